@@ -1,0 +1,17 @@
+"""MessageHub's daemon: one process that owns one database and sends campaigns.
+
+The map, from the top; arrows only go down:
+
+    daemon      opens everything in order, closes it in reverse
+    control     the socket: gate, session, methods
+    engine      who runs: supervisor; one campaign from start to end: runner; live progress: feed
+    core        what is decided, without any I/O: lifecycle (read it first), verdict, pacing, compose ...
+    store       the only SQL: contacts, campaigns, the attempt ledger, events
+    transports  one file per kind of provider: outbox, smtp, twilio
+    bridge      the door to asyncio libraries
+    wire, client, errors   what other programs may import
+
+Importing this package imports nothing else, so that `import hubd.client` is cheap.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,67 @@
+"""The entries of the attempt ledger, as values.
+
+The runner decides which entries to make, the store writes them. One `record` call carries the
+entries of one worker in order, so that the close of one message and the open of the next are
+one item of the group commit (see `hubd.store.database`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hubd.core.model import DeliveryState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """An attempt is about to become irrevocable. Durable before the irrevocable byte leaves.
+
+    The store refuses it (and changes nothing) when the campaign no longer runs, the recipient was
+    suppressed meanwhile, or the delivery is not `pending` or `deferred` any more; see `Refusal`.
+    """
+
+    delivery_id: int
+    provider: str
+    message_id: str
+    content_hash: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """The outcome of an open attempt; or, with `opened=False`, of a try that never had to be opened.
+
+    A try that the provider refused before the irrevocable byte needs no open row: nothing could have
+    been accepted. It is written as an attempt that is closed from the start.
+
+    `to` is the state the delivery goes to: `sent`, `deferred`, `failed`, `in_doubt`, or `pending`
+    when the try does not count (the provider was in trouble, the campaign was paused in between):
+    then the attempt's outcome is "withdrawn" and the delivery's `attempts` stays as it was.
+    """
+
+    delivery_id: int
+    to: DeliveryState
+    reason: str  #: stable word such as "mailbox_unknown"; "" for sent
+    detail: str = ""  #: one sentence for people, without an address
+    stage: str = ""
+    code: int = 0
+    enhanced: str = ""
+    vendor: int = 0
+    provider_id: str = ""
+    next_at: float | None = None  #: for `deferred`: not before this time
+    suppress: str = ""  #: when not "": also suppress the address, with this reason
+    opened: bool = True
+    provider: str = ""  #: only needed with `opened=False`
+    message_id: str = ""
+    at: float
+
+
+Entry = Open | Close
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why an `Open` was not made. `skipped` means that the delivery is now skipped for good."""
+
+    why: str  #: "campaign_state", "suppressed", "delivery_state"
+    skipped: bool = False

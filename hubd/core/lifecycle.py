@@ -1,0 +1,160 @@
+"""READ THIS FIRST: what may happen to a campaign, and to one delivery.
+
+Two tables, each total: every state has a row, and an event that a row does not list is illegal there. An
+illegal event raises `InvalidTransition` and changes nothing. Everything that changes a state anywhere in
+the program asks one of these tables first, and the store then writes the change only if the row is still in
+the state that was asked about (compare-and-swap).
+
+The campaign::
+
+    draft --schedule--> scheduled --due--> running <--resume/pause--> paused
+      \\                   |  ^ unschedule       |  \\                   |
+       `------start-------/---'                  |   `--complete--> completed --retry--> running
+                                        stop     v
+    running | paused | scheduled  ----------> stopped | (fail) failed  --start--> running
+
+An event that asks for the state the campaign is already in leaves it there: that is success without change,
+so that a command may be repeated safely.
+
+The delivery::
+
+    pending --open--> sending --accept--> sent --receipt--> delivered | undelivered
+       ^ \\               | \\--defer--> deferred --open--> sending ...
+       |  `-defer/fail/   |  `-fail--> failed
+       |    skip          |`-doubt--> in_doubt --resend--> pending | --settle--> sent | failed
+       `----withdraw------'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from hubd.core.model import CampaignState as C
+from hubd.core.model import DeliveryState as D
+from hubd.errors import InvalidTransition
+
+
+class CampaignEvent(StrEnum):
+    """What can be asked of a campaign, or happen to it."""
+
+    START = "start"
+    SCHEDULE = "schedule"
+    UNSCHEDULE = "unschedule"
+    DUE = "due"  #: the scheduled time has come
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    COMPLETE = "complete"  #: every delivery is settled
+    FAIL = "fail"  #: the runner itself cannot go on
+    RETRY = "retry"  #: deliveries were queued again
+
+
+class DeliveryEvent(StrEnum):
+    """What can happen to one delivery."""
+
+    OPEN = "open"  #: an attempt is recorded, before the irrevocable byte
+    ACCEPT = "accept"  #: the provider took it
+    DEFER = "defer"  #: refused for now
+    FAIL = "fail"  #: refused for good
+    SKIP = "skip"  #: never to be tried
+    DOUBT = "doubt"  #: the answer was lost
+    WITHDRAW = "withdraw"  #: the attempt certainly did not happen
+    RECEIPT_ARRIVED = "receipt_arrived"
+    RECEIPT_LOST = "receipt_lost"
+    REQUEUE = "requeue"  #: a person wants a failed one tried again
+    RESEND = "resend"  #: a person or the policy wants a doubtful one tried again
+    SETTLE_SENT = "settle_sent"  #: a person knows that it was sent
+    SETTLE_FAILED = "settle_failed"  #: a person knows that it was not
+
+
+E = CampaignEvent
+CAMPAIGN: Mapping[C, Mapping[E, C]] = MappingProxyType(
+    {
+        C.DRAFT: {E.START: C.RUNNING, E.SCHEDULE: C.SCHEDULED, E.UNSCHEDULE: C.DRAFT},
+        C.SCHEDULED: {
+            E.START: C.RUNNING,
+            E.SCHEDULE: C.SCHEDULED,
+            E.UNSCHEDULE: C.DRAFT,
+            E.DUE: C.RUNNING,
+            E.STOP: C.STOPPED,
+        },
+        C.RUNNING: {
+            E.START: C.RUNNING,
+            E.RESUME: C.RUNNING,
+            E.PAUSE: C.PAUSED,
+            E.STOP: C.STOPPED,
+            E.COMPLETE: C.COMPLETED,
+            E.FAIL: C.FAILED,
+            E.RETRY: C.RUNNING,
+        },
+        C.PAUSED: {
+            E.START: C.RUNNING,
+            E.RESUME: C.RUNNING,
+            E.PAUSE: C.PAUSED,
+            E.STOP: C.STOPPED,
+            E.RETRY: C.PAUSED,
+        },
+        C.STOPPED: {E.START: C.RUNNING, E.STOP: C.STOPPED, E.RETRY: C.RUNNING},
+        C.FAILED: {E.START: C.RUNNING, E.FAIL: C.FAILED, E.RETRY: C.RUNNING},
+        C.COMPLETED: {E.COMPLETE: C.COMPLETED, E.RETRY: C.RUNNING},
+    }
+)
+
+V = DeliveryEvent
+_UNTRIED: Mapping[V, D] = MappingProxyType(
+    {V.OPEN: D.SENDING, V.DEFER: D.DEFERRED, V.FAIL: D.FAILED, V.SKIP: D.SKIPPED}
+)
+DELIVERY: Mapping[D, Mapping[V, D]] = MappingProxyType(
+    {
+        D.PENDING: {**_UNTRIED, V.WITHDRAW: D.PENDING},
+        D.DEFERRED: {**_UNTRIED, V.WITHDRAW: D.PENDING},
+        D.SENDING: {
+            V.ACCEPT: D.SENT,
+            V.DEFER: D.DEFERRED,
+            V.FAIL: D.FAILED,
+            V.DOUBT: D.IN_DOUBT,
+            V.WITHDRAW: D.PENDING,
+        },
+        D.SENT: {V.RECEIPT_ARRIVED: D.DELIVERED, V.RECEIPT_LOST: D.UNDELIVERED},
+        D.DELIVERED: {V.RECEIPT_ARRIVED: D.DELIVERED},
+        D.UNDELIVERED: {V.RECEIPT_LOST: D.UNDELIVERED, V.REQUEUE: D.PENDING},
+        D.FAILED: {V.REQUEUE: D.PENDING},
+        D.SKIPPED: {V.REQUEUE: D.PENDING},
+        D.IN_DOUBT: {
+            V.RESEND: D.PENDING,
+            V.SETTLE_SENT: D.SENT,
+            V.SETTLE_FAILED: D.FAILED,
+        },
+    }
+)
+
+
+def advance_campaign(state: C, event: E) -> C:
+    """The state a campaign goes to, which may be the one it is in. Raises `InvalidTransition`."""
+    row = CAMPAIGN[state]
+    if event not in row:
+        raise _illegal("campaign", state, event, sorted(row))
+    return row[event]
+
+
+def advance_delivery(state: D, event: V) -> D:
+    """The state a delivery goes to. Raises `InvalidTransition`."""
+    row = DELIVERY[state]
+    if event not in row:
+        raise _illegal("delivery", state, event, sorted(row))
+    return row[event]
+
+
+def allowed_from(event: E) -> tuple[C, ...]:
+    """The campaign states in which `event` is legal, for compare-and-swap and for help texts."""
+    return tuple(state for state, row in CAMPAIGN.items() if event in row)
+
+
+def _illegal(what: str, state: StrEnum, event: StrEnum, allowed: list[E] | list[V]) -> InvalidTransition:
+    return InvalidTransition(
+        f"a {what} that is {state.value} cannot {event.value.replace('_', ' ')}",
+        hint=f"allowed now: {', '.join(allowed)}" if allowed else "nothing is allowed in this state",
+        data={"from": state.value, "requested": event.value, "allowed": [str(a) for a in allowed]},
+    )

@@ -1,0 +1,212 @@
+"""The words of the house: what a campaign, a delivery, a parcel and an answer are.
+
+Plain frozen values without behaviour of their own. Every other room speaks in these.
+Times are seconds since the Unix epoch (UTC, float); addresses are already normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Channel(StrEnum):
+    """What kind of address a message goes to."""
+
+    EMAIL = "email"
+    SMS = "sms"
+
+
+class Kind(StrEnum):
+    """Marketing mail needs an unsubscribe link and a postal address, transactional mail does not."""
+
+    MARKETING = "marketing"
+    TRANSACTIONAL = "transactional"
+
+
+class CampaignState(StrEnum):
+    """Where a campaign is. The arrows are in `lifecycle`."""
+
+    DRAFT = "draft"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class DeliveryState(StrEnum):
+    """Where one recipient's message is. Every delivery is in exactly one of these."""
+
+    PENDING = "pending"  #: not tried yet, or put back untouched
+    DEFERRED = "deferred"  #: tried, refused for now, due again at `next_at`
+    SENDING = "sending"  #: an attempt is recorded as open; its outcome is not known yet
+    SENT = "sent"  #: the provider durably accepted it
+    DELIVERED = "delivered"  #: a receipt said it arrived
+    UNDELIVERED = "undelivered"  #: a receipt said it did not
+    FAILED = "failed"  #: refused for good
+    SKIPPED = "skipped"  #: never to be tried; the reason says why
+    IN_DOUBT = "in_doubt"  #: it was on the wire and the answer was lost
+
+
+class SkipReason(StrEnum):
+    """Why a delivery is `skipped`."""
+
+    SUPPRESSED = "suppressed"
+    OPTED_OUT = "opted_out"
+    INVALID_ADDRESS = "invalid_address"
+    WINDOW_CLOSED = "window_closed"
+    CANCELLED = "cancelled"
+
+
+class InDoubt(StrEnum):
+    """What to do with an attempt whose answer was lost."""
+
+    RETRY = "retry"  #: try again with the same Message-ID; a duplicate is possible and counted
+    HOLD = "hold"  #: keep it `in_doubt` until a person decides
+
+
+class Stage(StrEnum):
+    """How far a conversation with a provider had come when its answer was given."""
+
+    CONNECT = "connect"
+    TLS = "tls"
+    BANNER = "banner"
+    EHLO = "ehlo"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    BODY = "body"  #: part of the body was written, the terminating dot was not
+    DOT = "dot"  #: the terminating dot was handed to the socket: the message may be accepted
+    REQUEST = "request"  #: an HTTP request was (or may have been) written
+    LOCAL = "local"  #: nothing left this machine (rendering, the outbox's disk)
+
+
+class Signal(StrEnum):
+    """In what way the answer came."""
+
+    REPLY = "reply"  #: a well-formed reply with a code
+    DROPPED = "dropped"  #: the connection was closed or reset
+    TIMEOUT = "timeout"  #: nothing came in time
+    GARBAGE = "garbage"  #: something came that is not a reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a provider said, in one shape for all providers. `verdict.judge` says what it means."""
+
+    stage: Stage
+    signal: Signal = Signal.REPLY
+    code: int = 0  #: SMTP reply code or HTTP status; 0 without a reply
+    enhanced: str = ""  #: SMTP enhanced status code such as "5.1.1" (RFC 3463), or ""
+    vendor: int = 0  #: the provider's own error number (Twilio 21211 ...), or 0
+    text: str = ""  #: one printable line for people; may quote an address, so never logged
+    provider_id: str = ""  #: the provider's name for the accepted message (queue id, sid)
+    retry_after: float | None = None  #: seconds the provider asked us to wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """One finished message on its way to one recipient."""
+
+    delivery_id: int
+    channel: Channel
+    recipient: str  #: RCPT TO address in ASCII form, or an E.164 number
+    sender: str = ""  #: MAIL FROM address; for SMS the sender number when the campaign sets one
+    message_id: str = ""  #: RFC 5322 Message-ID with its angle brackets; "" for SMS
+    payload: bytes = b""  #: email: the whole message, CRLF lines, ends in CRLF, not dot-stuffed
+    text: str = ""  #: SMS: the body
+    segments: int = 1  #: SMS: how many segments the body costs
+    campaign: str = ""  #: the campaign's name, for the outbox's folders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that travels with every message of a campaign. Its bytes are kept apart, by hash."""
+
+    name: str
+    type: str  #: MIME type such as "application/pdf"
+    sha256: str
+    size: int  #: octets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a campaign says. Frozen when it starts: a running campaign keeps its content."""
+
+    channel: Channel
+    kind: Kind = Kind.MARKETING
+    sender: str = ""  #: email "Acme <news@acme.example>"
+    reply_to: str = ""
+    subject: str = ""  #: template
+    text: str = ""  #: template
+    html: str = ""  #: template
+    unsubscribe: str = ""  #: template of the List-Unsubscribe URL
+    postal_address: str = ""
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many deliveries are in each state. `total` is their sum, by database constraint."""
+
+    total: int = 0
+    pending: int = 0
+    deferred: int = 0
+    sending: int = 0
+    sent: int = 0
+    delivered: int = 0
+    undelivered: int = 0
+    failed: int = 0
+    skipped: int = 0
+    in_doubt: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Deliveries on which nothing more will be done without a person."""
+        return self.sent + self.delivered + self.undelivered + self.failed + self.skipped + self.in_doubt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """A campaign as it stands. `spec` is the validated campaign file (see `core.spec`) as JSON."""
+
+    id: int
+    name: str
+    channel: Channel
+    provider: str
+    state: CampaignState
+    reason: str  #: why it is in this state, for people; "" when there is nothing to say
+    revision: int  #: grows with every apply
+    spec: str
+    content_id: int  #: the content it was last applied with
+    in_doubt: InDoubt
+    rate: tuple[str, ...] = ()  #: such as ("50/s", "10000/day")
+    give_up_after: float = 86_400.0  #: seconds from the first attempt until a deferred one fails
+    window: str = ""  #: "08:00-21:00" in the recipient's time zone, or ""
+    limit: int | None = None  #: send this many in this run and pause (a canary)
+    audience_ready: bool = False  #: every delivery row is frozen
+    single: bool = False  #: the standing campaign that carries one-off messages of a provider
+    counts: Counts = field(default_factory=Counts)
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    scheduled_at: float | None = None
+    started_at: float | None = None
+    completed_at: float | None = None
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A delivery that may be tried now, with what is needed to write its message."""
+
+    id: int
+    recipient: str
+    attempts: int  #: attempts made so far
+    fields: Mapping[str, str]  #: the contact as it was when the audience was frozen
+    content_id: int  #: the content to render; single messages each have their own
+    first_attempt_at: float | None  #: for `give_up_after`
+    next_at: float | None

@@ -1,0 +1,1 @@
+"""Who runs, and how one campaign travels from its first recipient to its last."""

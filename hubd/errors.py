@@ -1,0 +1,169 @@
+"""Every error this program raises on purpose.
+
+    HubError
+     +-- BadInput                 what was handed in cannot be used
+     |    +-- BadTemplate         a template that does not compile, or a field it lacks
+     |    +-- BadConfig           hubd.toml cannot be used
+     +-- NotFound                 no such campaign, contact, delivery, list or provider
+     +-- Conflict                 it clashes with what is there
+     |    +-- InvalidTransition   the state machine has no such arrow
+     |    +-- RevisionConflict    somebody else changed it first
+     +-- PreflightFailed          a campaign is not fit to start
+     +-- ProviderUnavailable      a provider cannot be used now
+     +-- CredentialMissing        a secret that the config refers to is not there
+     +-- ResumeGap                an event cursor that cannot be resumed from
+     +-- StoreError
+     |    +-- StoreUnavailable    the disk is full or failing; it may pass
+     |    +-- StoreUnusable       the file is not a database of ours that we can use
+     +-- Unreachable              (client) no daemon answers
+     +-- VersionSkew              client and daemon speak different protocol versions
+     +-- ShuttingDown             the daemon is stopping
+
+`code` is a stable word for programs, `hint` says what to do next, `data` has the particulars. Messages are
+written for people: they never hold a secret, an address or a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class HubError(Exception):
+    """Base of all. `str()` is one sentence for people."""
+
+    code = "error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str = "",
+        data: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+        self.hint = hint
+        self.data: dict[str, object] = dict(data or {})
+
+
+class BadInput(HubError):
+    """What was handed in cannot be used; `data["errors"]` lists path and problem of each fault."""
+
+    code = "bad_input"
+
+    @classmethod
+    def at(cls, path: str, problem: str, *, hint: str = "") -> BadInput:
+        """One fault at one place."""
+        return cls.of([(path, problem)], hint=hint)
+
+    @classmethod
+    def of(cls, faults: Sequence[tuple[str, str]], *, hint: str = "") -> BadInput:
+        """Several faults at once; the first is the message."""
+        path, problem = faults[0]
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        listed = [{"path": where, "problem": what} for where, what in faults]
+        return cls(
+            f"{path}: {problem}{more}" if path else f"{problem}{more}", hint=hint, data={"errors": listed}
+        )
+
+
+class BadTemplate(BadInput):
+    """A template that does not compile (`bad_template`) or a field it lacks (`missing_field`)."""
+
+    code = "bad_template"
+
+
+class BadConfig(BadInput):
+    """hubd.toml cannot be used: file, line, key, and never a value."""
+
+    code = "bad_config"
+
+
+class NotFound(HubError):
+    """No such thing; `code` says which kind of thing."""
+
+    code = "campaign_not_found"
+
+
+class Conflict(HubError):
+    """It clashes with what is there."""
+
+    code = "conflict"
+
+
+class InvalidTransition(Conflict):
+    """The state machine has no such arrow; `data` has `from`, `requested` and `allowed`."""
+
+    code = "invalid_transition"
+
+
+class RevisionConflict(Conflict):
+    """Somebody else changed it first; `data["current"]` is the revision now."""
+
+    code = "revision_conflict"
+
+
+class PreflightFailed(HubError):
+    """A campaign is not fit to start; `data["problems"]` lists risk and problem."""
+
+    code = "preflight_failed"
+
+
+class ProviderUnavailable(HubError):
+    """A provider cannot be used now."""
+
+    code = "provider_unavailable"
+
+
+class CredentialMissing(HubError):
+    """A secret that the configuration refers to cannot be read."""
+
+    code = "credential_missing"
+
+
+class ResumeGap(HubError):
+    """An event cursor that cannot be resumed from; `data["oldest_seq"]` is the oldest kept."""
+
+    code = "resume_gap"
+
+
+class StoreError(HubError):
+    """The database cannot do what was asked."""
+
+    code = "store_error"
+
+
+class StoreUnavailable(StoreError):
+    """The disk is full or failing. Sending has stopped; it goes on by itself when the cause is gone."""
+
+    code = "store_unavailable"
+
+
+class StoreUnusable(StoreError):
+    """The file is not a database of ours that this version can use. It was not touched."""
+
+    code = "store_unusable"
+
+    def __init__(self, message: str, *, exit_status: int = 78, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = exit_status
+
+
+class Unreachable(HubError):
+    """No daemon answers at the socket; `code` says in which way."""
+
+    code = "unreachable"
+
+
+class VersionSkew(HubError):
+    """Client and daemon speak different protocol versions."""
+
+    code = "protocol_unsupported"
+
+
+class ShuttingDown(HubError):
+    """The daemon is stopping and takes no more commands."""
+
+    code = "shutting_down"
