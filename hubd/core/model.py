@@ -183,7 +183,7 @@ class Campaign:
     revision: int  #: grows with every apply
     spec: str
     content_id: int  #: the content it was last applied with
-    in_doubt: InDoubt
+    in_doubt: InDoubt | None  #: what the campaign file says; None leaves it to the provider
     rate: tuple[str, ...] = ()  #: such as ("50/s", "10000/day")
     give_up_after: float = 86_400.0  #: seconds from the first attempt until a deferred one fails
     window: str = ""  #: "08:00-21:00" in the recipient's time zone, or ""

@@ -1,0 +1,101 @@
+"""From what a provider said to what is written in the ledger.
+
+`verdict.judge` says what an answer means; here that becomes the entry that closes the attempt, with the time
+of the next try or the end of patience.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hubd.core.ledger import Close
+from hubd.core.model import Answer, DeliveryState, Due, Signal, Stage
+from hubd.core.verdict import Action, Verdict, retry_delay
+from hubd.errors import BadTemplate
+
+#: Verdicts that are about the provider or the campaign: the recipient stays in the queue, untouched.
+NOT_ABOUT_RECIPIENT = frozenset({Action.PAUSE, Action.PROVIDER, Action.PROVIDER_STOP, Action.SLOW})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to go on trying a recipient that is refused for now. Seconds."""
+
+    give_up_after: float = 86_400.0
+    floor: float = 300.0  #: the shortest pause between two tries
+    ceiling: float = 4_000.0  #: the longest
+
+
+def close_for(
+    row: Due, answer: Answer, verdict: Verdict, *, opened: bool, provider: str, message_id: str,
+    patience: Patience, now: float, jitter: float,
+) -> Close:  # fmt: skip
+    """The entry for an answer. `jitter` is a random number in [0, 1)."""
+    to, reason, detail, next_at = DeliveryState.SENT, "", "", None
+    match verdict.action:
+        case Action.ACCEPT:
+            pass
+        case Action.RETRY:
+            began = now if row.first_attempt_at is None else row.first_attempt_at
+            delay = retry_delay(
+                now - began, row.attempts + 1, jitter, floor=patience.floor, ceiling=patience.ceiling
+            )
+            next_at = now + max(delay, verdict.retry_after or 0.0)
+            to, reason, detail = DeliveryState.DEFERRED, verdict.reason, verdict.detail
+            if next_at - began > patience.give_up_after:
+                to, next_at = DeliveryState.FAILED, None
+                detail = f"given up, last answer: {verdict.detail}"
+        case Action.FAIL | Action.SUPPRESS:
+            to, reason, detail = DeliveryState.FAILED, verdict.reason, verdict.detail
+        case Action.DOUBT:
+            to, reason, detail = DeliveryState.IN_DOUBT, verdict.reason, verdict.detail
+        case Action.PAUSE | Action.PROVIDER | Action.PROVIDER_STOP | Action.SLOW:
+            to, reason, detail = DeliveryState.PENDING, verdict.reason, verdict.detail
+    return Close(
+        delivery_id=row.id,
+        to=to,
+        reason=reason,
+        detail=detail,
+        stage=answer.stage.value,
+        code=answer.code,
+        enhanced=answer.enhanced,
+        vendor=answer.vendor,
+        provider_id=answer.provider_id,
+        next_at=next_at,
+        suppress=verdict.reason if verdict.action is Action.SUPPRESS else "",
+        opened=opened,
+        provider=provider,
+        message_id=message_id,
+        at=now,
+    )
+
+
+def lost_answer() -> Answer:
+    """The answer of a delivery that was cut off: nobody knows whether it was accepted."""
+    return Answer(stage=Stage.DOT, signal=Signal.TIMEOUT, text="cut off before the provider answered")
+
+
+def close_unwritable(row: Due, problem: BadTemplate, provider: str, now: float) -> Close:
+    """The entry for a message that cannot be written for this recipient."""
+    return Close(
+        delivery_id=row.id,
+        to=DeliveryState.FAILED,
+        reason=problem.code,
+        detail=str(problem),
+        stage=Stage.LOCAL.value,
+        opened=False,
+        provider=provider,
+        at=now,
+    )
+
+
+def close_until(row: Due, opens: float, now: float) -> Close:
+    """The entry for a recipient whose sending window is closed: untouched, due again when it opens."""
+    return Close(
+        delivery_id=row.id,
+        to=DeliveryState.PENDING,
+        reason="window_closed",
+        next_at=opens,
+        opened=False,
+        at=now,
+    )

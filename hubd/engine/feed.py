@@ -1,0 +1,88 @@
+"""How fast each campaign goes and when it will be done.
+
+The durable story of a campaign is in the event table of the database, with a cursor. What is here are gauges:
+the latest value is all that matters, so they are sampled from the counters, never queued, and cost nothing
+while nobody looks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from hubd.core.model import Campaign, CampaignState, Counts
+
+
+class _Counters(Protocol):
+    async def counts(self, campaign_ids: Sequence[int]) -> Mapping[int, Counts]: ...
+
+
+class _Campaigns(Protocol):
+    async def list(self) -> list[Campaign]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The pace of a campaign now."""
+
+    counts: Counts
+    rate: float = 0.0  #: messages settled per second over the last few seconds
+    eta: float | None = None  #: seconds until all are settled at this rate; None when it cannot be said
+
+
+class Feed:
+    """Samples the counters of running campaigns. Run `run` for as long as the daemon lives."""
+
+    #: Seconds between two samples.
+    TICK = 0.25
+    #: Seconds over which a rate is averaged.
+    WINDOW = 4.0
+
+    def __init__(self, campaigns: _Campaigns, counters: _Counters) -> None:
+        self._campaigns = campaigns
+        self._counters = counters
+        self._history: dict[int, deque[tuple[float, int]]] = {}
+        self._latest: dict[int, Sample] = {}
+        self._ticked = trio.Event()
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            await self._sample_running()
+            self._ticked.set()
+            self._ticked = trio.Event()
+            await trio.sleep(self.TICK)
+
+    async def tick(self) -> None:
+        """Wait for the next sample."""
+        await self._ticked.wait()
+
+    def sample(self, campaign_id: int) -> Sample | None:
+        """The newest sample of a running campaign; None when it does not run."""
+        return self._latest.get(campaign_id)
+
+    async def _sample_running(self) -> None:
+        running = [c.id for c in await self._campaigns.list() if c.state is CampaignState.RUNNING]
+        for gone in self._latest.keys() - set(running):
+            del self._latest[gone], self._history[gone]
+        if not running:
+            return
+        now = trio.current_time()
+        for campaign_id, counts in (await self._counters.counts(running)).items():
+            history = self._history.setdefault(campaign_id, deque())
+            history.append((now, counts.settled))
+            while now - history[0][0] > self.WINDOW:
+                history.popleft()
+            self._latest[campaign_id] = _pace(counts, history)
+
+
+def _pace(counts: Counts, history: deque[tuple[float, int]]) -> Sample:
+    (began, first), (ended, last) = history[0], history[-1]
+    if ended <= began or last <= first:
+        return Sample(counts=counts)
+    rate = (last - first) / (ended - began)
+    return Sample(counts=counts, rate=rate, eta=(counts.total - counts.settled) / rate)

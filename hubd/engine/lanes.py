@@ -1,0 +1,195 @@
+"""The connections of one provider, shared by everything that sends through it.
+
+A pool hands out lanes. One-off messages come first: a bulk worker hands its warm connection over after the
+message it is sending. Campaigns take turns: a worker that has held a lane for a while passes it on when
+another campaign waits.
+
+A pool also knows how the provider is. Nothing is known at first, and again after trouble, so that only one
+lane is handed out until it has proved that the provider answers: a wrong password costs one login, not one
+per connection. After trouble the provider rests, longer each time; a trouble that needs a person stops it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import trio
+
+from hubd.core.verdict import rest_delay
+from hubd.engine.ports import Lane, Transport
+
+
+class Health(StrEnum):
+    """How a provider is."""
+
+    UNPROVEN = "unproven"  #: nothing is known: one lane at a time
+    READY = "ready"
+    RESTING = "resting"  #: in trouble; tried again at `rest_until`
+    STOPPED = "stopped"  #: needs a person
+    DISABLED = "disabled"  #: switched off by a person
+
+
+class ProviderStopped(Exception):
+    """The provider cannot be used until a person acts; `str()` is the reason."""
+
+
+@dataclass(slots=True, eq=False)
+class Berth:
+    """A lane in use. `round` tells news of now from news of before the last trouble."""
+
+    lane: Lane
+    transport: Transport
+    round: int = 0
+    taken_at: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    event: trio.Event = field(default_factory=trio.Event)
+    berth: Berth | None = None
+    owner: object = None
+
+
+class LanePool:
+    """All lanes of one transport."""
+
+    #: Seconds after which a bulk worker passes its lane on when another campaign waits for one.
+    TURN = 0.25
+    #: Seconds after which an unused connection is closed.
+    IDLE = 30.0
+
+    def __init__(self, transport: Transport, jitter: Callable[[], float]) -> None:
+        self.transport = transport
+        self.health = Health.UNPROVEN
+        self.reason = ""
+        self.rest_until = 0.0
+        self._jitter = jitter
+        self._failures = 0
+        self._round = 0
+        self._free: list[Berth] = []
+        self._out: set[Berth] = set()
+        self._urgent: deque[_Waiter] = deque()
+        self._bulk: deque[_Waiter] = deque()
+
+    async def borrow(self, owner: object, *, urgent: bool = False) -> Berth:
+        """Wait for a lane. Raises `ProviderStopped` when it takes a person to go on."""
+        waiter = _Waiter(owner=owner)
+        queue = self._urgent if urgent else self._bulk
+        queue.append(waiter)
+        try:
+            self._serve()
+            while waiter.berth is None:
+                if self.health in (Health.STOPPED, Health.DISABLED):
+                    raise ProviderStopped(self.reason)
+                until = self.rest_until if self.health is Health.RESTING else float("inf")
+                with trio.move_on_at(until):
+                    await waiter.event.wait()
+                self._serve()
+                if waiter.berth is None and waiter.event.is_set():
+                    waiter.event = trio.Event()
+            return waiter.berth
+        except BaseException:
+            if waiter.berth is not None:
+                self.give_back(waiter.berth)
+            raise
+        finally:
+            if waiter in queue:
+                queue.remove(waiter)
+
+    def give_back(self, berth: Berth) -> None:
+        """Return a lane, connected or not."""
+        self._out.discard(berth)
+        if berth.transport is self.transport:
+            berth.taken_at = trio.current_time()
+            self._free.append(berth)
+        else:
+            berth.lane.drop()
+        self._serve()
+
+    def wanted(self, berth: Berth, owner: object) -> bool:
+        """Whether a bulk worker should pass its lane on before it begins another message."""
+        if self._urgent or self.health not in (Health.READY, Health.UNPROVEN):
+            return True
+        if trio.current_time() - berth.taken_at < self.TURN:
+            return False
+        return any(waiter.owner is not owner for waiter in self._bulk)
+
+    def proved(self, berth: Berth) -> None:
+        """The provider answered as it should."""
+        if self.health is Health.READY or berth.round != self._round:
+            return
+        if self.health in (Health.UNPROVEN, Health.RESTING):
+            self.health, self.reason, self._failures = Health.READY, "", 0
+            self._serve()
+
+    def trouble(self, berth: Berth, reason: str, retry_after: float | None = None) -> None:
+        """The provider cannot be used for now; it rests. Late news of the same trouble counts once."""
+        if berth.round != self._round or self.health in (Health.STOPPED, Health.DISABLED):
+            return
+        self._round += 1
+        self._failures += 1
+        pause = rest_delay(self._failures, self._jitter())
+        self.health, self.reason = Health.RESTING, reason
+        self.rest_until = trio.current_time() + max(pause, retry_after or 0.0)
+        self._wake_all()
+
+    def stop(self, reason: str, health: Health = Health.STOPPED) -> None:
+        """The provider needs a person: everybody who waits or comes gets `ProviderStopped`."""
+        self._round += 1
+        self.health, self.reason = health, reason
+        self._wake_all()
+
+    def revive(self, transport: Transport | None = None) -> Transport | None:
+        """Try again, with a new transport if one is given. Returns the transport that it replaces."""
+        replaced = None
+        if transport is not None:
+            replaced, self.transport = self.transport, transport
+            for berth in self._free:
+                berth.lane.drop()
+            self._free.clear()
+        self._round += 1
+        self._failures = 0
+        self.health, self.reason, self.rest_until = Health.UNPROVEN, "", 0.0
+        self._wake_all()
+        return replaced
+
+    async def tidy(self) -> None:
+        """Close connections that nobody used for a while."""
+        stale = trio.current_time() - self.IDLE
+        old = [berth for berth in self._free if berth.taken_at < stale]
+        self._free = [berth for berth in self._free if berth.taken_at >= stale]
+        for berth in old:
+            await berth.lane.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection and the transport."""
+        for berth in (*self._free, *self._out):
+            berth.lane.drop()
+        self._free.clear()
+        await self.transport.aclose()
+
+    def _wake_all(self) -> None:
+        for waiter in (*self._urgent, *self._bulk):
+            waiter.event.set()
+
+    def _serve(self) -> None:
+        while (self._urgent or self._bulk) and self._may_hand_out():
+            waiter = (self._urgent or self._bulk).popleft()
+            berth = self._free.pop() if self._free else self._new_berth()
+            berth.round, berth.taken_at = self._round, trio.current_time()
+            self._out.add(berth)
+            waiter.berth = berth
+            waiter.event.set()
+
+    def _new_berth(self) -> Berth:
+        return Berth(lane=self.transport.lane(), transport=self.transport)
+
+    def _may_hand_out(self) -> bool:
+        if self.health is Health.RESTING and trio.current_time() >= self.rest_until:
+            self.health = Health.UNPROVEN
+        if self.health is Health.READY:
+            return len(self._out) < self.transport.lanes
+        return self.health is Health.UNPROVEN and not any(b.round == self._round for b in self._out)

@@ -1,0 +1,136 @@
+"""What the engine needs from below, in its own words.
+
+The stores and the transports are handed in by `hubd.daemon`; they fit these shapes without knowing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from hubd.core.ledger import Entry, Refusal
+from hubd.core.model import (
+    Answer,
+    Campaign,
+    CampaignState,
+    Channel,
+    Content,
+    Counts,
+    Due,
+    InDoubt,
+    Parcel,
+)
+
+
+class Lane(Protocol):
+    """One connection to a provider, or one place in its queue. Used by one task at a time."""
+
+    async def prepare(self, parcel: Parcel) -> Answer | None:
+        """Go up to the irrevocable byte. None: ready. An answer: certainly not accepted."""
+        ...
+
+    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+        """Pass the irrevocable byte and return what the provider said. Never raises for what it does."""
+        ...
+
+    def drop(self) -> None:
+        """Cut the connection at once. An announced envelope ends with it."""
+        ...
+
+    async def aclose(self) -> None:
+        """End the connection politely."""
+        ...
+
+
+class Transport(Protocol):
+    """One provider account."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def channels(self) -> frozenset[Channel]: ...
+    @property
+    def lanes(self) -> int: ...
+    @property
+    def in_doubt(self) -> InDoubt: ...
+    def lane(self) -> Lane: ...
+    async def probe(self) -> Answer: ...
+    async def aclose(self) -> None: ...
+
+
+class Ledger(Protocol):
+    """The attempt ledger. Every method is one durable unit of work, or one read."""
+
+    async def due(self, campaign_id: int, now: float, limit: int, exclude_after: int) -> list[Due]:
+        """Deliveries that may be tried now, by id, with ids above `exclude_after`."""
+        ...
+
+    async def next_due_at(self, campaign_id: int) -> float | None:
+        """When the next untried or deferred delivery is due (0 for at once); None if there is none left."""
+        ...
+
+    async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+        """Write the entries in order as one unit; durable when it returns.
+
+        Raises `StoreUnavailable` while the disk is full or failing: nothing was written then.
+        """
+        ...
+
+    async def abandon(self, campaign_id: int) -> int:
+        """Attempts of a campaign that are still open become in doubt. Returns how many."""
+        ...
+
+    async def release_doubts(self, campaign_id: int) -> int:
+        """Put doubtful deliveries back in the queue, flagged as possible duplicates. Returns how many."""
+        ...
+
+    async def counts(self, campaign_ids: Sequence[int]) -> Mapping[int, Counts]:
+        """The counters of campaigns as they are in the database now."""
+        ...
+
+
+class Campaigns(Protocol):
+    """Campaigns as the engine sees them."""
+
+    async def get(self, name: str) -> Campaign: ...
+    async def by_id(self, campaign_id: int) -> Campaign: ...
+    async def list(self) -> list[Campaign]: ...
+    async def move(
+        self,
+        campaign_id: int,
+        from_states: Sequence[CampaignState],
+        to_state: CampaignState,
+        *,
+        event: str,
+        reason: str = "",
+        limit: int | None = None,
+        scheduled_at: float | None = None,
+    ) -> Campaign:
+        """Compare-and-swap. Raises `InvalidTransition` when the campaign is in none of `from_states`."""
+        ...
+
+    async def freeze_page(self, campaign_id: int, size: int) -> bool:
+        """Freeze the next page of the audience into delivery rows. True while there is more."""
+        ...
+
+    async def content(self, content_id: int) -> tuple[Content, str]:
+        """A content and its hash."""
+        ...
+
+    async def blob(self, sha256: str) -> bytes: ...
+    async def single(self, provider: str, channel: Channel) -> Campaign:
+        """The standing campaign that carries a provider's one-off messages of a channel."""
+        ...
+
+
+class StoreHealth(Protocol):
+    """Whether the database can be written."""
+
+    @property
+    def trouble(self) -> str:
+        """ "" while all is well, else the reason."""
+        ...
+
+    async def wait_healthy(self) -> None: ...

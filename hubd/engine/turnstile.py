@@ -1,0 +1,73 @@
+"""Where tasks wait for their turn under a rate.
+
+`core.pacing` decides when the next slot is; a turnstile remembers the state and sleeps. Times are on Trio's
+monotonic clock: a step of the wall clock neither grants a burst nor starves anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from hubd.core.pacing import Pace, PaceState, next_slot, parse_rate
+
+
+class Turnstile:
+    """One set of rates that hold together, such as a provider's or a campaign's."""
+
+    def __init__(self, rates: Sequence[str] = ()) -> None:
+        self.rates: tuple[str, ...] = ()
+        self._pace = Pace(rates=())
+        self._state = PaceState()
+        self.change(rates)
+
+    def change(self, rates: Sequence[str]) -> None:
+        """Use other rates from now on. Those who wait see it within a second."""
+        if tuple(rates) == self.rates:
+            return
+        self.rates = tuple(rates)
+        self._pace = Pace(rates=tuple(parse_rate(rate) for rate in rates))
+        self._state = PaceState()
+
+    def opens_at(self, now: float) -> float:
+        """When the next slot is free, without taking it."""
+        if not self.rates:
+            return now
+        _, when = next_slot(self._pace, self._state, now)
+        return when
+
+    def take(self, now: float) -> None:
+        """Take the slot that `opens_at` said is free."""
+        if self.rates:
+            self._state, _ = next_slot(self._pace, self._state, now)
+
+
+class Gate:
+    """Several turnstiles that a message has to pass at the same instant, or not at all."""
+
+    #: Upper bound of one sleep in seconds, so that changed rates are noticed.
+    NAP = 1.0
+
+    def __init__(self, *turnstiles: Turnstile) -> None:
+        self._turnstiles = turnstiles
+        self._queue = trio.Lock()  # one sleeper per gate: the rest wait in order without waking each other
+
+    def try_take(self) -> bool:
+        """Take a slot in all of them now, or in none."""
+        now = trio.current_time()
+        if any(turnstile.opens_at(now) > now for turnstile in self._turnstiles):
+            return False
+        for turnstile in self._turnstiles:
+            turnstile.take(now)
+        return True
+
+    async def wait(self) -> None:
+        """Sleep until a slot is free in all of them. It is not taken: somebody else may be quicker."""
+        async with self._queue:
+            while True:
+                now = trio.current_time()
+                opens = max((turnstile.opens_at(now) for turnstile in self._turnstiles), default=now)
+                if opens <= now:
+                    return
+                await trio.sleep(min(opens - now, self.NAP))
