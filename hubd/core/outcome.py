@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hubd.core.ledger import Close
 from hubd.core.model import Answer, DeliveryState, Due, Signal, Stage
 from hubd.core.verdict import Action, Verdict, retry_delay
-from hubd.errors import BadTemplate
+from hubd.errors import BadInput
 
 #: Verdicts that are about the provider or the campaign: the recipient stays in the queue, untouched.
 NOT_ABOUT_RECIPIENT = frozenset({Action.PAUSE, Action.PROVIDER, Action.PROVIDER_STOP, Action.SLOW})
@@ -75,7 +75,7 @@ def lost_answer() -> Answer:
     return Answer(stage=Stage.DOT, signal=Signal.TIMEOUT, text="cut off before the provider answered")
 
 
-def close_unwritable(row: Due, problem: BadTemplate, provider: str, now: float) -> Close:
+def close_unwritable(row: Due, problem: BadInput, provider: str, now: float) -> Close:
     """The entry for a message that cannot be written for this recipient."""
     return Close(
         delivery_id=row.id,

@@ -8,21 +8,17 @@ while nobody looks.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import trio
 
-from hubd.core.model import Campaign, CampaignState, Counts
+from hubd.core.model import Counts
 
 
 class _Counters(Protocol):
     async def counts(self, campaign_ids: Sequence[int]) -> Mapping[int, Counts]: ...
-
-
-class _Campaigns(Protocol):
-    async def list(self) -> list[Campaign]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +38,8 @@ class Feed:
     #: Seconds over which a rate is averaged.
     WINDOW = 4.0
 
-    def __init__(self, campaigns: _Campaigns, counters: _Counters) -> None:
-        self._campaigns = campaigns
+    def __init__(self, running: Callable[[], Sequence[int]], counters: _Counters) -> None:
+        self._running = running
         self._counters = counters
         self._history: dict[int, deque[tuple[float, int]]] = {}
         self._latest: dict[int, Sample] = {}
@@ -66,7 +62,7 @@ class Feed:
         return self._latest.get(campaign_id)
 
     async def _sample_running(self) -> None:
-        running = [c.id for c in await self._campaigns.list() if c.state is CampaignState.RUNNING]
+        running = self._running()
         for gone in self._latest.keys() - set(running):
             del self._latest[gone], self._history[gone]
         if not running:

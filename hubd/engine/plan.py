@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from hubd.core.compose import EmailPlan, SmsPlan, compile_email, compile_sms, message_id
+from hubd.core.compose import EmailPlan, compile_email, message_id
 from hubd.core.model import Channel, Content, Due, Parcel
+from hubd.core.sms import SmsPlan, compile_sms
 
 
 class _Contents(Protocol):

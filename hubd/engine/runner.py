@@ -36,7 +36,7 @@ from hubd.engine.lanes import Berth, LanePool, ProviderStopped
 from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Campaigns, Ledger, StoreHealth
 from hubd.engine.turnstile import Gate
-from hubd.errors import BadTemplate, StoreUnavailable
+from hubd.errors import BadInput, StoreUnavailable
 
 READ_AHEAD = 256
 FREEZE_PAGE = 5_000
@@ -320,7 +320,7 @@ class Runner:
         plan = await self._around.plans.get(row.content_id)
         try:
             parcel = plan.write(row, self.campaign.name, now)
-        except BadTemplate as problem:
+        except BadInput as problem:
             await self._book([close_unwritable(row, problem, self._pool.transport.name, now)])
             return None
         return Ready(row=row, parcel=parcel, content_hash=plan.content_hash)
@@ -391,14 +391,15 @@ class Runner:
         if not entries:
             return
         results: list[Refusal | None] | None = None
-        with self._shield():
+        with trio.CancelScope(shield=True):
             while results is None:
                 try:
                     results = await self._around.ledger.record(entries)
                 except StoreUnavailable:
-                    await self._around.health.wait_healthy()
-        if results is None:
-            raise StoreUnavailable("an outcome could not be written before the program had to stop")
+                    with self._shield() as patience:
+                        await self._around.health.wait_healthy()
+                    if patience.cancelled_caught:
+                        raise
         for entry, refusal in zip(entries, results, strict=True):
             if isinstance(entry, Close) and entry.to is DeliveryState.SENT:
                 self._accepted += 1
@@ -413,12 +414,12 @@ class Runner:
         self._news.set()
 
     @contextmanager
-    def _shield(self) -> Iterator[None]:
+    def _shield(self) -> Iterator[trio.CancelScope]:
         """Cancellation waits outside, until the deadline that `stop` sets."""
         with trio.CancelScope(shield=True, deadline=self._deadline) as scope:
             self._shields.add(scope)
             try:
-                yield
+                yield scope
             finally:
                 self._shields.discard(scope)
 

@@ -179,6 +179,15 @@ class Supervisor:
         """Log in at a provider and send nothing."""
         return await self.providers.get(provider).probe()
 
+    def running(self) -> list[int]:
+        """The ids of the campaigns that run now."""
+        return list(self._runs)
+
+    async def ended(self, campaign_id: int) -> None:
+        """Wait until a campaign runs no more and its end is written."""
+        if campaign_id in self._runs:
+            await self._runs[campaign_id].done.wait()
+
     def reason(self, campaign: Campaign) -> str:
         """Why a campaign is as it is, including what a running one waits for."""
         if campaign.state is not CampaignState.RUNNING or campaign.id not in self._runs:
@@ -233,6 +242,11 @@ class Supervisor:
             run.runner.stop(grace)
         for run in list(self._runs.values()):
             await run.done.wait()
+
+    def hurry(self) -> None:
+        """Cut what is on the wire now; those messages are in doubt."""
+        for run in self._runs.values():
+            run.runner.stop(0.0)
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import trio
 
-from hubd.core.pacing import Pace, PaceState, next_slot, parse_rate
+from hubd.core.pacing import Pace, PaceState, next_slot, parse_pace
 
 
 class Turnstile:
@@ -18,17 +18,16 @@ class Turnstile:
 
     def __init__(self, rates: Sequence[str] = ()) -> None:
         self.rates: tuple[str, ...] = ()
-        self._pace = Pace(rates=())
+        self._pace = Pace()
         self._state = PaceState()
         self.change(rates)
 
     def change(self, rates: Sequence[str]) -> None:
-        """Use other rates from now on. Those who wait see it within a second."""
+        """Use other rates from now on; what was sent counts under them too. Those who wait see it in a second."""
         if tuple(rates) == self.rates:
             return
         self.rates = tuple(rates)
-        self._pace = Pace(rates=tuple(parse_rate(rate) for rate in rates))
-        self._state = PaceState()
+        self._pace = parse_pace(rates)
 
     def opens_at(self, now: float) -> float:
         """When the next slot is free, without taking it."""

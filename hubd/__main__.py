@@ -1,0 +1,123 @@
+"""`hubd`: options -> where things are -> trio.run -> exit status.
+
+Exit statuses are those of sysexits.h, which systemd prints by name: 64 usage, 69 unavailable,
+73 cannot create, 75 try again, 77 no permission, 78 configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from hubd import __version__
+from hubd.errors import BadConfig, Conflict, CredentialMissing, HubError, StoreUnusable
+
+EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_CANTCREAT, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = (
+    64,
+    69,
+    70,
+    73,
+    75,
+    77,
+    78,
+)
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EX_USAGE, f"hubd: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="hubd",
+        description="The daemon of MessageHub. It runs in the foreground; talk to it with hubctl.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="configuration (default: hubd.toml of this user)")
+    parser.add_argument("--state-dir", metavar="DIR", help="where the database and the outbox live")
+    parser.add_argument("--socket", metavar="PATH", help="the control socket")
+    parser.add_argument("--log-level", choices=LEVELS, help="how much to log on stderr")
+    parser.add_argument("--check", action="store_true", help="check the configuration and exit")
+    parser.add_argument("--version", action="version", version=f"hubd {__version__}")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the daemon; exits with a status."""
+    options = _parser().parse_args(arguments)
+    faulthandler.enable()
+    if sys.platform != "win32":
+        os.umask(0o077)
+    sys.exit(_run(options))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import trio
+
+    from hubd import config, daemon
+
+    try:
+        config_path = config.config_path(arguments.config, os.environ)
+        settings = config.load_config(config_path)
+        if arguments.check:
+            print(f"{config_path or 'no configuration file'}: fine")  # noqa: T201
+            return 0
+        _log(arguments.log_level or settings.log_level)
+        state_dir = config.state_dir(arguments.state_dir, os.environ)
+        options = daemon.Options(
+            config_path=config_path,
+            state_dir=state_dir,
+            socket_path=config.socket_path(arguments.socket, arguments.state_dir, os.environ),
+            log_level=arguments.log_level,
+        )
+        trio.run(daemon.run, options)
+    except HubError as error:
+        return _explain(error)
+    except BaseExceptionGroup as group:
+        ours, others = group.split(HubError)
+        if ours is None or others is not None:
+            raise
+        return _explain(_first(ours))
+    return 0
+
+
+def _first(group: BaseExceptionGroup[HubError]) -> HubError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _explain(error: HubError) -> int:
+    """Say what is wrong and what to do; the exit status that fits."""
+    print(f"hubd: {error}", file=sys.stderr)  # noqa: T201
+    if error.hint:
+        print(f"hubd: {error.hint}", file=sys.stderr)  # noqa: T201
+    match error:
+        case StoreUnusable():
+            return error.exit_status
+        case BadConfig() | CredentialMissing():
+            return EX_CONFIG
+        case Conflict():
+            return EX_TEMPFAIL
+        case _ if error.code == "state_dir":
+            return EX_CANTCREAT
+        case _:
+            return EX_UNAVAILABLE
+
+
+def _log(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for chatty in ("aiosqlite", "httpx", "httpcore", "trio-websocket", "twilio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

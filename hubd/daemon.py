@@ -1,0 +1,273 @@
+"""The composition root: opens everything in order, waits for a signal, closes everything in reverse.
+
+    lock -> bridge -> database -> recovery -> providers -> supervisor -> feed -> control socket -> ready
+
+On SIGTERM, SIGINT or `hub.shutdown` the socket closes first, then every campaign settles what is on the wire,
+then the connections, the database and the lock are let go. A second signal does not wait for the wire.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from hubd import __version__
+from hubd.bridge import Bridge, open_bridge
+from hubd.config import HubConfig, OutboxConfig, ProviderConfig, SmtpConfig, TwilioConfig, load_config
+from hubd.control.gate import serve_control
+from hubd.control.needs import Hub, HubInfo
+from hubd.core.model import Channel, InDoubt
+from hubd.engine.feed import Feed
+from hubd.engine.plan import PlanShelf
+from hubd.engine.ports import Transport
+from hubd.engine.providers import Providers, ProviderSpec
+from hubd.engine.supervisor import Supervisor, open_supervisor
+from hubd.errors import HubError
+from hubd.lock import sole_holder
+from hubd.store.campaigns import Campaigns
+from hubd.store.contacts import Contacts
+from hubd.store.database import open_database
+from hubd.store.events import Events
+from hubd.store.ledger import Ledger
+from hubd.transports.outbox import LANES as OUTBOX_LANES
+from hubd.transports.outbox import open_outbox
+
+log = logging.getLogger(__name__)
+
+#: Seconds that messages on the wire are given when the daemon stops.
+GRACE = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where things are, decided before anything is opened."""
+
+    config_path: Path | None
+    state_dir: Path
+    socket_path: Path
+    log_level: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Stopping:
+    """Somebody asked the daemon to stop; asking again means at once."""
+
+    asked: trio.Event = field(default_factory=trio.Event)
+    again: trio.Event = field(default_factory=trio.Event)
+
+    def ask(self) -> None:
+        (self.again if self.asked.is_set() else self.asked).set()
+
+
+async def run(options: Options) -> None:
+    """Run the daemon until it is asked to stop. Raises `HubError` when it cannot run."""
+    config = load_config(options.config_path)
+    make_state_dir(options.state_dir)
+    stopping = _Stopping()
+    with sole_holder(options.state_dir / "hubd.lock"):
+        async with open_bridge() as bridge, trio.open_nursery() as nursery:
+            await nursery.start(_watch_signals, stopping)
+            await _serve(options, config, bridge, stopping)
+            nursery.cancel_scope.cancel()
+
+
+async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: _Stopping) -> None:
+    async with open_database(options.state_dir / "hub.db", bridge) as database:
+        campaigns, ledger = Campaigns(database), Ledger(database)
+        await ledger.recover()
+        providers = Providers(_specs(options, config, bridge), random.random)
+        async with open_supervisor(
+            campaigns=campaigns,
+            ledger=ledger,
+            health=database,
+            plans=PlanShelf(campaigns, database.install_key),
+            providers=providers,
+            now=time.time,
+            dice=random.random,
+            grace=GRACE,
+        ) as supervisor:
+            await supervisor.recover()
+            feed = Feed(supervisor.running, ledger)
+            hub = Hub(
+                contacts=Contacts(database),
+                campaigns=campaigns,
+                ledger=ledger,
+                events=Events(database),
+                database=database,
+                supervisor=supervisor,
+                feed=feed,
+                reload=_Reload(options, bridge, providers),
+                shutdown=stopping.ask,
+                now=time.time,
+                info=HubInfo(
+                    version=__version__,
+                    pid=os.getpid(),
+                    instance_id=secrets.token_hex(8),
+                    state_dir=str(options.state_dir),
+                    started_at=time.time(),
+                ),
+            )
+            async with trio.open_nursery() as services:
+                services.start_soon(feed.run)
+                services.start_soon(_reload_on_hangup, hub.reload)
+                await services.start(serve_control, options.socket_path, hub)
+                log.info("ready on %s", options.socket_path)
+                await stopping.asked.wait()
+                log.info("stopping: settling what is on the wire")
+                services.cancel_scope.cancel()
+            async with trio.open_nursery() as last:
+                last.start_soon(_hurry, stopping, supervisor)
+                await supervisor.close(GRACE)
+                last.cancel_scope.cancel()
+
+
+async def _hurry(stopping: _Stopping, supervisor: Supervisor) -> None:
+    await stopping.again.wait()
+    log.warning("asked again: cutting what is on the wire; those messages will be in doubt")
+    supervisor.hurry()
+
+
+async def _watch_signals(
+    stopping: _Stopping, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            stopping.ask()
+
+
+async def _reload_on_hangup(reload: Callable[[], Awaitable[list[str]]]) -> None:
+    if sys.platform == "win32":
+        return
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            try:
+                changes = await reload()
+            except HubError as error:
+                log.error("the configuration was not reloaded, the old one stays: %s", error)
+            else:
+                log.info("configuration reloaded: %s", ", ".join(changes) or "nothing changed")
+
+
+class _Reload:
+    """Reads the configuration again: all of it takes effect, or nothing does."""
+
+    def __init__(self, options: Options, bridge: Bridge, providers: Providers) -> None:
+        self._options = options
+        self._bridge = bridge
+        self._providers = providers
+
+    async def __call__(self) -> list[str]:
+        """What changed, in words. Raises `BadConfig`, and then the old configuration stays."""
+        config = load_config(self._options.config_path)
+        if self._options.log_level is None:
+            logging.getLogger().setLevel(config.log_level.upper())
+        return await self._providers.reconfigure(_specs(self._options, config, self._bridge))
+
+
+def make_state_dir(path: Path) -> None:
+    """Make the directory that everything lives in, for the owner only. Raises `HubError`."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        reachable = os.access(path, os.R_OK | os.W_OK | os.X_OK)
+    except OSError as error:
+        raise HubError(
+            f"the state directory {path} cannot be made: {error.strerror}",
+            code="state_dir",
+            hint="give another one with --state-dir, or make it and give it to this user",
+        ) from None
+    if not reachable:
+        raise HubError(
+            f"the state directory {path} cannot be written by this user",
+            code="state_dir",
+            hint=f"make it yours: chown {_user()} {path}",
+        )
+
+
+def _user() -> str:
+    return os.environ.get("USER", "USER") if sys.platform == "win32" else str(os.getuid())
+
+
+def _specs(options: Options, config: HubConfig, bridge: Bridge) -> dict[str, ProviderSpec]:
+    folder = options.config_path.parent if options.config_path is not None else options.state_dir
+    return {
+        name: _spec(name, settings, folder, options.state_dir / "outbox", bridge)
+        for name, settings in config.providers.items()
+    }
+
+
+def _spec(name: str, config: ProviderConfig, folder: Path, outbox: Path, bridge: Bridge) -> ProviderSpec:
+    opener: Callable[[], Transport]
+    match config:
+        case OutboxConfig():
+            channels, lanes, in_doubt = frozenset(Channel), OUTBOX_LANES, InDoubt.RETRY
+
+            def opener() -> Transport:
+                return open_outbox(outbox)
+
+        case SmtpConfig():
+            channels, lanes, in_doubt = frozenset({Channel.EMAIL}), config.connections, InDoubt.RETRY
+
+            def opener() -> Transport:
+                return _open_smtp(name, config, folder, bridge)
+
+        case TwilioConfig():
+            channels, lanes, in_doubt = frozenset({Channel.SMS}), config.concurrency, InDoubt.HOLD
+
+            def opener() -> Transport:
+                return _open_twilio(name, config, folder)
+
+    return ProviderSpec(
+        name=name,
+        kind=config.kind,
+        channels=channels,
+        lanes=lanes,
+        in_doubt=in_doubt,
+        rate=config.rate,
+        open=opener,
+        settings=config,
+    )
+
+
+def _open_smtp(name: str, config: SmtpConfig, folder: Path, bridge: Bridge) -> Transport:
+    from hubd.transports.smtp import SmtpSettings, open_smtp
+
+    return open_smtp(
+        name,
+        SmtpSettings(
+            host=config.host,
+            port=config.port,
+            security=config.security,
+            username=config.username,
+            password=config.password.resolve(folder).reveal() if config.password else "",
+            connections=config.connections,
+            ca_file=config.ca_file,
+        ),
+        bridge,
+    )
+
+
+def _open_twilio(name: str, config: TwilioConfig, folder: Path) -> Transport:
+    from hubd.transports.twilio import TwilioSettings, open_twilio  # its library takes a while to import
+
+    return open_twilio(
+        name,
+        TwilioSettings(
+            account_sid=config.account_sid,
+            auth_token=config.auth_token.resolve(folder).reveal(),
+            from_=config.from_,
+            messaging_service_sid=config.messaging_service_sid,
+            concurrency=config.concurrency,
+            base_url=config.base_url,
+        ),
+    )

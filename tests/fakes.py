@@ -1,0 +1,308 @@
+"""A store in memory and a provider that says what it is told, for tests of the engine on the mock clock.
+
+The fake store passes the same contract suite as the real one: `tests/shell/test_store_contract.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from hubd.core.compose import content_hash
+from hubd.core.ledger import Close, Entry, Open, Refusal
+from hubd.core.lifecycle import DeliveryEvent, advance_delivery
+from hubd.core.model import (
+    Answer,
+    Campaign,
+    CampaignState,
+    Channel,
+    Content,
+    Counts,
+    DeliveryState,
+    Due,
+    InDoubt,
+    Parcel,
+    Stage,
+)
+from hubd.errors import InvalidTransition, NotFound, StoreUnavailable
+
+EVENT = {
+    DeliveryState.SENT: DeliveryEvent.ACCEPT,
+    DeliveryState.DEFERRED: DeliveryEvent.DEFER,
+    DeliveryState.FAILED: DeliveryEvent.FAIL,
+    DeliveryState.IN_DOUBT: DeliveryEvent.DOUBT,
+    DeliveryState.PENDING: DeliveryEvent.WITHDRAW,
+}
+
+
+@dataclass(slots=True)
+class Row:
+    due: Due
+    campaign_id: int
+    state: DeliveryState = DeliveryState.PENDING
+    reason: str = ""
+    open: bool = False
+    doubts: int = 0
+
+
+@dataclass(slots=True)
+class FakeStore:
+    """Campaigns, contents and the ledger in dictionaries; one object plays all of the engine's stores."""
+
+    campaigns: dict[int, Campaign] = field(default_factory=dict)
+    contents: dict[int, Content] = field(default_factory=dict)
+    rows: dict[int, Row] = field(default_factory=dict)
+    suppressed: dict[str, str] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    trouble: str = ""
+    _healthy: trio.Event = field(default_factory=trio.Event)
+
+    # -- what a test sets up
+
+    def add_campaign(self, name: str, recipients: int, content: Content, **columns: object) -> Campaign:
+        number = len(self.campaigns) + 1
+        self.contents[number] = content
+        campaign = Campaign(
+            id=number, name=name, channel=content.channel, provider="fake", state=CampaignState.RUNNING,
+            reason="", revision=1, spec="{}", content_id=number, in_doubt=None, audience_ready=True,
+        )  # fmt: skip
+        self.campaigns[number] = replace(campaign, **columns)  # type: ignore[arg-type]
+        for _ in range(recipients):
+            self.add_row(number)
+        return self.campaigns[number]
+
+    def add_row(self, campaign_id: int, **fields: str) -> int:
+        number = len(self.rows) + 1
+        address = f"r{number}@example.com"
+        due = Due(
+            id=number, recipient=address, attempts=0, fields={"email": address, **fields},
+            content_id=campaign_id, first_attempt_at=None, next_at=None,
+        )  # fmt: skip
+        self.rows[number] = Row(due=due, campaign_id=campaign_id)
+        return number
+
+    def fail_writes(self, reason: str) -> None:
+        self.trouble, self._healthy = reason, trio.Event()
+
+    def heal(self) -> None:
+        self.trouble = ""
+        self._healthy.set()
+
+    def states(self, campaign_id: int) -> dict[DeliveryState, int]:
+        found: dict[DeliveryState, int] = {}
+        for row in self.rows.values():
+            if row.campaign_id == campaign_id:
+                found[row.state] = found.get(row.state, 0) + 1
+        return found
+
+    # -- StoreHealth
+
+    async def wait_healthy(self) -> None:
+        if self.trouble:
+            await self._healthy.wait()
+
+    # -- Campaigns
+
+    async def get(self, name: str) -> Campaign:
+        for campaign in self.campaigns.values():
+            if campaign.name == name:
+                return await self.by_id(campaign.id)
+        raise NotFound(f"there is no campaign {name}")
+
+    async def by_id(self, campaign_id: int) -> Campaign:
+        await trio.lowlevel.checkpoint()
+        return replace(self.campaigns[campaign_id], counts=self._counts(campaign_id))
+
+    async def list(self) -> list[Campaign]:
+        return [await self.by_id(number) for number in self.campaigns]
+
+    async def move(
+        self, campaign_id: int, from_states: Sequence[CampaignState], to_state: CampaignState, *, event: str,
+        reason: str = "", limit: int | None = None, scheduled_at: float | None = None,
+    ) -> Campaign:  # fmt: skip
+        campaign = await self.by_id(campaign_id)
+        if campaign.state not in from_states:
+            raise InvalidTransition("moved meanwhile")
+        self.campaigns[campaign_id] = replace(
+            campaign, state=to_state, reason=reason, limit=limit, scheduled_at=scheduled_at
+        )
+        return await self.by_id(campaign_id)
+
+    async def freeze_page(self, campaign_id: int, size: int) -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    async def content(self, content_id: int) -> tuple[Content, str]:
+        await trio.lowlevel.checkpoint()
+        return self.contents[content_id], content_hash(self.contents[content_id])
+
+    async def blob(self, sha256: str) -> bytes:
+        raise NotFound("no such attachment")
+
+    async def single(self, provider: str, channel: Channel) -> Campaign:
+        return await self.get(f"~{provider}")
+
+    # -- Ledger
+
+    async def due(self, campaign_id: int, now: float, limit: int, exclude_after: int) -> list[Due]:
+        await trio.lowlevel.checkpoint()
+        waiting = (DeliveryState.PENDING, DeliveryState.DEFERRED)
+        return [
+            row.due
+            for row in self.rows.values()
+            if row.campaign_id == campaign_id
+            and row.state in waiting
+            and row.due.id > exclude_after
+            and (row.due.next_at or 0.0) <= now
+        ][:limit]
+
+    async def next_due_at(self, campaign_id: int) -> float | None:
+        await trio.lowlevel.checkpoint()
+        waiting = (DeliveryState.PENDING, DeliveryState.DEFERRED)
+        return min(
+            (
+                row.due.next_at or 0.0
+                for row in self.rows.values()
+                if row.campaign_id == campaign_id and row.state in waiting
+            ),
+            default=None,
+        )
+
+    async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+        await trio.lowlevel.checkpoint()
+        if self.trouble:
+            raise StoreUnavailable(self.trouble)
+        results = [self._open(e) if isinstance(e, Open) else self._close(e) for e in entries]
+        self.entries.extend(e for e, refusal in zip(entries, results, strict=True) if refusal is None)
+        return results
+
+    async def abandon(self, campaign_id: int) -> int:
+        lost = [r for r in self.rows.values() if r.campaign_id == campaign_id and r.open]
+        for row in lost:
+            row.state, row.open, row.reason = DeliveryState.IN_DOUBT, False, "crashed"
+        return len(lost)
+
+    async def release_doubts(self, campaign_id: int) -> int:
+        await trio.lowlevel.checkpoint()
+        freed = [
+            r
+            for r in self.rows.values()
+            if r.campaign_id == campaign_id and r.state is DeliveryState.IN_DOUBT and r.doubts < 3
+        ]
+        for row in freed:
+            row.state, row.doubts = DeliveryState.PENDING, row.doubts + 1
+        return len(freed)
+
+    async def counts(self, campaign_ids: Sequence[int]) -> Mapping[int, Counts]:
+        await trio.lowlevel.checkpoint()
+        return {number: self._counts(number) for number in campaign_ids}
+
+    def _open(self, entry: Open) -> Refusal | None:
+        row = self.rows[entry.delivery_id]
+        if self.campaigns[row.campaign_id].state is not CampaignState.RUNNING:
+            return Refusal(why="campaign_state")
+        if row.state not in (DeliveryState.PENDING, DeliveryState.DEFERRED):
+            return Refusal(why="delivery_state")
+        if row.due.recipient in self.suppressed:
+            row.state, row.reason = DeliveryState.SKIPPED, "suppressed"
+            return Refusal(why="suppressed", skipped=True)
+        assert not row.open, "two open attempts for one delivery"
+        row.state, row.open = advance_delivery(row.state, DeliveryEvent.OPEN), True
+        row.due = replace(
+            row.due, attempts=row.due.attempts + 1, first_attempt_at=row.due.first_attempt_at or entry.at
+        )
+        return None
+
+    def _close(self, entry: Close) -> None:
+        row = self.rows[entry.delivery_id]
+        assert row.open is entry.opened, "a close without its open"
+        row.state = (
+            DeliveryState.SENT
+            if entry.to is DeliveryState.SENT
+            else advance_delivery(row.state, EVENT[entry.to])
+        )
+        tries = row.due.attempts
+        if entry.opened and entry.to is DeliveryState.PENDING:
+            tries -= 1
+        elif not entry.opened and entry.to is not DeliveryState.PENDING:
+            tries += 1
+        row.open, row.reason = False, entry.reason
+        first = row.due.first_attempt_at if tries == row.due.attempts or tries < 1 else entry.at
+        row.due = replace(
+            row.due, attempts=tries, next_at=entry.next_at, first_attempt_at=row.due.first_attempt_at or first
+        )
+        if entry.suppress:
+            self.suppressed[row.due.recipient] = entry.suppress
+
+    def _counts(self, campaign_id: int) -> Counts:
+        states = self.states(campaign_id)
+        return Counts(total=sum(states.values()), **{state.value: n for state, n in states.items()})
+
+
+ACCEPTED = Answer(stage=Stage.DOT, code=250, text="ok")
+Script = Callable[[Parcel], Answer | None]
+
+
+@dataclass(slots=True, eq=False)
+class FakeTransport:
+    """A provider with real waiting and scripted answers.
+
+    `refuse` is asked in `prepare` (None: ready), `answer` in `deliver`, which takes `latency` seconds.
+    """
+
+    name: str = "fake"
+    kind: str = "fake"
+    lanes: int = 4
+    latency: float = 0.01
+    channels: frozenset[Channel] = frozenset(Channel)
+    in_doubt: InDoubt = InDoubt.HOLD
+    refuse: Script = field(default=lambda parcel: None)
+    answer: Callable[[Parcel], Answer] = field(default=lambda parcel: ACCEPTED)
+    accepted: list[int] = field(default_factory=list)
+    prepared: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    busy: int = 0
+    most_busy: int = 0
+
+    def lane(self) -> FakeLane:
+        return FakeLane(self)
+
+    async def probe(self) -> Answer:
+        await trio.lowlevel.checkpoint()
+        return ACCEPTED
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@dataclass(slots=True, eq=False)
+class FakeLane:
+    transport: FakeTransport
+    drops: int = 0
+
+    async def prepare(self, parcel: Parcel) -> Answer | None:
+        await trio.lowlevel.checkpoint()
+        self.transport.prepared.append(parcel.delivery_id)
+        return self.transport.refuse(parcel)
+
+    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+        transport = self.transport
+        transport.busy += 1
+        transport.most_busy = max(transport.most_busy, transport.busy)
+        try:
+            await trio.sleep(transport.latency)
+        finally:
+            transport.busy -= 1
+        answer = transport.answer(parcel)
+        if answer.code // 100 == 2:
+            transport.accepted.append(parcel.delivery_id)
+            transport.times.append(trio.current_time())
+        return answer
+
+    def drop(self) -> None:
+        self.drops += 1
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()

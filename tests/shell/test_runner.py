@@ -1,0 +1,407 @@
+"""The engine against a store in memory and a scripted provider. On the mock clock, days pass at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+import trio
+import trio.testing
+
+from hubd.core.ledger import Open
+from hubd.core.model import (
+    Answer,
+    Campaign,
+    CampaignState,
+    Channel,
+    Content,
+    DeliveryState,
+    InDoubt,
+    Parcel,
+    Signal,
+    Stage,
+)
+from hubd.core.outcome import Patience
+from hubd.engine.lanes import Health
+from hubd.engine.plan import PlanShelf
+from hubd.engine.providers import Providers, ProviderSpec
+from hubd.engine.supervisor import Supervisor, open_supervisor
+from tests.fakes import ACCEPTED, FakeStore, FakeTransport
+
+EMAIL = Content(
+    channel=Channel.EMAIL, sender="Acme <news@acme.example>", subject="Hello", text="Hi {{ email }}"
+)
+START = 1_800_000_000.0
+
+
+@dataclass(slots=True)
+class World:
+    store: FakeStore
+    transport: FakeTransport
+    supervisor: Supervisor
+
+    def now(self) -> float:
+        return START + trio.current_time()
+
+    async def ended(self, campaign: Campaign) -> Campaign:
+        """Wait until the campaign runs no more."""
+        await self.supervisor.ended(campaign.id)
+        return await self.store.by_id(campaign.id)
+
+
+@asynccontextmanager
+async def world(
+    store: FakeStore, transport: FakeTransport, rate: tuple[str, ...] = ()
+) -> AsyncIterator[World]:
+    spec = ProviderSpec(
+        name="fake", kind="fake", channels=transport.channels, lanes=transport.lanes,
+        in_doubt=transport.in_doubt, rate=rate, open=lambda: transport,
+    )  # fmt: skip
+    began = trio.current_time()
+    async with open_supervisor(
+        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"),
+        providers=Providers({"fake": spec}, lambda: 0.5),
+        now=lambda: START + trio.current_time() - began, dice=lambda: 0.5, patience=Patience(),
+    ) as supervisor:  # fmt: skip
+        await supervisor.recover()
+        yield World(store=store, transport=transport, supervisor=supervisor)
+
+
+def scripted(*answers: Answer) -> Callable[[Parcel], Answer]:
+    """The n-th try of each recipient gets the n-th answer; the last one is repeated."""
+    tries: Counter[int] = Counter()
+
+    def answer(parcel: Parcel) -> Answer:
+        tries[parcel.delivery_id] += 1
+        return answers[min(tries[parcel.delivery_id], len(answers)) - 1]
+
+    return answer
+
+
+REFUSED_FOR_NOW = Answer(stage=Stage.DOT, code=451, enhanced="4.3.0", text="try later")
+REFUSED = Answer(stage=Stage.DOT, code=554, enhanced="5.7.1", text="no")
+LOST = Answer(stage=Stage.DOT, signal=Signal.DROPPED, text="connection closed")
+
+
+async def test_every_recipient_gets_one_message(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=8)
+    campaign = store.add_campaign("all", 500, EMAIL)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.SENT: 500}
+    assert sorted(transport.accepted) == list(range(1, 501))
+    assert transport.most_busy == 8
+
+
+async def test_an_attempt_is_open_in_the_ledger_before_each_delivery(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+
+    def must_be_open(parcel: Parcel) -> Answer:
+        assert store.rows[parcel.delivery_id].open
+        return ACCEPTED
+
+    campaign = store.add_campaign("ledger", 50, EMAIL)
+    async with world(store, FakeTransport(answer=must_be_open)) as here:
+        await here.ended(campaign)
+    assert store.states(campaign.id) == {DeliveryState.SENT: 50}
+    assert sum(isinstance(entry, Open) for entry in store.entries) == 50
+
+
+async def test_nothing_leaves_after_pause_has_answered(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(latency=0.5)
+    campaign = store.add_campaign("pause", 1000, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(3.2)
+        changed, paused = await here.supervisor.pause("pause")
+        assert changed
+        assert paused.state is CampaignState.PAUSED
+        accepted = len(transport.accepted)
+        assert store.states(campaign.id)[DeliveryState.SENT] == accepted
+        assert DeliveryState.SENDING not in store.states(campaign.id)
+        await trio.sleep(1000)
+        assert len(transport.accepted) == accepted
+        assert (await here.supervisor.pause("pause"))[0] is False
+        await here.supervisor.resume("pause")
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert sorted(transport.accepted) == list(range(1, 1001))
+
+
+async def test_a_message_stuck_on_the_wire_holds_a_stop_up_only_for_the_grace(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(latency=10_000, lanes=3)
+    campaign = store.add_campaign("stuck", 10, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(1)
+        began = trio.current_time()
+        _, stopped = await here.supervisor.stop("stuck")
+        assert trio.current_time() - began == pytest.approx(Supervisor.GRACE)
+        assert stopped.state is CampaignState.STOPPED
+    assert store.states(campaign.id) == {DeliveryState.IN_DOUBT: 3, DeliveryState.PENDING: 7}
+
+
+async def test_refused_for_now_is_tried_again_later_and_then_sent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    transport = FakeTransport(answer=scripted(REFUSED_FOR_NOW, REFUSED_FOR_NOW, ACCEPTED))
+    campaign = store.add_campaign("later", 20, EMAIL)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+        assert trio.current_time() >= 600
+    assert campaign.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.SENT: 20}
+    assert {row.due.attempts for row in store.rows.values()} == {3}
+
+
+async def test_patience_ends(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(answer=scripted(REFUSED_FOR_NOW))
+    campaign = store.add_campaign("never", 3, EMAIL, give_up_after=7200.0)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+        assert trio.current_time() < 7200
+    assert store.states(campaign.id) == {DeliveryState.FAILED: 3}
+
+
+async def test_refused_for_good_fails_that_recipient_only(autojump_clock: trio.testing.MockClock) -> None:
+    store = FakeStore()
+    unknown = Answer(stage=Stage.RCPT, code=550, enhanced="5.1.1", text="no such user")
+    transport = FakeTransport(refuse=lambda p: unknown if p.delivery_id % 10 == 0 else None)
+    campaign = store.add_campaign("some", 100, EMAIL)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+    assert store.states(campaign.id) == {DeliveryState.SENT: 90, DeliveryState.FAILED: 10}
+    assert set(store.suppressed) == {f"r{n}@example.com" for n in range(10, 101, 10)}
+
+
+async def test_a_lost_answer_is_in_doubt_and_held(autojump_clock: trio.testing.MockClock) -> None:
+    store = FakeStore()
+    transport = FakeTransport(answer=lambda p: LOST if p.delivery_id == 7 else ACCEPTED)
+    campaign = store.add_campaign("doubt", 20, EMAIL)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.SENT: 19, DeliveryState.IN_DOUBT: 1}
+
+
+async def test_under_the_retry_policy_a_lost_answer_is_tried_again_with_the_same_message_id(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    seen: list[str] = []
+
+    def answer(parcel: Parcel) -> Answer:
+        if parcel.delivery_id == 7:
+            seen.append(parcel.message_id)
+            return LOST if len(seen) == 1 else ACCEPTED
+        return ACCEPTED
+
+    campaign = store.add_campaign("doubt", 20, EMAIL, in_doubt=InDoubt.RETRY)
+    async with world(store, FakeTransport(answer=answer)) as here:
+        campaign = await here.ended(campaign)
+    assert store.states(campaign.id) == {DeliveryState.SENT: 20}
+    assert len(seen) == 2
+    assert seen[0] == seen[1] != ""
+
+
+async def test_bad_credentials_pause_with_the_reason_after_one_login(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    wrong = Answer(stage=Stage.AUTH, code=535, enhanced="5.7.8", text="authentication failed")
+    good: list[bool] = []
+    transport = FakeTransport(lanes=8, refuse=lambda p: None if good else wrong)
+    campaign = store.add_campaign("login", 50, EMAIL)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+        assert campaign.state is CampaignState.PAUSED
+        assert campaign.reason
+        assert len(transport.prepared) == 1
+        assert store.states(campaign.id) == {DeliveryState.PENDING: 50}
+        good.append(True)
+        await here.supervisor.resume("login")
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.SENT: 50}
+
+
+async def test_a_provider_that_is_down_for_six_hours_costs_no_recipient(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    down = Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text="connection refused")
+    transport = FakeTransport(refuse=lambda p: down if trio.current_time() < 6 * 3600 else None)
+    campaign = store.add_campaign("down", 30, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(3600)
+        assert "waiting for fake" in here.supervisor.reason(await store.by_id(campaign.id))
+        assert store.states(campaign.id) == {DeliveryState.PENDING: 30}
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.SENT: 30}
+    assert {row.due.attempts for row in store.rows.values()} == {1}
+
+
+async def test_a_crash_is_contained_recorded_and_hurts_nobody_else(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+
+    def bug(parcel: Parcel) -> Answer:
+        if parcel.campaign == "broken" and parcel.delivery_id == 5:
+            raise ZeroDivisionError
+        return ACCEPTED
+
+    broken = store.add_campaign("broken", 10, EMAIL)
+    fine = store.add_campaign("fine", 200, EMAIL)
+    async with world(store, FakeTransport(answer=bug)) as here:
+        broken, fine = await here.ended(broken), await here.ended(fine)
+        assert here.supervisor.running() == []
+    assert broken.state is CampaignState.FAILED
+    assert "incident" in broken.reason
+    assert DeliveryState.SENDING not in store.states(broken.id)
+    assert fine.state is CampaignState.COMPLETED
+    assert store.states(fine.id) == {DeliveryState.SENT: 200}
+
+
+async def test_a_rate_is_kept_across_all_lanes(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=8)
+    campaign = store.add_campaign("slow", 60, EMAIL, rate=("10/s",))
+    async with world(store, transport) as here:
+        await here.ended(campaign)
+    for start in transport.times:
+        assert sum(start <= t < start + 1 for t in transport.times) <= 11  # ten, and one at the edge
+    assert max(transport.times) >= 4
+
+
+async def test_a_capped_campaign_does_not_slow_another(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=4)
+    capped = store.add_campaign("capped", 100, EMAIL, rate=("1/minute",))
+    free = store.add_campaign("free", 400, EMAIL)
+    async with world(store, transport) as here:
+        free = await here.ended(free)
+        assert trio.current_time() < 10
+        assert capped.id in here.supervisor.running()
+        await here.supervisor.stop("capped")
+    assert free.state is CampaignState.COMPLETED
+
+
+async def test_campaigns_on_one_provider_take_turns(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=2)
+    first = store.add_campaign("first", 2000, EMAIL)
+    second = store.add_campaign("second", 2000, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(5)
+        done = [store.states(c.id).get(DeliveryState.SENT, 0) for c in (first, second)]
+        assert min(done) > 0.3 * sum(done)
+        await here.supervisor.stop("first")
+        await here.supervisor.stop("second")
+
+
+async def test_a_single_message_goes_ahead_of_bulk(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=2, latency=0.1)
+    store.add_campaign("bulk", 5000, EMAIL)
+    express = store.add_campaign("~fake", 0, EMAIL, single=True)
+    async with world(store, transport) as here:
+        await trio.sleep(5)
+        number = store.add_row(express.id)
+        runner = await here.supervisor.wake_single("fake", Channel.EMAIL)
+        with trio.fail_after(0.35):  # at most the message on the wire, the one announced, and its own
+            await runner.watch(number).wait()
+        assert number in transport.accepted
+        await here.supervisor.stop("bulk")
+
+
+async def test_a_limit_sends_that_many_and_pauses(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=8)
+    campaign = store.add_campaign("canary", 100, EMAIL, limit=25)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+        assert (campaign.state, campaign.reason) == (CampaignState.PAUSED, "limit")
+        assert len(transport.accepted) == 25
+        await here.supervisor.resume("canary")
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert len(transport.accepted) == 100
+
+
+async def test_a_failed_writer_stops_all_sending_and_it_goes_on_by_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    campaign = store.add_campaign("disk", 400, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(0.2)
+        store.fail_writes("the disk is full")
+        await trio.sleep(1)
+        accepted = len(transport.accepted)
+        await trio.sleep(1000)
+        assert len(transport.accepted) == accepted
+        store.heal()
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert sorted(transport.accepted) == list(range(1, 401))
+
+
+async def test_a_recipient_who_lacks_a_field_fails_alone_with_the_field_named(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    campaign = store.add_campaign("fields", 5, replace(EMAIL, text="Hi {{ first_name }}"))
+    lucky = store.add_row(campaign.id, first_name="Ada")
+    async with world(store, FakeTransport()) as here:
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.FAILED: 5, DeliveryState.SENT: 1}
+    assert store.rows[lucky].state is DeliveryState.SENT
+    assert store.rows[1].reason == "missing_field"
+
+
+async def test_a_suppression_between_freeze_and_send_is_obeyed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    store.suppressed["r3@example.com"] = "opted_out"
+    campaign = store.add_campaign("suppressed", 10, EMAIL)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+    assert store.rows[3].state is DeliveryState.SKIPPED
+    assert 3 not in transport.accepted
+    assert campaign.state is CampaignState.COMPLETED
+
+
+async def test_stopping_the_daemon_leaves_a_campaign_running_for_the_next_boot(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(latency=0.1)
+    campaign = store.add_campaign("reboot", 300, EMAIL)
+    async with world(store, transport):
+        await trio.sleep(1)
+    assert (await store.by_id(campaign.id)).state is CampaignState.RUNNING
+    assert DeliveryState.SENDING not in store.states(campaign.id)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert sorted(transport.accepted) == list(range(1, 301))
+
+
+async def test_a_throttled_provider_is_ready_again_after_its_rest(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    slow_down = Answer(stage=Stage.REQUEST, code=429, vendor=20429, text="too many", retry_after=30.0)
+    transport = FakeTransport(answer=lambda p: slow_down if trio.current_time() < 20 else ACCEPTED)
+    content = Content(channel=Channel.SMS, text="Hi")
+    campaign = store.add_campaign("sms", 40, content)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+        assert here.supervisor.providers.get("fake").pool().health is Health.READY
+    assert store.states(campaign.id) == {DeliveryState.SENT: 40}
+    assert {row.due.attempts for row in store.rows.values()} == {1}

@@ -1,0 +1,205 @@
+"""Real processes: hubd, hubctl, and servers that remember what they were sent."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+PATIENCE = 120.0
+
+
+def until(ready: Callable[[], object], what: str) -> None:
+    """Wait for something outside this process; there is no event to wait on."""
+    end = time.monotonic() + PATIENCE
+    while not ready():
+        assert time.monotonic() < end, f"waited too long for {what}"
+        time.sleep(0.01)
+
+
+@dataclass
+class Witness:
+    """The record of what an SMTP server or the Twilio double accepted."""
+
+    port: int
+    record: Path
+
+    def accepted(self) -> Counter[str]:
+        """How many messages each recipient was sent."""
+        return Counter(line.split()[0] for line in self.lines())
+
+    def message_ids(self, recipient: str) -> set[str]:
+        return {line.split()[1] for line in self.lines() if line.split()[0] == recipient}
+
+    def lines(self) -> list[str]:
+        text = self.record.read_text() if self.record.exists() else ""
+        return text[: text.rfind("\n") + 1].splitlines()
+
+
+@dataclass
+class Hub:
+    """One state directory, the daemon that runs on it, and the command line that talks to it."""
+
+    folder: Path
+    config: str = ""
+    daemon: subprocess.Popen[bytes] | None = None
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def boot(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start hubd and wait until it answers."""
+        (self.folder / "hubd.toml").write_text(self.config)
+        log = (self.folder / "hubd.log").open("ab")
+        self.daemon = subprocess.Popen(
+            [
+                sys.executable, "-m", "hubd", "--config", str(self.folder / "hubd.toml"),
+                "--state-dir", str(self.state), *options,
+            ],
+            stderr=log, cwd=ROOT,
+        )  # fmt: skip
+        log.close()
+        self.processes.append(self.daemon)
+        until(self.answers, f"hubd; its log: {self.log()}")
+        return self.daemon
+
+    def answers(self) -> bool:
+        assert self.daemon is not None
+        assert self.daemon.poll() is None, f"hubd ended with {self.daemon.returncode}: {self.log()}"
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.state / "control.sock")) == 0
+
+    def log(self) -> str:
+        path = self.folder / "hubd.log"
+        return path.read_text() if path.exists() else ""
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        assert self.daemon is not None
+        self.daemon.send_signal(how)
+        return self.daemon.wait(PATIENCE)
+
+    def hubctl(self, *arguments: str, code: int = 0) -> str:
+        """Run a command, check its exit code, return its output."""
+        done = subprocess.run(
+            [sys.executable, "-m", "hubctl", "--socket", str(self.state / "control.sock"), *arguments],
+            capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr, self.log())
+        return done.stdout
+
+    def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.hubctl(*arguments, "--json", code=code))
+        return answer
+
+    def campaign(self, name: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.json("status", name)["campaign"]
+        return answer
+
+    def deliveries(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.hubctl("deliveries", name, "--output", "ndjson").splitlines()]
+
+    def contacts(self, n: int, listed: str = "all", column: str = "email") -> None:
+        """Import n contacts with addresses that are easy to check."""
+        path = self.folder / f"{listed}.csv"
+        with path.open("w", newline="") as stream:
+            out = csv.writer(stream)
+            out.writerow([column, "first_name"])
+            address = (lambda i: f"p{i}@example.com") if column == "email" else (lambda i: f"+1415555{2000 + i}")
+            out.writerows([address(i), f"Zoë {i}"] for i in range(n))
+        self.hubctl("import", str(path), "--list", listed)
+
+    def apply(self, name: str, **keys: object) -> None:
+        """Apply an email campaign on the provider `sink`, with the keys given."""
+        spec: dict[str, object] = {
+            "name": name, "channel": "email", "provider": "sink", "lists": ["all"], "kind": "transactional",
+            "sender": "Acme <news@acme.example>", "subject": "Hello {{ first_name }}",
+            "text": "Hi {{ first_name }}\n", "html": "<p>Hi {{ first_name }}</p>", **keys,
+        }  # fmt: skip
+        path = self.folder / f"{name}.toml"
+        path.write_text(
+            "".join(f"{key} = {json.dumps(value)}\n" for key, value in spec.items() if value is not None)
+        )
+        self.hubctl("apply", str(path))
+
+
+def reconcile(hub: Hub, witness: Witness, name: str, total: int) -> dict[str, int]:
+    """The books of the daemon against the record of the witness. Returns the counts."""
+    campaign = hub.campaign(name)
+    counts: dict[str, int] = campaign["counts"]
+    accepted = witness.accepted()
+    rows = hub.deliveries(name)
+    assert counts["total"] == total == len(rows)
+    assert sum(n for state, n in counts.items() if state != "total") == total
+    by_state = Counter(row["state"] for row in rows)
+    assert {s: n for s, n in counts.items() if n and s != "total"} == dict(by_state)
+    for row in rows:
+        n = accepted[row["recipient"]]
+        if row["state"] == "sent":
+            assert n >= 1, f"{row} was not accepted by anybody"
+        elif n:
+            assert row["state"] == "in_doubt", f"{row} was accepted {n} times"
+    return counts
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A hub whose daemon is not started yet."""
+    hub = Hub(tmp_path)
+    yield hub
+    for process in hub.processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _spawn(command: list[str]) -> tuple[subprocess.Popen[str], int]:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    return process, int(line.rsplit(":", 1)[-1].strip("/"))
+
+
+@pytest.fixture
+def witness(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Witness]:
+    """A running SMTP witness. Parametrise indirectly with extra command line options."""
+    record = tmp_path / "accepted"
+    extra = list(getattr(request, "param", ()))
+    process, port = _spawn([sys.executable, str(HERE / "witness.py"), str(record), *extra])
+    yield Witness(port, record)
+    process.terminate()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def sink_config(port: int, connections: int = 8) -> str:
+    """A provider `sink` on a local SMTP server."""
+    return (
+        f'[providers.sink]\ntype = "smtp"\nhost = "127.0.0.1"\nport = {port}\nsecurity = "none"\n'
+        f"connections = {connections}\n"
+    )
+
+
+def smtp_sink_command(port: int) -> list[str]:
+    program = shutil.which("smtp-sink", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    assert program is not None, "smtp-sink is missing: tests/run installs the package postfix"
+    user = ["-u", "nobody"] if os.getuid() == 0 else []
+    return [program, "-c", *user, f"127.0.0.1:{port}", "256"]
