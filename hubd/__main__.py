@@ -61,20 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     import trio
 
-    from hubd import config, daemon
+    from hubd import daemon, places
+    from hubd.config import load_config
 
     try:
-        config_path = config.config_path(arguments.config, os.environ)
-        settings = config.load_config(config_path)
+        config_path = places.config_path(arguments.config, os.environ)
+        settings = load_config(config_path)
         if arguments.check:
             print(f"{config_path or 'no configuration file'}: fine")  # noqa: T201
             return 0
         _log(arguments.log_level or settings.log_level)
-        state_dir = config.state_dir(arguments.state_dir, os.environ)
+        state_dir = places.state_dir(arguments.state_dir, os.environ)
         options = daemon.Options(
             config_path=config_path,
             state_dir=state_dir,
-            socket_path=config.socket_path(arguments.socket, arguments.state_dir, os.environ),
+            socket_path=places.socket_path(arguments.socket, arguments.state_dir, os.environ),
             log_level=arguments.log_level,
         )
         trio.run(daemon.run, options)

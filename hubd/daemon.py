@@ -15,8 +15,9 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -39,8 +40,7 @@ from hubd.store.contacts import Contacts
 from hubd.store.database import open_database
 from hubd.store.events import Events
 from hubd.store.ledger import Ledger
-from hubd.transports.outbox import LANES as OUTBOX_LANES
-from hubd.transports.outbox import open_outbox
+from hubd.transports.outbox import OutboxTransport, open_outbox
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,10 @@ async def run(options: Options) -> None:
 async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: _Stopping) -> None:
     async with open_database(options.state_dir / "hub.db", bridge) as database:
         campaigns, ledger = Campaigns(database), Ledger(database)
-        await ledger.recover()
+        recovered = await ledger.recover()
+        if recovered.total:
+            log.warning("%d messages were on the wire when hubd last ended: in doubt", recovered.total)
+        await campaigns.sweep()
         providers = Providers(_specs(options, config, bridge), random.random)
         async with open_supervisor(
             campaigns=campaigns,
@@ -146,7 +149,7 @@ async def _watch_signals(
             stopping.ask()
 
 
-async def _reload_on_hangup(reload: Callable[[], Awaitable[list[str]]]) -> None:
+async def _reload_on_hangup(reload: Callable[[], Awaitable[Sequence[str]]]) -> None:
     if sys.platform == "win32":
         return
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
@@ -199,9 +202,8 @@ def _user() -> str:
 
 
 def _specs(options: Options, config: HubConfig, bridge: Bridge) -> dict[str, ProviderSpec]:
-    folder = options.config_path.parent if options.config_path is not None else options.state_dir
     return {
-        name: _spec(name, settings, folder, options.state_dir / "outbox", bridge)
+        name: _spec(name, settings, config.folder, options.state_dir / "outbox", bridge)
         for name, settings in config.providers.items()
     }
 
@@ -210,32 +212,24 @@ def _spec(name: str, config: ProviderConfig, folder: Path, outbox: Path, bridge:
     opener: Callable[[], Transport]
     match config:
         case OutboxConfig():
-            channels, lanes, in_doubt = frozenset(Channel), OUTBOX_LANES, InDoubt.RETRY
-
-            def opener() -> Transport:
-                return open_outbox(outbox)
-
+            channels, lanes, in_doubt = frozenset(Channel), OutboxTransport.lanes, InDoubt.RETRY
+            opener = partial(open_outbox, outbox)
         case SmtpConfig():
             channels, lanes, in_doubt = frozenset({Channel.EMAIL}), config.connections, InDoubt.RETRY
-
-            def opener() -> Transport:
-                return _open_smtp(name, config, folder, bridge)
-
+            opener = partial(_open_smtp, name, config, folder, bridge)
         case TwilioConfig():
             channels, lanes, in_doubt = frozenset({Channel.SMS}), config.concurrency, InDoubt.HOLD
-
-            def opener() -> Transport:
-                return _open_twilio(name, config, folder)
-
+            opener = partial(_open_twilio, name, config, folder)
     return ProviderSpec(
         name=name,
-        kind=config.kind,
+        kind=config.type,
         channels=channels,
         lanes=lanes,
         in_doubt=in_doubt,
         rate=config.rate,
-        open=opener,
-        settings=config,
+        # In a thread: a keyring may take its time, and Twilio's library takes long to import.
+        open=partial(trio.to_thread.run_sync, opener),
+        settings=replace(config, rate=()),
     )
 
 
@@ -258,7 +252,7 @@ def _open_smtp(name: str, config: SmtpConfig, folder: Path, bridge: Bridge) -> T
 
 
 def _open_twilio(name: str, config: TwilioConfig, folder: Path) -> Transport:
-    from hubd.transports.twilio import TwilioSettings, open_twilio  # its library takes a while to import
+    from hubd.transports.twilio import TwilioSettings, open_twilio
 
     return open_twilio(
         name,

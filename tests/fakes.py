@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from hubd.core.compose import content_hash
 from hubd.core.ledger import Close, Entry, Open, Refusal
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import (
@@ -115,7 +114,7 @@ class FakeStore:
         await trio.lowlevel.checkpoint()
         return replace(self.campaigns[campaign_id], counts=self._counts(campaign_id))
 
-    async def list(self) -> list[Campaign]:
+    async def list(self, *, singles: bool = False) -> list[Campaign]:
         return [await self.by_id(number) for number in self.campaigns]
 
     async def move(
@@ -134,9 +133,9 @@ class FakeStore:
         await trio.lowlevel.checkpoint()
         return False
 
-    async def content(self, content_id: int) -> tuple[Content, str]:
+    async def content(self, content_id: int) -> Content:
         await trio.lowlevel.checkpoint()
-        return self.contents[content_id], content_hash(self.contents[content_id])
+        return self.contents[content_id]
 
     async def blob(self, sha256: str) -> bytes:
         raise NotFound("no such attachment")

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from hubd.core.compose import EmailPlan, compile_email, message_id
+from hubd.core.compose import EmailPlan, compile_email, content_hash, message_id
 from hubd.core.model import Channel, Content, Due, Parcel
 from hubd.core.sms import SmsPlan, compile_sms
 
 
 class _Contents(Protocol):
-    async def content(self, content_id: int) -> tuple[Content, str]: ...
+    async def content(self, content_id: int) -> Content: ...
     async def blob(self, sha256: str) -> bytes: ...
 
 
 class MessagePlan:
     """How the message of one content is written for any recipient."""
 
-    def __init__(self, content: Content, digest: str, blobs: Mapping[str, bytes], install_key: bytes) -> None:
+    def __init__(self, content: Content, blobs: Mapping[str, bytes], install_key: bytes) -> None:
         self.content = content
-        self.content_hash = digest
+        self.content_hash = content_hash(content)
         self._key = install_key
         self._email: EmailPlan | None = None
         self._sms: SmsPlan | None = None
@@ -69,9 +69,9 @@ class PlanShelf:
         """The plan of a content. Raises `BadTemplate` if it does not compile."""
         plan = self._plans.pop(content_id, None)
         if plan is None:
-            content, digest = await self._contents.content(content_id)
+            content = await self._contents.content(content_id)
             blobs = {item.sha256: await self._contents.blob(item.sha256) for item in content.attachments}
-            plan = MessagePlan(content, digest, blobs, self._key)
+            plan = MessagePlan(content, blobs, self._key)
         self._plans[content_id] = plan
         while len(self._plans) > self.SIZE:
             del self._plans[next(iter(self._plans))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import trio
@@ -25,7 +25,7 @@ class ProviderSpec:
     in_doubt: InDoubt
     rate: tuple[str, ...] = ()
     #: Opens the transport. Secrets are read here, as late as possible; raises `CredentialMissing`.
-    open: Callable[[], Transport] = field(repr=False, compare=False)
+    open: Callable[[], Awaitable[Transport]] = field(repr=False, compare=False)
     #: What makes two specs the same account with the same settings.
     settings: object = None
 
@@ -53,36 +53,39 @@ class Provider:
         self._pool: LanePool | None = None
         self._why_not = ""
         self._disabled = False
+        self._opening = trio.Lock()
 
-    def pool(self) -> LanePool:
-        """The lanes. Opens the transport if need be; raises `ProviderUnavailable` with what to do."""
-        if self._disabled:
-            raise ProviderUnavailable(
-                f"the provider {self.spec.name} is disabled",
-                hint=f"switch it on again: hubctl provider enable {self.spec.name}",
-            )
-        if self._pool is None:
+    async def open(self) -> LanePool:
+        """The lanes, ready for use: opens the transport if need be, and again after a stop.
+
+        A provider that stopped is tried anew, with its secrets read again. Raises `ProviderUnavailable` or
+        `CredentialMissing` with what to do.
+        """
+        async with self._opening:
+            if self._disabled:
+                raise ProviderUnavailable(
+                    f"the provider {self.spec.name} is disabled",
+                    hint=f"switch it on again: hubctl provider enable {self.spec.name}",
+                )
+            if self._pool is not None and self._pool.health is not Health.STOPPED:
+                return self._pool
             try:
-                self._pool = LanePool(self.spec.open(), self._dice)
+                transport = await self.spec.open()
             except HubError as error:
                 self._why_not = str(error)
                 raise
             self._why_not = ""
-        return self._pool
-
-    async def renew(self) -> None:
-        """Forget old trouble and read secrets again, if the provider stands still. Raises as `pool`."""
-        pool = self._pool
-        if pool is None or pool.health is not Health.STOPPED:
-            return
-        replaced = pool.revive(self.spec.open())
-        if replaced is not None:
-            await replaced.aclose()
+            if self._pool is None:
+                self._pool = LanePool(transport, self._dice)
+            else:
+                replaced = self._pool.revive(transport)
+                if replaced is not None:
+                    await replaced.aclose()
+            return self._pool
 
     async def probe(self) -> Answer:
         """Log in and send nothing. A good answer ends a rest or a stop."""
-        await self.renew()
-        pool = self.pool()
+        pool = await self.open()
         answer = await pool.transport.probe()
         if 200 <= answer.code < 300 and pool.health is not Health.READY:
             pool.revive()

@@ -390,17 +390,7 @@ class Runner:
         entries = [entry for entry in proposed if entry is not None]
         if not entries:
             return
-        results: list[Refusal | None] | None = None
-        with trio.CancelScope(shield=True):
-            while results is None:
-                try:
-                    results = await self._around.ledger.record(entries)
-                except StoreUnavailable:
-                    with self._shield() as patience:
-                        await self._around.health.wait_healthy()
-                    if patience.cancelled_caught:
-                        raise
-        for entry, refusal in zip(entries, results, strict=True):
+        for entry, refusal in zip(entries, await self._write_down(entries), strict=True):
             if isinstance(entry, Close) and entry.to is DeliveryState.SENT:
                 self._accepted += 1
             if isinstance(entry, Close) or refusal is not None:
@@ -408,6 +398,17 @@ class Runner:
                 self._news.set()
                 if self._watched and entry.delivery_id in self._watched:
                     self._watched.pop(entry.delivery_id).set()
+
+    async def _write_down(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+        with trio.CancelScope(shield=True):
+            while True:
+                try:
+                    return await self._around.ledger.record(entries)
+                except StoreUnavailable:
+                    with self._shield() as patience:
+                        await self._around.health.wait_healthy()
+                    if patience.cancelled_caught:
+                        raise
 
     def _put_back(self, row: Due) -> None:
         self._taken.discard(row.id)

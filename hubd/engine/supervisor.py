@@ -21,6 +21,7 @@ import trio
 from hubd.core.lifecycle import CampaignEvent, advance_campaign, allowed_from
 from hubd.core.model import Answer, Campaign, CampaignState, Channel, InDoubt
 from hubd.core.outcome import Patience
+from hubd.engine.lanes import LanePool
 from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Campaigns, Ledger, StoreHealth
 from hubd.engine.providers import Provider, Providers
@@ -97,20 +98,13 @@ class Supervisor:
             to = advance_campaign(campaign.state, event)
             if campaign.state is to:
                 if to is CampaignState.RUNNING and campaign.id not in self._runs:
-                    self._launch(campaign, self._provider_for(campaign))
+                    self._launch(campaign, await self._provider_for(campaign).open())
                 return False, campaign
-            provider = self._provider_for(campaign)
-            await provider.renew()
-            provider.pool()
-            arrived = campaign.counts.sent + campaign.counts.delivered + campaign.counts.undelivered
+            pool = await self._provider_for(campaign).open()
             campaign = await self._campaigns.move(
-                campaign.id,
-                allowed_from(event),
-                to,
-                event=event.value,
-                limit=None if limit is None else arrived + limit,
+                campaign.id, allowed_from(event), to, event=event.value, limit=_target(campaign, limit)
             )
-            self._launch(campaign, provider)
+            self._launch(campaign, pool)
             return True, campaign
 
     async def resume(self, name: str) -> tuple[bool, Campaign]:
@@ -165,13 +159,8 @@ class Supervisor:
     async def wake_single(self, provider: str, channel: Channel) -> Runner:
         """There is a new one-off message: see that somebody sends it now. Returns who does."""
         campaign = await self._campaigns.single(provider, channel)
-        run = self._runs.get(campaign.id)
-        if run is None:
-            self._refuse_when_closing()
-            owner = self._provider_for(campaign)
-            await owner.renew()
-            owner.pool()
-            run = self._runs.get(campaign.id) or self._launch(campaign, owner)
+        pool = await self._provider_for(campaign).open()
+        run = self._runs.get(campaign.id) or self._launch(campaign, pool)
         run.runner.wake()
         return run.runner
 
@@ -204,7 +193,7 @@ class Supervisor:
 
     async def recover(self) -> None:
         """Go on with everything that was running when the daemon last ended."""
-        for campaign in await self._campaigns.list():
+        for campaign in await self._campaigns.list(singles=True):
             if campaign.state is not CampaignState.RUNNING:
                 continue
             if campaign.single and campaign.counts.total == campaign.counts.settled:
@@ -212,7 +201,7 @@ class Supervisor:
             try:
                 if self._in_doubt(campaign) is InDoubt.RETRY:
                     await self._ledger.release_doubts(campaign.id)
-                self._launch(campaign, self._provider_for(campaign))
+                self._launch(campaign, await self._provider_for(campaign).open())
             except HubError as error:
                 log.warning("campaign %s cannot go on: %s", campaign.name, error)
                 if not campaign.single:
@@ -268,18 +257,19 @@ class Supervisor:
                 campaign = await self._campaigns.move(campaign.id, allowed_from(event), to, event=event.value)
             return True, campaign
 
-    def _launch(self, campaign: Campaign, provider: Provider) -> _Run:
-        self._refuse_when_closing()
+    def _launch(self, campaign: Campaign, pool: LanePool) -> _Run:
+        if self._closing:
+            raise ShuttingDown("the daemon is stopping", hint="try again when it is back")
         turnstile = Turnstile(campaign.rate)
         run = self._runs[campaign.id] = _Run(
-            runner=self._runner(campaign, provider, turnstile), turnstile=turnstile
+            runner=self._runner(campaign, pool, turnstile), turnstile=turnstile
         )
         self._nursery.start_soon(self._contain, campaign, run)
         return run
 
-    def _runner(self, campaign: Campaign, provider: Provider, turnstile: Turnstile) -> Runner:
-        gate = Gate(provider.turnstile, turnstile)
-        return Runner(campaign, provider.pool(), gate, self._around, self._in_doubt(campaign))
+    def _runner(self, campaign: Campaign, pool: LanePool, turnstile: Turnstile) -> Runner:
+        gate = Gate(self._provider_for(campaign).turnstile, turnstile)
+        return Runner(campaign, pool, gate, self._around, self._in_doubt(campaign))
 
     async def _contain(self, campaign: Campaign, run: _Run) -> None:
         """Run one campaign; whatever happens in it ends here."""
@@ -307,7 +297,8 @@ class Supervisor:
                     await self._around.health.wait_healthy()
                     await self._ledger.abandon(campaign.id)
                     campaign = await self._campaigns.by_id(campaign.id)
-                    run.runner = self._runner(campaign, self._provider_for(campaign), run.turnstile)
+                    pool = await self._provider_for(campaign).open()
+                    run.runner = self._runner(campaign, pool, run.turnstile)
         except StoreError:
             raise
         except Exception:
@@ -360,12 +351,16 @@ class Supervisor:
     def _in_doubt(self, campaign: Campaign) -> InDoubt:
         return campaign.in_doubt or self.providers.get(campaign.provider).spec.in_doubt
 
-    def _refuse_when_closing(self) -> None:
-        if self._closing:
-            raise ShuttingDown("the daemon is stopping", hint="try again when it is back")
-
     def _lock(self, campaign_id: int) -> trio.Lock:
         return self._locks.setdefault(campaign_id, trio.Lock())
+
+
+def _target(campaign: Campaign, limit: int | None) -> int | None:
+    """How many sent in all end a run with a limit. One that was not reached yet outlives a pause."""
+    arrived = campaign.counts.sent + campaign.counts.delivered + campaign.counts.undelivered
+    if limit is not None:
+        return arrived + limit
+    return campaign.limit if campaign.limit is not None and campaign.limit > arrived else None
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ class Turnstile:
         self.change(rates)
 
     def change(self, rates: Sequence[str]) -> None:
-        """Use other rates from now on; what was sent counts under them too. Those who wait see it in a second."""
+        """Use other rates from now on; what was sent counts under them too. Waiters see it in a second."""
         if tuple(rates) == self.rates:
             return
         self.rates = tuple(rates)

@@ -25,7 +25,6 @@ from hubd.core.model import (
     Stage,
 )
 from hubd.core.outcome import Patience
-from hubd.engine.lanes import Health
 from hubd.engine.plan import PlanShelf
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
@@ -56,9 +55,12 @@ class World:
 async def world(
     store: FakeStore, transport: FakeTransport, rate: tuple[str, ...] = ()
 ) -> AsyncIterator[World]:
+    async def opened() -> FakeTransport:
+        return transport
+
     spec = ProviderSpec(
         name="fake", kind="fake", channels=transport.channels, lanes=transport.lanes,
-        in_doubt=transport.in_doubt, rate=rate, open=lambda: transport,
+        in_doubt=transport.in_doubt, rate=rate, open=opened,
     )  # fmt: skip
     began = trio.current_time()
     async with open_supervisor(
@@ -402,6 +404,6 @@ async def test_a_throttled_provider_is_ready_again_after_its_rest(
     campaign = store.add_campaign("sms", 40, content)
     async with world(store, transport) as here:
         campaign = await here.ended(campaign)
-        assert here.supervisor.providers.get("fake").pool().health is Health.READY
+        assert here.supervisor.providers.get("fake").view().state == "ready"
     assert store.states(campaign.id) == {DeliveryState.SENT: 40}
     assert {row.due.attempts for row in store.rows.values()} == {1}

@@ -114,7 +114,9 @@ class Hub:
         return answer
 
     def deliveries(self, name: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.hubctl("deliveries", name, "--output", "ndjson").splitlines()]
+        return [
+            json.loads(line) for line in self.hubctl("deliveries", name, "--output", "ndjson").splitlines()
+        ]
 
     def contacts(self, n: int, listed: str = "all", column: str = "email") -> None:
         """Import n contacts with addresses that are easy to check."""
@@ -122,7 +124,9 @@ class Hub:
         with path.open("w", newline="") as stream:
             out = csv.writer(stream)
             out.writerow([column, "first_name"])
-            address = (lambda i: f"p{i}@example.com") if column == "email" else (lambda i: f"+1415555{2000 + i}")
+            address = (
+                (lambda i: f"p{i}@example.com") if column == "email" else (lambda i: f"+1415555{2000 + i}")
+            )
             out.writerows([address(i), f"Zoë {i}"] for i in range(n))
         self.hubctl("import", str(path), "--list", listed)
 

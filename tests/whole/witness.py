@@ -1,7 +1,7 @@
 """An SMTP server that swears to what it accepted: the outside witness of the whole-process tests.
 
-It writes one line per accepted message, `recipient message-id`, and fsyncs it before it answers 250. What is not
-in its record was not accepted; what is in it was, whether or not the sender lived to read the answer.
+It writes one line per accepted message, `recipient message-id`, and fsyncs it before it answers 250. What is
+not in its record was not accepted; what is in it was, whether or not the sender lived to read the answer.
 
     python tests/whole/witness.py RECORD [--delay SECONDS] [--lockstep]     prints the port it listens on
 """
