@@ -409,6 +409,7 @@ class Runner:
                         await self._around.health.wait_healthy()
                     if patience.cancelled_caught:
                         raise
+        raise AssertionError("a shield without a deadline is not cancelled")
 
     def _put_back(self, row: Due) -> None:
         self._taken.discard(row.id)
