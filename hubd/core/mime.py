@@ -1,0 +1,204 @@
+"""The bytes of a message: header lines, body encodings, and the skeleton that holds the bodies.
+
+Header lines follow RFC 5322 (§2.2.3 folding) and RFC 2047 (encoded words); a value is first made one line by
+`one_line`. The skeleton, everything of a message that is the same for all recipients, is built once by
+the standard library and cut at the places where the bodies go.
+
+**Why no body can end its part.** Every boundary starts with `=_` (the advice of RFC 2045 §6.7). In
+quoted-printable text `=` is always followed by two hexadecimal digits or a line end, and base64 has no `_`,
+so the delimiter line `--=_...` cannot occur in a body whatever a field contains.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import re
+from base64 import encodebytes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from functools import lru_cache
+from typing import Literal
+from urllib.parse import quote
+
+from hubd.errors import BadInput
+
+LINE_LIMIT = 998  #: octets of a line without its CRLF (RFC 5322 §2.1.1)
+_FOLD_AT = 76  #: octets; a line with an encoded word must not be longer (RFC 2047 §2)
+
+_HOSTILE = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]+")
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+_MIME_TYPE = re.compile(r"([A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})/([A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})")
+
+Transfer = Literal["quoted-printable", "base64"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """An attachment with its bytes."""
+
+    name: str
+    type: str
+    data: bytes
+
+
+def one_line(text: str) -> str:
+    """What a header shows of a text: each run of spaces, control characters and line separators (C0, DEL, C1,
+    U+2028, U+2029) becomes one space, none at the ends. So no field can start a second header.
+    """
+    return _HOSTILE.sub(" ", text).strip(" ")
+
+
+def header(name: str, text: str) -> bytes:
+    """One unstructured header with its CRLF, folded at 76 octets, in encoded words where it is not ASCII.
+
+    Raises UnicodeEncodeError for half of a surrogate pair.
+    """
+    value = one_line(text)
+    if _is_plain(value):
+        if len(name) + 2 + len(value) <= _FOLD_AT:
+            return f"{name}: {value}\r\n".encode("ascii")
+        folded = _fold(len(name) + 2, value)
+        if folded is not None:
+            return f"{name}: {folded}\r\n".encode("ascii")
+    return f"{name}: {_encoded_words(len(name) + 2, value)}\r\n".encode("ascii")
+
+
+def mailbox_header(name: str, display_name: str, address: str) -> bytes:
+    """A From or Reply-To header with one mailbox (RFC 5322 §3.4). `address` is ASCII and valid."""
+    display = one_line(display_name)
+    if not display:
+        return f"{name}: {address}\r\n".encode("ascii")
+    if _is_plain(display) and len(name) + 4 + len(display) <= _FOLD_AT:
+        phrase = display if _ATOMS.fullmatch(display) else _quoted(display)
+    else:
+        phrase = _encoded_words(len(name) + 2, display)
+    last_line = len(phrase) - phrase.rfind("\n")
+    space = " " if len(name) + 5 + last_line + len(address) <= _FOLD_AT else "\r\n "
+    return f"{name}: {phrase}{space}<{address}>\r\n".encode("ascii")
+
+
+def url_of(text: str) -> str:
+    """A rendered URL in plain ASCII: whatever may not stand in a URL, line ends too, is percent-encoded."""
+    return text if _URL.fullmatch(text) else quote(text.strip(), safe="-._~:/?#[]@!$&'()*+,;=%")
+
+
+@lru_cache(maxsize=4)
+def date_header(second: int) -> bytes:
+    """`Date:` for a second since the epoch, in UTC (RFC 5322 §3.3)."""
+    return f"Date: {format_datetime(datetime.fromtimestamp(second, UTC))}\r\n".encode("ascii")
+
+
+def transfer_for(source: str) -> Transfer:
+    """The shorter encoding for bodies like `source`: each octet above 127 costs 3 octets in quoted-printable
+    and any octet 4/3 in base64, so they meet where one octet in six is above 127.
+    """
+    octets = source.encode("utf-8", "replace")
+    high = len(octets.translate(None, bytes(range(128))))
+    return "base64" if high * 6 > len(octets) else "quoted-printable"
+
+
+def encode_body(text: str, transfer: Transfer) -> bytes:
+    """A text body for the wire. Every line end (CRLF, CR, LF) becomes CRLF, the last line gets one too.
+
+    Raises UnicodeEncodeError for half of a surrogate pair.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.endswith("\n"):
+        text += "\n"
+    octets = text.replace("\n", "\r\n").encode("utf-8")
+    if transfer == "base64":
+        return encodebytes(octets).replace(b"\n", b"\r\n")
+    return binascii.b2a_qp(octets, istext=True)
+
+
+def skeleton(bodies: Sequence[tuple[str, Transfer]], files: Sequence[File], seed: str) -> tuple[bytes, ...]:
+    """The constant bytes around the bodies: one more piece than there are bodies.
+
+    `bodies` are subtype and transfer encoding in order of preference, the last is the best ("plain", "html").
+    The first piece starts with the MIME headers that end the message's header block. `seed` makes the
+    boundaries: the same plan always has the same ones, nobody can guess them without its whole content.
+    Raises BadInput for an attachment whose MIME type is none.
+    """
+    digest = hashlib.sha256(seed.encode("utf-8", "surrogatepass")).hexdigest()
+    holes = [f"hole{number}{digest}" for number in range(len(bodies))]
+    message = EmailMessage(policy=SMTP)
+    message.set_content(holes[0], subtype=bodies[0][0], cte="7bit")
+    for hole, (subtype, _) in zip(holes[1:], bodies[1:], strict=True):
+        message.add_alternative(hole, subtype=subtype, cte="7bit")
+    texts = [part for part in message.walk() if not part.is_multipart()]
+    for part, (_, transfer) in zip(texts, bodies, strict=True):
+        part.replace_header("Content-Transfer-Encoding", transfer)
+    for file in files:
+        maintype, subtype = _mime_type(file)
+        message.add_attachment(file.data, maintype=maintype, subtype=subtype, filename=file_name(file.name))
+    for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
+        part.set_boundary(f"=_{number}_{digest[:40]}")
+    rest = message.as_bytes()
+    pieces = []
+    for hole in holes:
+        piece, _, rest = rest.partition(f"{hole}\r\n".encode("ascii"))
+        pieces.append(piece)
+    return (*pieces, rest)
+
+
+def file_name(name: str) -> str:
+    """An attachment's name as a header may carry it: one line, without path separators, and without `=?`,
+    which readers take for the start of an encoded word even here.
+    """
+    return one_line(name).replace("/", "_").replace("\\", "_").replace("=?", "=_").strip() or "attachment"
+
+
+def _mime_type(file: File) -> tuple[str, str]:
+    match = _MIME_TYPE.fullmatch(file.type)
+    if match is None:
+        raise BadInput.at("attachments", f"{file.name!r} has no usable MIME type")
+    maintype, subtype = match[1].lower(), match[2].lower()
+    # RFC 2046 §5 allows no base64 in these two; the recipient still gets the file as it is.
+    return ("application", "octet-stream") if maintype in ("multipart", "message") else (maintype, subtype)
+
+
+def _is_plain(value: str) -> bool:
+    """One line of ASCII that no reader can take for an encoded word."""
+    return value.isascii() and "=?" not in value
+
+
+def _quoted(phrase: str) -> str:
+    escaped = phrase.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _fold(used: int, value: str) -> str | None:
+    """Break an ASCII value at its spaces; None when a word is too long for a line."""
+    lines: list[str] = []
+    line = ""
+    room = _FOLD_AT - used
+    for word in value.split(" "):
+        if line and len(line) + 1 + len(word) > room:
+            lines.append(line)
+            line, room = "", _FOLD_AT - 1
+        if len(word) > room:
+            return None
+        line = f"{line} {word}" if line else word
+    return "\r\n ".join([*lines, line])
+
+
+def _encoded_words(used: int, value: str) -> str:
+    """RFC 2047 base64 words of at most 75 octets, a character never cut between two (§5 (3))."""
+    octets = value.encode("utf-8")
+    words: list[str] = []
+    start = 0
+    room = _FOLD_AT - used
+    while start < len(octets):
+        end = start + (room - len("=?utf-8?b??=")) // 4 * 3
+        while end < len(octets) and octets[end] & 0xC0 == 0x80:
+            end -= 1
+        words.append(f"=?utf-8?b?{binascii.b2a_base64(octets[start:end], newline=False).decode('ascii')}?=")
+        start, room = end, _FOLD_AT - 1
+    return "\r\n ".join(words)

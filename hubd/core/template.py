@@ -1,0 +1,137 @@
+"""Message templates: Jinja2, cut down to what a message needs and proved harmless before it runs.
+
+Jinja2's immutable sandbox keeps a template away from Python's insides, but not from memory and time:
+`'a' * 10**9`, `center(10**9)` or a value doubled forty times would take the daemon down. So three fences:
+
+1. **An allow-list over the syntax tree** (`allowlist`): text, fields, literals, `~`, comparisons, `and or not
+   in is`, `if`, `set`, and a few filters and tests. No calls, loops, macros, includes, attributes, sums.
+2. **A bound on the work.** Without loops each node runs at most once, so the whole template touches at most
+   `chars + uses * longest field` characters. A template that multiplies is refused when it is compiled, a
+   field that is too long for it when it is rendered.
+3. **A cap on the output** (`OUTPUT_LIMIT`).
+
+Whitespace: a block tag takes its line with it (`trim_blocks`, `lstrip_blocks`), so that `{% if %}` on a line
+of its own leaves no empty line in a text body. HTML templates escape every field, text templates nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2 import Template as JinjaTemplate
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from hubd.core.allowlist import FILTERS, TESTS, Inspector, Size
+from hubd.errors import BadTemplate
+
+SOURCE_LIMIT = 512 * 1024  #: characters of one template
+OUTPUT_LIMIT = 1_000_000  #: characters of one rendered template
+_TAGS_LIMIT = 5_000  #: how often a template may open a tag or a field; parsing takes time too
+_WORK_LIMIT = 32_000_000  #: characters one rendering may touch, all intermediate values included
+
+
+def compile_template(source: str, *, html: bool, name: str = "template") -> Template:
+    """Check `source` against the allow-list and compile it.
+
+    `html` switches the escaping of fields on; `name` ("subject", "text" ...) is how errors speak of it.
+    Raises BadTemplate that names the construct and its line.
+    """
+    if len(source) > SOURCE_LIMIT:
+        raise BadTemplate.at(name, f"is longer than {SOURCE_LIMIT // 1024} Ki characters")
+    if source.count("{{") + source.count("{%") > _TAGS_LIMIT:
+        raise BadTemplate.at(name, f"has more than {_TAGS_LIMIT:,} fields and tags")
+    environment = _HTML if html else _TEXT
+    try:
+        tree = environment.parse(source)
+        inspector = Inspector(name, environment, html=html)
+        inspector.body(tree.body)
+        code = environment.compile(tree)
+    except TemplateSyntaxError as error:
+        raise BadTemplate.at(f"{name} line {error.lineno}", error.message or "cannot be read") from None
+    except RecursionError:
+        raise BadTemplate.at(name, "is nested too deeply") from None
+    except (ValueError, MemoryError) as error:  # a number of 5,000 digits, for one
+        raise BadTemplate.at(name, f"cannot be read ({type(error).__name__})") from None
+    return Template(
+        name=name,
+        fields=frozenset(inspector.fields),
+        _size=inspector.work,
+        _jinja=JinjaTemplate.from_code(environment, code, {}),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A compiled template. `fields` are the names it takes from the contact, with or without a default."""
+
+    name: str
+    fields: frozenset[str]
+    _size: Size
+    _jinja: JinjaTemplate
+
+    def render(self, values: Mapping[str, str]) -> str:
+        """The text for one recipient. The errors never quote a value.
+
+        Raises BadTemplate: code `missing_field` with `data["field"]` for a field that `values` lacks and that
+        has no default; code `bad_template` for a value that does not fit (text compared with a number, a
+        result above `OUTPUT_LIMIT`).
+        """
+        longest = max([len(values.get(field, "")) for field in self.fields], default=0)
+        if self._size.chars + self._size.uses * longest > _WORK_LIMIT:
+            raise BadTemplate.at(self.name, "a field is too long for this template")
+        try:
+            # The root function itself: Jinja2's own render() would copy the values first.
+            context = self._jinja.new_context(values, shared=True)  # type: ignore[arg-type]
+            text = "".join(self._jinja.root_render_func(context))
+        except UndefinedError as error:
+            raise _missing_field(self.name, error.message or "") from None
+        except TypeError:
+            raise BadTemplate.at(
+                self.name,
+                "compares or converts a field in a way its value does not allow",
+                hint="fields are text; write `age | int > 18` to compare a number",
+            ) from None
+        except Exception as error:
+            raise BadTemplate.at(self.name, f"cannot be rendered ({type(error).__name__})") from None
+        if len(text) > OUTPUT_LIMIT:
+            raise BadTemplate.at(self.name, f"renders to more than {OUTPUT_LIMIT:,} characters")
+        return text
+
+
+def _missing_field(template: str, field: str) -> BadTemplate:
+    return BadTemplate(
+        f"{template}: this recipient has no field {field!r}",
+        code="missing_field",
+        hint=f"add the column, or give a default: {{{{ {field} | default('friend') }}}}",
+        data={"field": field, "errors": [{"path": template, "problem": f"there is no field {field!r}"}]},
+    )
+
+
+class _Missing(StrictUndefined):
+    """An undefined field: any use of it is an error whose message is the field's bare name."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        return str(self._undefined_name)
+
+
+def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=_Missing,
+        autoescape=html,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals.clear()
+    environment.filters = {name: environment.filters[name] for name in FILTERS}
+    environment.tests = {name: environment.tests[name] for name in TESTS}
+    return environment
+
+
+_TEXT = _environment(html=False)
+_HTML = _environment(html=True)

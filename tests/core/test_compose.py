@@ -1,0 +1,495 @@
+"""Promise: whatever the fields hold, a plan writes the message the standard library would have written."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.header import decode_header, make_header
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hubd.core.compose import Email, compile_email, content_hash, message_id, problems
+from hubd.core.mime import file_name, one_line, skeleton, url_of
+from hubd.core.model import Attachment, Channel, Content, Kind
+from hubd.errors import BadInput, BadTemplate
+
+NOW = 1_790_000_000.5
+ID = "<abcdefghijklmnopqrstuvwxyz234567@acme.example>"
+PDF = Attachment(name='Preisliste für "Ü".pdf', type="application/pdf", sha256="aa", size=300)
+BLOBS = {"aa": bytes(range(256)) + b"\r\n.\r\n--=_0_" * 4, "bb": b"a,b\n1,2\n"}
+
+CONTENT = Content(
+    channel=Channel.EMAIL,
+    kind=Kind.TRANSACTIONAL,
+    sender="Acme <news@acme.example>",
+    subject="{{ greeting }} {{ name }}",
+    text="Dear {{ name }},\n\n{{ story }}\n",
+    html='<html><body title="{{ name }}"><p>{{ story }}</p></body></html>',
+)
+FIELDS = {"email": "ann@example.org", "name": "Ann", "greeting": "Hello", "story": "Once upon a time."}
+
+# Any text, with the characters that break messages much more often than by chance.
+NASTY = st.sampled_from(
+    [
+        "\r",
+        "\n",
+        "\r\n",
+        "\x00",
+        "\x0b",
+        "\x0c",
+        "\x1c",
+        "\x85",
+        "\u2028",
+        "\u2029",
+        "\t",
+        " ",
+        "  ",
+        ".",
+        "\n.\n",
+        "=?utf-8?q?x?=",
+        "=?",
+        "?=",
+        "=",
+        "=20",
+        "--=_0_",
+        "\r\nBcc: evil@example.net",
+        "\r\n\r\n",
+        "From ",
+        "<",
+        "&",
+        '"',
+        "\\",
+        ",",
+        ";",
+        ":",
+        "@",
+        "(",
+        ")",
+        "é",
+        "漢字",
+        "😀",
+        "👨\u200d👩\u200d👧",
+        "שלום",
+        "\u202e",
+        "\u200b",
+        "\ufeff",
+        "\xa0",
+        "x" * 80,
+        "x" * 1200,
+        "é" * 300,
+        "a b " * 60,
+    ]
+)
+TEXT = st.lists(NASTY | st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=12).map(
+    "".join
+)
+LETTER = st.sampled_from("aé漢😀 ב\u0301")
+HEADER_TEXT = st.text(LETTER, max_size=150) | TEXT
+
+
+def escaped(text: str) -> str:
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&#34;"), ("'", "&#39;")):
+        text = text.replace(character, entity)
+    return text
+
+
+def reference_message(
+    content: Content, blobs: Mapping[str, bytes], values: Mapping[str, str], message_id: str, now: float
+) -> EmailMessage:
+    """The slow way: the standard library builds CONTENT (or a part of it) for one recipient.
+
+    Header values first become one line, as the plan promises; the standard library refuses them otherwise.
+    """
+    message = EmailMessage(policy=policy.SMTP)
+    name, address = parseaddr(content.sender)
+    message["From"] = Address(display_name=name, addr_spec=address)
+    message["To"] = values["email"]
+    if content.reply_to:
+        message["Reply-To"] = content.reply_to
+    message["Subject"] = one_line(f"{values['greeting']} {values['name']}")
+    message["Date"] = format_datetime(datetime.fromtimestamp(int(now), UTC))
+    message["Message-ID"] = message_id
+    name, story = values["name"], values["story"]
+    text = f"Dear {name},\n\n{story}\n"
+    html = f'<html><body title="{escaped(name)}"><p>{escaped(story)}</p></body></html>'
+    if content.text:
+        message.set_content(text, cte="base64")
+    if content.html and content.text:
+        message.add_alternative(html, subtype="html", cte="base64")
+    elif content.html:
+        message.set_content(html, subtype="html", cte="base64")
+    for attachment in content.attachments:
+        maintype, _, subtype = attachment.type.partition("/")
+        data = blobs[attachment.sha256]
+        message.add_attachment(data, maintype=maintype, subtype=subtype, filename=file_name(attachment.name))
+    return message
+
+
+def parsed(payload: bytes) -> EmailMessage:
+    message = message_from_bytes(payload, policy=policy.SMTP)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def parts(message: EmailMessage) -> list[tuple[object, ...]]:
+    """Each part as type, disposition, file name and decoded content."""
+    found: list[tuple[object, ...]] = []
+    for part in message.walk():
+        place = (part.get_content_type(), part.get_content_disposition(), part.get_filename())
+        if part.is_multipart():
+            found.append(place)
+        elif part.get_content_disposition() is None:
+            found.append((*place, part.get_content()))
+        else:
+            found.append((*place, part.get_payload(decode=True)))
+    return found
+
+
+def assert_clean(payload: bytes, *, line_limit: int = 78) -> None:
+    """CRLF only, one header block, no control characters, no long line, every header one of ours."""
+    assert payload.endswith(b"\r\n")
+    lines = payload.split(b"\r\n")
+    assert all(b"\r" not in line and b"\n" not in line for line in lines)
+    assert all(len(line) <= line_limit for line in lines)
+    assert all(re.fullmatch(rb"[\t\x20-\x7e]*", line) for line in lines)
+    head = payload.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    names = [line.partition(b":")[0].decode() for line in head if not line.startswith(b" ")]
+    assert len(names) == len(set(names))
+    assert set(names) <= {
+        *("From", "To", "Reply-To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"),
+        *("Content-Transfer-Encoding", "List-Unsubscribe", "List-Unsubscribe-Post"),
+    }
+
+
+def send(content: Content, **fields: str) -> Email:
+    return compile_email(content, BLOBS).render({**FIELDS, **fields}, message_id=ID, now=NOW)
+
+
+def change(**changes: object) -> Content:
+    return dataclasses.replace(CONTENT, **changes)  # type: ignore[arg-type]
+
+
+SHAPES = {
+    "text": change(html=""),
+    "html": change(text=""),
+    "both": CONTENT,
+    "text and file": change(html="", attachments=(PDF,)),
+    "both and files": change(
+        attachments=(PDF, Attachment(name="list.csv", type="text/csv", sha256="bb", size=8)),
+        reply_to="help@acme.example",
+    ),
+    "mostly not ASCII": change(
+        text="Dear {{ name }},\n\n{{ story }}\n" + "{# 漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字 #}",
+        html='<html><body title="{{ name }}"><p>{{ story }}</p></body></html>'
+        + "{# 漢字漢字漢字漢字漢字漢字 #}",
+    ),
+}
+PLANS = {name: compile_email(content, BLOBS) for name, content in SHAPES.items()}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(greeting=HEADER_TEXT, name=HEADER_TEXT, story=TEXT)
+@settings(max_examples=60, deadline=None)
+def test_any_unicode_in_any_field_gives_the_message_that_the_standard_library_builds(
+    shape: str, greeting: str, name: str, story: str
+) -> None:
+    values = {"email": "ann@example.org", "greeting": greeting, "name": name, "story": story}
+    payload = PLANS[shape].render(values, message_id=ID, now=NOW).payload
+    reference = reference_message(SHAPES[shape], BLOBS, values, ID, NOW)
+    assert_clean(payload)
+    ours, theirs = parsed(payload), parsed(reference.as_bytes())
+    assert parts(ours) == parts(theirs)
+    # Subjects are compared with the reference before it was written: the standard library's own folding loses
+    # spaces between encoded words, and it takes a literal "=?...?=" of a contact for an encoded word.
+    assert str(ours["Subject"]) == one_line(f"{greeting} {name}")
+    if "=?" not in greeting + name:
+        assert str(ours["Subject"]) == str(reference["Subject"])
+    for header in ("From", "To", "Reply-To", "Date", "Message-ID", "MIME-Version"):
+        assert str(ours[header]) == str(theirs[header])
+    assert not any(part.defects for part in ours.walk())
+
+
+@given(name=HEADER_TEXT.filter(lambda text: "{" not in text))
+@settings(max_examples=150, deadline=None)
+def test_any_sender_name_reads_back_and_cannot_change_the_address(name: str) -> None:
+    quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    plan = compile_email(change(sender=f"{quoted} <news@acme.example>"), {})
+    payload = plan.render(FIELDS, message_id=ID, now=NOW).payload
+    assert plan.sender == "news@acme.example"
+    assert_clean(payload)
+    assert [address.addr_spec for address in parsed(payload)["From"].addresses] == ["news@acme.example"]
+    # The older reader joins the encoded words of a name as RFC 2047 §6.2 says; the newer adds spaces.
+    older = message_from_bytes(payload, policy=policy.compat32)["From"].replace("\r\n", "")
+    shown, address = parseaddr(older)
+    assert address == "news@acme.example"
+    assert str(make_header(decode_header(shown))) == one_line(one_line(name))
+
+
+@pytest.mark.parametrize(
+    ("sender", "name"),
+    [
+        ("news@acme.example", ""),
+        ("Acme <news@acme.example>", "Acme"),
+        ("Acme, Inc. <news@acme.example>", "Acme, Inc."),
+        ('"Acme \\"Best\\" GmbH" <news@acme.example>', 'Acme "Best" GmbH'),
+        ("Bäckerei Müller <news@acme.example>", "Bäckerei Müller"),
+        ("漢字 <news@acme.example>", "漢字"),
+        ("=?utf-8?q?Bank?= <news@acme.example>", "=?utf-8?q?Bank?="),
+        ("Acme\r\nBcc: evil@example.net <news@acme.example>", "Acme Bcc: evil@example.net"),
+    ],
+)
+def test_the_senders_name_is_shown_as_it_was_written(sender: str, name: str) -> None:
+    payload = send(change(sender=sender)).payload
+    (address,) = parsed(payload)["From"].addresses
+    assert (address.display_name, address.addr_spec) == (name, "news@acme.example")
+    assert_clean(payload)
+
+
+def test_an_international_sender_domain_is_punycode_in_envelope_and_header() -> None:
+    plan = compile_email(change(sender="Über <post@bücher.example>"), {})
+    assert plan.sender == "post@xn--bcher-kva.example"
+    assert plan.domain == "xn--bcher-kva.example"
+    (address,) = parsed(plan.render(FIELDS, message_id=ID, now=NOW).payload)["From"].addresses
+    assert address.addr_spec == plan.sender
+
+
+@given(name=HEADER_TEXT.filter(lambda text: one_line(text)))
+@settings(max_examples=100, deadline=None)
+def test_any_attachment_name_reads_back_as_one_line_without_separators(name: str) -> None:
+    content = change(attachments=(dataclasses.replace(PDF, name=name),))
+    payload = compile_email(content, BLOBS).render(FIELDS, message_id=ID, now=NOW).payload
+    assert_clean(payload)
+    (attachment,) = parsed(payload).iter_attachments()
+    # Not get_filename(), which takes quotes and angle brackets off a name that is wrapped in them.
+    assert attachment["Content-Disposition"].params["filename"] == file_name(name)
+    assert attachment.get_payload(decode=True) == BLOBS["aa"]
+
+
+def test_a_contact_named_like_a_header_adds_no_header_and_no_recipient() -> None:
+    payload = send(CONTENT, name="Bob\r\nBcc: evil@example.net\r\n\r\nhidden body").payload
+    message = parsed(payload)
+    assert message["Bcc"] is None
+    assert message["Subject"] == "Hello Bob Bcc: evil@example.net hidden body"
+    assert_clean(payload)
+
+
+@pytest.mark.parametrize("character", ["\r", "\n", "\0", "\x0b", "\x85", "\u2028", "\u2029", "\x7f"])
+def test_a_hostile_character_is_a_space_in_a_header_and_itself_in_a_body(character: str) -> None:
+    message = parsed(send(change(html=""), name=f"A{character}B").payload)
+    assert message["Subject"] == "Hello A B"
+    shown = "\r\n" if character in "\r\n" else character
+    assert message.get_content().startswith(f"Dear A{shown}B,")
+
+
+def test_lines_of_dots_and_lone_line_ends_arrive_as_they_are() -> None:
+    story = ".\n..\n.\r\n.\r.\n\n.\n" + "z" * 3000
+    payload = send(change(html=""), story=story).payload
+    assert_clean(payload)
+    body = parsed(payload).get_content()
+    assert body == f"Dear Ann,\n\n{story}\n".replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize(
+    "address", ["", "ann", "a b@x.org", "a@x.org\r\nBcc: b@x.org", "a@x.org,b@x.org", "ä@x.org"]
+)
+def test_an_address_that_could_break_the_to_header_is_refused_for_this_recipient(address: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        send(CONTENT, email=address)
+    assert caught.value.data["errors"][0]["path"] == "email"  # type: ignore[index]
+    assert "Bcc" not in str(caught.value)
+
+
+def test_half_a_surrogate_pair_fails_this_recipient_with_a_sentence() -> None:
+    with pytest.raises(BadInput, match="surrogate"):
+        send(CONTENT, story="\ud83d")
+
+
+def test_a_message_id_that_is_none_is_refused() -> None:
+    with pytest.raises(BadInput, match="message_id"):
+        compile_email(CONTENT, {}).render(FIELDS, message_id="<a@b>\r\nBcc: x@y", now=NOW)
+
+
+# The unsubscribe link
+
+LINK = change(
+    kind=Kind.MARKETING, unsubscribe="https://acme.example/u/{{ token }}", postal_address="1 Main St\n<Town>"
+)
+
+
+def test_a_long_unsubscribe_link_is_one_plain_header_line() -> None:
+    token = "t" * 200 + "?a=1&b=2"
+    payload = send(LINK, token=token).payload
+    assert f"\r\nList-Unsubscribe: <https://acme.example/u/{token}>\r\n".encode() in payload
+    assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in payload
+    assert_clean(payload, line_limit=998)
+
+
+@given(token=TEXT)
+@settings(max_examples=100, deadline=None)
+def test_any_text_in_the_unsubscribe_link_stays_inside_it(token: str) -> None:
+    try:
+        payload = send(LINK, token=token).payload
+    except BadTemplate:
+        assert len(url_of(token)) > 900  # the link alone would fill a line
+        return
+    assert_clean(payload, line_limit=998)
+    (line,) = [line for line in payload.split(b"\r\n") if line.startswith(b"List-Unsubscribe:")]
+    assert re.fullmatch(rb"List-Unsubscribe: <https://acme\.example/u/[!-;=?-~]*>", line)
+
+
+def test_a_link_too_long_for_one_line_fails_this_recipient() -> None:
+    with pytest.raises(BadTemplate, match="998"):
+        send(LINK, token="t" * 1000)
+
+
+@pytest.mark.parametrize("url", ["http://acme.example/{{ token }}", "javascript:alert(1)", "{{ token }}"])
+def test_a_link_that_is_not_https_or_mailto_is_refused(url: str) -> None:
+    with pytest.raises(BadTemplate, match="https"):
+        send(dataclasses.replace(LINK, unsubscribe=url), token="x")
+
+
+def test_a_mailto_link_has_no_one_click_header() -> None:
+    message = parsed(send(dataclasses.replace(LINK, unsubscribe="mailto:out@acme.example")).payload)
+    assert message["List-Unsubscribe"] == "<mailto:out@acme.example>"
+    assert message["List-Unsubscribe-Post"] is None
+
+
+def test_a_url_keeps_what_is_already_encoded_and_encodes_the_rest() -> None:
+    assert url_of("https://a.example/%20?x=ä b\r\n<>") == "https://a.example/%20?x=%C3%A4%20b%0D%0A%3C%3E"
+
+
+def test_marketing_bodies_without_link_and_address_get_a_footer() -> None:
+    message = parsed(send(LINK, token="a&b").payload)
+    text, page = (part.get_content() for part in message.walk() if not part.is_multipart())
+    assert text.endswith(
+        "Once upon a time.\r\n\r\n-- \r\nUnsubscribe: https://acme.example/u/a&b\r\n1 Main St\r\n<Town>\r\n"
+    )
+    assert page.endswith("</body></html>\r\n")
+    assert (
+        '1 Main St<br>\r\n&lt;Town&gt;<br>\r\n<a href="https://acme.example/u/a&amp;b">Unsubscribe</a>'
+        in page
+    )
+
+
+def test_bodies_that_have_link_and_address_get_no_second_one() -> None:
+    body = "{{ unsubscribe_url }} {{ postal_address }}"
+    message = parsed(send(dataclasses.replace(LINK, text=body, html=f"<p>{body}</p>"), token="a&b").payload)
+    text, page = (part.get_content() for part in message.walk() if not part.is_multipart())
+    assert text == "https://acme.example/u/a&b 1 Main St\r\n<Town>\r\n"
+    assert page == "<p>https://acme.example/u/a&amp;b 1 Main St\r\n&lt;Town&gt;</p>\r\n"
+
+
+def test_transactional_bodies_get_no_footer() -> None:
+    text = parsed(
+        send(dataclasses.replace(LINK, kind=Kind.TRANSACTIONAL, html=""), token="x").payload
+    ).get_content()
+    assert "Unsubscribe" not in text
+    assert "Main St" not in text
+
+
+def test_an_html_body_without_a_body_tag_gets_its_footer_at_the_end() -> None:
+    page = parsed(send(dataclasses.replace(LINK, text="", html="<p>hi</p>"), token="x").payload).get_content()
+    assert page.startswith("<p>hi</p>\r\n<hr>")
+
+
+# Plans
+
+
+def test_a_plan_lists_the_fields_it_takes_from_a_contact_and_not_those_it_fills_itself() -> None:
+    body = "{{ name }} {{ unsubscribe_url }} {{ postal_address }} {{ city | default('here') }}"
+    plan = compile_email(dataclasses.replace(LINK, text=body), {})
+    assert plan.fields == {"name", "greeting", "story", "city", "token"}
+    assert "unsubscribe_url" in compile_email(change(text=body), {}).fields
+
+
+def test_a_missing_field_fails_this_recipient_and_names_the_field() -> None:
+    with pytest.raises(BadTemplate) as caught:
+        compile_email(CONTENT, {}).render({"email": "a@example.org", "name": "A"}, message_id=ID, now=NOW)
+    assert (caught.value.code, caught.value.data["field"]) == ("missing_field", "story")
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"subject": " "}, "subject"),
+        ({"text": "", "html": " \n"}, "text"),
+        ({"sender": ""}, "sender"),
+        ({"sender": "Acme"}, "sender"),
+        ({"sender": "{{ company }} <news@acme.example>"}, "sender"),
+        ({"reply_to": "nobody"}, "reply_to"),
+        ({"attachments": (dataclasses.replace(PDF, sha256="gone"),)}, "attachments"),
+        ({"attachments": (dataclasses.replace(PDF, type="pdf\r\nBcc: x@y"),)}, "attachments"),
+        ({"channel": Channel.SMS}, "channel"),
+        ({"html": "\n{{ ''.__class__ }}"}, "html line 2"),
+    ],
+)
+def test_content_that_cannot_be_sent_is_refused_when_it_is_compiled(
+    changes: dict[str, object], path: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        compile_email(change(**changes), BLOBS)
+    assert caught.value.data["errors"][0]["path"] == path  # type: ignore[index]
+
+
+def test_a_body_that_is_empty_for_one_recipient_is_refused() -> None:
+    with pytest.raises(BadTemplate, match="empty"):
+        send(change(text="{{ story }}", html=""), story=" \n")
+
+
+def test_an_attached_message_travels_as_a_plain_file() -> None:
+    content = change(attachments=(dataclasses.replace(PDF, type="message/rfc822"),))
+    (attachment,) = parsed(send(content).payload).iter_attachments()
+    assert attachment.get_content_type() == "application/octet-stream"
+    assert attachment.get_payload(decode=True) == BLOBS["aa"]
+
+
+def test_boundaries_are_the_same_for_the_same_plan_and_differ_between_plans() -> None:
+    shape = [("plain", "quoted-printable"), ("html", "base64")]
+    assert skeleton(shape, [], "one") == skeleton(shape, [], "one")  # type: ignore[arg-type]
+    assert skeleton(shape, [], "one") != skeleton(shape, [], "two")  # type: ignore[arg-type]
+
+
+def test_a_body_that_quotes_the_boundary_stays_whole() -> None:
+    (boundary,) = re.findall(rb'boundary="([^"]+)"', send(CONTENT).payload)
+    story = f"\n--{boundary.decode()}--\n--{boundary.decode()}\n"
+    message = parsed(send(CONTENT, story=story).payload)
+    assert len(list(message.iter_parts())) == 2
+    assert boundary.decode() in message.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+
+
+def test_the_content_hash_changes_with_every_field() -> None:
+    others = [
+        change(subject="x"),
+        change(text="x"),
+        change(reply_to="a@b.example"),
+        change(attachments=(PDF,)),
+    ]
+    hashes = [content_hash(content) for content in [CONTENT, *others]]
+    assert len(set(hashes)) == 5
+    assert content_hash(dataclasses.replace(CONTENT)) == hashes[0]
+    assert re.fullmatch("[0-9a-f]{64}", hashes[0])
+
+
+def test_a_message_id_is_stable_and_depends_on_key_delivery_and_content() -> None:
+    first = message_id(b"k" * 32, 7, "ab", "acme.example")
+    assert re.fullmatch(r"<[a-z2-7]{32}@acme\.example>", first)
+    assert first == message_id(b"k" * 32, 7, "ab", "acme.example")
+    others = {message_id(b"j" * 32, 7, "ab", "acme.example"), message_id(b"k" * 32, 8, "ab", "acme.example")}
+    assert len({first, message_id(b"k" * 32, 7, "ac", "acme.example")} | others) == 4
+
+
+def test_marketing_mail_without_link_or_postal_address_is_a_risk() -> None:
+    assert problems(LINK) == []
+    assert problems(CONTENT) == []
+    assert [found["risk"] for found in problems(change(kind=Kind.MARKETING))] == ["no-unsubscribe"] * 2
+    (found,) = problems(dataclasses.replace(LINK, postal_address=""))
+    assert "postal_address" in found["problem"]
+    assert problems(Content(channel=Channel.SMS, text="hi")) == []
