@@ -1,0 +1,293 @@
+"""When the next message may go: rate limits, several at once, and send windows in time zones.
+
+A rate such as "30/minute" is two promises. The hard one: in no stretch of time as long as the period (half
+open, wherever it begins) are more slots granted than the amount. The soft one, for periods below an hour: the
+slots are spread evenly, with a burst of at most a tenth of a second's worth, so that a worker that wakes a
+moment late does not lose its turn. Longer periods are quotas: usable at once, and then empty.
+
+The hard promise is kept by a log of what was granted, the soft one by the generic cell rate algorithm
+(ITU-T I.371), whose whole state is the time at which the next slot is due in theory. The log of a large
+amount is kept in up to 256 lumps that count as granted when their last slot was: a promise kept a little too
+well (by less than half a percent of the period), in bounded memory.
+
+All of it is pure: state in, state out, and the clock is an argument.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from hubd.errors import BadInput
+
+#: From this period on (seconds) a rate is a quota: its slots are not spread over the period.
+QUOTA_PERIOD = 3600.0
+#: How many seconds' worth of slots may come at once.
+BURST = 0.1
+#: Into how many lumps the log of one period is divided, at least.
+LUMPS = 256
+
+_UNITS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86_400.0),
+}
+_RATE = re.compile(r"([0-9]{1,9})\s*/\s*([0-9]{0,6})\s*([a-z]+)", re.IGNORECASE)
+_RATE_HELP = 'write a rate like "10/s", "30/minute", "10000/day" or "1/2s"'
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `amount` slots in any stretch of `period` seconds."""
+
+    amount: int
+    period: float
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one slot to the next when they are spread evenly."""
+        return self.period / self.amount
+
+    @property
+    def is_quota(self) -> bool:
+        """Usable at once, rather than spread over the period."""
+        return self.period >= QUOTA_PERIOD
+
+    @property
+    def tolerance(self) -> float:
+        """How far, in seconds, the slots may run ahead of an even spread: the burst without its first."""
+        return max(0.0, min(BURST, self.period) - self.interval)
+
+
+def parse_rate(text: str) -> Rate:
+    """Read "30/minute", "10/s", "10000/day", "1/2s". Raises `BadInput`."""
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        raise BadInput.at("rate", f"not a rate; {_RATE_HELP}")
+    amount, count, unit = int(match[1]), int(match[2] or "1"), _UNITS.get(match[3].lower())
+    if unit is None:
+        raise BadInput.at("rate", f"not a unit of time; {_RATE_HELP}")
+    if amount < 1 or count < 1:
+        raise BadInput.at("rate", f"amount and time must be at least 1; {_RATE_HELP}")
+    return Rate(amount, count * unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Several rates that hold at the same time; without any there is no limit.
+
+    Two rates over the same period are one: the stricter.
+    """
+
+    rates: tuple[Rate, ...] = ()
+
+    def __post_init__(self) -> None:
+        strictest: dict[float, Rate] = {}
+        for rate in self.rates:
+            known = strictest.get(rate.period, rate)
+            strictest[rate.period] = min(rate, known, key=lambda each: each.amount)
+        object.__setattr__(self, "rates", tuple(strictest.values()))
+
+
+def parse_pace(rates: Iterable[str]) -> Pace:
+    """A pace from texts such as ("50/s", "10000/day"). Raises `BadInput`."""
+    return Pace(tuple(parse_rate(text) for text in rates))
+
+
+class Lump(NamedTuple):
+    """Slots granted from `first` to `last`."""
+
+    first: float
+    last: float
+    slots: int
+
+
+class Used(NamedTuple):
+    """What one period has seen."""
+
+    period: float
+    due: float  #: when the next slot is due in theory
+    log: tuple[Lump, ...]  #: what was granted less than a period ago, oldest first
+    slots: int  #: how many that is
+
+
+@dataclass(frozen=True, slots=True)
+class PaceState:
+    """What was granted so far. `PaceState()` has seen nothing and fits every pace.
+
+    A state stays good when the pace changes: a period that is still limited keeps what it has seen.
+    """
+
+    last: float = float("-inf")  #: the latest slot granted
+    used: tuple[Used, ...] = ()
+
+
+def next_slot(pace: Pace, state: PaceState, now: float, cost: int = 1) -> tuple[PaceState, float]:
+    """Grant the next slot and say when it is: at `now` or later, and never before an earlier one.
+
+    `now` is in seconds of any clock that does not go backwards; `cost` is how many slots the message takes,
+    all of them at that moment. A message that costs more than a rate's whole amount waits until
+    the period is empty.
+    """
+    seen = {used.period: used for used in state.used}
+    when = max(now, state.last)
+    for rate in pace.rates:
+        used = seen.get(rate.period)
+        if used is not None:
+            when = max(when, _free_at(rate, used, cost))
+    granted = tuple(_grant(rate, seen.get(rate.period), when, cost) for rate in pace.rates)
+    return PaceState(when, granted), when
+
+
+def estimate(n: int, pace: Pace) -> float:
+    """Seconds from the first to the last of `n` messages when nothing but the pace holds them up."""
+    return _span(n, sorted(pace.rates, key=lambda rate: -rate.period))
+
+
+def _free_at(rate: Rate, used: Used, cost: int) -> float:
+    """The earliest time at which `cost` more slots keep both promises of a rate."""
+    earliest = used.due - rate.tolerance if not rate.is_quota else float("-inf")
+    surplus = used.slots + min(cost, rate.amount) - rate.amount
+    for lump in used.log:
+        if surplus <= 0:
+            break
+        surplus -= lump.slots
+        earliest = max(earliest, lump.last + rate.period)
+    return earliest
+
+
+def _grant(rate: Rate, used: Used | None, when: float, cost: int) -> Used:
+    due, log, slots = (used.due, used.log, used.slots) if used is not None else (when, (), 0)
+    expired = 0
+    while expired < len(log) and log[expired].last + rate.period <= when:
+        slots -= log[expired].slots
+        expired += 1
+    width = rate.period / LUMPS if rate.amount > LUMPS else 0.0
+    if expired < len(log) and when - log[-1].first <= width:
+        kept, lump = log[expired:-1], Lump(log[-1].first, when, log[-1].slots + cost)
+    else:
+        kept, lump = log[expired:], Lump(when, when, cost)
+    return Used(rate.period, max(due, when) + cost * rate.interval, (*kept, lump), slots + cost)
+
+
+def _span(n: int, rates: list[Rate]) -> float:
+    if n <= 1 or not rates:
+        return 0.0
+    rate, rest = rates[0], rates[1:]
+    if not rate.is_quota:
+        return max((n - 1) * rate.interval - rate.tolerance, 0.0, _span(n, rest))
+    full = (n - 1) // rate.amount
+    return max(_span(n, rest), full * rate.period + _span(n - full * rate.amount, rest))
+
+
+# --- send windows -------------------------------------------------------------------------------------------
+
+_WINDOW = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})")
+_DAY = 24 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of every day, in minutes since local midnight; it may go over midnight."""
+
+    opens: int
+    closes: int  #: the first minute that is outside; 1440 is the end of the day
+
+    def has(self, local: datetime) -> bool:
+        """Whether the wall clock time of `local` is inside."""
+        minute = local.hour * 60 + local.minute
+        if self.opens < self.closes:
+            return self.opens <= minute < self.closes
+        return minute >= self.opens or minute < self.closes
+
+
+def parse_window(text: str) -> Window:
+    """Read "08:00-21:00", or "22:00-06:00" over midnight. Raises `BadInput`."""
+    match = _WINDOW.fullmatch(text.strip())
+    if match is None:
+        raise BadInput.at("window", 'not a window; write it like "08:00-21:00"')
+    hour, minute, last_hour, last_minute = (int(part) for part in match.groups())
+    opens, closes = hour * 60 + minute, last_hour * 60 + last_minute
+    if minute > 59 or last_minute > 59 or opens >= _DAY or closes > _DAY:
+        raise BadInput.at(
+            "window", "not a time of day; hours go to 23, minutes to 59, and a window may end at 24:00"
+        )
+    if opens == closes:
+        raise BadInput.at("window", 'a window that is never open; for the whole day write "00:00-24:00"')
+    return Window(opens, closes)
+
+
+def window_opens(window: str, zone: str | None, now: float) -> float:
+    """`now` when the window is open in that time zone, else the epoch second at which it opens next.
+
+    `zone` is an IANA name such as "Europe/Berlin"; without one, or with one that is not known, the window
+    is in UTC (`known_zone` tells them apart). An empty window is always open. Daylight saving is heeded: a
+    window whose opening falls into the skipped hour opens at the hour's end, one in the repeated hour opens
+    twice. Raises `BadInput` for a window that cannot be read.
+    """
+    if not window.strip():
+        return now
+    hours, where = _parse_window_once(window), _zone(zone or "") or UTC
+    local = datetime.fromtimestamp(now, where)
+    if hours.has(local):
+        return now
+    openings = [
+        at for at in _candidates(hours, where, local.date()) if at > now and _open_at(hours, where, at)
+    ]
+    return min(openings)
+
+
+def known_zone(name: str) -> bool:
+    """Whether this is the name of a time zone."""
+    return _zone(name) is not None
+
+
+_parse_window_once = lru_cache(maxsize=64)(parse_window)
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> tzinfo | None:
+    # A name is a path below the zone directory: a folder or an odd character is an OSError or ValueError.
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def _open_at(hours: Window, where: tzinfo, at: float) -> bool:
+    return hours.has(datetime.fromtimestamp(at, where))
+
+
+@lru_cache(maxsize=4096)
+def _candidates(hours: Window, where: tzinfo, day: date) -> tuple[float, ...]:
+    """Every instant around `day` at which the window can open: its opening times and the clock changes."""
+    found: list[float] = []
+    for offset in range(-1, 4):
+        midnight = datetime.combine(day + timedelta(days=offset), datetime.min.time(), where)
+        opening = midnight.replace(hour=hours.opens // 60, minute=hours.opens % 60)
+        found += [opening.timestamp(), opening.replace(fold=1).timestamp()]
+        start = midnight.timestamp()
+        found += _clock_changes(where, start, start + 90_000.0)
+    return tuple(found)
+
+
+def _clock_changes(where: tzinfo, start: float, end: float) -> list[float]:
+    """The instant between `start` and `end` at which the zone's offset changes, to the second."""
+    before = _offset(where, start)
+    if before == _offset(where, end):
+        return []
+    low, high = int(start), int(end)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _offset(where, middle) == before else (low, middle)
+    return [float(high)]
+
+
+def _offset(where: tzinfo, at: float) -> timedelta:
+    return datetime.fromtimestamp(at, where).utcoffset() or timedelta(0)

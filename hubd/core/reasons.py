@@ -1,0 +1,86 @@
+"""The stable words for why a message did not go out, each with one sentence for people.
+
+The word is what programs and the ledger keep, the sentence is what is shown. Neither ever holds an
+address. `verdict` chooses the word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+SENTENCES: Mapping[str, str] = MappingProxyType(
+    {
+        # about the recipient
+        "mailbox_unknown": "The mail server says that there is no such mailbox.",
+        "domain_unknown": "The mail server says that the domain of the address does not exist.",
+        "address_malformed": "The mail server says that the address is not a valid one.",
+        "mailbox_moved": "The mail server says that the mailbox has moved and left no forwarding address.",
+        "domain_takes_no_mail": "The domain of the address declares that it takes no mail.",
+        "mailbox_disabled": "The mail server says that the mailbox is disabled.",
+        "mailbox_full": "The recipient's mailbox is full.",
+        "mailbox_owner_changed": "The mailbox belongs to somebody else now.",
+        "domain_owner_changed": "The domain of the address belongs to somebody else now.",
+        "address_ambiguous": "The mail server says that the address fits more than one mailbox.",
+        "recipient_refused": "The mail server refused this recipient.",
+        "greylisted": "The mail server refused this recipient for now, as it does with unknown senders.",
+        "number_invalid": "The provider says that this is not a valid phone number.",
+        "number_unknown": "The number is unknown or no longer in use.",
+        "not_a_mobile_number": "The number cannot receive text messages.",
+        "opted_out": "The recipient replied STOP and takes no more messages from this sender.",
+        "handset_unreachable": "The phone could not be reached.",
+        "blocked": "The message was blocked on its way to this number.",
+        "region_not_permitted": "The account may not send to this country.",
+        "route_missing": "The provider has no route from this sender to this number.",
+        # about the message or the sender
+        "refused_by_policy": "The mail server refused this recipient by its own policy.",
+        "content_refused": "The message was refused because of its content or a policy on it.",
+        "message_refused": "The mail server refused the message.",
+        "message_too_large": "The message is larger than the provider accepts.",
+        "request_refused": "The provider refused the request.",
+        "sender_refused": "The provider does not let this sender send; verify the sender address or number.",
+        "sender_unauthenticated": "The sender's domain failed authentication; check SPF, DKIM, reverse DNS.",
+        "sender_unregistered": "The sender number is not registered for this kind of traffic.",
+        "daily_quota": "The provider's daily quota is used up; resume when it is renewed.",
+        "trial_account": "The provider account is a trial and may only send to verified numbers.",
+        # for now, or about the conversation
+        "refused_for_now": "The provider refused for now.",
+        "storage_full": "The mail server has no room for the message now.",
+        "routing_trouble": "The mail server could not reach the recipient's domain now.",
+        "too_many_recipients": "The mail server takes no more recipients just now.",
+        "too_fast": "The provider asks to send more slowly.",
+        "connection_lost": "The connection was lost before the message was handed over.",
+        "no_answer": "The mail server did not answer in time, before the message was handed over.",
+        "not_a_reply": "The mail server sent no proper reply, before the message was handed over.",
+        "out_of_sync": "The mail server's replies do not fit the commands; the connection was closed.",
+        "answer_lost": "The message was handed over and the answer was lost: it may have been accepted.",
+        # about the provider
+        "provider_unreachable": "The provider cannot be reached.",
+        "provider_busy": "The provider is busy and closed the connection.",
+        "provider_refused": "The provider does not accept connections from here now.",
+        "provider_nonsense": "What answers at the provider's address does not speak the expected protocol.",
+        "sender_queue_full": "The provider's queue for this sender is full.",
+        "login_unavailable": "The provider cannot check the login now.",
+        "login_refused": "The provider refused the login; check the account and what it is allowed to do.",
+        "login_unsupported": "The provider offers no way to log in that is known here.",
+        "encryption_required": "The login needs an encrypted connection; set security to starttls or tls.",
+        "login_required": "The provider wants a login or encryption first; check username and security.",
+        "bad_credentials": "The provider does not accept the user name or the password.",
+        "account_unknown": "The provider knows no such account; check the account name and the address.",
+        "account_suspended": "The provider account is suspended or unpaid.",
+        "tls_unavailable": "An encrypted connection could not be set up.",
+        "tls_refused": "The mail server refuses to encrypt the connection.",
+        "tls_certificate": "The server's certificate cannot be trusted; check the host name and ca_file.",
+        "starttls_missing": "The mail server does not offer encryption, which the configuration requires.",
+        "outbox_unwritable": "The outbox folder cannot be written.",
+    }
+)
+
+#: With these another try can help although nothing was changed. "gave_up" is a deferral that grew too old.
+TRANSIENT: frozenset[str] = frozenset(
+    {"greylisted", "mailbox_full", "handset_unreachable", "refused_for_now", "storage_full", "gave_up"}
+    | {"routing_trouble", "too_many_recipients", "too_fast", "connection_lost", "no_answer", "not_a_reply"}
+    | {"out_of_sync", "answer_lost", "provider_unreachable", "provider_busy", "provider_refused"}
+    | {"provider_nonsense", "sender_queue_full", "login_unavailable", "tls_unavailable", "outbox_unwritable"}
+    | {"daily_quota"}
+)

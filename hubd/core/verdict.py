@@ -1,0 +1,191 @@
+"""What an answer means, and what to do about it. One function, `judge`, over the tables of `verdict_tables`.
+
+Three rules stand above the tables.
+
+A. The numeric code decides the class (RFC 5321 section 4.2.1). An enhanced code (RFC 3463) only refines it,
+   and one that contradicts the class is ignored. Text never makes a refusal milder for the recipient: it can
+   only say that the trouble is the provider's or ours.
+B. Before the terminating dot (SMTP) or the first request byte (HTTP) nothing can have been accepted, so
+   whatever happens there is definite. After it, only a well-formed answer is: anything else is doubt.
+C. An address is suppressed only by a reply to RCPT that carries an address-type code, or by an error number
+   of the SMS provider that speaks of the number itself. Never by policy codes, and never from another stage.
+
+The tables are read from the particular to the general: text, enhanced code, reply code, class.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from hubd.core.model import Answer, Channel, Signal, Stage
+from hubd.core.reasons import SENTENCES, TRANSIENT
+from hubd.core.verdict_tables import (
+    HTTP,
+    HTTP_LOST,
+    HTTP_REFUSED,
+    SMTP,
+    SMTP_CODE_FIRST,
+    SMTP_CODES,
+    SMTP_ENHANCED,
+    SMTP_TEXTS,
+    TWILIO,
+    Class,
+    Row,
+)
+from hubd.core.verdict_tables import Action as Action
+
+#: The longest rest a provider can ask for, in seconds. More than that is a mistake or malice.
+LONGEST_REST = 3600.0
+
+
+#: Refusals that are about one recipient when they are rare, and about us when they come in a row.
+SYSTEMIC = frozenset(
+    {"refused_by_policy", "content_refused", "message_refused", "recipient_refused", "request_refused"}
+    | {"refused_for_now", "region_not_permitted", "route_missing", "answer_lost", "blocked"}
+    | {"connection_lost", "no_answer", "not_a_reply", "out_of_sync"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is to be done, and why."""
+
+    action: Action
+    reason: str  #: stable word such as "mailbox_unknown"; "" for ACCEPT
+    detail: str  #: one sentence for people, without an address
+    retry_after: float | None = None  #: seconds the provider asked for, at most `LONGEST_REST`
+    close: bool = False  #: the connection must not be used again
+
+
+def judge(answer: Answer, channel: Channel) -> Verdict:
+    """What `answer` means for a message of `channel`. Total: every answer has a verdict, none raises.
+
+    The stage alone picks the table: an SMS that goes through a mail server is judged as mail, and the
+    connection stages are judged alike for all providers.
+    """
+    if answer.stage is Stage.LOCAL:
+        row = _judge_local(answer)
+    elif answer.stage is Stage.REQUEST:
+        row = _judge_http(answer)
+    else:
+        row = _judge_smtp(answer)
+        if answer.code == 421:  # RFC 5321 section 3.8: the server closes the connection after it
+            row = row._replace(close=True)
+    detail = SENTENCES[row.reason] if row.reason else "The provider accepted the message."
+    if channel is Channel.SMS:
+        detail = detail.replace("mailbox", "number").replace("mail server", "provider")
+    return Verdict(
+        action=row.action,
+        reason=row.reason,
+        detail=detail,
+        retry_after=_sane_wait(answer.retry_after),
+        close=row.close,
+    )
+
+
+def is_ready(answer: Answer) -> bool:
+    """Whether the answer to a probe means that the provider can be used."""
+    return answer.signal is Signal.REPLY and 200 <= answer.code < 300
+
+
+def is_systemic(reason: str) -> bool:
+    """Whether many of these in a row mean that something is wrong with us or the provider."""
+    return reason in SYSTEMIC
+
+
+def retry_class(reason: str) -> Literal["transient", "permanent"]:
+    """Whether another try of a failed delivery can help while nothing else changes (`retry --class`)."""
+    return "transient" if reason in TRANSIENT else "permanent"
+
+
+def retry_delay(
+    age: float, attempts: int, jitter: float, *, floor: float = 300.0, ceiling: float = 4000.0
+) -> float:
+    """Seconds until the next try of a deferred delivery: as long as it has waited so far, within bounds.
+
+    `age` is the seconds since the first attempt, `jitter` a random number in [0, 1) that spreads the delay by
+    10 % both ways, though never below `floor`, which greylisting needs. Waiting as long as one has waited
+    roughly doubles each delay (Postfix does the same). `attempts` stands in for an age that is no age
+    because the clock was set back.
+    """
+    if not (math.isfinite(age) and age > 0):
+        age = floor * 2.0 ** max(0, min(attempts, 40) - 2)
+    middle = max(floor, min(age, ceiling))
+    low = max(floor, middle * 0.9)
+    return low + (max(low, middle * 1.1) - low) * jitter
+
+
+def rest_delay(failures: int, jitter: float, *, floor: float = 1.0, ceiling: float = 60.0) -> float:
+    """Seconds a provider rests after this many failures in a row: doubling, spread by 10 % both ways."""
+    doubled = floor * 2.0 ** max(0, min(failures, 40) - 1)
+    return min(doubled, ceiling) * (0.9 + 0.2 * jitter)
+
+
+def classify(answer: Answer) -> Class:
+    """The column an answer belongs to. A code outside 200 to 599 is no reply."""
+    if answer.signal is not Signal.REPLY:
+        return Class(answer.signal.value)
+    if 200 <= answer.code < 400:
+        return Class.POSITIVE
+    if 400 <= answer.code < 500:
+        return Class.TRANSIENT
+    return Class.PERMANENT if 500 <= answer.code < 600 else Class.GARBAGE
+
+
+def _judge_local(answer: Answer) -> Row:
+    if answer.signal is Signal.REPLY and answer.code == 250:
+        return Row(Action.ACCEPT, "")
+    return Row(Action.PROVIDER, "outbox_unwritable")
+
+
+def _judge_smtp(answer: Answer) -> Row:
+    kind = classify(answer)
+    if answer.stage is Stage.DOT and kind is Class.POSITIVE and answer.code >= 300:
+        kind = Class.GARBAGE  # "go on" is no answer to the end of a message
+    for wording in SMTP_TEXTS:
+        if answer.stage in wording.stages and kind in wording.classes and wording.pattern.search(answer.text):
+            return wording.row
+    if answer.signal is Signal.REPLY:
+        exact = SMTP_CODES.get((answer.stage, answer.code))
+        if exact is not None and answer.code in SMTP_CODE_FIRST:
+            return exact
+        refined = _refine(answer, kind)
+        if refined is not None:
+            return refined
+        if exact is not None:
+            return exact
+        if answer.stage is Stage.RCPT and answer.code in (450, 451):
+            return Row(Action.RETRY, "greylisted")
+    return SMTP[answer.stage][kind]
+
+
+def _refine(answer: Answer, kind: Class) -> Row | None:
+    """The row for the enhanced code, unless the code is absent or contradicts the class (rule A)."""
+    leading = {Class.TRANSIENT: "4", Class.PERMANENT: "5"}.get(kind)
+    table = SMTP_ENHANCED.get(answer.stage)
+    if table is None or leading is None or not answer.enhanced.startswith(leading + "."):
+        return None
+    row = table.get(answer.enhanced)
+    if row is None:
+        row = table.get(answer.enhanced.rpartition(".")[0] + ".*")
+    if row is not None and answer.stage is Stage.BODY:
+        return row._replace(close=True)
+    return row
+
+
+def _judge_http(answer: Answer) -> Row:
+    if answer.signal is not Signal.REPLY:
+        return HTTP_LOST
+    if answer.code in (200, 201, 202):
+        return Row(Action.ACCEPT, "") if answer.provider_id else HTTP_LOST
+    if not 400 <= answer.code < 500:
+        return HTTP_LOST  # a 5xx, a redirect: it may have been carried out all the same
+    return TWILIO.get(answer.vendor) or HTTP.get(answer.code) or HTTP_REFUSED
+
+
+def _sane_wait(seconds: float | None) -> float | None:
+    if seconds is None or math.isnan(seconds) or seconds < 0:
+        return None
+    return min(seconds, LONGEST_REST)

@@ -1,0 +1,301 @@
+"""The tables behind `verdict.judge`: what each kind of answer means, cell by cell.
+
+Sources: RFC 5321 (reply codes), RFC 3463 and the IANA registry (enhanced codes), RFC 4954 (AUTH), the error
+pages of Twilio, and what large servers were seen to say. Which table goes before which is in `verdict`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from hubd.core.model import Stage
+
+
+class Action(StrEnum):
+    """What to do about an answer."""
+
+    ACCEPT = "accept"  #: the provider has it: sent
+    RETRY = "retry"  #: definitely not accepted; counts as an attempt, due again later
+    FAIL = "fail"  #: refused for good
+    SUPPRESS = "suppress"  #: refused for good, and the address is to be suppressed
+    DOUBT = "doubt"  #: it may have been accepted
+    PAUSE = "pause"  #: the campaign needs a person; the recipient goes back untouched
+    PROVIDER = "provider"  #: provider trouble: the recipient goes back, the provider rests with backoff
+    PROVIDER_STOP = "provider_stop"  #: provider trouble that needs a person
+    SLOW = "slow"  #: too fast: not an attempt, the provider rests for `retry_after`
+
+
+class Class(StrEnum):
+    """The column of the tables: what kind of answer it is."""
+
+    POSITIVE = "positive"  #: 2xx, 3xx
+    TRANSIENT = "transient"  #: 4xx
+    PERMANENT = "permanent"  #: 5xx
+    DROPPED = "dropped"
+    TIMEOUT = "timeout"
+    GARBAGE = "garbage"  #: not a reply, or a code outside 200 to 599
+
+
+class Row(NamedTuple):
+    """One cell of a table."""
+
+    action: Action
+    reason: str
+    close: bool = False
+
+
+A = Action
+K = Class
+S = Stage
+
+# --- SMTP, stage x class: what holds when nothing more particular does
+
+_DESYNC = Row(A.RETRY, "out_of_sync", close=True)
+_UNREACHABLE = Row(A.PROVIDER, "provider_unreachable", close=True)
+_BUSY = Row(A.PROVIDER, "provider_busy", close=True)
+_REFUSED = Row(A.PROVIDER, "provider_refused", close=True)
+_NONSENSE = Row(A.PROVIDER, "provider_nonsense", close=True)
+_TLS = Row(A.PROVIDER, "tls_unavailable", close=True)
+_LOST = Row(A.RETRY, "connection_lost", close=True)
+_SILENT = Row(A.RETRY, "no_answer", close=True)
+_NOT_A_REPLY = Row(A.RETRY, "not_a_reply", close=True)
+_RETRY = Row(A.RETRY, "refused_for_now")
+_IN_DOUBT = Row(A.DOUBT, "answer_lost", close=True)
+
+
+def _stage(
+    positive: Row, transient: Row, permanent: Row, dropped: Row, timeout: Row, garbage: Row
+) -> Mapping[Class, Row]:
+    return MappingProxyType(
+        dict(zip(Class, (positive, transient, permanent, dropped, timeout, garbage), strict=True))
+    )
+
+
+#: A positive reply before the dot is never an acceptance: it means that the conversation is out of step.
+SMTP: Mapping[Stage, Mapping[Class, Row]] = MappingProxyType(
+    {
+        S.CONNECT: _stage(_UNREACHABLE, _UNREACHABLE, _UNREACHABLE, _UNREACHABLE, _UNREACHABLE, _UNREACHABLE),
+        S.TLS: _stage(_NONSENSE, _TLS, Row(A.PROVIDER_STOP, "tls_refused", close=True), _TLS, _TLS, _TLS),
+        S.BANNER: _stage(_NONSENSE, _BUSY, _REFUSED, _UNREACHABLE, _UNREACHABLE, _NONSENSE),
+        S.EHLO: _stage(_NONSENSE, _BUSY, _REFUSED, _UNREACHABLE, _UNREACHABLE, _NONSENSE),
+        S.AUTH: _stage(
+            _NONSENSE,
+            Row(A.PROVIDER, "login_unavailable", close=True),
+            Row(A.PROVIDER_STOP, "login_refused", close=True),
+            _UNREACHABLE,
+            _UNREACHABLE,
+            _NONSENSE,
+        ),
+        # MAIL does not know the recipient: a refusal here would be the same for everybody.
+        S.MAIL: _stage(_DESYNC, _RETRY, Row(A.PAUSE, "sender_refused"), _LOST, _SILENT, _NOT_A_REPLY),
+        S.RCPT: _stage(_DESYNC, _RETRY, Row(A.FAIL, "recipient_refused"), _LOST, _SILENT, _NOT_A_REPLY),
+        S.DATA: _stage(_DESYNC, _RETRY, Row(A.FAIL, "message_refused"), _LOST, _SILENT, _NOT_A_REPLY),
+        # A reply before the whole body was written leaves the connection in the middle of a message.
+        S.BODY: _stage(
+            _DESYNC,
+            Row(A.RETRY, "refused_for_now", close=True),
+            Row(A.FAIL, "message_refused", close=True),
+            _LOST,
+            _SILENT,
+            _NOT_A_REPLY,
+        ),
+        S.DOT: _stage(
+            Row(A.ACCEPT, ""), _RETRY, Row(A.FAIL, "message_refused"), _IN_DOUBT, _IN_DOUBT, _IN_DOUBT
+        ),
+    }
+)
+
+# --- SMTP, reply codes ------------------------------------------------------------------
+
+_BAD_LOGIN = Row(A.PROVIDER_STOP, "bad_credentials", close=True)
+_NO_METHOD = Row(A.PROVIDER_STOP, "login_unsupported", close=True)
+_LOGIN_FIRST = Row(A.PROVIDER_STOP, "login_required", close=True)
+_TOO_LARGE = Row(A.PAUSE, "message_too_large")
+_TOO_LARGE_HERE = Row(A.FAIL, "message_too_large")
+_FULL = Row(A.RETRY, "storage_full")
+
+SMTP_CODES: Mapping[tuple[Stage, int], Row] = MappingProxyType(
+    {
+        **{(S.AUTH, code): _BAD_LOGIN for code in (530, 534, 535)},
+        **{(S.AUTH, code): _NO_METHOD for code in (502, 504)},
+        (S.AUTH, 538): Row(A.PROVIDER_STOP, "encryption_required", close=True),
+        **{(s, code): _LOGIN_FIRST for s in (S.MAIL, S.RCPT, S.DATA) for code in (530, 534, 535, 538)},
+        **{(s, 421): _BUSY for s in (S.TLS, S.BANNER, S.EHLO, S.AUTH, S.MAIL, S.RCPT, S.DATA)},
+        # From here on a 421 may be about this very message, which would then block the provider for all.
+        **{(s, 421): Row(A.RETRY, "refused_for_now", close=True) for s in (S.BODY, S.DOT)},
+        **{(s, 503): _DESYNC for s in (S.MAIL, S.RCPT, S.DATA)},
+        (S.MAIL, 552): _TOO_LARGE,  # RFC 1870 section 6.1: the declared size is too large
+        (S.MAIL, 452): _FULL,
+        (S.RCPT, 452): _FULL,
+        (S.RCPT, 552): _FULL,  # RFC 5321 section 4.5.3.1.10: treat as 452
+        (S.RCPT, 556): Row(A.SUPPRESS, "domain_takes_no_mail"),  # RFC 7504 section 4, RFC 7505
+        (S.BODY, 552): Row(A.FAIL, "message_too_large", close=True),
+        (S.DOT, 452): _FULL,
+        (S.DOT, 552): _TOO_LARGE_HERE,
+    }
+)
+
+#: Codes that say what is wrong with the conversation, whatever enhanced code comes along.
+SMTP_CODE_FIRST = frozenset({421, 503, 530, 534, 535, 538})
+
+# --- SMTP, enhanced codes: "*" as the last part stands for the whole subject
+
+_UNAUTHENTICATED = Row(A.PAUSE, "sender_unauthenticated")
+_SENDER = Row(A.PAUSE, "sender_refused")
+_TOO_MANY = Row(A.SLOW, "too_many_recipients")
+_POLICY = Row(A.FAIL, "refused_by_policy")
+_CONTENT = Row(A.FAIL, "content_refused")
+
+_AUTHENTICATION_OF_OURS = {f"5.7.{n}": _UNAUTHENTICATED for n in (25, 26, 27)}  # RFC 7372, RFC 7505
+_AFTER_RCPT = {**_AUTHENTICATION_OF_OURS, "5.3.4": _TOO_LARGE, "5.6.*": _CONTENT, "5.7.*": _CONTENT}
+
+SMTP_ENHANCED: Mapping[Stage, Mapping[str, Row]] = MappingProxyType(
+    {
+        S.MAIL: {
+            **_AUTHENTICATION_OF_OURS,
+            "5.1.7": _SENDER,
+            "5.1.8": _SENDER,
+            "5.7.*": _SENDER,
+            "5.3.4": _TOO_LARGE,
+            "4.3.1": _FULL,
+        },
+        S.RCPT: {
+            "5.1.1": Row(A.SUPPRESS, "mailbox_unknown"),
+            "5.1.2": Row(A.SUPPRESS, "domain_unknown"),
+            "5.1.3": Row(A.SUPPRESS, "address_malformed"),
+            "5.1.6": Row(A.SUPPRESS, "mailbox_moved"),
+            "5.1.10": Row(A.SUPPRESS, "domain_takes_no_mail"),
+            "5.2.1": Row(A.SUPPRESS, "mailbox_disabled"),
+            "5.1.4": Row(A.FAIL, "address_ambiguous"),
+            "5.1.7": _SENDER,  # servers that hold a refusal of the sender back until RCPT
+            "5.1.8": _SENDER,
+            "5.2.2": Row(A.FAIL, "mailbox_full"),
+            "5.2.3": _TOO_LARGE_HERE,
+            "5.3.4": _TOO_LARGE_HERE,
+            "5.5.3": _TOO_MANY,
+            "5.7.17": Row(A.FAIL, "mailbox_owner_changed"),  # RFC 7293
+            "5.7.18": Row(A.FAIL, "domain_owner_changed"),
+            **_AUTHENTICATION_OF_OURS,
+            "5.7.*": _POLICY,
+            "4.2.1": Row(A.RETRY, "mailbox_disabled"),
+            "4.2.2": Row(A.RETRY, "mailbox_full"),
+            "4.3.1": _FULL,
+            "4.4.*": Row(A.RETRY, "routing_trouble"),
+            "4.5.3": _TOO_MANY,
+            "4.7.*": Row(A.RETRY, "greylisted"),
+        },
+        S.DATA: _AFTER_RCPT,
+        S.BODY: _AFTER_RCPT,
+        S.DOT: {**_AFTER_RCPT, "5.2.2": Row(A.FAIL, "mailbox_full"), "4.2.2": Row(A.RETRY, "mailbox_full")},
+    }
+)
+
+# --- SMTP, text: only ever blames the provider or ourselves (rule A)
+
+
+class Wording(NamedTuple):
+    """A row of the table of texts."""
+
+    stages: frozenset[Stage]
+    classes: frozenset[Class]
+    pattern: re.Pattern[str]
+    row: Row
+
+
+_MESSAGE = frozenset({S.MAIL, S.RCPT, S.DATA, S.BODY, S.DOT})
+_ABOUT_US = _MESSAGE - {S.RCPT}
+
+
+def _says(stages: frozenset[Stage], classes: tuple[Class, ...], pattern: str, row: Row) -> Wording:
+    return Wording(stages, frozenset(classes), re.compile(pattern, re.IGNORECASE), row)
+
+
+SMTP_TEXTS: tuple[Wording, ...] = (
+    _says(
+        frozenset({S.TLS, S.CONNECT}),
+        (K.GARBAGE, K.DROPPED),
+        r"certificate|hostname mismatch",
+        Row(A.PROVIDER_STOP, "tls_certificate", close=True),
+    ),
+    _says(
+        frozenset({S.TLS, S.EHLO}),
+        (K.GARBAGE, K.POSITIVE, K.PERMANENT),
+        r"STARTTLS",
+        Row(A.PROVIDER_STOP, "starttls_missing", close=True),
+    ),
+    # Amazon SES: "454 Throttling failure: Daily message quota exceeded", "... Maximum sending rate exceeded".
+    # At RCPT such words may speak of the recipient's own limits, so there only the exact ones count.
+    _says(_ABOUT_US, (K.TRANSIENT,), r"daily .{0,20}(quota|limit)", Row(A.PAUSE, "daily_quota")),
+    _says(_ABOUT_US, (K.TRANSIENT,), r"throttl|sending rate", Row(A.SLOW, "too_fast")),
+    _says(frozenset({S.RCPT}), (K.TRANSIENT,), r"^throttling|maximum sending rate", Row(A.SLOW, "too_fast")),
+    # Amazon SES: "554 Message rejected: Email address is not verified" is about the account, at any stage.
+    _says(_MESSAGE, (K.PERMANENT,), r"address(es)? (is|are) not verified", _SENDER),
+    # After refused recipients DATA has nothing to carry; the verdict on them was given at RCPT (RFC 2920).
+    _says(frozenset({S.DATA}), (K.PERMANENT,), r"no valid recipients", _DESYNC),
+    _says(frozenset({S.RCPT}), (K.TRANSIENT,), r"gr[ae]y-?list", Row(A.RETRY, "greylisted")),
+)
+
+# --- the SMS provider: its own error numbers first, then the HTTP status
+
+_NOT_A_SENDER = Row(A.PAUSE, "sender_refused")
+_NO_ACCOUNT = Row(A.PROVIDER_STOP, "account_unknown")
+_SUSPENDED = Row(A.PROVIDER_STOP, "account_suspended")
+_NOT_MOBILE = Row(A.SUPPRESS, "not_a_mobile_number")
+
+TWILIO: Mapping[int, Row] = MappingProxyType(
+    {
+        20003: Row(A.PROVIDER_STOP, "bad_credentials"),
+        20005: _SUSPENDED,
+        20404: _NO_ACCOUNT,
+        20429: Row(A.SLOW, "too_fast"),  # never processed, always safe to try again
+        21211: Row(A.SUPPRESS, "number_invalid"),
+        21212: _NOT_A_SENDER,
+        21401: _NOT_A_SENDER,
+        21408: Row(A.FAIL, "region_not_permitted"),
+        21601: _NOT_A_SENDER,
+        21602: Row(A.PAUSE, "content_refused"),
+        21603: _NOT_A_SENDER,
+        21606: _NOT_A_SENDER,
+        21608: Row(A.PAUSE, "trial_account"),
+        21610: Row(A.SUPPRESS, "opted_out"),
+        21611: Row(A.PROVIDER, "sender_queue_full"),
+        21612: Row(A.FAIL, "route_missing"),
+        21614: _NOT_MOBILE,
+        21617: Row(A.PAUSE, "message_too_large"),
+        21635: _NOT_MOBILE,
+        21659: _NOT_A_SENDER,
+        21704: _NOT_A_SENDER,
+        30001: Row(A.SLOW, "too_fast"),
+        30002: _SUSPENDED,
+        30003: Row(A.RETRY, "handset_unreachable"),
+        30004: Row(A.FAIL, "blocked"),
+        30005: Row(A.FAIL, "number_unknown"),
+        30006: _NOT_MOBILE,
+        30007: Row(A.FAIL, "content_refused"),
+        30008: Row(A.RETRY, "refused_for_now"),
+        30022: Row(A.SLOW, "too_fast"),
+        30034: Row(A.PROVIDER_STOP, "sender_unregistered"),
+        30500: Row(A.RETRY, "refused_for_now"),
+        63038: Row(A.PAUSE, "daily_quota"),
+    }
+)
+
+#: A request that was refused with one of these was not carried out. Other 4xx are `HTTP_REFUSED`.
+HTTP: Mapping[int, Row] = MappingProxyType(
+    {
+        401: Row(A.PROVIDER_STOP, "bad_credentials"),
+        402: _SUSPENDED,
+        403: Row(A.PROVIDER_STOP, "login_refused"),
+        404: _NO_ACCOUNT,
+        405: _NO_ACCOUNT,
+        408: Row(A.DOUBT, "answer_lost"),  # sent by proxies that gave up on the other side, too
+        413: Row(A.PAUSE, "message_too_large"),
+        429: Row(A.SLOW, "too_fast"),
+    }
+)
+HTTP_REFUSED = Row(A.FAIL, "request_refused")
+HTTP_LOST = Row(A.DOUBT, "answer_lost")

@@ -1,0 +1,438 @@
+"""Rates are never exceeded and never starve anybody; windows open when the wall clock says so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from hubd.core.pacing import (
+    BURST,
+    LUMPS,
+    Pace,
+    PaceState,
+    Rate,
+    Window,
+    estimate,
+    known_zone,
+    next_slot,
+    parse_pace,
+    parse_rate,
+    parse_window,
+    window_opens,
+)
+from hubd.errors import BadInput
+
+# --- reading rates -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "period"),
+    [
+        ("30/minute", 30, 60),
+        ("10/s", 10, 1),
+        ("10000/day", 10_000, 86_400),
+        ("1/2s", 1, 2),
+        ("50/sec", 50, 1),
+        ("5 / 10 min", 5, 600),
+        (" 100/h ", 100, 3600),
+        ("2/3hours", 2, 10_800),
+        ("7/D", 7, 86_400),
+    ],
+)
+def test_a_rate_is_an_amount_over_a_time(text: str, amount: int, period: float) -> None:
+    assert parse_rate(text) == Rate(amount, period)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "10",
+        "/s",
+        "10/",
+        "0/s",
+        "1/0s",
+        "-1/s",
+        "1.5/s",
+        "10/week",
+        "10/s/s",
+        "10 per s",
+        "１０/s",
+        "٣/s",
+        "1e3/s",
+        "10/s\n10/s",
+        "10/\x00s",
+        "9999999999/s",
+        "nan/s",
+        "inf/s",
+        "10/month",
+        "10/ms",
+    ],
+)
+def test_what_is_not_a_rate_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(BadInput, match="10/s"):
+        parse_rate(text)
+
+
+@given(st.text(max_size=20))
+def test_reading_a_rate_never_fails_in_another_way(text: str) -> None:
+    try:
+        rate = parse_rate(text)
+    except BadInput:
+        return
+    assert rate.amount >= 1
+    assert rate.period >= 1
+
+
+def test_of_two_rates_over_the_same_time_the_stricter_holds() -> None:
+    assert parse_pace(["60/minute", "10/s", "5/s"]) == Pace((Rate(60, 60.0), Rate(5, 1.0)))
+
+
+# --- granting slots ----------------------------------------------------------------------
+
+rates = st.one_of(
+    st.builds(Rate, st.integers(1, 60), st.sampled_from([1.0, 2.0, 10.0, 60.0, 3600.0, 86_400.0])),
+    st.builds(Rate, st.integers(LUMPS - 2, LUMPS + 40), st.sampled_from([1.0, 60.0, 3600.0])),
+)
+paces = st.builds(Pace, st.lists(rates, max_size=3).map(tuple))
+#: How long the asker waits after its slot before it asks again: mostly not at all.
+pauses = st.lists(st.one_of(st.just(0.0), st.floats(0, 0.5), st.floats(0, 4000)), max_size=30)
+
+
+def grant(pace: Pace, n: int, pauses: list[float], costs: list[int] | None = None) -> list[float]:
+    """The slots of an asker that waits for each slot, and then for a pause, in turn."""
+    state, now, slots = PaceState(), 1_000_000.0, []
+    for i in range(n):
+        state, when = next_slot(pace, state, now, costs[i % len(costs)] if costs else 1)
+        slots.append(when)
+        now = when + (pauses[i % len(pauses)] if pauses else 0.0)
+    return slots
+
+
+def assert_never_more_than(rate: Rate, slots: list[float]) -> None:
+    """No half open stretch of one period holds more than the amount, wherever it begins."""
+    for early, late in zip(slots, slots[rate.amount :], strict=False):
+        assert late >= early + rate.period
+
+
+@settings(max_examples=60)
+@given(paces, st.integers(1, 700), pauses)
+@example(Pace((Rate(300, 1.0), Rate(301, 60.0))), 700, [])
+@example(Pace((Rate(10, 1.0), Rate(30, 60.0), Rate(100, 86_400.0))), 250, [0.01])
+def test_in_no_period_are_more_slots_granted_than_the_amount_for_each_of_several_rates(
+    pace: Pace, n: int, pauses: list[float]
+) -> None:
+    slots = grant(pace, n, pauses)
+    for rate in pace.rates:
+        assert_never_more_than(rate, slots)
+
+
+@settings(max_examples=60)
+@given(rates, st.lists(st.integers(1, 10), min_size=1, max_size=7), st.integers(1, 200), pauses)
+def test_a_message_of_several_segments_takes_as_many_slots(
+    rate: Rate, costs: list[int], n: int, pauses: list[float]
+) -> None:
+    costs = [min(cost, rate.amount) for cost in costs]
+    messages = grant(Pace((rate,)), n, pauses, costs)
+    slots = [when for i, when in enumerate(messages) for _ in range(costs[i % len(costs)])]
+    assert_never_more_than(rate, slots)
+
+
+@settings(max_examples=60)
+@given(paces, st.integers(1, 300), pauses)
+def test_slots_come_in_order_and_never_before_they_were_asked_for(
+    pace: Pace, n: int, pauses: list[float]
+) -> None:
+    slots = grant(pace, n, pauses)
+    assert slots == sorted(slots)
+    assert slots[0] == 1_000_000.0
+
+
+@settings(max_examples=60)
+@given(paces, st.integers(1, 300))
+def test_nobody_waits_longer_than_the_longest_period(pace: Pace, n: int) -> None:
+    slots = grant(pace, n, [])
+    longest = max((rate.period for rate in pace.rates), default=0.0)
+    assert all(late - early <= longest + 1e-6 for early, late in pairwise(slots))
+
+
+@settings(max_examples=40)
+@given(rates)
+def test_a_single_rate_is_used_in_full(rate: Rate) -> None:
+    periods = 4
+    slots = grant(Pace((rate,)), rate.amount * periods + 1, [])
+    assert slots[-1] - slots[0] <= periods * rate.period * (1 + 2 / LUMPS)
+
+
+@given(paces, st.floats(0, 1e9), st.floats(0, 1e9))
+def test_asking_changes_nothing_so_that_it_may_be_asked_ahead(
+    pace: Pace, first: float, second: float
+) -> None:
+    state, _ = next_slot(pace, PaceState(), first)
+    assert next_slot(pace, state, second) == next_slot(pace, state, second)
+
+
+def test_without_a_rate_the_slot_is_now() -> None:
+    assert grant(Pace(), 100, []) == [1_000_000.0] * 100
+
+
+def test_a_clock_that_goes_backwards_neither_frees_slots_nor_blocks_them() -> None:
+    pace = parse_pace(["1/s"])
+    state, first = next_slot(pace, PaceState(), 100.0)
+    state, second = next_slot(pace, state, 50.0)
+    assert (first, second) == (100.0, 101.0)
+
+
+def test_a_slow_rate_is_spread_evenly() -> None:
+    slots = grant(parse_pace(["30/minute"]), 4, [])
+    assert [slot - slots[0] for slot in slots] == pytest.approx([0, 2, 4, 6])
+
+
+def test_a_fast_rate_starts_with_a_burst_of_a_tenth_of_a_second() -> None:
+    slots = grant(parse_pace(["1000/s"]), 1000, [])
+    assert slots.count(slots[0]) == pytest.approx(1000 * BURST, abs=1)
+
+
+def test_a_late_waker_catches_up() -> None:
+    slots = grant(parse_pace(["100/s"]), 201, [0.0, 0.0, 0.0, 0.005])
+    assert slots[-1] - slots[0] <= 2.1
+
+
+def test_a_quota_is_usable_at_once_and_then_empty_for_a_whole_day() -> None:
+    slots = grant(parse_pace(["200/day"]), 201, [])
+    assert slots[199] == slots[0]
+    assert slots[200] == slots[0] + 86_400
+
+
+def test_a_quota_and_a_rate_hold_together() -> None:
+    slots = grant(parse_pace(["10/s", "100/day"]), 101, [])
+    assert slots[99] - slots[0] == pytest.approx(9.9, abs=0.2)
+    assert slots[100] == slots[0] + 86_400
+
+
+def test_a_message_that_costs_more_than_the_amount_goes_alone() -> None:
+    slots = grant(parse_pace(["2/s"]), 3, [], costs=[5])
+    assert [slot - slots[0] for slot in slots] == pytest.approx([0.0, 2.5, 5.0])
+
+
+def test_a_changed_rate_remembers_what_its_period_has_seen() -> None:
+    state = PaceState()
+    for _ in range(100):
+        state, _ = next_slot(parse_pace(["100/day"]), state, 0.0)
+    _, when = next_slot(parse_pace(["90/day", "5/s"]), state, 10.0)
+    assert when == 86_400.0
+    _, when = next_slot(parse_pace(["150/day"]), state, 10.0)
+    assert when == 10.0
+
+
+def test_the_memory_of_a_large_quota_is_bounded() -> None:
+    pace, state, now = parse_pace(["1000000/day"]), PaceState(), 0.0
+    for _ in range(5000):
+        state, now = next_slot(pace, state, now + 60.0)
+    assert len(state.used[0].log) <= LUMPS + 1
+
+
+# --- estimates ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "rates", "seconds"),
+    [
+        (0, ["1/s"], 0.0),
+        (1, ["1/s"], 0.0),
+        (11, ["1/s"], 10.0),
+        (61, ["30/minute"], 120.0),
+        (1000, [], 0.0),
+        (100, ["100/day"], 0.0),
+        (101, ["100/day"], 86_400.0),
+        (25_000, ["50/s", "10000/day"], 2 * 86_400 + 4_999 / 50 - BURST + 0.02),
+        (20_000_000, ["1/s", "10000000/day"], 19_999_999.0),
+    ],
+)
+def test_how_long_a_campaign_takes(n: int, rates: list[str], seconds: float) -> None:
+    assert estimate(n, parse_pace(rates)) == pytest.approx(seconds)
+
+
+@settings(max_examples=40)
+@given(rates, st.integers(2, 600))
+def test_the_estimate_is_close_to_what_the_grants_take(rate: Rate, n: int) -> None:
+    slots = grant(Pace((rate,)), n, [])
+    taken = slots[-1] - slots[0]
+    assert estimate(n, Pace((rate,))) <= taken + 1e-6
+    assert taken <= estimate(n, Pace((rate,))) * (1 + 2 / LUMPS) + BURST + 1e-6
+
+
+@given(paces, st.integers(0, 10_000), st.integers(0, 10_000))
+def test_more_messages_never_take_less_time(pace: Pace, n: int, more: int) -> None:
+    assert estimate(n, pace) <= estimate(n + more, pace) + 1e-6
+
+
+# --- windows -----------------------------------------------------------------------------
+
+
+def at(text: str, zone: str = "UTC") -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "opens", "closes"),
+    [
+        ("08:00-21:00", 480, 1260),
+        (" 8:00 - 21:30 ", 480, 1290),
+        ("22:00-06:00", 1320, 360),
+        ("00:00-24:00", 0, 1440),
+        ("12:00-00:00", 720, 0),
+    ],
+)
+def test_a_window_is_two_times_of_day(text: str, opens: int, closes: int) -> None:
+    assert parse_window(text) == Window(opens, closes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "8-21",
+        "08:00",
+        "08:00-",
+        "08:00-25:00",
+        "24:00-08:00",
+        "08:60-21:00",
+        "08:00-24:01",
+        "08:00-08:00",
+        "08:00-21:00 UTC",
+        "０８:00-21:00",
+        "08:00–21:00",
+        "8am-9pm",
+        "-1:00-08:00",
+    ],
+)
+def test_what_is_not_a_window_is_refused(text: str) -> None:
+    with pytest.raises(BadInput):
+        parse_window(text)
+
+
+@given(st.text(max_size=16))
+def test_reading_a_window_never_fails_in_another_way(text: str) -> None:
+    try:
+        parse_window(text)
+    except BadInput:
+        return
+
+
+def test_an_open_window_is_now_and_a_closed_one_its_next_opening() -> None:
+    berlin = "Europe/Berlin"
+    noon = at("2026-06-01T12:00", berlin)
+    assert window_opens("08:00-21:00", berlin, noon) == noon
+    evening = at("2026-06-01T21:00", berlin)
+    assert window_opens("08:00-21:00", berlin, evening) == at("2026-06-02T08:00", berlin)
+    dawn = at("2026-06-01T07:59", berlin)
+    assert window_opens("08:00-21:00", berlin, dawn) == at("2026-06-01T08:00", berlin)
+
+
+def test_the_same_moment_is_open_in_one_zone_and_closed_in_another() -> None:
+    now = at("2026-06-01T13:00")
+    assert window_opens("08:00-21:00", "America/New_York", now) == now
+    assert window_opens("08:00-21:00", "Asia/Tokyo", now) == at("2026-06-02T08:00", "Asia/Tokyo")
+
+
+def test_a_window_over_midnight() -> None:
+    for open_now in ("2026-06-01T23:00", "2026-06-01T05:59", "2026-06-01T22:00"):
+        assert window_opens("22:00-06:00", "UTC", at(open_now)) == at(open_now)
+    assert window_opens("22:00-06:00", "UTC", at("2026-06-01T06:00")) == at("2026-06-01T22:00")
+
+
+def test_an_opening_in_the_hour_that_is_skipped_comes_at_the_hours_end() -> None:
+    # Berlin, 2026-03-29: 02:00 becomes 03:00.
+    now = at("2026-03-29T01:00", "Europe/Berlin")
+    assert window_opens("02:30-12:00", "Europe/Berlin", now) == at("2026-03-29T03:00", "Europe/Berlin")
+
+
+def test_a_window_that_is_skipped_whole_opens_the_day_after() -> None:
+    now = at("2026-03-29T01:00", "Europe/Berlin")
+    assert window_opens("02:15-02:45", "Europe/Berlin", now) == at("2026-03-30T02:15", "Europe/Berlin")
+
+
+def test_a_window_in_the_hour_that_is_repeated_opens_twice() -> None:
+    # Berlin, 2026-10-25: 03:00 becomes 02:00.
+    first = at("2026-10-25T02:15", "Europe/Berlin")
+    assert window_opens("02:15-02:30", "Europe/Berlin", first - 60) == first
+    assert window_opens("02:15-02:30", "Europe/Berlin", first + 15 * 60) == first + 3600
+
+
+def test_a_country_that_skips_a_day_still_gets_its_window() -> None:
+    # Samoa went from 2011-12-29 straight to 2011-12-31.
+    now = at("2011-12-29T22:00", "Pacific/Apia")
+    assert window_opens("08:00-21:00", "Pacific/Apia", now) == at("2011-12-31T08:00", "Pacific/Apia")
+
+
+@pytest.mark.parametrize(
+    "zone", [None, "", "Nowhere/Land", "../../etc/passwd", "/etc/passwd", "Europe", "a\0b", "x" * 5000, "Bär"]
+)
+def test_a_zone_that_is_not_known_counts_as_utc(zone: str | None) -> None:
+    now = at("2026-06-01T07:00")
+    assert window_opens("08:00-21:00", zone, now) == now + 3600
+    assert not known_zone(zone or "")
+
+
+def test_no_window_is_always_open() -> None:
+    assert window_opens("", "Europe/Berlin", 5.0) == 5.0
+    assert known_zone("Europe/Berlin")
+
+
+zones = st.sampled_from(
+    [
+        "UTC",
+        "Europe/Berlin",
+        "America/New_York",
+        "Australia/Lord_Howe",
+        "Asia/Kathmandu",
+        "Africa/Casablanca",
+        "America/St_Johns",
+        "Pacific/Apia",
+        "America/Santiago",
+        "Pacific/Chatham",
+        "Atlantic/Azores",
+    ]
+)
+minutes = st.integers(0, 1439)
+
+
+@st.composite
+def moments_near_a_clock_change(draw: st.DrawFn) -> tuple[str, float]:
+    """A zone and a moment, mostly within two days of a change of its clock."""
+    zone = draw(zones)
+    now = draw(st.integers(int(at("2010-01-01")), int(at("2037-01-01"))))
+    where = ZoneInfo(zone)
+    if draw(st.integers(0, 3)):
+        moment = datetime.fromtimestamp(now, UTC)
+        for _ in range(400):
+            later = moment + timedelta(days=1)
+            if moment.astimezone(where).utcoffset() != later.astimezone(where).utcoffset():
+                now = int(moment.timestamp()) + draw(st.integers(-86_400, 86_400))
+                break
+            moment = later
+    return zone, float(now)
+
+
+@settings(max_examples=150, deadline=None)
+@given(moments_near_a_clock_change(), minutes, minutes)
+def test_a_window_opens_at_the_first_minute_that_is_inside(
+    moment: tuple[str, float], opens: int, closes: int
+) -> None:
+    if opens == closes:
+        return
+    zone, now = moment
+    window = f"{opens // 60:02}:{opens % 60:02}-{closes // 60:02}:{closes % 60:02}"
+    found = window_opens(window, zone, now)
+
+    where, hours = ZoneInfo(zone), parse_window(window)
+    minute = now
+    while not hours.has(datetime.fromtimestamp(minute, where)):
+        minute = (minute // 60 + 1) * 60
+    assert found == minute
