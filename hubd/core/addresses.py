@@ -1,0 +1,235 @@
+"""Email addresses and phone numbers: the one form they are kept in, or the reason why they are none.
+
+What is refused here never reaches the database. Problems say what is wrong in a sentence that fits a table of
+bad rows; they never quote an address.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import email_validator
+import phonenumbers
+from phonenumbers import PhoneNumberType
+
+from hubd.errors import BadInput
+
+_LONGEST_EMAIL = 254  #: octets of a forward path without its angle brackets (RFC 5321 4.5.3.1.3)
+_LONGEST_LOCAL = 64  #: octets (RFC 5321 4.5.3.1.1)
+_LONGEST_NAME = 240  #: octets of a display name, so that the header line stays below 998
+_LONGEST_PHONE = 40  #: characters with all the spaces and brackets people put in
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+#: The shape nearly every address has. The rest is judged by email-validator, which takes fifty times as long.
+_PLAIN = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@((?:{_LABEL}\.)+[A-Za-z]{{2,63}})")
+#: Names that never have a mail exchanger (RFC 6761, RFC 7686, RFC 3172). `.test`, `.example`, `.invalid` and
+#: `.local` are let through: people rehearse with them, and offices do use `.local`.
+_NEVER_MAIL = ("localhost", "arpa", "onion")
+
+_PHONE = re.compile("\\+?[0-9() ./\u00a0\u2010\u2011\u2013-]+")  # with the dashes and spaces of spreadsheets
+_TEXTABLE = {
+    PhoneNumberType.MOBILE,
+    PhoneNumberType.FIXED_LINE_OR_MOBILE,
+    PhoneNumberType.VOIP,
+    PhoneNumberType.PERSONAL_NUMBER,
+}
+_PHONE_KIND = {
+    PhoneNumberType.FIXED_LINE: "a landline",
+    PhoneNumberType.TOLL_FREE: "a toll-free number",
+    PhoneNumberType.PREMIUM_RATE: "a premium-rate number",
+    PhoneNumberType.SHARED_COST: "a shared-cost number",
+    PhoneNumberType.PAGER: "a pager",
+    PhoneNumberType.UAN: "a company's access number",
+    PhoneNumberType.VOICEMAIL: "a voicemail access number",
+}
+_ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]*")  # a display name that needs no quotes (RFC 5322 3.2.3)
+_SENDER_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}")  # E.164, or a short code
+_SENDER_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}")  # alphanumeric, 3GPP TS 23.040 9.1.2.5
+
+
+def email_address(text: str) -> tuple[str, str]:
+    """The address to send to and the key to compare by.
+
+    The key folds case in both parts: no provider in use tells `Ann@` from `ann@`, and who unsubscribed must
+    not be reached by another spelling. Raises BadInput at "email".
+    """
+    text = text.strip(" \t\u00a0")
+    plain = _PLAIN.fullmatch(text) if len(text) <= _LONGEST_EMAIL and "--" not in text else None
+    if plain is not None:
+        local, domain = plain[1], plain[2].lower()
+        if len(local) > _LONGEST_LOCAL:
+            raise _not_email("the part before the @ is longer than 64 characters")
+        if len(domain) > 253:
+            raise _not_email("the domain is longer than 253 characters")
+    else:
+        local, domain = _unusual_email(text)
+    if domain.rpartition(".")[2] in _NEVER_MAIL:
+        raise _not_email("no mail can be sent to that domain")
+    return f"{local}@{domain}", f"{local.casefold()}@{domain}"
+
+
+def _unusual_email(text: str) -> tuple[str, str]:
+    """Local part and ASCII domain of an address that is not of the plain shape, or the reason it is none."""
+    if problem := _email_shape_problem(text):
+        raise _not_email(problem)
+    try:
+        found = email_validator.validate_email(
+            text, strict=True, check_deliverability=False, allow_smtputf8=False, test_environment=True
+        )
+    except email_validator.EmailNotValidError as error:
+        raise _not_email(_in_our_words(str(error))) from None
+    except (ValueError, IndexError):  # the idna package under it, on inputs made to break it
+        raise _not_email("the domain cannot be used") from None
+    domain = found.ascii_domain.lower()
+    if "." not in domain:
+        raise _not_email("no dot in the domain")
+    return text.rpartition("@")[0], domain
+
+
+def _email_shape_problem(text: str) -> str:
+    """The mistakes people make, each with its own sentence; "" when the shape is worth a closer look."""
+    if not text:
+        return "it is empty"
+    if len(text) > 1000:
+        return "it is far too long"
+    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for char in text):
+        return "it contains an invisible or control character"
+    if "<" in text or ">" in text:
+        return "give only what is between < and >; a name belongs in a column of its own"
+    if text.lower().startswith("mailto:"):
+        return 'leave out "mailto:"'
+    if text.startswith('"'):
+        return "a quoted part before the @ is not supported"
+    if "," in text or ";" in text or text.count("@") > 1:
+        return "one address at a time; a second one belongs in a row of its own"
+    local, at, domain = text.partition("@")
+    if not at:
+        return "no @ in it"
+    if not local:
+        return "nothing before the @"
+    if not domain:
+        return "nothing after the @"
+    if any(char.isspace() for char in text):
+        return "there is a space in it"
+    if not local.isascii():
+        return "letters before the @ that are not ASCII need SMTPUTF8, which few servers have"
+    if domain.startswith("["):
+        return "an IP address after the @ is not supported; a domain name is needed"
+    if domain.isascii() and "." not in domain:
+        return "no dot in the domain"
+    if len(local) > _LONGEST_LOCAL:
+        return "the part before the @ is longer than 64 characters"
+    return ""
+
+
+#: email-validator's sentences are long and quote characters of the address; these fit a table of bad rows.
+_SENTENCES = (
+    ("too long after the @", "the domain is longer than 253 characters"),
+    ("so many characters", "a part of the domain is longer than 63 characters"),
+    ("too long", "it is longer than 254 characters"),
+    ("period immediately after", "a dot right after the @"),
+    ("cannot start with a period", "a dot at the start"),
+    ("period immediately before", "a dot right before the @"),
+    ("two periods", "two dots in a row"),
+    ("before the @", "a character before the @ that cannot be there"),
+    ("end with a", "the domain ends in a dot or a hyphen"),
+    ("hyphen", "a hyphen in the domain where none can be"),
+    ("top-level domain", "the domain has no valid ending"),
+    ("special-use", "no mail can be sent to that domain"),
+    ("IDNA", "the domain is not a valid international name"),
+    ("Punycode", "the domain is not a valid international name"),
+    ("invalid characters", "a character in the domain that cannot be there"),
+)
+
+
+def _in_our_words(sentence: str) -> str:
+    return next((ours for theirs, ours in _SENTENCES if theirs in sentence), "the domain is not valid")
+
+
+def _not_email(problem: str) -> BadInput:
+    return BadInput.at("email", f"not an email address: {problem}")
+
+
+def mailbox(text: str) -> str:
+    """An address with or without a name, in the spelling that RFC 5322 3.4 wants. Raises BadInput."""
+    text = text.strip()
+    name, bracket, rest = text.rpartition("<")
+    if not bracket:
+        return email_address(text)[0]
+    address, closing, after = rest.partition(">")
+    if not closing or after:
+        raise BadInput('must be an address or a name and an address: "Acme <news@acme.example>"')
+    address = email_address(address)[0]
+    name = _unquoted(name.strip())
+    if not name:
+        return address
+    if _ATOMS.fullmatch(name) is None:
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+        name = f'"{escaped}"'
+    return f"{name} <{address}>"
+
+
+def _unquoted(name: str) -> str:
+    if len(name) >= 2 and name.startswith('"') and name.endswith('"'):
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    if any(char in name for char in "<>"):
+        raise BadInput("the name before the address must not contain < or >")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise BadInput("the name before the address is too long")
+    return name
+
+
+def phone_number(text: str, region: str | None = None) -> str:
+    """The number in E.164 form (`+14155552671`).
+
+    `region` is the two-letter country that numbers without a leading + belong to; without it they are
+    refused, never guessed. Numbers that cannot receive texts are refused too. Raises BadInput at "phone" or
+    "region".
+    """
+    digits = text.strip(" \t\u00a0")
+    if region is not None:
+        region = check_region(region)
+    if not digits:
+        raise _not_phone("it is empty")
+    if len(digits) > _LONGEST_PHONE:
+        raise _not_phone("it is too long")
+    if any(char.isalpha() for char in digits):
+        raise _not_phone("letters and extensions cannot be dialled; digits only")
+    if _PHONE.fullmatch(digits) is None:
+        raise _not_phone("only digits, spaces and ( ) . / - with one + in front")
+    if region is None and not digits.startswith("+"):
+        raise _not_phone("no country code; write it as +14155552671 or give the region it belongs to")
+    try:
+        number = phonenumbers.parse(digits, region)
+    except phonenumbers.NumberParseException:
+        raise _not_phone("no country has such numbers") from None
+    if not phonenumbers.is_valid_number(number):
+        raise _not_phone("no such number exists in that country's plan")
+    kind = phonenumbers.number_type(number)
+    if kind not in _TEXTABLE:
+        raise BadInput.at("phone", f"{_PHONE_KIND.get(kind, 'a number of that kind')} cannot receive texts")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _not_phone(problem: str) -> BadInput:
+    return BadInput.at("phone", f"not a phone number: {problem}")
+
+
+def check_region(region: str) -> str:
+    """A two-letter country code in capitals. Raises BadInput at "region"."""
+    code = region.strip().upper()
+    if code not in phonenumbers.SUPPORTED_REGIONS:
+        raise BadInput.at("region", "not a two-letter country code such as US, DE or GB")
+    return code
+
+
+def sms_sender(text: str) -> str:
+    """What a text may come from: an E.164 number, a short code, or a name. Raises BadInput at "sender"."""
+    if _SENDER_NUMBER.fullmatch(text) or (_SENDER_NAME.fullmatch(text) and text == text.strip()):
+        return text
+    raise BadInput.at(
+        "sender",
+        "an SMS comes from a number such as +15005550006, a short code, or a name of up to 11 letters",
+    )

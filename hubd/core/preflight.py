@@ -1,0 +1,153 @@
+"""Is a campaign fit to start? What was found out goes in, problems, warnings and an estimate come out. Pure.
+
+A problem names its risk when a person may take it knowingly ("no-unsubscribe", "missing-fields"); a problem
+without a risk has to be put right first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from hubd.core.compose import problems as content_problems
+from hubd.core.model import Channel, Content
+from hubd.core.pacing import estimate, parse_pace
+
+MISSING_FIELDS = "missing-fields"
+BAD_MESSAGES = "bad-messages"
+STANDARD_FIELDS = frozenset(
+    {
+        "email",
+        "phone",
+        "first_name",
+        "last_name",
+        "timezone",
+        "contact_id",
+        "unsubscribe_url",
+        "postal_address",
+    }
+)
+MANY_SEGMENTS = 3  #: an SMS of more is worth a word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """So many recipients whose message cannot be written: each lacks these fields, or has another fault."""
+
+    fields: frozenset[str]
+    count: int
+    fault: str = ""  #: when no field is lacking
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was found out about a campaign."""
+
+    content: Content
+    recipients: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    gaps: Sequence[Gap] = ()
+    known_fields: frozenset[str] = frozenset()  #: that contacts of the audience have
+    rates: tuple[str, ...] = ()  #: the campaign's and the provider's together
+    obstacles: tuple[str, ...] = ()  #: sentences: what cannot be excused by taking a risk
+    provider_reason: str = ""  #: why the provider does not send right now; "" when it does
+    segments: int = 0  #: of one sample, for SMS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that keeps a campaign from starting; `risk` is "" when nobody may take it."""
+
+    risk: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """How long it will take, as far as the limits say: None when nothing limits it."""
+
+    messages: int
+    seconds: float | None = None
+    rate: float | None = None  #: messages a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What is to be said before a start."""
+
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    estimate: Estimate
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing keeps it from starting."""
+        return not self.problems
+
+
+def assess(found: Found, *, limit: int | None = None) -> Report:
+    """Judge what was found. `limit` is how many are to be sent in the first run."""
+    problems = [Problem(risk="", problem=obstacle) for obstacle in found.obstacles]
+    if not found.recipients and not found.obstacles:
+        problems.append(Problem(risk="", problem=_nobody(found.skipped)))
+    problems += [
+        Problem(risk=item["risk"], problem=item["problem"]) for item in content_problems(found.content)
+    ]
+    problems += [_gap(gap, found) for gap in found.gaps]
+    return Report(
+        problems=tuple(problems),
+        warnings=tuple(_warnings(found)),
+        estimate=how_long(found.recipients if limit is None else min(limit, found.recipients), found.rates),
+    )
+
+
+def unaccepted(problems: Iterable[Problem], accepted: Iterable[str]) -> list[Problem]:
+    """The problems that remain when a person takes the risks named in `accepted`."""
+    taken = {risk for risk in accepted if risk}
+    return [problem for problem in problems if problem.risk not in taken]
+
+
+def how_long(messages: int, rates: Sequence[str]) -> Estimate:
+    """How long so many messages take under these limits."""
+    if not rates or not messages:
+        return Estimate(messages=messages)
+    seconds = estimate(messages, parse_pace(rates))
+    return Estimate(
+        messages=messages,
+        seconds=round(seconds, 1),
+        rate=round(messages / seconds, 3) if seconds >= 1 else None,
+    )
+
+
+def _nobody(skipped: Mapping[str, int]) -> str:
+    total = sum(skipped.values())
+    if not total:
+        return "there is nobody on its lists"
+    why = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in sorted(skipped.items()))
+    return f"nobody on its lists can be written to ({why})"
+
+
+def _gap(gap: Gap, found: Found) -> Problem:
+    names = sorted(gap.fields)
+    if not names:
+        who = "1 recipient" if gap.count == 1 else f"{gap.count} recipients"
+        return Problem(risk=BAD_MESSAGES, problem=f"no message can be written for {who}: {gap.fault}")
+    who = "1 recipient has" if gap.count == 1 else f"{gap.count} recipients have"
+    known = sorted(found.known_fields | STANDARD_FIELDS)
+    hints = []
+    for name in names:
+        near = get_close_matches(name, [other for other in known if other not in gap.fields], 1, 0.75)
+        if near:
+            hints.append(f"did you mean {near[0]}?")
+    hint = " ".join(hints) or "give it a default: {{ " + names[0] + " | default('...') }}"
+    return Problem(risk=MISSING_FIELDS, problem=f"{who} no {' and no '.join(names)}; {hint}")
+
+
+def _warnings(found: Found) -> Iterator[str]:
+    if found.provider_reason:
+        yield f"the provider does not send now: {found.provider_reason}"
+    if found.content.channel is Channel.EMAIL and found.content.html and not found.content.text:
+        yield "there is no text part; some readers and spam filters want one"
+    if found.segments > MANY_SEGMENTS:
+        yield f"each text costs about {found.segments} segments"

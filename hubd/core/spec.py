@@ -1,0 +1,398 @@
+"""A campaign file as a typed value: read once, with every fault named at once, and never doubted again.
+
+What arrives here is the file as parsed, with the texts of `text_file` and `html_file` already in `text` and
+`html` and the attachments already stored by hash: the daemon never opens a file on behalf of a client.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from hubd.core.addresses import mailbox, sms_sender
+from hubd.core.model import Attachment, Channel, Content, InDoubt, Kind
+from hubd.core.pacing import parse_rate, parse_window
+from hubd.core.tables import Fault, Table, unknown_first
+from hubd.errors import BadInput
+
+MAX_BODY_BYTES = 512 * 1024  #: each of text and html
+MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024  #: of all attachments together; the largest mail most servers take
+MAX_ATTACHMENTS = 50
+MAX_LISTS = 100
+MAX_SMS_CHARACTERS = 1600  #: what Twilio takes; counted here only when the text has nothing to fill in
+_LONGEST_LINE = 998  #: octets of a header line (RFC 5322 2.1.1)
+_LONGEST_WAIT = 30 * 86_400.0
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_PROVIDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LIST = re.compile(r"[^\W_][\w. @+-]{0,63}")
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
+)  # RFC 3339 5.6
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]+)", re.ASCII)
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_UNIT_WORDS = {
+    word: _UNITS[unit]
+    for unit, words in {
+        "s": "s sec secs second seconds",
+        "m": "m min mins minute minutes",
+        "h": "h hr hrs hour hours",
+        "d": "d day days",
+        "w": "w week weeks",
+    }.items()
+    for word in words.split()
+}
+_HOLE = re.compile(r"\{\{.*?\}\}")
+_UNSUBSCRIBE = re.compile(r"https://[^/\s?#@<>]+([/?#]\S*)?|mailto:[^\s@<>]+@\S+")
+_MIME_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+#: Keys that exist in a campaign file but not here, and a mistake that cannot be found by likeness.
+_ELSEWHERE = {
+    "text_file": "send the file's text as text; paths are resolved by the client",
+    "html_file": "send the file's text as html; paths are resolved by the client",
+    "from": "unknown key; did you mean sender?",
+    "list": "unknown key; did you mean lists?",
+    "body": "unknown key; did you mean text?",
+    "at": "unknown key here; it belongs in [schedule]",
+    "window": "unknown key here; it belongs in [schedule]",
+    "give_up_after": "unknown key here; it belongs in [retry]",
+}
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a message that is refused for now is tried again."""
+
+    give_up_after: str = "24h"  #: a duration, counted from the first attempt
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a campaign starts, and at what time of day it may send."""
+
+    at: str | None = None  #: RFC 3339 with its zone
+    window: str = ""  #: "08:00-21:00" in the recipient's time zone
+
+
+class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A validated campaign file. Everything in it parses; whether it is fit to start is for the preflight."""
+
+    name: str
+    channel: Channel
+    provider: str = "outbox"
+    lists: tuple[str, ...] = ()
+    kind: Kind = Kind.MARKETING
+    sender: str = ""  #: email: "Acme <news@acme.example>", quoted as RFC 5322 wants; SMS: a number or a name
+    reply_to: str = ""
+    subject: str = ""  #: template
+    text: str = ""  #: template
+    html: str = ""  #: template
+    unsubscribe: str = ""  #: template of an https: or mailto: URL
+    postal_address: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    in_doubt: InDoubt | None = None  #: None leaves it to the provider
+    rate: tuple[str, ...] = ()
+    retry: Retry = Retry()
+    schedule: Schedule = Schedule()
+
+    @property
+    def give_up_after(self) -> float:
+        """Seconds from the first attempt until a deferred message fails."""
+        return parse_duration(self.retry.give_up_after)
+
+    @property
+    def start_at(self) -> float | None:
+        """The epoch second to start at, or None."""
+        return None if self.schedule.at is None else parse_time(self.schedule.at)
+
+    def content(self) -> Content:
+        """The part that is frozen when the campaign starts."""
+        return Content(
+            channel=self.channel,
+            kind=self.kind,
+            sender=self.sender,
+            reply_to=self.reply_to,
+            subject=self.subject,
+            text=self.text,
+            html=self.html,
+            unsubscribe=self.unsubscribe,
+            postal_address=self.postal_address,
+            attachments=self.attachments,
+        )
+
+
+def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
+    """The campaign in a parsed file. Raises BadInput with all faults, never anything else, whatever `raw` is.
+
+    A null or empty value means the same as leaving the key out.
+    """
+    if not isinstance(raw, Mapping):
+        raise BadInput.at("", "a campaign must be a table of keys and values")
+    faults: list[Fault] = []
+    top = Table(raw, faults)
+    channel = top.choice("channel", tuple(Channel))
+    if top.raw.get("channel") is None:
+        top.fault("channel", 'is missing; "email" or "sms"')
+    spec = CampaignSpec(
+        name=_name(top),
+        channel=Channel(channel or Channel.EMAIL),
+        provider=top.checked("provider", _provider, "outbox", example="outbox"),
+        lists=_lists(top),
+        kind=Kind(top.choice("kind", tuple(Kind), Kind.MARKETING)),
+        sender=top.checked("sender", _plain, "", example="Acme <news@acme.example>"),
+        reply_to=top.checked("reply_to", mailbox, "", example="help@acme.example"),
+        subject=top.checked("subject", _subject, ""),
+        text=top.checked("text", _body, "", lines=True),
+        html=top.checked("html", _body, "", lines=True),
+        unsubscribe=top.checked("unsubscribe", _unsubscribe, "", example="https://acme.example/u"),
+        postal_address=top.checked("postal_address", _postal_address, "", lines=True),
+        attachments=_attachments(top),
+        in_doubt=_in_doubt(top),
+        rate=_rates(top),
+        retry=_retry(top.sub("retry")),
+        schedule=_schedule(top.sub("schedule")),
+    )
+    if channel == Channel.EMAIL:
+        spec = _email(top, spec)
+    elif channel == Channel.SMS:
+        _sms(top, spec)
+    top.close(hints=_ELSEWHERE, also=("text_file", "html_file"))
+    if faults:
+        raise BadInput.of(unknown_first(faults))
+    return spec
+
+
+def spec_json(spec: CampaignSpec) -> str:
+    """The spec as JSON, for keeping."""
+    return msgspec.json.encode(spec).decode()
+
+
+def spec_from_json(text: str) -> CampaignSpec:
+    """What `spec_json` wrote. Raises BadInput when it was not."""
+    try:
+        return msgspec.json.decode(text, type=CampaignSpec)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        raise BadInput("the stored campaign was written by another version and cannot be read") from None
+
+
+def changed_keys(old: CampaignSpec | None, new: CampaignSpec) -> list[str]:
+    """The keys of a campaign file that differ, in the file's order; against None, those that say anything."""
+    changed = []
+    for key in CampaignSpec.__struct_fields__:
+        was, now = getattr(old, key, None), getattr(new, key)
+        if isinstance(now, Retry | Schedule):
+            was = was if old is not None else type(now)()
+            parts = now.__struct_fields__
+            changed += [f"{key}.{part}" for part in parts if getattr(was, part) != getattr(now, part)]
+        elif was != now if old is not None else now not in ("", (), None):
+            changed.append(key)
+    return changed
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in "30s", "24h", "2 days" or "1h 30m". Raises BadInput."""
+    found = _DURATION.findall(text.lower()[:100])
+    rest = _DURATION.sub("", text.lower()[:100]).strip()
+    if rest or len(text) > 100 or not found or any(unit not in _UNIT_WORDS for _, unit in found):
+        raise BadInput('not a duration; write a number and a unit such as "30s", "24h" or "2 days"')
+    return sum(float(number) * _UNIT_WORDS[unit] for number, unit in found)
+
+
+def parse_time(text: str) -> float:
+    """The epoch second of an RFC 3339 time such as "2026-12-01T09:00:00+01:00". Raises BadInput."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise BadInput("not a date and time such as 2026-12-01T09:00:00+01:00")
+    if match[2] is None:
+        raise BadInput("has no time zone; end it in Z for UTC or in an offset such as +01:00")
+    try:
+        return dt.datetime.fromisoformat(text.upper()).timestamp()
+    except (ValueError, OverflowError):
+        raise BadInput("there is no such date or time") from None
+
+
+def list_name(text: str) -> str:
+    """The name of a contact list. Raises BadInput."""
+    if _LIST.fullmatch(text) is None or text != text.strip():
+        raise BadInput(
+            "a list's name starts with a letter or digit; up to 64 letters, digits, spaces or . _ @ + -"
+        )
+    return text
+
+
+def _name(top: Table) -> str:
+    if top.raw.get("name") in (None, ""):
+        top.take("name")
+        top.fault("name", "is missing; every campaign has a unique name")
+        return ""
+    return top.checked("name", _campaign_name, "", example="spring-sale")
+
+
+def _campaign_name(text: str) -> str:
+    if _NAME.fullmatch(text) is None:
+        raise BadInput("must start with a-z or 0-9 and have up to 64 of a-z, 0-9 and . _ -")
+    return text
+
+
+def _provider(text: str) -> str:
+    if _PROVIDER.fullmatch(text) is None:
+        raise BadInput("is not the name of a provider in hubd.toml")
+    return text
+
+
+def _lists(top: Table) -> tuple[str, ...]:
+    names = top.texts("lists", example='["customers"]')
+    if len(names) > MAX_LISTS:
+        top.fault("lists", f"at most {MAX_LISTS} lists")
+    return tuple(top.run(f"lists[{at}]", list_name, name, "") for at, name in enumerate(names[:MAX_LISTS]))
+
+
+def _plain(text: str) -> str:
+    return text
+
+
+def _subject(text: str) -> str:
+    if len(text.encode()) > _LONGEST_LINE:
+        raise BadInput(f"is longer than {_LONGEST_LINE} bytes")
+    return text
+
+
+def _body(text: str) -> str:
+    if len(text.encode()) > MAX_BODY_BYTES:
+        raise BadInput(f"is larger than {MAX_BODY_BYTES // 1024} KiB")
+    return text
+
+
+def _postal_address(text: str) -> str:
+    if len(text) > 1000:
+        raise BadInput("is longer than 1000 characters")
+    return text
+
+
+def _unsubscribe(text: str) -> str:
+    literal = _HOLE.sub("x", text)
+    if not literal.isascii() or len(text) > _LONGEST_LINE - 100:
+        raise BadInput("must be ASCII and fit in one header line")
+    if _UNSUBSCRIBE.fullmatch(literal) is None or any(char in literal for char in "<>"):
+        raise BadInput("must be an https:// address or mailto:, without spaces")
+    return text
+
+
+def _in_doubt(top: Table) -> InDoubt | None:
+    word = top.choice("in_doubt", tuple(InDoubt))
+    return InDoubt(word) if word else None
+
+
+def _rates(top: Table) -> tuple[str, ...]:
+    rates = top.texts("rate", or_one=True, example='"30/minute"')
+    if isinstance(top.raw.get("rate"), str):
+        return tuple(top.run("rate", _rate, rate, "") for rate in rates)
+    return tuple(top.run(f"rate[{at}]", _rate, rate, "") for at, rate in enumerate(rates))
+
+
+def _rate(text: str) -> str:
+    parse_rate(text)
+    return text
+
+
+def _window(text: str) -> str:
+    parse_window(text)
+    return text
+
+
+def _retry(table: Table) -> Retry:
+    after = table.checked("give_up_after", _patience, Retry().give_up_after, example="24h")
+    table.close()
+    return Retry(give_up_after=after)
+
+
+def _patience(text: str) -> str:
+    if not 1 <= parse_duration(text) <= _LONGEST_WAIT:
+        raise BadInput("must be between 1 second and 30 days")
+    return text
+
+
+def _schedule(table: Table) -> Schedule:
+    value = table.raw.get("at")
+    if isinstance(value, dt.datetime):
+        table = Table({**table.raw, "at": value.isoformat()}, table.faults, table.path)
+    at = table.checked("at", _start_time, None, example="2026-12-01T09:00:00+01:00")
+    window = table.checked("window", _window, "", example="08:00-21:00")
+    table.close()
+    return Schedule(at=at, window=window)
+
+
+def _start_time(text: str) -> str | None:
+    parse_time(text)
+    return text
+
+
+def _attachments(top: Table) -> tuple[Attachment, ...]:
+    tables = top.subs("attachments")
+    if len(tables) > MAX_ATTACHMENTS:
+        top.fault("attachments", f"at most {MAX_ATTACHMENTS} files")
+    found = tuple(_attachment(table) for table in tables[:MAX_ATTACHMENTS])
+    if sum(file.size for file in found) > MAX_ATTACHMENT_BYTES:
+        top.fault("attachments", f"are larger than {MAX_ATTACHMENT_BYTES // 1024**2} MiB together")
+    return found
+
+
+def _attachment(table: Table) -> Attachment:
+    for key in ("name", "type", "sha256", "size"):
+        if table.raw.get(key) in (None, ""):
+            table.fault(key, "is missing")
+    file = Attachment(
+        name=table.checked("name", _file_name, ""),
+        type=table.checked("type", _pattern(_MIME_TYPE, "must be a MIME type such as application/pdf"), ""),
+        sha256=table.checked("sha256", _pattern(_SHA256, "must be 64 hexadecimal digits in lower case"), ""),
+        size=table.whole("size", 0, 1, MAX_ATTACHMENT_BYTES),
+    )
+    table.close()
+    return file
+
+
+def _file_name(text: str) -> str:
+    if any(char in text for char in "/\\") or text in (".", "..") or len(text.encode()) > 200:
+        raise BadInput("must be a file's name of up to 200 bytes, without a folder")
+    return text
+
+
+def _pattern(pattern: re.Pattern[str], problem: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if pattern.fullmatch(text) is None:
+            raise BadInput(problem)
+        return text
+
+    return check
+
+
+def _email(top: Table, spec: CampaignSpec) -> CampaignSpec:
+    """What an email campaign needs; the sender in its proper spelling."""
+    for key, needed in (("sender", "an email needs a sender"), ("subject", "an email needs a subject")):
+        if not _given(top, key):
+            top.fault(key, f"is missing; {needed}")
+    if not _given(top, "text") and not _given(top, "html"):
+        top.fault("text", "is missing; an email needs text, html or both")
+    if not spec.sender:
+        return spec
+    return msgspec.structs.replace(spec, sender=top.run("sender", mailbox, spec.sender, ""))
+
+
+def _sms(top: Table, spec: CampaignSpec) -> None:
+    """What a text message needs, and the keys it cannot have."""
+    if spec.sender:
+        top.run("sender", sms_sender, spec.sender, "")
+    for key in ("reply_to", "subject", "html", "unsubscribe", "postal_address", "attachments"):
+        if _given(top, key):
+            top.fault(key, 'is for email only; this campaign has channel = "sms"')
+    if not _given(top, "text"):
+        top.fault("text", "is missing; an SMS needs text")
+    if "{" not in spec.text and len(spec.text) > MAX_SMS_CHARACTERS:
+        top.fault("text", f"is longer than the {MAX_SMS_CHARACTERS} characters an SMS can have")
+
+
+def _given(top: Table, key: str) -> bool:
+    value = top.raw.get(key)
+    return bool(value.strip()) if isinstance(value, str) else value not in (None, [], ())
