@@ -1,0 +1,405 @@
+"""hubd.toml as frozen typed values.
+
+The whole file is judged before any of it is used, and every fault is named with its line and the key that was
+meant. Nothing here ever quotes a value: what is wrong in a config may well be a password in the wrong place.
+The daemon reads this file and never writes it. Where the file and the other places are: `places`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from hubd.core.addresses import sms_sender
+from hubd.core.pacing import parse_rate
+from hubd.core.tables import Fault, Table, key_lines, kind_of, line_of, shown, unknown_first
+from hubd.errors import BadConfig, BadInput
+from hubd.places import config_path, socket_path, state_dir
+from hubd.secrets import Place, Secret, SecretRef
+
+__all__ = [
+    "HubConfig",
+    "OutboxConfig",
+    "ProviderConfig",
+    "Secret",
+    "SecretRef",
+    "SmtpConfig",
+    "TwilioConfig",
+    "config_path",
+    "load_config",
+    "socket_path",
+    "state_dir",
+]
+
+Security = Literal["starttls", "tls", "none"]
+TWILIO_URL = "https://api.twilio.com"
+MAX_CONFIG_BYTES = 1024 * 1024
+
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+_TYPES = ("outbox", "smtp", "twilio")
+_NOT_YET = ("sendgrid", "ses", "sns")
+_PRESETS = {"gmail": "smtp.gmail.com", "outlook": "smtp.office365.com"}
+_PORTS: dict[Security, int] = {"starttls": 587, "tls": 465, "none": 25}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?")
+_SID = {
+    "account_sid": re.compile(r"AC[0-9A-Za-z]{1,62}"),
+    "messaging_service_sid": re.compile(r"MG[0-9A-Za-z]{1,62}"),
+}
+_SECRET_NAME = {
+    Place.CREDENTIAL: re.compile(r"(?!\.)[A-Za-z0-9._@:-]{1,255}"),
+    Place.ENV: re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxConfig:
+    """Writes every message to a file under the state directory. There is always one called `outbox`."""
+
+    type: Literal["outbox"] = "outbox"
+    rate: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpConfig:
+    """A mail server to hand messages to."""
+
+    type: Literal["smtp"] = "smtp"
+    host: str
+    port: int = 587
+    security: Security = "starttls"  #: required, never opportunistic
+    username: str = ""
+    password: SecretRef | None = None
+    connections: int = 8
+    rate: tuple[str, ...] = ()
+    ca_file: Path | None = None  #: certificate authorities to trust instead of the system's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwilioConfig:
+    """A Twilio account to send SMS through. One of `from_` and `messaging_service_sid` is set."""
+
+    type: Literal["twilio"] = "twilio"
+    account_sid: str
+    auth_token: SecretRef
+    from_: str = ""
+    messaging_service_sid: str = ""
+    concurrency: int = 10
+    base_url: str = TWILIO_URL
+    rate: tuple[str, ...] = ()
+
+
+ProviderConfig = OutboxConfig | SmtpConfig | TwilioConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubConfig:
+    """All of hubd.toml."""
+
+    log_level: str = "info"
+    tcp: str | None = None  #: "HOST:PORT" on a loopback address, or None
+    providers: dict[str, ProviderConfig] = field(default_factory=lambda: {"outbox": OutboxConfig()})
+    folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
+
+
+def load_config(path: Path | None) -> HubConfig:
+    """What is in the file; the defaults when there is none (`None`). Raises BadConfig with every fault.
+
+    `data["errors"]` has `path` (the key), `problem` and `line` of each; `data["file"]` names the file.
+    """
+    if path is None:
+        return HubConfig()
+    text = _read(path)
+    try:
+        raw = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise _not_toml(path, text, error) from None
+    faults: list[Fault] = []
+    config = _hub(Table(raw, faults), path.absolute().parent)
+    if faults:
+        raise _refusal(path, text, unknown_first(faults))
+    return config
+
+
+def _read(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            octets = file.read(MAX_CONFIG_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "cannot be opened"
+        raise _bad(path, [(0, "", reason)]) from None
+    if len(octets) > MAX_CONFIG_BYTES:
+        raise _bad(path, [(0, "", "is larger than 1 MiB; is this the right file?")])
+    try:
+        return octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise _bad(path, [(line, "", "is not UTF-8 text")]) from None
+
+
+def _not_toml(path: Path, text: str, error: Exception) -> BadConfig:
+    """tomllib's sentence without its position, which goes in front."""
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        return _bad(path, [(0, "", "is nested too deeply or has a number out of range")])
+    found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+    what = re.sub(r"\s*\(at .*\)", "", str(error))
+    what = re.sub(r"'(?:[^'\\]|\\.)*'", "a character", what) if what.startswith("Illegal") else what
+    line = int(found[1]) if found else text.count("\n") + 1  # "at end of document"
+    return _bad(path, [(line, "", f"not valid TOML: {what}")])
+
+
+def _refusal(path: Path, text: str, faults: list[Fault]) -> BadConfig:
+    lines = key_lines(text)
+    return _bad(path, [(line_of(where, lines), where, what) for where, what in faults])
+
+
+def _bad(path: Path, faults: list[tuple[int, str, str]]) -> BadConfig:
+    line, where, what = faults[0]
+    place = f"{path}, line {line}" if line else str(path)
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return BadConfig(
+        ": ".join(part for part in (place, where, what) if part) + more,
+        hint="Correct the file; hubd --check reads it without starting.",
+        data={
+            "file": str(path),
+            "errors": [
+                {"path": where, "problem": what, "line": line or None} for line, where, what in faults
+            ],
+        },
+    )
+
+
+def _hub(top: Table, folder: Path) -> HubConfig:
+    hub = top.sub("hub")
+    log_level = hub.choice("log_level", _LOG_LEVELS, "info")
+    tcp = hub.checked("tcp", _tcp, None, example="127.0.0.1:8025")
+    hub.close()
+    tables = top.sub("providers")
+    providers: dict[str, ProviderConfig] = {"outbox": OutboxConfig()}
+    for name in [name for name in tables.raw if isinstance(name, str)]:
+        table = tables.sub(name)
+        if _NAME.fullmatch(name) is None:
+            tables.fault(
+                shown(name), "a provider's name has up to 64 of A-Z a-z 0-9 . _ - and no dot in front"
+            )
+        elif provider := _provider(table, name, folder):
+            providers[name] = provider
+    tables.close()
+    top.close()
+    return HubConfig(log_level=log_level, tcp=tcp, providers=providers, folder=folder)
+
+
+def _provider(table: Table, name: str, folder: Path) -> ProviderConfig | None:
+    if table.raw.get("type") in _NOT_YET:
+        table.fault("type", "is not available in this version; there are outbox, smtp and twilio")
+        return None
+    kind = table.choice("type", _TYPES)
+    if table.raw.get("type") is None:
+        table.fault("type", "is missing; outbox, smtp or twilio")
+    if name == "outbox" and kind not in ("", "outbox"):
+        table.fault("type", "the provider called outbox always writes files; give this one another name")
+    match kind:
+        case "outbox":
+            outbox = OutboxConfig(rate=_rates(table))
+            table.close()
+            return outbox
+        case "smtp":
+            return _smtp(table, folder)
+        case "twilio":
+            return _twilio(table)
+    return None
+
+
+def _smtp(table: Table, folder: Path) -> SmtpConfig:
+    preset = table.choice("preset", tuple(_PRESETS))
+    host = table.checked("host", _host, _PRESETS.get(preset, ""), example="smtp.acme.example")
+    implied: Security = "tls" if table.raw.get("port") == 465 else "starttls"
+    security = _security(table.choice("security", tuple(_PORTS), implied))
+    password = _secret(table, "password")
+    smtp = SmtpConfig(
+        host=host,
+        port=table.whole("port", _PORTS[security], 1, 65535),
+        security=security,
+        username=table.text("username"),
+        password=password,
+        connections=table.whole("connections", 8, 1, 256),
+        rate=_rates(table),
+        ca_file=_ca_file(table, folder),
+    )
+    if not preset and not table.raw.get("host"):
+        table.fault("host", "is missing; the mail server's name")
+    if smtp.username and table.raw.get("password") is None:
+        table.fault("password", "is missing; a username needs one")
+    if password and not table.raw.get("username"):
+        table.fault("username", "is missing; a password needs one")
+    if password and security == "none" and host and not is_loopback(host):
+        table.fault(
+            "security", 'must be "starttls" or "tls": with "none" the password would travel in the clear'
+        )
+    table.close()
+    return smtp
+
+
+def _security(word: str) -> Security:
+    match word:
+        case "tls":
+            return "tls"
+        case "none":
+            return "none"
+    return "starttls"
+
+
+def _twilio(table: Table) -> TwilioConfig | None:
+    account = table.checked("account_sid", _sid("account_sid"), "", example="AC...")
+    token = _secret(table, "auth_token")
+    sender = table.checked("from", sms_sender, "", example="+15005550006")
+    service = table.checked("messaging_service_sid", _sid("messaging_service_sid"), "", example="MG...")
+    base_url = table.checked("base_url", _base_url, TWILIO_URL, example=TWILIO_URL)
+    concurrency = table.whole("concurrency", 10, 1, 100)
+    rate = _rates(table)
+    if not table.raw.get("account_sid"):
+        table.fault("account_sid", "is missing; it starts with AC and is on the console's first page")
+    if table.raw.get("auth_token") is None:
+        table.fault("auth_token", "is missing; " + _how_to("auth_token"))
+    if bool(table.raw.get("from")) == bool(table.raw.get("messaging_service_sid")):
+        table.fault("from", "give either from or messaging_service_sid")
+    table.close()
+    if token is None:
+        return None
+    return TwilioConfig(
+        account_sid=account,
+        auth_token=token,
+        from_=sender,
+        messaging_service_sid=service,
+        concurrency=concurrency,
+        base_url=base_url,
+        rate=rate,
+    )
+
+
+def _secret(table: Table, key: str) -> SecretRef | None:
+    """A reference such as `{ file = "office.pass" }`. A literal secret is refused, unseen."""
+    value = table.take(key)
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        table.fault(
+            key,
+            f"{'a secret' if isinstance(value, str) else kind_of(value)} must not be here; {_how_to(key)}",
+        )
+        return None
+    inner = table.sub(key)
+    named = [(place, inner.checked(place, _secret_name(place), "")) for place in Place if place in value]
+    for place in Place:
+        inner.take(place)
+    inner.close()
+    if len(value) != 1:
+        table.fault(key, f"must name one place; {_how_to(key)}")
+    return SecretRef(*named[0]) if len(named) == 1 and named[0][1] else None
+
+
+def _how_to(key: str) -> str:
+    return (
+        f'put it in a file of mode 0600 and write {key} = {{ file = "NAME" }}, '
+        f"or refer to it with {{ credential = ... }}, {{ keyring = ... }} or {{ env = ... }}"
+    )
+
+
+def _secret_name(place: Place) -> Callable[[str], str]:
+    pattern = _SECRET_NAME.get(place)
+
+    def check(text: str) -> str:
+        if pattern is not None and pattern.fullmatch(text) is None:
+            raise BadInput("is not such a name; it has only letters, digits and a few signs")
+        return text
+
+    return check
+
+
+def _rates(table: Table) -> tuple[str, ...]:
+    rates = table.texts("rate", or_one=True, example='"30/minute"')
+    for rate in rates:
+        table.run("rate", parse_rate, rate, None)
+    return rates
+
+
+def _host(text: str) -> str:
+    bare = text.removeprefix("[").removesuffix("]")
+    if _address(bare) is not None:
+        return bare
+    if re.fullmatch(r".*:[0-9]+", text):
+        raise BadInput("only the name; the port belongs in port")
+    if _HOST.fullmatch(text) is None or ".." in text:
+        raise BadInput("must be a host name such as smtp.acme.example, or an IP address")
+    return text
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: an address of 127.0.0.0/8, ::1, or `localhost` (RFC 6761 6.3)."""
+    address = _address(host)
+    return address.is_loopback if address is not None else host.lower().rstrip(".") == "localhost"
+
+
+def parse_tcp(text: str) -> tuple[str, int]:
+    """Host and port of "127.0.0.1:8025" or "[::1]:8025". Raises BadInput, also for other than loopback."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise BadInput("must be HOST:PORT such as 127.0.0.1:8025")
+    if not is_loopback(host):
+        raise BadInput(
+            "must be a loopback address such as 127.0.0.1:8025; to reach it from elsewhere, use SSH"
+        )
+    return host, int(port)
+
+
+def _tcp(text: str) -> str | None:
+    parse_tcp(text)
+    return text
+
+
+def _ca_file(table: Table, folder: Path) -> Path | None:
+    name = table.text("ca_file", example="ca.pem")
+    if not name:
+        return None
+    path = folder / name
+    if not path.is_file():
+        table.fault("ca_file", "there is no such file; the path is relative to the folder of this file")
+    return path
+
+
+def _sid(key: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if _SID[key].fullmatch(text) is None:
+            raise BadInput(f"must be {_SID[key].pattern[:2]} followed by letters and digits")
+        return text
+
+    return check
+
+
+def _base_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        host, has_port = url.hostname or "", url.port is None or url.port > 0
+    except ValueError:
+        host, has_port = "", False
+    if not host or not has_port or url.scheme not in ("https", "http") or re.search(r"\s", text):
+        raise BadInput(f"must be an address such as {TWILIO_URL}")
+    if "@" in url.netloc or url.query or url.fragment:
+        raise BadInput("must have no user, query or fragment")
+    if url.scheme == "http" and not is_loopback(host):
+        raise BadInput("must be https:// except to a loopback address")
+    return text.rstrip("/")

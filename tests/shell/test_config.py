@@ -1,0 +1,301 @@
+"""hubd.toml: what it becomes, and how its faults are named."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hubd.config import (
+    HubConfig,
+    OutboxConfig,
+    SecretRef,
+    SmtpConfig,
+    TwilioConfig,
+    is_loopback,
+    load_config,
+    parse_tcp,
+)
+from hubd.errors import BadConfig, BadInput
+from hubd.secrets import Place
+
+CANARY = "s3cr3t-canary-7f"
+Load = Callable[[str], HubConfig]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Writes a config file and reads it."""
+
+    def load_text(text: str) -> HubConfig:
+        path = tmp_path / "hubd.toml"
+        path.write_bytes(text.encode())
+        return load_config(path)
+
+    return load_text
+
+
+def faults(load: Load, text: str) -> dict[str, tuple[int | None, str]]:
+    with pytest.raises(BadConfig) as caught:
+        load(text)
+    assert CANARY not in str(caught.value) + repr(caught.value.data) + caught.value.hint
+    listed = caught.value.data["errors"]
+    assert isinstance(listed, list)
+    return {fault["path"]: (fault["line"], fault["problem"]) for fault in listed}
+
+
+def test_without_a_file_there_is_an_outbox() -> None:
+    config = load_config(None)
+    assert config == HubConfig()
+    assert (config.log_level, config.tcp) == ("info", None)
+    assert config.providers == {"outbox": OutboxConfig()}
+
+
+def test_a_whole_file(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    config = load(
+        """
+        [hub]
+        log_level = "debug"
+        tcp = "127.0.0.1:8025"
+
+        [providers.office]
+        type = "smtp"
+        host = "smtp.office365.com"
+        port = 587
+        security = "starttls"
+        username = "news@acme.example"
+        password = { file = "office.pass" }
+        connections = 4
+        rate = ["30/minute", "10000/day"]
+        ca_file = "ca.pem"
+
+        [providers.text]
+        type = "twilio"
+        account_sid = "AC123"
+        auth_token = { credential = "twilio" }
+        from = "+15005550006"
+        concurrency = 5
+        base_url = "http://127.0.0.1:9000/"
+        """
+    )
+    assert config.log_level == "debug"
+    assert config.tcp == "127.0.0.1:8025"
+    assert config.folder == tmp_path
+    assert config.providers == {
+        "outbox": OutboxConfig(),
+        "office": SmtpConfig(
+            host="smtp.office365.com",
+            port=587,
+            security="starttls",
+            username="news@acme.example",
+            password=SecretRef(Place.FILE, "office.pass"),
+            connections=4,
+            rate=("30/minute", "10000/day"),
+            ca_file=tmp_path / "ca.pem",
+        ),
+        "text": TwilioConfig(
+            account_sid="AC123",
+            auth_token=SecretRef(Place.CREDENTIAL, "twilio"),
+            from_="+15005550006",
+            concurrency=5,
+            base_url="http://127.0.0.1:9000",
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("lines", "host", "port", "security"),
+    [
+        ('preset = "gmail"', "smtp.gmail.com", 587, "starttls"),
+        ('preset = "outlook"', "smtp.office365.com", 587, "starttls"),
+        ('preset = "gmail"\nport = 465\nsecurity = "tls"', "smtp.gmail.com", 465, "tls"),
+        ('preset = "gmail"\nhost = "relay.acme.example"', "relay.acme.example", 587, "starttls"),
+        ('host = "mail.acme.example"', "mail.acme.example", 587, "starttls"),
+        ('host = "mail.acme.example"\nport = 465', "mail.acme.example", 465, "tls"),
+        ('host = "mail.acme.example"\nsecurity = "tls"', "mail.acme.example", 465, "tls"),
+        ('host = "mail.acme.example"\nsecurity = "none"', "mail.acme.example", 25, "none"),
+        ('host = "[::1]"\nport = 2525\nsecurity = "none"', "::1", 2525, "none"),
+    ],
+)
+def test_a_preset_and_the_security_fill_in_the_rest(
+    load: Load, lines: str, host: str, port: int, security: str
+) -> None:
+    smtp = load(f'[providers.a]\ntype = "smtp"\n{lines}\n').providers["a"]
+    assert isinstance(smtp, SmtpConfig)
+    assert (smtp.host, smtp.port, smtp.security) == (host, port, security)
+
+
+def test_every_fault_has_its_line_and_the_key_that_was_meant(load: Load, tmp_path: Path) -> None:
+    text = f"""[hub]
+loglevel = "info"
+[providers.office]
+type = "smtp"
+hots = "mail.acme.example"
+port = "{CANARY}"
+connections = 0
+[providers.office.password]
+fil = "{CANARY}"
+[provider.x]
+"""
+    assert faults(load, text) == {
+        "hub.loglevel": (2, "unknown key; did you mean log_level?"),
+        "providers.office.hots": (5, "unknown key; did you mean host?"),
+        "providers.office.port": (6, "must be a whole number, not text"),
+        "providers.office.connections": (7, "must be from 1 to 256"),
+        "providers.office.password.fil": (9, "unknown key; did you mean file?"),
+        "providers.office.host": (3, "is missing; the mail server's name"),
+        "provider": (10, "unknown key; did you mean providers?"),
+    }
+    with pytest.raises(BadConfig) as caught:
+        load(text)
+    first = "line 2: hub.loglevel: unknown key; did you mean log_level? (and 6 more)"
+    assert str(caught.value) == f"{tmp_path / 'hubd.toml'}, {first}"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[hub\n", 1),
+        ('[hub]\nlog_level = "info', 2),
+        (f"[providers.a]\npassword = {CANARY}\n", 2),
+        ("[hub]\n[hub]\n", 2),
+        ('a = "\x00"\n', 1),
+        ("a = 1\na = 2\n", 2),
+        ("a = " + "[" * 20_000, None),
+    ],
+)
+def test_what_is_not_toml_is_refused_with_its_line(load: Load, text: str, line: int | None) -> None:
+    found = faults(load, text)
+    assert list(found) == [""]
+    assert found[""][0] == line
+
+
+def test_a_file_that_is_missing_a_directory_or_not_text_is_refused(tmp_path: Path, load: Load) -> None:
+    with pytest.raises(BadConfig, match=r"none\.toml: No such file"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(BadConfig, match="directory"):
+        load_config(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b"[hub]\n# caf\xe9\n")
+    with pytest.raises(BadConfig, match="line 2: is not UTF-8 text"):
+        load_config(tmp_path / "latin.toml")
+    (tmp_path / "big.toml").write_bytes(b"#" * 1_048_577)
+    with pytest.raises(BadConfig, match="larger than 1 MiB"):
+        load_config(tmp_path / "big.toml")
+    assert load("\ufeff[hub]\r\nlog_level = 'error'\r\n").log_level == "error"
+
+
+SMTP = 'type = "smtp"\nhost = "mail.acme.example"\n'
+TWILIO = 'type = "twilio"\naccount_sid = "AC1"\nauth_token = { env = "T" }\nfrom = "+15005550006"\n'
+
+
+@pytest.mark.parametrize(
+    ("provider", "key", "words"),
+    [
+        ("", "type", "is missing"),
+        ('type = "stmp"', "type", "did you mean smtp?"),
+        ('type = "ses"', "type", "not available in this version"),
+        ('type = "sns"\nregion = "x"', "type", "not available in this version"),
+        ('type = "sendgrid"', "type", "not available in this version"),
+        ('type = "outbox"\nhost = "x"', "host", "unknown key"),
+        ('type = "smtp"', "host", "is missing"),
+        ('type = "smtp"\nhost = "mail.acme.example:25"', "host", "the port belongs in port"),
+        ('type = "smtp"\nhost = "https://x"', "host", "host name"),
+        ('type = "smtp"\nhost = "a b"', "host", "host name"),
+        ('type = "smtp"\npreset = "gmial"\nhost = "x.example"', "preset", "did you mean gmail?"),
+        (SMTP + "port = 0", "port", "from 1 to 65535"),
+        (SMTP + 'security = "ssl"', "security", '"starttls" or "tls" or "none"'),
+        (SMTP + 'username = "x"', "password", "a username needs one"),
+        (SMTP + 'password = { file = "x" }', "username", "a password needs one"),
+        (SMTP + 'username = "x"\npassword = "' + CANARY + '"', "password", "{ file ="),
+        (SMTP + 'username = "x"\npassword = 7', "password", "{ file ="),
+        (SMTP + 'username = "x"\npassword = {}', "password", "must name one place"),
+        (SMTP + 'username = "x"\npassword = { file = "a", env = "B" }', "password", "must name one place"),
+        (SMTP + 'username = "x"\npassword = { env = "a-b" }', "password.env", "is not such a name"),
+        (
+            SMTP + 'username = "x"\npassword = { credential = "../x" }',
+            "password.credential",
+            "not such a name",
+        ),
+        (SMTP + 'username = "x"\npassword = { file = 5 }', "password.file", "not a whole number"),
+        (SMTP + 'username = "x"\npassword = { env = "A" }\nsecurity = "none"', "security", "in the clear"),
+        (SMTP + 'rate = "many"', "rate", "rate"),
+        (SMTP + 'ca_file = "none.pem"', "ca_file", "no such file"),
+        (SMTP + "connections = true", "connections", "not true or false"),
+        (TWILIO + 'auth_tokn = "' + CANARY + '"', "auth_tokn", "did you mean auth_token?"),
+        (TWILIO + 'messaging_service_sid = "MG1"', "from", "give either"),
+        (TWILIO + 'base_url = "http://api.twilio.com"', "base_url", "must be https://"),
+        (TWILIO + 'base_url = "https://u:' + CANARY + '@api.twilio.com"', "base_url", "no user"),
+        (TWILIO + 'base_url = "file:///etc"', "base_url", "must be an address"),
+        (TWILIO + 'base_url = "https://x:99999"', "base_url", "must be an address"),
+        (TWILIO + 'base_url = "http://localhost.evil.example"', "base_url", "must be https://"),
+        (TWILIO + "concurrency = 1000", "concurrency", "from 1 to 100"),
+        (TWILIO.replace("AC1", CANARY), "account_sid", "must be AC followed by"),
+        (TWILIO.replace('{ env = "T" }', f'"{CANARY}"'), "auth_token", "{ file ="),
+        (TWILIO.replace('auth_token = { env = "T" }', ""), "auth_token", "is missing"),
+        (TWILIO.replace("+15005550006", "a@b.com"), "from", "SMS comes from"),
+    ],
+)
+def test_a_provider_that_cannot_be_used_is_refused(load: Load, provider: str, key: str, words: str) -> None:
+    found = faults(load, f"[providers.a]\n{provider}\n")
+    assert list(found) == [f"providers.a.{key}"]
+    line, problem = found[f"providers.a.{key}"]
+    assert words in problem
+    assert line
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
+def test_a_password_may_go_in_the_clear_to_this_machine_only(load: Load, host: str) -> None:
+    config = load(
+        f'[providers.a]\ntype = "smtp"\nhost = "{host}"\nsecurity = "none"\n'
+        'username = "x"\npassword = { env = "A" }\n'
+    )
+    assert isinstance(config.providers["a"], SmtpConfig)
+
+
+def test_the_outbox_stays_an_outbox(load: Load) -> None:
+    assert "another name" in faults(load, f"[providers.outbox]\n{SMTP}")["providers.outbox.type"][1]
+    config = load('[providers.outbox]\ntype = "outbox"\nrate = "5/s"\n')
+    assert config.providers == {"outbox": OutboxConfig(rate=("5/s",))}
+
+
+@pytest.mark.parametrize("name", ['"a b"', '"../x"', '".x"', '""', '"a\\u001b"', '"ü"'])
+def test_a_provider_has_a_plain_name(load: Load, name: str) -> None:
+    (path,) = faults(load, f'[providers.{name}]\ntype = "outbox"\n')
+    assert path.isprintable()
+
+
+@pytest.mark.parametrize(
+    "tcp", ["0.0.0.0:80", "8025", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", ":1", "hub.example:1"]
+)
+def test_tcp_is_for_this_machine_only(load: Load, tcp: str) -> None:
+    assert list(faults(load, f'[hub]\ntcp = "{tcp}"\n')) == ["hub.tcp"]
+
+
+def test_tcp_addresses_are_split() -> None:
+    assert parse_tcp("127.0.0.1:8025") == ("127.0.0.1", 8025)
+    assert parse_tcp("[::1]:0") == ("::1", 0)
+    assert parse_tcp("localhost:1") == ("localhost", 1)
+    with pytest.raises(BadInput):
+        parse_tcp("[::]:1")
+
+
+def test_loopback_is_an_address_or_localhost() -> None:
+    assert all(is_loopback(host) for host in ("127.0.0.1", "::1", "LOCALHOST", "localhost."))
+    assert not any(
+        is_loopback(host) for host in ("", "localhost.example", "127.0.0.1.nip.io", "0.0.0.0", "10.0.0.1")
+    )
+
+
+toml_like = st.text(st.sampled_from("[]{}=.\"\n '#aport_1") | st.characters(codec="utf-8"), max_size=60)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(toml_like, st.sampled_from(["", "[hub]\n", "[providers.a]\n", f"[providers.a]\n{SMTP}"]))
+def test_any_file_is_a_config_or_a_bad_config(load: Load, text: str, head: str) -> None:
+    with contextlib.suppress(BadConfig):
+        assert "outbox" in load(head + text).providers
