@@ -1,0 +1,218 @@
+"""Whom a campaign is for: counted before the start, frozen into the ledger after it.
+
+Freezing goes list by list and within a list in contact order, a page to a unit of work, and takes only
+memberships that existed when the campaign first went to `running`: membership ids only grow, so one number
+marks that instant. Where freezing stands is in the campaign's row, in the transaction that made the
+page's deliveries: after a crash it goes on there. A contact that is on two lists meets the unique index.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hubd.core.model import Channel, DeliveryState
+from hubd.errors import BadInput
+from hubd.store.contacts import no_such_list
+from hubd.store.database import Unit
+
+MAX_FIELDS = 62  #: one bit each of SQLite's signed 64
+
+#: What freezing and counting need to know of a campaign.
+FREEZING = """
+SELECT channel, lists, single, freeze_to, freeze_list, freeze_after, audience_ready, n_total, n_skipped
+FROM campaign WHERE id = ?"""
+#: One list's id.
+LIST_ID = "SELECT id FROM list WHERE name = ?"
+#: The last contact of a page of a list, and how many contacts the page has.
+PAGE = """
+SELECT count(*), max(contact_id) FROM (
+    SELECT contact_id FROM membership
+    WHERE list_id = :list_id AND contact_id > :after AND id <= :bound ORDER BY contact_id LIMIT :size)"""
+#: The page's contacts become deliveries with a copy of their fields. json_patch leaves out what is null.
+FREEZE = {
+    Channel.EMAIL: """
+INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, updated_at, fields)
+SELECT :campaign_id, coalesce(contact.email, ''), coalesce(contact.email_key, 'contact:' || contact.id),
+    CASE WHEN contact.email IS NULL OR suppression.reason IS NOT NULL THEN 'skipped' ELSE 'pending' END,
+    CASE WHEN contact.email IS NULL THEN 'invalid_address' WHEN suppression.reason IS NULL THEN ''
+         WHEN suppression.reason = 'opted_out' THEN 'opted_out' ELSE 'suppressed' END,
+    :now,
+    json_patch(contact.fields, json_object(
+        'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id))
+FROM membership JOIN contact ON contact.id = membership.contact_id
+LEFT JOIN suppression ON suppression.channel = 'email' AND suppression.address_key = contact.email_key
+WHERE membership.list_id = :list_id AND membership.contact_id > :after AND membership.contact_id <= :last
+    AND membership.id <= :bound
+ORDER BY membership.contact_id
+ON CONFLICT DO NOTHING""",
+    Channel.SMS: """
+INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, updated_at, fields)
+SELECT :campaign_id, coalesce(contact.phone, ''), coalesce(contact.phone, 'contact:' || contact.id),
+    CASE WHEN contact.phone IS NULL OR suppression.reason IS NOT NULL THEN 'skipped' ELSE 'pending' END,
+    CASE WHEN contact.phone IS NULL THEN 'invalid_address' WHEN suppression.reason IS NULL THEN ''
+         WHEN suppression.reason = 'opted_out' THEN 'opted_out' ELSE 'suppressed' END,
+    :now,
+    json_patch(contact.fields, json_object(
+        'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id))
+FROM membership JOIN contact ON contact.id = membership.contact_id
+LEFT JOIN suppression ON suppression.channel = 'sms' AND suppression.address_key = contact.phone
+WHERE membership.list_id = :list_id AND membership.contact_id > :after AND membership.contact_id <= :last
+    AND membership.id <= :bound
+ORDER BY membership.contact_id
+ON CONFLICT DO NOTHING""",
+}
+#: The newest delivery so far: the page's are those after it.
+NEWEST = "SELECT coalesce(max(id), 0) FROM delivery"
+#: The page by state, for the counters.
+COUNT_NEW = "SELECT state, count(*) FROM delivery WHERE campaign_id = ? AND id > ? GROUP BY state"
+#: Where the next page starts.
+ADVANCE = "UPDATE campaign SET freeze_list = ?, freeze_after = ?, audience_ready = ? WHERE id = ?"
+#: Whom a draft would reach: each contact of its lists once, with why not.
+WOULD_REACH = {
+    Channel.EMAIL: """
+SELECT CASE WHEN contact.email IS NULL THEN 'invalid_address' WHEN suppression.reason IS NULL THEN ''
+            WHEN suppression.reason = 'opted_out' THEN 'opted_out' ELSE 'suppressed' END AS reason,
+    count(*) AS n
+FROM contact
+LEFT JOIN suppression ON suppression.channel = 'email' AND suppression.address_key = contact.email_key
+WHERE contact.id IN (SELECT contact_id FROM membership
+                     WHERE list_id IN (SELECT id FROM list WHERE name IN (SELECT value FROM json_each(?))))
+GROUP BY 1""",
+    Channel.SMS: """
+SELECT CASE WHEN contact.phone IS NULL THEN 'invalid_address' WHEN suppression.reason IS NULL THEN ''
+            WHEN suppression.reason = 'opted_out' THEN 'opted_out' ELSE 'suppressed' END AS reason,
+    count(*) AS n
+FROM contact
+LEFT JOIN suppression ON suppression.channel = 'sms' AND suppression.address_key = contact.phone
+WHERE contact.id IN (SELECT contact_id FROM membership
+                     WHERE list_id IN (SELECT id FROM list WHERE name IN (SELECT value FROM json_each(?))))
+GROUP BY 1""",
+}
+#: Whom a started campaign does not reach.
+SKIPPED = """
+SELECT reason, count(*) AS n FROM delivery WHERE campaign_id = ? AND state = 'skipped' GROUP BY reason"""
+#: Recipients of a draft, each with the fields that its message would be given.
+DRAFT_FIELDS = {
+    Channel.EMAIL: """
+SELECT contact.id AS id, json_patch(contact.fields, json_object(
+    'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id)) AS fields
+FROM contact
+WHERE contact.email IS NOT NULL
+    AND contact.id IN (SELECT contact_id FROM membership WHERE list_id IN (
+        SELECT id FROM list WHERE name IN (SELECT value FROM json_each(:lists))))
+    AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = 'email' AND address_key = contact.email_key)""",
+    Channel.SMS: """
+SELECT contact.id AS id, json_patch(contact.fields, json_object(
+    'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id)) AS fields
+FROM contact
+WHERE contact.phone IS NOT NULL
+    AND contact.id IN (SELECT contact_id FROM membership WHERE list_id IN (
+        SELECT id FROM list WHERE name IN (SELECT value FROM json_each(:lists))))
+    AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = 'sms' AND address_key = contact.phone)""",
+}
+#: Recipients of a started campaign that are still to be tried.
+FROZEN_FIELDS = """
+SELECT id, fields FROM delivery WHERE campaign_id = :campaign_id AND state IN ('pending', 'deferred')"""
+
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audience:
+    """How many people a campaign reaches, and how many of its lists it does not, by reason."""
+
+    recipients: int
+    skipped: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingPattern:
+    """So many recipients lack exactly these fields of a template. `sample` is what one of them has."""
+
+    fields: frozenset[str]
+    count: int
+    sample: Mapping[str, str]
+
+
+def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
+    """Make the next page of deliveries; whether there may be more. Does nothing before the first start."""
+    db = unit.db
+    at = db.execute(FREEZING, (campaign_id,)).fetchone()
+    if at is None or at["audience_ready"] or at["freeze_to"] is None:
+        return False
+    lists: list[str] = json.loads(at["lists"])
+    if at["freeze_list"] >= len(lists):
+        db.execute(ADVANCE, (at["freeze_list"], 0, 1, campaign_id))
+        return False
+    found = db.execute(LIST_ID, (lists[at["freeze_list"]],)).fetchone()
+    page = {
+        "list_id": found["id"] if found else -1,
+        "after": at["freeze_after"],
+        "bound": at["freeze_to"],
+        "size": size,
+    }
+    n, last = db.execute(PAGE, page).fetchone()
+    if n:
+        newest: int = db.execute(NEWEST).fetchone()[0]
+        page |= {"last": last, "campaign_id": campaign_id, "now": unit.now}
+        db.execute(FREEZE[Channel(at["channel"])], page)
+        for state, made in db.execute(COUNT_NEW, (campaign_id, newest)).fetchall():
+            unit.moved(campaign_id, None, DeliveryState(state), made)
+    if n == size:
+        db.execute(ADVANCE, (at["freeze_list"], last, 0, campaign_id))
+        return True
+    done = at["freeze_list"] + 1 >= len(lists)
+    db.execute(ADVANCE, (at["freeze_list"] + 1, 0, int(done), campaign_id))
+    return not done
+
+
+def audience_of(db: sqlite3.Connection, campaign_id: int) -> Audience:
+    """See `Campaigns.audience`."""
+    at = db.execute(FREEZING, (campaign_id,)).fetchone()
+    if at["audience_ready"]:
+        reasons = {row["reason"]: row["n"] for row in db.execute(SKIPPED, (campaign_id,))}
+        return Audience(recipients=at["n_total"] - at["n_skipped"], skipped=reasons)
+    for name in json.loads(at["lists"]):
+        if db.execute(LIST_ID, (name,)).fetchone() is None:
+            raise no_such_list(name)
+    counts = {
+        row["reason"]: row["n"] for row in db.execute(WOULD_REACH[Channel(at["channel"])], (at["lists"],))
+    }
+    return Audience(recipients=counts.pop("", 0), skipped=counts)
+
+
+def missing_patterns(
+    db: sqlite3.Connection, campaign_id: int, fields: frozenset[str]
+) -> list[MissingPattern]:
+    """See `Campaigns.missing`: each recipient's absent fields as a bit mask, grouped by the mask."""
+    names = sorted(fields)
+    for name in names:
+        if _FIELD.fullmatch(name) is None:
+            raise BadInput.at(name, "is not the name of a field")
+    if len(names) > MAX_FIELDS:
+        raise BadInput.at("", f"a template uses at most {MAX_FIELDS} fields")
+    if not names:
+        return []
+    at = db.execute(FREEZING, (campaign_id,)).fetchone()
+    people = FROZEN_FIELDS if at["audience_ready"] else DRAFT_FIELDS[Channel(at["channel"])]
+    mask = " + ".join(
+        f"((json_extract(fields, '$.{name}') IS NULL) << {bit})" for bit, name in enumerate(names)
+    )
+    # Names are identifiers (checked above); everything else in the text is a constant of this module.
+    rows = db.execute(
+        f"SELECT {mask} AS mask, count(*) AS n, min(id), fields FROM ({people}) GROUP BY mask"  # noqa: S608
+        " HAVING mask <> 0 ORDER BY n DESC, mask",
+        {"campaign_id": campaign_id, "lists": at["lists"]},
+    )
+    return [
+        MissingPattern(
+            fields=frozenset(name for bit, name in enumerate(names) if row["mask"] >> bit & 1),
+            count=row["n"],
+            sample=json.loads(row["fields"]),
+        )
+        for row in rows
+    ]

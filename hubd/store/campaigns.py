@@ -1,0 +1,337 @@
+"""Campaigns: what they say, to whom, and in which state they are."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from functools import partial
+
+from hubd.core.lifecycle import CampaignEvent
+from hubd.core.model import Campaign, CampaignState, Channel, Content, DeliveryState, InDoubt
+from hubd.core.spec import CampaignSpec, changed_keys, spec_from_json
+from hubd.errors import BadInput, Conflict, InvalidTransition
+from hubd.store.audience import Audience, MissingPattern, audience_of, freeze_some, missing_patterns
+from hubd.store.campaign_rows import all_campaigns, campaign_by_id, campaign_by_name
+from hubd.store.contents import add_content, content_of, get_blob, put_part
+from hubd.store.database import Database, Unit
+
+__all__ = ["Audience", "Campaigns", "MissingPattern"]
+
+#: A new draft.
+ADD_CAMPAIGN = """
+INSERT INTO campaign (name, channel, provider, state, spec, lists, content_id, doubt_policy, rate,
+    give_up_after, send_window, created_at, updated_at)
+VALUES (:name, :channel, :provider, 'draft', :spec, :lists, :content_id, :doubt_policy, :rate,
+    :give_up_after, :send_window, :now, :now)"""
+#: A campaign file was applied again with something changed.
+CHANGE_CAMPAIGN = """
+UPDATE campaign SET channel = :channel, provider = :provider, spec = :spec, lists = :lists,
+    content_id = :content_id, doubt_policy = :doubt_policy, rate = :rate, give_up_after = :give_up_after,
+    send_window = :send_window, revision = revision + 1, updated_at = :now
+WHERE id = :id AND state = :state AND revision = :revision"""
+#: The standing campaign of a provider's one-off messages: it runs from the start and has no audience.
+ADD_SINGLE = """
+INSERT INTO campaign (name, channel, provider, state, spec, content_id, doubt_policy, single, audience_ready,
+    started_at, created_at, updated_at)
+VALUES (:name, :channel, :provider, 'running', '{}', :content_id, :doubt_policy, 1, 1, :now, :now, :now)"""
+#: From one state to another, if it still is in the first. The first start fixes the audience.
+MOVE = """
+UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
+    started_at = CASE WHEN :target = 'running' THEN coalesce(started_at, :now) ELSE started_at END,
+    completed_at = CASE WHEN :target = 'completed' THEN :now
+                        WHEN :target = 'running' THEN NULL ELSE completed_at END,
+    last_error = CASE WHEN :target = 'failed' THEN :reason ELSE last_error END,
+    freeze_to = CASE WHEN :target = 'running' AND freeze_to IS NULL
+                     THEN (SELECT coalesce(max(id), 0) FROM membership) ELSE freeze_to END
+WHERE id = :id AND state = :source"""
+#: Another speed, from now on.
+SET_RATE = "UPDATE campaign SET rate = ?, updated_at = ? WHERE id = ?"
+#: Gone for everybody; its rows are removed page by page.
+DOOM = "UPDATE campaign SET doomed = 1, name = '~deleted:' || id WHERE id = ? AND state = ?"
+#: Campaigns whose removal has begun.
+DOOMED = "SELECT id FROM campaign WHERE doomed = 1"
+#: A page of a campaign's deliveries: the last of the first so many.
+PAGE_END = """
+SELECT max(id) FROM (SELECT id FROM delivery WHERE campaign_id = ? ORDER BY id LIMIT ?)"""
+#: The attempts of that page ...
+REMOVE_ATTEMPTS = """
+DELETE FROM attempt WHERE delivery_id IN (SELECT id FROM delivery WHERE campaign_id = ? AND id <= ?)"""
+#: ... its deliveries by state, for the counters ...
+COUNT_PAGE = "SELECT state, count(*) FROM delivery WHERE campaign_id = ? AND id <= ? GROUP BY state"
+#: ... and the deliveries.
+REMOVE_DELIVERIES = "DELETE FROM delivery WHERE campaign_id = ? AND id <= ?"
+#: What is left when no delivery is.
+REMOVE_CAMPAIGN = "DELETE FROM campaign WHERE id = ?"
+
+#: Columns that `move` may set along with the state.
+_SETTABLE = {
+    "limit": "UPDATE campaign SET send_limit = ? WHERE id = ?",
+    "scheduled_at": "UPDATE campaign SET scheduled_at = ? WHERE id = ?",
+    "started_at": "UPDATE campaign SET started_at = ? WHERE id = ?",
+    "completed_at": "UPDATE campaign SET completed_at = ? WHERE id = ?",
+    "last_error": "UPDATE campaign SET last_error = ? WHERE id = ?",
+}
+_APPLICABLE = (CampaignState.DRAFT, CampaignState.SCHEDULED, CampaignState.PAUSED, CampaignState.STOPPED)
+_DELETABLE = (
+    CampaignState.DRAFT,
+    CampaignState.STOPPED,
+    CampaignState.COMPLETED,
+    CampaignState.FAILED,
+)
+DELETE_PAGE = 2_000  #: deliveries removed in one unit
+
+
+class Campaigns:
+    """Campaigns with their content and audience. All methods are async; each write is one unit of work."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def apply(
+        self,
+        spec: CampaignSpec,
+        spec_json: str,
+        content: Content,
+        content_hash: str,
+        *,
+        in_doubt: InDoubt | None = None,
+    ) -> tuple[Campaign, list[str], bool]:
+        """Create a draft or bring a campaign up to its file: the campaign, what changed, whether it is new.
+
+        `in_doubt` is the provider's default policy, for files that do not say. A campaign that runs keeps its
+        content (Conflict "running"); one whose audience is fixed keeps its channel and lists (Conflict).
+        """
+
+        def work(unit: Unit) -> tuple[Campaign, list[str], bool]:
+            values = _columns(spec, spec_json, in_doubt)
+            values |= {"content_id": add_content(unit, content, content_hash), "now": unit.now}
+            old = unit.db.execute("SELECT * FROM campaign WHERE name = ?", (spec.name,)).fetchone()
+            if old is None:
+                unit.db.execute(ADD_CAMPAIGN, values)
+                made = campaign_by_name(unit.db, spec.name)
+                unit.event("campaign.applied", made.id, {"created": True, "changed": []})
+                return made, changed_keys(None, spec), True
+            return (*_change(unit, old, spec, values), False)
+
+        return await self._db.write(work)
+
+    async def get(self, name: str) -> Campaign:
+        """Raises NotFound ("campaign_not_found")."""
+        return await self._db.read(lambda db: campaign_by_name(db, name))
+
+    async def by_id(self, campaign_id: int) -> Campaign:
+        """Raises NotFound ("campaign_not_found")."""
+        return await self._db.read(lambda db: campaign_by_id(db, campaign_id))
+
+    async def move(
+        self,
+        campaign_id: int,
+        from_states: Iterable[CampaignState],
+        to_state: CampaignState,
+        *,
+        reason: str = "",
+        event: str,
+        **columns: float | str | None,
+    ) -> Campaign:
+        """Change the state if it is one of `from_states` now; the campaign after it.
+
+        `event` is the lifecycle's word for why. `columns` may set limit, scheduled_at, started_at,
+        completed_at, last_error. started_at and completed_at are also kept by themselves. Raises
+        InvalidTransition (with the state found) and NotFound; Conflict ("not_settled") when it is to be
+        completed and has something left to do. A state that really changed is an event "campaign.state".
+        """
+        sources = tuple(from_states)
+
+        def work(unit: Unit) -> Campaign:
+            before = campaign_by_id(unit.db, campaign_id)
+            if before.state not in sources:
+                raise _illegal(before, event, sources)
+            if to_state is CampaignState.COMPLETED:
+                _check_settled(before)
+            values = {"target": to_state.value, "source": before.state.value, "id": campaign_id}
+            done = unit.db.execute(MOVE, {**values, "reason": reason, "now": unit.now}).rowcount
+            assert done == 1, "the state was read in the same transaction"
+            for name, value in columns.items():
+                unit.db.execute(_SETTABLE[name], (value, campaign_id))
+            if before.state is not to_state:
+                data = {"name": before.name, "from": before.state.value, "to": to_state.value}
+                unit.event("campaign.state", campaign_id, {**data, "reason": reason, "event": str(event)})
+            return campaign_by_id(unit.db, campaign_id)
+
+        return await self._db.write(work)
+
+    async def set_rate(self, campaign_id: int, rate: tuple[str, ...]) -> Campaign:
+        """Another speed, such as ("20/s",). Raises NotFound."""
+
+        def work(unit: Unit) -> Campaign:
+            unit.db.execute(SET_RATE, (json.dumps(rate), unit.now, campaign_id))
+            unit.event("campaign.rate", campaign_id, {"rate": list(rate)})
+            return campaign_by_id(unit.db, campaign_id)
+
+        return await self._db.write(work)
+
+    async def delete(self, name: str) -> None:
+        """Remove a campaign with all its deliveries. Raises NotFound, Conflict when it is not at rest.
+
+        It is gone for everybody with the first unit of work; its rows go page by page after that.
+        """
+
+        def work(unit: Unit) -> None:
+            found = campaign_by_name(unit.db, name)
+            if found.state not in _DELETABLE or found.single or found.counts.sending:
+                raise Conflict(
+                    f"the campaign {name} is {found.state.value} and cannot be deleted",
+                    code="running",
+                    hint="stop it first",
+                )
+            unit.event("campaign.deleted", found.id, {"name": name})
+            unit.db.execute(DOOM, (found.id, found.state.value))
+
+        await self._db.write(work)
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Finish removals that a stop of the daemon interrupted. Call it once after the start."""
+        for (doomed,) in await self._db.read(lambda db: db.execute(DOOMED).fetchall()):
+            while await self._db.write(partial(_remove_page, campaign_id=doomed)):
+                pass
+
+    async def audience(self, campaign: Campaign) -> Audience:
+        """Whom it would reach if it started now; or, once its audience is fixed, whom it is for.
+
+        Raises NotFound ("list_not_found") for a draft that names a list that nobody imported.
+        """
+        return await self._db.read(lambda db: audience_of(db, campaign.id))
+
+    async def missing(self, campaign: Campaign, fields: frozenset[str]) -> list[MissingPattern]:
+        """Recipients that lack some of these fields, grouped by which; one pass, most frequent first."""
+        return await self._db.read(lambda db: missing_patterns(db, campaign.id, fields))
+
+    async def freeze_page(self, campaign_id: int, size: int = 5_000) -> bool:
+        """Write the next recipients into the ledger; whether there may be more.
+
+        The audience is who was on the lists when the campaign first went to `running`. Safe to call again
+        after a crash, and when nothing is left to do.
+        """
+        return await self._db.write(lambda unit: freeze_some(unit, campaign_id, size))
+
+    async def add_content(self, content: Content, content_hash: str) -> int:
+        """The id of this content, stored once."""
+        return await self._db.write(lambda unit: add_content(unit, content, content_hash))
+
+    async def content(self, content_id: int) -> Content:
+        """Raises NotFound."""
+        return await self._db.read(lambda db: content_of(db, content_id))
+
+    async def put_blob_part(self, sha256: str, offset: int, data: bytes, size: int) -> bool:
+        """Take the part of a file that starts at `offset`; whether all `size` octets are here now.
+
+        Parts come in order; one that was taken before is taken again without effect. Raises BadInput for a
+        gap, too much data, or content that does not have the hash (then it is forgotten).
+        """
+        fault = await self._db.write(lambda unit: put_part(unit, sha256, offset, data, size))
+        if isinstance(fault, BadInput):
+            raise fault
+        return fault
+
+    async def blob(self, sha256: str) -> bytes:
+        """A whole file by its hash. Raises NotFound ("attachment_not_found")."""
+        return await self._db.read(lambda db: get_blob(db, sha256))
+
+    async def single(self, provider: str, channel: Channel, *, in_doubt: InDoubt = InDoubt.HOLD) -> Campaign:
+        """The standing campaign that carries one-off messages of a provider, made when first asked for."""
+        name = f"~{provider}" if channel is Channel.EMAIL else f"~{provider}.{channel.value}"
+
+        def work(unit: Unit) -> Campaign:
+            if unit.db.execute("SELECT 1 FROM campaign WHERE name = ?", (name,)).fetchone() is None:
+                nothing = add_content(unit, Content(channel=channel), f"none:{channel.value}")
+                values = {"name": name, "channel": channel.value, "provider": provider, "now": unit.now}
+                values |= {"content_id": nothing, "doubt_policy": in_doubt.value}
+                unit.db.execute(ADD_SINGLE, values)
+            return campaign_by_name(unit.db, name)
+
+        return await self._db.write(work)
+
+    async def list(self, *, singles: bool = False) -> list[Campaign]:
+        """All campaigns, oldest first; the standing ones of one-off messages only when asked for.
+
+        Defined last: inside the class body the name hides the built-in type from the annotations above.
+        """
+        return await self._db.read(lambda db: all_campaigns(db, singles=singles))
+
+
+def _columns(spec: CampaignSpec, spec_json: str, in_doubt: InDoubt | None) -> dict[str, object]:
+    policy = InDoubt(spec.in_doubt) if spec.in_doubt else in_doubt
+    if policy is None:
+        policy = InDoubt.RETRY if spec.channel == Channel.EMAIL or spec.provider == "outbox" else InDoubt.HOLD
+    return {
+        "name": spec.name,
+        "channel": str(spec.channel),
+        "provider": spec.provider,
+        "spec": spec_json,
+        "lists": json.dumps(list(dict.fromkeys(spec.lists))),
+        "doubt_policy": policy.value,
+        "rate": json.dumps(list(spec.rate or ())),
+        "give_up_after": spec.give_up_after,
+        "send_window": spec.schedule.window,
+    }
+
+
+def _change(
+    unit: Unit, old: sqlite3.Row, spec: CampaignSpec, values: dict[str, object]
+) -> tuple[Campaign, list[str]]:
+    before = campaign_by_id(unit.db, old["id"])
+    if before.state not in _APPLICABLE:
+        raise Conflict(
+            f"the campaign {before.name} is {before.state.value} and keeps what it was started with",
+            code=before.state.value,
+            hint="pause it first, or apply the file under another name",
+        )
+    fixed = [key for key in ("channel", "lists") if old["freeze_to"] is not None and old[key] != values[key]]
+    if fixed:
+        raise Conflict(
+            f"the campaign {before.name} has its recipients already: {' and '.join(fixed)} cannot change",
+            code="audience_fixed",
+            hint="apply the file under another name",
+        )
+    changed = changed_keys(spec_from_json(before.spec), spec)
+    settled = ("content_id", "doubt_policy", "rate", "give_up_after", "send_window", "provider")
+    if not changed and all(old[key] == values[key] for key in settled):
+        return before, []
+    guard = {"id": before.id, "state": before.state.value, "revision": before.revision}
+    done = unit.db.execute(CHANGE_CAMPAIGN, {**values, **guard}).rowcount
+    assert done == 1, "state and revision were read in the same transaction"
+    unit.event("campaign.applied", before.id, {"created": False, "changed": changed})
+    return campaign_by_id(unit.db, before.id), changed
+
+
+def _check_settled(campaign: Campaign) -> None:
+    counts = campaign.counts
+    if not campaign.audience_ready or counts.settled != counts.total:
+        raise Conflict(
+            f"the campaign {campaign.name} has deliveries left to do",
+            code="not_settled",
+            data={"left": counts.total - counts.settled},
+        )
+
+
+def _illegal(campaign: Campaign, event: str, sources: tuple[CampaignState, ...]) -> InvalidTransition:
+    requested = str(CampaignEvent(event)) if event in set(CampaignEvent) else event
+    return InvalidTransition(
+        f"a campaign that is {campaign.state.value} cannot {requested.replace('_', ' ')}",
+        hint=f"possible when it is {' or '.join(sorted(state.value for state in sources))}",
+        data={"from": campaign.state.value, "requested": requested, "allowed": sorted(sources)},
+    )
+
+
+def _remove_page(unit: Unit, campaign_id: int) -> bool:
+    end = unit.db.execute(PAGE_END, (campaign_id, DELETE_PAGE)).fetchone()[0]
+    if end is None:
+        unit.db.execute(REMOVE_CAMPAIGN, (campaign_id,))
+        return False
+    unit.db.execute(REMOVE_ATTEMPTS, (campaign_id, end))
+    for state, n in unit.db.execute(COUNT_PAGE, (campaign_id, end)).fetchall():
+        unit.moved(campaign_id, DeliveryState(state), None, n)
+    unit.db.execute(REMOVE_DELIVERIES, (campaign_id, end))
+    return True

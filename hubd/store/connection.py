@@ -1,0 +1,101 @@
+"""One SQLite connection on aiosqlite's own thread, its settings, and what its errors mean."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import aiosqlite
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT = 5.0  #: seconds to wait for a foreign process that holds the file
+
+#: Settings of every connection; none of them is stored in the file.
+COMMON_SETTINGS = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA mmap_size = 0",
+    "PRAGMA wal_autocheckpoint = 0",
+)
+#: FULL: an attempt that was recorded as open before a power cut is still there after it.
+WRITER_SETTINGS = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA cache_size = -32000",
+)
+READER_SETTINGS = ("PRAGMA query_only = ON", "PRAGMA cache_size = -8000")
+
+_DISK = {
+    sqlite3.SQLITE_PERM: "permission denied",
+    sqlite3.SQLITE_BUSY: "another program holds the database",
+    sqlite3.SQLITE_NOMEM: "out of memory",
+    sqlite3.SQLITE_READONLY: "the file is read-only",
+    sqlite3.SQLITE_IOERR: "the disk reports an input/output error",
+    sqlite3.SQLITE_CORRUPT: "the database is damaged",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_CANTOPEN: "a file of the database cannot be opened",
+    sqlite3.SQLITE_PROTOCOL: "the file locks of this file system do not work",
+    sqlite3.SQLITE_NOTADB: "the file is not a database any more",
+}
+#: After these a later write that succeeds proves nothing: a failed fsync may have dropped pages for good.
+_FINAL = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class Connection(aiosqlite.Connection):
+    """An aiosqlite connection that can run a whole unit of work in one hop to its thread."""
+
+    async def unit(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work(connection)` in the connection's thread. asyncio-flavoured: call it by the bridge."""
+        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+        return result
+
+
+async def connect(path: Path, *, writer: bool) -> Connection:
+    """Open the file that must exist. asyncio-flavoured. Raises `sqlite3.Error`."""
+
+    def connector() -> sqlite3.Connection:
+        return open_plain(path, writer=writer)
+
+    connection = Connection(connector, iter_chunk_size=64)
+    await connection
+    return connection
+
+
+def open_plain(path: Path, *, writer: bool) -> sqlite3.Connection:
+    """The bare connection with its settings; never makes a file. Raises `sqlite3.Error`."""
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={'rw' if writer else 'ro'}",
+        uri=True,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,  # BEGIN and COMMIT are ours
+        check_same_thread=False,  # opened here, used and closed in the connection's thread
+        cached_statements=256,
+    )
+    try:
+        db.row_factory = sqlite3.Row
+        for setting in (*COMMON_SETTINGS, *(WRITER_SETTINGS if writer else READER_SETTINGS)):
+            db.execute(setting)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Whether the fault lies with the file or the disk, and not with one unit of work."""
+    return isinstance(error, sqlite3.Error) and _primary(error) in _DISK
+
+
+def trouble_of(error: sqlite3.Error) -> tuple[str, bool]:
+    """What to call it, and whether it is beyond waiting for."""
+    final = _primary(error) in _FINAL or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_FSYNC
+    return _DISK.get(_primary(error), str(error)), final
+
+
+def _primary(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

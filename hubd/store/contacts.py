@@ -1,0 +1,214 @@
+"""People, the lists they are on, and the addresses that nothing is sent to.
+
+A contact is found again by its email address (compared without regard to case) or else by its phone number.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hubd.core.model import Channel
+from hubd.errors import NotFound
+from hubd.store.database import Database, Unit
+from hubd.store.importing import ImportCount, import_page
+
+if TYPE_CHECKING:
+    from hubd.core.intake import ContactRow
+
+__all__ = ["Contact", "Contacts", "ImportCount", "ListView", "Suppression"]
+
+#: Every list with its size, by name.
+LISTS = """
+SELECT name, (SELECT count(*) FROM membership WHERE list_id = list.id) AS contacts FROM list ORDER BY name"""
+#: A page of all contacts in the order they came.
+ALL_CONTACTS = "SELECT * FROM contact WHERE id > ? ORDER BY id LIMIT ?"
+#: A page of one list's contacts.
+LIST_CONTACTS = """
+SELECT contact.* FROM membership JOIN contact ON contact.id = membership.contact_id
+WHERE membership.list_id = ? AND membership.contact_id > ? ORDER BY membership.contact_id LIMIT ?"""
+#: One list's id.
+LIST_ID = "SELECT id FROM list WHERE name = ?"
+#: A contact by email address, phone number or public id; each of the three is unique.
+FIND_CONTACT = """
+SELECT * FROM contact WHERE email_key = lower(:key)
+UNION ALL SELECT * FROM contact WHERE phone = :key
+UNION ALL SELECT * FROM contact WHERE public_id = lower(:key)
+LIMIT 1"""
+#: The names of the lists that a contact is on.
+LISTS_OF = """
+SELECT list.name FROM membership JOIN list ON list.id = membership.list_id
+WHERE membership.contact_id = ? ORDER BY list.name"""
+#: Memberships go with it by foreign key; its deliveries and its suppressions stay.
+REMOVE_CONTACT = "DELETE FROM contact WHERE id = ?"
+#: The first reason stays: it says when sending had to end.
+SUPPRESS = """
+INSERT INTO suppression (channel, address_key, reason, source, created_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING"""
+#: Sending to the address is allowed again.
+UNSUPPRESS = "DELETE FROM suppression WHERE channel = ? AND address_key = ?"
+#: A page of suppressed addresses of all channels or one.
+SUPPRESSIONS = """
+SELECT * FROM suppression
+WHERE (channel, address_key) > (:after_channel, :after_key) AND (:channel = '' OR channel = :channel)
+ORDER BY channel, address_key LIMIT :limit"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """A person as stored. `id` is the cursor of pages, `contact_id` the name for the world."""
+
+    id: int
+    contact_id: str
+    email: str | None
+    phone: str | None  #: E.164
+    fields: Mapping[str, str]
+    lists: tuple[str, ...] = ()  #: only filled by `get`
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListView:
+    """A list and how many contacts are on it."""
+
+    name: str
+    contacts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """An address that nothing is sent to, and why."""
+
+    channel: Channel
+    address: str  #: as it is compared
+    reason: str
+    source: str
+    created_at: float
+
+
+class Contacts:
+    """Contacts, lists and suppressions. All methods are async; each write is one unit of work."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def import_rows(
+        self, list_name: str, rows: Sequence[ContactRow], *, import_id: str, dry_run: bool = False
+    ) -> ImportCount:
+        """Take one page of a file into a list, all of it or (on an error) nothing.
+
+        All pages of one file carry the same `import_id`: the first row of an address wins and later ones are
+        duplicates. With `dry_run` the same is counted and nothing is kept. See `importing` for the rules.
+        """
+        return await self._db.write(lambda unit: import_page(unit, list_name, rows, import_id, dry_run))
+
+    async def lists(self) -> list[ListView]:
+        """All lists by name."""
+        rows = await self._db.read(lambda db: db.execute(LISTS).fetchall())
+        return [ListView(name=row["name"], contacts=row["contacts"]) for row in rows]
+
+    async def page(self, list_name: str | None = None, after_id: int = 0, limit: int = 500) -> list[Contact]:
+        """Contacts of one list, or all, after a cursor. Raises NotFound ("list_not_found")."""
+
+        def work(db: sqlite3.Connection) -> list[sqlite3.Row]:
+            if list_name is None:
+                return db.execute(ALL_CONTACTS, (after_id, limit)).fetchall()
+            found = db.execute(LIST_ID, (list_name,)).fetchone()
+            if found is None:
+                raise no_such_list(list_name)
+            return db.execute(LIST_CONTACTS, (found["id"], after_id, limit)).fetchall()
+
+        return [_contact(row) for row in await self._db.read(work)]
+
+    async def get(self, key: str) -> Contact:
+        """By email address, phone number (E.164) or contact id. Raises NotFound ("contact_not_found")."""
+
+        def work(db: sqlite3.Connection) -> Contact:
+            row = _find(db, key)
+            return _contact(row, tuple(name for (name,) in db.execute(LISTS_OF, (row["id"],))))
+
+        return await self._db.read(work)
+
+    async def remove(self, key: str) -> None:
+        """Forget a contact. What was sent to it, and whether it is suppressed, stays known."""
+
+        def work(unit: Unit) -> None:
+            row = _find(unit.db, key)
+            unit.db.execute(REMOVE_CONTACT, (row["id"],))
+            unit.event("contact.removed", None, {"contact_id": row["public_id"]})
+
+        await self._db.write(work)
+
+    async def suppress(self, channel: Channel, key: str, reason: str, source: str) -> bool:
+        """Send nothing to this address any more; whether that is new. `key` as it is compared."""
+
+        def work(unit: Unit) -> bool:
+            values = (channel.value, key, reason, source, unit.now)
+            return unit.db.execute(SUPPRESS, values).rowcount == 1
+
+        return await self._db.write(work)
+
+    async def unsuppress(self, channel: Channel, key: str) -> bool:
+        """Allow sending again; whether it was suppressed."""
+
+        def work(unit: Unit) -> bool:
+            return unit.db.execute(UNSUPPRESS, (channel.value, key)).rowcount == 1
+
+        return await self._db.write(work)
+
+    async def suppressions(
+        self, channel: Channel | None = None, after: tuple[str, str] = ("", ""), limit: int = 500
+    ) -> list[Suppression]:
+        """A page in order of (channel, address), after such a pair."""
+        values = {
+            "channel": channel.value if channel else "",
+            "after_channel": after[0],
+            "after_key": after[1],
+            "limit": limit,
+        }
+        rows = await self._db.read(lambda db: db.execute(SUPPRESSIONS, values).fetchall())
+        return [
+            Suppression(
+                channel=Channel(row["channel"]),
+                address=row["address_key"],
+                reason=row["reason"],
+                source=row["source"],
+                created_at=row["created_at"],
+            )
+            for row in rows
+        ]
+
+
+def no_such_list(name: str) -> NotFound:
+    """The error for a list that nobody imported."""
+    return NotFound(
+        f"there is no list {name!r}", code="list_not_found", hint="hubctl lists shows those there are"
+    )
+
+
+def _find(db: sqlite3.Connection, key: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = db.execute(FIND_CONTACT, {"key": key}).fetchone()
+    if row is None:
+        raise NotFound(
+            "there is no such contact",
+            code="contact_not_found",
+            hint="give an email address, a phone number with country code, or a contact id",
+        )
+    return row
+
+
+def _contact(row: sqlite3.Row, lists: tuple[str, ...] = ()) -> Contact:
+    return Contact(
+        id=row["id"],
+        contact_id=row["public_id"],
+        email=row["email"],
+        phone=row["phone"],
+        fields=json.loads(row["fields"]),
+        lists=lists,
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

@@ -1,0 +1,204 @@
+"""Reading the ledger: pages of deliveries, one message's whole life, what went wrong, and the recount."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hubd.core.model import Channel, Content, Counts, DeliveryState
+from hubd.errors import NotFound
+from hubd.store.contents import content_by_hash, content_of
+from hubd.store.requeue import class_of
+
+_COLUMNS = """id, recipient, state, reason, detail, code, attempts, doubts, next_at, updated_at,
+    provider_id, message_id"""
+#: A page of a campaign's deliveries.
+ALL_DELIVERIES = f"SELECT {_COLUMNS} FROM delivery WHERE campaign_id = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608
+#: A page of those in one state; the state is part of the text so that a partial index can serve.
+IN_STATE = {
+    state: f"""
+SELECT {_COLUMNS} FROM delivery WHERE campaign_id = ? AND id > ? AND state = '{state.value}'
+ORDER BY id LIMIT ?"""  # noqa: S608
+    for state in DeliveryState
+}
+#: One delivery with what is needed from its campaign.
+ONE_DELIVERY = """
+SELECT delivery.*, campaign.name AS campaign, campaign.channel AS channel, campaign.provider AS provider,
+    campaign.content_id AS campaign_content
+FROM delivery JOIN campaign ON campaign.id = delivery.campaign_id WHERE delivery.id = ?"""
+#: Its attempts, first to last.
+ATTEMPTS = "SELECT * FROM attempt WHERE delivery_id = ? ORDER BY n"
+#: What went wrong, grouped as a person would.
+FAILURES = """
+SELECT state, reason, code, count(*) AS n, min(id) AS example, detail
+FROM delivery WHERE campaign_id = ? AND state IN ('failed', 'undelivered', 'in_doubt')
+GROUP BY state, reason, code ORDER BY n DESC, reason, code"""
+#: The deliveries by state.
+RECOUNT = "SELECT state, count(*) FROM delivery WHERE campaign_id = ? GROUP BY state"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRow:
+    """One recipient's line in a list of deliveries."""
+
+    id: int
+    recipient: str
+    state: DeliveryState
+    reason: str
+    detail: str
+    code: int
+    attempts: int
+    doubts: int  #: how often it was sent again although it may have been accepted
+    next_at: float | None
+    updated_at: float
+    provider_id: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One try. `outcome` is None while it is open, "withdrawn" when it did not happen after all."""
+
+    n: int
+    epoch: int
+    provider: str
+    message_id: str
+    content_hash: str
+    opened_at: float
+    closed_at: float | None
+    outcome: str | None
+    stage: str
+    reason: str
+    detail: str
+    code: int
+    enhanced: str
+    vendor: int
+    provider_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageLife:
+    """All that is known of one delivery. `content` is what it said, or will say if it was not tried yet."""
+
+    delivery: DeliveryRow
+    campaign_id: int
+    campaign: str
+    channel: Channel
+    provider: str
+    single: bool
+    fields: Mapping[str, str]
+    content: Content
+    attempts: tuple[AttemptRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureGroup:
+    """So many deliveries went wrong in the same way. `kind` is "transient", "permanent" or "in_doubt"."""
+
+    state: DeliveryState
+    reason: str
+    code: int
+    count: int
+    detail: str
+    example_id: int
+    kind: str
+
+
+def page_of(
+    db: sqlite3.Connection, campaign_id: int, state: DeliveryState | None, after_id: int, limit: int
+) -> list[DeliveryRow]:
+    """See `Ledger.deliveries`."""
+    statement = ALL_DELIVERIES if state is None else IN_STATE[state]
+    return [_delivery(row) for row in db.execute(statement, (campaign_id, after_id, limit))]
+
+
+def life_of(db: sqlite3.Connection, delivery_id: int) -> MessageLife:
+    """See `Ledger.message`."""
+    row = db.execute(ONE_DELIVERY, (delivery_id,)).fetchone()
+    if row is None:
+        raise NotFound("there is no such delivery", code="delivery_not_found")
+    attempts = tuple(_attempt(tried) for tried in db.execute(ATTEMPTS, (delivery_id,)))
+    return MessageLife(
+        delivery=_delivery(row),
+        campaign_id=row["campaign_id"],
+        campaign=row["campaign"],
+        channel=Channel(row["channel"]),
+        provider=row["provider"],
+        single=bool(row["single"]),
+        fields=json.loads(row["fields"]),
+        content=_said(db, row, attempts),
+        attempts=attempts,
+    )
+
+
+def failure_groups(db: sqlite3.Connection, campaign_id: int) -> list[FailureGroup]:
+    """See `Ledger.failures`."""
+    return [
+        FailureGroup(
+            state=DeliveryState(row["state"]),
+            reason=row["reason"],
+            code=row["code"],
+            count=row["n"],
+            detail=row["detail"],
+            example_id=row["example"],
+            kind=class_of(DeliveryState(row["state"]), row["reason"]),
+        )
+        for row in db.execute(FAILURES, (campaign_id,))
+    ]
+
+
+def count_again(db: sqlite3.Connection, campaign_id: int) -> Counts:
+    """See `Ledger.recount`."""
+    counted = {DeliveryState(state).value: n for state, n in db.execute(RECOUNT, (campaign_id,))}
+    return Counts(total=sum(counted.values()), **counted)
+
+
+def _said(db: sqlite3.Connection, row: sqlite3.Row, attempts: tuple[AttemptRow, ...]) -> Content:
+    """The content of the last try that had one recorded, or else the one it would have now."""
+    for tried in reversed(attempts):
+        if tried.content_hash:
+            try:
+                return content_by_hash(db, tried.content_hash)
+            except NotFound:
+                break
+    own = row["content_id"]
+    return content_of(db, row["campaign_content"] if own is None else own)
+
+
+def _delivery(row: sqlite3.Row) -> DeliveryRow:
+    return DeliveryRow(
+        id=row["id"],
+        recipient=row["recipient"],
+        state=DeliveryState(row["state"]),
+        reason=row["reason"],
+        detail=row["detail"],
+        code=row["code"],
+        attempts=row["attempts"],
+        doubts=row["doubts"],
+        next_at=row["next_at"],
+        updated_at=row["updated_at"],
+        provider_id=row["provider_id"],
+        message_id=row["message_id"],
+    )
+
+
+def _attempt(row: sqlite3.Row) -> AttemptRow:
+    return AttemptRow(
+        n=row["n"],
+        epoch=row["epoch"],
+        provider=row["provider"],
+        message_id=row["message_id"],
+        content_hash=row["content_hash"],
+        opened_at=row["opened_at"],
+        closed_at=row["closed_at"],
+        outcome=row["outcome"],
+        stage=row["stage"],
+        reason=row["reason"],
+        detail=row["detail"],
+        code=row["code"],
+        enhanced=row["enhanced"],
+        vendor=row["vendor"],
+        provider_id=row["provider_id"],
+    )

@@ -1,0 +1,114 @@
+"""What happened, in the order of commit, read by a cursor that outlives client and daemon."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from hubd.core.model import Campaign
+from hubd.store.campaign_rows import all_campaigns
+from hubd.store.database import HEAD_SEQ, Database, Unit
+
+#: The next events after a cursor.
+PAGE = "SELECT * FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
+#: Those of some campaigns.
+CAMPAIGN_PAGE = """
+SELECT * FROM event
+WHERE seq > ? AND campaign_id IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?"""
+#: The oldest event that is kept.
+OLDEST = "SELECT min(seq) FROM event"
+#: Remove all but the newest; never more than a page in one unit of work.
+PRUNE = "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE seq <= ? ORDER BY seq LIMIT ?)"
+
+PRUNE_PAGE = 5_000  #: events removed in one unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One durable event. `campaign` is the campaign's name when it happened, "" for the daemon's own."""
+
+    seq: int
+    at: float
+    type: str
+    campaign_id: int | None
+    campaign: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Campaigns as of one event: what follows `seq` is news to who has this."""
+
+    seq: int
+    campaigns: tuple[Campaign, ...]
+
+
+class Events:
+    """The event log. Nothing here waits: see `Database.wait_events`."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def page(
+        self, after_seq: int, limit: int, campaign_ids: Collection[int] | None = None
+    ) -> list[EventRow]:
+        """The next events after a cursor, all or those of some campaigns."""
+
+        def work(db: sqlite3.Connection) -> list[EventRow]:
+            if campaign_ids is None:
+                rows = db.execute(PAGE, (after_seq, limit))
+            else:
+                rows = db.execute(CAMPAIGN_PAGE, (after_seq, json.dumps(list(campaign_ids)), limit))
+            return [_event(row) for row in rows]
+
+        return await self._db.read(work)
+
+    async def oldest_seq(self) -> int:
+        """The oldest event that can still be read; one past the newest when none is kept."""
+
+        def work(db: sqlite3.Connection) -> int:
+            oldest: int | None = db.execute(OLDEST).fetchone()[0]
+            newest: int = db.execute(HEAD_SEQ).fetchone()[0]
+            return newest + 1 if oldest is None else oldest
+
+        return await self._db.read(work)
+
+    async def snapshot(
+        self, campaign_ids: Collection[int] | None = None, *, singles: bool = False
+    ) -> Snapshot:
+        """The newest seq and the campaigns exactly as they were then, in one read."""
+
+        def work(db: sqlite3.Connection) -> Snapshot:
+            seq: int = db.execute(HEAD_SEQ).fetchone()[0]
+            return Snapshot(seq=seq, campaigns=tuple(all_campaigns(db, singles=singles, only=campaign_ids)))
+
+        return await self._db.read(work)
+
+    async def add(self, type: str, campaign_id: int | None, data: Mapping[str, object]) -> int:
+        """Append an event that no other unit of work writes, such as a provider's state; its seq."""
+        return await self._db.write(lambda unit: unit.event(type, campaign_id, data))
+
+    async def prune(self, keep: int) -> int:
+        """Remove all but the newest `keep` events, page by page; how many."""
+        bound = self._db.head_seq - keep
+        removed = 0
+
+        def work(unit: Unit) -> int:
+            return unit.db.execute(PRUNE, (bound, PRUNE_PAGE)).rowcount
+
+        while done := await self._db.write(work):
+            removed += done
+        return removed
+
+
+def _event(row: sqlite3.Row) -> EventRow:
+    return EventRow(
+        seq=row["seq"],
+        at=row["at"],
+        type=row["type"],
+        campaign_id=row["campaign_id"],
+        campaign=row["campaign"],
+        data=json.loads(row["data"]),
+    )

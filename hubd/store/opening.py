@@ -1,0 +1,242 @@
+"""Is this a file that we may and can use? Judged before the first byte is changed.
+
+A missing file is a new installation: it is built beside its place and renamed into it, so that a crash in
+the middle leaves nothing half made. Everything else that is not a healthy database of ours is refused with
+`StoreUnusable` and left exactly as it is: an empty file is a lost database, not a new one.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import stat
+import time
+from contextlib import closing, suppress
+from importlib import resources
+from pathlib import Path
+
+from hubd.errors import StoreUnusable
+from hubd.store.connection import open_plain, trouble_of
+
+APPLICATION_ID = 0x4D487562  #: "MHub": marks the file as ours (see `PRAGMA application_id`)
+EX_CANTCREAT, EX_NOPERM, EX_CONFIG = 73, 77, 78
+
+#: The one row of `hub` in a new installation.
+FIRST_ROW = "INSERT INTO hub (only, install_key, instance_id, created_at) VALUES (1, ?, ?, ?)"
+
+_RESTORE = "restore it from a backup, or move it away to start with an empty one"
+
+
+def prepare(path: Path) -> None:
+    """Make sure that `path` is a database of ours, healthy, and of a version we can bring up to date.
+
+    Raises `StoreUnusable`, with nothing changed. Blocking.
+    """
+    if sqlite3.sqlite_version_info < (3, 37, 0):
+        raise StoreUnusable("the SQLite library is too old: version 3.37 or newer is needed")
+    _check_directory(path.parent)
+    if not os.path.lexists(path):
+        _create(path)
+    _check_file(path)
+    if not _closed_cleanly(path):
+        _check_health(path)
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Run the migrations that the file has not seen, each in one transaction with its version number.
+
+    Raises `sqlite3.Error`; the file is then at the last version that was reached.
+    """
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    for number, script in migrations():
+        if number <= version:
+            continue
+        try:
+            db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+        except sqlite3.Error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        if db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+            # The number must be in the file itself: an older program looks there before it touches anything.
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Number and text of each migration, in order; `sql/0001_name.sql` is number 1."""
+    files = (entry for entry in resources.files("hubd.store").joinpath("sql").iterdir())
+    named = sorted((entry.name, entry) for entry in files if entry.name.endswith(".sql"))
+    return [(int(name.split("_", 1)[0]), entry.read_text(encoding="utf-8")) for name, entry in named]
+
+
+def _check_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = directory.stat().st_mode
+    except OSError as error:
+        raise StoreUnusable(
+            f"the directory {directory} cannot be made: {error.strerror}",
+            exit_status=EX_CANTCREAT,
+            hint="choose another place with --state-dir",
+        ) from error
+    if os.name == "posix" and mode & stat.S_IWOTH:
+        raise StoreUnusable(
+            f"everybody may write to the directory {directory}",
+            exit_status=EX_NOPERM,
+            hint=f"chmod o-w {directory}, or choose another place with --state-dir",
+        )
+
+
+def _check_file(path: Path) -> None:
+    """What can be known without reading a table: kind, owner, mode, whose file, which version."""
+    about = path.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        raise StoreUnusable(
+            f"{path} is not a regular file", exit_status=EX_NOPERM, hint="give the path of the file itself"
+        )
+    if os.name == "posix" and about.st_uid != os.geteuid():
+        raise StoreUnusable(
+            f"{path} belongs to another user",
+            exit_status=EX_NOPERM,
+            hint="run the daemon as the user who owns it",
+        )
+    if os.name == "posix" and about.st_mode & 0o077:
+        raise StoreUnusable(
+            f"others may read or write {path}", exit_status=EX_NOPERM, hint=f"chmod 600 {path}"
+        )
+    if about.st_size == 0:
+        raise StoreUnusable(f"{path} is an empty file, not a database", hint=_RESTORE)
+    _check_identity(path)
+
+
+def _check_identity(path: Path) -> None:
+    try:
+        with closing(_glance(path)) as db:
+            application_id: int = db.execute("PRAGMA application_id").fetchone()[0]
+            version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        raise refusal(path, error) from error
+    _judge_identity(path, application_id, version)
+
+
+def _judge_identity(path: Path, application_id: int, version: int) -> None:
+    if application_id != APPLICATION_ID:
+        raise StoreUnusable(
+            f"{path} is the database of another program",
+            hint="choose another place with --state-dir",
+        )
+    newest = migrations()[-1][0]
+    if version > newest:
+        raise StoreUnusable(
+            f"{path} was written by a newer version of this program (schema {version}, known is {newest})",
+            hint="install the newer version again",
+        )
+    if version < 1:
+        raise StoreUnusable(f"{path} is damaged: it has no schema version", hint=_RESTORE)
+
+
+def _closed_cleanly(path: Path) -> bool:
+    """Whether the last program that had it open closed it, so that nothing needs checking."""
+    with suppress(FileNotFoundError):
+        if path.with_name(path.name + "-wal").stat().st_size > 0:
+            return False
+    try:
+        with closing(_glance(path)) as db:
+            row = db.execute("SELECT clean FROM hub").fetchone()
+    except sqlite3.Error:
+        return False
+    return row is not None and row[0] == 1
+
+
+def _check_health(path: Path) -> None:
+    """After an unclean end: read the whole file once (a read-only connection changes nothing)."""
+    try:
+        with closing(open_plain(path, writer=False)) as db:
+            application_id: int = db.execute("PRAGMA application_id").fetchone()[0]
+            version: int = db.execute("PRAGMA user_version").fetchone()[0]
+            verdict: str = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            row = db.execute("SELECT count(*) FROM hub").fetchone()
+    except sqlite3.Error as error:
+        raise refusal(path, error) from error
+    _judge_identity(path, application_id, version)
+    if verdict != "ok" or row[0] != 1:
+        raise StoreUnusable(f"{path} is damaged", hint=_RESTORE)
+
+
+def _glance(path: Path) -> sqlite3.Connection:
+    """Look at the main file alone: no lock, no write-ahead log, no file made beside it."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+
+
+def _create(path: Path) -> None:
+    for suffix in ("-wal", "-journal"):
+        if os.path.lexists(path.with_name(path.name + suffix)):
+            raise StoreUnusable(
+                f"{path} is missing, but {path.name}{suffix} is there: the database was moved or lost",
+                hint=f"put {path.name} back, or move {path.name}{suffix} away to start with an empty one",
+            )
+    building = path.with_name(path.name + ".new")
+    try:
+        for suffix in ("", "-wal", "-journal"):  # of a creation that was interrupted
+            building.with_name(building.name + suffix).unlink(missing_ok=True)
+        os.close(os.open(building, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        _build(building)
+        building.rename(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StoreUnusable(
+            f"{path} cannot be made: {error.strerror}",
+            exit_status=EX_CANTCREAT,
+            hint="choose another place with --state-dir",
+        ) from error
+    except sqlite3.Error as error:
+        raise StoreUnusable(
+            f"{path} cannot be made: {trouble_of(error)[0]}",
+            exit_status=EX_CANTCREAT,
+            hint="make room, or choose another place with --state-dir",
+        ) from error
+
+
+def _build(path: Path) -> None:
+    with closing(open_plain(path, writer=True)) as db:
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        migrate(db)
+        db.execute(FIRST_ROW, (secrets.token_bytes(32), secrets.token_hex(8), time.time()))
+        mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreUnusable(
+            f"the file system of {path.parent} cannot hold the database (no write-ahead log)",
+            exit_status=EX_CANTCREAT,
+            hint="choose a local disk with --state-dir",
+        )
+
+
+def _sync_directory(directory: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def refusal(path: Path, error: sqlite3.Error) -> StoreUnusable:
+    """What an error of SQLite at opening means for the person who started the daemon."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return StoreUnusable(
+            f"{path} is not a database", hint="choose another place with --state-dir, or move the file away"
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return StoreUnusable(
+            f"{path} cannot be opened for writing: {trouble_of(error)[0]}",
+            exit_status=EX_NOPERM,
+            hint="the daemon needs to write to the file and its directory",
+        )
+    if code == sqlite3.SQLITE_BUSY:
+        return StoreUnusable(f"{path} is held by another program", exit_status=75, hint="stop that program")
+    if code == sqlite3.SQLITE_FULL:
+        return StoreUnusable(f"{path} cannot be opened: the disk is full", exit_status=75, hint="make room")
+    return StoreUnusable(f"{path} is damaged ({trouble_of(error)[0]})", hint=_RESTORE)

@@ -1,0 +1,91 @@
+"""Deliveries that a person, or a policy, puts back or settles: a page of them in one unit of work."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from hubd.core.lifecycle import DeliveryEvent, advance_delivery
+from hubd.core.model import DeliveryState
+from hubd.core.reasons import TRANSIENT
+from hubd.errors import BadInput
+from hubd.store.database import Unit
+
+Class = Literal["transient", "permanent", "all"]
+Settlement = Literal["resend", "sent", "failed"]
+
+#: A page of what is in doubt.
+DOUBTFUL = """
+SELECT id FROM delivery
+WHERE campaign_id = ? AND state = 'in_doubt' AND (? IS NULL OR doubts < ?) ORDER BY id LIMIT ?"""
+#: To be tried again although it may have been accepted.
+RESEND = """
+UPDATE delivery SET state = ?, reason = 'possible_duplicate', detail = '', code = 0, next_at = NULL,
+    first_attempt_at = NULL, doubts = doubts + 1, updated_at = ? WHERE id = ? AND state = ?"""
+#: A person says what came of it.
+SETTLE = """
+UPDATE delivery SET state = ?, reason = ?, detail = '', updated_at = ? WHERE id = ? AND state = ?"""
+#: To be tried again, as if for the first time.
+REQUEUE = """
+UPDATE delivery SET state = ?, reason = '', detail = '', code = 0, next_at = NULL, first_attempt_at = NULL,
+    updated_at = ? WHERE id = ? AND state = ?"""
+#: A page of failures after a cursor; `which` is 'all', or the class that a reason has.
+FAILURES = """
+SELECT id, state FROM delivery
+WHERE campaign_id = :campaign_id AND state IN ('failed', 'undelivered') AND id > :after
+    AND (:which = 'all' OR (:which = 'transient')
+         = (state = 'failed' AND reason IN (SELECT value FROM json_each(:transient))))
+ORDER BY id LIMIT :limit"""
+
+_SETTLED = {
+    "resend": (DeliveryEvent.RESEND, RESEND),
+    "sent": (DeliveryEvent.SETTLE_SENT, SETTLE),
+    "failed": (DeliveryEvent.SETTLE_FAILED, SETTLE),
+}
+_TRANSIENT = json.dumps(sorted(TRANSIENT))
+
+
+def class_of(state: DeliveryState, reason: str) -> str:
+    """What may help: "transient" another try, "in_doubt" a person's word, "permanent" neither."""
+    if state is DeliveryState.IN_DOUBT:
+        return "in_doubt"
+    return "transient" if state is DeliveryState.FAILED and reason in TRANSIENT else "permanent"
+
+
+def resolve_page(
+    unit: Unit, campaign_id: int, how: Settlement, limit: int, *, most_doubts: int | None = None
+) -> int:
+    """Settle up to `limit` doubtful deliveries; how many. Each is an event: somebody answers for it.
+
+    `most_doubts` leaves those alone that have been sent again so often already.
+    """
+    if how not in _SETTLED:
+        raise BadInput.at("in_doubt", 'must be "resend", "sent" or "failed"')
+    event, statement = _SETTLED[how]
+    source = DeliveryState.IN_DOUBT
+    target = advance_delivery(source, event)
+    rows = unit.db.execute(DOUBTFUL, (campaign_id, most_doubts, most_doubts, limit)).fetchall()
+    for (delivery_id,) in rows:
+        told = () if how == "resend" else (f"settled_{how}",)
+        unit.db.execute(statement, (target, *told, unit.now, delivery_id, source))
+        unit.event("delivery.resolved", campaign_id, {"delivery_id": delivery_id, "how": how})
+    unit.moved(campaign_id, source, target, len(rows))
+    return len(rows)
+
+
+def requeue_page(
+    unit: Unit, campaign_id: int, which: Class, after: int, limit: int
+) -> tuple[int, int | None]:
+    """Put up to `limit` failures with ids above `after` back; how many, and the cursor of the next page."""
+    if which not in ("transient", "permanent", "all"):
+        raise BadInput.at("class", 'must be "transient", "permanent" or "all"')
+    at = {"campaign_id": campaign_id, "which": which, "after": after, "limit": limit}
+    rows = unit.db.execute(FAILURES, {**at, "transient": _TRANSIENT}).fetchall()
+    for row in rows:
+        source = DeliveryState(row["state"])
+        target = advance_delivery(source, DeliveryEvent.REQUEUE)
+        unit.db.execute(REQUEUE, (target, unit.now, row["id"], source))
+        unit.moved(campaign_id, source, target)
+    if rows:
+        unit.event("delivery.requeued", campaign_id, {"count": len(rows), "class": which})
+    return len(rows), rows[-1]["id"] if len(rows) == limit else None
