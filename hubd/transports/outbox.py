@@ -1,0 +1,315 @@
+"""The outbox: the provider that needs no account. Every message becomes a file that one can open and read.
+
+    DIRECTORY/<campaign>/<delivery id>.eml       the whole message, as SMTP would carry it
+    DIRECTORY/<campaign>/<delivery id>.txt       the text of an SMS
+    DIRECTORY/<campaign>/messages.ndjson         one line of JSON for each of them
+
+An acceptance is durable: the file and its line are on the disk before `deliver` answers. Lanes that deliver
+at the same time share the flushes of their folder, which cost more than the writing. The same delivery twice
+overwrites its file and leaves one line, so that a retry in doubt makes no second message.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+import trio
+
+from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.errors import ProviderUnavailable
+from hubd.transports.replies import one_line
+
+JOURNAL = "messages.ndjson"
+
+_SUBJECT = re.compile(rb"^Subject:[ \t]*((?:[^\r\n]|\r?\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
+
+
+def open_outbox(directory: Path, name: str = "outbox") -> OutboxTransport:
+    """The outbox in `directory`, which is made if need be, for its owner's eyes only.
+
+    Raises `ProviderUnavailable` when it cannot be made.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+    except OSError as problem:
+        raise ProviderUnavailable(
+            f"the outbox directory cannot be used: {problem.strerror}",
+            hint=f"Make {directory} a directory that the daemon may write to.",
+        ) from None
+    return OutboxTransport(directory, name)
+
+
+class OutboxTransport:
+    """Writes messages to files instead of sending them."""
+
+    kind = "outbox"
+    channels = frozenset({Channel.EMAIL, Channel.SMS})
+    lanes = 4
+    in_doubt = InDoubt.RETRY
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.name = name
+        self._directory = directory
+        self._folders: dict[str, _Folder] = {}
+        self._waiting: list[_Item] = []
+        self._turn = trio.Lock()
+        self._threads = trio.CapacityLimiter(1)
+
+    def lane(self) -> OutboxLane:
+        """One place in the queue for the disk."""
+        return OutboxLane(self)
+
+    async def probe(self) -> Answer:
+        """Whether a file can be written."""
+        return await trio.to_thread.run_sync(_probe, self._directory, limiter=self._threads)
+
+    async def aclose(self) -> None:
+        """Nothing is kept open between messages."""
+        await trio.lowlevel.checkpoint()
+
+    async def deliver(self, parcel: Parcel) -> Answer:
+        """Write a message together with all others that wait at this moment."""
+        item = _Item(parcel)
+        self._waiting.append(item)
+        try:
+            async with self._turn:
+                if item.answer is None:
+                    batch, self._waiting = self._waiting, []
+                    with trio.CancelScope(shield=True):  # the others' messages are in it too
+                        await trio.to_thread.run_sync(self._write, batch, limiter=self._threads)
+        except BaseException:
+            if item in self._waiting:
+                self._waiting.remove(item)
+            raise
+        assert item.answer is not None
+        return item.answer
+
+    def _write(self, batch: Sequence[_Item]) -> None:
+        """Write a batch, folder by folder (in a thread)."""
+        by_campaign: dict[str, list[_Item]] = {}
+        for item in batch:
+            by_campaign.setdefault(item.parcel.campaign, []).append(item)
+        for campaign, items in by_campaign.items():
+            try:
+                folder = self._folders.get(campaign)
+                if folder is None:
+                    folder = self._folders[campaign] = _Folder(self._directory / folder_name(campaign))
+                folder.write(items)
+            except OSError as problem:
+                self._folders.pop(campaign, None)  # look afresh at what is there next time
+                for item in items:
+                    item.answer = _trouble(problem)
+
+
+class OutboxLane:
+    """One place in the queue for the disk."""
+
+    def __init__(self, transport: OutboxTransport) -> None:
+        self._transport = transport
+
+    async def prepare(self, parcel: Parcel) -> Answer | None:
+        """Nothing needs preparing."""
+        await trio.lowlevel.checkpoint()
+        return None
+
+    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+        """Write the message. Code 250: it is on the disk. `provider_id` is its path within the outbox."""
+        return await self._transport.deliver(parcel)
+
+    def drop(self) -> None:
+        """There is no connection to cut."""
+
+    async def aclose(self) -> None:
+        """There is no connection to close."""
+        await trio.lowlevel.checkpoint()
+
+
+def folder_name(campaign: str) -> str:
+    """A campaign's name as one path component that stays in the outbox, whatever the name is."""
+    name = quote(campaign, safe="~ ", errors="replace")[:200]
+    return f"%2E{name[1:]}" if name.startswith(".") else name or "%"
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """A message that waits to be written, and then what became of it."""
+
+    parcel: Parcel
+    answer: Answer | None = None
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    """A line of the journal."""
+
+    delivery_id: int
+    channel: str
+    recipient: str
+    subject: str = ""
+    message_id: str = ""
+    file: str = ""
+
+
+class _Folder:
+    """The messages of one campaign. Used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._journal = path / JOURNAL
+        path.mkdir(mode=0o700, exist_ok=True)
+        _flush_directory(path.parent)
+        self._listed: set[int] | None = None  # read from the journal when a delivery comes again
+
+    def write(self, items: Sequence[_Item]) -> None:
+        """Write files and lines and flush them; sets every item's answer.
+
+        Raises `OSError` when none of the items can be said to be on the disk.
+        """
+        written: list[tuple[_Item, str]] = []
+        failure: OSError | None = None
+        for item in items:
+            try:
+                written.append((item, self._write_file(item.parcel)))
+            except OSError as problem:
+                failure, item.answer = problem, _trouble(problem)
+        if failure is not None and not written:
+            raise failure
+        lines = [_line(item.parcel, name) for item, name in written if not self._is_listed(item.parcel, name)]
+        for _, name in written:
+            os.replace(self._path / f".{name}.new", self._path / name)
+        _flush_directory(self._path)
+        # A line follows its file: after a crash between them the file exists, and the line is made up for.
+        self._append(lines)
+        for item, name in written:
+            place = f"{self._path.name}/{name}"
+            item.answer = Answer(stage=Stage.LOCAL, code=250, text=f"written to {place}", provider_id=place)
+
+    def _write_file(self, parcel: Parcel) -> str:
+        """Write and flush a message under a name that nobody reads yet. Returns the final name."""
+        email = parcel.channel is Channel.EMAIL
+        name = f"{parcel.delivery_id}.{'eml' if email else 'txt'}"
+        data = parcel.payload if email else parcel.text.encode()
+        new = self._path / f".{name}.new"
+        try:
+            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                _write_all(handle, data)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        return name
+
+    def _is_listed(self, parcel: Parcel, name: str) -> bool:
+        """Whether the journal has this delivery already. Only asked of the disk when its file is there."""
+        if self._listed is None and not (self._path / name).exists():
+            return False
+        if self._listed is None:
+            self._listed = _read_journal(self._journal)
+        return parcel.delivery_id in self._listed
+
+    def _append(self, lines: Sequence[_Line]) -> None:
+        if not lines:
+            return
+        with self._journal.open("ab+", buffering=0) as journal:
+            os.fchmod(journal.fileno(), 0o600)
+            end = _cut_torn_line(journal.fileno())
+            try:
+                _write_all(journal.fileno(), b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+                os.fsync(journal.fileno())
+            except OSError:
+                os.ftruncate(journal.fileno(), end)
+                raise
+        if self._listed is not None:
+            self._listed.update(line.delivery_id for line in lines)
+
+
+def _line(parcel: Parcel, name: str) -> _Line:
+    return _Line(
+        delivery_id=parcel.delivery_id,
+        channel=parcel.channel.value,
+        recipient=parcel.recipient,
+        subject=_subject(parcel.payload),
+        message_id=parcel.message_id,
+        file=name,
+    )
+
+
+def _subject(payload: bytes) -> str:
+    """The subject of a message as people read it."""
+    match = _SUBJECT.search(payload.partition(b"\r\n\r\n")[0])
+    if match is None:
+        return ""
+    raw = " ".join(match[1].decode("utf-8", "replace").split())
+    if "=?" not in raw:
+        return raw
+    try:
+        return str(make_header(decode_header(raw)))
+    except (HeaderParseError, LookupError, ValueError):
+        return raw
+
+
+def _trouble(problem: OSError) -> Answer:
+    """The disk's trouble is the provider's, not the recipient's: the message is tried again later."""
+    text = one_line(f"the outbox cannot write: {problem.strerror or type(problem).__name__}")
+    return Answer(stage=Stage.LOCAL, signal=Signal.DROPPED, text=text)
+
+
+def _probe(directory: Path) -> Answer:
+    try:
+        trial = directory / ".probe"
+        trial.write_bytes(b"")
+        trial.unlink()
+    except OSError as problem:
+        return _trouble(problem)
+    return Answer(stage=Stage.LOCAL, code=250, text=f"messages are written to {directory}")
+
+
+def _read_journal(path: Path) -> set[int]:
+    """The deliveries that a journal lists. A line that is not ours is passed over."""
+    listed: set[int] = set()
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                try:
+                    listed.add(msgspec.json.decode(line, type=_Line).delivery_id)
+                except msgspec.DecodeError:
+                    continue
+    except FileNotFoundError:
+        pass
+    return listed
+
+
+def _cut_torn_line(handle: int) -> int:
+    """Remove a last line that a crash left unfinished. Returns the journal's length."""
+    end = os.lseek(handle, 0, os.SEEK_END)
+    while end and os.pread(handle, 1, end - 1) != b"\n":
+        start = max(0, end - 4096)
+        cut = os.pread(handle, end - start, start).rfind(b"\n") + 1
+        end = start + cut
+        os.ftruncate(handle, end)
+    return end
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _flush_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

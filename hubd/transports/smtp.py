@@ -1,0 +1,394 @@
+"""Email over SMTP: one account, some connections to it, pipelined where the server allows.
+
+A message goes in two steps. `prepare` says MAIL, RCPT and DATA: whatever fails up to the server's 354 is
+certain not to have been accepted. `deliver` writes the body and the dot that ends it; from that octet on only
+the reply tells, and when it is lost the message is in doubt. With PIPELINING (RFC 2920) `deliver` also writes
+the envelope of the message that follows, so that a connection needs one write and one wait per message.
+
+A connection is only kept when both sides are certain to agree about what is next; otherwise it is cut, and
+the next `prepare` opens another. An announced envelope is never ended by a dot, save where RFC 2920 asks for
+it: after a 354 although the recipient was refused.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+
+import trio
+
+from hubd.bridge import Bridge
+from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.transports.pipeline import Lost
+from hubd.transports.replies import Reply, one_line
+from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings, log_in, tls_context
+
+__all__ = ["SmtpLane", "SmtpSettings", "SmtpTransport", "open_smtp"]
+
+#: A body up to this many octets goes out in one write, together with its dot.
+ONE_WRITE = 64 * 1024
+#: Seconds that a polite goodbye may take.
+GOODBYE = 2.0
+
+#: What may stand between the angle brackets of MAIL and RCPT: no space, no bracket, no control character.
+_PATH = re.compile(r"[!-;=?-~]{1,320}")
+_HOSTNAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+
+_Step = tuple[Stage | None, bytes]
+
+
+def open_smtp(name: str, settings: SmtpSettings, bridge: Bridge) -> SmtpTransport:
+    """A transport for one SMTP account. Connects to nothing yet. Raises `BadConfig` for a bad `ca_file`."""
+    return SmtpTransport(name, settings, bridge)
+
+
+class SmtpTransport:
+    """One SMTP account. Get one from `open_smtp`; close it before the bridge."""
+
+    kind = "smtp"
+    channels = frozenset({Channel.EMAIL})
+    in_doubt = InDoubt.RETRY
+
+    def __init__(self, name: str, settings: SmtpSettings, bridge: Bridge) -> None:
+        self.name = name
+        self.lanes = settings.connections
+        self.settings = settings
+        self.secrets = settings.secrets
+        self._bridge = bridge
+        self._context = tls_context(settings)
+        self._local_hostname = settings.local_hostname
+        self._open: set[SmtpLane] = set()
+        self._closed = False
+
+    def lane(self) -> SmtpLane:
+        """One connection, not connected yet."""
+        return SmtpLane(self)
+
+    async def probe(self) -> Answer:
+        """Log in, send nothing, say goodbye. A reply below 400 means that the account can be used."""
+        lane = self.lane()
+        try:
+            return await lane.connect()
+        finally:
+            await lane.aclose()
+
+    async def aclose(self) -> None:
+        """End every connection; those in the middle of something are cut."""
+        self._closed = True
+        async with trio.open_nursery() as nursery:
+            for lane in list(self._open):
+                nursery.start_soon(lane.aclose)
+
+    async def log_in(self, lane: SmtpLane) -> Login:
+        """A fresh connection for a lane. Raises `LoginRefused`."""
+        if not self._local_hostname:
+            self._local_hostname = await _own_name()
+        login = await self._bridge.ask(log_in, self.settings, self._context, self._local_hostname)
+        if self._closed:
+            login.conversation.abort()
+            raise LoginRefused(
+                Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text="the provider is being closed")
+            )
+        self._open.add(lane)
+        return login
+
+    def forget(self, lane: SmtpLane) -> None:
+        """The lane has no connection any more."""
+        self._open.discard(lane)
+
+
+class SmtpLane:
+    """One connection to the account, opened when first needed. Used by one task at a time."""
+
+    def __init__(self, transport: SmtpTransport) -> None:
+        self._transport = transport
+        self._timeouts = transport.settings
+        self._login: Login | None = None
+        self._announced: Parcel | None = None  # its MAIL, RCPT and DATA are written, the replies not read
+        self._ready: Parcel | None = None  # the server waits for its body
+        self._stale = False  # the server may still hold a transaction: RSET before the next MAIL
+
+    async def connect(self) -> Answer:
+        """Connect and log in; the server's last word."""
+        try:
+            login = await self._transport.log_in(self)
+        except LoginRefused as refusal:
+            return refusal.answer
+        self._login = login
+        return login.answer
+
+    async def prepare(self, parcel: Parcel) -> Answer | None:
+        """Connect if need be and say MAIL, RCPT, DATA. None: ready. An answer: certainly not accepted.
+
+        A kept connection that turns out to be dead, silent or closing (421) is replaced once, silently.
+        """
+        if self._announced is not parcel and (refusal := _unfit(parcel)):
+            return refusal
+        try:
+            return await self._prepare(parcel)
+        except BaseException:
+            self.drop()
+            raise
+
+    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+        """Write the body and the dot, and wait for the verdict. Any 2xx is an acceptance (RFC 5321 4.2).
+
+        The envelope of `following` travels in the same write when the server allows. Cancellation cuts the
+        connection: the message is in doubt then.
+        """
+        try:
+            return await self._deliver(parcel, following)
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Cut the connection at once. What was announced ends with it."""
+        if self._login is not None:
+            self._login.conversation.abort()
+        self._login = self._announced = self._ready = None
+        self._stale = False
+        self._transport.forget(self)
+
+    async def aclose(self) -> None:
+        """Say QUIT if nothing is under way and wait for at most two seconds; then cut."""
+        login = self._login
+        try:
+            if login is not None and self._announced is None and self._ready is None:
+                conversation = login.conversation
+                if conversation.quiet:
+                    conversation.write(b"QUIT\r\n", replies=1)
+                    await conversation.reply(GOODBYE)
+        except Lost:
+            pass  # it is gone either way
+        finally:
+            self.drop()
+
+    # -- the envelope --------------------------------------------------------------------------------
+
+    async def _prepare(self, parcel: Parcel) -> Answer | None:
+        if self._login is not None and not self._can_take(parcel):
+            self.drop()
+        reused = self._login is not None
+        while True:
+            if self._login is None:
+                greeting = await self.connect()
+                if self._login is None:
+                    return greeting
+            if self._ready is not None:
+                return None
+            if refusal := _too_large(parcel, self._login):
+                return refusal
+            refusal = await self._envelope(parcel, self._login)
+            if refusal is None or not reused or not _broken(refusal):
+                return refusal
+            self.drop()
+            reused = False
+
+    def _can_take(self, parcel: Parcel) -> bool:
+        """Whether the connection lives and stands where this parcel's envelope may begin or has begun."""
+        if self._login is None or not self._login.conversation.usable:
+            return False
+        begun = self._announced or self._ready
+        return self._login.conversation.quiet if begun is None else _same(begun, parcel)
+
+    async def _envelope(self, parcel: Parcel, login: Login) -> Answer | None:
+        """Say MAIL, RCPT, DATA, unless that was done before, and read the replies.
+
+        The first refusal is the answer. It leaves the connection fit for the next message, or drops it.
+        """
+        conversation = login.conversation
+        steps = _envelope_steps(parcel, login, reset=self._stale and self._announced is None)
+        at_once = login.pipelining or self._announced is not None
+        if at_once and self._announced is None:
+            conversation.write(b"".join(line for _, line in steps), replies=len(steps))
+        self._announced = None
+        refusal: Answer | None = None
+        rcpt_refused = go_ahead = False
+        for stage, line in steps:
+            if not at_once:
+                conversation.write(line, replies=1)
+            try:
+                reply = await conversation.reply(self._timeouts.reply_timeout)
+            except Lost as lost:
+                refusal = refusal or self._lost(stage or Stage.MAIL, lost)
+                self.drop()
+                return refusal
+            if stage is None and not 200 <= reply.code <= 299:
+                self.drop()  # it does not even reset: no answer about this message
+                return Answer(stage=Stage.MAIL, signal=Signal.DROPPED, text=self._words(reply))
+            wanted = 3 if stage is Stage.DATA else 2
+            if reply.code // 100 == wanted:
+                go_ahead = stage is Stage.DATA
+                continue
+            refusal = refusal or self._refusal(stage or Stage.MAIL, reply)
+            rcpt_refused = rcpt_refused or stage is Stage.RCPT
+            if reply.code == 421 or reply.code < 400:
+                self.drop()
+                return refusal
+            if not at_once:
+                break
+        if refusal is None and not conversation.quiet:
+            self.drop()
+            return self._lost(Stage.DATA, conversation.loss)
+        if refusal is None:
+            self._ready, self._stale = parcel, False
+        elif not go_ahead:
+            self._stale = True
+        elif rcpt_refused:
+            await self._lone_dot(login)
+        else:
+            self.drop()  # a dot might send an empty message to a recipient that was accepted
+        return refusal
+
+    async def _lone_dot(self, login: Login) -> None:
+        """End a DATA that was granted although the recipient was refused (RFC 2920 section 3.1)."""
+        login.conversation.write(b".\r\n", replies=1)
+        try:
+            reply = await login.conversation.reply(self._timeouts.dot_timeout)
+        except Lost:
+            self.drop()
+            return
+        if reply.code < 400 or reply.code == 421:
+            self.drop()
+        else:
+            self._stale = True
+
+    # -- the body ------------------------------------------------------------------------------------
+
+    async def _deliver(self, parcel: Parcel, following: Parcel | None) -> Answer:
+        login, ready = self._login, self._ready
+        if login is None or ready is None or not _same(ready, parcel):
+            self.drop()
+            return Answer(
+                stage=Stage.BODY, signal=Signal.DROPPED, text="the connection was cut before the body"
+            )
+        self._ready = None
+        conversation = login.conversation
+        body = _stuffed(parcel.payload)
+        try:
+            for start in range(0, len(body) - ONE_WRITE, ONE_WRITE):
+                conversation.write(body[start : start + ONE_WRITE], replies=0)
+                await conversation.room(self._timeouts.reply_timeout)
+            if not conversation.usable:
+                raise conversation.loss
+        except Lost as lost:
+            self.drop()
+            if conversation.stray is not None and conversation.stray.code >= 400:
+                return self._refusal(Stage.BODY, conversation.stray)
+            return self._lost(Stage.BODY, lost)
+        rest = body[(len(body) - 1) // ONE_WRITE * ONE_WRITE :]
+        announcement = self._announcement(following, login)
+        conversation.write(rest + b"".join(line for _, line in announcement), replies=1 + len(announcement))
+        if announcement:
+            self._announced = following
+        try:
+            reply = await conversation.reply(self._timeouts.dot_timeout)
+        except Lost as lost:
+            self.drop()
+            return self._lost(Stage.DOT, lost)
+        if 200 <= reply.code <= 299:
+            return Answer(
+                stage=Stage.DOT,
+                code=reply.code,
+                enhanced=reply.enhanced,
+                text=self._words(reply),
+                provider_id=reply.queue_id,
+            )
+        if reply.code == 421 or reply.code < 400:
+            self.drop()
+        return self._refusal(Stage.DOT, reply)
+
+    def _announcement(self, following: Parcel | None, login: Login) -> Sequence[_Step]:
+        """The envelope that may travel with a body: none without PIPELINING, or for an unfit message."""
+        if following is None or not login.pipelining:
+            return ()
+        if _unfit(following) or _too_large(following, login):
+            return ()
+        return _envelope_steps(following, login, reset=False)
+
+    # -- answers -------------------------------------------------------------------------------------
+
+    def _refusal(self, stage: Stage, reply: Reply) -> Answer:
+        """A reply that does not let the message pass. A positive one in the wrong place is garbage."""
+        return Answer(
+            stage=stage,
+            signal=Signal.REPLY if reply.code >= 400 else Signal.GARBAGE,
+            code=reply.code,
+            enhanced=reply.enhanced,
+            text=self._words(reply),
+        )
+
+    def _lost(self, stage: Stage, lost: Lost) -> Answer:
+        return Answer(stage=stage, signal=lost.signal, text=one_line(str(lost), self._transport.secrets))
+
+    def _words(self, reply: Reply) -> str:
+        return one_line(reply.text, self._transport.secrets)
+
+
+async def _own_name() -> str:
+    """This machine's name for EHLO, if it has a full one and the resolver does not take for ever."""
+    name = ""
+    with trio.move_on_after(5):
+        name = await trio.to_thread.run_sync(socket.getfqdn, abandon_on_cancel=True)
+    return name if _HOSTNAME.fullmatch(name) else "localhost"
+
+
+def _envelope_steps(parcel: Parcel, login: Login, *, reset: bool) -> list[_Step]:
+    size = f" SIZE={len(parcel.payload)}" if login.size else ""
+    steps: list[_Step] = [
+        (Stage.MAIL, f"MAIL FROM:<{parcel.sender}>{size}\r\n".encode("ascii")),
+        (Stage.RCPT, f"RCPT TO:<{parcel.recipient}>\r\n".encode("ascii")),
+        (Stage.DATA, b"DATA\r\n"),
+    ]
+    return [(None, b"RSET\r\n"), *steps] if reset else steps
+
+
+def _stuffed(payload: bytes) -> bytes:
+    """The body as it travels: a dot before every line that begins with one, and the line that ends it."""
+    body = payload.replace(b"\r\n.", b"\r\n..")
+    if body.startswith(b"."):
+        body = b"." + body
+    return body + (b".\r\n" if not body or body.endswith(b"\r\n") else b"\r\n.\r\n")
+
+
+def _unfit(parcel: Parcel) -> Answer | None:
+    """Refuse what no server should be shown: an address or a body that could be read as SMTP commands."""
+    if not _PATH.fullmatch(parcel.recipient):
+        text = "the recipient is not a plain ASCII address; nothing was sent"
+        return Answer(stage=Stage.RCPT, code=553, enhanced="5.1.3", text=text)
+    if parcel.sender and not _PATH.fullmatch(parcel.sender):
+        text = "the sender is not a plain ASCII address; nothing was sent"
+        return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text)
+    payload = parcel.payload
+    ends = payload.count(b"\r\n")
+    if payload.count(b"\n") != ends or payload.count(b"\r") != ends:
+        # RFC 5321 section 2.3.8. Servers differ in what they take for a line: the way mail is smuggled.
+        text = "the message has a bare CR or LF; nothing was sent"
+        return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text)
+    return None
+
+
+def _too_large(parcel: Parcel, login: Login) -> Answer | None:
+    """Refuse what the server announced it would refuse (RFC 1870 section 6.1)."""
+    octets = len(parcel.payload)
+    if not login.max_size or octets <= login.max_size:
+        return None
+    text = f"the message has {octets} octets and the server takes {login.max_size}; nothing was sent"
+    return Answer(stage=Stage.MAIL, code=552, enhanced="5.3.4", text=text)
+
+
+def _same(begun: Parcel, parcel: Parcel) -> bool:
+    """Whether an envelope that was begun for one parcel is the other's."""
+    return begun is parcel or (
+        begun.delivery_id == parcel.delivery_id
+        and begun.sender == parcel.sender
+        and begun.recipient == parcel.recipient
+        and len(begun.payload) == len(parcel.payload)
+    )
+
+
+def _broken(refusal: Answer) -> bool:
+    """Whether an answer is about the connection and not about the message."""
+    return refusal.signal in (Signal.DROPPED, Signal.TIMEOUT) or refusal.code == 421

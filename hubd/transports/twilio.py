@@ -1,0 +1,278 @@
+"""SMS through Twilio's own client library, on Trio.
+
+An SMS is one HTTP request, and the request is the irrevocable byte: `prepare` has nothing to do. What goes
+wrong before the first byte of the request is handed to the socket was definitely not sent (stage CONNECT or
+TLS). After it only a well-formed answer counts: a lost connection, silence or an unreadable success are
+in doubt (stage REQUEST without a reply). Nothing is ever sent twice from here: neither the library nor
+httpx retries, and no redirect is followed.
+
+The library is slow to import (a few tenths of a second), so only `open_twilio` imports it.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import trio
+
+from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.errors import BadConfig
+from hubd.transports.replies import one_line
+
+if TYPE_CHECKING:
+    import httpx
+
+_SID = re.compile(r"[A-Za-z0-9]{2,64}")
+_ACCOUNT_NOT_ACTIVE = 20005  #: Twilio's error number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwilioSettings:
+    """One Twilio account, and how to send through it. Timeouts are in seconds."""
+
+    account_sid: str
+    auth_token: str = field(repr=False)
+    from_: str = ""  #: sender number or name, unless the campaign has one
+    messaging_service_sid: str = ""  #: chooses the sender; goes before `from_`
+    concurrency: int = 10  #: requests at the same time
+    base_url: str = "https://api.twilio.com"  #: https, or http on a loopback address
+    connect_timeout: float = 10.0
+    timeout: float = 30.0  #: for the whole exchange
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The token in every form in which it travels; none of them may show up in an answer's text."""
+        if not self.auth_token:
+            return ()
+        basic = base64.b64encode(f"{self.account_sid}:{self.auth_token}".encode()).decode()
+        return (basic, self.auth_token)
+
+
+def open_twilio(name: str, settings: TwilioSettings) -> TwilioTransport:
+    """A provider named `name`. Connects to nothing yet. Raises `BadConfig`."""
+    _check(settings)
+    import httpx
+
+    from hubd.transports import twilio_http
+
+    pool = twilio_http.open_pool(
+        base_url=httpx.URL(settings.base_url),
+        connections=settings.concurrency + 1,  # one for the probe
+        connect_timeout=settings.connect_timeout,
+        timeout=settings.timeout,
+    )
+    return TwilioTransport(name, settings, pool)
+
+
+class TwilioTransport:
+    """One Twilio account."""
+
+    kind = "twilio"
+    channels = frozenset({Channel.SMS})
+    in_doubt = InDoubt.HOLD  # a second SMS costs money and annoys
+
+    def __init__(self, name: str, settings: TwilioSettings, pool: httpx.AsyncClient) -> None:
+        self.name = name
+        self.lanes = settings.concurrency
+        self._settings = settings
+        self._pool = pool
+
+    def lane(self) -> TwilioLane:
+        """One request at a time, over the connections that all lanes share."""
+        return TwilioLane(self._settings, self._pool)
+
+    async def probe(self) -> Answer:
+        """Log in and look at the account. Code 200 when it may send; sends nothing."""
+        return await TwilioLane(self._settings, self._pool).look_at_account()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        with trio.CancelScope(shield=True):
+            await self._pool.aclose()
+
+
+class TwilioLane:
+    """One place among the requests of an account. Used by one task at a time."""
+
+    def __init__(self, settings: TwilioSettings, pool: httpx.AsyncClient) -> None:
+        from hubd.transports import twilio_http
+
+        self._settings = settings
+        self._wire = twilio_http.Wire(pool)
+        self._client = twilio_http.open_client(
+            self._wire,
+            account_sid=settings.account_sid,
+            auth_token=settings.auth_token,
+            base_url=settings.base_url,
+        )
+
+    async def prepare(self, parcel: Parcel) -> Answer | None:
+        """Always ready: an HTTP request has no step that could be taken back."""
+        await trio.lowlevel.checkpoint()
+        return None
+
+    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+        """Hand the message to Twilio. `following` is not used.
+
+        Code 201 with `provider_id`: Twilio has it. A cancelled call closes its connection, and the message
+        may have been accepted.
+        """
+        settings = self._settings
+        sender: dict[str, str] = {"from_": settings.from_}
+        if parcel.sender:
+            sender = {"from_": parcel.sender}
+        elif settings.messaging_service_sid:
+            sender = {"messaging_service_sid": settings.messaging_service_sid}
+
+        async def send() -> Answer:
+            message = await self._client.messages.create_async(
+                to=parcel.recipient, body=parcel.text, **sender
+            )
+            return self._accepted(message)
+
+        return await self._exchange(send)
+
+    async def look_at_account(self) -> Answer:
+        """Whether the account is there, ours and active."""
+
+        async def look() -> Answer:
+            account = await self._client.api.v2010.accounts(self._settings.account_sid).fetch_async()
+            return self._looked(account)
+
+        return await self._exchange(look)
+
+    def drop(self) -> None:
+        """A request that was cancelled has closed its connection already; an idle one harms nobody."""
+
+    async def aclose(self) -> None:
+        """The connections belong to the transport."""
+        await trio.lowlevel.checkpoint()
+
+    async def _exchange(self, action: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The one seam: whatever Twilio, its library, httpx or the network do becomes an answer here."""
+        import httpx
+        from twilio.base.exceptions import TwilioException
+
+        from hubd.transports import twilio_http
+
+        wire = self._wire
+        wire.begin()
+        try:
+            with trio.move_on_after(self._settings.timeout):
+                return await action()
+            return self._without_reply(Signal.TIMEOUT, "no answer in time")
+        except TwilioException as refusal:
+            return self._refused(refusal)
+        except httpx.TimeoutException as problem:
+            return self._without_reply(Signal.TIMEOUT, str(problem) or "no answer in time")
+        except httpx.TransportError as problem:
+            return self._without_reply(Signal.DROPPED, _cause(problem) or "the connection was lost")
+        except twilio_http.UnusableResponse as problem:
+            return self._without_reply(Signal.GARBAGE, str(problem))
+        except Exception:  # the library does not guard itself: JSON that is none, a list, nested too deep
+            if not wire.handed_over:
+                raise  # a fault of ours, certainly before the message
+            return self._without_reply(Signal.GARBAGE, "the response cannot be read")
+
+    def _accepted(self, message: Any) -> Answer:
+        code, sid = self._wire.status, message.sid
+        if not isinstance(sid, str) or not _SID.fullmatch(sid):
+            text = "the response to the message does not name it"
+            return Answer(stage=Stage.REQUEST, signal=Signal.GARBAGE, code=code, text=text)
+        return Answer(stage=Stage.REQUEST, code=code, text=self._line(str(message.status)), provider_id=sid)
+
+    def _looked(self, account: Any) -> Answer:
+        sid, status = self._settings.account_sid, self._line(str(account.status))
+        if self._wire.status != 200 or account.sid != sid:
+            text = "the response does not describe the account"
+            return Answer(stage=Stage.REQUEST, signal=Signal.GARBAGE, code=self._wire.status, text=text)
+        if status != "active":  # said as Twilio would say it to a message
+            text = f"the account is {status}"
+            return Answer(stage=Stage.REQUEST, code=403, vendor=_ACCOUNT_NOT_ACTIVE, text=text)
+        return Answer(stage=Stage.REQUEST, code=200, text=f"account {status}", provider_id=sid)
+
+    def _refused(self, refusal: Any) -> Answer:
+        """The library's exception for any status that is not a success. `str()` of it has colours in it."""
+        wire = self._wire
+        said = getattr(refusal, "msg", "") or getattr(refusal, "title", "")  # the older form, the newer one
+        return Answer(
+            stage=Stage.REQUEST,
+            code=wire.status,
+            vendor=_vendor_code(getattr(refusal, "code", 0)),
+            text=self._line(str(said)),
+            retry_after=_retry_after(wire.headers),
+        )
+
+    def _without_reply(self, signal: Signal, text: str) -> Answer:
+        wire = self._wire
+        if wire.handed_over:
+            return Answer(stage=Stage.REQUEST, signal=signal, code=wire.status, text=self._line(text))
+        if "certificate" in text.lower():
+            return Answer(stage=Stage.TLS, signal=Signal.GARBAGE, text=self._line(text))
+        return Answer(stage=Stage.CONNECT, signal=signal, text=self._line(text))
+
+    def _line(self, text: str) -> str:
+        return one_line(text, self._settings.secrets)
+
+
+def _check(settings: TwilioSettings) -> None:
+    """Raises `BadConfig` for settings with which nothing could be sent, or a password in clear text."""
+    url = urlsplit(settings.base_url)
+    if url.scheme not in ("https", "http") or not url.hostname or url.query or url.fragment:
+        raise BadConfig.at("base_url", "not an address like https://api.twilio.com")
+    if url.username is not None or url.password is not None:
+        raise BadConfig.at("base_url", "must not hold a user name or a password")
+    if url.scheme == "http" and not _is_loopback(url.hostname):
+        raise BadConfig.at("base_url", "must begin with https:// unless it is on this machine")
+    if not (settings.from_ or settings.messaging_service_sid):
+        raise BadConfig.at("from_", "a Twilio provider needs from_ or messaging_service_sid")
+    if settings.concurrency < 1 or not (settings.connect_timeout > 0 and settings.timeout > 0):
+        raise BadConfig.at("concurrency", "concurrency and timeouts must be more than 0")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _cause(problem: BaseException) -> str:
+    """What broke a connection. httpx wraps it, sometimes without a word of its own."""
+    said = str(problem)
+    inner = problem.__cause__ or problem.__context__
+    while inner is not None:
+        if isinstance(inner, ssl.SSLCertVerificationError):
+            return f"certificate verify failed: {inner.verify_message}"
+        said = said or str(inner)
+        inner = inner.__cause__ or inner.__context__
+    return said
+
+
+def _vendor_code(code: object) -> int:
+    """Twilio's error number. The library puts the HTTP status there when the response has none."""
+    try:
+        number = int(code)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return number if 10_000 <= number <= 999_999 else 0
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait (RFC 9110 section 10.2.3: a number, or a date, which is compared with the server's)."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        until, sent = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("Date", ""))
+        return max(0.0, (until - sent).total_seconds())
+    except (TypeError, ValueError, OverflowError):
+        return None

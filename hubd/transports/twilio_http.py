@@ -1,0 +1,117 @@
+"""The HTTP client under Twilio's own library: httpx on Trio, instead of the library's threads or aiohttp.
+
+It keeps what the library throws away and a sender needs to know: whether the first byte of the request was
+handed to the socket, and the status and headers of the response as they came. One instance serves one
+request at a time; instances share one connection pool.
+
+Importing this module imports the twilio library and httpx, which takes a few tenths of a second.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import httpx
+import trio
+from twilio.http import AsyncHttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+
+#: No honest response to a message is larger, in octets.
+MAX_RESPONSE = 256 * 1024
+
+
+class UnusableResponse(Exception):
+    """A response came that cannot be read; `str()` says why."""
+
+
+def open_pool(
+    *, base_url: httpx.URL, connections: int, connect_timeout: float, timeout: float
+) -> httpx.AsyncClient:
+    """A connection pool. Times are seconds. It never follows a redirect: that would be another request."""
+    return httpx.AsyncClient(
+        follow_redirects=False,
+        timeout=httpx.Timeout(timeout, connect=connect_timeout, pool=connect_timeout),
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        trust_env=base_url.scheme == "https",  # proxies and certificates of the environment; not for loopback
+    )
+
+
+class Wire(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
+    """Carries one request at a time and remembers how far it got."""
+
+    def __init__(self, pool: httpx.AsyncClient) -> None:
+        super().__init__(logging.getLogger(__name__), is_async=True)
+        self._pool = pool
+        self.handed_over = False  #: the request was handed to the socket, or part of it
+        self.status = 0  #: HTTP status of the response; 0 before there is one
+        self.headers: Mapping[str, str] = {}
+
+    def begin(self) -> None:
+        """Forget the last request."""
+        self.handed_over, self.status, self.headers = False, 0, {}
+
+    async def request(
+        self,
+        method: str,
+        uri: str,
+        params: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = None,
+        allow_redirects: bool = False,
+    ) -> Response:
+        """What the library calls. Raises httpx's errors, and `UnusableResponse`."""
+        request = self._pool.build_request(
+            method,
+            uri,
+            params=params,  # type: ignore[arg-type]
+            data=data,
+            # Compression would only let a small response become a large one.
+            headers={**(headers or {}), "Accept-Encoding": "identity"},
+            extensions={"trace": self._trace},
+        )
+        basic = httpx.BasicAuth(*auth) if auth is not None else None
+        response = await self._pool.send(request, auth=basic, stream=True)
+        try:
+            self.status, self.headers = response.status_code, response.headers
+            body = await _read(response)
+        finally:
+            await response.aclose()
+        return Response(response.status_code, body.decode("utf-8", "replace"), response.headers)
+
+    async def _trace(self, event: str, info: Mapping[str, object]) -> None:
+        # A proxy is first asked for a tunnel, by a request of its own that carries no message.
+        asked = getattr(info.get("request"), "method", b"")
+        if event.endswith("send_request_headers.started") and asked != b"CONNECT":
+            self.handed_over = True
+
+
+async def _read(response: httpx.Response) -> bytes:
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnusableResponse("the response is compressed although that was not asked for")
+    body = bytearray()
+    # Too much is ended by a cancellation: it unwinds httpx's generators, which leaving the loop would not.
+    with trio.CancelScope() as enough:
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_RESPONSE:
+                enough.cancel()
+    if len(body) > MAX_RESPONSE:
+        raise UnusableResponse("the response is larger than any honest one")
+    return bytes(body)
+
+
+def open_client(wire: Wire, *, account_sid: str, auth_token: str, base_url: str) -> Client:
+    """The library's client over a wire, for one account at one address."""
+    client = Client(
+        account_sid,
+        auth_token,
+        http_client=wire,
+        # Not the process's: TWILIO_EDGE or TWILIO_REGION there would send messages to another host.
+        environment={"TWILIO_ACCOUNT_SID": account_sid},
+    )
+    client.api.base_url = base_url
+    return client
