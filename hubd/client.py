@@ -1,0 +1,501 @@
+"""The client: `async with open_client(path) as hub: await hub.call("campaign.get", name="x")`.
+
+There is no nursery and no background task in here, so errors arrive plain and nothing runs when nobody
+waits. Whoever waits for something reads the socket for all: a task that finds the socket taken sleeps until
+the reader has moved on, then looks again. Calls and subscriptions of several tasks share one connection
+that way. What arrives for a subscription while nobody iterates over it is kept, up to a bound.
+
+Reconnecting is the caller's business: open a new client and subscribe with `after` = `subscription.cursor`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket as stdlib_socket
+import struct
+import sys
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import trio
+import wsproto
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Ping,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wsproto.utilities import ProtocolError
+
+from hubd.errors import BadInput, HubError, ResumeGap, ShuttingDown, Unreachable, VersionSkew
+from hubd.wire import HOST, PATH, PROTOCOL, SUBPROTOCOL, dump, to_exception
+
+SYSTEM_SOCKET = Path("/run/messagehub/control.sock")
+SERVICE_USER = "messagehub"  #: owner of the system's daemon
+OPEN_SECONDS = 10.0  #: for connecting, the handshake and hub.hello together
+KEPT_EVENTS = 10_000  #: events kept for a subscription that nobody reads
+_CHUNK = 64 * 1024
+
+
+def find_socket(explicit: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
+    """Where the daemon's socket should be: as told, `HUBCTL_SOCKET`, the user's if there, the system's."""
+    if explicit:
+        return Path(explicit)
+    if environ.get("HUBCTL_SOCKET"):
+        return Path(environ["HUBCTL_SOCKET"])
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    if not runtime:
+        return SYSTEM_SOCKET
+    users = Path(runtime) / "messagehub" / "control.sock"
+    if os.path.lexists(users) or not os.path.lexists(SYSTEM_SOCKET):
+        return users
+    return SYSTEM_SOCKET
+
+
+class _Waiting:
+    """A call whose answer has not come yet."""
+
+    __slots__ = ("error", "result", "settled", "subscription")
+
+    def __init__(self, subscription: Subscription | None) -> None:
+        self.settled = False
+        self.result: Any = None
+        self.error: HubError | None = None
+        self.subscription = subscription
+
+
+class Client:
+    """One connection. Get it from `open_client`."""
+
+    def __init__(self, stream: trio.abc.Stream, path: Path) -> None:
+        self.hello: dict[str, Any] = {}  #: what `hub.hello` answered
+        self.path = path
+        self._stream = stream
+        self._protocol = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, _Waiting] = {}
+        self._subscriptions: weakref.WeakValueDictionary[str, Subscription] = weakref.WeakValueDictionary()
+        self._parts: list[str] = []
+        self._accepted = False
+        self._reading = False
+        self._moved = trio.Event()
+        self._sending = trio.Lock()
+        self._rejection: RejectConnection | None = None
+        self._ended: HubError | None = None
+        self._stopping = ""
+
+    async def call(self, method: str, /, **params: object) -> dict[str, Any]:
+        """Call a method by name of its parameters and return its result.
+
+        Raises the `HubError` that the daemon answered with, and `Unreachable` or `ShuttingDown` when the
+        connection ends before the answer; the command may have had its effect then.
+        """
+        result: dict[str, Any] = await self._ask(method, params, None)
+        return result
+
+    def subscribe(
+        self,
+        topics: Sequence[str],
+        *,
+        after: Mapping[str, int] | None = None,
+        snapshot: bool = True,
+        gauge_hz: float = 4,
+    ) -> Subscription:
+        """Events as they happen: `async for event in hub.subscribe(["campaign:x"])`.
+
+        The first item is `{"type": "snapshot", "epoch", "seq", "campaigns"}`. `after` is the `cursor` of an
+        earlier subscription: everything since then is replayed, or `ResumeGap` is raised.
+        """
+        params: dict[str, object] = {"topics": list(topics), "snapshot": snapshot, "gauge_hz": gauge_hz}
+        if after is not None:
+            params["after"] = dict(after)
+        return Subscription(self, params)
+
+    async def aclose(self) -> None:
+        """Say good-bye and close. Waits for nobody."""
+        try:
+            if self._ended is None and self._accepted:
+                with trio.move_on_after(1):
+                    await self._write(CloseConnection(code=1000))
+        finally:
+            self._end(Unreachable("the connection was closed", code="closed"))
+            await trio.aclose_forcefully(self._stream)
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    async def _ask(self, method: str, params: Mapping[str, object], subscription: Subscription | None) -> Any:
+        number = next(self._ids)
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        waiting = self._waiting[number] = _Waiting(subscription)
+        try:
+            await self._send(TextMessage(data=dump(message)))
+            await self._until(lambda: waiting.settled)
+        finally:
+            self._waiting.pop(number, None)
+        if waiting.error is not None:
+            raise waiting.error
+        return waiting.result
+
+    async def handshake(self) -> None:
+        """The websocket's opening handshake. `open_client` does it."""
+        await self._send(Request(host=HOST, target=PATH, subprotocols=[SUBPROTOCOL]))
+        await self._until(lambda: self._accepted)
+
+    # -- one reader for all ------------------------------------------------------------------------
+
+    async def _until(self, ready: Callable[[], bool]) -> None:
+        """Read, or let another task read, until `ready()`. Raises when the connection has ended."""
+        while not ready():
+            if self._ended is not None:
+                raise self._ended
+            if self._reading:
+                await self._moved.wait()
+                continue
+            self._reading = True
+            try:
+                await self._read()
+            finally:
+                self._reading = False
+                self._moved.set()
+                self._moved = trio.Event()
+
+    async def _read(self) -> None:
+        """Take what the socket has and hand it out. Cancelling loses nothing: bytes are taken or not."""
+        try:
+            data = await self._stream.receive_some(_CHUNK)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""
+        if not data:
+            self._end(self._lost())
+            return
+        try:
+            self._protocol.receive_data(bytes(data))
+            answers = [answer for event in self._protocol.events() if (answer := self._take(event))]
+        except ProtocolError:
+            self._end(self._not_hubd())
+            return
+        for answer in answers:
+            await self._write(answer)
+
+    def _take(self, event: wsproto.events.Event) -> wsproto.events.Event | None:
+        """What a frame means; returns a frame to send in answer, if one is due."""
+        match event:
+            case Ping():
+                return event.response()
+            case TextMessage() | BytesMessage():
+                self._take_text(event)
+            case AcceptConnection():
+                if event.subprotocol == SUBPROTOCOL:
+                    self._accepted = True
+                else:
+                    self._end(self._not_hubd())
+            case RejectConnection():
+                self._rejection = event
+                if not event.has_body:
+                    self._end(self._refused(""))
+            case RejectData():
+                self._parts.append(bytes(event.data).decode("ascii", "replace"))
+                if event.body_finished:
+                    self._end(self._refused("".join(self._parts)))
+            case CloseConnection():
+                self._end(self._lost(event.code))
+        return None
+
+    def _take_text(self, event: TextMessage | BytesMessage) -> None:
+        if not isinstance(event.data, str):
+            self._end(self._not_hubd())
+            return
+        self._parts.append(event.data)
+        if not event.message_finished:
+            return
+        text, self._parts = "".join(self._parts), []
+        try:
+            message = json.loads(text)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            self._end(self._not_hubd())
+        elif "method" in message:
+            self._take_notification(message["method"], message.get("params"))
+        else:
+            self._take_response(message)
+
+    def _take_response(self, message: dict[str, Any]) -> None:
+        number = message.get("id")
+        waiting = self._waiting.get(number) if isinstance(number, int) else None
+        if waiting is None:
+            return  # the answer to a call that was given up
+        error = message.get("error")
+        if isinstance(error, dict):
+            waiting.error = to_exception(error)
+        else:
+            waiting.result = message.get("result")
+            if waiting.subscription is not None:
+                # Here and not in the waiting task: its first events may follow in the same read.
+                self._subscriptions[waiting.result["subscription"]] = waiting.subscription
+        waiting.settled = True
+
+    def _take_notification(self, method: object, params: object) -> None:
+        if not isinstance(params, dict):
+            return
+        if method == "daemon.stopping":
+            self._stopping = str(params.get("reason") or "the daemon is stopping")
+        elif method == "event":
+            subscription = self._subscriptions.get(params.get("subscription", ""))
+            if subscription is not None:
+                subscription.put(params)
+
+    async def _send(self, event: wsproto.events.Event) -> None:
+        """Write one frame, or raise why the connection has ended."""
+        if not await self._write(event):
+            # It takes nothing any more; its last words (a rejection, a close frame) may be there to be read.
+            await self._until(lambda: False)
+
+    async def _write(self, event: wsproto.events.Event) -> bool:
+        """Write one frame; False when nobody takes it. A write that was cut short ends the connection,
+        because half a frame cannot be mended.
+        """
+        async with self._sending:
+            if self._ended is not None:
+                return False
+            try:
+                data = self._protocol.send(event)
+            except ProtocolError:
+                return False
+            cut = True
+            try:
+                await self._stream.send_all(data)
+                cut = False
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                cut = False
+                return False
+            finally:
+                if cut:
+                    self._end(self._lost())
+        return True
+
+    # -- how it ends -------------------------------------------------------------------------------
+
+    def _end(self, error: HubError) -> HubError:
+        """The first reason counts."""
+        if self._ended is None:
+            self._ended = error
+        self._moved.set()
+        self._moved = trio.Event()
+        return self._ended
+
+    def _lost(self, code: int = 0) -> HubError:
+        if self._stopping:
+            return ShuttingDown(self._stopping, hint="start it again with: hubd")
+        if not self._accepted:
+            return self._not_hubd()
+        why = {1003: ": it takes text frames only", 1009: ": the message was too large"}.get(code, "")
+        return Unreachable(
+            f"the daemon closed the connection{why}",
+            code="disconnected",
+            hint="look whether it still runs: hubctl daemon status",
+            data={"close_code": code} if code else {},
+        )
+
+    def _not_hubd(self) -> HubError:
+        return Unreachable(
+            f"what answers at {self.path} is not hubd",
+            code="not_hubd",
+            hint="look at --socket and HUBCTL_SOCKET",
+        )
+
+    def _refused(self, body: str) -> HubError:
+        """The daemon answered the handshake with a status instead of a websocket."""
+        assert self._rejection is not None
+        status = self._rejection.status_code
+        words = body.strip()[:200]
+        if status == 403:
+            return Unreachable(
+                f"the daemon at {self.path} does not let you in: {words}",
+                code="permission_denied",
+                hint="use it as the user who runs it",
+            )
+        if status == 503:
+            return Unreachable(
+                f"the daemon at {self.path} is busy: {words}",
+                code="busy",
+                hint="too many clients are connected; try again in a moment",
+            )
+        if SUBPROTOCOL.rsplit(".", 1)[0] in words:
+            return VersionSkew(
+                f"this client speaks {SUBPROTOCOL}; {words}", hint="install the same version on both sides"
+            )
+        return self._not_hubd()
+
+
+class Subscription:
+    """An asynchronous iterator over events. `aclose` ends it; so does the end of the connection."""
+
+    def __init__(self, client: Client, params: dict[str, object]) -> None:
+        self.id = ""
+        self.cursor: dict[str, int] = {}  #: epoch and seq of the last durable event that was handed out
+        self._client = client
+        self._params = params
+        self._kept: deque[dict[str, Any]] = deque()
+        self._overrun = False
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        if not self.id:
+            return await self._open()
+        await self._client._until(lambda: bool(self._kept) or self._overrun)
+        if not self._kept:
+            raise ResumeGap(
+                "too many events came while nobody read them",
+                code="fell_behind",
+                hint="subscribe again after the cursor",
+                data={"after": self.cursor},
+            )
+        event = self._kept.popleft()
+        self.cursor = {"epoch": event["epoch"], "seq": event["seq"]}
+        return event
+
+    async def _open(self) -> dict[str, Any]:
+        result = await self._client._ask("events.subscribe", self._params, self)
+        self.id = result["subscription"]
+        self.cursor = {"epoch": result["epoch"], "seq": result["seq"]}
+        snapshot = result.get("snapshot") or {}
+        return {"type": "snapshot", "epoch": result["epoch"], "seq": result["seq"], **snapshot}
+
+    async def aclose(self) -> None:
+        """Ask for no more events. Safe on a connection that has ended."""
+        if self.id:
+            subscription, self.id = self.id, ""
+            self._client._subscriptions.pop(subscription, None)
+            with suppress(Unreachable, ShuttingDown):
+                await self._client.call("events.unsubscribe", subscription=subscription)
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Keep an event for the reader. A newer figure of a campaign replaces the one that waits."""
+        if event.get("type") == "campaign.progress" and self._kept:
+            last = self._kept[-1]
+            if last.get("type") == "campaign.progress" and _subject(last) == _subject(event):
+                self._kept[-1] = event
+                return
+        if len(self._kept) >= KEPT_EVENTS:
+            self._overrun = True
+        if not self._overrun:
+            self._kept.append(event)
+
+
+def _subject(event: dict[str, Any]) -> object:
+    data = event.get("data")
+    campaign = data.get("campaign") if isinstance(data, dict) else None
+    return campaign.get("name") if isinstance(campaign, dict) else campaign
+
+
+@asynccontextmanager
+async def open_client(
+    socket_path: str | os.PathLike[str] | None = None,
+    *,
+    client: tuple[str, str] = ("python", ""),
+    timeout: float = OPEN_SECONDS,
+) -> AsyncIterator[Client]:
+    """Connect to the daemon and greet it.
+
+    Args:
+        socket_path: The daemon's socket; by default where `find_socket` says.
+        client: Name and version of the program that calls, for the daemon's log.
+        timeout: Seconds for connecting, the handshake and the greeting together.
+
+    Raises:
+        Unreachable: `code` is socket_missing, permission_denied, refused, timeout, busy or not_hubd.
+        VersionSkew: Client and daemon speak different versions of the protocol.
+    """
+    path = find_socket(socket_path, os.environ)
+    hub: Client | None = None
+    try:
+        with trio.move_on_after(timeout) as scope:
+            hub = Client(await _connect(path), path)
+            await hub.handshake()
+            hub.hello = await hub.call(
+                "hub.hello", client={"name": client[0], "version": client[1]}, protocol=[PROTOCOL]
+            )
+        if hub is None or scope.cancelled_caught:
+            raise Unreachable(
+                f"hubd does not answer at {path}",
+                code="timeout",
+                hint="it is starting, stuck, or another program listens there",
+            )
+        yield hub
+    finally:
+        if hub is not None:
+            with trio.CancelScope(shield=True):  # bounded: aclose waits at most a second
+                await hub.aclose()
+
+
+async def _connect(path: Path) -> trio.SocketStream:
+    """A stream to a daemon that is run by somebody we may trust."""
+    try:
+        stream = await trio.open_unix_socket(path)
+    except FileNotFoundError:
+        raise Unreachable(
+            f"hubd is not running: there is no socket at {path}",
+            code="socket_missing",
+            hint="start it with: hubd; or try everything at once with: hubctl demo",
+        ) from None
+    except (PermissionError, NotADirectoryError) as exc:
+        raise Unreachable(
+            f"you may not use the socket at {path}",
+            code="permission_denied",
+            hint=f"you are uid {os.getuid()}; use it as the user who runs hubd",
+        ) from exc
+    except ConnectionRefusedError:
+        raise Unreachable(
+            f"hubd is not running: the socket at {path} is left over from one that ended",
+            code="refused",
+            hint="start it with: hubd",
+        ) from None
+    except OSError as exc:
+        if len(os.fsencode(path)) > 103:
+            raise BadInput.at(
+                "socket", "the path is too long for a socket", hint="use a shorter one"
+            ) from None
+        raise Unreachable(
+            f"the socket at {path} cannot be used: {exc.strerror or exc}", code="refused"
+        ) from exc
+    if not _trusted(_server_uid(stream)):
+        await trio.aclose_forcefully(stream)
+        raise Unreachable(
+            f"the socket at {path} belongs to another user's program",
+            code="permission_denied",
+            hint="nothing was sent to it; look at --socket and HUBCTL_SOCKET",
+        )
+    return stream
+
+
+def _server_uid(stream: trio.SocketStream) -> int | None:
+    """Who listens, as the kernel says; None where it does not say."""
+    if not sys.platform.startswith("linux"):
+        return None
+    raw = stream.socket.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", raw)[1]
+    return uid
+
+
+def _trusted(uid: int | None) -> bool:
+    if uid is None or uid in (0, os.getuid()) or os.getuid() == 0:
+        return True
+    import pwd  # there is none on Windows
+
+    try:
+        return uid == pwd.getpwnam(SERVICE_USER).pw_uid
+    except KeyError:
+        return False

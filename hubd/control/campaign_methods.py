@@ -1,0 +1,153 @@
+"""`campaign.*`, the part that describes: apply, get, check, preview. What runs them is in `run_methods`."""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import b64decode
+from dataclasses import replace
+
+import trio
+
+from hubd.control.campaign_views import view_of
+from hubd.control.fitness import inspect
+from hubd.control.needs import Hub
+from hubd.control.rendering import address_of, contact_fields, first_reachable, view_parcel, write
+from hubd.control.views import estimate_view, problem_views
+from hubd.core.compose import compile_email, content_hash
+from hubd.core.model import CampaignState, Channel, Content, InDoubt
+from hubd.core.pacing import parse_rate
+from hubd.core.sms import compile_sms
+from hubd.core.spec import parse_spec, spec_json
+from hubd.errors import BadInput, NotFound, RevisionConflict
+from hubd.wire import params as p
+from hubd.wire import results as r
+
+ENDED = (CampaignState.STOPPED, CampaignState.COMPLETED, CampaignState.FAILED)
+
+
+async def attach(hub: Hub, params: p.CampaignAttach) -> r.AttachResult:
+    """Take a part of an attachment."""
+    try:
+        data = b64decode(params.data, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadInput.at("data", "is not base64") from None
+    if len(data) > p.MAX_PART:
+        raise BadInput.at("data", f"a part may have {p.MAX_PART} octets")
+    complete = await hub.campaigns.put_blob_part(params.sha256, params.offset, data, params.size)
+    return {"complete": complete}
+
+
+async def apply(hub: Hub, params: p.CampaignApply) -> r.ApplyResult:
+    """Create a draft from a campaign file, or bring the campaign up to it."""
+    spec = await trio.to_thread.run_sync(parse_spec, params.spec)
+    content = spec.content()
+    await trio.to_thread.run_sync(check_templates, content)
+    if params.if_revision is not None:
+        await _check_revision(hub, spec.name, params.if_revision)
+    campaign, changed, created = await hub.campaigns.apply(
+        spec, spec_json(spec), content, content_hash(content), in_doubt=_policy(hub, spec.provider)
+    )
+    return {"campaign": view_of(hub, campaign), "created": created, "changed": list(changed)}
+
+
+def check_templates(content: Content) -> None:
+    """Raise `BadTemplate` or `BadInput` for a content that no message can be made of."""
+    if content.channel is Channel.SMS:
+        compile_sms(content)
+    else:
+        # The bytes of the attachments may still be on their way; they do not change the templates.
+        compile_email(replace(content, attachments=()), {})
+
+
+async def _check_revision(hub: Hub, name: str, expected: int) -> None:
+    try:
+        revision = (await hub.campaigns.get(name)).revision
+    except NotFound:
+        revision = 0
+    if revision != expected:
+        raise RevisionConflict(
+            f"the campaign {name} is at revision {revision}, not {expected}",
+            hint="look at it again before changing it",
+            data={"current": revision},
+        )
+
+
+def _policy(hub: Hub, provider: str) -> InDoubt | None:
+    """The provider's own policy; None for one that is not configured (yet)."""
+    try:
+        return hub.supervisor.providers.get(provider).spec.in_doubt
+    except NotFound:
+        return None
+
+
+async def get(hub: Hub, params: p.CampaignName) -> r.CampaignResult:
+    """A campaign and the file it was made from."""
+    campaign = await hub.campaigns.get(params.name)
+    return {"campaign": view_of(hub, campaign), "spec": json.loads(campaign.spec)}
+
+
+async def list_all(hub: Hub, params: p.CampaignList) -> r.CampaignsResult:
+    """Campaigns; those that have ended only when asked for."""
+    campaigns = await hub.campaigns.list()
+    shown = [campaign for campaign in campaigns if params.all or campaign.state not in ENDED]
+    return {"campaigns": [view_of(hub, campaign) for campaign in shown]}
+
+
+async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
+    """Is it fit to start? Sends nothing."""
+    campaign = await hub.campaigns.get(params.name)
+    seen = await inspect(hub, campaign)
+    return {
+        "ok": seen.report.ok,
+        "recipients": seen.found.recipients,
+        "skipped": dict(seen.found.skipped),
+        "problems": problem_views(seen.report.problems),
+        "warnings": list(seen.report.warnings),
+        "segments": seen.segments,
+        "estimate": estimate_view(seen.report.estimate),
+        "provider": campaign.provider,
+        "channel": campaign.channel.value,
+    }
+
+
+async def preview(hub: Hub, params: p.CampaignPreview) -> r.PreviewResult:
+    """One message as a contact would get it."""
+    campaign = await hub.campaigns.get(params.name)
+    contact = await (hub.contacts.get(params.to) if params.to else first_reachable(hub, campaign))
+    address = address_of(contact, campaign.channel)
+    if address is None:
+        what = "email address" if campaign.channel is Channel.EMAIL else "phone number"
+        raise BadInput.at("to", f"this contact has no {what}")
+    plan = await hub.supervisor.plans.get(campaign.content_id)
+    parcel = write(plan, address, contact_fields(contact), now=hub.now())
+    view = await trio.to_thread.run_sync(view_parcel, parcel)
+    return {"recipient": address, **view}
+
+
+async def set_rate(hub: Hub, params: p.CampaignRate) -> r.ChangeResult:
+    """Another speed, at once."""
+    rates = _rates(params.rate)
+    campaign = await hub.campaigns.get(params.name)
+    changed = campaign.rate != rates
+    if changed:
+        campaign = await hub.campaigns.set_rate(campaign.id, rates)
+        hub.supervisor.change_rate(campaign.id, rates)
+    return {"changed": changed, "campaign": view_of(hub, campaign)}
+
+
+def _rates(rate: list[str] | str | None) -> tuple[str, ...]:
+    rates = [rate] if isinstance(rate, str) else list(rate or ())
+    for index, text in enumerate(rates):
+        try:
+            parse_rate(text)
+        except BadInput as error:
+            where = f"rate[{index}]" if isinstance(rate, list) else "rate"
+            raise BadInput.at(where, str(error)) from None
+    return tuple(rates)
+
+
+async def delete(hub: Hub, params: p.CampaignChange) -> r.Done:
+    """Forget a campaign that is at rest, with its deliveries."""
+    await hub.campaigns.delete(params.name)
+    return {"changed": True}

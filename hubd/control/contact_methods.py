@@ -1,0 +1,137 @@
+"""`contacts.*` and `suppression.*`: who there is, and who is never written to."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+
+import trio
+
+from hubd.control.needs import Hub
+from hubd.control.views import contact_view, suppression_view
+from hubd.core.intake import (
+    ContactRow,
+    RowProblem,
+    check_columns,
+    check_region,
+    email_address,
+    phone_number,
+    read_row,
+)
+from hubd.core.model import Channel
+from hubd.core.spec import list_name
+from hubd.errors import BadInput
+from hubd.wire import params as p
+from hubd.wire import results as r
+
+
+async def import_page(hub: Hub, params: p.ContactsImport) -> r.ImportResult:
+    """Take one page of rows; bad ones are reported and do not stop the good ones."""
+    try:
+        name = list_name(params.list_name)
+    except BadInput as error:
+        raise BadInput.at("list", str(error)) from None
+    region = check_region(params.region) if params.region else None
+    # Addresses take real work to judge; the loop has campaigns to run meanwhile.
+    good, bad = await trio.to_thread.run_sync(_read_rows, params.rows, region)
+    count = await hub.contacts.import_rows(name, good, import_id=params.import_id, dry_run=params.dry_run)
+    return {
+        "rows": len(params.rows),
+        "imported": count.imported,
+        "updated": count.updated,
+        "unchanged": count.unchanged,
+        "duplicates": len(count.duplicates),
+        "invalid": len(bad),
+        "errors": [{"line": row.line, "field": row.field, "problem": row.problem} for row in bad],
+    }
+
+
+def _read_rows(rows: Sequence[p.ImportRow], region: str | None) -> tuple[list[ContactRow], list[RowProblem]]:
+    good: list[ContactRow] = []
+    bad: list[RowProblem] = []
+    for row in rows:
+        match read_row(row.line, row.values, region=region):
+            case RowProblem() as problem:
+                bad.append(problem)
+            case contact:
+                good.append(contact)
+    return good, bad
+
+
+async def columns(hub: Hub, params: p.ContactsColumns) -> r.ColumnsResult:
+    """Which field each column of a table fills."""
+    await trio.lowlevel.checkpoint()
+    return {"fields": check_columns(params.columns)}
+
+
+async def lists(hub: Hub, _: p.Params) -> r.ListsResult:
+    """All lists with their sizes."""
+    return {"lists": [{"name": item.name, "contacts": item.contacts} for item in await hub.contacts.lists()]}
+
+
+async def page(hub: Hub, params: p.ContactsList) -> r.ContactsResult:
+    """A page of contacts."""
+    rows = await hub.contacts.page(params.list_name, params.after, params.limit)
+    return {
+        "contacts": [contact_view(row) for row in rows],
+        "next": rows[-1].id if len(rows) == params.limit else None,
+    }
+
+
+async def get(hub: Hub, params: p.ContactKey) -> r.ContactResult:
+    """One contact with its lists."""
+    contact = await hub.contacts.get(params.key)
+    return {"contact": {**contact_view(contact), "lists": list(contact.lists)}}
+
+
+async def remove(hub: Hub, params: p.ContactRemove) -> r.Done:
+    """Forget a contact. What was sent to it, and whether it is suppressed, stays known."""
+    await hub.contacts.remove(params.key)
+    return {"changed": True}
+
+
+async def suppress(hub: Hub, params: p.SuppressionAdd) -> r.Done:
+    """Never write to an address again."""
+    channel = Channel(params.channel)
+    key = address_key(channel, params.address)
+    return {"changed": await hub.contacts.suppress(channel, key, params.reason or "manual", "operator")}
+
+
+async def unsuppress(hub: Hub, params: p.SuppressionRemove) -> r.Done:
+    """Allow an address again."""
+    channel = Channel(params.channel)
+    return {"changed": await hub.contacts.unsuppress(channel, address_key(channel, params.address))}
+
+
+async def suppressions(hub: Hub, params: p.SuppressionList) -> r.SuppressionsResult:
+    """A page of suppressed addresses."""
+    channel = Channel(params.channel) if params.channel else None
+    rows = await hub.contacts.suppressions(channel, _read_cursor(params.after), params.limit)
+    last = rows[-1] if len(rows) == params.limit else None
+    return {
+        "suppressions": [suppression_view(row) for row in rows],
+        "next": _cursor(last.channel.value, last.address) if last else None,
+    }
+
+
+def address_key(channel: Channel, address: str) -> str:
+    """An address as it is compared. Raises `BadInput` at "address"."""
+    try:
+        return email_address(address)[1] if channel is Channel.EMAIL else phone_number(address)
+    except BadInput as error:
+        raise BadInput.at("address", str(error).partition(": ")[2] or str(error)) from None
+
+
+def _cursor(channel: str, address: str) -> str:
+    return urlsafe_b64encode(json.dumps([channel, address]).encode()).decode()
+
+
+def _read_cursor(text: str | None) -> tuple[str, str]:
+    if not text:
+        return "", ""
+    try:
+        channel, address = json.loads(urlsafe_b64decode(text.encode("ascii")))
+    except (ValueError, TypeError):
+        raise BadInput.at("after", 'not a "next" of an earlier page') from None
+    return str(channel), str(address)

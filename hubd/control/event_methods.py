@@ -1,0 +1,20 @@
+"""`events.list`: the story so far, a page at a time. Subscriptions belong to their connection."""
+
+from __future__ import annotations
+
+from hubd.control.needs import Hub
+from hubd.control.views import event_view
+from hubd.wire import params as p
+from hubd.wire import results as r
+
+
+async def page(hub: Hub, params: p.EventsList) -> r.EventsResult:
+    """Events after a number, of all campaigns and the daemon, or of one campaign."""
+    ids = None
+    if params.campaign is not None:
+        ids = [(await hub.campaigns.get(params.campaign)).id]
+    rows = await hub.events.page(params.after, params.limit, ids)
+    return {
+        "events": [event_view(row, hub.database.epoch) for row in rows],
+        "next": rows[-1].seq if len(rows) == params.limit else None,
+    }

@@ -1,0 +1,145 @@
+"""Finds out what the preflight judges: audience, missing fields, the provider, a sample. Changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import trio
+
+from hubd.control.needs import Hub, MissingPattern
+from hubd.control.rendering import address_of, contact_fields, first_reachable, write
+from hubd.core.compose import compile_email
+from hubd.core.model import Campaign, Channel, Content
+from hubd.core.preflight import Found, Gap, Report, assess
+from hubd.core.sms import compile_sms, segments
+from hubd.core.spec import spec_from_json
+from hubd.engine.plan import MessagePlan
+from hubd.errors import BadInput, BadTemplate, HubError, NotFound
+from hubd.wire.results import SegmentsView
+
+#: A sample's address when it has none of the channel. Nothing is ever sent to it.
+_NOBODY = {Channel.EMAIL: "nobody@example.invalid", Channel.SMS: "+12025550100"}
+_MANY = 64  #: fields that one message can lack; the store counts no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What was found, and what the preflight says of it."""
+
+    found: Found
+    segments: SegmentsView | None
+    report: Report
+
+
+async def inspect(hub: Hub, campaign: Campaign, *, limit: int | None = None) -> Inspection:
+    """Look at everything that decides whether a campaign can start."""
+    found = Found(content=spec_from_json(campaign.spec).content(), rates=campaign.rate)
+    found = _look_at_provider(hub, campaign, found)
+    found = await _look_at_audience(hub, campaign, found)
+    sample: SegmentsView | None = None
+    try:
+        plan = await hub.supervisor.plans.get(campaign.content_id)
+    except (BadInput, NotFound) as error:
+        found = _with_obstacle(found, str(error))
+    else:
+        if found.recipients:
+            found = await _look_at_fields(hub, campaign, plan, found)
+            sample = await _sample(hub, campaign, plan)
+            found = replace(found, segments=sample["segments"] if sample else 0)
+    return Inspection(found=found, segments=sample, report=assess(found, limit=limit))
+
+
+def _with_obstacle(found: Found, obstacle: str) -> Found:
+    return replace(found, obstacles=(*found.obstacles, obstacle))
+
+
+def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
+    try:
+        view = hub.supervisor.providers.get(campaign.provider).view()
+    except HubError as error:
+        return _with_obstacle(found, f"{error}; {error.hint}" if error.hint else str(error))
+    if campaign.channel not in view.channels:
+        return _with_obstacle(found, f"the provider {view.name} does not send {campaign.channel.value}")
+    reason = "" if view.state == "ready" else view.reason or view.state
+    return replace(found, rates=(*found.rates, *view.rate), provider_reason=reason)
+
+
+async def _look_at_audience(hub: Hub, campaign: Campaign, found: Found) -> Found:
+    try:
+        audience = await hub.campaigns.audience(campaign)
+    except NotFound as error:
+        return _with_obstacle(found, str(error))
+    return replace(found, recipients=audience.recipients, skipped=dict(audience.skipped))
+
+
+async def _look_at_fields(hub: Hub, campaign: Campaign, plan: MessagePlan, found: Found) -> Found:
+    """Write one message for each pattern of missing fields: a field with a default is not missed."""
+    patterns = await hub.campaigns.missing(campaign, await _fields_of(plan.content))
+    gaps = await trio.to_thread.run_sync(_gaps, plan, campaign.channel, patterns, hub.now())
+    known = frozenset(name for pattern in patterns for name in pattern.sample)
+    return replace(found, gaps=gaps, known_fields=known)
+
+
+async def _fields_of(content: Content) -> frozenset[str]:
+    """The fields that a content takes from a contact."""
+
+    def compiled() -> frozenset[str]:
+        if content.channel is Channel.SMS:
+            return compile_sms(content).fields
+        return compile_email(replace(content, attachments=()), {}).fields
+
+    return await trio.to_thread.run_sync(compiled) - {"unsubscribe_url", "postal_address"}
+
+
+def _gaps(
+    plan: MessagePlan, channel: Channel, patterns: Sequence[MissingPattern], now: float
+) -> tuple[Gap, ...]:
+    counts: Counter[tuple[frozenset[str], str]] = Counter()
+    for pattern in patterns:
+        lacking, fault = _faults(plan, channel, pattern.sample, now)
+        if lacking or fault:
+            counts[lacking, fault] += pattern.count
+    return tuple(
+        Gap(fields=lacking, count=count, fault=fault) for (lacking, fault), count in counts.most_common()
+    )
+
+
+def _faults(
+    plan: MessagePlan, channel: Channel, sample: Mapping[str, str], now: float
+) -> tuple[frozenset[str], str]:
+    """The fields without which the message cannot be written, and what else is wrong with it."""
+    fields = dict(sample)
+    recipient = fields.setdefault(str(_ADDRESS[channel]), _NOBODY[channel])
+    lacking: set[str] = set()
+    for _ in range(_MANY):
+        try:
+            write(plan, recipient, fields, now=now)
+        except BadTemplate as error:
+            name = error.data.get("field")
+            if error.code != "missing_field" or not isinstance(name, str) or name in lacking:
+                return frozenset(lacking), str(error) if not lacking else ""
+            lacking.add(name)
+            fields[name] = "x"
+        except BadInput as error:
+            return frozenset(lacking), str(error) if not lacking else ""
+        else:
+            break
+    return frozenset(lacking), ""
+
+
+_ADDRESS = {Channel.EMAIL: "email", Channel.SMS: "phone"}
+
+
+async def _sample(hub: Hub, campaign: Campaign, plan: MessagePlan) -> SegmentsView | None:
+    """What a text to the first recipient costs; None for email and when it cannot be written."""
+    if campaign.channel is not Channel.SMS:
+        return None
+    try:
+        contact = await first_reachable(hub, campaign)
+        address = address_of(contact, campaign.channel) or _NOBODY[campaign.channel]
+        cost = segments(write(plan, address, contact_fields(contact), now=hub.now()).text)
+    except (BadInput, NotFound):
+        return None
+    return {"encoding": cost.encoding, "units": cost.units, "segments": cost.segments}

@@ -1,0 +1,179 @@
+"""`message.send` and `campaign.test`: one message, durable, ahead of bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import trio
+
+from hubd.control.contact_methods import address_key
+from hubd.control.needs import Hub, MessageLife
+from hubd.control.rendering import contact_fields, first_reachable, write
+from hubd.core.addresses import email_address, phone_number
+from hubd.core.compose import content_hash
+from hubd.core.model import Channel, Content, DeliveryState, Kind
+from hubd.core.spec import parse_spec
+from hubd.errors import BadInput, Conflict, NotFound
+from hubd.wire import params as p
+from hubd.wire import results as r
+
+TEST_SECONDS = 60.0  #: how long a test waits for the provider's answer
+UNDERWAY = (DeliveryState.PENDING, DeliveryState.SENDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Letter:
+    """One message that is to be sent."""
+
+    provider: str
+    channel: Channel
+    recipient: str
+    key: str  #: the recipient as addresses are compared
+    fields: Mapping[str, str]
+    content_id: int
+
+
+async def send(hub: Hub, params: p.MessageSend) -> r.SendResult:
+    """Queue one message, ahead of bulk; it is durable when this answers."""
+    if params.template is not None:
+        campaign = await hub.campaigns.get(params.template)
+        channel, content_id = campaign.channel, campaign.content_id
+        _check_channel(hub, params.provider, channel)
+    else:
+        channel = _channel_for(hub, params)
+        content = _content(params, channel)
+        content_id = await hub.campaigns.add_content(content, content_hash(content))
+    recipient, key = _address(channel, params.to)
+    fields = {**await _known_fields(hub, key), **params.fields, _ADDRESS[channel]: recipient}
+    letter = _Letter(
+        provider=params.provider,
+        channel=channel,
+        recipient=recipient,
+        key=key,
+        fields=fields,
+        content_id=content_id,
+    )
+    life = await hub.ledger.message(await _queue(hub, letter, params.idempotency_key or ""))
+    return {
+        "delivery_id": life.delivery.id,
+        "state": life.delivery.state.value,
+        "message_id": life.delivery.message_id or await _message_id(hub, letter, life),
+    }
+
+
+async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
+    """Send one message of a campaign to an address of one's own, outside its audience, and wait."""
+    campaign = await hub.campaigns.get(params.name)
+    recipient, key = _address(campaign.channel, params.to)
+    try:
+        fields = contact_fields(await first_reachable(hub, campaign))
+    except NotFound:
+        fields = {}
+    letter = _Letter(
+        provider=campaign.provider,
+        channel=campaign.channel,
+        recipient=recipient,
+        key=key,
+        fields={**fields, _ADDRESS[campaign.channel]: recipient},
+        content_id=campaign.content_id,
+    )
+    life = await _outcome(hub, letter, await _queue(hub, letter, params.idempotency_key or ""))
+    row = life.delivery
+    return {
+        "delivery_id": row.id,
+        "state": row.state.value,
+        "reason": row.reason,
+        "detail": row.detail,
+        "code": row.code,
+        "provider_id": row.provider_id,
+    }
+
+
+_ADDRESS = {Channel.EMAIL: "email", Channel.SMS: "phone"}
+
+
+async def _queue(hub: Hub, letter: _Letter, idempotency_key: str) -> int:
+    """Write it down and see that somebody sends it. Fails before it is written, or not at all."""
+    plan = await hub.supervisor.plans.get(letter.content_id)
+    write(plan, letter.recipient, letter.fields, now=hub.now())  # a missing field is told to the caller
+    await hub.supervisor.wake_single(letter.provider, letter.channel)
+    standing = await hub.campaigns.single(letter.provider, letter.channel)
+    delivery_id = await hub.ledger.add_single(
+        standing.id,
+        letter.recipient,
+        letter.key,
+        letter.fields,
+        letter.content_id,
+        idempotency_key=idempotency_key,
+    )
+    await hub.supervisor.wake_single(letter.provider, letter.channel)
+    return delivery_id
+
+
+async def _outcome(hub: Hub, letter: _Letter, delivery_id: int) -> MessageLife:
+    """The delivery once the provider has answered, or as it is after `TEST_SECONDS`."""
+    runner = await hub.supervisor.wake_single(letter.provider, letter.channel)
+    with trio.move_on_after(TEST_SECONDS):
+        while True:
+            booked = runner.watch(delivery_id)
+            life = await hub.ledger.message(delivery_id)
+            if life.delivery.state not in UNDERWAY:
+                return life
+            await booked.wait()
+    return await hub.ledger.message(delivery_id)
+
+
+async def _message_id(hub: Hub, letter: _Letter, life: MessageLife) -> str:
+    """The Message-ID that it will have: the same at every try."""
+    plan = await hub.supervisor.plans.get(letter.content_id)
+    parcel = write(plan, letter.recipient, letter.fields, now=hub.now(), delivery_id=life.delivery.id)
+    return parcel.message_id
+
+
+async def _known_fields(hub: Hub, key: str) -> dict[str, str]:
+    try:
+        return contact_fields(await hub.contacts.get(key))
+    except NotFound:
+        return {}
+
+
+def _address(channel: Channel, text: str) -> tuple[str, str]:
+    """An address to send to and its key. Raises `BadInput` at "to"."""
+    try:
+        if channel is Channel.EMAIL:
+            return email_address(text)
+        number = phone_number(text)
+    except BadInput as error:
+        raise BadInput.at("to", str(error).partition(": ")[2] or str(error)) from None
+    return number, address_key(channel, number)
+
+
+def _channel_for(hub: Hub, params: p.MessageSend) -> Channel:
+    """The provider's channel; when it has both, the address says which."""
+    channels = hub.supervisor.providers.get(params.provider).spec.channels
+    if len(channels) == 1:
+        return next(iter(channels))
+    return Channel.EMAIL if "@" in params.to else Channel.SMS
+
+
+def _check_channel(hub: Hub, provider: str, channel: Channel) -> None:
+    if channel not in hub.supervisor.providers.get(provider).spec.channels:
+        raise Conflict(
+            f"the provider {provider} does not send {channel.value}", hint="name another one with --provider"
+        )
+
+
+def _content(params: p.MessageSend, channel: Channel) -> Content:
+    """The words given, judged like those of a campaign file. Raises `BadInput`."""
+    given = {
+        "sender": params.sender,
+        "subject": params.subject,
+        "text": params.text,
+        "html": params.html,
+    }
+    words = {name: value for name, value in given.items() if value}
+    spec = parse_spec(
+        {"name": "message", "channel": channel.value, "kind": Kind.TRANSACTIONAL.value, **words}
+    )
+    return spec.content()

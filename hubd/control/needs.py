@@ -1,0 +1,406 @@
+"""What control is handed, in its own words. `hubd.daemon` hands in stores and engine, which fit these shapes.
+
+`Hub` is the one object that every method gets.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import trio
+
+from hubd.core.intake import ContactRow
+from hubd.core.lifecycle import CampaignEvent
+from hubd.core.model import Answer, Campaign, Channel, Content, DeliveryState, InDoubt
+from hubd.core.spec import CampaignSpec
+from hubd.engine.feed import Sample
+from hubd.engine.plan import MessagePlan
+from hubd.engine.providers import Provider, ProviderView
+
+# -- contacts ----------------------------------------------------------------------------------------------
+
+
+class ImportCount(Protocol):
+    """What became of one page of rows."""
+
+    @property
+    def imported(self) -> int: ...
+    @property
+    def updated(self) -> int: ...
+    @property
+    def unchanged(self) -> int: ...
+    @property
+    def duplicates(self) -> Sequence[int]: ...
+
+
+class Contact(Protocol):
+    """A person as stored."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def contact_id(self) -> str: ...
+    @property
+    def email(self) -> str | None: ...
+    @property
+    def phone(self) -> str | None: ...
+    @property
+    def fields(self) -> Mapping[str, str]: ...
+    @property
+    def lists(self) -> Sequence[str]: ...
+    @property
+    def created_at(self) -> float: ...
+    @property
+    def updated_at(self) -> float: ...
+
+
+class ListView(Protocol):
+    """A list and its size."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def contacts(self) -> int: ...
+
+
+class Suppression(Protocol):
+    """An address that nothing is sent to."""
+
+    @property
+    def channel(self) -> Channel: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def created_at(self) -> float: ...
+
+
+class Contacts(Protocol):
+    """Contacts, lists and suppressions."""
+
+    async def import_rows(
+        self, list_name: str, rows: Sequence[ContactRow], *, import_id: str, dry_run: bool = False
+    ) -> ImportCount: ...
+    async def lists(self) -> Sequence[ListView]: ...
+    async def page(
+        self, list_name: str | None = None, after_id: int = 0, limit: int = 500
+    ) -> Sequence[Contact]: ...
+    async def get(self, key: str) -> Contact: ...
+    async def remove(self, key: str) -> None: ...
+    async def suppress(self, channel: Channel, key: str, reason: str, source: str) -> bool: ...
+    async def unsuppress(self, channel: Channel, key: str) -> bool: ...
+    async def suppressions(
+        self, channel: Channel | None = None, after: tuple[str, str] = ("", ""), limit: int = 500
+    ) -> Sequence[Suppression]: ...
+
+
+# -- campaigns ---------------------------------------------------------------------------------------------
+
+
+class Audience(Protocol):
+    """Whom a campaign would reach, or is for."""
+
+    @property
+    def recipients(self) -> int: ...
+    @property
+    def skipped(self) -> Mapping[str, int]: ...
+
+
+class MissingPattern(Protocol):
+    """Recipients that lack the same fields."""
+
+    @property
+    def fields(self) -> frozenset[str]: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def sample(self) -> Mapping[str, str]:
+        """What one of them has."""
+        ...
+
+
+class Campaigns(Protocol):
+    """Campaigns with their content and audience."""
+
+    async def apply(
+        self,
+        spec: CampaignSpec,
+        spec_json: str,
+        content: Content,
+        content_hash: str,
+        *,
+        in_doubt: InDoubt | None = None,
+    ) -> tuple[Campaign, builtins.list[str], bool]: ...
+    async def get(self, name: str) -> Campaign: ...
+    async def by_id(self, campaign_id: int) -> Campaign: ...
+    async def list(self) -> builtins.list[Campaign]: ...
+    async def set_rate(self, campaign_id: int, rate: tuple[str, ...]) -> Campaign: ...
+    async def delete(self, name: str) -> None: ...
+    async def audience(self, campaign: Campaign) -> Audience: ...
+    async def missing(self, campaign: Campaign, fields: frozenset[str]) -> Sequence[MissingPattern]: ...
+    async def add_content(self, content: Content, content_hash: str) -> int: ...
+    async def blob(self, sha256: str) -> bytes: ...
+    async def put_blob_part(self, sha256: str, offset: int, data: bytes, size: int) -> bool: ...
+    async def single(self, provider: str, channel: Channel) -> Campaign: ...
+
+
+# -- the ledger --------------------------------------------------------------------------------------------
+
+
+class DeliveryRow(Protocol):
+    """One recipient's line in a list of deliveries."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def recipient(self) -> str: ...
+    @property
+    def state(self) -> DeliveryState: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def code(self) -> int: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def next_at(self) -> float | None: ...
+    @property
+    def updated_at(self) -> float: ...
+    @property
+    def provider_id(self) -> str: ...
+    @property
+    def message_id(self) -> str: ...
+
+
+class AttemptRow(Protocol):
+    """One try."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def opened_at(self) -> float: ...
+    @property
+    def closed_at(self) -> float | None: ...
+    @property
+    def outcome(self) -> str | None: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def code(self) -> int: ...
+    @property
+    def enhanced(self) -> str: ...
+    @property
+    def provider_id(self) -> str: ...
+
+
+class MessageLife(Protocol):
+    """All that is known of one delivery; `content` is what it said, or would say."""
+
+    @property
+    def delivery(self) -> DeliveryRow: ...
+    @property
+    def campaign(self) -> str: ...
+    @property
+    def channel(self) -> Channel: ...
+    @property
+    def fields(self) -> Mapping[str, str]: ...
+    @property
+    def content(self) -> Content: ...
+    @property
+    def attempts(self) -> Sequence[AttemptRow]: ...
+
+
+class FailureGroup(Protocol):
+    """Deliveries that went wrong in the same way. `kind` is "transient", "permanent" or "in_doubt"."""
+
+    @property
+    def state(self) -> DeliveryState: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def code(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def example_id(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+
+
+class Ledger(Protocol):
+    """Deliveries and attempts."""
+
+    async def requeue(self, campaign_id: int, which: Literal["transient", "permanent", "all"]) -> int: ...
+    async def resolve_doubt(self, campaign_id: int, how: Literal["resend", "sent", "failed"]) -> int: ...
+    async def add_single(
+        self,
+        campaign_id: int,
+        recipient: str,
+        key: str,
+        fields: Mapping[str, str],
+        content_id: int,
+        *,
+        idempotency_key: str = "",
+    ) -> int: ...
+    async def deliveries(
+        self, campaign_id: int, state: DeliveryState | None = None, after_id: int = 0, limit: int = 500
+    ) -> Sequence[DeliveryRow]: ...
+    async def message(self, delivery_id: int) -> MessageLife: ...
+    async def failures(self, campaign_id: int) -> Sequence[FailureGroup]: ...
+
+
+# -- events and the database -------------------------------------------------------------------------------
+
+
+class EventRow(Protocol):
+    """One durable event."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def at(self) -> float: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def campaign(self) -> str:
+        """The campaign's name; "" for an event of the daemon."""
+        ...
+
+    @property
+    def data(self) -> Mapping[str, object]: ...
+
+
+class Snapshot(Protocol):
+    """Campaigns as of one event."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def campaigns(self) -> Sequence[Campaign]: ...
+
+
+class Events(Protocol):
+    """Durable events in order."""
+
+    async def page(
+        self, after_seq: int, limit: int, campaign_ids: Collection[int] | None = None
+    ) -> Sequence[EventRow]: ...
+    async def snapshot(self, campaign_ids: Collection[int] | None = None) -> Snapshot: ...
+    async def oldest_seq(self) -> int:
+        """The number of the oldest event kept; the next number when none is."""
+        ...
+
+
+class Database(Protocol):
+    """How the database is, and where its events have got to."""
+
+    @property
+    def epoch(self) -> int:
+        """The number of this boot."""
+        ...
+
+    @property
+    def install_key(self) -> bytes: ...
+    @property
+    def trouble(self) -> str: ...
+    @property
+    def head_seq(self) -> int: ...
+    async def wait_events(self, after_seq: int) -> int: ...
+
+
+# -- the engine --------------------------------------------------------------------------------------------
+
+
+class Runner(Protocol):
+    """Who sends a provider's one-off messages."""
+
+    def watch(self, delivery_id: int) -> trio.Event: ...
+
+
+class Providers(Protocol):
+    """The providers that are configured."""
+
+    def get(self, name: str) -> Provider: ...
+    def views(self) -> Sequence[ProviderView]: ...
+
+
+class Plans(Protocol):
+    """Compiled contents."""
+
+    async def get(self, content_id: int) -> MessagePlan: ...
+
+
+class Supervisor(Protocol):
+    """Who runs."""
+
+    @property
+    def providers(self) -> Providers: ...
+    @property
+    def plans(self) -> Plans: ...
+    async def start(
+        self, name: str, *, limit: int | None = None, event: CampaignEvent = CampaignEvent.START
+    ) -> tuple[bool, Campaign]: ...
+    async def schedule(self, name: str, at: float) -> tuple[bool, Campaign]: ...
+    async def unschedule(self, name: str) -> tuple[bool, Campaign]: ...
+    async def resume(self, name: str) -> tuple[bool, Campaign]: ...
+    async def pause(self, name: str) -> tuple[bool, Campaign]: ...
+    async def stop(self, name: str) -> tuple[bool, Campaign]: ...
+    async def requeued(self, name: str) -> Campaign: ...
+    def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None: ...
+    async def wake_single(self, provider: str, channel: Channel) -> Runner: ...
+    async def probe(self, provider: str) -> Answer: ...
+    def reason(self, campaign: Campaign) -> str: ...
+
+
+class Feed(Protocol):
+    """The pace of running campaigns."""
+
+    def sample(self, campaign_id: int) -> Sample | None: ...
+
+
+# -- all of it ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubInfo:
+    """What does not change while the daemon runs."""
+
+    version: str
+    pid: int
+    instance_id: str
+    state_dir: str
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hub:
+    """Everything that a method may use."""
+
+    info: HubInfo
+    database: Database
+    contacts: Contacts
+    campaigns: Campaigns
+    ledger: Ledger
+    events: Events
+    supervisor: Supervisor
+    feed: Feed
+    now: Callable[[], float]  #: seconds since the epoch
+    #: Read the configuration again; says what changed. Raises `BadConfig`, and then nothing did.
+    reload: Callable[[], Awaitable[Sequence[str]]]
+    shutdown: Callable[[], None]  #: ask the daemon to stop; returns at once

@@ -1,0 +1,43 @@
+"""`provider.*`: the accounts that messages go out through."""
+
+from __future__ import annotations
+
+import trio
+
+from hubd.control.needs import Hub
+from hubd.control.views import provider_view
+from hubd.core.model import Signal
+from hubd.wire import params as p
+from hubd.wire import results as r
+
+
+async def list_all(hub: Hub, _: p.Params) -> r.ProvidersResult:
+    """How each provider is."""
+    await trio.lowlevel.checkpoint()
+    return {"providers": [provider_view(view) for view in hub.supervisor.providers.views()]}
+
+
+async def test(hub: Hub, params: p.ProviderChange) -> r.ProbeResult:
+    """Log in and send nothing."""
+    answer = await hub.supervisor.probe(params.name)
+    ok = answer.signal is Signal.REPLY and 200 <= answer.code < 300
+    return {"ok": ok, "code": answer.code, "text": answer.text}
+
+
+async def enable(hub: Hub, params: p.ProviderChange) -> r.ProviderResult:
+    """Use it again."""
+    return await _switch(hub, params.name, on=True)
+
+
+async def disable(hub: Hub, params: p.ProviderChange) -> r.ProviderResult:
+    """Let nothing more begin through it."""
+    return await _switch(hub, params.name, on=False)
+
+
+async def _switch(hub: Hub, name: str, *, on: bool) -> r.ProviderResult:
+    await trio.lowlevel.checkpoint()
+    provider = hub.supervisor.providers.get(name)
+    changed = (provider.view().state == "disabled") is on
+    if changed:
+        (provider.enable if on else provider.disable)()
+    return {"changed": changed, "provider": provider_view(provider.view())}

@@ -1,0 +1,90 @@
+"""A message as one recipient gets it, taken apart again for people to look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default as modern
+
+import trio
+
+from hubd.control.needs import Contact, Hub
+from hubd.core.model import Campaign, Channel, Content, Due, Parcel
+from hubd.core.sms import segments
+from hubd.engine.plan import MessagePlan
+from hubd.errors import NotFound
+from hubd.wire.results import ContentView
+
+SAMPLES = 200  #: contacts that are looked at to find one that has an address of the channel
+
+
+async def plan_of(hub: Hub, content: Content) -> MessagePlan:
+    """The plan of a content that may be in use no more. Raises `BadTemplate` and `NotFound`."""
+    blobs = {item.sha256: await hub.campaigns.blob(item.sha256) for item in content.attachments}
+    key = hub.database.install_key
+    return await trio.to_thread.run_sync(lambda: MessagePlan(content, blobs, key))
+
+
+def write(
+    plan: MessagePlan, recipient: str, fields: Mapping[str, str], *, now: float, delivery_id: int = 0
+) -> Parcel:
+    """The finished message for one recipient. Raises `BadTemplate` when it lacks a field."""
+    row = Due(
+        id=delivery_id,
+        recipient=recipient,
+        attempts=0,
+        fields=fields,
+        content_id=0,
+        first_attempt_at=None,
+        next_at=None,
+    )
+    return plan.write(row, "", now)
+
+
+def view_parcel(parcel: Parcel) -> ContentView:
+    """The parts of a finished message, decoded."""
+    if parcel.channel is Channel.SMS:
+        cost = segments(parcel.text)
+        return {"text": parcel.text, "segments": cost.segments, "encoding": cost.encoding}
+    message = message_from_bytes(parcel.payload, policy=modern)
+    assert isinstance(message, EmailMessage)
+    view: ContentView = {
+        "subject": str(message["Subject"] or ""),
+        "text": _part(message, "plain"),
+        "source": parcel.payload.decode("utf-8", "replace"),
+    }
+    html = _part(message, "html")
+    if html:
+        view["html"] = html
+    return view
+
+
+def _part(message: EmailMessage, kind: str) -> str:
+    part = message.get_body((kind,))
+    return str(part.get_content()).replace("\r\n", "\n") if part is not None else ""
+
+
+def contact_fields(contact: Contact) -> dict[str, str]:
+    """What a message may say of a contact: its own fields and the ones that everybody has."""
+    known = {"email": contact.email, "phone": contact.phone, "contact_id": contact.contact_id}
+    return {**contact.fields, **{name: value for name, value in known.items() if value}}
+
+
+def address_of(contact: Contact, channel: Channel) -> str | None:
+    """Where messages of a channel go to; None when the contact has no such address."""
+    return contact.email if channel is Channel.EMAIL else contact.phone
+
+
+async def first_reachable(hub: Hub, campaign: Campaign) -> Contact:
+    """The first contact on its lists that has an address of its channel. Raises `NotFound`."""
+    for name in json.loads(campaign.spec).get("lists", ()):
+        for contact in await hub.contacts.page(name, 0, SAMPLES):
+            if address_of(contact, campaign.channel) is not None:
+                return contact
+    raise NotFound(
+        "there is no contact on its lists that could get it",
+        code="contact_not_found",
+        hint="import some with: hubctl import FILE.csv --list NAME",
+    )

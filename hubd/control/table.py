@@ -1,0 +1,45 @@
+"""One row of the table that dispatches and that describes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hubd.control.needs import Hub
+from hubd.wire.params import Params
+
+P = TypeVar("P", bound=Params)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A method: what it takes, who does it, what it answers."""
+
+    name: str
+    summary: str
+    params: type[Params]
+    result: type  #: a TypedDict of `hubd.wire.results`
+    mutates: bool
+    #: None for what belongs to the connection itself; see `session`.
+    handler: Callable[[Hub, Any], Awaitable[object]] | None
+
+
+def reads(
+    name: str, summary: str, params: type[P], result: type[R], handler: Callable[[Hub, P], Awaitable[R]]
+) -> Method:
+    """A method that changes nothing."""
+    return Method(name=name, summary=summary, params=params, result=result, mutates=False, handler=handler)
+
+
+def changes(
+    name: str, summary: str, params: type[P], result: type[R], handler: Callable[[Hub, P], Awaitable[R]]
+) -> Method:
+    """A method that changes something."""
+    return Method(name=name, summary=summary, params=params, result=result, mutates=True, handler=handler)
+
+
+def of_session(name: str, summary: str, params: type[Params], result: type) -> Method:
+    """A method of the connection itself."""
+    return Method(name=name, summary=summary, params=params, result=result, mutates=False, handler=None)

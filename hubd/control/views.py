@@ -1,0 +1,186 @@
+"""Values of the program as results for the world. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+from hubd.core.model import Campaign, CampaignState, Counts
+from hubd.core.preflight import Estimate, Problem
+from hubd.engine.feed import Sample
+from hubd.wire import results as r
+
+if TYPE_CHECKING:
+    from hubd.control.needs import AttemptRow, Contact, DeliveryRow, EventRow, FailureGroup, Suppression
+    from hubd.engine.providers import ProviderView
+
+
+def time_text(at: float | None) -> str | None:
+    """Seconds since the epoch as RFC 3339 in UTC with milliseconds: "2026-12-01T08:00:00.000Z"."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def campaign_view(campaign: Campaign, sample: Sample | None, reason: str) -> r.CampaignView:
+    """A campaign with its pace (None when it does not run) and why it is as it is."""
+    spec = json.loads(campaign.spec)
+    running = campaign.state is CampaignState.RUNNING
+    pace = sample if running else None
+    return {
+        "name": campaign.name,
+        "state": campaign.state.value,
+        "reason": reason,
+        "channel": campaign.channel.value,
+        "provider": campaign.provider,
+        "kind": str(spec.get("kind", "marketing")),
+        "lists": [str(name) for name in spec.get("lists", ())],
+        "counts": counts_view(campaign.counts),
+        "rate": round(pace.rate, 1) if pace else 0.0,
+        "eta": math.ceil(pace.eta) if pace and pace.eta is not None else None,
+        "rates": list(campaign.rate),
+        "limit": campaign.limit,
+        "scheduled_at": time_text(campaign.scheduled_at),
+        "started_at": time_text(campaign.started_at),
+        "completed_at": time_text(campaign.completed_at),
+        "created_at": time_text(campaign.created_at),
+        "last_error": campaign.last_error,
+        "revision": campaign.revision,
+        "in_doubt": campaign.in_doubt.value if campaign.in_doubt else None,
+        "freezing": running and not campaign.audience_ready,
+    }
+
+
+def counts_view(counts: Counts) -> r.CountsView:
+    """The counters by state."""
+    return {
+        "total": counts.total,
+        "pending": counts.pending,
+        "deferred": counts.deferred,
+        "sending": counts.sending,
+        "sent": counts.sent,
+        "delivered": counts.delivered,
+        "undelivered": counts.undelivered,
+        "failed": counts.failed,
+        "skipped": counts.skipped,
+        "in_doubt": counts.in_doubt,
+    }
+
+
+def provider_view(provider: ProviderView) -> r.ProviderStatus:
+    """How a provider is."""
+    return {
+        "name": provider.name,
+        "type": provider.kind,
+        "channels": sorted(channel.value for channel in provider.channels),
+        "state": provider.state,
+        "reason": provider.reason,
+        "lanes": provider.lanes,
+        "rate": list(provider.rate),
+    }
+
+
+def event_view(row: EventRow, epoch: int) -> r.EventView:
+    """A durable event."""
+    data = {"campaign": row.campaign, **row.data} if row.campaign else dict(row.data)
+    return {
+        "epoch": epoch,
+        "seq": row.seq,
+        "ts": time_text(row.at),
+        "type": row.type,
+        "campaign": row.campaign,
+        "data": data,
+    }
+
+
+def progress_event(view: r.CampaignView, epoch: int, seq: int, now: float) -> r.EventView:
+    """A live figure; `seq` is that of the last durable event the subscriber was told."""
+    return {
+        "epoch": epoch,
+        "seq": seq,
+        "ts": time_text(now),
+        "type": "campaign.progress",
+        "campaign": view["name"],
+        "data": cast("dict[str, object]", {"campaign": view}),
+    }
+
+
+def contact_view(contact: Contact) -> r.ContactView:
+    """A contact without its lists."""
+    return {
+        "contact_id": contact.contact_id,
+        "email": contact.email,
+        "phone": contact.phone,
+        "fields": dict(contact.fields),
+        "created_at": time_text(contact.created_at),
+        "updated_at": time_text(contact.updated_at),
+    }
+
+
+def suppression_view(row: Suppression) -> r.SuppressionView:
+    """A suppressed address."""
+    return {
+        "channel": row.channel.value,
+        "address": row.address,
+        "reason": row.reason,
+        "source": row.source,
+        "created_at": time_text(row.created_at),
+    }
+
+
+def delivery_view(row: DeliveryRow) -> r.DeliveryView:
+    """One recipient's line."""
+    return {
+        "id": row.id,
+        "recipient": row.recipient,
+        "state": row.state.value,
+        "reason": row.reason,
+        "attempts": row.attempts,
+        "code": row.code,
+        "provider_id": row.provider_id,
+        "message_id": row.message_id,
+        "updated_at": time_text(row.updated_at),
+    }
+
+
+def attempt_view(row: AttemptRow) -> r.AttemptView:
+    """One try."""
+    return {
+        "n": row.n,
+        "provider": row.provider,
+        "opened_at": time_text(row.opened_at),
+        "closed_at": time_text(row.closed_at),
+        "stage": row.stage,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "code": row.code,
+        "enhanced": row.enhanced,
+        "detail": row.detail,
+        "provider_id": row.provider_id,
+    }
+
+
+def failure_view(group: FailureGroup) -> r.FailureGroup:
+    """Deliveries that went wrong in the same way."""
+    return {
+        "reason": group.reason,
+        "code": group.code,
+        "state": group.state.value,
+        "count": group.count,
+        "detail": group.detail,
+        "example_id": group.example_id,
+        "class": group.kind,
+    }
+
+
+def estimate_view(estimate: Estimate) -> r.EstimateView:
+    """How long it will take."""
+    return {"messages": estimate.messages, "seconds": estimate.seconds, "rate": estimate.rate}
+
+
+def problem_views(problems: Iterable[Problem]) -> list[r.ProblemView]:
+    """What keeps a campaign from starting."""
+    return [{"risk": problem.risk, "problem": problem.problem} for problem in problems]

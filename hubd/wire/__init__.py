@@ -1,0 +1,57 @@
+"""The public contract of the control socket: JSON-RPC 2.0, pure, shared by daemon and clients.
+
+    envelope   text -> Request | Batch | Rejected, and back
+    registry   errors of the program <-> numbers on the wire
+    params     what each method takes, as typed structs; loaded only by the daemon
+    results    what each method answers, as typed dicts; loaded only by the daemon
+
+The wire version is the websocket subprotocol, `hub.jsonrpc.v1`. Everything within one version is additive.
+"""
+
+from __future__ import annotations
+
+from hubd.wire.envelope import (
+    MAX_BATCH,
+    MAX_DEPTH,
+    Batch,
+    Id,
+    Rejected,
+    Request,
+    dump,
+    failure,
+    notification,
+    parse,
+    success,
+)
+from hubd.wire.registry import error_object, internal_error, raise_error, to_exception
+
+SUBPROTOCOL = "hub.jsonrpc.v1"
+PROTOCOL = 1  #: the number that `hub.hello` negotiates; the same thing as the subprotocol's
+HOST = "hubd.sock"  #: the Host header of a client on the unix socket
+PATH = "/rpc"
+MAX_MESSAGE = 1024 * 1024  #: characters in one inbound message
+MAX_IN_FLIGHT = 32  #: requests of one connection that are being worked on
+
+__all__ = [
+    "HOST",
+    "MAX_BATCH",
+    "MAX_DEPTH",
+    "MAX_IN_FLIGHT",
+    "MAX_MESSAGE",
+    "PATH",
+    "PROTOCOL",
+    "SUBPROTOCOL",
+    "Batch",
+    "Id",
+    "Rejected",
+    "Request",
+    "dump",
+    "error_object",
+    "failure",
+    "internal_error",
+    "notification",
+    "parse",
+    "raise_error",
+    "success",
+    "to_exception",
+]

@@ -1,0 +1,391 @@
+"""What each method takes, as typed structs, and the one reader that turns JSON into them.
+
+Parameters go by name or by position; the order of the fields is the order of the positions, so a field is
+only ever added at the end. Every mutation takes an `idempotency_key`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from hubd.errors import BadInput
+
+MAX_INTEGER = 2**53  #: beyond it, a reader that keeps numbers as doubles sees another number
+MAX_ROWS = 500  #: rows in one page of an import
+MAX_PAGE = 1000  #: entries in one page of a listing
+MAX_PART = 512 * 1024  #: octets in one part of an attachment
+MAX_FAULTS = 20  #: faults told about at once
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]  #: as long as an address may be
+Reason = Annotated[str, msgspec.Meta(max_length=500)]
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+ChannelName = Literal["email", "sms"]
+
+
+class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all; itself the parameters of a method that takes none."""
+
+
+class ClientInfo(Params, frozen=True):
+    """Who is calling."""
+
+    name: Annotated[str, msgspec.Meta(max_length=100)]
+    version: Annotated[str, msgspec.Meta(max_length=100)] = ""
+
+
+class Hello(Params, frozen=True):
+    """The first call of a connection. `protocol` lists the numbers that the client can speak."""
+
+    client: ClientInfo
+    protocol: Annotated[list[int], msgspec.Meta(max_length=50)]
+    caps: list[str] = []
+
+
+class Change(Params, frozen=True):
+    """A mutation without parameters of its own."""
+
+    idempotency_key: Key = None
+
+
+class ImportRow(Params, frozen=True):
+    """One row of a table: its line in the file, and its cells by column."""
+
+    line: Count
+    values: dict[str, str]
+
+
+class ContactsImport(Params, frozen=True):
+    """One page of rows; the pages of one file share their `import_id`."""
+
+    list_name: Name = msgspec.field(name="list")
+    rows: Annotated[list[ImportRow], msgspec.Meta(max_length=MAX_ROWS)]
+    import_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    dry_run: bool = False
+    region: str | None = None
+    idempotency_key: Key = None
+
+
+class ContactsColumns(Params, frozen=True):
+    """The header of a table."""
+
+    columns: Annotated[list[str], msgspec.Meta(max_length=10_000)]
+
+
+class ContactsList(Params, frozen=True):
+    """A page of contacts; `after` is the `next` of the page before."""
+
+    list_name: Name | None = msgspec.field(default=None, name="list")
+    after: Count = 0
+    limit: Limit = 200
+
+
+class ContactKey(Params, frozen=True):
+    """An email address, a phone number or a contact id."""
+
+    key: Word
+
+
+class ContactRemove(Params, frozen=True):
+    """Forget one contact."""
+
+    key: Word
+    idempotency_key: Key = None
+
+
+class SuppressionAdd(Params, frozen=True):
+    """Never write to this address again."""
+
+    channel: ChannelName
+    address: Word
+    reason: Reason = ""
+    idempotency_key: Key = None
+
+
+class SuppressionRemove(Params, frozen=True):
+    """This address may be written to again."""
+
+    channel: ChannelName
+    address: Word
+    idempotency_key: Key = None
+
+
+class SuppressionList(Params, frozen=True):
+    """A page of suppressed addresses."""
+
+    channel: ChannelName | None = None
+    after: Word | None = None
+    limit: Limit = 200
+
+
+class CampaignAttach(Params, frozen=True):
+    """A part of an attachment, in base64; parts come in order, and `size` is the size of the whole."""
+
+    sha256: Sha256
+    offset: Count
+    data: str
+    size: Count
+    idempotency_key: Key = None
+
+
+class CampaignApply(Params, frozen=True):
+    """A campaign file as parsed, with the texts and attachments read in."""
+
+    spec: dict[str, object]
+    if_revision: Count | None = None
+    idempotency_key: Key = None
+
+
+class CampaignName(Params, frozen=True):
+    """A campaign."""
+
+    name: Name
+
+
+class CampaignChange(Params, frozen=True):
+    """A change to a campaign that needs nothing but its name."""
+
+    name: Name
+    idempotency_key: Key = None
+
+
+class CampaignList(Params, frozen=True):
+    """`all` includes those that have ended."""
+
+    all: bool = False
+
+
+class CampaignPreview(Params, frozen=True):
+    """`to` is a contact, or null for the first of the audience."""
+
+    name: Name
+    to: Word | None = None
+
+
+class CampaignTest(Params, frozen=True):
+    """Send one message of a campaign to an address of one's own."""
+
+    name: Name
+    to: Word
+    idempotency_key: Key = None
+
+
+class CampaignStart(Params, frozen=True):
+    """`limit` sends that many and pauses; `at` schedules; `accept_risk` names risks taken knowingly."""
+
+    name: Name
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)] | None = None
+    at: str | None = None
+    accept_risk: list[str] = []
+    dry_run: bool = False
+    idempotency_key: Key = None
+
+
+class CampaignSchedule(Params, frozen=True):
+    """`at` is an RFC 3339 time with an offset."""
+
+    name: Name
+    at: str
+    accept_risk: list[str] = []
+    idempotency_key: Key = None
+
+
+class CampaignRetry(Params, frozen=True):
+    """Queue again what failed (`class`) or decide what is in doubt (`in_doubt`)."""
+
+    name: Name
+    class_: Literal["transient", "permanent", "all"] | None = msgspec.field(default=None, name="class")
+    in_doubt: Literal["resend", "sent", "failed"] | None = None
+    idempotency_key: Key = None
+
+
+class CampaignRate(Params, frozen=True):
+    """One rate such as "20/s", or several that hold at once; null lifts the limit."""
+
+    name: Name
+    rate: Annotated[list[str], msgspec.Meta(max_length=8)] | str | None
+    idempotency_key: Key = None
+
+
+class DeliveryList(Params, frozen=True):
+    """A page of a campaign's deliveries."""
+
+    campaign: Name
+    state: (
+        Literal[
+            "pending",
+            "deferred",
+            "sending",
+            "sent",
+            "delivered",
+            "undelivered",
+            "failed",
+            "skipped",
+            "in_doubt",
+        ]
+        | None
+    ) = None
+    after: Count = 0
+    limit: Limit = 200
+
+
+class DeliveryId(Params, frozen=True):
+    """One delivery."""
+
+    id: Count
+
+
+class DeliveryFailures(Params, frozen=True):
+    """A campaign whose failures are grouped."""
+
+    campaign: Name
+
+
+class MessageSend(Params, frozen=True):
+    """One message, from a campaign's content (`template`) or from the words given here."""
+
+    provider: Name
+    to: Word
+    template: Name | None = None
+    subject: str = ""
+    text: str = ""
+    html: str = ""
+    sender: str = ""
+    fields: dict[str, str] = {}
+    idempotency_key: Key = None
+
+
+class ProviderName(Params, frozen=True):
+    """A provider."""
+
+    name: Name
+
+
+class ProviderChange(Params, frozen=True):
+    """A change to a provider."""
+
+    name: Name
+    idempotency_key: Key = None
+
+
+class Cursor(Params, frozen=True):
+    """Where a subscriber was: the database's epoch and the last event it has seen."""
+
+    epoch: Count
+    seq: Count
+
+
+class EventsSubscribe(Params, frozen=True):
+    """`topics`: "campaign:NAME", "daemon" or "*". `gauge_hz`: live figures at most so often a second."""
+
+    topics: Annotated[list[Word], msgspec.Meta(min_length=1, max_length=64)]
+    after: Cursor | None = None
+    snapshot: bool = True
+    gauge_hz: Annotated[float, msgspec.Meta(ge=0, le=20)] = 4.0
+
+
+class EventsUnsubscribe(Params, frozen=True):
+    """A subscription of this connection."""
+
+    subscription: Word
+
+
+class EventsList(Params, frozen=True):
+    """A page of events after the one numbered `after`."""
+
+    after: Count = 0
+    limit: Limit = 200
+    campaign: Name | None = None
+
+
+P = TypeVar("P", bound=Params)
+
+_AT = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+
+
+def read_params(kind: type[P], value: object) -> P:
+    """JSON parameters, by name or by position, as `kind`. Raises `BadInput` with a path for each fault."""
+    names = kind.__struct_encode_fields__
+    if isinstance(value, list):
+        if len(value) > len(names):
+            raise BadInput.at(f"[{len(names)}]", f"takes at most {len(names)} parameters, not {len(value)}")
+        value = dict(zip(names, value, strict=False))
+    if not isinstance(value, dict):
+        raise BadInput.at("params", "must be an object (by name) or an array (by position)")
+    faults = [*_shape(kind, value), *_unsafe(value, "")][:MAX_FAULTS]
+    if faults:
+        raise BadInput.of(faults)
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as exc:
+        found = _AT.match(str(exc))
+        problem, path = (found["problem"], found["path"]) if found else (str(exc), "")
+        raise BadInput.at((path or "").removeprefix(".") or "params", _plain(problem)) from None
+
+
+def _shape(kind: type[Params], value: dict[str, object]) -> Iterator[tuple[str, str]]:
+    """Unknown names and missing ones, all at once (the converter stops at the first)."""
+    fields = msgspec.structs.fields(kind)
+    names = [field.encode_name for field in fields]
+    for name in value:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            yield _shown(name), "unknown parameter" + (f"; did you mean {near[0]}?" if near else "")
+    for field in fields:
+        if field.required and field.encode_name not in value:
+            yield field.encode_name, "missing"
+
+
+def _unsafe(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """Strings that no database or mail can hold, and numbers that no reader is sure to keep."""
+    if isinstance(value, str):
+        problem = _unsafe_text(value)
+        if problem:
+            yield path, problem
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            where = f"{path}.{key}" if path else key
+            problem = _unsafe_text(key)
+            if problem:
+                yield _shown(where), f"the key {problem}"
+            yield from _unsafe(item, _shown(where))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unsafe(item, f"{path}[{index}]")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield path, "is a number that cannot be represented"
+    elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+        yield path, "is beyond 2**53"
+
+
+def _unsafe_text(text: str) -> str:
+    if text.isascii():
+        return "contains a NUL character" if "\0" in text else ""
+    if "\0" in text:
+        return "contains a NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "contains half of a surrogate pair"
+    return ""
+
+
+def _shown(path: str) -> str:
+    """A path made of the caller's own keys, short and printable."""
+    return path[:80].encode("ascii", "backslashreplace").decode("ascii").replace("\0", "\\x00")
+
+
+def _plain(problem: str) -> str:
+    """The converter's words as ours: "Expected `str`, got `int`" -> "expected str, got int"."""
+    words = problem.replace("`", "")
+    return words[:1].lower() + words[1:]

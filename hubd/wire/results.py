@@ -1,0 +1,377 @@
+"""What each method answers, as typed dicts. Times are RFC 3339 in UTC, or null; durations are seconds."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+
+class Done(TypedDict):
+    """Whether anything changed; already in the wanted state is success."""
+
+    changed: bool
+
+
+class Nothing(TypedDict):
+    """An empty object."""
+
+
+class Limits(TypedDict):
+    message_bytes: int
+    batch: int
+    in_flight: int
+
+
+class HelloResult(TypedDict):
+    server_version: str
+    protocol: int
+    role: str
+    caps: list[str]
+    epoch: int
+    head_seq: int
+    instance_id: str
+    started_at: str | None
+    state_dir: str
+    limits: Limits
+
+
+class CountsView(TypedDict):
+    """How many deliveries are in each state; `total` is their sum."""
+
+    total: int
+    pending: int
+    deferred: int
+    sending: int
+    sent: int
+    delivered: int
+    undelivered: int
+    failed: int
+    skipped: int
+    in_doubt: int
+
+
+class CampaignView(TypedDict):
+    name: str
+    state: str
+    reason: str
+    channel: str
+    provider: str
+    kind: str
+    lists: list[str]
+    counts: CountsView
+    rate: float  #: messages settled per second now
+    eta: float | None  #: seconds
+    rates: list[str]  #: the limits that were set, such as "20/s"
+    limit: int | None
+    scheduled_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    created_at: str | None
+    last_error: str
+    revision: int
+    in_doubt: str | None  #: the policy; null for the provider's default
+    freezing: bool
+
+
+class ProviderStatus(TypedDict):
+    name: str
+    type: str
+    channels: list[str]
+    state: str
+    reason: str
+    lanes: int
+    rate: list[str]
+
+
+class StatusResult(TypedDict):
+    version: str
+    pid: int
+    state_dir: str
+    started_at: str | None
+    uptime: float
+    trouble: str
+    campaigns: list[CampaignView]
+    providers: list[ProviderStatus]
+    states: dict[str, int]
+
+
+class ReloadResult(TypedDict):
+    applied: list[str]
+    needs_restart: list[str]
+
+
+class RowFault(TypedDict):
+    line: int
+    field: str
+    problem: str
+
+
+class ImportResult(TypedDict):
+    rows: int
+    imported: int
+    updated: int
+    unchanged: int
+    duplicates: int
+    invalid: int
+    errors: list[RowFault]
+
+
+class ColumnsResult(TypedDict):
+    fields: dict[str, str]
+
+
+class ListStatus(TypedDict):
+    name: str
+    contacts: int
+
+
+class ListsResult(TypedDict):
+    lists: list[ListStatus]
+
+
+class ContactView(TypedDict):
+    contact_id: str
+    email: str | None
+    phone: str | None
+    fields: dict[str, str]
+    lists: NotRequired[list[str]]
+    created_at: str | None
+    updated_at: str | None
+
+
+class ContactsResult(TypedDict):
+    contacts: list[ContactView]
+    next: int | None
+
+
+class ContactResult(TypedDict):
+    contact: ContactView
+
+
+class SuppressionView(TypedDict):
+    channel: str
+    address: str
+    reason: str
+    source: str
+    created_at: str | None
+
+
+class SuppressionsResult(TypedDict):
+    suppressions: list[SuppressionView]
+    next: str | None
+
+
+class AttachResult(TypedDict):
+    complete: bool
+
+
+class ApplyResult(TypedDict):
+    campaign: CampaignView
+    created: bool
+    changed: list[str]
+
+
+class CampaignResult(TypedDict):
+    campaign: CampaignView
+    spec: dict[str, object]
+
+
+class CampaignsResult(TypedDict):
+    campaigns: list[CampaignView]
+
+
+class ProblemView(TypedDict):
+    risk: str
+    problem: str
+
+
+class SegmentsView(TypedDict):
+    encoding: str
+    units: int
+    segments: int
+
+
+class EstimateView(TypedDict):
+    messages: int
+    seconds: float | None
+    rate: float | None  #: messages a second that the limits allow
+
+
+class CheckResult(TypedDict):
+    ok: bool
+    recipients: int
+    skipped: dict[str, int]
+    problems: list[ProblemView]
+    warnings: list[str]
+    segments: SegmentsView | None
+    estimate: EstimateView
+    provider: str
+    channel: str
+
+
+class TestSendResult(TypedDict):
+    delivery_id: int
+    state: str
+    reason: str
+    detail: str
+    code: int
+    provider_id: str
+
+
+class WouldDo(TypedDict):
+    recipients: int
+    skipped: dict[str, int]
+    estimate: EstimateView
+    problems: list[ProblemView]
+
+
+class StartResult(TypedDict):
+    changed: bool
+    campaign: CampaignView
+    would: WouldDo | None
+
+
+class ChangeResult(TypedDict):
+    changed: bool
+    campaign: CampaignView
+
+
+class RetryResult(TypedDict):
+    changed: int  #: deliveries
+    campaign: CampaignView
+
+
+class DeliveryView(TypedDict):
+    id: int
+    recipient: str
+    state: str
+    reason: str
+    attempts: int
+    code: int
+    provider_id: str
+    message_id: str
+    updated_at: str | None
+
+
+class DeliveriesResult(TypedDict):
+    deliveries: list[DeliveryView]
+    next: int | None
+
+
+class DeliveryLife(DeliveryView):
+    campaign: str
+    channel: str
+    next_at: str | None
+    detail: str
+
+
+class AttemptView(TypedDict):
+    n: int
+    provider: str
+    opened_at: str | None
+    closed_at: str | None
+    stage: str
+    outcome: str | None
+    reason: str
+    code: int
+    enhanced: str
+    detail: str
+    provider_id: str
+
+
+class ContentView(TypedDict):
+    """A rendered message. `source` is the whole email as it goes over the wire."""
+
+    subject: NotRequired[str]
+    text: str
+    html: NotRequired[str]
+    source: NotRequired[str]
+    segments: NotRequired[int]
+    encoding: NotRequired[str]
+
+
+class PreviewResult(ContentView):
+    recipient: str
+
+
+class DeliveryResult(TypedDict):
+    delivery: DeliveryLife
+    attempts: list[AttemptView]
+    content: ContentView | None
+
+
+FailureGroup = TypedDict(
+    "FailureGroup",
+    {
+        "reason": str,
+        "code": int,
+        "state": str,
+        "count": int,
+        "detail": str,
+        "example_id": int,
+        "class": str,  # "transient", "permanent" or "in_doubt"
+    },
+)
+
+
+class FailuresResult(TypedDict):
+    groups: list[FailureGroup]
+
+
+class SendResult(TypedDict):
+    delivery_id: int
+    state: str
+    message_id: str
+
+
+class ProvidersResult(TypedDict):
+    providers: list[ProviderStatus]
+
+
+class ProbeResult(TypedDict):
+    ok: bool
+    code: int
+    text: str
+
+
+class ProviderResult(TypedDict):
+    changed: bool
+    provider: ProviderStatus
+
+
+class Snapshot(TypedDict):
+    campaigns: list[CampaignView]
+
+
+class SubscribeResult(TypedDict):
+    subscription: str
+    epoch: int
+    seq: int
+    snapshot: Snapshot | None
+
+
+class EventView(TypedDict):
+    """`seq` of a live figure is that of the last durable event before it."""
+
+    epoch: int
+    seq: int
+    ts: str | None
+    type: str
+    campaign: str
+    data: dict[str, object]
+
+
+class EventsResult(TypedDict):
+    events: list[EventView]
+    next: int | None
+
+
+OpenRpc = TypedDict(
+    "OpenRpc",
+    {
+        "openrpc": str,
+        "info": dict[str, str],
+        "methods": list[dict[str, object]],
+        "components": dict[str, object],
+        "x-notifications": list[dict[str, object]],
+    },
+)
