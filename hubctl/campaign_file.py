@@ -1,0 +1,284 @@
+"""A campaign file, read here with everything it refers to: the daemon never sees a path.
+
+The file is TOML. `text_file`, `html_file` and `attachments` are read relative to the file and may not leave
+its folder, also not through a symbolic link; only regular files are read, and only up to a size. Whether the
+values make a good campaign is the daemon's to say; `located` finds the line of what it complains about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hubctl.exits import Refused
+
+FILE_LIMIT = 2 * 1024 * 1024  #: octets of the campaign file itself
+TEXT_LIMIT = 512 * 1024  #: octets of a text or HTML part
+ATTACHMENTS_LIMIT = 25 * 1024 * 1024  #: octets of all attachments together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enclosure:
+    """An attachment with its bytes, as they were when the file was read."""
+
+    name: str
+    type: str
+    sha256: str
+    content: bytes
+
+    def described(self) -> dict[str, Any]:
+        """What the campaign says about it; the bytes travel apart."""
+        return {"name": self.name, "type": self.type, "sha256": self.sha256, "size": len(self.content)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignFile:
+    """A campaign file with all that belongs to it."""
+
+    path: Path
+    source: str  #: the TOML text, to find lines in
+    spec: Mapping[str, Any]  #: as the daemon wants it: texts inline, times as RFC 3339 text
+    enclosures: Sequence[Enclosure]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault(Exception):
+    problem: str
+
+
+def read_campaign(path: Path) -> CampaignFile:
+    """Read a campaign file and everything it names. Raises Refused that tells all faults at once."""
+    try:
+        raw = _read_regular(path, FILE_LIMIT)
+    except _Fault as fault:
+        raise Refused(f"{path}: {fault.problem}") from None
+    try:
+        source = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise Refused(f"{path}:{line}: this is not UTF-8", hint="save the file as UTF-8") from None
+    try:
+        spec = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as error:
+        raise _bad_toml(path, source, str(error)) from None
+    except RecursionError:
+        raise Refused(f"{path}: the values are nested too deeply") from None
+    faults: list[tuple[str, str]] = []
+    _inline_text(spec, path.parent, faults)
+    enclosures = _enclose(spec, path.parent, faults)
+    plain = _plain(spec, "", faults)
+    if faults:
+        raise located(path, source, faults)
+    return CampaignFile(path=path, source=source, spec=plain, enclosures=enclosures)
+
+
+def located(path: Path, source: str, faults: Sequence[tuple[str, str]], *, hint: str = "") -> Refused:
+    """Faults as `FILE:LINE: key: problem`; the first is the message."""
+    lines = []
+    for key, problem in faults:
+        line = line_of(source, key)
+        where = f"{path}:{line}" if line else f"{path}"
+        lines.append(f"{where}: {key}: {problem}" if key else f"{where}: {problem}")
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    return Refused(lines[0] + more, hint=hint, details=lines[1:])
+
+
+def _bad_toml(path: Path, source: str, problem: str) -> Refused:
+    found = re.search(r"\(at line (\d+), column \d+\)", problem)
+    last = max(1, source.count("\n") + (not source.endswith("\n")))
+    line = int(found[1]) if found else last  # without a number it is "(at end of document)"
+    words = re.sub(r"\s*\(at [^)]*\)", "", problem)
+    return Refused(f"{path}:{line}: this is not TOML: {words[:1].lower()}{words[1:]}")
+
+
+# --- what the file refers to -------------------------------------------------------------------------------
+
+
+def _inline_text(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) -> None:
+    for part in ("text", "html"):
+        key = f"{part}_file"
+        if key not in spec:
+            continue
+        name = spec.pop(key)
+        if part in spec:
+            faults.append((key, f"there is {part} already; keep one of the two"))
+            continue
+        try:
+            raw = _read_within(folder, name, TEXT_LIMIT)
+            spec[part] = raw.decode("utf-8-sig").replace("\r\n", "\n")
+        except _Fault as fault:
+            faults.append((key, fault.problem))
+        except UnicodeDecodeError:
+            faults.append((key, f"{name} is not UTF-8; save it as UTF-8"))
+
+
+def _enclose(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) -> list[Enclosure]:
+    names = spec.get("attachments")
+    if names is None:
+        return []
+    if not isinstance(names, list):
+        faults.append(("attachments", 'must be a list of file names such as ["flyer.pdf"]'))
+        return []
+    found: list[Enclosure] = []
+    room = ATTACHMENTS_LIMIT
+    for name in names:
+        try:
+            content = _read_within(folder, name, room)
+            if not content:
+                raise _Fault(f"{name} is empty")
+        except _Fault as fault:
+            faults.append(("attachments", fault.problem))
+            continue
+        room -= len(content)
+        found.append(_enclosure(str(name), content))
+    spec["attachments"] = [each.described() for each in found]
+    return found
+
+
+def _enclosure(name: str, content: bytes) -> Enclosure:
+    kind, encoding = mimetypes.guess_type(name, strict=False)
+    if kind is None or encoding is not None:  # "x.tar.gz" is guessed as tar, encoded
+        kind = "application/octet-stream"
+    digest = hashlib.sha256(content).hexdigest()
+    return Enclosure(name=PurePosixPath(name).name, type=kind, sha256=digest, content=content)
+
+
+def _read_within(folder: Path, name: object, limit: int) -> bytes:
+    """The bytes of a regular file inside `folder`. Raises _Fault with a sentence for everything else."""
+    if not isinstance(name, str) or not name:
+        raise _Fault("must be the name of a file")
+    if not name.isprintable():
+        raise _Fault("a file name may not hold control characters")
+    if Path(name).is_absolute() or PurePosixPath(name).is_absolute():
+        raise _Fault(f"{name} is an absolute path; name a file in the campaign file's folder")
+    if ".." in PurePosixPath(name).parts or ".." in Path(name).parts:
+        raise _Fault(f"{name} leaves the campaign file's folder")
+    root = folder.resolve()
+    try:
+        real = (root / name).resolve(strict=True)
+    except FileNotFoundError:
+        raise _Fault(f"{name} does not exist") from None
+    except (OSError, RuntimeError) as error:  # a loop of links, a name too long
+        raise _Fault(f"{name} cannot be read: {_reason(error)}") from None
+    if not real.is_relative_to(root):
+        raise _Fault(f"{name} is a link that leaves the campaign file's folder")
+    return _read_regular(real, limit, shown=name)
+
+
+def _read_regular(path: Path, limit: int, *, shown: str = "") -> bytes:
+    """The bytes of a regular file of at most `limit` octets; never waits for a pipe or a device."""
+    name = f"{shown} " if shown else ""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise _Fault(f"{name}does not exist" if name else "there is no such file") from None
+    except OSError as error:
+        raise _Fault(f"{name}cannot be read: {_reason(error)}") from None
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise _Fault(f"{name or 'this '}is {_kind(status.st_mode)}, not a file")
+        if status.st_size > limit:
+            raise _Fault(f"{name or 'this '}has {status.st_size:,} octets; at most {limit:,} fit here")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(handle)
+    if len(content) != status.st_size:
+        raise _Fault(f"{name or 'this '}changed while it was read; try again")
+    return content
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a directory"
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    return "a device or a socket"
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def _plain(value: Any, path: str, faults: list[tuple[str, str]]) -> Any:
+    """TOML values as JSON values: times become RFC 3339 text and must have an offset."""
+    if isinstance(value, dict):
+        return {key: _plain(each, f"{path}.{key}" if path else key, faults) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each, path, faults) for each in value]
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            faults.append((path, f"needs an offset from UTC, such as {value.isoformat()}+01:00"))
+        return value.isoformat()
+    if isinstance(value, date | time):
+        faults.append((path, "needs a date, a time and an offset, such as 2026-12-01T09:00:00+01:00"))
+        return value.isoformat()
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        faults.append((path, "must be a finite number"))
+    return value
+
+
+# --- finding lines -----------------------------------------------------------------------------------------
+
+_TABLE = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]?\]\s*(?:#.*)?$")
+_KEY = re.compile(
+    r"""\s*((?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*'))*)\s*="""
+)
+
+
+def line_of(source: str, key: str) -> int:
+    """The line on which `key` ("retry.give_up", "lists[0]") is set; 0 when it is nowhere.
+
+    A key inside an inline table is found at the line of the table; a missing key of a table at its header.
+    """
+    wanted = tuple(part for part in re.sub(r"\[\d+\]", "", key).split(".") if part and not part.isdigit())
+    best, best_depth = 0, 0
+    for number, path in _keys(source):
+        depth = len(path)
+        if path == wanted[:depth] and depth > best_depth:
+            best, best_depth = number, depth
+    if not best and wanted:  # a file key stands where its content's key is complained about
+        for twin in (f"{wanted[0]}_file",) if wanted[0] in {"text", "html"} else ():
+            return line_of(source, twin)
+    return best
+
+
+def _keys(source: str) -> list[tuple[int, tuple[str, ...]]]:
+    """Every key and table header with its line; the insides of multi-line strings are passed over."""
+    found: list[tuple[int, tuple[str, ...]]] = []
+    prefix: tuple[str, ...] = ()
+    inside = ""  # the delimiter of the multi-line string we are in
+    for number, line in enumerate(source.splitlines(), 1):
+        if inside:
+            inside = "" if inside in line else inside
+            continue
+        table, key = _TABLE.match(line), _KEY.match(line)
+        if key:
+            found.append((number, prefix + _parts(key[1])))
+            inside = _opened(line[key.end() :])
+        elif table:
+            prefix = _parts(table[1])
+            found.append((number, prefix))
+    return found
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _opened(value: str) -> str:
+    """The delimiter of a multi-line string that begins in `value` and does not end in it."""
+    for quote in ('"""', "'''"):
+        if value.lstrip().startswith(quote) and value.count(quote) == 1:
+            return quote
+    return ""

@@ -1,0 +1,227 @@
+"""How a command of hubctl is declared: the global options everywhere, an example in every help text."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from hubctl import spans
+from hubctl.app import App, report
+from hubctl.exits import Detached, Exit, exit_of
+from hubd.errors import HubError
+
+
+class Span(click.ParamType[float]):
+    """A length of time on the command line; becomes seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds of "30s"; a usage error when it is none."""
+        if isinstance(value, float):
+            return value
+        try:
+            return spans.seconds(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def common_options() -> list[click.Parameter]:
+    """The options that every command takes, before or after its name."""
+    return [
+        click.Option(
+            ["--socket"], metavar="PATH", help="The daemon's socket (else $HUBCTL_SOCKET, else found)."
+        ),
+        click.Option(
+            ["--json", "as_json"], is_flag=True, help="Print one JSON object; streams are JSON lines."
+        ),
+        click.Option(["-q", "--quiet"], is_flag=True, help="No progress and no remarks on stderr."),
+        click.Option(["--no-input"], is_flag=True, help="Never ask; fail when an answer is needed."),
+        click.Option(["-y", "--yes"], is_flag=True, help="Answer yes to every question."),
+        click.Option(["--timeout"], type=Span(), metavar="TIME", help="Stop waiting after this (30s, 5m)."),
+        click.Option(
+            ["--color"],
+            type=click.Choice(["auto", "always", "never"]),
+            metavar="WHEN",
+            help="Colours: auto, always or never.",
+        ),
+    ]
+
+
+_COMMON = frozenset({"socket", "as_json", "quiet", "no_input", "yes", "timeout", "color"})
+
+
+class Command(click.Command):
+    """A command whose function gets the `App` first; its own options are shown before the common ones."""
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+        own = {param.name for param in self.params}
+        self.shared = [param for param in common_options() if param.name not in own]
+        self.params += self.shared
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Hand the common options to the app before the command runs."""
+        app = ctx.ensure_object(App)
+        names = {param.name for param in self.shared}
+        app.merge({key: ctx.params.pop(key) for key in list(ctx.params) if key in names})
+        app.name = ".".join(ctx.command_path.split(" ")[1:]) or "status"
+        return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The command's own options, then the common ones, then the example."""
+        for title, wanted in (("Options", False), ("Options of every command", True)):
+            rows = [
+                param.get_help_record(ctx)
+                for param in self.get_params(ctx)
+                if (param in self.shared) is wanted
+            ]
+            with_help = [row for row in rows if row is not None]
+            if with_help:
+                with formatter.section(title):
+                    formatter.write_dl(with_help)
+        if self.example:
+            with formatter.section("Example"):
+                formatter.write_text(f"$ {self.example}")
+
+
+def command(
+    name: str, *, example: str, within: click.Group | None = None
+) -> Callable[[Callable[..., Any]], Command]:
+    """Declare a command. The function's docstring is its help; its first parameter is the `App`."""
+
+    def declare(function: Callable[..., Any]) -> Command:
+        made = click.command(name, cls=Command, example=example)(click.pass_obj(function))
+        if within is not None:
+            within.add_command(made)
+        return made
+
+    return declare
+
+
+class Nouns(click.Group):
+    """A group whose commands are imported only when they are used, so that hubctl starts fast."""
+
+    def __init__(
+        self, *args: Any, lazy: dict[str, tuple[str, str, str]] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy or {}  #: name -> (module:attribute, section, one line of help)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table, which is the order of use."""
+        return [*self.lazy, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module now."""
+        if cmd_name not in self.lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self.lazy[cmd_name][0].partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name in the error."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            ctx.fail(f"There is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by section, without importing them."""
+        if not self.lazy:
+            super().format_commands(ctx, formatter)
+            return
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, (_, section, line) in self.lazy.items():
+            sections.setdefault(section, []).append((name, line))
+        for section, rows in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+
+class Root(Nouns):
+    """hubctl itself: the only place where errors become messages and exit codes."""
+
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run a command line and end the process with the right code."""
+        given = list(sys.argv[1:] if args is None else args)
+        extra.pop("standalone_mode", None)
+        app = App()
+        try:
+            result = super().main(
+                given, prog_name or "hubctl", complete_var, standalone_mode=False, obj=app, **extra
+            )
+            sys.stdout.flush()
+            status = result if isinstance(result, int) else Exit.DONE
+        except click.exceptions.Exit as done:
+            status = done.exit_code
+        except click.UsageError as error:
+            status = _usage(error, as_json="--json" in given)
+        except click.ClickException as error:
+            report(HubError(error.format_message()), as_json="--json" in given, colour=False)
+            status = Exit.FAILED
+        except HubError as error:
+            report(error, as_json=app.as_json, colour=app.coloured(sys.stderr))
+            status = exit_of(error)
+        except (KeyboardInterrupt, click.Abort) as stop:
+            note = stop.note if isinstance(stop, Detached) else "interrupted"
+            _last_words(f"\n{note}\n")
+            status = Exit.INTERRUPTED
+        except BrokenPipeError:
+            _abandon_stdout()
+            status = Exit.DONE  # the reader had enough, as `| head` does: that is no failure
+        sys.exit(int(status))
+
+
+def _usage(error: click.UsageError, *, as_json: bool) -> int:
+    path = error.ctx.command_path if error.ctx else "hubctl"
+    fault = HubError(error.format_message(), code="usage", hint=f"see: {path} --help")
+    if as_json:
+        body = {
+            "code": "usage",
+            "message": str(fault),
+            "hint": fault.hint,
+            "exit": int(Exit.USAGE),
+            "data": {},
+        }
+        from hubctl.app import encode
+
+        _last_words(encode({"schema": "hubctl.error/1", "error": body}) + "\n")
+    else:
+        report(fault, as_json=False, colour=False)
+    return int(Exit.USAGE)
+
+
+def _last_words(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):  # nobody listens any more
+        return
+
+
+def _abandon_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's own flush at exit stays quiet."""
+    import os
+
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return

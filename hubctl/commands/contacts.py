@@ -1,0 +1,242 @@
+"""People: import, contacts list|show|export|remove, lists."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hubctl import render
+from hubctl.app import App, Json, encode
+from hubctl.command import Nouns, command
+from hubctl.exits import Exit
+
+if TYPE_CHECKING:
+    from hubd.client import Client
+
+PAGE = 500
+FIRST_FIELDS = ("first_name", "last_name", "timezone")
+
+
+@command("import", example="hubctl import customers.csv --list customers")
+@click.argument("file", metavar="FILE.csv", type=click.Path(path_type=Path))
+@click.option("--list", "into", required=True, metavar="NAME", help="The list they go to; made when new.")
+@click.option(
+    "--map", "maps", multiple=True, metavar="COLUMN=FIELD", help="What a column means (repeatable)."
+)
+@click.option("--region", metavar="CC", help="Country of phone numbers without +, such as DE or US.")
+@click.option("--dry-run", is_flag=True, help="Check every row; change nothing.")
+def import_(app: App, file: Path, into: str, maps: tuple[str, ...], region: str | None, dry_run: bool) -> int:
+    """Bring contacts in from a CSV file (or - for standard input).
+
+    The first line names the columns. UTF-8, or UTF-16 with a byte order mark; comma, semicolon, tab or bar.
+    Rows that cannot be used are told with their line and the reason, and never stop the good ones (exit code
+    9). A file that cannot be read as a whole changes nothing (exit code 1), and neither does the same file
+    twice.
+    """
+    from hubctl.csv_file import survey
+    from hubctl.importing import Report, import_file, opened, rename
+
+    name = "standard input" if str(file) == "-" else str(file)
+    with opened(file) as binary:
+        found = survey(binary, name)
+        names = rename(found.header.columns, maps)
+
+        async def work(hub: Client) -> Report:
+            return await import_file(
+                hub, binary, name, found, names, into=into, region=region, dry_run=dry_run, tell=tell
+            )
+
+        with ExitStack() as stack:
+            tell = _progress(app, stack)
+            report = app.talk(work)
+    if app.as_json:
+        app.record({"list": into, "dry_run": dry_run, **report.as_json()})
+    else:
+        result = report.as_json()
+        verb = "would go" if dry_run else "went"
+        app.out(f"{render.plural(report.rows, 'row')} of {name} {verb} to {into}")
+        app.out(
+            render.facts(
+                (key, int(result[key]))
+                for key in ("imported", "updated", "unchanged", "duplicates", "invalid")
+            )
+        )
+        for line in report.error_lines(name):
+            app.complain(line)
+    return Exit.PARTLY if report.errors else Exit.DONE
+
+
+def _progress(app: App, stack: ExitStack) -> Callable[[int, int], None]:
+    """A bar on a terminal, nothing elsewhere."""
+    if app.quiet or not app.live(sys.stderr):
+        return lambda done, total: None
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(file=sys.stderr, no_color=not app.coloured(sys.stderr))
+    progress = stack.enter_context(Progress(console=console, transient=True))
+    bar = progress.add_task("importing", total=None)
+    return lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+@click.group("contacts", cls=Nouns)
+def contacts() -> None:
+    """People: list, show, export and remove contacts.
+
+    Example: hubctl contacts export --list customers > customers.csv
+    """
+
+
+async def _pages(hub: Client, method: str, entries: str, **params: Any) -> AsyncIterator[Json]:
+    """Every entry of a paged listing, a page at a time in memory."""
+    after: Any = None
+    while True:
+        answer = await hub.call(method, limit=PAGE, **params, **({} if after is None else {"after": after}))
+        for each in answer[entries]:
+            yield each
+        after = answer["next"]
+        if after is None:
+            return
+
+
+@command("list", within=contacts, example="hubctl contacts list --list customers")
+@click.option("--list", "of", metavar="NAME", help="Only contacts of this list.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
+def list_(app: App, of: str | None, limit: int | None) -> None:
+    """Contacts, in the order in which they came."""
+
+    async def work(hub: Client) -> None:
+        shown: list[Json] = []
+        count = 0
+        async for each in _pages(hub, "contacts.list", "contacts", **({"list": of} if of else {})):
+            count += 1
+            if app.as_json:
+                app.out(("," if count > 1 else "") + encode(each))
+            else:
+                shown.append(each)
+                if len(shown) == PAGE:
+                    _table(app, shown, head=count == PAGE)
+                    shown.clear()
+            if count == limit:
+                break
+        if shown or (not count and not app.as_json):
+            _table(app, shown, head=count <= PAGE)
+
+    if app.as_json:
+        app.out(f'{{"schema": "hubctl.{app.name}/1", "contacts": [')
+    app.talk(work)
+    if app.as_json:
+        app.out("]}")
+
+
+def _table(app: App, rows: list[Json], *, head: bool) -> None:
+    if not rows:
+        app.note("no contacts")
+        return
+    shown = [
+        (
+            each["contact_id"],
+            each.get("email"),
+            each.get("phone"),
+            _name(each),
+            ", ".join(each.get("lists") or ()),
+        )
+        for each in rows
+    ]
+    text = render.table(
+        ("ID", "EMAIL", "PHONE", "NAME", "LISTS"), shown, colour=app.coloured(), width=app.width()
+    )
+    app.out(text if head else text.partition("\n")[2])
+
+
+def _name(contact: Json) -> str:
+    fields = contact.get("fields") or {}
+    return " ".join(part for part in (fields.get("first_name"), fields.get("last_name")) if part)
+
+
+@command("show", within=contacts, example="hubctl contacts show ann@example.com")
+@click.argument("contact")
+def show(app: App, contact: str) -> None:
+    """One contact with all its fields. CONTACT is an address, a number or a contact id."""
+    found = app.call("contacts.get", key=contact)["contact"]
+    if app.as_json:
+        app.record({"contact": found})
+        return
+    app.out(
+        render.facts(
+            [
+                ("id", found["contact_id"]),
+                ("email", found.get("email")),
+                ("phone", found.get("phone")),
+                *sorted((found.get("fields") or {}).items()),
+                ("lists", ", ".join(found.get("lists") or ())),
+                ("since", render.moment(found.get("created_at"))),
+            ],
+            indent="",
+        )
+    )
+
+
+@command("export", within=contacts, example="hubctl contacts export --list customers > customers.csv")
+@click.option("--list", "of", metavar="NAME", help="Only contacts of this list.")
+def export(app: App, of: str | None) -> None:
+    """Contacts as CSV, to be read by a spreadsheet or by `hubctl import`; with --json as JSON lines.
+
+    A cell that a spreadsheet would run as a formula gets an apostrophe in front, which import takes away.
+    """
+    from hubctl.csv_out import line
+
+    wanted = {"list": of} if of else {}
+
+    async def work(hub: Client) -> None:
+        if app.as_json:
+            async for each in _pages(hub, "contacts.list", "contacts", **wanted):
+                app.out(encode({"schema": f"hubctl.{app.name}/1", **each}))
+            return
+        names: set[str] = set()
+        async for each in _pages(hub, "contacts.list", "contacts", **wanted):
+            names.update(each["fields"])
+        first = [name for name in FIRST_FIELDS if name in names]
+        rest = sorted(names - set(first))
+        app.data(line(["email", "phone", *first, *rest]))
+        async for each in _pages(hub, "contacts.list", "contacts", **wanted):
+            fields = each["fields"]
+            app.data(
+                line([each["email"], each["phone"], *(fields.get(name, "") for name in (*first, *rest))])
+            )
+
+    app.talk(work)
+
+
+@command("remove", within=contacts, example="hubctl contacts remove ann@example.com --yes")
+@click.argument("contact")
+def remove(app: App, contact: str) -> None:
+    """Forget a contact. What was sent to it stays in the campaigns' history.
+
+    To keep it from getting messages, suppress the address instead: it may come back with the next import.
+    """
+    app.confirm(f"remove {contact}", needed=True)
+    found = app.call("contacts.remove", key=contact)
+    if app.as_json:
+        app.record(found)
+    else:
+        app.out("removed" if found.get("changed", True) else "there was nothing to remove")
+
+
+@command("lists", example="hubctl lists")
+def lists(app: App) -> int:
+    """The lists and how many contacts each has."""
+    found = app.call("contacts.lists")
+    if app.as_json:
+        app.record(found)
+    elif found["lists"]:
+        rows = [(each["name"], int(each["contacts"])) for each in found["lists"]]
+        app.out(render.table(("LIST", "CONTACTS"), rows, colour=app.coloured(), width=app.width()))
+    else:
+        app.note("no lists yet; hubctl import FILE.csv --list NAME makes one")
+    return Exit.DONE

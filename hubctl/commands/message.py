@@ -1,0 +1,236 @@
+"""Single messages: send, deliveries, message, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from hubctl import render
+from hubctl.app import App, Json, encode
+from hubctl.command import command
+from hubctl.exits import Exit, Refused
+
+if TYPE_CHECKING:
+    from hubd.client import Client
+
+PAGE = 500
+_UNSETTLED = frozenset({"pending", "deferred", "sending"})
+_SENT = frozenset({"sent", "delivered"})
+
+
+@command(
+    "send", example="hubctl send --provider office --to ann@example.com --template welcome --field code=4711"
+)
+@click.option("--provider", required=True, metavar="NAME", help="Through which provider.")
+@click.option(
+    "--to", "address", required=True, metavar="ADDRESS", help="An email address or a number (+...)."
+)
+@click.option("--template", metavar="NAME", help="Send what this campaign says.")
+@click.option("--subject", default="", help="Email: the subject.")
+@click.option("--text", default="", help="The text.")
+@click.option("--html", default="", help="Email: the HTML part.")
+@click.option("--sender", default="", metavar="ADDRESS", help="Email: from whom.")
+@click.option(
+    "--field", "fields", multiple=True, metavar="KEY=VALUE", help="A field for the template (repeatable)."
+)
+@click.option(
+    "--key", metavar="KEY", help="Idempotency key: the same key sends once, however often it is called."
+)
+@click.option(
+    "--wait", is_flag=True, help="Wait for the provider's answer; exit code 1 when it was not sent."
+)
+def send(
+    app: App,
+    provider: str,
+    address: str,
+    template: str | None,
+    fields: tuple[str, ...],
+    key: str | None,
+    wait: bool,
+    **words: str,
+) -> int:
+    """Send one message at once, ahead of all campaigns, and print its id.
+
+    When this has answered, the message is safely stored and goes out even if the power fails now.
+    """
+    given = {name: text for name, text in words.items() if text}
+    if template and given.keys() - {"sender"}:
+        raise click.UsageError("--template brings its own words; leave out --subject, --text and --html")
+    if not template and not (given.get("text") or given.get("html")):
+        raise click.UsageError(
+            "what should it say? Give --template NAME, or --text (with --subject for email)"
+        )
+    params: Json = {"provider": provider, "to": address, "fields": _fields(fields), **given}
+    params |= {name: value for name, value in (("template", template), ("idempotency_key", key)) if value}
+
+    async def work(hub: Client) -> tuple[Json, Json | None]:
+        found = await hub.call("message.send", **params)
+        return found, await _settled(hub, int(found["delivery_id"])) if wait else None
+
+    found, life = app.talk(work)
+    if app.as_json:
+        app.record({**found, **({"delivery": life} if life else {}), "state": (life or found)["state"]})
+    else:
+        app.out(str(found["delivery_id"]))
+        if life:
+            why = f": {life['reason'].replace('_', ' ')}" if life.get("reason") else ""
+            app.note(f"{life['state']}{why}")
+    return Exit.FAILED if life and life["state"] not in _SENT else Exit.DONE
+
+
+def _fields(pairs: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--field {pair!r} is not KEY=VALUE")
+        found[name] = value
+    return found
+
+
+async def _settled(hub: Client, delivery: int) -> Json:
+    """The delivery once nothing more happens to it by itself (or it was put off: that is an answer too)."""
+    import trio
+
+    while True:
+        life: Json = (await hub.call("delivery.get", id=delivery))["delivery"]
+        if life["state"] not in _UNSETTLED or life["state"] == "deferred":
+            return life
+        await trio.sleep(0.05)
+
+
+@command("deliveries", example="hubctl deliveries spring-sale --state failed --output csv > failed.csv")
+@click.argument("name")
+@click.option("--state", type=click.Choice(render.STATES), metavar="STATE", help="Only those in this state.")
+@click.option(
+    "--output", type=click.Choice(["table", "ndjson", "csv"]), default="table", help="How to print [table]."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
+def deliveries(app: App, name: str, state: str | None, output: str, limit: int | None) -> None:
+    """Who got it and who did not, one line for each recipient.
+
+    Any number of recipients: they are fetched and printed page by page. States: sent delivered undelivered
+    failed in_doubt deferred sending pending skipped.
+    """
+    printer = _printer(app, name, "json" if app.as_json and output == "table" else output)
+
+    async def work(hub: Client) -> None:
+        after, left = 0, limit
+        while True:
+            size = min(PAGE, left) if left is not None else PAGE
+            page = await hub.call("delivery.list", campaign=name, state=state, after=after, limit=size)
+            printer.rows(page["deliveries"])
+            left = None if left is None else left - len(page["deliveries"])
+            if page["next"] is None or left == 0:
+                return
+            after = page["next"]
+
+    app.talk(work)
+    printer.end()
+
+
+class _Table:
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._headed = False
+
+    def rows(self, rows: Sequence[Json]) -> None:
+        if not rows:
+            return
+        text = render.deliveries(rows, colour=self._app.coloured(), width=self._app.width())
+        self._app.out(text.partition("\n")[2] if self._headed else text)
+        self._headed = True
+
+    def end(self) -> None:
+        if not self._headed:
+            self._app.note("no deliveries")
+
+
+class _Ndjson:
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def rows(self, rows: Sequence[Json]) -> None:
+        for row in rows:
+            self._app.data(encode({key: row.get(key) for key in render.DELIVERY_COLUMNS}) + "\n")
+
+    def end(self) -> None:
+        """Nothing is open."""
+
+
+class _Csv:
+    def __init__(self, app: App) -> None:
+        from hubctl.csv_out import line
+
+        self._app = app
+        self._line = line
+        app.data(line(render.DELIVERY_COLUMNS))
+
+    def rows(self, rows: Sequence[Json]) -> None:
+        for row in rows:
+            self._app.data(self._line([row.get(key) for key in render.DELIVERY_COLUMNS]))
+
+    def end(self) -> None:
+        """Nothing is open."""
+
+
+class _OneObject:
+    """One JSON object, written as the pages come."""
+
+    def __init__(self, app: App, name: str) -> None:
+        self._app = app
+        self._name = name
+        self._begun = False
+
+    def rows(self, rows: Sequence[Json]) -> None:
+        for row in rows:
+            self._app.data((",\n" if self._begun else self._head()) + encode(row))
+            self._begun = True
+
+    def end(self) -> None:
+        self._app.data(("" if self._begun else self._head()) + "\n]}\n")
+
+    def _head(self) -> str:
+        head = encode({"schema": f"hubctl.{self._app.name}/1", "name": self._name})
+        return head[:-1] + ', "deliveries": [\n'
+
+
+def _printer(app: App, name: str, output: str) -> _Table | _Ndjson | _Csv | _OneObject:
+    if output == "ndjson":
+        return _Ndjson(app)
+    if output == "csv":
+        return _Csv(app)
+    return _OneObject(app, name) if output == "json" else _Table(app)
+
+
+@command("message", example="hubctl message 4711")
+@click.argument("id_", metavar="ID", type=click.IntRange(min=1))
+@click.option("--html", "part", flag_value="html", help="The HTML part alone.")
+@click.option("--source", "part", flag_value="source", help="The whole message as it went over the wire.")
+def message(app: App, id_: int, part: str | None) -> None:
+    """One message's whole life: every attempt with the provider's answer, and what it says."""
+    found = app.call("delivery.get", id=id_)
+    if app.as_json:
+        app.record(found)
+    elif part:
+        text = (found.get("content") or {}).get(part)
+        if not text:
+            raise Refused(f"message {id_} has no {part}")
+        app.out(render.printable(str(text).replace("\r\n", "\n").rstrip("\n")))
+    else:
+        app.out(render.message(found, colour=app.coloured(), width=app.width()))
+
+
+@command("failures", example="hubctl failures spring-sale")
+@click.argument("name")
+def failures(app: App, name: str) -> None:
+    """What went wrong, grouped by reason, and what to do about it."""
+    groups = app.call("delivery.failures", campaign=name)["groups"]
+    if app.as_json:
+        app.record({"name": name, "groups": groups})
+    elif groups:
+        app.out(render.failures(name, groups, colour=app.coloured(), width=app.width()))
+    else:
+        app.note(f"nothing went wrong with {name}")

@@ -1,0 +1,228 @@
+"""Making a campaign go and stop: start, pause, resume, stop, rate, retry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hubctl.app import App, Json
+from hubctl.command import command
+from hubctl.exits import Exit, Refused
+from hubd.errors import PreflightFailed
+
+
+@command("start", example="hubctl start spring-sale --follow")
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
+@click.option("--wait", is_flag=True, help="Show nothing, but end when the campaign ends.")
+@click.option("--at", metavar="TIME", help="Start then: an RFC 3339 time such as 2026-12-01T09:00:00+01:00.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Send N, then pause (a canary).")
+@click.option("--dry-run", is_flag=True, help="Say what would happen; send nothing.")
+@click.option(
+    "--accept-risk", "risks", multiple=True, metavar="RISK", help="Start in spite of it (repeatable)."
+)
+def start(
+    app: App, name: str, follow: bool, wait: bool, dry_run: bool, risks: tuple[str, ...], **when: Any
+) -> int:
+    """Start a campaign, or go on with a paused, stopped or failed one.
+
+    On a terminal it asks first and says how many will get a message. Ctrl-C only stops watching: the campaign
+    goes on in the daemon. With --follow or --wait the exit code is 0 when it is completed (or has reached its
+    --limit) and 1 when it ended or paused otherwise.
+    """
+    asked = {key: value for key, value in when.items() if value is not None}
+    if asked.get("at"):
+        asked["at"] = moment(asked["at"])
+    if risks:
+        asked["accept_risk"] = list(risks)
+    if dry_run:
+        return _dry_run(app, name, asked)
+    if app.may_ask() and not app.yes:
+        _ask(app, name, asked)
+    try:
+        found = app.call("campaign.start", name=name, **asked)
+    except PreflightFailed as error:
+        raise unfit(name, error) from error
+    if not (follow or wait):
+        _tell(app, name, found, asked)
+        return Exit.DONE
+    from hubctl.follow import follow_to_the_end
+
+    return follow_to_the_end(app, name, shown=follow, limited="limit" in asked)
+
+
+def unfit(name: str, error: PreflightFailed) -> Refused:
+    """A failed preflight with a line for each problem and the way past it."""
+    from hubctl.render import problems
+
+    listed = error.data.get("problems")
+    return Refused(
+        f"{name} is not fit to start",
+        code=error.code,
+        hint=error.hint or f"look again with: hubctl check {name}",
+        details=problems(listed) if isinstance(listed, list) and listed else [str(error)],
+        data=error.data,
+    )
+
+
+def moment(text: str) -> str:
+    """A time with an offset, as RFC 3339. Raises a usage error for anything else."""
+    from datetime import datetime
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--at: {text!r} is not a time such as 2026-12-01T09:00:00+01:00") from None
+    if found.tzinfo is None:
+        here = found.astimezone().isoformat()
+        raise click.UsageError(f"--at: {text!r} has no offset from UTC; here it would be {here}")
+    return found.isoformat()
+
+
+def _would(app: App, name: str, asked: Json) -> Json:
+    try:
+        found = app.call("campaign.start", name=name, dry_run=True, **asked)
+    except PreflightFailed as error:
+        raise unfit(name, error) from error
+    return found
+
+
+def _radius(name: str, found: Json) -> str:
+    """Who would get it, in one line: "start spring-sale: 48,212 recipients via office, about 3 h"."""
+    from hubctl import render
+
+    would = found.get("would") or {}
+    view = found["campaign"]
+    parts = [f"{render.plural(int(would.get('recipients', 0)), 'recipient')} via {view['provider']}"]
+    parts += [text for text in (render.estimate(would.get("estimate")),) if text]
+    return f"start {name}: {', '.join(parts)}"
+
+
+def _ask(app: App, name: str, asked: Json) -> None:
+    found = _would(app, name, asked)
+    if found.get("would") and found["campaign"]["state"] != "running":
+        limit = f", {asked['limit']} of them now" if "limit" in asked else ""
+        when = f", at {asked['at']}" if "at" in asked else ""
+        app.confirm(_radius(name, found) + limit + when, needed=False)
+
+
+def _dry_run(app: App, name: str, asked: Json) -> int:
+    from hubctl import render
+
+    found = _would(app, name, asked)
+    if app.as_json:
+        app.record({"name": name, "dry_run": True, **found})
+        return Exit.DONE
+    would = found.get("would") or {}
+    app.out("would " + _radius(name, found))
+    if skipped := render.skips(would.get("skipped") or {}):
+        app.out(f"  skipped  {skipped}")
+    app.note("nothing was sent")
+    return Exit.DONE
+
+
+def _tell(app: App, name: str, found: Json, asked: Json) -> None:
+    if app.as_json:
+        app.record({"name": name, **found})
+        return
+    view = found["campaign"]
+    if view["state"] == "scheduled":
+        from hubctl.render import moment as shown
+
+        app.out(f"{name} is scheduled for {shown(view.get('scheduled_at')) or asked.get('at', '')}")
+    else:
+        app.out(f"{name} is {view['state']}" + ("" if found["changed"] else " already"))
+        app.note(f"follow it with: hubctl watch {name}")
+
+
+def _move(app: App, method: str, name: str) -> None:
+    from hubctl import render
+
+    found = app.call(method, name=name)
+    if app.as_json:
+        app.record({"name": name, **found})
+        return
+    app.out(render.summary(found["campaign"]) + ("" if found["changed"] else " (it was already)"))
+
+
+@command("pause", example="hubctl pause spring-sale")
+@click.argument("name")
+def pause(app: App, name: str) -> None:
+    """Pause a campaign. When this has answered, nothing more leaves until you resume."""
+    _move(app, "campaign.pause", name)
+
+
+@command("resume", example="hubctl resume spring-sale")
+@click.argument("name")
+def resume(app: App, name: str) -> None:
+    """Go on with a paused campaign."""
+    _move(app, "campaign.resume", name)
+
+
+@command("stop", example="hubctl stop spring-sale")
+@click.argument("name")
+def stop(app: App, name: str) -> None:
+    """Stop a campaign. When this has answered, nothing more leaves.
+
+    `hubctl start` goes on with the remaining recipients.
+    """
+    _move(app, "campaign.stop", name)
+
+
+@command("rate", example="hubctl rate spring-sale 20/s")
+@click.argument("name")
+@click.argument("rates", nargs=-1, required=True, metavar="RATE...")
+def rate(app: App, name: str, rates: tuple[str, ...]) -> None:
+    """Change how fast a campaign may send, at once, also while it runs.
+
+    RATE is such as 20/s, 500/minute or 10000/day; several hold together; `none` takes the limit away.
+    """
+    wanted = None if rates == ("none",) else list(rates)
+    found = app.call("campaign.rate", name=name, rate=wanted)
+    if app.as_json:
+        app.record({"name": name, "rate": wanted, **{key: found[key] for key in found if key != "rate"}})
+    else:
+        app.out(f"{name}: " + (f"at most {', '.join(rates)}" if wanted else "no limit of its own"))
+
+
+@command("retry", example="hubctl retry spring-sale --class transient")
+@click.argument("name")
+@click.option(
+    "--class",
+    "kind",
+    type=click.Choice(["transient", "permanent", "all"]),
+    help="Queue failed ones of this class again.",
+)
+@click.option(
+    "--in-doubt",
+    type=click.Choice(["resend", "sent", "failed"]),
+    help="Settle those whose outcome is unknown: send again (a duplicate is possible), or say what happened.",
+)
+def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
+    """Queue failed recipients again, or settle those in doubt. See `hubctl failures` first.
+
+    Without an option: --class transient.
+    """
+    from hubctl import render
+
+    if kind is None and in_doubt is None:
+        kind = "transient"
+    if in_doubt == "resend":
+        view = app.call("campaign.get", name=name)["campaign"]
+        count = int(view["counts"]["in_doubt"])
+        if count:
+            app.confirm(
+                f"send {name} again to {render.plural(count, 'recipient')} who may have got it already",
+                needed=True,
+            )
+    found = app.call("campaign.retry", name=name, in_doubt=in_doubt, **{"class": kind})
+    if app.as_json:
+        app.record({"name": name, **found})
+        return
+    changed = int(found["changed"])
+    if not changed:
+        app.out(f"{name}: there was nothing to retry")
+    else:
+        done = "settled" if in_doubt in {"sent", "failed"} else "queued again"
+        app.out(f"{name}: {render.plural(changed, 'recipient')} {done}; it is {found['campaign']['state']}")

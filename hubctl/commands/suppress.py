@@ -1,0 +1,166 @@
+"""Addresses that never get anything: suppress add|remove|list|import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from hubctl import render
+from hubctl.app import App, Json, encode
+from hubctl.command import Nouns, command
+from hubctl.exits import Exit, Refused
+from hubd.errors import BadInput
+
+if TYPE_CHECKING:
+    from hubd.client import Client
+
+PAGE = 500
+
+
+@click.group("suppress", cls=Nouns)
+def suppress() -> None:
+    """Addresses that never get anything, whatever a campaign says.
+
+    Example: hubctl suppress add ann@example.com --reason "asked by phone"
+    """
+
+
+def channel_of(address: str) -> str:
+    """An address with an @ is one of email, everything else a number."""
+    return "email" if "@" in address else "sms"
+
+
+@command("add", within=suppress, example="hubctl suppress add ann@example.com")
+@click.argument("address")
+@click.option("--channel", type=click.Choice(["email", "sms"]), help="Else by the look of the address.")
+@click.option("--reason", default="", help="Why, for the record.")
+def add(app: App, address: str, channel: str | None, reason: str) -> None:
+    """Never write to this address again, also not in a campaign that runs now."""
+    found = app.call(
+        "suppression.add", channel=channel or channel_of(address), address=address, reason=reason
+    )
+    _tell(app, found, "suppressed", "was suppressed already")
+
+
+@command("remove", within=suppress, example="hubctl suppress remove ann@example.com --yes")
+@click.argument("address")
+@click.option("--channel", type=click.Choice(["email", "sms"]), help="Else by the look of the address.")
+def remove(app: App, address: str, channel: str | None) -> None:
+    """This address may be written to again."""
+    app.confirm(f"write to {address} again", needed=True)
+    found = app.call("suppression.remove", channel=channel or channel_of(address), address=address)
+    _tell(app, found, "not suppressed any more", "was not suppressed")
+
+
+def _tell(app: App, found: Json, done: str, already: str) -> None:
+    if app.as_json:
+        app.record(found)
+    else:
+        app.out(done if found.get("changed", True) else already)
+
+
+@command("list", within=suppress, example="hubctl suppress list --channel email")
+@click.option("--channel", type=click.Choice(["email", "sms"]), help="Only this channel.")
+def list_(app: App, channel: str | None) -> None:
+    """All suppressed addresses with the reason; with --json as JSON lines."""
+
+    async def work(hub: Client) -> int:
+        after: Any = None
+        count = 0
+        while True:
+            params = {
+                "limit": PAGE,
+                **({"channel": channel} if channel else {}),
+                **({"after": after} if after else {}),
+            }
+            page = await hub.call("suppression.list", **params)
+            rows = page["suppressions"]
+            _print(app, rows, head=not count)
+            count += len(rows)
+            after = page["next"]
+            if after is None:
+                return count
+
+    if not app.talk(work):
+        app.note("nobody is suppressed")
+
+
+def _print(app: App, rows: list[Json], *, head: bool) -> None:
+    if app.as_json:
+        for row in rows:
+            app.out(encode({"schema": f"hubctl.{app.name}/1", **row}))
+    elif rows:
+        shown = [
+            (row["address"], row["channel"], row["reason"], row["source"], render.moment(row["created_at"]))
+            for row in rows
+        ]
+        headers = ("ADDRESS", "CHANNEL", "REASON", "SOURCE", "SINCE")
+        text = render.table(headers, shown, colour=app.coloured(), width=app.width())
+        app.out(text if head else text.partition("\n")[2])
+
+
+@command("import", within=suppress, example="hubctl suppress import unsubscribed.csv")
+@click.argument("file", metavar="FILE.csv", type=click.Path(path_type=Path))
+@click.option("--channel", type=click.Choice(["email", "sms"]), help="Else by the look of each address.")
+@click.option("--column", metavar="COLUMN", help="Which column holds the address; else found.")
+@click.option("--reason", default="imported", help="Why, for the record.")
+def import_(app: App, file: Path, channel: str | None, column: str | None, reason: str) -> int:
+    """Suppress every address of a CSV file, such as another system's unsubscribes.
+
+    The first line names the columns; the address is in `address`, `email` or `phone`, or in --column.
+    """
+    from hubctl.csv_file import survey
+    from hubctl.importing import Report, opened
+
+    name = "standard input" if str(file) == "-" else str(file)
+    counts = {"added": 0, "unchanged": 0}
+    report = Report()
+
+    async def work(hub: Client, binary: BinaryIO) -> None:
+        for line, address in _addresses(binary, name, column, report):
+            report.rows += 1
+            try:
+                found = await hub.call(
+                    "suppression.add", channel=channel or channel_of(address), address=address, reason=reason
+                )
+            except BadInput as error:
+                report.errors.append({"line": line, "field": "address", "problem": str(error)})
+            else:
+                counts["added" if found.get("changed", True) else "unchanged"] += 1
+
+    with opened(file) as binary:
+        survey(binary, name)
+        app.talk(lambda hub: work(hub, binary))
+    if app.as_json:
+        errors = report.as_json()["errors"]
+        app.record({"rows": report.rows, **counts, "invalid": len(errors), "errors": errors})
+    else:
+        app.out(f"{render.plural(report.rows, 'row')} of {name}")
+        app.out(render.facts([*counts.items(), ("invalid", len(report.errors))]))
+        for text in report.error_lines(name):
+            app.complain(text)
+    return Exit.PARTLY if report.errors else Exit.DONE
+
+
+def _addresses(binary: BinaryIO, name: str, column: str | None, report: Any) -> Iterator[tuple[int, str]]:
+    from hubctl.csv_file import BadRow, CsvFile
+
+    reader = CsvFile(binary, name)
+    folded = [each.casefold() for each in reader.header.columns]
+    wanted = [column.casefold()] if column else ["address", "email", "phone"]
+    places = [folded.index(each) for each in wanted if each in folded]
+    if not places:
+        raise Refused(
+            f"{name} has no column {' or '.join(wanted)}",
+            hint=f"name one with --column; the columns are {', '.join(reader.header.columns)}",
+        )
+    for row in reader.rows():
+        if isinstance(row, BadRow):
+            report.add_bad_row(row)
+            continue
+        for place in places:
+            if address := row.cells[place].strip():
+                yield row.line, address

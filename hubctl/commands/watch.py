@@ -1,0 +1,57 @@
+"""Waiting and watching: watch, wait."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from hubctl.app import App
+from hubctl.command import command
+from hubctl.exits import Exit
+
+
+@command("watch", example="hubctl watch spring-sale")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+def watch(app: App, names: tuple[str, ...]) -> int:
+    """Live progress until all watched campaigns are finished.
+
+    Without names: everything that runs, is paused or is scheduled. Bars on a terminal; elsewhere a line for
+    each change of state and each ten percent; with --json a line for each change. Ctrl-C detaches: the
+    campaigns go on.
+    """
+    from hubctl.follow import watch_until
+
+    board = watch_until(app, names, lambda board: not board.unfinished(), stream=sys.stdout)
+    if not board.views:
+        app.note("nothing is running, paused or scheduled")
+    return Exit.DONE
+
+
+@command("wait", example="hubctl wait spring-sale --for completed --timeout 2h")
+@click.argument("name")
+@click.option(
+    "--for", "states", default="completed", metavar="STATE[,STATE]", help="What to wait for [completed]."
+)
+def wait(app: App, name: str, states: str) -> int:
+    """Wait until a campaign reaches a state.
+
+    Exit code 0 when it is reached, 1 when the campaign ended otherwise, 7 when --timeout passed first.
+    """
+    from hubctl import render
+    from hubctl.follow import outcome, read_states, watch_until
+
+    wanted = read_states(states)
+    board = watch_until(
+        app,
+        [name],
+        lambda board: outcome(board.views[name], wanted) is not None,
+        stream=sys.stderr,
+        shown=False,
+    )
+    view = board.views[name]
+    if app.as_json:
+        app.record({"name": name, "campaign": view})
+    else:
+        app.out(render.summary(view))
+    return int(outcome(view, wanted) or Exit.DONE)

@@ -1,0 +1,347 @@
+"""Reading a CSV file of people, row by row, in constant memory, whatever is in it.
+
+The standard reader cannot be used here: an unclosed quote makes it swallow the rest of the file as one
+cell, it cannot say on which line that quote was opened, and it keeps a 50 MB cell in memory. This one knows
+the line of everything, keeps at most `CELL_LIMIT` characters of a cell, and knows two kinds of wrong:
+
+- damage (`Damaged`): the file cannot be read beyond this place without guessing (an unclosed quote, bytes of
+  another encoding, no usable header). Nothing is imported: `survey` walks the whole file first.
+- a bad row (`BadRow`): one row cannot be used (too few or too many cells, a huge cell, a NUL). It is reported
+  with its line and the reason, and the rows around it are used.
+
+Understood: UTF-8 with and without a byte order mark, UTF-16 with one; the delimiters , ; tab and |; line ends
+LF, CRLF and CR; quoted cells with line ends and doubled quotes (RFC 4180); Excel's `sep=;` line; the
+apostrophe that our own export puts before what a spreadsheet would run as a formula.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from hubctl.csv_out import unguarded
+from hubctl.exits import Refused
+
+CELL_LIMIT = 65_536  #: characters kept of one cell; a longer one makes its row a bad row
+LINES_LIMIT = 1_000  #: lines one quoted cell may span; more means that its quote was never closed
+COLUMNS_LIMIT = 1_000
+_CHUNK = 65_536  #: characters read at once at most, so that a line without an end costs no memory
+_DELIMITERS = ",;\t|"
+
+
+class Damaged(Refused):
+    """The file cannot be read without guessing. The message begins with file and line."""
+
+    def __init__(self, name: str, line: int, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"{name}:{line}: {problem}; nothing was imported", code="bad_csv", hint=hint)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoodRow:
+    """A row with a cell for every column."""
+
+    line: int
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadRow:
+    """A row that cannot be used, and why."""
+
+    line: int
+    field: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The first line of the file: what the columns are called, and what divides them."""
+
+    columns: tuple[str, ...]
+    delimiter: str
+    line: int
+
+
+@dataclass(slots=True)
+class _Record:
+    line: int
+    cells: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+class _Lines:
+    """The physical lines of a file, in pieces of at most `_CHUNK` characters, with their numbers."""
+
+    def __init__(self, binary: BinaryIO, name: str) -> None:
+        self.name = name
+        self.number = 0  #: of the line that `piece` returned last
+        self.line_is_over = True
+        self._text = self._decoded(binary)
+
+    def _decoded(self, binary: BinaryIO) -> io.TextIOWrapper:
+        start = binary.read(4)
+        binary.seek(0)
+        if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+            raise Damaged(self.name, 1, "this file is UTF-32", hint="save it as UTF-8")
+        wide = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        # A byte that is no UTF-8 arrives as a lone surrogate, so that its line can be named.
+        encoding, errors = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
+        return io.TextIOWrapper(binary, encoding=encoding, errors=errors, newline=None)
+
+    def piece(self) -> str:
+        """The next piece: a whole line with its end, or a part of a long one; "" at the end of the file."""
+        try:
+            text = self._text.readline(_CHUNK)
+        except UnicodeError as error:
+            raise Damaged(
+                self.name, self.number + 1, "this is not valid UTF-16", hint="save it as UTF-8"
+            ) from error
+        if text:
+            self.number += self.line_is_over
+            self.line_is_over = text.endswith("\n")
+            if not text.isascii():
+                self._check(text)
+        return text
+
+    def _check(self, text: str) -> None:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            code = ord(text[error.start])
+            what = f"byte 0x{code - 0xDC00:02X}" if 0xDC80 <= code <= 0xDCFF else "half a character"
+            raise Damaged(
+                self.name,
+                self.number,
+                f"this is not UTF-8 ({what})",
+                hint="save the file as UTF-8 ('CSV UTF-8' in a spreadsheet), or convert it: "
+                f"iconv -f WINDOWS-1252 -t UTF-8 {self.name}",
+            ) from None
+
+    def detach(self) -> None:
+        """Leave the binary file open and to its owner."""
+        self._text.detach()
+
+
+class CsvFile:
+    """One pass over a CSV file. `header` is read at once; `rows` yields the rest, good and bad.
+
+    `binary` must be seekable and is not closed. Raises Damaged for a header that cannot be used.
+    """
+
+    def __init__(self, binary: BinaryIO, name: str) -> None:
+        binary.seek(0)
+        self._lines = _Lines(binary, name)
+        self._name = name
+        self._delimiter = ","
+        self._text = ""
+        self._at = 0
+        self.header = self._read_header()
+
+    def rows(self) -> Iterator[GoodRow | BadRow]:
+        """Every row after the header. Raises Damaged where the file cannot be read on."""
+        wanted = len(self.header.columns)
+        while (record := self._record()) is not None:
+            if not record.problem and not any(cell.strip() for cell in record.cells):
+                continue  # an empty line, or one of nothing but delimiters
+            cells = record.cells
+            while len(cells) > wanted and not cells[-1].strip():
+                cells.pop()
+            if record.problem:
+                yield BadRow(line=record.line, field="", problem=record.problem)
+            elif len(cells) != wanted:
+                have = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+                yield BadRow(line=record.line, field="", problem=f"{have} where the header names {wanted}")
+            else:
+                yield GoodRow(line=record.line, cells=tuple(map(unguarded, cells)))
+        self._lines.detach()
+
+    # --- header -----------------------------------------------------------------------------------------
+
+    def _read_header(self) -> Header:
+        first = self._skip_blank()
+        if first[:4].lower() == "sep=" and len(first.rstrip("\n")) == 5:
+            self._delimiter = first[4]
+            first = self._skip_blank()
+        else:
+            self._delimiter = sniff(first)
+        line = self._lines.number
+        record = self._record(first)
+        assert record is not None
+        if record.problem:
+            raise Damaged(self._name, line, f"the header cannot be used: {record.problem}")
+        columns = [cell.strip() for cell in record.cells]
+        while columns and not columns[-1]:
+            columns.pop()
+        self._check_columns(columns, line)
+        return Header(columns=tuple(columns), delimiter=self._delimiter, line=line)
+
+    def _skip_blank(self) -> str:
+        while piece := self._lines.piece():
+            if piece.strip():
+                return piece
+        raise Damaged(
+            self._name, 1, "the file is empty", hint="the first line names the columns: email,first_name,..."
+        )
+
+    def _check_columns(self, columns: Sequence[str], line: int) -> None:
+        if len(columns) > COLUMNS_LIMIT:
+            raise Damaged(self._name, line, f"{len(columns)} columns are more than {COLUMNS_LIMIT}")
+        for number, column in enumerate(columns, 1):
+            if _looks_like_data(column):
+                raise Damaged(
+                    self._name,
+                    line,
+                    "the first line must name the columns, and this one looks like a contact",
+                    hint="put a line such as email,first_name above it",
+                )
+            if not column:
+                raise Damaged(self._name, line, f"column {number} has no name")
+        seen: dict[str, int] = {}
+        for number, column in enumerate(columns, 1):
+            before = seen.setdefault(column.casefold(), number)
+            if before != number:
+                raise Damaged(self._name, line, f"columns {before} and {number} are both called {column!r}")
+
+    # --- records ----------------------------------------------------------------------------------------
+
+    def _record(self, piece: str | None = None) -> _Record | None:
+        """The next record, starting with `piece` when it was read already. None at the end."""
+        if piece is None:
+            piece = self._lines.piece()
+        if not piece:
+            return None
+        record = _Record(line=self._lines.number)
+        if '"' not in piece and "\0" not in piece and (piece.endswith("\n") or len(piece) < _CHUNK):
+            record.cells = piece.rstrip("\n").split(self._delimiter)
+            return record
+        self._text, self._at = piece, 0
+        self._scan(record)
+        if not record.problem and any("\0" in cell for cell in record.cells):
+            record.problem = "a NUL character (is this file UTF-16 without a byte order mark?)"
+        return record
+
+    # The scanner below works on `_text` from `_at` on. Positions instead of slices: a piece may hold tens of
+    # thousands of quotes or delimiters, and must not be copied for each.
+
+    def _scan(self, record: _Record) -> None:
+        """Cells one by one, fetching further pieces as a long or quoted cell needs them."""
+        while True:
+            cell = self._quoted(record) if self._next() == '"' else self._plain(record)
+            if len(record.cells) <= COLUMNS_LIMIT:
+                record.cells.append(cell)
+            if self._next() != self._delimiter:
+                return
+            self._at += 1
+
+    def _next(self) -> str:
+        """The next character of this line, not consumed; "" when the line is over."""
+        if self._at >= len(self._text) and not self._lines.line_is_over:
+            self._text, self._at = self._lines.piece(), 0
+        char = self._text[self._at : self._at + 1]
+        return "" if char == "\n" else char
+
+    def _plain(self, record: _Record) -> str:
+        """A cell up to the next delimiter or the end of the line."""
+        kept: list[str] = []
+        size = 0
+        while self._next():
+            end = self._text.find(self._delimiter, self._at)
+            stop = end if end >= 0 else len(self._text) - self._text.endswith("\n")
+            size += stop - self._at
+            if size <= CELL_LIMIT:
+                kept.append(self._text[self._at : stop])
+            self._at = stop
+            if end >= 0:
+                break
+        self._judge_size(record, size)
+        return "".join(kept)
+
+    def _quoted(self, record: _Record) -> str:
+        """A cell in quotes, which may go over several lines."""
+        opened, kept, size = self._lines.number, list[str](), 0
+        self._at += 1
+        while True:
+            end = self._text.find('"', self._at)
+            stop = end if end >= 0 else len(self._text)
+            size += stop - self._at
+            if size <= CELL_LIMIT:
+                kept.append(self._text[self._at : stop])
+            self._at = stop + 1
+            if end < 0:
+                self._text, self._at = self._lines.piece(), 0
+                if not self._text:
+                    raise self._unclosed(opened, "never closed")
+                if self._lines.number - opened > LINES_LIMIT:
+                    raise self._unclosed(opened, f"still open {LINES_LIMIT:,} lines later")
+            elif self._next() == '"':
+                self._at += 1
+                size += 1
+                if size <= CELL_LIMIT:
+                    kept.append('"')
+            else:
+                break
+        self._judge_size(record, size)
+        self._after_quote(record, opened)
+        return "".join(kept)
+
+    def _after_quote(self, record: _Record, opened: int) -> None:
+        """Nothing but a delimiter or the end of the line may follow a closing quote."""
+        while self._next() == " ":
+            self._at += 1
+        if self._next() in ("", self._delimiter):
+            return
+        if self._lines.number > opened:
+            raise self._unclosed(
+                opened, f"not closed before line {self._lines.number}, where other text follows it"
+            )
+        record.problem = (
+            record.problem or "text after a closing quote (a quote inside a quoted cell is written twice)"
+        )
+        self._plain(record)
+
+    def _unclosed(self, line: int, how: str) -> Damaged:
+        return Damaged(
+            self._name,
+            line,
+            f"a quote is opened on this line and {how}",
+            hint="close the quote, or remove it",
+        )
+
+    def _judge_size(self, record: _Record, size: int) -> None:
+        if size > CELL_LIMIT and not record.problem:
+            record.problem = f"cell {len(record.cells) + 1} has more than {CELL_LIMIT:,} characters"
+
+
+def sniff(line: str) -> str:
+    """The delimiter of a header line: the candidate that occurs most often outside quotes, or a comma."""
+    outside = "".join(line.split('"')[::2])
+    best = max(_DELIMITERS, key=outside.count)
+    return best if outside.count(best) else ","
+
+
+def _looks_like_data(column: str) -> bool:
+    digits = sum(char.isdigit() for char in column)
+    return "@" in column or (digits >= 7 and digits * 2 > len(column))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a first pass over a file found."""
+
+    header: Header
+    rows: int
+    bad: int
+
+
+def survey(binary: BinaryIO, name: str) -> Survey:
+    """Walk the whole file once, so that a damaged one is refused before anything is done with it."""
+    reader = CsvFile(binary, name)
+    rows = bad = 0
+    for row in reader.rows():
+        rows += 1
+        bad += isinstance(row, BadRow)
+    return Survey(header=reader.header, rows=rows, bad=bad)

@@ -1,0 +1,178 @@
+"""From a CSV file to pages for the daemon, and from its answers to one report."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+import stat
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from hubctl.csv_file import BadRow, CsvFile, GoodRow, Survey
+from hubctl.exits import Exit, Refused
+
+if TYPE_CHECKING:
+    from hubd.client import Client
+
+PAGE_ROWS = 500
+PAGE_BYTES = 600_000  #: of JSON; the daemon takes messages of a megabyte
+SHOWN_ERRORS = 20
+SHOWN_DUPLICATES = 8
+_COUNTS = ("imported", "updated", "unchanged", "duplicates")
+
+Row = dict[str, Any]
+
+
+class Report:
+    """What became of the rows, over all pages."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(_COUNTS, 0)
+        self.rows = 0
+        self.errors: list[dict[str, Any]] = []
+
+    def add_page(self, answer: Mapping[str, Any]) -> None:
+        """The daemon's answer to one page."""
+        self.rows += int(answer["rows"])
+        for name in _COUNTS:
+            self.counts[name] += int(answer[name])
+        self.errors += answer["errors"]
+
+    def add_bad_row(self, row: BadRow) -> None:
+        """A row that never reached the daemon."""
+        self.rows += 1
+        self.errors.append({"line": row.line, "field": row.field, "problem": row.problem})
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer of `import --json`; errors in the order of the file."""
+        errors = sorted(self.errors, key=lambda each: int(each["line"]))
+        return {"rows": self.rows, **self.counts, "invalid": len(errors), "errors": errors}
+
+    def error_lines(self, name: str, *, limit: int = SHOWN_ERRORS) -> list[str]:
+        """The first errors, one line each, and how many there are more."""
+        errors = self.as_json()["errors"]
+        lines = [
+            f"{name}:{each['line']}: {each['field'] + ': ' if each['field'] else ''}{each['problem']}"
+            for each in errors[:limit]
+        ]
+        if len(errors) > limit:
+            lines.append(f"and {len(errors) - limit:,} more (--json lists all)")
+        return lines
+
+
+def rename(columns: Sequence[str], maps: Sequence[str]) -> dict[str, str]:
+    """What each column is called after `--map COLUMN=FIELD`. Raises Refused (usage)."""
+    names = {column: column for column in columns}
+    folded = {column.casefold(): column for column in columns}
+    for each in maps:
+        column, equals, target = each.rpartition("=")
+        if not equals or not column.strip() or not target.strip():
+            raise Refused(f"--map {each!r} is not COLUMN=FIELD", code="usage", status=Exit.USAGE)
+        found = folded.get(column.strip().casefold())
+        if found is None:
+            near = difflib.get_close_matches(column, columns, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(columns)}"
+            raise Refused(
+                f"--map: the file has no column {column.strip()!r}",
+                code="usage",
+                status=Exit.USAGE,
+                hint=hint,
+            )
+        names[found] = target.strip()
+    twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+    if twice:
+        raise Refused(
+            f"--map: two columns would both be {sorted(twice)[0]!r}",
+            code="usage",
+            status=Exit.USAGE,
+            hint="map one of them to another field",
+        )
+    return names
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A seekable binary file: the file named, or a copy of standard input for "-". Raises Refused."""
+    if str(path) == "-":
+        with tempfile.TemporaryFile() as copy:
+            while chunk := sys.stdin.buffer.read(1 << 20):
+                copy.write(chunk)
+            yield cast("BinaryIO", copy)
+        return
+    try:
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind):
+            what = "a directory" if stat.S_ISDIR(kind) else "not a regular file"
+            raise Refused(
+                f"{path} is {what}",
+                hint="for a pipe, use - and redirect it: ... | hubctl import - --list NAME",
+            )
+        file: IO[bytes] = path.open("rb")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise Refused(f"{path} cannot be read: {reason}", code="unreadable") from None
+    with file:
+        yield cast("BinaryIO", file)
+
+
+def pages(reader: CsvFile, names: Mapping[str, str], report: Report) -> Iterator[list[Row]]:
+    """Good rows in pages that fit a message; bad rows go to the report."""
+    columns = [names[column] for column in reader.header.columns]
+    page: list[Row] = []
+    size = 0
+    for row in reader.rows():
+        if isinstance(row, BadRow):
+            report.add_bad_row(row)
+            continue
+        values = _values(columns, row)
+        weight = len(json.dumps(values)) + 40
+        if page and (len(page) >= PAGE_ROWS or size + weight > PAGE_BYTES):
+            yield page
+            page, size = [], 0
+        if weight > PAGE_BYTES:
+            report.add_bad_row(BadRow(line=row.line, field="", problem="the row is too long"))
+            continue
+        page.append({"line": row.line, "values": values})
+        size += weight
+    if page:
+        yield page
+
+
+def _values(columns: Sequence[str], row: GoodRow) -> dict[str, str]:
+    return {column: cell for column, cell in zip(columns, row.cells, strict=True) if cell}
+
+
+async def import_file(
+    hub: Client,
+    binary: BinaryIO,
+    name: str,
+    found: Survey,
+    names: Mapping[str, str],
+    *,
+    into: str,
+    region: str | None = None,
+    dry_run: bool = False,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Send a surveyed file page by page. `tell(done, total)` is called after each page."""
+    await hub.call("contacts.columns", columns=[names[column] for column in found.header.columns])
+    report = Report()
+    identity = uuid.uuid4().hex  # pages of one file belong together: the first row of an address wins
+    for page in pages(CsvFile(binary, name), names, report):
+        answer = await hub.call(
+            "contacts.import", list=into, rows=page, import_id=identity, dry_run=dry_run, region=region
+        )
+        report.add_page(answer)
+        tell(report.rows, found.rows)
+    return report
+
+
+def in_memory(text: str) -> BinaryIO:
+    """Text as a file to import."""
+    return io.BytesIO(text.encode())
