@@ -1,0 +1,195 @@
+"""Real processes for the command line's tests: a hubd of one's own, and hubctl with or without a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATIENCE = 60.0
+QUIET_ENV = {
+    "LANG": "C.UTF-8",
+    "PATH": os.environ.get("PATH", ""),
+    "HOME": "/nonexistent",
+    "TERM": "xterm-256color",
+}
+
+
+@dataclass
+class Hub:
+    """A running hubd, and hubctl to talk to it."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+    environ: dict[str, str] = field(default_factory=lambda: dict(QUIET_ENV))
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "state" / "control.sock"
+
+    def boot(self) -> None:
+        """Start the daemon and wait until its socket takes connections."""
+        (self.folder / "hubd.toml").touch()
+        with (self.folder / "hubd.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "hubd", "--config", str(self.folder / "hubd.toml")),
+                    *("--state-dir", str(self.folder / "state")),
+                ],
+                stderr=log,
+                cwd=ROOT,
+                env=self.environ,
+            )
+        end = time.monotonic() + PATIENCE
+        while not self._answers():
+            assert self.process.poll() is None, (self.folder / "hubd.log").read_text()
+            assert time.monotonic() < end, "hubd did not come up"
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "hubctl", "--socket", str(self.socket), *arguments]
+
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """hubctl without a terminal."""
+        return subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            encoding="utf-8",
+            input=stdin or "",
+            cwd=ROOT,
+            env=self.environ,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def ok(self, *arguments: str, code: int = 0) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+    def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.ok(*arguments, "--json", code=code))
+        return answer
+
+    def file(self, name: str, text: str | bytes) -> str:
+        path = self.folder / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    def contacts(self, count: int, *, into: str = "all") -> None:
+        rows = "".join(f"p{n}@example.com,Zoë {n}\n" for n in range(count))
+        self.ok("import", self.file(f"{into}.csv", "email,first_name\n" + rows), "--list", into)
+
+    def campaign(self, name: str, **keys: object) -> None:
+        """Apply a transactional email campaign on the outbox."""
+        spec: dict[str, object] = {
+            "name": name,
+            "channel": "email",
+            "lists": ["all"],
+            "kind": "transactional",
+            "sender": "Acme <news@acme.example>",
+            "subject": "Hello {{ first_name }}",
+            "text": "Hi {{ first_name }}",
+            **keys,
+        }
+        toml = "".join(f"{key} = {json.dumps(value)}\n" for key, value in spec.items())
+        self.ok("apply", self.file(f"{name}.toml", toml))
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder with a path that is short enough for a socket, however deep pytest's own are."""
+    folder = Path(tempfile.mkdtemp(prefix="hub-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def hub(place: Path) -> Iterator[Hub]:
+    """A hubd that runs."""
+    hub = Hub(place)
+    try:
+        hub.boot()
+        yield hub
+    finally:
+        hub.end()
+
+
+@dataclass
+class Terminal:
+    """A process on a pseudo-terminal."""
+
+    process: subprocess.Popen[bytes]
+    master: int
+    seen: str = ""
+
+    def until(self, text: str) -> str:
+        """Read until `text` was printed; everything so far."""
+        end = time.monotonic() + PATIENCE
+        while text not in self.seen:
+            assert time.monotonic() < end, f"{text!r} never came: {self.seen!r}"
+            assert self._read(), f"{text!r} never came: {self.seen!r}"
+        return self.seen
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def rest(self) -> str:
+        """Everything until the process ends."""
+        while self._read():
+            pass
+        self.process.wait(PATIENCE)
+        return self.seen
+
+    def _read(self) -> bool:
+        try:
+            chunk = os.read(self.master, 65536)
+        except OSError:  # EIO: the other side is closed
+            return False
+        self.seen += chunk.decode("utf-8", "replace")
+        return bool(chunk)
+
+
+@pytest.fixture
+def on_terminal() -> Iterator[Any]:
+    """Start a command on a pseudo-terminal: `on_terminal(command, env) -> Terminal`."""
+    started: list[Terminal] = []
+
+    def start(command: list[str], environ: dict[str, str]) -> Terminal:
+        master, slave = pty.openpty()
+        process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, cwd=ROOT, env=environ, start_new_session=True
+        )
+        os.close(slave)
+        started.append(Terminal(process, master))
+        return started[-1]
+
+    yield start
+    for terminal in started:
+        if terminal.process.poll() is None:
+            terminal.process.send_signal(signal.SIGKILL)
+            terminal.process.wait()
+        os.close(terminal.master)

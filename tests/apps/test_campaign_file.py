@@ -1,0 +1,165 @@
+"""Reading a campaign file: everything it names is read here, and every fault has its line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from hubctl.campaign_file import ATTACHMENTS_LIMIT, CampaignFile, line_of, read_campaign
+from hubctl.exits import Refused
+
+
+def write(folder: Path, text: str, name: str = "c.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(Refused) as caught:
+        read_campaign(write(folder, text))
+    return "\n".join([str(caught.value), *caught.value.details]).replace(f"{folder}/", "")
+
+
+def good(folder: Path, text: str) -> CampaignFile:
+    return read_campaign(write(folder, text))
+
+
+def test_texts_and_attachments_are_read_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/body.txt").write_bytes("\ufeffHi\r\nthere\n".encode())
+    (tmp_path / "flyer.pdf").write_bytes(b"%PDF")
+    found = good(tmp_path, 'text_file = "parts/body.txt"\nattachments = ["flyer.pdf"]\n')
+    assert found.spec["text"] == "Hi\nthere\n"
+    digest = hashlib.sha256(b"%PDF").hexdigest()
+    assert found.spec["attachments"] == [
+        {"name": "flyer.pdf", "type": "application/pdf", "sha256": digest, "size": 4}
+    ]
+    assert found.enclosures[0].content == b"%PDF"
+
+
+def test_times_become_rfc_3339_and_need_an_offset(tmp_path: Path) -> None:
+    found = good(tmp_path, "[schedule]\nat = 2026-12-01T09:00:00+01:00\n")
+    assert found.spec["schedule"]["at"] == "2026-12-01T09:00:00+01:00"
+    assert "c.toml:2: schedule.at: needs an offset" in refusal(
+        tmp_path, "[schedule]\nat = 2026-12-01T09:00:00\n"
+    )
+    assert "c.toml:1: at: needs a date" in refusal(tmp_path, "at = 09:00:00\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("/etc/passwd", "is an absolute path"),
+        ("../secret.txt", "leaves the campaign file's folder"),
+        ("sub/../../secret.txt", "leaves the campaign file's folder"),
+        ("link.txt", "is a link that leaves"),
+        ("folder", "is a directory, not a file"),
+        ("pipe", "is a pipe, not a file"),
+        ("missing.txt", "does not exist"),
+        ("a\\nb", "control characters"),
+        ("x" * 300, "cannot be read"),
+        ("loop", "cannot be read"),
+    ],
+)
+def test_a_path_that_is_no_file_of_the_folder_is_refused(tmp_path: Path, name: str, problem: str) -> None:
+    folder = tmp_path / "campaign"
+    folder.mkdir()
+    (tmp_path / "secret.txt").write_text("secret")
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    for key, value in (("text_file", f'"{name}"'), ("attachments", f'["{name}"]')):
+        told = refusal(folder, f"{key} = {value}\n")
+        assert told.startswith(f"c.toml:1: {key}: ")
+        assert problem in told
+
+
+def test_a_link_inside_the_folder_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "v2.txt").write_text("two")
+    (tmp_path / "body.txt").symlink_to("v2.txt")
+    assert good(tmp_path, 'text_file = "body.txt"\n').spec["text"] == "two"
+
+
+def test_sizes_are_capped_before_anything_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.bin").open("wb") as file:
+        file.truncate(ATTACHMENTS_LIMIT)
+    (tmp_path / "b.bin").write_bytes(b"x")
+    (tmp_path / "empty").touch()
+    told = refusal(tmp_path, 'attachments = ["a.bin", "b.bin", "empty"]\n')
+    assert "b.bin has 1 octets; at most 0 fit here" in told
+    assert "empty is empty" in told
+    (tmp_path / "long.txt").write_bytes(b"x" * (512 * 1024 + 1))
+    assert "at most 524,288 fit here" in refusal(tmp_path, 'text_file = "long.txt"\n')
+
+
+def test_text_twice_and_text_of_another_encoding_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes("ü".encode("latin-1"))
+    assert "not UTF-8" in refusal(tmp_path, 'text_file = "latin.txt"\n')
+    assert "there is text already" in refusal(tmp_path, 'text = "x"\ntext_file = "latin.txt"\n')
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('name = "x\n', "c.toml:1: this is not TOML"),
+        ("a = 1\nb =\n", "c.toml:2: this is not TOML"),
+        ("a = 1\na = 2\n", "c.toml:2: this is not TOML"),
+        ("[[x", "c.toml:1: this is not TOML"),
+        ("x = " + "[" * 5000, "c.toml"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    assert refusal(tmp_path, text).startswith(told)
+
+
+def test_a_file_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing.toml", Path("/dev/zero")):
+        with pytest.raises(Refused):
+            read_campaign(path)
+
+
+SOURCE = '''\
+name = "x"  # [retry]
+text = """
+[retry]
+give_up = "in the text"
+"""
+schedule = { at = 2026-12-01T09:00:00Z }
+"sender" = "a"
+lists = [
+  "one",
+]
+rate.limit = 1
+
+[retry]
+  give_up = "24h"
+'''
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("name", 1),
+        ("text", 2),
+        ("schedule.at", 6),
+        ("sender", 7),
+        ("lists[0]", 8),
+        ("rate.limit", 11),
+        ("retry", 13),
+        ("retry.give_up", 14),
+        ("retry.other", 13),
+        ("nowhere", 0),
+        ("", 0),
+    ],
+)
+def test_the_line_of_a_key_is_found(key: str, line: int) -> None:
+    assert line_of(SOURCE, key) == line
+
+
+def test_a_fault_in_a_text_is_told_at_the_key_that_names_its_file() -> None:
+    assert line_of('name = "x"\nhtml_file = "body.html"\n', "html") == 2

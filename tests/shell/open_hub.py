@@ -1,0 +1,96 @@
+"""A whole daemon but for the process: real store, real engine, the outbox, a real control socket."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from hubd.bridge import open_bridge
+from hubd.control.gate import serve_control
+from hubd.control.needs import Hub, HubInfo
+from hubd.core.model import Channel, InDoubt
+from hubd.engine.feed import Feed
+from hubd.engine.plan import PlanShelf
+from hubd.engine.ports import Transport
+from hubd.engine.providers import Providers, ProviderSpec
+from hubd.engine.supervisor import open_supervisor
+from hubd.store.campaigns import Campaigns
+from hubd.store.contacts import Contacts
+from hubd.store.database import Database, open_database
+from hubd.store.events import Events
+from hubd.store.ledger import Ledger
+from hubd.transports.outbox import open_outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A hub behind its socket."""
+
+    hub: Hub
+    path: Path
+    database: Database
+    events: Events
+    stopped: trio.Event  #: set when somebody called hub.shutdown
+    serving: trio.CancelScope  #: cancel it to stop the socket
+
+
+@asynccontextmanager
+async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
+    """Serve a hub on `tmp_path`; `changes` replace parts of the `Hub`."""
+    stopped = trio.Event()
+
+    async def open_transport() -> Transport:
+        return await trio.to_thread.run_sync(open_outbox, tmp_path / "outbox")
+
+    outbox = ProviderSpec(
+        name="outbox",
+        kind="outbox",
+        channels=frozenset(Channel),
+        lanes=4,
+        in_doubt=InDoubt.RETRY,
+        open=open_transport,
+    )
+    async with open_bridge() as bridge, open_database(tmp_path / "hub.db", bridge) as database:
+        campaigns, ledger, events = Campaigns(database), Ledger(database), Events(database)
+        async with open_supervisor(
+            campaigns=campaigns,
+            ledger=ledger,
+            health=database,
+            plans=PlanShelf(campaigns, database.install_key),
+            providers=Providers({"outbox": outbox}, random.random),
+            now=time.time,
+            dice=random.random,
+        ) as supervisor:
+            feed = Feed(supervisor.running, ledger)
+            hub = Hub(
+                info=HubInfo(
+                    version="0.0.1", pid=1, instance_id="i", state_dir=str(tmp_path), started_at=time.time()
+                ),
+                database=database,
+                contacts=Contacts(database),
+                campaigns=campaigns,
+                ledger=ledger,
+                events=events,
+                supervisor=supervisor,
+                feed=feed,
+                now=time.time,
+                reload=_nothing_to_reload,
+                shutdown=stopped.set,
+            )
+            hub = replace(hub, **changes)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(feed.run)
+                path: Path = await nursery.start(serve_control, tmp_path / "s" / "control.sock", hub)
+                yield Served(hub, path, database, events, stopped, nursery.cancel_scope)
+                nursery.cancel_scope.cancel()
+
+
+async def _nothing_to_reload() -> list[str]:
+    return []

@@ -1,0 +1,417 @@
+"""One connection: the order of things, containment, limits, subscriptions, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio_websocket
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hubd.client import open_client
+from hubd.control import session
+from hubd.errors import HubError, NotFound, ResumeGap, ShuttingDown
+from hubd.wire import MAX_IN_FLIGHT, MAX_MESSAGE
+from tests.shell.open_hub import Served, open_hub
+
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": "hello",
+    "method": "hub.hello",
+    "params": {"client": {"name": "test"}, "protocol": [1]},
+}
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with open_hub(tmp_path) as served:
+        yield served
+
+
+class Raw:
+    """A client that says exactly what it is told, through the websocket library."""
+
+    def __init__(self, socket: trio_websocket.WebSocketConnection, stream: trio.SocketStream) -> None:
+        self.socket = socket
+        self.stream = stream
+
+    async def say(self, message: object) -> None:
+        await self.socket.send_message(message if isinstance(message, str | bytes) else json.dumps(message))
+
+    async def hear(self) -> Any:
+        with trio.fail_after(20):
+            return json.loads(await self.socket.get_message())
+
+    async def ask(self, method: str, request_id: object = 1, **params: object) -> Any:
+        await self.say({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        return await self.hear()
+
+    async def closed(self) -> int:
+        """Read until the daemon closes; the code."""
+        with trio.fail_after(20):
+            try:
+                while True:
+                    await self.socket.get_message()
+            except trio_websocket.ConnectionClosed as closed:
+                assert closed.reason is not None
+                return int(closed.reason.code)
+
+
+@asynccontextmanager
+async def open_raw(path: Path, *, greet: bool = True) -> AsyncIterator[Raw]:
+    async with trio.open_nursery() as nursery, await trio.open_unix_socket(path) as stream:
+        socket = await trio_websocket.wrap_client_stream(
+            nursery, stream, "hubd.sock", "/rpc", subprotocols=["hub.jsonrpc.v1"]
+        )
+        raw = Raw(socket, stream)
+        if greet:
+            await raw.say(HELLO)
+            assert (await raw.hear())["id"] == "hello"
+        yield raw
+        nursery.cancel_scope.cancel()
+
+
+# -- the handshake of the protocol -------------------------------------------------------------------------
+
+
+async def test_hello_comes_first(served: Served) -> None:
+    async with open_raw(served.path, greet=False) as raw:
+        refused = await raw.ask("hub.status")
+        assert refused["error"]["code"] == -32000
+        assert refused["error"]["data"]["code"] == "handshake_required"
+        greeting = await raw.ask("hub.hello", client={"name": "t"}, protocol=[1, 2])
+        assert greeting["result"]["protocol"] == 1
+        assert greeting["result"]["limits"]["in_flight"] == MAX_IN_FLIGHT
+        assert "result" in await raw.ask("hub.status")
+
+
+async def test_requests_right_behind_hello_are_served(served: Served) -> None:
+    async with open_raw(served.path, greet=False) as raw:
+        await raw.say(HELLO)
+        await raw.say({"jsonrpc": "2.0", "id": 2, "method": "hub.status"})
+        answers = [await raw.hear(), await raw.hear()]
+        assert all("result" in answer for answer in answers)
+
+
+async def test_another_protocol_is_named_and_an_old_daemon_can_be_replaced(served: Served) -> None:
+    async with open_raw(served.path, greet=False) as raw:
+        skewed = await raw.ask("hub.hello", client={"name": "t"}, protocol=[7])
+        assert skewed["error"]["code"] == -32008
+        assert skewed["error"]["data"]["server_version"] == "0.0.1"
+        assert (await raw.ask("campaign.list"))["error"]["code"] == -32000
+        assert (await raw.ask("hub.status"))["result"]["version"] == "0.0.1"
+        assert "result" in await raw.ask("hub.shutdown")
+    assert served.stopped.is_set()
+
+
+# -- JSON-RPC at the socket --------------------------------------------------------------------------------
+
+
+async def test_faults_are_answered_and_the_connection_stays(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        for text, code in [("{", -32700), ("[]", -32600), ("1", -32600), ("[" * 9999, -32700)]:
+            await raw.say(text)
+            answer = await raw.hear()
+            assert (answer["error"]["code"], answer["id"]) == (code, None)
+        assert (await raw.ask("no.such"))["error"]["code"] == -32601
+        wrong = await raw.ask("campaign.get", nam="x")
+        assert wrong["error"]["code"] == -32602
+        assert {fault["path"] for fault in wrong["error"]["data"]["errors"]} == {"nam", "name"}
+        missing = await raw.ask("campaign.get", name="nope")
+        assert (missing["error"]["code"], missing["error"]["data"]["code"]) == (1001, "campaign_not_found")
+
+
+async def test_notifications_are_never_answered(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        for method in ("hub.status", "no.such", "campaign.get"):
+            await raw.say({"jsonrpc": "2.0", "method": method, "params": {"bad": 1}})
+        await raw.say([{"jsonrpc": "2.0", "method": "hub.status"}] * 3)
+        assert (await raw.ask("hub.status", request_id="last"))["id"] == "last"
+
+
+async def test_null_id_is_answered_and_equal_ids_are_both_answered(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        assert (await raw.ask("hub.status", request_id=None))["id"] is None
+        for _ in range(2):
+            await raw.say({"jsonrpc": "2.0", "id": 7, "method": "hub.status"})
+        assert [(await raw.hear())["id"] for _ in range(2)] == [7, 7]
+
+
+async def test_a_batch_answers_its_requests_only(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        await raw.say(
+            [
+                {"jsonrpc": "2.0", "id": 1, "method": "hub.status"},
+                {"jsonrpc": "2.0", "method": "hub.status"},
+                {"foo": "boo"},
+                {"jsonrpc": "2.0", "id": 2, "method": "no.such"},
+            ]
+        )
+        answers = await raw.hear()
+        assert [answer["id"] for answer in answers] == [1, None, 2]
+        assert [answer.get("error", {}).get("code") for answer in answers] == [None, -32600, -32601]
+
+
+async def test_params_by_position(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        await raw.say({"jsonrpc": "2.0", "id": 1, "method": "campaign.get", "params": ["nope"]})
+        assert (await raw.hear())["error"]["code"] == 1001
+
+
+async def test_binary_frames_close_with_1003(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        await raw.say(b"\x00\x01")
+        assert await raw.closed() == 1003
+
+
+async def test_a_message_over_the_limit_closes_with_1009(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        await raw.say('"' + "x" * MAX_MESSAGE + '"')
+        assert await raw.closed() == 1009
+
+
+async def test_a_message_at_the_limit_is_read(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        await raw.say('"' + "x" * (MAX_MESSAGE - 2) + '"')
+        assert (await raw.hear())["error"]["code"] == -32600
+
+
+async def test_text_that_is_not_utf8_closes_with_1007(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        await raw.stream.send_all(b"\x81\x82\x00\x00\x00\x00\xff\xfe")
+        assert await raw.closed() == 1007
+
+
+async def test_a_message_in_ten_thousand_fragments_is_read(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        first, more = b"\x01\x81\x00\x00\x00\x00 ", b"\x00\x81\x00\x00\x00\x00 "
+        last = b"\x80\x81\x00\x00\x00\x00{"
+        await raw.stream.send_all(first + more * 10_000 + last)
+        assert (await raw.hear())["error"]["code"] == -32700
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.text() | st.from_regex(r"\[?\{\"jsonrpc\":.{0,40}", fullmatch=True), max_size=20))
+async def test_any_text_gives_valid_json_rpc_or_silence(served: Served, texts: list[str]) -> None:
+    async with open_raw(served.path) as raw:
+        for text in texts:
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                continue
+            await raw.say(text)
+        await raw.say({"jsonrpc": "2.0", "id": "the end", "method": "hub.status"})
+        while True:
+            answer = await raw.hear()
+            for one in answer if isinstance(answer, list) else [answer]:
+                assert one["jsonrpc"] == "2.0"
+                assert ("result" in one) != ("error" in one)
+            if isinstance(answer, dict) and answer["id"] == "the end":
+                break
+
+
+# -- containment -------------------------------------------------------------------------------------------
+
+
+async def test_a_bug_in_a_method_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> float:
+        raise KeyError("secret inside")
+
+    async with open_hub(tmp_path, now=broken) as served, open_raw(served.path) as raw:
+        failed = await raw.ask("hub.status")
+        error = failed["error"]
+        assert error["code"] == -32603
+        assert "secret inside" not in json.dumps(failed)
+        assert error["data"]["incident"] in caplog.text
+        assert "result" in await raw.ask("campaign.list")
+        async with open_client(served.path) as other:
+            assert await other.call("provider.list")
+
+
+async def test_a_result_that_json_cannot_hold_is_an_incident(tmp_path: Path) -> None:
+    async with open_hub(tmp_path, now=lambda: float("nan")) as served, open_raw(served.path) as raw:
+        assert (await raw.ask("hub.status"))["error"]["code"] == -32603
+        assert "result" in await raw.ask("campaign.list")
+
+
+async def test_too_many_requests_in_flight_are_refused(tmp_path: Path) -> None:
+    gate = trio.Event()
+
+    async def slow() -> list[str]:
+        await gate.wait()
+        return []
+
+    async with open_hub(tmp_path, reload=slow) as served, open_raw(served.path) as raw:
+        for number in range(MAX_IN_FLIGHT + 1):
+            await raw.say({"jsonrpc": "2.0", "id": number, "method": "hub.reload"})
+        refused = await raw.hear()
+        assert refused["id"] == MAX_IN_FLIGHT
+        assert refused["error"]["code"] == -32005
+        assert refused["error"]["data"]["retryable"] is True
+        gate.set()
+        assert {(await raw.hear())["id"] for _ in range(MAX_IN_FLIGHT)} == set(range(MAX_IN_FLIGHT))
+
+
+async def test_a_command_is_finished_when_its_client_goes_away(tmp_path: Path) -> None:
+    begun, go_on, done = trio.Event(), trio.Event(), trio.Event()
+
+    async def slow() -> list[str]:
+        begun.set()
+        await go_on.wait()
+        done.set()
+        return []
+
+    async with open_hub(tmp_path, reload=slow) as served:
+        async with open_raw(served.path) as raw:
+            await raw.say({"jsonrpc": "2.0", "id": 1, "method": "hub.reload"})
+            await begun.wait()
+        go_on.set()
+        with trio.fail_after(10):
+            await done.wait()
+
+
+async def test_a_client_that_never_reads_is_cut_off_and_hurts_nobody(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "SEND_SECONDS", 0.1)
+    async with await trio.open_unix_socket(served.path) as deaf:
+        await deaf.send_all(
+            b"GET /rpc HTTP/1.1\r\nHost: hubd.sock\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Protocol: hub.jsonrpc.v1\r\n\r\n"
+        )
+        assert (await deaf.receive_some()).startswith(b"HTTP/1.1 101 ")
+        ask = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}).encode()
+        hello = json.dumps(HELLO).encode()
+        with trio.fail_after(20):
+            with pytest.raises(trio.BrokenResourceError):
+                await deaf.send_all(_frame(hello))
+                while True:
+                    await deaf.send_all(_frame(ask))
+        async with open_client(served.path) as other:
+            assert await other.call("hub.status")
+
+
+def _frame(text: bytes) -> bytes:
+    assert len(text) < 126
+    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+
+
+# -- subscriptions -----------------------------------------------------------------------------------------
+
+
+async def test_snapshot_then_events_in_order(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        subscription = hub.subscribe(["*"])
+        first = await anext(subscription)
+        assert first["type"] == "snapshot"
+        assert first["seq"] == served.database.head_seq
+        for number in range(3):
+            await served.events.add("provider.state", None, {"n": number})
+        seen = [await anext(subscription) for _ in range(3)]
+        assert [event["data"]["n"] for event in seen] == [0, 1, 2]
+        assert [event["seq"] for event in seen] == [first["seq"] + 1, first["seq"] + 2, first["seq"] + 3]
+
+
+async def test_more_events_than_a_page_arrive_without_gap_or_duplicate(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        subscription = hub.subscribe(["daemon"], gauge_hz=0)
+        start = (await anext(subscription))["seq"]
+        async with trio.open_nursery() as nursery:
+            for number in range(700):
+                nursery.start_soon(served.events.add, "provider.state", None, {"n": number})
+            seen = [(await anext(subscription))["seq"] for _ in range(700)]
+        assert seen == list(range(start + 1, start + 701))
+
+
+async def test_resume_after_a_restart_of_the_daemon(tmp_path: Path) -> None:
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        subscription = hub.subscribe(["*"])
+        await anext(subscription)
+        await served.events.add("provider.state", None, {"n": 1})
+        await anext(subscription)
+        await served.events.add("provider.state", None, {"n": 2})
+        cursor = subscription.cursor
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        resumed = hub.subscribe(["*"], after=cursor)
+        assert (await anext(resumed))["seq"] == cursor["seq"]
+        assert (await anext(resumed))["data"]["n"] == 2
+
+
+async def test_a_cursor_that_cannot_be_resumed_is_refused(served: Served) -> None:
+    epoch, head = served.database.epoch, served.database.head_seq
+    for number in range(6):
+        await served.events.add("provider.state", None, {"n": number})
+    async with open_client(served.path) as hub:
+        for after in ({"epoch": epoch + 1, "seq": 0}, {"epoch": epoch, "seq": head + 99}):
+            with pytest.raises(ResumeGap):
+                await anext(hub.subscribe(["*"], after=after))
+        await served.events.prune(keep=2)
+        with pytest.raises(ResumeGap) as caught:
+            await anext(hub.subscribe(["*"], after={"epoch": epoch, "seq": head + 1}))
+        oldest = caught.value.data["oldest_seq"]
+        assert oldest == served.database.head_seq - 1
+        resumed = hub.subscribe(["*"], after={"epoch": epoch, "seq": served.database.head_seq - 2})
+        await anext(resumed)
+        assert (await anext(resumed))["seq"] == oldest
+
+
+async def test_topics_are_checked(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        for topic in ("campaign:", "everything", "x:y"):
+            with pytest.raises(HubError) as caught:
+                await anext(hub.subscribe([topic]))
+            assert caught.value.code == "bad_input"
+        with pytest.raises(NotFound):
+            await anext(hub.subscribe(["campaign:nope"]))
+
+
+async def test_unsubscribe(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        subscription = hub.subscribe(["*"])
+        await anext(subscription)
+        name = subscription.id
+        assert await hub.call("events.unsubscribe", subscription=name) == {"changed": True}
+        assert await hub.call("events.unsubscribe", subscription=name) == {"changed": False}
+        with pytest.raises(NotFound):
+            await hub.call("events.unsubscribe", subscription="s99")
+
+
+async def test_subscriptions_of_a_connection_are_bounded(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MAX_SUBSCRIPTIONS", 2)
+    async with open_client(served.path) as hub:
+        kept = [hub.subscribe(["*"]) for _ in range(3)]
+        for subscription in kept[:2]:
+            await anext(subscription)
+        with pytest.raises(HubError) as caught:
+            await anext(kept[2])
+        assert caught.value.code == "overloaded"
+
+
+# -- the end -----------------------------------------------------------------------------------------------
+
+
+async def test_the_daemon_says_good_bye(served: Served) -> None:
+    async with open_raw(served.path) as raw:
+        served.serving.cancel()
+        with trio.CancelScope(shield=True):
+            farewell = await raw.hear()
+            assert farewell["method"] == "daemon.stopping"
+            assert await raw.closed() == 1001
+
+
+async def test_a_client_is_told_that_the_daemon_stops(tmp_path: Path) -> None:
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        subscription = hub.subscribe(["*"])
+        await anext(subscription)
+        served.serving.cancel()
+        with trio.CancelScope(shield=True), pytest.raises(ShuttingDown):
+            await anext(subscription)

@@ -1,0 +1,393 @@
+"""A local server that answers like the public Messages API of Twilio, and can misbehave on request.
+
+It keeps what it accepted, checks the login, lists messages with the filters To, From and DateSent, and shows
+the account. What it does with a message can be scripted per recipient (`behave`), or on the command line:
+
+    python -m tests.shell.twilio_double --port 0 --record FILE --behave +12025550143=silence,accept
+
+It prints its base URL as the first line. An accepted message is one line of JSON in the record, on the disk
+before the answer leaves, so that a whole-process test can compare what was accepted with what was believed.
+
+Behaviours: `accept`, `refuse:CODE` (HTTP 400 with that error number), `problem:CODE` (its newer form
+RFC 9457), `status:CODE` (an HTTP status with a page instead of JSON), `busy` (429), `silence` (reads and
+never answers), `drop` (reads and hangs up), `redirect`, `echo` (a refusal that quotes the login). With `+` in
+front the message is accepted first and then the trouble comes: `+silence`, `+drop`, `+status:500`. These
+accept, too: `garbage` (201 with a page), `nameless` (201 without a sid), `deep`, `endless`, `gzip`, `cut`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hmac
+import json
+import os
+import re
+import socket
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+ACCOUNT = "AC" + "0" * 32
+TOKEN = "token-of-the-double"
+SENDER = "+15005550006"
+
+#: The public test numbers: as recipients, and as senders.
+MAGIC_TO = {
+    "+15005550001": 21211,
+    "+15005550002": 21612,
+    "+15005550003": 21408,
+    "+15005550004": 21610,
+    "+15005550009": 21614,
+}
+MAGIC_FROM = {"+15005550001": 21212, "+15005550007": 21606, "+15005550008": 21611}
+
+WORDS = {
+    20003: "Authenticate",
+    20404: "The requested resource was not found",
+    20429: "Too Many Requests",
+    21211: "The 'To' number {to} is not a valid phone number.",
+    21602: "Message body is required.",
+    21603: "A 'From' phone number is required.",
+    21604: "A 'To' phone number is required.",
+    21606: "The 'From' phone number {from_} is not a valid, SMS-capable number for this account.",
+    21610: "Attempt to send to unsubscribed recipient",
+    21617: "The concatenated message body exceeds the 1600 character limit.",
+}
+
+
+@dataclass(slots=True)
+class Book:
+    """What the server knows, shared by its threads under one lock."""
+
+    account: str = ACCOUNT
+    token: str = TOKEN
+    account_status: str = "active"
+    record: Path | None = None
+    messages: list[dict[str, object]] = field(default_factory=list)
+    requests: list[dict[str, str]] = field(default_factory=list)  #: form fields of every request to send
+    behaviours: dict[str, list[str]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next_behaviour(self, to: str, sender: str) -> str:
+        """The next of the recipient's script; the last one stays."""
+        script = self.behaviours.get(to) or self.behaviours.get("*")
+        if script:
+            return script.pop(0) if len(script) > 1 else script[0]
+        code = MAGIC_TO.get(to) or MAGIC_FROM.get(sender)
+        return f"refuse:{code}" if code else "accept"
+
+    def accept(self, form: dict[str, str]) -> dict[str, object]:
+        """Keep a message; it is in the record, on the disk, when this returns."""
+        now = format_datetime(datetime.now(UTC))
+        sid = f"SM{len(self.messages) + 1:032x}"
+        message: dict[str, object] = {
+            "account_sid": self.account,
+            "api_version": "2010-04-01",
+            "body": form["Body"],
+            "date_created": now,
+            "date_sent": now,
+            "date_updated": now,
+            "direction": "outbound-api",
+            "error_code": None,
+            "error_message": None,
+            "from": form.get("From"),
+            "messaging_service_sid": form.get("MessagingServiceSid"),
+            "num_media": "0",
+            "num_segments": "1",
+            "price": None,
+            "price_unit": "USD",
+            "sid": sid,
+            "status": "queued",
+            "subresource_uris": {},
+            "to": form["To"],
+            "uri": f"/2010-04-01/Accounts/{self.account}/Messages/{sid}.json",
+        }
+        self.messages.append(message)
+        if self.record is not None:
+            line = {key: message[key] for key in ("sid", "to", "from", "messaging_service_sid", "body")}
+            with self.record.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        return message
+
+    def list_messages(self, query: dict[str, str]) -> list[dict[str, object]]:
+        """Messages that fit the filters, newest first."""
+        found = list(reversed(self.messages))
+        for name, key in (("To", "to"), ("From", "from")):
+            if name in query:
+                found = [message for message in found if message[key] == query[name]]
+        for name in ("DateSent", "DateSent>", "DateSent<"):
+            if name in query:
+                found = [message for message in found if _fits(message, name[8:], query[name])]
+        return found
+
+
+def _fits(message: dict[str, object], relation: str, day: str) -> bool:
+    sent = datetime.strptime(str(message["date_sent"]), "%a, %d %b %Y %H:%M:%S %z").date()
+    wanted = date.fromisoformat(day[:10])
+    return {"": sent == wanted, ">": sent >= wanted, "<": sent <= wanted}[relation]
+
+
+class TwilioDouble(ThreadingHTTPServer):
+    """The running server. Use it as a context manager, or `serve_forever` it."""
+
+    daemon_threads = False
+    request_queue_size = 128
+
+    def __init__(self, port: int = 0, *, book: Book | None = None) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.book = book or Book()
+        self._connections: set[socket.socket] = set()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def messages(self) -> list[dict[str, object]]:
+        """Accepted messages, oldest first."""
+        with self.book.lock:
+            return list(self.book.messages)
+
+    @property
+    def requests(self) -> list[dict[str, str]]:
+        """The form fields of every request to send, also of those that were refused."""
+        with self.book.lock:
+            return list(self.book.requests)
+
+    def behave(self, to: str, *behaviours: str) -> None:
+        """What to do with messages to this number ("*" for all), one after the other; the last one stays."""
+        with self.book.lock:
+            self.book.behaviours[to] = list(behaviours)
+
+    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+        with self.book.lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
+        with self.book.lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is nothing to report; anything else is a fault of the double."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+    def __enter__(self) -> TwilioDouble:
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+        with self.book.lock:
+            for connection in self._connections:
+                _cut(connection)
+        self.server_close()
+        assert self._thread is not None
+        self._thread.join()
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):  # the other side was quicker
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    server: TwilioDouble
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        rest = self._authenticated(url.path)
+        book = self.server.book
+        if rest is None:
+            return
+        if rest == ".json":
+            status = {"sid": book.account, "status": book.account_status, "friendly_name": "Double"}
+            self._json(200, {**status, "type": "Full", "date_created": None, "date_updated": None})
+        elif rest == "/Messages.json":
+            self._json(200, self._page(query))
+        elif match := re.fullmatch(r"/Messages/(\w+)\.json", rest):
+            with book.lock:
+                found = [message for message in book.messages if message["sid"] == match[1]]
+            self._json(200, found[0]) if found else self._error(404, 20404)
+        else:
+            self._error(404, 20404)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+        rest = self._authenticated(urlsplit(self.path).path)
+        if rest is None:
+            return
+        if rest != "/Messages.json":
+            self._error(404, 20404)
+            return
+        form = {key: values[-1] for key, values in parse_qs(body, keep_blank_values=True).items()}
+        book = self.server.book
+        with book.lock:
+            book.requests.append(form)
+            if code := _fault(form):
+                behaviour = f"refuse:{code}"
+            else:
+                behaviour = book.next_behaviour(form["To"], form.get("From", ""))
+            accepted = behaviour.startswith("+") or behaviour in _ACCEPTING
+            message = book.accept(form) if accepted else None
+        self._act(behaviour.removeprefix("+"), form, message)
+
+    def _act(self, behaviour: str, form: dict[str, str], message: dict[str, object] | None) -> None:
+        name, _, argument = behaviour.partition(":")
+        match name:
+            case "accept":
+                self._json(201, message)
+            case "refuse":
+                self._error(400, int(argument), form)
+            case "busy":
+                self._error(429, 20429, headers={"Retry-After": "2"})
+            case "status":
+                self._send(int(argument), b"<html>something is wrong</html>", "text/html")
+            case "silence":
+                self.rfile.read(1)  # until the client hangs up
+                self.close_connection = True
+            case "drop":
+                self.close_connection = True
+            case "garbage":
+                self._send(201, b"<html>Welcome to the hotel wifi</html>", "text/html")
+            case "nameless":
+                self._json(201, {**(message or {}), "sid": None})
+            case "deep":
+                self._send(201, b"[" * 100_000)
+            case "endless":
+                self._send(201, b" " * 2_000_000)
+            case "gzip":
+                self._send(201, b"\x1f\x8b" + bytes(100), headers={"Content-Encoding": "gzip"})
+            case "cut":
+                self._send(201, b'{"sid": "SM', headers={"Content-Length": "400"})
+                self.close_connection = True
+            case "redirect":
+                self._send(307, b"", headers={"Location": f"{self.server.base_url}/elsewhere"})
+            case "echo":
+                self._error(400, 21211, {"to": str(self.headers["Authorization"]) + self.server.book.token})
+            case "problem":  # the newer form of errors (RFC 9457)
+                problem = {"type": "https://double.invalid", "title": "Bad number", "status": 400}
+                self._json(400, {**problem, "code": int(argument)})
+            case _:
+                raise AssertionError(f"no such behaviour: {behaviour}")
+
+    def _authenticated(self, path: str) -> str | None:
+        """What follows the account in the path; None when the answer was given already."""
+        book = self.server.book
+        login = base64.b64encode(f"{book.account}:{book.token}".encode()).decode()
+        if not hmac.compare_digest(self.headers.get("Authorization", ""), f"Basic {login}"):
+            self._error(401, 20003)
+            return None
+        prefix = f"/2010-04-01/Accounts/{book.account}"
+        if not path.startswith(prefix):
+            self._error(404, 20404)
+            return None
+        return path.removeprefix(prefix)
+
+    def _page(self, query: dict[str, str]) -> dict[str, object]:
+        size, page = min(int(query.get("PageSize", "50")), 1000), int(query.get("Page", "0"))
+        book = self.server.book
+        with book.lock:
+            found = book.list_messages(query)
+        base = f"/2010-04-01/Accounts/{book.account}/Messages.json?"
+        rest = {key: value for key, value in query.items() if key != "Page"}
+        more = len(found) > (page + 1) * size
+        return {
+            "messages": found[page * size : (page + 1) * size],
+            "page": page,
+            "page_size": size,
+            "start": page * size,
+            "end": min((page + 1) * size, len(found)) - 1,
+            "uri": base + urlencode(query),
+            "first_page_uri": base + urlencode({**rest, "Page": 0}),
+            "next_page_uri": base + urlencode({**rest, "Page": page + 1}) if more else None,
+            "previous_page_uri": base + urlencode({**rest, "Page": page - 1}) if page else None,
+        }
+
+    def _error(
+        self,
+        status: int,
+        code: int,
+        form: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        form = form or {}
+        words = WORDS.get(code, "The request was refused.")
+        words = words.format(to=form.get("To", form.get("to", "")), from_=form.get("From", ""))
+        body = {"code": code, "message": words, "status": status}
+        body["more_info"] = f"https://www.twilio.com/docs/errors/{code}"
+        self._json(status, body, headers)
+
+    def _json(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
+        self._send(status, json.dumps(value).encode(), headers=headers)
+
+    def _send(
+        self, status: int, body: bytes, kind: str = "application/json", headers: dict[str, str] | None = None
+    ) -> None:
+        self.send_response(status)
+        own = {"Content-Type": kind, "Content-Length": str(len(body))}
+        for name, value in {**own, **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet: stdout is for the base URL."""
+
+
+_ACCEPTING = {"accept", "garbage", "nameless", "deep", "endless", "gzip", "cut"}
+
+
+def _fault(form: dict[str, str]) -> int:
+    """The error number for a request that cannot be carried out, or 0."""
+    if not form.get("To"):
+        return 21604
+    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", form["To"]):
+        return 21211
+    if not (form.get("From") or form.get("MessagingServiceSid")):
+        return 21603
+    if not form.get("Body"):
+        return 21602
+    return 21617 if len(form["Body"]) > 1600 else 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A local server that answers like Twilio's Messages API.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--record", type=Path, help="append each accepted message here, as a line of JSON")
+    parser.add_argument("--account", default=ACCOUNT)
+    parser.add_argument("--token", default=TOKEN)
+    parser.add_argument("--behave", action="append", default=[], metavar="NUMBER=BEHAVIOUR,...")
+    options = parser.parse_args()
+    server = TwilioDouble(
+        options.port, book=Book(account=options.account, token=options.token, record=options.record)
+    )
+    for rule in options.behave:
+        to, _, behaviours = rule.partition("=")
+        server.behave(to, *behaviours.split(","))
+    print(server.base_url, flush=True)
+    server.serve_forever(poll_interval=0.05)
+
+
+if __name__ == "__main__":
+    main()
