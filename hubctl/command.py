@@ -153,6 +153,14 @@ class Nouns(click.Group):
 class Root(Nouns):
     """hubctl itself: the only place where errors become messages and exit codes."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that went away ends it before click makes a failure of that."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _abandon_stdout()
+            return Exit.DONE
+
     def main(  # type: ignore[override]
         self,
         args: Sequence[str] | None = None,
@@ -180,9 +188,11 @@ class Root(Nouns):
         except HubError as error:
             report(error, as_json=app.as_json, colour=app.coloured(sys.stderr))
             status = exit_of(error)
-        except (KeyboardInterrupt, click.Abort) as stop:
-            note = stop.note if isinstance(stop, Detached) else "interrupted"
-            _last_words(f"\n{note}\n")
+        except Detached as stop:
+            _last_words(f"\n{stop.note}\n")
+            status = Exit.INTERRUPTED
+        except (KeyboardInterrupt, click.Abort):
+            _last_words("interrupted\n")
             status = Exit.INTERRUPTED
         except BrokenPipeError:
             _abandon_stdout()

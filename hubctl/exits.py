@@ -59,7 +59,7 @@ class TimedOut(Refused):
         super().__init__(message, code="timed_out", status=Exit.TIMED_OUT, hint=hint)
 
 
-class Detached(KeyboardInterrupt):
+class Detached(Exception):
     """Ctrl-C while something was only being watched; `note` says what goes on without us."""
 
     def __init__(self, note: str) -> None:

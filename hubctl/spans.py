@@ -42,7 +42,7 @@ def spoken(span: float | None) -> str:
         return f"{whole} s"
     if whole < 600:
         return f"{whole // 60} m {whole % 60} s" if whole % 60 else f"{whole // 60} m"
-    if whole < 3600:
+    if whole < 3570:
         return f"{round(whole / 60)} m"
     hours, minutes = divmod(round(whole / 60), 60)
     if hours < 48:

@@ -257,6 +257,7 @@ class FakeTransport:
     latency: float = 0.01
     channels: frozenset[Channel] = frozenset(Channel)
     in_doubt: InDoubt = InDoubt.HOLD
+    talks_first: bool = True
     refuse: Script = field(default=lambda parcel: None)
     answer: Callable[[Parcel], Answer] = field(default=lambda parcel: ACCEPTED)
     accepted: list[int] = field(default_factory=list)

@@ -312,6 +312,9 @@ async def _collect(hub: Client, names: list[str]) -> Json:
 def _tell(app: App, say: _Narrator, place: Place, views: list[Json], found: Json) -> None:
     colour, width = app.coloured(), app.width() - 2
     say.block(render.campaigns(views, colour=colour, width=width))
+    if skipped := sum(int(view["counts"]["skipped"]) for view in views):
+        have = "contact has" if skipped == 1 else "contacts have"
+        say.block(f"(skipped: {render.number(skipped)} {have} no phone number for an SMS)")
     say.heading("Who got it")
     say.block(
         render.deliveries(

@@ -17,6 +17,7 @@ import secrets
 import socket
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -34,13 +35,19 @@ MAX_CONNECTIONS = 64
 HEAD_SECONDS = 5.0  #: for the HTTP head
 CROWDED_SECONDS = 1.0  #: for the head of one who is sent away because of the crowd
 GRACE = 3.0  #: seconds for sessions and begun commands when the daemon stops
+_PEER_AT_FAULT = (1002, 1007)  #: close codes: broken framing, text that is not UTF-8
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 class Prefixed(trio.abc.Stream):
-    """A stream whose first bytes were read already and are read again."""
+    """A stream whose first bytes were read already and are read again.
+
+    It also says good-bye where the websocket library does not: for a frame that breaks the protocol the
+    library closes the stream without the close frame that RFC 6455 7.1.7 asks for.
+    """
 
     def __init__(self, stream: trio.abc.Stream, head: bytes) -> None:
+        self.socket: trio_websocket.WebSocketConnection | None = None
         self._stream = stream
         self._head = head
 
@@ -59,6 +66,13 @@ class Prefixed(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
+        reason = self.socket.closed if self.socket is not None else None
+        if reason is not None and reason.code in _PEER_AT_FAULT:
+            with (
+                trio.move_on_after(CROWDED_SECONDS),
+                suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            ):
+                await self._stream.send_all(b"\x88\x02" + reason.code.to_bytes(2, "big"))
         await self._stream.aclose()
 
 
@@ -156,11 +170,14 @@ class Gate:
             return
         async with trio.open_nursery() as nursery:
             with trio.fail_after(HEAD_SECONDS):
+                prefixed = Prefixed(stream, head)
                 request = await trio_websocket.wrap_server_stream(
-                    nursery, Prefixed(stream, head), max_message_size=MAX_MESSAGE
+                    nursery, prefixed, max_message_size=MAX_MESSAGE
                 )
-                socket = await request.accept(subprotocol=SUBPROTOCOL)
-            session = Session(socket, stream, self.hub, peer=peer, stopping=self.stopping, begun=begun)
+                prefixed.socket = await request.accept(subprotocol=SUBPROTOCOL)
+            session = Session(
+                prefixed.socket, stream, self.hub, peer=peer, stopping=self.stopping, begun=begun
+            )
             await session.run()
             nursery.cancel_scope.cancel()
 

@@ -60,6 +60,8 @@ class LanePool:
     TURN = 0.25
     #: Seconds after which an unused connection is closed.
     IDLE = 30.0
+    #: So many lost answers in a row are the provider's trouble: it rests before more people are in doubt.
+    LOST_IN_A_ROW = 5
 
     def __init__(self, transport: Transport, jitter: Callable[[], float]) -> None:
         self.transport = transport
@@ -68,6 +70,7 @@ class LanePool:
         self.rest_until = 0.0
         self._jitter = jitter
         self._failures = 0
+        self._lost = 0
         self._round = 0
         self._free: list[Berth] = []
         self._out: set[Berth] = set()
@@ -111,19 +114,38 @@ class LanePool:
 
     def wanted(self, berth: Berth, owner: object) -> bool:
         """Whether a bulk worker should pass its lane on before it begins another message."""
-        if self._urgent or self.health not in (Health.READY, Health.UNPROVEN):
+        if self._urgent or self.in_trouble(berth):
             return True
         if trio.current_time() - berth.taken_at < self.TURN:
             return False
         return any(waiter.owner is not owner for waiter in self._bulk)
 
-    def proved(self, berth: Berth) -> None:
-        """The provider answered as it should."""
+    def in_trouble(self, berth: Berth) -> bool:
+        """Whether there was trouble since this lane was taken, so that nothing more may begin on it."""
+        return berth.round != self._round
+
+    def ready(self, berth: Berth) -> None:
+        """A message was prepared. It proves the account where preparing it talks to the provider."""
+        if self.transport.talks_first and self._lost < self.LOST_IN_A_ROW:
+            self._prove(berth)
+
+    def answered(self, berth: Berth) -> None:
+        """The provider gave an answer that is about the message: it works."""
+        self._lost = 0
+        self._prove(berth)
+
+    def _prove(self, berth: Berth) -> None:
         if self.health is Health.READY or berth.round != self._round:
             return
         if self.health in (Health.UNPROVEN, Health.RESTING):
             self.health, self.reason, self._failures = Health.READY, "", 0
             self._serve()
+
+    def lost(self, berth: Berth, reason: str) -> None:
+        """An answer was lost after the irrevocable byte."""
+        self._lost += 1
+        if self._lost >= self.LOST_IN_A_ROW:
+            self.trouble(berth, reason)
 
     def trouble(self, berth: Berth, reason: str, retry_after: float | None = None) -> None:
         """The provider cannot be used for now; it rests. Late news of the same trouble counts once."""

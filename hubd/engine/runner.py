@@ -280,7 +280,7 @@ class Runner:
         closing = self._rule_answer(ready, answer, berth)
         opening: Ruling | None = None
         try:
-            if following is not None and not closing.needs_person:
+            if following is not None and not self._pool.in_trouble(berth) and not closing.needs_person:
                 refused = await berth.lane.prepare(following.parcel)
                 if not self._scope.cancel_called:
                     opening = self._rule_refusal(following, refused, berth)
@@ -331,7 +331,7 @@ class Runner:
         """What follows from `prepare`: open the attempt, or the entry for the refusal."""
         if refused is not None:
             return self._rule(ready, refused, berth, opened=False)
-        self._pool.proved(berth)
+        self._pool.ready(berth)
         return Ruling(
             entry=Open(
                 delivery_id=ready.row.id,
@@ -360,9 +360,9 @@ class Runner:
             case Action.PAUSE:
                 needs_person = verdict.detail
             case Action.DOUBT:
-                pass
+                self._pool.lost(berth, verdict.detail)
             case _:
-                self._pool.proved(berth)
+                self._pool.answered(berth)
         if verdict.close:
             berth.lane.drop()
         if not opened and verdict.action in NOT_ABOUT_RECIPIENT:

@@ -95,29 +95,31 @@ GROUP BY 1""",
 #: Whom a started campaign does not reach.
 SKIPPED = """
 SELECT reason, count(*) AS n FROM delivery WHERE campaign_id = ? AND state = 'skipped' GROUP BY reason"""
-#: Recipients of a draft, each with the fields that its message would be given.
-DRAFT_FIELDS = {
+#: The fields that a message to a contact is given.
+GIVEN = """json_patch(contact.fields, json_object(
+    'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id))"""
+#: Recipients of a draft.
+DRAFT_PEOPLE = {
     Channel.EMAIL: """
-SELECT contact.id AS id, json_patch(contact.fields, json_object(
-    'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id)) AS fields
-FROM contact
-WHERE contact.email IS NOT NULL
+FROM contact WHERE contact.email IS NOT NULL
     AND contact.id IN (SELECT contact_id FROM membership WHERE list_id IN (
         SELECT id FROM list WHERE name IN (SELECT value FROM json_each(:lists))))
     AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = 'email' AND address_key = contact.email_key)""",
     Channel.SMS: """
-SELECT contact.id AS id, json_patch(contact.fields, json_object(
-    'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id)) AS fields
-FROM contact
-WHERE contact.phone IS NOT NULL
+FROM contact WHERE contact.phone IS NOT NULL
     AND contact.id IN (SELECT contact_id FROM membership WHERE list_id IN (
         SELECT id FROM list WHERE name IN (SELECT value FROM json_each(:lists))))
     AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = 'sms' AND address_key = contact.phone)""",
 }
 #: Recipients of a started campaign that are still to be tried.
-FROZEN_FIELDS = """
-SELECT id, fields FROM delivery WHERE campaign_id = :campaign_id AND state IN ('pending', 'deferred')"""
+FROZEN_PEOPLE = """
+FROM delivery WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred')"""
+#: One of them, with all fields that it has.
+DRAFT_SAMPLE = f"SELECT {GIVEN} AS fields FROM contact WHERE id = ?"  # noqa: S608
+FROZEN_SAMPLE = "SELECT fields FROM delivery WHERE id = ?"
 
+#: Fields that a contact has as columns; everything else is in `fields`.
+_COLUMNS = {"email": "contact.email", "phone": "contact.phone", "contact_id": "contact.public_id"}
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -198,21 +200,26 @@ def missing_patterns(
     if not names:
         return []
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
-    people = FROZEN_FIELDS if at["audience_ready"] else DRAFT_FIELDS[Channel(at["channel"])]
-    mask = " + ".join(
-        f"((json_extract(fields, '$.{name}') IS NULL) << {bit})" for bit, name in enumerate(names)
-    )
+    frozen = bool(at["audience_ready"])
+    people = FROZEN_PEOPLE if frozen else DRAFT_PEOPLE[Channel(at["channel"])]
+    mask = " + ".join(f"(({_field(name, frozen)} IS NULL) << {bit})" for bit, name in enumerate(names))
     # Names are identifiers (checked above); everything else in the text is a constant of this module.
     rows = db.execute(
-        f"SELECT {mask} AS mask, count(*) AS n, min(id), fields FROM ({people}) GROUP BY mask"  # noqa: S608
-        " HAVING mask <> 0 ORDER BY n DESC, mask",
+        f"SELECT mask, count(*) AS n, min(id) AS example FROM (SELECT id, {mask} AS mask {people})"  # noqa: S608
+        " WHERE mask <> 0 GROUP BY mask ORDER BY n DESC, mask",
         {"campaign_id": campaign_id, "lists": at["lists"]},
-    )
+    ).fetchall()
+    sample = FROZEN_SAMPLE if frozen else DRAFT_SAMPLE
     return [
         MissingPattern(
             fields=frozenset(name for bit, name in enumerate(names) if row["mask"] >> bit & 1),
             count=row["n"],
-            sample=json.loads(row["fields"]),
+            sample=json.loads(db.execute(sample, (row["example"],)).fetchone()["fields"]),
         )
         for row in rows
     ]
+
+
+def _field(name: str, frozen: bool) -> str:
+    """The SQL of one field's value: a frozen delivery has all of them in its copy."""
+    return f"json_extract(fields, '$.{name}')" if frozen or name not in _COLUMNS else _COLUMNS[name]

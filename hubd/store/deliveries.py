@@ -33,7 +33,9 @@ ATTEMPTS = "SELECT * FROM attempt WHERE delivery_id = ? ORDER BY n"
 #: What went wrong, grouped as a person would.
 FAILURES = """
 SELECT state, reason, code, count(*) AS n, min(id) AS example, detail
-FROM delivery WHERE campaign_id = ? AND state IN ('failed', 'undelivered', 'in_doubt')
+FROM delivery INDEXED BY delivery_trouble
+WHERE campaign_id = ? AND state IN ('failed', 'undelivered', 'in_doubt')
+    AND (state = 'failed' OR state = 'in_doubt' OR state = 'undelivered' OR state = 'skipped')
 GROUP BY state, reason, code ORDER BY n DESC, reason, code"""
 #: The deliveries by state.
 RECOUNT = "SELECT state, count(*) FROM delivery WHERE campaign_id = ? GROUP BY state"

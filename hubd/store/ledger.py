@@ -79,7 +79,7 @@ ON CONFLICT DO NOTHING"""
 #: Attempts that an earlier run of the daemon left open.
 ORPHANS = """
 SELECT attempt.id AS id, attempt.delivery_id AS delivery_id, delivery.campaign_id AS campaign_id
-FROM attempt JOIN delivery ON delivery.id = attempt.delivery_id
+FROM attempt INDEXED BY attempt_one_open JOIN delivery ON delivery.id = attempt.delivery_id
 WHERE attempt.outcome IS NULL AND attempt.epoch <> ? ORDER BY attempt.id"""
 #: Nobody will ever know by itself what came of it.
 ORPHAN_ATTEMPT = """
@@ -93,27 +93,34 @@ UPDATE delivery SET state = 'in_doubt', reason = 'interrupted', detail = ?, atte
 WAITING = """
 SELECT n_pending AS pending, (SELECT count(*) FROM (
     SELECT 1 FROM delivery INDEXED BY delivery_later
-    WHERE campaign_id = :campaign_id AND state = 'deferred' AND next_at <= :now LIMIT :limit + 1)) AS later
+    WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred')
+        AND next_at <= :now LIMIT :limit + 1)) AS later
 FROM campaign WHERE id = :campaign_id"""
 #: What may be tried now, in id order.
 DUE = """
 SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
 FROM delivery INDEXED BY delivery_due
-WHERE campaign_id = :campaign_id AND id > :after AND state IN ('pending', 'deferred')
+WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')
     AND (next_at IS NULL OR next_at <= :now)
 ORDER BY id LIMIT :limit"""
 #: The same when nothing is pending and few are due: found by their time, not among all that are not due yet.
 DUE_LATER = """
 SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
 FROM delivery INDEXED BY delivery_later
-WHERE campaign_id = :campaign_id AND id > :after AND state = 'deferred' AND next_at <= :now
+WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')
+    AND next_at <= :now
 ORDER BY id LIMIT :limit"""
 #: The content of a campaign's deliveries that have none of their own.
 CAMPAIGN_CONTENT = "SELECT content_id FROM campaign WHERE id = ?"
 #: The first time that something may be tried; 0 when that is now.
 NEXT_DUE = """
-SELECT min(coalesce(next_at, 0.0)) FROM delivery INDEXED BY delivery_due
-WHERE campaign_id = ? AND state IN ('pending', 'deferred')"""
+SELECT CASE WHEN EXISTS (
+    SELECT 1 FROM delivery INDEXED BY delivery_due
+    WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred') AND next_at IS NULL)
+THEN 0.0 ELSE (
+    SELECT min(next_at) FROM delivery INDEXED BY delivery_later
+    WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred') AND next_at IS NOT NULL)
+END"""
 #: The counters of some campaigns.
 COUNTERS = "SELECT * FROM campaign WHERE id IN (SELECT value FROM json_each(?))"
 #: Whether everything is settled: the audience is complete and nothing is left to try or on its way.
@@ -131,7 +138,7 @@ ADD_REQUEST = "INSERT INTO request (key, delivery_id, created_at) VALUES (?, ?, 
 #: Attempts of one campaign that are open, whichever run of the daemon opened them.
 ABANDONED = """
 SELECT attempt.id AS id, attempt.delivery_id AS delivery_id, delivery.campaign_id AS campaign_id
-FROM attempt JOIN delivery ON delivery.id = attempt.delivery_id
+FROM attempt INDEXED BY attempt_one_open JOIN delivery ON delivery.id = attempt.delivery_id
 WHERE attempt.outcome IS NULL AND delivery.campaign_id = ? ORDER BY attempt.id"""
 
 INTERRUPTED = "The daemon ended before the provider's answer came."
@@ -190,7 +197,7 @@ class Ledger:
         """When the next untried or deferred delivery may be tried, 0 for at once; None when none is left."""
 
         def work(db: sqlite3.Connection) -> float | None:
-            first: float | None = db.execute(NEXT_DUE, (campaign_id,)).fetchone()[0]
+            first: float | None = db.execute(NEXT_DUE, {"campaign_id": campaign_id}).fetchone()[0]
             return first
 
         return await self._db.read(work)
@@ -379,7 +386,10 @@ def _close(unit: Unit, entry: Close, epoch: int) -> None:
             code="attempt_not_open" if entry.opened else "attempt_open",
             data={"delivery_id": entry.delivery_id},
         )
-    target = advance_delivery(state, _EVENT_OF[entry.to])
+    event = _EVENT_OF.get(entry.to)
+    if event is None:
+        raise Conflict(f"no attempt ends in {entry.to.value}", code="not_an_outcome")
+    target = advance_delivery(state, event)
     counts = target is not DeliveryState.PENDING
     values = _outcome(entry) | {
         "outcome": target.value if counts else "withdrawn",

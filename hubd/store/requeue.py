@@ -31,8 +31,9 @@ UPDATE delivery SET state = ?, reason = '', detail = '', code = 0, next_at = NUL
     updated_at = ? WHERE id = ? AND state = ?"""
 #: A page of failures after a cursor; `which` is 'all', or the class that a reason has.
 FAILURES = """
-SELECT id, state FROM delivery
+SELECT id, state FROM delivery INDEXED BY delivery_trouble
 WHERE campaign_id = :campaign_id AND state IN ('failed', 'undelivered') AND id > :after
+    AND (state = 'failed' OR state = 'in_doubt' OR state = 'undelivered' OR state = 'skipped')
     AND (:which = 'all' OR (:which = 'transient')
          = (state = 'failed' AND reason IN (SELECT value FROM json_each(:transient))))
 ORDER BY id LIMIT :limit"""

@@ -44,8 +44,8 @@ class TwilioSettings:
     messaging_service_sid: str = ""  #: chooses the sender; goes before `from_`
     concurrency: int = 10  #: requests at the same time
     base_url: str = "https://api.twilio.com"  #: https, or http on a loopback address
-    connect_timeout: float = 10.0
-    timeout: float = 30.0  #: for the whole exchange
+    connect_timeout: float = 10.0  #: for the connection, and again for its TLS handshake
+    timeout: float = 30.0  #: from the first byte of the request to the end of the response
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -78,6 +78,7 @@ class TwilioTransport:
     kind = "twilio"
     channels = frozenset({Channel.SMS})
     in_doubt = InDoubt.HOLD  # a second SMS costs money and annoys
+    talks_first = False
 
     def __init__(self, name: str, settings: TwilioSettings, pool: httpx.AsyncClient) -> None:
         self.name = name
@@ -164,9 +165,9 @@ class TwilioLane:
         from hubd.transports import twilio_http
 
         wire = self._wire
-        wire.begin()
         try:
-            with trio.move_on_after(self._settings.timeout):
+            with trio.CancelScope() as patience:
+                wire.begin(patience, self._settings.timeout)
                 return await action()
             return self._without_reply(Signal.TIMEOUT, "no answer in time")
         except TwilioException as refusal:

@@ -47,10 +47,17 @@ class Wire(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
         self.handed_over = False  #: the request was handed to the socket, or part of it
         self.status = 0  #: HTTP status of the response; 0 before there is one
         self.headers: Mapping[str, str] = {}
+        self._patience = trio.CancelScope()
+        self._timeout = 0.0
 
-    def begin(self) -> None:
-        """Forget the last request."""
+    def begin(self, patience: trio.CancelScope, timeout: float) -> None:
+        """Forget the last request. `patience` ends `timeout` seconds after the next one is handed over.
+
+        Not earlier: connecting has timeouts of its own, and httpx leaves a socket open when it is cancelled
+        in the middle of a TLS handshake.
+        """
         self.handed_over, self.status, self.headers = False, 0, {}
+        self._patience, self._timeout = patience, timeout
 
     async def request(
         self,
@@ -87,6 +94,7 @@ class Wire(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
         asked = getattr(info.get("request"), "method", b"")
         if event.endswith("send_request_headers.started") and asked != b"CONNECT":
             self.handed_over = True
+            self._patience.deadline = trio.current_time() + self._timeout
 
 
 async def _read(response: httpx.Response) -> bytes:

@@ -126,7 +126,7 @@ def test_a_nul_is_a_row_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "filling", ["y" * 5_000_000, '"' + "y" * 5_000_000 + '"', '"' + 'y""' * 1_000_000 + '"']
+    "filling", ["y" * 5_000_000, '"' + "y" * 5_000_000 + '"', '"' + 'y""' * 100_000 + '"']
 )
 def test_a_huge_cell_costs_its_row_and_no_memory(filling: str) -> None:
     raw = io.BytesIO(f"email,n\na@x.org,{filling}\nb@x.org,1\n".encode())

@@ -89,12 +89,12 @@ class ScriptedServer:
     commands: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)  #: accepted or not
     hung_up: int = 0  #: connections that the client ended
-    _reached: dict[str, int] = field(default_factory=dict)
+    reached: dict[str, int] = field(default_factory=dict)  #: how often each stage was
     _moved: trio.Event = field(default_factory=trio.Event)
 
     async def wait_for(self, stage: str, times: int = 1) -> None:
         """Until a stage was reached that many times."""
-        while self._reached.get(stage, 0) < times:
+        while self.reached.get(stage, 0) < times:
             await self._moved.wait()
 
     async def wait_hung_up(self, times: int = 1) -> None:
@@ -104,8 +104,8 @@ class ScriptedServer:
 
     def next_act(self, stage: str, well: bytes) -> Say:
         """What is due at a stage now; `well` is the right thing to say, if it is not the usual one."""
-        count = self._reached.get(stage, 0)
-        self._reached[stage] = count + 1
+        count = self.reached.get(stage, 0)
+        self.reached[stage] = count + 1
         self.tell()
         acts = self.script.get(stage, ())
         return acts[count] if count < len(acts) else Say(well or self._well(stage))

@@ -146,7 +146,9 @@ def test_a_refusal_is_a_whole_response() -> None:
 # -- at the real socket ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [b"Host: ", b"Sec-WebSocket-Protocol: ", b"Sec-WebSocket-Extensions: ", b"X-"])
+@pytest.mark.parametrize(
+    "name", [b"Host: ", b"Sec-WebSocket-Protocol: ", b"Sec-WebSocket-Extensions: ", b"X-"]
+)
 async def test_every_octet_in_a_header_leaves_the_daemon_alive(served: Served, name: bytes) -> None:
     good = head(Sec_WebSocket_Extensions="permessage-deflate", X_Y="z")
     answers = []
@@ -169,7 +171,9 @@ async def test_every_octet_in_a_header_leaves_the_daemon_alive(served: Served, n
         (b"GET /rpc HTTP/1.1\r\n" + b"X: y\r\n" * 5_000, b"HTTP/1.1 431 "),
     ],
 )
-async def test_foreign_protocols_are_answered_and_closed(served: Served, data: bytes, expected: bytes) -> None:
+async def test_foreign_protocols_are_answered_and_closed(
+    served: Served, data: bytes, expected: bytes
+) -> None:
     said = await answer_to(served.path, data)
     assert said.startswith(expected)
     await alive(served)

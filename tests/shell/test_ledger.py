@@ -15,6 +15,7 @@ from hubd.bridge import Bridge, open_bridge
 from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState, InDoubt
 from hubd.errors import BadInput, Conflict, HubError, InvalidTransition, NotFound
+from hubd.store import deliveries, ledger, requeue
 from hubd.store.database import open_database
 from tests.shell.conftest import Store, close_entry, open_entry
 
@@ -206,34 +207,55 @@ async def test_due_goes_in_id_order_after_a_cursor_and_leaves_out_what_is_not_du
     assert await due(2000.0) == [a, c, e, f]
     assert await due(2000.0, limit=2) == [a, c]
     assert await due(9000.0, after=c) == [d, e, f]
+    assert await store.ledger.next_due_at(campaign.id) == 0.0  # at once
+    await store.ledger.record([open_entry(n) for n in (c, e, f)])
     assert await store.ledger.next_due_at(campaign.id) == 2000.0
+
+
+async def test_a_withdrawn_try_may_have_to_wait_too(store: Store) -> None:
+    campaign, delivery = await one(store)
+    await store.ledger.record([close_entry(delivery, D.PENDING, opened=False, next_at=500.0)])
+    assert await store.ledger.next_due_at(campaign.id) == 500.0
+    assert await store.ledger.due(campaign.id, 499.0, 10) == []
+    assert [row.id for row in await store.ledger.due(campaign.id, 500.0, 10)] == [delivery]
 
 
 async def test_deferred_ones_are_found_when_nothing_else_is_left(store: Store) -> None:
     campaign = await store.running(*(f"p{n}" for n in range(5)))
     ids = await store.ids(campaign)
-    assert await store.ledger.next_due_at(campaign.id) is None
     for n, delivery in enumerate(ids):
         await store.ledger.record([close_entry(delivery, D.DEFERRED, opened=False, next_at=100.0 * (5 - n))])
     found = [[row.id for row in await store.ledger.due(campaign.id, now, 3)] for now in (50.0, 250.0, 999.0)]
     assert found == [[], ids[3:], ids[:3]]
+    assert await store.ledger.next_due_at(campaign.id) == 100.0
+    await store.ledger.record([close_entry(n, D.FAILED, opened=False) for n in ids])
+    assert await store.ledger.next_due_at(campaign.id) is None
 
 
-@pytest.mark.parametrize("statement", ["DUE", "DUE_LATER", "NEXT_DUE"])
-async def test_finding_what_is_due_uses_an_index_and_no_sorting_of_the_million(
-    store: Store, statement: str
-) -> None:
-    from hubd.store import ledger
-
-    at = {"campaign_id": 1, "now": 0.0, "limit": 1, "after": 0}
-    values = (1,) if statement == "NEXT_DUE" else at
-    plan = await store.db.read(
-        lambda db: db.execute(f"EXPLAIN QUERY PLAN {getattr(ledger, statement)}", values).fetchall()
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (ledger.DUE, "delivery_due"),
+        (ledger.DUE_LATER, "delivery_later"),
+        (ledger.NEXT_DUE, "delivery_later"),
+        (ledger.ORPHANS, "attempt_one_open"),
+        (requeue.DOUBTFUL, "delivery_trouble"),
+        (requeue.FAILURES, "delivery_trouble"),
+        (deliveries.FAILURES, "delivery_trouble"),
+        (deliveries.IN_STATE[D.FAILED], "delivery_trouble"),
+        (deliveries.IN_STATE[D.PENDING], "delivery_"),
+        (deliveries.ALL_DELIVERIES, "delivery_campaign"),
+    ],
+)
+async def test_finding_some_of_a_million_uses_an_index(store: Store, statement: str, index: str) -> None:
+    named = dict.fromkeys(("campaign_id", "now", "limit", "after", "which", "transient"), 0)
+    values = named if ":" in statement else [0] * statement.count("?")
+    explained = await store.db.read(
+        lambda db: db.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
     )
-    text = " ".join(row["detail"] for row in plan)
-    assert "SEARCH delivery USING" in text
-    assert "SCAN" not in text
-    assert ("TEMP B-TREE" in text) == (statement == "DUE_LATER")
+    plan = " / ".join(row["detail"] for row in explained)
+    assert f"INDEX {index}" in plan
+    assert "SCAN delivery" not in plan
 
 
 # --- recovery and doubt -------------------------------------------------------------------------

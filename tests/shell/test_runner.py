@@ -213,19 +213,45 @@ async def test_under_the_retry_policy_a_lost_answer_is_tried_again_with_the_same
     assert seen[0] == seen[1] != ""
 
 
-async def test_bad_credentials_pause_with_the_reason_after_one_login(
+async def test_an_outage_that_loses_every_answer_does_not_put_everybody_in_doubt(
     autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    broken = Answer(stage=Stage.REQUEST, code=500, text="internal server error")
+    transport = FakeTransport(answer=lambda p: broken if trio.current_time() < 600 else ACCEPTED)
+    campaign = store.add_campaign("outage", 500, Content(channel=Channel.SMS, text="Hi"))
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+    states = store.states(campaign.id)
+    assert campaign.state is CampaignState.COMPLETED
+    assert states[DeliveryState.IN_DOUBT] + states[DeliveryState.SENT] == 500
+    assert states[DeliveryState.IN_DOUBT] < 40
+
+
+@pytest.mark.parametrize("talks_first", [True, False])
+async def test_bad_credentials_pause_with_the_reason_after_one_login(
+    autojump_clock: trio.testing.MockClock, talks_first: bool
 ) -> None:
     store = FakeStore()
     wrong = Answer(stage=Stage.AUTH, code=535, enhanced="5.7.8", text="authentication failed")
     good: list[bool] = []
-    transport = FakeTransport(lanes=8, refuse=lambda p: None if good else wrong)
+    logins: list[int] = []
+
+    def log_in(parcel: Parcel) -> Answer:
+        logins.append(parcel.delivery_id)
+        return ACCEPTED if good else wrong
+
+    transport = FakeTransport(lanes=8, talks_first=talks_first)
+    if talks_first:
+        transport.refuse = lambda parcel: None if log_in(parcel) is ACCEPTED else wrong
+    else:
+        transport.answer = log_in
     campaign = store.add_campaign("login", 50, EMAIL)
     async with world(store, transport) as here:
         campaign = await here.ended(campaign)
         assert campaign.state is CampaignState.PAUSED
         assert campaign.reason
-        assert len(transport.prepared) == 1
+        assert len(logins) == 1
         assert store.states(campaign.id) == {DeliveryState.PENDING: 50}
         good.append(True)
         await here.supervisor.resume("login")

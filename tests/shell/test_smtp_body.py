@@ -212,6 +212,14 @@ async def test_a_lane_cut_by_another_task_answers_instead_of_raising() -> None:
     assert (closed.stage, closed.signal) == (Stage.CONNECT, Signal.DROPPED)
 
 
+async def test_no_goodbye_is_written_into_a_body_that_is_due() -> None:
+    async with serve_script() as server, open_lane(server) as (_, lane):
+        assert await lane.prepare(parcel()) is None
+        await lane.aclose()
+        await server.wait_hung_up()
+    assert "body" not in server.reached
+
+
 async def test_a_body_without_its_envelope_is_never_sent() -> None:
     async with serve_script() as server, open_lane(server) as (_, lane):
         assert await lane.prepare(parcel(1)) is None

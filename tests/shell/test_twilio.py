@@ -290,9 +290,7 @@ async def test_a_handshake_that_never_ends_is_certainly_not_sent() -> None:
             account_sid=ACCOUNT, auth_token=TOKEN, from_=SENDER, base_url=url, connect_timeout=0.2
         )
         answer = await send_with(settings)
-        whole = await send_with(replace(settings, connect_timeout=9.0, timeout=0.2))
     assert (answer.stage, answer.signal) == (Stage.CONNECT, Signal.TIMEOUT)
-    assert (whole.stage, whole.signal) == (Stage.CONNECT, Signal.TIMEOUT)
     assert action_of(answer) is Action.PROVIDER
 
 
@@ -311,9 +309,8 @@ class tls_server:  # noqa: N801  # reads like the function it is used as
         trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
         with self._listener:
             connection, _ = self._listener.accept()
-            with connection:
-                with suppress(OSError):  # the client turns away, as it should
-                    context.wrap_socket(connection, server_side=True).close()
+            with connection, suppress(OSError):  # the client turns away, as it should
+                context.wrap_socket(connection, server_side=True).close()
 
     async def __aexit__(self, *error: object) -> None:
         await trio.to_thread.run_sync(self._thread.join)

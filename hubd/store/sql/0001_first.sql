@@ -152,12 +152,15 @@ CREATE UNIQUE INDEX delivery_once ON delivery (campaign_id, address_key) WHERE s
 -- A campaign's deliveries in id order.
 CREATE INDEX delivery_campaign ON delivery (campaign_id);
 -- What may be tried, in id order, with the time in the index so that rows not yet due cost little.
-CREATE INDEX delivery_due ON delivery (campaign_id, id, next_at) WHERE state IN ('pending', 'deferred');
--- What is due when.
-CREATE INDEX delivery_later ON delivery (campaign_id, next_at) WHERE state = 'deferred';
+-- (Spelled with OR, because a query for one of the states then uses a partial index; with IN it would not.)
+CREATE INDEX delivery_due ON delivery (campaign_id, id, next_at)
+    WHERE state = 'pending' OR state = 'deferred';
+-- What has to wait, and until when.
+CREATE INDEX delivery_later ON delivery (campaign_id, next_at)
+    WHERE next_at IS NOT NULL AND (state = 'pending' OR state = 'deferred');
 -- What went wrong: small in a healthy campaign.
 CREATE INDEX delivery_trouble ON delivery (campaign_id, state)
-    WHERE state IN ('undelivered', 'failed', 'skipped', 'in_doubt');
+    WHERE state = 'failed' OR state = 'in_doubt' OR state = 'undelivered' OR state = 'skipped';
 
 -- One row per try.
 CREATE TABLE attempt (

@@ -1,0 +1,128 @@
+"""Results as text: aligned, honest, and harmless to the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hubctl import render, spans
+from hubctl.exits import Exit, Refused
+from hubctl.follow import Board, outcome, progress_line, read_states
+
+
+def view(**changes: Any) -> dict[str, Any]:
+    counts = {**dict.fromkeys((*render.STATES, "total"), 0), **changes.pop("counts", {})}
+    return {
+        "name": "spring", "state": "running", "reason": "", "channel": "email", "provider": "office",
+        "kind": "marketing", "lists": ["all"], "counts": counts, "rate": 0.0, "eta": None,
+        "last_error": "", **changes,
+    }  # fmt: skip
+
+
+@given(st.text())
+def test_nothing_printed_can_act_on_a_terminal(text: str) -> None:
+    assert all(char.isprintable() or char == "\n" for char in render.printable(text))
+    assert render.one_line(text).isprintable()
+    assert "\x1b" not in render.table(("A", "B"), [(text, 1)])
+
+
+@given(st.text(st.characters(exclude_categories=["C"]), max_size=40), st.integers(1, 30))
+def test_clipped_text_fits(text: str, width: int) -> None:
+    assert render.columns(render.clip(text, width)) <= max(width, 1)
+
+
+def test_columns_are_aligned_also_for_wide_characters() -> None:
+    lines = render.table(("NAME", "N"), [("田中", 5), ("Ann", 1234)]).split("\n")
+    assert lines == ["NAME      N", "田中      5", "Ann   1,234"]
+
+
+def test_percent_is_100_only_when_all_is_settled() -> None:
+    assert render.percent(view(counts={"total": 1000, "sent": 999, "pending": 1})["counts"]) == 99
+    assert render.percent(view(counts={"total": 1000, "sent": 999, "in_doubt": 1})["counts"]) == 100
+    assert render.percent(view()["counts"]) == 0
+
+
+def test_a_preflight_problem_comes_with_the_way_past_it() -> None:
+    lines = render.problems(
+        [{"risk": "no-unsubscribe", "problem": "there is no way out"}, {"risk": "", "problem": "x"}]
+    )
+    assert lines == ["- there is no way out  (put it right, or pass --accept-risk no-unsubscribe)", "- x"]
+
+
+def test_failures_say_what_to_do_about_each_class() -> None:
+    groups = [
+        {
+            "reason": reason,
+            "code": 452,
+            "state": state,
+            "count": 2,
+            "detail": "",
+            "example_id": 7,
+            "class": kind,
+        }
+        for reason, state, kind in (("mailbox_full", "failed", "transient"), ("lost", "in_doubt", "in_doubt"))
+    ]
+    text = render.failures("spring", groups)
+    assert "hubctl retry spring --class transient" in text
+    assert "--in-doubt resend|sent|failed" in text
+    assert "--class permanent" not in text
+
+
+def test_the_board_tells_a_change_of_state_and_each_tenth_once() -> None:
+    board = Board()
+    told = []
+    for sent in range(0, 101, 5):
+        state = "completed" if sent == 100 else "running"
+        told += board.update(view(state=state, counts={"total": 100, "sent": sent, "pending": 100 - sent}))
+    assert len(told) == 1 + 9 + 1
+    assert told[0] == "spring is running: 100 pending of 100"
+    assert told[-1] == "spring is completed: 100 sent of 100"
+    assert board.unfinished() == []
+
+
+def test_a_progress_line_has_rate_and_time_left() -> None:
+    line = progress_line(
+        view(rate=118.2, eta=240.0, counts={"total": 48212, "sent": 19284, "failed": 3, "pending": 28925})
+    )
+    assert line == "spring 40 %: 19,287 of 48,212, 118/s, 4 m left, 3 failed"
+
+
+def test_waiting_ends_well_badly_or_not_yet() -> None:
+    wanted = read_states("paused,completed")
+    assert outcome(view(state="paused"), wanted) is Exit.DONE
+    assert outcome(view(state="failed"), wanted) is Exit.FAILED
+    assert outcome(view(state="running"), wanted) is None
+    with pytest.raises(Refused):
+        read_states("gone")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("30s", 30), ("90", 90), ("1h30m", 5400), ("1.5 h", 5400), ("2 min", 120), ("250ms", 0.25)],
+)
+def test_spans_are_read(text: str, value: float) -> None:
+    assert spans.seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "0", "5 parsecs", "1h30", "1e9", "٣s", "30s!"])
+def test_what_is_no_span_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a length of time"):
+        spans.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (0.2, "< 1 s"),
+        (59.4, "59 s"),
+        (61, "1 m 1 s"),
+        (3599, "1 h"),
+        (12_000, "3 h 20 m"),
+        (200_000, "2 d 7 h"),
+    ],
+)
+def test_spans_are_spoken(span: float, words: str) -> None:
+    assert spans.spoken(span) == words

@@ -1,0 +1,91 @@
+"""hubctl on a terminal: it asks, it draws, and it says who would get a message."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.apps.conftest import PATIENCE, QUIET_ENV, Hub
+
+
+def test_start_asks_first_and_no_means_no(hub: Hub, on_terminal: Any) -> None:
+    hub.contacts(3)
+    hub.campaign("spring")
+    terminal = on_terminal(hub.command("start", "spring"), hub.environ)
+    terminal.until("start spring: 3 recipients via outbox")
+    terminal.until("[y/N]")
+    terminal.type("n\n")
+    assert "nothing was done" in terminal.rest()
+    assert terminal.process.returncode == 1
+    assert hub.json("status", "spring")["campaign"]["state"] == "draft"
+
+
+def test_following_draws_bars_and_ends_with_the_result(hub: Hub, on_terminal: Any) -> None:
+    hub.contacts(30)
+    hub.campaign("spring", rate="30/s")
+    terminal = on_terminal(hub.command("start", "spring", "--follow"), hub.environ)
+    terminal.until("[y/N]")
+    terminal.type("y\n")
+    seen = terminal.rest()
+    assert terminal.process.returncode == 0, seen
+    assert "━" in seen
+    assert "100 %" in seen
+    assert "\x1b[32mcompleted" in seen
+
+
+def test_no_input_and_yes_ask_nothing_and_no_color_colours_nothing(hub: Hub, on_terminal: Any) -> None:
+    hub.contacts(1)
+    hub.campaign("spring")
+    terminal = on_terminal(
+        hub.command("start", "spring", "--yes", "--wait"), {**hub.environ, "NO_COLOR": "1"}
+    )
+    seen = terminal.rest()
+    assert terminal.process.returncode == 0, seen
+    assert "[y/N]" not in seen
+    assert "\x1b[" not in seen
+    terminal = on_terminal(hub.command("delete", "spring", "--no-input"), hub.environ)
+    assert "pass --yes" in terminal.rest()
+    assert terminal.process.returncode == 2
+
+
+def test_ctrl_c_on_a_terminal_detaches_and_leaves_the_cursor_visible(hub: Hub, on_terminal: Any) -> None:
+    hub.contacts(100)
+    hub.campaign("slow", rate="1/s")
+    hub.ok("start", "slow")
+    terminal = on_terminal(hub.command("watch"), hub.environ)
+    terminal.until("slow")
+    terminal.process.send_signal(signal.SIGINT)
+    seen = terminal.rest()
+    assert terminal.process.returncode == 130
+    assert "detached; the campaigns go on" in seen
+    assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
+
+
+def demo(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "hubctl", "demo", *arguments]
+
+
+def test_the_demo_shows_the_whole_thing_and_cleans_up(place: Path, on_terminal: Any) -> None:
+    terminal = on_terminal(demo("--recipients", "40"), {**QUIET_ENV, "TMPDIR": str(place)})
+    seen = terminal.rest()
+    assert terminal.process.returncode == 0, seen
+    for part in ("40 imported, 1 duplicate, 3 rows refused", "━", "Who got it", "Subject:", "five commands"):
+        assert part in seen, part
+    folder = next(place.iterdir())
+    assert list((folder / "state/outbox/welcome").glob("*.eml"))
+    assert (folder / "welcome.toml").exists()
+    assert not (folder / "state/control.sock").exists()
+
+
+def test_the_demo_ends_its_daemon_on_ctrl_c_and_removes_its_folder_when_asked(
+    place: Path, on_terminal: Any
+) -> None:
+    terminal = on_terminal(demo("--clean", "--recipients", "2000"), {**QUIET_ENV, "TMPDIR": str(place)})
+    terminal.until("welcome.toml (email)")
+    terminal.process.send_signal(signal.SIGINT)
+    seen = terminal.rest()
+    assert terminal.process.wait(PATIENCE) == 130, seen
+    assert "Traceback" not in seen
+    assert list(place.iterdir()) == []

@@ -1,0 +1,323 @@
+"""hubctl and a real hubd: what the commands print, where they print it, and how they exit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+from typing import Any
+
+from tests.apps.conftest import PATIENCE, ROOT, Hub
+
+
+def finished(hub: Hub, name: str) -> dict[str, Any]:
+    view: dict[str, Any] = hub.json("wait", name, "--for", "completed", "--timeout", "60s")["campaign"]
+    return view
+
+
+def test_from_a_csv_to_who_got_it(hub: Hub) -> None:
+    people = (
+        "E-Mail;first name;Stadt\nann@example.com;Ann;Köln\nb@example.com;Bo;\nANN@example.com;A;\na@b;X;\n"
+    )
+    found = hub.json("import", hub.file("people.csv", people), "--list", "all", "--map", "Stadt=city", code=9)
+    assert next(iter(found)) == "schema"
+    assert found["schema"] == "hubctl.import/1"
+    counts = {"rows": 4, "imported": 2, "updated": 0, "unchanged": 0, "duplicates": 1, "invalid": 1}
+    assert {key: found[key] for key in counts} == counts
+    assert [(each["line"], each["field"]) for each in found["errors"]] == [(5, "email")]
+    again = hub.json("import", hub.file("people.csv", people), "--list", "all", "--map", "Stadt=city", code=9)
+    assert (again["imported"], again["updated"], again["unchanged"]) == (0, 0, 2)
+
+    hub.campaign("spring", text="Hi {{ first_name }} in {{ city | default('town') }}")
+    assert hub.json("check", "spring")["recipients"] == 2
+    preview = hub.ok("preview", "spring", "--to", "ann@example.com")
+    assert "Subject: Hello Ann" in preview
+    assert "Hi Ann in Köln" in preview
+    assert hub.json("start", "spring")["changed"] is True
+    counts = finished(hub, "spring")["counts"]
+    assert (counts["total"], counts["sent"]) == (2, 2)
+
+    rows = [json.loads(line) for line in hub.ok("deliveries", "spring", "--output", "ndjson").splitlines()]
+    assert [row["recipient"] for row in rows] == ["ann@example.com", "b@example.com"]
+    keys = ["id", "recipient", "state", "reason", "attempts", "code", "provider_id", "message_id"]
+    keys.append("updated_at")
+    assert all(list(row) == keys for row in rows)
+    assert hub.json("deliveries", "spring")["deliveries"] == rows
+    assert hub.json("deliveries", "spring", "--state", "failed")["deliveries"] == []
+    shown = hub.ok("message", str(rows[0]["id"]))
+    assert "Hi Ann in Köln" in shown
+    assert "TRY" in shown
+    table = list(csv.reader(io.StringIO(hub.ok("deliveries", "spring", "--output", "csv"))))
+    assert table[0] == keys
+    assert len(table) == 3
+    assert hub.json("status", "spring")["campaign"]["state"] == "completed"
+    assert "spring" in hub.ok()
+    assert "spring" in hub.ok("list")
+    assert "Hi {{ first_name }}" in hub.ok("show", "spring")
+    assert "running -> completed" in hub.ok("log", "spring")
+
+
+def test_an_import_on_several_pages_adds_up(hub: Hub) -> None:
+    rows = "".join(f"p{n}@example.com,{n}\n" + ("broken,x\n" if n % 100 == 0 else "") for n in range(1200))
+    found = hub.json(
+        "import", hub.file("many.csv", "email,n\n" + rows + "P0@EXAMPLE.com,\n"), "--list", "all", code=9
+    )
+    assert (found["rows"], found["imported"], found["duplicates"], found["invalid"]) == (1213, 1200, 1, 12)
+    assert [each["line"] for each in found["errors"]] == [3 + 101 * n for n in range(12)]
+    told = hub.run("import", hub.file("bad.csv", "email\n" + "x\n" * 30), "--list", "all")
+    assert told.returncode == 9
+    assert len(told.stderr.splitlines()) == 21
+    assert told.stderr.endswith("and 10 more (--json lists all)\n")
+
+
+def test_a_dry_run_changes_nothing(hub: Hub) -> None:
+    path = hub.file("people.csv", "email\nann@example.com\n")
+    assert hub.json("import", path, "--list", "all", "--dry-run")["imported"] == 1
+    assert hub.json("lists")["lists"] == []
+    assert hub.json("import", path, "--list", "all")["imported"] == 1
+
+
+def test_standard_input_is_a_file_too(hub: Hub) -> None:
+    done = hub.run("import", "-", "--list", "all", "--json", stdin="email\nann@example.com\n")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["imported"] == 1
+
+
+def test_a_bad_campaign_file_is_told_with_file_line_and_key(hub: Hub) -> None:
+    lines = ['name = "x"', 'channel = "email"', 'lists = ["all"]', 'sender = "a@acme.example"', ""]
+    lines += ['text = "x"', 'subject = "s"', "[retry]", 'give_up = "24h"']
+    path = hub.file("x.toml", "\n".join(lines))
+    done = hub.run("apply", path)
+    assert done.returncode == 1
+    assert f"{path}:9: retry.give_up: " in done.stderr
+    assert "give_up_after" in done.stderr
+    assert done.stdout == ""
+    assert hub.json("list")["campaigns"] == []
+
+
+def test_apply_tells_what_changed(hub: Hub) -> None:
+    hub.contacts(1)
+    hub.campaign("spring")
+    assert "spring: nothing changed" in hub.ok("apply", f"{hub.folder}/spring.toml")
+    hub.campaign("spring", subject="Other")
+    found = hub.json("apply", f"{hub.folder}/spring.toml")["applied"]
+    assert found[0]["changed"] == []
+
+
+def test_an_attachment_goes_along(hub: Hub) -> None:
+    hub.contacts(1)
+    hub.file("flyer.bin", bytes(range(256)) * 5000)
+    hub.campaign("spring", attachments=["flyer.bin"])
+    assert "flyer.bin" in hub.ok("preview", "spring", "--source")
+
+
+def test_an_unfit_campaign_does_not_start_and_says_how_it_could(hub: Hub) -> None:
+    hub.contacts(3)
+    hub.campaign("spring", kind="marketing")
+    assert hub.run("check", "spring").returncode == 1
+    done = hub.run("start", "spring")
+    assert done.returncode == 1
+    assert "--accept-risk no-unsubscribe" in done.stderr
+    error = json.loads(hub.run("start", "spring", "--json").stderr)["error"]
+    assert error["code"] == "preflight_failed"
+    assert error["data"]["problems"]
+    hub.ok("start", "spring", "--accept-risk", "no-unsubscribe", "--wait")
+
+
+def test_what_does_not_exist_is_exit_code_3_and_what_is_not_allowed_5(hub: Hub) -> None:
+    for arguments in (
+        ("status", "x"),
+        ("start", "x"),
+        ("watch", "x"),
+        ("wait", "x"),
+        ("log", "x"),
+        ("failures", "x"),
+    ):
+        assert hub.run(*arguments).returncode == 3, arguments
+    assert hub.run("message", "4711").returncode == 3
+    assert hub.run("contacts", "show", "nobody@example.com").returncode == 3
+    assert hub.run("provider", "test", "nobody").returncode == 3
+    hub.contacts(1)
+    hub.campaign("spring")
+    assert hub.run("pause", "spring").returncode == 5
+    assert hub.run("status", "spring", "--check").returncode == 10
+    assert hub.run("status", "--check").returncode == 0
+
+
+def test_pause_resume_stop_and_a_changed_rate(hub: Hub) -> None:
+    hub.contacts(200)
+    hub.campaign("slow", rate="1/s")
+    hub.ok("start", "slow")
+    assert hub.json("status", "slow", "--check")["running"] is True
+    assert hub.json("pause", "slow")["changed"] is True
+    assert hub.json("pause", "slow")["changed"] is False
+    assert hub.run("wait", "slow", "--timeout", "200ms").returncode == 7
+    assert hub.run("wait", "slow", "--for", "paused,failed").returncode == 0
+    assert hub.json("start", "slow", "--dry-run")["dry_run"] is True
+    assert hub.json("resume", "slow")["campaign"]["state"] == "running"
+    assert hub.json("stop", "slow")["campaign"]["state"] == "stopped"
+    assert hub.run("wait", "slow", "--for", "completed").returncode == 1
+    hub.ok("rate", "slow", "none")
+    assert hub.run("rate", "slow", "fast").returncode == 1
+    hub.ok("start", "slow", "--wait")
+    assert finished(hub, "slow")["counts"]["sent"] == 200
+
+
+def test_a_canary_pauses_at_its_limit_and_that_is_success(hub: Hub) -> None:
+    hub.contacts(20)
+    hub.campaign("spring")
+    found = hub.json("start", "spring", "--limit", "5", "--wait")["campaign"]
+    assert (found["state"], found["reason"], found["counts"]["sent"]) == ("paused", "limit", 5)
+
+
+def test_following_without_a_terminal_prints_plain_lines_to_stderr(hub: Hub) -> None:
+    hub.contacts(60)
+    hub.campaign("spring", rate="60/s")
+    done = hub.run("start", "spring", "--follow")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "\r" not in done.stderr
+    assert "spring is completed: 60 sent of 60" in done.stderr
+    assert done.stdout.startswith("spring  completed\n")
+    watched = hub.run("watch", "spring")
+    assert (watched.returncode, watched.stdout) == (0, "spring is completed: 60 sent of 60\n")
+
+
+def test_ctrl_c_detaches_and_the_campaign_goes_on(hub: Hub) -> None:
+    hub.contacts(100)
+    hub.campaign("slow", rate="1/s")
+    hub.ok("start", "slow")
+    watching = subprocess.Popen(
+        hub.command("watch", "slow"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=hub.environ,
+    )
+    assert watching.stdout is not None
+    assert "slow is running" in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=PATIENCE)
+    assert watching.returncode == 130
+    assert "detached; the campaign goes on" in told
+    assert hub.json("status", "slow")["campaign"]["state"] == "running"
+
+
+def test_a_reader_that_has_enough_is_no_error(hub: Hub) -> None:
+    hub.contacts(3000)
+    hub.campaign("spring")
+    hub.ok("start", "spring", "--wait")
+    line = " ".join(hub.command("deliveries", "spring", "--output", "ndjson"))
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{line} | head -1"],
+        capture_output=True, text=True, cwd=ROOT, env=hub.environ, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["recipient"] == "p0@example.com"
+
+
+def test_one_message_is_sent_at_once(hub: Hub) -> None:
+    number = hub.ok(
+        *("send", "--provider", "outbox", "--to", "ann@example.com", "--sender", "a@acme.example"),
+        *("--subject", "Your code", "--text", "It is {{ code }}", "--field", "code=4711", "--wait"),
+    ).strip()
+    life = hub.json("message", number)
+    assert life["delivery"]["state"] == "sent"
+    assert life["content"]["text"].strip() == "It is 4711"
+    same = [
+        hub.json("send", "--provider", "outbox", "--to", "+12025550123", "--text", "x", "--key", "k")
+        for _ in "ab"
+    ]
+    assert same[0]["delivery_id"] == same[1]["delivery_id"]
+
+
+def test_contacts_out_and_in_again_change_nothing(hub: Hub) -> None:
+    rows = 'email,phone,note\nann@example.com,+12025550123,"=1+1"\nbo@example.com,,"\'-x\nnext line"\n'
+    hub.ok("import", hub.file("people.csv", rows), "--list", "all")
+    out = hub.ok("contacts", "export", "--list", "all")
+    assert "'=1+1" in out
+    again = hub.json("import", hub.file("again.csv", out), "--list", "all")
+    assert (again["unchanged"], again["updated"], again["imported"]) == (2, 0, 0)
+    assert "+12025550123" in hub.ok("contacts", "show", "ann@example.com")
+    assert len(hub.json("contacts", "list")["contacts"]) == 2
+    assert hub.run("contacts", "remove", "bo@example.com").returncode == 2
+    hub.ok("contacts", "remove", "bo@example.com", "--yes")
+    assert len(hub.json("contacts", "list")["contacts"]) == 1
+
+
+def test_a_suppressed_address_gets_nothing(hub: Hub) -> None:
+    hub.contacts(3)
+    hub.ok("suppress", "add", "P1@example.com", "--reason", "asked")
+    assert "asked" in hub.ok("suppress", "list")
+    found = hub.json("suppress", "import", hub.file("s.csv", "address\np2@example.com\nnonsense\n"), code=9)
+    assert (found["rows"], found["added"], found["invalid"]) == (2, 1, 1)
+    hub.campaign("spring")
+    hub.ok("start", "spring", "--wait")
+    counts = finished(hub, "spring")["counts"]
+    assert (counts["sent"], counts["total"] - counts["skipped"]) == (1, 1)
+    hub.ok("suppress", "remove", "p1@example.com", "--yes")
+
+
+def test_dangerous_things_need_an_answer_or_yes(hub: Hub) -> None:
+    hub.contacts(1)
+    hub.campaign("spring")
+    done = hub.run("delete", "spring")
+    assert done.returncode == 2
+    assert "pass --yes" in done.stderr
+    assert hub.run("daemon", "shutdown").returncode == 2
+    hub.ok("delete", "spring", "--yes")
+    assert hub.run("status", "spring").returncode == 3
+
+
+def test_the_daemon_and_its_providers(hub: Hub) -> None:
+    assert "outbox" in hub.ok("provider", "list")
+    assert hub.json("provider", "test", "outbox")["ok"] is True
+    assert hub.json("provider", "disable", "outbox")["provider"]["state"] == "disabled"
+    assert hub.json("provider", "enable", "outbox")["provider"]["state"] == "ready"
+    assert "hubd" in hub.ok("daemon", "status")
+    assert hub.json("daemon", "reload")["schema"] == "hubctl.daemon.reload/1"
+    hub.file("hubd.toml", "[providers.x]\ntype = 1\n")
+    assert hub.run("daemon", "reload").returncode == 1
+    hub.ok("daemon", "shutdown", "--yes")
+    assert hub.process is not None
+    assert hub.process.wait(PATIENCE) == 0
+    assert hub.run("status").returncode == 6
+
+
+def test_watching_survives_a_restart_of_the_daemon(hub: Hub) -> None:
+    hub.contacts(40)
+    hub.campaign("slow", rate="20/s")
+    hub.ok("start", "slow")
+    watching = subprocess.Popen(
+        hub.command("watch", "slow"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=hub.environ,
+    )
+    assert watching.stdout is not None
+    assert "slow is running" in watching.stdout.readline()
+    hub.end()
+    hub.boot()
+    out, told = watching.communicate(timeout=PATIENCE)
+    assert watching.returncode == 0, told
+    assert "hubd is back" in told
+    assert out.splitlines()[-1] == "slow is completed: 40 sent of 40"
+
+
+def test_events_go_on_where_the_cursor_was(hub: Hub) -> None:
+    hub.contacts(1)
+    hub.campaign("spring")
+    first = [json.loads(line) for line in hub.ok("events", "--json").splitlines()]
+    assert all(event["schema"] == "hubctl.events/1" for event in first)
+    hub.ok("start", "spring", "--wait")
+    later = [
+        json.loads(line) for line in hub.ok("events", "--json", "--since", str(first[-1]["seq"])).splitlines()
+    ]
+    assert later
+    assert all(event["seq"] > first[-1]["seq"] for event in later)
+    assert {"running", "completed"} <= {event["data"].get("to") for event in later}
