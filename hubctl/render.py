@@ -296,11 +296,10 @@ def check(found: View) -> str:
     return "\n".join(lines)
 
 
-def segments_line(segments: object) -> str:
-    """SMS segments of a message, or of a campaign, in words."""
-    if not isinstance(segments, Mapping):
-        return f"{segments}"
-    return ", ".join(f"{key.replace('_', ' ')} {one_line(value)}" for key, value in segments.items())
+def segments_line(segments: View) -> str:
+    """ "2 segments (ucs2, 71 units)"."""
+    units = f", {number(int(segments['units']))} units" if segments.get("units") else ""
+    return f"{plural(int(segments['segments']), 'segment')} ({segments['encoding']}{units})"
 
 
 # --- deliveries --------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ written for people: they never hold a secret, an address or a traceback.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 
 class HubError(Exception):
@@ -54,12 +55,12 @@ class BadInput(HubError):
     code = "bad_input"
 
     @classmethod
-    def at(cls, path: str, problem: str, *, hint: str = "") -> BadInput:
+    def at(cls, path: str, problem: str, *, hint: str = "") -> Self:
         """One fault at one place."""
         return cls.of([(path, problem)], hint=hint)
 
     @classmethod
-    def of(cls, faults: Sequence[tuple[str, str]], *, hint: str = "") -> BadInput:
+    def of(cls, faults: Sequence[tuple[str, str]], *, hint: str = "") -> Self:
         """Several faults at once; the first is the message."""
         path, problem = faults[0]
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

@@ -140,7 +140,7 @@ class FakeStore:
     async def blob(self, sha256: str) -> bytes:
         raise NotFound("no such attachment")
 
-    async def single(self, provider: str, channel: Channel) -> Campaign:
+    async def single(self, provider: str, channel: Channel, *, in_doubt: InDoubt = InDoubt.HOLD) -> Campaign:
         return await self.get(f"~{provider}")
 
     # -- Ledger

@@ -145,7 +145,7 @@ def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
     else:
         app.out(f"To: {render.one_line(found['recipient'])}\n{render.body(found, colour=app.coloured())}")
         if found.get("segments"):
-            app.note(f"({render.segments_line(found['segments'])} {found.get('encoding', '')} segments)")
+            app.note(render.segments_line(found))
 
 
 @command("test", example="hubctl test spring-sale --to me@example.com")

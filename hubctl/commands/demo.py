@@ -75,7 +75,7 @@ def demo(app: App, recipients: int, smtp: str | None, clean: bool) -> int:
     try:
         with _signals_end_it():
             return _play(app, place, recipients, server)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Detached):
         raise Detached(f"interrupted; the demo's hubd has ended{_kept(place, clean)}") from None
     finally:
         if clean:

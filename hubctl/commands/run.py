@@ -99,27 +99,36 @@ def _radius(name: str, found: Json) -> str:
     return f"start {name}: {', '.join(parts)}"
 
 
+def _unaccepted(found: Json, asked: Json) -> list[Json]:
+    """Preflight problems that stand in the way of this start."""
+    accepted = asked.get("accept_risk") or ()
+    return [each for each in (found.get("would") or {}).get("problems") or () if each["risk"] not in accepted]
+
+
 def _ask(app: App, name: str, asked: Json) -> None:
     found = _would(app, name, asked)
-    if found.get("would") and found["campaign"]["state"] != "running":
-        limit = f", {asked['limit']} of them now" if "limit" in asked else ""
-        when = f", at {asked['at']}" if "at" in asked else ""
-        app.confirm(_radius(name, found) + limit + when, needed=False)
+    if found["campaign"]["state"] == "running" or _unaccepted(found, asked):
+        return  # nothing to ask: it runs already, or starting it will say what is wrong
+    limit = f", {asked['limit']} of them now" if "limit" in asked else ""
+    when = f", at {asked['at']}" if "at" in asked else ""
+    app.confirm(_radius(name, found) + limit + when, needed=False)
 
 
 def _dry_run(app: App, name: str, asked: Json) -> int:
     from hubctl import render
 
     found = _would(app, name, asked)
+    problems = _unaccepted(found, asked)
     if app.as_json:
         app.record({"name": name, "dry_run": True, **found})
-        return Exit.DONE
-    would = found.get("would") or {}
-    app.out("would " + _radius(name, found))
-    if skipped := render.skips(would.get("skipped") or {}):
-        app.out(f"  skipped  {skipped}")
-    app.note("nothing was sent")
-    return Exit.DONE
+    else:
+        app.out("would " + _radius(name, found))
+        if skipped := render.skips((found.get("would") or {}).get("skipped") or {}):
+            app.out(f"  skipped  {skipped}")
+        if problems:
+            app.out("\n".join(["it is not fit to start:", *render.problems(problems)]))
+        app.note("nothing was sent")
+    return Exit.FAILED if problems else Exit.DONE
 
 
 def _tell(app: App, name: str, found: Json, asked: Json) -> None:

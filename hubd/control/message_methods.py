@@ -97,8 +97,7 @@ async def _queue(hub: Hub, letter: _Letter, idempotency_key: str) -> int:
     """Write it down and see that somebody sends it. Fails before it is written, or not at all."""
     plan = await hub.supervisor.plans.get(letter.content_id)
     write(plan, letter.recipient, letter.fields, now=hub.now())  # a missing field is told to the caller
-    await hub.supervisor.wake_single(letter.provider, letter.channel)
-    standing = await hub.campaigns.single(letter.provider, letter.channel)
+    standing = await hub.supervisor.standing(letter.provider, letter.channel)
     delivery_id = await hub.ledger.add_single(
         standing.id,
         letter.recipient,

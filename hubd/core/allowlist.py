@@ -333,7 +333,8 @@ class Inspector:
     def _try_filter(self, node: nodes.Filter, constants: list[object]) -> None:
         """Call it on a sample, now that its arguments are known to be harmless."""
         positional = constants[: len(node.args)]
-        named = dict(zip((keyword.key for keyword in node.kwargs), constants[len(node.args) :], strict=True))
+        keys = [str(keyword.key) for keyword in node.kwargs]
+        named = dict(zip(keys, constants[len(node.args) :], strict=True))
         sample = 1.5 if node.name == "round" else "a sample that is long enough to be cut by any truncation"
         context = nodes.EvalContext(self._environment)
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import trio
 
 from hubd.core.model import Answer, Channel, InDoubt
+from hubd.core.verdict import is_ready
 from hubd.engine.lanes import Health, LanePool
 from hubd.engine.ports import Transport
 from hubd.engine.turnstile import Turnstile
@@ -87,7 +88,7 @@ class Provider:
         """Log in and send nothing. A good answer ends a rest or a stop."""
         pool = await self.open()
         answer = await pool.transport.probe()
-        if 200 <= answer.code < 300 and pool.health is not Health.READY:
+        if is_ready(answer) and pool.health is not Health.READY:
             pool.revive()
         return answer
 

@@ -21,6 +21,7 @@ import trio
 from hubd.core.lifecycle import CampaignEvent, advance_campaign, allowed_from
 from hubd.core.model import Answer, Campaign, CampaignState, Channel, InDoubt
 from hubd.core.outcome import Patience
+from hubd.core.verdict import is_ready
 from hubd.engine.lanes import LanePool
 from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Campaigns, Ledger, StoreHealth
@@ -79,6 +80,7 @@ class Supervisor:
         )
         self._runs: dict[int, _Run] = {}
         self._locks: dict[int, trio.Lock] = {}
+        self._standing: dict[tuple[str, Channel], Campaign] = {}
         self._schedule_news = trio.Event()
         self._closing = False
 
@@ -156,17 +158,33 @@ class Supervisor:
         if campaign_id in self._runs:
             self._runs[campaign_id].turnstile.change(rates)
 
+    async def standing(self, provider: str, channel: Channel) -> Campaign:
+        """The campaign that carries a provider's one-off messages, ready to send. Raises as `start`."""
+        campaign = self._standing.get((provider, channel))
+        if campaign is None:
+            policy = self.providers.get(provider).spec.in_doubt
+            campaign = await self._campaigns.single(provider, channel, in_doubt=policy)
+            self._standing[provider, channel] = campaign
+        pool = await self._provider_for(campaign).open()
+        if campaign.id not in self._runs:
+            self._launch(campaign, pool)
+        return campaign
+
     async def wake_single(self, provider: str, channel: Channel) -> Runner:
         """There is a new one-off message: see that somebody sends it now. Returns who does."""
-        campaign = await self._campaigns.single(provider, channel)
-        pool = await self._provider_for(campaign).open()
-        run = self._runs.get(campaign.id) or self._launch(campaign, pool)
-        run.runner.wake()
-        return run.runner
+        campaign = await self.standing(provider, channel)
+        runner = self._runs[campaign.id].runner
+        runner.wake()
+        return runner
 
     async def probe(self, provider: str) -> Answer:
-        """Log in at a provider and send nothing."""
-        return await self.providers.get(provider).probe()
+        """Log in at a provider and send nothing. If it works, one-off messages that waited for it go."""
+        answer = await self.providers.get(provider).probe()
+        if is_ready(answer):
+            for campaign in await self._campaigns.list(singles=True):
+                if campaign.single and campaign.provider == provider:
+                    await self.standing(provider, campaign.channel)
+        return answer
 
     def running(self) -> list[int]:
         """The ids of the campaigns that run now."""

@@ -86,10 +86,10 @@ def test_an_unclosed_quote_does_not_swallow_a_long_file() -> None:
 
 
 def test_text_after_a_closing_quote_is_a_row_error() -> None:
-    rows = read('email,n\na@x.org,"A"nn,\nb@x.org,B\n')[1]
-    assert rows[0] == BadRow(line=2, field="", problem=rows[0].problem)  # type: ignore[union-attr]
-    assert "after a closing quote" in rows[0].problem  # type: ignore[union-attr]
-    assert rows[1] == GoodRow(line=3, cells=("b@x.org", "B"))
+    bad, good = read('email,n\na@x.org,"A"nn,\nb@x.org,B\n')[1]
+    assert isinstance(bad, BadRow)
+    assert (bad.line, "after a closing quote" in bad.problem) == (2, True)
+    assert good == GoodRow(line=3, cells=("b@x.org", "B"))
 
 
 def test_rows_with_too_few_or_too_many_cells_are_row_errors() -> None:

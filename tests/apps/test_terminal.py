@@ -87,5 +87,6 @@ def test_the_demo_ends_its_daemon_on_ctrl_c_and_removes_its_folder_when_asked(
     terminal.process.send_signal(signal.SIGINT)
     seen = terminal.rest()
     assert terminal.process.wait(PATIENCE) == 130, seen
+    assert "interrupted; the demo's hubd has ended" in seen
     assert "Traceback" not in seen
     assert list(place.iterdir()) == []

@@ -321,3 +321,34 @@ def test_events_go_on_where_the_cursor_was(hub: Hub) -> None:
     assert later
     assert all(event["seq"] > first[-1]["seq"] for event in later)
     assert {"running", "completed"} <= {event["data"].get("to") for event in later}
+
+
+def test_a_dry_run_of_an_unfit_campaign_says_so(hub: Hub) -> None:
+    hub.contacts(3)
+    hub.campaign("spring", kind="marketing")
+    done = hub.run("start", "spring", "--dry-run")
+    assert done.returncode == 1
+    assert "would start spring: 3 recipients via outbox" in done.stdout
+    assert "--accept-risk no-unsubscribe" in done.stdout
+    assert hub.run("start", "spring", "--dry-run", "--accept-risk", "no-unsubscribe").returncode == 0
+    assert hub.json("status", "spring")["campaign"]["state"] == "draft"
+
+
+def test_an_sms_campaign_tells_its_segments(hub: Hub) -> None:
+    hub.ok("import", hub.file("p.csv", "phone\n+12025550123\n"), "--list", "all")
+    spec = 'name = "text"\nchannel = "sms"\nlists = ["all"]\nkind = "transactional"\ntext = "Grüße 👋"\n'
+    hub.ok("apply", hub.file("text.toml", spec))
+    assert "1 segment (ucs2" in hub.ok("check", "text")
+    shown = hub.run("preview", "text")
+    assert "Grüße 👋" in shown.stdout
+    assert "1 segment (ucs2" in shown.stderr
+    assert hub.json("test", "text", "--to", "+12025550199")["state"] == "sent"
+
+
+def test_failures_are_grouped_with_what_to_do(hub: Hub) -> None:
+    hub.ok("import", hub.file("p.csv", "email,n\nann@example.com,x\nbo@example.com,\n"), "--list", "all")
+    hub.campaign("spring", subject="S", text="{{ n }}")
+    found = hub.run("check", "spring")
+    assert "n" in found.stdout
+    assert hub.run("failures", "spring").returncode == 0
+    assert hub.json("retry", "spring", "--class", "all")["changed"] == 0
