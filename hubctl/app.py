@@ -17,8 +17,8 @@ import click
 
 from hubctl import spans
 from hubctl.exits import Exit, Refused, TimedOut
+from hubctl.layout import printable
 from hubctl.places import Place, explain, find_socket
-from hubctl.render import printable
 from hubd.errors import HubError, Unreachable
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from hubctl import render, spans
+from hubctl import layout, render, spans
 from hubctl.app import App, Json, encode, version
 from hubctl.exits import Detached, Exit, Refused
 from hubd.errors import HubError
@@ -55,13 +55,13 @@ class Board:
 def progress_line(view: Json) -> str:
     """ "spring-sale 40 %: 19,284 of 48,212, 118/s, 4 m left"."""
     counts = view["counts"]
-    parts = [f"{render.number(render.settled(counts))} of {render.number(int(counts['total']))}"]
+    parts = [f"{layout.number(render.settled(counts))} of {layout.number(int(counts['total']))}"]
     if speed := render.rate(view):
         parts.append(speed)
     if view.get("eta"):
         parts.append(f"{spans.spoken(float(view['eta']))} left")
     if counts.get("failed"):
-        parts.append(f"{render.number(int(counts['failed']))} failed")
+        parts.append(f"{layout.number(int(counts['failed']))} failed")
     return f"{view['name']} {render.percent(counts)} %: {', '.join(parts)}"
 
 
@@ -139,9 +139,9 @@ def bars(views: Iterable[Json]) -> RenderableType:
             complete_style=style,
             finished_style=style,
         )
-        told = [f"{render.number(render.accepted(counts))} sent"]
+        told = [f"{layout.number(render.accepted(counts))} sent"]
         told += [
-            f"{render.number(int(counts[key]))} {key.replace('_', ' ')}"
+            f"{layout.number(int(counts[key]))} {key.replace('_', ' ')}"
             for key in ("failed", "deferred", "in_doubt", "skipped")
             if counts.get(key)
         ]
@@ -150,7 +150,7 @@ def bars(views: Iterable[Json]) -> RenderableType:
         if view.get("eta") and view["state"] == "running":
             told.append(f"{spans.spoken(float(view['eta']))} left")
         if view.get("reason"):
-            told.append(render.one_line(view["reason"]))
+            told.append(layout.one_line(view["reason"]))
         grid.add_row(
             Text(view["name"], style="bold"),
             Text(view["state"], style=style),
@@ -279,7 +279,7 @@ def _display(app: App, stream: TextIO, stack: ExitStack) -> Display:
     return Lines(app.out if stream is sys.stdout else app.note)
 
 
-def follow_to_the_end(app: App, name: str, *, shown: bool, limited: bool) -> Exit:
+def follow_to_the_end(app: App, name: str, *, shown: bool, limited: bool, changed: bool) -> Exit:
     """After `start`: progress on stderr until the campaign ends or needs a person, its result on stdout."""
     settled = FINISHED | {"paused"}
     board = watch_until(
@@ -291,7 +291,7 @@ def follow_to_the_end(app: App, name: str, *, shown: bool, limited: bool) -> Exi
     )
     view = board.views[name]
     if app.as_json:
-        app.record({"name": name, "changed": True, "campaign": view})
+        app.record({"name": name, "changed": changed, "campaign": view})
     else:
         app.out(render.campaign(view, colour=app.coloured()))
         counts = view["counts"]

@@ -1,38 +1,24 @@
-"""Results of the daemon as text for people. Pure: values in, text out; nothing is written or asked here.
-
-Everything that came from outside goes through `printable` or a table cell, so that a contact's name cannot
-move the cursor, ring the bell or colour the terminal.
-"""
+"""Results of the daemon as text for people. Pure: values in, text out; nothing is written or asked here."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hubctl.layout import (
+    STATE_COLOURS,
+    facts,
+    number,
+    one_line,
+    paint,
+    plural,
+    printable,
+    table,
+)
 from hubctl.spans import spoken
 
-Row = Sequence[object]
 View = Mapping[str, Any]
 
-_STATE_COLOURS = {
-    "running": "36",
-    "completed": "32",
-    "ready": "32",
-    "sent": "32",
-    "delivered": "32",
-    "paused": "33",
-    "resting": "33",
-    "deferred": "33",
-    "in_doubt": "35",
-    "failed": "31",
-    "undelivered": "31",
-    "stopped": "2",
-    "disabled": "2",
-    "skipped": "2",
-    "draft": "2",
-    "scheduled": "34",
-}
 #: The order in which the states of a delivery are told.
 STATES = (
     "sent",
@@ -45,104 +31,6 @@ STATES = (
     "pending",
     "skipped",
 )
-
-
-def printable(text: str) -> str:
-    """Text without anything a terminal would act on; such characters are shown escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape", "replace").decode()
-        for char in text
-    )
-
-
-def one_line(value: object) -> str:
-    """A table cell: printable, on one line; None is empty."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:,.1f}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return number(value)
-    return printable(str(value).replace("\r\n", " ").replace("\n", " "))
-
-
-def number(value: int) -> str:
-    """12345 as 12,345."""
-    return f"{value:,}"
-
-
-def plural(count: int, noun: str, nouns: str = "") -> str:
-    """ "1 row", "2 rows", "48,212 deliveries"."""
-    return f"{number(count)} {noun if count == 1 else nouns or noun + 's'}"
-
-
-def columns(text: str) -> int:
-    """How many columns of a terminal the text takes."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
-
-
-def clip(text: str, width: int) -> str:
-    """Text cut to `width` columns, with an ellipsis when something was lost."""
-    if columns(text) <= width:
-        return text
-    kept, used = [], 0
-    for char in text:
-        used += columns(char)
-        if used > width - 1:
-            break
-        kept.append(char)
-    return "".join(kept) + "…"
-
-
-def table(headers: Sequence[str], rows: Iterable[Row], *, colour: bool = False, width: int = 10_000) -> str:
-    """A table without lines. Columns that hold only numbers are right-aligned; the last one is cut to fit."""
-    listed = list(rows)
-    cells = [[one_line(value) for value in row] for row in listed]
-    numeric = [_numeric(listed, index) for index in range(len(headers))]
-    widths = [
-        max([columns(header), *(columns(row[index]) for row in cells)])
-        for index, header in enumerate(headers)
-    ]
-    used = sum(widths[:-1]) + 2 * (len(headers) - 1)
-    widths[-1] = min(widths[-1], max(8, width - used))
-    lines = [_paint(_line(headers, widths, numeric), "1" if colour else "")]
-    lines += [
-        _line([clip(c, w) for c, w in zip(row, widths, strict=True)], widths, numeric, colour)
-        for row in cells
-    ]
-    return "\n".join(lines)
-
-
-def _numeric(rows: Sequence[Row], index: int) -> bool:
-    values = [row[index] for row in rows if row[index] is not None and row[index] != ""]
-    return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool], colour: bool = False) -> str:
-    padded = []
-    for cell, width, right in zip(cells, widths, numeric, strict=True):
-        gap = " " * (width - columns(cell))
-        shown = _paint(cell, _STATE_COLOURS.get(cell, "") if colour else "")
-        padded.append(gap + shown if right else shown + gap)
-    return "  ".join(padded).rstrip()
-
-
-def _paint(text: str, code: str) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if code else text
-
-
-def facts(pairs: Iterable[tuple[str, object]], *, indent: str = "  ") -> str:
-    """Name and value on a line each, aligned; pairs without a value are left out."""
-    kept = [(name, one_line(value)) for name, value in pairs if value is not None and value != ""]
-    width = max((len(name) for name, _ in kept), default=0)
-    return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in kept)
 
 
 # --- campaigns ---------------------------------------------------------------------------------------------
@@ -218,7 +106,7 @@ def campaigns(views: Sequence[View], *, colour: bool = False, width: int = 10_00
 
 def campaign(view: View, *, colour: bool = False) -> str:
     """One campaign in full."""
-    state = _paint(view["state"], _STATE_COLOURS.get(view["state"], "") if colour else "")
+    state = paint(view["state"], STATE_COLOURS.get(view["state"], "") if colour else "")
     counts = view["counts"]
     reason = f": {printable(view['reason'])}" if view.get("reason") else ""
     pairs: list[tuple[str, object]] = [
@@ -339,7 +227,7 @@ def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_00
 def message(found: View, *, colour: bool = False, width: int = 10_000, content: bool = True) -> str:
     """One message's whole life: where it stands, every attempt, what it says."""
     delivery = found["delivery"]
-    state = _paint(delivery["state"], _STATE_COLOURS.get(delivery["state"], "") if colour else "")
+    state = paint(delivery["state"], STATE_COLOURS.get(delivery["state"], "") if colour else "")
     reason = f": {printable(delivery['reason'].replace('_', ' '))}" if delivery.get("reason") else ""
     blocks = [
         f"message {delivery['id']}  {state}{reason}\n"
@@ -382,12 +270,12 @@ def body(content: View, *, colour: bool = False, html_hint: bool = True) -> str:
     """A rendered message: its subject and the text part, or the HTML source when there is no text."""
     lines = []
     if content.get("subject"):
-        lines.append(_paint(f"Subject: {one_line(content['subject'])}", "1" if colour else ""))
+        lines.append(paint(f"Subject: {one_line(content['subject'])}", "1" if colour else ""))
         lines.append("")
     text = content.get("text") or content.get("html") or ""
     lines.append(printable(str(text).replace("\r\n", "\n").rstrip("\n")))
     if html_hint and content.get("text") and content.get("html"):
-        lines.append(_paint("(an HTML part goes with it: --html shows it)", "2" if colour else ""))
+        lines.append(paint("(an HTML part goes with it: --html shows it)", "2" if colour else ""))
     return "\n".join(lines)
 
 

@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the daemon; exits with a status."""
     options = _parser().parse_args(arguments)
     faulthandler.enable()
+    sys.setswitchinterval(0.00005)
     if sys.platform != "win32":
         os.umask(0o077)
     sys.exit(_run(options))

@@ -41,7 +41,8 @@ ONLY_IN = {
     "sqlite3": {"hubd.store"},
     "aiosmtplib": {"hubd.transports"},
     "twilio": {"hubd.transports"},
-    "trio_websocket": {"hubd.control", "hubd.client"},
+    "trio_websocket": {"hubd.control"},
+    "wsproto": {"hubd.control", "hubd.client"},
     "click": {"hubctl", "hubd.__main__"},
     "rich": {"hubctl"},
 }

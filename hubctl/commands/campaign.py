@@ -133,7 +133,7 @@ def check(app: App, name: str) -> int:
 @click.option("--source", "part", flag_value="source", help="The whole message as it goes over the wire.")
 def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
     """Show one message as a contact would get it. Sends nothing."""
-    from hubctl import render
+    from hubctl import layout, render
 
     found = app.call("campaign.preview", name=name, to=contact)
     if app.as_json:
@@ -141,9 +141,9 @@ def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
     elif part is not None:
         if not found.get(part):
             raise Refused(f"this message has no {part}")
-        app.out(render.printable(str(found[part]).replace("\r\n", "\n").rstrip("\n")))
+        app.out(layout.printable(str(found[part]).replace("\r\n", "\n").rstrip("\n")))
     else:
-        app.out(f"To: {render.one_line(found['recipient'])}\n{render.body(found, colour=app.coloured())}")
+        app.out(f"To: {layout.one_line(found['recipient'])}\n{render.body(found, colour=app.coloured())}")
         if found.get("segments"):
             app.note(render.segments_line(found))
 
@@ -172,12 +172,12 @@ def test(app: App, name: str, address: str) -> int:
 @click.argument("name")
 def delete(app: App, name: str) -> None:
     """Forget a campaign with its deliveries and history. Contacts and suppressions stay."""
-    from hubctl import render
+    from hubctl import layout
 
     if not app.yes:
         view: dict[str, Any] = app.call("campaign.get", name=name)["campaign"]
         total = int(view["counts"]["total"])
-        history = f" and its history of {render.plural(total, 'delivery', 'deliveries')}" if total else ""
+        history = f" and its history of {layout.plural(total, 'delivery', 'deliveries')}" if total else ""
         app.confirm(f"delete {name}{history}", needed=True)
     found = app.call("campaign.delete", name=name)
     if app.as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hubctl import render
+from hubctl import layout, render
 from hubctl.app import App, Json, encode
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit
@@ -59,9 +59,9 @@ def import_(app: App, file: Path, into: str, maps: tuple[str, ...], region: str 
     else:
         result = report.as_json()
         verb = "would go" if dry_run else "went"
-        app.out(f"{render.plural(report.rows, 'row')} of {name} {verb} to {into}")
+        app.out(f"{layout.plural(report.rows, 'row')} of {name} {verb} to list {into}")
         app.out(
-            render.facts(
+            layout.facts(
                 (key, int(result[key]))
                 for key in ("imported", "updated", "unchanged", "duplicates", "invalid")
             )
@@ -148,7 +148,7 @@ def _table(app: App, rows: list[Json], *, head: bool) -> None:
         )
         for each in rows
     ]
-    text = render.table(
+    text = layout.table(
         ("ID", "EMAIL", "PHONE", "NAME", "LISTS"), shown, colour=app.coloured(), width=app.width()
     )
     app.out(text if head else text.partition("\n")[2])
@@ -168,7 +168,7 @@ def show(app: App, contact: str) -> None:
         app.record({"contact": found})
         return
     app.out(
-        render.facts(
+        layout.facts(
             [
                 ("id", found["contact_id"]),
                 ("email", found.get("email")),
@@ -236,7 +236,7 @@ def lists(app: App) -> int:
         app.record(found)
     elif found["lists"]:
         rows = [(each["name"], int(each["contacts"])) for each in found["lists"]]
-        app.out(render.table(("LIST", "CONTACTS"), rows, colour=app.coloured(), width=app.width()))
+        app.out(layout.table(("LIST", "CONTACTS"), rows, colour=app.coloured(), width=app.width()))
     else:
         app.note("no lists yet; hubctl import FILE.csv --list NAME makes one")
     return Exit.DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hubctl import render
+from hubctl import layout, render
 from hubctl.app import App
 from hubctl.command import Nouns, command
 
@@ -26,7 +26,7 @@ def status(app: App) -> None:
         return
     socket = app.place().path
     app.out(render.daemon(found))
-    app.out(render.facts([("socket", str(socket)), ("started", render.moment(found.get("started_at")))]))
+    app.out(layout.facts([("socket", str(socket)), ("started", render.moment(found.get("started_at")))]))
     app.out("\n" + render.providers(found.get("providers") or [], colour=app.coloured(), width=app.width()))
 
 

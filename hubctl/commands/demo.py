@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hubctl import render
+from hubctl import layout, render
 from hubctl.app import App, Json, version
 from hubctl.command import command
 from hubctl.exits import Detached, Exit, Refused
@@ -107,13 +107,15 @@ def _play(app: App, place: Place, recipients: int, server: tuple[str, int] | Non
     _write_files(place, recipients, server)
     with _daemon(app, place):
         say.step(f"a daemon of its own runs in {place.folder}")
+        if server:
+            app.talk(lambda hub: _check_server(hub, smtp_name(server)))
         report = app.talk(lambda hub: _prepare(hub, place))
         result = report.as_json()
         say.step(
             f"contacts.csv became the list {campaigns.LIST!r}: "
-            f"{render.number(int(result['imported']))} imported, "
-            f"{render.plural(int(result['duplicates']), 'duplicate')}, "
-            f"{render.plural(int(result['invalid']), 'row')} refused"
+            f"{layout.number(int(result['imported']))} imported, "
+            f"{layout.plural(int(result['duplicates']), 'duplicate')}, "
+            f"{layout.plural(int(result['invalid']), 'row')} refused"
         )
         say.details(report.error_lines("contacts.csv", limit=3))
         say.step("welcome.toml (email) and reminder.toml (SMS) were applied, and both started at once")
@@ -136,7 +138,7 @@ class _Narrator:
         self._colour = app.coloured()
 
     def title(self, server: tuple[str, int] | None) -> None:
-        where = f"email goes to {server[0]}:{server[1]}" if server else "nothing leaves it"
+        where = f"email goes to {smtp_name(server)}" if server else "nothing leaves it"
         self._out(self._paint("MessageHub demo", "1") + f": the real thing, on this machine; {where}\n")
 
     def step(self, text: str) -> None:
@@ -144,7 +146,7 @@ class _Narrator:
 
     def details(self, lines: list[str]) -> None:
         for line in lines:
-            self._out(self._paint(f"      {render.printable(line)}", "2"))
+            self._out(self._paint(f"      {layout.printable(line)}", "2"))
 
     def heading(self, text: str) -> None:
         self._out("\n" + self._paint(text, "1"))
@@ -260,6 +262,22 @@ def _signals_end_it() -> Iterator[None]:
 # --- what it does and shows --------------------------------------------------------------------------------
 
 
+def smtp_name(server: tuple[str, int]) -> str:
+    """The server as people write it."""
+    return f"{server[0]}:{server[1]}"
+
+
+async def _check_server(hub: Client, server: str) -> None:
+    """Raises Refused when the server named with --smtp does not answer: a campaign would wait for it."""
+    answer = await hub.call("provider.test", name="mail")
+    if not answer["ok"]:
+        raise Refused(
+            f"the mail server {server} does not take email: {answer['text']}",
+            code="provider_unavailable",
+            hint="leave out --smtp to send to the outbox, or start a server to look at, such as smtp-sink",
+        )
+
+
 async def _prepare(hub: Client, place: Place) -> Report:
     """Import, apply, start: the same calls that the commands make."""
     from hubctl.campaign_file import read_campaign
@@ -314,7 +332,7 @@ def _tell(app: App, say: _Narrator, place: Place, views: list[Json], found: Json
     say.block(render.campaigns(views, colour=colour, width=width))
     if skipped := sum(int(view["counts"]["skipped"]) for view in views):
         have = "contact has" if skipped == 1 else "contacts have"
-        say.block(f"(skipped: {render.number(skipped)} {have} no phone number for an SMS)")
+        say.block(f"(skipped: {layout.number(skipped)} {have} no phone number for an SMS)")
     say.heading("Who got it")
     say.block(
         render.deliveries(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubctl import render
+from hubctl import layout, render
 from hubctl.app import App, Json, encode
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
@@ -218,7 +218,7 @@ def message(app: App, id_: int, part: str | None) -> None:
         text = (found.get("content") or {}).get(part)
         if not text:
             raise Refused(f"message {id_} has no {part}")
-        app.out(render.printable(str(text).replace("\r\n", "\n").rstrip("\n")))
+        app.out(layout.printable(str(text).replace("\r\n", "\n").rstrip("\n")))
     else:
         app.out(render.message(found, colour=app.coloured(), width=app.width()))
 

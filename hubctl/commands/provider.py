@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hubctl import render
+from hubctl import layout, render
 from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit
@@ -38,7 +38,7 @@ def test(app: App, name: str) -> int:
     else:
         code = f"{found['code']} " if found.get("code") else ""
         verdict = "works" if found["ok"] else "does not work"
-        app.out(f"{name} {verdict}: {code}{render.one_line(found.get('text'))}".rstrip(": "))
+        app.out(f"{name} {verdict}: {code}{layout.one_line(found.get('text'))}".rstrip(": "))
     return Exit.DONE if found["ok"] else Exit.FAILED
 
 

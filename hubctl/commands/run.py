@@ -49,7 +49,9 @@ def start(
         return Exit.DONE
     from hubctl.follow import follow_to_the_end
 
-    return follow_to_the_end(app, name, shown=follow, limited="limit" in asked)
+    return follow_to_the_end(
+        app, name, shown=follow, limited="limit" in asked, changed=bool(found["changed"])
+    )
 
 
 def unfit(name: str, error: PreflightFailed) -> Refused:
@@ -90,11 +92,11 @@ def _would(app: App, name: str, asked: Json) -> Json:
 
 def _radius(name: str, found: Json) -> str:
     """Who would get it, in one line: "start spring-sale: 48,212 recipients via office, about 3 h"."""
-    from hubctl import render
+    from hubctl import layout, render
 
     would = found.get("would") or {}
     view = found["campaign"]
-    parts = [f"{render.plural(int(would.get('recipients', 0)), 'recipient')} via {view['provider']}"]
+    parts = [f"{layout.plural(int(would.get('recipients', 0)), 'recipient')} via {view['provider']}"]
     parts += [text for text in (render.estimate(would.get("estimate")),) if text]
     return f"start {name}: {', '.join(parts)}"
 
@@ -213,7 +215,7 @@ def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
 
     Without an option: --class transient.
     """
-    from hubctl import render
+    from hubctl import layout
 
     if kind is None and in_doubt is None:
         kind = "transient"
@@ -222,7 +224,7 @@ def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
         count = int(view["counts"]["in_doubt"])
         if count:
             app.confirm(
-                f"send {name} again to {render.plural(count, 'recipient')} who may have got it already",
+                f"send {name} again to {layout.plural(count, 'recipient')} who may have got it already",
                 needed=True,
             )
     found = app.call("campaign.retry", name=name, in_doubt=in_doubt, **{"class": kind})
@@ -234,4 +236,4 @@ def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
         app.out(f"{name}: there was nothing to retry")
     else:
         done = "settled" if in_doubt in {"sent", "failed"} else "queued again"
-        app.out(f"{name}: {render.plural(changed, 'recipient')} {done}; it is {found['campaign']['state']}")
+        app.out(f"{name}: {layout.plural(changed, 'recipient')} {done}; it is {found['campaign']['state']}")

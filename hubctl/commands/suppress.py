@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from hubctl import render
+from hubctl import layout, render
 from hubctl.app import App, Json, encode
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -98,7 +98,7 @@ def _print(app: App, rows: list[Json], *, head: bool) -> None:
             for row in rows
         ]
         headers = ("ADDRESS", "CHANNEL", "REASON", "SOURCE", "SINCE")
-        text = render.table(headers, shown, colour=app.coloured(), width=app.width())
+        text = layout.table(headers, shown, colour=app.coloured(), width=app.width())
         app.out(text if head else text.partition("\n")[2])
 
 
@@ -138,8 +138,8 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
         errors = report.as_json()["errors"]
         app.record({"rows": report.rows, **counts, "invalid": len(errors), "errors": errors})
     else:
-        app.out(f"{render.plural(report.rows, 'row')} of {name}")
-        app.out(render.facts([*counts.items(), ("invalid", len(report.errors))]))
+        app.out(f"{layout.plural(report.rows, 'row')} of {name}")
+        app.out(layout.facts([*counts.items(), ("invalid", len(report.errors))]))
         for text in report.error_lines(name):
             app.complain(text)
     return Exit.PARTLY if report.errors else Exit.DONE

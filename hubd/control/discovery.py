@@ -53,7 +53,7 @@ def _method(method: Method) -> dict[str, object]:
 def _anything(kind: type) -> dict[str, Any]:
     """The schema of a value that may be any JSON."""
     if kind is object:
-        return {}
+        return {"description": "any JSON value"}
     raise NotImplementedError
 
 

@@ -15,7 +15,6 @@ import hmac
 import html
 import json
 import re
-from base64 import b32encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -257,7 +256,7 @@ def content_hash(content: Content) -> str:
 def message_id(install_key: bytes, delivery_id: int, content_hash: str, domain: str) -> str:
     """A delivery's Message-ID: the same on every attempt, not to be guessed, and nothing personal in it."""
     secret = hmac.digest(install_key, f"{delivery_id}|{content_hash}".encode("ascii"), "sha256")
-    return f"<{b32encode(secret).decode('ascii').lower()[:32]}@{domain}>"
+    return f"<{secret.hex()[:32]}@{domain}>"
 
 
 def problems(content: Content) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubctl import render, spans
+from hubctl import layout, render, spans
 from hubctl.exits import Exit, Refused
 from hubctl.follow import Board, outcome, progress_line, read_states
 
@@ -24,18 +24,18 @@ def view(**changes: Any) -> dict[str, Any]:
 
 @given(st.text())
 def test_nothing_printed_can_act_on_a_terminal(text: str) -> None:
-    assert all(char.isprintable() or char == "\n" for char in render.printable(text))
-    assert render.one_line(text).isprintable()
-    assert "\x1b" not in render.table(("A", "B"), [(text, 1)])
+    assert all(char.isprintable() or char == "\n" for char in layout.printable(text))
+    assert layout.one_line(text).isprintable()
+    assert "\x1b" not in layout.table(("A", "B"), [(text, 1)])
 
 
 @given(st.text(st.characters(exclude_categories=["C"]), max_size=40), st.integers(1, 30))
 def test_clipped_text_fits(text: str, width: int) -> None:
-    assert render.columns(render.clip(text, width)) <= max(width, 1)
+    assert layout.columns(layout.clip(text, width)) <= max(width, 1)
 
 
 def test_columns_are_aligned_also_for_wide_characters() -> None:
-    lines = render.table(("NAME", "N"), [("田中", 5), ("Ann", 1234)]).split("\n")
+    lines = layout.table(("NAME", "N"), [("田中", 5), ("Ann", 1234)]).split("\n")
     assert lines == ["NAME      N", "田中      5", "Ann   1,234"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,4 +90,15 @@ def test_the_demo_ends_its_daemon_on_ctrl_c_and_removes_its_folder_when_asked(
     assert terminal.process.wait(PATIENCE) == 130, seen
     assert "interrupted; the demo's hubd has ended" in seen
     assert "Traceback" not in seen
+    assert list(place.iterdir()) == []
+
+
+def test_the_demo_refuses_a_mail_server_that_does_not_answer(place: Path, on_terminal: Any) -> None:
+    with socket.socket() as taken:  # bound and not listening: nothing can answer there
+        taken.bind(("127.0.0.1", 0))
+        server = f"127.0.0.1:{taken.getsockname()[1]}"
+        terminal = on_terminal(demo("--clean", "--smtp", server), {**QUIET_ENV, "TMPDIR": str(place)})
+        seen = terminal.rest()
+    assert terminal.process.returncode == 1, seen
+    assert f"the mail server {server} does not take email" in seen
     assert list(place.iterdir()) == []

@@ -345,10 +345,14 @@ def test_an_sms_campaign_tells_its_segments(hub: Hub) -> None:
     assert hub.json("test", "text", "--to", "+12025550199")["state"] == "sent"
 
 
-def test_failures_are_grouped_with_what_to_do(hub: Hub) -> None:
+def test_failures_are_grouped_and_retried(hub: Hub) -> None:
     hub.ok("import", hub.file("p.csv", "email,n\nann@example.com,x\nbo@example.com,\n"), "--list", "all")
     hub.campaign("spring", subject="S", text="{{ n }}")
-    found = hub.run("check", "spring")
-    assert "n" in found.stdout
-    assert hub.run("failures", "spring").returncode == 0
-    assert hub.json("retry", "spring", "--class", "all")["changed"] == 0
+    assert "no n" in hub.ok("check", "spring", code=1)
+    assert hub.run("retry", "spring").returncode == 5
+    hub.ok("start", "spring", "--accept-risk", "missing-fields", "--wait")
+    groups = hub.json("failures", "spring")["groups"]
+    assert [(group["count"], group["class"]) for group in groups] == [(1, "permanent")]
+    assert "--class permanent" in hub.ok("failures", "spring")
+    assert hub.json("retry", "spring", "--class", "permanent")["changed"] == 1
+    assert hub.json("retry", "spring", "--in-doubt", "sent")["changed"] == 0

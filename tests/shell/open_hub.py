@@ -86,10 +86,16 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
             )
             hub = replace(hub, **changes)
             async with trio.open_nursery() as nursery:
+                serving = trio.CancelScope()
                 nursery.start_soon(feed.run)
-                path: Path = await nursery.start(serve_control, tmp_path / "s" / "control.sock", hub)
-                yield Served(hub, path, database, events, stopped, nursery.cancel_scope)
+                path: Path = await nursery.start(_serve, tmp_path / "s" / "control.sock", hub, serving)
+                yield Served(hub, path, database, events, stopped, serving)
                 nursery.cancel_scope.cancel()
+
+
+async def _serve(path: Path, hub: Hub, scope: trio.CancelScope, task_status: trio.TaskStatus[Path]) -> None:
+    with scope:
+        await serve_control(path, hub, task_status=task_status)
 
 
 async def _nothing_to_reload() -> list[str]:

@@ -62,8 +62,7 @@ class Raw:
                 while True:
                     await self.socket.get_message()
             except trio_websocket.ConnectionClosed as closed:
-                assert closed.reason is not None
-                return int(closed.reason.code)
+                return int(closed.reason.code) if closed.reason else 0
 
 
 @asynccontextmanager
@@ -245,7 +244,7 @@ async def test_a_bug_in_a_method_ends_nothing(tmp_path: Path, caplog: pytest.Log
 
 
 async def test_a_result_that_json_cannot_hold_is_an_incident(tmp_path: Path) -> None:
-    async with open_hub(tmp_path, now=lambda: float("nan")) as served, open_raw(served.path) as raw:
+    async with open_hub(tmp_path, now=lambda: float("inf")) as served, open_raw(served.path) as raw:
         assert (await raw.ask("hub.status"))["error"]["code"] == -32603
         assert "result" in await raw.ask("campaign.list")
 
@@ -299,11 +298,14 @@ async def test_a_client_that_never_reads_is_cut_off_and_hurts_nobody(
         assert (await deaf.receive_some()).startswith(b"HTTP/1.1 101 ")
         ask = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}).encode()
         hello = json.dumps(HELLO).encode()
-        with trio.fail_after(20):
-            with pytest.raises(trio.BrokenResourceError):
-                await deaf.send_all(_frame(hello))
-                while True:
-                    await deaf.send_all(_frame(ask))
+
+        async def talk() -> None:
+            await deaf.send_all(_frame(hello))
+            while True:
+                await deaf.send_all(_frame(ask))
+
+        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
+            await talk()
         async with open_client(served.path) as other:
             assert await other.call("hub.status")
 
@@ -412,10 +414,9 @@ async def test_subscriptions_of_a_connection_are_bounded(
 async def test_the_daemon_says_good_bye(served: Served) -> None:
     async with open_raw(served.path) as raw:
         served.serving.cancel()
-        with trio.CancelScope(shield=True):
-            farewell = await raw.hear()
-            assert farewell["method"] == "daemon.stopping"
-            assert await raw.closed() == 1001
+        farewell = await raw.hear()
+        assert farewell["method"] == "daemon.stopping"
+        assert await raw.closed() == 1001
 
 
 async def test_a_client_is_told_that_the_daemon_stops(tmp_path: Path) -> None:
@@ -423,5 +424,5 @@ async def test_a_client_is_told_that_the_daemon_stops(tmp_path: Path) -> None:
         subscription = hub.subscribe(["*"])
         await anext(subscription)
         served.serving.cancel()
-        with trio.CancelScope(shield=True), pytest.raises(ShuttingDown):
+        with trio.fail_after(10), pytest.raises(ShuttingDown):
             await anext(subscription)

@@ -97,7 +97,7 @@ def test_id_is_echoed_with_its_type(number: object) -> None:
 
 @pytest.mark.parametrize("text", ["true", "[1]", '{"a":1}', "1e999", "-1e999"])
 def test_id_of_a_wrong_type_is_refused(text: str) -> None:
-    assert code_of(parse('{"jsonrpc":"2.0","method":"x","id":%s}' % text)) == (-32600, None)
+    assert code_of(parse('{"jsonrpc":"2.0","method":"x","id":' + text + "}")) == (-32600, None)
 
 
 def test_invalid_request_keeps_an_id_that_can_be_read() -> None:
@@ -111,7 +111,7 @@ def test_unknown_members_are_ignored() -> None:
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
 def test_literals_that_are_not_json(text: str) -> None:
-    assert code_of(parse('{"jsonrpc":"2.0","method":"x","params":[%s],"id":1}' % text)) == (-32700, None)
+    assert code_of(parse('{"jsonrpc":"2.0","method":"x","id":1,"params":[' + text + "]}")) == (-32700, None)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, "\ufeff{}", "", "\x00"])

@@ -1,0 +1,92 @@
+"""Where the daemon's socket is, and why it cannot be reached: one error per cause, with the next step."""
+
+from __future__ import annotations
+
+import os
+import socket as stdlib_socket
+import struct
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import trio
+
+from hubd.errors import BadInput, Unreachable
+
+SYSTEM_SOCKET = Path("/run/messagehub/control.sock")
+SERVICE_USER = "messagehub"  #: owner of the system's daemon
+
+
+def find_socket(explicit: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
+    """Where the daemon's socket should be: as told, `HUBCTL_SOCKET`, the user's if there, the system's."""
+    if explicit:
+        return Path(explicit)
+    if environ.get("HUBCTL_SOCKET"):
+        return Path(environ["HUBCTL_SOCKET"])
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    if not runtime:
+        return SYSTEM_SOCKET
+    users = Path(runtime) / "messagehub" / "control.sock"
+    if os.path.lexists(users) or not os.path.lexists(SYSTEM_SOCKET):
+        return users
+    return SYSTEM_SOCKET
+
+
+async def connect(path: Path) -> trio.SocketStream:
+    """A stream to a daemon that is run by somebody we may trust."""
+    try:
+        stream = await trio.open_unix_socket(path)
+    except FileNotFoundError:
+        raise Unreachable(
+            f"hubd is not running: there is no socket at {path}",
+            code="socket_missing",
+            hint="start it with: hubd; or try everything at once with: hubctl demo",
+        ) from None
+    except (PermissionError, NotADirectoryError) as exc:
+        raise Unreachable(
+            f"you may not use the socket at {path}",
+            code="permission_denied",
+            hint=f"you are uid {os.getuid()}; use it as the user who runs hubd",
+        ) from exc
+    except ConnectionRefusedError:
+        raise Unreachable(
+            f"hubd is not running: the socket at {path} is left over from one that ended",
+            code="refused",
+            hint="start it with: hubd",
+        ) from None
+    except OSError as exc:
+        if len(os.fsencode(path)) > 103:
+            raise BadInput.at(
+                "socket", "the path is too long for a socket", hint="use a shorter one"
+            ) from None
+        raise Unreachable(
+            f"the socket at {path} cannot be used: {exc.strerror or exc}", code="refused"
+        ) from exc
+    if not _trusted(_server_uid(stream)):
+        await trio.aclose_forcefully(stream)
+        raise Unreachable(
+            f"the socket at {path} belongs to another user's program",
+            code="permission_denied",
+            hint="nothing was sent to it; look at --socket and HUBCTL_SOCKET",
+        )
+    return stream
+
+
+def _server_uid(stream: trio.SocketStream) -> int | None:
+    """Who listens, as the kernel says; None where it does not say."""
+    if not sys.platform.startswith("linux"):
+        return None
+    raw = stream.socket.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", raw)[1]
+    return uid
+
+
+def _trusted(uid: int | None) -> bool:
+    if uid is None or uid in (0, os.getuid()) or os.getuid() == 0:
+        return True
+    import pwd  # there is none on Windows
+
+    try:
+        return uid == pwd.getpwnam(SERVICE_USER).pw_uid
+    except KeyError:
+        return False

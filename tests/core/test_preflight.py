@@ -1,0 +1,115 @@
+"""Is a campaign fit to start? Every problem, who may excuse it, and the estimate."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hubd.core.model import Channel, Content, Kind
+from hubd.core.preflight import Found, Gap, Problem, assess, how_long, unaccepted
+
+EMAIL = Content(
+    channel=Channel.EMAIL,
+    sender="a@example.com",
+    subject="Hi",
+    text="Hello",
+    unsubscribe="https://example.com/u",
+    postal_address="1 Main St",
+)
+SMS = Content(channel=Channel.SMS, kind=Kind.TRANSACTIONAL, text="Hello")
+
+
+def risks(found: Found) -> list[str]:
+    return [problem.risk for problem in assess(found).problems]
+
+
+def test_a_good_campaign_is_fit() -> None:
+    report = assess(Found(content=EMAIL, recipients=10))
+    assert report.ok
+    assert report.warnings == ()
+    assert report.estimate.messages == 10
+
+
+def test_nobody_to_write_to_cannot_be_excused() -> None:
+    report = assess(Found(content=EMAIL, skipped={"suppressed": 3, "opted_out": 1}))
+    (problem,) = report.problems
+    assert problem.risk == ""
+    assert "1 opted out, 3 suppressed" in problem.problem
+    assert unaccepted(report.problems, ["", "no-unsubscribe"]) == [problem]
+
+
+def test_an_obstacle_is_told_alone() -> None:
+    report = assess(Found(content=EMAIL, obstacles=("there is no provider x",)))
+    assert [problem.problem for problem in report.problems] == ["there is no provider x"]
+
+
+def test_marketing_without_unsubscribe_is_a_risk_that_can_be_taken() -> None:
+    bare = Content(channel=Channel.EMAIL, sender="a@example.com", subject="Hi", text="Hello")
+    report = assess(Found(content=bare, recipients=1))
+    assert {problem.risk for problem in report.problems} == {"no-unsubscribe"}
+    assert unaccepted(report.problems, ["no-unsubscribe"]) == []
+    assert unaccepted(report.problems, ["missing-fields"]) == list(report.problems)
+
+
+def test_a_missing_field_names_the_nearest_one() -> None:
+    gaps = (Gap(fields=frozenset({"frist_name"}), count=1), Gap(fields=frozenset({"quux"}), count=12))
+    first, second = assess(Found(content=EMAIL, recipients=20, gaps=gaps)).problems
+    assert first == Problem(
+        risk="missing-fields", problem="1 recipient has no frist_name; did you mean first_name?"
+    )
+    assert second.problem.startswith("12 recipients have no quux; give it a default:")
+
+
+def test_a_field_that_is_lacking_is_never_suggested() -> None:
+    gap = Gap(fields=frozenset({"city", "citty"}), count=1)
+    (problem,) = assess(
+        Found(content=EMAIL, recipients=1, gaps=(gap,), known_fields=frozenset({"city"}))
+    ).problems
+    assert "did you mean" not in problem.problem
+
+
+def test_a_message_that_cannot_be_written_has_its_own_risk() -> None:
+    gap = Gap(fields=frozenset(), count=2, fault="text: is empty for this recipient")
+    assert risks(Found(content=EMAIL, recipients=5, gaps=(gap,))) == ["bad-messages"]
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [
+        (Found(content=EMAIL, recipients=1, provider_reason="resting"), "resting"),
+        (Found(content=SMS, recipients=1, segments=5), "5 segments"),
+        (
+            Found(
+                content=Content(
+                    channel=Channel.EMAIL, kind=Kind.TRANSACTIONAL, sender="a@b.example", html="<p>x</p>"
+                ),
+                recipients=1,
+            ),
+            "no text part",
+        ),
+    ],
+)
+def test_warnings_do_not_stop(found: Found, word: str) -> None:
+    report = assess(found)
+    assert report.ok
+    assert any(word in warning for warning in report.warnings)
+
+
+def test_estimate_follows_the_tightest_limit_and_the_canary() -> None:
+    found = Found(content=EMAIL, recipients=6000, rates=("10/s", "60/minute"))
+    everything = assess(found).estimate
+    assert everything.seconds == pytest.approx(6000, rel=0.02)
+    assert everything.rate == pytest.approx(1, rel=0.02)
+    assert assess(found, limit=5).estimate.messages == 5
+    assert assess(found, limit=99_999).estimate.messages == 6000
+
+
+@given(
+    st.integers(0, 10**6), st.lists(st.sampled_from(["10/s", "30/minute", "1/2s", "10000/day"]), max_size=3)
+)
+def test_an_estimate_is_never_negative_and_known_only_with_a_limit(messages: int, rates: list[str]) -> None:
+    found = how_long(messages, rates)
+    assert found.messages == messages
+    assert (found.seconds is None) == (not rates or not messages)
+    assert found.seconds is None or found.seconds >= 0

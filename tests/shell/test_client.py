@@ -1,0 +1,238 @@
+"""The client: where it looks, one error per cause, and several tasks on one connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from hubd.client import KEPT_EVENTS, SYSTEM_SOCKET, Client, Subscription, find_socket, open_client
+from hubd.errors import BadInput, HubError, NotFound, ResumeGap, Unreachable, VersionSkew
+from tests.shell.open_hub import Served, open_hub
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with open_hub(tmp_path) as served:
+        yield served
+
+
+# -- where it looks ----------------------------------------------------------------------------------------
+
+
+def test_the_order_of_places(tmp_path: Path) -> None:
+    users = tmp_path / "messagehub" / "control.sock"
+    environ = {"HUBCTL_SOCKET": "/a.sock", "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert find_socket("/b.sock", environ) == Path("/b.sock")
+    assert find_socket(None, environ) == Path("/a.sock")
+    assert find_socket("", {"XDG_RUNTIME_DIR": str(tmp_path)}) == users
+    assert find_socket(None, {}) == SYSTEM_SOCKET
+
+
+def test_importing_it_is_light() -> None:
+    heavy = (
+        "{'sqlite3', 'jinja2', 'trio_asyncio', 'aiosqlite', 'hubd.control', 'hubd.core', 'hubd.wire.params'}"
+    )
+    code = f"import sys, hubd.client; print(sorted(set(sys.modules) & {heavy}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# -- why it cannot connect ---------------------------------------------------------------------------------
+
+
+async def why_not(path: Path, timeout: float = 10) -> HubError:
+    with pytest.raises(HubError) as caught:
+        async with open_client(path, timeout=timeout):
+            pass
+    assert caught.value.hint
+    return caught.value
+
+
+async def test_no_socket(tmp_path: Path) -> None:
+    error = await why_not(tmp_path / "none.sock")
+    assert (type(error), error.code) == (Unreachable, "socket_missing")
+
+
+async def test_a_stale_socket(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(os.fspath(tmp_path / "c.sock"))
+    assert (await why_not(tmp_path / "c.sock")).code == "refused"
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may open everything")
+async def test_no_permission(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as closed:
+        closed.bind(os.fspath(tmp_path / "c.sock"))
+        closed.listen()
+        (tmp_path / "c.sock").chmod(0)
+        assert (await why_not(tmp_path / "c.sock")).code == "permission_denied"
+
+
+async def test_a_path_too_long(tmp_path: Path) -> None:
+    assert isinstance(await why_not(tmp_path / ("x" * 120)), BadInput)
+
+
+async def answering(path: Path, said: bytes, *, task_status: trio.TaskStatus[None]) -> None:
+    """A program at the socket that says the same to everybody, and then nothing."""
+    with trio.socket.socket(trio.socket.AF_UNIX) as sock:
+        await sock.bind(os.fspath(path))
+        sock.listen()
+        task_status.started()
+        connection, _ = await sock.accept()
+        async with trio.SocketStream(connection) as stream:
+            await stream.receive_some()
+            await stream.send_all(said)
+            if said:
+                await stream.send_eof()
+                return
+            await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "code"),
+    [
+        (b"220 mail.example ESMTP\r\n", Unreachable, "not_hubd"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", Unreachable, "not_hubd"),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", Unreachable, "permission_denied"),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno", Unreachable, "busy"),
+        (
+            b"HTTP/1.1 400 No\r\nContent-Length: 33\r\n\r\nthis daemon speaks hub.jsonrpc.v2",
+            VersionSkew,
+            "protocol_unsupported",
+        ),
+        (b"", Unreachable, "timeout"),
+    ],
+)
+async def test_what_answers_is_not_as_it_should_be(
+    tmp_path: Path, said: bytes, kind: type[HubError], code: str
+) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(answering, tmp_path / "c.sock", said)
+        error = await why_not(tmp_path / "c.sock", timeout=10 if said else 0.05)
+        assert (type(error), error.code) == (kind, code)
+        nursery.cancel_scope.cancel()
+
+
+# -- calls -------------------------------------------------------------------------------------------------
+
+
+async def test_errors_arrive_as_their_classes(served: Served) -> None:
+    async with open_client(served.path, client=("test", "1")) as hub:
+        assert hub.hello["protocol"] == 1
+        with pytest.raises(NotFound) as caught:
+            await hub.call("campaign.get", name="nope")
+        assert caught.value.code == "campaign_not_found"
+        with pytest.raises(BadInput) as wrong:
+            await hub.call("campaign.get", nam="nope")
+        assert wrong.value.data["errors"]
+
+
+async def test_many_tasks_share_a_connection(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        names: list[str] = []
+
+        async def ask(name: str) -> None:
+            with pytest.raises(NotFound):
+                await hub.call("campaign.get", name=name)
+            names.append(name)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(30):
+                nursery.start_soon(ask, f"n{number}")
+        assert len(names) == 30
+
+
+async def test_a_call_and_a_subscription_coexist(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        subscription = hub.subscribe(["*"])
+        await anext(subscription)
+        for number in range(20):
+            await served.events.add("provider.state", None, {"n": number})
+            await hub.call("hub.status")
+        seen = [(await anext(subscription))["data"]["n"] for _ in range(20)]
+        assert seen == list(range(20))
+
+
+async def test_a_call_that_is_given_up_harms_nobody(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        subscription = hub.subscribe(["*"])
+        await anext(subscription)
+        with trio.move_on_after(0.01):
+            await anext(subscription)
+        await served.events.add("provider.state", None, {"n": 1})
+        assert (await anext(subscription))["data"]["n"] == 1
+        assert await hub.call("hub.status")
+
+
+async def test_the_connection_ends_under_a_call(tmp_path: Path) -> None:
+    begun = trio.Event()
+
+    async def never() -> list[str]:
+        begun.set()
+        await trio.sleep_forever()
+        return []
+
+    async def call(hub: Client) -> None:
+        with pytest.raises(HubError) as caught:
+            await hub.call("hub.reload")
+        assert caught.value.code == "shutting_down"
+
+    async with (
+        open_hub(tmp_path, reload=never) as served,
+        open_client(served.path) as hub,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(call, hub)
+        await begun.wait()
+        served.serving.cancel()
+
+
+async def test_after_the_end_every_call_says_so(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        await hub.aclose()
+        with pytest.raises(Unreachable):
+            await hub.call("hub.status")
+        with pytest.raises(Unreachable):
+            await anext(hub.subscribe(["*"]))
+
+
+# -- what is kept for a reader that is elsewhere -----------------------------------------------------------
+
+
+def event(kind: str, seq: int, name: str = "x") -> dict[str, object]:
+    return {"type": kind, "epoch": 1, "seq": seq, "data": {"campaign": {"name": name}}}
+
+
+async def lone_subscription() -> Subscription:
+    left, _ = trio.testing.memory_stream_pair()
+    subscription = Subscription(Client(left, Path("nowhere")), {})
+    subscription.id = "s1"
+    return subscription
+
+
+async def test_figures_of_a_campaign_replace_each_other() -> None:
+    subscription = await lone_subscription()
+    for seq in (1, 1, 1):
+        subscription.put(event("campaign.progress", seq))
+    subscription.put(event("campaign.progress", 1, "y"))
+    subscription.put(event("campaign.state", 2))
+    seen = [(await anext(subscription))["type"] for _ in range(3)]
+    assert seen == ["campaign.progress", "campaign.progress", "campaign.state"]
+
+
+async def test_too_many_events_are_a_gap_and_never_a_silent_one() -> None:
+    subscription = await lone_subscription()
+    for seq in range(KEPT_EVENTS + 1):
+        subscription.put(event("delivery.failed", seq + 1))
+    for _ in range(KEPT_EVENTS):
+        await anext(subscription)
+    with pytest.raises(ResumeGap) as caught:
+        await anext(subscription)
+    assert caught.value.data["after"] == {"epoch": 1, "seq": KEPT_EVENTS}

@@ -1,0 +1,212 @@
+"""What the engine relies on, held against the real store and against the fake one: both must agree."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from hubd.bridge import open_bridge
+from hubd.core.ledger import Close, Entry, Open
+from hubd.core.model import Campaign, Channel, Content, DeliveryState
+from hubd.engine.ports import Ledger
+from hubd.store.database import open_database
+from tests.fakes import FakeStore
+from tests.shell.conftest import Store
+
+D = DeliveryState
+NOW = 1_000.0
+PEOPLE = ("ann", "bob", "cyd", "dan")
+
+
+class Stage(Protocol):
+    """A running campaign of four, and what the engine is given to work on it."""
+
+    ledger: Ledger
+
+    async def campaign(self) -> Campaign: ...
+    async def ids(self) -> list[int]: ...
+    async def states(self) -> list[DeliveryState]: ...
+    async def suppress(self, delivery_id: int) -> None: ...
+
+
+class RealStage:
+    def __init__(self, store: Store, campaign: Campaign) -> None:
+        self.ledger = store.ledger
+        self._store = store
+        self._campaign = campaign
+
+    async def campaign(self) -> Campaign:
+        return await self._store.campaigns.by_id(self._campaign.id)
+
+    async def ids(self) -> list[int]:
+        return await self._store.ids(self._campaign)
+
+    async def states(self) -> list[DeliveryState]:
+        return await self._store.states(self._campaign)
+
+    async def suppress(self, delivery_id: int) -> None:
+        row = (await self._store.ledger.message(delivery_id)).delivery
+        await self._store.contacts.suppress(Channel.EMAIL, row.recipient, "opted_out", "test")
+
+
+class FakeStage:
+    def __init__(self) -> None:
+        self._store = FakeStore()
+        content = Content(channel=Channel.EMAIL, sender="a@acme.example", subject="s", text="t")
+        self._campaign = self._store.add_campaign("fake", len(PEOPLE), content)
+        self.ledger: Ledger = self._store
+
+    async def campaign(self) -> Campaign:
+        return await self._store.by_id(self._campaign.id)
+
+    async def ids(self) -> list[int]:
+        return list(self._store.rows)
+
+    async def states(self) -> list[DeliveryState]:
+        return [row.state for row in self._store.rows.values()]
+
+    async def suppress(self, delivery_id: int) -> None:
+        self._store.suppressed[self._store.rows[delivery_id].due.recipient] = "opted_out"
+
+
+@pytest.fixture(params=["real", "fake"])
+async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+    if request.param == "fake":
+        yield FakeStage()
+        return
+    async with open_bridge() as bridge, open_database(tmp_path / "state" / "hub.db", bridge) as database:
+        store = Store(database)
+        yield RealStage(store, await store.running(*PEOPLE))
+
+
+def opening(delivery_id: int) -> Open:
+    return Open(
+        delivery_id=delivery_id, provider="p", message_id=f"<{delivery_id}@x>", content_hash="h", at=NOW
+    )
+
+
+def closing(
+    delivery_id: int, to: DeliveryState, *, opened: bool = True, next_at: float | None = None
+) -> Close:
+    return Close(
+        delivery_id=delivery_id, to=to, reason="" if to is D.SENT else "why", opened=opened, next_at=next_at,
+        provider="p", at=NOW,
+    )  # fmt: skip
+
+
+async def due(stage: Stage, now: float = NOW, after: int = 0) -> list[int]:
+    campaign = await stage.campaign()
+    return [row.id for row in await stage.ledger.due(campaign.id, now, 10, after)]
+
+
+async def record(stage: Stage, *entries: Entry) -> Sequence[object]:
+    return await stage.ledger.record(entries)
+
+
+async def test_what_is_due_comes_in_id_order_after_the_cursor(stage: Stage) -> None:
+    ids = await stage.ids()
+    assert await due(stage) == ids
+    assert await due(stage, after=ids[1]) == ids[2:]
+
+
+async def test_what_is_open_is_not_due_and_what_is_sent_never_again(stage: Stage) -> None:
+    first, second, *rest = await stage.ids()
+    assert await record(stage, opening(first)) == [None]
+    assert await due(stage) == [second, *rest]
+    assert await record(stage, closing(first, D.SENT), opening(second)) == [None, None]
+    assert await record(stage, closing(second, D.SENT)) == [None]
+    assert await due(stage) == rest
+    assert (await stage.states())[:2] == [D.SENT, D.SENT]
+
+
+async def test_a_deferred_one_is_due_at_its_time_and_counts_its_tries(stage: Stage) -> None:
+    first, *rest = await stage.ids()
+    await record(stage, opening(first), closing(first, D.DEFERRED, next_at=NOW + 60))
+    assert await due(stage, NOW + 59) == rest
+    assert await due(stage, NOW + 60) == [first, *rest]
+    (row, *_) = await stage.ledger.due((await stage.campaign()).id, NOW + 60, 1, 0)
+    assert (row.attempts, row.first_attempt_at, row.next_at) == (1, NOW, NOW + 60)
+
+
+async def test_a_withdrawn_try_does_not_count(stage: Stage) -> None:
+    first, *_ = await stage.ids()
+    await record(stage, opening(first), closing(first, D.PENDING))
+    (row, *_) = await stage.ledger.due((await stage.campaign()).id, NOW, 1, 0)
+    assert (row.id, row.attempts) == (first, 0)
+
+
+async def test_one_that_waits_for_its_window_is_untouched_and_due_when_it_opens(stage: Stage) -> None:
+    first, *rest = await stage.ids()
+    await record(stage, closing(first, D.PENDING, opened=False, next_at=NOW + 60))
+    assert await due(stage) == rest
+    (row, *_) = await stage.ledger.due((await stage.campaign()).id, NOW + 60, 1, 0)
+    assert (row.id, row.attempts) == (first, 0)
+
+
+async def test_a_refusal_before_the_gate_is_a_try_without_an_open_attempt(stage: Stage) -> None:
+    first, second, *rest = await stage.ids()
+    await record(stage, closing(first, D.FAILED, opened=False))
+    await record(stage, closing(second, D.DEFERRED, opened=False, next_at=NOW))
+    assert (await stage.states())[:2] == [D.FAILED, D.DEFERRED]
+    (row, *_) = await stage.ledger.due((await stage.campaign()).id, NOW, 1, 0)
+    assert (row.id, row.attempts) == (second, 1)
+    assert await due(stage) == [second, *rest]
+
+
+async def test_a_suppressed_recipient_is_skipped_at_the_open(stage: Stage) -> None:
+    first, *rest = await stage.ids()
+    await stage.suppress(first)
+    (refusal,) = await stage.ledger.record([opening(first)])
+    assert refusal is not None
+    assert refusal.skipped
+    assert (await stage.states())[0] is D.SKIPPED
+    assert await due(stage) == rest
+
+
+async def test_a_second_open_of_one_delivery_is_refused(stage: Stage) -> None:
+    first, *_ = await stage.ids()
+    await record(stage, opening(first))
+    (refusal,) = await stage.ledger.record([opening(first)])
+    assert refusal is not None
+    assert not refusal.skipped
+    assert (await stage.states())[0] is D.SENDING
+
+
+async def test_when_the_next_one_is_due(stage: Stage) -> None:
+    number = (await stage.campaign()).id
+    assert await stage.ledger.next_due_at(number) == 0.0
+    for delivery_id in await stage.ids():
+        await record(stage, opening(delivery_id), closing(delivery_id, D.DEFERRED, next_at=NOW + delivery_id))
+    assert await stage.ledger.next_due_at(number) == NOW + min(await stage.ids())
+    for delivery_id in await stage.ids():
+        await record(stage, opening(delivery_id), closing(delivery_id, D.SENT))
+    assert await stage.ledger.next_due_at(number) is None
+
+
+async def test_a_crash_puts_open_attempts_in_doubt_and_a_policy_releases_them_three_times(
+    stage: Stage,
+) -> None:
+    first, *_ = await stage.ids()
+    number = (await stage.campaign()).id
+    for _ in range(3):
+        await record(stage, opening(first))
+        assert await stage.ledger.abandon(number) == 1
+        assert (await stage.states())[0] is D.IN_DOUBT
+        assert await stage.ledger.release_doubts(number) == 1
+        assert (await stage.states())[0] is D.PENDING
+    await record(stage, opening(first), closing(first, D.IN_DOUBT))
+    assert await stage.ledger.release_doubts(number) == 0
+    assert (await stage.states())[0] is D.IN_DOUBT
+
+
+async def test_counters_follow_every_entry(stage: Stage) -> None:
+    first, second, third, _ = await stage.ids()
+    await record(stage, opening(first), closing(first, D.SENT), opening(second))
+    await record(stage, closing(third, D.FAILED, opened=False))
+    campaign = await stage.campaign()
+    counts = (await stage.ledger.counts([campaign.id]))[campaign.id]
+    assert (counts.total, counts.sent, counts.sending, counts.failed, counts.pending) == (4, 1, 1, 1, 1)
+    assert counts == campaign.counts
