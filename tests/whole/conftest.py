@@ -174,7 +174,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
             process.wait()
 
 
-def _spawn(command: list[str]) -> tuple[subprocess.Popen[str], int]:
+def spawn(command: list[str]) -> tuple[subprocess.Popen[str], int]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     line = process.stdout.readline().strip()
@@ -186,7 +186,7 @@ def witness(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Witness]
     """A running SMTP witness. Parametrise indirectly with extra command line options."""
     record = tmp_path / "accepted"
     extra = list(getattr(request, "param", ()))
-    process, port = _spawn([sys.executable, str(HERE / "witness.py"), str(record), *extra])
+    process, port = spawn([sys.executable, str(HERE / "witness.py"), str(record), *extra])
     yield Witness(port, record)
     process.terminate()
     process.wait()
