@@ -97,9 +97,9 @@ def _first(group: BaseExceptionGroup[HubError]) -> HubError:
 
 def _explain(error: HubError) -> int:
     """Say what is wrong and what to do; the exit status that fits."""
-    print(f"hubd: {error}", file=sys.stderr)  # noqa: T201
-    if error.hint:
-        print(f"hubd: {error.hint}", file=sys.stderr)  # noqa: T201
+    for line in [*_sentences(error), error.hint]:
+        if line:
+            print(f"hubd: {line}", file=sys.stderr)  # noqa: T201
     match error:
         case StoreUnusable():
             return error.exit_status
@@ -111,6 +111,26 @@ def _explain(error: HubError) -> int:
             return EX_CANTCREAT
         case _:
             return EX_UNAVAILABLE
+
+
+def _sentences(error: HubError) -> list[str]:
+    """Every fault of a configuration with its line, so that one look at the file mends them all."""
+    faults = error.data.get("errors")
+    if not isinstance(error, BadConfig) or not isinstance(faults, list):
+        return [str(error)]
+    file = error.data.get("file")
+    return [
+        ": ".join(
+            str(part)
+            for part in (
+                f"{file}, line {fault['line']}" if fault["line"] else file,
+                fault["path"],
+                fault["problem"],
+            )
+            if part
+        )
+        for fault in faults
+    ]
 
 
 def _log(level: str) -> None:

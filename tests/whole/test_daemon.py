@@ -1,0 +1,139 @@
+"""The daemon as a process: its options, its exit statuses, its signals, and how it keeps to itself."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.whole.conftest import ROOT, Hub, Witness, sink_config, until
+
+
+def hubd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hubd", *arguments],
+        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("[hub]\nlog_levl = 'info'\n", "log_level"),
+        ("[providers.a]\ntype = 'smtp'\nhost = 'h'\npassword = 'hunter2'\n", "password"),
+        ("[providers.a]\ntype = 'smtp'\nhost = 'h'\nport = 'hunter2'\n", "port"),
+        ("[providers.a]\ntype = 'pigeon'\n", "providers.a.type"),
+        ("[hub\n", "line 1"),
+    ],
+    ids=["unknown key", "literal password", "wrong type", "unknown provider", "not TOML"],
+)
+def test_a_bad_config_is_refused_with_its_place_and_without_its_secrets(
+    tmp_path: Path, config: str, says: str
+) -> None:
+    path = tmp_path / "hubd.toml"
+    path.write_text(config)
+    for arguments in (("--check",), ("--state-dir", str(tmp_path / "state"))):
+        done = hubd("--config", str(path), *arguments)
+        assert done.returncode == 78
+        assert str(path) in done.stderr
+        assert says in done.stderr
+        assert "hunter2" not in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_every_fault_of_a_config_is_shown_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "hubd.toml"
+    path.write_text("[hub]\nlog_levl = 'info'\n[providers.a]\ntype = 'smtp'\nhost = 'h'\nport = 99999\n")
+    done = hubd("--config", str(path), "--check")
+    assert f"{path}, line 2: hub.log_levl" in done.stderr
+    assert f"{path}, line 6: providers.a.port" in done.stderr
+
+
+def test_an_unknown_option_is_a_usage_error() -> None:
+    done = hubd("--verbose-please")
+    assert done.returncode == 64
+    assert "usage" in done.stderr
+
+
+def test_a_config_that_was_named_must_exist(tmp_path: Path) -> None:
+    done = hubd("--config", str(tmp_path / "none.toml"))
+    assert done.returncode == 78
+    assert "none.toml" in done.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_daemon_ends_at_once_with_status_0(hub: Hub, how: signal.Signals) -> None:
+    hub.boot()
+    assert hub.end(how) == 0
+    assert not (hub.state / "control.sock").exists()
+
+
+@pytest.mark.parametrize("witness", [("--delay", "1000")], indirect=True)
+def test_a_second_signal_does_not_wait_for_a_stuck_server_and_the_rest_is_in_doubt(
+    hub: Hub, witness: Witness
+) -> None:
+    hub.config = sink_config(witness.port, 3)
+    hub.boot()
+    hub.contacts(20)
+    hub.apply("stuck", in_doubt="hold")
+    hub.hubctl("start", "stuck")
+    until(lambda: hub.campaign("stuck")["counts"]["sending"] == 3, "three messages on the wire")
+    assert hub.daemon is not None
+    hub.daemon.send_signal(signal.SIGTERM)
+    until(lambda: "stopping" in hub.log(), "the first signal to be heard")
+    assert hub.end(signal.SIGTERM) == 0
+    hub.boot()
+    counts = hub.campaign("stuck")["counts"]
+    assert counts["in_doubt"] == 3
+    assert counts["pending"] + counts["sending"] == 17
+
+
+def test_a_hangup_reloads_and_a_bad_config_keeps_the_old_one(hub: Hub, witness: Witness) -> None:
+    hub.config = sink_config(witness.port)
+    daemon = hub.boot()
+    path = hub.folder / "hubd.toml"
+    path.write_text(sink_config(witness.port) + "[providers.second]\ntype = 'outbox'\n")
+    daemon.send_signal(signal.SIGHUP)
+    until(lambda: "second" in hub.hubctl("provider", "list"), "the new provider")
+    path.write_text("[nonsense]\n")
+    daemon.send_signal(signal.SIGHUP)
+    until(lambda: "not reloaded" in hub.log(), "the refusal")
+    assert "second" in hub.hubctl("provider", "list")
+    hub.hubctl("daemon", "reload", code=1)
+    assert hub.end() == 0
+
+
+def test_no_address_and_no_content_gets_into_the_log(hub: Hub, witness: Witness) -> None:
+    hub.config = sink_config(witness.port)
+    hub.boot("--log-level", "debug")
+    hub.contacts(30)
+    hub.apply("quiet")
+    hub.hubctl("start", "quiet", "--wait")
+    assert hub.end() == 0
+    assert "p7@example.com" not in hub.log()
+    assert "Zoë" not in hub.log()
+
+
+def test_a_full_disk_stops_sending_keeps_answering_and_goes_on_by_itself(hub: Hub, witness: Witness) -> None:
+    hub.config = sink_config(witness.port)
+    daemon = hub.boot()
+    hub.contacts(4000)
+    hub.apply("full")
+    size = sum(path.stat().st_size for path in hub.state.iterdir() if path.is_file())
+    # A limit on the size of files stands in for a full disk; the daemon sees EFBIG instead of ENOSPC.
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size + 200_000, resource.RLIM_INFINITY))
+    hub.hubctl("start", "full")
+    until(lambda: hub.json("daemon", "status").get("trouble"), "the daemon to say that it is in trouble")
+    accepted = len(witness.lines())
+    assert hub.campaign("full")["state"] == "running"
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    hub.hubctl("wait", "full", "--for", "completed", "--timeout", "100s")
+    assert accepted < 4000
+    assert hub.campaign("full")["counts"]["sent"] == 4000
+    assert set(witness.accepted().values()) == {1}
+    assert len(witness.accepted()) == 4000
