@@ -109,7 +109,7 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
                 database=database,
                 supervisor=supervisor,
                 feed=feed,
-                reload=_Reload(options, bridge, providers),
+                reload=_Reload(options, bridge, supervisor),
                 shutdown=stopping.ask,
                 now=time.time,
                 info=HubInfo(
@@ -165,17 +165,17 @@ async def _reload_on_hangup(reload: Callable[[], Awaitable[Sequence[str]]]) -> N
 class _Reload:
     """Reads the configuration again: all of it takes effect, or nothing does."""
 
-    def __init__(self, options: Options, bridge: Bridge, providers: Providers) -> None:
+    def __init__(self, options: Options, bridge: Bridge, supervisor: Supervisor) -> None:
         self._options = options
         self._bridge = bridge
-        self._providers = providers
+        self._supervisor = supervisor
 
     async def __call__(self) -> list[str]:
         """What changed, in words. Raises `BadConfig`, and then the old configuration stays."""
         config = load_config(self._options.config_path)
         if self._options.log_level is None:
             logging.getLogger().setLevel(config.log_level.upper())
-        return await self._providers.reconfigure(_specs(self._options, config, self._bridge))
+        return await self._supervisor.reconfigure(_specs(self._options, config, self._bridge))
 
 
 def make_state_dir(path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from hubd.core.ledger import Close, Entry, Open, Refusal
+from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import (
     Answer,
@@ -25,7 +25,7 @@ from hubd.core.model import (
     Parcel,
     Stage,
 )
-from hubd.errors import InvalidTransition, NotFound, StoreUnavailable
+from hubd.errors import Conflict, InvalidTransition, NotFound, StoreUnavailable
 
 EVENT = {
     DeliveryState.SENT: DeliveryEvent.ACCEPT,
@@ -124,6 +124,11 @@ class FakeStore:
         campaign = await self.by_id(campaign_id)
         if campaign.state not in from_states:
             raise InvalidTransition("moved meanwhile")
+        if self.trouble:
+            raise StoreUnavailable(self.trouble)
+        counts = campaign.counts
+        if to_state is CampaignState.COMPLETED and counts.pending + counts.deferred + counts.sending:
+            raise Conflict("something is left to do", code="not_settled")
         self.campaigns[campaign_id] = replace(
             campaign, state=to_state, reason=reason, limit=limit, scheduled_at=scheduled_at
         )
@@ -131,6 +136,8 @@ class FakeStore:
 
     async def freeze_page(self, campaign_id: int, size: int) -> bool:
         await trio.lowlevel.checkpoint()
+        if self.trouble:
+            raise StoreUnavailable(self.trouble)
         return False
 
     async def content(self, content_id: int) -> Content:
@@ -173,17 +180,24 @@ class FakeStore:
         await trio.lowlevel.checkpoint()
         if self.trouble:
             raise StoreUnavailable(self.trouble)
-        results = [self._open(e) if isinstance(e, Open) else self._close(e) for e in entries]
+        before = {entry.delivery_id: replace(self.rows[entry.delivery_id]) for entry in entries}
+        try:
+            results = [self._enter(entry) for entry in entries]
+        except Exception:
+            self.rows |= before
+            raise
         self.entries.extend(e for e, refusal in zip(entries, results, strict=True) if refusal is None)
         return results
 
     async def abandon(self, campaign_id: int) -> int:
+        if self.trouble:
+            raise StoreUnavailable(self.trouble)
         lost = [r for r in self.rows.values() if r.campaign_id == campaign_id and r.open]
         for row in lost:
             row.state, row.open, row.reason = DeliveryState.IN_DOUBT, False, "crashed"
         return len(lost)
 
-    async def release_doubts(self, campaign_id: int) -> int:
+    async def release_doubts(self, campaign_id: int, again_at: float | None = None) -> int:
         await trio.lowlevel.checkpoint()
         freed = [
             r
@@ -192,11 +206,24 @@ class FakeStore:
         ]
         for row in freed:
             row.state, row.doubts = DeliveryState.PENDING, row.doubts + 1
+            row.due = replace(row.due, next_at=again_at, first_attempt_at=None)
         return len(freed)
 
     async def counts(self, campaign_ids: Sequence[int]) -> Mapping[int, Counts]:
         await trio.lowlevel.checkpoint()
         return {number: self._counts(number) for number in campaign_ids}
+
+    def _enter(self, entry: Entry) -> Refusal | None:
+        match entry:
+            case Open():
+                return self._open(entry)
+            case Close():
+                return self._close(entry)
+            case Requeue():
+                row = self.rows[entry.delivery_id]
+                row.state = advance_delivery(row.state, DeliveryEvent.REQUEUE)
+                row.due = replace(row.due, next_at=None, first_attempt_at=None)
+        return None
 
     def _open(self, entry: Open) -> Refusal | None:
         row = self.rows[entry.delivery_id]
@@ -214,8 +241,10 @@ class FakeStore:
         )
         return None
 
-    def _close(self, entry: Close) -> None:
+    def _close(self, entry: Close) -> Refusal | None:
         row = self.rows[entry.delivery_id]
+        if not entry.opened and row.state not in (DeliveryState.PENDING, DeliveryState.DEFERRED):
+            return Refusal(why="delivery_state")
         assert row.open is entry.opened, "a close without its open"
         row.state = (
             DeliveryState.SENT
@@ -234,6 +263,7 @@ class FakeStore:
         )
         if entry.suppress:
             self.suppressed[row.due.recipient] = entry.suppress
+        return None
 
     def _counts(self, campaign_id: int) -> Counts:
         states = self.states(campaign_id)
@@ -258,6 +288,7 @@ class FakeTransport:
     channels: frozenset[Channel] = frozenset(Channel)
     in_doubt: InDoubt = InDoubt.HOLD
     talks_first: bool = True
+    slow_envelopes: bool = False
     refuse: Script = field(default=lambda parcel: None)
     answer: Callable[[Parcel], Answer] = field(default=lambda parcel: ACCEPTED)
     accepted: list[int] = field(default_factory=list)
@@ -300,6 +331,9 @@ class FakeLane:
             transport.accepted.append(parcel.delivery_id)
             transport.times.append(trio.current_time())
         return answer
+
+    def waits(self, parcel: Parcel) -> bool:
+        return self.transport.slow_envelopes
 
     def drop(self) -> None:
         self.drops += 1

@@ -38,6 +38,8 @@ async def _switch(hub: Hub, name: str, *, on: bool) -> r.ProviderResult:
     await trio.lowlevel.checkpoint()
     provider = hub.supervisor.providers.get(name)
     changed = (provider.view().state == "disabled") is on
-    if changed:
-        (provider.enable if on else provider.disable)()
+    if changed and on:
+        await hub.supervisor.enable(name)
+    elif changed:
+        provider.disable()
     return {"changed": changed, "provider": provider_view(provider.view())}

@@ -35,7 +35,7 @@ async def start(hub: Hub, params: p.CampaignStart) -> r.StartResult:
     if seen is not None and to is not campaign.state:
         _check_fit(campaign, seen, params.accept_risk)
     if at is not None:
-        changed, campaign = await hub.supervisor.schedule(params.name, at)
+        changed, campaign = await hub.supervisor.schedule(params.name, at, limit=params.limit)
     else:
         changed, campaign = await hub.supervisor.start(params.name, limit=params.limit)
     return {"changed": changed, "campaign": view_of(hub, campaign), "would": None}

@@ -37,6 +37,8 @@ class Close:
     `to` is the state the delivery goes to: `sent`, `deferred`, `failed`, `in_doubt`, or `pending`
     when the try does not count (the provider was in trouble, the campaign was paused in between):
     then the attempt's outcome is "withdrawn" and the delivery's `attempts` stays as it was.
+
+    With `opened=False` the store refuses it, as it does an `Open`, when the delivery waits no more.
     """
 
     delivery_id: int
@@ -56,12 +58,20 @@ class Close:
     at: float
 
 
-Entry = Open | Close
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requeue:
+    """A delivery that was failed is `pending` again: its refusal turned out not to be about it."""
+
+    delivery_id: int
+    at: float
+
+
+Entry = Open | Close | Requeue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why an `Open` was not made. `skipped` means that the delivery is now skipped for good."""
+    """Why an entry was not made. `skipped` means that the delivery is now skipped for good."""
 
     why: str  #: "campaign_state", "suppressed", "delivery_state"
     skipped: bool = False

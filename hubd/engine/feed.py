@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import trio
 
 from hubd.core.model import Counts
+from hubd.errors import StoreError
 
 
 class _Counters(Protocol):
@@ -43,19 +45,14 @@ class Feed:
         self._counters = counters
         self._history: dict[int, deque[tuple[float, int]]] = {}
         self._latest: dict[int, Sample] = {}
-        self._ticked = trio.Event()
 
     async def run(self) -> None:
         """Sample until cancelled."""
         while True:
-            await self._sample_running()
-            self._ticked.set()
-            self._ticked = trio.Event()
+            # While the database cannot be read the old sample stands; whoever writes says why.
+            with suppress(StoreError):
+                await self._sample_running()
             await trio.sleep(self.TICK)
-
-    async def tick(self) -> None:
-        """Wait for the next sample."""
-        await self._ticked.wait()
 
     def sample(self, campaign_id: int) -> Sample | None:
         """The newest sample of a running campaign; None when it does not run."""

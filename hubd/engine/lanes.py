@@ -72,6 +72,7 @@ class LanePool:
         self._failures = 0
         self._lost = 0
         self._round = 0
+        self._old: list[Transport] = []  # replaced, with messages still on the wire
         self._free: list[Berth] = []
         self._out: set[Berth] = set()
         self._urgent: deque[_Waiter] = deque()
@@ -164,11 +165,14 @@ class LanePool:
         self.health, self.reason = health, reason
         self._wake_all()
 
-    def revive(self, transport: Transport | None = None) -> Transport | None:
-        """Try again, with a new transport if one is given. Returns the transport that it replaces."""
-        replaced = None
+    def revive(self, transport: Transport | None = None) -> None:
+        """Try again, with a new transport if one is given.
+
+        What is on the wire through the old transport ends in its own time; then the old one is closed.
+        """
         if transport is not None:
-            replaced, self.transport = self.transport, transport
+            self._old.append(self.transport)
+            self.transport = transport
             for berth in self._free:
                 berth.lane.drop()
             self._free.clear()
@@ -176,7 +180,7 @@ class LanePool:
         self._failures = 0
         self.health, self.reason, self.rest_until = Health.UNPROVEN, "", 0.0
         self._wake_all()
-        return replaced
+        self._serve()
 
     async def tidy(self) -> None:
         """Close connections that nobody used for a while."""
@@ -185,13 +189,18 @@ class LanePool:
         self._free = [berth for berth in self._free if berth.taken_at >= stale]
         for berth in old:
             await berth.lane.aclose()
+        for transport in list(self._old):
+            if not any(berth.transport is transport for berth in self._out):
+                self._old.remove(transport)
+                await transport.aclose()
 
     async def aclose(self) -> None:
         """Close every connection and the transport."""
         for berth in (*self._free, *self._out):
             berth.lane.drop()
         self._free.clear()
-        await self.transport.aclose()
+        for transport in (*self._old, self.transport):
+            await transport.aclose()
 
     def _wake_all(self) -> None:
         for waiter in (*self._urgent, *self._bulk):
@@ -212,6 +221,8 @@ class LanePool:
     def _may_hand_out(self) -> bool:
         if self.health is Health.RESTING and trio.current_time() >= self.rest_until:
             self.health = Health.UNPROVEN
-        if self.health is Health.READY:
-            return len(self._out) < self.transport.lanes
-        return self.health is Health.UNPROVEN and not any(b.round == self._round for b in self._out)
+        if len(self._out) >= self.transport.lanes:
+            return False
+        if self.health is Health.UNPROVEN:
+            return not any(berth.round == self._round for berth in self._out)
+        return self.health is Health.READY

@@ -49,6 +49,7 @@ class MessagePlan:
             delivery_id=row.id,
             channel=Channel.SMS,
             recipient=row.recipient,
+            sender=self.content.sender,
             text=sms.text,
             segments=sms.segments,
             campaign=campaign,

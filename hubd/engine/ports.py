@@ -5,7 +5,8 @@ The stores and the transports are handed in by `hubd.daemon`; they fit these sha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from hubd.core.ledger import Entry, Refusal
@@ -20,6 +21,8 @@ from hubd.core.model import (
     InDoubt,
     Parcel,
 )
+from hubd.core.outcome import Patience
+from hubd.engine.plan import MessagePlan
 
 
 class Lane(Protocol):
@@ -31,6 +34,10 @@ class Lane(Protocol):
 
     async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
         """Pass the irrevocable byte and return what the provider said. Never raises for what it does."""
+        ...
+
+    def waits(self, parcel: Parcel) -> bool:
+        """Whether `prepare` would have to wait for the provider now."""
         ...
 
     def drop(self) -> None:
@@ -87,8 +94,10 @@ class Ledger(Protocol):
         """Attempts of a campaign that are still open become in doubt. Returns how many."""
         ...
 
-    async def release_doubts(self, campaign_id: int) -> int:
-        """Put doubtful deliveries back in the queue, flagged as possible duplicates. Returns how many."""
+    async def release_doubts(self, campaign_id: int, again_at: float | None = None) -> int:
+        """Put doubtful deliveries back in the queue, flagged as possible duplicates, to be tried at once or
+        at `again_at`. Returns how many.
+        """
         ...
 
     async def counts(self, campaign_ids: Sequence[int]) -> Mapping[int, Counts]:
@@ -128,6 +137,12 @@ class Campaigns(Protocol):
         ...
 
 
+class Plans(Protocol):
+    """Compiled contents."""
+
+    async def get(self, content_id: int) -> MessagePlan: ...
+
+
 class StoreHealth(Protocol):
     """Whether the database can be written."""
 
@@ -137,3 +152,16 @@ class StoreHealth(Protocol):
         ...
 
     async def wait_healthy(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a run is given to work with."""
+
+    campaigns: Campaigns
+    ledger: Ledger
+    health: StoreHealth
+    plans: Plans
+    now: Callable[[], float]  #: seconds since the epoch
+    dice: Callable[[], float]  #: random numbers in [0, 1)
+    patience: Callable[[Campaign], Patience]

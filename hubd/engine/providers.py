@@ -54,49 +54,71 @@ class Provider:
         self._pool: LanePool | None = None
         self._why_not = ""
         self._disabled = False
+        self._off = "disabled"
         self._opening = trio.Lock()
 
     async def open(self) -> LanePool:
-        """The lanes, ready for use: opens the transport if need be, and again after a stop.
+        """The lanes, as they are: opens the transport when that was not done before.
 
-        A provider that stopped is tried anew, with its secrets read again. Raises `ProviderUnavailable` or
-        `CredentialMissing` with what to do.
+        Raises `ProviderUnavailable` or `CredentialMissing` with what to do.
         """
         async with self._opening:
             if self._disabled:
                 raise ProviderUnavailable(
-                    f"the provider {self.spec.name} is disabled",
-                    hint=f"switch it on again: hubctl provider enable {self.spec.name}",
+                    f"the provider {self.spec.name} is {self._off}",
+                    hint=f"hubctl provider enable {self.spec.name} switches it on again"
+                    if self._off == "disabled"
+                    else "put it back into the configuration, then hubctl daemon reload",
                 )
-            if self._pool is not None and self._pool.health is not Health.STOPPED:
-                return self._pool
-            try:
-                transport = await self.spec.open()
-            except HubError as error:
-                self._why_not = str(error)
-                raise
-            self._why_not = ""
             if self._pool is None:
-                self._pool = LanePool(transport, self._dice)
-            else:
-                replaced = self._pool.revive(transport)
-                if replaced is not None:
-                    await replaced.aclose()
+                self._pool = LanePool(await self._open_transport(self.spec), self._dice)
             return self._pool
+
+    async def revive(self) -> LanePool:
+        """The lanes; a provider that stopped is tried anew, with its secrets read again. Raises as `open`.
+
+        Only for what a person asks for: trying a wrong password again and again gets accounts locked.
+        """
+        pool = await self.open()
+        if pool.health is Health.STOPPED:
+            pool.revive(await self._open_transport(self.spec))
+        return pool
+
+    async def _open_transport(self, spec: ProviderSpec) -> Transport:
+        try:
+            transport = await spec.open()
+        except HubError as error:
+            self._why_not = str(error)
+            raise
+        self._why_not = ""
+        return transport
 
     async def probe(self) -> Answer:
         """Log in and send nothing. A good answer ends a rest or a stop."""
-        pool = await self.open()
+        pool = await self.revive()
         answer = await pool.transport.probe()
-        if is_ready(answer) and pool.health is not Health.READY:
+        if is_ready(answer) and not self._disabled and pool.health is not Health.READY:
             pool.revive()
         return answer
 
-    def disable(self) -> None:
-        """Let nothing more begin through this provider."""
-        self._disabled = True
+    async def prepare_change(self, spec: ProviderSpec) -> Transport | None:
+        """A transport with other settings, to be handed to `change`; None when none is in use yet."""
+        return None if self._pool is None else await spec.open()
+
+    def change(self, spec: ProviderSpec, transport: Transport | None) -> None:
+        """Use other settings from the next message on."""
+        self.spec = spec
+        self._why_not = ""
+        if self._pool is not None and transport is not None:
+            self._pool.revive(transport)
+            if self._disabled:
+                self._pool.stop(f"the provider {spec.name} is {self._off}", Health.DISABLED)
+
+    def disable(self, off: str = "disabled") -> None:
+        """Let nothing more begin through this provider; what is on the wire ends in its own time."""
+        self._disabled, self._off = True, off
         if self._pool is not None:
-            self._pool.stop(f"the provider {self.spec.name} is disabled", Health.DISABLED)
+            self._pool.stop(f"the provider {self.spec.name} is {off}", Health.DISABLED)
 
     def enable(self) -> None:
         """Undo `disable`."""
@@ -108,7 +130,7 @@ class Provider:
         """How it is now."""
         state, reason = "ready", ""
         if self._disabled:
-            state, reason = "disabled", "switched off"
+            state, reason = "disabled", self._off
         elif self._why_not:
             state, reason = "stopped", self._why_not
         elif self._pool is not None:
@@ -142,6 +164,7 @@ class Providers:
     def __init__(self, specs: Mapping[str, ProviderSpec], dice: Callable[[], float]) -> None:
         self._dice = dice
         self._all = {name: Provider(spec, dice) for name, spec in specs.items()}
+        self._gone: list[Provider] = []  # removed, with messages perhaps still on the wire
 
     def get(self, name: str) -> Provider:
         """One provider. Raises `NotFound`."""
@@ -158,41 +181,64 @@ class Providers:
         return [self._all[name].view() for name in sorted(self._all)]
 
     async def reconfigure(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
-        """Take over a new configuration. Returns what changed, in words.
+        """Take over a new configuration, all of it or nothing. Returns what changed, in words.
 
-        A provider whose settings changed is replaced: campaigns on it go on with the new one when they are
-        resumed; those that run pause with the reason.
+        Campaigns on a provider whose settings changed go on with the new ones from their next message.
+        Raises what opening a changed provider raises; nothing has changed then.
         """
-        changes = []
         for name, spec in specs.items():
-            old = self._all.get(name)
-            if old is not None and old.spec.settings == spec.settings:
-                if old.spec.rate != spec.rate:
-                    old.turnstile.change(spec.rate)
-                    old.spec = spec
-                    changes.append(f"providers.{name}.rate")
-                continue
-            if old is not None:
-                await self._retire(old)
-            self._all[name] = Provider(spec, self._dice)
-            changes.append(f"providers.{name}")
-        for name in [name for name in self._all if name not in specs]:
-            await self._retire(self._all.pop(name))
-            changes.append(f"providers.{name} (removed)")
-        return changes
+            if name in self._all and self._all[name].spec.channels != spec.channels:
+                self._retire(name)  # another kind of provider under the same name
+        changed = {
+            name: spec for name, spec in specs.items() if name in self._all and self._differs(name, spec)
+        }
+        prepared: dict[str, Transport | None] = {}
+        try:
+            for name, spec in changed.items():
+                prepared[name] = await self._all[name].prepare_change(spec)
+        except HubError:
+            for transport in prepared.values():
+                if transport is not None:
+                    await transport.aclose()
+            raise
+        for name, transport in prepared.items():
+            self._all[name].change(changed[name], transport)
+        words = [f"providers.{name}" for name in changed]
+        return words + self._adopt(specs)
 
-    async def _retire(self, provider: Provider) -> None:
-        provider.disable()
-        await provider.aclose()
+    def _retire(self, name: str) -> None:
+        gone = self._all.pop(name)
+        gone.disable("not in the configuration any more")
+        self._gone.append(gone)
+
+    def _differs(self, name: str, spec: ProviderSpec) -> bool:
+        return self._all[name].spec.settings != spec.settings
+
+    def _adopt(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
+        """Rates, new providers, and those that are gone."""
+        words = []
+        for name, spec in specs.items():
+            known = self._all.get(name)
+            if known is None:
+                self._all[name] = Provider(spec, self._dice)
+                words.append(f"providers.{name}")
+            elif known.turnstile.rates != spec.rate:
+                known.spec = spec
+                known.turnstile.change(spec.rate)
+                words.append(f"providers.{name}.rate")
+        for name in [name for name in self._all if name not in specs]:
+            self._retire(name)
+            words.append(f"providers.{name} (removed)")
+        return words
 
     async def tidy(self) -> None:
         """Close unused connections of every provider, until cancelled."""
         while True:
             await trio.sleep(LanePool.IDLE / 3)
-            for provider in list(self._all.values()):
+            for provider in (*self._all.values(), *self._gone):
                 await provider.tidy()
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for provider in self._all.values():
+        for provider in (*self._all.values(), *self._gone):
             await provider.aclose()

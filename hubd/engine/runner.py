@@ -1,7 +1,7 @@
 """One campaign, from its first recipient to its last.
 
-Read `Runner.run` and follow it down. Rows that are due are read ahead into a bounded channel; workers take
-them, and each holds one lane of the provider at a time. On a lane, messages form a chain:
+Read `Runner.run` and follow it down. Rows that are due are read ahead (see `backlog`); workers take them, and
+each holds one lane of the provider at a time. On a lane, messages form a chain:
 
     wait for a slot and a lane -> write the message -> prepare it (all but the irrevocable byte)
     -> ledger: open, durable -> deliver -> ledger: close this one and open the next, durable -> deliver ...
@@ -13,32 +13,31 @@ are shielded, with a deadline that `stop` sets. When `run` has returned, nothing
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import trio
 
-from hubd.core.ledger import Close, Entry, Open, Refusal
-from hubd.core.model import Answer, Campaign, DeliveryState, Due, InDoubt, Parcel
+from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
+from hubd.core.model import Answer, Campaign, Due, InDoubt, Parcel
 from hubd.core.outcome import (
     NOT_ABOUT_RECIPIENT,
-    Patience,
     close_for,
     close_until,
     close_unwritable,
     lost_answer,
 )
 from hubd.core.pacing import window_opens
+from hubd.core.streak import Streak
 from hubd.core.verdict import Action, judge
+from hubd.engine.backlog import READ_AHEAD, Backlog
 from hubd.engine.lanes import Berth, LanePool, ProviderStopped
-from hubd.engine.plan import PlanShelf
-from hubd.engine.ports import Campaigns, Ledger, StoreHealth
+from hubd.engine.ports import Surroundings
 from hubd.engine.turnstile import Gate
-from hubd.errors import BadInput, StoreUnavailable
+from hubd.errors import BadInput, Conflict, StoreUnavailable
 
-READ_AHEAD = 256
 FREEZE_PAGE = 5_000
 
 
@@ -71,25 +70,12 @@ class Ready:
 class Ruling:
     """What an answer leads to: an entry for the ledger, and whether the campaign can go on."""
 
-    entry: Entry | None
+    entry: Entry | None = None
     needs_person: str = ""
 
 
 class NeedsPerson(Exception):
     """The campaign cannot go on without a person; `str()` is the reason."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a runner is given to work with."""
-
-    campaigns: Campaigns
-    ledger: Ledger
-    health: StoreHealth
-    plans: PlanShelf
-    now: Callable[[], float]  #: seconds since the epoch
-    dice: Callable[[], float]  #: random numbers in [0, 1)
-    patience: Callable[[Campaign], Patience]
 
 
 class Runner:
@@ -107,15 +93,12 @@ class Runner:
         self._pool = pool
         self._gate = gate
         self._around = around
-        self._in_doubt = in_doubt
-        self._urgent = campaign.single
         self._scope = trio.CancelScope()
         self._shields: set[trio.CancelScope] = set()
         self._deadline = float("inf")
-        self._taken: set[int] = set()  # rows handed to workers and not recorded yet
-        self._news = trio.Event()
-        self._watched: dict[int, trio.Event] = {}
-        self._accepted = campaign.counts.sent + campaign.counts.delivered + campaign.counts.undelivered
+        self._backlog = Backlog(campaign, around, in_doubt)
+        self._streak = Streak()
+        self.watched: dict[int, trio.Event] = {}  #: set and forgotten when the delivery's outcome is booked
 
     # -- from outside ------------------------------------------------------------------------------
 
@@ -128,11 +111,7 @@ class Runner:
 
     def wake(self) -> None:
         """There are new rows, or rows became due."""
-        self._news.set()
-
-    def watch(self, delivery_id: int) -> trio.Event:
-        """An event that is set when this delivery's next outcome is booked."""
-        return self._watched.setdefault(delivery_id, trio.Event())
+        self._backlog.wake()
 
     # -- the run -----------------------------------------------------------------------------------
 
@@ -153,7 +132,13 @@ class Runner:
                 broken = StoreUnavailable(_first_reason(group))
         if broken is not None:
             raise broken
+        await self._forgive()
         return ending
+
+    async def _forgive(self) -> None:
+        """Put those back who were failed by a refusal that turned out to be about all of us."""
+        now = self._around.now()
+        await self._book([Requeue(delivery_id=n, at=now) for n in self._streak.failed()])
 
     async def _send_all(self) -> Ending:
         while not self.campaign.single and await self._around.campaigns.freeze_page(
@@ -162,62 +147,16 @@ class Runner:
             pass
         rows_in, rows_out = trio.open_memory_channel[Due](READ_AHEAD)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read_ahead, rows_in)
+            nursery.start_soon(self._backlog.read, rows_in)
             async with rows_out:
                 for _ in range(self._pool.transport.lanes):
                     nursery.start_soon(self._work, rows_out.clone())
-        if self._limit_reached():
+        if (
+            self._backlog.limit_reached
+            and await self._around.ledger.next_due_at(self.campaign.id) is not None
+        ):
             return Ending(how=How.NEEDS_PERSON, reason="limit")
         return Ending(how=How.COMPLETED)
-
-    async def _read_ahead(self, rows_in: trio.MemorySendChannel[Due]) -> None:
-        """Hand out rows that are due, in id order, until none is left or the limit is reached."""
-        ledger, campaign_id = self._around.ledger, self.campaign.id
-        cursor = 0
-        async with rows_in:
-            while not self._limit_reached():
-                self._news = trio.Event()
-                page = await ledger.due(campaign_id, self._around.now(), READ_AHEAD, cursor)
-                for row in page:
-                    while self._allowance_used():
-                        if self._limit_reached():
-                            return
-                        await self._wait_news()
-                    if row.id not in self._taken:
-                        self._taken.add(row.id)
-                        await rows_in.send(row)
-                if page:
-                    cursor = page[-1].id
-                    continue
-                cursor = 0
-                if not self._taken and self._in_doubt is InDoubt.RETRY:
-                    await ledger.release_doubts(campaign_id)
-                again = await ledger.next_due_at(campaign_id)
-                if again is None and not self._taken and not self.campaign.single:
-                    return
-                await self._wait_news(until=again)
-
-    async def _wait_news(self, until: float | None = None) -> None:
-        """Wait until a row was settled or came back, new rows came, or the time `until` has come.
-
-        A row that is already due but still in a worker's hands does not count: its settling is the news.
-        """
-        if self._limit_reached():
-            return
-        pause = float("inf") if until is None else until - self._around.now()
-        if pause <= 0 and not self._taken:
-            return
-        with trio.move_on_after(pause if pause > 0 else float("inf")):
-            await self._news.wait()
-        self._news = trio.Event()
-
-    def _allowance_used(self) -> bool:
-        limit = self.campaign.limit
-        return limit is not None and self._accepted + len(self._taken) >= limit
-
-    def _limit_reached(self) -> bool:
-        limit = self.campaign.limit
-        return limit is not None and self._accepted >= limit
 
     # -- one worker --------------------------------------------------------------------------------
 
@@ -232,15 +171,16 @@ class Runner:
     @asynccontextmanager
     async def _held_lane(self) -> AsyncIterator[Berth]:
         """A lane, with a slot under every rate taken for its first message."""
-        while True:
-            await self._gate.wait()
-            try:
-                berth = await self._pool.borrow(self.campaign.id, urgent=self._urgent)
-            except ProviderStopped as stopped:
-                raise NeedsPerson(str(stopped)) from None
-            if self._gate.try_take():
-                break
-            self._pool.give_back(berth)
+        with self._gate.claim():
+            while True:
+                await self._gate.wait()
+                try:
+                    berth = await self._pool.borrow(self.campaign.id, urgent=self.campaign.single)
+                except ProviderStopped as stopped:
+                    raise NeedsPerson(str(stopped)) from None
+                if self._gate.try_take():
+                    break
+                self._pool.give_back(berth)
         try:
             yield berth
         finally:
@@ -251,16 +191,14 @@ class Runner:
         ready = await self._write(row)
         if ready is None:
             return None
-        ruling = self._rule_refusal(ready, await berth.lane.prepare(ready.parcel), berth)
-        await self._book([ruling.entry])
-        if ruling.needs_person:
-            raise NeedsPerson(ruling.needs_person)
-        if not isinstance(ruling.entry, Open):
-            return None
-        if row.id not in self._taken:  # the ledger refused to open it
+        refused = await berth.lane.prepare(ready.parcel)
+        if refused is None and self._pool.in_trouble(berth):
+            self._backlog.put_back(row.id)
             berth.lane.drop()
             return None
-        return ready
+        ruling = self._rule_refusal(ready, refused, berth)
+        await self._book([ruling.entry])
+        return self._may_go(ready, ruling, berth)
 
     async def _deliver(
         self, ready: Ready, berth: Berth, rows: trio.MemoryReceiveChannel[Due]
@@ -277,37 +215,46 @@ class Runner:
         if answer is None:
             berth.lane.drop()
             answer = lost_answer()
-        closing = self._rule_answer(ready, answer, berth)
+        closing = self._rule(ready, answer, berth, opened=True)
+        unbooked: list[Entry | None] = [closing.entry]
+        if following is not None and berth.lane.waits(following.parcel):
+            await self._book(unbooked)  # what is known is not kept in memory while a server thinks
+            unbooked = []
         opening: Ruling | None = None
         try:
             if following is not None and not self._pool.in_trouble(berth) and not closing.needs_person:
                 refused = await berth.lane.prepare(following.parcel)
-                if not self._scope.cancel_called:
+                if not self._scope.cancel_called and not self._pool.in_trouble(berth):
                     opening = self._rule_refusal(following, refused, berth)
         finally:
-            await self._book([closing.entry, opening.entry if opening else None])
+            await self._book([*unbooked, opening.entry if opening else None])
             if following is not None and opening is None:
-                self._put_back(following.row)
+                self._backlog.put_back(following.row.id)
                 berth.lane.drop()  # its envelope was announced and will not be used
-        needs_person = closing.needs_person or (opening.needs_person if opening else "")
-        if needs_person:
-            raise NeedsPerson(needs_person)
-        if following is None or opening is None or not isinstance(opening.entry, Open):
+        if closing.needs_person:
+            raise NeedsPerson(closing.needs_person)
+        if following is None or opening is None:
             return None
-        if following.row.id not in self._taken:  # the ledger refused to open it
+        return self._may_go(following, opening, berth)
+
+    def _may_go(self, ready: Ready, ruling: Ruling, berth: Berth) -> Ready | None:
+        """The message, if its booked ruling says that it is to be delivered."""
+        if ruling.needs_person:
+            raise NeedsPerson(ruling.needs_person)
+        if not isinstance(ruling.entry, Open):
+            return None
+        if not self._backlog.in_hand(ready.row.id):  # the ledger refused to open it
             berth.lane.drop()
             return None
-        return following
+        return ready
 
     async def _following(self, berth: Berth, rows: trio.MemoryReceiveChannel[Due]) -> Ready | None:
         """The next message for this lane, if there is one that may follow at once."""
-        while not self._scope.cancel_called and not self._pool.wanted(berth, self.campaign.id):
-            if not rows.statistics().current_buffer_used or not self._gate.try_take():
-                return None
-            ready = await self._write(rows.receive_nowait())
-            if ready is not None:
-                return ready
-        return None
+        if self._scope.cancel_called or self._pool.wanted(berth, self.campaign.id):
+            return None
+        if not rows.statistics().current_buffer_used or not self._gate.try_take():
+            return None
+        return await self._write(rows.receive_nowait())
 
     async def _write(self, row: Due) -> Ready | None:
         """The message for a row. None when it cannot be written or may not go now; that is booked."""
@@ -342,13 +289,12 @@ class Runner:
             )
         )
 
-    def _rule_answer(self, ready: Ready, answer: Answer, berth: Berth) -> Ruling:
-        return self._rule(ready, answer, berth, opened=True)
-
     def _rule(self, ready: Ready, answer: Answer, berth: Berth, *, opened: bool) -> Ruling:
         """The entry that an answer leads to; tells the pool how the provider is."""
         verdict = judge(answer, ready.parcel.channel)
-        if self.campaign.single and verdict.action is Action.PAUSE:
+        if not self.campaign.single:
+            verdict = self._streak.see(ready.row.id, verdict)
+        elif verdict.action is Action.PAUSE:
             verdict = replace(verdict, action=Action.FAIL)  # there is nothing to pause but this message
         needs_person = ""
         match verdict.action:
@@ -366,8 +312,8 @@ class Runner:
         if verdict.close:
             berth.lane.drop()
         if not opened and verdict.action in NOT_ABOUT_RECIPIENT:
-            self._put_back(ready.row)
-            return Ruling(entry=None, needs_person=needs_person)
+            self._backlog.put_back(ready.row.id)
+            return Ruling(needs_person=needs_person)
         entry = close_for(
             ready.row,
             answer,
@@ -391,13 +337,14 @@ class Runner:
         if not entries:
             return
         for entry, refusal in zip(entries, await self._write_down(entries), strict=True):
-            if isinstance(entry, Close) and entry.to is DeliveryState.SENT:
-                self._accepted += 1
-            if isinstance(entry, Close) or refusal is not None:
-                self._taken.discard(entry.delivery_id)
-                self._news.set()
-                if self._watched and entry.delivery_id in self._watched:
-                    self._watched.pop(entry.delivery_id).set()
+            if refusal is not None and refusal.why == "campaign_state":
+                raise Conflict("the campaign does not run any more", code="not_running")
+            if isinstance(entry, Close):
+                self._backlog.done(entry.delivery_id, entry.to if refusal is None else None)
+            elif refusal is not None:
+                self._backlog.done(entry.delivery_id)
+            if isinstance(entry, Close) and entry.delivery_id in self.watched:
+                self.watched.pop(entry.delivery_id).set()
 
     async def _write_down(self, entries: Sequence[Entry]) -> list[Refusal | None]:
         with trio.CancelScope(shield=True):
@@ -409,11 +356,12 @@ class Runner:
                         await self._around.health.wait_healthy()
                     if patience.cancelled_caught:
                         raise
+                except Exception:
+                    # One faulty entry must not take the outcome of another message with it.
+                    if len(entries) > 1:
+                        await self._around.ledger.record(entries[:1])
+                    raise
         raise AssertionError("a shield without a deadline is not cancelled")
-
-    def _put_back(self, row: Due) -> None:
-        self._taken.discard(row.id)
-        self._news.set()
 
     @contextmanager
     def _shield(self) -> Iterator[trio.CancelScope]:

@@ -1,47 +1,32 @@
-"""Who runs: starts, pauses and stops campaigns, contains their crashes, and takes up work at boot.
+"""Who runs: the commands that start, pause and stop campaigns, and what goes on by itself.
 
-Every running campaign is one contained task (`_contain`). It alone writes how the run ended: a command such
-as `pause` says what it wants, stops the runner, and waits until the task has settled everything and written
-the new state. So a client that goes away in the middle leaves nothing half done.
-
-What a crash of a campaign's code does: the attempts that were open become in doubt, the campaign is `failed`
-with an incident number that is in the log, and nobody else notices.
+Every running campaign is one contained task (see `campaign_run`), and one lock per campaign keeps commands
+from crossing. What should run and does not, after a crash of the daemon or trouble with the disk, is taken up
+again at boot and once a minute.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import trio
 
 from hubd.core.lifecycle import CampaignEvent, advance_campaign, allowed_from
-from hubd.core.model import Answer, Campaign, CampaignState, Channel, InDoubt
+from hubd.core.model import Answer, Campaign, CampaignState, Channel
 from hubd.core.outcome import Patience
 from hubd.core.verdict import is_ready
-from hubd.engine.lanes import LanePool
+from hubd.engine.campaign_run import CampaignRun
 from hubd.engine.plan import PlanShelf
-from hubd.engine.ports import Campaigns, Ledger, StoreHealth
-from hubd.engine.providers import Provider, Providers
-from hubd.engine.runner import Ending, How, Runner, Surroundings
+from hubd.engine.ports import Campaigns, Ledger, StoreHealth, Surroundings
+from hubd.engine.providers import Provider, Providers, ProviderSpec
+from hubd.engine.runner import Runner
 from hubd.engine.turnstile import Gate, Turnstile
-from hubd.errors import Conflict, HubError, ShuttingDown, StoreError, StoreUnavailable
+from hubd.errors import Conflict, HubError, ShuttingDown, StoreError
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """A campaign that runs now."""
-
-    runner: Runner
-    turnstile: Turnstile
-    done: trio.Event = field(default_factory=trio.Event)
-    wanted: CampaignEvent | None = None  #: what a command asked for
-    leaving: bool = False  #: the daemon stops; the campaign stays `running` and goes on at the next boot
 
 
 class Supervisor:
@@ -78,7 +63,7 @@ class Supervisor:
             dice=dice,
             patience=lambda campaign: replace(patience, give_up_after=campaign.give_up_after),
         )
-        self._runs: dict[int, _Run] = {}
+        self._runs: dict[int, CampaignRun] = {}
         self._locks: dict[int, trio.Lock] = {}
         self._standing: dict[tuple[str, Channel], Campaign] = {}
         self._schedule_news = trio.Event()
@@ -94,31 +79,34 @@ class Supervisor:
         `limit` is how many to send before it pauses by itself. Raises `InvalidTransition`, `NotFound`,
         `ProviderUnavailable` and `CredentialMissing`; nothing has changed then.
         """
-        campaign = await self._campaigns.get(name)
+        campaign = await self._find(name)
         async with self._lock(campaign.id):
             campaign = await self._settled(campaign.id)
             to = advance_campaign(campaign.state, event)
             if campaign.state is to:
                 if to is CampaignState.RUNNING and campaign.id not in self._runs:
-                    self._launch(campaign, await self._provider_for(campaign).open())
+                    self._launch(campaign)
                 return False, campaign
-            pool = await self._provider_for(campaign).open()
+            self._refuse_when_closing()
+            await self._provider_for(campaign).revive()
             campaign = await self._campaigns.move(
                 campaign.id, allowed_from(event), to, event=event.value, limit=_target(campaign, limit)
             )
-            self._launch(campaign, pool)
+            self._launch(campaign)
             return True, campaign
 
     async def resume(self, name: str) -> tuple[bool, Campaign]:
         """Go on with a paused campaign. Raises as `start`."""
         return await self.start(name, event=CampaignEvent.RESUME)
 
-    async def schedule(self, name: str, at: float) -> tuple[bool, Campaign]:
-        """Start a campaign by itself at a time (seconds since the epoch)."""
-        campaign = await self._campaigns.get(name)
+    async def schedule(self, name: str, at: float, *, limit: int | None = None) -> tuple[bool, Campaign]:
+        """Start a campaign by itself at a time (seconds since the epoch); `limit` as in `start`."""
+        campaign = await self._find(name)
         async with self._lock(campaign.id):
+            campaign = await self._campaigns.by_id(campaign.id)
             to = advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
-            changed = campaign.state is not to or campaign.scheduled_at != at
+            limit = _target(campaign, limit)
+            changed = campaign.state is not to or (campaign.scheduled_at, campaign.limit) != (at, limit)
             if changed:
                 campaign = await self._campaigns.move(
                     campaign.id,
@@ -126,6 +114,7 @@ class Supervisor:
                     to,
                     event="schedule",
                     scheduled_at=at,
+                    limit=limit,
                 )
                 self._schedule_news.set()
         return changed, campaign
@@ -148,7 +137,7 @@ class Supervisor:
         to = advance_campaign(campaign.state, CampaignEvent.RETRY)
         if to is campaign.state:
             if campaign.id in self._runs:
-                self._runs[campaign.id].runner.wake()
+                self._runs[campaign.id].wake()
             return campaign
         _, campaign = await self.start(name, event=CampaignEvent.RETRY)
         return campaign
@@ -165,26 +154,36 @@ class Supervisor:
             policy = self.providers.get(provider).spec.in_doubt
             campaign = await self._campaigns.single(provider, channel, in_doubt=policy)
             self._standing[provider, channel] = campaign
-        pool = await self._provider_for(campaign).open()
+        self._refuse_when_closing()
+        await self._provider_for(campaign).open()
         if campaign.id not in self._runs:
-            self._launch(campaign, pool)
+            self._launch(campaign)
         return campaign
 
-    async def wake_single(self, provider: str, channel: Channel) -> Runner:
+    async def wake_single(self, provider: str, channel: Channel) -> CampaignRun:
         """There is a new one-off message: see that somebody sends it now. Returns who does."""
         campaign = await self.standing(provider, channel)
-        runner = self._runs[campaign.id].runner
-        runner.wake()
-        return runner
+        run = self._runs[campaign.id]
+        run.wake()
+        return run
 
     async def probe(self, provider: str) -> Answer:
         """Log in at a provider and send nothing. If it works, one-off messages that waited for it go."""
         answer = await self.providers.get(provider).probe()
         if is_ready(answer):
-            for campaign in await self._campaigns.list(singles=True):
-                if campaign.single and campaign.provider == provider:
-                    await self.standing(provider, campaign.channel)
+            await self.recover()
         return answer
+
+    async def enable(self, provider: str) -> None:
+        """Let a provider be used again; one-off messages that waited for it go."""
+        self.providers.get(provider).enable()
+        await self.recover()
+
+    async def reconfigure(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
+        """Take over new provider settings. Returns what changed, in words; raises before anything did."""
+        changes = await self.providers.reconfigure(specs)
+        await self.recover()
+        return changes
 
     def running(self) -> list[int]:
         """The ids of the campaigns that run now."""
@@ -193,7 +192,7 @@ class Supervisor:
     async def ended(self, campaign_id: int) -> None:
         """Wait until a campaign runs no more and its end is written."""
         if campaign_id in self._runs:
-            await self._runs[campaign_id].done.wait()
+            await self._runs[campaign_id].ended()
 
     def reason(self, campaign: Campaign) -> str:
         """Why a campaign is as it is, including what a running one waits for."""
@@ -210,55 +209,83 @@ class Supervisor:
     # -- at boot and at the end --------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Go on with everything that was running when the daemon last ended."""
+        """Go on with everything that is `running` and is not being run. Raises `StoreError`."""
         for campaign in await self._campaigns.list(singles=True):
-            if campaign.state is not CampaignState.RUNNING:
-                continue
-            if campaign.single and campaign.counts.total == campaign.counts.settled:
-                continue
-            try:
-                if self._in_doubt(campaign) is InDoubt.RETRY:
-                    await self._ledger.release_doubts(campaign.id)
-                self._launch(campaign, await self._provider_for(campaign).open())
-            except HubError as error:
-                log.warning("campaign %s cannot go on: %s", campaign.name, error)
-                if not campaign.single:
-                    await self._write_ending(campaign.id, CampaignEvent.PAUSE, str(error))
+            async with self._lock(campaign.id):
+                if campaign.id in self._runs or self._closing:
+                    continue
+                campaign = await self._campaigns.by_id(campaign.id)
+                if campaign.state is not CampaignState.RUNNING:
+                    continue
+                if campaign.single and campaign.counts.total == campaign.counts.settled:
+                    continue
+                self._launch(campaign)
 
-    async def keep_schedule(self) -> None:
-        """Start scheduled campaigns when their time has come, until cancelled."""
+    async def keep_going(self) -> None:
+        """Start scheduled campaigns when their time has come, and take up what fell down; until cancelled."""
         while True:
             self._schedule_news = trio.Event()
-            waiting = [c for c in await self._campaigns.list() if c.state is CampaignState.SCHEDULED]
-            due = [c for c in waiting if (c.scheduled_at or 0.0) <= self._now()]
-            for campaign in due:
-                try:
-                    await self.start(campaign.name, event=CampaignEvent.DUE)
-                except HubError as error:
-                    log.warning("campaign %s could not start on time: %s", campaign.name, error)
-                    await self._write_ending(campaign.id, CampaignEvent.STOP, f"could not start: {error}")
-            pause = min([60.0, *((c.scheduled_at or 0.0) - self._now() for c in waiting if c not in due)])
-            with trio.move_on_after(max(pause, 0.0)):
+            pause = 60.0
+            try:
+                await self._around.health.wait_healthy()
+                await self.recover()
+                pause = await self._start_what_is_due()
+            except StoreError as error:
+                log.warning("the schedule waits for the database: %s", error)
+                pause = 1.0
+            except Exception:
+                log.exception("the schedule stumbled and goes on")
+            with trio.move_on_after(pause):
                 await self._schedule_news.wait()
+
+    async def _start_what_is_due(self) -> float:
+        """Start what is due; seconds until there is something to look at again."""
+        pause = 60.0
+        for campaign in await self._campaigns.list():
+            if campaign.state is not CampaignState.SCHEDULED:
+                continue
+            wait = (campaign.scheduled_at or 0.0) - self._now()
+            if wait > 0:
+                pause = min(pause, wait)
+                continue
+            try:
+                await self.start(campaign.name, event=CampaignEvent.DUE)
+            except StoreError:
+                raise
+            except HubError as error:
+                log.warning("campaign %s could not start on time: %s", campaign.name, error)
+                await self._stop_late(campaign.id, str(error))
+        return pause
+
+    async def _stop_late(self, campaign_id: int, why: str) -> None:
+        campaign = await self._campaigns.by_id(campaign_id)
+        if campaign.state is CampaignState.SCHEDULED:
+            await self._campaigns.move(
+                campaign_id,
+                (CampaignState.SCHEDULED,),
+                advance_campaign(campaign.state, CampaignEvent.STOP),
+                event="stop",
+                reason=f"it could not start on time: {why}",
+            )
 
     async def close(self, grace: float) -> None:
         """Settle what is on the wire. Campaigns stay `running` and go on at the next boot."""
         self._closing = True
-        for run in self._runs.values():
-            run.leaving = True
-            run.runner.stop(grace)
-        for run in list(self._runs.values()):
-            await run.done.wait()
+        runs = list(self._runs.values())
+        for run in runs:
+            run.leave(grace)
+        for run in runs:
+            await run.ended()
 
     def hurry(self) -> None:
         """Cut what is on the wire now; those messages are in doubt."""
         for run in self._runs.values():
-            run.runner.stop(0.0)
+            run.leave(0.0)
 
     # -- inside ------------------------------------------------------------------------------------
 
     async def _halt(self, name: str, event: CampaignEvent) -> tuple[bool, Campaign]:
-        campaign = await self._campaigns.get(name)
+        campaign = await self._find(name)
         async with self._lock(campaign.id):
             campaign = await self._campaigns.by_id(campaign.id)
             to = advance_campaign(campaign.state, event)
@@ -266,95 +293,47 @@ class Supervisor:
                 return False, campaign
             run = self._runs.get(campaign.id)
             if run is not None:
-                run.wanted = event
-                run.runner.stop(self.GRACE)
-                await run.done.wait()
+                run.halt(event, self.GRACE)
+                await run.ended()
             campaign = await self._campaigns.by_id(campaign.id)
             if campaign.state is not to:
                 to = advance_campaign(campaign.state, event)
                 campaign = await self._campaigns.move(campaign.id, allowed_from(event), to, event=event.value)
             return True, campaign
 
-    def _launch(self, campaign: Campaign, pool: LanePool) -> _Run:
-        if self._closing:
-            raise ShuttingDown("the daemon is stopping", hint="try again when it is back")
-        turnstile = Turnstile(campaign.rate)
-        run = self._runs[campaign.id] = _Run(
-            runner=self._runner(campaign, pool, turnstile), turnstile=turnstile
-        )
-        self._nursery.start_soon(self._contain, campaign, run)
-        return run
-
-    def _runner(self, campaign: Campaign, pool: LanePool, turnstile: Turnstile) -> Runner:
-        gate = Gate(self._provider_for(campaign).turnstile, turnstile)
-        return Runner(campaign, pool, gate, self._around, self._in_doubt(campaign))
-
-    async def _contain(self, campaign: Campaign, run: _Run) -> None:
-        """Run one campaign; whatever happens in it ends here."""
-        try:
-            ending = await self._run(campaign, run)
-            await self._conclude(campaign, run, ending)
-        except StoreError as error:
-            log.error("campaign %s: %s; it goes on at the next start of the daemon", campaign.name, error)
-        except Exception:
-            log.exception("campaign %s: its end could not be written", campaign.name)
-        finally:
-            del self._runs[campaign.id]
-            run.done.set()
-
-    async def _run(self, campaign: Campaign, run: _Run) -> Ending | None:
-        """How the run ended; None when it crashed. While the database cannot be used it waits."""
-        try:
-            while True:
-                try:
-                    return await run.runner.run()
-                except StoreUnavailable as error:
-                    if run.leaving or run.wanted is not None:
-                        raise
-                    log.warning("campaign %s waits for the database: %s", campaign.name, error)
-                    await self._around.health.wait_healthy()
-                    await self._ledger.abandon(campaign.id)
-                    campaign = await self._campaigns.by_id(campaign.id)
-                    pool = await self._provider_for(campaign).open()
-                    run.runner = self._runner(campaign, pool, run.turnstile)
-        except StoreError:
-            raise
-        except Exception:
-            incident = secrets.token_hex(4)
-            log.exception("campaign %s crashed, incident %s", campaign.name, incident)
-            await self._ledger.abandon(campaign.id)
-            await self._write_ending(
-                campaign.id,
-                CampaignEvent.FAIL,
-                f"an internal error stopped it; the log has it as incident {incident}",
+    async def _find(self, name: str) -> Campaign:
+        campaign = await self._campaigns.get(name)
+        if campaign.single:
+            raise Conflict(
+                f"{name} carries one-off messages and always runs",
+                hint=f"to hold them back: hubctl provider disable {campaign.provider}",
             )
-            return None
+        return campaign
 
-    async def _conclude(self, campaign: Campaign, run: _Run, ending: Ending | None) -> None:
-        if ending is None or run.leaving or campaign.single:
-            return
-        match ending.how:
-            case How.COMPLETED:
-                await self._write_ending(campaign.id, CampaignEvent.COMPLETE, "")
-            case How.NEEDS_PERSON:
-                await self._write_ending(campaign.id, CampaignEvent.PAUSE, ending.reason)
-            case How.CANCELLED:
-                await self._write_ending(campaign.id, run.wanted or CampaignEvent.PAUSE, "")
+    def _launch(self, campaign: Campaign) -> None:
+        self._refuse_when_closing()
+        in_doubt = campaign.in_doubt or self.providers.get(campaign.provider).spec.in_doubt
+        run = self._runs[campaign.id] = CampaignRun(campaign, self._around, in_doubt, self._make_runner)
+        self._nursery.start_soon(self._supervise, campaign.id, run)
 
-    async def _write_ending(self, campaign_id: int, event: CampaignEvent, reason: str) -> None:
-        with trio.CancelScope(shield=True):
-            campaign = await self._campaigns.by_id(campaign_id)
-            to = advance_campaign(campaign.state, event)
-            if to is not campaign.state:
-                await self._campaigns.move(
-                    campaign_id, (campaign.state,), to, event=event.value, reason=reason
-                )
+    async def _supervise(self, campaign_id: int, run: CampaignRun) -> None:
+        try:
+            await run.supervise()
+        finally:
+            del self._runs[campaign_id]
+
+    async def _make_runner(self, campaign: Campaign, turnstile: Turnstile) -> Runner:
+        provider = self._provider_for(campaign)
+        pool = await provider.open()
+        gate = Gate(provider.turnstile, turnstile, urgent=campaign.single)
+        in_doubt = campaign.in_doubt or provider.spec.in_doubt
+        return Runner(campaign, pool, gate, self._around, in_doubt)
 
     async def _settled(self, campaign_id: int) -> Campaign:
         """The campaign, once a run that is about to end has written its end."""
         run = self._runs.get(campaign_id)
-        if run is not None and run.wanted is not None:
-            await run.done.wait()
+        if run is not None and run.ending:
+            await run.ended()
         return await self._campaigns.by_id(campaign_id)
 
     def _provider_for(self, campaign: Campaign) -> Provider:
@@ -366,8 +345,9 @@ class Supervisor:
             )
         return provider
 
-    def _in_doubt(self, campaign: Campaign) -> InDoubt:
-        return campaign.in_doubt or self.providers.get(campaign.provider).spec.in_doubt
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise ShuttingDown("the daemon is stopping", hint="try again when it is back")
 
     def _lock(self, campaign_id: int) -> trio.Lock:
         return self._locks.setdefault(campaign_id, trio.Lock())
@@ -410,7 +390,7 @@ async def open_supervisor(
             patience=patience or Patience(),
         )
         nursery.start_soon(providers.tidy)
-        nursery.start_soon(supervisor.keep_schedule)
+        nursery.start_soon(supervisor.keep_going)
         try:
             yield supervisor
         finally:

@@ -6,7 +6,8 @@ monotonic clock: a step of the wall clock neither grants a burst nor starves any
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import trio
 
@@ -18,6 +19,7 @@ class Turnstile:
 
     def __init__(self, rates: Sequence[str] = ()) -> None:
         self.rates: tuple[str, ...] = ()
+        self.claims = 0  #: how many one-off messages wait for a slot; bulk leaves it to them
         self._pace = Pace()
         self._state = PaceState()
         self.change(rates)
@@ -47,16 +49,31 @@ class Gate:
 
     #: Upper bound of one sleep in seconds, so that changed rates are noticed.
     NAP = 1.0
+    #: Seconds that bulk sleeps when a slot is free but a one-off message has a claim on it.
+    GIVE_WAY = 0.02
 
-    def __init__(self, *turnstiles: Turnstile) -> None:
+    def __init__(self, *turnstiles: Turnstile, urgent: bool = False) -> None:
         self._turnstiles = turnstiles
+        self._urgent = urgent
         self._queue = trio.Lock()  # one sleeper per gate: the rest wait in order without waking each other
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """While an urgent gate waits for its slot, no other takes one."""
+        for turnstile in self._turnstiles:
+            turnstile.claims += self._urgent
+        try:
+            yield
+        finally:
+            for turnstile in self._turnstiles:
+                turnstile.claims -= self._urgent
 
     def try_take(self) -> bool:
         """Take a slot in all of them now, or in none."""
         now = trio.current_time()
-        if any(turnstile.opens_at(now) > now for turnstile in self._turnstiles):
-            return False
+        for turnstile in self._turnstiles:
+            if turnstile.rates and ((turnstile.claims and not self._urgent) or turnstile.opens_at(now) > now):
+                return False
         for turnstile in self._turnstiles:
             turnstile.take(now)
         return True
@@ -67,6 +84,9 @@ class Gate:
             while True:
                 now = trio.current_time()
                 opens = max((turnstile.opens_at(now) for turnstile in self._turnstiles), default=now)
-                if opens <= now:
+                if opens <= now and not self._must_give_way():
                     return
-                await trio.sleep(min(opens - now, self.NAP))
+                await trio.sleep(min(max(opens - now, self.GIVE_WAY), self.NAP))
+
+    def _must_give_way(self) -> bool:
+        return not self._urgent and any(t.rates and t.claims for t in self._turnstiles)

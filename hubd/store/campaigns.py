@@ -79,6 +79,8 @@ _DELETABLE = (
     CampaignState.COMPLETED,
     CampaignState.FAILED,
 )
+#: A standing campaign always runs.
+REVIVE_SINGLE = "UPDATE campaign SET state = 'running', reason = '' WHERE name = ? AND state <> 'running'"
 DELETE_PAGE = 2_000  #: deliveries removed in one unit
 
 
@@ -249,6 +251,7 @@ class Campaigns:
                 values = {"name": name, "channel": channel.value, "provider": provider, "now": unit.now}
                 values |= {"content_id": nothing, "doubt_policy": in_doubt.value}
                 unit.db.execute(ADD_SINGLE, values)
+            unit.db.execute(REVIVE_SINGLE, (name,))
             return campaign_by_name(unit.db, name)
 
         return await self._db.write(work)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from hubd.core.ledger import Close, Entry, Open, Refusal
+from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import CampaignState, Counts, DeliveryState, Due
 from hubd.errors import Conflict, NotFound
@@ -30,7 +30,7 @@ from hubd.store.deliveries import (
     life_of,
     page_of,
 )
-from hubd.store.requeue import Class, Settlement, requeue_page, resolve_page
+from hubd.store.requeue import Class, Settlement, requeue_one, requeue_page, resolve_page
 
 __all__ = ["AttemptRow", "DeliveryRow", "FailureGroup", "Ledger", "MessageLife", "Recovered"]
 
@@ -142,7 +142,7 @@ FROM attempt INDEXED BY attempt_one_open JOIN delivery ON delivery.id = attempt.
 WHERE attempt.outcome IS NULL AND delivery.campaign_id = ? ORDER BY attempt.id"""
 
 INTERRUPTED = "The daemon ended before the provider's answer came."
-CRASHED = "An internal error stopped the campaign before the provider's answer came."
+CRASHED = "The campaign was cut off before the provider's answer was written down."
 MOST_DOUBTS = 3  #: how often a policy may send again what may have been accepted
 PAGE = 2_000  #: deliveries changed in one unit by `requeue` and its like
 
@@ -221,14 +221,7 @@ class Ledger:
         epoch = self._db.epoch
 
         def work(unit: Unit) -> list[Refusal | None]:
-            results: list[Refusal | None] = []
-            for entry in entries:
-                if isinstance(entry, Open):
-                    results.append(_open(unit, entry, epoch))
-                else:
-                    _close(unit, entry, epoch)
-                    results.append(None)
-            return results
+            return [_enter(unit, entry, epoch) for entry in entries]
 
         return await self._db.write(work)
 
@@ -240,19 +233,34 @@ class Ledger:
         """A campaign's task crashed: its attempts that are still open become `in_doubt`. How many."""
         return await self._db.write(lambda unit: _lose(unit, ABANDONED, (campaign_id,), CRASHED).total)
 
-    async def release_doubts(self, campaign_id: int) -> int:
+    async def release_doubts(self, campaign_id: int, again_at: float | None = None) -> int:
         """What is `in_doubt` is to be tried again, as a possible duplicate (policy `retry`); how many.
 
+        At once, or not before `again_at`.
         A delivery that was in doubt three times stays so: somebody has to look at it.
         """
-        return await self._resolve(campaign_id, "resend", MOST_DOUBTS)
+        return await self._resolve(campaign_id, "resend", most_doubts=MOST_DOUBTS, again_at=again_at)
 
     async def resolve_doubt(self, campaign_id: int, how: Settlement) -> int:
         """Decide what is `in_doubt`: "resend" it, or it was "sent" or "failed". How many; page by page."""
-        return await self._resolve(campaign_id, how, None)
+        return await self._resolve(campaign_id, how)
 
-    async def _resolve(self, campaign_id: int, how: Settlement, most_doubts: int | None) -> int:
-        page = partial(resolve_page, campaign_id=campaign_id, how=how, limit=PAGE, most_doubts=most_doubts)
+    async def _resolve(
+        self,
+        campaign_id: int,
+        how: Settlement,
+        *,
+        most_doubts: int | None = None,
+        again_at: float | None = None,
+    ) -> int:
+        page = partial(
+            resolve_page,
+            campaign_id=campaign_id,
+            how=how,
+            limit=PAGE,
+            most_doubts=most_doubts,
+            again_at=again_at,
+        )
         changed = 0
         while done := await self._db.write(page):
             changed += done
@@ -350,6 +358,17 @@ def _standing(unit: Unit, delivery_id: int) -> sqlite3.Row:
     return row
 
 
+def _enter(unit: Unit, entry: Entry, epoch: int) -> Refusal | None:
+    match entry:
+        case Open():
+            return _open(unit, entry, epoch)
+        case Close():
+            return _close(unit, entry, epoch)
+        case Requeue():
+            requeue_one(unit, entry.delivery_id)
+            return None
+
+
 def _open(unit: Unit, entry: Open, epoch: int) -> Refusal | None:
     at = _standing(unit, entry.delivery_id)
     state = DeliveryState(at["state"])
@@ -375,9 +394,11 @@ def _open(unit: Unit, entry: Open, epoch: int) -> Refusal | None:
     return None
 
 
-def _close(unit: Unit, entry: Close, epoch: int) -> None:
+def _close(unit: Unit, entry: Close, epoch: int) -> Refusal | None:
     at = _standing(unit, entry.delivery_id)
     state = DeliveryState(at["state"])
+    if not entry.opened and state not in _UNTRIED and state is not DeliveryState.SENDING:
+        return Refusal(why="delivery_state")
     if entry.opened is not (state is DeliveryState.SENDING):
         raise Conflict(
             "this attempt has been closed already"
@@ -412,6 +433,7 @@ def _close(unit: Unit, entry: Close, epoch: int) -> None:
     if target in _TOLD:
         data = {"delivery_id": entry.delivery_id, "reason": entry.reason, "code": entry.code}
         unit.event(_TOLD[target], at["campaign_id"], data)
+    return None
 
 
 def _outcome(entry: Close) -> dict[str, object]:

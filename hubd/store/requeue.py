@@ -20,7 +20,7 @@ SELECT id FROM delivery
 WHERE campaign_id = ? AND state = 'in_doubt' AND (? IS NULL OR doubts < ?) ORDER BY id LIMIT ?"""
 #: To be tried again although it may have been accepted.
 RESEND = """
-UPDATE delivery SET state = ?, reason = 'possible_duplicate', detail = '', code = 0, next_at = NULL,
+UPDATE delivery SET state = ?, reason = 'possible_duplicate', detail = '', code = 0, next_at = ?,
     first_attempt_at = NULL, doubts = doubts + 1, updated_at = ? WHERE id = ? AND state = ?"""
 #: A person says what came of it.
 SETTLE = """
@@ -54,11 +54,18 @@ def class_of(state: DeliveryState, reason: str) -> str:
 
 
 def resolve_page(
-    unit: Unit, campaign_id: int, how: Settlement, limit: int, *, most_doubts: int | None = None
+    unit: Unit,
+    campaign_id: int,
+    how: Settlement,
+    limit: int,
+    *,
+    most_doubts: int | None = None,
+    again_at: float | None = None,
 ) -> int:
     """Settle up to `limit` doubtful deliveries; how many. Each is an event: somebody answers for it.
 
-    `most_doubts` leaves those alone that have been sent again so often already.
+    `most_doubts` leaves those alone that have been sent again so often already; with `again_at` they are
+    not sent again before that time.
     """
     if how not in _SETTLED:
         raise BadInput.at("in_doubt", 'must be "resend", "sent" or "failed"')
@@ -67,11 +74,20 @@ def resolve_page(
     target = advance_delivery(source, event)
     rows = unit.db.execute(DOUBTFUL, (campaign_id, most_doubts, most_doubts, limit)).fetchall()
     for (delivery_id,) in rows:
-        told = () if how == "resend" else (f"settled_{how}",)
-        unit.db.execute(statement, (target, *told, unit.now, delivery_id, source))
+        told = again_at if how == "resend" else f"settled_{how}"
+        unit.db.execute(statement, (target, told, unit.now, delivery_id, source))
         unit.event("delivery.resolved", campaign_id, {"delivery_id": delivery_id, "how": how})
     unit.moved(campaign_id, source, target, len(rows))
     return len(rows)
+
+
+def requeue_one(unit: Unit, delivery_id: int) -> None:
+    """Put one failure back. Raises `InvalidTransition` if it is none."""
+    row = unit.db.execute("SELECT state, campaign_id FROM delivery WHERE id = ?", (delivery_id,)).fetchone()
+    source = DeliveryState(row["state"])
+    target = advance_delivery(source, DeliveryEvent.REQUEUE)
+    unit.db.execute(REQUEUE, (target, unit.now, delivery_id, source))
+    unit.moved(row["campaign_id"], source, target)
 
 
 def requeue_page(

@@ -126,6 +126,10 @@ class OutboxLane:
         """Write the message. Code 250: it is on the disk. `provider_id` is its path within the outbox."""
         return await self._transport.deliver(parcel)
 
+    def waits(self, parcel: Parcel) -> bool:
+        """Preparing needs nobody's answer."""
+        return False
+
     def drop(self) -> None:
         """There is no connection to cut."""
 

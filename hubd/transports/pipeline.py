@@ -57,6 +57,11 @@ class Conversation(asyncio.Protocol):
         return self._lost is None and (self._owed > 0 or not self._parser.midway)
 
     @property
+    def owed(self) -> int:
+        """How many replies are still to come."""
+        return self._owed
+
+    @property
     def quiet(self) -> bool:
         """Whether it is usable and every reply that was owed has been read."""
         return self.usable and self._owed == 0 and not self._replies

@@ -144,6 +144,12 @@ class SmtpLane:
             self.drop()
             raise
 
+    def waits(self, parcel: Parcel) -> bool:
+        """Whether replies to this parcel's envelope are still to come, or it was not announced at all."""
+        if self._login is None or self._announced is None or not _same(self._announced, parcel):
+            return True
+        return self._login.conversation.owed > 0 and self._login.conversation.usable
+
     def drop(self) -> None:
         """Cut the connection at once. What was announced ends with it."""
         if self._login is not None:

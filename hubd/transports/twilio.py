@@ -150,6 +150,10 @@ class TwilioLane:
 
         return await self._exchange(look)
 
+    def waits(self, parcel: Parcel) -> bool:
+        """Preparing needs nobody's answer."""
+        return False
+
     def drop(self) -> None:
         """A request that was cancelled has closed its connection already; an idle one harms nobody."""
 

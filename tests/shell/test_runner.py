@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import trio
@@ -28,6 +31,7 @@ from hubd.core.outcome import Patience
 from hubd.engine.plan import PlanShelf
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
+from hubd.errors import Conflict, StoreUnavailable
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 
 EMAIL = Content(
@@ -153,14 +157,15 @@ async def test_refused_for_now_is_tried_again_later_and_then_sent(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()
-    transport = FakeTransport(answer=scripted(REFUSED_FOR_NOW, REFUSED_FOR_NOW, ACCEPTED))
-    campaign = store.add_campaign("later", 20, EMAIL)
+    later = scripted(REFUSED_FOR_NOW, REFUSED_FOR_NOW, ACCEPTED)
+    transport = FakeTransport(answer=lambda p: later(p) if p.delivery_id % 4 == 0 else ACCEPTED, lanes=1)
+    campaign = store.add_campaign("later", 16, EMAIL)
     async with world(store, transport) as here:
         campaign = await here.ended(campaign)
         assert trio.current_time() >= 600
     assert campaign.state is CampaignState.COMPLETED
-    assert store.states(campaign.id) == {DeliveryState.SENT: 20}
-    assert {row.due.attempts for row in store.rows.values()} == {3}
+    assert store.states(campaign.id) == {DeliveryState.SENT: 16}
+    assert [row.due.attempts for row in store.rows.values()] == [1, 1, 1, 3] * 4
 
 
 async def test_patience_ends(autojump_clock: trio.testing.MockClock) -> None:
@@ -433,3 +438,267 @@ async def test_a_throttled_provider_is_ready_again_after_its_rest(
         assert here.supervisor.providers.get("fake").view().state == "ready"
     assert store.states(campaign.id) == {DeliveryState.SENT: 40}
     assert {row.due.attempts for row in store.rows.values()} == {1}
+
+
+async def test_the_same_refusal_for_one_after_another_pauses_and_fails_nobody(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(answer=lambda p: REFUSED)
+    campaign = store.add_campaign("blocked", 300, EMAIL)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.PAUSED
+    assert "in a row" in campaign.reason
+    assert store.states(campaign.id) == {DeliveryState.PENDING: 300}
+
+
+async def test_a_server_that_refuses_everybody_for_now_rests_and_costs_nobody_their_patience(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    transport = FakeTransport(answer=lambda p: REFUSED_FOR_NOW if trio.current_time() < 7200 else ACCEPTED)
+    campaign = store.add_campaign("busy", 200, EMAIL, give_up_after=86_400.0)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.SENT: 200}
+
+
+async def test_pause_answers_while_the_database_is_in_trouble_and_nothing_leaves_after_it_heals(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    campaign = store.add_campaign("trouble", 400, EMAIL)
+    async with world(store, transport) as here:
+        store.fail_writes("the disk is full")
+        await trio.sleep(30)
+        with trio.fail_after(60), pytest.raises(StoreUnavailable):
+            await here.supervisor.pause("trouble")
+        accepted = len(transport.accepted)
+        store.heal()
+        assert (await here.supervisor.pause("trouble"))[1].state is CampaignState.PAUSED
+        await trio.sleep(1000)
+        assert len(transport.accepted) == accepted
+        await here.supervisor.resume("trouble")
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert sorted(transport.accepted) == list(range(1, 401))
+
+
+async def test_the_daemon_can_stop_while_the_database_is_in_trouble(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    store.add_campaign("trouble", 400, EMAIL)
+    store.fail_writes("the disk is full")
+    with trio.fail_after(120):
+        async with world(store, transport):
+            await trio.sleep(30)
+
+
+async def test_a_scheduled_campaign_that_is_due_while_the_disk_is_full_starts_when_it_is_not(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    campaign = store.add_campaign(
+        "later", 20, EMAIL, state=CampaignState.SCHEDULED, scheduled_at=START + 100.0
+    )
+    async with world(store, transport) as here:
+        await trio.sleep(50)
+        store.fail_writes("the disk is full")
+        await trio.sleep(500)
+        assert transport.accepted == []
+        store.heal()
+        await trio.sleep(120)
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+
+
+async def test_a_schedule_keeps_its_limit(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    campaign = store.add_campaign("canary", 50, EMAIL, state=CampaignState.DRAFT)
+    async with world(store, transport) as here:
+        await here.supervisor.schedule("canary", here.now() + 60, limit=5)
+        await trio.sleep(120)
+        campaign = await here.ended(campaign)
+    assert (campaign.state, campaign.reason) == (CampaignState.PAUSED, "limit")
+    assert len(transport.accepted) == 5
+
+
+class LastMoment(FakeStore):
+    """Somebody queues a row again just before a campaign is written down as completed."""
+
+    async def move(self, campaign_id: int, *args: Any, **kwargs: Any) -> Campaign:
+        if kwargs["event"] == "complete" and len(self.rows) == 5:
+            self.add_row(campaign_id)
+        return await FakeStore.move(self, campaign_id, *args, **kwargs)
+
+
+async def test_a_retry_in_the_moment_of_completion_is_not_forgotten(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = LastMoment(), FakeTransport()
+    campaign = store.add_campaign("late", 5, EMAIL)
+    async with world(store, transport) as here:
+        ended = await here.ended(campaign)
+    assert ended.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.SENT: 6}
+
+
+async def test_a_known_answer_is_booked_before_a_slow_envelope(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    transport = FakeTransport(lanes=1, slow_envelopes=True)
+
+    def everything_before_is_booked(parcel: Parcel) -> None:
+        assert all(store.rows[n].state is DeliveryState.SENT for n in transport.accepted)
+
+    transport.refuse = everything_before_is_booked
+    campaign = store.add_campaign("slow", 30, EMAIL)
+    async with world(store, transport) as here:
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert len(transport.accepted) == 30
+
+
+async def test_new_settings_of_a_provider_cut_nothing_and_the_campaign_goes_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, old = FakeStore(), FakeTransport(latency=0.5)
+    campaign = store.add_campaign("reload", 200, EMAIL)
+    new = FakeTransport(latency=0.5)
+
+    async def opened() -> FakeTransport:
+        return new
+
+    async with world(store, old) as here:
+        await trio.sleep(2.3)
+        changed = ProviderSpec(
+            name="fake", kind="fake", channels=new.channels, lanes=6, in_doubt=InDoubt.HOLD,
+            open=opened, settings="new",
+        )  # fmt: skip
+        assert await here.supervisor.reconfigure({"fake": changed}) == ["providers.fake"]
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.SENT: 200}
+    assert sorted(old.accepted + new.accepted) == list(range(1, 201))
+    assert new.accepted
+
+
+async def test_a_removed_provider_pauses_its_campaigns_with_the_reason(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(latency=0.5)
+    campaign = store.add_campaign("gone", 200, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(2.3)
+        await here.supervisor.reconfigure({})
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.PAUSED
+    assert "configuration" in campaign.reason
+    assert set(store.states(campaign.id)) == {DeliveryState.SENT, DeliveryState.PENDING}
+
+
+async def test_nothing_is_sent_outside_the_recipients_window(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    campaign = store.add_campaign("window", 0, EMAIL, window="08:00-21:00")
+    zones = ("America/New_York", "Europe/Berlin", "Asia/Tokyo")
+    rows = {store.add_row(campaign.id, timezone=zone): zone for zone in zones for _ in range(50)}
+    sent: dict[int, float] = {}
+
+    async with world(store, transport) as here:
+        transport.answer = lambda p: sent.setdefault(p.delivery_id, here.now()) and ACCEPTED
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert len(sent) == 150
+    for number, at in sent.items():
+        assert 8 <= datetime.fromtimestamp(at, ZoneInfo(rows[number])).hour < 21
+
+
+async def test_commands_about_the_campaign_of_one_off_messages_are_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    store.add_campaign("~fake", 0, EMAIL, single=True)
+    async with world(store, FakeTransport()) as here:
+        for command in (here.supervisor.pause, here.supervisor.stop, here.supervisor.start):
+            with pytest.raises(Conflict):
+                await command("~fake")
+
+
+async def test_one_off_messages_survive_a_bug(autojump_clock: trio.testing.MockClock) -> None:
+    store = FakeStore()
+    bugs = [ZeroDivisionError()]
+
+    def once_a_bug(parcel: Parcel) -> Answer:
+        if bugs:
+            raise bugs.pop()
+        return ACCEPTED
+
+    express = store.add_campaign("~fake", 1, EMAIL, single=True)
+    async with world(store, FakeTransport(answer=once_a_bug)) as here:
+        await trio.sleep(30)
+        number = store.add_row(express.id)
+        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await trio.sleep(120)
+        assert store.rows[number].state is DeliveryState.SENT
+    assert (await store.by_id(express.id)).state is CampaignState.RUNNING
+
+
+async def test_one_off_messages_wait_for_a_stopped_provider_without_trying_its_password_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    wrong = Answer(stage=Stage.AUTH, code=535, enhanced="5.7.8", text="authentication failed")
+    good: list[bool] = []
+    transport = FakeTransport(refuse=lambda p: None if good else wrong)
+    express = store.add_campaign("~fake", 1, EMAIL, single=True)
+    async with world(store, transport) as here:
+        await trio.sleep(10)
+        for _ in range(8):
+            store.add_row(express.id)
+            await here.supervisor.wake_single("fake", Channel.EMAIL)
+            await trio.sleep(100)
+        assert len(transport.prepared) == 1
+        good.append(True)
+        await here.supervisor.probe("fake")
+        await trio.sleep(10)
+    assert store.states(express.id) == {DeliveryState.SENT: 9}
+
+
+async def test_disabling_is_final_until_it_is_enabled(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(latency=0.5)
+    campaign = store.add_campaign("off", 100, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(2.3)
+        on_the_wire = transport.busy
+        accepted = len(transport.accepted)
+        here.supervisor.providers.get("fake").disable()
+        campaign = await here.ended(campaign)
+        assert campaign.state is CampaignState.PAUSED
+        assert len(transport.accepted) <= accepted + on_the_wire
+        await here.supervisor.enable("fake")
+        await here.supervisor.resume("off")
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert sorted(transport.accepted) == list(range(1, 101))
+
+
+async def test_a_single_message_goes_ahead_of_bulk_under_a_rate(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=4)
+    for name in ("one", "two", "three"):
+        store.add_campaign(name, 500, EMAIL)
+    express = store.add_campaign("~fake", 0, EMAIL, single=True)
+    async with world(store, transport, rate=("1/s",)) as here:
+        await trio.sleep(10.5)
+        for _ in range(5):
+            number = store.add_row(express.id)
+            run = await here.supervisor.wake_single("fake", Channel.EMAIL)
+            booked = run.watch(number)
+            with trio.fail_after(1.5):
+                await booked.wait()
+        for name in ("one", "two", "three"):
+            await here.supervisor.stop(name)

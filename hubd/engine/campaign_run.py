@@ -1,0 +1,178 @@
+"""One campaign while it runs: contained, and the only one that writes how its run ended.
+
+A command such as `pause` says what it wants (`halt`) and waits for `ended`. So a client that goes away in the
+middle leaves nothing half done. While the database cannot be used the run waits and goes on by itself; a bug
+in it fails this campaign, with an incident number that is in the log, and nobody else notices.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from hubd.core.lifecycle import CampaignEvent, advance_campaign
+from hubd.core.model import Campaign, InDoubt
+from hubd.engine.ports import Surroundings
+from hubd.engine.runner import Ending, How, Runner
+from hubd.engine.turnstile import Turnstile
+from hubd.errors import HubError, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+#: Makes the runner of a run that begins or begins again. Raises what opening the provider raises.
+RunnerMaker = Callable[[Campaign, Turnstile], Awaitable[Runner]]
+
+
+class CampaignRun:
+    """Start `supervise` in a nursery; the rest is for other tasks."""
+
+    #: Seconds before one-off messages go on after a bug stopped them.
+    BREATHER = 60.0
+    #: Seconds before a run goes on after trouble with the database.
+    SETBACK = 1.0
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        around: Surroundings,
+        in_doubt: InDoubt,
+        make_runner: RunnerMaker,
+    ) -> None:
+        self.turnstile = Turnstile(campaign.rate)
+        self._campaign = campaign
+        self._around = around
+        self._in_doubt = in_doubt
+        self._make_runner = make_runner
+        self._runner: Runner | None = None
+        self._watched: dict[int, trio.Event] = {}
+        self._waiting = trio.CancelScope()
+        self._done = trio.Event()
+        self._wanted: CampaignEvent | None = None
+        self._asked_to_end = False
+
+    # -- from outside ------------------------------------------------------------------------------
+
+    def halt(self, event: CampaignEvent, grace: float) -> None:
+        """A command wants it to end in the state that `event` leads to."""
+        self._wanted = event
+        self.leave(grace)
+
+    def leave(self, grace: float) -> None:
+        """End, with `grace` seconds for what is on the wire. Without `halt` the state stays `running`."""
+        self._asked_to_end = True
+        self._waiting.cancel()
+        if self._runner is not None:
+            self._runner.stop(grace)
+
+    @property
+    def ending(self) -> bool:
+        """Whether it was asked to end."""
+        return self._asked_to_end
+
+    async def ended(self) -> None:
+        """Wait until nothing more leaves and the end is written."""
+        await self._done.wait()
+
+    def wake(self) -> None:
+        """There are new rows, or rows became due."""
+        if self._runner is not None:
+            self._runner.wake()
+
+    def watch(self, delivery_id: int) -> trio.Event:
+        """An event that is set when this delivery's next outcome is booked."""
+        return self._watched.setdefault(delivery_id, trio.Event())
+
+    # -- the task ----------------------------------------------------------------------------------
+
+    async def supervise(self) -> None:
+        """Run the campaign to its end. Nothing that happens in it gets out of here."""
+        crash = ""
+        try:
+            while not self._asked_to_end or self._runner is not None or crash:
+                try:
+                    if crash:
+                        await self._record_crash(crash)
+                        crash, self._runner = "", None
+                        if not self._campaign.single or not await self._wait(self.BREATHER):
+                            return
+                        continue
+                    if self._runner is None:
+                        await self._begin()
+                    assert self._runner is not None
+                    await self._conclude(await self._runner.run())
+                    return
+                except StoreUnavailable as error:
+                    log.warning("campaign %s waits for the database: %s", self._campaign.name, error)
+                    self._runner = None
+                    if not await self._wait_for_database():
+                        return
+                except HubError as error:
+                    self._runner = None
+                    if error.code == "not_settled":  # something was queued again in the last moment
+                        continue
+                    if not self._campaign.single and error.code != "not_running":
+                        await self._write(CampaignEvent.PAUSE, str(error))
+                    return
+                except Exception:
+                    crash = secrets.token_hex(4)
+                    log.exception("campaign %s crashed, incident %s", self._campaign.name, crash)
+        except Exception:
+            log.exception("campaign %s: its end could not be written", self._campaign.name)
+        finally:
+            self._done.set()
+
+    async def _begin(self) -> None:
+        """A fresh runner on the campaign as it is now. What an earlier one left open is in doubt."""
+        around, campaign_id = self._around, self._campaign.id
+        await around.ledger.abandon(campaign_id)
+        if self._in_doubt is InDoubt.RETRY:
+            await around.ledger.release_doubts(campaign_id)
+        self._campaign = await around.campaigns.by_id(campaign_id)
+        runner = await self._make_runner(self._campaign, self.turnstile)
+        runner.watched = self._watched
+        if self._asked_to_end:
+            runner.stop(0.0)
+        self._runner = runner
+
+    async def _record_crash(self, incident: str) -> None:
+        await self._around.ledger.abandon(self._campaign.id)
+        if not self._campaign.single:
+            reason = f"an internal error stopped it; the log has it as incident {incident}"
+            await self._write(CampaignEvent.FAIL, reason)
+
+    async def _conclude(self, ending: Ending) -> None:
+        """Write the state that this ending leads to. One-off messages have no end."""
+        if self._campaign.single or (self._asked_to_end and self._wanted is None):
+            return
+        match ending.how:
+            case How.COMPLETED:
+                await self._write(CampaignEvent.COMPLETE, "")
+            case How.NEEDS_PERSON:
+                await self._write(CampaignEvent.PAUSE, ending.reason)
+            case How.CANCELLED:
+                await self._write(self._wanted or CampaignEvent.PAUSE, "")
+
+    async def _write(self, event: CampaignEvent, reason: str) -> None:
+        with trio.CancelScope(shield=True):
+            campaign = await self._around.campaigns.by_id(self._campaign.id)
+            to = advance_campaign(campaign.state, event)
+            if to is not campaign.state:
+                await self._around.campaigns.move(
+                    campaign.id, (campaign.state,), to, event=event.value, reason=reason
+                )
+
+    async def _wait_for_database(self) -> bool:
+        """False when it was asked to end meanwhile."""
+        # A disk that can be written but not read looks healthy: so at least a pause.
+        return await self._wait(self.SETBACK, self._around.health.wait_healthy)
+
+    async def _wait(self, seconds: float, then: Callable[[], Awaitable[None]] | None = None) -> bool:
+        if not self._asked_to_end:
+            with trio.CancelScope() as self._waiting:
+                await trio.sleep(seconds)
+                if then is not None:
+                    await then()
+        return not self._asked_to_end
