@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -60,7 +61,13 @@ def test_a_campaign_of_2000_through_postfix_smtp_sink(hub: Hub) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    sink = subprocess.Popen(smtp_sink_command(port), stdout=subprocess.DEVNULL)
+    dumps = hub.folder / "dumps"
+    dumps.mkdir(mode=0o777)
+    dumps.chmod(0o777)
+    for folder in (hub.folder, *hub.folder.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o011)  # smtp-sink gives up root before it writes
+    sink = subprocess.Popen(smtp_sink_command(port, dumps))
     try:
         hub.config = sink_config(port, 16)
         hub.boot()
@@ -69,9 +76,46 @@ def test_a_campaign_of_2000_through_postfix_smtp_sink(hub: Hub) -> None:
         hub.hubctl("start", "sink", "--wait")
         assert hub.campaign("sink")["counts"]["sent"] == 2000
         assert hub.end() == 0
+        received = Counter(recipient_in(path) for path in dumps.iterdir())
+        assert received == Counter(f"p{i}@example.com" for i in range(2000))
     finally:
         sink.terminate()
         sink.wait()
+
+
+def recipient_in(dump: Path) -> str:
+    """To whom smtp-sink was told to deliver; it writes the RCPT command in front of each message."""
+    line = next(line for line in dump.read_text().splitlines() if line.startswith("X-Rcpt-Args:"))
+    return line[line.index("<") + 1 : line.index(">")]
+
+
+@pytest.mark.parametrize("witness", [("--unknown", "3")], indirect=True)
+def test_unknown_mailboxes_fail_alone_and_are_suppressed(hub: Hub, witness: Witness) -> None:
+    hub.config = sink_config(witness.port, 8)
+    hub.boot()
+    hub.contacts(3000)
+    hub.apply("unknown", in_doubt="hold")
+    hub.hubctl("start", "unknown", "--wait")
+    counts = reconcile(hub, witness, "unknown", 3000)
+    assert (counts["sent"], counts["failed"], counts["in_doubt"]) == (2000, 1000, 0)
+    assert all(row["attempts"] == 1 for row in hub.deliveries("unknown"))
+    assert len(hub.hubctl("suppress", "list").splitlines()) >= 1000
+
+
+@pytest.mark.parametrize("witness", [("--delay", "0.05")], indirect=True)
+def test_a_reload_in_the_middle_of_a_campaign_cuts_nothing(hub: Hub, witness: Witness) -> None:
+    hub.config = sink_config(witness.port, 4)
+    hub.boot()
+    hub.contacts(400)
+    hub.apply("reload", in_doubt="hold")
+    hub.hubctl("start", "reload")
+    for connections in (6, 3, 8):
+        before = len(witness.lines())
+        (hub.folder / "hubd.toml").write_text(sink_config(witness.port, connections))
+        assert "providers.sink" in hub.hubctl("daemon", "reload")
+        until(lambda before=before: len(witness.lines()) > before + 10, "messages after the reload")
+    hub.hubctl("wait", "reload", "--for", "completed", "--timeout", "60s")
+    assert reconcile(hub, witness, "reload", 400)["sent"] == 400
 
 
 @pytest.mark.parametrize("witness", [("--delay", "0.01")], indirect=True)
@@ -131,7 +175,7 @@ def test_kill_9_in_the_middle_loses_nobody_and_doubles_nobody_in_silence(
         assert hub.end(signal.SIGKILL) == -signal.SIGKILL
         hub.boot()
     hub.hubctl("wait", "kill", "--for", "completed", "--timeout", "60s")
-    counts = reconcile(hub, witness, "kill", 1500)
+    counts = reconcile(hub, witness, "kill", 1500, policy)
     accepted = witness.accepted()
     if policy == "hold":
         assert set(accepted.values()) == {1}
