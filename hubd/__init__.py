@@ -7,7 +7,7 @@ The map, from the top; arrows only go down:
     engine      who runs: supervisor; one campaign from start to end: runner; live progress: feed
     core        what is decided, without any I/O: lifecycle (read it first), verdict, pacing, compose ...
     store       the only SQL: contacts, campaigns, the attempt ledger, events
-    transports  one file per kind of provider: outbox, smtp, twilio
+    transports  the ways out: outbox, smtp, twilio
     bridge      the door to asyncio libraries
     wire, client, errors   what other programs may import
 

@@ -12,10 +12,15 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from hubd import __version__
-from hubd.errors import BadConfig, Conflict, CredentialMissing, HubError, StoreUnusable
+from hubd.errors import BadConfig, BadInput, Conflict, CredentialMissing, HubError, StoreUnusable
+
+if TYPE_CHECKING:
+    from hubd.config import HubConfig
 
 EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_CANTCREAT, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = (
     64,
@@ -53,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the daemon; exits with a status."""
     options = _parser().parse_args(arguments)
     faulthandler.enable()
-    sys.setswitchinterval(0.00005)
+    # The database's thread takes the interpreter lock back after every statement. At the usual 5 ms it would
+    # wait that long each time the sending thread is busy, and every message waits for the database.
+    sys.setswitchinterval(0.0002)
     if sys.platform != "win32":
         os.umask(0o077)
     sys.exit(_run(options))
@@ -66,15 +73,16 @@ def _run(arguments: argparse.Namespace) -> int:
     from hubd.config import load_config
 
     try:
-        config_path = places.config_path(arguments.config, os.environ)
-        settings = load_config(config_path)
+        find_config = partial(places.config_path, arguments.config, os.environ)
+        config_hint = places.own_config(os.environ)
+        settings = load_config(find_config())
         if arguments.check:
-            print(f"{config_path or 'no configuration file'}: fine")  # noqa: T201
-            return 0
+            return _check(settings, find_config() or config_hint)
         _log(arguments.log_level or settings.log_level)
         state_dir = places.state_dir(arguments.state_dir, os.environ)
         options = daemon.Options(
-            config_path=config_path,
+            find_config=find_config,
+            config_hint=config_hint,
             state_dir=state_dir,
             socket_path=places.socket_path(arguments.socket, arguments.state_dir, os.environ),
             log_level=arguments.log_level,
@@ -88,6 +96,18 @@ def _run(arguments: argparse.Namespace) -> int:
             raise
         return _explain(_first(ours))
     return 0
+
+
+def _check(settings: HubConfig, path: Path) -> int:
+    """The file could be read; now the secrets that it refers to."""
+    from hubd.config import missing_secrets
+
+    missing = missing_secrets(settings)
+    for error in missing:
+        _explain(error)
+    if not missing:
+        print(f"{path}: fine" if path.exists() else f"{path}: not there; the defaults are fine")  # noqa: T201
+    return EX_CONFIG if missing else 0
 
 
 def _first(group: BaseExceptionGroup[HubError]) -> HubError:
@@ -105,6 +125,8 @@ def _explain(error: HubError) -> int:
             return error.exit_status
         case BadConfig() | CredentialMissing():
             return EX_CONFIG
+        case BadInput():
+            return EX_CANTCREAT  # the socket's path: all else was judged before
         case Conflict():
             return EX_TEMPFAIL
         case _ if error.code == "state_dir":

@@ -8,7 +8,9 @@ The daemon reads this file and never writes it. Where the file and the other pla
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from urllib.parse import urlsplit
 from hubd.core.addresses import sms_sender
 from hubd.core.pacing import parse_rate
 from hubd.core.tables import Fault, Table, key_lines, kind_of, line_of, shown, unknown_first
-from hubd.errors import BadConfig, BadInput
+from hubd.errors import BadConfig, BadInput, CredentialMissing
 from hubd.places import config_path, socket_path, state_dir
 from hubd.secrets import Place, Secret, SecretRef
 
@@ -127,9 +129,26 @@ def load_config(path: Path | None) -> HubConfig:
     return config
 
 
+def missing_secrets(config: HubConfig) -> list[CredentialMissing]:
+    """What is wrong with the secrets that the file refers to. Reads them all; may block on a keyring."""
+    found = []
+    for provider in config.providers.values():
+        for reference in (getattr(provider, name, None) for name in ("password", "auth_token")):
+            if isinstance(reference, SecretRef):
+                try:
+                    reference.resolve(config.folder)
+                except CredentialMissing as error:
+                    found.append(error)
+    return found
+
+
 def _read(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
+        # Not blocking: a FIFO that nobody writes to would hold the daemon up for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _bad(path, [(0, "", "is not a regular file")])
             octets = file.read(MAX_CONFIG_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "cannot be opened"

@@ -33,7 +33,7 @@ from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Transport
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
-from hubd.errors import HubError
+from hubd.errors import BadConfig, HubError
 from hubd.lock import sole_holder
 from hubd.store.campaigns import Campaigns
 from hubd.store.contacts import Contacts
@@ -52,7 +52,8 @@ GRACE = 60.0
 class Options:
     """Where things are, decided before anything is opened."""
 
-    config_path: Path | None
+    find_config: Callable[[], Path | None]  #: asked again at each reload: the file may come later
+    config_hint: Path  #: where the file would be looked for, for people
     state_dir: Path
     socket_path: Path
     log_level: str | None = None
@@ -71,7 +72,7 @@ class _Stopping:
 
 async def run(options: Options) -> None:
     """Run the daemon until it is asked to stop. Raises `HubError` when it cannot run."""
-    config = load_config(options.config_path)
+    config = load_config(options.find_config())
     make_state_dir(options.state_dir)
     stopping = _Stopping()
     with sole_holder(options.state_dir / "hubd.lock"):
@@ -172,7 +173,13 @@ class _Reload:
 
     async def __call__(self) -> list[str]:
         """What changed, in words. Raises `BadConfig`, and then the old configuration stays."""
-        config = load_config(self._options.config_path)
+        path = self._options.find_config()
+        if path is None:
+            raise BadConfig(
+                f"there is no configuration file {self._options.config_hint}",
+                hint="write it, or start hubd with --config FILE",
+            )
+        config = await trio.to_thread.run_sync(load_config, path)
         if self._options.log_level is None:
             logging.getLogger().setLevel(config.log_level.upper())
         return await self._supervisor.reconfigure(_specs(self._options, config, self._bridge))

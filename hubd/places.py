@@ -29,8 +29,13 @@ def config_path(flag: str | Path | None, environ: Mapping[str, str]) -> Path | N
     named = flag or environ.get("HUBD_CONFIG")
     if named:
         return Path(named)
-    own = _xdg(environ, "XDG_CONFIG_HOME", ".config", platformdirs.user_config_path) / "hubd.toml"
+    own = own_config(environ)
     return own if own.exists() else None
+
+
+def own_config(environ: Mapping[str, str]) -> Path:
+    """Where the user's own hubd.toml is, or would be."""
+    return _xdg(environ, "XDG_CONFIG_HOME", ".config", platformdirs.user_config_path) / "hubd.toml"
 
 
 def state_dir(flag: str | Path | None, environ: Mapping[str, str]) -> Path:

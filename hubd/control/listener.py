@@ -53,7 +53,7 @@ def open_listener(path: Path) -> Iterator[trio.SocketListener]:
 
 def _ensure_directory(directory: Path) -> None:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)  # only the last one: a typo makes no tree
         mode = directory.stat().st_mode
     except OSError as exc:
         raise BadInput.at(

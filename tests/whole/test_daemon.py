@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -52,6 +53,58 @@ def test_every_fault_of_a_config_is_shown_at_once(tmp_path: Path) -> None:
     done = hubd("--config", str(path), "--check")
     assert f"{path}, line 2: hub.log_levl" in done.stderr
     assert f"{path}, line 6: providers.a.port" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["readable by others", "missing"])
+def test_check_looks_at_the_secrets_too(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "hubd.toml"
+    path.write_text("[providers.a]\ntype='smtp'\nhost='h'\nusername='u'\npassword={file='a.pass'}\n")
+    secret = tmp_path / "a.pass"
+    if how != "missing":
+        secret.write_text("hunter2")
+        secret.chmod(0o644)
+    done = hubd("--config", str(path), "--check")
+    assert done.returncode == 78
+    assert str(secret) in done.stderr
+    assert "hunter2" not in done.stderr
+    secret.write_text("hunter2")
+    secret.chmod(0o600)
+    assert hubd("--config", str(path), "--check").returncode == 0
+
+
+def test_a_config_that_is_a_fifo_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "hubd.toml")
+    done = hubd("--config", str(tmp_path / "hubd.toml"), "--check")
+    assert done.returncode == 78
+    assert "not a regular file" in done.stderr
+
+
+def test_a_socket_in_a_directory_that_is_not_there_makes_no_tree(tmp_path: Path) -> None:
+    path = tmp_path / "typo" / "deeper" / "control.sock"
+    done = hubd("--state-dir", str(tmp_path / "state"), "--socket", str(path))
+    assert done.returncode == 73
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_config_written_after_the_start_is_found_by_a_reload(tmp_path: Path) -> None:
+    hub = Hub(tmp_path)
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    hub.daemon = subprocess.Popen(
+        [sys.executable, "-m", "hubd", "--state-dir", str(hub.state)], env=environment, cwd=ROOT
+    )
+    try:
+        until(hub.answers, "hubd")
+        hub.hubctl("daemon", "reload", code=1)
+        folder = tmp_path / "config" / "messagehub"
+        folder.mkdir(parents=True)
+        (folder / "hubd.toml").write_text("[providers.late]\ntype = 'outbox'\n")
+        hub.hubctl("daemon", "reload")
+        assert "late" in hub.hubctl("provider", "list")
+        assert hub.end() == 0
+    finally:
+        hub.daemon.kill()
+        hub.daemon.wait()
 
 
 def test_an_unknown_option_is_a_usage_error() -> None:
