@@ -18,8 +18,8 @@ import click
 from hubctl import spans
 from hubctl.exits import Exit, Refused, TimedOut
 from hubctl.layout import printable
-from hubctl.places import Place, explain, find_socket
-from hubd.errors import HubError, Unreachable
+from hubd.errors import HubError
+from hubd.wire.places import Place, find_socket
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -134,7 +134,7 @@ class App:
         place = self.place()
 
         async def session() -> T:
-            async with open_client(place.path, client=("hubctl", version())) as hub:
+            async with open_client(place, client=("hubctl", version())) as hub:
                 return await work(hub)
 
         return self.run(session)
@@ -155,8 +155,6 @@ class App:
             return trio.run(limited)
         except BaseExceptionGroup as group:
             raise _single(group) from group
-        except Unreachable as error:
-            raise explain(error, self.place()) from error
 
     def call(self, method: str, **params: Any) -> Json:
         """One call on a connection of its own."""
@@ -169,7 +167,7 @@ class App:
 
 def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one exception that matters of a group: Ctrl-C before errors, our errors before bugs."""
-    for kind in (KeyboardInterrupt, HubError, BrokenPipeError):
+    for kind in (KeyboardInterrupt, HubError, OSError):
         found = group.subgroup(kind)
         while found is not None:
             first = found.exceptions[0]
@@ -180,13 +178,20 @@ def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write at once. A character the terminal's encoding lacks is shown escaped instead of failing."""
+    """Write at once. A character the terminal's encoding lacks is shown escaped instead of failing.
+
+    Raises OSError for data that is lost; a remark that nobody can read is not worth stopping for.
+    """
     try:
-        stream.write(text)
-    except UnicodeEncodeError:
-        encoding = stream.encoding or "ascii"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    stream.flush()
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except OSError:
+        if stream is not sys.stderr:
+            raise
 
 
 def encode(values: Mapping[str, Any]) -> str:
@@ -208,10 +213,11 @@ def version() -> str:
 
 def report(error: HubError, *, as_json: bool, colour: bool) -> None:
     """An error on stderr: one sentence, its particulars, the next step; or one JSON object."""
-    from hubctl.exits import exit_of
+    from hubctl.exits import exit_of, way_out
 
+    hint = way_out(error)
     if as_json:
-        body = {"code": error.code, "message": str(error), "hint": error.hint, "exit": int(exit_of(error))}
+        body = {"code": error.code, "message": str(error), "hint": hint, "exit": int(exit_of(error))}
         details = getattr(error, "details", None)
         if details:
             body["details"] = details
@@ -220,8 +226,8 @@ def report(error: HubError, *, as_json: bool, colour: bool) -> None:
     red, dim, plain = ("\x1b[31m", "\x1b[2m", "\x1b[0m") if colour else ("", "", "")
     lines = [f"{red}error:{plain} {printable(str(error))}"]
     lines += [f"  {printable(line)}" for line in error_lines(error)]
-    if error.hint:
-        lines.append(f"{dim}{printable(error.hint)}{plain}")
+    if hint:
+        lines.append(f"{dim}{printable(hint)}{plain}")
     _write(sys.stderr, "\n".join(lines) + "\n")
 
 

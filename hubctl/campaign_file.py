@@ -85,7 +85,7 @@ def located(path: Path, source: str, faults: Sequence[tuple[str, str]], *, hint:
     """Faults as `FILE:LINE: key: problem`; the first is the message."""
     lines = []
     for key, problem in faults:
-        line = line_of(source, key)
+        line = line_of(source, re.sub(r" line \d+$", "", key))  # a template's own line is kept in the words
         where = f"{path}:{line}" if line else f"{path}"
         lines.append(f"{where}: {key}: {problem}" if key else f"{where}: {problem}")
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""

@@ -72,6 +72,11 @@ class Command(click.Command):
         names = {param.name for param in self.shared}
         app.merge({key: ctx.params.pop(key) for key in list(ctx.params) if key in names})
         app.name = ".".join(ctx.command_path.split(" ")[1:]) or "status"
+        for param in self.params:
+            if (param.required or isinstance(param, click.Argument)) and _blank(
+                ctx.params.get(param.name or "")
+            ):
+                raise click.BadParameter("it is empty", ctx, param)
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -103,6 +108,12 @@ def command(
         return made
 
     return declare
+
+
+def _blank(value: object) -> bool:
+    """Whether something that must be given is there and says nothing, such as "$NAME" of a script."""
+    values = value if isinstance(value, tuple) else (value,)
+    return any(isinstance(each, str) and not each.strip() for each in values)
 
 
 class Nouns(click.Group):
@@ -197,6 +208,17 @@ class Root(Nouns):
         except BrokenPipeError:
             _abandon_stdout()
             status = Exit.DONE  # the reader had enough, as `| head` does: that is no failure
+        except OSError as error:
+            if _stdout_works():
+                raise
+            _abandon_stdout()
+            fault = HubError(
+                f"the output cannot be written: {(error.strerror or str(error)).lower()}",
+                code="output_lost",
+                hint="what was done stays done; only its report is incomplete",
+            )
+            report(fault, as_json=app.as_json, colour=app.coloured(sys.stderr))
+            status = Exit.FAILED
         sys.exit(int(status))
 
 
@@ -225,6 +247,15 @@ def _last_words(text: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):  # nobody listens any more
         return
+
+
+def _stdout_works() -> bool:
+    """Whether what was printed can be written; what could not stays in the buffer, so it fails again."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _abandon_stdout() -> None:

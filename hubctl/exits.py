@@ -14,7 +14,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from hubd.errors import Conflict, HubError, NotFound, ShuttingDown, Unreachable, VersionSkew
+from hubd.errors import (
+    Conflict,
+    HubError,
+    InvalidTransition,
+    NotFound,
+    ShuttingDown,
+    Unreachable,
+    VersionSkew,
+)
 
 
 class Exit(IntEnum):
@@ -75,6 +83,27 @@ _BY_CODE = {
     "shutting_down": Exit.UNREACHABLE,
     "protocol_unsupported": Exit.VERSION,
 }
+
+
+#: What a person can ask of a campaign, by the lifecycle's word for it, and the state it already leads to.
+_COMMANDS = {
+    "start": ("hubctl start", "running"),
+    "schedule": ("hubctl start --at TIME", ""),
+    "pause": ("hubctl pause", "paused"),
+    "resume": ("hubctl resume", "running"),
+    "stop": ("hubctl stop", "stopped"),
+    "retry": ("hubctl retry", ""),
+}
+
+
+def way_out(error: HubError) -> str:
+    """The hint of an error; for a step that is not allowed, the commands that are."""
+    allowed = error.data.get("allowed")
+    if not isinstance(error, InvalidTransition) or not isinstance(allowed, list):
+        return error.hint
+    at = error.data.get("from")
+    now = [typed for event, (typed, leads_to) in _COMMANDS.items() if event in allowed and leads_to != at]
+    return f"possible now: {', '.join(now)}" if now else error.hint
 
 
 def exit_of(error: HubError) -> Exit:

@@ -188,7 +188,7 @@ async def attend(
     lost: float | None = None
     while True:
         try:
-            async with open_client(place.path, client=("hubctl", version())) as hub:
+            async with open_client(place, client=("hubctl", version())) as hub:
                 if lost is not None:
                     app.note("hubd is back")
                 seen, lost = True, None

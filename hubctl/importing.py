@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import io
 import json
 import stat
 import sys
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from hubctl.csv_file import BadRow, CsvFile, GoodRow, Survey
-from hubctl.exits import Exit, Refused
+from hubctl.exits import Exit, Refused, exit_of
+from hubd.errors import HubError, ShuttingDown, StoreError, Unreachable
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -148,6 +148,21 @@ def _values(columns: Sequence[str], row: GoodRow) -> dict[str, str]:
     return {column: cell for column, cell in zip(columns, row.cells, strict=True) if cell}
 
 
+def _cut_short(error: HubError, report: Report, total: int, *, dry_run: bool) -> HubError:
+    """The daemon could take no more: how far it came, and that the same file can be imported again."""
+    if dry_run:
+        return error
+    done = report.rows - len(report.errors)
+    when = "there is room" if isinstance(error, StoreError) else "hubd is there again"
+    return Refused(
+        f"{error}; {done:,} of the {total:,} rows are in",
+        code=error.code,
+        status=Exit.PARTLY if done and isinstance(error, StoreError) else exit_of(error),
+        hint=f"import the same file again when {when}: rows that are in stay as they are",
+        data={**error.data, "rows_in": done, "rows": total},
+    )
+
+
 async def import_file(
     hub: Client,
     binary: BinaryIO,
@@ -165,14 +180,12 @@ async def import_file(
     report = Report()
     identity = uuid.uuid4().hex  # pages of one file belong together: the first row of an address wins
     for page in pages(CsvFile(binary, name), names, report):
-        answer = await hub.call(
-            "contacts.import", list=into, rows=page, import_id=identity, dry_run=dry_run, region=region
-        )
+        try:
+            answer = await hub.call(
+                "contacts.import", list=into, rows=page, import_id=identity, dry_run=dry_run, region=region
+            )
+        except (StoreError, Unreachable, ShuttingDown) as error:
+            raise _cut_short(error, report, found.rows, dry_run=dry_run) from error
         report.add_page(answer)
         tell(report.rows, found.rows)
     return report
-
-
-def in_memory(text: str) -> BinaryIO:
-    """Text as a file to import."""
-    return io.BytesIO(text.encode())

@@ -144,12 +144,12 @@ def moment(text: str | None) -> str:
     return f"{day} {clock[:8]} UTC" if clock else text
 
 
-def problems(listed: Sequence[View]) -> list[str]:
-    """Preflight problems, each with the way past it."""
+def problems(listed: Sequence[View], *, ways: bool = True) -> list[str]:
+    """Preflight problems, each with the way past it unless that is said elsewhere."""
     lines = []
     for each in listed:
         risk = each.get("risk", "")
-        way = f"  (put it right, or pass --accept-risk {risk})" if risk else ""
+        way = f"  (put it right, or pass --accept-risk {risk})" if risk and ways else ""
         lines.append(f"- {printable(str(each.get('problem', '')))}{way}")
     return lines
 
@@ -164,9 +164,16 @@ def estimate(found: View | None) -> str:
     return f"about {spoken(float(span))}{pace}" if span else ""
 
 
-def skips(skipped: View) -> str:
-    """ "12 suppressed, 3 opted out"."""
-    return ", ".join(f"{number(int(n))} {why.replace('_', ' ')}" for why, n in skipped.items() if n)
+def skips(skipped: View, channel: str) -> str:
+    """ "12 suppressed, 3 have no phone number"."""
+    return ", ".join(_skip(why, int(n), channel) for why, n in skipped.items() if n)
+
+
+def _skip(why: str, count: int, channel: str) -> str:
+    if why == "invalid_address":
+        kind = "phone number" if channel == "sms" else "email address"
+        return f"{number(count)} {'has' if count == 1 else 'have'} no {kind}"
+    return f"{number(count)} {why.replace('_', ' ')}"
 
 
 def check(found: View) -> str:
@@ -174,7 +181,7 @@ def check(found: View) -> str:
     segments = found.get("segments")
     pairs: list[tuple[str, object]] = [
         ("recipients", int(found["recipients"])),
-        ("skipped", skips(found.get("skipped") or {})),
+        ("skipped", skips(found.get("skipped") or {}, found["channel"])),
         ("via", f"{found['provider']} ({found['channel']})"),
         ("segments", segments_line(segments) if segments else ""),
         ("takes", estimate(found.get("estimate"))),
@@ -234,10 +241,11 @@ def message(found: View, *, colour: bool = False, width: int = 10_000, content: 
         + facts(
             [
                 ("to", delivery["recipient"]),
-                ("campaign", delivery.get("campaign")),
+                ("campaign", _origin(delivery)),
                 ("channel", delivery.get("channel")),
                 ("Message-ID", delivery.get("message_id")),
-                ("provider's id", delivery.get("provider_id")),
+                ("provider's id", "" if delivery.get("file") else delivery.get("provider_id")),
+                ("file", delivery.get("file")),
                 ("what happened", delivery.get("detail")),
                 ("next try", moment(delivery.get("next_at"))),
                 ("updated", moment(delivery.get("updated_at"))),
@@ -264,6 +272,14 @@ def message(found: View, *, colour: bool = False, width: int = 10_000, content: 
     if content and found.get("content"):
         blocks.append(body(found["content"], colour=colour))
     return "\n\n".join(blocks)
+
+
+def _origin(delivery: View) -> str:
+    """Where a message comes from: a campaign, or a single one with a campaign's content or its own."""
+    if not delivery.get("single"):
+        return str(delivery.get("campaign") or "")
+    of = delivery.get("content_of")
+    return f"a single message with the content of {of}" if of else "a single message"
 
 
 def body(content: View, *, colour: bool = False, html_hint: bool = True) -> str:

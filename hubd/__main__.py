@@ -58,9 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the daemon; exits with a status."""
     options = _parser().parse_args(arguments)
     faulthandler.enable()
-    # The database's thread takes the interpreter lock back after every statement. At the usual 5 ms it would
-    # wait that long each time the sending thread is busy, and every message waits for the database.
-    sys.setswitchinterval(0.0002)
     if sys.platform != "win32":
         os.umask(0o077)
     sys.exit(_run(options))

@@ -180,11 +180,13 @@ class FakeStore:
         await trio.lowlevel.checkpoint()
         if self.trouble:
             raise StoreUnavailable(self.trouble)
-        before = {entry.delivery_id: replace(self.rows[entry.delivery_id]) for entry in entries}
+        touched = {entry.delivery_id for entry in entries} & self.rows.keys()
+        rows, suppressed = {number: replace(self.rows[number]) for number in touched}, dict(self.suppressed)
         try:
             results = [self._enter(entry) for entry in entries]
         except Exception:
-            self.rows |= before
+            self.rows |= rows
+            self.suppressed = suppressed
             raise
         self.entries.extend(e for e, refusal in zip(entries, results, strict=True) if refusal is None)
         return results
@@ -214,6 +216,8 @@ class FakeStore:
         return {number: self._counts(number) for number in campaign_ids}
 
     def _enter(self, entry: Entry) -> Refusal | None:
+        if entry.delivery_id not in self.rows:
+            raise NotFound("there is no such delivery", code="delivery_not_found")
         match entry:
             case Open():
                 return self._open(entry)
@@ -243,14 +247,12 @@ class FakeStore:
 
     def _close(self, entry: Close) -> Refusal | None:
         row = self.rows[entry.delivery_id]
-        if not entry.opened and row.state not in (DeliveryState.PENDING, DeliveryState.DEFERRED):
+        waits = row.state in (DeliveryState.PENDING, DeliveryState.DEFERRED)
+        if not (entry.opened or row.open or waits):
             return Refusal(why="delivery_state")
-        assert row.open is entry.opened, "a close without its open"
-        row.state = (
-            DeliveryState.SENT
-            if entry.to is DeliveryState.SENT
-            else advance_delivery(row.state, EVENT[entry.to])
-        )
+        if row.open is not entry.opened:
+            raise Conflict("no such attempt", code="attempt_not_open" if entry.opened else "attempt_open")
+        row.state = advance_delivery(row.state, EVENT[entry.to])
         tries = row.due.attempts
         if entry.opened and entry.to is DeliveryState.PENDING:
             tries -= 1

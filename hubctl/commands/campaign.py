@@ -26,8 +26,8 @@ PART = 512 * 1024  #: octets of an attachment in one call
 def apply(app: App, files: tuple[Path, ...]) -> int:
     """Create or update campaigns from their files.
 
-    All files are read first: when one of them is bad, none is applied. Texts and attachments are read here,
-    relative to the file. A campaign that is running keeps the content it was started with.
+    All files are read and checked first: when one of them is bad, none is applied. Texts and attachments
+    are read here, relative to the file. A campaign that is running keeps the content it was started with.
     """
     from hubctl.campaign_file import read_campaign
 
@@ -35,6 +35,9 @@ def apply(app: App, files: tuple[Path, ...]) -> int:
     done: list[Json] = []
 
     async def work(hub: Client) -> None:
+        if len(read) > 1:
+            for each in read:
+                await apply_file(hub, each, dry_run=True)
         for each in read:
             done.append({"file": str(each.path), **await apply_file(hub, each)})
 
@@ -60,14 +63,17 @@ def apply(app: App, files: tuple[Path, ...]) -> int:
     return Exit.DONE
 
 
-async def apply_file(hub: Client, file: CampaignFile) -> Json:
-    """Upload the attachments, then apply. Raises Refused with FILE:LINE for what the daemon refuses."""
+async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) -> Json:
+    """Upload the attachments, then apply; a dry run only asks whether that would work.
+
+    Raises Refused with FILE:LINE for what the daemon refuses.
+    """
     from hubctl.campaign_file import located
 
-    for enclosure in file.enclosures:
+    for enclosure in () if dry_run else file.enclosures:
         await _upload(hub, enclosure)
     try:
-        return await hub.call("campaign.apply", spec=dict(file.spec))
+        return await hub.call("campaign.apply", spec=dict(file.spec), dry_run=dry_run)
     except BadInput as error:
         listed = error.data.get("errors")
         faults = (

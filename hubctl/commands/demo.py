@@ -75,6 +75,13 @@ def demo(app: App, recipients: int, smtp: str | None, clean: bool) -> int:
     try:
         with _signals_end_it():
             return _play(app, place, recipients, server)
+    except _NotBegun as error:
+        clean = True
+        raise error.why from None
+    except HubError:
+        if not clean:
+            app.note(f"the demo's files are in {place.folder}")
+        raise
     except (KeyboardInterrupt, Detached):
         raise Detached(f"interrupted; the demo's hubd has ended{_kept(place, clean)}") from None
     finally:
@@ -106,9 +113,9 @@ def _play(app: App, place: Place, recipients: int, server: tuple[str, int] | Non
     names = [campaigns.WELCOME, campaigns.REMINDER]
     _write_files(place, recipients, server)
     with _daemon(app, place):
-        say.step(f"a daemon of its own runs in {place.folder}")
         if server:
             app.talk(lambda hub: _check_server(hub, smtp_name(server)))
+        say.step(f"a daemon of its own runs in {place.folder}")
         report = app.talk(lambda hub: _prepare(hub, place))
         result = report.as_json()
         say.step(
@@ -128,6 +135,14 @@ def _play(app: App, place: Place, recipients: int, server: tuple[str, int] | Non
         else:
             _tell(app, say, place, views, found)
     return Exit.DONE if all(view["state"] == "completed" for view in views) else Exit.FAILED
+
+
+class _NotBegun(Exception):
+    """The demo could not begin, so there is nothing in its directory to look at; `why` tells why."""
+
+    def __init__(self, why: Refused) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 class _Narrator:
@@ -230,16 +245,16 @@ async def _booted(place: Place, process: subprocess.Popen[bytes]) -> None:
                     return
             except Unreachable:
                 await trio.sleep(0.05)  # not there yet; there is nothing to wait on
-    raise _ended(place)
+    raise _NotBegun(_ended(place, kept=False))
 
 
-def _ended(place: Place) -> Refused:
+def _ended(place: Place, *, kept: bool = True) -> Refused:
     log = (place.folder / "hubd.log").read_text(encoding="utf-8", errors="replace").splitlines()
     return Refused(
-        "the demo's hubd did not start, or has ended",
+        "the demo's hubd has ended" if kept else "the demo's hubd did not start",
         code="demo_failed",
-        details=log[-5:],
-        hint=f"its log: {place.folder / 'hubd.log'}",
+        details=log[-5:] if kept else log[-20:],
+        hint=f"its log: {place.folder / 'hubd.log'}" if kept else "",
     )
 
 
@@ -271,11 +286,12 @@ async def _check_server(hub: Client, server: str) -> None:
     """Raises Refused when the server named with --smtp does not answer: a campaign would wait for it."""
     answer = await hub.call("provider.test", name="mail")
     if not answer["ok"]:
-        raise Refused(
-            f"the mail server {server} does not take email: {answer['text']}",
+        why = Refused(
+            f"the mail server {server} does not take email: {answer['detail']} {answer['text']}",
             code="provider_unavailable",
             hint="leave out --smtp to send to the outbox, or start a server to look at, such as smtp-sink",
         )
+        raise _NotBegun(why)
 
 
 async def _prepare(hub: Client, place: Place) -> Report:

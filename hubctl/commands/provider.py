@@ -36,9 +36,12 @@ def test(app: App, name: str) -> int:
     if app.as_json:
         app.record({"name": name, **found})
     else:
-        code = f"{found['code']} " if found.get("code") else ""
-        verdict = "works" if found["ok"] else "does not work"
-        app.out(f"{name} {verdict}: {code}{layout.one_line(found.get('text'))}".rstrip(": "))
+        said = " ".join(str(part) for part in (found.get("code"), found.get("text")) if part)
+        if found["ok"]:
+            app.out(f"{name} works" + (f" ({found['code']})" if found.get("code") else ""))
+        else:
+            why = " ".join(part for part in (found.get("detail"), said and f"It said: {said}") if part)
+            app.out(f"{name} does not work: {layout.one_line(why)}")
     return Exit.DONE if found["ok"] else Exit.FAILED
 
 

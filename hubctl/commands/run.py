@@ -11,6 +11,8 @@ from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubd.errors import PreflightFailed
 
+RISKS = ("no-unsubscribe", "missing-fields", "bad-messages")  #: what may be accepted knowingly
+
 
 @command("start", example="hubctl start spring-sale --follow")
 @click.argument("name")
@@ -20,7 +22,12 @@ from hubd.errors import PreflightFailed
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Send N, then pause (a canary).")
 @click.option("--dry-run", is_flag=True, help="Say what would happen; send nothing.")
 @click.option(
-    "--accept-risk", "risks", multiple=True, metavar="RISK", help="Start in spite of it (repeatable)."
+    "--accept-risk",
+    "risks",
+    multiple=True,
+    type=click.Choice(RISKS),
+    metavar="RISK",
+    help=f"Start in spite of it (repeatable): {', '.join(RISKS)}.",
 )
 def start(
     app: App, name: str, follow: bool, wait: bool, dry_run: bool, risks: tuple[str, ...], **when: Any
@@ -63,7 +70,7 @@ def unfit(name: str, error: PreflightFailed) -> Refused:
         f"{name} is not fit to start",
         code=error.code,
         hint=error.hint or f"look again with: hubctl check {name}",
-        details=problems(listed) if isinstance(listed, list) and listed else [str(error)],
+        details=problems(listed, ways=False) if isinstance(listed, list) and listed else [str(error)],
         data=error.data,
     )
 
@@ -125,7 +132,9 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
         app.record({"name": name, "dry_run": True, **found})
     else:
         app.out("would " + _radius(name, found))
-        if skipped := render.skips((found.get("would") or {}).get("skipped") or {}):
+        if skipped := render.skips(
+            (found.get("would") or {}).get("skipped") or {}, found["campaign"]["channel"]
+        ):
             app.out(f"  skipped  {skipped}")
         if problems:
             app.out("\n".join(["it is not fit to start:", *render.problems(problems)]))

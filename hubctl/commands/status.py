@@ -89,7 +89,7 @@ def show(app: App, name: str) -> None:
     if app.as_json:
         app.record(found)
         return
-    spec = found.get("spec") or {}
+    spec = {**(found.get("spec") or {}), "rate": found["campaign"]["rates"]}  # as it is now, not as applied
     app.out(render.campaign(found["campaign"], colour=app.coloured()))
     app.out()
     app.out(render.settings(spec))

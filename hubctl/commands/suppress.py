@@ -29,8 +29,12 @@ def suppress() -> None:
 
 
 def channel_of(address: str) -> str:
-    """An address with an @ is one of email, everything else a number."""
-    return "email" if "@" in address else "sms"
+    """By the look of an address. Raises Refused (usage) for what looks like neither kind."""
+    if "@" in address:
+        return "email"
+    if any(char.isalpha() for char in address) or not any(char.isdigit() for char in address):
+        raise Refused("this is neither an email address nor a phone number", code="usage", status=Exit.USAGE)
+    return "sms"
 
 
 @command("add", within=suppress, example="hubctl suppress add ann@example.com")
@@ -50,8 +54,9 @@ def add(app: App, address: str, channel: str | None, reason: str) -> None:
 @click.option("--channel", type=click.Choice(["email", "sms"]), help="Else by the look of the address.")
 def remove(app: App, address: str, channel: str | None) -> None:
     """This address may be written to again."""
+    channel = channel or channel_of(address)
     app.confirm(f"write to {address} again", needed=True)
-    found = app.call("suppression.remove", channel=channel or channel_of(address), address=address)
+    found = app.call("suppression.remove", channel=channel, address=address)
     _tell(app, found, "not suppressed any more", "was not suppressed")
 
 
@@ -126,7 +131,7 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
                 found = await hub.call(
                     "suppression.add", channel=channel or channel_of(address), address=address, reason=reason
                 )
-            except BadInput as error:
+            except (BadInput, Refused) as error:
                 report.errors.append({"line": line, "field": "address", "problem": str(error)})
             else:
                 counts["added" if found.get("changed", True) else "unchanged"] += 1

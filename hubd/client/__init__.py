@@ -10,7 +10,8 @@ Reconnecting is the caller's business: open a new client and subscribe with `aft
 
 from __future__ import annotations
 
-from hubd.client.connection import KEPT_EVENTS, Client, Subscription, open_client
-from hubd.client.reach import SYSTEM_SOCKET, find_socket
+from hubd.client.connection import Client, open_client
+from hubd.client.subscription import KEPT_EVENTS, Subscription
+from hubd.wire.places import SYSTEM_SOCKET, Place, find_socket
 
-__all__ = ["KEPT_EVENTS", "SYSTEM_SOCKET", "Client", "Subscription", "find_socket", "open_client"]
+__all__ = ["KEPT_EVENTS", "SYSTEM_SOCKET", "Client", "Place", "Subscription", "find_socket", "open_client"]

@@ -1,4 +1,4 @@
-"""One connection to the daemon, and the subscriptions on it."""
+"""One connection to the daemon."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import itertools
 import json
 import os
 import weakref
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,13 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError
 
-from hubd.client.reach import connect, find_socket
-from hubd.errors import HubError, ResumeGap, ShuttingDown, Unreachable, VersionSkew
+from hubd.client.reach import connect
+from hubd.client.subscription import Subscription
+from hubd.errors import HubError, ShuttingDown, Unreachable, VersionSkew
 from hubd.wire import HOST, PATH, PROTOCOL, SUBPROTOCOL, dump, to_exception
+from hubd.wire.places import Place, find_socket
 
 OPEN_SECONDS = 10.0  #: for connecting, the handshake and hub.hello together
-KEPT_EVENTS = 10_000  #: events kept for a subscription that nobody reads
 _CHUNK = 64 * 1024
 
 
@@ -73,7 +73,7 @@ class Client:
         Raises the `HubError` that the daemon answered with, and `Unreachable` or `ShuttingDown` when the
         connection ends before the answer; the command may have had its effect then.
         """
-        result: dict[str, Any] = await self._ask(method, params, None)
+        result: dict[str, Any] = await self.ask(method, params, None)
         return result
 
     def subscribe(
@@ -94,6 +94,10 @@ class Client:
             params["after"] = dict(after)
         return Subscription(self, params)
 
+    def forget(self, subscription: str) -> None:
+        """Hand out no more events of a subscription, by its id."""
+        self._subscriptions.pop(subscription, None)
+
     async def aclose(self) -> None:
         """Say good-bye and close. Waits for nobody."""
         try:
@@ -106,13 +110,14 @@ class Client:
 
     # -- requests ----------------------------------------------------------------------------------
 
-    async def _ask(self, method: str, params: Mapping[str, object], subscription: Subscription | None) -> Any:
+    async def ask(self, method: str, params: Mapping[str, object], subscription: Subscription | None) -> Any:
+        """One request and its answer; the events of what it opens go to `subscription`."""
         number = next(self._ids)
         message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         waiting = self._waiting[number] = _Waiting(subscription)
         try:
             await self._send(TextMessage(data=dump(message)))
-            await self._until(lambda: waiting.settled)
+            await self.until(lambda: waiting.settled)
         finally:
             self._waiting.pop(number, None)
         if waiting.error is not None:
@@ -122,11 +127,11 @@ class Client:
     async def handshake(self) -> None:
         """The websocket's opening handshake. `open_client` does it."""
         await self._send(Request(host=HOST, target=PATH, subprotocols=[SUBPROTOCOL]))
-        await self._until(lambda: self._accepted)
+        await self.until(lambda: self._accepted)
 
     # -- one reader for all ------------------------------------------------------------------------
 
-    async def _until(self, ready: Callable[[], bool]) -> None:
+    async def until(self, ready: Callable[[], bool]) -> None:
         """Read, or let another task read, until `ready()`. Raises when the connection has ended."""
         while not ready():
             if self._ended is not None:
@@ -232,7 +237,7 @@ class Client:
         """Write one frame, or raise why the connection has ended."""
         if not await self._write(event):
             # It takes nothing any more; its last words (a rejection, a close frame) may be there to be read.
-            await self._until(lambda: False)
+            await self.until(lambda: False)
 
     async def _write(self, event: wsproto.events.Event) -> bool:
         """Write one frame; False when nobody takes it. A write that was cut short ends the connection,
@@ -311,72 +316,15 @@ class Client:
         return self._not_hubd()
 
 
-class Subscription:
-    """An asynchronous iterator over events. `aclose` ends it; so does the end of the connection."""
-
-    def __init__(self, client: Client, params: dict[str, object]) -> None:
-        self.id = ""
-        self.cursor: dict[str, int] = {}  #: epoch and seq of the last durable event that was handed out
-        self._client = client
-        self._params = params
-        self._kept: deque[dict[str, Any]] = deque()
-        self._overrun = False
-
-    def __aiter__(self) -> Subscription:
-        return self
-
-    async def __anext__(self) -> dict[str, Any]:
-        if not self.id:
-            return await self._open()
-        await self._client._until(lambda: bool(self._kept) or self._overrun)
-        if not self._kept:
-            raise ResumeGap(
-                "too many events came while nobody read them",
-                code="fell_behind",
-                hint="subscribe again after the cursor",
-                data={"after": self.cursor},
-            )
-        event = self._kept.popleft()
-        self.cursor = {"epoch": event["epoch"], "seq": event["seq"]}
-        return event
-
-    async def _open(self) -> dict[str, Any]:
-        result = await self._client._ask("events.subscribe", self._params, self)
-        self.id = result["subscription"]
-        self.cursor = {"epoch": result["epoch"], "seq": result["seq"]}
-        snapshot = result.get("snapshot") or {}
-        return {"type": "snapshot", "epoch": result["epoch"], "seq": result["seq"], **snapshot}
-
-    async def aclose(self) -> None:
-        """Ask for no more events. Safe on a connection that has ended."""
-        if self.id:
-            subscription, self.id = self.id, ""
-            self._client._subscriptions.pop(subscription, None)
-            with suppress(Unreachable, ShuttingDown):
-                await self._client.call("events.unsubscribe", subscription=subscription)
-
-    def put(self, event: dict[str, Any]) -> None:
-        """Keep an event for the reader. A newer figure of a campaign replaces the one that waits."""
-        if event.get("type") == "campaign.progress" and self._kept:
-            last = self._kept[-1]
-            if last.get("type") == "campaign.progress" and _subject(last) == _subject(event):
-                self._kept[-1] = event
-                return
-        if len(self._kept) >= KEPT_EVENTS:
-            self._overrun = True
-        if not self._overrun:
-            self._kept.append(event)
-
-
-def _subject(event: dict[str, Any]) -> object:
-    data = event.get("data")
-    campaign = data.get("campaign") if isinstance(data, dict) else None
-    return campaign.get("name") if isinstance(campaign, dict) else campaign
+def _place(socket: str | os.PathLike[str] | Place | None) -> Place:
+    if isinstance(socket, Place):
+        return socket
+    return find_socket() if socket is None else Place(path=Path(socket), tried=(Path(socket),))
 
 
 @asynccontextmanager
 async def open_client(
-    socket_path: str | os.PathLike[str] | None = None,
+    socket: str | os.PathLike[str] | Place | None = None,
     *,
     client: tuple[str, str] = ("python", ""),
     timeout: float = OPEN_SECONDS,
@@ -384,7 +332,7 @@ async def open_client(
     """Connect to the daemon and greet it.
 
     Args:
-        socket_path: The daemon's socket; by default where `find_socket` says.
+        socket: The daemon's socket; by default where `find_socket` says.
         client: Name and version of the program that calls, for the daemon's log.
         timeout: Seconds for connecting, the handshake and the greeting together.
 
@@ -392,11 +340,12 @@ async def open_client(
         Unreachable: `code` is socket_missing, permission_denied, refused, timeout, busy or not_hubd.
         VersionSkew: Client and daemon speak different versions of the protocol.
     """
-    path = find_socket(socket_path, os.environ)
+    place = _place(socket)
+    path = place.path
     hub: Client | None = None
     try:
         with trio.move_on_after(timeout) as scope:
-            hub = Client(await connect(path), path)
+            hub = Client(await connect(place), path)
             await hub.handshake()
             hub.hello = await hub.call(
                 "hub.hello", client={"name": client[0], "version": client[1]}, protocol=[PROTOCOL]

@@ -1,4 +1,4 @@
-"""Where the daemon's socket is, and why it cannot be reached: one error per cause, with the next step."""
+"""Connecting to the daemon, and why it cannot be reached: one error per cause, with the next step."""
 
 from __future__ import annotations
 
@@ -6,42 +6,22 @@ import os
 import socket as stdlib_socket
 import struct
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 
 import trio
 
 from hubd.errors import BadInput, Unreachable
+from hubd.wire.places import Place
 
-SYSTEM_SOCKET = Path("/run/messagehub/control.sock")
 SERVICE_USER = "messagehub"  #: owner of the system's daemon
 
 
-def find_socket(explicit: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
-    """Where the daemon's socket should be: as told, `HUBCTL_SOCKET`, the user's if there, the system's."""
-    if explicit:
-        return Path(explicit)
-    if environ.get("HUBCTL_SOCKET"):
-        return Path(environ["HUBCTL_SOCKET"])
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    if not runtime:
-        return SYSTEM_SOCKET
-    users = Path(runtime) / "messagehub" / "control.sock"
-    if os.path.lexists(users) or not os.path.lexists(SYSTEM_SOCKET):
-        return users
-    return SYSTEM_SOCKET
-
-
-async def connect(path: Path) -> trio.SocketStream:
+async def connect(place: Place) -> trio.SocketStream:
     """A stream to a daemon that is run by somebody we may trust."""
+    path = place.path
     try:
         stream = await trio.open_unix_socket(path)
     except FileNotFoundError:
-        raise Unreachable(
-            f"hubd is not running: there is no socket at {path}",
-            code="socket_missing",
-            hint="start it with: hubd; or try everything at once with: hubctl demo",
-        ) from None
+        raise _missing(place) from None
     except (PermissionError, NotADirectoryError) as exc:
         raise Unreachable(
             f"you may not use the socket at {path}",
@@ -70,6 +50,20 @@ async def connect(path: Path) -> trio.SocketStream:
             hint="nothing was sent to it; look at --socket and HUBCTL_SOCKET",
         )
     return stream
+
+
+def _missing(place: Place) -> Unreachable:
+    """No socket, in words that name every path that was looked at and who named it."""
+    if place.chosen:
+        where, start = f"{place.path} ({place.chosen})", f"hubd --socket {place.path}"
+    else:
+        where, start = " or ".join(map(str, place.tried)), "hubd"
+    return Unreachable(
+        f"hubd is not running: no socket at {where}",
+        code="socket_missing",
+        hint=f"start it with: {start}   (or see everything at once: hubctl demo)",
+        data={"tried": [str(path) for path in place.tried]},
+    )
 
 
 def _server_uid(stream: trio.SocketStream) -> int | None:

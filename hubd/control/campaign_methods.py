@@ -13,16 +13,18 @@ from hubd.control.campaign_views import view_of
 from hubd.control.fitness import inspect
 from hubd.control.needs import Hub
 from hubd.control.rendering import address_of, contact_fields, first_reachable, view_parcel, write
-from hubd.control.views import estimate_view, problem_views
+from hubd.control.views import estimate_view, problem_of, problem_views
 from hubd.core.compose import compile_email, content_hash
 from hubd.core.model import CampaignState, Channel, Content, InDoubt
 from hubd.core.pacing import parse_rate
 from hubd.core.sms import compile_sms
-from hubd.core.spec import parse_spec, spec_json
-from hubd.errors import BadInput, NotFound, RevisionConflict
+from hubd.core.spec import CampaignSpec, changed_keys, parse_spec, spec_from_json, spec_json
+from hubd.errors import BadInput, Conflict, NotFound, RevisionConflict
 from hubd.wire import params as p
 from hubd.wire import results as r
 
+#: The states in which a file may be applied; the store refuses the others.
+APPLICABLE = (CampaignState.DRAFT, CampaignState.SCHEDULED, CampaignState.PAUSED, CampaignState.STOPPED)
 ENDED = (CampaignState.STOPPED, CampaignState.COMPLETED, CampaignState.FAILED)
 
 
@@ -45,10 +47,36 @@ async def apply(hub: Hub, params: p.CampaignApply) -> r.ApplyResult:
     await trio.to_thread.run_sync(check_templates, content)
     if params.if_revision is not None:
         await _check_revision(hub, spec.name, params.if_revision)
+    if params.dry_run:
+        return await _would_apply(hub, spec)
     campaign, changed, created = await hub.campaigns.apply(
         spec, spec_json(spec), content, content_hash(content), in_doubt=_policy(hub, spec.provider)
     )
-    return {"campaign": view_of(hub, campaign), "created": created, "changed": list(changed)}
+    return {"campaign": await view_of(hub, campaign), "created": created, "changed": list(changed)}
+
+
+async def _would_apply(hub: Hub, spec: CampaignSpec) -> r.ApplyResult:
+    """What applying would change. Raises `Conflict` where applying would."""
+    try:
+        campaign = await hub.campaigns.get(spec.name)
+    except NotFound:
+        return {"campaign": None, "created": True, "changed": changed_keys(None, spec)}
+    if campaign.state not in APPLICABLE:
+        raise Conflict(
+            f"the campaign {campaign.name} is {campaign.state.value} and keeps what it was started with",
+            code=campaign.state.value,
+            hint="pause it first, or apply the file under another name",
+        )
+    before = spec_from_json(campaign.spec)
+    fixed = [key for key in ("channel", "lists") if getattr(before, key) != getattr(spec, key)]
+    if fixed and campaign.started_at is not None:
+        raise Conflict(
+            f"the campaign {campaign.name} has its recipients already: {' and '.join(fixed)} cannot change",
+            code="audience_fixed",
+            hint="apply the file under another name",
+        )
+    view = await view_of(hub, campaign)
+    return {"campaign": view, "created": False, "changed": changed_keys(before, spec)}
 
 
 def check_templates(content: Content) -> None:
@@ -84,14 +112,14 @@ def _policy(hub: Hub, provider: str) -> InDoubt | None:
 async def get(hub: Hub, params: p.CampaignName) -> r.CampaignResult:
     """A campaign and the file it was made from."""
     campaign = await hub.campaigns.get(params.name)
-    return {"campaign": view_of(hub, campaign), "spec": json.loads(campaign.spec)}
+    return {"campaign": await view_of(hub, campaign), "spec": json.loads(campaign.spec)}
 
 
 async def list_all(hub: Hub, params: p.CampaignList) -> r.CampaignsResult:
     """Campaigns; those that have ended only when asked for."""
     campaigns = await hub.campaigns.list()
     shown = [campaign for campaign in campaigns if params.all or campaign.state not in ENDED]
-    return {"campaigns": [view_of(hub, campaign) for campaign in shown]}
+    return {"campaigns": [await view_of(hub, campaign) for campaign in shown]}
 
 
 async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
@@ -133,7 +161,7 @@ async def set_rate(hub: Hub, params: p.CampaignRate) -> r.ChangeResult:
     if changed:
         campaign = await hub.campaigns.set_rate(campaign.id, rates)
         hub.supervisor.change_rate(campaign.id, rates)
-    return {"changed": changed, "campaign": view_of(hub, campaign)}
+    return {"changed": changed, "campaign": await view_of(hub, campaign)}
 
 
 def _rates(rate: list[str] | str | None) -> tuple[str, ...]:
@@ -142,8 +170,8 @@ def _rates(rate: list[str] | str | None) -> tuple[str, ...]:
         try:
             parse_rate(text)
         except BadInput as error:
-            where = f"rate[{index}]" if isinstance(rate, list) else "rate"
-            raise BadInput.at(where, str(error)) from None
+            where = f"rate[{index}]" if len(rates) > 1 else "rate"
+            raise BadInput.at(where, problem_of(error)) from None
     return tuple(rates)
 
 

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from hubd.control.needs import Hub
 from hubd.control.views import campaign_view
-from hubd.core.model import Campaign
+from hubd.core.model import Campaign, CampaignState
 from hubd.wire.results import CampaignView
 
+WINDOW_CLOSED = "outside the sending window of its recipients"
 
-def view_of(hub: Hub, campaign: Campaign) -> CampaignView:
+
+async def view_of(hub: Hub, campaign: Campaign) -> CampaignView:
     """The view of a campaign that was just read."""
-    return campaign_view(campaign, hub.feed.sample(campaign.id), hub.supervisor.reason(campaign))
+    reason = hub.supervisor.reason(campaign)
+    if not reason and await _waits_for_its_window(hub, campaign):
+        reason = WINDOW_CLOSED
+    return campaign_view(campaign, hub.feed.sample(campaign.id), reason)
+
+
+async def _waits_for_its_window(hub: Hub, campaign: Campaign) -> bool:
+    """Whether everything that is left was put off, and not because it was refused for now."""
+    counts = campaign.counts
+    if campaign.state is not CampaignState.RUNNING or not campaign.window or not campaign.audience_ready:
+        return False
+    if counts.sending or not counts.pending:
+        return False
+    at = await hub.ledger.next_due_at(campaign.id)
+    return at is not None and at > hub.now()

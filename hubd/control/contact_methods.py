@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import trio
 
 from hubd.control.needs import Hub
-from hubd.control.views import contact_view, suppression_view
+from hubd.control.views import contact_view, problem_of, suppression_view
 from hubd.core.intake import (
     ContactRow,
     RowProblem,
@@ -31,7 +31,7 @@ async def import_page(hub: Hub, params: p.ContactsImport) -> r.ImportResult:
     try:
         name = list_name(params.list_name)
     except BadInput as error:
-        raise BadInput.at("list", str(error)) from None
+        raise BadInput.at("list", problem_of(error)) from None
     region = check_region(params.region) if params.region else None
     # Addresses take real work to judge; the loop has campaigns to run meanwhile.
     good, bad = await trio.to_thread.run_sync(_read_rows, params.rows, region)
@@ -120,7 +120,7 @@ def address_key(channel: Channel, address: str) -> str:
     try:
         return email_address(address)[1] if channel is Channel.EMAIL else phone_number(address)
     except BadInput as error:
-        raise BadInput.at("address", str(error).partition(": ")[2] or str(error)) from None
+        raise BadInput.at("address", problem_of(error)) from None
 
 
 def _cursor(channel: str, address: str) -> str:

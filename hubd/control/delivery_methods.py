@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import trio
 
-from hubd.control.needs import Hub, MessageLife
+from hubd.control.needs import Hub
 from hubd.control.rendering import plan_of, view_parcel, write
+from hubd.control.rows import MessageLife
 from hubd.control.views import attempt_view, delivery_view, failure_view, time_text
+from hubd.core.compose import content_hash
 from hubd.core.model import DeliveryState
+from hubd.core.spec import spec_from_json
 from hubd.errors import BadInput, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r
@@ -35,10 +40,37 @@ async def get(hub: Hub, params: p.DeliveryId) -> r.DeliveryResult:
             "channel": life.channel.value,
             "next_at": time_text(row.next_at),
             "detail": row.detail,
+            "single": life.single,
+            "content_of": await _content_of(hub, life),
+            "file": _file(hub, life),
         },
         "attempts": [attempt_view(attempt) for attempt in life.attempts],
         "content": await _content(hub, life),
     }
+
+
+def _file(hub: Hub, life: MessageLife) -> str | None:
+    """The file that an outbox wrote; its name for the message is its path within the outbox."""
+    name = life.delivery.provider_id
+    try:
+        provider = life.attempts[-1].provider if life.attempts else life.provider
+        kind = hub.supervisor.providers.get(provider).spec.kind
+    except NotFound:
+        return None
+    if not name or kind != "outbox":
+        return None
+    return str((Path(hub.info.state_dir) / "outbox" / name).absolute())
+
+
+async def _content_of(hub: Hub, life: MessageLife) -> str:
+    """The newest campaign that says now what this single message said; "" when none does."""
+    if not life.single:
+        return ""
+    said = content_hash(life.content)
+    for campaign in reversed(await hub.campaigns.list()):
+        if campaign.channel is life.channel and said == content_hash(spec_from_json(campaign.spec).content()):
+            return campaign.name
+    return ""
 
 
 async def _content(hub: Hub, life: MessageLife) -> r.ContentView | None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from hubd.control.needs import Hub, MissingPattern
+from hubd.control.needs import Hub
 from hubd.control.rendering import address_of, contact_fields, first_reachable, write
+from hubd.control.rows import MissingPattern
 from hubd.core.compose import compile_email
 from hubd.core.model import Campaign, Channel, Content
 from hubd.core.preflight import Found, Gap, Report, assess

@@ -28,7 +28,7 @@ async def status(hub: Hub, _: Params) -> r.StatusResult:
         "started_at": time_text(hub.info.started_at),
         "uptime": round(max(0.0, hub.now() - hub.info.started_at), 1),
         "trouble": hub.database.trouble,
-        "campaigns": [view_of(hub, campaign) for campaign in campaigns if campaign.id not in hidden],
+        "campaigns": [await view_of(hub, campaign) for campaign in campaigns if campaign.id not in hidden],
         "providers": [provider_view(provider) for provider in hub.supervisor.providers.views()],
         "states": dict(Counter(campaign.state.value for campaign in campaigns)),
     }

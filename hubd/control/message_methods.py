@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import trio
 
 from hubd.control.contact_methods import address_key
-from hubd.control.needs import Hub, MessageLife
+from hubd.control.needs import Hub
 from hubd.control.rendering import contact_fields, first_reachable, write
+from hubd.control.rows import MessageLife
+from hubd.control.views import problem_of
 from hubd.core.addresses import email_address, phone_number
 from hubd.core.compose import content_hash
 from hubd.core.model import Channel, Content, DeliveryState, Kind
 from hubd.core.spec import parse_spec
-from hubd.errors import BadInput, Conflict, NotFound
+from hubd.errors import BadInput, BadTemplate, Conflict, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r
 
@@ -32,6 +34,8 @@ class _Letter:
     key: str  #: the recipient as addresses are compared
     fields: Mapping[str, str]
     content_id: int
+    own: Mapping[str, str]  #: the fields that the request itself gave
+    known: bool  #: whether the recipient is a contact
 
 
 async def send(hub: Hub, params: p.MessageSend) -> r.SendResult:
@@ -45,7 +49,8 @@ async def send(hub: Hub, params: p.MessageSend) -> r.SendResult:
         content = _content(params, channel)
         content_id = await hub.campaigns.add_content(content, content_hash(content))
     recipient, key = _address(channel, params.to)
-    fields = {**await _known_fields(hub, key), **params.fields, _ADDRESS[channel]: recipient}
+    known = await _known_fields(hub, key)
+    fields = {**known, **params.fields, _ADDRESS[channel]: recipient}
     letter = _Letter(
         provider=params.provider,
         channel=channel,
@@ -53,8 +58,10 @@ async def send(hub: Hub, params: p.MessageSend) -> r.SendResult:
         key=key,
         fields=fields,
         content_id=content_id,
+        own=params.fields,
+        known=bool(known),
     )
-    life = await hub.ledger.message(await _queue(hub, letter, params.idempotency_key or ""))
+    life = await _queue(hub, letter, params.idempotency_key or "")
     return {
         "delivery_id": life.delivery.id,
         "state": life.delivery.state.value,
@@ -77,8 +84,11 @@ async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
         key=key,
         fields={**fields, _ADDRESS[campaign.channel]: recipient},
         content_id=campaign.content_id,
+        own={},
+        known=bool(fields),
     )
-    life = await _outcome(hub, letter, await _queue(hub, letter, params.idempotency_key or ""))
+    life = await _queue(hub, letter, params.idempotency_key or "")
+    life = await _outcome(hub, letter, life.delivery.id)
     row = life.delivery
     return {
         "delivery_id": row.id,
@@ -93,10 +103,13 @@ async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
 _ADDRESS = {Channel.EMAIL: "email", Channel.SMS: "phone"}
 
 
-async def _queue(hub: Hub, letter: _Letter, idempotency_key: str) -> int:
+async def _queue(hub: Hub, letter: _Letter, idempotency_key: str) -> MessageLife:
     """Write it down and see that somebody sends it. Fails before it is written, or not at all."""
     plan = await hub.supervisor.plans.get(letter.content_id)
-    write(plan, letter.recipient, letter.fields, now=hub.now())  # a missing field is told to the caller
+    try:
+        write(plan, letter.recipient, letter.fields, now=hub.now())
+    except BadTemplate as error:
+        raise _told(error, letter) from None
     standing = await hub.supervisor.standing(letter.provider, letter.channel)
     delivery_id = await hub.ledger.add_single(
         standing.id,
@@ -107,7 +120,45 @@ async def _queue(hub: Hub, letter: _Letter, idempotency_key: str) -> int:
         idempotency_key=idempotency_key,
     )
     await hub.supervisor.wake_single(letter.provider, letter.channel)
-    return delivery_id
+    life = await hub.ledger.message(delivery_id)
+    if idempotency_key:
+        _check_same(letter, plan.content, standing.name, life)
+    return life
+
+
+def _told(error: BadTemplate, letter: _Letter) -> BadTemplate:
+    """A missing field with the ways in which the caller can give it."""
+    field = error.data.get("field")
+    if error.code != "missing_field" or not isinstance(field, str):
+        return error
+    hint = f"give it with --field {field}=..."
+    if not letter.known:
+        hint = f"the recipient is not a contact: import the contact first, or {hint}"
+    return BadTemplate(str(error), code=error.code, hint=hint, data=error.data)
+
+
+def _check_same(letter: _Letter, content: Content, standing: str, life: MessageLife) -> None:
+    """Raise `Conflict` when a key was used before, and for something else.
+
+    What the contact said of itself may have changed meanwhile; what the request gave may not.
+    """
+    stored = dict(life.fields)
+    given = {name: stored.get(name) for name in letter.own if name != _ADDRESS[letter.channel]}
+    kept = {name: value for name, value in letter.own.items() if name != _ADDRESS[letter.channel]}
+    same = (
+        life.campaign == standing
+        and life.delivery.recipient == letter.recipient
+        and given == kept
+        and stored.keys() <= letter.fields.keys()
+        and content_hash(life.content) == content_hash(content)
+    )
+    if not same:
+        raise Conflict(
+            f"this key was used for another message, {life.delivery.id}; nothing was sent now",
+            code="key_used",
+            hint=f"use a new key for a new message; hubctl message {life.delivery.id} shows the other one",
+            data={"delivery_id": life.delivery.id},
+        )
 
 
 async def _outcome(hub: Hub, letter: _Letter, delivery_id: int) -> MessageLife:
@@ -144,7 +195,7 @@ def _address(channel: Channel, text: str) -> tuple[str, str]:
             return email_address(text)
         number = phone_number(text)
     except BadInput as error:
-        raise BadInput.at("to", str(error).partition(": ")[2] or str(error)) from None
+        raise BadInput.at("to", problem_of(error)) from None
     return number, address_key(channel, number)
 
 
@@ -153,7 +204,11 @@ def _channel_for(hub: Hub, params: p.MessageSend) -> Channel:
     channels = hub.supervisor.providers.get(params.provider).spec.channels
     if len(channels) == 1:
         return next(iter(channels))
-    return Channel.EMAIL if "@" in params.to else Channel.SMS
+    if "@" in params.to:
+        return Channel.EMAIL
+    if not any(char.isdigit() for char in params.to) or any(char.isalpha() for char in params.to):
+        raise BadInput.at("to", "is neither an email address nor a phone number")
+    return Channel.SMS
 
 
 def _check_channel(hub: Hub, provider: str, channel: Channel) -> None:

@@ -12,6 +12,19 @@ from typing import Literal, Protocol
 
 import trio
 
+from hubd.control.rows import (
+    Audience,
+    Contact,
+    DeliveryRow,
+    EventRow,
+    FailureGroup,
+    ImportCount,
+    ListView,
+    MessageLife,
+    MissingPattern,
+    Snapshot,
+    Suppression,
+)
 from hubd.core.intake import ContactRow
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import Answer, Campaign, Channel, Content, DeliveryState, InDoubt
@@ -21,64 +34,6 @@ from hubd.engine.plan import MessagePlan
 from hubd.engine.providers import Provider, ProviderView
 
 # -- contacts ----------------------------------------------------------------------------------------------
-
-
-class ImportCount(Protocol):
-    """What became of one page of rows."""
-
-    @property
-    def imported(self) -> int: ...
-    @property
-    def updated(self) -> int: ...
-    @property
-    def unchanged(self) -> int: ...
-    @property
-    def duplicates(self) -> Sequence[int]: ...
-
-
-class Contact(Protocol):
-    """A person as stored."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def contact_id(self) -> str: ...
-    @property
-    def email(self) -> str | None: ...
-    @property
-    def phone(self) -> str | None: ...
-    @property
-    def fields(self) -> Mapping[str, str]: ...
-    @property
-    def lists(self) -> Sequence[str]: ...
-    @property
-    def created_at(self) -> float: ...
-    @property
-    def updated_at(self) -> float: ...
-
-
-class ListView(Protocol):
-    """A list and its size."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def contacts(self) -> int: ...
-
-
-class Suppression(Protocol):
-    """An address that nothing is sent to."""
-
-    @property
-    def channel(self) -> Channel: ...
-    @property
-    def address(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def created_at(self) -> float: ...
 
 
 class Contacts(Protocol):
@@ -101,28 +56,6 @@ class Contacts(Protocol):
 
 
 # -- campaigns ---------------------------------------------------------------------------------------------
-
-
-class Audience(Protocol):
-    """Whom a campaign would reach, or is for."""
-
-    @property
-    def recipients(self) -> int: ...
-    @property
-    def skipped(self) -> Mapping[str, int]: ...
-
-
-class MissingPattern(Protocol):
-    """Recipients that lack the same fields."""
-
-    @property
-    def fields(self) -> frozenset[str]: ...
-    @property
-    def count(self) -> int: ...
-    @property
-    def sample(self) -> Mapping[str, str]:
-        """What one of them has."""
-        ...
 
 
 class Campaigns(Protocol):
@@ -152,96 +85,6 @@ class Campaigns(Protocol):
 # -- the ledger --------------------------------------------------------------------------------------------
 
 
-class DeliveryRow(Protocol):
-    """One recipient's line in a list of deliveries."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def recipient(self) -> str: ...
-    @property
-    def state(self) -> DeliveryState: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def detail(self) -> str: ...
-    @property
-    def code(self) -> int: ...
-    @property
-    def attempts(self) -> int: ...
-    @property
-    def next_at(self) -> float | None: ...
-    @property
-    def updated_at(self) -> float: ...
-    @property
-    def provider_id(self) -> str: ...
-    @property
-    def message_id(self) -> str: ...
-
-
-class AttemptRow(Protocol):
-    """One try."""
-
-    @property
-    def n(self) -> int: ...
-    @property
-    def provider(self) -> str: ...
-    @property
-    def opened_at(self) -> float: ...
-    @property
-    def closed_at(self) -> float | None: ...
-    @property
-    def outcome(self) -> str | None: ...
-    @property
-    def stage(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def detail(self) -> str: ...
-    @property
-    def code(self) -> int: ...
-    @property
-    def enhanced(self) -> str: ...
-    @property
-    def provider_id(self) -> str: ...
-
-
-class MessageLife(Protocol):
-    """All that is known of one delivery; `content` is what it said, or would say."""
-
-    @property
-    def delivery(self) -> DeliveryRow: ...
-    @property
-    def campaign(self) -> str: ...
-    @property
-    def channel(self) -> Channel: ...
-    @property
-    def fields(self) -> Mapping[str, str]: ...
-    @property
-    def content(self) -> Content: ...
-    @property
-    def attempts(self) -> Sequence[AttemptRow]: ...
-
-
-class FailureGroup(Protocol):
-    """Deliveries that went wrong in the same way. `kind` is "transient", "permanent" or "in_doubt"."""
-
-    @property
-    def state(self) -> DeliveryState: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def code(self) -> int: ...
-    @property
-    def count(self) -> int: ...
-    @property
-    def detail(self) -> str: ...
-    @property
-    def example_id(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-
-
 class Ledger(Protocol):
     """Deliveries and attempts."""
 
@@ -261,37 +104,11 @@ class Ledger(Protocol):
         self, campaign_id: int, state: DeliveryState | None = None, after_id: int = 0, limit: int = 500
     ) -> Sequence[DeliveryRow]: ...
     async def message(self, delivery_id: int) -> MessageLife: ...
+    async def next_due_at(self, campaign_id: int) -> float | None: ...
     async def failures(self, campaign_id: int) -> Sequence[FailureGroup]: ...
 
 
 # -- events and the database -------------------------------------------------------------------------------
-
-
-class EventRow(Protocol):
-    """One durable event."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def at(self) -> float: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def campaign(self) -> str:
-        """The campaign's name; "" for an event of the daemon."""
-        ...
-
-    @property
-    def data(self) -> Mapping[str, object]: ...
-
-
-class Snapshot(Protocol):
-    """Campaigns as of one event."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def campaigns(self) -> Sequence[Campaign]: ...
 
 
 class Events(Protocol):

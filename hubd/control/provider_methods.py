@@ -6,7 +6,7 @@ import trio
 
 from hubd.control.needs import Hub
 from hubd.control.views import provider_view
-from hubd.core.model import Signal
+from hubd.core.verdict import is_ready, judge
 from hubd.wire import params as p
 from hubd.wire import results as r
 
@@ -20,8 +20,10 @@ async def list_all(hub: Hub, _: p.Params) -> r.ProvidersResult:
 async def test(hub: Hub, params: p.ProviderChange) -> r.ProbeResult:
     """Log in and send nothing."""
     answer = await hub.supervisor.probe(params.name)
-    ok = answer.signal is Signal.REPLY and 200 <= answer.code < 300
-    return {"ok": ok, "code": answer.code, "text": answer.text}
+    ok = is_ready(answer)
+    channel = min(hub.supervisor.providers.get(params.name).spec.channels)
+    detail = "" if ok else judge(answer, channel).detail
+    return {"ok": ok, "code": answer.code, "text": answer.text, "detail": detail}
 
 
 async def enable(hub: Hub, params: p.ProviderChange) -> r.ProviderResult:

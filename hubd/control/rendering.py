@@ -10,7 +10,8 @@ from email.policy import default as modern
 
 import trio
 
-from hubd.control.needs import Contact, Hub
+from hubd.control.needs import Hub
+from hubd.control.rows import Contact
 from hubd.core.model import Campaign, Channel, Content, Due, Parcel
 from hubd.core.sms import segments
 from hubd.engine.plan import MessagePlan

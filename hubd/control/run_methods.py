@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from hubd.control.campaign_views import view_of
 from hubd.control.fitness import Inspection, inspect
 from hubd.control.needs import Hub
-from hubd.control.views import estimate_view, problem_views
+from hubd.control.views import estimate_view, problem_of, problem_views
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, CampaignState
-from hubd.core.preflight import unaccepted
+from hubd.core.preflight import RISKS, unaccepted
 from hubd.core.spec import parse_time, spec_from_json
 from hubd.errors import BadInput, PreflightFailed
 from hubd.wire import params as p
@@ -31,14 +31,14 @@ async def start(hub: Hub, params: p.CampaignStart) -> r.StartResult:
         seen = await inspect(hub, campaign, limit=params.limit)
     if params.dry_run:
         assert seen is not None
-        return {"changed": False, "campaign": view_of(hub, campaign), "would": _would(seen)}
+        return {"changed": False, "campaign": await view_of(hub, campaign), "would": _would(seen)}
     if seen is not None and to is not campaign.state:
         _check_fit(campaign, seen, params.accept_risk)
     if at is not None:
         changed, campaign = await hub.supervisor.schedule(params.name, at, limit=params.limit)
     else:
         changed, campaign = await hub.supervisor.start(params.name, limit=params.limit)
-    return {"changed": changed, "campaign": view_of(hub, campaign), "would": None}
+    return {"changed": changed, "campaign": await view_of(hub, campaign), "would": None}
 
 
 def _start_time(hub: Hub, campaign: Campaign, at: str | None) -> float | None:
@@ -55,7 +55,7 @@ def _future(hub: Hub, at: str) -> float:
     try:
         when = parse_time(at)
     except BadInput as error:
-        raise BadInput.at("at", str(error)) from None
+        raise BadInput.at("at", problem_of(error)) from None
     if when <= hub.now():
         raise BadInput.at("at", "lies in the past", hint="leave it out to start now")
     return when
@@ -71,6 +71,10 @@ def _would(seen: Inspection) -> r.WouldDo:
 
 
 def _check_fit(campaign: Campaign, seen: Inspection, accepted: Sequence[str]) -> None:
+    if unknown := sorted(set(accepted) - RISKS):
+        raise BadInput.at(
+            "accept_risk", f"there is no such risk: {unknown[0]}; there are {', '.join(sorted(RISKS))}"
+        )
     problems = unaccepted(seen.report.problems, accepted)
     if not problems:
         return
@@ -90,32 +94,32 @@ async def schedule(hub: Hub, params: p.CampaignSchedule) -> r.ChangeResult:
     at = _future(hub, params.at)
     advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
     _check_fit(campaign, await inspect(hub, campaign), params.accept_risk)
-    return _changed(hub, await hub.supervisor.schedule(params.name, at))
+    return await _changed(hub, await hub.supervisor.schedule(params.name, at))
 
 
 async def unschedule(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:
     """Make it a draft again."""
-    return _changed(hub, await hub.supervisor.unschedule(params.name))
+    return await _changed(hub, await hub.supervisor.unschedule(params.name))
 
 
 async def pause(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:
     """Stop sending for now. Answers when nothing more will leave."""
-    return _changed(hub, await hub.supervisor.pause(params.name))
+    return await _changed(hub, await hub.supervisor.pause(params.name))
 
 
 async def resume(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:
     """Go on."""
-    return _changed(hub, await hub.supervisor.resume(params.name))
+    return await _changed(hub, await hub.supervisor.resume(params.name))
 
 
 async def stop(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:
     """End it. Answers when nothing more will leave."""
-    return _changed(hub, await hub.supervisor.stop(params.name))
+    return await _changed(hub, await hub.supervisor.stop(params.name))
 
 
-def _changed(hub: Hub, done: tuple[bool, Campaign]) -> r.ChangeResult:
+async def _changed(hub: Hub, done: tuple[bool, Campaign]) -> r.ChangeResult:
     changed, campaign = done
-    return {"changed": changed, "campaign": view_of(hub, campaign)}
+    return {"changed": changed, "campaign": await view_of(hub, campaign)}
 
 
 async def retry(hub: Hub, params: p.CampaignRetry) -> r.RetryResult:
@@ -134,4 +138,4 @@ async def retry(hub: Hub, params: p.CampaignRetry) -> r.RetryResult:
         again = await hub.ledger.requeue(campaign.id, params.class_)
         changed, queued = changed + again, queued + again
     campaign = await (hub.supervisor.requeued(params.name) if queued else hub.campaigns.get(params.name))
-    return {"changed": changed, "campaign": view_of(hub, campaign)}
+    return {"changed": changed, "campaign": await view_of(hub, campaign)}

@@ -41,7 +41,8 @@ from hubd.wire import (
     parse,
     success,
 )
-from hubd.wire.params import EventsSubscribe, EventsUnsubscribe, Hello, read_params
+from hubd.wire.params import EventsSubscribe, EventsUnsubscribe, Hello
+from hubd.wire.reading import read_params
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +219,7 @@ class Session:
                 data={"server_version": info.version, "protocol": [PROTOCOL]},
             )
         self._greeted = True
-        log.info("%s %s connected (%s)", params.client.name, params.client.version, self._peer)
+        log.debug("%s %s connected (%s)", params.client.name, params.client.version, self._peer)
         return {
             "server_version": info.version,
             "protocol": PROTOCOL,

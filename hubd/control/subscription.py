@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from hubd.control.campaign_views import view_of
-from hubd.control.needs import EventRow, Hub
+from hubd.control.needs import Hub
+from hubd.control.rows import EventRow
 from hubd.control.views import event_view, progress_event
 from hubd.core.model import CampaignState
 from hubd.errors import BadInput, NotFound, ResumeGap
@@ -39,7 +40,7 @@ async def open_subscription(hub: Hub, name: str, params: EventsSubscribe) -> Sub
         "subscription": name,
         "epoch": hub.database.epoch,
         "seq": taken.seq if params.after is None else params.after.seq,
-        "snapshot": {"campaigns": [view_of(hub, campaign) for campaign in taken.campaigns]}
+        "snapshot": {"campaigns": [await view_of(hub, campaign) for campaign in taken.campaigns]}
         if params.snapshot
         else None,
     }
@@ -160,7 +161,7 @@ class Subscription:
     ) -> None:
         """Send a campaign's figures; with `last`, only if they are not those."""
         try:
-            view = view_of(self._hub, await self._hub.campaigns.get(name))
+            view = await view_of(self._hub, await self._hub.campaigns.get(name))
         except NotFound:
             self._running.discard(name)
             return

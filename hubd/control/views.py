@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, cast
 from hubd.core.model import Campaign, CampaignState, Counts
 from hubd.core.preflight import Estimate, Problem
 from hubd.engine.feed import Sample
+from hubd.errors import BadInput
 from hubd.wire import results as r
 
 if TYPE_CHECKING:
-    from hubd.control.needs import AttemptRow, Contact, DeliveryRow, EventRow, FailureGroup, Suppression
+    from hubd.control.rows import AttemptRow, Contact, DeliveryRow, EventRow, FailureGroup, Suppression
     from hubd.engine.providers import ProviderView
 
 
@@ -174,6 +175,12 @@ def failure_view(group: FailureGroup) -> r.FailureGroup:
         "example_id": group.example_id,
         "class": group.kind,
     }
+
+
+def problem_of(error: BadInput) -> str:
+    """What is wrong, without where."""
+    listed = error.data.get("errors")
+    return str(listed[0]["problem"]) if isinstance(listed, list) and listed else str(error)
 
 
 def estimate_view(estimate: Estimate) -> r.EstimateView:

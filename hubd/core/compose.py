@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import html
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from html import escape
 
 from hubd.core.addresses import email_address
 from hubd.core.mime import (
@@ -58,7 +58,7 @@ class _Body:
     transfer: Transfer
     html: bool
     footer_url: bool
-    footer_address: str
+    footer_address: str  #: as it stands there, escaped for HTML
 
     def render(self, values: Mapping[str, str]) -> str:
         text = self.template.render(values)
@@ -194,7 +194,9 @@ def _compile_bodies(content: Content) -> tuple[_Body, ...]:
                 transfer=transfer_for(source),
                 html=name == "html",
                 footer_url=wants_url,
-                footer_address=content.postal_address if wants_address else "",
+                footer_address=_footer_address(content.postal_address, html=name == "html")
+                if wants_address
+                else "",
             )
         )
     if not bodies:
@@ -238,10 +240,14 @@ def _with_text_footer(text: str, url: str, postal_address: str) -> str:
     return text + end + "\n-- \n" + "\n".join(lines) + "\n"
 
 
+def _footer_address(postal_address: str, *, html: bool) -> str:
+    return "<br>\n".join(map(escape, postal_address.splitlines())) if html else postal_address
+
+
 def _with_html_footer(text: str, url: str, postal_address: str) -> str:
     """Before the last `</body>`; fields are escaped, so that tag can only be the author's own."""
-    lines = [html.escape(line) for line in postal_address.splitlines()]
-    lines += [f'<a href="{html.escape(url)}">Unsubscribe</a>'] if url else []
+    lines = [postal_address] if postal_address else []
+    lines += [f'<a href="{escape(url)}">Unsubscribe</a>'] if url else []
     footer = "<hr>\n<p>" + "<br>\n".join(lines) + "</p>\n"
     at = max(text.rfind("</body>"), text.rfind("</BODY>"))
     return text[:at] + footer + text[at:] if at >= 0 else f"{text}\n{footer}"

@@ -55,10 +55,8 @@ class SkipReason(StrEnum):
     """Why a delivery is `skipped`."""
 
     SUPPRESSED = "suppressed"
-    OPTED_OUT = "opted_out"
-    INVALID_ADDRESS = "invalid_address"
-    WINDOW_CLOSED = "window_closed"
-    CANCELLED = "cancelled"
+    OPTED_OUT = "opted_out"  #: suppressed because the person asked for it
+    INVALID_ADDRESS = "invalid_address"  #: the contact has no address of the campaign's channel
 
 
 class InDoubt(StrEnum):

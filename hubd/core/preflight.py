@@ -16,6 +16,8 @@ from hubd.core.pacing import estimate, parse_pace
 
 MISSING_FIELDS = "missing-fields"
 BAD_MESSAGES = "bad-messages"
+NO_UNSUBSCRIBE = "no-unsubscribe"
+RISKS = frozenset({MISSING_FIELDS, BAD_MESSAGES, NO_UNSUBSCRIBE})  #: all that a person may take
 STANDARD_FIELDS = frozenset(
     {
         "email",
@@ -90,7 +92,7 @@ def assess(found: Found, *, limit: int | None = None) -> Report:
     """Judge what was found. `limit` is how many are to be sent in the first run."""
     problems = [Problem(risk="", problem=obstacle) for obstacle in found.obstacles]
     if not found.recipients and not found.obstacles:
-        problems.append(Problem(risk="", problem=_nobody(found.skipped)))
+        problems.append(Problem(risk="", problem=_nobody(found)))
     problems += [
         Problem(risk=item["risk"], problem=item["problem"]) for item in content_problems(found.content)
     ]
@@ -120,11 +122,12 @@ def how_long(messages: int, rates: Sequence[str]) -> Estimate:
     )
 
 
-def _nobody(skipped: Mapping[str, int]) -> str:
-    total = sum(skipped.values())
-    if not total:
+def _nobody(found: Found) -> str:
+    if not any(found.skipped.values()):
         return "there is nobody on its lists"
-    why = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in sorted(skipped.items()))
+    kind = "phone number" if found.content.channel is Channel.SMS else "email address"
+    words = {"invalid_address": f"without {kind}"}
+    why = ", ".join(f"{n} {words.get(w, w.replace('_', ' '))}" for w, n in sorted(found.skipped.items()) if n)
     return f"nobody on its lists can be written to ({why})"
 
 
@@ -140,7 +143,10 @@ def _gap(gap: Gap, found: Found) -> Problem:
         near = get_close_matches(name, [other for other in known if other not in gap.fields], 1, 0.75)
         if near:
             hints.append(f"did you mean {near[0]}?")
-    hint = " ".join(hints) or "give it a default: {{ " + names[0] + " | default('...') }}"
+    plain = [name for name in names if name != "contact_id"]  # a link that names nobody leads nowhere
+    if not hints and plain:
+        hints = ["give it a default: {{ " + plain[0] + " | default('...') }}"]
+    hint = " ".join(hints) or "import the contact again"
     return Problem(risk=MISSING_FIELDS, problem=f"{who} no {' and no '.join(names)}; {hint}")
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
+
+from hubd.core.model import DeliveryState
 
 SENTENCES: Mapping[str, str] = MappingProxyType(
     {
@@ -84,3 +87,12 @@ TRANSIENT: frozenset[str] = frozenset(
     | {"provider_nonsense", "sender_queue_full", "login_unavailable", "tls_unavailable", "outbox_unwritable"}
     | {"daily_quota"}
 )
+
+
+def class_of(state: DeliveryState, reason: str) -> Literal["transient", "permanent", "in_doubt"]:
+    """What may help a failed delivery while nothing else changes: "transient" another try, "in_doubt" a
+    person's word, "permanent" neither.
+    """
+    if state is DeliveryState.IN_DOUBT:
+        return "in_doubt"
+    return "transient" if state is DeliveryState.FAILED and reason in TRANSIENT else "permanent"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -25,6 +26,11 @@ MAX_LISTS = 100
 MAX_SMS_CHARACTERS = 1600  #: what Twilio takes; counted here only when the text has nothing to fill in
 _LONGEST_LINE = 998  #: octets of a header line (RFC 5322 2.1.1)
 _LONGEST_WAIT = 30 * 86_400.0
+#: Seconds after which a message that is refused for now fails, where the file does not say. Yesterday's offer
+#: is of no use to anybody; a receipt still is, so it gets the four to five days of RFC 5321 section 4.5.4.1.
+GIVE_UP_AFTER: Mapping[Kind, float] = MappingProxyType(
+    {Kind.MARKETING: 86_400.0, Kind.TRANSACTIONAL: 5 * 86_400.0}
+)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _PROVIDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -66,7 +72,7 @@ _ELSEWHERE = {
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a message that is refused for now is tried again."""
 
-    give_up_after: str = "24h"  #: a duration, counted from the first attempt
+    give_up_after: str = ""  #: a duration, counted from the first attempt; "": `GIVE_UP_AFTER` of its kind
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,7 +106,8 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def give_up_after(self) -> float:
         """Seconds from the first attempt until a deferred message fails."""
-        return parse_duration(self.retry.give_up_after)
+        after = self.retry.give_up_after
+        return parse_duration(after) if after else GIVE_UP_AFTER[self.kind]
 
     @property
     def start_at(self) -> float | None:

@@ -22,6 +22,7 @@ class Streak:
     broken: bool = False  #: whether the campaign was told to pause
     _reason: str = ""
     _refused: dict[int, bool] = field(default_factory=dict)  # recipient -> was it failed for good
+    _put_back: list[int] = field(default_factory=list)  # what is still on the wire cannot change it any more
 
     def see(self, delivery_id: int, verdict: Verdict) -> Verdict:
         """The verdict as it stands in its row of verdicts: harmless ones come back as they are."""
@@ -37,6 +38,8 @@ class Streak:
         self._refused[delivery_id] = False  # this one goes back by itself
         detail = f"{verdict.detail} (the same answer for {LIMIT} recipients in a row)"
         if verdict.action is Action.FAIL:
+            if not self.broken:
+                self._put_back = [number for number, for_good in self._refused.items() if for_good]
             self.broken = True
             return replace(verdict, action=Action.PAUSE, detail=detail)
         self._refused.clear()
@@ -44,4 +47,4 @@ class Streak:
 
     def failed(self) -> list[int]:
         """The recipients of a broken streak that were failed for good; they are to be put back."""
-        return [delivery_id for delivery_id, for_good in self._refused.items() if for_good and self.broken]
+        return self._put_back

@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from hubd.core.model import Answer, Channel, Signal, Stage
-from hubd.core.reasons import SENTENCES, TRANSIENT
+from hubd.core.reasons import SENTENCES
 from hubd.core.verdict_tables import (
     HTTP,
     HTTP_LOST,
@@ -59,12 +58,19 @@ class Verdict:
     close: bool = False  #: the connection must not be used again
 
 
-def judge(answer: Answer, channel: Channel) -> Verdict:
+#: What nearly every answer means.
+ACCEPTED = Verdict(action=Action.ACCEPT, reason="", detail="The provider accepted the message.")
+
+
+def judge(answer: Answer, channel: Channel, *, attempts: int = 0) -> Verdict:
     """What `answer` means for a message of `channel`. Total: every answer has a verdict, none raises.
 
     The stage alone picks the table: an SMS that goes through a mail server is judged as mail, and the
-    connection stages are judged alike for all providers.
+    connection stages are judged alike for all providers. `attempts` is how many tries the delivery had before
+    this one: some refusals are only worth so many.
     """
+    if answer.stage is Stage.DOT and answer.signal is Signal.REPLY and 200 <= answer.code <= 299:
+        return ACCEPTED
     if answer.stage is Stage.LOCAL:
         row = _judge_local(answer)
     elif answer.stage is Stage.REQUEST:
@@ -73,7 +79,11 @@ def judge(answer: Answer, channel: Channel) -> Verdict:
         row = _judge_smtp(answer)
         if answer.code == 421:  # RFC 5321 section 3.8: the server closes the connection after it
             row = row._replace(close=True)
-    detail = SENTENCES[row.reason] if row.reason else "The provider accepted the message."
+    if row.most_tries and attempts + 1 >= row.most_tries:
+        row = row._replace(action=row.then)
+    if row.action is Action.ACCEPT:
+        return ACCEPTED
+    detail = SENTENCES[row.reason]
     if channel is Channel.SMS:
         detail = detail.replace("mailbox", "number").replace("mail server", "provider")
     return Verdict(
@@ -93,11 +103,6 @@ def is_ready(answer: Answer) -> bool:
 def is_systemic(reason: str) -> bool:
     """Whether many of these in a row mean that something is wrong with us or the provider."""
     return reason in SYSTEMIC
-
-
-def retry_class(reason: str) -> Literal["transient", "permanent"]:
-    """Whether another try of a failed delivery can help while nothing else changes (`retry --class`)."""
-    return "transient" if reason in TRANSIENT else "permanent"
 
 
 def retry_delay(

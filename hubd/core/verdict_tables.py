@@ -46,6 +46,8 @@ class Row(NamedTuple):
     action: Action
     reason: str
     close: bool = False
+    most_tries: int = 0  #: after so many tries `then` holds; 0: the campaign's patience alone ends them
+    then: Action = Action.FAIL
 
 
 A = Action
@@ -146,6 +148,7 @@ SMTP_CODE_FIRST = frozenset({421, 503, 530, 534, 535, 538})
 
 _UNAUTHENTICATED = Row(A.PAUSE, "sender_unauthenticated")
 _SENDER = Row(A.PAUSE, "sender_refused")
+_MAILBOX_FULL = Row(A.RETRY, "mailbox_full", most_tries=3)
 _TOO_MANY = Row(A.SLOW, "too_many_recipients")
 _POLICY = Row(A.FAIL, "refused_by_policy")
 _CONTENT = Row(A.FAIL, "content_refused")
@@ -182,7 +185,7 @@ SMTP_ENHANCED: Mapping[Stage, Mapping[str, Row]] = MappingProxyType(
             **_AUTHENTICATION_OF_OURS,
             "5.7.*": _POLICY,
             "4.2.1": Row(A.RETRY, "mailbox_disabled"),
-            "4.2.2": Row(A.RETRY, "mailbox_full"),
+            "4.2.2": _MAILBOX_FULL,
             "4.3.1": _FULL,
             "4.4.*": Row(A.RETRY, "routing_trouble"),
             "4.5.3": _TOO_MANY,
@@ -190,7 +193,7 @@ SMTP_ENHANCED: Mapping[Stage, Mapping[str, Row]] = MappingProxyType(
         },
         S.DATA: _AFTER_RCPT,
         S.BODY: _AFTER_RCPT,
-        S.DOT: {**_AFTER_RCPT, "5.2.2": Row(A.FAIL, "mailbox_full"), "4.2.2": Row(A.RETRY, "mailbox_full")},
+        S.DOT: {**_AFTER_RCPT, "5.2.2": Row(A.FAIL, "mailbox_full"), "4.2.2": _MAILBOX_FULL},
     }
 )
 
@@ -271,12 +274,12 @@ TWILIO: Mapping[int, Row] = MappingProxyType(
         21704: _NOT_A_SENDER,
         30001: Row(A.SLOW, "too_fast"),
         30002: _SUSPENDED,
-        30003: Row(A.RETRY, "handset_unreachable"),
+        30003: Row(A.RETRY, "handset_unreachable", most_tries=2),
         30004: Row(A.FAIL, "blocked"),
-        30005: Row(A.FAIL, "number_unknown"),
+        30005: Row(A.RETRY, "number_unknown", most_tries=2, then=A.SUPPRESS),
         30006: _NOT_MOBILE,
         30007: Row(A.FAIL, "content_refused"),
-        30008: Row(A.RETRY, "refused_for_now"),
+        30008: Row(A.RETRY, "refused_for_now", most_tries=2),
         30022: Row(A.SLOW, "too_fast"),
         30034: Row(A.PROVIDER_STOP, "sender_unregistered"),
         30500: Row(A.RETRY, "refused_for_now"),

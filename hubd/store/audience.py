@@ -14,10 +14,11 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hubd.core.model import Channel, DeliveryState
+from hubd.core.model import Channel, DeliveryState, SkipReason
 from hubd.errors import BadInput
 from hubd.store.contacts import no_such_list
 from hubd.store.database import Unit
+from hubd.store.importing import list_id
 
 MAX_FIELDS = 62  #: one bit each of SQLite's signed 64
 
@@ -25,92 +26,75 @@ MAX_FIELDS = 62  #: one bit each of SQLite's signed 64
 FREEZING = """
 SELECT channel, lists, single, freeze_to, freeze_list, freeze_after, audience_ready, n_total, n_skipped
 FROM campaign WHERE id = ?"""
-#: One list's id.
-LIST_ID = "SELECT id FROM list WHERE name = ?"
 #: The last contact of a page of a list, and how many contacts the page has.
 PAGE = """
 SELECT count(*), max(contact_id) FROM (
     SELECT contact_id FROM membership
     WHERE list_id = :list_id AND contact_id > :after AND id <= :bound ORDER BY contact_id LIMIT :size)"""
-#: The page's contacts become deliveries with a copy of their fields. json_patch leaves out what is null.
-FREEZE = {
-    Channel.EMAIL: """
-INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, updated_at, fields)
-SELECT :campaign_id, coalesce(contact.email, ''), coalesce(contact.email_key, 'contact:' || contact.id),
-    CASE WHEN contact.email IS NULL OR suppression.reason IS NOT NULL THEN 'skipped' ELSE 'pending' END,
-    CASE WHEN contact.email IS NULL THEN 'invalid_address' WHEN suppression.reason IS NULL THEN ''
-         WHEN suppression.reason = 'opted_out' THEN 'opted_out' ELSE 'suppressed' END,
-    :now,
-    json_patch(contact.fields, json_object(
-        'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id))
-FROM membership JOIN contact ON contact.id = membership.contact_id
-LEFT JOIN suppression ON suppression.channel = 'email' AND suppression.address_key = contact.email_key
-WHERE membership.list_id = :list_id AND membership.contact_id > :after AND membership.contact_id <= :last
-    AND membership.id <= :bound
-ORDER BY membership.contact_id
-ON CONFLICT DO NOTHING""",
-    Channel.SMS: """
-INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, updated_at, fields)
-SELECT :campaign_id, coalesce(contact.phone, ''), coalesce(contact.phone, 'contact:' || contact.id),
-    CASE WHEN contact.phone IS NULL OR suppression.reason IS NOT NULL THEN 'skipped' ELSE 'pending' END,
-    CASE WHEN contact.phone IS NULL THEN 'invalid_address' WHEN suppression.reason IS NULL THEN ''
-         WHEN suppression.reason = 'opted_out' THEN 'opted_out' ELSE 'suppressed' END,
-    :now,
-    json_patch(contact.fields, json_object(
-        'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id))
-FROM membership JOIN contact ON contact.id = membership.contact_id
-LEFT JOIN suppression ON suppression.channel = 'sms' AND suppression.address_key = contact.phone
-WHERE membership.list_id = :list_id AND membership.contact_id > :after AND membership.contact_id <= :last
-    AND membership.id <= :bound
-ORDER BY membership.contact_id
-ON CONFLICT DO NOTHING""",
+#: A contact's address to send to, and the same as it is compared.
+_ADDRESSES = {
+    Channel.EMAIL: ("contact.email", "contact.email_key"),
+    Channel.SMS: ("contact.phone", "contact.phone"),
 }
+#: The fields that a message to a contact is given. json_patch leaves out what is null.
+GIVEN = """json_patch(contact.fields, json_object(
+    'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id))"""
+
+
+def _why_not(address: str) -> str:
+    """The SQL of a contact's `SkipReason`, "" for none; `suppression` is joined."""
+    return f"""
+    CASE WHEN {address} IS NULL THEN '{SkipReason.INVALID_ADDRESS}' WHEN suppression.reason IS NULL THEN ''
+         WHEN suppression.reason = '{SkipReason.OPTED_OUT}' THEN '{SkipReason.OPTED_OUT}'
+         ELSE '{SkipReason.SUPPRESSED}' END"""
+
+
+def _freeze(channel: Channel, address: str, key: str) -> str:
+    return f"""
+INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, updated_at, fields)
+SELECT :campaign_id, coalesce({address}, ''), coalesce({key}, 'contact:' || contact.id),
+    CASE WHEN {address} IS NULL OR suppression.reason IS NOT NULL THEN 'skipped' ELSE 'pending' END,
+    {_why_not(address)}, :now, {GIVEN}
+FROM membership JOIN contact ON contact.id = membership.contact_id
+LEFT JOIN suppression ON suppression.channel = '{channel}' AND suppression.address_key = {key}
+WHERE membership.list_id = :list_id AND membership.contact_id > :after AND membership.contact_id <= :last
+    AND membership.id <= :bound
+ORDER BY membership.contact_id
+ON CONFLICT DO NOTHING"""  # noqa: S608
+
+
+def _would_reach(channel: Channel, address: str, key: str) -> str:
+    return f"""
+SELECT {_why_not(address)} AS reason, count(*) AS n
+FROM contact LEFT JOIN suppression ON suppression.channel = '{channel}' AND suppression.address_key = {key}
+WHERE contact.id IN (SELECT contact_id FROM membership
+                     WHERE list_id IN (SELECT id FROM list WHERE name IN (SELECT value FROM json_each(?))))
+GROUP BY 1"""  # noqa: S608
+
+
+def _draft_people(channel: Channel, address: str, key: str) -> str:
+    return f"""
+FROM contact WHERE {address} IS NOT NULL
+    AND contact.id IN (SELECT contact_id FROM membership WHERE list_id IN (
+        SELECT id FROM list WHERE name IN (SELECT value FROM json_each(:lists))))
+    AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = '{channel}' AND address_key = {key})"""  # noqa: S608
+
+
+#: The page's contacts become deliveries with a copy of their fields.
+FREEZE = {channel: _freeze(channel, *columns) for channel, columns in _ADDRESSES.items()}
+#: Whom a draft would reach: each contact of its lists once, with why not.
+WOULD_REACH = {channel: _would_reach(channel, *columns) for channel, columns in _ADDRESSES.items()}
+#: Recipients of a draft.
+DRAFT_PEOPLE = {channel: _draft_people(channel, *columns) for channel, columns in _ADDRESSES.items()}
 #: The newest delivery so far: the page's are those after it.
 NEWEST = "SELECT coalesce(max(id), 0) FROM delivery"
 #: The page by state, for the counters.
 COUNT_NEW = "SELECT state, count(*) FROM delivery WHERE campaign_id = ? AND id > ? GROUP BY state"
 #: Where the next page starts.
 ADVANCE = "UPDATE campaign SET freeze_list = ?, freeze_after = ?, audience_ready = ? WHERE id = ?"
-#: Whom a draft would reach: each contact of its lists once, with why not.
-WOULD_REACH = {
-    Channel.EMAIL: """
-SELECT CASE WHEN contact.email IS NULL THEN 'invalid_address' WHEN suppression.reason IS NULL THEN ''
-            WHEN suppression.reason = 'opted_out' THEN 'opted_out' ELSE 'suppressed' END AS reason,
-    count(*) AS n
-FROM contact
-LEFT JOIN suppression ON suppression.channel = 'email' AND suppression.address_key = contact.email_key
-WHERE contact.id IN (SELECT contact_id FROM membership
-                     WHERE list_id IN (SELECT id FROM list WHERE name IN (SELECT value FROM json_each(?))))
-GROUP BY 1""",
-    Channel.SMS: """
-SELECT CASE WHEN contact.phone IS NULL THEN 'invalid_address' WHEN suppression.reason IS NULL THEN ''
-            WHEN suppression.reason = 'opted_out' THEN 'opted_out' ELSE 'suppressed' END AS reason,
-    count(*) AS n
-FROM contact
-LEFT JOIN suppression ON suppression.channel = 'sms' AND suppression.address_key = contact.phone
-WHERE contact.id IN (SELECT contact_id FROM membership
-                     WHERE list_id IN (SELECT id FROM list WHERE name IN (SELECT value FROM json_each(?))))
-GROUP BY 1""",
-}
 #: Whom a started campaign does not reach.
 SKIPPED = """
 SELECT reason, count(*) AS n FROM delivery WHERE campaign_id = ? AND state = 'skipped' GROUP BY reason"""
-#: The fields that a message to a contact is given.
-GIVEN = """json_patch(contact.fields, json_object(
-    'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id))"""
-#: Recipients of a draft.
-DRAFT_PEOPLE = {
-    Channel.EMAIL: """
-FROM contact WHERE contact.email IS NOT NULL
-    AND contact.id IN (SELECT contact_id FROM membership WHERE list_id IN (
-        SELECT id FROM list WHERE name IN (SELECT value FROM json_each(:lists))))
-    AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = 'email' AND address_key = contact.email_key)""",
-    Channel.SMS: """
-FROM contact WHERE contact.phone IS NOT NULL
-    AND contact.id IN (SELECT contact_id FROM membership WHERE list_id IN (
-        SELECT id FROM list WHERE name IN (SELECT value FROM json_each(:lists))))
-    AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = 'sms' AND address_key = contact.phone)""",
-}
 #: Recipients of a started campaign that are still to be tried.
 FROZEN_PEOPLE = """
 FROM delivery WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred')"""
@@ -150,9 +134,8 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
     if at["freeze_list"] >= len(lists):
         db.execute(ADVANCE, (at["freeze_list"], 0, 1, campaign_id))
         return False
-    found = db.execute(LIST_ID, (lists[at["freeze_list"]],)).fetchone()
     page = {
-        "list_id": found["id"] if found else -1,
+        "list_id": list_id(db, lists[at["freeze_list"]]),  # NULL, which no membership has, if it is gone
         "after": at["freeze_after"],
         "bound": at["freeze_to"],
         "size": size,
@@ -179,7 +162,7 @@ def audience_of(db: sqlite3.Connection, campaign_id: int) -> Audience:
         reasons = {row["reason"]: row["n"] for row in db.execute(SKIPPED, (campaign_id,))}
         return Audience(recipients=at["n_total"] - at["n_skipped"], skipped=reasons)
     for name in json.loads(at["lists"]):
-        if db.execute(LIST_ID, (name,)).fetchone() is None:
+        if list_id(db, name) is None:
             raise no_such_list(name)
     counts = {
         row["reason"]: row["n"] for row in db.execute(WOULD_REACH[Channel(at["channel"])], (at["lists"],))

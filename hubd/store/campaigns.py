@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from hubd.core.lifecycle import CampaignEvent
-from hubd.core.model import Campaign, CampaignState, Channel, Content, DeliveryState, InDoubt
-from hubd.core.spec import CampaignSpec, changed_keys, spec_from_json
+from hubd.core.model import Campaign, CampaignState, Channel, Content, DeliveryState, InDoubt, Kind
+from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, changed_keys, spec_from_json
 from hubd.errors import BadInput, Conflict, InvalidTransition
 from hubd.store.audience import Audience, MissingPattern, audience_of, freeze_some, missing_patterns
 from hubd.store.campaign_rows import all_campaigns, campaign_by_id, campaign_by_name
@@ -32,9 +32,10 @@ UPDATE campaign SET channel = :channel, provider = :provider, spec = :spec, list
 WHERE id = :id AND state = :state AND revision = :revision"""
 #: The standing campaign of a provider's one-off messages: it runs from the start and has no audience.
 ADD_SINGLE = """
-INSERT INTO campaign (name, channel, provider, state, spec, content_id, doubt_policy, single, audience_ready,
-    started_at, created_at, updated_at)
-VALUES (:name, :channel, :provider, 'running', '{}', :content_id, :doubt_policy, 1, 1, :now, :now, :now)"""
+INSERT INTO campaign (name, channel, provider, state, spec, content_id, doubt_policy, give_up_after, single,
+    audience_ready, started_at, created_at, updated_at)
+VALUES (:name, :channel, :provider, 'running', '{}', :content_id, :doubt_policy, :give_up_after, 1, 1,
+    :now, :now, :now)"""
 #: From one state to another, if it still is in the first. The first start fixes the audience.
 MOVE = """
 UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
@@ -250,6 +251,7 @@ class Campaigns:
                 nothing = add_content(unit, Content(channel=channel), f"none:{channel.value}")
                 values = {"name": name, "channel": channel.value, "provider": provider, "now": unit.now}
                 values |= {"content_id": nothing, "doubt_policy": in_doubt.value}
+                values["give_up_after"] = GIVE_UP_AFTER[Kind.TRANSACTIONAL]
                 unit.db.execute(ADD_SINGLE, values)
             unit.db.execute(REVIVE_SINGLE, (name,))
             return campaign_by_name(unit.db, name)

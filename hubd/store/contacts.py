@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hubd.core.model import Channel
 from hubd.errors import NotFound
 from hubd.store.database import Database, Unit
-from hubd.store.importing import ImportCount, import_page
+from hubd.store.importing import ImportCount, import_page, list_id
 
 if TYPE_CHECKING:
     from hubd.core.intake import ContactRow
@@ -30,8 +30,6 @@ ALL_CONTACTS = "SELECT * FROM contact WHERE id > ? ORDER BY id LIMIT ?"
 LIST_CONTACTS = """
 SELECT contact.* FROM membership JOIN contact ON contact.id = membership.contact_id
 WHERE membership.list_id = ? AND membership.contact_id > ? ORDER BY membership.contact_id LIMIT ?"""
-#: One list's id.
-LIST_ID = "SELECT id FROM list WHERE name = ?"
 #: A contact by email address, phone number or public id; each of the three is unique.
 FIND_CONTACT = """
 SELECT * FROM contact WHERE email_key = lower(:key)
@@ -117,10 +115,10 @@ class Contacts:
         def work(db: sqlite3.Connection) -> list[sqlite3.Row]:
             if list_name is None:
                 return db.execute(ALL_CONTACTS, (after_id, limit)).fetchall()
-            found = db.execute(LIST_ID, (list_name,)).fetchone()
+            found = list_id(db, list_name)
             if found is None:
                 raise no_such_list(list_name)
-            return db.execute(LIST_CONTACTS, (found["id"], after_id, limit)).fetchall()
+            return db.execute(LIST_CONTACTS, (found, after_id, limit)).fetchall()
 
         return [_contact(row) for row in await self._db.read(work)]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hubd.core.model import Channel, Content, Counts, DeliveryState
+from hubd.core.reasons import class_of
 from hubd.errors import NotFound
 from hubd.store.contents import content_by_hash, content_of
-from hubd.store.requeue import class_of
 
 _COLUMNS = """id, recipient, state, reason, detail, code, attempts, doubts, next_at, updated_at,
     provider_id, message_id"""

@@ -1,7 +1,7 @@
 """Writing the entries of the attempt ledger, one after another, inside a unit of work.
 
-Every change of a delivery asks `lifecycle.advance_delivery` and is written only where the delivery is still in
-the state that was asked about; its campaign's counters move with it.
+Every change of a delivery asks `lifecycle.advance_delivery` and is written only where the delivery is still
+in the state that was asked about; its campaign's counters move with it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import CampaignState, DeliveryState, SkipReason
-from hubd.errors import Conflict, NotFound
+from hubd.errors import Conflict
 from hubd.store.contacts import SUPPRESS
 from hubd.store.database import Unit
-from hubd.store.requeue import requeue_one
+from hubd.store.requeue import no_such_delivery, requeue_one
 
 #: A delivery, its campaign, and whether its address is suppressed: all that an entry is judged by.
 STANDING = """
@@ -89,12 +89,13 @@ def _open(unit: Unit, entry: Open, epoch: int) -> Refusal | None:
         return Refusal(why="delivery_state")
     if at["suppressed"] is not None:
         target = advance_delivery(state, DeliveryEvent.SKIP)
-        reason = "opted_out" if at["suppressed"] == "opted_out" else "suppressed"
-        exactly_one(unit.db.execute(SKIP, (reason, entry.at, entry.delivery_id, state)))
+        known = at["suppressed"] == SkipReason.OPTED_OUT
+        reason = SkipReason.OPTED_OUT if known else SkipReason.SUPPRESSED
+        exactly_one(unit.db.execute(SKIP, (reason, entry.at, entry.delivery_id, at["state"])))
         unit.moved(at["campaign_id"], state, target)
         return Refusal(why="suppressed", skipped=True)
     target = advance_delivery(state, DeliveryEvent.OPEN)
-    values = (entry.message_id, entry.at, entry.at, entry.delivery_id, state)
+    values = (entry.message_id, entry.at, entry.at, entry.delivery_id, at["state"])
     exactly_one(unit.db.execute(SENDING, values))
     n = at["attempts"] + at["withdrawn"] + 1
     unit.db.execute(
@@ -125,7 +126,7 @@ def _close(unit: Unit, entry: Close, epoch: int) -> Refusal | None:
     counts = target is not DeliveryState.PENDING
     values = _outcome(entry) | {
         "outcome": target.value if counts else "withdrawn",
-        "from": state.value,
+        "from": at["state"],
         "to": target.value,
         "tries": int(counts),
         "withdrawn": int(entry.opened and not counts),
@@ -170,7 +171,7 @@ def _outcome(entry: Close) -> dict[str, object]:
 def _standing(unit: Unit, delivery_id: int) -> sqlite3.Row:
     row: sqlite3.Row | None = unit.db.execute(STANDING, (delivery_id,)).fetchone()
     if row is None:
-        raise NotFound("there is no such delivery", code="delivery_not_found")
+        raise no_such_delivery()
     return row
 
 

@@ -19,10 +19,10 @@ SELECT * FROM event
 WHERE seq > ? AND campaign_id IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?"""
 #: The oldest event that is kept.
 OLDEST = "SELECT min(seq) FROM event"
-#: Remove all but the newest; never more than a page in one unit of work.
+#: Remove the oldest up to a seq; never more than a page in one unit of work.
 PRUNE = "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE seq <= ? ORDER BY seq LIMIT ?)"
 
-PRUNE_PAGE = 5_000  #: events removed in one unit
+PRUNE_PAGE = 1_000  #: events removed in one unit, which every message on its way waits for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 A row belongs to the contact with its email address, or else to the one with its phone number; but a row with
 an email address never takes over a contact that has another one: two people may share a phone. Then the
-phone stays with whom it is with, and the row's contact is stored without it.
+phone stays with whom it is with, and the row's contact is stored without it: that is a conflict, which the
+person who imports has to hear of.
 
 A contact that was seen before in the same import makes the row a duplicate, and nothing of it is taken,
 unless the row brings the contact (known by phone only) its email address.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -56,12 +57,13 @@ REHEARSE = "INSERT INTO temp.rehearsal (import_id, address) VALUES (?, ?) ON CON
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportCount:
-    """What became of the rows of one page. The four add up to the rows."""
+    """What became of the rows of one page. The first four add up to the rows."""
 
     imported: int = 0  #: new contacts
     updated: int = 0  #: known contacts of which something changed, or that are new on this list
     unchanged: int = 0
     duplicates: tuple[int, ...] = ()  #: lines whose address an earlier line of the same import had
+    conflicts: tuple[int, ...] = ()  #: lines that were taken without their phone: another contact has it
 
 
 class _Fate(Enum):
@@ -86,9 +88,9 @@ def import_page(
 
 def _take_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], import_id: str) -> ImportCount:
     unit.db.execute(ADD_LIST, (list_name, unit.now))
-    list_id: int = unit.db.execute(LIST_ID, (list_name,)).fetchone()[0]
-    fates = [_take(unit, list_id, row, import_id) for row in rows]
-    return _count(rows, fates)
+    into = list_id(unit.db, list_name)
+    assert into is not None, "it was made in this very unit"
+    return _count(rows, [_take(unit, into, row, import_id) for row in rows])
 
 
 def _rehearse_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], import_id: str) -> ImportCount:
@@ -106,29 +108,30 @@ def _rehearse_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], impor
         db.execute("ROLLBACK TO rehearsal")
         db.execute("RELEASE rehearsal")
     again = [row.line for row, new in zip(rows, fresh, strict=True) if not new]
-    return ImportCount(
-        imported=count.imported,
-        updated=count.updated,
-        unchanged=count.unchanged,
-        duplicates=tuple(sorted([*count.duplicates, *again])),
-    )
+    return replace(count, duplicates=tuple(sorted([*count.duplicates, *again])))
 
 
-def _take(unit: Unit, list_id: int, row: ContactRow, import_id: str) -> _Fate:
+def list_id(db: sqlite3.Connection, name: str) -> int | None:
+    """The list with this name."""
+    found = db.execute(LIST_ID, (name,)).fetchone()
+    return None if found is None else found["id"]
+
+
+def _take(unit: Unit, list_id: int, row: ContactRow, import_id: str) -> tuple[_Fate, bool]:
+    """What became of the row, and whether its phone was left out because it is somebody else's."""
     db = unit.db
     known, owner = _whose(db, row)
     if known is None:
-        # The phone is somebody else's when it has an owner that this row is not.
         phone = row.phone if owner is None else None
         values = (row.email, row.email_key, phone, _json(row.fields), import_id, unit.now, unit.now)
         contact_id = db.execute(ADD_CONTACT, values).lastrowid
         db.execute(ADD_MEMBER, (list_id, contact_id))
-        return _Fate.IMPORTED
+        return _Fate.IMPORTED, owner is not None
     brings_email = row.email_key is not None and known["email_key"] is None
     if known["import_id"] == import_id and not brings_email:
-        return _Fate.DUPLICATE
-    free = row.phone is not None and (owner is None or owner["id"] == known["id"])
-    phone = row.phone if free else known["phone"]
+        return _Fate.DUPLICATE, False
+    taken = owner is not None and owner["id"] != known["id"]
+    phone = known["phone"] if row.phone is None or taken else row.phone
     fields = _json({**json.loads(known["fields"]), **row.fields})
     changed = brings_email or phone != known["phone"] or fields != known["fields"]
     if changed:
@@ -137,7 +140,7 @@ def _take(unit: Unit, list_id: int, row: ContactRow, import_id: str) -> _Fate:
     else:
         db.execute(SEEN_CONTACT, (import_id, known["id"]))
     joined = db.execute(ADD_MEMBER, (list_id, known["id"])).rowcount == 1
-    return _Fate.UPDATED if changed or joined else _Fate.UNCHANGED
+    return (_Fate.UPDATED if changed or joined else _Fate.UNCHANGED), taken
 
 
 def _whose(db: sqlite3.Connection, row: ContactRow) -> tuple[sqlite3.Row | None, sqlite3.Row | None]:
@@ -153,12 +156,14 @@ def _whose(db: sqlite3.Connection, row: ContactRow) -> tuple[sqlite3.Row | None,
     return known, owner
 
 
-def _count(rows: Sequence[ContactRow], fates: Sequence[_Fate]) -> ImportCount:
+def _count(rows: Sequence[ContactRow], taken: Sequence[tuple[_Fate, bool]]) -> ImportCount:
+    fates = [fate for fate, _ in taken]
     return ImportCount(
         imported=fates.count(_Fate.IMPORTED),
         updated=fates.count(_Fate.UPDATED),
         unchanged=fates.count(_Fate.UNCHANGED),
         duplicates=tuple(row.line for row, fate in zip(rows, fates, strict=True) if fate is _Fate.DUPLICATE),
+        conflicts=tuple(row.line for row, (_, left_out) in zip(rows, taken, strict=True) if left_out),
     )
 
 

@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import stat
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
@@ -31,7 +31,8 @@ _RESTORE = "restore it from a backup, or move it away to start with an empty one
 def prepare(path: Path) -> None:
     """Make sure that `path` is a database of ours, healthy, and of a version we can bring up to date.
 
-    Raises `StoreUnusable`, with nothing changed. Blocking.
+    Raises `StoreUnusable`, with nothing changed. Blocking: the whole file is read, a second or so for 500 MB
+    that are in the system's cache, and as long as the disk takes for them when they are not.
     """
     if sqlite3.sqlite_version_info < (3, 37, 0):
         raise StoreUnusable("the SQLite library is too old: version 3.37 or newer is needed")
@@ -39,8 +40,7 @@ def prepare(path: Path) -> None:
     if not os.path.lexists(path):
         _create(path)
     _check_file(path)
-    if not _closed_cleanly(path):
-        _check_health(path)
+    _check_health(path)
 
 
 def migrate(db: sqlite3.Connection) -> None:
@@ -136,32 +136,32 @@ def _judge_identity(path: Path, application_id: int, version: int) -> None:
         raise StoreUnusable(f"{path} is damaged: it has no schema version", hint=_RESTORE)
 
 
-def _closed_cleanly(path: Path) -> bool:
-    """Whether the last program that had it open closed it, so that nothing needs checking."""
-    with suppress(FileNotFoundError):
-        if path.with_name(path.name + "-wal").stat().st_size > 0:
-            return False
-    try:
-        with closing(_glance(path)) as db:
-            row = db.execute("SELECT clean FROM hub").fetchone()
-    except sqlite3.Error:
-        return False
-    return row is not None and row[0] == 1
-
-
 def _check_health(path: Path) -> None:
-    """After an unclean end: read the whole file once (a read-only connection changes nothing)."""
+    """Read the whole file: also one that was closed in order may have rotted or been cut off since.
+
+    After an unclean end each index is compared with its table, too. Nothing is changed: the connection can
+    only read, and a file without a log beside it is read alone, so that no companion files are made.
+    """
     try:
-        with closing(open_plain(path, writer=False)) as db:
+        with closing(open_plain(path, writer=False) if _has_log(path) else _glance(path)) as db:
             application_id: int = db.execute("PRAGMA application_id").fetchone()[0]
             version: int = db.execute("PRAGMA user_version").fetchone()[0]
-            verdict: str = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-            row = db.execute("SELECT count(*) FROM hub").fetchone()
+            rows = db.execute("SELECT clean FROM hub").fetchall()
+            check = "quick_check" if [row[0] for row in rows] == [1] else "integrity_check"
+            verdict: str = db.execute(f"PRAGMA {check}(1)").fetchone()[0]
     except sqlite3.Error as error:
         raise refusal(path, error) from error
     _judge_identity(path, application_id, version)
-    if verdict != "ok" or row[0] != 1:
+    if verdict != "ok" or len(rows) != 1:
         raise StoreUnusable(f"{path} is damaged", hint=_RESTORE)
+
+
+def _has_log(path: Path) -> bool:
+    """Whether committed work may be outside the main file, because the last end was unclean."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _glance(path: Path) -> sqlite3.Connection:

@@ -8,7 +8,7 @@ from typing import Literal
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import DeliveryState
 from hubd.core.reasons import TRANSIENT
-from hubd.errors import BadInput
+from hubd.errors import BadInput, NotFound
 from hubd.store.database import Unit
 
 Class = Literal["transient", "permanent", "all"]
@@ -29,7 +29,9 @@ UPDATE delivery SET state = ?, reason = ?, detail = '', updated_at = ? WHERE id 
 REQUEUE = """
 UPDATE delivery SET state = ?, reason = '', detail = '', code = 0, next_at = NULL, first_attempt_at = NULL,
     updated_at = ? WHERE id = ? AND state = ?"""
-#: A page of failures after a cursor; `which` is 'all', or the class that a reason has.
+#: One delivery that is thought to be a failure.
+FAILURE = "SELECT state, campaign_id FROM delivery WHERE id = ?"
+#: A page of failures after a cursor; `which` is 'all', or the class that a reason has (see `reasons`).
 FAILURES = """
 SELECT id, state FROM delivery INDEXED BY delivery_trouble
 WHERE campaign_id = :campaign_id AND state IN ('failed', 'undelivered') AND id > :after
@@ -44,13 +46,6 @@ _SETTLED = {
     "failed": (DeliveryEvent.SETTLE_FAILED, SETTLE),
 }
 _TRANSIENT = json.dumps(sorted(TRANSIENT))
-
-
-def class_of(state: DeliveryState, reason: str) -> str:
-    """What may help: "transient" another try, "in_doubt" a person's word, "permanent" neither."""
-    if state is DeliveryState.IN_DOUBT:
-        return "in_doubt"
-    return "transient" if state is DeliveryState.FAILED and reason in TRANSIENT else "permanent"
 
 
 def resolve_page(
@@ -82,8 +77,10 @@ def resolve_page(
 
 
 def requeue_one(unit: Unit, delivery_id: int) -> None:
-    """Put one failure back. Raises `InvalidTransition` if it is none."""
-    row = unit.db.execute("SELECT state, campaign_id FROM delivery WHERE id = ?", (delivery_id,)).fetchone()
+    """Put one failure back. Raises `InvalidTransition` if it is none, NotFound ("delivery_not_found")."""
+    row = unit.db.execute(FAILURE, (delivery_id,)).fetchone()
+    if row is None:
+        raise no_such_delivery()
     source = DeliveryState(row["state"])
     target = advance_delivery(source, DeliveryEvent.REQUEUE)
     unit.db.execute(REQUEUE, (target, unit.now, delivery_id, source))
@@ -106,3 +103,8 @@ def requeue_page(
     if rows:
         unit.event("delivery.requeued", campaign_id, {"count": len(rows), "class": which})
     return len(rows), rows[-1]["id"] if len(rows) == limit else None
+
+
+def no_such_delivery() -> NotFound:
+    """The error for an id that no delivery has."""
+    return NotFound("there is no such delivery", code="delivery_not_found")

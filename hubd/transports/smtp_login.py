@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import os
 import socket
 import ssl
@@ -27,6 +26,7 @@ import aiosmtplib
 
 from hubd.core.model import Answer, Signal, Stage
 from hubd.errors import BadConfig
+from hubd.transports.loopback import is_loopback_peer
 from hubd.transports.pipeline import Conversation
 from hubd.transports.replies import Reply, one_line
 
@@ -169,7 +169,7 @@ class _Attempt:
     async def _authenticate(self) -> aiosmtplib.SMTPResponse:
         """Log in by one method, once: a second try with the same password only hastens a lockout."""
         client, username, password = self.client, self.settings.username, self.settings.password
-        if client.get_transport_info("sslcontext") is None and not is_loopback(
+        if client.get_transport_info("sslcontext") is None and not is_loopback_peer(
             client.get_transport_info("peername")
         ):
             raise self._refused(538, "5.7.11", "a password is only sent over TLS; it was not sent")
@@ -187,14 +187,6 @@ class _Attempt:
     def _refused(self, code: int, enhanced: str, text: str) -> LoginRefused:
         answer = Answer(stage=self.stage, code=code, enhanced=enhanced, text=one_line(text))
         return LoginRefused(answer)
-
-
-def is_loopback(peer: object) -> bool:
-    """Whether a socket's peer name is an address of this machine that no network carries."""
-    try:
-        return isinstance(peer, tuple) and ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
-    except (ValueError, IndexError, AttributeError):
-        return False
 
 
 def _answer(stage: Stage, error: Exception, secrets: tuple[str, ...]) -> Answer:

@@ -12,7 +12,6 @@ The library is slow to import (a few tenths of a second), so only `open_twilio` 
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +24,7 @@ import trio
 
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
 from hubd.errors import BadConfig
+from hubd.transports.loopback import is_loopback
 from hubd.transports.replies import one_line
 
 if TYPE_CHECKING:
@@ -235,19 +235,12 @@ def _check(settings: TwilioSettings) -> None:
         raise BadConfig.at("base_url", "not an address like https://api.twilio.com")
     if url.username is not None or url.password is not None:
         raise BadConfig.at("base_url", "must not hold a user name or a password")
-    if url.scheme == "http" and not _is_loopback(url.hostname):
+    if url.scheme == "http" and not is_loopback(url.hostname):
         raise BadConfig.at("base_url", "must begin with https:// unless it is on this machine")
     if not (settings.from_ or settings.messaging_service_sid):
         raise BadConfig.at("from_", "a Twilio provider needs from_ or messaging_service_sid")
     if settings.concurrency < 1 or not (settings.connect_timeout > 0 and settings.timeout > 0):
         raise BadConfig.at("concurrency", "concurrency and timeouts must be more than 0")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _cause(problem: BaseException) -> str:

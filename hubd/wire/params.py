@@ -1,26 +1,21 @@
-"""What each method takes, as typed structs, and the one reader that turns JSON into them.
+"""What each method takes, as typed structs; `reading` turns JSON into them.
 
 Parameters go by name or by position; the order of the fields is the order of the positions, so a field is
-only ever added at the end. Every mutation takes an `idempotency_key`.
+only ever added at the end. Every mutation takes an `idempotency_key`. It matters to `message.send` and
+`campaign.test`, which make one message for one key; `contacts.import` goes by its `import_id`; what the other
+mutations do twice is the same as once.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator
-from difflib import get_close_matches
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
-
-from hubd.errors import BadInput
 
 MAX_INTEGER = 2**53  #: beyond it, a reader that keeps numbers as doubles sees another number
 MAX_ROWS = 500  #: rows in one page of an import
 MAX_PAGE = 1000  #: entries in one page of a listing
 MAX_PART = 512 * 1024  #: octets in one part of an attachment
-MAX_FAULTS = 20  #: faults told about at once
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]  #: as long as an address may be
@@ -138,11 +133,12 @@ class CampaignAttach(Params, frozen=True):
 
 
 class CampaignApply(Params, frozen=True):
-    """A campaign file as parsed, with the texts and attachments read in."""
+    """A campaign file as parsed, with the texts and attachments read in; `dry_run` changes nothing."""
 
     spec: dict[str, object]
     if_revision: Count | None = None
     idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class CampaignName(Params, frozen=True):
@@ -264,12 +260,6 @@ class MessageSend(Params, frozen=True):
     idempotency_key: Key = None
 
 
-class ProviderName(Params, frozen=True):
-    """A provider."""
-
-    name: Name
-
-
 class ProviderChange(Params, frozen=True):
     """A change to a provider."""
 
@@ -305,87 +295,3 @@ class EventsList(Params, frozen=True):
     after: Count = 0
     limit: Limit = 200
     campaign: Name | None = None
-
-
-P = TypeVar("P", bound=Params)
-
-_AT = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
-
-
-def read_params(kind: type[P], value: object) -> P:
-    """JSON parameters, by name or by position, as `kind`. Raises `BadInput` with a path for each fault."""
-    names = kind.__struct_encode_fields__
-    if isinstance(value, list):
-        if len(value) > len(names):
-            raise BadInput.at(f"[{len(names)}]", f"takes at most {len(names)} parameters, not {len(value)}")
-        value = dict(zip(names, value, strict=False))
-    if not isinstance(value, dict):
-        raise BadInput.at("params", "must be an object (by name) or an array (by position)")
-    faults = [*_shape(kind, value), *_unsafe(value, "")][:MAX_FAULTS]
-    if faults:
-        raise BadInput.of(faults)
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as exc:
-        found = _AT.match(str(exc))
-        problem, path = (found["problem"], found["path"]) if found else (str(exc), "")
-        raise BadInput.at((path or "").removeprefix(".") or "params", _plain(problem)) from None
-
-
-def _shape(kind: type[Params], value: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Unknown names and missing ones, all at once (the converter stops at the first)."""
-    fields = msgspec.structs.fields(kind)
-    names = [field.encode_name for field in fields]
-    for name in value:
-        if name not in names:
-            near = get_close_matches(name, names, 1)
-            yield _shown(name), "unknown parameter" + (f"; did you mean {near[0]}?" if near else "")
-    for field in fields:
-        if field.required and field.encode_name not in value:
-            yield field.encode_name, "missing"
-
-
-def _unsafe(value: object, path: str) -> Iterator[tuple[str, str]]:
-    """Strings that no database or mail can hold, and numbers that no reader is sure to keep."""
-    if isinstance(value, str):
-        problem = _unsafe_text(value)
-        if problem:
-            yield path, problem
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            where = f"{path}.{key}" if path else key
-            problem = _unsafe_text(key)
-            if problem:
-                yield _shown(where), f"the key {problem}"
-            yield from _unsafe(item, _shown(where))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _unsafe(item, f"{path}[{index}]")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            yield path, "is a number that cannot be represented"
-    elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
-        yield path, "is beyond 2**53"
-
-
-def _unsafe_text(text: str) -> str:
-    if text.isascii():
-        return "contains a NUL character" if "\0" in text else ""
-    if "\0" in text:
-        return "contains a NUL character"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "contains half of a surrogate pair"
-    return ""
-
-
-def _shown(path: str) -> str:
-    """A path made of the caller's own keys, short and printable."""
-    return path[:80].encode("ascii", "backslashreplace").decode("ascii").replace("\0", "\\x00")
-
-
-def _plain(problem: str) -> str:
-    """The converter's words as ours: "Expected `str`, got `int`" -> "expected str, got int"."""
-    words = problem.replace("`", "")
-    return words[:1].lower() + words[1:]

@@ -165,7 +165,7 @@ class AttachResult(TypedDict):
 
 
 class ApplyResult(TypedDict):
-    campaign: CampaignView
+    campaign: CampaignView | None  #: null when a dry run would create it
     created: bool
     changed: list[str]
 
@@ -262,6 +262,9 @@ class DeliveryLife(DeliveryView):
     channel: str
     next_at: str | None
     detail: str
+    single: bool  #: a message of its own, outside any campaign
+    content_of: str  #: the campaign whose content a single message has; "" when it has its own
+    file: str | None  #: where an outbox wrote it
 
 
 class AttemptView(TypedDict):
@@ -330,7 +333,8 @@ class ProvidersResult(TypedDict):
 class ProbeResult(TypedDict):
     ok: bool
     code: int
-    text: str
+    text: str  #: what the provider said
+    detail: str  #: what that means, when it is not ok
 
 
 class ProviderResult(TypedDict):

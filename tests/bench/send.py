@@ -173,6 +173,17 @@ def measure_hubd(n: int, connections: int, *, verbose: bool = False) -> Result:
             return Result(rate=n / took, cpu=used / n * 1e6, rss=peak_mb(process))
 
 
+def measure_import(n: int) -> float:
+    """Seconds to import a CSV of n new contacts."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_contacts(folder / "contacts.csv", n)
+        with hubd(folder, free_port(), 1):
+            began = time.monotonic()
+            hubctl(folder, "import", str(folder / "contacts.csv"), "--list", "all")
+            return time.monotonic() - began
+
+
 def measure_asyncio(n: int) -> Result:
     import aiosmtplib
 
@@ -249,6 +260,7 @@ def main() -> None:
             results.append(measure_hubd(chosen.messages, count))
         plain.append(measure_asyncio(chosen.messages))
         naive.append(measure_naive(chosen.messages))
+    print(f"import of 100,000 rows: {measure_import(100_000):.1f} s")
     print(f"{chosen.messages:,} messages, median of {chosen.rounds} rounds")
     rates = {count: report(f"hubd, {count} connections", results) for count, results in ours.items()}
     fast = report("aiosmtplib sendmail, 10", plain)

@@ -39,6 +39,21 @@ def test_nobody_to_write_to_cannot_be_excused() -> None:
     assert unaccepted(report.problems, ["", "no-unsubscribe"]) == [problem]
 
 
+def test_who_lacks_an_address_is_told_by_its_kind() -> None:
+    (problem,) = assess(Found(content=SMS, skipped={"invalid_address": 200, "suppressed": 0})).problems
+    assert problem.problem == "nobody on its lists can be written to (200 without phone number)"
+
+
+def test_a_default_for_the_contact_id_is_never_suggested() -> None:
+    gaps = (
+        Gap(fields=frozenset({"contact_id"}), count=1),
+        Gap(fields=frozenset({"contact_id", "quux"}), count=1),
+    )
+    first, second = assess(Found(content=EMAIL, recipients=2, gaps=gaps)).problems
+    assert "default(" not in first.problem
+    assert "{{ quux | default(" in second.problem
+
+
 def test_an_obstacle_is_told_alone() -> None:
     report = assess(Found(content=EMAIL, obstacles=("there is no provider x",)))
     assert [problem.problem for problem in report.problems] == ["there is no provider x"]

@@ -117,6 +117,23 @@ def test_a_short_file_leaves_the_rest_to_the_defaults() -> None:
     assert parse_spec(SMS).channel is Channel.SMS
 
 
+@pytest.mark.parametrize(
+    ("kind", "retry", "seconds"),
+    [
+        ("marketing", {}, 86_400),
+        ("transactional", {}, 5 * 86_400),
+        ("transactional", {"give_up_after": ""}, 5 * 86_400),
+        ("marketing", {"give_up_after": "2h"}, 7_200),
+        ("transactional", {"give_up_after": "2h"}, 7_200),
+    ],
+)
+def test_an_offer_is_given_up_after_a_day_and_a_receipt_after_five(
+    kind: str, retry: dict[str, str], seconds: float
+) -> None:
+    spec = parse_spec({**EMAIL, "kind": kind, "retry": retry})
+    assert spec.give_up_after == spec_from_json(spec_json(spec)).give_up_after == seconds
+
+
 def test_what_is_kept_reads_back_as_the_same() -> None:
     spec = parse_spec(tomllib.loads(FILE))
     assert spec_from_json(spec_json(spec)) == spec

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubd.core.model import Answer, Channel, Signal, Stage
-from hubd.core.reasons import SENTENCES, TRANSIENT
+from hubd.core.model import Answer, Channel, DeliveryState, Signal, Stage
+from hubd.core.reasons import SENTENCES, TRANSIENT, class_of
 from hubd.core.verdict import (
     LONGEST_REST,
     SYSTEMIC,
@@ -21,7 +21,6 @@ from hubd.core.verdict import (
     is_systemic,
     judge,
     rest_delay,
-    retry_class,
     retry_delay,
 )
 from hubd.core.verdict_tables import HTTP, SMTP, SMTP_CODES, SMTP_ENHANCED, SMTP_TEXTS, TWILIO, Class
@@ -355,7 +354,7 @@ def test_rule_a_an_enhanced_code_that_contradicts_the_number_is_ignored(
         (400, 30002, STOP, "account_suspended"),
         (400, 30003, RETRY, "handset_unreachable"),
         (400, 30004, FAIL, "blocked"),
-        (400, 30005, FAIL, "number_unknown"),
+        (400, 30005, RETRY, "number_unknown"),
         (400, 30006, SUPPRESS, "not_a_mobile_number"),
         (400, 30007, FAIL, "content_refused"),
         (400, 30008, RETRY, "refused_for_now"),
@@ -547,13 +546,44 @@ def test_an_sms_is_not_explained_in_the_words_of_mail() -> None:
     assert not re.search("mail", judge(answer, Channel.SMS).detail)
 
 
-def test_classes_of_retry() -> None:
-    assert retry_class("greylisted") == "transient"
-    assert retry_class("mailbox_full") == "transient"
-    assert retry_class("gave_up") == "transient"
-    assert retry_class("mailbox_unknown") == "permanent"
-    assert retry_class("a word from another time") == "permanent"
+@pytest.mark.parametrize("reason", ["greylisted", "mailbox_full", "gave_up"])
+def test_another_try_may_help_where_nothing_was_wrong_for_good(reason: str) -> None:
+    assert class_of(DeliveryState.FAILED, reason) == "transient"
+    assert class_of(DeliveryState.UNDELIVERED, reason) == "permanent"
+    assert class_of(DeliveryState.IN_DOUBT, reason) == "in_doubt"
+
+
+@pytest.mark.parametrize("reason", ["mailbox_unknown", "a word from another time"])
+def test_another_try_helps_nobody_whose_address_is_wrong(reason: str) -> None:
+    assert class_of(DeliveryState.FAILED, reason) == "permanent"
+
+
+def test_every_word_that_another_try_may_help_is_one_of_ours() -> None:
     assert set(SENTENCES) | {"gave_up"} >= TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("answer", "tries", "reason", "then"),
+    [
+        (Answer(stage=Stage.RCPT, code=452, enhanced="4.2.2"), 3, "mailbox_full", FAIL),
+        (Answer(stage=Stage.DOT, code=452, enhanced="4.2.2"), 3, "mailbox_full", FAIL),
+        (Answer(stage=Stage.REQUEST, code=400, vendor=30003), 2, "handset_unreachable", FAIL),
+        (Answer(stage=Stage.REQUEST, code=400, vendor=30005), 2, "number_unknown", SUPPRESS),
+        (Answer(stage=Stage.REQUEST, code=400, vendor=30008), 2, "refused_for_now", FAIL),
+    ],
+)
+def test_some_refusals_are_worth_only_so_many_tries(
+    answer: Answer, tries: int, reason: str, then: Action
+) -> None:
+    verdicts = [judge(answer, Channel.EMAIL, attempts=n) for n in range(tries + 1)]
+    assert [verdict.action for verdict in verdicts] == [RETRY] * (tries - 1) + [then, then]
+    assert {verdict.reason for verdict in verdicts} == {reason}
+
+
+@given(answers, st.sampled_from(Channel), st.integers(0, 20))
+def test_the_number_of_tries_only_ever_ends_retries(answer: Answer, channel: Channel, attempts: int) -> None:
+    first, later = judge(answer, channel), judge(answer, channel, attempts=attempts)
+    assert later == first or (first.action is RETRY and later.action in (FAIL, SUPPRESS))
 
 
 def test_what_in_a_row_means_that_the_trouble_is_ours() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from hubd.client import KEPT_EVENTS, SYSTEM_SOCKET, Client, Subscription, find_socket, open_client
+from hubd.client import KEPT_EVENTS, SYSTEM_SOCKET, Client, Place, Subscription, find_socket, open_client
 from hubd.errors import BadInput, HubError, NotFound, ResumeGap, Unreachable, VersionSkew
 from tests.shell.open_hub import Served, open_hub
 
@@ -29,10 +29,26 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 def test_the_order_of_places(tmp_path: Path) -> None:
     users = tmp_path / "messagehub" / "control.sock"
     environ = {"HUBCTL_SOCKET": "/a.sock", "XDG_RUNTIME_DIR": str(tmp_path)}
-    assert find_socket("/b.sock", environ) == Path("/b.sock")
-    assert find_socket(None, environ) == Path("/a.sock")
-    assert find_socket("", {"XDG_RUNTIME_DIR": str(tmp_path)}) == users
-    assert find_socket(None, {}) == SYSTEM_SOCKET
+    assert find_socket("/b.sock", environ).path == Path("/b.sock")
+    assert find_socket(None, environ).path == Path("/a.sock")
+    assert find_socket("", {"XDG_RUNTIME_DIR": str(tmp_path)}).path == users
+    assert find_socket(None, {}).path == SYSTEM_SOCKET
+
+
+def test_the_state_directory_comes_after_the_runtime_directory(tmp_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "HOME": str(tmp_path)}
+    state = tmp_path / ".local/state/messagehub/control.sock"
+    run = tmp_path / "run/messagehub/control.sock"
+    assert find_socket(None, environ) == Place(path=run, tried=(run, state, SYSTEM_SOCKET))
+    state.parent.mkdir(parents=True)
+    state.touch()
+    assert find_socket(None, environ).path == state
+    run.parent.mkdir(parents=True)
+    run.touch()
+    assert find_socket(None, environ).path == run
+    other = tmp_path / "s/messagehub/control.sock"
+    assert find_socket(None, {**environ, "XDG_STATE_HOME": str(tmp_path / "s")}).tried[1] == other
+    assert find_socket(None, {**environ, "XDG_STATE_HOME": "s", "XDG_RUNTIME_DIR": "r"}).path == state
 
 
 def test_importing_it_is_light() -> None:
@@ -66,13 +82,32 @@ async def test_a_stale_socket(tmp_path: Path) -> None:
     assert (await why_not(tmp_path / "c.sock")).code == "refused"
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may open everything")
+_ASK = """
+import os, sys, trio
+from hubd.client import open_client
+from hubd.errors import HubError
+if os.getuid() == 0:  # root may open everything
+    os.setuid(65534)
+
+async def ask() -> None:
+    async with open_client(sys.argv[1]):
+        pass
+
+try:
+    trio.run(ask)
+except HubError as error:
+    print(type(error).__name__, error.code, bool(error.hint))
+"""
+
+
 async def test_no_permission(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as closed:
         closed.bind(os.fspath(tmp_path / "c.sock"))
         closed.listen()
         (tmp_path / "c.sock").chmod(0)
-        assert (await why_not(tmp_path / "c.sock")).code == "permission_denied"
+        command = [sys.executable, "-c", _ASK, os.fspath(tmp_path / "c.sock")]
+        done = await trio.run_process(command, capture_stdout=True)
+    assert done.stdout == b"Unreachable permission_denied True\n"
 
 
 async def test_a_path_too_long(tmp_path: Path) -> None:

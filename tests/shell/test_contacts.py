@@ -97,7 +97,7 @@ async def test_a_row_that_is_one_contact_by_email_and_another_by_phone_leaves_th
 ) -> None:
     await take(contacts, [person(2, "ann@example.com"), person(3, None, PHONE)])
     count = await take(contacts, [person(2, "ann@example.com", PHONE, a="1")], "second")
-    assert count == ImportCount(updated=1)
+    assert count == ImportCount(updated=1, conflicts=(2,))
     assert await everybody(contacts) == [
         {"email": "ann@example.com", "phone": None, "a": "1"},
         {"email": None, "phone": PHONE},
@@ -106,8 +106,9 @@ async def test_a_row_that_is_one_contact_by_email_and_another_by_phone_leaves_th
 
 async def test_two_people_who_share_a_phone_are_two_contacts(contacts: Contacts) -> None:
     rows = [person(2, "ann@example.com", PHONE), person(3, "bob@example.com", PHONE)]
-    assert await take(contacts, rows) == ImportCount(imported=2)
-    assert await take(contacts, rows, "second") == ImportCount(unchanged=2)
+    assert await take(contacts, rows, dry_run=True) == ImportCount(imported=2, conflicts=(3,))
+    assert await take(contacts, rows) == ImportCount(imported=2, conflicts=(3,))
+    assert await take(contacts, rows, "second") == ImportCount(unchanged=2, conflicts=(3,))
     assert [entry["phone"] for entry in await everybody(contacts)] == [PHONE, None]
 
 

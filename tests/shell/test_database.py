@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,49 @@ async def test_damage_after_an_unclean_end_is_found_and_nothing_is_touched(
         content[start : start + 200] = os.urandom(200)
     damaged.write_bytes(content)
     assert "damaged" in str(await refused(damaged, bridge))
+
+
+def rot(path: Path) -> None:
+    """Other bytes in many pages of a file that was closed in order."""
+    content = bytearray(path.read_bytes())
+    for start in range(4096 * 40, len(content), 4096):
+        content[start : start + 200] = bytes(range(200))
+    path.write_bytes(content)
+
+
+def forget_in_the_index(path: Path) -> None:
+    """A row that is in its table and not in its index, in a file that was not closed in order."""
+    index = "FROM sqlite_schema WHERE name = 'membership_contact'"
+    with closing(sqlite3.connect(path)) as db:
+        (row,) = db.execute(f"SELECT * {index}")
+        db.executescript(f"PRAGMA writable_schema = ON; DELETE {index};")
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "INSERT INTO list VALUES (1, 'customers', 0);"
+            "INSERT INTO contact (id, phone, created_at, updated_at) VALUES (1, '+14155550100', 0, 0);"
+            "INSERT INTO membership VALUES (1, 1, 1); UPDATE hub SET clean = 0;"
+            "PRAGMA writable_schema = ON;"
+        )
+        db.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", row)
+        db.commit()
+
+
+async def test_damage_that_came_after_an_orderly_end_is_found_and_nothing_is_touched(
+    bridge: Bridge, database_path: Path
+) -> None:
+    async with open_database(database_path, bridge) as database:
+        await database.write(lambda unit: [add(f"{n}@example.com")(unit) for n in range(4000)])
+    rot(database_path)
+    assert sorted(contents(database_path.parent)) == ["hub.db"]
+    assert "damaged" in str(await refused(database_path, bridge))
+
+
+async def test_an_index_that_disagrees_with_its_table_is_found_after_an_unclean_end(
+    bridge: Bridge, database_path: Path
+) -> None:
+    await closed_database(database_path, bridge)
+    forget_in_the_index(database_path)
+    assert "damaged" in str(await refused(database_path, bridge))
 
 
 async def test_half_a_file_is_refused(bridge: Bridge, database_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from hubd.bridge import Bridge
 from hubd.core.model import CampaignState, DeliveryState
-from hubd.store.database import open_database
+from hubd.store.database import Unit, open_database
 from hubd.store.events import Events
+from hubd.store.housekeeping import Tidied, tidy
 from tests.shell.conftest import Store, close_entry, open_entry
 
 
@@ -65,11 +67,14 @@ async def test_a_snapshot_is_of_exactly_its_seq(store: Store) -> None:
     assert all(count == sum(1 for seq in failed if seq <= at) for at, count in taken)
 
 
-async def test_pruning_keeps_the_newest_and_says_where_the_log_begins(store: Store) -> None:
+async def test_tidying_keeps_the_newest_and_says_where_the_log_begins(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubd.store.events.PRUNE_PAGE", 4)
     for n in range(10):
         await store.events.add("t", None, {"n": n})
     assert await store.events.oldest_seq() == 1
-    assert await store.events.prune(keep=4) == 6
+    assert await tidy(store.db, now=0.0, keep_events=4) == Tidied(events=6, requests=0)
     assert (await store.events.oldest_seq(), store.db.head_seq) == (7, 10)
     assert [event.data["n"] for event in await store.events.page(0, 100)] == [6, 7, 8, 9]
 
@@ -80,8 +85,26 @@ async def test_numbers_go_on_after_everything_was_pruned_and_the_daemon_restarte
     async with open_database(database_path, bridge) as database:
         events = Events(database)
         await events.add("t", None, {})
-        await events.prune(keep=0)
+        await tidy(database, now=0.0, keep_events=0)
         assert await events.oldest_seq() == 2
     async with open_database(database_path, bridge) as database:
         assert database.head_seq == 1
         assert await Events(database).add("t", None, {}) == 2
+
+
+async def test_tidying_forgets_old_requests_and_no_younger_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubd.store.housekeeping.PAGE", 2)
+    day = 86_400.0
+    ages = [31.0, 40.0, 29.0, 31.0, 0.0, 90.0, 31.0]
+
+    def add(unit: Unit) -> None:
+        for n, age in enumerate(ages):
+            unit.db.execute("INSERT INTO request VALUES (?, ?, ?)", (f"k{n}", n, (100 - age) * day))
+
+    await store.db.write(add)
+    assert await tidy(store.db, now=100 * day) == Tidied(events=0, requests=5)
+    rows = await store.db.read(lambda db: db.execute("SELECT key FROM request ORDER BY key").fetchall())
+    assert [key for (key,) in rows] == ["k2", "k4"]
+    assert (await tidy(store.db, now=100 * day)).requests == 0

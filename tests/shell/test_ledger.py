@@ -15,7 +15,7 @@ from hubd.bridge import Bridge, open_bridge
 from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState, InDoubt
 from hubd.errors import BadInput, Conflict, HubError, InvalidTransition, NotFound
-from hubd.store import deliveries, ledger, requeue
+from hubd.store import deliveries, ledger, recovery, requeue
 from hubd.store.database import open_database
 from tests.shell.conftest import Store, close_entry, open_entry
 
@@ -46,7 +46,8 @@ async def test_open_and_close_leave_one_attempt_and_a_sent_delivery(store: Store
     assert (tried.n, tried.epoch, tried.outcome, tried.code) == (1, 1, "sent", 250)
     assert (tried.opened_at, tried.closed_at) == (1000.0, 1001.0)
     assert life.content.subject == "Hello {{ first_name }}"
-    assert await store.ledger.settled(campaign.id)
+    counts = (await store.campaigns.by_id(campaign.id)).counts
+    assert counts.settled == counts.total
 
 
 async def test_the_close_of_one_and_the_open_of_the_next_are_one_item(store: Store) -> None:
@@ -238,7 +239,7 @@ async def test_deferred_ones_are_found_when_nothing_else_is_left(store: Store) -
         (ledger.DUE, "delivery_due"),
         (ledger.DUE_LATER, "delivery_later"),
         (ledger.NEXT_DUE, "delivery_later"),
-        (ledger.ORPHANS, "attempt_one_open"),
+        (recovery.ORPHANS, "attempt_one_open"),
         (requeue.DOUBTFUL, "delivery_trouble"),
         (requeue.FAILURES, "delivery_trouble"),
         (deliveries.FAILURES, "delivery_trouble"),
@@ -376,6 +377,12 @@ async def test_the_same_address_may_get_many_one_off_messages(store: Store) -> N
     assert due[0].content_id != standing.content_id
     assert (await store.ledger.message(ids[0])).content == store.spec().content()
     assert standing.counts.pending == 3
+
+
+async def test_a_one_off_message_is_tried_for_five_days(store: Store) -> None:
+    await single(store)
+    standing = await store.campaigns.single("outbox", Channel.EMAIL)
+    assert standing.give_up_after == 5 * 86_400
 
 
 async def test_one_request_key_queues_one_message(store: Store) -> None:

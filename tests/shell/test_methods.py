@@ -360,6 +360,56 @@ async def test_send_is_idempotent(hub: Client, served: Served) -> None:
     assert first["message_id"] == again["message_id"]
 
 
+async def test_a_key_that_was_used_for_another_message_is_a_conflict(hub: Client) -> None:
+    await import_people(hub)
+    await apply(hub)
+    params = {"provider": "outbox", "template": "spring", "to": "p0@example.com", "idempotency_key": "k"}
+    first = await hub.call("message.send", **params, fields={"first_name": "Ann"})
+    rows = [{"line": 2, "values": {"email": "p0@example.com", "first_name": "New", "city": "Ulm"}}]
+    await hub.call("contacts.import", list="customers", rows=rows, import_id="two")
+    again = await hub.call("message.send", **params, fields={"first_name": "Ann"})
+    assert again["delivery_id"] == first["delivery_id"]
+    for other in ({"fields": {"first_name": "Bo"}}, {"to": "p1@example.com"}):
+        with pytest.raises(Conflict) as caught:
+            await hub.call("message.send", **{**params, "fields": {"first_name": "Ann"}, **other})
+        assert caught.value.code == "key_used"
+        assert caught.value.data["delivery_id"] == first["delivery_id"]
+    words = {"sender": "a@acme.example", "subject": "Hi", "text": "x"}
+    with pytest.raises(Conflict):
+        await hub.call("message.send", provider="outbox", to="p0@example.com", idempotency_key="k", **words)
+
+
+async def test_a_dry_apply_says_what_would_change_and_changes_nothing(hub: Client) -> None:
+    async def dry(**changes: Any) -> dict[str, Any]:
+        return await hub.call("campaign.apply", spec={**SPEC, **changes}, dry_run=True)
+
+    assert (await dry())["created"]
+    with pytest.raises(BadTemplate):
+        await dry(text="{{ unclosed")
+    with pytest.raises(NotFound):
+        await hub.call("campaign.get", name="spring")
+    await import_people(hub)
+    await apply(hub, rate="1/minute")
+    assert (await dry(rate="1/minute", text="Other"))["changed"] == ["text"]
+    assert (await dry(rate="1/minute"))["changed"] == []
+    await hub.call("campaign.start", name="spring")
+    with pytest.raises(Conflict) as caught:
+        await dry()
+    assert caught.value.code == "running"
+    await hub.call("campaign.pause", name="spring")
+    with pytest.raises(Conflict) as caught:
+        await dry(lists=["other"])
+    assert caught.value.code == "audience_fixed"
+
+
+async def test_a_risk_that_does_not_exist_is_refused(hub: Client) -> None:
+    await import_people(hub)
+    await apply(hub)
+    with pytest.raises(BadInput) as caught:
+        await hub.call("campaign.start", name="spring", accept_risk=["bogus"])
+    assert "missing-fields" in str(caught.value)
+
+
 async def test_send_refuses_before_it_is_written(hub: Client) -> None:
     wrong: list[dict[str, Any]] = [
         {"to": "nobody", "text": "x"},

@@ -93,6 +93,13 @@ async def test_hello_comes_first(served: Served) -> None:
         assert "result" in await raw.ask("hub.status")
 
 
+async def test_an_ordinary_connection_is_no_news(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="hubd.control")
+    async with open_client(served.path) as hub:
+        await hub.call("hub.status")
+    assert caplog.messages == []
+
+
 async def test_requests_right_behind_hello_are_served(served: Served) -> None:
     async with open_raw(served.path, greet=False) as raw:
         await raw.say(HELLO)

@@ -16,8 +16,8 @@ import trustme
 from hubd.bridge import open_bridge
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
 from hubd.errors import BadConfig
+from hubd.transports.loopback import is_loopback, is_loopback_peer
 from hubd.transports.smtp import SmtpSettings, SmtpTransport, open_smtp
-from hubd.transports.smtp_login import is_loopback
 from tests.shell.scripted_smtp import BEHAVIOURS, Say, serve_script
 from tests.shell.smtp_peers import SMTP_SINK, aiosmtpd_server, smtp_sink
 
@@ -337,7 +337,15 @@ async def test_a_password_in_clear_text_goes_to_this_machine_only() -> None:
     ],
 )
 def test_only_a_loopback_address_is_this_machine(peer: object, local: bool) -> None:
-    assert is_loopback(peer) is local
+    assert is_loopback_peer(peer) is local
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("localhost", True), ("::1", True), ("127.8.9.1", True), ("", False), ("0.0.0.0", False)],
+)
+def test_a_host_is_this_machine_by_its_address_or_as_localhost(host: str, local: bool) -> None:
+    assert is_loopback(host) is local
 
 
 @pytest.mark.parametrize("offer", [(b"AUTH XOAUTH2 GSSAPI",), ()])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from hubd.bridge import open_bridge
-from hubd.core.ledger import Close, Entry, Open
-from hubd.core.model import Campaign, Channel, Content, DeliveryState
-from hubd.engine.ports import Ledger
+from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
+from hubd.core.lifecycle import CampaignEvent
+from hubd.core.model import Campaign, CampaignState, Channel, Content, DeliveryState
+from hubd.engine.ports import Campaigns, Ledger
+from hubd.errors import Conflict, HubError, InvalidTransition, NotFound
 from hubd.store.database import open_database
 from tests.fakes import FakeStore
 from tests.shell.conftest import Store
@@ -30,6 +32,7 @@ class Stage(Protocol):
     async def ids(self) -> list[int]: ...
     async def states(self) -> list[DeliveryState]: ...
     async def suppress(self, delivery_id: int) -> None: ...
+    async def complete(self) -> Campaign: ...
 
 
 class RealStage:
@@ -51,6 +54,9 @@ class RealStage:
         row = (await self._store.ledger.message(delivery_id)).delivery
         await self._store.contacts.suppress(Channel.EMAIL, row.recipient, "opted_out", "test")
 
+    async def complete(self) -> Campaign:
+        return await complete(self._store.campaigns, self._campaign)
+
 
 class FakeStage:
     def __init__(self) -> None:
@@ -71,6 +77,15 @@ class FakeStage:
     async def suppress(self, delivery_id: int) -> None:
         self._store.suppressed[self._store.rows[delivery_id].due.recipient] = "opted_out"
 
+    async def complete(self) -> Campaign:
+        return await complete(self._store, self._campaign)
+
+
+async def complete(campaigns: Campaigns, campaign: Campaign) -> Campaign:
+    return await campaigns.move(
+        campaign.id, [CampaignState.RUNNING], CampaignState.COMPLETED, event=CampaignEvent.COMPLETE
+    )
+
 
 @pytest.fixture(params=["real", "fake"])
 async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
@@ -89,11 +104,16 @@ def opening(delivery_id: int) -> Open:
 
 
 def closing(
-    delivery_id: int, to: DeliveryState, *, opened: bool = True, next_at: float | None = None
+    delivery_id: int,
+    to: DeliveryState,
+    *,
+    opened: bool = True,
+    next_at: float | None = None,
+    suppress: str = "",
 ) -> Close:
     return Close(
         delivery_id=delivery_id, to=to, reason="" if to is D.SENT else "why", opened=opened, next_at=next_at,
-        provider="p", at=NOW,
+        suppress=suppress, provider="p", at=NOW,
     )  # fmt: skip
 
 
@@ -210,3 +230,100 @@ async def test_counters_follow_every_entry(stage: Stage) -> None:
     counts = (await stage.ledger.counts([campaign.id]))[campaign.id]
     assert (counts.total, counts.sent, counts.sending, counts.failed, counts.pending) == (4, 1, 1, 1, 1)
     assert counts == campaign.counts
+
+
+async def test_a_failure_can_be_put_back_and_counts_its_time_anew(stage: Stage) -> None:
+    first, *rest = await stage.ids()
+    await record(stage, opening(first), closing(first, D.FAILED))
+    assert await due(stage) == rest
+    assert await record(stage, Requeue(delivery_id=first, at=NOW)) == [None]
+    (row, *_) = await stage.ledger.due((await stage.campaign()).id, NOW, 1, 0)
+    assert (row.id, row.attempts, row.first_attempt_at, row.next_at) == (first, 1, None, None)
+    assert (await stage.states())[0] is D.PENDING
+
+
+@pytest.mark.parametrize("state", [D.PENDING, D.DEFERRED, D.SENDING, D.SENT, D.IN_DOUBT])
+async def test_only_a_failure_can_be_put_back(stage: Stage, state: DeliveryState) -> None:
+    first, *_ = await stage.ids()
+    if state is not D.PENDING:
+        await record(stage, opening(first))
+    if state not in (D.PENDING, D.SENDING):
+        await record(stage, closing(first, state))
+    with pytest.raises(InvalidTransition):
+        await record(stage, Requeue(delivery_id=first, at=NOW))
+    assert (await stage.states())[0] is state
+
+
+@pytest.mark.parametrize("state", [D.SENT, D.FAILED, D.IN_DOUBT])
+async def test_a_try_that_was_not_opened_is_refused_when_the_delivery_waits_no_more(
+    stage: Stage, state: DeliveryState
+) -> None:
+    first, *_ = await stage.ids()
+    await record(stage, opening(first), closing(first, state))
+    before = await stage.campaign()
+    for to in (D.FAILED, D.DEFERRED, D.PENDING):
+        late = closing(first, to, opened=False, next_at=NOW)
+        assert await record(stage, late) == [Refusal(why="delivery_state")]
+    assert (await stage.states())[0] is state
+    assert (await stage.campaign()).counts == before.counts
+
+
+async def test_a_suppressed_one_cannot_fail_any_more(stage: Stage) -> None:
+    first, *_ = await stage.ids()
+    await stage.suppress(first)
+    await record(stage, opening(first))
+    assert await record(stage, closing(first, D.FAILED, opened=False)) == [Refusal(why="delivery_state")]
+    assert (await stage.states())[0] is D.SKIPPED
+
+
+async def test_released_doubts_can_be_made_to_wait(stage: Stage) -> None:
+    first, *rest = await stage.ids()
+    number = (await stage.campaign()).id
+    await record(stage, opening(first), closing(first, D.IN_DOUBT))
+    assert await stage.ledger.release_doubts(number, again_at=NOW + 60) == 1
+    assert await due(stage, NOW + 59) == rest
+    assert await due(stage, NOW + 60) == [first, *rest]
+    for delivery_id in rest:
+        await record(stage, opening(delivery_id), closing(delivery_id, D.SENT))
+    assert await stage.ledger.next_due_at(number) == NOW + 60
+
+
+async def test_a_campaign_with_something_left_to_do_is_not_completed(stage: Stage) -> None:
+    first, second, *rest = await stage.ids()
+    for delivery_id in rest:
+        await record(stage, opening(delivery_id), closing(delivery_id, D.SENT))
+    await record(stage, opening(first), closing(first, D.DEFERRED, next_at=NOW), opening(second))
+    for entry in (closing(first, D.FAILED, opened=False), closing(second, D.IN_DOUBT)):
+        with pytest.raises(Conflict) as caught:
+            await stage.complete()
+        assert caught.value.code == "not_settled"
+        assert (await stage.campaign()).state is CampaignState.RUNNING
+        await record(stage, entry)
+    assert (await stage.complete()).state is CampaignState.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("faulty", "error"),
+    [
+        (lambda ids: closing(ids[3], D.SENT), Conflict),  # nothing to close
+        (lambda ids: closing(ids[2], D.FAILED, opened=False), Conflict),  # an attempt is open
+        (lambda ids: closing(ids[2], D.PENDING, opened=False, next_at=NOW), Conflict),
+        (lambda ids: closing(ids[3], D.SENT, opened=False), InvalidTransition),
+        (lambda ids: Requeue(delivery_id=ids[3], at=NOW), InvalidTransition),
+        (lambda ids: opening(max(ids) + 1), NotFound),
+        (lambda ids: closing(max(ids) + 1, D.SENT), NotFound),
+        (lambda ids: Requeue(delivery_id=max(ids) + 1, at=NOW), NotFound),
+    ],
+)
+async def test_one_faulty_entry_and_nothing_of_the_others_is_written(
+    stage: Stage, faulty: Callable[[list[int]], Entry], error: type[HubError]
+) -> None:
+    ids = first, second, third, _ = await stage.ids()
+    await record(stage, opening(first), opening(third))
+    before = await stage.campaign()
+    refused = closing(second, D.FAILED, opened=False, suppress="mailbox_unknown")
+    with pytest.raises(error):
+        await record(stage, closing(first, D.SENT), refused, faulty(list(ids)))
+    assert await stage.states() == [D.SENDING, D.PENDING, D.SENDING, D.PENDING]
+    assert (await stage.campaign()).counts == before.counts
+    assert await record(stage, closing(first, D.SENT), opening(second)) == [None, None]

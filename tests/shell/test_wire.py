@@ -14,14 +14,15 @@ from hubd import errors
 from hubd.errors import BadConfig, BadInput, BadTemplate, Conflict, HubError, InvalidTransition, NotFound
 from hubd.wire import MAX_BATCH, MAX_DEPTH, Batch, Rejected, Request, dump, error_object, parse, to_exception
 from hubd.wire.params import (
+    CampaignAttach,
     CampaignRetry,
     CampaignStart,
     ContactsImport,
     DeliveryId,
     EventsSubscribe,
     Params,
-    read_params,
 )
+from hubd.wire.reading import read_params
 from hubd.wire.registry import CLASS_NUMBERS
 
 
@@ -201,7 +202,7 @@ def test_unknown_and_missing_are_told_at_once_with_the_nearest_name() -> None:
 def test_wrong_type_has_a_path() -> None:
     rows = [{"line": 2, "values": {"email": "a@b.example"}}, {"line": "3", "values": {}}]
     found = faults(ContactsImport, {"list": "l", "import_id": "i", "rows": rows})
-    assert found == {"rows[1].line": "expected int, got str"}
+    assert found == {"rows[1].line": "must be a whole number, not text"}
 
 
 @pytest.mark.parametrize("value", ["x", 1, None, True])
@@ -215,7 +216,7 @@ def test_too_many_positions() -> None:
 
 @pytest.mark.parametrize("number", [2**63, -(2**63), 2**53 + 1, 10**400])
 def test_integers_no_reader_keeps(number: int) -> None:
-    assert faults(DeliveryId, {"id": number}) == {"id": "is beyond 2**53"}
+    assert faults(DeliveryId, {"id": number}) == {"id": "is too large a number"}
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", None, math.inf])
@@ -229,6 +230,39 @@ def test_strings_that_no_database_holds(text: str) -> None:
     assert set(faults(CampaignStart, {"name": "x", "accept_risk": ["ok", text]})) == {"accept_risk[1]"}
     rows = [{"line": 2, "values": {text: "x"}}]
     assert faults(ContactsImport, {"list": "l", "import_id": "i", "rows": rows})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "path", "words"),
+    [
+        (CampaignStart, {"name": ""}, "name", "must not be empty"),
+        (CampaignStart, {"name": "x" * 65}, "name", "has more than 64 characters"),
+        (CampaignStart, {"name": 5}, "name", "must be text, not a whole number"),
+        (CampaignStart, {"name": "x", "at": 5}, "at", "must be text or null, not a whole number"),
+        (CampaignStart, {"name": "x", "limit": 0}, "limit", "must be at least 1"),
+        (CampaignStart, {"name": "x\ud800"}, "name", "contains a damaged character"),
+        (CampaignRetry, {"name": "x", "class": "odd"}, "class", "must be one of transient, permanent, all"),
+        (EventsSubscribe, {"topics": []}, "topics", "must not be empty"),
+        (EventsSubscribe, {"topics": ["x"] * 65}, "topics", "has more than 64 entries"),
+        (EventsSubscribe, {"topics": ["*"], "gauge_hz": 21}, "gauge_hz", "must be at most 20.0"),
+        (
+            EventsSubscribe,
+            {"topics": ["*"], "after": 1},
+            "after",
+            "must be an object or null, not a whole number",
+        ),
+        (
+            CampaignAttach,
+            {"sha256": "no", "offset": 0, "data": "", "size": 1},
+            "sha256",
+            "does not have the form that is needed here",
+        ),
+    ],
+)
+def test_faults_are_told_in_peoples_words(
+    kind: type[Params], value: dict[str, object], path: str, words: str
+) -> None:
+    assert faults(kind, value) == {path: words}
 
 
 def test_rates_and_lengths_are_bounded() -> None:

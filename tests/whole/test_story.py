@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,16 +58,18 @@ def test_from_csv_to_completed(hub: Hub, witness: Witness) -> None:
     assert hub.end() == 0
 
 
-def test_a_campaign_of_2000_through_postfix_smtp_sink(hub: Hub) -> None:
+@pytest.fixture
+def dumps() -> Iterator[Path]:
+    """A folder that smtp-sink may write to after it has given up root; pytest's own is for its owner only."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def test_a_campaign_of_2000_through_postfix_smtp_sink(hub: Hub, dumps: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    dumps = hub.folder / "dumps"
-    dumps.mkdir(mode=0o777)
-    dumps.chmod(0o777)
-    for folder in (hub.folder, *hub.folder.parents):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/tmp"):
-            folder.chmod(folder.stat().st_mode | 0o011)  # smtp-sink gives up root before it writes
     sink = subprocess.Popen(smtp_sink_command(port, dumps))
     try:
         hub.config = sink_config(port, 16)

@@ -8,7 +8,7 @@ CREATE TABLE hub (
     install_key BLOB NOT NULL,           -- secret from which Message-IDs are derived
     instance_id TEXT NOT NULL,
     epoch INTEGER NOT NULL DEFAULT 0,    -- grows by one at each open
-    clean INTEGER NOT NULL DEFAULT 1,    -- 0 while open: an open that finds 0 checks the file first
+    clean INTEGER NOT NULL DEFAULT 1,    -- 0 while open: an open that finds 0 checks the indexes, too
     created_at REAL NOT NULL
 ) STRICT;
 

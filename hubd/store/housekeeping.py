@@ -1,0 +1,60 @@
+"""What would grow for ever: events that nobody will read again, and requests that nobody repeats any more."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+
+from hubd.store.database import Database, Unit
+from hubd.store.events import Events
+
+#: Requests made before a time, after a key. Looks at all of them, so it is for a reader.
+OLD_REQUESTS = "SELECT key FROM request WHERE key > ? AND created_at < ? ORDER BY key LIMIT ?"
+#: Those of a page, found by their keys.
+REMOVE_REQUESTS = "DELETE FROM request WHERE key IN (SELECT value FROM json_each(?)) AND created_at < ?"
+
+PAGE = 1_000  #: requests removed in one unit of work
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tidied:
+    """How many rows were removed."""
+
+    events: int
+    requests: int
+
+
+async def tidy(
+    db: Database, *, now: float, keep_events: int = 200_000, keep_requests_days: float = 30
+) -> Tidied:
+    """Remove all but the newest events, and requests older than so many days; `now` in epoch seconds.
+
+    In small units of work: messages go out meanwhile. What is cut off goes on at the next call. A subscriber
+    whose cursor is older than the oldest event left is told so, and a request repeated after that long is a
+    new one. Raises `StoreUnavailable`.
+    """
+    return Tidied(
+        events=await Events(db).prune(keep_events),
+        requests=await _tidy_requests(db, now - keep_requests_days * _DAY),
+    )
+
+
+async def _tidy_requests(db: Database, before: float) -> int:
+    removed, after = 0, ""
+    while keys := await _old_requests(db, after, before):
+
+        def work(unit: Unit, page: str = json.dumps(keys)) -> int:
+            return unit.db.execute(REMOVE_REQUESTS, (page, before)).rowcount
+
+        removed += await db.write(work)
+        after = keys[-1]
+    return removed
+
+
+async def _old_requests(db: Database, after: str, before: float) -> list[str]:
+    def work(reader: sqlite3.Connection) -> list[str]:
+        return [key for (key,) in reader.execute(OLD_REQUESTS, (after, before, PAGE))]
+
+    return await db.read(work)
