@@ -36,6 +36,7 @@ class Report:
         self.counts = dict.fromkeys(_COUNTS, 0)
         self.rows = 0
         self.errors: list[dict[str, Any]] = []
+        self.warnings: list[dict[str, Any]] = []
 
     def add_page(self, answer: Mapping[str, Any]) -> None:
         """The daemon's answer to one page."""
@@ -43,6 +44,7 @@ class Report:
         for name in _COUNTS:
             self.counts[name] += int(answer[name])
         self.errors += answer["errors"]
+        self.warnings += answer["warnings"]
 
     def add_bad_row(self, row: BadRow) -> None:
         """A row that never reached the daemon."""
@@ -52,11 +54,17 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """The answer of `import --json`; errors in the order of the file."""
         errors = sorted(self.errors, key=lambda each: int(each["line"]))
-        return {"rows": self.rows, **self.counts, "invalid": len(errors), "errors": errors}
+        return {
+            "rows": self.rows,
+            **self.counts,
+            "invalid": len(errors),
+            "errors": errors,
+            "warnings": self.warnings,
+        }
 
     def error_lines(self, name: str, *, limit: int = SHOWN_ERRORS) -> list[str]:
-        """The first errors, one line each, and how many there are more."""
-        errors = self.as_json()["errors"]
+        """The first errors and warnings, one line each, and how many there are more."""
+        errors = [*self.as_json()["errors"], *self.warnings]
         lines = [
             f"{name}:{each['line']}: {each['field'] + ': ' if each['field'] else ''}{each['problem']}"
             for each in errors[:limit]

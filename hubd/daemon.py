@@ -33,12 +33,13 @@ from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Transport
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
-from hubd.errors import BadConfig, HubError
+from hubd.errors import BadConfig, HubError, StoreUnavailable
 from hubd.lock import sole_holder
 from hubd.store.campaigns import Campaigns
 from hubd.store.contacts import Contacts
-from hubd.store.database import open_database
+from hubd.store.database import Database, open_database
 from hubd.store.events import Events
+from hubd.store.housekeeping import tidy
 from hubd.store.ledger import Ledger
 from hubd.transports.outbox import OutboxTransport, open_outbox
 
@@ -123,6 +124,7 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
             )
             async with trio.open_nursery() as services:
                 services.start_soon(feed.run)
+                services.start_soon(_tidy_hourly, database)
                 services.start_soon(_reload_on_hangup, hub.reload)
                 await services.start(serve_control, options.socket_path, hub)
                 log.info("ready on %s", options.socket_path)
@@ -133,6 +135,15 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
                 last.start_soon(_hurry, stopping, supervisor)
                 await supervisor.close(GRACE)
                 last.cancel_scope.cancel()
+
+
+async def _tidy_hourly(database: Database) -> None:
+    while True:
+        try:
+            await tidy(database, now=time.time())
+        except StoreUnavailable as error:
+            log.debug("tidying waits: %s", error)
+        await trio.sleep(3600)
 
 
 async def _hurry(stopping: _Stopping, supervisor: Supervisor) -> None:

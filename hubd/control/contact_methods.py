@@ -44,7 +44,11 @@ async def import_page(hub: Hub, params: p.ContactsImport) -> r.ImportResult:
         "duplicates": len(count.duplicates),
         "invalid": len(bad),
         "errors": [{"line": row.line, "field": row.field, "problem": row.problem} for row in bad],
+        "warnings": [{"line": line, "field": "phone", "problem": _TAKEN} for line in count.conflicts],
     }
+
+
+_TAKEN = "belongs to another contact and was left out"
 
 
 def _read_rows(rows: Sequence[p.ImportRow], region: str | None) -> tuple[list[ContactRow], list[RowProblem]]:

@@ -19,6 +19,10 @@ class ImportCount(Protocol):
     def unchanged(self) -> int: ...
     @property
     def duplicates(self) -> Sequence[int]: ...
+    @property
+    def conflicts(self) -> Sequence[int]:
+        """Lines that were taken without their phone, which is another contact's."""
+        ...
 
 
 class Contact(Protocol):

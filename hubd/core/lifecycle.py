@@ -152,9 +152,13 @@ def allowed_from(event: E) -> tuple[C, ...]:
     return tuple(state for state, row in CAMPAIGN.items() if event in row)
 
 
+#: What happens to a campaign by itself; nobody can ask for it.
+_BY_ITSELF = {E.DUE, E.COMPLETE, E.FAIL}
+
+
 def _illegal(what: str, state: StrEnum, event: StrEnum, allowed: list[E] | list[V]) -> InvalidTransition:
     return InvalidTransition(
         f"a {what} that is {state.value} cannot {event.value.replace('_', ' ')}",
-        hint=f"allowed now: {', '.join(allowed)}" if allowed else "nothing is allowed in this state",
+        hint=f"allowed now: {', '.join(a for a in allowed if a not in _BY_ITSELF)}",
         data={"from": state.value, "requested": event.value, "allowed": [str(a) for a in allowed]},
     )

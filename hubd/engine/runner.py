@@ -291,7 +291,7 @@ class Runner:
 
     def _rule(self, ready: Ready, answer: Answer, berth: Berth, *, opened: bool) -> Ruling:
         """The entry that an answer leads to; tells the pool how the provider is."""
-        verdict = judge(answer, ready.parcel.channel)
+        verdict = judge(answer, ready.parcel.channel, attempts=ready.row.attempts)
         if not self.campaign.single:
             verdict = self._streak.see(ready.row.id, verdict)
         elif verdict.action is Action.PAUSE:

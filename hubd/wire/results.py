@@ -113,6 +113,7 @@ class ImportResult(TypedDict):
     duplicates: int
     invalid: int
     errors: list[RowFault]
+    warnings: list[RowFault]  # of rows that were taken, but not whole
 
 
 class ColumnsResult(TypedDict):
