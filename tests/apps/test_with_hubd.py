@@ -72,6 +72,13 @@ def test_an_import_on_several_pages_adds_up(hub: Hub) -> None:
     assert told.stderr.endswith("and 10 more (--json lists all)\n")
 
 
+def test_a_phone_that_belongs_to_somebody_else_is_told_by_line(hub: Hub) -> None:
+    rows = "email,phone\nann@example.com,+14155552671\nbob@example.com,+14155552671\n"
+    found = hub.json("import", hub.file("shared.csv", rows), "--list", "all")
+    assert (found["imported"], found["invalid"]) == (2, 0)
+    assert [(each["line"], each["field"]) for each in found["warnings"]] == [(3, "phone")]
+
+
 def test_a_dry_run_changes_nothing(hub: Hub) -> None:
     path = hub.file("people.csv", "email\nann@example.com\n")
     assert hub.json("import", path, "--list", "all", "--dry-run")["imported"] == 1
