@@ -105,7 +105,6 @@ class HubConfig:
     """All of hubd.toml."""
 
     log_level: str = "info"
-    tcp: str | None = None  #: "HOST:PORT" on a loopback address, or None
     providers: dict[str, ProviderConfig] = field(default_factory=lambda: {"outbox": OutboxConfig()})
     folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
 
@@ -197,7 +196,6 @@ def _bad(path: Path, faults: list[tuple[int, str, str]]) -> BadConfig:
 def _hub(top: Table, folder: Path) -> HubConfig:
     hub = top.sub("hub")
     log_level = hub.choice("log_level", _LOG_LEVELS, "info")
-    tcp = hub.checked("tcp", _tcp, None, example="127.0.0.1:8025")
     hub.close()
     tables = top.sub("providers")
     providers: dict[str, ProviderConfig] = {"outbox": OutboxConfig()}
@@ -211,7 +209,7 @@ def _hub(top: Table, folder: Path) -> HubConfig:
             providers[name] = provider
     tables.close()
     top.close()
-    return HubConfig(log_level=log_level, tcp=tcp, providers=providers, folder=folder)
+    return HubConfig(log_level=log_level, providers=providers, folder=folder)
 
 
 def _provider(table: Table, name: str, folder: Path) -> ProviderConfig | None:
@@ -370,24 +368,6 @@ def is_loopback(host: str) -> bool:
     """Whether a host is this machine: an address of 127.0.0.0/8, ::1, or `localhost` (RFC 6761 6.3)."""
     address = _address(host)
     return address.is_loopback if address is not None else host.lower().rstrip(".") == "localhost"
-
-
-def parse_tcp(text: str) -> tuple[str, int]:
-    """Host and port of "127.0.0.1:8025" or "[::1]:8025". Raises BadInput, also for other than loopback."""
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise BadInput("must be HOST:PORT such as 127.0.0.1:8025")
-    if not is_loopback(host):
-        raise BadInput(
-            "must be a loopback address such as 127.0.0.1:8025; to reach it from elsewhere, use SSH"
-        )
-    return host, int(port)
-
-
-def _tcp(text: str) -> str | None:
-    parse_tcp(text)
-    return text
 
 
 def _ca_file(table: Table, folder: Path) -> Path | None:

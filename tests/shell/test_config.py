@@ -18,9 +18,8 @@ from hubd.config import (
     TwilioConfig,
     is_loopback,
     load_config,
-    parse_tcp,
 )
-from hubd.errors import BadConfig, BadInput
+from hubd.errors import BadConfig
 from hubd.secrets import Place
 
 CANARY = "s3cr3t-canary-7f"
@@ -51,7 +50,7 @@ def faults(load: Load, text: str) -> dict[str, tuple[int | None, str]]:
 def test_without_a_file_there_is_an_outbox() -> None:
     config = load_config(None)
     assert config == HubConfig()
-    assert (config.log_level, config.tcp) == ("info", None)
+    assert config.log_level == "info"
     assert config.providers == {"outbox": OutboxConfig()}
 
 
@@ -61,7 +60,6 @@ def test_a_whole_file(load: Load, tmp_path: Path) -> None:
         """
         [hub]
         log_level = "debug"
-        tcp = "127.0.0.1:8025"
 
         [providers.office]
         type = "smtp"
@@ -84,7 +82,6 @@ def test_a_whole_file(load: Load, tmp_path: Path) -> None:
         """
     )
     assert config.log_level == "debug"
-    assert config.tcp == "127.0.0.1:8025"
     assert config.folder == tmp_path
     assert config.providers == {
         "outbox": OutboxConfig(),
@@ -267,21 +264,6 @@ def test_the_outbox_stays_an_outbox(load: Load) -> None:
 def test_a_provider_has_a_plain_name(load: Load, name: str) -> None:
     (path,) = faults(load, f'[providers.{name}]\ntype = "outbox"\n')
     assert path.isprintable()
-
-
-@pytest.mark.parametrize(
-    "tcp", ["0.0.0.0:80", "8025", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", ":1", "hub.example:1"]
-)
-def test_tcp_is_for_this_machine_only(load: Load, tcp: str) -> None:
-    assert list(faults(load, f'[hub]\ntcp = "{tcp}"\n')) == ["hub.tcp"]
-
-
-def test_tcp_addresses_are_split() -> None:
-    assert parse_tcp("127.0.0.1:8025") == ("127.0.0.1", 8025)
-    assert parse_tcp("[::1]:0") == ("::1", 0)
-    assert parse_tcp("localhost:1") == ("localhost", 1)
-    with pytest.raises(BadInput):
-        parse_tcp("[::]:1")
 
 
 def test_loopback_is_an_address_or_localhost() -> None:
