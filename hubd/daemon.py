@@ -170,6 +170,8 @@ async def _reload_on_hangup(reload: Callable[[], Awaitable[Sequence[str]]]) -> N
                 changes = await reload()
             except HubError as error:
                 log.error("the configuration was not reloaded, the old one stays: %s", error)
+            except Exception:
+                log.exception("the configuration was not reloaded")
             else:
                 log.info("configuration reloaded: %s", ", ".join(changes) or "nothing changed")
 

@@ -29,7 +29,7 @@ class Backlog:
         self._left_hand: set[int] = set()  # since the page that is being handed out was read
         self._news = trio.Event()
         counts = campaign.counts
-        self._accepted = counts.sent + counts.delivered + counts.undelivered
+        self._accepted = counts.sent + counts.delivered + counts.undelivered + counts.in_doubt
 
     # -- what workers say --------------------------------------------------------------------------
 
@@ -60,7 +60,7 @@ class Backlog:
         ledger, campaign_id = self._around.ledger, self._campaign.id
         cursor = 0
         async with rows_in:
-            while not self.limit_reached:
+            while not self.limit_reached or await self._release_doubts():
                 self._news = trio.Event()
                 self._left_hand.clear()
                 page = await ledger.due(campaign_id, self._around.now(), READ_AHEAD, cursor)
@@ -69,7 +69,7 @@ class Backlog:
                     await self._hand_out(page, rows_in)
                     continue
                 cursor = 0
-                if not self._in_hand and self._in_doubt is InDoubt.RETRY and await self._release_doubts():
+                if not self._in_hand and await self._release_doubts():
                     continue
                 again = await ledger.next_due_at(campaign_id)
                 if self._news.is_set():
@@ -109,8 +109,12 @@ class Backlog:
 
     async def _release_doubts(self) -> bool:
         """Doubtful rows are tried again, but not at once: some servers hang up on content they dislike."""
+        if self._in_doubt is not InDoubt.RETRY:
+            return False
         again_at = self._around.now() + self._around.patience(self._campaign).floor
-        return await self._around.ledger.release_doubts(self._campaign.id, again_at) > 0
+        released = await self._around.ledger.release_doubts(self._campaign.id, again_at)
+        self._accepted -= released
+        return released > 0
 
     async def _wait_news(self, until: float | None) -> None:
         """Wait until a row was settled or came back, new rows came, or the time `until` has come.

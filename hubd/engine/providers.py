@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from hubd.engine.lanes import Health, LanePool
 from hubd.engine.ports import Transport
 from hubd.engine.turnstile import Turnstile
 from hubd.errors import HubError, NotFound, ProviderUnavailable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,13 @@ class Provider:
         Raises `ProviderUnavailable` or `CredentialMissing` with what to do.
         """
         async with self._opening:
+            while self._pool is None and not self._disabled:
+                spec = self.spec
+                transport = await self._open_transport(spec)
+                if spec is self.spec and not self._disabled:
+                    self._pool = LanePool(transport, self._dice)
+                else:
+                    await transport.aclose()
             if self._disabled:
                 raise ProviderUnavailable(
                     f"the provider {self.spec.name} is {self._off}",
@@ -70,8 +80,7 @@ class Provider:
                     if self._off == "disabled"
                     else "put it back into the configuration, then hubctl daemon reload",
                 )
-            if self._pool is None:
-                self._pool = LanePool(await self._open_transport(self.spec), self._dice)
+            assert self._pool is not None
             return self._pool
 
     async def revive(self) -> LanePool:
@@ -81,7 +90,12 @@ class Provider:
         """
         pool = await self.open()
         if pool.health is Health.STOPPED:
-            pool.revive(await self._open_transport(self.spec))
+            spec = self.spec
+            transport = await self._open_transport(spec)
+            if spec is self.spec and not self._disabled and pool.health is Health.STOPPED:
+                pool.revive(transport)
+            else:
+                await transport.aclose()
         return pool
 
     async def _open_transport(self, spec: ProviderSpec) -> Transport:
@@ -164,6 +178,7 @@ class Providers:
     def __init__(self, specs: Mapping[str, ProviderSpec], dice: Callable[[], float]) -> None:
         self._dice = dice
         self._all = {name: Provider(spec, dice) for name, spec in specs.items()}
+        self._changing = trio.Lock()
         self._gone: list[Provider] = []  # removed, with messages perhaps still on the wire
 
     def get(self, name: str) -> Provider:
@@ -186,11 +201,15 @@ class Providers:
         Campaigns on a provider whose settings changed go on with the new ones from their next message.
         Raises what opening a changed provider raises; nothing has changed then.
         """
-        for name, spec in specs.items():
-            if name in self._all and self._all[name].spec.channels != spec.channels:
-                self._retire(name)  # another kind of provider under the same name
+        async with self._changing:
+            return await self._reconfigure(specs)
+
+    async def _reconfigure(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
+        others = [n for n, s in specs.items() if n in self._all and self._all[n].spec.channels != s.channels]
         changed = {
-            name: spec for name, spec in specs.items() if name in self._all and self._differs(name, spec)
+            name: spec
+            for name, spec in specs.items()
+            if name in self._all and name not in others and self._differs(name, spec)
         }
         prepared: dict[str, Transport | None] = {}
         try:
@@ -201,6 +220,8 @@ class Providers:
                 if transport is not None:
                     await transport.aclose()
             raise
+        for name in others:
+            self._retire(name)  # another kind of provider under the same name
         for name, transport in prepared.items():
             self._all[name].change(changed[name], transport)
         words = [f"providers.{name}" for name in changed]
@@ -236,7 +257,10 @@ class Providers:
         while True:
             await trio.sleep(LanePool.IDLE / 3)
             for provider in (*self._all.values(), *self._gone):
-                await provider.tidy()
+                try:
+                    await provider.tidy()
+                except Exception:
+                    log.exception("an unused connection of %s did not close", provider.spec.name)
 
     async def aclose(self) -> None:
         """Close every connection."""

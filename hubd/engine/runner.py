@@ -14,7 +14,7 @@ are shielded, with a deadline that `stop` sets. When `run` has returned, nothing
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -36,7 +36,7 @@ from hubd.engine.backlog import READ_AHEAD, Backlog
 from hubd.engine.lanes import Berth, LanePool, ProviderStopped
 from hubd.engine.ports import Surroundings
 from hubd.engine.turnstile import Gate
-from hubd.errors import BadInput, Conflict, StoreUnavailable
+from hubd.errors import BadInput, Conflict, InvalidTransition, StoreUnavailable
 
 FREEZE_PAGE = 5_000
 
@@ -138,7 +138,9 @@ class Runner:
     async def _forgive(self) -> None:
         """Put those back who were failed by a refusal that turned out to be about all of us."""
         now = self._around.now()
-        await self._book([Requeue(delivery_id=n, at=now) for n in self._streak.failed()])
+        for number in self._streak.failed():
+            with suppress(InvalidTransition):  # a person was quicker
+                await self._book([Requeue(delivery_id=number, at=now)])
 
     async def _send_all(self) -> Ending:
         while not self.campaign.single and await self._around.campaigns.freeze_page(
@@ -163,6 +165,8 @@ class Runner:
     async def _work(self, rows: trio.MemoryReceiveChannel[Due]) -> None:
         async with rows:
             async for row in rows:
+                if await self._put_off(row):
+                    continue  # costs no slot
                 async with self._held_lane() as berth:
                     current = await self._begin(row, berth)
                     while current is not None:
@@ -258,12 +262,9 @@ class Runner:
 
     async def _write(self, row: Due) -> Ready | None:
         """The message for a row. None when it cannot be written or may not go now; that is booked."""
+        if await self._put_off(row):
+            return None
         now = self._around.now()
-        if self.campaign.window:
-            opens = window_opens(self.campaign.window, row.fields.get("timezone"), now)
-            if opens > now:
-                await self._book([close_until(row, opens, now)])
-                return None
         plan = await self._around.plans.get(row.content_id)
         try:
             parcel = plan.write(row, self.campaign.name, now)
@@ -271,6 +272,16 @@ class Runner:
             await self._book([close_unwritable(row, problem, self._pool.transport.name, now)])
             return None
         return Ready(row=row, parcel=parcel, content_hash=plan.content_hash)
+
+    async def _put_off(self, row: Due) -> bool:
+        """Whether the recipient's sending window is closed; then the row waits until it opens."""
+        if not self.campaign.window:
+            return False
+        now = self._around.now()
+        opens = window_opens(self.campaign.window, row.fields.get("timezone"), now)
+        if opens > now:
+            await self._book([close_until(row, opens, now)])
+        return opens > now
 
     # -- what an answer leads to -------------------------------------------------------------------
 
@@ -301,8 +312,9 @@ class Runner:
             case Action.PROVIDER | Action.SLOW:
                 self._pool.trouble(berth, verdict.detail, verdict.retry_after)
             case Action.PROVIDER_STOP:
-                self._pool.stop(verdict.detail)
-                needs_person = verdict.detail
+                if not self._pool.in_trouble(berth):  # else late news of earlier settings
+                    self._pool.stop(verdict.detail)
+                    needs_person = verdict.detail
             case Action.PAUSE:
                 needs_person = verdict.detail
             case Action.DOUBT:

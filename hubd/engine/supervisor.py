@@ -88,6 +88,8 @@ class Supervisor:
                     self._launch(campaign)
                 return False, campaign
             self._refuse_when_closing()
+            if event is CampaignEvent.DUE and (campaign.scheduled_at or 0.0) > self._now():
+                return False, campaign  # it was put off meanwhile
             await self._provider_for(campaign).revive()
             campaign = await self._campaigns.move(
                 campaign.id, allowed_from(event), to, event=event.value, limit=_target(campaign, limit)
@@ -211,11 +213,11 @@ class Supervisor:
     async def recover(self) -> None:
         """Go on with everything that is `running` and is not being run. Raises `StoreError`."""
         for campaign in await self._campaigns.list(singles=True):
+            if campaign.id in self._runs or campaign.state is not CampaignState.RUNNING:
+                continue
             async with self._lock(campaign.id):
-                if campaign.id in self._runs or self._closing:
-                    continue
                 campaign = await self._campaigns.by_id(campaign.id)
-                if campaign.state is not CampaignState.RUNNING:
+                if campaign.state is not CampaignState.RUNNING or campaign.id in self._runs or self._closing:
                     continue
                 if campaign.single and campaign.counts.total == campaign.counts.settled:
                     continue
@@ -252,6 +254,8 @@ class Supervisor:
                 await self.start(campaign.name, event=CampaignEvent.DUE)
             except StoreError:
                 raise
+            except ShuttingDown:
+                return 60.0  # it is due at the next boot
             except HubError as error:
                 log.warning("campaign %s could not start on time: %s", campaign.name, error)
                 await self._stop_late(campaign.id, str(error))
@@ -295,6 +299,7 @@ class Supervisor:
             if run is not None:
                 run.halt(event, self.GRACE)
                 await run.ended()
+            await self._ledger.abandon(campaign.id)  # what a run that lost the database left open
             campaign = await self._campaigns.by_id(campaign.id)
             if campaign.state is not to:
                 to = advance_campaign(campaign.state, event)
@@ -320,7 +325,8 @@ class Supervisor:
         try:
             await run.supervise()
         finally:
-            del self._runs[campaign_id]
+            if self._runs.get(campaign_id) is run:
+                del self._runs[campaign_id]
 
     async def _make_runner(self, campaign: Campaign, turnstile: Turnstile) -> Runner:
         provider = self._provider_for(campaign)
@@ -355,7 +361,8 @@ class Supervisor:
 
 def _target(campaign: Campaign, limit: int | None) -> int | None:
     """How many sent in all end a run with a limit. One that was not reached yet outlives a pause."""
-    arrived = campaign.counts.sent + campaign.counts.delivered + campaign.counts.undelivered
+    counts = campaign.counts
+    arrived = counts.sent + counts.delivered + counts.undelivered + counts.in_doubt
     if limit is not None:
         return arrived + limit
     return campaign.limit if campaign.limit is not None and campaign.limit > arrived else None

@@ -57,9 +57,9 @@ class Conversation(asyncio.Protocol):
         return self._lost is None and (self._owed > 0 or not self._parser.midway)
 
     @property
-    def owed(self) -> int:
-        """How many replies are still to come."""
-        return self._owed
+    def smooth(self) -> bool:
+        """Whether it is usable, every reply that was owed has come, and none of them is a refusal."""
+        return self.usable and self._owed == 0 and all(reply.code < 400 for reply in self._replies)
 
     @property
     def quiet(self) -> bool:

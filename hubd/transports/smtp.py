@@ -145,10 +145,10 @@ class SmtpLane:
             raise
 
     def waits(self, parcel: Parcel) -> bool:
-        """Whether replies to this parcel's envelope are still to come, or it was not announced at all."""
+        """Anything but: it was announced, every reply is here, and all of them let it pass."""
         if self._login is None or self._announced is None or not _same(self._announced, parcel):
             return True
-        return self._login.conversation.owed > 0 and self._login.conversation.usable
+        return not self._login.conversation.smooth
 
     def drop(self) -> None:
         """Cut the connection at once. What was announced ends with it."""

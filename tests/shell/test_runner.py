@@ -15,6 +15,7 @@ import trio
 import trio.testing
 
 from hubd.core.ledger import Open
+from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import (
     Answer,
     Campaign,
@@ -31,7 +32,7 @@ from hubd.core.outcome import Patience
 from hubd.engine.plan import PlanShelf
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
-from hubd.errors import Conflict, StoreUnavailable
+from hubd.errors import Conflict, CredentialMissing, StoreUnavailable
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 
 EMAIL = Content(
@@ -702,3 +703,130 @@ async def test_a_single_message_goes_ahead_of_bulk_under_a_rate(
                 await booked.wait()
         for name in ("one", "two", "three"):
             await here.supervisor.stop(name)
+
+
+async def test_a_schedule_that_falls_due_while_the_daemon_stops_is_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(latency=1000.0)
+    store.add_campaign("slow", 5, EMAIL)
+    later = store.add_campaign("later", 5, EMAIL, state=CampaignState.SCHEDULED, scheduled_at=START + 10.0)
+    async with world(store, transport):
+        await trio.sleep(1)  # leaving takes the grace of twenty seconds, and ten of them are enough
+    assert (await store.by_id(later.id)).state is CampaignState.SCHEDULED
+
+
+async def test_a_campaign_that_was_put_off_does_not_start_at_its_old_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    campaign = store.add_campaign(
+        "later", 5, EMAIL, state=CampaignState.SCHEDULED, scheduled_at=START + 100.0
+    )
+    async with world(store, transport) as here:
+        changed, campaign = await here.supervisor.schedule("later", START + 5000.0)
+        assert changed
+        assert (await here.supervisor.start("later", event=CampaignEvent.DUE))[0] is False
+        await trio.sleep(1000)
+        assert transport.accepted == []
+        await trio.sleep(5000)
+        assert (await here.ended(campaign)).state is CampaignState.COMPLETED
+
+
+async def test_late_news_of_an_old_password_does_not_stop_the_new_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, new = FakeStore(), FakeTransport()
+    wrong = Answer(stage=Stage.AUTH, code=535, enhanced="5.7.8", text="authentication failed")
+    old = FakeTransport(talks_first=False, latency=5.0, answer=lambda p: wrong)
+    campaign = store.add_campaign("late", 50, EMAIL)
+
+    async def opened() -> FakeTransport:
+        return new
+
+    async with world(store, old) as here:
+        await trio.sleep(2)
+        await here.supervisor.reconfigure(
+            {
+                "fake": ProviderSpec(
+                    name="fake", kind="fake", channels=new.channels, lanes=4, in_doubt=InDoubt.HOLD,
+                    open=opened, settings="new",
+                )
+            }
+        )  # fmt: skip
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.SENT: 50}
+
+
+async def test_a_provider_that_is_disabled_while_it_opens_sends_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    campaign = store.add_campaign("slow", 50, EMAIL)
+
+    async def opened() -> FakeTransport:
+        await trio.sleep(3)
+        return transport
+
+    spec = ProviderSpec(
+        name="fake", kind="fake", channels=transport.channels, lanes=4, in_doubt=InDoubt.HOLD, open=opened
+    )
+    async with open_supervisor(
+        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"),
+        providers=Providers({"fake": spec}, lambda: 0.5), now=lambda: START, dice=lambda: 0.5,
+    ) as supervisor:  # fmt: skip
+        await trio.sleep(1)
+        supervisor.providers.get("fake").disable()
+        await supervisor.ended(campaign.id)
+    assert transport.accepted == []
+    assert (await store.by_id(campaign.id)).state is CampaignState.PAUSED
+
+
+async def test_a_reload_that_fails_changes_no_provider(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(latency=0.5)
+    campaign = store.add_campaign("on", 100, EMAIL)
+
+    async def no_secret() -> FakeTransport:
+        raise CredentialMissing("the secret is not there")
+
+    async with world(store, transport) as here:
+        await trio.sleep(2.3)
+        broken = ProviderSpec(
+            name="fake", kind="fake", channels=transport.channels, lanes=4, in_doubt=InDoubt.HOLD,
+            open=no_secret, settings="new",
+        )  # fmt: skip
+        with pytest.raises(CredentialMissing):
+            await here.supervisor.reconfigure({"fake": broken})
+        campaign = await here.ended(campaign)
+    assert campaign.state is CampaignState.COMPLETED
+    assert sorted(transport.accepted) == list(range(1, 101))
+
+
+async def test_a_canary_with_lost_answers_keeps_its_limit_over_a_restart(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    transport = FakeTransport(answer=lambda p: LOST if p.delivery_id <= 3 else ACCEPTED, lanes=1)
+    campaign = store.add_campaign("canary", 50, EMAIL, limit=5)
+    for _ in range(2):
+        async with world(store, transport) as here:
+            campaign = await here.ended(campaign)
+        store.campaigns[campaign.id] = replace(campaign, state=CampaignState.RUNNING, limit=5)
+    assert store.states(campaign.id)[DeliveryState.IN_DOUBT] == 3
+    assert len(transport.accepted) == 2
+
+
+async def test_a_run_of_one_off_messages_is_never_there_twice(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    wrong = Answer(stage=Stage.AUTH, code=535, enhanced="5.7.8", text="authentication failed")
+    express = store.add_campaign("~fake", 1, EMAIL, single=True)
+    async with world(store, FakeTransport(refuse=lambda p: wrong)) as here, trio.open_nursery() as nursery:
+        await trio.sleep(5)
+        for _ in range(50):
+            nursery.start_soon(here.supervisor.recover)
+            nursery.start_soon(here.supervisor.wake_single, "fake", Channel.EMAIL)
+            await trio.lowlevel.checkpoint()
+    assert store.states(express.id) == {DeliveryState.PENDING: 1}
