@@ -296,6 +296,7 @@ class FakeTransport:
     accepted: list[int] = field(default_factory=list)
     prepared: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    closed: int = 0
     busy: int = 0
     most_busy: int = 0
 
@@ -307,6 +308,7 @@ class FakeTransport:
         return ACCEPTED
 
     async def aclose(self) -> None:
+        self.closed += 1
         await trio.lowlevel.checkpoint()
 
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
-from hubd.core.model import Campaign, InDoubt
+from hubd.core.model import Campaign
 from hubd.engine.ports import Surroundings
 from hubd.engine.runner import Ending, How, Runner
 from hubd.engine.turnstile import Turnstile
@@ -22,8 +22,9 @@ from hubd.errors import HubError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-#: Makes the runner of a run that begins or begins again. Raises what opening the provider raises.
-RunnerMaker = Callable[[Campaign, Turnstile], Awaitable[Runner]]
+#: Makes the runner of the campaign with an id, for a run that begins or begins again. Raises what opening the
+#: provider raises, and `NotFound` when it is not configured any more.
+RunnerMaker = Callable[[int, Turnstile], Awaitable[Runner]]
 
 
 class CampaignRun:
@@ -38,13 +39,11 @@ class CampaignRun:
         self,
         campaign: Campaign,
         around: Surroundings,
-        in_doubt: InDoubt,
         make_runner: RunnerMaker,
     ) -> None:
         self.turnstile = Turnstile(campaign.rate)
         self._campaign = campaign
         self._around = around
-        self._in_doubt = in_doubt
         self._make_runner = make_runner
         self._runner: Runner | None = None
         self._watched: dict[int, trio.Event] = {}
@@ -113,7 +112,7 @@ class CampaignRun:
                     self._runner = None
                     if error.code == "not_settled":  # something was queued again in the last moment
                         continue
-                    if not self._campaign.single and error.code != "not_running":
+                    if not self._campaign.single:
                         await self._write(CampaignEvent.PAUSE, str(error))
                     return
                 except Exception:
@@ -126,12 +125,9 @@ class CampaignRun:
 
     async def _begin(self) -> None:
         """A fresh runner on the campaign as it is now. What an earlier one left open is in doubt."""
-        around, campaign_id = self._around, self._campaign.id
-        await around.ledger.abandon(campaign_id)
-        if self._in_doubt is InDoubt.RETRY:
-            await around.ledger.release_doubts(campaign_id)
-        self._campaign = await around.campaigns.by_id(campaign_id)
-        runner = await self._make_runner(self._campaign, self.turnstile)
+        await self._around.ledger.abandon(self._campaign.id)
+        runner = await self._make_runner(self._campaign.id, self.turnstile)
+        self._campaign = runner.campaign
         runner.watched = self._watched
         if self._asked_to_end:
             runner.stop(0.0)

@@ -194,6 +194,11 @@ class LanePool:
                 self._old.remove(transport)
                 await transport.aclose()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on any wire."""
+        return not self._out
+
     async def aclose(self) -> None:
         """Close every connection and the transport."""
         for berth in (*self._free, *self._out):

@@ -166,6 +166,11 @@ class Provider:
         if self._pool is not None:
             await self._pool.tidy()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on the wire through it."""
+        return self._pool is None or self._pool.idle
+
     async def aclose(self) -> None:
         """Close the connections."""
         if self._pool is not None:
@@ -215,7 +220,7 @@ class Providers:
         try:
             for name, spec in changed.items():
                 prepared[name] = await self._all[name].prepare_change(spec)
-        except HubError:
+        except BaseException:
             for transport in prepared.values():
                 if transport is not None:
                     await transport.aclose()
@@ -253,9 +258,12 @@ class Providers:
         return words
 
     async def tidy(self) -> None:
-        """Close unused connections of every provider, until cancelled."""
+        """Close unused connections, and removed providers once nothing is on their wire; until cancelled."""
         while True:
             await trio.sleep(LanePool.IDLE / 3)
+            for gone in [provider for provider in self._gone if provider.idle]:
+                self._gone.remove(gone)
+                await gone.aclose()
             for provider in (*self._all.values(), *self._gone):
                 try:
                     await provider.tidy()

@@ -36,7 +36,7 @@ from hubd.engine.backlog import READ_AHEAD, Backlog
 from hubd.engine.lanes import Berth, LanePool, ProviderStopped
 from hubd.engine.ports import Surroundings
 from hubd.engine.turnstile import Gate
-from hubd.errors import BadInput, Conflict, InvalidTransition, StoreUnavailable
+from hubd.errors import BadInput, InvalidTransition, StoreUnavailable
 
 FREEZE_PAGE = 5_000
 
@@ -350,7 +350,7 @@ class Runner:
             return
         for entry, refusal in zip(entries, await self._write_down(entries), strict=True):
             if refusal is not None and refusal.why == "campaign_state":
-                raise Conflict("the campaign does not run any more", code="not_running")
+                raise NeedsPerson("the campaign does not run any more")
             if isinstance(entry, Close):
                 self._backlog.done(entry.delivery_id, entry.to if refusal is None else None)
             elif refusal is not None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 import trio
 
 from hubd.core.lifecycle import CampaignEvent, advance_campaign, allowed_from
-from hubd.core.model import Answer, Campaign, CampaignState, Channel
+from hubd.core.model import Answer, Campaign, CampaignState, Channel, InDoubt
 from hubd.core.outcome import Patience
 from hubd.core.verdict import is_ready
 from hubd.engine.campaign_run import CampaignRun
@@ -317,8 +317,7 @@ class Supervisor:
 
     def _launch(self, campaign: Campaign) -> None:
         self._refuse_when_closing()
-        in_doubt = campaign.in_doubt or self.providers.get(campaign.provider).spec.in_doubt
-        run = self._runs[campaign.id] = CampaignRun(campaign, self._around, in_doubt, self._make_runner)
+        run = self._runs[campaign.id] = CampaignRun(campaign, self._around, self._make_runner)
         self._nursery.start_soon(self._supervise, campaign.id, run)
 
     async def _supervise(self, campaign_id: int, run: CampaignRun) -> None:
@@ -328,11 +327,14 @@ class Supervisor:
             if self._runs.get(campaign_id) is run:
                 del self._runs[campaign_id]
 
-    async def _make_runner(self, campaign: Campaign, turnstile: Turnstile) -> Runner:
+    async def _make_runner(self, campaign_id: int, turnstile: Turnstile) -> Runner:
+        campaign = await self._campaigns.by_id(campaign_id)
         provider = self._provider_for(campaign)
         pool = await provider.open()
         gate = Gate(provider.turnstile, turnstile, urgent=campaign.single)
         in_doubt = campaign.in_doubt or provider.spec.in_doubt
+        if in_doubt is InDoubt.RETRY and await self._ledger.release_doubts(campaign_id):
+            campaign = await self._campaigns.by_id(campaign_id)
         return Runner(campaign, pool, gate, self._around, in_doubt)
 
     async def _settled(self, campaign_id: int) -> Campaign:

@@ -830,3 +830,36 @@ async def test_a_run_of_one_off_messages_is_never_there_twice(
             nursery.start_soon(here.supervisor.wake_single, "fake", Channel.EMAIL)
             await trio.lowlevel.checkpoint()
     assert store.states(express.id) == {DeliveryState.PENDING: 1}
+
+
+async def test_a_running_campaign_whose_provider_is_gone_at_boot_pauses_and_the_others_go_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    lost = store.add_campaign("lost", 10, EMAIL, provider="removed")
+    single = store.add_campaign("~removed", 1, EMAIL, provider="removed", single=True)
+    fine = store.add_campaign("fine", 10, EMAIL)
+    async with world(store, transport) as here:
+        fine = await here.ended(fine)
+        lost = await here.ended(lost)
+    assert fine.state is CampaignState.COMPLETED
+    assert lost.state is CampaignState.PAUSED
+    assert "there is no provider removed" in lost.reason
+    assert store.states(lost.id) == {DeliveryState.PENDING: 10}
+    assert store.states(single.id) == {DeliveryState.PENDING: 1}
+
+
+async def test_a_removed_provider_is_closed_when_nothing_is_on_its_wire(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(latency=30.0)
+    store.add_campaign("gone", 20, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(1)
+        await here.supervisor.reconfigure({})
+        await trio.sleep(20)
+        assert transport.busy
+        assert transport.closed == 0
+        await trio.sleep(60)
+        assert transport.closed == 1
+    assert transport.closed == 1
