@@ -172,7 +172,7 @@ class Root(Nouns):
             _abandon_stdout()
             return Exit.DONE
 
-    def main(  # type: ignore[override]
+    def main(  # type: ignore[override]  # never returns: it ends the process itself
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,

@@ -100,7 +100,7 @@ def campaigns(views: Sequence[View], *, colour: bool = False, width: int = 10_00
         "REASON",
     )
     if not any(row[-1] for row in rows):
-        headers, rows = headers[:-1], [row[:-1] for row in rows]  # type: ignore[assignment, misc]
+        headers, rows = headers[:-1], [row[:-1] for row in rows]  # type: ignore[assignment, misc]  # one column less
     return table(headers, rows, colour=colour, width=width)
 
 

@@ -103,7 +103,7 @@ def _check(settings: HubConfig, path: Path) -> int:
     for error in missing:
         _explain(error)
     if not missing:
-        print(f"{path}: fine" if path.exists() else f"{path}: not there; the defaults are fine")  # noqa: T201
+        print(f"{path}: fine" if path.exists() else f"{path}: not there; the defaults are fine")  # noqa: T201 - the answer
     return EX_CONFIG if missing else 0
 
 
@@ -116,7 +116,7 @@ def _explain(error: HubError) -> int:
     """Say what is wrong and what to do; the exit status that fits."""
     for line in [*_sentences(error), error.hint]:
         if line:
-            print(f"hubd: {line}", file=sys.stderr)  # noqa: T201
+            print(f"hubd: {line}", file=sys.stderr)  # noqa: T201 - the log is not set up yet
     match error:
         case StoreUnusable():
             return error.exit_status

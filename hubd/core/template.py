@@ -83,7 +83,7 @@ class Template:
             raise BadTemplate.at(self.name, "a field is too long for this template")
         try:
             # The root function itself: Jinja2's own render() would copy the values first.
-            context = self._jinja.new_context(values, shared=True)  # type: ignore[arg-type]
+            context = self._jinja.new_context(values, shared=True)  # type: ignore[arg-type]  # only read
             text = "".join(self._jinja.root_render_func(context))
         except UndefinedError as error:
             raise _missing_field(self.name, error.message or "") from None

@@ -51,7 +51,7 @@ class Connection(aiosqlite.Connection):
 
     async def unit(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work(connection)` in the connection's thread. asyncio-flavoured: call it by the bridge."""
-        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]  # untyped there
         return result
 
 

@@ -258,7 +258,7 @@ def _cause(problem: BaseException) -> str:
 def _vendor_code(code: object) -> int:
     """Twilio's error number. The library puts the HTTP status there when the response has none."""
     try:
-        number = int(code)  # type: ignore[call-overload]
+        number = int(code)  # type: ignore[call-overload]  # what does not fit raises
     except (TypeError, ValueError, OverflowError):
         return 0
     return number if 10_000 <= number <= 999_999 else 0

@@ -74,7 +74,7 @@ class Wire(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
         request = self._pool.build_request(
             method,
             uri,
-            params=params,  # type: ignore[arg-type]
+            params=params,  # type: ignore[arg-type]  # the library hands in what httpx takes
             data=data,
             # Compression would only let a small response become a large one.
             headers={**(headers or {}), "Accept-Encoding": "identity"},

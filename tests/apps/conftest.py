@@ -58,7 +58,7 @@ class Hub:
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "hubd.log").read_text()
             assert time.monotonic() < end, "hubd did not come up"
-            time.sleep(0.02)
+            time.sleep(0.02)  # another process: there is no event to wait on
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:

@@ -325,7 +325,7 @@ def test_a_daemon_without_a_runtime_directory_is_found_in_the_state_directory(pl
             while probe.connect_ex(str(place / "state/messagehub/control.sock")) != 0:
                 assert process.poll() is None, (place / "log").read_text()
                 assert time.monotonic() < end, "hubd did not come up"
-                time.sleep(0.02)
+                time.sleep(0.02)  # another process: there is no event to wait on
         done = subprocess.run(
             [sys.executable, "-m", "hubctl", "status"],
             capture_output=True,

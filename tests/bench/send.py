@@ -30,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -80,12 +80,12 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for(ready, what: str, seconds: float = 30.0) -> None:  # type: ignore[no-untyped-def]
+def wait_for(ready: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > end:
             sys.exit(f"{what} did not start")
-        time.sleep(0.02)
+        time.sleep(0.02)  # another process: there is no event to wait on
 
 
 @contextmanager
