@@ -27,6 +27,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     content_hash: str
     at: float
+    limits: tuple[str, ...] = ()  #: the names of the limits that this message counts under
+    cost: int = 1  #: how many slots of each it takes: the segments of an SMS
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,11 +59,15 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = ""  #: only needed with `opened=False`
     message_id: str = ""
     at: float
+    limits: tuple[str, ...] = ()  #: as for `Open`; only with `opened=False`: an open attempt counted already
+    cost: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requeue:
-    """A delivery that was failed is `pending` again: its refusal turned out not to be about it."""
+    """A delivery that was failed or deferred is `pending` again, due at once and as if never tried: its
+    refusal turned out not to be about it.
+    """
 
     delivery_id: int
     at: float

@@ -63,7 +63,7 @@ class DeliveryEvent(StrEnum):
     WITHDRAW = "withdraw"  #: the attempt certainly did not happen
     RECEIPT_ARRIVED = "receipt_arrived"
     RECEIPT_LOST = "receipt_lost"
-    REQUEUE = "requeue"  #: a person wants a failed one tried again
+    REQUEUE = "requeue"  #: a failed one is to be tried again, or a deferred one as if for the first time
     RESEND = "resend"  #: a person or the policy wants a doubtful one tried again
     SETTLE_SENT = "settle_sent"  #: a person knows that it was sent
     SETTLE_FAILED = "settle_failed"  #: a person knows that it was not
@@ -109,7 +109,7 @@ _UNTRIED: Mapping[V, D] = MappingProxyType(
 DELIVERY: Mapping[D, Mapping[V, D]] = MappingProxyType(
     {
         D.PENDING: {**_UNTRIED, V.WITHDRAW: D.PENDING},
-        D.DEFERRED: {**_UNTRIED, V.WITHDRAW: D.PENDING},
+        D.DEFERRED: {**_UNTRIED, V.WITHDRAW: D.PENDING, V.REQUEUE: D.PENDING},
         D.SENDING: {
             V.ACCEPT: D.SENT,
             V.DEFER: D.DEFERRED,

@@ -64,6 +64,7 @@ class InDoubt(StrEnum):
 
     RETRY = "retry"  #: try again with the same Message-ID; a duplicate is possible and counted
     HOLD = "hold"  #: keep it `in_doubt` until a person decides
+    RECONCILE = "reconcile"  #: ask the provider whether it has the message; `hold` when it cannot say
 
 
 class Stage(StrEnum):

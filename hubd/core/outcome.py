@@ -14,7 +14,9 @@ from hubd.core.verdict import Action, Verdict, retry_delay
 from hubd.errors import BadInput
 
 #: Verdicts that are about the provider or the campaign: the recipient stays in the queue, untouched.
-NOT_ABOUT_RECIPIENT = frozenset({Action.PAUSE, Action.PROVIDER, Action.PROVIDER_STOP, Action.SLOW})
+NOT_ABOUT_RECIPIENT = frozenset(
+    {Action.PAUSE, Action.PROVIDER, Action.PROVIDER_STOP, Action.SLOW, Action.DOMAIN}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ def close_for(
             to, reason, detail = DeliveryState.FAILED, verdict.reason, verdict.detail
         case Action.DOUBT:
             to, reason, detail = DeliveryState.IN_DOUBT, verdict.reason, verdict.detail
-        case Action.PAUSE | Action.PROVIDER | Action.PROVIDER_STOP | Action.SLOW:
+        case Action.PAUSE | Action.PROVIDER | Action.PROVIDER_STOP | Action.SLOW | Action.DOMAIN:
             to, reason, detail = DeliveryState.PENDING, verdict.reason, verdict.detail
     return Close(
         delivery_id=row.id,

@@ -26,7 +26,8 @@ class Action(StrEnum):
     PAUSE = "pause"  #: the campaign needs a person; the recipient goes back untouched
     PROVIDER = "provider"  #: provider trouble: the recipient goes back, the provider rests with backoff
     PROVIDER_STOP = "provider_stop"  #: provider trouble that needs a person
-    SLOW = "slow"  #: too fast: not an attempt, the provider rests for `retry_after`
+    SLOW = "slow"  #: too fast: not an attempt; the provider is used more slowly, after `retry_after`
+    DOMAIN = "domain"  #: trouble with one destination domain: it rests, the recipient goes back untouched
 
 
 class Class(StrEnum):

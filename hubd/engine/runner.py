@@ -37,6 +37,7 @@ from hubd.engine.lanes import Berth, LanePool, ProviderStopped
 from hubd.engine.ports import Surroundings
 from hubd.engine.turnstile import Gate
 from hubd.errors import BadInput, InvalidTransition, StoreUnavailable
+from hubd.failpoints import reach
 
 FREEZE_PAGE = 5_000
 
@@ -201,7 +202,9 @@ class Runner:
             berth.lane.drop()
             return None
         ruling = self._rule_refusal(ready, refused, berth)
+        reach("before_open")
         await self._book([ruling.entry])
+        reach("after_open")
         return self._may_go(ready, ruling, berth)
 
     async def _deliver(
@@ -216,6 +219,7 @@ class Runner:
         with self._shield():
             following = await self._following(berth, rows)
             answer = await berth.lane.deliver(ready.parcel, following.parcel if following else None)
+            reach("after_reply")
         if answer is None:
             berth.lane.drop()
             answer = lost_answer()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from hubd.core.model import Channel, DeliveryState, SkipReason
 from hubd.errors import BadInput
+from hubd.failpoints import reach
 from hubd.store.contacts import no_such_list
 from hubd.store.database import Unit
 from hubd.store.importing import list_id
@@ -147,6 +148,7 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
         db.execute(FREEZE[Channel(at["channel"])], page)
         for state, made in db.execute(COUNT_NEW, (campaign_id, newest)).fetchall():
             unit.moved(campaign_id, None, DeliveryState(state), made)
+        reach("in_freeze")
     if n == size:
         db.execute(ADVANCE, (at["freeze_list"], last, 0, campaign_id))
         return True

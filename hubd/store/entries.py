@@ -103,6 +103,8 @@ def _open(unit: Unit, entry: Open, epoch: int) -> Refusal | None:
         (entry.delivery_id, n, epoch, entry.provider, entry.message_id, entry.content_hash, entry.at),
     )
     unit.moved(at["campaign_id"], state, target)
+    unit.opened()
+    unit.spent(entry.limits, entry.at, entry.cost)
     return None
 
 
@@ -139,6 +141,8 @@ def _close(unit: Unit, entry: Close, epoch: int) -> Refusal | None:
         unit.db.execute(CLOSED_ATTEMPT, values)
     exactly_one(unit.db.execute(SETTLE, values))
     unit.moved(at["campaign_id"], state, target)
+    if not entry.opened and counts:
+        unit.spent(entry.limits, entry.at, entry.cost)
     if entry.suppress:
         source = f"campaign {at['campaign']}"
         unit.db.execute(SUPPRESS, (at["channel"], at["address_key"], entry.suppress, source, entry.at))

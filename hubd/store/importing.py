@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from hubd.failpoints import reach
 from hubd.store.database import Unit
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def import_page(
     if dry_run:
         return _rehearse_page(unit, list_name, rows, import_id)
     count = _take_page(unit, list_name, rows, import_id)
+    reach("in_import")
     if count.imported or count.updated:
         data = {"list": list_name, "imported": count.imported, "updated": count.updated}
         unit.event("contacts.imported", None, data)

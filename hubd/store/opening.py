@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 from hubd.errors import StoreUnusable
+from hubd.failpoints import reach
 from hubd.store.connection import open_plain, trouble_of
 
 APPLICATION_ID = 0x4D487562  #: "MHub": marks the file as ours (see `PRAGMA application_id`)
@@ -53,7 +54,9 @@ def migrate(db: sqlite3.Connection) -> None:
         if number <= version:
             continue
         try:
-            db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+            db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};")
+            reach("in_migration")
+            db.execute("COMMIT")
         except sqlite3.Error:
             if db.in_transaction:
                 db.execute("ROLLBACK")

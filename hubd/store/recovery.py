@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import DeliveryState
+from hubd.failpoints import reach
 from hubd.store.database import Unit
 from hubd.store.entries import exactly_one
 
@@ -56,5 +57,7 @@ def lose(unit: Unit, which: str, chosen: tuple[int, ...], detail: str) -> Recove
         unit.moved(campaign_id, DeliveryState.SENDING, target)
         data = {"delivery_id": delivery_id, "reason": "interrupted", "code": 0}
         unit.event("delivery.in_doubt", campaign_id, data)
+        unit.audit("recovery", "doubt.found", campaign_id=campaign_id, delivery_id=delivery_id)
+        reach("in_recovery")
         counts[campaign_id] = counts.get(campaign_id, 0) + 1
     return Recovered(in_doubt=counts)

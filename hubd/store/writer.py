@@ -18,6 +18,7 @@ What holds, always:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import sqlite3
@@ -32,6 +33,7 @@ import trio
 from hubd.bridge import Bridge
 from hubd.core.model import DeliveryState
 from hubd.errors import StoreUnavailable
+from hubd.failpoints import reach
 from hubd.store.connection import Connection, is_disk_error, trouble_of
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ T = TypeVar("T")
 MAX_BATCH = 256  #: units in one transaction; bounds how long the first one waits for the last
 CHECKPOINT_CHANGES = 8_000  #: changed rows between checkpoints: about 2,000 pages of write-ahead log
 IDLE_CHECKPOINT = 2.0  #: seconds of quiet after which what is left in the log is checkpointed too
+USAGE_STEP = 10  #: seconds; how finely it is remembered when a limit granted something
 PROBE_BYTES = 65_536  #: the probe must need more room than the slack of half-filled pages
 
 _COUNTERS = ("total", *(state.value for state in DeliveryState))
@@ -60,6 +63,17 @@ VALUES (?, ?, ?, coalesce((SELECT name FROM campaign WHERE id = ?), ''), ?)"""
 PROBE = "INSERT INTO probe (filler) VALUES (zeroblob(:bytes))"
 #: ... and removed in the next.
 UNPROBE = "DELETE FROM probe"
+#: Adds what was granted to the ten seconds in which it was.
+SPEND = """
+INSERT INTO usage (name, at, slots) VALUES (?, ?, ?)
+ON CONFLICT (name, at) DO UPDATE SET slots = slots + excluded.slots"""
+#: How many attempts were ever opened: what an older copy of the file does not know.
+COUNT_OPENED = "UPDATE hub SET opened = opened + ?"
+#: The last link of the audit trail ...
+LAST_LINK = "SELECT hash FROM audit ORDER BY seq DESC LIMIT 1"
+#: ... and the next.
+ADD_AUDIT = """
+INSERT INTO audit (at, actor, action, campaign_id, delivery_id, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
 
 class Unit:
@@ -68,13 +82,15 @@ class Unit:
     `db` is for this unit's statements only: no BEGIN, COMMIT or ROLLBACK. `now` is the batch's time.
     """
 
-    __slots__ = ("_moves", "db", "last_seq", "now")
+    __slots__ = ("_moves", "_opened", "_spent", "db", "last_seq", "now")
 
     def __init__(self, db: sqlite3.Connection, now: float) -> None:
         self.db = db
         self.now = now
         self.last_seq = 0  #: of the last event written, 0 when there was none
         self._moves: dict[int, dict[str, int]] = {}
+        self._spent: dict[tuple[str, int], int] = {}
+        self._opened = 0
 
     def moved(
         self, campaign_id: int, source: DeliveryState | None, target: DeliveryState | None, n: int = 1
@@ -97,8 +113,33 @@ class Unit:
         self.last_seq = seq
         return seq
 
+    def opened(self) -> None:
+        """One more attempt was opened."""
+        self._opened += 1
+
+    def spent(self, limits: Sequence[str], at: float, cost: int) -> None:
+        """A message used `cost` slots of each of these limits at the time `at`."""
+        step = int(at // USAGE_STEP) * USAGE_STEP
+        for name in limits:
+            self._spent[name, step] = self._spent.get((name, step), 0) + cost
+
+    def audit(
+        self,
+        actor: str,
+        action: str,
+        *,
+        campaign_id: int | None = None,
+        delivery_id: int | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> None:
+        """Append a link to the audit trail. `data` holds no address, no content and no secret."""
+        last = self.db.execute(LAST_LINK).fetchone()
+        text = json.dumps(data or {}, separators=(",", ":"), sort_keys=True)
+        link = audit_hash(last[0] if last else b"", self.now, actor, action, campaign_id, delivery_id, text)
+        self.db.execute(ADD_AUDIT, (self.now, actor, action, campaign_id, delivery_id, text, link))
+
     def flush(self) -> None:
-        """Write the gathered counter moves: one UPDATE per campaign.
+        """Write what was gathered: counter moves, one UPDATE per campaign, and what limits granted.
 
         Called before COMMIT; call it earlier when the counters are read in the same unit.
         """
@@ -106,6 +147,17 @@ class Unit:
             if any(moves.values()):
                 self.db.execute(MOVE_COUNTERS, {**moves, "now": self.now, "campaign_id": campaign_id})
         self._moves.clear()
+        for (name, step), slots in self._spent.items():
+            self.db.execute(SPEND, (name, step, slots))
+        self._spent.clear()
+        if self._opened:
+            self.db.execute(COUNT_OPENED, (self._opened,))
+            self._opened = 0
+
+
+def audit_hash(before: bytes, *fields: object) -> bytes:
+    """The hash of one link of the audit trail, over the link before it and the row's own fields."""
+    return hashlib.sha256(before + json.dumps(fields, separators=(",", ":")).encode()).digest()
 
 
 Work = Callable[[Unit], T]
@@ -148,7 +200,9 @@ def _together(works: Sequence[Work[Any]], now: float, db: sqlite3.Connection) ->
     try:
         values = [work(unit) for work in works]
         unit.flush()
+        reach("mid_commit")
         db.execute("COMMIT")
+        reach("after_commit")
     except BaseException:
         roll_back(db)
         raise

@@ -20,6 +20,7 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.failpoints import reach
 from hubd.transports.pipeline import Lost
 from hubd.transports.replies import Reply, one_line
 from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings, log_in, tls_context
@@ -287,7 +288,9 @@ class SmtpLane:
             return self._lost(Stage.BODY, lost)
         rest = body[(len(body) - 1) // ONE_WRITE * ONE_WRITE :]
         announcement = self._announcement(following, login)
+        reach("before_dot")
         conversation.write(rest + b"".join(line for _, line in announcement), replies=1 + len(announcement))
+        reach("after_dot")
         if announcement:
             self._announced = following
         try:

@@ -18,6 +18,8 @@ from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
+from hubd.failpoints import reach
+
 #: No honest response to a message is larger, in octets.
 MAX_RESPONSE = 256 * 1024
 
@@ -92,7 +94,10 @@ class Wire(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
     async def _trace(self, event: str, info: Mapping[str, object]) -> None:
         # A proxy is first asked for a tunnel, by a request of its own that carries no message.
         asked = getattr(info.get("request"), "method", b"")
+        if event.endswith("send_request_body.complete") and asked == b"POST":
+            reach("after_dot")
         if event.endswith("send_request_headers.started") and asked != b"CONNECT":
+            reach("before_dot")
             self.handed_over = True
             self._patience.deadline = trio.current_time() + self._timeout
 

@@ -1,0 +1,41 @@
+"""Named places at which a test may end, stop or disturb the process.
+
+The daemon itself gives them no effect and reads no setting for them: nothing that a configuration, an option
+or an environment variable says can switch one on. Only a program of the tests that starts the daemon
+inside its own process arms them with `arm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+#: Every point, in the order in which a message meets them; then those outside a message's way.
+POINTS = (
+    "before_open",  # the next attempt is about to be recorded
+    "after_open",  # it is durable, and the irrevocable byte has not left
+    "before_dot",  # the irrevocable byte (the terminating dot, the HTTP request) is about to be written
+    "after_dot",  # it was handed to the socket
+    "after_reply",  # the provider's answer is known, and not written down
+    "mid_commit",  # the transaction holds all its changes, and COMMIT was not called
+    "after_commit",  # COMMIT returned, and nobody was woken
+    "in_recovery",  # orphans of the last run are being put in doubt
+    "in_migration",  # a migration's statements ran, and were not committed
+    "in_freeze",  # a page of the audience was frozen, and not committed
+    "in_import",  # a page of an import was stored, and not committed
+    "in_backup",  # a backup was written, and has not got its name
+    "in_restore",  # what a restored database cannot know is being held
+)
+
+_armed: Callable[[str], None] | None = None
+
+
+def arm(effect: Callable[[str], None]) -> None:
+    """Call `effect` with the point's name at every point from now on. For test programs only."""
+    global _armed
+    _armed = effect
+
+
+def reach(point: str) -> None:
+    """The process is at `point`. Does nothing unless a test armed it."""
+    if _armed is not None:
+        _armed(point)

@@ -1,0 +1,38 @@
+-- Rates that outlive a restart, an audit trail, and the marks by which a copy or a backup of this file is known.
+
+-- What limits have granted, in steps of ten seconds. A limit is named by what it limits:
+-- "provider/office", "sender/office/news@acme.example", "domain/office/gmail.com", "campaign/17".
+CREATE TABLE usage (
+    name TEXT NOT NULL,
+    at INTEGER NOT NULL,                 -- when the ten seconds began
+    slots INTEGER NOT NULL CHECK (slots > 0),
+    PRIMARY KEY (name, at)
+) STRICT, WITHOUT ROWID;
+
+-- When a provider's warm-up ramp began: with its first message.
+CREATE TABLE warmup (
+    provider TEXT PRIMARY KEY,
+    began_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Who decided what. Each row's hash covers the row before it, so that a missing or changed row shows.
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    actor TEXT NOT NULL,                 -- "operator", "policy", "recovery", "restore"
+    action TEXT NOT NULL,                -- such as "doubt.resend"
+    campaign_id INTEGER,
+    delivery_id INTEGER,
+    data TEXT NOT NULL DEFAULT '{}',
+    hash BLOB NOT NULL
+) STRICT;
+CREATE INDEX audit_delivery ON audit (delivery_id) WHERE delivery_id IS NOT NULL;
+
+ALTER TABLE hub ADD COLUMN opened INTEGER NOT NULL DEFAULT 0;   -- how many attempts were ever opened
+ALTER TABLE hub ADD COLUMN anchored INTEGER NOT NULL DEFAULT 0; -- 1 once an anchor file lies beside the database
+ALTER TABLE hub ADD COLUMN copied_at REAL;                      -- set in a backup, and nowhere else
+ALTER TABLE hub ADD COLUMN restored_at REAL;                    -- when this file was last found to be a restored one
+
+ALTER TABLE campaign ADD COLUMN reconcile INTEGER NOT NULL DEFAULT 0; -- ask the provider about doubts, then hold
+-- 1 after a restore: recipients that were not frozen yet may have been sent to since, so they come in doubt.
+ALTER TABLE campaign ADD COLUMN freeze_in_doubt INTEGER NOT NULL DEFAULT 0;
