@@ -22,7 +22,7 @@ The delivery::
        ^ \\               | \\--defer--> deferred --open--> sending ...
        |  `-defer/fail/   |  `-fail--> failed
        |    skip          |`-doubt--> in_doubt --resend--> pending | --settle--> sent | failed
-       `----withdraw------'
+       `----withdraw------'        pending | deferred --hold--> in_doubt (after a restore)
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class DeliveryEvent(StrEnum):
     FAIL = "fail"  #: refused for good
     SKIP = "skip"  #: never to be tried
     DOUBT = "doubt"  #: the answer was lost
+    HOLD = "hold"  #: an older database does not know whether it was sent since
     WITHDRAW = "withdraw"  #: the attempt certainly did not happen
     RECEIPT_ARRIVED = "receipt_arrived"
     RECEIPT_LOST = "receipt_lost"
@@ -104,7 +105,7 @@ CAMPAIGN: Mapping[C, Mapping[E, C]] = MappingProxyType(
 
 V = DeliveryEvent
 _UNTRIED: Mapping[V, D] = MappingProxyType(
-    {V.OPEN: D.SENDING, V.DEFER: D.DEFERRED, V.FAIL: D.FAILED, V.SKIP: D.SKIPPED}
+    {V.OPEN: D.SENDING, V.DEFER: D.DEFERRED, V.FAIL: D.FAILED, V.SKIP: D.SKIPPED, V.HOLD: D.IN_DOUBT}
 )
 DELIVERY: Mapping[D, Mapping[V, D]] = MappingProxyType(
     {

@@ -30,7 +30,7 @@ class Patience:
 
 def close_for(
     row: Due, answer: Answer, verdict: Verdict, *, opened: bool, provider: str, message_id: str,
-    patience: Patience, now: float, jitter: float,
+    patience: Patience, now: float, jitter: float, limits: tuple[str, ...] = (), cost: int = 1,
 ) -> Close:  # fmt: skip
     """The entry for an answer. `jitter` is a random number in [0, 1)."""
     to, reason, detail, next_at = DeliveryState.SENT, "", "", None
@@ -69,6 +69,8 @@ def close_for(
         provider=provider,
         message_id=message_id,
         at=now,
+        limits=() if opened else limits,
+        cost=cost,
     )
 
 
@@ -91,12 +93,12 @@ def close_unwritable(row: Due, problem: BadInput, provider: str, now: float) -> 
     )
 
 
-def close_until(row: Due, opens: float, now: float) -> Close:
-    """The entry for a recipient whose sending window is closed: untouched, due again when it opens."""
+def close_until(row: Due, opens: float, now: float, reason: str = "window_closed") -> Close:
+    """The entry for a recipient who may not be sent to now: untouched, due again when that changes."""
     return Close(
         delivery_id=row.id,
         to=DeliveryState.PENDING,
-        reason="window_closed",
+        reason=reason,
         next_at=opens,
         opened=False,
         at=now,

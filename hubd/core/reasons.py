@@ -50,6 +50,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "refused_for_now": "The provider refused for now.",
         "storage_full": "The mail server has no room for the message now.",
         "routing_trouble": "The mail server could not reach the recipient's domain now.",
+        "domain_throttled": "The mail server of the recipient's domain takes messages more slowly now.",
         "too_many_recipients": "The mail server takes no more recipients just now.",
         "too_fast": "The provider asks to send more slowly.",
         "connection_lost": "The connection was lost before the message was handed over.",
@@ -59,7 +60,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "answer_lost": "The message was handed over and the answer was lost: it may have been accepted.",
         # about the provider
         "provider_unreachable": "The provider cannot be reached.",
-        "provider_busy": "The provider is busy and closed the connection.",
+        "provider_busy": "The provider is busy and takes nothing more for now.",
+        "busy_at_recipient": "The mail server was too busy for this recipient and closed the connection.",
         "provider_refused": "The provider does not accept connections from here now.",
         "provider_nonsense": "What answers at the provider's address does not speak the expected protocol.",
         "sender_queue_full": "The provider's queue for this sender is full.",
@@ -85,7 +87,7 @@ TRANSIENT: frozenset[str] = frozenset(
     | {"routing_trouble", "too_many_recipients", "too_fast", "connection_lost", "no_answer", "not_a_reply"}
     | {"out_of_sync", "answer_lost", "provider_unreachable", "provider_busy", "provider_refused"}
     | {"provider_nonsense", "sender_queue_full", "login_unavailable", "tls_unavailable", "outbox_unwritable"}
-    | {"daily_quota"}
+    | {"daily_quota", "busy_at_recipient", "domain_throttled"}
 )
 
 

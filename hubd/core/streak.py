@@ -1,50 +1,212 @@
 """The same refusal for one recipient after another is not about the recipients.
 
-A spam block refuses everybody, and so does a sender that is not allowed to relay. After a few of them in a
-row the campaign stops and asks, and those who were refused so are put back: it counts against the campaign or
-the provider, not against five people.
+A spam block refuses everybody, and so does a server that is out of order. After `LIMIT` distinct recipients
+in a row, or half of the last `WINDOW`, a refusal counts against somebody else: a permanent one pauses the
+campaign, a temporary one rests the provider; or only the destination domain, when all of them are in it
+while other domains accept. Those who were refused so before it was noticed are to be put back as if never
+tried.
+
+From then on each such temporary refusal says that the trouble is still there, so that trying whether it is
+over costs no recipient anything, until something is accepted again.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeVar
 
-from hubd.core.verdict import Action, Verdict, is_systemic
+from hubd.core.verdict import SYSTEMIC_WHEN_REPEATED, Action, Verdict, is_systemic
 
 #: How many distinct recipients in a row.
 LIMIT = 5
+#: Half of so many distinct recipients.
+WINDOW = 20
+#: An acceptance is recent while fewer verdicts than this came after it.
+RECENT = 100
+#: How many domains, and how many recipients that hold the provider up, are remembered.
+REMEMBERED = 200
+#: What is answered to one recipient again and again, while others are accepted, is about that one after all.
+ABOUT_ONE_RECIPIENT = frozenset({"busy_at_recipient", "too_many_recipients"})
+#: Verdicts that say nothing about the recipient.
+ABOUT_OTHERS = frozenset({Action.PROVIDER, Action.PROVIDER_STOP, Action.SLOW, Action.DOMAIN, Action.PAUSE})
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Refusal(NamedTuple):
+    """What makes two refusals the same."""
+
+    reason: str
+    temporary: bool
 
 
 @dataclass(slots=True)
+class _Row:
+    """The same refusal again and again, without an acceptance in between."""
+
+    refusal: _Refusal | None = None
+    refused: dict[int, str] = field(default_factory=dict)  # recipient -> domain
+    known: bool = False  #: the row was long enough: each further temporary refusal counts at once
+
+    def add(self, delivery_id: int, refusal: _Refusal, domain: str) -> None:
+        if refusal != self.refusal:
+            self.refusal, self.refused = refusal, {}
+        if len(self.refused) < LIMIT:
+            self.refused[delivery_id] = domain
+
+    @property
+    def full(self) -> bool:
+        return len(self.refused) >= LIMIT
+
+
 class Streak:
-    """Counts refusals with one reason, over distinct recipients, until something is accepted."""
+    """Watches the verdicts of one run of a campaign: `see` each of them, in the order in which they come."""
 
-    broken: bool = False  #: whether the campaign was told to pause
-    _reason: str = ""
-    _refused: dict[int, bool] = field(default_factory=dict)  # recipient -> was it failed for good
-    _put_back: list[int] = field(default_factory=list)  # what is still on the wire cannot change it any more
+    def __init__(self) -> None:
+        self.broken = False  #: whether the campaign was told to pause
+        self._broken_by: _Refusal | None = None
+        self._everybody = _Row()
+        self._domains: OrderedDict[str, _Row] = OrderedDict()
+        self._last: OrderedDict[int, tuple[_Refusal | None, str]] = OrderedDict()
+        self._accepted: OrderedDict[str, int] = OrderedDict()  # domain -> when, counted in verdicts
+        self._holding_up: OrderedDict[int, tuple[int, int]] = OrderedDict()
+        self._clock = 0
+        self._acceptances = 0
+        self._owed: dict[int, None] = {}
 
-    def see(self, delivery_id: int, verdict: Verdict) -> Verdict:
-        """The verdict as it stands in its row of verdicts: harmless ones come back as they are."""
+    def see(self, delivery_id: int, verdict: Verdict, domain: str = "", attempts: int = 0) -> Verdict:
+        """The verdict as it stands among the others: harmless ones come back as they are.
+
+        `domain` is the recipient's domain in lower case, "" for a number; `attempts` is how many tries it had
+        before this one: some refusals are usual at the first try.
+        """
+        self._clock += 1
+        if verdict.action not in ABOUT_OTHERS:
+            self._owed.pop(delivery_id, None)  # there is newer word on this recipient
         if verdict.action is Action.ACCEPT:
-            self._refused.clear()
-        if verdict.action not in (Action.FAIL, Action.RETRY) or not is_systemic(verdict.reason):
+            self._accept(delivery_id, domain)
             return verdict
-        if verdict.reason != self._reason:
-            self._reason, self._refused = verdict.reason, {}
-        self._refused[delivery_id] = verdict.action is Action.FAIL
-        if len(self._refused) < LIMIT:
+        if verdict.action is Action.SLOW and verdict.reason in ABOUT_ONE_RECIPIENT:
+            return self._hold_up(delivery_id, verdict)
+        if verdict.action not in (Action.FAIL, Action.RETRY, Action.SUPPRESS):
             return verdict
-        self._refused[delivery_id] = False  # this one goes back by itself
-        detail = f"{verdict.detail} (the same answer for {LIMIT} recipients in a row)"
-        if verdict.action is Action.FAIL:
-            if not self.broken:
-                self._put_back = [number for number, for_good in self._refused.items() if for_good]
-            self.broken = True
-            return replace(verdict, action=Action.PAUSE, detail=detail)
-        self._refused.clear()
-        return replace(verdict, action=Action.PROVIDER, detail=detail)
+        systemic = is_systemic(verdict.reason) or (attempts > 0 and verdict.reason in SYSTEMIC_WHEN_REPEATED)
+        if verdict.action is Action.SUPPRESS or not systemic:
+            self._note(delivery_id, None, domain)
+            return verdict
+        refusal = _Refusal(verdict.reason, temporary=verdict.action is Action.RETRY)
+        self._note(delivery_id, refusal, domain)
+        self._everybody.add(delivery_id, refusal, domain)
+        if refusal.temporary:
+            return self._refuse_for_now(delivery_id, verdict, refusal, domain)
+        return self._refuse(delivery_id, verdict, refusal)
 
-    def failed(self) -> list[int]:
-        """The recipients of a broken streak that were failed for good; they are to be put back."""
-        return self._put_back
+    @property
+    def owes(self) -> bool:
+        """Whether somebody is to be put back."""
+        return bool(self._owed)
+
+    def take_back(self, in_hand: Callable[[int], bool] = lambda delivery_id: False) -> list[int]:
+        """The recipients to put back, each once: failed or deferred by what was not about them.
+
+        Those that are `in_hand`, because their refusal is not written down yet, stay for the next time.
+        """
+        found = [number for number in self._owed if not in_hand(number)]
+        for number in found:
+            del self._owed[number]
+        return found
+
+    # -- the kinds of verdicts ---------------------------------------------------------------------
+
+    def _accept(self, delivery_id: int, domain: str) -> None:
+        self._acceptances += 1
+        self._everybody = _Row()
+        self._domains.pop(domain, None)
+        self._holding_up.pop(delivery_id, None)
+        _remember(self._accepted, domain, self._clock)
+        self._note(delivery_id, None, domain)
+
+    def _refuse(self, delivery_id: int, verdict: Verdict, refusal: _Refusal) -> Verdict:
+        """For good: the campaign pauses when it is everybody's. What comes after that goes back by itself."""
+        alike = self._alike(refusal)
+        if refusal != self._broken_by and not self._everybody.full and len(alike) < WINDOW // 2:
+            return verdict
+        if not self.broken:
+            self.broken, self._broken_by = True, refusal
+            self._owe([*self._everybody.refused, *alike], but=delivery_id)
+        return replace(verdict, action=Action.PAUSE, detail=self._of_many(verdict, len(alike)))
+
+    def _refuse_for_now(self, delivery_id: int, verdict: Verdict, refusal: _Refusal, domain: str) -> Verdict:
+        """For now: the provider rests, or the domain alone when others work."""
+        alike, everybody = self._alike(refusal), self._everybody
+        here = self._domains.get(domain) or _Row()
+        here.add(delivery_id, refusal, domain)
+        _remember(self._domains, domain, here)
+        others = self._others_accept(domain)
+        if not here.known and not (here.full and others):
+            if not (everybody.known or everybody.full or len(alike) >= WINDOW // 2):
+                return verdict
+            domains = {*everybody.refused.values(), *(self._last[number][1] for number in alike)}
+            if everybody.known or not others or domains != {domain}:
+                return self._blame(Action.PROVIDER, everybody, delivery_id, verdict, alike)
+        return self._blame(
+            Action.DOMAIN, here, delivery_id, verdict, [n for n in alike if self._last[n][1] == domain]
+        )
+
+    def _blame(
+        self, action: Action, row: _Row, delivery_id: int, verdict: Verdict, alike: list[int]
+    ) -> Verdict:
+        detail = verdict.detail if row.known else self._of_many(verdict, len(alike))
+        refused = {*row.refused, *alike}
+        self._owe(sorted(refused), but=delivery_id)
+        for number in refused:
+            self._last.pop(number, None)
+            self._everybody.refused.pop(number, None)
+        row.known, row.refused = True, {}
+        return replace(verdict, action=action, detail=detail)
+
+    def _hold_up(self, delivery_id: int, verdict: Verdict) -> Verdict:
+        """One recipient that is always answered so, while others are accepted, must not slow them all."""
+        times, since = self._holding_up.get(delivery_id, (0, self._acceptances))
+        _remember(self._holding_up, delivery_id, (times + 1, since))
+        if times + 1 < LIMIT or self._acceptances == since:
+            return verdict
+        return replace(verdict, action=Action.RETRY)
+
+    # -- what is remembered ------------------------------------------------------------------------
+
+    def _note(self, delivery_id: int, refusal: _Refusal | None, domain: str) -> None:
+        """The last word on a recipient: a refusal that may be everybody's, or something else."""
+        self._last.pop(delivery_id, None)
+        self._last[delivery_id] = (refusal, domain)
+        if len(self._last) > WINDOW:
+            self._last.popitem(last=False)
+
+    def _alike(self, refusal: _Refusal) -> list[int]:
+        return [number for number, (last, _) in self._last.items() if last == refusal]
+
+    def _others_accept(self, domain: str) -> bool:
+        """Whether another domain accepted something a short while ago."""
+        return domain != "" and any(
+            other != domain and self._clock - when < RECENT for other, when in self._accepted.items()
+        )
+
+    def _owe(self, refused: Iterable[int], *, but: int) -> None:
+        for number in refused:
+            if number != but:  # that one goes back by itself
+                self._owed[number] = None
+
+    def _of_many(self, verdict: Verdict, alike: int) -> str:
+        if alike >= WINDOW // 2:
+            return f"{verdict.detail} (the same answer for {alike} of the last {WINDOW} recipients)"
+        return f"{verdict.detail} (the same answer for {LIMIT} recipients in a row)"
+
+
+def _remember(shelf: OrderedDict[K, V], key: K, value: V) -> None:
+    shelf[key] = value
+    shelf.move_to_end(key)
+    if len(shelf) > REMEMBERED:
+        shelf.popitem(last=False)

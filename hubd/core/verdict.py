@@ -44,7 +44,10 @@ SYSTEMIC = frozenset(
     {"refused_by_policy", "content_refused", "message_refused", "recipient_refused", "request_refused"}
     | {"refused_for_now", "region_not_permitted", "route_missing", "answer_lost", "blocked"}
     | {"connection_lost", "no_answer", "not_a_reply", "out_of_sync"}
+    | {"storage_full", "routing_trouble", "message_too_large"}
 )
+#: Usual at the first try of a recipient, and about us when many hear it at a later one.
+SYSTEMIC_WHEN_REPEATED = frozenset({"greylisted"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,8 @@ class Verdict:
     action: Action
     reason: str  #: stable word such as "mailbox_unknown"; "" for ACCEPT
     detail: str  #: one sentence for people, without an address
-    retry_after: float | None = None  #: seconds the provider asked for, at most `LONGEST_REST`
+    #: Seconds: what the provider asked for, at most `LONGEST_REST`, or when another try makes sense at all.
+    retry_after: float | None = None
     close: bool = False  #: the connection must not be used again
 
 
@@ -90,7 +94,7 @@ def judge(answer: Answer, channel: Channel, *, attempts: int = 0) -> Verdict:
         action=row.action,
         reason=row.reason,
         detail=detail,
-        retry_after=_sane_wait(answer.retry_after),
+        retry_after=_wait(answer.retry_after, row),
         close=row.close,
     )
 
@@ -190,7 +194,8 @@ def _judge_http(answer: Answer) -> Row:
     return TWILIO.get(answer.vendor) or HTTP.get(answer.code) or HTTP_REFUSED
 
 
-def _sane_wait(seconds: float | None) -> float | None:
-    if seconds is None or math.isnan(seconds) or seconds < 0:
-        return None
-    return min(seconds, LONGEST_REST)
+def _wait(asked: float | None, row: Row) -> float | None:
+    least = row.least_wait if row.action is Action.RETRY else 0.0
+    if asked is None or math.isnan(asked) or asked < 0:
+        return least or None
+    return max(least, min(asked, LONGEST_REST))

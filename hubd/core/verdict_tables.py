@@ -49,6 +49,7 @@ class Row(NamedTuple):
     close: bool = False
     most_tries: int = 0  #: after so many tries `then` holds; 0: the campaign's patience alone ends them
     then: Action = Action.FAIL
+    least_wait: float = 0.0  #: seconds until another try makes sense
 
 
 A = Action
@@ -60,6 +61,7 @@ S = Stage
 _DESYNC = Row(A.RETRY, "out_of_sync", close=True)
 _UNREACHABLE = Row(A.PROVIDER, "provider_unreachable", close=True)
 _BUSY = Row(A.PROVIDER, "provider_busy", close=True)
+_TOO_BUSY = Row(A.SLOW, "provider_busy", close=True)
 _REFUSED = Row(A.PROVIDER, "provider_refused", close=True)
 _NONSENSE = Row(A.PROVIDER, "provider_nonsense", close=True)
 _TLS = Row(A.PROVIDER, "tls_unavailable", close=True)
@@ -127,15 +129,21 @@ SMTP_CODES: Mapping[tuple[Stage, int], Row] = MappingProxyType(
         **{(S.AUTH, code): _NO_METHOD for code in (502, 504)},
         (S.AUTH, 538): Row(A.PROVIDER_STOP, "encryption_required", close=True),
         **{(s, code): _LOGIN_FIRST for s in (S.MAIL, S.RCPT, S.DATA) for code in (530, 534, 535, 538)},
-        **{(s, 421): _BUSY for s in (S.TLS, S.BANNER, S.EHLO, S.AUTH, S.MAIL, S.RCPT, S.DATA)},
-        # From here on a 421 may be about this very message, which would then block the provider for all.
-        **{(s, 421): Row(A.RETRY, "refused_for_now", close=True) for s in (S.BODY, S.DOT)},
+        **{(s, 421): _TOO_BUSY for s in (S.TLS, S.BANNER, S.EHLO, S.AUTH, S.MAIL)},
+        (S.RCPT, 421): Row(A.SLOW, "busy_at_recipient", close=True),
+        # From here on a 421 may be about this very message, which would then slow the provider for all.
+        **{(s, 421): Row(A.RETRY, "refused_for_now", close=True) for s in (S.DATA, S.BODY, S.DOT)},
+        # RFC 4954 and RFC 3207 have 454 for AUTH and STARTTLS. At MAIL it cannot be about the recipient;
+        # at RCPT it is what Postfix says to those whom it does not relay for, for now.
+        (S.MAIL, 454): Row(A.SLOW, "provider_busy"),
+        (S.RCPT, 454): _RETRY,
         **{(s, 503): _DESYNC for s in (S.MAIL, S.RCPT, S.DATA)},
         (S.MAIL, 552): _TOO_LARGE,  # RFC 1870 section 6.1: the declared size is too large
         (S.MAIL, 452): _FULL,
         (S.RCPT, 452): _FULL,
         (S.RCPT, 552): _FULL,  # RFC 5321 section 4.5.3.1.10: treat as 452
         (S.RCPT, 556): Row(A.SUPPRESS, "domain_takes_no_mail"),  # RFC 7504 section 4, RFC 7505
+        (S.RCPT, 521): Row(A.FAIL, "domain_takes_no_mail"),  # some servers block senders with it
         (S.BODY, 552): Row(A.FAIL, "message_too_large", close=True),
         (S.DOT, 452): _FULL,
         (S.DOT, 552): _TOO_LARGE_HERE,
@@ -143,7 +151,7 @@ SMTP_CODES: Mapping[tuple[Stage, int], Row] = MappingProxyType(
 )
 
 #: Codes that say what is wrong with the conversation, whatever enhanced code comes along.
-SMTP_CODE_FIRST = frozenset({421, 503, 530, 534, 535, 538})
+SMTP_CODE_FIRST = frozenset({421, 454, 503, 530, 534, 535, 538})
 
 # --- SMTP, enhanced codes: "*" as the last part stands for the whole subject
 
@@ -155,7 +163,7 @@ _POLICY = Row(A.FAIL, "refused_by_policy")
 _CONTENT = Row(A.FAIL, "content_refused")
 
 _AUTHENTICATION_OF_OURS = {f"5.7.{n}": _UNAUTHENTICATED for n in (25, 26, 27)}  # RFC 7372, RFC 7505
-_AFTER_RCPT = {**_AUTHENTICATION_OF_OURS, "5.3.4": _TOO_LARGE, "5.6.*": _CONTENT, "5.7.*": _CONTENT}
+_AFTER_RCPT = {**_AUTHENTICATION_OF_OURS, "5.3.4": _TOO_LARGE_HERE, "5.6.*": _CONTENT, "5.7.*": _CONTENT}
 
 SMTP_ENHANCED: Mapping[Stage, Mapping[str, Row]] = MappingProxyType(
     {
@@ -190,6 +198,7 @@ SMTP_ENHANCED: Mapping[Stage, Mapping[str, Row]] = MappingProxyType(
             "4.3.1": _FULL,
             "4.4.*": Row(A.RETRY, "routing_trouble"),
             "4.5.3": _TOO_MANY,
+            **{f"4.7.{n}": _RETRY for n in (25, 26, 27)},  # our authentication, refused softly
             "4.7.*": Row(A.RETRY, "greylisted"),
         },
         S.DATA: _AFTER_RCPT,
@@ -212,6 +221,7 @@ class Wording(NamedTuple):
 
 _MESSAGE = frozenset({S.MAIL, S.RCPT, S.DATA, S.BODY, S.DOT})
 _ABOUT_US = _MESSAGE - {S.RCPT}
+_FROM_BEYOND = _MESSAGE - {S.MAIL}  # where a relay may repeat what the recipient's server said
 
 
 def _says(stages: frozenset[Stage], classes: tuple[Class, ...], pattern: str, row: Row) -> Wording:
@@ -230,6 +240,23 @@ SMTP_TEXTS: tuple[Wording, ...] = (
         (K.GARBAGE, K.POSITIVE, K.PERMANENT),
         r"STARTTLS",
         Row(A.PROVIDER_STOP, "starttls_missing", close=True),
+    ),
+    # Postfix speaks of us: "450 4.7.1 Error: too much mail from ..." (its limits per client).
+    _says(
+        frozenset({S.MAIL, S.RCPT}),
+        (K.TRANSIENT,),
+        r"^error: too (much mail|many (recipients|messages|connections)) from",
+        Row(A.SLOW, "too_fast"),
+    ),
+    # Yahoo: "[TSS04] Messages from ... temporarily deferred due to unexpected volume or user complaints";
+    # Google: "4.7.28 ... an unusual rate of unsolicited mail"; Microsoft: "... rate limited due to IP ...".
+    _says(
+        _FROM_BEYOND,
+        (K.TRANSIENT,),
+        r"\[TSS\d\d\]|deferred due to (unexpected volume|user complaints)|unusual rate of .{0,20}mail"
+        r"|rate limited due to IP reputation"
+        r"|too many (concurrent |simultaneous )?(connections|sessions|messages) .{0,9}from (your|this) ",
+        Row(A.DOMAIN, "domain_throttled"),
     ),
     # Amazon SES: "454 Throttling failure: Daily message quota exceeded", "... Maximum sending rate exceeded".
     # At RCPT such words may speak of the recipient's own limits, so there only the exact ones count.
@@ -275,7 +302,7 @@ TWILIO: Mapping[int, Row] = MappingProxyType(
         21704: _NOT_A_SENDER,
         30001: Row(A.SLOW, "too_fast"),
         30002: _SUSPENDED,
-        30003: Row(A.RETRY, "handset_unreachable", most_tries=2),
+        30003: Row(A.RETRY, "handset_unreachable", most_tries=2, least_wait=4 * 3600.0),
         30004: Row(A.FAIL, "blocked"),
         30005: Row(A.RETRY, "number_unknown", most_tries=2, then=A.SUPPRESS),
         30006: _NOT_MOBILE,

@@ -155,8 +155,9 @@ def test_an_attempt_is_opened_only_where_none_is_open_and_nothing_was_sent() -> 
     assert _arrows_into_delivery(D.SENDING) == {(D.PENDING, V.OPEN), (D.DEFERRED, V.OPEN)}
 
 
-def test_doubt_arises_only_from_an_open_attempt_and_is_never_tried_again_by_itself() -> None:
-    assert _arrows_into_delivery(D.IN_DOUBT) == {(D.SENDING, V.DOUBT)}
+def test_doubt_arises_from_an_open_attempt_or_an_older_database_and_is_never_tried_again_by_itself() -> None:
+    arrows = {(D.SENDING, V.DOUBT), (D.PENDING, V.HOLD), (D.DEFERRED, V.HOLD)}
+    assert _arrows_into_delivery(D.IN_DOUBT) == arrows
     assert set(DELIVERY[D.IN_DOUBT]) == {V.RESEND, V.SETTLE_SENT, V.SETTLE_FAILED}
 
 

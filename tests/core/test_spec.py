@@ -147,6 +147,13 @@ def test_what_is_not_a_kept_spec_is_bad_input(text: str) -> None:
         spec_from_json(text)
 
 
+@pytest.mark.parametrize("policy", list(InDoubt))
+def test_each_policy_for_doubts_can_be_chosen_and_is_kept(policy: InDoubt) -> None:
+    spec = parse_spec({**EMAIL, "in_doubt": policy.value})
+    assert spec.in_doubt is policy
+    assert spec_from_json(spec_json(spec)) == spec
+
+
 def test_every_fault_is_named_at_once_and_the_key_that_was_meant() -> None:
     found = faults(
         {
@@ -171,7 +178,7 @@ def test_every_fault_is_named_at_once_and_the_key_that_was_meant() -> None:
     assert found["text_fil"] == "unknown key; did you mean text_file?"
     assert found["lists"] == 'must be a list of texts such as ["customers"], not text'
     assert "rate" in found["rate[1]"]
-    assert found["in_doubt"] == 'must be "retry" or "hold"'
+    assert found["in_doubt"] == 'must be "retry" or "hold" or "reconcile"'
     assert found["retry.give_up"] == "unknown key; did you mean give_up_after?"
     assert "time zone" in found["schedule.at"]
     assert found["schedule.wndow"] == "unknown key; did you mean window?"

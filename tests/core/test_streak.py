@@ -1,135 +1,296 @@
-"""A refusal that many get in a row is not about them: it stops the campaign, and they are put back."""
+"""A refusal that many get is not about them: campaign, provider or domain take it, and they are put back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubd.core.streak import LIMIT, Streak
+from hubd.core.streak import LIMIT, RECENT, WINDOW, Streak
 from hubd.core.verdict import SYSTEMIC, Action, Verdict
 
 A = Action
+Step = tuple[int, Verdict, str]
 
 
 def verdict(action: Action, reason: str = "content_refused") -> Verdict:
     return Verdict(action=action, reason="" if action is A.ACCEPT else reason, detail="A sentence.")
 
 
-def seen(streak: Streak, *walk: tuple[int, Verdict]) -> list[Action]:
-    return [streak.see(delivery_id, each).action for delivery_id, each in walk]
+def seen(streak: Streak, steps: Iterable[Step]) -> list[Action]:
+    return [streak.see(number, each, domain).action for number, each, domain in steps]
 
 
-def failures(numbers: Sequence[int], reason: str = "content_refused") -> list[tuple[int, Verdict]]:
-    return [(n, verdict(A.FAIL, reason)) for n in numbers]
+def failed(numbers: Iterable[int], reason: str = "content_refused", domain: str = "") -> list[Step]:
+    return [(n, verdict(A.FAIL, reason), domain) for n in numbers]
+
+
+def deferred(numbers: Iterable[int], reason: str = "refused_for_now", domain: str = "") -> list[Step]:
+    return [(n, verdict(A.RETRY, reason), domain) for n in numbers]
+
+
+def accepted(numbers: Iterable[int], domain: str = "") -> list[Step]:
+    return [(n, verdict(A.ACCEPT), domain) for n in numbers]
+
+
+# --- refused for good ------------------------------------------------------------------
 
 
 def test_the_same_refusal_for_five_in_a_row_pauses_and_names_those_to_put_back() -> None:
     streak = Streak()
-    assert seen(streak, *failures(range(LIMIT))) == [A.FAIL] * (LIMIT - 1) + [A.PAUSE]
+    assert seen(streak, failed(range(LIMIT))) == [A.FAIL] * (LIMIT - 1) + [A.PAUSE]
     assert streak.broken
-    assert streak.failed() == list(range(LIMIT - 1))  # the last was not failed: it goes back by itself
+    assert streak.owes
+    assert streak.take_back() == list(range(LIMIT - 1))  # the last was not failed: it goes back by itself
+    assert (streak.take_back(), streak.owes) == ([], False)
 
 
-def test_the_person_who_is_asked_reads_that_it_was_many() -> None:
+def test_half_of_the_last_twenty_pauses_too_although_others_were_accepted() -> None:
     streak = Streak()
-    seen(streak, *failures(range(LIMIT - 1)))
-    detail = streak.see(99, verdict(A.FAIL)).detail
+    refused, fine = range(WINDOW // 2), range(100, 100 + WINDOW // 2)
+    walk = [pair for n, m in zip(refused, fine, strict=True) for pair in failed([n]) + accepted([m])]
+    assert seen(streak, walk[:-2]) == [A.FAIL, A.ACCEPT] * (WINDOW // 2 - 1)
+    assert seen(streak, walk[-2:-1]) == [A.PAUSE]
+    assert streak.take_back() == list(refused)[:-1]
+
+
+def test_less_than_half_is_about_those_people() -> None:
+    streak = Streak()
+    walk = [step for n in range(300) for step in failed([3 * n]) + accepted([3 * n + 1, 3 * n + 2])]
+    assert A.PAUSE not in seen(streak, walk)
+    assert not streak.owes
+
+
+@pytest.mark.parametrize("many", [failed(range(LIMIT)), deferred(range(LIMIT))])
+def test_the_person_who_reads_it_is_told_that_it_was_many(many: list[Step]) -> None:
+    streak = Streak()
+    seen(streak, many[:-1])
+    number, last, domain = many[-1]
+    detail = streak.see(number, last, domain).detail
     assert detail.startswith("A sentence.")
     assert str(LIMIT) in detail
 
 
-def test_retries_in_a_row_rest_the_provider_and_put_nobody_back() -> None:
-    streak = Streak()
-    walk = [(n, verdict(A.RETRY, "refused_for_now")) for n in range(LIMIT)]
-    assert seen(streak, *walk) == [A.RETRY] * (LIMIT - 1) + [A.PROVIDER]
-    assert (streak.broken, streak.failed()) == (False, [])
-    assert seen(streak, *walk)[-1] is A.PROVIDER  # it begins anew after the rest
-
-
 def test_an_acceptance_ends_the_row() -> None:
     streak = Streak()
-    seen(streak, *failures(range(LIMIT - 1)), (90, verdict(A.ACCEPT)))
-    assert seen(streak, *failures(range(10, 10 + LIMIT - 1))) == [A.FAIL] * (LIMIT - 1)
-    assert streak.failed() == []
+    seen(streak, failed(range(LIMIT - 1)) + accepted([90]))
+    assert seen(streak, failed(range(10, 10 + LIMIT - 1))) == [A.FAIL] * (LIMIT - 1)
+    assert streak.take_back() == []
 
 
-def test_what_was_on_the_wire_when_the_row_broke_changes_nothing_about_it() -> None:
+def test_what_was_on_the_wire_when_the_row_broke_is_judged_as_the_row_was() -> None:
     streak = Streak()
-    seen(streak, *failures(range(LIMIT)))
-    late = [(50, verdict(A.ACCEPT)), *failures([51], "refused_by_policy"), *failures([52])]
-    assert seen(streak, *late) == [A.ACCEPT, A.FAIL, A.FAIL]
-    assert streak.failed() == list(range(LIMIT - 1))
+    seen(streak, failed(range(LIMIT)))
+    late = [*accepted([50]), *failed([51], "refused_by_policy"), *failed([52])]
+    assert seen(streak, late) == [A.ACCEPT, A.FAIL, A.PAUSE]
+    assert streak.take_back() == list(range(LIMIT - 1))
 
 
 def test_another_reason_begins_another_row() -> None:
     streak = Streak()
-    seen(streak, *failures(range(LIMIT - 1)))
-    assert seen(streak, *failures(range(10, 14), "refused_by_policy")) == [A.FAIL] * 4
-    assert seen(streak, *failures([14], "refused_by_policy")) == [A.PAUSE]
-    assert streak.failed() == [10, 11, 12, 13]  # the others were refused for something else
+    seen(streak, failed(range(LIMIT - 1)))
+    assert seen(streak, failed(range(10, 14), "refused_by_policy")) == [A.FAIL] * 4
+    assert seen(streak, failed([14], "refused_by_policy")) == [A.PAUSE]
+    assert streak.take_back() == [10, 11, 12, 13]  # the others were refused for something else
 
 
 def test_one_recipient_many_times_is_no_row() -> None:
     streak = Streak()
-    assert seen(streak, *failures([7] * 20)) == [A.FAIL] * 20
+    assert seen(streak, failed([7] * 40)) == [A.FAIL] * 40
     assert not streak.broken
 
 
 @pytest.mark.parametrize("reason", ["mailbox_unknown", "mailbox_full", "greylisted", "number_invalid"])
 def test_what_is_about_each_recipient_never_makes_a_row(reason: str) -> None:
     streak = Streak()
-    walk = [(n, verdict(action, reason)) for n in range(20) for action in (A.FAIL, A.SUPPRESS, A.RETRY)]
-    assert seen(streak, *walk) == [each.action for _, each in walk]
+    walk = [(n, verdict(action, reason), "") for n in range(20) for action in (A.FAIL, A.SUPPRESS, A.RETRY)]
+    assert seen(streak, walk) == [each.action for _, each, _ in walk]
 
 
 def test_what_lies_between_without_a_word_on_the_matter_does_not_end_the_row() -> None:
     """Provider trouble and unknown mailboxes do not prove that the refusal is gone."""
     streak = Streak()
     between = [verdict(A.PROVIDER, "provider_busy"), verdict(A.SUPPRESS, "mailbox_unknown")]
-    walk = [pair for n in range(LIMIT) for pair in [(100 + n, between[n % 2]), *failures([n])]]
-    assert seen(streak, *walk)[-1] is A.PAUSE
+    walk = [step for n in range(LIMIT) for step in [(100 + n, between[n % 2], ""), *failed([n])]]
+    assert seen(streak, walk)[-1] is A.PAUSE
 
 
-recipients = st.integers(1, 12)
+# --- refused for now ------------------------------------------------------------------
+
+
+def test_the_same_refusal_for_now_for_five_rests_the_provider_and_puts_the_deferred_back() -> None:
+    streak = Streak()
+    assert seen(streak, deferred(range(LIMIT))) == [A.RETRY] * (LIMIT - 1) + [A.PROVIDER]
+    assert not streak.broken
+    assert streak.take_back() == list(range(LIMIT - 1))
+
+
+def test_while_it_lasts_each_further_one_says_so_and_costs_nobody_anything() -> None:
+    streak = Streak()
+    seen(streak, deferred(range(LIMIT)))
+    streak.take_back()
+    probes = deferred(range(100, 160)) + deferred([3, 3, 3], "connection_lost")
+    assert set(seen(streak, probes)) == {A.PROVIDER}
+    assert streak.take_back() == []
+    assert seen(streak, accepted([200]) + deferred([201])) == [A.ACCEPT, A.RETRY]  # it is over
+
+
+def test_half_of_the_last_twenty_rests_the_provider() -> None:
+    streak = Streak()
+    walk = [step for n in range(WINDOW // 2) for step in deferred([n]) + accepted([100 + n])]
+    assert seen(streak, walk)[-2] is A.PROVIDER
+    assert streak.take_back() == list(range(WINDOW // 2 - 1))
+
+
+def test_greylisting_is_usual_once_and_a_disorder_when_it_meets_many_a_second_time() -> None:
+    streak = Streak()
+    grey = verdict(A.RETRY, "greylisted")
+    assert {streak.see(n, grey, "a.example").action for n in range(200)} == {A.RETRY}
+    again = [streak.see(n, grey, "a.example", attempts=1).action for n in range(LIMIT)]
+    assert again == [A.RETRY] * (LIMIT - 1) + [A.PROVIDER]
+
+
+def test_those_whose_refusal_is_not_written_down_yet_are_put_back_later() -> None:
+    streak = Streak()
+    seen(streak, deferred(range(LIMIT)))
+    assert streak.take_back(in_hand=lambda number: number == 2) == [0, 1, 3]
+    assert streak.owes
+    assert streak.take_back() == [2]
+
+
+@pytest.mark.parametrize("news", [A.ACCEPT, A.SUPPRESS, A.DOUBT, A.FAIL])
+def test_nobody_is_put_back_of_whom_there_is_newer_word(news: Action) -> None:
+    streak = Streak()
+    seen(streak, deferred(range(LIMIT)))
+    streak.see(1, verdict(news, "mailbox_unknown"))
+    assert streak.take_back() == [0, 2, 3]
+
+
+# --- one domain ------------------------------------------------------------------
+
+
+def test_one_domain_that_refuses_while_others_accept_rests_alone() -> None:
+    streak = Streak()
+    seen(streak, accepted([90], "b.example"))
+    walk = deferred(range(LIMIT), domain="a.example")
+    assert seen(streak, walk) == [A.RETRY] * (LIMIT - 1) + [A.DOMAIN]
+    assert streak.take_back() == list(range(LIMIT - 1))
+    assert seen(streak, accepted([91], "b.example") + deferred([50], domain="a.example"))[-1] is A.DOMAIN
+    assert seen(streak, deferred([92], domain="b.example")) == [A.RETRY]  # b has nothing to do with it
+
+
+def test_a_domain_row_is_not_hidden_by_the_acceptances_of_others() -> None:
+    streak = Streak()
+    walk = []
+    for n in range(LIMIT):
+        walk += deferred([n], domain="a.example") + accepted(range(100 + 5 * n, 104 + 5 * n), "b.example")
+    actions = seen(streak, walk)
+    assert actions.count(A.DOMAIN) == 1
+    assert A.PROVIDER not in actions
+    assert streak.take_back() == list(range(LIMIT - 1))
+
+
+def test_a_domain_that_accepts_again_is_well() -> None:
+    streak = Streak()
+    seen(streak, accepted([90], "b.example") + deferred(range(LIMIT), domain="a.example"))
+    assert seen(streak, accepted([60], "a.example") + deferred([61], domain="a.example"))[-1] is A.RETRY
+
+
+def test_several_domains_that_refuse_are_the_providers_trouble() -> None:
+    streak = Streak()
+    seen(streak, accepted([90], "b.example"))
+    domains = ["a.example", "b.example", "c.example", "d.example", "e.example"]
+    walk = [step for n, domain in enumerate(domains) for step in deferred([n], domain=domain)]
+    assert seen(streak, walk)[-1] is A.PROVIDER
+
+
+def test_one_domain_alone_in_the_list_is_the_providers_trouble() -> None:
+    streak = Streak()
+    seen(streak, accepted(range(90, 95), "a.example"))
+    assert seen(streak, deferred(range(LIMIT), domain="a.example"))[-1] is A.PROVIDER
+
+
+def test_an_acceptance_of_long_ago_does_not_prove_that_others_work_now() -> None:
+    streak = Streak()
+    seen(streak, accepted([90], "b.example"))
+    seen(
+        streak, [(n, verdict(A.SUPPRESS, "mailbox_unknown"), "a.example") for n in range(1000, 1000 + RECENT)]
+    )
+    assert seen(streak, deferred(range(LIMIT), domain="a.example"))[-1] is A.PROVIDER
+
+
+def test_a_domain_in_trouble_does_not_hide_that_everything_went_down() -> None:
+    streak = Streak()
+    seen(streak, accepted([90], "b.example") + deferred(range(LIMIT), domain="a.example"))
+    walk = [step for n in range(LIMIT) for step in deferred([100 + n], domain=f"{'bcdef'[n]}.example")]
+    assert seen(streak, walk)[-1] is A.PROVIDER
+
+
+def test_a_refusal_for_good_by_one_domain_fails_its_people_and_pauses_nobody_else() -> None:
+    streak = Streak()
+    walk = []
+    for n in range(30):
+        walk += failed([n], domain="a.example") + accepted([100 + 2 * n, 101 + 2 * n], "b.example")
+    assert set(seen(streak, walk)) == {A.FAIL, A.ACCEPT}
+
+
+# --- one recipient that holds all others up ----------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["busy_at_recipient", "too_many_recipients"])
+def test_one_recipient_at_whom_the_server_always_hangs_up_slows_the_provider_only_so_often(
+    reason: str,
+) -> None:
+    streak = Streak()
+    walk = [step for n in range(8) for step in [(7, verdict(A.SLOW, reason), ""), *accepted([100 + n])]]
+    about_seven = seen(streak, walk)[::2]
+    assert about_seven == [A.SLOW] * (LIMIT - 1) + [A.RETRY] * (8 - LIMIT + 1)
+
+
+def test_a_server_that_hangs_up_at_everybody_is_slowed_and_costs_nobody_a_try() -> None:
+    streak = Streak()
+    walk = [(n % 3, verdict(A.SLOW, "busy_at_recipient"), "") for n in range(100)]
+    assert set(seen(streak, walk)) == {A.SLOW}
+
+
+# --- for every walk ------------------------------------------------------------------
+
+recipients = st.integers(1, 40)
 verdicts = st.builds(
     lambda action, reason: verdict(action, reason),
     st.sampled_from(Action),
-    st.sampled_from([*sorted(SYSTEMIC)[:3], "mailbox_unknown", "greylisted"]),
+    st.sampled_from([*sorted(SYSTEMIC)[:3], "mailbox_unknown", "greylisted", "busy_at_recipient"]),
 )
-walks = st.lists(st.tuples(recipients, verdicts), max_size=60)
+steps = st.tuples(recipients, verdicts, st.sampled_from(["", "a.example", "b.example"]))
+walks = st.lists(steps, max_size=120)
+MILDER = {(A.FAIL, A.PAUSE), (A.RETRY, A.PROVIDER), (A.RETRY, A.DOMAIN), (A.SLOW, A.RETRY)}
 
 
 @given(walks)
-def test_a_streak_only_ever_makes_a_refusal_milder(walk: list[tuple[int, Verdict]]) -> None:
-    """It never turns anything into an acceptance or a failure, nor one reason into another."""
+def test_a_streak_never_makes_an_acceptance_or_a_failure_nor_another_reason(walk: list[Step]) -> None:
     streak = Streak()
-    for delivery_id, each in walk:
-        judged = streak.see(delivery_id, each)
+    for number, each, domain in walk:
+        judged = streak.see(number, each, domain)
         assert judged.reason == each.reason
         if judged != each:
-            assert each.reason in SYSTEMIC
-            assert (each.action, judged.action) in {(A.FAIL, A.PAUSE), (A.RETRY, A.PROVIDER)}
+            assert (each.action, judged.action) in MILDER
 
 
 @given(walks)
-def test_only_those_are_put_back_who_were_failed_with_the_reason_of_the_row(
-    walk: list[tuple[int, Verdict]],
+def test_only_those_are_put_back_whose_last_word_was_a_refusal_with_a_reason_of_a_row(
+    walk: list[Step],
 ) -> None:
-    """As in a run: it ends with the pause, and a recipient that was failed is not tried again in it."""
     streak = Streak()
-    failed: dict[int, str] = {}
-    for delivery_id, each in walk:
-        if delivery_id in failed:
-            continue
-        judged = streak.see(delivery_id, each)
-        if judged.action is A.FAIL:
-            failed[delivery_id] = each.reason
-        if judged.action is A.PAUSE and each.action is A.FAIL:
-            assert {failed[n] for n in streak.failed()} <= {each.reason}
-            assert len(streak.failed()) < LIMIT
-            assert delivery_id not in streak.failed()
-            return
-    assert streak.failed() == []
+    last: dict[int, Verdict] = {}
+    for number, each, domain in walk:
+        judged = streak.see(number, each, domain)
+        if judged.action in (A.ACCEPT, A.FAIL, A.RETRY, A.SUPPRESS, A.DOUBT):
+            last[number] = judged
+        elif judged.action is not each.action:
+            last.pop(number, None)  # it goes back by itself
+        for owed in streak.take_back():
+            assert last[owed].action in (A.FAIL, A.RETRY)
+            assert last[owed].reason in SYSTEMIC
+            del last[owed]

@@ -14,6 +14,7 @@ from hubd.core.reasons import SENTENCES, TRANSIENT, class_of
 from hubd.core.verdict import (
     LONGEST_REST,
     SYSTEMIC,
+    SYSTEMIC_WHEN_REPEATED,
     Action,
     Verdict,
     classify,
@@ -27,9 +28,10 @@ from hubd.core.verdict_tables import HTTP, SMTP, SMTP_CODES, SMTP_ENHANCED, SMTP
 
 A = Action
 ACCEPT, RETRY, FAIL, SUPPRESS, DOUBT = A.ACCEPT, A.RETRY, A.FAIL, A.SUPPRESS, A.DOUBT
-PAUSE, PROVIDER, STOP, SLOW = A.PAUSE, A.PROVIDER, A.PROVIDER_STOP, A.SLOW
+PAUSE, PROVIDER, STOP, SLOW, DOMAIN = A.PAUSE, A.PROVIDER, A.PROVIDER_STOP, A.SLOW, A.DOMAIN
 
 SMTP_STAGES = list(SMTP)
+FOUR_HOURS = 4 * 3600.0
 BEFORE_MAIL = ["connect", "tls", "banner", "ehlo", "auth"]
 SILENCES = ["dropped", "timeout", "garbage"]
 
@@ -61,13 +63,14 @@ def test_whatever_goes_wrong_while_connecting_is_the_providers_trouble(said: str
     ("stage", "said", "action", "reason"),
     [
         ("tls", "454 4.7.0", PROVIDER, "tls_unavailable"),
-        ("tls", "421", PROVIDER, "provider_busy"),
+        ("tls", "421", SLOW, "provider_busy"),
         ("tls", "501", STOP, "tls_refused"),
+        ("tls", "554 5.7.3", STOP, "tls_refused"),
         ("tls", "dropped", PROVIDER, "tls_unavailable"),
         ("tls", "timeout", PROVIDER, "tls_unavailable"),
         ("tls", "garbage", PROVIDER, "tls_unavailable"),
         ("tls", "220", PROVIDER, "provider_nonsense"),
-        ("banner", "421", PROVIDER, "provider_busy"),
+        ("banner", "421", SLOW, "provider_busy"),
         ("banner", "450", PROVIDER, "provider_busy"),
         ("banner", "554", PROVIDER, "provider_refused"),
         ("banner", "521", PROVIDER, "provider_refused"),
@@ -75,7 +78,7 @@ def test_whatever_goes_wrong_while_connecting_is_the_providers_trouble(said: str
         ("banner", "dropped", PROVIDER, "provider_unreachable"),
         ("banner", "timeout", PROVIDER, "provider_unreachable"),
         ("banner", "garbage", PROVIDER, "provider_nonsense"),
-        ("ehlo", "421", PROVIDER, "provider_busy"),
+        ("ehlo", "421", SLOW, "provider_busy"),
         ("ehlo", "450", PROVIDER, "provider_busy"),
         ("ehlo", "550", PROVIDER, "provider_refused"),
         ("ehlo", "250", PROVIDER, "provider_nonsense"),
@@ -84,7 +87,7 @@ def test_whatever_goes_wrong_while_connecting_is_the_providers_trouble(said: str
         ("ehlo", "garbage", PROVIDER, "provider_nonsense"),
         ("auth", "454 4.7.0", PROVIDER, "login_unavailable"),
         ("auth", "432", PROVIDER, "login_unavailable"),
-        ("auth", "421", PROVIDER, "provider_busy"),
+        ("auth", "421", SLOW, "provider_busy"),
         ("auth", "535 5.7.8", STOP, "bad_credentials"),
         ("auth", "534 5.7.9", STOP, "bad_credentials"),
         ("auth", "530 5.7.0", STOP, "bad_credentials"),
@@ -126,14 +129,21 @@ def test_missing_or_untrusted_encryption_waits_for_a_person(
 @pytest.mark.parametrize(
     ("said", "action", "reason", "close"),
     [
-        ("421 4.7.0", PROVIDER, "provider_busy", True),
+        ("421 4.7.0", SLOW, "provider_busy", True),
+        ("454", SLOW, "provider_busy", False),
+        ("454 4.7.0", SLOW, "provider_busy", False),
         ("450", RETRY, "refused_for_now", False),
         ("451 4.7.1", RETRY, "refused_for_now", False),
         ("452", RETRY, "storage_full", False),
         ("452 4.3.1", RETRY, "storage_full", False),
         ("503 5.5.1", RETRY, "out_of_sync", True),
         ("530 5.7.0", STOP, "login_required", True),
+        ("534", STOP, "login_required", True),
+        ("535 5.7.8", STOP, "login_required", True),
+        ("538", STOP, "login_required", True),
         ("550", PAUSE, "sender_refused", False),
+        ("553", PAUSE, "sender_refused", False),
+        ("554", PAUSE, "sender_refused", False),
         ("501 5.1.7", PAUSE, "sender_refused", False),
         ("550 5.1.8", PAUSE, "sender_refused", False),
         ("553 5.7.1", PAUSE, "sender_refused", False),
@@ -159,8 +169,9 @@ def test_an_answer_to_mail_is_about_the_sender_or_the_campaign(
 @pytest.mark.parametrize(
     ("said", "action", "reason", "close"),
     [
-        ("421", PROVIDER, "provider_busy", True),
+        ("421", SLOW, "busy_at_recipient", True),
         ("450", RETRY, "greylisted", False),
+        ("451", RETRY, "greylisted", False),
         ("451 4.7.1", RETRY, "greylisted", False),
         ("450 4.2.0", RETRY, "greylisted", False),
         ("450 4.2.1", RETRY, "mailbox_disabled", False),
@@ -168,18 +179,27 @@ def test_an_answer_to_mail_is_about_the_sender_or_the_campaign(
         ("452", RETRY, "storage_full", False),
         ("452 4.3.1", RETRY, "storage_full", False),
         ("451 4.4.3", RETRY, "routing_trouble", False),
-        ("454 4.7.1", RETRY, "greylisted", False),
+        ("454", RETRY, "refused_for_now", False),
+        ("454 4.7.1", RETRY, "refused_for_now", False),
+        ("450 4.7.25", RETRY, "refused_for_now", False),
+        ("450 4.7.26", RETRY, "refused_for_now", False),
+        ("450 4.7.27", RETRY, "refused_for_now", False),
         ("452 4.5.3", SLOW, "too_many_recipients", False),
         ("552", RETRY, "storage_full", False),
         ("552 5.5.3", SLOW, "too_many_recipients", False),
         ("503 5.5.1", RETRY, "out_of_sync", True),
         ("530 5.7.0", STOP, "login_required", True),
+        ("534", STOP, "login_required", True),
+        ("535", STOP, "login_required", True),
+        ("538", STOP, "login_required", True),
         ("550 5.1.1", SUPPRESS, "mailbox_unknown", False),
         ("550 5.1.2", SUPPRESS, "domain_unknown", False),
         ("501 5.1.3", SUPPRESS, "address_malformed", False),
         ("551 5.1.6", SUPPRESS, "mailbox_moved", False),
         ("556 5.1.10", SUPPRESS, "domain_takes_no_mail", False),
         ("556", SUPPRESS, "domain_takes_no_mail", False),
+        ("521", FAIL, "domain_takes_no_mail", False),
+        ("521 5.1.10", SUPPRESS, "domain_takes_no_mail", False),
         ("550 5.2.1", SUPPRESS, "mailbox_disabled", False),
         ("550 5.1.4", FAIL, "address_ambiguous", False),
         ("550 5.1.7", PAUSE, "sender_refused", False),
@@ -213,13 +233,20 @@ def test_an_answer_to_rcpt_is_about_the_recipient(
 @pytest.mark.parametrize(
     ("stage", "said", "action", "reason", "close"),
     [
-        ("data", "421", PROVIDER, "provider_busy", True),
+        ("data", "421", RETRY, "refused_for_now", True),
         ("data", "451", RETRY, "refused_for_now", False),
         ("data", "503 5.5.1", RETRY, "out_of_sync", True),
+        ("data", "530", STOP, "login_required", True),
+        ("data", "534", STOP, "login_required", True),
+        ("data", "535", STOP, "login_required", True),
+        ("data", "538", STOP, "login_required", True),
         ("data", "554 5.5.1", FAIL, "message_refused", False),
+        ("data", "550 5.6.0", FAIL, "content_refused", False),
         ("data", "554 5.7.1", FAIL, "content_refused", False),
         ("data", "550 5.7.26", PAUSE, "sender_unauthenticated", False),
-        ("data", "552 5.3.4", PAUSE, "message_too_large", False),
+        ("data", "550 5.7.25", PAUSE, "sender_unauthenticated", False),
+        ("data", "550 5.7.27", PAUSE, "sender_unauthenticated", False),
+        ("data", "552 5.3.4", FAIL, "message_too_large", False),
         ("data", "250", RETRY, "out_of_sync", True),
         ("data", "dropped", RETRY, "connection_lost", True),
         ("data", "timeout", RETRY, "no_answer", True),
@@ -228,8 +255,12 @@ def test_an_answer_to_rcpt_is_about_the_recipient(
         ("body", "451", RETRY, "refused_for_now", True),
         ("body", "550", FAIL, "message_refused", True),
         ("body", "552", FAIL, "message_too_large", True),
-        ("body", "552 5.3.4", PAUSE, "message_too_large", True),
+        ("body", "552 5.3.4", FAIL, "message_too_large", True),
         ("body", "554 5.7.1", FAIL, "content_refused", True),
+        ("body", "554 5.6.0", FAIL, "content_refused", True),
+        ("body", "550 5.7.25", PAUSE, "sender_unauthenticated", True),
+        ("body", "550 5.7.26", PAUSE, "sender_unauthenticated", True),
+        ("body", "550 5.7.27", PAUSE, "sender_unauthenticated", True),
         ("body", "250", RETRY, "out_of_sync", True),
         ("body", "dropped", RETRY, "connection_lost", True),
         ("body", "timeout", RETRY, "no_answer", True),
@@ -261,8 +292,10 @@ def test_until_the_dot_is_sent_nothing_is_in_doubt(
         ("550 5.1.1", FAIL, "message_refused", False),
         ("552", FAIL, "message_too_large", False),
         ("552 5.2.2", FAIL, "mailbox_full", False),
-        ("552 5.3.4", PAUSE, "message_too_large", False),
+        ("552 5.3.4", FAIL, "message_too_large", False),
+        ("550 5.7.25", PAUSE, "sender_unauthenticated", False),
         ("550 5.7.26", PAUSE, "sender_unauthenticated", False),
+        ("550 5.7.27", PAUSE, "sender_unauthenticated", False),
         ("dropped", DOUBT, "answer_lost", True),
         ("timeout", DOUBT, "answer_lost", True),
         ("garbage", DOUBT, "answer_lost", True),
@@ -288,6 +321,8 @@ def test_after_the_dot_any_2xx_is_an_acceptance_and_a_lost_answer_is_doubt(
         ("dot", "554", "Message rejected: Email address is not verified.", PAUSE, "sender_refused"),
         ("data", "554 5.5.1", "Error: no valid recipients", RETRY, "out_of_sync"),
         ("rcpt", "452", "Greylisted, come back later", RETRY, "greylisted"),
+        ("mail", "450 4.7.1", "Error: too much mail from 192.0.2.1", SLOW, "too_fast"),
+        ("rcpt", "450 4.7.1", "Error: too many recipients from 192.0.2.1", SLOW, "too_fast"),
     ],
 )
 def test_text_that_blames_us_is_heeded(stage: str, said: str, text: str, action: Action, reason: str) -> None:
@@ -295,9 +330,42 @@ def test_text_that_blames_us_is_heeded(stage: str, said: str, text: str, action:
     assert (verdict.action, verdict.reason) == (action, reason)
 
 
+@pytest.mark.parametrize("stage", ["rcpt", "data", "dot"])
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("421 4.7.0", "[TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume"),
+        ("450", "host mx.example said: 421 4.7.0 [TSS11] All messages from 192.0.2.1 will be retried later"),
+        (
+            "451 4.7.650",
+            "The mail server [192.0.2.1] has been temporarily rate limited due to IP reputation.",
+        ),
+        ("450 4.7.28", "Our system has detected an unusual rate of unsolicited mail from your network"),
+        ("450", "Too many connections from your IP address, try again later"),
+        ("451", "too many messages received from this host"),
+    ],
+)
+def test_text_that_speaks_of_one_domain_rests_that_domain_alone(stage: str, said: str, text: str) -> None:
+    verdict = smtp(stage, said, text)
+    assert (verdict.action, verdict.reason) == (DOMAIN, "domain_throttled")
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [("rcpt", "550 5.1.1"), ("dot", "554"), ("dot", "250"), ("dot", "dropped"), ("mail", "450")],
+)
+def test_rule_a_the_same_text_changes_nothing_where_it_cannot_be_about_the_domain(
+    stage: str, said: str
+) -> None:
+    text = "[TSS04] too many connections from your IP"
+    assert smtp(stage, said, text) == smtp(stage, said)
+
+
 def test_a_recipients_own_limit_does_not_pause_the_campaign() -> None:
     verdict = smtp("rcpt", "452 4.2.2", "The recipient has exceeded their daily receiving limit")
     assert (verdict.action, verdict.reason) == (RETRY, "mailbox_full")
+    text = "The user you are trying to contact is receiving mail at a rate that prevents additional messages"
+    assert smtp("rcpt", "450 4.2.1", text).action is RETRY
 
 
 def test_a_421_closes_the_connection_even_when_its_text_asks_to_slow_down() -> None:
@@ -320,6 +388,34 @@ def test_rule_a_an_enhanced_code_that_contradicts_the_number_is_ignored(
 ) -> None:
     verdict = smtp("rcpt", said)
     assert (verdict.action, verdict.reason) == (action, reason)
+
+
+def _cases(test: object, stage: str = "") -> set[tuple[str, str]]:
+    """(stage, what was said) of the rows that a parametrised test names."""
+    found = set()
+    for mark in test.pytestmark:  # type: ignore[attr-defined] # reason: pytest puts it there
+        for row in mark.args[1]:
+            found.add((stage, row[0]) if stage else (row[0], row[1]))
+    return found
+
+
+def test_the_tests_above_name_every_cell_every_code_and_every_enhanced_code() -> None:
+    named = _cases(test_before_the_first_message_every_answer_is_about_the_provider)
+    named |= _cases(test_an_answer_to_mail_is_about_the_sender_or_the_campaign, "mail")
+    named |= _cases(test_an_answer_to_rcpt_is_about_the_recipient, "rcpt")
+    named |= _cases(test_until_the_dot_is_sent_nothing_is_in_doubt)
+    named |= _cases(test_after_the_dot_any_2xx_is_an_acceptance_and_a_lost_answer_is_doubt, "dot")
+    named |= {("connect", said) for said in [*SILENCES, "220", "421", "554"]}
+    cells, codes, enhanced = set(), set(), set()
+    for stage, said in named:
+        code, _, more = said.partition(" ")
+        answer = Answer(stage=Stage(stage), code=int(code)) if said not in SILENCES else None
+        cells.add((Stage(stage), classify(answer) if answer else Class(said)))
+        codes.add((Stage(stage), int(code) if answer else 0))
+        enhanced |= {(Stage(stage), more), (Stage(stage), more.rpartition(".")[0] + ".*")}
+    assert cells >= {(stage, kind) for stage, table in SMTP.items() for kind in table}
+    assert codes >= set(SMTP_CODES)
+    assert enhanced >= {(stage, code) for stage, table in SMTP_ENHANCED.items() for code in table}
 
 
 # --- the SMS provider ------------------------------------------------------------------
@@ -455,7 +551,8 @@ def test_every_answer_has_a_verdict_with_a_known_reason_and_a_sentence(
     assert (verdict.reason == "") == (verdict.action is ACCEPT)
     assert verdict.action is ACCEPT or verdict.reason in SENTENCES
     assert verdict.detail.endswith(".")
-    assert verdict.retry_after is None or 0 <= verdict.retry_after <= LONGEST_REST
+    assert verdict.retry_after is None or 0 <= verdict.retry_after <= max(LONGEST_REST, FOUR_HOURS)
+    assert (verdict.retry_after or 0) <= LONGEST_REST or verdict.action is RETRY
 
 
 @given(answers, st.sampled_from(Channel))
@@ -506,6 +603,13 @@ def test_after_silence_garbage_or_a_421_the_connection_is_not_used_again(answer:
         assert verdict.close
     if answer.stage.value in BEFORE_MAIL:
         assert verdict.close
+
+
+def test_a_phone_that_was_off_is_tried_again_hours_later() -> None:
+    off = Answer(stage=Stage.REQUEST, code=400, vendor=30003)
+    assert judge(off, Channel.SMS).retry_after == FOUR_HOURS
+    assert judge(replace(off, retry_after=7.5), Channel.SMS).retry_after == FOUR_HOURS
+    assert judge(off, Channel.SMS, attempts=1).retry_after is None  # it failed: there is no other try
 
 
 @pytest.mark.parametrize("retry_after", [float("nan"), -1.0, float("-inf")])
@@ -590,6 +694,9 @@ def test_what_in_a_row_means_that_the_trouble_is_ours() -> None:
     assert set(SENTENCES) >= SYSTEMIC
     assert is_systemic("refused_by_policy")
     assert is_systemic("answer_lost")
+    assert is_systemic("storage_full")
+    assert not is_systemic("greylisted")
+    assert "greylisted" in SYSTEMIC_WHEN_REPEATED
     assert not is_systemic("mailbox_unknown")
 
 

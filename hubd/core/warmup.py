@@ -1,0 +1,65 @@
+"""A new sender's ramp: a quota for the day that starts small and doubles while the account earns its name.
+
+Mailbox providers distrust an address that sends much from its first day. So the quota begins at `start` and
+doubles with every whole `double_every` since the provider's first message. It holds beside all other rates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hubd.core.pacing import Rate, parse_rate
+from hubd.core.spec import parse_duration
+from hubd.errors import BadInput
+
+DAY = 86_400.0
+#: Where doubling ends: more than anybody sends in a day.
+MOST = 999_999_999
+#: Seconds: no account earns its name faster.
+SHORTEST = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmup:
+    """How a provider is warmed up."""
+
+    start: int  #: messages (for SMS: segments) in the first days, each day
+    double_every: float  #: seconds
+
+
+def parse_start(text: str) -> int:
+    """How many a day to begin with, from "200/day". Raises `BadInput`."""
+    try:
+        rate = parse_rate(text)
+    except BadInput:
+        rate = None
+    if rate is None or rate.period != DAY:
+        raise BadInput('must be how many a day to begin with, such as "200/day"')
+    return rate.amount
+
+
+def parse_doubling(text: str) -> float:
+    """The seconds after which the quota doubles, from "2 days". Raises `BadInput`."""
+    try:
+        seconds = parse_duration(text)
+    except BadInput:
+        seconds = 0.0
+    if seconds < SHORTEST:
+        raise BadInput('must be a time of an hour or more, such as "2 days"')
+    return seconds
+
+
+def day_quota(warmup: Warmup, age: float) -> Rate:
+    """The quota `age` seconds after the first message."""
+    return Rate(min(warmup.start * 2 ** min(_doublings(warmup, age), 64), MOST), DAY)
+
+
+def grows_at(warmup: Warmup, age: float) -> float:
+    """The age at which the quota grows next, in seconds; infinite when it grows no more."""
+    if day_quota(warmup, age).amount >= MOST:
+        return float("inf")
+    return (_doublings(warmup, age) + 1) * warmup.double_every
+
+
+def _doublings(warmup: Warmup, age: float) -> int:
+    return max(0, int(age // warmup.double_every))
