@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from hubd.config_rates import Limited, email_sender, read_limits, text_sender
 from hubd.core.addresses import sms_sender
-from hubd.core.pacing import parse_rate
 from hubd.core.tables import Fault, Table, key_lines, kind_of, line_of, shown, unknown_first
 from hubd.errors import BadConfig, BadInput, CredentialMissing
 from hubd.places import config_path, socket_path, state_dir
@@ -61,15 +61,14 @@ _SECRET_NAME = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxConfig:
+class OutboxConfig(Limited):
     """Writes every message to a file under the state directory. There is always one called `outbox`."""
 
     type: Literal["outbox"] = "outbox"
-    rate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmtpConfig:
+class SmtpConfig(Limited):
     """A mail server to hand messages to."""
 
     type: Literal["smtp"] = "smtp"
@@ -79,12 +78,11 @@ class SmtpConfig:
     username: str = ""
     password: SecretRef | None = None
     connections: int = 8
-    rate: tuple[str, ...] = ()
     ca_file: Path | None = None  #: certificate authorities to trust instead of the system's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TwilioConfig:
+class TwilioConfig(Limited):
     """A Twilio account to send SMS through. One of `from_` and `messaging_service_sid` is set."""
 
     type: Literal["twilio"] = "twilio"
@@ -94,7 +92,6 @@ class TwilioConfig:
     messaging_service_sid: str = ""
     concurrency: int = 10
     base_url: str = TWILIO_URL
-    rate: tuple[str, ...] = ()
 
 
 ProviderConfig = OutboxConfig | SmtpConfig | TwilioConfig
@@ -223,7 +220,7 @@ def _provider(table: Table, name: str, folder: Path) -> ProviderConfig | None:
         table.fault("type", "the provider called outbox always writes files; give this one another name")
     match kind:
         case "outbox":
-            outbox = OutboxConfig(rate=_rates(table))
+            outbox = OutboxConfig(**read_limits(table, email_sender, text_sender, domains=True))
             table.close()
             return outbox
         case "smtp":
@@ -246,8 +243,8 @@ def _smtp(table: Table, folder: Path) -> SmtpConfig:
         username=table.text("username"),
         password=password,
         connections=table.whole("connections", 8, 1, 256),
-        rate=_rates(table),
         ca_file=_ca_file(table, folder),
+        **read_limits(table, email_sender, domains=True),
     )
     if not preset and not table.raw.get("host"):
         table.fault("host", "is missing; the mail server's name")
@@ -279,14 +276,14 @@ def _twilio(table: Table) -> TwilioConfig | None:
     service = table.checked("messaging_service_sid", _sid("messaging_service_sid"), "", example="MG...")
     base_url = table.checked("base_url", _base_url, TWILIO_URL, example=TWILIO_URL)
     concurrency = table.whole("concurrency", 10, 1, 100)
-    rate = _rates(table)
+    limits = read_limits(table, text_sender, domains=False)
     if not table.raw.get("account_sid"):
         table.fault("account_sid", "is missing; it starts with AC and is on the console's first page")
     if table.raw.get("auth_token") is None:
         table.fault("auth_token", "is missing; " + _how_to("auth_token"))
     if bool(table.raw.get("from")) == bool(table.raw.get("messaging_service_sid")):
         table.fault("from", "give either from or messaging_service_sid")
-    table.close()
+    table.close(hints={"domain_rates": "is for email only; texts go to no domain"})
     if token is None:
         return None
     return TwilioConfig(
@@ -296,7 +293,7 @@ def _twilio(table: Table) -> TwilioConfig | None:
         messaging_service_sid=service,
         concurrency=concurrency,
         base_url=base_url,
-        rate=rate,
+        **limits,
     )
 
 
@@ -337,13 +334,6 @@ def _secret_name(place: Place) -> Callable[[str], str]:
         return text
 
     return check
-
-
-def _rates(table: Table) -> tuple[str, ...]:
-    rates = table.texts("rate", or_one=True, example='"30/minute"')
-    for rate in rates:
-        table.run("rate", parse_rate, rate, None)
-    return rates
 
 
 def _host(text: str) -> str:

@@ -28,7 +28,9 @@ from hubd.config import HubConfig, OutboxConfig, ProviderConfig, SmtpConfig, Twi
 from hubd.control.gate import serve_control
 from hubd.control.needs import Hub, HubInfo
 from hubd.core.model import Channel, InDoubt
+from hubd.engine.bulletin import Bulletin
 from hubd.engine.feed import Feed
+from hubd.engine.limits import LimitBook
 from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Transport
 from hubd.engine.providers import Providers, ProviderSpec
@@ -38,9 +40,12 @@ from hubd.lock import sole_holder
 from hubd.store.campaigns import Campaigns
 from hubd.store.contacts import Contacts
 from hubd.store.database import Database, open_database
+from hubd.store.doubts import Doubts
 from hubd.store.events import Events
 from hubd.store.housekeeping import tidy
 from hubd.store.ledger import Ledger
+from hubd.store.room import BALLAST, RoomLimits
+from hubd.store.usage import Usage
 from hubd.transports.outbox import OutboxTransport, open_outbox
 
 log = logging.getLogger(__name__)
@@ -84,19 +89,28 @@ async def run(options: Options) -> None:
 
 
 async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: _Stopping) -> None:
-    async with open_database(options.state_dir / "hub.db", bridge) as database:
+    limits = RoomLimits(ballast=BALLAST)
+    async with (
+        open_database(options.state_dir / "hub.db", bridge, limits=limits) as database,
+        trio.open_nursery() as watch,
+    ):
+        watch.start_soon(_end_when_lost, database, stopping)
         campaigns, ledger = Campaigns(database), Ledger(database)
         recovered = await ledger.recover()
         if recovered.total:
             log.warning("%d messages were on the wire when hubd last ended: in doubt", recovered.total)
         await campaigns.sweep()
-        providers = Providers(_specs(options, config, bridge), random.random)
+        events = Events(database)
+        bulletin = Bulletin(events.add, database)
+        providers = Providers(_specs(options, config, bridge), random.random, tell=bulletin.tell)
         async with open_supervisor(
             campaigns=campaigns,
             ledger=ledger,
             health=database,
             plans=PlanShelf(campaigns, database.install_key),
             providers=providers,
+            limits=LimitBook(Usage(database), time.time),
+            doubts=Doubts(database),
             now=time.time,
             dice=random.random,
             grace=GRACE,
@@ -107,7 +121,7 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
                 contacts=Contacts(database),
                 campaigns=campaigns,
                 ledger=ledger,
-                events=Events(database),
+                events=events,
                 database=database,
                 supervisor=supervisor,
                 feed=feed,
@@ -124,6 +138,7 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
             )
             async with trio.open_nursery() as services:
                 services.start_soon(feed.run)
+                services.start_soon(bulletin.run)
                 services.start_soon(_tidy_hourly, database)
                 services.start_soon(_reload_on_hangup, hub.reload)
                 await services.start(serve_control, options.socket_path, hub)
@@ -135,6 +150,14 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
                 last.start_soon(_hurry, stopping, supervisor)
                 await supervisor.close(GRACE)
                 last.cancel_scope.cancel()
+        watch.cancel_scope.cancel()
+
+
+async def _end_when_lost(database: Database, stopping: _Stopping) -> None:
+    """No outcome can be written any more: to wait for what is on the wire would only put off the end."""
+    await database.wait_lost()
+    stopping.ask()
+    stopping.ask()
 
 
 async def _tidy_hourly(database: Database) -> None:
@@ -230,6 +253,7 @@ def _specs(options: Options, config: HubConfig, bridge: Bridge) -> dict[str, Pro
 
 def _spec(name: str, config: ProviderConfig, folder: Path, outbox: Path, bridge: Bridge) -> ProviderSpec:
     opener: Callable[[], Transport]
+    sender = ""
     match config:
         case OutboxConfig():
             channels, lanes, in_doubt = frozenset(Channel), OutboxTransport.lanes, InDoubt.RETRY
@@ -240,16 +264,22 @@ def _spec(name: str, config: ProviderConfig, folder: Path, outbox: Path, bridge:
         case TwilioConfig():
             channels, lanes, in_doubt = frozenset({Channel.SMS}), config.concurrency, InDoubt.HOLD
             opener = partial(_open_twilio, name, config, folder)
+            sender = config.messaging_service_sid or config.from_
     return ProviderSpec(
         name=name,
         kind=config.type,
         channels=channels,
         lanes=lanes,
         in_doubt=in_doubt,
+        inquires=isinstance(config, TwilioConfig),
+        sender=sender,
         rate=config.rate,
+        warmup=config.warmup,
+        sender_rates=config.sender_rates,
+        domain_rates=config.domain_rates,
         # In a thread: a keyring may take its time, and Twilio's library takes long to import.
         open=partial(trio.to_thread.run_sync, opener),
-        settings=replace(config, rate=()),
+        settings=replace(config, rate=(), warmup=None, sender_rates={}, domain_rates={}),
     )
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hubd.errors import Conflict
+from hubd.errors import Conflict, HubError
 
 if sys.platform == "win32":
     import msvcrt
@@ -31,9 +31,17 @@ else:
 def sole_holder(path: Path) -> Iterator[None]:
     """Hold the lock for the length of the block.
 
-    Raises `Conflict` (code `already_running`) naming the holder's process id; the holder is not affected.
+    Raises `Conflict` (code `already_running`) naming the holder's process id; the holder is not affected. Raises
+    `HubError` (code `state_dir`) when the file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HubError(
+            f"the lock {path} cannot be opened: {error.strerror}",
+            code="state_dir",
+            hint="the daemon needs to write to it and to its directory",
+        ) from None
     try:
         try:
             _try_lock(descriptor)
@@ -44,8 +52,9 @@ def sole_holder(path: Path) -> Iterator[None]:
                 code="already_running",
                 hint="talk to it with hubctl, or give this one another --state-dir",
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f" {os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # the number is only for people; a full disk is told of elsewhere
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f" {os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -5,11 +5,13 @@ The fake store passes the same contract suite as the real one: `tests/shell/test
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import trio
 
+from hubd.core.inquest import Doubt, Ruling
 from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import (
@@ -56,7 +58,10 @@ class FakeStore:
     suppressed: dict[str, str] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     trouble: str = ""
+    warmups: dict[str, float] = field(default_factory=dict)
     _healthy: trio.Event = field(default_factory=trio.Event)
+    _numbers: dict[int, list[int]] = field(default_factory=dict)  # the rows of each campaign
+    _views: dict[int, tuple[Campaign, Campaign]] = field(default_factory=dict)  # as stored, and with counts
 
     # -- what a test sets up
 
@@ -80,6 +85,8 @@ class FakeStore:
             content_id=campaign_id, first_attempt_at=None, next_at=None,
         )  # fmt: skip
         self.rows[number] = Row(due=due, campaign_id=campaign_id)
+        self._numbers.setdefault(campaign_id, []).append(number)
+        self._views.pop(campaign_id, None)
         return number
 
     def fail_writes(self, reason: str) -> None:
@@ -90,17 +97,59 @@ class FakeStore:
         self._healthy.set()
 
     def states(self, campaign_id: int) -> dict[DeliveryState, int]:
-        found: dict[DeliveryState, int] = {}
-        for row in self.rows.values():
-            if row.campaign_id == campaign_id:
-                found[row.state] = found.get(row.state, 0) + 1
-        return found
+        return dict(Counter(row.state for row in self._rows_of(campaign_id)))
+
+    def recount(self, campaign_id: int) -> None:
+        """A test changed rows by hand."""
+        self._views.pop(campaign_id, None)
+
+    def _rows_of(self, campaign_id: int) -> list[Row]:
+        return [self.rows[number] for number in self._numbers.get(campaign_id, ())]
 
     # -- StoreHealth
+
+    @property
+    def short_of_room(self) -> bool:
+        return False
 
     async def wait_healthy(self) -> None:
         if self.trouble:
             await self._healthy.wait()
+
+    async def wait_room(self) -> None:
+        await self.wait_healthy()
+
+    # -- UsageStore
+
+    async def spent(self, prefix: str, since: float = 0.0) -> dict[str, list[tuple[float, int]]]:
+        await trio.lowlevel.checkpoint()
+        found: dict[str, list[tuple[float, int]]] = {}
+        for entry in self.entries:
+            if isinstance(entry, Open) or (isinstance(entry, Close) and not entry.opened):
+                for name in entry.limits:
+                    if name == prefix or name.startswith(prefix + "/"):
+                        found.setdefault(name, []).append((entry.at // 10 * 10, entry.cost))
+        return {name: [step for step in steps if step[0] >= since] for name, steps in found.items()}
+
+    async def warmup_began(self, provider: str) -> float | None:
+        await trio.lowlevel.checkpoint()
+        return self.warmups.get(provider)
+
+    async def begin_warmup(self, provider: str, at: float) -> float:
+        await trio.lowlevel.checkpoint()
+        return self.warmups.setdefault(provider, at)
+
+    # -- Doubts: nobody can be asked
+
+    async def doubtful(self, campaign_id: int, after_id: int = 0, limit: int = 200) -> list[Doubt]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def known(self, provider: str, provider_ids: Collection[str]) -> frozenset[str]:
+        return frozenset()
+
+    async def book(self, doubt: Doubt, ruling: Ruling) -> bool:
+        return False
 
     # -- Campaigns
 
@@ -112,10 +161,19 @@ class FakeStore:
 
     async def by_id(self, campaign_id: int) -> Campaign:
         await trio.lowlevel.checkpoint()
-        return replace(self.campaigns[campaign_id], counts=self._counts(campaign_id))
+        return self._view(campaign_id)
 
     async def list(self, *, singles: bool = False) -> list[Campaign]:
-        return [await self.by_id(number) for number in self.campaigns]
+        await trio.lowlevel.checkpoint()
+        return [self._view(number) for number in self.campaigns]
+
+    def _view(self, campaign_id: int) -> Campaign:
+        stored = self.campaigns[campaign_id]
+        known, view = self._views.get(campaign_id, (None, stored))
+        if known is not stored:
+            view = replace(stored, counts=self._counts(campaign_id))
+            self._views[campaign_id] = (stored, view)
+        return view
 
     async def move(
         self, campaign_id: int, from_states: Sequence[CampaignState], to_state: CampaignState, *, event: str,
@@ -157,22 +215,15 @@ class FakeStore:
         waiting = (DeliveryState.PENDING, DeliveryState.DEFERRED)
         return [
             row.due
-            for row in self.rows.values()
-            if row.campaign_id == campaign_id
-            and row.state in waiting
-            and row.due.id > exclude_after
-            and (row.due.next_at or 0.0) <= now
+            for row in self._rows_of(campaign_id)
+            if row.state in waiting and row.due.id > exclude_after and (row.due.next_at or 0.0) <= now
         ][:limit]
 
     async def next_due_at(self, campaign_id: int) -> float | None:
         await trio.lowlevel.checkpoint()
         waiting = (DeliveryState.PENDING, DeliveryState.DEFERRED)
         return min(
-            (
-                row.due.next_at or 0.0
-                for row in self.rows.values()
-                if row.campaign_id == campaign_id and row.state in waiting
-            ),
+            (row.due.next_at or 0.0 for row in self._rows_of(campaign_id) if row.state in waiting),
             default=None,
         )
 
@@ -181,6 +232,8 @@ class FakeStore:
         if self.trouble:
             raise StoreUnavailable(self.trouble)
         touched = {entry.delivery_id for entry in entries} & self.rows.keys()
+        for number in touched:
+            self._views.pop(self.rows[number].campaign_id, None)
         rows, suppressed = {number: replace(self.rows[number]) for number in touched}, dict(self.suppressed)
         try:
             results = [self._enter(entry) for entry in entries]
@@ -194,22 +247,37 @@ class FakeStore:
     async def abandon(self, campaign_id: int) -> int:
         if self.trouble:
             raise StoreUnavailable(self.trouble)
-        lost = [r for r in self.rows.values() if r.campaign_id == campaign_id and r.open]
+        self._views.pop(campaign_id, None)
+        lost = [row for row in self._rows_of(campaign_id) if row.open]
         for row in lost:
             row.state, row.open, row.reason = DeliveryState.IN_DOUBT, False, "crashed"
         return len(lost)
 
     async def release_doubts(self, campaign_id: int, again_at: float | None = None) -> int:
         await trio.lowlevel.checkpoint()
+        self._views.pop(campaign_id, None)
         freed = [
-            r
-            for r in self.rows.values()
-            if r.campaign_id == campaign_id and r.state is DeliveryState.IN_DOUBT and r.doubts < 3
+            row
+            for row in self._rows_of(campaign_id)
+            if row.state is DeliveryState.IN_DOUBT and row.doubts < 3
         ]
         for row in freed:
             row.state, row.doubts = DeliveryState.PENDING, row.doubts + 1
             row.due = replace(row.due, next_at=again_at, first_attempt_at=None)
         return len(freed)
+
+    async def hasten(self, latest: float, *, windows: bool) -> int:
+        await trio.lowlevel.checkpoint()
+        late = [
+            row
+            for row in self.rows.values()
+            if row.state in (DeliveryState.PENDING, DeliveryState.DEFERRED)
+            and (row.due.next_at or 0.0) > latest
+            and (windows or row.reason != "window_closed")
+        ]
+        for row in late:
+            row.due = replace(row.due, next_at=latest)
+        return len(late)
 
     async def counts(self, campaign_ids: Sequence[int]) -> Mapping[int, Counts]:
         await trio.lowlevel.checkpoint()

@@ -13,6 +13,8 @@ from hubd.core.ledger import Close
 from hubd.core.model import Campaign, DeliveryState, Due, InDoubt
 from hubd.core.outcome import close_until
 from hubd.core.pacing import window_opens
+from hubd.engine.domains import Domains
+from hubd.engine.inquest import Inquest
 from hubd.engine.ports import Surroundings
 
 READ_AHEAD = 256
@@ -21,10 +23,19 @@ READ_AHEAD = 256
 class Backlog:
     """Run `read` in a task; workers say what became of a row with `done` and `put_back`."""
 
-    def __init__(self, campaign: Campaign, around: Surroundings, in_doubt: InDoubt) -> None:
+    def __init__(
+        self,
+        campaign: Campaign,
+        around: Surroundings,
+        in_doubt: InDoubt,
+        domains: Domains,
+        inquest: Inquest | None = None,
+    ) -> None:
         self._campaign = campaign
         self._around = around
         self._in_doubt = in_doubt
+        self._domains = domains
+        self._inquest = inquest
         self._in_hand: set[int] = set()
         self._left_hand: set[int] = set()  # since the page that is being handed out was read
         self._news = trio.Event()
@@ -49,6 +60,16 @@ class Backlog:
         self._left_hand.add(delivery_id)
         self._news.set()
 
+    def not_now(self, row: Due) -> Close | None:
+        """The entry that puts a row off while its sending window is closed or its domain takes no more."""
+        now = self._around.now()
+        if self._campaign.window:
+            opens = window_opens(self._campaign.window, row.fields.get("timezone"), now)
+            if opens > now:
+                return close_until(row, opens, now)
+        held = self._domains.held_until(row.recipient, now)
+        return None if held is None else close_until(row, held[0], now, held[1])
+
     def in_hand(self, delivery_id: int) -> bool:
         """Whether a worker has this row."""
         return delivery_id in self._in_hand
@@ -71,19 +92,21 @@ class Backlog:
                 cursor = 0
                 if not self._in_hand and await self._release_doubts():
                     continue
+                ask_again = None if self._in_hand else await self._settle_doubts()
                 again = await ledger.next_due_at(campaign_id)
                 if self._news.is_set():
                     continue  # something changed since the page was read: look again
-                if again is None and not self._in_hand and not self._campaign.single:
+                if again is None and ask_again is None and not self._in_hand and not self._campaign.single:
                     return
-                await self._wait_news(again)
+                await self._wait_news(min((at for at in (again, ask_again) if at is not None), default=None))
 
     async def _hand_out(self, page: list[Due], rows_in: trio.MemorySendChannel[Due]) -> None:
         closed = []
         for row in page:
-            if (entry := self._outside_window(row)) is not None:
-                if not self._known(row.id):
-                    closed.append(entry)
+            if self._known(row.id):
+                continue
+            if (entry := self.not_now(row)) is not None:
+                closed.append(entry)
                 continue
             while self._allowance_used:
                 if self.limit_reached:
@@ -99,14 +122,6 @@ class Backlog:
         """Whether somebody has, or had, this row since the page was read."""
         return delivery_id in self._in_hand or delivery_id in self._left_hand
 
-    def _outside_window(self, row: Due) -> Close | None:
-        """The entry that puts a row off until its sending window opens."""
-        if not self._campaign.window:
-            return None
-        now = self._around.now()
-        opens = window_opens(self._campaign.window, row.fields.get("timezone"), now)
-        return close_until(row, opens, now) if opens > now else None
-
     async def _release_doubts(self) -> bool:
         """Doubtful rows are tried again, but not at once: some servers hang up on content they dislike."""
         if self._in_doubt is not InDoubt.RETRY:
@@ -115,6 +130,16 @@ class Backlog:
         released = await self._around.ledger.release_doubts(self._campaign.id, again_at)
         self._accepted -= released
         return released > 0
+
+    async def _settle_doubts(self) -> float | None:
+        """Ask the provider about doubtful rows; when to ask again, None when there is nothing to ask."""
+        if self._inquest is None:
+            return None
+        before = self._inquest.released
+        try:
+            return await self._inquest.settle()
+        finally:
+            self._accepted -= self._inquest.released - before
 
     async def _wait_news(self, until: float | None) -> None:
         """Wait until a row was settled or came back, new rows came, or the time `until` has come.

@@ -17,14 +17,13 @@ from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign
 from hubd.engine.ports import Surroundings
 from hubd.engine.runner import Ending, How, Runner
-from hubd.engine.turnstile import Turnstile
 from hubd.errors import HubError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 #: Makes the runner of the campaign with an id, for a run that begins or begins again. Raises what opening the
 #: provider raises, and `NotFound` when it is not configured any more.
-RunnerMaker = Callable[[int, Turnstile], Awaitable[Runner]]
+RunnerMaker = Callable[[int], Awaitable[Runner]]
 
 
 class CampaignRun:
@@ -41,7 +40,6 @@ class CampaignRun:
         around: Surroundings,
         make_runner: RunnerMaker,
     ) -> None:
-        self.turnstile = Turnstile(campaign.rate)
         self._campaign = campaign
         self._around = around
         self._make_runner = make_runner
@@ -126,9 +124,9 @@ class CampaignRun:
     async def _begin(self) -> None:
         """A fresh runner on the campaign as it is now. What an earlier one left open is in doubt."""
         await self._around.ledger.abandon(self._campaign.id)
-        runner = await self._make_runner(self._campaign.id, self.turnstile)
+        runner = await self._make_runner(self._campaign.id)
         self._campaign = runner.campaign
-        runner.watched = self._watched
+        runner.books.watched = self._watched
         if self._asked_to_end:
             runner.stop(0.0)
         self._runner = runner
@@ -163,7 +161,10 @@ class CampaignRun:
     async def _wait_for_database(self) -> bool:
         """False when it was asked to end meanwhile."""
         # A disk that can be written but not read looks healthy: so at least a pause.
-        return await self._wait(self.SETBACK, self._around.health.wait_healthy)
+        try:
+            return await self._wait(self.SETBACK, self._around.health.wait_healthy)
+        except StoreUnavailable:
+            return False  # it is lost for good, and the daemon ends
 
     async def _wait(self, seconds: float, then: Callable[[], Awaitable[None]] | None = None) -> bool:
         if not self._asked_to_end:

@@ -4,13 +4,19 @@ A pool hands out lanes. One-off messages come first: a bulk worker hands its war
 message it is sending. Campaigns take turns: a worker that has held a lane for a while passes it on when
 another campaign waits.
 
-A pool also knows how the provider is. Nothing is known at first, and again after trouble, so that only one
-lane is handed out until it has proved that the provider answers: a wrong password costs one login, not one
-per connection. After trouble the provider rests, longer each time; a trouble that needs a person stops it.
+A pool also knows how the provider is. It is a circuit breaker: trouble opens it, and the provider rests,
+longer each time; then it is half open, and one lane tries whether it works again. Trouble that needs a person
+stops it. Nothing is known at first either, so that only one lane is handed out until the provider has
+answered: a wrong password costs one login, not one per connection.
+
+A throttle is no trouble. The provider gets a pause, and is then used more slowly (`core.tempo`) until it has
+taken enough for full speed to come back.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,8 +24,11 @@ from enum import StrEnum
 
 import trio
 
+from hubd.core.tempo import faster, full_speed, slower, throttle_pause
 from hubd.core.verdict import rest_delay
 from hubd.engine.ports import Lane, Transport
+
+log = logging.getLogger(__name__)
 
 
 class Health(StrEnum):
@@ -28,8 +37,42 @@ class Health(StrEnum):
     UNPROVEN = "unproven"  #: nothing is known: one lane at a time
     READY = "ready"
     RESTING = "resting"  #: in trouble; tried again at `rest_until`
+    HALF_OPEN = "half_open"  #: the rest is over: one lane tries whether it works again
     STOPPED = "stopped"  #: needs a person
     DISABLED = "disabled"  #: switched off by a person
+
+
+#: Nothing is handed out until a person acts.
+OFF = frozenset({Health.STOPPED, Health.DISABLED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a provider is, in the words that people and programs see."""
+
+    state: str = "ready"  #: ready, slowed, resting, half_open, stopped, disabled
+    reason: str = ""
+    until: float | None = (
+        None  #: epoch seconds: nothing begins before; None when it takes no time, or a person
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthChange:
+    """A provider's state is another one now. `before` and `after` are states of `Standing`."""
+
+    provider: str
+    before: str
+    after: str
+    reason: str
+    until: float | None
+
+
+Tell = Callable[[HealthChange], None]
+
+
+def tell_nobody(change: HealthChange) -> None:
+    """Where changes go that nobody wants to know."""
 
 
 class ProviderStopped(Exception):
@@ -38,12 +81,17 @@ class ProviderStopped(Exception):
 
 @dataclass(slots=True, eq=False)
 class Berth:
-    """A lane in use. `round` tells news of now from news of before the last trouble."""
+    """A lane in use. `round` tells news of now from news of before the last trouble, `pace` from before the
+    last throttle.
+    """
 
     lane: Lane
     transport: Transport
     round: int = 0
+    pace: int = 0
     taken_at: float = 0.0
+    used: bool = False  #: there was news of a message on it
+    begun_before: float = 0.0  #: when a lane was taken last, before this one
 
 
 @dataclass(slots=True, eq=False)
@@ -60,23 +108,47 @@ class LanePool:
     TURN = 0.25
     #: Seconds after which an unused connection is closed.
     IDLE = 30.0
+    #: Seconds after which an unused provider is not slowed any more.
+    FORGET = 600.0
     #: So many lost answers in a row are the provider's trouble: it rests before more people are in doubt.
     LOST_IN_A_ROW = 5
 
-    def __init__(self, transport: Transport, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        jitter: Callable[[], float],
+        *,
+        tell: Tell = tell_nobody,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`jitter` gives random numbers in [0, 1), `now` epoch seconds. `tell` is called at each change of
+        state; it should neither block nor raise.
+        """
         self.transport = transport
         self.health = Health.UNPROVEN
         self.reason = ""
-        self.rest_until = 0.0
+        self.rest_until = 0.0  #: on Trio's clock
+        self.lanes_changed = trio.Event()  #: set, and replaced, when the number of lanes is another one
         self._jitter = jitter
+        self._tell = tell
+        self._now = now
+        self._told = "ready"
         self._failures = 0
         self._lost = 0
         self._round = 0
+        self._tempo = full_speed(transport.lanes)
+        self._pace = 0
+        self._throttles = 0  # in a row
+        self._slow_reason = ""
+        self._pause_until = 0.0
+        self._begun_at = float("-inf")
         self._old: list[Transport] = []  # replaced, with messages still on the wire
         self._free: list[Berth] = []
         self._out: set[Berth] = set()
         self._urgent: deque[_Waiter] = deque()
         self._bulk: deque[_Waiter] = deque()
+
+    # -- handing out -------------------------------------------------------------------------------
 
     async def borrow(self, owner: object, *, urgent: bool = False) -> Berth:
         """Wait for a lane. Raises `ProviderStopped` when it takes a person to go on."""
@@ -86,10 +158,10 @@ class LanePool:
         try:
             self._serve()
             while waiter.berth is None:
-                if self.health in (Health.STOPPED, Health.DISABLED):
+                if self.health in OFF:
                     raise ProviderStopped(self.reason)
-                until = self.rest_until if self.health is Health.RESTING else float("inf")
-                with trio.move_on_at(until):
+                opens = self._opens_at()
+                with trio.move_on_at(opens if opens > trio.current_time() else float("inf")):
                     await waiter.event.wait()
                 self._serve()
                 if waiter.berth is None and waiter.event.is_set():
@@ -102,10 +174,13 @@ class LanePool:
         finally:
             if waiter in queue:
                 queue.remove(waiter)
+                self._serve()  # the next in line looks at the clock now
 
     def give_back(self, berth: Berth) -> None:
         """Return a lane, connected or not."""
         self._out.discard(berth)
+        if not berth.used and self._begun_at == berth.taken_at:
+            self._begun_at = berth.begun_before  # nothing was begun on it
         if berth.transport is self.transport:
             berth.taken_at = trio.current_time()
             self._free.append(berth)
@@ -114,43 +189,74 @@ class LanePool:
         self._serve()
 
     def wanted(self, berth: Berth, owner: object) -> bool:
-        """Whether a bulk worker should pass its lane on before it begins another message."""
-        if self._urgent or self.in_trouble(berth):
+        """Whether a worker should pass its lane on before it begins another message."""
+        if self._urgent or self.in_trouble(berth) or berth.pace != self._pace or self._tempo.gap:
             return True
         if trio.current_time() - berth.taken_at < self.TURN:
             return False
         return any(waiter.owner is not owner for waiter in self._bulk)
 
     def in_trouble(self, berth: Berth) -> bool:
-        """Whether there was trouble since this lane was taken, so that nothing more may begin on it."""
-        return berth.round != self._round
+        """Whether there was trouble since this lane was taken, so that nothing more may begin on it.
+
+        A throttle counts too where nothing was announced to the provider yet.
+        """
+        return berth.round != self._round or (berth.pace != self._pace and not berth.transport.talks_first)
+
+    # -- news --------------------------------------------------------------------------------------
 
     def ready(self, berth: Berth) -> None:
-        """A message was prepared. It proves the account where preparing it talks to the provider."""
-        if self.transport.talks_first and self._lost < self.LOST_IN_A_ROW:
-            self._prove(berth)
+        """A message was prepared. It proves the account where preparing it talks to the provider; after
+        trouble it takes an answer to a message.
+        """
+        berth.used = True
+        if self.health is Health.UNPROVEN and self._lost < self.LOST_IN_A_ROW:
+            self._prove(berth, proof=berth.transport.talks_first)
 
     def answered(self, berth: Berth) -> None:
         """The provider gave an answer that is about the message: it works."""
+        berth.used = True
         self._lost = 0
         self._prove(berth)
-
-    def _prove(self, berth: Berth) -> None:
-        if self.health is Health.READY or berth.round != self._round:
-            return
-        if self.health in (Health.UNPROVEN, Health.RESTING):
-            self.health, self.reason, self._failures = Health.READY, "", 0
+        if self._tempo.slowed and berth.round == self._round and berth.pace == self._pace:
+            self._throttles = 0
+            self._tempo = faster(self._tempo)
             self._serve()
 
     def lost(self, berth: Berth, reason: str) -> None:
-        """An answer was lost after the irrevocable byte."""
+        """No answer came, or none that can be read. Some of them in a row are trouble, and so is the first
+        while it is tried whether the provider works again.
+        """
+        berth.used = True
         self._lost += 1
-        if self._lost >= self.LOST_IN_A_ROW:
+        if self._lost >= self.LOST_IN_A_ROW or self.health is Health.HALF_OPEN:
             self.trouble(berth, reason)
+
+    def slow(self, berth: Berth, reason: str, retry_after: float | None = None) -> None:
+        """The provider asks to be used more slowly: nothing begins for `retry_after` seconds or a short
+        pause, and then less at a time. What was begun before may be answered so, too: that counts once.
+        """
+        berth.used = True
+        if berth.round != self._round or self.health in OFF:
+            return
+        asked = trio.current_time() + (retry_after or 0.0)
+        if berth.pace != self._pace:
+            self._pause_until = max(self._pause_until, asked)
+            return
+        self._tempo, self._slow_reason = slower(self._tempo), reason
+        self._pace += 1
+        if self.health is Health.HALF_OPEN:
+            self.trouble(berth, reason, retry_after)  # it does not work again yet
+            return
+        self._throttles += 1
+        pause = throttle_pause(self._throttles, self._jitter())
+        self._pause_until = max(trio.current_time() + pause, asked)
+        self._report()
 
     def trouble(self, berth: Berth, reason: str, retry_after: float | None = None) -> None:
         """The provider cannot be used for now; it rests. Late news of the same trouble counts once."""
-        if berth.round != self._round or self.health in (Health.STOPPED, Health.DISABLED):
+        berth.used = True
+        if berth.round != self._round or self.health in OFF:
             return
         self._round += 1
         self._failures += 1
@@ -158,29 +264,52 @@ class LanePool:
         self.health, self.reason = Health.RESTING, reason
         self.rest_until = trio.current_time() + max(pause, retry_after or 0.0)
         self._wake_all()
+        self._report()
 
     def stop(self, reason: str, health: Health = Health.STOPPED) -> None:
         """The provider needs a person: everybody who waits or comes gets `ProviderStopped`."""
         self._round += 1
         self.health, self.reason = health, reason
         self._wake_all()
+        self._report()
 
     def revive(self, transport: Transport | None = None) -> None:
-        """Try again, with a new transport if one is given.
+        """Try again, with a new transport if one is given, and that one at full speed.
 
         What is on the wire through the old transport ends in its own time; then the old one is closed.
         """
         if transport is not None:
-            self._old.append(self.transport)
-            self.transport = transport
-            for berth in self._free:
-                berth.lane.drop()
-            self._free.clear()
+            self._replace(transport)
         self._round += 1
-        self._failures = 0
-        self.health, self.reason, self.rest_until = Health.UNPROVEN, "", 0.0
+        self._failures = self._throttles = 0
+        self.health, self.reason, self.rest_until, self._pause_until = Health.UNPROVEN, "", 0.0, 0.0
         self._wake_all()
         self._serve()
+
+    # -- how it is ---------------------------------------------------------------------------------
+
+    @property
+    def lanes_allowed(self) -> int:
+        """How many lanes may be out now, or at most after the first has proved that it works."""
+        if self.health in OFF or self.health is Health.RESTING:
+            return 0
+        return 1 if self.health is Health.HALF_OPEN else self._tempo.lanes_allowed
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on any wire."""
+        return not self._out
+
+    def standing(self) -> Standing:
+        """How the provider is now."""
+        if self.health in (Health.UNPROVEN, Health.READY):
+            if not self._tempo.slowed:
+                return Standing()
+            return Standing(state="slowed", reason=self._slow_reason, until=self._epoch(self._pause_until))
+        until = self._epoch(self.rest_until) if self.health is Health.RESTING else None
+        return Standing(state=self.health.value, reason=self.reason, until=until)
+
+    # -- its end -----------------------------------------------------------------------------------
 
     async def tidy(self) -> None:
         """Close connections that nobody used for a while."""
@@ -193,11 +322,12 @@ class LanePool:
             if not any(berth.transport is transport for berth in self._out):
                 self._old.remove(transport)
                 await transport.aclose()
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is on any wire."""
-        return not self._out
+        if not self._free and not self._out:
+            if self.health is Health.READY:
+                self.health = Health.UNPROVEN  # the password may be another one by the next message
+            if self._tempo.slowed and trio.current_time() > self._pause_until + self.FORGET:
+                self._tempo = full_speed(self.transport.lanes)
+                self._report()
 
     async def aclose(self) -> None:
         """Close every connection and the transport."""
@@ -207,27 +337,83 @@ class LanePool:
         for transport in (*self._old, self.transport):
             await transport.aclose()
 
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _prove(self, berth: Berth, *, proof: bool = True) -> None:
+        if not proof or berth.round != self._round:
+            return
+        if self.health in (Health.UNPROVEN, Health.HALF_OPEN):
+            self.health, self.reason, self._failures = Health.READY, "", 0
+            self._serve()
+
+    def _replace(self, transport: Transport) -> None:
+        before = self.transport.lanes
+        self._old.append(self.transport)
+        self.transport = transport
+        for berth in self._free:
+            berth.lane.drop()
+        self._free.clear()
+        self._tempo = full_speed(transport.lanes)
+        if transport.lanes != before:
+            self.lanes_changed.set()
+            self.lanes_changed = trio.Event()
+
     def _wake_all(self) -> None:
         for waiter in (*self._urgent, *self._bulk):
             waiter.event.set()
 
     def _serve(self) -> None:
+        """Hand out what may be handed out now, and report what that changed."""
         while (self._urgent or self._bulk) and self._may_hand_out():
+            if self.health is Health.RESTING:
+                self.health = Health.HALF_OPEN
             waiter = (self._urgent or self._bulk).popleft()
             berth = self._free.pop() if self._free else self._new_berth()
-            berth.round, berth.taken_at = self._round, trio.current_time()
             self._out.add(berth)
             waiter.berth = berth
+            berth.round, berth.pace, berth.used = self._round, self._pace, False
+            berth.begun_before, self._begun_at = self._begun_at, trio.current_time()
+            berth.taken_at = self._begun_at
             waiter.event.set()
+        if (self._urgent or self._bulk) and self._opens_at() > trio.current_time():
+            (self._urgent or self._bulk)[0].event.set()  # it sleeps until then, and no longer
+        self._report()
 
     def _new_berth(self) -> Berth:
         return Berth(lane=self.transport.lane(), transport=self.transport)
 
+    def _opens_at(self) -> float:
+        """The moment on Trio's clock before which nothing begins."""
+        if self.health is Health.RESTING:
+            return self.rest_until
+        return max(self._pause_until, self._begun_at + self._tempo.gap)
+
     def _may_hand_out(self) -> bool:
-        if self.health is Health.RESTING and trio.current_time() >= self.rest_until:
-            self.health = Health.UNPROVEN
-        if len(self._out) >= self.transport.lanes:
+        if self.health in OFF or trio.current_time() < self._opens_at():
             return False
-        if self.health is Health.UNPROVEN:
-            return not any(berth.round == self._round for berth in self._out)
-        return self.health is Health.READY
+        if len(self._out) >= self._tempo.lanes_allowed:
+            return False
+        return self.health is Health.READY or not any(berth.round == self._round for berth in self._out)
+
+    def _report(self) -> None:
+        """Tell when the state is another one than was told last."""
+        standing = self.standing()
+        if standing.state == self._told:
+            return
+        change = HealthChange(
+            provider=self.transport.name,
+            before=self._told,
+            after=standing.state,
+            reason=standing.reason,
+            until=standing.until,
+        )
+        self._told = standing.state
+        try:
+            self._tell(change)
+        except Exception:
+            log.exception("a change of the provider %s could not be told", self.transport.name)
+
+    def _epoch(self, moment: float) -> float | None:
+        """A moment to come on Trio's clock in epoch seconds; None when it is over."""
+        ahead = moment - trio.current_time()
+        return self._now() + ahead if ahead > 0 else None

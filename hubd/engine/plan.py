@@ -24,8 +24,11 @@ class MessagePlan:
         self._key = install_key
         self._email: EmailPlan | None = None
         self._sms: SmsPlan | None = None
+        #: The bare address or number it comes from, in the form limits are named in; "" for the provider's own.
+        self.sender = content.sender.lower()
         if content.channel is Channel.EMAIL:
             self._email = compile_email(content, blobs)
+            self.sender = self._email.sender.lower()
         else:
             self._sms = compile_sms(content)
 

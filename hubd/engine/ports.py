@@ -100,6 +100,12 @@ class Ledger(Protocol):
         """
         ...
 
+    async def hasten(self, latest: float, *, windows: bool) -> int:
+        """Nobody waits beyond this time (epoch seconds), with `windows` not even for a sending window: the
+        clock was set back. Returns how many did.
+        """
+        ...
+
     async def counts(self, campaign_ids: Sequence[int]) -> Mapping[int, Counts]:
         """The counters of campaigns as they are in the database now."""
         ...
@@ -151,7 +157,18 @@ class StoreHealth(Protocol):
         """ "" while all is well, else the reason."""
         ...
 
+    @property
+    def short_of_room(self) -> bool:
+        """Whether no new message may begin now, because the disk is nearly full. Cheap."""
+        ...
+
     async def wait_healthy(self) -> None: ...
+    async def wait_room(self) -> None:
+        """Wait until new messages may begin; returns at once, cheaply, when they may.
+
+        Raises `StoreUnavailable` when nothing will ever be written again.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import trio
 
 from hubd.core.model import Answer, Channel, InDoubt
 from hubd.core.verdict import is_ready
-from hubd.engine.lanes import Health, LanePool
+from hubd.core.warmup import Warmup
+from hubd.engine.lanes import Health, HealthChange, LanePool, Standing, Tell, tell_nobody
 from hubd.engine.ports import Transport
-from hubd.engine.turnstile import Turnstile
 from hubd.errors import HubError, NotFound, ProviderUnavailable
 
 log = logging.getLogger(__name__)
+
+
+#: What is limited, or "*" for each other one, and its rates.
+Rates = Mapping[str, tuple[str, ...]]
+#: What a reload changes without opening the provider anew.
+_LIMITS = ("rate", "warmup", "sender_rates", "domain_rates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +35,12 @@ class ProviderSpec:
     channels: frozenset[Channel]
     lanes: int
     in_doubt: InDoubt
+    inquires: bool = False  #: whether it can be asked what it accepted
+    sender: str = ""  #: what it sends as when the campaign does not say: a number, or a service that has some
     rate: tuple[str, ...] = ()
+    warmup: Warmup | None = None
+    sender_rates: Rates = field(default_factory=dict, hash=False)
+    domain_rates: Rates = field(default_factory=dict, hash=False)
     #: Opens the transport. Secrets are read here, as late as possible; raises `CredentialMissing`.
     open: Callable[[], Awaitable[Transport]] = field(repr=False, compare=False)
     #: What makes two specs the same account with the same settings.
@@ -41,36 +54,53 @@ class ProviderView:
     name: str
     kind: str
     channels: frozenset[Channel]
-    state: str  #: "ready", "resting", "stopped" or "disabled"
+    state: str  #: "ready", "slowed", "resting", "half_open", "stopped" or "disabled"
     reason: str
+    since: float  #: epoch seconds: when it came into this state
+    until: float | None  #: epoch seconds: when it is tried again, or may begin again
     lanes: int
+    lanes_allowed: int  #: how many of them may be used now
     rate: tuple[str, ...]
 
 
 class Provider:
     """One configured provider while the daemon runs."""
 
-    def __init__(self, spec: ProviderSpec, dice: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        spec: ProviderSpec,
+        dice: Callable[[], float],
+        *,
+        tell: Tell = tell_nobody,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`dice` gives random numbers in [0, 1), `now` epoch seconds; `tell` is called at each change of
+        state and should neither block nor raise.
+        """
         self.spec = spec
-        self.turnstile = Turnstile(spec.rate)
+        #: Held while the transport is opened, and while other settings are prepared and taken over.
+        self.opening = trio.Lock()
         self._dice = dice
+        self._tell = tell
+        self._now = now
         self._pool: LanePool | None = None
         self._why_not = ""
         self._disabled = False
         self._off = "disabled"
-        self._opening = trio.Lock()
+        self._told = "ready"
+        self._since = now()
 
     async def open(self) -> LanePool:
         """The lanes, as they are: opens the transport when that was not done before.
 
         Raises `ProviderUnavailable` or `CredentialMissing` with what to do.
         """
-        async with self._opening:
+        async with self.opening:
             while self._pool is None and not self._disabled:
                 spec = self.spec
                 transport = await self._open_transport(spec)
                 if spec is self.spec and not self._disabled:
-                    self._pool = LanePool(transport, self._dice)
+                    self._pool = LanePool(transport, self._dice, tell=self._pool_changed, now=self._now)
                 else:
                     await transport.aclose()
             if self._disabled:
@@ -103,8 +133,17 @@ class Provider:
             transport = await spec.open()
         except HubError as error:
             self._why_not = str(error)
+            self._report()
             raise
+        except OSError as error:  # no descriptors, no memory: it passes
+            self._why_not = f"it cannot be opened: {error.strerror or type(error).__name__}"
+            self._report()
+            raise ProviderUnavailable(
+                f"the provider {spec.name} cannot be opened: {error.strerror or type(error).__name__}",
+                hint="try again when the machine has files and memory to give",
+            ) from None
         self._why_not = ""
+        self._report()
         return transport
 
     async def probe(self) -> Answer:
@@ -116,7 +155,9 @@ class Provider:
         return answer
 
     async def prepare_change(self, spec: ProviderSpec) -> Transport | None:
-        """A transport with other settings, to be handed to `change`; None when none is in use yet."""
+        """A transport with other settings, to be handed to `change`; None when none is in use yet. Hold
+        `opening` until `change` is done: else the old settings may come into use in between.
+        """
         return None if self._pool is None else await spec.open()
 
     def change(self, spec: ProviderSpec, transport: Transport | None) -> None:
@@ -127,39 +168,67 @@ class Provider:
             self._pool.revive(transport)
             if self._disabled:
                 self._pool.stop(f"the provider {spec.name} is {self._off}", Health.DISABLED)
+        self._report()
 
     def disable(self, off: str = "disabled") -> None:
         """Let nothing more begin through this provider; what is on the wire ends in its own time."""
         self._disabled, self._off = True, off
         if self._pool is not None:
             self._pool.stop(f"the provider {self.spec.name} is {off}", Health.DISABLED)
+        self._report()
 
     def enable(self) -> None:
         """Undo `disable`."""
         self._disabled = False
         if self._pool is not None and self._pool.health is Health.DISABLED:
             self._pool.revive()
+        self._report()
+
+    def standing(self) -> Standing:
+        """How it is now."""
+        if self._disabled:
+            return Standing(state="disabled", reason=self._off)
+        if self._why_not:
+            return Standing(state="stopped", reason=self._why_not)
+        return Standing() if self._pool is None else self._pool.standing()
 
     def view(self) -> ProviderView:
-        """How it is now."""
-        state, reason = "ready", ""
-        if self._disabled:
-            state, reason = "disabled", self._off
-        elif self._why_not:
-            state, reason = "stopped", self._why_not
-        elif self._pool is not None:
-            reason = self._pool.reason
-            if self._pool.health in (Health.RESTING, Health.STOPPED):
-                state = self._pool.health.value
+        """How it is now, with what it is."""
+        standing = self.standing()
+        allowed = self.spec.lanes if self._pool is None else self._pool.lanes_allowed
         return ProviderView(
             name=self.spec.name,
             kind=self.spec.kind,
             channels=self.spec.channels,
-            state=state,
-            reason=reason,
+            state=standing.state,
+            reason=standing.reason,
+            since=self._since,
+            until=standing.until,
             lanes=self.spec.lanes,
-            rate=self.turnstile.rates,
+            lanes_allowed=0 if standing.state in ("disabled", "stopped") else allowed,
+            rate=self.spec.rate,
         )
+
+    def _pool_changed(self, _: HealthChange) -> None:
+        self._report()
+
+    def _report(self) -> None:
+        """Tell when the state is another one than was told last."""
+        standing = self.standing()
+        if standing.state == self._told:
+            return
+        change = HealthChange(
+            provider=self.spec.name,
+            before=self._told,
+            after=standing.state,
+            reason=standing.reason,
+            until=standing.until,
+        )
+        self._told, self._since = standing.state, self._now()
+        try:
+            self._tell(change)
+        except Exception:
+            log.exception("a change of the provider %s could not be told", self.spec.name)
 
     async def tidy(self) -> None:
         """Close connections that nobody used for a while."""
@@ -180,9 +249,19 @@ class Provider:
 class Providers:
     """All of them, by name."""
 
-    def __init__(self, specs: Mapping[str, ProviderSpec], dice: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        specs: Mapping[str, ProviderSpec],
+        dice: Callable[[], float],
+        *,
+        tell: Tell = tell_nobody,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """The arguments are those of `Provider`."""
         self._dice = dice
-        self._all = {name: Provider(spec, dice) for name, spec in specs.items()}
+        self._tell = tell
+        self._now = now
+        self._all = {name: self._make(spec) for name, spec in specs.items()}
         self._changing = trio.Lock()
         self._gone: list[Provider] = []  # removed, with messages perhaps still on the wire
 
@@ -217,20 +296,26 @@ class Providers:
             if name in self._all and name not in others and self._differs(name, spec)
         }
         prepared: dict[str, Transport | None] = {}
-        try:
-            for name, spec in changed.items():
-                prepared[name] = await self._all[name].prepare_change(spec)
-        except BaseException:
-            for transport in prepared.values():
-                if transport is not None:
-                    await transport.aclose()
-            raise
-        for name in others:
-            self._retire(name)  # another kind of provider under the same name
-        for name, transport in prepared.items():
-            self._all[name].change(changed[name], transport)
+        async with AsyncExitStack() as quiet:
+            for name in changed:  # none of them opens in the middle of this
+                await quiet.enter_async_context(self._all[name].opening)
+            try:
+                for name, spec in changed.items():
+                    prepared[name] = await self._all[name].prepare_change(spec)
+            except BaseException:
+                for transport in prepared.values():
+                    if transport is not None:
+                        await transport.aclose()
+                raise
+            for name in others:
+                self._retire(name)  # another kind of provider under the same name
+            for name, transport in prepared.items():
+                self._all[name].change(changed[name], transport)
         words = [f"providers.{name}" for name in changed]
         return words + self._adopt(specs)
+
+    def _make(self, spec: ProviderSpec) -> Provider:
+        return Provider(spec, self._dice, tell=self._tell, now=self._now)
 
     def _retire(self, name: str) -> None:
         gone = self._all.pop(name)
@@ -246,12 +331,11 @@ class Providers:
         for name, spec in specs.items():
             known = self._all.get(name)
             if known is None:
-                self._all[name] = Provider(spec, self._dice)
+                self._all[name] = self._make(spec)
                 words.append(f"providers.{name}")
-            elif known.turnstile.rates != spec.rate:
+            else:
+                words += [f"providers.{name}.{key}" for key in _LIMITS if _changed(known.spec, spec, key)]
                 known.spec = spec
-                known.turnstile.change(spec.rate)
-                words.append(f"providers.{name}.rate")
         for name in [name for name in self._all if name not in specs]:
             self._retire(name)
             words.append(f"providers.{name} (removed)")
@@ -274,3 +358,7 @@ class Providers:
         """Close every connection."""
         for provider in (*self._all.values(), *self._gone):
             await provider.aclose()
+
+
+def _changed(before: ProviderSpec, after: ProviderSpec, key: str) -> bool:
+    return bool(getattr(before, key) != getattr(after, key))

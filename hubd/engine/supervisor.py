@@ -2,12 +2,11 @@
 
 Every running campaign is one contained task (see `campaign_run`), and one lock per campaign keeps commands
 from crossing. What should run and does not, after a crash of the daemon or trouble with the disk, is taken up
-again at boot and once a minute.
+again at boot and once a minute (see `schedule`).
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,14 +18,15 @@ from hubd.core.model import Answer, Campaign, CampaignState, Channel, InDoubt
 from hubd.core.outcome import Patience
 from hubd.core.verdict import is_ready
 from hubd.engine.campaign_run import CampaignRun
+from hubd.engine.gates import open_gates
+from hubd.engine.inquest import Doubts, Inquest
+from hubd.engine.limits import LimitBook
 from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Campaigns, Ledger, StoreHealth, Surroundings
 from hubd.engine.providers import Provider, Providers, ProviderSpec
 from hubd.engine.runner import Runner
-from hubd.engine.turnstile import Gate, Turnstile
-from hubd.errors import Conflict, HubError, ShuttingDown, StoreError
-
-log = logging.getLogger(__name__)
+from hubd.engine.schedule import Schedule
+from hubd.errors import Conflict, HubError, ShuttingDown
 
 
 class Supervisor:
@@ -44,6 +44,8 @@ class Supervisor:
         health: StoreHealth,
         plans: PlanShelf,
         providers: Providers,
+        limits: LimitBook,
+        doubts: Doubts,
         now: Callable[[], float],
         dice: Callable[[], float],
         patience: Patience,
@@ -53,6 +55,8 @@ class Supervisor:
         self._nursery = nursery
         self._campaigns = campaigns
         self._ledger = ledger
+        self._limits = limits
+        self._doubts = doubts
         self._now = now
         self._around = Surroundings(
             campaigns=campaigns,
@@ -66,7 +70,7 @@ class Supervisor:
         self._runs: dict[int, CampaignRun] = {}
         self._locks: dict[int, trio.Lock] = {}
         self._standing: dict[tuple[str, Channel], Campaign] = {}
-        self._schedule_news = trio.Event()
+        self.schedule_changed = trio.Event()  #: set when there is another time to wait for
         self._closing = False
 
     # -- commands ----------------------------------------------------------------------------------
@@ -118,7 +122,7 @@ class Supervisor:
                     scheduled_at=at,
                     limit=limit,
                 )
-                self._schedule_news.set()
+                self.schedule_changed.set()
         return changed, campaign
 
     async def pause(self, name: str) -> tuple[bool, Campaign]:
@@ -144,10 +148,9 @@ class Supervisor:
         _, campaign = await self.start(name, event=CampaignEvent.RETRY)
         return campaign
 
-    def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None:
-        """Use another rate from now on."""
-        if campaign_id in self._runs:
-            self._runs[campaign_id].turnstile.change(rates)
+    async def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None:
+        """Use another rate from now on; what was sent counts under it, too. Raises `StoreUnavailable`."""
+        await self._limits.turnstile(f"campaign/{campaign_id}", rates)
 
     async def standing(self, provider: str, channel: Channel) -> Campaign:
         """The campaign that carries a provider's one-off messages, ready to send. Raises as `start`."""
@@ -184,8 +187,21 @@ class Supervisor:
     async def reconfigure(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
         """Take over new provider settings. Returns what changed, in words; raises before anything did."""
         changes = await self.providers.reconfigure(specs)
+        for spec in specs.values():
+            await self._limits.refit(
+                spec.name,
+                spec.rate,
+                spec.warmup,
+                sender_rates=spec.sender_rates,
+                domain_rates=spec.domain_rates,
+            )
         await self.recover()
         return changes
+
+    def wake_all(self) -> None:
+        """Rows may have become due for every campaign, because the clock was set."""
+        for run in self._runs.values():
+            run.wake()
 
     def running(self) -> list[int]:
         """The ids of the campaigns that run now."""
@@ -206,6 +222,8 @@ class Supervisor:
             return str(error)
         if view.state == "ready":
             return campaign.reason
+        if view.state == "slowed":
+            return campaign.reason or f"{view.name} is used more slowly: {view.reason}"
         return f"waiting for {view.name}: {view.reason}"
 
     # -- at boot and at the end --------------------------------------------------------------------
@@ -222,55 +240,6 @@ class Supervisor:
                 if campaign.single and campaign.counts.total == campaign.counts.settled:
                     continue
                 self._launch(campaign)
-
-    async def keep_going(self) -> None:
-        """Start scheduled campaigns when their time has come, and take up what fell down; until cancelled."""
-        while True:
-            self._schedule_news = trio.Event()
-            pause = 60.0
-            try:
-                await self._around.health.wait_healthy()
-                await self.recover()
-                pause = await self._start_what_is_due()
-            except StoreError as error:
-                log.warning("the schedule waits for the database: %s", error)
-                pause = 1.0
-            except Exception:
-                log.exception("the schedule stumbled and goes on")
-            with trio.move_on_after(pause):
-                await self._schedule_news.wait()
-
-    async def _start_what_is_due(self) -> float:
-        """Start what is due; seconds until there is something to look at again."""
-        pause = 60.0
-        for campaign in await self._campaigns.list():
-            if campaign.state is not CampaignState.SCHEDULED:
-                continue
-            wait = (campaign.scheduled_at or 0.0) - self._now()
-            if wait > 0:
-                pause = min(pause, wait)
-                continue
-            try:
-                await self.start(campaign.name, event=CampaignEvent.DUE)
-            except StoreError:
-                raise
-            except ShuttingDown:
-                return 60.0  # it is due at the next boot
-            except HubError as error:
-                log.warning("campaign %s could not start on time: %s", campaign.name, error)
-                await self._stop_late(campaign.id, str(error))
-        return pause
-
-    async def _stop_late(self, campaign_id: int, why: str) -> None:
-        campaign = await self._campaigns.by_id(campaign_id)
-        if campaign.state is CampaignState.SCHEDULED:
-            await self._campaigns.move(
-                campaign_id,
-                (CampaignState.SCHEDULED,),
-                advance_campaign(campaign.state, CampaignEvent.STOP),
-                event="stop",
-                reason=f"it could not start on time: {why}",
-            )
 
     async def close(self, grace: float) -> None:
         """Settle what is on the wire. Campaigns stay `running` and go on at the next boot."""
@@ -327,15 +296,20 @@ class Supervisor:
             if self._runs.get(campaign_id) is run:
                 del self._runs[campaign_id]
 
-    async def _make_runner(self, campaign_id: int, turnstile: Turnstile) -> Runner:
+    async def _make_runner(self, campaign_id: int) -> Runner:
         campaign = await self._campaigns.by_id(campaign_id)
         provider = self._provider_for(campaign)
         pool = await provider.open()
-        gate = Gate(provider.turnstile, turnstile, urgent=campaign.single)
+        domains = await self._limits.domains(provider.spec.name, provider.spec.domain_rates)
+        sender = "" if campaign.single else (await self.plans.get(campaign.content_id)).sender
+        gates = await open_gates(campaign, provider, self._limits, sender)
         in_doubt = campaign.in_doubt or provider.spec.in_doubt
         if in_doubt is InDoubt.RETRY and await self._ledger.release_doubts(campaign_id):
             campaign = await self._campaigns.by_id(campaign_id)
-        return Runner(campaign, pool, gate, self._around, in_doubt)
+        inquest = None
+        if in_doubt is InDoubt.RECONCILE:
+            inquest = Inquest(campaign, pool, self._around, self._doubts)
+        return Runner(campaign, pool, gates, domains, self._around, in_doubt, inquest)
 
     async def _settled(self, campaign_id: int) -> Campaign:
         """The campaign, once a run that is about to end has written its end."""
@@ -378,6 +352,8 @@ async def open_supervisor(
     health: StoreHealth,
     plans: PlanShelf,
     providers: Providers,
+    limits: LimitBook,
+    doubts: Doubts,
     now: Callable[[], float],
     dice: Callable[[], float],
     patience: Patience | None = None,
@@ -394,12 +370,14 @@ async def open_supervisor(
             health=health,
             plans=plans,
             providers=providers,
+            limits=limits,
+            doubts=doubts,
             now=now,
             dice=dice,
             patience=patience or Patience(),
         )
         nursery.start_soon(providers.tidy)
-        nursery.start_soon(supervisor.keep_going)
+        nursery.start_soon(Schedule(supervisor, campaigns, ledger, health, now).keep_going)
         try:
             yield supervisor
         finally:

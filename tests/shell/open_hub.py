@@ -17,6 +17,7 @@ from hubd.control.gate import serve_control
 from hubd.control.needs import Hub, HubInfo
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.feed import Feed
+from hubd.engine.limits import LimitBook
 from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Transport
 from hubd.engine.providers import Providers, ProviderSpec
@@ -24,8 +25,10 @@ from hubd.engine.supervisor import open_supervisor
 from hubd.store.campaigns import Campaigns
 from hubd.store.contacts import Contacts
 from hubd.store.database import Database, open_database
+from hubd.store.doubts import Doubts
 from hubd.store.events import Events
 from hubd.store.ledger import Ledger
+from hubd.store.usage import Usage
 from hubd.transports.outbox import open_outbox
 
 
@@ -65,6 +68,8 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
             health=database,
             plans=PlanShelf(campaigns, database.install_key),
             providers=Providers({"outbox": outbox}, random.random),
+            limits=LimitBook(Usage(database), time.time),
+            doubts=Doubts(database),
             now=time.time,
             dice=random.random,
         ) as supervisor:

@@ -19,6 +19,7 @@ from hubd.config import (
     is_loopback,
     load_config,
 )
+from hubd.core.warmup import Warmup
 from hubd.errors import BadConfig
 from hubd.secrets import Place
 
@@ -103,6 +104,107 @@ def test_a_whole_file(load: Load, tmp_path: Path) -> None:
             base_url="http://127.0.0.1:9000",
         ),
     }
+
+
+def test_a_provider_with_all_its_limits(load: Load) -> None:
+    smtp = load(
+        f"""
+        [providers.a]
+        {SMTP}
+        rate = ["30/minute", "10000/day"]
+        warmup = {{ start = "200/day", double_every = "2 days" }}
+        sender_rates = {{ "News@ACME.example" = ["500/day", "1/s"], "*" = "2000/day" }}
+        [providers.a.domain_rates]
+        "GMail.com" = ["10/s", "5000/day"]
+        "bücher.example" = "1/s"
+        "*" = "20/s"
+        """
+    ).providers["a"]
+    assert isinstance(smtp, SmtpConfig)
+    assert smtp.rate == ("30/minute", "10000/day")
+    assert smtp.warmup == Warmup(start=200, double_every=2 * 86_400.0)
+    assert smtp.sender_rates == {"news@acme.example": ("500/day", "1/s"), "*": ("2000/day",)}
+    assert smtp.domain_rates == {
+        "gmail.com": ("10/s", "5000/day"), "xn--bcher-kva.example": ("1/s",), "*": ("20/s",)
+    }  # fmt: skip
+    with pytest.raises(TypeError):
+        smtp.domain_rates["gmail.com"] = ()  # type: ignore[index]
+
+
+def test_texts_have_senders_and_no_domains_and_the_outbox_has_both(load: Load) -> None:
+    config = load(
+        f"""[providers.text]\n{TWILIO}warmup = {{ start = "50/day", double_every = "1 day" }}
+        sender_rates = {{ "+15005550006" = "1/s", "ACME" = "2/s" }}
+        [providers.outbox]
+        type = "outbox"
+        sender_rates = {{ "+15005550006" = "1/s", "news@acme.example" = "1/s" }}
+        domain_rates = {{ "*" = "1/s" }}
+        """
+    )
+    text, outbox = config.providers["text"], config.providers["outbox"]
+    assert text.warmup == Warmup(start=50, double_every=86_400.0)
+    assert text.sender_rates == {"+15005550006": ("1/s",), "acme": ("2/s",)}
+    assert text.domain_rates == {}
+    assert outbox.sender_rates == {"+15005550006": ("1/s",), "news@acme.example": ("1/s",)}
+    assert outbox.domain_rates == {"*": ("1/s",)}
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "words"),
+    [
+        ('warmup = "200/day"', "warmup", "must be a table such as"),
+        ("warmup = {}", "warmup.start", "is missing"),
+        ('warmup = { start = "200/day" }', "warmup.double_every", "is missing"),
+        ('warmup = { start = "200/h", double_every = "2 days" }', "warmup.start", '"200/day"'),
+        ('warmup = { start = "200/day", double_every = "5m" }', "warmup.double_every", '"2 days"'),
+        ('warmup = { start = 200, double_every = "2 days" }', "warmup.start", "must be text"),
+        ('warmup = { start = "1/day", double_every = "2d", stop = 1 }', "warmup.stop", "unknown key"),
+        (
+            'warmup = { start = "1/day", doubleevery = "2d" }',
+            "warmup.doubleevery",
+            "did you mean double_every?",
+        ),
+        ('warm_up = { start = "1/day" }', "warm_up", "did you mean warmup?"),
+        ('sender_rates = ["1/s"]', "sender_rates", "must be a table such as"),
+        ('sender_rates = { "news" = "1/s" }', "sender_rates.news", "not an email address"),
+        ('sender_rates = { "a@b.example" = "fast" }', "sender_rates.a@b.example", "not a rate"),
+        ('sender_rates = { "a@b.example" = [] }', "sender_rates.a@b.example", "has no rate"),
+        ('sender_rates = { "a@b.example" = "" }', "sender_rates.a@b.example", "has no rate"),
+        ('sender_rates = { "a@b.example" = 5 }', "sender_rates.a@b.example", "must be text or a list"),
+        (
+            'sender_rates = { "a@b.example" = "1/s", "A@B.example" = "2/s" }',
+            "sender_rates.A@B.example",
+            "twice, in another spelling",
+        ),
+        ('sender_rate = { "*" = "1/s" }', "sender_rate", "did you mean sender_rates?"),
+        ('domain_rates = "1/s"', "domain_rates", "must be a table such as"),
+        ('domain_rates = { "gmail" = "1/s" }', "domain_rates.gmail", "must be a domain"),
+        ('domain_rates = { "a@gmail.com" = "1/s" }', "domain_rates.a@gmail.com", "must be a domain"),
+        ('domain_rates = { "*.com" = "1/s" }', "domain_rates.*.com", "must be a domain"),
+        ('domain_rates = { "" = "1/s" }', 'domain_rates.""', "must be a domain"),
+        ('domain_rates = { "\\u001b.com" = "1/s" }', 'domain_rates."\\u001b.com"', "must be a domain"),
+        ('domain_rates = { "*" = "1/40days" }', "domain_rates.*", "at most 31 days"),
+        ('domain_rates = { "*" = ["1/s", "1/s"] }', "domain_rates.*[1]", "in the list twice"),
+    ],
+)
+def test_a_limit_that_cannot_be_used_is_refused_with_its_place(
+    load: Load, lines: str, key: str, words: str
+) -> None:
+    found = faults(load, f"[providers.a]\n{SMTP}{lines}\n")
+    line, problem = found[f"providers.a.{key}"]
+    assert line in (1, 4)
+    assert words in problem
+
+
+def test_texts_have_no_domain_rates(load: Load) -> None:
+    found = faults(load, f'[providers.a]\n{TWILIO}domain_rates = {{ "*" = "1/s" }}\n')
+    assert found == {"providers.a.domain_rates": (6, "is for email only; texts go to no domain")}
+
+
+def test_there_is_a_bound_to_how_many_have_rates_of_their_own(load: Load) -> None:
+    rows = "".join(f'"d{n}.example" = "1/s"\n' for n in range(1001))
+    found = faults(load, f"[providers.a]\n{SMTP}[providers.a.domain_rates]\n{rows}")
+    assert list(found) == ["providers.a.domain_rates"]
 
 
 @pytest.mark.parametrize(
@@ -276,8 +378,20 @@ def test_loopback_is_an_address_or_localhost() -> None:
 toml_like = st.text(st.sampled_from("[]{}=.\"\n '#aport_1") | st.characters(codec="utf-8"), max_size=60)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(toml_like, st.sampled_from(["", "[hub]\n", "[providers.a]\n", f"[providers.a]\n{SMTP}"]))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    toml_like,
+    st.sampled_from(
+        [
+            "",
+            "[hub]\n",
+            "[providers.a]\n",
+            f"[providers.a]\n{SMTP}",
+            f"[providers.a]\n{SMTP}[providers.a.domain_rates]\n",
+            f"[providers.a]\n{SMTP}[providers.a.warmup]\n",
+        ]
+    ),
+)
 def test_any_file_is_a_config_or_a_bad_config(load: Load, text: str, head: str) -> None:
     with contextlib.suppress(BadConfig):
         assert "outbox" in load(head + text).providers

@@ -29,6 +29,7 @@ from hubd.core.model import (
     Stage,
 )
 from hubd.core.outcome import Patience
+from hubd.engine.limits import LimitBook
 from hubd.engine.plan import PlanShelf
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
@@ -69,8 +70,9 @@ async def world(
     )  # fmt: skip
     began = trio.current_time()
     async with open_supervisor(
-        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"),
+        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
         providers=Providers({"fake": spec}, lambda: 0.5),
+        limits=LimitBook(store, lambda: START + trio.current_time() - began),
         now=lambda: START + trio.current_time() - began, dice=lambda: 0.5, patience=Patience(),
     ) as supervisor:  # fmt: skip
         await supervisor.recover()
@@ -773,8 +775,9 @@ async def test_a_provider_that_is_disabled_while_it_opens_sends_nothing(
         name="fake", kind="fake", channels=transport.channels, lanes=4, in_doubt=InDoubt.HOLD, open=opened
     )
     async with open_supervisor(
-        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"),
+        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
         providers=Providers({"fake": spec}, lambda: 0.5), now=lambda: START, dice=lambda: 0.5,
+        limits=LimitBook(store, lambda: START),
     ) as supervisor:  # fmt: skip
         await trio.sleep(1)
         supervisor.providers.get("fake").disable()

@@ -1,0 +1,197 @@
+"""The domains that a provider sends to: their rates, and which of them rest.
+
+A rate such as "gmail.com" = "10/s" must not hold up the rows to other domains, so nobody waits at a domain's
+turnstile. A row whose domain has no slot is put off and comes again by itself. The put-offs of one domain are
+spread along its rate, a little wider than the slots, so that nearly every row finds its slot free then.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from hubd.core.pacing import STEP, Step, longest_period, parse_pace
+from hubd.engine.turnstile import Turnstile
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    until: float
+    length: float
+    detail: str
+
+
+class Domains:
+    """Rates of destination domains on one provider. "*" is each domain without rates of its own, for itself.
+
+    `spent` are the steps recorded before, by domain, oldest first, on Trio's clock.
+    """
+
+    #: Seconds ahead of now that a row is put off at most.
+    HORIZON = 900.0
+    #: How much wider than the slots put-offs are spread.
+    SPREAD = 1.05
+    #: How many seconds' worth of slots may come at once: rows come back when the database is read.
+    BURST = 1.0
+    #: Seconds that a domain in trouble rests, at first and at most.
+    REST, LONGEST_REST = 60.0, 3600.0
+    #: Seconds added to each put-off: epoch seconds are coarse floats, and a row that comes back a hair too
+    #: early would be put off to the very same moment for ever.
+    TICK = 0.001
+    #: Seconds after which what was granted is certainly recorded, if it was used at all.
+    UNRECORDED = 60.0
+    #: How many domains under "*" have their turnstile at the ready ...
+    READY = 4096
+    #: ... and of how many more it is known what they were sent. Beyond that the smallest are forgotten.
+    REMEMBERED = 50_000
+
+    def __init__(
+        self, provider: str, rates: Mapping[str, Sequence[str]], spent: Mapping[str, Sequence[Step]]
+    ) -> None:
+        self._prefix = f"domain/{provider}/"
+        self._named: dict[str, Turnstile] = {}
+        self._each: tuple[str, ...] = ()  # the rates of "*"
+        self._keep = 0.0
+        self._others: OrderedDict[str, Turnstile] = OrderedDict()
+        self._known: dict[str, Sequence[Step]] = {}  # of domains without a turnstile now
+        self._places: dict[str, float] = {}  # the end of the line of rows that were put off
+        self._resting: dict[str, _Rest] = {}
+        self.change(rates, spent)
+
+    def change(
+        self, rates: Mapping[str, Sequence[str]], spent: Mapping[str, Sequence[Step]] | None = None
+    ) -> None:
+        """Use other rates from now on; what was sent counts under them. Raises `BadInput`."""
+        for texts in rates.values():
+            parse_pace(texts)
+        known = {**self._known, **(spent or {})}
+        named = {}
+        for domain in rates.keys() - {"*"}:
+            turnstile = self._named.get(domain) or self._others.pop(domain, None)
+            named[domain] = turnstile or self._turnstile(domain, known.pop(domain, ()))
+            named[domain].change(rates[domain])
+        leaving = {domain: at for domain, at in self._named.items() if domain not in named}
+        self._named = named
+        self._each = tuple(rates.get("*", ()))
+        keep, self._keep = self._keep, longest_period(self._each) + STEP
+        grown = spent is not None and self._keep > keep
+        if not self._each:
+            self._others.clear()
+            self._known = {}
+            return
+        self._others.update(leaving)
+        for domain, turnstile in self._others.items():
+            if grown and domain not in leaving:
+                turnstile = self._others[domain] = self._remade(domain, turnstile, known.get(domain, ()))
+            turnstile.change(self._each)
+        self._known = {domain: of for domain, of in known.items() if domain not in self._others}
+        self._forget()
+
+    # -- rates -------------------------------------------------------------------------------------
+
+    def find(self, recipient: str) -> Turnstile | None:
+        """The turnstile of a recipient's domain; None when no rate is set for it."""
+        domain = recipient.rpartition("@")[2]
+        found = self._named.get(domain)
+        if found is not None or not self._each or domain == recipient:
+            return found
+        found = self._others.get(domain)
+        if found is None:
+            found = self._others[domain] = self._turnstile(domain, self._known.pop(domain, ()), self._keep)
+            found.change(self._each)
+            self._make_room()
+        self._others.move_to_end(domain)
+        return found
+
+    def held_until(self, recipient: str, now_wall: float) -> tuple[float, str] | None:
+        """Until when a row to this recipient is to be put off, in seconds since the epoch, and why: its
+        domain's rate ("domain_rate") or trouble ("domain_resting"). None: it may go now.
+
+        Asking takes a place in the domain's line: ask when the row is about to be put off.
+        """
+        now = trio.current_time()
+        domain = recipient.rpartition("@")[2]
+        rest = self._resting.get(domain) if self._resting else None
+        if rest is not None and rest.until > now:
+            return now_wall + min(rest.until - now + self.TICK, self.HORIZON), "domain_resting"
+        turnstile = self.find(recipient)
+        if turnstile is None:
+            return None
+        opens = turnstile.opens_at(now)
+        if opens <= now:
+            return None
+        pause = self._place(domain, turnstile, opens, now) - now
+        return now_wall + min(pause + self.TICK, self.HORIZON), "domain_rate"
+
+    def _place(self, domain: str, turnstile: Turnstile, opens: float, now: float) -> float:
+        """The next free place in a domain's line; those beyond the horizon ask again there."""
+        place = max(opens, self._places.get(domain, opens))
+        if place >= now + self.HORIZON:
+            return now + self.HORIZON
+        self._places[domain] = place + turnstile.interval() * self.SPREAD
+        if len(self._places) > self.READY:
+            self._places = {name: end for name, end in self._places.items() if end > now}
+        return place
+
+    # -- trouble -----------------------------------------------------------------------------------
+
+    def rest(self, recipient: str, detail: str) -> None:
+        """The recipient's domain is in trouble: nothing goes there for a minute, twice as long each time."""
+        now = trio.current_time()
+        domain = recipient.rpartition("@")[2]
+        before = self._resting.get(domain)
+        if before is not None and before.until > now:
+            return  # late news of the same trouble
+        length = self.REST if before is None else min(2 * before.length, self.LONGEST_REST)
+        if len(self._resting) >= self.READY:
+            self._resting = {name: each for name, each in self._resting.items() if each.until > now}
+        self._resting[domain] = _Rest(now + length, length, detail)
+
+    def well(self, recipient: str) -> None:
+        """The recipient's domain took a message: it rests no longer."""
+        if self._resting:
+            self._resting.pop(recipient.rpartition("@")[2], None)
+
+    def resting(self, now_wall: float) -> dict[str, tuple[float, str]]:
+        """The domains that rest now: until when, in seconds since the epoch, and why."""
+        now = trio.current_time()
+        return {
+            domain: (now_wall + (rest.until - now), rest.detail)
+            for domain, rest in self._resting.items()
+            if rest.until > now
+        }
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def _turnstile(self, domain: str, steps: Sequence[Step], keep: float | None = None) -> Turnstile:
+        name = self._prefix + domain
+        if keep is None:
+            return Turnstile(name=name, steps=steps, burst=self.BURST)
+        return Turnstile(name=name, steps=steps, burst=self.BURST, keep=keep)
+
+    def _remade(self, domain: str, turnstile: Turnstile, spent: Sequence[Step]) -> Turnstile:
+        """One that looks back further: on what is recorded, and what was granted and may not be so yet."""
+        recent = trio.current_time() - self.UNRECORDED
+        steps = sorted([*spent, *(step for step in turnstile.steps if step[0] > recent)])
+        return self._turnstile(domain, steps, self._keep)
+
+    def _make_room(self) -> None:
+        """Keep the turnstile of the domains that were needed last, and of the rest only what they used."""
+        while len(self._others) > self.READY:
+            domain, turnstile = self._others.popitem(last=False)
+            self._known[domain] = turnstile.steps
+            if len(self._known) > self.REMEMBERED:
+                self._forget()
+
+    def _forget(self) -> None:
+        """Forget domains whose slots are all free again; if they are still too many, the smallest ones."""
+        full = trio.current_time() - self._keep
+        self._known = {
+            domain: steps for domain, steps in self._known.items() if steps and steps[-1][0] > full
+        }
+        if len(self._known) > self.REMEMBERED:
+            by_size = sorted(self._known.items(), key=lambda item: -sum(slots for _, slots in item[1]))
+            self._known = dict(by_size[: self.REMEMBERED * 4 // 5])

@@ -1,0 +1,205 @@
+"""Asking a provider what became of the messages whose answers were lost.
+
+For campaigns that say `in_doubt = "reconcile"`. What the answers prove is in `hubd.core.inquest`; here is who
+asks, when, and where it is written down. How far the asking has come is kept in memory alone: after a restart
+it begins anew, which costs a minute and can decide nothing wrongly.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
+from typing import Protocol, runtime_checkable
+
+import trio
+
+from hubd.core.inquest import (
+    NOT_ASKABLE,
+    Doubt,
+    Finding,
+    Found,
+    How,
+    Inquiry,
+    Ruling,
+    absent,
+    begin,
+    conclude,
+    held,
+    weigh,
+)
+from hubd.core.model import Campaign, Parcel
+from hubd.engine.lanes import LanePool, ProviderStopped
+from hubd.engine.ports import Surroundings
+from hubd.errors import BadInput, HubError, NotFound
+
+log = logging.getLogger(__name__)
+
+PAGE = 200  #: doubtful deliveries read at once
+ROUNDING = 0.001  #: seconds; a time of day is too coarse a number to hit the very moment
+AT_ONCE = 2  #: questions on their way at the same time; each takes a lane from those who send
+
+
+class Doubts(Protocol):
+    """Doubtful deliveries, and the decisions about them."""
+
+    async def doubtful(self, campaign_id: int, after_id: int = 0, limit: int = 200) -> list[Doubt]:
+        """A page of a campaign's deliveries in doubt, in id order, with ids above `after_id`."""
+        ...
+
+    async def known(self, provider: str, provider_ids: Collection[str]) -> frozenset[str]:
+        """Which of a provider's messages some delivery accounts for already."""
+        ...
+
+    async def book(self, doubt: Doubt, ruling: Ruling) -> bool:
+        """Write a decision, durably. False, with nothing written, when it holds no more."""
+        ...
+
+
+@runtime_checkable
+class Inquirer(Protocol):
+    """A transport whose provider can be asked what it accepted."""
+
+    @property
+    def inquires(self) -> bool: ...
+    async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
+        """Whether the provider has this message, whose attempt was opened then (epoch seconds).
+
+        Never raises for what the provider or the network do.
+        """
+        ...
+
+
+class Inquest:
+    """The doubts of one campaign while it runs. One task at a time calls `settle`."""
+
+    def __init__(self, campaign: Campaign, pool: LanePool, around: Surroundings, doubts: Doubts) -> None:
+        self.released = 0  #: deliveries that were put back to be tried again, since the beginning
+        self._campaign = campaign
+        self._pool = pool
+        self._around = around
+        self._doubts = doubts
+        self._asked: dict[int, Inquiry] = {}
+
+    async def settle(self) -> float | None:
+        """Ask about every delivery in doubt that is due to be asked about, and book what comes of it.
+
+        Returns the time (epoch seconds) when there is something to ask again, or None when there is not:
+        what is in doubt then stays so until a person decides. Waits for a lane while the provider rests.
+        Raises `ProviderStopped` when it takes a person to go on, and `StoreUnavailable`; what was booked
+        stays booked, and calling again goes on.
+        """
+        seen: set[int] = set()
+        after = 0
+        while page := await self._doubts.doubtful(self._campaign.id, after, PAGE):
+            after = page[-1].delivery_id
+            for doubt in page:
+                self._asked[doubt.delivery_id] = self._inquiry(doubt)
+                seen.add(doubt.delivery_id)
+            await self._ask_about([doubt for doubt in page if self._due(doubt)])
+        self._asked = {number: inquiry for number, inquiry in self._asked.items() if number in seen}
+        waiting = [inquiry.next_at for inquiry in self._asked.values() if not inquiry.held]
+        if not waiting:
+            return None
+        return self._around.now() + max(0.0, min(waiting) - trio.current_time()) + ROUNDING
+
+    def _inquiry(self, doubt: Doubt) -> Inquiry:
+        known = self._asked.get(doubt.delivery_id)
+        if known is None or known.n != doubt.n:
+            return begin(doubt, self._around.now(), trio.current_time())
+        return known
+
+    def _due(self, doubt: Doubt) -> bool:
+        inquiry = self._asked[doubt.delivery_id]
+        return not inquiry.held and inquiry.next_at <= trio.current_time()
+
+    async def _ask_about(self, doubts: Sequence[Doubt]) -> None:
+        """A few at once. Those to one recipient one after the other, oldest attempt first: one message of the
+        provider's settles one of them, and so the first goes to the first.
+        """
+        by_recipient = sorted(doubts, key=lambda doubt: (_recipient(doubt), doubt.opened_at))
+        groups = iter([list(group) for _, group in groupby(by_recipient, key=_recipient)])
+        troubles: list[HubError | ProviderStopped] = []
+
+        async def work(groups: Iterator[list[Doubt]]) -> None:
+            try:
+                for group in groups:
+                    for doubt in group:
+                        if troubles:
+                            return
+                        await self._settle(doubt)
+            except (HubError, ProviderStopped) as trouble:
+                troubles.append(trouble)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(AT_ONCE, len(doubts))):
+                nursery.start_soon(work, groups)
+        if troubles:
+            raise troubles[0]
+
+    async def _settle(self, doubt: Doubt) -> None:
+        """Ask once, and book what that decides."""
+        parcel, why_not = await self._parcel(doubt)
+        if parcel is None:
+            await self._hold(doubt, why_not)
+            return
+        asked_at, finding = await self._ask(parcel, doubt)
+        listed = (*finding.fits, *finding.similar)
+        if listed:
+            finding = weigh(finding, await self._doubts.known(doubt.provider, listed))
+        inquiry = self._asked[doubt.delivery_id]
+        settled, inquiry = conclude(inquiry, finding, asked_at, trio.current_time())
+        self._asked[doubt.delivery_id] = inquiry
+        match settled:
+            case None:
+                return
+            case Found.UNKNOWN:
+                await self._hold(doubt, finding.detail)
+                return
+            case Found.FOUND:
+                ruling = Ruling(how=How.SENT, provider_ids=finding.fits)
+            case Found.ABSENT:
+                ruling = absent(
+                    doubt, self._around.patience(self._campaign), self._around.now(), self._around.dice()
+                )
+        if await self._doubts.book(doubt, ruling):
+            del self._asked[doubt.delivery_id]
+            self.released += ruling.how is How.ABSENT
+        else:  # a person decided, or the message that was found is another's: look again later
+            self._asked[doubt.delivery_id] = begin(doubt, doubt.closed_at, trio.current_time())
+
+    async def _hold(self, doubt: Doubt, why: str) -> None:
+        inquiry = self._asked[doubt.delivery_id]
+        await self._doubts.book(doubt, held(why))
+        self._asked[doubt.delivery_id] = Inquiry(n=inquiry.n, next_at=float("inf"), held=True)
+
+    async def _ask(self, parcel: Parcel, doubt: Doubt) -> tuple[float, Finding]:
+        """The provider's answer, and when it was asked. A question takes a lane, as a message would."""
+        berth = await self._pool.borrow(self._campaign.id)
+        try:
+            asked_at = trio.current_time()
+            if isinstance(berth.transport, Inquirer):
+                return asked_at, await berth.transport.inquire(parcel, doubt.opened_at)
+            # The configuration changed this very moment.
+            return asked_at, Finding(kind=Found.UNKNOWN, detail=NOT_ASKABLE["kind"])
+        finally:
+            self._pool.give_back(berth)
+
+    async def _parcel(self, doubt: Doubt) -> tuple[Parcel | None, str]:
+        """The message as it was written, or why the provider cannot be asked for it."""
+        transport = self._pool.transport
+        if not isinstance(transport, Inquirer) or not transport.inquires:
+            return None, NOT_ASKABLE["kind"]
+        if doubt.provider != transport.name:
+            return None, NOT_ASKABLE["provider"]
+        if doubt.row is None:
+            return None, NOT_ASKABLE["content"]
+        try:
+            plan = await self._around.plans.get(doubt.row.content_id)
+            return plan.write(doubt.row, self._campaign.name, self._around.now()), ""
+        except (BadInput, NotFound):
+            return None, NOT_ASKABLE["content"]
+
+
+def _recipient(doubt: Doubt) -> str:
+    return doubt.row.recipient if doubt.row is not None else ""

@@ -1,0 +1,147 @@
+"""The turnstiles by name, each with what was spent before this start.
+
+A limit is named by what it limits: `provider/office`, `sender/office/news@acme.example`,
+`domain/office/gmail.com`, `campaign/17`. Its usage is recorded under that name together with the attempts,
+also while it has no rates, so that rates which come later count what went before them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+import trio
+
+from hubd.core.pacing import STEP, Step, longest_period
+from hubd.core.warmup import Warmup
+from hubd.engine.domains import Domains
+from hubd.engine.turnstile import Turnstile
+
+
+class UsageStore(Protocol):
+    """What was spent, as it is in the database. Every method raises `StoreUnavailable`."""
+
+    async def spent(self, prefix: str, since: float = 0.0) -> Mapping[str, Sequence[Step]]:
+        """The steps of the limit `prefix` and of those below it; those that began at `since` or later."""
+        ...
+
+    async def warmup_began(self, provider: str) -> float | None:
+        """When the provider's first message went; None while none has."""
+        ...
+
+    async def begin_warmup(self, provider: str, at: float) -> float:
+        """Remember when the first message went, unless that is known; what is known then."""
+        ...
+
+
+class LimitBook:
+    """Hands out turnstiles: the same one for the same name, as long as it matters.
+
+    `now` is the wall clock, in seconds since the epoch.
+    """
+
+    #: How many turnstiles that nobody uses are kept. What others granted is in the database.
+    KEPT = 512
+
+    def __init__(self, usage: UsageStore, now: Callable[[], float]) -> None:
+        self._usage = usage
+        self._now = now
+        self._all: WeakValueDictionary[str, Turnstile] = WeakValueDictionary()
+        self._recent: OrderedDict[str, Turnstile] = OrderedDict()
+        self._domains: dict[str, tuple[dict[str, tuple[str, ...]], Domains]] = {}
+        self._loading = trio.Lock()
+
+    async def turnstile(self, name: str, rates: Sequence[str], *, warmup: Warmup | None = None) -> Turnstile:
+        """The turnstile of a limit, with these rates from now on; what was spent under its name counts.
+
+        `warmup` is for a provider's. Raises `BadInput` for what is not a rate, and `StoreUnavailable`.
+        """
+        async with self._loading:
+            found = self._all.get(name)
+            if found is None:
+                found = Turnstile(name=name, steps=self._here((await self._usage.spent(name)).get(name, ())))
+            if warmup is not None:
+                found.warm_up(warmup, await self._warmup_began(name, found))
+            else:
+                found.warm_up(None)
+            found.change(rates)
+            self._keep(name, found)
+            return found
+
+    async def sender(self, provider: str, sender: str, rates: Mapping[str, Sequence[str]]) -> Turnstile:
+        """The turnstile of a sender's address or number on a provider, which may have no rates.
+
+        `rates` are those of the configuration; "*" stands for each other sender for itself. Raises as
+        `turnstile`.
+        """
+        return await self.turnstile(f"sender/{provider}/{sender.lower()}", _rates_of(sender.lower(), rates))
+
+    async def refit(
+        self,
+        provider: str,
+        rates: Sequence[str],
+        warmup: Warmup | None,
+        *,
+        sender_rates: Mapping[str, Sequence[str]],
+        domain_rates: Mapping[str, Sequence[str]],
+    ) -> None:
+        """Use a provider's rates as they are configured now, wherever they count. Raises as `turnstile`."""
+        await self.turnstile(f"provider/{provider}", rates, warmup=warmup)
+        prefix = f"sender/{provider}/"
+        for name in [name for name in self._all if name.startswith(prefix)]:
+            await self.turnstile(name, _rates_of(name.removeprefix(prefix), sender_rates))
+        await self.domains(provider, domain_rates)
+
+    async def domains(self, provider: str, rates: Mapping[str, Sequence[str]]) -> Domains:
+        """The rates and the health of the domains that a provider sends to. Raises as `turnstile`."""
+        wanted = {domain: tuple(texts) for domain, texts in rates.items()}
+        async with self._loading:
+            known, found = self._domains.get(provider, ({}, None))
+            if found is not None and known == wanted:
+                return found
+            spent = await self._spent_on_domains(provider, wanted)
+            if found is None:
+                found = Domains(provider, wanted, spent)
+            else:
+                found.change(wanted, spent)
+            self._domains[provider] = (wanted, found)
+            return found
+
+    async def _spent_on_domains(
+        self, provider: str, rates: Mapping[str, Sequence[str]]
+    ) -> dict[str, list[Step]]:
+        """Of those with rates of their own all that is known, of the many others what "*" looks back on."""
+        prefix = f"domain/{provider}/"
+        steps: dict[str, Sequence[Step]] = {}
+        if "*" in rates:
+            since = self._now() - longest_period(rates["*"]) - STEP
+            steps.update(await self._usage.spent(prefix.rstrip("/"), since))
+        for domain in rates.keys() - {"*"}:
+            steps.update(await self._usage.spent(prefix + domain))
+        return {name.removeprefix(prefix): self._here(of) for name, of in steps.items()}
+
+    def _here(self, steps: Sequence[Step]) -> list[Step]:
+        """Steps on Trio's clock; one from the future stands at the present."""
+        wall, now = self._now(), trio.current_time()
+        return [(min(began - wall, -0.0) + now, slots) for began, slots in steps]
+
+    async def _warmup_began(self, name: str, found: Turnstile) -> float | None:
+        """When a provider's first message went, on Trio's clock; None while none has."""
+        provider = name.removeprefix("provider/")
+        wall, now = self._now(), trio.current_time()
+        began = await self._usage.warmup_began(provider)
+        if began is None and found.steps:
+            began = await self._usage.begin_warmup(provider, wall - (now - found.steps[0][0]))
+        return None if began is None else now - max(0.0, wall - began)
+
+    def _keep(self, name: str, turnstile: Turnstile) -> None:
+        self._all[name] = self._recent[name] = turnstile
+        self._recent.move_to_end(name)
+        while len(self._recent) > self.KEPT:
+            self._recent.popitem(last=False)
+
+
+def _rates_of(name: str, rates: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    return rates.get(name) or rates.get("*", ())

@@ -1,0 +1,121 @@
+"""What happens by itself: campaigns whose time has come, runs that fell down, and a clock that was set.
+
+A time of day is a time on the wall clock, so the schedule looks at it at least once a minute. How long a
+campaign waits for a deferred recipient was also decided on the wall clock: when that is set back by a day,
+nobody shall wait a day longer for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from hubd.core.lifecycle import CampaignEvent, advance_campaign
+from hubd.core.model import Campaign, CampaignState
+from hubd.engine.ports import Campaigns, Ledger, StoreHealth
+from hubd.errors import HubError, ShuttingDown, StoreError
+
+log = logging.getLogger(__name__)
+
+
+class _Supervisor(Protocol):
+    schedule_changed: trio.Event
+
+    async def recover(self) -> None: ...
+    async def start(
+        self, name: str, *, limit: int | None = None, event: CampaignEvent = CampaignEvent.START
+    ) -> tuple[bool, Campaign]: ...
+    def wake_all(self) -> None: ...
+
+
+class Schedule:
+    """Run `keep_going` for as long as the supervisor lives."""
+
+    #: Seconds between two looks at the clock, at most.
+    LOOK = 60.0
+    #: Seconds by which the clock may drift or be slewed between two looks without having been set.
+    SLACK = 5.0
+    #: Seconds that a deferred recipient waits at most: more is the work of a clock that was set back.
+    LONGEST_WAIT = 5_000.0
+
+    def __init__(
+        self,
+        supervisor: _Supervisor,
+        campaigns: Campaigns,
+        ledger: Ledger,
+        health: StoreHealth,
+        now: Callable[[], float],
+    ) -> None:
+        self._supervisor = supervisor
+        self._campaigns = campaigns
+        self._ledger = ledger
+        self._health = health
+        self._now = now
+        self._offset: float | None = (
+            None  # of the wall clock from the monotonic one; None before the first look
+        )
+
+    async def keep_going(self) -> None:
+        """Start scheduled campaigns when their time has come, and take up what fell down; until cancelled."""
+        while True:
+            self._supervisor.schedule_changed = trio.Event()
+            pause = self.LOOK
+            try:
+                await self._health.wait_healthy()
+                await self._watch_clock()
+                await self._supervisor.recover()
+                pause = await self._start_what_is_due()
+            except StoreError as error:
+                log.warning("the schedule waits for the database: %s", error)
+                pause = 1.0
+            except Exception:
+                log.exception("the schedule stumbled and goes on")
+            with trio.move_on_after(pause):
+                await self._supervisor.schedule_changed.wait()
+
+    async def _watch_clock(self) -> None:
+        offset = self._now() - trio.current_time()
+        step = offset - self._offset if self._offset is not None else 0.0
+        if self._offset is not None and abs(step) <= self.SLACK:
+            return
+        if step:
+            log.warning("the clock was set %s by %.0f seconds", "forward" if step > 0 else "back", abs(step))
+        # At the first look, too: it may have been set back while the daemon was down.
+        await self._ledger.hasten(self._now() + self.LONGEST_WAIT, windows=step < 0)
+        self._offset = offset
+        self._supervisor.wake_all()
+
+    async def _start_what_is_due(self) -> float:
+        """Start what is due; seconds until there is something to look at again."""
+        pause = self.LOOK
+        for campaign in await self._campaigns.list():
+            if campaign.state is not CampaignState.SCHEDULED:
+                continue
+            wait = (campaign.scheduled_at or 0.0) - self._now()
+            if wait > 0:
+                pause = min(pause, wait)
+                continue
+            try:
+                await self._supervisor.start(campaign.name, event=CampaignEvent.DUE)
+            except StoreError:
+                raise
+            except ShuttingDown:
+                return self.LOOK  # it is due at the next boot
+            except HubError as error:
+                log.warning("campaign %s could not start on time: %s", campaign.name, error)
+                await self._stop_late(campaign.id, str(error))
+        return pause
+
+    async def _stop_late(self, campaign_id: int, why: str) -> None:
+        campaign = await self._campaigns.by_id(campaign_id)
+        if campaign.state is CampaignState.SCHEDULED:
+            await self._campaigns.move(
+                campaign_id,
+                (CampaignState.SCHEDULED,),
+                advance_campaign(campaign.state, CampaignEvent.STOP),
+                event="stop",
+                reason=f"it could not start on time: {why}",
+            )

@@ -1,0 +1,261 @@
+"""Domains take what their rates allow, rest when they are in trouble, and hold up no other domain."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hubd.core.pacing import STEP, parse_rate
+from hubd.core.warmup import DAY
+from hubd.engine.domains import Domains
+from hubd.engine.turnstile import Gate
+from hubd.errors import BadInput
+
+Clock = trio.testing.MockClock
+WALL = 1_800_000_000.0
+
+
+def wall() -> float:
+    return WALL + trio.current_time()
+
+
+def domains(**rates: str | tuple[str, ...]) -> Domains:
+    """`gmail="10/s"` is for gmail.example, `others=...` is for "*"."""
+    texts = {name: (rate,) if isinstance(rate, str) else rate for name, rate in rates.items()}
+    return Domains(
+        "office", {"*" if name == "others" else f"{name}.example": of for name, of in texts.items()}, {}
+    )
+
+
+@dataclass(slots=True)
+class Queue:
+    """The rows of one campaign, by when they are due: what the database does for the engine."""
+
+    rows: list[tuple[float, int, str]] = field(default_factory=list)
+    sent: list[tuple[float, str]] = field(default_factory=list)
+    writes: Counter[int] = field(default_factory=Counter)
+    latest: float = 0.0  #: how far ahead a row was put off at most
+
+    async def send_all(self, found: Domains, gate: Gate, late: float = 0.0) -> None:
+        """Send or put off every row when it is due, `late` seconds after."""
+        while self.rows:
+            await trio.sleep(max(0.0, self.rows[0][0] + late - wall()))
+            _, number, domain = heapq.heappop(self.rows)
+            address = f"r{number}@{domain}"
+            held = found.held_until(address, wall())
+            if held is not None:
+                self.latest = max(self.latest, held[0] - wall())
+                self.writes[number] += 1
+                heapq.heappush(self.rows, (held[0], number, domain))
+            elif gate.try_take(also=found.find(address)):
+                self.sent.append((trio.current_time(), domain))
+            else:
+                heapq.heappush(self.rows, (wall() + 0.01, number, domain))
+
+
+def queue(*rows: str) -> Queue:
+    return Queue(rows=[(0.0, number, domain) for number, domain in enumerate(rows)])
+
+
+# --- rates -----------------------------------------------------------------------------------------
+
+
+async def test_a_recipient_counts_under_its_domain_or_under_none(autojump_clock: Clock) -> None:
+    found = domains(gmail="1/day", others="2/day")
+    own = found.find("ann@gmail.example")
+    assert own is not None
+    assert (own.name, own.rates) == ("domain/office/gmail.example", ("1/day",))
+    assert found.find("bob@gmail.example") is own
+    other = found.find("bob@b.example")
+    assert other is not None
+    assert (other.name, other.rates) == ("domain/office/b.example", ("2/day",))
+    assert found.find("cid@c.example") is not other
+    assert found.find("+14155550000") is None
+    assert domains(gmail="1/day").find("bob@b.example") is None
+    assert domains().find("ann@gmail.example") is None
+
+
+async def test_a_full_domain_holds_its_own_rows_only(autojump_clock: Clock) -> None:
+    found = domains(gmail="1/minute")
+    assert found.held_until("ann@gmail.example", wall()) is None
+    assert Gate().try_take(also=found.find("ann@gmail.example"))
+    held = found.held_until("bob@gmail.example", wall())
+    assert held == (pytest.approx(wall() + 60.0, abs=0.01), "domain_rate")
+    assert found.held_until("bob@other.example", wall()) is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "rows"), [("10/s", 3000), ("1/s", 700), ("100/s", 6_000), ("30/minute", 400), ("5/2s", 900)]
+)
+@pytest.mark.parametrize("late", [0.0, 0.03])
+async def test_rows_of_a_capped_domain_go_at_its_rate_and_are_written_once_or_twice(
+    autojump_clock: Clock, rate: str, rows: int, late: float
+) -> None:
+    found, gate = domains(gmail=rate), Gate()
+    campaign = queue(*["gmail.example"] * rows)
+    await campaign.send_all(found, gate, late)
+    times = [at for at, _ in campaign.sent]
+    limit = parse_rate(rate)
+    for early, at in zip(times, times[limit.amount :], strict=False):
+        assert at >= early + limit.period - 1e-6
+    assert times[-1] - times[0] <= rows * limit.interval * 1.12 + 5
+    assert campaign.writes.total() <= 2 * rows
+    assert max(campaign.writes.values()) <= 10
+
+
+async def test_rows_to_other_domains_are_not_slowed(autojump_clock: Clock) -> None:
+    found, gate = domains(gmail="1/s"), Gate()
+    campaign = queue(*(["gmail.example"] * 9 + ["free.example"]) * 100)
+    began = trio.current_time()
+    await campaign.send_all(found, gate)
+    free = [at for at, domain in campaign.sent if domain == "free.example"]
+    assert len(free) == 100
+    assert max(free) == began
+
+
+async def test_nothing_is_put_off_for_more_than_a_quarter_of_an_hour(autojump_clock: Clock) -> None:
+    found, gate = domains(gmail="100/day"), Gate()
+    campaign = queue(*["gmail.example"] * 150)
+    began = trio.current_time()
+    await campaign.send_all(found, gate)
+    assert campaign.latest == pytest.approx(900.0)
+    times = [at - began for at, _ in campaign.sent]
+    assert times[99] == 0.0
+    assert times[100] >= DAY
+    assert times[-1] <= DAY + 901.0
+    assert max(campaign.writes.values()) <= DAY / 900 + 3
+
+
+async def test_a_quota_that_opens_slot_by_slot_does_not_wake_all_rows_for_each(autojump_clock: Clock) -> None:
+    found, gate = domains(gmail="1000/hour"), Gate()
+    for _ in range(1000):
+        assert gate.try_take(also=found.find("x@gmail.example"))
+        await trio.sleep(3.5)
+    campaign = queue(*["gmail.example"] * 1500)
+    began = trio.current_time()
+    await campaign.send_all(found, gate)
+    assert max(campaign.writes.values()) <= 12
+    assert campaign.sent[-1][0] - began <= 1500 * 3.6 * 1.12 + 900
+
+
+async def test_changed_rates_count_what_was_sent(autojump_clock: Clock) -> None:
+    found, gate = domains(gmail="2/day", others="2/day"), Gate()
+    for address in ("a@gmail.example", "a@other.example"):
+        assert gate.try_take(also=found.find(address))
+    found.change({"gmail.example": ("3/day",), "*": ("1/day",)})
+    taken = [gate.try_take(also=found.find("a@gmail.example")) for _ in range(3)]
+    assert taken == [True, True, False]
+    assert not gate.try_take(also=found.find("a@other.example"))
+    found.change({"other.example": ("5/day",)})
+    taken = [gate.try_take(also=found.find("a@other.example")) for _ in range(5)]
+    assert taken == [True, True, True, True, False]
+    assert found.find("a@gmail.example") is None
+    with pytest.raises(BadInput):
+        found.change({"*": ("fast",)})
+    assert not gate.try_take(also=found.find("a@other.example"))
+
+
+# --- trouble ---------------------------------------------------------------------------------------
+
+
+async def test_a_domain_in_trouble_rests_a_minute_and_twice_as_long_each_time(autojump_clock: Clock) -> None:
+    found, rests = domains(), []
+    for _ in range(8):
+        found.rest("ann@bad.example", "the mailbox provider defers everything")
+        found.rest("bob@bad.example", "late news")
+        began = trio.current_time()
+        while (held := found.held_until("cid@bad.example", wall())) is not None:
+            assert held[1] == "domain_resting"
+            assert held[0] - wall() <= 900.0 + 1e-6
+            await trio.sleep(held[0] - wall())
+        rests.append(trio.current_time() - began)
+    assert rests == pytest.approx([60, 120, 240, 480, 960, 1920, 3600, 3600], abs=0.1)
+    assert found.held_until("ann@good.example", wall()) is None
+
+
+async def test_a_domain_that_takes_a_message_is_well(autojump_clock: Clock) -> None:
+    found = domains(bad="1/s")
+    found.rest("ann@bad.example", "defers")
+    assert found.resting(wall()) == {"bad.example": (pytest.approx(wall() + 60.0, abs=0.01), "defers")}
+    found.well("bob@other.example")
+    assert found.held_until("ann@bad.example", wall()) is not None
+    found.well("bob@bad.example")
+    assert found.held_until("ann@bad.example", wall()) is None
+    assert found.resting(wall()) == {}
+    found.rest("ann@bad.example", "defers")
+    held = found.held_until("ann@bad.example", wall())
+    assert held == (pytest.approx(wall() + 60.0, abs=0.01), "domain_resting")
+
+
+# --- memory ----------------------------------------------------------------------------------------
+
+
+async def test_a_million_domains_are_kept_in_bounded_memory(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Domains, "READY", 50)
+    monkeypatch.setattr(Domains, "REMEMBERED", 200)
+    found, gate = domains(others=("2/s", "3/day")), Gate()
+    for number in range(3000):
+        domain = f"d{number % 700}.example"
+        for _ in range(1 + number % 2):
+            gate.try_take(also=found.find(f"x@{domain}"))
+        found.held_until(f"x@{domain}", wall())
+        found.rest(f"x@{domain}", "defers")
+        await trio.sleep(0.3)
+    assert len(found._others) <= 50
+    assert len(found._known) <= 200
+    assert len(found._places) <= 51
+    await trio.sleep(4000)
+    found.rest("x@last.example", "defers")
+    assert len(found._resting) <= 51
+
+
+async def test_a_domain_that_was_set_aside_has_not_forgotten_what_it_was_sent(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Domains, "READY", 5)
+    found, gate = domains(others="3/day"), Gate()
+    for number in range(40):
+        assert gate.try_take(also=found.find(f"x@d{number}.example"))
+        assert gate.try_take(also=found.find(f"x@d{number}.example"))
+    await trio.sleep(DAY / 2)
+    for number in range(40):
+        assert gate.try_take(also=found.find(f"x@d{number}.example"))
+        assert not gate.try_take(also=found.find(f"x@d{number}.example"))
+    await trio.sleep(DAY + STEP)
+    for number in range(40):
+        assert [gate.try_take(also=found.find(f"x@d{number}.example")) for _ in range(4)] == [True] * 3 + [
+            False
+        ]
+    assert len(found._known) <= 40
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.sampled_from(["a.example", "b.example", "c.example"]), min_size=1, max_size=120),
+    st.sampled_from([("2/s",), ("20/minute",), ("5/s", "40/hour"), ("1/10s",)]),
+    st.floats(0, 0.2),
+)
+def test_every_row_is_sent_and_no_domain_gets_too_much(
+    rows: list[str], rates: tuple[str, ...], late: float
+) -> None:
+    async def check() -> None:
+        found = domains(a=rates, others="10/s")
+        campaign = queue(*rows)
+        await campaign.send_all(found, Gate(), late)
+        assert Counter(domain for _, domain in campaign.sent) == Counter(rows)
+        for domain, limits in (("a.example", rates), ("b.example", ("10/s",)), ("c.example", ("10/s",))):
+            times = [at for at, where in campaign.sent if where == domain]
+            for limit in map(parse_rate, limits):
+                for early, at in zip(times, times[limit.amount :], strict=False):
+                    assert at >= early + limit.period - 1e-6
+
+    trio.run(check, clock=trio.testing.MockClock(autojump_threshold=0))

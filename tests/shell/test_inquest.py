@@ -1,0 +1,380 @@
+"""Doubts settled by asking: the real store, Twilio's real library and the double; minutes in a moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from hubd.core.compose import content_hash
+from hubd.core.inquest import APART
+from hubd.core.ledger import Close, Open
+from hubd.core.model import Campaign, CampaignState, DeliveryState, InDoubt
+from hubd.core.outcome import Patience
+from hubd.core.spec import spec_json
+from hubd.core.verdict import Action, judge
+from hubd.engine.inquest import Inquest
+from hubd.engine.lanes import LanePool, ProviderStopped
+from hubd.engine.plan import PlanShelf
+from hubd.engine.ports import Surroundings
+from hubd.store.database import Database
+from hubd.store.doubts import Doubts
+from hubd.transports.twilio import TwilioSettings, TwilioTransport, open_twilio
+from tests.fakes import FakeTransport
+from tests.shell.conftest import Store
+from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN, TwilioDouble
+
+D = DeliveryState
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    """It stands still but for `Scene.later`; what a thread or a socket does takes no time on it."""
+    return MockClock()
+
+
+@pytest.fixture
+def double() -> Iterator[TwilioDouble]:
+    with TwilioDouble() as server:
+        yield server
+
+
+@pytest.fixture
+async def twilio(double: TwilioDouble) -> AsyncIterator[TwilioTransport]:
+    settings = TwilioSettings(account_sid=ACCOUNT, auth_token=TOKEN, from_=SENDER, base_url=double.base_url)
+    transport = open_twilio("text", settings)
+    yield transport
+    await transport.aclose()
+
+
+@dataclass
+class Scene:
+    """An account, a store, and a wall clock that goes with the still one."""
+
+    clock: MockClock
+    store: Store
+    double: TwilioDouble
+    twilio: TwilioTransport
+    began: float
+
+    @property
+    def around(self) -> Surroundings:
+        return Surroundings(
+            campaigns=self.store.campaigns,
+            ledger=self.store.ledger,
+            health=self.store.db,
+            plans=PlanShelf(self.store.campaigns, b"key"),
+            now=self.now,
+            dice=lambda: 0.5,
+            patience=lambda campaign: Patience(give_up_after=campaign.give_up_after),
+        )
+
+    def now(self) -> float:
+        return self.began + self.clock.current_time()
+
+    def later(self, seconds: float) -> None:
+        self.clock.jump(seconds)
+
+    async def campaign(self, *names: str, name: str = "texts") -> Campaign:
+        """A running campaign to these people, "Hi Ann" and so on; none of it is sent yet."""
+        await self.store.people(*names, list_name=name, phone=True)
+        sms = {"channel": "sms", "sender": None, "subject": None, "provider": "text", "in_doubt": "reconcile"}
+        spec = self.store.spec(name=name, lists=[name], **sms)
+        content = spec.content()
+        draft, _, _ = await self.store.campaigns.apply(spec, spec_json(spec), content, content_hash(content))
+        await self.store.move(draft, CampaignState.RUNNING)
+        await self.store.freeze(draft)
+        found = await self.store.campaigns.by_id(draft.id)
+        assert found.in_doubt is InDoubt.RECONCILE
+        return found
+
+    async def send(self, campaign: Campaign, *behaviours: str) -> list[int]:
+        """Send to everybody as the runner does; what Twilio does is scripted. The delivery ids."""
+        rows = await self.store.ledger.due(campaign.id, self.now(), 100)
+        plan = await self.around.plans.get(campaign.content_id)
+        for row, behaviour in zip(rows, behaviours, strict=True):
+            self.double.behave(row.recipient, behaviour)
+            opening = Open(
+                delivery_id=row.id, provider="text", message_id="", content_hash=plan.content_hash,
+                at=self.now(),
+            )  # fmt: skip
+            await self.store.ledger.record([opening])
+            parcel = plan.write(row, campaign.name, self.now())
+            answer = await self.twilio.lane().deliver(parcel)
+            verdict = judge(answer, parcel.channel)
+            assert verdict.action in (Action.DOUBT, Action.ACCEPT)
+            closing = Close(
+                delivery_id=row.id, to=D.IN_DOUBT if verdict.action is Action.DOUBT else D.SENT,
+                reason=verdict.reason, stage=answer.stage.value, provider_id=answer.provider_id,
+                provider="text", at=self.now(),
+            )  # fmt: skip
+            await self.store.ledger.record([closing])
+        return [row.id for row in rows]
+
+    def inquest(self, campaign: Campaign) -> Inquest:
+        pool = LanePool(self.twilio, lambda: 0.0)
+        return Inquest(campaign, pool, self.around, Doubts(self.store.db))
+
+    async def finish(self, inquest: Inquest) -> int:
+        """Settle until there is nothing to ask; how many rounds it took."""
+        rounds = 1
+        while (again := await inquest.settle()) is not None:
+            assert again > self.now()
+            self.later(again - self.now())
+            rounds += 1
+            assert rounds < 50
+        return rounds
+
+    def sids(self) -> list[str]:
+        return [str(message["sid"]) for message in self.double.messages]
+
+
+@pytest.fixture
+def scene(clock: MockClock, database: Database, double: TwilioDouble, twilio: TwilioTransport) -> Scene:
+    return Scene(clock, Store(database), double, twilio, datetime.now(UTC).timestamp())
+
+
+async def test_a_lost_answer_is_settled_by_asking_a_minute_later(clock: MockClock, scene: Scene) -> None:
+    campaign = await scene.campaign("ann", "bob")
+    await scene.send(campaign, "+drop", "accept")
+    inquest = scene.inquest(campaign)
+    again = await inquest.settle()
+    assert again == pytest.approx(scene.now() + APART, abs=0.1)
+    assert scene.double.listings == [], "the list may not have it yet"
+    assert await scene.finish(inquest) == 2
+    assert await scene.store.states(campaign) == [D.SENT, D.SENT]
+    rows = await scene.store.ledger.deliveries(campaign.id)
+    assert [row.provider_id for row in rows] == scene.sids()
+    assert len(scene.double.requests) == 2, "nothing was sent again"
+    await scene.store.check_counters(campaign)
+
+
+async def test_what_was_not_accepted_is_asked_for_twice_a_minute_apart_and_then_sent_again(
+    clock: MockClock,
+    scene: Scene,
+) -> None:
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "drop")
+    inquest = scene.inquest(campaign)
+    asked: list[tuple[float, int]] = []
+    while (again := await inquest.settle()) is not None:
+        asked.append((scene.clock.current_time(), len(scene.double.listings)))
+        assert inquest.released == 0
+        scene.later(again - scene.now())
+    assert asked == [(0.0, 0), (pytest.approx(APART, abs=0.1), 2)]
+    assert len(scene.double.listings) == 4
+    assert inquest.released == 1
+    (row,) = await scene.store.ledger.deliveries(campaign.id)
+    assert (row.state, row.reason, row.doubts) == (D.PENDING, "reconciled_absent", 0)
+    scene.later(600)
+    await scene.send(campaign, "accept")
+    assert await scene.store.states(campaign) == [D.SENT]
+    assert len(scene.double.messages) == 1
+
+
+async def test_a_message_that_appears_after_the_first_question_is_not_sent_again(
+    clock: MockClock, scene: Scene
+) -> None:
+    scene.double.book.hide_queries = 1
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "+drop")
+    assert await scene.finish(scene.inquest(campaign)) == 3
+    assert await scene.store.states(campaign) == [D.SENT]
+
+
+async def test_nothing_is_decided_before_two_questions_however_often_the_engine_looks(
+    clock: MockClock, scene: Scene
+) -> None:
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "drop")
+    inquest = scene.inquest(campaign)
+    scene.later(APART)
+    for _ in range(5):
+        await inquest.settle()
+    assert await scene.store.states(campaign) == [D.IN_DOUBT]
+    assert len(scene.double.listings) == 2
+
+
+@pytest.mark.parametrize(
+    ("accepted", "states"),
+    [(2, [D.SENT, D.SENT]), (1, [D.SENT, D.PENDING]), (0, [D.PENDING, D.PENDING])],
+)
+async def test_the_same_words_to_the_same_number_twice_need_a_message_each(
+    clock: MockClock, scene: Scene, accepted: int, states: list[D]
+) -> None:
+    first = await scene.campaign("ann")
+    second = await scene.campaign("ann", name="once-more")
+    await scene.send(first, "+drop" if accepted > 0 else "drop")
+    await scene.send(second, "+drop" if accepted > 1 else "drop")
+    await scene.finish(scene.inquest(first))
+    await scene.finish(scene.inquest(second))
+    assert [*await scene.store.states(first), *await scene.store.states(second)] == states
+    names = [
+        row.provider_id
+        for campaign in (first, second)
+        for row in await scene.store.ledger.deliveries(campaign.id, D.SENT)
+    ]
+    assert names == scene.sids()
+
+
+async def test_an_earlier_message_of_the_same_words_does_not_hide_that_this_one_is_missing(
+    clock: MockClock,
+    scene: Scene,
+) -> None:
+    first = await scene.campaign("ann")
+    second = await scene.campaign("ann", name="once-more")
+    await scene.send(first, "accept")
+    await scene.send(second, "drop")
+    await scene.finish(scene.inquest(second))
+    assert await scene.store.states(second) == [D.PENDING]
+
+
+async def test_a_provider_that_never_says_leaves_the_decision_to_a_person(
+    clock: MockClock, scene: Scene
+) -> None:
+    scene.double.behave_listing("status:500")
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "+drop")
+    inquest = scene.inquest(campaign)
+    assert await scene.finish(inquest) == 6
+    assert len(scene.double.listings) == 5
+    (row,) = await scene.store.ledger.deliveries(campaign.id)
+    assert (row.state, row.reason) == (D.IN_DOUBT, "provider_cannot_say")
+    assert "500" in row.detail
+    assert await inquest.settle() is None
+    assert len(scene.double.listings) == 5, "it is not asked for ever"
+    scene.double.behave_listing("list")
+    await scene.finish(scene.inquest(campaign))
+    assert await scene.store.states(campaign) == [D.SENT], "another run asks again"
+
+
+async def test_a_provider_that_is_busy_is_asked_again_when_it_wants(clock: MockClock, scene: Scene) -> None:
+    scene.double.behave_listing("busy", "garbage", "list")
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "+drop")
+    assert await scene.finish(scene.inquest(campaign)) == 4
+    assert await scene.store.states(campaign) == [D.SENT]
+
+
+async def test_many_doubts_are_settled_a_few_at_once_and_none_is_forgotten(
+    clock: MockClock, scene: Scene
+) -> None:
+    names = [f"p{n}" for n in range(30)]
+    campaign = await scene.campaign(*names)
+    await scene.send(campaign, *("+drop" if n % 3 else "drop" for n in range(30)))
+    inquest = scene.inquest(campaign)
+    await scene.finish(inquest)
+    states = await scene.store.states(campaign)
+    assert states == [D.SENT if n % 3 else D.PENDING for n in range(30)]
+    assert inquest.released == 10
+    await scene.store.check_counters(campaign)
+
+
+async def test_a_person_who_decides_meanwhile_is_right(clock: MockClock, scene: Scene) -> None:
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "drop")
+    inquest = scene.inquest(campaign)
+    again = await inquest.settle()
+    assert again is not None
+    await scene.store.ledger.resolve_doubt(campaign.id, "sent")
+    scene.later(600)
+    assert await inquest.settle() is None
+    assert scene.double.listings == []
+    assert await scene.store.states(campaign) == [D.SENT]
+
+
+async def test_a_new_attempt_is_a_new_question(clock: MockClock, scene: Scene) -> None:
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "drop")
+    inquest = scene.inquest(campaign)
+    scene.later(APART)
+    await inquest.settle()  # absent, once
+    await scene.store.ledger.resolve_doubt(campaign.id, "resend")
+    await scene.send(campaign, "+drop")
+    asked = len(scene.double.listings)
+    await inquest.settle()
+    assert len(scene.double.listings) == asked, "this attempt has its own minute"
+    await scene.finish(inquest)
+    assert await scene.store.states(campaign) == [D.SENT]
+
+
+async def test_what_went_through_another_provider_is_left_to_a_person(clock: MockClock, scene: Scene) -> None:
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "+drop")
+    scene.twilio.name = "other"
+    scene.later(APART)
+    assert await scene.inquest(campaign).settle() is None
+    (row,) = await scene.store.ledger.deliveries(campaign.id)
+    assert (row.state, row.reason) == (D.IN_DOUBT, "provider_cannot_say")
+    assert scene.double.listings == []
+
+
+async def test_a_provider_that_cannot_be_asked_leaves_it_to_a_person(clock: MockClock, scene: Scene) -> None:
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "+drop")
+    pool = LanePool(FakeTransport(name="text"), lambda: 0.0)
+    scene.later(APART)
+    assert await Inquest(campaign, pool, scene.around, Doubts(scene.store.db)).settle() is None
+    (row,) = await scene.store.ledger.deliveries(campaign.id)
+    assert (row.state, row.detail) == (D.IN_DOUBT, "This provider cannot be asked what it accepted.")
+
+
+async def test_a_stopped_provider_ends_the_asking_and_decides_nothing(clock: MockClock, scene: Scene) -> None:
+    campaign = await scene.campaign("ann", "bob")
+    await scene.send(campaign, "+drop", "drop")
+    inquest = scene.inquest(campaign)
+    scene.later(APART)
+    inquest._pool.stop("bad credentials")
+    with pytest.raises(ProviderStopped):
+        await inquest.settle()
+    assert await scene.store.states(campaign) == [D.IN_DOUBT, D.IN_DOUBT]
+
+
+async def test_a_pause_in_the_middle_of_a_question_decides_nothing_and_frees_the_lane(
+    clock: MockClock, scene: Scene
+) -> None:
+    scene.double.behave_listing("silence", "list")
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "+drop")
+    inquest = scene.inquest(campaign)
+    scene.later(APART)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(inquest.settle)
+        while not scene.double.listings:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert inquest._pool.idle
+    assert await scene.store.states(campaign) == [D.IN_DOUBT]
+    await scene.finish(inquest)
+    assert await scene.store.states(campaign) == [D.SENT]
+
+
+async def test_asking_goes_on_where_a_restart_left_it_and_can_decide_nothing_wrongly(
+    clock: MockClock, scene: Scene
+) -> None:
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "drop")
+    scene.later(APART)
+    await scene.inquest(campaign).settle()  # absent, once
+    again = await scene.inquest(campaign).settle()
+    assert again == pytest.approx(scene.now() + APART, abs=0.1)
+    assert await scene.store.states(campaign) == [D.IN_DOUBT]
+
+
+async def test_the_words_that_were_sent_are_asked_for_and_not_those_of_a_later_version(
+    clock: MockClock, scene: Scene
+) -> None:
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "+drop")
+    await scene.store.move(campaign, CampaignState.PAUSED)
+    sms = {"channel": "sms", "sender": None, "subject": None, "provider": "text", "in_doubt": "reconcile"}
+    spec = scene.store.spec(name="texts", lists=["texts"], text="Other words", **sms)
+    content = spec.content()
+    changed, _, _ = await scene.store.campaigns.apply(spec, spec_json(spec), content, content_hash(content))
+    assert changed.content_id != campaign.content_id
+    await scene.finish(scene.inquest(replace(changed, state=CampaignState.RUNNING)))
+    assert await scene.store.states(campaign) == [D.SENT]
