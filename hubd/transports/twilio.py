@@ -4,7 +4,7 @@ An SMS is one HTTP request, and the request is the irrevocable byte: `prepare` h
 wrong before the first byte of the request is handed to the socket was definitely not sent (stage CONNECT or
 TLS). After it only a well-formed answer counts: a lost connection, silence or an unreadable success are
 in doubt (stage REQUEST without a reply). Nothing is ever sent twice from here: neither the library nor
-httpx retries, and no redirect is followed.
+httpx retries, and no redirect is followed. Twilio can be asked later what it accepted (`inquire`).
 
 The library is slow to import (a few tenths of a second), so only `open_twilio` imports it.
 """
@@ -17,21 +17,26 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import trio
 
+from hubd.core.inquest import Finding, Sought
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
 from hubd.errors import BadConfig
 from hubd.transports.loopback import is_loopback
 from hubd.transports.replies import one_line
+from hubd.transports.twilio_inquiry import LARGEST_PAGE, Page, inquire
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     import httpx
 
 _SID = re.compile(r"[A-Za-z0-9]{2,64}")
 _ACCOUNT_NOT_ACTIVE = 20005  #: Twilio's error number
+_SPARE = 3  #: connections beside those that send: one for the probe, the others to ask what was accepted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,7 @@ def open_twilio(name: str, settings: TwilioSettings) -> TwilioTransport:
 
     pool = twilio_http.open_pool(
         base_url=httpx.URL(settings.base_url),
-        connections=settings.concurrency + 1,  # one for the probe
+        connections=settings.concurrency + _SPARE,
         connect_timeout=settings.connect_timeout,
         timeout=settings.timeout,
     )
@@ -79,6 +84,7 @@ class TwilioTransport:
     channels = frozenset({Channel.SMS})
     in_doubt = InDoubt.HOLD  # a second SMS costs money and annoys
     talks_first = False
+    inquires = True
 
     def __init__(self, name: str, settings: TwilioSettings, pool: httpx.AsyncClient) -> None:
         self.name = name
@@ -93,6 +99,10 @@ class TwilioTransport:
     async def probe(self) -> Answer:
         """Log in and look at the account. Code 200 when it may send; sends nothing."""
         return await TwilioLane(self._settings, self._pool).look_at_account()
+
+    async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
+        """Whether Twilio has a message whose attempt was opened then (epoch seconds). Never raises."""
+        return await TwilioLane(self._settings, self._pool).look_for(parcel, opened_at)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -126,12 +136,8 @@ class TwilioLane:
         Code 201 with `provider_id`: Twilio has it. A cancelled call closes its connection, and the message
         may have been accepted.
         """
-        settings = self._settings
-        sender: dict[str, str] = {"from_": settings.from_}
-        if parcel.sender:
-            sender = {"from_": parcel.sender}
-        elif settings.messaging_service_sid:
-            sender = {"messaging_service_sid": settings.messaging_service_sid}
+        number, service = self._sender(parcel)
+        sender = {"from_": number} if number else {"messaging_service_sid": service}
 
         async def send() -> Answer:
             message = await self._client.messages.create_async(
@@ -150,6 +156,27 @@ class TwilioLane:
 
         return await self._exchange(look)
 
+    async def look_for(self, parcel: Parcel, opened_at: float) -> Finding:
+        """What Twilio's lists say about a message that may have been accepted."""
+        number, service = self._sender(parcel)
+        sought = Sought(
+            recipient=parcel.recipient, text=parcel.text, opened_at=opened_at, sender=number, service=service
+        )
+        return await inquire(self._list, self._client, sought, self._settings.base_url)
+
+    async def _list(self, fetch: Callable[[], Awaitable[Page]]) -> Page | Answer:
+        try:
+            return await self._exchange(fetch, largest=LARGEST_PAGE)
+        except Exception as problem:  # also what went wrong before the request: a question risks nothing
+            return self._without_reply(Signal.GARBAGE, type(problem).__name__)
+
+    def _sender(self, parcel: Parcel) -> tuple[str, str]:
+        """The number or name that sends, and the service that chooses one: exactly one of them is given."""
+        if parcel.sender:
+            return parcel.sender, ""
+        service = self._settings.messaging_service_sid
+        return ("", service) if service else (self._settings.from_, "")
+
     def waits(self, parcel: Parcel) -> bool:
         """Preparing needs nobody's answer."""
         return False
@@ -161,7 +188,9 @@ class TwilioLane:
         """The connections belong to the transport."""
         await trio.lowlevel.checkpoint()
 
-    async def _exchange(self, action: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _exchange(
+        self, action: Callable[[], Awaitable[T]], *, largest: int | None = None
+    ) -> T | Answer:
         """The one seam: whatever Twilio, its library, httpx or the network do becomes an answer here."""
         import httpx
         from twilio.base.exceptions import TwilioException
@@ -171,7 +200,7 @@ class TwilioLane:
         wire = self._wire
         try:
             with trio.CancelScope() as patience:
-                wire.begin(patience, self._settings.timeout)
+                wire.begin(patience, self._settings.timeout, largest or twilio_http.MAX_RESPONSE)
                 return await action()
             return self._without_reply(Signal.TIMEOUT, "no answer in time")
         except TwilioException as refusal:

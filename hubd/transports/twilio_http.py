@@ -20,7 +20,7 @@ from twilio.rest import Client
 
 from hubd.failpoints import reach
 
-#: No honest response to a message is larger, in octets.
+#: No honest response to one message is larger, in octets.
 MAX_RESPONSE = 256 * 1024
 
 
@@ -51,15 +51,17 @@ class Wire(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
         self.headers: Mapping[str, str] = {}
         self._patience = trio.CancelScope()
         self._timeout = 0.0
+        self._largest = MAX_RESPONSE
+        self._method = b""
 
-    def begin(self, patience: trio.CancelScope, timeout: float) -> None:
+    def begin(self, patience: trio.CancelScope, timeout: float, largest: int = MAX_RESPONSE) -> None:
         """Forget the last request. `patience` ends `timeout` seconds after the next one is handed over.
 
         Not earlier: connecting has timeouts of its own, and httpx leaves a socket open when it is cancelled
-        in the middle of a TLS handshake.
+        in the middle of a TLS handshake. A response of more than `largest` octets is refused.
         """
         self.handed_over, self.status, self.headers = False, 0, {}
-        self._patience, self._timeout = patience, timeout
+        self._patience, self._timeout, self._largest = patience, timeout, largest
 
     async def request(
         self,
@@ -86,23 +88,26 @@ class Wire(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
         response = await self._pool.send(request, auth=basic, stream=True)
         try:
             self.status, self.headers = response.status_code, response.headers
-            body = await _read(response)
+            body = await _read(response, self._largest)
         finally:
             await response.aclose()
         return Response(response.status_code, body.decode("utf-8", "replace"), response.headers)
 
     async def _trace(self, event: str, info: Mapping[str, object]) -> None:
-        # A proxy is first asked for a tunnel, by a request of its own that carries no message.
-        asked = getattr(info.get("request"), "method", b"")
-        if event.endswith("send_request_body.complete") and asked == b"POST":
-            reach("after_dot")
-        if event.endswith("send_request_headers.started") and asked != b"CONNECT":
-            reach("before_dot")
+        if event.endswith("send_request_headers.started"):
+            self._method = getattr(info.get("request"), "method", b"")
+            # A proxy is first asked for a tunnel, by a request of its own that carries no message.
+            if self._method == b"CONNECT":
+                return
+            if self._method == b"POST":
+                reach("before_dot")
             self.handed_over = True
             self._patience.deadline = trio.current_time() + self._timeout
+        elif event.endswith("send_request_body.complete") and self._method == b"POST":
+            reach("after_dot")
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response, largest: int) -> bytes:
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnusableResponse("the response is compressed although that was not asked for")
     body = bytearray()
@@ -110,9 +115,9 @@ async def _read(response: httpx.Response) -> bytes:
     with trio.CancelScope() as enough:
         async for chunk in response.aiter_raw():
             body += chunk
-            if len(body) > MAX_RESPONSE:
+            if len(body) > largest:
                 enough.cancel()
-    if len(body) > MAX_RESPONSE:
+    if len(body) > largest:
         raise UnusableResponse("the response is larger than any honest one")
     return bytes(body)
 

@@ -18,10 +18,12 @@ import pytest
 import trio
 import trustme
 
+from hubd.core.inquest import Finding, Found
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
 from hubd.core.verdict import Action, is_ready, judge
 from hubd.errors import BadConfig
 from hubd.transports.twilio import TwilioSettings, TwilioTransport, open_twilio
+from hubd.transports.twilio_inquiry import _same_place
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN, Book, TwilioDouble
 
 TO = "+12025550143"
@@ -323,6 +325,7 @@ async def test_what_the_engine_may_rely_on(twilio: TwilioTransport) -> None:
     assert (twilio.name, twilio.kind, twilio.lanes) == ("sms", "twilio", 10)
     assert twilio.channels == {Channel.SMS}
     assert twilio.in_doubt is InDoubt.HOLD
+    assert twilio.inquires
 
 
 async def test_a_probe_looks_at_the_account_and_sends_nothing(
@@ -405,6 +408,177 @@ def test_the_library_is_imported_late_and_without_a_warning() -> None:
         [sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+# --- asking what was accepted ------------------------------------------------------------
+
+
+def now() -> float:
+    return datetime.now(UTC).timestamp()
+
+
+async def ask(transport: TwilioTransport, to: str = TO, at: float | None = None, **more: str) -> Finding:
+    with trio.fail_after(20):
+        return await transport.inquire(parcel(to, **more), now() if at is None else at)
+
+
+@pytest.mark.parametrize("behaviour", ["+drop", "+status:500", "garbage", "nameless", "cut", "+silence"])
+async def test_a_message_that_was_accepted_with_its_answer_lost_is_found_under_its_name(
+    double: TwilioDouble, behaviour: str
+) -> None:
+    double.behave(TO, behaviour)
+    transport = open_twilio("sms", replace(settings_for(double), timeout=0.5))
+    before = now()
+    assert action_of(await send(transport, text="Grüße 👋")) is Action.DOUBT
+    finding = await ask(transport, text="Grüße 👋", at=before)
+    await transport.aclose()
+    (message,) = double.messages
+    assert (finding.kind, finding.provider_id) == (Found.FOUND, message["sid"])
+    assert len(double.requests) == 1, "asking sends nothing"
+
+
+@pytest.mark.parametrize("behaviour", ["drop", "status:503", "redirect"])
+async def test_a_message_that_was_not_accepted_is_absent(
+    twilio: TwilioTransport, double: TwilioDouble, behaviour: str
+) -> None:
+    double.behave(TO, behaviour)
+    await send(twilio, "+12025550144")
+    await send(twilio)
+    assert (await ask(twilio)).kind is Found.ABSENT
+
+
+async def test_it_is_asked_for_by_recipient_sender_and_day_and_then_without_a_day(
+    twilio: TwilioTransport, double: TwilioDouble
+) -> None:
+    at = datetime(2026, 3, 5, 12, tzinfo=UTC).timestamp()
+    await ask(twilio, at=at)
+    assert double.listings == [
+        {"To": TO, "From": SENDER, "DateSent>": "2026-03-04", "PageSize": "100"},
+        {"To": TO, "PageSize": "100"},
+    ]
+
+
+async def test_a_message_that_still_waits_in_the_queue_is_found_although_it_has_no_day(
+    twilio: TwilioTransport, double: TwilioDouble
+) -> None:
+    double.book.queued = True
+    before = now()
+    answer = await send(twilio)
+    assert double.messages[0]["date_sent"] is None
+    assert (await ask(twilio, at=before)).fits == (answer.provider_id,)
+
+
+async def test_a_message_that_appears_late_is_absent_at_first(
+    twilio: TwilioTransport, double: TwilioDouble
+) -> None:
+    double.book.hide_queries = 2
+    before = now()
+    answer = await send(twilio)
+    findings = [await ask(twilio, at=before) for _ in range(3)]
+    assert [finding.kind for finding in findings] == [Found.ABSENT, Found.ABSENT, Found.FOUND]
+    assert findings[2].provider_id == answer.provider_id
+
+
+async def test_the_service_that_chose_the_sender_is_compared_instead_of_the_sender(
+    double: TwilioDouble,
+) -> None:
+    settings = replace(settings_for(double), messaging_service_sid="MG1")
+    transport, other = open_twilio("sms", settings), open_twilio("sms", settings_for(double))
+    before = now()
+    answer = await send(transport)
+    found = await ask(transport, at=before)
+    through_number = await ask(other, at=before)
+    await transport.aclose()
+    await other.aclose()
+    assert found.fits == (answer.provider_id,)
+    assert "From" not in double.listings[0]
+    assert through_number.kind is Found.UNKNOWN, "the settings may have changed since it was sent"
+
+
+async def test_the_words_that_a_trial_account_adds_do_not_hide_a_message(
+    twilio: TwilioTransport, double: TwilioDouble
+) -> None:
+    double.book.trial = True
+    before = now()
+    answer = await send(twilio)
+    assert double.messages[0]["body"] != "Hello"
+    assert (await ask(twilio, at=before)).fits == (answer.provider_id,)
+
+
+async def test_one_of_many_messages_to_a_number_is_found_on_a_later_page(
+    twilio: TwilioTransport, double: TwilioDouble
+) -> None:
+    before = now()
+    answer = await send(twilio, text="the first")
+    form = {"To": TO, "From": SENDER, "Body": "another"}
+    for _ in range(250):
+        double.book.accept(form)
+    assert (await ask(twilio, text="the first", at=before)).fits == (answer.provider_id,)
+    assert [query.get("Page", "0") for query in double.listings] == ["0", "1", "2", "0", "1"]
+
+
+async def test_a_list_too_long_to_be_read_proves_nothing(
+    twilio: TwilioTransport, double: TwilioDouble
+) -> None:
+    form = {"To": TO, "From": SENDER, "Body": "another"}
+    for _ in range(1001):
+        double.book.accept(form)
+    assert (await ask(twilio)).kind is Found.UNKNOWN
+    assert len(double.listings) == 12
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "word"),
+    [
+        ("busy", "429"),
+        ("status:500", "500"),
+        ("status:403", "403"),
+        ("drop", "reached"),
+        ("silence", "reached"),
+        ("garbage", "cannot be read"),
+        ("deep", "cannot be read"),
+        ("faceless", "cannot be read"),
+        ("elsewhere", "another address"),
+        ("round", "too long"),
+    ],
+)
+async def test_a_list_that_does_not_come_whole_and_readable_proves_nothing_and_raises_nothing(
+    double: TwilioDouble, behaviour: str, word: str
+) -> None:
+    double.behave_listing(behaviour)
+    transport = open_twilio("sms", replace(settings_for(double), timeout=0.5))
+    finding = await ask(transport)
+    await transport.aclose()
+    assert finding.kind is Found.UNKNOWN
+    assert word in finding.detail
+    assert TO not in finding.detail
+
+
+async def test_trouble_with_the_second_list_proves_nothing_either(
+    twilio: TwilioTransport, double: TwilioDouble
+) -> None:
+    double.behave_listing("list", "busy")
+    finding = await ask(twilio)
+    assert (finding.kind, finding.retry_after) == (Found.UNKNOWN, 2.0)
+
+
+async def test_nobody_listening_proves_nothing() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        settings = TwilioSettings(account_sid=ACCOUNT, auth_token=TOKEN, from_=SENDER, base_url=url)
+        transport = open_twilio("sms", settings)
+        finding = await ask(transport)
+        await transport.aclose()
+    assert finding.kind is Found.UNKNOWN
+
+
+async def test_the_next_page_is_never_asked_for_at_another_place(double: TwilioDouble) -> None:
+    elsewhere = f"http://127.0.0.1:{double.server_port + 1}/Messages.json"
+    assert not _same_place(elsewhere, double.base_url)
+    assert not _same_place(f"https://127.0.0.1:{double.server_port}/x", double.base_url)
+    assert not _same_place("http://127.0.0.1:x/", double.base_url)
+    assert _same_place(f"{double.base_url}/x?Page=2", double.base_url)
 
 
 # --- the double itself -------------------------------------------------------------------

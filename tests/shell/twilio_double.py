@@ -12,7 +12,13 @@ Behaviours: `accept`, `refuse:CODE` (HTTP 400 with that error number), `problem:
 RFC 9457), `status:CODE` (an HTTP status with a page instead of JSON), `busy` (429), `silence` (reads and
 never answers), `drop` (reads and hangs up), `redirect`, `echo` (a refusal that quotes the login). With `+` in
 front the message is accepted first and then the trouble comes: `+silence`, `+drop`, `+status:500`. These
-accept, too: `garbage` (201 with a page), `nameless` (201 without a sid), `deep`, `endless`, `gzip`, `cut`.
+accept, too: `garbage` (201 with a page), `nameless` (201 without a sid), `deep`, `endless`, `gzip`, `cut`,
+`again` (201 with the sid of the message before).
+
+The list can be scripted as well (`behave_listing`, or --list on the command line): `list`, `busy`,
+`status:CODE`, `silence`, `drop`, `garbage`, `deep`, `elsewhere` (goes on at another host), `round` (the next
+page is the same again, for ever), `faceless` (a message without sid and time). Messages can be made to appear
+late, after so many questions (`hide_queries`), and to wait in a queue, without a date_sent (`queued`).
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ import hmac
 import json
 import os
 import re
+import secrets
 import socket
 import sys
 import threading
@@ -74,6 +81,12 @@ class Book:
     messages: list[dict[str, object]] = field(default_factory=list)
     requests: list[dict[str, str]] = field(default_factory=list)  #: form fields of every request to send
     behaviours: dict[str, list[str]] = field(default_factory=dict)
+    listings: list[dict[str, str]] = field(default_factory=list)  #: the query of every question for messages
+    listing: list[str] = field(default_factory=lambda: ["list"])
+    hide_queries: int = 0  #: a message appears in the list only after so many questions
+    queued: bool = False  #: messages are accepted and wait: they have no date_sent
+    trial: bool = False  #: as a trial account, which puts words in front of each text
+    unseen: dict[str, int] = field(default_factory=dict)  #: questions until a message appears, by sid
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next_behaviour(self, to: str, sender: str) -> str:
@@ -87,13 +100,13 @@ class Book:
     def accept(self, form: dict[str, str]) -> dict[str, object]:
         """Keep a message; it is in the record, on the disk, when this returns."""
         now = format_datetime(datetime.now(UTC))
-        sid = f"SM{len(self.messages) + 1:032x}"
+        sid = f"SM{secrets.token_hex(16)}"
         message: dict[str, object] = {
             "account_sid": self.account,
             "api_version": "2010-04-01",
-            "body": form["Body"],
+            "body": f"Sent from your Twilio trial account - {form['Body']}" if self.trial else form["Body"],
             "date_created": now,
-            "date_sent": now,
+            "date_sent": None if self.queued else now,
             "date_updated": now,
             "direction": "outbound-api",
             "error_code": None,
@@ -111,6 +124,7 @@ class Book:
             "uri": f"/2010-04-01/Accounts/{self.account}/Messages/{sid}.json",
         }
         self.messages.append(message)
+        self.unseen[sid] = self.hide_queries + 1 if self.hide_queries else 0
         if self.record is not None:
             line = {key: message[key] for key in ("sid", "to", "from", "messaging_service_sid", "body")}
             with self.record.open("a", encoding="utf-8") as file:
@@ -120,8 +134,8 @@ class Book:
         return message
 
     def list_messages(self, query: dict[str, str]) -> list[dict[str, object]]:
-        """Messages that fit the filters, newest first."""
-        found = list(reversed(self.messages))
+        """Messages that fit the filters and have appeared, newest first."""
+        found = [message for message in reversed(self.messages) if not self.unseen[str(message["sid"])]]
         for name, key in (("To", "to"), ("From", "from")):
             if name in query:
                 found = [message for message in found if message[key] == query[name]]
@@ -130,8 +144,17 @@ class Book:
                 found = [message for message in found if _fits(message, name[8:], query[name])]
         return found
 
+    def next_listing(self, query: dict[str, str]) -> str:
+        """What to do with a question for messages; it is remembered, and brings hidden ones nearer."""
+        self.listings.append(query)
+        if query.get("Page", "0") == "0" and "DateSent>" in query:  # the first list of a question
+            self.unseen = {sid: max(0, left - 1) for sid, left in self.unseen.items()}
+        return self.listing.pop(0) if len(self.listing) > 1 else self.listing[0]
+
 
 def _fits(message: dict[str, object], relation: str, day: str) -> bool:
+    if message["date_sent"] is None:
+        return False
     sent = datetime.strptime(str(message["date_sent"]), "%a, %d %b %Y %H:%M:%S %z").date()
     wanted = date.fromisoformat(day[:10])
     return {"": sent == wanted, ">": sent >= wanted, "<": sent <= wanted}[relation]
@@ -169,6 +192,17 @@ class TwilioDouble(ThreadingHTTPServer):
         """What to do with messages to this number ("*" for all), one after the other; the last one stays."""
         with self.book.lock:
             self.book.behaviours[to] = list(behaviours)
+
+    @property
+    def listings(self) -> list[dict[str, str]]:
+        """The query of every question for messages."""
+        with self.book.lock:
+            return list(self.book.listings)
+
+    def behave_listing(self, *behaviours: str) -> None:
+        """What to do with questions for messages, one after the other; the last one stays."""
+        with self.book.lock:
+            self.book.listing = list(behaviours)
 
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         with self.book.lock:
@@ -224,13 +258,36 @@ class Handler(BaseHTTPRequestHandler):
             status = {"sid": book.account, "status": book.account_status, "friendly_name": "Double"}
             self._json(200, {**status, "type": "Full", "date_created": None, "date_updated": None})
         elif rest == "/Messages.json":
-            self._json(200, self._page(query))
+            with book.lock:
+                behaviour = book.next_listing(query)
+            self._list(behaviour, query)
         elif match := re.fullmatch(r"/Messages/(\w+)\.json", rest):
             with book.lock:
                 found = [message for message in book.messages if message["sid"] == match[1]]
             self._json(200, found[0]) if found else self._error(404, 20404)
         else:
             self._error(404, 20404)
+
+    def _list(self, behaviour: str, query: dict[str, str]) -> None:
+        if behaviour in ("busy", "silence", "drop") or behaviour.startswith("status:"):
+            Handler._act(self, behaviour, {}, None)
+            return
+        page = self._page(query)
+        match behaviour:
+            case "list":
+                self._json(200, page)
+            case "garbage":
+                self._send(200, b"<html>Welcome to the hotel wifi</html>", "text/html")
+            case "deep":
+                self._send(200, b"[" * 100_000)
+            case "elsewhere":
+                self._json(200, {**page, "meta": {"key": "messages", "next_page_url": _ELSEWHERE}})
+            case "round":
+                self._json(200, {**page, "next_page_uri": page["uri"]})
+            case "faceless":
+                self._json(200, {**page, "messages": [{"sid": None, "to": query["To"], "body": "Hello"}]})
+            case _:
+                raise AssertionError(f"no such behaviour: {behaviour}")
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
@@ -270,6 +327,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             case "garbage":
                 self._send(201, b"<html>Welcome to the hotel wifi</html>", "text/html")
+            case "again":
+                with self.server.book.lock:
+                    before = self.server.book.messages[-2:][0]
+                self._json(201, {**(message or {}), "sid": before["sid"]})
             case "nameless":
                 self._json(201, {**(message or {}), "sid": None})
             case "deep":
@@ -355,7 +416,8 @@ class Handler(BaseHTTPRequestHandler):
         """Quiet: stdout is for the base URL."""
 
 
-_ACCEPTING = {"accept", "garbage", "nameless", "deep", "endless", "gzip", "cut"}
+_ELSEWHERE = "http://198.51.100.7/Messages.json"  #: an address for documentation (RFC 5737)
+_ACCEPTING = {"accept", "again", "garbage", "nameless", "deep", "endless", "gzip", "cut"}
 
 
 def _fault(form: dict[str, str]) -> int:
@@ -378,10 +440,17 @@ def main() -> None:
     parser.add_argument("--account", default=ACCOUNT)
     parser.add_argument("--token", default=TOKEN)
     parser.add_argument("--behave", action="append", default=[], metavar="NUMBER=BEHAVIOUR,...")
+    parser.add_argument("--list", default="list", metavar="BEHAVIOUR,...", help="of questions for messages")
+    parser.add_argument("--hide-queries", type=int, default=0, metavar="N")
+    parser.add_argument("--queued", action="store_true", help="accepted messages have no date_sent yet")
     options = parser.parse_args()
-    server = TwilioDouble(
-        options.port, book=Book(account=options.account, token=options.token, record=options.record)
+    book = Book(account=options.account, token=options.token, record=options.record)
+    book.listing, book.hide_queries, book.queued = (
+        options.list.split(","),
+        options.hide_queries,
+        options.queued,
     )
+    server = TwilioDouble(options.port, book=book)
     for rule in options.behave:
         to, _, behaviours = rule.partition("=")
         server.behave(to, *behaviours.split(","))
