@@ -25,7 +25,8 @@ MAX_FIELDS = 62  #: one bit each of SQLite's signed 64
 
 #: What freezing and counting need to know of a campaign.
 FREEZING = """
-SELECT channel, lists, single, freeze_to, freeze_list, freeze_after, audience_ready, n_total, n_skipped
+SELECT channel, lists, single, freeze_to, freeze_list, freeze_after, freeze_in_doubt, audience_ready, n_total,
+    n_skipped
 FROM campaign WHERE id = ?"""
 #: The last contact of a page of a list, and how many contacts the page has.
 PAGE = """
@@ -54,8 +55,8 @@ def _freeze(channel: Channel, address: str, key: str) -> str:
     return f"""
 INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, updated_at, fields)
 SELECT :campaign_id, coalesce({address}, ''), coalesce({key}, 'contact:' || contact.id),
-    CASE WHEN {address} IS NULL OR suppression.reason IS NOT NULL THEN 'skipped' ELSE 'pending' END,
-    {_why_not(address)}, :now, {GIVEN}
+    CASE WHEN {address} IS NULL OR suppression.reason IS NOT NULL THEN 'skipped' ELSE :state END,
+    coalesce(nullif({_why_not(address)}, ''), :why), :now, {GIVEN}
 FROM membership JOIN contact ON contact.id = membership.contact_id
 LEFT JOIN suppression ON suppression.channel = '{channel}' AND suppression.address_key = {key}
 WHERE membership.list_id = :list_id AND membership.contact_id > :after AND membership.contact_id <= :last
@@ -103,6 +104,10 @@ FROM delivery WHERE campaign_id = :campaign_id AND (state = 'pending' OR state =
 DRAFT_SAMPLE = f"SELECT {GIVEN} AS fields FROM contact WHERE id = ?"  # noqa: S608 - no values, only our own words
 FROZEN_SAMPLE = "SELECT fields FROM delivery WHERE id = ?"
 
+#: How a recipient begins; and how after a restore, when this campaign may have been sent to more of them.
+_WAITING = {"state": DeliveryState.PENDING, "why": ""}
+_HELD = {"state": DeliveryState.IN_DOUBT, "why": "restored"}
+
 #: Fields that a contact has as columns; everything else is in `fields`.
 _COLUMNS = {"email": "contact.email", "phone": "contact.phone", "contact_id": "contact.public_id"}
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -145,6 +150,7 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
     if n:
         newest: int = db.execute(NEWEST).fetchone()[0]
         page |= {"last": last, "campaign_id": campaign_id, "now": unit.now}
+        page |= _HELD if at["freeze_in_doubt"] else _WAITING
         db.execute(FREEZE[Channel(at["channel"])], page)
         for state, made in db.execute(COUNT_NEW, (campaign_id, newest)).fetchall():
             unit.moved(campaign_id, None, DeliveryState(state), made)

@@ -55,7 +55,7 @@ def campaign_from(row: sqlite3.Row) -> Campaign:
         revision=row["revision"],
         spec=row["spec"],
         content_id=row["content_id"],
-        in_doubt=InDoubt(row["doubt_policy"]),
+        in_doubt=InDoubt.RECONCILE if row["reconcile"] else InDoubt(row["doubt_policy"]),
         rate=tuple(json.loads(row["rate"])),
         give_up_after=row["give_up_after"],
         window=row["send_window"],
@@ -70,6 +70,14 @@ def campaign_from(row: sqlite3.Row) -> Campaign:
         completed_at=row["completed_at"],
         last_error=row["last_error"],
     )
+
+
+def policy_columns(policy: InDoubt) -> dict[str, str | int]:
+    """How a policy is stored. Asking the provider ends in holding what it cannot say: that is how it is kept,
+    with a mark, so that a version that cannot ask holds, too.
+    """
+    asks = policy is InDoubt.RECONCILE
+    return {"doubt_policy": (InDoubt.HOLD if asks else policy).value, "reconcile": int(asks)}
 
 
 def counts_of(row: sqlite3.Row) -> Counts:

@@ -12,30 +12,31 @@ from hubd.core.model import Campaign, CampaignState, Channel, Content, DeliveryS
 from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, changed_keys, spec_from_json
 from hubd.errors import BadInput, Conflict, InvalidTransition
 from hubd.store.audience import Audience, MissingPattern, audience_of, freeze_some, missing_patterns
-from hubd.store.campaign_rows import all_campaigns, campaign_by_id, campaign_by_name
+from hubd.store.campaign_rows import all_campaigns, campaign_by_id, campaign_by_name, policy_columns
 from hubd.store.contents import add_content, content_of, get_blob, put_part
 from hubd.store.database import Database, Unit
+from hubd.store.shelf import archived_ids, clone, put_away
 
 __all__ = ["Audience", "Campaigns", "MissingPattern"]
 
 #: A new draft.
 ADD_CAMPAIGN = """
-INSERT INTO campaign (name, channel, provider, state, spec, lists, content_id, doubt_policy, rate,
+INSERT INTO campaign (name, channel, provider, state, spec, lists, content_id, doubt_policy, reconcile, rate,
     give_up_after, send_window, created_at, updated_at)
-VALUES (:name, :channel, :provider, 'draft', :spec, :lists, :content_id, :doubt_policy, :rate,
+VALUES (:name, :channel, :provider, 'draft', :spec, :lists, :content_id, :doubt_policy, :reconcile, :rate,
     :give_up_after, :send_window, :now, :now)"""
 #: A campaign file was applied again with something changed.
 CHANGE_CAMPAIGN = """
 UPDATE campaign SET channel = :channel, provider = :provider, spec = :spec, lists = :lists,
-    content_id = :content_id, doubt_policy = :doubt_policy, rate = :rate, give_up_after = :give_up_after,
-    send_window = :send_window, revision = revision + 1, updated_at = :now
+    content_id = :content_id, doubt_policy = :doubt_policy, reconcile = :reconcile, rate = :rate,
+    give_up_after = :give_up_after, send_window = :send_window, revision = revision + 1, updated_at = :now
 WHERE id = :id AND state = :state AND revision = :revision"""
 #: The standing campaign of a provider's one-off messages: it runs from the start and has no audience.
 ADD_SINGLE = """
-INSERT INTO campaign (name, channel, provider, state, spec, content_id, doubt_policy, give_up_after, single,
-    audience_ready, started_at, created_at, updated_at)
-VALUES (:name, :channel, :provider, 'running', '{}', :content_id, :doubt_policy, :give_up_after, 1, 1,
-    :now, :now, :now)"""
+INSERT INTO campaign (name, channel, provider, state, spec, content_id, doubt_policy, reconcile,
+    give_up_after, single, audience_ready, started_at, created_at, updated_at)
+VALUES (:name, :channel, :provider, 'running', '{}', :content_id, :doubt_policy, :reconcile,
+    :give_up_after, 1, 1, :now, :now, :now)"""
 #: From one state to another, if it still is in the first. The first start fixes the audience.
 MOVE = """
 UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
@@ -43,6 +44,7 @@ UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
     completed_at = CASE WHEN :target = 'completed' THEN :now
                         WHEN :target = 'running' THEN NULL ELSE completed_at END,
     last_error = CASE WHEN :target = 'failed' THEN :reason ELSE last_error END,
+    archived_at = CASE WHEN :target = 'running' THEN NULL ELSE archived_at END,
     freeze_to = CASE WHEN :target = 'running' AND freeze_to IS NULL
                      THEN (SELECT coalesce(max(id), 0) FROM membership) ELSE freeze_to END
 WHERE id = :id AND state = :source"""
@@ -174,6 +176,24 @@ class Campaigns:
 
         return await self._db.write(work)
 
+    async def clone(self, name: str, new: str) -> tuple[bool, Campaign]:
+        """A draft `new` with the content, lists and settings of `name`; False when that is there already.
+
+        Raises NotFound, and Conflict ("name_taken") when `new` is another campaign.
+        """
+        return await self._db.write(lambda unit: clone(unit, name, new))
+
+    async def archive(self, name: str, *, archived: bool = True) -> tuple[bool, Campaign]:
+        """Leave a campaign that has ended out of `list`, or bring it back. It is back, too, when it runs again.
+
+        Raises NotFound, and Conflict when it has not ended.
+        """
+        return await self._db.write(lambda unit: put_away(unit, name, archived=archived))
+
+    async def archived(self) -> frozenset[int]:
+        """The ids of those that were archived."""
+        return await self._db.read(archived_ids)
+
     async def delete(self, name: str) -> None:
         """Remove a campaign with all its deliveries. Raises NotFound, Conflict when it is not at rest.
 
@@ -250,20 +270,24 @@ class Campaigns:
             if unit.db.execute("SELECT 1 FROM campaign WHERE name = ?", (name,)).fetchone() is None:
                 nothing = add_content(unit, Content(channel=channel), f"none:{channel.value}")
                 values = {"name": name, "channel": channel.value, "provider": provider, "now": unit.now}
-                values |= {"content_id": nothing, "doubt_policy": in_doubt.value}
-                values["give_up_after"] = GIVE_UP_AFTER[Kind.TRANSACTIONAL]
-                unit.db.execute(ADD_SINGLE, values)
+                values |= {"content_id": nothing, "give_up_after": GIVE_UP_AFTER[Kind.TRANSACTIONAL]}
+                unit.db.execute(ADD_SINGLE, {**values, **policy_columns(in_doubt)})
             unit.db.execute(REVIVE_SINGLE, (name,))
             return campaign_by_name(unit.db, name)
 
         return await self._db.write(work)
 
-    async def list(self, *, singles: bool = False) -> list[Campaign]:
-        """All campaigns, oldest first; the standing ones of one-off messages only when asked for.
+    async def list(self, *, singles: bool = False, archived: bool = False) -> list[Campaign]:
+        """Campaigns, oldest first; the standing ones of one-off messages, and archived ones, only if wanted.
 
         Defined last: inside the class body the name hides the built-in type from the annotations above.
         """
-        return await self._db.read(lambda db: all_campaigns(db, singles=singles))
+
+        def work(db: sqlite3.Connection) -> list[Campaign]:
+            hidden = frozenset() if archived else archived_ids(db)
+            return [each for each in all_campaigns(db, singles=singles) if each.id not in hidden]
+
+        return await self._db.read(work)
 
 
 def _columns(spec: CampaignSpec, spec_json: str, in_doubt: InDoubt | None) -> dict[str, object]:
@@ -276,7 +300,7 @@ def _columns(spec: CampaignSpec, spec_json: str, in_doubt: InDoubt | None) -> di
         "provider": spec.provider,
         "spec": spec_json,
         "lists": json.dumps(list(dict.fromkeys(spec.lists))),
-        "doubt_policy": policy.value,
+        **policy_columns(policy),
         "rate": json.dumps(list(spec.rate or ())),
         "give_up_after": spec.give_up_after,
         "send_window": spec.schedule.window,
@@ -301,7 +325,7 @@ def _change(
             hint="apply the file under another name",
         )
     changed = changed_keys(spec_from_json(before.spec), spec)
-    settled = ("content_id", "doubt_policy", "rate", "give_up_after", "send_window", "provider")
+    settled = ("content_id", "doubt_policy", "reconcile", "rate", "give_up_after", "send_window", "provider")
     if not changed and all(old[key] == values[key] for key in settled):
         return before, []
     guard = {"id": before.id, "state": before.state.value, "revision": before.revision}

@@ -30,6 +30,8 @@ WRITER_SETTINGS = (
 )
 READER_SETTINGS = ("PRAGMA query_only = ON", "PRAGMA cache_size = -8000")
 
+#: What the fault of a disk or a file is raised as. SQLITE_NOMEM comes as `MemoryError`.
+DISK_ERRORS = (sqlite3.Error, MemoryError)
 _DISK = {
     sqlite3.SQLITE_PERM: "permission denied",
     sqlite3.SQLITE_BUSY: "another program holds the database",
@@ -42,8 +44,19 @@ _DISK = {
     sqlite3.SQLITE_PROTOCOL: "the file locks of this file system do not work",
     sqlite3.SQLITE_NOTADB: "the file is not a database any more",
 }
-#: After these a later write that succeeds proves nothing: a failed fsync may have dropped pages for good.
-_FINAL = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+#: After these a later write that succeeds proves nothing. The kernel reports a failed fsync once and may drop
+#: the pages that it could not write: the next fsync succeeds without them. Only reading the file anew helps.
+_FINAL = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_DIR_FSYNC,
+        sqlite3.SQLITE_IOERR_CORRUPTFS,
+    }
+)
+#: How a lack of room shows: a full disk; a quota or a limit on files; no page for the log's index.
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
 class Connection(aiosqlite.Connection):
@@ -88,14 +101,29 @@ def open_plain(path: Path, *, writer: bool) -> sqlite3.Connection:
 
 def is_disk_error(error: BaseException) -> bool:
     """Whether the fault lies with the file or the disk, and not with one unit of work."""
-    return isinstance(error, sqlite3.Error) and _primary(error) in _DISK
+    return isinstance(error, DISK_ERRORS) and _primary(error) in _DISK
 
 
-def trouble_of(error: sqlite3.Error) -> tuple[str, bool]:
-    """What to call it, and whether it is beyond waiting for."""
-    final = _primary(error) in _FINAL or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_FSYNC
-    return _DISK.get(_primary(error), str(error)), final
+def trouble_of(error: BaseException) -> tuple[str, bool]:
+    """What to call one of `DISK_ERRORS`, and whether it is beyond waiting for."""
+    primary = _primary(error)
+    text = _DISK.get(primary, str(error))
+    if primary == sqlite3.SQLITE_IOERR:
+        text = f"{text} ({getattr(error, 'sqlite_errorname', 'SQLITE_IOERR')})"
+    return text, primary in _FINAL or _code(error) in _FINAL
 
 
-def _primary(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+def lacks_room(error: BaseException) -> bool:
+    """Whether freeing room on the disk may help."""
+    return _code(error) in _NO_ROOM
+
+
+def _code(error: BaseException) -> int:
+    if isinstance(error, MemoryError):
+        return sqlite3.SQLITE_NOMEM
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code
+
+
+def _primary(error: BaseException) -> int:
+    return _code(error) & 0xFF

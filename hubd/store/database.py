@@ -3,6 +3,11 @@
 `write` hands a unit of work to the group commit (see `writer`), `read` runs one on a read-only connection
 that sees the last commit. Exactly one connection ever writes or checkpoints: SQLite before 3.51.3 can lose
 transactions when two do. Readers are opened when first needed, kept, and closed before the writer.
+
+How it fails. A disk that is full or read-only, or that reports an error: `trouble` says so, every write
+raises `StoreUnavailable`, reads go on, and it heals by itself. Too little room: `trouble` says so, what has
+begun is still written, and `wait_room` holds back what is new. A failed fsync, or damage: `wait_lost`
+returns, nothing is written any more, and leaving the block raises `StoreUnusable`.
 """
 
 from __future__ import annotations
@@ -18,16 +23,27 @@ from typing import TypeVar
 import trio
 
 from hubd.bridge import Bridge
-from hubd.errors import StoreUnavailable
-from hubd.store.connection import Connection, connect, is_disk_error, trouble_of
+from hubd.errors import StoreUnavailable, StoreUnusable
+from hubd.store.connection import (
+    DISK_ERRORS,
+    Connection,
+    connect,
+    is_disk_error,
+    lacks_room,
+    open_plain,
+    trouble_of,
+)
 from hubd.store.opening import migrate, prepare, refusal
-from hubd.store.writer import MAX_BATCH, Unit, Writer, checkpoint, roll_back
+from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
+from hubd.store.unit import Unit, checkpoint, roll_back
+from hubd.store.writer import MAX_BATCH, Writer
 
 __all__ = ["Database", "Unit", "open_database"]
 
 T = TypeVar("T")
 
 READERS = 4  #: read-only connections, each with a thread of its own
+EX_IOERR = 74  #: of sysexits.h: the exit status after a failed fsync or damage
 
 #: A new boot: the epoch grows and the file counts as unclean until it is closed.
 BEGIN_EPOCH = "UPDATE hub SET epoch = epoch + 1, clean = 0 RETURNING epoch, install_key, instance_id"
@@ -44,7 +60,16 @@ class Database:
     """
 
     def __init__(
-        self, path: Path, writer: Writer, readers: _Readers, *, epoch: int, key: bytes, instance_id: str
+        self,
+        path: Path,
+        writer: Writer,
+        readers: _Readers,
+        room: Room,
+        *,
+        epoch: int,
+        key: bytes,
+        instance_id: str,
+        probe_interval: float,
     ) -> None:
         self.path = path
         self.epoch = epoch
@@ -52,11 +77,18 @@ class Database:
         self.instance_id = instance_id
         self._writer = writer
         self._readers = readers
+        self._room = room
+        self._probe_interval = probe_interval
 
     @property
     def trouble(self) -> str:
-        """Why writing fails now; "" when it works."""
-        return self._writer.trouble
+        """Why nothing is sent now: writing fails, or there is too little room; "" when all is well."""
+        return self._writer.trouble or self._room.shortage
+
+    @property
+    def short_of_room(self) -> bool:
+        """Whether no new message may begin now, though the outcomes of old ones can be written. Cheap."""
+        return bool(self._room.shortage)
 
     @property
     def head_seq(self) -> int:
@@ -72,16 +104,45 @@ class Database:
         return await self._writer.submit(work)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on a read-only connection, in one snapshot. Keep it short. Raises `StoreUnavailable`."""
-        return await self._readers.run(work)
+        """Run `work` on a read-only connection, in one snapshot, perhaps twice. Keep it short.
+
+        Raises what `work` raises, or `StoreUnavailable` when the file cannot be read.
+        """
+        return await self._readers.run(work, self._writer.lose)
 
     async def wait_events(self, after_seq: int) -> int:
         """Wait until there is an event after `after_seq`; returns `head_seq`."""
         return await self._writer.wait_events(after_seq)
 
     async def wait_healthy(self) -> None:
-        """Wait until writing works; returns at once when it does."""
+        """Wait until writing works; returns at once when it does.
+
+        Raises `StoreUnavailable` when it will never work again in this process.
+        """
         await self._writer.wait_healthy()
+
+    async def wait_room(self) -> None:
+        """Wait until new messages may begin: writing works, and there is room on the disk.
+
+        Returns at once when there is; the file system is asked at most once a second. Raises
+        `StoreUnavailable` when writing will never work again.
+        """
+        await self._writer.wait_healthy()
+        while self._room.shortage:
+            await self._writer.empty_log()  # perhaps it is the log that takes the room
+            if not self._room.look():
+                break
+            await trio.sleep(self._probe_interval)
+            await self._writer.wait_healthy()
+
+    def check_room(self) -> None:
+        """Raise `StoreUnavailable` while there is too little room to take in anything large."""
+        if reason := self._room.shortage:
+            raise StoreUnavailable(reason, hint="make room on the disk, then try again")
+
+    async def wait_lost(self) -> None:
+        """Return when the file cannot be trusted any more: end everything, and leave the block."""
+        await self._writer.lost.wait()
 
 
 class _Readers:
@@ -93,21 +154,60 @@ class _Readers:
         self._idle: list[Connection] = []
         self._free = trio.Semaphore(READERS)
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection], T], damaged: Callable[[Exception], None]) -> T:
+        """Run `work`. What fails for the disk's sake is tried once more, on a new connection.
+
+        Calls `damaged` when the file itself is found to be damaged.
+        """
         async with self._free:
             try:
-                connection = self._idle.pop() if self._idle else await self._open()
-                try:
-                    return await self._bridge.finish(connection.unit, partial(_in_snapshot, work))
-                finally:
-                    self._idle.append(connection)
-            except sqlite3.Error as error:
+                return await self._try(work)
+            except DISK_ERRORS as error:
                 if not is_disk_error(error):
                     raise
-                raise StoreUnavailable(f"the database cannot be read: {trouble_of(error)[0]}") from error
+            try:
+                return await self._try(work)
+            except DISK_ERRORS as error:
+                if not is_disk_error(error):
+                    raise
+                text, final = trouble_of(error)
+                if final:
+                    damaged(error)
+                hint = "" if final else "it is tried again with every request"
+                raise StoreUnavailable(f"the database cannot be read: {text}", hint=hint) from error
+
+    async def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._idle.pop() if self._idle else await self._open()
+        fit = False
+        try:
+            result = await self._bridge.finish(connection.unit, partial(_in_snapshot, work))
+            fit = True
+            return result
+        except BaseException as error:
+            fit = not is_disk_error(error)
+            raise
+        finally:
+            if fit:
+                self._idle.append(connection)
+            else:
+                await self._bridge.finish(connection.close)
 
     async def _open(self) -> Connection:
         return await self._bridge.finish(partial(connect, self._path, writer=False))
+
+    @asynccontextmanager
+    async def away(self, patience: float) -> AsyncIterator[bool]:
+        """A block in which no work runs. False when some still does after `patience` seconds."""
+        held = 0
+        try:
+            with trio.move_on_after(patience):
+                while held < READERS:
+                    await self._free.acquire()
+                    held += 1
+            yield held == READERS
+        finally:
+            for _ in range(held):
+                self._free.release()
 
     async def aclose(self) -> None:
         """Close all, after the last work has ended."""
@@ -134,32 +234,37 @@ async def open_database(
     clock: Callable[[], float] = time.time,
     probe_interval: float = 5.0,
     max_batch: int = MAX_BATCH,
+    limits: RoomLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[Database]:
     """Open (or make) the database at `path` for the length of the block.
 
     `probe_interval` is how many seconds pass between tries to write while the disk is in trouble. Raises
     `StoreUnusable`, with nothing touched, when the file is not ours, damaged, from a newer version, empty,
-    readable by others, or cannot be made or written.
+    readable by others, or cannot be made or written; and at the end of the block when it was lost meanwhile.
     """
+    room = Room(path, limits)
+    if room.look():
+        await room.drop_ballast()  # opening it takes room too
     await trio.to_thread.run_sync(prepare, path)
     try:
         connection = await bridge.finish(partial(connect, path, writer=True))
     except sqlite3.Error as error:
         raise refusal(path, error) from error
+    readers = _Readers(path, bridge)
+    writer: Writer | None = None
     try:
-        try:
-            row, head_seq = await bridge.finish(connection.unit, _boot)
-        except sqlite3.Error as error:
-            raise refusal(path, error) from error
+        row, head_seq = await _boot(path, connection, bridge, room)
+        await room.keep_ballast()
         writer = Writer(
             connection,
             bridge,
             clock=clock,
             probe_interval=probe_interval,
             head_seq=head_seq,
+            room=room,
+            readers_away=readers.away,
             max_batch=max_batch,
         )
-        readers = _Readers(path, bridge)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)
             try:
@@ -167,20 +272,44 @@ async def open_database(
                     path,
                     writer,
                     readers,
+                    room,
                     epoch=row["epoch"],
                     key=row["install_key"],
                     instance_id=row["instance_id"],
+                    probe_interval=probe_interval,
                 )
             finally:
                 writer.close()
                 await readers.aclose()
         if not writer.trouble:
-            await bridge.finish(connection.unit, _finish)
+            try:
+                await bridge.finish(connection.unit, _finish)
+            except sqlite3.Error as error:
+                writer.lose(error)
+        if writer.lost.is_set():
+            raise _lost(path, writer.trouble)
     finally:
+        if writer is not None and writer.lost.is_set():
+            _leave_log_alone(path)
         await bridge.finish(connection.close)
+        with trio.CancelScope(shield=True):
+            await room.drop_ballast()
 
 
-def _boot(db: sqlite3.Connection) -> tuple[sqlite3.Row, int]:
+async def _boot(path: Path, connection: Connection, bridge: Bridge, room: Room) -> tuple[sqlite3.Row, int]:
+    """Bring the file up to date and begin an epoch: its row of `hub`, and the newest event's seq."""
+    try:
+        try:
+            return await bridge.finish(connection.unit, _begin_epoch)
+        except sqlite3.Error as error:
+            if not lacks_room(error) or not await room.free_ballast():
+                raise
+        return await bridge.finish(connection.unit, _begin_epoch)
+    except sqlite3.Error as error:
+        raise refusal(path, error) from error
+
+
+def _begin_epoch(db: sqlite3.Connection) -> tuple[sqlite3.Row, int]:
     migrate(db)
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -194,9 +323,40 @@ def _boot(db: sqlite3.Connection) -> tuple[sqlite3.Row, int]:
 
 
 def _finish(db: sqlite3.Connection) -> None:
-    """Leave one file that says that it was closed in order. A failure only costs the next open a check."""
+    """Leave one file that says that it was closed in order. A failure only costs the next open a check.
+
+    Raises `sqlite3.Error` when the failure is one after which SQLite must not touch the file any more.
+    """
     try:
         db.execute(MARK_CLEAN)
-    except sqlite3.Error:
+    except sqlite3.Error as error:
+        if trouble_of(error)[1]:
+            raise
         return
     checkpoint("TRUNCATE", db)
+
+
+def _lost(path: Path, why: str) -> StoreUnusable:
+    return StoreUnusable(
+        f"{path} was given up: {why}",
+        exit_status=EX_IOERR,
+        hint="check the disk, then start hubd again: it recovers what there is, or says how to restore it",
+    )
+
+
+#: Connections that stay open until the process ends; see below.
+_left_open: list[sqlite3.Connection] = []
+
+
+def _leave_log_alone(path: Path) -> None:
+    """Keep SQLite from copying the log into the file when the writer closes.
+
+    After a failed fsync the log may be there in memory and not on the disk; what is copied from it, and the
+    log removed, could be neither old nor new. The last connection to close does that, so another one stays.
+    """
+    try:
+        db = open_plain(path, writer=False)
+        db.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error:
+        return
+    _left_open.append(db)

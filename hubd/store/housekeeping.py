@@ -1,4 +1,6 @@
-"""What would grow for ever: events that nobody will read again, and requests that nobody repeats any more."""
+"""What would grow for ever: events that nobody will read again, requests that nobody repeats any more, and
+what rate limits granted longer ago than any of them looks back.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from dataclasses import dataclass
 
 from hubd.store.database import Database, Unit
 from hubd.store.events import Events
+from hubd.store.usage import tidy_usage
 
 #: Requests made before a time, after a key. Looks at all of them, so it is for a reader.
 OLD_REQUESTS = "SELECT key FROM request WHERE key > ? AND created_at < ? ORDER BY key LIMIT ?"
@@ -24,12 +27,14 @@ class Tidied:
 
     events: int
     requests: int
+    usage: int = 0  #: including those that were joined to others
 
 
 async def tidy(
     db: Database, *, now: float, keep_events: int = 200_000, keep_requests_days: float = 30
 ) -> Tidied:
-    """Remove all but the newest events, and requests older than so many days; `now` in epoch seconds.
+    """Remove all but the newest events, requests older than so many days, and usage that no rate looks at;
+    `now` in epoch seconds.
 
     In small units of work: messages go out meanwhile. What is cut off goes on at the next call. A subscriber
     whose cursor is older than the oldest event left is told so, and a request repeated after that long is a
@@ -38,6 +43,7 @@ async def tidy(
     return Tidied(
         events=await Events(db).prune(keep_events),
         requests=await _tidy_requests(db, now - keep_requests_days * _DAY),
+        usage=await tidy_usage(db, now),
     )
 
 

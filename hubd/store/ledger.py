@@ -9,6 +9,7 @@ a constraint first. How an entry is written is in `entries`, what happens to att
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,11 +28,15 @@ from hubd.store.deliveries import (
     life_of,
     page_of,
 )
+from hubd.store.doubts import OPERATOR, POLICY, distrust, possible_duplicates
 from hubd.store.entries import enter
 from hubd.store.recovery import ABANDONED, CRASHED, INTERRUPTED, ORPHANS, Recovered, lose
 from hubd.store.requeue import Class, Settlement, requeue_page, resolve_page
+from hubd.store.waiting import hasten_all
 
 __all__ = ["AttemptRow", "DeliveryRow", "FailureGroup", "Ledger", "MessageLife", "Recovered"]
+
+log = logging.getLogger(__name__)
 
 #: Whether a campaign has rows to try, and more than so many that were refused for now and are due again.
 WAITING = """
@@ -126,14 +131,24 @@ class Ledger:
 
         One result for each: None when it is done, a Refusal for what must not be (see `Open`, `Close`).
         Raises, with nothing written, InvalidTransition, Conflict ("attempt_not_open") for a `Close` that has
-        nothing to close, NotFound ("delivery_not_found"), StoreUnavailable.
+        nothing to close, NotFound ("delivery_not_found"), StoreUnavailable. An acceptance under a name that
+        an earlier message has is written as in doubt, whatever the entry says, and is an event.
         """
         epoch = self._db.epoch
 
-        def work(unit: Unit) -> list[Refusal | None]:
-            return [enter(unit, entry, epoch) for entry in entries]
+        def work(unit: Unit) -> tuple[list[Refusal | None], list[int]]:
+            refusals, alarming = [], []
+            for entry in entries:
+                trusted = distrust(unit, entry)
+                if trusted is not entry:
+                    alarming.append(entry.delivery_id)
+                refusals.append(enter(unit, trusted, epoch))
+            return refusals, alarming
 
-        return await self._db.write(work)
+        refusals, alarming = await self._db.write(work)
+        for delivery_id in alarming:
+            log.error("delivery %d was answered with the name of an earlier message: in doubt", delivery_id)
+        return refusals
 
     async def recover(self) -> Recovered:
         """Attempts that an earlier run left open become `in_doubt`; call it once, before anything is sent."""
@@ -143,22 +158,31 @@ class Ledger:
         """A campaign's task crashed: its attempts that are still open become `in_doubt`. How many."""
         return await self._db.write(lambda unit: lose(unit, ABANDONED, (campaign_id,), CRASHED).total)
 
+    async def hasten(self, latest: float, *, windows: bool) -> int:
+        """Nobody waits beyond `latest` (epoch seconds), with `windows` not even for a sending window.
+
+        How many did: the clock was set back.
+        """
+        return await self._db.write(lambda unit: hasten_all(unit, latest, windows))
+
     async def release_doubts(self, campaign_id: int, again_at: float | None = None) -> int:
         """What is `in_doubt` is to be tried again, as a possible duplicate (policy `retry`); how many.
 
         At once, or not before `again_at`.
-        A delivery that was in doubt three times stays so: somebody has to look at it.
+        A delivery that was in doubt three times stays so, and one that no attempt has put in doubt (it came
+        from an older copy of the database): somebody has to look at it.
         """
-        return await self._resolve(campaign_id, "resend", most_doubts=MOST_DOUBTS, again_at=again_at)
+        return await self._resolve(campaign_id, "resend", POLICY, most_doubts=MOST_DOUBTS, again_at=again_at)
 
     async def resolve_doubt(self, campaign_id: int, how: Settlement) -> int:
         """Decide what is `in_doubt`: "resend" it, or it was "sent" or "failed". How many; page by page."""
-        return await self._resolve(campaign_id, how)
+        return await self._resolve(campaign_id, how, OPERATOR)
 
     async def _resolve(
         self,
         campaign_id: int,
         how: Settlement,
+        actor: str,
         *,
         most_doubts: int | None = None,
         again_at: float | None = None,
@@ -168,6 +192,7 @@ class Ledger:
             campaign_id=campaign_id,
             how=how,
             limit=PAGE,
+            actor=actor,
             most_doubts=most_doubts,
             again_at=again_at,
         )
@@ -234,6 +259,10 @@ class Ledger:
     async def failures(self, campaign_id: int) -> list[FailureGroup]:
         """What failed or is in doubt, grouped by reason and code, most frequent first."""
         return await self._db.read(lambda db: failure_groups(db, campaign_id))
+
+    async def possible_duplicates(self, campaign_id: int) -> int:
+        """How often a message of the campaign was queued again although it may have been accepted before."""
+        return await self._db.read(lambda db: possible_duplicates(db, campaign_id))
 
     async def recount(self, campaign_id: int) -> Counts:
         """The counters counted anew from the deliveries; they must equal `Campaign.counts`."""

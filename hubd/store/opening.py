@@ -12,12 +12,14 @@ import secrets
 import sqlite3
 import stat
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
 from hubd.errors import StoreUnusable
 from hubd.failpoints import reach
+from hubd.store.anchor import HUB, anchor_path, sync_directory
 from hubd.store.connection import open_plain, trouble_of
 
 APPLICATION_ID = 0x4D487562  #: "MHub": marks the file as ours (see `PRAGMA application_id`)
@@ -26,7 +28,7 @@ EX_CANTCREAT, EX_NOPERM, EX_CONFIG = 73, 77, 78
 #: The one row of `hub` in a new installation.
 FIRST_ROW = "INSERT INTO hub (only, install_key, instance_id, created_at) VALUES (1, ?, ?, ?)"
 
-_RESTORE = "restore it from a backup, or move it away to start with an empty one"
+_RESTORE = "restore it from a backup, or move it and its anchor file away to start with an empty one"
 
 
 def prepare(path: Path) -> None:
@@ -41,6 +43,9 @@ def prepare(path: Path) -> None:
     if not os.path.lexists(path):
         _create(path)
     _check_file(path)
+    if os.path.lexists(anchor_path(path)):
+        _check_private(anchor_path(path))
+    _check_log(path)
     _check_health(path)
 
 
@@ -93,6 +98,14 @@ def _check_directory(directory: Path) -> None:
 
 def _check_file(path: Path) -> None:
     """What can be known without reading a table: kind, owner, mode, whose file, which version."""
+    about = _check_private(path)
+    if about.st_size == 0:
+        raise StoreUnusable(f"{path} is an empty file, not a database", hint=_RESTORE)
+    _check_identity(path)
+
+
+def _check_private(path: Path) -> os.stat_result:
+    """A file itself and no link to one, ours, and nobody else's to read or write."""
     about = path.lstat()
     if not stat.S_ISREG(about.st_mode):
         raise StoreUnusable(
@@ -108,9 +121,7 @@ def _check_file(path: Path) -> None:
         raise StoreUnusable(
             f"others may read or write {path}", exit_status=EX_NOPERM, hint=f"chmod 600 {path}"
         )
-    if about.st_size == 0:
-        raise StoreUnusable(f"{path} is an empty file, not a database", hint=_RESTORE)
-    _check_identity(path)
+    return about
 
 
 def _check_identity(path: Path) -> None:
@@ -145,8 +156,12 @@ def _check_health(path: Path) -> None:
     After an unclean end each index is compared with its table, too. Nothing is changed: the connection can
     only read, and a file without a log beside it is read alone, so that no companion files are made.
     """
+    logged = _has_log(path)
     try:
-        with closing(open_plain(path, writer=False) if _has_log(path) else _glance(path)) as db:
+        with closing(open_plain(path, writer=False) if logged else _glance(path)) as db:
+            pages, octets = (
+                db.execute(f"PRAGMA {size}").fetchone()[0] for size in ("page_count", "page_size")
+            )
             application_id: int = db.execute("PRAGMA application_id").fetchone()[0]
             version: int = db.execute("PRAGMA user_version").fetchone()[0]
             rows = db.execute("SELECT clean FROM hub").fetchall()
@@ -155,8 +170,49 @@ def _check_health(path: Path) -> None:
     except sqlite3.Error as error:
         raise refusal(path, error) from error
     _judge_identity(path, application_id, version)
-    if verdict != "ok" or len(rows) != 1:
+    # SQLite takes the end of a last page that is not there for zeros, and the check finds nothing in those.
+    cut_off = not logged and path.stat().st_size < pages * octets
+    if verdict != "ok" or len(rows) != 1 or cut_off:
         raise StoreUnusable(f"{path} is damaged", hint=_RESTORE)
+
+
+def _check_log(path: Path) -> None:
+    """A log beside the file must be this file's own, or pages of two databases would be mixed.
+
+    Each boot brings the main file up to date before anything is sent. So when the main file says that it is
+    a backup, or that it was closed in order, the log can hold only what a boot wrote that ended at once.
+    """
+    if not _has_log(path):
+        return
+    try:
+        with closing(_glance(path)) as main, closing(open_plain(path, writer=False)) as whole:
+            main.row_factory = sqlite3.Row
+            alone, logged = (dict(db.execute(HUB).fetchone() or {}) for db in (main, whole))
+    except sqlite3.Error:
+        return  # damage, which the check of the whole file puts into words
+    if not _fits(alone, logged):
+        log = path.with_name(path.name + "-wal")
+        raise StoreUnusable(
+            f"{path} and {log.name} do not belong together: the one was replaced and the other was not",
+            hint=f"if {path.name} is a backup, move {log.name} away; or put the old {path.name} back",
+        )
+
+
+def _fits(alone: Mapping[str, object], logged: Mapping[str, object]) -> bool:
+    """Whether the `hub` row of the main file alone and the one with the log are of one life."""
+    if alone.get("instance_id") != logged.get("instance_id"):
+        return False
+    if alone.get("copied_at") is not None:
+        return logged.get("copied_at") is None and logged.get("restoring") is not None
+    if not alone.get("anchored"):
+        return True  # of a version whose boots did not bring the main file up to date
+    if alone["clean"] and alone["opened"] != logged["opened"]:
+        return False
+    return all(_number(alone[key]) <= _number(logged[key]) for key in ("epoch", "opened"))
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _has_log(path: Path) -> bool:
@@ -173,11 +229,16 @@ def _glance(path: Path) -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    for suffix in ("-wal", "-journal"):
-        if os.path.lexists(path.with_name(path.name + suffix)):
+    companions = (
+        path.with_name(path.name + "-wal"),
+        path.with_name(path.name + "-journal"),
+        anchor_path(path),
+    )
+    for left in companions:
+        if os.path.lexists(left):
             raise StoreUnusable(
-                f"{path} is missing, but {path.name}{suffix} is there: the database was moved or lost",
-                hint=f"put {path.name} back, or move {path.name}{suffix} away to start with an empty one",
+                f"{path} is missing, but {left.name} is there: the database was moved or lost",
+                hint=f"put {path.name} back, or move {left.name} away to start with an empty one",
             )
     building = path.with_name(path.name + ".new")
     try:
@@ -186,7 +247,7 @@ def _create(path: Path) -> None:
         os.close(os.open(building, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         _build(building)
         building.rename(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise StoreUnusable(
             f"{path} cannot be made: {error.strerror}",
@@ -213,16 +274,6 @@ def _build(path: Path) -> None:
             exit_status=EX_CANTCREAT,
             hint="choose a local disk with --state-dir",
         )
-
-
-def _sync_directory(directory: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def refusal(path: Path, error: sqlite3.Error) -> StoreUnusable:

@@ -18,11 +18,11 @@ FROM attempt INDEXED BY attempt_one_open JOIN delivery ON delivery.id = attempt.
 WHERE attempt.outcome IS NULL AND attempt.epoch <> ? ORDER BY attempt.id"""
 #: Nobody will ever know by itself what came of it.
 ORPHAN_ATTEMPT = """
-UPDATE attempt SET outcome = 'in_doubt', closed_at = ?, reason = 'interrupted', detail = ?
+UPDATE attempt SET outcome = 'in_doubt', closed_at = ?, reason = ?, detail = ?
 WHERE id = ? AND outcome IS NULL"""
 #: Its delivery.
 ORPHAN_DELIVERY = """
-UPDATE delivery SET state = 'in_doubt', reason = 'interrupted', detail = ?, attempts = attempts + 1,
+UPDATE delivery SET state = 'in_doubt', reason = ?, detail = ?, attempts = attempts + 1,
     updated_at = ? WHERE id = ? AND state = 'sending'"""
 #: Attempts of one campaign that are open, whichever run of the daemon opened them.
 ABANDONED = """
@@ -46,16 +46,18 @@ class Recovered:
         return sum(self.in_doubt.values())
 
 
-def lose(unit: Unit, which: str, chosen: tuple[int, ...], detail: str) -> Recovered:
+def lose(
+    unit: Unit, which: str, chosen: tuple[int, ...], detail: str, *, reason: str = "interrupted"
+) -> Recovered:
     """Put the open attempts that the statement `which` finds in doubt."""
     counts: dict[int, int] = {}
     for orphan in unit.db.execute(which, chosen).fetchall():
         delivery_id, campaign_id = orphan["delivery_id"], orphan["campaign_id"]
         target = advance_delivery(DeliveryState.SENDING, DeliveryEvent.DOUBT)
-        exactly_one(unit.db.execute(ORPHAN_ATTEMPT, (unit.now, detail, orphan["id"])))
-        exactly_one(unit.db.execute(ORPHAN_DELIVERY, (detail, unit.now, delivery_id)))
+        exactly_one(unit.db.execute(ORPHAN_ATTEMPT, (unit.now, reason, detail, orphan["id"])))
+        exactly_one(unit.db.execute(ORPHAN_DELIVERY, (reason, detail, unit.now, delivery_id)))
         unit.moved(campaign_id, DeliveryState.SENDING, target)
-        data = {"delivery_id": delivery_id, "reason": "interrupted", "code": 0}
+        data = {"delivery_id": delivery_id, "reason": reason, "code": 0}
         unit.event("delivery.in_doubt", campaign_id, data)
         unit.audit("recovery", "doubt.found", campaign_id=campaign_id, delivery_id=delivery_id)
         reach("in_recovery")

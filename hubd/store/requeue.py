@@ -10,14 +10,21 @@ from hubd.core.model import DeliveryState
 from hubd.core.reasons import TRANSIENT
 from hubd.errors import BadInput, NotFound
 from hubd.store.database import Unit
+from hubd.store.doubts import tell_decided
 
 Class = Literal["transient", "permanent", "all"]
 Settlement = Literal["resend", "sent", "failed"]
 
 #: A page of what is in doubt.
 DOUBTFUL = """
+SELECT id FROM delivery WHERE campaign_id = :campaign_id AND state = 'in_doubt' ORDER BY id LIMIT :limit"""
+#: The part of it that a policy may send again: not too often, and only after an attempt that was on the wire.
+#: What is in doubt without one came from an older copy of the database; a person decides about that.
+RESENDABLE = """
 SELECT id FROM delivery
-WHERE campaign_id = ? AND state = 'in_doubt' AND (? IS NULL OR doubts < ?) ORDER BY id LIMIT ?"""
+WHERE campaign_id = :campaign_id AND state = 'in_doubt' AND doubts < :most_doubts
+    AND (SELECT outcome FROM attempt WHERE delivery_id = delivery.id ORDER BY n DESC LIMIT 1) = 'in_doubt'
+ORDER BY id LIMIT :limit"""
 #: To be tried again although it may have been accepted.
 RESEND = """
 UPDATE delivery SET state = ?, reason = 'possible_duplicate', detail = '', code = 0, next_at = ?,
@@ -53,25 +60,27 @@ def resolve_page(
     campaign_id: int,
     how: Settlement,
     limit: int,
+    actor: str,
     *,
     most_doubts: int | None = None,
     again_at: float | None = None,
 ) -> int:
-    """Settle up to `limit` doubtful deliveries; how many. Each is an event: somebody answers for it.
+    """Settle up to `limit` doubtful deliveries; how many. `actor` answers for each, in an event and an audit.
 
-    `most_doubts` leaves those alone that have been sent again so often already; with `again_at` they are
-    not sent again before that time.
+    `most_doubts` leaves those alone that have been sent again so often already, and those that no attempt
+    has put in doubt; with `again_at` they are not sent again before that time.
     """
     if how not in _SETTLED:
         raise BadInput.at("in_doubt", 'must be "resend", "sent" or "failed"')
     event, statement = _SETTLED[how]
     source = DeliveryState.IN_DOUBT
     target = advance_delivery(source, event)
-    rows = unit.db.execute(DOUBTFUL, (campaign_id, most_doubts, most_doubts, limit)).fetchall()
+    chosen = {"campaign_id": campaign_id, "limit": limit, "most_doubts": most_doubts}
+    rows = unit.db.execute(DOUBTFUL if most_doubts is None else RESENDABLE, chosen).fetchall()
     for (delivery_id,) in rows:
         told = again_at if how == "resend" else f"settled_{how}"
         unit.db.execute(statement, (target, told, unit.now, delivery_id, source))
-        unit.event("delivery.resolved", campaign_id, {"delivery_id": delivery_id, "how": how})
+        tell_decided(unit, actor, how, campaign_id, delivery_id)
     unit.moved(campaign_id, source, target, len(rows))
     return len(rows)
 

@@ -242,8 +242,18 @@ async def test_a_failure_can_be_put_back_and_counts_its_time_anew(stage: Stage) 
     assert (await stage.states())[0] is D.PENDING
 
 
-@pytest.mark.parametrize("state", [D.PENDING, D.DEFERRED, D.SENDING, D.SENT, D.IN_DOUBT])
-async def test_only_a_failure_can_be_put_back(stage: Stage, state: DeliveryState) -> None:
+async def test_a_deferred_one_can_be_put_back_and_is_due_at_once_as_if_never_tried(stage: Stage) -> None:
+    first, *rest = await stage.ids()
+    await record(stage, opening(first), closing(first, D.DEFERRED, next_at=NOW + 60))
+    assert await due(stage) == rest
+    assert await record(stage, Requeue(delivery_id=first, at=NOW)) == [None]
+    (row, *_) = await stage.ledger.due((await stage.campaign()).id, NOW, 1, 0)
+    assert (row.id, row.attempts, row.first_attempt_at, row.next_at) == (first, 1, None, None)
+    assert (await stage.states())[0] is D.PENDING
+
+
+@pytest.mark.parametrize("state", [D.PENDING, D.SENDING, D.SENT, D.IN_DOUBT])
+async def test_only_what_was_refused_can_be_put_back(stage: Stage, state: DeliveryState) -> None:
     first, *_ = await stage.ids()
     if state is not D.PENDING:
         await record(stage, opening(first))

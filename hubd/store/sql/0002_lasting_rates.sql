@@ -15,6 +15,11 @@ CREATE TABLE warmup (
     began_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Finds a provider's name for a message: one that comes a second time is an alarm.
+CREATE INDEX attempt_named ON attempt (provider_id) WHERE stage = 'request' AND provider_id <> '';
+-- Who was sent to again although it may have been accepted: few, in a healthy campaign.
+CREATE INDEX delivery_again ON delivery (campaign_id, doubts) WHERE doubts > 0;
+
 -- Who decided what. Each row's hash covers the row before it, so that a missing or changed row shows.
 CREATE TABLE audit (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -36,3 +41,8 @@ ALTER TABLE hub ADD COLUMN restored_at REAL;                    -- when this fil
 ALTER TABLE campaign ADD COLUMN reconcile INTEGER NOT NULL DEFAULT 0; -- ask the provider about doubts, then hold
 -- 1 after a restore: recipients that were not frozen yet may have been sent to since, so they come in doubt.
 ALTER TABLE campaign ADD COLUMN freeze_in_doubt INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hub ADD COLUMN restored_why TEXT NOT NULL DEFAULT '';
+ALTER TABLE hub ADD COLUMN restored_epoch INTEGER;              -- the boot that found it
+ALTER TABLE hub ADD COLUMN restored_seq INTEGER;                -- the newest event that the restored file had
+-- Not NULL while what a restored file cannot know is being held: the last campaign that is done.
+ALTER TABLE hub ADD COLUMN restoring INTEGER;

@@ -1,0 +1,223 @@
+"""A small file beside the database that says how far the database had come.
+
+A database cannot know what it has lost: an older copy of it, or one without its write-ahead log, is healthy
+in itself. So its standing is written down once more, in `hub.anchor`: at each boot before anything is sent,
+within a second after it changed, and at an orderly end. Only what is committed is written. So the database
+may be ahead of its anchor, after a crash for one; when the anchor is ahead, committed history is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from hubd.errors import StoreUnavailable
+from hubd.store.unit import Unit
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 0.5  #: seconds between looks at whether the database has come further
+MAX_OCTETS = 4096  #: an anchor takes a few hundred
+
+#: How far the database has come.
+STANDING = """
+SELECT instance_id, epoch, opened, coalesce(audit.seq, 0) AS audit_seq,
+    coalesce(lower(hex(audit.hash)), '') AS audit_hash
+FROM hub LEFT JOIN audit ON audit.seq = (SELECT max(seq) FROM audit)"""
+#: The link of the audit trail that the anchor names, if it is there.
+LINK = "SELECT lower(hex(hash)) FROM audit WHERE seq = ?"
+#: From now on the anchor has to be there.
+NOTE_ANCHOR = "UPDATE hub SET anchored = 1 WHERE anchored = 0"
+
+#: What is known of the file itself.
+HUB = "SELECT * FROM hub"
+#: The newest event that was ever written to it.
+NEWEST_EVENT = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)"
+#: It is a restored one. The epoch goes beyond every epoch that was ever told to a client.
+MARK_RESTORED = """
+UPDATE hub SET restored_at = :now, restored_why = :why, restored_seq = :seq, restored_epoch = :epoch + 1,
+    restoring = 0, copied_at = NULL, epoch = :epoch, opened = :opened"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far a database has come."""
+
+    instance_id: str
+    epoch: int  #: the number of its newest boot
+    opened: int  #: attempts ever opened
+    audit_seq: int  #: the newest link of the audit trail, 0 when there is none
+    audit_hash: str  #: in hexadecimal; "" when there is none
+
+
+class Reader(Protocol):
+    """Runs something on a connection that sees what is committed, and nothing else."""
+
+    def __call__(self, work: Callable[[sqlite3.Connection], Mark], /) -> Awaitable[Mark]: ...
+
+
+def anchor_path(database: Path) -> Path:
+    """Where the anchor of a database lies: hub.anchor beside hub.db."""
+    return database.with_suffix(".anchor")
+
+
+def mark_of(db: sqlite3.Connection) -> Mark:
+    """How far this database has come, as this connection sees it."""
+    instance_id, epoch, opened, audit_seq, audit_hash = db.execute(STANDING).fetchone()
+    return Mark(
+        instance_id=instance_id, epoch=epoch, opened=opened, audit_seq=audit_seq, audit_hash=audit_hash
+    )
+
+
+def missing_history(mark: Mark, anchor: Mark | None, *, link: str | None, anchored: bool, copy: bool) -> str:
+    """Why a database that stands at `mark` lacks what was once committed; "" when it does not.
+
+    `anchor` is what its anchor says (None without one), `link` the database's own hash of the link of the
+    audit trail that the anchor names, `anchored` whether the anchor has to be there, `copy` whether the file
+    was made as a backup.
+    """
+    if copy:
+        return "it is a backup"
+    if anchor is None:
+        return "its anchor file, which should lie beside it, is missing or damaged" if anchored else ""
+    if anchor.instance_id != mark.instance_id:
+        return "the anchor file beside it is another database's"
+    behind = mark.epoch < anchor.epoch or mark.opened < anchor.opened
+    if behind or (anchor.audit_seq and link != anchor.audit_hash):
+        return "the anchor file beside it says that it had come further"
+    return ""
+
+
+def _link_of(db: sqlite3.Connection, anchor: Mark | None) -> str | None:
+    """The database's own hash of the link that the anchor names; None when it has no such link."""
+    found = db.execute(LINK, (anchor.audit_seq,)).fetchone() if anchor is not None else None
+    return None if found is None else str(found[0])
+
+
+def notice(unit: Unit, anchor: Mark | None) -> str:
+    """Mark the file when committed history is missing: why, or "". Inside the transaction of the boot.
+
+    `anchor` is what the anchor says, None without one. A file whose holding was cut off is marked already.
+    """
+    hub = unit.db.execute(HUB).fetchone()
+    if hub["restoring"] is not None and hub["copied_at"] is None:
+        return ""
+    mark = mark_of(unit.db)
+    why = missing_history(
+        mark,
+        anchor,
+        link=_link_of(unit.db, anchor),
+        anchored=bool(hub["anchored"]),
+        copy=hub["copied_at"] is not None,
+    )
+    if not why:
+        return ""
+    own = anchor if anchor is not None and anchor.instance_id == mark.instance_id else mark
+    seq: int = unit.db.execute(NEWEST_EVENT).fetchone()[0]
+    epoch, opened = max(mark.epoch, own.epoch), max(mark.opened, own.opened)
+    values = {"now": unit.now, "why": why, "seq": seq, "epoch": epoch, "opened": opened}
+    unit.db.execute(MARK_RESTORED, values)
+    unit.event("hub.restored", None, {"why": why})
+    data = {"why": why, "epoch": mark.epoch, "opened": mark.opened, "copied_at": hub["copied_at"]}
+    unit.audit("restore", "restore.found", data=data)
+    return why
+
+
+class Anchor:
+    """The file beside one database."""
+
+    def __init__(self, database: Path) -> None:
+        self.database = database
+        self.path = anchor_path(database)
+        self._written: Mark | None = None
+        self._troubled = False
+
+    def read(self) -> Mark | None:
+        """What it says; None when there is none, or none that can be believed. Raises `OSError`."""
+        try:
+            with self.path.open("rb") as stream:
+                text = stream.read(MAX_OCTETS)
+        except FileNotFoundError:
+            return None
+        return _parse(text)
+
+    def write(self, mark: Mark) -> None:
+        """Replace it, durably and all at once. Raises `OSError`, and then the old one stays."""
+        new = self.path.with_name(self.path.name + ".new")
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(_text(mark))
+                stream.flush()
+                os.fsync(stream.fileno())
+            new.replace(self.path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        sync_directory(self.path.parent)
+        self._written = mark
+
+    def cast(self, db: sqlite3.Connection) -> None:
+        """Write down what `db`, which must be outside any transaction, has committed. Raises `OSError`, and
+        `sqlite3.Error` when it cannot be noted in the database that the file is there.
+        """
+        self.write(mark_of(db))
+        db.execute(
+            NOTE_ANCHOR
+        )  # only after the file: were it the other way, a crash between would look like a loss
+
+    async def follow(self, read: Reader) -> None:
+        """Keep the file within a second of what is committed, until cancelled."""
+        while True:
+            await trio.sleep(INTERVAL)
+            try:
+                mark = await read(mark_of)
+                if mark != self._written:
+                    await trio.to_thread.run_sync(self.write, mark)
+            except StoreUnavailable as error:
+                log.debug("the anchor waits: %s", error)
+            except OSError as error:
+                if not self._troubled:
+                    log.error("%s cannot be written: %s", self.path, error.strerror)
+                self._troubled = True
+            else:
+                self._troubled = False
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable. Raises `OSError`."""
+    if os.name != "posix":
+        return
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _text(mark: Mark) -> bytes:
+    values = asdict(mark)
+    return json.dumps({"format": 1, **values, "check": _check(values)}, indent=1).encode("ascii") + b"\n"
+
+
+def _parse(text: bytes) -> Mark | None:
+    try:
+        found = json.loads(text)
+        values = {field.name: found[field.name] for field in fields(Mark)}
+        believable = found["format"] == 1 and found["check"] == _check(values)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return Mark(**values) if believable else None
+
+
+def _check(values: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,224 @@
+"""Is everything as it should be? Looks at the database and at what lies beside it, and changes nothing.
+
+It reads on a connection of its own, in snapshots that follow one another, so that messages go out and the
+write-ahead log can be copied meanwhile. What is found is said in words, with what to do about it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from hubd.core.model import DeliveryState
+from hubd.store.anchor import Anchor, Mark, mark_of
+from hubd.store.connection import open_plain, trouble_of
+from hubd.store.database import Database
+from hubd.store.room import DEFAULT_LIMITS, MIB, needed
+from hubd.store.unit import audit_hash, roll_back
+
+LOOK = 100_000  #: instructions of SQLite's machine between looks at whether the answer is still wanted
+ANCHOR_PATIENCE = 3.0  #: seconds in which the anchor has to catch up
+NAMED = 5  #: things that are named one by one
+
+#: The health of the file, in a line for each fault.
+QUICK_CHECK = "PRAGMA quick_check(5)"
+#: Rows that name a row which is not there.
+DANGLING = 'SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1'
+#: Every campaign with its counters.
+CAMPAIGNS = "SELECT * FROM campaign ORDER BY id"
+#: The same numbers, counted.
+RECOUNT = "SELECT campaign_id, state, count(*) FROM delivery GROUP BY campaign_id, state"
+#: Attempts that are open, with the campaign they belong to.
+OPEN_ATTEMPTS = """
+SELECT attempt.id, attempt.epoch, delivery.campaign_id, delivery.state
+FROM attempt INDEXED BY attempt_one_open JOIN delivery ON delivery.id = attempt.delivery_id
+WHERE attempt.outcome IS NULL"""
+#: The audit trail, a page at a time.
+LINKS = """
+SELECT seq, at, actor, action, campaign_id, delivery_id, data, hash FROM audit
+WHERE seq > ? ORDER BY seq LIMIT 1000"""
+
+_ASIDE = "stop hubd, keep the state directory as it is, and restore a backup"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    ok: bool
+    found: str  #: in words
+    advice: str = ""  #: what to do when it is not ok
+
+
+class Audit:
+    """Looks over an open database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def examine(self, running: Callable[[], Collection[int]]) -> list[Finding]:
+        """Everything that can be looked at while the daemon runs; `running` says which campaigns run now."""
+        path, epoch = self._db.path, self._db.epoch
+        findings = await trio.to_thread.run_sync(partial(_examine, path))
+        findings.insert(3, await self._attempts(running, epoch))
+        return findings
+
+    async def _attempts(self, running: Callable[[], Collection[int]], epoch: int) -> Finding:
+        """An open attempt that no run holds, seen twice: a run that ends in between has closed its own."""
+        held = set(running())
+        lost = await self._unheld(held, epoch)
+        if lost:
+            held |= set(running())
+            lost &= await self._unheld(held, epoch)
+        if not lost:
+            return Finding(check="attempts", ok=True, found="every open attempt has somebody who sends it")
+        return Finding(
+            check="attempts",
+            ok=False,
+            found=f"{_count(len(lost), 'open attempt')} that nobody is sending",
+            advice="restart hubd: they become in_doubt, and you decide about them",
+        )
+
+    async def _unheld(self, held: Collection[int], epoch: int) -> set[int]:
+        def work(db: sqlite3.Connection) -> set[int]:
+            return {
+                attempt
+                for attempt, opened_in, campaign_id, state in db.execute(OPEN_ATTEMPTS)
+                if opened_in != epoch or campaign_id not in held or state != DeliveryState.SENDING
+            }
+
+        return await self._db.read(work)
+
+
+def _examine(path: Path) -> list[Finding]:
+    anchor = Anchor(path)
+    findings: list[Finding] = []
+    with closing(open_plain(path, writer=False)) as db:
+        db.set_progress_handler(_unwanted, LOOK)
+        standing = mark_of(db)
+        for look in (_file, _links, _counts, _audit):
+            try:
+                with _snapshot(db):
+                    findings.append(look(db))
+            except sqlite3.Error as error:
+                trio.from_thread.check_cancelled()
+                what = trouble_of(error)[0]
+                findings.append(Finding(check=look.__name__[1:], ok=False, found=what, advice=_ASIDE))
+    findings.append(_anchor(anchor, standing))
+    findings.append(_room(path))
+    return findings
+
+
+def _unwanted() -> bool:
+    try:
+        trio.from_thread.check_cancelled()
+    except trio.Cancelled:
+        return True
+    return False
+
+
+@contextmanager
+def _snapshot(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        roll_back(db)
+
+
+def _file(db: sqlite3.Connection) -> Finding:
+    faults = [str(row[0]) for row in db.execute(QUICK_CHECK)]
+    if faults == ["ok"]:
+        return Finding(check="file", ok=True, found="the database file is sound")
+    return Finding(
+        check="file", ok=False, found=f"the database file is damaged: {'; '.join(faults)}", advice=_ASIDE
+    )
+
+
+def _links(db: sqlite3.Connection) -> Finding:
+    dangling = [f"{n} in {table}" for table, n in db.execute(DANGLING)]
+    if not dangling:
+        return Finding(check="links", ok=True, found="no row names one that is missing")
+    found = f"rows that name one that is missing: {', '.join(dangling)}"
+    return Finding(check="links", ok=False, found=found, advice=_ASIDE)
+
+
+def _counts(db: sqlite3.Connection) -> Finding:
+    counted: dict[int, dict[str, int]] = {}
+    for campaign_id, state, n in db.execute(RECOUNT):
+        counted.setdefault(campaign_id, {})[state] = n
+    wrong, looked_at = [], 0
+    for campaign in db.execute(CAMPAIGNS):
+        looked_at += 1
+        states = counted.pop(campaign["id"], {})
+        told = {state: campaign[f"n_{state}"] for state in DeliveryState}
+        if campaign["n_total"] != sum(states.values()) or any(
+            told[state] != states.get(state, 0) for state in DeliveryState
+        ):
+            wrong.append(campaign["name"])
+    if not wrong and not counted:
+        found = f"the counts of {_count(looked_at, 'campaign')} equal a recount"
+        return Finding(check="counts", ok=True, found=found)
+    names = ", ".join(wrong[:NAMED]) + (f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else "")
+    found = f"the counts do not equal a recount: {names}" if wrong else "there are deliveries of no campaign"
+    return Finding(check="counts", ok=False, found=found, advice=_ASIDE)
+
+
+def _audit(db: sqlite3.Connection) -> Finding:
+    before, seq = b"", 0
+    while rows := db.execute(LINKS, (seq,)).fetchall():
+        for row in rows:
+            fields = (row[name] for name in ("at", "actor", "action", "campaign_id", "delivery_id", "data"))
+            if row["seq"] != seq + 1 or row["hash"] != audit_hash(before, *fields):
+                found = f"the audit trail is broken at number {seq + 1}: a decision was changed or removed"
+                return Finding(check="audit", ok=False, found=found, advice=_ASIDE)
+            before, seq = row["hash"], row["seq"]
+    return Finding(check="audit", ok=True, found=f"the audit trail is whole: {_count(seq, 'decision')}")
+
+
+def _anchor(anchor: Anchor, standing: Mark) -> Finding:
+    """Whether the anchor has come at least as far as the database had when the looking began."""
+    end = time.monotonic() + ANCHOR_PATIENCE
+    advice = f"look whether the disk is full and whether hubd may write {anchor.path}"
+    while True:
+        try:
+            mark = anchor.read()
+        except OSError as error:
+            found = f"{anchor.path} cannot be read: {error.strerror}"
+            return Finding(check="anchor", ok=False, found=found, advice=advice)
+        if mark is not None and mark.instance_id == standing.instance_id and _reaches(mark, standing):
+            return Finding(check="anchor", ok=True, found=f"{anchor.path.name} is in step with the database")
+        if time.monotonic() >= end:
+            how = "missing or damaged" if mark is None else "behind the database"
+            return Finding(check="anchor", ok=False, found=f"{anchor.path} is {how}", advice=advice)
+        trio.from_thread.check_cancelled()
+        time.sleep(0.05)
+
+
+def _reaches(mark: Mark, standing: Mark) -> bool:
+    return (mark.epoch, mark.opened, mark.audit_seq) >= (standing.epoch, standing.opened, standing.audit_seq)
+
+
+def _room(path: Path) -> Finding:
+    log = path.with_name(path.name + "-wal")
+    log_size = log.stat().st_size if log.exists() else 0
+    disk = shutil.disk_usage(path.parent)
+    wanted = needed(DEFAULT_LIMITS, total=disk.total, log_size=log_size, short=False)
+    told = f"{disk.free // MIB:,} MiB are free in {path.parent}"
+    if disk.free >= wanted:
+        return Finding(check="room", ok=True, found=told)
+    advice = f"make room: without {wanted // MIB:,} MiB nothing is sent"
+    return Finding(check="room", ok=False, found=f"only {told}", advice=advice)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"1 {noun}" if n == 1 else f"{n:,} {noun}s"

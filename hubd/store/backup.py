@@ -1,0 +1,196 @@
+"""A copy of the whole database while it is in use: one snapshot, checked, on disk before it has its name.
+
+The copy is made by a connection of its own that only reads, in small steps within one read transaction, so
+that no change of the writer makes it begin again; messages go out meanwhile. It grows under a temporary name
+beside its place, so a file with the name that was asked for is always whole. What a killed backup left is
+removed by the next one to the same place. The copy is marked as one: a daemon that is started on it knows
+(see `anchor`).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from hubd.errors import BadInput, Conflict, StoreError
+from hubd.failpoints import reach
+from hubd.store.anchor import anchor_path, sync_directory
+from hubd.store.connection import open_plain, trouble_of
+from hubd.store.database import Database
+from hubd.store.unit import checkpoint
+
+STEP = 256  #: pages copied before it is looked whether the backup is still wanted
+LOOK = 100_000  #: instructions of SQLite's machine between such looks while the copy is checked
+
+#: Marks the copy. It was not closed in order, so that the indexes are compared, too, when it is opened.
+MARK_COPY = "UPDATE hub SET copied_at = ?, clean = 0"
+#: Begins the snapshot.
+ANY_ROW = "SELECT only FROM hub"
+
+_SUFFIXES = ("", "-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """A backup that was made."""
+
+    path: str
+    size: int  #: octets
+    taken_at: float  #: seconds since the epoch: what was committed before is in it
+    seconds: float  #: that it took
+
+
+class Backups:
+    """Makes backups of an open database, one at a time."""
+
+    def __init__(self, db: Database, clock: Callable[[], float] = time.time) -> None:
+        self._path = db.path
+        self._clock = clock
+        self._busy = False
+
+    async def make(self, path: str) -> Backup:
+        """Copy the database to `path`, an absolute one in a directory that is there; nothing is overwritten.
+
+        Raises `BadInput` for a place that will not do, `Conflict` ("backup_running") while another backup is
+        made, `StoreError` ("backup_failed"); then nothing is left behind.
+        """
+        if self._busy:
+            raise Conflict(
+                "another backup is being made", code="backup_running", hint="try again when it is done"
+            )
+        self._busy = True
+        try:
+            return await trio.to_thread.run_sync(partial(_make, self._path, path, self._clock))
+        finally:
+            self._busy = False
+
+
+def _make(source: Path, path: str, clock: Callable[[], float]) -> Backup:
+    target = _judge(source, path)
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    begun = time.monotonic()
+    try:
+        _clear(unfinished)
+        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        taken_at = _copy(source, unfinished, clock)
+        _mark(unfinished, taken_at)
+        _check(unfinished)
+        size = _sync(unfinished)
+        reach("in_backup")
+        _refuse_existing(target)
+        unfinished.rename(target)
+        sync_directory(target.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            _clear(unfinished)
+        if isinstance(error, OSError):
+            raise _failed(target, error.strerror or str(error)) from error
+        if isinstance(error, sqlite3.Error):
+            raise _failed(target, trouble_of(error)[0]) from error
+        raise
+    return Backup(path=str(target), size=size, taken_at=taken_at, seconds=time.monotonic() - begun)
+
+
+def _judge(source: Path, path: str) -> Path:
+    """The place that `path` means. Raises `BadInput` when no backup may go there."""
+    target = Path(path)
+    if "\0" in path or not target.is_absolute() or not target.name or ".." in target.parts:
+        raise BadInput.at("path", "must be the absolute path of a file", hint="hubctl makes it absolute")
+    try:
+        if not target.parent.is_dir():
+            raise BadInput.at("path", f"there is no directory {target.parent}", hint="make it first")
+        _refuse_existing(target)
+        taken = {source.with_name(source.name + suffix).name for suffix in (*_SUFFIXES, ".new")}
+        anchor = anchor_path(source)
+        taken |= {anchor.name, anchor.name + ".new", source.with_suffix(".ballast").name}
+        taken |= {"hubd.lock", "control.sock"}
+        if target.name in taken and target.parent.samefile(source.parent):
+            raise BadInput.at("path", "is a name that the daemon needs itself", hint="choose another one")
+    except OSError as error:
+        raise BadInput.at("path", f"cannot be used: {error.strerror}", hint=_PERMISSION) from error
+    return target
+
+
+_PERMISSION = "the daemon writes the file, so its user needs to be able to write there"
+
+
+def _refuse_existing(target: Path) -> None:
+    if os.path.lexists(target):
+        raise BadInput.at(
+            "path", f"{target} is there already", hint="choose another name; nothing is overwritten"
+        )
+
+
+def _clear(unfinished: Path) -> None:
+    for suffix in _SUFFIXES:
+        unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+
+
+def _copy(source: Path, copy: Path, clock: Callable[[], float]) -> float:
+    """Copy one snapshot; when it was taken."""
+
+    def still_wanted(status: int, remaining: int, total: int) -> None:
+        trio.from_thread.check_cancelled()
+
+    with closing(open_plain(source, writer=False)) as reader, closing(sqlite3.connect(copy)) as into:
+        into.execute("PRAGMA synchronous = OFF")  # it is made durable as a whole, and not page by page
+        reader.execute("BEGIN")
+        reader.execute(ANY_ROW).fetchone()  # from here on it sees this instant, whatever is written
+        taken_at = clock()
+        reader.backup(into, pages=STEP, progress=still_wanted)
+        reader.execute("COMMIT")
+    return taken_at
+
+
+def _mark(copy: Path, taken_at: float) -> None:
+    with closing(open_plain(copy, writer=True)) as db:
+        db.execute(MARK_COPY, (taken_at,))
+        if not checkpoint("TRUNCATE", db):
+            raise StoreError("the backup could not be finished", code="backup_failed")
+
+
+def _check(copy: Path) -> None:
+    """Read all of the copy once more. Raises `StoreError`."""
+
+    def unwanted() -> bool:
+        try:
+            trio.from_thread.check_cancelled()
+        except trio.Cancelled:
+            return True
+        return False
+
+    uri = f"{copy.as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(uri, uri=True)) as db:
+        db.set_progress_handler(unwanted, LOOK)
+        try:
+            verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.OperationalError:
+            trio.from_thread.check_cancelled()
+            raise
+    if verdict != "ok":
+        raise StoreError(
+            "the copy is damaged, and so is perhaps the database",
+            code="backup_failed",
+            hint="hubctl doctor looks at the database",
+        )
+
+
+def _sync(copy: Path) -> int:
+    handle = os.open(copy, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+        return os.fstat(handle).st_size
+    finally:
+        os.close(handle)
+
+
+def _failed(target: Path, why: str) -> StoreError:
+    return StoreError(f"the backup to {target} failed: {why.lower()}", code="backup_failed", hint=_PERMISSION)

@@ -1,0 +1,201 @@
+"""Room on the disk: is there enough to begin another message, and what is kept back for the outcomes.
+
+A message that has begun must be able to write down its end. So new ones begin only while there is plenty of
+room; below that outcomes are still written. And a ballast file of no content lies beside the database: when
+the disk is full all the same it is removed, and what it held is room for the outcomes. It is made again when
+there is plenty.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+log = logging.getLogger(__name__)
+
+MIB = 2**20
+MIN_FREE = 64 * MIB  #: the fastest sending writes some 30 MiB a second, and room is looked at once a second
+MAX_SHARE = 0.05  #: of the file system: on a small one less than `MIN_FREE` is plenty
+LOG_FACTOR = 2  #: the log may be copied into the file, and grow as long again meanwhile
+EASE = 1.25  #: once there was too little, so much more than enough is waited for: no going back and forth
+LOOK_EVERY = 1.0  #: seconds for which an answer is good at most; on a small disk less: it is full sooner
+BALLAST = 16 * MIB  #: room for the outcomes of some 10,000 messages: more than are ever on the wire
+BALLAST_SHARE = 0.02  #: of the file system, at most
+BALLAST_RETRY = 60.0  #: seconds between tries to make it
+
+#: Errors that may pass when files are removed; after others the ballast is given up.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomLimits:
+    """How much room sending needs, in bytes. `ballast` 0 is for none."""
+
+    min_free: int = MIN_FREE
+    max_share: float = MAX_SHARE
+    ballast: int = 0
+
+
+DEFAULT_LIMITS = RoomLimits()
+
+
+def needed(limits: RoomLimits, *, total: int, log_size: int, short: bool) -> int:
+    """How many bytes must be free: on a file system of `total`, with a log of `log_size`.
+
+    `short` says that there was too little until now.
+    """
+    enough = max(min(limits.min_free, int(total * limits.max_share)), LOG_FACTOR * log_size)
+    return int(enough * EASE) if short else enough
+
+
+class Room:
+    """Looks at the file system of one database, and keeps its ballast. `clock` is monotonic, in seconds."""
+
+    def __init__(self, path: Path, limits: RoomLimits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._directory = path.parent
+        self._log = path.with_name(path.name + "-wal")
+        self._ballast = path.with_name(path.stem + ".ballast")
+        self._limits = limits
+        self._clock = clock
+        self._reason = ""
+        self._good_until = float("-inf")
+        self._try_ballast_at = float("-inf")
+        self._holds_ballast = False
+
+    @property
+    def shortage(self) -> str:
+        """Why no new message may begin; "" when there is room. Cheap: as it was within the last second."""
+        return self._reason if self._clock() < self._good_until else self.look()
+
+    def look(self) -> str:
+        """Ask the file system now; the same answer as `shortage`."""
+        now = self._clock()
+        self._good_until = now + LOOK_EVERY
+        usage = self._usage()
+        if usage is None:
+            return self._reason
+        total, free = usage
+        self._good_until = now + LOOK_EVERY * min(1.0, free / MIN_FREE)
+        need = needed(self._limits, total=total, log_size=self.log_size(), short=bool(self._reason))
+        before, self._reason = self._reason, _words(free, need, self._directory) if free < need else ""
+        if self._reason and not before:
+            log.error("no new message begins: %s", self._reason)
+        elif before and not self._reason:
+            log.warning("there is room again: %s MiB are free", _mib(free))
+        return self._reason
+
+    def log_size(self) -> int:
+        """Bytes of the write-ahead log's file."""
+        try:
+            return self._log.stat().st_size
+        except OSError:
+            return 0
+
+    # -- the ballast -------------------------------------------------------------------------------
+
+    @property
+    def wants_ballast(self) -> bool:
+        """Whether there should be a ballast and is none."""
+        return not self._holds_ballast and self._ballast_size() > 0
+
+    async def keep_ballast(self) -> None:
+        """Make the ballast if it is missing and there is plenty of room. Never fails."""
+        if not self.wants_ballast or self._clock() < self._try_ballast_at:
+            return
+        self._try_ballast_at = self._clock() + BALLAST_RETRY
+        usage = self._usage()
+        if usage is None:
+            return
+        total, free = usage
+        need = needed(self._limits, total=total, log_size=self.log_size(), short=True)
+        size = self._ballast_size()
+        if free < need + size and not self._is_ballast(size):
+            return
+        try:
+            await trio.to_thread.run_sync(self._make, size)
+        except OSError as error:
+            if error.errno not in _FULL:
+                self._try_ballast_at = float("inf")
+            log.info("no room is kept back for a full disk: %s", error.strerror)
+        else:
+            self._holds_ballast = True
+
+    async def free_ballast(self) -> bool:
+        """Remove the ballast because the disk is full. Whether that made room."""
+        freed = await self.drop_ballast()
+        if freed:
+            self._try_ballast_at = self._clock() + LOOK_EVERY
+            self._good_until = float("-inf")
+        return freed
+
+    async def drop_ballast(self) -> bool:
+        """Remove the ballast, also one that an earlier run left. Whether there was one."""
+        self._holds_ballast = False
+        try:
+            await trio.to_thread.run_sync(self._ballast.unlink)
+        except OSError:
+            return False
+        return True
+
+    def _make(self, size: int) -> None:
+        if self._is_ballast(size):
+            return  # a run that was killed left it
+        self._ballast.unlink(missing_ok=True)
+        descriptor = os.open(self._ballast, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            _allocate(descriptor, size)
+        except BaseException:
+            self._ballast.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _is_ballast(self, size: int) -> bool:
+        try:
+            about = self._ballast.lstat()
+        except OSError:
+            return False
+        ours = stat.S_ISREG(about.st_mode) and stat.S_IMODE(about.st_mode) == 0o600
+        return ours and about.st_size == size and about.st_blocks * 512 >= size
+
+    def _ballast_size(self) -> int:
+        """Bytes, in whole pages; 0 where none can be made."""
+        if not self._limits.ballast or self._try_ballast_at == float("inf"):
+            return 0
+        usage = self._usage()
+        share = int(usage[0] * BALLAST_SHARE) if usage else 0
+        return min(self._limits.ballast, share) // 4096 * 4096
+
+    def _usage(self) -> tuple[int, int] | None:
+        """Bytes in all and bytes free for us; None when the file system does not say."""
+        try:
+            usage = shutil.disk_usage(self._directory)
+        except OSError:
+            return None
+        return usage.total, usage.free
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    if sys.platform == "linux":
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(bytes(size))
+
+
+def _words(free: int, need: int, directory: Path) -> str:
+    return f"only {_mib(free)} MiB are left on the file system of {directory}, and sending needs {_mib(need)}"
+
+
+def _mib(size: int) -> str:
+    return f"{size / MIB:.0f}" if size >= 100 * MIB else f"{size / MIB:.1f}"

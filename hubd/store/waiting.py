@@ -1,0 +1,20 @@
+"""Recipients that wait for a time of day, and a clock that may have been set back meanwhile."""
+
+from __future__ import annotations
+
+from hubd.store.database import Unit
+
+#: Deferred recipients of campaigns that go on, who wait beyond a time.
+HASTEN = """
+UPDATE delivery INDEXED BY delivery_later SET next_at = :latest
+WHERE campaign_id IN (SELECT id FROM campaign WHERE state IN ('running', 'paused'))
+    AND next_at > :latest AND next_at IS NOT NULL AND (state = 'pending' OR state = 'deferred')
+    AND (:windows OR reason <> 'window_closed')"""
+
+
+def hasten_all(unit: Unit, latest: float, windows: bool) -> int:
+    """Let nobody wait beyond `latest` (epoch seconds), except for a window unless `windows`; how many did.
+
+    A window is looked at again before anything is sent, so that to wake somebody too early does no harm.
+    """
+    return unit.db.execute(HASTEN, {"latest": latest, "windows": windows}).rowcount

@@ -1,0 +1,282 @@
+"""The daemon on disks that are full, in error or lost, and without descriptors, against a witness."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.whole.conftest import ROOT, Hub, Witness, reconcile, sink_config, until
+
+N = 1500  #: recipients
+MIB = 2**20
+UNLIMITED = resource.RLIM_INFINITY
+
+
+@dataclass
+class SmallDisk:
+    """A hub whose state lies on a disk that a test can fill.
+
+    It is a small file system of its own, in a mount namespace of its own, so that nothing is left of it when
+    the daemon has ended. Where the system allows no such namespace, not even to root of a user namespace, a
+    limit on the size of files stands in for it.
+    """
+
+    hub: Hub
+    unshare: list[str]
+    place: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.place = self.hub.folder / "disk"
+        self.place.mkdir()
+        self.hub.state.mkdir(mode=0o700)
+
+    @property
+    def mounted(self) -> bool:
+        return bool(self.unshare)
+
+    @property
+    def inside(self) -> Path:
+        """The disk as the daemon sees it."""
+        assert self.hub.daemon is not None
+        return Path(f"/proc/{self.hub.daemon.pid}/root{self.place}") if self.mounted else self.place
+
+    def boot(self) -> None:
+        (self.hub.folder / "hubd.toml").write_text(self.hub.config)
+        hubd = [
+            sys.executable, "-m", "hubd", "--config", str(self.hub.folder / "hubd.toml"),
+            "--state-dir", str(self.place / "state"), "--socket", str(self.hub.state / "control.sock"),
+        ]  # fmt: skip
+        mount = ["sh", "-c", 'mount -t tmpfs -o size=24m tmpfs "$0" && exec "$@"', str(self.place)]
+        with (self.hub.folder / "hubd.log").open("ab") as log:
+            self.hub.daemon = subprocess.Popen(
+                [*self.unshare, *mount, *hubd] if self.mounted else hubd, stderr=log, cwd=ROOT
+            )
+        self.hub.processes.append(self.hub.daemon)
+        until(self.hub.answers, f"hubd; its log: {self.hub.log()}")
+
+    def fill(self, leave: int) -> None:
+        """Take all room but so many bytes."""
+        assert self.hub.daemon is not None
+        if not self.mounted:
+            largest = max(path.stat().st_size for path in (self.place / "state").glob("hub.db*"))
+            limit = largest + leave
+            resource.prlimit(self.hub.daemon.pid, resource.RLIMIT_FSIZE, (limit, UNLIMITED))
+            return
+        with (self.inside / "filler").open("ab") as filler:
+            while (free := self.free() - leave) > 0:
+                os.posix_fallocate(filler.fileno(), filler.seek(0, os.SEEK_END), min(free, MIB))
+
+    def clear(self) -> None:
+        """Give it back."""
+        assert self.hub.daemon is not None
+        if self.mounted:
+            (self.inside / "filler").unlink()
+        else:
+            resource.prlimit(self.hub.daemon.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
+
+    def free(self) -> int:
+        about = os.statvfs(self.inside)
+        return about.f_bavail * about.f_frsize
+
+
+def mount_namespace() -> list[str]:
+    """A command that runs another in a mount namespace of its own; [] where the system allows none."""
+    for unshare in (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"]):
+        trial = [*unshare, "sh", "-c", "mount -t tmpfs tmpfs /mnt"]
+        try:
+            if subprocess.run(trial, capture_output=True, check=False).returncode == 0:
+                return unshare
+        except FileNotFoundError:
+            break
+    return []
+
+
+@pytest.fixture(params=["file system", "limit"])
+def small_disk(hub: Hub, request: pytest.FixtureRequest) -> SmallDisk:
+    """Both kinds; without a namespace both times the limit."""
+    return SmallDisk(hub, mount_namespace() if request.param == "file system" else [])
+
+
+def trouble(hub: Hub) -> str:
+    return str(hub.json("daemon", "status").get("trouble") or "")
+
+
+def stands_still(witness: Witness, hub: Hub) -> int:
+    """How many messages were accepted, once that is so of all that have begun. No more may begin."""
+
+    def settled() -> bool:
+        counts = hub.campaign("big")["counts"]
+        return len(witness.lines()) == counts["sent"] + counts["sending"]
+
+    until(settled, "the wire to be empty")
+    accepted = len(witness.lines())
+    assert hub.campaign("big")["counts"]["sending"] <= 8  # connections: outcomes that wait in memory
+    assert len(witness.lines()) == accepted
+    return accepted
+
+
+@pytest.mark.parametrize("witness", [("--delay", "0.002")], indirect=True)
+def test_a_disk_that_fills_up_stops_sending_keeps_answering_and_goes_on_by_itself(
+    small_disk: SmallDisk, witness: Witness
+) -> None:
+    hub = small_disk.hub
+    hub.config = sink_config(witness.port)
+    small_disk.boot()
+    hub.contacts(N)
+    hub.apply("big", in_doubt="hold")
+    hub.hubctl("start", "big")
+    until(lambda: len(witness.lines()) > 100, "some messages")
+    small_disk.fill(leave=0)
+    until(lambda: trouble(hub), "the daemon to say that it is in trouble")
+    accepted = stands_still(witness, hub)
+    assert accepted < N
+    assert hub.campaign("big")["state"] == "running"
+    assert hub.deliveries("big")
+    small_disk.clear()
+    hub.hubctl("wait", "big", "--for", "completed", "--timeout", "100s")
+    assert reconcile(hub, witness, "big", N)["sent"] == N
+    assert trouble(hub) == ""
+
+
+@pytest.mark.parametrize("witness", [("--delay", "0.002")], indirect=True)
+@pytest.mark.parametrize("small_disk", ["file system"], indirect=True)
+def test_little_room_is_said_before_the_disk_is_full_and_outcomes_are_written(
+    small_disk: SmallDisk, witness: Witness
+) -> None:
+    hub = small_disk.hub
+    hub.config = sink_config(witness.port)
+    small_disk.boot()
+    assert (small_disk.inside / "state" / "hub.ballast").stat().st_size > 100_000
+    hub.contacts(N)
+    hub.apply("big", in_doubt="hold")
+    hub.hubctl("start", "big")
+    until(lambda: len(witness.lines()) > 100, "some messages")
+
+    def fills_up() -> bool:
+        small_disk.fill(leave=MIB // 2)  # again and again: the log gives room back
+        # A limit on the size of files is no shortage of room; it is only met when it is reached.
+        return ("MiB are left" if small_disk.mounted else "input/output error") in trouble(hub)
+
+    until(fills_up, "the daemon to say how little is left")
+    accepted = stands_still(witness, hub)
+    assert accepted < N
+    if small_disk.mounted:
+        assert hub.campaign("big")["counts"]["sent"] == accepted
+        assert "MiB are left" in hub.log()
+    small_disk.clear()
+    hub.hubctl("wait", "big", "--for", "completed", "--timeout", "100s")
+    assert reconcile(hub, witness, "big", N)["sent"] == N
+
+
+@pytest.mark.parametrize("witness", [("--delay", "0.002")], indirect=True)
+@pytest.mark.parametrize("policy", ["hold", "retry"])
+def test_a_failed_fsync_ends_the_daemon_and_the_next_one_knows_what_is_in_doubt(
+    hub: Hub, witness: Witness, policy: str
+) -> None:
+    hub.config = sink_config(witness.port)
+    sign = hub.folder / "sign"
+    daemon = boot_on_broken_disk(hub, sign)
+    hub.contacts(N)
+    hub.apply("big", in_doubt=policy)
+    hub.hubctl("start", "big")
+    until(lambda: len(witness.lines()) > 100, "some messages")
+    sign.write_text(f"sync {sqlite3.SQLITE_IOERR_FSYNC}")
+    assert daemon.wait(60) == 74
+    log = hub.log()
+    assert "the database is lost to this process" in log
+    assert "SQLITE_IOERR_FSYNC" in log
+    assert "start hubd again" in log
+    assert "Traceback" not in log
+    accepted = len(witness.lines())
+    assert accepted < N
+    sign.unlink()
+    hub.boot()
+    hub.hubctl("wait", "big", "--for", "completed", "--timeout", "100s")
+    counts = reconcile(hub, witness, "big", N, policy)
+    doubtful = counts["in_doubt"] if policy == "hold" else sum(witness.accepted().values()) - N
+    assert doubtful <= 8  # connections
+    assert counts["sent"] == N - counts["in_doubt"]
+
+
+@pytest.mark.parametrize("witness", [("--delay", "0.002")], indirect=True)
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        (f"write {sqlite3.SQLITE_IOERR_WRITE}", "input/output error"),
+        (f"write {sqlite3.SQLITE_READONLY}", "read-only"),
+    ],
+    ids=["error", "read-only"],
+)
+def test_a_disk_in_error_is_waited_for(hub: Hub, witness: Witness, what: str, says: str) -> None:
+    hub.config = sink_config(witness.port)
+    sign = hub.folder / "sign"
+    boot_on_broken_disk(hub, sign)
+    hub.contacts(N)
+    hub.apply("big", in_doubt="hold")
+    hub.hubctl("start", "big")
+    until(lambda: len(witness.lines()) > 100, "some messages")
+    sign.write_text(what)
+    until(lambda: says in trouble(hub), "the daemon to say what the trouble is")
+    assert stands_still(witness, hub) < N
+    assert hub.campaign("big")["state"] == "running"
+    sign.unlink()
+    hub.hubctl("wait", "big", "--for", "completed", "--timeout", "100s")
+    assert reconcile(hub, witness, "big", N)["sent"] == N
+
+
+def boot_on_broken_disk(hub: Hub, sign: Path) -> subprocess.Popen[bytes]:
+    (hub.folder / "hubd.toml").write_text(hub.config)
+    with (hub.folder / "hubd.log").open("ab") as log:
+        hub.daemon = subprocess.Popen(
+            [
+                sys.executable, "-m", "tests.shell.broken_disk", str(sign),
+                "--config", str(hub.folder / "hubd.toml"), "--state-dir", str(hub.state),
+            ],
+            stderr=log, cwd=ROOT,
+        )  # fmt: skip
+    hub.processes.append(hub.daemon)
+    until(hub.answers, f"hubd; its log: {hub.log()}")
+    return hub.daemon
+
+
+# --- descriptors ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("witness", [("--delay", "0.002")], indirect=True)
+def test_without_descriptors_nothing_ends_and_everything_goes_on_when_there_are_some(
+    hub: Hub, witness: Witness
+) -> None:
+    """The clients wait in line. What the provider cannot be sent now is nobody's failure."""
+    hub.config = sink_config(witness.port)
+    daemon = hub.boot()
+    hub.contacts(N)
+    hub.apply("big", in_doubt="hold", rate=["300/s"])
+    hub.hubctl("start", "big")
+    until(lambda: len(witness.lines()) > 100, "some messages")
+    hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, hard))
+    waiting = [hub_status(hub) for _ in range(3)]
+    until(lambda: "no connection can be taken now" in hub.log(), "the daemon to notice")
+    assert daemon.poll() is None
+    assert all(client.poll() is None for client in waiting)
+    assert hub.log().count("no connection can be taken now") == 1
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (min(hard, 1024), hard))
+    assert [client.wait(60) for client in waiting] == [0, 0, 0]
+    hub.hubctl("wait", "big", "--for", "completed", "--timeout", "100s")
+    assert reconcile(hub, witness, "big", N)["sent"] == N
+
+
+def hub_status(hub: Hub) -> subprocess.Popen[bytes]:
+    client = subprocess.Popen(
+        [sys.executable, "-m", "hubctl", "--socket", str(hub.state / "control.sock"), "status"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+    )  # fmt: skip
+    hub.processes.append(client)
+    return client
