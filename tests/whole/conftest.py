@@ -64,20 +64,24 @@ class Hub:
     def state(self) -> Path:
         return self.folder / "state"
 
-    def boot(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start hubd and wait until it answers."""
-        (self.folder / "hubd.toml").write_text(self.config)
-        log = (self.folder / "hubd.log").open("ab")
-        self.daemon = subprocess.Popen(
-            [
-                sys.executable, "-m", "hubd", "--config", str(self.folder / "hubd.toml"),
-                "--state-dir", str(self.state), *options,
-            ],
-            stderr=log, cwd=ROOT,
-        )  # fmt: skip
-        log.close()
-        self.processes.append(self.daemon)
+    def boot(self, *options: str, fail: str = "") -> subprocess.Popen[bytes]:
+        """Start hubd and wait until it answers; with `fail` it kills or stops itself there."""
+        daemon = self.launch(*options, fail=fail)
         until(self.answers, f"hubd; its log: {self.log()}")
+        return daemon
+
+    def launch(self, *options: str, fail: str = "") -> subprocess.Popen[bytes]:
+        """Start hubd and do not wait. What `fail` says is in `crashing_hubd`."""
+        (self.folder / "hubd.toml").write_text(self.config)
+        with (self.folder / "hubd.log").open("ab") as log:
+            self.daemon = subprocess.Popen(
+                [
+                    sys.executable, "-m", "tests.whole.crashing_hubd" if fail else "hubd",
+                    "--config", str(self.folder / "hubd.toml"), "--state-dir", str(self.state), *options,
+                ],
+                stderr=log, cwd=ROOT, env={**os.environ, "HUBD_FAIL": fail} if fail else None,
+            )  # fmt: skip
+        self.processes.append(self.daemon)
         return self.daemon
 
     def answers(self) -> bool:
@@ -98,12 +102,16 @@ class Hub:
 
     def hubctl(self, *arguments: str, code: int = 0) -> str:
         """Run a command, check its exit code, return its output."""
-        done = subprocess.run(
+        done = self.ask(*arguments)
+        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr, self.log())
+        return done.stdout
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command whatever comes of it."""
+        return subprocess.run(
             [sys.executable, "-m", "hubctl", "--socket", str(self.state / "control.sock"), *arguments],
             capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False,
         )  # fmt: skip
-        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr, self.log())
-        return done.stdout
 
     def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.hubctl(*arguments, "--json", code=code))

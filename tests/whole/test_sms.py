@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,12 +14,19 @@ from pathlib import Path
 import pytest
 
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN
-from tests.whole.conftest import Hub, Witness, spawn, until
+from tests.whole.conftest import PATIENCE, ROOT, Hub, Witness, spawn, until
 
 UNKNOWN = "+14155552003"  #: behaves as a number that Twilio refuses
 OPTED_OUT = "+14155552004"
 LOST = "+14155552005"  #: accepted, but the answer never comes back
 BUSY = "+14155552006"
+
+IMPATIENT = """
+from hubd.core import inquest
+from hubd.__main__ import main
+inquest.APART = 1.0
+main()
+"""
 
 
 @dataclass
@@ -60,11 +68,28 @@ def with_token(hub: Hub, token: str = TOKEN) -> None:
     path.chmod(0o600)
 
 
-def text_campaign(hub: Hub, name: str, n: int) -> None:
+def text_campaign(hub: Hub, name: str, n: int, **keys: object) -> None:
     hub.contacts(n, column="phone")
-    hub.apply(
-        name, provider="text", channel="sms", sender=None, subject=None, html=None, text="Hi {{ first_name }}"
-    )
+    sms: dict[str, object] = {
+        "provider": "text", "channel": "sms", "sender": None, "subject": None, "html": None,
+        "text": "Hi {{ first_name }}",
+    }  # fmt: skip
+    hub.apply(name, **{**sms, **keys})
+
+
+def boot_impatient(hub: Hub) -> None:
+    """hubd as it is, but for the minute between two questions, which takes a second."""
+    (hub.folder / "hubd.toml").write_text(hub.config)
+    with (hub.folder / "hubd.log").open("ab") as log:
+        hub.daemon = subprocess.Popen(
+            [
+                sys.executable, "-c", IMPATIENT, "--config", str(hub.folder / "hubd.toml"),
+                "--state-dir", str(hub.state),
+            ],
+            stderr=log, cwd=ROOT,
+        )  # fmt: skip
+    hub.processes.append(hub.daemon)
+    until(hub.answers, f"hubd; its log: {hub.log()}")
 
 
 def test_each_answer_of_twilio_means_what_it_should(hub: Hub, twilio: Twilio) -> None:
@@ -111,6 +136,102 @@ def test_kill_9_doubles_no_sms(hub: Hub, twilio: Twilio) -> None:
             assert accepted[row["recipient"]] == 1
         elif accepted[row["recipient"]]:
             assert row["state"] == "in_doubt", row
+
+
+def test_a_lost_answer_is_settled_by_asking_twilio(hub: Hub, twilio: Twilio) -> None:
+    hub.config = twilio.config
+    with_token(hub)
+    boot_impatient(hub)
+    text_campaign(hub, "ask", 40, in_doubt="reconcile")
+    hub.hubctl("start", "ask", "--wait")
+    counts = hub.campaign("ask")["counts"]
+    assert {s: n for s, n in counts.items() if n} == {"total": 40, "sent": 38, "failed": 2}
+    rows = {row["recipient"]: row for row in hub.deliveries("ask")}
+    assert rows[LOST]["state"] == "sent"
+    sids = {json.loads(line)["to"]: json.loads(line)["sid"] for line in twilio.lines()}
+    assert rows[LOST]["provider_id"] == sids[LOST]
+    assert set(twilio.accepted().values()) == {1}
+
+
+def test_kill_9_leaves_no_sms_in_doubt_and_doubles_none_when_twilio_is_asked(
+    hub: Hub, twilio: Twilio
+) -> None:
+    hub.config = twilio.config
+    with_token(hub)
+    boot_impatient(hub)
+    text_campaign(hub, "kill", 600, in_doubt="reconcile")
+    hub.hubctl("start", "kill")
+    for kill in range(1, 4):
+        until(lambda kill=kill: len(twilio.lines()) >= kill * 120, "messages")
+        hub.end(signal.SIGKILL)
+        boot_impatient(hub)
+    hub.hubctl("wait", "kill", "--for", "completed", "--timeout", "60s")
+    counts = hub.campaign("kill")["counts"]
+    assert {s: n for s, n in counts.items() if n} == {"total": 600, "sent": 598, "failed": 2}
+    accepted = twilio.accepted()
+    assert set(accepted.values()) == {1}
+    assert {row["recipient"] for row in hub.deliveries("kill") if row["state"] == "sent"} == set(accepted)
+    sids = {json.loads(line)["to"]: json.loads(line)["sid"] for line in twilio.lines()}
+    named = {row["recipient"]: row["provider_id"] for row in hub.deliveries("kill") if row["state"] == "sent"}
+    assert named == sids
+
+
+@pytest.mark.parametrize("point", ["before_dot", "after_dot"])
+def test_a_kill_on_either_side_of_the_request_is_told_apart_by_asking(
+    hub: Hub, twilio: Twilio, point: str
+) -> None:
+    hub.config = twilio.config
+    with_token(hub)
+    hub.boot(fail=f"{point}:20")
+    text_campaign(hub, "edge", 40, in_doubt="reconcile")
+    hub.hubctl("start", "edge")
+    assert hub.daemon is not None
+    hub.daemon.wait(PATIENCE)
+    boot_impatient(hub)
+    hub.hubctl("wait", "edge", "--for", "completed", "--timeout", "60s")
+    counts = hub.campaign("edge")["counts"]
+    assert {s: n for s, n in counts.items() if n} == {"total": 40, "sent": 38, "failed": 2}
+    assert set(twilio.accepted().values()) == {1}
+    assert len(twilio.accepted()) == 38
+
+
+def test_a_provider_that_cannot_be_asked_does_not_start_with_that_policy(hub: Hub, twilio: Twilio) -> None:
+    hub.config = twilio.config
+    with_token(hub)
+    hub.boot()
+    text_campaign(hub, "ask", 5, in_doubt="reconcile")
+    hub.hubctl("check", "ask")
+    text_campaign(hub, "never", 5, in_doubt="reconcile", provider="outbox")
+    problem = hub.json("check", "never", code=1)["problems"][0]["problem"]
+    assert problem.startswith('in_doubt = "reconcile" needs a provider that can be asked')
+    hub.hubctl("start", "never", code=1)
+    assert hub.campaign("never")["state"] == "draft"
+
+
+def test_a_person_decides_about_a_lost_answer_and_a_text_sent_again_is_a_possible_duplicate(
+    hub: Hub, twilio: Twilio
+) -> None:
+    hub.config = twilio.config
+    with_token(hub)
+    hub.boot()
+    text_campaign(hub, "hold", 40)
+    hub.hubctl("start", "hold", "--wait")
+    (doubtful,) = (
+        json.loads(line)
+        for line in hub.hubctl("deliveries", "hold", "--state", "in_doubt", "--output", "ndjson").splitlines()
+    )
+    assert doubtful["recipient"] == LOST
+    assert LOST in hub.hubctl("deliveries", "hold", "--state", "in_doubt")
+    assert hub.campaign("hold")["possible_duplicates"] == 0
+    hub.hubctl("retry", "hold", "--in-doubt", "resend", code=2)  # nobody is there to be asked
+    assert "queued again" in hub.hubctl("--yes", "retry", "hold", "--in-doubt", "resend")
+    hub.hubctl("wait", "hold", "--for", "completed", "--timeout", "60s")
+    assert twilio.accepted()[LOST] == 2
+    campaign = hub.campaign("hold")
+    assert (campaign["counts"]["in_doubt"], campaign["possible_duplicates"]) == (1, 1)
+    assert hub.json("message", str(doubtful["id"]))["delivery"]["possible_duplicates"] == 1
+    assert "1 recipient counted as failed" in hub.hubctl("retry", "hold", "--in-doubt", "failed")
+    assert "nobody is in doubt" in hub.hubctl("retry", "hold", "--in-doubt", "sent")
 
 
 def test_a_wrong_token_pauses_with_the_reason_and_the_right_one_goes_on(hub: Hub, twilio: Twilio) -> None:

@@ -1,0 +1,23 @@
+"""hubd with a wall clock that a file sets: `python -m tests.whole.clocked_hubd CLOCK [arguments of hubd]`.
+
+CLOCK holds how many seconds the wall clock is ahead of the system's; it is read each time somebody asks for
+the time. The monotonic clock is the system's.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import time
+from pathlib import Path
+
+if __name__ == "__main__":
+    clock = Path(sys.argv.pop(1))
+    true_time = time.time
+
+    def set_time() -> float:
+        """`time.time` by the other clock."""
+        return true_time() + float(clock.read_text())
+
+    time.time = set_time
+    runpy.run_module("hubd", run_name="__main__", alter_sys=True)

@@ -1,0 +1,163 @@
+"""What must hold, whatever happened: the books of the daemon against themselves and an outside record.
+
+The books are read from a copy of the database's files, so that looking at them changes nothing that the next
+daemon finds. The outside record is what a provider durably accepted, written down by another process.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubd.store.writer import audit_hash
+
+STATES = (
+    "pending", "deferred", "sending", "sent", "delivered", "undelivered", "failed", "skipped", "in_doubt",
+)  # fmt: skip
+#: What a message that was accepted is known by: its recipient, and its Message-ID or its text.
+Accepted = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Everything that the database of a daemon says, as it lies on the disk."""
+
+    health: str  #: what quick_check says
+    hub: dict[str, object]
+    campaigns: list[dict[str, object]]
+    deliveries: list[dict[str, object]]
+    attempts: list[dict[str, object]]
+    audit: list[tuple[object, ...]]
+    contacts: list[tuple[object, ...]]
+    members: int
+
+    @property
+    def open(self) -> int:
+        """Attempts of which nobody knows what will come."""
+        return sum(attempt["outcome"] is None for attempt in self.attempts)
+
+    @property
+    def states(self) -> Counter[str]:
+        """Over all campaigns."""
+        return Counter(str(delivery["state"]) for delivery in self.deliveries)
+
+    @property
+    def waiting(self) -> int:
+        """Deliveries that still have to be tried."""
+        return self.states["pending"] + self.states["deferred"] + self.states["sending"]
+
+
+def read_books(state: Path) -> Books:
+    """The books in a state directory whose daemon does not run. Nothing in it is touched, not even a lock."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("hub.db", "hub.db-wal"):
+            if (state / name).exists():
+                shutil.copy(state / name, folder)
+        with closing(sqlite3.connect(Path(folder, "hub.db"))) as db:
+            return _read(db)
+
+
+def _read(db: sqlite3.Connection) -> Books:
+    def table(statement: str) -> list[dict[str, object]]:
+        rows = db.execute(statement)
+        names = [column[0] for column in rows.description]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    return Books(
+        health=db.execute("PRAGMA quick_check").fetchone()[0],
+        hub=table("SELECT * FROM hub")[0],
+        campaigns=table("SELECT * FROM campaign ORDER BY id"),
+        deliveries=table("SELECT * FROM delivery ORDER BY id"),
+        attempts=table("SELECT * FROM attempt ORDER BY id"),
+        audit=db.execute(
+            "SELECT hash, at, actor, action, campaign_id, delivery_id, data FROM audit ORDER BY seq"
+        ).fetchall(),
+        contacts=db.execute("SELECT email, phone, fields FROM contact ORDER BY id").fetchall(),
+        members=db.execute("SELECT count(*) FROM membership").fetchone()[0],
+    )
+
+
+def check_books(books: Books) -> None:
+    """What holds at every instant, also in the middle of everything (I8, I9).
+
+    Each counter equals a recount; what is `sending` has exactly one open attempt, and nothing else has one;
+    an attempt that was opened is counted; the file is healthy; the audit trail is unbroken.
+    """
+    assert books.health == "ok"
+    for campaign in books.campaigns:
+        own = Counter(str(row["state"]) for row in books.deliveries if row["campaign_id"] == campaign["id"])
+        counted = {state: campaign[f"n_{state}"] for state in STATES}
+        assert counted == {state: own[state] for state in STATES}, campaign["name"]
+        assert campaign["n_total"] == own.total(), campaign["name"]
+    on_the_wire = {row["id"] for row in books.deliveries if row["state"] == "sending"}
+    being_tried = Counter(row["delivery_id"] for row in books.attempts if row["outcome"] is None)
+    assert being_tried == Counter(on_the_wire)
+    check_chain(books.audit)
+
+
+def check_chain(audit: Sequence[tuple[object, ...]]) -> None:
+    """No row of the audit trail was changed, and none is missing between two others."""
+    before = b""
+    for link, *fields in audit:
+        assert link == audit_hash(before, *fields), f"the audit trail is broken at {fields}"
+        assert isinstance(link, bytes)
+        before = link
+
+
+def check_crash(books: Books, connections: int) -> None:
+    """What holds right after the daemon was killed: I7, and everything that always holds.
+
+    At most as many attempts are open as there were connections to send on: those, and no others, will be in
+    doubt.
+    """
+    check_books(books)
+    assert books.open <= connections
+
+
+def check_settled(books: Books, accepted: Accepted, policy: str, audience: set[str]) -> None:
+    """What holds when everything is over: everybody is settled (I1), and all of `check_accepted`."""
+    assert set(books.states) <= {"sent", "in_doubt"}, "I1: everybody is settled"
+    check_accepted(books, accepted, policy, audience)
+
+
+def check_accepted(books: Books, accepted: Accepted, policy: str, audience: set[str]) -> None:
+    """What holds when nothing is on the wire: I1 to I6, and everything that always holds.
+
+    Each recipient's message was accepted by the provider at least as often as the books say `sent`, and at
+    most once more for each time that they say that it was in doubt.
+    """
+    check_books(books)
+    assert {row["recipient"] for row in books.deliveries} == audience, "I1: everybody has a delivery"
+    assert len(books.deliveries) == len(audience), "I1: and only one"
+    assert set(accepted) <= audience, "nobody else was sent anything"
+    outcomes = Counter((row["delivery_id"], row["outcome"]) for row in books.attempts)
+    doubted = 0
+    for row in books.deliveries:
+        n = len(accepted.get(str(row["recipient"]), ()))
+        doubts = outcomes[row["id"], "in_doubt"]
+        doubted += doubts
+        if row["state"] == "sent":
+            assert n >= 1, f"I4: {row} was not accepted by anybody"
+        if policy == "hold":
+            assert n <= 1, f"I5: {row} was accepted {n} times"
+        assert n >= outcomes[row["id"], "sent"], f"I2: {row} was accepted {n} times"
+        assert n <= outcomes[row["id"], "sent"] + doubts, f"I3, I6: {row} was accepted {n} times"
+        assert len(set(accepted.get(str(row["recipient"]), ()))) <= 1, "I6: a copy is a copy"
+        if row["message_id"] and n:
+            assert accepted[str(row["recipient"])][0] == row["message_id"], "I6: by its Message-ID"
+    surplus = sum(len(copies) - 1 for copies in accepted.values())
+    assert surplus <= (doubted if policy == "retry" else 0), "I6: each copy more had been in doubt"
+
+
+def check_doubts(books: Books, interrupted: int) -> None:
+    """Each attempt that a crash cut off is in doubt, and was put on record once; nothing else is."""
+    doubted = [row for row in books.attempts if row["outcome"] == "in_doubt"]
+    assert len(doubted) == interrupted
+    found = [fields for fields in books.audit if fields[3] == "doubt.found"]
+    assert len(found) == interrupted
