@@ -42,7 +42,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "lists": (f"{_AT}.contacts:lists", _PEOPLE, "The lists and how many contacts each has."),
     "suppress": (f"{_AT}.suppress:suppress", _PEOPLE, "Addresses that never get anything."),
     "provider": (f"{_AT}.provider:provider", _HUB, "The ways out: list, test, enable, disable."),
-    "daemon": (f"{_AT}.daemon:daemon", _HUB, "The daemon itself: status, reload, shutdown."),
+    "daemon": (f"{_AT}.daemon:daemon", _HUB, "The daemon itself: status, reload, shutdown, backup."),
+    "doctor": (f"{_AT}.doctor:doctor", _HUB, "Is everything well? Recounts, compares, says what to do."),
 }
 
 

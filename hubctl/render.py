@@ -117,6 +117,7 @@ def campaign(view: View, *, colour: bool = False) -> str:
     ]
     pairs += [(f"  {name.replace('_', ' ')}", int(counts[name])) for name in STATES if counts.get(name)]
     pairs += [
+        ("possible duplicates", int(view.get("possible_duplicates") or 0) or None),
         ("rate", rate(view)),
         ("left", f"about {spoken(view['eta'])}" if view.get("eta") and view["state"] == "running" else ""),
         ("scheduled", moment(view.get("scheduled_at"))),
@@ -247,6 +248,7 @@ def message(found: View, *, colour: bool = False, width: int = 10_000, content: 
                 ("provider's id", "" if delivery.get("file") else delivery.get("provider_id")),
                 ("file", delivery.get("file")),
                 ("what happened", delivery.get("detail")),
+                ("sent again", _again(delivery)),
                 ("next try", moment(delivery.get("next_at"))),
                 ("updated", moment(delivery.get("updated_at"))),
             ]
@@ -272,6 +274,12 @@ def message(found: View, *, colour: bool = False, width: int = 10_000, content: 
     if content and found.get("content"):
         blocks.append(body(found["content"], colour=colour))
     return "\n\n".join(blocks)
+
+
+def _again(delivery: View) -> str:
+    """Whether it may have been delivered more than once."""
+    times = int(delivery.get("possible_duplicates") or 0)
+    return f"{plural(times, 'time')} although it may have been accepted" if times else ""
 
 
 def _origin(delivery: View) -> str:
@@ -354,7 +362,22 @@ def daemon(found: View) -> str:
     """The daemon in one line."""
     up = spoken(float(found.get("uptime") or 0))
     trouble = f"\n  TROUBLE: {printable(found['trouble'])}" if found.get("trouble") else ""
-    return f"hubd {found['version']}, up {up}, process {found['pid']}, state in {found['state_dir']}{trouble}"
+    return (
+        f"hubd {found['version']}, up {up}, process {found['pid']}, state in {found['state_dir']}{trouble}"
+        + restored(found.get("restored"))
+    )
+
+
+def restored(found: View | None) -> str:
+    """What a restore of the database left to decide, on lines of its own; "" for nothing."""
+    if not found:
+        return ""
+    listed = [f"{printable(name)} ({number(int(n))})" for name, n in found["in_doubt"].items()]
+    return (
+        f"\n  RESTORED {moment(found['at'])}: {printable(found['why'])}; "
+        "what may have been sent after the copy was made is in doubt"
+        f"\n  decide: hubctl retry NAME --in-doubt resend|sent|failed for {', '.join(listed)}"
+    )
 
 
 def event(row: View) -> str:

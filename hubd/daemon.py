@@ -1,6 +1,6 @@
 """The composition root: opens everything in order, waits for a signal, closes everything in reverse.
 
-    lock -> bridge -> database -> recovery -> providers -> supervisor -> feed -> control socket -> ready
+    lock -> bridge -> database -> restore, recovery -> providers -> supervisor -> feed -> socket -> ready
 
 On SIGTERM, SIGINT or `hub.shutdown` the socket closes first, then every campaign settles what is on the wire,
 then the connections, the database and the lock are let go. A second signal does not wait for the wire.
@@ -37,6 +37,8 @@ from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.errors import BadConfig, HubError, StoreUnavailable
 from hubd.lock import sole_holder
+from hubd.store.audit import Audit
+from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
 from hubd.store.contacts import Contacts
 from hubd.store.database import Database, open_database
@@ -44,6 +46,7 @@ from hubd.store.doubts import Doubts
 from hubd.store.events import Events
 from hubd.store.housekeeping import tidy
 from hubd.store.ledger import Ledger
+from hubd.store.restore import open_restores
 from hubd.store.room import BALLAST, RoomLimits
 from hubd.store.usage import Usage
 from hubd.transports.outbox import OutboxTransport, open_outbox
@@ -96,6 +99,15 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
     ):
         watch.start_soon(_end_when_lost, database, stopping)
         campaigns, ledger = Campaigns(database), Ledger(database)
+        restores = await open_restores(database)
+        if restores.found is not None and await restores.finish():
+            held = sum((await restores.undecided()).values())
+            log.warning(
+                "committed history is missing (%s): %d messages may have been sent since; "
+                "none of them is sent until somebody decides, see hubctl status",
+                restores.found.why,
+                held,
+            )
         recovered = await ledger.recover()
         if recovered.total:
             log.warning("%d messages were on the wire when hubd last ended: in doubt", recovered.total)
@@ -123,6 +135,9 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
                 ledger=ledger,
                 events=events,
                 database=database,
+                backups=Backups(database),
+                audit=Audit(database),
+                restores=restores,
                 supervisor=supervisor,
                 feed=feed,
                 reload=_Reload(options, bridge, supervisor),

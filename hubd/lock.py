@@ -31,8 +31,8 @@ else:
 def sole_holder(path: Path) -> Iterator[None]:
     """Hold the lock for the length of the block.
 
-    Raises `Conflict` (code `already_running`) naming the holder's process id; the holder is not affected. Raises
-    `HubError` (code `state_dir`) when the file cannot be opened.
+    Raises `Conflict` (code `already_running`) naming the holder's process id; the holder is not affected.
+    Raises `HubError` (code `state_dir`) when the file cannot be opened.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,6 +1,8 @@
-"""The daemon itself: daemon status|reload|shutdown."""
+"""The daemon itself: daemon status|reload|shutdown|backup."""
 
 from __future__ import annotations
+
+import os
 
 import click
 
@@ -11,7 +13,7 @@ from hubctl.command import Nouns, command
 
 @click.group("daemon", cls=Nouns)
 def daemon() -> None:
-    """The daemon itself: status, reload, shutdown.
+    """The daemon itself: status, reload, shutdown, backup.
 
     Example: hubctl daemon status
     """
@@ -51,3 +53,22 @@ def shutdown(app: App) -> None:
         app.record(found)
     else:
         app.out("hubd is shutting down")
+
+
+@command("backup", within=daemon, example="hubctl daemon backup /var/backups/hub-monday.db")
+@click.argument("file", metavar="FILE")
+def backup(app: App, file: str) -> None:
+    """Copy the whole database to FILE while messages go out. FILE must not be there yet.
+
+    hubd writes it, so FILE is a place where the user of hubd may write. How to restore it: docs/backup.md.
+    """
+    path = os.path.abspath(file)
+    found = app.call("hub.backup", path=path)
+    if app.as_json:
+        app.record(found)
+    else:
+        app.out(
+            f"backed up to {layout.printable(found['path'])}: {layout.number(found['size'])} octets, checked"
+        )
+    if not os.path.lexists(path):
+        app.note("hubd wrote it, but it is not visible here: hubd may have a /tmp of its own")

@@ -11,7 +11,7 @@ from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubd.errors import PreflightFailed
 
-RISKS = ("no-unsubscribe", "missing-fields", "bad-messages")  #: what may be accepted knowingly
+RISKS = ("no-unsubscribe", "missing-fields", "bad-messages", "restored")  #: what may be accepted knowingly
 
 
 @command("start", example="hubctl start spring-sale --follow")

@@ -160,7 +160,7 @@ async def set_rate(hub: Hub, params: p.CampaignRate) -> r.ChangeResult:
     changed = campaign.rate != rates
     if changed:
         campaign = await hub.campaigns.set_rate(campaign.id, rates)
-        hub.supervisor.change_rate(campaign.id, rates)
+        await hub.supervisor.change_rate(campaign.id, rates)
     return {"changed": changed, "campaign": await view_of(hub, campaign)}
 
 

@@ -15,7 +15,8 @@ async def view_of(hub: Hub, campaign: Campaign) -> CampaignView:
     reason = hub.supervisor.reason(campaign)
     if not reason and await _waits_for_its_window(hub, campaign):
         reason = WINDOW_CLOSED
-    return campaign_view(campaign, hub.feed.sample(campaign.id), reason)
+    again = await hub.ledger.possible_duplicates(campaign.id)
+    return campaign_view(campaign, hub.feed.sample(campaign.id), reason, possible_duplicates=again)
 
 
 async def _waits_for_its_window(hub: Hub, campaign: Campaign) -> bool:

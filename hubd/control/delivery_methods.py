@@ -40,6 +40,7 @@ async def get(hub: Hub, params: p.DeliveryId) -> r.DeliveryResult:
             "channel": life.channel.value,
             "next_at": time_text(row.next_at),
             "detail": row.detail,
+            "possible_duplicates": row.doubts,
             "single": life.single,
             "content_of": await _content_of(hub, life),
             "file": _file(hub, life),

@@ -12,7 +12,7 @@ from hubd.control.needs import Hub
 from hubd.control.rendering import address_of, contact_fields, first_reachable, write
 from hubd.control.rows import MissingPattern
 from hubd.core.compose import compile_email
-from hubd.core.model import Campaign, Channel, Content
+from hubd.core.model import Campaign, Channel, Content, InDoubt
 from hubd.core.preflight import Found, Gap, Report, assess
 from hubd.core.sms import compile_sms, segments
 from hubd.core.spec import spec_from_json
@@ -38,7 +38,7 @@ async def inspect(hub: Hub, campaign: Campaign, *, limit: int | None = None) -> 
     """Look at everything that decides whether a campaign can start."""
     found = Found(content=spec_from_json(campaign.spec).content(), rates=campaign.rate)
     found = _look_at_provider(hub, campaign, found)
-    found = await _look_at_audience(hub, campaign, found)
+    found = await _look_at_audience(hub, campaign, replace(found, restored=_predates_restore(hub, campaign)))
     sample: SegmentsView | None = None
     try:
         plan = await hub.supervisor.plans.get(campaign.content_id)
@@ -52,17 +52,27 @@ async def inspect(hub: Hub, campaign: Campaign, *, limit: int | None = None) -> 
     return Inspection(found=found, segments=sample, report=assess(found, limit=limit))
 
 
+def _predates_restore(hub: Hub, campaign: Campaign) -> bool:
+    """Whether it may have been sent after the copy was made that this database was restored from."""
+    restored = hub.restores.found
+    return restored is not None and campaign.started_at is None and campaign.created_at <= restored.at
+
+
 def _with_obstacle(found: Found, obstacle: str) -> Found:
     return replace(found, obstacles=(*found.obstacles, obstacle))
 
 
 def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
     try:
-        view = hub.supervisor.providers.get(campaign.provider).view()
+        provider = hub.supervisor.providers.get(campaign.provider)
+        view = provider.view()
     except HubError as error:
         return _with_obstacle(found, f"{error}; {error.hint}" if error.hint else str(error))
     if campaign.channel not in view.channels:
         return _with_obstacle(found, f"the provider {view.name} does not send {campaign.channel.value}")
+    if campaign.in_doubt is InDoubt.RECONCILE and not provider.spec.inquires:
+        obstacle = f'in_doubt = "reconcile" needs a provider that can be asked what it accepted; {view.name}'
+        found = _with_obstacle(found, f'{obstacle} cannot, so write "retry" or "hold"')
     reason = "" if view.state == "ready" else view.reason or view.state
     return replace(found, rates=(*found.rates, *view.rate), provider_reason=reason)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
 from hubd.control.campaign_views import view_of
@@ -9,7 +10,9 @@ from hubd.control.needs import Hub
 from hubd.control.views import provider_view, time_text
 from hubd.core.model import CampaignState
 from hubd.wire import results as r
-from hubd.wire.params import Change, Params
+from hubd.wire.params import Change, HubBackup, Params
+
+log = logging.getLogger(__name__)
 
 FINISHED = (CampaignState.STOPPED, CampaignState.COMPLETED, CampaignState.FAILED)
 FINISHED_SHOWN = 10
@@ -31,7 +34,17 @@ async def status(hub: Hub, _: Params) -> r.StatusResult:
         "campaigns": [await view_of(hub, campaign) for campaign in campaigns if campaign.id not in hidden],
         "providers": [provider_view(provider) for provider in hub.supervisor.providers.views()],
         "states": dict(Counter(campaign.state.value for campaign in campaigns)),
+        "restored": await _restored(hub),
     }
+
+
+async def _restored(hub: Hub) -> r.RestoredView | None:
+    """The last restore of the database, as long as somebody has to decide about something."""
+    found = hub.restores.found
+    undecided = await hub.restores.undecided() if found is not None else {}
+    if found is None or not undecided:
+        return None
+    return {"at": time_text(found.at), "why": found.why, "in_doubt": dict(undecided)}
 
 
 async def reload(hub: Hub, _: Change) -> r.ReloadResult:
@@ -43,3 +56,38 @@ async def shutdown(hub: Hub, _: Change) -> r.Nothing:
     """Ask the daemon to stop. The answer goes out before it does."""
     hub.shutdown()
     return {}
+
+
+async def backup(hub: Hub, params: HubBackup) -> r.BackupResult:
+    """Copy the whole database to a new file, while messages go out."""
+    made = await hub.backups.make(params.path)
+    log.info("backed up to %s in %.1f s", made.path, made.seconds)
+    return {
+        "path": made.path,
+        "size": made.size,
+        "taken_at": time_text(made.taken_at),
+        "seconds": round(made.seconds, 3),
+    }
+
+
+async def check(hub: Hub, _: Params) -> r.DoctorResult:
+    """Look over the database and what lies beside it. Changes nothing."""
+    trouble = hub.database.trouble
+    checks: list[r.CheckView] = [
+        {
+            "check": "writing",
+            "ok": not trouble,
+            "found": trouble or "the database can be written",
+            "advice": "sending goes on by itself when the cause is gone" if trouble else "",
+        }
+    ]
+    for finding in await hub.audit.examine(hub.supervisor.running):
+        checks.append(
+            {
+                "check": finding.check,
+                "ok": finding.ok,
+                "found": finding.found,
+                "advice": finding.advice,
+            }
+        )
+    return {"ok": all(each["ok"] for each in checks), "checks": checks}

@@ -34,6 +34,14 @@ _HUB = (
     reads("hub.status", "How everything is.", p.Params, r.StatusResult, hub_methods.status),
     changes("hub.reload", "Read the configuration again.", p.Change, r.ReloadResult, hub_methods.reload),
     changes("hub.shutdown", "Stop the daemon.", p.Change, r.Nothing, hub_methods.shutdown),
+    changes(
+        "hub.backup",
+        "Copy the whole database to a new file, while messages go out.",
+        p.HubBackup,
+        r.BackupResult,
+        hub_methods.backup,
+    ),
+    reads("hub.check", "Look over the database.", p.Params, r.DoctorResult, hub_methods.check),
     reads("rpc.discover", "What there is to call.", p.Params, r.OpenRpc, discover),
 )
 _CONTACTS = (

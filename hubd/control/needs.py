@@ -14,14 +14,17 @@ import trio
 
 from hubd.control.rows import (
     Audience,
+    BackupRow,
     Contact,
     DeliveryRow,
     EventRow,
     FailureGroup,
+    Finding,
     ImportCount,
     ListView,
     MessageLife,
     MissingPattern,
+    RestoredRow,
     Snapshot,
     Suppression,
 )
@@ -105,6 +108,7 @@ class Ledger(Protocol):
     ) -> Sequence[DeliveryRow]: ...
     async def message(self, delivery_id: int) -> MessageLife: ...
     async def next_due_at(self, campaign_id: int) -> float | None: ...
+    async def possible_duplicates(self, campaign_id: int) -> int: ...
     async def failures(self, campaign_id: int) -> Sequence[FailureGroup]: ...
 
 
@@ -138,6 +142,26 @@ class Database(Protocol):
     @property
     def head_seq(self) -> int: ...
     async def wait_events(self, after_seq: int) -> int: ...
+
+
+class Backups(Protocol):
+    """Copies of the database."""
+
+    async def make(self, path: str) -> BackupRow: ...
+
+
+class Audit(Protocol):
+    """Is everything as it should be?"""
+
+    async def examine(self, running: Callable[[], Collection[int]]) -> Sequence[Finding]: ...
+
+
+class Restores(Protocol):
+    """What a restore of the database left to decide."""
+
+    @property
+    def found(self) -> RestoredRow | None: ...
+    async def undecided(self) -> Mapping[str, int]: ...
 
 
 # -- the engine --------------------------------------------------------------------------------------------
@@ -178,12 +202,13 @@ class Supervisor(Protocol):
     async def pause(self, name: str) -> tuple[bool, Campaign]: ...
     async def stop(self, name: str) -> tuple[bool, Campaign]: ...
     async def requeued(self, name: str) -> Campaign: ...
-    def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None: ...
+    async def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None: ...
     async def standing(self, provider: str, channel: Channel) -> Campaign: ...
     async def wake_single(self, provider: str, channel: Channel) -> Runner: ...
     async def probe(self, provider: str) -> Answer: ...
     async def enable(self, provider: str) -> None: ...
     def reason(self, campaign: Campaign) -> str: ...
+    def running(self) -> Sequence[int]: ...
 
 
 class Feed(Protocol):
@@ -212,6 +237,9 @@ class Hub:
 
     info: HubInfo
     database: Database
+    backups: Backups
+    audit: Audit
+    restores: Restores
     contacts: Contacts
     campaigns: Campaigns
     ledger: Ledger

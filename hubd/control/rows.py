@@ -110,6 +110,11 @@ class DeliveryRow(Protocol):
     @property
     def attempts(self) -> int: ...
     @property
+    def doubts(self) -> int:
+        """How often it was sent again although it may have been accepted."""
+        ...
+
+    @property
     def next_at(self) -> float | None: ...
     @property
     def updated_at(self) -> float: ...
@@ -214,3 +219,47 @@ class Snapshot(Protocol):
     def seq(self) -> int: ...
     @property
     def campaigns(self) -> Sequence[Campaign]: ...
+
+
+class BackupRow(Protocol):
+    """A backup that was made."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def taken_at(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class Finding(Protocol):
+    """One thing that was looked at, in words."""
+
+    @property
+    def check(self) -> str: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def found(self) -> str: ...
+    @property
+    def advice(self) -> str: ...
+
+
+class RestoredRow(Protocol):
+    """When the database was found to be an older copy of itself, and where its own history then stood."""
+
+    @property
+    def at(self) -> float: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def epoch(self) -> int:
+        """Of the boot that found it."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """The newest event then."""
+        ...

@@ -70,7 +70,14 @@ def _topics(topics: list[str]) -> tuple[list[str], bool, bool]:
 async def _check_cursor(hub: Hub, after: Cursor) -> None:
     """Refuse a cursor of another life of the database, or one whose next events were pruned."""
     oldest = await hub.events.oldest_seq()
-    if after.epoch > hub.database.epoch or after.seq > hub.database.head_seq or after.seq + 1 < oldest:
+    restored = hub.restores.found
+    lost = restored is not None and after.epoch < restored.epoch and after.seq > restored.seq
+    if (
+        lost
+        or after.epoch > hub.database.epoch
+        or after.seq > hub.database.head_seq
+        or after.seq + 1 < oldest
+    ):
         raise ResumeGap(
             "the events after this cursor are not here",
             hint="subscribe without a cursor and take the snapshot",

@@ -26,7 +26,9 @@ def time_text(at: float | None) -> str | None:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def campaign_view(campaign: Campaign, sample: Sample | None, reason: str) -> r.CampaignView:
+def campaign_view(
+    campaign: Campaign, sample: Sample | None, reason: str, *, possible_duplicates: int
+) -> r.CampaignView:
     """A campaign with its pace (None when it does not run) and why it is as it is."""
     spec = json.loads(campaign.spec)
     running = campaign.state is CampaignState.RUNNING
@@ -51,6 +53,7 @@ def campaign_view(campaign: Campaign, sample: Sample | None, reason: str) -> r.C
         "last_error": campaign.last_error,
         "revision": campaign.revision,
         "in_doubt": campaign.in_doubt.value if campaign.in_doubt else None,
+        "possible_duplicates": possible_duplicates,
         "freezing": running and not campaign.audience_ready,
     }
 

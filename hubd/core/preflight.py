@@ -17,7 +17,8 @@ from hubd.core.pacing import estimate, parse_pace
 MISSING_FIELDS = "missing-fields"
 BAD_MESSAGES = "bad-messages"
 NO_UNSUBSCRIBE = "no-unsubscribe"
-RISKS = frozenset({MISSING_FIELDS, BAD_MESSAGES, NO_UNSUBSCRIBE})  #: all that a person may take
+RESTORED = "restored"
+RISKS = frozenset({MISSING_FIELDS, BAD_MESSAGES, NO_UNSUBSCRIBE, RESTORED})  #: all that a person may take
 STANDARD_FIELDS = frozenset(
     {
         "email",
@@ -55,6 +56,7 @@ class Found:
     obstacles: tuple[str, ...] = ()  #: sentences: what cannot be excused by taking a risk
     provider_reason: str = ""  #: why the provider does not send right now; "" when it does
     segments: int = 0  #: of one sample, for SMS
+    restored: bool = False  #: it is older than a restore of the database, which may not know that it was sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +99,16 @@ def assess(found: Found, *, limit: int | None = None) -> Report:
         Problem(risk=item["risk"], problem=item["problem"]) for item in content_problems(found.content)
     ]
     problems += [_gap(gap, found) for gap in found.gaps]
+    if found.restored:
+        problems.append(Problem(risk=RESTORED, problem=_MAY_HAVE_BEEN_SENT))
     return Report(
         problems=tuple(problems),
         warnings=tuple(_warnings(found)),
         estimate=how_long(found.recipients if limit is None else min(limit, found.recipients), found.rates),
     )
+
+
+_MAY_HAVE_BEEN_SENT = "it is older than the restore of the database and may have been sent to everybody since"
 
 
 def unaccepted(problems: Iterable[Problem], accepted: Iterable[str]) -> list[Problem]:

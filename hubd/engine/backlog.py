@@ -7,6 +7,8 @@ handed out from that page: what the page says of it is old.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import trio
 
 from hubd.core.ledger import Close
@@ -78,6 +80,10 @@ class Backlog:
 
     async def read(self, rows_in: trio.MemorySendChannel[Due]) -> None:
         """Hand out rows that are due until none is left or the limit is reached."""
+        with suppress(trio.BrokenResourceError):  # the last worker ended with an error: nobody takes rows
+            await self._read(rows_in)
+
+    async def _read(self, rows_in: trio.MemorySendChannel[Due]) -> None:
         ledger, campaign_id = self._around.ledger, self._campaign.id
         cursor = 0
         async with rows_in:

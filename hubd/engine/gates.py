@@ -29,18 +29,19 @@ class Gates:
 
     @property
     def open(self) -> bool:
-        """Whether a slot is free for one message, as far as all senders share it."""
+        """Whether a slot is free for one message, as far as that can be known before its sender is."""
+        if not self._campaign.single:
+            return self.usual.may_take()
         now = trio.current_time()
         return self._shared.opens_at(now) <= now and self._own.opens_at(now) <= now
 
     async def of(self, sender: str) -> Gate:
         """The gate of a sender, "" for the provider's own. Raises `StoreUnavailable`."""
-        sender = sender or self._provider.spec.sender
+        spec = self._provider.spec
+        sender = sender or spec.sender
         gate = self._of.get(sender)
         if gate is None:
-            turnstile = await self._limits.sender(
-                self._provider.spec.name, sender, self._provider.spec.sender_rates
-            )
+            turnstile = await self._limits.sender(spec.name, sender, spec.sender_rates) if sender else None
             gate = Gate(
                 self._shared, turnstile, self._own, owner=self._campaign.id, urgent=self._campaign.single
             )

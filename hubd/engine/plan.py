@@ -24,7 +24,7 @@ class MessagePlan:
         self._key = install_key
         self._email: EmailPlan | None = None
         self._sms: SmsPlan | None = None
-        #: The bare address or number it comes from, in the form limits are named in; "" for the provider's own.
+        #: The bare address or number it comes from, as limits are named; "" for the provider's own.
         self.sender = content.sender.lower()
         if content.channel is Channel.EMAIL:
             self._email = compile_email(content, blobs)

@@ -1,4 +1,4 @@
-"""From an answer to what follows: an entry for the ledger, and news of how the provider and its domains are."""
+"""From an answer to what follows: an entry for the ledger, and news of the provider and its domains."""
 
 from __future__ import annotations
 

@@ -124,7 +124,11 @@ class Worker:
                 if not self.scope.cancel_called and not self.pool.in_trouble(berth):
                     opening = self.rulings.prepared(following, refused, berth)
         finally:
+            if opening is not None:
+                reach("before_open")
             await self._book([*unbooked, opening.entry if opening else None])
+            if opening is not None:
+                reach("after_open")
             if following is not None and opening is None:
                 self.backlog.put_back(following.row.id)
                 berth.lane.drop()  # its envelope was announced and will not be used

@@ -184,9 +184,9 @@ class Campaigns:
         return await self._db.write(lambda unit: clone(unit, name, new))
 
     async def archive(self, name: str, *, archived: bool = True) -> tuple[bool, Campaign]:
-        """Leave a campaign that has ended out of `list`, or bring it back. It is back, too, when it runs again.
+        """Leave a campaign that has ended out of `list`, or bring it back; whether anything changed.
 
-        Raises NotFound, and Conflict when it has not ended.
+        It comes back by itself when it runs again. Raises NotFound, and Conflict when it has not ended.
         """
         return await self._db.write(lambda unit: put_away(unit, name, archived=archived))
 

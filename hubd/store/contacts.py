@@ -100,8 +100,8 @@ class Contacts:
         """Take one page of a file into a list, all of it or (on an error) nothing.
 
         All pages of one file carry the same `import_id`: the first row of an address wins and later ones are
-        duplicates. With `dry_run` the same is counted and nothing is kept. See `importing` for the rules. Raises
-        `StoreUnavailable`, also while the disk is nearly full: that room is for the outcomes of messages.
+        duplicates. With `dry_run` the same is counted and nothing is kept. See `importing` for the rules.
+        Raises `StoreUnavailable`, also while the disk is nearly full: that room is for outcomes of messages.
         """
         self._db.check_room()
         return await self._db.write(lambda unit: import_page(unit, list_name, rows, import_id, dry_run))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +24,7 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.errors import StoreUnavailable, StoreUnusable
+from hubd.store.anchor import Anchor, anchor_path, notice
 from hubd.store.connection import (
     DISK_ERRORS,
     Connection,
@@ -242,7 +243,7 @@ async def open_database(
     `StoreUnusable`, with nothing touched, when the file is not ours, damaged, from a newer version, empty,
     readable by others, or cannot be made or written; and at the end of the block when it was lost meanwhile.
     """
-    room = Room(path, limits)
+    room, anchor = Room(path, limits), Anchor(path)
     if room.look():
         await room.drop_ballast()  # opening it takes room too
     await trio.to_thread.run_sync(prepare, path)
@@ -253,7 +254,7 @@ async def open_database(
     readers = _Readers(path, bridge)
     writer: Writer | None = None
     try:
-        row, head_seq = await _boot(path, connection, bridge, room)
+        row, head_seq = await _boot(partial(_begin_epoch, anchor, clock()), path, connection, bridge, room)
         await room.keep_ballast()
         writer = Writer(
             connection,
@@ -267,23 +268,27 @@ async def open_database(
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)
+            database = Database(
+                path,
+                writer,
+                readers,
+                room,
+                epoch=row["epoch"],
+                key=row["install_key"],
+                instance_id=row["instance_id"],
+                probe_interval=probe_interval,
+            )
+            following = trio.CancelScope()
+            nursery.start_soon(_follow, following, anchor, database)
             try:
-                yield Database(
-                    path,
-                    writer,
-                    readers,
-                    room,
-                    epoch=row["epoch"],
-                    key=row["install_key"],
-                    instance_id=row["instance_id"],
-                    probe_interval=probe_interval,
-                )
+                yield database
             finally:
+                following.cancel()
                 writer.close()
                 await readers.aclose()
         if not writer.trouble:
             try:
-                await bridge.finish(connection.unit, _finish)
+                await bridge.finish(connection.unit, partial(_finish, anchor))
             except sqlite3.Error as error:
                 writer.lose(error)
         if writer.lost.is_set():
@@ -296,33 +301,58 @@ async def open_database(
             await room.drop_ballast()
 
 
-async def _boot(path: Path, connection: Connection, bridge: Bridge, room: Room) -> tuple[sqlite3.Row, int]:
+async def _follow(scope: trio.CancelScope, anchor: Anchor, database: Database) -> None:
+    with scope:
+        await anchor.follow(database.read)
+
+
+async def _boot(
+    begin: Callable[[sqlite3.Connection], tuple[sqlite3.Row, int]],
+    path: Path,
+    connection: Connection,
+    bridge: Bridge,
+    room: Room,
+) -> tuple[sqlite3.Row, int]:
     """Bring the file up to date and begin an epoch: its row of `hub`, and the newest event's seq."""
     try:
         try:
-            return await bridge.finish(connection.unit, _begin_epoch)
-        except sqlite3.Error as error:
-            if not lacks_room(error) or not await room.free_ballast():
+            return await bridge.finish(connection.unit, begin)
+        except (sqlite3.Error, OSError) as error:
+            full = isinstance(error, OSError) or lacks_room(error)
+            if not full or not await room.free_ballast():
                 raise
-        return await bridge.finish(connection.unit, _begin_epoch)
+        return await bridge.finish(connection.unit, begin)
     except sqlite3.Error as error:
         raise refusal(path, error) from error
+    except OSError as error:
+        raise StoreUnusable(
+            f"{anchor_path(path)} cannot be written: {error.strerror}",
+            exit_status=75,
+            hint="the daemon needs room for it, and to be allowed to write it",
+        ) from error
 
 
-def _begin_epoch(db: sqlite3.Connection) -> tuple[sqlite3.Row, int]:
+def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sqlite3.Row, int]:
+    """As `_boot`. Nothing may be sent before the anchor and the file itself say how far the database is."""
     migrate(db)
     db.execute("BEGIN IMMEDIATE")
     try:
+        notice(Unit(db, now), anchor.read())
         row: sqlite3.Row = db.execute(BEGIN_EPOCH).fetchone()
         head_seq: int = db.execute(HEAD_SEQ).fetchone()[0]
         db.execute("COMMIT")
     except BaseException:
         roll_back(db)
         raise
+    anchor.cast(db)
+    if not checkpoint("TRUNCATE", db):  # `opening` relies on it to know a log that is another file's
+        raise StoreUnusable(
+            f"{anchor.database} is read by another program", exit_status=75, hint="stop that program"
+        )
     return row, head_seq
 
 
-def _finish(db: sqlite3.Connection) -> None:
+def _finish(anchor: Anchor, db: sqlite3.Connection) -> None:
     """Leave one file that says that it was closed in order. A failure only costs the next open a check.
 
     Raises `sqlite3.Error` when the failure is one after which SQLite must not touch the file any more.
@@ -334,6 +364,8 @@ def _finish(db: sqlite3.Connection) -> None:
             raise
         return
     checkpoint("TRUNCATE", db)
+    with suppress(OSError, sqlite3.Error):
+        anchor.cast(db)
 
 
 def _lost(path: Path, why: str) -> StoreUnusable:

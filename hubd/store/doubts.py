@@ -32,7 +32,7 @@ JOIN attempt ON attempt.delivery_id = delivery.id
     AND attempt.n = (SELECT max(n) FROM attempt WHERE delivery_id = delivery.id)
 LEFT JOIN content ON content.hash = attempt.content_hash
 WHERE delivery.campaign_id = ? AND delivery.state = 'in_doubt' AND delivery.id > ?
-    AND attempt.outcome = 'in_doubt'
+    AND attempt.outcome = 'in_doubt' AND delivery.reason <> 'restored'
     AND (delivery.state = 'failed' OR delivery.state = 'in_doubt' OR delivery.state = 'undelivered'
          OR delivery.state = 'skipped')
 ORDER BY delivery.id LIMIT ?"""

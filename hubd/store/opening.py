@@ -23,10 +23,13 @@ from hubd.store.anchor import HUB, anchor_path, sync_directory
 from hubd.store.connection import open_plain, trouble_of
 
 APPLICATION_ID = 0x4D487562  #: "MHub": marks the file as ours (see `PRAGMA application_id`)
-EX_CANTCREAT, EX_NOPERM, EX_CONFIG = 73, 77, 78
+EX_CANTCREAT, EX_IOERR, EX_NOPERM, EX_CONFIG = 73, 74, 77, 78
 
 #: The one row of `hub` in a new installation.
 FIRST_ROW = "INSERT INTO hub (only, install_key, instance_id, created_at) VALUES (1, ?, ?, ?)"
+
+#: How damage shows. SQLite quotes the file in its messages, and what it quotes need not be text any more.
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 _RESTORE = "restore it from a backup, or move it and its anchor file away to start with an empty one"
 
@@ -129,7 +132,7 @@ def _check_identity(path: Path) -> None:
         with closing(_glance(path)) as db:
             application_id: int = db.execute("PRAGMA application_id").fetchone()[0]
             version: int = db.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as error:
+    except _UNREADABLE as error:
         raise refusal(path, error) from error
     _judge_identity(path, application_id, version)
 
@@ -167,7 +170,7 @@ def _check_health(path: Path) -> None:
             rows = db.execute("SELECT clean FROM hub").fetchall()
             check = "quick_check" if [row[0] for row in rows] == [1] else "integrity_check"
             verdict: str = db.execute(f"PRAGMA {check}(1)").fetchone()[0]
-    except sqlite3.Error as error:
+    except _UNREADABLE as error:
         raise refusal(path, error) from error
     _judge_identity(path, application_id, version)
     # SQLite takes the end of a last page that is not there for zeros, and the check finds nothing in those.
@@ -188,7 +191,7 @@ def _check_log(path: Path) -> None:
         with closing(_glance(path)) as main, closing(open_plain(path, writer=False)) as whole:
             main.row_factory = sqlite3.Row
             alone, logged = (dict(db.execute(HUB).fetchone() or {}) for db in (main, whole))
-    except sqlite3.Error:
+    except _UNREADABLE:
         return  # damage, which the check of the whole file puts into words
     if not _fits(alone, logged):
         log = path.with_name(path.name + "-wal")
@@ -276,8 +279,10 @@ def _build(path: Path) -> None:
         )
 
 
-def refusal(path: Path, error: sqlite3.Error) -> StoreUnusable:
+def refusal(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreUnusable:
     """What an error of SQLite at opening means for the person who started the daemon."""
+    if isinstance(error, UnicodeDecodeError):
+        return StoreUnusable(f"{path} is damaged", hint=_RESTORE)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
         return StoreUnusable(
@@ -293,4 +298,10 @@ def refusal(path: Path, error: sqlite3.Error) -> StoreUnusable:
         return StoreUnusable(f"{path} is held by another program", exit_status=75, hint="stop that program")
     if code == sqlite3.SQLITE_FULL:
         return StoreUnusable(f"{path} cannot be opened: the disk is full", exit_status=75, hint="make room")
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM) and not trouble_of(error)[1]:
+        return StoreUnusable(
+            f"{path} cannot be read: {trouble_of(error)[0]}",
+            exit_status=EX_IOERR,
+            hint="check the disk; nothing was changed",
+        )
     return StoreUnusable(f"{path} is damaged ({trouble_of(error)[0]})", hint=_RESTORE)

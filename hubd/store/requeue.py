@@ -23,6 +23,7 @@ SELECT id FROM delivery WHERE campaign_id = :campaign_id AND state = 'in_doubt' 
 RESENDABLE = """
 SELECT id FROM delivery
 WHERE campaign_id = :campaign_id AND state = 'in_doubt' AND doubts < :most_doubts
+    AND reason <> 'restored'
     AND (SELECT outcome FROM attempt WHERE delivery_id = delivery.id ORDER BY n DESC LIMIT 1) = 'in_doubt'
 ORDER BY id LIMIT :limit"""
 #: To be tried again although it may have been accepted.

@@ -46,7 +46,7 @@ def clone(unit: Unit, name: str, new: str) -> tuple[bool, Campaign]:
         made = campaign_by_name(unit.db, new)
         unit.event("campaign.applied", made.id, {"created": True, "changed": [], "clone_of": name})
         return True, made
-    if there.state is CampaignState.DRAFT and there.spec == spec:
+    if there.id != source.id and there.state is CampaignState.DRAFT and there.spec == spec:
         return False, there
     raise Conflict(
         f"there is a campaign {new} already",

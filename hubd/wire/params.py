@@ -52,6 +52,13 @@ class Change(Params, frozen=True):
     idempotency_key: Key = None
 
 
+class HubBackup(Params, frozen=True):
+    """`path` is an absolute path on the daemon's machine, of a file that is not there yet."""
+
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+    idempotency_key: Key = None
+
+
 class ImportRow(Params, frozen=True):
     """One row of a table: its line in the file, and its cells by column."""
 

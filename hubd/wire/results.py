@@ -69,6 +69,7 @@ class CampaignView(TypedDict):
     last_error: str
     revision: int
     in_doubt: str | None  #: the policy; null for the provider's default
+    possible_duplicates: int  #: how often a message was sent again although it may have been accepted
     freezing: bool
 
 
@@ -82,6 +83,14 @@ class ProviderStatus(TypedDict):
     rate: list[str]
 
 
+class RestoredView(TypedDict):
+    """The database was restored from an older copy, and somebody has to decide what became of the rest."""
+
+    at: str | None
+    why: str
+    in_doubt: dict[str, int]  #: deliveries that wait for a decision, by campaign
+
+
 class StatusResult(TypedDict):
     version: str
     pid: int
@@ -92,6 +101,7 @@ class StatusResult(TypedDict):
     campaigns: list[CampaignView]
     providers: list[ProviderStatus]
     states: dict[str, int]
+    restored: RestoredView | None  #: null when nobody has anything to decide
 
 
 class ReloadResult(TypedDict):
@@ -263,6 +273,7 @@ class DeliveryLife(DeliveryView):
     channel: str
     next_at: str | None
     detail: str
+    possible_duplicates: int  #: how often it was sent again although it may have been accepted
     single: bool  #: a message of its own, outside any campaign
     content_of: str  #: the campaign whose content a single message has; "" when it has its own
     file: str | None  #: where an outbox wrote it
@@ -380,3 +391,22 @@ OpenRpc = TypedDict(
         "x-notifications": list[dict[str, object]],
     },
 )
+
+
+class BackupResult(TypedDict):
+    path: str
+    size: int  #: octets
+    taken_at: str | None  #: everything that was committed before is in it
+    seconds: float
+
+
+class CheckView(TypedDict):
+    check: str  #: a stable word
+    ok: bool
+    found: str
+    advice: str  #: what to do when it is not ok, else ""
+
+
+class DoctorResult(TypedDict):
+    ok: bool
+    checks: list[CheckView]

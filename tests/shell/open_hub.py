@@ -22,12 +22,15 @@ from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Transport
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import open_supervisor
+from hubd.store.audit import Audit
+from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
 from hubd.store.contacts import Contacts
 from hubd.store.database import Database, open_database
 from hubd.store.doubts import Doubts
 from hubd.store.events import Events
 from hubd.store.ledger import Ledger
+from hubd.store.restore import open_restores
 from hubd.store.usage import Usage
 from hubd.transports.outbox import open_outbox
 
@@ -62,6 +65,8 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
     )
     async with open_bridge() as bridge, open_database(tmp_path / "hub.db", bridge) as database:
         campaigns, ledger, events = Campaigns(database), Ledger(database), Events(database)
+        restores = await open_restores(database)
+        await restores.finish()
         async with open_supervisor(
             campaigns=campaigns,
             ledger=ledger,
@@ -79,6 +84,9 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                     version="0.0.1", pid=1, instance_id="i", state_dir=str(tmp_path), started_at=time.time()
                 ),
                 database=database,
+                backups=Backups(database),
+                audit=Audit(database),
+                restores=restores,
                 contacts=Contacts(database),
                 campaigns=campaigns,
                 ledger=ledger,

@@ -463,7 +463,7 @@ async def test_the_log_gives_its_room_back_before_anybody_waits(
     async with opened(database_path, bridge, RoomLimits(min_free=1)) as db:
         await db.write(lambda unit: [add(f"{n}@example.com")(unit) for n in range(2000)])
         log_file = db.path.with_name("hub.db-wal")
-        assert log_file.stat().st_size > 100_000
+        assert log_file.stat().st_size > 50_000
         file_system.free = log_file.stat().st_size
         assert db.short_of_room
         with trio.fail_after(10):
@@ -504,7 +504,7 @@ async def test_a_full_disk_takes_the_ballast_and_nobody_notices(
         disk.fails = lambda op: 0
         with trio.fail_after(10):
             await until(ballast.exists)  # made again, now that there is room
-    assert [entry.name for entry in database_path.parent.iterdir()] == ["hub.db"]
+    assert sorted(entry.name for entry in database_path.parent.iterdir()) == ["hub.anchor", "hub.db"]
     async with opened(database_path, bridge, BALLAST) as again:
         assert await again.read(stored) == ["outcome@example.com"]
 

@@ -199,6 +199,7 @@ async def test_a_lost_answer_is_in_doubt_and_held(autojump_clock: trio.testing.M
         campaign = await here.ended(campaign)
     assert campaign.state is CampaignState.COMPLETED
     assert store.states(campaign.id) == {DeliveryState.SENT: 19, DeliveryState.IN_DOUBT: 1}
+    assert store.rows[7].due.attempts == 1
 
 
 async def test_under_the_retry_policy_a_lost_answer_is_tried_again_with_the_same_message_id(

@@ -1,0 +1,79 @@
+"""Is everything well? doctor."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+from hubctl import layout, render
+from hubctl.app import App
+from hubctl.command import command
+from hubctl.exits import Exit, exit_of
+from hubd.errors import HubError
+
+
+@command("doctor", example="hubctl doctor")
+def doctor(app: App) -> int:
+    """Is everything well? Recounts every campaign, reads the whole database, and says what to do.
+
+    Nothing is changed. Exit code 0: all well, 1: something is wrong, 6: hubd cannot be reached.
+    """
+    place = app.place()
+    try:
+        status, found = app.call("hub.status"), app.call("hub.check")
+    except HubError as error:
+        if exit_of(error) in (Exit.UNREACHABLE, Exit.FORBIDDEN):
+            _without_daemon(app, error)
+        raise
+    if app.as_json:
+        app.record({"reachable": True, "socket": str(place.path), **found})
+    else:
+        app.out(render.daemon(status))
+        app.out(layout.facts([("socket", f"{place.path}{_chosen(place.chosen)}")]))
+        app.out("\n" + _table(app, found["checks"]))
+        for each in found["checks"]:
+            if not each["ok"]:
+                app.out(f"\n{each['check']}: {layout.printable(each['advice'])}")
+    return Exit.DONE if found["ok"] else Exit.FAILED
+
+
+def _table(app: App, checks: list[dict[str, Any]]) -> str:
+    rows = [("ok" if each["ok"] else "WRONG", each["check"], each["found"]) for each in checks]
+    return layout.table(("", "CHECK", "FOUND"), rows, colour=app.coloured(), width=app.width())
+
+
+def _chosen(by: str) -> str:
+    return f" ({by})" if by else ""
+
+
+def _without_daemon(app: App, error: HubError) -> None:
+    """What can be seen from here when nobody answers; the error itself follows on stderr."""
+    place = app.place()
+    looked = [{"path": str(path), "found": _what_is_at(str(path))} for path in place.tried or (place.path,)]
+    if app.as_json:
+        unreached = {
+            "reachable": False,
+            "socket": str(place.path),
+            "ok": False,
+            "checks": [],
+            "looked_at": looked,
+        }
+        app.record({**unreached, "reason": str(error)})
+        return
+    app.out(f"hubd cannot be asked, so nothing was checked. Looked at as uid {os.getuid()}:")
+    rows = [(each["path"], each["found"]) for each in looked]
+    app.out(layout.table(("SOCKET", "FOUND"), rows, colour=app.coloured(), width=app.width()))
+
+
+def _what_is_at(path: str) -> str:
+    try:
+        about = os.stat(path)
+    except FileNotFoundError:
+        return "nothing"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    if not stat.S_ISSOCK(about.st_mode):
+        return "a file that is no socket"
+    usable = "" if os.access(path, os.R_OK | os.W_OK) else ", not for you"
+    return f"a socket of uid {about.st_uid}{usable}"
