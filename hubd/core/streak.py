@@ -50,6 +50,7 @@ class _Row:
     refusal: _Refusal | None = None
     refused: dict[int, str] = field(default_factory=dict)  # recipient -> domain
     known: bool = False  #: the row was long enough: each further temporary refusal counts at once
+    since: int = 0  #: the newest acceptance of anybody when that became known
 
     def add(self, delivery_id: int, refusal: _Refusal, domain: str) -> None:
         if refusal != self.refusal:
@@ -65,16 +66,19 @@ class _Row:
 class Streak:
     """Watches the verdicts of one run of a campaign: `see` each of them, in the order in which they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: Callable[[str], int] = lambda domain: 0) -> None:
+        """`elsewhere` is the number of the newest message that a domain other than this one took lately,
+        whoever sent it; 0 for none.
+        """
+        self._elsewhere = elsewhere
         self.broken = False  #: whether the campaign was told to pause
         self._broken_by: _Refusal | None = None
         self._everybody = _Row()
         self._domains: OrderedDict[str, _Row] = OrderedDict()
         self._last: OrderedDict[int, tuple[_Refusal | None, str]] = OrderedDict()
         self._accepted: OrderedDict[str, int] = OrderedDict()  # domain -> when, counted in verdicts
-        self._holding_up: OrderedDict[int, tuple[int, int]] = OrderedDict()
+        self._holding_up: OrderedDict[int, int] = OrderedDict()
         self._clock = 0
-        self._acceptances = 0
         self._owed: dict[int, None] = {}
 
     def see(self, delivery_id: int, verdict: Verdict, domain: str = "", attempts: int = 0) -> Verdict:
@@ -89,8 +93,7 @@ class Streak:
         if verdict.action is Action.ACCEPT:
             self._accept(delivery_id, domain)
             return verdict
-        if verdict.action is Action.SLOW and verdict.reason in ABOUT_ONE_RECIPIENT:
-            return self._hold_up(delivery_id, verdict)
+        verdict = self.hold_up(delivery_id, verdict)
         if verdict.action not in (Action.FAIL, Action.RETRY, Action.SUPPRESS):
             return verdict
         systemic = is_systemic(verdict.reason) or (attempts > 0 and verdict.reason in SYSTEMIC_WHEN_REPEATED)
@@ -122,7 +125,6 @@ class Streak:
     # -- the kinds of verdicts ---------------------------------------------------------------------
 
     def _accept(self, delivery_id: int, domain: str) -> None:
-        self._acceptances += 1
         self._everybody = _Row()
         self._domains.pop(domain, None)
         self._holding_up.pop(delivery_id, None)
@@ -144,6 +146,8 @@ class Streak:
         alike, everybody = self._alike(refusal), self._everybody
         here = self._domains.get(domain) or _Row()
         here.add(delivery_id, refusal, domain)
+        if everybody.known and domain and self._elsewhere(domain) > everybody.since:
+            everybody.known = False  # the provider works: others were served since
         _remember(self._domains, domain, here)
         others = self._others_accept(domain)
         if not here.known and not (here.full and others):
@@ -165,16 +169,16 @@ class Streak:
         for number in refused:
             self._last.pop(number, None)
             self._everybody.refused.pop(number, None)
-        row.known, row.refused = True, {}
+        row.known, row.refused, row.since = True, {}, self._elsewhere("")
         return replace(verdict, action=action, detail=detail)
 
-    def _hold_up(self, delivery_id: int, verdict: Verdict) -> Verdict:
-        """One recipient that is always answered so, while others are accepted, must not slow them all."""
-        times, since = self._holding_up.get(delivery_id, (0, self._acceptances))
-        _remember(self._holding_up, delivery_id, (times + 1, since))
-        if times + 1 < LIMIT or self._acceptances == since:
+    def hold_up(self, delivery_id: int, verdict: Verdict) -> Verdict:
+        """The verdict, unless one recipient is answered so again and again: it must not slow all others."""
+        if verdict.action is not Action.SLOW or verdict.reason not in ABOUT_ONE_RECIPIENT:
             return verdict
-        return replace(verdict, action=Action.RETRY)
+        times = self._holding_up.get(delivery_id, 0) + 1
+        _remember(self._holding_up, delivery_id, times)
+        return verdict if times < LIMIT else replace(verdict, action=Action.RETRY)
 
     # -- what is remembered ------------------------------------------------------------------------
 
@@ -190,9 +194,10 @@ class Streak:
 
     def _others_accept(self, domain: str) -> bool:
         """Whether another domain accepted something a short while ago."""
-        return domain != "" and any(
-            other != domain and self._clock - when < RECENT for other, when in self._accepted.items()
-        )
+        return domain != "" and (self._elsewhere(domain) > 0 or self._accepted_here(domain))
+
+    def _accepted_here(self, domain: str) -> bool:
+        return any(other != domain and self._clock - when < RECENT for other, when in self._accepted.items())
 
     def _owe(self, refused: Iterable[int], *, but: int) -> None:
         for number in refused:

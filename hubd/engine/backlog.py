@@ -69,7 +69,9 @@ class Backlog:
             opens = window_opens(self._campaign.window, row.fields.get("timezone"), now)
             if opens > now:
                 return close_until(row, opens, now)
-        held = self._domains.held_until(row.recipient, now)
+        held = self._domains.held_until(
+            row.recipient, now, owner=self._campaign.id, urgent=self._campaign.single
+        )
         return None if held is None else close_until(row, held[0], now, held[1])
 
     def in_hand(self, delivery_id: int) -> bool:

@@ -43,6 +43,8 @@ class Domains:
     TICK = 0.001
     #: Seconds after which what was granted is certainly recorded, if it was used at all.
     UNRECORDED = 60.0
+    #: Seconds for which an acceptance says that the provider works, and of how many domains it is known.
+    RECENT, RECENT_DOMAINS = 30.0, 256
     #: How many domains under "*" have their turnstile at the ready ...
     READY = 4096
     #: ... and of how many more it is known what they were sent. Beyond that the smallest are forgotten.
@@ -57,7 +59,10 @@ class Domains:
         self._keep = 0.0
         self._others: OrderedDict[str, Turnstile] = OrderedDict()
         self._known: dict[str, Sequence[Step]] = {}  # of domains without a turnstile now
-        self._places: dict[str, float] = {}  # the end of the line of rows that were put off
+        self._lines: dict[str, dict[object, float]] = {}  # the end of each owner's line of rows put off
+        self._reserved: dict[str, float] = {}  # until when a domain's slot is a one-off message's
+        self._accepting: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when it last took a message
+        self._acceptances = 0
         self._resting: dict[str, _Rest] = {}
         self.change(rates, spent)
 
@@ -106,11 +111,14 @@ class Domains:
         self._others.move_to_end(domain)
         return found
 
-    def held_until(self, recipient: str, now_wall: float) -> tuple[float, str] | None:
+    def held_until(
+        self, recipient: str, now_wall: float, *, owner: object = None, urgent: bool = False
+    ) -> tuple[float, str] | None:
         """Until when a row to this recipient is to be put off, in seconds since the epoch, and why: its
         domain's rate ("domain_rate") or trouble ("domain_resting"). None: it may go now.
 
-        Asking takes a place in the domain's line: ask when the row is about to be put off.
+        Asking takes a place in the line that the `owner`, a campaign, has at the domain: ask when the row is
+        about to be put off. The lines move alike; what is `urgent` takes the next slot and stands in none.
         """
         now = trio.current_time()
         domain = recipient.rpartition("@")[2]
@@ -121,19 +129,33 @@ class Domains:
         if turnstile is None:
             return None
         opens = turnstile.opens_at(now)
+        if urgent:
+            if opens <= now:
+                self._reserved.pop(domain, None)
+                return None
+            self._reserved[domain] = opens + turnstile.interval()
+            return now_wall + min(opens - now, self.HORIZON) + self.TICK, "domain_rate"
+        if self._reserved:
+            opens = max(opens, self._reserved.get(domain, opens))
         if opens <= now:
             return None
-        pause = self._place(domain, turnstile, opens, now) - now
+        pause = self._place(domain, owner, turnstile, opens, now) - now
         return now_wall + min(pause + self.TICK, self.HORIZON), "domain_rate"
 
-    def _place(self, domain: str, turnstile: Turnstile, opens: float, now: float) -> float:
-        """The next free place in a domain's line; those beyond the horizon ask again there."""
-        place = max(opens, self._places.get(domain, opens))
+    def _place(self, domain: str, owner: object, turnstile: Turnstile, opens: float, now: float) -> float:
+        """The next free place in an owner's line at a domain; those beyond the horizon ask again there."""
+        lines = self._lines.get(domain, {})
+        place = max(opens, lines.get(owner, opens))
         if place >= now + self.HORIZON:
             return now + self.HORIZON
-        self._places[domain] = place + turnstile.interval() * self.SPREAD
-        if len(self._places) > self.READY:
-            self._places = {name: end for name, end in self._places.items() if end > now}
+        lines = {other: end for other, end in lines.items() if end > now}
+        lines[owner] = place  # counts among those who share the slots
+        lines[owner] += turnstile.interval() * self.SPREAD * len(lines)
+        self._lines[domain] = lines
+        if len(self._lines) > self.READY:
+            self._lines = {
+                name: each for name, each in self._lines.items() if max(each.values(), default=0.0) > now
+            }
         return place
 
     # -- trouble -----------------------------------------------------------------------------------
@@ -152,8 +174,28 @@ class Domains:
 
     def well(self, recipient: str) -> None:
         """The recipient's domain took a message: it rests no longer."""
+        domain = recipient.rpartition("@")[2]
+        self._acceptances += 1
+        self._accepting[domain] = (trio.current_time(), self._acceptances)
+        self._accepting.move_to_end(domain)
+        if len(self._accepting) > self.RECENT_DOMAINS:
+            self._accepting.popitem(last=False)
         if self._resting:
-            self._resting.pop(recipient.rpartition("@")[2], None)
+            self._resting.pop(domain, None)
+
+    def accepted_elsewhere(self, domain: str) -> int:
+        """The number of the newest message that another domain took in the last half minute; 0 for none.
+
+        Whoever sent it: so that one campaign's refusals at one domain are not taken for the provider's.
+        """
+        since = trio.current_time() - self.RECENT
+        for other in reversed(self._accepting):
+            when, number = self._accepting[other]
+            if when < since:
+                return 0
+            if other != domain:
+                return number
+        return 0
 
     def resting(self, now_wall: float) -> dict[str, tuple[float, str]]:
         """The domains that rest now: until when, in seconds since the epoch, and why."""

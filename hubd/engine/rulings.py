@@ -49,7 +49,7 @@ class Rulings:
         self._domains = domains
         self._around = around
         self._backlog = backlog
-        self._streak = Streak()
+        self._streak = Streak(domains.accepted_elsewhere)
 
     def take_back(self, *, at_the_end: bool = False) -> list[int]:
         """Recipients that were refused by what turned out to be about all of us: they are to be put back.
@@ -104,6 +104,7 @@ class Rulings:
         if not self._campaign.single:
             _, at, domain = ready.row.recipient.rpartition("@")
             return self._streak.see(ready.row.id, verdict, domain if at else "", ready.row.attempts)
+        verdict = self._streak.hold_up(ready.row.id, verdict)
         if verdict.action is Action.PAUSE:
             return replace(verdict, action=Action.FAIL)  # there is nothing to pause but this message
         return verdict

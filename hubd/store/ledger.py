@@ -13,6 +13,7 @@ import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 
 from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import Counts, DeliveryState, Due
@@ -38,21 +39,30 @@ __all__ = ["AttemptRow", "DeliveryRow", "FailureGroup", "Ledger", "MessageLife",
 
 log = logging.getLogger(__name__)
 
-#: Whether a campaign has rows to try, and more than so many that were refused for now and are due again.
+#: Whether a campaign has rows to try at once, and how many, or more than so many, that waited and are due.
 WAITING = """
-SELECT n_pending AS pending, (SELECT count(*) FROM (
+SELECT EXISTS (
+    SELECT 1 FROM delivery INDEXED BY delivery_fresh
+    WHERE campaign_id = :campaign_id AND next_at IS NULL AND (state = 'pending' OR state = 'deferred')
+) AS fresh, (SELECT count(*) FROM (
     SELECT 1 FROM delivery INDEXED BY delivery_later
     WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred')
-        AND next_at <= :now LIMIT :limit + 1)) AS later
-FROM campaign WHERE id = :campaign_id"""
-#: What may be tried now, in id order.
+        AND next_at <= :now LIMIT :limit + 1)) AS later"""
+#: What never had to wait, in id order.
+DUE_FRESH = """
+SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
+FROM delivery INDEXED BY delivery_fresh
+WHERE campaign_id = :campaign_id AND id > :after AND next_at IS NULL
+    AND (state = 'pending' OR state = 'deferred')
+ORDER BY id LIMIT :limit"""
+#: Everything that may be tried now, in id order: when much that waited is due.
 DUE = """
 SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
 FROM delivery INDEXED BY delivery_due
 WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')
     AND (next_at IS NULL OR next_at <= :now)
 ORDER BY id LIMIT :limit"""
-#: The same when nothing is pending and few are due: found by their time, not among all that are not due yet.
+#: What waited and is due, when it is little: found by its time, not among all that is not due yet.
 DUE_LATER = """
 SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
 FROM delivery INDEXED BY delivery_later
@@ -64,8 +74,8 @@ CAMPAIGN_CONTENT = "SELECT content_id FROM campaign WHERE id = ?"
 #: The first time that something may be tried; 0 when that is now.
 NEXT_DUE = """
 SELECT CASE WHEN EXISTS (
-    SELECT 1 FROM delivery INDEXED BY delivery_due
-    WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred') AND next_at IS NULL)
+    SELECT 1 FROM delivery INDEXED BY delivery_fresh
+    WHERE campaign_id = :campaign_id AND next_at IS NULL AND (state = 'pending' OR state = 'deferred'))
 THEN 0.0 ELSE (
     SELECT min(next_at) FROM delivery INDEXED BY delivery_later
     WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred') AND next_at IS NOT NULL)
@@ -100,11 +110,16 @@ class Ledger:
         def work(db: sqlite3.Connection) -> list[Due]:
             at = {"campaign_id": campaign_id, "now": now, "limit": limit, "after": exclude_after}
             waiting = db.execute(WAITING, at).fetchone()
-            if waiting is None or not (waiting["pending"] or waiting["later"]):
+            if not (waiting["fresh"] or waiting["later"]):
                 return []
-            few = not waiting["pending"] and waiting["later"] <= limit
+            if waiting["later"] > limit:
+                rows = db.execute(DUE, at).fetchall()
+            else:
+                rows = db.execute(DUE_FRESH, at).fetchall() if waiting["fresh"] else []
+                rows += db.execute(DUE_LATER, at).fetchall() if waiting["later"] else []
+                rows = sorted(rows, key=itemgetter("id"))[:limit]
             own: int = db.execute(CAMPAIGN_CONTENT, (campaign_id,)).fetchone()[0]
-            return [_due(row, own) for row in db.execute(DUE_LATER if few else DUE, at)]
+            return [_due(row, own) for row in rows]
 
         return await self._db.read(work)
 

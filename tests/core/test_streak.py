@@ -249,10 +249,23 @@ def test_one_recipient_at_whom_the_server_always_hangs_up_slows_the_provider_onl
     assert about_seven == [A.SLOW] * (LIMIT - 1) + [A.RETRY] * (8 - LIMIT + 1)
 
 
-def test_a_server_that_hangs_up_at_everybody_is_slowed_and_costs_nobody_a_try() -> None:
+def test_a_server_that_hangs_up_at_everybody_is_slowed_then_rests_and_costs_nobody_a_try() -> None:
     streak = Streak()
-    walk = [(n % 3, verdict(A.SLOW, "busy_at_recipient"), "") for n in range(100)]
-    assert set(seen(streak, walk)) == {A.SLOW}
+    walk = [(n % 10, verdict(A.SLOW, "busy_at_recipient"), "") for n in range(200)]
+    actions = seen(streak, walk)
+    assert actions[-1] is A.PROVIDER
+    tried = {number for (number, _, _), action in zip(walk, actions, strict=True) if action is A.RETRY}
+    assert tried <= set(streak.take_back())
+
+
+def test_a_message_that_another_campaign_got_through_elsewhere_says_that_the_provider_works() -> None:
+    newest = 0
+    streak = Streak(lambda domain: 0 if domain == "b.example" else newest)
+    assert seen(streak, deferred(range(LIMIT), domain="a.example"))[-1] is A.PROVIDER
+    newest = 1  # at b.example, through the same provider
+    walk = deferred(range(10, 10 + LIMIT), domain="a.example")
+    assert A.PROVIDER not in seen(streak, walk)
+    assert streak.see(20, verdict(A.RETRY, "refused_for_now"), "a.example").action is A.DOMAIN
 
 
 # --- for every walk ------------------------------------------------------------------
@@ -265,7 +278,7 @@ verdicts = st.builds(
 )
 steps = st.tuples(recipients, verdicts, st.sampled_from(["", "a.example", "b.example"]))
 walks = st.lists(steps, max_size=120)
-MILDER = {(A.FAIL, A.PAUSE), (A.RETRY, A.PROVIDER), (A.RETRY, A.DOMAIN), (A.SLOW, A.RETRY)}
+MILDER = {(A.FAIL, A.PAUSE), (A.RETRY, A.PROVIDER), (A.RETRY, A.DOMAIN), (A.SLOW, A.RETRY)} | {(A.SLOW, A.PROVIDER), (A.SLOW, A.DOMAIN)}
 
 
 @given(walks)

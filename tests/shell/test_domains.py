@@ -212,7 +212,7 @@ async def test_a_million_domains_are_kept_in_bounded_memory(
         await trio.sleep(0.3)
     assert len(found._others) <= 50
     assert len(found._known) <= 200
-    assert len(found._places) <= 51
+    assert len(found._lines) <= 51
     await trio.sleep(4000)
     found.rest("x@last.example", "defers")
     assert len(found._resting) <= 51
@@ -259,3 +259,44 @@ def test_every_row_is_sent_and_no_domain_gets_too_much(
                     assert at >= early + limit.period - 1e-6
 
     trio.run(check, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def test_a_one_off_message_takes_the_next_slot_of_a_domain_and_stands_in_no_line(
+    autojump_clock: Clock,
+) -> None:
+    found = Domains("office", {"gmail.example": ("1/s",)}, {})
+    slot = found.find("ann@gmail.example")
+    assert slot is not None
+    slot.take(trio.current_time())
+    far = [found.held_until(f"p{n}@gmail.example", wall(), owner=1) for n in range(500)]
+    assert far[-1] is not None
+    assert far[-1][0] > wall() + 400
+    urgent = found.held_until("vip@gmail.example", wall(), owner=9, urgent=True)
+    assert urgent is not None
+    assert urgent[0] <= wall() + 1.1
+    await trio.sleep(urgent[0] - wall())
+    assert found.held_until("bob@gmail.example", wall(), owner=1) is not None, "the slot is the one-off's"
+    assert found.held_until("vip@gmail.example", wall(), owner=9, urgent=True) is None
+
+
+async def test_a_campaign_that_comes_later_has_a_line_of_its_own_at_a_domain(autojump_clock: Clock) -> None:
+    found = Domains("office", {"gmail.example": ("1/s",)}, {})
+    slot = found.find("ann@gmail.example")
+    assert slot is not None
+    slot.take(trio.current_time())
+    for n in range(800):
+        found.held_until(f"p{n}@gmail.example", wall(), owner="long")
+    first = found.held_until("x@gmail.example", wall(), owner="short")
+    assert first is not None
+    assert first[0] <= wall() + 2
+
+
+async def test_what_one_domain_took_is_known_to_all_campaigns_for_half_a_minute(
+    autojump_clock: Clock,
+) -> None:
+    found = Domains("office", {}, {})
+    found.well("ann@a.example")
+    assert found.accepted_elsewhere("a.example") == 0
+    assert found.accepted_elsewhere("b.example") == 1
+    await trio.sleep(31)
+    assert found.accepted_elsewhere("b.example") == 0

@@ -867,3 +867,36 @@ async def test_a_removed_provider_is_closed_when_nothing_is_on_its_wire(
         await trio.sleep(60)
         assert transport.closed == 1
     assert transport.closed == 1
+
+
+async def test_a_refused_domain_of_one_campaign_slows_no_other_campaign(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    bad = store.add_campaign("bad", 40, EMAIL)
+    good = store.add_campaign("good", 300, EMAIL)
+    for row in store.rows.values():
+        if row.campaign_id == bad.id:
+            row.due = replace(row.due, recipient=f"p{row.due.id}@bad.example")
+    later = Answer(stage=Stage.RCPT, code=451, enhanced="4.4.1", text="no answer from host")
+    transport = FakeTransport(refuse=lambda p: later if p.recipient.endswith("@bad.example") else None)
+    async with world(store, transport) as here:
+        with trio.fail_after(30):
+            assert (await here.ended(good)).state is CampaignState.COMPLETED
+        await here.supervisor.stop("bad")
+    assert {row.due.attempts for row in store.rows.values() if row.campaign_id == bad.id} <= {0, 1}
+
+
+async def test_a_one_off_message_that_the_server_hangs_up_at_holds_nobody_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    single = store.add_campaign("~fake", 1, EMAIL, single=True)
+    good = store.add_campaign("good", 2000, EMAIL)
+    busy = Answer(stage=Stage.RCPT, code=421, enhanced="4.7.0", text="not you now")
+    alone = next(number for number, row in store.rows.items() if row.campaign_id == single.id)
+    transport = FakeTransport(refuse=lambda p: busy if p.delivery_id == alone else None)
+    async with world(store, transport) as here:
+        with trio.fail_after(120):
+            assert (await here.ended(good)).state is CampaignState.COMPLETED
+    assert store.rows[alone].state is DeliveryState.DEFERRED

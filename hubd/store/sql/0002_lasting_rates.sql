@@ -20,6 +20,10 @@ CREATE INDEX attempt_named ON attempt (provider_id) WHERE stage = 'request' AND 
 -- Who was sent to again although it may have been accepted: few, in a healthy campaign.
 CREATE INDEX delivery_again ON delivery (campaign_id, doubts) WHERE doubts > 0;
 
+-- What may be tried at once, in id order: not hidden among all that wait for a time.
+CREATE INDEX delivery_fresh ON delivery (campaign_id, id)
+    WHERE next_at IS NULL AND (state = 'pending' OR state = 'deferred');
+
 -- Who decided what. Each row's hash covers the row before it, so that a missing or changed row shows.
 CREATE TABLE audit (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
