@@ -353,6 +353,7 @@ class FakeTransport:
 
     name: str = "fake"
     kind: str = "fake"
+    account: str = ""
     lanes: int = 4
     latency: float = 0.01
     channels: frozenset[Channel] = frozenset(Channel)

@@ -86,6 +86,7 @@ class Doubt:
     delivery_id: int
     n: int  #: the attempt's number
     provider: str
+    account: str  #: which account the provider's name stood for then
     opened_at: float
     closed_at: float  #: when the answer was found to be lost
     reason: str
@@ -127,6 +128,7 @@ ABSENT_TWICE = "The provider was asked twice and does not have the message."
 NOT_ASKABLE: Mapping[str, str] = MappingProxyType(
     {
         "provider": "It went through another provider than the campaign has now, which cannot be asked.",
+        "account": "It went through another account than the provider has now, which cannot be asked.",
         "content": "What it said cannot be written again, so that the provider cannot be asked for it.",
         "kind": "This provider cannot be asked what it accepted.",
     }

@@ -192,6 +192,8 @@ class Inquest:
             return None, NOT_ASKABLE["kind"]
         if doubt.provider != transport.name:
             return None, NOT_ASKABLE["provider"]
+        if doubt.account != transport.account:
+            return None, NOT_ASKABLE["account"]
         if doubt.row is None:
             return None, NOT_ASKABLE["content"]
         try:

@@ -322,6 +322,9 @@ class LanePool:
             if not any(berth.transport is transport for berth in self._out):
                 self._old.remove(transport)
                 await transport.aclose()
+        if self.health is Health.RESTING and trio.current_time() >= self.rest_until and not self._out:
+            self.health = Health.UNPROVEN  # nobody needed it since; whoever comes next is alone at first
+            self._report()
         if not self._free and not self._out:
             if self.health is Health.READY:
                 self.health = Health.UNPROVEN  # the password may be another one by the next message

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hubd.core.ledger import Entry, Open
-from hubd.core.model import Answer, Campaign, Due, Parcel, Signal
+from hubd.core.model import Answer, Campaign, Due, Parcel, Signal, Stage
 from hubd.core.outcome import NOT_ABOUT_RECIPIENT, close_for
 from hubd.core.streak import Streak
-from hubd.core.verdict import Action, Verdict, judge
+from hubd.core.verdict import Action, Verdict, classify, judge
+from hubd.core.verdict_tables import Class
 from hubd.engine.backlog import Backlog
 from hubd.engine.domains import Domains
 from hubd.engine.lanes import Berth, LanePool
@@ -70,6 +71,7 @@ class Rulings:
                 message_id=ready.parcel.message_id,
                 content_hash=ready.content_hash,
                 at=self._around.now(),
+                account=berth.transport.account,
                 limits=ready.limits,
                 cost=ready.cost,
             )
@@ -105,9 +107,12 @@ class Rulings:
             _, at, domain = ready.row.recipient.rpartition("@")
             return self._streak.see(ready.row.id, verdict, domain if at else "", ready.row.attempts)
         verdict = self._streak.hold_up(ready.row.id, verdict)
-        if verdict.action is Action.PAUSE:
-            return replace(verdict, action=Action.FAIL)  # there is nothing to pause but this message
-        return verdict
+        if verdict.action is not Action.PAUSE:
+            return verdict
+        # There is nothing to pause but this message; what passes by itself is worth waiting for.
+        by_mail = answer.stage is not Stage.REQUEST  # an HTTP 4xx is for good
+        passes = verdict.reason == "daily_quota" or (by_mail and classify(answer) is Class.TRANSIENT)
+        return replace(verdict, action=Action.RETRY if passes else Action.FAIL)
 
     def _tell(self, verdict: Verdict, answer: Answer, recipient: str, berth: Berth) -> str:
         """Pass the news on; the reason when a person is needed."""

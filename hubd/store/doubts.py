@@ -25,7 +25,8 @@ from hubd.store.database import Database, Unit
 DOUBTFUL = """
 SELECT delivery.id AS id, delivery.recipient AS recipient, delivery.attempts AS attempts,
     delivery.fields AS fields, delivery.first_attempt_at AS first_attempt_at, attempt.n AS n,
-    attempt.provider AS provider, attempt.opened_at AS opened_at, attempt.closed_at AS closed_at,
+    attempt.provider AS provider, attempt.account AS account, attempt.opened_at AS opened_at,
+    attempt.closed_at AS closed_at,
     attempt.reason AS reason, content.id AS content_id
 FROM delivery INDEXED BY delivery_trouble
 JOIN attempt ON attempt.delivery_id = delivery.id
@@ -228,6 +229,7 @@ def _doubt(row: sqlite3.Row) -> Doubt:
         delivery_id=row["id"],
         n=row["n"],
         provider=row["provider"],
+        account=row["account"],
         opened_at=row["opened_at"],
         closed_at=row["closed_at"],
         reason=row["reason"],

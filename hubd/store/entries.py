@@ -31,8 +31,8 @@ UPDATE delivery SET state = 'sending', next_at = NULL, message_id = ?, updated_a
     first_attempt_at = coalesce(first_attempt_at, ?) WHERE id = ? AND state = ?"""
 #: Its attempt, open.
 OPEN_ATTEMPT = """
-INSERT INTO attempt (delivery_id, n, epoch, provider, message_id, content_hash, opened_at)
-VALUES (?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO attempt (delivery_id, n, epoch, provider, account, message_id, content_hash, opened_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 #: The recipient is never to be tried.
 SKIP = """
 UPDATE delivery SET state = 'skipped', reason = ?, next_at = NULL, updated_at = ?
@@ -100,7 +100,16 @@ def _open(unit: Unit, entry: Open, epoch: int) -> Refusal | None:
     n = at["attempts"] + at["withdrawn"] + 1
     unit.db.execute(
         OPEN_ATTEMPT,
-        (entry.delivery_id, n, epoch, entry.provider, entry.message_id, entry.content_hash, entry.at),
+        (
+            entry.delivery_id,
+            n,
+            epoch,
+            entry.provider,
+            entry.account,
+            entry.message_id,
+            entry.content_hash,
+            entry.at,
+        ),
     )
     unit.moved(at["campaign_id"], state, target)
     unit.opened()

@@ -9,12 +9,14 @@ HASTEN = """
 UPDATE delivery INDEXED BY delivery_later SET next_at = :latest
 WHERE campaign_id IN (SELECT id FROM campaign WHERE state IN ('running', 'paused'))
     AND next_at > :latest AND next_at IS NOT NULL AND (state = 'pending' OR state = 'deferred')
-    AND (:windows OR reason <> 'window_closed')"""
+    AND (:windows OR reason <> 'window_closed' OR next_at > :latest + 172800.0)
+    AND reason <> 'handset_unreachable'"""
 
 
 def hasten_all(unit: Unit, latest: float, windows: bool) -> int:
     """Let nobody wait beyond `latest` (epoch seconds), except for a window unless `windows`; how many did.
 
-    A window is looked at again before anything is sent, so that to wake somebody too early does no harm.
+    No window is closed for two days, and who cannot be reached is left alone for hours on purpose. A window
+    is looked at again before anything is sent, so that to wake somebody too early does no harm.
     """
     return unit.db.execute(HASTEN, {"latest": latest, "windows": windows}).rowcount

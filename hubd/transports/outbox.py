@@ -55,6 +55,7 @@ class OutboxTransport:
     channels = frozenset({Channel.EMAIL, Channel.SMS})
     lanes = 4
     in_doubt = InDoubt.RETRY
+    account = ""
     talks_first = False
 
     def __init__(self, directory: Path, name: str) -> None:

@@ -50,6 +50,7 @@ class SmtpTransport:
     kind = "smtp"
     channels = frozenset({Channel.EMAIL})
     in_doubt = InDoubt.RETRY
+    account = ""
     talks_first = True  #: up to the 354 reply: connection, login and envelope
 
     def __init__(self, name: str, settings: SmtpSettings, bridge: Bridge) -> None:

@@ -12,6 +12,7 @@ The library is slow to import (a few tenths of a second), so only `open_twilio` 
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -89,6 +90,8 @@ class TwilioTransport:
     def __init__(self, name: str, settings: TwilioSettings, pool: httpx.AsyncClient) -> None:
         self.name = name
         self.lanes = settings.concurrency
+        whose = f"{settings.account_sid} {settings.base_url}"
+        self.account = hashlib.sha256(whose.encode()).hexdigest()[:16]
         self._settings = settings
         self._pool = pool
 

@@ -154,6 +154,7 @@ def _first_of_each(page: list[Listed]) -> list[Listed]:
 def doubt(**changes: object) -> Doubt:
     row = Due(id=7, recipient=TO, attempts=1, fields={}, content_id=1, first_attempt_at=OPENED, next_at=None)
     found = Doubt(
+        account="",
         delivery_id=7, n=1, provider="text", opened_at=OPENED, closed_at=OPENED + 30, reason="answer_lost",
         row=row,
     )  # fmt: skip

@@ -278,7 +278,10 @@ verdicts = st.builds(
 )
 steps = st.tuples(recipients, verdicts, st.sampled_from(["", "a.example", "b.example"]))
 walks = st.lists(steps, max_size=120)
-MILDER = {(A.FAIL, A.PAUSE), (A.RETRY, A.PROVIDER), (A.RETRY, A.DOMAIN), (A.SLOW, A.RETRY)} | {(A.SLOW, A.PROVIDER), (A.SLOW, A.DOMAIN)}
+MILDER = {(A.FAIL, A.PAUSE), (A.RETRY, A.PROVIDER), (A.RETRY, A.DOMAIN), (A.SLOW, A.RETRY)} | {
+    (A.SLOW, A.PROVIDER),
+    (A.SLOW, A.DOMAIN),
+}
 
 
 @given(walks)

@@ -100,7 +100,7 @@ class Scene:
             self.double.behave(row.recipient, behaviour)
             opening = Open(
                 delivery_id=row.id, provider="text", message_id="", content_hash=plan.content_hash,
-                at=self.now(),
+                at=self.now(), account=self.twilio.account,
             )  # fmt: skip
             await self.store.ledger.record([opening])
             parcel = plan.write(row, campaign.name, self.now())
@@ -219,6 +219,17 @@ async def test_the_same_words_to_the_same_number_twice_need_a_message_each(
         for row in await scene.store.ledger.deliveries(campaign.id, D.SENT)
     ]
     assert sorted(names) == sorted(scene.sids())  # in one second the list has no order
+
+
+async def test_another_account_under_the_same_name_is_not_asked_and_the_doubt_is_held(
+    clock: MockClock, scene: Scene
+) -> None:
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "+drop")
+    scene.twilio.account = "another"
+    await scene.finish(scene.inquest(campaign))
+    assert await scene.store.states(campaign) == [D.IN_DOUBT]
+    assert scene.double.listings == []
 
 
 async def test_an_earlier_message_of_the_same_words_does_not_hide_that_this_one_is_missing(

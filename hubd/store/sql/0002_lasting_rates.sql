@@ -37,6 +37,9 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE INDEX audit_delivery ON audit (delivery_id) WHERE delivery_id IS NOT NULL;
 
+-- Which account a provider's name stood for: another one cannot be asked what this one accepted.
+ALTER TABLE attempt ADD COLUMN account TEXT NOT NULL DEFAULT '';
+
 ALTER TABLE hub ADD COLUMN opened INTEGER NOT NULL DEFAULT 0;   -- how many attempts were ever opened
 ALTER TABLE hub ADD COLUMN anchored INTEGER NOT NULL DEFAULT 0; -- 1 once an anchor file lies beside the database
 ALTER TABLE hub ADD COLUMN copied_at REAL;                      -- set in a backup, and nowhere else
