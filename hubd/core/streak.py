@@ -27,6 +27,13 @@ WINDOW = 20
 RECENT = 100
 #: How many domains, and how many recipients that hold the provider up, are remembered.
 REMEMBERED = 200
+#: So often in a row the provider is blamed for what it says about recipients: at its longest rests this takes
+#: more than six hours. Then it is about them after all: a campaign with a few dead addresses must have an end.
+MOST_BLAMES = 400
+#: The same for a domain, whose rests double to an hour.
+MOST_RESTS = 12
+#: What a relay says of where it cannot get through: about that domain, and not about the relay.
+ABOUT_DOMAIN = frozenset({"routing_trouble"})
 #: What is answered to one recipient again and again, while others are accepted, is about that one after all.
 ABOUT_ONE_RECIPIENT = frozenset({"busy_at_recipient", "too_many_recipients"})
 #: Verdicts that say nothing about the recipient.
@@ -50,6 +57,7 @@ class _Row:
     refusal: _Refusal | None = None
     refused: dict[int, str] = field(default_factory=dict)  # recipient -> domain
     known: bool = False  #: the row was long enough: each further temporary refusal counts at once
+    blames: int = 0  #: how often a domain was rested for it
     since: int = 0  #: the newest acceptance of anybody when that became known
 
     def add(self, delivery_id: int, refusal: _Refusal, domain: str) -> None:
@@ -79,6 +87,7 @@ class Streak:
         self._accepted: OrderedDict[str, int] = OrderedDict()  # domain -> when, counted in verdicts
         self._holding_up: OrderedDict[int, int] = OrderedDict()
         self._clock = 0
+        self._blames = 0  # of the provider, since something was accepted
         self._owed: dict[int, None] = {}
 
     def see(self, delivery_id: int, verdict: Verdict, domain: str = "", attempts: int = 0) -> Verdict:
@@ -125,7 +134,7 @@ class Streak:
     # -- the kinds of verdicts ---------------------------------------------------------------------
 
     def _accept(self, delivery_id: int, domain: str) -> None:
-        self._everybody = _Row()
+        self._everybody, self._blames = _Row(), 0
         self._domains.pop(domain, None)
         self._holding_up.pop(delivery_id, None)
         _remember(self._accepted, domain, self._clock)
@@ -150,12 +159,20 @@ class Streak:
             everybody.known = False  # the provider works: others were served since
         _remember(self._domains, domain, here)
         others = self._others_accept(domain)
-        if not here.known and not (here.full and others):
+        alone = refusal.reason in ABOUT_DOMAIN and domain != ""
+        if alone and not here.known and not here.full:
+            return verdict
+        if not alone and not here.known and not (here.full and others):
+            if self._blames >= MOST_BLAMES:
+                return verdict
             if not (everybody.known or everybody.full or len(alike) >= WINDOW // 2):
                 return verdict
             domains = {*everybody.refused.values(), *(self._last[number][1] for number in alike)}
             if everybody.known or not others or domains != {domain}:
                 return self._blame(Action.PROVIDER, everybody, delivery_id, verdict, alike)
+        if here.blames >= MOST_RESTS:
+            return verdict
+        here.blames += 1
         return self._blame(
             Action.DOMAIN, here, delivery_id, verdict, [n for n in alike if self._last[n][1] == domain]
         )
@@ -163,6 +180,7 @@ class Streak:
     def _blame(
         self, action: Action, row: _Row, delivery_id: int, verdict: Verdict, alike: list[int]
     ) -> Verdict:
+        self._blames += action is Action.PROVIDER
         detail = verdict.detail if row.known else self._of_many(verdict, len(alike))
         refused = {*row.refused, *alike}
         self._owe(sorted(refused), but=delivery_id)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubd.core.streak import LIMIT, RECENT, WINDOW, Streak
+from hubd.core.streak import LIMIT, MOST_BLAMES, MOST_RESTS, RECENT, WINDOW, Streak
 from hubd.core.verdict import SYSTEMIC, Action, Verdict
 
 A = Action
@@ -310,3 +310,24 @@ def test_only_those_are_put_back_whose_last_word_was_a_refusal_with_a_reason_of_
             assert last[owed].action in (A.FAIL, A.RETRY)
             assert last[owed].reason in SYSTEMIC
             del last[owed]
+
+
+def test_a_campaign_whose_last_recipients_are_all_refused_comes_to_an_end() -> None:
+    streak = Streak()
+    seen(streak, accepted([1]))
+    people = [(100 + n, verdict(A.RETRY, "refused_for_now"), f"d{n}.example") for n in range(8)]
+    actions = seen(streak, people * 100)
+    assert actions[-1] is A.RETRY, "after more than six hours of rests the tries count, so that patience ends"
+    assert actions.count(A.PROVIDER) == MOST_BLAMES
+
+
+def test_a_relay_that_cannot_reach_some_domains_is_not_in_trouble_itself() -> None:
+    streak = Streak()
+    dead = [(n, verdict(A.RETRY, "routing_trouble"), f"d{n}.example") for n in range(50)]
+    assert set(seen(streak, dead)) == {A.RETRY}
+
+
+def test_a_domain_that_never_takes_anything_rests_only_so_often() -> None:
+    streak = Streak()
+    dead = [(n % 9, verdict(A.RETRY, "routing_trouble"), "d.example") for n in range(200)]
+    assert seen(streak, dead).count(A.DOMAIN) == MOST_RESTS

@@ -87,6 +87,7 @@ class Wire:
     now: Callable[[], float]
     name: str = "post"
     kind: str = "post"
+    account: str = ""
     lanes: int = LANES
     channels: frozenset[Channel] = frozenset({Channel.EMAIL})
     in_doubt: InDoubt = InDoubt.HOLD
