@@ -28,7 +28,7 @@ RECENT = 100
 #: How many domains, and how many recipients that hold the provider up, are remembered.
 REMEMBERED = 200
 #: So often in a row the provider is blamed for what it says about recipients: at its longest rests this takes
-#: more than six hours. Then it is about them after all: a campaign with a few dead addresses must have an end.
+#: more than six hours. Then it is about them after all: a campaign with a few dead addresses must end.
 MOST_BLAMES = 400
 #: The same for a domain, whose rests double to an hour.
 MOST_RESTS = 12

@@ -54,7 +54,8 @@ async def test_what_happens_during_the_body_is_certain_not_to_be_an_acceptance(
 ) -> None:
     """The dot was not written yet, so the server must not have accepted anything (RFC 5321 4.1.1.4)."""
     act = BEHAVIOURS[behaviour]
-    script = {"body": [Say(act.data, act.then or "stall")]}
+    # A server that replies and closes at once resets the connection, and the reply may be lost with it.
+    script = {"body": [Say(act.data, "stall" if code else act.then or "stall")]}
     async with serve_script(script) as server, open_lane(server) as (_, lane):
         answer = await send(lane, parcel(1, LARGE * 400_000))
         assert (answer.stage, answer.signal, answer.code) == (Stage.BODY, signal, code)
