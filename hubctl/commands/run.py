@@ -240,9 +240,20 @@ def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
     if app.as_json:
         app.record({"name": name, **found})
         return
+    app.out(f"{name}: {_retried(found, in_doubt if kind is None else None)}")
+
+
+def _retried(found: Json, in_doubt: str | None) -> str:
+    """What came of it; `in_doubt` is the decision when nothing else was asked for."""
+    from hubctl import layout
+
     changed = int(found["changed"])
     if not changed:
-        app.out(f"{name}: there was nothing to retry")
-    else:
-        done = "settled" if in_doubt in {"sent", "failed"} else "queued again"
-        app.out(f"{name}: {layout.plural(changed, 'recipient')} {done}; it is {found['campaign']['state']}")
+        return "nobody is in doubt" if in_doubt else "there was nothing to retry"
+    done = {
+        "resend": "queued again, perhaps for a second time",
+        "sent": "counted as sent",
+        "failed": "counted as failed",
+    }
+    whom = layout.plural(changed, "recipient")
+    return f"{whom} {done.get(in_doubt or '', 'queued again')}; it is {found['campaign']['state']}"

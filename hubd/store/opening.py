@@ -124,6 +124,10 @@ def _check_private(path: Path) -> os.stat_result:
         raise StoreUnusable(
             f"others may read or write {path}", exit_status=EX_NOPERM, hint=f"chmod 600 {path}"
         )
+    if not os.access(path, os.W_OK):  # SQLite would make companions that cannot be written either
+        raise StoreUnusable(
+            f"{path} cannot be written by this user", exit_status=EX_NOPERM, hint=f"chmod 600 {path}"
+        )
     return about
 
 
