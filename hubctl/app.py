@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,15 +17,18 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from hubctl import spans
-from hubctl.exits import Exit, Refused, TimedOut
+from hubctl.exits import Detached, Exit, Refused, TimedOut
 from hubctl.layout import printable
-from hubd.errors import HubError
-from hubd.wire.places import Place, find_socket
+from hubd.errors import HubError, NotFound, Unreachable, VersionSkew
+from hubd.wire.places import Place
 
 if TYPE_CHECKING:
     from hubd.client import Client
 
 T = TypeVar("T")
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")  #: C1 controls, line and paragraph separator
+MANY = 10_000  #: people; above it a reflex must not be enough to reach them all
+CONNECT_SECONDS = 10.0  #: for reaching the daemon, when `--timeout` does not say less
 Json = dict[str, Any]
 
 
@@ -33,13 +37,18 @@ class App:
     """What the global options say, and what every command needs."""
 
     socket: str | None = None
+    context: str | None = None
+    config: str | None = None
     as_json: bool = False
     quiet: bool = False
+    verbose: bool = False
     no_input: bool = False
     yes: bool = False
     timeout: float | None = None
     color: str = "auto"
     name: str = ""  #: the command, as in the schema: "start", "contacts.list"
+    subject: str = ""  #: the campaign that was named, if one was
+    _place: Place | None = None
 
     def merge(self, options: Mapping[str, Any]) -> None:
         """Take over options given after the command's name; the later one wins."""
@@ -101,9 +110,11 @@ class App:
         silent = self.no_input or bool(os.environ.get("HUBCTL_NO_INPUT"))
         return not silent and sys.stdin.isatty() and sys.stderr.isatty()
 
-    def confirm(self, question: str, *, needed: bool) -> None:
-        """Ask before something big. Raises Refused when the answer is no, or when an answer is `needed` but
-        nobody can be asked (exit 2)."""
+    def confirm(self, question: str, *, needed: bool, name: str = "", people: int = 0) -> None:
+        """Ask before something big. With very many `people` a "y" is not enough: `name` has to be typed.
+
+        Raises Refused when the answer is no, or when an answer is `needed` but nobody can be asked (exit 2).
+        """
         if self.yes:
             return
         if not self.may_ask():
@@ -115,29 +126,76 @@ class App:
                     hint="pass --yes",
                 )
             return
-        answer = click.prompt(
-            f"{question}? [y/N]", default="n", show_default=False, prompt_suffix=" ", err=True
-        )
-        if str(answer).strip().lower() not in {"y", "yes"}:
+        type_back = name if people > MANY else ""
+        wanted = f"Type {type_back} to go on:" if type_back else "[y/N]"
+        shown = f"{question}? {wanted}"
+        answer = click.prompt(shown, default="n", show_default=False, prompt_suffix=" ", err=True)
+        if str(answer).strip().lower() not in ({type_back} if type_back else {"y", "yes"}):
             raise Refused("nothing was done", code="declined", status=Exit.FAILED)
 
     # --- the daemon -------------------------------------------------------------------------------------
 
     def place(self) -> Place:
-        """The socket this run talks to."""
-        return find_socket(self.socket)
+        """The socket this run talks to. Raises Refused for a context that cannot be used."""
+        if self._place is None:
+            from hubctl.contexts import choose
+
+            self._place = choose(self.socket, self.context, self.config)
+            if self.context and self._place.chosen == "$HUBCTL_SOCKET":
+                self.note(f"warning: $HUBCTL_SOCKET is set, so --context {self.context} is not used")
+        return self._place
 
     def talk(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Connect, run `work(hub)` within `--timeout`, disconnect. Raises HubError and its children."""
         from hubd.client import open_client
 
         place = self.place()
+        reached = False
 
         async def session() -> T:
-            async with open_client(place, client=("hubctl", version())) as hub:
-                return await work(hub)
+            nonlocal reached
+            async with open_client(place, client=("hubctl", version()), timeout=CONNECT_SECONDS) as hub:
+                reached = True
+                self.greet(hub)
+                try:
+                    return await work(hub)
+                except NotFound as error:
+                    raise await self.nearest(hub, error) from None
 
-        return self.run(session)
+        try:
+            return self.run(session)
+        except HubError as error:
+            if error.code == "method_not_found" and not isinstance(error, Refused):
+                raise VersionSkew(
+                    f"the hubd at {place.path} does not know this command of hubctl {version()}",
+                    hint="install the same version on both sides, then restart hubd",
+                ) from None
+            if reached or not isinstance(error, TimedOut):
+                raise
+            raise Unreachable(
+                f"hubd does not answer at {place.path}",
+                code="timeout",
+                hint="it is starting, stuck, or another program listens there",
+            ) from None
+
+    async def nearest(self, hub: Client, error: NotFound) -> NotFound:
+        """The error, with the nearest name when it is about the campaign that was named."""
+        if error.code != "campaign_not_found" or not self.subject:
+            return error
+        import difflib
+
+        listed = await hub.call("campaign.list", all=True, archived=True)
+        near = difflib.get_close_matches(self.subject, [view["name"] for view in listed["campaigns"]], 1)
+        words = f"there is no campaign {self.subject}" + (f"; did you mean {near[0]}?" if near else "")
+        return NotFound(words, code=error.code, hint=error.hint, data=error.data)
+
+    def greet(self, hub: Client) -> None:
+        """With `--verbose`: who answers, and why it was asked."""
+        if self.verbose:
+            place = self.place()
+            found = place.chosen or "found there"
+            answers = f"hubd {hub.hello.get('server_version', '')} at {place.path} ({found})"
+            self.note(f"hubctl {version()} talks to {answers}")
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run something on Trio within `--timeout`; its errors come out plain, in our words."""
@@ -167,7 +225,7 @@ class App:
 
 def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one exception that matters of a group: Ctrl-C before errors, our errors before bugs."""
-    for kind in (KeyboardInterrupt, HubError, OSError):
+    for kind in (KeyboardInterrupt, Detached, HubError, OSError):
         found = group.subgroup(kind)
         while found is not None:
             first = found.exceptions[0]
@@ -195,9 +253,15 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def encode(values: Mapping[str, Any]) -> str:
-    """One JSON object on one line, in UTF-8 (lone surrogates escaped)."""
+    """One JSON object on one line, in UTF-8.
+
+    Escaped are lone surrogates, what some readers take for the end of a line, and what a terminal acts on.
+    """
     text = json.dumps(values, ensure_ascii=False, allow_nan=False)
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    if text.isascii():
+        return text
+    text = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def version() -> str:
@@ -211,8 +275,11 @@ def version() -> str:
         return "unknown"
 
 
-def report(error: HubError, *, as_json: bool, colour: bool) -> None:
-    """An error on stderr: one sentence, its particulars, the next step; or one JSON object."""
+def report(error: HubError, *, as_json: bool, colour: bool, verbose: bool = False) -> None:
+    """An error on stderr: one sentence, its particulars, the next step; or one JSON object.
+
+    `verbose` adds its word and its data, for whoever asks about it.
+    """
     from hubctl.exits import exit_of, way_out
 
     hint = way_out(error)
@@ -228,6 +295,8 @@ def report(error: HubError, *, as_json: bool, colour: bool) -> None:
     lines += [f"  {printable(line)}" for line in error_lines(error)]
     if hint:
         lines.append(f"{dim}{printable(hint)}{plain}")
+    if verbose:
+        lines.append(f"{dim}code {error.code}, exit {int(exit_of(error))}, data {encode(error.data)}{plain}")
     _write(sys.stderr, "\n".join(lines) + "\n")
 
 

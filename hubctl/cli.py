@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "stop": (f"{_AT}.run:stop", _RUN, "Stop it; when this answers, nothing more leaves."),
     "rate": (f"{_AT}.run:rate", _RUN, "Change how fast a campaign may send, at once."),
     "retry": (f"{_AT}.run:retry", _RUN, "Queue failed or doubtful recipients again."),
+    "clone": (f"{_AT}.campaign:clone", _RUN, "Make a draft that says the same under another name."),
+    "archive": (f"{_AT}.campaign:archive", _RUN, "Leave an ended campaign out of the lists; remove nothing."),
     "delete": (f"{_AT}.campaign:delete", _RUN, "Forget a campaign and its history."),
     "send": (f"{_AT}.message:send", _RUN, "Send one message at once, ahead of all campaigns."),
     "status": (f"{_AT}.status:status", _SEE, "How everything stands, or one campaign."),
@@ -38,12 +40,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "failures": (f"{_AT}.message:failures", _SEE, "What went wrong, by reason, and what to do."),
     "log": (f"{_AT}.events:log", _SEE, "The life of a campaign, line by line."),
     "events": (f"{_AT}.events:events", _SEE, "The stream of events, for programs."),
+    "metrics": (f"{_AT}.metrics:metrics", _SEE, "Figures for a monitoring system, as OpenMetrics text."),
     "contacts": (f"{_AT}.contacts:contacts", _PEOPLE, "List, show, export and remove contacts."),
     "lists": (f"{_AT}.contacts:lists", _PEOPLE, "The lists and how many contacts each has."),
     "suppress": (f"{_AT}.suppress:suppress", _PEOPLE, "Addresses that never get anything."),
-    "provider": (f"{_AT}.provider:provider", _HUB, "The ways out: list, test, enable, disable."),
+    "provider": (f"{_AT}.provider:provider", _HUB, "The ways out: list, test, enable, disable, add, remove."),
+    "config": (f"{_AT}.config:config", _HUB, "The configuration that hubd goes by, key by key."),
     "daemon": (f"{_AT}.daemon:daemon", _HUB, "The daemon itself: status, reload, shutdown, backup."),
+    "service": (f"{_AT}.service:service", _HUB, "hubd as a service of systemd or Windows: print, install."),
     "doctor": (f"{_AT}.doctor:doctor", _HUB, "Is everything well? Recounts, compares, says what to do."),
+    "rpc": (f"{_AT}.rpc:rpc", _HUB, "The protocol by hand: call a method, list what can be called."),
+    "completion": (f"{_AT}.completion:completion", _HUB, "Completion for bash, zsh and fish."),
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from hubctl import spans
 from hubctl.app import App, report
@@ -37,10 +38,13 @@ def common_options() -> list[click.Parameter]:
         click.Option(
             ["--socket"], metavar="PATH", help="The daemon's socket (else $HUBCTL_SOCKET, else found)."
         ),
+        click.Option(["--context"], metavar="NAME", help="A daemon of hubctl.toml, `user` or `system`."),
+        click.Option(["--config"], metavar="FILE", help="hubctl.toml (else $HUBCTL_CONFIG, else your own)."),
         click.Option(
             ["--json", "as_json"], is_flag=True, help="Print one JSON object; streams are JSON lines."
         ),
         click.Option(["-q", "--quiet"], is_flag=True, help="No progress and no remarks on stderr."),
+        click.Option(["-v", "--verbose"], is_flag=True, help="Say which daemon answers; more of errors."),
         click.Option(["--no-input"], is_flag=True, help="Never ask; fail when an answer is needed."),
         click.Option(["-y", "--yes"], is_flag=True, help="Answer yes to every question."),
         click.Option(["--timeout"], type=Span(), metavar="TIME", help="Stop waiting after this (30s, 5m)."),
@@ -51,9 +55,6 @@ def common_options() -> list[click.Parameter]:
             help="Colours: auto, always or never.",
         ),
     ]
-
-
-_COMMON = frozenset({"socket", "as_json", "quiet", "no_input", "yes", "timeout", "color"})
 
 
 class Command(click.Command):
@@ -72,6 +73,7 @@ class Command(click.Command):
         names = {param.name for param in self.shared}
         app.merge({key: ctx.params.pop(key) for key in list(ctx.params) if key in names})
         app.name = ".".join(ctx.command_path.split(" ")[1:]) or "status"
+        app.subject = str(ctx.params.get("name") or "")
         for param in self.params:
             if (param.required or isinstance(param, click.Argument)) and _blank(
                 ctx.params.get(param.name or "")
@@ -80,20 +82,22 @@ class Command(click.Command):
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The command's own options, then the common ones, then the example."""
-        for title, wanted in (("Options", False), ("Options of every command", True)):
-            rows = [
-                param.get_help_record(ctx)
-                for param in self.get_params(ctx)
-                if (param in self.shared) is wanted
-            ]
-            with_help = [row for row in rows if row is not None]
-            if with_help:
-                with formatter.section(title):
-                    formatter.write_dl(with_help)
+        """The command's own options, the example, then the options that every command has."""
+        self._format(ctx, formatter, "Options", shared=False)
         if self.example:
             with formatter.section("Example"):
                 formatter.write_text(f"$ {self.example}")
+        self._format(ctx, formatter, "Options of every command", shared=True)
+
+    def _format(
+        self, ctx: click.Context, formatter: click.HelpFormatter, title: str, *, shared: bool
+    ) -> None:
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        params = [param for param in options if (param in self.shared) is shared]
+        rows = [row for param in params if (row := param.get_help_record(ctx)) is not None]
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
 def command(
@@ -124,6 +128,17 @@ class Nouns(click.Group):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.lazy = lazy or {}  #: name -> (module:attribute, section, one line of help)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands by their line of help, without importing any of them."""
+        if not self.lazy:
+            return super().shell_complete(ctx, incomplete)
+        found = [
+            CompletionItem(name, help=line)
+            for name, (_, _, line) in self.lazy.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of the table, which is the order of use."""
@@ -164,6 +179,11 @@ class Nouns(click.Group):
 class Root(Nouns):
     """hubctl itself: the only place where errors become messages and exit codes."""
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands first: they are what somebody looks for."""
+        self.format_commands(ctx, formatter)
+        click.Command.format_options(self, ctx, formatter)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader that went away ends it before click makes a failure of that."""
         try:
@@ -197,7 +217,7 @@ class Root(Nouns):
             report(HubError(error.format_message()), as_json="--json" in given, colour=False)
             status = Exit.FAILED
         except HubError as error:
-            report(error, as_json=app.as_json, colour=app.coloured(sys.stderr))
+            report(error, as_json=app.as_json, colour=app.coloured(sys.stderr), verbose=app.verbose)
             status = exit_of(error)
         except Detached as stop:
             _last_words(f"\n{stop.note}\n")

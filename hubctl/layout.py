@@ -19,6 +19,8 @@ STATE_COLOURS = {
     "delivered": "32",
     "paused": "33",
     "resting": "33",
+    "slowed": "33",
+    "half_open": "33",
     "deferred": "33",
     "in_doubt": "35",
     "failed": "31",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from hubctl.layout import (
@@ -66,7 +66,9 @@ def rate(view: View) -> str:
     return f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s"
 
 
-def campaigns(views: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
+def campaigns(
+    views: Sequence[View], *, colour: bool = False, width: int = 10_000, archived: Container[str] = ()
+) -> str:
     """The table of `status` and `list`."""
     rows = [
         (
@@ -81,7 +83,7 @@ def campaigns(views: Sequence[View], *, colour: bool = False, width: int = 10_00
             f"{percent(view['counts'])} %" if view["counts"]["total"] else "",
             rate(view),
             spoken(view.get("eta")) if view["state"] == "running" else "",
-            view.get("reason") or view.get("last_error") or "",
+            "(archived)" if view["name"] in archived else view.get("reason") or view.get("last_error") or "",
         )
         for view in views
     ]
@@ -198,157 +200,38 @@ def segments_line(segments: View) -> str:
     return f"{plural(int(segments['segments']), 'segment')} ({segments['encoding']}{units})"
 
 
-# --- deliveries --------------------------------------------------------------------------------------------
-
-DELIVERY_COLUMNS = (
-    "id",
-    "recipient",
-    "state",
-    "reason",
-    "attempts",
-    "code",
-    "provider_id",
-    "message_id",
-    "updated_at",
-)
-
-
-def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
-    """Deliveries as a table."""
-    shown = [
-        (
-            str(row["id"]),
-            row["recipient"],
-            row["state"],
-            (row.get("reason") or "").replace("_", " "),
-            row["attempts"],
-            str(row.get("code") or ""),
-            moment(row.get("updated_at")),
-            row.get("provider_id") or "",
-        )
-        for row in rows
-    ]
-    headers = ("ID", "RECIPIENT", "STATE", "REASON", "TRIES", "CODE", "UPDATED", "PROVIDER'S ID")
-    return table(headers, shown, colour=colour, width=width)
-
-
-def message(found: View, *, colour: bool = False, width: int = 10_000, content: bool = True) -> str:
-    """One message's whole life: where it stands, every attempt, what it says."""
-    delivery = found["delivery"]
-    state = paint(delivery["state"], STATE_COLOURS.get(delivery["state"], "") if colour else "")
-    reason = f": {printable(delivery['reason'].replace('_', ' '))}" if delivery.get("reason") else ""
-    blocks = [
-        f"message {delivery['id']}  {state}{reason}\n"
-        + facts(
-            [
-                ("to", delivery["recipient"]),
-                ("campaign", _origin(delivery)),
-                ("channel", delivery.get("channel")),
-                ("Message-ID", delivery.get("message_id")),
-                ("provider's id", "" if delivery.get("file") else delivery.get("provider_id")),
-                ("file", delivery.get("file")),
-                ("what happened", delivery.get("detail")),
-                ("sent again", _again(delivery)),
-                ("next try", moment(delivery.get("next_at"))),
-                ("updated", moment(delivery.get("updated_at"))),
-            ]
-        )
-    ]
-    attempts = found.get("attempts") or ()
-    if attempts:
-        rows = [
-            (
-                str(each["n"]),
-                moment(each.get("opened_at")),
-                moment(each.get("closed_at")),
-                each.get("provider"),
-                each.get("outcome") or "open",
-                each.get("stage"),
-                " ".join(str(part) for part in (each.get("code"), each.get("enhanced")) if part),
-                each.get("detail"),
-            )
-            for each in attempts
-        ]
-        headers = ("TRY", "OPENED", "CLOSED", "PROVIDER", "OUTCOME", "STAGE", "CODE", "ANSWER")
-        blocks.append(table(headers, rows, colour=colour, width=width))
-    if content and found.get("content"):
-        blocks.append(body(found["content"], colour=colour))
-    return "\n\n".join(blocks)
-
-
-def _again(delivery: View) -> str:
-    """Whether it may have been delivered more than once."""
-    times = int(delivery.get("possible_duplicates") or 0)
-    return f"{plural(times, 'time')} although it may have been accepted" if times else ""
-
-
-def _origin(delivery: View) -> str:
-    """Where a message comes from: a campaign, or a single one with a campaign's content or its own."""
-    if not delivery.get("single"):
-        return str(delivery.get("campaign") or "")
-    of = delivery.get("content_of")
-    return f"a single message with the content of {of}" if of else "a single message"
-
-
-def body(content: View, *, colour: bool = False, html_hint: bool = True) -> str:
-    """A rendered message: its subject and the text part, or the HTML source when there is no text."""
-    lines = []
-    if content.get("subject"):
-        lines.append(paint(f"Subject: {one_line(content['subject'])}", "1" if colour else ""))
-        lines.append("")
-    text = content.get("text") or content.get("html") or ""
-    lines.append(printable(str(text).replace("\r\n", "\n").rstrip("\n")))
-    if html_hint and content.get("text") and content.get("html"):
-        lines.append(paint("(an HTML part goes with it: --html shows it)", "2" if colour else ""))
-    return "\n".join(lines)
-
-
-_ADVICE = {
-    "transient": "hubctl retry {name} --class transient",
-    "permanent": "correct the address or the message, then hubctl retry {name} --class permanent",
-    "in_doubt": "look at the provider's log, then hubctl retry {name} --in-doubt resend|sent|failed",
-}
-
-
-def failures(name: str, groups: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
-    """What went wrong, by reason, with what to do about each kind."""
-    rows = [
-        (
-            int(group["count"]),
-            group["state"],
-            (group.get("reason") or "").replace("_", " "),
-            str(group.get("code") or ""),
-            str(group.get("example_id") or ""),
-            group.get("detail"),
-        )
-        for group in groups
-    ]
-    shown = table(("COUNT", "STATE", "REASON", "CODE", "EXAMPLE", "DETAIL"), rows, colour=colour, width=width)
-    kinds = [kind for kind in _ADVICE if any(group.get("class") == kind for group in groups)]
-    advice = [f"  {kind.replace('_', ' ')}: {_ADVICE[kind].format(name=name)}" for kind in kinds]
-    return "\n".join([shown, "", "what to do:", *advice]) if advice else shown
-
-
 # --- the daemon --------------------------------------------------------------------------------------------
 
 
 def providers(views: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
-    """The providers that are configured."""
+    """The providers that are configured; since when and until when, for those that are not ready."""
+    headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", "SINCE", "UNTIL", "LANES", "RATE", "REASON")
     rows = [
         (
             view["name"],
             view["type"],
             "+".join(view.get("channels") or ()),
             view["state"],
-            view.get("lanes"),
+            moment(view.get("since")) if view["state"] != "ready" else "",
+            moment(view.get("until")),
+            lanes(view),
             rates(view.get("rate")),
             view.get("reason"),
         )
         for view in views
     ]
+    shown = [
+        n for n, header in enumerate(headers) if header not in ("SINCE", "UNTIL") or any(r[n] for r in rows)
+    ]
     return table(
-        ("PROVIDER", "TYPE", "CHANNELS", "STATE", "LANES", "RATE", "REASON"), rows, colour=colour, width=width
+        [headers[n] for n in shown], [[row[n] for n in shown] for row in rows], colour=colour, width=width
     )
+
+
+def lanes(view: View) -> object:
+    """How many connections a provider may use: "8", or "2 of 8" while it is used more slowly."""
+    allowed, configured = view.get("lanes_allowed"), view.get("lanes")
+    return configured if allowed in (None, configured) else f"{allowed} of {configured}"
 
 
 def rates(value: object) -> str:
@@ -356,6 +239,14 @@ def rates(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(str(each) for each in value)
     return str(value or "")
+
+
+def troubled(provider: View) -> str:
+    """ "provider office is resting until 12:00:05 UTC: the server does not answer"."""
+    until = moment(provider.get("until"))
+    when = f" until {until.partition(' ')[2]}" if until else ""
+    why = f": {one_line(provider['reason'])}" if provider.get("reason") else ""
+    return f"provider {provider['name']} is {provider['state'].replace('_', ' ')}{when}{why}"
 
 
 def daemon(found: View) -> str:
@@ -386,16 +277,33 @@ def event(row: View) -> str:
     campaign_name = row.get("campaign") or data.get("name") or data.get("campaign") or ""
     if isinstance(campaign_name, Mapping):
         campaign_name = campaign_name.get("name", "")
-    if row["type"] == "campaign.state":
-        why = f" ({data['reason']})" if data.get("reason") else ""
-        words = f"{data.get('from') or '?'} -> {data.get('to')}{why}"
-    else:
-        shown = {key: value for key, value in data.items() if key not in {"name", "campaign", "campaign_id"}}
-        words = " ".join(
-            f"{key}={one_line(value)}" for key, value in shown.items() if not isinstance(value, dict)
-        )
     at = moment(row.get("at") or row.get("ts"))
+    words = _what(row["type"], data)
     return printable(f"{at}  {row.get('seq', '')!s:>6}  {row['type']:<20} {campaign_name}  {words}".rstrip())
+
+
+def _what(kind: str, data: View) -> str:
+    """What an event says, in words; an unknown one with its data as they are."""
+    match kind:
+        case "campaign.state":
+            why = f" ({data['reason']})" if data.get("reason") else ""
+            return f"{data.get('from') or '?'} -> {data.get('to')}{why}"
+        case "campaign.applied" if data.get("clone_of"):
+            return f"made from {data['clone_of']}"
+        case "campaign.applied":
+            changed = ", ".join(map(str, data.get("changed") or ()))
+            return "created" if data.get("created") else f"changed {changed}".rstrip()
+        case "campaign.rate":
+            return rates(data.get("rate")) or "no limit of its own"
+        case "campaign.archived":
+            return "put away" if data.get("archived") else "brought back"
+        case "campaign.deleted":
+            return ""
+        case "provider.changed":
+            why = f" ({one_line(data['reason'])})" if data.get("reason") else ""
+            return f"{data.get('provider')}: {data.get('from')} -> {data.get('to')}{why}"
+    shown = {key: value for key, value in data.items() if key not in {"name", "campaign", "campaign_id"}}
+    return " ".join(f"{key}={one_line(value)}" for key, value in shown.items() if not isinstance(value, dict))
 
 
 def settings(spec: View) -> str:

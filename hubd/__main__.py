@@ -21,6 +21,7 @@ from hubd.errors import BadConfig, BadInput, Conflict, CredentialMissing, HubErr
 
 if TYPE_CHECKING:
     from hubd.config import HubConfig
+    from hubd.notify import Manager
 
 EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_CANTCREAT, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = (
     64,
@@ -49,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-dir", metavar="DIR", help="where the database and the outbox live")
     parser.add_argument("--socket", metavar="PATH", help="the control socket")
     parser.add_argument("--log-level", choices=LEVELS, help="how much to log on stderr")
+    parser.add_argument(
+        "--stop-on-stdin-eof",
+        action="store_true",
+        help="stop when stdin ends, for a supervisor without signals",
+    )
     parser.add_argument("--check", action="store_true", help="check the configuration and exit")
     parser.add_argument("--version", action="version", version=f"hubd {__version__}")
     return parser
@@ -56,7 +62,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the daemon; exits with a status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.stop_on_stdin_eof and sys.stdin is None:
+        parser.error("--stop-on-stdin-eof: there is no stdin")
     faulthandler.enable()
     if sys.platform != "win32":
         os.umask(0o077)
@@ -66,16 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     import trio
 
-    from hubd import daemon, places
+    from hubd import activation, daemon, journal, notify, places
     from hubd.config import load_config
 
+    manager = notify.service_manager(os.environ)
     try:
         find_config = partial(places.config_path, arguments.config, os.environ)
         config_hint = places.own_config(os.environ)
         settings = load_config(find_config())
         if arguments.check:
             return _check(settings, find_config() or config_hint)
-        _log(arguments.log_level or settings.log_level)
+        journal.set_up(arguments.log_level or settings.log_level, os.environ)
         state_dir = places.state_dir(arguments.state_dir, os.environ)
         options = daemon.Options(
             find_config=find_config,
@@ -83,15 +93,26 @@ def _run(arguments: argparse.Namespace) -> int:
             state_dir=state_dir,
             socket_path=places.socket_path(arguments.socket, arguments.state_dir, os.environ),
             log_level=arguments.log_level,
+            manager=manager,
+            sockets=activation.inherited(os.environ),
+            stop_on_stdin_eof=arguments.stop_on_stdin_eof,
         )
         trio.run(daemon.run, options)
     except HubError as error:
+        manager.failed(str(error))
         return _explain(error)
     except BaseExceptionGroup as group:
         ours, others = group.split(HubError)
         if ours is None or others is not None:
-            raise
+            if not isinstance(group, Exception):
+                raise
+            return _give_up(manager, group)
+        manager.failed(str(_first(ours)))
         return _explain(_first(ours))
+    except Exception as error:
+        return _give_up(manager, error)
+    finally:
+        manager.close()
     return 0
 
 
@@ -107,6 +128,15 @@ def _check(settings: HubConfig, path: Path) -> int:
     return EX_CONFIG if missing else 0
 
 
+def _give_up(manager: Manager, error: Exception) -> int:
+    """A fault of our own. Through the log, which shows nobody's address, not even out of a traceback."""
+    from hubd.journal import Kind
+
+    manager.failed("a fault of its own ended hubd; its log has the stacks")
+    logging.getLogger("hubd").critical("hubd cannot go on", exc_info=error, extra={"kind": Kind.FAILED})
+    return EX_SOFTWARE
+
+
 def _first(group: BaseExceptionGroup[HubError]) -> HubError:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
@@ -114,9 +144,12 @@ def _first(group: BaseExceptionGroup[HubError]) -> HubError:
 
 def _explain(error: HubError) -> int:
     """Say what is wrong and what to do; the exit status that fits."""
+    from hubd.journal import is_journal
+
+    mark = "<3>" if is_journal(sys.stderr, os.environ) else ""
     for line in [*_sentences(error), error.hint]:
         if line:
-            print(f"hubd: {line}", file=sys.stderr)  # noqa: T201 - the log is not set up yet
+            print(f"{mark}hubd: {line}", file=sys.stderr)  # noqa: T201 - the log is not set up yet
     match error:
         case StoreUnusable():
             return error.exit_status
@@ -150,14 +183,6 @@ def _sentences(error: HubError) -> list[str]:
         )
         for fault in faults
     ]
-
-
-def _log(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    for chatty in ("aiosqlite", "httpx", "httpcore", "trio-websocket", "twilio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,18 @@ The daemon reads this file and never writes it. Where the file and the other pla
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import stat
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from hubd.config_layers import Layers, read_layers
 from hubd.config_rates import Limited, email_sender, read_limits, text_sender
 from hubd.core.addresses import sms_sender
-from hubd.core.tables import Fault, Table, key_lines, kind_of, line_of, shown, unknown_first
-from hubd.errors import BadConfig, BadInput, CredentialMissing
+from hubd.core.tables import Fault, Table, kind_of, shown, unknown_first
+from hubd.errors import BadInput, CredentialMissing
 from hubd.places import config_path, socket_path, state_dir
 from hubd.secrets import Place, Secret, SecretRef
 
@@ -41,7 +39,6 @@ __all__ = [
 
 Security = Literal["starttls", "tls", "none"]
 TWILIO_URL = "https://api.twilio.com"
-MAX_CONFIG_BYTES = 1024 * 1024
 
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _TYPES = ("outbox", "smtp", "twilio")
@@ -102,27 +99,41 @@ class HubConfig:
     """All of hubd.toml."""
 
     log_level: str = "info"
+    tcp: tuple[str, int] | None = None  #: listen here, too: an address of this machine, a port
     providers: dict[str, ProviderConfig] = field(default_factory=lambda: {"outbox": OutboxConfig()})
     folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
+    layers: Layers = field(default_factory=Layers, compare=False, repr=False)  #: where each key comes from
 
 
 def load_config(path: Path | None) -> HubConfig:
-    """What is in the file; the defaults when there is none (`None`). Raises BadConfig with every fault.
+    """What is in the file and those beside it (see `config_layers`); the defaults for `None`, no file.
 
-    `data["errors"]` has `path` (the key), `problem` and `line` of each; `data["file"]` names the file.
+    Raises BadConfig with every fault: `data["errors"]` has `path` (the key), `problem`, `file` and `line` of
+    each, `data["file"]` names the file of the first.
     """
     if path is None:
         return HubConfig()
-    text = _read(path)
-    try:
-        raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise _not_toml(path, text, error) from None
+    layers = read_layers(path)
     faults: list[Fault] = []
-    config = _hub(Table(raw, faults), path.absolute().parent)
+    config = _hub(Table(layers.raw, faults), path.absolute().parent, layers)
     if faults:
-        raise _refusal(path, text, unknown_first(faults))
+        raise layers.refusal(unknown_first(faults))
     return config
+
+
+def parse_tcp(text: str) -> tuple[str, int]:
+    """ "127.0.0.1:0" or "[::1]:8025" as address and port; port 0 is any that is free.
+
+    Raises `BadInput` for what is not an address of this machine. A name is none: what `localhost` stands for
+    is for others to say.
+    """
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
+    address = _address(found[1] or found[2]) if found else None
+    if found is None or address is None or int(found[3]) > 65535:
+        raise BadInput('must be an address and a port, such as "127.0.0.1:0" or "[::1]:8025"')
+    if not address.is_loopback:
+        raise BadInput("must be an address of this machine alone, such as 127.0.0.1 or [::1]")
+    return str(address), int(found[3])
 
 
 def missing_secrets(config: HubConfig) -> list[CredentialMissing]:
@@ -138,61 +149,10 @@ def missing_secrets(config: HubConfig) -> list[CredentialMissing]:
     return found
 
 
-def _read(path: Path) -> str:
-    try:
-        # Not blocking: a FIFO that nobody writes to would hold the daemon up for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _bad(path, [(0, "", "is not a regular file")])
-            octets = file.read(MAX_CONFIG_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "cannot be opened"
-        raise _bad(path, [(0, "", reason)]) from None
-    if len(octets) > MAX_CONFIG_BYTES:
-        raise _bad(path, [(0, "", "is larger than 1 MiB; is this the right file?")])
-    try:
-        return octets.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = octets.count(b"\n", 0, error.start) + 1
-        raise _bad(path, [(line, "", "is not UTF-8 text")]) from None
-
-
-def _not_toml(path: Path, text: str, error: Exception) -> BadConfig:
-    """tomllib's sentence without its position, which goes in front."""
-    if not isinstance(error, tomllib.TOMLDecodeError):
-        return _bad(path, [(0, "", "is nested too deeply or has a number out of range")])
-    found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-    what = re.sub(r"\s*\(at .*\)", "", str(error))
-    what = re.sub(r"'(?:[^'\\]|\\.)*'", "a character", what) if what.startswith("Illegal") else what
-    line = int(found[1]) if found else text.count("\n") + 1  # "at end of document"
-    return _bad(path, [(line, "", f"not valid TOML: {what}")])
-
-
-def _refusal(path: Path, text: str, faults: list[Fault]) -> BadConfig:
-    lines = key_lines(text)
-    return _bad(path, [(line_of(where, lines), where, what) for where, what in faults])
-
-
-def _bad(path: Path, faults: list[tuple[int, str, str]]) -> BadConfig:
-    line, where, what = faults[0]
-    place = f"{path}, line {line}" if line else str(path)
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return BadConfig(
-        ": ".join(part for part in (place, where, what) if part) + more,
-        hint="Correct the file; hubd --check reads it without starting.",
-        data={
-            "file": str(path),
-            "errors": [
-                {"path": where, "problem": what, "line": line or None} for line, where, what in faults
-            ],
-        },
-    )
-
-
-def _hub(top: Table, folder: Path) -> HubConfig:
+def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
     hub = top.sub("hub")
     log_level = hub.choice("log_level", _LOG_LEVELS, "info")
+    tcp = hub.checked("tcp", parse_tcp, None, example="127.0.0.1:0")
     hub.close()
     tables = top.sub("providers")
     providers: dict[str, ProviderConfig] = {"outbox": OutboxConfig()}
@@ -206,7 +166,7 @@ def _hub(top: Table, folder: Path) -> HubConfig:
             providers[name] = provider
     tables.close()
     top.close()
-    return HubConfig(log_level=log_level, providers=providers, folder=folder)
+    return HubConfig(log_level=log_level, tcp=tcp, providers=providers, folder=folder, layers=layers)
 
 
 def _provider(table: Table, name: str, folder: Path) -> ProviderConfig | None:

@@ -2,8 +2,11 @@
 
     lock -> bridge -> database -> restore, recovery -> providers -> supervisor -> feed -> socket -> ready
 
-On SIGTERM, SIGINT or `hub.shutdown` the socket closes first, then every campaign settles what is on the wire,
-then the connections, the database and the lock are let go. A second signal does not wait for the wire.
+The service manager, if there is one, is told of each step (see `notify`).
+
+On SIGTERM, SIGINT, `hub.shutdown` or, if wanted, the end of stdin the socket closes first, then every
+campaign settles what is on the wire, then the connections, the database and the lock are let go. A second
+signal does not wait for the wire.
 """
 
 from __future__ import annotations
@@ -13,9 +16,12 @@ import os
 import random
 import secrets
 import signal
+import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,8 +41,10 @@ from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Transport
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
-from hubd.errors import BadConfig, HubError, StoreUnavailable
+from hubd.errors import BadConfig, HubError, StoreError, StoreUnavailable
+from hubd.journal import Kind
 from hubd.lock import sole_holder
+from hubd.notify import Heartbeat, Manager, summary
 from hubd.store.audit import Audit
 from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
@@ -66,16 +74,21 @@ class Options:
     state_dir: Path
     socket_path: Path
     log_level: str | None = None
+    manager: Manager = field(default_factory=Manager)  #: the service manager; by default there is none
+    sockets: Mapping[str, socket.socket] = field(default_factory=dict)  #: inherited, by name
+    stop_on_stdin_eof: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Stopping:
     """Somebody asked the daemon to stop; asking again means at once."""
 
+    manager: Manager
     asked: trio.Event = field(default_factory=trio.Event)
     again: trio.Event = field(default_factory=trio.Event)
 
     def ask(self) -> None:
+        self.manager.stopping()
         (self.again if self.asked.is_set() else self.asked).set()
 
 
@@ -83,21 +96,27 @@ async def run(options: Options) -> None:
     """Run the daemon until it is asked to stop. Raises `HubError` when it cannot run."""
     config = load_config(options.find_config())
     make_state_dir(options.state_dir)
-    stopping = _Stopping()
+    stopping = _Stopping(options.manager)
     with sole_holder(options.state_dir / "hubd.lock"):
         async with open_bridge() as bridge, trio.open_nursery() as nursery:
             await nursery.start(_watch_signals, stopping)
+            nursery.start_soon(options.manager.keep_patient)
+            if options.stop_on_stdin_eof:
+                nursery.start_soon(_watch_stdin, stopping)
             await _serve(options, config, bridge, stopping)
             nursery.cancel_scope.cancel()
 
 
 async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: _Stopping) -> None:
     limits = RoomLimits(ballast=BALLAST)
+    manager = options.manager
+    manager.busy("opening the database")
     async with (
         open_database(options.state_dir / "hub.db", bridge, limits=limits) as database,
         trio.open_nursery() as watch,
     ):
         watch.start_soon(_end_when_lost, database, stopping)
+        manager.busy("looking for what was on the wire")
         campaigns, ledger = Campaigns(database), Ledger(database)
         restores = await open_restores(database)
         if restores.found is not None and await restores.finish():
@@ -110,7 +129,11 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
             )
         recovered = await ledger.recover()
         if recovered.total:
-            log.warning("%d messages were on the wire when hubd last ended: in doubt", recovered.total)
+            log.warning(
+                "%d messages were on the wire when hubd last ended: in doubt",
+                recovered.total,
+                extra={"kind": Kind.IN_DOUBT},
+            )
         await campaigns.sweep()
         events = Events(database)
         bulletin = Bulletin(events.add, database)
@@ -127,8 +150,14 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
             dice=random.random,
             grace=GRACE,
         ) as supervisor:
+            manager.busy("taking up the campaigns")
             await supervisor.recover()
             feed = Feed(supervisor.running, ledger)
+            heartbeats: dict[str, Heartbeat] = {
+                "the database writer": partial(_writer_answers, database),
+                "the schedule": supervisor.clockwork.heartbeat,
+            }
+            watch.start_soon(manager.watch, heartbeats)
             hub = Hub(
                 contacts=Contacts(database),
                 campaigns=campaigns,
@@ -156,16 +185,37 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
                 services.start_soon(bulletin.run)
                 services.start_soon(_tidy_hourly, database)
                 services.start_soon(_reload_on_hangup, hub.reload)
-                await services.start(serve_control, options.socket_path, hub)
-                log.info("ready on %s", options.socket_path)
+                await services.start(
+                    partial(serve_control, options.socket_path, hub, inherited=options.sockets)
+                )
+                log.info("ready on %s", options.socket_path, extra={"kind": Kind.READY})
+                manager.ready()
+                services.start_soon(manager.report, partial(_how_it_goes, campaigns, feed, database))
                 await stopping.asked.wait()
-                log.info("stopping: settling what is on the wire")
+                log.info("stopping: settling what is on the wire", extra={"kind": Kind.STOPPING})
                 services.cancel_scope.cancel()
+            manager.busy("settling what is on the wire")
             async with trio.open_nursery() as last:
                 last.start_soon(_hurry, stopping, supervisor)
                 await supervisor.close(GRACE)
                 last.cancel_scope.cancel()
         watch.cancel_scope.cancel()
+        manager.busy("closing the database")
+
+
+async def _writer_answers(database: Database) -> None:
+    with suppress(StoreUnavailable):  # a disk in trouble is told of elsewhere, and no reason to be killed
+        await database.write(lambda _: None)
+
+
+async def _how_it_goes(campaigns: Campaigns, feed: Feed, database: Database) -> str:
+    try:
+        listed = await campaigns.list()
+    except StoreError as error:
+        return str(error)
+    samples = [feed.sample(campaign.id) for campaign in listed]
+    states = Counter(campaign.state.value for campaign in listed)
+    return summary(states, sum(sample.rate for sample in samples if sample), database.trouble)
 
 
 async def _end_when_lost(database: Database, stopping: _Stopping) -> None:
@@ -193,10 +243,21 @@ async def _hurry(stopping: _Stopping, supervisor: Supervisor) -> None:
 async def _watch_signals(
     stopping: _Stopping, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    asking = [signal.SIGTERM, signal.SIGINT]
+    if sys.platform == "win32":
+        asking.append(signal.SIGBREAK)
+    with trio.open_signal_receiver(*asking) as signals:
         task_status.started()
         async for _ in signals:
             stopping.ask()
+
+
+async def _watch_stdin(stopping: _Stopping) -> None:
+    """Stop when whoever holds the other end of stdin closes it: the way out where signals do not arrive."""
+    with suppress(OSError):  # nothing to read is as good as its end
+        while await trio.to_thread.run_sync(os.read, 0, 4096, abandon_on_cancel=True):
+            pass
+    stopping.ask()
 
 
 async def _reload_on_hangup(reload: Callable[[], Awaitable[Sequence[str]]]) -> None:
@@ -207,11 +268,19 @@ async def _reload_on_hangup(reload: Callable[[], Awaitable[Sequence[str]]]) -> N
             try:
                 changes = await reload()
             except HubError as error:
-                log.error("the configuration was not reloaded, the old one stays: %s", error)
+                log.error(
+                    "the configuration was not reloaded, the old one stays: %s",
+                    error,
+                    extra={"kind": Kind.NOT_RELOADED},
+                )
             except Exception:
-                log.exception("the configuration was not reloaded")
+                log.exception("the configuration was not reloaded", extra={"kind": Kind.NOT_RELOADED})
             else:
-                log.info("configuration reloaded: %s", ", ".join(changes) or "nothing changed")
+                log.info(
+                    "configuration reloaded: %s",
+                    ", ".join(changes) or "nothing changed",
+                    extra={"kind": Kind.RELOADED},
+                )
 
 
 class _Reload:
@@ -224,6 +293,10 @@ class _Reload:
 
     async def __call__(self) -> list[str]:
         """What changed, in words. Raises `BadConfig`, and then the old configuration stays."""
+        with self._options.manager.reloading():
+            return await self._read()
+
+    async def _read(self) -> list[str]:
         path = self._options.find_config()
         if path is None:
             raise BadConfig(

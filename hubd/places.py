@@ -1,4 +1,4 @@
-"""Where things are: the config file, the state directory and the control socket.
+"""Where things are: the config file, the state directory, the control socket, or what stands for it.
 
 The rules of the XDG base directories on Linux, what `platformdirs` says elsewhere. All of it follows from the
 arguments: command line options, and the environment as a mapping.
@@ -65,6 +65,35 @@ def socket_path(
         return Path(runtime) / APP / SOCKET_NAME
     service = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     return (Path(service) if service else state_dir(None, environ)) / SOCKET_NAME
+
+
+def loopback(text: str) -> tuple[str, int]:
+    """A listener's address as it is written: "127.0.0.1:8765", "[::1]:0". Raises `ValueError` in words.
+
+    "localhost" is not taken: what it stands for is up to a file.
+    """
+    host, _, port = text.rpartition(":")
+    if host not in ("127.0.0.1", "[::1]"):
+        raise ValueError("the address must be 127.0.0.1:PORT or [::1]:PORT: nobody else may reach it")
+    if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ValueError("the port must be a number up to 65535; 0 stands for any that is free")
+    return host.strip("[]"), int(port)
+
+
+def endpoint_path(
+    flag: str | Path | None, environ: Mapping[str, str], platform: str = sys.platform
+) -> Path | None:
+    """The file with the address of the TCP listener and a token: `--endpoint`, else only where it is needed.
+
+    That is on Windows, which has no unix sockets for us: `%LOCALAPPDATA%\\MessageHub`, or `%ProgramData%` for
+    a service that has no folder of its own.
+    """
+    if flag:
+        return Path(flag)
+    if platform != "win32":
+        return None
+    folder = environ.get("LOCALAPPDATA") or environ.get("ProgramData") or ""
+    return Path(folder) / "MessageHub" / "endpoint.json" if folder else None
 
 
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str, elsewhere: _Elsewhere) -> Path:

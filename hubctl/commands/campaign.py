@@ -1,4 +1,6 @@
-"""Making a campaign and looking at it before it goes out: apply, check, preview, test, delete."""
+"""Making a campaign, looking at it before it goes out, tidying up: apply, check, preview, test, clone,
+archive, delete.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ import click
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
+from hubctl.names import campaign_names
 from hubd.errors import BadInput, HubError
 
 if TYPE_CHECKING:
@@ -106,7 +109,7 @@ def _tell_applied(app: App, done: Sequence[Json]) -> None:
 
 
 @command("check", example="hubctl check spring-sale")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 def check(app: App, name: str) -> int:
     """Is a campaign fit to start?
 
@@ -131,7 +134,7 @@ def check(app: App, name: str) -> int:
 
 
 @command("preview", example="hubctl preview spring-sale --to ann@example.com")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 @click.option(
     "--to", "contact", metavar="CONTACT", help="An address or contact id; else the first recipient."
 )
@@ -139,7 +142,7 @@ def check(app: App, name: str) -> int:
 @click.option("--source", "part", flag_value="source", help="The whole message as it goes over the wire.")
 def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
     """Show one message as a contact would get it. Sends nothing."""
-    from hubctl import layout, render
+    from hubctl import layout, render, render_messages
 
     found = app.call("campaign.preview", name=name, to=contact)
     if app.as_json:
@@ -149,13 +152,15 @@ def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
             raise Refused(f"this message has no {part}")
         app.out(layout.printable(str(found[part]).replace("\r\n", "\n").rstrip("\n")))
     else:
-        app.out(f"To: {layout.one_line(found['recipient'])}\n{render.body(found, colour=app.coloured())}")
+        app.out(
+            f"To: {layout.one_line(found['recipient'])}\n{render_messages.body(found, colour=app.coloured())}"
+        )
         if found.get("segments"):
             app.note(render.segments_line(found))
 
 
 @command("test", example="hubctl test spring-sale --to me@example.com")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 @click.option("--to", "address", required=True, metavar="ADDRESS", help="Your own address or number.")
 def test(app: App, name: str, address: str) -> int:
     """Send one message of a campaign to an address of yours, through its provider.
@@ -174,8 +179,36 @@ def test(app: App, name: str, address: str) -> int:
     return Exit.DONE if sent else Exit.FAILED
 
 
+@command("clone", example="hubctl clone spring-sale summer-sale")
+@click.argument("name", shell_complete=campaign_names)
+@click.argument("new", metavar="NEW")
+def clone(app: App, name: str, new: str) -> None:
+    """Make a draft NEW that says the same as NAME, to the same lists, with the settings that NAME has now."""
+    found = app.call("campaign.clone", name=name, new=new)
+    if app.as_json:
+        app.record({"name": name, "new": new, **found})
+        return
+    app.out(f"{new} is a draft like {name}" + ("" if found["changed"] else " already"))
+    app.note(f"next: hubctl check {new}")
+
+
+@command("archive", example="hubctl archive spring-sale")
+@click.argument("name", shell_complete=campaign_names)
+@click.option("--undo", is_flag=True, help="Bring it back.")
+def archive(app: App, name: str, undo: bool) -> None:
+    """Leave a campaign that has ended out of the lists. Nothing of it is removed.
+
+    `hubctl list --all` shows it, its history stays, and it comes back by itself when it is started again.
+    """
+    found = app.call("campaign.archive", name=name, archived=not undo)
+    if app.as_json:
+        app.record({"name": name, "archived": not undo, **found})
+    else:
+        app.out(f"{name} is {'in the lists' if undo else 'archived'}{'' if found['changed'] else ' already'}")
+
+
 @command("delete", example="hubctl delete spring-sale --yes")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 def delete(app: App, name: str) -> None:
     """Forget a campaign with its deliveries and history. Contacts and suppressions stay."""
     from hubctl import layout
@@ -184,7 +217,7 @@ def delete(app: App, name: str) -> None:
         view: dict[str, Any] = app.call("campaign.get", name=name)["campaign"]
         total = int(view["counts"]["total"])
         history = f" and its history of {layout.plural(total, 'delivery', 'deliveries')}" if total else ""
-        app.confirm(f"delete {name}{history}", needed=True)
+        app.confirm(f"delete {name}{history}", needed=True, name=name, people=total)
     found = app.call("campaign.delete", name=name)
     if app.as_json:
         app.record({"name": name, **found})

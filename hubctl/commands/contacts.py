@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from hubctl import layout, render
 from hubctl.app import App, Json, encode
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit
+from hubctl.listing import Listing, listed
+from hubctl.names import list_names
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -24,7 +26,14 @@ FIRST_FIELDS = ("first_name", "last_name", "timezone")
 
 @command("import", example="hubctl import customers.csv --list customers")
 @click.argument("file", metavar="FILE.csv", type=click.Path(path_type=Path))
-@click.option("--list", "into", required=True, metavar="NAME", help="The list they go to; made when new.")
+@click.option(
+    "--list",
+    "into",
+    required=True,
+    metavar="NAME",
+    help="The list they go to; made when new.",
+    shell_complete=list_names,
+)
 @click.option(
     "--map", "maps", multiple=True, metavar="COLUMN=FIELD", help="What a column means (repeatable)."
 )
@@ -105,53 +114,49 @@ async def _pages(hub: Client, method: str, entries: str, **params: Any) -> Async
 
 
 @command("list", within=contacts, example="hubctl contacts list --list customers")
-@click.option("--list", "of", metavar="NAME", help="Only contacts of this list.")
+@click.option("--list", "of", metavar="NAME", help="Only contacts of this list.", shell_complete=list_names)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
-def list_(app: App, of: str | None, limit: int | None) -> None:
+@listed
+def list_(app: App, of: str | None, limit: int | None, output: str | None, fields: str | None) -> None:
     """Contacts, in the order in which they came."""
+    listing = Listing(
+        app=app,
+        key="contacts",
+        columns=("contact_id", "email", "phone", "fields", "created_at", "updated_at"),
+        table=lambda rows: _table(app, rows),
+        empty="no contacts; hubctl import FILE.csv --list NAME brings some in",
+        output=output,
+        fields=fields,
+    )
 
     async def work(hub: Client) -> None:
-        shown: list[Json] = []
+        page: list[Json] = []
         count = 0
         async for each in _pages(hub, "contacts.list", "contacts", **({"list": of} if of else {})):
             count += 1
-            if app.as_json:
-                app.out(("," if count > 1 else "") + encode(each))
-            else:
-                shown.append(each)
-                if len(shown) == PAGE:
-                    _table(app, shown, head=count == PAGE)
-                    shown.clear()
+            page.append(each)
+            if len(page) == PAGE or count == limit:
+                listing.rows(page)
+                page = []
             if count == limit:
-                break
-        if shown or (not count and not app.as_json):
-            _table(app, shown, head=count <= PAGE)
+                return
+        listing.rows(page)
 
-    if app.as_json:
-        app.out(f'{{"schema": "hubctl.{app.name}/1", "contacts": [')
     app.talk(work)
-    if app.as_json:
-        app.out("]}")
+    listing.end()
 
 
-def _table(app: App, rows: list[Json], *, head: bool) -> None:
-    if not rows:
-        app.note("no contacts")
-        return
+def _table(app: App, rows: Sequence[Json]) -> str:
     shown = [
         (
             each["contact_id"],
             each.get("email"),
             each.get("phone"),
             _name(each),
-            ", ".join(each.get("lists") or ()),
         )
         for each in rows
     ]
-    text = layout.table(
-        ("ID", "EMAIL", "PHONE", "NAME", "LISTS"), shown, colour=app.coloured(), width=app.width()
-    )
-    app.out(text if head else text.partition("\n")[2])
+    return layout.table(("ID", "EMAIL", "PHONE", "NAME"), shown, colour=app.coloured(), width=app.width())
 
 
 def _name(contact: Json) -> str:
@@ -183,7 +188,7 @@ def show(app: App, contact: str) -> None:
 
 
 @command("export", within=contacts, example="hubctl contacts export --list customers > customers.csv")
-@click.option("--list", "of", metavar="NAME", help="Only contacts of this list.")
+@click.option("--list", "of", metavar="NAME", help="Only contacts of this list.", shell_complete=list_names)
 def export(app: App, of: str | None) -> None:
     """Contacts as CSV, to be read by a spreadsheet or by `hubctl import`; with --json as JSON lines.
 
@@ -229,14 +234,22 @@ def remove(app: App, contact: str) -> None:
 
 
 @command("lists", example="hubctl lists")
-def lists(app: App) -> int:
+@listed
+def lists(app: App, output: str | None, fields: str | None) -> None:
     """The lists and how many contacts each has."""
-    found = app.call("contacts.lists")
-    if app.as_json:
-        app.record(found)
-    elif found["lists"]:
-        rows = [(each["name"], int(each["contacts"])) for each in found["lists"]]
-        app.out(layout.table(("LIST", "CONTACTS"), rows, colour=app.coloured(), width=app.width()))
-    else:
-        app.note("no lists yet; hubctl import FILE.csv --list NAME makes one")
-    return Exit.DONE
+    listing = Listing(
+        app=app,
+        key="lists",
+        columns=("name", "contacts"),
+        table=lambda rows: layout.table(
+            ("LIST", "CONTACTS"),
+            [(each["name"], int(each["contacts"])) for each in rows],
+            colour=app.coloured(),
+            width=app.width(),
+        ),
+        empty="no lists yet; hubctl import FILE.csv --list NAME makes one",
+        output=output,
+        fields=fields,
+    )
+    listing.rows(app.call("contacts.lists")["lists"])
+    listing.end()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hubctl import layout, render
+from hubctl import layout, render, render_messages
 from hubctl.app import App, Json, version
 from hubctl.command import command
 from hubctl.exits import Detached, Exit, Refused
@@ -315,7 +315,8 @@ async def _prepare(hub: Client, place: Place) -> Report:
 
 def _follow(app: App, names: list[str]) -> list[Json]:
     """Live progress until both campaigns are settled or need a person."""
-    from hubctl.follow import FINISHED, watch_until
+    from hubctl.board import FINISHED
+    from hubctl.follow import watch_until
 
     at_rest = FINISHED | {"paused"}
     board = watch_until(
@@ -326,6 +327,7 @@ def _follow(app: App, names: list[str]) -> list[Json]:
         ),
         stream=sys.stderr,
         shown=not app.quiet and not app.as_json,
+        steered=False,
         patience=1.0,
     )
     return [board.views[name] for name in names]
@@ -351,14 +353,14 @@ def _tell(app: App, say: _Narrator, place: Place, views: list[Json], found: Json
         say.block(f"(skipped: {layout.number(skipped)} {have} no phone number for an SMS)")
     say.heading("Who got it")
     say.block(
-        render.deliveries(
+        render_messages.deliveries(
             [row for rows in found["deliveries"].values() for row in rows], colour=colour, width=width
         )
     )
     life = found["message"]
     if life and life.get("content"):
         say.heading(f"One message, as {life['delivery']['recipient']} got it")
-        say.block(render.body(life["content"], colour=colour, html_hint=False), "  │ ")
+        say.block(render_messages.body(life["content"], colour=colour, html_hint=False), "  │ ")
         if path := _file_of(place, life["delivery"]):
             say.block(f"the file: {path}")
     say.heading("Your own list in five commands")

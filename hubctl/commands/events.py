@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,9 @@ from hubctl import render
 from hubctl.app import App, Json, encode
 from hubctl.command import command
 from hubctl.exits import Detached
+from hubctl.names import campaign_names
+from hubctl.staying import stay
+from hubd.errors import ResumeGap
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -18,15 +22,18 @@ PAGE = 500
 
 
 @command("log", example="hubctl log spring-sale -f")
-@click.argument("name", required=False)
+@click.argument("name", shell_complete=campaign_names, required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
 def log(app: App, name: str | None, follow: bool) -> None:
-    """The life of a campaign, or of everything, line by line."""
+    """The life of a campaign, or of everything, line by line.
+
+    With --follow a daemon that is restarted is waited for, and nothing is missed or repeated.
+    """
     _print_events(app, name, since=0, follow=follow)
 
 
 @command("events", example="hubctl events --since 120 --follow --json")
-@click.argument("name", required=False)
+@click.argument("name", shell_complete=campaign_names, required=False)
 @click.option(
     "--since", type=click.IntRange(min=0), default=0, metavar="SEQ", help="Only those after this one."
 )
@@ -34,44 +41,92 @@ def log(app: App, name: str | None, follow: bool) -> None:
 def events(app: App, name: str | None, since: int, follow: bool) -> None:
     """The stream of durable events, for programs: with --json one object a line, each with its `seq`.
 
-    Give the last `seq` you have seen as --since, and nothing is missed or repeated, also over a restart.
+    Give the last `seq` you have seen as --since, and nothing is missed or repeated. With --follow a daemon
+    that is restarted is waited for. Events that are not kept any more are told, as a line of the type `gap`.
     """
     _print_events(app, name, since=since, follow=follow)
 
 
 def _print_events(app: App, name: str | None, *, since: int, follow: bool) -> None:
-    def show(event: Json) -> None:
-        if app.as_json:
-            app.out(encode({"schema": f"hubctl.{app.name}/1", **event}))
-        else:
-            app.out(render.event(event))
-
-    async def work(hub: Client) -> None:
-        if name is not None:
-            await hub.call("campaign.get", name=name)  # an unknown name is an error, not an empty log
-        seen = since
-        while True:
-            page = await hub.call(
-                "events.list", after=seen, limit=PAGE, **({"campaign": name} if name else {})
-            )
-            for event in page["events"]:
-                show(event)
-                seen = int(event["seq"])
-            if page["next"] is None or not page["events"]:
-                break
-        if follow:
-            await _follow(hub, name, seen)
-
-    async def _follow(hub: Client, name: str | None, seen: int) -> None:
-        topics = [f"campaign:{name}" if name else "*"]
-        after = {"epoch": int(hub.hello["epoch"]), "seq": seen}
-        async for event in hub.subscribe(topics, after=after, snapshot=False):
-            if event["type"] in {"snapshot", "campaign.progress"} or int(event["seq"]) <= seen:
-                continue  # figures are `watch`'s business
-            seen = int(event["seq"])
-            show({key: value for key, value in event.items() if key != "subscription"})
-
+    tail = _Tail(app, name, since, follow=follow)
     try:
-        app.talk(work)
+        if follow:
+            app.run(partial(stay, app, tail.read))
+        else:
+            app.talk(tail.read)
     except KeyboardInterrupt:
         raise Detached("detached; the campaigns go on") from None
+
+
+class _Tail:
+    """Events after a cursor, over restarts of the daemon. What is missing is told, never passed over."""
+
+    def __init__(self, app: App, name: str | None, since: int, *, follow: bool) -> None:
+        self._app = app
+        self._name = name
+        self._seen = since
+        self._epoch = 0  #: the boot that told the last event; 0 before the first page
+        self._follow = follow
+
+    async def read(self, hub: Client) -> bool:
+        """One connection's worth. True when there is no more to come."""
+        if not self._epoch:
+            if self._name is not None:
+                await hub.call("campaign.get", name=self._name)  # an unknown name is no empty log
+            await self._history(hub)
+        if not self._follow:
+            return True
+        while True:
+            self._epoch = self._epoch or int(hub.hello["epoch"])
+            try:
+                await self._live(hub)
+            except ResumeGap as gap:
+                if gap.code != "resume_gap":
+                    raise
+                self._gap(int(gap.data["oldest_seq"]), int(gap.data["head_seq"]))  # type: ignore[call-overload]  # the daemon's numbers
+                self._epoch = int(hub.hello["epoch"])
+            else:
+                return False
+
+    async def _history(self, hub: Client) -> None:
+        """What happened until now, page by page."""
+        wanted = {"campaign": self._name} if self._name else {}
+        while True:
+            page = await hub.call("events.list", after=self._seen, limit=PAGE, **wanted)
+            if 0 < self._seen < page["oldest"] - 1:
+                self._gap(int(page["oldest"]), self._seen)
+            for event in page["events"]:
+                self._show(event)
+            if page["next"] is None or not page["events"]:
+                break
+        self._epoch = int(hub.hello["epoch"])
+
+    async def _live(self, hub: Client) -> None:
+        """What happens from now on, until the connection ends."""
+        topics = [f"campaign:{self._name}" if self._name else "*"]
+        after = {"epoch": self._epoch, "seq": self._seen}
+        async for event in hub.subscribe(topics, after=after, snapshot=False, gauge_hz=0):
+            if event["type"] not in {"snapshot", "campaign.progress"} and int(event["seq"]) > self._seen:
+                self._show({key: value for key, value in event.items() if key != "subscription"})
+                self._epoch = int(event["epoch"])
+
+    def _show(self, event: Json) -> None:
+        self._seen = int(event["seq"])
+        if self._app.as_json:
+            self._app.out(encode({"schema": f"hubctl.{self._app.name}/1", **event}))
+        else:
+            self._app.out(render.event(event))
+
+    def _gap(self, oldest: int, head: int) -> None:
+        """Say what cannot be told, and go on behind it."""
+        if self._seen > head:
+            words = f"the daemon's events end at {head}, not {self._seen}: its database is an older one"
+            go_on = head
+        else:
+            words = f"the events {self._seen + 1} to {oldest - 1} are not kept any more"
+            go_on = oldest - 1
+        self._app.complain(words)
+        if self._app.as_json:
+            told = {"type": "gap", "after": self._seen, "next": go_on + 1}
+            self._app.out(encode({"schema": f"hubctl.{self._app.name}/1", **told}))
+        self._seen = go_on

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubctl import layout, render
-from hubctl.app import App, Json, encode
+from hubctl import layout, render, render_messages
+from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
+from hubctl.listing import Listing, listed
+from hubctl.names import campaign_names, provider_names
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -23,11 +25,15 @@ _SENT = frozenset({"sent", "delivered"})
 @command(
     "send", example="hubctl send --provider office --to ann@example.com --template welcome --field code=4711"
 )
-@click.option("--provider", required=True, metavar="NAME", help="Through which provider.")
+@click.option(
+    "--provider", required=True, metavar="NAME", help="Through which provider.", shell_complete=provider_names
+)
 @click.option(
     "--to", "address", required=True, metavar="ADDRESS", help="An email address or a number (+...)."
 )
-@click.option("--template", metavar="NAME", help="Send what this campaign says.")
+@click.option(
+    "--template", metavar="NAME", help="Send what this campaign says.", shell_complete=campaign_names
+)
 @click.option("--subject", default="", help="Email: the subject.")
 @click.option("--text", default="", help="The text.")
 @click.option("--html", default="", help="Email: the HTML part.")
@@ -102,107 +108,46 @@ async def _settled(hub: Client, delivery: int) -> Json:
 
 
 @command("deliveries", example="hubctl deliveries spring-sale --state failed --output csv > failed.csv")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 @click.option("--state", type=click.Choice(render.STATES), metavar="STATE", help="Only those in this state.")
-@click.option(
-    "--output", type=click.Choice(["table", "ndjson", "csv"]), default="table", help="How to print [table]."
-)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
-def deliveries(app: App, name: str, state: str | None, output: str, limit: int | None) -> None:
+@listed
+def deliveries(
+    app: App, name: str, state: str | None, limit: int | None, output: str | None, fields: str | None
+) -> None:
     """Who got it and who did not, one line for each recipient.
 
     Any number of recipients: they are fetched and printed page by page. States: sent delivered undelivered
-    failed in_doubt deferred sending pending skipped.
+    failed in_doubt deferred sending pending skipped. Those in doubt were on the wire when the answer was
+    lost and may have got it; you decide with `hubctl retry NAME --in-doubt resend|sent|failed`.
     """
-    printer = _printer(app, name, "json" if app.as_json and output == "table" else output)
+    listing = Listing(
+        app=app,
+        key="deliveries",
+        columns=render_messages.DELIVERY_COLUMNS,
+        table=lambda rows: render_messages.deliveries(rows, colour=app.coloured(), width=app.width()),
+        empty="no deliveries",
+        output=output,
+        fields=fields,
+        head={"name": name},
+        schema=False,
+    )
 
     async def work(hub: Client) -> None:
         after, left = 0, limit
         while True:
             size = min(PAGE, left) if left is not None else PAGE
             page = await hub.call("delivery.list", campaign=name, state=state, after=after, limit=size)
-            printer.rows(page["deliveries"])
+            listing.rows(page["deliveries"])
             left = None if left is None else left - len(page["deliveries"])
             if page["next"] is None or left == 0:
                 return
             after = page["next"]
 
     app.talk(work)
-    printer.end()
-
-
-class _Table:
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self._headed = False
-
-    def rows(self, rows: Sequence[Json]) -> None:
-        if not rows:
-            return
-        text = render.deliveries(rows, colour=self._app.coloured(), width=self._app.width())
-        self._app.out(text.partition("\n")[2] if self._headed else text)
-        self._headed = True
-
-    def end(self) -> None:
-        if not self._headed:
-            self._app.note("no deliveries")
-
-
-class _Ndjson:
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    def rows(self, rows: Sequence[Json]) -> None:
-        for row in rows:
-            self._app.data(encode({key: row.get(key) for key in render.DELIVERY_COLUMNS}) + "\n")
-
-    def end(self) -> None:
-        """Nothing is open."""
-
-
-class _Csv:
-    def __init__(self, app: App) -> None:
-        from hubctl.csv_out import line
-
-        self._app = app
-        self._line = line
-        app.data(line(render.DELIVERY_COLUMNS))
-
-    def rows(self, rows: Sequence[Json]) -> None:
-        for row in rows:
-            self._app.data(self._line([row.get(key) for key in render.DELIVERY_COLUMNS]))
-
-    def end(self) -> None:
-        """Nothing is open."""
-
-
-class _OneObject:
-    """One JSON object, written as the pages come."""
-
-    def __init__(self, app: App, name: str) -> None:
-        self._app = app
-        self._name = name
-        self._begun = False
-
-    def rows(self, rows: Sequence[Json]) -> None:
-        for row in rows:
-            self._app.data((",\n" if self._begun else self._head()) + encode(row))
-            self._begun = True
-
-    def end(self) -> None:
-        self._app.data(("" if self._begun else self._head()) + "\n]}\n")
-
-    def _head(self) -> str:
-        head = encode({"schema": f"hubctl.{self._app.name}/1", "name": self._name})
-        return head[:-1] + ', "deliveries": [\n'
-
-
-def _printer(app: App, name: str, output: str) -> _Table | _Ndjson | _Csv | _OneObject:
-    if output == "ndjson":
-        return _Ndjson(app)
-    if output == "csv":
-        return _Csv(app)
-    return _OneObject(app, name) if output == "json" else _Table(app)
+    listing.end()
+    if state == "in_doubt" and listing.for_people and listing.count:
+        app.note(f"look them up at the provider, then: hubctl retry {name} --in-doubt resend|sent|failed")
 
 
 @command("message", example="hubctl message 4711")
@@ -220,17 +165,17 @@ def message(app: App, id_: int, part: str | None) -> None:
             raise Refused(f"message {id_} has no {part}")
         app.out(layout.printable(str(text).replace("\r\n", "\n").rstrip("\n")))
     else:
-        app.out(render.message(found, colour=app.coloured(), width=app.width()))
+        app.out(render_messages.message(found, colour=app.coloured(), width=app.width()))
 
 
 @command("failures", example="hubctl failures spring-sale")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 def failures(app: App, name: str) -> None:
     """What went wrong, grouped by reason, and what to do about it."""
     groups = app.call("delivery.failures", campaign=name)["groups"]
     if app.as_json:
         app.record({"name": name, "groups": groups})
     elif groups:
-        app.out(render.failures(name, groups, colour=app.coloured(), width=app.width()))
+        app.out(render_messages.failures(name, groups, colour=app.coloured(), width=app.width()))
     else:
         app.note(f"nothing went wrong with {name}")

@@ -1,18 +1,33 @@
-"""The ways out: provider list|test|enable|disable."""
+"""The ways out: provider list|test|enable|disable|add|remove."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hubctl import layout, render
-from hubctl.app import App
+from hubctl.app import App, Json
 from hubctl.command import Nouns, command
-from hubctl.exits import Exit
+from hubctl.exits import Exit, Refused
+from hubd.errors import HubError, NotFound
+
+if TYPE_CHECKING:
+    from hubctl.provider_file import ConfigFile
+    from hubctl.provider_questions import Wanted
+    from hubctl.provider_secret import Kept
+
+_WRONG_PASSWORD = (401, 403, 530, 534, 535)  #: what HTTP and SMTP answer to one
+_TRIES = 3
 
 
 @click.group("provider", cls=Nouns)
 def provider() -> None:
-    """The ways out: list, test, enable, disable. They are configured in hubd.toml.
+    """The ways out: list, test, enable, disable; add and remove one in your own hubd.toml.
 
     Example: hubctl provider test office
     """
@@ -36,13 +51,16 @@ def test(app: App, name: str) -> int:
     if app.as_json:
         app.record({"name": name, **found})
     else:
-        said = " ".join(str(part) for part in (found.get("code"), found.get("text")) if part)
-        if found["ok"]:
-            app.out(f"{name} works" + (f" ({found['code']})" if found.get("code") else ""))
-        else:
-            why = " ".join(part for part in (found.get("detail"), said and f"It said: {said}") if part)
-            app.out(f"{name} does not work: {layout.one_line(why)}")
+        app.out(_tested(name, found))
     return Exit.DONE if found["ok"] else Exit.FAILED
+
+
+def _tested(name: str, found: Mapping[str, Any]) -> str:
+    if found["ok"]:
+        return f"{name} works" + (f" ({found['code']})" if found.get("code") else "")
+    said = " ".join(str(part) for part in (found.get("code"), found.get("text")) if part)
+    why = " ".join(part for part in (found.get("detail"), said and f"It said: {said}") if part)
+    return f"{name} does not work: {layout.one_line(why)}"
 
 
 def _switch(app: App, name: str, method: str) -> None:
@@ -66,3 +84,279 @@ def enable(app: App, name: str) -> None:
 def disable(app: App, name: str) -> None:
     """Send nothing through it until it is enabled again; its campaigns wait."""
     _switch(app, name, "provider.disable")
+
+
+@command("add", within=provider, example="hubctl provider add")
+@click.argument("name", required=False)
+@click.option("--type", type=click.Choice(["smtp", "twilio", "outbox"]), help="What it is.")
+@click.option("--preset", type=click.Choice(["gmail", "outlook"]), help="A well-known mail server.")
+@click.option("--host", metavar="NAME", help="The mail server.")
+@click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Its port (587).")
+@click.option("--security", type=click.Choice(["starttls", "tls", "none"]), help="Its encryption (starttls).")
+@click.option("--username", metavar="NAME", help="Who logs in there, mostly an address.")
+@click.option("--ca-file", metavar="FILE", help="Trust these certificate authorities instead.")
+@click.option("--account-sid", metavar="AC...", help="The Twilio account.")
+@click.option("--from", "sender", metavar="NUMBER", help="What texts come from.")
+@click.option("--messaging-service-sid", metavar="MG...", help="A service of Twilio's that knows.")
+@click.option("--base-url", metavar="URL", help="Another address of Twilio's interface.")
+@click.option(
+    "--rate", multiple=True, metavar="RATE", help="At most so much: 30/minute, 500/day. Repeatable."
+)
+@click.option("--password-stdin", is_flag=True, help="Read the password or token from stdin.")
+@click.option(
+    "--secret-in",
+    type=click.Choice(["keyring", "file"]),
+    help="Where the password is kept (keyring if there is one).",
+)
+@click.option("--test/--no-test", "prove", default=None, help="Log in afterwards; asked when not said.")
+def add(app: App, name: str | None, secret_in: Any, prove: bool | None, **options: Any) -> int:
+    """Add a provider to your own hubd.toml, and let hubd use it at once.
+
+    What is not given is asked for. The password goes into the desktop's keyring, or into a file that only you
+    can read; never into hubd.toml, and never on the command line.
+    """
+    from hubctl import provider_questions
+
+    config, file = _own_file(app)
+    taken = {*_names(config), *file.providers}
+    wanted = provider_questions.ask(app, provider_questions.Given(name=name, **options), taken)
+    added = _Addition(app, file, wanted)
+    applied = added.make(secret_in)
+    if not app.as_json:
+        app.out(f"{wanted.name} added to {layout.printable(str(file.path))}")
+        if added.kept is not None:
+            app.note(f"The password is kept {added.kept.where}.")
+    found: Json | None = None
+    if prove or (
+        prove is None
+        and app.may_ask()
+        and provider_questions.yes(app, "Log in now to see whether it works; nothing is sent")
+    ):
+        found = added.prove()
+    if app.as_json:
+        reference = added.kept.reference if added.kept else None
+        app.record(
+            {
+                "name": wanted.name,
+                "changed": True,
+                "file": str(file.path),
+                "secret": reference,
+                "applied": applied,
+                "test": found,
+            }
+        )
+        return Exit.DONE if found is None or found["ok"] else Exit.FAILED
+    if found is not None and not found["ok"]:
+        app.note(f"It stays in the file; hubctl provider remove {wanted.name} takes it out again.")
+        return Exit.FAILED
+    if found is None:
+        app.note(f"hubctl provider test {wanted.name} logs in and sends nothing.")
+    app.note(f'Campaigns use it with: provider = "{wanted.name}"')
+    return Exit.DONE
+
+
+class _Addition:
+    """A provider on its way into the file: all of it is there in the end, or nothing."""
+
+    def __init__(self, app: App, file: ConfigFile, wanted: Wanted) -> None:
+        self.app = app
+        self.before = file
+        self.wanted = wanted
+        self.kept: Kept | None = None
+
+    def make(self, secret_in: Any) -> list[str]:
+        """Keep the secret, write the section, let hubd read it; what that changed. Raises, undone."""
+        from hubctl import provider_secret
+
+        wanted = self.wanted
+        # Before anything is written: can it be written at all?
+        self._text({"file": "x"})
+        if wanted.secret_key:
+            folder = self.before.path.parent
+            self.kept = provider_secret.keep(wanted.secret, wanted.name, folder, kind=secret_in)
+        try:
+            return self._write()
+        except BaseException:
+            if self.kept is not None:
+                self.kept.forget()
+            raise
+
+    def prove(self) -> Json:
+        """Log in. A password that was mistyped can be typed again, and a keyring that only this side of the
+        socket can open is given up for a file.
+        """
+        from hubctl import provider_questions
+
+        for left in reversed(range(_TRIES)):
+            found = self._test()
+            if not self.app.as_json:
+                self.app.out(_tested(self.wanted.name, found))
+            if found["ok"] or self.kept is None or not left or found.get("code") not in _WRONG_PASSWORD:
+                break
+            secret = provider_questions.ask_again(self.app, self.wanted.settings.get("preset", ""))
+            if not secret:
+                break
+            self.kept.change(secret)
+            self.wanted = replace(self.wanted, secret=secret)
+        return found
+
+    def _test(self) -> Json:
+        try:
+            return self.app.call("provider.test", name=self.wanted.name)
+        except HubError as error:
+            if error.code != "credential_missing" or self.kept is None or self.kept.kind != "keyring":
+                raise
+        self.app.note("hubd cannot open your keyring, so the password goes into a file instead.")
+        self._into_a_file()
+        return self.app.call("provider.test", name=self.wanted.name)
+
+    def _into_a_file(self) -> None:
+        from hubctl import provider_secret
+
+        in_keyring = self.kept
+        assert in_keyring is not None
+        folder = self.before.path.parent
+        self.kept = provider_secret.keep(self.wanted.secret, self.wanted.name, folder, kind="file")
+        try:
+            self._write()
+        except BaseException:
+            self.kept.forget()
+            self.kept = in_keyring
+            raise
+        in_keyring.forget()
+
+    def _text(self, reference: Mapping[str, str] | None) -> str:
+        from hubctl.provider_file import with_provider
+
+        secret = {self.wanted.secret_key: reference} if self.wanted.secret_key and reference else {}
+        return with_provider(self.before.text, self.wanted.name, {**self.wanted.settings, **secret})
+
+    def _write(self) -> list[str]:
+        from hubctl.provider_file import open_own
+
+        text = self._text(self.kept.reference if self.kept else None)
+        return _take_over(self.app, open_own(self.before.path), text, then_has=self.wanted.name)
+
+
+@command("remove", within=provider, example="hubctl provider remove office")
+@click.argument("name")
+def remove(app: App, name: str) -> None:
+    """Take a provider out of your own hubd.toml, with the password that `add` kept for it.
+
+    Campaigns that use it pause.
+    """
+    from hubctl.provider_file import without_provider
+
+    config, file = _own_file(app)
+    section = file.providers.get(name)
+    if name == "outbox":
+        raise Refused("the provider outbox is always there", code="conflict", status=Exit.CONFLICT)
+    if section is None:
+        raise _not_in_the_file(config, file, name)
+    text = without_provider(file.text, name)
+    app.confirm(_blast(app, name), needed=True)
+    applied = _take_over(app, file, text)
+    forgotten = _forget(app, file, name, section)
+    if app.as_json:
+        app.record(
+            {
+                "name": name,
+                "changed": True,
+                "file": str(file.path),
+                "secret_removed": forgotten,
+                "applied": applied,
+            }
+        )
+    else:
+        app.out(f"{name} removed from {layout.printable(str(file.path))}")
+
+
+def _own_file(app: App) -> tuple[Json, ConfigFile]:
+    """What hubd goes by, and the file that it reads, when that is ours to change. Raises Refused."""
+    from hubctl.provider_file import open_own
+
+    config = app.call("config.show")
+    path = Path(config["file"])
+    if os.name != "nt" and config["uid"] != os.geteuid():
+        raise Refused(
+            f"this hubd runs as another user (uid {config['uid']}), so {path} is not yours to change",
+            code="not_your_file",
+            status=Exit.FORBIDDEN,
+            hint="whoever runs it edits that file by hand, then: hubctl daemon reload",
+        )
+    if config["file"] in config["files"] and not path.exists():
+        raise _another_file(f"hubd reads {path}, which is not there for you")
+    return config, open_own(path)
+
+
+def _names(config: Mapping[str, Any]) -> set[str]:
+    """The names of the providers that hubd knows."""
+    keys = (each["key"] for each in config["settings"])
+    return {key[len("providers.") : -len(".type")] for key in keys if key.endswith(".type")}
+
+
+def _take_over(app: App, file: ConfigFile, text: str, *, then_has: str = "") -> list[str]:
+    """Write the file and let hubd read it; what that changed. The file is put back when hubd refuses it, or
+    does not know the provider `then_has` then.
+    """
+    from hubctl.provider_file import put_back, replace_text
+
+    after = replace_text(file, text)
+    try:
+        applied: list[str] = app.call("hub.reload")["applied"]
+        if then_has and then_has not in _names(app.call("config.show")):
+            raise _another_file(f"hubd does not read {file.path} as you see it; nothing was added")
+    except BaseException:
+        put_back(file, after)
+        raise
+    return applied
+
+
+def _another_file(problem: str) -> Refused:
+    hint = "it may run in a container, or with a /tmp of its own"
+    return Refused(problem, code="another_file", hint=hint)
+
+
+def _not_in_the_file(config: Mapping[str, Any], file: ConfigFile, name: str) -> HubError:
+    elsewhere = [each["file"] for each in config["settings"] if each["key"] == f"providers.{name}.type"]
+    if elsewhere and elsewhere[0]:
+        return Refused(
+            f"{name} is not written in {file.path} but in {elsewhere[0]}",
+            code="another_file",
+            status=Exit.CONFLICT,
+            hint="take it out there, then: hubctl daemon reload",
+        )
+    return NotFound(f"there is no provider {name}", code="provider_not_found", hint="hubctl provider list")
+
+
+def _blast(app: App, name: str) -> str:
+    """The question, with the campaigns that it stops."""
+    users = [
+        each["name"]
+        for each in app.call("campaign.list")["campaigns"]
+        if each["provider"] == name and each["state"] in ("running", "scheduled", "paused")
+    ]
+    if not users:
+        return f"remove the provider {name}"
+    shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
+    return f"remove the provider {name}; {layout.plural(len(users), 'campaign')} cannot go on then ({shown})"
+
+
+def _forget(app: App, file: ConfigFile, name: str, section: Any) -> bool:
+    """Remove the secret when `add` made it and no other provider refers to it."""
+    from hubctl.provider_secret import ours
+
+    references = [section.get(key) for key in ("password", "auth_token") if isinstance(section, Mapping)]
+    others = [each for other, each in file.providers.items() if other != name and isinstance(each, Mapping)]
+    for reference in filter(None, references):
+        kept = ours(reference, name, file.path.parent)
+        shared = any(reference in (each.get("password"), each.get("auth_token")) for each in others)
+        if kept is not None and not shared and kept.forget():
+            return True
+        app.note(f"Its password stays where it is: {layout.printable(_spelled(reference))}")
+    return False
+
+
+def _spelled(reference: object) -> str:
+    listed = reference.items() if isinstance(reference, Mapping) else ()
+    return ", ".join(f"{kind} {where}" for kind, where in listed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -9,13 +10,14 @@ import click
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
+from hubctl.names import campaign_names
 from hubd.errors import PreflightFailed
 
 RISKS = ("no-unsubscribe", "missing-fields", "bad-messages", "restored")  #: what may be accepted knowingly
 
 
 @command("start", example="hubctl start spring-sale --follow")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 @click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
 @click.option("--wait", is_flag=True, help="Show nothing, but end when the campaign ends.")
 @click.option("--at", metavar="TIME", help="Start then: an RFC 3339 time such as 2026-12-01T09:00:00+01:00.")
@@ -35,8 +37,9 @@ def start(
     """Start a campaign, or go on with a paused, stopped or failed one.
 
     On a terminal it asks first and says how many will get a message. Ctrl-C only stops watching: the campaign
-    goes on in the daemon. With --follow or --wait the exit code is 0 when it is completed (or has reached its
-    --limit) and 1 when it ended or paused otherwise.
+    goes on in the daemon. Keys while --follow draws on a terminal: p pauses, r resumes, s stops (it asks), d
+    detaches. With --follow or --wait the exit code is 0 when it is completed (or has reached its --limit) and
+    1 when it ended or paused otherwise.
     """
     asked = {key: value for key, value in when.items() if value is not None}
     if asked.get("at"):
@@ -120,7 +123,8 @@ def _ask(app: App, name: str, asked: Json) -> None:
         return  # nothing to ask: it runs already, or starting it will say what is wrong
     limit = f", {asked['limit']} of them now" if "limit" in asked else ""
     when = f", at {asked['at']}" if "at" in asked else ""
-    app.confirm(_radius(name, found) + limit + when, needed=False)
+    reached = min(int((found.get("would") or {}).get("recipients", 0)), asked.get("limit", sys.maxsize))
+    app.confirm(_radius(name, found) + limit + when, needed=False, name=name, people=reached)
 
 
 def _dry_run(app: App, name: str, asked: Json) -> int:
@@ -167,21 +171,21 @@ def _move(app: App, method: str, name: str) -> None:
 
 
 @command("pause", example="hubctl pause spring-sale")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 def pause(app: App, name: str) -> None:
     """Pause a campaign. When this has answered, nothing more leaves until you resume."""
     _move(app, "campaign.pause", name)
 
 
 @command("resume", example="hubctl resume spring-sale")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 def resume(app: App, name: str) -> None:
     """Go on with a paused campaign."""
     _move(app, "campaign.resume", name)
 
 
 @command("stop", example="hubctl stop spring-sale")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 def stop(app: App, name: str) -> None:
     """Stop a campaign. When this has answered, nothing more leaves.
 
@@ -191,7 +195,7 @@ def stop(app: App, name: str) -> None:
 
 
 @command("rate", example="hubctl rate spring-sale 20/s")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 @click.argument("rates", nargs=-1, required=True, metavar="RATE...")
 def rate(app: App, name: str, rates: tuple[str, ...]) -> None:
     """Change how fast a campaign may send, at once, also while it runs.
@@ -207,7 +211,7 @@ def rate(app: App, name: str, rates: tuple[str, ...]) -> None:
 
 
 @command("retry", example="hubctl retry spring-sale --class transient")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 @click.option(
     "--class",
     "kind",
@@ -217,24 +221,28 @@ def rate(app: App, name: str, rates: tuple[str, ...]) -> None:
 @click.option(
     "--in-doubt",
     type=click.Choice(["resend", "sent", "failed"]),
-    help="Settle those whose outcome is unknown: send again (a duplicate is possible), or say what happened.",
+    help="Decide those whose outcome is unknown: send again (a duplicate is possible), or say what happened.",
 )
 def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
-    """Queue failed recipients again, or settle those in doubt. See `hubctl failures` first.
+    """Queue failed recipients again, or decide what happened to those in doubt. See `hubctl failures` first.
 
-    Without an option: --class transient.
+    Without an option: --class transient. Who is in doubt: `hubctl deliveries NAME --state in_doubt`. An email
+    that is sent again keeps its Message-ID, so that many mail systems show it once; a text has none. Each
+    decision is kept in the audit trail.
     """
-    from hubctl import layout
-
     if kind is None and in_doubt is None:
         kind = "transient"
     if in_doubt == "resend":
+        from hubctl import layout
+
         view = app.call("campaign.get", name=name)["campaign"]
         count = int(view["counts"]["in_doubt"])
         if count:
             app.confirm(
                 f"send {name} again to {layout.plural(count, 'recipient')} who may have got it already",
                 needed=True,
+                name=name,
+                people=count,
             )
     found = app.call("campaign.retry", name=name, in_doubt=in_doubt, **{"class": kind})
     if app.as_json:

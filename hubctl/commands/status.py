@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from hubctl import render
-from hubctl.app import App
+from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit
+from hubctl.listing import Listing, listed
+from hubctl.names import campaign_names
 from hubd.errors import HubError
+
+if TYPE_CHECKING:
+    from hubd.client import Client
+
+#: What a campaign has that `list --fields` can pick; counts.sent and the like go deeper.
+FIELDS = (
+    *("name", "state", "reason", "channel", "provider", "kind", "lists", "counts", "rate", "eta", "rates"),
+    *("limit", "scheduled_at", "started_at", "completed_at", "created_at", "last_error", "revision"),
+    *("in_doubt", "possible_duplicates", "freezing"),
+)
 
 
 def show_everything(app: App) -> None:
@@ -32,7 +46,7 @@ def show_everything(app: App) -> None:
 
 
 @command("status", example="hubctl status spring-sale --json")
-@click.argument("name", required=False)
+@click.argument("name", shell_complete=campaign_names, required=False)
 @click.option("--check", is_flag=True, help="Print nothing; exit code 0 when running, 10 when not.")
 def status(app: App, name: str | None, check: bool) -> int:
     """How everything stands, or one campaign.
@@ -44,11 +58,19 @@ def status(app: App, name: str | None, check: bool) -> int:
     if name is None:
         show_everything(app)
         return Exit.DONE
-    view = app.call("campaign.get", name=name)["campaign"]
+
+    async def work(hub: Client) -> tuple[Json, list[Json]]:
+        view = (await hub.call("campaign.get", name=name))["campaign"]
+        return view, [] if app.as_json else (await hub.call("provider.list"))["providers"]
+
+    view, providers = app.talk(work)
     if app.as_json:
         app.record({"campaign": view})
-    else:
-        app.out(render.campaign(view, colour=app.coloured()))
+        return Exit.DONE
+    app.out(render.campaign(view, colour=app.coloured()))
+    for each in providers:
+        if each["name"] == view["provider"] and each["state"] != "ready":
+            app.out(f"  {render.troubled(each)}")
     return Exit.DONE
 
 
@@ -69,20 +91,29 @@ def _check(app: App, name: str | None) -> int:
     return Exit.DONE if running else Exit.NOT_RUNNING
 
 
-@command("list", example="hubctl list")
-def list_(app: App) -> None:
-    """All campaigns, the finished ones too."""
-    found = app.call("campaign.list", all=True)
-    if app.as_json:
-        app.record(found)
-    elif found["campaigns"]:
-        app.out(render.campaigns(found["campaigns"], colour=app.coloured(), width=app.width()))
-    else:
-        app.note("no campaigns yet; hubctl apply FILE makes one")
+@command("list", example="hubctl list --fields name,state,counts.sent --output tsv")
+@click.option("--all", "everything", is_flag=True, help="Those that were archived, too.")
+@listed
+def list_(app: App, everything: bool, output: str | None, fields: str | None) -> None:
+    """All campaigns, the finished ones too, but not those that were archived."""
+    found = app.call("campaign.list", all=True, archived=everything)
+    away = set(found["archived"])
+    listing = Listing(
+        app=app,
+        key="campaigns",
+        columns=FIELDS,
+        table=lambda rows: render.campaigns(rows, colour=app.coloured(), width=app.width(), archived=away),
+        empty="no campaigns yet; hubctl apply FILE makes one",
+        output=output,
+        fields=fields,
+        head={"archived": found["archived"]},
+    )
+    listing.rows(found["campaigns"])
+    listing.end()
 
 
 @command("show", example="hubctl show spring-sale")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 def show(app: App, name: str) -> None:
     """One campaign with all its settings and its text."""
     found = app.call("campaign.get", name=name)

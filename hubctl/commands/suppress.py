@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from hubctl import layout, render
-from hubctl.app import App, Json, encode
+from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
+from hubctl.listing import Listing, listed
 from hubd.errors import BadInput
 
 if TYPE_CHECKING:
@@ -69,12 +70,21 @@ def _tell(app: App, found: Json, done: str, already: str) -> None:
 
 @command("list", within=suppress, example="hubctl suppress list --channel email")
 @click.option("--channel", type=click.Choice(["email", "sms"]), help="Only this channel.")
-def list_(app: App, channel: str | None) -> None:
+@listed
+def list_(app: App, channel: str | None, output: str | None, fields: str | None) -> None:
     """All suppressed addresses with the reason; with --json as JSON lines."""
+    listing = Listing(
+        app=app,
+        key="suppressions",
+        columns=("channel", "address", "reason", "source", "created_at"),
+        table=lambda rows: _table(app, rows),
+        empty="nobody is suppressed",
+        output=output or ("ndjson" if app.as_json else None),
+        fields=fields,
+    )
 
-    async def work(hub: Client) -> int:
+    async def work(hub: Client) -> None:
         after: Any = None
-        count = 0
         while True:
             params = {
                 "limit": PAGE,
@@ -82,29 +92,28 @@ def list_(app: App, channel: str | None) -> None:
                 **({"after": after} if after else {}),
             }
             page = await hub.call("suppression.list", **params)
-            rows = page["suppressions"]
-            _print(app, rows, head=not count)
-            count += len(rows)
+            listing.rows(page["suppressions"])
             after = page["next"]
             if after is None:
-                return count
+                return
 
-    if not app.talk(work):
-        app.note("nobody is suppressed")
+    app.talk(work)
+    listing.end()
 
 
-def _print(app: App, rows: list[Json], *, head: bool) -> None:
-    if app.as_json:
-        for row in rows:
-            app.out(encode({"schema": f"hubctl.{app.name}/1", **row}))
-    elif rows:
-        shown = [
-            (row["address"], row["channel"], row["reason"], row["source"], render.moment(row["created_at"]))
-            for row in rows
-        ]
-        headers = ("ADDRESS", "CHANNEL", "REASON", "SOURCE", "SINCE")
-        text = layout.table(headers, shown, colour=app.coloured(), width=app.width())
-        app.out(text if head else text.partition("\n")[2])
+def _table(app: App, rows: Sequence[Json]) -> str:
+    shown = [
+        (
+            each["address"],
+            each["channel"],
+            each.get("reason"),
+            each.get("source"),
+            render.moment(each["created_at"]),
+        )
+        for each in rows
+    ]
+    headers = ("ADDRESS", "CHANNEL", "REASON", "SOURCE", "SINCE")
+    return layout.table(headers, shown, colour=app.coloured(), width=app.width())
 
 
 @command("import", within=suppress, example="hubctl suppress import unsubscribed.csv")

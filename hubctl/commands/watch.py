@@ -9,16 +9,18 @@ import click
 from hubctl.app import App
 from hubctl.command import command
 from hubctl.exits import Exit
+from hubctl.names import campaign_names
 
 
 @command("watch", example="hubctl watch spring-sale")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=campaign_names)
 def watch(app: App, names: tuple[str, ...]) -> int:
     """Live progress until all watched campaigns are finished.
 
-    Without names: everything that runs, is paused or is scheduled. Bars on a terminal; elsewhere a line for
-    each change of state and each ten percent; with --json a line for each change. Ctrl-C detaches: the
-    campaigns go on.
+    Without names: a board of everything that runs, is paused or is scheduled, and of what starts meanwhile.
+    Bars on a terminal; elsewhere a line for each change of state and each ten percent; with --json a line for
+    each change. Keys on a terminal, for one campaign: p pause, r resume, s stop (it asks). d and Ctrl-C
+    detach: the campaigns go on.
     """
     from hubctl.follow import watch_until
 
@@ -29,7 +31,7 @@ def watch(app: App, names: tuple[str, ...]) -> int:
 
 
 @command("wait", example="hubctl wait spring-sale --for completed --timeout 2h")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 @click.option(
     "--for", "states", default="completed", metavar="STATE[,STATE]", help="What to wait for [completed]."
 )
@@ -39,7 +41,8 @@ def wait(app: App, name: str, states: str) -> int:
     Exit code 0 when it is reached, 1 when the campaign ended otherwise, 7 when --timeout passed first.
     """
     from hubctl import render
-    from hubctl.follow import outcome, read_states, watch_until
+    from hubctl.board import outcome, read_states
+    from hubctl.follow import watch_until
 
     wanted = read_states(states)
     board = watch_until(

@@ -25,9 +25,9 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError
 
-from hubd.client.reach import connect
+from hubd.client.reach import connect, not_hubd, rejection
 from hubd.client.subscription import Subscription
-from hubd.errors import HubError, ShuttingDown, Unreachable, VersionSkew
+from hubd.errors import HubError, ShuttingDown, Unreachable
 from hubd.wire import HOST, PATH, PROTOCOL, SUBPROTOCOL, dump, to_exception
 from hubd.wire.places import Place, find_socket
 
@@ -59,13 +59,19 @@ class Client:
         self._waiting: dict[int, _Waiting] = {}
         self._subscriptions: weakref.WeakValueDictionary[str, Subscription] = weakref.WeakValueDictionary()
         self._parts: list[str] = []
+        self._heard = False  #: anything at all
         self._accepted = False
         self._reading = False
         self._moved = trio.Event()
         self._sending = trio.Lock()
-        self._rejection: RejectConnection | None = None
+        self._status = 0  #: of HTTP, when the daemon refused the handshake
         self._ended: HubError | None = None
         self._stopping = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended, as far as anybody has noticed."""
+        return self._ended is not None
 
     async def call(self, method: str, /, **params: object) -> dict[str, Any]:
         """Call a method by name of its parameters and return its result.
@@ -97,6 +103,19 @@ class Client:
     def forget(self, subscription: str) -> None:
         """Hand out no more events of a subscription, by its id."""
         self._subscriptions.pop(subscription, None)
+
+    async def catch_up(self) -> None:
+        """Take what has come while nobody waited: an end of the connection is noticed. Waits for nothing."""
+        while self._ended is None and not self._reading and self._is_readable():
+            self._reading = True
+            try:
+                await self._read()
+            finally:
+                self._reading = False
+                self._wake()
+
+    def _is_readable(self) -> bool:
+        return isinstance(self._stream, trio.SocketStream) and self._stream.socket.is_readable()
 
     async def aclose(self) -> None:
         """Say good-bye and close. Waits for nobody."""
@@ -144,8 +163,12 @@ class Client:
                 await self._read()
             finally:
                 self._reading = False
-                self._moved.set()
-                self._moved = trio.Event()
+                self._wake()
+
+    def _wake(self) -> None:
+        """Those who wait for the reader look again."""
+        self._moved.set()
+        self._moved = trio.Event()
 
     async def _read(self) -> None:
         """Take what the socket has and hand it out. Cancelling loses nothing: bytes are taken or not."""
@@ -156,11 +179,12 @@ class Client:
         if not data:
             self._end(self._lost())
             return
+        self._heard = True
         try:
             self._protocol.receive_data(bytes(data))
             answers = [answer for event in self._protocol.events() if (answer := self._take(event))]
         except ProtocolError:
-            self._end(self._not_hubd())
+            self._end(not_hubd(self.path))
             return
         for answer in answers:
             await self._write(answer)
@@ -176,22 +200,22 @@ class Client:
                 if event.subprotocol == SUBPROTOCOL:
                     self._accepted = True
                 else:
-                    self._end(self._not_hubd())
+                    self._end(not_hubd(self.path))
             case RejectConnection():
-                self._rejection = event
+                self._status = event.status_code
                 if not event.has_body:
-                    self._end(self._refused(""))
+                    self._end(rejection(self.path, self._status, ""))
             case RejectData():
                 self._parts.append(bytes(event.data).decode("ascii", "replace"))
                 if event.body_finished:
-                    self._end(self._refused("".join(self._parts)))
+                    self._end(rejection(self.path, self._status, "".join(self._parts)))
             case CloseConnection():
                 self._end(self._lost(event.code))
         return None
 
     def _take_text(self, event: TextMessage | BytesMessage) -> None:
         if not isinstance(event.data, str):
-            self._end(self._not_hubd())
+            self._end(not_hubd(self.path))
             return
         self._parts.append(event.data)
         if not event.message_finished:
@@ -202,7 +226,7 @@ class Client:
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            self._end(self._not_hubd())
+            self._end(not_hubd(self.path))
         elif "method" in message:
             self._take_notification(message["method"], message.get("params"))
         else:
@@ -268,15 +292,20 @@ class Client:
         """The first reason counts."""
         if self._ended is None:
             self._ended = error
-        self._moved.set()
-        self._moved = trio.Event()
+        self._wake()
         return self._ended
 
     def _lost(self, code: int = 0) -> HubError:
         if self._stopping:
             return ShuttingDown(self._stopping, hint="start it again with: hubd")
+        if not self._heard:
+            return Unreachable(
+                f"the daemon at {self.path} hung up before it answered",
+                code="disconnected",
+                hint="it is starting or stopping: try again",
+            )
         if not self._accepted:
-            return self._not_hubd()
+            return not_hubd(self.path)
         why = {1003: ": it takes text frames only", 1009: ": the message was too large"}.get(code, "")
         return Unreachable(
             f"the daemon closed the connection{why}",
@@ -285,41 +314,46 @@ class Client:
             data={"close_code": code} if code else {},
         )
 
-    def _not_hubd(self) -> HubError:
-        return Unreachable(
-            f"what answers at {self.path} is not hubd",
-            code="not_hubd",
-            hint="look at --socket and HUBCTL_SOCKET",
-        )
-
-    def _refused(self, body: str) -> HubError:
-        """The daemon answered the handshake with a status instead of a websocket."""
-        assert self._rejection is not None
-        status = self._rejection.status_code
-        words = body.strip()[:200]
-        if status == 403:
-            return Unreachable(
-                f"the daemon at {self.path} does not let you in: {words}",
-                code="permission_denied",
-                hint="use it as the user who runs it",
-            )
-        if status == 503:
-            return Unreachable(
-                f"the daemon at {self.path} is busy: {words}",
-                code="busy",
-                hint="too many clients are connected; try again in a moment",
-            )
-        if SUBPROTOCOL.rsplit(".", 1)[0] in words:
-            return VersionSkew(
-                f"this client speaks {SUBPROTOCOL}; {words}", hint="install the same version on both sides"
-            )
-        return self._not_hubd()
-
 
 def _place(socket: str | os.PathLike[str] | Place | None) -> Place:
     if isinstance(socket, Place):
         return socket
     return find_socket() if socket is None else Place(path=Path(socket), tried=(Path(socket),))
+
+
+async def dial(
+    socket: str | os.PathLike[str] | Place | None = None,
+    *,
+    client: tuple[str, str] = ("python", ""),
+    timeout: float = OPEN_SECONDS,
+) -> Client:
+    """Connect and greet; whoever calls this closes the client with `close_client`. See `open_client`."""
+    place = _place(socket)
+    hub: Client | None = None
+    greeted = False
+    try:
+        with trio.move_on_after(timeout):
+            hub = Client(await connect(place), place.path)
+            await hub.handshake()
+            hub.hello = await hub.call(
+                "hub.hello", client={"name": client[0], "version": client[1]}, protocol=[PROTOCOL]
+            )
+            greeted = True
+            return hub
+        raise Unreachable(
+            f"hubd does not answer at {place.path}",
+            code="timeout",
+            hint="it is starting, stuck, or another program listens there",
+        )
+    finally:
+        if hub is not None and not greeted:
+            await close_client(hub)
+
+
+async def close_client(hub: Client) -> None:
+    """Say good-bye and close, also when cancelled: bounded, because that waits at most a second."""
+    with trio.CancelScope(shield=True):
+        await hub.aclose()
 
 
 @asynccontextmanager
@@ -340,24 +374,8 @@ async def open_client(
         Unreachable: `code` is socket_missing, permission_denied, refused, timeout, busy or not_hubd.
         VersionSkew: Client and daemon speak different versions of the protocol.
     """
-    place = _place(socket)
-    path = place.path
-    hub: Client | None = None
+    hub = await dial(socket, client=client, timeout=timeout)
     try:
-        with trio.move_on_after(timeout) as scope:
-            hub = Client(await connect(place), path)
-            await hub.handshake()
-            hub.hello = await hub.call(
-                "hub.hello", client={"name": client[0], "version": client[1]}, protocol=[PROTOCOL]
-            )
-        if hub is None or scope.cancelled_caught:
-            raise Unreachable(
-                f"hubd does not answer at {path}",
-                code="timeout",
-                hint="it is starting, stuck, or another program listens there",
-            )
         yield hub
     finally:
-        if hub is not None:
-            with trio.CancelScope(shield=True):  # bounded: aclose waits at most a second
-                await hub.aclose()
+        await close_client(hub)

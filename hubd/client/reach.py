@@ -6,10 +6,12 @@ import os
 import socket as stdlib_socket
 import struct
 import sys
+from pathlib import Path
 
 import trio
 
-from hubd.errors import BadInput, Unreachable
+from hubd.errors import BadInput, HubError, Unreachable, VersionSkew
+from hubd.wire import SUBPROTOCOL
 from hubd.wire.places import Place
 
 SERVICE_USER = "messagehub"  #: owner of the system's daemon
@@ -64,6 +66,37 @@ def _missing(place: Place) -> Unreachable:
         hint=f"start it with: {start}   (or see everything at once: hubctl demo)",
         data={"tried": [str(path) for path in place.tried]},
     )
+
+
+def not_hubd(path: Path) -> Unreachable:
+    """Somebody answers, in another language."""
+    return Unreachable(
+        f"what answers at {path} is not hubd",
+        code="not_hubd",
+        hint="look at --socket and HUBCTL_SOCKET",
+    )
+
+
+def rejection(path: Path, status: int, body: str) -> HubError:
+    """The daemon answered the handshake with a status instead of a websocket."""
+    words = body.strip()[:200]
+    if status == 403:
+        return Unreachable(
+            f"the daemon at {path} does not let you in: {words}",
+            code="permission_denied",
+            hint="use it as the user who runs it",
+        )
+    if status == 503:
+        return Unreachable(
+            f"the daemon at {path} is busy: {words}",
+            code="busy",
+            hint="too many clients are connected; try again in a moment",
+        )
+    if SUBPROTOCOL.rsplit(".", 1)[0] in words:
+        return VersionSkew(
+            f"this client speaks {SUBPROTOCOL}; {words}", hint="install the same version on both sides"
+        )
+    return not_hubd(path)
 
 
 def _server_uid(stream: trio.SocketStream) -> int | None:

@@ -1,4 +1,7 @@
-"""`campaign.*`, the part that describes: apply, get, check, preview. What runs them is in `run_methods`."""
+"""`campaign.*`, the part that describes: apply, get, check, preview, clone, archive, delete.
+
+What runs them is in `run_methods`.
+"""
 
 from __future__ import annotations
 
@@ -112,14 +115,21 @@ def _policy(hub: Hub, provider: str) -> InDoubt | None:
 async def get(hub: Hub, params: p.CampaignName) -> r.CampaignResult:
     """A campaign and the file it was made from."""
     campaign = await hub.campaigns.get(params.name)
-    return {"campaign": await view_of(hub, campaign), "spec": json.loads(campaign.spec)}
+    away = campaign.id in await hub.campaigns.archived()
+    return {"campaign": await view_of(hub, campaign), "spec": json.loads(campaign.spec), "archived": away}
 
 
 async def list_all(hub: Hub, params: p.CampaignList) -> r.CampaignsResult:
-    """Campaigns; those that have ended only when asked for."""
-    campaigns = await hub.campaigns.list()
-    shown = [campaign for campaign in campaigns if params.all or campaign.state not in ENDED]
-    return {"campaigns": [await view_of(hub, campaign) for campaign in shown]}
+    """Campaigns; those that have ended, and those that were put away, only when asked for."""
+    campaigns = await hub.campaigns.list(archived=params.archived)
+    away = await hub.campaigns.archived() if params.archived else frozenset()
+    shown = [
+        campaign for campaign in campaigns if params.all or campaign.state not in ENDED or campaign.id in away
+    ]
+    return {
+        "campaigns": [await view_of(hub, campaign) for campaign in shown],
+        "archived": [campaign.name for campaign in shown if campaign.id in away],
+    }
 
 
 async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
@@ -173,6 +183,30 @@ def _rates(rate: list[str] | str | None) -> tuple[str, ...]:
             where = f"rate[{index}]" if len(rates) > 1 else "rate"
             raise BadInput.at(where, problem_of(error)) from None
     return tuple(rates)
+
+
+async def clone(hub: Hub, params: p.CampaignClone) -> r.ChangeResult:
+    """A draft that says the same, to the same lists, under another name."""
+    _check_new_name(params.new)
+    changed, campaign = await hub.campaigns.clone(params.name, params.new)
+    return {"changed": changed, "campaign": await view_of(hub, campaign)}
+
+
+def _check_new_name(name: str) -> None:
+    """A name is what may stand in a campaign file. Raises `BadInput`."""
+    try:
+        parse_spec({"name": name})
+    except BadInput as error:
+        faults = error.data.get("errors")
+        for fault in faults if isinstance(faults, list) else ():
+            if fault["path"] == "name":
+                raise BadInput.at("new", fault["problem"]) from None
+
+
+async def archive(hub: Hub, params: p.CampaignArchive) -> r.ChangeResult:
+    """Leave a campaign that has ended out of listings, or bring it back. Nothing of it is removed."""
+    changed, campaign = await hub.campaigns.archive(params.name, archived=params.archived)
+    return {"changed": changed, "campaign": await view_of(hub, campaign)}
 
 
 async def delete(hub: Hub, params: p.CampaignChange) -> r.Done:

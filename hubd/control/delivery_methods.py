@@ -68,7 +68,7 @@ async def _content_of(hub: Hub, life: MessageLife) -> str:
     if not life.single:
         return ""
     said = content_hash(life.content)
-    for campaign in reversed(await hub.campaigns.list()):
+    for campaign in reversed(await hub.campaigns.list(archived=True)):
         if campaign.channel is life.channel and said == content_hash(spec_from_json(campaign.spec).content()):
             return campaign.name
     return ""

@@ -17,4 +17,5 @@ async def page(hub: Hub, params: p.EventsList) -> r.EventsResult:
     return {
         "events": [event_view(row, hub.database.epoch) for row in rows],
         "next": rows[-1].seq if len(rows) == params.limit else None,
+        "oldest": await hub.events.oldest_seq(),
     }

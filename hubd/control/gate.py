@@ -17,121 +17,194 @@ import secrets
 import socket
 import struct
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 import trio_websocket
+import wsproto.utilities
 
-from hubd.control.head import END, MAX_HEAD, Refusal, judge, response
-from hubd.control.listener import open_listener
+from hubd.control.crowd import Crowd
+from hubd.control.dispatch import Dispatcher
+from hubd.control.head import Knock, Refusal, judge
+from hubd.control.listener import adopt_listener, endpoint_file, open_listener, open_loopback
 from hubd.control.needs import Hub
-from hubd.control.session import Peer, Session
-from hubd.wire import MAX_MESSAGE, SUBPROTOCOL
+from hubd.control.opening import CROWDED_SECONDS, Prefixed, read_head, refuse
+from hubd.control.roles import Peer, Role
+from hubd.control.session import House, Session
+from hubd.control.tickets import Admission, Frequency, Grant, Tickets
+from hubd.errors import BadInput
+from hubd.wire import MAX_MESSAGE, PATH, PROTOCOL, SUBPROTOCOL
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 64
+MAX_VIEWER_MESSAGE = 256 * 1024  #: characters; what is larger than that changes something
 HEAD_SECONDS = 5.0  #: for the HTTP head
-CROWDED_SECONDS = 1.0  #: for the head of one who is sent away because of the crowd
+SCARCE_SECONDS = 0.05  #: first pause while there are no descriptors; it doubles ...
+MAX_SCARCE_SECONDS = 0.5  #: ... up to this one
+GUESS_SECONDS = 1.0  #: by which an answer is put off to who shows wrong tokens, once they were several
 GRACE = 3.0  #: seconds for sessions and begun commands when the daemon stops
-_PEER_AT_FAULT = (1002, 1007)  #: close codes: broken framing, text that is not UTF-8
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+_ROLES = {"control": Role.OPERATOR, "observe": Role.VIEWER}
 
 
-class Prefixed(trio.abc.Stream):
-    """A stream whose first bytes were read already and are read again.
+@dataclass(slots=True, kw_only=True, eq=False)
+class Door:
+    """One listener, and what it says about who comes in by it."""
 
-    It also says good-bye where the websocket library does not: for a frame that breaks the protocol the
-    library closes the stream without the close frame that RFC 6455 7.1.7 asks for.
-    """
-
-    def __init__(self, stream: trio.abc.Stream, head: bytes) -> None:
-        self.socket: trio_websocket.WebSocketConnection | None = None
-        self._stream = stream
-        self._head = head
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        if not self._head:
-            return await self._stream.receive_some(max_bytes)
-        await trio.lowlevel.checkpoint()
-        size = max_bytes or len(self._head)
-        first, self._head = self._head[:size], self._head[size:]
-        return first
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        reason = self.socket.closed if self.socket is not None else None
-        if reason is not None and reason.code in _PEER_AT_FAULT:
-            with (
-                trio.move_on_after(CROWDED_SECONDS),
-                suppress(trio.BrokenResourceError, trio.ClosedResourceError),
-            ):
-                await self._stream.send_all(b"\x88\x02" + reason.code.to_bytes(2, "big"))
-        await self._stream.aclose()
+    name: str  #: "control", "observe" or "tcp"
+    listener: trio.SocketListener
+    role: Role | None  #: None: it is the token's
+    own: bool = True  #: we made the socket, so it is for our own user; else its mode and group say for whom
+    port: int | None = None
+    wrong: Frequency = field(
+        default_factory=lambda: Frequency(trio.current_time)
+    )  #: tokens that do not let in
+    refused: Frequency = field(
+        default_factory=lambda: Frequency(trio.current_time)
+    )  #: all else that is not let in
 
 
 async def serve_control(
-    path: Path, hub: Hub, *, task_status: trio.TaskStatus[Path] = trio.TASK_STATUS_IGNORED
+    path: Path | None,
+    hub: Hub,
+    *,
+    observe: Path | None = None,
+    inherited: Mapping[str, socket.socket] | None = None,
+    tcp: tuple[str, int] | None = None,
+    endpoint: Path | None = None,
+    task_status: trio.TaskStatus[Path | None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve the control socket at `path` until cancelled. `started` means that it can be connected to.
+    """Serve clients until cancelled. `started` means that all listeners can be connected to.
 
-    Raises `BadInput` or `Conflict` when the socket cannot be had.
+    Args:
+        path: The control socket; None where there are no unix sockets.
+        hub: What the methods work on.
+        observe: A second socket, for viewers.
+        inherited: Sockets that listen already, by the name of their door: `control`, `observe`. They take the
+            place of what would be made at `path` and `observe`, and their files are left alone.
+        tcp: A loopback address and a port (0 for a free one) for who brings a token.
+        endpoint: Where to write the address of that listener and a token of an operator.
+
+    Raises:
+        BadInput: A socket, address or file that cannot be had.
+        Conflict: One that is taken.
     """
-    with open_listener(path) as listener:
-        async with trio.open_nursery() as nursery:
-            gate = Gate(hub)
-            begun: trio.Nursery = await nursery.start(gate.hold)
-            try:
-                task_status.started(path)
-                await gate.accept(listener, begun)
-            finally:
-                gate.stopping.set()
+    async with (
+        AsyncExitStack() as stack,
+        _open_doors(path, observe, inherited or {}, tcp) as doors,
+        trio.open_nursery() as nursery,
+    ):
+        gate = Gate(hub)
+        begun: trio.Nursery = await nursery.start(gate.hold)
+        try:
+            for door in doors:
+                if door.port is not None:
+                    house = gate.house
+                    host = door.listener.socket.getsockname()[0]
+                    house.url = f"ws://{f'[{host}]' if ':' in host else host}:{door.port}{PATH}"
+                    log.info("clients with a token are served at %s", house.url)
+                    if endpoint is not None:
+                        stack.enter_context(endpoint_file(endpoint, gate.endpoint()))
+            for door in doors[1:]:
+                nursery.start_soon(gate.accept, door, begun)
+            task_status.started(path)
+            await gate.accept(doors[0], begun)
+        finally:
+            gate.house.stopping.set()
+
+
+@asynccontextmanager
+async def _open_doors(
+    control: Path | None,
+    observe: Path | None,
+    inherited: Mapping[str, socket.socket],
+    tcp: tuple[str, int] | None,
+) -> AsyncIterator[list[Door]]:
+    async with AsyncExitStack() as stack:
+        doors = []
+        for name, path in (("control", control), ("observe", observe)):
+            if name in inherited:
+                listener = stack.enter_context(adopt_listener(inherited[name]))
+                doors.append(Door(name=name, listener=listener, role=_ROLES[name], own=False))
+            elif path is not None:
+                listener = stack.enter_context(open_listener(path))
+                doors.append(Door(name=name, listener=listener, role=_ROLES[name]))
+        if tcp is not None:
+            listener = await stack.enter_async_context(await open_loopback(*tcp))
+            port: int = listener.socket.getsockname()[1]
+            doors.append(Door(name="tcp", listener=listener, role=None, port=port))
+        if not doors:
+            raise BadInput.at(
+                "socket", "there is none to listen on", hint="start hubd with --tcp 127.0.0.1:0"
+            )
+        yield doors
 
 
 class Gate:
     """Everything that the connections share."""
 
+    house: House
+
     def __init__(self, hub: Hub) -> None:
-        self.hub = hub
-        self.stopping = trio.Event()
-        self._connections = 0
+        self._hub = hub
+        self._tickets = Tickets(trio.current_time)
+        self._stopping = trio.Event()
+        self._crowd = Crowd()
 
     async def hold(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """The scope of the connections: they outlive the cancellation by a moment, to say good-bye."""
         with trio.CancelScope(shield=True) as scope:
             async with trio.open_nursery() as nursery:
+                self.house = House(
+                    hub=self._hub,
+                    dispatcher=Dispatcher(self._hub),
+                    tickets=self._tickets,
+                    stopping=self._stopping,
+                    begun=nursery,
+                )
                 task_status.started(nursery)
-                await self.stopping.wait()
+                await self._stopping.wait()
                 scope.deadline = trio.current_time() + GRACE
 
-    async def accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
-        """Take connections for ever. Being out of descriptors passes; then it waits a little."""
+    def endpoint(self) -> dict[str, object]:
+        """What stands in an endpoint file: the address, and a token for programs of this user."""
+        grant = Grant(role=Role.OPERATOR, origin=None, issuer="who reads the endpoint file")
+        return {
+            "url": self.house.url,
+            "token": self._tickets.standing(grant),
+            "protocol": PROTOCOL,
+            "pid": os.getpid(),
+        }
+
+    async def accept(self, door: Door, nursery: trio.Nursery) -> None:
+        """Take connections for ever. Being out of descriptors passes; who calls meanwhile waits in line."""
+        pause = 0.0
         while True:
             try:
-                stream = await listener.accept()
+                stream = await door.listener.accept()
             except OSError as exc:
                 if exc.errno not in _SCARCE:
                     raise
-                log.warning("no connection can be taken now: %s", exc.strerror)
-                await trio.sleep(0.1)
+                if not pause:
+                    log.warning("no connection can be taken now: %s", exc.strerror)
+                pause = min(2 * pause or SCARCE_SECONDS, MAX_SCARCE_SECONDS)
+                await trio.sleep(pause)
             else:
-                nursery.start_soon(self._contain, stream, nursery)
+                if pause:
+                    log.warning("connections are taken again")
+                    pause = 0.0
+                nursery.start_soon(self._contain, door, stream)
 
-    async def _contain(self, stream: trio.SocketStream, nursery: trio.Nursery) -> None:
+    async def _contain(self, door: Door, stream: trio.SocketStream) -> None:
         """One connection, from accept to close. Nothing that happens in it gets out, except cancellation."""
-        crowded = self._connections >= MAX_CONNECTIONS
-        self._connections += not crowded
         try:
-            if crowded:
-                await self._send_away(stream)
+            if door.role is None:
+                await self._hear_out(door, stream)
             else:
-                await self._welcome(stream, nursery)
+                await self._recognise(door, door.role, stream)
         except* (
             trio.BrokenResourceError,
             trio.ClosedResourceError,
@@ -139,74 +212,118 @@ class Gate:
             trio.TooSlowError,
             trio_websocket.ConnectionClosed,
             trio_websocket.HandshakeError,
+            wsproto.utilities.LocalProtocolError,  # an answer to a ping that came after our good-bye
         ):
             log.debug("a connection broke off")
         except* Exception:
             log.exception("a connection failed, incident %s", secrets.token_hex(4))
         finally:
-            self._connections -= not crowded
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
-    async def _send_away(self, stream: trio.SocketStream) -> None:
-        with trio.move_on_after(CROWDED_SECONDS):
-            await read_head(stream)
-        await refuse(stream, Refusal(503, f"{MAX_CONNECTIONS} clients are connected already"))
+    # -- who it is -----------------------------------------------------------------------------------
 
-    async def _welcome(self, stream: trio.SocketStream, begun: trio.Nursery) -> None:
-        head = rest = b""
-        peer = peer_of(stream)
-        with trio.move_on_after(HEAD_SECONDS) as scope:
-            head, rest = await read_head(stream)
-        if scope.cancelled_caught:
-            refusal: Refusal | None = Refusal(408, f"the head did not come within {HEAD_SECONDS:g} seconds")
-        elif peer is not None and peer.uid not in (0, os.getuid()):
-            refusal = Refusal(403, f"uid {peer.uid} may not use this socket")
-        else:
-            refusal = judge(head) or (Refusal(400, "wait for the answer to the handshake") if rest else None)
-        if refusal is not None:
+    async def _recognise(self, door: Door, role: Role, stream: trio.SocketStream) -> None:
+        """On a unix socket: the kernel says who it is, so the place inside is theirs from the beginning."""
+        with self._crowd.inside(role) as refusal:
+            if refusal is not None:
+                await self._send_away(stream, refusal)
+                return
+            peer = peer_of(stream, role, door.name)
+            head, refusal = await _read(stream)
+            if door.own and peer.uid not in (None, 0, os.geteuid()):
+                refusal = Refusal(403, f"uid {peer.uid} may not use this socket")
+            knock = refusal or judge(head)
+            if isinstance(knock, Refusal):
+                await self._refuse(door, stream, knock)
+                return
+            await self._welcome(stream, head, peer, None)
+
+    async def _hear_out(self, door: Door, stream: trio.SocketStream) -> None:
+        """On TCP: anybody on this machine may knock, so few are heard at once, and only a token lets in."""
+        with self._crowd.at_the_door() as refusal:
+            if refusal is not None:
+                await self._send_away(stream, refusal)
+                return
+            head, refusal = await _read(stream)
+            knock = refusal or judge(head, door.port)
+            if isinstance(knock, Refusal) and knock.status != 401:
+                await self._refuse(door, stream, knock)
+                return
+            admission = self._tickets.admit(knock.bearer, knock.origin) if isinstance(knock, Knock) else None
+            if admission is None:
+                await self._doubt(door, stream, knock)
+                return
+        grant = admission.grant
+        try:
+            with self._crowd.inside(grant.role) as refusal:
+                if refusal is not None:
+                    await self._send_away(stream, refusal, heard=True)
+                    return
+                peer = Peer(role=grant.role, listener=door.name, issuer=grant.issuer)
+                await self._welcome(stream, head, peer, admission)
+        finally:
+            admission.end()
+
+    async def _doubt(self, door: Door, stream: trio.SocketStream, knock: Refusal | Knock) -> None:
+        """No token, or none that is good. Who tries several is answered slowly, and told of once."""
+        tries = door.wrong.count()
+        if tries == door.wrong.limit:
+            log.warning("%d wrong or missing tokens within a minute at %s", tries, self.house.url)
+        if tries >= door.wrong.limit:
+            await trio.sleep(GUESS_SECONDS)
+        unknown = Refusal(401, "the token is not known here: used, expired, or for pages of another Origin")
+        await refuse(stream, knock if isinstance(knock, Refusal) else unknown)
+
+    # -- what becomes of it --------------------------------------------------------------------------
+
+    async def _send_away(self, stream: trio.SocketStream, refusal: Refusal, *, heard: bool = False) -> None:
+        """Because of the crowd. Of those who are sent away, too, only so many are heard out."""
+        with self._crowd.leaving() as politely:
+            if politely and not heard:
+                with trio.move_on_after(CROWDED_SECONDS):
+                    await read_head(stream)
+            await refuse(stream, refusal, wait=politely)
+
+    async def _refuse(self, door: Door, stream: trio.SocketStream, refusal: Refusal) -> None:
+        count = door.refused.count()
+        if count <= door.refused.limit:
             log.info("a connection was refused with %d: %s", refusal.status, refusal.why)
-            await refuse(stream, refusal)
-            return
+        if count == door.refused.limit:
+            log.info("more that are refused within a minute at %s are not told of", door.name)
+        await refuse(stream, refusal)
+
+    async def _welcome(
+        self, stream: trio.SocketStream, head: bytes, peer: Peer, admission: Admission | None
+    ) -> None:
+        most = MAX_MESSAGE if peer.role.may(Role.OPERATOR) else MAX_VIEWER_MESSAGE
         async with trio.open_nursery() as nursery:
             with trio.fail_after(HEAD_SECONDS):
                 prefixed = Prefixed(stream, head)
-                request = await trio_websocket.wrap_server_stream(
-                    nursery, prefixed, max_message_size=MAX_MESSAGE
-                )
+                request = await trio_websocket.wrap_server_stream(nursery, prefixed, max_message_size=most)
                 prefixed.socket = await request.accept(subprotocol=SUBPROTOCOL)
             session = Session(
-                prefixed.socket, stream, self.hub, peer=peer, stopping=self.stopping, begun=begun
+                prefixed.socket, stream, self.house, peer=peer, max_message=most, admission=admission
             )
             await session.run()
             nursery.cancel_scope.cancel()
 
 
-async def refuse(stream: trio.SocketStream, refusal: Refusal) -> None:
-    """Send a status and read what still comes, so that the peer sees it and not a reset connection."""
-    with trio.move_on_after(CROWDED_SECONDS):
-        await stream.send_all(response(refusal))
-        await stream.send_eof()
-        while await stream.receive_some():
-            pass
+async def _read(stream: trio.SocketStream) -> tuple[bytes, Refusal | None]:
+    """The head, or what is wrong with how it came."""
+    head = rest = b""
+    with trio.move_on_after(HEAD_SECONDS) as scope:
+        head, rest = await read_head(stream)
+    if scope.cancelled_caught:
+        return head, Refusal(408, f"the head did not come within {HEAD_SECONDS:g} seconds")
+    # RFC 6455 4.1: a client waits for the answer; the websocket library would leave such frames unread.
+    return head, Refusal(400, "wait for the answer to the handshake") if rest else None
 
 
-async def read_head(stream: trio.abc.ReceiveStream) -> tuple[bytes, bytes]:
-    """The HTTP head with its empty line, and what came after it. Without that line it is not complete."""
-    data = b""
-    while END not in data and len(data) <= MAX_HEAD:
-        chunk = await stream.receive_some(MAX_HEAD)
-        data += chunk
-        if not chunk or not data[:1].isalpha():  # it ended, or it is no HTTP: TLS, for one, begins with 0x16
-            break
-    head, end, rest = data.partition(END)
-    return head + end, rest
-
-
-def peer_of(stream: trio.SocketStream) -> Peer | None:
-    """Who is at the other end; None where the system does not say."""
+def peer_of(stream: trio.SocketStream, role: Role, listener: str) -> Peer:
+    """Who is at the other end of a unix socket, as far as the system says."""
     if not sys.platform.startswith("linux"):
-        return None
+        return Peer(role=role, listener=listener)
     raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, uid, gid = struct.unpack("3i", raw)
-    return Peer(pid=pid, uid=uid, gid=gid)
+    return Peer(role=role, listener=listener, pid=pid, uid=uid, gid=gid)

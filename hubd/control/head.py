@@ -1,8 +1,13 @@
 """The HTTP head of a newcomer, judged before any websocket library sees it. Pure.
 
 Every web page in the user's browser can try to open a websocket to a local program, and DNS rebinding makes
-a foreign page look local; so a head that a browser would send (`Origin`, `Referer`, a foreign `Host`) is
-refused. A single octet outside ASCII makes the websocket library raise; so such a head is refused too.
+a foreign page look local. So a head that a browser would send (`Origin`, `Referer`, a foreign `Host`) is
+refused on a unix socket; on TCP the Host must be this listener's own, and an Origin must be a loopback one,
+which then has to be that of the token. A single octet outside ASCII makes the websocket library raise; so
+such a head is refused too.
+
+The token comes as `Authorization: Bearer TOKEN` or, because a web page cannot set headers, as a second
+subprotocol `hub.bearer.TOKEN`. It never comes in the URL, which ends up in logs.
 """
 
 from __future__ import annotations
@@ -14,18 +19,26 @@ from hubd.wire import HOST, PATH, SUBPROTOCOL
 
 MAX_HEAD = 8 * 1024  #: octets
 END = b"\r\n\r\n"
+BEARER = "hub.bearer."  #: before the token, in the list of subprotocols
 
 _REQUEST = re.compile(r"([A-Z]{1,20}) (\S{1,2000}) HTTP/1\.1")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_LOOPBACK = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::[1-9][0-9]{0,4})?")
 _REASONS = {
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     408: "Request Timeout",
     426: "Upgrade Required",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
+}
+_EXTRA = {
+    401: "WWW-Authenticate: Bearer\r\n",  # RFC 9110 15.5.2 asks for it
+    426: "Upgrade: websocket\r\n",
 }
 
 
@@ -37,19 +50,35 @@ class Refusal:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knock:
+    """A handshake without fault, and what it brings to be let in with."""
+
+    origin: str | None = None
+    bearer: str = ""
+
+
 def response(refusal: Refusal) -> bytes:
     """The refusal as bytes on the wire."""
     body = refusal.why.encode("ascii") + b"\n"
-    extra = "Upgrade: websocket\r\n" if refusal.status == 426 else ""
     head = (
-        f"HTTP/1.1 {refusal.status} {_REASONS[refusal.status]}\r\nConnection: close\r\n{extra}"
+        f"HTTP/1.1 {refusal.status} {_REASONS[refusal.status]}\r\nConnection: close\r\n"
+        f"{_EXTRA.get(refusal.status, '')}"
         f"Content-Type: text/plain; charset=us-ascii\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode("ascii") + body
 
 
-def judge(head: bytes) -> Refusal | None:
-    """What is wrong with a head (up to and with its empty line); None for a client of ours."""
+def is_local(origin: str) -> bool:
+    """Whether an Origin is that of a page which a program of this machine serves."""
+    return _LOOPBACK.fullmatch(origin) is not None
+
+
+def judge(head: bytes, port: int | None = None) -> Refusal | Knock:
+    """What is wrong with a head (up to and with its empty line), or what it brings.
+
+    `port` is that of the TCP listener; None for a unix socket.
+    """
     if len(head) > MAX_HEAD:
         return Refusal(431, f"the head is longer than {MAX_HEAD} octets")
     if not head.endswith(END):
@@ -69,28 +98,59 @@ def judge(head: bytes) -> Refusal | None:
         headers.setdefault(header[1].lower(), []).append(header[2])
     if request[1] != "GET" or request[2] != PATH:
         return Refusal(404, f"there is only GET {PATH}")
-    return _judge_headers(headers)
+    refusal = _judge_where(headers, port) or _judge_upgrade(headers)
+    return refusal or _knock(headers, port)
 
 
-def _judge_headers(headers: dict[str, list[str]]) -> Refusal | None:
-    if "origin" in headers or "referer" in headers or "sec-fetch-mode" in headers:
-        return Refusal(403, "browsers do not belong here")
-    if headers.get("host") != [HOST]:
-        return Refusal(403, f"the Host must be {HOST}")
+def _judge_where(headers: dict[str, list[str]], port: int | None) -> Refusal | None:
+    """Where the request comes from and where it believes to go."""
+    if port is None:
+        if "origin" in headers or "referer" in headers or "sec-fetch-mode" in headers:
+            return Refusal(403, "browsers do not belong here")
+        hosts = [HOST]
+    else:
+        origins = headers.get("origin", [])
+        if len(origins) > 1 or not all(is_local(origin) for origin in origins):
+            return Refusal(403, "pages from elsewhere do not belong here")
+        hosts = [f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
+    if len(headers.get("host", ())) != 1 or headers["host"][0] not in hosts:
+        return Refusal(403, f"the Host must be {' or '.join(hosts)}")
+    return None
+
+
+def _judge_upgrade(headers: dict[str, list[str]]) -> Refusal | None:
+    """The opening handshake of RFC 6455 4.2.1."""
     if "content-length" in headers or "transfer-encoding" in headers:
         return Refusal(400, "the request has a body")
-    if _tokens(headers, "upgrade") != ["websocket"] or "upgrade" not in _tokens(headers, "connection"):
+    connection = [word.lower() for word in _words(headers, "connection")]
+    if [word.lower() for word in _words(headers, "upgrade")] != ["websocket"] or "upgrade" not in connection:
         return Refusal(426, "speak websocket")
     if headers.get("sec-websocket-version") != ["13"]:
         return Refusal(426, "speak websocket version 13")
     keys = headers.get("sec-websocket-key", ())
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         return Refusal(400, "one Sec-WebSocket-Key of 16 octets in base64 is needed")
-    if SUBPROTOCOL not in _tokens(headers, "sec-websocket-protocol"):
+    if SUBPROTOCOL not in _words(headers, "sec-websocket-protocol"):
         return Refusal(400, f"this daemon speaks {SUBPROTOCOL}")
     return None
 
 
-def _tokens(headers: dict[str, list[str]], name: str) -> list[str]:
-    """The comma-separated words of a header; in lower case, as RFC 9110 compares these."""
-    return [word.strip().lower() for value in headers.get(name, ()) for word in value.split(",")]
+def _knock(headers: dict[str, list[str]], port: int | None) -> Refusal | Knock:
+    """The token, of which there is one on TCP. On a unix socket the kernel says who calls."""
+    if port is None:
+        return Knock()
+    offered = _words(headers, "sec-websocket-protocol")
+    bearers = [word.removeprefix(BEARER) for word in offered if word.startswith(BEARER)]
+    for value in headers.get("authorization", ()):
+        scheme, _, token = value.partition(" ")
+        if scheme.lower() != "bearer":
+            return Refusal(401, "authorize with a Bearer token")
+        bearers.append(token.strip())
+    if len(bearers) != 1 or not _TOKEN.fullmatch(bearers[0]):
+        return Refusal(401, "one token is needed: get a ticket with auth.ticket over the unix socket")
+    return Knock(origin=next(iter(headers.get("origin", ())), None), bearer=bearers[0])
+
+
+def _words(headers: dict[str, list[str]], name: str) -> list[str]:
+    """The comma-separated words of a header."""
+    return [word.strip() for value in headers.get(name, ()) for word in value.split(",")]

@@ -1,28 +1,37 @@
-"""The socket file: who may bind it, how a stale one is replaced, and that only ours is removed.
+"""What clients connect to: socket files, inherited sockets, and a loopback port with its endpoint file.
 
-The order of events closes the races: the lock file is held before anything is looked at, so two daemons
-never judge the same socket at once; the mode is set between bind and listen, so nobody can connect to a
-socket that is still open to all.
+A socket file: who may bind it, how a stale one is replaced, and that only ours is removed. The order of
+events closes the races: the lock file is held before anything is looked at, so two daemons never judge the
+same socket at once; the mode is set between bind and listen, so nobody can connect to a socket that is still
+open to all.
+
+Where there are no unix sockets (Windows), an endpoint file stands for the socket file: it holds the address
+of the TCP listener and a token, and who can read it may use the daemon. That file and that listener were run
+on Linux; on Windows nothing of this was run.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
+import json
 import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import trio
 
 from hubd.errors import BadInput, Conflict
 
+if sys.platform != "win32":
+    import fcntl
+
 BACKLOG = 128
 MAX_PATH = 107 if sys.platform.startswith("linux") else 103  #: octets in sun_path without its NUL
+LOOPBACK = ("127.0.0.1", "::1")
 
 
 @contextmanager
@@ -37,7 +46,7 @@ def open_listener(path: Path) -> Iterator[trio.SocketListener]:
             f"the path has {len(os.fsencode(path))} octets; a socket's may have {MAX_PATH}",
             hint="choose a shorter one with --socket",
         )
-    _ensure_directory(path.parent)
+    _ensure_directory(path.parent, "socket")
     with _locked(path):
         _remove_stale(path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -51,18 +60,81 @@ def open_listener(path: Path) -> Iterator[trio.SocketListener]:
             sock.close()
 
 
-def _ensure_directory(directory: Path) -> None:
+@contextmanager
+def adopt_listener(sock: socket.socket) -> Iterator[trio.SocketListener]:
+    """A socket that listens already and that another program made: its file is never looked at or removed.
+
+    The socket is left open at the end: who calls while no daemon runs waits in its line.
+    """
+    with sock.dup() as ours:
+        yield trio.SocketListener(trio.socket.from_stdlib_socket(ours))
+
+
+async def open_loopback(host: str, port: int) -> trio.SocketListener:
+    """A TCP listener on this machine's own address; port 0 takes a free one.
+
+    Raises `BadInput` for an address that others can reach, and `Conflict` for a port that is taken.
+    """
+    if host not in LOOPBACK:
+        raise BadInput.at(
+            "tcp",
+            f"{host} can be reached from elsewhere",
+            hint="use 127.0.0.1 or [::1]; from another machine, forward the unix socket with ssh -L",
+        )
+    try:
+        (listener,) = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            raise Conflict(
+                f"another program listens on port {port}",
+                code="port_in_use",
+                hint="choose another one with --tcp, or port 0 for any",
+            ) from exc
+        raise BadInput.at("tcp", f"port {port} of {host} cannot be had: {exc.strerror}") from exc
+    return listener
+
+
+@contextmanager
+def endpoint_file(path: Path, record: Mapping[str, object]) -> Iterator[None]:
+    """A file with the address of a listener and a token, for the owner only, for the length of the block.
+
+    It appears whole or not at all, and is removed if it is still ours. Raises `BadInput`. On Windows the mode
+    says nothing: there it is the directory's access list that keeps others out.
+    """
+    _ensure_directory(path.parent, "endpoint")
+    text = json.dumps(record)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with suppress(FileNotFoundError):
+            fresh.unlink()
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "w", encoding="ascii") as stream:
+            stream.write(text)
+        os.replace(fresh, path)
+    except OSError as exc:
+        with suppress(OSError):
+            fresh.unlink()
+        raise BadInput.at("endpoint", f"{path} cannot be written: {exc.strerror}") from exc
+    try:
+        yield
+    finally:
+        with suppress(OSError, UnicodeDecodeError):  # gone already, or another's
+            if path.read_text(encoding="ascii") == text:
+                path.unlink()
+
+
+def _ensure_directory(directory: Path, what: str) -> None:
     try:
         directory.mkdir(mode=0o700, exist_ok=True)  # only the last one: a typo makes no tree
         mode = directory.stat().st_mode
     except OSError as exc:
         raise BadInput.at(
-            "socket", f"the directory cannot be made: {exc.strerror}", hint="choose another with --socket"
+            what, f"the directory cannot be made: {exc.strerror}", hint=f"choose another with --{what}"
         ) from exc
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX and sys.platform != "win32":
         raise BadInput.at(
-            "socket",
-            "everybody may write to its directory and put another socket in its place",
+            what,
+            "everybody may write to its directory and put another file in its place",
             hint=f"chmod 0700 {directory}",
         )
 
@@ -70,6 +142,8 @@ def _ensure_directory(directory: Path) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold `path`.lock. The file stays: removing it would let a third one lock another file of its name."""
+    if sys.platform == "win32":
+        raise BadInput.at("socket", "there are no unix sockets here", hint="use --tcp 127.0.0.1:0")
     lock = path.with_name(path.name + ".lock")
     try:
         fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

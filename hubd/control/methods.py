@@ -149,6 +149,16 @@ _CAMPAIGNS = (
         "campaign.rate", "Another speed, at once.", p.CampaignRate, r.ChangeResult, campaign_methods.set_rate
     ),
     changes("campaign.delete", "Forget a campaign.", p.CampaignChange, r.Done, campaign_methods.delete),
+    changes(
+        "campaign.clone", "A draft like this one.", p.CampaignClone, r.ChangeResult, campaign_methods.clone
+    ),
+    changes(
+        "campaign.archive",
+        "Leave an ended campaign out of listings, or bring it back.",
+        p.CampaignArchive,
+        r.ChangeResult,
+        campaign_methods.archive,
+    ),
 )
 _MESSAGES = (
     reads(

@@ -1,12 +1,8 @@
 """One connection: one task reads, one task writes, requests run beside each other.
 
-Only the writer writes. Each of its sends has a deadline, and a send that misses it ends the connection: the
-websocket library leaves half a frame behind a cancelled send and would go on as if nothing had happened.
-What waits to be written is bounded, so a client that does not read stops its own requests and no other's.
-
-A request that only reads is dropped with its connection. A command that changes something runs in the
-scope of the gate and is finished, whoever listens: a client that goes away in the middle of it leaves
-nothing half done.
+A request that only reads is dropped with its connection, and `hub.cancel` drops it earlier. A command that
+changes something runs in the scope of the gate and is finished, whoever listens: a client that goes away in
+the middle of it leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -14,23 +10,28 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 import trio_websocket
 
+from hubd.control.auth_methods import issue_ticket
+from hubd.control.dispatch import Dispatcher
 from hubd.control.methods import METHODS
 from hubd.control.needs import Hub
+from hubd.control.outlet import Outlet
+from hubd.control.roles import Peer
 from hubd.control.subscription import Subscription, open_subscription
 from hubd.control.table import Method
+from hubd.control.tickets import Admission, Tickets
 from hubd.control.views import time_text
 from hubd.errors import HubError, NotFound, ShuttingDown, VersionSkew
 from hubd.wire import (
     MAX_BATCH,
     MAX_IN_FLIGHT,
-    MAX_MESSAGE,
     PROTOCOL,
     Batch,
+    Id,
     Rejected,
     Request,
     dump,
@@ -41,37 +42,55 @@ from hubd.wire import (
     parse,
     success,
 )
-from hubd.wire.params import EventsSubscribe, EventsUnsubscribe, Hello
+from hubd.wire.params import AuthTicket, EventsSubscribe, EventsUnsubscribe, Hello, HubCancel
 from hubd.wire.reading import read_params
 
 log = logging.getLogger(__name__)
 
-SEND_SECONDS = 10.0  #: for one message to be taken by the client
-CLOSE_SECONDS = 2.0  #: for the closing handshake
+HELLO_SECONDS = 10.0  #: for the greeting
 FINISH_SECONDS = 1.0  #: for requests in flight when the daemon stops
-QUEUED = 8  #: messages that wait to be written
 LARGE = 64 * 1024  #: characters from which a message is parsed in a thread
 MAX_SUBSCRIPTIONS = 64
+
+UNAUTHENTICATED, BAD_PROTOCOL = 4001, 4002  #: close codes
 
 #: May be called once versions were compared, even if they do not fit: an old daemon can be replaced.
 ACROSS_VERSIONS = frozenset({"hub.status", "hub.shutdown"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """Who is at the other end, as the kernel says."""
+@dataclass(slots=True, kw_only=True)
+class House:
+    """What all connections share."""
 
-    pid: int
-    uid: int
-    gid: int
+    hub: Hub
+    dispatcher: Dispatcher
+    tickets: Tickets
+    stopping: trio.Event
+    begun: trio.Nursery  #: where commands run that are finished, whoever listens
+    url: str = ""  #: of the TCP listener; "" when there is none
 
 
-@dataclass(frozen=True, slots=True)
-class _Close:
-    """Asks the writer to close, after all that was queued before."""
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A request, and how to drop it."""
 
-    code: int
-    reason: str
+    member: Request | Rejected
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    begun: bool = False
+    cancelled: bool = False
+
+    @property
+    def mutates(self) -> bool:
+        name = self.member.method if isinstance(self.member, Request) else ""
+        return name in METHODS and METHODS[name].mutates
+
+    def cancel(self) -> bool:
+        """Drop it; False for a command that was begun, which is finished."""
+        if self.begun and self.mutates:
+            return False
+        self.cancelled = True
+        self.scope.cancel()
+        return True
 
 
 class Session:
@@ -81,25 +100,25 @@ class Session:
         self,
         websocket: trio_websocket.WebSocketConnection,
         stream: trio.abc.AsyncResource,
-        hub: Hub,
+        house: House,
         *,
-        peer: Peer | None,
-        stopping: trio.Event,
-        begun: trio.Nursery,
+        peer: Peer,
+        max_message: int,
+        admission: Admission | None = None,
     ) -> None:
         self._websocket = websocket
-        self._stream = stream
-        self._hub = hub
+        self._outlet = Outlet(websocket, stream)
+        self._house = house
+        self._hub = house.hub
         self._peer = peer
-        self._stopping = stopping
-        self._begun = begun
-        self._queue, self._queued = trio.open_memory_channel[str | _Close](QUEUED)
-        self._written = trio.Event()
+        self._max_message = max_message
+        self._admission = admission
         self._in_flight = 0
         self._quiet = trio.Event()
-        self._compared = False  #: hub.hello came
+        self._calls: dict[tuple[bool, Id], list[_Call]] = {}
+        self._compared = trio.Event()  #: hub.hello came
         self._greeted = False  #: ... and the versions fit
-        self._closing = False
+        self._expelled = ""  #: why this connection may not stay
         self._subscriptions: dict[str, Subscription] = {}
         self._numbered = 0
         self._nursery: trio.Nursery
@@ -107,11 +126,13 @@ class Session:
     async def run(self) -> None:
         """Serve until the connection is closed by either side."""
         async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._write)
+            self._nursery.start_soon(self._outlet.write)
+            self._nursery.start_soon(self._outlet.watch, self._must_answer)
+            self._nursery.start_soon(self._expect_hello)
             self._nursery.start_soon(self._part)
             await self._read()
-            if self._closing:
-                await self._written.wait()  # bounded: the writer's deadlines
+            if self._outlet.closing:
+                await self._outlet.written.wait()  # bounded: the writer's deadlines
             self._nursery.cancel_scope.cancel()
 
     # -- reading -----------------------------------------------------------------------------------
@@ -122,10 +143,10 @@ class Session:
                 message = await self._websocket.get_message()
             except trio_websocket.ConnectionClosed:
                 return
-            if self._closing:
+            if self._outlet.closing:
                 continue
             if isinstance(message, bytes):
-                await self._close(1003, "text frames only")
+                await self._outlet.close(1003, "text frames only")
                 continue
             parsed = parse(message) if len(message) < LARGE else await trio.to_thread.run_sync(parse, message)
             if isinstance(parsed, Batch):
@@ -135,48 +156,75 @@ class Session:
 
     async def _take(self, members: Sequence[Request | Rejected], *, batch: bool) -> None:
         """Begin the requests of one message. The members of a batch run one after the other."""
-        if self._in_flight >= MAX_IN_FLIGHT:
+        calls = [_Call(member) for member in members]
+        names = {member.method for member in members if isinstance(member, Request)}
+        if self._in_flight >= MAX_IN_FLIGHT and names != {"hub.cancel"}:
             await self._answer([_overloaded(member) for member in members], batch=batch)
             return
         self._in_flight += 1
-        names = {member.method for member in members if isinstance(member, Request)}
-        if "hub.hello" in names:
-            await self._serve(members, batch)  # before anything that follows it
-        elif any(name in METHODS and METHODS[name].mutates for name in names):
-            self._begun.start_soon(self._serve, members, batch)
+        for call in calls:
+            if isinstance(call.member, Request) and not call.member.notification:
+                self._calls.setdefault(_key(call.member.id), []).append(call)
+        if "hub.hello" in names or names == {"hub.cancel"}:
+            await self._serve(calls, batch)  # before anything that follows
+        elif any(call.mutates for call in calls):
+            self._house.begun.start_soon(self._serve, calls, batch)
         else:
-            self._nursery.start_soon(self._serve, members, batch)
+            self._nursery.start_soon(self._serve, calls, batch)
 
     # -- answering ---------------------------------------------------------------------------------
 
-    async def _serve(self, members: Sequence[Request | Rejected], batch: bool) -> None:
+    async def _serve(self, calls: Sequence[_Call], batch: bool) -> None:
         begun: list[Subscription] = []
         try:
-            answers = [await self._respond(member, begun) for member in members]
+            answers = [await self._respond(call, begun) for call in calls]
             await self._answer(answers, batch=batch)
+            if self._expelled:
+                await self._outlet.close(UNAUTHENTICATED, self._expelled)
             for subscription in begun:  # after the answer, so that no event comes before its snapshot
-                if not self._written.is_set():
-                    self._nursery.start_soon(subscription.run, self._post)
+                if not self._outlet.written.is_set():
+                    self._nursery.start_soon(subscription.run, self._outlet.post)
         finally:
+            for call in calls:
+                self._forget(call)
             self._in_flight -= 1
             if not self._in_flight:
                 self._quiet.set()
                 self._quiet = trio.Event()
 
-    async def _respond(self, member: Request | Rejected, begun: list[Subscription]) -> str | None:
+    def _forget(self, call: _Call) -> None:
+        if isinstance(call.member, Request) and not call.member.notification:
+            same = self._calls[_key(call.member.id)]
+            same.remove(call)
+            if not same:
+                del self._calls[_key(call.member.id)]
+
+    async def _respond(self, call: _Call, begun: list[Subscription]) -> str | None:
         """The answer to one request as text; None for a notification. Nothing but cancellation gets out."""
+        member = call.member
         if isinstance(member, Rejected):
             return dump(member.response)
         try:
-            text = dump(success(member.id, await self._call(member, begun)))
+            text = dump(success(member.id, await self._result(call, member, begun)))
         except HubError as error:
             text = dump(failure(member.id, error_object(error)))
+            if error.code == "unauthenticated":
+                self._expelled = str(error)
         except Exception:
             incident = secrets.token_hex(4)
             known = member.method if member.method in METHODS else "an unknown method"
             log.exception("%s failed, incident %s", known, incident)
             text = dump(failure(member.id, internal_error(incident)))
         return None if member.notification else text
+
+    async def _result(self, call: _Call, request: Request, begun: list[Subscription]) -> object:
+        call.begun = not call.cancelled
+        if call.begun and call.mutates:
+            return await self._call(request, begun)
+        if call.begun:
+            with call.scope:
+                return await self._call(request, begun)
+        raise HubError("the request was cancelled", code="cancelled", hint="nothing of it was done")
 
     async def _call(self, request: Request, begun: list[Subscription]) -> object:
         method = METHODS.get(request.method)
@@ -186,11 +234,17 @@ class Session:
             )
         self._check_allowed(method)
         params = read_params(method.params, request.params)
+        if method.mutates:
+            return await self._house.dispatcher.carry_out(method, params, self._peer)
         if method.handler is not None:
             return await method.handler(self._hub, params)
         match params:
             case Hello():
                 return self._hello(params)
+            case HubCancel():
+                # A request may name its own id; it is under way, but there is nothing of it to drop.
+                waiting = [c for c in self._calls.get(_key(params.id), ()) if c.member is not request]
+                return {"changed": sum(call.cancel() for call in waiting) > 0}
             case EventsSubscribe():
                 subscription = await self._subscribe(params)
                 if not request.notification:
@@ -198,19 +252,32 @@ class Session:
                 return subscription.opening
             case EventsUnsubscribe():
                 return self._unsubscribe(params)
+            case AuthTicket():
+                ticket = issue_ticket(self._house.tickets, self._house.url, self._peer, params)
+                issued = {"role": params.role, "origin": params.origin}
+                await self._house.dispatcher.note(self._peer, method.name, issued)
+                return ticket
         raise AssertionError(f"{method.name} has no handler")
 
     def _check_allowed(self, method: Method) -> None:
         across = method.name in ACROSS_VERSIONS
-        if not (self._greeted or method.name == "hub.hello" or (self._compared and across)):
+        greeted = self._greeted or (across and self._compared.is_set())
+        if not greeted and method.name != "hub.hello":
             raise HubError("say hub.hello first", code="handshake_required")
-        if self._stopping.is_set() and method.mutates and not across:
+        if not self._peer.role.may(method.role):
+            raise HubError(
+                f"{method.name} is for operators, and this connection may only look",
+                code="forbidden",
+                hint="connect to the control socket",
+                data={"role": self._peer.role.value, "needed": method.role.value},
+            )
+        if self._house.stopping.is_set() and method.mutates and not across:
             raise ShuttingDown("the daemon is stopping", hint="try again when it is back")
 
     # -- what belongs to a connection --------------------------------------------------------------
 
     def _hello(self, params: Hello) -> dict[str, object]:
-        self._compared = True
+        self._compared.set()
         info = self._hub.info
         if PROTOCOL not in params.protocol:
             raise VersionSkew(
@@ -218,20 +285,32 @@ class Session:
                 hint="install the same version on both sides and restart the daemon",
                 data={"server_version": info.version, "protocol": [PROTOCOL]},
             )
+        token = self._admission.renew() if self._admission is not None else None
         self._greeted = True
         log.debug("%s %s connected (%s)", params.client.name, params.client.version, self._peer)
         return {
             "server_version": info.version,
             "protocol": PROTOCOL,
-            "role": "operator",
+            "role": self._peer.role.value,
             "caps": [],
             "epoch": self._hub.database.epoch,
             "head_seq": self._hub.database.head_seq,
             "instance_id": info.instance_id,
             "started_at": time_text(info.started_at),
             "state_dir": info.state_dir,
-            "limits": {"message_bytes": MAX_MESSAGE, "batch": MAX_BATCH, "in_flight": MAX_IN_FLIGHT},
+            "limits": {
+                "message_bytes": self._max_message,
+                "batch": MAX_BATCH,
+                "in_flight": MAX_IN_FLIGHT,
+            },
+            **({"session_token": token} if token is not None else {}),
         }
+
+    async def _expect_hello(self) -> None:
+        with trio.move_on_after(HELLO_SECONDS):
+            await self._compared.wait()
+        if not self._compared.is_set():
+            await self._outlet.close(BAD_PROTOCOL, "hub.hello did not come")
 
     async def _subscribe(self, params: EventsSubscribe) -> Subscription:
         if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
@@ -257,55 +336,33 @@ class Session:
         subscription.scope.cancel()
         return {"changed": True}
 
-    # -- writing -----------------------------------------------------------------------------------
+    def _must_answer(self) -> bool:
+        """Whether pings must be answered: by who wants to be told of events, and by who came over TCP.
+
+        The kernel says when the other end of a unix socket is gone; a client that only calls now and then may
+        leave it unread in between.
+        """
+        return bool(self._subscriptions) or self._peer.listener == "tcp"
 
     async def _answer(self, answers: Sequence[str | None], *, batch: bool) -> None:
         texts = [text for text in answers if text is not None]
         if texts:
-            await self._post(f"[{','.join(texts)}]" if batch else texts[0])
-
-    async def _post(self, text: str) -> None:
-        """Queue a message; waits while the queue is full. A connection that has ended swallows it."""
-        try:
-            await self._queue.send(text)
-        except trio.BrokenResourceError:
-            await trio.lowlevel.checkpoint()
-
-    async def _close(self, code: int, reason: str) -> None:
-        self._closing = True
-        try:
-            await self._queue.send(_Close(code, reason))
-        except trio.BrokenResourceError:
-            await trio.lowlevel.checkpoint()
-
-    async def _write(self) -> None:
-        try:
-            async with self._queued:
-                async for item in self._queued:
-                    if isinstance(item, _Close):
-                        with trio.move_on_after(CLOSE_SECONDS):
-                            await self._websocket.aclose(item.code, item.reason)
-                        return
-                    with trio.move_on_after(SEND_SECONDS) as scope:
-                        await self._websocket.send_message(item)
-                    if scope.cancelled_caught:
-                        log.info("a client took nothing for %g seconds and was cut off", SEND_SECONDS)
-                        await trio.aclose_forcefully(self._stream)
-                        return
-        except trio_websocket.ConnectionClosed:
-            pass  # the reader has seen it too
-        finally:
-            self._written.set()
+            await self._outlet.post(f"[{','.join(texts)}]" if batch else texts[0])
 
     async def _part(self) -> None:
         """When the daemon stops: let begun requests be answered, say why, and close."""
-        await self._stopping.wait()
+        await self._house.stopping.wait()
         with trio.move_on_after(FINISH_SECONDS):
             while self._in_flight:
                 await self._quiet.wait()
         stopping = {"reason": "the daemon is stopping", "restart_expected": False}
-        await self._post(dump(notification("daemon.stopping", stopping)))
-        await self._close(1001, "the daemon is stopping")
+        await self._outlet.post(dump(notification("daemon.stopping", stopping)))
+        await self._outlet.close(1001, "the daemon is stopping")
+
+
+def _key(request_id: Id) -> tuple[bool, Id]:
+    """An id as it is known among those in flight: "1" is another one than 1."""
+    return isinstance(request_id, str), request_id
 
 
 def _overloaded(member: Request | Rejected) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hubd.control.needs import Hub
+from hubd.control.roles import Role
 from hubd.wire.params import Params
 
 P = TypeVar("P", bound=Params)
@@ -24,6 +25,11 @@ class Method:
     mutates: bool
     #: None for what belongs to the connection itself; see `session`.
     handler: Callable[[Hub, Any], Awaitable[object]] | None
+
+    @property
+    def role(self) -> Role:
+        """Who may call it: viewers what changes nothing, operators everything."""
+        return Role.OPERATOR if self.mutates else Role.VIEWER
 
 
 def reads(

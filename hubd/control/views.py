@@ -82,7 +82,10 @@ def provider_view(provider: ProviderView) -> r.ProviderStatus:
         "channels": sorted(channel.value for channel in provider.channels),
         "state": provider.state,
         "reason": provider.reason,
+        "since": time_text(provider.since),
+        "until": time_text(provider.until),
         "lanes": provider.lanes,
+        "lanes_allowed": provider.lanes_allowed,
         "rate": list(provider.rate),
     }
 

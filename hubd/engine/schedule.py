@@ -57,6 +57,12 @@ class Schedule:
         self._offset: float | None = (
             None  # of the wall clock from the monotonic one; None before the first look
         )
+        self._moved = trio.Event()
+        self._moved.set()
+
+    async def heartbeat(self) -> None:
+        """Return at once between two looks and while it waits for the database, else with its next step."""
+        await self._moved.wait()
 
     async def keep_going(self) -> None:
         """Start scheduled campaigns when their time has come, and take up what fell down; until cancelled."""
@@ -65,6 +71,7 @@ class Schedule:
             pause = self.LOOK
             try:
                 await self._health.wait_healthy()
+                self._moved = trio.Event()
                 await self._watch_clock()
                 await self._supervisor.recover()
                 pause = await self._start_what_is_due()
@@ -73,6 +80,7 @@ class Schedule:
                 pause = 1.0
             except Exception:
                 log.exception("the schedule stumbled and goes on")
+            self._moved.set()
             with trio.move_on_after(pause):
                 await self._supervisor.schedule_changed.wait()
 
@@ -94,6 +102,8 @@ class Schedule:
         for campaign in await self._campaigns.list():
             if campaign.state is not CampaignState.SCHEDULED:
                 continue
+            self._moved.set()
+            self._moved = trio.Event()
             wait = (campaign.scheduled_at or 0.0) - self._now()
             if wait > 0:
                 pause = min(pause, wait)

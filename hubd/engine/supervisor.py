@@ -67,6 +67,7 @@ class Supervisor:
             dice=dice,
             patience=lambda campaign: replace(patience, give_up_after=campaign.give_up_after),
         )
+        self.clockwork = Schedule(self, campaigns, ledger, health, now)
         self._runs: dict[int, CampaignRun] = {}
         self._locks: dict[int, trio.Lock] = {}
         self._standing: dict[tuple[str, Channel], Campaign] = {}
@@ -377,7 +378,7 @@ async def open_supervisor(
             patience=patience or Patience(),
         )
         nursery.start_soon(providers.tidy)
-        nursery.start_soon(Schedule(supervisor, campaigns, ledger, health, now).keep_going)
+        nursery.start_soon(supervisor.clockwork.keep_going)
         try:
             yield supervisor
         finally:

@@ -159,12 +159,31 @@ class CampaignChange(Params, frozen=True):
 
     name: Name
     idempotency_key: Key = None
+    if_revision: Count | None = None
 
 
 class CampaignList(Params, frozen=True):
-    """`all` includes those that have ended."""
+    """`all` includes those that have ended, `archived` those that were put away as well."""
 
     all: bool = False
+    archived: bool = False
+
+
+class CampaignClone(Params, frozen=True):
+    """`new` is the name of the copy."""
+
+    name: Name
+    new: Name
+    idempotency_key: Key = None
+
+
+class CampaignArchive(Params, frozen=True):
+    """Put a campaign away that has ended, or with `archived` false bring it back."""
+
+    name: Name
+    archived: bool = True
+    idempotency_key: Key = None
+    if_revision: Count | None = None
 
 
 class CampaignPreview(Params, frozen=True):
@@ -191,6 +210,7 @@ class CampaignStart(Params, frozen=True):
     accept_risk: list[str] = []
     dry_run: bool = False
     idempotency_key: Key = None
+    if_revision: Count | None = None
 
 
 class CampaignSchedule(Params, frozen=True):
@@ -200,6 +220,7 @@ class CampaignSchedule(Params, frozen=True):
     at: str
     accept_risk: list[str] = []
     idempotency_key: Key = None
+    if_revision: Count | None = None
 
 
 class CampaignRetry(Params, frozen=True):
@@ -209,6 +230,7 @@ class CampaignRetry(Params, frozen=True):
     class_: Literal["transient", "permanent", "all"] | None = msgspec.field(default=None, name="class")
     in_doubt: Literal["resend", "sent", "failed"] | None = None
     idempotency_key: Key = None
+    if_revision: Count | None = None
 
 
 class CampaignRate(Params, frozen=True):
@@ -217,6 +239,7 @@ class CampaignRate(Params, frozen=True):
     name: Name
     rate: Annotated[list[str], msgspec.Meta(max_length=8)] | str | None
     idempotency_key: Key = None
+    if_revision: Count | None = None
 
 
 class DeliveryList(Params, frozen=True):
@@ -302,3 +325,17 @@ class EventsList(Params, frozen=True):
     after: Count = 0
     limit: Limit = 200
     campaign: Name | None = None
+
+
+class AuthTicket(Params, frozen=True):
+    """`origin` is that of the page which will come; null for a program that is no browser. `ttl`: seconds."""
+
+    role: Literal["viewer", "operator"] = "viewer"
+    origin: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    ttl: Annotated[int, msgspec.Meta(ge=1, le=60)] = 60
+
+
+class HubCancel(Params, frozen=True):
+    """The id of a request of this connection that is under way."""
+
+    id: str | int | float | None

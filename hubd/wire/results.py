@@ -32,6 +32,7 @@ class HelloResult(TypedDict):
     started_at: str | None
     state_dir: str
     limits: Limits
+    session_token: NotRequired[str]  #: to come back with, for who came over TCP with a ticket
 
 
 class CountsView(TypedDict):
@@ -77,9 +78,12 @@ class ProviderStatus(TypedDict):
     name: str
     type: str
     channels: list[str]
-    state: str
+    state: str  #: ready, slowed, resting, half_open, stopped, disabled
     reason: str
+    since: str | None  #: when it came into this state
+    until: str | None  #: when it is tried again, or may begin again
     lanes: int
+    lanes_allowed: int  #: how many of them may be used now
     rate: list[str]
 
 
@@ -184,10 +188,12 @@ class ApplyResult(TypedDict):
 class CampaignResult(TypedDict):
     campaign: CampaignView
     spec: dict[str, object]
+    archived: bool  #: left out of listings
 
 
 class CampaignsResult(TypedDict):
     campaigns: list[CampaignView]
+    archived: list[str]  #: which of them were put away
 
 
 class ProblemView(TypedDict):
@@ -379,6 +385,7 @@ class EventView(TypedDict):
 class EventsResult(TypedDict):
     events: list[EventView]
     next: int | None
+    oldest: int  #: the first event that is kept; one past the newest when none is
 
 
 OpenRpc = TypedDict(
@@ -410,3 +417,29 @@ class CheckView(TypedDict):
 class DoctorResult(TypedDict):
     ok: bool
     checks: list[CheckView]
+
+
+class ConfigEntry(TypedDict):
+    """One key as it is in effect. A secret is the reference to it, such as `{"file": "office.pass"}`."""
+
+    key: str
+    value: object
+    source: str  #: "default", "file", "preset", or the option that decides it, such as "--log-level"
+    file: str | None  #: where it is written
+    line: int | None
+
+
+class ConfigResult(TypedDict):
+    file: str  #: what a reload reads; it need not be there yet
+    files: list[str]  #: what was read, in the order in which it counts
+    uid: int | None  #: the user that the daemon runs as; null where there are none
+    needs_restart: list[str]  #: keys whose new value takes effect at the next start
+    settings: list[ConfigEntry]
+
+
+class TicketResult(TypedDict):
+    """`ticket` is good once, at `url`, for `expires_in` seconds."""
+
+    url: str
+    ticket: str
+    expires_in: int

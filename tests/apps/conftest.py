@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -11,8 +12,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,23 +122,38 @@ class Hub:
         self.ok("apply", self.file(f"{name}.toml", toml))
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
+@contextmanager
+def short_folder() -> Iterator[Path]:
     """A folder with a path that is short enough for a socket, however deep pytest's own are."""
     folder = Path(tempfile.mkdtemp(prefix="hub-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def hub(place: Path) -> Iterator[Hub]:
+@contextmanager
+def new_hub() -> Iterator[Hub]:
     """A hubd that runs."""
-    hub = Hub(place)
-    try:
-        hub.boot()
+    with short_folder() as folder:
+        hub = Hub(folder)
+        try:
+            hub.boot()
+            yield hub
+        finally:
+            hub.end()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder of one's own."""
+    with short_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A hubd of one's own."""
+    with new_hub() as hub:
         yield hub
-    finally:
-        hub.end()
 
 
 @dataclass
@@ -150,12 +168,23 @@ class Terminal:
         """Read until `text` was printed; everything so far."""
         end = time.monotonic() + PATIENCE
         while text not in self.seen:
-            assert time.monotonic() < end, f"{text!r} never came: {self.seen!r}"
-            assert self._read(), f"{text!r} never came: {self.seen!r}"
+            assert time.monotonic() < end, f"{text!r} never came: {self.seen[-1000:]!r}"
+            assert self._read(), f"{text!r} never came: {self.seen[-1000:]!r}"
         return self.seen
 
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
+
+    def after(self, text: str) -> str:
+        """Forget what was seen, then read until `text` was printed: what is new."""
+        self.seen = ""
+        return self.until(text)
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed and hands over whole lines, as a shell leaves it."""
+        modes: int = termios.tcgetattr(self.master)[3]
+        return bool(modes & termios.ECHO) and bool(modes & termios.ICANON)
 
     def rest(self) -> str:
         """Everything until the process ends."""
@@ -173,6 +202,11 @@ class Terminal:
         return bool(chunk)
 
 
+def _take_terminal() -> None:
+    """Make standard input the terminal that Ctrl-C and job control come from."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 @pytest.fixture
 def on_terminal() -> Iterator[Any]:
     """Start a command on a pseudo-terminal: `on_terminal(command, env) -> Terminal`."""
@@ -181,7 +215,14 @@ def on_terminal() -> Iterator[Any]:
     def start(command: list[str], environ: dict[str, str]) -> Terminal:
         master, slave = pty.openpty()
         process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, cwd=ROOT, env=environ, start_new_session=True
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            cwd=ROOT,
+            env=environ,
+            start_new_session=True,
+            preexec_fn=_take_terminal,
         )
         os.close(slave)
         started.append(Terminal(process, master))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubctl import layout, render, spans
+from hubctl import layout, render, render_messages, spans
+from hubctl.board import Board, outcome, progress_line, read_states
 from hubctl.exits import Exit, Refused
-from hubctl.follow import Board, outcome, progress_line, read_states
 
 
 def view(**changes: Any) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_failures_say_what_to_do_about_each_class() -> None:
         }
         for reason, state, kind in (("mailbox_full", "failed", "transient"), ("lost", "in_doubt", "in_doubt"))
     ]
-    text = render.failures("spring", groups)
+    text = render_messages.failures("spring", groups)
     assert "hubctl retry spring --class transient" in text
     assert "--in-doubt resend|sent|failed" in text
     assert "--class permanent" not in text

@@ -102,3 +102,25 @@ def test_the_demo_refuses_a_mail_server_that_does_not_answer(place: Path, on_ter
     assert terminal.process.returncode == 1, seen
     assert f"the mail server {server} does not take email" in seen
     assert list(place.iterdir()) == []
+
+
+def test_with_very_many_recipients_a_y_is_not_enough(hub: Hub, on_terminal: Any) -> None:
+    rows = "".join(f"p{n}@example.com\n" for n in range(10_001))
+    hub.ok("import", hub.file("many.csv", "email\n" + rows), "--list", "all")
+    hub.campaign("spring", subject="Hi", text="Hi", rate="1/s")
+    terminal = on_terminal(hub.command("start", "spring"), hub.environ)
+    terminal.until("start spring: 10,001 recipients via outbox, about ")
+    terminal.until("Type spring to go on:")
+    terminal.type("y\n")
+    assert "nothing was done" in terminal.rest()
+    assert hub.json("status", "spring")["campaign"]["state"] == "draft"
+    small = on_terminal(hub.command("start", "spring", "--limit", "5"), hub.environ)
+    small.until("5 of them now? [y/N]")
+    small.type("n\n")
+    small.rest()
+    terminal = on_terminal(hub.command("start", "spring"), hub.environ)
+    terminal.until("Type spring to go on:")
+    terminal.type("spring\n")
+    terminal.rest()
+    assert terminal.process.returncode == 0
+    assert hub.json("status", "spring")["campaign"]["state"] == "running"

@@ -6,15 +6,36 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import pytest
 import trio
 
-from hubd.client import KEPT_EVENTS, SYSTEM_SOCKET, Client, Place, Subscription, find_socket, open_client
+from hubd.client import (
+    KEPT_EVENTS,
+    SYSTEM_SOCKET,
+    Client,
+    Connection,
+    Events,
+    Place,
+    Subscription,
+    connect,
+    find_socket,
+    follow,
+    open_client,
+)
 from hubd.errors import BadInput, HubError, NotFound, ResumeGap, Unreachable, VersionSkew
 from tests.shell.open_hub import Served, open_hub
+
+T = TypeVar("T")
+
+HANGS_UP = b"nothing: it closes the connection, as one that stops does"
 
 
 @pytest.fixture
@@ -123,6 +144,8 @@ async def answering(path: Path, said: bytes, *, task_status: trio.TaskStatus[Non
         connection, _ = await sock.accept()
         async with trio.SocketStream(connection) as stream:
             await stream.receive_some()
+            if said == HANGS_UP:
+                return
             await stream.send_all(said)
             if said:
                 await stream.send_eof()
@@ -143,6 +166,7 @@ async def answering(path: Path, said: bytes, *, task_status: trio.TaskStatus[Non
             "protocol_unsupported",
         ),
         (b"", Unreachable, "timeout"),
+        (HANGS_UP, Unreachable, "disconnected"),
     ],
 )
 async def test_what_answers_is_not_as_it_should_be(
@@ -271,3 +295,240 @@ async def test_too_many_events_are_a_gap_and_never_a_silent_one() -> None:
     with pytest.raises(ResumeGap) as caught:
         await anext(subscription)
     assert caught.value.data["after"] == {"epoch": 1, "seq": KEPT_EVENTS}
+
+
+# -- over restarts of the daemon ---------------------------------------------------------------------------
+
+
+async def test_following_goes_on_after_the_daemon_came_back(tmp_path: Path) -> None:
+    told: list[str | None] = []
+    seen: list[int] = []
+    lost, add = trio.Event(), trio.Event()
+
+    def tell(error: HubError | None) -> None:
+        told.append(None if error is None else error.code)
+        if error is not None:
+            lost.set()
+
+    async def read(path: Path, *, task_status: trio.TaskStatus[None]) -> None:
+        async with follow(["*"], socket=path, tell=tell) as events:
+            assert (await anext(events))["type"] == "snapshot"
+            task_status.started()
+            async for event in events:
+                seen.append(event["data"]["n"])
+                if event["data"]["n"] == 20:
+                    add.set()
+                if event["data"]["n"] == 39:
+                    return
+
+    async with trio.open_nursery() as nursery:
+        async with open_hub(tmp_path) as served:
+            await nursery.start(read, served.path)
+            for number in range(20):
+                await served.events.add("test", None, {"n": number})
+        await lost.wait()
+        async with open_hub(tmp_path) as served:
+            await served.events.add("test", None, {"n": 20})  # before it is back, or after
+            await add.wait()
+            for number in range(21, 40):
+                await served.events.add("test", None, {"n": number})
+            while len(seen) < 40:
+                await trio.lowlevel.checkpoint()
+    assert seen == list(range(40))
+    assert told[0] in ("shutting_down", "disconnected")
+    assert told[-1] is None
+
+
+async def test_following_says_when_there_is_a_gap_and_goes_on_when_told(served: Served) -> None:
+    for number in range(10):
+        await served.events.add("test", None, {"n": number})
+    cursor = {"epoch": served.database.epoch, "seq": 2}
+    await served.events.prune(keep=4)
+    async with follow(["*"], socket=served.path, after=cursor) as events:
+        with pytest.raises(ResumeGap) as gap:
+            await anext(events)
+        assert gap.value.data["oldest_seq"] == 7
+        events.restart()
+        assert await anext(events) | {"campaigns": []} == {
+            "type": "snapshot",
+            "epoch": served.database.epoch,
+            "seq": 10,
+            "campaigns": [],
+        }
+        await served.events.add("test", None, {"n": 10})
+        assert (await anext(events))["data"]["n"] == 10
+
+
+async def test_following_what_was_never_there_raises_at_once(tmp_path: Path, served: Served) -> None:
+    async with follow(["*"], socket=tmp_path / "none.sock") as events:
+        with pytest.raises(Unreachable):
+            await anext(events)
+    async with follow(["campaign:nope"], socket=served.path) as events:
+        with pytest.raises(NotFound):
+            await anext(events)
+
+
+async def test_following_subscribes_again_when_too_much_came_while_nobody_read(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubd.client.subscription.KEPT_EVENTS", 3)
+    async with follow(["*"], socket=served.path) as events:
+        await anext(events)
+        for number in range(50):
+            await served.events.add("test", None, {"n": number})
+        assert [(await anext(events))["data"]["n"] for _ in range(50)] == list(range(50))
+
+
+# -- for programs that are not asynchronous ----------------------------------------------------------------
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    return await trio.to_thread.run_sync(work)
+
+
+async def test_blocking_calls_and_errors(served: Served) -> None:
+    def work() -> None:
+        with connect(served.path, client=("test", "1")) as hub:
+            assert hub.hello["protocol"] == 1
+            assert hub.call("hub.status")["campaigns"] == []
+            with pytest.raises(NotFound):
+                hub.call("campaign.get", name="nope")
+        with pytest.raises(Unreachable):
+            hub.call("hub.status")
+
+    await in_thread(work)
+
+
+async def test_blocking_connect_says_why_not(tmp_path: Path) -> None:
+    def work() -> None:
+        with pytest.raises(Unreachable) as caught, connect(tmp_path / "none.sock"):
+            pass
+        assert caught.value.code == "socket_missing"
+
+    await in_thread(work)
+
+
+async def test_blocking_events_and_threads(served: Served) -> None:
+    def work() -> list[int]:
+        with connect(served.path) as hub, hub.events("*") as events:
+            assert next(events)["type"] == "snapshot"
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(lambda _: hub.call("hub.status"), range(20)))
+            trio.from_thread.run(add)
+            return [next(events)["data"]["n"] for _ in range(3)]
+
+    async def add() -> None:
+        for number in range(3):
+            await served.events.add("test", None, {"n": number})
+
+    assert await in_thread(work) == [0, 1, 2]
+
+
+async def test_a_blocking_call_connects_again_after_a_restart(tmp_path: Path) -> None:
+    ready, again = trio.Event(), trio.Event()
+
+    def work() -> None:
+        with connect(tmp_path / "s" / "control.sock") as hub:
+            first = hub.hello["epoch"]
+            trio.from_thread.run_sync(ready.set)
+            trio.from_thread.run(again.wait)
+            assert hub.call("hub.status")["trouble"] == ""
+            assert hub.hello["epoch"] == first + 1
+
+    async with trio.open_nursery() as nursery:
+        async with open_hub(tmp_path):
+            nursery.start_soon(in_thread, work)
+            await ready.wait()
+        async with open_hub(tmp_path):
+            again.set()
+            await until_idle(nursery)
+
+
+async def until_idle(nursery: trio.Nursery) -> None:
+    while nursery.child_tasks:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_blocking_call_waits_no_longer_than_it_was_told(tmp_path: Path) -> None:
+    async def never() -> list[str]:
+        await trio.sleep_forever()
+        return []
+
+    def work(path: Path) -> None:
+        with connect(path) as hub:
+            with pytest.raises(Unreachable) as caught:
+                hub.call("hub.reload", wait=0.01)
+            assert caught.value.code == "timeout"
+            assert hub.call("hub.status")
+
+    async with open_hub(tmp_path, reload=never) as served:
+        await in_thread(partial(work, served.path))
+
+
+async def test_closing_wakes_a_thread_that_waits_for_an_event(served: Served) -> None:
+    def work() -> None:
+        waits = threading.Event()
+
+        def read() -> str:
+            next(events)
+            waits.set()
+            try:
+                next(events)
+            except Unreachable as error:
+                return error.code
+            return ""
+
+        with ThreadPoolExecutor(1) as pool:
+            with connect(served.path) as hub:
+                events = hub.events()
+                reader = pool.submit(read)
+                waits.wait()
+            assert reader.result() == "closed"
+
+    await in_thread(work)
+
+
+async def test_an_interrupt_between_two_events_loses_none(served: Served) -> None:
+    """Ctrl-C while an event is on its way: the loop that is begun anew gets it."""
+
+    def work() -> list[int]:
+        with connect(served.path) as hub, hub.events() as events:
+            next(events)
+            seen: list[int] = []
+            trio.from_thread.run(add)
+            while len(seen) < 20:
+                try:
+                    seen.append(interrupted(events)["data"]["n"])
+                except KeyboardInterrupt:
+                    seen.append(next(events)["data"]["n"])
+            return seen
+
+    def interrupted(events: Events) -> dict[str, Any]:
+        """As if the key had been pressed after the thread was asked, and before its answer was taken."""
+        asked: list[SimpleQueue[Any]] = []
+
+        class Queue(SimpleQueue[Any]):
+            def get(self, block: bool = True, timeout: float | None = None) -> Any:
+                if self in asked:
+                    return super().get(block, timeout)
+                asked.append(self)
+                raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("hubd.client.blocking.queue.SimpleQueue", Queue)
+            return next(events)
+
+    async def add() -> None:
+        for number in range(20):
+            await served.events.add("test", None, {"n": number})
+
+    assert await in_thread(work) == list(range(20))
+
+
+def test_a_connection_is_not_carried_over_a_fork(tmp_path: Path) -> None:
+    connection = Connection(tmp_path / "c.sock", client=("test", ""), timeout=1)
+    connection._token, connection._pid = object(), os.getpid() + 1  # type: ignore[assignment]  # as in a child
+    with pytest.raises(Unreachable) as caught:
+        connection.call("hub.status")
+    assert "fork" in caught.value.hint
+    connection.close()

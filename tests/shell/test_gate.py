@@ -6,62 +6,34 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hubd.client import open_client
-from hubd.control import gate
-from hubd.control.head import END, MAX_HEAD, Refusal, judge, response
+from hubd.control import crowd, gate
+from hubd.control.crowd import Crowd
+from hubd.control.head import END, MAX_HEAD, Knock, Refusal, judge, response
 from hubd.control.listener import MAX_PATH, open_listener
+from hubd.control.roles import Role
 from hubd.errors import BadInput, Conflict, Unreachable
 from tests.shell.open_hub import Served, open_hub
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-
-
-def head(**changes: str | None) -> bytes:
-    """The head of a good client; None leaves a header out."""
-    headers: dict[str, str | None] = {
-        "Host": "hubd.sock",
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Key": KEY,
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Protocol": "hub.jsonrpc.v1",
-    } | {name.replace("_", "-"): value for name, value in changes.items()}
-    lines = [f"{name}: {value}" for name, value in headers.items() if value is not None]
-    return "\r\n".join(["GET /rpc HTTP/1.1", *lines, "", ""]).encode("latin-1")
+from tests.shell.raw_client import answer_to, head
 
 
 def status(data: bytes) -> int:
-    refusal = judge(data)
-    return refusal.status if refusal is not None else 101
+    judged = judge(data)
+    return judged.status if isinstance(judged, Refusal) else 101
 
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     async with open_hub(tmp_path) as served:
         yield served
-
-
-async def answer_to(path: Path, data: bytes, *, end: bool = False) -> bytes:
-    """What the daemon says to these bytes, until it closes or has accepted."""
-    with trio.fail_after(20):
-        async with await trio.open_unix_socket(path) as stream:
-            said = b""
-            try:
-                await stream.send_all(data)
-                if end:
-                    await stream.send_eof()
-                while chunk := await stream.receive_some():
-                    said += chunk
-                    if said.startswith(b"HTTP/1.1 101"):
-                        break
-            except trio.BrokenResourceError:
-                pass
-            return said
 
 
 async def alive(served: Served) -> None:
@@ -81,8 +53,9 @@ async def may_enter(served: Served) -> bool:
 
 
 def test_a_client_of_ours_passes() -> None:
-    assert judge(head()) is None
-    assert judge(head(Connection="keep-alive, Upgrade", Sec_WebSocket_Protocol="x, hub.jsonrpc.v1")) is None
+    assert judge(head()) == Knock()
+    several = head(Connection="keep-alive, Upgrade", Sec_WebSocket_Protocol="x, hub.jsonrpc.v1")
+    assert judge(several) == Knock()
 
 
 @pytest.mark.parametrize(
@@ -151,11 +124,72 @@ def test_a_refusal_is_a_whole_response() -> None:
     assert body == b"speak websocket\n"
 
 
+def knock(data: bytes) -> Knock:
+    judged = judge(data, 8000)
+    assert isinstance(judged, Knock), judged
+    return judged
+
+
+def test_on_tcp_the_token_comes_as_a_subprotocol_or_as_a_header() -> None:
+    here = {"Host": "127.0.0.1:8000", "Origin": "http://localhost:3000"}
+    asked = "hub.jsonrpc.v1, hub.bearer.aB-_9"
+    assert knock(head(**here, Sec_WebSocket_Protocol=asked)) == Knock(origin=here["Origin"], bearer="aB-_9")
+    assert knock(head(Host="[::1]:8000", Authorization="bearer aB-_9")) == Knock(bearer="aB-_9")
+
+
+@given(st.text(st.characters(min_codepoint=0, max_codepoint=255), max_size=60))
+def test_any_line_in_a_head_is_judged(text: str) -> None:
+    for port in (None, 8000):
+        judged = judge(head().replace(END, b"\r\n" + text.encode("latin-1") + END), port)
+        assert isinstance(judged, Knock | Refusal)
+        if isinstance(judged, Refusal):
+            assert response(judged).startswith(b"HTTP/1.1 4")
+
+
+# -- the crowd ---------------------------------------------------------------------------------------------
+
+
+def test_viewers_leave_room_for_operators() -> None:
+    counts = Crowd()
+    with ExitStack() as stack:
+        for _ in range(crowd.MAX_VIEWERS):
+            assert stack.enter_context(counts.inside(Role.VIEWER)) is None
+        with counts.inside(Role.VIEWER) as refusal:
+            assert refusal is not None
+        for _ in range(crowd.MAX_CONNECTIONS - crowd.MAX_VIEWERS):
+            assert stack.enter_context(counts.inside(Role.OPERATOR)) is None
+        with counts.inside(Role.OPERATOR) as refusal:
+            assert refusal is not None
+            assert refusal.status == 503
+    with counts.inside(Role.VIEWER) as refusal:
+        assert refusal is None
+
+
+def test_those_who_leave_in_peace_are_counted() -> None:
+    counts = Crowd()
+    with ExitStack() as stack:
+        polite = [stack.enter_context(counts.leaving()) for _ in range(crowd.MAX_LEAVING + 5)]
+    assert polite.count(False) == 5
+    with counts.leaving() as politely:
+        assert politely
+
+
 # -- at the real socket ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "name", [b"Host: ", b"Sec-WebSocket-Protocol: ", b"Sec-WebSocket-Extensions: ", b"X-"]
+    "name",
+    [
+        b"GET ",
+        b"Host: ",
+        b"Upgrade: ",
+        b"Connection: ",
+        b"Sec-WebSocket-Key: ",
+        b"Sec-WebSocket-Version: ",
+        b"Sec-WebSocket-Protocol: ",
+        b"Sec-WebSocket-Extensions: ",
+        b"X-",
+    ],
 )
 async def test_every_octet_in_a_header_leaves_the_daemon_alive(served: Served, name: bytes) -> None:
     good = head(Sec_WebSocket_Extensions="permessage-deflate", X_Y="z")
@@ -216,7 +250,7 @@ async def test_a_client_that_does_not_wait_for_the_answer_is_refused(served: Ser
 async def test_a_crowd_is_sent_away_and_those_inside_stay(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(crowd, "MAX_CONNECTIONS", 2)
     async with open_client(served.path) as first:
         async with open_client(served.path):
             with pytest.raises(Unreachable) as caught:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import dataclasses
 import json
 import logging
 import os
 import pickle
+import subprocess
+import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +21,18 @@ import keyring.backend
 import keyring.errors
 import msgspec
 import pytest
+import trio
+import trustme
 
+from hubd.bridge import open_bridge
 from hubd.config import HubConfig, SmtpConfig
 from hubd.errors import CredentialMissing
 from hubd.secrets import Place, Secret, SecretRef
+from hubd.transports.smtp_login import LoginRefused, SmtpSettings, log_in
+from tests.shell.scripted_smtp import Say, serve_script
 
 CANARY = "s3cr3t-canary-7f"
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def private(path: Path, text: str = CANARY + "\n", mode: int = 0o600) -> Path:
@@ -170,3 +180,62 @@ def test_a_secret_never_shows_itself() -> None:
     assert secret == Secret(CANARY)
     assert secret != Secret("other")
     assert len({secret, Secret(CANARY)}) == 1
+
+
+_STARVED = """
+import os, resource, sys
+from pathlib import Path
+import hubd.transports.smtp
+from hubd.transports.smtp_login import SmtpSettings, tls_context
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+ca_file = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+try:
+    context = tls_context(SmtpSettings(host="mail.acme.example", ca_file=ca_file))
+    print("trusts", context.cert_store_stats()["x509_ca"])
+except Exception as error:
+    print(type(error).__name__, error)
+for descriptor in taken:
+    os.close(descriptor)
+print("then", tls_context(SmtpSettings(host="mail.acme.example")).cert_store_stats()["x509_ca"])
+"""
+
+
+def test_certificates_that_cannot_be_read_for_want_of_descriptors_are_missed(tmp_path: Path) -> None:
+    """Without a word from OpenSSL every certificate would look forged, and the provider would be stopped."""
+    authority = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(authority)
+    environ = {**os.environ, "SSL_CERT_FILE": str(authority), "SSL_CERT_DIR": str(tmp_path / "none")}
+    for more in ([], [str(authority)]):
+        done = subprocess.run(
+            [sys.executable, "-c", _STARVED, "x", *more],
+            capture_output=True, text=True, cwd=ROOT, env=environ, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        first, then = done.stdout.splitlines()
+        assert "Too many open files" in first
+        assert then == "then 1"
+
+
+async def test_a_server_that_quotes_the_password_does_not_get_it_into_a_traceback() -> None:
+    login = base64.b64encode(f"\0me\0{CANARY}".encode())
+    script = {
+        "ehlo": [Say(b"250-script\r\n250 AUTH PLAIN\r\n")],
+        "auth": [Say(b"535 5.7.8 " + CANARY.encode() + b" is wrong, " + login + b" too\r\n")],
+    }
+    with trio.fail_after(60):
+        async with open_bridge() as bridge, serve_script(script) as server:
+            settings = SmtpSettings(
+                host="127.0.0.1", port=server.port, security="none", username="me", password=CANARY
+            )
+            with pytest.raises(LoginRefused) as caught:
+                await bridge.ask(log_in, settings, None, "me.example")
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value.answer) + repr(settings)
+    assert "535" in told
+    assert CANARY not in told
+    assert login.decode() not in told

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
-import trio_websocket
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,64 +17,28 @@ from hubd.control import session
 from hubd.errors import HubError, NotFound, ResumeGap, ShuttingDown
 from hubd.wire import MAX_IN_FLIGHT, MAX_MESSAGE
 from tests.shell.open_hub import Served, open_hub
-
-HELLO = {
-    "jsonrpc": "2.0",
-    "id": "hello",
-    "method": "hub.hello",
-    "params": {"client": {"name": "test"}, "protocol": [1]},
-}
-
+from tests.shell.raw_client import HELLO, Raw, open_raw
 
 FUZZ = st.characters(codec="utf-8")  #: what a text frame can hold
+
+
+class SlowContacts:
+    """Contacts whose lists are told when somebody lets them be."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.go_on = trio.Event()
+
+    async def lists(self) -> list[object]:
+        self.asked += 1
+        await self.go_on.wait()
+        return []
 
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     async with open_hub(tmp_path) as served:
         yield served
-
-
-class Raw:
-    """A client that says exactly what it is told, through the websocket library."""
-
-    def __init__(self, socket: trio_websocket.WebSocketConnection, stream: trio.SocketStream) -> None:
-        self.socket = socket
-        self.stream = stream
-
-    async def say(self, message: object) -> None:
-        await self.socket.send_message(message if isinstance(message, str | bytes) else json.dumps(message))
-
-    async def hear(self) -> Any:
-        with trio.fail_after(20):
-            return json.loads(await self.socket.get_message())
-
-    async def ask(self, method: str, request_id: object = 1, **params: object) -> Any:
-        await self.say({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
-        return await self.hear()
-
-    async def closed(self) -> int:
-        """Read until the daemon closes; the code."""
-        with trio.fail_after(20):
-            try:
-                while True:
-                    await self.socket.get_message()
-            except trio_websocket.ConnectionClosed as closed:
-                return int(closed.reason.code) if closed.reason else 0
-
-
-@asynccontextmanager
-async def open_raw(path: Path, *, greet: bool = True) -> AsyncIterator[Raw]:
-    async with trio.open_nursery() as nursery, await trio.open_unix_socket(path) as stream:
-        socket = await trio_websocket.wrap_client_stream(
-            nursery, stream, "hubd.sock", "/rpc", subprotocols=["hub.jsonrpc.v1"]
-        )
-        raw = Raw(socket, stream)
-        if greet:
-            await raw.say(HELLO)
-            assert (await raw.hear())["id"] == "hello"
-        yield raw
-        nursery.cancel_scope.cancel()
 
 
 # -- the handshake of the protocol -------------------------------------------------------------------------
@@ -173,36 +135,10 @@ async def test_params_by_position(served: Served) -> None:
         assert (await raw.hear())["error"]["code"] == 1001
 
 
-async def test_binary_frames_close_with_1003(served: Served) -> None:
-    async with open_raw(served.path) as raw:
-        await raw.say(b"\x00\x01")
-        assert await raw.closed() == 1003
-
-
-async def test_a_message_over_the_limit_closes_with_1009(served: Served) -> None:
-    async with open_raw(served.path) as raw:
-        await raw.say('"' + "x" * MAX_MESSAGE + '"')
-        assert await raw.closed() == 1009
-
-
 async def test_a_message_at_the_limit_is_read(served: Served) -> None:
     async with open_raw(served.path) as raw:
         await raw.say('"' + "x" * (MAX_MESSAGE - 2) + '"')
         assert (await raw.hear())["error"]["code"] == -32600
-
-
-async def test_text_that_is_not_utf8_closes_with_1007(served: Served) -> None:
-    async with open_raw(served.path) as raw:
-        await raw.stream.send_all(b"\x81\x82\x00\x00\x00\x00\xff\xfe")
-        assert await raw.closed() == 1007
-
-
-async def test_a_message_in_ten_thousand_fragments_is_read(served: Served) -> None:
-    async with open_raw(served.path) as raw:
-        first, more = b"\x01\x81\x00\x00\x00\x00 ", b"\x00\x81\x00\x00\x00\x00 "
-        last = b"\x80\x81\x00\x00\x00\x00{"
-        await raw.stream.send_all(first + more * 10_000 + last)
-        assert (await raw.hear())["error"]["code"] == -32700
 
 
 async def test_any_text_gives_valid_json_rpc_or_silence(served: Served) -> None:
@@ -274,6 +210,86 @@ async def test_too_many_requests_in_flight_are_refused(tmp_path: Path) -> None:
         assert {(await raw.hear())["id"] for _ in range(MAX_IN_FLIGHT)} == set(range(MAX_IN_FLIGHT))
 
 
+async def test_a_request_that_reads_can_be_cancelled_and_is_answered(tmp_path: Path) -> None:
+    slow = SlowContacts()
+    async with open_hub(tmp_path, contacts=slow) as served, open_raw(served.path) as raw:
+        for request_id in ("1", 1):
+            await raw.say({"jsonrpc": "2.0", "id": request_id, "method": "contacts.lists"})
+        with trio.fail_after(10):
+            while slow.asked < 2:
+                await trio.lowlevel.checkpoint()
+        await raw.say({"jsonrpc": "2.0", "id": "c", "method": "hub.cancel", "params": {"id": 1}})
+        heard = [await raw.hear(), await raw.hear()]
+        (done,) = [answer for answer in heard if answer["id"] == "c"]
+        (cancelled,) = [answer for answer in heard if answer["id"] == 1]
+        assert done["result"] == {"changed": True}
+        assert cancelled["error"]["code"] == -32007
+        assert cancelled["error"]["data"]["code"] == "cancelled"
+        slow.go_on.set()
+        assert (await raw.hear())["id"] == "1"
+        assert (await raw.ask("hub.cancel", request_id=2, id=1))["result"] == {"changed": False}
+
+
+async def test_a_command_that_was_begun_is_not_cancelled(tmp_path: Path) -> None:
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def slow() -> list[str]:
+        begun.set()
+        await go_on.wait()
+        return ["all of it"]
+
+    async with open_hub(tmp_path, reload=slow) as served, open_raw(served.path) as raw:
+        await raw.say({"jsonrpc": "2.0", "id": 1, "method": "hub.reload"})
+        await begun.wait()
+        assert (await raw.ask("hub.cancel", request_id=2, id=1))["result"] == {"changed": False}
+        go_on.set()
+        assert (await raw.hear())["result"]["applied"] == ["all of it"]
+
+
+async def test_cancelling_works_when_much_is_under_way_and_what_waits_in_a_batch_is_dropped(
+    tmp_path: Path,
+) -> None:
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def slow() -> list[str]:
+        begun.set()
+        await go_on.wait()
+        return []
+
+    async with open_hub(tmp_path, reload=slow) as served, open_raw(served.path) as raw:
+        await raw.say([{"jsonrpc": "2.0", "id": n, "method": "hub.reload"} for n in (1, 2)])
+        for number in range(3, 3 + MAX_IN_FLIGHT):
+            await raw.say({"jsonrpc": "2.0", "id": number, "method": "hub.reload"})
+        await begun.wait()
+        assert (await raw.hear())["error"]["code"] == -32005
+        assert (await raw.ask("hub.cancel", request_id="c", id=2))["result"] == {"changed": True}
+        go_on.set()
+        heard = [await raw.hear() for _ in range(MAX_IN_FLIGHT)]
+        (batch,) = [answer for answer in heard if isinstance(answer, list)]
+        assert "result" in batch[0]
+        assert batch[1]["error"]["data"]["code"] == "cancelled"
+
+
+# In the tests with `autojump_clock` time passes only while everybody waits, and nothing in them is asked of
+# the database, whose thread nobody would wait for.
+
+
+async def test_a_client_that_does_not_greet_is_closed_with_4002(
+    served: Served, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_raw(served.path, greet=False) as raw:
+        assert await raw.closed() == 4002
+
+
+async def test_a_client_of_another_version_may_stay(
+    served: Served, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_raw(served.path, greet=False) as raw:
+        assert "error" in await raw.ask("hub.hello", client={"name": "t"}, protocol=[7])
+        await trio.sleep(10 * session.HELLO_SECONDS)
+        assert (await raw.ask("provider.list"))["error"]["code"] == -32000
+
+
 async def test_a_command_is_finished_when_its_client_goes_away(tmp_path: Path) -> None:
     begun, go_on, done = trio.Event(), trio.Event(), trio.Event()
 
@@ -290,36 +306,6 @@ async def test_a_command_is_finished_when_its_client_goes_away(tmp_path: Path) -
         go_on.set()
         with trio.fail_after(10):
             await done.wait()
-
-
-async def test_a_client_that_never_reads_is_cut_off_and_hurts_nobody(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "SEND_SECONDS", 0.1)
-    async with await trio.open_unix_socket(served.path) as deaf:
-        await deaf.send_all(
-            b"GET /rpc HTTP/1.1\r\nHost: hubd.sock\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Protocol: hub.jsonrpc.v1\r\n\r\n"
-        )
-        assert (await deaf.receive_some()).startswith(b"HTTP/1.1 101 ")
-        ask = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}).encode()
-        hello = json.dumps(HELLO).encode()
-
-        async def talk() -> None:
-            await deaf.send_all(_frame(hello))
-            while True:
-                await deaf.send_all(_frame(ask))
-
-        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
-            await talk()
-        async with open_client(served.path) as other:
-            assert await other.call("hub.status")
-
-
-def _frame(text: bytes) -> bytes:
-    assert len(text) < 126
-    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
 
 
 # -- subscriptions -----------------------------------------------------------------------------------------

@@ -1,0 +1,87 @@
+"""The campaigns that are being watched: what was last told of them, and what is worth a line. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hubctl import layout, render, spans
+from hubctl.app import Json
+from hubctl.exits import Exit, Refused
+
+FINISHED = frozenset({"completed", "stopped", "failed"})
+STATES = frozenset({"draft", "scheduled", "running", "paused", *FINISHED})
+_ORDER = ("running", "paused", "scheduled", "failed", "stopped", "completed", "draft")
+
+
+class Board:
+    """The campaigns being watched, as last told, and what is worth a line."""
+
+    def __init__(self) -> None:
+        self.views: dict[str, Json] = {}
+        self.troubled: list[Json] = []  #: providers that are not ready
+        self._tenths: dict[str, int] = {}
+
+    def update(self, view: Json) -> list[str]:
+        """Take a campaign's newest view; returns lines for a change of state and for each tenth passed."""
+        name = str(view["name"])
+        before = self.views.get(name)
+        self.views[name] = view
+        tenth = render.percent(view["counts"]) // 10
+        passed = tenth > self._tenths.get(name, 0)
+        self._tenths[name] = tenth
+        if before is None or before["state"] != view["state"]:
+            return [render.summary(view)]
+        return [progress_line(view)] if passed else []
+
+    def unfinished(self) -> list[Json]:
+        """Campaigns that go on by themselves or wait for a person."""
+        return [view for view in self.views.values() if view["state"] not in FINISHED]
+
+    def sorted(self) -> list[Json]:
+        """What moves first, then what waits, then what has ended; within that as it came."""
+        return sorted(self.views.values(), key=lambda view: _ORDER.index(view["state"]))
+
+    def heading(self) -> str:
+        """ "3 campaigns: 2 running, 1 paused; 118/s"."""
+        states = Counter(view["state"] for view in self.views.values())
+        parts = ", ".join(f"{states[state]} {state}" for state in _ORDER if states[state])
+        speed = sum(
+            float(view.get("rate") or 0) for view in self.views.values() if view["state"] == "running"
+        )
+        pace = f"; {speed:,.0f}/s" if speed >= 1 else ""
+        return f"{layout.plural(len(self.views), 'campaign')}: {parts}{pace}"
+
+
+def progress_line(view: Json) -> str:
+    """ "spring-sale 40 %: 19,284 of 48,212, 118/s, 4 m left"."""
+    counts = view["counts"]
+    parts = [f"{layout.number(render.settled(counts))} of {layout.number(int(counts['total']))}"]
+    if speed := render.rate(view):
+        parts.append(speed)
+    if view.get("eta"):
+        parts.append(f"{spans.spoken(float(view['eta']))} left")
+    if counts.get("failed"):
+        parts.append(f"{layout.number(int(counts['failed']))} failed")
+    return f"{view['name']} {render.percent(counts)} %: {', '.join(parts)}"
+
+
+def outcome(view: dict[str, Any], wanted: frozenset[str]) -> Exit | None:
+    """How waiting for `wanted` stands: reached, not to be reached any more, or None to go on waiting."""
+    if view["state"] in wanted:
+        return Exit.DONE
+    return Exit.FAILED if view["state"] in FINISHED else None
+
+
+def read_states(text: str) -> frozenset[str]:
+    """ "completed,failed" as states. Raises Refused for a word that is none."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    wrong = [word for word in words if word not in STATES]
+    if wrong or not words:
+        raise Refused(
+            f"--for: {wrong[0] if wrong else text!r} is not a state of a campaign",
+            code="usage",
+            status=Exit.USAGE,
+            hint=f"the states are {', '.join(sorted(STATES))}",
+        )
+    return frozenset(words)

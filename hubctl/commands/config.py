@@ -1,0 +1,66 @@
+"""The configuration that hubd goes by: config show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from hubctl import layout
+from hubctl.app import App
+from hubctl.command import Nouns, command
+
+
+@click.group("config", cls=Nouns)
+def config() -> None:
+    """The configuration that hubd goes by: show.
+
+    Example: hubctl config show --show-source
+    """
+
+
+@command("show", within=config, example="hubctl config show --show-source")
+@click.option("--show-source", is_flag=True, help="Also say where each value comes from.")
+def show(app: App, show_source: bool) -> None:
+    """Every key that is in effect. A password is shown as the place where it is kept, never as its value.
+
+    It is safe to show to others, but for names and addresses of accounts.
+    """
+    found = app.call("config.show")
+    if app.as_json:
+        app.record(found)
+        return
+    rows = [
+        (each["key"], _toml(each["value"]), *([_source(each)] if show_source else []))
+        for each in found["settings"]
+    ]
+    headers = ("key", "value", "source") if show_source else ("key", "value")
+    app.out(layout.table(headers, rows, width=app.width()))
+    if not found["files"]:
+        app.note(f"no file was read; hubd would read {layout.printable(found['file'])}")
+    for path in found["files"] if show_source else []:
+        app.note(f"read: {layout.printable(path)}")
+    if found["needs_restart"]:
+        app.note(f"takes effect when hubd is started again: {', '.join(found['needs_restart'])}")
+
+
+def _toml(value: object) -> str:
+    """A value as hubd.toml has it; JSON's texts, numbers and lists are TOML, too."""
+    if isinstance(value, Mapping):
+        pairs = (f"{_key(str(key))} = {_toml(each)}" for key, each in value.items())
+        return "{ " + ", ".join(pairs) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    bare = name.replace("-", "").replace("_", "")
+    return name if bare.isascii() and bare.isalnum() else json.dumps(name, ensure_ascii=False)
+
+
+def _source(entry: Mapping[str, Any]) -> str:
+    if entry["file"] is None:
+        return str(entry["source"])
+    place = f"{entry['file']}:{entry['line']}" if entry["line"] else str(entry["file"])
+    return place if entry["source"] == "file" else f"{entry['source']}, {place}"

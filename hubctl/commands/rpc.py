@@ -1,0 +1,103 @@
+"""The protocol by hand: rpc call|discover."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hubctl import layout
+from hubctl.app import App, Json
+from hubctl.command import Nouns, command
+from hubctl.exits import Exit, Refused
+from hubd.errors import HubError
+
+if TYPE_CHECKING:
+    from hubd.client import Client
+
+
+@click.group("rpc", cls=Nouns)
+def rpc() -> None:
+    """The protocol by hand: call a method, or list what can be called.
+
+    Example: hubctl rpc call campaign.get '{"name": "spring-sale"}'
+    """
+
+
+@command("call", within=rpc, example="""hubctl rpc call campaign.get '{"name": "spring-sale"}'""")
+@click.argument("method")
+@click.argument("params", required=False, metavar="[JSON]")
+def call(app: App, method: str, params: str | None) -> None:
+    """Call a method of the daemon and print its result as JSON. It asks nothing first.
+
+    JSON is an object with the parameters by name, or - to read it from standard input.
+    """
+    given = _object(sys.stdin.read() if params == "-" else params or "{}")
+
+    async def work(hub: Client) -> Json:
+        try:
+            return await hub.call(method, **given)
+        except HubError as error:
+            if error.code != "method_not_found":
+                raise
+            known = [each["name"] for each in (await hub.call("rpc.discover"))["methods"]]
+            near = difflib.get_close_matches(method, known, 1)
+            raise Refused(
+                f"there is no method {method!r}" + (f"; did you mean {near[0]}?" if near else ""),
+                code="method_not_found",
+                status=Exit.MISSING,
+                hint="hubctl rpc discover lists them",
+            ) from None
+
+    found = app.talk(work)
+    if app.as_json:
+        app.record({"method": method, "result": found})
+    else:
+        app.out(json.dumps(found, indent=2, ensure_ascii=not _utf8()))
+
+
+def _object(text: str) -> Json:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise click.UsageError(f"JSON: line {error.lineno} column {error.colno}: {error.msg}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, brackets without end
+        raise click.UsageError("JSON: it cannot be read") from None
+    if not isinstance(found, dict):
+        raise click.UsageError('JSON: give the parameters by name, such as {"name": "spring-sale"}')
+    return found
+
+
+def _utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+@command("discover", within=rpc, example="hubctl rpc discover campaign.start --json")
+@click.argument("method", required=False)
+def discover(app: App, method: str | None) -> None:
+    """What can be called: every method with its parameters, or METHOD alone; with --json in full (OpenRPC).
+
+    The document by itself, for tools: hubctl rpc call rpc.discover
+    """
+    found = app.call("rpc.discover")
+    methods = found["methods"]
+    if method is not None:
+        methods = [each for each in methods if each["name"] == method]
+        if not methods:
+            raise Refused(
+                f"there is no method {method!r}", code="method_not_found", status=Exit.MISSING,
+                hint="hubctl rpc discover lists them",
+            )  # fmt: skip
+    if app.as_json:
+        app.record({**found, "methods": methods})
+        return
+    rows = [(each["name"], _parameters(each["params"]), each.get("summary", "")) for each in methods]
+    headers = ("METHOD", "PARAMETERS", "WHAT IT DOES")
+    app.out(layout.table(headers, rows, colour=app.coloured(), width=app.width()))
+
+
+def _parameters(params: list[dict[str, Any]]) -> str:
+    return " ".join(each["name"] if each.get("required") else f"[{each['name']}]" for each in params)

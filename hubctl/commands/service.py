@@ -1,0 +1,187 @@
+"""hubd as a service of this machine: service print|install."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+
+import click
+
+from hubctl import layout, services
+from hubctl.app import App
+from hubctl.command import Nouns, command
+from hubctl.exits import Exit, Refused
+from hubctl.services import UnitFile
+
+_WINDOWS_HUBD = PureWindowsPath(r"C:\Program Files\MessageHub\Scripts\hubd.exe")
+
+
+@click.group("service", cls=Nouns)
+def service() -> None:
+    """hubd as a service: print or install what systemd, or Windows, needs for it.
+
+    Example: hubctl service install --user
+    """
+
+
+@command("print", within=service, example="hubctl service print hubd.service")
+@click.argument("unit", required=False)
+@click.option("--user", is_flag=True, help="The service of one user instead of the system's.")
+@click.option("--windows", is_flag=True, help="The commands that make it a service of Windows.")
+@click.option("--credential", "credentials", multiple=True, metavar="NAME", help="A secret for the service.")
+@click.option("--hubd", metavar="PATH", help="Where hubd is (else: the one beside this hubctl).")
+def print_(
+    app: App, unit: str | None, user: bool, windows: bool, credentials: Sequence[str], hubd: str | None
+) -> None:
+    """Print the files of the service, or the one that is named UNIT. Nothing is changed."""
+    if windows:
+        if unit or user or credentials:
+            raise click.UsageError("--windows goes with none of UNIT, --user and --credential")
+        script = services.windows_script(_windows_hubd(hubd))
+        if app.as_json:
+            app.record({"script": script})
+        else:
+            app.data(script)
+        return
+    files = _files(_hubd(hubd), user, credentials, Path("/"))
+    if unit is not None:
+        files = [_named(unit, files)]
+    if app.as_json:
+        app.record({"files": [{"path": str(file.path), "text": file.text} for file in files]})
+    elif unit is not None:
+        app.data(files[0].text)
+    else:
+        app.data("\n".join(f"# {file.path}\n{file.text}" for file in files))
+
+
+@command("install", within=service, example="hubctl service install --user")
+@click.option("--user", is_flag=True, help="For this user only; needs no root.")
+@click.option("--credential", "credentials", multiple=True, metavar="NAME", help="A secret for the service.")
+@click.option("--hubd", metavar="PATH", help="Where hubd is (else: the one beside this hubctl).")
+@click.option("--root", metavar="DIR", help="Below this folder, for an image that is being built.")
+def install(app: App, user: bool, credentials: Sequence[str], hubd: str | None, root: str | None) -> None:
+    """Write the files of the service and say what to run next. Nothing is started.
+
+    Asks before it writes. Files that are there already are replaced; your own settings belong in a drop-in,
+    which `systemctl edit hubd` makes.
+    """
+    if sys.platform != "linux":
+        raise Refused(
+            "only systemd's files can be installed",
+            code="not_here",
+            status=Exit.FAILED,
+            hint="on Windows: hubctl service print --windows",
+        )
+    if user and root:
+        raise click.UsageError("--root goes with the system's service only")
+    program = _hubd(hubd)
+    if not user:
+        _refuse_hidden(program)
+    files = _files(program, user, credentials, Path(root or "/"))
+    new = [file for file in files if _text_at(Path(file.path)) != file.text]
+    if new:
+        names = ", ".join(layout.printable(str(file.path)) for file in new)
+        app.confirm(f"write {names}", needed=True)
+    for file in new:
+        _write(Path(file.path), file.text)
+    following = services.NEXT_USER if user else services.NEXT_SYSTEM
+    if app.as_json:
+        app.record(
+            {
+                "changed": bool(new),
+                "files": [{"path": str(file.path), "changed": file in new} for file in files],
+                "next": list(following),
+            }
+        )
+        return
+    for file in files:
+        app.out(f"{'written' if file in new else 'already so'}: {layout.printable(str(file.path))}")
+    app.out("\nNow run:\n" + "\n".join(f"  {line}" for line in following))
+
+
+def _files(hubd: str, user: bool, credentials: Sequence[str], root: Path) -> list[UnitFile]:
+    if user and credentials:
+        raise click.UsageError("--credential is for the system's service; a user has the keyring")
+    try:
+        return (
+            services.user_files(hubd, os.environ) if user else services.system_files(hubd, credentials, root)
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _named(unit: str, files: Sequence[UnitFile]) -> UnitFile:
+    found = next((file for file in files if file.path.name == unit), None)
+    if found is None:
+        names = ", ".join(file.path.name for file in files)
+        raise Refused(f"no file {unit}", code="no_such_unit", status=Exit.MISSING, hint=f"there are: {names}")
+    return found
+
+
+def _hubd(named: str | None) -> str:
+    """The program that the service runs: as told, beside this interpreter, or on the path."""
+    if named:
+        return named
+    beside = Path(sys.executable).parent / "hubd"
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("hubd")
+    if not found:
+        raise Refused(
+            "there is no hubd beside this hubctl",
+            code="no_hubd",
+            status=Exit.MISSING,
+            hint="pass --hubd PATH",
+        )
+    return os.path.abspath(found)
+
+
+def _windows_hubd(named: str | None) -> PureWindowsPath:
+    if named:
+        return PureWindowsPath(named)
+    return PureWindowsPath(sys.executable).with_name("hubd.exe") if sys.platform == "win32" else _WINDOWS_HUBD
+
+
+def _refuse_hidden(hubd: str) -> None:
+    hidden = services.hidden_from_service(services.files_needed(Path(hubd)))
+    if hidden is not None:
+        raise Refused(
+            f"the service could not run {hidden}: the files of users and /tmp are hidden from it",
+            code="hidden_from_service",
+            status=Exit.FAILED,
+            hint="install MessageHub elsewhere with the system's Python (python3 -m venv /opt/messagehub) "
+            "and use its hubctl, or pass --user",
+        )
+
+
+def _text_at(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    except OSError as error:
+        raise _refused(path, error) from None
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a file in its place whole: systemd never sees half of it."""
+    building = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        building.write_text(text, encoding="utf-8")
+        building.chmod(0o644)
+        building.replace(path)
+    except OSError as error:
+        building.unlink(missing_ok=True)
+        raise _refused(path, error) from None
+
+
+def _refused(path: Path, error: OSError) -> Refused:
+    denied = isinstance(error, PermissionError)
+    return Refused(
+        f"{path} cannot be written: {(error.strerror or str(error)).lower()}",
+        code="permission_denied" if denied else "not_written",
+        status=Exit.FORBIDDEN if denied else Exit.FAILED,
+        hint="use sudo, or --user for a service of your own" if denied else "",
+    )

@@ -1,0 +1,262 @@
+"""The user's own hubd.toml, changed by one provider at a time and otherwise left as it is.
+
+Only text is changed here: a section is written at the end, or cut out. Comments, order and spelling of
+everything else stay. Each change is checked before it is written: read again, the file must say what it said
+before, and the one provider more or less.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubctl.exits import Exit, Refused
+
+MOST_OCTETS = 1024 * 1024  #: what hubd reads at most
+_BOM = "\ufeff"
+_ANY_HEADER = re.compile(r"\s*\[")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigFile:
+    """hubd.toml as it was read. The file itself is at `path`, also when a symbolic link leads there."""
+
+    path: Path
+    text: str
+    mode: int | None  #: its permissions; None when it is not there yet
+
+    @property
+    def providers(self) -> Mapping[str, Any]:
+        """The providers that it has, as parsed."""
+        found: Mapping[str, Any] = _parsed(self.text).get("providers", {})
+        return found
+
+
+def open_own(path: Path) -> ConfigFile:
+    """Read the file at `path`, or an empty one when it is not there. Raises Refused when it is not ours to
+    change, or is no TOML.
+    """
+    real = Path(os.path.realpath(path))
+    try:
+        descriptor = os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        _check_folder(real.parent)
+        return ConfigFile(path=real, text="", mode=None)
+    except OSError as error:
+        raise _not_ours(real, f"cannot be read: {(error.strerror or 'no reason given').lower()}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _not_ours(real, "is not a regular file")
+        if not _is_ours(status):
+            raise _not_ours(real, "belongs to another user")
+        octets = os.read(descriptor, MOST_OCTETS + 1)
+    finally:
+        os.close(descriptor)
+    _check_folder(real.parent)
+    try:
+        text = octets.decode()
+        if len(octets) > MOST_OCTETS:
+            raise ValueError
+        _parsed(text)
+    except (ValueError, RecursionError):  # no UTF-8, no TOML, too large
+        raise Refused(
+            f"{path} cannot be changed: it has a fault already",
+            code="bad_config",
+            hint=f"hubd --check --config {path} says where",
+        ) from None
+    return ConfigFile(path=real, text=text, mode=stat.S_IMODE(status.st_mode))
+
+
+def replace_text(file: ConfigFile, text: str) -> ConfigFile:
+    """Put `text` in the place of what was read, at once and durably, with the permissions it had (0600 for a
+    new file). Raises Refused, and nothing has changed, when somebody else wrote to it in the meantime.
+    """
+    folder = file.path.parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.path.name}.", dir=folder)
+        try:
+            with open(descriptor, "wb") as new:
+                if file.mode is not None and hasattr(os, "fchmod"):
+                    os.fchmod(descriptor, file.mode)
+                new.write(text.encode())
+                new.flush()
+                os.fsync(descriptor)
+            if _now(file.path) != (None if file.mode is None else file.text.encode()):
+                raise Refused(
+                    f"{file.path} was changed by somebody else just now; nothing was done",
+                    code="conflict",
+                    status=Exit.CONFLICT,
+                    hint="try again",
+                )
+            os.replace(name, file.path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+        _sync(folder)
+    except OSError as error:
+        raise Refused(f"{file.path} cannot be written: {(error.strerror or 'no reason').lower()}") from None
+    return ConfigFile(path=file.path, text=text, mode=0o600 if file.mode is None else file.mode)
+
+
+def put_back(before: ConfigFile, after: ConfigFile) -> None:
+    """Undo `replace_text`."""
+    if before.mode is None:
+        after.path.unlink(missing_ok=True)
+    else:
+        replace_text(after, before.text)
+
+
+def with_provider(text: str, name: str, settings: Mapping[str, Any]) -> str:
+    """The file with one section more at its end. Raises Refused for a file that is written in a way in which
+    no section can be added.
+    """
+    import tomlkit
+
+    table = tomlkit.table()
+    for key, value in settings.items():
+        table.add(key, _item(value))
+    providers = tomlkit.table(is_super_table=True)
+    providers.add(name, table)
+    section = tomlkit.document()
+    section.add("providers", providers)
+    ends = "" if not text.removeprefix(_BOM) or text.endswith("\n") else "\n"
+    gap = "" if not text.removeprefix(_BOM).strip() or text.endswith(("\n\n", "\n\r\n")) else "\n"
+    added = ends + gap + tomlkit.dumps(section)
+    new = text + (added.replace("\n", "\r\n") if "\r\n" in text else added)
+    wanted = _parsed(text)
+    wanted["providers"] = {**wanted.get("providers", {}), name: dict(settings)}
+    return _checked(new, wanted, f"a section [providers.{name}] cannot be added to this file")
+
+
+def without_provider(text: str, name: str) -> str:
+    """The file without a provider. Comments stay, but for those inside its section. Raises Refused when it
+    cannot be cut out.
+    """
+    wanted = _parsed(text)
+    providers = {key: value for key, value in wanted.get("providers", {}).items() if key != name}
+    wanted = {**wanted, "providers": providers}
+    problem = f"the provider {name} cannot be cut out of this file"
+    for cut in (_cut_section, _cut_key):
+        with suppress(Refused):
+            return _checked(cut(text, name), wanted, problem)
+    raise Refused(problem, code="bad_config", hint="take it out with an editor, then: hubctl daemon reload")
+
+
+def _cut_section(text: str, name: str) -> str:
+    """Cut every section whose header is `[providers.NAME]` or below it. What stands between its last key and
+    the next header belongs to what follows, unless it is a comment right under that key.
+    """
+    quoted = "|".join(re.escape(form) for form in (name, f'"{name}"', f"'{name}'"))
+    own = re.compile(rf"\s*\[\s*(?:providers|\"providers\"|'providers')\s*\.\s*(?:{quoted})\s*[\].]")
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    kept: list[str] = []
+    at = 0
+    while at < len(lines):
+        if own.match(lines[at].removeprefix(_BOM)) is None:
+            kept.append(lines[at])
+            at += 1
+            continue
+        at = _end_of_section(lines, at)
+        if kept and not kept[-1].strip() and at < len(lines) and not lines[at].strip():
+            at += 1  # one blank line between the neighbours is enough
+    if at >= len(lines) and kept and not kept[-1].strip() and not text.endswith(("\n\n", "\n\r\n")):
+        kept.pop()
+    return "".join(kept)
+
+
+def _end_of_section(lines: Sequence[str], header: int) -> int:
+    follows = next((n for n in range(header + 1, len(lines)) if _ANY_HEADER.match(lines[n])), len(lines))
+    last = max(n for n in range(header, follows) if n == header or not _says_nothing(lines[n]))
+    for blank in range(last + 1, follows):
+        if not lines[blank].strip():
+            return blank
+    return follows if follows == len(lines) else last + 1
+
+
+def _cut_key(text: str, name: str) -> str:
+    """For providers that are not written as sections of their own."""
+    import tomlkit
+
+    document = tomlkit.parse(text.removeprefix(_BOM))
+    providers: Any = document["providers"]
+    del providers[name]
+    return tomlkit.dumps(document)
+
+
+def _says_nothing(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _item(value: Any) -> Any:
+    import tomlkit
+
+    if not isinstance(value, Mapping):
+        return value
+    table = tomlkit.inline_table()
+    table.update(value)
+    return table
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Raises ValueError for what hubd would not take for a file of its own."""
+    found = tomllib.loads(text.removeprefix(_BOM))
+    if not isinstance(found.get("providers", {}), Mapping):
+        raise ValueError
+    return found
+
+
+def _checked(new: str, wanted: Mapping[str, Any], problem: str) -> str:
+    """`new`, when it says what is wanted. No providers at all and an empty table of them are the same."""
+    with suppress(ValueError):
+        if {"providers": {}, **_parsed(new)} == {"providers": {}, **wanted}:
+            return new
+    raise Refused(problem, code="bad_config", hint="it is written in an unusual way; use an editor")
+
+
+def _check_folder(folder: Path) -> None:
+    """The first folder that is there on the way to it must be ours to write in."""
+    while not folder.exists() and folder.parent != folder:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise _not_ours(folder, "cannot be written by you")
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return os.name == "nt" or status.st_uid == os.geteuid()
+
+
+def _not_ours(path: Path, problem: str) -> Refused:
+    return Refused(
+        f"{path} {problem}",
+        code="not_your_file",
+        status=Exit.FORBIDDEN,
+        hint="this changes a user's own configuration only; whoever runs hubd edits that file by hand",
+    )
+
+
+def _now(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _sync(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

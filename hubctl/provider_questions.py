@@ -1,0 +1,367 @@
+"""What `provider add` wants to know: from the options, and the rest by asking in words that need no manual.
+
+Without a terminal nothing is asked; what is missing is named, all of it at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from hubctl.app import App
+from hubctl.exits import Exit, Refused
+
+MOST_SECRET = 64 * 1024  #: octets that hubd reads of a secret at most
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+#: What there is to choose from: its word, its line in the menu.
+_KINDS = (
+    ("gmail", "Gmail or Google Workspace"),
+    ("outlook", "Microsoft 365 (Outlook)"),
+    ("smtp", "email through another mail server"),
+    ("twilio", "text messages through Twilio"),
+)
+_ADVICE = {
+    "gmail": "Google wants an app password here, not the password that you sign in with.\n"
+    "Make one at https://myaccount.google.com/apppasswords (2-Step Verification has to be on),\n"
+    "call it MessageHub, and copy the 16 letters. You can take it back there at any time.",
+    "outlook": "Microsoft takes a password here only for a work or school account, and only when the\n"
+    "administrator has switched on Authenticated SMTP for its mailbox.\n"
+    "With outlook.com, hotmail.com and live.com it does not work any more.",
+    "twilio": "Both are on the first page of https://console.twilio.com, under Account Info.",
+}
+_GMAIL_A_DAY = "500/day"
+
+Check = Callable[[str], str]  #: what is wrong with an answer, "" for nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """The options of the command line."""
+
+    name: str | None = None
+    type: str | None = None
+    preset: str | None = None
+    host: str | None = None
+    port: int | None = None
+    security: str | None = None
+    username: str | None = None
+    ca_file: str | None = None
+    account_sid: str | None = None
+    sender: str | None = None
+    messaging_service_sid: str | None = None
+    base_url: str | None = None
+    rate: tuple[str, ...] = ()
+    password_stdin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A provider as it is to be written down."""
+
+    name: str
+    settings: dict[str, Any]  #: without the secret
+    secret_key: str = ""  #: the key that refers to the secret; "" when there is none
+    secret: str = field(default="", repr=False)
+
+
+def ask(app: App, given: Given, taken: Collection[str]) -> Wanted:
+    """Everything about the new provider. `taken` are the names that are there. Raises Refused."""
+    if given.name is not None:
+        if problem := _name(given.name):
+            raise Refused(f"{given.name!r}: {problem}", status=Exit.USAGE)
+        if given.name in taken:
+            raise already(given.name)
+    answers = _Answers(app)
+    kind = _kind(app, given)
+    _refuse_what_does_not_belong(given, kind)
+    settings: dict[str, Any] = {"type": "smtp" if kind in ("gmail", "outlook") else kind}
+    secret_key = secret = ""
+    if kind == "twilio":
+        _advise(app, kind)
+        settings |= _twilio(answers, given)
+        secret_key, secret = "auth_token", answers.secret(given, "Auth token")
+    elif kind != "outbox":
+        settings |= _smtp(answers, given, kind)
+        if given.password_stdin and not settings["username"] and kind == "smtp":
+            raise Refused("--password-stdin needs --username", status=Exit.USAGE)
+        if settings["username"] or kind != "smtp":
+            _advise(app, kind)
+            secret = answers.secret(given, "App password" if kind == "gmail" else "Password")
+            secret_key = "password"  # noqa: S105 - the name of a key
+    settings |= _rates(answers, given, kind)
+    name = given.name or answers.text(
+        None,
+        "NAME",
+        "A name for it, which campaigns will use",
+        proposal=_free(kind, taken),
+        check=lambda text: _name(text) or ("there is one already" if text in taken else ""),
+    )
+    answers.complete()
+    return Wanted(
+        name=name,
+        settings={key: value for key, value in settings.items() if value not in ("", None, [])},
+        secret_key=secret_key,
+        secret=_without_spaces(secret) if kind == "gmail" else secret,
+    )
+
+
+def ask_again(app: App, preset: str) -> str:
+    """Another secret for a provider whose first one was refused; "" when nobody wants to give one."""
+    if not app.may_ask() or app.yes:
+        return ""
+    if not yes(app, "Enter the password once more"):
+        return ""
+    secret = _hidden("Password")
+    return _without_spaces(secret) if preset == "gmail" else secret
+
+
+def yes(app: App, question: str) -> bool:
+    """Whether somebody says yes, which is the default; --yes says so."""
+    if app.yes:
+        return True
+    answer = click.prompt(f"{question}? [Y/n]", default="y", show_default=False, prompt_suffix=" ", err=True)
+    return str(answer).strip().lower() in ("y", "yes")
+
+
+def already(name: str) -> Refused:
+    """There is a provider of that name."""
+    return Refused(
+        f"there is a provider {name} already",
+        code="provider_exists",
+        status=Exit.CONFLICT,
+        hint=f"choose another name, or take it out first: hubctl provider remove {name}",
+    )
+
+
+class _Answers:
+    """Asks for what was not given; without a terminal it notes what is missing."""
+
+    def __init__(self, app: App) -> None:
+        self._asking = app.may_ask()
+        self._missing: list[str] = []
+
+    def text(
+        self,
+        given: str | None,
+        option: str,
+        question: str,
+        *,
+        check: Check,
+        default: str | None = None,
+        proposal: str | None = None,
+    ) -> str:
+        """A text. `default` stands for an empty answer and for nobody to ask, `proposal` for the former."""
+        if given is not None:
+            if problem := check(given):
+                raise Refused(f"{option}: {problem}", status=Exit.USAGE)
+            return given
+        if not self._asking:
+            if default is None:
+                self._missing.append(option)
+            return default or ""
+
+        def checked(answer: str) -> str:
+            if problem := check(answer.strip()):
+                raise click.BadParameter(problem)
+            return answer.strip()
+
+        empty = proposal if default is None else default
+        return str(
+            click.prompt(question, default=empty, show_default=bool(empty), value_proc=checked, err=True)
+        )
+
+    def secret(self, given: Given, question: str) -> str:
+        """A secret, from stdin or typed without an echo."""
+        if given.password_stdin:
+            return _from_stdin()
+        if not self._asking:
+            self._missing.append("--password-stdin")
+            return ""
+        return _hidden(question)
+
+    def complete(self) -> None:
+        """Raises Refused when something is missing and there was nobody to ask."""
+        if self._missing:
+            raise Refused(
+                f"not given: {', '.join(self._missing)}; and there is no terminal to ask on",
+                code="prompt_needed",
+                status=Exit.USAGE,
+                hint="give them as options; the password comes on stdin, never on the command line",
+            )
+
+
+def _advise(app: App, kind: str) -> None:
+    if app.may_ask() and kind in _ADVICE:
+        click.echo(_ADVICE[kind], err=True)
+
+
+def _kind(app: App, given: Given) -> str:
+    if given.type in ("twilio", "outbox"):
+        return given.type
+    if given.preset:
+        return given.preset
+    if given.type or given.host:
+        return "smtp"
+    if given.account_sid or given.messaging_service_sid:
+        return "twilio"
+    if not app.may_ask():
+        raise Refused(
+            "not given: --type or --preset; and there is no terminal to ask on",
+            code="prompt_needed",
+            status=Exit.USAGE,
+            hint="for instance: hubctl provider add gmail --preset gmail --username YOU@gmail.com "
+            "--password-stdin",
+        )
+    lines = [f"  {number}  {line}" for number, (_, line) in enumerate(_KINDS, start=1)]
+    click.echo("\n".join(["What do you send with?", *lines]), err=True)
+    choice = click.prompt("Number", type=click.IntRange(1, len(_KINDS)), default=1, err=True)
+    return _KINDS[int(choice) - 1][0]
+
+
+def _refuse_what_does_not_belong(given: Given, kind: str) -> None:
+    """An option that would be forgotten is a mistake."""
+    email = ("preset", "host", "port", "security", "username", "ca_file")
+    texts = ("account_sid", "sender", "messaging_service_sid", "base_url")
+    alien = {"twilio": email, "outbox": (*email, *texts, "password_stdin")}.get(kind, texts)
+    wrong = [name for name in alien if getattr(given, name) not in (None, False)]
+    if wrong:
+        flags = ", ".join("--from" if name == "sender" else f"--{name.replace('_', '-')}" for name in wrong)
+        hint = "the sender of an email is in the campaign's file" if "sender" in wrong else ""
+        raise Refused(f"{flags} does not go with {kind}", status=Exit.USAGE, hint=hint)
+
+
+def _smtp(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
+    if kind == "smtp":
+        host = answers.text(
+            given.host, "--host", "Name of the mail server, such as smtp.acme.example", check=_host
+        )
+        port = answers.text(
+            None if given.port is None else str(given.port), "--port", "Its port", default="587", check=_port
+        )
+        place: dict[str, Any] = {"host": host, "port": int(port)}
+        question, default = "User name there, mostly your address (empty: it wants none)", ""
+        check: Check = _anything
+    else:
+        place = {"preset": kind, "host": given.host, "port": given.port}
+        question, default = "Your Gmail address" if kind == "gmail" else "Your address there", None
+        check = _address
+    ca_file = os.path.abspath(given.ca_file) if given.ca_file else None  # hubd would look beside hubd.toml
+    username = answers.text(given.username, "--username", question, default=default, check=check)
+    return {**place, "security": given.security, "username": username, "ca_file": ca_file}
+
+
+def _twilio(answers: _Answers, given: Given) -> dict[str, Any]:
+    account = answers.text(given.account_sid, "--account-sid", "Account SID (AC...)", check=_account)
+    sender = given.sender
+    if sender is None and given.messaging_service_sid is None:
+        sender = answers.text(
+            None, "--from", "Number that your texts come from, such as +15005550006", check=_something
+        )
+    return {
+        "account_sid": account,
+        "from": sender,
+        "messaging_service_sid": given.messaging_service_sid,
+        "base_url": given.base_url,
+    }
+
+
+def _rates(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
+    if given.rate or kind != "gmail":
+        return {"rate": list(given.rate)}
+    limit = answers.text(
+        None,
+        "--rate",
+        "How many at most? Google allows about 500/day, with Workspace 2000/day (empty: no limit)",
+        default="",
+        check=_rate,
+    )
+    return {"rate": [limit] if limit else []}
+
+
+def _from_stdin() -> str:
+    if sys.stdin.isatty():
+        raise Refused(
+            "--password-stdin is for a pipe or a file", status=Exit.USAGE, hint="leave it out to be asked"
+        )
+    octets = sys.stdin.buffer.read(MOST_SECRET + 1)
+    try:
+        secret = octets.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise Refused("the password on stdin is not UTF-8 text", status=Exit.USAGE) from None
+    if problem := _secret(secret):
+        raise Refused(f"the password on stdin {problem}", status=Exit.USAGE)
+    return secret
+
+
+def _hidden(question: str) -> str:
+    def checked(answer: str) -> str:
+        if problem := _secret(answer):
+            raise click.BadParameter(f"it {problem}")
+        return answer
+
+    return str(
+        click.prompt(f"{question} (not shown while you type)", hide_input=True, value_proc=checked, err=True)
+    )
+
+
+def _free(kind: str, taken: Collection[str]) -> str:
+    stem = {"smtp": "office"}.get(kind, kind)
+    return next(name for name in (stem, *(f"{stem}-{n}" for n in range(2, 10_000))) if name not in taken)
+
+
+def _without_spaces(secret: str) -> str:
+    """Google shows an app password as four groups of four letters; the spaces are not part of it."""
+    bare = secret.replace(" ", "").replace("\u00a0", "")
+    return bare if re.fullmatch(r"[A-Za-z]{16}", bare) else secret
+
+
+def _name(text: str) -> str:
+    return "" if _NAME.fullmatch(text) else "a name has up to 64 of A-Z a-z 0-9 . _ - and no dot in front"
+
+
+def _anything(text: str) -> str:
+    return "" if text.isprintable() else "it has characters that do not belong there"
+
+
+def _something(text: str) -> str:
+    return _anything(text) if text else "it is empty"
+
+
+def _address(text: str) -> str:
+    return "" if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) else "that is not an email address"
+
+
+def _host(text: str) -> str:
+    if ":" in text and not text.startswith("[") and "/" not in text and text.count(":") == 1:
+        return "only the name; the port is asked for next"
+    if not text or "/" in text or "@" in text or not text.isprintable() or " " in text:
+        return "that is not the name of a server; it looks like smtp.acme.example"
+    return ""
+
+
+def _port(text: str) -> str:
+    return "" if re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) <= 65535 else "from 1 to 65535"
+
+
+def _account(text: str) -> str:
+    return "" if re.fullmatch(r"AC[0-9A-Za-z]{1,62}", text) else "it starts with AC, then letters and digits"
+
+
+def _rate(text: str) -> str:
+    ok = not text or re.fullmatch(r"[1-9][0-9]{0,9}\s*/\s*[0-9A-Za-z ]+", text)
+    return "" if ok else f'write it like "{_GMAIL_A_DAY}"'
+
+
+def _secret(text: str) -> str:
+    if not text:
+        return "is empty"
+    if any(char in text for char in "\0\r\n"):
+        return "has more than one line"
+    return "is too long" if len(text.encode(errors="replace")) > MOST_SECRET else ""

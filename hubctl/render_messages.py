@@ -1,0 +1,136 @@
+"""Single messages as text for people: who got one, what happened to it, what it says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hubctl.layout import STATE_COLOURS, facts, one_line, paint, plural, printable, table
+from hubctl.render import View, moment
+
+DELIVERY_COLUMNS = (
+    "id",
+    "recipient",
+    "state",
+    "reason",
+    "attempts",
+    "code",
+    "provider_id",
+    "message_id",
+    "updated_at",
+)
+
+
+def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
+    """Deliveries as a table."""
+    shown = [
+        (
+            str(row["id"]),
+            row["recipient"],
+            row["state"],
+            (row.get("reason") or "").replace("_", " "),
+            row["attempts"],
+            str(row.get("code") or ""),
+            moment(row.get("updated_at")),
+            row.get("provider_id") or "",
+        )
+        for row in rows
+    ]
+    headers = ("ID", "RECIPIENT", "STATE", "REASON", "TRIES", "CODE", "UPDATED", "PROVIDER'S ID")
+    return table(headers, shown, colour=colour, width=width)
+
+
+def message(found: View, *, colour: bool = False, width: int = 10_000, content: bool = True) -> str:
+    """One message's whole life: where it stands, every attempt, what it says."""
+    delivery = found["delivery"]
+    state = paint(delivery["state"], STATE_COLOURS.get(delivery["state"], "") if colour else "")
+    reason = f": {printable(delivery['reason'].replace('_', ' '))}" if delivery.get("reason") else ""
+    blocks = [
+        f"message {delivery['id']}  {state}{reason}\n"
+        + facts(
+            [
+                ("to", delivery["recipient"]),
+                ("campaign", _origin(delivery)),
+                ("channel", delivery.get("channel")),
+                ("Message-ID", delivery.get("message_id")),
+                ("provider's id", "" if delivery.get("file") else delivery.get("provider_id")),
+                ("file", delivery.get("file")),
+                ("what happened", delivery.get("detail")),
+                ("sent again", _again(delivery)),
+                ("next try", moment(delivery.get("next_at"))),
+                ("updated", moment(delivery.get("updated_at"))),
+            ]
+        )
+    ]
+    attempts = found.get("attempts") or ()
+    if attempts:
+        rows = [
+            (
+                str(each["n"]),
+                moment(each.get("opened_at")),
+                moment(each.get("closed_at")),
+                each.get("provider"),
+                each.get("outcome") or "open",
+                each.get("stage"),
+                " ".join(str(part) for part in (each.get("code"), each.get("enhanced")) if part),
+                each.get("detail"),
+            )
+            for each in attempts
+        ]
+        headers = ("TRY", "OPENED", "CLOSED", "PROVIDER", "OUTCOME", "STAGE", "CODE", "ANSWER")
+        blocks.append(table(headers, rows, colour=colour, width=width))
+    if content and found.get("content"):
+        blocks.append(body(found["content"], colour=colour))
+    return "\n\n".join(blocks)
+
+
+def _again(delivery: View) -> str:
+    """Whether it may have been delivered more than once."""
+    times = int(delivery.get("possible_duplicates") or 0)
+    return f"{plural(times, 'time')} although it may have been accepted" if times else ""
+
+
+def _origin(delivery: View) -> str:
+    """Where a message comes from: a campaign, or a single one with a campaign's content or its own."""
+    if not delivery.get("single"):
+        return str(delivery.get("campaign") or "")
+    of = delivery.get("content_of")
+    return f"a single message with the content of {of}" if of else "a single message"
+
+
+def body(content: View, *, colour: bool = False, html_hint: bool = True) -> str:
+    """A rendered message: its subject and the text part, or the HTML source when there is no text."""
+    lines = []
+    if content.get("subject"):
+        lines.append(paint(f"Subject: {one_line(content['subject'])}", "1" if colour else ""))
+        lines.append("")
+    text = content.get("text") or content.get("html") or ""
+    lines.append(printable(str(text).replace("\r\n", "\n").rstrip("\n")))
+    if html_hint and content.get("text") and content.get("html"):
+        lines.append(paint("(an HTML part goes with it: --html shows it)", "2" if colour else ""))
+    return "\n".join(lines)
+
+
+_ADVICE = {
+    "transient": "hubctl retry {name} --class transient",
+    "permanent": "correct the address or the message, then hubctl retry {name} --class permanent",
+    "in_doubt": "look at the provider's log, then hubctl retry {name} --in-doubt resend|sent|failed",
+}
+
+
+def failures(name: str, groups: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
+    """What went wrong, by reason, with what to do about each kind."""
+    rows = [
+        (
+            int(group["count"]),
+            group["state"],
+            (group.get("reason") or "").replace("_", " "),
+            str(group.get("code") or ""),
+            str(group.get("example_id") or ""),
+            group.get("detail"),
+        )
+        for group in groups
+    ]
+    shown = table(("COUNT", "STATE", "REASON", "CODE", "EXAMPLE", "DETAIL"), rows, colour=colour, width=width)
+    kinds = [kind for kind in _ADVICE if any(group.get("class") == kind for group in groups)]
+    advice = [f"  {kind.replace('_', ' ')}: {_ADVICE[kind].format(name=name)}" for kind in kinds]
+    return "\n".join([shown, "", "what to do:", *advice]) if advice else shown

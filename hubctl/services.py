@@ -1,0 +1,138 @@
+"""hubd as a service: which files systemd needs, where they go, and what Windows needs instead. Pure text.
+
+The files themselves are in `systemd/`; what is added here is the path of the hubd that is installed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PureWindowsPath
+
+#: What the files in `systemd/` call the daemon.
+STOCK_HUBD = "/usr/bin/hubd"
+#: A commented line in hubd.service, after which the lines of real credentials go.
+_CREDENTIAL_LINE = "#LoadCredential=office:/etc/credstore/messagehub.office\n"
+#: Folders that hubd.service hides from the daemon (ProtectHome=, PrivateTmp=).
+_HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - names, nothing is written there
+_PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
+
+_SYSTEM = {
+    "hubd.service": "/etc/systemd/system/hubd.service",
+    "hubd.socket": "/etc/systemd/system/hubd.socket",
+    "hubd-observe.socket": "/etc/systemd/system/hubd-observe.socket",
+    "messagehub.sysusers": "/etc/sysusers.d/messagehub.conf",
+}
+_USER = {"hubd-user.service": "hubd.service", "hubd-user.socket": "hubd.socket"}
+
+NEXT_SYSTEM = (
+    "systemd-sysusers",
+    "systemctl daemon-reload",
+    "systemctl enable --now hubd.socket hubd-observe.socket hubd.service",
+    "usermod -aG messagehub-operators NAME   # who may operate it; they log in again",
+)
+NEXT_USER = (
+    "systemctl --user daemon-reload",
+    "systemctl --user enable --now hubd.socket hubd.service",
+    "loginctl enable-linger   # so that it goes on when you log out",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFile:
+    """One file and where it goes."""
+
+    path: PurePath
+    text: str
+
+
+def stock() -> Path:
+    """The folder with the files: in the installed package, or beside it in a clone."""
+    package = Path(__file__).parent
+    installed = package / "systemd"
+    return installed if installed.is_dir() else package.parent / "systemd"
+
+
+def system_files(hubd: str, credentials: Sequence[str] = (), root: Path = Path("/")) -> list[UnitFile]:
+    """The files of the system service, below `root`. Raises `ValueError` for what no unit file can hold."""
+    return [
+        UnitFile(path=root / path.lstrip("/"), text=_fitted(name, hubd, credentials))
+        for name, path in _SYSTEM.items()
+    ]
+
+
+def user_files(hubd: str, environ: Mapping[str, str]) -> list[UnitFile]:
+    """The files of one user's service. Raises `ValueError` for what no unit file can hold."""
+    config = environ.get("XDG_CONFIG_HOME", "")
+    home = Path(environ.get("HOME") or "~").expanduser()
+    folder = Path(config) if Path(config).is_absolute() else home / ".config"
+    return [
+        UnitFile(path=folder / "systemd" / "user" / target, text=_fitted(name, hubd, ()))
+        for name, target in _USER.items()
+    ]
+
+
+def _fitted(name: str, hubd: str, credentials: Sequence[str]) -> str:
+    text = (stock() / name).read_text(encoding="utf-8")
+    text = text.replace(f"ExecStart={STOCK_HUBD}\n", f"ExecStart={quoted(hubd)}\n")
+    for credential in reversed(credentials):
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", credential) or credential in (".", ".."):
+            raise ValueError(f"{credential!r} is no name for a credential: letters, digits and _ . - only")
+        line = f"LoadCredential={credential}:/etc/credstore/messagehub.{credential}\n"
+        text = text.replace(_CREDENTIAL_LINE, _CREDENTIAL_LINE + line)
+    return text
+
+
+def quoted(path: str) -> str:
+    """A path as `ExecStart=` reads it (systemd.service(5), COMMAND LINES). Raises `ValueError`."""
+    if not path.isprintable() or not path.startswith("/"):
+        raise ValueError(f"{path!r} cannot be the path of a service: it must be absolute and of one line")
+    path = path.replace("%", "%%")
+    if _PLAIN.fullmatch(path):
+        return path
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def hidden_from_service(paths: Sequence[Path]) -> Path | None:
+    """The first of these files that hubd.service would not see, because of the folder it is in."""
+    for path in paths:
+        if any(path.is_relative_to(folder) for folder in _HIDDEN):
+            return path
+    return None
+
+
+def files_needed(hubd: Path) -> list[Path]:
+    """The program, what it is a link to, and the interpreter that its first line names."""
+    needed = [hubd, hubd.resolve()]
+    try:
+        with hubd.open("rb") as file:
+            first = file.readline(1024)
+    except OSError:
+        return needed
+    if first.startswith(b"#!"):
+        words = first[2:].decode("utf-8", "replace").split()
+        interpreter = Path(words[0]) if words else hubd
+        needed += [interpreter, interpreter.resolve()]
+    return needed
+
+
+def windows_script(hubd: PureWindowsPath) -> str:
+    """What to type in an administrator's command prompt to make hubd a service of Windows."""
+    place = r"%ProgramData%\MessageHub"
+    return f"""\
+rem MessageHub as a Windows service, wrapped by shawl (github.com/mtkennerly/shawl), one program with no
+rem set-up of its own. Type these lines in a command prompt that was started as administrator, where
+rem shawl.exe can be found. Nobody has run them on Windows yet: see docs/operating.md.
+mkdir "{place}"
+type nul >> "{place}\\hubd.toml"
+shawl add --name hubd --cwd "{place}" --log-dir "{place}\\logs" ^
+  --stop-timeout 90000 --restart-if-not 0,78 ^
+  -- "{hubd}" ^
+  --config "{place}\\hubd.toml" --state-dir "{place}\\state"
+sc config hubd start= delayed-auto obj= "NT SERVICE\\hubd"
+icacls "{place}" /inheritance:r ^
+  /grant:r "SYSTEM:(OI)(CI)F" "Administrators:(OI)(CI)F" "NT SERVICE\\hubd:(OI)(CI)F"
+sc start hubd
+"""

@@ -1,0 +1,172 @@
+"""Events over restarts of the daemon: a subscription that reconnects and resumes where it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import trio
+
+from hubd.client.connection import OPEN_SECONDS, Client, close_client, dial
+from hubd.client.subscription import Subscription
+from hubd.errors import HubError, ResumeGap, ShuttingDown, Unreachable
+from hubd.wire.places import Place
+
+FIRST_PAUSE = 0.05  #: seconds before the first try to reconnect; it doubles ...
+LONGEST_PAUSE = 2.0  #: ... up to this
+
+#: Told why the connection was lost, and None when it is back.
+Tell = Callable[[HubError | None], None]
+
+#: What will not pass by waiting for it.
+_LASTING = frozenset({"permission_denied", "not_hubd"})
+
+
+class Following:
+    """Every event once, in order, for as long as somebody iterates. Use it as `async with`.
+
+    It has a connection of its own. When that ends, because the daemon was stopped or killed, it waits for the
+    daemon, connects again and goes on after `cursor`: nothing is missed and nothing comes twice. When that
+    cannot be promised, because the events are not kept any more or the database is an older copy,
+    `ResumeGap` is raised; `restart` then takes a snapshot and goes on from there.
+    """
+
+    def __init__(
+        self,
+        topics: Sequence[str],
+        *,
+        socket: str | os.PathLike[str] | Place | None = None,
+        after: Mapping[str, int] | None = None,
+        snapshot: bool = True,
+        gauge_hz: float = 0,
+        client: tuple[str, str] = ("python", ""),
+        timeout: float = OPEN_SECONDS,
+        tell: Tell | None = None,
+    ) -> None:
+        """
+        Args:
+            topics: `campaign:NAME`, `daemon` or `*`.
+            socket: The daemon's socket; by default where `find_socket` says.
+            after: A `cursor` of earlier; None begins with now.
+            snapshot: Whether the first item is a snapshot; without `after` only. A reconnection brings none.
+            gauge_hz: Live figures at most so often a second; 0 for durable events only.
+            client: Name and version of the program, for the daemon's log.
+            timeout: Seconds for each try to connect.
+            tell: Called with the reason when the connection is lost, and with None when it is back.
+        """
+        self.cursor: dict[str, int] = dict(
+            after or {}
+        )  #: epoch and seq of the last event that was handed out
+        self._topics = list(topics)
+        self._socket = socket
+        self._snapshot = snapshot and not after  # one of now does not go with events of before
+        self._gauge_hz = gauge_hz
+        self._client_info = client
+        self._timeout = timeout
+        self._tell = tell
+        self._client: Client | None = None
+        self._subscription: Subscription | None = None
+        self._pause = 0.0
+        self._lost = False
+
+    async def __aenter__(self) -> Following:
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Following:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        while True:
+            try:
+                item = await self._next()
+            except (Unreachable, ShuttingDown) as error:
+                await self._note_loss(error)
+            except ResumeGap as gap:
+                await self._drop()
+                if gap.code != "fell_behind":  # that one is about this program's memory, not about the daemon
+                    raise
+            else:
+                if item is not None:
+                    return item
+
+    def restart(self) -> None:
+        """Forget the cursor: the next item is a snapshot. For after a `ResumeGap`."""
+        self.cursor = {}
+        self._snapshot = True
+
+    async def aclose(self) -> None:
+        """End it. Safe to call twice."""
+        await self._drop()
+
+    # -- connections -------------------------------------------------------------------------------
+
+    async def _next(self) -> dict[str, Any] | None:
+        """The next item; None for the answer to a subscription that nobody asked to see."""
+        if self._client is None:
+            await trio.sleep(self._pause)
+            self._client = await dial(self._socket, client=self._client_info, timeout=self._timeout)
+        if self._subscription is None:
+            self._subscription = self._client.subscribe(
+                self._topics,
+                after=self.cursor or None,
+                snapshot=self._snapshot,
+                gauge_hz=self._gauge_hz,
+            )
+        item = await anext(self._subscription)
+        self.cursor = dict(self._subscription.cursor)
+        self._pause = 0.0
+        if self._lost:
+            self._lost = False
+            if self._tell is not None:
+                self._tell(None)
+        if item["type"] != "snapshot":
+            return item
+        wanted, self._snapshot = self._snapshot, False
+        return item if wanted else None
+
+    async def _note_loss(self, error: HubError) -> None:
+        """Wait a little longer each time. Raises what waiting will not mend, and all when it never worked."""
+        await self._drop()
+        if not self.cursor or error.code in _LASTING:
+            raise error
+        if not self._lost and self._tell is not None:
+            self._tell(error)
+        self._lost = True
+        self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
+
+    async def _drop(self) -> None:
+        client, self._client, self._subscription = self._client, None, None
+        if client is not None:
+            await close_client(client)
+
+
+def follow(
+    topics: Sequence[str],
+    *,
+    socket: str | os.PathLike[str] | Place | None = None,
+    after: Mapping[str, int] | None = None,
+    snapshot: bool = True,
+    gauge_hz: float = 0,
+    client: tuple[str, str] = ("python", ""),
+    timeout: float = OPEN_SECONDS,
+    tell: Tell | None = None,
+) -> Following:
+    """`async with follow(["campaign:x"]) as events: async for event in events: ...`; see `Following`."""
+    return Following(
+        topics,
+        socket=socket,
+        after=after,
+        snapshot=snapshot,
+        gauge_hz=gauge_hz,
+        client=client,
+        timeout=timeout,
+        tell=tell,
+    )

@@ -1,0 +1,168 @@
+"""hubd.toml and the files beside it, read as one, with the place that every key comes from.
+
+The first layer is hubd.toml. Each `hubd.toml.d/*.toml` beside it, in the order of names, is laid over it key
+by key: a file with nothing but `[providers.office]` and `rate = "5/s"` changes that rate and leaves the rest.
+What is under such a key (a list, a table of rates, the place of a secret) is taken whole. Relative paths in
+all of them are relative to the folder of hubd.toml.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hubd.core.tables import Fault, key_lines, line_of
+from hubd.errors import BadConfig
+
+MAX_CONFIG_BYTES = 1024 * 1024
+
+#: How many names lead from a table of the top to a key that is taken whole: `hub.KEY`, `providers.NAME.KEY`.
+_DEPTH = {"hub": 1, "providers": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where something was written."""
+
+    file: Path
+    line: int  #: 0 when it is not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """All files as one table. Nothing in it is judged yet but that it is TOML."""
+
+    files: tuple[Path, ...] = ()  #: what was read, in the order in which it counts
+    raw: Mapping[str, object] = field(default_factory=dict, repr=False)
+    _owners: Mapping[str, Path] = field(default_factory=dict, repr=False)  #: the file of each dotted key
+    _lines: Mapping[Path, dict[str, int]] = field(default_factory=dict, repr=False)
+
+    def origin(self, key: str) -> Origin | None:
+        """Where `key` ("providers.office.host"), or the nearest table around it, was written."""
+        around = [
+            known for known in self._owners if key == known or key.startswith((f"{known}.", f"{known}["))
+        ]
+        if not around:
+            return None
+        file = self._owners[max(around, key=len)]
+        return Origin(file=file, line=line_of(key, self._lines[file]))
+
+    def value(self, *names: str) -> object:
+        """What was written under a key, as TOML has it; None when nothing was."""
+        found: object = self.raw
+        for name in names:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found
+
+    def refusal(self, faults: Iterable[Fault]) -> BadConfig:
+        """The error that names every fault with its file and line."""
+        placed = []
+        for key, problem in faults:
+            origin = self.origin(key) or Origin(file=self.files[0], line=0)
+            placed.append((origin, key, problem))
+        return _bad(placed)
+
+
+def read_layers(path: Path) -> Layers:
+    """hubd.toml at `path` and what lies beside it. Raises `BadConfig` when it is unreadable or no TOML."""
+    raw: dict[str, object] = {}
+    owners: dict[str, Path] = {}
+    lines: dict[Path, dict[str, int]] = {}
+    files = (path, *_beside(path))
+    for file in files:
+        text = _read(file)
+        lines[file] = key_lines(text)
+        _lay(raw, _parse(file, text), owners, file)
+    return Layers(files=files, raw=raw, _owners=owners, _lines=lines)
+
+
+def _beside(path: Path) -> list[Path]:
+    folder = path.with_name(f"{path.name}.d")
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _bad([(Origin(file=folder, line=0), "", error.strerror or "cannot be read")]) from None
+    return [folder / name for name in sorted(names) if name.endswith(".toml") and not name.startswith(".")]
+
+
+def _lay(
+    below: dict[str, object],
+    above: Mapping[str, object],
+    owners: dict[str, Path],
+    file: Path,
+    path: str = "",
+    deeper: int = 0,
+) -> None:
+    """Lay one table over another. Where only one of them is a table, the other is kept, to be refused."""
+    for key, value in above.items():
+        name = f"{path}.{key}" if path else key
+        inner = deeper - 1 if path else _DEPTH.get(key, 0)
+        if inner and isinstance(value, Mapping):
+            owners.setdefault(name, file)
+            there = below.setdefault(key, {})
+            if isinstance(there, dict):
+                _lay(there, value, owners, file, name, inner)
+        else:
+            below[key] = value
+            owners[name] = file
+
+
+def _read(path: Path) -> str:
+    try:
+        # Not blocking: a FIFO that nobody writes to would hold the daemon up for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _bad_file(path, "is not a regular file")
+            octets = file.read(MAX_CONFIG_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "cannot be opened"
+        raise _bad_file(path, reason) from None
+    if len(octets) > MAX_CONFIG_BYTES:
+        raise _bad_file(path, "is larger than 1 MiB; is this the right file?")
+    try:
+        return octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _bad_file(path, "is not UTF-8 text", octets.count(b"\n", 0, error.start) + 1) from None
+
+
+def _parse(path: Path, text: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # Its sentence without the position, which goes in front, and without what it quotes.
+        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        what = re.sub(r"\s*\(at .*\)", "", str(error))
+        what = re.sub(r"'(?:[^'\\]|\\.)*'", "a character", what) if what.startswith("Illegal") else what
+        line = int(found[1]) if found else text.count("\n") + 1  # "at end of document"
+        raise _bad_file(path, f"not valid TOML: {what}", line) from None
+    except (RecursionError, ValueError):
+        raise _bad_file(path, "is nested too deeply or has a number out of range") from None
+
+
+def _bad_file(path: Path, problem: str, line: int = 0) -> BadConfig:
+    return _bad([(Origin(file=path, line=line), "", problem)])
+
+
+def _bad(faults: list[tuple[Origin, str, str]]) -> BadConfig:
+    origin, key, problem = faults[0]
+    place = f"{origin.file}, line {origin.line}" if origin.line else str(origin.file)
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return BadConfig(
+        ": ".join(part for part in (place, key, problem) if part) + more,
+        hint="Correct the file; hubd --check reads it without starting.",
+        data={
+            "file": str(origin.file),
+            "errors": [
+                {"path": where, "problem": what, "line": at.line or None, "file": str(at.file)}
+                for at, where, what in faults
+            ],
+        },
+    )

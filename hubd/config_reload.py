@@ -1,0 +1,140 @@
+"""The configuration that a running daemon goes by, and the way to another one: whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from hubd.config import HubConfig, load_config
+from hubd.config_show import Option, Setting, settings
+from hubd.errors import BadConfig, HubError, ProviderUnavailable, StoreError
+from hubd.wire.results import ConfigEntry, ConfigResult
+
+log = logging.getLogger(__name__)
+
+#: Keys that are read once, at the start, and what they are in a configuration.
+_ONCE: Mapping[str, Callable[[HubConfig], object]] = {"hub.tcp": lambda config: config.tcp}
+
+
+class Reloader:
+    """Knows what is in effect (`show`). Calling it reads the files again."""
+
+    def __init__(
+        self,
+        config: HubConfig,
+        *,
+        find: Callable[[], Path | None],
+        expected: Path,
+        options: Mapping[str, Option],
+        apply: Callable[[HubConfig], Awaitable[Sequence[str]]],
+        add: Callable[[str, int | None, Mapping[str, object]], Awaitable[object]],
+        during: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """`config` is what the daemon started with. `find` looks for hubd.toml, which would be at `expected`.
+        `options` are the keys that the command line decides. `apply` takes over the providers and says what
+        changed, or raises and has changed nothing. `add` appends an event. Each reload happens inside a block
+        of `during`, which sees what it raises.
+        """
+        self._running = config
+        self._find = find
+        self._expected = expected
+        self._options = options
+        self._apply = apply
+        self._add = add
+        self._during = during
+        self._waiting: list[str] = []  #: keys whose new value waits for a restart
+        self._at_start = {each.key: each for each in settings(config, options) if each.key in _ONCE}
+        self._one_at_a_time = trio.Lock()
+
+    async def __call__(self) -> list[str]:
+        """Take over what the files say now; what changed, in words.
+
+        Raises what is wrong with them (`BadConfig`), and then everything is as it was. An event says which.
+        """
+        async with self._one_at_a_time:
+            try:
+                with self._during():
+                    changes = await self._reload()
+            except Exception as error:
+                with _unless_the_store_is_in_trouble():
+                    await self._add("config.reload_failed", None, _why(error))
+                raise
+            with _unless_the_store_is_in_trouble():
+                waiting = list(self._waiting)
+                await self._add("config.reloaded", None, {"applied": changes, "needs_restart": waiting})
+            return changes
+
+    async def _reload(self) -> list[str]:
+        path = self._find()
+        if path is None:
+            raise BadConfig(
+                f"there is no configuration file {self._expected}",
+                hint="write it, or start hubd with --config FILE",
+            )
+        config = await trio.to_thread.run_sync(load_config, path)
+        try:
+            changes = list(await self._apply(config))
+        except OSError as error:  # no descriptors, no memory: it passes
+            raise ProviderUnavailable(
+                f"a provider cannot be opened: {error.strerror or type(error).__name__}",
+                hint="try again when the machine has files and memory to give",
+            ) from None
+        # From here on nothing can fail.
+        if config.log_level != self._running.log_level and "hub.log_level" not in self._options:
+            logging.getLogger().setLevel(config.log_level.upper())
+            changes.insert(0, "hub.log_level")
+        self._waiting = [
+            key
+            for key, value in _ONCE.items()
+            if value(config) != value(self._running) and key not in self._options
+        ]
+        self._running = replace(config, tcp=self._running.tcp)
+        return changes
+
+    def show(self) -> ConfigResult:
+        """What is in effect, and the file that the next reload would read."""
+        return {
+            "file": os.path.abspath(self._find() or self._expected),
+            "files": [os.path.abspath(file) for file in self._running.layers.files],
+            "uid": None if os.name == "nt" else os.geteuid(),
+            "needs_restart": list(self._waiting),
+            "settings": [_entry(each) for each in self._in_effect()],
+        }
+
+    def _in_effect(self) -> list[Setting]:
+        """What the files say now, but for what waits: that is as it was at the start."""
+        found = [each for each in settings(self._running, self._options) if each.key not in self._waiting]
+        return [self._at_start[key] for key in self._waiting if key in self._at_start] + found
+
+
+@contextmanager
+def _unless_the_store_is_in_trouble() -> Iterator[None]:
+    """A configuration takes effect also when nobody can be told."""
+    try:
+        yield
+    except StoreError as error:
+        log.warning("that the configuration was read again could not be written down: %s", error)
+
+
+def _why(error: Exception) -> dict[str, object]:
+    """The particulars of a failed reload. A bug's own words may hold anything, so they stay in the log."""
+    if not isinstance(error, HubError):
+        return {"problem": "the daemon failed on it; its log says more", "errors": []}
+    return {"problem": str(error), "errors": error.data.get("errors", [])}
+
+
+def _entry(setting: Setting) -> ConfigEntry:
+    at = setting.at
+    return {
+        "key": setting.key,
+        "value": setting.value,
+        "source": setting.flag or setting.source,
+        "file": os.path.abspath(at.file) if at else None,
+        "line": (at.line or None) if at else None,
+    }

@@ -1,0 +1,111 @@
+"""The configuration in effect, key by key, each with its value and where that comes from. Pure.
+
+A secret appears as the reference that the file holds, `{ file = "office.pass" }`; its value is unknown here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from hubd.config import HubConfig, ProviderConfig
+from hubd.config_layers import Origin
+from hubd.config_rates import Limited
+from hubd.core.warmup import Warmup
+from hubd.secrets import SecretRef
+
+Source = Literal["default", "file", "preset", "option"]
+_LIMITS = tuple(field.name for field in fields(Limited))
+_NOTHING: tuple[object, ...] = (None, "", [], {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A key that was given on the command line, which is above every file."""
+
+    flag: str  #: "--log-level"
+    value: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One key as it is in effect."""
+
+    key: str  #: "providers.office.host"
+    value: object  #: as JSON would have it
+    source: Source
+    at: Origin | None = None  #: for "file", and for the line of the preset that implies it
+    flag: str = ""  #: for "option"
+
+
+def settings(config: HubConfig, options: Mapping[str, Option]) -> list[Setting]:
+    """Every key that has a value, in the order of a well-kept file."""
+    found = [*_hub(config)]
+    for name, provider in config.providers.items():
+        found += _provider(config, name, provider)
+    return [_overridden(setting, options) for setting in found if _says_something(setting, options)]
+
+
+def address_text(address: tuple[str, int] | None) -> str:
+    """An address and a port as hubd.toml has them; "" for none."""
+    if address is None:
+        return ""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _hub(config: HubConfig) -> Iterator[Setting]:
+    yield _setting(config, ("hub", "log_level"), config.log_level)
+    yield _setting(config, ("hub", "tcp"), address_text(config.tcp))
+
+
+def _provider(config: HubConfig, name: str, provider: ProviderConfig) -> Iterator[Setting]:
+    place = ("providers", name)
+    own = [field.name for field in fields(provider) if field.name not in (*_LIMITS, "type")]
+    yield _setting(config, (*place, "type"), provider.type)
+    preset = config.layers.value(*place, "preset")
+    if preset is not None:
+        yield _setting(config, (*place, "preset"), preset)
+    for attribute in (*own, *_LIMITS):
+        key = attribute.removesuffix("_")  # `from` is a word of Python's
+        yield _setting(
+            config, (*place, key), getattr(provider, attribute), preset=key == "host" and preset is not None
+        )
+
+
+def _setting(config: HubConfig, names: tuple[str, ...], value: object, *, preset: bool = False) -> Setting:
+    key = ".".join(names)
+    written = config.layers.value(*names)
+    shown = written if isinstance(value, Warmup) else _plain(value)
+    if written is not None:
+        return Setting(key=key, value=shown, source="file", at=config.layers.origin(key))
+    if preset:
+        at = config.layers.origin(".".join((*names[:-1], "preset")))
+        return Setting(key=key, value=shown, source="preset", at=at)
+    return Setting(key=key, value=shown, source="default")
+
+
+def _plain(value: object) -> object:
+    match value:
+        case SecretRef():
+            return {value.place.value: value.name}
+        case Path():
+            return str(value)
+        case tuple():
+            return [_plain(each) for each in value]
+        case Mapping():
+            return {str(name): _plain(each) for name, each in value.items()}
+    return value
+
+
+def _says_something(setting: Setting, options: Mapping[str, Option]) -> bool:
+    return setting.source != "default" or setting.value not in _NOTHING or setting.key in options
+
+
+def _overridden(setting: Setting, options: Mapping[str, Option]) -> Setting:
+    option = options.get(setting.key)
+    if option is None:
+        return setting
+    return Setting(key=setting.key, value=option.value, source="option", flag=option.flag)

@@ -1,0 +1,45 @@
+"""`auth.*`: tickets, by which a web page of this machine gets in."""
+
+from __future__ import annotations
+
+from hubd.control.head import is_local
+from hubd.control.roles import Peer, Role
+from hubd.control.tickets import Grant, Tickets
+from hubd.errors import BadInput, HubError
+from hubd.wire import results as r
+from hubd.wire.params import AuthTicket
+
+
+def issue_ticket(tickets: Tickets, url: str, peer: Peer, params: AuthTicket) -> r.TicketResult:
+    """A ticket for the TCP listener at `url`, which only who came over a unix socket may have issued.
+
+    Raises `BadInput` for an Origin that is not this machine's, and `HubError`: no_tcp_listener, forbidden,
+    overloaded.
+    """
+    role = Role(params.role)
+    if peer.uid is None and peer.listener == "tcp":
+        raise HubError(
+            "a ticket is issued over the unix socket only",
+            code="forbidden",
+            hint="come back with the session_token that hub.hello answered",
+        )
+    if not peer.role.may(role):
+        raise HubError(
+            f"a {peer.role} cannot have a ticket for an {role}",
+            code="forbidden",
+            hint="connect to the control socket",
+            data={"role": peer.role.value, "needed": role.value},
+        )
+    if params.origin is not None and not is_local(params.origin):
+        raise BadInput.at(
+            "origin",
+            "must be that of a page on this machine, such as http://127.0.0.1:8080",
+        )
+    if not url:
+        raise HubError(
+            "the daemon does not listen on TCP",
+            code="no_tcp_listener",
+            hint="start it with: hubd --tcp 127.0.0.1:0",
+        )
+    ticket = tickets.issue(Grant(role=role, origin=params.origin, issuer=peer.actor), params.ttl)
+    return {"url": url, "ticket": ticket, "expires_in": params.ttl}

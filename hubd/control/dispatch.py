@@ -1,0 +1,154 @@
+"""Commands: what changes something is done once per key, at the revision asked for, and noted.
+
+A request that is repeated with its `idempotency_key` gets the first one's answer, also when the first is
+still under way or was made by another connection; one with the same key and other parameters is refused.
+What came of a command is written down after it, so a daemon that is killed between the two may do it once
+more: every method stands that, because being in the wanted state already is success, and one-off messages
+keep their key in the transaction that queues them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from weakref import WeakValueDictionary
+
+import msgspec
+import trio
+
+from hubd.control.needs import Hub
+from hubd.control.roles import Peer
+from hubd.control.table import Method
+from hubd.errors import Conflict, NotFound, RevisionConflict, StoreUnavailable
+from hubd.wire.params import Params
+
+log = logging.getLogger(__name__)
+
+#: They keep their key with the message that they queue, and their answer says how far it has got.
+KEEP_THEIR_KEY = frozenset({"message.send", "campaign.test"})
+_NOTED = ("name", "new", "provider", "dry_run", "limit", "in_doubt", "role", "origin")
+
+
+class Dispatcher:
+    """Carries out commands for all connections."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._under_way: dict[tuple[str, str], trio.Event] = {}
+        self._revising: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
+
+    async def carry_out(self, method: Method, params: Params, peer: Peer) -> object:
+        """Do it, or answer as the first time. Raises what the method raises, and `Conflict`."""
+        key: str | None = getattr(params, "idempotency_key", None)
+        key = None if self._hub.commands is None else key
+        if key is None or method.name in KEEP_THEIR_KEY or getattr(params, "dry_run", False):
+            return await self._do(method, params, peer)
+        fingerprint = _fingerprint(params)
+        while (first := self._under_way.get((method.name, key))) is not None:
+            await first.wait()
+        with self._alone(method.name, key):
+            known = await self._answered(method.name, key)
+            if known is not None:
+                return _same(known, fingerprint)
+            result = await self._do(method, params, peer)
+            await self._keep(method.name, key, fingerprint, json.dumps(result))
+        return result
+
+    async def note(self, peer: Peer, action: str, data: Mapping[str, object], campaign: str = "") -> None:
+        """Put it in the audit trail. A full disk must not keep anybody from stopping what goes on."""
+        if self._hub.commands is None:
+            return
+        at = {"listener": peer.listener, **({"pid": peer.pid} if peer.pid is not None else {})}
+        try:
+            await self._hub.commands.note(peer.actor, action, campaign, {**at, **data})
+        except StoreUnavailable:
+            log.warning("%s by %s is not in the audit trail: the disk takes nothing", action, peer.actor)
+
+    async def _do(self, method: Method, params: Params, peer: Peer) -> object:
+        assert method.handler is not None
+        name = _campaign(method, params)
+        wanted: int | None = getattr(params, "if_revision", None)
+        if name and (wanted is not None or method.name == "campaign.apply"):
+            async with self._revising.setdefault(name, trio.Lock()):  # or the check says nothing
+                if wanted is not None:
+                    await self._check_revision(name, wanted)
+                result = await method.handler(self._hub, params)
+        else:
+            result = await method.handler(self._hub, params)
+        if not getattr(params, "dry_run", False):
+            await self.note(peer, method.name, _noted(params, result), name)
+        return result
+
+    async def _check_revision(self, name: str, wanted: int) -> None:
+        """Zero is the revision of a campaign that is not there."""
+        try:
+            revision = (await self._hub.campaigns.get(name)).revision
+        except NotFound:
+            revision = 0
+        if revision != wanted:
+            raise RevisionConflict(
+                f"the campaign {name} is at revision {revision}, not {wanted}",
+                hint="look at it again, then repeat with the revision it has now",
+                data={"current": revision},
+            )
+
+    async def _answered(self, method: str, key: str) -> tuple[bytes, str] | None:
+        assert self._hub.commands is not None
+        try:
+            return await self._hub.commands.answered(method, key)
+        except StoreUnavailable:  # stopping the daemon works without the disk, and little else does
+            return None
+
+    async def _keep(self, method: str, key: str, fingerprint: bytes, answer: str) -> None:
+        assert self._hub.commands is not None
+        try:
+            await self._hub.commands.keep(method, key, fingerprint, answer)
+        except StoreUnavailable:
+            log.warning("the answer to %s was not kept: the disk takes nothing", method)
+
+    @contextmanager
+    def _alone(self, method: str, key: str) -> Iterator[None]:
+        """Who repeats the request meanwhile waits for the end of this block."""
+        done = self._under_way[method, key] = trio.Event()
+        try:
+            yield
+        finally:
+            del self._under_way[method, key]
+            done.set()
+
+
+def _fingerprint(params: Params) -> bytes:
+    """What was asked for, but for the key, as a hash."""
+    bare = msgspec.structs.replace(params, idempotency_key=None)
+    return hashlib.sha256(msgspec.json.encode(bare, order="deterministic")).digest()
+
+
+def _same(known: tuple[bytes, str], fingerprint: bytes) -> object:
+    if known[0] != fingerprint:
+        raise Conflict(
+            "this key was used for another request; nothing was done now",
+            code="key_used",
+            hint="use a new key for a new request",
+        )
+    result: object = json.loads(known[1])
+    return result
+
+
+def _campaign(method: Method, params: Params) -> str:
+    """The campaign that a command is about; "" for none."""
+    if not method.name.startswith("campaign."):
+        return ""
+    spec = getattr(params, "spec", None)
+    name = spec.get("name") if isinstance(spec, dict) else getattr(params, "name", "")
+    return name if isinstance(name, str) else ""
+
+
+def _noted(params: Params, result: object) -> dict[str, object]:
+    """What of a command may be told: names and numbers, never an address or a text."""
+    told = {field: getattr(params, field, None) for field in _NOTED}
+    if isinstance(result, dict) and isinstance(result.get("changed"), int):
+        told["changed"] = result["changed"]
+    return {field: value for field, value in told.items() if value not in (None, False) or field == "changed"}

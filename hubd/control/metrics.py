@@ -1,0 +1,174 @@
+"""`hub.metrics`: the figures of the daemon for a monitoring system, as OpenMetrics text.
+
+Gauges and what belongs to campaigns are read from the counters of the database when somebody asks. What
+belongs to providers is counted since the daemon started (see `tally`). No label holds an address.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import trio
+
+from hubd.control.exposition import (
+    CONTENT_TYPE,
+    Family,
+    Sample,
+    counter,
+    gauge,
+    render,
+    stateset,
+)
+from hubd.control.needs import Hub
+from hubd.core.model import Campaign, CampaignState, DeliveryState
+from hubd.wire import results as r
+from hubd.wire.params import Params
+
+PROVIDER_STATES = ("ready", "slowed", "resting", "half_open", "stopped", "disabled")
+
+
+async def metrics(hub: Hub, _: Params) -> r.MetricsResult:
+    """Everything as OpenMetrics text."""
+    campaigns = await hub.campaigns.list(singles=True)
+    again = {
+        campaign.name: await hub.ledger.possible_duplicates(campaign.id)
+        for campaign in campaigns
+        if not campaign.single
+    }
+    free = await trio.to_thread.run_sync(_free_bytes, hub.info.state_dir)
+    families = [
+        *_of_daemon(hub, free),
+        *_of_campaigns(hub, [campaign for campaign in campaigns if not campaign.single], again),
+        *_of_queues(campaigns),
+        *_of_providers(hub),
+    ]
+    return {"content_type": CONTENT_TYPE, "text": render(families)}
+
+
+def _free_bytes(directory: str) -> int:
+    return shutil.disk_usage(directory).free
+
+
+def _of_daemon(hub: Hub, free: int) -> Iterator[Family]:
+    yield Family(
+        name="messagehub_build",
+        kind="info",
+        help="The version of the daemon.",
+        samples=[Sample(value=1, labels={"version": hub.info.version}, suffix="_info")],
+    )
+    started = hub.info.started_at
+    yield gauge("messagehub_start_time_seconds", "When the daemon started.", [({}, started)], unit="seconds")
+    yield counter(
+        "messagehub_events",
+        "Durable events ever written; it outlives the daemon.",
+        [({}, hub.database.head_seq)],
+    )
+    trouble = float(bool(hub.database.trouble))
+    yield gauge(
+        "messagehub_database_trouble", "1 while nothing is sent because of the disk.", [({}, trouble)]
+    )
+    yield gauge("messagehub_free_room_bytes", "Room on the disk of the database.", [({}, free)], unit="bytes")
+
+
+def _of_campaigns(hub: Hub, campaigns: Sequence[Campaign], again: dict[str, int]) -> Iterator[Family]:
+    """Those that were not put away."""
+    states = Counter(campaign.state for campaign in campaigns)
+    yield gauge(
+        "messagehub_campaigns",
+        "Campaigns by state, without those that were archived.",
+        (({"state": state.value}, states[state]) for state in CampaignState),
+    )
+    yield stateset(
+        "messagehub_campaign_state",
+        "The state of each campaign.",
+        [state.value for state in CampaignState],
+        (({"campaign": campaign.name}, campaign.state.value) for campaign in campaigns),
+    )
+    yield gauge(
+        "messagehub_campaign_deliveries",
+        "Deliveries of each campaign by state.",
+        (
+            ({"campaign": campaign.name, "state": state.value}, getattr(campaign.counts, state.value))
+            for campaign in campaigns
+            for state in DeliveryState
+        ),
+    )
+    yield gauge(
+        "messagehub_campaign_settled_per_second",
+        "How fast each campaign goes now.",
+        (({"campaign": campaign.name}, _speed(hub, campaign)) for campaign in campaigns),
+    )
+    yield counter(
+        "messagehub_campaign_possible_duplicates",
+        "How often a message was sent again although it may have been accepted before.",
+        (({"campaign": campaign.name}, again[campaign.name]) for campaign in campaigns),
+    )
+
+
+def _speed(hub: Hub, campaign: Campaign) -> float:
+    sample = hub.feed.sample(campaign.id) if campaign.state is CampaignState.RUNNING else None
+    return round(sample.rate, 3) if sample is not None else 0.0
+
+
+def _of_queues(campaigns: Sequence[Campaign]) -> Iterator[Family]:
+    """What waits: in campaigns that run, and one-off messages, which go ahead of them."""
+    depth = Counter({(lane, state): 0 for lane in ("bulk", "single") for state in ("pending", "deferred")})
+    doubts = Counter({"bulk": 0, "single": 0})
+    for campaign in campaigns:
+        lane = "single" if campaign.single else "bulk"
+        doubts[lane] += campaign.counts.in_doubt
+        if campaign.state is CampaignState.RUNNING:
+            depth[lane, "pending"] += campaign.counts.pending
+            depth[lane, "deferred"] += campaign.counts.deferred
+    yield gauge(
+        "messagehub_queue_deliveries",
+        "Deliveries of running campaigns (bulk) and one-off messages (single) that are still to be tried.",
+        (({"lane": lane, "state": state}, n) for (lane, state), n in depth.items()),
+    )
+    yield gauge(
+        "messagehub_in_doubt_deliveries",
+        "Deliveries of which nobody knows whether they were accepted.",
+        (({"lane": lane}, n) for lane, n in doubts.items()),
+    )
+
+
+def _of_providers(hub: Hub) -> Iterator[Family]:
+    views = hub.supervisor.providers.views()
+    yield stateset(
+        "messagehub_provider_state",
+        "The health of each provider: resting and half_open are an open circuit breaker.",
+        PROVIDER_STATES,
+        (({"provider": view.name}, view.state) for view in views),
+    )
+    yield gauge(
+        "messagehub_provider_lanes",
+        "Connections that each provider is configured for.",
+        (({"provider": view.name}, view.lanes) for view in views),
+    )
+    yield gauge(
+        "messagehub_provider_lanes_allowed",
+        "How many of them may be used now.",
+        (({"provider": view.name}, view.lanes_allowed) for view in views),
+    )
+    yield counter(
+        "messagehub_attempts",
+        "Attempts since the daemon started, by what became of them.",
+        (
+            ({"provider": provider, "outcome": outcome}, n)
+            for (provider, outcome), n in sorted(hub.tally.outcomes.items())
+        ),
+    )
+    durations = sorted(hub.tally.durations().items())
+    yield Family(
+        name="messagehub_attempt_duration_seconds",
+        kind="histogram",
+        unit="seconds",
+        help="From the moment an attempt is on record to its outcome.",
+        samples=[
+            sample
+            for provider, histogram in durations
+            for sample in histogram.samples({"provider": provider})
+        ],
+    )

@@ -1,0 +1,127 @@
+"""What leaves a connection: one task writes, with a deadline on every send, and one sees whether it lives.
+
+Only the writer writes messages. A send that misses its deadline ends the connection: the websocket library
+leaves half a frame behind a cancelled send and would go on as if nothing had happened. What waits to be
+written is bounded, so a client that does not read stops its own requests and no other's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+import trio_websocket
+
+log = logging.getLogger(__name__)
+
+SEND_SECONDS = 10.0  #: for one message to be taken by the client
+CLOSE_SECONDS = 2.0  #: for the closing handshake
+PING_SECONDS = 20.0  #: between signs of life asked of the client
+MISSED = 2  #: signs of life that may fail to come
+QUEUED = 8  #: messages that wait to be written
+
+SLOW = 4008  #: close code: it does not read, or does not answer pings
+
+
+@dataclass(frozen=True, slots=True)
+class _Close:
+    """Asks the writer to close, after all that was queued before."""
+
+    code: int
+    reason: str
+
+
+class Outlet:
+    """The way out of one connection. Run `write` and `watch` as tasks of its nursery."""
+
+    def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: trio.abc.AsyncResource) -> None:
+        self.closing = False  #: somebody asked to close: what is asked now gets no answer
+        self.written = trio.Event()  #: nothing will be written any more
+        self._websocket = websocket
+        self._stream = stream
+        self._queue, self._queued = trio.open_memory_channel[str | _Close](QUEUED)
+        self._unanswered = 0
+
+    async def post(self, text: str) -> None:
+        """Queue a message; waits while the queue is full. A connection that has ended swallows it."""
+        try:
+            await self._queue.send(text)
+        except trio.BrokenResourceError:
+            await trio.lowlevel.checkpoint()
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close when what is queued has been written."""
+        self.closing = True
+        try:
+            await self._queue.send(_Close(code, reason))
+        except trio.BrokenResourceError:
+            await trio.lowlevel.checkpoint()
+
+    async def write(self) -> None:
+        """Write what is queued until the connection ends."""
+        try:
+            async with self._queued:
+                async for item in self._queued:
+                    if isinstance(item, _Close):
+                        await self._part(item.code, item.reason)
+                        return
+                    if not await self._send(item):
+                        return
+        except trio_websocket.ConnectionClosed:
+            pass  # the reader has seen it too
+        finally:
+            self.written.set()
+
+    async def _send(self, text: str) -> bool:
+        """Whether the client took it in time; if not, the connection is over.
+
+        One who was only late, and takes the rest while the closing handshake would last, is told why.
+        """
+        begun = trio.current_time()
+        with trio.move_on_after(SEND_SECONDS + CLOSE_SECONDS) as scope:
+            await self._websocket.send_message(text)
+        if scope.cancelled_caught:
+            log.info("a client took nothing for %g seconds and was cut off", SEND_SECONDS)
+            await trio.aclose_forcefully(self._stream)
+            return False
+        if trio.current_time() - begun > SEND_SECONDS:
+            log.info("a client took nothing for %g seconds and was closed", SEND_SECONDS)
+            await self._part(SLOW, "too slow: nothing was read for a while")
+            return False
+        return True
+
+    async def _part(self, code: int, reason: str) -> None:
+        self.closing = True
+        with trio.move_on_after(CLOSE_SECONDS):
+            await self._websocket.aclose(code, reason)
+
+    # -- signs of life -----------------------------------------------------------------------------
+
+    async def watch(self, must_answer: Callable[[], bool]) -> None:
+        """Ping now and then, and close on a client that leaves two pings unanswered when it must answer.
+
+        Who need not may simply not be reading, between one call and the next.
+        """
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(PING_SECONDS)
+                if self._unanswered >= MISSED and not must_answer():
+                    continue
+                if self._unanswered >= MISSED:
+                    log.info("a client left %d pings unanswered and was closed", MISSED)
+                    await self._part(SLOW, "no answer to pings")
+                    await trio.aclose_forcefully(self._stream)
+                    return
+                nursery.start_soon(self._ping)
+
+    async def _ping(self) -> None:
+        """One ping. An answer answers those before it too, as RFC 6455 5.5.3 allows."""
+        self._unanswered += 1
+        try:
+            await self._websocket.ping()
+        except trio_websocket.ConnectionClosed:
+            pass  # the reader has seen it too
+        else:
+            self._unanswered -= 1

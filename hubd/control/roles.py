@@ -1,0 +1,41 @@
+"""Who calls and what they may: viewers read, operators also change. Pure.
+
+The role comes from the way in, never from what a client says of itself: on a unix socket from the socket
+that was connected to (its mode and group say who may do that), on TCP from the ticket. The uid is for the
+audit trail; in a user namespace the kernel tells every foreign uid as the same one, so no right hangs on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a connection may do."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+    def may(self, needed: Role) -> bool:
+        """Whether this role includes the other."""
+        return self is Role.OPERATOR or needed is Role.VIEWER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who is at the other end: the way in, and on a unix socket what the kernel says."""
+
+    role: Role
+    listener: str  #: "control", "observe" or "tcp"
+    pid: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    issuer: str = ""  #: who had the ticket issued, on TCP
+
+    @property
+    def actor(self) -> str:
+        """The name in the audit trail."""
+        if self.issuer:
+            return f"{self.issuer}, by ticket"
+        return f"uid {self.uid}" if self.uid is not None else self.listener

@@ -1,0 +1,65 @@
+"""What became of attempts since the daemon started, from the entries of the ledger after they were written.
+
+An attempt lasts from its open entry to its close. A try that was refused before it had to be opened has an
+outcome and no duration.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+
+from hubd.control.exposition import Histogram
+from hubd.core.ledger import Close, Entry, Open, Refusal
+from hubd.core.model import DeliveryState
+
+#: Upper bounds of the buckets of the time that an attempt takes, in seconds.
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_OUTCOMES = {
+    DeliveryState.SENT: "sent",
+    DeliveryState.DEFERRED: "deferred",
+    DeliveryState.FAILED: "failed",
+    DeliveryState.SKIPPED: "skipped",
+    DeliveryState.IN_DOUBT: "in_doubt",
+    DeliveryState.PENDING: "withdrawn",
+}
+
+
+class Tally:
+    """Counts by provider; hand `note` to the ledger."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[tuple[str, str]] = Counter()  #: by provider and outcome
+        self._open: dict[int, Open] = {}  #: by delivery: one attempt of each may be open
+        self._buckets: dict[str, list[int]] = {}
+        self._seconds: dict[str, float] = {}
+
+    def note(self, entries: Sequence[Entry], refusals: Sequence[Refusal | None]) -> None:
+        """These entries were written, except those that were refused. Never raises."""
+        for entry, refusal in zip(entries, refusals, strict=True):
+            if refusal is not None:
+                continue
+            if isinstance(entry, Open):
+                self._open[entry.delivery_id] = entry
+            elif isinstance(entry, Close):
+                self._close(entry)
+
+    def _close(self, entry: Close) -> None:
+        begun = self._open.pop(entry.delivery_id, None) if entry.opened else None
+        provider = begun.provider if begun is not None else entry.provider
+        if not provider:
+            return  # its open entry is older than the daemon's memory of it
+        self.outcomes[provider, _OUTCOMES.get(entry.to, entry.to.value)] += 1
+        if begun is not None:
+            seconds = max(0.0, entry.at - begun.at)  # the clock may have been set back in between
+            buckets = self._buckets.setdefault(provider, [0] * (len(BOUNDS) + 1))
+            buckets[bisect_left(BOUNDS, seconds)] += 1
+            self._seconds[provider] = self._seconds.get(provider, 0.0) + seconds
+
+    def durations(self) -> dict[str, Histogram]:
+        """By provider: seconds from an attempt's open entry to its close."""
+        return {
+            provider: Histogram(bounds=BOUNDS, counts=tuple(buckets), total=self._seconds[provider])
+            for provider, buckets in self._buckets.items()
+        }

@@ -1,0 +1,158 @@
+"""Tokens that let a connection in where the kernel does not say who calls: on TCP.
+
+A ticket is got over the unix socket and taken to the TCP listener by a web page. It is good once, for a
+minute at most, for one role and for pages of one Origin. Who comes in by a ticket is given a session token to
+come back with when the connection breaks: it has the same bounds, changes at every greeting, and dies five
+minutes after its connection. Programs that are no browser may be given a standing token.
+
+Only hashes are kept, in memory: nothing here outlives the daemon, and a core dump shows no token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hubd.control.roles import Role
+from hubd.errors import HubError
+
+MAX_TTL = 60.0  #: seconds a ticket may be taken along before it is used
+RECONNECT_SECONDS = 300.0  #: how long a session token outlives its connection
+MAX_TICKETS = 256  #: that are issued and not used yet
+TOKEN_OCTETS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a token stands for. Without an Origin it is for programs that are no browser, only for them."""
+
+    role: Role
+    origin: str | None
+    issuer: str  #: who had it issued, for the audit trail
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    digest: bytes
+    grant: Grant
+    until: float
+    once: bool  #: a ticket: gone when it was shown
+    renewable: bool = True  #: False: whoever comes by it needs no other to come back
+
+
+class Tickets:
+    """All tokens of this daemon. `now` is a clock that is never set, in seconds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._entries: list[_Entry] = []
+
+    def issue(self, grant: Grant, ttl: float) -> str:
+        """A ticket that is good for `ttl` seconds. Raises `HubError` (overloaded) when too many wait."""
+        self._forget_old()
+        if sum(entry.once for entry in self._entries) >= MAX_TICKETS:
+            raise HubError(
+                f"{MAX_TICKETS} tickets are issued and not used",
+                code="overloaded",
+                hint="use one, or wait a minute until they expire",
+            )
+        return self._add(grant, self._now() + min(ttl, MAX_TTL), once=True)
+
+    def standing(self, grant: Grant) -> str:
+        """A token that is good as long as the daemon runs."""
+        return self._add(grant, math.inf, renewable=False)
+
+    def admit(self, token: str, origin: str | None) -> Admission | None:
+        """Let in who shows a token from this Origin; None for one that is unknown, used, old or another's.
+
+        A ticket that is shown is used up, even when it does not let in: whoever has it should not.
+        """
+        self._forget_old()
+        digest, found = _digest(token), None
+        for entry in self._entries:  # all of them, so that the time taken tells nothing
+            if hmac.compare_digest(entry.digest, digest):
+                found = entry
+        if found is None:
+            return None
+        if found.once:
+            self._entries.remove(found)
+        return Admission(self, found) if found.grant.origin == origin else None
+
+    def replace(self, entry: _Entry) -> tuple[_Entry, str]:
+        """A session token in the place of this one, or of a used ticket. See `Admission.renew`."""
+        if entry in self._entries:
+            self._entries.remove(entry)
+        elif not entry.once:
+            raise HubError(
+                "this session token was used by another connection",
+                code="unauthenticated",
+                hint="get a new ticket: auth.ticket",
+            )
+        token = self._add(entry.grant, math.inf)
+        return self._entries[-1], token
+
+    def let_die(self, entry: _Entry) -> None:
+        """The connection that holds this session token is over."""
+        entry.until = self._now() + RECONNECT_SECONDS
+
+    def _forget_old(self) -> None:
+        now = self._now()
+        self._entries = [entry for entry in self._entries if entry.until > now]
+
+    def _add(self, grant: Grant, until: float, *, once: bool = False, renewable: bool = True) -> str:
+        token = secrets.token_urlsafe(TOKEN_OCTETS)
+        self._entries.append(_Entry(_digest(token), grant, until, once, renewable))
+        return token
+
+
+class Admission:
+    """One connection that came in by a token."""
+
+    def __init__(self, tickets: Tickets, entry: _Entry) -> None:
+        self.grant = entry.grant
+        self._tickets = tickets
+        self._entry = entry  #: what it would come back by
+        self._renewed = False
+
+    def renew(self) -> str | None:
+        """The token to come back with; the one before is void. None: the one it came by stays good.
+
+        Raises `HubError` (unauthenticated) when another connection came by the same token and renewed it.
+        """
+        if not self._entry.renewable:
+            return None
+        self._entry, token = self._tickets.replace(self._entry)
+        self._renewed = True
+        return token
+
+    def end(self) -> None:
+        """The connection is over: the token that it was given is good for a while yet."""
+        if self._renewed:
+            self._tickets.let_die(self._entry)
+
+
+class Frequency:
+    """How often something happened lately. `now` is a clock that is never set, in seconds."""
+
+    def __init__(self, now: Callable[[], float], *, limit: int = 5, period: float = 60.0) -> None:
+        self.limit = limit
+        self._now = now
+        self._period = period
+        self._times: deque[float] = deque(maxlen=limit + 1)
+
+    def count(self) -> int:
+        """It happened again: how often in the last period. More than one over the limit is not told."""
+        now = self._now()
+        while self._times and self._times[0] <= now - self._period:
+            self._times.popleft()
+        self._times.append(now)
+        return len(self._times)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,227 @@
+"""What events say: the `data` of each type, as typed dicts; loaded only by the daemon.
+
+A durable event has a number and is replayed after it; it is written in the transaction of what it tells. A
+live figure has none. `campaign` in the data is the campaign's name; in a figure it is all of the campaign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NotRequired, TypedDict
+
+from hubd.wire.results import CampaignView
+
+
+class CampaignApplied(TypedDict):
+    """A campaign was made or brought up to its file. `changed` names the keys of the file."""
+
+    campaign: str
+    created: bool
+    changed: list[str]
+    clone_of: NotRequired[str]
+    revision: NotRequired[int]
+    channel: NotRequired[str]
+    provider: NotRequired[str]
+    rate: NotRequired[list[str]]
+
+
+CampaignMoved = TypedDict(
+    "CampaignMoved",
+    {
+        "campaign": str,
+        "name": str,
+        "from": str,
+        "to": str,
+        "reason": str,
+        "event": str,
+        "limit": NotRequired[int | None],
+        "scheduled_at": NotRequired[float | None],
+    },
+)
+
+
+class CampaignChanged(TypedDict):
+    """`scheduled_at` in seconds since 1970-01-01 UTC."""
+
+    campaign: str
+    reason: str
+    limit: int | None
+    scheduled_at: float | None
+
+
+class CampaignRated(TypedDict):
+    """Its own limits are these now."""
+
+    campaign: str
+    rate: list[str]
+
+
+class CampaignDeleted(TypedDict):
+    campaign: str
+    name: str
+
+
+class CampaignArchived(TypedDict):
+    """Whether it is left out of listings now."""
+
+    campaign: str
+    archived: bool
+
+
+class CampaignHeld(TypedDict):
+    """After a restore: so many recipients are held, because they may have been sent to since."""
+
+    campaign: str
+    held: int
+    state: str
+
+
+class CampaignProgress(TypedDict):
+    """The campaign as it is now, with all its counters."""
+
+    campaign: CampaignView
+
+
+class DeliveryTold(TypedDict):
+    """One delivery, why, and the provider's code (0 for none)."""
+
+    campaign: str
+    delivery_id: int
+    reason: str
+    code: int
+
+
+DeliveriesRequeued = TypedDict(
+    "DeliveriesRequeued",
+    {
+        "campaign": str,
+        "count": int,
+        "class": str,
+        "failed": NotRequired[int],
+        "undelivered": NotRequired[int],
+    },
+)
+
+
+class DoubtResolved(TypedDict):
+    """Somebody (`by`) decided about a doubt: `how` is resend, sent, failed or hold."""
+
+    campaign: str
+    delivery_id: int
+    how: str
+    by: str
+
+
+ProviderChanged = TypedDict(
+    "ProviderChanged",
+    {"provider": str, "from": str, "to": str, "reason": str, "until": float | None},
+)
+
+
+class NameReused(TypedDict):
+    """A provider named a message as it had named another: nobody knows what it took."""
+
+    campaign: NotRequired[str]
+    delivery_id: int
+    provider: str
+    provider_id: str
+
+
+class ContactsImported(TypedDict):
+    """A page of an import that changed something."""
+
+    list: str
+    imported: int
+    updated: int
+
+
+class ContactRemoved(TypedDict):
+    contact_id: str
+
+
+class ConfigReloaded(TypedDict):
+    """hubd.toml was taken over: the keys that changed, and those that wait for a restart."""
+
+    applied: list[str]
+    needs_restart: list[str]
+
+
+class ConfigFault(TypedDict):
+    """A key of hubd.toml that cannot be used; "" is the file itself. Never quotes a value."""
+
+    path: str
+    problem: str
+    line: int | None
+    file: str
+
+
+class ConfigReloadFailed(TypedDict):
+    """hubd.toml could not be taken over; everything is as it was."""
+
+    problem: str
+    errors: list[ConfigFault]
+
+
+class HubRestored(TypedDict):
+    """The database is an older copy: what was committed after it is missing."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """One type of event."""
+
+    summary: str
+    data: type  #: a TypedDict
+    durable: bool = True  #: numbered and replayed; else a live figure
+
+
+#: Every type that `event` may carry. Clients pass over a type that they do not know.
+EVENTS: Mapping[str, EventType] = MappingProxyType(
+    {
+        "campaign.applied": EventType(
+            summary="A campaign was made or brought up to its file.", data=CampaignApplied
+        ),
+        "campaign.state": EventType(summary="A campaign changed its state.", data=CampaignMoved),
+        "campaign.changed": EventType(
+            summary="A campaign has another reason, limit or time to start, and the state that it had.",
+            data=CampaignChanged,
+        ),
+        "campaign.rate": EventType(summary="A campaign has other limits.", data=CampaignRated),
+        "campaign.archived": EventType(
+            summary="A campaign was put away or brought back.", data=CampaignArchived
+        ),
+        "campaign.deleted": EventType(summary="A campaign is gone.", data=CampaignDeleted),
+        "campaign.restored": EventType(
+            summary="Recipients of a campaign are held after a restore.", data=CampaignHeld
+        ),
+        "campaign.progress": EventType(
+            summary="The live figures of a campaign that runs, and the last ones after each change of state.",
+            data=CampaignProgress,
+            durable=False,
+        ),
+        "delivery.failed": EventType(summary="A delivery failed for good.", data=DeliveryTold),
+        "delivery.in_doubt": EventType(
+            summary="Nobody knows whether a message was accepted.", data=DeliveryTold
+        ),
+        "delivery.resolved": EventType(summary="A doubt was decided.", data=DoubtResolved),
+        "delivery.requeued": EventType(summary="Failures are tried again.", data=DeliveriesRequeued),
+        "provider.changed": EventType(summary="A provider's health changed.", data=ProviderChanged),
+        "provider.sid_reused": EventType(
+            summary="A provider gave one name to two messages.", data=NameReused
+        ),
+        "contacts.imported": EventType(summary="Contacts came in or changed.", data=ContactsImported),
+        "contact.removed": EventType(summary="A contact was forgotten.", data=ContactRemoved),
+        "config.reloaded": EventType(summary="The configuration was read again.", data=ConfigReloaded),
+        "config.reload_failed": EventType(
+            summary="The configuration was read again and cannot be used; the old one stays.",
+            data=ConfigReloadFailed,
+        ),
+        "hub.restored": EventType(
+            summary="The daemon found that its database is an older copy.", data=HubRestored
+        ),
+    }
+)

@@ -1,0 +1,115 @@
+"""Which daemon hubctl talks to, in the order that is promised, and what is wrong with a hubctl.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hubctl.contexts import choose
+from hubctl.exits import Exit, Refused
+from hubd.wire.places import SYSTEM_SOCKET
+from tests.apps.conftest import Hub
+from tests.apps.test_command_line import run
+
+FILE = '[contexts.shop]\nsocket = "/srv/shop.sock"\n[contexts.lab]\nsocket = "lab.sock"\n'
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / ".config/messagehub").mkdir(parents=True)
+    return tmp_path
+
+
+def config(home: Path) -> Path:
+    return home / ".config/messagehub/hubctl.toml"
+
+
+def test_the_order_is_socket_variable_context_user_system(home: Path) -> None:
+    environ = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")}
+    own = home / "run/messagehub/control.sock"
+    assert choose(None, None, None, environ).path == own
+    config(home).write_text(f'context = "lab"\n{FILE}')
+    assert choose(None, None, None, environ).path == config(home).parent / "lab.sock"
+    environ["HUBCTL_CONTEXT"] = "shop"
+    assert choose(None, None, None, environ).path == Path("/srv/shop.sock")
+    assert choose(None, "lab", None, environ).path == config(home).parent / "lab.sock"
+    environ["HUBCTL_SOCKET"] = "/by/variable.sock"
+    assert choose(None, "lab", None, environ).path == Path("/by/variable.sock")
+    assert choose("/by/option.sock", "lab", None, environ).path == Path("/by/option.sock")
+
+
+def test_user_and_system_are_contexts_without_any_file(home: Path) -> None:
+    environ = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")}
+    assert choose(None, "system", None, environ).path == SYSTEM_SOCKET
+    assert choose(None, "user", None, environ).path == home / "run/messagehub/control.sock"
+    assert choose(None, "user", None, environ).chosen == "context user"
+
+
+def test_a_socket_in_the_home_folder_and_one_beside_the_file(home: Path) -> None:
+    config(home).write_text('[contexts.a]\nsocket = "~/x.sock"\n')
+    assert choose(None, "a", None, {"HOME": str(home)}).path == home / "x.sock"
+    other = home / "other.toml"
+    other.write_text('[contexts.a]\nsocket = "y.sock"\n')
+    for environ, named in (({"HUBCTL_CONFIG": str(other)}, None), ({}, str(other))):
+        assert choose(None, "a", named, {"HOME": str(home), **environ}).path == home / "y.sock"
+
+
+def test_an_unknown_context_names_the_known_ones(home: Path) -> None:
+    config(home).write_text(FILE)
+    with pytest.raises(Refused) as caught:
+        choose(None, "shpo", None, {"HOME": str(home)})
+    assert caught.value.status is Exit.USAGE
+    assert "did you mean 'shop'?" in str(caught.value)
+    assert "lab, shop, system, user" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("context = \n", "this is not TOML"),
+        ("contxt = 1\n", "contxt: unknown key; did you mean context?"),
+        ("context = 1\n", "context: must be the name"),
+        ("contexts = 1\n", "contexts: must be tables"),
+        ("[contexts]\na = 1\n", "contexts.a: must be a table"),
+        ("[contexts.a]\n", "contexts.a.socket: is missing"),
+        ('[contexts.a]\nsocket = ""\n', "contexts.a.socket: is missing"),
+        ('[contexts.a]\nsocket = "x"\ntoken = "hunter2"\n', "contexts.a.token: unknown key"),
+    ],
+)
+def test_a_bad_file_is_told_with_its_key_and_never_a_value(home: Path, text: str, problem: str) -> None:
+    config(home).write_text(text)
+    done = run("status", HOME=str(home), XDG_CONFIG_HOME="")
+    assert done.exit_code == 1
+    assert f"{config(home)}: {problem}" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_a_bad_file_does_not_matter_to_who_names_a_socket(home: Path) -> None:
+    config(home).write_text("context = \n")
+    assert run("status", "--socket", "/nonexistent", HOME=str(home), XDG_CONFIG_HOME="").exit_code == 6
+
+
+def test_a_file_that_was_named_must_be_there_and_text(home: Path) -> None:
+    assert "cannot be read" in run("status", "--config", str(home / "none.toml")).stderr
+    assert "cannot be read" in run("status", "--config", str(home)).stderr
+    (home / "latin").write_bytes(b"context = '\xe9'")
+    assert "it is not UTF-8" in run("status", "--config", str(home / "latin")).stderr
+
+
+def test_a_context_is_used_and_named_when_nobody_answers(hub: Hub) -> None:
+    file = hub.file("hubctl.toml", '[contexts.here]\nsocket = "state/control.sock"\n')
+    environ = {"HUBCTL_CONFIG": file, "HOME": str(hub.folder)}
+    told = run("daemon", "status", "--context", "here", "-v", **environ)
+    assert told.exit_code == 0, told.stderr
+    assert f"(context here of {file})" in told.stderr
+    hub.end()
+    done = run("status", "--context", "here", **environ)
+    assert done.exit_code == 6
+    assert "context here" in done.stderr
+
+
+def test_an_option_that_loses_to_a_variable_says_so() -> None:
+    done = run("status", "--context", "system", HUBCTL_SOCKET="/nonexistent/x")
+    assert "warning: $HUBCTL_SOCKET is set, so --context system is not used" in done.stderr
+    assert "/nonexistent/x ($HUBCTL_SOCKET)" in done.stderr

@@ -1,0 +1,123 @@
+"""What spares somebody a look at the manual: the nearest name, trouble where one looks, clear words."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio_websocket
+
+from hubctl import render
+from tests.apps.conftest import QUIET_ENV, ROOT, Hub
+from tests.apps.test_command_line import run
+
+
+def test_a_mistyped_campaign_gets_the_nearest_one(hub: Hub) -> None:
+    hub.campaign("spring-sale")
+    for command in ("status", "start", "show", "pause", "failures", "log", "deliveries", "wait"):
+        done = hub.run(command, "sprnig-sale")
+        assert done.returncode == 3
+        assert "there is no campaign sprnig-sale; did you mean spring-sale?" in done.stderr
+    assert "did you mean" not in hub.run("status", "xyz").stderr
+
+
+def test_a_provider_in_trouble_is_seen_in_status(hub: Hub) -> None:
+    hub.contacts(1)
+    hub.campaign("spring")
+    assert "provider outbox is" not in hub.ok("status", "spring")
+    hub.ok("provider", "disable", "outbox")
+    assert "provider outbox is disabled" in hub.ok("status", "spring")
+    assert "disabled" in hub.ok()
+    hub.ok("provider", "enable", "outbox")
+    assert "disabled" not in hub.ok()
+
+
+def test_providers_are_troubled_in_words() -> None:
+    view = {"name": "office", "state": "half_open", "reason": "no answer\x1b[2J", "until": None}
+    assert render.troubled(view) == "provider office is half open: no answer\\x1b[2J"
+    view = {"name": "office", "state": "resting", "reason": "", "until": "2026-12-01T08:00:05.000Z"}
+    assert render.troubled(view) == "provider office is resting until 08:00:05 UTC"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "words"),
+    [
+        ("campaign.state", {"from": "draft", "to": "running", "reason": ""}, "draft -> running"),
+        (
+            "campaign.state",
+            {"from": "running", "to": "paused", "reason": "limit"},
+            "running -> paused (limit)",
+        ),
+        ("campaign.applied", {"created": True, "changed": []}, "created"),
+        ("campaign.applied", {"created": False, "changed": ["text", "rate"]}, "changed text, rate"),
+        ("campaign.applied", {"created": True, "clone_of": "old"}, "made from old"),
+        ("campaign.rate", {"rate": ["20/s"]}, "20/s"),
+        ("campaign.rate", {"rate": []}, "no limit of its own"),
+        ("campaign.archived", {"archived": True}, "put away"),
+        (
+            "provider.changed",
+            {"provider": "x", "from": "ready", "to": "resting", "reason": "no answer"},
+            "x: ready -> resting (no answer)",
+        ),
+        ("something.new", {"n": 1, "deep": {}}, "n=1"),
+    ],
+)
+def test_events_are_told_in_words(kind: str, data: dict[str, Any], words: str) -> None:
+    row = {"seq": 7, "type": kind, "ts": "2026-12-01T08:00:05.000Z", "data": data}
+    assert render.event(row).endswith(f"  {words}")
+
+
+def test_the_help_begins_with_the_commands_and_names_arguments_once() -> None:
+    told = run("--help").output
+    assert told.index("Begin:") < told.index("Options:")
+    told = run("start", "--help").output
+    assert told.index("Example:") < told.index("Options of every command:")
+    assert told.count("NAME") == 2, "in the usage, and of --context"
+
+
+async def _older_daemon(path: Path, *, task_status: trio.TaskStatus[None]) -> None:
+    """A daemon that greets and knows no other method."""
+    with trio.socket.socket(trio.socket.AF_UNIX) as listener:
+        await listener.bind(os.fspath(path))
+        listener.listen()
+        task_status.started()
+        connection, _ = await listener.accept()
+        async with trio.SocketStream(connection) as stream, trio.open_nursery() as nursery:
+            request = await trio_websocket.wrap_server_stream(nursery, stream)
+            websocket = await request.accept(subprotocol="hub.jsonrpc.v1")
+            hello = json.loads(await websocket.get_message())
+            await websocket.send_message(
+                json.dumps({"jsonrpc": "2.0", "id": hello["id"], "result": {"epoch": 1}})
+            )
+            asked = json.loads(await websocket.get_message())
+            error = {
+                "code": -32601,
+                "message": "there is no such method",
+                "data": {"code": "method_not_found"},
+            }
+            await websocket.send_message(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": error}))
+            with pytest.raises(trio_websocket.ConnectionClosed):
+                await websocket.get_message()
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_daemon_that_is_older_than_a_command_is_told_as_that(place: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_older_daemon, place / "s")
+        done = await trio.run_process(
+            [sys.executable, "-m", "hubctl", "--socket", str(place / "s"), "archive", "x", "--json"],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            cwd=ROOT,
+            env=QUIET_ENV,
+        )
+    assert done.returncode == 8, done.stderr
+    error = json.loads(done.stderr)["error"]
+    assert "does not know this command" in error["message"]
+    assert "the same version on both sides" in error["hint"]

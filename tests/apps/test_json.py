@@ -1,0 +1,178 @@
+"""What `--json` promises: for each command a file in golden/ with the shape of its answer.
+
+A change that only adds something is written down with `HUBCTL_GOLDEN=write` in the environment of this
+test; one that takes something away or changes its kind breaks the scripts of our users.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.apps.conftest import PATIENCE, Hub, new_hub
+from tests.apps.shapes import merge, shape
+from tests.apps.test_command_line import ALL
+
+GOLDEN = Path(__file__).parent / "golden"
+WRITE = os.environ.get("HUBCTL_GOLDEN") == "write"
+#: Commands whose `--json` is shown elsewhere, or which have none to show.
+ELSEWHERE = {
+    *("demo", "service print", "service install", "provider add", "provider remove", "config show"),
+    "metrics",
+}
+CSV = "email,first_name,city\nann@example.com,Ann,Ulm\nbo@example.com,,Bonn\nANN@example.com,A,\nbroken,X,\n"
+
+
+class Told:
+    """What each command said, by its name."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.answers: dict[str, list[dict[str, Any]]] = {}
+
+    def run(self, name: str, *arguments: str, code: int = 0, lines: bool = False) -> list[dict[str, Any]]:
+        """Run a command with --json and keep what it said."""
+        done = self.hub.run(*name.split(), *arguments, "--json")
+        assert done.returncode == code, (name, arguments, done.returncode, done.stdout, done.stderr)
+        said = done.stdout.splitlines() if lines else [done.stdout]
+        found = [json.loads(each) for each in said]
+        assert found, name
+        self.answers.setdefault(name, []).extend(found)
+        return found
+
+    def failed(self, *arguments: str) -> None:
+        """Run a command that fails, and keep its error."""
+        done = self.hub.run(*arguments, "--json")
+        assert done.stdout == "", (arguments, done.stdout)
+        self.answers.setdefault("error", []).append(json.loads(done.stderr))
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[dict[str, Any]]]]:
+    """Every command once or more, on one hub, from an import to the shutdown."""
+    with new_hub() as hub:
+        told = Told(hub)
+        _people(told)
+        _campaigns(told)
+        _messages(told)
+        _daemon(told)
+        yield told.answers
+
+
+def _people(told: Told) -> None:
+    path = told.hub.file("people.csv", CSV)
+    told.run("import", path, "--list", "all", code=9)
+    told.run("import", path, "--list", "all", "--dry-run", code=9)
+    told.run("lists")
+    told.run("contacts list")
+    told.run("contacts show", "ann@example.com")
+    told.run("contacts export", lines=True)
+    told.run("suppress add", "bo@example.com", "--reason", "asked")
+    told.run("suppress add", "+12025550123")
+    told.run("suppress list", lines=True)
+    told.run("suppress import", told.hub.file("s.csv", "address\nx@example.com\nnonsense\n"), code=9)
+    told.run("suppress remove", "bo@example.com", "--yes")
+
+
+def _campaigns(told: Told) -> None:
+    hub = told.hub
+    hub.campaign("spring", subject="Hi", text="{{ first_name }}", html="<p>{{ first_name }}</p>")
+    told.run("apply", f"{hub.folder}/spring.toml")
+    told.run("check", "spring", code=1)
+    told.run("preview", "spring", "--to", "ann@example.com")
+    text = 'name = "text"\nchannel = "sms"\nlists = ["all"]\nkind = "transactional"\ntext = "Hi"\n'
+    told.run("apply", hub.file("text.toml", text))
+    told.run("check", "text", code=1)
+    told.run("test", "spring", "--to", "ann@example.com")
+    told.failed("start", "spring")
+    told.run("start", "spring", "--dry-run", "--accept-risk", "missing-fields")
+    told.run("start", "spring", "--accept-risk", "missing-fields")
+    told.run("wait", "spring", "--timeout", f"{PATIENCE}s")
+    hub.contacts(50, into="many")
+    hub.campaign("slow", lists=["many"], rate="2/s")
+    told.run("start", "slow", "--limit", "40")
+    told.run("watch", "spring", lines=True)
+    told.run("status")
+    told.run("status", "slow")
+    told.run("status", "slow", "--check")
+    told.run("status", "spring", "--check", code=10)
+    told.run("pause", "slow")
+    told.run("resume", "slow")
+    told.run("rate", "slow", "20/s", "100/minute")
+    told.run("rate", "slow", "none")
+    told.run("stop", "slow")
+    told.run("clone", "slow", "again")
+    told.run("start", "again", "--at", "2999-01-01T00:00:00Z")
+    told.run("list")
+    told.run("show", "spring")
+    told.run("show", "again")
+    told.run("archive", "slow")
+    told.run("list", "--all")
+    told.run("delete", "slow", "--yes")
+    told.failed("status", "nobody")
+    told.failed("pause", "spring")
+    told.failed("start")
+
+
+def _messages(told: Told) -> None:
+    deliveries = told.run("deliveries", "spring")[0]["deliveries"]
+    for each in deliveries:
+        told.run("message", str(each["id"]))
+    words = ("--sender", "a@acme.example", "--subject", "Hi", "--text", "Hello")
+    told.run("send", "--provider", "outbox", "--to", "me@example.com", *words)
+    told.run("send", "--provider", "outbox", "--to", "me@example.com", *words, "--wait")
+    told.run("failures", "spring")
+    told.run("retry", "spring", "--class", "permanent")
+    told.run("log", "spring", lines=True)
+    told.run("events", lines=True)
+    told.run("contacts remove", "bo@example.com", "--yes")
+
+
+def _daemon(told: Told) -> None:
+    told.run("provider list")
+    told.run("provider test", "outbox")
+    told.run("provider disable", "outbox")
+    told.run("provider enable", "outbox")
+    told.run("daemon status")
+    told.run("daemon reload")
+    told.run("daemon backup", f"{told.hub.folder}/backup.db")
+    told.run("doctor")
+    told.run("rpc call", "hub.status")
+    told.run("rpc discover")
+    told.run("completion", "bash")
+    told.run("daemon shutdown", "--yes")
+
+
+NAMES = sorted({*ALL, "error"} - ELSEWHERE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_json_of_a_command_has_the_shape_that_was_promised(
+    told: dict[str, list[dict[str, Any]]], name: str
+) -> None:
+    assert name in told, f"nothing here runs `hubctl {name} --json`"
+    file = GOLDEN / f"{name.replace(' ', '.')}.json"
+    found = shape(told[name][0])
+    for answer in told[name][1:]:
+        found = merge(found, shape(answer))
+    if WRITE:
+        promised = merge(json.loads(file.read_text()), found) if file.exists() else found
+        file.write_text(json.dumps(promised, indent=2) + "\n")
+    promised = json.loads(file.read_text())
+    assert merge(promised, found) == promised, f"hubctl {name} --json is not what {file} says"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_key_is_the_schema(told: dict[str, list[dict[str, Any]]], name: str) -> None:
+    for answer in told[name]:
+        assert next(iter(answer)) == "schema"
+        assert answer["schema"] == f"hubctl.{name.replace(' ', '.')}/1"
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {file.stem for file in GOLDEN.iterdir()} <= {name.replace(" ", ".") for name in (*ALL, "error")}

@@ -1,0 +1,136 @@
+"""Without a terminal: no question, no colour, no bar; and stdout holds data only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.apps.conftest import PATIENCE, ROOT, Hub
+
+PLAIN = [
+    (),
+    ("status",),
+    ("status", "spring"),
+    ("list",),
+    ("show", "spring"),
+    ("check", "spring"),
+    ("preview", "spring"),
+    ("deliveries", "spring"),
+    ("failures", "spring"),
+    ("log",),
+    ("events",),
+    ("watch", "spring"),
+    ("watch",),
+    ("wait", "spring"),
+    ("contacts", "list"),
+    ("contacts", "export"),
+    ("lists",),
+    ("suppress", "list"),
+    ("provider", "list"),
+    ("daemon", "status"),
+    ("doctor",),
+    ("rpc", "discover"),
+    ("completion", "bash"),
+    ("clone", "spring", "summer"),
+    ("start", "summer", "--follow"),
+    ("archive", "summer"),
+    ("--help",),
+    ("start", "--help"),
+    ("delete", "spring"),
+    ("status", "nobody"),
+    ("nonsense",),
+]
+
+
+def test_nothing_is_asked_coloured_or_drawn_without_a_terminal(hub: Hub) -> None:
+    hub.contacts(20)
+    hub.campaign("spring")
+    hub.ok("start", "spring", "--wait")
+    environ = {**hub.environ, "COLORTERM": "truecolor", "FORCE_COLOR": "1"}
+    for arguments in PLAIN:
+        done = subprocess.run(
+            hub.command(*arguments),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            cwd=ROOT,
+            env=environ,
+            timeout=PATIENCE,
+            check=False,
+        )
+        told = done.stdout + done.stderr
+        assert "\x1b" not in told, arguments
+        assert "\r" not in told, arguments
+        assert "[y/N]" not in told, arguments
+        assert "━" not in told, arguments
+        assert "Traceback" not in told, arguments
+        if done.returncode:
+            assert done.stdout == "", arguments
+
+
+def test_colours_are_there_when_they_are_asked_for(hub: Hub) -> None:
+    hub.campaign("spring")
+    assert "\x1b[2mdraft" in hub.ok("list", "--color", "always")
+    assert "\x1b" not in hub.ok("list", "--color", "never")
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("list",), ("deliveries", "spring"), ("log", "spring")])
+def test_with_json_stdout_is_json_and_nothing_else(hub: Hub, arguments: tuple[str, ...]) -> None:
+    hub.contacts(2)
+    hub.campaign("spring")
+    hub.ok("start", "spring", "--wait")
+    done = hub.run(*arguments, "--json", "-v")
+    text = done.stdout
+    for one in text.splitlines() if arguments[0] == "log" else [text]:
+        json.loads(one)
+    assert "talks to hubd" in done.stderr, "remarks go to stderr"
+    assert hub.run(*arguments, "--json", "-q").stderr == ""
+
+
+#: What would make a short command slow, and has no business in one.
+HEAVY = {
+    *(
+        "rich",
+        "httpx",
+        "tomlkit",
+        "tomllib",
+        "msgspec",
+        "jinja2",
+        "keyring",
+        "phonenumbers",
+        "email_validator",
+    ),
+    *("sqlite3", "aiosqlite", "aiosmtplib", "asyncio", "trio_asyncio", "trio_websocket", "twilio"),
+    *("hubd.core", "hubd.store", "hubd.engine", "hubd.control", "hubd.transports", "hubd.config"),
+}
+PROGRAM = """
+import atexit, os, sys
+def tell():
+    heavy = set(os.environ["HEAVY"].split())
+    found = sorted(name for name in sys.modules if name in heavy)
+    print("loaded:", *found, file=sys.stderr)
+atexit.register(tell)
+from hubctl.cli import hubctl
+hubctl.main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [("status",), (), ("list",), ("status", "spring"), ("pause", "spring")])
+def test_short_commands_load_nothing_heavy(hub: Hub, arguments: tuple[str, ...]) -> None:
+    hub.contacts(100)
+    hub.campaign("spring", rate="1/s")
+    hub.ok("start", "spring")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "--socket", str(hub.socket), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**hub.environ, "HEAVY": " ".join(HEAVY)},
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "loaded:"

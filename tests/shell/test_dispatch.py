@@ -1,0 +1,177 @@
+"""Commands: once per key, at the revision asked for, and stopping works when the disk does not."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hubd.client import open_client
+from hubd.control.dispatch import KEEP_THEIR_KEY, _fingerprint
+from hubd.control.methods import METHODS
+from hubd.errors import Conflict, HubError, RevisionConflict, StoreUnavailable
+from hubd.store.housekeeping import tidy
+from hubd.wire.params import CampaignApply
+from tests.shell.open_hub import open_hub
+
+SPEC = {
+    "name": "spring",
+    "channel": "email",
+    "provider": "outbox",
+    "lists": ["all"],
+    "kind": "transactional",
+    "sender": "Acme <news@acme.example>",
+    "subject": "Hello",
+    "text": "Hi",
+}
+
+
+async def test_a_repeated_key_gets_the_first_answer_over_a_restart(tmp_path: Path) -> None:
+    add = {"channel": "email", "address": "ann@example.com", "idempotency_key": "k1"}
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        assert await hub.call("suppression.add", **add) == {"changed": True}
+        assert await hub.call("suppression.add", **add) == {"changed": True}
+        assert await hub.call("suppression.add", **(add | {"idempotency_key": "k2"})) == {"changed": False}
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        assert await hub.call("suppression.add", **add) == {"changed": True}
+
+
+async def test_a_key_for_another_request_is_refused_and_nothing_is_done(tmp_path: Path) -> None:
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        await hub.call("suppression.add", channel="email", address="ann@example.com", idempotency_key="k")
+        with pytest.raises(Conflict) as caught:
+            await hub.call("suppression.add", channel="email", address="bob@example.com", idempotency_key="k")
+        assert caught.value.code == "key_used"
+        listed = await hub.call("suppression.list")
+        assert [entry["address"] for entry in listed["suppressions"]] == ["ann@example.com"]
+        # Another method has keys of its own.
+        await hub.call("suppression.remove", channel="email", address="ann@example.com", idempotency_key="k")
+
+
+async def test_who_repeats_a_request_that_is_under_way_waits_for_its_answer(tmp_path: Path) -> None:
+    begun, go_on = trio.Event(), trio.Event()
+    times = 0
+
+    async def slow() -> list[str]:
+        nonlocal times
+        times += 1
+        begun.set()
+        await go_on.wait()
+        return [f"time {times}"]
+
+    answers: list[Any] = []
+    async with open_hub(tmp_path, reload=slow) as served:
+
+        async def ask() -> None:
+            async with open_client(served.path) as hub:
+                answers.append(await hub.call("hub.reload", idempotency_key="k"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await begun.wait()
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            go_on.set()
+    assert [answer["applied"] for answer in answers] == [["time 1"], ["time 1"]]
+
+
+async def test_a_request_that_failed_may_be_repeated_with_its_key(tmp_path: Path) -> None:
+    tries = 0
+
+    async def moody() -> list[str]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise StoreUnavailable("the disk is full")
+        return ["done"]
+
+    async with open_hub(tmp_path, reload=moody) as served, open_client(served.path) as hub:
+        with pytest.raises(StoreUnavailable):
+            await hub.call("hub.reload", idempotency_key="k")
+        assert (await hub.call("hub.reload", idempotency_key="k"))["applied"] == ["done"]
+
+
+async def test_the_daemon_can_be_stopped_when_nothing_can_be_written(tmp_path: Path) -> None:
+    class Full:
+        """A disk that takes nothing."""
+
+        async def note(self, *_: object) -> None:
+            raise StoreUnavailable("the disk is full")
+
+        answered = keep = note
+
+    async with open_hub(tmp_path, commands=Full()) as served, open_client(served.path) as hub:
+        await hub.call("hub.shutdown", idempotency_key="k")
+        assert served.stopped.is_set()
+
+
+async def test_a_change_to_another_revision_is_refused(tmp_path: Path) -> None:
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        await hub.call("campaign.apply", spec=SPEC, if_revision=0)
+        applied = await hub.call("campaign.apply", spec={**SPEC, "text": "Hello again"}, if_revision=1)
+        revision = applied["campaign"]["revision"]
+        for method, params in [
+            ("campaign.start", {}),
+            ("campaign.pause", {}),
+            ("campaign.rate", {"rate": "5/s"}),
+            ("campaign.delete", {}),
+            ("campaign.schedule", {"at": "2999-01-01T00:00:00Z"}),
+        ]:
+            with pytest.raises(RevisionConflict) as caught:
+                await hub.call(method, name="spring", if_revision=revision - 1, **params)
+            assert caught.value.data["current"] == revision
+        assert await hub.call("campaign.rate", name="spring", rate="5/s", if_revision=revision)
+
+
+async def test_of_two_that_change_one_revision_one_wins(tmp_path: Path) -> None:
+    won: list[str] = []
+    lost: list[HubError] = []
+    async with open_hub(tmp_path) as served:
+
+        async def change(text: str) -> None:
+            async with open_client(served.path) as hub:
+                try:
+                    await hub.call("campaign.apply", spec={**SPEC, "text": text}, if_revision=1)
+                    won.append(text)
+                except RevisionConflict as error:
+                    lost.append(error)
+
+        async with open_client(served.path) as hub:
+            await hub.call("campaign.apply", spec=SPEC)
+            async with trio.open_nursery() as nursery:
+                for text in ("one", "two", "three"):
+                    nursery.start_soon(change, text)
+            assert (len(won), len(lost)) == (1, 2)
+            assert (await hub.call("campaign.get", name="spring"))["spec"]["text"] == won[0]
+
+
+async def test_answers_are_forgotten_after_thirty_days(tmp_path: Path) -> None:
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        await hub.call("hub.reload", idempotency_key="k")
+        now = served.hub.now()
+        assert (await tidy(served.hub.database, now=now + 29 * 86_400)).requests == 0  # type: ignore[arg-type]
+        assert (await tidy(served.hub.database, now=now + 31 * 86_400)).requests == 1  # type: ignore[arg-type]
+        with sqlite3.connect(tmp_path / "hub.db") as db:
+            assert db.execute("SELECT count(*) FROM answer").fetchone() == (0,)
+        db.close()
+
+
+def test_every_command_takes_a_key() -> None:
+    for method in METHODS.values():
+        if method.mutates:
+            assert "idempotency_key" in method.params.__struct_fields__, method.name
+    assert {name for name in KEEP_THEIR_KEY if METHODS[name].mutates} == KEEP_THEIR_KEY
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text()))
+def test_a_fingerprint_is_of_what_is_asked_and_not_of_how(spec: dict[str, object]) -> None:
+    turned = dict(reversed(spec.items()))
+    one = CampaignApply(spec=spec, idempotency_key="a")
+    assert _fingerprint(one) == _fingerprint(CampaignApply(spec=turned, idempotency_key="b"))
+    assert _fingerprint(one) != _fingerprint(CampaignApply(spec=spec, idempotency_key="a", dry_run=True))

@@ -1,0 +1,321 @@
+"""The door of a real hubd: foreign clients, a protocol tester, a crowd, and one who never reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import trio
+
+from hubd.client import open_client
+from hubd.control.crowd import MAX_CONNECTIONS
+from tests.node_packages import node_modules
+from tests.shell.raw_client import HELLO, frame, head, open_raw
+from tests.whole.conftest import PATIENCE, ROOT, Hub, Witness, sink_config, until
+
+NODE = Path(__file__).with_name("node")
+PAGE = "http://127.0.0.1:8080"
+MESSAGES = 400
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process have more descriptors than a process is usually given."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def run_node(script: str, *arguments: str) -> dict[str, Any]:
+    node = shutil.which("node")
+    assert node is not None, "node is missing: tests/run installs the package nodejs"
+    done = subprocess.run(
+        [node, str(NODE / script), *arguments],
+        env={**os.environ, "NODE_PATH": str(node_modules())},
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+def ticket(hub: Hub, **params: object) -> dict[str, Any]:
+    async def ask() -> dict[str, Any]:
+        async with open_client(hub.state / "control.sock") as client:
+            return await client.call("auth.ticket", **params)
+
+    return trio.run(ask)
+
+
+# -- foreign clients ---------------------------------------------------------------------------------------
+
+
+def test_a_page_comes_by_a_ticket_and_comes_back_by_its_session_token(hub: Hub) -> None:
+    hub.boot("--tcp", "127.0.0.1:0")
+    issued = ticket(hub, origin=PAGE)
+    seen = run_node("page.js", issued["url"], issued["ticket"], PAGE)
+    assert seen == {
+        "elsewhere": 401,
+        "evil": 403,
+        "protocol": "hub.jsonrpc.v1",
+        "role": "viewer",
+        "forbidden": -32002,
+        "reused": 401,
+        "renewed": True,
+        "resumed": True,
+    }
+    assert issued["ticket"] not in hub.log()
+    assert "Traceback" not in hub.log()
+    assert hub.end() == 0
+
+
+def test_a_json_rpc_library_that_knows_nothing_of_us_is_served(hub: Hub) -> None:
+    hub.boot()
+    assert run_node("rpc.js", str(hub.state / "control.sock")) == {
+        "role": "operator",
+        "id": "a string",
+        "positional": "campaign_not_found",
+        "unknown": -32601,
+        "invalid": -32602,
+        "batch": [["one", "ok"], ["two", -32601]],
+    }
+
+
+# -- the websocket protocol, case by case ------------------------------------------------------------------
+
+
+async def test_every_case_of_the_autobahn_suite_on_framing_text_and_closing_is_passed(hub: Hub) -> None:
+    """Where a case wants its text back, which is no request, it gets an error of JSON-RPC and no more."""
+    hub.boot("--tcp", "127.0.0.1:0")
+    reports = hub.folder / "reports"
+    tester = str(Path(sys.executable).with_name("kosoku"))
+    chosen = [option for n in range(2, 8) for option in ("-i", f"{n}.*")]
+    async with open_client(hub.state / "control.sock") as client, translator(client) as port:
+        command = [tester, "-p", "6", *chosen, "-o", str(reports), f"127.0.0.1:{port}"]
+        with trio.fail_after(PATIENCE):
+            await trio.run_process(command, capture_stdout=True, check=False)
+        assert await client.call("hub.status")
+    judged = [json.loads(path.read_text()) for path in sorted(reports.glob("*_case_*.json"))]
+    assert len(judged) > 200
+    for case in judged:
+        echoes = any(event[0] == "message" for events in case["expected"].values() for event in events)
+        if not echoes:
+            assert case["behavior"] in ("OK", "NON-STRICT", "INFORMATIONAL"), case["id"]
+            assert case["behaviorClose"] in ("OK", "INFORMATIONAL"), case["id"]
+        for kind, text, *_ in case["received"]:
+            assert kind != "message" or text.startswith('{"jsonrpc":"2.0","id":null,"error"'), case["id"]
+    assert "Traceback" not in hub.log()
+
+
+@asynccontextmanager
+async def translator(client: Any) -> AsyncIterator[int]:
+    """A port where a websocket client without ticket and subprotocol gets in; its frames pass as they are."""
+
+    async def pass_on(client_side: trio.SocketStream) -> None:
+        asked, rest = await until_empty_line(client_side)
+        (key,) = [line[19:].strip() for line in asked if line.lower().startswith(b"sec-websocket-key: ")]
+        issued = await client.call("auth.ticket", role="operator")
+        to = int(issued["url"].removesuffix("/rpc").rpartition(":")[2])
+        token = f"Bearer {issued['ticket']}"
+        async with await trio.open_tcp_stream("127.0.0.1", to) as daemon_side:
+            await daemon_side.send_all(
+                head(Host=f"127.0.0.1:{to}", Authorization=token, Sec_WebSocket_Key=key.decode())
+            )
+            answered, more = await until_empty_line(daemon_side)
+            kept = [line for line in answered if not line.lower().startswith(b"sec-websocket-protocol")]
+            await client_side.send_all(b"\r\n".join([*kept, b"", b""]) + more)
+            async with trio.open_nursery() as both:
+                both.start_soon(pump, client_side, daemon_side, rest)
+                both.start_soon(pump, daemon_side, client_side)
+
+    async def pump(source: trio.SocketStream, target: trio.SocketStream, first: bytes = b"") -> None:
+        try:
+            data: bytes | bytearray = first or await source.receive_some()
+            while data:
+                await target.send_all(data)
+                data = await source.receive_some()
+            await target.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await trio.aclose_forcefully(source)
+            await trio.aclose_forcefully(target)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, pass_on, 0, host="127.0.0.1"))
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+async def until_empty_line(stream: trio.SocketStream) -> tuple[list[bytes], bytes]:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        chunk = await stream.receive_some()
+        assert chunk, "it hung up in the handshake"
+        data += chunk
+    lines, _, rest = data.partition(b"\r\n\r\n")
+    return lines.split(b"\r\n"), rest
+
+
+# -- a campaign that goes on whatever happens at the door --------------------------------------------------
+
+
+def prepare(hub: Hub, witness: Witness) -> Path:
+    hub.config = sink_config(witness.port)
+    hub.boot("--tcp", "127.0.0.1:0")
+    hub.contacts(MESSAGES)
+    hub.apply("spring", rate="200/s")
+    return hub.state / "control.sock"
+
+
+async def completed(subscription: Any) -> None:
+    """Follow the events, all of them and none twice, until the campaign has completed."""
+    with trio.fail_after(PATIENCE):
+        seq = subscription.cursor["seq"]
+        async for event in subscription:
+            assert event["seq"] == seq + 1
+            seq = event["seq"]
+            if event["type"] == "campaign.state" and event["data"]["to"] == "completed":
+                return
+
+
+def all_sent_once(hub: Hub, witness: Witness) -> None:
+    counts = hub.campaign("spring")["counts"]
+    assert counts["sent"] == counts["total"] == MESSAGES
+    assert Counter(witness.accepted().values()) == {1: MESSAGES}
+
+
+async def test_bad_input_28_a_thousand_connections_leave_a_campaign_and_its_operator_alone(
+    hub: Hub, witness: Witness, many_files: None
+) -> None:
+    path = prepare(hub, witness)
+    assert hub.daemon is not None
+    process = psutil.Process(hub.daemon.pid)
+    before = len(process.net_connections("unix"))
+    answers: Counter[str] = Counter()
+    let_go = trio.Event()
+
+    async def knock() -> None:
+        try:
+            async with await trio.open_unix_socket(path) as stream:
+                await stream.send_all(head())
+                said = await stream.receive_some()
+                answers[said[9:12].decode() or "closed"] += 1
+                if said.startswith(b"HTTP/1.1 101 "):
+                    await stream.send_all(frame(json.dumps(HELLO).encode()))
+                await let_go.wait()
+        except OSError:
+            answers["refused"] += 1  # by the kernel: its line is full
+        except trio.BrokenResourceError:
+            answers["closed"] += 1
+
+    async with open_client(path) as operator, trio.open_nursery() as crowd:
+        subscription = operator.subscribe(["*"], gauge_hz=0)
+        await anext(subscription)
+        await operator.call("campaign.start", name="spring")
+        for _ in range(1000):
+            crowd.start_soon(knock)
+        await completed(subscription)  # ... while the crowd is there
+        with trio.fail_after(PATIENCE):
+            while answers.total() < 1000:  # noqa: ASYNC110 - counted in one place only
+                await trio.sleep(0.01)
+        assert answers["101"] == MAX_CONNECTIONS - 1, answers
+        assert answers["503"] > 0, answers
+        assert set(answers) <= {"101", "503", "closed", "refused"}, answers
+        let_go.set()
+    with trio.fail_after(PATIENCE):
+        while len(process.net_connections("unix")) > before:  # noqa: ASYNC110 - another process
+            await trio.sleep(0.01)
+    all_sent_once(hub, witness)
+    assert "Traceback" not in hub.log()
+    assert hub.log().count("more are sent away") == 1
+
+
+async def test_bad_input_27_one_who_asks_and_never_reads_takes_no_memory_and_nobodys_time(
+    hub: Hub, witness: Witness
+) -> None:
+    """It asks for more than a gigabyte of answers and takes none of them."""
+    path = prepare(hub, witness)
+    assert hub.daemon is not None
+    process = psutil.Process(hub.daemon.pid)
+    ask = frame(b'{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}')
+    follow = frame(b'{"jsonrpc":"2.0","id":1,"method":"events.subscribe","params":[["*"],null,true,20]}')
+    most = 0
+
+    async def be_deaf() -> None:
+        async with await trio.open_unix_socket(path) as deaf:
+            await deaf.send_all(head())
+            await deaf.receive_some()
+            try:
+                await deaf.send_all(frame(json.dumps(HELLO).encode()) + follow * 20 + ask * 20_000)
+                await trio.sleep_forever()
+            except trio.BrokenResourceError:
+                cut_off.set()
+
+    async def weigh() -> None:
+        nonlocal most
+        while True:
+            most = max(most, process.memory_info().rss)
+            await trio.sleep(0.05)
+
+    async with open_client(path) as operator, trio.open_nursery() as nursery:
+        size = len(json.dumps(await operator.call("rpc.discover")))
+        assert size * 20_000 > 1_000_000_000
+        before = process.memory_info().rss
+        cut_off = trio.Event()
+        subscription = operator.subscribe(["*"], gauge_hz=0)
+        await anext(subscription)
+        nursery.start_soon(weigh)
+        nursery.start_soon(be_deaf)
+        await operator.call("campaign.start", name="spring")
+        await completed(subscription)
+        with trio.fail_after(PATIENCE):
+            await cut_off.wait()
+        assert most - before < 100_000_000, f"{(most - before) / 1e6:.0f} MB"
+        nursery.cancel_scope.cancel()
+    all_sent_once(hub, witness)
+
+
+def test_an_address_that_others_reach_is_refused_at_start(hub: Hub) -> None:
+    for address in ("0.0.0.0:0", "localhost:0", "192.168.0.1:80", "127.0.0.1", "127.0.0.1:99999", ":8080"):
+        done = subprocess.run(
+            [sys.executable, "-m", "hubd", "--state-dir", str(hub.state), "--tcp", address],
+            capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert done.returncode == 64, address
+        assert "--tcp" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not hub.state.exists()
+
+
+def test_a_viewers_socket_and_an_endpoint_file_come_and_go_with_the_daemon(hub: Hub) -> None:
+    observe, endpoint = hub.folder / "observe.sock", hub.folder / "endpoint.json"
+    hub.boot("--observe", str(observe), "--endpoint", str(endpoint))
+    until(endpoint.exists, "the endpoint file")
+    record = json.loads(endpoint.read_text())
+
+    async def look() -> list[str]:
+        async with (
+            open_client(observe) as viewer,
+            open_raw(
+                int(record["url"].rpartition(":")[2].removesuffix("/rpc")), header=record["token"]
+            ) as other,
+        ):
+            return [viewer.hello["role"], other.hello["role"]]
+
+    assert trio.run(look) == ["viewer", "operator"]
+    assert record["token"] not in hub.log()
+    assert hub.end() == 0
+    assert not observe.exists()
+    assert not endpoint.exists()
