@@ -14,7 +14,7 @@ import trio
 from hubd.core.ledger import Close
 from hubd.core.model import Campaign, DeliveryState, Due, InDoubt
 from hubd.core.outcome import close_until
-from hubd.core.pacing import window_opens
+from hubd.core.windows import window_opens
 from hubd.engine.domains import Domains
 from hubd.engine.inquest import Inquest
 from hubd.engine.ports import Surroundings
