@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
-from hubd.engine.lanes import HealthChange
+from hubd.engine.health import HealthChange
 from hubd.engine.ports import StoreHealth
 from hubd.errors import StoreUnavailable
 
