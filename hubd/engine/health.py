@@ -1,4 +1,4 @@
-"""How a provider is, in the engine's words and in those that people see, and who is told when that changes."""
+"""How a provider is, in the engine's words and in those that people see; who is told of a change."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ class Standing:
 
     state: str = "ready"  #: ready, slowed, resting, half_open, stopped, disabled
     reason: str = ""
-    until: float | None = (
-        None  #: epoch seconds: nothing begins before; None when it takes no time, or a person
-    )
+    #: Epoch seconds: nothing begins before. None when it takes no time, or a person.
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
