@@ -900,3 +900,30 @@ async def test_a_one_off_message_that_the_server_hangs_up_at_holds_nobody_up(
         with trio.fail_after(120):
             assert (await here.ended(good)).state is CampaignState.COMPLETED
     assert store.rows[alone].state is DeliveryState.DEFERRED
+
+
+async def test_a_rate_that_is_changed_while_a_run_begins_is_not_undone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    campaign = store.add_campaign("slow", 5, EMAIL, rate=("1/hour",))
+
+    async def opened() -> FakeTransport:
+        await trio.sleep(3)
+        return transport
+
+    spec = ProviderSpec(
+        name="fake", kind="fake", channels=transport.channels, lanes=4, in_doubt=InDoubt.HOLD, open=opened
+    )
+    async with open_supervisor(
+        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
+        providers=Providers({"fake": spec}, lambda: 0.5), limits=LimitBook(store, lambda: START),
+        now=lambda: START, dice=lambda: 0.5,
+    ) as supervisor:  # fmt: skip
+        await supervisor.recover()
+        await trio.sleep(1)  # the run has read the campaign, and waits for its provider
+        store.campaigns[campaign.id] = replace(store.campaigns[campaign.id], rate=())
+        await supervisor.change_rate(campaign.id, ())
+        with trio.fail_after(60):
+            await supervisor.ended(campaign.id)
+    assert len(transport.accepted) == 5
