@@ -100,6 +100,7 @@ class Supervisor:
                 campaign.id, allowed_from(event), to, event=event.value, limit=_target(campaign, limit)
             )
             self._launch(campaign)
+            self.schedule_changed.set()  # one-off messages that waited for this provider go at once, too
             return True, campaign
 
     async def resume(self, name: str) -> tuple[bool, Campaign]:
