@@ -172,10 +172,16 @@ class Anchor:
             NOTE_ANCHOR
         )  # only after the file: were it the other way, a crash between would look like a loss
 
-    async def follow(self, read: Reader) -> None:
-        """Keep the file within a second of what is committed, until cancelled."""
+    async def follow(self, read: Reader, changes: Callable[[], int]) -> None:
+        """Keep the file within a second of what is committed, until cancelled.
+
+        `changes` is a number that grows with every commit: while it stands still nothing is read.
+        """
+        seen = -1
         while True:
             await trio.sleep(INTERVAL)
+            if (latest := changes()) == seen:
+                continue
             try:
                 mark = await read(mark_of)
                 if mark != self._written:
@@ -187,7 +193,7 @@ class Anchor:
                     log.error("%s cannot be written: %s", self.path, error.strerror)
                 self._troubled = True
             else:
-                self._troubled = False
+                seen, self._troubled = latest, False
 
 
 def sync_directory(directory: Path) -> None:
