@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from hubd.core.inquest import Doubt, Ruling
+from hubd.core.inquest import Doubt, Finding, Found, How, Ruling
 from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import (
@@ -139,17 +139,31 @@ class FakeStore:
         await trio.lowlevel.checkpoint()
         return self.warmups.setdefault(provider, at)
 
-    # -- Doubts: nobody can be asked
+    # -- Doubts
 
     async def doubtful(self, campaign_id: int, after_id: int = 0, limit: int = 200) -> list[Doubt]:
         await trio.lowlevel.checkpoint()
-        return []
+        at = {e.delivery_id: e.at for e in self.entries if isinstance(e, Open)}
+        return [
+            Doubt(
+                delivery_id=n, n=row.due.attempts, provider="fake", account="",
+                opened_at=at[n], closed_at=at[n], reason=row.reason, row=row.due,
+            )
+            for n, row in self.rows.items()
+            if row.campaign_id == campaign_id and row.state is DeliveryState.IN_DOUBT and n > after_id
+        ][:limit]  # fmt: skip
 
     async def known(self, provider: str, provider_ids: Collection[str]) -> frozenset[str]:
+        await trio.lowlevel.checkpoint()
         return frozenset()
 
     async def book(self, doubt: Doubt, ruling: Ruling) -> bool:
-        return False
+        await trio.lowlevel.checkpoint()
+        assert ruling.how is How.SENT, "a fake provider has every message it is asked for"
+        row = self.rows[doubt.delivery_id]
+        row.state = advance_delivery(row.state, DeliveryEvent.SETTLE_SENT)
+        self._views.pop(row.campaign_id, None)
+        return True
 
     # -- Campaigns
 
@@ -359,6 +373,7 @@ class FakeTransport:
     channels: frozenset[Channel] = frozenset(Channel)
     in_doubt: InDoubt = InDoubt.HOLD
     talks_first: bool = True
+    inquires: bool = False
     slow_envelopes: bool = False
     refuse: Script = field(default=lambda parcel: None)
     answer: Callable[[Parcel], Answer] = field(default=lambda parcel: ACCEPTED)
@@ -375,6 +390,10 @@ class FakeTransport:
     async def probe(self) -> Answer:
         await trio.lowlevel.checkpoint()
         return ACCEPTED
+
+    async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
+        await trio.lowlevel.checkpoint()
+        return Finding(kind=Found.FOUND, provider_id=f"sid{parcel.delivery_id}")
 
     async def aclose(self) -> None:
         self.closed += 1

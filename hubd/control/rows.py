@@ -248,7 +248,7 @@ class Finding(Protocol):
 
 
 class RestoredRow(Protocol):
-    """When the database was found to be an older copy of itself, and where its own history then stood."""
+    """When the database was found to be an older copy of itself."""
 
     @property
     def at(self) -> float: ...
@@ -257,9 +257,4 @@ class RestoredRow(Protocol):
     @property
     def epoch(self) -> int:
         """Of the boot that found it."""
-        ...
-
-    @property
-    def seq(self) -> int:
-        """The newest event then."""
         ...

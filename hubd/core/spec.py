@@ -15,8 +15,9 @@ import msgspec
 
 from hubd.core.addresses import mailbox, sms_sender
 from hubd.core.model import Attachment, Channel, Content, InDoubt, Kind
-from hubd.core.pacing import parse_rate, parse_window
+from hubd.core.pacing import parse_rate
 from hubd.core.tables import Fault, Table, unknown_first
+from hubd.core.windows import parse_window
 from hubd.errors import BadInput
 
 MAX_BODY_BYTES = 512 * 1024  #: each of text and html

@@ -60,14 +60,6 @@ def faster(tempo: Tempo) -> Tempo:
     return replace(tempo, width=min(float(tempo.lanes), tempo.width + 1.0 / tempo.lanes_allowed))
 
 
-def with_lanes(tempo: Tempo, lanes: int) -> Tempo:
-    """The same tempo under another number of configured lanes: who was at full speed still is."""
-    if not tempo.slowed:
-        return full_speed(lanes)
-    lanes = max(1, lanes)
-    return replace(tempo, lanes=lanes, width=min(tempo.width, float(lanes)))
-
-
 def throttle_pause(throttles: int, jitter: float, *, floor: float = 0.1, ceiling: float = 30.0) -> float:
     """Seconds without a new message after this many throttles in a row: doubling, spread by 10 % both ways.
 

@@ -14,12 +14,13 @@ import trio
 from hubd.core.ledger import Close
 from hubd.core.model import Campaign, DeliveryState, Due, InDoubt
 from hubd.core.outcome import close_until
-from hubd.core.pacing import window_opens
+from hubd.core.windows import window_opens
 from hubd.engine.domains import Domains
 from hubd.engine.inquest import Inquest
 from hubd.engine.ports import Surroundings
 
 READ_AHEAD = 256
+ASK_EVERY = 60.0  #: seconds between looks for doubtful rows that the provider can be asked about
 
 
 class Backlog:
@@ -41,6 +42,7 @@ class Backlog:
         self._in_hand: set[int] = set()
         self._left_hand: set[int] = set()  # since the page that is being handed out was read
         self._news = trio.Event()
+        self._asking = trio.Lock()
         counts = campaign.counts
         self._accepted = counts.sent + counts.delivered + counts.undelivered + counts.in_doubt
 
@@ -77,6 +79,12 @@ class Backlog:
     def in_hand(self, delivery_id: int) -> bool:
         """Whether a worker has this row."""
         return delivery_id in self._in_hand
+
+    async def ask_about_doubts(self) -> None:
+        """Ask about doubtful rows beside the sending, until cancelled: also while rows wait for a quota."""
+        while self._inquest is not None:
+            await trio.sleep(ASK_EVERY)
+            await self._settle_doubts()
 
     # -- the reader --------------------------------------------------------------------------------
 
@@ -143,11 +151,14 @@ class Backlog:
         """Ask the provider about doubtful rows; when to ask again, None when there is nothing to ask."""
         if self._inquest is None:
             return None
-        before = self._inquest.released
-        try:
-            return await self._inquest.settle()
-        finally:
-            self._accepted -= self._inquest.released - before
+        async with self._asking:
+            before = self._inquest.released
+            try:
+                return await self._inquest.settle()
+            finally:
+                if released := self._inquest.released - before:
+                    self._accepted -= released
+                    self.wake()
 
     async def _wait_news(self, until: float | None) -> None:
         """Wait until a row was settled or came back, new rows came, or the time `until` has come.

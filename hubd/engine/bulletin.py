@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 import trio
 
-from hubd.engine.lanes import HealthChange
+from hubd.engine.health import HealthChange
 from hubd.engine.ports import StoreHealth
 from hubd.errors import StoreUnavailable
 
@@ -50,7 +51,8 @@ class Bulletin:
                     await self._add("provider.changed", None, _data(change))
                 except StoreUnavailable:
                     await trio.sleep(1.0)
-                    await self._health.wait_healthy()
+                    with suppress(StoreUnavailable):  # it is lost for good, and the daemon ends
+                        await self._health.wait_healthy()
                     continue
                 if self._changes and self._changes[0] is change:
                     self._changes.popleft()

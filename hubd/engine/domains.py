@@ -134,6 +134,8 @@ class Domains:
                 self._reserved.pop(domain, None)
                 return None
             self._reserved[domain] = opens + turnstile.interval()
+            if len(self._reserved) > self.READY:  # of messages that came to nothing
+                self._reserved = {name: until for name, until in self._reserved.items() if until > now}
             return now_wall + min(opens - now, self.HORIZON) + self.TICK, "domain_rate"
         if self._reserved:
             opens = max(opens, self._reserved.get(domain, opens))

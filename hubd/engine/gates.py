@@ -25,7 +25,7 @@ class Gates:
         self._limits = limits
         self._shared = shared
         self._own = own
-        self._of: dict[str, Gate] = {}
+        self._of: dict[str, tuple[Gate, Turnstile | None]] = {}
 
     @property
     def open(self) -> bool:
@@ -37,18 +37,26 @@ class Gates:
 
     async def of(self, sender: str) -> Gate:
         """The gate of a sender, "" for the provider's own. Raises `StoreUnavailable`."""
+        return (await self._sender(sender))[0]
+
+    async def full_for(self, sender: str) -> float:
+        """Seconds until this sender's own limit lets a message go; 0 when it does now. Raises as `of`."""
+        now = trio.current_time()
+        turnstile = (await self._sender(sender))[1]
+        return 0.0 if turnstile is None else turnstile.opens_at(now) - now
+
+    async def _sender(self, sender: str) -> tuple[Gate, Turnstile | None]:
         spec = self._provider.spec
         sender = sender or spec.sender
-        gate = self._of.get(sender)
-        if gate is None:
+        found = self._of.get(sender)
+        if found is None:
             turnstile = await self._limits.sender(spec.name, sender, spec.sender_rates) if sender else None
-            gate = Gate(
-                self._shared, turnstile, self._own, owner=self._campaign.id, urgent=self._campaign.single
-            )
-            self._of[sender] = gate
+            owner, urgent = self._campaign.id, self._campaign.single
+            found = Gate(self._shared, turnstile, self._own, owner=owner, urgent=urgent), turnstile
+            self._of[sender] = found
             if len(self._of) > self.KEPT:
                 del self._of[next(iter(self._of))]
-        return gate
+        return found
 
 
 async def open_gates(campaign: Campaign, provider: Provider, limits: LimitBook, sender: str) -> Gates:

@@ -15,64 +15,17 @@ taken enough for full speed to come back.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import trio
 
 from hubd.core.tempo import faster, full_speed, slower, throttle_pause
 from hubd.core.verdict import rest_delay
+from hubd.engine.health import OFF, Health, Herald, Standing, Tell, tell_nobody
 from hubd.engine.ports import Lane, Transport
-
-log = logging.getLogger(__name__)
-
-
-class Health(StrEnum):
-    """How a provider is."""
-
-    UNPROVEN = "unproven"  #: nothing is known: one lane at a time
-    READY = "ready"
-    RESTING = "resting"  #: in trouble; tried again at `rest_until`
-    HALF_OPEN = "half_open"  #: the rest is over: one lane tries whether it works again
-    STOPPED = "stopped"  #: needs a person
-    DISABLED = "disabled"  #: switched off by a person
-
-
-#: Nothing is handed out until a person acts.
-OFF = frozenset({Health.STOPPED, Health.DISABLED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How a provider is, in the words that people and programs see."""
-
-    state: str = "ready"  #: ready, slowed, resting, half_open, stopped, disabled
-    reason: str = ""
-    until: float | None = (
-        None  #: epoch seconds: nothing begins before; None when it takes no time, or a person
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthChange:
-    """A provider's state is another one now. `before` and `after` are states of `Standing`."""
-
-    provider: str
-    before: str
-    after: str
-    reason: str
-    until: float | None
-
-
-Tell = Callable[[HealthChange], None]
-
-
-def tell_nobody(change: HealthChange) -> None:
-    """Where changes go that nobody wants to know."""
 
 
 class ProviderStopped(Exception):
@@ -130,9 +83,8 @@ class LanePool:
         self.rest_until = 0.0  #: on Trio's clock
         self.lanes_changed = trio.Event()  #: set, and replaced, when the number of lanes is another one
         self._jitter = jitter
-        self._tell = tell
+        self._herald = Herald(transport.name, tell)
         self._now = now
-        self._told = "ready"
         self._failures = 0
         self._lost = 0
         self._round = 0
@@ -251,7 +203,7 @@ class LanePool:
         self._throttles += 1
         pause = throttle_pause(self._throttles, self._jitter())
         self._pause_until = max(trio.current_time() + pause, asked)
-        self._report()
+        self._herald.report(self.standing())
 
     def trouble(self, berth: Berth, reason: str, retry_after: float | None = None) -> None:
         """The provider cannot be used for now; it rests. Late news of the same trouble counts once."""
@@ -264,14 +216,14 @@ class LanePool:
         self.health, self.reason = Health.RESTING, reason
         self.rest_until = trio.current_time() + max(pause, retry_after or 0.0)
         self._wake_all()
-        self._report()
+        self._herald.report(self.standing())
 
     def stop(self, reason: str, health: Health = Health.STOPPED) -> None:
         """The provider needs a person: everybody who waits or comes gets `ProviderStopped`."""
         self._round += 1
         self.health, self.reason = health, reason
         self._wake_all()
-        self._report()
+        self._herald.report(self.standing())
 
     def revive(self, transport: Transport | None = None) -> None:
         """Try again, with a new transport if one is given, and that one at full speed.
@@ -324,13 +276,13 @@ class LanePool:
                 await transport.aclose()
         if self.health is Health.RESTING and trio.current_time() >= self.rest_until and not self._out:
             self.health = Health.UNPROVEN  # nobody needed it since; whoever comes next is alone at first
-            self._report()
+            self._herald.report(self.standing())
         if not self._free and not self._out:
             if self.health is Health.READY:
                 self.health = Health.UNPROVEN  # the password may be another one by the next message
             if self._tempo.slowed and trio.current_time() > self._pause_until + self.FORGET:
                 self._tempo = full_speed(self.transport.lanes)
-                self._report()
+                self._herald.report(self.standing())
 
     async def aclose(self) -> None:
         """Close every connection and the transport."""
@@ -380,7 +332,7 @@ class LanePool:
             waiter.event.set()
         if (self._urgent or self._bulk) and self._opens_at() > trio.current_time():
             (self._urgent or self._bulk)[0].event.set()  # it sleeps until then, and no longer
-        self._report()
+        self._herald.report(self.standing())
 
     def _new_berth(self) -> Berth:
         return Berth(lane=self.transport.lane(), transport=self.transport)
@@ -397,24 +349,6 @@ class LanePool:
         if len(self._out) >= self._tempo.lanes_allowed:
             return False
         return self.health is Health.READY or not any(berth.round == self._round for berth in self._out)
-
-    def _report(self) -> None:
-        """Tell when the state is another one than was told last."""
-        standing = self.standing()
-        if standing.state == self._told:
-            return
-        change = HealthChange(
-            provider=self.transport.name,
-            before=self._told,
-            after=standing.state,
-            reason=standing.reason,
-            until=standing.until,
-        )
-        self._told = standing.state
-        try:
-            self._tell(change)
-        except Exception:
-            log.exception("a change of the provider %s could not be told", self.transport.name)
 
     def _epoch(self, moment: float) -> float | None:
         """A moment to come on Trio's clock in epoch seconds; None when it is over."""

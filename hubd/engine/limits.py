@@ -87,12 +87,17 @@ class LimitBook:
         sender_rates: Mapping[str, Sequence[str]],
         domain_rates: Mapping[str, Sequence[str]],
     ) -> None:
-        """Use a provider's rates as they are configured now, wherever they count. Raises as `turnstile`."""
-        await self.turnstile(f"provider/{provider}", rates, warmup=warmup)
+        """Use a provider's rates as they are configured now, where they are in use. Raises as `turnstile`.
+
+        What is not in use gets them when it is needed.
+        """
+        if f"provider/{provider}" in self._all:
+            await self.turnstile(f"provider/{provider}", rates, warmup=warmup)
         prefix = f"sender/{provider}/"
         for name in [name for name in self._all if name.startswith(prefix)]:
             await self.turnstile(name, _rates_of(name.removeprefix(prefix), sender_rates))
-        await self.domains(provider, domain_rates)
+        if provider in self._domains:
+            await self.domains(provider, domain_rates)
 
     async def domains(self, provider: str, rates: Mapping[str, Sequence[str]]) -> Domains:
         """The rates and the health of the domains that a provider sends to. Raises as `turnstile`."""

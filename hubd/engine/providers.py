@@ -13,7 +13,8 @@ import trio
 from hubd.core.model import Answer, Channel, InDoubt
 from hubd.core.verdict import is_ready
 from hubd.core.warmup import Warmup
-from hubd.engine.lanes import Health, HealthChange, LanePool, Standing, Tell, tell_nobody
+from hubd.engine.health import Health, HealthChange, Herald, Standing, Tell, tell_nobody
+from hubd.engine.lanes import LanePool
 from hubd.engine.ports import Transport
 from hubd.errors import HubError, NotFound, ProviderUnavailable
 
@@ -81,13 +82,12 @@ class Provider:
         #: Held while the transport is opened, and while other settings are prepared and taken over.
         self.opening = trio.Lock()
         self._dice = dice
-        self._tell = tell
+        self._herald = Herald(spec.name, tell)
         self._now = now
         self._pool: LanePool | None = None
         self._why_not = ""
         self._disabled = False
         self._off = "disabled"
-        self._told = "ready"
         self._since = now()
 
     async def open(self) -> LanePool:
@@ -213,22 +213,8 @@ class Provider:
         self._report()
 
     def _report(self) -> None:
-        """Tell when the state is another one than was told last."""
-        standing = self.standing()
-        if standing.state == self._told:
-            return
-        change = HealthChange(
-            provider=self.spec.name,
-            before=self._told,
-            after=standing.state,
-            reason=standing.reason,
-            until=standing.until,
-        )
-        self._told, self._since = standing.state, self._now()
-        try:
-            self._tell(change)
-        except Exception:
-            log.exception("a change of the provider %s could not be told", self.spec.name)
+        if self._herald.report(self.standing()):
+            self._since = self._now()
 
     async def tidy(self) -> None:
         """Close connections that nobody used for a while."""

@@ -117,15 +117,22 @@ class Runner:
             if not await self._around.campaigns.freeze_page(self.campaign.id, FREEZE_PAGE):
                 break
         rows_in, rows_out = trio.open_memory_channel[Due](READ_AHEAD)
+        asking = trio.CancelScope()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ask, asking)
             nursery.start_soon(self._backlog.read, rows_in)
             await self._staff(rows_out)
+            asking.cancel()
         if (
             self._backlog.limit_reached
             and await self._around.ledger.next_due_at(self.campaign.id) is not None
         ):
             return Ending(how=How.NEEDS_PERSON, reason="limit")
         return Ending(how=How.COMPLETED)
+
+    async def _ask(self, asking: trio.CancelScope) -> None:
+        with asking:
+            await self._backlog.ask_about_doubts()
 
     async def _staff(self, rows: trio.MemoryReceiveChannel[Due]) -> None:
         """A worker for each lane, and more when a reload adds lanes; until the last worker has ended."""

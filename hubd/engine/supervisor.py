@@ -71,6 +71,7 @@ class Supervisor:
         self._runs: dict[int, CampaignRun] = {}
         self._locks: dict[int, trio.Lock] = {}
         self._standing: dict[tuple[str, Channel], Campaign] = {}
+        self._rating = trio.Lock()
         self.schedule_changed = trio.Event()  #: set when there is another time to wait for
         self._closing = False
 
@@ -100,6 +101,7 @@ class Supervisor:
                 campaign.id, allowed_from(event), to, event=event.value, limit=_target(campaign, limit)
             )
             self._launch(campaign)
+            self.schedule_changed.set()  # one-off messages that waited for this provider go at once, too
             return True, campaign
 
     async def resume(self, name: str) -> tuple[bool, Campaign]:
@@ -150,8 +152,12 @@ class Supervisor:
         return campaign
 
     async def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None:
-        """Use another rate from now on; what was sent counts under it, too. Raises `StoreUnavailable`."""
-        await self._limits.turnstile(f"campaign/{campaign_id}", rates)
+        """Use another rate from now on; what was sent counts under it, too. Raises `StoreUnavailable`.
+
+        Save it first: a run that begins meanwhile reads it again.
+        """
+        async with self._rating:
+            await self._limits.turnstile(f"campaign/{campaign_id}", rates)
 
     async def standing(self, provider: str, channel: Channel) -> Campaign:
         """The campaign that carries a provider's one-off messages, ready to send. Raises as `start`."""
@@ -188,14 +194,15 @@ class Supervisor:
     async def reconfigure(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
         """Take over new provider settings. Returns what changed, in words; raises before anything did."""
         changes = await self.providers.reconfigure(specs)
-        for spec in specs.values():
-            await self._limits.refit(
-                spec.name,
-                spec.rate,
-                spec.warmup,
-                sender_rates=spec.sender_rates,
-                domain_rates=spec.domain_rates,
-            )
+        async with self._rating:
+            for spec in specs.values():
+                await self._limits.refit(
+                    spec.name,
+                    spec.rate,
+                    spec.warmup,
+                    sender_rates=spec.sender_rates,
+                    domain_rates=spec.domain_rates,
+                )
         await self.recover()
         return changes
 
@@ -301,9 +308,11 @@ class Supervisor:
         campaign = await self._campaigns.by_id(campaign_id)
         provider = self._provider_for(campaign)
         pool = await provider.open()
-        domains = await self._limits.domains(provider.spec.name, provider.spec.domain_rates)
         sender = "" if campaign.single else (await self.plans.get(campaign.content_id)).sender
-        gates = await open_gates(campaign, provider, self._limits, sender)
+        async with self._rating:  # or a rate that is changed now would be undone by what was read before
+            campaign = await self._campaigns.by_id(campaign_id)
+            gates = await open_gates(campaign, provider, self._limits, sender)
+            domains = await self._limits.domains(provider.spec.name, provider.spec.domain_rates)
         in_doubt = campaign.in_doubt or provider.spec.in_doubt
         if in_doubt is InDoubt.RETRY and await self._ledger.release_doubts(campaign_id):
             campaign = await self._campaigns.by_id(campaign_id)

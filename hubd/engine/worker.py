@@ -12,7 +12,7 @@ import trio
 
 from hubd.core.ledger import Entry, Open
 from hubd.core.model import Answer, Campaign, Channel, Due
-from hubd.core.outcome import close_unwritable, lost_answer
+from hubd.core.outcome import close_until, close_unwritable, lost_answer
 from hubd.engine.backlog import Backlog
 from hubd.engine.books import Books, NeedsPerson
 from hubd.engine.domains import Domains
@@ -23,6 +23,11 @@ from hubd.engine.rulings import Ready, Ruling, Rulings
 from hubd.engine.turnstile import Gate
 from hubd.errors import BadInput
 from hubd.failpoints import reach
+
+#: Seconds that a worker waits for the limit of a one-off message's sender.
+PATIENCE = 5.0
+#: Seconds after which such a message is looked at again: its sender may have another limit by then.
+LOOK_AGAIN = 900.0
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -61,7 +66,12 @@ class Worker:
         with gate.claim():
             while True:
                 await self.around.health.wait_room()
-                await gate.wait(cost)
+                if await self._sender_full(row):
+                    return None
+                with trio.move_on_after(PATIENCE if self.campaign.single else float("inf")) as waiting:
+                    await gate.wait(cost)
+                if waiting.cancelled_caught:
+                    continue  # another one of its sender may have been quicker
                 try:
                     berth = await self.pool.borrow(self.campaign.id, urgent=self.campaign.single)
                 except ProviderStopped as stopped:
@@ -203,6 +213,17 @@ class Worker:
         if entry is not None:
             await self._book([entry])
         return entry is not None
+
+    async def _sender_full(self, row: Due) -> bool:
+        """Whether a one-off message is put off: those of other senders must not wait behind it."""
+        if not self.campaign.single:
+            return False
+        plan = await self.around.plans.get(row.content_id)
+        full_for = await self.gates.full_for(plan.sender)
+        if full_for > PATIENCE:
+            now = self.around.now()
+            await self._book([close_until(row, now + min(full_for, LOOK_AGAIN), now, "sender_rate")])
+        return full_for > PATIENCE
 
     async def _book(self, entries: list[Entry | None]) -> None:
         await self.books.book(entries)

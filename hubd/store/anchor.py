@@ -40,11 +40,9 @@ NOTE_ANCHOR = "UPDATE hub SET anchored = 1 WHERE anchored = 0"
 
 #: What is known of the file itself.
 HUB = "SELECT * FROM hub"
-#: The newest event that was ever written to it.
-NEWEST_EVENT = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)"
 #: It is a restored one. The epoch goes beyond every epoch that was ever told to a client.
 MARK_RESTORED = """
-UPDATE hub SET restored_at = :now, restored_why = :why, restored_seq = :seq, restored_epoch = :epoch + 1,
+UPDATE hub SET restored_at = :now, restored_why = :why, restored_epoch = :epoch + 1,
     restoring = 0, copied_at = NULL, epoch = :epoch, opened = :opened"""
 
 
@@ -122,9 +120,8 @@ def notice(unit: Unit, anchor: Mark | None) -> str:
     if not why:
         return ""
     own = anchor if anchor is not None and anchor.instance_id == mark.instance_id else mark
-    seq: int = unit.db.execute(NEWEST_EVENT).fetchone()[0]
     epoch, opened = max(mark.epoch, own.epoch), max(mark.opened, own.opened)
-    values = {"now": unit.now, "why": why, "seq": seq, "epoch": epoch, "opened": opened}
+    values = {"now": unit.now, "why": why, "epoch": epoch, "opened": opened}
     unit.db.execute(MARK_RESTORED, values)
     unit.event("hub.restored", None, {"why": why})
     data = {"why": why, "epoch": mark.epoch, "opened": mark.opened, "copied_at": hub["copied_at"]}
@@ -175,10 +172,16 @@ class Anchor:
             NOTE_ANCHOR
         )  # only after the file: were it the other way, a crash between would look like a loss
 
-    async def follow(self, read: Reader) -> None:
-        """Keep the file within a second of what is committed, until cancelled."""
+    async def follow(self, read: Reader, changes: Callable[[], int]) -> None:
+        """Keep the file within a second of what is committed, until cancelled.
+
+        `changes` is a number that grows with every commit: while it stands still nothing is read.
+        """
+        seen = -1
         while True:
             await trio.sleep(INTERVAL)
+            if (latest := changes()) == seen:
+                continue
             try:
                 mark = await read(mark_of)
                 if mark != self._written:
@@ -190,7 +193,7 @@ class Anchor:
                     log.error("%s cannot be written: %s", self.path, error.strerror)
                 self._troubled = True
             else:
-                self._troubled = False
+                seen, self._troubled = latest, False
 
 
 def sync_directory(directory: Path) -> None:

@@ -100,6 +100,14 @@ class Audit:
 
 
 def _examine(path: Path) -> list[Finding]:
+    try:
+        return _examine_all(path)
+    except sqlite3.Error as error:
+        trio.from_thread.check_cancelled()
+        return [Finding(check="file", ok=False, found=trouble_of(error)[0], advice=_ASIDE)]
+
+
+def _examine_all(path: Path) -> list[Finding]:
     anchor = Anchor(path)
     findings: list[Finding] = []
     with closing(open_plain(path, writer=False)) as db:
@@ -201,7 +209,7 @@ def _anchor(anchor: Anchor, standing: Mark) -> Finding:
             how = "missing or damaged" if mark is None else "behind the database"
             return Finding(check="anchor", ok=False, found=f"{anchor.path} is {how}", advice=advice)
         trio.from_thread.check_cancelled()
-        time.sleep(0.05)
+        time.sleep(0.05)  # in a thread of its own; a file has no event to wait on
 
 
 def _reaches(mark: Mark, standing: Mark) -> bool:

@@ -154,7 +154,11 @@ def _mark(copy: Path, taken_at: float) -> None:
     with closing(open_plain(copy, writer=True)) as db:
         db.execute(MARK_COPY, (taken_at,))
         if not checkpoint("TRUNCATE", db):
-            raise StoreError("the backup could not be finished", code="backup_failed")
+            raise StoreError(
+                "the backup could not be finished: something else reads it",
+                code="backup_failed",
+                hint="leave the unfinished file alone and try again",
+            )
 
 
 def _check(copy: Path) -> None:

@@ -279,7 +279,7 @@ async def open_database(
                 probe_interval=probe_interval,
             )
             following = trio.CancelScope()
-            nursery.start_soon(_follow, following, anchor, database)
+            nursery.start_soon(_follow, following, anchor, database, writer)
             try:
                 yield database
             finally:
@@ -301,9 +301,9 @@ async def open_database(
             await room.drop_ballast()
 
 
-async def _follow(scope: trio.CancelScope, anchor: Anchor, database: Database) -> None:
+async def _follow(scope: trio.CancelScope, anchor: Anchor, database: Database, writer: Writer) -> None:
     with scope:
-        await anchor.follow(database.read)
+        await anchor.follow(database.read, lambda: writer.changes)
 
 
 async def _boot(

@@ -65,12 +65,11 @@ UNDECIDED = "SELECT name, n_in_doubt FROM campaign WHERE n_in_doubt > 0 AND doom
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """When it was found that the database is a restored one, why, and where its own history then stood."""
+    """When it was found that the database is a restored one, and why."""
 
     at: float  #: seconds since the epoch
     why: str
     epoch: int  #: of the boot that found it
-    seq: int  #: the newest event then; later numbers were used twice
 
 
 class Restores:
@@ -111,7 +110,6 @@ async def open_restores(db: Database) -> Restores:
             at=hub["restored_at"],
             why=hub["restored_why"],
             epoch=hub["restored_epoch"],
-            seq=hub["restored_seq"],
         )
 
     return Restores(db, await db.read(work))

@@ -129,6 +129,11 @@ class Writer:
                 raise self._unavailable()
             await self._healthy.wait()
 
+    @property
+    def changes(self) -> int:
+        """How many rows were changed since the file was opened; grows with every commit that changed one."""
+        return self._changes
+
     async def empty_log(self) -> None:
         """Give the room that the write-ahead log takes back to the disk, if no reader needs it."""
         if not self._room.log_size() or self.trouble or self._closing:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,19 +16,18 @@ from hubd.core.tempo import (
     full_speed,
     slower,
     throttle_pause,
-    with_lanes,
 )
 
 lanes = st.integers(1, 64)
-walks = st.lists(st.one_of(st.sampled_from([slower, faster]), st.integers(1, 64)), max_size=200)
+walks = st.lists(st.sampled_from([slower, faster]), max_size=200)
 jitters = st.floats(0, 1, exclude_max=True)
 
 
-def walked(start: int, walk: list[object]) -> Tempo:
-    """Where throttles, successes and other numbers of lanes lead to."""
+def walked(start: int, walk: list[Callable[[Tempo], Tempo]]) -> Tempo:
+    """Where throttles and successes lead to."""
     tempo = full_speed(start)
     for step in walk:
-        tempo = with_lanes(tempo, step) if isinstance(step, int) else step(tempo)  # type: ignore[operator] # reason: a drawn function
+        tempo = step(tempo)
     return tempo
 
 
@@ -95,19 +96,8 @@ def test_from_the_slowest_it_takes_a_hundred_successes_and_not_an_hour_to_lose_t
     assert waited < 90
 
 
-@given(tempos, lanes)
-def test_other_settings_keep_a_throttled_provider_slow_and_a_full_one_full(tempo: Tempo, now: int) -> None:
-    after = with_lanes(tempo, now)
-    assert after.lanes == now
-    if tempo.slowed:
-        assert rate(after) <= rate(tempo)
-    else:
-        assert not after.slowed
-
-
 def test_no_lanes_at_all_counts_as_one() -> None:
     assert full_speed(0) == full_speed(1)
-    assert with_lanes(slower(full_speed(4)), -3).lanes_allowed == 1
 
 
 def test_pauses_double_from_a_tenth_of_a_second_to_half_a_minute() -> None:

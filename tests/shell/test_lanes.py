@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from hubd.core.model import Answer, Channel, InDoubt, Stage
-from hubd.engine.lanes import Berth, Health, HealthChange, LanePool, ProviderStopped
+from hubd.engine.health import Health, HealthChange
+from hubd.engine.lanes import Berth, LanePool, ProviderStopped
 from hubd.engine.providers import Provider, Providers, ProviderSpec
 from hubd.errors import CredentialMissing, HubError
 from tests.fakes import FakeTransport

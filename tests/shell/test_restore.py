@@ -290,5 +290,6 @@ async def test_a_cursor_into_the_history_that_is_gone_is_a_gap(tmp_path: Path) -
             await hub.call("campaign.rate", name="spring-sale", rate=f"{n + 1}/s")
         with pytest.raises(ResumeGap):
             await hub.call("events.subscribe", topics=["*"], after=before)
-        shared = {**before, "seq": 1}  # from before the backup: the same event in both histories
-        assert (await hub.call("events.subscribe", topics=["*"], after=shared))["seq"] == 1
+        early = {**before, "seq": 1}  # it may be shared, but two restores later nobody could tell
+        with pytest.raises(ResumeGap):
+            await hub.call("events.subscribe", topics=["*"], after=early)

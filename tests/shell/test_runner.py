@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -59,14 +59,17 @@ class World:
 
 @asynccontextmanager
 async def world(
-    store: FakeStore, transport: FakeTransport, rate: tuple[str, ...] = ()
+    store: FakeStore,
+    transport: FakeTransport,
+    rate: tuple[str, ...] = (),
+    sender_rates: Mapping[str, tuple[str, ...]] | None = None,
 ) -> AsyncIterator[World]:
     async def opened() -> FakeTransport:
         return transport
 
     spec = ProviderSpec(
         name="fake", kind="fake", channels=transport.channels, lanes=transport.lanes,
-        in_doubt=transport.in_doubt, rate=rate, open=opened,
+        in_doubt=transport.in_doubt, rate=rate, sender_rates=sender_rates or {}, open=opened,
     )  # fmt: skip
     began = trio.current_time()
     async with open_supervisor(
@@ -900,3 +903,61 @@ async def test_a_one_off_message_that_the_server_hangs_up_at_holds_nobody_up(
         with trio.fail_after(120):
             assert (await here.ended(good)).state is CampaignState.COMPLETED
     assert store.rows[alone].state is DeliveryState.DEFERRED
+
+
+async def test_a_rate_that_is_changed_while_a_run_begins_is_not_undone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport()
+    campaign = store.add_campaign("slow", 5, EMAIL, rate=("1/hour",))
+
+    async def opened() -> FakeTransport:
+        await trio.sleep(3)
+        return transport
+
+    spec = ProviderSpec(
+        name="fake", kind="fake", channels=transport.channels, lanes=4, in_doubt=InDoubt.HOLD, open=opened
+    )
+    async with open_supervisor(
+        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
+        providers=Providers({"fake": spec}, lambda: 0.5), limits=LimitBook(store, lambda: START),
+        now=lambda: START, dice=lambda: 0.5,
+    ) as supervisor:  # fmt: skip
+        await supervisor.recover()
+        await trio.sleep(1)  # the run has read the campaign, and waits for its provider
+        store.campaigns[campaign.id] = replace(store.campaigns[campaign.id], rate=())
+        await supervisor.change_rate(campaign.id, ())
+        with trio.fail_after(60):
+            await supervisor.ended(campaign.id)
+    assert len(transport.accepted) == 5
+
+
+async def test_a_doubt_is_asked_about_while_others_wait_for_tomorrows_quota(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    campaign = store.add_campaign("slow", 6, EMAIL, rate=("2/day",), in_doubt=InDoubt.RECONCILE)
+    transport = FakeTransport(
+        lanes=2, inquires=True, answer=lambda p: LOST if p.delivery_id == 1 else ACCEPTED
+    )
+    async with world(store, transport) as here:
+        await trio.sleep(300)
+        assert store.states(campaign.id) == {DeliveryState.SENT: 2, DeliveryState.PENDING: 4}
+        await here.supervisor.stop("slow")
+
+
+async def test_a_sender_whose_quota_is_used_up_does_not_hold_up_the_one_off_messages_of_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    single = store.add_campaign("~fake", 0, EMAIL, single=True)
+    store.contents |= {100: replace(EMAIL, sender="Full <full@acme.example>"), 101: EMAIL}
+    *many, last = [store.add_row(single.id) for _ in range(10)]
+    for number in (*many, last):
+        row = store.rows[number]
+        row.due = replace(row.due, content_id=101 if number == last else 100)
+    transport = FakeTransport(lanes=2)
+    async with world(store, transport, sender_rates={"full@acme.example": ("1/day",)}):
+        await trio.sleep(60)
+        assert transport.accepted == [many[0], last]
+        assert {store.rows[n].reason for n in many[1:]} == {"sender_rate"}

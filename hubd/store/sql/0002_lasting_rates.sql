@@ -50,6 +50,5 @@ ALTER TABLE campaign ADD COLUMN reconcile INTEGER NOT NULL DEFAULT 0; -- ask the
 ALTER TABLE campaign ADD COLUMN freeze_in_doubt INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE hub ADD COLUMN restored_why TEXT NOT NULL DEFAULT '';
 ALTER TABLE hub ADD COLUMN restored_epoch INTEGER;              -- the boot that found it
-ALTER TABLE hub ADD COLUMN restored_seq INTEGER;                -- the newest event that the restored file had
 -- Not NULL while what a restored file cannot know is being held: the last campaign that is done.
 ALTER TABLE hub ADD COLUMN restoring INTEGER;
