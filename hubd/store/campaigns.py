@@ -15,6 +15,7 @@ from hubd.store.audience import Audience, MissingPattern, audience_of, freeze_so
 from hubd.store.campaign_rows import all_campaigns, campaign_by_id, campaign_by_name, policy_columns
 from hubd.store.contents import add_content, content_of, get_blob, put_part
 from hubd.store.database import Database, Unit
+from hubd.store.shelf import archived_ids, clone, put_away
 
 __all__ = ["Audience", "Campaigns", "MissingPattern"]
 
@@ -43,6 +44,7 @@ UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
     completed_at = CASE WHEN :target = 'completed' THEN :now
                         WHEN :target = 'running' THEN NULL ELSE completed_at END,
     last_error = CASE WHEN :target = 'failed' THEN :reason ELSE last_error END,
+    archived_at = CASE WHEN :target = 'running' THEN NULL ELSE archived_at END,
     freeze_to = CASE WHEN :target = 'running' AND freeze_to IS NULL
                      THEN (SELECT coalesce(max(id), 0) FROM membership) ELSE freeze_to END
 WHERE id = :id AND state = :source"""
@@ -174,6 +176,24 @@ class Campaigns:
 
         return await self._db.write(work)
 
+    async def clone(self, name: str, new: str) -> tuple[bool, Campaign]:
+        """A draft `new` with the content, lists and settings of `name`; False when that is there already.
+
+        Raises NotFound, and Conflict ("name_taken") when `new` is another campaign.
+        """
+        return await self._db.write(lambda unit: clone(unit, name, new))
+
+    async def archive(self, name: str, *, archived: bool = True) -> tuple[bool, Campaign]:
+        """Leave a campaign that has ended out of `list`, or bring it back; whether anything changed.
+
+        It comes back by itself when it runs again. Raises NotFound, and Conflict when it has not ended.
+        """
+        return await self._db.write(lambda unit: put_away(unit, name, archived=archived))
+
+    async def archived(self) -> frozenset[int]:
+        """The ids of those that were archived."""
+        return await self._db.read(archived_ids)
+
     async def delete(self, name: str) -> None:
         """Remove a campaign with all its deliveries. Raises NotFound, Conflict when it is not at rest.
 
@@ -257,12 +277,17 @@ class Campaigns:
 
         return await self._db.write(work)
 
-    async def list(self, *, singles: bool = False) -> list[Campaign]:
-        """All campaigns, oldest first; the standing ones of one-off messages only when asked for.
+    async def list(self, *, singles: bool = False, archived: bool = False) -> list[Campaign]:
+        """Campaigns, oldest first; the standing ones of one-off messages, and archived ones, only if wanted.
 
         Defined last: inside the class body the name hides the built-in type from the annotations above.
         """
-        return await self._db.read(lambda db: all_campaigns(db, singles=singles))
+
+        def work(db: sqlite3.Connection) -> list[Campaign]:
+            hidden = frozenset() if archived else archived_ids(db)
+            return [each for each in all_campaigns(db, singles=singles) if each.id not in hidden]
+
+        return await self._db.read(work)
 
 
 def _columns(spec: CampaignSpec, spec_json: str, in_doubt: InDoubt | None) -> dict[str, object]:
