@@ -15,7 +15,8 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -81,17 +82,20 @@ class _Stopping:
 
 async def run(options: Options) -> None:
     """Run the daemon until it is asked to stop. Raises `HubError` when it cannot run."""
-    config = load_config(options.find_config())
-    make_state_dir(options.state_dir)
-    stopping = _Stopping()
-    with sole_holder(options.state_dir / "hubd.lock"):
-        async with open_bridge() as bridge, trio.open_nursery() as nursery:
-            await nursery.start(_watch_signals, stopping)
-            await _serve(options, config, bridge, stopping)
-            nursery.cancel_scope.cancel()
+    with _hangups() as hangups:
+        config = load_config(options.find_config())
+        make_state_dir(options.state_dir)
+        stopping = _Stopping()
+        with sole_holder(options.state_dir / "hubd.lock"):
+            async with open_bridge() as bridge, trio.open_nursery() as nursery:
+                await nursery.start(_watch_signals, stopping)
+                await _serve(options, config, bridge, stopping, hangups)
+                nursery.cancel_scope.cancel()
 
 
-async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: _Stopping) -> None:
+async def _serve(
+    options: Options, config: HubConfig, bridge: Bridge, stopping: _Stopping, hangups: AsyncIterator[int]
+) -> None:
     limits = RoomLimits(ballast=BALLAST)
     async with (
         open_database(options.state_dir / "hub.db", bridge, limits=limits) as database,
@@ -155,7 +159,7 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
                 services.start_soon(feed.run)
                 services.start_soon(bulletin.run)
                 services.start_soon(_tidy_hourly, database)
-                services.start_soon(_reload_on_hangup, hub.reload)
+                services.start_soon(_reload_on_hangup, hangups, hub.reload)
                 await services.start(serve_control, options.socket_path, hub)
                 log.info("ready on %s", options.socket_path)
                 await stopping.asked.wait()
@@ -199,19 +203,34 @@ async def _watch_signals(
             stopping.ask()
 
 
-async def _reload_on_hangup(reload: Callable[[], Awaitable[Sequence[str]]]) -> None:
+@contextmanager
+def _hangups() -> Iterator[AsyncIterator[int]]:
+    """Each SIGHUP from now on: one that comes while the database is still being opened must end nothing."""
     if sys.platform == "win32":
+        yield _nothing()
         return
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
-        async for _ in signals:
-            try:
-                changes = await reload()
-            except HubError as error:
-                log.error("the configuration was not reloaded, the old one stays: %s", error)
-            except Exception:
-                log.exception("the configuration was not reloaded")
-            else:
-                log.info("configuration reloaded: %s", ", ".join(changes) or "nothing changed")
+        yield signals
+
+
+async def _nothing() -> AsyncIterator[int]:
+    none: tuple[int, ...] = ()
+    for signum in none:
+        yield signum
+
+
+async def _reload_on_hangup(
+    hangups: AsyncIterator[int], reload: Callable[[], Awaitable[Sequence[str]]]
+) -> None:
+    async for _ in hangups:
+        try:
+            changes = await reload()
+        except HubError as error:
+            log.error("the configuration was not reloaded, the old one stays: %s", error)
+        except Exception:
+            log.exception("the configuration was not reloaded")
+        else:
+            log.info("configuration reloaded: %s", ", ".join(changes) or "nothing changed")
 
 
 class _Reload:
