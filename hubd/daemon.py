@@ -20,8 +20,8 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -94,20 +94,23 @@ class _Stopping:
 
 async def run(options: Options) -> None:
     """Run the daemon until it is asked to stop. Raises `HubError` when it cannot run."""
-    config = load_config(options.find_config())
-    make_state_dir(options.state_dir)
-    stopping = _Stopping(options.manager)
-    with sole_holder(options.state_dir / "hubd.lock"):
-        async with open_bridge() as bridge, trio.open_nursery() as nursery:
-            await nursery.start(_watch_signals, stopping)
-            nursery.start_soon(options.manager.keep_patient)
-            if options.stop_on_stdin_eof:
-                nursery.start_soon(_watch_stdin, stopping)
-            await _serve(options, config, bridge, stopping)
-            nursery.cancel_scope.cancel()
+    with _hangups() as hangups:
+        config = load_config(options.find_config())
+        make_state_dir(options.state_dir)
+        stopping = _Stopping(options.manager)
+        with sole_holder(options.state_dir / "hubd.lock"):
+            async with open_bridge() as bridge, trio.open_nursery() as nursery:
+                await nursery.start(_watch_signals, stopping)
+                nursery.start_soon(options.manager.keep_patient)
+                if options.stop_on_stdin_eof:
+                    nursery.start_soon(_watch_stdin, stopping)
+                await _serve(options, config, bridge, stopping, hangups)
+                nursery.cancel_scope.cancel()
 
 
-async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: _Stopping) -> None:
+async def _serve(
+    options: Options, config: HubConfig, bridge: Bridge, stopping: _Stopping, hangups: AsyncIterator[int]
+) -> None:
     limits = RoomLimits(ballast=BALLAST)
     manager = options.manager
     manager.busy("opening the database")
@@ -184,7 +187,7 @@ async def _serve(options: Options, config: HubConfig, bridge: Bridge, stopping: 
                 services.start_soon(feed.run)
                 services.start_soon(bulletin.run)
                 services.start_soon(_tidy_hourly, database)
-                services.start_soon(_reload_on_hangup, hub.reload)
+                services.start_soon(_reload_on_hangup, hangups, hub.reload)
                 await services.start(
                     partial(serve_control, options.socket_path, hub, inherited=options.sockets)
                 )
@@ -260,27 +263,42 @@ async def _watch_stdin(stopping: _Stopping) -> None:
     stopping.ask()
 
 
-async def _reload_on_hangup(reload: Callable[[], Awaitable[Sequence[str]]]) -> None:
+@contextmanager
+def _hangups() -> Iterator[AsyncIterator[int]]:
+    """Each SIGHUP from now on: one that comes while the database is still being opened must end nothing."""
     if sys.platform == "win32":
+        yield _nothing()
         return
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
-        async for _ in signals:
-            try:
-                changes = await reload()
-            except HubError as error:
-                log.error(
-                    "the configuration was not reloaded, the old one stays: %s",
-                    error,
-                    extra={"kind": Kind.NOT_RELOADED},
-                )
-            except Exception:
-                log.exception("the configuration was not reloaded", extra={"kind": Kind.NOT_RELOADED})
-            else:
-                log.info(
-                    "configuration reloaded: %s",
-                    ", ".join(changes) or "nothing changed",
-                    extra={"kind": Kind.RELOADED},
-                )
+        yield signals
+
+
+async def _nothing() -> AsyncIterator[int]:
+    none: tuple[int, ...] = ()
+    for signum in none:
+        yield signum
+
+
+async def _reload_on_hangup(
+    hangups: AsyncIterator[int], reload: Callable[[], Awaitable[Sequence[str]]]
+) -> None:
+    async for _ in hangups:
+        try:
+            changes = await reload()
+        except HubError as error:
+            log.error(
+                "the configuration was not reloaded, the old one stays: %s",
+                error,
+                extra={"kind": Kind.NOT_RELOADED},
+            )
+        except Exception:
+            log.exception("the configuration was not reloaded", extra={"kind": Kind.NOT_RELOADED})
+        else:
+            log.info(
+                "configuration reloaded: %s",
+                ", ".join(changes) or "nothing changed",
+                extra={"kind": Kind.RELOADED},
+            )
 
 
 class _Reload:

@@ -161,6 +161,20 @@ def test_a_hangup_reloads_and_a_bad_config_keeps_the_old_one(hub: Hub, witness: 
     assert hub.end() == 0
 
 
+def test_a_hangup_while_the_database_is_still_being_opened_reloads_later(hub: Hub, witness: Witness) -> None:
+    hub.config = sink_config(witness.port)
+    daemon = hub.launch(fail="in_migration:1:stop")
+    until(
+        lambda: b"State:\tT" in Path(f"/proc/{daemon.pid}/status").read_bytes(), "the daemon to stop itself"
+    )
+    (hub.folder / "hubd.toml").write_text(hub.config + "[providers.second]\ntype = 'outbox'\n")
+    daemon.send_signal(signal.SIGHUP)
+    daemon.send_signal(signal.SIGCONT)
+    until(hub.answers, "hubd")
+    until(lambda: "second" in hub.hubctl("provider", "list"), "the new provider")
+    assert hub.end() == 0
+
+
 def test_no_address_and_no_content_gets_into_the_log(hub: Hub, witness: Witness) -> None:
     hub.config = sink_config(witness.port)
     hub.boot("--log-level", "debug")

@@ -155,12 +155,12 @@ def test_little_room_is_said_before_the_disk_is_full_and_outcomes_are_written(
     small_disk.boot()
     assert (small_disk.inside / "state" / "hub.ballast").stat().st_size > 100_000
     hub.contacts(N)
-    hub.apply("big", in_doubt="hold")
+    hub.apply("big", in_doubt="hold", rate="20/s")  # or what is left is used up before anybody looks
     hub.hubctl("start", "big")
-    until(lambda: len(witness.lines()) > 100, "some messages")
+    until(lambda: len(witness.lines()) > 20, "some messages")
 
     def fills_up() -> bool:
-        small_disk.fill(leave=MIB // 2)  # again and again: the log gives room back
+        small_disk.fill(leave=MIB)  # again and again: the log gives room back
         # A limit on the size of files is no shortage of room; it is only met when it is reached.
         return ("MiB are left" if small_disk.mounted else "input/output error") in trouble(hub)
 
@@ -171,6 +171,7 @@ def test_little_room_is_said_before_the_disk_is_full_and_outcomes_are_written(
         assert hub.campaign("big")["counts"]["sent"] == accepted
         assert "MiB are left" in hub.log()
     small_disk.clear()
+    hub.hubctl("rate", "big", "2000/s")
     hub.hubctl("wait", "big", "--for", "completed", "--timeout", "100s")
     assert reconcile(hub, witness, "big", N)["sent"] == N
 
