@@ -49,6 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="configuration (default: hubd.toml of this user)")
     parser.add_argument("--state-dir", metavar="DIR", help="where the database and the outbox live")
     parser.add_argument("--socket", metavar="PATH", help="the control socket")
+    parser.add_argument("--observe", metavar="PATH", help="a second socket, for viewers")
+    parser.add_argument(
+        "--tcp",
+        metavar="HOST:PORT",
+        type=_loopback,
+        help="also serve web pages and others with a ticket there; 127.0.0.1 or [::1], port 0 for any",
+    )
+    parser.add_argument("--endpoint", metavar="FILE", help="write the TCP address and a token there")
     parser.add_argument("--log-level", choices=LEVELS, help="how much to log on stderr")
     parser.add_argument(
         "--stop-on-stdin-eof",
@@ -72,6 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(_run(options))
 
 
+def _loopback(text: str) -> tuple[str, int]:
+    from hubd.places import loopback
+
+    try:
+        return loopback(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _run(arguments: argparse.Namespace) -> int:
     import trio
 
@@ -87,14 +104,21 @@ def _run(arguments: argparse.Namespace) -> int:
             return _check(settings, find_config() or config_hint)
         journal.set_up(arguments.log_level or settings.log_level, os.environ)
         state_dir = places.state_dir(arguments.state_dir, os.environ)
+        endpoint = places.endpoint_path(arguments.endpoint, os.environ)
+        unix = sys.platform != "win32"
         options = daemon.Options(
             find_config=find_config,
             config_hint=config_hint,
             state_dir=state_dir,
-            socket_path=places.socket_path(arguments.socket, arguments.state_dir, os.environ),
+            socket_path=(
+                places.socket_path(arguments.socket, arguments.state_dir, os.environ) if unix else None
+            ),
             log_level=arguments.log_level,
             manager=manager,
             sockets=activation.inherited(os.environ),
+            observe_path=Path(arguments.observe) if arguments.observe else None,
+            tcp=arguments.tcp or (("127.0.0.1", 0) if endpoint else None),
+            endpoint=endpoint,
             stop_on_stdin_eof=arguments.stop_on_stdin_eof,
         )
         trio.run(daemon.run, options)
@@ -175,7 +199,7 @@ def _sentences(error: HubError) -> list[str]:
         ": ".join(
             str(part)
             for part in (
-                f"{file}, line {fault['line']}" if fault["line"] else file,
+                _place(fault.get("file") or file, fault["line"]),
                 fault["path"],
                 fault["problem"],
             )
@@ -183,6 +207,10 @@ def _sentences(error: HubError) -> list[str]:
         )
         for fault in faults
     ]
+
+
+def _place(file: object, line: object) -> str:
+    return f"{file}, line {line}" if line else str(file)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,11 @@ import trio
 from hubd import __version__
 from hubd.bridge import Bridge, open_bridge
 from hubd.config import HubConfig, OutboxConfig, ProviderConfig, SmtpConfig, TwilioConfig, load_config
+from hubd.config_reload import Reloader
+from hubd.config_show import Option
 from hubd.control.gate import serve_control
 from hubd.control.needs import Hub, HubInfo
+from hubd.control.tally import Tally
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.bulletin import Bulletin
 from hubd.engine.feed import Feed
@@ -41,13 +44,14 @@ from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Transport
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
-from hubd.errors import BadConfig, HubError, StoreError, StoreUnavailable
+from hubd.errors import HubError, StoreError, StoreUnavailable
 from hubd.journal import Kind
 from hubd.lock import sole_holder
 from hubd.notify import Heartbeat, Manager, summary
 from hubd.store.audit import Audit
 from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
+from hubd.store.commands import Commands
 from hubd.store.contacts import Contacts
 from hubd.store.database import Database, open_database
 from hubd.store.doubts import Doubts
@@ -72,10 +76,13 @@ class Options:
     find_config: Callable[[], Path | None]  #: asked again at each reload: the file may come later
     config_hint: Path  #: where the file would be looked for, for people
     state_dir: Path
-    socket_path: Path
+    socket_path: Path | None  #: None where there are no unix sockets
     log_level: str | None = None
     manager: Manager = field(default_factory=Manager)  #: the service manager; by default there is none
     sockets: Mapping[str, socket.socket] = field(default_factory=dict)  #: inherited, by name
+    observe_path: Path | None = None  #: a second socket, for viewers
+    tcp: tuple[str, int] | None = None  #: a loopback address and a port
+    endpoint: Path | None = None  #: a file with that address and a token
     stop_on_stdin_eof: bool = False
 
 
@@ -120,7 +127,8 @@ async def _serve(
     ):
         watch.start_soon(_end_when_lost, database, stopping)
         manager.busy("looking for what was on the wire")
-        campaigns, ledger = Campaigns(database), Ledger(database)
+        tally = Tally()
+        campaigns, ledger = Campaigns(database), Ledger(database, tally.note)
         restores = await open_restores(database)
         if restores.found is not None and await restores.finish():
             held = sum((await restores.undecided()).values())
@@ -161,9 +169,23 @@ async def _serve(
                 "the schedule": supervisor.clockwork.heartbeat,
             }
             watch.start_soon(manager.watch, heartbeats)
+
+            async def apply(config: HubConfig) -> list[str]:
+                return await supervisor.reconfigure(_specs(options, config, bridge))
+
+            reload = Reloader(
+                config,
+                find=options.find_config,
+                expected=options.config_hint,
+                options=_decided(options),
+                apply=apply,
+                add=events.add,
+                during=manager.reloading,
+            )
             hub = Hub(
                 contacts=Contacts(database),
                 campaigns=campaigns,
+                commands=Commands(database),
                 ledger=ledger,
                 events=events,
                 database=database,
@@ -172,7 +194,9 @@ async def _serve(
                 restores=restores,
                 supervisor=supervisor,
                 feed=feed,
-                reload=_Reload(options, bridge, supervisor),
+                tally=tally,
+                reload=reload,
+                config=reload.show,
                 shutdown=stopping.ask,
                 now=time.time,
                 info=HubInfo(
@@ -189,9 +213,17 @@ async def _serve(
                 services.start_soon(_tidy_hourly, database)
                 services.start_soon(_reload_on_hangup, hangups, hub.reload)
                 await services.start(
-                    partial(serve_control, options.socket_path, hub, inherited=options.sockets)
+                    partial(
+                        serve_control,
+                        options.socket_path,
+                        hub,
+                        observe=options.observe_path,
+                        inherited=options.sockets,
+                        tcp=options.tcp,
+                        endpoint=options.endpoint,
+                    )
                 )
-                log.info("ready on %s", options.socket_path, extra={"kind": Kind.READY})
+                log.info("ready on %s", options.socket_path or options.endpoint, extra={"kind": Kind.READY})
                 manager.ready()
                 services.start_soon(manager.report, partial(_how_it_goes, campaigns, feed, database))
                 await stopping.asked.wait()
@@ -301,30 +333,10 @@ async def _reload_on_hangup(
             )
 
 
-class _Reload:
-    """Reads the configuration again: all of it takes effect, or nothing does."""
-
-    def __init__(self, options: Options, bridge: Bridge, supervisor: Supervisor) -> None:
-        self._options = options
-        self._bridge = bridge
-        self._supervisor = supervisor
-
-    async def __call__(self) -> list[str]:
-        """What changed, in words. Raises `BadConfig`, and then the old configuration stays."""
-        with self._options.manager.reloading():
-            return await self._read()
-
-    async def _read(self) -> list[str]:
-        path = self._options.find_config()
-        if path is None:
-            raise BadConfig(
-                f"there is no configuration file {self._options.config_hint}",
-                hint="write it, or start hubd with --config FILE",
-            )
-        config = await trio.to_thread.run_sync(load_config, path)
-        if self._options.log_level is None:
-            logging.getLogger().setLevel(config.log_level.upper())
-        return await self._supervisor.reconfigure(_specs(self._options, config, self._bridge))
+def _decided(options: Options) -> dict[str, Option]:
+    """The keys of hubd.toml that the command line decides."""
+    given = {"hub.log_level": Option(flag="--log-level", value=options.log_level)}
+    return {key: option for key, option in given.items() if option.value is not None}
 
 
 def make_state_dir(path: Path) -> None:

@@ -24,7 +24,23 @@ MAY_IMPORT = {
     "hubd.engine": {"hubd.engine", "hubd.core", "hubd.errors", "hubd.failpoints"},
     "hubd.wire": {"hubd.wire", "hubd.errors", "hubd"},
     "hubd.client": {"hubd.client", "hubd.wire", "hubd.errors", "hubd"},
-    "hubd.config": {"hubd.config_rates", "hubd.core", "hubd.errors", "hubd.places", "hubd.secrets"},
+    "hubd.config": {
+        "hubd.config_layers",
+        "hubd.config_rates",
+        "hubd.core",
+        "hubd.errors",
+        "hubd.places",
+        "hubd.secrets",
+    },
+    "hubd.config_layers": {"hubd.core", "hubd.errors"},
+    "hubd.config_show": {
+        "hubd.config",
+        "hubd.config_layers",
+        "hubd.config_rates",
+        "hubd.core",
+        "hubd.secrets",
+    },
+    "hubd.config_reload": {"hubd.config", "hubd.config_show", "hubd.errors", "hubd.wire"},
     "hubd.config_rates": {"hubd.core", "hubd.errors"},
     "hubd.lock": {"hubd.errors"},
     "hubd.activation": {"hubd.errors"},
@@ -52,7 +68,7 @@ ONLY_IN = {
     "click": {"hubctl", "hubd.__main__"},
     "rich": {"hubctl"},
     "httpx": {"hubd.transports"},
-    "keyring": {"hubd.secrets"},
+    "keyring": {"hubd.secrets", "hubctl"},
     "tomlkit": {"hubctl"},
 }
 #: What the functional core may import besides the standard library and itself.

@@ -43,7 +43,6 @@ class Dispatcher:
     async def carry_out(self, method: Method, params: Params, peer: Peer) -> object:
         """Do it, or answer as the first time. Raises what the method raises, and `Conflict`."""
         key: str | None = getattr(params, "idempotency_key", None)
-        key = None if self._hub.commands is None else key
         if key is None or method.name in KEEP_THEIR_KEY or getattr(params, "dry_run", False):
             return await self._do(method, params, peer)
         fingerprint = _fingerprint(params)
@@ -59,8 +58,6 @@ class Dispatcher:
 
     async def note(self, peer: Peer, action: str, data: Mapping[str, object], campaign: str = "") -> None:
         """Put it in the audit trail. A full disk must not keep anybody from stopping what goes on."""
-        if self._hub.commands is None:
-            return
         at = {"listener": peer.listener, **({"pid": peer.pid} if peer.pid is not None else {})}
         try:
             await self._hub.commands.note(peer.actor, action, campaign, {**at, **data})
@@ -96,14 +93,12 @@ class Dispatcher:
             )
 
     async def _answered(self, method: str, key: str) -> tuple[bytes, str] | None:
-        assert self._hub.commands is not None
         try:
             return await self._hub.commands.answered(method, key)
         except StoreUnavailable:  # stopping the daemon works without the disk, and little else does
             return None
 
     async def _keep(self, method: str, key: str, fingerprint: bytes, answer: str) -> None:
-        assert self._hub.commands is not None
         try:
             await self._hub.commands.keep(method, key, fingerprint, answer)
         except StoreUnavailable:

@@ -49,7 +49,7 @@ async def _restored(hub: Hub) -> r.RestoredView | None:
 
 async def reload(hub: Hub, _: Change) -> r.ReloadResult:
     """Read the configuration again. A bad one changes nothing (`BadConfig`)."""
-    return {"applied": list(await hub.reload()), "needs_restart": []}
+    return {"applied": list(await hub.reload()), "needs_restart": hub.config()["needs_restart"]}
 
 
 async def shutdown(hub: Hub, _: Change) -> r.Nothing:

@@ -9,11 +9,13 @@ import trio
 
 from hubd.control import (
     campaign_methods,
+    config_methods,
     contact_methods,
     delivery_methods,
     event_methods,
     hub_methods,
     message_methods,
+    metrics,
     provider_methods,
     run_methods,
 )
@@ -32,7 +34,9 @@ async def discover(hub: Hub, _: p.Params) -> r.OpenRpc:
 _HUB = (
     of_session("hub.hello", "The first call of a connection.", p.Hello, r.HelloResult),
     reads("hub.status", "How everything is.", p.Params, r.StatusResult, hub_methods.status),
+    reads("hub.metrics", "Figures for a monitoring system.", p.Params, r.MetricsResult, metrics.metrics),
     changes("hub.reload", "Read the configuration again.", p.Change, r.ReloadResult, hub_methods.reload),
+    reads("config.show", "What the daemon goes by.", p.Params, r.ConfigResult, config_methods.show),
     changes("hub.shutdown", "Stop the daemon.", p.Change, r.Nothing, hub_methods.shutdown),
     changes(
         "hub.backup",
@@ -42,6 +46,8 @@ _HUB = (
         hub_methods.backup,
     ),
     reads("hub.check", "Look over the database.", p.Params, r.DoctorResult, hub_methods.check),
+    of_session("hub.cancel", "Drop a request that is under way.", p.HubCancel, r.Done),
+    of_session("auth.ticket", "Let a web page of this machine in.", p.AuthTicket, r.TicketResult),
     reads("rpc.discover", "What there is to call.", p.Params, r.OpenRpc, discover),
 )
 _CONTACTS = (

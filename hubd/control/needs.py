@@ -28,6 +28,7 @@ from hubd.control.rows import (
     Snapshot,
     Suppression,
 )
+from hubd.control.tally import Tally
 from hubd.core.intake import ContactRow
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import Answer, Campaign, Channel, Content, DeliveryState, InDoubt
@@ -35,6 +36,7 @@ from hubd.core.spec import CampaignSpec
 from hubd.engine.feed import Sample
 from hubd.engine.plan import MessagePlan
 from hubd.engine.providers import Provider, ProviderView
+from hubd.wire.results import ConfigResult
 
 # -- contacts ----------------------------------------------------------------------------------------------
 
@@ -75,7 +77,7 @@ class Campaigns(Protocol):
     ) -> tuple[Campaign, builtins.list[str], bool]: ...
     async def get(self, name: str) -> Campaign: ...
     async def by_id(self, campaign_id: int) -> Campaign: ...
-    async def list(self, *, archived: bool = False) -> builtins.list[Campaign]: ...
+    async def list(self, *, singles: bool = False, archived: bool = False) -> builtins.list[Campaign]: ...
     async def archived(self) -> frozenset[int]:
         """The ids of those that were put away."""
         ...
@@ -259,12 +261,14 @@ class Hub:
     restores: Restores
     contacts: Contacts
     campaigns: Campaigns
-    commands: Commands | None = None
+    commands: Commands
     ledger: Ledger
     events: Events
     supervisor: Supervisor
     feed: Feed
+    tally: Tally
     now: Callable[[], float]  #: seconds since the epoch
     #: Read the configuration again; says what changed. Raises `BadConfig`, and then nothing did.
     reload: Callable[[], Awaitable[Sequence[str]]]
+    config: Callable[[], ConfigResult]  #: the configuration in effect
     shutdown: Callable[[], None]  #: ask the daemon to stop; returns at once

@@ -18,7 +18,7 @@ from hubd.control.campaign_views import view_of
 from hubd.control.needs import Hub
 from hubd.control.rows import EventRow
 from hubd.control.views import event_view, progress_event
-from hubd.core.model import CampaignState
+from hubd.core.model import Campaign, CampaignState
 from hubd.errors import BadInput, NotFound, ResumeGap
 from hubd.wire import dump, notification
 from hubd.wire.params import Cursor, EventsSubscribe
@@ -32,7 +32,7 @@ Post = Callable[[str], Awaitable[None]]
 async def open_subscription(hub: Hub, name: str, params: EventsSubscribe) -> Subscription:
     """Register where the subscriber stands. Raises `BadInput`, `NotFound` and `ResumeGap`."""
     wanted, daemon, everything = _topics(params.topics)
-    campaigns = [await hub.campaigns.get(campaign) for campaign in wanted]
+    campaigns, gone = await _find(hub, wanted, returning=params.after is not None)
     if params.after is not None:
         await _check_cursor(hub, params.after)
     taken = await hub.events.snapshot(None if everything else [campaign.id for campaign in campaigns])
@@ -47,7 +47,7 @@ async def open_subscription(hub: Hub, name: str, params: EventsSubscribe) -> Sub
     return Subscription(
         hub,
         opening,
-        campaign_ids=None if everything or daemon else tuple(campaign.id for campaign in campaigns),
+        campaign_ids=None if everything or daemon or gone else tuple(each.id for each in campaigns),
         names=None if everything else frozenset(wanted),
         daemon=daemon,
         running={campaign.name for campaign in taken.campaigns if campaign.state is CampaignState.RUNNING},
@@ -65,6 +65,18 @@ def _topics(topics: list[str]) -> tuple[list[str], bool, bool]:
         elif topic not in ("daemon", "*"):
             raise BadInput.at(f"topics[{index}]", 'a topic is "campaign:NAME", "daemon" or "*"')
     return wanted, "daemon" in topics, "*" in topics
+
+
+async def _find(hub: Hub, names: list[str], *, returning: bool) -> tuple[list[Campaign], bool]:
+    """The campaigns of these names, and whether some are gone: one who returns hears of that by events."""
+    found: list[Campaign] = []
+    for name in names:
+        try:
+            found.append(await hub.campaigns.get(name))
+        except NotFound:
+            if not returning:
+                raise
+    return found, len(found) < len(names)
 
 
 async def _check_cursor(hub: Hub, after: Cursor) -> None:
@@ -141,6 +153,8 @@ class Subscription:
         return self._names is None or row.campaign in self._names
 
     async def _note_state(self, row: EventRow, post: Post) -> None:
+        if row.type == "campaign.deleted":
+            self._ids = None  # its name may come again, with another number
         if row.type != "campaign.state":
             return
         if row.data.get("to") == CampaignState.RUNNING:

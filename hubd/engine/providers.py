@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import trio
 
 from hubd.core.model import Answer, Channel, InDoubt
-from hubd.core.verdict import is_ready
+from hubd.core.verdict import Action, is_ready, judge
 from hubd.core.warmup import Warmup
 from hubd.engine.health import Health, HealthChange, Herald, Standing, Tell, tell_nobody
 from hubd.engine.lanes import LanePool
@@ -86,6 +86,7 @@ class Provider:
         self._now = now
         self._pool: LanePool | None = None
         self._why_not = ""
+        self._refused = False  #: the last probe was, so a secret may be another one by now
         self._disabled = False
         self._off = "disabled"
         self._since = now()
@@ -119,10 +120,11 @@ class Provider:
         Only for what a person asks for: trying a wrong password again and again gets accounts locked.
         """
         pool = await self.open()
-        if pool.health is Health.STOPPED:
+        if pool.health is Health.STOPPED or self._refused:
             spec = self.spec
             transport = await self._open_transport(spec)
-            if spec is self.spec and not self._disabled and pool.health is Health.STOPPED:
+            if spec is self.spec and not self._disabled and (pool.health is Health.STOPPED or self._refused):
+                self._refused = False
                 pool.revive(transport)
             else:
                 await transport.aclose()
@@ -150,6 +152,8 @@ class Provider:
         """Log in and send nothing. A good answer ends a rest or a stop."""
         pool = await self.revive()
         answer = await pool.transport.probe()
+        channel = min(self.spec.channels)
+        self._refused = not is_ready(answer) and judge(answer, channel).action is Action.PROVIDER_STOP
         if is_ready(answer) and not self._disabled and pool.health is not Health.READY:
             pool.revive()
         return answer

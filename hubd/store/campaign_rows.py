@@ -72,6 +72,16 @@ def campaign_from(row: sqlite3.Row) -> Campaign:
     )
 
 
+def settings_of(campaign: Campaign) -> dict[str, object]:
+    """What an event tells of a campaign's settings, so that who follows need not ask."""
+    return {
+        "revision": campaign.revision,
+        "channel": campaign.channel.value,
+        "provider": campaign.provider,
+        "rate": list(campaign.rate),
+    }
+
+
 def policy_columns(policy: InDoubt) -> dict[str, str | int]:
     """How a policy is stored. Asking the provider ends in holding what it cannot say: that is how it is kept,
     with a mark, so that a version that cannot ask holds, too.

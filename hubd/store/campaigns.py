@@ -12,7 +12,13 @@ from hubd.core.model import Campaign, CampaignState, Channel, Content, DeliveryS
 from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, changed_keys, spec_from_json
 from hubd.errors import BadInput, Conflict, InvalidTransition
 from hubd.store.audience import Audience, MissingPattern, audience_of, freeze_some, missing_patterns
-from hubd.store.campaign_rows import all_campaigns, campaign_by_id, campaign_by_name, policy_columns
+from hubd.store.campaign_rows import (
+    all_campaigns,
+    campaign_by_id,
+    campaign_by_name,
+    policy_columns,
+    settings_of,
+)
 from hubd.store.contents import add_content, content_of, get_blob, put_part
 from hubd.store.database import Database, Unit
 from hubd.store.shelf import archived_ids, clone, put_away
@@ -115,7 +121,7 @@ class Campaigns:
             if old is None:
                 unit.db.execute(ADD_CAMPAIGN, values)
                 made = campaign_by_name(unit.db, spec.name)
-                unit.event("campaign.applied", made.id, {"created": True, "changed": []})
+                unit.event("campaign.applied", made.id, {"created": True, "changed": [], **settings_of(made)})
                 return made, changed_keys(None, spec), True
             return (*_change(unit, old, spec, values), False)
 
@@ -159,10 +165,18 @@ class Campaigns:
             assert done == 1, "the state was read in the same transaction"
             for name, value in columns.items():
                 unit.db.execute(_SETTABLE[name], (value, campaign_id))
+            after = campaign_by_id(unit.db, campaign_id)
+            data = {"reason": reason, "limit": after.limit, "scheduled_at": after.scheduled_at}
             if before.state is not to_state:
-                data = {"name": before.name, "from": before.state.value, "to": to_state.value}
-                unit.event("campaign.state", campaign_id, {**data, "reason": reason, "event": str(event)})
-            return campaign_by_id(unit.db, campaign_id)
+                data |= {"name": before.name, "from": before.state.value, "to": to_state.value}
+                unit.event("campaign.state", campaign_id, {**data, "event": str(event)})
+            elif data != {
+                "reason": before.reason,
+                "limit": before.limit,
+                "scheduled_at": before.scheduled_at,
+            }:
+                unit.event("campaign.changed", campaign_id, data)
+            return after
 
         return await self._db.write(work)
 
@@ -331,8 +345,9 @@ def _change(
     guard = {"id": before.id, "state": before.state.value, "revision": before.revision}
     done = unit.db.execute(CHANGE_CAMPAIGN, {**values, **guard}).rowcount
     assert done == 1, "state and revision were read in the same transaction"
-    unit.event("campaign.applied", before.id, {"created": False, "changed": changed})
-    return campaign_by_id(unit.db, before.id), changed
+    after = campaign_by_id(unit.db, before.id)
+    unit.event("campaign.applied", before.id, {"created": False, "changed": changed, **settings_of(after)})
+    return after, changed
 
 
 def _check_settled(campaign: Campaign) -> None:

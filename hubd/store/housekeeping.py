@@ -8,6 +8,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
+from hubd.store.commands import tidy_answers
 from hubd.store.database import Database, Unit
 from hubd.store.events import Events
 from hubd.store.usage import tidy_usage
@@ -40,9 +41,10 @@ async def tidy(
     whose cursor is older than the oldest event left is told so, and a request repeated after that long is a
     new one. Raises `StoreUnavailable`.
     """
+    old = now - keep_requests_days * _DAY
     return Tidied(
         events=await Events(db).prune(keep_events),
-        requests=await _tidy_requests(db, now - keep_requests_days * _DAY),
+        requests=await _tidy_requests(db, old) + await tidy_answers(db, old),
         usage=await tidy_usage(db, now),
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 
@@ -95,11 +95,17 @@ MOST_DOUBTS = 3  #: how often a policy may send again what may have been accepte
 PAGE = 2_000  #: deliveries changed in one unit by `requeue` and its like
 
 
+#: Entries as they were written, and for each why it was not, or None.
+Written = Callable[[Sequence[Entry], Sequence[Refusal | None]], None]
+
+
 class Ledger:
     """Deliveries and attempts. All methods are async; each write is one unit of work or says otherwise."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, written: Written | None = None) -> None:
+        """`written` is called with the entries of each `record` once they are durable; it never raises."""
         self._db = db
+        self._written = written
 
     async def due(self, campaign_id: int, now: float, limit: int, exclude_after: int = 0) -> list[Due]:
         """Up to `limit` deliveries that may be tried now, in id order, with ids above `exclude_after`.
@@ -151,18 +157,21 @@ class Ledger:
         """
         epoch = self._db.epoch
 
-        def work(unit: Unit) -> tuple[list[Refusal | None], list[int]]:
-            refusals, alarming = [], []
+        def work(unit: Unit) -> tuple[list[Refusal | None], list[Entry]]:
+            refusals, made = [], []
             for entry in entries:
                 trusted = distrust(unit, entry)
-                if trusted is not entry:
-                    alarming.append(entry.delivery_id)
+                made.append(trusted)
                 refusals.append(enter(unit, trusted, epoch))
-            return refusals, alarming
+            return refusals, made
 
-        refusals, alarming = await self._db.write(work)
-        for delivery_id in alarming:
-            log.error("delivery %d was answered with the name of an earlier message: in doubt", delivery_id)
+        refusals, made = await self._db.write(work)
+        for entry, trusted in zip(entries, made, strict=True):
+            if trusted is not entry:
+                number = entry.delivery_id
+                log.error("delivery %d was answered with the name of an earlier message: in doubt", number)
+        if self._written is not None:
+            self._written(made, refusals)
         return refusals
 
     async def recover(self) -> Recovered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Literal
 
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
@@ -95,6 +96,8 @@ def requeue_one(unit: Unit, delivery_id: int) -> None:
     target = advance_delivery(source, DeliveryEvent.REQUEUE)
     unit.db.execute(REQUEUE, (target, unit.now, delivery_id, source))
     unit.moved(row["campaign_id"], source, target)
+    if source is DeliveryState.FAILED:  # that it had failed was told
+        _tell_requeued(unit, row["campaign_id"], "taken_back", Counter({source: 1}))
 
 
 def requeue_page(
@@ -105,14 +108,26 @@ def requeue_page(
         raise BadInput.at("class", 'must be "transient", "permanent" or "all"')
     at = {"campaign_id": campaign_id, "which": which, "after": after, "limit": limit}
     rows = unit.db.execute(FAILURES, {**at, "transient": _TRANSIENT}).fetchall()
+    sources: Counter[DeliveryState] = Counter()
     for row in rows:
         source = DeliveryState(row["state"])
         target = advance_delivery(source, DeliveryEvent.REQUEUE)
         unit.db.execute(REQUEUE, (target, unit.now, row["id"], source))
         unit.moved(campaign_id, source, target)
+        sources[source] += 1
     if rows:
-        unit.event("delivery.requeued", campaign_id, {"count": len(rows), "class": which})
+        _tell_requeued(unit, campaign_id, which, sources)
     return len(rows), rows[-1]["id"] if len(rows) == limit else None
+
+
+def _tell_requeued(unit: Unit, campaign_id: int, which: str, sources: Counter[DeliveryState]) -> None:
+    data = {
+        "count": sources.total(),
+        "class": which,
+        "failed": sources[DeliveryState.FAILED],
+        "undelivered": sources[DeliveryState.UNDELIVERED],
+    }
+    unit.event("delivery.requeued", campaign_id, data)
 
 
 def no_such_delivery() -> NotFound:

@@ -9,7 +9,7 @@ import msgspec
 from hubd.core.model import Campaign, CampaignState
 from hubd.core.spec import spec_from_json, spec_json
 from hubd.errors import Conflict, NotFound
-from hubd.store.campaign_rows import campaign_by_name
+from hubd.store.campaign_rows import campaign_by_name, settings_of
 from hubd.store.unit import Unit
 
 #: A draft that says what another campaign says, to the same lists.
@@ -44,7 +44,8 @@ def clone(unit: Unit, name: str, new: str) -> tuple[bool, Campaign]:
         values = {"name": new, "spec": spec, "id": source.id, "now": unit.now}
         unit.db.execute(CLONE, values)
         made = campaign_by_name(unit.db, new)
-        unit.event("campaign.applied", made.id, {"created": True, "changed": [], "clone_of": name})
+        told = {"created": True, "changed": [], "clone_of": name, **settings_of(made)}
+        unit.event("campaign.applied", made.id, told)
         return True, made
     if there.id != source.id and there.state is CampaignState.DRAFT and there.spec == spec:
         return False, there

@@ -77,7 +77,11 @@ class LoginRefused(Exception):
 
 
 def tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
-    """What certificates are judged by; None for `security = "none"`. Raises `BadConfig`."""
+    """What certificates are judged by; None for `security = "none"`.
+
+    Raises `BadConfig` for a ca_file that cannot be used, and `OSError` when the system's certificates cannot
+    be read, for want of descriptors for instance.
+    """
     if settings.security == "none":
         return None
     if settings.ca_file is not None:
@@ -88,12 +92,16 @@ def tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
                 f"the ca_file of the SMTP provider cannot be used: {_why(problem)}",
                 hint="It must be a readable file with certificates in PEM form.",
             ) from None
-    context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
     if paths.cafile is None and paths.capath is None:  # slim containers come without certificates
         import certifi
 
-        context.load_verify_locations(cafile=certifi.where())
+        return ssl.create_default_context(cafile=certifi.where())
+    context = ssl.create_default_context()
+    if paths.cafile is not None and not context.cert_store_stats()["x509_ca"]:
+        # OpenSSL does not mind when it cannot open the system's file, for want of a descriptor for instance.
+        # Then every certificate would look forged. To name the file makes it tell.
+        context.load_verify_locations(cafile=paths.cafile)
     return context
 
 
@@ -112,7 +120,8 @@ async def log_in(settings: SmtpSettings, context: ssl.SSLContext | None, local_h
     try:
         return await attempt.run(context)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-        raise LoginRefused(_answer(attempt.stage, error, settings.secrets)) from error
+        # Not "from error": its words are the server's, and a server may quote the password.
+        raise LoginRefused(_answer(attempt.stage, error, settings.secrets)) from None
     finally:
         if not attempt.done:
             if client.transport is not None:

@@ -113,6 +113,13 @@ class ReloadResult(TypedDict):
     needs_restart: list[str]
 
 
+class MetricsResult(TypedDict):
+    """`text` is OpenMetrics and ends with "# EOF"; serve it with `content_type`."""
+
+    content_type: str
+    text: str
+
+
 class RowFault(TypedDict):
     line: int
     field: str
@@ -395,7 +402,9 @@ OpenRpc = TypedDict(
         "info": dict[str, str],
         "methods": list[dict[str, object]],
         "components": dict[str, object],
+        "x-errors": list[dict[str, object]],
         "x-notifications": list[dict[str, object]],
+        "x-protocol": int,
     },
 )
 

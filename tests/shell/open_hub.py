@@ -15,6 +15,7 @@ import trio
 from hubd.bridge import open_bridge
 from hubd.control.gate import serve_control
 from hubd.control.needs import Hub, HubInfo
+from hubd.control.tally import Tally
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.feed import Feed
 from hubd.engine.limits import LimitBook
@@ -25,6 +26,7 @@ from hubd.engine.supervisor import open_supervisor
 from hubd.store.audit import Audit
 from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
+from hubd.store.commands import Commands
 from hubd.store.contacts import Contacts
 from hubd.store.database import Database, open_database
 from hubd.store.doubts import Doubts
@@ -33,6 +35,7 @@ from hubd.store.ledger import Ledger
 from hubd.store.restore import open_restores
 from hubd.store.usage import Usage
 from hubd.transports.outbox import open_outbox
+from hubd.wire.results import ConfigResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Served:
 
 @asynccontextmanager
 async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
-    """Serve a hub on `tmp_path`; `changes` replace parts of the `Hub`."""
+    """Serve a hub on `tmp_path`, and on a port for who has a ticket; `changes` replace parts of the `Hub`."""
     stopped = trio.Event()
 
     async def open_transport() -> Transport:
@@ -64,7 +67,8 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
         open=open_transport,
     )
     async with open_bridge() as bridge, open_database(tmp_path / "hub.db", bridge) as database:
-        campaigns, ledger, events = Campaigns(database), Ledger(database), Events(database)
+        tally = Tally()
+        campaigns, ledger, events = Campaigns(database), Ledger(database, tally.note), Events(database)
         restores = await open_restores(database)
         await restores.finish()
         async with open_supervisor(
@@ -89,12 +93,15 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 restores=restores,
                 contacts=Contacts(database),
                 campaigns=campaigns,
+                commands=Commands(database),
                 ledger=ledger,
                 events=events,
                 supervisor=supervisor,
                 feed=feed,
+                tally=tally,
                 now=time.time,
                 reload=_nothing_to_reload,
+                config=_configuration,
                 shutdown=stopped.set,
             )
             hub = replace(hub, **changes)
@@ -108,8 +115,29 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
 
 async def _serve(path: Path, hub: Hub, scope: trio.CancelScope, task_status: trio.TaskStatus[Path]) -> None:
     with scope:
-        await serve_control(path, hub, task_status=task_status)
+        await serve_control(path, hub, tcp=("127.0.0.1", 0), task_status=task_status)
 
 
 async def _nothing_to_reload() -> list[str]:
     return []
+
+
+def _configuration() -> ConfigResult:
+    file = "/etc/messagehub/hubd.toml"
+    return {
+        "file": file,
+        "files": [file],
+        "uid": 998,
+        "needs_restart": [],
+        "settings": [
+            {"key": "hub.log_level", "value": "info", "source": "default", "file": None, "line": None},
+            {"key": "providers.office.type", "value": "smtp", "source": "file", "file": file, "line": 2},
+            {
+                "key": "providers.office.password",
+                "value": {"credential": "office"},
+                "source": "file",
+                "file": file,
+                "line": 5,
+            },
+        ],
+    }

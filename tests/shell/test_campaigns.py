@@ -116,11 +116,14 @@ async def test_a_move_is_an_event_and_keeps_the_times(store: Store) -> None:
     }
 
 
-async def test_a_move_to_the_state_it_is_in_is_no_event(store: Store) -> None:
+async def test_a_move_to_the_state_it_is_in_tells_what_changed_and_nothing_else(store: Store) -> None:
     campaign = await store.running("ann")
     before = store.db.head_seq
-    await store.campaigns.move(campaign.id, [C.RUNNING], C.RUNNING, event="start", limit=5)
-    assert store.db.head_seq == before
+    for _ in range(2):
+        await store.campaigns.move(campaign.id, [C.RUNNING], C.RUNNING, event="start", limit=5)
+    (told,) = await store.events.page(before, 10)
+    assert told.type == "campaign.changed"
+    assert told.data == {"reason": "", "limit": 5, "scheduled_at": None}
     assert (await store.campaigns.by_id(campaign.id)).limit == 5
 
 

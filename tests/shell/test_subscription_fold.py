@@ -335,7 +335,7 @@ async def test_a_reader_that_does_not_read_costs_no_memory_and_misses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """11: what waits for it, waits in the database."""
-    monkeypatch.setattr("hubd.control.session.SEND_SECONDS", 1e9)  # or it would be cut off
+    monkeypatch.setattr("hubd.control.outlet.SEND_SECONDS", 1e9)  # or it would be cut off
     async with open_hub(tmp_path) as served, open_client(served.path) as hub:
         subscription = hub.subscribe(["*"])
         await anext(subscription)

@@ -1,0 +1,11 @@
+-- What the first request with a key was answered, for those that are repeated. One-off messages have their own
+-- table, `request`, which is written with the message.
+CREATE TABLE answer (
+    method TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,           -- of what was asked for
+    result TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    PRIMARY KEY (method, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX answer_age ON answer (created_at);
