@@ -117,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> int:
             manager=manager,
             sockets=activation.inherited(os.environ),
             observe_path=Path(arguments.observe) if arguments.observe else None,
-            tcp=arguments.tcp or (("127.0.0.1", 0) if endpoint else None),
+            tcp=arguments.tcp,
             endpoint=endpoint,
             stop_on_stdin_eof=arguments.stop_on_stdin_eof,
         )
