@@ -117,6 +117,7 @@ def test_a_kill_of_a_hub_that_sends_is_no_restore(hub: Hub, witness: Witness) ->
     assert hub.end() == 0
 
 
+@pytest.mark.parametrize("witness", [("--delay", "0.05")], indirect=True)
 def test_backups_while_sending_hold_nothing_up_and_each_is_whole(hub: Hub, witness: Witness) -> None:
     hub.config = sink_config(witness.port, 4)
     hub.boot()

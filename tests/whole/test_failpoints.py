@@ -122,7 +122,8 @@ def test_an_end_in_the_middle_of_a_migration_is_migrated_from_without_a_loss(
         left = start_and_die(hub, "after_dot:40")
         turn_into_version_1(hub.state)
         for step, (version, _) in enumerate(opening.migrations()[1:], 1):
-            assert hub.launch(fail=f"in_migration:{step}").wait(PATIENCE) == -signal.SIGKILL
+            second = min(step, 2)  # each start but the first finishes what the one before it died in
+            assert hub.launch(fail=f"in_migration:{second}").wait(PATIENCE) == -signal.SIGKILL
             assert version_of(hub.state) == version - 1
         books = finish(hub, outside)
         assert version_of(hub.state) == len(opening.migrations())
