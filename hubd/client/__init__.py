@@ -1,6 +1,6 @@
 """The client, for programs that use the daemon. docs/client.md shows how.
 
-    connection     `async with open_client() as hub: await hub.call("campaign.get", name="x")`
+    opening        `async with open_client() as hub: await hub.call("campaign.get", name="x")`
     subscription   `async for event in hub.subscribe(["campaign:x"])`: for as long as the connection lasts
     following      `async with follow(["campaign:x"]) as events`: the same over restarts of the daemon
     blocking       `with connect() as hub: hub.call(...)`, for programs that are not asynchronous
@@ -14,8 +14,9 @@ connection that way. What arrives for a subscription while nobody iterates over 
 from __future__ import annotations
 
 from hubd.client.blocking import Connection, Events, connect
-from hubd.client.connection import Client, open_client
+from hubd.client.connection import Client
 from hubd.client.following import Following, follow
+from hubd.client.opening import open_client
 from hubd.client.subscription import KEPT_EVENTS, Subscription
 from hubd.wire.places import SYSTEM_SOCKET, Place, find_socket
 

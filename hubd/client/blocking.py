@@ -19,8 +19,9 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from hubd.client.connection import OPEN_SECONDS, Client, close_client, dial
+from hubd.client.connection import Client
 from hubd.client.following import Following
+from hubd.client.opening import OPEN_SECONDS, close_client, dial
 from hubd.errors import HubError, Unreachable
 from hubd.wire.places import Place
 
@@ -277,12 +278,13 @@ def connect(
     """Connect to the daemon and greet it, for programs that are not asynchronous.
 
     Args:
-        socket: The daemon's socket; by default where `find_socket` says.
+        socket: The daemon's socket, or its endpoint file (`.json`); by default where `find_socket` says.
         client: Name and version of the program that calls, for the daemon's log.
         timeout: Seconds for connecting, also when it connects again.
 
     Raises:
-        Unreachable: `code` is socket_missing, permission_denied, refused, timeout, busy or not_hubd.
+        Unreachable: `code` is socket_missing, permission_denied, refused, timeout, busy or not_hubd; of an
+            endpoint file also endpoint_exposed, bad_endpoint or unauthenticated.
         VersionSkew: Client and daemon speak different versions of the protocol.
     """
     connection = Connection(socket, client=client, timeout=timeout)

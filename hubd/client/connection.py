@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -25,13 +22,13 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError
 
-from hubd.client.reach import connect, not_hubd, rejection
+from hubd.client.frames import MASK, remark, tell
+from hubd.client.reach import Reached, for_operators, not_hubd, rejection
+from hubd.client.starting import start_command
 from hubd.client.subscription import Subscription
-from hubd.errors import HubError, ShuttingDown, Unreachable
-from hubd.wire import HOST, PATH, PROTOCOL, SUBPROTOCOL, dump, to_exception
-from hubd.wire.places import Place, find_socket
+from hubd.errors import HubError, ShuttingDown, Unreachable, VersionSkew
+from hubd.wire import BEARER, PATH, SUBPROTOCOL, dump, to_exception
 
-OPEN_SECONDS = 10.0  #: for connecting, the handshake and hub.hello together
 _CHUNK = 64 * 1024
 
 
@@ -50,10 +47,11 @@ class _Waiting:
 class Client:
     """One connection. Get it from `open_client`."""
 
-    def __init__(self, stream: trio.abc.Stream, path: Path) -> None:
+    def __init__(self, reached: Reached) -> None:
         self.hello: dict[str, Any] = {}  #: what `hub.hello` answered
-        self.path = path
-        self._stream = stream
+        self.skew: VersionSkew | None = None  #: the versions do not fit, and that was to be tolerated
+        self.reached = reached
+        self._stream = reached.stream
         self._protocol = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
@@ -135,17 +133,25 @@ class Client:
         message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         waiting = self._waiting[number] = _Waiting(subscription)
         try:
-            await self._send(TextMessage(data=dump(message)))
+            text = dump(message)
+            tell("->", message)
+            await self._send(TextMessage(data=text))
             await self.until(lambda: waiting.settled)
         finally:
             self._waiting.pop(number, None)
         if waiting.error is not None:
+            if waiting.error.code == "forbidden":
+                hints = (waiting.error.hint, for_operators(self.reached))
+                waiting.error.hint = "; ".join(hint for hint in hints if hint)
             raise waiting.error
         return waiting.result
 
     async def handshake(self) -> None:
         """The websocket's opening handshake. `open_client` does it."""
-        await self._send(Request(host=HOST, target=PATH, subprotocols=[SUBPROTOCOL]))
+        reached = self.reached
+        bearer = [BEARER + reached.token] if reached.token else []
+        remark(f"-> GET {PATH} at {reached.told()}" + (f", {BEARER}{MASK}" if bearer else ""))
+        await self._send(Request(host=reached.host, target=PATH, subprotocols=[SUBPROTOCOL, *bearer]))
         await self.until(lambda: self._accepted)
 
     # -- one reader for all ------------------------------------------------------------------------
@@ -184,7 +190,7 @@ class Client:
             self._protocol.receive_data(bytes(data))
             answers = [answer for event in self._protocol.events() if (answer := self._take(event))]
         except ProtocolError:
-            self._end(not_hubd(self.path))
+            self._end(not_hubd(self.reached.where))
             return
         for answer in answers:
             await self._write(answer)
@@ -200,22 +206,22 @@ class Client:
                 if event.subprotocol == SUBPROTOCOL:
                     self._accepted = True
                 else:
-                    self._end(not_hubd(self.path))
+                    self._end(not_hubd(self.reached.where))
             case RejectConnection():
                 self._status = event.status_code
                 if not event.has_body:
-                    self._end(rejection(self.path, self._status, ""))
+                    self._end(rejection(self.reached, self._status, ""))
             case RejectData():
                 self._parts.append(bytes(event.data).decode("ascii", "replace"))
                 if event.body_finished:
-                    self._end(rejection(self.path, self._status, "".join(self._parts)))
+                    self._end(rejection(self.reached, self._status, "".join(self._parts)))
             case CloseConnection():
                 self._end(self._lost(event.code))
         return None
 
     def _take_text(self, event: TextMessage | BytesMessage) -> None:
         if not isinstance(event.data, str):
-            self._end(not_hubd(self.path))
+            self._end(not_hubd(self.reached.where))
             return
         self._parts.append(event.data)
         if not event.message_finished:
@@ -225,8 +231,9 @@ class Client:
             message = json.loads(text)
         except ValueError:
             message = None
+        tell("<-", message if isinstance(message, dict) else f"{len(text)} characters that are no message")
         if not isinstance(message, dict):
-            self._end(not_hubd(self.path))
+            self._end(not_hubd(self.reached.where))
         elif "method" in message:
             self._take_notification(message["method"], message.get("params"))
         else:
@@ -297,15 +304,17 @@ class Client:
 
     def _lost(self, code: int = 0) -> HubError:
         if self._stopping:
-            return ShuttingDown(self._stopping, hint="start it again with: hubd")
+            return ShuttingDown(
+                self._stopping, hint=f"start it again with: {start_command(self.reached.place)}"
+            )
         if not self._heard:
             return Unreachable(
-                f"the daemon at {self.path} hung up before it answered",
+                f"the daemon at {self.reached.where} hung up before it answered",
                 code="disconnected",
                 hint="it is starting or stopping: try again",
             )
         if not self._accepted:
-            return not_hubd(self.path)
+            return not_hubd(self.reached.where)
         why = {1003: ": it takes text frames only", 1009: ": the message was too large"}.get(code, "")
         return Unreachable(
             f"the daemon closed the connection{why}",
@@ -313,69 +322,3 @@ class Client:
             hint="look whether it still runs: hubctl daemon status",
             data={"close_code": code} if code else {},
         )
-
-
-def _place(socket: str | os.PathLike[str] | Place | None) -> Place:
-    if isinstance(socket, Place):
-        return socket
-    return find_socket() if socket is None else Place(path=Path(socket), tried=(Path(socket),))
-
-
-async def dial(
-    socket: str | os.PathLike[str] | Place | None = None,
-    *,
-    client: tuple[str, str] = ("python", ""),
-    timeout: float = OPEN_SECONDS,
-) -> Client:
-    """Connect and greet; whoever calls this closes the client with `close_client`. See `open_client`."""
-    place = _place(socket)
-    hub: Client | None = None
-    greeted = False
-    try:
-        with trio.move_on_after(timeout):
-            hub = Client(await connect(place), place.path)
-            await hub.handshake()
-            hub.hello = await hub.call(
-                "hub.hello", client={"name": client[0], "version": client[1]}, protocol=[PROTOCOL]
-            )
-            greeted = True
-            return hub
-        raise Unreachable(
-            f"hubd does not answer at {place.path}",
-            code="timeout",
-            hint="it is starting, stuck, or another program listens there",
-        )
-    finally:
-        if hub is not None and not greeted:
-            await close_client(hub)
-
-
-async def close_client(hub: Client) -> None:
-    """Say good-bye and close, also when cancelled: bounded, because that waits at most a second."""
-    with trio.CancelScope(shield=True):
-        await hub.aclose()
-
-
-@asynccontextmanager
-async def open_client(
-    socket: str | os.PathLike[str] | Place | None = None,
-    *,
-    client: tuple[str, str] = ("python", ""),
-    timeout: float = OPEN_SECONDS,
-) -> AsyncIterator[Client]:
-    """Connect to the daemon and greet it.
-
-    Args:
-        socket: The daemon's socket; by default where `find_socket` says.
-        client: Name and version of the program that calls, for the daemon's log.
-        timeout: Seconds for connecting, the handshake and the greeting together.
-
-    Raises:
-        Unreachable: `code` is socket_missing, permission_denied, refused, timeout, busy or not_hubd.
-        VersionSkew: Client and daemon speak different versions of the protocol.
-    """
-    hub = await dial(socket, client=client, timeout=timeout)
-    try:
-        yield hub
-    finally:
-        await close_client(hub)

@@ -9,7 +9,8 @@ from typing import Any
 
 import trio
 
-from hubd.client.connection import OPEN_SECONDS, Client, close_client, dial
+from hubd.client.connection import Client
+from hubd.client.opening import OPEN_SECONDS, close_client, dial
 from hubd.client.subscription import Subscription
 from hubd.errors import HubError, ResumeGap, ShuttingDown, Unreachable
 from hubd.wire.places import Place
@@ -21,7 +22,7 @@ LONGEST_PAUSE = 2.0  #: ... up to this
 Tell = Callable[[HubError | None], None]
 
 #: What will not pass by waiting for it.
-_LASTING = frozenset({"permission_denied", "not_hubd"})
+_LASTING = frozenset({"permission_denied", "not_hubd", "unauthenticated", "endpoint_exposed", "bad_endpoint"})
 
 
 class Following:
@@ -47,8 +48,8 @@ class Following:
     ) -> None:
         """
         Args:
-            topics: `campaign:NAME`, `daemon` or `*`.
-            socket: The daemon's socket; by default where `find_socket` says.
+            topics: `campaign:NAME`, `campaigns`, `daemon` or, for operators, `*`.
+            socket: The daemon's socket or endpoint file; by default where `find_socket` says.
             after: A `cursor` of earlier; None begins with now.
             snapshot: Whether the first item is a snapshot; without `after` only. A reconnection brings none.
             gauge_hz: Live figures at most so often a second; 0 for durable events only.

@@ -3,117 +3,246 @@
 from __future__ import annotations
 
 import os
-import socket as stdlib_socket
-import struct
-import sys
+import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
+from hubd.client.endpoint import Endpoint, read_endpoint
+from hubd.client.starting import start_command
+from hubd.client.trust import is_trusted, server_uid
 from hubd.errors import BadInput, HubError, Unreachable, VersionSkew
-from hubd.wire import SUBPROTOCOL
-from hubd.wire.places import Place
-
-SERVICE_USER = "messagehub"  #: owner of the system's daemon
+from hubd.wire import HOST, SUBPROTOCOL
+from hubd.wire.places import VIEWERS_NAME, Place
 
 
-async def connect(place: Place) -> trio.SocketStream:
-    """A stream to a daemon that is run by somebody we may trust."""
-    path = place.path
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """A stream to a daemon, by which way, and what to say to be let in."""
+
+    stream: trio.abc.Stream = field(repr=False)
+    place: Place
+    where: str  #: for people: the socket, or an address and the file that names it
+    because: str = ""  #: why it is not what was looked for first
+    endpoint: Endpoint | None = None
+
+    def told(self) -> str:
+        """Where it is and why there, in words; never the token."""
+        why = self.because or self.place.chosen or "found there"
+        if self.endpoint is None:
+            return f"{self.where} ({why})"
+        return f"{self.endpoint.authority} ({self.place.path}, {why})"
+
+    @property
+    def host(self) -> str:
+        """The Host header."""
+        return HOST if self.endpoint is None else self.endpoint.authority
+
+    @property
+    def token(self) -> str:
+        """What lets in where the kernel does not say who calls."""
+        return "" if self.endpoint is None else self.endpoint.token
+
+
+async def connect(place: Place) -> Reached:
+    """A stream to a daemon that is run by somebody we may trust. Raises `Unreachable` or `BadInput`."""
+    if place.endpoint:
+        return await _connect_endpoint(place)
     try:
-        stream = await trio.open_unix_socket(path)
-    except FileNotFoundError:
-        raise _missing(place) from None
-    except (PermissionError, NotADirectoryError) as exc:
-        raise Unreachable(
-            f"you may not use the socket at {path}",
-            code="permission_denied",
-            hint=f"you are uid {os.getuid()}; use it as the user who runs hubd",
-        ) from exc
-    except ConnectionRefusedError:
-        raise Unreachable(
-            f"hubd is not running: the socket at {path} is left over from one that ended",
-            code="refused",
-            hint="start it with: hubd",
-        ) from None
+        stream = await trio.open_unix_socket(place.path)
+    except (FileNotFoundError, PermissionError) as exc:
+        because = f"{place.path} is {'not for you' if isinstance(exc, PermissionError) else 'not there'}"
+        viewers = await _connect_viewers(place)
+        if viewers is None:
+            raise _why(place, exc) from None
+        stream, where = viewers, place.viewers or place.path
     except OSError as exc:
-        if len(os.fsencode(path)) > 103:
-            raise BadInput.at(
-                "socket", "the path is too long for a socket", hint="use a shorter one"
-            ) from None
-        raise Unreachable(
-            f"the socket at {path} cannot be used: {exc.strerror or exc}", code="refused"
-        ) from exc
-    if not _trusted(_server_uid(stream)):
+        raise _why(place, exc) from None
+    else:
+        because, where = "", place.path
+    if not is_trusted(server_uid(stream.socket, where), where):
         await trio.aclose_forcefully(stream)
         raise Unreachable(
-            f"the socket at {path} belongs to another user's program",
+            f"the socket at {where} belongs to another user's program",
             code="permission_denied",
             hint="nothing was sent to it; look at --socket and HUBCTL_SOCKET",
         )
-    return stream
+    return Reached(stream=stream, place=place, where=str(where), because=because)
+
+
+async def _connect_viewers(place: Place) -> trio.SocketStream | None:
+    """A stream to the socket for viewers, if there is one that may be used."""
+    if place.viewers is None:
+        return None
+    try:
+        return await trio.open_unix_socket(place.viewers)
+    except OSError:
+        return None
+
+
+async def _connect_endpoint(place: Place) -> Reached:
+    endpoint = read_endpoint(place)
+    sock = trio.socket.socket(trio.socket.AF_INET6 if ":" in endpoint.host else trio.socket.AF_INET)
+    try:
+        await sock.connect((endpoint.host, endpoint.port))
+    except OSError as exc:
+        sock.close()
+        raise Unreachable(
+            f"hubd is not running: nobody listens at {endpoint.authority}, which {place.path} names"
+            if isinstance(exc, ConnectionRefusedError)
+            else f"{endpoint.authority}, which {place.path} names, cannot be used: {exc.strerror or exc}",
+            code="refused",
+            hint=f"start it with: {start_command(place)}",
+        ) from None
+    except BaseException:
+        sock.close()
+        raise
+    where = f"{endpoint.authority} ({place.path})"
+    return Reached(stream=trio.SocketStream(sock), place=place, where=where, endpoint=endpoint)
+
+
+def is_outdated(reached: Reached) -> bool:
+    """Whether the endpoint file says something else by now: the daemon was restarted meanwhile.
+
+    It writes the file before it hears anybody, so who was refused by the new one finds the new file.
+    """
+    return reached.endpoint is not None and read_endpoint(reached.place) != reached.endpoint
+
+
+# -- why not -----------------------------------------------------------------------------------------------
+
+
+def _why(place: Place, exc: OSError) -> HubError:
+    """The error for a socket that cannot be connected to."""
+    path = place.path
+    if isinstance(exc, FileNotFoundError):
+        return _missing(place)
+    if isinstance(exc, PermissionError | NotADirectoryError):
+        return Unreachable(
+            f"you may not use the socket at {path}", code="permission_denied", hint=_how_to_be_let_in(place)
+        )
+    if isinstance(exc, ConnectionRefusedError):
+        return Unreachable(
+            f"hubd is not running: the socket at {path} is left over from one that ended",
+            code="refused",
+            hint=f"start it with: {start_command(place)}",
+        )
+    if len(os.fsencode(path)) > 103:
+        return BadInput.at("socket", "the path is too long for a socket", hint="use a shorter one")
+    return Unreachable(
+        f"the socket at {path} cannot be used: {exc.strerror or exc}",
+        code="refused",
+        hint="look at --socket and HUBCTL_SOCKET",
+    )
 
 
 def _missing(place: Place) -> Unreachable:
     """No socket, in words that name every path that was looked at and who named it."""
     if place.chosen:
-        where, start = f"{place.path} ({place.chosen})", f"hubd --socket {place.path}"
+        where = f"{place.path} ({place.chosen})"
     else:
-        where, start = " or ".join(map(str, place.tried)), "hubd"
+        looked = [path for path in place.tried if path.name != VIEWERS_NAME]
+        where = " or ".join(map(str, looked or place.tried))
     return Unreachable(
         f"hubd is not running: no socket at {where}",
         code="socket_missing",
-        hint=f"start it with: {start}   (or see everything at once: hubctl demo)",
+        hint=f"start it with: {start_command(place)}   (or see everything at once: hubctl demo)",
         data={"tried": [str(path) for path in place.tried]},
     )
 
 
-def not_hubd(path: Path) -> Unreachable:
+def _how_to_be_let_in(place: Place) -> str:
+    """Which group may use the socket; when it is none, only its owner."""
+    group = group_of(place.path)
+    if not group:
+        return f"you are uid {os.getuid()}; use it as the user who runs hubd"
+    viewers = place.path.with_name(VIEWERS_NAME)
+    look = f"; to look only, use {viewers}" if os.path.lexists(viewers) and viewers != place.viewers else ""
+    return f"you are uid {os.getuid()}; {_join(group)}{look}"
+
+
+def group_of(path: Path) -> str:
+    """The group whose members may use a socket; "" when it is for its owner only, or not to be seen."""
+    try:
+        about = path.stat()
+    except OSError:
+        return ""
+    if not about.st_mode & stat.S_IWGRP:
+        return ""
+    import grp  # there is none on Windows
+
+    try:
+        return grp.getgrgid(about.st_gid).gr_name
+    except KeyError:
+        return str(about.st_gid)
+
+
+def _join(group: str) -> str:
+    return f"its group is {group}: usermod -aG {group} NAME, then log in again"
+
+
+def not_hubd(where: str) -> Unreachable:
     """Somebody answers, in another language."""
     return Unreachable(
-        f"what answers at {path} is not hubd",
+        f"what answers at {where} is not hubd",
         code="not_hubd",
         hint="look at --socket and HUBCTL_SOCKET",
     )
 
 
-def rejection(path: Path, status: int, body: str) -> HubError:
+def rejection(reached: Reached, status: int, body: str) -> HubError:
     """The daemon answered the handshake with a status instead of a websocket."""
     words = body.strip()[:200]
+    where = reached.where
+    if status == 401 and reached.endpoint is not None:
+        return _unknown_token(reached)
     if status == 403:
         return Unreachable(
-            f"the daemon at {path} does not let you in: {words}",
+            f"the daemon at {where} does not let you in: {words}",
             code="permission_denied",
             hint="use it as the user who runs it",
         )
     if status == 503:
         return Unreachable(
-            f"the daemon at {path} is busy: {words}",
+            f"the daemon at {where} is busy: {words}",
             code="busy",
             hint="too many clients are connected; try again in a moment",
         )
     if SUBPROTOCOL.rsplit(".", 1)[0] in words:
         return VersionSkew(
-            f"this client speaks {SUBPROTOCOL}; {words}", hint="install the same version on both sides"
+            f"this client speaks {SUBPROTOCOL}; {words}",
+            hint="install the same version on both sides, then end the hubd that runs as it was started",
         )
-    return not_hubd(path)
+    return not_hubd(where)
 
 
-def _server_uid(stream: trio.SocketStream) -> int | None:
-    """Who listens, as the kernel says; None where it does not say."""
-    if not sys.platform.startswith("linux"):
-        return None
-    raw = stream.socket.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_PEERCRED, struct.calcsize("3i"))
-    uid: int = struct.unpack("3i", raw)[1]
-    return uid
+def _unknown_token(reached: Reached) -> Unreachable:
+    place = reached.place
+    if place.token_file is not None:
+        told, hint = (
+            f"in {place.token_file} ",
+            "put one of the daemon that runs now there; a ticket is good once",
+        )
+    else:
+        told, hint = "", f"{place.path} is of another hubd than the one that listens: restart hubd"
+    return Unreachable(
+        f"the daemon at {reached.where} does not know the token {told}".rstrip(),
+        code="unauthenticated",
+        hint=hint,
+    )
 
 
-def _trusted(uid: int | None) -> bool:
-    if uid is None or uid in (0, os.getuid()) or os.getuid() == 0:
-        return True
-    import pwd  # there is none on Windows
-
-    try:
-        return uid == pwd.getpwnam(SERVICE_USER).pw_uid
-    except KeyError:
-        return False
+def for_operators(reached: Reached) -> str:
+    """What who may only look can do to be let in as an operator, besides what the daemon itself says."""
+    if reached.endpoint is not None:
+        return "the token that hubd writes into its endpoint file is one of an operator"
+    if reached.because:
+        control = reached.place.path
+        if not os.path.lexists(control):
+            way_out = f"it is started with: {start_command(reached.place)}"
+        else:
+            group = group_of(control)
+            way_out = _join(group) if group else "use it as the user who runs hubd"
+        return f"you look on through {reached.where}, because {reached.because}; {way_out}"
+    return ""

@@ -14,7 +14,7 @@ def issue_ticket(tickets: Tickets, url: str, peer: Peer, params: AuthTicket) -> 
     """A ticket for the TCP listener at `url`, which only who came over a unix socket may have issued.
 
     Raises `BadInput` for an Origin that is not this machine's, and `HubError`: no_tcp_listener, forbidden,
-    overloaded.
+    rate_limited.
     """
     role = Role(params.role)
     if peer.uid is None and peer.listener == "tcp":

@@ -18,6 +18,7 @@ import msgspec
 from hubd.control.table import Method
 from hubd.core.model import CampaignState, Channel, DeliveryState
 from hubd.errors import (
+    BadConfig,
     BadInput,
     BadTemplate,
     Conflict,
@@ -30,12 +31,13 @@ from hubd.errors import (
     ResumeGap,
     RevisionConflict,
     ShuttingDown,
+    StoreError,
     StoreUnavailable,
     VersionSkew,
 )
 from hubd.wire import PROTOCOL, SUBPROTOCOL
 from hubd.wire.events import EVENTS
-from hubd.wire.registry import CLASS_NUMBERS, PROTOCOL_CODES, RETRYABLE, number_of
+from hubd.wire.registry import CLASS_NUMBERS, HINTS, PROTOCOL_CODES, RETRYABLE, number_of
 from hubd.wire.results import EventView, OpenRpc
 
 OPENRPC = "1.3.2"
@@ -50,7 +52,9 @@ _STATE = (NotFound, InvalidTransition)
 #: What else a method raises.
 ERRORS: Mapping[str, tuple[type[HubError], ...]] = {
     "hub.hello": (VersionSkew,),
-    "hub.backup": (Conflict,),
+    "hub.reload": (BadConfig, CredentialMissing, ProviderUnavailable),
+    "hub.backup": (Conflict, StoreError),
+    "auth.ticket": (HubError,),
     "campaign.apply": (BadTemplate, Conflict, RevisionConflict),
     "campaign.get": (NotFound,),
     "campaign.check": (NotFound,),
@@ -132,7 +136,7 @@ def _method(method: Method, schemas: Mapping[str, Any]) -> dict[str, object]:
         "result": {"name": "result", "schema": _reference(method.result)},
         "errors": [{"$ref": f"#/components/errors/{word}"} for word in _errors_of(method)],
         "examples": _examples(method),
-        "x-role": "operator" if method.mutates else "viewer",
+        "x-role": method.role.value,
         "x-mutates": method.mutates,
     }
     if not told["description"]:
@@ -255,7 +259,7 @@ def _error(number: int, message: str, word: str) -> dict[str, object]:
     return {
         "code": number,
         "message": message,
-        "data": {"code": word, "retryable": word in RETRYABLE, "hint": ""},
+        "data": {"code": word, "retryable": word in RETRYABLE, "hint": HINTS.get(word, "")},
     }
 
 

@@ -1,4 +1,8 @@
-"""`events.list`: the story so far, a page at a time. Subscriptions belong to their connection."""
+"""`events.list`: the story so far, a page at a time. Subscriptions belong to their connection.
+
+Everything at once, with what happens to one-off messages, is for operators; viewers follow campaigns and the
+daemon.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,16 @@ from hubd.control.needs import Hub
 from hubd.control.views import event_view
 from hubd.wire import params as p
 from hubd.wire import results as r
+
+
+def subscribe_instead(params: p.EventsSubscribe) -> str:
+    """What a viewer follows instead of these topics; "" when it may follow them."""
+    return 'follow "campaigns" and "daemon"' if "*" in params.topics else ""
+
+
+def list_instead(params: p.EventsList) -> str:
+    """What a viewer asks for instead; "" when it may have these events."""
+    return "name a campaign" if params.campaign is None else ""
 
 
 async def page(hub: Hub, params: p.EventsList) -> r.EventsResult:

@@ -28,10 +28,10 @@ import wsproto.utilities
 
 from hubd.control.crowd import Crowd
 from hubd.control.dispatch import Dispatcher
-from hubd.control.head import Knock, Refusal, judge
+from hubd.control.head import Knock, Refusal, health, judge
 from hubd.control.listener import adopt_listener, endpoint_file, open_listener, open_loopback
 from hubd.control.needs import Hub
-from hubd.control.opening import CROWDED_SECONDS, Prefixed, read_head, refuse
+from hubd.control.opening import CROWDED_SECONDS, Prefixed, answer, read_head, refuse
 from hubd.control.roles import Peer, Role
 from hubd.control.session import House, Session
 from hubd.control.tickets import Admission, Frequency, Grant, Tickets
@@ -249,6 +249,9 @@ class Gate:
             knock = refusal or judge(head, door.port)
             if isinstance(knock, Refusal) and knock.status != 401:
                 await self._refuse(door, stream, knock)
+                return
+            if isinstance(knock, Knock) and knock.health:
+                await answer(stream, health(not self._hub.database.trouble and not self._stopping.is_set()))
                 return
             admission = self._tickets.admit(knock.bearer, knock.origin) if isinstance(knock, Knock) else None
             if admission is None:

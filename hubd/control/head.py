@@ -15,11 +15,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hubd.wire import HOST, PATH, SUBPROTOCOL
+from hubd.wire import BEARER, HEALTH_PATH, HOST, PATH, SUBPROTOCOL
 
 MAX_HEAD = 8 * 1024  #: octets
 END = b"\r\n\r\n"
-BEARER = "hub.bearer."  #: before the token, in the list of subprotocols
 
 _REQUEST = re.compile(r"([A-Z]{1,20}) (\S{1,2000}) HTTP/1\.1")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
@@ -27,6 +26,7 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _LOOPBACK = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::[1-9][0-9]{0,4})?")
 _REASONS = {
+    200: "OK",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
@@ -56,6 +56,7 @@ class Knock:
 
     origin: str | None = None
     bearer: str = ""
+    health: bool = False  #: it only asks whether the daemon is well
 
 
 def response(refusal: Refusal) -> bytes:
@@ -67,6 +68,16 @@ def response(refusal: Refusal) -> bytes:
         f"Content-Type: text/plain; charset=us-ascii\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode("ascii") + body
+
+
+def health(well: bool) -> bytes:
+    """Whether the daemon is well, as bytes on the wire: a status and nothing else."""
+    status = 200 if well else 503
+    head = (
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nConnection: close\r\n"
+        "Cache-Control: no-store\r\nContent-Length: 0\r\n\r\n"
+    )
+    return head.encode("ascii")
 
 
 def is_local(origin: str) -> bool:
@@ -96,6 +107,8 @@ def judge(head: bytes, port: int | None = None) -> Refusal | Knock:
         if header is None:
             return Refusal(400, "a header is malformed")
         headers.setdefault(header[1].lower(), []).append(header[2])
+    if port is not None and (request[1], request[2]) == ("GET", HEALTH_PATH):
+        return _judge_health(headers, port)
     if request[1] != "GET" or request[2] != PATH:
         return Refusal(404, f"there is only GET {PATH}")
     refusal = _judge_where(headers, port) or _judge_upgrade(headers)
@@ -116,6 +129,13 @@ def _judge_where(headers: dict[str, list[str]], port: int | None) -> Refusal | N
     if len(headers.get("host", ())) != 1 or headers["host"][0] not in hosts:
         return Refusal(403, f"the Host must be {' or '.join(hosts)}")
     return None
+
+
+def _judge_health(headers: dict[str, list[str]], port: int) -> Refusal | Knock:
+    """Anybody on this machine may ask, but no page: what it learns, it learns for somebody elsewhere."""
+    if "origin" in headers or "referer" in headers:
+        return Refusal(403, "browsers do not belong here")
+    return _judge_where(headers, port) or Knock(health=True)
 
 
 def _judge_upgrade(headers: dict[str, list[str]]) -> Refusal | None:

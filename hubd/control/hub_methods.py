@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import cast
+
+import trio
 
 from hubd.control.campaign_views import view_of
 from hubd.control.needs import Hub
-from hubd.control.views import provider_view, time_text
-from hubd.core.model import CampaignState
+from hubd.control.views import counts_view, provider_view, time_text
+from hubd.core.model import Campaign, CampaignState, Counts
 from hubd.wire import results as r
 from hubd.wire.params import Change, HubBackup, Params
 
@@ -16,6 +21,7 @@ log = logging.getLogger(__name__)
 
 FINISHED = (CampaignState.STOPPED, CampaignState.COMPLETED, CampaignState.FAILED)
 FINISHED_SHOWN = 10
+PULSE_SECONDS = 2.0  #: in which the schedule answers, or is said not to
 
 
 async def status(hub: Hub, _: Params) -> r.StatusResult:
@@ -34,8 +40,35 @@ async def status(hub: Hub, _: Params) -> r.StatusResult:
         "campaigns": [await view_of(hub, campaign) for campaign in campaigns if campaign.id not in hidden],
         "providers": [provider_view(provider) for provider in hub.supervisor.providers.views()],
         "states": dict(Counter(campaign.state.value for campaign in campaigns)),
+        "counts": _sum(counts_view(campaign.counts) for campaign in campaigns),
+        "store": {
+            "ok": not hub.database.trouble,
+            "epoch": hub.database.epoch,
+            "head_seq": hub.database.head_seq,
+        },
+        "schedule": {"ok": await _beats(hub), "next_at": _next_start(campaigns)},
         "restored": await _restored(hub),
     }
+
+
+def _sum(counts: Iterable[r.CountsView]) -> r.CountsView:
+    total = Counter(asdict(Counts()))
+    for each in counts:
+        total.update(each)
+    return cast("r.CountsView", dict(total))
+
+
+async def _beats(hub: Hub) -> bool:
+    """Whether the schedule gives a sign of life."""
+    with trio.move_on_after(PULSE_SECONDS):
+        await hub.supervisor.clockwork.heartbeat()
+        return True
+    return False
+
+
+def _next_start(campaigns: Sequence[Campaign]) -> str | None:
+    waiting = [each.scheduled_at for each in campaigns if each.state is CampaignState.SCHEDULED]
+    return time_text(min((at for at in waiting if at is not None), default=None))
 
 
 async def _restored(hub: Hub) -> r.RestoredView | None:

@@ -25,6 +25,8 @@ from hubd.control.table import Method, changes, of_session, reads
 from hubd.wire import params as p
 from hubd.wire import results as r
 
+CHECK_SECONDS = 1_800.0  #: to recount a database of many millions of messages
+
 
 async def discover(hub: Hub, _: p.Params) -> r.OpenRpc:
     """This table, as an OpenRPC document."""
@@ -45,7 +47,14 @@ _HUB = (
         r.BackupResult,
         hub_methods.backup,
     ),
-    reads("hub.check", "Look over the database.", p.Params, r.DoctorResult, hub_methods.check),
+    reads(
+        "hub.check",
+        "Look over the database.",
+        p.Params,
+        r.DoctorResult,
+        hub_methods.check,
+        seconds=CHECK_SECONDS,
+    ),
     of_session("hub.cancel", "Drop a request that is under way.", p.HubCancel, r.Done),
     of_session("auth.ticket", "Let a web page of this machine in.", p.AuthTicket, r.TicketResult),
     reads("rpc.discover", "What there is to call.", p.Params, r.OpenRpc, discover),
@@ -66,15 +75,23 @@ _CONTACTS = (
         contact_methods.columns,
     ),
     reads("contacts.lists", "All lists.", p.Params, r.ListsResult, contact_methods.lists),
-    reads("contacts.list", "A page of contacts.", p.ContactsList, r.ContactsResult, contact_methods.page),
+    reads(
+        "contacts.list",
+        "A page of contacts.",
+        p.ContactsList,
+        r.ContactsResult,
+        contact_methods.page,
+        private=True,
+    ),
     reads(
         "contacts.export",
         "A page of contacts, to be written to a file.",
         p.ContactsList,
         r.ContactsResult,
         contact_methods.page,
+        private=True,
     ),
-    reads("contacts.get", "One contact.", p.ContactKey, r.ContactResult, contact_methods.get),
+    reads("contacts.get", "One contact.", p.ContactKey, r.ContactResult, contact_methods.get, private=True),
     changes("contacts.remove", "Forget one contact.", p.ContactRemove, r.Done, contact_methods.remove),
     changes(
         "suppression.add", "Never write to an address.", p.SuppressionAdd, r.Done, contact_methods.suppress
@@ -92,6 +109,7 @@ _CONTACTS = (
         p.SuppressionList,
         r.SuppressionsResult,
         contact_methods.suppressions,
+        private=True,
     ),
 )
 _CAMPAIGNS = (
@@ -118,6 +136,7 @@ _CAMPAIGNS = (
         p.CampaignPreview,
         r.PreviewResult,
         campaign_methods.preview,
+        private=True,
     ),
     changes(
         "campaign.test",
@@ -168,9 +187,21 @@ _CAMPAIGNS = (
 )
 _MESSAGES = (
     reads(
-        "delivery.list", "A page of deliveries.", p.DeliveryList, r.DeliveriesResult, delivery_methods.page
+        "delivery.list",
+        "A page of deliveries.",
+        p.DeliveryList,
+        r.DeliveriesResult,
+        delivery_methods.page,
+        private=True,
     ),
-    reads("delivery.get", "One message's whole life.", p.DeliveryId, r.DeliveryResult, delivery_methods.get),
+    reads(
+        "delivery.get",
+        "One message's whole life.",
+        p.DeliveryId,
+        r.DeliveryResult,
+        delivery_methods.get,
+        private=True,
+    ),
     reads(
         "delivery.failures",
         "What went wrong, by reason.",
@@ -193,9 +224,22 @@ _PROVIDERS = (
     ),
 )
 _EVENTS = (
-    of_session("events.subscribe", "Follow events.", p.EventsSubscribe, r.SubscribeResult),
+    of_session(
+        "events.subscribe",
+        "Follow events.",
+        p.EventsSubscribe,
+        r.SubscribeResult,
+        instead=event_methods.subscribe_instead,
+    ),
     of_session("events.unsubscribe", "Follow no more.", p.EventsUnsubscribe, r.Done),
-    reads("events.list", "A page of events.", p.EventsList, r.EventsResult, event_methods.page),
+    reads(
+        "events.list",
+        "A page of events.",
+        p.EventsList,
+        r.EventsResult,
+        event_methods.page,
+        instead=event_methods.list_instead,
+    ),
 )
 
 METHODS: Mapping[str, Method] = MappingProxyType(

@@ -205,9 +205,19 @@ class Plans(Protocol):
     async def get(self, content_id: int) -> MessagePlan: ...
 
 
+class Clockwork(Protocol):
+    """What starts campaigns at their time."""
+
+    async def heartbeat(self) -> None:
+        """Return when it gives a sign of life."""
+        ...
+
+
 class Supervisor(Protocol):
     """Who runs."""
 
+    @property
+    def clockwork(self) -> Clockwork: ...
     @property
     def providers(self) -> Providers: ...
     @property

@@ -63,9 +63,14 @@ async def read_head(stream: trio.abc.ReceiveStream) -> tuple[bytes, bytes]:
 
 
 async def refuse(stream: trio.SocketStream, refusal: Refusal, *, wait: bool = True) -> None:
-    """Send a status and read what still comes, so that the peer sees it and not a reset connection."""
+    """Send a status; see `answer`."""
+    await answer(stream, response(refusal), wait=wait)
+
+
+async def answer(stream: trio.SocketStream, data: bytes, *, wait: bool = True) -> None:
+    """Send the last octets and read what still comes, so that the peer sees them and no reset connection."""
     with trio.move_on_after(CROWDED_SECONDS):
-        await stream.send_all(response(refusal))
+        await stream.send_all(data)
         await stream.send_eof()
         while wait and await stream.receive_some():
             pass

@@ -19,8 +19,8 @@ from hubd.control.auth_methods import issue_ticket
 from hubd.control.dispatch import Dispatcher
 from hubd.control.methods import METHODS
 from hubd.control.needs import Hub
-from hubd.control.outlet import Outlet
-from hubd.control.roles import Peer
+from hubd.control.outlet import SLOW, Outlet
+from hubd.control.roles import Peer, Role
 from hubd.control.subscription import Subscription, open_subscription
 from hubd.control.table import Method
 from hubd.control.tickets import Admission, Tickets
@@ -55,7 +55,7 @@ MAX_SUBSCRIPTIONS = 64
 UNAUTHENTICATED, BAD_PROTOCOL = 4001, 4002  #: close codes
 
 #: May be called once versions were compared, even if they do not fit: an old daemon can be replaced.
-ACROSS_VERSIONS = frozenset({"hub.status", "hub.shutdown"})
+ACROSS_VERSIONS = frozenset({"hub.status", "hub.shutdown", "hub.reload", "rpc.discover"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -183,7 +183,7 @@ class Session:
                 await self._outlet.close(UNAUTHENTICATED, self._expelled)
             for subscription in begun:  # after the answer, so that no event comes before its snapshot
                 if not self._outlet.written.is_set():
-                    self._nursery.start_soon(subscription.run, self._outlet.post)
+                    self._nursery.start_soon(self._follow, subscription)
         finally:
             for call in calls:
                 self._forget(call)
@@ -218,22 +218,26 @@ class Session:
         return None if member.notification else text
 
     async def _result(self, call: _Call, request: Request, begun: list[Subscription]) -> object:
-        call.begun = not call.cancelled
-        if call.begun and call.mutates:
-            return await self._call(request, begun)
-        if call.begun:
-            with call.scope:
-                return await self._call(request, begun)
-        raise HubError("the request was cancelled", code="cancelled", hint="nothing of it was done")
-
-    async def _call(self, request: Request, begun: list[Subscription]) -> object:
         method = METHODS.get(request.method)
         if method is None:
-            raise HubError(
-                "there is no such method", code="method_not_found", hint="rpc.discover lists all of them"
-            )
+            raise HubError("there is no such method", code="method_not_found")
+        call.begun = not call.cancelled
+        if call.begun and call.mutates:
+            return await self._call(method, request, begun)
+        if call.begun:
+            with call.scope, trio.move_on_after(method.seconds) as time:
+                return await self._call(method, request, begun)
+            if time.cancelled_caught:
+                raise HubError(
+                    f"{method.name} took longer than {method.seconds:g} seconds", code="deadline_exceeded"
+                )
+        raise HubError("the request was cancelled", code="cancelled")
+
+    async def _call(self, method: Method, request: Request, begun: list[Subscription]) -> object:
         self._check_allowed(method)
         params = read_params(method.params, request.params)
+        if self._peer.role is Role.VIEWER and (instead := method.instead(params)):
+            raise self._forbidden(f"call {method.name} in this way", instead)
         if method.mutates:
             return await self._house.dispatcher.carry_out(method, params, self._peer)
         if method.handler is not None:
@@ -265,14 +269,20 @@ class Session:
         if not greeted and method.name != "hub.hello":
             raise HubError("say hub.hello first", code="handshake_required")
         if not self._peer.role.may(method.role):
-            raise HubError(
-                f"{method.name} is for operators, and this connection may only look",
-                code="forbidden",
-                hint="connect to the control socket",
-                data={"role": self._peer.role.value, "needed": method.role.value},
-            )
-        if self._house.stopping.is_set() and method.mutates and not across:
+            raise self._forbidden(f"call {method.name}")
+        if self._house.stopping.is_set() and method.mutates and method.name != "hub.shutdown":
             raise ShuttingDown("the daemon is stopping", hint="try again when it is back")
+
+    def _forbidden(self, what: str, instead: str = "") -> HubError:
+        """Only operators may; and the way to become one, from where this client is."""
+        by_ticket = self._peer.listener == "tcp"
+        up = 'come with a ticket of the role "operator"' if by_ticket else "connect to the control socket"
+        return HubError(
+            f"only operators may {what}, and this connection is a {self._peer.role}'s",
+            code="forbidden",
+            hint=f"{instead}, or {up}" if instead else up,
+            data={"role": self._peer.role.value, "needed": Role.OPERATOR.value},
+        )
 
     # -- what belongs to a connection --------------------------------------------------------------
 
@@ -302,6 +312,7 @@ class Session:
                 "message_bytes": self._max_message,
                 "batch": MAX_BATCH,
                 "in_flight": MAX_IN_FLIGHT,
+                "subscriptions": MAX_SUBSCRIPTIONS,
             },
             **({"session_token": token} if token is not None else {}),
         }
@@ -324,6 +335,15 @@ class Session:
         subscription = await open_subscription(self._hub, name, params)
         self._subscriptions[name] = subscription
         return subscription
+
+    async def _follow(self, subscription: Subscription) -> None:
+        """Until it is ended, or until what comes next is not kept any more: then nothing is passed over.
+
+        The client is closed, comes back with its cursor, and is told of the gap.
+        """
+        if not await subscription.run(self._outlet.post):
+            log.info("a client was so slow that the events it had to read next are not kept any more")
+            await self._outlet.close(SLOW, "too slow: the next events are not kept any more")
 
     def _unsubscribe(self, params: EventsUnsubscribe) -> dict[str, object]:
         subscription = self._subscriptions.pop(params.subscription, None)

@@ -6,11 +6,16 @@ after the daemon was killed, finds what it missed in the database. Gauges (live 
 newest is read when it can be sent, so a slow client gets fewer of them and not older ones.
 
 A gauge follows every change of state, so that the last figures a client sees are the final ones.
+
+Who is so slow that the events it has to read next are not kept any more gets no others instead: the
+subscription ends, and `run` says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 
 import trio
 
@@ -21,50 +26,87 @@ from hubd.control.views import event_view, progress_event
 from hubd.core.model import Campaign, CampaignState
 from hubd.errors import BadInput, NotFound, ResumeGap
 from hubd.wire import dump, notification
+from hubd.wire.events import EVENTS
 from hubd.wire.params import Cursor, EventsSubscribe
 from hubd.wire.results import CampaignView, EventView, SubscribeResult
 
 PAGE = 256  #: events read at once
+PROGRESS = "campaign.progress"  #: the type of a gauge
+STANDING = "~"  #: begins the names of those that carry one-off messages and never end
 
 Post = Callable[[str], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Topics:
+    """What is followed."""
+
+    names: frozenset[str]  #: of campaigns
+    campaigns: bool  #: all of them, whenever they are made
+    daemon: bool  #: what belongs to no campaign
+    everything: bool  #: one-off messages, too
+    types: frozenset[str] | None  #: None: all
+
+    def hold(self, row: EventRow) -> bool:
+        """Whether this event is about what is followed."""
+        if self.everything:
+            return True
+        if not row.campaign:
+            return self.daemon
+        return row.campaign in self.names or (self.campaigns and not row.campaign.startswith(STANDING))
+
+    def wanted(self, kind: str) -> bool:
+        """Whether events of this type are."""
+        return self.types is None or kind in self.types
+
+
 async def open_subscription(hub: Hub, name: str, params: EventsSubscribe) -> Subscription:
     """Register where the subscriber stands. Raises `BadInput`, `NotFound` and `ResumeGap`."""
-    wanted, daemon, everything = _topics(params.topics)
-    campaigns, gone = await _find(hub, wanted, returning=params.after is not None)
+    topics = _topics(params)
+    campaigns, gone = await _find(hub, sorted(topics.names), returning=params.after is not None)
     if params.after is not None:
         await _check_cursor(hub, params.after)
-    taken = await hub.events.snapshot(None if everything else [campaign.id for campaign in campaigns])
+    many = topics.everything or topics.campaigns
+    taken = await hub.events.snapshot(None if many else [campaign.id for campaign in campaigns])
     opening: SubscribeResult = {
         "subscription": name,
         "epoch": hub.database.epoch,
         "seq": taken.seq if params.after is None else params.after.seq,
+        # One of now does not go with events of before: what it has already would be told again.
         "snapshot": {"campaigns": [await view_of(hub, campaign) for campaign in taken.campaigns]}
-        if params.snapshot
+        if params.snapshot and params.after is None
         else None,
     }
     return Subscription(
         hub,
         opening,
-        campaign_ids=None if everything or daemon or gone else tuple(each.id for each in campaigns),
-        names=None if everything else frozenset(wanted),
-        daemon=daemon,
+        topics,
+        campaign_ids=None if many or topics.daemon or gone else tuple(each.id for each in campaigns),
         running={campaign.name for campaign in taken.campaigns if campaign.state is CampaignState.RUNNING},
-        gauge_hz=params.gauge_hz,
+        gauge_hz=params.gauge_hz if topics.wanted(PROGRESS) else 0.0,
     )
 
 
-def _topics(topics: list[str]) -> tuple[list[str], bool, bool]:
-    """Names of campaigns, whether the daemon's own events are wanted, whether all are."""
-    wanted: list[str] = []
-    for index, topic in enumerate(topics):
+def _topics(params: EventsSubscribe) -> _Topics:
+    names: set[str] = set()
+    for index, topic in enumerate(params.topics):
         kind, _, name = topic.partition(":")
         if kind == "campaign" and name:
-            wanted.append(name)
-        elif topic not in ("daemon", "*"):
-            raise BadInput.at(f"topics[{index}]", 'a topic is "campaign:NAME", "daemon" or "*"')
-    return wanted, "daemon" in topics, "*" in topics
+            names.add(name)
+        elif topic not in ("campaigns", "daemon", "*"):
+            raise BadInput.at(f"topics[{index}]", 'a topic is "campaign:NAME", "campaigns", "daemon" or "*"')
+    for index, each in enumerate(params.types or ()):
+        if each not in EVENTS:
+            near = get_close_matches(each, EVENTS, 1)
+            more = f"; did you mean {near[0]}?" if near else ""
+            raise BadInput.at(f"types[{index}]", f"there is no such type of event{more}")
+    return _Topics(
+        names=frozenset(names),
+        campaigns="campaigns" in params.topics,
+        daemon="daemon" in params.topics,
+        everything="*" in params.topics,
+        types=frozenset(params.types) if params.types is not None else None,
+    )
 
 
 async def _find(hub: Hub, names: list[str], *, returning: bool) -> tuple[list[Campaign], bool]:
@@ -104,10 +146,9 @@ class Subscription:
         self,
         hub: Hub,
         opening: SubscribeResult,
+        topics: _Topics,
         *,
         campaign_ids: tuple[int, ...] | None,
-        names: frozenset[str] | None,
-        daemon: bool,
         running: set[str],
         gauge_hz: float,
     ) -> None:
@@ -116,19 +157,23 @@ class Subscription:
         self._hub = hub
         self._seq = opening["seq"]
         self._ids = campaign_ids  #: what the database filters by; None for no filter
-        self._names = names  #: what is filtered here; None for all campaigns
-        self._daemon = daemon
+        self._topics = topics  #: what is filtered here
+        self._gap = False
         self._running = running  #: campaigns whose figures move
         self._started = trio.Event()
         self._period = 1 / gauge_hz if gauge_hz else 0.0
 
-    async def run(self, post: Post) -> None:
-        """Send events and figures through `post`, which waits while the client is slow."""
+    async def run(self, post: Post) -> bool:
+        """Send events and figures through `post`, which waits while the client is slow.
+
+        False: the events that come next are not kept any more.
+        """
         with self.scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._follow, post)
                 if self._period:
                     nursery.start_soon(self._gauge, post)
+        return not self._gap
 
     # -- durable events ----------------------------------------------------------------------------
 
@@ -137,20 +182,30 @@ class Subscription:
         while True:
             head = database.head_seq
             page = await self._hub.events.page(self._seq, PAGE, self._ids)
+            if await self._passed_over(page, head):
+                self._gap = True
+                self.scope.cancel()
+                return
             for row in page:
                 self._seq = row.seq
-                if self._wants(row):
+                if not self._topics.hold(row):
+                    continue
+                if self._topics.wanted(row.type):
                     await self._send(post, event_view(row, self._hub.database.epoch))
-                    await self._note_state(row, post)
+                await self._note_state(row, post)
             if len(page) < PAGE:
                 # What others' events lie between is passed over, or waiting would end at once.
                 self._seq = max(self._seq, head)
                 await database.wait_events(self._seq)
 
-    def _wants(self, row: EventRow) -> bool:
-        if not row.campaign:
-            return self._daemon or self._names is None
-        return self._names is None or row.campaign in self._names
+    async def _passed_over(self, page: Sequence[EventRow], head: int) -> bool:
+        """Whether events between the cursor and this page may have been removed as too old.
+
+        Only the oldest are removed, so a page that begins right behind the cursor lacks none.
+        """
+        if head <= self._seq or (page and page[0].seq == self._seq + 1):
+            return False
+        return self._seq + 1 < await self._hub.events.oldest_seq()
 
     async def _note_state(self, row: EventRow, post: Post) -> None:
         if row.type == "campaign.deleted":

@@ -13,6 +13,12 @@ from hubd.wire.params import Params
 P = TypeVar("P", bound=Params)
 R = TypeVar("R")
 
+READ_SECONDS = 60.0  #: for a request that changes nothing; then it is dropped
+
+
+def _nothing(_: object) -> str:
+    return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
@@ -25,18 +31,40 @@ class Method:
     mutates: bool
     #: None for what belongs to the connection itself; see `session`.
     handler: Callable[[Hub, Any], Awaitable[object]] | None
+    private: bool = False  #: it hands out addresses, or what was written to them
+    #: What a viewer asks for instead, when these parameters are not for viewers; else "".
+    instead: Callable[[Any], str] = _nothing
+    seconds: float = READ_SECONDS  #: how long it may take, unless it changes something: then it is finished
 
     @property
     def role(self) -> Role:
-        """Who may call it: viewers what changes nothing, operators everything."""
-        return Role.OPERATOR if self.mutates else Role.VIEWER
+        """Who may call it: viewers what changes nothing and names nobody, operators everything."""
+        return Role.OPERATOR if self.mutates or self.private else Role.VIEWER
 
 
 def reads(
-    name: str, summary: str, params: type[P], result: type[R], handler: Callable[[Hub, P], Awaitable[R]]
+    name: str,
+    summary: str,
+    params: type[P],
+    result: type[R],
+    handler: Callable[[Hub, P], Awaitable[R]],
+    *,
+    private: bool = False,
+    instead: Callable[[P], str] = _nothing,
+    seconds: float = READ_SECONDS,
 ) -> Method:
     """A method that changes nothing."""
-    return Method(name=name, summary=summary, params=params, result=result, mutates=False, handler=handler)
+    return Method(
+        name=name,
+        summary=summary,
+        params=params,
+        result=result,
+        mutates=False,
+        handler=handler,
+        private=private,
+        instead=instead,
+        seconds=seconds,
+    )
 
 
 def changes(
@@ -46,6 +74,16 @@ def changes(
     return Method(name=name, summary=summary, params=params, result=result, mutates=True, handler=handler)
 
 
-def of_session(name: str, summary: str, params: type[Params], result: type) -> Method:
+def of_session(
+    name: str, summary: str, params: type[P], result: type, *, instead: Callable[[P], str] = _nothing
+) -> Method:
     """A method of the connection itself."""
-    return Method(name=name, summary=summary, params=params, result=result, mutates=False, handler=None)
+    return Method(
+        name=name,
+        summary=summary,
+        params=params,
+        result=result,
+        mutates=False,
+        handler=None,
+        instead=instead,
+    )

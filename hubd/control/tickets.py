@@ -53,12 +53,12 @@ class Tickets:
         self._entries: list[_Entry] = []
 
     def issue(self, grant: Grant, ttl: float) -> str:
-        """A ticket that is good for `ttl` seconds. Raises `HubError` (overloaded) when too many wait."""
+        """A ticket that is good for `ttl` seconds. Raises `HubError` (rate_limited) when too many wait."""
         self._forget_old()
         if sum(entry.once for entry in self._entries) >= MAX_TICKETS:
             raise HubError(
                 f"{MAX_TICKETS} tickets are issued and not used",
-                code="overloaded",
+                code="rate_limited",
                 hint="use one, or wait a minute until they expire",
             )
         return self._add(grant, self._now() + min(ttl, MAX_TTL), once=True)

@@ -57,7 +57,13 @@ class Bulletin:
                 if self._changes and self._changes[0] is change:
                     self._changes.popleft()
                 words = f"{change.after}: {change.reason}" if change.reason else change.after
-                log.info("provider %s is %s (was %s)", change.provider, words, change.before)
+                log.info(
+                    "provider %s is %s (was %s)",
+                    change.provider,
+                    words,
+                    change.before,
+                    extra={"hub_provider": change.provider},
+                )
 
 
 def _data(change: HealthChange) -> dict[str, object]:

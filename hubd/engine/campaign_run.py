@@ -49,6 +49,7 @@ class CampaignRun:
         self._done = trio.Event()
         self._wanted: CampaignEvent | None = None
         self._asked_to_end = False
+        self._told = {"hub_campaign": campaign.name}  #: with every line of the log
 
     # -- from outside ------------------------------------------------------------------------------
 
@@ -102,7 +103,12 @@ class CampaignRun:
                     await self._conclude(await self._runner.run())
                     return
                 except StoreUnavailable as error:
-                    log.warning("campaign %s waits for the database: %s", self._campaign.name, error)
+                    log.warning(
+                        "campaign %s waits for the database: %s",
+                        self._campaign.name,
+                        error,
+                        extra=self._told,
+                    )
                     self._runner = None
                     if not await self._wait_for_database():
                         return
@@ -115,9 +121,11 @@ class CampaignRun:
                     return
                 except Exception:
                     crash = secrets.token_hex(4)
-                    log.exception("campaign %s crashed, incident %s", self._campaign.name, crash)
+                    log.exception(
+                        "campaign %s crashed, incident %s", self._campaign.name, crash, extra=self._told
+                    )
         except Exception:
-            log.exception("campaign %s: its end could not be written", self._campaign.name)
+            log.exception("campaign %s: its end could not be written", self._campaign.name, extra=self._told)
         finally:
             self._done.set()
 

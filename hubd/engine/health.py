@@ -76,5 +76,9 @@ class Herald:
         try:
             self._tell(change)
         except Exception:
-            log.exception("a change of the provider %s could not be told", self._provider)
+            log.exception(
+                "a change of the provider %s could not be told",
+                self._provider,
+                extra={"hub_provider": self._provider},
+            )
         return True

@@ -342,7 +342,11 @@ class Providers:
                 try:
                     await provider.tidy()
                 except Exception:
-                    log.exception("an unused connection of %s did not close", provider.spec.name)
+                    log.exception(
+                        "an unused connection of %s did not close",
+                        provider.spec.name,
+                        extra={"hub_provider": provider.spec.name},
+                    )
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -115,7 +115,12 @@ class Schedule:
             except ShuttingDown:
                 return self.LOOK  # it is due at the next boot
             except HubError as error:
-                log.warning("campaign %s could not start on time: %s", campaign.name, error)
+                log.warning(
+                    "campaign %s could not start on time: %s",
+                    campaign.name,
+                    error,
+                    extra={"hub_campaign": campaign.name},
+                )
                 await self._stop_late(campaign.id, str(error))
         return pause
 

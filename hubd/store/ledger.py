@@ -169,7 +169,11 @@ class Ledger:
         for entry, trusted in zip(entries, made, strict=True):
             if trusted is not entry:
                 number = entry.delivery_id
-                log.error("delivery %d was answered with the name of an earlier message: in doubt", number)
+                log.error(
+                    "delivery %d was answered with the name of an earlier message: in doubt",
+                    number,
+                    extra={"hub_message": number},
+                )
         if self._written is not None:
             self._written(made, refusals)
         return refusals

@@ -28,13 +28,18 @@ from hubd.wire.envelope import (
 from hubd.wire.registry import error_object, internal_error, raise_error, to_exception
 
 SUBPROTOCOL = "hub.jsonrpc.v1"
+#: Before a ticket or token, in the list of subprotocols: where a browser can put one.
+BEARER = "hub.bearer."
 PROTOCOL = 1  #: the number that `hub.hello` negotiates; the same thing as the subprotocol's
 HOST = "hubd.sock"  #: the Host header of a client on the unix socket
 PATH = "/rpc"
+HEALTH_PATH = "/healthz"  #: of the TCP listener, over plain HTTP: 200 or 503
 MAX_MESSAGE = 1024 * 1024  #: characters in one inbound message
 MAX_IN_FLIGHT = 32  #: requests of one connection that are being worked on
 
 __all__ = [
+    "BEARER",
+    "HEALTH_PATH",
     "HOST",
     "MAX_BATCH",
     "MAX_DEPTH",

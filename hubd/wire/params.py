@@ -305,12 +305,16 @@ class Cursor(Params, frozen=True):
 
 
 class EventsSubscribe(Params, frozen=True):
-    """`topics`: "campaign:NAME", "daemon" or "*". `gauge_hz`: live figures at most so often a second."""
+    """`topics`: "campaign:NAME", "campaigns", "daemon" or, for operators, "*". `types`: only these events.
+
+    `gauge_hz`: live figures at most so often a second. With `after` there is no snapshot.
+    """
 
     topics: Annotated[list[Word], msgspec.Meta(min_length=1, max_length=64)]
     after: Cursor | None = None
     snapshot: bool = True
     gauge_hz: Annotated[float, msgspec.Meta(ge=0, le=20)] = 4.0
+    types: Annotated[list[Word], msgspec.Meta(min_length=1, max_length=64)] | None = None
 
 
 class EventsUnsubscribe(Params, frozen=True):
@@ -320,7 +324,7 @@ class EventsUnsubscribe(Params, frozen=True):
 
 
 class EventsList(Params, frozen=True):
-    """A page of events after the one numbered `after`."""
+    """A page of events after the one numbered `after`. Without `campaign` it is for operators."""
 
     after: Count = 0
     limit: Limit = 200

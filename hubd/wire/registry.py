@@ -101,6 +101,25 @@ RETRYABLE = frozenset(
     }
 )
 
+#: What to do about an error that does not say it itself. No word of it is about one kind of client.
+HINTS: Mapping[str, str] = MappingProxyType(
+    {
+        "parse_error": "send JSON (RFC 8259): one object, or an array of them for a batch",
+        "invalid_request": 'send {"jsonrpc": "2.0", "id": ..., "method": ..., "params": ...}',
+        "method_not_found": "rpc.discover lists all of them",
+        "internal_error": "look for the incident in the daemon's log and report it",
+        "handshake_required": "say hub.hello first",
+        "unauthenticated": "get a new ticket: auth.ticket over the unix socket",
+        "forbidden": "connect as an operator",
+        "rate_limited": "wait a minute and ask again",
+        "shutting_down": "try again when it is back",
+        "overloaded": "wait for answers before asking more",
+        "deadline_exceeded": "ask for less at once, or try again later",
+        "cancelled": "nothing of it was done",
+        "protocol_unsupported": "install the same version on both sides and restart the daemon",
+    }
+)
+
 
 def number_of(error: HubError) -> int:
     """The number of an error: by its word for errors of the protocol, else by its class."""
@@ -118,7 +137,7 @@ def error_object(error: HubError) -> dict[str, object]:
         **error.data,
         "code": error.code,
         "retryable": error.code in RETRYABLE,
-        "hint": error.hint,
+        "hint": error.hint or HINTS.get(error.code, ""),
     }
     return {"code": number_of(error), "message": str(error), "data": data}
 

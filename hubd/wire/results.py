@@ -19,6 +19,7 @@ class Limits(TypedDict):
     message_bytes: int
     batch: int
     in_flight: int
+    subscriptions: int
 
 
 class HelloResult(TypedDict):
@@ -95,6 +96,21 @@ class RestoredView(TypedDict):
     in_doubt: dict[str, int]  #: deliveries that wait for a decision, by campaign
 
 
+class StoreView(TypedDict):
+    """The database: whether it can be written, the number of this boot, and of the newest event."""
+
+    ok: bool
+    epoch: int
+    head_seq: int
+
+
+class ScheduleView(TypedDict):
+    """Who starts campaigns at their time: whether it answers, and when it has something to do next."""
+
+    ok: bool
+    next_at: str | None
+
+
 class StatusResult(TypedDict):
     version: str
     pid: int
@@ -105,6 +121,9 @@ class StatusResult(TypedDict):
     campaigns: list[CampaignView]
     providers: list[ProviderStatus]
     states: dict[str, int]
+    counts: CountsView  #: the deliveries of all campaigns that are not archived
+    store: StoreView
+    schedule: ScheduleView
     restored: RestoredView | None  #: null when nobody has anything to decide
 
 

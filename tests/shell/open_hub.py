@@ -113,7 +113,9 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 nursery.cancel_scope.cancel()
 
 
-async def _serve(path: Path, hub: Hub, scope: trio.CancelScope, task_status: trio.TaskStatus[Path]) -> None:
+async def _serve(
+    path: Path, hub: Hub, scope: trio.CancelScope, task_status: trio.TaskStatus[Path | None]
+) -> None:
     with scope:
         await serve_control(path, hub, tcp=("127.0.0.1", 0), task_status=task_status)
 

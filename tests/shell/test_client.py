@@ -19,17 +19,16 @@ import trio
 
 from hubd.client import (
     KEPT_EVENTS,
-    SYSTEM_SOCKET,
     Client,
     Connection,
     Events,
     Place,
     Subscription,
     connect,
-    find_socket,
     follow,
     open_client,
 )
+from hubd.client.reach import Reached
 from hubd.errors import BadInput, HubError, NotFound, ResumeGap, Unreachable, VersionSkew
 from tests.shell.open_hub import Served, open_hub
 
@@ -44,32 +43,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         yield served
 
 
-# -- where it looks ----------------------------------------------------------------------------------------
-
-
-def test_the_order_of_places(tmp_path: Path) -> None:
-    users = tmp_path / "messagehub" / "control.sock"
-    environ = {"HUBCTL_SOCKET": "/a.sock", "XDG_RUNTIME_DIR": str(tmp_path)}
-    assert find_socket("/b.sock", environ).path == Path("/b.sock")
-    assert find_socket(None, environ).path == Path("/a.sock")
-    assert find_socket("", {"XDG_RUNTIME_DIR": str(tmp_path)}).path == users
-    assert find_socket(None, {}).path == SYSTEM_SOCKET
-
-
-def test_the_state_directory_comes_after_the_runtime_directory(tmp_path: Path) -> None:
-    environ = {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "HOME": str(tmp_path)}
-    state = tmp_path / ".local/state/messagehub/control.sock"
-    run = tmp_path / "run/messagehub/control.sock"
-    assert find_socket(None, environ) == Place(path=run, tried=(run, state, SYSTEM_SOCKET))
-    state.parent.mkdir(parents=True)
-    state.touch()
-    assert find_socket(None, environ).path == state
-    run.parent.mkdir(parents=True)
-    run.touch()
-    assert find_socket(None, environ).path == run
-    other = tmp_path / "s/messagehub/control.sock"
-    assert find_socket(None, {**environ, "XDG_STATE_HOME": str(tmp_path / "s")}).tried[1] == other
-    assert find_socket(None, {**environ, "XDG_STATE_HOME": "s", "XDG_RUNTIME_DIR": "r"}).path == state
+# -- what it costs ------------------------------------------------------------------------------------------
 
 
 def test_importing_it_is_light() -> None:
@@ -271,7 +245,8 @@ def event(kind: str, seq: int, name: str = "x") -> dict[str, object]:
 
 async def lone_subscription() -> Subscription:
     left, _ = trio.testing.memory_stream_pair()
-    subscription = Subscription(Client(left, Path("nowhere")), {})
+    reached = Reached(stream=left, place=Place(path=Path("nowhere")), where="nowhere")
+    subscription = Subscription(Client(reached), {})
     subscription.id = "s1"
     return subscription
 

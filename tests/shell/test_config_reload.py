@@ -102,7 +102,7 @@ async def test_a_good_file_is_taken_over_and_told(tmp_path: Path) -> None:
         "\x00",
     ],
 )  # fmt: skip
-async def test_78_a_bad_file_changes_nothing_and_says_where(tmp_path: Path, text: str) -> None:
+async def test_bad_input_78_a_bad_file_changes_nothing_and_says_where(tmp_path: Path, text: str) -> None:
     logging.getLogger().setLevel(logging.DEBUG)
     here = desk(tmp_path, '[hub]\nlog_level = "debug"\n' + SMTP)
     before = here.reload.show()
@@ -278,7 +278,7 @@ TEXT = '[providers.text]\ntype = "twilio"\naccount_sid = "AC1"\nauth_token = { f
         (SMTP, SMTP + "# a remark\n", ""),
     ],
 )
-async def test_21_every_kind_of_key_takes_effect_at_once_or_not_at_all(
+async def test_every_kind_of_key_takes_effect_at_once_or_not_at_all(
     tmp_path: Path, before: str, after: str, applied: str
 ) -> None:
     path = tmp_path / "hubd.toml"

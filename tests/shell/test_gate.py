@@ -13,6 +13,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio import testing
 
 from hubd.client import open_client
 from hubd.control import crowd, gate
@@ -188,19 +189,28 @@ def test_those_who_leave_in_peace_are_counted() -> None:
         b"Sec-WebSocket-Version: ",
         b"Sec-WebSocket-Protocol: ",
         b"Sec-WebSocket-Extensions: ",
+        b"Origin: ",
+        b"Referer: ",
         b"X-",
     ],
 )
-async def test_every_octet_in_a_header_leaves_the_daemon_alive(served: Served, name: bytes) -> None:
+async def test_every_octet_in_a_header_leaves_the_daemon_alive(
+    served: Served, name: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the value and after it, and none of them gets as far as to a library that trips over it."""
     good = head(Sec_WebSocket_Extensions="permessage-deflate", X_Y="z")
-    answers = []
-    for octet in range(256):
-        bad = good.replace(name, name + bytes([octet]), 1)
-        assert bad != good
-        answers.append(await answer_to(served.path, bad))
-    assert all(said.startswith(b"HTTP/1.1 ") for said in answers)
-    assert all(said.startswith(b"HTTP/1.1 4") for said in answers[128:])
+    if name not in good:
+        good = good.replace(END, b"\r\n" + name + b"http://127.0.0.1" + END)
+    begin = good.index(name) + len(name)
+    for at in (begin, good.index(b"\r\n", begin)):
+        answers = [
+            await answer_to(served.path, good[:at] + bytes([octet]) + good[at:]) for octet in range(256)
+        ]
+        assert all(said.startswith(b"HTTP/1.1 ") for said in answers)
+        assert all(said.startswith(b"HTTP/1.1 4") for said in answers[127:])
     await alive(served)
+    assert "incident" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -231,6 +241,33 @@ async def test_a_slow_head_is_cut_at_the_deadline(served: Served, monkeypatch: p
     monkeypatch.setattr(gate, "HEAD_SECONDS", 0.05)
     assert (await answer_to(served.path, b"GET /rpc HTTP/1.1\r\nHost:")).startswith(b"HTTP/1.1 408 ")
     await alive(served)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nHost: hubd.sock\r\n\r\n", id="a plain GET"),
+        pytest.param(b"GET /rpc HTTP/1.1\r\nHost:", id="a head that never ends"),
+        pytest.param(b"", id="silence"),
+        pytest.param(b"GET /rpc HTTP/1.1\r\nX: " + b"a" * 20_000, id="a head of 20 KB"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="TLS"),
+        pytest.param(head(Origin="null"), id="a page"),
+    ],
+)
+async def test_nothing_is_left_of_who_was_not_let_in(
+    served: Served, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are closed within a limit, by us: these clients wait for the end, and then no task is there."""
+    monkeypatch.setattr(gate, "HEAD_SECONDS", 0.05)
+    await alive(served)
+    await testing.wait_all_tasks_blocked()
+    before = trio.lowlevel.current_statistics().tasks_living
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(answer_to, served.path, data)
+    with trio.fail_after(20):
+        while trio.lowlevel.current_statistics().tasks_living > before:
+            await trio.lowlevel.checkpoint()
 
 
 async def test_a_head_in_single_octets_is_read(served: Served) -> None:

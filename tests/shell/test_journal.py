@@ -12,14 +12,30 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hubd import journal
+from hubd.core.model import CampaignState, Channel, Content
+from hubd.core.outcome import Patience
+from hubd.engine.bulletin import Bulletin
+from hubd.engine.campaign_run import CampaignRun
+from hubd.engine.health import HealthChange
+from hubd.engine.limits import LimitBook
+from hubd.engine.plan import PlanShelf
+from hubd.engine.ports import Surroundings
+from hubd.engine.providers import Providers
+from hubd.engine.runner import Runner
+from hubd.engine.supervisor import open_supervisor
+from hubd.errors import StoreUnavailable
 from hubd.journal import JournalHandler, Kind, MarkedLines, encoded, handler_for, is_journal, masked
+from tests.fakes import FakeStore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -397,3 +413,98 @@ def test_any_usual_address_is_masked_wherever_it_stands(address: str, before: st
 @given(st.text())
 def test_masking_is_done_once_for_all(text: str) -> None:
     assert masked(masked(text)) == masked(text)
+
+
+# -- whom a line is about ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def engine_log(journald: Journald, stderr: io.StringIO) -> Iterator[None]:
+    """What the engine logs goes to the journal."""
+    logger = logging.getLogger("hubd.engine")
+    handler = JournalHandler(str(journald.path), otherwise=logging.StreamHandler(stderr))
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+    handler.close()
+
+
+async def test_a_line_about_a_campaign_can_be_asked_for_by_its_name(
+    journald: Journald, engine_log: None, tmp_path: Path
+) -> None:
+    """journalctl HUB_CAMPAIGN=spring; and the recipient who was in the error is not in it."""
+    store = FakeStore()
+    campaign = store.add_campaign("spring", 1, Content(channel=Channel.EMAIL, subject="s", text="t"))
+    around = Surroundings(
+        campaigns=store,
+        ledger=store,
+        health=store,
+        plans=PlanShelf(store, b"key"),
+        now=lambda: 0.0,
+        dice=lambda: 0.5,
+        patience=lambda _: Patience(),
+    )
+    tries = 0
+
+    async def make_runner(_: int) -> Runner:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise StoreUnavailable("the disk is full")
+        raise RuntimeError("ann@example.com was in the way")
+
+    run = CampaignRun(campaign, around, make_runner)
+    run.SETBACK = 0.0
+    await run.supervise()
+    records = journald.records()
+    assert [record["PRIORITY"] for record in records] == ["4", "3"]
+    assert {record["HUB_CAMPAIGN"] for record in records} == {"spring"}
+    assert "incident" in records[1]["MESSAGE"]
+    assert "ann@example.com" not in str(records)
+
+
+async def test_a_start_that_fails_at_its_time_can_be_asked_for_by_its_name(
+    journald: Journald, engine_log: None, autojump_clock: trio.testing.MockClock
+) -> None:
+    store = FakeStore()
+    campaign = store.add_campaign("late", 1, Content(channel=Channel.EMAIL, subject="s", text="t"))
+    store.campaigns[campaign.id] = replace(campaign, state=CampaignState.SCHEDULED, scheduled_at=60.0)
+    async with open_supervisor(
+        campaigns=store,
+        ledger=store,
+        health=store,
+        plans=PlanShelf(store, b"key"),
+        doubts=store,
+        providers=Providers({}, lambda: 0.5),  # the one that it names was taken out of the configuration
+        limits=LimitBook(store, trio.current_time),
+        now=trio.current_time,
+        dice=lambda: 0.5,
+        patience=Patience(),
+    ):
+        await trio.sleep(200)
+    (record,) = (each for each in journald.records() if "on time" in each["MESSAGE"])
+    assert record["HUB_CAMPAIGN"] == "late"
+
+
+async def test_a_line_about_a_provider_can_be_asked_for_by_its_name(
+    journald: Journald, engine_log: None
+) -> None:
+    written = trio.Event()
+
+    async def add(*_: object) -> None:
+        written.set()
+
+    bulletin = Bulletin(add, FakeStore())
+    change = HealthChange(provider="office", before="ready", after="resting", reason="no answer", until=None)
+    bulletin.tell(change)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bulletin.run)
+        await written.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    (record,) = journald.records()
+    assert record["HUB_PROVIDER"] == "office"
+    assert record["MESSAGE"] == "provider office is resting: no answer (was ready)"

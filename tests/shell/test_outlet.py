@@ -12,6 +12,7 @@ import trio.testing
 
 from hubd.client import open_client
 from hubd.control import outlet
+from hubd.wire import MAX_BATCH
 from tests.shell.open_hub import Served, open_hub
 from tests.shell.raw_client import HELLO, frame, head, open_raw
 
@@ -36,7 +37,8 @@ async def test_a_client_that_answers_pings_stays(
 async def test_a_subscriber_that_answers_no_ping_is_closed_with_4008(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(outlet, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(outlet, "CLOSE_SECONDS", 0.05)
     async with await trio.open_unix_socket(served.path) as mute:
         await mute.send_all(head())
         said = await mute.receive_some()
@@ -92,7 +94,7 @@ async def test_a_client_that_never_reads_is_cut_off_and_hurts_nobody(
     async with await trio.open_unix_socket(served.path) as deaf:
         await deaf.send_all(head())
         assert (await deaf.receive_some()).startswith(b"HTTP/1.1 101 ")
-        ask = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}).encode()
+        ask = b"[" + b"1," * (MAX_BATCH - 1) + b"1]"  # short, and its answer is long
         hello = json.dumps(HELLO).encode()
 
         async def talk() -> None:

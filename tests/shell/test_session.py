@@ -9,17 +9,14 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hubd.client import open_client
 from hubd.control import session
 from hubd.errors import HubError, NotFound, ResumeGap, ShuttingDown
+from hubd.store.events import Events
 from hubd.wire import MAX_IN_FLIGHT, MAX_MESSAGE
 from tests.shell.open_hub import Served, open_hub
-from tests.shell.raw_client import HELLO, Raw, open_raw
-
-FUZZ = st.characters(codec="utf-8")  #: what a text frame can hold
+from tests.shell.raw_client import HELLO, open_raw
 
 
 class SlowContacts:
@@ -141,33 +138,6 @@ async def test_a_message_at_the_limit_is_read(served: Served) -> None:
         assert (await raw.hear())["error"]["code"] == -32600
 
 
-async def test_any_text_gives_valid_json_rpc_or_silence(served: Served) -> None:
-    async def exchange(texts: list[str]) -> None:
-        async with open_raw(served.path) as raw, trio.open_nursery() as nursery:
-            nursery.start_soon(read_to_the_end, raw)
-            for text in texts:
-                await raw.say(text)
-            await raw.say({"jsonrpc": "2.0", "id": "the end", "method": "hub.status"})
-
-    async def read_to_the_end(raw: Raw) -> None:
-        ended = False
-        while not ended:
-            answer = await raw.hear()
-            for one in answer if isinstance(answer, list) else [answer]:
-                assert one["jsonrpc"] == "2.0"
-                assert ("result" in one) != ("error" in one)
-                ended = ended or one["id"] == "the end"
-
-    @settings(max_examples=60, deadline=None)
-    @given(
-        texts=st.lists(st.text(FUZZ) | st.from_regex(r"\[?\{\"jsonrpc\":.{0,40}", alphabet=FUZZ), max_size=20)
-    )
-    def fuzz(texts: list[str]) -> None:
-        trio.from_thread.run(exchange, texts)
-
-    await trio.to_thread.run_sync(fuzz)
-
-
 # -- containment -------------------------------------------------------------------------------------------
 
 
@@ -184,6 +154,23 @@ async def test_a_bug_in_a_method_ends_nothing(tmp_path: Path, caplog: pytest.Log
         assert "result" in await raw.ask("campaign.list")
         async with open_client(served.path) as other:
             assert await other.call("provider.list")
+
+
+async def test_a_bug_outside_of_any_request_ends_that_connection_and_no_other(
+    served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> list[object]:
+        raise KeyError("a bug")
+
+    async with open_client(served.path) as other, open_raw(served.path) as raw:
+        monkeypatch.setattr(Events, "page", broken)  # what a subscription reads by itself, after its answer
+        assert "result" in await raw.ask("events.subscribe", topics=["*"])
+        await raw.closed()
+        assert await other.call("provider.list")
+    assert caplog.text.count("incident") == 1
+    assert "KeyError: 'a bug'" in caplog.text
+    async with open_client(served.path) as hub:
+        assert await hub.call("provider.list")
 
 
 async def test_a_result_that_json_cannot_hold_is_an_incident(tmp_path: Path) -> None:

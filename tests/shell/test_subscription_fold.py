@@ -288,7 +288,7 @@ def compare(log: list[dict[str, Any]], taken: list[tuple[int, dict[str, dict[str
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking would take minutes
 )
 def test_the_fold_of_the_events_is_the_snapshot_at_every_seq(story: list[tuple[str, dict[str, Any]]]) -> None:
-    """9: under random operations."""
+    """Under random operations, while the engine sends."""
     with tempfile.TemporaryDirectory() as folder:
         trio.run(live, story, Path(folder))
 
@@ -334,7 +334,7 @@ async def test_this_story_folds(story: list[tuple[str, dict[str, Any]]], tmp_pat
 async def test_a_reader_that_does_not_read_costs_no_memory_and_misses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """11: what waits for it, waits in the database."""
+    """What waits for it, waits in the database."""
     monkeypatch.setattr("hubd.control.outlet.SEND_SECONDS", 1e9)  # or it would be cut off
     async with open_hub(tmp_path) as served, open_client(served.path) as hub:
         subscription = hub.subscribe(["*"])

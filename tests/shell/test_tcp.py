@@ -30,10 +30,11 @@ OTHER = "http://127.0.0.1:8081"
 class Tcp:
     """A hub that also listens on TCP."""
 
-    def __init__(self, served: Served, path: Path, port: int) -> None:
+    def __init__(self, served: Served, path: Path, port: int, token: str) -> None:
         self.served = served
         self.path = path
         self.port = port
+        self.token = token  #: of the endpoint file: for programs, and good for ever
 
     async def ticket(self, **params: object) -> str:
         async with open_client(self.path) as hub:
@@ -55,19 +56,16 @@ async def serve(served: Served, tmp_path: Path, **doors: Any) -> AsyncIterator[P
         nursery.cancel_scope.cancel()
 
 
-async def port_of(path: Path) -> int:
-    async with open_client(path) as hub:
-        url = (await hub.call("auth.ticket"))["url"]
-    return int(url.removesuffix("/rpc").rpartition(":")[2])
-
-
 @pytest.fixture
 async def tcp(tmp_path: Path) -> AsyncIterator[Tcp]:
+    endpoint = tmp_path / "endpoint.json"
     async with (
         open_hub(tmp_path) as served,
-        serve(served, tmp_path, tcp=("127.0.0.1", 0), endpoint=tmp_path / "endpoint.json") as path,
+        serve(served, tmp_path, tcp=("127.0.0.1", 0), endpoint=endpoint) as path,
     ):
-        yield Tcp(served, path, await port_of(path))
+        record = json.loads(endpoint.read_text())
+        port = int(record["url"].removesuffix("/rpc").rpartition(":")[2])
+        yield Tcp(served, path, port, record["token"])
 
 
 async def status(tcp: Tcp, data: bytes) -> int:
@@ -109,6 +107,36 @@ async def test_a_ticket_that_was_used_or_shown_from_elsewhere_is_refused_with_40
     assert await status(tcp, used) == 401
     other = f"hub.jsonrpc.v1, hub.bearer.{await tcp.ticket()}"
     assert await status(tcp, tcp.head(Origin=OTHER, Sec_WebSocket_Protocol=other)) == 401
+
+
+@pytest.mark.parametrize("lives", [5, 60])
+async def test_a_ticket_that_is_too_old_is_refused_with_401(
+    tcp: Tcp, mock_clock: trio.testing.MockClock, lives: int
+) -> None:
+    """It is good until then; the clock stands still unless it is set."""
+    for age, expected in ((lives - 0.1, 101), (lives, 401)):
+        bearer = f"hub.jsonrpc.v1, hub.bearer.{await tcp.ticket(ttl=lives)}"
+        mock_clock.jump(age)
+        assert await status(tcp, tcp.head(Origin=PAGE, Sec_WebSocket_Protocol=bearer)) == expected
+
+
+@pytest.mark.parametrize("name", [b"Host: ", b"Authorization: ", b"Sec-WebSocket-Protocol: ", b"Origin: "])
+async def test_every_octet_in_a_header_leaves_the_daemon_alive(
+    tcp: Tcp, name: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those headers that are read otherwise on TCP, each with a good token beside it."""
+    monkeypatch.setattr(gate, "GUESS_SECONDS", 0.0)
+    good = tcp.head(Authorization=f"Bearer {tcp.token}")
+    if name not in good:
+        good = good.replace(b"\r\n\r\n", b"\r\n" + name + PAGE.encode() + b"\r\n\r\n")
+    begin = good.index(name) + len(name)
+    for at in (begin, good.index(b"\r\n", begin)):
+        answers = [await answer_to(tcp.port, good[:at] + bytes([octet]) + good[at:]) for octet in range(256)]
+        assert all(said.startswith(b"HTTP/1.1 ") for said in answers)
+        assert all(said.startswith(b"HTTP/1.1 4") for said in answers[127:])
+    async with open_raw(tcp.port, header=tcp.token) as raw:
+        assert "result" in await raw.ask("hub.status")
+    assert "incident" not in caplog.text
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "file://", "", "http://127.0.0.1:1.evil"])
@@ -227,7 +255,10 @@ async def test_wrong_tokens_are_answered_slowly_and_told_of_once(
     assert "Bearer wrong" not in caplog.text
 
 
-async def test_few_may_stand_at_the_door_and_the_unix_socket_stays_open(tcp: Tcp) -> None:
+async def test_few_may_stand_at_the_door_and_the_unix_socket_stays_open(
+    tcp: Tcp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "CROWDED_SECONDS", 0.05)
     async with trio.open_nursery() as nursery:
         refused = 0
         streams = [await trio.open_tcp_stream("127.0.0.1", tcp.port) for _ in range(12)]
@@ -360,9 +391,9 @@ async def test_with_nothing_to_listen_on_it_does_not_begin(tmp_path: Path) -> No
 
 
 async def test_on_tcp_who_answers_no_ping_is_closed(tcp: Tcp, autojump_clock: trio.testing.MockClock) -> None:
-    token = f"Bearer {await tcp.ticket(origin=None)}"
+    """Nothing in it is asked of the database, whose thread nobody would wait for on this clock."""
     async with await trio.open_tcp_stream("127.0.0.1", tcp.port) as mute:
-        await mute.send_all(tcp.head(Authorization=token))
+        await mute.send_all(tcp.head(Authorization=f"Bearer {tcp.token}"))
         assert (await mute.receive_some()).startswith(b"HTTP/1.1 101 ")
         await mute.send_all(frame(json.dumps(HELLO).encode()))
         said = b""

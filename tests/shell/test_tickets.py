@@ -82,7 +82,7 @@ def test_tickets_that_wait_are_bounded(clock: Clock) -> None:
         tickets.issue(GRANT, 60)
     with pytest.raises(HubError) as caught:
         tickets.issue(GRANT, 60)
-    assert caught.value.code == "overloaded"
+    assert caught.value.code == "rate_limited"
     clock.now += 60
     assert tickets.admit(tickets.issue(GRANT, 60), PAGE)
 

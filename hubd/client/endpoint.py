@@ -1,0 +1,159 @@
+"""The endpoint file: the address of a TCP listener of this machine, and a token that lets in.
+
+Who can read the token may use the daemon, so the file is only believed if nobody else can: its mode and its
+owner are looked at before anything in it is. The address must be one of this machine, so that the token never
+leaves it. A token dies with the daemon that issued it: one that is shown to another program, which got the
+port of a daemon that has ended, opens nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hubd.client.starting import start_command
+from hubd.client.trust import is_trusted
+from hubd.errors import Unreachable
+from hubd.wire import PATH
+from hubd.wire.places import Place
+
+MAX_FILE = 64 * 1024  #: octets
+_URL = re.compile(rf"ws://(127\.0\.0\.1|\[::1\]):([1-9][0-9]{{0,4}}){re.escape(PATH)}")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A TCP listener of this machine, and what it lets in."""
+
+    host: str  #: "127.0.0.1" or "::1"
+    port: int
+    token: str = field(repr=False)
+
+    @property
+    def authority(self) -> str:
+        """Host and port as the Host header has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def read_endpoint(place: Place) -> Endpoint:
+    """What the endpoint file says now.
+
+    Raises `Unreachable`: socket_missing, permission_denied, endpoint_exposed (others could read the token),
+    bad_endpoint, or unauthenticated (there is no token).
+    """
+    record = _record(place)
+    found = _URL.fullmatch(str(record.get("url")))
+    if found is None or int(found[2]) > 65535:
+        raise _damaged(place.path, "it names no address of this machine")
+    token = record.get("token") if place.token_file is None else _token_of(place.token_file)
+    if not isinstance(token, str) or not token:
+        raise Unreachable(
+            f"there is no token in the endpoint file {place.path}",
+            code="unauthenticated",
+            hint="name a file that has one: HUBCTL_TOKEN_FILE=FILE",
+        )
+    if not _TOKEN.fullmatch(token):
+        raise _damaged(place.path, "its token has other characters than a token has")
+    return Endpoint(host=found[1].strip("[]"), port=int(found[2]), token=token)
+
+
+def _record(place: Place) -> dict[str, Any]:
+    try:
+        text = _read_private(place.path, "endpoint file")
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing(place) from None
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise _damaged(place.path, "it is not what hubd writes")
+    return record
+
+
+def _token_of(file: Path) -> str:
+    """The token in a file of its own, which has nothing else."""
+    try:
+        text = _read_private(file, "token file")
+    except (FileNotFoundError, NotADirectoryError):
+        raise Unreachable(
+            f"the token file {file} is not there",
+            code="unauthenticated",
+            hint="look at $HUBCTL_TOKEN_FILE, and at token_file of the context",
+        ) from None
+    token = text.decode("ascii", "replace").strip()
+    if not _TOKEN.fullmatch(token):
+        raise Unreachable(
+            f"the token file {file} holds no token",
+            code="unauthenticated",
+            hint="it must hold the token alone, on one line",
+        )
+    return token
+
+
+def _read_private(path: Path, what: str) -> bytes:
+    """A small file that nobody else can read. On Windows its folder's access list sees to that.
+
+    Raises `FileNotFoundError`, `NotADirectoryError`, and `Unreachable` for all else.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)  # a pipe does not block
+    try:
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as stream:
+            about = os.fstat(stream.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise _damaged(path, "it is not a file")
+            if sys.platform != "win32":
+                _check_private(path, what, about)
+            return stream.read(MAX_FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except IsADirectoryError:
+        raise _damaged(path, "it is a directory") from None
+    except OSError as exc:
+        raise Unreachable(
+            f"you may not read the {what} {path}"
+            if isinstance(exc, PermissionError)
+            else f"the {what} {path} cannot be read: {exc.strerror}",
+            code="permission_denied",
+            hint="use it as the user who runs hubd",
+        ) from None
+
+
+def _check_private(path: Path, what: str, about: os.stat_result) -> None:
+    if about.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Unreachable(
+            f"others may read the {what} {path}, so its token was not used",
+            code="endpoint_exposed",
+            hint=f"chmod 600 {path}, and restart hubd: somebody may know the token",
+        )
+    if not is_trusted(about.st_uid, path):
+        raise Unreachable(
+            f"the {what} {path} belongs to another user",
+            code="permission_denied",
+            hint="nothing was sent; look at --socket and HUBCTL_SOCKET",
+        )
+
+
+def _missing(place: Place) -> Unreachable:
+    where = f"{place.path} ({place.chosen})" if place.chosen else " or ".join(map(str, place.tried))
+    return Unreachable(
+        f"hubd is not running: no endpoint file at {where}",
+        code="socket_missing",
+        hint=f"start it with: {start_command(place)}",
+        data={"tried": [str(path) for path in place.tried]},
+    )
+
+
+def _damaged(path: Path, why: str) -> Unreachable:
+    return Unreachable(
+        f"{path} cannot be used as an endpoint file: {why}",
+        code="bad_endpoint",
+        hint="hubd writes one that can: hubd --endpoint FILE",
+    )

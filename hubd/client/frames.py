@@ -1,0 +1,40 @@
+"""What goes over the wire, for whoever looks for a fault: the log `hubd.client.frames`, at the level DEBUG.
+
+Values of members that hold secrets are masked, wherever they stand. Everything else is told as it is: also
+addresses and the texts of messages.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+
+log = logging.getLogger(__name__)
+
+MASK = "********"
+#: Names of members whose values are secrets: "password", "auth_token", "session_token", "api-key", ...
+_SECRET = re.compile(r"(?:.*[^a-z])?(?:password|passwd|passphrase|secret|token|ticket|bearer|api[_-]?key)")
+
+
+def masked(value: object) -> object:
+    """A JSON value with a mask in the place of every secret. Nothing, as in `null` or "", is no secret."""
+    if isinstance(value, dict):
+        return {
+            name: MASK if each and _SECRET.fullmatch(str(name).lower()) else masked(each)
+            for name, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [masked(each) for each in value]
+    return value
+
+
+def tell(direction: str, message: object) -> None:
+    """Log one message, "->" for what is sent and "<-" for what came. Only what is ASCII is written."""
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("%s %s", direction, json.dumps(masked(message), default=str))
+
+
+def remark(text: str) -> None:
+    """Log something about the connection."""
+    log.debug("%s", text)
