@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")  #: C1 controls, line and paragraph separator
+FORCE_TTY = "HUBCTL_FORCE_TTY"  #: take output for a terminal; a number above 1 is its width in columns
 MANY = 10_000  #: people; above it a reflex must not be enough to reach them all
 CONNECT_SECONDS = 10.0  #: for reaching the daemon, when `--timeout` does not say less
+#: Commands that work with a daemon of another version, by these methods.
+_ACROSS_VERSIONS = {"daemon.status", "daemon.reload", "daemon.shutdown", "rpc.discover"}
+_METHODS_ACROSS = {"hub.status", "hub.reload", "hub.shutdown", "rpc.discover"}
 Json = dict[str, Any]
 
 
@@ -48,7 +52,9 @@ class App:
     color: str = "auto"
     name: str = ""  #: the command, as in the schema: "start", "contacts.list"
     subject: str = ""  #: the campaign that was named, if one was
+    answered: str = ""  #: where the daemon was that answered last, and why there; "" before any did
     _place: Place | None = None
+    _warned: bool = False  #: of a daemon of another version
 
     def merge(self, options: Mapping[str, Any]) -> None:
         """Take over options given after the command's name; the later one wins."""
@@ -83,7 +89,7 @@ class App:
 
     def live(self, stream: TextIO) -> bool:
         """Whether `stream` is a terminal on which something may be drawn."""
-        return not self.as_json and stream.isatty() and os.environ.get("TERM") != "dumb"
+        return not self.as_json and is_terminal(stream) and os.environ.get("TERM") != "dumb"
 
     def coloured(self, stream: TextIO | None = None) -> bool:
         """Whether text to `stream` (stdout when None) may carry colours."""
@@ -93,12 +99,15 @@ class App:
             return False
         if os.environ.get("CLICOLOR_FORCE", "0") not in {"", "0"}:
             return True
-        return (stream or sys.stdout).isatty() and os.environ.get("TERM") != "dumb"
+        return is_terminal(stream or sys.stdout) and os.environ.get("TERM") != "dumb"
 
     def width(self) -> int:
         """Columns of the terminal; wide when there is none, so that nothing is cut in a pipe."""
-        if not sys.stdout.isatty():
+        if not is_terminal(sys.stdout):
             return 10_000
+        forced = os.environ.get(FORCE_TTY, "")
+        if forced.isascii() and forced.isdecimal() and int(forced[:5]) > 1:
+            return int(forced[:5])
         import shutil
 
         return shutil.get_terminal_size().columns
@@ -145,7 +154,7 @@ class App:
                 self.note(f"warning: $HUBCTL_SOCKET is set, so --context {self.context} is not used")
         return self._place
 
-    def talk(self, work: Callable[[Client], Awaitable[T]]) -> T:
+    def talk(self, work: Callable[[Client], Awaitable[T]], *, any_version: bool = False) -> T:
         """Connect, run `work(hub)` within `--timeout`, disconnect. Raises HubError and its children."""
         from hubd.client import open_client
 
@@ -154,13 +163,19 @@ class App:
 
         async def session() -> T:
             nonlocal reached
-            async with open_client(place, client=("hubctl", version()), timeout=CONNECT_SECONDS) as hub:
+            async with open_client(
+                place, client=("hubctl", version()), timeout=CONNECT_SECONDS, any_version=any_version
+            ) as hub:
                 reached = True
                 self.greet(hub)
                 try:
                     return await work(hub)
                 except NotFound as error:
                     raise await self.nearest(hub, error) from None
+                except HubError as error:
+                    if hub.skew is None or error.code != "handshake_required":
+                        raise
+                    raise hub.skew from None  # this daemon wants the same version for this method
 
         try:
             return self.run(session)
@@ -190,12 +205,15 @@ class App:
         return NotFound(words, code=error.code, hint=error.hint, data=error.data)
 
     def greet(self, hub: Client) -> None:
-        """With `--verbose`: who answers, and why it was asked."""
+        """Remember who answers, and why it was asked; with `--verbose` tell it. Warn of another version."""
+        self.answered = hub.reached.told()
         if self.verbose:
-            place = self.place()
-            found = place.chosen or "found there"
-            answers = f"hubd {hub.hello.get('server_version', '')} at {place.path} ({found})"
-            self.note(f"hubctl {version()} talks to {answers}")
+            role = f" as {hub.hello['role']}" if hub.hello.get("role") == "viewer" else ""
+            answers = f"hubd {hub.hello.get('server_version', '')} at {self.answered}"
+            self.note(f"hubctl {version()} talks to {answers}{role}")
+        if hub.skew is not None and not self._warned:
+            self._warned = True
+            self.note(f"warning: {hub.skew}")
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run something on Trio within `--timeout`; its errors come out plain, in our words."""
@@ -220,7 +238,13 @@ class App:
         async def work(hub: Client) -> Json:
             return await hub.call(method, **params)
 
-        return self.talk(work)
+        any_version = self.name in _ACROSS_VERSIONS and method in _METHODS_ACROSS
+        return self.talk(work, any_version=any_version)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal, or is to be taken for one: $HUBCTL_FORCE_TTY."""
+    return stream.isatty() or os.environ.get(FORCE_TTY, "0") not in {"", "0"}
 
 
 def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -70,7 +70,9 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     epilog="Without a command: the status of everything. Exit codes: 0 done, 1 failed, 2 usage, "
     "3 no such thing, 4 not authorised, 5 conflict, 6 daemon not reachable, 7 timed out, 8 version mismatch, "
     "9 partly done, "
-    "10 not running (status --check), 130 interrupted.",
+    "10 not running (status --check), 130 interrupted. Variables: HUBCTL_SOCKET, HUBCTL_CONTEXT, "
+    "HUBCTL_CONFIG, HUBCTL_TOKEN_FILE, HUBCTL_NO_INPUT, HUBCTL_FORCE_TTY, HUBCTL_DEBUG=rpc, NO_COLOR, "
+    "CLICOLOR_FORCE.",
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="The version."

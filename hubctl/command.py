@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from hubctl import spans
+from hubctl import output, spans
 from hubctl.app import App, report
 from hubctl.exits import Detached, Exit, exit_of
 from hubd.errors import HubError
@@ -43,6 +43,13 @@ def common_options() -> list[click.Parameter]:
         click.Option(
             ["--json", "as_json"], is_flag=True, help="Print one JSON object; streams are JSON lines."
         ),
+        click.Option(
+            ["--output"],
+            type=click.Choice(output.FORMATS),
+            metavar="FORMAT",
+            help=f"How to print: {', '.join(output.FORMATS)} [table].",
+        ),
+        click.Option(["--fields", "only"], metavar="A,B", help="Only these fields (a.b goes deeper)."),
         click.Option(["-q", "--quiet"], is_flag=True, help="No progress and no remarks on stderr."),
         click.Option(["-v", "--verbose"], is_flag=True, help="Say which daemon answers; more of errors."),
         click.Option(["--no-input"], is_flag=True, help="Never ask; fail when an answer is needed."),
@@ -58,12 +65,21 @@ def common_options() -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command whose function gets the `App` first; its own options are shown before the common ones."""
+    """A command whose function gets the `App` first; its own options are shown before the common ones.
 
-    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+    Args:
+        changes: Whether it changes anything. Then it has done so before its answer is printed.
+    """
+
+    def __init__(self, *args: Any, example: str = "", changes: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
+        self.changes = changes
         own = {param.name for param in self.params}
+        if changes and "dry_run" not in own:
+            self.params.append(
+                click.Option(["--dry-run"], is_flag=True, help="Say what would happen; change nothing.")
+            )
         self.shared = [param for param in common_options() if param.name not in own]
         self.params += self.shared
 
@@ -71,7 +87,9 @@ class Command(click.Command):
         """Hand the common options to the app before the command runs."""
         app = ctx.ensure_object(App)
         names = {param.name for param in self.shared}
-        app.merge({key: ctx.params.pop(key) for key in list(ctx.params) if key in names})
+        given = {key: ctx.params.pop(key) for key in list(ctx.params) if key in names}
+        output.ask(ctx, given.pop("output"), given.pop("only"), lenient=self.changes)
+        app.merge(given)
         app.name = ".".join(ctx.command_path.split(" ")[1:]) or "status"
         app.subject = str(ctx.params.get("name") or "")
         for param in self.params:
@@ -101,12 +119,15 @@ class Command(click.Command):
 
 
 def command(
-    name: str, *, example: str, within: click.Group | None = None
+    name: str, *, example: str, within: click.Group | None = None, changes: bool = False
 ) -> Callable[[Callable[..., Any]], Command]:
-    """Declare a command. The function's docstring is its help; its first parameter is the `App`."""
+    """Declare a command. The function's docstring is its help; its first parameter is the `App`.
+
+    One that `changes` something has the option `--dry-run`, too: the parameter `dry_run` of the function.
+    """
 
     def declare(function: Callable[..., Any]) -> Command:
-        made = click.command(name, cls=Command, example=example)(click.pass_obj(function))
+        made = click.command(name, cls=Command, example=example, changes=changes)(click.pass_obj(function))
         if within is not None:
             within.add_command(made)
         return made
@@ -186,6 +207,7 @@ class Root(Nouns):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader that went away ends it before click makes a failure of that."""
+        output.ask(ctx, ctx.params.pop("output"), ctx.params.pop("only"))
         try:
             return super().invoke(ctx)
         except BrokenPipeError:

@@ -6,6 +6,11 @@ hubctl.toml is read only when a context is wanted or the file may name a default
 
     [contexts.shop]
     socket = "/run/messagehub/control.sock"
+    observe = "/run/messagehub/observe.sock"    # if the other is missing or not for us; may be left out
+
+    [contexts.office]
+    endpoint = "~/messagehub/endpoint.json"     # a TCP listener of this machine
+    token_file = "~/messagehub/token"           # if the token is not in the endpoint file
 
 Two contexts are always there: `user` (the user's own daemon) and `system` (the system's).
 """
@@ -16,27 +21,50 @@ import difflib
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hubctl.exits import Exit, Refused
-from hubd.wire.places import SYSTEM_SOCKET, Place, find_socket
+from hubd.wire.places import (
+    SYSTEM_SOCKET,
+    TOKEN_FILE,
+    VIEWERS_NAME,
+    Place,
+    find_socket,
+    place_at,
+    users_sockets,
+)
 
 NAME = "hubctl.toml"
+#: What names a daemon in a context, and what may be said beside it.
+_GOES_WITH = {"socket": "observe", "endpoint": "token_file"}
 
 
 def choose(
-    socket: str | None, context: str | None, config: str | None, environ: Mapping[str, str] = os.environ
+    socket: str | None,
+    context: str | None,
+    config: str | None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    platform: str = sys.platform,
 ) -> Place:
-    """The socket to use and who named it. Raises Refused for a context or a file that cannot be used."""
-    if socket or environ.get("HUBCTL_SOCKET"):
-        return find_socket(socket, environ)
+    """The place to use and who named it. Raises Refused for a context or a file that cannot be used."""
+    found = find_socket(socket, environ, platform=platform)
+    if found.chosen:
+        return found
     file, must_exist = config_file(config, environ)
     known = _read(file, must_exist=must_exist)
     wanted = context or environ.get("HUBCTL_CONTEXT") or known.get("context")
     if not wanted:
-        return find_socket(None, environ)
-    return _place(str(wanted), file, known.get("contexts", {}), environ)
+        return found
+    contexts = known.get("contexts", {})
+    if wanted in contexts:
+        return _of_file(f"context {wanted} of {file}", file, contexts[wanted], environ)
+    place = _always_there(str(wanted), found, environ)
+    if place is None:
+        raise _unknown(str(wanted), file, contexts)
+    return place
 
 
 def config_file(config: str | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
@@ -55,20 +83,24 @@ def config_file(config: str | None, environ: Mapping[str, str]) -> tuple[Path, b
     return (Path(home) if home else Path.home()) / ".config" / "messagehub" / NAME, False
 
 
-def _place(name: str, file: Path, contexts: Mapping[str, Any], environ: Mapping[str, str]) -> Place:
-    if name in contexts:
-        path = _socket(contexts[name]["socket"], file, environ)
-        return Place(path=path, chosen=f"context {name} of {file}", tried=(path,))
+def _always_there(name: str, found: Place, environ: Mapping[str, str]) -> Place | None:
+    """`user` or `system`, which no file has to name; None for any other. `found` is what was looked for."""
+    by = f"context {name}"
+    if found.endpoint and name in ("user", "system"):
+        path = found.tried[0 if name == "user" else -1]
+        return replace(found, path=path, chosen=by, tried=(path,))
     if name == "system":
-        return Place(path=SYSTEM_SOCKET, chosen="context system", tried=(SYSTEM_SOCKET,))
-    if name == "user":
-        own = tuple(path for path in find_socket(None, environ).tried if path != SYSTEM_SOCKET)
-        if own:
-            there = [path for path in own if os.path.lexists(path)]
-            return Place(path=there[0] if there else own[0], chosen="context user", tried=own)
+        viewers = SYSTEM_SOCKET.with_name(VIEWERS_NAME)
+        return Place(path=SYSTEM_SOCKET, chosen=by, tried=(SYSTEM_SOCKET, viewers), viewers=viewers)
+    own = tuple(users_sockets(environ)) if name == "user" else ()
+    there = [path for path in own if os.path.lexists(path)]
+    return Place(path=(there or own)[0], chosen=by, tried=own) if own else None
+
+
+def _unknown(name: str, file: Path, contexts: Mapping[str, Any]) -> Refused:
     known = sorted({*contexts, "user", "system"})
     near = difflib.get_close_matches(name, known, 1)
-    raise Refused(
+    return Refused(
         f"there is no context {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
         code="no_such_context",
         status=Exit.USAGE,
@@ -76,7 +108,18 @@ def _place(name: str, file: Path, contexts: Mapping[str, Any], environ: Mapping[
     )
 
 
-def _socket(text: str, file: Path, environ: Mapping[str, str]) -> Path:
+def _of_file(by: str, file: Path, context: Mapping[str, str], environ: Mapping[str, str]) -> Place:
+    """A context as a place; $HUBCTL_TOKEN_FILE wins over what the context says."""
+    named = {key: _path(text, file, environ) for key, text in context.items()}
+    place = place_at(named.get("socket") or named["endpoint"], chosen=by, environ=environ)
+    if "endpoint" in named:
+        token_file = Path(environ[TOKEN_FILE]) if environ.get(TOKEN_FILE) else named.get("token_file")
+        return replace(place, endpoint=True, token_file=token_file)
+    viewers = named.get("observe")
+    return replace(place, viewers=viewers, tried=(place.path, viewers)) if viewers else place
+
+
+def _path(text: str, file: Path, environ: Mapping[str, str]) -> Path:
     """`~/` is the home folder; anything else that is relative is beside the file."""
     home = environ.get("HOME", "")
     if text.startswith("~/") and home:
@@ -111,10 +154,22 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
     for name, context in contexts.items():
         if not isinstance(context, dict):
             raise _fault(file, f"contexts.{name}: must be a table with a socket")
-        _check(file, f"contexts.{name}.", context, {"socket"})
-        if not isinstance(context.get("socket"), str) or not context["socket"].strip():
-            raise _fault(file, f"contexts.{name}.socket: is missing; it is the path of a daemon's socket")
+        _check_context(file, f"contexts.{name}", context)
     return found
+
+
+def _check_context(file: Path, where: str, context: Mapping[str, Any]) -> None:
+    _check(file, f"{where}.", context, {*_GOES_WITH, *_GOES_WITH.values()})
+    for key, value in context.items():
+        if not isinstance(value, str) or not value.strip():
+            raise _fault(file, f"{where}.{key}: must be a path")
+    if len(_GOES_WITH.keys() & context.keys()) > 1:
+        raise _fault(file, f"{where}: has a socket and an endpoint; it can only be one of them")
+    if not _GOES_WITH.keys() & context.keys():
+        raise _fault(file, f"{where}.socket: is missing; it is the path of a daemon's socket")
+    for key, other in _GOES_WITH.items():
+        if other in context and key not in context:
+            raise _fault(file, f"{where}.{other}: goes with {key} only")
 
 
 def _check(file: Path, where: str, table: Mapping[str, Any], known: set[str]) -> None:

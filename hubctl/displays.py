@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from hubctl import layout, render, spans
-from hubctl.app import App, Json, encode
-from hubctl.board import Board
+from hubctl.app import App, Json
+from hubctl.board import Board, progress_line
+from hubctl.listing import Stream
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,16 +42,16 @@ class Lines:
             self._write(line)
 
 
-class JsonLines:
-    """The newest view of a campaign as one JSON object a line."""
+class Records:
+    """The newest view of a campaign, a line each, as `--output` and `--fields` ask."""
 
     def __init__(self, app: App) -> None:
-        self._app = app
+        self._stream = Stream(app, render.CAMPAIGN_COLUMNS, progress_line)
 
     def show(self, board: Board, lines: Sequence[str], changed: Json | None) -> None:
-        """One object for each change."""
+        """One line for each change."""
         if changed is not None:
-            self._app.out(encode({"schema": f"hubctl.{self._app.name}/1", "campaign": changed}))
+            self._stream.show(changed, within="campaign")
 
 
 class Bars:

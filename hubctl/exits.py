@@ -79,6 +79,7 @@ _BY_CODE = {
     "unauthenticated": Exit.FORBIDDEN,
     "forbidden": Exit.FORBIDDEN,
     "permission_denied": Exit.FORBIDDEN,
+    "endpoint_exposed": Exit.FORBIDDEN,
     "deadline_exceeded": Exit.TIMED_OUT,
     "shutting_down": Exit.UNREACHABLE,
     "protocol_unsupported": Exit.VERSION,

@@ -12,10 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from hubctl import keys, render
+from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.board import FINISHED, Board
-from hubctl.displays import Bars, Display, JsonLines, Lines, Silence
+from hubctl.displays import Bars, Display, Lines, Records, Silence
 from hubctl.exits import Detached, Exit
+from hubctl.output import for_people
 from hubctl.staying import stay
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ class _Watch:
         if self.names and self._done(self.board):
             return True
         await self._look_at_providers(hub)
-        topics = [*(f"campaign:{name}" for name in self.names), "daemon"] if self.names else ["*"]
+        topics = [*(f"campaign:{name}" for name in self.names), "daemon"]
+        if not self.names:
+            topics.append("campaigns")
         async for event in hub.subscribe(topics, gauge_hz=8):
             if event["type"] == "snapshot":
                 views: list[Json] = event.get("campaigns") or []
@@ -110,7 +114,7 @@ def watch_until(
     watch = _Watch(names, done)
     try:
         with ExitStack() as stack:
-            if shown and app.live(stream):
+            if shown and app.live(stream) and (stream is sys.stderr or for_people(app)):
                 _on_terminal(app, watch, stream, stack, patience, steered=steered)
             else:
                 if shown:
@@ -124,8 +128,8 @@ def watch_until(
 
 
 def _plain(app: App, stream: TextIO) -> Display:
-    if app.as_json and stream is sys.stdout:
-        return JsonLines(app)
+    if stream is sys.stdout and not for_people(app):
+        return Records(app)
     return Lines(app.out if stream is sys.stdout else app.note)
 
 
@@ -165,9 +169,7 @@ def follow_to_the_end(app: App, name: str, *, shown: bool, limited: bool, change
         return view["state"] in FINISHED or (view["state"] == "paused" and not (steered and by_hand))
 
     view = watch_until(app, [name], ended, stream=sys.stderr, shown=shown).views[name]
-    if app.as_json:
-        app.record({"name": name, "changed": changed, "campaign": view})
-    else:
+    if not told(app, {"name": name, "changed": changed, "campaign": view}, of="campaign"):
         app.out(render.campaign(view, colour=app.coloured()))
         counts = view["counts"]
         if counts.get("failed") or counts.get("in_doubt"):

@@ -87,8 +87,22 @@ def clip(text: str, width: int) -> str:
     return "".join(kept) + "…"
 
 
+TIMES = "(UTC)"  #: what the head of a column of times ends with; they are not cut
+_LEAST = 8  #: columns that a text keeps when a table has to be cut
+
+
+def shown_columns(
+    headers: Sequence[str], rows: Iterable[Row], drop: Iterable[str]
+) -> tuple[list[str], list[Row]]:
+    """Without the columns of `drop` in which every row has nothing, or 0."""
+    listed = list(rows)
+    away = set(drop)
+    kept = [n for n, head in enumerate(headers) if head not in away or any(row[n] for row in listed)]
+    return [headers[n] for n in kept], [[row[n] for n in kept] for row in listed]
+
+
 def table(headers: Sequence[str], rows: Iterable[Row], *, colour: bool = False, width: int = 10_000) -> str:
-    """A table without lines. Columns that hold only numbers are right-aligned; the last one is cut to fit."""
+    """A table without lines. Columns that hold only numbers are right-aligned; long texts are cut to fit."""
     listed = list(rows)
     cells = [[one_line(value) for value in row] for row in listed]
     numeric = [_numeric(listed, index) for index in range(len(headers))]
@@ -96,14 +110,24 @@ def table(headers: Sequence[str], rows: Iterable[Row], *, colour: bool = False, 
         max([columns(header), *(columns(row[index]) for row in cells)])
         for index, header in enumerate(headers)
     ]
-    used = sum(widths[:-1]) + 2 * (len(headers) - 1)
-    widths[-1] = min(widths[-1], max(8, width - used))
+    firm = [right or header.endswith(TIMES) for right, header in zip(numeric, headers, strict=True)]
+    _fit(widths, [columns(header) for header in headers], firm, width)
     lines = [paint(_line(headers, widths, numeric), "1" if colour else "")]
     lines += [
         _line([clip(c, w) for c, w in zip(row, widths, strict=True)], widths, numeric, colour)
         for row in cells
     ]
     return "\n".join(lines)
+
+
+def _fit(widths: list[int], heads: Sequence[int], firm: Sequence[bool], width: int) -> None:
+    """Take what is too much from whichever column is the widest. Firm ones are not cut."""
+    least = [max(_LEAST, head) for head in heads]
+    for _ in range(sum(widths) + 2 * (len(widths) - 1) - width):
+        loose = [n for n in range(len(widths)) if not firm[n] and widths[n] > least[n]]
+        if not loose:
+            return
+        widths[max(loose, key=lambda n: (widths[n], n))] -= 1
 
 
 def _numeric(rows: Sequence[Row], index: int) -> bool:

@@ -1,69 +1,39 @@
-"""Rows printed page by page, as people or programs want them: `--output` and `--fields`.
-
-table   for people            json   one object, written as the pages come
-ndjson  one object a line     tsv    tab-separated, a row a line, tabs in cells escaped
-                              csv    for spreadsheets
-"""
+"""Rows printed page by page, or one by one as they come, in the format that was asked for (see `output`)."""
 
 from __future__ import annotations
 
-import difflib
-import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-import click
 
 from hubctl import layout
+from hubctl import output as formats
 from hubctl.app import App, Json, encode
-
-FORMATS = ("table", "json", "ndjson", "tsv", "csv")
-_TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def listed(function: F) -> F:
-    """Give a command the options `--output` and `--fields`."""
-    fields = click.option("--fields", metavar="A,B", help="Only these fields (a.b goes deeper).")
-    output = click.option(
-        "--output",
-        type=click.Choice(FORMATS),
-        metavar="FORMAT",
-        help=f"How to print: {', '.join(FORMATS)} [table].",
-    )
-    return output(fields(function))
 
 
 @dataclass(slots=True, kw_only=True)
 class Listing:
-    """Prints rows in the format that was asked for. Call `rows` for each page and `end` once."""
+    """Prints rows in the format that was asked for. Call `rows` for each page and `end` once.
+
+    Raises a usage error for `--fields` that there are not, before any row is fetched.
+    """
 
     app: App
     key: str  #: the name of the list in the `--json` object
     columns: Sequence[str]  #: the fields of a row, for tsv and csv and to check `--fields`
     table: Callable[[Sequence[Json]], str]  #: rows for people, with a heading
     empty: str  #: said when there was nothing
-    output: str | None = None
-    fields: str | None = None
+    output: str | None = None  #: else as the options say
+    fields: str | None = None  #: else as the options say
     head: Mapping[str, object] = field(default_factory=dict)  #: what the `--json` object has besides
     schema: bool = True  #: whether each line of ndjson names its schema
     count: int = 0
-    _chosen: list[str] = field(default_factory=list)
+    _chosen: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        self.output = self.output or ("json" if self.app.as_json else "table")
-        for name in self.fields.split(",") if self.fields is not None else ():
-            self._chosen.append(self._known(name.strip()))
-
-    def _known(self, name: str) -> str:
-        top = name.partition(".")[0]
-        if top not in self.columns:
-            near = difflib.get_close_matches(top, list(self.columns), 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(self.columns)}"
-            raise click.UsageError(f"--fields: there is no field {name!r}{hint}")
-        return name
+        self.output = self.output or formats.output_of(self.app)
+        names = formats.asked().fields if self.fields is None else formats.read_fields(self.fields)
+        self._chosen = [formats.known(name, self.columns) for name in names]
 
     def rows(self, rows: Sequence[Json]) -> None:
         """Print a page."""
@@ -80,7 +50,8 @@ class Listing:
                 if not self.count:
                     self._cells(self._chosen or self.columns)
                 for row in rows:
-                    self._cells([_cell(_dig(row, name)) for name in self._chosen or self.columns])
+                    names = self._chosen or self.columns
+                    self._cells([formats.cell(formats.dig(row, name)) for name in names])
             case _:
                 text = self._table(rows)
                 self.app.out(text.partition("\n")[2] if self.count else text)
@@ -106,7 +77,7 @@ class Listing:
         return f'{head[:-1]}, "{self.key}": [\n'
 
     def _picked(self, row: Json) -> Json:
-        return {name: _dig(row, name) for name in self._chosen} if self._chosen else row
+        return formats.pick(row, self._chosen) if self._chosen else row
 
     def _line(self, row: Json) -> Json:
         if self._chosen:
@@ -116,37 +87,54 @@ class Listing:
     def _table(self, rows: Sequence[Json]) -> str:
         if not self._chosen:
             return self.table(rows)
-        headers = [name.upper().replace("_", " ") for name in self._chosen]
-        cells = [[_shown(_dig(row, name)) for name in self._chosen] for row in rows]
+        headers = [formats.heading(name) for name in self._chosen]
+        cells = [[formats.shown(formats.dig(row, name)) for name in self._chosen] for row in rows]
         return layout.table(headers, cells, colour=self.app.coloured(), width=self.app.width())
 
     def _cells(self, values: Sequence[object]) -> None:
-        if self.output == "csv":
-            from hubctl.csv_out import line
+        formats.write_cells(self.app, str(self.output), values)
 
-            self.app.data(line(values))
+
+class Stream:
+    """Prints things as they happen, a line each: JSON lines for `json` and `ndjson`, rows for tsv and csv.
+
+    Args:
+        columns: The fields of a row, for tsv and csv and to check `--fields`.
+        text: A row for people.
+
+    Raises a usage error for `--fields` that there are not.
+    """
+
+    def __init__(self, app: App, columns: Sequence[str], text: Callable[[Json], str]) -> None:
+        self._app = app
+        self._text = text
+        self._output = formats.output_of(app)
+        self._chosen = [formats.known(name, columns) for name in formats.asked().fields]
+        self._columns = self._chosen or columns
+        self._begun = False
+
+    def show(self, row: Json, *, within: str = "") -> None:
+        """Print one now. In JSON it stands under the key `within`, if any, unless fields are picked."""
+        if self._output in ("json", "ndjson"):
+            body = formats.pick(row, self._chosen) if self._chosen else {within: row} if within else row
+            self._app.out(encode({"schema": f"hubctl.{self._app.name}/1", **body}))
+        elif self._output in ("tsv", "csv"):
+            self._head()
+            cells = [formats.cell(formats.dig(row, name)) for name in self._columns]
+            formats.write_cells(self._app, self._output, cells)
+        elif self._chosen:
+            cells = [formats.shown(formats.dig(row, name)) for name in self._chosen]
+            self._app.out("  ".join(layout.one_line(each) for each in cells).rstrip())
         else:
-            texts = ("" if value is None else str(value) for value in values)
-            self.app.data("\t".join(text.translate(_TSV) for text in texts) + "\n")
+            self._app.out(self._text(row))
+        sys.stdout.flush()
 
+    def end(self) -> None:
+        """The heading, when nothing came."""
+        if self._output in ("tsv", "csv"):
+            self._head()
 
-def _dig(row: Any, name: str) -> Any:
-    """The value at "counts.sent"; None where there is none."""
-    for part in name.split("."):
-        row = row.get(part) if isinstance(row, dict) else None
-    return row
-
-
-def _cell(value: object) -> object:
-    """A value in a cell of tsv or csv: lists joined, objects as JSON, truth in JSON's words."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return ", ".join(value)
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return value
-
-
-def _shown(value: object) -> object:
-    return _cell(value) if isinstance(value, bool | list | dict) else value
+    def _head(self) -> None:
+        if not self._begun:
+            self._begun = True
+            formats.write_cells(self._app, self._output, self._columns)

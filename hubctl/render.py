@@ -13,6 +13,7 @@ from hubctl.layout import (
     paint,
     plural,
     printable,
+    shown_columns,
     table,
 )
 from hubctl.spans import spoken
@@ -30,6 +31,17 @@ STATES = (
     "sending",
     "pending",
     "skipped",
+)
+
+#: What a campaign has that `--fields` can pick; counts.sent and the like go deeper.
+CAMPAIGN_COLUMNS = (
+    *("name", "state", "reason", "channel", "provider", "kind", "lists", "counts", "rate", "eta", "rates"),
+    *("limit", "scheduled_at", "started_at", "completed_at", "created_at", "last_error", "revision"),
+    *("in_doubt", "possible_duplicates", "freezing"),
+)
+#: What a provider has.
+PROVIDER_COLUMNS = (
+    *("name", "type", "channels", "state", "reason", "since", "until", "lanes", "lanes_allowed", "rate"),
 )
 
 
@@ -101,9 +113,8 @@ def campaigns(
         "ETA",
         "REASON",
     )
-    if not any(row[-1] for row in rows):
-        headers, rows = headers[:-1], [row[:-1] for row in rows]  # type: ignore[assignment, misc]  # one column less
-    return table(headers, rows, colour=colour, width=width)
+    rare = ("FAILED", "SKIPPED", "IN DOUBT", "RATE", "ETA", "REASON")
+    return table(*shown_columns(headers, rows, rare), colour=colour, width=width)
 
 
 def campaign(view: View, *, colour: bool = False) -> str:
@@ -147,6 +158,11 @@ def moment(text: str | None) -> str:
     return f"{day} {clock[:8]} UTC" if clock else text
 
 
+def clock(text: str | None) -> str:
+    """An RFC 3339 time for a column whose head says that it is UTC."""
+    return moment(text).removesuffix(" UTC")
+
+
 def problems(listed: Sequence[View], *, ways: bool = True) -> list[str]:
     """Preflight problems, each with the way past it unless that is said elsewhere."""
     lines = []
@@ -164,7 +180,9 @@ def estimate(found: View | None) -> str:
     speed = found.get("rate")
     pace = f" at {speed:,.0f}/s" if isinstance(speed, int | float) and speed >= 1 else ""
     span = found.get("seconds")
-    return f"about {spoken(float(span))}{pace}" if span else ""
+    if not span:
+        return ""
+    return f"about {spoken(float(span))}{pace}" if span >= 1 else "less than a second"
 
 
 def skips(skipped: View, channel: str) -> str:
@@ -205,27 +223,24 @@ def segments_line(segments: View) -> str:
 
 def providers(views: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
     """The providers that are configured; since when and until when, for those that are not ready."""
-    headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", "SINCE", "UNTIL", "LANES", "RATE", "REASON")
+    times = ("SINCE (UTC)", "UNTIL (UTC)")
+    headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", *times, "LANES", "RATE", "REASON")
     rows = [
         (
             view["name"],
             view["type"],
             "+".join(view.get("channels") or ()),
-            view["state"],
-            moment(view.get("since")) if view["state"] != "ready" else "",
-            moment(view.get("until")),
+            view["state"].replace("_", " "),
+            clock(view.get("since")) if view["state"] != "ready" else "",
+            clock(view.get("until")),
             lanes(view),
             rates(view.get("rate")),
-            view.get("reason"),
+            view["reason"] if view.get("reason") != view["state"] else "",
         )
         for view in views
     ]
-    shown = [
-        n for n, header in enumerate(headers) if header not in ("SINCE", "UNTIL") or any(r[n] for r in rows)
-    ]
-    return table(
-        [headers[n] for n in shown], [[row[n] for n in shown] for row in rows], colour=colour, width=width
-    )
+    rare = (*times, "RATE", "REASON")
+    return table(*shown_columns(headers, rows, rare), colour=colour, width=width)
 
 
 def lanes(view: View) -> object:
@@ -269,41 +284,6 @@ def restored(found: View | None) -> str:
         "what may have been sent after the copy was made is in doubt"
         f"\n  decide: hubctl retry NAME --in-doubt resend|sent|failed for {', '.join(listed)}"
     )
-
-
-def event(row: View) -> str:
-    """An event on one line."""
-    data = row.get("data") or {}
-    campaign_name = row.get("campaign") or data.get("name") or data.get("campaign") or ""
-    if isinstance(campaign_name, Mapping):
-        campaign_name = campaign_name.get("name", "")
-    at = moment(row.get("at") or row.get("ts"))
-    words = _what(row["type"], data)
-    return printable(f"{at}  {row.get('seq', '')!s:>6}  {row['type']:<20} {campaign_name}  {words}".rstrip())
-
-
-def _what(kind: str, data: View) -> str:
-    """What an event says, in words; an unknown one with its data as they are."""
-    match kind:
-        case "campaign.state":
-            why = f" ({data['reason']})" if data.get("reason") else ""
-            return f"{data.get('from') or '?'} -> {data.get('to')}{why}"
-        case "campaign.applied" if data.get("clone_of"):
-            return f"made from {data['clone_of']}"
-        case "campaign.applied":
-            changed = ", ".join(map(str, data.get("changed") or ()))
-            return "created" if data.get("created") else f"changed {changed}".rstrip()
-        case "campaign.rate":
-            return rates(data.get("rate")) or "no limit of its own"
-        case "campaign.archived":
-            return "put away" if data.get("archived") else "brought back"
-        case "campaign.deleted":
-            return ""
-        case "provider.changed":
-            why = f" ({one_line(data['reason'])})" if data.get("reason") else ""
-            return f"{data.get('provider')}: {data.get('from')} -> {data.get('to')}{why}"
-    shown = {key: value for key, value in data.items() if key not in {"name", "campaign", "campaign_id"}}
-    return " ".join(f"{key}={one_line(value)}" for key, value in shown.items() if not isinstance(value, dict))
 
 
 def settings(spec: View) -> str:

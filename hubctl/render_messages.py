@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from hubctl.layout import STATE_COLOURS, facts, one_line, paint, plural, printable, table
-from hubctl.render import View, moment
+from hubctl.layout import STATE_COLOURS, facts, one_line, paint, plural, printable, shown_columns, table
+from hubctl.render import View, clock, moment
+from hubctl.spans import spoken
 
 DELIVERY_COLUMNS = (
     "id",
@@ -18,6 +20,7 @@ DELIVERY_COLUMNS = (
     "message_id",
     "updated_at",
 )
+FAILURE_COLUMNS = ("reason", "code", "state", "count", "detail", "example_id", "class")
 
 
 def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
@@ -30,13 +33,14 @@ def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_00
             (row.get("reason") or "").replace("_", " "),
             row["attempts"],
             str(row.get("code") or ""),
-            moment(row.get("updated_at")),
+            clock(row.get("updated_at")),
             row.get("provider_id") or "",
         )
         for row in rows
     ]
-    headers = ("ID", "RECIPIENT", "STATE", "REASON", "TRIES", "CODE", "UPDATED", "PROVIDER'S ID")
-    return table(headers, shown, colour=colour, width=width)
+    headers = ("ID", "RECIPIENT", "STATE", "REASON", "TRIES", "CODE", "UPDATED (UTC)", "PROVIDER'S ID")
+    rare = ("REASON", "CODE", "PROVIDER'S ID")
+    return table(*shown_columns(headers, shown, rare), colour=colour, width=width)
 
 
 def message(found: View, *, colour: bool = False, width: int = 10_000, content: bool = True) -> str:
@@ -66,8 +70,8 @@ def message(found: View, *, colour: bool = False, width: int = 10_000, content: 
         rows = [
             (
                 str(each["n"]),
-                moment(each.get("opened_at")),
-                moment(each.get("closed_at")),
+                clock(each.get("opened_at")),
+                _took(each),
                 each.get("provider"),
                 each.get("outcome") or "open",
                 each.get("stage"),
@@ -76,11 +80,19 @@ def message(found: View, *, colour: bool = False, width: int = 10_000, content: 
             )
             for each in attempts
         ]
-        headers = ("TRY", "OPENED", "CLOSED", "PROVIDER", "OUTCOME", "STAGE", "CODE", "ANSWER")
+        headers = ("TRY", "BEGUN (UTC)", "TOOK", "PROVIDER", "OUTCOME", "STAGE", "CODE", "ANSWER")
         blocks.append(table(headers, rows, colour=colour, width=width))
     if content and found.get("content"):
         blocks.append(body(found["content"], colour=colour))
     return "\n\n".join(blocks)
+
+
+def _took(attempt: View) -> str:
+    """How long an attempt took; "" while it is under way."""
+    opened, closed = attempt.get("opened_at"), attempt.get("closed_at")
+    if not opened or not closed:
+        return ""
+    return spoken((datetime.fromisoformat(closed) - datetime.fromisoformat(opened)).total_seconds())
 
 
 def _again(delivery: View) -> str:

@@ -130,7 +130,7 @@ type nul >> "{place}\\hubd.toml"
 shawl add --name hubd --cwd "{place}" --log-dir "{place}\\logs" ^
   --stop-timeout 90000 --restart-if-not 0,78 ^
   -- "{hubd}" ^
-  --config "{place}\\hubd.toml" --state-dir "{place}\\state"
+  --config "{place}\\hubd.toml" --state-dir "{place}\\state" --endpoint "{place}\\endpoint.json"
 sc config hubd start= delayed-auto obj= "NT SERVICE\\hubd"
 icacls "{place}" /inheritance:r ^
   /grant:r "SYSTEM:(OI)(CI)F" "Administrators:(OI)(CI)F" "NT SERVICE\\hubd:(OI)(CI)F"

@@ -11,22 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.names import campaign_names
+from hubctl.output import for_people
 from hubd.errors import BadInput, HubError
 
 if TYPE_CHECKING:
     from hubctl.campaign_file import CampaignFile, Enclosure
     from hubd.client import Client
 
+_APPLIED = ("file", "campaign", "created", "changed")
 PART = 512 * 1024  #: octets of an attachment in one call
 
 
-@command("apply", example="hubctl apply spring.toml")
+@command("apply", example="hubctl apply spring.toml", changes=True)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
-def apply(app: App, files: tuple[Path, ...]) -> int:
+def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> int:
     """Create or update campaigns from their files.
 
     All files are read and checked first: when one of them is bad, none is applied. Texts and attachments
@@ -38,18 +41,18 @@ def apply(app: App, files: tuple[Path, ...]) -> int:
     done: list[Json] = []
 
     async def work(hub: Client) -> None:
-        if len(read) > 1:
+        if len(read) > 1 and not dry_run:
             for each in read:
                 await apply_file(hub, each, dry_run=True)
         for each in read:
-            done.append({"file": str(each.path), **await apply_file(hub, each)})
+            done.append({"file": str(each.path), **await apply_file(hub, each, dry_run=dry_run)})
 
     try:
         app.talk(work)
     except HubError as error:
-        if done and not app.as_json:
+        if done and not dry_run and for_people(app):
             _tell_applied(app, done)
-        if done:
+        if done and not dry_run:
             raise Refused(
                 str(error),
                 code=error.code,
@@ -57,8 +60,14 @@ def apply(app: App, files: tuple[Path, ...]) -> int:
                 hint=f"{len(done)} of {len(read)} files were applied",
             ) from error
         raise
-    if app.as_json:
-        app.record({"applied": done})
+    if told(
+        app, {**({"dry_run": True} if dry_run else {}), "applied": done}, rows="applied", columns=_APPLIED
+    ):
+        return Exit.DONE
+    if dry_run:
+        for file, each in zip(read, done, strict=True):
+            app.out(_would_apply(str(file.spec["name"]), each))
+        app.note("nothing was changed")
     else:
         _tell_applied(app, done)
         if len(done) == 1 and done[0]["created"]:
@@ -97,6 +106,12 @@ async def _upload(hub: Client, enclosure: Enclosure) -> None:
             return
 
 
+def _would_apply(name: str, each: Json) -> str:
+    if each["created"]:
+        return f"{name}: would be created from {each['file']}"
+    return f"{name}: would change {', '.join(each['changed'])}" if each["changed"] else f"{name}: no change"
+
+
 def _tell_applied(app: App, done: Sequence[Json]) -> None:
     for each in done:
         name = each["campaign"]["name"]
@@ -119,8 +134,8 @@ def check(app: App, name: str) -> int:
     from hubctl import render
 
     found = app.call("campaign.check", name=name)
-    if app.as_json:
-        app.record({"name": name, **found})
+    if told(app, {"name": name, **found}):
+        pass
     elif found["ok"]:
         app.out(f"{name} is fit to start\n{render.check(found)}")
         app.note(f"next: hubctl preview {name}, then hubctl start {name} --follow")
@@ -145,9 +160,9 @@ def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
     from hubctl import layout, render, render_messages
 
     found = app.call("campaign.preview", name=name, to=contact)
-    if app.as_json:
-        app.record({"name": name, **found})
-    elif part is not None:
+    if told(app, {"name": name, **found}):
+        return
+    if part is not None:
         if not found.get(part):
             raise Refused(f"this message has no {part}")
         app.out(layout.printable(str(found[part]).replace("\r\n", "\n").rstrip("\n")))
@@ -159,19 +174,24 @@ def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
             app.note(render.segments_line(found))
 
 
-@command("test", example="hubctl test spring-sale --to me@example.com")
+@command("test", example="hubctl test spring-sale --to me@example.com", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 @click.option("--to", "address", required=True, metavar="ADDRESS", help="Your own address or number.")
-def test(app: App, name: str, address: str) -> int:
+def test(app: App, name: str, address: str, dry_run: bool) -> int:
     """Send one message of a campaign to an address of yours, through its provider.
 
     The address need not be a contact, and the campaign's recipients and counts are not touched.
     """
+    if dry_run:
+        from hubctl import rehearsal
+
+        view = app.call("campaign.get", name=name)["campaign"]
+        sentence = f"would send one message of {name} to {address} via {view['provider']}"
+        rehearsal.rehearsed(app, {"name": name, "to": address, "campaign": view}, sentence)
+        return Exit.DONE
     found = app.call("campaign.test", name=name, to=address)
     sent = found["state"] in {"sent", "delivered"}
-    if app.as_json:
-        app.record({"name": name, **found})
-    else:
+    if not told(app, {"name": name, **found}):
         why = f": {found['reason'].replace('_', ' ')}" if found.get("reason") else ""
         code = f" ({found['code']})" if found.get("code") else ""
         app.out(f"{found['state']}{why}{code}")
@@ -179,47 +199,54 @@ def test(app: App, name: str, address: str) -> int:
     return Exit.DONE if sent else Exit.FAILED
 
 
-@command("clone", example="hubctl clone spring-sale summer-sale")
+@command("clone", example="hubctl clone spring-sale summer-sale", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 @click.argument("new", metavar="NEW")
-def clone(app: App, name: str, new: str) -> None:
+def clone(app: App, name: str, new: str, dry_run: bool) -> None:
     """Make a draft NEW that says the same as NAME, to the same lists, with the settings that NAME has now."""
+    if dry_run:
+        from hubctl import rehearsal
+
+        rehearsal.clone(app, name, new)
+        return
     found = app.call("campaign.clone", name=name, new=new)
-    if app.as_json:
-        app.record({"name": name, "new": new, **found})
+    if told(app, {"name": name, "new": new, **found}, of="campaign"):
         return
     app.out(f"{new} is a draft like {name}" + ("" if found["changed"] else " already"))
     app.note(f"next: hubctl check {new}")
 
 
-@command("archive", example="hubctl archive spring-sale")
+@command("archive", example="hubctl archive spring-sale", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 @click.option("--undo", is_flag=True, help="Bring it back.")
-def archive(app: App, name: str, undo: bool) -> None:
+def archive(app: App, name: str, undo: bool, dry_run: bool) -> None:
     """Leave a campaign that has ended out of the lists. Nothing of it is removed.
 
     `hubctl list --all` shows it, its history stays, and it comes back by itself when it is started again.
     """
+    if dry_run:
+        from hubctl import rehearsal
+
+        rehearsal.archive(app, name, archived=not undo)
+        return
     found = app.call("campaign.archive", name=name, archived=not undo)
-    if app.as_json:
-        app.record({"name": name, "archived": not undo, **found})
-    else:
+    if not told(app, {"name": name, "archived": not undo, **found}, of="campaign"):
         app.out(f"{name} is {'in the lists' if undo else 'archived'}{'' if found['changed'] else ' already'}")
 
 
-@command("delete", example="hubctl delete spring-sale --yes")
+@command("delete", example="hubctl delete spring-sale --yes", changes=True)
 @click.argument("name", shell_complete=campaign_names)
-def delete(app: App, name: str) -> None:
+def delete(app: App, name: str, dry_run: bool) -> None:
     """Forget a campaign with its deliveries and history. Contacts and suppressions stay."""
-    from hubctl import layout
+    from hubctl import rehearsal
 
+    if dry_run:
+        rehearsal.delete(app, name)
+        return
     if not app.yes:
         view: dict[str, Any] = app.call("campaign.get", name=name)["campaign"]
-        total = int(view["counts"]["total"])
-        history = f" and its history of {layout.plural(total, 'delivery', 'deliveries')}" if total else ""
-        app.confirm(f"delete {name}{history}", needed=True, name=name, people=total)
+        people = int(view["counts"]["total"])
+        app.confirm(rehearsal.deletion(view), needed=True, name=name, people=people)
     found = app.call("campaign.delete", name=name)
-    if app.as_json:
-        app.record({"name": name, **found})
-    else:
+    if not told(app, {"name": name, **found}):
         app.out(f"{name} is deleted")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hubctl import layout
+from hubctl.answer import told
 from hubctl.app import App
 from hubctl.command import Nouns, command
 
@@ -29,15 +30,14 @@ def show(app: App, show_source: bool) -> None:
     It is safe to show to others, but for names and addresses of accounts.
     """
     found = app.call("config.show")
-    if app.as_json:
-        app.record(found)
+    if told(app, found, rows="settings", columns=("key", "value", "source", "file", "line")):
         return
     rows = [
         (each["key"], _toml(each["value"]), *([_source(each)] if show_source else []))
         for each in found["settings"]
     ]
-    headers = ("key", "value", "source") if show_source else ("key", "value")
-    app.out(layout.table(headers, rows, width=app.width()))
+    headers = ("KEY", "VALUE", "SOURCE") if show_source else ("KEY", "VALUE")
+    app.out(layout.table(headers, rows, colour=app.coloured(), width=app.width()))
     if not found["files"]:
         app.note(f"no file was read; hubd would read {layout.printable(found['file'])}")
     for path in found["files"] if show_source else []:

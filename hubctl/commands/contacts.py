@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hubctl import layout, render
-from hubctl.app import App, Json, encode
+from hubctl import layout, rehearsal, render
+from hubctl.answer import told
+from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit
-from hubctl.listing import Listing, listed
+from hubctl.listing import Listing, Stream
 from hubctl.names import list_names
+from hubctl.output import asked, output_of
 
 if TYPE_CHECKING:
     from hubd.client import Client
 
 PAGE = 500
+COLUMNS = ("contact_id", "email", "phone", "fields", "created_at", "updated_at")
 FIRST_FIELDS = ("first_name", "last_name", "timezone")
 
 
-@command("import", example="hubctl import customers.csv --list customers")
+@command("import", example="hubctl import customers.csv --list customers", changes=True)
 @click.argument("file", metavar="FILE.csv", type=click.Path(path_type=Path))
 @click.option(
     "--list",
@@ -63,9 +66,7 @@ def import_(app: App, file: Path, into: str, maps: tuple[str, ...], region: str 
         with ExitStack() as stack:
             tell = _progress(app, stack)
             report = app.talk(work)
-    if app.as_json:
-        app.record({"list": into, "dry_run": dry_run, **report.as_json()})
-    else:
+    if not told(app, {"list": into, "dry_run": dry_run, **report.as_json()}):
         result = report.as_json()
         verb = "would go" if dry_run else "went"
         app.out(f"{layout.plural(report.rows, 'row')} of {name} {verb} to list {into}")
@@ -116,17 +117,14 @@ async def _pages(hub: Client, method: str, entries: str, **params: Any) -> Async
 @command("list", within=contacts, example="hubctl contacts list --list customers")
 @click.option("--list", "of", metavar="NAME", help="Only contacts of this list.", shell_complete=list_names)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
-@listed
-def list_(app: App, of: str | None, limit: int | None, output: str | None, fields: str | None) -> None:
+def list_(app: App, of: str | None, limit: int | None) -> None:
     """Contacts, in the order in which they came."""
     listing = Listing(
         app=app,
         key="contacts",
-        columns=("contact_id", "email", "phone", "fields", "created_at", "updated_at"),
+        columns=COLUMNS,
         table=lambda rows: _table(app, rows),
         empty="no contacts; hubctl import FILE.csv --list NAME brings some in",
-        output=output,
-        fields=fields,
     )
 
     async def work(hub: Client) -> None:
@@ -169,8 +167,7 @@ def _name(contact: Json) -> str:
 def show(app: App, contact: str) -> None:
     """One contact with all its fields. CONTACT is an address, a number or a contact id."""
     found = app.call("contacts.get", key=contact)["contact"]
-    if app.as_json:
-        app.record({"contact": found})
+    if told(app, {"contact": found}, of="contact"):
         return
     app.out(
         layout.facts(
@@ -192,16 +189,21 @@ def show(app: App, contact: str) -> None:
 def export(app: App, of: str | None) -> None:
     """Contacts as CSV, to be read by a spreadsheet or by `hubctl import`; with --json as JSON lines.
 
+    With --fields, or --output tsv, only the fields of `contacts list`: fields.city goes deeper.
+
     A cell that a spreadsheet would run as a formula gets an apostrophe in front, which import takes away.
     """
     from hubctl.csv_out import line
 
     wanted = {"list": of} if of else {}
 
+    stream = Stream(app, COLUMNS, str) if asked().fields or output_of(app) not in ("table", "csv") else None
+
     async def work(hub: Client) -> None:
-        if app.as_json:
+        if stream is not None:
             async for each in _pages(hub, "contacts.list", "contacts", **wanted):
-                app.out(encode({"schema": f"hubctl.{app.name}/1", **each}))
+                stream.show(each)
+            stream.end()
             return
         names: set[str] = set()
         async for each in _pages(hub, "contacts.list", "contacts", **wanted):
@@ -218,24 +220,33 @@ def export(app: App, of: str | None) -> None:
     app.talk(work)
 
 
-@command("remove", within=contacts, example="hubctl contacts remove ann@example.com --yes")
+@command("remove", within=contacts, example="hubctl contacts remove ann@example.com --yes", changes=True)
 @click.argument("contact")
-def remove(app: App, contact: str) -> None:
+def remove(app: App, contact: str, dry_run: bool) -> None:
     """Forget a contact. What was sent to it stays in the campaigns' history.
 
     To keep it from getting messages, suppress the address instead: it may come back with the next import.
     """
-    app.confirm(f"remove {contact}", needed=True)
-    found = app.call("contacts.remove", key=contact)
-    if app.as_json:
-        app.record(found)
+    if dry_run or (app.may_ask() and not app.yes):
+        who = app.call("contacts.get", key=contact)["contact"]
+        lists = who.get("lists") or []
+        some = f"{layout.plural(len(lists), 'list')} ({', '.join(lists)})"
+        one = f"the list {lists[0]}" if lists else ""
+        kept = f", which is in {one if len(lists) == 1 else some}" if lists else ""
+        question = f"remove {contact}{kept}"
+        if dry_run:
+            rehearsal.rehearsed(app, {"contact": who}, f"would {question}")
+            return
     else:
+        question = f"remove {contact}"
+    app.confirm(question, needed=True)
+    found = app.call("contacts.remove", key=contact)
+    if not told(app, found):
         app.out("removed" if found.get("changed", True) else "there was nothing to remove")
 
 
 @command("lists", example="hubctl lists")
-@listed
-def lists(app: App, output: str | None, fields: str | None) -> None:
+def lists(app: App) -> None:
     """The lists and how many contacts each has."""
     listing = Listing(
         app=app,
@@ -248,8 +259,6 @@ def lists(app: App, output: str | None, fields: str | None) -> None:
             width=app.width(),
         ),
         empty="no lists yet; hubctl import FILE.csv --list NAME makes one",
-        output=output,
-        fields=fields,
     )
     listing.rows(app.call("contacts.lists")["lists"])
     listing.end()

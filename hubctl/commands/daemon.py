@@ -7,8 +7,10 @@ import os
 import click
 
 from hubctl import layout, render
+from hubctl.answer import told
 from hubctl.app import App
 from hubctl.command import Nouns, command
+from hubctl.exits import Refused
 
 
 @click.group("daemon", cls=Nouns)
@@ -23,8 +25,7 @@ def daemon() -> None:
 def status(app: App) -> None:
     """Whether hubd runs, since when, and where its state is."""
     found = app.call("hub.status")
-    if app.as_json:
-        app.record({key: value for key, value in found.items() if key != "campaigns"})
+    if told(app, {key: value for key, value in found.items() if key != "campaigns"}):
         return
     socket = app.place().path
     app.out(render.daemon(found))
@@ -36,39 +37,64 @@ def status(app: App) -> None:
 def reload(app: App) -> None:
     """Read hubd.toml again. A bad file changes nothing and is told with its line."""
     found = app.call("hub.reload")
-    if app.as_json:
-        app.record(found)
+    if told(app, found):
         return
     app.out("applied: " + (", ".join(found["applied"]) or "nothing changed"))
     if found.get("needs_restart"):
         app.out(f"needs a restart: {', '.join(found['needs_restart'])}")
 
 
-@command("shutdown", within=daemon, example="hubctl daemon shutdown --yes")
-def shutdown(app: App) -> None:
+@command("shutdown", within=daemon, example="hubctl daemon shutdown --yes", changes=True)
+def shutdown(app: App, dry_run: bool) -> None:
     """End hubd. What is on the wire is settled first; running campaigns go on when it starts again."""
-    app.confirm("shut hubd down", needed=True)
+    if dry_run:
+        from hubctl import rehearsal
+
+        sentence, running = _ending(app)
+        rehearsal.rehearsed(app, {"would": {"running": running}}, f"would {sentence}")
+        return
+    if not app.yes:
+        app.confirm(_ending(app)[0] if app.may_ask() else "shut hubd down", needed=True)
     found = app.call("hub.shutdown")
-    if app.as_json:
-        app.record(found)
-    else:
+    if not told(app, found):
         app.out("hubd is shutting down")
 
 
-@command("backup", within=daemon, example="hubctl daemon backup /var/backups/hub-monday.db")
+def _ending(app: App) -> tuple[str, int]:
+    """ "shut hubd down: 2 campaigns are running and go on when it starts again", and how many run."""
+    running = int(app.call("hub.status")["states"].get("running", 0))
+    goes = "is running and goes" if running == 1 else "are running and go"
+    wait = f": {layout.plural(running, 'campaign')} {goes} on when it starts again" if running else ""
+    return f"shut hubd down{wait}", running
+
+
+@command("backup", within=daemon, example="hubctl daemon backup /var/backups/hub-monday.db", changes=True)
 @click.argument("file", metavar="FILE")
-def backup(app: App, file: str) -> None:
+def backup(app: App, file: str, dry_run: bool) -> None:
     """Copy the whole database to FILE while messages go out. FILE must not be there yet.
 
     hubd writes it, so FILE is a place where the user of hubd may write. How to restore it: docs/backup.md.
     """
     path = os.path.abspath(file)
+    if dry_run:
+        _rehearse_backup(app, path)
+        return
     found = app.call("hub.backup", path=path)
-    if app.as_json:
-        app.record(found)
-    else:
+    if not told(app, found):
         app.out(
             f"backed up to {layout.printable(found['path'])}: {layout.number(found['size'])} octets, checked"
         )
     if not os.path.lexists(path):
         app.note("hubd wrote it, but it is not visible here: hubd may have a /tmp of its own")
+
+
+def _rehearse_backup(app: App, path: str) -> None:
+    from hubctl import rehearsal
+
+    app.call("hub.status")  # that it is there
+    if os.path.lexists(path):
+        raise Refused(
+            f"path: {path} is there already",
+            hint="choose another name; nothing is overwritten",
+        )
+    rehearsal.rehearsed(app, {"path": path}, f"would copy the database to {layout.printable(path)}")

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubctl import layout, render, render_messages
+from hubctl.answer import told
 from hubctl.app import App, Json, version
 from hubctl.command import command
 from hubctl.exits import Detached, Exit, Refused
+from hubctl.output import for_people
 from hubd.errors import HubError, Unreachable
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Place:
 
 @command("demo", example="hubctl demo --recipients 1000")
 @click.option(
-    "--recipients", type=click.IntRange(1, 1_000_000), default=200, metavar="N", help="How many [200]."
+    "--recipients", type=click.IntRange(5, 1_000_000), default=200, metavar="N", help="How many [200]."
 )
 @click.option("--smtp", metavar="HOST:PORT", help="Send the email through this server (no TLS, no login).")
 @click.option("--clean", is_flag=True, help="Remove the directory at the end.")
@@ -130,9 +132,8 @@ def _play(app: App, place: Place, recipients: int, server: tuple[str, int] | Non
         views = _follow(app, names)
         say.gap()
         found = app.talk(lambda hub: _collect(hub, names))
-        if app.as_json:
-            app.record({"directory": str(place.folder), "import": result, "campaigns": views, **found})
-        else:
+        answer = {"directory": str(place.folder), "import": result, "campaigns": views, **found}
+        if not told(app, answer, rows="campaigns", columns=render.CAMPAIGN_COLUMNS):
             _tell(app, say, place, views, found)
     return Exit.DONE if all(view["state"] == "completed" for view in views) else Exit.FAILED
 
@@ -173,7 +174,7 @@ class _Narrator:
         self._out("")
 
     def _out(self, text: str) -> None:
-        if not self._app.as_json:
+        if for_people(self._app):
             self._app.out(text)
 
     def _paint(self, text: str, code: str) -> str:
@@ -326,7 +327,7 @@ def _follow(app: App, names: list[str]) -> list[Json]:
             len(board.views) == len(names) and all(v["state"] in at_rest for v in board.views.values())
         ),
         stream=sys.stderr,
-        shown=not app.quiet and not app.as_json,
+        shown=not app.quiet and for_people(app),
         steered=False,
         patience=1.0,
     )

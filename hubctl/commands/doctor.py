@@ -7,10 +7,13 @@ import stat
 from typing import Any
 
 from hubctl import layout, render
+from hubctl.answer import told
 from hubctl.app import App
 from hubctl.command import command
 from hubctl.exits import Exit, exit_of
 from hubd.errors import HubError
+
+_COLUMNS = ("check", "ok", "found", "advice")
 
 
 @command("doctor", example="hubctl doctor")
@@ -26,9 +29,8 @@ def doctor(app: App) -> int:
         if exit_of(error) in (Exit.UNREACHABLE, Exit.FORBIDDEN):
             _without_daemon(app, error)
         raise
-    if app.as_json:
-        app.record({"reachable": True, "socket": str(place.path), **found})
-    else:
+    answer = {"reachable": True, "socket": str(place.path), **found}
+    if not told(app, answer, rows="checks", columns=_COLUMNS):
         app.out(render.daemon(status))
         app.out(layout.facts([("socket", f"{place.path}{_chosen(place.chosen)}")]))
         app.out("\n" + _table(app, found["checks"]))
@@ -51,15 +53,15 @@ def _without_daemon(app: App, error: HubError) -> None:
     """What can be seen from here when nobody answers; the error itself follows on stderr."""
     place = app.place()
     looked = [{"path": str(path), "found": _what_is_at(str(path))} for path in place.tried or (place.path,)]
-    if app.as_json:
-        unreached = {
-            "reachable": False,
-            "socket": str(place.path),
-            "ok": False,
-            "checks": [],
-            "looked_at": looked,
-        }
-        app.record({**unreached, "reason": str(error)})
+    unreached = {
+        "reachable": False,
+        "socket": str(place.path),
+        "ok": False,
+        "checks": [],
+        "looked_at": looked,
+        "reason": str(error),
+    }
+    if told(app, unreached, rows="checks", columns=_COLUMNS):
         return
     app.out(f"hubd cannot be asked, so nothing was checked. Looked at as uid {os.getuid()}:")
     rows = [(each["path"], each["found"]) for each in looked]

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubctl import render
-from hubctl.app import App, Json, encode
+from hubctl import render_events
+from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Detached
+from hubctl.listing import Stream
 from hubctl.names import campaign_names
+from hubctl.output import for_people
 from hubctl.staying import stay
 from hubd.errors import ResumeGap
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from hubd.client import Client
 
 PAGE = 500
+COLUMNS = ("epoch", "seq", "ts", "type", "campaign", "data")
 
 
 @command("log", example="hubctl log spring-sale -f")
@@ -54,6 +57,7 @@ def _print_events(app: App, name: str | None, *, since: int, follow: bool) -> No
             app.run(partial(stay, app, tail.read))
         else:
             app.talk(tail.read)
+            tail.stream.end()
     except KeyboardInterrupt:
         raise Detached("detached; the campaigns go on") from None
 
@@ -63,6 +67,7 @@ class _Tail:
 
     def __init__(self, app: App, name: str | None, since: int, *, follow: bool) -> None:
         self._app = app
+        self.stream = Stream(app, COLUMNS, render_events.event)
         self._name = name
         self._seen = since
         self._epoch = 0  #: the boot that told the last event; 0 before the first page
@@ -112,10 +117,7 @@ class _Tail:
 
     def _show(self, event: Json) -> None:
         self._seen = int(event["seq"])
-        if self._app.as_json:
-            self._app.out(encode({"schema": f"hubctl.{self._app.name}/1", **event}))
-        else:
-            self._app.out(render.event(event))
+        self.stream.show(event)
 
     def _gap(self, oldest: int, head: int) -> None:
         """Say what cannot be told, and go on behind it."""
@@ -126,7 +128,6 @@ class _Tail:
             words = f"the events {self._seen + 1} to {oldest - 1} are not kept any more"
             go_on = oldest - 1
         self._app.complain(words)
-        if self._app.as_json:
-            told = {"type": "gap", "after": self._seen, "next": go_on + 1}
-            self._app.out(encode({"schema": f"hubctl.{self._app.name}/1", **told}))
+        if not for_people(self._app):
+            self.stream.show({"type": "gap", "after": self._seen, "next": go_on + 1})
         self._seen = go_on

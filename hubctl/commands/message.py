@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hubctl import layout, render, render_messages
+from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
-from hubctl.listing import Listing, listed
+from hubctl.listing import Listing
 from hubctl.names import campaign_names, provider_names
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ _SENT = frozenset({"sent", "delivered"})
 
 
 @command(
-    "send", example="hubctl send --provider office --to ann@example.com --template welcome --field code=4711"
+    "send",
+    example="hubctl send --provider office --to ann@example.com --template welcome --field code=4711",
+    changes=True,
 )
 @click.option(
     "--provider", required=True, metavar="NAME", help="Through which provider.", shell_complete=provider_names
@@ -55,6 +58,7 @@ def send(
     fields: tuple[str, ...],
     key: str | None,
     wait: bool,
+    dry_run: bool,
     **words: str,
 ) -> int:
     """Send one message at once, ahead of all campaigns, and print its id.
@@ -75,15 +79,29 @@ def send(
         found = await hub.call("message.send", **params)
         return found, await _settled(hub, int(found["delivery_id"])) if wait else None
 
+    if dry_run:
+        _rehearse(app, params)
+        return Exit.DONE
     found, life = app.talk(work)
-    if app.as_json:
-        app.record({**found, **({"delivery": life} if life else {}), "state": (life or found)["state"]})
-    else:
+    told_of = {**found, **({"delivery": life} if life else {}), "state": (life or found)["state"]}
+    if not told(app, told_of):
         app.out(str(found["delivery_id"]))
         if life:
             why = f": {life['reason'].replace('_', ' ')}" if life.get("reason") else ""
             app.note(f"{life['state']}{why}")
     return Exit.FAILED if life and life["state"] not in _SENT else Exit.DONE
+
+
+def _rehearse(app: App, params: Json) -> None:
+    """Whether there are such a provider and such a template, and who would get what."""
+    from hubctl import rehearsal
+
+    rehearsal.provider(app, params["provider"])
+    if "template" in params:
+        app.call("campaign.get", name=params["template"])
+    what = f"what {params['template']} says" if "template" in params else "one message"
+    sentence = f"would send {what} to {params['to']} via {params['provider']}"
+    rehearsal.rehearsed(app, {"provider": params["provider"], "to": params["to"]}, sentence)
 
 
 def _fields(pairs: Sequence[str]) -> dict[str, str]:
@@ -111,10 +129,7 @@ async def _settled(hub: Client, delivery: int) -> Json:
 @click.argument("name", shell_complete=campaign_names)
 @click.option("--state", type=click.Choice(render.STATES), metavar="STATE", help="Only those in this state.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
-@listed
-def deliveries(
-    app: App, name: str, state: str | None, limit: int | None, output: str | None, fields: str | None
-) -> None:
+def deliveries(app: App, name: str, state: str | None, limit: int | None) -> None:
     """Who got it and who did not, one line for each recipient.
 
     Any number of recipients: they are fetched and printed page by page. States: sent delivered undelivered
@@ -127,8 +142,6 @@ def deliveries(
         columns=render_messages.DELIVERY_COLUMNS,
         table=lambda rows: render_messages.deliveries(rows, colour=app.coloured(), width=app.width()),
         empty="no deliveries",
-        output=output,
-        fields=fields,
         head={"name": name},
         schema=False,
     )
@@ -157,9 +170,9 @@ def deliveries(
 def message(app: App, id_: int, part: str | None) -> None:
     """One message's whole life: every attempt with the provider's answer, and what it says."""
     found = app.call("delivery.get", id=id_)
-    if app.as_json:
-        app.record(found)
-    elif part:
+    if told(app, found, of="delivery"):
+        return
+    if part:
         text = (found.get("content") or {}).get(part)
         if not text:
             raise Refused(f"message {id_} has no {part}")
@@ -173,9 +186,9 @@ def message(app: App, id_: int, part: str | None) -> None:
 def failures(app: App, name: str) -> None:
     """What went wrong, grouped by reason, and what to do about it."""
     groups = app.call("delivery.failures", campaign=name)["groups"]
-    if app.as_json:
-        app.record({"name": name, "groups": groups})
-    elif groups:
+    if told(app, {"name": name, "groups": groups}, rows="groups", columns=render_messages.FAILURE_COLUMNS):
+        return
+    if groups:
         app.out(render_messages.failures(name, groups, colour=app.coloured(), width=app.width()))
     else:
         app.note(f"nothing went wrong with {name}")

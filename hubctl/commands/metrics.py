@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hubctl.answer import told
 from hubctl.app import App
 from hubctl.command import command
 
@@ -15,7 +16,5 @@ def metrics(app: App) -> None:
     `hubctl status --check`.
     """
     found = app.call("hub.metrics")
-    if app.as_json:
-        app.record(found)
-        return
-    app.out(found["text"].removesuffix("\n"))
+    if not told(app, found):
+        app.out(found["text"].removesuffix("\n"))

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubctl import layout, render
+from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
+from hubctl.names import provider_names
+from hubctl.output import for_people
 from hubd.errors import HubError, NotFound
 
 if TYPE_CHECKING:
@@ -37,20 +40,16 @@ def provider() -> None:
 def list_(app: App) -> None:
     """All providers and how they are."""
     found = app.call("provider.list")
-    if app.as_json:
-        app.record(found)
-    else:
+    if not told(app, found, rows="providers", columns=render.PROVIDER_COLUMNS):
         app.out(render.providers(found["providers"], colour=app.coloured(), width=app.width()))
 
 
 @command("test", within=provider, example="hubctl provider test office")
-@click.argument("name")
+@click.argument("name", shell_complete=provider_names)
 def test(app: App, name: str) -> int:
     """Connect and log in, as a campaign would, and send nothing."""
     found = app.call("provider.test", name=name)
-    if app.as_json:
-        app.record({"name": name, **found})
-    else:
+    if not told(app, {"name": name, **found}):
         app.out(_tested(name, found))
     return Exit.DONE if found["ok"] else Exit.FAILED
 
@@ -63,30 +62,33 @@ def _tested(name: str, found: Mapping[str, Any]) -> str:
     return f"{name} does not work: {layout.one_line(why)}"
 
 
-def _switch(app: App, name: str, method: str) -> None:
-    found = app.call(method, name=name)
-    if app.as_json:
-        app.record({"name": name, **found})
-    else:
-        state = (found.get("provider") or {}).get("state", "changed")
+def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
+    if dry_run:
+        from hubctl import rehearsal
+
+        rehearsal.switch(app, name, on=on)
+        return
+    found = app.call(f"provider.{'enable' if on else 'disable'}", name=name)
+    if not told(app, {"name": name, **found}, of="provider"):
+        state = found["provider"]["state"].replace("_", " ")
         app.out(f"{name} is {state}" + ("" if found.get("changed", True) else " already"))
 
 
-@command("enable", within=provider, example="hubctl provider enable office")
-@click.argument("name")
-def enable(app: App, name: str) -> None:
+@command("enable", within=provider, example="hubctl provider enable office", changes=True)
+@click.argument("name", shell_complete=provider_names)
+def enable(app: App, name: str, dry_run: bool) -> None:
     """Let campaigns send through it again."""
-    _switch(app, name, "provider.enable")
+    _switch(app, name, on=True, dry_run=dry_run)
 
 
-@command("disable", within=provider, example="hubctl provider disable office")
-@click.argument("name")
-def disable(app: App, name: str) -> None:
+@command("disable", within=provider, example="hubctl provider disable office", changes=True)
+@click.argument("name", shell_complete=provider_names)
+def disable(app: App, name: str, dry_run: bool) -> None:
     """Send nothing through it until it is enabled again; its campaigns wait."""
-    _switch(app, name, "provider.disable")
+    _switch(app, name, on=False, dry_run=dry_run)
 
 
-@command("add", within=provider, example="hubctl provider add")
+@command("add", within=provider, example="hubctl provider add", changes=True)
 @click.argument("name", required=False)
 @click.option("--type", type=click.Choice(["smtp", "twilio", "outbox"]), help="What it is.")
 @click.option("--preset", type=click.Choice(["gmail", "outlook"]), help="A well-known mail server.")
@@ -109,7 +111,7 @@ def disable(app: App, name: str) -> None:
     help="Where the password is kept (keyring if there is one).",
 )
 @click.option("--test/--no-test", "prove", default=None, help="Log in afterwards; asked when not said.")
-def add(app: App, name: str | None, secret_in: Any, prove: bool | None, **options: Any) -> int:
+def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run: bool, **options: Any) -> int:
     """Add a provider to your own hubd.toml, and let hubd use it at once.
 
     What is not given is asked for. The password goes into the desktop's keyring, or into a file that only you
@@ -121,8 +123,11 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, **option
     taken = {*_names(config), *file.providers}
     wanted = provider_questions.ask(app, provider_questions.Given(name=name, **options), taken)
     added = _Addition(app, file, wanted)
+    if dry_run:
+        added.rehearse()
+        return Exit.DONE
     applied = added.make(secret_in)
-    if not app.as_json:
+    if for_people(app):
         app.out(f"{wanted.name} added to {layout.printable(str(file.path))}")
         if added.kept is not None:
             app.note(f"The password is kept {added.kept.where}.")
@@ -133,18 +138,9 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, **option
         and provider_questions.yes(app, "Log in now to see whether it works; nothing is sent")
     ):
         found = added.prove()
-    if app.as_json:
-        reference = added.kept.reference if added.kept else None
-        app.record(
-            {
-                "name": wanted.name,
-                "changed": True,
-                "file": str(file.path),
-                "secret": reference,
-                "applied": applied,
-                "test": found,
-            }
-        )
+    reference = added.kept.reference if added.kept else None
+    answer = {"name": wanted.name, "changed": True, "file": str(file.path), "secret": reference}
+    if told(app, {**answer, "applied": applied, "test": found}):
         return Exit.DONE if found is None or found["ok"] else Exit.FAILED
     if found is not None and not found["ok"]:
         app.note(f"It stays in the file; hubctl provider remove {wanted.name} takes it out again.")
@@ -181,6 +177,17 @@ class _Addition:
                 self.kept.forget()
             raise
 
+    def rehearse(self) -> None:
+        """What would be written, without a secret. Raises as `make` does when it cannot be written."""
+        from hubctl import rehearsal
+
+        self._text({"file": "x"})  # can it be written at all?
+        section = self._text({"file": "..."}, onto="").strip("\n")
+        where = layout.printable(str(self.before.path))
+        sentence = f"would add {self.wanted.name} to {where}:\n\n{layout.printable(section)}\n"
+        values = {"name": self.wanted.name, "file": str(self.before.path), "would": {"text": section}}
+        rehearsal.rehearsed(self.app, values, sentence)
+
     def prove(self) -> Json:
         """Log in. A password that was mistyped can be typed again, and a keyring that only this side of the
         socket can open is given up for a file.
@@ -189,7 +196,7 @@ class _Addition:
 
         for left in reversed(range(_TRIES)):
             found = self._test()
-            if not self.app.as_json:
+            if for_people(self.app):
                 self.app.out(_tested(self.wanted.name, found))
             if found["ok"] or self.kept is None or not left or found.get("code") not in _WRONG_PASSWORD:
                 break
@@ -225,11 +232,13 @@ class _Addition:
             raise
         in_keyring.forget()
 
-    def _text(self, reference: Mapping[str, str] | None) -> str:
+    def _text(self, reference: Mapping[str, str] | None, *, onto: str | None = None) -> str:
         from hubctl.provider_file import with_provider
 
         secret = {self.wanted.secret_key: reference} if self.wanted.secret_key and reference else {}
-        return with_provider(self.before.text, self.wanted.name, {**self.wanted.settings, **secret})
+        return with_provider(
+            self.before.text if onto is None else onto, self.wanted.name, {**self.wanted.settings, **secret}
+        )
 
     def _write(self) -> list[str]:
         from hubctl.provider_file import open_own
@@ -238,13 +247,14 @@ class _Addition:
         return _take_over(self.app, open_own(self.before.path), text, then_has=self.wanted.name)
 
 
-@command("remove", within=provider, example="hubctl provider remove office")
-@click.argument("name")
-def remove(app: App, name: str) -> None:
+@command("remove", within=provider, example="hubctl provider remove office", changes=True)
+@click.argument("name", shell_complete=provider_names)
+def remove(app: App, name: str, dry_run: bool) -> None:
     """Take a provider out of your own hubd.toml, with the password that `add` kept for it.
 
     Campaigns that use it pause.
     """
+    from hubctl import rehearsal
     from hubctl.provider_file import without_provider
 
     config, file = _own_file(app)
@@ -254,20 +264,14 @@ def remove(app: App, name: str) -> None:
     if section is None:
         raise _not_in_the_file(config, file, name)
     text = without_provider(file.text, name)
+    if dry_run:
+        rehearsal.rehearsed(app, {"name": name, "file": str(file.path)}, f"would {_blast(app, name)}")
+        return
     app.confirm(_blast(app, name), needed=True)
     applied = _take_over(app, file, text)
     forgotten = _forget(app, file, name, section)
-    if app.as_json:
-        app.record(
-            {
-                "name": name,
-                "changed": True,
-                "file": str(file.path),
-                "secret_removed": forgotten,
-                "applied": applied,
-            }
-        )
-    else:
+    answer = {"name": name, "changed": True, "file": str(file.path), "secret_removed": forgotten}
+    if not told(app, {**answer, "applied": applied}):
         app.out(f"{name} removed from {layout.printable(str(file.path))}")
 
 
@@ -331,15 +335,11 @@ def _not_in_the_file(config: Mapping[str, Any], file: ConfigFile, name: str) -> 
 
 def _blast(app: App, name: str) -> str:
     """The question, with the campaigns that it stops."""
-    users = [
-        each["name"]
-        for each in app.call("campaign.list")["campaigns"]
-        if each["provider"] == name and each["state"] in ("running", "scheduled", "paused")
-    ]
-    if not users:
-        return f"remove the provider {name}"
-    shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-    return f"remove the provider {name}; {layout.plural(len(users), 'campaign')} cannot go on then ({shown})"
+    from hubctl import rehearsal
+
+    users = rehearsal.users_of(app, name)
+    cannot = f"; {rehearsal.used_by(users, 'cannot go on then')}" if users else ""
+    return f"remove the provider {name}{cannot}"
 
 
 def _forget(app: App, file: ConfigFile, name: str, section: Any) -> bool:

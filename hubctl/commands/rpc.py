@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubctl import layout
+from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -53,9 +54,7 @@ def call(app: App, method: str, params: str | None) -> None:
             ) from None
 
     found = app.talk(work)
-    if app.as_json:
-        app.record({"method": method, "result": found})
-    else:
+    if not told(app, {"method": method, "result": found}):
         app.out(json.dumps(found, indent=2, ensure_ascii=not _utf8()))
 
 
@@ -91,8 +90,9 @@ def discover(app: App, method: str | None) -> None:
                 f"there is no method {method!r}", code="method_not_found", status=Exit.MISSING,
                 hint="hubctl rpc discover lists them",
             )  # fmt: skip
-    if app.as_json:
-        app.record({**found, "methods": methods})
+    if told(
+        app, {**found, "methods": methods}, rows="methods", columns=("name", "summary", "params", "result")
+    ):
         return
     rows = [(each["name"], _parameters(each["params"]), each.get("summary", "")) for each in methods]
     headers = ("METHOD", "PARAMETERS", "WHAT IT DOES")

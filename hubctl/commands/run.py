@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from hubctl import layout
+from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
@@ -16,7 +18,7 @@ from hubd.errors import PreflightFailed
 RISKS = ("no-unsubscribe", "missing-fields", "bad-messages", "restored")  #: what may be accepted knowingly
 
 
-@command("start", example="hubctl start spring-sale --follow")
+@command("start", example="hubctl start spring-sale --follow", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 @click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
 @click.option("--wait", is_flag=True, help="Show nothing, but end when the campaign ends.")
@@ -102,13 +104,20 @@ def _would(app: App, name: str, asked: Json) -> Json:
 
 def _radius(name: str, found: Json) -> str:
     """Who would get it, in one line: "start spring-sale: 48,212 recipients via office, about 3 h"."""
-    from hubctl import layout, render
+    from hubctl import render
 
     would = found.get("would") or {}
     view = found["campaign"]
     parts = [f"{layout.plural(int(would.get('recipients', 0)), 'recipient')} via {view['provider']}"]
     parts += [text for text in (render.estimate(would.get("estimate")),) if text]
     return f"start {name}: {', '.join(parts)}"
+
+
+def _plan(name: str, found: Json, asked: Json) -> str:
+    """The radius, how many of them now, and when."""
+    limit = f", {layout.number(asked['limit'])} of them now" if "limit" in asked else ""
+    when = f", at {asked['at']}" if "at" in asked else ""
+    return _radius(name, found) + limit + when
 
 
 def _unaccepted(found: Json, asked: Json) -> list[Json]:
@@ -121,10 +130,8 @@ def _ask(app: App, name: str, asked: Json) -> None:
     found = _would(app, name, asked)
     if found["campaign"]["state"] == "running" or _unaccepted(found, asked):
         return  # nothing to ask: it runs already, or starting it will say what is wrong
-    limit = f", {asked['limit']} of them now" if "limit" in asked else ""
-    when = f", at {asked['at']}" if "at" in asked else ""
     reached = min(int((found.get("would") or {}).get("recipients", 0)), asked.get("limit", sys.maxsize))
-    app.confirm(_radius(name, found) + limit + when, needed=False, name=name, people=reached)
+    app.confirm(_plan(name, found, asked), needed=False, name=name, people=reached)
 
 
 def _dry_run(app: App, name: str, asked: Json) -> int:
@@ -132,10 +139,10 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
 
     found = _would(app, name, asked)
     problems = _unaccepted(found, asked)
-    if app.as_json:
-        app.record({"name": name, "dry_run": True, **found})
-    else:
-        app.out("would " + _radius(name, found))
+    would = {"change": found["campaign"]["state"] != "running", **(found.get("would") or {})}
+    if not told(app, {"name": name, "dry_run": True, **found, "would": would}):
+        already = found["campaign"]["state"] == "running"
+        app.out(f"{name} is running already" if already else f"would {_plan(name, found, asked)}")
         if skipped := render.skips(
             (found.get("would") or {}).get("skipped") or {}, found["campaign"]["channel"]
         ):
@@ -147,8 +154,7 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
 
 
 def _tell(app: App, name: str, found: Json, asked: Json) -> None:
-    if app.as_json:
-        app.record({"name": name, **found})
+    if told(app, {"name": name, **found}, of="campaign"):
         return
     view = found["campaign"]
     if view["state"] == "scheduled":
@@ -160,57 +166,62 @@ def _tell(app: App, name: str, found: Json, asked: Json) -> None:
         app.note(f"follow it with: hubctl watch {name}")
 
 
-def _move(app: App, method: str, name: str) -> None:
-    from hubctl import render
+def _move(app: App, event: str, name: str, *, dry_run: bool) -> None:
+    from hubctl import rehearsal, render
 
-    found = app.call(method, name=name)
-    if app.as_json:
-        app.record({"name": name, **found})
+    if dry_run:
+        rehearsal.move(app, name, event)
         return
-    app.out(render.summary(found["campaign"]) + ("" if found["changed"] else " (it was already)"))
+    found = app.call(f"campaign.{event}", name=name)
+    if not told(app, {"name": name, **found}, of="campaign"):
+        app.out(render.summary(found["campaign"]) + ("" if found["changed"] else " (it was already)"))
 
 
-@command("pause", example="hubctl pause spring-sale")
+@command("pause", example="hubctl pause spring-sale", changes=True)
 @click.argument("name", shell_complete=campaign_names)
-def pause(app: App, name: str) -> None:
+def pause(app: App, name: str, dry_run: bool) -> None:
     """Pause a campaign. When this has answered, nothing more leaves until you resume."""
-    _move(app, "campaign.pause", name)
+    _move(app, "pause", name, dry_run=dry_run)
 
 
-@command("resume", example="hubctl resume spring-sale")
+@command("resume", example="hubctl resume spring-sale", changes=True)
 @click.argument("name", shell_complete=campaign_names)
-def resume(app: App, name: str) -> None:
+def resume(app: App, name: str, dry_run: bool) -> None:
     """Go on with a paused campaign."""
-    _move(app, "campaign.resume", name)
+    _move(app, "resume", name, dry_run=dry_run)
 
 
-@command("stop", example="hubctl stop spring-sale")
+@command("stop", example="hubctl stop spring-sale", changes=True)
 @click.argument("name", shell_complete=campaign_names)
-def stop(app: App, name: str) -> None:
+def stop(app: App, name: str, dry_run: bool) -> None:
     """Stop a campaign. When this has answered, nothing more leaves.
 
     `hubctl start` goes on with the remaining recipients.
     """
-    _move(app, "campaign.stop", name)
+    _move(app, "stop", name, dry_run=dry_run)
 
 
-@command("rate", example="hubctl rate spring-sale 20/s")
+@command("rate", example="hubctl rate spring-sale 20/s", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 @click.argument("rates", nargs=-1, required=True, metavar="RATE...")
-def rate(app: App, name: str, rates: tuple[str, ...]) -> None:
+def rate(app: App, name: str, rates: tuple[str, ...], dry_run: bool) -> None:
     """Change how fast a campaign may send, at once, also while it runs.
 
     RATE is such as 20/s, 500/minute or 10000/day; several hold together; `none` takes the limit away.
     """
     wanted = None if rates == ("none",) else list(rates)
+    if dry_run:
+        from hubctl import rehearsal
+
+        rehearsal.rate(app, name, wanted)
+        return
     found = app.call("campaign.rate", name=name, rate=wanted)
-    if app.as_json:
-        app.record({"name": name, "rate": wanted, **{key: found[key] for key in found if key != "rate"}})
-    else:
-        app.out(f"{name}: " + (f"at most {', '.join(rates)}" if wanted else "no limit of its own"))
+    if not told(app, {"name": name, "rate": wanted, **found}, of="campaign"):
+        limit = f"at most {', '.join(rates)}" if wanted else "no limit of its own"
+        app.out(f"{name}: {limit}" + ("" if found["changed"] else ", as it was"))
 
 
-@command("retry", example="hubctl retry spring-sale --class transient")
+@command("retry", example="hubctl retry spring-sale --class transient", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 @click.option(
     "--class",
@@ -223,7 +234,17 @@ def rate(app: App, name: str, rates: tuple[str, ...]) -> None:
     type=click.Choice(["resend", "sent", "failed"]),
     help="Decide those whose outcome is unknown: send again (a duplicate is possible), or say what happened.",
 )
-def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
+@click.option(
+    "--accept-risk",
+    "risks",
+    multiple=True,
+    type=click.Choice(["resend"]),
+    metavar="RISK",
+    help="Do it in spite of it, without a question: resend (somebody may get it twice).",
+)
+def retry(
+    app: App, name: str, kind: str | None, in_doubt: str | None, risks: tuple[str, ...], dry_run: bool
+) -> None:
     """Queue failed recipients again, or decide what happened to those in doubt. See `hubctl failures` first.
 
     Without an option: --class transient. Who is in doubt: `hubctl deliveries NAME --state in_doubt`. An email
@@ -232,9 +253,12 @@ def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
     """
     if kind is None and in_doubt is None:
         kind = "transient"
-    if in_doubt == "resend":
-        from hubctl import layout
+    if dry_run:
+        from hubctl import rehearsal
 
+        rehearsal.retry(app, name, kind, in_doubt)
+        return
+    if in_doubt == "resend" and "resend" not in risks:
         view = app.call("campaign.get", name=name)["campaign"]
         count = int(view["counts"]["in_doubt"])
         if count:
@@ -245,16 +269,12 @@ def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
                 people=count,
             )
     found = app.call("campaign.retry", name=name, in_doubt=in_doubt, **{"class": kind})
-    if app.as_json:
-        app.record({"name": name, **found})
-        return
-    app.out(f"{name}: {_retried(found, in_doubt if kind is None else None)}")
+    if not told(app, {"name": name, **found}, of="campaign"):
+        app.out(f"{name}: {_retried(found, in_doubt if kind is None else None)}")
 
 
 def _retried(found: Json, in_doubt: str | None) -> str:
     """What came of it; `in_doubt` is the decision when nothing else was asked for."""
-    from hubctl import layout
-
     changed = int(found["changed"])
     if not changed:
         return "nobody is in doubt" if in_doubt else "there was nothing to retry"

@@ -11,6 +11,7 @@ from pathlib import Path, PureWindowsPath
 import click
 
 from hubctl import layout, services
+from hubctl.answer import told
 from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -41,28 +42,29 @@ def print_(
         if unit or user or credentials:
             raise click.UsageError("--windows goes with none of UNIT, --user and --credential")
         script = services.windows_script(_windows_hubd(hubd))
-        if app.as_json:
-            app.record({"script": script})
-        else:
+        if not told(app, {"script": script}):
             app.data(script)
         return
     files = _files(_hubd(hubd), user, credentials, Path("/"))
     if unit is not None:
         files = [_named(unit, files)]
-    if app.as_json:
-        app.record({"files": [{"path": str(file.path), "text": file.text} for file in files]})
-    elif unit is not None:
+    printed = {"files": [{"path": str(file.path), "text": file.text} for file in files]}
+    if told(app, printed, rows="files", columns=("path", "text")):
+        return
+    if unit is not None:
         app.data(files[0].text)
     else:
         app.data("\n".join(f"# {file.path}\n{file.text}" for file in files))
 
 
-@command("install", within=service, example="hubctl service install --user")
+@command("install", within=service, example="hubctl service install --user", changes=True)
 @click.option("--user", is_flag=True, help="For this user only; needs no root.")
 @click.option("--credential", "credentials", multiple=True, metavar="NAME", help="A secret for the service.")
 @click.option("--hubd", metavar="PATH", help="Where hubd is (else: the one beside this hubctl).")
 @click.option("--root", metavar="DIR", help="Below this folder, for an image that is being built.")
-def install(app: App, user: bool, credentials: Sequence[str], hubd: str | None, root: str | None) -> None:
+def install(
+    app: App, user: bool, credentials: Sequence[str], hubd: str | None, root: str | None, dry_run: bool
+) -> None:
     """Write the files of the service and say what to run next. Nothing is started.
 
     Asks before it writes. Files that are there already are replaced; your own settings belong in a drop-in,
@@ -82,23 +84,26 @@ def install(app: App, user: bool, credentials: Sequence[str], hubd: str | None, 
         _refuse_hidden(program)
     files = _files(program, user, credentials, Path(root or "/"))
     new = [file for file in files if _text_at(Path(file.path)) != file.text]
-    if new:
+    if new and not dry_run:
         names = ", ".join(layout.printable(str(file.path)) for file in new)
         app.confirm(f"write {names}", needed=True)
-    for file in new:
+    for file in () if dry_run else new:
         _write(Path(file.path), file.text)
     following = services.NEXT_USER if user else services.NEXT_SYSTEM
-    if app.as_json:
-        app.record(
-            {
-                "changed": bool(new),
-                "files": [{"path": str(file.path), "changed": file in new} for file in files],
-                "next": list(following),
-            }
-        )
+    answer = {
+        **({"dry_run": True} if dry_run else {}),
+        "changed": bool(new) and not dry_run,
+        "files": [{"path": str(file.path), "changed": file in new} for file in files],
+        "next": list(following),
+    }
+    if told(app, answer, rows="files", columns=("path", "changed")):
         return
+    done = "would be written" if dry_run else "written"
     for file in files:
-        app.out(f"{'written' if file in new else 'already so'}: {layout.printable(str(file.path))}")
+        app.out(f"{done if file in new else 'already so'}: {layout.printable(str(file.path))}")
+    if dry_run:
+        app.note("nothing was changed")
+        return
     app.out("\nNow run:\n" + "\n".join(f"  {line}" for line in following))
 
 

@@ -7,29 +7,23 @@ from typing import TYPE_CHECKING
 import click
 
 from hubctl import render
+from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit
-from hubctl.listing import Listing, listed
+from hubctl.listing import Listing
 from hubctl.names import campaign_names
+from hubctl.output import for_people
 from hubd.errors import HubError
 
 if TYPE_CHECKING:
     from hubd.client import Client
 
-#: What a campaign has that `list --fields` can pick; counts.sent and the like go deeper.
-FIELDS = (
-    *("name", "state", "reason", "channel", "provider", "kind", "lists", "counts", "rate", "eta", "rates"),
-    *("limit", "scheduled_at", "started_at", "completed_at", "created_at", "last_error", "revision"),
-    *("in_doubt", "possible_duplicates", "freezing"),
-)
-
 
 def show_everything(app: App) -> None:
     """The daemon, its campaigns, and providers that are in trouble."""
     found = app.call("hub.status")
-    if app.as_json:
-        app.record(found)
+    if told(app, found, rows="campaigns", columns=render.CAMPAIGN_COLUMNS):
         return
     colour, width = app.coloured(), app.width()
     blocks = [render.daemon(found)]
@@ -61,11 +55,10 @@ def status(app: App, name: str | None, check: bool) -> int:
 
     async def work(hub: Client) -> tuple[Json, list[Json]]:
         view = (await hub.call("campaign.get", name=name))["campaign"]
-        return view, [] if app.as_json else (await hub.call("provider.list"))["providers"]
+        return view, (await hub.call("provider.list"))["providers"] if for_people(app) else []
 
     view, providers = app.talk(work)
-    if app.as_json:
-        app.record({"campaign": view})
+    if told(app, {"campaign": view}, of="campaign"):
         return Exit.DONE
     app.out(render.campaign(view, colour=app.coloured()))
     for each in providers:
@@ -86,26 +79,22 @@ def _check(app: App, name: str | None) -> int:
         if exit_of(error) is not Exit.UNREACHABLE:
             raise
         running = False
-    if app.as_json:
-        app.record({"running": running})
+    told(app, {"running": running})
     return Exit.DONE if running else Exit.NOT_RUNNING
 
 
 @command("list", example="hubctl list --fields name,state,counts.sent --output tsv")
 @click.option("--all", "everything", is_flag=True, help="Those that were archived, too.")
-@listed
-def list_(app: App, everything: bool, output: str | None, fields: str | None) -> None:
+def list_(app: App, everything: bool) -> None:
     """All campaigns, the finished ones too, but not those that were archived."""
     found = app.call("campaign.list", all=True, archived=everything)
     away = set(found["archived"])
     listing = Listing(
         app=app,
         key="campaigns",
-        columns=FIELDS,
+        columns=render.CAMPAIGN_COLUMNS,
         table=lambda rows: render.campaigns(rows, colour=app.coloured(), width=app.width(), archived=away),
         empty="no campaigns yet; hubctl apply FILE makes one",
-        output=output,
-        fields=fields,
         head={"archived": found["archived"]},
     )
     listing.rows(found["campaigns"])
@@ -117,8 +106,7 @@ def list_(app: App, everything: bool, output: str | None, fields: str | None) ->
 def show(app: App, name: str) -> None:
     """One campaign with all its settings and its text."""
     found = app.call("campaign.get", name=name)
-    if app.as_json:
-        app.record(found)
+    if told(app, found, of="campaign"):
         return
     spec = {**(found.get("spec") or {}), "rate": found["campaign"]["rates"]}  # as it is now, not as applied
     app.out(render.campaign(found["campaign"], colour=app.coloured()))

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from hubctl import layout, render
+from hubctl import layout, rehearsal, render
+from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
-from hubctl.listing import Listing, listed
+from hubctl.listing import Listing
+from hubctl.output import asked
 from hubd.errors import BadInput
 
 if TYPE_CHECKING:
@@ -38,40 +40,57 @@ def channel_of(address: str) -> str:
     return "sms"
 
 
-@command("add", within=suppress, example="hubctl suppress add ann@example.com")
+@command("add", within=suppress, example="hubctl suppress add ann@example.com", changes=True)
 @click.argument("address")
 @click.option("--channel", type=click.Choice(["email", "sms"]), help="Else by the look of the address.")
 @click.option("--reason", default="", help="Why, for the record.")
-def add(app: App, address: str, channel: str | None, reason: str) -> None:
+def add(app: App, address: str, channel: str | None, reason: str, dry_run: bool) -> None:
     """Never write to this address again, also not in a campaign that runs now."""
-    found = app.call(
-        "suppression.add", channel=channel or channel_of(address), address=address, reason=reason
-    )
+    channel = channel or channel_of(address)
+    if dry_run:
+        _rehearse(app, channel, address, on=True)
+        return
+    found = app.call("suppression.add", channel=channel, address=address, reason=reason)
     _tell(app, found, "suppressed", "was suppressed already")
 
 
-@command("remove", within=suppress, example="hubctl suppress remove ann@example.com --yes")
+@command("remove", within=suppress, example="hubctl suppress remove ann@example.com --yes", changes=True)
 @click.argument("address")
 @click.option("--channel", type=click.Choice(["email", "sms"]), help="Else by the look of the address.")
-def remove(app: App, address: str, channel: str | None) -> None:
+def remove(app: App, address: str, channel: str | None, dry_run: bool) -> None:
     """This address may be written to again."""
     channel = channel or channel_of(address)
+    if dry_run:
+        _rehearse(app, channel, address, on=False)
+        return
     app.confirm(f"write to {address} again", needed=True)
     found = app.call("suppression.remove", channel=channel, address=address)
     _tell(app, found, "not suppressed any more", "was not suppressed")
 
 
+def _rehearse(app: App, channel: str, address: str, *, on: bool) -> None:
+    """What `add` (on) or `remove` would do. Raises BadInput for an address that can be none."""
+    wanted = (channel, rehearsal.comparable(channel, address))
+
+    async def work(hub: Client) -> bool:
+        await rehearsal.check_address(hub, channel, address)
+        return wanted in await rehearsal.suppressed(hub, {wanted})
+
+    there = app.talk(work)
+    sentence = f"would suppress {address}" if on else f"would let {address} be written to again"
+    already = f"{address} {'is suppressed already' if on else 'is not suppressed'}"
+    values = {"channel": channel, "address": address}
+    rehearsal.rehearsed(app, values, already if there is on else sentence, change=there is not on)
+
+
 def _tell(app: App, found: Json, done: str, already: str) -> None:
-    if app.as_json:
-        app.record(found)
-    else:
+    if not told(app, found):
         app.out(done if found.get("changed", True) else already)
 
 
 @command("list", within=suppress, example="hubctl suppress list --channel email")
 @click.option("--channel", type=click.Choice(["email", "sms"]), help="Only this channel.")
-@listed
-def list_(app: App, channel: str | None, output: str | None, fields: str | None) -> None:
+def list_(app: App, channel: str | None) -> None:
     """All suppressed addresses with the reason; with --json as JSON lines."""
     listing = Listing(
         app=app,
@@ -79,8 +98,7 @@ def list_(app: App, channel: str | None, output: str | None, fields: str | None)
         columns=("channel", "address", "reason", "source", "created_at"),
         table=lambda rows: _table(app, rows),
         empty="nobody is suppressed",
-        output=output or ("ndjson" if app.as_json else None),
-        fields=fields,
+        output=None if asked().output or not app.as_json else "ndjson",
     )
 
     async def work(hub: Client) -> None:
@@ -108,20 +126,20 @@ def _table(app: App, rows: Sequence[Json]) -> str:
             each["channel"],
             each.get("reason"),
             each.get("source"),
-            render.moment(each["created_at"]),
+            render.clock(each["created_at"]),
         )
         for each in rows
     ]
-    headers = ("ADDRESS", "CHANNEL", "REASON", "SOURCE", "SINCE")
+    headers = ("ADDRESS", "CHANNEL", "REASON", "SOURCE", "SINCE (UTC)")
     return layout.table(headers, shown, colour=app.coloured(), width=app.width())
 
 
-@command("import", within=suppress, example="hubctl suppress import unsubscribed.csv")
+@command("import", within=suppress, example="hubctl suppress import unsubscribed.csv", changes=True)
 @click.argument("file", metavar="FILE.csv", type=click.Path(path_type=Path))
 @click.option("--channel", type=click.Choice(["email", "sms"]), help="Else by the look of each address.")
 @click.option("--column", metavar="COLUMN", help="Which column holds the address; else found.")
 @click.option("--reason", default="imported", help="Why, for the record.")
-def import_(app: App, file: Path, channel: str | None, column: str | None, reason: str) -> int:
+def import_(app: App, file: Path, channel: str | None, column: str | None, reason: str, dry_run: bool) -> int:
     """Suppress every address of a CSV file, such as another system's unsubscribes.
 
     The first line names the columns; the address is in `address`, `email` or `phone`, or in --column.
@@ -141,22 +159,53 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
                     "suppression.add", channel=channel or channel_of(address), address=address, reason=reason
                 )
             except (BadInput, Refused) as error:
-                report.errors.append({"line": line, "field": "address", "problem": str(error)})
+                problem = str(error).removeprefix("address: ")
+                report.errors.append({"line": line, "field": "address", "problem": problem})
             else:
                 counts["added" if found.get("changed", True) else "unchanged"] += 1
 
+    async def trial(hub: Client, binary: BinaryIO) -> None:
+        found = list(_addresses(binary, name, column, report))
+        report.rows += len(found)
+        good = await _usable(hub, found, channel, report)
+        there = await rehearsal.suppressed(hub, set(good))
+        new = set(good) - there
+        counts["added"], counts["unchanged"] = len(new), len(good) - len(new)
+
     with opened(file) as binary:
         survey(binary, name)
-        app.talk(lambda hub: work(hub, binary))
-    if app.as_json:
-        errors = report.as_json()["errors"]
-        app.record({"rows": report.rows, **counts, "invalid": len(errors), "errors": errors})
-    else:
-        app.out(f"{layout.plural(report.rows, 'row')} of {name}")
+        app.talk(lambda hub: (trial if dry_run else work)(hub, binary))
+    errors = report.as_json()["errors"]
+    answer = {"rows": report.rows, **counts, "invalid": len(errors), "errors": errors}
+    if not told(app, {**({"dry_run": True} if dry_run else {}), **answer}):
+        app.out(f"{layout.plural(report.rows, 'row')} of {name}" + (" would go in" if dry_run else ""))
         app.out(layout.facts([*counts.items(), ("invalid", len(report.errors))]))
         for text in report.error_lines(name):
             app.complain(text)
     return Exit.PARTLY if report.errors else Exit.DONE
+
+
+async def _usable(
+    hub: Client, found: list[tuple[int, str]], channel: str | None, report: Any
+) -> list[tuple[str, str]]:
+    """The addresses that can be some, as (channel, comparable address); what is wrong with others is told."""
+    good: list[tuple[str, str]] = []
+    by_channel: dict[str, list[tuple[int, str]]] = {"email": [], "sms": []}
+    for line, address in found:
+        try:
+            by_channel[channel or channel_of(address)].append((line, address))
+        except Refused as error:
+            report.errors.append({"line": line, "field": "address", "problem": str(error)})
+    for kind, listed in by_channel.items():
+        for start in range(0, len(listed), PAGE):
+            page = listed[start : start + PAGE]
+            wrong = await rehearsal.refused(hub, kind, page)
+            for line, address in page:
+                if line in wrong:
+                    report.errors.append({"line": line, "field": "address", "problem": wrong[line]})
+                else:
+                    good.append((kind, rehearsal.comparable(kind, address)))
+    return good
 
 
 def _addresses(binary: BinaryIO, name: str, column: str | None, report: Any) -> Iterator[tuple[int, str]]:

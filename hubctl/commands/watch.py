@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from hubctl.answer import told
 from hubctl.app import App
 from hubctl.command import command
 from hubctl.exits import Exit
@@ -53,8 +54,6 @@ def wait(app: App, name: str, states: str) -> int:
         shown=False,
     )
     view = board.views[name]
-    if app.as_json:
-        app.record({"name": name, "campaign": view})
-    else:
+    if not told(app, {"name": name, "campaign": view}, of="campaign"):
         app.out(render.summary(view))
     return int(outcome(view, wanted) or Exit.DONE)

@@ -12,7 +12,7 @@ Shape = Any
 
 #: Objects whose keys come from the user's own data or that differ from event to event.
 FREE = {
-    *("fields", "skipped", "states", "spec", "data", "result"),
+    *("fields", "skipped", "states", "spec", "data", "result", "value"),
     *(
         "methods",
         "components",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -107,9 +108,21 @@ def test_without_a_daemon_every_path_that_was_tried_is_named(place: Path) -> Non
     assert done.exit_code == 6
     assert f"{place}/messagehub/control.sock" in done.stderr
     assert "/run/messagehub/control.sock" in done.stderr
-    assert "start it with: hubd" in done.stderr
+    assert re.search("start it with: (hubd|systemctl (--user )?start hubd)", done.stderr), (
+        "if it is installed"
+    )
     home = run("status", XDG_RUNTIME_DIR="", XDG_STATE_HOME="", HOME=str(place))
     assert f"{place}/.local/state/messagehub/control.sock" in home.stderr
+
+
+def test_a_daemon_with_a_unit_of_the_user_is_started_by_it(place: Path) -> None:
+    unit = place / ".config/systemd/user/hubd.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    environ = {"XDG_RUNTIME_DIR": str(place / "run"), "XDG_CONFIG_HOME": "", "HOME": str(place)}
+    assert "start it with: systemctl --user start hubd" in run("status", **environ).stderr
+    named = run("status", "--socket", str(place / "x"), **environ)
+    assert f"start it with: hubd --socket {place}/x" in named.stderr
 
 
 def test_a_named_socket_that_is_missing_is_named_with_who_named_it(tmp_path: Path) -> None:

@@ -55,6 +55,34 @@ def test_a_socket_in_the_home_folder_and_one_beside_the_file(home: Path) -> None
         assert choose(None, "a", named, {"HOME": str(home), **environ}).path == home / "y.sock"
 
 
+def test_a_context_may_name_an_endpoint_file_and_a_file_with_its_token(home: Path) -> None:
+    config(home).write_text(
+        '[contexts.a]\nendpoint = "~/e"\ntoken_file = "t"\n[contexts.b]\nsocket = "e.json"\n'
+    )
+    found = choose(None, "a", None, {"HOME": str(home)})
+    assert (found.path, found.endpoint) == (home / "e", True)
+    assert found.token_file == config(home).parent / "t"
+    by_variable = choose(None, "a", None, {"HOME": str(home), "HUBCTL_TOKEN_FILE": "/run/token"})
+    assert by_variable.token_file == Path("/run/token")
+    assert choose(None, "b", None, {"HOME": str(home)}).endpoint, "as for --socket"
+
+
+def test_a_context_may_name_a_socket_for_viewers(home: Path) -> None:
+    config(home).write_text('[contexts.a]\nsocket = "/s/control.sock"\nobserve = "/s/observe.sock"\n')
+    found = choose(None, "a", None, {"HOME": str(home)})
+    assert found.tried == (Path("/s/control.sock"), Path("/s/observe.sock"))
+    assert found.viewers == Path("/s/observe.sock")
+    assert choose(None, "system", None, {}).viewers == SYSTEM_SOCKET.with_name("observe.sock")
+    assert choose(None, "user", None, {"HOME": str(home)}).viewers is None
+
+
+def test_on_windows_the_contexts_that_are_always_there_are_endpoint_files(home: Path) -> None:
+    environ = {"LOCALAPPDATA": str(home / "own"), "ProgramData": str(home / "all"), "HOME": str(home)}
+    for context, folder in (("user", "own"), ("system", "all"), (None, "own")):
+        found = choose(None, context, None, environ, platform="win32")
+        assert (found.path, found.endpoint) == (home / folder / "MessageHub/endpoint.json", True)
+
+
 def test_an_unknown_context_names_the_known_ones(home: Path) -> None:
     config(home).write_text(FILE)
     with pytest.raises(Refused) as caught:
@@ -73,7 +101,12 @@ def test_an_unknown_context_names_the_known_ones(home: Path) -> None:
         ("contexts = 1\n", "contexts: must be tables"),
         ("[contexts]\na = 1\n", "contexts.a: must be a table"),
         ("[contexts.a]\n", "contexts.a.socket: is missing"),
-        ('[contexts.a]\nsocket = ""\n', "contexts.a.socket: is missing"),
+        ('[contexts.a]\nsocket = ""\n', "contexts.a.socket: must be a path"),
+        ("[contexts.a]\nendpoint = 5\n", "contexts.a.endpoint: must be a path"),
+        ('[contexts.a]\nsocket = "x"\nendpoint = "y"\n', "contexts.a: has a socket and an endpoint"),
+        ('[contexts.a]\nobserve = "x"\n', "contexts.a.socket: is missing"),
+        ('[contexts.a]\nsocket = "x"\ntoken_file = "y"\n', "contexts.a.token_file: goes with endpoint only"),
+        ('[contexts.a]\nendpoint = "x"\nobserve = "y"\n', "contexts.a.observe: goes with socket only"),
         ('[contexts.a]\nsocket = "x"\ntoken = "hunter2"\n', "contexts.a.token: unknown key"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio_websocket
 
-from hubctl import render
+from hubctl import render, render_events
 from tests.apps.conftest import QUIET_ENV, ROOT, Hub
 from tests.apps.test_command_line import run
 
@@ -69,7 +69,7 @@ def test_providers_are_troubled_in_words() -> None:
 )
 def test_events_are_told_in_words(kind: str, data: dict[str, Any], words: str) -> None:
     row = {"seq": 7, "type": kind, "ts": "2026-12-01T08:00:05.000Z", "data": data}
-    assert render.event(row).endswith(f"  {words}")
+    assert render_events.event(row).endswith(f"  {words}")
 
 
 def test_the_help_begins_with_the_commands_and_names_arguments_once() -> None:

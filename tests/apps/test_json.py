@@ -20,11 +20,8 @@ from tests.apps.test_command_line import ALL
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITE = os.environ.get("HUBCTL_GOLDEN") == "write"
-#: Commands whose `--json` is shown elsewhere, or which have none to show.
-ELSEWHERE = {
-    *("demo", "service print", "service install", "provider add", "provider remove", "config show"),
-    "metrics",
-}
+#: Commands whose `--json` is shown elsewhere.
+ELSEWHERE = {"help"}
 CSV = "email,first_name,city\nann@example.com,Ann,Ulm\nbo@example.com,,Bonn\nANN@example.com,A,\nbroken,X,\n"
 
 
@@ -64,6 +61,31 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[di
         yield told.answers
 
 
+def _rehearsals(told: Told) -> None:
+    """What would happen, before and after there is something that it could happen to."""
+    for name, *arguments in (
+        ("apply", f"{told.hub.folder}/spring.toml"),
+        ("test", "spring", "--to", "me@example.com"),
+        ("start", "spring", "--accept-risk", "missing-fields"),
+        ("rate", "spring", "20/s"),
+        ("clone", "spring", "summer"),
+        ("delete", "spring"),
+        ("send", "--provider", "outbox", "--to", "me@example.com", "--template", "spring"),
+        ("contacts remove", "ann@example.com"),
+        ("suppress add", "ann@example.com"),
+        ("suppress remove", "ann@example.com"),
+        ("provider enable", "outbox"),
+        ("provider disable", "outbox"),
+        ("daemon shutdown",),
+        ("daemon backup", f"{told.hub.folder}/never.db"),
+    ):
+        before = told.hub.ok("rpc", "call", "events.list")
+        told.run(name, *arguments, "--dry-run")
+        assert told.hub.ok("rpc", "call", "events.list") == before, name
+    path = told.hub.file("s.csv", "address\nx@example.com\nnonsense\n")
+    told.run("suppress import", path, "--dry-run", code=9)
+
+
 def _people(told: Told) -> None:
     path = told.hub.file("people.csv", CSV)
     told.run("import", path, "--list", "all", code=9)
@@ -88,6 +110,7 @@ def _campaigns(told: Told) -> None:
     text = 'name = "text"\nchannel = "sms"\nlists = ["all"]\nkind = "transactional"\ntext = "Hi"\n'
     told.run("apply", hub.file("text.toml", text))
     told.run("check", "text", code=1)
+    _rehearsals(told)
     told.run("test", "spring", "--to", "ann@example.com")
     told.failed("start", "spring")
     told.run("start", "spring", "--dry-run", "--accept-risk", "missing-fields")
@@ -101,6 +124,8 @@ def _campaigns(told: Told) -> None:
     told.run("status", "slow")
     told.run("status", "slow", "--check")
     told.run("status", "spring", "--check", code=10)
+    for step in ("pause", "resume", "stop"):
+        told.run(step, "slow", "--dry-run")
     told.run("pause", "slow")
     told.run("resume", "slow")
     told.run("rate", "slow", "20/s", "100/minute")
@@ -111,6 +136,7 @@ def _campaigns(told: Told) -> None:
     told.run("list")
     told.run("show", "spring")
     told.run("show", "again")
+    told.run("archive", "slow", "--dry-run")
     told.run("archive", "slow")
     told.run("list", "--all")
     told.run("delete", "slow", "--yes")
@@ -127,6 +153,7 @@ def _messages(told: Told) -> None:
     told.run("send", "--provider", "outbox", "--to", "me@example.com", *words)
     told.run("send", "--provider", "outbox", "--to", "me@example.com", *words, "--wait")
     told.run("failures", "spring")
+    told.run("retry", "spring", "--class", "permanent", "--dry-run")
     told.run("retry", "spring", "--class", "permanent")
     told.run("log", "spring", lines=True)
     told.run("events", lines=True)
@@ -135,6 +162,18 @@ def _messages(told: Told) -> None:
 
 def _daemon(told: Told) -> None:
     told.run("provider list")
+    office = ("office", "--type", "smtp", "--host", "127.0.0.1", "--port", "1", "--security", "none")
+    told.run("provider add", *office, "--dry-run")
+    told.run("provider add", *office, "--no-test")
+    told.run("provider test", "office", code=1)
+    told.run("provider remove", "office", "--dry-run")
+    told.run("provider remove", "office", "--yes")
+    told.run("config show")
+    told.run("metrics")
+    told.run("service print")
+    told.run("service print", "--windows")
+    told.run("service install", "--root", f"{told.hub.folder}/root", "--hubd", "/usr/bin/hubd", "--dry-run")
+    told.run("service install", "--root", f"{told.hub.folder}/root", "--hubd", "/usr/bin/hubd", "--yes")
     told.run("provider test", "outbox")
     told.run("provider disable", "outbox")
     told.run("provider enable", "outbox")
@@ -146,6 +185,7 @@ def _daemon(told: Told) -> None:
     told.run("rpc discover")
     told.run("completion", "bash")
     told.run("daemon shutdown", "--yes")
+    told.run("demo", "--recipients", "5", "--clean")
 
 
 NAMES = sorted({*ALL, "error"} - ELSEWHERE)

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubctl.app import App, encode
-from hubctl.listing import FORMATS, Listing
+from hubctl.listing import Listing
+from hubctl.output import FORMATS
 from tests.apps.conftest import Hub
 from tests.apps.test_command_line import run
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubctl import layout, render, render_messages, spans
+from hubctl import layout, render, render_events, render_messages, spans
 from hubctl.board import Board, outcome, progress_line, read_states
 from hubctl.exits import Exit, Refused
+from hubd.wire.events import EVENTS
 
 
 def view(**changes: Any) -> dict[str, Any]:
@@ -34,9 +35,108 @@ def test_clipped_text_fits(text: str, width: int) -> None:
     assert layout.columns(layout.clip(text, width)) <= max(width, 1)
 
 
+CELLS = st.lists(st.tuples(st.text(max_size=30), st.integers(0, 10**6), st.text(max_size=30)), max_size=4)
+
+
+@given(CELLS, st.integers(40, 120))
+def test_a_table_fits_the_terminal(rows: list[tuple[str, int, str]], width: int) -> None:
+    lines = layout.table(("NAME", "COUNT", "WHY"), rows, width=width).split("\n")
+    assert all(layout.columns(line) <= width for line in lines)
+
+
+def test_a_table_of_campaigns_fits_80_columns_and_leaves_out_what_says_nothing() -> None:
+    plain = view(counts={"total": 48_212, "sent": 48_212}, state="completed")
+    text = render.campaigns([plain], width=80)
+    assert text.splitlines()[0].split() == ["CAMPAIGN", "STATE", "PROVIDER", "TOTAL", "SENT", "DONE"]
+    counts = {"total": 48_212, "sent": 19_000, "failed": 1_200, "skipped": 3, "in_doubt": 12}
+    full = view(name="a-name-of-many-words", rate=118.0, eta=200.0, reason="a reason " * 9, counts=counts)
+    lines = render.campaigns([plain, full], width=110).splitlines()
+    assert all(len(line) <= 110 for line in lines)
+    assert "IN DOUBT" in lines[0]
+
+
 def test_columns_are_aligned_also_for_wide_characters() -> None:
     lines = layout.table(("NAME", "N"), [("田中", 5), ("Ann", 1234)]).split("\n")
     assert lines == ["NAME      N", "田中      5", "Ann   1,234"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "words"),
+    [
+        (
+            "campaign.changed",
+            {"campaign": "s", "reason": "limit", "limit": 5000, "scheduled_at": None},
+            "limit, pauses after 5,000",
+        ),
+        (
+            "campaign.changed",
+            {"campaign": "s", "reason": "", "limit": None, "scheduled_at": 1_796_112_000},
+            "starts at 2026-12-01 08:00:00 UTC",
+        ),
+        (
+            "campaign.changed",
+            {"campaign": "s", "reason": "", "limit": None, "scheduled_at": None},
+            "goes on: no reason to wait any more",
+        ),
+        (
+            "provider.changed",
+            {"provider": "office", "from": "half_open", "to": "resting", "reason": "no", "until": 1.796112e9},
+            "office: half open -> resting until 2026-12-01 08:00:00 UTC (no)",
+        ),
+        (
+            "provider.changed",
+            {"provider": "office", "from": "ready", "to": "disabled", "reason": "disabled", "until": None},
+            "office: ready -> disabled",
+        ),
+        (
+            "config.reloaded",
+            {"applied": ["provider office added"], "needs_restart": ["hub.tcp"]},
+            "read again: provider office added; hub.tcp when hubd is started again",
+        ),
+        ("config.reloaded", {"applied": [], "needs_restart": []}, "read again: nothing changed"),
+        (
+            "config.reload_failed",
+            {"problem": "hubd.toml, line 3: no such key", "errors": [{}]},
+            "not taken over, the old one stays: hubd.toml, line 3: no such key",
+        ),
+        (
+            "contacts.imported",
+            {"list": "all", "imported": 1200, "updated": 0},
+            "list all: 1,200 imported, 0 updated",
+        ),
+        (
+            "delivery.failed",
+            {"delivery_id": 7, "reason": "no_such_user", "code": 550},
+            "message 7 failed: no such user (550)",
+        ),
+        (
+            "delivery.requeued",
+            {"count": 1, "class": "all"},
+            "1 recipient goes back into the queue (all failures)",
+        ),
+        (
+            "delivery.resolved",
+            {"delivery_id": 7, "how": "hold", "by": "restore"},
+            "message 7 is held for a person to decide, says restore",
+        ),
+    ],
+)
+def test_an_event_says_what_happened(kind: str, data: dict[str, Any], words: str) -> None:
+    assert render_events.what(kind, data) == words
+
+
+@pytest.mark.parametrize("kind", [name for name, each in EVENTS.items() if each.durable])
+def test_every_kind_of_event_has_words(kind: str) -> None:
+    assert "=" not in render_events.what(kind, {"reason": "r", "delivery_id": 1, "provider": "p"})
+
+
+@given(
+    st.sampled_from(sorted(EVENTS)),
+    st.dictionaries(st.sampled_from(["reason", "to", "problem", "why"]), st.text()),
+)
+def test_an_event_is_one_harmless_line(kind: str, data: dict[str, Any]) -> None:
+    line = render_events.event({"type": kind, "seq": 1, "ts": "2026-12-01T08:00:05.000Z", "data": data})
+    assert line.isprintable()
 
 
 def test_percent_is_100_only_when_all_is_settled() -> None:

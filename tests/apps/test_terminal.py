@@ -124,3 +124,33 @@ def test_with_very_many_recipients_a_y_is_not_enough(hub: Hub, on_terminal: Any)
     terminal.rest()
     assert terminal.process.returncode == 0
     assert hub.json("status", "spring")["campaign"]["state"] == "running"
+
+
+def test_a_question_says_what_it_touches(hub: Hub, on_terminal: Any) -> None:
+    hub.contacts(3)
+    hub.campaign("spring", rate="1/minute")
+    hub.ok("start", "spring")
+    for command, question in (
+        (("contacts", "remove", "p0@example.com"), "remove p0@example.com, which is in the list all?"),
+        (
+            ("daemon", "shutdown"),
+            "shut hubd down: 1 campaign is running and goes on when it starts again?",
+        ),
+    ):
+        terminal = on_terminal(hub.command(*command), hub.environ)
+        terminal.until(f"{question} [y/N]")
+        terminal.type("n\n")
+        assert "nothing was done" in terminal.rest()
+        assert terminal.process.returncode == 1
+        refused = hub.run(*command)
+        assert refused.returncode == 2
+        assert "pass --yes" in refused.stderr
+
+
+def test_a_risk_that_is_named_needs_no_answer(hub: Hub) -> None:
+    hub.contacts(1)
+    hub.campaign("spring")
+    hub.ok("start", "spring", "--wait")
+    done = hub.run("retry", "spring", "--in-doubt", "resend", "--accept-risk", "resend")
+    assert (done.returncode, done.stdout) == (0, "spring: nobody is in doubt\n")
+    assert hub.run("retry", "spring", "--accept-risk", "all").returncode == 2

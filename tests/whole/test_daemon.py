@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -184,23 +183,3 @@ def test_no_address_and_no_content_gets_into_the_log(hub: Hub, witness: Witness)
     assert hub.end() == 0
     assert "p7@example.com" not in hub.log()
     assert "Zoë" not in hub.log()
-
-
-def test_a_full_disk_stops_sending_keeps_answering_and_goes_on_by_itself(hub: Hub, witness: Witness) -> None:
-    hub.config = sink_config(witness.port)
-    daemon = hub.boot()
-    hub.contacts(4000)
-    hub.apply("full")
-    size = sum(path.stat().st_size for path in hub.state.glob("hub.db*"))
-    # A limit on the size of files stands in for a full disk; the daemon sees EFBIG instead of ENOSPC.
-    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size + 200_000, resource.RLIM_INFINITY))
-    hub.hubctl("start", "full")
-    until(lambda: hub.json("daemon", "status").get("trouble"), "the daemon to say that it is in trouble")
-    accepted = len(witness.lines())
-    assert hub.campaign("full")["state"] == "running"
-    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    hub.hubctl("wait", "full", "--for", "completed", "--timeout", "100s")
-    assert accepted < 4000
-    assert hub.campaign("full")["counts"]["sent"] == 4000
-    assert set(witness.accepted().values()) == {1}
-    assert len(witness.accepted()) == 4000

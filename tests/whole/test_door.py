@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
@@ -21,13 +21,17 @@ import trio
 
 from hubd.client import open_client
 from hubd.control.crowd import MAX_CONNECTIONS
+from hubd.wire import MAX_BATCH
 from tests.node_packages import node_modules
 from tests.shell.raw_client import HELLO, frame, head, open_raw
 from tests.whole.conftest import PATIENCE, ROOT, Hub, Witness, sink_config, until
+from tests.whole.world import ClockedHub, finish
 
 NODE = Path(__file__).with_name("node")
 PAGE = "http://127.0.0.1:8080"
-MESSAGES = 400
+MESSAGES = 200
+RATE = 100  #: messages a second, far below what there is time for
+GIGABYTE = (2**30).to_bytes(8, "big")
 
 
 @pytest.fixture
@@ -171,12 +175,83 @@ async def until_empty_line(stream: trio.SocketStream) -> tuple[list[bytes], byte
 # -- a campaign that goes on whatever happens at the door --------------------------------------------------
 
 
-def prepare(hub: Hub, witness: Witness) -> Path:
+def rss(hub: Hub) -> int:
+    """Octets of memory that the daemon has."""
+    assert hub.daemon is not None
+    return int(psutil.Process(hub.daemon.pid).memory_info().rss)
+
+
+async def pace(witness: Witness, messages: int) -> float:
+    """Wait until so many more were accepted; how many a second that was."""
+    first, begun = len(witness.lines()), trio.current_time()
+    with trio.fail_after(PATIENCE + 20 * messages / RATE):
+        while (now := len(witness.lines())) < first + messages:  # noqa: ASYNC110 - another process
+            await trio.sleep(0.02)
+    return (now - first) / (trio.current_time() - begun)
+
+
+def all_sent_once(hub: Hub, witness: Witness, messages: int) -> None:
+    counts = hub.campaign("spring")["counts"]
+    assert counts["sent"] == counts["total"] == messages
+    assert Counter(witness.accepted().values()) == {1: messages}
+
+
+async def test_bad_input_28_a_thousand_connections_leave_a_campaign_and_its_operator_alone(
+    hub: Hub, witness: Witness, many_files: None
+) -> None:
+    """Its rate with them is what it was without, and the operator's subscription misses nothing."""
     hub.config = sink_config(witness.port)
     hub.boot("--tcp", "127.0.0.1:0")
-    hub.contacts(MESSAGES)
-    hub.apply("spring", rate="200/s")
-    return hub.state / "control.sock"
+    hub.contacts(3 * MESSAGES)
+    hub.apply("spring", rate=f"{RATE}/s")
+    path = hub.state / "control.sock"
+    assert hub.daemon is not None
+    process = psutil.Process(hub.daemon.pid)
+    before = len(process.net_connections("unix"))
+    answers: Counter[str] = Counter()
+    let_go, all_in = trio.Event(), trio.Event()
+
+    async def knock() -> None:
+        try:
+            async with await trio.open_unix_socket(path) as stream:
+                await stream.send_all(head())
+                said = await stream.receive_some()
+                count(said[9:12].decode() or "closed")
+                if said.startswith(b"HTTP/1.1 101 "):
+                    await stream.send_all(frame(json.dumps(HELLO).encode()))
+                await let_go.wait()
+        except OSError:
+            count("refused")  # by the kernel: its line is full
+        except trio.BrokenResourceError:
+            count("closed")
+
+    def count(answer: str) -> None:
+        answers[answer] += 1
+        if answers.total() == 1000:
+            all_in.set()
+
+    async with open_client(path) as operator, trio.open_nursery() as crowd:
+        subscription = operator.subscribe(["*"], gauge_hz=0)
+        await anext(subscription)
+        await operator.call("campaign.start", name="spring")
+        alone = await pace(witness, MESSAGES)
+        for _ in range(1000):
+            crowd.start_soon(knock)
+        crowded = await pace(witness, MESSAGES)
+        with trio.fail_after(PATIENCE):
+            await all_in.wait()
+        assert crowded > alone / 3, (crowded, alone)
+        assert answers["101"] == MAX_CONNECTIONS - 1, answers
+        assert answers["503"] > 0, answers
+        assert set(answers) <= {"101", "503", "closed", "refused"}, answers
+        await completed(subscription)  # while those who were let in are still there
+        let_go.set()
+    with trio.fail_after(PATIENCE):
+        while len(process.net_connections("unix")) > before:  # noqa: ASYNC110 - another process
+            await trio.sleep(0.01)
+    all_sent_once(hub, witness, 3 * MESSAGES)
+    assert "Traceback" not in hub.log()
+    assert hub.log().count("more are sent away") == 1
 
 
 async def completed(subscription: Any) -> None:
@@ -190,101 +265,122 @@ async def completed(subscription: Any) -> None:
                 return
 
 
-def all_sent_once(hub: Hub, witness: Witness) -> None:
-    counts = hub.campaign("spring")["counts"]
-    assert counts["sent"] == counts["total"] == MESSAGES
-    assert Counter(witness.accepted().values()) == {1: MESSAGES}
+class Deaf:
+    """A client that asks, follows everything, and never reads; cut off, it comes back and does so again."""
+
+    def __init__(self, path: Path) -> None:
+        self.cut_off = 0
+        self._path = path
+
+    async def run(self) -> None:
+        """What it asks for is short, and the answers are a hundred times longer."""
+        follow = frame(b'{"jsonrpc":"2.0","id":1,"method":"events.subscribe","params":[["*"],null,true,20]}')
+        ask = frame(b"[" + b"1," * (MAX_BATCH - 1) + b"1]")
+        while True:
+            with suppress(trio.BrokenResourceError):
+                async with await trio.open_unix_socket(self._path) as stream:
+                    await stream.send_all(head())
+                    assert (await stream.receive_some()).startswith(b"HTTP/1.1 101 ")
+                    await stream.send_all(frame(json.dumps(HELLO).encode()) + follow * 10 + ask * 100_000)
+                    await trio.sleep_forever()
+            self.cut_off += 1
 
 
-async def test_bad_input_28_a_thousand_connections_leave_a_campaign_and_its_operator_alone(
-    hub: Hub, witness: Witness, many_files: None
+@pytest.mark.parametrize(
+    ("hurry", "messages"),
+    [
+        pytest.param(20, 5 * MESSAGES, id="three minutes of the daemon's time"),
+        pytest.param(1, 10 * 60 * RATE, marks=pytest.mark.soak, id="ten minutes"),
+    ],
+)
+async def test_bad_input_27_those_who_never_read_for_minutes_take_no_memory_and_nobodys_time(
+    hub: Hub, witness: Witness, hurry: int, messages: int
 ) -> None:
-    path = prepare(hub, witness)
-    assert hub.daemon is not None
-    process = psutil.Process(hub.daemon.pid)
-    before = len(process.net_connections("unix"))
-    answers: Counter[str] = Counter()
-    let_go = trio.Event()
+    """The rate of a campaign with them is what it was without, and the daemon's memory is, too.
 
-    async def knock() -> None:
-        try:
-            async with await trio.open_unix_socket(path) as stream:
-                await stream.send_all(head())
-                said = await stream.receive_some()
-                answers[said[9:12].decode() or "closed"] += 1
-                if said.startswith(b"HTTP/1.1 101 "):
-                    await stream.send_all(frame(json.dumps(HELLO).encode()))
-                await let_go.wait()
-        except OSError:
-            answers["refused"] += 1  # by the kernel: its line is full
-        except trio.BrokenResourceError:
-            answers["closed"] += 1
-
-    async with open_client(path) as operator, trio.open_nursery() as crowd:
-        subscription = operator.subscribe(["*"], gauge_hz=0)
-        await anext(subscription)
-        await operator.call("campaign.start", name="spring")
-        for _ in range(1000):
-            crowd.start_soon(knock)
-        await completed(subscription)  # ... while the crowd is there
-        with trio.fail_after(PATIENCE):
-            while answers.total() < 1000:  # noqa: ASYNC110 - counted in one place only
-                await trio.sleep(0.01)
-        assert answers["101"] == MAX_CONNECTIONS - 1, answers
-        assert answers["503"] > 0, answers
-        assert set(answers) <= {"101", "503", "closed", "refused"}, answers
-        let_go.set()
-    with trio.fail_after(PATIENCE):
-        while len(process.net_connections("unix")) > before:  # noqa: ASYNC110 - another process
-            await trio.sleep(0.01)
-    all_sent_once(hub, witness)
-    assert "Traceback" not in hub.log()
-    assert hub.log().count("more are sent away") == 1
+    All clocks of the daemon go `hurry` times faster, so its deadlines pass as often as in that many minutes.
+    """
+    hurried = ClockedHub(hub.folder, sink_config(witness.port), processes=hub.processes, hurry=hurry)
+    hurried.boot()
+    hurried.contacts(messages)
+    hurried.apply("spring", rate=f"{60 * RATE // hurry}/minute")
+    path = hurried.state / "control.sock"
+    await trio.to_thread.run_sync(hurried.hubctl, "start", "spring")
+    alone = await pace(witness, messages // 5)
+    deaf, before = [Deaf(path) for _ in range(3)], rss(hurried)
+    async with trio.open_nursery() as nursery:
+        for each in deaf:
+            nursery.start_soon(each.run)
+        first = await peak(hurried, partial(pace, witness, messages * 3 // 10))
+        beside = await peak(hurried, partial(pace, witness, messages * 3 // 10))
+        nursery.cancel_scope.cancel()
+    assert min(each.cut_off for each in deaf) > 0, "they were there for longer than anybody is waited for"
+    assert min(first.rate, beside.rate) > alone / 3, (first, beside, alone)
+    assert first.memory - before < 60_000_000, f"{(first.memory - before) / 1e6:.0f} MB"
+    assert beside.memory - first.memory < 20_000_000, "it does not go on growing"
+    await trio.to_thread.run_sync(lambda: finish(hurried, "spring"))
+    all_sent_once(hurried, witness, messages)
+    assert "Traceback" not in hurried.log()
 
 
-async def test_bad_input_27_one_who_asks_and_never_reads_takes_no_memory_and_nobodys_time(
-    hub: Hub, witness: Witness
-) -> None:
-    """It asks for more than a gigabyte of answers and takes none of them."""
-    path = prepare(hub, witness)
-    assert hub.daemon is not None
-    process = psutil.Process(hub.daemon.pid)
-    ask = frame(b'{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}')
-    follow = frame(b'{"jsonrpc":"2.0","id":1,"method":"events.subscribe","params":[["*"],null,true,20]}')
+class Peak(NamedTuple):
+    """What was measured over a while."""
+
+    rate: float
+    memory: int
+
+
+async def peak(hub: Hub, work: Callable[[], Awaitable[float]]) -> Peak:
+    """The rate that `work` tells, and the most memory that the daemon had meanwhile."""
     most = 0
-
-    async def be_deaf() -> None:
-        async with await trio.open_unix_socket(path) as deaf:
-            await deaf.send_all(head())
-            await deaf.receive_some()
-            try:
-                await deaf.send_all(frame(json.dumps(HELLO).encode()) + follow * 20 + ask * 20_000)
-                await trio.sleep_forever()
-            except trio.BrokenResourceError:
-                cut_off.set()
 
     async def weigh() -> None:
         nonlocal most
         while True:
-            most = max(most, process.memory_info().rss)
+            most = max(most, rss(hub))
             await trio.sleep(0.05)
 
-    async with open_client(path) as operator, trio.open_nursery() as nursery:
-        size = len(json.dumps(await operator.call("rpc.discover")))
-        assert size * 20_000 > 1_000_000_000
-        before = process.memory_info().rss
-        cut_off = trio.Event()
-        subscription = operator.subscribe(["*"], gauge_hz=0)
-        await anext(subscription)
+    async with trio.open_nursery() as nursery:
         nursery.start_soon(weigh)
-        nursery.start_soon(be_deaf)
-        await operator.call("campaign.start", name="spring")
-        await completed(subscription)
-        with trio.fail_after(PATIENCE):
-            await cut_off.wait()
-        assert most - before < 100_000_000, f"{(most - before) / 1e6:.0f} MB"
+        rate = await work()
         nursery.cancel_scope.cancel()
-    all_sent_once(hub, witness)
+    return Peak(rate, most)
+
+
+async def test_bad_input_01_frames_over_the_limit_take_no_memory(hub: Hub) -> None:
+    """Each says that a gigabyte will come, and sends what is taken of it."""
+    hub.boot()
+    path = hub.state / "control.sock"
+    async with open_client(path) as operator:
+        await operator.call("hub.status")
+    before = rss(hub)
+    sent: list[int] = []
+
+    async def pour() -> None:
+        async with await trio.open_unix_socket(path) as stream:
+            await stream.send_all(head())
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 101 ")
+            await stream.send_all(frame(json.dumps(HELLO).encode()) + b"\x81\xff" + GIGABYTE + bytes(4))
+            sent.append(0)
+            number = len(sent) - 1
+            with suppress(trio.BrokenResourceError):
+                while sent[number] < 2**30:
+                    await stream.send_all(b" " * 65_536)
+                    sent[number] += 65_536
+
+    async def crowd() -> float:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(pour)
+        return 0.0
+
+    with trio.fail_after(PATIENCE):
+        most = (await peak(hub, crowd)).memory
+    assert len(sent) == 20
+    assert max(sent) < 16 * 2**20, "they were cut off early"
+    assert most - before < 100_000_000, f"{(most - before) / 1e6:.0f} MB"
+    async with open_client(path) as operator:
+        assert await operator.call("hub.status")
 
 
 def test_an_address_that_others_reach_is_refused_at_start(hub: Hub) -> None:

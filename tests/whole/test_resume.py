@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import AbstractContextManager
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 
 from hubd.client import Connection, connect
 from hubd.errors import HubError, ResumeGap, Unreachable
-from tests.whole.conftest import PATIENCE, Hub, until
+from tests.whole.conftest import PATIENCE, ROOT, Hub, until
 
 ENDS = 3  #: how often the daemon is ended under the reader
 
@@ -94,7 +97,7 @@ def apply_until_cut(hub: Hub, turn: int) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_no_event_is_missed_or_told_twice_over_the_end_of_the_daemon(hub: Hub, how: signal.Signals) -> None:
-    """10: kill -9 in mid-stream."""
+    """It is ended in the middle of the stream, while others make events."""
     hub.boot()
     with Reader(hub) as reader:
         for turn in range(ENDS):
@@ -113,6 +116,30 @@ def test_no_event_is_missed_or_told_twice_over_the_end_of_the_daemon(hub: Hub, h
     assert [event["data"] for event in reader.events] == [event["data"] for event in log]
     assert len({event["epoch"] for event in reader.events}) == ENDS + 1
     assert reader.told == ["lost", "back"] * ENDS
+
+
+def test_hubctl_watch_goes_on_over_kills_and_tells_each_figure_once(hub: Hub) -> None:
+    hub.boot()
+    hub.contacts(60)
+    hub.apply("spring", provider="outbox", rate="20/s")
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "hubctl", "--socket", str(hub.state / "control.sock"), "watch", "spring"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    hub.processes.append(watching)  # type: ignore[arg-type]  # it is ended with them
+    assert watching.stdout is not None
+    assert "spring is draft" in watching.stdout.readline()
+    hub.hubctl("start", "spring")
+    for goal in (5, 25):
+        until(lambda goal=goal: len(list((hub.state / "outbox").rglob("*.eml"))) >= goal, "messages")  # type: ignore[misc]  # bound now
+        hub.end(signal.SIGKILL)
+        hub.boot()
+    out, told = watching.communicate(timeout=PATIENCE)
+    assert watching.returncode == 0, told
+    assert told.count("hubd is back") == 2
+    assert out.splitlines()[-1].startswith("spring is completed: ")
+    figures = [int(found) for found in re.findall(r"(\d+) sent of", out)]
+    assert figures == sorted(set(figures)), "forwards only, and none twice"
 
 
 def test_a_restored_database_is_a_gap_and_not_a_silent_skip(hub: Hub) -> None:

@@ -1,0 +1,153 @@
+"""Events as text for people: a line each, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from hubctl.layout import number, one_line, plural, printable
+from hubctl.render import View, moment, rates
+
+#: What an event needs no more to say.
+_KNOWN = frozenset({"name", "campaign", "campaign_id"})
+
+
+def event(row: View) -> str:
+    """An event on one line: when, its number, its type, whom it is about, what it says."""
+    if row["type"] == "gap":  # told in words already
+        return f"... {row['after']} to {row['next'] - 1} are missing"
+    data = row.get("data") or {}
+    about = row.get("campaign") or data.get("name") or data.get("campaign") or ""
+    if isinstance(about, Mapping):
+        about = about.get("name", "")
+    at = moment(row.get("at") or row.get("ts"))
+    parts = [at, f"{row.get('seq', '')!s:>6}", f"{row['type']:<20}", str(about), what(row["type"], data)]
+    return printable("  ".join(part for part in parts if part).rstrip())
+
+
+def what(kind: str, data: View) -> str:
+    """What an event says, in words; an unknown one with its data as they are."""
+    match kind.partition(".")[0]:
+        case "campaign":
+            found = _campaign(kind, data)
+        case "delivery" | "provider":
+            found = _delivery(kind, data) or _provider(kind, data)
+        case _:
+            found = _hub(kind, data)
+    if found is not None:
+        return one_line(found)
+    shown = {key: value for key, value in data.items() if key not in _KNOWN}
+    return " ".join(f"{key}={one_line(value)}" for key, value in shown.items() if not isinstance(value, dict))
+
+
+def _campaign(kind: str, data: View) -> str | None:
+    match kind:
+        case "campaign.state":
+            at = _time(data.get("scheduled_at")) if data.get("to") == "scheduled" else ""
+            return f"{data.get('from') or '?'} -> {data.get('to')}{_why(data)}" + (f", at {at}" if at else "")
+        case "campaign.changed":
+            limit, at = data.get("limit"), _time(data.get("scheduled_at"))
+            said = [
+                str(data.get("reason") or ""),
+                f"pauses after {number(int(limit))}" if limit else "",
+                f"starts at {at}" if at else "",
+            ]
+            return ", ".join(filter(None, said)) or "goes on: no reason to wait any more"
+        case "campaign.applied" if data.get("clone_of"):
+            return f"made from {data['clone_of']}"
+        case "campaign.applied":
+            changed = ", ".join(map(str, data.get("changed") or ()))
+            return "created" if data.get("created") else f"changed {changed}".rstrip()
+        case "campaign.rate":
+            return rates(data.get("rate")) or "no limit of its own"
+        case "campaign.archived":
+            return "put away" if data.get("archived") else "brought back"
+        case "campaign.deleted":
+            return "is gone"
+        case "campaign.restored":
+            held = plural(int(data.get("held") or 0), "recipient")
+            return f"{held} held after a restore, because they may have been sent to since"
+    return None
+
+
+def _delivery(kind: str, data: View) -> str | None:
+    of = _message(data)
+    match kind:
+        case "delivery.failed":
+            return f"{of} failed{_reason(data)}"
+        case "delivery.in_doubt":
+            return f"{of} may or may not have been accepted{_reason(data)}"
+        case "delivery.resolved":
+            done = {
+                "resend": "is sent again",
+                "sent": "counts as sent",
+                "failed": "counts as failed",
+                "hold": "is held for a person to decide",
+            }
+            how = str(data.get("how"))
+            return f"{of} {done.get(how, how)}, says {data.get('by') or 'nobody'}"
+        case "delivery.requeued":
+            count = int(data.get("count") or 0)
+            go = "goes" if count == 1 else "go"
+            return f"{plural(count, 'recipient')} {go} back into the queue ({data.get('class')} failures)"
+    return None
+
+
+def _provider(kind: str, data: View) -> str | None:
+    match kind:
+        case "provider.changed":
+            until = _time(data.get("until"))
+            moved = f"{data.get('provider')}: {_word(data.get('from'))} -> {_word(data.get('to'))}"
+            why = _why(data) if data.get("reason") != data.get("to") else ""
+            return moved + (f" until {until}" if until else "") + why
+        case "provider.sid_reused":
+            return f"{data.get('provider')} gave {_message(data)} the name of another one"
+    return None
+
+
+def _hub(kind: str, data: View) -> str | None:
+    match kind:
+        case "contacts.imported":
+            imported, updated = (number(int(data.get(key) or 0)) for key in ("imported", "updated"))
+            return f"list {data.get('list')}: {imported} imported, {updated} updated"
+        case "contact.removed":
+            return f"contact {data.get('contact_id')} was forgotten"
+        case "config.reloaded":
+            applied = "; ".join(map(str, data.get("applied") or ())) or "nothing changed"
+            waits = ", ".join(map(str, data.get("needs_restart") or ()))
+            return f"read again: {applied}" + (f"; {waits} when hubd is started again" if waits else "")
+        case "config.reload_failed":
+            more = len(data.get("errors") or ()) - 1
+            others = f" (and {plural(more, 'more fault')})" if more > 0 and "more)" not in str(data) else ""
+            return f"not taken over, the old one stays: {data.get('problem')}{others}"
+        case "hub.restored":
+            return f"the database is an older copy: {data.get('why')}"
+    return None
+
+
+def _message(data: View) -> str:
+    return f"message {data.get('delivery_id', '?')}"
+
+
+def _why(data: View) -> str:
+    return f" ({data['reason']})" if data.get("reason") else ""
+
+
+def _reason(data: View) -> str:
+    said = str(data.get("reason") or "").replace("_", " ")
+    code = f" ({data['code']})" if data.get("code") else ""
+    return (f": {said}" if said else "") + code
+
+
+def _word(value: object) -> str:
+    return str(value or "?").replace("_", " ")
+
+
+def _time(seconds: object) -> str:
+    """Seconds since 1970 as people read a time; "" for none."""
+    if not isinstance(seconds, int | float):
+        return ""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return ""
