@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "doctor": (f"{_AT}.doctor:doctor", _HUB, "Is everything well? Recounts, compares, says what to do."),
     "rpc": (f"{_AT}.rpc:rpc", _HUB, "The protocol by hand: call a method, list what can be called."),
     "completion": (f"{_AT}.completion:completion", _HUB, "Completion for bash, zsh and fish."),
+    "help": (f"{_AT}.help:help_", _HUB, "Exit codes, environment, formats of output; or a command's help."),
 }
 
 

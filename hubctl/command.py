@@ -36,7 +36,7 @@ def common_options() -> list[click.Parameter]:
     """The options that every command takes, before or after its name."""
     return [
         click.Option(
-            ["--socket"], metavar="PATH", help="The daemon's socket (else $HUBCTL_SOCKET, else found)."
+            ["--socket"], metavar="PATH", help="The daemon's socket or endpoint file (else $HUBCTL_SOCKET)."
         ),
         click.Option(["--context"], metavar="NAME", help="A daemon of hubctl.toml, `user` or `system`."),
         click.Option(["--config"], metavar="FILE", help="hubctl.toml (else $HUBCTL_CONFIG, else your own)."),

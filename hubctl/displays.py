@@ -74,7 +74,12 @@ class Bars:
         from rich.console import Console
         from rich.live import Live
 
-        self._console = Console(file=stream, no_color=not app.coloured(stream), highlight=False)
+        self._console = Console(
+            file=stream,
+            force_terminal=True,  # asked before this was made; $HUBCTL_FORCE_TTY may say so of a pipe
+            no_color=not app.coloured(stream),
+            highlight=False,
+        )
         self._hint = hint
         self._headed = headed
         self._board = Board()

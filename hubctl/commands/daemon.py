@@ -27,9 +27,8 @@ def status(app: App) -> None:
     found = app.call("hub.status")
     if told(app, {key: value for key, value in found.items() if key != "campaigns"}):
         return
-    socket = app.place().path
     app.out(render.daemon(found))
-    app.out(layout.facts([("socket", str(socket)), ("started", render.moment(found.get("started_at")))]))
+    app.out(layout.facts([("socket", app.answered), ("started", render.moment(found.get("started_at")))]))
     app.out("\n" + render.providers(found.get("providers") or [], colour=app.coloured(), width=app.width()))
 
 

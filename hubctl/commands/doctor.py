@@ -29,10 +29,10 @@ def doctor(app: App) -> int:
         if exit_of(error) in (Exit.UNREACHABLE, Exit.FORBIDDEN):
             _without_daemon(app, error)
         raise
-    answer = {"reachable": True, "socket": str(place.path), **found}
+    answer = {"reachable": True, "socket": str(place.path), "reached": app.answered, **found}
     if not told(app, answer, rows="checks", columns=_COLUMNS):
         app.out(render.daemon(status))
-        app.out(layout.facts([("socket", f"{place.path}{_chosen(place.chosen)}")]))
+        app.out(layout.facts([("socket", app.answered)]))
         app.out("\n" + _table(app, found["checks"]))
         for each in found["checks"]:
             if not each["ok"]:
@@ -43,10 +43,6 @@ def doctor(app: App) -> int:
 def _table(app: App, checks: list[dict[str, Any]]) -> str:
     rows = [("ok" if each["ok"] else "WRONG", each["check"], each["found"]) for each in checks]
     return layout.table(("", "CHECK", "FOUND"), rows, colour=app.coloured(), width=app.width())
-
-
-def _chosen(by: str) -> str:
-    return f" ({by})" if by else ""
 
 
 def _without_daemon(app: App, error: HubError) -> None:
@@ -75,6 +71,8 @@ def _what_is_at(path: str) -> str:
         return "nothing"
     except OSError as error:
         return (error.strerror or str(error)).lower()
+    if path.endswith(".json") and stat.S_ISREG(about.st_mode):
+        return f"an endpoint file of uid {about.st_uid}, mode {stat.S_IMODE(about.st_mode):04o}"
     if not stat.S_ISSOCK(about.st_mode):
         return "a file that is no socket"
     usable = "" if os.access(path, os.R_OK | os.W_OK) else ", not for you"

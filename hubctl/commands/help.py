@@ -37,6 +37,7 @@ hubctl.toml, then what is found.
   HUBCTL_CONTEXT    a daemon of hubctl.toml, as --context
   HUBCTL_CONFIG     where hubctl.toml is, as --config; else
                     $XDG_CONFIG_HOME/messagehub/hubctl.toml
+  HUBCTL_TOKEN_FILE the file with the token for a daemon that is reached by TCP
   HUBCTL_NO_INPUT   when set: never ask, as --no-input
   HUBCTL_FORCE_TTY  when set: take the output for a terminal; a number above 1
                     is its width in columns

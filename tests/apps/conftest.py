@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import select
 import shutil
 import signal
 import socket
@@ -168,8 +169,9 @@ class Terminal:
         """Read until `text` was printed; everything so far."""
         end = time.monotonic() + PATIENCE
         while text not in self.seen:
-            assert time.monotonic() < end, f"{text!r} never came: {self.seen[-1000:]!r}"
-            assert self._read(), f"{text!r} never came: {self.seen[-1000:]!r}"
+            ready, _, _ = select.select([self.master], [], [], max(0.0, end - time.monotonic()))
+            came = bool(ready) and self._read()
+            assert came, f"{text!r} never came: {self.seen[-1000:]!r}"
         return self.seen
 
     def type(self, text: str) -> None:

@@ -57,7 +57,6 @@ PLAIN = [
     ("provider", "test", "outbox"),
     ("config", "show"),
     ("metrics",),
-    ("demo", "--recipients", "5"),
     ("service", "print", "hubd.service"),
     ("daemon", "shutdown"),
     ("--help",),
