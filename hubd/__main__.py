@@ -20,7 +20,7 @@ from hubd import __version__
 from hubd.errors import BadConfig, BadInput, Conflict, CredentialMissing, HubError, StoreUnusable
 
 if TYPE_CHECKING:
-    from hubd.config import HubConfig
+    from hubd.config.file import HubConfig
     from hubd.notify import Manager
 
 EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_CANTCREAT, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = (
@@ -93,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> int:
     import trio
 
     from hubd import activation, daemon, journal, notify, places
-    from hubd.config import load_config
+    from hubd.config.file import load_config
 
     manager = notify.service_manager(os.environ)
     try:
@@ -142,7 +142,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _check(settings: HubConfig, path: Path) -> int:
     """The file could be read; now the secrets that it refers to."""
-    from hubd.config import missing_secrets
+    from hubd.config.file import missing_secrets
 
     missing = missing_secrets(settings)
     for error in missing:

@@ -29,9 +29,9 @@ import trio
 
 from hubd import __version__
 from hubd.bridge import Bridge, open_bridge
-from hubd.config import HubConfig, load_config
-from hubd.config_reload import Reloader
-from hubd.config_show import Option, address_text
+from hubd.config.file import HubConfig, load_config
+from hubd.config.reload import Reloader
+from hubd.config.show import Option, address_text
 from hubd.control.gate import serve_control
 from hubd.control.needs import Hub, HubInfo
 from hubd.control.tally import Tally

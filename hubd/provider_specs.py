@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from hubd.bridge import Bridge
-from hubd.config import HubConfig, OutboxConfig, ProviderConfig, SmtpConfig, TwilioConfig
+from hubd.config.file import HubConfig, OutboxConfig, ProviderConfig, SmtpConfig, TwilioConfig
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.ports import Transport
 from hubd.engine.providers import ProviderSpec

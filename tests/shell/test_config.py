@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hubd.config import (
+from hubd.config.file import (
     HubConfig,
     OutboxConfig,
     SecretRef,

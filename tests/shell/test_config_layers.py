@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from hubd.config import HubConfig, OutboxConfig, SmtpConfig, load_config, parse_tcp
-from hubd.config_layers import Layers, read_layers
-from hubd.config_show import Option, Setting, settings
+from hubd.config.file import HubConfig, OutboxConfig, SmtpConfig, load_config, parse_tcp
+from hubd.config.layers import Layers, read_layers
+from hubd.config.show import Option, Setting, settings
 from hubd.core.warmup import Warmup
 from hubd.errors import BadConfig, BadInput
 from hubd.secrets import Place, SecretRef

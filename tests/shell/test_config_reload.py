@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from hubd.config import HubConfig, load_config
-from hubd.config_reload import Reloader
-from hubd.config_show import Option
+from hubd.config.file import HubConfig, load_config
+from hubd.config.reload import Reloader
+from hubd.config.show import Option
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.errors import BadConfig, CredentialMissing, HubError, ProviderUnavailable, StoreUnavailable

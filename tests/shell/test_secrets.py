@@ -25,7 +25,7 @@ import trio
 import trustme
 
 from hubd.bridge import open_bridge
-from hubd.config import HubConfig, SmtpConfig
+from hubd.config.file import HubConfig, SmtpConfig
 from hubd.errors import CredentialMissing
 from hubd.secrets import Place, Secret, SecretRef
 from hubd.transports.smtp_login import LoginRefused, SmtpSettings, log_in

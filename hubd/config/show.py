@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from hubd.config import HubConfig, ProviderConfig
-from hubd.config_layers import Origin
-from hubd.config_rates import Limited
+from hubd.config.file import HubConfig, ProviderConfig
+from hubd.config.layers import Origin
+from hubd.config.rates import Limited
 from hubd.core.warmup import Warmup
 from hubd.secrets import SecretRef
 

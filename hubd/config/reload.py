@@ -11,8 +11,8 @@ from pathlib import Path
 
 import trio
 
-from hubd.config import HubConfig, load_config
-from hubd.config_show import Option, Setting, settings
+from hubd.config.file import HubConfig, load_config
+from hubd.config.show import Option, Setting, settings
 from hubd.errors import BadConfig, HubError, ProviderUnavailable, StoreError
 from hubd.wire.results import ConfigEntry, ConfigResult
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from hubd.config_layers import Layers, read_layers
-from hubd.config_rates import Limited, email_sender, read_limits, text_sender
+from hubd.config.layers import Layers, read_layers
+from hubd.config.rates import Limited, email_sender, read_limits, text_sender
 from hubd.core.addresses import sms_sender
 from hubd.core.tables import Fault, Table, kind_of, shown, unknown_first
 from hubd.errors import BadInput, CredentialMissing
