@@ -49,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="configuration (default: hubd.toml of this user)")
     parser.add_argument("--state-dir", metavar="DIR", help="where the database and the outbox live")
     parser.add_argument("--socket", metavar="PATH", help="the control socket")
-    parser.add_argument("--observe", metavar="PATH", help="a second socket, for viewers")
+    parser.add_argument(
+        "--observe", metavar="PATH", help="a second socket of your own, where clients may only look"
+    )
     parser.add_argument(
         "--tcp",
         metavar="HOST:PORT",

@@ -41,7 +41,13 @@ MAY_IMPORT = {
         "hubd.core",
         "hubd.secrets",
     },
-    "hubd.config.reload": {"hubd.config.file", "hubd.config.show", "hubd.errors", "hubd.wire"},
+    "hubd.config.reload": {
+        "hubd.config.file",
+        "hubd.config.show",
+        "hubd.errors",
+        "hubd.journal",
+        "hubd.wire",
+    },
     "hubd.config.rates": {"hubd.core", "hubd.errors"},
     "hubd.lock": {"hubd.errors"},
     "hubd.activation": {"hubd.errors"},
@@ -49,7 +55,7 @@ MAY_IMPORT = {
     "hubd.notify": set(),
     "hubd.places": set(),
     "hubd.secrets": {"hubd.errors"},
-    "hubd.signals": {"hubd.errors", "hubd.journal", "hubd.notify"},
+    "hubd.signals": {"hubd.notify"},
     "hubd.provider_specs": {
         "hubd.bridge",
         "hubd.config.file",

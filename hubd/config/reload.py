@@ -14,6 +14,7 @@ import trio
 from hubd.config.file import HubConfig, load_config
 from hubd.config.show import Option, Setting, settings
 from hubd.errors import BadConfig, HubError, ProviderUnavailable, StoreError
+from hubd.journal import Kind
 from hubd.wire.results import ConfigEntry, ConfigResult
 
 log = logging.getLogger(__name__)
@@ -55,16 +56,23 @@ class Reloader:
     async def __call__(self) -> list[str]:
         """Take over what the files say now; what changed, in words.
 
-        Raises what is wrong with them (`BadConfig`), and then everything is as it was. An event says which.
+        Raises what is wrong with them (`BadConfig`), and then everything is as it was. An event and the log
+        say which.
         """
         async with self._one_at_a_time:
             try:
                 with self._during():
                     changes = await self._reload()
             except Exception as error:
+                _log_failure(error)
                 with _unless_the_store_is_in_trouble():
                     await self._add("config.reload_failed", None, _why(error))
                 raise
+            log.info(
+                "configuration reloaded: %s",
+                ", ".join(changes) or "nothing changed",
+                extra={"kind": Kind.RELOADED},
+            )
             with _unless_the_store_is_in_trouble():
                 waiting = list(self._waiting)
                 await self._add("config.reloaded", None, {"applied": changes, "needs_restart": waiting})
@@ -120,6 +128,14 @@ def _unless_the_store_is_in_trouble() -> Iterator[None]:
         yield
     except StoreError as error:
         log.warning("that the configuration was read again could not be written down: %s", error)
+
+
+def _log_failure(error: Exception) -> None:
+    if isinstance(error, HubError):
+        what = "the configuration was not reloaded, the old one stays: %s"
+        log.error(what, error, extra={"kind": Kind.NOT_RELOADED})
+    else:
+        log.error("the configuration was not reloaded", exc_info=error, extra={"kind": Kind.NOT_RELOADED})
 
 
 def _why(error: Exception) -> dict[str, object]:

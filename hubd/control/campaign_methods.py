@@ -139,6 +139,7 @@ async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
     return {
         "ok": seen.report.ok,
         "recipients": seen.found.recipients,
+        "remaining": seen.found.remaining,
         "skipped": dict(seen.found.skipped),
         "problems": problem_views(seen.report.problems),
         "warnings": list(seen.report.warnings),

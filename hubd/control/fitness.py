@@ -12,12 +12,13 @@ from hubd.control.needs import Hub
 from hubd.control.rendering import address_of, contact_fields, first_reachable, write
 from hubd.control.rows import MissingPattern
 from hubd.core.compose import compile_email
+from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, Channel, Content, InDoubt
 from hubd.core.preflight import Found, Gap, Report, assess
 from hubd.core.sms import compile_sms, segments
 from hubd.core.spec import spec_from_json
 from hubd.engine.plan import MessagePlan
-from hubd.errors import BadInput, BadTemplate, HubError, NotFound
+from hubd.errors import BadInput, BadTemplate, HubError, InvalidTransition, NotFound
 from hubd.wire.results import SegmentsView
 
 #: A sample's address when it has none of the channel. Nothing is ever sent to it.
@@ -37,7 +38,7 @@ class Inspection:
 async def inspect(hub: Hub, campaign: Campaign, *, limit: int | None = None) -> Inspection:
     """Look at everything that decides whether a campaign can start."""
     found = Found(content=spec_from_json(campaign.spec).content(), rates=campaign.rate)
-    found = _look_at_provider(hub, campaign, found)
+    found = _look_at_provider(hub, campaign, _look_at_state(campaign, found))
     found = await _look_at_audience(hub, campaign, replace(found, restored=_predates_restore(hub, campaign)))
     sample: SegmentsView | None = None
     try:
@@ -62,6 +63,14 @@ def _with_obstacle(found: Found, obstacle: str) -> Found:
     return replace(found, obstacles=(*found.obstacles, obstacle))
 
 
+def _look_at_state(campaign: Campaign, found: Found) -> Found:
+    try:
+        advance_campaign(campaign.state, CampaignEvent.START)
+    except InvalidTransition as error:
+        return _with_obstacle(found, f"{error}; {error.hint}" if error.hint else str(error))
+    return found
+
+
 def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
     try:
         provider = hub.supervisor.providers.get(campaign.provider)
@@ -82,7 +91,12 @@ async def _look_at_audience(hub: Hub, campaign: Campaign, found: Found) -> Found
         audience = await hub.campaigns.audience(campaign)
     except NotFound as error:
         return _with_obstacle(found, str(error))
-    return replace(found, recipients=audience.recipients, skipped=dict(audience.skipped))
+    return replace(
+        found,
+        recipients=audience.recipients,
+        remaining=audience.remaining,
+        skipped=dict(audience.skipped),
+    )
 
 
 async def _look_at_fields(hub: Hub, campaign: Campaign, plan: MessagePlan, found: Found) -> Found:

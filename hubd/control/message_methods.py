@@ -70,7 +70,11 @@ async def send(hub: Hub, params: p.MessageSend) -> r.SendResult:
 
 
 async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
-    """Send one message of a campaign to an address of one's own, outside its audience, and wait."""
+    """Send one message of a campaign to an address of one's own, outside its audience, and wait.
+
+    It says what the first contact's would say, but for the contact's id: who presses "unsubscribe" in a test
+    must not unsubscribe a customer.
+    """
     campaign = await hub.campaigns.get(params.name)
     recipient, key = _address(campaign.channel, params.to)
     try:
@@ -82,7 +86,7 @@ async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
         channel=campaign.channel,
         recipient=recipient,
         key=key,
-        fields={**fields, _ADDRESS[campaign.channel]: recipient},
+        fields={**fields, _ADDRESS[campaign.channel]: recipient, "contact_id": _NO_CONTACT},
         content_id=campaign.content_id,
         own={},
         known=bool(fields),
@@ -100,6 +104,8 @@ async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
     }
 
 
+#: In place of a contact's id in a test message.
+_NO_CONTACT = "test"
 _ADDRESS = {Channel.EMAIL: "email", Channel.SMS: "phone"}
 
 

@@ -24,6 +24,7 @@ from hubd.control.rows import (
     ListView,
     MessageLife,
     MissingPattern,
+    NotRequeued,
     RestoredRow,
     Snapshot,
     Suppression,
@@ -100,6 +101,7 @@ class Ledger(Protocol):
     """Deliveries and attempts."""
 
     async def requeue(self, campaign_id: int, which: Literal["transient", "permanent", "all"]) -> int: ...
+    async def not_requeued(self, campaign_id: int) -> NotRequeued: ...
     async def resolve_doubt(self, campaign_id: int, how: Literal["resend", "sent", "failed"]) -> int: ...
     async def add_single(
         self,

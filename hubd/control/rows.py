@@ -70,11 +70,22 @@ class Suppression(Protocol):
     def created_at(self) -> float: ...
 
 
+class NotRequeued(Protocol):
+    """Failures that are left after some were put back."""
+
+    @property
+    def suppressed(self) -> int: ...
+    @property
+    def others(self) -> int: ...
+
+
 class Audience(Protocol):
     """Whom a campaign would reach, or is for."""
 
     @property
     def recipients(self) -> int: ...
+    @property
+    def remaining(self) -> int: ...
     @property
     def skipped(self) -> Mapping[str, int]: ...
 

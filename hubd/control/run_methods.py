@@ -64,6 +64,7 @@ def _future(hub: Hub, at: str) -> float:
 def _would(seen: Inspection) -> r.WouldDo:
     return {
         "recipients": seen.found.recipients,
+        "remaining": seen.found.remaining,
         "skipped": dict(seen.found.skipped),
         "estimate": estimate_view(seen.report.estimate),
         "problems": problem_views(seen.report.problems),
@@ -137,5 +138,11 @@ async def retry(hub: Hub, params: p.CampaignRetry) -> r.RetryResult:
     if params.class_ is not None:
         again = await hub.ledger.requeue(campaign.id, params.class_)
         changed, queued = changed + again, queued + again
+    left = await hub.ledger.not_requeued(campaign.id)
     campaign = await (hub.supervisor.requeued(params.name) if queued else hub.campaigns.get(params.name))
-    return {"changed": changed, "campaign": await view_of(hub, campaign)}
+    return {
+        "changed": changed,
+        "suppressed": left.suppressed,
+        "left": left.others,
+        "campaign": await view_of(hub, campaign),
+    }

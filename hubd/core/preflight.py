@@ -49,6 +49,7 @@ class Found:
 
     content: Content
     recipients: int = 0
+    remaining: int = 0  #: of those, who is still to be tried
     skipped: Mapping[str, int] = field(default_factory=dict)
     gaps: Sequence[Gap] = ()
     known_fields: frozenset[str] = frozenset()  #: that contacts of the audience have
@@ -104,7 +105,7 @@ def assess(found: Found, *, limit: int | None = None) -> Report:
     return Report(
         problems=tuple(problems),
         warnings=tuple(_warnings(found)),
-        estimate=how_long(found.recipients if limit is None else min(limit, found.recipients), found.rates),
+        estimate=how_long(found.remaining if limit is None else min(limit, found.remaining), found.rates),
     )
 
 

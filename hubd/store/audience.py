@@ -26,7 +26,7 @@ MAX_FIELDS = 62  #: one bit each of SQLite's signed 64
 #: What freezing and counting need to know of a campaign.
 FREEZING = """
 SELECT channel, lists, single, freeze_to, freeze_list, freeze_after, freeze_in_doubt, audience_ready, n_total,
-    n_skipped
+    n_skipped, n_pending + n_deferred AS n_remaining
 FROM campaign WHERE id = ?"""
 #: The last contact of a page of a list, and how many contacts the page has.
 PAGE = """
@@ -118,6 +118,7 @@ class Audience:
     """How many people a campaign reaches, and how many of its lists it does not, by reason."""
 
     recipients: int
+    remaining: int  #: of those, who is still to be tried
     skipped: Mapping[str, int]
 
 
@@ -168,14 +169,16 @@ def audience_of(db: sqlite3.Connection, campaign_id: int) -> Audience:
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     if at["audience_ready"]:
         reasons = {row["reason"]: row["n"] for row in db.execute(SKIPPED, (campaign_id,))}
-        return Audience(recipients=at["n_total"] - at["n_skipped"], skipped=reasons)
+        reached = at["n_total"] - at["n_skipped"]
+        return Audience(recipients=reached, remaining=at["n_remaining"], skipped=reasons)
     for name in json.loads(at["lists"]):
         if list_id(db, name) is None:
             raise no_such_list(name)
     counts = {
         row["reason"]: row["n"] for row in db.execute(WOULD_REACH[Channel(at["channel"])], (at["lists"],))
     }
-    return Audience(recipients=counts.pop("", 0), skipped=counts)
+    reached = counts.pop("", 0)
+    return Audience(recipients=reached, remaining=reached, skipped=counts)
 
 
 def missing_patterns(

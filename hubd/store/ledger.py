@@ -32,7 +32,14 @@ from hubd.store.deliveries import (
 from hubd.store.doubts import OPERATOR, POLICY, distrust, possible_duplicates
 from hubd.store.entries import enter
 from hubd.store.recovery import ABANDONED, CRASHED, INTERRUPTED, ORPHANS, Recovered, lose
-from hubd.store.requeue import Class, Settlement, requeue_page, resolve_page
+from hubd.store.requeue import (
+    Class,
+    NotRequeued,
+    Settlement,
+    not_requeued,
+    requeue_page,
+    resolve_page,
+)
 from hubd.store.waiting import hasten_all
 
 __all__ = ["AttemptRow", "DeliveryRow", "FailureGroup", "Ledger", "MessageLife", "Recovered"]
@@ -232,7 +239,8 @@ class Ledger:
     async def requeue(self, campaign_id: int, which: Class) -> int:
         """Failures are tried again: "transient", "permanent" or "all". How many; page by page.
 
-        Their time to give up starts anew. Undelivered ones count as permanent.
+        Their time to give up starts anew. Undelivered ones count as permanent. Who has been suppressed since
+        stays failed: another try would only be skipped.
         """
         changed, after = 0, 0
         while True:
@@ -242,6 +250,10 @@ class Ledger:
             if last is None:
                 return changed
             after = last
+
+    async def not_requeued(self, campaign_id: int) -> NotRequeued:
+        """The failures that a campaign still has."""
+        return await self._db.read(partial(not_requeued, campaign_id=campaign_id))
 
     async def add_single(
         self,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
+from dataclasses import dataclass
 from typing import Literal
 
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
@@ -47,7 +49,19 @@ WHERE campaign_id = :campaign_id AND state IN ('failed', 'undelivered') AND id >
     AND (state = 'failed' OR state = 'in_doubt' OR state = 'undelivered' OR state = 'skipped')
     AND (:which = 'all' OR (:which = 'transient')
          = (state = 'failed' AND reason IN (SELECT value FROM json_each(:transient))))
+    AND NOT EXISTS (
+        SELECT 1 FROM suppression JOIN campaign ON campaign.channel = suppression.channel
+        WHERE campaign.id = delivery.campaign_id AND suppression.address_key = delivery.address_key)
 ORDER BY id LIMIT :limit"""
+#: All failures of a campaign, and those of them whose address is not to be written to.
+LEFT = """
+SELECT count(*) AS n, count(suppression.address_key) AS suppressed
+FROM delivery INDEXED BY delivery_trouble JOIN campaign ON campaign.id = delivery.campaign_id
+LEFT JOIN suppression
+    ON suppression.channel = campaign.channel AND suppression.address_key = delivery.address_key
+WHERE delivery.campaign_id = ? AND delivery.state IN ('failed', 'undelivered')
+    AND (delivery.state = 'failed' OR delivery.state = 'in_doubt'
+         OR delivery.state = 'undelivered' OR delivery.state = 'skipped')"""
 
 _SETTLED = {
     "resend": (DeliveryEvent.RESEND, RESEND),
@@ -55,6 +69,14 @@ _SETTLED = {
     "failed": (DeliveryEvent.SETTLE_FAILED, SETTLE),
 }
 _TRANSIENT = json.dumps(sorted(TRANSIENT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRequeued:
+    """Failures that are left after some were put back."""
+
+    suppressed: int  #: whose address is on the suppression list: it would only be skipped
+    others: int
 
 
 def resolve_page(
@@ -118,6 +140,12 @@ def requeue_page(
     if rows:
         _tell_requeued(unit, campaign_id, which, sources)
     return len(rows), rows[-1]["id"] if len(rows) == limit else None
+
+
+def not_requeued(db: sqlite3.Connection, campaign_id: int) -> NotRequeued:
+    """See `Ledger.not_requeued`."""
+    row = db.execute(LEFT, (campaign_id,)).fetchone()
+    return NotRequeued(suppressed=row["suppressed"], others=row["n"] - row["suppressed"])
 
 
 def _tell_requeued(unit: Unit, campaign_id: int, which: str, sources: Counter[DeliveryState]) -> None:

@@ -242,6 +242,7 @@ class EstimateView(TypedDict):
 class CheckResult(TypedDict):
     ok: bool
     recipients: int
+    remaining: int  #: of those, who is still to be tried: fewer once it was started
     skipped: dict[str, int]
     problems: list[ProblemView]
     warnings: list[str]
@@ -262,6 +263,7 @@ class TestSendResult(TypedDict):
 
 class WouldDo(TypedDict):
     recipients: int
+    remaining: int  #: of those, who is still to be tried
     skipped: dict[str, int]
     estimate: EstimateView
     problems: list[ProblemView]
@@ -280,6 +282,8 @@ class ChangeResult(TypedDict):
 
 class RetryResult(TypedDict):
     changed: int  #: deliveries
+    suppressed: int  #: failures that stay, because the address is on the suppression list
+    left: int  #: other failures that stay: "class" was another one
     campaign: CampaignView
 
 

@@ -25,7 +25,7 @@ def risks(found: Found) -> list[str]:
 
 
 def test_a_good_campaign_is_fit() -> None:
-    report = assess(Found(content=EMAIL, recipients=10))
+    report = assess(Found(content=EMAIL, recipients=12, remaining=10))
     assert report.ok
     assert report.warnings == ()
     assert report.estimate.messages == 10
@@ -112,7 +112,7 @@ def test_warnings_do_not_stop(found: Found, word: str) -> None:
 
 
 def test_estimate_follows_the_tightest_limit_and_the_canary() -> None:
-    found = Found(content=EMAIL, recipients=6000, rates=("10/s", "60/minute"))
+    found = Found(content=EMAIL, recipients=6000, remaining=6000, rates=("10/s", "60/minute"))
     everything = assess(found).estimate
     assert everything.seconds == pytest.approx(6000, rel=0.02)
     assert everything.rate == pytest.approx(1, rel=0.02)
