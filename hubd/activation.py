@@ -76,8 +76,10 @@ def _listening(name: str, descriptor: int) -> socket.socket:
         and sock.family == socket.AF_UNIX
         and sock.type == socket.SOCK_STREAM
         and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        # One in the abstract namespace has no mode and no owner: everybody would be an operator.
+        and str(sock.getsockname()).startswith("/")
     )
     if not fits:
         sock.detach()  # it is somebody else's to close
-        raise BadInput.at(_AT, f"{name} does not listen on a unix socket", hint=hint)
+        raise BadInput.at(_AT, f"{name} does not listen on a unix socket with a path", hint=hint)
     return sock

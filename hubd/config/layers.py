@@ -44,13 +44,11 @@ class Layers:
 
     def origin(self, key: str) -> Origin | None:
         """Where `key` ("providers.office.host"), or the nearest table around it, was written."""
-        around = [
-            known for known in self._owners if key == known or key.startswith((f"{known}.", f"{known}["))
-        ]
-        if not around:
-            return None
-        file = self._owners[max(around, key=len)]
-        return Origin(file=file, line=line_of(key, self._lines[file]))
+        ends = [at for at, char in enumerate(key) if char in ".["]
+        for end in (len(key), *reversed(ends)):  # from the key itself to the outermost table
+            if file := self._owners.get(key[:end]):
+                return Origin(file=file, line=line_of(key, self._lines[file]))
+        return None
 
     def value(self, *names: str) -> object:
         """What was written under a key, as TOML has it; None when nothing was."""

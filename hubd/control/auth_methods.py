@@ -41,5 +41,6 @@ def issue_ticket(tickets: Tickets, url: str, peer: Peer, params: AuthTicket) -> 
             code="no_tcp_listener",
             hint="start it with: hubd --tcp 127.0.0.1:0",
         )
-    ticket = tickets.issue(Grant(role=role, origin=params.origin, issuer=peer.actor), params.ttl)
+    grant = Grant(role=role, origin=params.origin, issuer=peer.actor)
+    ticket = tickets.issue(grant, params.ttl, by=peer.role)
     return {"url": url, "ticket": ticket, "expires_in": params.ttl}

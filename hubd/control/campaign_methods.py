@@ -168,6 +168,11 @@ async def set_rate(hub: Hub, params: p.CampaignRate) -> r.ChangeResult:
     """Another speed, at once."""
     rates = _rates(params.rate)
     campaign = await hub.campaigns.get(params.name)
+    if campaign.single:
+        raise Conflict(
+            f"{campaign.name} carries one-off messages, which go at the rate of their provider",
+            hint=f"change the rate of {campaign.provider} in hubd.toml, then: hubctl daemon reload",
+        )
     changed = campaign.rate != rates
     if changed:
         campaign = await hub.campaigns.set_rate(campaign.id, rates)

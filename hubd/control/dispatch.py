@@ -2,9 +2,10 @@
 
 A request that is repeated with its `idempotency_key` gets the first one's answer, also when the first is
 still under way or was made by another connection; one with the same key and other parameters is refused.
-What came of a command is written down after it, so a daemon that is killed between the two may do it once
-more: every method stands that, because being in the wanted state already is success, and one-off messages
-keep their key in the transaction that queues them.
+The key is written down before anything is done, the answer after it. After a daemon that was killed in
+between the command is done once more where that is the same as once, because being in the wanted state
+already is success; a start with a limit goes on to the same number; and where nobody can know, the answer
+says so. One-off messages keep their key in the transaction that queues them.
 """
 
 from __future__ import annotations
@@ -14,21 +15,28 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from weakref import WeakValueDictionary
 
 import msgspec
 import trio
 
+from hubd.control.campaign_views import view_of
 from hubd.control.needs import Hub
 from hubd.control.roles import Peer
+from hubd.control.rows import First
 from hubd.control.table import Method
-from hubd.errors import Conflict, NotFound, RevisionConflict, StoreUnavailable
-from hubd.wire.params import Params
+from hubd.errors import Conflict, HubError, NotFound, RevisionConflict, StoreUnavailable
+from hubd.wire.params import CampaignStart, Params
 
 log = logging.getLogger(__name__)
 
 #: They keep their key with the message that they queue, and their answer says how far it has got.
 KEEP_THEIR_KEY = frozenset({"message.send", "campaign.test"})
+#: To do them twice is more than once, and what they did cannot be told apart afterwards.
+NOT_TWICE = frozenset({"campaign.retry", "hub.backup"})
+#: What is not there any more was removed by the first one.
+REMOVES = frozenset({"campaign.delete", "contacts.remove"})
 _NOTED = ("name", "new", "provider", "dry_run", "limit", "in_doubt", "role", "origin")
 
 
@@ -46,15 +54,55 @@ class Dispatcher:
         if key is None or method.name in KEEP_THEIR_KEY or getattr(params, "dry_run", False):
             return await self._do(method, params, peer)
         fingerprint = _fingerprint(params)
-        while (first := self._under_way.get((method.name, key))) is not None:
-            await first.wait()
+        while (other := self._under_way.get((method.name, key))) is not None:
+            await other.wait()
         with self._alone(method.name, key):
-            known = await self._answered(method.name, key)
-            if known is not None:
-                return _same(known, fingerprint)
-            result = await self._do(method, params, peer)
-            await self._keep(method.name, key, fingerprint, json.dumps(result))
+            first = await self._begin(method, key, fingerprint, params)
+            if first is not None and first.fingerprint != fingerprint:
+                raise Conflict(
+                    "this key was used for another request; nothing was done now",
+                    code="key_used",
+                    hint="use a new key for a new request",
+                )
+            if first is not None and first.answer:
+                answered: object = json.loads(first.answer)
+                return answered
+            try:
+                carry_out = self._do if first is None else partial(self._go_on, first)
+                result = await carry_out(method, params, peer)
+            except HubError:
+                await self._forget(method.name, key)
+                raise
+            await self._keep(method.name, key, json.dumps(result))
         return result
+
+    async def _go_on(self, first: First, method: Method, params: Params, peer: Peer) -> object:
+        """What the daemon ended in the middle of: it may have had its effect."""
+        if method.name in NOT_TWICE:
+            raise Conflict(
+                "the daemon ended while it did this, and it may have been done; nothing was done now",
+                code="outcome_unknown",
+                hint="look at what is there; to do it again use a new key",
+            )
+        if isinstance(params, CampaignStart) and params.limit is not None:
+            left = first.arrived + params.limit - await self._arrived(params.name)
+            if left <= 0:
+                campaign = await self._hub.campaigns.get(params.name)
+                return {"changed": False, "campaign": await view_of(self._hub, campaign), "would": None}
+            params = msgspec.structs.replace(params, limit=left)
+        try:
+            return await self._do(method, params, peer)
+        except NotFound:
+            if method.name in REMOVES:
+                return {"changed": True}
+            raise
+
+    async def _arrived(self, name: str) -> int:
+        """How many of a campaign have been sent to, or may have been; 0 without one."""
+        try:
+            return (await self._hub.campaigns.get(name)).counts.arrived
+        except NotFound:
+            return 0
 
     async def note(self, peer: Peer, action: str, data: Mapping[str, object], campaign: str = "") -> None:
         """Put it in the audit trail. A full disk must not keep anybody from stopping what goes on."""
@@ -92,17 +140,24 @@ class Dispatcher:
                 data={"current": revision},
             )
 
-    async def _answered(self, method: str, key: str) -> tuple[bytes, str] | None:
+    async def _begin(self, method: Method, key: str, fingerprint: bytes, params: Params) -> First | None:
+        arrived = await self._arrived(params.name) if isinstance(params, CampaignStart) else 0
         try:
-            return await self._hub.commands.answered(method, key)
+            return await self._hub.commands.begin(method.name, key, fingerprint, arrived)
         except StoreUnavailable:  # stopping the daemon works without the disk, and little else does
             return None
 
-    async def _keep(self, method: str, key: str, fingerprint: bytes, answer: str) -> None:
+    async def _keep(self, method: str, key: str, answer: str) -> None:
         try:
-            await self._hub.commands.keep(method, key, fingerprint, answer)
+            await self._hub.commands.keep(method, key, answer)
         except StoreUnavailable:
             log.warning("the answer to %s was not kept: the disk takes nothing", method)
+
+    async def _forget(self, method: str, key: str) -> None:
+        try:
+            await self._hub.commands.forget(method, key)
+        except StoreUnavailable:
+            log.warning("the refusal of %s was not written down: the disk takes nothing", method)
 
     @contextmanager
     def _alone(self, method: str, key: str) -> Iterator[None]:
@@ -119,17 +174,6 @@ def _fingerprint(params: Params) -> bytes:
     """What was asked for, but for the key, as a hash."""
     bare = msgspec.structs.replace(params, idempotency_key=None)
     return hashlib.sha256(msgspec.json.encode(bare, order="deterministic")).digest()
-
-
-def _same(known: tuple[bytes, str], fingerprint: bytes) -> object:
-    if known[0] != fingerprint:
-        raise Conflict(
-            "this key was used for another request; nothing was done now",
-            code="key_used",
-            hint="use a new key for a new request",
-        )
-    result: object = json.loads(known[1])
-    return result
 
 
 def _campaign(method: Method, params: Params) -> str:

@@ -14,12 +14,18 @@ from hubd.wire import results as r
 
 def subscribe_instead(params: p.EventsSubscribe) -> str:
     """What a viewer follows instead of these topics; "" when it may follow them."""
-    return 'follow "campaigns" and "daemon"' if "*" in params.topics else ""
+    hidden = any(topic == "*" or topic.startswith("campaign:~") for topic in params.topics)
+    return 'follow "campaigns" and "daemon"' if hidden else ""
 
 
 def list_instead(params: p.EventsList) -> str:
     """What a viewer asks for instead; "" when it may have these events."""
-    return "name a campaign" if params.campaign is None else ""
+    return named_instead(params.campaign or "~")
+
+
+def named_instead(name: str) -> str:
+    """Names that begin with ~ carry the one-off messages of other programs."""
+    return "name a campaign" if name.startswith("~") else ""
 
 
 async def page(hub: Hub, params: p.EventsList) -> r.EventsResult:

@@ -21,7 +21,7 @@ MAX_HEAD = 8 * 1024  #: octets
 END = b"\r\n\r\n"
 
 _REQUEST = re.compile(r"([A-Z]{1,20}) (\S{1,2000}) HTTP/1\.1")
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e]*)")  #: matches in one way only
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _LOOPBACK = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::[1-9][0-9]{0,4})?")
@@ -106,7 +106,7 @@ def judge(head: bytes, port: int | None = None) -> Refusal | Knock:
         header = _HEADER.fullmatch(line)
         if header is None:
             return Refusal(400, "a header is malformed")
-        headers.setdefault(header[1].lower(), []).append(header[2])
+        headers.setdefault(header[1].lower(), []).append(header[2].strip(" \t"))
     if port is not None and (request[1], request[2]) == ("GET", HEALTH_PATH):
         return _judge_health(headers, port)
     if request[1] != "GET" or request[2] != PATH:

@@ -20,6 +20,7 @@ from hubd.control.rows import (
     EventRow,
     FailureGroup,
     Finding,
+    First,
     ImportCount,
     ListView,
     MessageLife,
@@ -178,11 +179,9 @@ class Commands(Protocol):
     """What was commanded: the audit trail of it, and answers that are kept for repeated requests."""
 
     async def note(self, actor: str, action: str, campaign: str, data: Mapping[str, object]) -> None: ...
-    async def answered(self, method: str, key: str) -> tuple[bytes, str] | None:
-        """The fingerprint of what was asked for with this key, and the answer as JSON."""
-        ...
-
-    async def keep(self, method: str, key: str, fingerprint: bytes, answer: str) -> None: ...
+    async def begin(self, method: str, key: str, fingerprint: bytes, arrived: int) -> First | None: ...
+    async def keep(self, method: str, key: str, answer: str) -> None: ...
+    async def forget(self, method: str, key: str) -> None: ...
 
 
 # -- the engine --------------------------------------------------------------------------------------------

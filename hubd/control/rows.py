@@ -70,6 +70,17 @@ class Suppression(Protocol):
     def created_at(self) -> float: ...
 
 
+class First(Protocol):
+    """The first request with an idempotency key."""
+
+    @property
+    def fingerprint(self) -> bytes: ...
+    @property
+    def answer(self) -> str: ...
+    @property
+    def arrived(self) -> int: ...
+
+
 class NotRequeued(Protocol):
     """Failures that are left after some were put back."""
 

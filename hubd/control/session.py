@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -21,7 +21,7 @@ from hubd.control.methods import METHODS
 from hubd.control.needs import Hub
 from hubd.control.outlet import SLOW, Outlet
 from hubd.control.roles import Peer, Role
-from hubd.control.subscription import Subscription, open_subscription
+from hubd.control.subscription import Pace, Subscription, open_subscription
 from hubd.control.table import Method
 from hubd.control.tickets import Admission, Tickets
 from hubd.control.views import time_text
@@ -67,6 +67,7 @@ class House:
     tickets: Tickets
     stopping: trio.Event
     begun: trio.Nursery  #: where commands run that are finished, whoever listens
+    paces: Mapping[Role, Pace] = field(default_factory=lambda: {role: Pace() for role in Role})
     url: str = ""  #: of the TCP listener; "" when there is none
 
 
@@ -332,7 +333,7 @@ class Session:
             )
         self._numbered += 1
         name = f"s{self._numbered}"
-        subscription = await open_subscription(self._hub, name, params)
+        subscription = await open_subscription(self._hub, name, params, self._house.paces[self._peer.role])
         self._subscriptions[name] = subscription
         return subscription
 

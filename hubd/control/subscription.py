@@ -34,7 +34,22 @@ PAGE = 256  #: events read at once
 PROGRESS = "campaign.progress"  #: the type of a gauge
 STANDING = "~"  #: begins the names of those that carry one-off messages and never end
 
+FIGURES = 60.0  #: live figures looked up in a second, for all subscribers of a role together
+
 Post = Callable[[str], Awaitable[None]]
+
+
+class Pace:
+    """Turns, so many a second; who asks for more than its share gets its figures later, and newer ones."""
+
+    def __init__(self, rate: float = FIGURES) -> None:
+        self._step = 1 / rate
+        self._line = trio.Lock()
+
+    async def turn(self) -> None:
+        """Wait for one, behind those who asked before."""
+        async with self._line:
+            await trio.sleep(self._step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +75,10 @@ class _Topics:
         return self.types is None or kind in self.types
 
 
-async def open_subscription(hub: Hub, name: str, params: EventsSubscribe) -> Subscription:
+async def open_subscription(hub: Hub, name: str, params: EventsSubscribe, pace: Pace) -> Subscription:
     """Register where the subscriber stands. Raises `BadInput`, `NotFound` and `ResumeGap`."""
     topics = _topics(params)
-    campaigns, gone = await _find(hub, sorted(topics.names), returning=params.after is not None)
+    campaigns = await _find(hub, sorted(topics.names), returning=params.after is not None)
     if params.after is not None:
         await _check_cursor(hub, params.after)
     many = topics.everything or topics.campaigns
@@ -81,9 +96,13 @@ async def open_subscription(hub: Hub, name: str, params: EventsSubscribe) -> Sub
         hub,
         opening,
         topics,
-        campaign_ids=None if many or topics.daemon or gone else tuple(each.id for each in campaigns),
+        # Since the cursor a name may have been another campaign's, whose events are to be told, too.
+        campaign_ids=None
+        if many or topics.daemon or params.after is not None
+        else tuple(each.id for each in campaigns),
         running={campaign.name for campaign in taken.campaigns if campaign.state is CampaignState.RUNNING},
         gauge_hz=params.gauge_hz if topics.wanted(PROGRESS) else 0.0,
+        pace=pace,
     )
 
 
@@ -109,8 +128,8 @@ def _topics(params: EventsSubscribe) -> _Topics:
     )
 
 
-async def _find(hub: Hub, names: list[str], *, returning: bool) -> tuple[list[Campaign], bool]:
-    """The campaigns of these names, and whether some are gone: one who returns hears of that by events."""
+async def _find(hub: Hub, names: list[str], *, returning: bool) -> list[Campaign]:
+    """The campaigns of these names. Some may be gone for one who returns, and hears of that by events."""
     found: list[Campaign] = []
     for name in names:
         try:
@@ -118,7 +137,7 @@ async def _find(hub: Hub, names: list[str], *, returning: bool) -> tuple[list[Ca
         except NotFound:
             if not returning:
                 raise
-    return found, len(found) < len(names)
+    return found
 
 
 async def _check_cursor(hub: Hub, after: Cursor) -> None:
@@ -151,7 +170,9 @@ class Subscription:
         campaign_ids: tuple[int, ...] | None,
         running: set[str],
         gauge_hz: float,
+        pace: Pace,
     ) -> None:
+        self._pace = pace
         self.opening = opening  #: the answer to the request
         self.scope = trio.CancelScope()
         self._hub = hub
@@ -181,7 +202,8 @@ class Subscription:
         database = self._hub.database
         while True:
             head = database.head_seq
-            page = await self._hub.events.page(self._seq, PAGE, self._ids)
+            ids = self._ids
+            page = await self._hub.events.page(self._seq, PAGE, ids)
             if await self._passed_over(page, head):
                 self._gap = True
                 self.scope.cancel()
@@ -193,7 +215,9 @@ class Subscription:
                 if self._topics.wanted(row.type):
                     await self._send(post, event_view(row, self._hub.database.epoch))
                 await self._note_state(row, post)
-            if len(page) < PAGE:
+                if self._ids is not ids:
+                    break  # the page was filtered by what is not followed any more: read on from here
+            if len(page) < PAGE and self._ids is ids:
                 # What others' events lie between is passed over, or waiting would end at once.
                 self._seq = max(self._seq, head)
                 await database.wait_events(self._seq)
@@ -229,6 +253,7 @@ class Subscription:
                 self._started = trio.Event()
                 await self._started.wait()
             for name in sorted(self._running):
+                await self._pace.turn()
                 await self._send_progress(name, post, last)
             await trio.sleep(self._period)
 

@@ -24,6 +24,7 @@ from hubd.errors import HubError
 MAX_TTL = 60.0  #: seconds a ticket may be taken along before it is used
 RECONNECT_SECONDS = 300.0  #: how long a session token outlives its connection
 MAX_TICKETS = 256  #: that are issued and not used yet
+MAX_VIEWERS_TICKETS = 192  #: those of them that viewers had issued
 TOKEN_OCTETS = 32
 
 
@@ -43,6 +44,7 @@ class _Entry:
     until: float
     once: bool  #: a ticket: gone when it was shown
     renewable: bool = True  #: False: whoever comes by it needs no other to come back
+    by: Role = Role.OPERATOR  #: who had it issued
 
 
 class Tickets:
@@ -52,16 +54,23 @@ class Tickets:
         self._now = now
         self._entries: list[_Entry] = []
 
-    def issue(self, grant: Grant, ttl: float) -> str:
-        """A ticket that is good for `ttl` seconds. Raises `HubError` (rate_limited) when too many wait."""
+    def issue(self, grant: Grant, ttl: float, *, by: Role = Role.OPERATOR) -> str:
+        """A ticket that is good for `ttl` seconds, issued for who has the role `by`.
+
+        Raises `HubError` (rate_limited) when too many wait; viewers leave some for operators.
+        """
         self._forget_old()
-        if sum(entry.once for entry in self._entries) >= MAX_TICKETS:
+        waiting = [entry.by for entry in self._entries if entry.once]
+        theirs = waiting.count(Role.VIEWER)
+        if len(waiting) >= MAX_TICKETS or (by is Role.VIEWER and theirs >= MAX_VIEWERS_TICKETS):
             raise HubError(
-                f"{MAX_TICKETS} tickets are issued and not used",
+                f"{len(waiting)} tickets are issued and not used",
                 code="rate_limited",
                 hint="use one, or wait a minute until they expire",
             )
-        return self._add(grant, self._now() + min(ttl, MAX_TTL), once=True)
+        ticket = self._add(grant, self._now() + min(ttl, MAX_TTL), once=True)
+        self._entries[-1].by = by
+        return ticket
 
     def standing(self, grant: Grant) -> str:
         """A token that is good as long as the daemon runs."""

@@ -166,7 +166,12 @@ class Counts:
     @property
     def settled(self) -> int:
         """Deliveries on which nothing more will be done without a person."""
-        return self.sent + self.delivered + self.undelivered + self.failed + self.skipped + self.in_doubt
+        return self.arrived + self.failed + self.skipped
+
+    @property
+    def arrived(self) -> int:
+        """Deliveries that were accepted, or may have been."""
+        return self.sent + self.delivered + self.undelivered + self.in_doubt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

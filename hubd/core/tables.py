@@ -284,5 +284,5 @@ def _parts(key: str) -> list[str]:
 
 def line_of(path: str, lines: dict[str, int]) -> int:
     """The line of the innermost key or table on the way to `path`; 0 when there is none."""
-    on_the_way = [known for known in lines if path == known or path.startswith((f"{known}.", f"{known}["))]
-    return lines[max(on_the_way, key=len)] if on_the_way else 0
+    ends = [at for at, char in enumerate(path) if char in ".["]
+    return next((lines[path[:end]] for end in (len(path), *reversed(ends)) if path[:end] in lines), 0)

@@ -44,7 +44,7 @@ class Backlog:
         self._news = trio.Event()
         self._asking = trio.Lock()
         counts = campaign.counts
-        self._accepted = counts.sent + counts.delivered + counts.undelivered + counts.in_doubt
+        self._accepted = counts.arrived
 
     # -- what workers say --------------------------------------------------------------------------
 

@@ -347,8 +347,7 @@ class Supervisor:
 
 def _target(campaign: Campaign, limit: int | None) -> int | None:
     """How many sent in all end a run with a limit. One that was not reached yet outlives a pause."""
-    counts = campaign.counts
-    arrived = counts.sent + counts.delivered + counts.undelivered + counts.in_doubt
+    arrived = campaign.counts.arrived
     if limit is not None:
         return arrived + limit
     return campaign.limit if campaign.limit is not None and campaign.limit > arrived else None

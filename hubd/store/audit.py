@@ -64,11 +64,12 @@ class Audit:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._threads = trio.CapacityLimiter(1)  # of its own: imports and commands need the others
 
     async def examine(self, running: Callable[[], Collection[int]]) -> list[Finding]:
         """Everything that can be looked at while the daemon runs; `running` says which campaigns run now."""
         path, epoch = self._db.path, self._db.epoch
-        findings = await trio.to_thread.run_sync(partial(_examine, path))
+        findings = await trio.to_thread.run_sync(partial(_examine, path), limiter=self._threads)
         findings.insert(3, await self._attempts(running, epoch))
         return findings
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from hubd.store.database import Database, Unit
 
-#: The first answer to a request with this key.
-ANSWERED = "SELECT fingerprint, result FROM answer WHERE method = ? AND key = ?"
-#: The first answer counts.
-KEEP = "INSERT OR IGNORE INTO answer (method, key, fingerprint, result, created_at) VALUES (?, ?, ?, ?, ?)"
+#: The first request with this key.
+FIRST = "SELECT fingerprint, result, arrived FROM answer WHERE method = ? AND key = ?"
+#: It is about to be carried out.
+BEGIN = """
+INSERT INTO answer (method, key, fingerprint, result, arrived, created_at) VALUES (?, ?, ?, '', ?, ?)"""
+#: It was, and this was the answer.
+KEEP = "UPDATE answer SET result = ? WHERE method = ? AND key = ?"
+#: It was refused: the key may be used again.
+FORGET = "DELETE FROM answer WHERE method = ? AND key = ? AND result = ''"
 #: A campaign's number, for the trail.
 CAMPAIGN_ID = "SELECT id FROM campaign WHERE name = ?"
 #: Answers older than a time, a page of them.
@@ -19,6 +24,15 @@ DELETE FROM answer WHERE (method, key) IN
     (SELECT method, key FROM answer WHERE created_at < ? LIMIT ?)"""
 
 PAGE = 1_000  #: answers removed in one unit of work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """The first request with a key."""
+
+    fingerprint: bytes  #: of what was asked for
+    answer: str  #: as JSON; "" when the daemon ended before it was known
+    arrived: int  #: how many of the campaign had been sent to when it began
 
 
 class Commands:
@@ -40,20 +54,34 @@ class Commands:
 
         await self._db.write(work)
 
-    async def answered(self, method: str, key: str) -> tuple[bytes, str] | None:
-        """The fingerprint of what was asked for with this key, and the answer as JSON; None for a new key."""
+    async def begin(self, method: str, key: str, fingerprint: bytes, arrived: int) -> First | None:
+        """Remember that a request is about to be carried out, or what is known of the first one with its key.
 
-        def work(db: sqlite3.Connection) -> tuple[bytes, str] | None:
-            row = db.execute(ANSWERED, (method, key)).fetchone()
-            return (row[0], row[1]) if row is not None else None
+        Raises `StoreUnavailable`.
+        """
 
-        return await self._db.read(work)
+        def work(unit: Unit) -> First | None:
+            row = unit.db.execute(FIRST, (method, key)).fetchone()
+            if row is not None:
+                return First(fingerprint=row["fingerprint"], answer=row["result"], arrived=row["arrived"])
+            unit.db.execute(BEGIN, (method, key, fingerprint, arrived, unit.now))
+            return None
 
-    async def keep(self, method: str, key: str, fingerprint: bytes, answer: str) -> None:
-        """Remember an answer. Raises `StoreUnavailable`."""
+        return await self._db.write(work)
+
+    async def keep(self, method: str, key: str, answer: str) -> None:
+        """Remember the answer to a request that was begun. Raises `StoreUnavailable`."""
 
         def work(unit: Unit) -> None:
-            unit.db.execute(KEEP, (method, key, fingerprint, answer, unit.now))
+            unit.db.execute(KEEP, (answer, method, key))
+
+        await self._db.write(work)
+
+    async def forget(self, method: str, key: str) -> None:
+        """A request that was begun has changed nothing. Raises `StoreUnavailable`."""
+
+        def work(unit: Unit) -> None:
+            unit.db.execute(FORGET, (method, key))
 
         await self._db.write(work)
 

@@ -63,7 +63,7 @@ def test_without_a_file_it_says_where_one_would_be_read(hub: Hub) -> None:
     assert hub.json("config", "show")["file"] == str(hub.folder / "hubd.toml")
 
 
-def test_21_a_bad_reload_keeps_the_old_configuration_and_both_are_told_as_events(hub: Hub) -> None:
+def test_a_bad_reload_keeps_the_old_configuration_and_both_are_told_as_events(hub: Hub) -> None:
     path = configure(hub, OFFICE)
     hub.ok("daemon", "reload")
     before = hub.json("config", "show")
@@ -95,7 +95,7 @@ def test_21_a_bad_reload_keeps_the_old_configuration_and_both_are_told_as_events
     assert last["type"] == "config.reloaded"
 
 
-def test_78_a_secret_in_the_file_is_refused_at_the_start_and_not_printed(hub: Hub) -> None:
+def test_bad_input_78_a_secret_in_the_file_is_refused_at_the_start_and_not_printed(hub: Hub) -> None:
     hub.end()
     path = configure(hub, f'[providers.office]\ntype = "smtp"\nusername = "u"\npassword = "{CANARY}"\n')
     for more in ([], ["--check"]):
@@ -108,7 +108,7 @@ def test_78_a_secret_in_the_file_is_refused_at_the_start_and_not_printed(hub: Hu
         assert CANARY not in done.stdout + done.stderr
 
 
-def test_78_faults_in_a_file_beside_it_are_placed_there(hub: Hub) -> None:
+def test_bad_input_78_faults_in_a_file_beside_it_are_placed_there(hub: Hub) -> None:
     path = configure(hub, "[hub]\nloglevel = 1\n")
     (hub.folder / "hubd.toml.d").mkdir()
     above = hub.folder / "hubd.toml.d" / "10.toml"

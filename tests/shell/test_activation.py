@@ -119,7 +119,7 @@ def test_a_count_that_is_wrong_is_refused(tmp_path: Path, count: str) -> None:
 
 
 def test_what_is_no_listening_unix_socket_is_refused(tmp_path: Path) -> None:
-    """A file, a datagram socket, one that is not bound, TCP."""
+    """A file, a datagram socket, one that is not bound, TCP, and one without a file that has a mode."""
     environ = {"LISTEN_PID": "$$", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "control"}
     (tmp_path / "file").touch()
     with (tmp_path / "file").open() as file:
@@ -128,8 +128,11 @@ def test_what_is_no_listening_unix_socket_is_refused(tmp_path: Path) -> None:
         listening(tmp_path / "d", socket.SOCK_DGRAM) as datagrams,
         socket.socket(socket.AF_UNIX) as unbound,
         socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_UNIX) as abstract,
     ):
-        for sock in (datagrams, unbound, tcp):
+        abstract.bind(f"\0{tmp_path}")
+        abstract.listen()
+        for sock in (datagrams, unbound, tcp, abstract):
             answer = started([os.dup2(sock.fileno(), 121)], environ)
             assert "does not listen on a unix socket" in str(answer["error"])
     os.close(120)

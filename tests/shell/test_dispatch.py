@@ -104,7 +104,7 @@ async def test_the_daemon_can_be_stopped_when_nothing_can_be_written(tmp_path: P
         async def note(self, *_: object) -> None:
             raise StoreUnavailable("the disk is full")
 
-        answered = keep = note
+        begin = keep = forget = note
 
     async with open_hub(tmp_path, commands=Full()) as served, open_client(served.path) as hub:
         await hub.call("hub.shutdown", idempotency_key="k")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import trio
 import trio_websocket
 
 from hubd.client import Client, open_client
+from hubd.control.subscription import Pace, open_subscription
 from hubd.core.model import Channel
 from hubd.errors import BadInput, ResumeGap
+from hubd.wire.params import EventsSubscribe
 from tests.shell.open_hub import Served, open_hub
 from tests.shell.raw_client import Raw, open_raw
 
@@ -210,3 +213,52 @@ async def test_pruning_what_was_read_disturbs_nobody(served: Served, hub: Client
         await served.events.prune(keep=0)
     await hub.call("campaign.schedule", name="spring", at=LATER)
     assert (await anext(everything))["type"] == "campaign.state"
+
+
+# -- a name that becomes another campaign's ----------------------------------------------------------------
+
+
+async def test_who_comes_back_hears_also_of_the_campaign_that_had_the_name_before(
+    served: Served, hub: Client
+) -> None:
+    await apply(hub)
+    then = cursor(served)
+    await hub.call("campaign.rate", name="spring", rate="5/s")
+    await hub.call("campaign.delete", name="spring")
+    await apply(hub)
+    subscription = hub.subscribe(["campaign:spring"], after=then, snapshot=False)
+    await anext(subscription)
+    with trio.fail_after(30):
+        told = [(await anext(subscription))["seq"] for _ in range(served.database.head_seq - then["seq"])]
+    assert told == list(range(then["seq"] + 1, served.database.head_seq + 1))
+
+
+async def test_a_slow_reader_hears_all_of_a_campaign_that_was_made_anew_meanwhile(
+    served: Served, hub: Client
+) -> None:
+    await apply(hub)
+    params = EventsSubscribe(topics=["campaign:spring"], gauge_hz=0)
+    subscription = await open_subscription(served.hub, "s1", params, Pace())
+    then, told = served.database.head_seq, list[int]()
+    held, read_on, done = trio.Event(), trio.Event(), trio.Event()
+
+    async def post(text: str) -> None:
+        told.append(json.loads(text)["params"]["seq"])
+        held.set()
+        await read_on.wait()
+        if told[-1] == served.database.head_seq:
+            done.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(subscription.run, post)
+        await hub.call("campaign.rate", name="spring", rate="5/s")
+        await held.wait()
+        await hub.call("campaign.delete", name="spring")
+        await apply(hub)
+        for amount in (5, 6, 7):
+            await hub.call("campaign.rate", name="spring", rate=f"{amount}/s")
+        read_on.set()
+        with trio.fail_after(30):
+            await done.wait()
+        nursery.cancel_scope.cancel()
+    assert told == list(range(then + 1, served.database.head_seq + 1))

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubd.control.roles import Role
-from hubd.control.tickets import MAX_TICKETS, RECONNECT_SECONDS, Frequency, Grant, Tickets
+from hubd.control.tickets import (
+    MAX_TICKETS,
+    MAX_VIEWERS_TICKETS,
+    RECONNECT_SECONDS,
+    Frequency,
+    Grant,
+    Tickets,
+)
 from hubd.errors import HubError
 
 PAGE = "http://127.0.0.1:8080"
@@ -85,6 +92,16 @@ def test_tickets_that_wait_are_bounded(clock: Clock) -> None:
     assert caught.value.code == "rate_limited"
     clock.now += 60
     assert tickets.admit(tickets.issue(GRANT, 60), PAGE)
+
+
+def test_viewers_leave_tickets_for_operators(clock: Clock) -> None:
+    tickets = Tickets(clock)
+    for _ in range(MAX_VIEWERS_TICKETS):
+        tickets.issue(GRANT, 60, by=Role.VIEWER)
+    with pytest.raises(HubError) as caught:
+        tickets.issue(GRANT, 60, by=Role.VIEWER)
+    assert caught.value.code == "rate_limited"
+    assert tickets.admit(tickets.issue(GRANT, 60, by=Role.OPERATOR), PAGE)
 
 
 def test_a_session_token_lives_with_its_connection_and_five_minutes_longer(clock: Clock) -> None:

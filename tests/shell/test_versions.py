@@ -30,7 +30,7 @@ async def greet(raw: Raw, *protocols: int) -> None:
 async def test_an_older_or_newer_client_looks_reloads_and_shuts_down(
     tmp_path: Path, protocols: list[int]
 ) -> None:
-    """22: the daemon is old or new to it; what is needed to replace it works."""
+    """the daemon is old or new to it; what is needed to replace it works."""
     async with open_hub(tmp_path) as served, open_raw(served.path, greet=False) as raw:
         await greet(raw, *protocols)
         assert (await raw.ask("hub.status"))["result"]["version"] == "0.0.1"

@@ -164,3 +164,28 @@ async def test_the_hint_is_about_the_door_by_which_one_came(both: Both) -> None:
         refused = await raw.ask("contacts.export")
         assert refused["error"]["code"] == -32002
         assert 'ticket of the role "operator"' in refused["error"]["data"]["hint"]
+
+
+async def test_the_one_off_messages_of_other_programs_are_not_a_viewers_matter(both: Both) -> None:
+    await both.operator.call(
+        "message.send",
+        provider="outbox",
+        to="dora@example.com",
+        sender="a@acme.example",
+        subject="s",
+        text="t",
+    )
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("events.subscribe", {"topics": ["campaign:~outbox"]}),
+        ("events.list", {"campaign": "~outbox"}),
+        ("campaign.get", {"name": "~outbox"}),
+        ("campaign.check", {"name": "~outbox"}),
+        ("delivery.failures", {"campaign": "~outbox"}),
+    ]
+    for method, params in asked:
+        with pytest.raises(HubError) as caught:
+            await both.viewer.call(method, **params)
+        assert caught.value.code == "forbidden", method
+    assert (await both.operator.call("campaign.get", name="~outbox"))["campaign"]["name"] == "~outbox"
+    with pytest.raises(HubError):
+        await both.operator.call("campaign.rate", name="~outbox", rate="1/day")

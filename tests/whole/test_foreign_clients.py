@@ -217,6 +217,21 @@ def test_the_python_example_welcomes_a_customer_once(served: Hub) -> None:
     until(lambda: len(list((served.state / "outbox").rglob("*.eml"))) == 1, "the welcome")
 
 
+def test_an_example_that_is_called_wrongly_says_how_it_is_called(hub: Hub) -> None:
+    nowhere = str(hub.folder / "nowhere.sock")
+    program = DOCS / "examples" / "watch.js"
+    for arguments, words in (((), "usage: node watch.js SOCKET CAMPAIGN"), ((nowhere, "x"), f"{nowhere}: ")):
+        with node(program, *arguments) as watching:
+            _, told = watching.communicate(timeout=PATIENCE)
+            assert watching.returncode
+            assert words in told
+    done = subprocess.run(
+        [sys.executable, DOCS / "examples" / "welcome.py"],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "usage: python welcome.py SOCKET ADDRESS\n")
+
+
 def blocks(name: str) -> list[str]:
     """The Python programs of a document."""
     return re.findall(r"^```python\n(.*?)^```", (DOCS / name).read_text(), re.DOTALL | re.MULTILINE)
