@@ -16,6 +16,7 @@ from hubd.errors import BadInput
 
 CONTROL, OBSERVE = "control", "observe"
 FIRST = 3  #: SD_LISTEN_FDS_START
+_DIGITS = 4  #: of a count of descriptors that can be meant
 _VARIABLES = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
 _AT = "the inherited socket"
 
@@ -30,7 +31,7 @@ def inherited(environ: MutableMapping[str, str], pid: int | None = None) -> dict
     count, names, owner = (environ.pop(name, "") for name in _VARIABLES)
     if not count or owner != str(os.getpid() if pid is None else pid):
         return {}
-    if not count.isascii() or not count.isdecimal():
+    if not count.isascii() or not count.isdecimal() or len(count) > _DIGITS:
         raise BadInput.at(_AT, "LISTEN_FDS is no number", hint="start hubd through its socket unit")
     descriptors = range(FIRST, FIRST + int(count))
     for descriptor in descriptors:

@@ -167,7 +167,8 @@ def service_manager(environ: MutableMapping[str, str], pid: int | None = None) -
     if not address.startswith(("/", "@")):
         return Manager()
     ours = watched in ("", str(os.getpid() if pid is None else pid))
-    seconds = int(usec) / 1e6 if ours and usec.isascii() and usec.isdecimal() else 0.0
+    meant = usec.isascii() and usec.isdecimal() and len(usec) <= 20  # of 64 bits
+    seconds = int(usec) / 1e6 if ours and meant else 0.0
     return Manager(address, seconds or None)
 
 

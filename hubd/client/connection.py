@@ -28,6 +28,7 @@ from hubd.client.starting import start_command
 from hubd.client.subscription import Subscription
 from hubd.errors import HubError, ShuttingDown, Unreachable, VersionSkew
 from hubd.wire import BEARER, PATH, SUBPROTOCOL, dump, to_exception
+from hubd.wire.proof import NONCE, PROOF, is_proof, new_nonce
 
 _CHUNK = 64 * 1024
 
@@ -57,6 +58,7 @@ class Client:
         self._waiting: dict[int, _Waiting] = {}
         self._subscriptions: weakref.WeakValueDictionary[str, Subscription] = weakref.WeakValueDictionary()
         self._parts: list[str] = []
+        self._nonce = new_nonce()
         self._heard = False  #: anything at all
         self._accepted = False
         self._reading = False
@@ -151,7 +153,10 @@ class Client:
         reached = self.reached
         bearer = [BEARER + reached.token] if reached.token else []
         remark(f"-> GET {PATH} at {reached.told()}" + (f", {BEARER}{MASK}" if bearer else ""))
-        await self._send(Request(host=reached.host, target=PATH, subprotocols=[SUBPROTOCOL, *bearer]))
+        nonce = [(NONCE.encode(), self._nonce.encode())] if reached.proof else []
+        await self._send(
+            Request(host=reached.host, target=PATH, subprotocols=[SUBPROTOCOL, *bearer], extra_headers=nonce)
+        )
         await self.until(lambda: self._accepted)
 
     # -- one reader for all ------------------------------------------------------------------------
@@ -203,7 +208,7 @@ class Client:
             case TextMessage() | BytesMessage():
                 self._take_text(event)
             case AcceptConnection():
-                if event.subprotocol == SUBPROTOCOL:
+                if event.subprotocol == SUBPROTOCOL and self._is_proved(event):
                     self._accepted = True
                 else:
                     self._end(not_hubd(self.reached.where))
@@ -218,6 +223,15 @@ class Client:
             case CloseConnection():
                 self._end(self._lost(event.code))
         return None
+
+    def _is_proved(self, event: AcceptConnection) -> bool:
+        """Whether the daemon that wrote the endpoint file answers; a socket's owner was looked at before."""
+        if not self.reached.proof:
+            return True
+        shown = [value for name, value in event.extra_headers if name.lower() == PROOF.encode()]
+        return len(shown) == 1 and is_proof(
+            self.reached.proof, self._nonce, shown[0].decode("ascii", "replace")
+        )
 
     def _take_text(self, event: TextMessage | BytesMessage) -> None:
         if not isinstance(event.data, str):

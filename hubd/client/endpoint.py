@@ -1,9 +1,10 @@
 """The endpoint file: the address of a TCP listener of this machine, and a token that lets in.
 
-Who can read the token may use the daemon, so the file is only believed if nobody else can: its mode and its
-owner are looked at before anything in it is. The address must be one of this machine, so that the token never
-leaves it. A token dies with the daemon that issued it: one that is shown to another program, which got the
-port of a daemon that has ended, opens nothing.
+Who can read the token may use the daemon, so the file is only believed if nobody else can: its mode and
+its owner are looked at before anything in it is. The address must be one of this machine, so that the token
+never leaves it. A token dies with the daemon that issued it: one that is shown to another program, which got
+the port of a daemon that has ended, opens nothing; and nothing else is said to a program that cannot prove
+that it wrote the file (`hubd.wire.proof`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Endpoint:
     host: str  #: "127.0.0.1" or "::1"
     port: int
     token: str = field(repr=False)
+    proof: str = field(repr=False, default="")  #: a secret that only the daemon that wrote the file has, too
 
     @property
     def authority(self) -> str:
@@ -61,7 +63,10 @@ def read_endpoint(place: Place) -> Endpoint:
         )
     if not _TOKEN.fullmatch(token):
         raise _damaged(place.path, "its token has other characters than a token has")
-    return Endpoint(host=found[1].strip("[]"), port=int(found[2]), token=token)
+    proof = record.get("proof", "")
+    if not isinstance(proof, str) or not proof.isascii():
+        raise _damaged(place.path, "its proof is no text of hubd's")
+    return Endpoint(host=found[1].strip("[]"), port=int(found[2]), token=token, proof=proof)
 
 
 def _record(place: Place) -> dict[str, Any]:

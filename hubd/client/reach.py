@@ -40,6 +40,11 @@ class Reached:
         return HOST if self.endpoint is None else self.endpoint.authority
 
     @property
+    def proof(self) -> str:
+        """The secret that the daemon has to show it has; "" where another thing tells who listens."""
+        return "" if self.endpoint is None else self.endpoint.proof
+
+    @property
     def token(self) -> str:
         """What lets in where the kernel does not say who calls."""
         return "" if self.endpoint is None else self.endpoint.token

@@ -17,7 +17,7 @@ import secrets
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ from hubd.control.session import House, Session
 from hubd.control.tickets import Admission, Frequency, Grant, Tickets
 from hubd.errors import BadInput
 from hubd.wire import MAX_MESSAGE, PATH, PROTOCOL, SUBPROTOCOL
+from hubd.wire.proof import PROOF, proof_of
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,7 @@ class Gate:
         self._tickets = Tickets(trio.current_time)
         self._stopping = trio.Event()
         self._crowd = Crowd()
+        self._secret = secrets.token_urlsafe(32)  #: of the endpoint file
 
     async def hold(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """The scope of the connections: they outlive the cancellation by a moment, to say good-bye."""
@@ -175,6 +177,7 @@ class Gate:
         return {
             "url": self.house.url,
             "token": self._tickets.standing(grant),
+            "proof": self._secret,
             "protocol": PROTOCOL,
             "pid": os.getpid(),
         }
@@ -264,7 +267,11 @@ class Gate:
                     await self._send_away(stream, refusal, heard=True)
                     return
                 peer = Peer(role=grant.role, listener=door.name, issuer=grant.issuer)
-                await self._welcome(stream, head, peer, admission)
+                assert isinstance(knock, Knock)  # or nobody had been admitted
+                shown = (
+                    [(PROOF.encode(), proof_of(self._secret, knock.nonce).encode())] if knock.nonce else []
+                )
+                await self._welcome(stream, head, peer, admission, shown)
         finally:
             admission.end()
 
@@ -297,14 +304,19 @@ class Gate:
         await refuse(stream, refusal)
 
     async def _welcome(
-        self, stream: trio.SocketStream, head: bytes, peer: Peer, admission: Admission | None
+        self,
+        stream: trio.SocketStream,
+        head: bytes,
+        peer: Peer,
+        admission: Admission | None,
+        shown: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         most = MAX_MESSAGE if peer.role.may(Role.OPERATOR) else MAX_VIEWER_MESSAGE
         async with trio.open_nursery() as nursery:
             with trio.fail_after(HEAD_SECONDS):
                 prefixed = Prefixed(stream, head)
                 request = await trio_websocket.wrap_server_stream(nursery, prefixed, max_message_size=most)
-                prefixed.socket = await request.accept(subprotocol=SUBPROTOCOL)
+                prefixed.socket = await request.accept(subprotocol=SUBPROTOCOL, extra_headers=list(shown))
             session = Session(
                 prefixed.socket, stream, self.house, peer=peer, max_message=most, admission=admission
             )

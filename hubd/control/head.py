@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 
 from hubd.wire import BEARER, HEALTH_PATH, HOST, PATH, SUBPROTOCOL
+from hubd.wire.proof import NONCE
 
 MAX_HEAD = 8 * 1024  #: octets
 END = b"\r\n\r\n"
@@ -56,6 +57,7 @@ class Knock:
 
     origin: str | None = None
     bearer: str = ""
+    nonce: str = ""  #: to be answered by who has the secret of the endpoint file
     health: bool = False  #: it only asks whether the daemon is well
 
 
@@ -168,7 +170,11 @@ def _knock(headers: dict[str, list[str]], port: int | None) -> Refusal | Knock:
         bearers.append(token.strip())
     if len(bearers) != 1 or not _TOKEN.fullmatch(bearers[0]):
         return Refusal(401, "one token is needed: get a ticket with auth.ticket over the unix socket")
-    return Knock(origin=next(iter(headers.get("origin", ())), None), bearer=bearers[0])
+    nonces = headers.get(NONCE, [])
+    if len(nonces) > 1 or not all(_TOKEN.fullmatch(nonce) for nonce in nonces):
+        return Refusal(400, f"{NONCE} is malformed")
+    origin = next(iter(headers.get("origin", ())), None)
+    return Knock(origin=origin, bearer=bearers[0], nonce="".join(nonces))
 
 
 def _words(headers: dict[str, list[str]], name: str) -> list[str]:

@@ -90,6 +90,17 @@ async def test_the_way_is_told_without_the_token(tmp_path: Path, served: Served)
         assert hub.reached.told() == f"{hub.reached.host} ({tmp_path}/endpoint.json, found there)"
 
 
+async def test_nothing_is_said_to_a_program_that_did_not_write_the_file(
+    tmp_path: Path, served: Served
+) -> None:
+    """One that has got the port of a daemon that was killed takes any token and cannot know the secret."""
+    record = json.loads((tmp_path / "endpoint.json").read_text())
+    stale = write(tmp_path / "stale.json", record | {"proof": record["proof"][::-1]})
+    assert (await why_not(stale)).code == "not_hubd"
+    async with open_client(tmp_path / "endpoint.json") as hub:
+        assert record["proof"] not in repr(hub.reached)
+
+
 async def test_following_goes_on_with_the_port_and_the_token_of_the_next_daemon(tmp_path: Path) -> None:
     lost = trio.Event()
     seen: list[int] = []
