@@ -66,7 +66,7 @@ MAY_IMPORT = {
     "hubd.control": {"hubd.control", "hubd.engine", "hubd.core", "hubd.wire", "hubd.errors", "hubd"},
     "hubd.daemon": {"hubd"},
     "hubd.__main__": {"hubd"},
-    "hubctl": {"hubctl", "hubd.client", "hubd.wire", "hubd.errors"},
+    "hubctl": {"hubctl", "hubd", "hubd.client", "hubd.wire", "hubd.errors"},
 }
 #: Rooms that may import anything below them.
 ROOTS = {"hubd.daemon", "hubd.__main__"}
