@@ -219,8 +219,9 @@ async def _recover(database: Database, ledger: Ledger) -> Restores:
     recovered = await ledger.recover()
     if recovered.total:
         log.warning(
-            "%d messages were on the wire when hubd last ended: in doubt",
+            "%d %s on the wire when hubd last ended: in doubt",
             recovered.total,
+            "message was" if recovered.total == 1 else "messages were",
             extra={"kind": Kind.IN_DOUBT},
         )
     return restores
