@@ -6,11 +6,13 @@ pipe never sees it. Nothing is coloured, drawn or asked unless the stream in que
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -19,6 +21,7 @@ import click
 from hubctl import spans
 from hubctl.exits import Detached, Exit, Refused, TimedOut
 from hubctl.layout import printable
+from hubd import __version__
 from hubd.errors import HubError, NotFound, Unreachable, VersionSkew
 from hubd.wire.places import Place
 
@@ -34,6 +37,10 @@ CONNECT_SECONDS = 10.0  #: for reaching the daemon, when `--timeout` does not sa
 _ACROSS_VERSIONS = {"daemon.status", "daemon.reload", "daemon.shutdown", "rpc.discover"}
 _METHODS_ACROSS = {"hub.status", "hub.reload", "hub.shutdown", "rpc.discover"}
 Json = dict[str, Any]
+
+
+class OutputLost(OSError):
+    """What was to be printed could not be."""
 
 
 @dataclass(slots=True)
@@ -53,6 +60,7 @@ class App:
     name: str = ""  #: the command, as in the schema: "start", "contacts.list"
     subject: str = ""  #: the campaign that was named, if one was
     answered: str = ""  #: where the daemon was that answered last, and why there; "" before any did
+    standing: Callable[[], str] | None = None  #: how what is waited for stands, when waiting is given up
     _place: Place | None = None
     _warned: bool = False  #: of a daemon of another version
 
@@ -76,7 +84,8 @@ class App:
 
     def data(self, text: str) -> None:
         """Data to stdout exactly as it is; it may stay in the buffer for now."""
-        sys.stdout.write(text)
+        with _told_apart(sys.stdout):
+            sys.stdout.write(text)
 
     def complain(self, text: str) -> None:
         """A fault that was found in what was handed in, to stderr, also with `--quiet`."""
@@ -222,8 +231,9 @@ class App:
         async def limited() -> T:
             with trio.move_on_after(self.timeout if self.timeout is not None else float("inf")):
                 return await work()
+            stands = self.standing() if self.standing is not None else ""
             raise TimedOut(
-                f"not done within {spans.spoken(self.timeout)}; the work goes on",
+                f"not done within {spans.spoken(self.timeout)}; {stands or 'the work goes on'}",
                 hint="hubctl status shows how things stand",
             )
 
@@ -264,16 +274,34 @@ def _write(stream: TextIO, text: str) -> None:
 
     Raises OSError for data that is lost; a remark that nobody can read is not worth stopping for.
     """
+    if stream is sys.stderr:
+        with suppress(OSError, AttributeError):  # None: it was closed before we began
+            _put(stream, text)
+        return
+    with _told_apart(stream):
+        _put(stream, text)
+
+
+def _put(stream: TextIO, text: str) -> None:
     try:
-        try:
-            stream.write(text)
-        except UnicodeEncodeError:
-            encoding = stream.encoding or "ascii"
-            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()
-    except OSError:
-        if stream is not sys.stderr:
-            raise
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+@contextmanager
+def _told_apart(stream: TextIO | None) -> Iterator[None]:
+    """Make of what keeps output from being written an error of its own kind, but for a reader that left."""
+    if stream is None:
+        raise OutputLost(errno.EBADF, os.strerror(errno.EBADF))
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputLost(error.errno, error.strerror) from None
 
 
 def encode(values: Mapping[str, Any]) -> str:
@@ -289,14 +317,8 @@ def encode(values: Mapping[str, Any]) -> str:
 
 
 def version() -> str:
-    """The version of the installed distribution."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("messagehub")
-    except PackageNotFoundError:
-        return "unknown"
+    """That of the package, which hubd is in, too. Reading it costs no look at what is installed."""
+    return __version__
 
 
 def report(error: HubError, *, as_json: bool, colour: bool, verbose: bool = False) -> None:

@@ -38,6 +38,12 @@ class Board:
         """Campaigns that go on by themselves or wait for a person."""
         return [view for view in self.views.values() if view["state"] not in FINISHED]
 
+    def standing(self) -> str:
+        """How it all stands, in one line; "" when nothing was told yet."""
+        if len(self.views) > 1:
+            return self.heading()
+        return "".join(render.summary(view) for view in self.views.values())
+
     def sorted(self) -> list[Json]:
         """What moves first, then what waits, then what has ended; within that as it came."""
         return sorted(self.views.values(), key=lambda view: _ORDER.index(view["state"]))

@@ -23,6 +23,7 @@ from hubctl.exits import Refused
 
 FILE_LIMIT = 2 * 1024 * 1024  #: octets of the campaign file itself
 TEXT_LIMIT = 512 * 1024  #: octets of a text or HTML part
+SHOWN = 70  #: characters that are shown of a line that is not TOML
 ATTACHMENTS_LIMIT = 25 * 1024 * 1024  #: octets of all attachments together
 
 
@@ -97,7 +98,55 @@ def _bad_toml(path: Path, source: str, problem: str) -> Refused:
     last = max(1, source.count("\n") + (not source.endswith("\n")))
     line = int(found[1]) if found else last  # without a number it is "(at end of document)"
     words = re.sub(r"\s*\(at [^)]*\)", "", problem)
-    return Refused(f"{path}:{line}: this is not TOML: {words[:1].lower()}{words[1:]}")
+    text = source.split("\n")[line - 1].strip()
+    return Refused(
+        f"{path}:{line}: this is not TOML: {words[:1].lower()}{words[1:]}",
+        hint=_guess(words, text),
+        details=[text if len(text) <= SHOWN else f"{text[:SHOWN]}…"] if text else [],
+    )
+
+
+#: What the reader of TOML says, and what it is mostly about.
+_GUESSES = (
+    (
+        "Illegal character",
+        'a text ends with the quote that it began with; several lines go between """ and """',
+    ),
+    ("Unterminated string", 'a text is never closed: it ends as it began, with """ or a quote'),
+    ('Expected "\'"', "a text is never closed: it ends with the quote that it began with"),
+    ("Unescaped '\\'", "a backslash is written twice, or the text is put between single quotes"),
+    ("Invalid hex", "a backslash is written twice, or the text is put between single quotes"),
+    ("Unclosed array", "a list ends with ], and commas are between its texts"),
+    ("Cannot overwrite", "the same key is there twice; keep one of them"),
+    ("Expected '='", 'a key and its value are written so: name = "spring-sale"'),
+    ("Expected ']", "the head of a table is a line of its own: [retry]"),
+)
+
+
+def _guess(problem: str, line: str) -> str:
+    """What is probably meant with a line that is not TOML, for somebody who has never seen any."""
+    _, equals, value = (part.strip() for part in line.partition("="))
+    if re.search("[\u201c\u201d\u201e\u2018\u2019]", value):
+        return "quotes have to be straight ones, not those of a word processor"
+    if problem.startswith(("Invalid value", "Expected newline")) and equals:
+        if not value:
+            return "after the = there has to be a value"
+        if value.lower() in ("true", "false"):
+            return f"it is written with small letters: {value.lower()}"
+        if value[0] in "\"'":
+            return 'a quote within a text has a backslash before it: \\"'
+        return 'texts need quotes: name = "spring-sale"'
+    return next((guess for words, guess in _GUESSES if problem.startswith(words)), "")
+
+
+def template_guess(problems: Sequence[str]) -> str:
+    """What is probably meant with a field that cannot be read; "" for no idea."""
+    for problem in problems:
+        if "expected token 'end of print statement'" in problem:
+            return "the name of a field has no spaces in it: {{ first_name }}"
+        if "unexpected '}'" in problem or "unexpected end of template, expected" in problem:
+            return "a field has two braces on each side: {{ first_name }}"
+    return ""
 
 
 # --- what the file refers to -------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from hubctl import output, spans
-from hubctl.app import App, report
+from hubctl.app import App, OutputLost, report
 from hubctl.exits import Detached, Exit, exit_of
 from hubd.errors import HubError
 
@@ -229,7 +229,8 @@ class Root(Nouns):
             result = super().main(
                 given, prog_name or "hubctl", complete_var, standalone_mode=False, obj=app, **extra
             )
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
             status = result if isinstance(result, int) else Exit.DONE
         except click.exceptions.Exit as done:
             status = done.exit_code
@@ -251,7 +252,7 @@ class Root(Nouns):
             _abandon_stdout()
             status = Exit.DONE  # the reader had enough, as `| head` does: that is no failure
         except OSError as error:
-            if _stdout_works():
+            if not isinstance(error, OutputLost) and _stdout_works():
                 raise
             _abandon_stdout()
             fault = HubError(
@@ -306,5 +307,5 @@ def _abandon_stdout() -> None:
 
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return

@@ -37,6 +37,9 @@ from hubd.wire.places import (
 )
 
 NAME = "hubctl.toml"
+_WAY = (
+    'a context is written so: [contexts.NAME], and on the next line socket = "PATH"; --socket PATH needs none'
+)
 #: What names a daemon in a context, and what may be said beside it.
 _GOES_WITH = {"socket": "observe", "endpoint": "token_file"}
 
@@ -180,4 +183,4 @@ def _check(file: Path, where: str, table: Mapping[str, Any], known: set[str]) ->
 
 
 def _fault(file: Path, problem: str) -> Refused:
-    return Refused(f"{file}: {problem}", code="bad_config", hint="see: hubctl --help")
+    return Refused(f"{file}: {problem}", code="bad_config", hint=_WAY)

@@ -30,6 +30,7 @@ LINES_LIMIT = 1_000  #: lines one quoted cell may span; more means that its quot
 COLUMNS_LIMIT = 1_000
 _CHUNK = 65_536  #: characters read at once at most, so that a line without an end costs no memory
 _DELIMITERS = ",;\t|"
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  #: how .xlsx and .ods begin, and .xls
 
 
 class Damaged(Refused):
@@ -87,6 +88,13 @@ class _Lines:
         binary.seek(0)
         if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
             raise Damaged(self.name, 1, "this file is UTF-32", hint="save it as UTF-8")
+        if start.startswith(_WORKBOOKS):
+            raise Damaged(
+                self.name,
+                1,
+                "this is a spreadsheet's own file (such as .xlsx), not CSV",
+                hint="open it in the spreadsheet and save it as CSV (in Excel: 'CSV UTF-8')",
+            )
         wide = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         # A byte that is no UTF-8 arrives as a lone surrogate, so that its line can be named.
         encoding, errors = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from hubctl import layout, render, spans
@@ -59,6 +60,7 @@ class Bars:
 
     Args:
         hint: The line at the bottom as it is now, "" for none.
+        chosen: The campaign that keys are for, "" for none that has to be marked.
         headed: Whether a line above sums them up.
     """
 
@@ -69,6 +71,7 @@ class Bars:
         stack: ExitStack,
         *,
         hint: Callable[[], str] = lambda: "",
+        chosen: Callable[[], str] = lambda: "",
         headed: bool = False,
     ) -> None:
         from rich.console import Console
@@ -81,8 +84,10 @@ class Bars:
             highlight=False,
         )
         self._hint = hint
+        self._chosen = chosen
         self._headed = headed
         self._board = Board()
+        self._widest = 0  #: columns that the figures have taken so far; bars only ever get shorter
         self._live = stack.enter_context(Live(console=self._console, auto_refresh=False))
         stack.callback(self._last)
 
@@ -93,23 +98,30 @@ class Bars:
 
     def redraw(self) -> None:
         """Draw what is known, with the hint as it is now."""
-        self._live.update(self._drawn(self._hint()), refresh=True)
+        self._live.update(self._drawn(self._hint(), self._chosen()), refresh=True)
 
     def _last(self) -> None:
         """What stays on the screen: no keys, because they do nothing any more."""
-        self._live.update(self._drawn(""), refresh=True)
+        self._live.update(self._drawn("", ""), refresh=True)
 
-    def _drawn(self, hint: str) -> RenderableType:
+    def _drawn(self, hint: str, chosen: str) -> RenderableType:
         from rich.console import Group
         from rich.text import Text
 
         views = self._board.sorted() if self._headed else list(self._board.views.values())
-        fits = max(1, self._console.size.height - 3 - len(self._board.troubled))
+        size = self._console.size
+        fits = max(1, size.height - 3 - len(self._board.troubled))
+        at = next((n for n, view in enumerate(views) if view["name"] == chosen), 0)
+        seen = views[max(0, at - fits + 1) :][:fits]
+        figures = [", ".join(text for _, text in told(view)) for view in seen]
+        self._widest = max([self._widest, *map(len, figures)])
+        shape = measure(seen, size.width - 1, self._widest, indent=2 if self._headed else 0)
         parts: list[RenderableType] = []
         if self._headed and views:
             parts.append(Text(self._board.heading(), style="bold"))
-        width = min(28, max(10, self._console.size.width - 64))
-        parts.append(bars(views[:fits], one_line=self._headed, width=width))
+        parts.append(bars(seen, shape, chosen=chosen, reasons=self._headed))
+        if not self._headed:
+            parts += [Text(f"  {why}", style="yellow") for why in map(_why, seen) if why]
         if len(views) > fits:
             parts.append(Text(f"and {len(views) - fits} more: hubctl list", style="dim"))
         parts += [Text(render.troubled(view), style="yellow") for view in self._board.troubled]
@@ -119,48 +131,93 @@ class Bars:
 
 
 _BAR_STYLES = {"completed": "green", "paused": "yellow", "failed": "red", "stopped": "bright_black"}
+_LONGEST_BAR, _SHORTEST_BAR = 28, 8
+_STATE = 9  #: columns of the longest state, so that nothing moves when a campaign changes its own
+_PERCENT = 5  #: columns of "100 %"
+_GAP = 2
+_FIGURES = 24  #: columns that the figures have at least; with less there is no bar
 
 
-def bars(views: Sequence[Json], *, one_line: bool, width: int) -> Table:
-    """Campaigns as something rich can draw; `one_line` cuts what does not fit."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How many columns there are for what, in all lines alike."""
+
+    indent: int  #: where the one that was chosen is marked
+    name: int
+    bar: int  #: 0 for no bar
+    figures: int
+
+
+def measure(views: Sequence[Json], width: int, figures: int, *, indent: int = 0) -> Shape:
+    """Share out `width` columns: the bar gets shorter so that `figures` columns fit beside it."""
+    name = min(max((layout.columns(view["name"]) for view in views), default=0), max(12, width // 4))
+    rest = width - indent - name - _STATE - _PERCENT - 4 * _GAP
+    if rest < _SHORTEST_BAR + _FIGURES:
+        return Shape(indent=indent, name=name, bar=0, figures=max(1, rest + _GAP))
+    bar = max(_SHORTEST_BAR, min(_LONGEST_BAR, rest - figures))
+    return Shape(indent=indent, name=name, bar=bar, figures=rest - bar)
+
+
+def bars(views: Sequence[Json], shape: Shape, *, chosen: str = "", reasons: bool = False) -> Table:
+    """Campaigns as something rich can draw, a line each; with `reasons` those are part of it."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid = Table.grid(padding=(0, _GAP, 0, 0))
+    for width in (shape.indent + shape.name, _STATE, shape.bar, _PERCENT, shape.figures):
+        if width:
+            grid.add_column(width=width, no_wrap=True)
     for view in views:
         counts = view["counts"]
         style = _BAR_STYLES.get(view["state"], "cyan")
-        total = int(counts["total"])
         bar = ProgressBar(
-            total=max(total, 1),
+            total=max(int(counts["total"]), 1),
             completed=render.settled(counts),
-            width=width,
+            width=shape.bar,
             complete_style=style,
             finished_style=style,
         )
+        mark = ">" if view["name"] == chosen else ""
         grid.add_row(
-            Text(view["name"], style="bold"),
+            Text(mark.ljust(shape.indent) + layout.clip(view["name"], shape.name), style="bold"),
             Text(view["state"], style=style),
-            bar,
+            *([bar] if shape.bar else []),
             Text(f"{render.percent(counts)} %", justify="right"),
-            Text(_told(view), no_wrap=one_line, overflow="ellipsis" if one_line else "fold"),
+            Text(fitting(view, shape.figures, reasons=reasons)),
         )
     return grid
 
 
-def _told(view: Json) -> str:
+def told(view: Json) -> list[tuple[int, str]]:
+    """The figures of a campaign in the order they are shown, each with its place when there is no room for
+    all: the highest goes first.
+    """
     counts = view["counts"]
-    told = [f"{layout.number(render.accepted(counts))} sent"]
-    told += [
-        f"{layout.number(int(counts[key]))} {key.replace('_', ' ')}"
-        for key in ("failed", "deferred", "in_doubt", "skipped")
+    ranks = {"failed": 2, "in_doubt": 3, "deferred": 5, "skipped": 6}
+    figures = [(0, f"{layout.number(render.accepted(counts))} sent")]
+    figures += [
+        (rank, f"{layout.number(int(counts[key]))} {key.replace('_', ' ')}")
+        for key, rank in ranks.items()
         if counts.get(key)
     ]
     if speed := render.rate(view):
-        told.append(speed)
+        figures.append((4, speed))
     if view.get("eta") and view["state"] == "running":
-        told.append(f"{spans.spoken(float(view['eta']))} left")
-    if view.get("reason"):
-        told.append(layout.one_line(view["reason"]))
-    return ", ".join(told)
+        figures.append((1, f"{spans.spoken(float(view['eta']))} left"))
+    return figures
+
+
+def fitting(view: Json, width: int, *, reasons: bool) -> str:
+    """What is told of a campaign in `width` columns: whole figures only, the least important left out."""
+    figures = told(view)
+    why = _why(view) if reasons else ""
+    if why:
+        return layout.clip(", ".join([figures[0][1], why]), width)
+    while len(figures) > 1 and len(", ".join(text for _, text in figures)) > width:
+        figures.remove(max(figures))
+    return layout.clip(", ".join(text for _, text in figures), width)
+
+
+def _why(view: Json) -> str:
+    return layout.one_line(view.get("reason"))

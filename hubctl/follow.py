@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
+import click
+
 from hubctl import keys, render
 from hubctl.answer import told
 from hubctl.app import App, Json
@@ -107,11 +109,12 @@ def watch_until(
 ) -> Board:
     """Show progress on `stream` until `done`. Without names: everything that is not finished.
 
-    On a terminal keys are read, too, if it is `steered`. Ctrl-C and d detach: raises Detached, the campaigns
-    go on. A daemon that goes away is waited for, up to `patience` seconds. Raises NotFound for a name that
-    does not exist.
+    On a terminal keys are read, too, if it is `steered`; the one to leave ends hubctl with exit code 0.
+    Raises Detached for Ctrl-C. Either way the campaigns go on. A daemon that goes away is waited for, up to
+    `patience` seconds. Raises NotFound for a name that does not exist.
     """
     watch = _Watch(names, done)
+    app.standing = watch.board.standing
     try:
         with ExitStack() as stack:
             if shown and app.live(stream) and (stream is sys.stderr or for_people(app)):
@@ -120,11 +123,17 @@ def watch_until(
                 if shown:
                     watch.display = _plain(app, stream)
                 app.run(partial(stay, app, watch.listen, patience=patience))
+    except keys.Left:
+        app.note(_detached(names))
+        raise click.exceptions.Exit(Exit.DONE) from None
     except (KeyboardInterrupt, Detached):
-        goes = "the campaigns go" if len(names) != 1 else "the campaign goes"
-        back = " ".join(["hubctl watch", *names])
-        raise Detached(f"detached; {goes} on (back with: {back})") from None
+        raise Detached(_detached(names)) from None
     return watch.board
+
+
+def _detached(names: Sequence[str]) -> str:
+    goes = "the campaigns go" if len(names) != 1 else "the campaign goes"
+    return f"detached; {goes} on (back with: {' '.join(['hubctl watch', *names])})"
 
 
 def _plain(app: App, stream: TextIO) -> Display:
@@ -139,14 +148,14 @@ def _on_terminal(
     """Bars, and keys when somebody can type them."""
     import trio
 
-    headed = not watch.names
+    headed = len(watch.names) != 1
     if not steered or not keys.possible(app):
         watch.display = Bars(app, stream, stack, headed=headed)
         app.run(partial(stay, app, watch.listen, patience=patience))
         return
-    steering = keys.Steering(app, watch.board, watch.names[0] if len(watch.names) == 1 else None)
+    steering = keys.Steering(app, watch.board, "" if headed else watch.names[0])
     fd = stack.enter_context(keys.single_keys())
-    bars = watch.display = Bars(app, stream, stack, hint=steering.line, headed=headed)
+    bars = watch.display = Bars(app, stream, stack, hint=steering.line, chosen=steering.marked, headed=headed)
     steering.redraw = bars.redraw
 
     async def both() -> None:
@@ -170,7 +179,7 @@ def follow_to_the_end(app: App, name: str, *, shown: bool, limited: bool, change
 
     view = watch_until(app, [name], ended, stream=sys.stderr, shown=shown).views[name]
     if not told(app, {"name": name, "changed": changed, "campaign": view}, of="campaign"):
-        app.out(render.campaign(view, colour=app.coloured()))
+        app.out(render.campaign(view, colour=app.coloured(), width=app.width()))
         counts = view["counts"]
         if counts.get("failed") or counts.get("in_doubt"):
             app.note(f"what went wrong: hubctl failures {name}")

@@ -1,4 +1,4 @@
-"""Single keys while a campaign is followed on a terminal: pause, resume, stop, detach."""
+"""Single keys while campaigns are followed on a terminal: choose one, pause, resume, stop it, or leave."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from hubctl.board import FINISHED, Board
 from hubctl.exits import Detached
 from hubd.errors import HubError
 
-#: What arrows, function keys and Alt send (ECMA-48 5.4; SS3 with one more character): none of our keys.
-_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.|$)", re.DOTALL)
+#: What arrows, function keys and Alt send (ECMA-48 5.4; SS3 with one more character), or a key by itself.
+_KEY = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.|$)|(.)", re.DOTALL)
+_ARROWS = {"[A": "up", "OA": "up", "[B": "down", "OB": "down"}
 _LOOK_AGAIN = 0.5  #: seconds between looks while another job has the terminal
 
 
@@ -52,7 +53,7 @@ def single_keys() -> Iterator[int]:
 
 
 async def typed(fd: int) -> AsyncIterator[str]:
-    """Keys as they are typed, in small letters; arrows and the like are left out. Ends with the terminal."""
+    """Keys as they are typed, in small letters, and "up" and "down". Ends with the terminal."""
     import trio
 
     while True:
@@ -61,35 +62,42 @@ async def typed(fd: int) -> AsyncIterator[str]:
             await trio.sleep(_LOOK_AGAIN)
             continue
         try:
-            data = os.read(fd, 64)
+            data = os.read(fd, 4096)  # all that is there: no sequence comes in two parts
         except OSError:  # the terminal is gone
             return
         if not data:
             return
-        for key in _SEQUENCE.sub("", data.decode("utf-8", "ignore")).lower():
-            yield key
+        for found in _KEY.finditer(data.decode("utf-8", "ignore")):
+            key = found[2] or _ARROWS.get(found[1], "")
+            if key:
+                yield key.lower()
+
+
+class Left(Detached):
+    """Somebody pressed a key to leave; that is no interruption."""
 
 
 class Steering:
     """What the keys do. `line` is the hint that goes below the bars.
 
     Args:
-        name: The campaign to steer; None when there are several, which can only be left.
+        name: The campaign to steer; "" when there are several, of which one has to be chosen.
     """
 
-    def __init__(self, app: App, board: Board, name: str | None) -> None:
+    def __init__(self, app: App, board: Board, name: str) -> None:
         self._app = app
         self._board = board
         self._name = name
+        self._picked = ""
         self._said = ""
-        self._asking = False
+        self._asking = ""  #: the campaign whose end was asked for and waits for a y
         self.redraw: Callable[[], None] = lambda: None
 
     def line(self) -> str:
         """What can be typed now, or what came of the last key."""
         if self._said:
             return self._said
-        keys = []
+        keys = ["up/down choose"] if not self._name and len(self._board.views) > 1 else []
         if self._state() == "running":
             keys.append("p pause")
         if self._state() == "paused":
@@ -97,10 +105,27 @@ class Steering:
         if self._state() in ("running", "paused", "scheduled"):
             keys.append("s stop")
         goes = "it goes on" if self._name else "they go on"
-        return "   ".join([*keys, f"d or Ctrl-C detach ({goes})"])
+        return "   ".join([*keys, f"q or d leave ({goes})"])
+
+    def marked(self) -> str:
+        """The campaign that was chosen among several; "" when there is no choice."""
+        return self._picked if self._picked in self._board.views else ""
+
+    def _target(self) -> str:
+        """The campaign that the keys are for, "" for none."""
+        only = next(iter(self._board.views)) if len(self._board.views) == 1 else ""
+        return self._name or self.marked() or only
+
+    def _pick(self, step: int) -> None:
+        """The next one down or up, in the order in which they are shown."""
+        names = [str(view["name"]) for view in self._board.sorted()]
+        if self._name or not names:
+            return
+        at = names.index(self._picked) + step if self._picked in names else 0 if step > 0 else len(names)
+        self._picked = names[max(0, min(at, len(names) - 1))]
 
     async def run(self, fd: int) -> None:
-        """Do what is typed. Raises Detached for d."""
+        """Do what is typed. Raises Left for q and d."""
         import trio
 
         async with trio.open_nursery() as nursery:
@@ -126,34 +151,37 @@ class Steering:
                 self.redraw()
 
     async def _press(self, key: str) -> None:
-        asked, self._asking, self._said = self._asking, False, ""
+        asked, self._asking, self._said = self._asking, "", ""
+        name, state = self._target(), self._state()
         if asked:
             if key == "y":
-                await self._do("stop", "stopping")
-        elif key in "dq":
-            raise Detached("")
-        elif key == "p" and self._state() == "running":
-            await self._do("pause", "pausing")
-        elif key == "r" and self._state() == "paused":
-            await self._do("resume", "resuming")
-        elif key == "s" and self._state() not in ("", "draft", *FINISHED):
-            self._asking = True
-            self._said = f"stop {self._name}? Nothing more leaves; hubctl start goes on with the rest. [y/N]"
+                await self._do("stop", "stopping", asked)
+        elif key in ("q", "d"):
+            raise Left("")
+        elif key in ("up", "down"):
+            self._pick(1 if key == "down" else -1)
+        elif key == "p" and state == "running":
+            await self._do("pause", "pausing", name)
+        elif key == "r" and state == "paused":
+            await self._do("resume", "resuming", name)
+        elif key == "s" and state not in ("", "draft", *FINISHED):
+            self._asking = name
+            self._said = f"stop {name}? Nothing more leaves; hubctl start goes on with the rest. [y/N]"
 
-    async def _do(self, verb: str, doing: str) -> None:
+    async def _do(self, verb: str, doing: str, name: str) -> None:
         """Ask the daemon on a connection of its own, so that the events go on meanwhile."""
         from hubd.client import open_client
 
-        self._said = f"{doing} ..."
+        self._said = f"{doing} {name} ..."
         self.redraw()
         try:
             async with open_client(self._app.place(), client=("hubctl", version())) as hub:
-                await hub.call(f"campaign.{verb}", name=self._name)
+                await hub.call(f"campaign.{verb}", name=name)
         except HubError as error:
             self._said = f"not done: {error}"
         else:
             self._said = ""
 
     def _state(self) -> str:
-        view = self._board.views.get(self._name or "")
+        view = self._board.views.get(self._target())
         return str(view["state"]) if view else ""

@@ -87,8 +87,33 @@ def clip(text: str, width: int) -> str:
     return "".join(kept) + "…"
 
 
+def wrapped(text: str, width: int, *, hanging: str = "") -> str:
+    """Text broken between words so that it fits `width` columns; lines after the first begin with `hanging`.
+
+    What has no blank, such as a path or an address of the web, stays whole, however long it is.
+    """
+    return "\n".join(_wrapped_line(line, width, hanging) for line in text.split("\n"))
+
+
+def _wrapped_line(line: str, width: int, hanging: str) -> str:
+    if columns(line) <= width:
+        return line
+    first, *words = line[len(line) - len(line.lstrip(" ")) :].split(" ")
+    lines, current = [], line[: len(line) - len(line.lstrip(" "))] + first
+    for word in words:
+        if columns(current) + 1 + columns(word) <= width:
+            current += f" {word}"
+        else:
+            lines.append(current)
+            current = hanging + word
+    return "\n".join([*lines, current])
+
+
 TIMES = "(UTC)"  #: what the head of a column of times ends with; they are not cut
 _LEAST = 8  #: columns that a text keeps when a table has to be cut
+_TIGHT = 3  #: ... and when even that is too much; then heads are cut as well
+_SENTENCE = 28  #: columns that a sentence needs beside the others; with less it stands below its row
+_BELOW = "    "  #: how far in it stands there
 
 
 def shown_columns(
@@ -101,33 +126,75 @@ def shown_columns(
     return [headers[n] for n in kept], [[row[n] for n in kept] for row in listed]
 
 
+def table_width(headers: Sequence[str], rows: Sequence[Row]) -> int:
+    """How many columns a table takes when nothing of it is cut."""
+    return sum(_widths(headers, [[one_line(value) for value in row] for row in rows])) + 2 * len(headers) - 2
+
+
 def table(headers: Sequence[str], rows: Iterable[Row], *, colour: bool = False, width: int = 10_000) -> str:
     """A table without lines. Columns that hold only numbers are right-aligned; long texts are cut to fit."""
     listed = list(rows)
     cells = [[one_line(value) for value in row] for row in listed]
     numeric = [_numeric(listed, index) for index in range(len(headers))]
-    widths = [
+    widths = _widths(headers, cells)
+    firm = [right or header.endswith(TIMES) for right, header in zip(numeric, headers, strict=True)]
+    _fit(widths, [columns(header) for header in headers], firm, width)
+    lines = [paint(_line(_clipped(headers, widths), widths, numeric), "1" if colour else "")]
+    lines += [_line(_clipped(row, widths), widths, numeric, colour) for row in cells]
+    return "\n".join(lines)
+
+
+def sentences(
+    headers: Sequence[str], rows: Iterable[Row], *, colour: bool = False, width: int = 10_000
+) -> str:
+    """A table whose last column holds sentences, which are never cut.
+
+    Where there is room they go on below one another in their column; else each stands below its row, and the
+    column has no head.
+    """
+    listed = [list(row) for row in rows]
+    if table_width(headers, listed) <= width:
+        return table(headers, listed, colour=colour, width=width)
+    front = [row[:-1] for row in listed]
+    ends = [one_line(row[-1]) for row in listed]
+    room = width - table_width(headers[:-1], front) - 2
+    longest = max((columns(word) for end in ends for word in end.split(" ")), default=0)
+    if room < max(_SENTENCE, columns(headers[-1]), longest):
+        head, *lines = table(headers[:-1], front, colour=colour, width=width).split("\n")
+        below = [_below(end, width) for end in ends]
+        return "\n".join([head, *(line + end for line, end in zip(lines, below, strict=True))])
+    broken = [wrapped(end, room).split("\n") for end in ends]
+    begun = [[*row, lines[0]] for row, lines in zip(front, broken, strict=True)]
+    shown = table(headers, begun, colour=colour)
+    indent = " " * (width - room)
+    head, *lines = shown.split("\n")
+    rest = ["".join(f"\n{indent}{more}" for more in found[1:]) for found in broken]
+    return "\n".join([head, *(line + more for line, more in zip(lines, rest, strict=True))])
+
+
+def _below(sentence: str, width: int) -> str:
+    return "\n" + wrapped(_BELOW + sentence, width, hanging=_BELOW) if sentence else ""
+
+
+def _widths(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [
         max([columns(header), *(columns(row[index]) for row in cells)])
         for index, header in enumerate(headers)
     ]
-    firm = [right or header.endswith(TIMES) for right, header in zip(numeric, headers, strict=True)]
-    _fit(widths, [columns(header) for header in headers], firm, width)
-    lines = [paint(_line(headers, widths, numeric), "1" if colour else "")]
-    lines += [
-        _line([clip(c, w) for c, w in zip(row, widths, strict=True)], widths, numeric, colour)
-        for row in cells
-    ]
-    return "\n".join(lines)
+
+
+def _clipped(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [clip(cell, width) for cell, width in zip(row, widths, strict=True)]
 
 
 def _fit(widths: list[int], heads: Sequence[int], firm: Sequence[bool], width: int) -> None:
     """Take what is too much from whichever column is the widest. Firm ones are not cut."""
-    least = [max(_LEAST, head) for head in heads]
-    for _ in range(sum(widths) + 2 * (len(widths) - 1) - width):
-        loose = [n for n in range(len(widths)) if not firm[n] and widths[n] > least[n]]
-        if not loose:
-            return
-        widths[max(loose, key=lambda n: (widths[n], n))] -= 1
+    for least in ([max(_LEAST, head) for head in heads], [_TIGHT] * len(heads)):
+        for _ in range(sum(widths) + 2 * (len(widths) - 1) - width):
+            loose = [n for n in range(len(widths)) if not firm[n] and widths[n] > least[n]]
+            if not loose:
+                break
+            widths[max(loose, key=lambda n: (widths[n], n))] -= 1
 
 
 def _numeric(rows: Sequence[Row], index: int) -> bool:
@@ -148,12 +215,19 @@ def paint(text: str, code: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
 
-def facts(pairs: Iterable[tuple[str, object]], *, indent: str = "  ") -> str:
-    """Name and value on a line each, aligned; pairs without a value are left out."""
+def facts(pairs: Iterable[tuple[str, object]], *, indent: str = "  ", width: int = 10_000) -> str:
+    """Name and value on a line each, aligned; pairs without a value are left out.
+
+    A value that does not fit `width` goes on below itself.
+    """
     listed = [(name, value) for name, value in pairs if value is not None and value != ""]
     kept = [(name, one_line(value)) for name, value in listed]
     if all(isinstance(value, int) for _, value in listed):
         widest = max((len(text) for _, text in kept), default=0)
         kept = [(name, text.rjust(widest)) for name, text in kept]
-    width = max((len(name) for name, _ in kept), default=0)
-    return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in kept)
+    names = max((len(name) for name, _ in kept), default=0)
+    below = "\n" + " " * (len(indent) + names + 2)
+    room = max(_SENTENCE, width - len(below) + 1)
+    return "\n".join(
+        f"{indent}{name:<{names}}  " + wrapped(value, room).replace("\n", below) for name, value in kept
+    )

@@ -112,7 +112,14 @@ def replace_text(file: ConfigFile, text: str) -> ConfigFile:
 def put_back(before: ConfigFile, after: ConfigFile) -> None:
     """Undo `replace_text`."""
     if before.mode is None:
-        after.path.unlink(missing_ok=True)
+        if _now(after.path) != after.text.encode():
+            raise Refused(
+                f"{after.path} was changed by somebody else just now and stays as it is",
+                code="conflict",
+                status=Exit.CONFLICT,
+                hint="look at it, then: hubctl daemon reload",
+            )
+        after.path.unlink()
     else:
         replace_text(after, before.text)
 

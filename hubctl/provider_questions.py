@@ -36,6 +36,7 @@ _ADVICE = {
     "With outlook.com, hotmail.com and live.com it does not work any more.",
     "twilio": "Both are on the first page of https://console.twilio.com, under Account Info.",
 }
+SECURITIES = ("starttls", "tls", "none")
 _GMAIL_A_DAY = "500/day"
 
 Check = Callable[[str], str]  #: what is wrong with an answer, "" for nothing
@@ -245,16 +246,25 @@ def _smtp(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
         port = answers.text(
             None if given.port is None else str(given.port), "--port", "Its port", default="587", check=_port
         )
+        implied = "tls" if port == "465" else "starttls"  # as hubd has it when nothing is said
+        security = answers.text(
+            given.security,
+            "--security",
+            "Its encryption: starttls, tls, or none (for a server of your own that has none)",
+            default=implied,
+            check=lambda text: "" if text in SECURITIES else f"one of {', '.join(SECURITIES)}",
+        )
         place: dict[str, Any] = {"host": host, "port": int(port)}
+        place["security"] = given.security or (None if security == implied else security)
         question, default = "User name there, mostly your address (empty: it wants none)", ""
         check: Check = _anything
     else:
-        place = {"preset": kind, "host": given.host, "port": given.port}
+        place = {"preset": kind, "host": given.host, "port": given.port, "security": given.security}
         question, default = "Your Gmail address" if kind == "gmail" else "Your address there", None
         check = _address
     ca_file = os.path.abspath(given.ca_file) if given.ca_file else None  # hubd would look beside hubd.toml
     username = answers.text(given.username, "--username", question, default=default, check=check)
-    return {**place, "security": given.security, "username": username, "ca_file": ca_file}
+    return {**place, "username": username, "ca_file": ca_file}
 
 
 def _twilio(answers: _Answers, given: Given) -> dict[str, Any]:

@@ -122,13 +122,16 @@ async def _check_spec(hub: Client, spec: Json, key: str, *, told_as: str = "") -
 def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
     """Failures queued again, or doubts decided."""
 
-    async def work(hub: Client) -> tuple[Json, list[Json]]:
+    async def work(hub: Client) -> tuple[Json, int, int]:
         view = (await hub.call("campaign.get", name=name))["campaign"]
-        return view, (await hub.call("delivery.failures", campaign=name))["groups"]
+        groups = (await hub.call("delivery.failures", campaign=name))["groups"]
+        wanted = [each for each in groups if _is(each, kind)]
+        count = sum(int(each["count"]) for each in wanted)
+        return view, count, await _suppressed_failures(hub, view, wanted) if count else 0
 
-    view, groups = app.talk(work)
+    view, count, alone = app.talk(work)
     state = leads_to(view, "retry")
-    again = sum(int(each["count"]) for each in groups if _is(each, kind))
+    again = count - alone
     doubts = int(view["counts"]["in_doubt"]) if in_doubt else 0
     parts = [f"queue {layout.plural(again, 'recipient')} again"] if again else []
     if doubts:
@@ -137,9 +140,35 @@ def retry(app: App, name: str, kind: str | None, in_doubt: str | None) -> None:
         parts.append(resent if in_doubt == "resend" else f"count {whom} in doubt as {in_doubt}")
     change = bool(again or doubts)
     queued = again or (doubts and in_doubt == "resend")
-    sentence = f"would {' and '.join(parts)}" if change else "there is nothing to retry"
+    sentence = f"would {' and '.join(parts)}" if change else "nothing to retry"
+    sentence += f"; {left_alone(alone)}" if alone else ""
     would = {"retried": again, "decided": doubts, "state": state if queued else view["state"]}
     rehearsed(app, {"name": name, "campaign": view, "would": would}, f"{name}: {sentence}", change=change)
+
+
+def left_alone(count: int) -> str:
+    """ "2 are on the suppression list and left alone"."""
+    return f"{layout.number(count)} {'is' if count == 1 else 'are'} on the suppression list and left alone"
+
+
+async def _suppressed_failures(hub: Client, view: Json, groups: Sequence[Json]) -> int:
+    """How many of these failures stay as they are, because the address is suppressed by now."""
+    kinds = {(each["state"], each["reason"]) for each in groups}
+    found: list[tuple[str, str]] = []
+    for state in {state for state, _ in kinds}:
+        after: int | None = 0
+        while after is not None:
+            page = await hub.call(
+                "delivery.list", campaign=view["name"], state=state, after=after, limit=PAGE
+            )
+            found += [
+                (view["channel"], comparable(view["channel"], row["recipient"]))
+                for row in page["deliveries"]
+                if (state, row["reason"]) in kinds
+            ]
+            after = page["next"]
+    there = await suppressed(hub, set(found))
+    return sum(each in there for each in found)
 
 
 def _is(group: Json, kind: str | None) -> bool:
@@ -258,10 +287,10 @@ def comparable(channel: str, address: str) -> str:
 
 def switch(app: App, name: str, *, on: bool) -> None:
     """A provider enabled or disabled."""
-    view, users = provider(app, name), users_of(app, name)
+    view, users = provider(app, name), users_of(app, name, states=("running",))
     change = (view["state"] == "disabled") is on
     verb, state = ("enable", "enabled") if on else ("disable", "disabled")
-    wait = "" if on or not users else f"; {used_by(users, 'would wait')}"
+    wait = "" if on or not users else f"; {used_by(users, 'would pause')}"
     values = {"name": name, "provider": view, "would": {"campaigns": users}}
     sentence = f"would {verb} {name}{wait}" if change else f"{name} is {state} already"
     rehearsed(app, values, sentence, change=change)
@@ -277,14 +306,13 @@ def provider(app: App, name: str) -> Json:
     raise NotFound(f"there is no provider {name}", code="provider_not_found", hint=f"there are: {names}")
 
 
-def users_of(app: App, name: str) -> list[str]:
+def users_of(app: App, name: str, *, states: Sequence[str] = ("running", "scheduled", "paused")) -> list[str]:
     """The campaigns that have begun, or will by themselves, and need this provider."""
-    going = ("running", "scheduled", "paused")
     views = app.call("campaign.list")["campaigns"]
-    return [each["name"] for each in views if each["provider"] == name and each["state"] in going]
+    return [each["name"] for each in views if each["provider"] == name and each["state"] in states]
 
 
 def used_by(users: Sequence[str], what: str) -> str:
-    """ "3 campaigns would wait (spring, summer, autumn)"."""
+    """ "3 campaigns would pause (spring, summer, autumn)"."""
     shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
     return f"{layout.plural(len(users), 'campaign')} {what} ({shown})"

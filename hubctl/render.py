@@ -13,8 +13,10 @@ from hubctl.layout import (
     paint,
     plural,
     printable,
+    sentences,
     shown_columns,
     table,
+    table_width,
 )
 from hubctl.spans import spoken
 
@@ -32,6 +34,9 @@ STATES = (
     "pending",
     "skipped",
 )
+
+#: Counts that few campaigns have, in the order of the table's columns.
+_SELDOM = ("failed", "skipped", "in_doubt", "pending", "deferred", "sending")
 
 #: What a campaign has that `--fields` can pick; counts.sent and the like go deeper.
 CAMPAIGN_COLUMNS = (
@@ -81,44 +86,57 @@ def rate(view: View) -> str:
 def campaigns(
     views: Sequence[View], *, colour: bool = False, width: int = 10_000, archived: Container[str] = ()
 ) -> str:
-    """The table of `status` and `list`."""
-    rows = [
-        (
-            view["name"],
-            view["state"],
-            view["provider"],
-            int(view["counts"]["total"]),
-            accepted(view["counts"]),
-            int(view["counts"]["failed"]),
-            int(view["counts"]["skipped"]),
-            int(view["counts"]["in_doubt"]),
-            f"{percent(view['counts'])} %" if view["counts"]["total"] else "",
-            rate(view),
-            spoken(view.get("eta")) if view["state"] == "running" else "",
-            "(archived)" if view["name"] in archived else view.get("reason") or view.get("last_error") or "",
-        )
+    """The table of `status` and `list`.
+
+    Where there is no room for a column of each count, those that are seldom stand in words below the row.
+    """
+    reasons = [
+        "(archived)" if view["name"] in archived else view.get("reason") or view.get("last_error") or ""
         for view in views
     ]
-    headers = (
-        "CAMPAIGN",
-        "STATE",
-        "PROVIDER",
-        "TOTAL",
-        "SENT",
-        "FAILED",
-        "SKIPPED",
-        "IN DOUBT",
-        "DONE",
-        "RATE",
-        "ETA",
-        "REASON",
+    rows = [_campaign_row(view, _SELDOM) for view in views]
+    rare = ("RATE", "ETA", *(name.upper().replace("_", " ") for name in _SELDOM))
+    headers, cells = shown_columns(list(rows[0]) if rows else (), [list(row.values()) for row in rows], rare)
+    if table_width(headers, cells) > width:
+        rows = [_campaign_row(view, ()) for view in views]
+        headers, cells = shown_columns(list(rows[0]), [list(row.values()) for row in rows], rare)
+        reasons = [
+            "; ".join(filter(None, (_counted(view["counts"], _SELDOM), why)))
+            for view, why in zip(views, reasons, strict=True)
+        ]
+    if not any(reasons):
+        return table(headers, cells, colour=colour, width=width)
+    told = [[*row, why] for row, why in zip(cells, reasons, strict=True)]
+    return sentences([*headers, "REASON"], told, colour=colour, width=width)
+
+
+def _campaign_row(view: View, counted: Sequence[str]) -> dict[str, object]:
+    """The columns of a campaign by their heads, with these of its counts."""
+    counts = view["counts"]
+    return {
+        "CAMPAIGN": view["name"],
+        "STATE": view["state"],
+        "PROVIDER": view["provider"],
+        "TOTAL": int(counts["total"]),
+        "SENT": accepted(counts),
+        **{name.upper().replace("_", " "): int(counts.get(name, 0)) for name in counted},
+        "DONE": f"{percent(counts)} %" if counts["total"] else "",
+        "RATE": rate(view),
+        "ETA": spoken(view.get("eta")) if view["state"] == "running" else "",
+    }
+
+
+def _counted(counts: View, names: Sequence[str]) -> str:
+    """ "3 failed, 12 in doubt"."""
+    return ", ".join(
+        f"{number(int(counts[name]))} {name.replace('_', ' ')}" for name in names if counts.get(name)
     )
-    rare = ("FAILED", "SKIPPED", "IN DOUBT", "RATE", "ETA", "REASON")
-    return table(*shown_columns(headers, rows, rare), colour=colour, width=width)
 
 
-def campaign(view: View, *, colour: bool = False) -> str:
-    """One campaign in full."""
+def campaign(
+    view: View, *, colour: bool = False, width: int = 10_000, about: Mapping[str, str] | None = None
+) -> str:
+    """One campaign in full. `about` has more to say of the deliveries in a state."""
     state = paint(view["state"], STATE_COLOURS.get(view["state"], "") if colour else "")
     counts = view["counts"]
     reason = f": {printable(view['reason'])}" if view.get("reason") else ""
@@ -128,7 +146,11 @@ def campaign(view: View, *, colour: bool = False) -> str:
         ("lists", ", ".join(view.get("lists") or ())),
         ("recipients", int(counts["total"]) if counts["total"] else None),
     ]
-    pairs += [(f"  {name.replace('_', ' ')}", int(counts[name])) for name in STATES if counts.get(name)]
+    for name in filter(counts.get, STATES):
+        more = (about or {}).get(name, "")
+        pairs.append(
+            (f"  {name.replace('_', ' ')}", number(int(counts[name])) + (f" ({more})" if more else ""))
+        )
     pairs += [
         ("possible duplicates", int(view.get("possible_duplicates") or 0) or None),
         ("rate", rate(view)),
@@ -138,15 +160,15 @@ def campaign(view: View, *, colour: bool = False) -> str:
         ("completed", moment(view.get("completed_at"))),
         ("last error", view.get("last_error")),
     ]
-    return f"{view['name']}  {state}{reason}\n{facts(pairs)}"
+    return f"{view['name']}  {state}{reason}\n{facts(pairs, width=width)}"
 
 
 def summary(view: View) -> str:
     """How a campaign stands, in one sentence."""
     counts = view["counts"]
-    parts = [f"{number(int(counts[name]))} {name.replace('_', ' ')}" for name in STATES if counts.get(name)]
+    parts = _counted(counts, STATES)
     reason = f" ({printable(view['reason'])})" if view.get("reason") else ""
-    done = f": {', '.join(parts)} of {number(int(counts['total']))}" if parts else ""
+    done = f": {parts} of {number(int(counts['total']))}" if parts else ""
     return f"{view['name']} is {view['state']}{reason}{done}"
 
 
@@ -197,11 +219,21 @@ def _skip(why: str, count: int, channel: str) -> str:
     return f"{number(count)} {why.replace('_', ' ')}"
 
 
+def reached(found: View) -> str:
+    """ "48,212 recipients", or when it was begun already: "200 of 293 are left"."""
+    recipients = int(found.get("recipients", 0))
+    left = int(found.get("remaining", recipients))
+    if left == recipients:
+        return plural(recipients, "recipient")
+    return f"{number(left)} of {number(recipients)} {'is' if left == 1 else 'are'} left"
+
+
 def check(found: View) -> str:
     """The answer of `check`."""
     segments = found.get("segments")
+    begun = found.get("remaining", found["recipients"]) != found["recipients"]
     pairs: list[tuple[str, object]] = [
-        ("recipients", int(found["recipients"])),
+        ("recipients", reached(found) if begun else int(found["recipients"])),
         ("skipped", skips(found.get("skipped") or {}, found["channel"])),
         ("via", f"{found['provider']} ({found['channel']})"),
         ("segments", segments_line(segments) if segments else ""),
@@ -222,25 +254,29 @@ def segments_line(segments: View) -> str:
 
 
 def providers(views: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
-    """The providers that are configured; since when and until when, for those that are not ready."""
-    times = ("SINCE (UTC)", "UNTIL (UTC)")
-    headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", *times, "LANES", "RATE", "REASON")
+    """The providers that are configured, and until when those rest that are not ready."""
+    headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", "UNTIL (UTC)", "LANES", "RATE", "REASON")
     rows = [
         (
             view["name"],
             view["type"],
             "+".join(view.get("channels") or ()),
             view["state"].replace("_", " "),
-            clock(view.get("since")) if view["state"] != "ready" else "",
-            clock(view.get("until")),
+            _until(view),
             lanes(view),
             rates(view.get("rate")),
             view["reason"] if view.get("reason") != view["state"] else "",
         )
         for view in views
     ]
-    rare = (*times, "RATE", "REASON")
-    return table(*shown_columns(headers, rows, rare), colour=colour, width=width)
+    shown, cells = shown_columns(headers, rows, ("UNTIL (UTC)", "RATE", "REASON"))
+    return (sentences if shown[-1] == "REASON" else table)(shown, cells, colour=colour, width=width)
+
+
+def _until(view: View) -> str:
+    """When it is tried again; without the day, when that is the day on which it began to rest."""
+    until, since = clock(view.get("until")), clock(view.get("since"))
+    return until.partition(" ")[2] if until[:10] == since[:10] else until
 
 
 def lanes(view: View) -> object:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from hubctl.layout import STATE_COLOURS, facts, one_line, paint, plural, printable, shown_columns, table
+from hubctl.layout import (
+    STATE_COLOURS,
+    facts,
+    one_line,
+    paint,
+    plural,
+    printable,
+    sentences,
+    shown_columns,
+    table,
+    wrapped,
+)
 from hubctl.render import View, clock, moment
 from hubctl.spans import spoken
 
@@ -62,7 +73,8 @@ def message(found: View, *, colour: bool = False, width: int = 10_000, content: 
                 ("sent again", _again(delivery)),
                 ("next try", moment(delivery.get("next_at"))),
                 ("updated", moment(delivery.get("updated_at"))),
-            ]
+            ],
+            width=width,
         )
     ]
     attempts = found.get("attempts") or ()
@@ -80,11 +92,23 @@ def message(found: View, *, colour: bool = False, width: int = 10_000, content: 
             )
             for each in attempts
         ]
-        headers = ("TRY", "BEGUN (UTC)", "TOOK", "PROVIDER", "OUTCOME", "STAGE", "CODE", "ANSWER")
-        blocks.append(table(headers, rows, colour=colour, width=width))
+        headers = ("TRY", "BEGUN (UTC)", "TOOK", "PROVIDER", "OUTCOME", "STAGE", "CODE", "WHAT HAPPENED")
+        if any(each.get("detail") for each in attempts):
+            blocks.append(sentences(headers, rows, colour=colour, width=width))
+        else:
+            blocks.append(table(headers[:-1], [row[:-1] for row in rows], colour=colour, width=width))
     if content and found.get("content"):
         blocks.append(body(found["content"], colour=colour))
     return "\n\n".join(blocks)
+
+
+def ending(delivery: View) -> str:
+    """What came of one message, in a sentence; what an outbox wrote has reached nobody."""
+    if delivery.get("file") and delivery["state"] == "sent":
+        return f"written to the outbox, nothing left this machine: {printable(delivery['file'])}"
+    why = f": {delivery['reason'].replace('_', ' ')}" if delivery.get("reason") else ""
+    code = f" ({delivery['code']})" if delivery.get("code") else ""
+    return f"{delivery['state']}{why}{code}"
 
 
 def _took(attempt: View) -> str:
@@ -124,7 +148,8 @@ def body(content: View, *, colour: bool = False, html_hint: bool = True) -> str:
 
 _ADVICE = {
     "transient": "hubctl retry {name} --class transient",
-    "permanent": "correct the address or the message, then hubctl retry {name} --class permanent",
+    "permanent": "correct the address or the message, then hubctl retry {name} --class permanent; an address "
+    "that is not there is on the suppression list by now: first hubctl suppress remove ADDRESS",
     "in_doubt": "look at the provider's log, then hubctl retry {name} --in-doubt resend|sent|failed",
 }
 
@@ -142,7 +167,11 @@ def failures(name: str, groups: Sequence[View], *, colour: bool = False, width: 
         )
         for group in groups
     ]
-    shown = table(("COUNT", "STATE", "REASON", "CODE", "EXAMPLE", "DETAIL"), rows, colour=colour, width=width)
+    headers = ("COUNT", "STATE", "REASON", "CODE", "EXAMPLE", "WHAT HAPPENED")
+    shown = sentences(headers, rows, colour=colour, width=width)
     kinds = [kind for kind in _ADVICE if any(group.get("class") == kind for group in groups)]
-    advice = [f"  {kind.replace('_', ' ')}: {_ADVICE[kind].format(name=name)}" for kind in kinds]
+    advice = [
+        wrapped(f"  {kind.replace('_', ' ')}: {_ADVICE[kind].format(name=name)}", width, hanging="    ")
+        for kind in kinds
+    ]
     return "\n".join([shown, "", "what to do:", *advice]) if advice else shown

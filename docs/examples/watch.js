@@ -6,6 +6,11 @@
 const WebSocket = require('ws');
 
 const [path, campaign] = process.argv.slice(2);
+if (!campaign) {
+  console.error('usage: node watch.js SOCKET CAMPAIGN');
+  process.exit(2);
+}
+let connected = false; // once it was, a lost connection is waited for; before, something is wrong with the path
 let cursor; // epoch and seq of the last event: where to go on after the connection was lost
 
 function open() {
@@ -21,6 +26,7 @@ function open() {
   }
 
   socket.on('open', async () => {
+    connected = true;
     try {
       await call('hub.hello', { client: { name: 'watch.js' }, protocol: [1] });
       const topics = [`campaign:${campaign}`];
@@ -45,7 +51,11 @@ function open() {
     else asked.resolve(message.result);
   });
 
-  socket.on('error', () => {}); // 'close' follows
+  socket.on('error', (error) => {
+    if (connected) return; // 'close' follows
+    console.error(`${path}: ${error.message}`);
+    process.exit(1);
+  });
   socket.on('close', () => setTimeout(open, 200));
 }
 

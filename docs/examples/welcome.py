@@ -28,6 +28,8 @@ def call(socket, method, **params):
     return result.result
 
 
+if len(sys.argv) != 3:
+    sys.exit("usage: python welcome.py SOCKET ADDRESS")
 path, customer = sys.argv[1:]
 # The host in the address becomes the Host header; the daemon takes hubd.sock and nothing else.
 with unix_connect(path, "ws://hubd.sock/rpc", subprotocols=["hub.jsonrpc.v1"]) as socket:

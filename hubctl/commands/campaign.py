@@ -70,7 +70,7 @@ def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> int:
         app.note("nothing was changed")
     else:
         _tell_applied(app, done)
-        if len(done) == 1 and done[0]["created"]:
+        if len(done) == 1 and (done[0]["created"] or done[0]["changed"]):
             app.note(f"next: hubctl check {done[0]['campaign']['name']}")
     return Exit.DONE
 
@@ -80,7 +80,7 @@ async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) 
 
     Raises Refused with FILE:LINE for what the daemon refuses.
     """
-    from hubctl.campaign_file import located
+    from hubctl.campaign_file import located, template_guess
 
     for enclosure in () if dry_run else file.enclosures:
         await _upload(hub, enclosure)
@@ -92,7 +92,8 @@ async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) 
             [(str(each["path"]), str(each["problem"])) for each in listed] if isinstance(listed, list) else []
         )
         strip = [(path.removeprefix("spec.").removeprefix("spec"), problem) for path, problem in faults]
-        raise located(file.path, file.source, strip or [("", str(error))], hint=error.hint) from error
+        hint = error.hint or template_guess([problem for _, problem in faults])
+        raise located(file.path, file.source, strip or [("", str(error))], hint=hint) from error
 
 
 async def _upload(hub: Client, enclosure: Enclosure) -> None:
@@ -133,19 +134,22 @@ def check(app: App, name: str) -> int:
     """
     from hubctl import render
 
-    found = app.call("campaign.check", name=name)
+    async def work(hub: Client) -> tuple[Json, list[Json]]:
+        found = await hub.call("campaign.check", name=name)
+        return found, (await hub.call("provider.list"))["providers"] if for_people(app) else []
+
+    found, providers = app.talk(work)
+    ended = Exit.DONE if found["ok"] else Exit.FAILED
     if told(app, {"name": name, **found}):
-        pass
-    elif found["ok"]:
-        app.out(f"{name} is fit to start\n{render.check(found)}")
+        return ended
+    app.out(f"{name} is {'' if found['ok'] else 'not '}fit to start")
+    lines = [*([] if found["ok"] else render.problems(found["problems"])), render.check(found)]
+    if any(each["name"] == found["provider"] and each["type"] == "outbox" for each in providers):
+        lines.append(f"  {found['provider']} only writes files: nothing leaves this machine")
+    app.out("\n".join(lines))
+    if found["ok"]:
         app.note(f"next: hubctl preview {name}, then hubctl start {name} --follow")
-    else:
-        app.out(
-            "\n".join(
-                [f"{name} is not fit to start", *render.problems(found["problems"]), render.check(found)]
-            )
-        )
-    return Exit.DONE if found["ok"] else Exit.FAILED
+    return ended
 
 
 @command("preview", example="hubctl preview spring-sale --to ann@example.com")
@@ -189,12 +193,18 @@ def test(app: App, name: str, address: str, dry_run: bool) -> int:
         sentence = f"would send one message of {name} to {address} via {view['provider']}"
         rehearsal.rehearsed(app, {"name": name, "to": address, "campaign": view}, sentence)
         return Exit.DONE
-    found = app.call("campaign.test", name=name, to=address)
+
+    async def work(hub: Client) -> tuple[Json, Json]:
+        found = await hub.call("campaign.test", name=name, to=address)
+        number = int(found["delivery_id"])
+        return found, (await hub.call("delivery.get", id=number))["delivery"] if for_people(app) else found
+
+    found, life = app.talk(work)
     sent = found["state"] in {"sent", "delivered"}
     if not told(app, {"name": name, **found}):
-        why = f": {found['reason'].replace('_', ' ')}" if found.get("reason") else ""
-        code = f" ({found['code']})" if found.get("code") else ""
-        app.out(f"{found['state']}{why}{code}")
+        from hubctl.render_messages import ending
+
+        app.out(ending(life))
         app.note(f"more: hubctl message {found['delivery_id']}")
     return Exit.DONE if sent else Exit.FAILED
 

@@ -24,6 +24,11 @@ INSTALL = {
 def completion(app: App, shell: str) -> None:
     """Print what makes a shell complete commands, options and the names of campaigns.
 
+    \b
+    bash  echo 'eval "$(hubctl completion bash)"' >> ~/.bashrc
+    zsh   echo 'eval "$(hubctl completion zsh)"' >> ~/.zshrc   (after compinit)
+    fish  hubctl completion fish > ~/.config/fish/completions/hubctl.fish
+
     Names are asked of the daemon; when it does not answer within 300 ms there are none. Bash 4.4 or newer.
     """
     from hubctl.cli import hubctl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,14 +33,15 @@ def show(app: App, show_source: bool) -> None:
     found = app.call("config.show")
     if told(app, found, rows="settings", columns=("key", "value", "source", "file", "line")):
         return
+    main = str(found["file"] or "")
     rows = [
-        (each["key"], _toml(each["value"]), *([_source(each)] if show_source else []))
+        (each["key"], *([_source(each, main)] if show_source else []), _toml(each["value"]))
         for each in found["settings"]
     ]
-    headers = ("KEY", "VALUE", "SOURCE") if show_source else ("KEY", "VALUE")
-    app.out(layout.table(headers, rows, colour=app.coloured(), width=app.width()))
+    headers = ("KEY", "SOURCE", "VALUE") if show_source else ("KEY", "VALUE")
+    app.out(layout.sentences(headers, rows, colour=app.coloured(), width=app.width()))
     if not found["files"]:
-        app.note(f"no file was read; hubd would read {layout.printable(found['file'])}")
+        app.note("no file was read" + (f"; hubd would read {layout.printable(main)}" if main else ""))
     for path in found["files"] if show_source else []:
         app.note(f"read: {layout.printable(path)}")
     if found["needs_restart"]:
@@ -59,8 +61,10 @@ def _key(name: str) -> str:
     return name if bare.isascii() and bare.isalnum() else json.dumps(name, ensure_ascii=False)
 
 
-def _source(entry: Mapping[str, Any]) -> str:
+def _source(entry: Mapping[str, Any], main: str) -> str:
+    """Where a value comes from; a file by its name beside the `main` one."""
     if entry["file"] is None:
         return str(entry["source"])
-    place = f"{entry['file']}:{entry['line']}" if entry["line"] else str(entry["file"])
+    name = str(entry["file"]).removeprefix(os.path.join(os.path.dirname(main), ""))
+    place = f"{name}:{entry['line']}" if entry["line"] else name
     return place if entry["source"] == "file" else f"{entry['source']}, {place}"

@@ -68,8 +68,9 @@ def import_(app: App, file: Path, into: str, maps: tuple[str, ...], region: str 
             report = app.talk(work)
     if not told(app, {"list": into, "dry_run": dry_run, **report.as_json()}):
         result = report.as_json()
-        verb = "would go" if dry_run else "went"
-        app.out(f"{layout.plural(report.rows, 'row')} of {name} {verb} to list {into}")
+        people = sum(int(result[key]) for key in ("imported", "updated", "unchanged"))
+        went = f"{layout.number(people)} {'would go' if dry_run else 'went'} to list {into}"
+        app.out(f"{layout.plural(report.rows, 'row')} of {name} read, {went}")
         app.out(
             layout.facts(
                 (key, int(result[key]))

@@ -11,6 +11,7 @@ from hubctl.answer import told
 from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Refused
+from hubd.errors import BadInput
 
 
 @click.group("daemon", cls=Nouns)
@@ -78,7 +79,12 @@ def backup(app: App, file: str, dry_run: bool) -> None:
     if dry_run:
         _rehearse_backup(app, path)
         return
-    found = app.call("hub.backup", path=path)
+    try:
+        found = app.call("hub.backup", path=path)
+    except BadInput as error:  # the word "path" is that of the method, and whoever typed FILE never saw it
+        raise Refused(
+            str(error).removeprefix("path: "), code=error.code, hint=error.hint, data=error.data
+        ) from None
     if not told(app, found):
         app.out(
             f"backed up to {layout.printable(found['path'])}: {layout.number(found['size'])} octets, checked"
@@ -93,7 +99,7 @@ def _rehearse_backup(app: App, path: str) -> None:
     app.call("hub.status")  # that it is there
     if os.path.lexists(path):
         raise Refused(
-            f"path: {path} is there already",
+            f"{path} is there already",
             hint="choose another name; nothing is overwritten",
         )
     rehearsal.rehearsed(app, {"path": path}, f"would copy the database to {layout.printable(path)}")

@@ -12,6 +12,7 @@ from hubctl.app import App
 from hubctl.command import command
 from hubctl.exits import Exit, exit_of
 from hubd.errors import HubError
+from hubd.wire.places import SYSTEM_SOCKET, Place
 
 _COLUMNS = ("check", "ok", "found", "advice")
 
@@ -29,20 +30,33 @@ def doctor(app: App) -> int:
         if exit_of(error) in (Exit.UNREACHABLE, Exit.FORBIDDEN):
             _without_daemon(app, error)
         raise
-    answer = {"reachable": True, "socket": str(place.path), "reached": app.answered, **found}
+    where = {"socket": str(place.path), "reached": app.answered, "chosen": _chosen(place)}
+    answer = {"reachable": True, **where, **found}
     if not told(app, answer, rows="checks", columns=_COLUMNS):
-        app.out(render.daemon(status))
-        app.out(layout.facts([("socket", app.answered)]))
+        width = app.width()
+        app.out(layout.wrapped(render.daemon(status), width, hanging="  "))
+        app.out(layout.facts([("socket", app.answered), ("chosen", _chosen(place))], width=width))
         app.out("\n" + _table(app, found["checks"]))
         for each in found["checks"]:
             if not each["ok"]:
-                app.out(f"\n{each['check']}: {layout.printable(each['advice'])}")
+                app.out("\n" + layout.wrapped(f"{each['check']}: {layout.printable(each['advice'])}", width))
     return Exit.DONE if found["ok"] else Exit.FAILED
 
 
 def _table(app: App, checks: list[dict[str, Any]]) -> str:
     rows = [("ok" if each["ok"] else "WRONG", each["check"], each["found"]) for each in checks]
-    return layout.table(("", "CHECK", "FOUND"), rows, colour=app.coloured(), width=app.width())
+    return layout.sentences(("", "CHECK", "FOUND"), rows, colour=app.coloured(), width=app.width())
+
+
+def _chosen(place: Place) -> str:
+    """Why this daemon and no other, in a sentence."""
+    if place.chosen:
+        return f"{place.chosen} names it"
+    named = "nothing names a daemon (--socket, $HUBCTL_SOCKET, a context)"
+    systems = place.tried[-1] if place.endpoint else SYSTEM_SOCKET
+    if place.path == systems:
+        return f"{named} and none of your own is there: it is the system's"
+    return f"{named}: it is your own"
 
 
 def _without_daemon(app: App, error: HubError) -> None:
@@ -61,7 +75,7 @@ def _without_daemon(app: App, error: HubError) -> None:
         return
     app.out(f"hubd cannot be asked, so nothing was checked. Looked at as uid {os.getuid()}:")
     rows = [(each["path"], each["found"]) for each in looked]
-    app.out(layout.table(("SOCKET", "FOUND"), rows, colour=app.coloured(), width=app.width()))
+    app.out(layout.sentences(("SOCKET", "FOUND"), rows, colour=app.coloured(), width=app.width()))
 
 
 def _what_is_at(path: str) -> str:

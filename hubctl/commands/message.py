@@ -45,7 +45,11 @@ _SENT = frozenset({"sent", "delivered"})
     "--field", "fields", multiple=True, metavar="KEY=VALUE", help="A field for the template (repeatable)."
 )
 @click.option(
-    "--key", metavar="KEY", help="Idempotency key: the same key sends once, however often it is called."
+    "--idempotency-key",
+    "--key",
+    "key",
+    metavar="KEY",
+    help="The same key sends once, however often it is called.",
 )
 @click.option(
     "--wait", is_flag=True, help="Wait for the provider's answer; exit code 1 when it was not sent."
@@ -87,8 +91,7 @@ def send(
     if not told(app, told_of):
         app.out(str(found["delivery_id"]))
         if life:
-            why = f": {life['reason'].replace('_', ' ')}" if life.get("reason") else ""
-            app.note(f"{life['state']}{why}")
+            app.note(render_messages.ending(life))
     return Exit.FAILED if life and life["state"] not in _SENT else Exit.DONE
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hubctl.provider_file import ConfigFile
     from hubctl.provider_questions import Wanted
     from hubctl.provider_secret import Kept
+    from hubd.client import Client
 
 _WRONG_PASSWORD = (401, 403, 530, 534, 535)  #: what HTTP and SMTP answer to one
 _TRIES = 3
@@ -68,23 +69,45 @@ def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
 
         rehearsal.switch(app, name, on=on)
         return
-    found = app.call(f"provider.{'enable' if on else 'disable'}", name=name)
-    if not told(app, {"name": name, **found}, of="provider"):
-        state = found["provider"]["state"].replace("_", " ")
-        app.out(f"{name} is {state}" + ("" if found.get("changed", True) else " already"))
+
+    async def work(hub: Client) -> tuple[Json, list[Json]]:
+        done = await hub.call(f"provider.{'enable' if on else 'disable'}", name=name)
+        views: list[Json] = (await hub.call("campaign.list"))["campaigns"]
+        return done, [each for each in views if each["provider"] == name]
+
+    found, views = app.talk(work)
+    held = [each["name"] for each in views if _is_held(each, on=on)]
+    if told(app, {"name": name, **found, "held": held}, of="provider"):
+        return
+    state = found["provider"]["state"].replace("_", " ")
+    app.out(f"{name} is {state}" + ("" if found.get("changed", True) else " already"))
+    for each in held:
+        if on:
+            app.out(f"{each} is still paused: hubctl resume {each}")
+        else:
+            app.out(f"{each} pauses; when {name} is enabled again: hubctl resume {each}")
+
+
+def _is_held(view: Json, *, on: bool) -> bool:
+    """Whether the provider is why a campaign waits, and not a person or the campaign's own limit."""
+    if view["state"] == "running":
+        return not on
+    return view["state"] == "paused" and str(view["reason"]).startswith(
+        f"the provider {view['provider']} is "
+    )
 
 
 @command("enable", within=provider, example="hubctl provider enable office", changes=True)
 @click.argument("name", shell_complete=provider_names)
 def enable(app: App, name: str, dry_run: bool) -> None:
-    """Let campaigns send through it again."""
+    """Let campaigns send through it again. Those that paused because of it go on with `hubctl resume`."""
     _switch(app, name, on=True, dry_run=dry_run)
 
 
 @command("disable", within=provider, example="hubctl provider disable office", changes=True)
 @click.argument("name", shell_complete=provider_names)
 def disable(app: App, name: str, dry_run: bool) -> None:
-    """Send nothing through it until it is enabled again; its campaigns wait."""
+    """Send nothing through it until it is enabled again; its campaigns pause."""
     _switch(app, name, on=False, dry_run=dry_run)
 
 
@@ -143,7 +166,10 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
     if told(app, {**answer, "applied": applied, "test": found}):
         return Exit.DONE if found is None or found["ok"] else Exit.FAILED
     if found is not None and not found["ok"]:
-        app.note(f"It stays in the file; hubctl provider remove {wanted.name} takes it out again.")
+        from hubctl.provider_remedies import advice
+
+        for line in advice(wanted.name, added.wanted.settings, str(found.get("detail"))):
+            app.note(line)
         return Exit.FAILED
     if found is None:
         app.note(f"hubctl provider test {wanted.name} logs in and sends nothing.")
@@ -189,23 +215,33 @@ class _Addition:
         rehearsal.rehearsed(self.app, values, sentence)
 
     def prove(self) -> Json:
-        """Log in. A password that was mistyped can be typed again, and a keyring that only this side of the
-        socket can open is given up for a file.
+        """Log in. A password that was mistyped can be typed again, a server without encryption be taken as it
+        is, and a keyring that only this side of the socket can open is given up for a file.
         """
-        from hubctl import provider_questions
-
         for left in reversed(range(_TRIES)):
             found = self._test()
             if for_people(self.app):
                 self.app.out(_tested(self.wanted.name, found))
-            if found["ok"] or self.kept is None or not left or found.get("code") not in _WRONG_PASSWORD:
+            if found["ok"] or not left or not self._change(found):
                 break
-            secret = provider_questions.ask_again(self.app, self.wanted.settings.get("preset", ""))
-            if not secret:
-                break
-            self.kept.change(secret)
-            self.wanted = replace(self.wanted, secret=secret)
         return found
+
+    def _change(self, found: Json) -> bool:
+        """Let what did not work be said anew: the password, or how the server is talked to. False for no."""
+        from hubctl import provider_questions, provider_remedies
+
+        if self.kept is not None and found.get("code") in _WRONG_PASSWORD:
+            secret = provider_questions.ask_again(self.app, self.wanted.settings.get("preset", ""))
+            if secret:
+                self.kept.change(secret)
+                self.wanted = replace(self.wanted, secret=secret)
+            return bool(secret)
+        settings = provider_remedies.otherwise(self.app, self.wanted.settings, str(found.get("detail")))
+        if settings is None:
+            return False
+        self.wanted = replace(self.wanted, settings=settings)
+        self._write()
+        return True
 
     def _test(self) -> Json:
         try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
-from hubctl import layout
+from hubctl import render_methods
 from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
@@ -45,17 +46,21 @@ def call(app: App, method: str, params: str | None) -> None:
             if error.code != "method_not_found":
                 raise
             known = [each["name"] for each in (await hub.call("rpc.discover"))["methods"]]
-            near = difflib.get_close_matches(method, known, 1)
-            raise Refused(
-                f"there is no method {method!r}" + (f"; did you mean {near[0]}?" if near else ""),
-                code="method_not_found",
-                status=Exit.MISSING,
-                hint="hubctl rpc discover lists them",
-            ) from None
+            raise _unknown(method, known) from None
 
     found = app.talk(work)
     if not told(app, {"method": method, "result": found}):
         app.out(json.dumps(found, indent=2, ensure_ascii=not _utf8()))
+
+
+def _unknown(method: str, known: Iterable[str]) -> Refused:
+    near = difflib.get_close_matches(method, list(known), 1)
+    return Refused(
+        f"there is no method {method!r}" + (f"; did you mean {near[0]}?" if near else ""),
+        code="method_not_found",
+        status=Exit.MISSING,
+        hint="hubctl rpc discover lists them",
+    )
 
 
 def _object(text: str) -> Json:
@@ -74,30 +79,35 @@ def _utf8() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
-@command("discover", within=rpc, example="hubctl rpc discover campaign.start --json")
+@command("discover", within=rpc, example="hubctl rpc discover campaign.start")
 @click.argument("method", required=False)
 def discover(app: App, method: str | None) -> None:
-    """What can be called: every method with its parameters, or METHOD alone; with --json in full (OpenRPC).
+    """What can be called: every method, or one with its parameters, their types and an example.
 
-    The document by itself, for tools: hubctl rpc call rpc.discover
+    With --json as OpenRPC; for METHOD only what it refers to. The whole document by itself, for tools:
+    hubctl rpc call rpc.discover
     """
     found = app.call("rpc.discover")
-    methods = found["methods"]
     if method is not None:
-        methods = [each for each in methods if each["name"] == method]
-        if not methods:
-            raise Refused(
-                f"there is no method {method!r}", code="method_not_found", status=Exit.MISSING,
-                hint="hubctl rpc discover lists them",
-            )  # fmt: skip
-    if told(
-        app, {**found, "methods": methods}, rows="methods", columns=("name", "summary", "params", "result")
-    ):
+        found = _only(found, method)
+    if told(app, found, rows="methods", columns=("name", "summary", "params", "result")):
         return
-    rows = [(each["name"], _parameters(each["params"]), each.get("summary", "")) for each in methods]
-    headers = ("METHOD", "PARAMETERS", "WHAT IT DOES")
-    app.out(layout.table(headers, rows, colour=app.coloured(), width=app.width()))
+    if method is not None:
+        app.out(render_methods.method(found["methods"][0], found["components"], width=app.width()))
+    else:
+        app.out(render_methods.methods(found["methods"], colour=app.coloured(), width=app.width()))
+        app.note("more of one, with an example: hubctl rpc discover METHOD")
 
 
-def _parameters(params: list[dict[str, Any]]) -> str:
-    return " ".join(each["name"] if each.get("required") else f"[{each['name']}]" for each in params)
+def _only(document: Json, name: str) -> Json:
+    """The document of one method with what it refers to. Raises Refused when there is no such method."""
+    methods = {str(each["name"]): each for each in document["methods"]}
+    if name not in methods:
+        raise _unknown(name, methods)
+    return {
+        **document,
+        "methods": [methods[name]],
+        "components": render_methods.referred(methods[name], document["components"]),
+        "x-errors": [],
+        "x-notifications": [],
+    }

@@ -56,6 +56,7 @@ def start(
         found = app.call("campaign.start", name=name, **asked)
     except PreflightFailed as error:
         raise unfit(name, error) from error
+    _refuse_late_limit(found["campaign"], asked, changed=bool(found["changed"]))
     if not (follow or wait):
         _tell(app, name, found, asked)
         return Exit.DONE
@@ -64,6 +65,18 @@ def start(
     return follow_to_the_end(
         app, name, shown=follow, limited="limit" in asked, changed=bool(found["changed"])
     )
+
+
+def _refuse_late_limit(view: Json, asked: Json, *, changed: bool) -> None:
+    """A canary that asks for a campaign that runs without a limit must not be told that all is well."""
+    if "limit" in asked and not changed and view["state"] == "running" and view["limit"] is None:
+        name = view["name"]
+        raise Refused(
+            f"{name} is running already, and without a limit: --limit {asked['limit']} was not set",
+            code="running",
+            status=Exit.CONFLICT,
+            hint=f"hubctl pause {name} first, then: hubctl start {name} --limit {asked['limit']}",
+        )
 
 
 def unfit(name: str, error: PreflightFailed) -> Refused:
@@ -103,14 +116,22 @@ def _would(app: App, name: str, asked: Json) -> Json:
 
 
 def _radius(name: str, found: Json) -> str:
-    """Who would get it, in one line: "start spring-sale: 48,212 recipients via office, about 3 h"."""
+    """Who would get it, in one line: "start spring-sale: 48,212 recipients via office, about 3 h".
+
+    Of one that was stopped: "start spring-sale: 200 of 293 are left via office, about 10 s".
+    """
     from hubctl import render
 
     would = found.get("would") or {}
-    view = found["campaign"]
-    parts = [f"{layout.plural(int(would.get('recipients', 0)), 'recipient')} via {view['provider']}"]
+    parts = [f"{render.reached(would)} via {found['campaign']['provider']}"]
     parts += [text for text in (render.estimate(would.get("estimate")),) if text]
     return f"start {name}: {', '.join(parts)}"
+
+
+def _people(found: Json) -> int:
+    """How many would get it now."""
+    would = found.get("would") or {}
+    return int(would.get("remaining", would.get("recipients", 0)))
 
 
 def _plan(name: str, found: Json, asked: Json) -> str:
@@ -130,7 +151,7 @@ def _ask(app: App, name: str, asked: Json) -> None:
     found = _would(app, name, asked)
     if found["campaign"]["state"] == "running" or _unaccepted(found, asked):
         return  # nothing to ask: it runs already, or starting it will say what is wrong
-    reached = min(int((found.get("would") or {}).get("recipients", 0)), asked.get("limit", sys.maxsize))
+    reached = min(_people(found), asked.get("limit", sys.maxsize))
     app.confirm(_plan(name, found, asked), needed=False, name=name, people=reached)
 
 
@@ -138,6 +159,7 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
     from hubctl import render
 
     found = _would(app, name, asked)
+    _refuse_late_limit(found["campaign"], asked, changed=False)
     problems = _unaccepted(found, asked)
     would = {"change": found["campaign"]["state"] != "running", **(found.get("would") or {})}
     if not told(app, {"name": name, "dry_run": True, **found, "would": would}):
@@ -167,12 +189,17 @@ def _tell(app: App, name: str, found: Json, asked: Json) -> None:
 
 
 def _move(app: App, event: str, name: str, *, dry_run: bool) -> None:
-    from hubctl import rehearsal, render
+    from hubctl import rehearsal
 
     if dry_run:
         rehearsal.move(app, name, event)
-        return
-    found = app.call(f"campaign.{event}", name=name)
+    else:
+        _tell_move(app, name, app.call(f"campaign.{event}", name=name))
+
+
+def _tell_move(app: App, name: str, found: Json) -> None:
+    from hubctl import render
+
     if not told(app, {"name": name, **found}, of="campaign"):
         app.out(render.summary(found["campaign"]) + ("" if found["changed"] else " (it was already)"))
 
@@ -186,9 +213,21 @@ def pause(app: App, name: str, dry_run: bool) -> None:
 
 @command("resume", example="hubctl resume spring-sale", changes=True)
 @click.argument("name", shell_complete=campaign_names)
-def resume(app: App, name: str, dry_run: bool) -> None:
-    """Go on with a paused campaign."""
-    _move(app, "resume", name, dry_run=dry_run)
+@click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
+@click.option("--wait", is_flag=True, help="Show nothing, but end when the campaign ends.")
+def resume(app: App, name: str, follow: bool, wait: bool, dry_run: bool) -> int:
+    """Go on with a paused campaign.
+
+    With --follow or --wait the exit code is that of `hubctl start`.
+    """
+    if dry_run or not (follow or wait):
+        _move(app, "resume", name, dry_run=dry_run)
+        return Exit.DONE
+    from hubctl.follow import follow_to_the_end
+
+    found = app.call("campaign.resume", name=name)
+    limited = found["campaign"]["limit"] is not None
+    return follow_to_the_end(app, name, shown=follow, limited=limited, changed=bool(found["changed"]))
 
 
 @command("stop", example="hubctl stop spring-sale", changes=True)
@@ -271,13 +310,15 @@ def retry(
     found = app.call("campaign.retry", name=name, in_doubt=in_doubt, **{"class": kind})
     if not told(app, {"name": name, **found}, of="campaign"):
         app.out(f"{name}: {_retried(found, in_doubt if kind is None else None)}")
+        for line in _left_out(name, found, kind):
+            app.note(line)
 
 
 def _retried(found: Json, in_doubt: str | None) -> str:
     """What came of it; `in_doubt` is the decision when nothing else was asked for."""
     changed = int(found["changed"])
     if not changed:
-        return "nobody is in doubt" if in_doubt else "there was nothing to retry"
+        return "nobody is in doubt" if in_doubt else "nothing to retry"
     done = {
         "resend": "queued again, perhaps for a second time",
         "sent": "counted as sent",
@@ -285,3 +326,21 @@ def _retried(found: Json, in_doubt: str | None) -> str:
     }
     whom = layout.plural(changed, "recipient")
     return f"{whom} {done.get(in_doubt or '', 'queued again')}; it is {found['campaign']['state']}"
+
+
+def _left_out(name: str, found: Json, kind: str | None) -> list[str]:
+    """Which failures stay after those of the class `kind` were queued again, and the way to each of them."""
+    from hubctl import rehearsal
+
+    if kind is None:
+        return []
+    suppressed, others = int(found.get("suppressed", 0)), int(found.get("left", 0))
+    lines = []
+    if others and kind == "transient":
+        lines.append(f"{layout.number(others)} failed for good: hubctl retry {name} --class permanent")
+    elif others:
+        lines.append(f"{layout.number(others)} failed otherwise: hubctl retry {name} --class transient")
+    if suppressed:
+        way = "hubctl suppress remove ADDRESS, if it may be written to again"
+        lines.append(f"{rehearsal.left_alone(suppressed)}: {way}")
+    return lines

@@ -45,7 +45,10 @@ def print_(
         if not told(app, {"script": script}):
             app.data(script)
         return
-    files = _files(_hubd(hubd), user, credentials, Path("/"))
+    program = _hubd(hubd)
+    files = _files(program, user, credentials, Path("/"))
+    if not user and (hidden := _hidden(program)):
+        app.note(f"warning: {hidden}; {hidden.hint}")
     if unit is not None:
         files = [_named(unit, files)]
     printed = {"files": [{"path": str(file.path), "text": file.text} for file in files]}
@@ -80,8 +83,8 @@ def install(
     if user and root:
         raise click.UsageError("--root goes with the system's service only")
     program = _hubd(hubd)
-    if not user:
-        _refuse_hidden(program)
+    if not user and (hidden := _hidden(program)):
+        raise hidden
     files = _files(program, user, credentials, Path(root or "/"))
     new = [file for file in files if _text_at(Path(file.path)) != file.text]
     if new and not dry_run:
@@ -148,16 +151,18 @@ def _windows_hubd(named: str | None) -> PureWindowsPath:
     return PureWindowsPath(sys.executable).with_name("hubd.exe") if sys.platform == "win32" else _WINDOWS_HUBD
 
 
-def _refuse_hidden(hubd: str) -> None:
+def _hidden(hubd: str) -> Refused | None:
+    """Why the system's service could not run this program; None when it can see it."""
     hidden = services.hidden_from_service(services.files_needed(Path(hubd)))
-    if hidden is not None:
-        raise Refused(
-            f"the service could not run {hidden}: the files of users and /tmp are hidden from it",
-            code="hidden_from_service",
-            status=Exit.FAILED,
-            hint="install MessageHub elsewhere with the system's Python (python3 -m venv /opt/messagehub) "
-            "and use its hubctl, or pass --user",
-        )
+    if hidden is None:
+        return None
+    return Refused(
+        f"the service could not run {hidden}: the files of users and /tmp are hidden from it",
+        code="hidden_from_service",
+        status=Exit.FAILED,
+        hint="install MessageHub elsewhere with the system's Python (python3 -m venv /opt/messagehub) "
+        "and use its hubctl, or pass --user",
+    )
 
 
 def _text_at(path: Path) -> str | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
-from hubctl import render
+from hubctl import layout, render
 from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.command import command
@@ -19,6 +20,11 @@ from hubd.errors import HubError
 if TYPE_CHECKING:
     from hubd.client import Client
 
+_PAGE = 500  #: deliveries that are looked through for the reasons why they are skipped
+_FEW = 20  #: deliveries that are asked for one by one
+
+_NONE_YET = "no campaigns yet: hubctl import contacts.csv --list customers, then hubctl apply campaign.toml"
+
 
 def show_everything(app: App) -> None:
     """The daemon, its campaigns, and providers that are in trouble."""
@@ -26,12 +32,10 @@ def show_everything(app: App) -> None:
     if told(app, found, rows="campaigns", columns=render.CAMPAIGN_COLUMNS):
         return
     colour, width = app.coloured(), app.width()
-    blocks = [render.daemon(found)]
+    blocks = [layout.wrapped(render.daemon(found), width, hanging="  ")]
     views = found.get("campaigns") or []
     blocks.append(
-        render.campaigns(views, colour=colour, width=width)
-        if views
-        else "no campaigns yet: hubctl import contacts.csv --list customers, then hubctl apply campaign.toml"
+        render.campaigns(views, colour=colour, width=width) if views else layout.wrapped(_NONE_YET, width)
     )
     troubled = [each for each in found.get("providers") or [] if each["state"] != "ready"]
     if troubled:
@@ -53,18 +57,40 @@ def status(app: App, name: str | None, check: bool) -> int:
         show_everything(app)
         return Exit.DONE
 
-    async def work(hub: Client) -> tuple[Json, list[Json]]:
+    async def work(hub: Client) -> tuple[Json, list[Json], dict[str, str]]:
         view = (await hub.call("campaign.get", name=name))["campaign"]
-        return view, (await hub.call("provider.list"))["providers"] if for_people(app) else []
+        if not for_people(app):
+            return view, [], {}
+        return view, (await hub.call("provider.list"))["providers"], await _about(hub, view)
 
-    view, providers = app.talk(work)
+    view, providers, about = app.talk(work)
     if told(app, {"campaign": view}, of="campaign"):
         return Exit.DONE
-    app.out(render.campaign(view, colour=app.coloured()))
+    width = app.width()
+    app.out(render.campaign(view, colour=app.coloured(), width=width, about=about))
     for each in providers:
         if each["name"] == view["provider"] and each["state"] != "ready":
-            app.out(f"  {render.troubled(each)}")
+            app.out(layout.wrapped(f"  {render.troubled(each)}", width, hanging="    "))
     return Exit.DONE
+
+
+async def _about(hub: Client, view: Json) -> dict[str, str]:
+    """Why recipients are skipped, and when a deferred one is tried next, as far as a few lines of the ledger
+    tell it; nothing for a viewer, who may not see those.
+    """
+    found: dict[str, str] = {}
+    name, counts = view["name"], view["counts"]
+    if hub.hello.get("role") == "viewer":
+        return found
+    if 0 < counts["skipped"] <= _PAGE:
+        listed = (await hub.call("delivery.list", campaign=name, state="skipped", limit=_PAGE))["deliveries"]
+        found["skipped"] = render.skips(Counter(each["reason"] for each in listed), view["channel"])
+    if 0 < counts["deferred"] <= _FEW:
+        listed = (await hub.call("delivery.list", campaign=name, state="deferred", limit=_FEW))["deliveries"]
+        lives = [(await hub.call("delivery.get", id=each["id"]))["delivery"] for each in listed]
+        times = [life["next_at"] for life in lives if life["next_at"]]  # it may have been tried meanwhile
+        found["deferred"] = f"next try {render.moment(min(times))}" if times else ""
+    return found
 
 
 def _check(app: App, name: str | None) -> int:
@@ -109,6 +135,6 @@ def show(app: App, name: str) -> None:
     if told(app, found, of="campaign"):
         return
     spec = {**(found.get("spec") or {}), "rate": found["campaign"]["rates"]}  # as it is now, not as applied
-    app.out(render.campaign(found["campaign"], colour=app.coloured()))
+    app.out(render.campaign(found["campaign"], colour=app.coloured(), width=app.width()))
     app.out()
     app.out(render.settings(spec))

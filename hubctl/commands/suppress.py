@@ -124,14 +124,20 @@ def _table(app: App, rows: Sequence[Json]) -> str:
         (
             each["address"],
             each["channel"],
-            each.get("reason"),
-            each.get("source"),
+            str(each.get("reason") or "").replace("_", " "),
+            _source(str(each.get("source") or "")),
             render.clock(each["created_at"]),
         )
         for each in rows
     ]
     headers = ("ADDRESS", "CHANNEL", "REASON", "SOURCE", "SINCE (UTC)")
     return layout.table(headers, shown, colour=app.coloured(), width=app.width())
+
+
+def _source(source: str) -> str:
+    """What put an address on the list. One-off messages are in a campaign ~PROVIDER, or ~PROVIDER.sms."""
+    provider = source.removeprefix("campaign ~")
+    return source if provider == source else f"a single message via {provider.removesuffix('.sms')}"
 
 
 @command("import", within=suppress, example="hubctl suppress import unsubscribed.csv", changes=True)
@@ -178,7 +184,9 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
     errors = report.as_json()["errors"]
     answer = {"rows": report.rows, **counts, "invalid": len(errors), "errors": errors}
     if not told(app, {**({"dry_run": True} if dry_run else {}), **answer}):
-        app.out(f"{layout.plural(report.rows, 'row')} of {name}" + (" would go in" if dry_run else ""))
+        app.out(
+            f"{layout.plural(report.rows, 'row')} of {name} read" + ("; they would be:" if dry_run else "")
+        )
         app.out(layout.facts([*counts.items(), ("invalid", len(report.errors))]))
         for text in report.error_lines(name):
             app.complain(text)

@@ -20,8 +20,8 @@ def watch(app: App, names: tuple[str, ...]) -> int:
 
     Without names: a board of everything that runs, is paused or is scheduled, and of what starts meanwhile.
     Bars on a terminal; elsewhere a line for each change of state and each ten percent; with --json a line for
-    each change. Keys on a terminal, for one campaign: p pause, r resume, s stop (it asks). d and Ctrl-C
-    detach: the campaigns go on.
+    each change. Keys on a terminal: p pause, r resume, s stop (it asks); of several campaigns up and down
+    choose one. q or d leaves, Ctrl-C interrupts (exit code 130): either way the campaigns go on.
     """
     from hubctl.follow import watch_until
 
@@ -41,7 +41,7 @@ def wait(app: App, name: str, states: str) -> int:
 
     Exit code 0 when it is reached, 1 when the campaign ended otherwise, 7 when --timeout passed first.
     """
-    from hubctl import render
+    from hubctl import layout, render
     from hubctl.board import outcome, read_states
     from hubctl.follow import watch_until
 
@@ -55,5 +55,5 @@ def wait(app: App, name: str, states: str) -> int:
     )
     view = board.views[name]
     if not told(app, {"name": name, "campaign": view}, of="campaign"):
-        app.out(render.summary(view))
+        app.out(layout.wrapped(render.summary(view), app.width()))
     return int(outcome(view, wanted) or Exit.DONE)

@@ -28,7 +28,7 @@ ChannelName = Literal["email", "sms"]
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all; itself the parameters of a method that takes none."""
+    """No parameters; what all others are made from."""
 
 
 class ClientInfo(Params, frozen=True):

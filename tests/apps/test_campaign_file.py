@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hubctl.campaign_file import ATTACHMENTS_LIMIT, CampaignFile, line_of, read_campaign
+from hubctl.campaign_file import ATTACHMENTS_LIMIT, CampaignFile, line_of, read_campaign, template_guess
 from hubctl.exits import Refused
 
 
@@ -22,6 +25,15 @@ def refusal(folder: Path, text: str) -> str:
     with pytest.raises(Refused) as caught:
         read_campaign(write(folder, text))
     return "\n".join([str(caught.value), *caught.value.details]).replace(f"{folder}/", "")
+
+
+def refused(path: Path) -> Refused | None:
+    """Why a file is refused, if it is."""
+    try:
+        read_campaign(path)
+    except Refused as error:
+        return error
+    return None
 
 
 def good(folder: Path, text: str) -> CampaignFile:
@@ -115,6 +127,56 @@ def test_text_twice_and_text_of_another_encoding_are_refused(tmp_path: Path) -> 
 )
 def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path: Path, text: str, told: str) -> None:
     assert refusal(tmp_path, text).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("line", "guess"),
+    [
+        ("name = spring", "texts need quotes"),
+        ("rate = 20/s", "texts need quotes"),
+        ("sender = Acme <a@acme.example>", "texts need quotes"),
+        ("name: spring", "written so: name ="),
+        ("first name = 1", "written so: name ="),
+        ('text = "Hi', 'between """ and """'),
+        ('text = "Say "hi" now"', "a quote within a text"),
+        ("name = \u201cspring\u201d", "straight ones"),
+        ('text = "C:\\d"', "a backslash is written twice"),
+        ("tracked = True", "small letters: true"),
+        ("name =", "there has to be a value"),
+        ("x = 1", "the same key is there twice"),
+    ],
+)
+def test_a_line_that_is_not_toml_is_shown_with_what_is_probably_meant(
+    tmp_path: Path, line: str, guess: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        read_campaign(write(tmp_path, f"x = 0\n{line}\n"))
+    assert str(caught.value).startswith(f"{tmp_path}/c.toml:2: this is not TOML: ")
+    assert caught.value.details == [line]
+    assert guess in caught.value.hint
+
+
+@given(st.text(alphabet=st.sampled_from("a=\"'[]{}\n\r\\#,. 1\u201c\u2028\x0b"), max_size=30))
+def test_whatever_is_not_toml_is_refused_with_a_line_of_the_file(text: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "c.toml"
+        path.write_bytes(text.encode())
+        error = refused(path)
+    if error is not None and "not TOML" in str(error):
+        assert all(line in text for line in error.details)
+
+
+def test_a_very_long_line_is_not_shown_whole(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as caught:
+        read_campaign(write(tmp_path, "x = " + "y" * 5000))
+    assert len(caught.value.details[0]) == 71
+
+
+def test_a_field_with_a_space_in_its_name_gets_a_guess() -> None:
+    faults = ["line 1: expected token 'end of print statement', got 'name'"]
+    assert "has no spaces in it" in template_guess(faults)
+    assert "two braces" in template_guess(["x", "unexpected '}'"])
+    assert template_guess(["something else"]) == ""
 
 
 def test_a_file_that_is_no_file_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hubctl.commands.completion import INSTALL
 from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
 from tests.apps.test_command_line import run
 
@@ -113,6 +114,12 @@ def test_bash_completes_with_the_script(hub: Hub, place: Path) -> None:
         check=False,
     )
     assert done.stdout == "spring-sale\n", done.stderr
+
+
+def test_the_help_has_the_line_for_each_shell() -> None:
+    shown = run("completion", "--help").output
+    for line in INSTALL.values():
+        assert line in shown
 
 
 def test_an_unknown_shell_is_a_usage_error() -> None:

@@ -40,10 +40,11 @@ def test_config_show_says_what_is_in_effect_and_where_it_comes_from(hub: Hub) ->
     hub.ok("daemon", "reload")
     told = hub.run("config", "show", "--show-source")
     lines = {line.split()[0]: line.split(None, 1)[1] for line in told.stdout.splitlines()}
-    assert lines["hub.log_level"].split() == ['"info"', "default"]
-    assert lines["providers.office.password"].split() == ["{", "env", "=", '"OFFICE_PASS"', "}", f"{path}:5"]
-    assert lines["providers.office.port"].split() == ["2525", f"{above}:2"]
-    assert lines["providers.office.host"].split() == ['"smtp.gmail.com"', "preset,", f"{path}:3"]
+    assert lines["hub.log_level"].split() == ["default", '"info"']
+    password = lines["providers.office.password"].split()
+    assert password == ["hubd.toml:5", "{", "env", "=", '"OFFICE_PASS"', "}"]
+    assert lines["providers.office.port"].split() == ["hubd.toml.d/10.toml:2", "2525"]
+    assert lines["providers.office.host"].split() == ["preset,", "hubd.toml:3", '"smtp.gmail.com"']
     assert '{ "gmail.com" = ["5/s"] }' in lines["providers.office.domain_rates"]
     assert f"read: {path}\nread: {above}\n" in told.stderr
     plain = hub.ok("config", "show")
@@ -53,6 +54,19 @@ def test_config_show_says_what_is_in_effect_and_where_it_comes_from(hub: Hub) ->
     assert found["schema"] == "hubctl.config.show/1"
     assert (found["file"], found["files"]) == (str(path), [str(path), str(above)])
     assert CANARY not in told.stdout + told.stderr + plain + json.dumps(found)
+
+
+def test_at_80_columns_no_key_no_value_and_no_place_is_cut(hub: Hub) -> None:
+    lists = "".join(f'"a-long-domain-{n}.example" = "5/s", ' for n in range(6))
+    configure(hub, OFFICE.replace('"gmail.com" = "5/s"', lists.rstrip(", ")))
+    hub.environ |= {"OFFICE_PASS": CANARY, "HUBCTL_FORCE_TTY": "80", "NO_COLOR": "1"}
+    hub.end()
+    hub.boot()
+    told = hub.ok("config", "show", "--show-source")
+    assert all(len(line) <= 80 for line in told.splitlines())
+    assert "…" not in told
+    assert "providers.office.domain_rates  hubd.toml:6" in told
+    assert '"a-long-domain-5.example"' in told
 
 
 def test_without_a_file_it_says_where_one_would_be_read(hub: Hub) -> None:

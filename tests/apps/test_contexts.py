@@ -123,6 +123,12 @@ def test_a_bad_file_does_not_matter_to_who_names_a_socket(home: Path) -> None:
     assert run("status", "--socket", "/nonexistent", HOME=str(home), XDG_CONFIG_HOME="").exit_code == 6
 
 
+def test_a_bad_file_is_told_with_how_a_context_is_written(home: Path) -> None:
+    config(home).write_text("[contexts.shop]\nsockt = 1\n")
+    hint = run("status", HOME=str(home), XDG_CONFIG_HOME="").stderr.splitlines()[-1]
+    assert '[contexts.NAME], and on the next line socket = "PATH"' in hint
+
+
 def test_a_file_that_was_named_must_be_there_and_text(home: Path) -> None:
     assert "cannot be read" in run("status", "--config", str(home / "none.toml")).stderr
     assert "cannot be read" in run("status", "--config", str(home)).stderr

@@ -69,6 +69,15 @@ def test_another_encoding_is_refused_with_its_line() -> None:
     assert "not valid UTF-16" in damage("email,n\na@x.org,1\n".encode("utf-16")[:-1])
 
 
+@pytest.mark.parametrize("start", [b"PK\x03\x04\x14\x00", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+def test_a_workbook_is_no_csv_and_is_told_as_what_it_is(start: bytes) -> None:
+    with pytest.raises(Damaged) as caught:
+        survey(io.BytesIO(start + bytes(range(256))), "list.xlsx")
+    assert str(caught.value).startswith("list.xlsx:1: this is a spreadsheet's own file")
+    assert "save it as CSV" in caught.value.hint
+    assert "iconv" not in caught.value.hint
+
+
 def test_an_unclosed_quote_is_named_by_the_line_it_opens_on() -> None:
     assert damage('email,n\na@x.org,1\nb@x.org,"Bob\nc@x.org,3\n').startswith(
         "f.csv:3: a quote is opened on this line and never closed; nothing was imported"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import time
@@ -117,6 +118,19 @@ def test_no_daemon_is_exit_code_6_and_says_where_it_was_looked_for(place: Path) 
     found = json.loads(done.stdout)
     assert (found["schema"], found["reachable"], found["ok"]) == ("hubctl.doctor/1", False, False)
     assert found["looked_at"] == [{"path": str(hub.socket), "found": "a file that is no socket"}]
+
+
+def test_it_says_which_daemon_it_took_and_why(hub: Hub) -> None:
+    assert re.search(r"chosen +--socket names it\n", hub.ok("doctor"))
+    hub.environ |= {"XDG_STATE_HOME": str(hub.folder / "home"), "HOME": str(hub.folder)}
+    own = hub.folder / "home" / "messagehub" / "control.sock"
+    own.parent.mkdir(parents=True)
+    own.symlink_to(hub.socket)
+    command = [part for part in hub.command("doctor") if part not in ("--socket", str(hub.socket))]
+    done = subprocess.run(command, capture_output=True, text=True, env=hub.environ, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{own} (found there)" in done.stdout
+    assert "nothing names a daemon (--socket, $HUBCTL_SOCKET, a context): it is your own" in done.stdout
 
 
 def test_every_socket_that_was_looked_at_is_named(place: Path) -> None:

@@ -87,6 +87,7 @@ TABLE: list[tuple[Exit, Prepare, tuple[str, ...]]] = [
     (Exit.MISSING, nothing, ("message", "4711")),
     (Exit.MISSING, nothing, ("rpc", "call", "no.such")),
     (Exit.CONFLICT, draft, ("pause", "spring")),
+    (Exit.CONFLICT, running, ("start", "spring", "--limit", "2")),
     (Exit.CONFLICT, draft, ("clone", "spring", "spring")),
     (Exit.CONFLICT, draft, ("archive", "spring")),
     (Exit.CONFLICT, running, ("delete", "spring", "--yes")),

@@ -15,6 +15,7 @@ import trio_websocket
 from hubctl import render, render_events
 from tests.apps.conftest import QUIET_ENV, ROOT, Hub
 from tests.apps.test_command_line import run
+from tests.whole.world import hostile, provider
 
 
 def test_a_mistyped_campaign_gets_the_nearest_one(hub: Hub) -> None:
@@ -35,6 +36,103 @@ def test_a_provider_in_trouble_is_seen_in_status(hub: Hub) -> None:
     assert "disabled" in hub.ok()
     hub.ok("provider", "enable", "outbox")
     assert "disabled" not in hub.ok()
+
+
+def test_a_provider_that_is_switched_says_which_campaigns_it_holds(hub: Hub) -> None:
+    hub.contacts(50)
+    for name in ("june", "july", "by-hand"):
+        hub.campaign(name, rate="2/s")
+        hub.ok("start", name)
+    hub.ok("pause", "by-hand")
+    told = hub.ok("provider", "disable", "outbox").splitlines()
+    back = [f"{name} pauses; when outbox is enabled again: hubctl resume {name}" for name in ("june", "july")]
+    assert told == ["outbox is disabled", *back]
+    for name in ("june", "july"):
+        hub.ok("wait", name, "--for", "paused", "--timeout", "30s")
+    assert set(hub.json("provider", "disable", "outbox")["held"]) == {"june", "july"}
+    told = hub.ok("provider", "enable", "outbox").splitlines()
+    assert told[1:] == [f"{name} is still paused: hubctl resume {name}" for name in ("june", "july")]
+    hub.ok("resume", "june")
+    assert hub.json("provider", "enable", "outbox")["held"] == ["july"]
+
+
+def test_waiting_that_is_given_up_tells_how_it_stands(hub: Hub) -> None:
+    hub.contacts(3)
+    hub.campaign("spring", rate="1/minute")
+    hub.ok("start", "spring", "--limit", "1", "--wait")
+    done = hub.run("wait", "spring", "--timeout", "500ms")
+    assert done.returncode == 7
+    assert "; spring is paused (limit): 1 sent, 2 pending of 3\n" in done.stderr
+    assert "the work goes on" not in done.stderr
+
+
+def test_a_limit_for_a_campaign_that_runs_without_one_is_refused(hub: Hub) -> None:
+    hub.contacts(3)
+    hub.campaign("spring", rate="1/minute")
+    hub.ok("start", "spring")
+    for more in ((), ("--dry-run",), ("--follow",)):
+        done = hub.run("start", "spring", "--limit", "2", *more)
+        assert done.returncode == 5, done.stdout
+        assert "running already, and without a limit: --limit 2 was not set" in done.stderr
+        assert "hubctl pause spring" in done.stderr
+    hub.ok("pause", "spring")
+    hub.ok("start", "spring", "--limit", "2")
+    assert "already" in hub.ok("start", "spring", "--limit", "2"), "asked twice it is the same"
+
+
+def test_what_an_outbox_took_is_told_as_that(hub: Hub) -> None:
+    hub.contacts(1)
+    hub.campaign("spring")
+    assert "outbox only writes files: nothing leaves this machine" in hub.ok("check", "spring")
+    told = hub.ok("test", "spring", "--to", "me@acme.example")
+    assert told.startswith(f"written to the outbox, nothing left this machine: {hub.folder}/state/outbox/")
+    assert Path(told.strip().rpartition(": ")[2]).is_file()
+    words = ("--to", "me@acme.example", "--sender", "a@acme.example", "--subject", "s", "--text", "x")
+    done = hub.run("send", "--provider", "outbox", *words, "--wait")
+    assert "written to the outbox, nothing left this machine: " in done.stderr
+
+
+def test_who_was_refused_for_good_is_suppressed_and_each_step_says_so(hub: Hub) -> None:
+    with hostile(hub.folder) as server:
+        server.mood(to={"p1@example.com": {"rcpt": ["550 5.1.1 no such user"] * 9}})
+        hub.file("hubd.toml", provider("plain", server.port))
+        hub.ok("daemon", "reload")
+        hub.contacts(3)
+        hub.campaign("june", provider="plain")
+        hub.ok("start", "june", "--wait")
+        assert "first hubctl suppress remove ADDRESS" in hub.ok("failures", "june")
+        shown = hub.ok("suppress", "list")
+        assert "mailbox unknown" in shown
+        assert "campaign june" in shown
+        alone = "1 is on the suppression list and left alone"
+        for kind in ("transient", "permanent"):
+            done = hub.run("retry", "june", "--class", kind)
+            assert done.stdout == "june: nothing to retry\n"
+            assert f"{alone}: hubctl suppress remove ADDRESS" in done.stderr
+        foretold = hub.ok("retry", "june", "--class", "permanent", "--dry-run")
+        assert foretold == f"june: nothing to retry; {alone}\n"
+        hub.ok("suppress", "remove", "p1@example.com", "--yes")
+        assert "1 failed for good: hubctl retry june --class permanent" in hub.run("retry", "june").stderr
+        foretold = hub.ok("retry", "june", "--class", "permanent", "--dry-run")
+        assert foretold == "june: would queue 1 recipient again\n"
+        server.mood()
+        assert "1 recipient queued again" in hub.ok("retry", "june", "--class", "permanent")
+        hub.ok("wait", "june", "--timeout", "30s")
+        server.mood(to={"one@example.com": {"rcpt": ["550 5.1.1 no such user"]}})
+        words = ("--sender", "a@acme.example", "--subject", "s", "--text", "x", "--wait")
+        hub.ok("send", "--provider", "plain", "--to", "one@example.com", *words, code=1)
+        assert "a single message via plain" in hub.ok("suppress", "list")
+
+
+def test_a_campaign_that_is_resumed_can_be_followed_to_its_end(hub: Hub) -> None:
+    hub.contacts(3)
+    hub.campaign("spring")
+    hub.ok("start", "spring", "--limit", "1", "--wait")
+    done = hub.run("resume", "spring", "--follow")
+    assert done.returncode == 0
+    assert "spring  completed" in done.stdout
+    assert "spring is completed" in done.stderr
+    assert hub.run("resume", "spring", "--wait").returncode == 5
 
 
 def test_providers_are_troubled_in_words() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import pytest
+
 from tests.apps.conftest import Hub
 
-LEFT = "\x1b[D"
+LEFT, UP, DOWN = "\x1b[D", "\x1b[A", "\x1bOB"
 
 
 def followed(hub: Hub, on_terminal: Any, *, rate: str = "2/s") -> Any:
     hub.contacts(200)
     hub.campaign("spring", rate=rate)
     terminal = on_terminal(hub.command("start", "spring", "--follow", "--yes"), hub.environ)
-    terminal.until("p pause   s stop   d or Ctrl-C detach (it goes on)")
+    terminal.until("p pause   s stop   q or d leave (it goes on)")
     return terminal
 
 
@@ -46,12 +48,15 @@ def test_p_pauses_r_resumes_s_asks_and_stops(hub: Hub, on_terminal: Any) -> None
     assert terminal.echoes
 
 
-def test_d_detaches_and_the_campaign_goes_on(hub: Hub, on_terminal: Any) -> None:
+@pytest.mark.parametrize("key", ["q", "d"])
+def test_a_key_leaves_the_campaign_goes_on_and_that_is_no_failure(
+    hub: Hub, on_terminal: Any, key: str
+) -> None:
     terminal = followed(hub, on_terminal)
     assert not terminal.echoes, "a key must not be shown"
-    terminal.type("d")
+    terminal.type(key)
     seen = terminal.rest()
-    assert terminal.process.returncode == 130
+    assert terminal.process.returncode == 0
     assert "detached; the campaign goes on (back with: hubctl watch spring)" in seen
     assert "Traceback" not in seen
     assert terminal.echoes
@@ -111,7 +116,7 @@ def test_no_input_reads_no_keys(hub: Hub, on_terminal: Any) -> None:
     terminal = on_terminal(hub.command("start", "spring", "--follow", "--no-input"), hub.environ)
     terminal.until("spring")
     assert terminal.echoes
-    assert "d or Ctrl-C detach" not in terminal.rest()
+    assert "q or d leave" not in terminal.rest()
 
 
 def test_a_stop_signal_and_its_end_leave_the_keys_working(hub: Hub, on_terminal: Any) -> None:
@@ -129,17 +134,44 @@ def test_the_board_shows_all_campaigns_also_one_that_starts_meanwhile(hub: Hub, 
     hub.ok("start", "spring")
     terminal = on_terminal(hub.command("watch"), hub.environ)
     terminal.until("1 campaign: 1 running")
-    terminal.until("d or Ctrl-C detach (they go on)")
+    terminal.until("q or d leave (they go on)")
     hub.ok("start", "summer")
     terminal.until("2 campaigns: 2 running")
     hub.ok("pause", "spring")
     terminal.until("2 campaigns: 1 running, 1 paused")
     hub.ok("provider", "disable", "outbox")
     terminal.until("provider outbox is disabled")
-    terminal.type("p")  # there is no one campaign to pause
+    terminal.type("p")  # nobody chose one
     terminal.type("q")
     assert "detached; the campaigns go on" in terminal.rest()
+    assert terminal.process.returncode == 0
     assert state(hub) == "paused"
+
+
+def test_up_and_down_choose_the_campaign_of_a_board_that_the_keys_are_for(hub: Hub, on_terminal: Any) -> None:
+    hub.contacts(200)
+    for name in ("spring", "summer"):
+        hub.campaign(name, rate="2/s")
+        hub.ok("start", name)
+    terminal = on_terminal(hub.command("watch", "spring", "summer"), hub.environ)
+    terminal.until("up/down choose   q or d leave (they go on)")
+    terminal.type(DOWN)
+    terminal.after("> spring")
+    terminal.type(DOWN)
+    terminal.after("> summer")
+    terminal.type(DOWN)  # it is the last one
+    terminal.type("p")
+    terminal.after("up/down choose   r resume   s stop   q or d leave")
+    assert hub.json("status", "summer")["campaign"]["state"] == "paused"
+    assert state(hub) == "running"
+    terminal.type(UP)
+    terminal.after("up/down choose   p pause   s stop")
+    terminal.type("s")
+    terminal.after("stop spring? ")
+    terminal.type("y")
+    terminal.after("up/down choose   q or d leave")
+    assert state(hub) == "stopped"
+    assert hub.json("status", "summer")["campaign"]["state"] == "paused"
 
 
 def test_more_campaigns_than_the_terminal_has_lines_are_counted(hub: Hub, on_terminal: Any) -> None:

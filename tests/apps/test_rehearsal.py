@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from click.testing import Result
@@ -113,6 +114,8 @@ def test_a_rehearsal_ends_as_the_deed_does(hub: Hub) -> None:
         )
     ]
     assert {0, 1, 3, 5} == set(codes)
+    refusal = here(hub, "daemon", "backup", f"{hub.folder}/copy.db").stderr
+    assert refusal.startswith(f"error: {hub.folder}/copy.db is there already\n")
 
 
 def test_what_would_happen_is_said_in_words(hub: Hub) -> None:
@@ -127,7 +130,7 @@ def test_what_would_happen_is_said_in_words(hub: Hub) -> None:
     assert hub.ok("resume", "spring", "--dry-run") == "spring is running already\n"
     running = "would shut hubd down: 1 campaign is running and goes on when it starts again\n"
     assert hub.ok("daemon", "shutdown", "--dry-run") == running
-    stops = "would disable outbox; 1 campaign would wait (spring)\n"
+    stops = "would disable outbox; 1 campaign would pause (spring)\n"
     assert hub.ok("provider", "disable", "outbox", "--dry-run") == stops
     kept = "would remove p0@example.com, which is in the list all\n"
     assert hub.ok("contacts", "remove", "p0@example.com", "--dry-run") == kept
@@ -136,6 +139,20 @@ def test_what_would_happen_is_said_in_words(hub: Hub) -> None:
     hub.ok("stop", "spring")
     said = hub.ok("delete", "spring", "--dry-run")
     assert said == "would delete spring and its history of 3 deliveries\n"
+
+
+def test_a_campaign_that_was_begun_is_foretold_by_what_is_left(hub: Hub) -> None:
+    hub.contacts(5)
+    hub.campaign("spring")
+    hub.ok("start", "spring", "--limit", "2", "--wait")
+    for command in ("pause", "stop"):
+        hub.ok(command, "spring")
+        assert "start spring: 3 of 5 are left via outbox" in hub.ok("start", "spring", "--dry-run")
+        assert re.search(r"recipients +3 of 5 are left\n", hub.ok("check", "spring"))
+    hub.ok("start", "spring", "--limit", "2", "--wait")
+    assert "start spring: 1 of 5 is left via outbox" in hub.ok("start", "spring", "--dry-run")
+    hub.ok("start", "spring", "--wait")
+    assert "not fit to start" in hub.ok("check", "spring", code=1)
 
 
 def test_a_file_of_addresses_is_rehearsed_row_by_row(hub: Hub) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from hubctl import layout, render, render_events, render_messages, spans
+from hubctl import displays, layout, render, render_events, render_messages, spans
 from hubctl.board import Board, outcome, progress_line, read_states
 from hubctl.exits import Exit, Refused
 from hubd.wire.events import EVENTS
@@ -53,6 +56,136 @@ def test_a_table_of_campaigns_fits_80_columns_and_leaves_out_what_says_nothing()
     lines = render.campaigns([plain, full], width=110).splitlines()
     assert all(len(line) <= 110 for line in lines)
     assert "IN DOUBT" in lines[0]
+
+
+WORDS = st.lists(st.text("abcdefgh田", min_size=1, max_size=12), max_size=40).map(" ".join)
+
+
+@given(CELLS, WORDS, st.integers(40, 200))
+def test_a_sentence_in_a_table_is_never_cut(
+    rows: list[tuple[str, int, str]], sentence: str, width: int
+) -> None:
+    told = [(name[:9], count, sentence) for name, count, _ in rows]
+    lines = layout.sentences(("NAME", "COUNT", "WHY"), told, width=width).split("\n")
+    assert all(layout.columns(line) <= width for line in lines)
+    found = " ".join(" ".join(lines).split())
+    assert len(lines) > len(rows)
+    for _, count, _ in told:
+        assert f"{layout.number(count)} {sentence}".strip() in found
+
+
+@given(st.text("ab 田", max_size=60).map(str.strip), st.integers(1, 30))
+def test_broken_text_has_every_word_whole_and_fits_if_its_words_do(text: str, width: int) -> None:
+    lines = layout.wrapped(text, width).split("\n")
+    assert " ".join(lines) == text
+    if all(layout.columns(word) <= width for word in text.split()):
+        assert all(layout.columns(line) <= width for line in lines)
+
+
+def test_a_path_is_not_broken() -> None:
+    path = "/a/very/long/path/that/somebody/wants/to/copy.toml"
+    assert layout.wrapped(f"it is at {path} now", 20) == f"it is at\n{path}\nnow"
+
+
+def provider(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "a-provider-of-mine", "type": "smtp", "channels": ["email"], "state": "ready", "reason": "",
+        "since": "2026-12-01T08:00:00.000Z", "until": None, "lanes": 8, "lanes_allowed": 8, "rate": ["5/s"],
+        **changes,
+    }  # fmt: skip
+
+
+def test_a_provider_that_rests_fits_80_columns_and_its_reason_is_whole() -> None:
+    why = (
+        "the mail server does not answer at mail.example.com port 587: connection refused; it is tried again"
+    )
+    resting = provider(state="resting", reason=why, until="2026-12-01T08:01:00.000Z", lanes_allowed=1)
+    text = render.providers([provider(), resting], width=80)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert why in " ".join(text.split())
+    assert re.search(r"resting +08:01:00 +1 of 8 +5/s\n", text)
+    tomorrow = provider(state="resting", until="2026-12-02T00:00:10.000Z")
+    assert "2026-12-02 00:00:10" in render.providers([tomorrow], width=80)
+
+
+def test_what_is_told_of_a_campaign_adds_up_at_every_width() -> None:
+    counts = {
+        "total": 294,
+        "sent": 285,
+        "failed": 1,
+        "deferred": 2,
+        "skipped": 3,
+        "in_doubt": 1,
+        "pending": 2,
+    }
+    busy = view(name="june", counts=counts, rate=2.0, eta=200.0)
+    wide = render.campaigns([busy], width=120).splitlines()
+    assert wide[0].split()[3:-3] == [
+        *("TOTAL", "SENT", "FAILED", "SKIPPED", "IN", "DOUBT", "PENDING", "DEFERRED"),
+    ]
+    narrow = render.campaigns([busy, view(name="a-name-that-is-rather-long", counts=counts)], width=80)
+    assert all(len(line) <= 80 for line in narrow.splitlines())
+    assert "1 failed, 3 skipped, 1 in doubt, 2 pending, 2 deferred" in " ".join(narrow.split())
+    assert "3 m 20 s" in narrow
+
+
+def test_why_and_when_stand_beside_the_counts_they_are_about() -> None:
+    counts = {"total": 4, "sent": 1, "skipped": 2, "deferred": 1}
+    about = {"skipped": "2 suppressed", "deferred": "next try 2026-12-01 08:00:00 UTC"}
+    lines = [line.split(None, 1) for line in render.campaign(view(counts=counts), about=about).splitlines()]
+    assert ["skipped", "2 (2 suppressed)"] in lines
+    assert ["deferred", "1 (next try 2026-12-01 08:00:00 UTC)"] in lines
+    assert ["sent", "1"] in lines
+
+
+def test_what_the_server_said_is_whole_at_80_columns() -> None:
+    said = "The mail server refuses us. It said: blocked, see https://postmaster.example.com/why?ip=192.0.2.1"
+    attempt = {
+        "n": 1, "opened_at": "2026-12-01T08:00:00.000Z", "closed_at": "2026-12-01T08:00:01.000Z",
+        "provider": "office", "outcome": "failed", "stage": "rcpt", "code": 550, "enhanced": "5.7.1",
+        "detail": said,
+    }  # fmt: skip
+    delivery = {"id": 7, "state": "failed", "recipient": "ann@example.com", "detail": said}
+    text = render_messages.message({"delivery": delivery, "attempts": [attempt]}, width=80)
+    assert " ".join(text.split()).count(said) == 2
+    group = {"reason": "blocked", "code": 550, "state": "failed", "count": 2, "detail": said, "example_id": 7}
+    text = render_messages.failures("spring", [{**group, "class": "permanent"}], width=80)
+    assert said in " ".join(text.split())
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+COUNTS = st.fixed_dictionaries(
+    {name: st.integers(0, 10**7) for name in ("sent", "failed", "deferred", "skipped", "in_doubt", "pending")}
+)
+
+
+@given(
+    st.lists(st.tuples(st.text("abc-", min_size=1, max_size=64), COUNTS, st.text(max_size=40)), min_size=1),
+    st.integers(30, 200),
+    st.booleans(),
+)
+def test_bars_fit_the_terminal_a_line_each(
+    found: list[tuple[str, dict[str, int], str]], width: int, headed: bool
+) -> None:
+    views = [
+        view(name=name, counts={**counts, "total": sum(counts.values())}, reason=why, rate=3.0, eta=12_000.0)
+        for name, counts, why in found
+    ]
+    widest = max(len(", ".join(text for _, text in displays.told(each))) for each in views)
+    shape = displays.measure(views, width - 1, widest, indent=2 if headed else 0)
+    drawn = Console(file=io.StringIO(), width=width)
+    drawn.print(displays.bars(views, shape, chosen=found[0][0], reasons=headed))
+    lines = drawn.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == len(views)
+
+
+def test_figures_that_do_not_fit_are_left_out_whole_and_the_time_left_is_not() -> None:
+    counts = {"total": 48_212, "sent": 19_000, "failed": 12, "deferred": 40, "skipped": 3, "pending": 29_157}
+    one = view(name="spring-sale", counts=counts, rate=118.0, eta=240.0)
+    shape = displays.measure([one], 79, 60)
+    assert shape.bar == 8
+    assert displays.fitting(one, shape.figures, reasons=True) == "19,000 sent, 12 failed, 4 m left"
+    assert displays.fitting(one, 24, reasons=True) == "19,000 sent, 4 m left"
 
 
 def test_columns_are_aligned_also_for_wide_characters() -> None:

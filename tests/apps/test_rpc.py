@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hubctl import render_methods
 from tests.apps.conftest import Hub
 from tests.apps.test_command_line import run
 
@@ -59,8 +63,58 @@ def test_discover_lists_every_method_with_its_parameters(hub: Hub) -> None:
     assert {"hub.hello", "campaign.clone", "campaign.archive", "events.subscribe"} <= methods
     table = hub.ok("rpc", "discover")
     assert all(name in table for name in methods)
-    one = hub.ok("rpc", "discover", "campaign.clone").splitlines()
-    assert len(one) == 2
-    assert "name new [idempotency_key]" in one[1]
-    assert hub.run("rpc", "discover", "no.such").returncode == 3
+    assert "A draft like this one. (name new [idempotency_key])" in table
     assert json.loads(hub.ok("rpc", "call", "rpc.discover"))["methods"] == document["methods"]
+    hub.environ["HUBCTL_FORCE_TTY"] = "80"
+    narrow = hub.ok("rpc", "discover", "--color", "never").splitlines()
+    assert all(len(line) <= 80 for line in narrow)
+
+
+def test_discover_shows_one_method_with_types_and_an_example_that_runs(hub: Hub) -> None:
+    told = hub.ok("rpc", "discover", "campaign.list")
+    assert "`all` includes those that have ended" in told
+    assert re.search(r"\n  all +true or false, else false\n", told)
+    assert "who may  viewers, too; it changes nothing" in told
+    assert "changed: true or false" in hub.ok("rpc", "discover", "campaign.start")
+    typed = re.search(r"\n  hubctl (rpc call campaign.list.*)\n", told)
+    assert typed
+    assert "campaigns" in json.loads(hub.ok(*shlex.split(typed[1])))
+    done = hub.run("rpc", "discover", "campaign.strat")
+    assert done.returncode == 3
+    assert "did you mean campaign.start?" in done.stderr
+
+
+def test_the_document_of_one_method_has_what_it_refers_to_and_nothing_else(hub: Hub) -> None:
+    whole = json.loads(hub.ok("rpc", "call", "rpc.discover"))
+    text = hub.ok("rpc", "discover", "provider.test", "--json")
+    one = json.loads(text)
+    assert [each["name"] for each in one["methods"]] == ["provider.test"]
+    assert set(one) == {"schema", *whole}
+    refers = {tuple(found) for found in re.findall(r"#/components/(\w+)/(\w+)", text)}
+    there = {(group, name) for group, named in one["components"].items() for name in named}
+    assert refers == there
+    assert len(text) < len(json.dumps(whole)) / 10
+
+
+def schemas() -> st.SearchStrategy[dict[str, Any]]:
+    plain = st.sampled_from([{"type": name} for name in ("string", "integer", "null", "strange")] + [{}])
+    named = st.sampled_from([{"$ref": "#/components/schemas/Own"}, {"$ref": "#/components/schemas/None"}])
+    return st.recursive(
+        plain | named | st.just({"enum": ["a", 1]}),
+        lambda inner: st.one_of(
+            inner.map(lambda each: {"type": "array", "items": each}),
+            st.lists(inner, max_size=3).map(lambda each: {"anyOf": each}),
+            st.dictionaries(st.text("ab", min_size=1), inner, max_size=3).map(
+                lambda each: {"type": "object", "properties": each}
+            ),
+        ),
+    )
+
+
+@given(schemas())
+def test_any_schema_has_words_also_one_that_refers_to_itself(schema: dict[str, Any]) -> None:
+    components = {
+        "schemas": {"Own": {"type": "object", "properties": {"own": {"$ref": "#/components/schemas/Own"}}}}
+    }
+    assert render_methods.kind(schema, components)
+    assert set(render_methods.referred(schema, components)["schemas"]) <= {"Own"}

@@ -184,6 +184,16 @@ def test_a_program_that_the_service_could_not_see_is_not_installed(tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+def test_a_program_that_the_service_could_not_see_is_printed_with_a_warning() -> None:
+    done = hubctl("print", "--hubd", "/home/ada/venv/bin/hubd")
+    assert done.returncode == 0
+    assert "ExecStart=/home/ada/venv/bin/hubd" in done.stdout
+    assert done.stderr.startswith("warning: the service could not run /home/ada/venv/bin/hubd: ")
+    assert "/opt/messagehub" in done.stderr
+    for more in (("--user",), ("--quiet",), ("--windows",)):
+        assert hubctl("print", "--hubd", "/home/ada/venv/bin/hubd", *more).stderr == ""
+
+
 def test_the_interpreter_that_a_script_names_counts_too(tmp_path: Path) -> None:
     script = tmp_path / "hubd"
     script.write_text("#!/home/ada/venv/bin/python3\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import sys
@@ -34,6 +35,20 @@ def test_following_draws_bars_and_ends_with_the_result(hub: Hub, on_terminal: An
     assert "━" in seen
     assert "100 %" in seen
     assert "\x1b[32mcompleted" in seen
+
+
+def test_what_is_followed_stays_on_lines_that_fit_the_terminal(hub: Hub, on_terminal: Any) -> None:
+    """A line that is too long takes two of the terminal, and the next picture is drawn at the wrong place."""
+    hub.contacts(40)
+    hub.ok("suppress", "add", "p7@example.com")
+    hub.campaign("spring-sale", rate="40/s")
+    follow = hub.command("start", "spring-sale", "--follow", "--yes")
+    terminal = on_terminal(follow, {**hub.environ, "COLUMNS": "60"})
+    seen = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.rest())
+    assert terminal.process.returncode == 0, seen
+    drawn = [line for line in re.split(r"[\r\n]+", seen) if "sent" in line and "%" in line]
+    assert drawn
+    assert all(len(line) <= 60 for line in drawn)
 
 
 def test_no_input_and_yes_ask_nothing_and_no_color_colours_nothing(hub: Hub, on_terminal: Any) -> None:

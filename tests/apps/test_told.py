@@ -228,6 +228,37 @@ async def test_a_login_that_is_answered_out_of_turn_does_not_work_and_says_why(h
     assert good.stdout == "office works (235)\n"
 
 
+async def test_it_is_said_why_some_are_skipped_and_when_the_deferred_are_tried_next(hub: Hub) -> None:
+    async with serve_script({"rcpt": [Say(b"450 4.2.0 come back later\r\n")] * 2}) as server:
+        config = f'[providers.office]\ntype = "smtp"\nhost = "127.0.0.1"\nport = {server.port}\n'
+        hub.file("hubd.toml", config + 'security = "none"\n')
+
+        def run() -> tuple[dict[str, str], str, str]:
+            hub.ok("daemon", "reload")
+            hub.contacts(4)
+            hub.ok("suppress", "add", "p3@example.com")
+            hub.campaign("spring", provider="office")
+            hub.ok("start", "spring")
+            end = time.monotonic() + PATIENCE
+            while hub.json("status", "spring")["campaign"]["counts"]["deferred"] != 2:
+                assert time.monotonic() < end
+            lines = (line.split(None, 1) for line in hub.ok("status", "spring").splitlines())
+            listed = hub.json("deliveries", "spring", "--state", "deferred")["deliveries"]
+            lives = [hub.json("message", str(each["id"]))["delivery"] for each in listed]
+            hub.environ["HUBCTL_FORCE_TTY"] = "80"
+            board = hub.ok("status", "--color", "never")
+            return dict(lines), min(life["next_at"] for life in lives), board
+
+        told, soonest, board = await trio.to_thread.run_sync(run)
+    next_at = soonest[:19].replace("T", " ")
+    assert told["skipped"] == "1 (1 suppressed)"
+    assert told["deferred"] == f"2 (next try {next_at} UTC)"
+    head, row = (line for line in board.splitlines() if line.startswith(("CAMPAIGN", "spring")))
+    shown = dict(zip(head.replace("IN DOUBT", "DOUBT").split(), row.split(), strict=False))
+    assert (shown["TOTAL"], shown["SENT"], shown["SKIPPED"], shown["DEFERRED"]) == ("4", "1", "1", "2")
+    assert all(len(line) <= 80 for line in board.splitlines()[1:])
+
+
 def test_a_demo_that_cannot_begin_leaves_nothing_behind(place: Path) -> None:
     environ = {**QUIET_ENV, "TMPDIR": str(place)}
     done = subprocess.run(

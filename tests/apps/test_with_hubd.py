@@ -79,6 +79,14 @@ def test_a_phone_that_belongs_to_somebody_else_is_told_by_line(hub: Hub) -> None
     assert [(each["line"], each["field"]) for each in found["warnings"]] == [(3, "phone")]
 
 
+def test_rows_that_were_read_are_not_people_that_came(hub: Hub) -> None:
+    path = hub.file("people.csv", "email\nann@example.com\nANN@example.com\nbroken\nbo@example.com\n")
+    told = hub.ok("import", path, "--list", "all", "--dry-run", code=9)
+    assert told.startswith(f"4 rows of {path} read, 2 would go to list all\n")
+    told = hub.ok("import", path, "--list", "all", code=9)
+    assert told.startswith(f"4 rows of {path} read, 2 went to list all\n")
+
+
 def test_a_dry_run_changes_nothing(hub: Hub) -> None:
     path = hub.file("people.csv", "email\nann@example.com\n")
     assert hub.json("import", path, "--list", "all", "--dry-run")["imported"] == 1
@@ -104,10 +112,22 @@ def test_a_bad_campaign_file_is_told_with_file_line_and_key(hub: Hub) -> None:
     assert hub.json("list")["campaigns"] == []
 
 
+def test_a_field_that_cannot_be_read_is_told_with_a_guess(hub: Hub) -> None:
+    head = 'name = "x"\nchannel = "email"\nlists = ["all"]\nsender = "a@acme.example"\nsubject = "s"\n'
+    for text, guess in (("{{ first name }}", "no spaces in it"), ("{{ first_name }", "two braces")):
+        done = hub.run("apply", hub.file("x.toml", f'{head}text = "{text}"\n'))
+        assert done.returncode == 1
+        assert guess in done.stderr
+
+
 def test_apply_tells_what_changed(hub: Hub) -> None:
     hub.contacts(1)
     hub.campaign("spring")
     assert "spring: nothing changed" in hub.ok("apply", f"{hub.folder}/spring.toml")
+    hub.file("spring.toml", (hub.folder / "spring.toml").read_text().replace("Hello", "Good day"))
+    done = hub.run("apply", f"{hub.folder}/spring.toml")
+    assert done.stdout == "spring: changed subject\n"
+    assert "next: hubctl check spring" in done.stderr
     hub.campaign("spring", subject="Other")
     found = hub.json("apply", f"{hub.folder}/spring.toml")["applied"]
     assert found[0]["changed"] == []
@@ -235,8 +255,8 @@ def test_one_message_is_sent_at_once(hub: Hub) -> None:
     assert life["delivery"]["state"] == "sent"
     assert life["content"]["text"].strip() == "It is 4711"
     same = [
-        hub.json("send", "--provider", "outbox", "--to", "+12025550123", "--text", "x", "--key", "k")
-        for _ in "ab"
+        hub.json("send", "--provider", "outbox", "--to", "+12025550123", "--text", "x", key, "k")
+        for key in ("--key", "--idempotency-key")
     ]
     assert same[0]["delivery_id"] == same[1]["delivery_id"]
 
