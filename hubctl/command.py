@@ -262,6 +262,8 @@ class Root(Nouns):
             )
             report(fault, as_json=app.as_json, colour=app.coloured(sys.stderr))
             status = Exit.FAILED
+        if status == Exit.INTERRUPTED:
+            _hear_no_more_signals()
         sys.exit(int(status))
 
 
@@ -282,6 +284,18 @@ def _usage(error: click.UsageError, *, as_json: bool) -> int:
     else:
         report(fault, as_json=False, colour=False)
     return int(Exit.USAGE)
+
+
+def _hear_no_more_signals() -> None:
+    """See to it that the exit status is 130 and nothing else.
+
+    Python remembers an interrupt that came inside of exec(), which makes the dataclasses of a module that is
+    just being imported, and ends itself by a SIGINT of its own instead of exiting.
+    """
+    import signal
+
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _last_words(text: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -158,3 +161,30 @@ def test_every_code_of_the_table_is_in_the_help_of_hubctl(shared: Hub) -> None:
     told = " ".join(shared.ok("--help").split())
     for code in Exit:
         assert f" {int(code)} " in told.replace(",", " ").replace("Exit codes:", "Exit codes: "), code
+
+
+INTERRUPTED_IN_AN_IMPORT = """
+import click
+from hubctl.cli import hubctl
+
+def imports():
+    exec("raise KeyboardInterrupt")  # as a Ctrl-C does while a dataclass is made
+
+hubctl.add_command(click.Command("begin", callback=imports))
+hubctl.main(["begin"])
+"""
+
+
+def test_130_is_the_status_also_when_ctrl_c_comes_during_an_import(tmp_path: Path) -> None:
+    """Python would end itself by a signal then, which a program that looks takes for a crash."""
+    (tmp_path / "begins.py").write_text(INTERRUPTED_IN_AN_IMPORT)
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "begins"],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "\ninterrupted\n")
