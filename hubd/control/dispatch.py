@@ -15,7 +15,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -67,17 +66,26 @@ class Dispatcher:
             if first is not None and first.answer:
                 answered: object = json.loads(first.answer)
                 return answered
-            try:
-                carry_out = self._do if first is None else partial(self._go_on, first)
-                result = await carry_out(method, params, peer)
-            except HubError:
-                await self._forget(method.name, key)
-                raise
+            if first is None:
+                result = await self._do_first(method, key, params, peer)
+            else:
+                result = await self._go_on(first, method, params, peer)
             await self._keep(method.name, key, json.dumps(result))
         return result
 
+    async def _do_first(self, method: Method, key: str, params: Params, peer: Peer) -> object:
+        """Do it; what is refused has changed nothing, and its key may be used again."""
+        try:
+            return await self._do(method, params, peer)
+        except HubError:
+            await self._forget(method.name, key)
+            raise
+
     async def _go_on(self, first: First, method: Method, params: Params, peer: Peer) -> object:
-        """What the daemon ended in the middle of: it may have had its effect."""
+        """What the daemon ended in the middle of: it may have had its effect.
+
+        A refusal does not free the key: that the first one may have been carried out stays true.
+        """
         if method.name in NOT_TWICE:
             raise Conflict(
                 "the daemon ended while it did this, and it may have been done; nothing was done now",
