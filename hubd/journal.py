@@ -129,7 +129,7 @@ class Plain(logging.Formatter):
         try:
             return masked(super().format(record))
         except (TypeError, ValueError, KeyError):
-            return f"{record.name}: this line does not fit its arguments: {record.msg!r}"
+            return masked(f"{record.name}: this line does not fit its arguments: {record.msg!r}")
 
 
 class MarkedLines(Plain):

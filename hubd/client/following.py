@@ -149,25 +149,5 @@ class Following:
             await close_client(client)
 
 
-def follow(
-    topics: Sequence[str],
-    *,
-    socket: str | os.PathLike[str] | Place | None = None,
-    after: Mapping[str, int] | None = None,
-    snapshot: bool = True,
-    gauge_hz: float = 0,
-    client: tuple[str, str] = ("python", ""),
-    timeout: float = OPEN_SECONDS,
-    tell: Tell | None = None,
-) -> Following:
-    """`async with follow(["campaign:x"]) as events: async for event in events: ...`; see `Following`."""
-    return Following(
-        topics,
-        socket=socket,
-        after=after,
-        snapshot=snapshot,
-        gauge_hz=gauge_hz,
-        client=client,
-        timeout=timeout,
-        tell=tell,
-    )
+#: `async with follow(["campaign:x"]) as events: async for event in events: ...`
+follow = Following

@@ -22,7 +22,7 @@ from hubd.core.model import CampaignState, Channel, Content, InDoubt
 from hubd.core.pacing import parse_rate
 from hubd.core.sms import compile_sms
 from hubd.core.spec import CampaignSpec, changed_keys, parse_spec, spec_from_json, spec_json
-from hubd.errors import BadInput, Conflict, NotFound, RevisionConflict
+from hubd.errors import BadInput, Conflict, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r
 
@@ -48,8 +48,6 @@ async def apply(hub: Hub, params: p.CampaignApply) -> r.ApplyResult:
     spec = await trio.to_thread.run_sync(parse_spec, params.spec)
     content = spec.content()
     await trio.to_thread.run_sync(check_templates, content)
-    if params.if_revision is not None:
-        await _check_revision(hub, spec.name, params.if_revision)
     if params.dry_run:
         return await _would_apply(hub, spec)
     campaign, changed, created = await hub.campaigns.apply(
@@ -89,19 +87,6 @@ def check_templates(content: Content) -> None:
     else:
         # The bytes of the attachments may still be on their way; they do not change the templates.
         compile_email(replace(content, attachments=()), {})
-
-
-async def _check_revision(hub: Hub, name: str, expected: int) -> None:
-    try:
-        revision = (await hub.campaigns.get(name)).revision
-    except NotFound:
-        revision = 0
-    if revision != expected:
-        raise RevisionConflict(
-            f"the campaign {name} is at revision {revision}, not {expected}",
-            hint="look at it again before changing it",
-            data={"current": revision},
-        )
 
 
 def _policy(hub: Hub, provider: str) -> InDoubt | None:
