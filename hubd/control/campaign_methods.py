@@ -17,18 +17,15 @@ from hubd.control.fitness import inspect
 from hubd.control.needs import Hub
 from hubd.control.rendering import address_of, contact_fields, first_reachable, view_parcel, write
 from hubd.control.views import estimate_view, problem_of, problem_views
+from hubd.core.changes import changed_keys, check_applicable
 from hubd.core.compose import compile_email, content_hash
-from hubd.core.model import CampaignState, Channel, Content, InDoubt
+from hubd.core.model import ENDED, Channel, Content, InDoubt
 from hubd.core.pacing import parse_rate
 from hubd.core.sms import compile_sms
-from hubd.core.spec import CampaignSpec, changed_keys, parse_spec, spec_from_json, spec_json
+from hubd.core.spec import CampaignSpec, parse_spec, spec_from_json, spec_json
 from hubd.errors import BadInput, Conflict, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r
-
-#: The states in which a file may be applied; the store refuses the others.
-APPLICABLE = (CampaignState.DRAFT, CampaignState.SCHEDULED, CampaignState.PAUSED, CampaignState.STOPPED)
-ENDED = (CampaignState.STOPPED, CampaignState.COMPLETED, CampaignState.FAILED)
 
 
 async def attach(hub: Hub, params: p.CampaignAttach) -> r.AttachResult:
@@ -62,20 +59,8 @@ async def _would_apply(hub: Hub, spec: CampaignSpec) -> r.ApplyResult:
         campaign = await hub.campaigns.get(spec.name)
     except NotFound:
         return {"campaign": None, "created": True, "changed": changed_keys(None, spec)}
-    if campaign.state not in APPLICABLE:
-        raise Conflict(
-            f"the campaign {campaign.name} is {campaign.state.value} and keeps what it was started with",
-            code=campaign.state.value,
-            hint="pause it first, or apply the file under another name",
-        )
     before = spec_from_json(campaign.spec)
-    fixed = [key for key in ("channel", "lists") if getattr(before, key) != getattr(spec, key)]
-    if fixed and campaign.started_at is not None:
-        raise Conflict(
-            f"the campaign {campaign.name} has its recipients already: {' and '.join(fixed)} cannot change",
-            code="audience_fixed",
-            hint="apply the file under another name",
-        )
+    check_applicable(campaign, before, spec)
     view = await view_of(hub, campaign)
     return {"campaign": view, "created": False, "changed": changed_keys(before, spec)}
 

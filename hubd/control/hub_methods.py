@@ -13,23 +13,22 @@ import trio
 from hubd.control.campaign_views import view_of
 from hubd.control.needs import Hub
 from hubd.control.views import counts_view, provider_view, time_text
-from hubd.core.model import Campaign, CampaignState, Counts
+from hubd.core.model import ENDED, Campaign, CampaignState, Counts
 from hubd.wire import results as r
 from hubd.wire.params import Change, HubBackup, Params
 
 log = logging.getLogger(__name__)
 
-FINISHED = (CampaignState.STOPPED, CampaignState.COMPLETED, CampaignState.FAILED)
-FINISHED_SHOWN = 10
+ENDED_SHOWN = 10
 PULSE_SECONDS = 2.0  #: in which the schedule answers, or is said not to
 
 
 async def status(hub: Hub, _: Params) -> r.StatusResult:
     """How everything is: campaigns that go on, the last that ended, the providers."""
     campaigns = await hub.campaigns.list()
-    ended = [campaign for campaign in campaigns if campaign.state in FINISHED]
+    ended = [campaign for campaign in campaigns if campaign.state in ENDED]
     ended.sort(key=lambda campaign: campaign.completed_at or campaign.updated_at)
-    hidden = {campaign.id for campaign in ended[:-FINISHED_SHOWN]}
+    hidden = {campaign.id for campaign in ended[:-ENDED_SHOWN]}
     return {
         "version": hub.info.version,
         "pid": hub.info.pid,

@@ -23,7 +23,7 @@ from hubd.control.campaign_views import view_of
 from hubd.control.needs import Hub
 from hubd.control.rows import EventRow
 from hubd.control.views import event_view, progress_event
-from hubd.core.model import Campaign, CampaignState
+from hubd.core.model import STANDING, Campaign, CampaignState
 from hubd.errors import BadInput, NotFound, ResumeGap
 from hubd.wire import dump, notification
 from hubd.wire.events import EVENTS
@@ -32,8 +32,6 @@ from hubd.wire.results import CampaignView, EventView, SubscribeResult
 
 PAGE = 256  #: events read at once
 PROGRESS = "campaign.progress"  #: the type of a gauge
-STANDING = "~"  #: begins the names of those that carry one-off messages and never end
-
 FIGURES = 60.0  #: live figures looked up in a second, for all subscribers of a role together
 
 Post = Callable[[str], Awaitable[None]]

@@ -37,6 +37,12 @@ class CampaignState(StrEnum):
     FAILED = "failed"
 
 
+#: The states in which nothing goes on by itself any more.
+ENDED = frozenset({CampaignState.STOPPED, CampaignState.COMPLETED, CampaignState.FAILED})
+#: Begins the names of the standing campaigns, which carry one-off messages and never end.
+STANDING = "~"
+
+
 class DeliveryState(StrEnum):
     """Where one recipient's message is. Every delivery is in exactly one of these."""
 

@@ -185,20 +185,6 @@ def spec_from_json(text: str) -> CampaignSpec:
         raise BadInput("the stored campaign was written by another version and cannot be read") from None
 
 
-def changed_keys(old: CampaignSpec | None, new: CampaignSpec) -> list[str]:
-    """The keys of a campaign file that differ, in the file's order; against None, those that say anything."""
-    changed = []
-    for key in CampaignSpec.__struct_fields__:
-        was, now = getattr(old, key, None), getattr(new, key)
-        if isinstance(now, Retry | Schedule):
-            was = was if old is not None else type(now)()
-            parts = now.__struct_fields__
-            changed += [f"{key}.{part}" for part in parts if getattr(was, part) != getattr(now, part)]
-        elif was != now if old is not None else now not in ("", (), None):
-            changed.append(key)
-    return changed
-
-
 def parse_duration(text: str) -> float:
     """Seconds in "30s", "24h", "2 days" or "1h 30m". Raises BadInput."""
     found = _DURATION.findall(text.lower()[:100])

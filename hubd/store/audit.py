@@ -17,7 +17,7 @@ from pathlib import Path
 
 import trio
 
-from hubd.core.model import DeliveryState
+from hubd.core.model import STANDING, DeliveryState
 from hubd.store.anchor import Anchor, Mark, mark_of
 from hubd.store.connection import open_plain, trouble_of
 from hubd.store.database import Database
@@ -167,7 +167,7 @@ def _counts(db: sqlite3.Connection) -> Finding:
         counted.setdefault(campaign_id, {})[state] = n
     wrong, looked_at = [], 0
     for campaign in db.execute(CAMPAIGNS):
-        looked_at += not campaign["name"].startswith("~")  # those that carry one-off messages are no user's
+        looked_at += not campaign["name"].startswith(STANDING)  # the others are no user's
         states = counted.pop(campaign["id"], {})
         told = {state: campaign[f"n_{state}"] for state in DeliveryState}
         if campaign["n_total"] != sum(states.values()) or any(

@@ -7,9 +7,19 @@ import sqlite3
 from collections.abc import Iterable
 from functools import partial
 
+from hubd.core.changes import changed_keys, check_applicable
 from hubd.core.lifecycle import CampaignEvent
-from hubd.core.model import Campaign, CampaignState, Channel, Content, DeliveryState, InDoubt, Kind
-from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, changed_keys, spec_from_json
+from hubd.core.model import (
+    STANDING,
+    Campaign,
+    CampaignState,
+    Channel,
+    Content,
+    DeliveryState,
+    InDoubt,
+    Kind,
+)
+from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, spec_from_json
 from hubd.errors import BadInput, Conflict, InvalidTransition
 from hubd.store.audience import Audience, MissingPattern, audience_of, freeze_some, missing_patterns
 from hubd.store.campaign_rows import (
@@ -81,7 +91,6 @@ _SETTABLE = {
     "completed_at": "UPDATE campaign SET completed_at = ? WHERE id = ?",
     "last_error": "UPDATE campaign SET last_error = ? WHERE id = ?",
 }
-_APPLICABLE = (CampaignState.DRAFT, CampaignState.SCHEDULED, CampaignState.PAUSED, CampaignState.STOPPED)
 _DELETABLE = (
     CampaignState.DRAFT,
     CampaignState.STOPPED,
@@ -278,7 +287,7 @@ class Campaigns:
 
     async def single(self, provider: str, channel: Channel, *, in_doubt: InDoubt = InDoubt.HOLD) -> Campaign:
         """The standing campaign that carries one-off messages of a provider, made when first asked for."""
-        name = f"~{provider}" if channel is Channel.EMAIL else f"~{provider}.{channel.value}"
+        name = f"{STANDING}{provider}" + ("" if channel is Channel.EMAIL else f".{channel.value}")
 
         def work(unit: Unit) -> Campaign:
             if unit.db.execute("SELECT 1 FROM campaign WHERE name = ?", (name,)).fetchone() is None:
@@ -325,20 +334,9 @@ def _change(
     unit: Unit, old: sqlite3.Row, spec: CampaignSpec, values: dict[str, object]
 ) -> tuple[Campaign, list[str]]:
     before = campaign_by_id(unit.db, old["id"])
-    if before.state not in _APPLICABLE:
-        raise Conflict(
-            f"the campaign {before.name} is {before.state.value} and keeps what it was started with",
-            code=before.state.value,
-            hint="pause it first, or apply the file under another name",
-        )
-    fixed = [key for key in ("channel", "lists") if old["freeze_to"] is not None and old[key] != values[key]]
-    if fixed:
-        raise Conflict(
-            f"the campaign {before.name} has its recipients already: {' and '.join(fixed)} cannot change",
-            code="audience_fixed",
-            hint="apply the file under another name",
-        )
-    changed = changed_keys(spec_from_json(before.spec), spec)
+    was = spec_from_json(before.spec)
+    check_applicable(before, was, spec)
+    changed = changed_keys(was, spec)
     settled = ("content_id", "doubt_policy", "reconcile", "rate", "give_up_after", "send_window", "provider")
     if not changed and all(old[key] == values[key] for key in settled):
         return before, []

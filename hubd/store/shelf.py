@@ -6,7 +6,7 @@ import sqlite3
 
 import msgspec
 
-from hubd.core.model import Campaign, CampaignState
+from hubd.core.model import ENDED, Campaign, CampaignState
 from hubd.core.spec import spec_from_json, spec_json
 from hubd.errors import Conflict, NotFound
 from hubd.store.campaign_rows import campaign_by_name, settings_of
@@ -23,9 +23,6 @@ FROM campaign WHERE id = :id"""
 ARCHIVE = "UPDATE campaign SET archived_at = ? WHERE id = ? AND (archived_at IS NULL) = ?"
 #: Those that are out of the listings.
 ARCHIVED = "SELECT id FROM campaign WHERE archived_at IS NOT NULL"
-
-#: The states in which nothing goes on by itself any more.
-ENDED = (CampaignState.STOPPED, CampaignState.COMPLETED, CampaignState.FAILED)
 
 
 def clone(unit: Unit, name: str, new: str) -> tuple[bool, Campaign]:

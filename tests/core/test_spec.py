@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubd.core.addresses import mailbox
+from hubd.core.changes import changed_keys
 from hubd.core.model import Attachment, Channel, Content, InDoubt, Kind
 from hubd.core.spec import (
     CampaignSpec,
     Retry,
     Schedule,
-    changed_keys,
     list_name,
     parse_duration,
     parse_spec,
