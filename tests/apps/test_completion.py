@@ -16,17 +16,19 @@ from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
 from tests.apps.test_command_line import run
 
 
-def complete(hub: Hub | None, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def complete(
+    hub: Hub | None, *words: str, program: tuple[str, ...] = ("-m", "hubctl")
+) -> subprocess.CompletedProcess[str]:
     """What bash would be offered for the last of `words`."""
     line = " ".join(["hubctl", *words])
     asked = {"_HUBCTL_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words))}
     base = dict(QUIET_ENV) if hub is None else {**hub.environ, "HUBCTL_SOCKET": str(hub.socket)}
     return subprocess.run(
-        [sys.executable, "-m", "hubctl"],
+        [sys.executable, *program],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**base, **asked, **environ},
+        env={**base, **asked},
         timeout=PATIENCE,
         check=False,
     )
@@ -70,12 +72,15 @@ def test_without_a_daemon_nothing_is_offered_and_nothing_is_said() -> None:
 
 
 def test_a_daemon_that_does_not_answer_is_given_up(place: Path) -> None:
-    """Without the cap this would wait ten seconds for the handshake and PATIENCE would not notice; with a
-    listener that never answers, the only other end is the cap."""
+    """The limit on connecting is lifted, so nothing but the cap ends it before PATIENCE does."""
+    program = (
+        "import hubctl.app; hubctl.app.CONNECT_SECONDS = 1e9; "
+        "from hubctl.cli import hubctl; hubctl(prog_name='hubctl')"
+    )
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(place / "s"))
         silent.listen()
-        done = complete(None, "--socket", str(place / "s"), "start", "s")
+        done = complete(None, "--socket", str(place / "s"), "start", "s", program=("-c", program))
     assert (done.stdout.strip(), done.stderr, done.returncode) == ("", "", 0)
 
 
@@ -84,8 +89,9 @@ def test_each_shell_gets_a_script_that_it_can_read(shell: str) -> None:
     made = run("completion", shell)
     assert made.exit_code == 0
     assert "_HUBCTL_COMPLETE" in made.stdout
-    if found := shutil.which(shell):
-        subprocess.run([found, "-n"], input=made.stdout, text=True, check=True, timeout=PATIENCE)
+    found = shutil.which(shell)
+    assert found is not None, f"{shell} is missing: tests/run installs it"
+    subprocess.run([found, "-n"], input=made.stdout, text=True, check=True, timeout=PATIENCE)
 
 
 def test_bash_completes_with_the_script(hub: Hub, place: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_provider_in_trouble_is_seen_in_status(hub: Hub) -> None:
 def test_a_provider_that_is_switched_says_which_campaigns_it_holds(hub: Hub) -> None:
     hub.contacts(50)
     for name in ("june", "july", "by-hand"):
-        hub.campaign(name, rate="2/s")
+        hub.campaign(name, rate="10/minute")
         hub.ok("start", name)
     hub.ok("pause", "by-hand")
     told = hub.ok("provider", "disable", "outbox").splitlines()

@@ -117,7 +117,7 @@ def _campaigns(told: Told) -> None:
     told.run("start", "spring", "--accept-risk", "missing-fields")
     told.run("wait", "spring", "--timeout", f"{PATIENCE}s")
     hub.contacts(50, into="many")
-    hub.campaign("slow", lists=["many"], rate="2/s")
+    hub.campaign("slow", lists=["many"], rate="10/minute")
     told.run("start", "slow", "--limit", "40")
     told.run("watch", "spring", lines=True)
     told.run("status")

@@ -241,6 +241,7 @@ async def test_a_head_that_ends_too_early(served: Served) -> None:
 async def test_a_slow_head_is_cut_at_the_deadline(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "HEAD_SECONDS", 0.05)
     assert (await answer_to(served.path, b"GET /rpc HTTP/1.1\r\nHost:")).startswith(b"HTTP/1.1 408 ")
+    monkeypatch.undo()  # others have the time that they always have
     await alive(served)
 
 
@@ -259,10 +260,10 @@ async def test_nothing_is_left_of_who_was_not_let_in(
     served: Served, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are closed within a limit, by us: these clients wait for the end, and then no task is there."""
-    monkeypatch.setattr(gate, "HEAD_SECONDS", 0.05)
     await alive(served)
     await testing.wait_all_tasks_blocked()
     before = trio.lowlevel.current_statistics().tasks_living
+    monkeypatch.setattr(gate, "HEAD_SECONDS", 0.05)
     async with trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(answer_to, served.path, data)
