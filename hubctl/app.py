@@ -20,7 +20,7 @@ import click
 
 from hubctl import spans
 from hubctl.exits import Detached, Exit, Refused, TimedOut
-from hubctl.layout import printable
+from hubctl.layout import nearest, printable
 from hubd import __version__
 from hubd.errors import HubError, NotFound, Unreachable, VersionSkew
 from hubd.wire.places import Place
@@ -206,11 +206,9 @@ class App:
         """The error, with the nearest name when it is about the campaign that was named."""
         if error.code != "campaign_not_found" or not self.subject:
             return error
-        import difflib
-
         listed = await hub.call("campaign.list", all=True, archived=True)
-        near = difflib.get_close_matches(self.subject, [view["name"] for view in listed["campaigns"]], 1)
-        words = f"there is no campaign {self.subject}" + (f"; did you mean {near[0]}?" if near else "")
+        near = nearest(self.subject, (view["name"] for view in listed["campaigns"]))
+        words = f"there is no campaign {self.subject}{near}"
         return NotFound(words, code=error.code, hint=error.hint, data=error.data)
 
     def greet(self, hub: Client) -> None:
@@ -252,9 +250,9 @@ class App:
         return self.talk(work, any_version=any_version)
 
 
-def is_terminal(stream: TextIO) -> bool:
-    """Whether `stream` is a terminal, or is to be taken for one: $HUBCTL_FORCE_TTY."""
-    return stream.isatty() or os.environ.get(FORCE_TTY, "0") not in {"", "0"}
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether `stream` is a terminal, or is to be taken for one: $HUBCTL_FORCE_TTY. None is a closed one."""
+    return stream is not None and (stream.isatty() or os.environ.get(FORCE_TTY, "0") not in {"", "0"})
 
 
 def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -304,12 +302,12 @@ def _told_apart(stream: TextIO | None) -> Iterator[None]:
         raise OutputLost(error.errno, error.strerror) from None
 
 
-def encode(values: Mapping[str, Any]) -> str:
+def encode(values: Mapping[str, Any], *, indent: int | None = None) -> str:
     """One JSON object on one line, in UTF-8.
 
     Escaped are lone surrogates, what some readers take for the end of a line, and what a terminal acts on.
     """
-    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False, indent=indent)
     if text.isascii():
         return text
     text = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -17,7 +17,6 @@ Two contexts are always there: `user` (the user's own daemon) and `system` (the 
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from hubctl.exits import Exit, Refused
+from hubctl.layout import nearest
 from hubd.wire.places import (
     SYSTEM_SOCKET,
     TOKEN_FILE,
@@ -102,9 +102,8 @@ def _always_there(name: str, found: Place, environ: Mapping[str, str]) -> Place 
 
 def _unknown(name: str, file: Path, contexts: Mapping[str, Any]) -> Refused:
     known = sorted({*contexts, "user", "system"})
-    near = difflib.get_close_matches(name, known, 1)
     return Refused(
-        f"there is no context {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+        f"there is no context {name!r}{nearest(name, known)}",
         code="no_such_context",
         status=Exit.USAGE,
         hint=f"there are {', '.join(known)}; more go into {file}",
@@ -134,11 +133,9 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
     """The file as checked values; nothing when it is not there and was not named."""
     try:
         text = file.read_bytes().decode()
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        if not must_exist and not isinstance(error, PermissionError):
-            return {}
-        raise _fault(file, f"it cannot be read: {(error.strerror or str(error)).lower()}") from None
     except OSError as error:
+        if not must_exist and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return {}
         raise _fault(file, f"it cannot be read: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
         raise _fault(file, "it is not UTF-8 text") from None
@@ -178,8 +175,7 @@ def _check_context(file: Path, where: str, context: Mapping[str, Any]) -> None:
 def _check(file: Path, where: str, table: Mapping[str, Any], known: set[str]) -> None:
     for key in table:
         if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), 1)
-            raise _fault(file, f"{where}{key}: unknown key" + (f"; did you mean {near[0]}?" if near else ""))
+            raise _fault(file, f"{where}{key}: unknown key{nearest(key, sorted(known))}")
 
 
 def _fault(file: Path, problem: str) -> Refused:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 PAGE_ROWS = 500
 PAGE_BYTES = 600_000  #: of JSON; the daemon takes messages of a megabyte
 SHOWN_ERRORS = 20
-SHOWN_DUPLICATES = 8
 _COUNTS = ("imported", "updated", "unchanged", "duplicates")
 
 Row = dict[str, Any]

@@ -172,13 +172,13 @@ class Steering:
         """Ask the daemon on a connection of its own, so that the events go on meanwhile."""
         from hubd.client import open_client
 
-        self._said = f"{doing} {name} ..."
+        self._said = f"{doing} {name} ... (Ctrl-C does not wait for it)"
         self.redraw()
         try:
             async with open_client(self._app.place(), client=("hubctl", version())) as hub:
                 await hub.call(f"campaign.{verb}", name=name)
         except HubError as error:
-            self._said = f"not done: {error}"
+            self._said = f"not done: {error}" + (f"; {error.hint}" if error.hint else "")
         else:
             self._said = ""
 

@@ -7,7 +7,6 @@ ndjson  one object a line     tsv    tab-separated, a row a line, tabs in cells 
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from hubctl.app import App, Json
+from hubctl.layout import nearest
 
 FORMATS = ("table", "json", "ndjson", "tsv", "csv")
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -75,10 +75,8 @@ def known(name: str, columns: Sequence[str]) -> str:
 
 def no_field(name: str, columns: Sequence[str]) -> str:
     """ "there is no field 'stat'; did you mean state?" """
-    near = difflib.get_close_matches(name.partition(".")[0], list(columns), 1)
-    return f"there is no field {name!r}" + (
-        f"; did you mean {near[0]}?" if near else f"; there are {', '.join(columns)}"
-    )
+    near = nearest(name.partition(".")[0], columns) or f"; there are {', '.join(columns)}"
+    return f"there is no field {name!r}{near}"
 
 
 def dig(row: Any, name: str) -> Any:

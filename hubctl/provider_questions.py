@@ -123,11 +123,14 @@ def ask_again(app: App, preset: str) -> str:
     return _without_spaces(secret) if preset == "gmail" else secret
 
 
-def yes(app: App, question: str) -> bool:
-    """Whether somebody says yes, which is the default; --yes says so."""
+def yes(app: App, question: str, *, default: bool = True) -> bool:
+    """Whether somebody says yes; an empty answer is the default, and --yes says so."""
     if app.yes:
         return True
-    answer = click.prompt(f"{question}? [Y/n]", default="y", show_default=False, prompt_suffix=" ", err=True)
+    shown, empty = ("[Y/n]", "y") if default else ("[y/N]", "n")
+    answer = click.prompt(
+        f"{question}? {shown}", default=empty, show_default=False, prompt_suffix=" ", err=True
+    )
     return str(answer).strip().lower() in ("y", "yes")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from hubctl.app import App
+from hubctl.provider_questions import yes
 
 #: How hubd's sentence about a failed login can be told from others, and the option that may help.
 _NO_ENCRYPTION = "does not offer encryption"
@@ -25,9 +26,7 @@ def otherwise(app: App, settings: Settings, trouble: str) -> dict[str, Any] | No
     if not app.may_ask() or app.yes or settings.get("type") != "smtp":
         return None
     if _NO_ENCRYPTION in trouble and _may_go_plain(settings):
-        question = "Use it without encryption? Only for a server of your own [y/N]"
-        answer = click.prompt(question, default="n", show_default=False, prompt_suffix=" ", err=True)
-        plain = str(answer).strip().lower() in ("y", "yes")
+        plain = yes(app, "Use it without encryption (only for a server of your own)", default=False)
         return {**settings, "security": "none"} if plain else None
     if _CERTIFICATE in trouble:
         question = "File with the certificate to trust, if it is the server's own (empty: leave it)"

@@ -6,7 +6,7 @@ before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,7 @@ async def _suppressed_failures(hub: Client, view: Json, groups: Sequence[Json]) 
                 "delivery.list", campaign=view["name"], state=state, after=after, limit=PAGE
             )
             found += [
-                (view["channel"], comparable(view["channel"], row["recipient"]))
+                (view["channel"], row["recipient"])
                 for row in page["deliveries"]
                 if (state, row["reason"]) in kinds
             ]
@@ -252,31 +252,25 @@ async def check_address(hub: Client, channel: str, address: str) -> None:
 
 
 async def refused(hub: Client, channel: str, addresses: Sequence[tuple[int, str]]) -> dict[int, str]:
-    """What is wrong with each of up to 500 (line, address); a trial import knows that."""
+    """What is wrong with each of up to 500 (number, address); a trial import knows that."""
     column = "email" if channel == "email" else "phone"
     rows = [{"line": line, "values": {column: address}} for line, address in addresses]
     answer = await hub.call("contacts.import", list="x", rows=rows, import_id="trial", dry_run=True)
     return {int(each["line"]): str(each["problem"]) for each in answer["errors"]}
 
 
-async def suppressed(hub: Client, wanted: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Which of these (channel, `comparable` address) are suppressed; page by page, however many there are."""
-    found: set[tuple[str, str]] = set()
-    after: Any = None
-    while wanted - found:
-        page = await hub.call("suppression.list", limit=PAGE, **({"after": after} if after else {}))
-        there = {
-            (each["channel"], comparable(each["channel"], each["address"])) for each in page["suppressions"]
-        }
-        found |= there & wanted
-        after = page["next"]
-        if after is None:
-            break
+async def suppressed(hub: Client, wanted: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Which of these (channel, address) are suppressed. The daemon knows when two addresses are the same."""
+    found = set()
+    for channel, address in wanted:
+        there = await hub.call("suppression.list", channel=channel, address=address)
+        if there["suppressions"]:
+            found.add((channel, address))
     return found
 
 
-def comparable(channel: str, address: str) -> str:
-    """An address without what makes no difference: case in email, all but the digits in a number."""
+def folded(channel: str, address: str) -> str:
+    """An address without what hardly ever makes a difference: case in email, all but digits in a number."""
     if channel == "email":
         return address.strip().casefold()
     return "".join(char for char in address if char.isdigit())

@@ -54,7 +54,7 @@ def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_00
     return table(*shown_columns(headers, shown, rare), colour=colour, width=width)
 
 
-def message(found: View, *, colour: bool = False, width: int = 10_000, content: bool = True) -> str:
+def message(found: View, *, colour: bool = False, width: int = 10_000) -> str:
     """One message's whole life: where it stands, every attempt, what it says."""
     delivery = found["delivery"]
     state = paint(delivery["state"], STATE_COLOURS.get(delivery["state"], "") if colour else "")
@@ -97,7 +97,7 @@ def message(found: View, *, colour: bool = False, width: int = 10_000, content: 
             blocks.append(sentences(headers, rows, colour=colour, width=width))
         else:
             blocks.append(table(headers[:-1], [row[:-1] for row in rows], colour=colour, width=width))
-    if content and found.get("content"):
+    if found.get("content"):
         blocks.append(body(found["content"], colour=colour))
     return "\n\n".join(blocks)
 

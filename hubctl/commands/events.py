@@ -121,12 +121,12 @@ class _Tail:
 
     def _gap(self, oldest: int, head: int) -> None:
         """Say what cannot be told, and go on behind it."""
-        if self._seen > head:
-            words = f"the daemon's events end at {head}, not {self._seen}: its database is an older one"
-            go_on = head
-        else:
+        if self._seen + 1 < oldest:
             words = f"the events {self._seen + 1} to {oldest - 1} are not kept any more"
             go_on = oldest - 1
+        else:  # nothing was removed: these are the numbers of another life of the database
+            words = f"the daemon's database is an older copy; its events go on after {head}"
+            go_on = head
         self._app.complain(words)
         if not for_people(self._app):
             self.stream.show({"type": "gap", "after": self._seen, "next": go_on + 1})

@@ -182,7 +182,8 @@ class _Addition:
 
     def __init__(self, app: App, file: ConfigFile, wanted: Wanted) -> None:
         self.app = app
-        self.before = file
+        self.before = file  #: as it was when the questions began
+        self.file = file  #: as we know it to be now
         self.wanted = wanted
         self.kept: Kept | None = None
 
@@ -277,10 +278,9 @@ class _Addition:
         )
 
     def _write(self) -> list[str]:
-        from hubctl.provider_file import open_own
-
         text = self._text(self.kept.reference if self.kept else None)
-        return _take_over(self.app, open_own(self.before.path), text, then_has=self.wanted.name)
+        applied, self.file = _take_over(self.app, self.file, text, then_has=self.wanted.name)
+        return applied
 
 
 @command("remove", within=provider, example="hubctl provider remove office", changes=True)
@@ -304,7 +304,7 @@ def remove(app: App, name: str, dry_run: bool) -> None:
         rehearsal.rehearsed(app, {"name": name, "file": str(file.path)}, f"would {_blast(app, name)}")
         return
     app.confirm(_blast(app, name), needed=True)
-    applied = _take_over(app, file, text)
+    applied, _ = _take_over(app, file, text)
     forgotten = _forget(app, file, name, section)
     answer = {"name": name, "changed": True, "file": str(file.path), "secret_removed": forgotten}
     if not told(app, {**answer, "applied": applied}):
@@ -335,9 +335,11 @@ def _names(config: Mapping[str, Any]) -> set[str]:
     return {key[len("providers.") : -len(".type")] for key in keys if key.endswith(".type")}
 
 
-def _take_over(app: App, file: ConfigFile, text: str, *, then_has: str = "") -> list[str]:
-    """Write the file and let hubd read it; what that changed. The file is put back when hubd refuses it, or
-    does not know the provider `then_has` then.
+def _take_over(app: App, file: ConfigFile, text: str, *, then_has: str = "") -> tuple[list[str], ConfigFile]:
+    """Write the file and let hubd read it; what that changed, and the file as it is now.
+
+    It is put back when hubd refuses it, or does not know the provider `then_has` then. Raises Refused when
+    somebody else has changed it since `file` was read.
     """
     from hubctl.provider_file import put_back, replace_text
 
@@ -349,7 +351,7 @@ def _take_over(app: App, file: ConfigFile, text: str, *, then_has: str = "") -> 
     except BaseException:
         put_back(file, after)
         raise
-    return applied
+    return applied, after
 
 
 def _another_file(problem: str) -> Refused:

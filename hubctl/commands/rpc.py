@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import Iterable
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubctl import render_methods
+from hubctl import layout, render_methods
 from hubctl.answer import told
-from hubctl.app import App, Json
+from hubctl.app import App, Json, encode
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
 from hubd.errors import HubError
@@ -50,13 +49,12 @@ def call(app: App, method: str, params: str | None) -> None:
 
     found = app.talk(work)
     if not told(app, {"method": method, "result": found}):
-        app.out(json.dumps(found, indent=2, ensure_ascii=not _utf8()))
+        app.out(encode(found, indent=2) if _utf8() else json.dumps(found, indent=2))
 
 
 def _unknown(method: str, known: Iterable[str]) -> Refused:
-    near = difflib.get_close_matches(method, list(known), 1)
     return Refused(
-        f"there is no method {method!r}" + (f"; did you mean {near[0]}?" if near else ""),
+        f"there is no method {method!r}{layout.nearest(method, known)}",
         code="method_not_found",
         status=Exit.MISSING,
         hint="hubctl rpc discover lists them",

@@ -70,11 +70,11 @@ def remove(app: App, address: str, channel: str | None, dry_run: bool) -> None:
 
 def _rehearse(app: App, channel: str, address: str, *, on: bool) -> None:
     """What `add` (on) or `remove` would do. Raises BadInput for an address that can be none."""
-    wanted = (channel, rehearsal.comparable(channel, address))
+    wanted = (channel, address)
 
     async def work(hub: Client) -> bool:
         await rehearsal.check_address(hub, channel, address)
-        return wanted in await rehearsal.suppressed(hub, {wanted})
+        return wanted in await rehearsal.suppressed(hub, [wanted])
 
     there = app.talk(work)
     sentence = f"would suppress {address}" if on else f"would let {address} be written to again"
@@ -174,9 +174,10 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
         found = list(_addresses(binary, name, column, report))
         report.rows += len(found)
         good = await _usable(hub, found, channel, report)
-        there = await rehearsal.suppressed(hub, set(good))
-        new = set(good) - there
-        counts["added"], counts["unchanged"] = len(new), len(good) - len(new)
+        once = {(kind, rehearsal.folded(kind, address)): (kind, address) for kind, address in good}
+        there = await rehearsal.suppressed(hub, once.values())
+        counts["added"] = len(once) - len(there)
+        counts["unchanged"] = len(good) - counts["added"]
 
     with opened(file) as binary:
         survey(binary, name)
@@ -196,7 +197,7 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
 async def _usable(
     hub: Client, found: list[tuple[int, str]], channel: str | None, report: Any
 ) -> list[tuple[str, str]]:
-    """The addresses that can be some, as (channel, comparable address); what is wrong with others is told."""
+    """The addresses that can be some, as (channel, address); what is wrong with others is told."""
     good: list[tuple[str, str]] = []
     by_channel: dict[str, list[tuple[int, str]]] = {"email": [], "sms": []}
     for line, address in found:
@@ -207,12 +208,13 @@ async def _usable(
     for kind, listed in by_channel.items():
         for start in range(0, len(listed), PAGE):
             page = listed[start : start + PAGE]
-            wrong = await rehearsal.refused(hub, kind, page)
-            for line, address in page:
-                if line in wrong:
-                    report.errors.append({"line": line, "field": "address", "problem": wrong[line]})
+            numbered = [(number, address) for number, (_, address) in enumerate(page, 1)]
+            wrong = await rehearsal.refused(hub, kind, numbered)
+            for number, (line, address) in enumerate(page, 1):
+                if number in wrong:
+                    report.errors.append({"line": line, "field": "address", "problem": wrong[number]})
                 else:
-                    good.append((kind, rehearsal.comparable(kind, address)))
+                    good.append((kind, address))
     return good
 
 

@@ -111,6 +111,11 @@ async def unsuppress(hub: Hub, params: p.SuppressionRemove) -> r.Done:
 async def suppressions(hub: Hub, params: p.SuppressionList) -> r.SuppressionsResult:
     """A page of suppressed addresses."""
     channel = Channel(params.channel) if params.channel else None
+    if params.address is not None:
+        if channel is None:
+            raise BadInput.at("channel", "is missing: an address is looked for in one")
+        found = await hub.contacts.suppression(channel, address_key(channel, params.address))
+        return {"suppressions": [suppression_view(found)] if found else [], "next": None}
     rows = await hub.contacts.suppressions(channel, _read_cursor(params.after), params.limit)
     last = rows[-1] if len(rows) == params.limit else None
     return {

@@ -49,6 +49,7 @@ ON CONFLICT DO NOTHING"""
 #: Sending to the address is allowed again.
 UNSUPPRESS = "DELETE FROM suppression WHERE channel = ? AND address_key = ?"
 #: A page of suppressed addresses of all channels or one.
+SUPPRESSION = "SELECT * FROM suppression WHERE channel = ? AND address_key = ?"
 SUPPRESSIONS = """
 SELECT * FROM suppression
 WHERE (channel, address_key) > (:after_channel, :after_key) AND (:channel = '' OR channel = :channel)
@@ -171,16 +172,12 @@ class Contacts:
             "limit": limit,
         }
         rows = await self._db.read(lambda db: db.execute(SUPPRESSIONS, values).fetchall())
-        return [
-            Suppression(
-                channel=Channel(row["channel"]),
-                address=row["address_key"],
-                reason=row["reason"],
-                source=row["source"],
-                created_at=row["created_at"],
-            )
-            for row in rows
-        ]
+        return [_suppression(row) for row in rows]
+
+    async def suppression(self, channel: Channel, key: str) -> Suppression | None:
+        """Why an address is not written to; None for one that may be."""
+        row = await self._db.read(lambda db: db.execute(SUPPRESSION, (channel, key)).fetchone())
+        return _suppression(row) if row is not None else None
 
 
 def no_such_list(name: str) -> NotFound:
@@ -211,4 +208,14 @@ def _contact(row: sqlite3.Row, lists: tuple[str, ...] = ()) -> Contact:
         lists=lists,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+    )
+
+
+def _suppression(row: sqlite3.Row) -> Suppression:
+    return Suppression(
+        channel=Channel(row["channel"]),
+        address=row["address_key"],
+        reason=row["reason"],
+        source=row["source"],
+        created_at=row["created_at"],
     )

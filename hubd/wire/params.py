@@ -122,9 +122,10 @@ class SuppressionRemove(Params, frozen=True):
 
 
 class SuppressionList(Params, frozen=True):
-    """A page of suppressed addresses."""
+    """A page of suppressed addresses; or one address, if it is there, which needs its channel."""
 
     channel: ChannelName | None = None
+    address: Word | None = None
     after: Word | None = None
     limit: Limit = 200
 

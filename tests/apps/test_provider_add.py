@@ -131,6 +131,23 @@ def test_a_mistyped_password_is_typed_again_and_then_it_works(hub: Hub, on_termi
     assert (hub.folder / "local.pass").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_somebody_else_writes_during_the_questions_is_not_lost(hub: Hub, on_terminal: Any) -> None:
+    path = configure(hub)
+    terminal = on_terminal(
+        hub.command("provider", "add", "local", "--host", "127.0.0.1", "--port", "1", "--security", "none",
+                    "--username", "ann"),
+        hub.environ,
+    )  # fmt: skip
+    terminal.until("Password (not shown while you type): ")
+    other = path.read_text() + "\n[providers.theirs]\ntype = 'outbox'\n"
+    path.write_text(other)
+    terminal.type(f"{CANARY}\n")
+    seen = terminal.rest()
+    assert terminal.process.returncode == 5, seen
+    assert "was changed by somebody else" in seen
+    assert path.read_text() == other
+
+
 def test_an_interrupted_dialogue_changes_nothing(hub: Hub, on_terminal: Any) -> None:
     path = configure(hub)
     terminal = on_terminal(hub.command("provider", "add"), hub.environ)

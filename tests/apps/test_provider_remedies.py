@@ -30,7 +30,7 @@ def test_a_relay_without_encryption_is_found_out_and_taken_as_it_is(hub: Hub, on
         terminal.type("\n")
         terminal.until("[Y/n]")
         terminal.type("\n")
-        terminal.until("Use it without encryption? Only for a server of your own [y/N]")
+        terminal.until("Use it without encryption (only for a server of your own)? [y/N]")
         terminal.type("y\n")
         seen = terminal.rest()
         assert terminal.process.returncode == 0, seen

@@ -8,7 +8,7 @@ import re
 import pytest
 from click.testing import Result
 
-from hubctl.rehearsal import LEADS, comparable
+from hubctl.rehearsal import LEADS, folded
 from hubd.core.lifecycle import CAMPAIGN, CampaignEvent
 from tests.apps.conftest import Hub
 from tests.apps.test_command_line import ALL, run
@@ -167,6 +167,21 @@ def test_a_file_of_addresses_is_rehearsed_row_by_row(hub: Hub) -> None:
     assert (done["added"], done["unchanged"], done["invalid"]) == (2, 1, 2)
 
 
+def test_a_bad_cell_of_a_row_is_no_fault_of_the_good_one_beside_it(hub: Hub) -> None:
+    path = hub.file("s.csv", "address,email\nann@example.com,nonsense@\n")
+    trial = hub.json("suppress", "import", path, "--dry-run", code=9)
+    done = hub.json("suppress", "import", path, code=9)
+    assert (trial["added"], trial["invalid"]) == (done["added"], done["invalid"]) == (1, 1)
+
+
+def test_the_rehearsal_knows_an_address_as_the_daemon_knows_it(hub: Hub) -> None:
+    """A domain in another alphabet, and its spelling in ASCII, are one."""
+    hub.ok("suppress", "add", "ann@b\u00fccher.example")
+    for spelled in ("Ann@b\u00fccher.example", "ann@xn--bcher-kva.example"):
+        trial = hub.json("suppress", "add", spelled, "--dry-run")
+        assert trial["would"]["change"] is hub.json("suppress", "add", spelled)["changed"] is False
+
+
 def test_a_provider_is_shown_as_it_would_be_written(hub: Hub) -> None:
     office = ("office", "--type", "smtp", "--host", "127.0.0.1", "--port", "1", "--security", "none")
     before = (hub.folder / "hubd.toml").read_bytes()
@@ -184,5 +199,5 @@ def test_a_provider_is_shown_as_it_would_be_written(hub: Hub) -> None:
 
 
 def test_case_and_punctuation_make_no_other_address() -> None:
-    assert comparable("email", " Ann@Example.COM") == comparable("email", "ann@example.com")
-    assert comparable("sms", "+1 (202) 555-0123") == comparable("sms", "+12025550123")
+    assert folded("email", " Ann@Example.COM") == folded("email", "ann@example.com")
+    assert folded("sms", "+1 (202) 555-0123") == folded("sms", "+12025550123")

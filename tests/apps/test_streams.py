@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.apps.conftest import PATIENCE, ROOT, Hub
+from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
 
 PLAIN = [
     (),
@@ -168,3 +168,28 @@ def test_short_commands_load_nothing_heavy(hub: Hub, arguments: tuple[str, ...])
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "loaded:"
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("help exit-codes <&-", 0),
+        ("help exit-codes 2>&-", 0),
+        ("help exit-codes >&-", 1),
+        ("help --fields topic >&-", 1),
+        ("start x --socket /nonexistent/s <&-", 6),
+        ("rpc call hub.status - --socket /nonexistent/s <&-", 2),
+    ],
+)
+def test_a_closed_stream_is_a_sentence_and_no_traceback(command: str, status: int) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m hubctl {command}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=QUIET_ENV,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == status, done.stderr
