@@ -17,6 +17,7 @@ from hubd.store.contacts import Contacts
 from hubd.store.database import Database, open_database
 from hubd.store.events import Events
 from hubd.store.ledger import Ledger
+from tests.shell.open_hub import Served, open_hub
 
 DRAFT: Mapping[str, object] = {
     "name": "spring-sale",
@@ -124,3 +125,10 @@ async def database(bridge: Bridge, database_path: Path) -> AsyncIterator[Databas
 @pytest.fixture
 async def store(database: Database) -> Store:
     return Store(database)
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    """A whole hub behind its socket."""
+    async with open_hub(tmp_path) as served:
+        yield served

@@ -37,6 +37,19 @@ from hubd.store.usage import Usage
 from hubd.transports.outbox import open_outbox
 from hubd.wire.results import ConfigResult
 
+#: A campaign for the list `customers`, whose contacts have first names.
+PERSONAL: dict[str, Any] = {
+    "name": "spring",
+    "channel": "email",
+    "lists": ["customers"],
+    "kind": "transactional",
+    "sender": "Acme <news@acme.example>",
+    "subject": "Hello {{ first_name }}",
+    "text": "Hi {{ first_name }}",
+}
+#: The same for contacts of whom nothing is known.
+PLAIN = PERSONAL | {"subject": "Hello", "text": "Hi"}
+
 
 @dataclass(frozen=True, slots=True)
 class Served:

@@ -17,26 +17,11 @@ from hubd.control import crowd, gate, outlet
 from hubd.control.gate import serve_control
 from hubd.errors import Unreachable
 from hubd.wire import MAX_BATCH, MAX_MESSAGE
-from tests.shell.open_hub import Served, open_hub
+from tests.shell.open_hub import PLAIN, Served
 from tests.shell.raw_client import HELLO, Raw, answer_to, frame, head, open_raw
 
-SPEC = {
-    "name": "spring",
-    "channel": "email",
-    "provider": "outbox",
-    "lists": ["all"],
-    "kind": "transactional",
-    "sender": "Acme <news@acme.example>",
-    "subject": "Hello",
-    "text": "Hi",
-}
+SPEC = PLAIN | {"provider": "outbox", "lists": ["all"]}
 STATUS = '{"jsonrpc":"2.0","id":1,"method":"hub.status"}'
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +10,10 @@ import trio
 
 from hubd.client import open_client
 from hubd.errors import HubError, InvalidTransition
-from tests.shell.open_hub import Served, open_hub
+from tests.shell.open_hub import PLAIN, Served, open_hub
 from tests.shell.raw_client import open_raw
 
-SPEC = {
-    "name": "spring",
-    "channel": "email",
-    "provider": "outbox",
-    "lists": ["all"],
-    "kind": "transactional",
-    "sender": "Acme <news@acme.example>",
-    "subject": "Hello",
-    "text": "Hi",
-}
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
+SPEC = PLAIN | {"provider": "outbox", "lists": ["all"]}
 
 
 async def prepare(hub: Any, people: int = 5) -> None:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -35,12 +35,6 @@ from tests.shell.open_hub import Served, open_hub
 T = TypeVar("T")
 
 HANGS_UP = b"nothing: it closes the connection, as one that stops does"
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
 
 
 # -- what it costs ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import ast
 import json
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,6 @@ BACKUPS = "/var/backups/messagehub"  #: stands for a directory of the test
 TIME = "2026-12-01T08:00:00.000Z"
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(describe(METHODS, "1.2.3")))
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
 
 
 def check(value: object, schema: dict[str, Any]) -> None:

@@ -18,18 +18,9 @@ from hubd.control.methods import METHODS
 from hubd.errors import Conflict, HubError, RevisionConflict, StoreUnavailable
 from hubd.store.housekeeping import tidy
 from hubd.wire.params import CampaignApply
-from tests.shell.open_hub import open_hub
+from tests.shell.open_hub import PLAIN, open_hub
 
-SPEC = {
-    "name": "spring",
-    "channel": "email",
-    "provider": "outbox",
-    "lists": ["all"],
-    "kind": "transactional",
-    "sender": "Acme <news@acme.example>",
-    "subject": "Hello",
-    "text": "Hi",
-}
+SPEC = PLAIN | {"provider": "outbox", "lists": ["all"]}
 
 
 async def test_a_repeated_key_gets_the_first_answer_over_a_restart(tmp_path: Path) -> None:

@@ -22,19 +22,11 @@ from hubd.engine.providers import ProviderSpec
 from hubd.errors import BadConfig, CredentialMissing, StoreUnavailable
 from hubd.wire import MAX_IN_FLIGHT
 from hubd.wire.registry import PROTOCOL_CODES, RETRYABLE
-from tests.shell.open_hub import Served, open_hub
+from tests.shell.open_hub import PLAIN, Served, open_hub
 from tests.shell.raw_client import HELLO, Raw, open_raw
 
 Error = dict[str, Any]
-SPEC: dict[str, Any] = {
-    "name": "spring",
-    "channel": "email",
-    "lists": ["customers"],
-    "kind": "transactional",
-    "sender": "Acme <news@acme.example>",
-    "subject": "Hello",
-    "text": "Hi",
-}
+SPEC = PLAIN
 
 
 class Lists:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,12 +28,6 @@ from tests.shell.raw_client import answer_to, head
 def status(data: bytes) -> int:
     judged = judge(data)
     return judged.status if isinstance(judged, Refusal) else 101
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
 
 
 async def alive(served: Served) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,18 +13,10 @@ import trio
 from hubd.client import Client, open_client
 from hubd.control import hub_methods
 from hubd.control.gate import serve_control
-from tests.shell.open_hub import Served, open_hub
+from tests.shell.open_hub import PLAIN, Served
 from tests.shell.raw_client import answer_to
 
-SPEC: dict[str, Any] = {
-    "name": "spring",
-    "channel": "email",
-    "lists": ["customers"],
-    "kind": "transactional",
-    "sender": "Acme <news@acme.example>",
-    "subject": "Hello",
-    "text": "Hi",
-}
+SPEC = PLAIN
 WELL = b"HTTP/1.1 200 OK\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -50,12 +41,6 @@ class Stuck:
     def __init__(self, supervisor: Any) -> None:
         self.providers = supervisor.providers
         self.reason = supervisor.reason
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
 
 
 async def port_of(path: Path) -> int:

@@ -22,12 +22,6 @@ Summary = list[tuple[object, int | None]] | tuple[object, int | None] | None
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
-
-
-@pytest.fixture
 async def raw(served: Served) -> AsyncIterator[Raw]:
     async with open_raw(served.path) as raw:
         yield raw

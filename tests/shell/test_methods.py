@@ -6,7 +6,6 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,23 +23,9 @@ from hubd.errors import (
     PreflightFailed,
     RevisionConflict,
 )
-from tests.shell.open_hub import Served, open_hub
+from tests.shell.open_hub import PERSONAL, Served
 
-SPEC: dict[str, Any] = {
-    "name": "spring",
-    "channel": "email",
-    "lists": ["customers"],
-    "kind": "transactional",
-    "sender": "Acme <news@acme.example>",
-    "subject": "Hello {{ first_name }}",
-    "text": "Hi {{ first_name }}",
-}
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
+SPEC = PERSONAL
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import trio
@@ -13,17 +11,11 @@ import trio.testing
 from hubd.client import open_client
 from hubd.control import outlet
 from hubd.wire import MAX_BATCH
-from tests.shell.open_hub import Served, open_hub
+from tests.shell.open_hub import Served
 from tests.shell.raw_client import HELLO, frame, head, open_raw
 
 # In the tests with `autojump_clock` time passes only while everybody waits, and nothing in them is asked of
 # the database, whose thread nobody would wait for.
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
 
 
 async def test_a_client_that_answers_pings_stays(

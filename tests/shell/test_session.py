@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -30,12 +29,6 @@ class SlowContacts:
         self.asked += 1
         await self.go_on.wait()
         return []
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
 
 
 # -- the handshake of the protocol -------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ from tests.shell.raw_client import HELLO, answer_to, head, open_raw
 
 PAGE = "http://127.0.0.1:8080"
 OTHER = "http://127.0.0.1:8081"
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
 
 
 async def ticket(served: Served, **params: object) -> tuple[int, str]:
@@ -124,24 +117,32 @@ async def test_another_protocol_gives_no_token_and_leaves_the_old_one(served: Se
     assert await status(port, token) == 101
 
 
-async def until_gone() -> None:
-    """The daemon has seen that the page went away."""
-    await trio.testing.wait_all_tasks_blocked(0.01)
+async def living() -> int:
+    """How many tasks there are when nothing happens."""
+    await trio.testing.wait_all_tasks_blocked()
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+async def until_gone(tasks: int) -> None:
+    """The daemon has seen that the page went away: there are no more tasks than before it came."""
+    while trio.lowlevel.current_statistics().tasks_living > tasks:
+        await trio.lowlevel.checkpoint()
 
 
 async def test_it_lives_with_its_connection_and_dies_five_minutes_after_it(
     served: Served, mock_clock: trio.testing.MockClock
 ) -> None:
     port, bearer = await ticket(served)
+    before = await living()
     async with open_raw(port, origin=PAGE, bearer=bearer) as raw:
         token = raw.hello["session_token"]
         mock_clock.jump(2 * RECONNECT_SECONDS)
         assert "result" in await raw.ask("hub.status")
-    await until_gone()
+    await until_gone(before)
     mock_clock.jump(RECONNECT_SECONDS - 1)
     async with open_raw(port, origin=PAGE, bearer=token) as raw:
         token = raw.hello["session_token"]
-    await until_gone()
+    await until_gone(before)
     mock_clock.jump(RECONNECT_SECONDS)
     assert await status(port, token) == 401
 

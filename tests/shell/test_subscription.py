@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,25 +15,11 @@ from hubd.control.subscription import Pace, open_subscription
 from hubd.core.model import Channel
 from hubd.errors import BadInput, ResumeGap
 from hubd.wire.params import EventsSubscribe
-from tests.shell.open_hub import Served, open_hub
+from tests.shell.open_hub import PLAIN, Served
 from tests.shell.raw_client import Raw, open_raw
 
-SPEC: dict[str, Any] = {
-    "name": "spring",
-    "channel": "email",
-    "lists": ["customers"],
-    "kind": "transactional",
-    "sender": "Acme <news@acme.example>",
-    "subject": "Hello",
-    "text": "Hi",
-}
+SPEC = PLAIN
 LATER = "2099-01-01T00:00:00Z"
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_hub(tmp_path) as served:
-        yield served
 
 
 @pytest.fixture

@@ -276,6 +276,8 @@ async def test_few_may_stand_at_the_door_and_the_unix_socket_stays_open(
             nursery.start_soon(hear, stream)
         with trio.fail_after(20):
             await ended.wait()
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert refused == 4, "the others may stand there"
         async with open_client(tcp.path) as hub:
             assert await hub.call("hub.status")
         nursery.cancel_scope.cancel()

@@ -16,18 +16,10 @@ from hubd.control.gate import serve_control
 from hubd.control.methods import METHODS
 from hubd.control.roles import Role
 from hubd.errors import HubError
-from tests.shell.open_hub import Served, open_hub
+from tests.shell.open_hub import PERSONAL, Served, open_hub
 from tests.shell.raw_client import open_raw
 
-SPEC: dict[str, Any] = {
-    "name": "spring",
-    "channel": "email",
-    "lists": ["customers"],
-    "kind": "transactional",
-    "sender": "Acme <news@acme.example>",
-    "subject": "Hello {{ first_name }}",
-    "text": "Hi {{ first_name }}",
-}
+SPEC = PERSONAL
 PEOPLE = [
     {"line": n, "values": {"email": f"{name}@example.com", "first_name": name.title()}}
     for n, name in enumerate(("ann", "bob", "cyd"), 2)

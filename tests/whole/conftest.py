@@ -120,15 +120,22 @@ class Hub:
         answer: dict[str, Any] = json.loads(self.hubctl(*arguments, "--json", code=code))
         return answer
 
-    def campaign(self, name: str) -> dict[str, Any]:
-        """As `hubctl status NAME --json` has it, without a process where that works: tests wait for it."""
-        answer: dict[str, Any]
+    def told(self, method: str, *command: str, **params: object) -> dict[str, Any]:
+        """What `hubctl COMMAND --json` says, without a process where that works: tests wait for it."""
         try:
             with connect(self.state / "control.sock") as hub:
-                answer = hub.call("campaign.get", name=name)["campaign"]
+                return hub.call(method, **params)
         except HubError:
-            answer = self.json("status", name)["campaign"]
+            return self.json(*command)
+
+    def campaign(self, name: str) -> dict[str, Any]:
+        """How a campaign is."""
+        answer: dict[str, Any] = self.told("campaign.get", "status", name, name=name)["campaign"]
         return answer
+
+    def trouble(self) -> str:
+        """Why the daemon sends nothing; "" when it does."""
+        return str(self.told("hub.status", "daemon", "status").get("trouble") or "")
 
     def deliveries(self, name: str) -> list[dict[str, Any]]:
         return [

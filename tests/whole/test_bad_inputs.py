@@ -85,9 +85,9 @@ def test_bad_input_75_one_trouble_after_the_other_stops_sending_and_loses_and_do
         goal = len(witness.lines()) + 50
         until(lambda goal=goal: len(witness.lines()) >= goal, "messages")  # type: ignore[misc]  # bound now
         with failing(hub.sign, what):
-            until(lambda says=says: says in trouble(hub), f"trouble: {says}")  # type: ignore[misc]  # bound now
+            until(lambda says=says: says in hub.trouble(), f"trouble: {says}")  # type: ignore[misc]  # bound now
             assert hub.campaign("big")["state"] == "running"
-        until(lambda: not trouble(hub), "the trouble to end by itself")
+        until(lambda: not hub.trouble(), "the trouble to end by itself")
     with without_descriptors(pid):
         waiting = subprocess.Popen(
             [sys.executable, "-m", "hubctl", "--socket", str(hub.state / "control.sock"), "status"],
@@ -99,10 +99,6 @@ def test_bad_input_75_one_trouble_after_the_other_stops_sending_and_loses_and_do
     finish(hub, "big")
     assert reconcile(hub, witness, "big", 800)["sent"] == 800
     assert "Traceback" not in hub.log()
-
-
-def trouble(hub: Hub) -> str:
-    return str(hub.json("daemon", "status").get("trouble") or "")
 
 
 # -- 76: the clock on the wall -----------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def test_a_hangup_reloads_and_a_bad_config_keeps_the_old_one(hub: Hub, witness: 
     path = hub.folder / "hubd.toml"
     path.write_text(sink_config(witness.port) + "[providers.second]\ntype = 'outbox'\n")
     daemon.send_signal(signal.SIGHUP)
-    until(lambda: "second" in hub.hubctl("provider", "list"), "the new provider")
+    until(lambda: "second" in str(hub.told("provider.list", "provider", "list")), "the new provider")
     path.write_text("[nonsense]\n")
     daemon.send_signal(signal.SIGHUP)
     until(lambda: "not reloaded" in hub.log(), "the refusal")
@@ -170,7 +170,7 @@ def test_a_hangup_while_the_database_is_still_being_opened_reloads_later(hub: Hu
     daemon.send_signal(signal.SIGHUP)
     daemon.send_signal(signal.SIGCONT)
     until(hub.answers, "hubd")
-    until(lambda: "second" in hub.hubctl("provider", "list"), "the new provider")
+    until(lambda: "second" in str(hub.told("provider.list", "provider", "list")), "the new provider")
     assert hub.end() == 0
 
 

@@ -104,10 +104,6 @@ def small_disk(hub: Hub, request: pytest.FixtureRequest) -> SmallDisk:
     return SmallDisk(hub, mount_namespace() if request.param == "file system" else [])
 
 
-def trouble(hub: Hub) -> str:
-    return str(hub.json("daemon", "status").get("trouble") or "")
-
-
 def stands_still(witness: Witness, hub: Hub) -> int:
     """How many messages were accepted, once that is so of all that have begun. No more may begin."""
 
@@ -134,7 +130,7 @@ def test_a_disk_that_fills_up_stops_sending_keeps_answering_and_goes_on_by_itsel
     hub.hubctl("start", "big")
     until(lambda: len(witness.lines()) > 100, "some messages")
     small_disk.fill(leave=0)
-    until(lambda: trouble(hub), "the daemon to say that it is in trouble")
+    until(lambda: hub.trouble(), "the daemon to say that it is in trouble")
     accepted = stands_still(witness, hub)
     assert accepted < N
     assert hub.campaign("big")["state"] == "running"
@@ -142,7 +138,7 @@ def test_a_disk_that_fills_up_stops_sending_keeps_answering_and_goes_on_by_itsel
     small_disk.clear()
     hub.hubctl("wait", "big", "--for", "completed", "--timeout", "100s")
     assert reconcile(hub, witness, "big", N)["sent"] == N
-    assert trouble(hub) == ""
+    assert hub.trouble() == ""
 
 
 @pytest.mark.parametrize("witness", [("--delay", "0.002")], indirect=True)
@@ -162,7 +158,7 @@ def test_little_room_is_said_before_the_disk_is_full_and_outcomes_are_written(
     def fills_up() -> bool:
         small_disk.fill(leave=MIB)  # again and again: the log gives room back
         # A limit on the size of files is no shortage of room; it is only met when it is reached.
-        return ("MiB are left" if small_disk.mounted else "input/output error") in trouble(hub)
+        return ("MiB are left" if small_disk.mounted else "input/output error") in hub.trouble()
 
     until(fills_up, "the daemon to say how little is left")
     accepted = stands_still(witness, hub)
@@ -224,7 +220,7 @@ def test_a_disk_in_error_is_waited_for(hub: Hub, witness: Witness, what: str, sa
     hub.hubctl("start", "big")
     until(lambda: len(witness.lines()) > 100, "some messages")
     sign.write_text(what)
-    until(lambda: says in trouble(hub), "the daemon to say what the trouble is")
+    until(lambda: says in hub.trouble(), "the daemon to say what the trouble is")
     assert stands_still(witness, hub) < N
     assert hub.campaign("big")["state"] == "running"
     sign.unlink()

@@ -139,6 +139,7 @@ def test_hubctl_watch_goes_on_over_kills_and_tells_each_figure_once(hub: Hub) ->
     assert told.count("hubd is back") == 2
     assert out.splitlines()[-1].startswith("spring is completed: ")
     figures = [int(found) for found in re.findall(r"(\d+) sent of", out)]
+    assert figures, out
     assert figures == sorted(set(figures)), "forwards only, and none twice"
 
 
@@ -172,7 +173,7 @@ def test_a_restored_database_is_a_gap_and_not_a_silent_skip(hub: Hub) -> None:
         assert names == {"before", *(f"other-{number}" for number in range(10))}
 
 
-def test_a_reader_outlives_hours_without_a_daemon_and_says_so(hub: Hub) -> None:
+def test_a_reader_outlives_the_daemon_and_says_so(hub: Hub) -> None:
     """It waits; a program that does not want to wait sees why in `tell`."""
     hub.boot()
     told: list[str] = []

@@ -70,7 +70,7 @@ class ClockedHub(Hub):
 
     def age(self) -> float:
         """Seconds since the start, as the daemon sees it."""
-        return float(self.json("daemon", "status")["uptime"])
+        return float(self.told("hub.status", "daemon", "status")["uptime"])
 
 
 class UnprivilegedHub(Hub):
@@ -157,7 +157,7 @@ def secret(hub: Hub, password: str) -> None:
 
 def providers(hub: Hub) -> list[dict[str, Any]]:
     """What `hubctl provider list` says."""
-    found: list[dict[str, Any]] = hub.json("provider", "list")["providers"]
+    found: list[dict[str, Any]] = hub.told("provider.list", "provider", "list")["providers"]
     return found
 
 
