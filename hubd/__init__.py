@@ -8,7 +8,7 @@ The map, from the top; arrows only go down:
     core        what is decided, without any I/O: lifecycle (read it first), verdict, pacing, compose ...
     store       the only SQL: contacts, campaigns, the attempt ledger, events
     transports  the ways out: outbox, smtp, twilio
-    bridge      the door to asyncio libraries
+    bridge      the one place where asyncio libraries are called
     wire, client, errors   what other programs may import
 
 Importing this package imports nothing else, so that `import hubd.client` is cheap.

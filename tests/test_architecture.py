@@ -73,7 +73,7 @@ ROOTS = {"hubd.daemon", "hubd.__main__"}
 
 #: Libraries that only one room may touch.
 ONLY_IN = {
-    "trio_asyncio": {"hubd.bridge"},
+    "asyncio": {"hubd.bridge", "hubd.transports"},
     "aiosqlite": {"hubd.store"},
     "sqlite3": {"hubd.store"},
     "aiosmtplib": {"hubd.transports"},

@@ -181,7 +181,7 @@ class _Readers:
         connection = self._idle.pop() if self._idle else await self._open()
         fit = False
         try:
-            result = await self._bridge.finish(connection.unit, partial(_in_snapshot, work))
+            result = await connection.unit(self._bridge, partial(_in_snapshot, work))
             fit = True
             return result
         except BaseException as error:
@@ -288,7 +288,7 @@ async def open_database(
                 await readers.aclose()
         if not writer.trouble:
             try:
-                await bridge.finish(connection.unit, partial(_finish, anchor))
+                await connection.unit(bridge, partial(_finish, anchor))
             except sqlite3.Error as error:
                 writer.lose(error)
         if writer.lost.is_set():
@@ -316,12 +316,12 @@ async def _boot(
     """Bring the file up to date and begin an epoch: its row of `hub`, and the newest event's seq."""
     try:
         try:
-            return await bridge.finish(connection.unit, begin)
+            return await connection.unit(bridge, begin)
         except (sqlite3.Error, OSError) as error:
             full = isinstance(error, OSError) or lacks_room(error)
             if not full or not await room.free_ballast():
                 raise
-        return await bridge.finish(connection.unit, begin)
+        return await connection.unit(bridge, begin)
     except sqlite3.Error as error:
         raise refusal(path, error) from error
     except OSError as error:

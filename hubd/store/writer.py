@@ -231,7 +231,7 @@ class Writer:
         return await self._hop(batch)
 
     async def _hop(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._bridge.finish(self._connection.unit, work)
+        return await self._connection.unit(self._bridge, work)
 
     # -- the log -----------------------------------------------------------------------------------
 

@@ -1,21 +1,22 @@
-"""The delivery side of an SMTP connection: takes over the socket once a client library has logged in.
+"""The delivery side of an SMTP connection: takes over the stream once a client library has logged in.
 
-`Conversation` is an asyncio protocol whose callbacks run in the Trio thread (see `hubd.bridge`). It knows how
-many replies are owed for what was written, so that a reply nobody asked for is never taken for the answer to
-the next command: it ends the conversation. Trio tasks wait for replies through a `trio.Event`.
+`Conversation` knows how many replies are owed for what was written, so that a reply nobody asked for is never
+taken for the answer to the next command: it ends the conversation. It reads what has arrived whenever it is
+asked how things stand, and waits only for what has not.
 """
 
 from __future__ import annotations
 
-import asyncio
+import ssl
 from collections import deque
 
 import trio
 
 from hubd.core.model import Signal
 from hubd.transports.replies import Garbage, Reply, ReplyParser
+from hubd.transports.stream import Stream
 
-#: Octets that may wait in the transport before `room` makes the writer wait.
+#: Bytes that may wait for the kernel before `room` makes the writer wait.
 HIGH_WATER = 64 * 1024
 
 _CLOSED = "the server closed the connection"
@@ -29,31 +30,26 @@ class Lost(Exception):
         self.signal = signal
 
 
-class Conversation(asyncio.Protocol):
+class Conversation:
     """Commands and replies on a connection that is past EHLO and AUTH. Used by one Trio task at a time.
 
     After any `Lost`, and after a reply of 421, the connection is of no more use: `abort` it.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._parser = ReplyParser()
         self._replies: deque[Reply] = deque()
         self._owed = 0
         self._lost: tuple[Signal, str] | None = None
         self._aborted = False
-        self._paused = False
-        self._news: trio.Event | None = None
         #: A reply that nobody asked for, such as 421 to an idle connection or an early 552 to a large body.
         self.stray: Reply | None = None
-        transport.set_protocol(self)
-        transport.set_write_buffer_limits(high=HIGH_WATER)
-        if transport.is_closing():
-            self._end(Signal.DROPPED, _CLOSED)
 
     @property
     def usable(self) -> bool:
         """Whether a command may be written: alive, and nothing came that nobody asked for."""
+        self._look()
         return self._lost is None and (self._owed > 0 or not self._parser.midway)
 
     @property
@@ -73,17 +69,21 @@ class Conversation(asyncio.Protocol):
         return Lost(signal, text)
 
     def write(self, data: bytes, *, replies: int) -> None:
-        """Hand octets to the transport, to which the server owes that many replies."""
-        if self._lost is None:
-            self._owed += replies
-            self._transport.write(data)
+        """Send bytes, to which the server owes that many replies."""
+        if self._lost is not None:
+            return
+        self._owed += replies
+        try:
+            self._stream.send(data)
+        except OSError as problem:
+            self._look()  # the server may have said why before it closed
+            self._broken(problem)
 
     async def reply(self, timeout: float) -> Reply:
         """The next reply, waiting for at most `timeout` seconds. Raises `Lost`."""
         if not self._replies:
             with trio.CancelScope(deadline=trio.current_time() + timeout):
-                while not self._replies and self._lost is None:
-                    await self._wait()
+                await self._next()
         if self._replies:
             return self._replies.popleft()
         if self._lost is None:
@@ -94,11 +94,10 @@ class Conversation(asyncio.Protocol):
         """Wait until more may be written. Raises `Lost`, also when a stray reply came in between."""
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(timeout):
-            while self._paused and self._lost is None:
-                await self._wait()
+            await self._flush(HIGH_WATER)
         if not self.usable:
             raise self.loss
-        if self._paused:
+        if self._stream.unsent > HIGH_WATER:
             raise Lost(Signal.TIMEOUT, f"the server read nothing for {timeout:g} seconds")
 
     def abort(self) -> None:
@@ -106,26 +105,58 @@ class Conversation(asyncio.Protocol):
         self._end(Signal.DROPPED, "the connection was cut on this side")
         if not self._aborted:
             self._aborted = True
-            self._transport.abort()
+            self._stream.close()
 
-    async def _wait(self) -> None:
-        self._news = trio.Event()
-        await self._news.wait()
+    async def _next(self) -> None:
+        """Wait until there is a reply, or none will come."""
+        if self._stream.unsent:
+            await self._flush(0)
+        while not self._replies and self._lost is None:
+            try:
+                self._take(await self._stream.receive())
+            except OSError as problem:
+                self._broken(problem)
 
-    def _end(self, signal: Signal, text: str) -> None:
-        if self._lost is None:
-            self._lost = (signal, text)
-        self._tell()
+    async def _flush(self, leave: int) -> None:
+        """Wait for the server to read; it may say something meanwhile, which must not be missed."""
+        if self._lost is not None or self._stream.unsent <= leave:
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._flush_stream, leave, nursery.cancel_scope)
+            nursery.start_soon(self._listen, nursery.cancel_scope)
 
-    def _tell(self) -> None:
-        if self._news is not None:
-            self._news.set()
+    async def _flush_stream(self, leave: int, done: trio.CancelScope) -> None:
+        try:
+            await self._stream.flush(leave)
+        except OSError as problem:
+            self._look()
+            self._broken(problem)
+        done.cancel()
 
-    # -- asyncio callbacks: none of them may let an exception out ------------------------------------
+    async def _listen(self, done: trio.CancelScope) -> None:
+        while self._lost is None:
+            try:
+                self._take(await self._stream.receive())
+            except OSError as problem:
+                self._broken(problem)
+        done.cancel()
 
-    def data_received(self, data: bytes) -> None:
-        """Take what came. The conversation ends when it is not a reply, or one that nobody asked for."""
+    def _look(self) -> None:
+        """Take what has arrived."""
         if self._lost is not None:
+            return
+        try:
+            data = self._stream.receive_nowait()
+        except OSError as problem:
+            self._broken(problem)
+        else:
+            if data is not None:
+                self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """The conversation ends when what came is not a reply, or one that nobody asked for."""
+        if not data:
+            self._end(Signal.DROPPED, _CLOSED)
             return
         try:
             for reply in self._parser.feed(data):
@@ -137,33 +168,19 @@ class Conversation(asyncio.Protocol):
                     return
                 self._owed -= 1
                 self._replies.append(reply)
-            if self._replies:
-                self._tell()
         except Garbage as problem:
             self._end(Signal.GARBAGE, f"the server sent {problem}")
             self.abort()
-        except Exception as problem:  # one that left this callback would end the program
-            self._end(Signal.GARBAGE, f"a reply could not be read: {type(problem).__name__}")
-            self.abort()
 
-    def eof_received(self) -> bool:
-        """The server will say no more. The transport closes itself."""
-        self._end(Signal.DROPPED, _CLOSED)
-        return False
+    def _broken(self, problem: OSError) -> None:
+        self._end(Signal.DROPPED, f"the connection broke: {_why(problem)}")
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        self._end(Signal.DROPPED, _CLOSED if exc is None else f"the connection broke: {_why(exc)}")
-
-    def pause_writing(self) -> None:
-        """The transport's buffer is full."""
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        """The transport's buffer has room again."""
-        self._paused = False
-        self._tell()
+    def _end(self, signal: Signal, text: str) -> None:
+        if self._lost is None:
+            self._lost = (signal, text)
 
 
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "TLS failed"
+    return error.strerror or type(error).__name__

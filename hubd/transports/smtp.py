@@ -87,7 +87,7 @@ class SmtpTransport:
         """A fresh connection for a lane. Raises `LoginRefused`."""
         if not self._local_hostname:
             self._local_hostname = await _own_name()
-        login = await self._bridge.ask(log_in, self.settings, self._context, self._local_hostname)
+        login = await log_in(self._bridge, self.settings, self._context, self._local_hostname)
         if self._closed:
             login.conversation.abort()
             raise LoginRefused(

@@ -1,6 +1,8 @@
-"""From nothing to a logged-in SMTP connection: connect, TLS, EHLO, AUTH, by aiosmtplib.
+"""From nothing to a logged-in SMTP connection: connect, TLS, EHLO, AUTH.
 
-Runs in asyncio's flavour, through `Bridge.ask`. Everything that can go wrong becomes an `Answer` here, at one
+The connection is Trio's from the first packet; a cancellation ends it at once, whatever it waits for. The
+dialogues of EHLO and AUTH are aiosmtplib's: it talks to one end of a socket pair, on the loop of the bridge,
+and what it says is passed on to the server. Everything that can go wrong becomes an `Answer` here, at one
 seam (`_answer`); no aiosmtplib exception goes further. How the particular cases look:
 
 - certificate not accepted: stage TLS, signal GARBAGE, text "certificate verify failed: ...". No other failure
@@ -18,17 +20,22 @@ import base64
 import os
 import socket
 import ssl
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
 import aiosmtplib
+import trio
 
+from hubd.bridge import Bridge
 from hubd.core.model import Answer, Signal, Stage
 from hubd.errors import BadConfig
 from hubd.transports.loopback import is_loopback_peer
 from hubd.transports.pipeline import Conversation
-from hubd.transports.replies import Reply, one_line
+from hubd.transports.replies import Garbage, Reply, ReplyParser, one_line
+from hubd.transports.stream import Stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +75,12 @@ class Login:
     answer: Answer  #: the last reply, for people
 
 
+#: A dialogue with the server by aiosmtplib: its last reply.
+Dialogue = Callable[[aiosmtplib.SMTP], Awaitable[aiosmtplib.SMTPResponse]]
+#: After STARTTLS the server does not greet again, and aiosmtplib waits for a greeting.
+_GREETING = b"220 after STARTTLS\r\n"
+
+
 class LoginRefused(Exception):
     """There is no connection; `answer` says why. Certainly nothing was sent."""
 
@@ -105,18 +118,11 @@ def tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
     return context
 
 
-async def log_in(settings: SmtpSettings, context: ssl.SSLContext | None, local_hostname: str) -> Login:
-    """Connect, secure and log in (asyncio flavour). Raises `LoginRefused`; leaves no open socket then."""
-    client = aiosmtplib.SMTP(
-        hostname=settings.host,
-        port=settings.port,
-        timeout=settings.reply_timeout,
-        use_tls=settings.security == "tls",
-        start_tls=False,  # done below, so that each stage can be told from the others
-        tls_context=context,
-        local_hostname=local_hostname,
-    )
-    attempt = _Attempt(settings, client)
+async def log_in(
+    bridge: Bridge, settings: SmtpSettings, context: ssl.SSLContext | None, local_hostname: str
+) -> Login:
+    """Connect, secure and log in. Raises `LoginRefused`; leaves no open socket then."""
+    attempt = _Attempt(bridge, settings, local_hostname)
     try:
         return await attempt.run(context)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
@@ -124,63 +130,138 @@ async def log_in(settings: SmtpSettings, context: ssl.SSLContext | None, local_h
         raise LoginRefused(_answer(attempt.stage, error, settings.secrets)) from None
     finally:
         if not attempt.done:
-            if client.transport is not None:
-                cast(asyncio.Transport, client.transport).abort()
-            client.close()
+            attempt.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What a dialogue with the server came to."""
+
+    last: aiosmtplib.SMTPResponse
+    extensions: Mapping[str, str]
 
 
 class _Attempt:
     """One login on its way; `stage` is how far it has come."""
 
-    def __init__(self, settings: SmtpSettings, client: aiosmtplib.SMTP) -> None:
+    def __init__(self, bridge: Bridge, settings: SmtpSettings, local_hostname: str) -> None:
+        self.bridge = bridge
         self.settings = settings
-        self.client = client
+        self.local_hostname = local_hostname
         self.stage = Stage.CONNECT
         self.done = False
+        self._stream: Stream | None = None
 
     async def run(self, context: ssl.SSLContext | None) -> Login:
-        settings, client = self.settings, self.client
-        await client.connect(timeout=settings.connect_timeout)
-        last = await self._greet()
-        if settings.security == "starttls":
-            self.stage = Stage.TLS
-            if not client.supports_extension("starttls"):
-                raise self._refused(502, "", "the server does not offer STARTTLS; nothing was sent")
-            await client.starttls(tls_context=context, timeout=settings.connect_timeout)
-            last = await self._greet()
-        if settings.username:
-            self.stage = Stage.AUTH
-            last = await self._authenticate()
-        extensions = client.esmtp_extensions
-        limit = extensions.get("size", "").strip()
-        # From here no await until the protocol is exchanged: the loss of the connection must not be missed.
-        conversation = Conversation(cast(asyncio.Transport, client.transport))
+        settings = self.settings
+        stream = await self._connect(context if settings.security == "tls" else None)
+        if settings.security == "starttls" and context is not None:
+            await self._start_tls(stream, await self._talk(stream, self._greet), context)
+            session = await self._talk(stream, self._greet_and_log_in, greeting=_GREETING)
+        else:
+            session = await self._talk(stream, self._greet_and_log_in)
+        limit = session.extensions.get("size", "").strip()
         self.done = True
         return Login(
-            conversation=conversation,
-            pipelining="pipelining" in extensions,
-            size="size" in extensions,
+            conversation=Conversation(stream),
+            pipelining="pipelining" in session.extensions,
+            size="size" in session.extensions,
             max_size=int(limit) if limit.isascii() and limit.isdigit() else 0,
-            answer=_reply_answer(self.stage, last.code, last.message, settings.secrets),
+            answer=_reply_answer(self.stage, session.last.code, session.last.message, settings.secrets),
         )
 
-    async def _greet(self) -> aiosmtplib.SMTPResponse:
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._stream is not None:
+            self._stream.close()
+
+    async def _connect(self, context: ssl.SSLContext | None) -> Stream:
+        """A connection to the first address that answers, with TLS if there is a context."""
+        with _limit(self.settings.connect_timeout):
+            self._stream = stream = Stream(await _open_socket(self.settings.host, self.settings.port))
+            if context is not None:
+                self.stage = Stage.TLS
+                await stream.start_tls(context, self.settings.host)
+        return stream
+
+    async def _start_tls(self, stream: Stream, session: _Session, context: ssl.SSLContext) -> None:
+        """STARTTLS (RFC 3207)."""
+        self.stage = Stage.TLS
+        if "starttls" not in session.extensions:
+            raise self._refused(502, "", "the server does not offer STARTTLS; nothing was sent")
+        with _limit(self.settings.connect_timeout):
+            stream.send(b"STARTTLS\r\n")
+            reply = await _one_reply(stream)
+            if reply.code != 220:
+                secrets = self.settings.secrets
+                raise LoginRefused(_reply_answer(self.stage, reply.code, reply.text, secrets, refused=True))
+            await stream.start_tls(context, self.settings.host)
+
+    async def _talk(self, stream: Stream, dialogue: Dialogue, greeting: bytes = b"") -> _Session:
+        """Have aiosmtplib talk with the server; `greeting` is for it, if the server has greeted before."""
+        await trio.lowlevel.checkpoint()
+        ours, theirs = socket.socketpair()
+        try:
+            theirs.setblocking(False)
+            ours.sendall(greeting)
+            pipe = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_pass_on_replies, stream, pipe)
+                nursery.start_soon(_pass_on_commands, pipe, stream)
+                try:
+                    session: _Session | Exception = await self.bridge.ask(self._session, theirs, dialogue)
+                except Exception as error:  # raised below: a nursery would wrap it in a group
+                    session = error
+                nursery.cancel_scope.cancel()
+            if isinstance(session, Exception):
+                raise session
+            return session
+        finally:
+            ours.close()
+            theirs.close()
+
+    # -- on the loop of the bridge -------------------------------------------------------------------
+
+    async def _session(self, connected: socket.socket, dialogue: Dialogue) -> _Session:
+        client = aiosmtplib.SMTP(
+            sock=connected,
+            timeout=self.settings.reply_timeout,
+            use_tls=False,
+            start_tls=False,
+            local_hostname=self.local_hostname,
+        )
+        try:
+            await client.connect(timeout=self.settings.connect_timeout)
+            last = await dialogue(client)
+            return _Session(last, dict(client.esmtp_extensions))
+        finally:
+            if client.transport is not None:
+                cast(asyncio.Transport, client.transport).abort()
+            client.close()
+
+    async def _greet_and_log_in(self, client: aiosmtplib.SMTP) -> aiosmtplib.SMTPResponse:
+        last = await self._greet(client)
+        if not self.settings.username:
+            return last
+        self.stage = Stage.AUTH
+        return await self._authenticate(client)
+
+    async def _greet(self, client: aiosmtplib.SMTP) -> aiosmtplib.SMTPResponse:
         """EHLO; HELO for servers from before ESMTP, when we need none of its extensions."""
         self.stage = Stage.EHLO
         try:
-            return await self.client.ehlo()
+            return await client.ehlo()
         except aiosmtplib.SMTPHeloError as refusal:
             plain = self.settings.security == "none" and not self.settings.username
             if not plain or refusal.code not in (500, 502):
                 raise
-        return await self.client.helo()
+        return await client.helo()
 
-    async def _authenticate(self) -> aiosmtplib.SMTPResponse:
+    async def _authenticate(self, client: aiosmtplib.SMTP) -> aiosmtplib.SMTPResponse:
         """Log in by one method, once: a second try with the same password only hastens a lockout."""
-        client, username, password = self.client, self.settings.username, self.settings.password
-        if client.get_transport_info("sslcontext") is None and not is_loopback_peer(
-            client.get_transport_info("peername")
-        ):
+        username, password, stream = self.settings.username, self.settings.password, self._stream
+        assert stream is not None
+        if not stream.secured and not is_loopback_peer(stream.peer):
             raise self._refused(538, "5.7.11", "a password is only sent over TLS; it was not sent")
         offered = client.server_auth_methods
         if "plain" in offered:
@@ -196,6 +277,62 @@ class _Attempt:
     def _refused(self, code: int, enhanced: str, text: str) -> LoginRefused:
         answer = Answer(stage=self.stage, code=code, enhanced=enhanced, text=one_line(text))
         return LoginRefused(answer)
+
+
+async def _open_socket(host: str, port: int) -> socket.socket:
+    """Connected to the first address of the host that answers. Raises `OSError`: why the last one did not."""
+    try:
+        stream = await trio.open_tcp_stream(host, port)
+    except OSError as error:
+        cause: BaseException = error.__cause__ or error
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[-1]
+        raise cause from None
+    return socket.socket(fileno=stream.socket.detach())
+
+
+async def _one_reply(stream: Stream) -> Reply:
+    """The reply that comes next. What came behind it in clear text is forgotten, or it would be taken for
+    something said inside TLS (RFC 3207 section 4.2). Raises `OSError` when there is none.
+    """
+    parser = ReplyParser()
+    try:
+        while data := await stream.receive():
+            for reply in parser.feed(data):
+                return reply
+    except Garbage as problem:
+        raise ConnectionError(f"the server sent {problem}") from None
+    raise ConnectionError("the server closed the connection")
+
+
+async def _pass_on_replies(stream: Stream, pipe: trio.SocketStream) -> None:
+    """What the server says, to aiosmtplib; that it has closed, too."""
+    try:
+        while data := await stream.receive():
+            await pipe.send_all(data)
+        await pipe.send_eof()
+    except (OSError, trio.BrokenResourceError):
+        await pipe.aclose()
+
+
+async def _pass_on_commands(pipe: trio.SocketStream, stream: Stream) -> None:
+    """What aiosmtplib says, to the server."""
+    try:
+        while data := await pipe.receive_some():
+            stream.send(data)
+            await stream.flush()
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        await pipe.aclose()
+
+
+@contextmanager
+def _limit(seconds: float) -> Iterator[None]:
+    """Raises `TimeoutError` when the block takes longer."""
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError:
+        raise TimeoutError from None
 
 
 def _answer(stage: Stage, error: Exception, secrets: tuple[str, ...]) -> Answer:

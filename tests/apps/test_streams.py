@@ -137,7 +137,7 @@ HEAVY = {
         "phonenumbers",
         "email_validator",
     ),
-    *("sqlite3", "aiosqlite", "aiosmtplib", "asyncio", "trio_asyncio", "trio_websocket", "twilio"),
+    *("sqlite3", "aiosqlite", "aiosmtplib", "asyncio", "trio_websocket", "twilio"),
     *("hubd.core", "hubd.store", "hubd.engine", "hubd.control", "hubd.transports", "hubd.config"),
 }
 PROGRAM = """

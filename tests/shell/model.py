@@ -14,9 +14,9 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,27 +46,34 @@ HUNG = 60.0
 class WatchedBridge(Bridge):
     """Knows whether a call is under way, and holds `files` while one is at work on the database."""
 
-    def __init__(self, files: threading.RLock) -> None:
+    def __init__(self, bridge: Bridge, files: threading.RLock) -> None:
+        super().__init__(bridge.loop)
         self.calls = 0
         self._files = files
 
     async def ask(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        self.calls += 1
-        try:
+        with self._counted():
             return await super().ask(fn, *args)
-        finally:
-            self.calls -= 1
 
     async def finish(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        with self._counted():
+            return await super().finish(fn, *args)
+
+    async def hand_over(self, enqueue: Callable[[Callable[[], None]], object], work: Callable[[], T]) -> T:
+        with self._counted():
+            return await super().hand_over(enqueue, partial(self._alone, work))
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         self.calls += 1
         try:
-            return await super().finish(fn, *(partial(self._alone, arg) for arg in args))
+            yield
         finally:
             self.calls -= 1
 
-    def _alone(self, work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+    def _alone(self, work: Callable[[], T]) -> T:
         with self._files:
-            return work(db)
+            return work()
 
 
 class LiveHub:
@@ -143,8 +150,8 @@ class LiveHub:
 
     async def _run(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        async with open_bridge():
-            self._bridge = bridge = WatchedBridge(self.files)
+        async with open_bridge() as opened:
+            self._bridge = bridge = WatchedBridge(opened, self.files)
             async with open_database(self.directory / "hub.db", bridge, clock=self.now) as database:
                 self.store = store = Store(database)
                 await store.ledger.recover()

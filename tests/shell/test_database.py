@@ -41,7 +41,7 @@ def stored(db: sqlite3.Connection) -> list[str]:
 
 async def on_writer(bridge: Bridge, database: Database, sql: str) -> None:
     """What happens to the writer's connection from outside, such as a disk that is full or has room again."""
-    await bridge.finish(database._writer._connection.unit, lambda db: db.execute(sql).fetchall())
+    await database._writer._connection.unit(bridge, lambda db: db.execute(sql).fetchall())
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -98,7 +98,7 @@ async def test_a_unit_is_one_hop_to_the_connections_own_thread(bridge: Bridge, d
             db.execute("COMMIT")
             return threading.get_ident(), db.execute("SELECT 7").fetchone()[0]
 
-        thread, seven = await bridge.finish(connection.unit, work)
+        thread, seven = await connection.unit(bridge, work)
         assert (seven, len(hops)) == (7, 1)
         assert thread == connection._thread.ident != threading.get_ident()
     finally:
