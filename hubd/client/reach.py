@@ -208,7 +208,7 @@ def rejection(reached: Reached, status: int, body: str) -> HubError:
             code="permission_denied",
             hint="use it as the user who runs it",
         )
-    if status == 503:
+    if status in (408, 503):
         return Unreachable(
             f"the daemon at {where} is busy: {words}",
             code="busy",

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,6 +17,8 @@ from typing import Any, TypeVar
 
 import pytest
 import trio
+import wsproto
+from wsproto.events import AcceptConnection, Request
 
 from hubd.client import (
     KEPT_EVENTS,
@@ -25,6 +28,7 @@ from hubd.client import (
     Place,
     Subscription,
     connect,
+    connection,
     follow,
     open_client,
 )
@@ -501,3 +505,42 @@ def test_a_connection_is_not_carried_over_a_fork(tmp_path: Path) -> None:
         connection.call("hub.status")
     assert "fork" in caught.value.hint
     connection.close()
+
+
+# -- a daemon that never ends a message --------------------------------------------------------------------
+
+
+async def stranger(said: bytes) -> tuple[Client, trio.abc.Stream]:
+    """A client after its handshake, at a program that says this."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    client = Client(Reached(stream=ours, place=Place(path=Path("nowhere")), where="nowhere"))
+    server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.handshake)
+        server.receive_data(await theirs.receive_some())
+        (request,) = server.events()
+        assert isinstance(request, Request)
+        await theirs.send_all(server.send(AcceptConnection(subprotocol="hub.jsonrpc.v1")))
+    await theirs.send_all(said)
+    await theirs.aclose()
+    return client, theirs
+
+
+async def test_fragments_without_end_take_no_memory() -> None:
+    client, _ = await stranger(b"\x01\x00" + b"\x00\x00" * 40_000 + b"\x00\x01x" * 10_000)
+    tracemalloc.start()
+    with pytest.raises(Unreachable):
+        await client.until(lambda: False)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 300_000
+
+
+async def test_a_message_that_is_larger_than_any_answer_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "MAX_ANSWER", 1_000)
+    client, _ = await stranger((b"\x01\x7d" + b"x" * 125) + (b"\x00\x7d" + b"x" * 125) * 10)
+    with pytest.raises(HubError) as caught:
+        await client.until(lambda: False)
+    assert caught.value.code == "not_hubd"
