@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+from hubd.errors import HubError
 from tests.bench import docs, machine, profile
 from tests.bench.measure import BenchResult, Role
 from tests.bench.options import BENCHES, PROFILE, parse
@@ -34,22 +35,23 @@ def main(arguments: Sequence[str]) -> int:
     results: list[BenchResult] = []
     profiles: list[profile.Profile] = []
     status = 0
+    packages = Packages()
     with _interruptible():
         try:
-            packages = Packages()
             for name in options.benches:
-                with _settings(options, packages) as settings:
-                    if name == PROFILE:
-                        progress("profile")
-                        profiles.append(profile.take(settings))
-                    else:
-                        _run(name, settings, results, rounds=options.rounds, alone=options.alone)
+                try:
+                    with _settings(options, packages) as settings:
+                        if name == PROFILE:
+                            progress(f"{name}: sampling")
+                            profiles.append(profile.take(settings))
+                        else:
+                            _run(name, settings, results, rounds=options.rounds, alone=options.alone)
+                except (Unmeasurable, RuntimeError, HubError) as error:
+                    progress(f"{name}: not measured: {error}")
+                    status = 1
         except KeyboardInterrupt:
             progress("interrupted: this is what was measured before")
             status = 130
-        except (Unmeasurable, RuntimeError) as error:
-            progress(f"not measured: {error}")
-            status = 1
     head = headline(about, command=command, date=date)
     print(f"{head}\n\n{text_table(results)}")
     print("\n".join(profile.as_text(each) for each in profiles))

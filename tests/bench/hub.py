@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,15 @@ from hubd.client import Connection, connect
 from hubd.errors import HubError
 from tests.bench import mail
 from tests.bench.measure import Sample
-from tests.bench.processes import ROOT, SECONDS_TO_START, child, cpu_seconds, peak_mb, wait_until
+from tests.bench.processes import (
+    ROOT,
+    SECONDS_TO_END,
+    SECONDS_TO_START,
+    child,
+    cpu_seconds,
+    peak_mb,
+    wait_until,
+)
 
 SECONDS_FOR_A_CAMPAIGN = 1800.0
 PAGE_ROWS = 500
@@ -76,15 +84,11 @@ class Hub:
         )
         self.hub = self._stack.enter_context(self._connected())
         self.pid = int(self.hub.call("hub.status")["pid"])
+        if prefix:
+            self._stack.callback(self._shut_down)  # a signal would end the other program first
 
     def stop(self) -> None:
         """End the daemon in order."""
-        self._stack.close()
-
-    def shut_down(self) -> None:
-        """End the daemon by command, for when another program has started it."""
-        self.hub.call("hub.shutdown")
-        self.process.wait(SECONDS_TO_START)
         self._stack.close()
 
     def kill(self) -> None:
@@ -92,6 +96,11 @@ class Hub:
         self.process.kill()
         self.process.wait()
         self._stack.close()
+
+    def _shut_down(self) -> None:
+        with suppress(HubError, subprocess.TimeoutExpired):
+            self.hub.call("hub.shutdown")
+            self.process.wait(SECONDS_TO_END)
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

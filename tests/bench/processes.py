@@ -53,9 +53,9 @@ def child(
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """Ask a process to end, and kill its group when it does not."""
+    """Ask a process and its group to end, and kill them when they do not."""
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(SECONDS_TO_END)
         except BaseException:

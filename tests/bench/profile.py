@@ -52,7 +52,7 @@ def take(settings: Settings) -> Profile:
     hub.start([str(profiler), "record", *options, "--"])
     spec = mail.campaign("profile", provider="sink", contacts=contacts, kilobytes=2)
     sample = hub.run_campaign(spec, count)
-    hub.shut_down()
+    hub.stop()
     return summarize(raw.read_text().splitlines(), messages=count, cpu=sample["us CPU"])
 
 

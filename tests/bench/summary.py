@@ -78,7 +78,7 @@ def number(value: float) -> str:
     """Three significant digits, with thousands separated."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def cells(row: Row) -> list[str]:
