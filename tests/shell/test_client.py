@@ -498,6 +498,25 @@ async def test_an_interrupt_between_two_events_loses_none(served: Served) -> Non
     assert await in_thread(work) == list(range(20))
 
 
+async def test_an_interrupt_just_after_the_answer_was_taken_ends_the_call(served: Served) -> None:
+    """Ctrl-C once the answer has left the queue, and before the call has returned it."""
+
+    class Queue(SimpleQueue[Any]):
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            super().get(block, timeout)
+            raise KeyboardInterrupt
+
+    def work() -> object:
+        with connect(served.path) as hub:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("hubd.client.blocking.queue.SimpleQueue", Queue)
+                with pytest.raises(KeyboardInterrupt):
+                    hub.call("hub.status")
+            return hub.call("hub.status")["states"]
+
+    assert await in_thread(work) == {}
+
+
 def test_a_connection_is_not_carried_over_a_fork(tmp_path: Path) -> None:
     connection = Connection(tmp_path / "c.sock", client=("test", ""), timeout=1)
     connection._token, connection._pid = object(), os.getpid() + 1  # type: ignore[assignment]  # as in a child
