@@ -3,6 +3,7 @@
 failures = Interposed.build(tmp_path)
 process = subprocess.Popen(..., env={**os.environ, **failures.environment})
 failures.resolver.write_text("30")     # names that contain "hang" do not resolve: EAI_AGAIN after 30 s
+failures.resolver.unlink()             # and resolve again; hang.example is 127.0.0.1
 failures.checkpoint.write_text("7")    # SIGKILL after the seventh write of a checkpoint from now on
 failures.checkpoint.write_text("0")    # SIGKILL once the first page counts pages that are not there yet
 failures.fsync.write_text("0.05")      # each flush to the disk takes 50 ms longer
