@@ -46,7 +46,7 @@ LINKS = """
 SELECT seq, at, actor, action, campaign_id, delivery_id, data, hash FROM audit
 WHERE seq > ? ORDER BY seq LIMIT 1000"""
 
-_ASIDE = "stop hubd, keep the state directory as it is, and restore a backup"
+_ASIDE = "stop hubd and keep the state directory as it is; look at a copy of it, then restore a backup: docs/backup.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

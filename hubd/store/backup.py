@@ -23,9 +23,10 @@ import trio
 from hubd.errors import BadInput, Conflict, StoreError
 from hubd.failpoints import reach
 from hubd.store.anchor import anchor_path, sync_directory
-from hubd.store.connection import open_plain, trouble_of
+from hubd.store.connection import lacks_room, open_plain, trouble_of
 from hubd.store.database import Database
-from hubd.store.unit import checkpoint
+from hubd.store.room import NO_ROOM
+from hubd.store.unit import copy_log
 
 STEP = 256  #: pages copied before it is looked whether the backup is still wanted
 LOOK = 100_000  #: instructions of SQLite's machine between such looks while the copy is checked
@@ -92,9 +93,10 @@ def _make(source: Path, path: str, clock: Callable[[], float]) -> Backup:
         with suppress(OSError):
             _clear(unfinished)
         if isinstance(error, OSError):
-            raise _failed(target, error.strerror or str(error)) from error
+            hint = _ROOM if error.errno in NO_ROOM else _PERMISSION
+            raise _failed(target, error.strerror or str(error), hint) from error
         if isinstance(error, sqlite3.Error):
-            raise _failed(target, trouble_of(error)[0]) from error
+            raise _failed(target, trouble_of(error)[0], _ROOM if lacks_room(error) else _PERMISSION) from error
         raise
     return Backup(path=str(target), size=size, taken_at=taken_at, seconds=time.monotonic() - begun)
 
@@ -120,6 +122,7 @@ def _judge(source: Path, path: str) -> Path:
 
 
 _PERMISSION = "the daemon writes the file, so its user needs to be able to write there"
+_ROOM = "make room there, or choose another disk; nothing is left of it"
 
 
 def _refuse_existing(target: Path) -> None:
@@ -153,7 +156,7 @@ def _copy(source: Path, copy: Path, clock: Callable[[], float]) -> float:
 def _mark(copy: Path, taken_at: float) -> None:
     with closing(open_plain(copy, writer=True)) as db:
         db.execute(MARK_COPY, (taken_at,))
-        if not checkpoint("TRUNCATE", db):
+        if not copy_log("TRUNCATE", db):
             raise StoreError(
                 "the backup could not be finished: something else reads it",
                 code="backup_failed",
@@ -196,5 +199,5 @@ def _sync(copy: Path) -> int:
         os.close(handle)
 
 
-def _failed(target: Path, why: str) -> StoreError:
-    return StoreError(f"the backup to {target} failed: {why.lower()}", code="backup_failed", hint=_PERMISSION)
+def _failed(target: Path, why: str, hint: str) -> StoreError:
+    return StoreError(f"the backup to {target} failed: {why.lower()}", code="backup_failed", hint=hint)

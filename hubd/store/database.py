@@ -34,9 +34,10 @@ from hubd.store.connection import (
     open_plain,
     trouble_of,
 )
-from hubd.store.opening import migrate, prepare, refusal
+from hubd.store.file_checks import refusal
+from hubd.store.opening import keep_log, migrate, prepare
 from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
-from hubd.store.unit import Unit, checkpoint, roll_back
+from hubd.store.unit import Unit, checkpoint, copy_log, roll_back
 from hubd.store.writer import MAX_BATCH, Writer
 
 __all__ = ["Database", "Unit", "open_database"]
@@ -286,6 +287,7 @@ async def open_database(
                 following.cancel()
                 writer.close()
                 await readers.aclose()
+        await room.drop_ballast()  # every outcome is written: the last checkpoint may need that room
         if not writer.trouble:
             try:
                 await bridge.finish(connection.unit, partial(_finish, anchor))
@@ -334,6 +336,7 @@ async def _boot(
 
 def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sqlite3.Row, int]:
     """As `_boot`. Nothing may be sent before the anchor and the file itself say how far the database is."""
+    keep_log(anchor.database, db)
     migrate(db)
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -345,7 +348,7 @@ def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sq
         roll_back(db)
         raise
     anchor.cast(db)
-    if not checkpoint("TRUNCATE", db):  # `opening` relies on it to know a log that is another file's
+    if not copy_log("TRUNCATE", db):  # `file_checks` relies on it to know a log that is another file's
         raise StoreUnusable(
             f"{anchor.database} is read by another program", exit_status=75, hint="stop that program"
         )

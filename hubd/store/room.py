@@ -33,8 +33,8 @@ BALLAST = 16 * MIB  #: room for the outcomes of some 10,000 messages: more than 
 BALLAST_SHARE = 0.02  #: of the file system, at most
 BALLAST_RETRY = 60.0  #: seconds between tries to make it
 
-#: Errors that may pass when files are removed; after others the ballast is given up.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Errors that may pass when files are removed; after others the ballast is not tried again.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ class Room:
         try:
             await trio.to_thread.run_sync(self._make, size)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in NO_ROOM:
                 self._try_ballast_at = float("inf")
             log.info("no room is kept back for a full disk: %s", error.strerror)
         else:
