@@ -20,7 +20,7 @@ from pathlib import Path
 
 import trio
 
-from hubd.errors import BadInput, Conflict, StoreError
+from hubd.errors import BadInput, Conflict, StoreError, StoreUnavailable
 from hubd.failpoints import reach
 from hubd.store.anchor import anchor_path, sync_directory
 from hubd.store.connection import lacks_room, open_plain, trouble_of
@@ -53,7 +53,7 @@ class Backups:
     """Makes backups of an open database, one at a time."""
 
     def __init__(self, db: Database, clock: Callable[[], float] = time.time) -> None:
-        self._path = db.path
+        self._db = db
         self._clock = clock
         self._busy = False
 
@@ -61,7 +61,8 @@ class Backups:
         """Copy the database to `path`, an absolute one in a directory that is there; nothing is overwritten.
 
         Raises `BadInput` for a place that will not do, `Conflict` ("backup_running") while another backup is
-        made, `StoreError` ("backup_failed"); then nothing is left behind.
+        made, `StoreError` ("backup_failed"), also when the copy would take room that sending needs; then
+        nothing is left behind.
         """
         if self._busy:
             raise Conflict(
@@ -69,13 +70,15 @@ class Backups:
             )
         self._busy = True
         try:
-            return await trio.to_thread.run_sync(partial(_make, self._path, path, self._clock))
+            return await trio.to_thread.run_sync(partial(_make, self._db, path, self._clock))
         finally:
             self._busy = False
 
 
-def _make(source: Path, path: str, clock: Callable[[], float]) -> Backup:
+def _make(db: Database, path: str, clock: Callable[[], float]) -> Backup:
+    source = db.path
     target = _judge(source, path)
+    _check_room(db, target)
     unfinished = target.with_name(f".{target.name}.unfinished")
     begun = time.monotonic()
     try:
@@ -94,9 +97,11 @@ def _make(source: Path, path: str, clock: Callable[[], float]) -> Backup:
             _clear(unfinished)
         if isinstance(error, OSError):
             hint = _ROOM if error.errno in NO_ROOM else _PERMISSION
-            raise _failed(target, error.strerror or str(error), hint) from error
+            raise _failed(target, (error.strerror or str(error)).lower(), hint) from error
         if isinstance(error, sqlite3.Error):
-            raise _failed(target, trouble_of(error)[0], _ROOM if lacks_room(error) else _PERMISSION) from error
+            raise _failed(
+                target, trouble_of(error)[0], _ROOM if lacks_room(error) else _PERMISSION
+            ) from error
         raise
     return Backup(path=str(target), size=size, taken_at=taken_at, seconds=time.monotonic() - begun)
 
@@ -119,6 +124,15 @@ def _judge(source: Path, path: str) -> Path:
     except OSError as error:
         raise BadInput.at("path", f"cannot be used: {error.strerror}", hint=_PERMISSION) from error
     return target
+
+
+def _check_room(db: Database, target: Path) -> None:
+    """A copy on the disk of the database must leave the room that outcomes need."""
+    try:
+        if target.parent.stat().st_dev == db.path.stat().st_dev:
+            db.check_room(db.path.stat().st_size, another_file=True)
+    except (StoreUnavailable, OSError) as error:
+        raise _failed(target, str(error), _ROOM) from error
 
 
 _PERMISSION = "the daemon writes the file, so its user needs to be able to write there"
@@ -200,4 +214,4 @@ def _sync(copy: Path) -> int:
 
 
 def _failed(target: Path, why: str, hint: str) -> StoreError:
-    return StoreError(f"the backup to {target} failed: {why.lower()}", code="backup_failed", hint=hint)
+    return StoreError(f"the backup to {target} failed: {why}", code="backup_failed", hint=hint)

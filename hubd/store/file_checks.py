@@ -39,7 +39,7 @@ _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 
 def look_first(path: Path) -> str:
-    """What to do about a file that seems to be damaged. Nothing may be thrown away before a look at a copy."""
+    """What to do about a file that seems to be damaged: nothing is thrown away before a look at a copy."""
     files = f"{path.name}, {path.name}-wal and {anchor_path(path).name}"
     return (
         f"keep all files of {path.parent}; copy {files}, then look at the copy: "

@@ -104,8 +104,8 @@ def _create(path: Path) -> None:
         if os.path.lexists(left):
             raise StoreUnusable(
                 f"{path} is missing, but {left.name} is there: the database was moved or lost",
-                hint=f"put {path.name} back; to start with an empty one, move {left.name} to another directory "
-                "and keep it",
+                hint=f"put {path.name} back; to start with an empty one, "
+                f"move {left.name} to another directory and keep it",
             )
     building = path.with_name(path.name + ".new")
     try:

@@ -193,7 +193,7 @@ def _watched(disk: BrokenDisk, real: _Methods) -> _Methods:
 
 
 def after_kill(before: Mapping[str, bytes], log: Sequence[Op]) -> Mapping[str, bytes]:
-    """The files as a process leaves them that was killed after these operations: what was written is there."""
+    """The files as a process that was killed after these operations leaves them: all is there."""
     files = {file: bytearray(content) for file, content in before.items()}
     for op in log:
         if op.kind in ("write", "truncate"):

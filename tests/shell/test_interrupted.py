@@ -315,7 +315,13 @@ def logged_pages(log: Path) -> set[int]:
 
 def assert_says_how_to_look(refused: StoreUnusable) -> None:
     """First a copy, then a look, then a repair, and a backup last; nothing is thrown away."""
-    steps = ["keep all files", "copy hub.db, hub.db-wal and hub.anchor", "integrity_check", ".recover", "backup"]
+    steps = [
+        "keep all files",
+        "copy hub.db, hub.db-wal and hub.anchor",
+        "integrity_check",
+        ".recover",
+        "backup",
+    ]
     places = [refused.hint.find(step) for step in steps]
     assert places == sorted(places)
     assert -1 not in places
