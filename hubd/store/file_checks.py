@@ -43,7 +43,8 @@ def look_first(path: Path) -> str:
     files = f"{path.name}, {path.name}-wal and {anchor_path(path).name}"
     return (
         f"keep all files of {path.parent}; copy {files}, then look at the copy: "
-        f"sqlite3 COPY 'PRAGMA integrity_check', and sqlite3 COPY .recover to save what can be read; "
+        "sqlite3 COPY 'PRAGMA integrity_check', "
+        "and sqlite3 COPY .recover (or .dump) to save what can be read; "
         "if that does not help, restore a backup (docs/backup.md)"
     )
 
