@@ -146,6 +146,24 @@ def readable_alone(path: Path) -> bool:
 # --- every end is found whole -----------------------------------------------------------------------------
 
 
+async def test_an_end_at_any_write_while_a_database_is_made_is_begun_anew(
+    bridge: Bridge, tmp_path: Path, disk: BrokenDisk
+) -> None:
+    """It is made under another name, so that what is half made is never taken for a database."""
+    made = tmp_path / "live" / "hub.db"
+    prepare(made)
+    recorded, ops = Recorded(disk, made.parent), list(disk.log)
+    assert {Path(op.file).name for op in ops} <= {
+        f"hub.db.new{suffix}" for suffix in ("", "-wal", "-journal")
+    }
+    for n in range(0, len(ops) + 1, 5):
+        path = recorded.put(tmp_path / f"killed{n}", dict(after_kill({}, ops[:n])))
+        path.with_name("hub.db.new-shm").write_bytes(b"left behind")
+        async with opened(path, bridge) as db:
+            assert await db.read(count_contacts) == 0
+        assert sorted(left.name for left in path.parent.iterdir()) == ["hub.anchor", "hub.db"]
+
+
 async def test_an_end_at_any_write_of_an_import_with_its_checkpoints_loses_nothing(
     bridge: Bridge, tmp_path: Path, disk: BrokenDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
