@@ -112,6 +112,9 @@ class FakeStore:
     def short_of_room(self) -> bool:
         return False
 
+    def check_room(self, size: int = 0) -> None:
+        pass
+
     async def wait_healthy(self) -> None:
         if self.trouble:
             await self._healthy.wait()
@@ -205,6 +208,10 @@ class FakeStore:
             campaign, state=to_state, reason=reason, limit=limit, scheduled_at=scheduled_at
         )
         return await self.by_id(campaign_id)
+
+    async def audience_size(self, campaign_id: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return 0
 
     async def freeze_page(self, campaign_id: int, size: int) -> bool:
         await trio.lowlevel.checkpoint()

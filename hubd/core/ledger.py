@@ -19,7 +19,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt is about to become irrevocable. Durable before the irrevocable byte leaves.
 
     The store refuses it (and changes nothing) when the campaign no longer runs, the recipient was
-    suppressed meanwhile, or the delivery is not `pending` or `deferred` any more; see `Refusal`.
+    suppressed meanwhile, the delivery is not `pending` or `deferred` any more, or the disk is nearly
+    full; see `Refusal`.
     """
 
     delivery_id: int
@@ -81,5 +82,5 @@ Entry = Open | Close | Requeue
 class Refusal:
     """Why an entry was not made. `skipped` means that the delivery is now skipped for good."""
 
-    why: str  #: "campaign_state", "suppressed", "delivery_state"
+    why: str  #: "campaign_state", "suppressed", "delivery_state", "no_room"
     skipped: bool = False

@@ -83,7 +83,8 @@ class Supervisor:
         """Run a campaign; it answers once the campaign is `running`. Also resumes, retries and goes on.
 
         `limit` is how many to send before it pauses by itself. Raises `InvalidTransition`, `NotFound`,
-        `ProviderUnavailable` and `CredentialMissing`; nothing has changed then.
+        `ProviderUnavailable`, `CredentialMissing`, and `StoreUnavailable` when there is no room for the
+        audience; nothing has changed then.
         """
         campaign = await self._find(name)
         async with self._lock(campaign.id):
@@ -96,6 +97,8 @@ class Supervisor:
             self._refuse_when_closing()
             if event is CampaignEvent.DUE and (campaign.scheduled_at or 0.0) > self._now():
                 return False, campaign  # it was put off meanwhile
+            if size := await self._campaigns.audience_size(campaign.id):
+                self._around.health.check_room(size)
             await self._provider_for(campaign).revive()
             campaign = await self._campaigns.move(
                 campaign.id, allowed_from(event), to, event=event.value, limit=_target(campaign, limit)
@@ -224,6 +227,8 @@ class Supervisor:
         """Why a campaign is as it is, including what a running one waits for."""
         if campaign.state is not CampaignState.RUNNING or campaign.id not in self._runs:
             return campaign.reason
+        if trouble := self._around.health.trouble:
+            return f"waiting: {trouble}"
         try:
             view = self.providers.get(campaign.provider).view()
         except HubError as error:

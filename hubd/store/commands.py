@@ -90,7 +90,9 @@ async def tidy_answers(db: Database, before: float) -> int:
     """Remove answers that were given before a time, in epoch seconds; how many. Raises `StoreUnavailable`."""
     removed = 0
     while True:
-        gone = await db.write(lambda unit: unit.db.execute(REMOVE_ANSWERS, (before, PAGE)).rowcount)
+        gone = await db.write(
+            lambda unit: unit.db.execute(REMOVE_ANSWERS, (before, PAGE)).rowcount, bulk=True
+        )
         removed += gone
         if gone < PAGE:
             return removed

@@ -34,10 +34,11 @@ from hubd.store.connection import (
     open_plain,
     trouble_of,
 )
-from hubd.store.opening import migrate, prepare, refusal
+from hubd.store.file_checks import refusal
+from hubd.store.opening import keep_log, migrate, prepare
 from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
-from hubd.store.unit import Unit, checkpoint, roll_back
-from hubd.store.writer import MAX_BATCH, Writer
+from hubd.store.unit import Unit, checkpoint, copy_log, roll_back
+from hubd.store.writer import MAKE_ROOM, MAX_BATCH, Writer
 
 __all__ = ["Database", "Unit", "open_database"]
 
@@ -96,13 +97,21 @@ class Database:
         """The seq of the newest committed event."""
         return self._writer.head_seq
 
-    async def write(self, work: Callable[[Unit], T]) -> T:
+    @property
+    def no_room_known(self) -> bool:
+        """Whether `short_of_room` or `trouble` has said so last. Asks nobody: for units of work."""
+        return bool(self._room.known_shortage)
+
+    async def write(self, work: Callable[[Unit], T], *, bulk: bool = False) -> T:
         """Run `work` inside the next batch's transaction; returns when it is durable.
 
         `work` runs in the writer's thread, perhaps twice, and has effects on the database only. Raises what
-        `work` raised (nothing of it was written then), or `StoreUnavailable` when the disk fails.
+        `work` raised (nothing of it was written then), or `StoreUnavailable` when the disk fails. `bulk` is
+        for whatever is neither an outcome nor a change of state: it is refused while there is little room.
         """
-        return await self._writer.submit(work)
+        if bulk:
+            self.check_room()
+        return await self._writer.submit(work, bulk=bulk)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a read-only connection, in one snapshot, perhaps twice. Keep it short.
@@ -136,10 +145,15 @@ class Database:
             await trio.sleep(self._probe_interval)
             await self._writer.wait_healthy()
 
-    def check_room(self) -> None:
-        """Raise `StoreUnavailable` while there is too little room to take in anything large."""
-        if reason := self._room.shortage:
-            raise StoreUnavailable(reason, hint="make room on the disk, then try again")
+    def check_room(self, size: int = 0, *, another_file: bool = False) -> None:
+        """Raise `StoreUnavailable` while there is too little room to take in anything large.
+
+        `size` is how many bytes it is going to take, if that is known; `another_file` says that it is not the
+        database that takes them.
+        """
+        short = "" if another_file else self._room.shortage
+        if reason := short or (size and self._room.lack(size, another_file=another_file)):
+            raise StoreUnavailable(reason, hint=MAKE_ROOM)
 
     async def wait_lost(self) -> None:
         """Return when the file cannot be trusted any more: end everything, and leave the block."""
@@ -286,6 +300,7 @@ async def open_database(
                 following.cancel()
                 writer.close()
                 await readers.aclose()
+        await room.drop_ballast()  # every outcome is written: the last checkpoint may need that room
         if not writer.trouble:
             try:
                 await bridge.finish(connection.unit, partial(_finish, anchor))
@@ -334,6 +349,7 @@ async def _boot(
 
 def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sqlite3.Row, int]:
     """As `_boot`. Nothing may be sent before the anchor and the file itself say how far the database is."""
+    keep_log(anchor.database, db)
     migrate(db)
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -345,7 +361,7 @@ def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sq
         roll_back(db)
         raise
     anchor.cast(db)
-    if not checkpoint("TRUNCATE", db):  # `opening` relies on it to know a log that is another file's
+    if not copy_log("TRUNCATE", db):  # `file_checks` relies on it to know a log that is another file's
         raise StoreUnusable(
             f"{anchor.database} is read by another program", exit_status=75, hint="stop that program"
         )

@@ -56,7 +56,7 @@ async def _tidy_requests(db: Database, before: float) -> int:
         def work(unit: Unit, page: str = json.dumps(keys)) -> int:
             return unit.db.execute(REMOVE_REQUESTS, (page, before)).rowcount
 
-        removed += await db.write(work)
+        removed += await db.write(work, bulk=True)
         after = keys[-1]
     return removed
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 
-from hubd.core.ledger import Entry, Refusal
+from hubd.core.ledger import Entry, Open, Refusal
 from hubd.core.model import Counts, DeliveryState, Due
 from hubd.store.campaign_rows import counts_of
 from hubd.store.database import Database, Unit
@@ -158,6 +158,7 @@ class Ledger:
         """Write these entries in order, all in one unit: durable when this returns.
 
         One result for each: None when it is done, a Refusal for what must not be (see `Open`, `Close`).
+        No message begins while it is known that there is little room: what `trouble` has reported is true.
         Raises, with nothing written, InvalidTransition, Conflict ("attempt_not_open") for a `Close` that has
         nothing to close, NotFound ("delivery_not_found"), StoreUnavailable. An acceptance under a name that
         an earlier message has is written as in doubt, whatever the entry says, and is an event.
@@ -169,7 +170,8 @@ class Ledger:
             for entry in entries:
                 trusted = distrust(unit, entry)
                 made.append(trusted)
-                refusals.append(enter(unit, trusted, epoch))
+                short = isinstance(trusted, Open) and self._db.no_room_known
+                refusals.append(Refusal(why="no_room") if short else enter(unit, trusted, epoch))
             return refusals, made
 
         refusals, made = await self._db.write(work)
@@ -211,7 +213,7 @@ class Ledger:
 
     async def resolve_doubt(self, campaign_id: int, how: Settlement) -> int:
         """Decide what is `in_doubt`: "resend" it, or it was "sent" or "failed". How many; page by page."""
-        return await self._resolve(campaign_id, how, OPERATOR)
+        return await self._resolve(campaign_id, how, OPERATOR, bulk=True)
 
     async def _resolve(
         self,
@@ -221,6 +223,7 @@ class Ledger:
         *,
         most_doubts: int | None = None,
         again_at: float | None = None,
+        bulk: bool = False,
     ) -> int:
         page = partial(
             resolve_page,
@@ -232,7 +235,7 @@ class Ledger:
             again_at=again_at,
         )
         changed = 0
-        while done := await self._db.write(page):
+        while done := await self._db.write(page, bulk=bulk):
             changed += done
         return changed
 
@@ -240,12 +243,13 @@ class Ledger:
         """Failures are tried again: "transient", "permanent" or "all". How many; page by page.
 
         Their time to give up starts anew. Undelivered ones count as permanent. Who has been suppressed since
-        stays failed: another try would only be skipped.
+        stays failed: another try would only be skipped. Raises `StoreUnavailable`, also while the disk is
+        nearly full.
         """
         changed, after = 0, 0
         while True:
             page = partial(requeue_page, campaign_id=campaign_id, which=which, after=after, limit=PAGE)
-            done, last = await self._db.write(page)
+            done, last = await self._db.write(page, bulk=True)
             changed += done
             if last is None:
                 return changed
@@ -284,7 +288,7 @@ class Ledger:
                 unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.now))
             return delivery_id
 
-        return await self._db.write(work)
+        return await self._db.write(work, bulk=True)
 
     async def deliveries(
         self, campaign_id: int, state: DeliveryState | None = None, after_id: int = 0, limit: int = 500

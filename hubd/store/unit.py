@@ -237,14 +237,19 @@ def checkpoint(mode: str, db: sqlite3.Connection, level: int = logging.WARNING) 
     Raises `sqlite3.Error` only when it is beyond waiting for, such as a failed fsync.
     """
     try:
-        busy, frames, copied = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        return copy_log(mode, db)
     except DISK_ERRORS as error:
         if trouble_of(error)[1]:
             raise
         # The log is intact and the next checkpoint tries again; a disk in trouble shows in the next write.
         log.log(level, "the write-ahead log could not be checkpointed: %s", trouble_of(error)[0])
         return False
-    return not busy and frames == copied
+
+
+def copy_log(mode: str, db: sqlite3.Connection) -> bool:
+    """As `checkpoint`, and raises whatever SQLite says."""
+    busy, frames, copied = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    return not busy and bool(frames == copied)
 
 
 def empty_log(db: sqlite3.Connection, level: int = logging.WARNING) -> bool:
