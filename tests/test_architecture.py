@@ -62,6 +62,8 @@ MAY_IMPORT = {
         "hubd.config.file",
         "hubd.core",
         "hubd.engine",
+        "hubd.errors",
+        "hubd.secrets",
         "hubd.transports",
     },
     "hubd.control": {"hubd.control", "hubd.engine", "hubd.core", "hubd.wire", "hubd.errors", "hubd"},

@@ -181,6 +181,8 @@ async def main():
 trio.run(main)
 print("main has ended", flush=True)
 """
+
+
 def run(program: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", PREAMBLE + program],
