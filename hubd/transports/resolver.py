@@ -5,16 +5,14 @@ each lookup has a thread that is left behind when its caller is cancelled. These
 not keep the process from ending. They belong to no limiter: a slow name takes no thread from the database or
 from another name. Callers that ask for the same name share a lookup, and a second thread for that name starts
 only after the first has taken long: a name has `MOST_THREADS` threads at most.
-
-All of Trio goes through it, httpx included: the first `watch_lookups` installs it for the whole run.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -30,32 +28,29 @@ MOST_THREADS = 8
 OWN_NAME = 5.0
 
 
-@dataclass(slots=True)
-class Lookups:
-    """What a block of `watch_lookups` asked for."""
+class NameUnresolved(Exception):
+    """A name has no address, or its name servers do not answer. `str()` is for people; `why` says more."""
 
-    unresolved: str = ""  #: a name whose lookup failed, or was still going on when the caller was cancelled
-
-    @property
-    def problem(self) -> str:
-        """What to tell people; "" when every name was resolved."""
-        return f"the name {self.unresolved} does not resolve" if self.unresolved else ""
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the name {name} does not resolve")
+        self.why = why
 
 
-_watching: ContextVar[Lookups | None] = ContextVar("watching", default=None)
-_installed: trio.lowlevel.RunVar[Resolver] = trio.lowlevel.RunVar("resolver")
-
-
-@contextmanager
-def watch_lookups() -> Iterator[Lookups]:
-    """Learn which name kept the block from connecting."""
-    _resolver()
-    lookups = Lookups()
-    token = _watching.set(lookups)
+async def addresses_of(host: str, timeout: float) -> list[str]:
+    """The IP addresses of a host, best first, in `timeout` seconds. Raises `NameUnresolved`."""
     try:
-        yield lookups
-    finally:
-        _watching.reset(token)
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        pass
+    query = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+    try:
+        with trio.fail_after(timeout):
+            found = await _resolver().look_up(host, query)
+    except trio.TooSlowError:
+        raise NameUnresolved(host, "the name servers did not answer in time") from None
+    except OSError as error:
+        raise NameUnresolved(host, error.strerror or type(error).__name__) from None
+    return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
 
 
 async def own_name() -> str:
@@ -63,17 +58,6 @@ async def own_name() -> str:
     with trio.move_on_after(OWN_NAME):
         return await _resolver().look_up("", socket.getfqdn)
     return ""
-
-
-def _resolver() -> Resolver:
-    """The resolver of this run."""
-    try:
-        return _installed.get()
-    except LookupError:
-        resolver = Resolver()
-        trio.socket.set_custom_hostname_resolver(resolver)
-        _installed.set(resolver)
-        return resolver
 
 
 @dataclass(slots=True, eq=False)
@@ -91,35 +75,11 @@ class _Answer:
     error: OSError | None = None
 
 
-class Resolver(trio.abc.HostnameResolver):
-    """Trio calls it for every name that is not an address."""
+class _Resolver:
+    """The lookups of one run of Trio."""
 
     def __init__(self) -> None:
         self._lookups: dict[object, _Lookup] = {}
-
-    async def getaddrinfo(  # type: ignore[no-untyped-def]  # its types are Trio's, which spells them out
-        self,
-        host,
-        port,
-        family=0,
-        type=0,
-        proto=0,
-        flags=0,
-    ):
-        """As `socket.getaddrinfo`."""
-        name = host.decode("ascii", "replace") if host else ""
-        watched = _watching.get()
-        if watched is not None:
-            watched.unresolved = name
-        query = (host, port, family, type, proto, flags)
-        found = await self.look_up(query, partial(socket.getaddrinfo, *query))
-        if watched is not None:
-            watched.unresolved = ""
-        return found
-
-    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
-        """As `socket.getnameinfo`."""
-        return await self.look_up((sockaddr, flags), partial(socket.getnameinfo, sockaddr, flags))
 
     async def look_up(self, key: object, ask: Callable[[], T]) -> T:
         """What `ask` says in a thread. Who asks with the same key at the same time shares the answer."""
@@ -161,3 +121,14 @@ class Resolver(trio.abc.HostnameResolver):
                 token.run_sync_soon(finished, *result.unwrap())
 
         trio.lowlevel.start_thread_soon(look_up, deliver, "resolver")
+
+
+_run: trio.lowlevel.RunVar[_Resolver] = trio.lowlevel.RunVar("resolver")
+
+
+def _resolver() -> _Resolver:
+    try:
+        return _run.get()
+    except LookupError:
+        _run.set(_Resolver())
+        return _run.get()

@@ -29,7 +29,7 @@ from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
 from hubd.errors import BadConfig, CredentialMissing
 from hubd.transports.loopback import is_loopback
 from hubd.transports.replies import one_line
-from hubd.transports.resolver import watch_lookups
+from hubd.transports.resolver import NameUnresolved
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
 from hubd.transports.twilio_inquiry import LARGEST_PAGE, Page, inquire
 
@@ -238,15 +238,6 @@ class TwilioLane:
         return answer
 
     async def _request(self, action: Callable[[], Awaitable[T]], *, largest: int | None = None) -> T | Answer:
-        """As `_attempt`; the answer names the host that did not resolve."""
-        with watch_lookups() as lookups:
-            answer = await self._attempt(action, largest=largest)
-        if isinstance(answer, Answer) and answer.stage is Stage.CONNECT and lookups.unresolved:
-            text = self._line(f"{lookups.problem} ({answer.text})")
-            return replace(answer, text=text, detail=lookups.problem)
-        return answer
-
-    async def _attempt(self, action: Callable[[], Awaitable[T]], *, largest: int | None = None) -> T | Answer:
         """The one seam: whatever Twilio, its library, httpx or the network do becomes an answer here."""
         import httpx
         from twilio.base.exceptions import TwilioException
@@ -263,6 +254,8 @@ class TwilioLane:
             return self._refused(refusal)
         except httpx.TimeoutException as problem:
             return self._without_reply(Signal.TIMEOUT, str(problem) or "no answer in time")
+        except httpx.ConnectError as problem:
+            return self._not_connected(problem)
         except httpx.TransportError as problem:
             return self._without_reply(Signal.DROPPED, _cause(problem) or "the connection was lost")
         except twilio_http.UnusableResponse as problem:
@@ -308,6 +301,15 @@ class TwilioLane:
         if "certificate" in text.lower():
             return Answer(stage=Stage.TLS, signal=Signal.GARBAGE, text=self._line(text))
         return Answer(stage=Stage.CONNECT, signal=signal, text=self._line(text))
+
+    def _not_connected(self, problem: httpx.ConnectError) -> Answer:
+        answer = self._without_reply(Signal.DROPPED, _cause(problem) or "the connection was lost")
+        inner: BaseException | None = problem
+        while inner is not None and not isinstance(inner, NameUnresolved):
+            inner = inner.__cause__ or inner.__context__
+        if inner is None:
+            return answer
+        return replace(answer, text=self._line(f"{inner} ({inner.why})"), detail=str(inner))
 
     def _line(self, text: str) -> str:
         return one_line(text, self._settings.secrets)
