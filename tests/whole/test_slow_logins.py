@@ -79,13 +79,6 @@ def slow_hub(tmp_path: Path, failures: Interposed) -> Iterator[InterposedHub]:
             process.wait()
 
 
-def lookups(hub: InterposedHub) -> int:
-    """How many threads of the daemon resolve a name."""
-    assert hub.daemon is not None
-    tasks = Path(f"/proc/{hub.daemon.pid}/task")
-    return sum((task / "wchan").read_text() == "hrtimer_nanosleep" for task in tasks.iterdir())
-
-
 def connecting(port: int) -> bool:
     """Whether somebody on this machine waits for the connection to a local port (SYN_SENT)."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
@@ -179,22 +172,6 @@ def test_a_provider_whose_name_does_not_resolve_rests_and_says_so(
         assert reason in tested["text"]
         assert tested["detail"] == reason
         hub.hubctl("pause", campaign)
-    assert hub.end() == 0
-
-
-def test_many_logins_that_wait_for_one_name_have_few_threads(slow_hub: InterposedHub) -> None:
-    hub = slow_hub
-    hub.config = "".join(SLOW.replace("slow", f"slow{n}") for n in range(8))
-    hub.boot()
-    hub.contacts(50)
-    for n in range(8):
-        hub.apply(f"c{n}", provider=f"slow{n}")
-        hub.hubctl("start", f"c{n}")
-    until(lambda: lookups(hub) == 1, "the lookup")
-    for n in range(8):
-        hub.hubctl("pause", f"c{n}")
-        hub.hubctl("resume", f"c{n}")
-        assert lookups(hub) <= 3
     assert hub.end() == 0
 
 
