@@ -29,7 +29,7 @@ from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
 from hubd.errors import BadConfig, CredentialMissing
 from hubd.transports.loopback import is_loopback
 from hubd.transports.replies import one_line
-from hubd.transports.resolver import NameUnresolved
+from hubd.transports.resolver import NameUnresolved, addresses_of
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
 from hubd.transports.twilio_inquiry import LARGEST_PAGE, Page, inquire
 
@@ -140,6 +140,7 @@ class TwilioLane:
         self._settings = settings  # with the token as it was read last
         self._read_token = read_token
         self._token_read = read_token is None
+        self._connected = False  # a request was handed over, so that the name did resolve
         self._wire = twilio_http.Wire(pool)
         self._client = twilio_http.open_client(
             self._wire,
@@ -149,9 +150,11 @@ class TwilioLane:
         )
 
     async def prepare(self, parcel: Parcel) -> Answer | None:
-        """Ready once the token is read: an HTTP request has no step that could be taken back."""
+        """Ready once the token is read and the host's name resolves: what comes after cannot be cut off."""
         await trio.lowlevel.checkpoint()
-        return None if self._token_read else await self._log_in()
+        if not self._token_read and (unreadable := await self._log_in()):
+            return unreadable
+        return None if self._connected else await self._look_up()
 
     async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
         """Hand the message to Twilio. `following` is not used.
@@ -201,8 +204,8 @@ class TwilioLane:
         return ("", service) if service else (self._settings.from_, "")
 
     def waits(self, parcel: Parcel) -> bool:
-        """Preparing needs nobody's answer."""
-        return False
+        """Whether the token is to be read or the host's name to be resolved."""
+        return not (self._token_read and self._connected)
 
     def drop(self) -> None:
         """A request that was cancelled has closed its connection already; an idle one harms nobody."""
@@ -225,6 +228,23 @@ class TwilioLane:
         self._client.auth = (self._settings.account_sid, token)
         return None
 
+    async def _look_up(self) -> Answer | None:
+        """Resolve the host's name, unless a proxy does that. An answer: it does not resolve."""
+        from hubd.transports import twilio_http
+
+        host = urlsplit(self._settings.base_url).hostname
+        if host is None or twilio_http.goes_through_proxy(self._settings.base_url):
+            return None
+        try:
+            await addresses_of(host, self._settings.connect_timeout)
+        except NameUnresolved as problem:
+            return self._unresolved(problem)
+        return None
+
+    def _unresolved(self, problem: NameUnresolved) -> Answer:
+        text = self._line(f"{problem} ({problem.why})")
+        return Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text=text, detail=str(problem))
+
     async def _exchange(
         self, action: Callable[[], Awaitable[T]], *, largest: int | None = None
     ) -> T | Answer:
@@ -233,6 +253,7 @@ class TwilioLane:
             return unreadable
         token = self._settings.auth_token
         answer = await self._request(action, largest=largest)
+        self._connected = self._wire.handed_over
         if self._wire.status == 401 and await self._log_in() is None and self._settings.auth_token != token:
             answer = await self._request(action, largest=largest)
         return answer
@@ -307,9 +328,7 @@ class TwilioLane:
         inner: BaseException | None = problem
         while inner is not None and not isinstance(inner, NameUnresolved):
             inner = inner.__cause__ or inner.__context__
-        if inner is None:
-            return answer
-        return replace(answer, text=self._line(f"{inner} ({inner.why})"), detail=str(inner))
+        return answer if inner is None else self._unresolved(inner)
 
     def _line(self, text: str) -> str:
         return one_line(text, self._settings.secrets)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
+from urllib.request import getproxies
 
 import httpcore
 import httpx
@@ -45,6 +46,12 @@ def open_pool(
         if isinstance(transport, httpx.AsyncHTTPTransport):
             transport._pool._network_backend = _Network()  # there is no public way; a test pins it
     return client
+
+
+def goes_through_proxy(url: str) -> bool:
+    """Whether the environment names a proxy that may be used for this address, and then resolves its name."""
+    proxies = getproxies()
+    return url.startswith("https:") and bool(proxies.get("https") or proxies.get("all"))
 
 
 class _Network(httpcore.TrioBackend):

@@ -633,15 +633,36 @@ def test_a_book_keeps_its_script_until_the_last_line_which_stays() -> None:
 # --- names -------------------------------------------------------------------------------
 
 
-async def test_a_name_that_does_not_resolve_is_the_reason() -> None:
+@pytest.mark.parametrize("when", ["preparing", "delivering", "testing"])
+async def test_a_name_that_does_not_resolve_is_the_reason(when: str) -> None:
     settings = TwilioSettings(
         account_sid=ACCOUNT, auth_token=TOKEN, from_=SENDER, base_url="https://no-such-host.invalid"
     )
-    answer = await send_with(settings)
+    transport = open_twilio("sms", settings)
+    try:
+        lane = transport.lane()
+        assert lane.waits(parcel())
+        ask = {"preparing": lane.prepare, "delivering": lane.deliver}.get(when)
+        answer = await transport.probe() if ask is None else await ask(parcel())
+    finally:
+        await transport.aclose()
+    assert answer is not None
     assert (answer.stage, answer.signal) == (Stage.CONNECT, Signal.DROPPED)
     verdict = judge(answer, Channel.SMS)
     assert verdict.action is Action.PROVIDER
     assert verdict.detail == "the name no-such-host.invalid does not resolve"
+
+
+async def test_a_proxy_resolves_the_name_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    settings = TwilioSettings(
+        account_sid=ACCOUNT, auth_token=TOKEN, from_=SENDER, base_url="https://no-such-host.invalid"
+    )
+    transport = open_twilio("sms", settings)
+    try:
+        assert await transport.lane().prepare(parcel()) is None
+    finally:
+        await transport.aclose()
 
 
 async def test_each_address_of_a_name_is_tried(double: TwilioDouble, monkeypatch: pytest.MonkeyPatch) -> None:
