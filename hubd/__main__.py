@@ -96,6 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from hubd import activation, daemon, journal, notify, places
     from hubd.config.file import load_config
+    from hubd.late_errors import watch_for_late_errors
 
     manager = notify.service_manager(os.environ)
     try:
@@ -105,6 +106,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.check:
             return _check(settings, find_config() or config_hint)
         journal.set_up(arguments.log_level or settings.log_level, os.environ)
+        watch_for_late_errors()
         state_dir = places.state_dir(arguments.state_dir, os.environ)
         endpoint = places.endpoint_path(arguments.endpoint, os.environ)
         unix = sys.platform != "win32"

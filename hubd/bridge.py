@@ -4,8 +4,9 @@ One asyncio loop runs inside the Trio program, opened first and closed last. Eve
 goes through `ask`, which can be cancelled, or `finish`, which cannot: a database transaction that has begun
 must end, whatever happens to the task that asked for it.
 
-Callbacks of asyncio protocols run in the Trio thread, so they may set a `trio.Event` directly. They must
-not let an exception out: one that leaves a callback ends the loop and with it the program.
+Callbacks of asyncio protocols run in the Trio thread, so they may set a `trio.Event` directly. An exception
+that leaves a callback, and one that nobody retrieves from a future, is a line in the log: see
+`hubd.late_errors`. By itself trio-asyncio would end the loop and with it the program.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 import trio_asyncio
+
+from hubd.late_errors import log_from_loop
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -39,5 +42,6 @@ class Bridge:
 @asynccontextmanager
 async def open_bridge() -> AsyncIterator[Bridge]:
     """Run an asyncio loop for the length of the block. Open it first and close it last."""
-    async with trio_asyncio.open_loop():
+    async with trio_asyncio.open_loop() as loop:
+        loop.set_exception_handler(log_from_loop)
         yield Bridge()

@@ -121,7 +121,7 @@ async def _serve(
         events = Events(database)
         bulletin = Bulletin(events.add, database)
         specs = partial(provider_specs, state_dir=options.state_dir, bridge=bridge)
-        providers = Providers(specs(config), random.random, tell=bulletin.tell)
+        providers = Providers(await specs(config, ask_keyring=False), random.random, tell=bulletin.tell)
         async with open_supervisor(
             campaigns=campaigns,
             ledger=ledger,
@@ -144,7 +144,7 @@ async def _serve(
             watch.start_soon(manager.watch, heartbeats)
 
             async def apply(config: HubConfig) -> list[str]:
-                return await supervisor.reconfigure(specs(config))
+                return await supervisor.reconfigure(await specs(config))
 
             reload = Reloader(
                 config,

@@ -111,6 +111,7 @@ class Answer:
     text: str = ""  #: one printable line for people; may quote an address, so never logged
     provider_id: str = ""  #: the provider's name for the accepted message (queue id, sid)
     retry_after: float | None = None  #: seconds the provider asked us to wait
+    detail: str = ""  #: for trouble on this side: the sentence for people, instead of the usual one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,8 +87,8 @@ def judge(answer: Answer, channel: Channel, *, attempts: int = 0) -> Verdict:
         row = row._replace(action=row.then)
     if row.action is Action.ACCEPT:
         return ACCEPTED
-    detail = SENTENCES[row.reason]
-    if channel is Channel.SMS:
+    detail = answer.detail or SENTENCES[row.reason]
+    if channel is Channel.SMS and not answer.detail:
         detail = detail.replace("mailbox", "number").replace("mail server", "provider")
     return Verdict(
         action=row.action,

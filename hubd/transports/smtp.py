@@ -13,17 +13,20 @@ it: after a 354 although the recipient was refused.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Sequence
+from dataclasses import replace
 
 import trio
 
 from hubd.bridge import Bridge
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.errors import CredentialMissing
 from hubd.failpoints import reach
 from hubd.transports.pipeline import Lost
 from hubd.transports.replies import Reply, one_line
-from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings, log_in, tls_context
+from hubd.transports.secret_reader import SecretReader, unreadable_secret
+from hubd.transports.smtp_connect import NotConnected, connect, ehlo_name
+from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings, log_in_over, tls_context
 
 __all__ = ["SmtpLane", "SmtpSettings", "SmtpTransport", "open_smtp"]
 
@@ -34,14 +37,18 @@ GOODBYE = 2.0
 
 #: What may stand between the angle brackets of MAIL and RCPT: no space, no bracket, no control character.
 _PATH = re.compile(r"[!-;=?-~]{1,320}")
-_HOSTNAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 _Step = tuple[Stage | None, bytes]
 
 
-def open_smtp(name: str, settings: SmtpSettings, bridge: Bridge) -> SmtpTransport:
-    """A transport for one SMTP account. Connects to nothing yet. Raises `BadConfig` for a bad `ca_file`."""
-    return SmtpTransport(name, settings, bridge)
+def open_smtp(
+    name: str, settings: SmtpSettings, bridge: Bridge, read_password: SecretReader | None = None
+) -> SmtpTransport:
+    """A transport for one SMTP account. Connects to nothing yet. Raises `BadConfig` for a bad `ca_file`.
+
+    `read_password` is called at each login; without it the password is that of the settings.
+    """
+    return SmtpTransport(name, settings, bridge, read_password)
 
 
 class SmtpTransport:
@@ -53,11 +60,13 @@ class SmtpTransport:
     account = ""
     talks_first = True  #: up to the 354 reply: connection, login and envelope
 
-    def __init__(self, name: str, settings: SmtpSettings, bridge: Bridge) -> None:
+    def __init__(
+        self, name: str, settings: SmtpSettings, bridge: Bridge, read_password: SecretReader | None = None
+    ) -> None:
         self.name = name
         self.lanes = settings.connections
         self.settings = settings
-        self.secrets = settings.secrets
+        self._read_password = read_password
         self._bridge = bridge
         self._context = tls_context(settings)
         self._local_hostname = settings.local_hostname
@@ -85,9 +94,14 @@ class SmtpTransport:
 
     async def log_in(self, lane: SmtpLane) -> Login:
         """A fresh connection for a lane. Raises `LoginRefused`."""
+        settings = await self._settings_now()
         if not self._local_hostname:
-            self._local_hostname = await _own_name()
-        login = await self._bridge.ask(log_in, self.settings, self._context, self._local_hostname)
+            self._local_hostname = await ehlo_name()
+        try:
+            sock = await connect(settings.host, settings.port, settings.connect_timeout)
+        except NotConnected as failure:
+            raise LoginRefused(failure.answer) from None
+        login = await log_in_over(self._bridge, sock, settings, self._context, self._local_hostname)
         if self._closed:
             login.conversation.abort()
             raise LoginRefused(
@@ -95,6 +109,15 @@ class SmtpTransport:
             )
         self._open.add(lane)
         return login
+
+    async def _settings_now(self) -> SmtpSettings:
+        """The settings with the password as it is now. Raises `LoginRefused` when it cannot be read."""
+        if self._read_password is None:
+            return self.settings
+        try:
+            return replace(self.settings, password=await self._read_password())
+        except CredentialMissing as problem:
+            raise LoginRefused(unreadable_secret(problem, Stage.AUTH, 535)) from None
 
     def forget(self, lane: SmtpLane) -> None:
         """The lane has no connection any more."""
@@ -111,6 +134,7 @@ class SmtpLane:
         self._announced: Parcel | None = None  # its MAIL, RCPT and DATA are written, the replies not read
         self._ready: Parcel | None = None  # the server waits for its body
         self._stale = False  # the server may still hold a transaction: RSET before the next MAIL
+        self._secrets: tuple[str, ...] = ()  # what this connection logged in with
 
     async def connect(self) -> Answer:
         """Connect and log in; the server's last word."""
@@ -118,7 +142,7 @@ class SmtpLane:
             login = await self._transport.log_in(self)
         except LoginRefused as refusal:
             return refusal.answer
-        self._login = login
+        self._login, self._secrets = login, login.secrets
         return login.answer
 
     async def prepare(self, parcel: Parcel) -> Answer | None:
@@ -332,18 +356,10 @@ class SmtpLane:
         )
 
     def _lost(self, stage: Stage, lost: Lost) -> Answer:
-        return Answer(stage=stage, signal=lost.signal, text=one_line(str(lost), self._transport.secrets))
+        return Answer(stage=stage, signal=lost.signal, text=one_line(str(lost), self._secrets))
 
     def _words(self, reply: Reply) -> str:
-        return one_line(reply.text, self._transport.secrets)
-
-
-async def _own_name() -> str:
-    """This machine's name for EHLO, if it has a full one and the resolver does not take for ever."""
-    name = ""
-    with trio.move_on_after(5):
-        name = await trio.to_thread.run_sync(socket.getfqdn, abandon_on_cancel=True)
-    return name if _HOSTNAME.fullmatch(name) else "localhost"
+        return one_line(reply.text, self._secrets)
 
 
 def _envelope_steps(parcel: Parcel, login: Login, *, reset: bool) -> list[_Step]:

@@ -1,4 +1,4 @@
-"""From nothing to a logged-in SMTP connection: connect, TLS, EHLO, AUTH, by aiosmtplib.
+"""From a TCP connection to a logged-in SMTP connection: greeting, TLS, EHLO, AUTH, by aiosmtplib.
 
 Runs in asyncio's flavour, through `Bridge.ask`. Everything that can go wrong becomes an `Answer` here, at one
 seam (`_answer`); no aiosmtplib exception goes further. How the particular cases look:
@@ -24,6 +24,7 @@ from typing import Literal, cast
 
 import aiosmtplib
 
+from hubd.bridge import Bridge
 from hubd.core.model import Answer, Signal, Stage
 from hubd.errors import BadConfig
 from hubd.transports.loopback import is_loopback_peer
@@ -43,7 +44,7 @@ class SmtpSettings:
     connections: int = 8
     ca_file: Path | None = None  #: trust the certificates in this PEM file instead of the system's
     local_hostname: str = ""  #: what we call ourselves in EHLO; "" for this machine's name
-    connect_timeout: float = 30.0  #: for the connection with its TLS handshake, and for the greeting
+    connect_timeout: float = 30.0  #: for the lookup and the connection, the TLS handshake, and the greeting
     reply_timeout: float = 300.0  #: for every reply but the last (RFC 5321 section 4.5.3.2 asks for 300)
     dot_timeout: float = 600.0  #: for the reply that says whether the message was accepted (also there)
 
@@ -66,6 +67,7 @@ class Login:
     size: bool  #: RFC 1870: MAIL may say how large the message is
     max_size: int  #: octets the server takes at most; 0 for no stated limit
     answer: Answer  #: the last reply, for people
+    secrets: tuple[str, ...] = field(default=(), repr=False)  #: what must not show up in a reply's text
 
 
 class LoginRefused(Exception):
@@ -105,11 +107,38 @@ def tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
     return context
 
 
-async def log_in(settings: SmtpSettings, context: ssl.SSLContext | None, local_hostname: str) -> Login:
-    """Connect, secure and log in (asyncio flavour). Raises `LoginRefused`; leaves no open socket then."""
+async def log_in_over(
+    bridge: Bridge,
+    sock: socket.socket,
+    settings: SmtpSettings,
+    context: ssl.SSLContext | None,
+    local_hostname: str,
+) -> Login:
+    """`log_in` from Trio. The socket is closed also when this is cancelled before asyncio knows of it."""
+    begun = False
+
+    async def begin() -> Login:
+        nonlocal begun
+        begun = True
+        return await log_in(sock, settings, context, local_hostname)
+
+    try:
+        return await bridge.ask(begin)
+    finally:
+        if not begun:
+            sock.close()
+
+
+async def log_in(
+    sock: socket.socket, settings: SmtpSettings, context: ssl.SSLContext | None, local_hostname: str
+) -> Login:
+    """Greet, secure and log in on a connected socket (asyncio flavour), which belongs to this call.
+
+    Raises `LoginRefused`; leaves no open socket then. Certificates are checked against the host's name.
+    """
     client = aiosmtplib.SMTP(
         hostname=settings.host,
-        port=settings.port,
+        sock=sock,
         timeout=settings.reply_timeout,
         use_tls=settings.security == "tls",
         start_tls=False,  # done below, so that each stage can be told from the others
@@ -162,6 +191,7 @@ class _Attempt:
             size="size" in extensions,
             max_size=int(limit) if limit.isascii() and limit.isdigit() else 0,
             answer=_reply_answer(self.stage, last.code, last.message, settings.secrets),
+            secrets=settings.secrets,
         )
 
     async def _greet(self) -> aiosmtplib.SMTPResponse:
