@@ -61,6 +61,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # about the provider
         "provider_unreachable": "The provider cannot be reached.",
         "provider_busy": "The provider is busy and takes nothing more for now.",
+        "too_many_connections": "The mail server takes no more connections at the moment.",
         "busy_at_recipient": "The mail server was too busy for this recipient and closed the connection.",
         "provider_refused": "The provider does not accept connections from here now.",
         "provider_nonsense": "What answers at the provider's address does not speak the expected protocol.",
@@ -87,7 +88,7 @@ TRANSIENT: frozenset[str] = frozenset(
     | {"routing_trouble", "too_many_recipients", "too_fast", "connection_lost", "no_answer", "not_a_reply"}
     | {"out_of_sync", "answer_lost", "provider_unreachable", "provider_busy", "provider_refused"}
     | {"provider_nonsense", "sender_queue_full", "login_unavailable", "tls_unavailable", "outbox_unwritable"}
-    | {"daily_quota", "busy_at_recipient", "domain_throttled"}
+    | {"daily_quota", "busy_at_recipient", "domain_throttled", "too_many_connections"}
 )
 
 

@@ -39,6 +39,8 @@ from hubd.core.verdict_tables import Action as Action
 LONGEST_REST = 3600.0
 
 
+#: The stages before the first command that is about a message.
+CONNECTING = frozenset({Stage.CONNECT, Stage.TLS, Stage.BANNER, Stage.EHLO, Stage.AUTH})
 #: Refusals that are about one recipient when they are rare, and about us when they come in a row.
 SYSTEMIC = frozenset(
     {"refused_by_policy", "content_refused", "message_refused", "recipient_refused", "request_refused"}
@@ -102,6 +104,13 @@ def judge(answer: Answer, channel: Channel, *, attempts: int = 0) -> Verdict:
 def is_ready(answer: Answer) -> bool:
     """Whether the answer to a probe means that the provider can be used."""
     return answer.signal is Signal.REPLY and 200 <= answer.code < 300
+
+
+def refuses_connection(answer: Answer, verdict: Verdict) -> bool:
+    """Whether the answer may mean no more than that the server takes no further connection at the moment."""
+    if verdict.action not in (Action.PROVIDER, Action.SLOW):
+        return False
+    return answer.stage in CONNECTING or verdict.reason == "too_many_connections"
 
 
 def is_systemic(reason: str) -> bool:

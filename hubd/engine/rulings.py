@@ -8,7 +8,7 @@ from hubd.core.ledger import Entry, Open
 from hubd.core.model import Answer, Campaign, Due, Parcel, Signal, Stage
 from hubd.core.outcome import NOT_ABOUT_RECIPIENT, close_for
 from hubd.core.streak import Streak
-from hubd.core.verdict import Action, Verdict, classify, judge
+from hubd.core.verdict import Action, Verdict, classify, judge, refuses_connection
 from hubd.core.verdict_tables import Class
 from hubd.engine.backlog import Backlog
 from hubd.engine.domains import Domains
@@ -116,6 +116,10 @@ class Rulings:
 
     def _tell(self, verdict: Verdict, answer: Answer, recipient: str, berth: Berth) -> str:
         """Pass the news on; the reason when a person is needed."""
+        if refuses_connection(answer, verdict) and self._pool.connection_refused(
+            berth, silent=answer.signal is Signal.TIMEOUT
+        ):
+            return ""
         match verdict.action:
             case Action.PROVIDER:
                 self._pool.trouble(berth, verdict.detail, verdict.retry_after)

@@ -112,6 +112,11 @@ class SmtpLane:
         self._ready: Parcel | None = None  # the server waits for its body
         self._stale = False  # the server may still hold a transaction: RSET before the next MAIL
 
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands, logged in."""
+        return self._login is not None and self._login.conversation.usable
+
     async def connect(self) -> Answer:
         """Connect and log in; the server's last word."""
         try:

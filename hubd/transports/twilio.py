@@ -180,6 +180,11 @@ class TwilioLane:
         service = self._settings.messaging_service_sid
         return ("", service) if service else (self._settings.from_, "")
 
+    @property
+    def connected(self) -> bool:
+        """No connection is this lane's own."""
+        return False
+
     def waits(self, parcel: Parcel) -> bool:
         """Preparing needs nobody's answer."""
         return False
