@@ -308,8 +308,9 @@ class FakeStore:
                 return self._close(entry)
             case Requeue():
                 row = self.rows[entry.delivery_id]
+                refused = row.reason if row.state is DeliveryState.FAILED else ""
                 row.state = advance_delivery(row.state, DeliveryEvent.REQUEUE)
-                row.due = replace(row.due, next_at=None, first_attempt_at=None)
+                row.due = replace(row.due, next_at=None, first_attempt_at=None, refused=refused)
         return None
 
     def _open(self, entry: Open) -> Refusal | None:
@@ -344,7 +345,11 @@ class FakeStore:
         row.open, row.reason = False, entry.reason
         first = row.due.first_attempt_at if tries == row.due.attempts or tries < 1 else entry.at
         row.due = replace(
-            row.due, attempts=tries, next_at=entry.next_at, first_attempt_at=row.due.first_attempt_at or first
+            row.due,
+            attempts=tries,
+            next_at=entry.next_at,
+            first_attempt_at=row.due.first_attempt_at or first,
+            refused=entry.refused or row.due.refused,
         )
         if entry.suppress:
             self.suppressed[row.due.recipient] = entry.suppress

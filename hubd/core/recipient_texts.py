@@ -14,8 +14,8 @@ from collections.abc import Sequence
 #: An address in a reply says nothing: "spam@example.com" is no word about spam.
 _ADDRESS = re.compile(r"[^\s<>\"'()\[\]:;,]+@[^\s<>\"'()\[\]:;,]+")
 
-#: Enhanced codes that say less than the words: "other", and what servers send for any refusal. Exchange Online
-#: says 5.4.1 where directory-based blocking finds no such recipient.
+#: Enhanced codes that say less than the words: "other", and what servers send for any refusal. Exchange
+#: Online says 5.4.1 where directory-based blocking finds no such recipient.
 GENERAL_CODES = frozenset(
     {"", "5.0.0", "5.1.0", "5.2.0", "5.3.0", "5.4.0", "5.4.1", "5.4.4", "5.4.6", "5.5.0", "5.5.1", "5.5.4"}
 )
@@ -36,7 +36,8 @@ _ABOUT_US = _any(
         r"\bsender\b|mail from\b|return ?-?path|envelope from|\bfrom address",
         r"\bpolic(y|ies)\b|\b(spf|dkim|dmarc|arc|ptr|rdns|helo|ehlo)\b|reverse dns|\bip address\b",
         r"\bclient (host|ip|address)|your (ip|host|server|network|domain|mail server)|\bremote ?host\b",
-        r"\brate\b|too (many|much|fast)|frequen(cy|tly)|throttl|(message|sending|hourly|daily|recipient) limit",
+        r"\brate\b|too (many|much|fast)|frequen(cy|tly)|throttl",
+        r"(message|sending|hourly|daily|recipient) limit",
         r"\bcontent\b|attachment|\bmessage (was )?(rejected|refused)|not (allowed|permitted) to send",
         r"rcpthosts|isn.t allowed|not allowed to use",
         r"gr[ae]y-?list|suspicious|abus(e|ive)|complain",
@@ -59,19 +60,22 @@ _UNKNOWN = _any(
         rf"\b({_WHO}|address|e-?mail|name)\b.{{0,80}}\b(does ?n[o']t|do not|doesn.t|not|no longer) exists?\b",
         rf"\b({_WHO}|address|e-?mail( name)?)\b.{{0,80}}\b(not|cannot)( be)? (found|located|exist)",
         r"\bdoes ?n[o']t exist|\bdoesn.t exist\b|\bdoes no exist",
-        rf"\b({_WHO}|address)\b.{{0,40}}\b(is |are )?not (a )?(known|valid|local|registered|listed|hosted|our)\b",
-        rf"\bnot (a |an )?(known|valid|registered|local|our|existing) ({_WHO}|address|e-?mail|user of this server)",
+        rf"\b({_WHO}|address)\b.{{0,40}}\b(is |are )?not (a )?"
+        r"(known|valid|local|registered|listed|hosted|our)\b",
+        rf"\bnot (a |an )?(known|valid|registered|local|our|existing) ({_WHO}|address|e-?mail)",
         r"\bnot (our|a) customer\b|\bnot user of this server",
         rf"\bno {_MAILBOX} (here )?by that name|\bno {_MAILBOX} (found|available|with (that|this))",
         r"\bno one (with|at) that\b|\bthere is no one at this address",
         r"user (doesn.t|does not) have an? .{0,40}account|does not have an? (account|mailbox)|has no mailbox",
-        rf"\b(invalid|bad|incorrect|wrong|illegal) (or (unknown|inactive) )?"
+        r"\b(invalid|bad|incorrect|wrong|illegal) (or (unknown|inactive) )?"
         r"(virtual |local |destination |e-?mail |final )*"
         r"(user|mailbox|recipients?|rcpt|account|local ?part|address|alias)\b",
         r"\baddress (is )?(invalid|not valid|wrong)|\brecipient (is )?(invalid|not valid)",
         r"\bunrout(e)?able (mail )?(domain|address)|\bundeliverable address",
-        r"\bmailbox (is )?(currently )?(unavailable|not available|not present|invalid)|unavailable mail ?user",
-        r"\baddress(es)? (was |were )?rejected|\brecipients?( address(es)?)? (was |were |is )?(rejected|refused)"
+        r"\bmailbox (is )?(currently )?(unavailable|not available|not present|invalid)\b",
+        r"\bunavailable mail ?user",
+        r"\baddress(es)? (was |were )?rejected"
+        r"|\brecipients?( address(es)?)? (was |were |is )?(rejected|refused)"
         r"|\b(rejected|refused) (all )?recipients?\b|\bno valid recipients\b",
         r"\bbadrcptto\b|\brecipnotfound\b|\brecipientnotfound\b|RESOLVER\.ADR",
         r"no account by that name|can.t accept user|no mail ?drop|not in (the )?(name )?directory",
@@ -95,7 +99,7 @@ _UNKNOWN = _any(
 _DISABLED = _any(
     (
         rf"\b{_MAILBOX}\b.{{0,60}}\b(is |has been |was |temporarily |currently )*"
-        r"(disabled|inactive|deactivated|suspended|closed|expired|locked|terminated|blocked by the owner|discontinued)",
+        r"(disabled|inactive|deactivated|suspended|closed|expired|locked|terminated|discontinued)",
         r"\b(disabled|inactive|deactivated|suspended|closed|expired|locked|dormant) (e-?mail |user )?"
         r"(user|mailbox|account|recipient|address)",
         rf"\b({_WHO}|address)\b.{{0,40}}no longer (accepts|receives|active|available|in use)"
@@ -117,8 +121,8 @@ _FULL = _any(
         r"\b(quota|storage|disk space|allowed space)",
         r"\bquota\b.{0,40}\b(exceeded|full|reached|violation)",
         r"mailbox size limit exceeded|not enough (storage )?space|space has been used up",
-        r"(postfach|mailbox)\b.{0,20}(ist )?voll|bo[iî]te .{0,40}pleine|buz[oó]n .{0,20}lleno|caixa .{0,20}cheia"
-        r"|casella .{0,20}piena|邮箱.{0,6}(已满|空间不足)|容量.{0,4}满",
+        r"(postfach|mailbox)\b.{0,20}(ist )?voll|bo[iî]te .{0,40}pleine|buz[oó]n .{0,20}lleno",
+        r"caixa .{0,20}cheia|casella .{0,20}piena|邮箱.{0,6}(已满|空间不足)|容量.{0,4}满",
     )
 )
 
@@ -126,7 +130,8 @@ _FULL = _any(
 #: So plain that not even a code for policies (5.7.x) says more.
 _PLAINEST = _any(
     (
-        rf"\b(no such|unknown) {_WHO}|\b{_WHO} (is )?(unknown|not found)|\b(user|mailbox|account) does not exist",
+        rf"\b(no such|unknown) {_WHO}|\b{_WHO} (is )?(unknown|not found)",
+        r"\b(user|mailbox|account) does not exist",
         r"\b(mailbox|account) (is )?disabled",
     )
 )

@@ -3,9 +3,9 @@
 Three rules stand above the tables.
 
 A. The numeric code decides the class (RFC 5321 section 4.2.1). An enhanced code (RFC 3463) only refines it,
-   and one that contradicts the class is ignored. Text never makes a refusal an acceptance, nor suppresses an address.
-   It can say that the trouble is the provider's or ours; and where no code says more, that a refusal for good
-   is the recipient's own (see `recipient_texts`).
+   and one that contradicts the class is ignored. Text never makes a refusal an acceptance, nor suppresses an
+   address. It can say that the trouble is the provider's or ours; and where no code says more, that a refusal
+   for good is the recipient's own (see `recipient_texts`).
 B. Before the terminating dot (SMTP) or the first request byte (HTTP) nothing can have been accepted, so
    whatever happens there is definite. After it, only a well-formed answer is: anything else is doubt.
 C. An address is suppressed only by a reply to RCPT that carries an address-type code, or by an error number

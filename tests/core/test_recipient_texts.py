@@ -42,7 +42,7 @@ UNKNOWN = [
     "550 vdeliver: Invalid or unknown virtual user",
     "553 sorry, badrcptto (#5.1.1)",
     # Exchange, Exchange Online, Outlook.com
-    "550 5.4.1 Recipient address rejected: Access denied. [CO1NAM11FT038.eop-nam11.prod.protection.outlook.com]",
+    "550 5.4.1 Recipient address rejected: Access denied. [CO1NAM11FT038.eop-nam11.prod.outlook.com]",
     "550 5.4.1 [a@b.example]: Recipient address rejected: Access denied",
     "550 5.4.1 All recipient addresses rejected : Access denied [AM5EUR02FT038.mail.protection.outlook.com]",
     "550 RESOLVER.ADR.RecipNotFound; not found",
@@ -51,13 +51,13 @@ UNKNOWN = [
     "501 5.5.4 Invalid Address",
     # Gmail, Yahoo, AOL, iCloud, Comcast
     "550 The email account that you tried to reach does not exist. Please try double-checking the address",
-    "554 delivery error: dd This user doesn't have a yahoo.com account (a@yahoo.com) [-5] - mta1.mail.example",
+    "554 delivery error: dd This user doesn't have a yahoo.com account (a@yahoo.com) [-5] - mta1",
     "554 delivery error: dd Requested mail action aborted, mailbox not found",
     "552 1 Requested mail action aborted, mailbox not found",
     "550 5.0.0 mailbox not found",
     "550 Not our Customer",
     "550 Invalid recipient: <a@b.example>",
-    # Courier, Dovecot, hMailServer, MDaemon, Haraka, PowerMTA, Domino, GroupWise, Kerio, CommuniGate, MailEnable
+    # Courier, Dovecot, hMailServer, MDaemon, Haraka, PowerMTA, Domino, GroupWise, Kerio, CommuniGate
     "550 User unknown.",
     "550 5.0.0 <a@b.example> User doesn't exist: a@b.example",
     "550 5.5.0 User doesn't exist: a@b.example",
@@ -95,7 +95,7 @@ UNKNOWN = [
     "550 Unbekannter Empfänger",
     "550 Postfach existiert nicht",
     # mail.ru, Yandex, QQ, 163, Alibaba, Coremail
-    "550 Message was not accepted -- invalid mailbox.  Local mailbox a@b.example is unavailable: user not found",
+    "550 Message was not accepted -- invalid mailbox. Local mailbox a@b is unavailable: user not found",
     "550 No such user!",
     "550 5.0.0 No such user!",
     "550 Mailbox not found. http://service.mail.qq.com/cgi-bin/help?subtype=1&&id=20022&&no=1000728",
