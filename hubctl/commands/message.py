@@ -194,10 +194,18 @@ def message(app: App, id_: int, part: str | None) -> None:
 @click.argument("name", shell_complete=campaign_names)
 def failures(app: App, name: str) -> None:
     """What went wrong, grouped by reason, and what to do about it."""
-    groups = app.call("delivery.failures", campaign=name)["groups"]
+
+    async def work(hub: Client) -> tuple[list[Json], Json]:
+        groups = (await hub.call("delivery.failures", campaign=name))["groups"]
+        return groups, (await hub.call("campaign.get", name=name))["campaign"]
+
+    groups, view = app.talk(work)
+    refused = render.refusals(view)
     if told(app, {"name": name, "groups": groups}, rows="groups", columns=render_messages.FAILURE_COLUMNS):
         return
     if groups:
         app.out(render_messages.failures(name, groups, colour=app.coloured(), width=app.width()))
-    else:
+    elif not refused:
         app.note(f"nothing went wrong with {name}")
+    for line in refused:
+        app.note(line)

@@ -35,6 +35,9 @@ def test_the_paused_campaign_says_who_and_what_to_do(paused: Hub) -> None:
     told = paused.ok("status", "spring")
     assert f"{count} recipients got the refusal that paused it: hubctl deliveries spring --refused" in told
     assert "hubctl resume spring --fail-refused" in told
+    asked = paused.run("failures", "spring")
+    assert "hubctl deliveries spring --refused" in asked.stderr
+    assert "nothing went wrong" not in asked.stderr
     listed = paused.json("deliveries", "spring", "--refused")["deliveries"]
     assert len(listed) == count
     assert {(each["state"], each["reason"], each["code"]) for each in listed} == {
