@@ -166,15 +166,15 @@ def campaign(
 
 
 def refusals(view: View) -> list[str]:
-    """Who was refused when a campaign paused, and the ways on; a line each, none when nobody was."""
+    """How many were refused when a campaign paused, and what to do next; empty when nobody was."""
     count, name = int(view.get("refused") or 0), view["name"]
     if not count:
         return []
-    them = "them" if count > 1 else "this one"
+    them = "them" if count > 1 else "it"
     return [
         f"{plural(count, 'recipient')} got the refusal that paused it: hubctl deliveries {name} --refused",
-        f"If {them} alone cannot be reached: hubctl resume {name} --fail-refused",
-        f"If the account or the sender was refused: repair that, then hubctl resume {name}",
+        f"To fail {them} and go on: hubctl resume {name} --fail-refused",
+        f"To try {them} once more, after repairing the account or the sender: hubctl resume {name}",
     ]
 
 

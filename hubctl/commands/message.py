@@ -131,7 +131,7 @@ async def _settled(hub: Client, delivery: int) -> Json:
 @command("deliveries", example="hubctl deliveries spring-sale --state failed --output csv > failed.csv")
 @click.argument("name", shell_complete=campaign_names)
 @click.option("--state", type=click.Choice(render.STATES), metavar="STATE", help="Only those in this state.")
-@click.option("--refused", is_flag=True, help="Only those whose refusals paused the campaign and who wait.")
+@click.option("--refused", is_flag=True, help="Only those that wait and whose refusals paused the campaign.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
 def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int | None) -> None:
     """Who got it and who did not, one line for each recipient.

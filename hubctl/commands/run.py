@@ -218,14 +218,14 @@ def pause(app: App, name: str, dry_run: bool) -> None:
 @click.option(
     "--fail-refused",
     is_flag=True,
-    help="Fail those whose refusals paused it, instead of trying them once more.",
+    help="Fail the recipients whose refusals paused it, instead of trying them once more.",
 )
 def resume(app: App, name: str, follow: bool, wait: bool, fail_refused: bool, dry_run: bool) -> int:
     """Go on with a paused campaign.
 
-    After the same refusal for many recipients, those are tried once more. Who is refused in the same way
-    again fails, and the campaign goes on. `hubctl deliveries NAME --refused` lists them. With --follow or
-    --wait the exit code is that of `hubctl start`.
+    If the same refusal for many recipients paused it, they are tried once more; those that are refused in
+    the same way again fail, and the campaign goes on. `hubctl deliveries NAME --refused` lists them. With
+    --follow or --wait the exit code is that of `hubctl start`.
     """
     if dry_run:
         from hubctl import rehearsal

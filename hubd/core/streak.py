@@ -6,10 +6,10 @@ campaign, a temporary one rests the provider; or only the destination domain, wh
 while other domains accept. Those who were refused so before it was noticed are to be put back as if never
 tried.
 
-Not so where the words are about the recipient and only one domain says them, while this campaign's messages
-are accepted: then they are those people's own. And who was refused in the same way before the campaign was
-resumed fails on his own: to resume is a person's word that the account is fine. So each resume goes further,
-and a refusal that is about all of us after all fails no more people than it took to pause before.
+There are two exceptions. When only one domain refuses recipients at RCPT while this campaign's messages are
+accepted, the refusals are about those recipients. And a recipient that was refused in the same way before a
+resume fails: resuming is the operator's word that the account is fine. So each resume makes progress, and a
+refusal of everybody fails no more recipients than it took to pause the campaign before.
 
 From then on each such temporary refusal says that the trouble is still there, so that trying whether it is
 over costs no recipient anything, until something is accepted again.

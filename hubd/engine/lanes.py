@@ -311,7 +311,7 @@ class LanePool:
             if self.health is Health.READY:
                 self.health = Health.UNPROVEN  # the password may be another one by the next message
             forgotten = max(self._pause_until, self._limit.probe_at) + self.FORGET
-            if (self._tempo.slowed or self._limit_settled) and trio.current_time() > forgotten:
+            if (self._tempo.slowed or self._limit.found is not None) and trio.current_time() > forgotten:
                 self._forget_slowness()
                 self._herald.report(self.standing())
 

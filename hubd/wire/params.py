@@ -164,7 +164,7 @@ class CampaignChange(Params, frozen=True):
 
 
 class CampaignResume(Params, frozen=True):
-    """Go on; `fail_refused`: those whose refusals paused the campaign fail and are not tried again."""
+    """Go on; `fail_refused`: the recipients whose refusals paused the campaign fail without another try."""
 
     name: Name
     fail_refused: bool = False

@@ -371,7 +371,7 @@ def test_words_about_us_pause_although_only_one_domain_says_them() -> None:
     assert seen(streak, failed(range(LIMIT), "refused_by_policy", "a.example"))[-1] is A.PAUSE
 
 
-def test_who_was_refused_in_the_same_way_before_fails_on_his_own() -> None:
+def test_a_recipient_that_was_refused_in_the_same_way_before_a_resume_fails() -> None:
     streak = Streak()
     for number in range(3 * LIMIT):
         judged = streak.see(number, verdict(A.FAIL), "a.example", refused="content_refused")
