@@ -26,6 +26,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "domain_owner_changed": "The domain of the address belongs to somebody else now.",
         "address_ambiguous": "The mail server says that the address fits more than one mailbox.",
         "recipient_refused": "The mail server refused this recipient.",
+        "address_rejected": "The mail server rejects the address of the recipient and does not say why.",
         "greylisted": "The mail server refused this recipient for now, as it does with unknown senders.",
         "number_invalid": "The provider says that this is not a valid phone number.",
         "number_unknown": "The number is unknown or no longer in use.",

@@ -72,11 +72,7 @@ _UNKNOWN = _any(
         r"(user|mailbox|recipients?|rcpt|account|local ?part|address|alias)\b",
         r"\baddress (is )?(invalid|not valid|wrong)|\brecipient (is )?(invalid|not valid)",
         r"\bunrout(e)?able (mail )?(domain|address)|\bundeliverable address",
-        r"\bmailbox (is )?(currently )?(unavailable|not available|not present|invalid)\b",
-        r"\bunavailable mail ?user",
-        r"\baddress(es)? (was |were )?rejected"
-        r"|\brecipients?( address(es)?)? (was |were |is )?(rejected|refused)"
-        r"|\b(rejected|refused) (all )?recipients?\b|\bno valid recipients\b",
+        r"\bmailbox (is )?(currently )?(not present|invalid)\b|\bunavailable mail ?user",
         r"\bbadrcptto\b|\brecipnotfound\b|\brecipientnotfound\b|RESOLVER\.ADR",
         r"no account by that name|can.t accept user|no mail ?drop|not in (the )?(name )?directory",
         # German, French, Spanish, Italian, Portuguese, Polish, Chinese servers
@@ -127,6 +123,16 @@ _FULL = _any(
 )
 
 
+#: About the address, without saying what is wrong with it: some servers say no more of one that does not
+#: exist, others say it of one that they do not want this mail for.
+_REJECTED = _any(
+    (
+        r"\bmailbox (is )?(currently )?(unavailable|not available)",
+        r"\baddress(es)? (was |were )?rejected",
+        r"\brecipients?( address(es)?)? (was |were |is )?(rejected|refused)",
+        r"\b(rejected|refused) (all )?recipients?\b|\bno valid recipients\b",
+    )
+)
 #: So plain that not even a code for policies (5.7.x) says more.
 _PLAINEST = _any(
     (
@@ -145,7 +151,8 @@ def about_us(text: str) -> bool:
 def recipients_own(text: str, enhanced: str = "") -> str:
     """The reason when a refusal for good says plainly that it is the recipient's own; "" when it does not.
 
-    "mailbox_full", "mailbox_disabled" or "mailbox_unknown". `enhanced` is the enhanced code that came along:
+    "mailbox_full", "mailbox_disabled", "mailbox_unknown" or, where it only rejects the address,
+    "address_rejected". `enhanced` is the enhanced code that came along:
     the words refine a general one, and a code for policies only when nothing could be plainer.
     """
     words = _ADDRESS.sub(" ", text)
@@ -157,6 +164,7 @@ def recipients_own(text: str, enhanced: str = "") -> str:
         ("mailbox_full", _FULL),
         ("mailbox_disabled", _DISABLED),
         ("mailbox_unknown", _UNKNOWN),
+        ("address_rejected", _REJECTED),
     ):
         if pattern.search(words):
             return reason

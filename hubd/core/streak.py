@@ -41,6 +41,9 @@ MOST_RESTS = 12
 ABOUT_DOMAIN = frozenset({"routing_trouble"})
 #: What is answered to one recipient again and again, while others are accepted, is about that one after all.
 ABOUT_ONE_RECIPIENT = frozenset({"busy_at_recipient", "too_many_recipients"})
+#: Most servers say so of addresses that do not exist: it is only about us when each of the last `WINDOW`
+#: recipients got it.
+MOSTLY_THEIRS = frozenset({"address_rejected"})
 #: What is refused for good at one domain, while others are accepted, is about those recipients.
 ABOUT_RECIPIENTS = frozenset({"recipient_refused"})
 #: Verdicts that say nothing about the recipient.
@@ -156,7 +159,10 @@ class Streak:
     def _refuse(self, delivery_id: int, verdict: Verdict, refusal: _Refusal) -> Verdict:
         """For good: the campaign pauses when it is everybody's. What comes after that goes back by itself."""
         alike = self._alike(refusal)
-        if refusal != self._broken_by and not self._everybody.full and len(alike) < WINDOW // 2:
+        many = self._everybody.full or len(alike) >= WINDOW // 2
+        if refusal.reason in MOSTLY_THEIRS:
+            many = len(alike) >= WINDOW
+        if refusal != self._broken_by and not many:
             return verdict
         if not self.broken and self._is_theirs(refusal, alike):
             return verdict

@@ -50,7 +50,14 @@ SYSTEMIC = frozenset(
     {"refused_by_policy", "content_refused", "message_refused", "recipient_refused", "request_refused"}
     | {"refused_for_now", "region_not_permitted", "route_missing", "answer_lost", "blocked"}
     | {"connection_lost", "no_answer", "not_a_reply", "out_of_sync"}
-    | {"storage_full", "routing_trouble", "message_too_large", "busy_at_recipient", "too_many_recipients"}
+    | {
+        "address_rejected",
+        "storage_full",
+        "routing_trouble",
+        "message_too_large",
+        "busy_at_recipient",
+        "too_many_recipients",
+    }
 )
 #: Usual at the first try of a recipient, and about us when many hear it at a later one.
 SYSTEMIC_WHEN_REPEATED = frozenset({"greylisted"})

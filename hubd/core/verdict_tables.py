@@ -294,6 +294,13 @@ SMTP_TEXTS: tuple[Wording, ...] = (
     _says(frozenset({S.RCPT}), (K.TRANSIENT,), r"^throttling|maximum sending rate", Row(A.SLOW, "too_fast")),
     # Amazon SES: "554 Message rejected: Email address is not verified" is about the account, at any stage.
     _says(_MESSAGE, (K.PERMANENT,), r"address(es)? (is|are) not verified", _SENDER),
+    # Exchange Online, where the directory has no such recipient. More of the kind is in `recipient_texts`.
+    _says(
+        frozenset({S.RCPT}),
+        (K.PERMANENT,),
+        r"all recipient addresses rejected ?: access denied",
+        Row(A.FAIL, "address_rejected"),
+    ),
     # After refused recipients DATA has nothing to carry; the verdict on them was given at RCPT (RFC 2920).
     _says(frozenset({S.DATA}), (K.PERMANENT,), r"no valid recipients", _DESYNC),
     _says(frozenset({S.RCPT}), (K.TRANSIENT,), r"gr[ae]y-?list", Row(A.RETRY, "greylisted")),

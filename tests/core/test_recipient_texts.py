@@ -21,7 +21,6 @@ UNKNOWN = [
     "550 <a@b.example>: Recipient address rejected: User unknown in virtual alias table",
     "550 <a@b.example>: Recipient address rejected: User unknown in relay recipient table",
     "550 5.1.0 <a@b.example>: Recipient address rejected: undeliverable address: unknown user: 'a'",
-    "554 <a@b.example>: Recipient address rejected: Access denied",
     "550 5.0.0 <a@b.example>: Recipient address rejected: User does not exist",
     # Exim, cPanel, DirectAdmin
     "550 No such user here",
@@ -42,12 +41,7 @@ UNKNOWN = [
     "550 vdeliver: Invalid or unknown virtual user",
     "553 sorry, badrcptto (#5.1.1)",
     # Exchange, Exchange Online, Outlook.com
-    "550 5.4.1 Recipient address rejected: Access denied. [CO1NAM11FT038.eop-nam11.prod.outlook.com]",
-    "550 5.4.1 [a@b.example]: Recipient address rejected: Access denied",
-    "550 5.4.1 All recipient addresses rejected : Access denied [AM5EUR02FT038.mail.protection.outlook.com]",
     "550 RESOLVER.ADR.RecipNotFound; not found",
-    "550 5.5.0 Requested action not taken: mailbox unavailable (S2017062302)",
-    "550 Requested action not taken: mailbox unavailable",
     "501 5.5.4 Invalid Address",
     # Gmail, Yahoo, AOL, iCloud, Comcast
     "550 The email account that you tried to reach does not exist. Please try double-checking the address",
@@ -72,17 +66,13 @@ UNKNOWN = [
     "550 mailbox does not exist",
     "550 a@b.example is not a known user",
     "550 <a@b.example> is not a valid mailbox",
-    "550 Requested action not taken: mailbox unavailable or not local",
     "550 There is no one at this address",
     "550 user a@b.example was not found",
+    "550 Requested action not taken: mailbox unavailable or not local",
     "550 Recipient not found",
     "550 Local User [a@b.example] not found.",
     "550 No mailbox found",
     "550 Rcpt <a@b.example> does not exist",
-    "550 recipient rejected",
-    "550 RCPT TO: a@b.example recipient rejected",
-    "550 5.1.0 Address rejected.",
-    "550 #5.1.0 Address rejected.",
     "551 5.1.0 recipient is not exist",
     "550 This email address is wrong or no longer valid",
     "550 not user of this server",
@@ -90,7 +80,6 @@ UNKNOWN = [
     "550 5.7.1 No such user",
     "550 Bad destination mailbox address",
     # GMX, web.de, T-Online, freenet
-    "550 Requested action not taken: mailbox unavailable For explanation visit https://postmaster.gmx.net",
     "550 Benutzer hier unbekannt / user unknown",
     "550 Unbekannter Empfänger",
     "550 Postfach existiert nicht",
@@ -146,6 +135,19 @@ FULL = [
     "550 Postfach ist voll",
     "550 邮箱已满",
 ]
+REJECTED = [
+    "554 <a@b.example>: Recipient address rejected: Access denied",
+    "550 5.4.1 Recipient address rejected: Access denied. [CO1NAM11FT038.eop-nam11.prod.outlook.com]",
+    "550 5.4.1 [a@b.example]: Recipient address rejected: Access denied",
+    "550 5.4.1 All recipient addresses rejected : Access denied [AM5EUR02FT038.mail.protection.outlook.com]",
+    "550 5.5.0 Requested action not taken: mailbox unavailable (S2017062302)",
+    "550 Requested action not taken: mailbox unavailable",
+    "550 recipient rejected",
+    "550 RCPT TO: a@b.example recipient rejected",
+    "550 5.1.0 Address rejected.",
+    "550 #5.1.0 Address rejected.",
+    "550 Requested action not taken: mailbox unavailable For explanation visit https://postmaster.gmx.net",
+]
 ABOUT_US = [
     "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
     "550 Blocked by zen.spamhaus.org",
@@ -198,6 +200,13 @@ def test_plain_words_about_the_recipient_fail_that_recipient_alone(said: str, re
     verdict = at(said)
     assert (verdict.action, verdict.reason) == (Action.FAIL, reason)
     assert not is_systemic(verdict.reason)
+
+
+@pytest.mark.parametrize("said", REJECTED)
+def test_a_rejected_address_is_mostly_the_recipients_own(said: str) -> None:
+    """See `test_streak`: it pauses a campaign only when nobody else is accepted."""
+    verdict = at(said)
+    assert (verdict.action, verdict.reason) == (Action.FAIL, "address_rejected")
 
 
 @pytest.mark.parametrize("said", ABOUT_US)

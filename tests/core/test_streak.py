@@ -382,6 +382,15 @@ def test_a_recipient_that_was_refused_in_the_same_way_before_a_resume_fails() ->
     assert judged.action is A.PAUSE, "that was another refusal"
 
 
+def test_addresses_that_are_only_rejected_are_those_peoples_own_unless_nobody_is_accepted() -> None:
+    streak = Streak()
+    few = failed(range(WINDOW - 1), "address_rejected", "a.example")
+    assert set(seen(streak, few + accepted([90], "a.example"))) == {A.FAIL, A.ACCEPT}
+    many = failed(range(100, 100 + WINDOW), "address_rejected", "a.example")
+    assert seen(streak, many) == [A.FAIL] * (WINDOW - 1) + [A.PAUSE]
+    assert set(streak.take_back()) == set(range(100, 99 + WINDOW)), "nobody is failed for it"
+
+
 #: Who is refused: people (by position) and from when on everybody is.
 lists = st.tuples(
     st.lists(st.booleans(), min_size=1, max_size=80),  # whether each one is refused
