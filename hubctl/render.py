@@ -17,6 +17,7 @@ from hubctl.layout import (
     shown_columns,
     table,
     table_width,
+    wrapped,
 )
 from hubctl.spans import spoken
 
@@ -42,7 +43,7 @@ _SELDOM = ("failed", "skipped", "in_doubt", "pending", "deferred", "sending")
 CAMPAIGN_COLUMNS = (
     *("name", "state", "reason", "channel", "provider", "kind", "lists", "counts", "rate", "eta", "rates"),
     *("limit", "scheduled_at", "started_at", "completed_at", "created_at", "last_error", "revision"),
-    *("in_doubt", "possible_duplicates", "freezing"),
+    *("in_doubt", "possible_duplicates", "freezing", "refused"),
 )
 #: What a provider has.
 PROVIDER_COLUMNS = (
@@ -160,7 +161,21 @@ def campaign(
         ("completed", moment(view.get("completed_at"))),
         ("last error", view.get("last_error")),
     ]
-    return f"{view['name']}  {state}{reason}\n{facts(pairs, width=width)}"
+    told = f"{view['name']}  {state}{reason}\n{facts(pairs, width=width)}"
+    return "\n".join([told, *(wrapped(f"  {line}", width, hanging="    ") for line in refusals(view))])
+
+
+def refusals(view: View) -> list[str]:
+    """How many were refused when a campaign paused, and what to do next; empty when nobody was."""
+    count, name = int(view.get("refused") or 0), view["name"]
+    if not count:
+        return []
+    them = "them" if count > 1 else "it"
+    return [
+        f"{plural(count, 'recipient')} got the refusal that paused it: hubctl deliveries {name} --refused",
+        f"To fail {them} and go on: hubctl resume {name} --fail-refused",
+        f"To try {them} once more, after repairing the account or the sender: hubctl resume {name}",
+    ]
 
 
 def summary(view: View) -> str:

@@ -19,10 +19,12 @@ from hubd.wire import results as r
 
 
 async def page(hub: Hub, params: p.DeliveryList) -> r.DeliveriesResult:
-    """A page of a campaign's deliveries, all or those in one state."""
+    """A page of a campaign's deliveries: all, those in one state, or those that were refused and wait."""
     campaign = await hub.campaigns.get(params.campaign)
     state = DeliveryState(params.state) if params.state else None
-    rows = await hub.ledger.deliveries(campaign.id, state, params.after, params.limit)
+    if params.refused and state is not None:
+        raise BadInput.at("refused", "goes without a state: those who were refused wait to be tried again")
+    rows = await hub.ledger.deliveries(campaign.id, state, params.after, params.limit, refused=params.refused)
     return {
         "deliveries": [delivery_view(row) for row in rows],
         "next": rows[-1].id if len(rows) == params.limit else None,

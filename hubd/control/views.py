@@ -27,7 +27,7 @@ def time_text(at: float | None) -> str | None:
 
 
 def campaign_view(
-    campaign: Campaign, sample: Sample | None, reason: str, *, possible_duplicates: int
+    campaign: Campaign, sample: Sample | None, reason: str, *, possible_duplicates: int, refused: int = 0
 ) -> r.CampaignView:
     """A campaign with its pace (None when it does not run) and why it is as it is."""
     spec = json.loads(campaign.spec)
@@ -55,6 +55,7 @@ def campaign_view(
         "in_doubt": campaign.in_doubt.value if campaign.in_doubt else None,
         "possible_duplicates": possible_duplicates,
         "freezing": running and not campaign.audience_ready,
+        "refused": refused,
     }
 
 

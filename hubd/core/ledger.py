@@ -57,6 +57,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     provider_id: str = ""
     next_at: float | None = None  #: for `deferred`: not before this time
     suppress: str = ""  #: when not "": also suppress the address, with this reason
+    refused: str = ""  #: for `pending`: the recipient was refused so, which paused the campaign
     opened: bool = True
     provider: str = ""  #: only needed with `opened=False`
     message_id: str = ""
@@ -68,7 +69,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requeue:
     """A delivery that was failed or deferred is `pending` again, due at once and as if never tried: its
-    refusal turned out not to be about it.
+    refusal turned out not to be about it. Why a failed one had failed is remembered as `refused`.
     """
 
     delivery_id: int

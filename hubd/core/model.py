@@ -221,3 +221,4 @@ class Due:
     content_id: int  #: the content to render; single messages each have their own
     first_attempt_at: float | None  #: for `give_up_after`
     next_at: float | None
+    refused: str = ""  #: why it was refused when the campaign paused before; "" when it was not

@@ -31,8 +31,11 @@ class Patience:
 def close_for(
     row: Due, answer: Answer, verdict: Verdict, *, opened: bool, provider: str, message_id: str,
     patience: Patience, now: float, jitter: float, limits: tuple[str, ...] = (), cost: int = 1,
+    refused: str = "",
 ) -> Close:  # fmt: skip
-    """The entry for an answer. `jitter` is a random number in [0, 1)."""
+    """The entry for an answer. `jitter` is a random number in [0, 1); `refused` is the reason when it is a
+    refusal of the recipient that pauses the campaign, because so many got the same.
+    """
     to, reason, detail, next_at = DeliveryState.SENT, "", "", None
     match verdict.action:
         case Action.ACCEPT:
@@ -65,6 +68,7 @@ def close_for(
         provider_id=answer.provider_id,
         next_at=next_at,
         suppress=verdict.reason if verdict.action is Action.SUPPRESS else "",
+        refused=refused,
         opened=opened,
         provider=provider,
         message_id=message_id,

@@ -28,6 +28,11 @@ from hubd.engine.plan import MessagePlan
 class Lane(Protocol):
     """One connection to a provider, or one place in its queue. Used by one task at a time."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether a connection to the provider stands that only this one uses."""
+        ...
+
     async def prepare(self, parcel: Parcel) -> Answer | None:
         """Go up to the irrevocable byte. None: ready. An answer: certainly not accepted."""
         ...

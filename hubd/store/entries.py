@@ -53,6 +53,7 @@ SETTLE = """
 UPDATE delivery SET state = :to, reason = :reason, detail = :detail, code = :code, next_at = :next_at,
     provider_id = :provider_id, attempts = attempts + :tries, withdrawn = withdrawn + :withdrawn,
     first_attempt_at = CASE WHEN :tries THEN coalesce(first_attempt_at, :at) ELSE first_attempt_at END,
+    refused = CASE WHEN :refused <> '' THEN :refused ELSE refused END,
     updated_at = :at
 WHERE id = :delivery_id AND state = :from"""
 
@@ -168,6 +169,7 @@ def _outcome(entry: Close) -> dict[str, object]:
         "at": entry.at,
         "stage": entry.stage,
         "reason": entry.reason,
+        "refused": entry.refused,
         "detail": entry.detail,
         "code": entry.code,
         "enhanced": entry.enhanced,

@@ -36,6 +36,8 @@ from hubd.store.requeue import (
     Class,
     NotRequeued,
     Settlement,
+    count_refused,
+    fail_refused_page,
     not_requeued,
     requeue_page,
     resolve_page,
@@ -57,21 +59,21 @@ SELECT EXISTS (
         AND next_at <= :now LIMIT :limit + 1)) AS later"""
 #: What never had to wait, in id order.
 DUE_FRESH = """
-SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
+SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at, refused
 FROM delivery INDEXED BY delivery_fresh
 WHERE campaign_id = :campaign_id AND id > :after AND next_at IS NULL
     AND (state = 'pending' OR state = 'deferred')
 ORDER BY id LIMIT :limit"""
 #: Everything that may be tried now, in id order: when much that waited is due.
 DUE = """
-SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
+SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at, refused
 FROM delivery INDEXED BY delivery_due
 WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')
     AND (next_at IS NULL OR next_at <= :now)
 ORDER BY id LIMIT :limit"""
 #: What waited and is due, when it is little: found by its time, not among all that is not due yet.
 DUE_LATER = """
-SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
+SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at, refused
 FROM delivery INDEXED BY delivery_later
 WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')
     AND next_at <= :now
@@ -255,6 +257,18 @@ class Ledger:
                 return changed
             after = last
 
+    async def refused(self, campaign_id: int) -> int:
+        """How many wait who were refused when the campaign paused."""
+        return await self._db.read(partial(count_refused, campaign_id=campaign_id))
+
+    async def fail_refused(self, campaign_id: int) -> int:
+        """Those who were refused when the campaign paused have failed: an operator says so. How many."""
+        page = partial(fail_refused_page, campaign_id=campaign_id, limit=PAGE, actor=OPERATOR)
+        changed = 0
+        while done := await self._db.write(page):
+            changed += done
+        return changed
+
     async def not_requeued(self, campaign_id: int) -> NotRequeued:
         """The failures that a campaign still has."""
         return await self._db.read(partial(not_requeued, campaign_id=campaign_id))
@@ -291,10 +305,21 @@ class Ledger:
         return await self._db.write(work, bulk=True)
 
     async def deliveries(
-        self, campaign_id: int, state: DeliveryState | None = None, after_id: int = 0, limit: int = 500
+        self,
+        campaign_id: int,
+        state: DeliveryState | None = None,
+        after_id: int = 0,
+        limit: int = 500,
+        *,
+        refused: bool = False,
     ) -> list[DeliveryRow]:
-        """A page of a campaign's deliveries in id order, all or those in one state."""
-        return await self._db.read(lambda db: page_of(db, campaign_id, state, after_id, limit))
+        """A page of a campaign's deliveries in id order: all, or those in one state.
+
+        With `refused` those that wait and were refused when the campaign paused.
+        """
+        return await self._db.read(
+            lambda db: page_of(db, campaign_id, state, after_id, limit, refused=refused)
+        )
 
     async def message(self, delivery_id: int) -> MessageLife:
         """Everything that is known of one delivery. Raises NotFound ("delivery_not_found")."""
@@ -322,4 +347,5 @@ def _due(row: sqlite3.Row, campaign_content: int) -> Due:
         content_id=campaign_content if row["content_id"] is None else row["content_id"],
         first_attempt_at=row["first_attempt_at"],
         next_at=row["next_at"],
+        refused=row["refused"],
     )

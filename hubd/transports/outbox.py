@@ -127,6 +127,11 @@ class OutboxLane:
         """Write the message. Code 250: it is on the disk. `provider_id` is its path within the outbox."""
         return await self._transport.deliver(parcel)
 
+    @property
+    def connected(self) -> bool:
+        """No connection is this lane's own."""
+        return False
+
     def waits(self, parcel: Parcel) -> bool:
         """Preparing needs nobody's answer."""
         return False

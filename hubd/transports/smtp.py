@@ -136,6 +136,11 @@ class SmtpLane:
         self._stale = False  # the server may still hold a transaction: RSET before the next MAIL
         self._secrets: tuple[str, ...] = ()  # what this connection logged in with
 
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands, logged in."""
+        return self._login is not None and self._login.conversation.usable
+
     async def connect(self) -> Answer:
         """Connect and log in; the server's last word."""
         try:

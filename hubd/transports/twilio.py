@@ -203,6 +203,11 @@ class TwilioLane:
         service = self._settings.messaging_service_sid
         return ("", service) if service else (self._settings.from_, "")
 
+    @property
+    def connected(self) -> bool:
+        """No connection is this lane's own."""
+        return False
+
     def waits(self, parcel: Parcel) -> bool:
         """Whether the token is to be read or the host's name to be resolved."""
         return not (self._token_read and self._connected)

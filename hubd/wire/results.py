@@ -73,6 +73,7 @@ class CampaignView(TypedDict):
     in_doubt: str | None  #: the policy; null for the provider's default
     possible_duplicates: int  #: how often a message was sent again although it may have been accepted
     freezing: bool
+    refused: int  #: while it is paused: how many wait whose refusals paused it
 
 
 class ProviderStatus(TypedDict):
@@ -278,6 +279,10 @@ class StartResult(TypedDict):
 class ChangeResult(TypedDict):
     changed: bool
     campaign: CampaignView
+
+
+class ResumeResult(ChangeResult):
+    failed: int  #: deliveries that failed by `fail_refused`
 
 
 class RetryResult(TypedDict):

@@ -175,6 +175,10 @@ class WireLane:
             self.wire.end(parked, taken=taken)
         return answer
 
+    @property
+    def connected(self) -> bool:
+        return False
+
     def waits(self, parcel: Parcel) -> bool:
         return False
 
