@@ -6,7 +6,7 @@ The stores and the transports are handed in by `hubd.daemon`; they fit these sha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hubd.core.ledger import Entry, Refusal
@@ -22,7 +22,7 @@ from hubd.core.model import (
     Parcel,
 )
 from hubd.core.outcome import Patience
-from hubd.engine.plan import MessagePlan
+from hubd.engine.plan import MessagePlan, RenderBudget
 
 
 class Lane(Protocol):
@@ -152,6 +152,7 @@ class Plans(Protocol):
     """Compiled contents."""
 
     async def get(self, content_id: int) -> MessagePlan: ...
+    async def of(self, content: Content) -> MessagePlan: ...
 
 
 class StoreHealth(Protocol):
@@ -187,3 +188,4 @@ class Surroundings:
     now: Callable[[], float]  #: seconds since the epoch
     dice: Callable[[], float]  #: random numbers in [0, 1)
     patience: Callable[[Campaign], Patience]
+    rendered: RenderBudget = field(default_factory=RenderBudget)

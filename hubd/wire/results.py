@@ -330,7 +330,7 @@ class AttemptView(TypedDict):
 
 
 class ContentView(TypedDict):
-    """A rendered message. `source` is the whole email as it goes over the wire."""
+    """A rendered message. `source` is the email as it goes over the wire; above 1 MiB without attachments."""
 
     subject: NotRequired[str]
     text: str
