@@ -153,7 +153,8 @@ class RenderBudget:
     async def room(self) -> None:
         """Wait until another message may be rendered."""
         while self.full:
-            self._freed = self._freed or trio.Event()
+            if self._freed is None:
+                self._freed = trio.Event()
             await self._freed.wait()
 
     def hold(self) -> Held:

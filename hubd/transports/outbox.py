@@ -57,6 +57,7 @@ class OutboxTransport:
     in_doubt = InDoubt.RETRY
     account = ""
     talks_first = False
+    largest_message = None
 
     def __init__(self, directory: Path, name: str) -> None:
         self.name = name

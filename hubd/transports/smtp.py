@@ -62,6 +62,7 @@ class SmtpTransport:
         self._bridge = bridge
         self._context = tls_context(settings)
         self._local_hostname = settings.local_hostname
+        self.largest_message: int | None = None  #: as the last login said; None: no login yet, or no limit
         self._open: set[SmtpLane] = set()
         self._closed = False
 
@@ -95,6 +96,7 @@ class SmtpTransport:
                 Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text="the provider is being closed")
             )
         self._open.add(lane)
+        self.largest_message = login.max_size or None
         return login
 
     def forget(self, lane: SmtpLane) -> None:

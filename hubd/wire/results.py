@@ -239,6 +239,15 @@ class EstimateView(TypedDict):
     rate: float | None  #: messages a second that the limits allow
 
 
+class LoadView(TypedDict):
+    """What an email campaign asks of the line and of the daemon, in bytes, by one sample message."""
+
+    message: int
+    upload: int  #: all messages that are left
+    memory: int  #: held at once, at most, for the messages on their way
+    largest_message: int | None  #: that the provider said it takes; null: not known
+
+
 class CheckResult(TypedDict):
     ok: bool
     recipients: int
@@ -248,6 +257,7 @@ class CheckResult(TypedDict):
     warnings: list[str]
     segments: SegmentsView | None
     estimate: EstimateView
+    load: LoadView | None  #: null for SMS, and when no message can be written
     provider: str
     channel: str
 

@@ -50,8 +50,10 @@ async def test_what_many_messages_share_follows_each_and_is_stuffed_counted_and_
 
 async def test_a_message_that_is_too_large_with_what_it_shares_is_not_announced() -> None:
     script = {"ehlo": [Say(b"250-script\r\n250-PIPELINING\r\n250 SIZE 100000\r\n")]}
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
+    async with serve_script(script) as server, open_lane(server) as (transport, lane):
+        assert transport.largest_message is None
         answer = await send(lane, replace(parcel(1), shared=encode_file(bytes(80_000))))
+        assert transport.largest_message == 100_000
     assert (answer.code, answer.enhanced) == (552, "5.3.4")
     assert server.messages == []
 
