@@ -240,17 +240,18 @@ def held(detail: str) -> Ruling:
     return Ruling(how=How.HELD, detail=detail or "The provider could not say whether it has the message.")
 
 
-def absent(doubt: Doubt, patience: Patience, now: float, jitter: float) -> Ruling:
+def absent(doubt: Doubt, patience: Patience, now: float, steady: float, jitter: float) -> Ruling:
     """A message that certainly was not accepted is tried again, as after any refusal for now.
 
-    At once when it was our own end that lost the answer. `jitter` is a random number in [0, 1).
+    At once when it was our own end that lost the answer. `now` is by the wall clock, `steady` by the one that
+    ages are measured with, `jitter` a random number in [0, 1).
     """
     row = doubt.row
     assert row is not None, "what cannot be written again cannot be asked for"
-    began = doubt.opened_at if row.first_attempt_at is None else row.first_attempt_at
+    age = max(0.0, now - doubt.opened_at if row.first_attempt_at is None else steady - row.first_attempt_at)
     delay = 0.0
     if doubt.reason != "interrupted":
-        delay = retry_delay(now - began, row.attempts, jitter, floor=patience.floor, ceiling=patience.ceiling)
-    if now + delay - began > patience.give_up_after:
+        delay = retry_delay(age, row.attempts, jitter, floor=patience.floor, ceiling=patience.ceiling)
+    if age + delay > patience.give_up_after:
         return Ruling(how=How.FAILED, detail=f"given up: {ABSENT_TWICE}")
     return Ruling(how=How.ABSENT, next_at=now + delay if delay else None, detail=ABSENT_TWICE)

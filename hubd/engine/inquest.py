@@ -160,7 +160,11 @@ class Inquest:
                 ruling = Ruling(how=How.SENT, provider_ids=finding.fits)
             case Found.ABSENT:
                 ruling = absent(
-                    doubt, self._around.patience(self._campaign), self._around.now(), self._around.dice()
+                    doubt,
+                    self._around.patience(self._campaign),
+                    self._around.now(),
+                    self._around.steady(),
+                    self._around.dice(),
                 )
         if await self._doubts.book(doubt, ruling):
             del self._asked[doubt.delivery_id]

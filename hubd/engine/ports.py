@@ -191,6 +191,7 @@ class Surroundings:
     health: StoreHealth
     plans: Plans
     now: Callable[[], float]  #: seconds since the epoch
+    steady: Callable[[], float]  #: seconds, by the clock that limits and ages are recorded by: nobody sets it
     dice: Callable[[], float]  #: random numbers in [0, 1)
     patience: Callable[[Campaign], Patience]
     rendered: RenderBudget = field(default_factory=RenderBudget)

@@ -74,6 +74,7 @@ class Rulings:
                 account=berth.transport.account,
                 limits=ready.limits,
                 cost=ready.cost,
+                steady=self._around.steady(),
             )
         )
 
@@ -98,6 +99,7 @@ class Rulings:
             jitter=self._around.dice(),
             limits=ready.limits,
             cost=ready.cost,
+            steady=self._around.steady(),
         )
         return Ruling(entry=entry, needs_person=needs_person)
 

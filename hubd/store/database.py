@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import trio
 
@@ -36,6 +36,7 @@ from hubd.store.connection import (
 )
 from hubd.store.opening import migrate, prepare, refusal
 from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
+from hubd.store.steady import SteadyClock, resume, write_mark
 from hubd.store.unit import Unit, checkpoint, roll_back
 from hubd.store.writer import MAX_BATCH, Writer
 
@@ -58,6 +59,8 @@ class Database:
     """The open database. Get one from `open_database`.
 
     `epoch` is the number of this boot, `install_key` the secret from which Message-IDs are derived.
+    `steady()` is the time by which ages are measured, in seconds: it goes on where it was, and nobody can
+    set it.
     """
 
     def __init__(
@@ -70,9 +73,11 @@ class Database:
         epoch: int,
         key: bytes,
         instance_id: str,
+        steady: SteadyClock,
         probe_interval: float,
     ) -> None:
         self.path = path
+        self.steady = steady
         self.epoch = epoch
         self.install_key = key
         self.instance_id = instance_id
@@ -254,12 +259,14 @@ async def open_database(
     readers = _Readers(path, bridge)
     writer: Writer | None = None
     try:
-        row, head_seq = await _boot(partial(_begin_epoch, anchor, clock()), path, connection, bridge, room)
+        row, head_seq, steady = await _boot(
+            partial(_begin_epoch, anchor, clock), path, connection, bridge, room
+        )
         await room.keep_ballast()
         writer = Writer(
             connection,
             bridge,
-            clock=clock,
+            clock=steady,
             probe_interval=probe_interval,
             head_seq=head_seq,
             room=room,
@@ -276,6 +283,7 @@ async def open_database(
                 epoch=row["epoch"],
                 key=row["install_key"],
                 instance_id=row["instance_id"],
+                steady=steady,
                 probe_interval=probe_interval,
             )
             following = trio.CancelScope()
@@ -288,7 +296,7 @@ async def open_database(
                 await readers.aclose()
         if not writer.trouble:
             try:
-                await bridge.finish(connection.unit, partial(_finish, anchor))
+                await bridge.finish(connection.unit, partial(_finish, anchor, steady))
             except sqlite3.Error as error:
                 writer.lose(error)
         if writer.lost.is_set():
@@ -307,13 +315,13 @@ async def _follow(scope: trio.CancelScope, anchor: Anchor, database: Database, w
 
 
 async def _boot(
-    begin: Callable[[sqlite3.Connection], tuple[sqlite3.Row, int]],
+    begin: Callable[[sqlite3.Connection], _Begun],
     path: Path,
     connection: Connection,
     bridge: Bridge,
     room: Room,
-) -> tuple[sqlite3.Row, int]:
-    """Bring the file up to date and begin an epoch: its row of `hub`, and the newest event's seq."""
+) -> _Begun:
+    """Bring the file up to date and begin an epoch."""
     try:
         try:
             return await bridge.finish(connection.unit, begin)
@@ -332,12 +340,19 @@ async def _boot(
         ) from error
 
 
-def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sqlite3.Row, int]:
+class _Begun(NamedTuple):
+    hub: sqlite3.Row
+    head_seq: int  #: of the newest event
+    steady: SteadyClock
+
+
+def _begin_epoch(anchor: Anchor, wall: Callable[[], float], db: sqlite3.Connection) -> _Begun:
     """As `_boot`. Nothing may be sent before the anchor and the file itself say how far the database is."""
     migrate(db)
     db.execute("BEGIN IMMEDIATE")
     try:
-        notice(Unit(db, now), anchor.read())
+        steady = resume(db, wall)
+        notice(Unit(db, steady.moment()), anchor.read())
         row: sqlite3.Row = db.execute(BEGIN_EPOCH).fetchone()
         head_seq: int = db.execute(HEAD_SEQ).fetchone()[0]
         db.execute("COMMIT")
@@ -349,15 +364,16 @@ def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sq
         raise StoreUnusable(
             f"{anchor.database} is read by another program", exit_status=75, hint="stop that program"
         )
-    return row, head_seq
+    return _Begun(row, head_seq, steady)
 
 
-def _finish(anchor: Anchor, db: sqlite3.Connection) -> None:
+def _finish(anchor: Anchor, steady: SteadyClock, db: sqlite3.Connection) -> None:
     """Leave one file that says that it was closed in order. A failure only costs the next open a check.
 
     Raises `sqlite3.Error` when the failure is one after which SQLite must not touch the file any more.
     """
     try:
+        write_mark(db, steady.mark())
         db.execute(MARK_CLEAN)
     except sqlite3.Error as error:
         if trouble_of(error)[1]:

@@ -35,6 +35,7 @@ from hubd.bridge import Bridge
 from hubd.errors import StoreUnavailable
 from hubd.store.connection import DISK_ERRORS, Connection, lacks_room, trouble_of
 from hubd.store.room import Room
+from hubd.store.steady import SteadyClock
 from hubd.store.unit import Committed, Unit, Work, audit_hash, checkpoint, empty_log, probe, run_batch
 
 __all__ = ["MAX_BATCH", "Unit", "Writer", "audit_hash"]
@@ -69,7 +70,7 @@ class Writer:
         connection: Connection,
         bridge: Bridge,
         *,
-        clock: Callable[[], float],
+        clock: SteadyClock,
         probe_interval: float,
         head_seq: int,
         room: Room,
@@ -221,7 +222,7 @@ class Writer:
 
     async def _commit(self, works: list[Work[Any]]) -> Committed:
         """Run a batch; on a full disk once more, with the room that was kept back for that."""
-        batch = partial(run_batch, works, self._clock())
+        batch = partial(run_batch, works, self._clock.moment())
         try:
             return await self._hop(batch)
         except DISK_ERRORS as error:

@@ -250,19 +250,19 @@ def test_every_doubt_ends_and_absence_was_confirmed_a_minute_later(
 
 def test_what_was_certainly_not_accepted_is_tried_again_as_after_any_refusal() -> None:
     patience = Patience(give_up_after=86_400.0)
-    ruling = absent(doubt(), patience, OPENED + 120, 0.5)
+    ruling = absent(doubt(), patience, OPENED + 120, OPENED + 120, 0.5)
     assert ruling.how is How.ABSENT
     assert ruling.next_at is not None
     assert ruling.next_at >= OPENED + 120 + patience.floor
 
 
 def test_it_is_tried_at_once_when_our_own_end_lost_the_answer() -> None:
-    ruling = absent(doubt(reason="interrupted"), Patience(), OPENED + 120, 0.5)
+    ruling = absent(doubt(reason="interrupted"), Patience(), OPENED + 120, OPENED + 120, 0.5)
     assert (ruling.how, ruling.next_at) == (How.ABSENT, None)
 
 
 def test_it_fails_when_it_is_too_late_to_try_again() -> None:
     patience = Patience(give_up_after=3600.0)
-    assert absent(doubt(), patience, OPENED + 3500, 0.5).how is How.FAILED
-    assert absent(doubt(reason="interrupted"), patience, OPENED + 3500, 0.5).how is How.ABSENT
-    assert absent(doubt(reason="interrupted"), patience, OPENED + 3601, 0.5).how is How.FAILED
+    assert absent(doubt(), patience, OPENED + 3500, OPENED + 3500, 0.5).how is How.FAILED
+    assert absent(doubt(reason="interrupted"), patience, OPENED + 3500, OPENED + 3500, 0.5).how is How.ABSENT
+    assert absent(doubt(reason="interrupted"), patience, OPENED + 3601, OPENED + 3601, 0.5).how is How.FAILED
