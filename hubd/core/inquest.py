@@ -208,6 +208,18 @@ def begin(doubt: Doubt, wall: float, clock: float) -> Inquiry:
     return Inquiry(n=doubt.n, next_at=clock + min(max(lost_at + APART - wall, 0.0), APART))
 
 
+def opened_at(doubt: Doubt, wall: float) -> float:
+    """When the attempt was opened, for comparison with the provider's times, in epoch seconds.
+
+    A clock that was ahead then and is right now would make the provider's message look like one of long
+    before, and so like none. What is in the future now was not before the first attempt, by the steady clock.
+    """
+    first = doubt.row.first_attempt_at if doubt.row is not None else None
+    if doubt.opened_at <= wall + SKEW or first is None:
+        return doubt.opened_at
+    return min(first, wall)
+
+
 def conclude(
     inquiry: Inquiry, finding: Finding, asked_at: float, clock: float
 ) -> tuple[Found | None, Inquiry]:

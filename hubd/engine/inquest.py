@@ -26,6 +26,7 @@ from hubd.core.inquest import (
     begin,
     conclude,
     held,
+    opened_at,
     weigh,
 )
 from hubd.core.model import Campaign, Parcel
@@ -183,7 +184,8 @@ class Inquest:
         try:
             asked_at = trio.current_time()
             if isinstance(berth.transport, Inquirer):
-                return asked_at, await berth.transport.inquire(parcel, doubt.opened_at)
+                opened = opened_at(doubt, self._around.now())
+                return asked_at, await berth.transport.inquire(parcel, opened)
             # The configuration changed this very moment.
             return asked_at, Finding(kind=Found.UNKNOWN, detail=NOT_ASKABLE["kind"])
         finally:

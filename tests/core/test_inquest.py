@@ -25,6 +25,7 @@ from hubd.core.inquest import (
     absent,
     begin,
     conclude,
+    opened_at,
     search,
     weigh,
 )
@@ -159,6 +160,15 @@ def doubt(**changes: object) -> Doubt:
         row=row,
     )  # fmt: skip
     return replace(found, **changes)  # type: ignore[arg-type]
+
+
+def test_an_attempt_of_a_clock_that_was_years_ahead_is_looked_for_where_it_was() -> None:
+    ahead = doubt(opened_at=OPENED + 2.3e9)
+    assert opened_at(doubt(), wall=OPENED + 60) == OPENED
+    assert opened_at(ahead, wall=OPENED + 60) == OPENED
+    sent = Listed(provider_id="sid", recipient=TO, text="Hi", sender="+12025550100", created_at=OPENED + 1)
+    sought = Sought(recipient=TO, text="Hi", sender="+12025550100", opened_at=opened_at(ahead, wall=OPENED + 60))
+    assert search([sent], sought, complete=True).kind is Found.FOUND
 
 
 def test_the_first_question_waits_a_minute_from_the_lost_answer() -> None:
