@@ -23,6 +23,7 @@ from typing import NamedTuple, TypeVar
 import trio
 
 from hubd.bridge import Bridge
+from hubd.core.steady import Mark
 from hubd.errors import StoreUnavailable, StoreUnusable
 from hubd.store.anchor import Anchor, anchor_path, notice
 from hubd.store.connection import (
@@ -36,7 +37,7 @@ from hubd.store.connection import (
 )
 from hubd.store.opening import migrate, prepare, refusal
 from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
-from hubd.store.steady import SteadyClock, resume, write_mark
+from hubd.store.steady import Clocks, Moment, SteadyClock, look, resume, write_mark
 from hubd.store.unit import Unit, checkpoint, roll_back
 from hubd.store.writer import MAX_BATCH, Writer
 
@@ -259,9 +260,10 @@ async def open_database(
     readers = _Readers(path, bridge)
     writer: Writer | None = None
     try:
-        row, head_seq, steady = await _boot(
-            partial(_begin_epoch, anchor, clock), path, connection, bridge, room
+        row, head_seq, begun = await _boot(
+            partial(_begin_epoch, anchor, look(clock)), path, connection, bridge, room
         )
+        steady = SteadyClock(begun, clock)
         await room.keep_ballast()
         writer = Writer(
             connection,
@@ -343,16 +345,16 @@ async def _boot(
 class _Begun(NamedTuple):
     hub: sqlite3.Row
     head_seq: int  #: of the newest event
-    steady: SteadyClock
+    begun: Mark  #: where the steady clock begins
 
 
-def _begin_epoch(anchor: Anchor, wall: Callable[[], float], db: sqlite3.Connection) -> _Begun:
+def _begin_epoch(anchor: Anchor, clocks: Clocks, db: sqlite3.Connection) -> _Begun:
     """As `_boot`. Nothing may be sent before the anchor and the file itself say how far the database is."""
     migrate(db)
     db.execute("BEGIN IMMEDIATE")
     try:
-        steady = resume(db, wall)
-        notice(Unit(db, steady.moment()), anchor.read())
+        begun = resume(db, clocks)
+        notice(Unit(db, Moment(clocks.wall, begun.at)), anchor.read())
         row: sqlite3.Row = db.execute(BEGIN_EPOCH).fetchone()
         head_seq: int = db.execute(HEAD_SEQ).fetchone()[0]
         db.execute("COMMIT")
@@ -364,7 +366,7 @@ def _begin_epoch(anchor: Anchor, wall: Callable[[], float], db: sqlite3.Connecti
         raise StoreUnusable(
             f"{anchor.database} is read by another program", exit_status=75, hint="stop that program"
         )
-    return _Begun(row, head_seq, steady)
+    return _Begun(row, head_seq, begun)
 
 
 def _finish(anchor: Anchor, steady: SteadyClock, db: sqlite3.Connection) -> None:

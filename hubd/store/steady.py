@@ -36,6 +36,14 @@ class Moment(NamedTuple):
     mark: Mark | None = None
 
 
+class Clocks(NamedTuple):
+    """What the other clocks said at one moment."""
+
+    wall: float
+    boot: str
+    uptime: float
+
+
 class SteadyClock:
     """Call it for the time in seconds. It shows about the time since the epoch, and is for measuring only."""
 
@@ -62,9 +70,14 @@ class SteadyClock:
         return replace(self._begun, at=uptime + self._ahead, uptime=uptime)
 
 
-def resume(db: sqlite3.Connection, wall: Callable[[], float]) -> SteadyClock:
-    """The clock, gone on with from the mark in the database, which is renewed. Inside a transaction."""
-    boot, uptime, now = _boot_id(), _uptime(), wall()
+def look(wall: Callable[[], float]) -> Clocks:
+    """What the other clocks say now."""
+    return Clocks(wall(), _boot_id(), _uptime())
+
+
+def resume(db: sqlite3.Connection, clocks: Clocks) -> Mark:
+    """Where the clock begins, by the mark in the database, which is renewed. Inside a transaction."""
+    now, boot, uptime = clocks
     row = db.execute(MARK).fetchone()
     if row is not None:
         begun = resumed(Mark(**dict(row)), wall=now, boot=boot, uptime=uptime)
@@ -72,7 +85,7 @@ def resume(db: sqlite3.Connection, wall: Callable[[], float]) -> SteadyClock:
         newest = db.execute(NEWEST_STEP).fetchone()[0]
         begun = resumed(None, wall=max(now, newest or now), boot=boot, uptime=uptime)
     write_mark(db, begun)
-    return SteadyClock(begun, wall)
+    return begun
 
 
 def write_mark(db: sqlite3.Connection, mark: Mark) -> None:
