@@ -167,7 +167,8 @@ def test_an_attempt_of_a_clock_that_was_years_ahead_is_looked_for_where_it_was()
     assert opened_at(doubt(), wall=OPENED + 60) == OPENED
     assert opened_at(ahead, wall=OPENED + 60) == OPENED
     sent = Listed(provider_id="sid", recipient=TO, text="Hi", sender="+12025550100", created_at=OPENED + 1)
-    sought = Sought(recipient=TO, text="Hi", sender="+12025550100", opened_at=opened_at(ahead, wall=OPENED + 60))
+    looked_at = opened_at(ahead, wall=OPENED + 60)
+    sought = Sought(recipient=TO, text="Hi", sender="+12025550100", opened_at=looked_at)
     assert search([sent], sought, complete=True).kind is Found.FOUND
 
 
