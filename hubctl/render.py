@@ -23,6 +23,9 @@ from hubctl.spans import spoken
 
 View = Mapping[str, Any]
 
+#: Bytes of a message from which on `check` says how much goes over the line.
+LARGE = 256 * 1024
+
 #: The order in which the states of a delivery are told.
 STATES = (
     "sent",
@@ -253,10 +256,24 @@ def check(found: View) -> str:
         ("via", f"{found['provider']} ({found['channel']})"),
         ("segments", segments_line(segments) if segments else ""),
         ("takes", estimate(found.get("estimate"))),
+        ("volume", volume(found.get("load"))),
     ]
     lines = [facts(pairs)]
     lines += [f"  warning: {printable(str(each))}" for each in found.get("warnings") or ()]
     return "\n".join(lines)
+
+
+def volume(load: View | None) -> str:
+    """ "340 MiB in all, 34 MiB each", for messages that are worth a word."""
+    if not load or int(load["message"]) < LARGE:
+        return ""
+    memory = f"the daemon needs about {mebibytes(int(load['memory']))} for it"
+    return f"{mebibytes(int(load['upload']))} in all, {mebibytes(int(load['message']))} each; {memory}"
+
+
+def mebibytes(size: int) -> str:
+    """ "34.2 MiB"."""
+    return f"{size / 1024**2:,.1f} MiB"
 
 
 def segments_line(segments: View) -> str:

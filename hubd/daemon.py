@@ -128,9 +128,10 @@ async def _serve(
             health=database,
             plans=PlanShelf(campaigns, database.install_key),
             providers=providers,
-            limits=LimitBook(Usage(database), time.time),
+            limits=LimitBook(Usage(database), database.steady),
             doubts=Doubts(database),
             now=time.time,
+            steady=database.steady,
             dice=random.random,
             grace=GRACE,
         ) as supervisor:
@@ -262,7 +263,7 @@ async def _end_when_lost(database: Database, stopping: Stopping) -> None:
 async def _tidy_hourly(database: Database) -> None:
     while True:
         try:
-            await tidy(database, now=time.time())
+            await tidy(database, now=database.steady())
         except StoreUnavailable as error:
             log.debug("tidying waits: %s", error)
         await trio.sleep(3600)

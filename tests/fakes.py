@@ -388,6 +388,7 @@ class FakeTransport:
     channels: frozenset[Channel] = frozenset(Channel)
     in_doubt: InDoubt = InDoubt.HOLD
     talks_first: bool = True
+    largest_message: int | None = None
     inquires: bool = False
     slow_envelopes: bool = False
     refuse: Script = field(default=lambda parcel: None)

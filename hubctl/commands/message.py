@@ -175,7 +175,12 @@ def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int
 @command("message", example="hubctl message 4711")
 @click.argument("id_", metavar="ID", type=click.IntRange(min=1))
 @click.option("--html", "part", flag_value="html", help="The HTML part alone.")
-@click.option("--source", "part", flag_value="source", help="The whole message as it went over the wire.")
+@click.option(
+    "--source",
+    "part",
+    flag_value="source",
+    help="The message as it went over the wire; above 1 MiB without attachments.",
+)
 def message(app: App, id_: int, part: str | None) -> None:
     """One message's whole life: every attempt with the provider's answer, and what it says."""
     found = app.call("delivery.get", id=id_)

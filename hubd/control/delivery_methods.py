@@ -7,7 +7,7 @@ from pathlib import Path
 import trio
 
 from hubd.control.needs import Hub
-from hubd.control.rendering import plan_of, view_parcel, write
+from hubd.control.rendering import view_parcel, write
 from hubd.control.rows import MessageLife
 from hubd.control.views import attempt_view, delivery_view, failure_view, time_text
 from hubd.core.compose import content_hash
@@ -81,7 +81,7 @@ async def _content(hub: Hub, life: MessageLife) -> r.ContentView | None:
     row = life.delivery
     at = life.attempts[-1].opened_at if life.attempts else hub.now()
     try:
-        plan = await plan_of(hub, life.content)
+        plan = await hub.supervisor.plans.of(life.content)
         parcel = write(plan, row.recipient, life.fields, now=at, delivery_id=row.id)
     except (BadInput, NotFound):
         return None

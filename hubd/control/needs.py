@@ -213,6 +213,7 @@ class Plans(Protocol):
     """Compiled contents."""
 
     async def get(self, content_id: int) -> MessagePlan: ...
+    async def of(self, content: Content) -> MessagePlan: ...
 
 
 class Clockwork(Protocol):

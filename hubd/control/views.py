@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from hubd.core.model import Campaign, CampaignState, Counts
-from hubd.core.preflight import Estimate, Problem
+from hubd.core.preflight import Estimate, Load, Problem
 from hubd.engine.feed import Sample
 from hubd.errors import BadInput
 from hubd.wire import results as r
@@ -193,6 +193,18 @@ def problem_of(error: BadInput) -> str:
 def estimate_view(estimate: Estimate) -> r.EstimateView:
     """How long it will take."""
     return {"messages": estimate.messages, "seconds": estimate.seconds, "rate": estimate.rate}
+
+
+def load_view(load: Load | None) -> r.LoadView | None:
+    """What it asks of the line and of the daemon."""
+    if load is None:
+        return None
+    return {
+        "message": load.message,
+        "upload": load.upload,
+        "memory": load.memory,
+        "largest_message": load.largest_message,
+    }
 
 
 def problem_views(problems: Iterable[Problem]) -> list[r.ProblemView]:

@@ -31,6 +31,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     account: str = ""  #: which account the provider's name stands for now; "" where nobody can be asked
     limits: tuple[str, ...] = ()  #: the names of the limits that this message counts under
     cost: int = 1  #: how many slots of each it takes: the segments of an SMS
+    steady: float | None = None  #: `at` on the steady clock, for limits and ages; None: the same
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     limits: tuple[str, ...] = ()  #: as for `Open`; only with `opened=False`: an open attempt counted already
     cost: int = 1
+    steady: float | None = None  #: as for `Open`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

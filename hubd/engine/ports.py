@@ -6,7 +6,7 @@ The stores and the transports are handed in by `hubd.daemon`; they fit these sha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hubd.core.ledger import Entry, Refusal
@@ -22,7 +22,7 @@ from hubd.core.model import (
     Parcel,
 )
 from hubd.core.outcome import Patience
-from hubd.engine.plan import MessagePlan
+from hubd.engine.plan import MessagePlan, RenderBudget
 
 
 class Lane(Protocol):
@@ -75,6 +75,11 @@ class Transport(Protocol):
     @property
     def talks_first(self) -> bool:
         """Whether `prepare` hears from the provider, so that its success proves that the account works."""
+        ...
+
+    @property
+    def largest_message(self) -> int | None:
+        """Bytes of the largest message that the provider said it takes; None: not known."""
         ...
 
     def lane(self) -> Lane: ...
@@ -161,6 +166,7 @@ class Plans(Protocol):
     """Compiled contents."""
 
     async def get(self, content_id: int) -> MessagePlan: ...
+    async def of(self, content: Content) -> MessagePlan: ...
 
 
 class StoreHealth(Protocol):
@@ -198,5 +204,7 @@ class Surroundings:
     health: StoreHealth
     plans: Plans
     now: Callable[[], float]  #: seconds since the epoch
+    steady: Callable[[], float]  #: seconds, by the clock that limits and ages are recorded by: nobody sets it
     dice: Callable[[], float]  #: random numbers in [0, 1)
     patience: Callable[[Campaign], Patience]
+    rendered: RenderBudget = field(default_factory=RenderBudget)

@@ -78,6 +78,7 @@ class ProviderView:
     lanes: int
     lanes_allowed: int  #: how many of them may be used now
     rate: tuple[str, ...]
+    largest_message: int | None = None  #: bytes that it said it takes; None: not known
 
 
 class Provider:
@@ -241,6 +242,7 @@ class Provider:
             lanes=self.spec.lanes,
             lanes_allowed=0 if standing.state in ("disabled", "stopped") else allowed,
             rate=self.spec.rate,
+            largest_message=None if self._pool is None else self._pool.transport.largest_message,
         )
 
     def _pool_changed(self, _: HealthChange) -> None:

@@ -74,6 +74,7 @@ class Rulings:
                 account=berth.transport.account,
                 limits=ready.limits,
                 cost=ready.cost,
+                steady=self._around.steady(),
             )
         )
 
@@ -101,6 +102,7 @@ class Rulings:
             limits=ready.limits,
             cost=ready.cost,
             refused=refused,
+            steady=self._around.steady(),
         )
         return Ruling(entry=entry, needs_person=needs_person)
 

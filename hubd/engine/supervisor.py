@@ -47,6 +47,7 @@ class Supervisor:
         limits: LimitBook,
         doubts: Doubts,
         now: Callable[[], float],
+        steady: Callable[[], float],
         dice: Callable[[], float],
         patience: Patience,
     ) -> None:
@@ -64,6 +65,7 @@ class Supervisor:
             health=health,
             plans=plans,
             now=now,
+            steady=steady,
             dice=dice,
             patience=lambda campaign: replace(patience, give_up_after=campaign.give_up_after),
         )
@@ -369,12 +371,14 @@ async def open_supervisor(
     limits: LimitBook,
     doubts: Doubts,
     now: Callable[[], float],
+    steady: Callable[[], float] | None = None,
     dice: Callable[[], float],
     patience: Patience | None = None,
     grace: float = Supervisor.GRACE,
 ) -> AsyncIterator[Supervisor]:
     """A supervisor for the length of the block. At its end everything on the wire is settled, within
-    `grace` seconds, and the providers' connections are closed.
+    `grace` seconds, and the providers' connections are closed. `steady` is the clock by which ages are
+    measured; without one the wall clock `now` is taken for it.
     """
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(
@@ -387,6 +391,7 @@ async def open_supervisor(
             limits=limits,
             doubts=doubts,
             now=now,
+            steady=steady or now,
             dice=dice,
             patience=patience or Patience(),
         )

@@ -64,7 +64,7 @@ class Commands:
             row = unit.db.execute(FIRST, (method, key)).fetchone()
             if row is not None:
                 return First(fingerprint=row["fingerprint"], answer=row["result"], arrived=row["arrived"])
-            unit.db.execute(BEGIN, (method, key, fingerprint, arrived, unit.now))
+            unit.db.execute(BEGIN, (method, key, fingerprint, arrived, unit.steady))
             return None
 
         return await self._db.write(work)

@@ -18,11 +18,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import trio
 
 from hubd.bridge import Bridge
+from hubd.core.steady import Mark
 from hubd.errors import StoreUnavailable, StoreUnusable
 from hubd.store.anchor import Anchor, anchor_path, notice
 from hubd.store.connection import (
@@ -37,6 +38,7 @@ from hubd.store.connection import (
 from hubd.store.file_checks import refusal
 from hubd.store.opening import keep_log, migrate, prepare
 from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
+from hubd.store.steady import Clocks, Moment, SteadyClock, look, resume, write_mark
 from hubd.store.unit import Unit, checkpoint, copy_log, roll_back
 from hubd.store.writer import MAKE_ROOM, MAX_BATCH, Writer
 
@@ -59,6 +61,8 @@ class Database:
     """The open database. Get one from `open_database`.
 
     `epoch` is the number of this boot, `install_key` the secret from which Message-IDs are derived.
+    `steady()` is the time by which ages are measured, in seconds: it goes on where it was, and nobody can
+    set it.
     """
 
     def __init__(
@@ -71,9 +75,11 @@ class Database:
         epoch: int,
         key: bytes,
         instance_id: str,
+        steady: SteadyClock,
         probe_interval: float,
     ) -> None:
         self.path = path
+        self.steady = steady
         self.epoch = epoch
         self.install_key = key
         self.instance_id = instance_id
@@ -268,12 +274,15 @@ async def open_database(
     readers = _Readers(path, bridge)
     writer: Writer | None = None
     try:
-        row, head_seq = await _boot(partial(_begin_epoch, anchor, clock()), path, connection, bridge, room)
+        row, head_seq, begun = await _boot(
+            partial(_begin_epoch, anchor, look(clock)), path, connection, bridge, room
+        )
+        steady = SteadyClock(begun, clock)
         await room.keep_ballast()
         writer = Writer(
             connection,
             bridge,
-            clock=clock,
+            clock=steady,
             probe_interval=probe_interval,
             head_seq=head_seq,
             room=room,
@@ -290,6 +299,7 @@ async def open_database(
                 epoch=row["epoch"],
                 key=row["install_key"],
                 instance_id=row["instance_id"],
+                steady=steady,
                 probe_interval=probe_interval,
             )
             following = trio.CancelScope()
@@ -303,7 +313,7 @@ async def open_database(
         await room.drop_ballast()  # every outcome is written: the last checkpoint may need that room
         if not writer.trouble:
             try:
-                await bridge.finish(connection.unit, partial(_finish, anchor))
+                await bridge.finish(connection.unit, partial(_finish, anchor, steady))
             except sqlite3.Error as error:
                 writer.lose(error)
         if writer.lost.is_set():
@@ -322,13 +332,13 @@ async def _follow(scope: trio.CancelScope, anchor: Anchor, database: Database, w
 
 
 async def _boot(
-    begin: Callable[[sqlite3.Connection], tuple[sqlite3.Row, int]],
+    begin: Callable[[sqlite3.Connection], _Begun],
     path: Path,
     connection: Connection,
     bridge: Bridge,
     room: Room,
-) -> tuple[sqlite3.Row, int]:
-    """Bring the file up to date and begin an epoch: its row of `hub`, and the newest event's seq."""
+) -> _Begun:
+    """Bring the file up to date and begin an epoch."""
     try:
         try:
             return await bridge.finish(connection.unit, begin)
@@ -347,13 +357,20 @@ async def _boot(
         ) from error
 
 
-def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sqlite3.Row, int]:
+class _Begun(NamedTuple):
+    hub: sqlite3.Row
+    head_seq: int  #: of the newest event
+    begun: Mark  #: where the steady clock begins
+
+
+def _begin_epoch(anchor: Anchor, clocks: Clocks, db: sqlite3.Connection) -> _Begun:
     """As `_boot`. Nothing may be sent before the anchor and the file itself say how far the database is."""
     keep_log(anchor.database, db)
     migrate(db)
     db.execute("BEGIN IMMEDIATE")
     try:
-        notice(Unit(db, now), anchor.read())
+        begun = resume(db, clocks)
+        notice(Unit(db, Moment(clocks.wall, begun.at)), anchor.read())
         row: sqlite3.Row = db.execute(BEGIN_EPOCH).fetchone()
         head_seq: int = db.execute(HEAD_SEQ).fetchone()[0]
         db.execute("COMMIT")
@@ -365,15 +382,16 @@ def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sq
         raise StoreUnusable(
             f"{anchor.database} is read by another program", exit_status=75, hint="stop that program"
         )
-    return row, head_seq
+    return _Begun(row, head_seq, begun)
 
 
-def _finish(anchor: Anchor, db: sqlite3.Connection) -> None:
+def _finish(anchor: Anchor, steady: SteadyClock, db: sqlite3.Connection) -> None:
     """Leave one file that says that it was closed in order. A failure only costs the next open a check.
 
     Raises `sqlite3.Error` when the failure is one after which SQLite must not touch the file any more.
     """
     try:
+        write_mark(db, steady.mark())
         db.execute(MARK_CLEAN)
     except sqlite3.Error as error:
         if trouble_of(error)[1]:

@@ -299,7 +299,7 @@ class Ledger:
             assert delivery_id is not None
             unit.moved(campaign_id, None, DeliveryState.PENDING)
             if idempotency_key:
-                unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.now))
+                unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.steady))
             return delivery_id
 
         return await self._db.write(work, bulk=True)

@@ -36,6 +36,7 @@ from hubd.bridge import Bridge
 from hubd.errors import StoreUnavailable
 from hubd.store.connection import DISK_ERRORS, Connection, lacks_room, trouble_of
 from hubd.store.room import Room
+from hubd.store.steady import SteadyClock
 from hubd.store.unit import Committed, Unit, Work, audit_hash, checkpoint, empty_log, probe, run_batch
 
 __all__ = ["MAX_BATCH", "Unit", "Writer", "audit_hash"]
@@ -72,7 +73,7 @@ class Writer:
         connection: Connection,
         bridge: Bridge,
         *,
-        clock: Callable[[], float],
+        clock: SteadyClock,
         probe_interval: float,
         head_seq: int,
         room: Room,
@@ -231,7 +232,7 @@ class Writer:
 
         On a full disk once more without what is bulk; then with the room that was kept back.
         """
-        batch = partial(run_batch, [item.work for item in items], self._clock())
+        batch = partial(run_batch, [item.work for item in items], self._clock.moment())
         try:
             return items, await self._hop(batch)
         except DISK_ERRORS as error:

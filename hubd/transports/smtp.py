@@ -20,6 +20,7 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.core.shared import has_bare_line_end, stuffed
 from hubd.errors import CredentialMissing
 from hubd.failpoints import reach
 from hubd.transports.pipeline import Lost
@@ -70,6 +71,7 @@ class SmtpTransport:
         self._bridge = bridge
         self._context = tls_context(settings)
         self._local_hostname = settings.local_hostname
+        self.largest_message: int | None = None  #: as the last login said; None: no login yet, or no limit
         self._open: set[SmtpLane] = set()
         self._closed = False
 
@@ -108,6 +110,7 @@ class SmtpTransport:
                 Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text="the provider is being closed")
             )
         self._open.add(lane)
+        self.largest_message = login.max_size or None
         return login
 
     async def _settings_now(self) -> SmtpSettings:
@@ -304,10 +307,10 @@ class SmtpLane:
             )
         self._ready = None
         conversation = login.conversation
-        body = _stuffed(parcel.payload)
+        *pieces, rest = _body(parcel)
         try:
-            for start in range(0, len(body) - ONE_WRITE, ONE_WRITE):
-                conversation.write(body[start : start + ONE_WRITE], replies=0)
+            for piece in pieces:
+                conversation.write(piece, replies=0)
                 await conversation.room(self._timeouts.reply_timeout)
             if not conversation.usable:
                 raise conversation.loss
@@ -316,7 +319,6 @@ class SmtpLane:
             if conversation.stray is not None and conversation.stray.code >= 400:
                 return self._refusal(Stage.BODY, conversation.stray)
             return self._lost(Stage.BODY, lost)
-        rest = body[(len(body) - 1) // ONE_WRITE * ONE_WRITE :]
         announcement = self._announcement(following, login)
         reach("before_dot")
         conversation.write(rest + b"".join(line for _, line in announcement), replies=1 + len(announcement))
@@ -368,7 +370,7 @@ class SmtpLane:
 
 
 def _envelope_steps(parcel: Parcel, login: Login, *, reset: bool) -> list[_Step]:
-    size = f" SIZE={len(parcel.payload)}" if login.size else ""
+    size = f" SIZE={parcel.size}" if login.size else ""
     steps: list[_Step] = [
         (Stage.MAIL, f"MAIL FROM:<{parcel.sender}>{size}\r\n".encode("ascii")),
         (Stage.RCPT, f"RCPT TO:<{parcel.recipient}>\r\n".encode("ascii")),
@@ -377,12 +379,18 @@ def _envelope_steps(parcel: Parcel, login: Login, *, reset: bool) -> list[_Step]
     return [(None, b"RSET\r\n"), *steps] if reset else steps
 
 
-def _stuffed(payload: bytes) -> bytes:
-    """The body as it travels: a dot before every line that begins with one, and the line that ends it."""
-    body = payload.replace(b"\r\n.", b"\r\n..")
-    if body.startswith(b"."):
-        body = b"." + body
-    return body + (b".\r\n" if not body or body.endswith(b"\r\n") else b"\r\n.\r\n")
+def _body(parcel: Parcel) -> list[bytes]:
+    """The body as it travels, in pieces: a dot before every line that begins with one, the last line ends it.
+
+    What many messages share is not copied, but for its last piece. A transport keeps what it cannot write
+    yet, so each piece is to be written when there is room for it.
+    """
+    body = stuffed(parcel.payload)
+    pieces = [body[start : start + ONE_WRITE] for start in range(0, len(body), ONE_WRITE)]
+    pieces += parcel.shared.stuffed
+    last = pieces.pop() if pieces else b""
+    end = b".\r\n" if parcel.shared.size or not body or body.endswith(b"\r\n") else b"\r\n.\r\n"
+    return [*pieces, last + end]
 
 
 def _unfit(parcel: Parcel) -> Answer | None:
@@ -393,9 +401,7 @@ def _unfit(parcel: Parcel) -> Answer | None:
     if parcel.sender and not _PATH.fullmatch(parcel.sender):
         text = "the sender is not a plain ASCII address; nothing was sent"
         return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text)
-    payload = parcel.payload
-    ends = payload.count(b"\r\n")
-    if payload.count(b"\n") != ends or payload.count(b"\r") != ends:
+    if has_bare_line_end(parcel.payload) or parcel.shared.bare:
         # RFC 5321 section 2.3.8. Servers differ in what they take for a line: the way mail is smuggled.
         text = "the message has a bare CR or LF; nothing was sent"
         return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text)
@@ -404,7 +410,7 @@ def _unfit(parcel: Parcel) -> Answer | None:
 
 def _too_large(parcel: Parcel, login: Login) -> Answer | None:
     """Refuse what the server announced it would refuse (RFC 1870 section 6.1)."""
-    octets = len(parcel.payload)
+    octets = parcel.size
     if not login.max_size or octets <= login.max_size:
         return None
     text = f"the message has {octets} octets and the server takes {login.max_size}; nothing was sent"
@@ -417,7 +423,7 @@ def _same(begun: Parcel, parcel: Parcel) -> bool:
         begun.delivery_id == parcel.delivery_id
         and begun.sender == parcel.sender
         and begun.recipient == parcel.recipient
-        and len(begun.payload) == len(parcel.payload)
+        and begun.size == parcel.size
     )
 
 

@@ -94,6 +94,7 @@ class TwilioTransport:
     channels = frozenset({Channel.SMS})
     in_doubt = InDoubt.HOLD  # a second SMS costs money and annoys
     talks_first = False
+    largest_message = None
     inquires = True
 
     def __init__(
