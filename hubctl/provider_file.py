@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hubctl.exits import Exit, Refused
+from hubd.ownership import find_weakness
 
 MOST_OCTETS = 1024 * 1024  #: what hubd reads at most
 _BOM = "\ufeff"
@@ -237,6 +238,8 @@ def _check_folder(folder: Path) -> None:
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise _not_ours(folder, "cannot be written by you")
+    if (weakness := find_weakness(folder / "hubd.toml")) is not None:
+        raise _not_ours(folder, f"is not safe: {weakness.problem}")
 
 
 def _is_ours(status: os.stat_result) -> bool:

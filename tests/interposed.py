@@ -1,12 +1,12 @@
 """Failures of the operating system, injected into a process that a test starts, by a library it preloads.
 
-    failures = Interposed.build(tmp_path)
-    process = subprocess.Popen(..., env={**os.environ, **failures.environment})
-    failures.resolver.write_text("30")     # names that contain "hang" do not resolve: EAI_AGAIN after 30 s
-    failures.checkpoint.write_text("7")    # SIGKILL after the seventh write of a checkpoint to hub.db from now on
-    failures.checkpoint.write_text("0")    # SIGKILL once the first page counts pages that are not there yet
-    failures.fsync.write_text("0.05")      # each flush to the disk takes 50 ms longer
-    failures.fsync.unlink()                # and no longer
+failures = Interposed.build(tmp_path)
+process = subprocess.Popen(..., env={**os.environ, **failures.environment})
+failures.resolver.write_text("30")     # names that contain "hang" do not resolve: EAI_AGAIN after 30 s
+failures.checkpoint.write_text("7")    # SIGKILL after the seventh write of a checkpoint to hub.db from now on
+failures.checkpoint.write_text("0")    # SIGKILL once the first page counts pages that are not there yet
+failures.fsync.write_text("0.05")      # each flush to the disk takes 50 ms longer
+failures.fsync.unlink()                # and no longer
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class Interposed:
         """Compile the library into `folder`; nothing is injected yet."""
         library = folder / "interposed.so"
         subprocess.run(
-            ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"], check=True, timeout=120
+            ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"],
+            check=True,
+            timeout=120,
         )
         return cls(library, folder / "resolver", folder / "checkpoint", folder / "fsync")
 
