@@ -6,13 +6,12 @@ pipe never sees it. Nothing is coloured, drawn or asked unless the stream in que
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -39,10 +38,6 @@ _METHODS_ACROSS = {"hub.status", "hub.reload", "hub.shutdown", "rpc.discover"}
 Json = dict[str, Any]
 
 
-class OutputLost(OSError):
-    """What was to be printed could not be."""
-
-
 @dataclass(slots=True)
 class App:
     """What the global options say, and what every command needs."""
@@ -58,6 +53,7 @@ class App:
     timeout: float | None = None
     color: str = "auto"
     name: str = ""  #: the command, as in the schema: "start", "contacts.list"
+    changes: bool = False  #: whether the command changes anything, before its answer is printed
     subject: str = ""  #: the campaign that was named, if one was
     answered: str = ""  #: where the daemon was that answered last, and why there; "" before any did
     standing: Callable[[], str] | None = None  #: how what is waited for stands, when waiting is given up
@@ -84,8 +80,7 @@ class App:
 
     def data(self, text: str) -> None:
         """Data to stdout exactly as it is; it may stay in the buffer for now."""
-        with _told_apart(sys.stdout):
-            sys.stdout.write(text)
+        sys.stdout.write(text)
 
     def complain(self, text: str) -> None:
         """A fault that was found in what was handed in, to stderr, also with `--quiet`."""
@@ -273,11 +268,10 @@ def _write(stream: TextIO, text: str) -> None:
     Raises OSError for data that is lost; a remark that nobody can read is not worth stopping for.
     """
     if stream is sys.stderr:
-        with suppress(OSError, AttributeError):  # None: it was closed before we began
+        with suppress(OSError):
             _put(stream, text)
         return
-    with _told_apart(stream):
-        _put(stream, text)
+    _put(stream, text)
 
 
 def _put(stream: TextIO, text: str) -> None:
@@ -287,19 +281,6 @@ def _put(stream: TextIO, text: str) -> None:
         encoding = stream.encoding or "ascii"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
-
-
-@contextmanager
-def _told_apart(stream: TextIO | None) -> Iterator[None]:
-    """Make of what keeps output from being written an error of its own kind, but for a reader that left."""
-    if stream is None:
-        raise OutputLost(errno.EBADF, os.strerror(errno.EBADF))
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputLost(error.errno, error.strerror) from None
 
 
 def encode(values: Mapping[str, Any], *, indent: int | None = None) -> str:
