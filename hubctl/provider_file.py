@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 import tempfile
 import tomllib
@@ -72,7 +73,7 @@ def open_own(path: Path) -> ConfigFile:
         raise Refused(
             f"{path} cannot be changed: it has a fault already",
             code="bad_config",
-            hint=f"hubd --check --config {path} says where",
+            hint=f"hubd --check --config {shlex.quote(str(path))} says where",
         ) from None
     return ConfigFile(path=real, text=text, mode=stat.S_IMODE(status.st_mode))
 

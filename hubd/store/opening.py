@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import sqlite3
 import stat
 import time
@@ -95,7 +96,7 @@ def _check_directory(directory: Path) -> None:
         raise StoreUnusable(
             f"everybody may write to the directory {directory}",
             exit_status=EX_NOPERM,
-            hint=f"chmod o-w {directory}, or choose another place with --state-dir",
+            hint=f"chmod o-w {shlex.quote(str(directory))}, or choose another place with --state-dir",
         )
 
 
@@ -122,11 +123,15 @@ def _check_private(path: Path) -> os.stat_result:
         )
     if os.name == "posix" and about.st_mode & 0o077:
         raise StoreUnusable(
-            f"others may read or write {path}", exit_status=EX_NOPERM, hint=f"chmod 600 {path}"
+            f"others may read or write {path}",
+            exit_status=EX_NOPERM,
+            hint=f"chmod 600 {shlex.quote(str(path))}",
         )
     if not os.access(path, os.W_OK):  # SQLite would make companions that cannot be written either
         raise StoreUnusable(
-            f"{path} cannot be written by this user", exit_status=EX_NOPERM, hint=f"chmod 600 {path}"
+            f"{path} cannot be written by this user",
+            exit_status=EX_NOPERM,
+            hint=f"chmod 600 {shlex.quote(str(path))}",
         )
     return about
 
