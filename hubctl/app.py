@@ -19,7 +19,7 @@ import click
 
 from hubctl import spans
 from hubctl.exits import Detached, Exit, Refused, TimedOut
-from hubctl.layout import nearest, printable
+from hubctl.layout import harmless, nearest, printable
 from hubd import __version__
 from hubd.errors import HubError, NotFound, Unreachable, VersionSkew
 from hubd.wire.places import Place
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from hubd.client import Client
 
 T = TypeVar("T")
-_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")  #: C1 controls, line and paragraph separator
+#: What JSON leaves as it is and a terminal or an editor acts on: C1 controls, ends of lines, marks of
+#: direction and other characters that are not seen (Unicode's category Cf).
+_UNSAFE = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 FORCE_TTY = "HUBCTL_FORCE_TTY"  #: take output for a terminal; a number above 1 is its width in columns
 MANY = 10_000  #: people; above it a reflex must not be enough to reach them all
 CONNECT_SECONDS = 10.0  #: for reaching the daemon, when `--timeout` does not say less
@@ -141,7 +145,7 @@ class App:
             return
         type_back = name if people > MANY else ""
         wanted = f"Type {type_back} to go on:" if type_back else "[y/N]"
-        shown = f"{question}? {wanted}"
+        shown = printable(f"{question}? {wanted}")
         answer = click.prompt(shown, default="n", show_default=False, prompt_suffix=" ", err=True)
         if str(answer).strip().lower() not in ({type_back} if type_back else {"y", "yes"}):
             raise Refused("nothing was done", code="declined", status=Exit.FAILED)
@@ -265,8 +269,10 @@ def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def _write(stream: TextIO, text: str) -> None:
     """Write at once. A character the terminal's encoding lacks is shown escaped instead of failing.
 
-    Raises OSError for data that is lost; a remark that nobody can read is not worth stopping for.
+    Whatever came from outside and was not escaped on its way is escaped here. Raises OSError for data that is
+    lost; a remark that nobody can read is not worth stopping for.
     """
+    text = harmless(text)
     if stream is sys.stderr:
         with suppress(OSError):
             _put(stream, text)
@@ -291,7 +297,7 @@ def encode(values: Mapping[str, Any], *, indent: int | None = None) -> str:
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, indent=indent)
     if text.isascii():
         return text
-    text = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    text = _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], text)
     return text.encode("utf-8", "backslashreplace").decode()
 
 

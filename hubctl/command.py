@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from hubctl import output, spans
 from hubctl.app import App, report
 from hubctl.exits import Detached, Exit, exit_of
+from hubctl.layout import harmless
 from hubctl.streams import OutputLost
 from hubd.errors import HubError
 
@@ -310,7 +311,7 @@ def _hear_no_more_signals() -> None:
 
 def _last_words(text: str) -> None:
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(harmless(text))
         sys.stderr.flush()
     except (OSError, ValueError):  # nobody listens any more
         return
