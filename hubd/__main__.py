@@ -132,8 +132,10 @@ def _answer(text: str) -> None:
 
 
 def _complain(line: str) -> None:
+    from hubd.journal import printable
+
     with suppress(OSError):  # nobody listens; the exit status says it, too
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - there is no log yet
+        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - there is no log yet
 
 
 def _loopback(text: str) -> tuple[str, int]:

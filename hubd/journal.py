@@ -118,7 +118,7 @@ def _mask(found: re.Match[str]) -> str:
 # -- lines -------------------------------------------------------------------------------------------------
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text in which a terminal acts on nothing: a server's answer, for instance, can hold anything."""
     if text.isprintable():
         return text
@@ -137,7 +137,7 @@ class Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The text, and the traceback below."""
         try:
-            return _printable(masked(super().format(record)))
+            return printable(masked(super().format(record)))
         except (TypeError, ValueError, KeyError):
             return masked(f"{record.name}: this line does not fit its arguments: {record.msg!r}")
 

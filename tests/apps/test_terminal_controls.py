@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from hubctl.app import encode
 from hubctl.layout import harmless
 from hubd.journal import ForPeople
-from tests.apps.conftest import Hub
+from tests.apps.conftest import ROOT, Hub
 
 #: C0, ESC with a sequence, DEL, C1, bidi marks, and characters that are not seen.
 EVIL = "a\x1b]0;title\x07\x1b[2J\x08\x7f\x9b31m\u202eb\u2066c\u200fd\u061ce\ufefff"
@@ -106,6 +108,15 @@ def test_colours_and_tabs_of_our_own_stay() -> None:
 def test_the_daemons_log_for_people_shows_controls_escaped() -> None:
     record = logging.LogRecord("hubd", logging.INFO, "", 0, "550 %s", (EVIL,), None)
     assert ACTED_ON.findall(ForPeople(coloured=False).format(record)) == []
+
+
+def test_what_the_daemon_says_of_its_configuration(place: Path) -> None:
+    file = place / "hubd.toml"
+    file.write_text('[hub]\n"\\u001b[2J\\u202e" = 1\n', encoding="utf-8")
+    command = [sys.executable, "-m", "hubd", "--check", "--config", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 78
+    assert ACTED_ON.findall(done.stderr) == []
 
 
 def test_the_output_of_a_pipe_has_no_controls_in_a_table(hub: Hub, place: Path) -> None:
