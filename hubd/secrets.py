@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import secrets
+import shlex
 import stat
 import threading
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from hubd.errors import CredentialMissing
+from hubd.ownership import find_weakness, folder_owner
 
 KEYRING_SERVICE = "messagehub"
 KEYRING_TIMEOUT = 3.0  #: seconds; a keyring that asks somebody for its own password must not hang the daemon
@@ -128,18 +130,22 @@ def _from_file(path: Path) -> str:
         descriptor = os.open(path, _OPEN_FLAGS)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "cannot be opened"
-        hint = f"Create it: install -m 600 /dev/null {path}"
+        hint = f"Create it: install -m 600 /dev/null {shlex.quote(str(path))}"
         raise CredentialMissing(f"{what}: {reason}", hint=hint) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CredentialMissing(f"{what}: is not a regular file")
         if os.name == "posix" and status.st_mode & 0o077:
-            raise CredentialMissing(f"{what}: can be read by others", hint=f"chmod 600 {path}")
+            raise CredentialMissing(
+                f"{what}: can be read by others", hint=f"chmod 600 {shlex.quote(str(path))}"
+            )
         if os.name == "posix" and status.st_uid not in (0, os.geteuid()):
             raise CredentialMissing(
                 f"{what}: belongs to another user", hint=f"chown it to uid {os.geteuid()}"
             )
+        if (weakness := find_weakness(path, also=[folder_owner(path)])) is not None:
+            raise CredentialMissing(f"{what}: {weakness.problem}", hint=weakness.remedy)
         return _text(os.read(descriptor, MAX_SECRET_BYTES + 1), what)
     finally:
         os.close(descriptor)

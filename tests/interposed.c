@@ -4,11 +4,13 @@
    that does not exist injects nothing. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,4 +99,15 @@ int fdatasync(int fd) {
   NEXT(fdatasync);
   pause_for(control("INTERPOSE_FSYNC", 0));
   return next(fd);
+}
+
+/* INTERPOSE_FLOCK holds the errno with which every flock fails, as on a file system without locks. */
+int flock(int fd, int operation) {
+  NEXT(flock);
+  int failure = (int) control("INTERPOSE_FLOCK", 0);
+  if (failure) {
+    errno = failure;
+    return -1;
+  }
+  return next(fd, operation);
 }

@@ -8,6 +8,7 @@ them. So only the header is read from the main file alone, and SQLite reads the 
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import stat
 import struct
@@ -77,7 +78,9 @@ def _check_private(path: Path) -> os.stat_result:
     about = _check_writable(path)
     if os.name == "posix" and about.st_mode & 0o077:
         raise StoreUnusable(
-            f"others may read or write {path}", exit_status=EX_NOPERM, hint=f"chmod 600 {path}"
+            f"others may read or write {path}",
+            exit_status=EX_NOPERM,
+            hint=f"chmod 600 {shlex.quote(str(path))}",
         )
     return about
 
@@ -96,7 +99,9 @@ def _check_writable(path: Path) -> os.stat_result:
         )
     if not os.access(path, os.W_OK):  # SQLite would make companions that cannot be written either
         raise StoreUnusable(
-            f"{path} cannot be written by this user", exit_status=EX_NOPERM, hint=f"chmod 600 {path}"
+            f"{path} cannot be written by this user",
+            exit_status=EX_NOPERM,
+            hint=f"chmod 600 {shlex.quote(str(path))}",
         )
     return about
 

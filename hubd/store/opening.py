@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import sqlite3
 import stat
 import time
@@ -90,7 +91,7 @@ def _check_directory(directory: Path) -> None:
         raise StoreUnusable(
             f"everybody may write to the directory {directory}",
             exit_status=EX_NOPERM,
-            hint=f"chmod o-w {directory}, or choose another place with --state-dir",
+            hint=f"chmod o-w {shlex.quote(str(directory))}, or choose another place with --state-dir",
         )
 
 
