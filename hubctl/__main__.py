@@ -6,14 +6,12 @@ import os
 import sys
 
 from hubctl.cli import hubctl
+from hubctl.streams import prepare_streams
 
 
 def main() -> None:
     """Run the command line of this process."""
-    if sys.stdin is None:  # closed: nobody types, which is not a fault of ours
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
-    if sys.stderr is None:  # nobody listens; stdout stays what it is, because data that is lost is told
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+    prepare_streams()
     wanted = os.environ.get("HUBCTL_DEBUG", "")
     if wanted and "_HUBCTL_COMPLETE" not in os.environ:  # a shell would show it while a command is typed
         _debug(wanted)

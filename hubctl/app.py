@@ -6,13 +6,12 @@ pipe never sees it. Nothing is coloured, drawn or asked unless the stream in que
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -20,7 +19,7 @@ import click
 
 from hubctl import spans
 from hubctl.exits import Detached, Exit, Refused, TimedOut
-from hubctl.layout import nearest, printable
+from hubctl.layout import harmless, nearest, printable
 from hubd import __version__
 from hubd.errors import HubError, NotFound, Unreachable, VersionSkew
 from hubd.wire.places import Place
@@ -29,7 +28,11 @@ if TYPE_CHECKING:
     from hubd.client import Client
 
 T = TypeVar("T")
-_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")  #: C1 controls, line and paragraph separator
+#: What JSON leaves as it is and a terminal or an editor acts on: C1 controls, ends of lines, marks of
+#: direction and other characters that are not seen (Unicode's category Cf).
+_UNSAFE = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 FORCE_TTY = "HUBCTL_FORCE_TTY"  #: take output for a terminal; a number above 1 is its width in columns
 MANY = 10_000  #: people; above it a reflex must not be enough to reach them all
 CONNECT_SECONDS = 10.0  #: for reaching the daemon, when `--timeout` does not say less
@@ -37,10 +40,6 @@ CONNECT_SECONDS = 10.0  #: for reaching the daemon, when `--timeout` does not sa
 _ACROSS_VERSIONS = {"daemon.status", "daemon.reload", "daemon.shutdown", "rpc.discover"}
 _METHODS_ACROSS = {"hub.status", "hub.reload", "hub.shutdown", "rpc.discover"}
 Json = dict[str, Any]
-
-
-class OutputLost(OSError):
-    """What was to be printed could not be."""
 
 
 @dataclass(slots=True)
@@ -58,6 +57,7 @@ class App:
     timeout: float | None = None
     color: str = "auto"
     name: str = ""  #: the command, as in the schema: "start", "contacts.list"
+    changes: bool = False  #: whether the command changes anything, before its answer is printed
     subject: str = ""  #: the campaign that was named, if one was
     answered: str = ""  #: where the daemon was that answered last, and why there; "" before any did
     standing: Callable[[], str] | None = None  #: how what is waited for stands, when waiting is given up
@@ -84,8 +84,7 @@ class App:
 
     def data(self, text: str) -> None:
         """Data to stdout exactly as it is; it may stay in the buffer for now."""
-        with _told_apart(sys.stdout):
-            sys.stdout.write(text)
+        sys.stdout.write(text)
 
     def complain(self, text: str) -> None:
         """A fault that was found in what was handed in, to stderr, also with `--quiet`."""
@@ -146,7 +145,7 @@ class App:
             return
         type_back = name if people > MANY else ""
         wanted = f"Type {type_back} to go on:" if type_back else "[y/N]"
-        shown = f"{question}? {wanted}"
+        shown = printable(f"{question}? {wanted}")
         answer = click.prompt(shown, default="n", show_default=False, prompt_suffix=" ", err=True)
         if str(answer).strip().lower() not in ({type_back} if type_back else {"y", "yes"}):
             raise Refused("nothing was done", code="declined", status=Exit.FAILED)
@@ -270,14 +269,15 @@ def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def _write(stream: TextIO, text: str) -> None:
     """Write at once. A character the terminal's encoding lacks is shown escaped instead of failing.
 
-    Raises OSError for data that is lost; a remark that nobody can read is not worth stopping for.
+    Whatever came from outside and was not escaped on its way is escaped here. Raises OSError for data that is
+    lost; a remark that nobody can read is not worth stopping for.
     """
+    text = harmless(text)
     if stream is sys.stderr:
-        with suppress(OSError, AttributeError):  # None: it was closed before we began
+        with suppress(OSError):
             _put(stream, text)
         return
-    with _told_apart(stream):
-        _put(stream, text)
+    _put(stream, text)
 
 
 def _put(stream: TextIO, text: str) -> None:
@@ -289,19 +289,6 @@ def _put(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-@contextmanager
-def _told_apart(stream: TextIO | None) -> Iterator[None]:
-    """Make of what keeps output from being written an error of its own kind, but for a reader that left."""
-    if stream is None:
-        raise OutputLost(errno.EBADF, os.strerror(errno.EBADF))
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputLost(error.errno, error.strerror) from None
-
-
 def encode(values: Mapping[str, Any], *, indent: int | None = None) -> str:
     """One JSON object on one line, in UTF-8.
 
@@ -310,7 +297,7 @@ def encode(values: Mapping[str, Any], *, indent: int | None = None) -> str:
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, indent=indent)
     if text.isascii():
         return text
-    text = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    text = _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], text)
     return text.encode("utf-8", "backslashreplace").decode()
 
 

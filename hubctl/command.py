@@ -6,14 +6,16 @@ import difflib
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 from click.shell_completion import CompletionItem
 
 from hubctl import output, spans
-from hubctl.app import App, OutputLost, report
+from hubctl.app import App, report
 from hubctl.exits import Detached, Exit, exit_of
+from hubctl.layout import harmless
+from hubctl.streams import OutputLost
 from hubd.errors import HubError
 
 
@@ -90,6 +92,7 @@ class Command(click.Command):
         given = {key: ctx.params.pop(key) for key in list(ctx.params) if key in names}
         output.ask(ctx, given.pop("output"), given.pop("only"), lenient=self.changes)
         app.merge(given)
+        app.changes = self.changes and not ctx.params.get("dry_run")
         app.name = ".".join(ctx.command_path.split(" ")[1:]) or "status"
         app.subject = str(ctx.params.get("name") or "")
         for param in self.params:
@@ -205,13 +208,21 @@ class Root(Nouns):
         self.format_commands(ctx, formatter)
         click.Command.format_options(self, ctx, formatter)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the options; one of them may print something, such as the help, to a reader that went away."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError:
+            _abandon(sys.stdout)
+            raise click.exceptions.Exit(Exit.DONE) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader that went away ends it before click makes a failure of that."""
         output.ask(ctx, ctx.params.pop("output"), ctx.params.pop("only"))
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            _abandon_stdout()
+            _abandon(sys.stdout)
             return Exit.DONE
 
     def main(  # type: ignore[override]  # never returns: it ends the process itself
@@ -229,8 +240,7 @@ class Root(Nouns):
             result = super().main(
                 given, prog_name or "hubctl", complete_var, standalone_mode=False, obj=app, **extra
             )
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
             status = result if isinstance(result, int) else Exit.DONE
         except click.exceptions.Exit as done:
             status = done.exit_code
@@ -249,21 +259,22 @@ class Root(Nouns):
             _last_words("interrupted\n")
             status = Exit.INTERRUPTED
         except BrokenPipeError:
-            _abandon_stdout()
+            _abandon(sys.stdout)
             status = Exit.DONE  # the reader had enough, as `| head` does: that is no failure
         except OSError as error:
             if not isinstance(error, OutputLost) and _stdout_works():
                 raise
-            _abandon_stdout()
+            _abandon(sys.stdout)
             fault = HubError(
                 f"the output cannot be written: {(error.strerror or str(error)).lower()}",
                 code="output_lost",
-                hint="what was done stays done; only its report is incomplete",
+                hint="what was done stays done; only its report is incomplete" if app.changes else "",
             )
-            report(fault, as_json=app.as_json, colour=app.coloured(sys.stderr))
+            report(fault, as_json=app.as_json or "--json" in given, colour=app.coloured(sys.stderr))
             status = Exit.FAILED
         if status == Exit.INTERRUPTED:
             _hear_no_more_signals()
+        _let_go_of_stderr()
         sys.exit(int(status))
 
 
@@ -300,7 +311,7 @@ def _hear_no_more_signals() -> None:
 
 def _last_words(text: str) -> None:
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(harmless(text))
         sys.stderr.flush()
     except (OSError, ValueError):  # nobody listens any more
         return
@@ -315,11 +326,19 @@ def _stdout_works() -> bool:
     return True
 
 
-def _abandon_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's own flush at exit stays quiet."""
+def _let_go_of_stderr() -> None:
+    """What nobody could be told must not change the exit code: the interpreter's own flush would."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _abandon(sys.stderr)
+
+
+def _abandon(stream: TextIO) -> None:
+    """Point a stream at nothing, so that the interpreter's own flush at exit stays quiet."""
     import os
 
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except (OSError, ValueError, AttributeError):
         return

@@ -18,6 +18,8 @@ Two contexts are always there: `user` (the user's own daemon) and `system` (the 
 from __future__ import annotations
 
 import os
+import shlex
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +28,7 @@ from typing import Any
 
 from hubctl.exits import Exit, Refused
 from hubctl.layout import nearest
+from hubd.ownership import Weakness, find_weakness, folder_owner
 from hubd.wire.places import (
     SYSTEM_SOCKET,
     TOKEN_FILE,
@@ -94,10 +97,12 @@ def _always_there(name: str, found: Place, environ: Mapping[str, str]) -> Place 
         return replace(found, path=path, chosen=by, tried=(path,))
     if name == "system":
         viewers = SYSTEM_SOCKET.with_name(VIEWERS_NAME)
-        return Place(path=SYSTEM_SOCKET, chosen=by, tried=(SYSTEM_SOCKET, viewers), viewers=viewers)
+        return Place(
+            path=SYSTEM_SOCKET, chosen=by, tried=(SYSTEM_SOCKET, viewers), viewers=viewers, found=True
+        )
     own = tuple(users_sockets(environ)) if name == "user" else ()
     there = [path for path in own if os.path.lexists(path)]
-    return Place(path=(there or own)[0], chosen=by, tried=own) if own else None
+    return Place(path=(there or own)[0], chosen=by, tried=own, found=True) if own else None
 
 
 def _unknown(name: str, file: Path, contexts: Mapping[str, Any]) -> Refused:
@@ -132,7 +137,9 @@ def _path(text: str, file: Path, environ: Mapping[str, str]) -> Path:
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
     """The file as checked values; nothing when it is not there and was not named."""
     try:
-        text = file.read_bytes().decode()
+        with file.open("rb") as stream:
+            _check_owner(file, os.fstat(stream.fileno()))
+            text = stream.read().decode()
     except OSError as error:
         if not must_exist and isinstance(error, FileNotFoundError | NotADirectoryError):
             return {}
@@ -156,6 +163,24 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
             raise _fault(file, f"contexts.{name}: must be a table with a socket")
         _check_context(file, f"contexts.{name}", context)
     return found
+
+
+def _check_owner(file: Path, status: os.stat_result) -> None:
+    """Whoever writes this file decides which program gets the messages. Raises Refused."""
+    if sys.platform == "win32":
+        return
+    weakness = find_weakness(file, also=[folder_owner(file)])
+    if status.st_mode & stat.S_IWOTH:
+        weakness = Weakness(
+            problem=f"everybody may write to {file}", remedy=f"chmod o-w {shlex.quote(str(file))}"
+        )
+    if weakness is not None:
+        raise Refused(
+            f"{file} was not used: {weakness.problem}",
+            code="permission_denied",
+            status=Exit.FORBIDDEN,
+            hint=f"{weakness.remedy}; --socket PATH needs no such file",
+        )
 
 
 def _check_context(file: Path, where: str, context: Mapping[str, Any]) -> None:

@@ -124,9 +124,11 @@ class Bars:
             parts += [Text(f"  {why}", style="yellow") for why in map(_why, seen) if why]
         if len(views) > fits:
             parts.append(Text(f"and {len(views) - fits} more: hubctl list", style="dim"))
-        parts += [Text(render.troubled(view), style="yellow") for view in self._board.troubled]
+        parts += [
+            Text(layout.one_line(render.troubled(view)), style="yellow") for view in self._board.troubled
+        ]
         if hint:
-            parts.append(Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))
+            parts.append(Text(layout.one_line(hint), style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*parts)
 
 

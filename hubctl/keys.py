@@ -22,10 +22,10 @@ _LOOK_AGAIN = 0.5  #: seconds between looks while another job has the terminal
 
 def possible(app: App) -> bool:
     """Whether somebody sits at a terminal that is ours to read keys from."""
-    return app.may_ask() and sys.platform != "win32" and _foreground(sys.stdin.fileno())
+    return app.may_ask() and sys.platform != "win32" and is_foreground(sys.stdin.fileno())
 
 
-def _foreground(fd: int) -> bool:
+def is_foreground(fd: int) -> bool:
     """Whether the terminal belongs to this job; touching it from the background would stop the process."""
     try:
         return os.tcgetpgrp(fd) == os.getpgrp()
@@ -48,7 +48,7 @@ def single_keys() -> Iterator[int]:
         tty.setcbreak(fd, termios.TCSADRAIN)
         yield fd
     finally:
-        if _foreground(fd):
+        if is_foreground(fd):
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
@@ -58,7 +58,7 @@ async def typed(fd: int) -> AsyncIterator[str]:
 
     while True:
         await trio.lowlevel.wait_readable(fd)
-        if not _foreground(fd):
+        if not is_foreground(fd):
             await trio.sleep(_LOOK_AGAIN)
             continue
         try:
@@ -142,11 +142,11 @@ class Steering:
 
         import trio
 
-        with trio.open_signal_receiver(signal.SIGCONT, signal.SIGTERM) as arrivals:
+        with trio.open_signal_receiver(signal.SIGCONT, signal.SIGTERM, signal.SIGHUP) as arrivals:
             async for arrived in arrivals:
-                if arrived == signal.SIGTERM:
+                if arrived != signal.SIGCONT:
                     raise Detached("")
-                if _foreground(fd):
+                if is_foreground(fd):
                     tty.setcbreak(fd)
                 self.redraw()
 

@@ -6,10 +6,12 @@ move the cursor, ring the bell or colour the terminal.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 Row = Sequence[object]
+_COLOUR = re.compile("(\x1b\\[[0-9;]{0,8}m)")  #: SGR, as `paint` writes it
 
 STATE_COLOURS = {
     "running": "36",
@@ -33,14 +35,25 @@ STATE_COLOURS = {
 }
 
 
-def printable(text: str) -> str:
-    """Text without anything a terminal would act on; such characters are shown escaped."""
+def printable(text: str, *, keep: str = "\n") -> str:
+    """Text without anything a terminal would act on: controls, and marks that change the direction of text.
+
+    Such characters are shown escaped, but for those to `keep`.
+    """
     if text.isprintable():
         return text
     return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape", "replace").decode()
+        char if char.isprintable() or char in keep else char.encode("unicode_escape", "replace").decode()
         for char in text
     )
+
+
+def harmless(text: str) -> str:
+    """Text that is laid out already: as `printable`, but colours and tabs of our own stay."""
+    if text.isprintable():
+        return text
+    parts = _COLOUR.split(text)
+    return "".join(part if at % 2 else printable(part, keep="\n\t") for at, part in enumerate(parts))
 
 
 def one_line(value: object) -> str:

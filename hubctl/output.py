@@ -8,14 +8,15 @@ ndjson  one object a line     tsv    tab-separated, a row a line, tabs in cells 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from hubctl.app import App, Json
-from hubctl.layout import nearest
+from hubctl.app import App, Json, is_terminal
+from hubctl.layout import nearest, printable
 
 FORMATS = ("table", "json", "ndjson", "tsv", "csv")
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -124,11 +125,15 @@ def heading(name: str) -> str:
 
 
 def write_cells(app: App, output: str, values: Sequence[object]) -> None:
-    """A row of tsv or csv."""
+    """A row of tsv or csv: data as they are, but on a terminal nothing in a cell is acted on."""
+    texts = ["" if value is None else str(value) for value in values]
+    if output != "csv":
+        texts = [text.translate(_TSV) for text in texts]
+    if is_terminal(sys.stdout):
+        texts = [printable(text, keep="") for text in texts]
     if output == "csv":
         from hubctl.csv_out import line
 
-        app.data(line(values))
+        app.data(line(texts))
     else:
-        texts = ("" if value is None else str(value) for value in values)
-        app.data("\t".join(text.translate(_TSV) for text in texts) + "\n")
+        app.data("\t".join(texts) + "\n")

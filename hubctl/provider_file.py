@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 import tempfile
 import tomllib
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hubctl.exits import Exit, Refused
+from hubd.ownership import find_weakness
 
 MOST_OCTETS = 1024 * 1024  #: what hubd reads at most
 _BOM = "\ufeff"
@@ -71,7 +73,7 @@ def open_own(path: Path) -> ConfigFile:
         raise Refused(
             f"{path} cannot be changed: it has a fault already",
             code="bad_config",
-            hint=f"hubd --check --config {path} says where",
+            hint=f"hubd --check --config {shlex.quote(str(path))} says where",
         ) from None
     return ConfigFile(path=real, text=text, mode=stat.S_IMODE(status.st_mode))
 
@@ -237,6 +239,8 @@ def _check_folder(folder: Path) -> None:
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise _not_ours(folder, "cannot be written by you")
+    if (weakness := find_weakness(folder / "hubd.toml")) is not None:
+        raise _not_ours(folder, f"is not safe: {weakness.problem}")
 
 
 def _is_ours(status: os.stat_result) -> bool:

@@ -16,6 +16,7 @@ import click
 
 from hubctl.app import App
 from hubctl.exits import Exit, Refused
+from hubctl.hidden_input import ask_hidden
 
 MOST_SECRET = 64 * 1024  #: octets that hubd reads of a secret at most
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -314,14 +315,10 @@ def _from_stdin() -> str:
 
 
 def _hidden(question: str) -> str:
-    def checked(answer: str) -> str:
-        if problem := _secret(answer):
-            raise click.BadParameter(f"it {problem}")
-        return answer
+    def problem_of(answer: str) -> str:
+        return f"it {problem}" if (problem := _secret(answer)) else ""
 
-    return str(
-        click.prompt(f"{question} (not shown while you type)", hide_input=True, value_proc=checked, err=True)
-    )
+    return ask_hidden(f"{question} (not shown while you type)", problem_of)
 
 
 def _free(kind: str, taken: Collection[str]) -> str:

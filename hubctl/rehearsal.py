@@ -74,14 +74,19 @@ def leads_to(view: Json, event: str) -> str:
     return row[event]
 
 
-def move(app: App, name: str, event: str) -> None:
-    """`pause`, `resume` or `stop`."""
+def move(app: App, name: str, event: str, *, fail_refused: bool = False) -> None:
+    """`pause`, `resume` (with `fail_refused` without those who were refused) or `stop`."""
     view = app.call("campaign.get", name=name)["campaign"]
     state = leads_to(view, event)
-    left = waiting(view["counts"])
+    failed = int(view.get("refused") or 0) if fail_refused else 0
+    left = waiting(view["counts"]) - failed
     people = f": {layout.plural(left, 'recipient')} {'is' if left == 1 else 'are'} left" if left else ""
-    sentence = f"would {event} {name}{people}" if state != view["state"] else f"{name} is {state} already"
-    values = {"name": name, "campaign": view, "would": {"state": state}}
+    first = (
+        f"would fail {layout.plural(failed, 'refused recipient')} and {event}" if failed else f"would {event}"
+    )
+    sentence = f"{first} {name}{people}" if state != view["state"] else f"{name} is {state} already"
+    would = {"state": state, **({"failed": failed} if fail_refused else {})}
+    values = {"name": name, "campaign": view, "would": would}
     rehearsed(app, values, sentence, change=state != view["state"])
 
 

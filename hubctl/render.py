@@ -17,10 +17,14 @@ from hubctl.layout import (
     shown_columns,
     table,
     table_width,
+    wrapped,
 )
 from hubctl.spans import spoken
 
 View = Mapping[str, Any]
+
+#: Bytes of a message from which on `check` says how much goes over the line.
+LARGE = 256 * 1024
 
 #: The order in which the states of a delivery are told.
 STATES = (
@@ -42,7 +46,7 @@ _SELDOM = ("failed", "skipped", "in_doubt", "pending", "deferred", "sending")
 CAMPAIGN_COLUMNS = (
     *("name", "state", "reason", "channel", "provider", "kind", "lists", "counts", "rate", "eta", "rates"),
     *("limit", "scheduled_at", "started_at", "completed_at", "created_at", "last_error", "revision"),
-    *("in_doubt", "possible_duplicates", "freezing"),
+    *("in_doubt", "possible_duplicates", "freezing", "refused"),
 )
 #: What a provider has.
 PROVIDER_COLUMNS = (
@@ -160,7 +164,21 @@ def campaign(
         ("completed", moment(view.get("completed_at"))),
         ("last error", view.get("last_error")),
     ]
-    return f"{view['name']}  {state}{reason}\n{facts(pairs, width=width)}"
+    told = f"{view['name']}  {state}{reason}\n{facts(pairs, width=width)}"
+    return "\n".join([told, *(wrapped(f"  {line}", width, hanging="    ") for line in refusals(view))])
+
+
+def refusals(view: View) -> list[str]:
+    """How many were refused when a campaign paused, and what to do next; empty when nobody was."""
+    count, name = int(view.get("refused") or 0), view["name"]
+    if not count:
+        return []
+    them = "them" if count > 1 else "it"
+    return [
+        f"{plural(count, 'recipient')} got the refusal that paused it: hubctl deliveries {name} --refused",
+        f"To fail {them} and go on: hubctl resume {name} --fail-refused",
+        f"To try {them} once more, after repairing the account or the sender: hubctl resume {name}",
+    ]
 
 
 def summary(view: View) -> str:
@@ -238,10 +256,24 @@ def check(found: View) -> str:
         ("via", f"{found['provider']} ({found['channel']})"),
         ("segments", segments_line(segments) if segments else ""),
         ("takes", estimate(found.get("estimate"))),
+        ("volume", volume(found.get("load"))),
     ]
     lines = [facts(pairs)]
     lines += [f"  warning: {printable(str(each))}" for each in found.get("warnings") or ()]
     return "\n".join(lines)
+
+
+def volume(load: View | None) -> str:
+    """ "340 MiB in all, 34 MiB each", for messages that are worth a word."""
+    if not load or int(load["message"]) < LARGE:
+        return ""
+    memory = f"the daemon needs about {mebibytes(int(load['memory']))} for it"
+    return f"{mebibytes(int(load['upload']))} in all, {mebibytes(int(load['message']))} each; {memory}"
+
+
+def mebibytes(size: int) -> str:
+    """ "34.2 MiB"."""
+    return f"{size / 1024**2:,.1f} MiB"
 
 
 def segments_line(segments: View) -> str:

@@ -6,7 +6,9 @@ The files themselves are in `systemd/`; what is added here is the path of the hu
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PureWindowsPath
 
@@ -108,14 +110,24 @@ def files_needed(hubd: Path) -> list[Path]:
     needed = [hubd, hubd.resolve()]
     try:
         with hubd.open("rb") as file:
-            first = file.readline(1024)
+            lines = [file.readline(1024).decode("utf-8", "replace") for _ in range(2)]
     except OSError:
         return needed
-    if first.startswith(b"#!"):
-        words = first[2:].decode("utf-8", "replace").split()
-        interpreter = Path(words[0]) if words else hubd
+    for interpreter in _interpreters(*lines):
         needed += [interpreter, interpreter.resolve()]
     return needed
+
+
+def _interpreters(first: str, second: str) -> list[Path]:
+    """What a script's first lines name. pip writes `#!/bin/sh` and `exec` if the path has spaces."""
+    if not first.startswith("#!"):
+        return []
+    words = first[2:].split()
+    with suppress(ValueError):  # no line of a shell
+        command = shlex.split(second)
+        if words == ["/bin/sh"] and len(command) > 1 and command[0] == "exec":
+            words.append(command[1])
+    return [Path(word) for word in words if word.startswith("/")]
 
 
 def windows_script(hubd: PureWindowsPath) -> str:

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -20,6 +21,8 @@ from hubd import __version__
 from hubd.errors import BadConfig, BadInput, Conflict, CredentialMissing, HubError, StoreUnusable
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from hubd.config.file import HubConfig
     from hubd.notify import Manager
 
@@ -36,6 +39,12 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        if file is sys.stdout:  # argparse would keep to itself that nobody got it
+            _answer(message)
+        else:
+            super()._print_message(message, file)
+
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(EX_USAGE, f"hubd: {message}\n")
@@ -72,6 +81,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the daemon; exits with a status."""
+    _open_closed_streams()
+    try:
+        _main(arguments)
+    finally:
+        _let_go_of_stderr()
+
+
+def _main(arguments: Sequence[str] | None) -> NoReturn:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.stop_on_stdin_eof and sys.stdin is None:
@@ -80,6 +97,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if sys.platform != "win32":
         os.umask(0o077)
     sys.exit(_run(options))
+
+
+def _open_closed_streams() -> None:
+    """Open stdout and stderr where they are closed, or a file of ours would get their number."""
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)  # the first number that is free; sys.stdin stays None
+    if sys.stdout is None:  # open for reading: each write fails, and that is told
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: SIM115 - stays open
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stays open
+
+
+def _let_go_of_stderr() -> None:
+    """What nobody could be told must not change the exit status: the interpreter's own flush would."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _answer(text: str) -> None:
+    """Print what was asked for. If that cannot be written, exit with 1, or with 0 if the reader left."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        if isinstance(error, BrokenPipeError):
+            sys.exit(0)
+        _complain(f"hubd: the output cannot be written: {(error.strerror or str(error)).lower()}")
+        sys.exit(1)
+
+
+def _complain(line: str) -> None:
+    from hubd.journal import printable
+
+    with suppress(OSError):  # nobody listens; the exit status says it, too
+        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - there is no log yet
 
 
 def _loopback(text: str) -> tuple[str, int]:
@@ -96,6 +152,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from hubd import activation, daemon, journal, notify, places
     from hubd.config.file import load_config
+    from hubd.late_errors import watch_for_late_errors
 
     manager = notify.service_manager(os.environ)
     try:
@@ -105,6 +162,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.check:
             return _check(settings, find_config() or config_hint)
         journal.set_up(arguments.log_level or settings.log_level, os.environ)
+        watch_for_late_errors()
         state_dir = places.state_dir(arguments.state_dir, os.environ)
         endpoint = places.endpoint_path(arguments.endpoint, os.environ)
         unix = sys.platform != "win32"
@@ -150,7 +208,7 @@ def _check(settings: HubConfig, path: Path) -> int:
     for error in missing:
         _explain(error)
     if not missing:
-        print(f"{path}: fine" if path.exists() else f"{path}: not there; the defaults are fine")  # noqa: T201 - the answer
+        _answer(f"{path}: {'fine' if path.exists() else 'not there; the defaults are fine'}\n")
     return EX_CONFIG if missing else 0
 
 
@@ -175,7 +233,7 @@ def _explain(error: HubError) -> int:
     mark = "<3>" if is_journal(sys.stderr, os.environ) else ""
     for line in [*_sentences(error), error.hint]:
         if line:
-            print(f"{mark}hubd: {line}", file=sys.stderr)  # noqa: T201 - the log is not set up yet
+            _complain(f"{mark}hubd: {line}")
     match error:
         case StoreUnusable():
             return error.exit_status

@@ -5,14 +5,13 @@ and closing an aiosqlite connection, and the dialogue of a login by aiosmtplib. 
 Trio cancellation cancels, `finish` one that it does not. `hand_over` is for what is frequent: a unit of work
 goes straight into the queue of a library's own thread.
 
-Nothing that goes wrong in that loop outside of a call can reach Trio: an exception that leaves a callback, or
-that nobody retrieves, ends as one line in the log.
+An error in that loop that belongs to no call, such as one in a callback, is a line in the log: see
+`hubd.late_errors`. It cannot reach Trio.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,10 +20,10 @@ from typing import Any, TypeVar, TypeVarTuple
 import outcome
 import trio
 
+from hubd.late_errors import log_from_loop
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-log = logging.getLogger(__name__)
 
 
 class Bridge:
@@ -98,7 +97,7 @@ class Bridge:
 async def open_bridge() -> AsyncIterator[Bridge]:
     """Run an asyncio loop in a thread for the length of the block. Open it first and close it last."""
     loop = asyncio.new_event_loop()
-    loop.set_exception_handler(_log_late_error)
+    loop.set_exception_handler(log_from_loop)
     # A daemon thread makes daemon threads: a connection that was left open cannot keep the process alive.
     thread = threading.Thread(target=_run_loop, args=(loop,), name="asyncio", daemon=True)
     thread.start()
@@ -121,13 +120,6 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_until_complete(asyncio.wait(left))
     finally:
         loop.close()
-
-
-def _log_late_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An error that belongs to no call: its kind is logged, and not its words, which may hold an address."""
-    error = context.get("exception")
-    kind = type(error).__name__ if error is not None else "error"
-    log.error("%s in a callback of a library, after its call had ended; nothing else is affected", kind)
 
 
 def _cancelled_by_itself() -> None:

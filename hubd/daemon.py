@@ -15,6 +15,7 @@ import logging
 import os
 import random
 import secrets
+import shlex
 import socket
 import sys
 import time
@@ -41,10 +42,11 @@ from hubd.engine.limits import LimitBook
 from hubd.engine.plan import PlanShelf
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
-from hubd.errors import HubError, StoreError, StoreUnavailable
+from hubd.errors import HubError, StoreError, StoreUnavailable, StoreUnusable
 from hubd.journal import Kind
 from hubd.lock import sole_holder
 from hubd.notify import Heartbeat, Manager, summary
+from hubd.ownership import find_weakness
 from hubd.provider_specs import provider_specs
 from hubd.signals import Stopping, hangups_from_now_on, reload_on_hangup, watch_signals, watch_stdin
 from hubd.store.audit import Audit
@@ -67,6 +69,7 @@ log = logging.getLogger(__name__)
 ANY_PORT = ("127.0.0.1", 0)
 #: Seconds that messages on the wire are given when the daemon stops.
 GRACE = 60.0
+EX_NOPERM = 77
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,16 +124,17 @@ async def _serve(
         events = Events(database)
         bulletin = Bulletin(events.add, database)
         specs = partial(provider_specs, state_dir=options.state_dir, bridge=bridge)
-        providers = Providers(specs(config), random.random, tell=bulletin.tell)
+        providers = Providers(await specs(config, ask_keyring=False), random.random, tell=bulletin.tell)
         async with open_supervisor(
             campaigns=campaigns,
             ledger=ledger,
             health=database,
             plans=PlanShelf(campaigns, database.install_key),
             providers=providers,
-            limits=LimitBook(Usage(database), time.time),
+            limits=LimitBook(Usage(database), database.steady),
             doubts=Doubts(database),
             now=time.time,
+            steady=database.steady,
             dice=random.random,
             grace=GRACE,
         ) as supervisor:
@@ -144,7 +148,7 @@ async def _serve(
             watch.start_soon(manager.watch, heartbeats)
 
             async def apply(config: HubConfig) -> list[str]:
-                return await supervisor.reconfigure(specs(config))
+                return await supervisor.reconfigure(await specs(config))
 
             reload = Reloader(
                 config,
@@ -262,7 +266,7 @@ async def _end_when_lost(database: Database, stopping: Stopping) -> None:
 async def _tidy_hourly(database: Database) -> None:
     while True:
         try:
-            await tidy(database, now=time.time())
+            await tidy(database, now=database.steady())
         except StoreUnavailable as error:
             log.debug("tidying waits: %s", error)
         await trio.sleep(3600)
@@ -284,7 +288,11 @@ def _decided(options: Options) -> dict[str, Option]:
 
 
 def make_state_dir(path: Path) -> None:
-    """Make the directory that everything lives in, for the owner only. Raises `HubError`."""
+    """Make the directory that everything lives in, for the owner only.
+
+    Raises `HubError`, and `StoreUnusable` if others could put another one in its place.
+    """
+    _check_folders(path)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         reachable = os.access(path, os.R_OK | os.W_OK | os.X_OK)
@@ -298,7 +306,18 @@ def make_state_dir(path: Path) -> None:
         raise HubError(
             f"the state directory {path} cannot be written by this user",
             code="state_dir",
-            hint=f"make it yours: chown {_user()} {path}",
+            hint=f"make it yours: chown {_user()} {shlex.quote(str(path))}",
+        )
+    _check_folders(path)
+
+
+def _check_folders(path: Path) -> None:
+    weakness = find_weakness(path / "hub.db")
+    if weakness is not None:
+        raise StoreUnusable(
+            f"the state directory {path} cannot be used: {weakness.problem}",
+            exit_status=EX_NOPERM,
+            hint=f"{weakness.remedy} with --state-dir",
         )
 
 

@@ -118,6 +118,16 @@ def _mask(found: re.Match[str]) -> str:
 # -- lines -------------------------------------------------------------------------------------------------
 
 
+def printable(text: str) -> str:
+    """Text in which a terminal acts on nothing: a server's answer, for instance, can hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 class Plain(logging.Formatter):
     """Formats a record without addresses, also one that cannot be formatted.
 
@@ -127,7 +137,7 @@ class Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The text, and the traceback below."""
         try:
-            return masked(super().format(record))
+            return printable(masked(super().format(record)))
         except (TypeError, ValueError, KeyError):
             return masked(f"{record.name}: this line does not fit its arguments: {record.msg!r}")
 

@@ -6,6 +6,7 @@ the locks that SQLite holds on it. The kernel lets go of it when the process end
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hubd.errors import Conflict, HubError
+
+#: What a file system answers that has no locks, such as NFS without its lock service.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 if sys.platform == "win32":
     import msvcrt
@@ -27,12 +31,31 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def lock_now(descriptor: int) -> bool:
+    """Lock an open file without waiting; whether it could be had. The end of the process lets go of it.
+
+    Raises `OSError` when the lock is not the matter; `lock_problem` puts that into words.
+    """
+    try:
+        _try_lock(descriptor)
+    except (BlockingIOError, PermissionError):  # EWOULDBLOCK of flock; EACCES of Windows
+        return False
+    return True
+
+
+def lock_problem(error: OSError, folder: Path) -> str:
+    """Why no file in `folder` can be locked, in words."""
+    if error.errno in _NO_LOCKS:
+        return f"the file system of {folder} cannot lock files"
+    return f"no file in {folder} can be locked: {error.strerror}"
+
+
 @contextmanager
 def sole_holder(path: Path) -> Iterator[None]:
     """Hold the lock for the length of the block.
 
     Raises `Conflict` (code `already_running`) naming the holder's process id; the holder is not affected.
-    Raises `HubError` (code `state_dir`) when the file cannot be opened.
+    Raises `HubError` (code `state_dir`) when the file cannot be opened, or when its file system has no locks.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,8 +67,14 @@ def sole_holder(path: Path) -> Iterator[None]:
         ) from None
     try:
         try:
-            _try_lock(descriptor)
-        except OSError:
+            locked = lock_now(descriptor)
+        except OSError as error:
+            raise HubError(
+                lock_problem(error, path.parent),
+                code="state_dir",
+                hint="choose a local disk with --state-dir",
+            ) from None
+        if not locked:
             holder = os.pread(descriptor, 64, 1).decode("ascii", "replace").strip() or "unknown"
             raise Conflict(
                 f"another hubd (process {holder}) already runs on {path.parent}",

@@ -1,8 +1,12 @@
-"""The providers of a configuration, as the engine wants them: what each can do, and how it is opened."""
+"""The providers of a configuration, as the engine wants them: what each can do, and how it is opened.
+
+Secrets are read in threads, because a keyring or a network file system may take its time: once for each
+login, and here, so that a reload can tell whether one was replaced.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,22 +14,103 @@ from pathlib import Path
 import trio
 
 from hubd.bridge import Bridge
-from hubd.config.file import HubConfig, OutboxConfig, ProviderConfig, SmtpConfig, TwilioConfig
+from hubd.config.file import HubConfig, OutboxConfig, ProviderConfig, SecretRef, SmtpConfig, TwilioConfig
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.ports import Transport
-from hubd.engine.providers import ProviderSpec
+from hubd.engine.providers import ProviderSpec, SecretState
+from hubd.errors import CredentialMissing
+from hubd.secrets import Place, Secret
 from hubd.transports.outbox import OutboxTransport, open_outbox
 
-
-def provider_specs(config: HubConfig, state_dir: Path, bridge: Bridge) -> dict[str, ProviderSpec]:
-    """Each provider of the configuration by name. Nothing is opened or read before it is needed."""
-    return {
-        name: _spec(name, settings, config.folder, state_dir / "outbox", bridge)
-        for name, settings in config.providers.items()
-    }
+#: Secrets that may be read at the same time: the threads are no others'.
+_READERS = trio.CapacityLimiter(16)
 
 
-def _spec(name: str, config: ProviderConfig, folder: Path, outbox: Path, bridge: Bridge) -> ProviderSpec:
+async def provider_specs(
+    config: HubConfig, state_dir: Path, bridge: Bridge, *, ask_keyring: bool = True
+) -> dict[str, ProviderSpec]:
+    """Each provider of the configuration by name, with the fingerprint of its secret. Nothing is opened yet.
+
+    Without `ask_keyring` secrets in the keyring are left for later: it may want to ask a person.
+    """
+    specs: dict[str, ProviderSpec] = {}
+
+    async def add(name: str, settings: ProviderConfig) -> None:
+        secret = _SecretKey.of(name, settings, config)
+        state = None
+        if secret is not None:
+            asked = ask_keyring or secret.reference.place is not Place.KEYRING
+            state = await secret.state() if asked else SecretState(key=secret.key, place=secret.place)
+        specs[name] = _spec(name, settings, state_dir / "outbox", bridge, secret, state)
+
+    async with trio.open_nursery() as nursery:
+        for name, settings in config.providers.items():
+            nursery.start_soon(add, name, settings)
+    return {name: specs[name] for name in config.providers}
+
+
+class _SecretKey:
+    """The key of hubd.toml that refers to a provider's secret."""
+
+    def __init__(self, name: str, key: str, reference: SecretRef, config: HubConfig) -> None:
+        self.key = key
+        self.place = f"{reference.place} {reference.name}"
+        self.reference = reference
+        self._path = f"providers.{name}.{key}"
+        self._config = config
+
+    @classmethod
+    def of(cls, name: str, settings: ProviderConfig, config: HubConfig) -> _SecretKey | None:
+        """The one that these settings have; None without a secret."""
+        match settings:
+            case SmtpConfig(password=SecretRef() as reference):
+                return cls(name, "password", reference, config)
+            case TwilioConfig(auth_token=reference):
+                return cls(name, "auth_token", reference, config)
+        return None
+
+    async def read(self) -> str:
+        """The secret as it is now. Raises `CredentialMissing`, which names the key."""
+        return (
+            await trio.to_thread.run_sync(self._resolve, abandon_on_cancel=True, limiter=_READERS)
+        ).reveal()
+
+    async def state(self) -> SecretState:
+        """How the secret is now; raises nothing."""
+        try:
+            secret = await trio.to_thread.run_sync(self._resolve, abandon_on_cancel=True, limiter=_READERS)
+        except CredentialMissing as problem:
+            return SecretState(key=self.key, place=self.place, problem=problem)
+        return SecretState(key=self.key, place=self.place, fingerprint=secret.fingerprint)
+
+    def check(self) -> None:
+        """Raises `CredentialMissing` when the secret cannot be read. Blocks."""
+        self._resolve()
+
+    def _resolve(self) -> Secret:
+        try:
+            return self.reference.resolve(self._config.folder)
+        except CredentialMissing as problem:
+            origin = self._config.layers.origin(self._path)
+            fault = {
+                "path": self._path,
+                "problem": str(problem),
+                "file": str(origin.file) if origin else "",
+                "line": (origin.line or None) if origin else None,
+            }
+            raise CredentialMissing(
+                f"{self._path}: {problem}", hint=problem.hint, data={"errors": [fault]}
+            ) from None
+
+
+def _spec(
+    name: str,
+    config: ProviderConfig,
+    outbox: Path,
+    bridge: Bridge,
+    secret: _SecretKey | None,
+    state: SecretState | None,
+) -> ProviderSpec:
     opener: Callable[[], Transport]
     sender = ""
     match config:
@@ -34,10 +119,10 @@ def _spec(name: str, config: ProviderConfig, folder: Path, outbox: Path, bridge:
             opener = partial(open_outbox, outbox)
         case SmtpConfig():
             channels, lanes, in_doubt = frozenset({Channel.EMAIL}), config.connections, InDoubt.RETRY
-            opener = partial(_open_smtp, name, config, folder, bridge)
+            opener = partial(_open_smtp, name, config, secret, bridge)
         case TwilioConfig():
             channels, lanes, in_doubt = frozenset({Channel.SMS}), config.concurrency, InDoubt.HOLD
-            opener = partial(_open_twilio, name, config, folder)
+            opener = partial(_open_twilio, name, config, secret)
             sender = config.messaging_service_sid or config.from_
     return ProviderSpec(
         name=name,
@@ -54,10 +139,11 @@ def _spec(name: str, config: ProviderConfig, folder: Path, outbox: Path, bridge:
         # In a thread: a keyring may take its time, and Twilio's library takes long to import.
         open=partial(trio.to_thread.run_sync, opener),
         settings=replace(config, rate=(), warmup=None, sender_rates={}, domain_rates={}),
+        secret=state,
     )
 
 
-def _open_smtp(name: str, config: SmtpConfig, folder: Path, bridge: Bridge) -> Transport:
+def _open_smtp(name: str, config: SmtpConfig, secret: _SecretKey | None, bridge: Bridge) -> Transport:
     from hubd.transports.smtp import SmtpSettings, open_smtp
 
     return open_smtp(
@@ -67,25 +153,34 @@ def _open_smtp(name: str, config: SmtpConfig, folder: Path, bridge: Bridge) -> T
             port=config.port,
             security=config.security,
             username=config.username,
-            password=config.password.resolve(folder).reveal() if config.password else "",
             connections=config.connections,
             ca_file=config.ca_file,
         ),
         bridge,
+        _reader(secret),
     )
 
 
-def _open_twilio(name: str, config: TwilioConfig, folder: Path) -> Transport:
+def _open_twilio(name: str, config: TwilioConfig, secret: _SecretKey | None) -> Transport:
     from hubd.transports.twilio import TwilioSettings, open_twilio
 
     return open_twilio(
         name,
         TwilioSettings(
             account_sid=config.account_sid,
-            auth_token=config.auth_token.resolve(folder).reveal(),
+            auth_token="",
             from_=config.from_,
             messaging_service_sid=config.messaging_service_sid,
             concurrency=config.concurrency,
             base_url=config.base_url,
         ),
+        _reader(secret),
     )
+
+
+def _reader(secret: _SecretKey | None) -> Callable[[], Awaitable[str]] | None:
+    """What reads the secret at each login. Raises `CredentialMissing` when that would fail now."""
+    if secret is None:
+        return None
+    secret.check()
+    return secret.read

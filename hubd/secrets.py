@@ -1,14 +1,18 @@
 """Passwords and tokens: references in hubd.toml, resolved late, and a value that does not show itself.
 
-A secret is read when a provider is opened, not when the file is parsed, so that `hubd --check` needs none and
-a locked keyring cannot keep the daemon from starting. Four places, in the order of preference: a systemd
+A secret is read again for each login and kept no longer, so that one that was replaced needs no restart. A
+locked keyring cannot keep the daemon from starting. Between two readings only a fingerprint is kept, which
+tells whether the secret is another one. Four places, in the order of preference: a systemd
 credential, a file that only its owner can read, the desktop's keyring, the environment.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import secrets
+import shlex
 import stat
 import threading
 from collections.abc import Mapping
@@ -17,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from hubd.errors import CredentialMissing
+from hubd.ownership import find_weakness, folder_owner
 
 KEYRING_SERVICE = "messagehub"
 KEYRING_TIMEOUT = 3.0  #: seconds; a keyring that asks somebody for its own password must not hang the daemon
@@ -24,6 +29,12 @@ MAX_SECRET_BYTES = 64 * 1024
 
 #: As far as the system has them. Without O_NONBLOCK a FIFO in place of the file would block.
 _OPEN_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
+
+#: Of this process: a fingerprint means nothing to anybody else.
+_FINGERPRINT_KEY = secrets.token_bytes(32)
+#: Threads that still wait for the keyring, by entry: nobody can stop them, so there is one for each at most.
+_asking: dict[str, _Question] = {}
+_warned: set[str] = set()
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +50,11 @@ class Secret:
     def reveal(self) -> str:
         """The secret itself, for the one call that needs it."""
         return self._value
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Equal for equal secrets, and useless for anything but comparing them in this process."""
+        return hashlib.blake2b(self._value.encode(), key=_FINGERPRINT_KEY, digest_size=16).digest()
 
     def __repr__(self) -> str:
         return "Secret('********')"
@@ -114,18 +130,22 @@ def _from_file(path: Path) -> str:
         descriptor = os.open(path, _OPEN_FLAGS)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "cannot be opened"
-        hint = f"Create it: install -m 600 /dev/null {path}"
+        hint = f"Create it: install -m 600 /dev/null {shlex.quote(str(path))}"
         raise CredentialMissing(f"{what}: {reason}", hint=hint) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CredentialMissing(f"{what}: is not a regular file")
         if os.name == "posix" and status.st_mode & 0o077:
-            raise CredentialMissing(f"{what}: can be read by others", hint=f"chmod 600 {path}")
+            raise CredentialMissing(
+                f"{what}: can be read by others", hint=f"chmod 600 {shlex.quote(str(path))}"
+            )
         if os.name == "posix" and status.st_uid not in (0, os.geteuid()):
             raise CredentialMissing(
                 f"{what}: belongs to another user", hint=f"chown it to uid {os.geteuid()}"
             )
+        if (weakness := find_weakness(path, also=[folder_owner(path)])) is not None:
+            raise CredentialMissing(f"{what}: {weakness.problem}", hint=weakness.remedy)
         return _text(os.read(descriptor, MAX_SECRET_BYTES + 1), what)
     finally:
         os.close(descriptor)
@@ -149,21 +169,15 @@ def _from_keyring(name: str) -> str:
     """The password that the desktop's keyring has for this user name of the service `messagehub`.
 
     The thread that asks is left behind when the keyring does not answer in time: there is no way to stop it.
+    Whoever wants the same entry meanwhile waits for that thread.
     """
-    answer: list[str | None] = []
-    trouble: list[str] = []
-
-    def ask() -> None:
-        try:
-            import keyring
-
-            answer.append(keyring.get_password(KEYRING_SERVICE, name))
-        except Exception as error:  # backends raise what they like, and their words may hold anything
-            trouble.append(type(error).__name__)
-
-    thread = threading.Thread(target=ask, name="keyring", daemon=True)
-    thread.start()
-    thread.join(KEYRING_TIMEOUT)
+    question = _asking.get(name)
+    if question is None or not question.thread.is_alive():
+        question = _asking[name] = _Question(name)
+    question.thread.join(KEYRING_TIMEOUT)
+    if not question.thread.is_alive():
+        _asking.pop(name, None)
+    answer, trouble = question.answer, question.trouble
     what = f"keyring entry {name}"
     if trouble:
         raise CredentialMissing(
@@ -179,13 +193,34 @@ def _from_keyring(name: str) -> str:
     return answer[0]
 
 
+class _Question:
+    """A question to the keyring, asked in a thread of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.answer: list[str | None] = []
+        self.trouble: list[str] = []
+        self._name = name
+        self.thread = threading.Thread(target=self._ask, name="keyring", daemon=True)
+        self.thread.start()
+
+    def _ask(self) -> None:
+        try:
+            import keyring
+
+            self.answer.append(keyring.get_password(KEYRING_SERVICE, self._name))
+        except Exception as error:  # backends raise what they like, and their words may hold anything
+            self.trouble.append(type(error).__name__)
+
+
 def _from_environment(name: str, environ: Mapping[str, str]) -> str:
     value = environ.get(name)
     if value is None:
         raise CredentialMissing(
             f"environment variable {name}: not set", hint="Set it, or use { file = ... }."
         )
-    log.warning("a secret comes from the environment variable %s, which other processes may see", name)
+    if name not in _warned:
+        _warned.add(name)
+        log.warning("a secret comes from the environment variable %s, which other processes may see", name)
     return value
 
 

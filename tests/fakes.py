@@ -25,6 +25,7 @@ from hubd.core.model import (
     Due,
     InDoubt,
     Parcel,
+    Signal,
     Stage,
 )
 from hubd.errors import Conflict, InvalidTransition, NotFound, StoreUnavailable
@@ -111,6 +112,9 @@ class FakeStore:
     @property
     def short_of_room(self) -> bool:
         return False
+
+    def check_room(self, size: int = 0) -> None:
+        pass
 
     async def wait_healthy(self) -> None:
         if self.trouble:
@@ -205,6 +209,10 @@ class FakeStore:
             campaign, state=to_state, reason=reason, limit=limit, scheduled_at=scheduled_at
         )
         return await self.by_id(campaign_id)
+
+    async def audience_size(self, campaign_id: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return 0
 
     async def freeze_page(self, campaign_id: int, size: int) -> bool:
         await trio.lowlevel.checkpoint()
@@ -307,8 +315,9 @@ class FakeStore:
                 return self._close(entry)
             case Requeue():
                 row = self.rows[entry.delivery_id]
+                refused = row.reason if row.state is DeliveryState.FAILED else ""
                 row.state = advance_delivery(row.state, DeliveryEvent.REQUEUE)
-                row.due = replace(row.due, next_at=None, first_attempt_at=None)
+                row.due = replace(row.due, next_at=None, first_attempt_at=None, refused=refused)
         return None
 
     def _open(self, entry: Open) -> Refusal | None:
@@ -343,7 +352,11 @@ class FakeStore:
         row.open, row.reason = False, entry.reason
         first = row.due.first_attempt_at if tries == row.due.attempts or tries < 1 else entry.at
         row.due = replace(
-            row.due, attempts=tries, next_at=entry.next_at, first_attempt_at=row.due.first_attempt_at or first
+            row.due,
+            attempts=tries,
+            next_at=entry.next_at,
+            first_attempt_at=row.due.first_attempt_at or first,
+            refused=entry.refused or row.due.refused,
         )
         if entry.suppress:
             self.suppressed[row.due.recipient] = entry.suppress
@@ -355,6 +368,7 @@ class FakeStore:
 
 
 ACCEPTED = Answer(stage=Stage.DOT, code=250, text="ok")
+SURPLUS = Answer(stage=Stage.BANNER, signal=Signal.DROPPED, text="the server closed the connection")
 Script = Callable[[Parcel], Answer | None]
 
 
@@ -362,7 +376,8 @@ Script = Callable[[Parcel], Answer | None]
 class FakeTransport:
     """A provider with real waiting and scripted answers.
 
-    `refuse` is asked in `prepare` (None: ready), `answer` in `deliver`, which takes `latency` seconds.
+    `refuse` is asked in `prepare` (None: ready), `answer` in `deliver`, which takes `latency` seconds. Beyond
+    `most_connections` at a time a connection is answered with `surplus`, after `surplus_after` seconds.
     """
 
     name: str = "fake"
@@ -373,6 +388,7 @@ class FakeTransport:
     channels: frozenset[Channel] = frozenset(Channel)
     in_doubt: InDoubt = InDoubt.HOLD
     talks_first: bool = True
+    largest_message: int | None = None
     inquires: bool = False
     slow_envelopes: bool = False
     refuse: Script = field(default=lambda parcel: None)
@@ -380,6 +396,11 @@ class FakeTransport:
     accepted: list[int] = field(default_factory=list)
     prepared: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    most_connections: int | None = None
+    surplus: Answer = field(default=SURPLUS)
+    surplus_after: float = 0.0
+    surplus_times: list[float] = field(default_factory=list)
+    standing: set[FakeLane] = field(default_factory=set)
     closed: int = 0
     busy: int = 0
     most_busy: int = 0
@@ -405,10 +426,22 @@ class FakeLane:
     transport: FakeTransport
     drops: int = 0
 
+    @property
+    def connected(self) -> bool:
+        return self in self.transport.standing
+
     async def prepare(self, parcel: Parcel) -> Answer | None:
         await trio.lowlevel.checkpoint()
         self.transport.prepared.append(parcel.delivery_id)
-        return self.transport.refuse(parcel)
+        most, standing = self.transport.most_connections, self.transport.standing
+        if most is not None and not self.connected and len(standing) >= most:
+            await trio.sleep(self.transport.surplus_after)
+            self.transport.surplus_times.append(trio.current_time())
+            return self.transport.surplus
+        refused = self.transport.refuse(parcel)
+        if refused is None:
+            standing.add(self)
+        return refused
 
     async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
         transport = self.transport
@@ -429,6 +462,8 @@ class FakeLane:
 
     def drop(self) -> None:
         self.drops += 1
+        self.transport.standing.discard(self)
 
     async def aclose(self) -> None:
+        self.transport.standing.discard(self)
         await trio.lowlevel.checkpoint()

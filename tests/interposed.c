@@ -4,11 +4,13 @@
    that does not exist injects nothing. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,14 +33,17 @@ static void pause_for(double seconds) {
   if (seconds > 0) usleep((useconds_t) (seconds * 1e6));
 }
 
-/* A resolver whose name servers do not answer: as glibc after its timeouts, EAI_AGAIN. */
+/* A resolver whose name servers do not answer: as glibc after its timeouts, EAI_AGAIN. While they do answer,
+   hang.example is this machine. Nobody is asked about a numeric address, so that answer comes at once. */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result) {
   NEXT(getaddrinfo);
-  double seconds = node && strstr(node, "hang") ? control("INTERPOSE_RESOLVER", -1) : -1;
+  int asks = node && strstr(node, "hang") && !(hints && hints->ai_flags & AI_NUMERICHOST);
+  double seconds = asks ? control("INTERPOSE_RESOLVER", -1) : -1;
   if (seconds >= 0) {
     pause_for(seconds);
     return EAI_AGAIN;
   }
+  if (asks && strcmp(node, "hang.example") == 0) node = "127.0.0.1";
   return next(node, service, hints, result);
 }
 
@@ -94,4 +99,15 @@ int fdatasync(int fd) {
   NEXT(fdatasync);
   pause_for(control("INTERPOSE_FSYNC", 0));
   return next(fd);
+}
+
+/* INTERPOSE_FLOCK holds the errno with which every flock fails, as on a file system without locks. */
+int flock(int fd, int operation) {
+  NEXT(flock);
+  int failure = (int) control("INTERPOSE_FLOCK", 0);
+  if (failure) {
+    errno = failure;
+    return -1;
+  }
+  return next(fd, operation);
 }

@@ -3,10 +3,12 @@
 failures = Interposed.build(tmp_path)
 process = subprocess.Popen(..., env={**os.environ, **failures.environment})
 failures.resolver.write_text("30")     # names that contain "hang" do not resolve: EAI_AGAIN after 30 s
+failures.resolver.unlink()             # and resolve again; hang.example is 127.0.0.1
 failures.checkpoint.write_text("7")    # SIGKILL after the seventh write of a checkpoint from now on
 failures.checkpoint.write_text("0")    # SIGKILL once the first page counts pages that are not there yet
 failures.fsync.write_text("0.05")      # each flush to the disk takes 50 ms longer
 failures.fsync.unlink()                # and no longer
+failures.flock.write_text("37")        # no file can be locked: ENOLCK
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ class Interposed:
     resolver: Path
     checkpoint: Path
     fsync: Path
+    flock: Path
 
     @classmethod
     def build(cls, folder: Path) -> Interposed:
         """Compile the library into `folder`; nothing is injected yet."""
         library = folder / "interposed.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"], check=True)
-        return cls(library, folder / "resolver", folder / "checkpoint", folder / "fsync")
+        return cls(library, folder / "resolver", folder / "checkpoint", folder / "fsync", folder / "flock")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,4 +45,5 @@ class Interposed:
             "INTERPOSE_RESOLVER": str(self.resolver),
             "INTERPOSE_CHECKPOINT": str(self.checkpoint),
             "INTERPOSE_FSYNC": str(self.fsync),
+            "INTERPOSE_FLOCK": str(self.flock),
         }

@@ -158,7 +158,12 @@ def check(app: App, name: str) -> int:
     "--to", "contact", metavar="CONTACT", help="An address or contact id; else the first recipient."
 )
 @click.option("--html", "part", flag_value="html", help="The HTML part alone.")
-@click.option("--source", "part", flag_value="source", help="The whole message as it goes over the wire.")
+@click.option(
+    "--source",
+    "part",
+    flag_value="source",
+    help="The message as it goes over the wire; above 1 MiB without attachments.",
+)
 def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
     """Show one message as a contact would get it. Sends nothing."""
     from hubctl import layout, render, render_messages

@@ -17,7 +17,7 @@ from hubctl.command import Nouns, command
 from hubctl.exits import Exit
 from hubctl.listing import Listing, Stream
 from hubctl.names import list_names
-from hubctl.output import asked, output_of
+from hubctl.output import asked, output_of, write_cells
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -194,8 +194,6 @@ def export(app: App, of: str | None) -> None:
 
     A cell that a spreadsheet would run as a formula gets an apostrophe in front, which import takes away.
     """
-    from hubctl.csv_out import line
-
     wanted = {"list": of} if of else {}
 
     stream = Stream(app, COLUMNS, str) if asked().fields or output_of(app) not in ("table", "csv") else None
@@ -211,12 +209,11 @@ def export(app: App, of: str | None) -> None:
             names.update(each["fields"])
         first = [name for name in FIRST_FIELDS if name in names]
         rest = sorted(names - set(first))
-        app.data(line(["email", "phone", *first, *rest]))
+        write_cells(app, "csv", ["email", "phone", *first, *rest])
         async for each in _pages(hub, "contacts.list", "contacts", **wanted):
             fields = each["fields"]
-            app.data(
-                line([each["email"], each["phone"], *(fields.get(name, "") for name in (*first, *rest))])
-            )
+            cells = [each["email"], each["phone"], *(fields.get(name, "") for name in (*first, *rest))]
+            write_cells(app, "csv", cells)
 
     app.talk(work)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from hubctl.answer import told
 from hubctl.app import App, Json, version
 from hubctl.command import command
 from hubctl.exits import Detached, Exit, Refused
+from hubctl.installed import find_program
 from hubctl.output import for_people
 from hubd.errors import HubError, Unreachable
 
@@ -390,8 +392,8 @@ def _next_steps() -> str:
 
 
 def _program(name: str) -> str:
-    """How to call one of our programs: by name when it is on the path, else as this one was called."""
+    """How to call one of our programs in a shell: by name when it is on the path, else by its own path."""
     if shutil.which(name):
         return name
-    beside = Path(sys.argv[0]).with_name(name)
-    return str(beside) if beside.exists() else f"{Path(sys.executable).name} -m {name}"
+    found = find_program(name)
+    return shlex.quote(str(found)) if found else f"{shlex.quote(sys.executable)} -m {name}"

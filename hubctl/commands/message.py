@@ -131,14 +131,20 @@ async def _settled(hub: Client, delivery: int) -> Json:
 @command("deliveries", example="hubctl deliveries spring-sale --state failed --output csv > failed.csv")
 @click.argument("name", shell_complete=campaign_names)
 @click.option("--state", type=click.Choice(render.STATES), metavar="STATE", help="Only those in this state.")
+@click.option("--refused", is_flag=True, help="Only those that wait and whose refusals paused the campaign.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
-def deliveries(app: App, name: str, state: str | None, limit: int | None) -> None:
+def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int | None) -> None:
     """Who got it and who did not, one line for each recipient.
 
     Any number of recipients: they are fetched and printed page by page. States: sent delivered undelivered
     failed in_doubt deferred sending pending skipped. Those in doubt were on the wire when the answer was
     lost and may have got it; you decide with `hubctl retry NAME --in-doubt resend|sent|failed`.
     """
+    if refused and state:
+        raise click.UsageError(
+            "--refused goes without --state: those who were refused wait to be tried again"
+        )
+    asked = {"campaign": name, "state": state, **({"refused": True} if refused else {})}
     listing = Listing(
         app=app,
         key="deliveries",
@@ -153,7 +159,7 @@ def deliveries(app: App, name: str, state: str | None, limit: int | None) -> Non
         after, left = 0, limit
         while True:
             size = min(PAGE, left) if left is not None else PAGE
-            page = await hub.call("delivery.list", campaign=name, state=state, after=after, limit=size)
+            page = await hub.call("delivery.list", after=after, limit=size, **asked)
             listing.rows(page["deliveries"])
             left = None if left is None else left - len(page["deliveries"])
             if page["next"] is None or left == 0:
@@ -169,7 +175,12 @@ def deliveries(app: App, name: str, state: str | None, limit: int | None) -> Non
 @command("message", example="hubctl message 4711")
 @click.argument("id_", metavar="ID", type=click.IntRange(min=1))
 @click.option("--html", "part", flag_value="html", help="The HTML part alone.")
-@click.option("--source", "part", flag_value="source", help="The whole message as it went over the wire.")
+@click.option(
+    "--source",
+    "part",
+    flag_value="source",
+    help="The message as it went over the wire; above 1 MiB without attachments.",
+)
 def message(app: App, id_: int, part: str | None) -> None:
     """One message's whole life: every attempt with the provider's answer, and what it says."""
     found = app.call("delivery.get", id=id_)
@@ -188,10 +199,18 @@ def message(app: App, id_: int, part: str | None) -> None:
 @click.argument("name", shell_complete=campaign_names)
 def failures(app: App, name: str) -> None:
     """What went wrong, grouped by reason, and what to do about it."""
-    groups = app.call("delivery.failures", campaign=name)["groups"]
+
+    async def work(hub: Client) -> tuple[list[Json], Json]:
+        groups = (await hub.call("delivery.failures", campaign=name))["groups"]
+        return groups, (await hub.call("campaign.get", name=name))["campaign"]
+
+    groups, view = app.talk(work)
+    refused = render.refusals(view)
     if told(app, {"name": name, "groups": groups}, rows="groups", columns=render_messages.FAILURE_COLUMNS):
         return
     if groups:
         app.out(render_messages.failures(name, groups, colour=app.coloured(), width=app.width()))
-    else:
+    elif not refused:
         app.note(f"nothing went wrong with {name}")
+    for line in refused:
+        app.note(line)

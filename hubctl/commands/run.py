@@ -215,17 +215,31 @@ def pause(app: App, name: str, dry_run: bool) -> None:
 @click.argument("name", shell_complete=campaign_names)
 @click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
 @click.option("--wait", is_flag=True, help="Show nothing, but end when the campaign ends.")
-def resume(app: App, name: str, follow: bool, wait: bool, dry_run: bool) -> int:
+@click.option(
+    "--fail-refused",
+    is_flag=True,
+    help="Fail the recipients whose refusals paused it, instead of trying them once more.",
+)
+def resume(app: App, name: str, follow: bool, wait: bool, fail_refused: bool, dry_run: bool) -> int:
     """Go on with a paused campaign.
 
-    With --follow or --wait the exit code is that of `hubctl start`.
+    If the same refusal for many recipients paused it, they are tried once more; those that are refused in
+    the same way again fail, and the campaign goes on. `hubctl deliveries NAME --refused` lists them. With
+    --follow or --wait the exit code is that of `hubctl start`.
     """
-    if dry_run or not (follow or wait):
-        _move(app, "resume", name, dry_run=dry_run)
+    if dry_run:
+        from hubctl import rehearsal
+
+        rehearsal.move(app, name, "resume", fail_refused=fail_refused)
+        return Exit.DONE
+    found = app.call("campaign.resume", name=name, **({"fail_refused": True} if fail_refused else {}))
+    if failed := int(found.get("failed", 0)):
+        app.note(f"{layout.plural(failed, 'refused recipient')} failed")
+    if not (follow or wait):
+        _tell_move(app, name, found)
         return Exit.DONE
     from hubctl.follow import follow_to_the_end
 
-    found = app.call("campaign.resume", name=name)
     limited = found["campaign"]["limit"] is not None
     return follow_to_the_end(app, name, shown=follow, limited=limited, changed=bool(found["changed"]))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
@@ -15,6 +14,7 @@ from hubctl.answer import told
 from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
+from hubctl.installed import find_program
 from hubctl.services import UnitFile
 
 _WINDOWS_HUBD = PureWindowsPath(r"C:\Program Files\MessageHub\Scripts\hubd.exe")
@@ -47,7 +47,7 @@ def print_(
         return
     program = _hubd(hubd)
     files = _files(program, user, credentials, Path("/"))
-    if not user and (hidden := _hidden(program)):
+    if not user and (hidden := _hidden(program, named=bool(hubd))):
         app.note(f"warning: {hidden}; {hidden.hint}")
     if unit is not None:
         files = [_named(unit, files)]
@@ -83,7 +83,7 @@ def install(
     if user and root:
         raise click.UsageError("--root goes with the system's service only")
     program = _hubd(hubd)
-    if not user and (hidden := _hidden(program)):
+    if not user and (hidden := _hidden(program, named=bool(hubd))):
         raise hidden
     files = _files(program, user, credentials, Path(root or "/"))
     new = [file for file in files if _text_at(Path(file.path)) != file.text]
@@ -130,19 +130,18 @@ def _named(unit: str, files: Sequence[UnitFile]) -> UnitFile:
 
 
 def _hubd(named: str | None) -> str:
-    """The program that the service runs: as told, beside this interpreter, or on the path."""
+    """The program that the service runs: as told, else the one that was installed with this hubctl."""
     if named:
         return named
-    beside = Path(sys.executable).parent / "hubd"
-    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("hubd")
-    if not found:
+    found = find_program("hubd")
+    if found is None:
         raise Refused(
-            "there is no hubd beside this hubctl",
+            "the hubd that was installed with this hubctl cannot be found",
             code="no_hubd",
             status=Exit.MISSING,
             hint="pass --hubd PATH",
         )
-    return os.path.abspath(found)
+    return str(found)
 
 
 def _windows_hubd(named: str | None) -> PureWindowsPath:
@@ -151,9 +150,13 @@ def _windows_hubd(named: str | None) -> PureWindowsPath:
     return PureWindowsPath(sys.executable).with_name("hubd.exe") if sys.platform == "win32" else _WINDOWS_HUBD
 
 
-def _hidden(hubd: str) -> Refused | None:
-    """Why the system's service could not run this program; None when it can see it."""
-    hidden = services.hidden_from_service(services.files_needed(Path(hubd)))
+def _hidden(hubd: str, *, named: bool) -> Refused | None:
+    """Why the system's service could not run this program; None when it can see it.
+
+    One that was not named is of this installation, so our own files are needed, too.
+    """
+    own = [] if named else [Path(__file__)]
+    hidden = services.hidden_from_service([*services.files_needed(Path(hubd)), *own])
     if hidden is None:
         return None
     return Refused(

@@ -36,6 +36,8 @@ class _Job(Generic[T]):
     def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
         self.scope = trio.CancelScope()
         self.done: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
+        self.finished = threading.Event()
+        self.outcome: T | Exception = _closed()  #: stays here for a caller who was interrupted as it took it
         self._work = work
 
     async def run(self) -> None:
@@ -47,7 +49,13 @@ class _Job(Generic[T]):
         except Exception as error:
             outcome = error
         finally:
-            self.done.put(outcome)
+            self.finish(outcome)
+
+    def finish(self, outcome: T | Exception) -> None:
+        """Hand over the outcome."""
+        self.outcome = outcome
+        self.finished.set()
+        self.done.put(outcome)
 
 
 def _closed() -> Unreachable:
@@ -153,7 +161,8 @@ class Connection:
             outcome = job.done.get()
         except BaseException:  # KeyboardInterrupt, for one: nobody waits for it any more
             token.run_sync_soon(job.scope.cancel)
-            outcome = job.done.get()
+            job.finished.wait()
+            outcome = job.outcome
             if late is not None and not isinstance(outcome, Exception):
                 late(outcome)
             raise
@@ -180,7 +189,7 @@ class Connection:
 
     def _begin(self, job: _Job[Any]) -> None:
         if self._stopping:
-            job.done.put(_closed())
+            job.finish(_closed())
         else:
             self._nursery.start_soon(job.run)
 

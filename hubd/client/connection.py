@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import weakref
@@ -31,6 +32,8 @@ from hubd.wire import BEARER, PATH, SUBPROTOCOL, dump, to_exception
 from hubd.wire.proof import NONCE, PROOF, is_proof, new_nonce
 
 _CHUNK = 64 * 1024
+MAX_ANSWER = 64 * 1024 * 1024  #: characters in one message of the daemon; no page of a listing is near it
+MAX_REFUSAL = 64 * 1024  #: bytes in the body of a refusal
 
 
 class _Waiting:
@@ -57,7 +60,9 @@ class Client:
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._subscriptions: weakref.WeakValueDictionary[str, Subscription] = weakref.WeakValueDictionary()
-        self._parts: list[str] = []
+        self._text = (
+            io.StringIO()
+        )  #: of a message or a refusal that has not come whole; not a list: parts may be empty
         self._nonce = new_nonce()
         self._heard = False  #: anything at all
         self._accepted = False
@@ -217,9 +222,9 @@ class Client:
                 if not event.has_body:
                     self._end(rejection(self.reached, self._status, ""))
             case RejectData():
-                self._parts.append(bytes(event.data).decode("ascii", "replace"))
-                if event.body_finished:
-                    self._end(rejection(self.reached, self._status, "".join(self._parts)))
+                self._text.write(bytes(event.data).decode("ascii", "replace"))
+                if event.body_finished or self._text.tell() > MAX_REFUSAL:
+                    self._end(rejection(self.reached, self._status, self._text.getvalue()))
             case CloseConnection():
                 self._end(self._lost(event.code))
         return None
@@ -237,10 +242,13 @@ class Client:
         if not isinstance(event.data, str):
             self._end(not_hubd(self.reached.where))
             return
-        self._parts.append(event.data)
+        self._text.write(event.data)
+        if self._text.tell() > MAX_ANSWER:
+            self._end(not_hubd(self.reached.where))
+            return
         if not event.message_finished:
             return
-        text, self._parts = "".join(self._parts), []
+        text, self._text = self._text.getvalue(), io.StringIO()
         try:
             message = json.loads(text)
         except ValueError:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import stat
 import sys
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hubd.client.starting import start_command
-from hubd.client.trust import is_trusted
+from hubd.client.trust import distrust
 from hubd.errors import Unreachable
 from hubd.wire import PATH
 from hubd.wire.places import Place
@@ -54,7 +55,7 @@ def read_endpoint(place: Place) -> Endpoint:
     found = _URL.fullmatch(str(record.get("url")))
     if found is None or int(found[2]) > 65535:
         raise _damaged(place.path, "it names no address of this machine")
-    token = record.get("token") if place.token_file is None else _token_of(place.token_file)
+    token = record.get("token") if place.token_file is None else _token_of(place)
     if not isinstance(token, str) or not token:
         raise Unreachable(
             f"there is no token in the endpoint file {place.path}",
@@ -71,7 +72,7 @@ def read_endpoint(place: Place) -> Endpoint:
 
 def _record(place: Place) -> dict[str, Any]:
     try:
-        text = _read_private(place.path, "endpoint file")
+        text = _read_private(place.path, "endpoint file", named=not place.found)
     except (FileNotFoundError, NotADirectoryError):
         raise _missing(place) from None
     try:
@@ -83,10 +84,12 @@ def _record(place: Place) -> dict[str, Any]:
     return record
 
 
-def _token_of(file: Path) -> str:
+def _token_of(place: Place) -> str:
     """The token in a file of its own, which has nothing else."""
+    file = place.token_file
+    assert file is not None, "asked only of a place that has one"
     try:
-        text = _read_private(file, "token file")
+        text = _read_private(file, "token file", named=True)
     except (FileNotFoundError, NotADirectoryError):
         raise Unreachable(
             f"the token file {file} is not there",
@@ -103,7 +106,7 @@ def _token_of(file: Path) -> str:
     return token
 
 
-def _read_private(path: Path, what: str) -> bytes:
+def _read_private(path: Path, what: str, *, named: bool) -> bytes:
     """A small file that nobody else can read. On Windows its folder's access list sees to that.
 
     Raises `FileNotFoundError`, `NotADirectoryError`, and `Unreachable` for all else.
@@ -115,7 +118,7 @@ def _read_private(path: Path, what: str) -> bytes:
             if not stat.S_ISREG(about.st_mode):
                 raise _damaged(path, "it is not a file")
             if sys.platform != "win32":
-                _check_private(path, what, about)
+                _check_private(path, what, about, named=named)
             return stream.read(MAX_FILE)
     except (FileNotFoundError, NotADirectoryError):
         raise
@@ -131,18 +134,19 @@ def _read_private(path: Path, what: str) -> bytes:
         ) from None
 
 
-def _check_private(path: Path, what: str, about: os.stat_result) -> None:
+def _check_private(path: Path, what: str, about: os.stat_result, *, named: bool) -> None:
     if about.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Unreachable(
             f"others may read the {what} {path}, so its token was not used",
             code="endpoint_exposed",
-            hint=f"chmod 600 {path}, and restart hubd: somebody may know the token",
+            hint=f"chmod 600 {shlex.quote(str(path))}, and restart hubd: somebody may know the token",
         )
-    if not is_trusted(about.st_uid, path):
+    weakness = distrust(about.st_uid, path, named=named, stranger="it belongs to another user")
+    if weakness is not None:
         raise Unreachable(
-            f"the {what} {path} belongs to another user",
+            f"the {what} {path} was not used: {weakness.problem}",
             code="permission_denied",
-            hint="nothing was sent; look at --socket and HUBCTL_SOCKET",
+            hint=f"nothing was sent; {weakness.remedy}",
         )
 
 

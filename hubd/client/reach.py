@@ -11,7 +11,7 @@ import trio
 
 from hubd.client.endpoint import Endpoint, read_endpoint
 from hubd.client.starting import start_command
-from hubd.client.trust import is_trusted, server_uid
+from hubd.client.trust import check_socket, check_tcp
 from hubd.errors import BadInput, HubError, Unreachable, VersionSkew
 from hubd.wire import HOST, SUBPROTOCOL
 from hubd.wire.places import VIEWERS_NAME, Place
@@ -66,13 +66,11 @@ async def connect(place: Place) -> Reached:
         raise _why(place, exc) from None
     else:
         because, where = "", place.path
-    if not is_trusted(server_uid(stream.socket, where), where):
+    try:
+        check_socket(stream.socket, where, place)
+    except Unreachable:
         await trio.aclose_forcefully(stream)
-        raise Unreachable(
-            f"the socket at {where} belongs to another user's program",
-            code="permission_denied",
-            hint="nothing was sent to it; look at --socket and HUBCTL_SOCKET",
-        )
+        raise
     return Reached(stream=stream, place=place, where=str(where), because=because)
 
 
@@ -91,6 +89,7 @@ async def _connect_endpoint(place: Place) -> Reached:
     sock = trio.socket.socket(trio.socket.AF_INET6 if ":" in endpoint.host else trio.socket.AF_INET)
     try:
         await sock.connect((endpoint.host, endpoint.port))
+        check_tcp(sock, place)
     except OSError as exc:
         sock.close()
         raise Unreachable(
@@ -208,7 +207,7 @@ def rejection(reached: Reached, status: int, body: str) -> HubError:
             code="permission_denied",
             hint="use it as the user who runs it",
         )
-    if status == 503:
+    if status in (408, 503):
         return Unreachable(
             f"the daemon at {where} is busy: {words}",
             code="busy",

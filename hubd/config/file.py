@@ -20,6 +20,7 @@ from hubd.config.rates import Limited, email_sender, read_limits, text_sender
 from hubd.core.addresses import sms_sender
 from hubd.core.tables import Fault, Table, kind_of, shown, unknown_first
 from hubd.errors import BadInput, CredentialMissing
+from hubd.ownership import find_weakness, folder_owner
 from hubd.places import config_path, socket_path, state_dir
 from hubd.secrets import Place, Secret, SecretRef
 
@@ -327,6 +328,8 @@ def _ca_file(table: Table, folder: Path) -> Path | None:
     path = folder / name
     if not path.is_file():
         table.fault("ca_file", "there is no such file; the path is relative to the folder of this file")
+    elif (weakness := find_weakness(path, also=[folder_owner(path)])) is not None:
+        table.fault("ca_file", f"{weakness.problem}; {weakness.remedy}")
     return path
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from hubd.core.tables import Fault, key_lines, line_of
 from hubd.errors import BadConfig
+from hubd.ownership import find_weakness, folder_owner
 
 MAX_CONFIG_BYTES = 1024 * 1024
 
@@ -117,8 +119,10 @@ def _read(path: Path) -> str:
         # Not blocking: a FIFO that nobody writes to would hold the daemon up for ever.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
         with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise _bad_file(path, "is not a regular file")
+            _check_owner(path, status)
             octets = file.read(MAX_CONFIG_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "cannot be opened"
@@ -129,6 +133,14 @@ def _read(path: Path) -> str:
         return octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _bad_file(path, "is not UTF-8 text", octets.count(b"\n", 0, error.start) + 1) from None
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    """Whoever writes this file decides where messages and passwords go."""
+    if os.name == "posix" and status.st_mode & stat.S_IWOTH:
+        raise _bad_file(path, f"everybody may write to it; chmod o-w {shlex.quote(str(path))}")
+    if (weakness := find_weakness(path, also=[folder_owner(path)])) is not None:
+        raise _bad_file(path, f"{weakness.problem}; {weakness.remedy}")
 
 
 def _parse(path: Path, text: str) -> dict[str, object]:

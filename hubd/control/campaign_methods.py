@@ -16,7 +16,7 @@ from hubd.control.campaign_views import view_of
 from hubd.control.fitness import inspect
 from hubd.control.needs import Hub
 from hubd.control.rendering import address_of, contact_fields, first_reachable, view_parcel, write
-from hubd.control.views import estimate_view, problem_of, problem_views
+from hubd.control.views import estimate_view, load_view, problem_of, problem_views
 from hubd.core.changes import changed_keys, check_applicable
 from hubd.core.compose import compile_email, content_hash
 from hubd.core.model import ENDED, Channel, Content, InDoubt
@@ -115,6 +115,7 @@ async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
         "warnings": list(seen.report.warnings),
         "segments": seen.segments,
         "estimate": estimate_view(seen.report.estimate),
+        "load": load_view(seen.report.load),
         "provider": campaign.provider,
         "channel": campaign.channel.value,
     }

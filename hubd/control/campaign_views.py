@@ -16,7 +16,9 @@ async def view_of(hub: Hub, campaign: Campaign) -> CampaignView:
     if not reason and await _waits_for_its_window(hub, campaign):
         reason = WINDOW_CLOSED
     again = await hub.ledger.possible_duplicates(campaign.id)
-    return campaign_view(campaign, hub.feed.sample(campaign.id), reason, possible_duplicates=again)
+    refused = await hub.ledger.refused(campaign.id) if campaign.state is CampaignState.PAUSED else 0
+    sample = hub.feed.sample(campaign.id)
+    return campaign_view(campaign, sample, reason, possible_duplicates=again, refused=refused)
 
 
 async def _waits_for_its_window(hub: Hub, campaign: Campaign) -> bool:

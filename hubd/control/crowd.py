@@ -1,20 +1,41 @@
-"""How many connections there may be: inside, at the door, and on their way out."""
+"""How many connections there may be: inside, at the door, and on their way out.
+
+On a unix socket the kernel says whose connection it is, and no user alone can take the places of all others:
+each may have three connections for every place that is free. At the door are those that have not sent their
+request yet. They prove nothing, so a newcomer is always heard, and the oldest silent connection (on a unix
+socket, of the same user) is closed for it.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import trio
 
 from hubd.control.head import Refusal
 from hubd.control.roles import Role
+from hubd.control.tickets import Frequency
 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
 MAX_VIEWERS = 48  #: of them; whoever only looks must not keep an operator from stopping what goes on
-MAX_AT_DOOR = 8  #: that have not shown a token yet
+MAX_TIMES_FREE = 3  #: a user may have so many connections for each place that is free
+MAX_AT_DOOR = 8  #: over TCP, that have not sent their request yet
+MAX_OF_USER_AT_DOOR = 64  #: of one user on unix sockets, that have not
 MAX_LEAVING = 64  #: that are told in peace why they cannot come in; more are told and cut off
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A connection that has not sent its request yet."""
+
+    silent: Callable[[], bool]  #: whether nothing of it is there to be read
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
 class Crowd:
@@ -22,40 +43,72 @@ class Crowd:
 
     def __init__(self) -> None:
         self._inside = {Role.VIEWER: 0, Role.OPERATOR: 0}
-        self._at_door = 0
+        self._users: Counter[tuple[Role, int]] = Counter()  #: those inside whose user is known
+        self._at_door: defaultdict[int | None, list[Waiting]] = defaultdict(list)
+        self._pushed_out = Frequency(trio.current_time, limit=1)
         self._leaving = 0
         self._full = False
 
     @contextmanager
-    def inside(self, role: Role) -> Iterator[Refusal | None]:
-        """A place inside for the length of the block."""
-        most = MAX_CONNECTIONS if sum(self._inside.values()) >= MAX_CONNECTIONS else 0
-        if not most and role is Role.VIEWER and self._inside[role] >= MAX_VIEWERS:
-            most = MAX_VIEWERS
-        if most:
+    def inside(self, role: Role, uid: int | None = None) -> Iterator[Refusal | None]:
+        """A place inside for the length of the block; `uid` is whose it is, if that is known."""
+        refusal = self._refusal(role, uid)
+        if refusal is not None:
             if not self._full:
-                log.warning("%d clients are connected: more are sent away", most)
+                log.warning("%s: more are sent away", refusal.why)
             self._full = True
-            yield Refusal(503, f"{most} clients are connected already")
+            yield refusal
             return
         self._full = self._full and sum(self._inside.values()) > MAX_CONNECTIONS // 2
         self._inside[role] += 1
+        if uid is not None:
+            self._users[role, uid] += 1
         try:
             yield None
         finally:
             self._inside[role] -= 1
+            if uid is not None:
+                self._users[role, uid] -= 1
+
+    def _refusal(self, role: Role, uid: int | None) -> Refusal | None:
+        free = MAX_CONNECTIONS - sum(self._inside.values())
+        if free <= 0:
+            return Refusal(503, f"{MAX_CONNECTIONS} clients are connected already")
+        if role is Role.VIEWER:
+            free = min(free, MAX_VIEWERS - self._inside[role])
+        if free <= 0:
+            return Refusal(503, f"{MAX_VIEWERS} clients are connected already")
+        if uid is not None and self._users[role, uid] >= MAX_TIMES_FREE * free:
+            return Refusal(503, f"{self._users[role, uid]} clients of uid {uid} are connected already")
+        return None
 
     @contextmanager
-    def at_the_door(self) -> Iterator[Refusal | None]:
-        """A place before the door, while nobody knows yet who it is."""
-        if self._at_door >= MAX_AT_DOOR:
-            yield Refusal(503, f"{MAX_AT_DOOR} others are at the door")
-            return
-        self._at_door += 1
+    def at_the_door(self, silent: Callable[[], bool], uid: int | None = None) -> Iterator[trio.CancelScope]:
+        """A place before the door, until the request has come. Who has to leave it is cancelled."""
+        others = self._at_door[uid]
+        most = MAX_AT_DOOR if uid is None else MAX_OF_USER_AT_DOOR
+        if len(others) >= most:
+            self._push_out(others, most, uid)
+        waiting = Waiting(silent)
+        others.append(waiting)
         try:
-            yield None
+            yield waiting.scope
         finally:
-            self._at_door -= 1
+            if waiting in others:
+                others.remove(waiting)
+            if not others:
+                self._at_door.pop(uid, None)
+
+    def _push_out(self, others: list[Waiting], most: int, uid: int | None) -> None:
+        """Close the oldest silent one. The others are read from next."""
+        oldest = next((each for each in others if each.silent()), None)
+        if oldest is None:
+            return
+        others.remove(oldest)
+        oldest.scope.cancel()
+        if self._pushed_out.count() == 1:
+            whose = "over TCP" if uid is None else f"of uid {uid}"
+            log.warning("%d connections %s have sent no request: the oldest are closed", most, whose)
 
     @contextmanager
     def leaving(self) -> Iterator[bool]:

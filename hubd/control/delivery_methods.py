@@ -7,7 +7,7 @@ from pathlib import Path
 import trio
 
 from hubd.control.needs import Hub
-from hubd.control.rendering import plan_of, view_parcel, write
+from hubd.control.rendering import view_parcel, write
 from hubd.control.rows import MessageLife
 from hubd.control.views import attempt_view, delivery_view, failure_view, time_text
 from hubd.core.compose import content_hash
@@ -19,10 +19,12 @@ from hubd.wire import results as r
 
 
 async def page(hub: Hub, params: p.DeliveryList) -> r.DeliveriesResult:
-    """A page of a campaign's deliveries, all or those in one state."""
+    """A page of a campaign's deliveries: all, those in one state, or those that were refused and wait."""
     campaign = await hub.campaigns.get(params.campaign)
     state = DeliveryState(params.state) if params.state else None
-    rows = await hub.ledger.deliveries(campaign.id, state, params.after, params.limit)
+    if params.refused and state is not None:
+        raise BadInput.at("refused", "goes without a state: those who were refused wait to be tried again")
+    rows = await hub.ledger.deliveries(campaign.id, state, params.after, params.limit, refused=params.refused)
     return {
         "deliveries": [delivery_view(row) for row in rows],
         "next": rows[-1].id if len(rows) == params.limit else None,
@@ -79,7 +81,7 @@ async def _content(hub: Hub, life: MessageLife) -> r.ContentView | None:
     row = life.delivery
     at = life.attempts[-1].opened_at if life.attempts else hub.now()
     try:
-        plan = await plan_of(hub, life.content)
+        plan = await hub.supervisor.plans.of(life.content)
         parcel = write(plan, row.recipient, life.fields, now=at, delivery_id=row.id)
     except (BadInput, NotFound):
         return None

@@ -13,7 +13,7 @@ from hubd.control.rendering import address_of, contact_fields, first_reachable, 
 from hubd.control.rows import MissingPattern
 from hubd.core.compose import compile_email
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
-from hubd.core.model import Campaign, Channel, Content, InDoubt
+from hubd.core.model import Campaign, Channel, Content, InDoubt, Parcel
 from hubd.core.preflight import Found, Gap, Report, assess
 from hubd.core.sms import compile_sms, segments
 from hubd.core.spec import spec_from_json
@@ -48,8 +48,13 @@ async def inspect(hub: Hub, campaign: Campaign, *, limit: int | None = None) -> 
     else:
         if found.recipients:
             found = await _look_at_fields(hub, campaign, plan, found)
-            sample = await _sample(hub, campaign, plan)
-            found = replace(found, segments=sample["segments"] if sample else 0)
+            parcel = await _sample(hub, campaign, plan)
+            if parcel is not None and campaign.channel is Channel.SMS:
+                cost = segments(parcel.text)
+                sample = {"encoding": cost.encoding, "units": cost.units, "segments": cost.segments}
+                found = replace(found, segments=cost.segments)
+            elif parcel is not None:
+                found = replace(found, own_bytes=len(parcel.payload), shared_bytes=parcel.shared.size)
     return Inspection(found=found, segments=sample, report=assess(found, limit=limit))
 
 
@@ -83,7 +88,13 @@ def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
         obstacle = f'in_doubt = "reconcile" needs a provider that can be asked what it accepted; {view.name}'
         found = _with_obstacle(found, f'{obstacle} cannot, so write "retry" or "hold"')
     reason = "" if view.state == "ready" else view.reason or view.state
-    return replace(found, rates=(*found.rates, *view.rate), provider_reason=reason)
+    return replace(
+        found,
+        rates=(*found.rates, *view.rate),
+        provider_reason=reason,
+        connections=view.lanes,
+        largest_message=view.largest_message,
+    )
 
 
 async def _look_at_audience(hub: Hub, campaign: Campaign, found: Found) -> Found:
@@ -157,14 +168,11 @@ def _faults(
 _ADDRESS = {Channel.EMAIL: "email", Channel.SMS: "phone"}
 
 
-async def _sample(hub: Hub, campaign: Campaign, plan: MessagePlan) -> SegmentsView | None:
-    """What a text to the first recipient costs; None for email and when it cannot be written."""
-    if campaign.channel is not Channel.SMS:
-        return None
+async def _sample(hub: Hub, campaign: Campaign, plan: MessagePlan) -> Parcel | None:
+    """The message to the first recipient; None when it cannot be written."""
     try:
         contact = await first_reachable(hub, campaign)
         address = address_of(contact, campaign.channel) or _NOBODY[campaign.channel]
-        cost = segments(write(plan, address, contact_fields(contact), now=hub.now()).text)
+        return write(plan, address, contact_fields(contact), now=hub.now())
     except (BadInput, NotFound):
         return None
-    return {"encoding": cost.encoding, "units": cost.units, "segments": cost.segments}

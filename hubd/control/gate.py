@@ -31,7 +31,7 @@ from hubd.control.dispatch import Dispatcher
 from hubd.control.head import Knock, Refusal, health, judge
 from hubd.control.listener import adopt_listener, endpoint_file, open_listener, open_loopback
 from hubd.control.needs import Hub
-from hubd.control.opening import CROWDED_SECONDS, Prefixed, answer, read_head, refuse
+from hubd.control.opening import Prefixed, answer, read_head, refuse
 from hubd.control.roles import Peer, Role
 from hubd.control.session import House, Session
 from hubd.control.tickets import Admission, Frequency, Grant, Tickets
@@ -41,7 +41,7 @@ from hubd.wire.proof import PROOF, proof_of
 
 log = logging.getLogger(__name__)
 
-MAX_VIEWER_MESSAGE = 256 * 1024  #: characters; what is larger than that changes something
+MAX_VIEWER_MESSAGE = 256 * 1024  #: bytes; what is larger than that changes something
 HEAD_SECONDS = 5.0  #: for the HTTP head
 SCARCE_SECONDS = 0.05  #: first pause while there are no descriptors; it doubles ...
 MAX_SCARCE_SECONDS = 0.5  #: ... up to this one
@@ -227,44 +227,43 @@ class Gate:
     # -- who it is -----------------------------------------------------------------------------------
 
     async def _recognise(self, door: Door, role: Role, stream: trio.SocketStream) -> None:
-        """On a unix socket: the kernel says who it is, so the place inside is theirs from the beginning."""
-        with self._crowd.inside(role) as refusal:
+        """On a unix socket: the kernel says who it is, so its places are counted by user."""
+        peer = peer_of(stream, role, door.name)
+        if door.own and peer.uid not in (None, 0, os.geteuid()):
+            await self._refuse(door, stream, Refusal(403, f"uid {peer.uid} may not use this socket"))
+            return
+        head, refusal = await self._hear(stream, peer.uid)
+        knock = refusal or judge(head)
+        if isinstance(knock, Refusal):
+            await self._refuse(door, stream, knock)
+            return
+        with self._crowd.inside(role, peer.uid) as refusal:
             if refusal is not None:
                 await self._send_away(stream, refusal)
-                return
-            peer = peer_of(stream, role, door.name)
-            head, refusal = await _read(stream)
-            if door.own and peer.uid not in (None, 0, os.geteuid()):
-                refusal = Refusal(403, f"uid {peer.uid} may not use this socket")
-            knock = refusal or judge(head)
-            if isinstance(knock, Refusal):
-                await self._refuse(door, stream, knock)
                 return
             await self._welcome(stream, head, peer, None)
 
     async def _hear_out(self, door: Door, stream: trio.SocketStream) -> None:
-        """On TCP: anybody on this machine may knock, so few are heard at once, and only a token lets in."""
-        with self._crowd.at_the_door() as refusal:
-            if refusal is not None:
-                await self._send_away(stream, refusal)
-                return
-            head, refusal = await _read(stream)
-            knock = refusal or judge(head, door.port)
-            if isinstance(knock, Refusal) and knock.status != 401:
-                await self._refuse(door, stream, knock)
-                return
-            if isinstance(knock, Knock) and knock.health:
-                await answer(stream, health(not self._hub.database.trouble and not self._stopping.is_set()))
-                return
-            admission = self._tickets.admit(knock.bearer, knock.origin) if isinstance(knock, Knock) else None
-            if admission is None:
-                await self._doubt(door, stream, knock)
-                return
+        """On TCP: anybody on this machine may knock, and only a token lets in."""
+        head, refusal = await self._hear(stream, None)
+        knock = refusal or judge(head, door.port)
+        if isinstance(knock, Refusal) and knock.status != 401:
+            await self._refuse(door, stream, knock)
+            return
+        if isinstance(knock, Knock) and knock.health:
+            well = not self._hub.database.trouble and not self._stopping.is_set()
+            with self._crowd.leaving() as politely:
+                await answer(stream, health(well), wait=politely)
+            return
+        admission = self._tickets.admit(knock.bearer, knock.origin) if isinstance(knock, Knock) else None
+        if admission is None:
+            await self._doubt(door, stream, knock)
+            return
         grant = admission.grant
         try:
             with self._crowd.inside(grant.role) as refusal:
                 if refusal is not None:
-                    await self._send_away(stream, refusal, heard=True)
+                    await self._send_away(stream, refusal)
                     return
                 peer = Peer(role=grant.role, listener=door.name, issuer=grant.issuer)
                 assert isinstance(knock, Knock)  # or nobody had been admitted
@@ -275,24 +274,30 @@ class Gate:
         finally:
             admission.end()
 
+    async def _hear(self, stream: trio.SocketStream, uid: int | None) -> tuple[bytes, Refusal | None]:
+        """The head, or what is wrong with how it came."""
+        with self._crowd.at_the_door(lambda: not stream.socket.is_readable(), uid) as place, place:
+            return await _read(stream)
+        return b"", Refusal(408, "no request came, and too many others wait")
+
     async def _doubt(self, door: Door, stream: trio.SocketStream, knock: Refusal | Knock) -> None:
         """No token, or none that is good. Who tries several is answered slowly, and told of once."""
         tries = door.wrong.count()
         if tries == door.wrong.limit:
             log.warning("%d wrong or missing tokens within a minute at %s", tries, self.house.url)
-        if tries >= door.wrong.limit:
-            await trio.sleep(GUESS_SECONDS)
         unknown = Refusal(401, "the token is not known here: used, expired, or for pages of another Origin")
-        await refuse(stream, knock if isinstance(knock, Refusal) else unknown)
+        with self._crowd.leaving() as politely:
+            if tries >= door.wrong.limit and politely:
+                await trio.sleep(GUESS_SECONDS)
+            elif tries >= door.wrong.limit:
+                unknown = knock = Refusal(503, "too many show wrong tokens")
+            await refuse(stream, knock if isinstance(knock, Refusal) else unknown, wait=politely)
 
     # -- what becomes of it --------------------------------------------------------------------------
 
-    async def _send_away(self, stream: trio.SocketStream, refusal: Refusal, *, heard: bool = False) -> None:
-        """Because of the crowd. Of those who are sent away, too, only so many are heard out."""
+    async def _send_away(self, stream: trio.SocketStream, refusal: Refusal) -> None:
+        """Because of the crowd. Of those who are sent away, too, only so many are waited for."""
         with self._crowd.leaving() as politely:
-            if politely and not heard:
-                with trio.move_on_after(CROWDED_SECONDS):
-                    await read_head(stream)
             await refuse(stream, refusal, wait=politely)
 
     async def _refuse(self, door: Door, stream: trio.SocketStream, refusal: Refusal) -> None:
@@ -301,7 +306,7 @@ class Gate:
             log.info("a connection was refused with %d: %s", refusal.status, refusal.why)
         if count == door.refused.limit:
             log.info("more that are refused within a minute at %s are not told of", door.name)
-        await refuse(stream, refusal)
+        await self._send_away(stream, refusal)
 
     async def _welcome(
         self,
@@ -314,11 +319,13 @@ class Gate:
         most = MAX_MESSAGE if peer.role.may(Role.OPERATOR) else MAX_VIEWER_MESSAGE
         async with trio.open_nursery() as nursery:
             with trio.fail_after(HEAD_SECONDS):
-                prefixed = Prefixed(stream, head)
-                request = await trio_websocket.wrap_server_stream(nursery, prefixed, max_message_size=most)
+                prefixed = Prefixed(stream, head, most)
+                request = await trio_websocket.wrap_server_stream(
+                    nursery, prefixed, message_queue_size=0, max_message_size=most
+                )
                 prefixed.socket = await request.accept(subprotocol=SUBPROTOCOL, extra_headers=list(shown))
             session = Session(
-                prefixed.socket, stream, self.house, peer=peer, max_message=most, admission=admission
+                prefixed.socket, prefixed, self.house, peer=peer, max_message=most, admission=admission
             )
             await session.run()
             nursery.cancel_scope.cancel()

@@ -25,9 +25,8 @@ from pathlib import Path
 import trio
 
 from hubd.errors import BadInput, Conflict
-
-if sys.platform != "win32":
-    import fcntl
+from hubd.lock import lock_now, lock_problem
+from hubd.ownership import administrators, find_weakness, folder_owner
 
 BACKLOG = 128
 MAX_PATH = 107 if sys.platform.startswith("linux") else 103  #: octets in sun_path without its NUL
@@ -46,7 +45,7 @@ def open_listener(path: Path) -> Iterator[trio.SocketListener]:
             f"the path has {len(os.fsencode(path))} octets; a socket's may have {MAX_PATH}",
             hint="choose a shorter one with --socket",
         )
-    _ensure_directory(path.parent, "socket")
+    _ensure_directory(path, "socket")
     with _locked(path):
         _remove_stale(path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -101,7 +100,7 @@ def endpoint_file(path: Path, record: Mapping[str, object]) -> Iterator[None]:
     It appears whole or not at all, and is removed if it is still ours. Raises `BadInput`. On Windows the mode
     says nothing: there it is the directory's access list that keeps others out.
     """
-    _ensure_directory(path.parent, "endpoint")
+    _ensure_directory(path, "endpoint")
     text = json.dumps(record)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -123,20 +122,22 @@ def endpoint_file(path: Path, record: Mapping[str, object]) -> Iterator[None]:
                 path.unlink()
 
 
-def _ensure_directory(directory: Path, what: str) -> None:
+def _ensure_directory(path: Path, what: str) -> None:
+    """Make the folder of `path` if need be, and see that nobody else can put another file in its place."""
+    _check_folders(path, what)
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)  # only the last one: a typo makes no tree
-        mode = directory.stat().st_mode
+        path.parent.mkdir(mode=0o700, exist_ok=True)  # only the last one: a typo makes no tree
     except OSError as exc:
         raise BadInput.at(
             what, f"the directory cannot be made: {exc.strerror}", hint=f"choose another with --{what}"
         ) from exc
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX and sys.platform != "win32":
-        raise BadInput.at(
-            what,
-            "everybody may write to its directory and put another file in its place",
-            hint=f"chmod 0700 {directory}",
-        )
+    _check_folders(path, what)  # the answer that counts: nobody can change it any more
+
+
+def _check_folders(path: Path, what: str) -> None:
+    """Whoever named a folder of another user meant that user, unless anybody could have made the folder."""
+    if (weakness := find_weakness(path, also=[folder_owner(path)])) is not None:
+        raise BadInput.at(what, weakness.problem, hint=f"{weakness.remedy} with --{what}")
 
 
 @contextmanager
@@ -150,10 +151,18 @@ def _locked(path: Path) -> Iterator[None]:
     except OSError as exc:
         raise BadInput.at("socket", f"its lock file cannot be opened: {exc.strerror}") from exc
     try:
+        if os.fstat(fd).st_uid not in administrators():
+            raise BadInput.at(
+                "socket", f"{lock} belongs to another user", hint="choose another path with --socket"
+            )
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise _taken() from None
+            locked = lock_now(fd)
+        except OSError as exc:
+            raise BadInput.at(
+                "socket", lock_problem(exc, lock.parent), hint="choose a path on a local disk with --socket"
+            ) from None
+        if not locked:
+            raise _taken()
         yield
     finally:
         os.close(fd)
@@ -176,7 +185,14 @@ def _remove_stale(path: Path) -> None:
         answer = probe.connect_ex(os.fspath(path))
     if answer not in (errno.ECONNREFUSED, errno.ENOENT):
         raise _taken()
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as exc:
+        raise BadInput.at(
+            "socket",
+            f"{path} was left behind and cannot be removed: {exc.strerror}",
+            hint="remove it, or choose another path with --socket",
+        ) from None
 
 
 def _taken() -> Conflict:

@@ -182,7 +182,7 @@ _CAMPAIGNS = (
         run_methods.unschedule,
     ),
     changes("campaign.pause", "Stop sending for now.", p.CampaignChange, r.ChangeResult, run_methods.pause),
-    changes("campaign.resume", "Go on.", p.CampaignChange, r.ChangeResult, run_methods.resume),
+    changes("campaign.resume", "Go on.", p.CampaignResume, r.ResumeResult, run_methods.resume),
     changes("campaign.stop", "End it.", p.CampaignChange, r.ChangeResult, run_methods.stop),
     changes(
         "campaign.retry",

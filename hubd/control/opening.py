@@ -7,47 +7,97 @@ from contextlib import suppress
 import trio
 import trio_websocket
 
+from hubd.control.frames import FrameCounter, MessageTooLarge, close_frame, text_header
 from hubd.control.head import END, MAX_HEAD, Refusal, response
 
+LITTLE = 512  #: bytes that are read at once from who sends many short frames
+JOINED = 64 * 1024  #: bytes up to which a frame is sent together with its header
 CROWDED_SECONDS = 1.0  #: for who is sent away: to send the head, and to take the answer
 _PEER_AT_FAULT = (1002, 1007)  #: close codes: broken framing, text that is not UTF-8
 
 
 class Prefixed(trio.abc.Stream):
-    """A stream whose first bytes were read already and are read again.
+    """The stream below a websocket: its first bytes were read already and are read again; frames are counted.
 
-    It also says good-bye where the websocket library does not: for a frame that breaks the protocol the
-    library closes the stream without the close frame that RFC 6455 7.1.7 asks for.
+    A message that is too large is refused here, before the websocket library has any of it; see `frames`.
+    Text is written here, too: without copying it, and in fragments, which the library does not offer. And
+    for a frame that breaks the protocol the library closes the stream without the close frame that RFC 6455
+    7.1.7 asks for; this stream sends one.
     """
 
-    def __init__(self, stream: trio.abc.Stream, head: bytes) -> None:
+    def __init__(self, stream: trio.abc.Stream, head: bytes, max_message: int) -> None:
         self.socket: trio_websocket.WebSocketConnection | None = None
         self._stream = stream
         self._head = head
+        self._max_message = max_message
+        self._frames = FrameCounter(max_message)
+        self._sending = trio.StrictFIFOLock()  #: one frame after the other
+        self._ended = False  #: by us, as a message was too large
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        if not self._head:
-            return await self._stream.receive_some(max_bytes)
-        await trio.lowlevel.checkpoint()
-        size = max_bytes or len(self._head)
-        first, self._head = self._head[:size], self._head[size:]
-        return first
+        if self._head:
+            await trio.lowlevel.checkpoint()
+            size = max_bytes or len(self._head)
+            first, self._head = self._head[:size], self._head[size:]
+            return first
+        while not self._ended:
+            data = await self._stream.receive_some(LITTLE if self._frames.many else max_bytes)
+            if not data:
+                break
+            try:
+                counted = self._frames.feed(data)
+            except MessageTooLarge as exc:
+                self._ended = True
+                await self._part(1009, str(exc), drain=2 * self._max_message)
+                break
+            if counted:
+                return counted
+        return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        async with self._sending:
+            await self._stream.send_all(data)
+
+    async def send_text(self, data: bytes, *, first: bool = True, last: bool = True) -> None:
+        """Send a text message, or a fragment of one. Cancelling it leaves half a frame behind.
+
+        Raises `trio_websocket.ConnectionClosed`.
+        """
+        assert self.socket is not None
+        header = text_header(len(data), first=first, last=last)
+        async with self._sending:
+            if self.socket.closed is not None or self._ended:
+                raise trio_websocket.ConnectionClosed(self.socket.closed)
+            try:
+                if len(data) <= JOINED:
+                    await self._stream.send_all(header + data)
+                else:
+                    await self._stream.send_all(header)
+                    await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                raise trio_websocket.ConnectionClosed(self.socket.closed) from None
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
         reason = self.socket.closed if self.socket is not None else None
-        if reason is not None and reason.code in _PEER_AT_FAULT:
-            with (
-                trio.move_on_after(CROWDED_SECONDS),
-                suppress(trio.BrokenResourceError, trio.ClosedResourceError),
-            ):
-                await self._stream.send_all(b"\x88\x02" + reason.code.to_bytes(2, "big"))
-        await self._stream.aclose()
+        try:
+            if reason is not None and reason.code in _PEER_AT_FAULT and not self._ended:
+                await self._part(reason.code)
+        finally:
+            await self._stream.aclose()
+
+    async def _part(self, code: int, reason: str = "", *, drain: int = 0) -> None:
+        """Send a close frame, and read so many bytes, so that the peer sees it and no reset connection."""
+        with (
+            trio.move_on_after(CROWDED_SECONDS),
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            async with self._sending:
+                await self._stream.send_all(close_frame(code, reason))
+            while drain > 0 and (data := await self._stream.receive_some()):
+                drain -= len(data)
 
 
 async def read_head(stream: trio.abc.ReceiveStream) -> tuple[bytes, bytes]:

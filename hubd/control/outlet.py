@@ -3,16 +3,23 @@
 Only the writer writes messages. A send that misses its deadline ends the connection: the websocket library
 leaves half a frame behind a cancelled send and would go on as if nothing had happened. What waits to be
 written is bounded, so a client that does not read stops its own requests and no other's.
+
+A message whose end is not known yet is written in fragments (RFC 6455 5.4); no other message can be written
+before its last one.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
 import trio_websocket
+
+from hubd.control.memory import ConnectionMemory
+from hubd.control.opening import Prefixed
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +40,57 @@ class _Close:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Fragments:
+    """A message that comes bit by bit."""
+
+    fragments: trio.MemoryReceiveChannel[tuple[bytes, bool]]
+
+
 class Outlet:
     """The way out of one connection. Run `write` and `watch` as tasks of its nursery."""
 
-    def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: trio.abc.AsyncResource) -> None:
+    def __init__(
+        self,
+        websocket: trio_websocket.WebSocketConnection,
+        stream: Prefixed,
+        memory: ConnectionMemory,
+    ) -> None:
         self.closing = False  #: somebody asked to close: what is asked now gets no answer
         self.written = trio.Event()  #: nothing will be written any more
         self._websocket = websocket
         self._stream = stream
-        self._queue, self._queued = trio.open_memory_channel[str | _Close](QUEUED)
+        self._memory = memory
+        self._queue, self._queued = trio.open_memory_channel[bytes | _Fragments | _Close](QUEUED)
         self._unanswered = 0
 
     async def post(self, text: str) -> None:
         """Queue a message; waits while the queue is full. A connection that has ended swallows it."""
+        data = text.encode("ascii")
+        self._memory.add(len(data))
+        queued = False
         try:
-            await self._queue.send(text)
+            await self._queue.send(data)
+            queued = True
         except trio.BrokenResourceError:
             await trio.lowlevel.checkpoint()
+        finally:
+            if not queued:
+                self._memory.release(len(data))
+
+    async def open_message(self) -> trio.MemorySendChannel[tuple[bytes, bool]]:
+        """Queue a message that is handed over in fragments, each with whether it is the last.
+
+        A fragment is taken when the one before it has been written; `BrokenResourceError` when the connection
+        has ended.
+        """
+        fragments, taken = trio.open_memory_channel[tuple[bytes, bool]](0)
+        try:
+            await self._queue.send(_Fragments(taken))
+        except trio.BrokenResourceError:
+            taken.close()
+            await trio.lowlevel.checkpoint()
+        return fragments
 
     async def close(self, code: int, reason: str) -> None:
         """Close when what is queued has been written."""
@@ -62,26 +103,60 @@ class Outlet:
     async def write(self) -> None:
         """Write what is queued until the connection ends."""
         try:
-            async with self._queued:
-                async for item in self._queued:
-                    if isinstance(item, _Close):
+            async for item in self._queued:
+                match item:
+                    case _Close():
                         await self._part(item.code, item.reason)
                         return
-                    if not await self._send(item):
-                        return
+                    case _Fragments():
+                        taken = await self._send_fragments(item)
+                    case _:
+                        try:
+                            taken = await self._send(item)
+                        finally:
+                            self._memory.release(len(item))
+                if not taken:
+                    return
         except trio_websocket.ConnectionClosed:
             pass  # the reader has seen it too
         finally:
+            self._drop_queued()
             self.written.set()
 
-    async def _send(self, text: str) -> bool:
+    def _drop_queued(self) -> None:
+        """What is queued and what would be is not written any more."""
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                item = self._queued.receive_nowait()
+                if isinstance(item, bytes):
+                    self._memory.release(len(item))
+                elif isinstance(item, _Fragments):
+                    item.fragments.close()
+        self._queued.close()
+
+    async def _send_fragments(self, message: _Fragments) -> bool:
+        """Whether all of them came and were taken."""
+        first = last = True
+        with message.fragments:
+            async for data, last in message.fragments:
+                if not await self._send(data, first=first, last=last):
+                    return False
+                first = False
+                if last:
+                    return True
+        if first:
+            return True  # it never began
+        await trio.aclose_forcefully(self._stream)  # half a message cannot be mended
+        return False
+
+    async def _send(self, data: bytes, *, first: bool = True, last: bool = True) -> bool:
         """Whether the client took it in time; if not, the connection is over.
 
         One who was only late, and takes the rest while the closing handshake would last, is told why.
         """
         begun = trio.current_time()
         with trio.move_on_after(SEND_SECONDS + CLOSE_SECONDS) as scope:
-            await self._websocket.send_message(text)
+            await self._stream.send_text(data, first=first, last=last)
         if scope.cancelled_caught:
             log.info("a client took nothing for %g seconds and was cut off", SEND_SECONDS)
             await trio.aclose_forcefully(self._stream)

@@ -8,24 +8,17 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as modern
 
-import trio
-
 from hubd.control.needs import Hub
 from hubd.control.rows import Contact
-from hubd.core.model import Campaign, Channel, Content, Due, Parcel
+from hubd.core.model import Campaign, Channel, Due, Parcel
 from hubd.core.sms import segments
 from hubd.engine.plan import MessagePlan
 from hubd.errors import NotFound
 from hubd.wire.results import ContentView
 
+#: Bytes of a message up to which its attachments are shown as they are encoded.
+SOURCE_LIMIT = 1024 * 1024
 SAMPLES = 200  #: contacts that are looked at to find one that has an address of the channel
-
-
-async def plan_of(hub: Hub, content: Content) -> MessagePlan:
-    """The plan of a content that may be in use no more. Raises `BadTemplate` and `NotFound`."""
-    blobs = {item.sha256: await hub.campaigns.blob(item.sha256) for item in content.attachments}
-    key = hub.database.install_key
-    return await trio.to_thread.run_sync(lambda: MessagePlan(content, blobs, key))
 
 
 def write(
@@ -45,21 +38,31 @@ def write(
 
 
 def view_parcel(parcel: Parcel) -> ContentView:
-    """The parts of a finished message, decoded."""
+    """The parts of a finished message, decoded.
+
+    `source` is the whole message when it has at most `SOURCE_LIMIT` bytes; attachments that make it larger
+    are left out, which a last line says.
+    """
     if parcel.channel is Channel.SMS:
         cost = segments(parcel.text)
         return {"text": parcel.text, "segments": cost.segments, "encoding": cost.encoding}
-    message = message_from_bytes(parcel.payload, policy=modern)
+    whole = parcel.size <= SOURCE_LIMIT
+    source = parcel.payload + bytes(parcel.shared) if whole else parcel.payload
+    message = message_from_bytes(source, policy=modern)
     assert isinstance(message, EmailMessage)
     view: ContentView = {
         "subject": str(message["Subject"] or ""),
         "text": _part(message, "plain"),
-        "source": parcel.payload.decode("utf-8", "replace"),
+        "source": source.decode("utf-8", "replace") + ("" if whole else _left_out(parcel)),
     }
     html = _part(message, "html")
     if html:
         view["html"] = html
     return view
+
+
+def _left_out(parcel: Parcel) -> str:
+    return f"[attachments, encoded, are not shown: {parcel.shared.size} of {parcel.size} bytes]\r\n"
 
 
 def _part(message: EmailMessage, kind: str) -> str:

@@ -108,9 +108,16 @@ async def pause(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:
     return await _changed(hub, await hub.supervisor.pause(params.name))
 
 
-async def resume(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:
-    """Go on."""
-    return await _changed(hub, await hub.supervisor.resume(params.name))
+async def resume(hub: Hub, params: p.CampaignResume) -> r.ResumeResult:
+    """Go on; with `fail_refused` without those whose refusals paused it."""
+    failed = 0
+    if params.fail_refused:
+        campaign = await hub.campaigns.get(params.name)
+        advance_campaign(campaign.state, CampaignEvent.RESUME)
+        if campaign.state is CampaignState.PAUSED:  # in one that runs they are being tried
+            failed = await hub.ledger.fail_refused(campaign.id)
+    done = await _changed(hub, await hub.supervisor.resume(params.name))
+    return {**done, "failed": failed}
 
 
 async def stop(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:

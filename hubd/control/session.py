@@ -3,6 +3,8 @@
 A request that only reads is dropped with its connection, and `hub.cancel` drops it earlier. A command that
 changes something runs in the scope of the gate and is finished, whoever listens: a client that goes away in
 the middle of it leaves nothing half done.
+
+While a connection holds as much memory as it may, nothing more is read from it; see `memory`.
 """
 
 from __future__ import annotations
@@ -16,14 +18,18 @@ import trio
 import trio_websocket
 
 from hubd.control.auth_methods import issue_ticket
+from hubd.control.calls import BATCH_BYTES, BatchAnswer, Call, Calls, overloaded
 from hubd.control.dispatch import Dispatcher
+from hubd.control.memory import AnswerSizes, ConnectionMemory, Pool, weight
 from hubd.control.methods import METHODS
 from hubd.control.needs import Hub
+from hubd.control.opening import Prefixed
 from hubd.control.outlet import SLOW, Outlet
 from hubd.control.roles import Peer, Role
 from hubd.control.subscription import Pace, Subscription, open_subscription
 from hubd.control.table import Method
 from hubd.control.tickets import Admission, Tickets
+from hubd.control.turns import TURNS, Turns
 from hubd.control.views import time_text
 from hubd.errors import HubError, NotFound, ShuttingDown, VersionSkew
 from hubd.wire import (
@@ -31,7 +37,6 @@ from hubd.wire import (
     MAX_IN_FLIGHT,
     PROTOCOL,
     Batch,
-    Id,
     Rejected,
     Request,
     dump,
@@ -68,30 +73,12 @@ class House:
     stopping: trio.Event
     begun: trio.Nursery  #: where commands run that are finished, whoever listens
     paces: Mapping[Role, Pace] = field(default_factory=lambda: {role: Pace() for role in Role})
+    pools: Mapping[Role, Pool] = field(default_factory=lambda: {role: Pool() for role in Role})
+    turns: Mapping[Role, trio.Semaphore] = field(
+        default_factory=lambda: {role: trio.Semaphore(TURNS) for role in Role}
+    )
+    sizes: AnswerSizes = field(default_factory=AnswerSizes)
     url: str = ""  #: of the TCP listener; "" when there is none
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """A request, and how to drop it."""
-
-    member: Request | Rejected
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    begun: bool = False
-    cancelled: bool = False
-
-    @property
-    def mutates(self) -> bool:
-        name = self.member.method if isinstance(self.member, Request) else ""
-        return name in METHODS and METHODS[name].mutates
-
-    def cancel(self) -> bool:
-        """Drop it; False for a command that was begun, which is finished."""
-        if self.begun and self.mutates:
-            return False
-        self.cancelled = True
-        self.scope.cancel()
-        return True
 
 
 class Session:
@@ -100,7 +87,7 @@ class Session:
     def __init__(
         self,
         websocket: trio_websocket.WebSocketConnection,
-        stream: trio.abc.AsyncResource,
+        stream: Prefixed,
         house: House,
         *,
         peer: Peer,
@@ -108,37 +95,47 @@ class Session:
         admission: Admission | None = None,
     ) -> None:
         self._websocket = websocket
-        self._outlet = Outlet(websocket, stream)
         self._house = house
+        self._memory = ConnectionMemory(house.pools[peer.role])
+        self._outlet = Outlet(websocket, stream, self._memory)
+        self._turns = Turns(house.turns[peer.role])
+        self._reading = trio.CancelScope()
         self._hub = house.hub
         self._peer = peer
         self._max_message = max_message
         self._admission = admission
         self._in_flight = 0
         self._quiet = trio.Event()
-        self._calls: dict[tuple[bool, Id], list[_Call]] = {}
+        self._calls = Calls()
         self._compared = trio.Event()  #: hub.hello came
         self._greeted = False  #: ... and the versions fit
         self._expelled = ""  #: why this connection may not stay
         self._subscriptions: dict[str, Subscription] = {}
+        self._page = trio.StrictFIFOLock()  #: one subscription at a time has a page of events in hand
         self._numbered = 0
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
         """Serve until the connection is closed by either side."""
         async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._outlet.write)
+            self._nursery.start_soon(self._write)
             self._nursery.start_soon(self._outlet.watch, self._must_answer)
             self._nursery.start_soon(self._expect_hello)
             self._nursery.start_soon(self._part)
-            await self._read()
+            with self._reading:
+                await self._read()
             if self._outlet.closing:
                 await self._outlet.written.wait()  # bounded: the writer's deadlines
             self._nursery.cancel_scope.cancel()
 
+    async def _write(self) -> None:
+        await self._outlet.write()
+        self._reading.cancel()  # it may wait for room that only others can make
+
     # -- reading -----------------------------------------------------------------------------------
 
     async def _read(self) -> None:
+        """Take messages, one after the other, each when there is room for it and for its answer."""
         while True:
             try:
                 message = await self._websocket.get_message()
@@ -149,64 +146,88 @@ class Session:
             if isinstance(message, bytes):
                 await self._outlet.close(1003, "text frames only")
                 continue
-            parsed = parse(message) if len(message) < LARGE else await trio.to_thread.run_sync(parse, message)
-            if isinstance(parsed, Batch):
-                await self._take(parsed.members, batch=True)
-            else:
-                await self._take((parsed,), batch=False)
+            await self._parse(message)
 
-    async def _take(self, members: Sequence[Request | Rejected], *, batch: bool) -> None:
-        """Begin the requests of one message. The members of a batch run one after the other."""
-        calls = [_Call(member) for member in members]
-        names = {member.method for member in members if isinstance(member, Request)}
+    async def _parse(self, message: str) -> None:
+        """A large one waits for room before it is parsed, a small one before it is begun."""
+        size, large = weight(message), len(message) >= LARGE
+        if large:
+            await self._memory.take(size)
+        try:
+            parsed = await trio.to_thread.run_sync(parse, message) if large else parse(message)
+        except BaseException:
+            self._memory.release(size)
+            raise
+        members = parsed.members if isinstance(parsed, Batch) else (parsed,)
+        names = [member.method for member in members if isinstance(member, Request)]
+        expected = self._house.sizes.expected(names, BATCH_BYTES)
+        if large:
+            self._memory.add(expected)
+        elif set(names) == {"hub.cancel"}:
+            self._memory.add(size + expected)  # it makes room
+        else:
+            await self._memory.take(size + expected)
+        await self._take(members, set(names), batch=isinstance(parsed, Batch), held=size + expected)
+
+    async def _take(
+        self, members: Sequence[Request | Rejected], names: set[str], *, batch: bool, held: int
+    ) -> None:
+        """Begin the requests of one message, which hold so much memory. Those of a batch run in turn."""
+        calls = [Call(member) for member in members]
         if self._in_flight >= MAX_IN_FLIGHT and names != {"hub.cancel"}:
-            await self._answer([_overloaded(member) for member in members], batch=batch)
+            self._memory.release(held)
+            await self._answer([overloaded(member) for member in members], batch=batch)
             return
         self._in_flight += 1
-        for call in calls:
-            if isinstance(call.member, Request) and not call.member.notification:
-                self._calls.setdefault(_key(call.member.id), []).append(call)
+        self._calls.add(calls)
         if "hub.hello" in names or names == {"hub.cancel"}:
-            await self._serve(calls, batch)  # before anything that follows
+            await self._serve(calls, batch, held)  # before anything that follows
         elif any(call.mutates for call in calls):
-            self._house.begun.start_soon(self._serve, calls, batch)
+            self._house.begun.start_soon(self._serve, calls, batch, held)
         else:
-            self._nursery.start_soon(self._serve, calls, batch)
+            self._nursery.start_soon(self._serve, calls, batch, held)
 
     # -- answering ---------------------------------------------------------------------------------
 
-    async def _serve(self, calls: Sequence[_Call], batch: bool) -> None:
+    async def _serve(self, calls: Sequence[Call], batch: bool, held: int) -> None:
         begun: list[Subscription] = []
         try:
-            answers = [await self._respond(call, begun) for call in calls]
-            await self._answer(answers, batch=batch)
+            if batch:
+                await self._answer_batch(calls, begun)
+            else:
+                await self._answer([await self._respond(call, begun) for call in calls], batch=False)
             if self._expelled:
                 await self._outlet.close(UNAUTHENTICATED, self._expelled)
             for subscription in begun:  # after the answer, so that no event comes before its snapshot
                 if not self._outlet.written.is_set():
                     self._nursery.start_soon(self._follow, subscription)
         finally:
-            for call in calls:
-                self._forget(call)
+            self._memory.release(held)
+            self._calls.remove(calls)
             self._in_flight -= 1
             if not self._in_flight:
                 self._quiet.set()
                 self._quiet = trio.Event()
 
-    def _forget(self, call: _Call) -> None:
-        if isinstance(call.member, Request) and not call.member.notification:
-            same = self._calls[_key(call.member.id)]
-            same.remove(call)
-            if not same:
-                del self._calls[_key(call.member.id)]
+    async def _answer_batch(self, calls: Sequence[Call], begun: list[Subscription]) -> None:
+        answer = BatchAnswer(self._outlet, self._memory)
+        try:
+            for call in calls:
+                text = await self._respond(call, begun)
+                if text is not None:
+                    await answer.add(text)
+            await answer.end()
+        finally:
+            answer.close()
 
-    async def _respond(self, call: _Call, begun: list[Subscription]) -> str | None:
+    async def _respond(self, call: Call, begun: list[Subscription]) -> str | None:
         """The answer to one request as text; None for a notification. Nothing but cancellation gets out."""
         member = call.member
         if isinstance(member, Rejected):
             return dump(member.response)
         try:
             text = dump(success(member.id, await self._result(call, member, begun)))
+            self._house.sizes.note(member.method, len(text))
         except HubError as error:
             text = dump(failure(member.id, error_object(error)))
             if error.code == "unauthenticated":
@@ -218,7 +239,7 @@ class Session:
             text = dump(failure(member.id, internal_error(incident)))
         return None if member.notification else text
 
-    async def _result(self, call: _Call, request: Request, begun: list[Subscription]) -> object:
+    async def _result(self, call: Call, request: Request, begun: list[Subscription]) -> object:
         method = METHODS.get(request.method)
         if method is None:
             raise HubError("there is no such method", code="method_not_found")
@@ -226,9 +247,10 @@ class Session:
         if call.begun and call.mutates:
             return await self._call(method, request, begun)
         if call.begun:
-            with call.scope, trio.move_on_after(method.seconds) as time:
-                return await self._call(method, request, begun)
-            if time.cancelled_caught:
+            with call.scope:
+                async with self._turns.turn(method.name):
+                    with trio.move_on_after(method.seconds):
+                        return await self._call(method, request, begun)
                 raise HubError(
                     f"{method.name} took longer than {method.seconds:g} seconds", code="deadline_exceeded"
                 )
@@ -247,14 +269,12 @@ class Session:
             case Hello():
                 return self._hello(params)
             case HubCancel():
-                # A request may name its own id; it is under way, but there is nothing of it to drop.
-                waiting = [c for c in self._calls.get(_key(params.id), ()) if c.member is not request]
-                return {"changed": sum(call.cancel() for call in waiting) > 0}
+                return {"changed": self._calls.cancel(params.id, by=request)}
             case EventsSubscribe():
                 subscription = await self._subscribe(params)
                 if not request.notification:
                     begun.append(subscription)
-                return subscription.opening
+                return subscription.take_opening()
             case EventsUnsubscribe():
                 return self._unsubscribe(params)
             case AuthTicket():
@@ -342,7 +362,7 @@ class Session:
 
         The client is closed, comes back with its cursor, and is told of the gap.
         """
-        if not await subscription.run(self._outlet.post):
+        if not await subscription.run(self._outlet.post, self._page):
             log.info("a client was so slow that the events it had to read next are not kept any more")
             await self._outlet.close(SLOW, "too slow: the next events are not kept any more")
 
@@ -379,21 +399,3 @@ class Session:
         stopping = {"reason": "the daemon is stopping", "restart_expected": False}
         await self._outlet.post(dump(notification("daemon.stopping", stopping)))
         await self._outlet.close(1001, "the daemon is stopping")
-
-
-def _key(request_id: Id) -> tuple[bool, Id]:
-    """An id as it is known among those in flight: "1" is another one than 1."""
-    return isinstance(request_id, str), request_id
-
-
-def _overloaded(member: Request | Rejected) -> str | None:
-    if isinstance(member, Rejected):
-        return dump(member.response)
-    if member.notification:
-        return None
-    error = HubError(
-        f"{MAX_IN_FLIGHT} requests of this connection are being worked on",
-        code="overloaded",
-        hint="wait for answers before asking more",
-    )
-    return dump(failure(member.id, error_object(error)))

@@ -28,7 +28,7 @@ from hubd.errors import BadInput, NotFound, ResumeGap
 from hubd.wire import dump, notification
 from hubd.wire.events import EVENTS
 from hubd.wire.params import Cursor, EventsSubscribe
-from hubd.wire.results import CampaignView, EventView, SubscribeResult
+from hubd.wire.results import EventView, SubscribeResult
 
 PAGE = 256  #: events read at once
 PROGRESS = "campaign.progress"  #: the type of a gauge
@@ -171,7 +171,8 @@ class Subscription:
         pace: Pace,
     ) -> None:
         self._pace = pace
-        self.opening = opening  #: the answer to the request
+        self._opening: SubscribeResult | None = opening
+        self._id = opening["subscription"]
         self.scope = trio.CancelScope()
         self._hub = hub
         self._seq = opening["seq"]
@@ -182,43 +183,59 @@ class Subscription:
         self._started = trio.Event()
         self._period = 1 / gauge_hz if gauge_hz else 0.0
 
-    async def run(self, post: Post) -> bool:
+    def take_opening(self) -> SubscribeResult:
+        """The answer to the request; its snapshot is not kept."""
+        assert self._opening is not None
+        opening, self._opening = self._opening, None
+        return opening
+
+    async def run(self, post: Post, page: trio.StrictFIFOLock) -> bool:
         """Send events and figures through `post`, which waits while the client is slow.
+
+        Pages of events are read and sent while `page` is held, which the subscriptions of a connection share:
+        for a client that does not read there is one page in memory, however many subscriptions it has.
 
         False: the events that come next are not kept any more.
         """
         with self.scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._follow, post)
+                nursery.start_soon(self._follow, post, page)
                 if self._period:
                     nursery.start_soon(self._gauge, post)
         return not self._gap
 
     # -- durable events ----------------------------------------------------------------------------
 
-    async def _follow(self, post: Post) -> None:
-        database = self._hub.database
-        while True:
-            head = database.head_seq
-            ids = self._ids
-            page = await self._hub.events.page(self._seq, PAGE, ids)
-            if await self._passed_over(page, head):
-                self._gap = True
-                self.scope.cancel()
-                return
-            for row in page:
-                self._seq = row.seq
-                if not self._topics.hold(row):
-                    continue
-                if self._topics.wanted(row.type):
-                    await self._send(post, event_view(row, self._hub.database.epoch))
-                await self._note_state(row, post)
-                if self._ids is not ids:
-                    break  # the page was filtered by what is not followed any more: read on from here
-            if len(page) < PAGE and self._ids is ids:
-                # What others' events lie between is passed over, or waiting would end at once.
-                self._seq = max(self._seq, head)
-                await database.wait_events(self._seq)
+    async def _follow(self, post: Post, page: trio.StrictFIFOLock) -> None:
+        while not self._gap:
+            async with page:
+                more = await self._send_page(post)
+            if not (more or self._gap):
+                await self._hub.database.wait_events(self._seq)
+        self.scope.cancel()
+
+    async def _send_page(self, post: Post) -> bool:
+        """Send the next events; whether there may be more already."""
+        head = self._hub.database.head_seq
+        ids = self._ids
+        page = await self._hub.events.page(self._seq, PAGE, ids)
+        self._gap = await self._passed_over(page, head)
+        if self._gap:
+            return False
+        for row in page:
+            self._seq = row.seq
+            if not self._topics.hold(row):
+                continue
+            if self._topics.wanted(row.type):
+                await self._send(post, event_view(row, self._hub.database.epoch))
+            await self._note_state(row, post)
+            if self._ids is not ids:
+                return True  # the page was filtered by what is not followed any more: read on from here
+        if len(page) == PAGE:
+            return True
+        # What others' events lie between is passed over, or waiting would end at once.
+        self._seq = max(self._seq, head)
+        return False
 
     async def _passed_over(self, page: Sequence[EventRow], head: int) -> bool:
         """Whether events between the cursor and this page may have been removed as too old.
@@ -245,7 +262,7 @@ class Subscription:
     # -- gauges ------------------------------------------------------------------------------------
 
     async def _gauge(self, post: Post) -> None:
-        last: dict[str, CampaignView] = {}
+        last: dict[str, int] = {}
         while True:
             if not self._running:
                 self._started = trio.Event()
@@ -255,9 +272,7 @@ class Subscription:
                 await self._send_progress(name, post, last)
             await trio.sleep(self._period)
 
-    async def _send_progress(
-        self, name: str, post: Post, last: dict[str, CampaignView] | None = None
-    ) -> None:
+    async def _send_progress(self, name: str, post: Post, last: dict[str, int] | None = None) -> None:
         """Send a campaign's figures; with `last`, only if they are not those."""
         try:
             view = await view_of(self._hub, await self._hub.campaigns.get(name))
@@ -265,11 +280,12 @@ class Subscription:
             self._running.discard(name)
             return
         if last is not None:
-            if last.get(name) == view:
+            told = hash(dump(view))
+            if last.get(name) == told:
                 return
-            last[name] = view
+            last[name] = told
         event = progress_event(view, self._hub.database.epoch, self._seq, self._hub.now())
         await self._send(post, event)
 
     async def _send(self, post: Post, event: EventView) -> None:
-        await post(dump(notification("event", {"subscription": self.opening["subscription"], **event})))
+        await post(dump(notification("event", {"subscription": self._id, **event})))

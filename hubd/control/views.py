@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from hubd.core.model import Campaign, CampaignState, Counts
-from hubd.core.preflight import Estimate, Problem
+from hubd.core.preflight import Estimate, Load, Problem
 from hubd.engine.feed import Sample
 from hubd.errors import BadInput
 from hubd.wire import results as r
@@ -27,7 +27,7 @@ def time_text(at: float | None) -> str | None:
 
 
 def campaign_view(
-    campaign: Campaign, sample: Sample | None, reason: str, *, possible_duplicates: int
+    campaign: Campaign, sample: Sample | None, reason: str, *, possible_duplicates: int, refused: int = 0
 ) -> r.CampaignView:
     """A campaign with its pace (None when it does not run) and why it is as it is."""
     spec = json.loads(campaign.spec)
@@ -55,6 +55,7 @@ def campaign_view(
         "in_doubt": campaign.in_doubt.value if campaign.in_doubt else None,
         "possible_duplicates": possible_duplicates,
         "freezing": running and not campaign.audience_ready,
+        "refused": refused,
     }
 
 
@@ -192,6 +193,18 @@ def problem_of(error: BadInput) -> str:
 def estimate_view(estimate: Estimate) -> r.EstimateView:
     """How long it will take."""
     return {"messages": estimate.messages, "seconds": estimate.seconds, "rate": estimate.rate}
+
+
+def load_view(load: Load | None) -> r.LoadView | None:
+    """What it asks of the line and of the daemon."""
+    if load is None:
+        return None
+    return {
+        "message": load.message,
+        "upload": load.upload,
+        "memory": load.memory,
+        "largest_message": load.largest_message,
+    }
 
 
 def problem_views(problems: Iterable[Problem]) -> list[r.ProblemView]:

@@ -33,21 +33,28 @@ from hubd.core.mime import (
     url_of,
 )
 from hubd.core.model import Channel, Content, Kind
+from hubd.core.shared import NOTHING, SharedBytes
 from hubd.core.template import Template, compile_template
 from hubd.errors import BadInput, BadTemplate
 
 #: What may stand in a To header as it is. "=?" would begin an encoded word there.
 _RECIPIENT = re.compile(r"(?!.*=\?)[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,200}@[!-;=?-~]{1,255}>")
+#: Bytes of constant end from which on it is shared; a shorter one is copied, so that it goes in one write.
+_SHARE_FROM = 16 * 1024
 _ONE_CLICK = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"  # RFC 8058 §3.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Email:
-    """One finished message: envelope sender, and the whole message with CRLF line ends, not dot-stuffed."""
+    """One finished message: envelope sender, and the message with CRLF line ends, not dot-stuffed.
+
+    The message is `payload` and then `shared`, which is empty unless there are attachments of some size.
+    """
 
     sender: str
     payload: bytes
+    shared: SharedBytes = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +94,9 @@ class EmailPlan:
     _subject: Template
     _unsubscribe: Template | None
     _bodies: tuple[_Body, ...]
+    shared: SharedBytes  #: how every message ends, when that is more than `_SHARE_FROM`
     _skeleton: tuple[bytes, ...]
+    _end: bytes  # how every message ends, when it is less
     _constants: Mapping[str, str]
 
     def render(self, values: Mapping[str, str], *, message_id: str, now: float) -> Email:
@@ -116,11 +125,11 @@ class EmailPlan:
                 f"Message-ID: {message_id}\r\n".encode("ascii"),
                 unsubscribe,
             ]
-            for constant, body, text in zip(self._skeleton, self._bodies, bodies, strict=False):
+            for constant, body, text in zip(self._skeleton, self._bodies, bodies, strict=True):
                 pieces += (constant, encode_body(text, body.transfer))
         except UnicodeEncodeError:
             raise BadInput.at("fields", "a field holds half of a surrogate pair") from None
-        return Email(sender=self.sender, payload=b"".join([*pieces, self._skeleton[-1]]))
+        return Email(sender=self.sender, payload=b"".join([*pieces, self._end]), shared=self.shared)
 
     def _unsubscribe_headers(self, known: dict[str, str]) -> bytes:
         """One plain line, never folded or encoded, or readers miss the link (RFC 2369 §2, RFC 8058 §3).
@@ -139,8 +148,8 @@ class EmailPlan:
         return line.encode("ascii") + b"\r\n" + (_ONE_CLICK if url.startswith("https:") else b"")
 
 
-def compile_email(content: Content, blobs: Mapping[str, bytes]) -> EmailPlan:
-    """Compile a campaign's email. `blobs` has the attachments' bytes by their SHA-256.
+def compile_email(content: Content, encoded: Mapping[str, SharedBytes]) -> EmailPlan:
+    """Compile a campaign's email. `encoded` has the attachments in base64 by the SHA-256 of their bytes.
 
     Raises BadTemplate for a template that is refused, BadInput for a sender, attachment or body that is
     missing or cannot be used.
@@ -162,6 +171,12 @@ def compile_email(content: Content, blobs: Mapping[str, bytes]) -> EmailPlan:
     if unsubscribe is not None:
         fields = fields - {"unsubscribe_url"} | unsubscribe.fields
     constants = {"postal_address": content.postal_address} if content.postal_address else {}
+    before, end = skeleton(
+        [("html" if body.html else "plain", body.transfer) for body in bodies],
+        _files(content, encoded),
+        content_hash(content),
+    )
+    is_long = end.size > _SHARE_FROM
     return EmailPlan(
         fields=fields - constants.keys(),
         sender=sender,
@@ -170,11 +185,9 @@ def compile_email(content: Content, blobs: Mapping[str, bytes]) -> EmailPlan:
         _subject=subject,
         _unsubscribe=unsubscribe,
         _bodies=bodies,
-        _skeleton=skeleton(
-            [("html" if body.html else "plain", body.transfer) for body in bodies],
-            _files(content, blobs),
-            content_hash(content),
-        ),
+        _skeleton=before,
+        _end=b"" if is_long else bytes(end),
+        shared=end if is_long else NOTHING,
         _constants=constants,
     )
 
@@ -204,14 +217,14 @@ def _compile_bodies(content: Content) -> tuple[_Body, ...]:
     return tuple(bodies)
 
 
-def _files(content: Content, blobs: Mapping[str, bytes]) -> list[File]:
+def _files(content: Content, encoded: Mapping[str, SharedBytes]) -> list[File]:
     files = []
     for attachment in content.attachments:
-        if attachment.sha256 not in blobs:
+        if attachment.sha256 not in encoded:
             raise BadInput.at(
                 "attachments", f"the bytes of {attachment.name!r} are not here", hint="apply again"
             )
-        files.append(File(name=attachment.name, type=attachment.type, data=blobs[attachment.sha256]))
+        files.append(File(name=attachment.name, type=attachment.type, data=encoded[attachment.sha256]))
     return files
 
 

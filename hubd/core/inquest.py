@@ -208,6 +208,18 @@ def begin(doubt: Doubt, wall: float, clock: float) -> Inquiry:
     return Inquiry(n=doubt.n, next_at=clock + min(max(lost_at + APART - wall, 0.0), APART))
 
 
+def opened_at(doubt: Doubt, wall: float) -> float:
+    """When the attempt was opened, for comparison with the provider's times, in epoch seconds.
+
+    A clock that was ahead then and is right now would make the provider's message look like one of long
+    before, and so like none. What is in the future now was not before the first attempt, by the steady clock.
+    """
+    first = doubt.row.first_attempt_at if doubt.row is not None else None
+    if doubt.opened_at <= wall + SKEW or first is None:
+        return doubt.opened_at
+    return min(first, wall)
+
+
 def conclude(
     inquiry: Inquiry, finding: Finding, asked_at: float, clock: float
 ) -> tuple[Found | None, Inquiry]:
@@ -240,17 +252,18 @@ def held(detail: str) -> Ruling:
     return Ruling(how=How.HELD, detail=detail or "The provider could not say whether it has the message.")
 
 
-def absent(doubt: Doubt, patience: Patience, now: float, jitter: float) -> Ruling:
+def absent(doubt: Doubt, patience: Patience, now: float, steady: float, jitter: float) -> Ruling:
     """A message that certainly was not accepted is tried again, as after any refusal for now.
 
-    At once when it was our own end that lost the answer. `jitter` is a random number in [0, 1).
+    At once when it was our own end that lost the answer. `now` is by the wall clock, `steady` by the one that
+    ages are measured with, `jitter` a random number in [0, 1).
     """
     row = doubt.row
     assert row is not None, "what cannot be written again cannot be asked for"
-    began = doubt.opened_at if row.first_attempt_at is None else row.first_attempt_at
+    age = max(0.0, now - doubt.opened_at if row.first_attempt_at is None else steady - row.first_attempt_at)
     delay = 0.0
     if doubt.reason != "interrupted":
-        delay = retry_delay(now - began, row.attempts, jitter, floor=patience.floor, ceiling=patience.ceiling)
-    if now + delay - began > patience.give_up_after:
+        delay = retry_delay(age, row.attempts, jitter, floor=patience.floor, ceiling=patience.ceiling)
+    if age + delay > patience.give_up_after:
         return Ruling(how=How.FAILED, detail=f"given up: {ABSENT_TWICE}")
     return Ruling(how=How.ABSENT, next_at=now + delay if delay else None, detail=ABSENT_TWICE)

@@ -19,7 +19,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt is about to become irrevocable. Durable before the irrevocable byte leaves.
 
     The store refuses it (and changes nothing) when the campaign no longer runs, the recipient was
-    suppressed meanwhile, or the delivery is not `pending` or `deferred` any more; see `Refusal`.
+    suppressed meanwhile, the delivery is not `pending` or `deferred` any more, or the disk is nearly
+    full; see `Refusal`.
     """
 
     delivery_id: int
@@ -30,6 +31,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     account: str = ""  #: which account the provider's name stands for now; "" where nobody can be asked
     limits: tuple[str, ...] = ()  #: the names of the limits that this message counts under
     cost: int = 1  #: how many slots of each it takes: the segments of an SMS
+    steady: float | None = None  #: `at` on the steady clock, for limits and ages; None: the same
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,18 +58,20 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     provider_id: str = ""
     next_at: float | None = None  #: for `deferred`: not before this time
     suppress: str = ""  #: when not "": also suppress the address, with this reason
+    refused: str = ""  #: for `pending`: the recipient was refused so, which paused the campaign
     opened: bool = True
     provider: str = ""  #: only needed with `opened=False`
     message_id: str = ""
     at: float
     limits: tuple[str, ...] = ()  #: as for `Open`; only with `opened=False`: an open attempt counted already
     cost: int = 1
+    steady: float | None = None  #: as for `Open`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requeue:
     """A delivery that was failed or deferred is `pending` again, due at once and as if never tried: its
-    refusal turned out not to be about it.
+    refusal turned out not to be about it. Why a failed one had failed is remembered as `refused`.
     """
 
     delivery_id: int
@@ -81,5 +85,5 @@ Entry = Open | Close | Requeue
 class Refusal:
     """Why an entry was not made. `skipped` means that the delivery is now skipped for good."""
 
-    why: str  #: "campaign_state", "suppressed", "delivery_state"
+    why: str  #: "campaign_state", "suppressed", "delivery_state", "no_room"
     skipped: bool = False

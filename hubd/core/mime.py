@@ -25,6 +25,7 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
+from hubd.core.shared import SharedBytes, joined
 from hubd.errors import BadInput
 
 LINE_LIMIT = 998  #: octets of a line without its CRLF (RFC 5322 §2.1.1)
@@ -40,11 +41,11 @@ Transfer = Literal["quoted-printable", "base64"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """An attachment with its bytes."""
+    """An attachment with its encoded bytes."""
 
     name: str
     type: str
-    data: bytes
+    data: SharedBytes  #: in base64, see `shared.encode_file`
 
 
 def one_line(text: str) -> str:
@@ -118,8 +119,10 @@ def encode_body(text: str, transfer: Transfer) -> bytes:
     return binascii.b2a_qp(octets, istext=True)
 
 
-def skeleton(bodies: Sequence[tuple[str, Transfer]], files: Sequence[File], seed: str) -> tuple[bytes, ...]:
-    """The constant bytes around the bodies: one more piece than there are bodies.
+def skeleton(
+    bodies: Sequence[tuple[str, Transfer]], files: Sequence[File], seed: str
+) -> tuple[tuple[bytes, ...], SharedBytes]:
+    """The constant bytes in front of each body, and what follows the last: the attachments, the end.
 
     `bodies` are subtype and transfer encoding in order of preference, the last is the best ("plain", "html").
     The first piece starts with the MIME headers that end the message's header block. `seed` makes the
@@ -135,9 +138,10 @@ def skeleton(bodies: Sequence[tuple[str, Transfer]], files: Sequence[File], seed
     texts = [part for part in message.walk() if not part.is_multipart()]
     for part, (_, transfer) in zip(texts, bodies, strict=True):
         part.replace_header("Content-Transfer-Encoding", transfer)
-    for file in files:
+    stands_for = [f"file{number}{digest[:32]}".encode("ascii") for number in range(len(files))]
+    for file, data in zip(files, stands_for, strict=True):
         maintype, subtype = _mime_type(file)
-        message.add_attachment(file.data, maintype=maintype, subtype=subtype, filename=file_name(file.name))
+        message.add_attachment(data, maintype=maintype, subtype=subtype, filename=file_name(file.name))
     for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
         part.set_boundary(f"=_{number}_{digest[:40]}")
     rest = message.as_bytes()
@@ -145,7 +149,11 @@ def skeleton(bodies: Sequence[tuple[str, Transfer]], files: Sequence[File], seed
     for hole in holes:
         piece, _, rest = rest.partition(f"{hole}\r\n".encode("ascii"))
         pieces.append(piece)
-    return (*pieces, rest)
+    end: list[SharedBytes] = []
+    for file, data in zip(files, stands_for, strict=True):
+        piece, _, rest = rest.partition(encodebytes(data).replace(b"\n", b"\r\n"))
+        end += (SharedBytes((piece,)), file.data)
+    return tuple(pieces), joined([*end, SharedBytes((rest,))])
 
 
 def file_name(name: str) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hubd.core.shared import NOTHING, SharedBytes
+
 
 class Channel(StrEnum):
     """What kind of address a message goes to."""
@@ -111,6 +113,7 @@ class Answer:
     text: str = ""  #: one printable line for people; may quote an address, so never logged
     provider_id: str = ""  #: the provider's name for the accepted message (queue id, sid)
     retry_after: float | None = None  #: seconds the provider asked us to wait
+    detail: str = ""  #: for trouble on this side: the sentence for people, instead of the usual one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +125,16 @@ class Parcel:
     recipient: str  #: RCPT TO address in ASCII form, or an E.164 number
     sender: str = ""  #: MAIL FROM address; for SMS the sender number when the campaign sets one
     message_id: str = ""  #: RFC 5322 Message-ID with its angle brackets; "" for SMS
-    payload: bytes = b""  #: email: the whole message, CRLF lines, ends in CRLF, not dot-stuffed
+    payload: bytes = b""  #: email: the message without `shared`, CRLF lines, ends in CRLF, not dot-stuffed
+    shared: SharedBytes = NOTHING  #: email: how the message goes on, the same for many recipients
     text: str = ""  #: SMS: the body
     segments: int = 1  #: SMS: how many segments the body costs
     campaign: str = ""  #: the campaign's name, for the outbox's folders
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole email."""
+        return len(self.payload) + self.shared.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,3 +229,4 @@ class Due:
     content_id: int  #: the content to render; single messages each have their own
     first_attempt_at: float | None  #: for `give_up_after`
     next_at: float | None
+    refused: str = ""  #: why it was refused when the campaign paused before; "" when it was not

@@ -30,21 +30,24 @@ class Patience:
 
 def close_for(
     row: Due, answer: Answer, verdict: Verdict, *, opened: bool, provider: str, message_id: str,
-    patience: Patience, now: float, jitter: float, limits: tuple[str, ...] = (), cost: int = 1,
+    patience: Patience, now: float, steady: float, jitter: float, limits: tuple[str, ...] = (), cost: int = 1,
+    refused: str = "",
 ) -> Close:  # fmt: skip
-    """The entry for an answer. `jitter` is a random number in [0, 1)."""
+    """The entry for an answer. `now` is by the wall clock, `steady` by the one that ages are measured with,
+    `jitter` a random number in [0, 1); `refused` is the reason when it is a refusal of the recipient that
+    pauses the campaign, because so many got the same.
+    """
     to, reason, detail, next_at = DeliveryState.SENT, "", "", None
     match verdict.action:
         case Action.ACCEPT:
             pass
         case Action.RETRY:
-            began = now if row.first_attempt_at is None else row.first_attempt_at
-            delay = retry_delay(
-                now - began, row.attempts + 1, jitter, floor=patience.floor, ceiling=patience.ceiling
-            )
-            next_at = now + max(delay, verdict.retry_after or 0.0)
+            age = 0.0 if row.first_attempt_at is None else max(0.0, steady - row.first_attempt_at)
+            delay = retry_delay(age, row.attempts + 1, jitter, floor=patience.floor, ceiling=patience.ceiling)
+            delay = max(delay, verdict.retry_after or 0.0)
+            next_at = now + delay
             to, reason, detail = DeliveryState.DEFERRED, verdict.reason, verdict.detail
-            if next_at - began > patience.give_up_after:
+            if age + delay > patience.give_up_after:
                 to, next_at = DeliveryState.FAILED, None
                 detail = f"given up, last answer: {verdict.detail}"
         case Action.FAIL | Action.SUPPRESS:
@@ -65,12 +68,14 @@ def close_for(
         provider_id=answer.provider_id,
         next_at=next_at,
         suppress=verdict.reason if verdict.action is Action.SUPPRESS else "",
+        refused=refused,
         opened=opened,
         provider=provider,
         message_id=message_id,
         at=now,
         limits=() if opened else limits,
         cost=cost,
+        steady=steady,
     )
 
 

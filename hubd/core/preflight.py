@@ -31,6 +31,7 @@ STANDARD_FIELDS = frozenset(
         "postal_address",
     }
 )
+_WRITE_BUFFER = 128 * 1024  #: bytes that wait on a connection to be written, about
 MANY_SEGMENTS = 3  #: an SMS of more is worth a word
 
 
@@ -57,6 +58,10 @@ class Found:
     obstacles: tuple[str, ...] = ()  #: sentences: what cannot be excused by taking a risk
     provider_reason: str = ""  #: why the provider does not send right now; "" when it does
     segments: int = 0  #: of one sample, for SMS
+    own_bytes: int = 0  #: of one sample, for email: what only this recipient gets ...
+    shared_bytes: int = 0  #: ... and what all get, attachments for the most part
+    connections: int = 1  #: over which it goes
+    largest_message: int | None = None  #: bytes that the provider said it takes; None: not known
     restored: bool = False  #: it is older than a restore of the database, which may not know that it was sent
 
 
@@ -78,12 +83,23 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What an email campaign asks of the line and of the daemon, in bytes, by one sample message."""
+
+    message: int
+    upload: int  #: all messages that are left
+    memory: int  #: what is held at once, at most, for the messages on their way
+    largest_message: int | None  #: that the provider said it takes; None: not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What is to be said before a start."""
 
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     estimate: Estimate
+    load: Load | None = None  #: None for SMS, and when no message can be written
 
     @property
     def ok(self) -> bool:
@@ -106,6 +122,7 @@ def assess(found: Found, *, limit: int | None = None) -> Report:
         problems=tuple(problems),
         warnings=tuple(_warnings(found)),
         estimate=how_long(found.remaining if limit is None else min(limit, found.remaining), found.rates),
+        load=_load(found),
     )
 
 
@@ -127,6 +144,19 @@ def how_long(messages: int, rates: Sequence[str]) -> Estimate:
         messages=messages,
         seconds=round(seconds, 1),
         rate=round(messages / seconds, 3) if seconds >= 1 else None,
+    )
+
+
+def _load(found: Found) -> Load | None:
+    message = found.own_bytes + found.shared_bytes
+    if not message:
+        return None
+    in_hand = 2 * found.connections  # one on the wire, one rendered ahead
+    return Load(
+        message=message,
+        upload=message * found.remaining,
+        memory=found.shared_bytes + in_hand * found.own_bytes + found.connections * _WRITE_BUFFER,
+        largest_message=found.largest_message,
     )
 
 
@@ -163,5 +193,9 @@ def _warnings(found: Found) -> Iterator[str]:
         yield f"the provider does not send now: {found.provider_reason}"
     if found.content.channel is Channel.EMAIL and found.content.html and not found.content.text:
         yield "there is no text part; some readers and spam filters want one"
+    load = _load(found)
+    if load and load.largest_message and load.message > load.largest_message:
+        takes = f"{load.message:,} bytes and {load.largest_message:,} are the most that the provider takes"
+        yield f"each message has about {takes}; it would refuse them: make the attachments smaller"
     if found.segments > MANY_SEGMENTS:
         yield f"each text costs about {found.segments} segments"

@@ -26,6 +26,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "domain_owner_changed": "The domain of the address belongs to somebody else now.",
         "address_ambiguous": "The mail server says that the address fits more than one mailbox.",
         "recipient_refused": "The mail server refused this recipient.",
+        "address_rejected": "The mail server rejects the address of the recipient and does not say why.",
         "greylisted": "The mail server refused this recipient for now, as it does with unknown senders.",
         "number_invalid": "The provider says that this is not a valid phone number.",
         "number_unknown": "The number is unknown or no longer in use.",
@@ -61,6 +62,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # about the provider
         "provider_unreachable": "The provider cannot be reached.",
         "provider_busy": "The provider is busy and takes nothing more for now.",
+        "too_many_connections": "The mail server takes no more connections at the moment.",
         "busy_at_recipient": "The mail server was too busy for this recipient and closed the connection.",
         "provider_refused": "The provider does not accept connections from here now.",
         "provider_nonsense": "What answers at the provider's address does not speak the expected protocol.",
@@ -87,7 +89,7 @@ TRANSIENT: frozenset[str] = frozenset(
     | {"routing_trouble", "too_many_recipients", "too_fast", "connection_lost", "no_answer", "not_a_reply"}
     | {"out_of_sync", "answer_lost", "provider_unreachable", "provider_busy", "provider_refused"}
     | {"provider_nonsense", "sender_queue_full", "login_unavailable", "tls_unavailable", "outbox_unwritable"}
-    | {"daily_quota", "busy_at_recipient", "domain_throttled"}
+    | {"daily_quota", "busy_at_recipient", "domain_throttled", "too_many_connections"}
 )
 
 

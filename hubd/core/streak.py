@@ -6,6 +6,11 @@ campaign, a temporary one rests the provider; or only the destination domain, wh
 while other domains accept. Those who were refused so before it was noticed are to be put back as if never
 tried.
 
+There are two exceptions. When only one domain refuses recipients at RCPT while this campaign's messages are
+accepted, the refusals are about those recipients. And a recipient that was refused in the same way before a
+resume fails: resuming is the operator's word that the account is fine. So each resume makes progress, and a
+refusal of everybody fails no more recipients than it took to pause the campaign before.
+
 From then on each such temporary refusal says that the trouble is still there, so that trying whether it is
 over costs no recipient anything, until something is accepted again.
 """
@@ -36,6 +41,11 @@ MOST_RESTS = 12
 ABOUT_DOMAIN = frozenset({"routing_trouble"})
 #: What is answered to one recipient again and again, while others are accepted, is about that one after all.
 ABOUT_ONE_RECIPIENT = frozenset({"busy_at_recipient", "too_many_recipients"})
+#: Most servers say so of addresses that do not exist: it is only about us when each of the last `WINDOW`
+#: recipients got it.
+MOSTLY_THEIRS = frozenset({"address_rejected"})
+#: What is refused for good at one domain, while others are accepted, is about those recipients.
+ABOUT_RECIPIENTS = frozenset({"recipient_refused"})
 #: Verdicts that say nothing about the recipient.
 ABOUT_OTHERS = frozenset({Action.PROVIDER, Action.PROVIDER_STOP, Action.SLOW, Action.DOMAIN, Action.PAUSE})
 
@@ -87,14 +97,18 @@ class Streak:
         self._accepted: OrderedDict[str, int] = OrderedDict()  # domain -> when, counted in verdicts
         self._holding_up: OrderedDict[int, int] = OrderedDict()
         self._clock = 0
+        self._newest = -WINDOW  # when something was accepted last
         self._blames = 0  # of the provider, since something was accepted
         self._owed: dict[int, None] = {}
 
-    def see(self, delivery_id: int, verdict: Verdict, domain: str = "", attempts: int = 0) -> Verdict:
+    def see(
+        self, delivery_id: int, verdict: Verdict, domain: str = "", attempts: int = 0, refused: str = ""
+    ) -> Verdict:
         """The verdict as it stands among the others: harmless ones come back as they are.
 
         `domain` is the recipient's domain in lower case, "" for a number; `attempts` is how many tries it had
-        before this one: some refusals are usual at the first try.
+        before this one: some refusals are usual at the first try. `refused` is the reason for which it was
+        refused when the campaign paused before, "" for none.
         """
         self._clock += 1
         if verdict.action not in ABOUT_OTHERS:
@@ -106,7 +120,8 @@ class Streak:
         if verdict.action not in (Action.FAIL, Action.RETRY, Action.SUPPRESS):
             return verdict
         systemic = is_systemic(verdict.reason) or (attempts > 0 and verdict.reason in SYSTEMIC_WHEN_REPEATED)
-        if verdict.action is Action.SUPPRESS or not systemic:
+        known = verdict.action is Action.FAIL and verdict.reason == refused
+        if verdict.action is Action.SUPPRESS or not systemic or known:
             self._note(delivery_id, None, domain)
             return verdict
         refusal = _Refusal(verdict.reason, temporary=verdict.action is Action.RETRY)
@@ -135,6 +150,7 @@ class Streak:
 
     def _accept(self, delivery_id: int, domain: str) -> None:
         self._everybody, self._blames = _Row(), 0
+        self._newest = self._clock
         self._domains.pop(domain, None)
         self._holding_up.pop(delivery_id, None)
         _remember(self._accepted, domain, self._clock)
@@ -143,12 +159,24 @@ class Streak:
     def _refuse(self, delivery_id: int, verdict: Verdict, refusal: _Refusal) -> Verdict:
         """For good: the campaign pauses when it is everybody's. What comes after that goes back by itself."""
         alike = self._alike(refusal)
-        if refusal != self._broken_by and not self._everybody.full and len(alike) < WINDOW // 2:
+        many = self._everybody.full or len(alike) >= WINDOW // 2
+        if refusal.reason in MOSTLY_THEIRS:
+            many = len(alike) >= WINDOW
+        if refusal != self._broken_by and not many:
+            return verdict
+        if not self.broken and self._is_theirs(refusal, alike):
             return verdict
         if not self.broken:
             self.broken, self._broken_by = True, refusal
             self._owe([*self._everybody.refused, *alike], but=delivery_id)
         return replace(verdict, action=Action.PAUSE, detail=self._of_many(verdict, len(alike)))
+
+    def _is_theirs(self, refusal: _Refusal, alike: list[int]) -> bool:
+        """Whether it is one domain's word on its own people, while messages are accepted."""
+        if refusal.reason not in ABOUT_RECIPIENTS or self._clock - self._newest >= WINDOW:
+            return False
+        domains = {*self._everybody.refused.values(), *(self._last[number][1] for number in alike)}
+        return len(domains) == 1 and "" not in domains
 
     def _refuse_for_now(self, delivery_id: int, verdict: Verdict, refusal: _Refusal, domain: str) -> Verdict:
         """For now: the provider rests, or the domain alone when others work."""

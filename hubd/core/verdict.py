@@ -3,8 +3,9 @@
 Three rules stand above the tables.
 
 A. The numeric code decides the class (RFC 5321 section 4.2.1). An enhanced code (RFC 3463) only refines it,
-   and one that contradicts the class is ignored. Text never makes a refusal milder for the recipient: it can
-   only say that the trouble is the provider's or ours.
+   and one that contradicts the class is ignored. Text never makes a refusal an acceptance, nor suppresses an
+   address. It can say that the trouble is the provider's or ours; and where no code says more, that a refusal
+   for good is the recipient's own (see `recipient_texts`).
 B. Before the terminating dot (SMTP) or the first request byte (HTTP) nothing can have been accepted, so
    whatever happens there is definite. After it, only a well-formed answer is: anything else is doubt.
 C. An address is suppressed only by a reply to RCPT that carries an address-type code, or by an error number
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 
 from hubd.core.model import Answer, Channel, Signal, Stage
 from hubd.core.reasons import SENTENCES
+from hubd.core.recipient_texts import GENERAL_CODES, about_us, recipients_own
 from hubd.core.verdict_tables import (
     HTTP,
     HTTP_LOST,
@@ -39,12 +41,23 @@ from hubd.core.verdict_tables import Action as Action
 LONGEST_REST = 3600.0
 
 
+#: The stages before the first command that is about a message.
+CONNECTING = frozenset({Stage.CONNECT, Stage.TLS, Stage.BANNER, Stage.EHLO, Stage.AUTH})
+#: The stages at which a refusal can be about the recipient.
+RECIPIENT_KNOWN = frozenset({Stage.RCPT, Stage.DATA, Stage.BODY, Stage.DOT})
 #: Refusals that are about one recipient when they are rare, and about us when they come in a row.
 SYSTEMIC = frozenset(
     {"refused_by_policy", "content_refused", "message_refused", "recipient_refused", "request_refused"}
     | {"refused_for_now", "region_not_permitted", "route_missing", "answer_lost", "blocked"}
     | {"connection_lost", "no_answer", "not_a_reply", "out_of_sync"}
-    | {"storage_full", "routing_trouble", "message_too_large", "busy_at_recipient", "too_many_recipients"}
+    | {
+        "address_rejected",
+        "storage_full",
+        "routing_trouble",
+        "message_too_large",
+        "busy_at_recipient",
+        "too_many_recipients",
+    }
 )
 #: Usual at the first try of a recipient, and about us when many hear it at a later one.
 SYSTEMIC_WHEN_REPEATED = frozenset({"greylisted"})
@@ -87,8 +100,8 @@ def judge(answer: Answer, channel: Channel, *, attempts: int = 0) -> Verdict:
         row = row._replace(action=row.then)
     if row.action is Action.ACCEPT:
         return ACCEPTED
-    detail = SENTENCES[row.reason]
-    if channel is Channel.SMS:
+    detail = answer.detail or SENTENCES[row.reason]
+    if channel is Channel.SMS and not answer.detail:
         detail = detail.replace("mailbox", "number").replace("mail server", "provider")
     return Verdict(
         action=row.action,
@@ -102,6 +115,13 @@ def judge(answer: Answer, channel: Channel, *, attempts: int = 0) -> Verdict:
 def is_ready(answer: Answer) -> bool:
     """Whether the answer to a probe means that the provider can be used."""
     return answer.signal is Signal.REPLY and 200 <= answer.code < 300
+
+
+def refuses_connection(answer: Answer, verdict: Verdict) -> bool:
+    """Whether the answer may mean no more than that the server takes no further connection at the moment."""
+    if verdict.action not in (Action.PROVIDER, Action.SLOW):
+        return False
+    return answer.stage in CONNECTING or verdict.reason == "too_many_connections"
 
 
 def is_systemic(reason: str) -> bool:
@@ -160,7 +180,7 @@ def _judge_smtp(answer: Answer) -> Row:
         exact = SMTP_CODES.get((answer.stage, answer.code))
         if exact is not None and answer.code in SMTP_CODE_FIRST:
             return exact
-        refined = _refine(answer, kind)
+        refined = _read(answer, kind) or _refine(answer, kind)
         if refined is not None:
             return refined
         if exact is not None:
@@ -168,6 +188,18 @@ def _judge_smtp(answer: Answer) -> Row:
         if answer.stage is Stage.RCPT and answer.code in (450, 451):
             return Row(Action.RETRY, "greylisted")
     return SMTP[answer.stage][kind]
+
+
+def _read(answer: Answer, kind: Class) -> Row | None:
+    """The row for a refusal for good whose words say whose it is, and whose code does not."""
+    if kind is not Class.PERMANENT or answer.stage not in RECIPIENT_KNOWN:
+        return None
+    too_large = answer.code == 552 and answer.stage is not Stage.RCPT  # RFC 1870: that is about the message
+    if not too_large and (own := recipients_own(answer.text, answer.enhanced)):
+        return Row(Action.FAIL, own, close=answer.stage is Stage.BODY)
+    if answer.stage is Stage.RCPT and answer.enhanced in GENERAL_CODES and about_us(answer.text):
+        return Row(Action.FAIL, "refused_by_policy")
+    return None
 
 
 def _refine(answer: Answer, kind: Class) -> Row | None:

@@ -219,6 +219,7 @@ class Wording(NamedTuple):
     row: Row
 
 
+_LOGGING_IN = frozenset({S.TLS, S.BANNER, S.EHLO, S.AUTH})
 _MESSAGE = frozenset({S.MAIL, S.RCPT, S.DATA, S.BODY, S.DOT})
 _ABOUT_US = _MESSAGE - {S.RCPT}
 _FROM_BEYOND = _MESSAGE - {S.MAIL}  # where a relay may repeat what the recipient's server said
@@ -227,6 +228,16 @@ _FROM_BEYOND = _MESSAGE - {S.MAIL}  # where a relay may repeat what the recipien
 def _says(stages: frozenset[Stage], classes: tuple[Class, ...], pattern: str, row: Row) -> Wording:
     return Wording(stages, frozenset(classes), re.compile(pattern, re.IGNORECASE), row)
 
+
+_CONCURRENCY = (
+    r"too many (concurrent|simultaneous|open|active|parallel) (smtp )?(connections?|sessions?|logins?)\b"
+    r"|(maximum|max\.?) (allowed )?(number of )?(concurrent |simultaneous )?(server |smtp )?"
+    r"(connections?|sessions?|logins?)\b"
+    r"|(connections?|sessions?) (count )?limit"
+    r"|(concurrent|simultaneous) (smtp )?(connections?|sessions?|logins?) .{0,20}(exceeded|reached)"
+)
+_SURPLUS = Row(A.SLOW, "too_many_connections", close=True)
+_TOO_MANY_CONNECTIONS = r"too many (smtp )?(connections|sessions|logins)\b|" + _CONCURRENCY
 
 SMTP_TEXTS: tuple[Wording, ...] = (
     _says(
@@ -248,6 +259,24 @@ SMTP_TEXTS: tuple[Wording, ...] = (
         r"^error: too (much mail|many (recipients|messages|connections)) from",
         Row(A.SLOW, "too_fast"),
     ),
+    # Exim: "Too many concurrent SMTP connections from this IP"; Sendmail: "Too many open connections";
+    # Exchange: "The maximum number of concurrent connections has exceeded a limit"; Office 365: "432 4.3.2
+    # Concurrent connections limit exceeded"; Dovecot: "Maximum number of connections from user+IP exceeded".
+    _says(
+        _LOGGING_IN, (K.TRANSIENT,), _TOO_MANY_CONNECTIONS, Row(A.SLOW, "too_many_connections", close=True)
+    ),
+    _says(
+        _LOGGING_IN,
+        (K.PERMANENT,),
+        _TOO_MANY_CONNECTIONS,
+        Row(A.PROVIDER, "too_many_connections", close=True),
+    ),
+    _says(
+        frozenset({S.MAIL}),
+        (K.TRANSIENT, K.PERMANENT),
+        _CONCURRENCY,
+        Row(A.SLOW, "too_many_connections", close=True),
+    ),
     # Yahoo: "[TSS04] Messages from ... temporarily deferred due to unexpected volume or user complaints";
     # Google: "4.7.28 ... an unusual rate of unsolicited mail"; Microsoft: "... rate limited due to IP ...".
     _says(
@@ -265,6 +294,13 @@ SMTP_TEXTS: tuple[Wording, ...] = (
     _says(frozenset({S.RCPT}), (K.TRANSIENT,), r"^throttling|maximum sending rate", Row(A.SLOW, "too_fast")),
     # Amazon SES: "554 Message rejected: Email address is not verified" is about the account, at any stage.
     _says(_MESSAGE, (K.PERMANENT,), r"address(es)? (is|are) not verified", _SENDER),
+    # Exchange Online, where the directory has no such recipient. More of the kind is in `recipient_texts`.
+    _says(
+        frozenset({S.RCPT}),
+        (K.PERMANENT,),
+        r"all recipient addresses rejected ?: access denied",
+        Row(A.FAIL, "address_rejected"),
+    ),
     # After refused recipients DATA has nothing to carry; the verdict on them was given at RCPT (RFC 2920).
     _says(frozenset({S.DATA}), (K.PERMANENT,), r"no valid recipients", _DESYNC),
     _says(frozenset({S.RCPT}), (K.TRANSIENT,), r"gr[ae]y-?list", Row(A.RETRY, "greylisted")),

@@ -26,6 +26,7 @@ from hubd.core.inquest import (
     begin,
     conclude,
     held,
+    opened_at,
     weigh,
 )
 from hubd.core.model import Campaign, Parcel
@@ -160,7 +161,11 @@ class Inquest:
                 ruling = Ruling(how=How.SENT, provider_ids=finding.fits)
             case Found.ABSENT:
                 ruling = absent(
-                    doubt, self._around.patience(self._campaign), self._around.now(), self._around.dice()
+                    doubt,
+                    self._around.patience(self._campaign),
+                    self._around.now(),
+                    self._around.steady(),
+                    self._around.dice(),
                 )
         if await self._doubts.book(doubt, ruling):
             del self._asked[doubt.delivery_id]
@@ -179,7 +184,8 @@ class Inquest:
         try:
             asked_at = trio.current_time()
             if isinstance(berth.transport, Inquirer):
-                return asked_at, await berth.transport.inquire(parcel, doubt.opened_at)
+                opened = opened_at(doubt, self._around.now())
+                return asked_at, await berth.transport.inquire(parcel, opened)
             # The configuration changed this very moment.
             return asked_at, Finding(kind=Found.UNKNOWN, detail=NOT_ASKABLE["kind"])
         finally:

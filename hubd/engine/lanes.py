@@ -11,6 +11,9 @@ answered: a wrong password costs one login, not one per connection.
 
 A throttle is no trouble. The provider gets a pause, and is then used more slowly (`core.tempo`) until it has
 taken enough for full speed to come back.
+
+Nor is a connection that is refused while others work: the server takes only so many at a time. That costs the
+others nothing, and one more connection is tried now and then (`core.connection_limit`).
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from hubd.core.connection_limit import ConnectionLimit, after_connect, after_refusal
 from hubd.core.tempo import faster, full_speed, slower, throttle_pause
 from hubd.core.verdict import rest_delay
 from hubd.engine.health import OFF, Health, Herald, Standing, Tell, tell_nobody
@@ -45,6 +49,7 @@ class Berth:
     taken_at: float = 0.0
     used: bool = False  #: there was news of a message on it
     begun_before: float = 0.0  #: when a lane was taken last, before this one
+    probe: bool = False  #: it tries one connection beyond the limit that was found
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +99,9 @@ class LanePool:
         self._slow_reason = ""
         self._pause_until = 0.0
         self._begun_at = float("-inf")
+        self._limit = ConnectionLimit()
+        self._limit_settled = False  # no connection is under way that could still change what was found
+        self._heard_at = float("-inf")  # when the provider last answered a command
         self._old: list[Transport] = []  # replaced, with messages still on the wire
         self._free: list[Berth] = []
         self._out: set[Berth] = set()
@@ -131,6 +139,7 @@ class LanePool:
     def give_back(self, berth: Berth) -> None:
         """Return a lane, connected or not."""
         self._out.discard(berth)
+        berth.probe = False
         if not berth.used and self._begun_at == berth.taken_at:
             self._begun_at = berth.begun_before  # nothing was begun on it
         if berth.transport is self.transport:
@@ -162,12 +171,16 @@ class LanePool:
         trouble it takes an answer to a message.
         """
         berth.used = True
+        if berth.transport.talks_first:
+            self._heard_at = trio.current_time()
+            self._connected(berth)
         if self.health is Health.UNPROVEN and self._lost < self.LOST_IN_A_ROW:
             self._prove(berth, proof=berth.transport.talks_first)
 
     def answered(self, berth: Berth) -> None:
         """The provider gave an answer that is about the message: it works."""
         berth.used = True
+        self._heard_at = trio.current_time()
         self._lost = 0
         self._prove(berth)
         if self._tempo.slowed and berth.round == self._round and berth.pace == self._pace:
@@ -204,6 +217,20 @@ class LanePool:
         pause = throttle_pause(self._throttles, self._jitter())
         self._pause_until = max(trio.current_time() + pause, asked)
         self._herald.report(self.standing())
+
+    def connection_refused(self, berth: Berth, *, silent: bool = False) -> bool:
+        """The server took no connection for this lane. True: others work, so it is a limit, which costs the
+        others nothing. False: nothing works, and the caller tells what trouble it is.
+
+        `silent`: the server did not answer at all. Then the others only count if it answered them meanwhile.
+        """
+        others = self._standing(but=berth)
+        if not others or self.health in OFF or (silent and self._heard_at < berth.taken_at):
+            return False
+        berth.used = True
+        self._limit = after_refusal(self._limit, others, trio.current_time(), probe=berth.probe)
+        berth.probe = False
+        return True
 
     def trouble(self, berth: Berth, reason: str, retry_after: float | None = None) -> None:
         """The provider cannot be used for now; it rests. Late news of the same trouble counts once."""
@@ -245,7 +272,7 @@ class LanePool:
         """How many lanes may be out now, or at most after the first has proved that it works."""
         if self.health in OFF or self.health is Health.RESTING:
             return 0
-        return 1 if self.health is Health.HALF_OPEN else self._tempo.lanes_allowed
+        return 1 if self.health is Health.HALF_OPEN else min(self._tempo.lanes_allowed, self._most)
 
     @property
     def idle(self) -> bool:
@@ -255,6 +282,9 @@ class LanePool:
     def standing(self) -> Standing:
         """How the provider is now."""
         if self.health in (Health.UNPROVEN, Health.READY):
+            if self._limit_settled and (not self._tempo.slowed or self._most < self._tempo.lanes_allowed):
+                connections = f"{self._most} connection{'s' if self._most > 1 else ''}"
+                return Standing(state="slowed", reason=f"the server takes {connections} at a time")
             if not self._tempo.slowed:
                 return Standing()
             return Standing(state="slowed", reason=self._slow_reason, until=self._epoch(self._pause_until))
@@ -280,8 +310,9 @@ class LanePool:
         if not self._free and not self._out:
             if self.health is Health.READY:
                 self.health = Health.UNPROVEN  # the password may be another one by the next message
-            if self._tempo.slowed and trio.current_time() > self._pause_until + self.FORGET:
-                self._tempo = full_speed(self.transport.lanes)
+            forgotten = max(self._pause_until, self._limit.probe_at) + self.FORGET
+            if (self._tempo.slowed or self._limit.found is not None) and trio.current_time() > forgotten:
+                self._forget_slowness()
                 self._herald.report(self.standing())
 
     async def aclose(self) -> None:
@@ -308,7 +339,7 @@ class LanePool:
         for berth in self._free:
             berth.lane.drop()
         self._free.clear()
-        self._tempo = full_speed(transport.lanes)
+        self._forget_slowness()
         if transport.lanes != before:
             self.lanes_changed.set()
             self.lanes_changed = trio.Event()
@@ -322,9 +353,11 @@ class LanePool:
         while (self._urgent or self._bulk) and self._may_hand_out():
             if self.health is Health.RESTING:
                 self.health = Health.HALF_OPEN
-            waiter = (self._urgent or self._bulk).popleft()
-            berth = self._free.pop() if self._free else self._new_berth()
+            probe = self._in_use >= self._most
+            queue = self._bulk if probe and self._bulk else self._urgent or self._bulk
+            waiter, berth = queue.popleft(), self._take()
             self._out.add(berth)
+            berth.probe = probe
             waiter.berth = berth
             berth.round, berth.pace, berth.used = self._round, self._pace, False
             berth.begun_before, self._begun_at = self._begun_at, trio.current_time()
@@ -332,7 +365,16 @@ class LanePool:
             waiter.event.set()
         if (self._urgent or self._bulk) and self._opens_at() > trio.current_time():
             (self._urgent or self._bulk)[0].event.set()  # it sleeps until then, and no longer
+        if self._limit.found is not None and not self._limit_settled:
+            self._limit_settled = all(berth.used or berth.lane.connected for berth in self._out)
         self._herald.report(self.standing())
+
+    def _take(self) -> Berth:
+        """A free lane, one with a connection if there is any: another connection might be one too many."""
+        for number in reversed(range(len(self._free))):
+            if self._free[number].lane.connected:
+                return self._free.pop(number)
+        return self._free.pop() if self._free else self._new_berth()
 
     def _new_berth(self) -> Berth:
         return Berth(lane=self.transport.lane(), transport=self.transport)
@@ -341,14 +383,49 @@ class LanePool:
         """The moment on Trio's clock before which nothing begins."""
         if self.health is Health.RESTING:
             return self.rest_until
-        return max(self._pause_until, self._begun_at + self._tempo.gap)
+        opens = max(self._pause_until, self._begun_at + self._tempo.gap)
+        if self._in_use >= self._most:
+            return max(opens, self._limit.probe_at)
+        return opens
 
     def _may_hand_out(self) -> bool:
         if self.health in OFF or trio.current_time() < self._opens_at():
             return False
         if len(self._out) >= self._tempo.lanes_allowed:
             return False
+        if len(self._out) > self._in_use >= self._most:
+            return False  # one at a time is tried beyond the limit
         return self.health is Health.READY or not any(berth.round == self._round for berth in self._out)
+
+    @property
+    def _most(self) -> int:
+        """How many connections may stand, as far as the server has shown; all of them if it has not."""
+        return self.transport.lanes if self._limit.found is None else self._limit.found
+
+    @property
+    def _in_use(self) -> int:
+        """How many lanes are out without trying whether the server takes one connection more."""
+        return sum(not berth.probe for berth in self._out)
+
+    def _standing(self, *, but: Berth | None = None) -> int:
+        """How many connections stand."""
+        return sum(berth.lane.connected for berth in (*self._out, *self._free) if berth is not but)
+
+    def _connected(self, berth: Berth) -> None:
+        """The lane has a connection: if it is more than were thought possible, the limit is another one."""
+        berth.probe = False
+        if self._limit.found is None:
+            return
+        before, now = self._limit, trio.current_time()
+        configured = self.transport.lanes
+        self._limit = after_connect(before, self._standing(), now, configured=configured)
+        self._limit_settled = self._limit_settled and self._limit.found is not None
+        if self._limit is not before:
+            self._serve()
+
+    def _forget_slowness(self) -> None:
+        self._tempo = full_speed(self.transport.lanes)
+        self._limit, self._limit_settled = ConnectionLimit(), False
 
     def _epoch(self, moment: float) -> float | None:
         """A moment to come on Trio's clock in epoch seconds; None when it is over."""

@@ -39,7 +39,7 @@ class UsageStore(Protocol):
 class LimitBook:
     """Hands out turnstiles: the same one for the same name, as long as it matters.
 
-    `now` is the wall clock, in seconds since the epoch.
+    `now` is the clock that usage is recorded by: one that nobody can set, not even between two starts.
     """
 
     #: How many turnstiles that nobody uses are kept. What others granted is in the database.
@@ -129,17 +129,17 @@ class LimitBook:
 
     def _here(self, steps: Sequence[Step]) -> list[Step]:
         """Steps on Trio's clock; one from the future stands at the present."""
-        wall, now = self._now(), trio.current_time()
-        return [(min(began - wall, -0.0) + now, slots) for began, slots in steps]
+        recorded, now = self._now(), trio.current_time()
+        return [(min(began - recorded, -0.0) + now, slots) for began, slots in steps]
 
     async def _warmup_began(self, name: str, found: Turnstile) -> float | None:
         """When a provider's first message went, on Trio's clock; None while none has."""
         provider = name.removeprefix("provider/")
-        wall, now = self._now(), trio.current_time()
+        recorded, now = self._now(), trio.current_time()
         began = await self._usage.warmup_began(provider)
         if began is None and found.steps:
-            began = await self._usage.begin_warmup(provider, wall - (now - found.steps[0][0]))
-        return None if began is None else now - max(0.0, wall - began)
+            began = await self._usage.begin_warmup(provider, recorded - (now - found.steps[0][0]))
+        return None if began is None else now - max(0.0, recorded - began)
 
     def _keep(self, name: str, turnstile: Turnstile) -> None:
         self._all[name] = self._recent[name] = turnstile

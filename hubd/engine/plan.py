@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
+from weakref import WeakValueDictionary
+
+import trio
 
 from hubd.core.compose import EmailPlan, compile_email, content_hash, message_id
 from hubd.core.model import Channel, Content, Due, Parcel
+from hubd.core.shared import SharedBytes, encode_file
 from hubd.core.sms import SmsPlan, compile_sms
 
 
@@ -18,8 +22,10 @@ class _Contents(Protocol):
 class MessagePlan:
     """How the message of one content is written for any recipient."""
 
-    def __init__(self, content: Content, blobs: Mapping[str, bytes], install_key: bytes) -> None:
+    def __init__(self, content: Content, encoded: Mapping[str, SharedBytes], install_key: bytes) -> None:
+        """`encoded` has the attachments in base64 by the SHA-256 of their bytes."""
         self.content = content
+        self.encoded = tuple(encoded.values())
         self.content_hash = content_hash(content)
         self._key = install_key
         self._email: EmailPlan | None = None
@@ -27,7 +33,7 @@ class MessagePlan:
         #: The bare address or number it comes from, as limits are named; "" for the provider's own.
         self.sender = content.sender.lower()
         if content.channel is Channel.EMAIL:
-            self._email = compile_email(content, blobs)
+            self._email = compile_email(content, encoded)
             self.sender = self._email.sender.lower()
         else:
             self._sms = compile_sms(content)
@@ -44,6 +50,7 @@ class MessagePlan:
                 sender=email.sender,
                 message_id=name,
                 payload=email.payload,
+                shared=email.shared,
                 campaign=campaign,
             )
         assert self._sms is not None
@@ -60,23 +67,130 @@ class MessagePlan:
 
 
 class PlanShelf:
-    """Compiled plans by content id. The few that are in use stay; the rest are made again when asked for."""
+    """Compiled plans by content. Those used last stay; the rest are made again when asked for.
 
-    SIZE = 32
+    An attachment is encoded once, however many contents have it.
+    """
+
+    SIZE = 32  #: plans ...
+    BYTES = (
+        128 * 1024 * 1024
+    )  #: ... whose encoded attachments have at most so many bytes; one plan always fits
 
     def __init__(self, contents: _Contents, install_key: bytes) -> None:
         self._contents = contents
         self._key = install_key
-        self._plans: dict[int, MessagePlan] = {}
+        self._hashes: dict[int, str] = {}
+        self._plans: dict[str, MessagePlan] = {}
+        self._encoded: WeakValueDictionary[str, SharedBytes] = WeakValueDictionary()
+        self._compiling = trio.Lock()  # one at a time: what it needs meanwhile is some copies of the files
 
     async def get(self, content_id: int) -> MessagePlan:
         """The plan of a content. Raises `BadTemplate` if it does not compile."""
-        plan = self._plans.pop(content_id, None)
+        plan = self._used(self._hashes.get(content_id, ""))
         if plan is None:
-            content = await self._contents.content(content_id)
-            blobs = {item.sha256: await self._contents.blob(item.sha256) for item in content.attachments}
-            plan = MessagePlan(content, blobs, self._key)
-        self._plans[content_id] = plan
-        while len(self._plans) > self.SIZE:
-            del self._plans[next(iter(self._plans))]
+            plan = await self.of(await self._contents.content(content_id))
+            self._hashes[content_id] = plan.content_hash
         return plan
+
+    async def of(self, content: Content) -> MessagePlan:
+        """The plan of a content that may be in use no more. Raises `BadTemplate` and `NotFound`."""
+        name = content_hash(content)
+        plan = self._used(name)
+        if plan is not None:
+            return plan
+        async with self._compiling:
+            plan = self._used(name)  # somebody else may have asked for it, too
+            if plan is None:
+                plan = MessagePlan(content, await self._encode(content), self._key)
+                self._plans[name] = plan
+                self._forget()
+        return plan
+
+    def _used(self, name: str) -> MessagePlan | None:
+        plan = self._plans.pop(name, None)
+        if plan is not None:
+            self._plans[name] = plan
+        return plan
+
+    async def _encode(self, content: Content) -> dict[str, SharedBytes]:
+        found: dict[str, SharedBytes] = {}
+        for file in content.attachments:
+            encoded = self._encoded.get(file.sha256)
+            if encoded is None:
+                encoded = await trio.to_thread.run_sync(encode_file, await self._contents.blob(file.sha256))
+                self._encoded[file.sha256] = encoded
+            found[file.sha256] = encoded
+        return found
+
+    def _forget(self) -> None:
+        while len(self._plans) > self.SIZE or (len(self._plans) > 1 and self._bytes() > self.BYTES):
+            del self._plans[next(iter(self._plans))]
+        self._hashes = {number: name for number, name in self._hashes.items() if name in self._plans}
+
+    def _bytes(self) -> int:
+        return sum(part.size for part in {part for plan in self._plans.values() for part in plan.encoded})
+
+
+class RenderBudget:
+    """How many bytes of rendered messages there are at once, those for all providers together.
+
+    What many messages share is not counted, it exists once. Whoever finds the budget used waits until
+    messages have gone; a message that is larger than all of it goes when there is no other.
+    """
+
+    BYTES = 32 * 1024 * 1024
+
+    def __init__(self) -> None:
+        self.used = 0
+        self._freed: trio.Event | None = None  # while somebody waits
+
+    @property
+    def full(self) -> bool:
+        """Whether no more should be rendered now."""
+        return self.used >= self.BYTES
+
+    async def room(self) -> None:
+        """Wait until another message may be rendered."""
+        while self.full:
+            if self._freed is None:
+                self._freed = trio.Event()
+            await self._freed.wait()
+
+    def hold(self) -> Held:
+        """What one worker has rendered; use it as a context manager."""
+        return Held(self)
+
+    def change(self, difference: int) -> None:
+        """So many bytes more (or less) are in memory."""
+        self.used += difference
+        if self._freed is not None and not self.full:
+            self._freed.set()
+            self._freed = None
+
+
+class Held:
+    """Bytes of rendered messages that one worker has in hand; they count until the block ends."""
+
+    __slots__ = ("_budget", "_bytes")
+
+    def __init__(self, budget: RenderBudget) -> None:
+        self._budget = budget
+        self._bytes = 0
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.only(0)
+
+    def add(self, size: int) -> None:
+        """One more message was rendered."""
+        self._bytes += size
+        self._budget.change(size)
+
+    def only(self, size: int) -> None:
+        """All are gone but one of this size."""
+        if self._bytes != size:
+            self._budget.change(size - self._bytes)
+            self._bytes = size

@@ -6,7 +6,7 @@ The stores and the transports are handed in by `hubd.daemon`; they fit these sha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hubd.core.ledger import Entry, Refusal
@@ -22,11 +22,16 @@ from hubd.core.model import (
     Parcel,
 )
 from hubd.core.outcome import Patience
-from hubd.engine.plan import MessagePlan
+from hubd.engine.plan import MessagePlan, RenderBudget
 
 
 class Lane(Protocol):
     """One connection to a provider, or one place in its queue. Used by one task at a time."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection to the provider stands that only this one uses."""
+        ...
 
     async def prepare(self, parcel: Parcel) -> Answer | None:
         """Go up to the irrevocable byte. None: ready. An answer: certainly not accepted."""
@@ -70,6 +75,11 @@ class Transport(Protocol):
     @property
     def talks_first(self) -> bool:
         """Whether `prepare` hears from the provider, so that its success proves that the account works."""
+        ...
+
+    @property
+    def largest_message(self) -> int | None:
+        """Bytes of the largest message that the provider said it takes; None: not known."""
         ...
 
     def lane(self) -> Lane: ...
@@ -140,6 +150,10 @@ class Campaigns(Protocol):
         """Freeze the next page of the audience into delivery rows. True while there is more."""
         ...
 
+    async def audience_size(self, campaign_id: int) -> int:
+        """Bytes, about, that freezing the rest of the audience takes; 0 when nothing is left to freeze."""
+        ...
+
     async def content(self, content_id: int) -> Content: ...
 
     async def blob(self, sha256: str) -> bytes: ...
@@ -152,6 +166,7 @@ class Plans(Protocol):
     """Compiled contents."""
 
     async def get(self, content_id: int) -> MessagePlan: ...
+    async def of(self, content: Content) -> MessagePlan: ...
 
 
 class StoreHealth(Protocol):
@@ -165,6 +180,10 @@ class StoreHealth(Protocol):
     @property
     def short_of_room(self) -> bool:
         """Whether no new message may begin now, because the disk is nearly full. Cheap."""
+        ...
+
+    def check_room(self, size: int = 0) -> None:
+        """Raise `StoreUnavailable` when there is no room for so many bytes beside what sending needs."""
         ...
 
     async def wait_healthy(self) -> None: ...
@@ -185,5 +204,7 @@ class Surroundings:
     health: StoreHealth
     plans: Plans
     now: Callable[[], float]  #: seconds since the epoch
+    steady: Callable[[], float]  #: seconds, by the clock that limits and ages are recorded by: nobody sets it
     dice: Callable[[], float]  #: random numbers in [0, 1)
     patience: Callable[[Campaign], Patience]
+    rendered: RenderBudget = field(default_factory=RenderBudget)

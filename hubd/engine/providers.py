@@ -16,7 +16,7 @@ from hubd.core.warmup import Warmup
 from hubd.engine.health import Health, HealthChange, Herald, Standing, Tell, tell_nobody
 from hubd.engine.lanes import LanePool
 from hubd.engine.ports import Transport
-from hubd.errors import HubError, NotFound, ProviderUnavailable
+from hubd.errors import CredentialMissing, HubError, NotFound, ProviderUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,21 @@ log = logging.getLogger(__name__)
 Rates = Mapping[str, tuple[str, ...]]
 #: What a reload changes without opening the provider anew.
 _LIMITS = ("rate", "warmup", "sender_rates", "domain_rates")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretState:
+    """How a provider's secret was when the configuration was read. Holds no secret."""
+
+    key: str  #: "password"
+    place: str  #: "file office.pass"
+    fingerprint: bytes = field(default=b"", repr=False)  #: b"" when it was not or could not be read
+    problem: CredentialMissing | None = None  #: why it could not be read
+
+    def replaced_by(self, other: SecretState) -> bool:
+        """Whether `other` is another secret in the same place."""
+        known = self.fingerprint or self.problem
+        return bool(known and other.fingerprint) and self.fingerprint != other.fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +61,7 @@ class ProviderSpec:
     open: Callable[[], Awaitable[Transport]] = field(repr=False, compare=False)
     #: What makes two specs the same account with the same settings.
     settings: object = None
+    secret: SecretState | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +78,7 @@ class ProviderView:
     lanes: int
     lanes_allowed: int  #: how many of them may be used now
     rate: tuple[str, ...]
+    largest_message: int | None = None  #: bytes that it said it takes; None: not known
 
 
 class Provider:
@@ -158,6 +175,20 @@ class Provider:
             pool.revive()
         return answer
 
+    def secret_changed(self, spec: ProviderSpec) -> bool:
+        """Whether the new settings come with another secret in the same place."""
+        before, after = self.spec.secret, spec.secret
+        if before is None or after is None or (before.key, before.place) != (after.key, after.place):
+            return False
+        return before.replaced_by(after)
+
+    def check_secret(self, spec: ProviderSpec) -> None:
+        """Raises `CredentialMissing` if the new settings would lose a secret that could be read before."""
+        before, after = self.spec.secret, spec.secret
+        readable = self._pool is not None or (before is not None and before.fingerprint)
+        if readable and after is not None and after.problem is not None:
+            raise after.problem
+
     async def prepare_change(self, spec: ProviderSpec) -> Transport | None:
         """A transport with other settings, to be handed to `change`; None when none is in use yet. Hold
         `opening` until `change` is done: else the old settings may come into use in between.
@@ -211,6 +242,7 @@ class Provider:
             lanes=self.spec.lanes,
             lanes_allowed=0 if standing.state in ("disabled", "stopped") else allowed,
             rate=self.spec.rate,
+            largest_message=None if self._pool is None else self._pool.transport.largest_message,
         )
 
     def _pool_changed(self, _: HealthChange) -> None:
@@ -273,18 +305,23 @@ class Providers:
         """Take over a new configuration, all of it or nothing. Returns what changed, in words.
 
         Campaigns on a provider whose settings changed go on with the new ones from their next message.
-        Raises what opening a changed provider raises; nothing has changed then.
+        Raises what opening a changed provider raises, and `CredentialMissing` when a secret cannot be read
+        any more; nothing has changed then.
         """
         async with self._changing:
             return await self._reconfigure(specs)
 
     async def _reconfigure(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
+        for name, spec in specs.items():
+            if name in self._all:
+                self._all[name].check_secret(spec)
         others = [n for n, s in specs.items() if n in self._all and self._all[n].spec.channels != s.channels]
         changed = {
             name: spec
             for name, spec in specs.items()
             if name in self._all and name not in others and self._differs(name, spec)
         }
+        words = [self._what_changed(name, spec) for name, spec in changed.items()]
         prepared: dict[str, Transport | None] = {}
         async with AsyncExitStack() as quiet:
             for name in changed:  # none of them opens in the middle of this
@@ -301,7 +338,6 @@ class Providers:
                 self._retire(name)  # another kind of provider under the same name
             for name, transport in prepared.items():
                 self._all[name].change(changed[name], transport)
-        words = [f"providers.{name}" for name in changed]
         return words + self._adopt(specs)
 
     def _make(self, spec: ProviderSpec) -> Provider:
@@ -313,7 +349,13 @@ class Providers:
         self._gone.append(gone)
 
     def _differs(self, name: str, spec: ProviderSpec) -> bool:
-        return self._all[name].spec.settings != spec.settings
+        known = self._all[name]
+        return known.spec.settings != spec.settings or known.secret_changed(spec)
+
+    def _what_changed(self, name: str, spec: ProviderSpec) -> str:
+        if spec.secret is None or self._all[name].spec.settings != spec.settings:
+            return f"providers.{name}"
+        return f"providers.{name}.{spec.secret.key} ({spec.secret.place})"
 
     def _adopt(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
         """Rates, new providers, and those that are gone."""

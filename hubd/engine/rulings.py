@@ -8,7 +8,7 @@ from hubd.core.ledger import Entry, Open
 from hubd.core.model import Answer, Campaign, Due, Parcel, Signal, Stage
 from hubd.core.outcome import NOT_ABOUT_RECIPIENT, close_for
 from hubd.core.streak import Streak
-from hubd.core.verdict import Action, Verdict, classify, judge
+from hubd.core.verdict import Action, Verdict, classify, judge, refuses_connection
 from hubd.core.verdict_tables import Class
 from hubd.engine.backlog import Backlog
 from hubd.engine.domains import Domains
@@ -74,16 +74,19 @@ class Rulings:
                 account=berth.transport.account,
                 limits=ready.limits,
                 cost=ready.cost,
+                steady=self._around.steady(),
             )
         )
 
     def answered(self, ready: Ready, answer: Answer, berth: Berth, *, opened: bool) -> Ruling:
         """The entry that an answer leads to; tells the pool how the provider is."""
-        verdict = self._judge(ready, answer)
+        said = judge(answer, ready.parcel.channel, attempts=ready.row.attempts)
+        verdict = self._weigh(ready, answer, said)
+        refused = said.reason if (said.action, verdict.action) == (Action.FAIL, Action.PAUSE) else ""
         needs_person = self._tell(verdict, answer, ready.row.recipient, berth)
         if verdict.close:
             berth.lane.drop()
-        if not opened and verdict.action in NOT_ABOUT_RECIPIENT:
+        if not opened and not refused and verdict.action in NOT_ABOUT_RECIPIENT:
             self._backlog.put_back(ready.row.id)
             return Ruling(needs_person=needs_person)
         entry = close_for(
@@ -98,15 +101,18 @@ class Rulings:
             jitter=self._around.dice(),
             limits=ready.limits,
             cost=ready.cost,
+            refused=refused,
+            steady=self._around.steady(),
         )
         return Ruling(entry=entry, needs_person=needs_person)
 
-    def _judge(self, ready: Ready, answer: Answer) -> Verdict:
-        verdict = judge(answer, ready.parcel.channel, attempts=ready.row.attempts)
+    def _weigh(self, ready: Ready, answer: Answer, said: Verdict) -> Verdict:
+        """The verdict as it stands among those on others; of a one-off message it stands alone."""
+        row = ready.row
         if not self._campaign.single:
-            _, at, domain = ready.row.recipient.rpartition("@")
-            return self._streak.see(ready.row.id, verdict, domain if at else "", ready.row.attempts)
-        verdict = self._streak.hold_up(ready.row.id, verdict)
+            _, at, domain = row.recipient.rpartition("@")
+            return self._streak.see(row.id, said, domain if at else "", row.attempts, row.refused)
+        verdict = self._streak.hold_up(row.id, said)
         if verdict.action is not Action.PAUSE:
             return verdict
         # There is nothing to pause but this message; what passes by itself is worth waiting for.
@@ -116,6 +122,10 @@ class Rulings:
 
     def _tell(self, verdict: Verdict, answer: Answer, recipient: str, berth: Berth) -> str:
         """Pass the news on; the reason when a person is needed."""
+        if refuses_connection(answer, verdict) and self._pool.connection_refused(
+            berth, silent=answer.signal is Signal.TIMEOUT
+        ):
+            return ""
         match verdict.action:
             case Action.PROVIDER:
                 self._pool.trouble(berth, verdict.detail, verdict.retry_after)

@@ -47,6 +47,7 @@ class Supervisor:
         limits: LimitBook,
         doubts: Doubts,
         now: Callable[[], float],
+        steady: Callable[[], float],
         dice: Callable[[], float],
         patience: Patience,
     ) -> None:
@@ -64,6 +65,7 @@ class Supervisor:
             health=health,
             plans=plans,
             now=now,
+            steady=steady,
             dice=dice,
             patience=lambda campaign: replace(patience, give_up_after=campaign.give_up_after),
         )
@@ -83,7 +85,8 @@ class Supervisor:
         """Run a campaign; it answers once the campaign is `running`. Also resumes, retries and goes on.
 
         `limit` is how many to send before it pauses by itself. Raises `InvalidTransition`, `NotFound`,
-        `ProviderUnavailable` and `CredentialMissing`; nothing has changed then.
+        `ProviderUnavailable`, `CredentialMissing`, and `StoreUnavailable` when there is no room for the
+        audience; nothing has changed then.
         """
         campaign = await self._find(name)
         async with self._lock(campaign.id):
@@ -96,6 +99,8 @@ class Supervisor:
             self._refuse_when_closing()
             if event is CampaignEvent.DUE and (campaign.scheduled_at or 0.0) > self._now():
                 return False, campaign  # it was put off meanwhile
+            if size := await self._campaigns.audience_size(campaign.id):
+                self._around.health.check_room(size)
             await self._provider_for(campaign).revive()
             campaign = await self._campaigns.move(
                 campaign.id, allowed_from(event), to, event=event.value, limit=_target(campaign, limit)
@@ -224,6 +229,8 @@ class Supervisor:
         """Why a campaign is as it is, including what a running one waits for."""
         if campaign.state is not CampaignState.RUNNING or campaign.id not in self._runs:
             return campaign.reason
+        if trouble := self._around.health.trouble:
+            return f"waiting: {trouble}"
         try:
             view = self.providers.get(campaign.provider).view()
         except HubError as error:
@@ -364,12 +371,14 @@ async def open_supervisor(
     limits: LimitBook,
     doubts: Doubts,
     now: Callable[[], float],
+    steady: Callable[[], float] | None = None,
     dice: Callable[[], float],
     patience: Patience | None = None,
     grace: float = Supervisor.GRACE,
 ) -> AsyncIterator[Supervisor]:
     """A supervisor for the length of the block. At its end everything on the wire is settled, within
-    `grace` seconds, and the providers' connections are closed.
+    `grace` seconds, and the providers' connections are closed. `steady` is the clock by which ages are
+    measured; without one the wall clock `now` is taken for it.
     """
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(
@@ -382,6 +391,7 @@ async def open_supervisor(
             limits=limits,
             doubts=doubts,
             now=now,
+            steady=steady or now,
             dice=dice,
             patience=patience or Patience(),
         )

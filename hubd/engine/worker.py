@@ -18,6 +18,7 @@ from hubd.engine.books import Books, NeedsPerson
 from hubd.engine.domains import Domains
 from hubd.engine.gates import Gates
 from hubd.engine.lanes import Berth, LanePool, ProviderStopped
+from hubd.engine.plan import Held
 from hubd.engine.ports import Surroundings
 from hubd.engine.rulings import Ready, Ruling, Rulings
 from hubd.engine.turnstile import Gate
@@ -52,9 +53,11 @@ class Worker:
                 if berth is None:
                     continue
                 try:
-                    current = await self._begin(row, berth)
-                    while current is not None:
-                        current = await self._deliver(current, berth, rows)
+                    with self.around.rendered.hold() as held:
+                        current = await self._begin(row, berth, held)
+                        while current is not None:
+                            held.only(len(current.parcel.payload))
+                            current = await self._deliver(current, berth, rows, held)
                 finally:
                     self.pool.give_back(berth)
 
@@ -90,9 +93,9 @@ class Worker:
                         self.pool.give_back(berth)
                 await trio.lowlevel.checkpoint()
 
-    async def _begin(self, row: Due, berth: Berth) -> Ready | None:
+    async def _begin(self, row: Due, berth: Berth, held: Held) -> Ready | None:
         """Write, prepare and open the first message of a chain. None: it is settled or put back."""
-        ready = await self._write(row)
+        ready = await self._write(row, held)
         if ready is None:
             return None
         refused = await berth.lane.prepare(ready.parcel)
@@ -107,7 +110,7 @@ class Worker:
         return self._may_go(ready, ruling, berth)
 
     async def _deliver(
-        self, ready: Ready, berth: Berth, rows: trio.MemoryReceiveChannel[Due]
+        self, ready: Ready, berth: Berth, rows: trio.MemoryReceiveChannel[Due], held: Held
     ) -> Ready | None:
         """Deliver an open message, announce the next along with it, and book both. Returns the next.
 
@@ -116,7 +119,7 @@ class Worker:
         following: Ready | None = None
         answer: Answer | None = None
         with self.books.shield():
-            following = await self._following(berth, rows)
+            following = await self._following(berth, rows, held)
             answer = await berth.lane.deliver(ready.parcel, following.parcel if following else None)
             reach("after_reply")
         if answer is None:
@@ -159,13 +162,15 @@ class Worker:
             return None
         return ready
 
-    async def _following(self, berth: Berth, rows: trio.MemoryReceiveChannel[Due]) -> Ready | None:
+    async def _following(
+        self, berth: Berth, rows: trio.MemoryReceiveChannel[Due], held: Held
+    ) -> Ready | None:
         """The next message for this lane, if there is one that may follow at once."""
         if self.scope.cancel_called or self.pool.wanted(berth, self.campaign.id):
             return None
         if not rows.statistics().current_buffer_used or self.around.health.short_of_room:
             return None
-        if not self.gates.open:
+        if not self.gates.open or self.around.rendered.full:
             return None
         row = rows.receive_nowait()
         if await self._put_off(row):
@@ -174,17 +179,23 @@ class Worker:
         if not gate.try_take(await self._cost(row), self.domains.find(row.recipient)):
             self.backlog.put_back(row.id)
             return None
-        return await self._write(row)
+        return await self._write(row, held, wait=False)
 
-    async def _write(self, row: Due) -> Ready | None:
-        """The message for a row. None when it cannot be written for this recipient; that is booked."""
-        now = self.around.now()
+    async def _write(self, row: Due, held: Held, *, wait: bool = True) -> Ready | None:
+        """The message for a row. None when it cannot be written for this recipient; that is booked.
+
+        It waits while the budget for rendered messages is used, unless one of them is the caller's own.
+        """
         plan = await self.around.plans.get(row.content_id)
+        if wait:
+            await self.around.rendered.room()
+        now = self.around.now()
         try:
             parcel = plan.write(row, self.campaign.name, now)
         except BadInput as problem:
             await self._book([close_unwritable(row, problem, self.pool.transport.name, now)])
             return None
+        held.add(len(parcel.payload))
         own, limits = self.domains.find(row.recipient), (await self._gate(row)).limits
         if own is not None:
             limits = (*limits, own.name)

@@ -21,6 +21,7 @@ from hubd.store.contacts import no_such_list
 from hubd.store.database import Unit
 from hubd.store.importing import list_id
 
+ROW_BYTES = 200  #: that a delivery takes with its entries in indexes, without what is copied of the contact
 MAX_FIELDS = 62  #: one bit each of SQLite's signed 64
 
 #: What freezing and counting need to know of a campaign.
@@ -74,6 +75,15 @@ WHERE contact.id IN (SELECT contact_id FROM membership
 GROUP BY 1"""  # noqa: S608 - no values, only our own words
 
 
+def _size(address: str, key: str) -> str:
+    return f"""
+SELECT count(*) AS n, coalesce(sum(
+    length(CAST(contact.fields AS BLOB)) + 2 * length({address}) + length({key}) * 2), 0) AS bytes
+FROM contact WHERE {address} IS NOT NULL AND id IN (
+    SELECT contact_id FROM membership
+    WHERE list_id IN (SELECT id FROM list WHERE name IN (SELECT value FROM json_each(?))))"""  # noqa: S608 - no values, only our own words
+
+
 def _draft_people(channel: Channel, address: str, key: str) -> str:
     return f"""
 FROM contact WHERE {address} IS NOT NULL
@@ -86,6 +96,8 @@ FROM contact WHERE {address} IS NOT NULL
 FREEZE = {channel: _freeze(channel, *columns) for channel, columns in _ADDRESSES.items()}
 #: Whom a draft would reach: each contact of its lists once, with why not.
 WOULD_REACH = {channel: _would_reach(channel, *columns) for channel, columns in _ADDRESSES.items()}
+#: How many contacts its lists have, and the bytes of what freezing copies of them.
+SIZE = {channel: _size(*columns) for channel, columns in _ADDRESSES.items()}
 #: Recipients of a draft.
 DRAFT_PEOPLE = {channel: _draft_people(channel, *columns) for channel, columns in _ADDRESSES.items()}
 #: The newest delivery so far: the page's are those after it.
@@ -162,6 +174,16 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
     done = at["freeze_list"] + 1 >= len(lists)
     db.execute(ADVANCE, (at["freeze_list"] + 1, 0, int(done), campaign_id))
     return not done
+
+
+def size_of(db: sqlite3.Connection, campaign_id: int) -> int:
+    """See `Campaigns.audience_size`."""
+    at = db.execute(FREEZING, (campaign_id,)).fetchone()
+    if at is None or at["audience_ready"]:
+        return 0
+    n, copied = map(int, db.execute(SIZE[Channel(at["channel"])], (at["lists"],)).fetchone())
+    left = max(0, n - int(at["n_total"]))
+    return left * (ROW_BYTES + copied // n) if n else 0
 
 
 def audience_of(db: sqlite3.Connection, campaign_id: int) -> Audience:

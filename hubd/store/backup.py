@@ -20,12 +20,13 @@ from pathlib import Path
 
 import trio
 
-from hubd.errors import BadInput, Conflict, StoreError
+from hubd.errors import BadInput, Conflict, StoreError, StoreUnavailable
 from hubd.failpoints import reach
 from hubd.store.anchor import anchor_path, sync_directory
-from hubd.store.connection import open_plain, trouble_of
+from hubd.store.connection import lacks_room, open_plain, trouble_of
 from hubd.store.database import Database
-from hubd.store.unit import checkpoint
+from hubd.store.room import NO_ROOM
+from hubd.store.unit import copy_log
 
 STEP = 256  #: pages copied before it is looked whether the backup is still wanted
 LOOK = 100_000  #: instructions of SQLite's machine between such looks while the copy is checked
@@ -52,7 +53,7 @@ class Backups:
     """Makes backups of an open database, one at a time."""
 
     def __init__(self, db: Database, clock: Callable[[], float] = time.time) -> None:
-        self._path = db.path
+        self._db = db
         self._clock = clock
         self._busy = False
 
@@ -60,7 +61,8 @@ class Backups:
         """Copy the database to `path`, an absolute one in a directory that is there; nothing is overwritten.
 
         Raises `BadInput` for a place that will not do, `Conflict` ("backup_running") while another backup is
-        made, `StoreError` ("backup_failed"); then nothing is left behind.
+        made, `StoreError` ("backup_failed"), also when the copy would take room that sending needs; then
+        nothing is left behind.
         """
         if self._busy:
             raise Conflict(
@@ -68,13 +70,15 @@ class Backups:
             )
         self._busy = True
         try:
-            return await trio.to_thread.run_sync(partial(_make, self._path, path, self._clock))
+            return await trio.to_thread.run_sync(partial(_make, self._db, path, self._clock))
         finally:
             self._busy = False
 
 
-def _make(source: Path, path: str, clock: Callable[[], float]) -> Backup:
+def _make(db: Database, path: str, clock: Callable[[], float]) -> Backup:
+    source = db.path
     target = _judge(source, path)
+    _check_room(db, target)
     unfinished = target.with_name(f".{target.name}.unfinished")
     begun = time.monotonic()
     try:
@@ -92,9 +96,12 @@ def _make(source: Path, path: str, clock: Callable[[], float]) -> Backup:
         with suppress(OSError):
             _clear(unfinished)
         if isinstance(error, OSError):
-            raise _failed(target, error.strerror or str(error)) from error
+            hint = _ROOM if error.errno in NO_ROOM else _PERMISSION
+            raise _failed(target, (error.strerror or str(error)).lower(), hint) from error
         if isinstance(error, sqlite3.Error):
-            raise _failed(target, trouble_of(error)[0]) from error
+            raise _failed(
+                target, trouble_of(error)[0], _ROOM if lacks_room(error) else _PERMISSION
+            ) from error
         raise
     return Backup(path=str(target), size=size, taken_at=taken_at, seconds=time.monotonic() - begun)
 
@@ -119,7 +126,17 @@ def _judge(source: Path, path: str) -> Path:
     return target
 
 
+def _check_room(db: Database, target: Path) -> None:
+    """A copy on the disk of the database must leave the room that outcomes need."""
+    try:
+        if target.parent.stat().st_dev == db.path.stat().st_dev:
+            db.check_room(db.path.stat().st_size, another_file=True)
+    except (StoreUnavailable, OSError) as error:
+        raise _failed(target, str(error), _ROOM) from error
+
+
 _PERMISSION = "the daemon writes the file, so its user needs to be able to write there"
+_ROOM = "make room there, or choose another disk; nothing is left of it"
 
 
 def _refuse_existing(target: Path) -> None:
@@ -153,7 +170,7 @@ def _copy(source: Path, copy: Path, clock: Callable[[], float]) -> float:
 def _mark(copy: Path, taken_at: float) -> None:
     with closing(open_plain(copy, writer=True)) as db:
         db.execute(MARK_COPY, (taken_at,))
-        if not checkpoint("TRUNCATE", db):
+        if not copy_log("TRUNCATE", db):
             raise StoreError(
                 "the backup could not be finished: something else reads it",
                 code="backup_failed",
@@ -196,5 +213,5 @@ def _sync(copy: Path) -> int:
         os.close(handle)
 
 
-def _failed(target: Path, why: str) -> StoreError:
-    return StoreError(f"the backup to {target} failed: {why.lower()}", code="backup_failed", hint=_PERMISSION)
+def _failed(target: Path, why: str, hint: str) -> StoreError:
+    return StoreError(f"the backup to {target} failed: {why}", code="backup_failed", hint=hint)

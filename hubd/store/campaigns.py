@@ -21,7 +21,7 @@ from hubd.core.model import (
 )
 from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, spec_from_json
 from hubd.errors import BadInput, Conflict, InvalidTransition
-from hubd.store.audience import Audience, MissingPattern, audience_of, freeze_some, missing_patterns
+from hubd.store.audience import Audience, MissingPattern, audience_of, freeze_some, missing_patterns, size_of
 from hubd.store.campaign_rows import (
     all_campaigns,
     campaign_by_id,
@@ -134,7 +134,7 @@ class Campaigns:
                 return made, changed_keys(None, spec), True
             return (*_change(unit, old, spec, values), False)
 
-        return await self._db.write(work)
+        return await self._db.write(work, bulk=True)
 
     async def get(self, name: str) -> Campaign:
         """Raises NotFound ("campaign_not_found")."""
@@ -204,7 +204,7 @@ class Campaigns:
 
         Raises NotFound, and Conflict ("name_taken") when `new` is another campaign.
         """
-        return await self._db.write(lambda unit: clone(unit, name, new))
+        return await self._db.write(lambda unit: clone(unit, name, new), bulk=True)
 
     async def archive(self, name: str, *, archived: bool = True) -> tuple[bool, Campaign]:
         """Leave a campaign that has ended out of `list`, or bring it back; whether anything changed.
@@ -220,8 +220,10 @@ class Campaigns:
     async def delete(self, name: str) -> None:
         """Remove a campaign with all its deliveries. Raises NotFound, Conflict when it is not at rest.
 
-        It is gone for everybody with the first unit of work; its rows go page by page after that.
+        It is gone for everybody with the first unit of work; its rows go page by page after that. They pass
+        through the log, so that it raises StoreUnavailable while the disk is nearly full.
         """
+        self._db.check_room()
 
         def work(unit: Unit) -> None:
             found = campaign_by_name(unit.db, name)
@@ -250,6 +252,10 @@ class Campaigns:
         """
         return await self._db.read(lambda db: audience_of(db, campaign.id))
 
+    async def audience_size(self, campaign_id: int) -> int:
+        """How many bytes, about, it takes to freeze what is not frozen yet of the audience."""
+        return await self._db.read(lambda db: size_of(db, campaign_id))
+
     async def missing(self, campaign: Campaign, fields: frozenset[str]) -> list[MissingPattern]:
         """Recipients that lack some of these fields, grouped by which; one pass, most frequent first."""
         return await self._db.read(lambda db: missing_patterns(db, campaign.id, fields))
@@ -258,13 +264,14 @@ class Campaigns:
         """Write the next recipients into the ledger; whether there may be more.
 
         The audience is who was on the lists when the campaign first went to `running`. Safe to call again
-        after a crash, and when nothing is left to do.
+        after a crash, and when nothing is left to do. Raises StoreUnavailable, also while the disk is nearly
+        full: that room is for outcomes of messages.
         """
-        return await self._db.write(lambda unit: freeze_some(unit, campaign_id, size))
+        return await self._db.write(lambda unit: freeze_some(unit, campaign_id, size), bulk=True)
 
     async def add_content(self, content: Content, content_hash: str) -> int:
         """The id of this content, stored once."""
-        return await self._db.write(lambda unit: add_content(unit, content, content_hash))
+        return await self._db.write(lambda unit: add_content(unit, content, content_hash), bulk=True)
 
     async def content(self, content_id: int) -> Content:
         """Raises NotFound."""
@@ -276,7 +283,7 @@ class Campaigns:
         Parts come in order; one that was taken before is taken again without effect. Raises BadInput for a
         gap, too much data, or content that does not have the hash (then it is forgotten).
         """
-        fault = await self._db.write(lambda unit: put_part(unit, sha256, offset, data, size))
+        fault = await self._db.write(lambda unit: put_part(unit, sha256, offset, data, size), bulk=True)
         if isinstance(fault, BadInput):
             raise fault
         return fault

@@ -64,7 +64,7 @@ class Commands:
             row = unit.db.execute(FIRST, (method, key)).fetchone()
             if row is not None:
                 return First(fingerprint=row["fingerprint"], answer=row["result"], arrived=row["arrived"])
-            unit.db.execute(BEGIN, (method, key, fingerprint, arrived, unit.now))
+            unit.db.execute(BEGIN, (method, key, fingerprint, arrived, unit.steady))
             return None
 
         return await self._db.write(work)
@@ -90,7 +90,9 @@ async def tidy_answers(db: Database, before: float) -> int:
     """Remove answers that were given before a time, in epoch seconds; how many. Raises `StoreUnavailable`."""
     removed = 0
     while True:
-        gone = await db.write(lambda unit: unit.db.execute(REMOVE_ANSWERS, (before, PAGE)).rowcount)
+        gone = await db.write(
+            lambda unit: unit.db.execute(REMOVE_ANSWERS, (before, PAGE)).rowcount, bulk=True
+        )
         removed += gone
         if gone < PAGE:
             return removed

@@ -104,8 +104,9 @@ class Contacts:
         duplicates. With `dry_run` the same is counted and nothing is kept. See `importing` for the rules.
         Raises `StoreUnavailable`, also while the disk is nearly full: that room is for outcomes of messages.
         """
-        self._db.check_room()
-        return await self._db.write(lambda unit: import_page(unit, list_name, rows, import_id, dry_run))
+        return await self._db.write(
+            lambda unit: import_page(unit, list_name, rows, import_id, dry_run), bulk=True
+        )
 
     async def lists(self) -> list[ListView]:
         """All lists by name."""
@@ -145,13 +146,17 @@ class Contacts:
         await self._db.write(work)
 
     async def suppress(self, channel: Channel, key: str, reason: str, source: str) -> bool:
-        """Send nothing to this address any more; whether that is new. `key` as it is compared."""
+        """Send nothing to this address any more; whether that is new. `key` as it is compared.
+
+        Raises `StoreUnavailable` also while the disk is nearly full: then no message begins, so none is
+        missed, and a long list of them must not take the room of outcomes.
+        """
 
         def work(unit: Unit) -> bool:
             values = (channel.value, key, reason, source, unit.now)
             return unit.db.execute(SUPPRESS, values).rowcount == 1
 
-        return await self._db.write(work)
+        return await self._db.write(work, bulk=True)
 
     async def unsuppress(self, channel: Channel, key: str) -> bool:
         """Allow sending again; whether it was suppressed."""

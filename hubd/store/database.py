@@ -18,11 +18,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import trio
 
 from hubd.bridge import Bridge
+from hubd.core.steady import Mark
 from hubd.errors import StoreUnavailable, StoreUnusable
 from hubd.store.anchor import Anchor, anchor_path, notice
 from hubd.store.connection import (
@@ -34,10 +35,12 @@ from hubd.store.connection import (
     open_plain,
     trouble_of,
 )
-from hubd.store.opening import migrate, prepare, refusal
+from hubd.store.file_checks import refusal
+from hubd.store.opening import keep_log, migrate, prepare
 from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
-from hubd.store.unit import Unit, checkpoint, roll_back
-from hubd.store.writer import MAX_BATCH, Writer
+from hubd.store.steady import Clocks, Moment, SteadyClock, look, resume, write_mark
+from hubd.store.unit import Unit, checkpoint, copy_log, roll_back
+from hubd.store.writer import MAKE_ROOM, MAX_BATCH, Writer
 
 __all__ = ["Database", "Unit", "open_database"]
 
@@ -58,6 +61,8 @@ class Database:
     """The open database. Get one from `open_database`.
 
     `epoch` is the number of this boot, `install_key` the secret from which Message-IDs are derived.
+    `steady()` is the time by which ages are measured, in seconds: it goes on where it was, and nobody can
+    set it.
     """
 
     def __init__(
@@ -70,9 +75,11 @@ class Database:
         epoch: int,
         key: bytes,
         instance_id: str,
+        steady: SteadyClock,
         probe_interval: float,
     ) -> None:
         self.path = path
+        self.steady = steady
         self.epoch = epoch
         self.install_key = key
         self.instance_id = instance_id
@@ -96,13 +103,21 @@ class Database:
         """The seq of the newest committed event."""
         return self._writer.head_seq
 
-    async def write(self, work: Callable[[Unit], T]) -> T:
+    @property
+    def no_room_known(self) -> bool:
+        """Whether `short_of_room` or `trouble` has said so last. Asks nobody: for units of work."""
+        return bool(self._room.known_shortage)
+
+    async def write(self, work: Callable[[Unit], T], *, bulk: bool = False) -> T:
         """Run `work` inside the next batch's transaction; returns when it is durable.
 
         `work` runs in the writer's thread, perhaps twice, and has effects on the database only. Raises what
-        `work` raised (nothing of it was written then), or `StoreUnavailable` when the disk fails.
+        `work` raised (nothing of it was written then), or `StoreUnavailable` when the disk fails. `bulk` is
+        for whatever is neither an outcome nor a change of state: it is refused while there is little room.
         """
-        return await self._writer.submit(work)
+        if bulk:
+            self.check_room()
+        return await self._writer.submit(work, bulk=bulk)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a read-only connection, in one snapshot, perhaps twice. Keep it short.
@@ -136,10 +151,15 @@ class Database:
             await trio.sleep(self._probe_interval)
             await self._writer.wait_healthy()
 
-    def check_room(self) -> None:
-        """Raise `StoreUnavailable` while there is too little room to take in anything large."""
-        if reason := self._room.shortage:
-            raise StoreUnavailable(reason, hint="make room on the disk, then try again")
+    def check_room(self, size: int = 0, *, another_file: bool = False) -> None:
+        """Raise `StoreUnavailable` while there is too little room to take in anything large.
+
+        `size` is how many bytes it is going to take, if that is known; `another_file` says that it is not the
+        database that takes them.
+        """
+        short = "" if another_file else self._room.shortage
+        if reason := short or (size and self._room.lack(size, another_file=another_file)):
+            raise StoreUnavailable(reason, hint=MAKE_ROOM)
 
     async def wait_lost(self) -> None:
         """Return when the file cannot be trusted any more: end everything, and leave the block."""
@@ -254,12 +274,15 @@ async def open_database(
     readers = _Readers(path, bridge)
     writer: Writer | None = None
     try:
-        row, head_seq = await _boot(partial(_begin_epoch, anchor, clock()), path, connection, bridge, room)
+        row, head_seq, begun = await _boot(
+            partial(_begin_epoch, anchor, look(clock)), path, connection, bridge, room
+        )
+        steady = SteadyClock(begun, clock)
         await room.keep_ballast()
         writer = Writer(
             connection,
             bridge,
-            clock=clock,
+            clock=steady,
             probe_interval=probe_interval,
             head_seq=head_seq,
             room=room,
@@ -276,6 +299,7 @@ async def open_database(
                 epoch=row["epoch"],
                 key=row["install_key"],
                 instance_id=row["instance_id"],
+                steady=steady,
                 probe_interval=probe_interval,
             )
             following = trio.CancelScope()
@@ -286,9 +310,10 @@ async def open_database(
                 following.cancel()
                 writer.close()
                 await readers.aclose()
+        await room.drop_ballast()  # every outcome is written: the last checkpoint may need that room
         if not writer.trouble:
             try:
-                await connection.unit(bridge, partial(_finish, anchor))
+                await connection.unit(bridge, partial(_finish, anchor, steady))
             except sqlite3.Error as error:
                 writer.lose(error)
         if writer.lost.is_set():
@@ -307,13 +332,13 @@ async def _follow(scope: trio.CancelScope, anchor: Anchor, database: Database, w
 
 
 async def _boot(
-    begin: Callable[[sqlite3.Connection], tuple[sqlite3.Row, int]],
+    begin: Callable[[sqlite3.Connection], _Begun],
     path: Path,
     connection: Connection,
     bridge: Bridge,
     room: Room,
-) -> tuple[sqlite3.Row, int]:
-    """Bring the file up to date and begin an epoch: its row of `hub`, and the newest event's seq."""
+) -> _Begun:
+    """Bring the file up to date and begin an epoch."""
     try:
         try:
             return await connection.unit(bridge, begin)
@@ -332,12 +357,20 @@ async def _boot(
         ) from error
 
 
-def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sqlite3.Row, int]:
+class _Begun(NamedTuple):
+    hub: sqlite3.Row
+    head_seq: int  #: of the newest event
+    begun: Mark  #: where the steady clock begins
+
+
+def _begin_epoch(anchor: Anchor, clocks: Clocks, db: sqlite3.Connection) -> _Begun:
     """As `_boot`. Nothing may be sent before the anchor and the file itself say how far the database is."""
+    keep_log(anchor.database, db)
     migrate(db)
     db.execute("BEGIN IMMEDIATE")
     try:
-        notice(Unit(db, now), anchor.read())
+        begun = resume(db, clocks)
+        notice(Unit(db, Moment(clocks.wall, begun.at)), anchor.read())
         row: sqlite3.Row = db.execute(BEGIN_EPOCH).fetchone()
         head_seq: int = db.execute(HEAD_SEQ).fetchone()[0]
         db.execute("COMMIT")
@@ -345,19 +378,20 @@ def _begin_epoch(anchor: Anchor, now: float, db: sqlite3.Connection) -> tuple[sq
         roll_back(db)
         raise
     anchor.cast(db)
-    if not checkpoint("TRUNCATE", db):  # `opening` relies on it to know a log that is another file's
+    if not copy_log("TRUNCATE", db):  # `file_checks` relies on it to know a log that is another file's
         raise StoreUnusable(
             f"{anchor.database} is read by another program", exit_status=75, hint="stop that program"
         )
-    return row, head_seq
+    return _Begun(row, head_seq, begun)
 
 
-def _finish(anchor: Anchor, db: sqlite3.Connection) -> None:
+def _finish(anchor: Anchor, steady: SteadyClock, db: sqlite3.Connection) -> None:
     """Leave one file that says that it was closed in order. A failure only costs the next open a check.
 
     Raises `sqlite3.Error` when the failure is one after which SQLite must not touch the file any more.
     """
     try:
+        write_mark(db, steady.mark())
         db.execute(MARK_CLEAN)
     except sqlite3.Error as error:
         if trouble_of(error)[1]:

@@ -23,6 +23,11 @@ SELECT {_COLUMNS} FROM delivery WHERE campaign_id = ? AND id > ? AND state = '{s
 ORDER BY id LIMIT ?"""  # noqa: S608 - no values, only our own words
     for state in DeliveryState
 }
+#: A page of those that wait and were refused when the campaign paused.
+WAITING_REFUSED = f"""
+SELECT {_COLUMNS} FROM delivery INDEXED BY delivery_refused
+WHERE campaign_id = ? AND id > ? AND refused <> '' AND state IN ('pending', 'deferred')
+ORDER BY id LIMIT ?"""  # noqa: S608 - no values, only our own words
 #: One delivery with what is needed from its campaign.
 ONE_DELIVERY = """
 SELECT delivery.*, campaign.name AS campaign, campaign.channel AS channel, campaign.provider AS provider,
@@ -109,10 +114,18 @@ class FailureGroup:
 
 
 def page_of(
-    db: sqlite3.Connection, campaign_id: int, state: DeliveryState | None, after_id: int, limit: int
+    db: sqlite3.Connection,
+    campaign_id: int,
+    state: DeliveryState | None,
+    after_id: int,
+    limit: int,
+    *,
+    refused: bool = False,
 ) -> list[DeliveryRow]:
     """See `Ledger.deliveries`."""
     statement = ALL_DELIVERIES if state is None else IN_STATE[state]
+    if refused:
+        statement = WAITING_REFUSED
     return [_delivery(row) for row in db.execute(statement, (campaign_id, after_id, limit))]
 
 

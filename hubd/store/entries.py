@@ -52,7 +52,8 @@ VALUES (:delivery_id, :n, :epoch, :provider, :message_id, '', :at, :at, :outcome
 SETTLE = """
 UPDATE delivery SET state = :to, reason = :reason, detail = :detail, code = :code, next_at = :next_at,
     provider_id = :provider_id, attempts = attempts + :tries, withdrawn = withdrawn + :withdrawn,
-    first_attempt_at = CASE WHEN :tries THEN coalesce(first_attempt_at, :at) ELSE first_attempt_at END,
+    first_attempt_at = CASE WHEN :tries THEN coalesce(first_attempt_at, :steady) ELSE first_attempt_at END,
+    refused = CASE WHEN :refused <> '' THEN :refused ELSE refused END,
     updated_at = :at
 WHERE id = :delivery_id AND state = :from"""
 
@@ -95,7 +96,8 @@ def _open(unit: Unit, entry: Open, epoch: int) -> Refusal | None:
         unit.moved(at["campaign_id"], state, target)
         return Refusal(why="suppressed", skipped=True)
     target = advance_delivery(state, DeliveryEvent.OPEN)
-    values = (entry.message_id, entry.at, entry.at, entry.delivery_id, at["state"])
+    steady = entry.at if entry.steady is None else entry.steady
+    values = (entry.message_id, entry.at, steady, entry.delivery_id, at["state"])
     exactly_one(unit.db.execute(SENDING, values))
     n = at["attempts"] + at["withdrawn"] + 1
     unit.db.execute(
@@ -113,7 +115,7 @@ def _open(unit: Unit, entry: Open, epoch: int) -> Refusal | None:
     )
     unit.moved(at["campaign_id"], state, target)
     unit.opened()
-    unit.spent(entry.limits, entry.at, entry.cost)
+    unit.spent(entry.limits, steady, entry.cost)
     return None
 
 
@@ -135,7 +137,9 @@ def _close(unit: Unit, entry: Close, epoch: int) -> Refusal | None:
         raise Conflict(f"no attempt ends in {entry.to.value}", code="not_an_outcome")
     target = advance_delivery(state, event)
     counts = target is not DeliveryState.PENDING
+    steady = entry.at if entry.steady is None else entry.steady
     values = _outcome(entry) | {
+        "steady": steady,
         "outcome": target.value if counts else "withdrawn",
         "from": at["state"],
         "to": target.value,
@@ -151,7 +155,7 @@ def _close(unit: Unit, entry: Close, epoch: int) -> Refusal | None:
     exactly_one(unit.db.execute(SETTLE, values))
     unit.moved(at["campaign_id"], state, target)
     if not entry.opened and counts:
-        unit.spent(entry.limits, entry.at, entry.cost)
+        unit.spent(entry.limits, steady, entry.cost)
     if entry.suppress:
         source = f"campaign {at['campaign']}"
         unit.db.execute(SUPPRESS, (at["channel"], at["address_key"], entry.suppress, source, entry.at))
@@ -168,6 +172,7 @@ def _outcome(entry: Close) -> dict[str, object]:
         "at": entry.at,
         "stage": entry.stage,
         "reason": entry.reason,
+        "refused": entry.refused,
         "detail": entry.detail,
         "code": entry.code,
         "enhanced": entry.enhanced,

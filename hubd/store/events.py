@@ -98,7 +98,7 @@ class Events:
         def work(unit: Unit) -> int:
             return unit.db.execute(PRUNE, (bound, PRUNE_PAGE)).rowcount
 
-        while done := await self._db.write(work):
+        while done := await self._db.write(work, bulk=True):
             removed += done
         return removed
 

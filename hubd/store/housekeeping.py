@@ -35,7 +35,7 @@ async def tidy(
     db: Database, *, now: float, keep_events: int = 200_000, keep_requests_days: float = 30
 ) -> Tidied:
     """Remove all but the newest events, requests older than so many days, and usage that no rate looks at;
-    `now` in epoch seconds.
+    `now` in seconds on the steady clock: one that was set must not make everything old.
 
     In small units of work: messages go out meanwhile. What is cut off goes on at the next call. A subscriber
     whose cursor is older than the oldest event left is told so, and a request repeated after that long is a
@@ -56,7 +56,7 @@ async def _tidy_requests(db: Database, before: float) -> int:
         def work(unit: Unit, page: str = json.dumps(keys)) -> int:
             return unit.db.execute(REMOVE_REQUESTS, (page, before)).rowcount
 
-        removed += await db.write(work)
+        removed += await db.write(work, bulk=True)
         after = keys[-1]
     return removed
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 
-from hubd.core.ledger import Entry, Refusal
+from hubd.core.ledger import Entry, Open, Refusal
 from hubd.core.model import Counts, DeliveryState, Due
 from hubd.store.campaign_rows import counts_of
 from hubd.store.database import Database, Unit
@@ -36,6 +36,8 @@ from hubd.store.requeue import (
     Class,
     NotRequeued,
     Settlement,
+    count_refused,
+    fail_refused_page,
     not_requeued,
     requeue_page,
     resolve_page,
@@ -57,21 +59,21 @@ SELECT EXISTS (
         AND next_at <= :now LIMIT :limit + 1)) AS later"""
 #: What never had to wait, in id order.
 DUE_FRESH = """
-SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
+SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at, refused
 FROM delivery INDEXED BY delivery_fresh
 WHERE campaign_id = :campaign_id AND id > :after AND next_at IS NULL
     AND (state = 'pending' OR state = 'deferred')
 ORDER BY id LIMIT :limit"""
 #: Everything that may be tried now, in id order: when much that waited is due.
 DUE = """
-SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
+SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at, refused
 FROM delivery INDEXED BY delivery_due
 WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')
     AND (next_at IS NULL OR next_at <= :now)
 ORDER BY id LIMIT :limit"""
 #: What waited and is due, when it is little: found by its time, not among all that is not due yet.
 DUE_LATER = """
-SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at
+SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at, refused
 FROM delivery INDEXED BY delivery_later
 WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')
     AND next_at <= :now
@@ -158,6 +160,7 @@ class Ledger:
         """Write these entries in order, all in one unit: durable when this returns.
 
         One result for each: None when it is done, a Refusal for what must not be (see `Open`, `Close`).
+        No message begins while it is known that there is little room: what `trouble` has reported is true.
         Raises, with nothing written, InvalidTransition, Conflict ("attempt_not_open") for a `Close` that has
         nothing to close, NotFound ("delivery_not_found"), StoreUnavailable. An acceptance under a name that
         an earlier message has is written as in doubt, whatever the entry says, and is an event.
@@ -169,7 +172,8 @@ class Ledger:
             for entry in entries:
                 trusted = distrust(unit, entry)
                 made.append(trusted)
-                refusals.append(enter(unit, trusted, epoch))
+                short = isinstance(trusted, Open) and self._db.no_room_known
+                refusals.append(Refusal(why="no_room") if short else enter(unit, trusted, epoch))
             return refusals, made
 
         refusals, made = await self._db.write(work)
@@ -211,7 +215,7 @@ class Ledger:
 
     async def resolve_doubt(self, campaign_id: int, how: Settlement) -> int:
         """Decide what is `in_doubt`: "resend" it, or it was "sent" or "failed". How many; page by page."""
-        return await self._resolve(campaign_id, how, OPERATOR)
+        return await self._resolve(campaign_id, how, OPERATOR, bulk=True)
 
     async def _resolve(
         self,
@@ -221,6 +225,7 @@ class Ledger:
         *,
         most_doubts: int | None = None,
         again_at: float | None = None,
+        bulk: bool = False,
     ) -> int:
         page = partial(
             resolve_page,
@@ -232,7 +237,7 @@ class Ledger:
             again_at=again_at,
         )
         changed = 0
-        while done := await self._db.write(page):
+        while done := await self._db.write(page, bulk=bulk):
             changed += done
         return changed
 
@@ -240,16 +245,29 @@ class Ledger:
         """Failures are tried again: "transient", "permanent" or "all". How many; page by page.
 
         Their time to give up starts anew. Undelivered ones count as permanent. Who has been suppressed since
-        stays failed: another try would only be skipped.
+        stays failed: another try would only be skipped. Raises `StoreUnavailable`, also while the disk is
+        nearly full.
         """
         changed, after = 0, 0
         while True:
             page = partial(requeue_page, campaign_id=campaign_id, which=which, after=after, limit=PAGE)
-            done, last = await self._db.write(page)
+            done, last = await self._db.write(page, bulk=True)
             changed += done
             if last is None:
                 return changed
             after = last
+
+    async def refused(self, campaign_id: int) -> int:
+        """How many wait who were refused when the campaign paused."""
+        return await self._db.read(partial(count_refused, campaign_id=campaign_id))
+
+    async def fail_refused(self, campaign_id: int) -> int:
+        """Those who were refused when the campaign paused have failed: an operator says so. How many."""
+        page = partial(fail_refused_page, campaign_id=campaign_id, limit=PAGE, actor=OPERATOR)
+        changed = 0
+        while done := await self._db.write(page):
+            changed += done
+        return changed
 
     async def not_requeued(self, campaign_id: int) -> NotRequeued:
         """The failures that a campaign still has."""
@@ -281,16 +299,27 @@ class Ledger:
             assert delivery_id is not None
             unit.moved(campaign_id, None, DeliveryState.PENDING)
             if idempotency_key:
-                unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.now))
+                unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.steady))
             return delivery_id
 
-        return await self._db.write(work)
+        return await self._db.write(work, bulk=True)
 
     async def deliveries(
-        self, campaign_id: int, state: DeliveryState | None = None, after_id: int = 0, limit: int = 500
+        self,
+        campaign_id: int,
+        state: DeliveryState | None = None,
+        after_id: int = 0,
+        limit: int = 500,
+        *,
+        refused: bool = False,
     ) -> list[DeliveryRow]:
-        """A page of a campaign's deliveries in id order, all or those in one state."""
-        return await self._db.read(lambda db: page_of(db, campaign_id, state, after_id, limit))
+        """A page of a campaign's deliveries in id order: all, or those in one state.
+
+        With `refused` those that wait and were refused when the campaign paused.
+        """
+        return await self._db.read(
+            lambda db: page_of(db, campaign_id, state, after_id, limit, refused=refused)
+        )
 
     async def message(self, delivery_id: int) -> MessageLife:
         """Everything that is known of one delivery. Raises NotFound ("delivery_not_found")."""
@@ -318,4 +347,5 @@ def _due(row: sqlite3.Row, campaign_content: int) -> Due:
         content_id=campaign_content if row["content_id"] is None else row["content_id"],
         first_attempt_at=row["first_attempt_at"],
         next_at=row["next_at"],
+        refused=row["refused"],
     )

@@ -39,7 +39,21 @@ UPDATE delivery SET state = ?, reason = ?, detail = '', updated_at = ? WHERE id 
 #: To be tried again, as if for the first time.
 REQUEUE = """
 UPDATE delivery SET state = ?, reason = '', detail = '', code = 0, next_at = NULL, first_attempt_at = NULL,
+    refused = '', updated_at = ? WHERE id = ? AND state = ?"""
+#: The same for one whose refusal was not about it, as it turned out. How it was refused is kept.
+TAKE_BACK = """
+UPDATE delivery SET state = ?, next_at = NULL, first_attempt_at = NULL, refused = reason,
     updated_at = ? WHERE id = ? AND state = ?"""
+#: Those who wait and were refused when the campaign paused: a page of them, and how many.
+REFUSED = """
+SELECT id, state, refused, code FROM delivery INDEXED BY delivery_refused
+WHERE campaign_id = ? AND refused <> '' AND state IN ('pending', 'deferred') ORDER BY id LIMIT ?"""
+COUNT_REFUSED = """
+SELECT count(*) FROM delivery INDEXED BY delivery_refused
+WHERE campaign_id = ? AND refused <> '' AND state IN ('pending', 'deferred')"""
+#: A person says that the refusal was theirs.
+FAIL_REFUSED = """
+UPDATE delivery SET state = ?, reason = refused, next_at = NULL, updated_at = ? WHERE id = ? AND state = ?"""
 #: One delivery that is thought to be a failure.
 FAILURE = "SELECT state, campaign_id FROM delivery WHERE id = ?"
 #: A page of failures after a cursor; `which` is 'all', or the class that a reason has (see `reasons`).
@@ -116,7 +130,8 @@ def requeue_one(unit: Unit, delivery_id: int) -> None:
         raise no_such_delivery()
     source = DeliveryState(row["state"])
     target = advance_delivery(source, DeliveryEvent.REQUEUE)
-    unit.db.execute(REQUEUE, (target, unit.now, delivery_id, source))
+    statement = TAKE_BACK if source is DeliveryState.FAILED else REQUEUE
+    unit.db.execute(statement, (target, unit.now, delivery_id, source))
     unit.moved(row["campaign_id"], source, target)
     if source is DeliveryState.FAILED:  # that it had failed was told
         _tell_requeued(unit, row["campaign_id"], "taken_back", Counter({source: 1}))
@@ -140,6 +155,28 @@ def requeue_page(
     if rows:
         _tell_requeued(unit, campaign_id, which, sources)
     return len(rows), rows[-1]["id"] if len(rows) == limit else None
+
+
+def fail_refused_page(unit: Unit, campaign_id: int, limit: int, actor: str) -> int:
+    """Fail up to `limit` of those that were refused when the campaign paused; how many. `actor` answers for
+    each in the audit trail.
+    """
+    rows = unit.db.execute(REFUSED, (campaign_id, limit)).fetchall()
+    for row in rows:
+        source = DeliveryState(row["state"])
+        target = advance_delivery(source, DeliveryEvent.FAIL)
+        unit.db.execute(FAIL_REFUSED, (target, unit.now, row["id"], source))
+        unit.moved(campaign_id, source, target)
+        data = {"delivery_id": row["id"], "reason": row["refused"], "code": row["code"]}
+        unit.event("delivery.failed", campaign_id, data)
+        unit.audit(actor, "refusal.failed", campaign_id=campaign_id, delivery_id=row["id"])
+    return len(rows)
+
+
+def count_refused(db: sqlite3.Connection, campaign_id: int) -> int:
+    """See `Ledger.refused`."""
+    count: int = db.execute(COUNT_REFUSED, (campaign_id,)).fetchone()[0]
+    return count
 
 
 def not_requeued(db: sqlite3.Connection, campaign_id: int) -> NotRequeued:

@@ -1,9 +1,10 @@
 """Room on the disk: is there enough to begin another message, and what is kept back for the outcomes.
 
 A message that has begun must be able to write down its end. So new ones begin only while there is plenty of
-room; below that outcomes are still written. And a ballast file of no content lies beside the database: when
-the disk is full all the same it is removed, and what it held is room for the outcomes. It is made again when
-there is plenty.
+room; below that outcomes are still written, and nothing that is large or new: no import, no audience. And a
+ballast file of no content lies beside the database: when the disk is full all the same it is removed, and
+what it held is room for outcomes and for changes of state, such as a pause. It is made again when there is
+plenty. A limit on the size of files (RLIMIT_FSIZE) counts as the end of the disk.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ LOOK_EVERY = 1.0  #: seconds for which an answer is good at most; on a small dis
 BALLAST = 16 * MIB  #: room for the outcomes of some 10,000 messages: more than are ever on the wire
 BALLAST_SHARE = 0.02  #: of the file system, at most
 BALLAST_RETRY = 60.0  #: seconds between tries to make it
+FULL_FOR = 5.0  #: seconds for which the disk counts as full when it refused something, whatever it says
 
-#: Errors that may pass when files are removed; after others the ballast is given up.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Errors that may pass when files are removed; after others the ballast is not tried again.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class Room:
 
     def __init__(self, path: Path, limits: RoomLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._directory = path.parent
+        self._database = path
         self._log = path.with_name(path.name + "-wal")
         self._ballast = path.with_name(path.stem + ".ballast")
         self._limits = limits
@@ -71,6 +74,12 @@ class Room:
         self._good_until = float("-inf")
         self._try_ballast_at = float("-inf")
         self._holds_ballast = False
+        self._full_until = float("-inf")
+
+    @property
+    def known_shortage(self) -> str:
+        """What `shortage` said last. Asks nobody, so that any thread may look."""
+        return self._reason
 
     @property
     def shortage(self) -> str:
@@ -80,6 +89,8 @@ class Room:
     def look(self) -> str:
         """Ask the file system now; the same answer as `shortage`."""
         now = self._clock()
+        if now < self._full_until:
+            return self._reason
         self._good_until = now + LOOK_EVERY
         usage = self._usage()
         if usage is None:
@@ -87,12 +98,32 @@ class Room:
         total, free = usage
         self._good_until = now + LOOK_EVERY * min(1.0, free / MIN_FREE)
         need = needed(self._limits, total=total, log_size=self.log_size(), short=bool(self._reason))
-        before, self._reason = self._reason, _words(free, need, self._directory) if free < need else ""
+        before = self._reason
+        self._reason = self._words(free, need, "sending") if free < need else ""
         if self._reason and not before:
             log.error("no new message begins: %s", self._reason)
         elif before and not self._reason:
             log.warning("there is room again: %s MiB are free", _mib(free))
         return self._reason
+
+    def lack(self, size: int, *, another_file: bool = False) -> str:
+        """Why there is no room for `size` more bytes beside what sending needs; "" when there is.
+
+        `another_file` says that the database does not grow by them.
+        """
+        usage = self._disk() if another_file else self._usage()
+        if usage is None:
+            return ""
+        total, free = usage
+        need = size + needed(self._limits, total=total, log_size=self.log_size(), short=False)
+        return self._words(free, need, "this") if free < need else ""
+
+    def note_full(self, what: str) -> None:
+        """Something did not fit, though there seemed to be room: a quota, perhaps. Believe it for a while."""
+        if not self.look():
+            self._reason = f"{what} on the file system of {self._directory}"
+            self._full_until = self._good_until = self._clock() + FULL_FOR
+            log.error("no new message begins: %s", self._reason)
 
     def log_size(self) -> int:
         """Bytes of the write-ahead log's file."""
@@ -124,7 +155,7 @@ class Room:
         try:
             await trio.to_thread.run_sync(self._make, size)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in NO_ROOM:
                 self._try_ballast_at = float("inf")
             log.info("no room is kept back for a full disk: %s", error.strerror)
         else:
@@ -177,12 +208,43 @@ class Room:
         return min(self._limits.ballast, share) // 4096 * 4096
 
     def _usage(self) -> tuple[int, int] | None:
-        """Bytes in all and bytes free for us; None when the file system does not say."""
+        """Bytes in all and bytes free for the database; None when the file system does not say."""
+        usage, limit = self._disk(), _largest_file()
+        if usage is None or limit is None:
+            return usage
+        total, free = usage
+        longest = max(self._database_size(), self.log_size())
+        return min(total, limit), min(free, max(0, limit - longest))
+
+    def _disk(self) -> tuple[int, int] | None:
         try:
             usage = shutil.disk_usage(self._directory)
         except OSError:
             return None
         return usage.total, usage.free
+
+    def _words(self, free: int, need: int, what: str) -> str:
+        disk = self._disk()
+        where = f"on the file system of {self._directory}"
+        if disk is not None and disk[1] > free:
+            where = f"below the limit on the size of files in {self._directory}"
+        return f"only {_mib(free)} MiB are left {where}, and {what} needs {_mib(need)}"
+
+    def _database_size(self) -> int:
+        try:
+            return self._database.stat().st_size
+        except OSError:
+            return 0
+
+
+def _largest_file() -> int | None:
+    """How large a file of this process may be; None where nothing limits that."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _allocate(descriptor: int, size: int) -> None:
@@ -191,10 +253,6 @@ def _allocate(descriptor: int, size: int) -> None:
         return
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(bytes(size))
-
-
-def _words(free: int, need: int, directory: Path) -> str:
-    return f"only {_mib(free)} MiB are left on the file system of {directory}, and sending needs {_mib(need)}"
 
 
 def _mib(size: int) -> str:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from hubd.core.model import DeliveryState
 from hubd.failpoints import reach
 from hubd.store.connection import BUSY_TIMEOUT, DISK_ERRORS, is_disk_error, trouble_of
+from hubd.store.steady import Moment, write_mark
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -58,14 +59,15 @@ INSERT INTO audit (at, actor, action, campaign_id, delivery_id, data, hash) VALU
 class Unit:
     """What one unit of work is handed: the connection inside the batch's transaction, and the books.
 
-    `db` is for this unit's statements only: no BEGIN, COMMIT or ROLLBACK. `now` is the batch's time.
+    `db` is for this unit's statements only: no BEGIN, COMMIT or ROLLBACK. `now` is the batch's time on the
+    wall clock; `steady` is the same on the clock by which ages are measured.
     """
 
-    __slots__ = ("_moves", "_opened", "_spent", "db", "last_seq", "now")
+    __slots__ = ("_moves", "_opened", "_spent", "db", "last_seq", "now", "steady")
 
-    def __init__(self, db: sqlite3.Connection, now: float) -> None:
+    def __init__(self, db: sqlite3.Connection, moment: Moment) -> None:
         self.db = db
-        self.now = now
+        self.now, self.steady = moment.now, moment.steady
         self.last_seq = 0  #: of the last event written, 0 when there was none
         self._moves: dict[int, dict[str, int]] = {}
         self._spent: dict[tuple[str, int], int] = {}
@@ -152,25 +154,27 @@ class Committed:
     changes: int  #: of the connection so far
 
 
-def run_batch(works: Sequence[Work[Any]], now: float, db: sqlite3.Connection) -> Committed:
+def run_batch(works: Sequence[Work[Any]], moment: Moment, db: sqlite3.Connection) -> Committed:
     """Run all units in one transaction, in the connection's thread. Raises only when none had an effect."""
     try:
-        return _together(works, now, db)
+        return _together(works, moment, db)
     except Exception as error:
         if is_disk_error(error):
             raise
         if len(works) == 1:
             return Committed(values=[None], errors={0: error}, last_seq=0, changes=db.total_changes)
-    return _apart(works, now, db)
+    return _apart(works, moment, db)
 
 
-def _together(works: Sequence[Work[Any]], now: float, db: sqlite3.Connection) -> Committed:
+def _together(works: Sequence[Work[Any]], moment: Moment, db: sqlite3.Connection) -> Committed:
     """The usual way: no unit fails, so none needs a savepoint."""
-    unit = Unit(db, now)
+    unit = Unit(db, moment)
     db.execute("BEGIN IMMEDIATE")
     try:
         values = [work(unit) for work in works]
         unit.flush()
+        if moment.mark is not None:
+            write_mark(db, moment.mark)
         reach("mid_commit")
         db.execute("COMMIT")
         reach("after_commit")
@@ -180,13 +184,13 @@ def _together(works: Sequence[Work[Any]], now: float, db: sqlite3.Connection) ->
     return Committed(values=values, errors={}, last_seq=unit.last_seq, changes=db.total_changes)
 
 
-def _apart(works: Sequence[Work[Any]], now: float, db: sqlite3.Connection) -> Committed:
+def _apart(works: Sequence[Work[Any]], moment: Moment, db: sqlite3.Connection) -> Committed:
     """Again, each unit under its own savepoint, so that only those fail which raise."""
     outcome = Committed(values=[None] * len(works), errors={}, last_seq=0, changes=0)
     db.execute("BEGIN IMMEDIATE")
     try:
         for index, work in enumerate(works):
-            unit = Unit(db, now)
+            unit = Unit(db, moment)
             db.execute("SAVEPOINT item")
             try:
                 outcome.values[index] = work(unit)
@@ -201,6 +205,8 @@ def _apart(works: Sequence[Work[Any]], now: float, db: sqlite3.Connection) -> Co
             else:
                 outcome.last_seq = unit.last_seq or outcome.last_seq
             db.execute("RELEASE item")
+        if moment.mark is not None:
+            write_mark(db, moment.mark)
         db.execute("COMMIT")
     except BaseException:
         roll_back(db)
@@ -237,14 +243,19 @@ def checkpoint(mode: str, db: sqlite3.Connection, level: int = logging.WARNING) 
     Raises `sqlite3.Error` only when it is beyond waiting for, such as a failed fsync.
     """
     try:
-        busy, frames, copied = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        return copy_log(mode, db)
     except DISK_ERRORS as error:
         if trouble_of(error)[1]:
             raise
         # The log is intact and the next checkpoint tries again; a disk in trouble shows in the next write.
         log.log(level, "the write-ahead log could not be checkpointed: %s", trouble_of(error)[0])
         return False
-    return not busy and frames == copied
+
+
+def copy_log(mode: str, db: sqlite3.Connection) -> bool:
+    """As `checkpoint`, and raises whatever SQLite says."""
+    busy, frames, copied = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    return not busy and bool(frames == copied)
 
 
 def empty_log(db: sqlite3.Connection, level: int = logging.WARNING) -> bool:

@@ -11,8 +11,9 @@ What holds, always:
   with each unit in its own savepoint;
 - units run in the order they were queued; a unit may be run twice, so its only effects are on the database;
 - counters change in the transaction that changes the rows they count;
-- an error of the disk fails the whole batch and every later unit at once with `StoreUnavailable`, until a
-  probe, written every few seconds, succeeds again;
+- a bulk unit that finds no room fails alone: what is kept back is for outcomes and changes of state;
+- any other error of the disk fails the whole batch and every later unit at once with `StoreUnavailable`,
+  until a probe, written every few seconds, succeeds again;
 - after a failed fsync, or damage, nothing is written any more: the database is lost to this process, and
   the next one looks at what is really on the disk;
 - a queued unit always ends, whatever is cancelled meanwhile.
@@ -35,6 +36,7 @@ from hubd.bridge import Bridge
 from hubd.errors import StoreUnavailable
 from hubd.store.connection import DISK_ERRORS, Connection, lacks_room, trouble_of
 from hubd.store.room import Room
+from hubd.store.steady import SteadyClock
 from hubd.store.unit import Committed, Unit, Work, audit_hash, checkpoint, empty_log, probe, run_batch
 
 __all__ = ["MAX_BATCH", "Unit", "Writer", "audit_hash"]
@@ -47,12 +49,14 @@ CHECKPOINT_CHANGES = 8_000  #: changed rows between checkpoints: about 2,000 pag
 IDLE_CHECKPOINT = 2.0  #: seconds of quiet after which what is left in the log is checkpointed too
 LOG_LIMIT = 64 * 2**20  #: bytes of log from which readers are asked to make way, so that it can begin anew
 MAKE_WAY = 0.1  #: seconds that writing waits for the readers then
+MAKE_ROOM = "make room on the disk, then try again"
 MAKE_WAY_EVERY = 5.0  #: seconds between such requests: a long reader must not slow the writer down
 
 
 @dataclass(slots=True, eq=False)
 class _Item(Generic[T]):
     work: Work[T]
+    bulk: bool = False
     done: trio.Event = field(default_factory=trio.Event)
     result: T | None = None
     error: Exception | None = None
@@ -69,7 +73,7 @@ class Writer:
         connection: Connection,
         bridge: Bridge,
         *,
-        clock: Callable[[], float],
+        clock: SteadyClock,
         probe_interval: float,
         head_seq: int,
         room: Room,
@@ -98,12 +102,15 @@ class Writer:
 
     # -- for other tasks ---------------------------------------------------------------------------
 
-    async def submit(self, work: Work[T]) -> T:
-        """Queue a unit of work and wait until it is committed. Raises what it raised, or StoreUnavailable."""
+    async def submit(self, work: Work[T], *, bulk: bool = False) -> T:
+        """Queue a unit of work and wait until it is committed. Raises what it raised, or StoreUnavailable.
+
+        A `bulk` unit does not get the room that is kept back.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.trouble or self._closing:
             raise self._unavailable()
-        item: _Item[T] = _Item(work)
+        item: _Item[T] = _Item(work, bulk)
         self._queue.append(item)
         self._wake.set()
         with trio.CancelScope(shield=True):
@@ -198,13 +205,14 @@ class Writer:
     async def _write_batch(self) -> None:
         items = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
         try:
-            outcome = await self._commit([item.work for item in items])
+            items, outcome = await self._commit(items)
         except DISK_ERRORS as error:
             self._fail(error)
             for item in items:
-                item.error = self._unavailable()
-                item.error.__cause__ = error
-                item.done.set()
+                if not item.done.is_set():
+                    item.error = self._unavailable()
+                    item.error.__cause__ = error
+                    item.done.set()
             self._fail_queued()
             return
         self._changes = outcome.changes
@@ -219,16 +227,38 @@ class Writer:
         if self._changes - self._checkpointed >= CHECKPOINT_CHANGES:
             await self._checkpoint()
 
-    async def _commit(self, works: list[Work[Any]]) -> Committed:
-        """Run a batch; on a full disk once more, with the room that was kept back for that."""
-        batch = partial(run_batch, works, self._clock())
+    async def _commit(self, items: list[_Item[Any]]) -> tuple[list[_Item[Any]], Committed]:
+        """Run a batch: what of it was run, and what came of that.
+
+        On a full disk once more without what is bulk; then with the room that was kept back.
+        """
+        batch = partial(run_batch, [item.work for item in items], self._clock.moment())
         try:
-            return await self._hop(batch)
+            return items, await self._hop(batch)
         except DISK_ERRORS as error:
-            if not lacks_room(error) or not await self._room.free_ballast():
+            if not lacks_room(error):
+                raise
+            if any(item.bulk for item in items):
+                return await self._commit_without_bulk(items, error)
+            if not await self._room.free_ballast():
                 raise
             log.error("%s: outcomes are written into the room that was kept back", trouble_of(error)[0])
-        return await self._hop(batch)
+        return items, await self._hop(batch)
+
+    async def _commit_without_bulk(
+        self, items: list[_Item[Any]], error: Exception
+    ) -> tuple[list[_Item[Any]], Committed]:
+        text = trouble_of(error)[0]
+        self._room.note_full(text)
+        for item in items:
+            if item.bulk:
+                item.error = StoreUnavailable(f"the database cannot be written: {text}", hint=MAKE_ROOM)
+                item.error.__cause__ = error
+                item.done.set()
+        left = [item for item in items if not item.bulk]
+        if left:
+            return await self._commit(left)
+        return [], Committed(values=[], errors={}, last_seq=0, changes=self._changes)
 
     async def _hop(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._connection.unit(self._bridge, work)

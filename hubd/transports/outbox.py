@@ -57,6 +57,7 @@ class OutboxTransport:
     in_doubt = InDoubt.RETRY
     account = ""
     talks_first = False
+    largest_message = None
 
     def __init__(self, directory: Path, name: str) -> None:
         self.name = name
@@ -126,6 +127,11 @@ class OutboxLane:
     async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
         """Write the message. Code 250: it is on the disk. `provider_id` is its path within the outbox."""
         return await self._transport.deliver(parcel)
+
+    @property
+    def connected(self) -> bool:
+        """No connection is this lane's own."""
+        return False
 
     def waits(self, parcel: Parcel) -> bool:
         """Preparing needs nobody's answer."""
@@ -202,12 +208,13 @@ class _Folder:
         """Write and flush a message under a name that nobody reads yet. Returns the final name."""
         email = parcel.channel is Channel.EMAIL
         name = f"{parcel.delivery_id}.{'eml' if email else 'txt'}"
-        data = parcel.payload if email else parcel.text.encode()
+        pieces = (parcel.payload, *parcel.shared.chunks) if email else (parcel.text.encode(),)
         new = self._path / f".{name}.new"
         try:
             handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
-                _write_all(handle, data)
+                for data in pieces:
+                    _write_all(handle, data)
                 os.fsync(handle)
             finally:
                 os.close(handle)

@@ -13,16 +13,20 @@ it: after a 354 although the recipient was refused.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Sequence
+from dataclasses import replace
 
 import trio
 
 from hubd.bridge import Bridge
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.core.shared import has_bare_line_end, stuffed
+from hubd.errors import CredentialMissing
 from hubd.failpoints import reach
 from hubd.transports.pipeline import Lost
 from hubd.transports.replies import Reply, one_line
+from hubd.transports.secret_reader import SecretReader, unreadable_secret
+from hubd.transports.smtp_connect import NotConnected, connect, ehlo_name
 from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings, log_in, tls_context
 
 __all__ = ["SmtpLane", "SmtpSettings", "SmtpTransport", "open_smtp"]
@@ -34,14 +38,18 @@ GOODBYE = 2.0
 
 #: What may stand between the angle brackets of MAIL and RCPT: no space, no bracket, no control character.
 _PATH = re.compile(r"[!-;=?-~]{1,320}")
-_HOSTNAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 _Step = tuple[Stage | None, bytes]
 
 
-def open_smtp(name: str, settings: SmtpSettings, bridge: Bridge) -> SmtpTransport:
-    """A transport for one SMTP account. Connects to nothing yet. Raises `BadConfig` for a bad `ca_file`."""
-    return SmtpTransport(name, settings, bridge)
+def open_smtp(
+    name: str, settings: SmtpSettings, bridge: Bridge, read_password: SecretReader | None = None
+) -> SmtpTransport:
+    """A transport for one SMTP account. Connects to nothing yet. Raises `BadConfig` for a bad `ca_file`.
+
+    `read_password` is called at each login; without it the password is that of the settings.
+    """
+    return SmtpTransport(name, settings, bridge, read_password)
 
 
 class SmtpTransport:
@@ -53,14 +61,17 @@ class SmtpTransport:
     account = ""
     talks_first = True  #: up to the 354 reply: connection, login and envelope
 
-    def __init__(self, name: str, settings: SmtpSettings, bridge: Bridge) -> None:
+    def __init__(
+        self, name: str, settings: SmtpSettings, bridge: Bridge, read_password: SecretReader | None = None
+    ) -> None:
         self.name = name
         self.lanes = settings.connections
         self.settings = settings
-        self.secrets = settings.secrets
+        self._read_password = read_password
         self._bridge = bridge
         self._context = tls_context(settings)
         self._local_hostname = settings.local_hostname
+        self.largest_message: int | None = None  #: as the last login said; None: no login yet, or no limit
         self._open: set[SmtpLane] = set()
         self._closed = False
 
@@ -85,16 +96,31 @@ class SmtpTransport:
 
     async def log_in(self, lane: SmtpLane) -> Login:
         """A fresh connection for a lane. Raises `LoginRefused`."""
+        settings = await self._settings_now()
         if not self._local_hostname:
-            self._local_hostname = await _own_name()
-        login = await log_in(self._bridge, self.settings, self._context, self._local_hostname)
+            self._local_hostname = await ehlo_name()
+        try:
+            sock = await connect(settings.host, settings.port, settings.connect_timeout)
+        except NotConnected as failure:
+            raise LoginRefused(failure.answer) from None
+        login = await log_in(self._bridge, sock, settings, self._context, self._local_hostname)
         if self._closed:
             login.conversation.abort()
             raise LoginRefused(
                 Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text="the provider is being closed")
             )
         self._open.add(lane)
+        self.largest_message = login.max_size or None
         return login
+
+    async def _settings_now(self) -> SmtpSettings:
+        """The settings with the password as it is now. Raises `LoginRefused` when it cannot be read."""
+        if self._read_password is None:
+            return self.settings
+        try:
+            return replace(self.settings, password=await self._read_password())
+        except CredentialMissing as problem:
+            raise LoginRefused(unreadable_secret(problem, Stage.AUTH, 535)) from None
 
     def forget(self, lane: SmtpLane) -> None:
         """The lane has no connection any more."""
@@ -111,6 +137,12 @@ class SmtpLane:
         self._announced: Parcel | None = None  # its MAIL, RCPT and DATA are written, the replies not read
         self._ready: Parcel | None = None  # the server waits for its body
         self._stale = False  # the server may still hold a transaction: RSET before the next MAIL
+        self._secrets: tuple[str, ...] = ()  # what this connection logged in with
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands, logged in."""
+        return self._login is not None and self._login.conversation.usable
 
     async def connect(self) -> Answer:
         """Connect and log in; the server's last word."""
@@ -118,7 +150,7 @@ class SmtpLane:
             login = await self._transport.log_in(self)
         except LoginRefused as refusal:
             return refusal.answer
-        self._login = login
+        self._login, self._secrets = login, login.secrets
         return login.answer
 
     async def prepare(self, parcel: Parcel) -> Answer | None:
@@ -275,10 +307,10 @@ class SmtpLane:
             )
         self._ready = None
         conversation = login.conversation
-        body = _stuffed(parcel.payload)
+        *pieces, rest = _body(parcel)
         try:
-            for start in range(0, len(body) - ONE_WRITE, ONE_WRITE):
-                conversation.write(body[start : start + ONE_WRITE], replies=0)
+            for piece in pieces:
+                conversation.write(piece, replies=0)
                 await conversation.room(self._timeouts.reply_timeout)
             if not conversation.usable:
                 raise conversation.loss
@@ -287,7 +319,6 @@ class SmtpLane:
             if conversation.stray is not None and conversation.stray.code >= 400:
                 return self._refusal(Stage.BODY, conversation.stray)
             return self._lost(Stage.BODY, lost)
-        rest = body[(len(body) - 1) // ONE_WRITE * ONE_WRITE :]
         announcement = self._announcement(following, login)
         reach("before_dot")
         conversation.write(rest + b"".join(line for _, line in announcement), replies=1 + len(announcement))
@@ -332,22 +363,14 @@ class SmtpLane:
         )
 
     def _lost(self, stage: Stage, lost: Lost) -> Answer:
-        return Answer(stage=stage, signal=lost.signal, text=one_line(str(lost), self._transport.secrets))
+        return Answer(stage=stage, signal=lost.signal, text=one_line(str(lost), self._secrets))
 
     def _words(self, reply: Reply) -> str:
-        return one_line(reply.text, self._transport.secrets)
-
-
-async def _own_name() -> str:
-    """This machine's name for EHLO, if it has a full one and the resolver does not take for ever."""
-    name = ""
-    with trio.move_on_after(5):
-        name = await trio.to_thread.run_sync(socket.getfqdn, abandon_on_cancel=True)
-    return name if _HOSTNAME.fullmatch(name) else "localhost"
+        return one_line(reply.text, self._secrets)
 
 
 def _envelope_steps(parcel: Parcel, login: Login, *, reset: bool) -> list[_Step]:
-    size = f" SIZE={len(parcel.payload)}" if login.size else ""
+    size = f" SIZE={parcel.size}" if login.size else ""
     steps: list[_Step] = [
         (Stage.MAIL, f"MAIL FROM:<{parcel.sender}>{size}\r\n".encode("ascii")),
         (Stage.RCPT, f"RCPT TO:<{parcel.recipient}>\r\n".encode("ascii")),
@@ -356,12 +379,18 @@ def _envelope_steps(parcel: Parcel, login: Login, *, reset: bool) -> list[_Step]
     return [(None, b"RSET\r\n"), *steps] if reset else steps
 
 
-def _stuffed(payload: bytes) -> bytes:
-    """The body as it travels: a dot before every line that begins with one, and the line that ends it."""
-    body = payload.replace(b"\r\n.", b"\r\n..")
-    if body.startswith(b"."):
-        body = b"." + body
-    return body + (b".\r\n" if not body or body.endswith(b"\r\n") else b"\r\n.\r\n")
+def _body(parcel: Parcel) -> list[bytes]:
+    """The body as it travels, in pieces: a dot before every line that begins with one, the last line ends it.
+
+    What many messages share is not copied, but for its last piece. A transport keeps what it cannot write
+    yet, so each piece is to be written when there is room for it.
+    """
+    body = stuffed(parcel.payload)
+    pieces = [body[start : start + ONE_WRITE] for start in range(0, len(body), ONE_WRITE)]
+    pieces += parcel.shared.stuffed
+    last = pieces.pop() if pieces else b""
+    end = b".\r\n" if parcel.shared.size or not body or body.endswith(b"\r\n") else b"\r\n.\r\n"
+    return [*pieces, last + end]
 
 
 def _unfit(parcel: Parcel) -> Answer | None:
@@ -372,9 +401,7 @@ def _unfit(parcel: Parcel) -> Answer | None:
     if parcel.sender and not _PATH.fullmatch(parcel.sender):
         text = "the sender is not a plain ASCII address; nothing was sent"
         return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text)
-    payload = parcel.payload
-    ends = payload.count(b"\r\n")
-    if payload.count(b"\n") != ends or payload.count(b"\r") != ends:
+    if has_bare_line_end(parcel.payload) or parcel.shared.bare:
         # RFC 5321 section 2.3.8. Servers differ in what they take for a line: the way mail is smuggled.
         text = "the message has a bare CR or LF; nothing was sent"
         return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text)
@@ -383,7 +410,7 @@ def _unfit(parcel: Parcel) -> Answer | None:
 
 def _too_large(parcel: Parcel, login: Login) -> Answer | None:
     """Refuse what the server announced it would refuse (RFC 1870 section 6.1)."""
-    octets = len(parcel.payload)
+    octets = parcel.size
     if not login.max_size or octets <= login.max_size:
         return None
     text = f"the message has {octets} octets and the server takes {login.max_size}; nothing was sent"
@@ -396,7 +423,7 @@ def _same(begun: Parcel, parcel: Parcel) -> bool:
         begun.delivery_id == parcel.delivery_id
         and begun.sender == parcel.sender
         and begun.recipient == parcel.recipient
-        and len(begun.payload) == len(parcel.payload)
+        and begun.size == parcel.size
     )
 
 

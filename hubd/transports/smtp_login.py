@@ -1,4 +1,4 @@
-"""From nothing to a logged-in SMTP connection: connect, TLS, EHLO, AUTH.
+"""From a TCP connection to a logged-in SMTP connection: greeting, TLS, EHLO, AUTH.
 
 The connection is Trio's from the first packet; a cancellation ends it at once, whatever it waits for. The
 dialogues of EHLO and AUTH are aiosmtplib's: it talks to one end of a socket pair, on the loop of the bridge,
@@ -50,7 +50,7 @@ class SmtpSettings:
     connections: int = 8
     ca_file: Path | None = None  #: trust the certificates in this PEM file instead of the system's
     local_hostname: str = ""  #: what we call ourselves in EHLO; "" for this machine's name
-    connect_timeout: float = 30.0  #: for the connection with its TLS handshake, and for the greeting
+    connect_timeout: float = 30.0  #: for the lookup and the connection, the TLS handshake, and the greeting
     reply_timeout: float = 300.0  #: for every reply but the last (RFC 5321 section 4.5.3.2 asks for 300)
     dot_timeout: float = 600.0  #: for the reply that says whether the message was accepted (also there)
 
@@ -73,6 +73,7 @@ class Login:
     size: bool  #: RFC 1870: MAIL may say how large the message is
     max_size: int  #: octets the server takes at most; 0 for no stated limit
     answer: Answer  #: the last reply, for people
+    secrets: tuple[str, ...] = field(default=(), repr=False)  #: what must not show up in a reply's text
 
 
 #: A dialogue with the server by aiosmtplib: its last reply.
@@ -119,18 +120,26 @@ def tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
 
 
 async def log_in(
-    bridge: Bridge, settings: SmtpSettings, context: ssl.SSLContext | None, local_hostname: str
+    bridge: Bridge,
+    connected: socket.socket,
+    settings: SmtpSettings,
+    context: ssl.SSLContext | None,
+    local_hostname: str,
 ) -> Login:
-    """Connect, secure and log in. Raises `LoginRefused`; leaves no open socket then."""
-    attempt = _Attempt(bridge, settings, local_hostname)
+    """Greet, secure and log in on a connected socket, which belongs to this call.
+
+    Raises `LoginRefused`; leaves no open socket then. Certificates are checked against the host's name.
+    """
+    attempt = _Attempt(bridge, Stream(connected), settings, local_hostname)
     try:
         return await attempt.run(context)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         # Not "from error": its words are the server's, and a server may quote the password.
+        attempt.stream.close()
         raise LoginRefused(_answer(attempt.stage, error, settings.secrets)) from None
-    finally:
-        if not attempt.done:
-            attempt.close()
+    except BaseException:
+        attempt.stream.close()
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,60 +153,49 @@ class _Session:
 class _Attempt:
     """One login on its way; `stage` is how far it has come."""
 
-    def __init__(self, bridge: Bridge, settings: SmtpSettings, local_hostname: str) -> None:
+    def __init__(self, bridge: Bridge, stream: Stream, settings: SmtpSettings, local_hostname: str) -> None:
         self.bridge = bridge
+        self.stream = stream
         self.settings = settings
         self.local_hostname = local_hostname
         self.stage = Stage.CONNECT
-        self.done = False
-        self._stream: Stream | None = None
 
     async def run(self, context: ssl.SSLContext | None) -> Login:
         settings = self.settings
-        stream = await self._connect(context if settings.security == "tls" else None)
+        if settings.security == "tls" and context is not None:
+            self.stage = Stage.TLS
+            with _limit(settings.connect_timeout):
+                await self.stream.start_tls(context, settings.host)
+            self.stage = Stage.CONNECT
         if settings.security == "starttls" and context is not None:
-            await self._start_tls(stream, await self._talk(stream, self._greet), context)
-            session = await self._talk(stream, self._greet_and_log_in, greeting=_GREETING)
+            await self._start_tls(await self._talk(self._greet), context)
+            session = await self._talk(self._greet_and_log_in, greeting=_GREETING)
         else:
-            session = await self._talk(stream, self._greet_and_log_in)
+            session = await self._talk(self._greet_and_log_in)
         limit = session.extensions.get("size", "").strip()
-        self.done = True
         return Login(
-            conversation=Conversation(stream),
+            conversation=Conversation(self.stream),
             pipelining="pipelining" in session.extensions,
             size="size" in session.extensions,
             max_size=int(limit) if limit.isascii() and limit.isdigit() else 0,
             answer=_reply_answer(self.stage, session.last.code, session.last.message, settings.secrets),
+            secrets=settings.secrets,
         )
 
-    def close(self) -> None:
-        """Let go of the connection."""
-        if self._stream is not None:
-            self._stream.close()
-
-    async def _connect(self, context: ssl.SSLContext | None) -> Stream:
-        """A connection to the first address that answers, with TLS if there is a context."""
-        with _limit(self.settings.connect_timeout):
-            self._stream = stream = Stream(await _open_socket(self.settings.host, self.settings.port))
-            if context is not None:
-                self.stage = Stage.TLS
-                await stream.start_tls(context, self.settings.host)
-        return stream
-
-    async def _start_tls(self, stream: Stream, session: _Session, context: ssl.SSLContext) -> None:
+    async def _start_tls(self, session: _Session, context: ssl.SSLContext) -> None:
         """STARTTLS (RFC 3207)."""
         self.stage = Stage.TLS
         if "starttls" not in session.extensions:
             raise self._refused(502, "", "the server does not offer STARTTLS; nothing was sent")
         with _limit(self.settings.connect_timeout):
-            stream.send(b"STARTTLS\r\n")
-            reply = await _one_reply(stream)
+            self.stream.send(b"STARTTLS\r\n")
+            reply = await _one_reply(self.stream)
             if reply.code != 220:
                 secrets = self.settings.secrets
                 raise LoginRefused(_reply_answer(self.stage, reply.code, reply.text, secrets, refused=True))
-            await stream.start_tls(context, self.settings.host)
+            await self.stream.start_tls(context, self.settings.host)
 
-    async def _talk(self, stream: Stream, dialogue: Dialogue, greeting: bytes = b"") -> _Session:
+    async def _talk(self, dialogue: Dialogue, greeting: bytes = b"") -> _Session:
         """Have aiosmtplib talk with the server; `greeting` is for it, if the server has greeted before."""
         await trio.lowlevel.checkpoint()
         ours, theirs = socket.socketpair()
@@ -206,8 +204,8 @@ class _Attempt:
             ours.sendall(greeting)
             pipe = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_pass_on_replies, stream, pipe)
-                nursery.start_soon(_pass_on_commands, pipe, stream)
+                nursery.start_soon(_pass_on_replies, self.stream, pipe)
+                nursery.start_soon(_pass_on_commands, pipe, self.stream)
                 try:
                     session: _Session | Exception = await self.bridge.ask(self._session, theirs, dialogue)
                 except Exception as error:  # raised below: a nursery would wrap it in a group
@@ -259,9 +257,8 @@ class _Attempt:
 
     async def _authenticate(self, client: aiosmtplib.SMTP) -> aiosmtplib.SMTPResponse:
         """Log in by one method, once: a second try with the same password only hastens a lockout."""
-        username, password, stream = self.settings.username, self.settings.password, self._stream
-        assert stream is not None
-        if not stream.secured and not is_loopback_peer(stream.peer):
+        username, password = self.settings.username, self.settings.password
+        if not self.stream.secured and not is_loopback_peer(self.stream.peer):
             raise self._refused(538, "5.7.11", "a password is only sent over TLS; it was not sent")
         offered = client.server_auth_methods
         if "plain" in offered:
@@ -277,18 +274,6 @@ class _Attempt:
     def _refused(self, code: int, enhanced: str, text: str) -> LoginRefused:
         answer = Answer(stage=self.stage, code=code, enhanced=enhanced, text=one_line(text))
         return LoginRefused(answer)
-
-
-async def _open_socket(host: str, port: int) -> socket.socket:
-    """Connected to the first address of the host that answers. Raises `OSError`: why the last one did not."""
-    try:
-        stream = await trio.open_tcp_stream(host, port)
-    except OSError as error:
-        cause: BaseException = error.__cause__ or error
-        while isinstance(cause, BaseExceptionGroup):
-            cause = cause.exceptions[-1]
-        raise cause from None
-    return socket.socket(fileno=stream.socket.detach())
 
 
 async def _one_reply(stream: Stream) -> Reply:

@@ -4,7 +4,8 @@ An SMS is one HTTP request, and the request is the irrevocable byte: `prepare` h
 wrong before the first byte of the request is handed to the socket was definitely not sent (stage CONNECT or
 TLS). After it only a well-formed answer counts: a lost connection, silence or an unreadable success are
 in doubt (stage REQUEST without a reply). Nothing is ever sent twice from here: neither the library nor
-httpx retries, and no redirect is followed. Twilio can be asked later what it accepted (`inquire`).
+httpx retries, no redirect is followed, and only a 401 is followed by another request, with a token that was
+replaced meanwhile. Twilio can be asked later what it accepted (`inquire`).
 
 The library is slow to import (a few tenths of a second), so only `open_twilio` imports it.
 """
@@ -16,7 +17,7 @@ import hashlib
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -25,9 +26,11 @@ import trio
 
 from hubd.core.inquest import Finding, Sought
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
-from hubd.errors import BadConfig
+from hubd.errors import BadConfig, CredentialMissing
 from hubd.transports.loopback import is_loopback
 from hubd.transports.replies import one_line
+from hubd.transports.resolver import NameUnresolved, addresses_of
+from hubd.transports.secret_reader import SecretReader, unreadable_secret
 from hubd.transports.twilio_inquiry import LARGEST_PAGE, Page, inquire
 
 T = TypeVar("T")
@@ -62,8 +65,14 @@ class TwilioSettings:
         return (basic, self.auth_token)
 
 
-def open_twilio(name: str, settings: TwilioSettings) -> TwilioTransport:
-    """A provider named `name`. Connects to nothing yet. Raises `BadConfig`."""
+def open_twilio(
+    name: str, settings: TwilioSettings, read_token: SecretReader | None = None
+) -> TwilioTransport:
+    """A provider named `name`. Connects to nothing yet. Raises `BadConfig`.
+
+    `read_token` is called for each lane, and again when Twilio refuses the token; without it the token is the
+    settings'.
+    """
     _check(settings)
     import httpx
 
@@ -75,7 +84,7 @@ def open_twilio(name: str, settings: TwilioSettings) -> TwilioTransport:
         connect_timeout=settings.connect_timeout,
         timeout=settings.timeout,
     )
-    return TwilioTransport(name, settings, pool)
+    return TwilioTransport(name, settings, pool, read_token)
 
 
 class TwilioTransport:
@@ -85,27 +94,35 @@ class TwilioTransport:
     channels = frozenset({Channel.SMS})
     in_doubt = InDoubt.HOLD  # a second SMS costs money and annoys
     talks_first = False
+    largest_message = None
     inquires = True
 
-    def __init__(self, name: str, settings: TwilioSettings, pool: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: TwilioSettings,
+        pool: httpx.AsyncClient,
+        read_token: SecretReader | None = None,
+    ) -> None:
         self.name = name
         self.lanes = settings.concurrency
         whose = f"{settings.account_sid} {settings.base_url}"
         self.account = hashlib.sha256(whose.encode()).hexdigest()[:16]
         self._settings = settings
         self._pool = pool
+        self._read_token = read_token
 
     def lane(self) -> TwilioLane:
         """One request at a time, over the connections that all lanes share."""
-        return TwilioLane(self._settings, self._pool)
+        return TwilioLane(self._settings, self._pool, self._read_token)
 
     async def probe(self) -> Answer:
         """Log in and look at the account. Code 200 when it may send; sends nothing."""
-        return await TwilioLane(self._settings, self._pool).look_at_account()
+        return await TwilioLane(self._settings, self._pool, self._read_token).look_at_account()
 
     async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
         """Whether Twilio has a message whose attempt was opened then (epoch seconds). Never raises."""
-        return await TwilioLane(self._settings, self._pool).look_for(parcel, opened_at)
+        return await TwilioLane(self._settings, self._pool, self._read_token).look_for(parcel, opened_at)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -116,22 +133,29 @@ class TwilioTransport:
 class TwilioLane:
     """One place among the requests of an account. Used by one task at a time."""
 
-    def __init__(self, settings: TwilioSettings, pool: httpx.AsyncClient) -> None:
+    def __init__(
+        self, settings: TwilioSettings, pool: httpx.AsyncClient, read_token: SecretReader | None
+    ) -> None:
         from hubd.transports import twilio_http
 
-        self._settings = settings
+        self._settings = settings  # with the token as it was read last
+        self._read_token = read_token
+        self._token_read = read_token is None
+        self._connected = False  # a request was handed over, so that the name did resolve
         self._wire = twilio_http.Wire(pool)
         self._client = twilio_http.open_client(
             self._wire,
             account_sid=settings.account_sid,
-            auth_token=settings.auth_token,
+            auth_token=settings.auth_token or "not read yet",
             base_url=settings.base_url,
         )
 
     async def prepare(self, parcel: Parcel) -> Answer | None:
-        """Always ready: an HTTP request has no step that could be taken back."""
+        """Ready once the token is read and the host's name resolves: what comes after cannot be cut off."""
         await trio.lowlevel.checkpoint()
-        return None
+        if not self._token_read and (unreadable := await self._log_in()):
+            return unreadable
+        return None if self._connected else await self._look_up()
 
     async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
         """Hand the message to Twilio. `following` is not used.
@@ -180,9 +204,14 @@ class TwilioLane:
         service = self._settings.messaging_service_sid
         return ("", service) if service else (self._settings.from_, "")
 
-    def waits(self, parcel: Parcel) -> bool:
-        """Preparing needs nobody's answer."""
+    @property
+    def connected(self) -> bool:
+        """No connection is this lane's own."""
         return False
+
+    def waits(self, parcel: Parcel) -> bool:
+        """Whether the token is to be read or the host's name to be resolved."""
+        return not (self._token_read and self._connected)
 
     def drop(self) -> None:
         """A request that was cancelled has closed its connection already; an idle one harms nobody."""
@@ -191,9 +220,51 @@ class TwilioLane:
         """The connections belong to the transport."""
         await trio.lowlevel.checkpoint()
 
+    async def _log_in(self) -> Answer | None:
+        """Read the token and use it from now on. An answer: it cannot be read."""
+        if self._read_token is None:
+            return None
+        try:
+            token = await self._read_token()
+        except CredentialMissing as problem:
+            return unreadable_secret(problem, Stage.REQUEST, 401)
+        self._token_read = True
+        self._settings = replace(self._settings, auth_token=token)
+        self._client.password = token
+        self._client.auth = (self._settings.account_sid, token)
+        return None
+
+    async def _look_up(self) -> Answer | None:
+        """Resolve the host's name, unless a proxy does that. An answer: it does not resolve."""
+        from hubd.transports import twilio_http
+
+        host = urlsplit(self._settings.base_url).hostname
+        if host is None or twilio_http.goes_through_proxy(self._settings.base_url):
+            return None
+        try:
+            await addresses_of(host, self._settings.connect_timeout)
+        except NameUnresolved as problem:
+            return self._unresolved(problem)
+        return None
+
+    def _unresolved(self, problem: NameUnresolved) -> Answer:
+        text = self._line(f"{problem} ({problem.why})")
+        return Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text=text, detail=str(problem))
+
     async def _exchange(
         self, action: Callable[[], Awaitable[T]], *, largest: int | None = None
     ) -> T | Answer:
+        """Carry out one request; once more if Twilio refuses a token that was replaced after it was read."""
+        if not self._token_read and (unreadable := await self._log_in()):
+            return unreadable
+        token = self._settings.auth_token
+        answer = await self._request(action, largest=largest)
+        self._connected = self._wire.handed_over
+        if self._wire.status == 401 and await self._log_in() is None and self._settings.auth_token != token:
+            answer = await self._request(action, largest=largest)
+        return answer
+
+    async def _request(self, action: Callable[[], Awaitable[T]], *, largest: int | None = None) -> T | Answer:
         """The one seam: whatever Twilio, its library, httpx or the network do becomes an answer here."""
         import httpx
         from twilio.base.exceptions import TwilioException
@@ -210,6 +281,8 @@ class TwilioLane:
             return self._refused(refusal)
         except httpx.TimeoutException as problem:
             return self._without_reply(Signal.TIMEOUT, str(problem) or "no answer in time")
+        except httpx.ConnectError as problem:
+            return self._not_connected(problem)
         except httpx.TransportError as problem:
             return self._without_reply(Signal.DROPPED, _cause(problem) or "the connection was lost")
         except twilio_http.UnusableResponse as problem:
@@ -255,6 +328,13 @@ class TwilioLane:
         if "certificate" in text.lower():
             return Answer(stage=Stage.TLS, signal=Signal.GARBAGE, text=self._line(text))
         return Answer(stage=Stage.CONNECT, signal=signal, text=self._line(text))
+
+    def _not_connected(self, problem: httpx.ConnectError) -> Answer:
+        answer = self._without_reply(Signal.DROPPED, _cause(problem) or "the connection was lost")
+        inner: BaseException | None = problem
+        while inner is not None and not isinstance(inner, NameUnresolved):
+            inner = inner.__cause__ or inner.__context__
+        return answer if inner is None else self._unresolved(inner)
 
     def _line(self, text: str) -> str:
         return one_line(text, self._settings.secrets)

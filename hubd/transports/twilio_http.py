@@ -10,8 +10,11 @@ Importing this module imports the twilio library and httpx, which takes a few te
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
+from urllib.request import getproxies
 
+import httpcore
 import httpx
 import trio
 from twilio.http import AsyncHttpClient
@@ -19,6 +22,7 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from hubd.failpoints import reach
+from hubd.transports.resolver import NameUnresolved, addresses_of
 
 #: No honest response to one message is larger, in octets.
 MAX_RESPONSE = 256 * 1024
@@ -32,12 +36,50 @@ def open_pool(
     *, base_url: httpx.URL, connections: int, connect_timeout: float, timeout: float
 ) -> httpx.AsyncClient:
     """A connection pool. Times are seconds. It never follows a redirect: that would be another request."""
-    return httpx.AsyncClient(
+    client = httpx.AsyncClient(
         follow_redirects=False,
         timeout=httpx.Timeout(timeout, connect=connect_timeout, pool=connect_timeout),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         trust_env=base_url.scheme == "https",  # proxies and certificates of the environment; not for loopback
     )
+    for transport in (client._transport, *client._mounts.values()):
+        if isinstance(transport, httpx.AsyncHTTPTransport):
+            transport._pool._network_backend = _Network()  # there is no public way; a test pins it
+    return client
+
+
+def goes_through_proxy(url: str) -> bool:
+    """Whether the environment names a proxy that may be used for this address, and then resolves its name."""
+    proxies = getproxies()
+    return url.startswith("https:") and bool(proxies.get("https") or proxies.get("all"))
+
+
+class _Network(httpcore.TrioBackend):
+    """Connects as httpcore does, but resolves names by ourselves, and tries each address."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Each address gets an equal share of the seconds that are left. Raises httpcore's errors."""
+        deadline = trio.current_time() + (math.inf if timeout is None else timeout)
+        try:
+            addresses = await addresses_of(host, deadline - trio.current_time())
+        except NameUnresolved as error:
+            raise httpcore.ConnectError(str(error)) from error
+        while True:
+            left = deadline - trio.current_time()
+            share = None if math.isinf(left) else max(0.0, left) / len(addresses)
+            address = addresses.pop(0)
+            try:
+                return await super().connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if not addresses:
+                    raise
 
 
 class Wire(AsyncHttpClient):  # type: ignore[misc]  # the library has no types

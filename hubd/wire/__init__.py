@@ -34,7 +34,7 @@ PROTOCOL = 1  #: the number that `hub.hello` negotiates; the same thing as the s
 HOST = "hubd.sock"  #: the Host header of a client on the unix socket
 PATH = "/rpc"
 HEALTH_PATH = "/healthz"  #: of the TCP listener, over plain HTTP: 200 or 503
-MAX_MESSAGE = 1024 * 1024  #: characters in one inbound message
+MAX_MESSAGE = 1024 * 1024  #: bytes in one inbound message
 MAX_IN_FLIGHT = 32  #: requests of one connection that are being worked on
 
 __all__ = [

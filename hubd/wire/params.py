@@ -163,6 +163,15 @@ class CampaignChange(Params, frozen=True):
     if_revision: Count | None = None
 
 
+class CampaignResume(Params, frozen=True):
+    """Go on; `fail_refused`: the recipients whose refusals paused the campaign fail without another try."""
+
+    name: Name
+    fail_refused: bool = False
+    idempotency_key: Key = None
+    if_revision: Count | None = None
+
+
 class CampaignList(Params, frozen=True):
     """`all` includes those that have ended, `archived` those that were put away as well."""
 
@@ -244,7 +253,7 @@ class CampaignRate(Params, frozen=True):
 
 
 class DeliveryList(Params, frozen=True):
-    """A page of a campaign's deliveries."""
+    """A page of a campaign's deliveries; `refused`: only those that were refused when the campaign paused."""
 
     campaign: Name
     state: (
@@ -263,6 +272,7 @@ class DeliveryList(Params, frozen=True):
     ) = None
     after: Count = 0
     limit: Limit = 200
+    refused: bool = False
 
 
 class DeliveryId(Params, frozen=True):

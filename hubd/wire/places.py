@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SYSTEM_SOCKET = Path("/run/messagehub/control.sock")
@@ -30,6 +30,8 @@ class Place:
     viewers: Path | None = None  #: a socket for viewers, taken when the other is missing or not for us
     endpoint: bool = False  #: whether the path is that of an endpoint file
     token_file: Path | None = None  #: has the token, in the place of the one in the endpoint file
+    #: Whether it was looked for: nobody named it, so it must be ours or the system's.
+    found: bool = field(default=False, compare=False)
 
 
 def find_socket(
@@ -53,12 +55,16 @@ def find_socket(
     if platform == "win32":
         tried = tuple(default_endpoints(environ))
         return Place(
-            path=_first(tried) or tried[0], tried=tried, endpoint=True, token_file=_token_file(environ)
+            path=_first(tried) or tried[0],
+            tried=tried,
+            endpoint=True,
+            token_file=_token_file(environ),
+            found=True,
         )
     tried = (*users_sockets(environ), system)
     viewers = system.with_name(VIEWERS_NAME)
     path = _first(tried) or (system if os.path.lexists(viewers) else tried[0])
-    return Place(path=path, tried=(*tried, viewers), viewers=viewers if path == system else None)
+    return Place(path=path, tried=(*tried, viewers), viewers=viewers if path == system else None, found=True)
 
 
 def place_at(

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import chain, islice
 from typing import Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -29,7 +30,7 @@ def read_params(kind: type[P], value: object) -> P:
         value = dict(zip(names, value, strict=False))
     if not isinstance(value, dict):
         raise BadInput.at("params", "must be an object (by name) or an array (by position)")
-    faults = [*_shape(kind, value), *_unsafe(value, "")][:MAX_FAULTS]
+    faults = list(islice(chain(_shape(kind, value), _unsafe(value, "")), MAX_FAULTS))
     if faults:
         raise BadInput.of(faults)
     try:

@@ -73,6 +73,7 @@ class CampaignView(TypedDict):
     in_doubt: str | None  #: the policy; null for the provider's default
     possible_duplicates: int  #: how often a message was sent again although it may have been accepted
     freezing: bool
+    refused: int  #: while it is paused: how many wait whose refusals paused it
 
 
 class ProviderStatus(TypedDict):
@@ -239,6 +240,15 @@ class EstimateView(TypedDict):
     rate: float | None  #: messages a second that the limits allow
 
 
+class LoadView(TypedDict):
+    """What an email campaign asks of the line and of the daemon, in bytes, by one sample message."""
+
+    message: int
+    upload: int  #: all messages that are left
+    memory: int  #: held at once, at most, for the messages on their way
+    largest_message: int | None  #: that the provider said it takes; null: not known
+
+
 class CheckResult(TypedDict):
     ok: bool
     recipients: int
@@ -248,6 +258,7 @@ class CheckResult(TypedDict):
     warnings: list[str]
     segments: SegmentsView | None
     estimate: EstimateView
+    load: LoadView | None  #: null for SMS, and when no message can be written
     provider: str
     channel: str
 
@@ -278,6 +289,10 @@ class StartResult(TypedDict):
 class ChangeResult(TypedDict):
     changed: bool
     campaign: CampaignView
+
+
+class ResumeResult(ChangeResult):
+    failed: int  #: deliveries that failed by `fail_refused`
 
 
 class RetryResult(TypedDict):
@@ -330,7 +345,7 @@ class AttemptView(TypedDict):
 
 
 class ContentView(TypedDict):
-    """A rendered message. `source` is the whole email as it goes over the wire."""
+    """A rendered message. `source` is the email as it goes over the wire; above 1 MiB without attachments."""
 
     subject: NotRequired[str]
     text: str

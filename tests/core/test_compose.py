@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -19,12 +20,20 @@ from hypothesis import strategies as st
 from hubd.core.compose import Email, compile_email, content_hash, message_id, problems
 from hubd.core.mime import file_name, one_line, skeleton, url_of
 from hubd.core.model import Attachment, Channel, Content, Kind
+from hubd.core.shared import SharedBytes, encode_file, has_bare_line_end, joined, stuffed
 from hubd.errors import BadInput, BadTemplate
 
 NOW = 1_790_000_000.5
 ID = "<abcdefghijklmnopqrstuvwxyz234567@acme.example>"
 PDF = Attachment(name='Preisliste für "Ü".pdf', type="application/pdf", sha256="aa", size=300)
-BLOBS = {"aa": bytes(range(256)) + b"\r\n.\r\n--=_0_" * 4, "bb": b"a,b\n1,2\n"}
+BLOBS = {
+    "aa": bytes(range(256)) + b"\r\n.\r\n--=_0_" * 4,
+    "bb": b"a,b\n1,2\n",
+    "cc": bytes(range(251)) * 700,
+    "dd": b"",
+}
+ENCODED = {name: encode_file(data) for name, data in BLOBS.items()}
+CATALOGUE = Attachment(name="catalogue.pdf", type="application/pdf", sha256="cc", size=len(BLOBS["cc"]))
 
 CONTENT = Content(
     channel=Channel.EMAIL,
@@ -170,7 +179,11 @@ def assert_clean(payload: bytes, *, line_limit: int = 78) -> None:
 
 
 def send(content: Content, **fields: str) -> Email:
-    return compile_email(content, BLOBS).render({**FIELDS, **fields}, message_id=ID, now=NOW)
+    return compile_email(content, ENCODED).render({**FIELDS, **fields}, message_id=ID, now=NOW)
+
+
+def whole(email: Email) -> bytes:
+    return email.payload + bytes(email.shared)
 
 
 def change(**changes: object) -> Content:
@@ -186,13 +199,21 @@ SHAPES = {
         attachments=(PDF, Attachment(name="list.csv", type="text/csv", sha256="bb", size=8)),
         reply_to="help@acme.example",
     ),
+    "large files": change(
+        attachments=(
+            CATALOGUE,
+            Attachment(name="empty", type="text/plain", sha256="dd", size=0),
+            PDF,
+            CATALOGUE,
+        ),
+    ),
     "mostly not ASCII": change(
         text="Dear {{ name }},\n\n{{ story }}\n" + "{# 漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字 #}",
         html='<html><body title="{{ name }}"><p>{{ story }}</p></body></html>'
         + "{# 漢字漢字漢字漢字漢字漢字 #}",
     ),
 }
-PLANS = {name: compile_email(content, BLOBS) for name, content in SHAPES.items()}
+PLANS = {name: compile_email(content, ENCODED) for name, content in SHAPES.items()}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -202,7 +223,7 @@ def test_any_unicode_in_any_field_gives_the_message_that_the_standard_library_bu
     shape: str, greeting: str, name: str, story: str
 ) -> None:
     values = {"email": "ann@example.org", "greeting": greeting, "name": name, "story": story}
-    payload = PLANS[shape].render(values, message_id=ID, now=NOW).payload
+    payload = whole(PLANS[shape].render(values, message_id=ID, now=NOW))
     reference = reference_message(SHAPES[shape], BLOBS, values, ID, NOW)
     assert_clean(payload)
     ours, theirs = parsed(payload), parsed(reference.as_bytes())
@@ -265,7 +286,7 @@ def test_an_international_sender_domain_is_punycode_in_envelope_and_header() -> 
 @settings(max_examples=100, deadline=None)
 def test_any_attachment_name_reads_back_as_one_line_without_separators(name: str) -> None:
     content = change(attachments=(dataclasses.replace(PDF, name=name),))
-    payload = compile_email(content, BLOBS).render(FIELDS, message_id=ID, now=NOW).payload
+    payload = compile_email(content, ENCODED).render(FIELDS, message_id=ID, now=NOW).payload
     assert_clean(payload)
     (attachment,) = parsed(payload).iter_attachments()
     # Not get_filename(), which takes quotes and angle brackets off a name that is wrapped in them.
@@ -435,7 +456,7 @@ def test_content_that_cannot_be_sent_is_refused_when_it_is_compiled(
     changes: dict[str, object], path: str
 ) -> None:
     with pytest.raises(BadInput) as caught:
-        compile_email(change(**changes), BLOBS)
+        compile_email(change(**changes), ENCODED)
     assert caught.value.data["errors"][0]["path"] == path  # type: ignore[index]
 
 
@@ -453,8 +474,47 @@ def test_an_attached_message_travels_as_a_plain_file() -> None:
 
 def test_boundaries_are_the_same_for_the_same_plan_and_differ_between_plans() -> None:
     shape = [("plain", "quoted-printable"), ("html", "base64")]
-    assert skeleton(shape, [], "one") == skeleton(shape, [], "one")  # type: ignore[arg-type]
-    assert skeleton(shape, [], "one") != skeleton(shape, [], "two")  # type: ignore[arg-type]
+    one, again, two = (skeleton(shape, [], seed) for seed in ("one", "one", "two"))  # type: ignore[arg-type]
+    assert (one[0], bytes(one[1])) == (again[0], bytes(again[1]))
+    assert one[0] != two[0]
+    assert bytes(one[1]) != bytes(two[1])
+
+
+def test_messages_and_contents_with_the_same_attachment_have_the_same_bytes_of_it_and_no_copies() -> None:
+    content = change(attachments=(CATALOGUE,))
+    plan = compile_email(content, ENCODED)
+    ann, bob = (plan.render({**FIELDS, "name": name}, message_id=ID, now=NOW) for name in ("Ann", "Bob"))
+    assert ann.shared is bob.shared is plan.shared
+    assert len(ann.payload) < 2_000
+    other = compile_email(change(text="Another text.", attachments=(CATALOGUE,)), ENCODED)
+    theirs = {id(chunk) for chunk in ENCODED["cc"].chunks if len(chunk) > 16 * 1024}
+    assert len(theirs) > 3
+    assert theirs <= {id(chunk) for chunk in plan.shared.chunks}
+    assert theirs <= {id(chunk) for chunk in other.shared.chunks}
+    assert theirs <= {id(chunk) for chunk in plan.shared.stuffed}, "base64 has no dots to stuff"
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([b".", b"..", b"a", b"\r\n", b"\r", b"\n"]), max_size=6), max_size=6)
+)
+def test_shared_bytes_are_dot_stuffed_and_looked_at_as_if_they_were_in_one_piece(
+    lines: list[list[bytes]],
+) -> None:
+    chunks = [b"".join(line) + b"\r\n" for line in lines]
+    parts = joined(SharedBytes((chunk,)) for chunk in chunks)
+    message = b"".join(chunks)
+    assert bytes(parts) == message
+    assert parts.size == len(message)
+    assert b"".join(parts.stuffed) == stuffed(message)
+    assert parts.bare is has_bare_line_end(message)
+
+
+@given(st.binary(max_size=200) | st.sampled_from([57 * 768 - 1, 57 * 768, 57 * 768 + 1]).map(bytes))
+def test_a_file_is_encoded_in_lines_of_base64_whatever_its_length(data: bytes) -> None:
+    encoded = encode_file(data)
+    assert base64.b64decode(bytes(encoded)) == data
+    assert all(len(line) == 76 for line in bytes(encoded).split(b"\r\n")[:-2])
+    assert all(chunk.endswith(b"\r\n") and len(chunk) <= 64 * 1024 for chunk in encoded.chunks)
 
 
 def test_a_body_that_quotes_the_boundary_stays_whole() -> None:

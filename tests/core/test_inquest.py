@@ -25,6 +25,7 @@ from hubd.core.inquest import (
     absent,
     begin,
     conclude,
+    opened_at,
     search,
     weigh,
 )
@@ -161,6 +162,16 @@ def doubt(**changes: object) -> Doubt:
     return replace(found, **changes)  # type: ignore[arg-type]
 
 
+def test_an_attempt_of_a_clock_that_was_years_ahead_is_looked_for_where_it_was() -> None:
+    ahead = doubt(opened_at=OPENED + 2.3e9)
+    assert opened_at(doubt(), wall=OPENED + 60) == OPENED
+    assert opened_at(ahead, wall=OPENED + 60) == OPENED
+    sent = Listed(provider_id="sid", recipient=TO, text="Hi", sender="+12025550100", created_at=OPENED + 1)
+    looked_at = opened_at(ahead, wall=OPENED + 60)
+    sought = Sought(recipient=TO, text="Hi", sender="+12025550100", opened_at=looked_at)
+    assert search([sent], sought, complete=True).kind is Found.FOUND
+
+
 def test_the_first_question_waits_a_minute_from_the_lost_answer() -> None:
     assert begin(doubt(), wall=OPENED + 30, clock=5.0).next_at == 5.0 + APART
     assert begin(doubt(), wall=OPENED + 50, clock=5.0).next_at == 5.0 + APART - 20
@@ -250,19 +261,19 @@ def test_every_doubt_ends_and_absence_was_confirmed_a_minute_later(
 
 def test_what_was_certainly_not_accepted_is_tried_again_as_after_any_refusal() -> None:
     patience = Patience(give_up_after=86_400.0)
-    ruling = absent(doubt(), patience, OPENED + 120, 0.5)
+    ruling = absent(doubt(), patience, OPENED + 120, OPENED + 120, 0.5)
     assert ruling.how is How.ABSENT
     assert ruling.next_at is not None
     assert ruling.next_at >= OPENED + 120 + patience.floor
 
 
 def test_it_is_tried_at_once_when_our_own_end_lost_the_answer() -> None:
-    ruling = absent(doubt(reason="interrupted"), Patience(), OPENED + 120, 0.5)
+    ruling = absent(doubt(reason="interrupted"), Patience(), OPENED + 120, OPENED + 120, 0.5)
     assert (ruling.how, ruling.next_at) == (How.ABSENT, None)
 
 
 def test_it_fails_when_it_is_too_late_to_try_again() -> None:
     patience = Patience(give_up_after=3600.0)
-    assert absent(doubt(), patience, OPENED + 3500, 0.5).how is How.FAILED
-    assert absent(doubt(reason="interrupted"), patience, OPENED + 3500, 0.5).how is How.ABSENT
-    assert absent(doubt(reason="interrupted"), patience, OPENED + 3601, 0.5).how is How.FAILED
+    assert absent(doubt(), patience, OPENED + 3500, OPENED + 3500, 0.5).how is How.FAILED
+    assert absent(doubt(reason="interrupted"), patience, OPENED + 3500, OPENED + 3500, 0.5).how is How.ABSENT
+    assert absent(doubt(reason="interrupted"), patience, OPENED + 3601, OPENED + 3601, 0.5).how is How.FAILED

@@ -37,12 +37,13 @@ def row(*, attempts: int = 0, first_attempt_at: float | None = None) -> Due:
 def closed(
     action: Action, *, due: Due | None = None, retry_after: float | None = None, jitter: float = 0.5,
     opened: bool = True, patience: Patience = PATIENCE, now: float = NOW,
+    steady: float | None = None,
 ) -> Close:  # fmt: skip
     reason = "" if action is A.ACCEPT else "why"
     verdict = Verdict(action=action, reason=reason, detail="A sentence.", retry_after=retry_after)
     return close_for(
         due or row(), REPLY, verdict, opened=opened, provider="p", message_id="<m@x>", patience=patience,
-        now=now, jitter=jitter,
+        now=now, steady=NOW if steady is None else steady, jitter=jitter,
     )  # fmt: skip
 
 
@@ -101,6 +102,16 @@ def test_one_whose_next_try_would_be_too_late_is_given_up_now() -> None:
     assert entry.detail == "given up, last answer: A sentence."
     in_time = row(attempts=20, first_attempt_at=NOW - PATIENCE.give_up_after + 4_000)
     assert closed(A.RETRY, due=in_time).to is D.DEFERRED
+
+
+@pytest.mark.parametrize("wall", [0.0, NOW - 86_400.0, NOW + 2.3e9])
+def test_a_clock_that_was_set_gives_nobody_up_and_lets_nobody_be_tried_for_ever(wall: float) -> None:
+    young = row(attempts=1, first_attempt_at=NOW - 600)
+    entry = closed(A.RETRY, due=young, now=wall)
+    assert (entry.to, entry.next_at) == (D.DEFERRED, wall + 600)
+    assert (entry.at, entry.steady) == (wall, NOW)
+    old = row(attempts=20, first_attempt_at=NOW - PATIENCE.give_up_after)
+    assert closed(A.RETRY, due=old, now=wall).to is D.FAILED
 
 
 def test_the_first_try_begins_the_time() -> None:

@@ -31,6 +31,34 @@ def test_a_good_campaign_is_fit() -> None:
     assert report.estimate.messages == 10
 
 
+def test_what_a_campaign_asks_of_line_and_memory_is_told() -> None:
+    found = Found(
+        content=EMAIL, recipients=12, remaining=10, own_bytes=2_000, shared_bytes=1_000_000, connections=4
+    )
+    load = assess(found).load
+    assert load is not None
+    assert (load.message, load.upload, load.largest_message) == (1_002_000, 10_020_000, None)
+    assert 1_000_000 + 8 * 2_000 <= load.memory < 2 * 1_000_000
+    assert assess(Found(content=SMS, recipients=1, remaining=1)).load is None
+
+
+@pytest.mark.parametrize(("largest", "warned"), [(None, False), (1_002_000, False), (1_001_999, True)])
+def test_a_message_that_the_provider_would_refuse_for_its_size_is_warned_of(
+    largest: int | None, warned: bool
+) -> None:
+    found = Found(
+        content=EMAIL,
+        recipients=1,
+        remaining=1,
+        own_bytes=2_000,
+        shared_bytes=1_000_000,
+        largest_message=largest,
+    )
+    report = assess(found)
+    assert report.ok
+    assert any("1,002,000 bytes" in warning for warning in report.warnings) is warned
+
+
 def test_nobody_to_write_to_cannot_be_excused() -> None:
     report = assess(Found(content=EMAIL, skipped={"suppressed": 3, "opted_out": 1}))
     (problem,) = report.problems

@@ -331,3 +331,108 @@ def test_a_domain_that_never_takes_anything_rests_only_so_often() -> None:
     streak = Streak()
     dead = [(n % 9, verdict(A.RETRY, "routing_trouble"), "d.example") for n in range(200)]
     assert seen(streak, dead).count(A.DOMAIN) == MOST_RESTS
+
+
+# --- refused for good, by one domain or before a resume ----------------------------------------
+
+
+def refusals(numbers: Iterable[int], domain: str = "a.example") -> list[Step]:
+    return failed(numbers, "recipient_refused", domain)
+
+
+@pytest.mark.parametrize("others", ["a.example", "b.example"])
+def test_one_domains_refusals_are_its_peoples_own_while_messages_are_accepted(others: str) -> None:
+    streak = Streak()
+    seen(streak, accepted(range(90, 95), others))
+    assert seen(streak, refusals(range(WINDOW - 2))) == [A.FAIL] * (WINDOW - 2)
+    assert seen(streak, accepted([99], others) + refusals(range(50, 50 + WINDOW - 2)))[-1] is A.FAIL
+    assert not streak.broken
+    assert not streak.owes
+
+
+def test_they_are_everybodys_when_nothing_has_been_accepted_for_a_while_and_nobody_is_failed() -> None:
+    streak = Streak()
+    seen(streak, accepted([90], "a.example"))
+    actions = seen(streak, refusals(range(WINDOW)))
+    assert actions == [A.FAIL] * (WINDOW - 1) + [A.PAUSE]
+    assert set(streak.take_back()) == set(range(WINDOW - 1))
+
+
+def test_several_domains_that_refuse_in_a_row_pause_although_others_were_accepted() -> None:
+    streak = Streak()
+    seen(streak, accepted([90], "c.example"))
+    walk = [step for n in range(LIMIT) for step in refusals([n], f"{'ab'[n % 2]}.example")]
+    assert seen(streak, walk)[-1] is A.PAUSE
+
+
+def test_words_about_us_pause_although_only_one_domain_says_them() -> None:
+    streak = Streak()
+    seen(streak, accepted([90], "b.example"))
+    assert seen(streak, failed(range(LIMIT), "refused_by_policy", "a.example"))[-1] is A.PAUSE
+
+
+def test_a_recipient_that_was_refused_in_the_same_way_before_a_resume_fails() -> None:
+    streak = Streak()
+    for number in range(3 * LIMIT):
+        judged = streak.see(number, verdict(A.FAIL), "a.example", refused="content_refused")
+        assert judged.action is A.FAIL
+    assert not streak.broken
+    for number in range(50, 50 + LIMIT):
+        judged = streak.see(number, verdict(A.FAIL), "a.example", refused="refused_by_policy")
+    assert judged.action is A.PAUSE, "that was another refusal"
+
+
+def test_addresses_that_are_only_rejected_are_those_peoples_own_unless_nobody_is_accepted() -> None:
+    streak = Streak()
+    few = failed(range(WINDOW - 1), "address_rejected", "a.example")
+    assert set(seen(streak, few + accepted([90], "a.example"))) == {A.FAIL, A.ACCEPT}
+    many = failed(range(100, 100 + WINDOW), "address_rejected", "a.example")
+    assert seen(streak, many) == [A.FAIL] * (WINDOW - 1) + [A.PAUSE]
+    assert set(streak.take_back()) == set(range(100, 99 + WINDOW)), "nobody is failed for it"
+
+
+#: Who is refused: people (by position) and from when on everybody is.
+lists = st.tuples(
+    st.lists(st.booleans(), min_size=1, max_size=80),  # whether each one is refused
+    st.lists(st.sampled_from(["a.example", "b.example"]), min_size=80, max_size=80),
+    st.integers(0, 200),  # after so many answers everybody is refused
+    st.integers(0, 3),  # answers that were under way when it paused
+    st.sampled_from(["recipient_refused", "content_refused"]),
+)
+
+
+@given(lists)
+def test_each_resume_goes_further_and_a_refusal_of_everybody_fails_few(
+    walk: tuple[list[bool], list[str], int, int, str],
+) -> None:
+    people, domains, from_then_on, late, reason = walk
+    waiting, marks = dict(enumerate(people)), dict[int, str]()
+    answers = 0
+    while waiting:
+        streak, failures, before = Streak(), set[int](), len(waiting)
+        known = marks.keys() & waiting.keys()
+        left = late + 1
+        for number, bad in list(waiting.items()):
+            answers += 1
+            refused = bad or answers > from_then_on
+            said = verdict(A.FAIL if refused else A.ACCEPT, reason)
+            judged = streak.see(number, said, domains[number], refused=marks.get(number, ""))
+            if judged.action is A.PAUSE:
+                marks[number] = reason
+            else:
+                del waiting[number]
+                if judged.action is A.FAIL:
+                    failures.add(number)
+            left -= streak.broken
+            if not left:
+                break
+        for number in streak.take_back():
+            failures.remove(number)
+            waiting[number], marks[number] = people[number], reason
+        waiting = dict(sorted(waiting.items()))
+        if streak.broken:
+            assert marks.keys() & waiting.keys(), "the campaign can name them"
+            innocent = {n for n in failures - known if not people[n]}
+            assert len(innocent) < WINDOW, "so many at most are failed by what was about everybody"
+            assert len(failures & known) <= WINDOW + 3
+        assert len(waiting) < before or (streak.broken and not known), "no resume without progress"

@@ -21,6 +21,7 @@ from hubd.core.verdict import (
     is_ready,
     is_systemic,
     judge,
+    refuses_connection,
     rest_delay,
     retry_delay,
 )
@@ -124,6 +125,63 @@ def test_missing_or_untrusted_encryption_waits_for_a_person(
 ) -> None:
     verdict = smtp(stage, said, text)
     assert (verdict.action, verdict.reason, verdict.close) == (STOP, reason, True)
+
+
+@pytest.mark.parametrize(
+    ("stage", "said", "text", "action"),
+    [
+        ("banner", "421 4.7.0", "mx.example Error: too many connections from 192.0.2.1", SLOW),  # Postfix
+        ("banner", "421", "Too many concurrent SMTP connections from this IP address", SLOW),  # Exim
+        ("banner", "421 4.3.2", "Too many open connections.", SLOW),  # Sendmail
+        ("banner", "554 5.7.0", "too many concurrent connections", PROVIDER),
+        ("banner", "554", "Connection limit exceeded", PROVIDER),
+        ("ehlo", "450", "maximum number of concurrent server connections has exceeded a limit", SLOW),
+        ("auth", "432 4.3.2", "Concurrent connections limit exceeded. Visit example.com", SLOW),  # Office 365
+        ("auth", "454 4.7.0", "Too many concurrent logins", SLOW),
+        ("auth", "535", "[LIMIT] Maximum number of connections from user+IP exceeded", PROVIDER),  # Dovecot
+        ("mail", "432 4.3.2", "Concurrent connections limit exceeded", SLOW),
+        ("mail", "550", "too many concurrent sessions", SLOW),
+    ],
+)
+def test_a_server_that_takes_no_more_connections_is_neither_a_bad_login_nor_a_bad_sender(
+    stage: str, said: str, text: str, action: Action
+) -> None:
+    verdict = smtp(stage, said, text)
+    assert (verdict.action, verdict.reason, verdict.close) == (action, "too_many_connections", True)
+    code, _, enhanced = said.partition(" ")
+    answer = Answer(stage=Stage(stage), code=int(code), enhanced=enhanced, text=text)
+    assert refuses_connection(answer, verdict)
+
+
+@pytest.mark.parametrize(
+    "text", ["too many failed login attempts", "Too many login attempts", "bad password"]
+)
+def test_a_lockout_after_wrong_passwords_still_waits_for_a_person(text: str) -> None:
+    assert smtp("auth", "535 5.7.8", text).action is STOP
+
+
+@pytest.mark.parametrize("stage", BEFORE_MAIL)
+@pytest.mark.parametrize("said", [*SILENCES, "421", "450", "550"])
+def test_before_the_first_message_trouble_may_mean_too_many_connections_and_what_stops_may_not(
+    stage: str, said: str
+) -> None:
+    verdict = smtp(stage, said)
+    answer = (
+        Answer(stage=Stage(stage), signal=Signal(said))
+        if said in SILENCES
+        else Answer(stage=Stage(stage), code=int(said))
+    )
+    assert refuses_connection(answer, verdict) is (verdict.action is not STOP)
+
+
+def test_what_is_said_of_a_message_is_not_about_connections() -> None:
+    for said in ("421", "450", "550", "dropped", "timeout"):
+        answer = (
+            Answer(stage=Stage.RCPT, signal=Signal(said))
+            if said in SILENCES
+            else Answer(stage=Stage.RCPT, code=int(said))
+        )
+        assert not refuses_connection(answer, judge(answer, Channel.EMAIL))
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,17 @@ def _watched(disk: BrokenDisk, real: _Methods) -> _Methods:
     return table
 
 
+def after_kill(before: Mapping[str, bytes], log: Sequence[Op]) -> Mapping[str, bytes]:
+    """The files as a process that was killed after these operations leaves them: all is there."""
+    files = {file: bytearray(content) for file, content in before.items()}
+    for op in log:
+        if op.kind in ("write", "truncate"):
+            _do(files.setdefault(op.file, bytearray()), op)
+        elif op.kind == "delete":
+            files.pop(op.file, None)
+    return {file: bytes(content) for file, content in files.items()}
+
+
 def after_power_loss(
     before: Mapping[str, bytes], log: Sequence[Op], dice: random.Random
 ) -> Mapping[str, bytes]:

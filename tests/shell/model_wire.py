@@ -92,6 +92,7 @@ class Wire:
     channels: frozenset[Channel] = frozenset({Channel.EMAIL})
     in_doubt: InDoubt = InDoubt.HOLD
     talks_first: bool = True
+    largest_message: int | None = None
     mood: Mood = Mood.WELL
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     parked: list[Parked] = field(default_factory=list)
@@ -174,6 +175,10 @@ class WireLane:
         finally:
             self.wire.end(parked, taken=taken)
         return answer
+
+    @property
+    def connected(self) -> bool:
+        return False
 
     def waits(self, parcel: Parcel) -> bool:
         return False

@@ -11,6 +11,7 @@ from typing import Any
 import trio
 import trio_websocket
 
+MAX_ANSWER = 64 * 1024 * 1024
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HELLO = {
     "jsonrpc": "2.0",
@@ -77,6 +78,7 @@ async def open_raw(
             "/rpc",
             subprotocols=["hub.jsonrpc.v1", *([f"hub.bearer.{bearer}"] if bearer else [])],
             extra_headers=extra,
+            max_message_size=MAX_ANSWER,
         )
         raw = Raw(socket, stream)
         if greet:
@@ -123,5 +125,7 @@ async def answer_to(where: Path | int, data: bytes, *, end: bool = False) -> byt
 def frame(text: bytes) -> bytes:
     """A text frame of a client, masked with zeros (RFC 6455 5.2)."""
     size = len(text)
-    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    length = bytes([0x80 | min(size, 126 if size < 2**16 else 127)])
+    if size > 125:
+        length += size.to_bytes(2 if size < 2**16 else 8, "big")
     return b"\x81" + length + bytes(4) + text

@@ -115,6 +115,7 @@ class Mailbox:
     envelopes: list[Envelope] = field(default_factory=list)
     over_tls: list[bool] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
+    password: bytes = b"s3cret"  #: what it takes from now on
     stop: Callable[[], object] = lambda: None  #: ends the server
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
@@ -126,9 +127,9 @@ class Mailbox:
     def log_in(
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
     ) -> AuthResult:
-        """aiosmtpd's hook for AUTH: one account, anna with the password "s3cret"."""
+        """aiosmtpd's hook for AUTH: one account, anna."""
         self.logins.append(mechanism)
-        good = isinstance(data, LoginPassword) and (data.login, data.password) == (b"anna", b"s3cret")
+        good = isinstance(data, LoginPassword) and (data.login, data.password) == (b"anna", self.password)
         return AuthResult(success=good, handled=False, auth_data=data)
 
 

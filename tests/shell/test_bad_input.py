@@ -14,6 +14,7 @@ import trio.testing
 
 from hubd.client import open_client
 from hubd.control import crowd, gate, outlet
+from hubd.control.frames import BYTES_PER_FRAME
 from hubd.control.gate import serve_control
 from hubd.errors import Unreachable
 from hubd.wire import MAX_BATCH, MAX_MESSAGE
@@ -74,6 +75,17 @@ async def test_bad_input_02_ten_thousand_fragments_of_one_octet_are_read(raw: Ra
 async def test_bad_input_02_fragments_without_end_close_with_1009(raw: Raw) -> None:
     part = b"\xff" + (100_000).to_bytes(8, "big") + bytes(4) + b" " * 100_000
     await raw.stream.send_all(b"\x01" + part + (b"\x00" + part) * 10)
+    assert await raw.closed() == 1009
+
+
+@pytest.mark.parametrize("text", [b"", b"x", "\U0001f600".encode()], ids=["empty", "one byte", "four bytes"])
+async def test_bad_input_02_more_fragments_than_a_message_may_have_close_with_1009(
+    raw: Raw, text: bytes
+) -> None:
+    """However short they are, and with pings in between: each is kept until the last one comes."""
+    first, more = (bytes([head, 0x80 | len(text), 0, 0, 0, 0]) + text for head in (0x01, 0x00))
+    ping = b"\x89\x80\x00\x00\x00\x00"
+    await raw.stream.send_all(first + (more * 100 + ping) * (MAX_MESSAGE // BYTES_PER_FRAME // 100 + 1))
     assert await raw.closed() == 1009
 
 

@@ -7,9 +7,6 @@ have become unnecessary.
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,7 +18,7 @@ import aiosqlite
 import pytest
 import trio
 
-from hubd.bridge import Bridge, open_bridge
+from hubd.bridge import Bridge
 from hubd.store.connection import connect, open_plain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -238,58 +235,10 @@ async def test_a_unit_of_work_ends_before_its_cancelled_caller_does(bridge: Brid
     plain.close()
 
 
-# --- late errors ------------------------------------------------------------------------------------
-
-
-async def test_an_error_that_belongs_to_no_call_is_one_line_in_the_log(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """From a callback, a timer, a protocol, a task and a future that nobody asks for its result.
-
-    Its words are not logged: a server may have quoted an address or a password in them.
-    """
-
-    class Hasty(asyncio.Protocol):
-        def data_received(self, data: bytes) -> None:
-            raise LookupError("ann@example.com left the protocol")
-
-    def raise_now() -> None:
-        raise LookupError("ann@example.com left the callback")
-
-    async def raise_later() -> None:
-        raise LookupError("ann@example.com left the task")
-
-    async def careless() -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_soon(raise_now)
-        loop.call_later(0, raise_now)
-        ours, theirs = socket.socketpair()
-        transport, _ = await loop.create_connection(Hasty, sock=ours)
-        theirs.send(b"x")
-        forgotten = loop.create_task(raise_later())
-        future = loop.create_future()
-        loop.call_soon(future.set_exception, LookupError("ann@example.com in a future"))
-        while len(caplog.records) < 3:  # noqa: ASYNC110 - the log has no event to wait for
-            await asyncio.sleep(0)
-        transport.abort()
-        theirs.close()
-        del forgotten, future
-        while len(caplog.records) < 5:
-            await asyncio.sleep(0)
-            gc.collect()
-
-    with caplog.at_level(logging.ERROR, "hubd.bridge"):
-        async with open_bridge() as bridge:
-            await bridge.finish(careless)
-            assert await bridge.finish(asyncio.sleep, 0, "alive") == "alive"
-    assert len(caplog.records) == 5
-    assert all("LookupError" in line and "ann@" not in line for line in caplog.messages)
-
-
 # --- the end of the process -----------------------------------------
 
 PREAMBLE = """
-import asyncio, socket, trio, aiosqlite
+import trio, aiosqlite
 from hubd.bridge import open_bridge
 
 async def opened():

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,6 +17,8 @@ from typing import Any, TypeVar
 
 import pytest
 import trio
+import wsproto
+from wsproto.events import AcceptConnection, Request
 
 from hubd.client import (
     KEPT_EVENTS,
@@ -25,6 +28,7 @@ from hubd.client import (
     Place,
     Subscription,
     connect,
+    connection,
     follow,
     open_client,
 )
@@ -41,9 +45,7 @@ HANGS_UP = b"nothing: it closes the connection, as one that stops does"
 
 
 def test_importing_it_is_light() -> None:
-    heavy = (
-        "{'sqlite3', 'jinja2', 'asyncio', 'aiosqlite', 'hubd.control', 'hubd.core', 'hubd.wire.params'}"
-    )
+    heavy = "{'sqlite3', 'jinja2', 'asyncio', 'aiosqlite', 'hubd.control', 'hubd.core', 'hubd.wire.params'}"
     code = f"import sys, hubd.client; print(sorted(set(sys.modules) & {heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -494,6 +496,25 @@ async def test_an_interrupt_between_two_events_loses_none(served: Served) -> Non
     assert await in_thread(work) == list(range(20))
 
 
+async def test_an_interrupt_just_after_the_answer_was_taken_ends_the_call(served: Served) -> None:
+    """Ctrl-C once the answer has left the queue, and before the call has returned it."""
+
+    class Queue(SimpleQueue[Any]):
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            super().get(block, timeout)
+            raise KeyboardInterrupt
+
+    def work() -> object:
+        with connect(served.path) as hub:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("hubd.client.blocking.queue.SimpleQueue", Queue)
+                with pytest.raises(KeyboardInterrupt):
+                    hub.call("hub.status")
+            return hub.call("hub.status")["states"]
+
+    assert await in_thread(work) == {}
+
+
 def test_a_connection_is_not_carried_over_a_fork(tmp_path: Path) -> None:
     connection = Connection(tmp_path / "c.sock", client=("test", ""), timeout=1)
     connection._token, connection._pid = object(), os.getpid() + 1  # type: ignore[assignment]  # as in a child
@@ -501,3 +522,42 @@ def test_a_connection_is_not_carried_over_a_fork(tmp_path: Path) -> None:
         connection.call("hub.status")
     assert "fork" in caught.value.hint
     connection.close()
+
+
+# -- a daemon that never ends a message --------------------------------------------------------------------
+
+
+async def stranger(said: bytes) -> tuple[Client, trio.abc.Stream]:
+    """A client after its handshake, at a program that says this."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    client = Client(Reached(stream=ours, place=Place(path=Path("nowhere")), where="nowhere"))
+    server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.handshake)
+        server.receive_data(await theirs.receive_some())
+        (request,) = server.events()
+        assert isinstance(request, Request)
+        await theirs.send_all(server.send(AcceptConnection(subprotocol="hub.jsonrpc.v1")))
+    await theirs.send_all(said)
+    await theirs.aclose()
+    return client, theirs
+
+
+async def test_fragments_without_end_take_no_memory() -> None:
+    client, _ = await stranger(b"\x01\x00" + b"\x00\x00" * 40_000 + b"\x00\x01x" * 10_000)
+    tracemalloc.start()
+    with pytest.raises(Unreachable):
+        await client.until(lambda: False)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 300_000
+
+
+async def test_a_message_that_is_larger_than_any_answer_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "MAX_ANSWER", 1_000)
+    client, _ = await stranger((b"\x01\x7d" + b"x" * 125) + (b"\x00\x7d" + b"x" * 125) * 10)
+    with pytest.raises(HubError) as caught:
+        await client.until(lambda: False)
+    assert caught.value.code == "not_hubd"

@@ -16,7 +16,7 @@ import trio
 
 from hubd.client import Place, connect, open_client
 from hubd.client.starting import start_command
-from hubd.client.trust import is_trusted, server_uid
+from hubd.client.trust import distrust, server_uid, trusted_users
 from hubd.errors import HubError, Unreachable
 from hubd.wire.places import SYSTEM_SOCKET
 from tests.apps.conftest import ROOT, short_folder
@@ -145,19 +145,22 @@ def test_nothing_is_sent_to_a_program_of_another_user(open_folder: Path) -> None
 
 def test_who_may_be_behind_a_socket(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
-    stranger = 54_321
-    assert is_trusted(0, path)
-    assert is_trusted(os.getuid(), path)
-    assert is_trusted(tmp_path.stat().st_uid, path)
-    assert not is_trusted(stranger, path)
-    assert not is_trusted(stranger, tmp_path / "none" / "control.sock")
-    assert not is_trusted(None, path)
+    for named in (True, False):
+        assert {0, os.getuid()} <= trusted_users(path, named=named)
+        assert distrust(os.getuid(), path, named=named, stranger="x") is None
+    stranger = distrust(54_321, path, named=True, stranger="it is not ours")
+    assert stranger is not None
+    assert stranger.problem == "it is not ours (uid 54321)"
+    assert distrust(54_321, tmp_path / "none" / "control.sock", named=True, stranger="x") is not None
+    assert distrust(None, path, named=True, stranger="x") is not None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
 def test_who_owns_the_folder_may_be_behind_the_socket(tmp_path: Path) -> None:
     os.chown(tmp_path, NOBODY, -1)
-    assert is_trusted(NOBODY, tmp_path / "control.sock")
+    path = tmp_path / "control.sock"
+    assert distrust(NOBODY, path, named=True, stranger="x") is None
+    assert distrust(NOBODY, path, named=False, stranger="x") is not None, "nobody meant that user"
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin"])

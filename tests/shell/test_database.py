@@ -20,7 +20,8 @@ from hubd.core.model import DeliveryState
 from hubd.errors import Conflict, StoreUnavailable, StoreUnusable
 from hubd.store.connection import connect
 from hubd.store.database import Database, Unit, open_database
-from hubd.store.opening import APPLICATION_ID, migrations
+from hubd.store.file_checks import APPLICATION_ID
+from hubd.store.opening import migrations
 
 SUPPRESS = "INSERT INTO suppression VALUES ('email', ?, 'asked', 'test', 0)"
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubd.bridge import Bridge
-from hubd.core.model import Campaign, DeliveryState
+from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
 from hubd.errors import StoreUnavailable, StoreUnusable
 from hubd.store import connection, database, room, writer
 from hubd.store.database import Database, open_database
@@ -456,6 +457,85 @@ async def test_with_little_room_nothing_new_begins_and_outcomes_are_written(
         assert db.trouble == ""
 
 
+async def test_no_message_begins_once_a_shortage_was_reported_and_outcomes_are_written(
+    bridge: Bridge, database_path: Path, file_system: FileSystem
+) -> None:
+    """Decided where the attempt is opened: a worker may have looked long before."""
+    async with opened(database_path, bridge, DEFAULT_LIMITS) as db:
+        store = Store(db)
+        campaign = await store.running(*PEOPLE)
+        first, second, *_ = await store.ids(campaign)
+        assert await store.ledger.record([open_entry(first)]) == [None]
+        file_system.free = 10 * MIB
+        assert "10.0 MiB are left" in db.trouble
+        closed, refused = await store.ledger.record([close_entry(first), open_entry(second)])
+        assert closed is None
+        assert refused is not None
+        assert refused.why == "no_room"
+        assert (await store.states(campaign))[:2] == [DeliveryState.SENT, DeliveryState.PENDING]
+        await store.check_counters(campaign)
+        file_system.free = 1000 * MIB
+        assert db.trouble == ""
+        assert await store.ledger.record([open_entry(second)]) == [None]
+
+
+async def test_with_little_room_what_is_bulk_is_refused_and_changes_of_state_are_written(
+    bridge: Bridge, database_path: Path, file_system: FileSystem
+) -> None:
+    async with opened(database_path, bridge, DEFAULT_LIMITS) as db:
+        store = Store(db)
+        campaign = await store.running(*PEOPLE)
+        file_system.free = 10 * MIB
+        for bulk in (
+            partial(store.people, "new"),
+            partial(store.draft, name="other"),
+            partial(store.campaigns.clone, campaign.name, "copy"),
+            partial(store.campaigns.freeze_page, campaign.id),
+            partial(store.campaigns.put_blob_part, "0" * 64, 0, b"x", 1),
+            partial(store.campaigns.delete, campaign.name),
+            partial(store.contacts.suppress, Channel.EMAIL, "ann@example.com", "manual", "operator"),
+            partial(store.ledger.add_single, campaign.id, "a@example.com", "a@example.com", {}, 1),
+            partial(store.ledger.requeue, campaign.id, "all"),
+            partial(store.ledger.resolve_doubt, campaign.id, "sent"),
+        ):
+            with pytest.raises(StoreUnavailable, match="MiB are left") as refused:
+                await bulk()
+            assert "make room" in refused.value.hint
+        paused = await store.move(campaign, CampaignState.PAUSED)
+        assert paused.state is CampaignState.PAUSED
+        await store.campaigns.set_rate(campaign.id, ("1/s",))
+        await store.ledger.abandon(campaign.id)
+
+
+async def test_the_room_for_an_audience_is_looked_for_before_it_is_frozen(
+    bridge: Bridge, database_path: Path, file_system: FileSystem
+) -> None:
+    async with opened(database_path, bridge, DEFAULT_LIMITS) as db:
+        store = Store(db)
+        await store.people(*(f"p{n}" for n in range(3000)))
+        campaign = await store.draft()
+        size = await store.campaigns.audience_size(campaign.id)
+        await db._writer.empty_log()
+        before = await db.read(size_of_file)
+        file_system.free = 64 * MIB + size // 2
+        assert db.trouble == ""
+        with pytest.raises(StoreUnavailable, match="and this needs"):
+            db.check_room(size)
+        file_system.free = 70 * MIB
+        db.check_room(size)
+        campaign = await store.move(campaign, CampaignState.RUNNING)
+        await store.freeze(campaign, 1000)
+        assert await db.read(size_of_file) - before <= size
+        assert await store.campaigns.audience_size(campaign.id) == 0
+
+
+def size_of_file(db: sqlite3.Connection) -> int:
+    size: int = db.execute(
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    ).fetchone()[0]
+    return size
+
+
 async def test_the_log_gives_its_room_back_before_anybody_waits(
     bridge: Bridge, database_path: Path, file_system: FileSystem
 ) -> None:
@@ -507,6 +587,37 @@ async def test_a_full_disk_takes_the_ballast_and_nobody_notices(
     assert sorted(entry.name for entry in database_path.parent.iterdir()) == ["hub.anchor", "hub.db"]
     async with opened(database_path, bridge, BALLAST) as again:
         assert await again.read(stored) == ["outcome@example.com"]
+
+
+async def test_what_is_bulk_leaves_the_ballast_to_a_pause_on_a_full_disk(
+    bridge: Bridge, database_path: Path, disk: BrokenDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quota: the file system says that there is room, and a write of any size fails."""
+    monkeypatch.setattr(room, "FULL_FOR", 0.5)
+    ballast = database_path.with_name("hub.ballast")
+    async with opened(database_path, bridge, BALLAST) as db:
+        store = Store(db)
+        campaign = await store.running(*PEOPLE)
+        disk.fails = lambda op: FULL if op.kind == "write" and ballast.exists() else 0
+        results: list[object] = []
+
+        async def bulk() -> None:
+            with pytest.raises(StoreUnavailable, match="disk is full") as refused:
+                await store.people(*(f"p{n}" for n in range(500)), list_name="new")
+            results.append(refused.value.hint)
+
+        await bulk()
+        assert results == ["make room on the disk, then try again"]
+        assert ballast.exists()
+        assert "disk is full" in db.trouble
+        assert db._writer.trouble == ""
+        await bulk()  # at once, from what is known
+        await store.move(campaign, CampaignState.PAUSED)
+        assert not ballast.exists()
+        disk.fails = lambda op: 0
+        with trio.fail_after(10):
+            await until(lambda: not db.trouble)
+        await store.people("late")
 
 
 async def test_without_more_room_than_the_ballast_the_second_refusal_is_trouble(

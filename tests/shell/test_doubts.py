@@ -141,7 +141,7 @@ async def test_what_the_provider_does_not_have_is_queued_again_and_is_no_possibl
     store: Store,
 ) -> None:
     campaign, (doubt,) = await doubtful(store, "ann")
-    ruling = absent(doubt, Patience(), 1200.0, 0.5)
+    ruling = absent(doubt, Patience(), 1200.0, 1200.0, 0.5)
     assert await Doubts(store.db).book(doubt, ruling)
     row = (await store.ledger.message(doubt.delivery_id)).delivery
     assert (row.state, row.reason, row.doubts) == (D.PENDING, "reconciled_absent", 0)
@@ -157,7 +157,9 @@ async def test_what_the_provider_does_not_have_is_queued_again_and_is_no_possibl
 
 async def test_what_the_provider_does_not_have_fails_when_it_is_too_late(store: Store) -> None:
     campaign, (doubt,) = await doubtful(store, "ann")
-    assert await Doubts(store.db).book(doubt, absent(doubt, Patience(give_up_after=60.0), 1200.0, 0.5))
+    assert await Doubts(store.db).book(
+        doubt, absent(doubt, Patience(give_up_after=60.0), 1200.0, 1200.0, 0.5)
+    )
     row = (await store.ledger.message(doubt.delivery_id)).delivery
     assert (row.state, row.reason) == (D.FAILED, "reconciled_absent")
     assert await audit(store) == [("policy", "doubt.failed", doubt.delivery_id)]

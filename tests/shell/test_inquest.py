@@ -69,6 +69,7 @@ class Scene:
             health=self.store.db,
             plans=PlanShelf(self.store.campaigns, b"key"),
             now=self.now,
+            steady=self.now,
             dice=lambda: 0.5,
             patience=lambda campaign: Patience(give_up_after=campaign.give_up_after),
         )

@@ -444,6 +444,7 @@ async def test_a_line_about_a_campaign_can_be_asked_for_by_its_name(
         health=store,
         plans=PlanShelf(store, b"key"),
         now=lambda: 0.0,
+        steady=lambda: 0.0,
         dice=lambda: 0.5,
         patience=lambda _: Patience(),
     )

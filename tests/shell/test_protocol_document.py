@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from hubd.control import crowd, gate, head, outlet, session, table, tickets
+from hubd.control import (
+    calls,
+    crowd,
+    frames,
+    gate,
+    head,
+    memory,
+    outlet,
+    session,
+    table,
+    tickets,
+    turns,
+)
 from hubd.control.discovery import describe
 from hubd.control.methods import METHODS
 from hubd.control.roles import Role
@@ -53,12 +65,21 @@ def test_every_error_of_the_protocol_has_a_hint_in_the_description() -> None:
     [
         ("connections", crowd.MAX_CONNECTIONS),
         ("connections", crowd.MAX_VIEWERS),
+        ("connections of one user", crowd.MAX_TIMES_FREE),
         ("connections over TCP", crowd.MAX_AT_DOOR),
+        ("the same on unix sockets", crowd.MAX_OF_USER_AT_DOOR),
         ("HTTP head", head.MAX_HEAD),
         ("HTTP head", gate.HEAD_SECONDS),
         ("`hub.hello`", session.HELLO_SECONDS),
         ("inbound message of an operator", MAX_MESSAGE),
         ("inbound message of a viewer", gate.MAX_VIEWER_MESSAGE),
+        ("inbound message of an operator", MAX_MESSAGE // frames.BYTES_PER_FRAME),
+        ("inbound message of a viewer", gate.MAX_VIEWER_MESSAGE // frames.BYTES_PER_FRAME),
+        ("requests being worked on", memory.CONNECTION_BYTES),
+        ("the same beyond that", memory.POOL_BYTES),
+        ("reading requests", turns.CONNECTION_TURNS),
+        ("reading requests", turns.TURNS),
+        ("the answer to a batch", calls.BATCH_BYTES),
         ("nesting", MAX_DEPTH),
         ("requests in a batch", MAX_BATCH),
         ("requests in flight", MAX_IN_FLIGHT),

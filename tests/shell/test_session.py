@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,12 @@ import trio
 import trio.testing
 
 from hubd.client import open_client
-from hubd.control import session
+from hubd.control import calls, session
 from hubd.errors import HubError, NotFound, ResumeGap, ShuttingDown
 from hubd.store.events import Events
-from hubd.wire import MAX_IN_FLIGHT, MAX_MESSAGE
+from hubd.wire import MAX_BATCH, MAX_IN_FLIGHT, MAX_MESSAGE
 from tests.shell.open_hub import Served, open_hub
-from tests.shell.raw_client import HELLO, open_raw
+from tests.shell.raw_client import HELLO, frame, head, open_raw
 
 
 class SlowContacts:
@@ -129,6 +131,94 @@ async def test_a_message_at_the_limit_is_read(served: Served) -> None:
     async with open_raw(served.path) as raw:
         await raw.say('"' + "x" * (MAX_MESSAGE - 2) + '"')
         assert (await raw.hear())["error"]["code"] == -32600
+
+
+# -- answers that are large, and nobody who reads them -------------------------------------------------------
+
+
+async def test_a_large_answer_to_a_batch_is_one_array_and_takes_no_more_than_a_part_of_it(
+    served: Served,
+) -> None:
+    """Members that come to nothing, and others' answers behind it, are where they belong."""
+    discover = {"jsonrpc": "2.0", "method": "rpc.discover"}
+    async with open_raw(served.path) as raw:
+        members = [{**discover, "id": number} for number in range(MAX_BATCH - 2)]
+        await raw.say([*members, discover, {"jsonrpc": "2.0", "id": "last", "method": "no.such"}])
+        answers = await raw.hear()
+        assert [answer["id"] for answer in answers] == [*range(MAX_BATCH - 2), "last"]
+        assert len({json.dumps(answer["result"]) for answer in answers[:-1]}) == 1
+        assert (await raw.ask("hub.status"))["result"]
+        await raw.say([discover] * MAX_BATCH)
+        assert (await raw.ask("provider.list", request_id="next"))["id"] == "next"
+
+
+async def test_a_batch_whose_client_has_gone_is_carried_out_to_its_end(tmp_path: Path) -> None:
+    reloads, done = 0, trio.Event()
+
+    async def reload() -> list[str]:
+        nonlocal reloads
+        reloads += 1
+        if reloads == MAX_BATCH // 2:
+            done.set()
+        return ["x" * calls.BATCH_BYTES]
+
+    async with open_hub(tmp_path, reload=reload) as served:
+        async with open_raw(served.path) as raw:
+            await raw.say([{"jsonrpc": "2.0", "id": 1, "method": "hub.reload"}] * (MAX_BATCH // 2))
+        with trio.fail_after(20):
+            await done.wait()
+        async with open_raw(served.path) as raw:
+            assert "result" in await raw.ask("hub.status")
+
+
+async def test_nothing_is_worked_on_for_a_client_that_does_not_read_until_it_does(tmp_path: Path) -> None:
+    asked, number, said = 0, 3_000, bytearray()
+
+    def now() -> float:
+        nonlocal asked
+        asked += 1
+        return time.time()
+
+    async with (
+        open_hub(tmp_path, now=now) as served,
+        open_raw(served.path) as raw,
+        trio.open_nursery() as nursery,
+    ):
+        await raw.ask("hub.status")
+        each = asked
+        ask = frame(b'{"jsonrpc":"2.0","id":1,"method":"hub.status"}')
+        stream = await trio.open_unix_socket(served.path)
+        async with stream:
+            await stream.send_all(head())
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 101 ")
+            await stream.send_all(frame(json.dumps(HELLO).encode()))
+            nursery.start_soon(stream.send_all, ask * number)
+            await wait_until_quiet(lambda: asked)
+            worked_on = asked
+            assert worked_on < each * number / 2, "no more than it may hold"
+            assert "result" in await raw.ask("hub.status")
+            with trio.fail_after(60):
+                while said.count(b'"jsonrpc"') <= number:  # the greeting, and some were too many at once
+                    said += await stream.receive_some()
+        assert asked > worked_on
+
+
+async def wait_until_quiet(count: Callable[[], int]) -> None:
+    """Until nothing more happens, as everybody waits for somebody else."""
+    before = -1
+    while before != (before := count()):
+        await trio.testing.wait_all_tasks_blocked(0.2)
+
+
+async def test_compression_is_not_agreed_to_and_a_compressed_frame_closes_with_1002(served: Served) -> None:
+    async with await trio.open_unix_socket(served.path) as stream:
+        await stream.send_all(head(Sec_WebSocket_Extensions="permessage-deflate"))
+        said = await stream.receive_some()
+        assert said.startswith(b"HTTP/1.1 101 ")
+        assert b"xtensions" not in said
+        await stream.send_all(b"\xc1\x80\x00\x00\x00\x00")
+        with trio.fail_after(20):
+            assert (1002).to_bytes(2, "big") in await stream.receive_some()
 
 
 # -- containment -------------------------------------------------------------------------------------------

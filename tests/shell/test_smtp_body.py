@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hubd.bridge import open_bridge
 from hubd.core.model import Answer, Signal, Stage
+from hubd.core.shared import SharedBytes, encode_file, joined
 from hubd.transports.smtp import SmtpSettings, open_smtp
 from tests.shell.scripted_smtp import BEHAVIOURS, STALL, Say, ScriptedServer, serve_script
 from tests.shell.smtp_peers import BODY, open_lane, parcel, send, send_in_a_row
@@ -35,6 +36,33 @@ async def test_no_octet_is_lost_where_one_write_ends_and_the_next_begins(size: i
     async with serve_script() as server, open_lane(server) as (_, lane):
         assert (await send(lane, parcel(1, payload), parcel(2))).code == 250
     assert server.messages[0].body == payload
+
+
+async def test_what_many_messages_share_follows_each_and_is_stuffed_counted_and_ended_like_the_rest() -> None:
+    end = joined([SharedBytes((b".one\r\n..\r\n.\r\n" + LARGE * 200,)), encode_file(bytes(300_000))])
+    script = {"ehlo": [Say(b"250-script\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n")]}
+    messages = [replace(parcel(number), shared=end) for number in (1, 2)]
+    async with serve_script(script) as server, open_lane(server) as (_, lane):
+        answers = await send_in_a_row(lane, [*messages, parcel(3)])
+    assert [answer.code for answer in answers] == [250, 250, 250]
+    assert [message.body for message in server.messages] == [BODY + bytes(end)] * 2 + [BODY]
+
+
+async def test_a_message_that_is_too_large_with_what_it_shares_is_not_announced() -> None:
+    script = {"ehlo": [Say(b"250-script\r\n250-PIPELINING\r\n250 SIZE 100000\r\n")]}
+    async with serve_script(script) as server, open_lane(server) as (transport, lane):
+        assert transport.largest_message is None
+        answer = await send(lane, replace(parcel(1), shared=encode_file(bytes(80_000))))
+        assert transport.largest_message == 100_000
+    assert (answer.code, answer.enhanced) == (552, "5.3.4")
+    assert server.messages == []
+
+
+async def test_a_bare_line_end_in_what_messages_share_is_not_shown_to_a_server() -> None:
+    async with serve_script() as server, open_lane(server) as (_, lane):
+        answer = await send(lane, replace(parcel(1), shared=SharedBytes((b"a\rb\r\n",))))
+    assert (answer.code, answer.enhanced) == (554, "5.6.0")
+    assert server.messages == []
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,29 @@ async def test_a_deferred_one_can_be_put_back_and_is_due_at_once_as_if_never_tri
     assert (await stage.states())[0] is D.PENDING
 
 
+async def test_how_a_recipient_was_refused_when_the_campaign_paused_is_remembered(stage: Stage) -> None:
+    """One had failed and is put back, one was put back at once: the next run knows both refusals."""
+    first, second, third, _ = await stage.ids()
+    failed = Close(delivery_id=first, to=D.FAILED, reason="content_refused", opened=False, at=NOW)
+    paused = Close(
+        delivery_id=second,
+        to=D.PENDING,
+        reason="content_refused",
+        refused="content_refused",
+        opened=False,
+        at=NOW,
+    )
+    later = Close(delivery_id=third, to=D.DEFERRED, reason="refused_for_now", opened=False, at=NOW)
+    await record(stage, failed, paused, later)
+    await record(stage, Requeue(delivery_id=first, at=NOW), Requeue(delivery_id=third, at=NOW))
+    waits = Close(delivery_id=second, to=D.PENDING, reason="window_closed", next_at=NOW, opened=False, at=NOW)
+    await record(stage, waits)
+    campaign = await stage.campaign()
+    rows = await stage.ledger.due(campaign.id, NOW, 10, 0)
+    assert [row.refused for row in rows] == ["content_refused", "content_refused", "", ""]
+    assert [row.attempts for row in rows] == [1, 0, 1, 0]
+
+
 @pytest.mark.parametrize("state", [D.PENDING, D.SENDING, D.SENT, D.IN_DOUBT])
 async def test_only_what_was_refused_can_be_put_back(stage: Stage, state: DeliveryState) -> None:
     first, *_ = await stage.ids()

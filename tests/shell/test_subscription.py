@@ -235,7 +235,7 @@ async def test_a_slow_reader_hears_all_of_a_campaign_that_was_made_anew_meanwhil
             done.set()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(subscription.run, post)
+        nursery.start_soon(subscription.run, post, trio.StrictFIFOLock())
         await hub.call("campaign.rate", name="spring", rate="5/s")
         await held.wait()
         await hub.call("campaign.delete", name="spring")

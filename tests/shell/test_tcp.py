@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from hubd.client import open_client
-from hubd.control import gate
+from hubd.control import crowd, gate
 from hubd.control.gate import MAX_VIEWER_MESSAGE, serve_control
 from hubd.control.listener import open_loopback
 from hubd.errors import BadInput, Conflict, HubError
@@ -255,34 +255,45 @@ async def test_wrong_tokens_are_answered_slowly_and_told_of_once(
     assert "Bearer wrong" not in caplog.text
 
 
-async def test_few_may_stand_at_the_door_and_the_unix_socket_stays_open(
-    tcp: Tcp, monkeypatch: pytest.MonkeyPatch
+async def test_the_oldest_silent_connection_is_closed_for_a_newcomer(
+    tcp: Tcp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(gate, "CROWDED_SECONDS", 0.05)
-    async with trio.open_nursery() as nursery:
-        refused = 0
-        streams = [await trio.open_tcp_stream("127.0.0.1", tcp.port) for _ in range(12)]
-        ended = trio.Event()
-
-        async def hear(stream: trio.SocketStream) -> None:
-            nonlocal refused
-            await stream.send_all(b"GET /rpc HTTP/1.1\r\n")
-            said = await stream.receive_some()
-            refused += said.startswith(b"HTTP/1.1 503 ")
-            if refused == 4:
-                ended.set()
-
-        for stream in streams:
-            nursery.start_soon(hear, stream)
+    """However many there are, a prober and a program with a token are heard, and so are the last ones."""
+    silent = [await trio.open_tcp_stream("127.0.0.1", tcp.port) for _ in range(5 * crowd.MAX_AT_DOOR)]
+    for stream in silent[: -crowd.MAX_AT_DOOR]:
+        assert (await until_end(stream)).startswith(b"HTTP/1.1 408 ")
+    ask = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{tcp.port}\r\n\r\n".encode()
+    assert (await answer_to(tcp.port, ask)).startswith(b"HTTP/1.1 200 ")
+    async with open_raw(tcp.port, header=tcp.token) as raw, open_client(tcp.path) as hub:
+        assert "result" in await raw.ask("hub.status")
+        assert await hub.call("hub.status")
+        await silent[-1].send_all(tcp.head(Authorization=f"Bearer {await tcp.ticket(origin=None)}"))
         with trio.fail_after(20):
-            await ended.wait()
-        await trio.testing.wait_all_tasks_blocked(0.1)
-        assert refused == 4, "the others may stand there"
-        async with open_client(tcp.path) as hub:
-            assert await hub.call("hub.status")
-        nursery.cancel_scope.cancel()
+            assert (await silent[-1].receive_some()).startswith(b"HTTP/1.1 101 ")
+    assert caplog.text.count("have sent no request") == 1
+    for stream in silent:
+        await trio.aclose_forcefully(stream)
+
+
+async def test_those_who_are_refused_slowly_keep_nobody_from_asking_whether_it_is_well(tcp: Tcp) -> None:
+    """Wrong tokens are answered after a while, and that keeps no place at the door."""
+    wrong = tcp.head(Authorization="Bearer wrong")
+    ask = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{tcp.port}\r\n\r\n".encode()
+    streams = []
+    for data in [wrong, ask] * 5 * crowd.MAX_AT_DOOR:
+        streams.append(await trio.open_tcp_stream("127.0.0.1", tcp.port))
+        await streams[-1].send_all(data)
+    assert (await answer_to(tcp.port, ask)).startswith(b"HTTP/1.1 200 ")
     for stream in streams:
         await trio.aclose_forcefully(stream)
+
+
+async def until_end(stream: trio.SocketStream) -> bytes:
+    said = b""
+    with trio.fail_after(20):
+        while chunk := await stream.receive_some():
+            said += chunk
+    return said
 
 
 # -- where it listens --------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -21,7 +22,8 @@ import trustme
 from hubd.core.inquest import Finding, Found
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
 from hubd.core.verdict import Action, is_ready, judge
-from hubd.errors import BadConfig
+from hubd.errors import BadConfig, CredentialMissing
+from hubd.transports import twilio as twilio_module
 from hubd.transports.twilio import TwilioSettings, TwilioTransport, open_twilio
 from hubd.transports.twilio_inquiry import _same_place
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN, Book, TwilioDouble
@@ -626,3 +628,110 @@ async def test_the_double_refuses_what_cannot_be_a_message(twilio: TwilioTranspo
 def test_a_book_keeps_its_script_until_the_last_line_which_stays() -> None:
     book = Book(behaviours={TO: ["busy", "accept"]})
     assert [book.next_behaviour(TO, SENDER) for _ in range(3)] == ["busy", "accept", "accept"]
+
+
+# --- names -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["preparing", "delivering", "testing"])
+async def test_a_name_that_does_not_resolve_is_the_reason(when: str) -> None:
+    settings = TwilioSettings(
+        account_sid=ACCOUNT, auth_token=TOKEN, from_=SENDER, base_url="https://no-such-host.invalid"
+    )
+    transport = open_twilio("sms", settings)
+    try:
+        lane = transport.lane()
+        assert lane.waits(parcel())
+        ask = {"preparing": lane.prepare, "delivering": lane.deliver}.get(when)
+        answer = await transport.probe() if ask is None else await ask(parcel())
+    finally:
+        await transport.aclose()
+    assert answer is not None
+    assert (answer.stage, answer.signal) == (Stage.CONNECT, Signal.DROPPED)
+    verdict = judge(answer, Channel.SMS)
+    assert verdict.action is Action.PROVIDER
+    assert verdict.detail == "the name no-such-host.invalid does not resolve"
+
+
+async def test_a_proxy_resolves_the_name_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    settings = TwilioSettings(
+        account_sid=ACCOUNT, auth_token=TOKEN, from_=SENDER, base_url="https://no-such-host.invalid"
+    )
+    transport = open_twilio("sms", settings)
+    try:
+        assert await transport.lane().prepare(parcel()) is None
+    finally:
+        await transport.aclose()
+
+
+async def test_each_address_of_a_name_is_tried(double: TwilioDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the network that httpx is given: an upgrade of httpx that ignores it is noticed here."""
+
+    def resolve(name: str, port: object, **_: object) -> list[object]:
+        assert name == "sms.example"
+        return [(0, 0, 0, "", (address, 0)) for address in ("127.0.0.2", "127.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_instead(resolve))
+    monkeypatch.setattr(twilio_module, "is_loopback", lambda host: True)
+    url = double.base_url.replace("127.0.0.1", "sms.example")
+    answer = await send_with(replace(settings_for(double), base_url=url))
+    assert answer.code == 201
+
+
+def resolve_instead(resolve: Callable[..., list[object]]) -> Callable[..., object]:
+    """`socket.getaddrinfo` with `resolve` for names; addresses go to the real one."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *more: Any, **others: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        return (
+            resolve(name, port, **others) if name.endswith(".example") else real(host, port, *more, **others)
+        )
+
+    return getaddrinfo
+
+
+# --- tokens that are replaced ------------------------------------------------------------
+
+
+async def test_a_token_that_was_replaced_is_used_by_the_next_request_that_is_refused(
+    double: TwilioDouble,
+) -> None:
+    tokens = [TOKEN]
+
+    async def read() -> str:
+        await trio.lowlevel.checkpoint()
+        return tokens[-1]
+
+    transport = open_twilio("sms", replace(settings_for(double), auth_token=""), read)
+    try:
+        lane = transport.lane()
+        assert await lane.prepare(parcel()) is None
+        assert (await lane.deliver(parcel())).code == 201
+        double.book.token = "another"
+        refused = await lane.deliver(parcel())
+        assert (refused.code, action_of(refused)) == (401, Action.PROVIDER_STOP)
+        tokens.append("another")
+        assert (await lane.deliver(parcel())).code == 201
+        assert (await transport.probe()).code == 200
+    finally:
+        await transport.aclose()
+
+
+async def test_a_token_that_cannot_be_read_stops_the_provider_and_names_the_key(double: TwilioDouble) -> None:
+    async def read() -> str:
+        await trio.lowlevel.checkpoint()
+        raise CredentialMissing("providers.sms.auth_token: secret file /x: is empty", hint="Write it.")
+
+    transport = open_twilio("sms", replace(settings_for(double), auth_token=""), read)
+    try:
+        lane = transport.lane()
+        for answer in (await lane.prepare(parcel()), await lane.deliver(parcel()), await transport.probe()):
+            assert answer is not None
+            verdict = judge(answer, Channel.SMS)
+            assert verdict.action is Action.PROVIDER_STOP
+            assert verdict.detail == "providers.sms.auth_token: secret file /x: is empty. Write it."
+        assert not double.requests
+    finally:
+        await transport.aclose()

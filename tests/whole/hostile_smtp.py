@@ -1,6 +1,6 @@
 """An SMTP server that goes wrong as it is told to, and swears to what it accepted all the same.
 
-    python tests/whole/hostile_smtp.py RECORD MOOD [--lockstep] [--login USER:PASSWORD]
+    python tests/whole/hostile_smtp.py RECORD MOOD [--port N] [--lockstep] [--login USER:PASSWORD]
                                        [--certificate PEM [--implicit]]
 
 It prints the port it listens on. RECORD gets one line per accepted message, `recipient message-id`, fsynced
@@ -9,7 +9,9 @@ again whenever it changes; while there is none the server behaves well:
 
     {"always": {"auth": "454 4.7.0 later"},                 each time the stage is reached
      "first": {"banner": ["drop", "421 4.3.2 later"]},      the first time, the second time; then well
-     "to": {"p1@example.com": {"dot": ["keep+drop"]}}}      the same for the messages to one recipient
+     "to": {"p1@example.com": {"dot": ["keep+drop"],        the same for the messages to one recipient,
+                               "rcpt": "550 no"}},          and each time
+     "surplus": [3, "554 5.7.0 too many"]}                  to each connection beyond so many; or "drop"
 
 Stages: banner, ehlo, starttls, auth, mail, rcpt, data, body (the first octets after 354), dot, rset, quit.
 What it can be told to do instead of what is right is in `Act`; what begins with a digit is a reply.
@@ -73,10 +75,18 @@ class Mood:
             ("", self._told.get("first", {})),
         ):
             acts = told.get(stage, ())
+            if isinstance(acts, str):
+                return acts
             if self._reached[scope, stage] < len(acts):
                 self._reached[scope, stage] += 1
                 return str(acts[self._reached[scope, stage] - 1])
         return str(self._told.get("always", {}).get(stage, Act.WELL))
+
+    def surplus(self, connections: int) -> str:
+        """What is done to one more connection; "" when it is within the limit."""
+        self._look()
+        limit, act = self._told.get("surplus", (connections, ""))
+        return str(act) if connections > limit else ""
 
     def _look(self) -> None:
         try:
@@ -103,6 +113,7 @@ class Server:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(options.certificate)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self.connections = 0
         self._record = os.open(options.record, flags, 0o600)
         self._heard = os.open(f"{options.record}.heard", flags, 0o600)
 
@@ -119,11 +130,13 @@ class Server:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
+        self.connections += 1
         try:
             await _Dialogue(self, reader, writer).run()
         except (ConnectionError, ssl.SSLError, _Over):
             pass
         finally:
+            self.connections -= 1
             writer.close()
 
 
@@ -138,6 +151,11 @@ class _Dialogue:
         self.mail_stands = False
 
     async def run(self) -> None:
+        if surplus := self.server.mood.surplus(self.server.connections):
+            self.server.hear("surplus")
+            if surplus != Act.DROP:
+                await self.say(surplus.encode() + b"\r\n")
+            return
         await self.answer("banner", b"220 hostile ESMTP\r\n")
         while True:
             line = await self.line()
@@ -319,13 +337,15 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("record")
     parser.add_argument("mood")
+    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--lockstep", action="store_true")
     parser.add_argument("--login", default="", metavar="USER:PASSWORD")
     parser.add_argument("--certificate", default="", metavar="PEM")
     parser.add_argument("--implicit", action="store_true", help="TLS from the first octet")
-    server = Server(parser.parse_args())
+    options = parser.parse_args()
+    server = Server(options)
     listening = await asyncio.start_server(
-        server.serve, "127.0.0.1", 0, ssl=server.tls if server.implicit else None
+        server.serve, "127.0.0.1", options.port, ssl=server.tls if server.implicit else None
     )
     for one in listening.sockets:  # one octet is one packet
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -7,6 +7,7 @@ of day (a schedule, a window) goes by the wall clock as it is now.
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,7 @@ from tests.whole.world import ClockedHub, Hostile, finish, hostile, provider
 
 DAY = 86_400.0
 HOUR = 3_600.0
+YEAR = 365.25 * DAY
 
 both_ways = pytest.mark.parametrize("shift", [DAY, -DAY], ids=["a day forward", "a day back"])
 
@@ -107,6 +109,55 @@ def test_a_restart_with_the_clock_a_day_forward_grants_one_day_and_not_more(cloc
     until(lambda: clocked.campaign("quota")["counts"]["sent"] >= 10, "the next day's quota to be used")
     run_free(clocked, "free")
     assert clocked.campaign("quota")["counts"]["sent"] == 10
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+@pytest.mark.parametrize("years", [-56, -1, 73], ids=["1970", "a year back", "2099"])
+def test_a_clock_that_is_years_wrong_for_one_start_renews_no_quota_and_takes_none_away(
+    clocked: ClockedHub, years: int, how: signal.Signals
+) -> None:
+    clocked.apply("quota", in_doubt="hold", rate=["5/day"])
+    clocked.hubctl("start", "quota")
+    until(lambda: clocked.campaign("quota")["counts"]["sent"] == 5, "the quota to be used")
+    for number, ahead in enumerate((years * YEAR, 0.0)):
+        clocked.end(how)
+        clocked.shift(ahead)
+        clocked.boot()
+        run_free(clocked, f"free-{number}")
+        assert clocked.campaign("quota")["counts"]["sent"] == 5
+    clocked.end(how)
+    clocked.shift(DAY + HOUR)
+    clocked.boot()
+    until(lambda: clocked.campaign("quota")["counts"]["sent"] >= 10, "the next day's quota to be used")
+    run_free(clocked, "free")
+    assert clocked.campaign("quota")["counts"]["sent"] == 10
+
+
+def test_nobody_is_given_up_because_the_clock_was_set_decades_forward(
+    clocked: ClockedHub, server: Hostile
+) -> None:
+    later = ["p0@example.com", "p50@example.com"]  # fewer than look like the trouble of the provider
+    server.mood(to=dict.fromkeys(later, LATER))
+    clocked.apply("grey", in_doubt="hold")
+    clocked.hubctl("start", "grey")
+    until(lambda: clocked.campaign("grey")["counts"]["deferred"] == len(later), "the deferrals")
+    clocked.shift(73 * YEAR)
+    tries = {
+        row["recipient"]: row["attempts"] for row in clocked.deliveries("grey") if row["recipient"] in later
+    }
+    until(
+        lambda: all(
+            row["attempts"] > tries[row["recipient"]]
+            for row in clocked.deliveries("grey")
+            if row["recipient"] in later and row["state"] != "failed"
+        ),
+        "another try of each",
+    )
+    assert waiting(clocked.campaign("grey")["counts"]) == len(later)
+    clocked.shift(0.0)
+    server.calm()
+    finish(clocked, "grey")
+    assert clocked.campaign("grey")["counts"]["sent"] == 100
 
 
 GREY = [f"p{n}@example.com" for n in range(0, 100, 20)]

@@ -21,6 +21,7 @@ import pytest
 
 from hubd import failpoints
 from hubd.store import opening
+from hubd.store.file_checks import APPLICATION_ID
 from tests.whole.conftest import PATIENCE, ROOT, Hub, until
 from tests.whole.crashing_hubd import effect_of
 from tests.whole.invariants import (
@@ -142,7 +143,7 @@ def turn_into_version_1(state: Path) -> None:
     now, then = state / "hub.db", state / "then.db"
     number, script = opening.migrations()[0]
     with closing(sqlite3.connect(then, isolation_level=None)) as db:
-        db.execute(f"PRAGMA application_id = {opening.APPLICATION_ID}")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT; PRAGMA journal_mode = WAL")
         db.execute("ATTACH ? AS now", (str(now),))
         db.execute("DELETE FROM main.sqlite_sequence")

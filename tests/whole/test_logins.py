@@ -80,6 +80,29 @@ def test_a_password_that_is_revoked_in_the_middle_pauses_and_costs_nobody(hub: H
         assert set(server.accepted().values()) == {1}
 
 
+def test_a_password_that_was_replaced_is_taken_over_by_a_reload_which_names_its_key(hub: Hub) -> None:
+    with hostile(hub.folder, "hostile", "--login", "anna:s3cret") as server:
+        hub.config = provider("sink", server.port, username="anna", password="pass")
+        secret(hub, "0ld-one")
+        hub.boot()
+        hub.contacts(20)
+        hub.apply("rotated", in_doubt="hold")
+        secret(hub, "")
+        refused = hub.ask("daemon", "reload")
+        assert refused.returncode == 1
+        assert "providers.sink.password: secret from file pass: it is empty" in refused.stderr
+        secret(hub, "s3cret")
+        assert hub.hubctl("daemon", "reload") == "applied: providers.sink.password (file pass)\n"
+        hub.hubctl("start", "rotated")
+        finish(hub, "rotated")
+        assert reconcile(hub, server, "rotated", 20)["sent"] == 20
+        events = hub.hubctl("events", "--json")
+        for place in (events, hub.log()):
+            assert "providers.sink.password" in place
+            assert "0ld-one" not in place
+            assert "s3cret" not in place
+
+
 def test_a_sender_that_is_refused_pauses_the_campaign_and_costs_nobody(hub: Hub) -> None:
     with hostile(hub.folder) as server:
         server.mood(always={"mail": "550 5.7.1 not your address"})

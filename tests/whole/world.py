@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,11 +105,15 @@ class Hostile(Witness):
         *,
         always: dict[str, str] | None = None,
         first: dict[str, list[str]] | None = None,
-        to: dict[str, dict[str, list[str]]] | None = None,
+        to: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+        surplus: tuple[int, str] | None = None,
     ) -> None:
         """Behave so from now on (see `hostile_smtp`)."""
+        told: dict[str, object] = {"always": always or {}, "first": first or {}, "to": to or {}}
+        if surplus is not None:
+            told["surplus"] = surplus
         new = self._mood.with_suffix(".new")
-        new.write_text(json.dumps({"always": always or {}, "first": first or {}, "to": to or {}}))
+        new.write_text(json.dumps(told))
         new.replace(self._mood)
 
     def calm(self) -> None:

@@ -1,0 +1,144 @@
+"""A line typed at the terminal that is not shown, whatever signal arrives while it is typed.
+
+A shell has terminal settings of its own: it takes the terminal when we are stopped (Ctrl-Z), and gives it
+back with the echo on. So the echo is switched off again when we are continued, and what was typed so far is
+thrown away when we stop or end, or the shell would read it as a command and show it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import click
+
+from hubctl.keys import is_foreground
+
+#: What ends a program that does not catch it.
+_DEADLY = ("SIGTERM", "SIGHUP", "SIGQUIT")
+
+
+def ask_hidden(question: str, problem_of: Callable[[str], str]) -> str:
+    """Ask until there is an answer in which `problem_of` finds no problem.
+
+    Raises click.Abort for Ctrl-C and Ctrl-D.
+    """
+    prompt = f"{question}: "
+    while True:
+        try:
+            answer = _read_line(prompt).decode()
+        except UnicodeDecodeError:
+            click.echo("Error: it is not UTF-8 text", err=True)
+            continue
+        if not answer:
+            continue
+        if not (problem := problem_of(answer)):
+            return answer
+        click.echo(f"Error: {problem}", err=True)
+
+
+def _read_line(prompt: str) -> bytes:
+    if sys.platform == "win32":
+        import getpass
+
+        return getpass.getpass(prompt).encode(errors="surrogatepass")
+    fd = sys.stdin.fileno()
+    try:
+        sys.stderr.flush()
+        with _no_echo(fd, prompt.encode(sys.stderr.encoding, "replace")):
+            line = _line_from(fd)
+    except (KeyboardInterrupt, EOFError):
+        raise click.Abort from None
+    finally:
+        click.echo(err=True)  # the Enter that ended it was not shown either
+    return line
+
+
+def _line_from(fd: int) -> bytes:
+    """One line without its end. Raises EOFError."""
+    line = b""
+    while not line.endswith(b"\n"):
+        came = os.read(fd, 4096)  # as much as one line at most: the terminal hands over whole lines
+        if not came and not line:
+            raise EOFError
+        line += came
+    return line[:-1]
+
+
+@contextmanager
+def _no_echo(fd: int, prompt: bytes) -> Iterator[None]:
+    """Switch the echo off until the end of the block, and show the prompt now and after each interruption."""
+    import termios
+
+    before = termios.tcgetattr(fd)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+
+    def show_prompt() -> None:
+        with suppress(OSError):  # nobody reads stderr
+            os.write(2, prompt)  # unlike sys.stderr it may be interrupted by a handler that prints, too
+
+    def hide() -> None:
+        if is_foreground(fd):  # else the terminal is another job's, and SIGCONT comes once more with `fg`
+            with suppress(termios.error):
+                termios.tcsetattr(fd, termios.TCSADRAIN, silent)
+
+    def show() -> None:
+        if is_foreground(fd):
+            with suppress(termios.error):
+                termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        show()
+        _do_default(number)  # returns when we are continued
+        hide()
+
+    def go_on(number: int, frame: FrameType | None) -> None:
+        hide()
+        show_prompt()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        show()
+        _do_default(number)
+
+    reactions = {"SIGTSTP": stop, "SIGCONT": go_on, **dict.fromkeys(_DEADLY, end)}
+    with _handled(reactions):
+        finished = False
+        try:
+            hide()
+            show_prompt()
+            yield
+            finished = True
+        finally:
+            if finished and is_foreground(fd):
+                # Nothing is thrown away: what follows was typed for the next question.
+                termios.tcsetattr(fd, termios.TCSADRAIN, before)
+            else:
+                show()
+
+
+def _do_default(number: int) -> None:
+    """Let a signal do what it does to a program that has no handler for it."""
+    handler = signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    signal.signal(number, handler)
+
+
+@contextmanager
+def _handled(reactions: Mapping[str, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
+    """Handle these signals until the end of the block, but for those that are ignored, as after `nohup`."""
+    before: dict[int, Any] = {}
+    try:
+        for name, reaction in reactions.items():
+            number = getattr(signal, name)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, reaction)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

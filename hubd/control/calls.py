@@ -1,0 +1,136 @@
+"""The requests of one connection that are under way, and the answer to a batch of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from hubd.control.memory import ConnectionMemory
+from hubd.control.methods import METHODS
+from hubd.control.outlet import Outlet
+from hubd.errors import HubError
+from hubd.wire import MAX_IN_FLIGHT, Id, Rejected, Request, dump, error_object, failure
+
+BATCH_BYTES = 256 * 1024  #: of the answer to a batch, from which it is sent in fragments
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A request, and how to drop it."""
+
+    member: Request | Rejected
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    begun: bool = False
+    cancelled: bool = False
+
+    @property
+    def mutates(self) -> bool:
+        name = self.member.method if isinstance(self.member, Request) else ""
+        return name in METHODS and METHODS[name].mutates
+
+    def cancel(self) -> bool:
+        """Drop it; False for a command that was begun, which is finished."""
+        if self.begun and self.mutates:
+            return False
+        self.cancelled = True
+        self.scope.cancel()
+        return True
+
+
+class Calls:
+    """Those under way, by their ids. An id may be there more than once."""
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[bool, Id], list[Call]] = {}
+
+    def add(self, calls: Sequence[Call]) -> None:
+        """They are under way from now on."""
+        for call in calls:
+            if isinstance(call.member, Request) and not call.member.notification:
+                self._calls.setdefault(_key(call.member.id), []).append(call)
+
+    def remove(self, calls: Sequence[Call]) -> None:
+        """They have been answered."""
+        for call in calls:
+            if isinstance(call.member, Request) and not call.member.notification:
+                same = self._calls[_key(call.member.id)]
+                same.remove(call)
+                if not same:
+                    del self._calls[_key(call.member.id)]
+
+    def cancel(self, request_id: Id, by: Request) -> bool:
+        """Drop those of this id; whether there was one to drop.
+
+        The request that asks for it may name its own id: it is under way, but there is nothing of it to drop.
+        """
+        named = [call for call in self._calls.get(_key(request_id), ()) if call.member is not by]
+        return sum(call.cancel() for call in named) > 0
+
+
+class BatchAnswer:
+    """The answers of a batch as one array.
+
+    A short one is sent whole. Of a long one each fragment is sent before the next members are answered, so it
+    takes no more memory than that, and a client that does not read it holds up its own batch.
+    """
+
+    def __init__(self, outlet: Outlet, memory: ConnectionMemory) -> None:
+        self._outlet = outlet
+        self._memory = memory
+        self._kept: list[str] = []
+        self._size = 0  #: of what is kept
+        self._fragments: trio.MemorySendChannel[tuple[bytes, bool]] | None = None
+
+    async def add(self, text: str) -> None:
+        """The next answer; waits when it takes a fragment with it."""
+        self._kept.append(text)
+        self._size += len(text)
+        self._memory.add(len(text))
+        if self._size >= BATCH_BYTES:
+            await self._send(last=False)
+
+    async def end(self) -> None:
+        """There are no more. Without any answer nothing is sent."""
+        if self._fragments is not None:
+            await self._send(last=True)
+        elif self._kept:
+            await self._outlet.post(f"[{','.join(self._kept)}]")
+
+    def close(self) -> None:
+        """Whatever has become of it, it takes no memory any more."""
+        self._memory.release(self._size)
+        if self._fragments is not None:
+            self._fragments.close()
+
+    async def _send(self, *, last: bool) -> None:
+        begin = "," if self._fragments is not None else "["
+        text = (begin if self._kept else "") + ",".join(self._kept) + ("]" if last else "")
+        if self._fragments is None:
+            self._fragments = await self._outlet.open_message()
+        try:
+            await self._fragments.send((text.encode("ascii"), last))
+        except trio.BrokenResourceError:  # nobody reads it any more; the other members are carried out
+            await trio.lowlevel.checkpoint()
+        self._memory.release(self._size)
+        self._kept, self._size = [], 0
+
+
+def overloaded(member: Request | Rejected) -> str | None:
+    """The answer to a request that is one too many."""
+    if isinstance(member, Rejected):
+        return dump(member.response)
+    if member.notification:
+        return None
+    error = HubError(
+        f"{MAX_IN_FLIGHT} requests of this connection are being worked on",
+        code="overloaded",
+        hint="wait for answers before asking more",
+    )
+    return dump(failure(member.id, error_object(error)))
+
+
+def _key(request_id: Id) -> tuple[bool, Id]:
+    """An id as it is known among those in flight: "1" is another one than 1."""
+    return isinstance(request_id, str), request_id

@@ -1,0 +1,316 @@
+"""Is this a database of ours, whole, and of a version that we know? Looks and changes nothing.
+
+The main file alone says little while a log lies beside it. A checkpoint that was interrupted leaves pages of
+two moments in the main file, the first one counting pages that are not there yet; the log still has all of
+them. So only the header is read from the main file alone, and SQLite reads the rest together with the log.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+import stat
+import struct
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from hubd.errors import StoreUnusable
+from hubd.store.anchor import anchor_path
+from hubd.store.connection import lacks_room, open_plain, trouble_of
+
+APPLICATION_ID = 0x4D487562  #: "MHub": marks the file as ours (see `PRAGMA application_id`)
+EX_IOERR, EX_TEMPFAIL, EX_NOPERM = 74, 75, 77
+
+#: How the header of each database begins; see https://sqlite.org/fileformat2.html.
+_MAGIC = b"SQLite format 3\0"
+_HEADER_SIZE = 100
+#: At offset 60 of the header: the user version; at offset 68: the application id.
+_IDENTITY = struct.Struct(">i4xI")
+
+#: At offset 16 of the log's index, in the byte order of the machine: the last frame that is committed.
+_LAST_FRAME = struct.Struct("=16xI")
+
+#: What is known of the file itself, and where the table lies: a repair may have moved it.
+_HUB = "SELECT hub.*, (SELECT rootpage FROM sqlite_master WHERE name = 'hub') AS root FROM hub"
+
+#: How damage shows. SQLite quotes the file in its messages, and what it quotes need not be text any more.
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+
+
+def look_first(path: Path) -> str:
+    """What to do about a file that seems to be damaged: nothing is thrown away before a look at a copy."""
+    files = f"{path.name}, {path.name}-wal and {anchor_path(path).name}"
+    return (
+        f"keep all files of {path.parent}; copy {files}, then look at the copy: "
+        "sqlite3 COPY 'PRAGMA integrity_check', "
+        "and sqlite3 COPY .recover (or .dump) to save what can be read; "
+        "if that does not help, restore a backup (docs/backup.md)"
+    )
+
+
+def check_files(path: Path) -> None:
+    """Kind, owner and mode of the database and of what lies beside it. Raises `StoreUnusable`."""
+    size = _check_private(path).st_size
+    if os.path.lexists(anchor_path(path)):
+        _check_private(anchor_path(path))
+    for companion in _companions(path):
+        if os.path.lexists(companion):
+            _check_writable(companion)
+    if size == 0:  # SQLite removes a log that lies beside an empty file
+        raise StoreUnusable(f"{path} is an empty file, not a database", hint=look_first(path))
+
+
+def check_content(path: Path, newest: int) -> None:
+    """Whose file it is, of which version (at most `newest`), with its own log, and whole.
+
+    Raises `StoreUnusable`. Reads the whole file.
+    """
+    _check_header(path, newest)
+    if _holds_something(_log(path)):
+        _check_log(path)
+    _check_health(path, newest)
+
+
+def _check_private(path: Path) -> os.stat_result:
+    """A file itself and no link to one, ours, and nobody else's to read or write."""
+    about = _check_writable(path)
+    if os.name == "posix" and about.st_mode & 0o077:
+        raise StoreUnusable(
+            f"others may read or write {path}",
+            exit_status=EX_NOPERM,
+            hint=f"chmod 600 {shlex.quote(str(path))}",
+        )
+    return about
+
+
+def _check_writable(path: Path) -> os.stat_result:
+    about = path.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        raise StoreUnusable(
+            f"{path} is not a regular file", exit_status=EX_NOPERM, hint="give the path of the file itself"
+        )
+    if os.name == "posix" and about.st_uid != os.geteuid():
+        raise StoreUnusable(
+            f"{path} belongs to another user",
+            exit_status=EX_NOPERM,
+            hint="run the daemon as the user who owns it",
+        )
+    if not os.access(path, os.W_OK):  # SQLite would make companions that cannot be written either
+        raise StoreUnusable(
+            f"{path} cannot be written by this user",
+            exit_status=EX_NOPERM,
+            hint=f"chmod 600 {shlex.quote(str(path))}",
+        )
+    return about
+
+
+def _check_header(path: Path, newest: int) -> None:
+    """Whose file and which version, as far as the main file says; the log may have a newer first page.
+
+    Read as bytes: an older program must refuse a newer file before SQLite touches it.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_SIZE)
+    except OSError as error:
+        raise StoreUnusable(
+            f"{path} cannot be read: {error.strerror}",
+            exit_status=EX_IOERR,
+            hint="check the disk; nothing was changed",
+        ) from error
+    if len(header) == _HEADER_SIZE and header.startswith(_MAGIC):
+        version, application_id = _IDENTITY.unpack_from(header, 60)
+        _judge_identity(path, application_id, version, newest)
+    elif not _holds_something(_log(path)):  # which may have a first page that is whole
+        if header.startswith(_MAGIC[: len(header)]):
+            raise StoreUnusable(f"{path} is damaged: most of it is missing", hint=look_first(path))
+        raise _no_database(path)
+
+
+def _judge_identity(path: Path, application_id: int, version: int, newest: int) -> None:
+    if application_id != APPLICATION_ID:
+        raise StoreUnusable(
+            f"{path} is the database of another program",
+            hint="choose another place with --state-dir",
+        )
+    if version > newest:
+        raise StoreUnusable(
+            f"{path} was written by a newer version of this program (schema {version}, known is {newest})",
+            hint="install the newer version again",
+        )
+    if version < 1:
+        raise StoreUnusable(f"{path} is damaged: it has no schema version", hint=look_first(path))
+
+
+def _check_log(path: Path) -> None:
+    """A log beside the file must be this file's own, or pages of two databases would be mixed.
+
+    Each boot brings the main file up to date before anything is sent. So when the main file says that it is
+    a backup, or that it was closed in order, the log can hold only what a boot wrote that ended at once.
+    A main file that cannot be read alone is one that a checkpoint was writing: nobody put it there.
+    """
+    try:
+        with closing(_alone(path)) as main, closing(open_plain(path, writer=False)) as whole:
+            main.row_factory = sqlite3.Row
+            alone, logged = (dict(db.execute(_HUB).fetchone() or {}) for db in (main, whole))
+            torn = main.execute("PRAGMA integrity_check(hub)").fetchone()[0] != "ok"
+            empty = not _committed_frames(path)
+    except (*_UNREADABLE, OSError, struct.error):
+        return  # damage is put into words by the check of the whole
+    if not (empty or torn or _is_torn(alone, logged) or _fits(alone, logged)):
+        log = _log(path)
+        raise StoreUnusable(
+            f"{path} and {log.name} do not belong together: the one was replaced and the other was not",
+            hint=f"keep both; if {path.name} is a backup, move {log.name} to another directory; "
+            f"or put the old {path.name} back",
+        )
+
+
+def _committed_frames(path: Path) -> int:
+    """How many frames of the log count, by its index: 0 for what was cut off before its first commit.
+
+    To be asked while a connection is open that has read; see https://sqlite.org/walformat.html.
+    """
+    with _index(path).open("rb") as index:
+        found: int = _LAST_FRAME.unpack(index.read(_LAST_FRAME.size))[0]
+    return found
+
+
+#: What is never NULL in the row of a database, and what never changes.
+_ALWAYS, _FIXED = ("epoch", "clean", "opened", "anchored"), ("install_key", "instance_id", "created_at")
+
+
+def _is_torn(alone: Mapping[str, object], logged: Mapping[str, object]) -> bool:
+    """Whether the row of the main file cannot be one that was ever written: the power went in the middle of
+    its page. A file that somebody put there has a whole one.
+    """
+    if any(type(alone.get(key)) is not type(logged.get(key)) for key in (*_FIXED, *_ALWAYS)):
+        return True
+    same = [alone.get(key) == logged.get(key) for key in _FIXED]
+    return alone["clean"] not in (0, 1) or (any(same) and not all(same))
+
+
+def _fits(alone: Mapping[str, object], logged: Mapping[str, object]) -> bool:
+    """Whether the `hub` row of the main file alone and the one with the log are of one life."""
+    if alone.get("root") != logged.get("root"):
+        return True  # the table was moved, and what lies in its old place says nothing
+    if alone.get("instance_id") != logged.get("instance_id"):
+        return False
+    begun = logged.get("restoring") is not None  # on this very file: only a boot on a copy sets it
+    if alone.get("copied_at") is not None:
+        return begun
+    if not alone.get("anchored"):
+        return True  # of a version whose boots did not bring the main file up to date
+    if alone["clean"] and alone["opened"] != logged["opened"] and not begun:
+        return False
+    return all(_number(alone[key]) <= _number(logged[key]) for key in ("epoch", "opened"))
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _check_health(path: Path, newest: int) -> None:
+    """Read the whole file: also one that was closed in order may have rotted or been cut off since.
+
+    After an unclean end each index is compared with its table, too. A file without a log beside it is read
+    alone, so that no companion files are made. A rollback journal is played back, which takes a writer.
+    """
+    journaled = _holds_something(_journal(path))
+    logged = journaled or _holds_something(_log(path))
+    try:
+        with closing(open_plain(path, writer=journaled) if logged else _alone(path)) as db:
+            application_id: int = db.execute("PRAGMA application_id").fetchone()[0]
+            version: int = db.execute("PRAGMA user_version").fetchone()[0]
+            _judge_identity(path, application_id & 0xFFFFFFFF, version, newest)
+            pages, page_size = (
+                db.execute(f"PRAGMA {size}").fetchone()[0] for size in ("page_count", "page_size")
+            )
+            rows = db.execute("SELECT clean FROM hub").fetchall()
+            check = "quick_check" if [row[0] for row in rows] == [1] else "integrity_check"
+            verdict: str = db.execute(f"PRAGMA {check}(1)").fetchone()[0]
+    except _UNREADABLE as error:
+        raise refusal(path, error) from error
+    # SQLite takes the end of a last page that is not there for zeros, and the check finds nothing in those.
+    cut_off = not logged and path.stat().st_size < pages * page_size
+    if verdict != "ok" or len(rows) != 1 or cut_off:
+        raise StoreUnusable(f"{path} is damaged", hint=look_first(path))
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _journal(path: Path) -> Path:
+    return path.with_name(path.name + "-journal")
+
+
+def _index(path: Path) -> Path:
+    return path.with_name(path.name + "-shm")
+
+
+def _companions(path: Path) -> tuple[Path, ...]:
+    return _log(path), _index(path), _journal(path)
+
+
+def _holds_something(companion: Path) -> bool:
+    """Whether work may be outside the main file, because the last end was unclean."""
+    try:
+        return companion.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _alone(path: Path) -> sqlite3.Connection:
+    """The main file without its log: no lock, no file made beside it. Sound only where there is no log."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+
+
+def refusal(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreUnusable:
+    """What an error of SQLite at opening means for the person who started the daemon."""
+    if isinstance(error, UnicodeDecodeError):
+        return StoreUnusable(f"{path} is damaged", hint=look_first(path))
+    what, final = trouble_of(error)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return _no_database(path)
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return StoreUnusable(
+            f"{path} cannot be opened for writing: {what}",
+            exit_status=EX_NOPERM,
+            hint="the daemon needs to write to the file and its directory",
+        )
+    if code == sqlite3.SQLITE_BUSY:
+        return StoreUnusable(
+            f"{path} is held by another program", exit_status=EX_TEMPFAIL, hint="stop that program"
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return StoreUnusable(
+            f"{path} cannot be opened: the disk is full",
+            exit_status=EX_TEMPFAIL,
+            hint="make room, then start hubd again; nothing is lost",
+        )
+    if lacks_room(error):
+        return StoreUnusable(
+            f"{path} cannot be written: {what}",
+            exit_status=EX_IOERR,
+            hint="check the disk, and whether a quota or a limit on the size of files is reached; "
+            "nothing is lost",
+        )
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM) and not final:
+        return StoreUnusable(
+            f"{path} cannot be read: {what}",
+            exit_status=EX_IOERR,
+            hint="check the disk; nothing was changed",
+        )
+    return StoreUnusable(f"{path} is damaged ({what})", hint=look_first(path))
+
+
+def _no_database(path: Path) -> StoreUnusable:
+    return StoreUnusable(
+        f"{path} is not a database",
+        hint=f"if it is another program's file, choose another place with --state-dir; if not, "
+        f"{look_first(path)}",
+    )

@@ -1,0 +1,127 @@
+"""A password at a prompt is not shown, whatever signal arrives while it is typed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from tests.apps.conftest import PATIENCE, ROOT, Hub, Terminal
+
+PROMPT = "Password (not shown while you type): "
+USER = ("--security", "none", "--username", "u@example.com")
+OFFICE = ("provider", "add", "office", "--host", "127.0.0.1", "--port", "9", *USER)
+SHELL = ["bash", "--norc", "--noprofile", "-i"]
+
+
+def in_a_shell(hub: Hub, on_terminal: Any) -> Terminal:
+    """hubctl at its prompt, as a job of an interactive shell."""
+    environ = {**hub.environ, "PS1": "shell> ", "TERM": "dumb", "PYTHONPATH": str(ROOT)}
+    terminal: Terminal = on_terminal(SHELL, environ)
+    terminal.until("shell> ")
+    terminal.type(f"{' '.join(hub.command(*OFFICE))}\n")
+    terminal.until(PROMPT)
+    return terminal
+
+
+def job_of(terminal: Terminal) -> int:
+    """The process that the shell runs in the foreground."""
+    return os.tcgetpgrp(terminal.master)
+
+
+def test_what_is_typed_after_ctrl_z_and_fg_is_not_shown(hub: Hub, on_terminal: Any) -> None:
+    terminal = in_a_shell(hub, on_terminal)
+    for half in ("fIrst", "sEcond"):
+        terminal.type(half)
+        terminal.type("\x1a")
+        terminal.after("Stopped")
+        terminal.until("shell> ")
+        assert half not in terminal.seen
+        terminal.type("fg\n")
+        terminal.after(PROMPT)
+        assert not terminal.echoes
+    terminal.type("whOle\n")
+    terminal.after("? [Y/n]")
+    assert "whOle" not in terminal.seen
+    terminal.type("n\n")
+    terminal.after("shell> ")
+    assert (hub.folder / "office.pass").read_text() == "whOle\n", "what was typed before Ctrl-Z is gone"
+
+
+def test_what_is_typed_before_a_stop_by_signal_does_not_reach_the_shell(hub: Hub, on_terminal: Any) -> None:
+    terminal = in_a_shell(hub, on_terminal)
+    terminal.type("hAlf")
+    os.kill(job_of(terminal), signal.SIGTSTP)
+    terminal.after("Stopped")
+    terminal.type("\necho done\n")
+    terminal.until("\ndone")
+    assert "hAlf" not in terminal.seen
+    terminal.type("kill %1; fg\n")
+    terminal.after("Terminated")
+
+
+def test_what_is_typed_after_it_was_stopped_without_notice_is_not_shown(hub: Hub, on_terminal: Any) -> None:
+    """SIGSTOP cannot be handled; that it goes on can."""
+    terminal = in_a_shell(hub, on_terminal)
+    os.kill(job_of(terminal), signal.SIGSTOP)
+    terminal.after("Stopped")
+    terminal.until("shell> ")
+    terminal.type("bg\n")
+    terminal.after("shell> ")
+    terminal.type("fg\n")
+    terminal.after(PROMPT)
+    terminal.type("whOle\n")
+    terminal.after("? [Y/n]")
+    assert "whOle" not in terminal.seen
+
+
+def at_the_prompt(hub: Hub, on_terminal: Any) -> Terminal:
+    terminal: Terminal = on_terminal(hub.command(*OFFICE), hub.environ)
+    terminal.until(PROMPT)
+    assert not terminal.echoes
+    return terminal
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_a_signal_that_ends_it_leaves_the_echo_on(hub: Hub, on_terminal: Any, name: str) -> None:
+    terminal = at_the_prompt(hub, on_terminal)
+    terminal.type("hAlf")
+    number = getattr(signal, name)
+    terminal.process.send_signal(number)
+    assert terminal.process.wait(PATIENCE) == -number
+    assert terminal.echoes
+
+
+@pytest.mark.parametrize(("key", "said"), [("\x03", "interrupted"), ("\x04", "interrupted")])
+def test_ctrl_c_and_ctrl_d_leave_the_echo_on(hub: Hub, on_terminal: Any, key: str, said: str) -> None:
+    terminal = at_the_prompt(hub, on_terminal)
+    terminal.type(key)
+    terminal.until(said)
+    assert terminal.process.wait(PATIENCE) == 130
+    assert terminal.echoes
+    assert not (hub.folder / "office.pass").exists()
+
+
+def test_a_signal_that_was_ignored_stays_ignored(hub: Hub, on_terminal: Any) -> None:
+    """As after `nohup`."""
+    trap = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *hub.command(*OFFICE)]
+    terminal = on_terminal(trap, hub.environ)
+    terminal.until(PROMPT)
+    terminal.process.send_signal(signal.SIGHUP)
+    terminal.type("whOle\n")
+    terminal.until("? [Y/n]")
+    assert "whOle" not in terminal.seen
+
+
+def test_what_is_no_password_is_asked_for_again(hub: Hub, on_terminal: Any) -> None:
+    terminal = at_the_prompt(hub, on_terminal)
+    terminal.type("\n")
+    terminal.after(PROMPT)
+    os.write(terminal.master, b"\xff\xfe\n")
+    terminal.after("it is not UTF-8 text")
+    terminal.until(PROMPT)
+    terminal.type("gOod\n")
+    terminal.after("? [Y/n]")
+    assert "gOod" not in terminal.seen

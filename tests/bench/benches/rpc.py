@@ -1,0 +1,75 @@
+"""RPC: how long the daemon takes to answer `hub.status` while it sends as fast as it can."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from tests.bench import mail
+from tests.bench.hub import Hub, smtp_provider
+from tests.bench.measure import Point, Role, Sample, Way
+from tests.bench.settings import Settings
+from tests.bench.sinks import smtp_sink
+
+TITLE = "latency of hub.status while sending, in milliseconds"
+ROUNDS = 3
+
+PAUSE = 0.005  #: between an answer and the next question
+
+
+def points(settings: Settings) -> list[Point]:
+    recipients = settings.messages or (10_000 if settings.quick else 50_000)
+    seconds = 1.0 if settings.quick else 4.0
+    connections = settings.connections or [16]
+    port = settings.stack.enter_context(smtp_sink())
+    hubs = settings.hubs(
+        "".join(smtp_provider(f"sink{count}", port, connections=count) for count in connections)
+    )
+    found = []
+    for count in connections:
+        ways = [
+            Way(f"{hub.name}, sending", role, _sending(hub, count, recipients, seconds)) for role, hub in hubs
+        ]
+        ways += [
+            Way(f"{hub.name}, idle", Role.REFERENCE, lambda hub=hub: latency(hub, seconds / 2))  # type: ignore[misc]
+            for _, hub in hubs
+        ]
+        name = f"sending over {count} connections"
+        found.append(Point(name=name, figure="p99", unit="ms at p99", higher_is_better=False, ways=ways))
+    return found
+
+
+def latency(hub: Hub, seconds: float, name: str = "") -> Sample:
+    """Ask for so many seconds, or as long as the campaign of this name runs."""
+    took: list[float] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        began = time.perf_counter()
+        hub.hub.call("hub.status")
+        took.append((time.perf_counter() - began) * 1000)
+        if name and len(took) % 20 == 0 and hub.campaign(name)["state"] != "running":
+            break
+        time.sleep(PAUSE)
+    return {"p99": percentile(took, 99), "ms at p50": statistics.median(took), "calls": float(len(took))}
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """The smallest of the values that is at least as high as so many percent of them."""
+    ranked = sorted(values)
+    return ranked[max(0, -(-len(ranked) * percent // 100) - 1)]
+
+
+def _sending(hub: Hub, connections: int, recipients: int, seconds: float) -> Callable[[], Sample]:
+    contacts = hub.ensure_list(recipients)
+    spec = mail.campaign("rpc", provider=f"sink{connections}", contacts=contacts, kilobytes=2)
+
+    def measure() -> Sample:
+        name = hub.start_campaign(spec)
+        hub.wait_until_sent(name, connections)
+        sample = latency(hub, seconds, name)
+        if hub.campaign(name)["state"] == "running":
+            hub.hub.call("campaign.stop", name=name)
+        return sample
+
+    return measure

@@ -1,0 +1,135 @@
+"""What is rendered, encoded and compiled exists once, and not more of it than there is memory for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import trio
+import trio.testing
+
+from hubd.core.compose import content_hash
+from hubd.core.model import Answer, Attachment, CampaignState, Channel, Content, DeliveryState, Kind, Parcel
+from hubd.engine.plan import PlanShelf, RenderBudget
+from tests.fakes import ACCEPTED, FakeStore, FakeTransport
+from tests.shell.test_runner import world
+
+MIB = 1024 * 1024
+FILE = Attachment(name="a.bin", type="application/octet-stream", sha256="aa", size=MIB)
+CONTENT = Content(
+    channel=Channel.EMAIL,
+    kind=Kind.TRANSACTIONAL,
+    sender="Acme <news@acme.example>",
+    subject="Hi",
+    text="Hello",
+    attachments=(FILE,),
+)
+
+
+class Contents:
+    """Contents by number, whose attachments are read one after the other, and slowly."""
+
+    def __init__(self, *contents: Content) -> None:
+        self.contents = dict(enumerate(contents, 1))
+        self.read: list[str] = []
+
+    async def content(self, content_id: int) -> Content:
+        await trio.lowlevel.checkpoint()
+        return self.contents[content_id]
+
+    async def blob(self, sha256: str) -> bytes:
+        self.read.append(sha256)
+        await trio.testing.wait_all_tasks_blocked()
+        return sha256.encode() * (MIB // 2)
+
+
+def differing(count: int) -> list[Content]:
+    return [replace(CONTENT, text=f"Hello {n}") for n in range(count)]
+
+
+async def test_whoever_asks_at_the_same_time_gets_the_same_plan() -> None:
+    contents = Contents(CONTENT, CONTENT)
+    shelf = PlanShelf(contents, b"key")
+    plans = []
+
+    async def ask(number: int) -> None:
+        plans.append(await shelf.get(number))
+
+    async with trio.open_nursery() as nursery:
+        for number in (1, 2) * 12:
+            nursery.start_soon(ask, number)
+    assert len({id(plan) for plan in plans}) == 1
+    assert contents.read == ["aa"]
+    assert (await shelf.of(CONTENT)) is plans[0]
+
+
+async def test_an_attachment_of_several_contents_is_read_and_encoded_once() -> None:
+    contents = Contents(*differing(3))
+    shelf = PlanShelf(contents, b"key")
+    plans = [await shelf.get(number) for number in (1, 2, 3)]
+    assert contents.read == ["aa"]
+    assert len({plan.content_hash for plan in plans}) == 3
+    assert len({id(plan.encoded[0]) for plan in plans}) == 1
+
+
+async def test_plans_are_forgotten_by_their_bytes_and_the_one_in_use_never() -> None:
+    files = [replace(FILE, sha256=f"a{n}") for n in range(4)]
+    contents = Contents(*(replace(CONTENT, attachments=(file,)) for file in files))
+    shelf = PlanShelf(contents, b"key")
+    shelf.BYTES = 3 * MIB  # type: ignore[misc]  # two of them, encoded
+    first = await shelf.get(1)
+    for number in (2, 3):
+        assert await shelf.get(1) is first
+        await shelf.get(number)
+    assert await shelf.get(1) is first, "it was used later than the second"
+    shelf.BYTES = 0  # type: ignore[misc]
+    last = await shelf.get(4)
+    assert await shelf.get(4) is last
+    assert await shelf.get(1) is not first
+    assert content_hash(contents.contents[1]) == (await shelf.get(1)).content_hash
+
+
+async def test_not_more_messages_are_rendered_at_once_than_the_budget_allows_and_all_are_sent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Messages of 300 kB each: the text is the recipient's own."""
+    store = FakeStore()
+    most = 0
+
+    def answer(parcel: Parcel) -> Answer:
+        nonlocal most
+        most = max(most, here.supervisor._around.rendered.used)
+        return ACCEPTED
+
+    transport = FakeTransport(lanes=16, latency=1.0, answer=answer)
+    content = replace(CONTENT, attachments=(), text="x" * 300_000)
+    campaign = store.add_campaign("large", 100, content)
+    async with world(store, transport) as here:
+        budget = here.supervisor._around.rendered
+        budget.BYTES = 1_000_000  # type: ignore[misc]
+        campaign = await here.ended(campaign)
+        assert budget.used == 0
+    assert campaign.state is CampaignState.COMPLETED
+    assert store.states(campaign.id) == {DeliveryState.SENT: 100}
+    assert 1_000_000 <= most < 1_000_000 + 400_000
+    assert transport.most_busy == 4
+
+
+async def test_a_message_above_the_whole_budget_goes_alone(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=8, latency=1.0)
+    campaign = store.add_campaign("large", 20, replace(CONTENT, attachments=(), text="x" * 300_000))
+    async with world(store, transport) as here:
+        here.supervisor._around.rendered.BYTES = 1  # type: ignore[misc]
+        campaign = await here.ended(campaign)
+    assert store.states(campaign.id) == {DeliveryState.SENT: 20}
+    assert transport.most_busy == 1
+
+
+async def test_what_a_worker_holds_is_given_back_when_it_is_cancelled() -> None:
+    budget = RenderBudget()
+    with trio.CancelScope() as scope, budget.hold() as held:
+        held.add(budget.BYTES)
+        scope.cancel()
+        await budget.room()
+    assert scope.cancelled_caught
+    assert budget.used == 0
+    await budget.room()
