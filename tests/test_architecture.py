@@ -87,7 +87,7 @@ ROOTS = {"hubd.daemon", "hubd.__main__"}
 
 #: Libraries that only one room may touch.
 ONLY_IN = {
-    "asyncio": {"hubd.bridge", "hubd.transports"},
+    "asyncio": {"hubd.bridge", "hubd.late_errors", "hubd.transports"},
     "aiosqlite": {"hubd.store"},
     "sqlite3": {"hubd.store"},
     "aiosmtplib": {"hubd.transports"},
