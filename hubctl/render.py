@@ -23,7 +23,7 @@ from hubctl.spans import spoken
 
 View = Mapping[str, Any]
 
-#: Bytes of a message from which on `check` says how much goes over the line.
+#: Size in bytes from which `check` says how much is uploaded.
 LARGE = 256 * 1024
 
 #: The order in which the states of a delivery are told.
@@ -175,9 +175,10 @@ def refusals(view: View) -> list[str]:
         return []
     them = "them" if count > 1 else "it"
     return [
-        f"{plural(count, 'recipient')} got the refusal that paused it: hubctl deliveries {name} --refused",
-        f"To fail {them} and go on: hubctl resume {name} --fail-refused",
-        f"To try {them} once more, after repairing the account or the sender: hubctl resume {name}",
+        f"{plural(count, 'recipient')} got the refusal that paused the campaign: "
+        f"hubctl deliveries {name} --refused",
+        f"To fail {them} and continue: hubctl resume {name} --fail-refused",
+        f"To try {them} again, once the account or the sender is fixed: hubctl resume {name}",
     ]
 
 
@@ -264,11 +265,11 @@ def check(found: View) -> str:
 
 
 def volume(load: View | None) -> str:
-    """ "340 MiB in all, 34 MiB each", for messages that are worth a word."""
+    """ "340 MiB in total, 34 MiB each", for large messages."""
     if not load or int(load["message"]) < LARGE:
         return ""
-    memory = f"the daemon needs about {mebibytes(int(load['memory']))} for it"
-    return f"{mebibytes(int(load['upload']))} in all, {mebibytes(int(load['message']))} each; {memory}"
+    memory = f"the daemon needs about {mebibytes(int(load['memory']))} of memory"
+    return f"{mebibytes(int(load['upload']))} in total, {mebibytes(int(load['message']))} each; {memory}"
 
 
 def mebibytes(size: int) -> str:

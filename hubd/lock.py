@@ -47,7 +47,7 @@ def lock_problem(error: OSError, folder: Path) -> str:
     """Why no file in `folder` can be locked, in words."""
     if error.errno in _NO_LOCKS:
         return f"the file system of {folder} cannot lock files"
-    return f"no file in {folder} can be locked: {error.strerror}"
+    return f"files in {folder} cannot be locked: {error.strerror}"
 
 
 @contextmanager

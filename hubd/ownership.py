@@ -60,7 +60,7 @@ def find_weakness(path: Path, also: Collection[int | None] = ()) -> Weakness | N
                 return found
     except OSError as error:
         return Weakness(
-            problem=f"the folders above {path} cannot be looked at: {error.strerror}",
+            problem=f"the folders above {path} cannot be checked: {error.strerror}",
             remedy="choose another path",
         )
     return None

@@ -48,9 +48,18 @@ def homes() -> dict[str, list[Path]]:
     return found
 
 
-def rows(path: Path) -> Iterator[list[str]]:
+def section(path: Path, heading: str) -> str:
+    """The text below one heading, up to the next one of the same level."""
+    [text] = re.findall(
+        rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)", path.read_text(encoding="utf-8"), re.M | re.S
+    )
+    assert isinstance(text, str)
+    return text
+
+
+def rows(text: str) -> Iterator[list[str]]:
     """The rows of the tables that name tests, as cells."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         if line.startswith("|") and _NAMED.search(line):
             yield [cell.strip() for cell in line.strip("|").split(" | ")]
 
@@ -76,16 +85,19 @@ def test_every_test_that_a_readme_names_is_there(path: Path) -> None:
     assert [each for each in found if not is_there(*each)] == []
 
 
-def test_every_promise_of_the_control_plane_is_shown_by_a_test_with_its_file() -> None:
-    promises = [cells for cells in rows(PROMISES) if len(cells) == 2]
-    assert len(promises) == 22
+@pytest.mark.parametrize(("heading", "number"), [("What the control plane promises", 22), ("Robustness", 50)])
+def test_every_promise_is_shown_by_a_test_with_its_file(heading: str, number: int) -> None:
+    promises = list(rows(section(PROMISES, heading)))
+    assert len(promises) == number
     for promise, shown in promises:
         assert all("::" in name for name, _ in named(shown)), promise
         assert named(shown), promise
 
 
 def test_every_bad_input_has_a_test_that_bears_its_number() -> None:
-    table = {int(cells[0]): cells for cells in rows(PROMISES) if cells[0].isdecimal()}
+    table = {
+        int(cells[0]): cells for cells in rows(PROMISES.read_text(encoding="utf-8")) if cells[0].isdecimal()
+    }
     assert sorted(table) == list(NUMBERS)
     for number, (_, comes, gets, shown) in table.items():
         assert comes, number

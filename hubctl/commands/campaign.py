@@ -162,7 +162,7 @@ def check(app: App, name: str) -> int:
     "--source",
     "part",
     flag_value="source",
-    help="The message as it goes over the wire; above 1 MiB without attachments.",
+    help="The message as it is sent; without attachments if it is larger than 1 MiB.",
 )
 def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
     """Show one message as a contact would get it. Sends nothing."""

@@ -131,7 +131,7 @@ async def _settled(hub: Client, delivery: int) -> Json:
 @command("deliveries", example="hubctl deliveries spring-sale --state failed --output csv > failed.csv")
 @click.argument("name", shell_complete=campaign_names)
 @click.option("--state", type=click.Choice(render.STATES), metavar="STATE", help="Only those in this state.")
-@click.option("--refused", is_flag=True, help="Only those that wait and whose refusals paused the campaign.")
+@click.option("--refused", is_flag=True, help="Only waiting recipients whose refusals paused the campaign.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
 def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int | None) -> None:
     """Who got it and who did not, one line for each recipient.
@@ -142,7 +142,7 @@ def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int
     """
     if refused and state:
         raise click.UsageError(
-            "--refused goes without --state: those who were refused wait to be tried again"
+            "--refused and --state cannot be combined: refused recipients wait to be tried again"
         )
     asked = {"campaign": name, "state": state, **({"refused": True} if refused else {})}
     listing = Listing(
@@ -179,7 +179,7 @@ def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int
     "--source",
     "part",
     flag_value="source",
-    help="The message as it went over the wire; above 1 MiB without attachments.",
+    help="The message as it was sent; without attachments if it is larger than 1 MiB.",
 )
 def message(app: App, id_: int, part: str | None) -> None:
     """One message's whole life: every attempt with the provider's answer, and what it says."""

@@ -218,13 +218,13 @@ def pause(app: App, name: str, dry_run: bool) -> None:
 @click.option(
     "--fail-refused",
     is_flag=True,
-    help="Fail the recipients whose refusals paused it, instead of trying them once more.",
+    help="Fail the recipients whose refusals paused it, instead of trying them again.",
 )
 def resume(app: App, name: str, follow: bool, wait: bool, fail_refused: bool, dry_run: bool) -> int:
     """Go on with a paused campaign.
 
-    If the same refusal for many recipients paused it, they are tried once more; those that are refused in
-    the same way again fail, and the campaign goes on. `hubctl deliveries NAME --refused` lists them. With
+    If the same refusal for many recipients paused it, they are tried again; those that are refused in the
+    same way again fail, and the campaign continues. `hubctl deliveries NAME --refused` lists them. With
     --follow or --wait the exit code is that of `hubctl start`.
     """
     if dry_run:

@@ -63,12 +63,12 @@ def distrust(uid: int | None, path: Path, *, named: bool, stranger: str) -> Weak
     if weakness is None and uid not in trusted:
         weakness = Weakness(
             problem=stranger if uid is None else f"{stranger} (uid {uid})",
-            remedy="look at --socket and HUBCTL_SOCKET",
+            remedy="check --socket and HUBCTL_SOCKET",
         )
     if weakness is not None and not named:
         return Weakness(
             problem=weakness.problem,
-            remedy=f"if you mean this one, name it with --socket; else {weakness.remedy}",
+            remedy=f"if this is the right one, name it with --socket; otherwise {weakness.remedy}",
         )
     return weakness
 

@@ -23,7 +23,9 @@ async def page(hub: Hub, params: p.DeliveryList) -> r.DeliveriesResult:
     campaign = await hub.campaigns.get(params.campaign)
     state = DeliveryState(params.state) if params.state else None
     if params.refused and state is not None:
-        raise BadInput.at("refused", "goes without a state: those who were refused wait to be tried again")
+        raise BadInput.at(
+            "refused", "cannot be combined with state: refused recipients wait to be tried again"
+        )
     rows = await hub.ledger.deliveries(campaign.id, state, params.after, params.limit, refused=params.refused)
     return {
         "deliveries": [delivery_view(row) for row in rows],

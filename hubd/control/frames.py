@@ -84,9 +84,9 @@ class FrameCounter:
         self._bytes += length
         self._frames += 1
         if self._bytes > self._max_bytes:
-            raise MessageTooLarge(f"a message may have {self._max_bytes} bytes")
+            raise MessageTooLarge(f"a message may have at most {self._max_bytes} bytes")
         if self._frames > self._max_frames:
-            raise MessageTooLarge(f"a message may have {self._max_frames} frames")
+            raise MessageTooLarge(f"a message may have at most {self._max_frames} frames")
 
 
 def text_header(size: int, *, first: bool = True, last: bool = True) -> bytes:

@@ -278,7 +278,7 @@ class Gate:
         """The head, or what is wrong with how it came."""
         with self._crowd.at_the_door(lambda: not stream.socket.is_readable(), uid) as place, place:
             return await _read(stream)
-        return b"", Refusal(408, "no request came, and too many others wait")
+        return b"", Refusal(408, "no request arrived, and too many other connections are waiting")
 
     async def _doubt(self, door: Door, stream: trio.SocketStream, knock: Refusal | Knock) -> None:
         """No token, or none that is good. Who tries several is answered slowly, and told of once."""
@@ -290,7 +290,7 @@ class Gate:
             if tries >= door.wrong.limit and politely:
                 await trio.sleep(GUESS_SECONDS)
             elif tries >= door.wrong.limit:
-                unknown = knock = Refusal(503, "too many show wrong tokens")
+                unknown = knock = Refusal(503, "too many connections with wrong tokens")
             await refuse(stream, knock if isinstance(knock, Refusal) else unknown, wait=politely)
 
     # -- what becomes of it --------------------------------------------------------------------------

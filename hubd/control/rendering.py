@@ -62,7 +62,7 @@ def view_parcel(parcel: Parcel) -> ContentView:
 
 
 def _left_out(parcel: Parcel) -> str:
-    return f"[attachments, encoded, are not shown: {parcel.shared.size} of {parcel.size} bytes]\r\n"
+    return f"[encoded attachments are not shown: {parcel.shared.size} of {parcel.size} bytes]\r\n"
 
 
 def _part(message: EmailMessage, kind: str) -> str:

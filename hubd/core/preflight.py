@@ -84,7 +84,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What an email campaign asks of the line and of the daemon, in bytes, by one sample message."""
+    """The upload and the memory that an email campaign needs, in bytes, estimated from one message."""
 
     message: int
     upload: int  #: all messages that are left
@@ -195,7 +195,7 @@ def _warnings(found: Found) -> Iterator[str]:
         yield "there is no text part; some readers and spam filters want one"
     load = _load(found)
     if load and load.largest_message and load.message > load.largest_message:
-        takes = f"{load.message:,} bytes and {load.largest_message:,} are the most that the provider takes"
-        yield f"each message has about {takes}; it would refuse them: make the attachments smaller"
+        accepted = f"the provider accepts at most {load.largest_message:,}"
+        yield f"each message has about {load.message:,} bytes, but {accepted}: make the attachments smaller"
     if found.segments > MANY_SEGMENTS:
         yield f"each text costs about {found.segments} segments"

@@ -62,7 +62,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # about the provider
         "provider_unreachable": "The provider cannot be reached.",
         "provider_busy": "The provider is busy and takes nothing more for now.",
-        "too_many_connections": "The mail server takes no more connections at the moment.",
+        "too_many_connections": "The mail server accepts no more connections at the moment.",
         "busy_at_recipient": "The mail server was too busy for this recipient and closed the connection.",
         "provider_refused": "The provider does not accept connections from here now.",
         "provider_nonsense": "What answers at the provider's address does not speak the expected protocol.",

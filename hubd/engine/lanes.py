@@ -284,7 +284,7 @@ class LanePool:
         if self.health in (Health.UNPROVEN, Health.READY):
             if self._limit_settled and (not self._tempo.slowed or self._most < self._tempo.lanes_allowed):
                 connections = f"{self._most} connection{'s' if self._most > 1 else ''}"
-                return Standing(state="slowed", reason=f"the server takes {connections} at a time")
+                return Standing(state="slowed", reason=f"the server accepts {connections} at a time")
             if not self._tempo.slowed:
                 return Standing()
             return Standing(state="slowed", reason=self._slow_reason, until=self._epoch(self._pause_until))

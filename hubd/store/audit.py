@@ -47,7 +47,7 @@ SELECT seq, at, actor, action, campaign_id, delivery_id, data, hash FROM audit
 WHERE seq > ? ORDER BY seq LIMIT 1000"""
 
 _ASIDE = (
-    "stop hubd, keep the state directory as it is and look at a copy of it; "
+    "stop hubd, keep the state directory as it is and examine a copy of it; "
     "if it cannot be repaired, restore a backup (docs/backup.md)"
 )
 

@@ -136,7 +136,7 @@ def _check_room(db: Database, target: Path) -> None:
 
 
 _PERMISSION = "the daemon writes the file, so its user needs to be able to write there"
-_ROOM = "make room there, or choose another disk; nothing is left of it"
+_ROOM = "make room there, or choose another disk; no incomplete copy was left behind"
 
 
 def _refuse_existing(target: Path) -> None:

@@ -40,13 +40,13 @@ _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 
 def look_first(path: Path) -> str:
-    """What to do about a file that seems to be damaged: nothing is thrown away before a look at a copy."""
+    """What to do about a file that seems to be damaged: examine a copy before discarding anything."""
     files = f"{path.name}, {path.name}-wal and {anchor_path(path).name}"
     return (
-        f"keep all files of {path.parent}; copy {files}, then look at the copy: "
+        f"keep all files in {path.parent}; copy {files}, then examine the copy: "
         "sqlite3 COPY 'PRAGMA integrity_check', "
         "and sqlite3 COPY .recover (or .dump) to save what can be read; "
-        "if that does not help, restore a backup (docs/backup.md)"
+        "if that fails, restore a backup (docs/backup.md)"
     )
 
 
@@ -162,7 +162,7 @@ def _check_log(path: Path) -> None:
     if not (empty or torn or _is_torn(alone, logged) or _fits(alone, logged)):
         log = _log(path)
         raise StoreUnusable(
-            f"{path} and {log.name} do not belong together: the one was replaced and the other was not",
+            f"{path} and {log.name} do not belong together: one was replaced and the other was not",
             hint=f"keep both; if {path.name} is a backup, move {log.name} to another directory; "
             f"or put the old {path.name} back",
         )

@@ -105,7 +105,7 @@ def _create(path: Path) -> None:
         if os.path.lexists(left):
             raise StoreUnusable(
                 f"{path} is missing, but {left.name} is there: the database was moved or lost",
-                hint=f"put {path.name} back; to start with an empty one, "
+                hint=f"put {path.name} back; to start with an empty database, "
                 f"move {left.name} to another directory and keep it",
             )
     building = path.with_name(path.name + ".new")

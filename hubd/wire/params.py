@@ -164,7 +164,7 @@ class CampaignChange(Params, frozen=True):
 
 
 class CampaignResume(Params, frozen=True):
-    """Go on; `fail_refused`: the recipients whose refusals paused the campaign fail without another try."""
+    """`fail_refused` fails the recipients whose refusals paused the campaign, without another attempt."""
 
     name: Name
     fail_refused: bool = False
@@ -253,7 +253,7 @@ class CampaignRate(Params, frozen=True):
 
 
 class DeliveryList(Params, frozen=True):
-    """A page of a campaign's deliveries; `refused`: only those that were refused when the campaign paused."""
+    """A page of a campaign's deliveries; `refused`: only those whose refusals paused the campaign."""
 
     campaign: Name
     state: (

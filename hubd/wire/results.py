@@ -73,7 +73,7 @@ class CampaignView(TypedDict):
     in_doubt: str | None  #: the policy; null for the provider's default
     possible_duplicates: int  #: how often a message was sent again although it may have been accepted
     freezing: bool
-    refused: int  #: while it is paused: how many wait whose refusals paused it
+    refused: int  #: while it is paused: waiting recipients whose refusals paused it
 
 
 class ProviderStatus(TypedDict):
@@ -241,12 +241,12 @@ class EstimateView(TypedDict):
 
 
 class LoadView(TypedDict):
-    """What an email campaign asks of the line and of the daemon, in bytes, by one sample message."""
+    """The upload and the memory that an email campaign needs, in bytes, estimated from one message."""
 
     message: int
-    upload: int  #: all messages that are left
-    memory: int  #: held at once, at most, for the messages on their way
-    largest_message: int | None  #: that the provider said it takes; null: not known
+    upload: int  #: all remaining messages
+    memory: int  #: the most that the daemon holds at once
+    largest_message: int | None  #: the limit that the provider announced; null if unknown
 
 
 class CheckResult(TypedDict):
@@ -345,7 +345,7 @@ class AttemptView(TypedDict):
 
 
 class ContentView(TypedDict):
-    """A rendered message. `source` is the email as it goes over the wire; above 1 MiB without attachments."""
+    """A rendered message. `source` is the email as it is sent; without attachments above 1 MiB."""
 
     subject: NotRequired[str]
     text: str

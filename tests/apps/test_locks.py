@@ -71,7 +71,7 @@ def test_a_folder_for_the_socket_without_locks_is_told_as_that(
 def test_another_failure_of_a_lock_is_told_with_its_reason(failures: Interposed, place: Path) -> None:
     done = without_locks(failures, errno.EIO, *_HUBD, str(place / "state"))
     assert done.returncode == 73
-    assert f"no file in {place}/state can be locked: {os.strerror(errno.EIO)}" in done.stderr
+    assert f"files in {place}/state cannot be locked: {os.strerror(errno.EIO)}" in done.stderr
 
 
 def test_a_lock_that_somebody_holds_is_still_told_as_another_hubd(place: Path) -> None:

@@ -33,7 +33,10 @@ def test_the_paused_campaign_says_who_and_what_to_do(paused: Hub) -> None:
     assert 5 <= count <= STALE
     assert "@" not in view["reason"]
     told = paused.ok("status", "spring")
-    assert f"{count} recipients got the refusal that paused it: hubctl deliveries spring --refused" in told
+    assert (
+        f"{count} recipients got the refusal that paused the campaign: hubctl deliveries spring --refused"
+        in told
+    )
     assert "hubctl resume spring --fail-refused" in told
     asked = paused.run("failures", "spring")
     assert "hubctl deliveries spring --refused" in asked.stderr

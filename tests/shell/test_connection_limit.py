@@ -75,7 +75,7 @@ async def test_a_refused_connection_costs_neither_the_others_nor_a_recipient(
         await trio.sleep(40)
         view = here.supervisor.providers.get("fake").view()
         assert (view.state, view.lanes_allowed) == ("slowed", 3)
-        assert view.reason == "the server takes 3 connections at a time"
+        assert view.reason == "the server accepts 3 connections at a time"
         campaign = await here.ended(campaign)
     assert campaign.state is CampaignState.COMPLETED
     assert store.states(campaign.id) == {DeliveryState.SENT: 2000}
@@ -178,7 +178,7 @@ async def test_one_change_is_told_with_the_number(autojump_clock: trio.testing.M
         assert pool.connection_refused(berth)
         pool.give_back(berth)
     assert [(change.after, change.reason) for change in told] == [
-        ("slowed", "the server takes 3 connections at a time")
+        ("slowed", "the server accepts 3 connections at a time")
     ]
     assert pool.lanes_allowed == 3
 
@@ -361,7 +361,7 @@ async def test_real_servers_that_refuse_surplus_connections_are_used_up_to_their
             nursery.cancel_scope.cancel()
     assert store.states(campaign.id) == {DeliveryState.SENT: 600}
     assert {row.due.attempts for row in store.rows.values()} == {1}
-    assert reason == "the server takes 3 connections at a time"
+    assert reason == "the server accepts 3 connections at a time"
     assert told == ["slowed"]
     assert (server.highest, server.accepted) == (3, 600)
     assert server.surplus < 5 + 10

@@ -90,7 +90,7 @@ def test_a_folder_of_ours_in_a_sticky_one_is_ours(folder: Path) -> None:
 def test_links_that_go_in_circles_are_a_weakness(folder: Path) -> None:
     linked(folder / "a", "b")
     linked(folder / "b", "a")
-    assert "cannot be looked at" in problem(folder / "a/x")
+    assert "cannot be checked" in problem(folder / "a/x")
 
 
 @needs_root

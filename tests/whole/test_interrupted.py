@@ -212,7 +212,7 @@ def test_a_file_that_is_really_damaged_is_refused_and_the_message_says_how_to_lo
     said = " ".join(hub.log().split())
     for step in ("keep all files", "copy hub.db, hub.db-wal and hub.anchor", "integrity_check", ".recover"):
         assert step in said
-    assert "start with an empty one" not in said
+    assert "start with an empty database" not in said
     assert database.read_bytes()[:middle] == whole[:middle]
     assert database.stat().st_size == len(whole)
     saved = saved_from(database, hub.folder / "look")
