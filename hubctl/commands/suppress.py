@@ -162,7 +162,11 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
             report.rows += 1
             try:
                 found = await hub.call(
-                    "suppression.add", channel=channel or channel_of(address), address=address, reason=reason
+                    "suppression.add",
+                    channel=channel or channel_of(address),
+                    address=address,
+                    reason=reason,
+                    imported=True,
                 )
             except (BadInput, Refused) as error:
                 problem = str(error).removeprefix("address: ")

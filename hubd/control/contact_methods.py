@@ -99,7 +99,8 @@ async def suppress(hub: Hub, params: p.SuppressionAdd) -> r.Done:
     """Never write to an address again."""
     channel = Channel(params.channel)
     key = address_key(channel, params.address)
-    return {"changed": await hub.contacts.suppress(channel, key, params.reason or "manual", "operator")}
+    reason = params.reason or "manual"
+    return {"changed": await hub.contacts.suppress(channel, key, reason, "operator", bulk=params.imported)}
 
 
 async def unsuppress(hub: Hub, params: p.SuppressionRemove) -> r.Done:

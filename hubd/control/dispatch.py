@@ -5,12 +5,11 @@ still under way or was made by another connection; one with the same key and oth
 The key is written down before anything is done, the answer after it. After a daemon that was killed in
 between the command is done once more where that is the same as once, because being in the wanted state
 already is success; a start with a limit goes on to the same number; and where nobody can know, the answer
-says so. One-off messages keep their key in the transaction that queues them.
+says so. One-off messages keep their key in the transaction that queues them, and look for it first of all.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ import msgspec
 import trio
 
 from hubd.control.campaign_views import view_of
+from hubd.control.fingerprint import fingerprint
 from hubd.control.needs import Hub
 from hubd.control.roles import Peer
 from hubd.control.rows import First
@@ -52,12 +52,12 @@ class Dispatcher:
         key: str | None = getattr(params, "idempotency_key", None)
         if key is None or method.name in KEEP_THEIR_KEY or getattr(params, "dry_run", False):
             return await self._do(method, params, peer)
-        fingerprint = _fingerprint(params)
+        asked = fingerprint(params)
         while (other := self._under_way.get((method.name, key))) is not None:
             await other.wait()
         with self._alone(method.name, key):
-            first = await self._begin(method, key, fingerprint, params)
-            if first is not None and first.fingerprint != fingerprint:
+            first = await self._begin(method, key, asked, params)
+            if first is not None and first.fingerprint != asked:
                 raise Conflict(
                     "this key was used for another request; nothing was done now",
                     code="key_used",
@@ -148,11 +148,18 @@ class Dispatcher:
                 data={"current": revision},
             )
 
-    async def _begin(self, method: Method, key: str, fingerprint: bytes, params: Params) -> First | None:
-        arrived = await self._arrived(params.name) if isinstance(params, CampaignStart) else 0
+    async def _begin(self, method: Method, key: str, asked: bytes, params: Params) -> First | None:
         try:
-            return await self._hub.commands.begin(method.name, key, fingerprint, arrived)
+            arrived = await self._arrived(params.name) if isinstance(params, CampaignStart) else 0
+            return await self._hub.commands.begin(method.name, key, asked, arrived)
         except StoreUnavailable:  # stopping the daemon works without the disk, and little else does
+            return await self._kept(method.name, key)
+
+    async def _kept(self, method: str, key: str) -> First | None:
+        """The first request as far as it can be read: a disk that takes nothing may still be readable."""
+        try:
+            return await self._hub.commands.first(method, key)
+        except StoreUnavailable:
             return None
 
     async def _keep(self, method: str, key: str, answer: str) -> None:
@@ -176,12 +183,6 @@ class Dispatcher:
         finally:
             del self._under_way[method, key]
             done.set()
-
-
-def _fingerprint(params: Params) -> bytes:
-    """What was asked for, but for the key, as a hash."""
-    bare = msgspec.structs.replace(params, idempotency_key=None)
-    return hashlib.sha256(msgspec.json.encode(bare, order="deterministic")).digest()
 
 
 def _campaign(method: Method, params: Params) -> str:

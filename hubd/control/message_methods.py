@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import trio
 
 from hubd.control.contact_methods import address_key
-from hubd.control.needs import Hub
+from hubd.control.fingerprint import fingerprint
+from hubd.control.needs import Hub, Runner
 from hubd.control.rendering import contact_fields, first_reachable, write
 from hubd.control.rows import MessageLife
 from hubd.control.views import problem_of
@@ -16,7 +17,7 @@ from hubd.core.addresses import email_address, phone_number
 from hubd.core.compose import content_hash
 from hubd.core.model import Channel, Content, DeliveryState, Kind
 from hubd.core.spec import parse_spec
-from hubd.errors import BadInput, BadTemplate, Conflict, NotFound
+from hubd.errors import BadInput, BadTemplate, Conflict, HubError, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r
 
@@ -34,12 +35,20 @@ class _Letter:
     key: str  #: the recipient as addresses are compared
     fields: Mapping[str, str]
     content_id: int
-    own: Mapping[str, str]  #: the fields that the request itself gave
     known: bool  #: whether the recipient is a contact
 
 
 async def send(hub: Hub, params: p.MessageSend) -> r.SendResult:
     """Queue one message, ahead of bulk; it is durable when this answers."""
+    life = await _first(hub, params, params.to) or await _send(hub, params)
+    return {
+        "delivery_id": life.delivery.id,
+        "state": life.delivery.state.value,
+        "message_id": life.delivery.message_id or await _message_id(hub, life),
+    }
+
+
+async def _send(hub: Hub, params: p.MessageSend) -> MessageLife:
     if params.template is not None:
         campaign = await hub.campaigns.get(params.template)
         channel, content_id = campaign.channel, campaign.content_id
@@ -58,15 +67,9 @@ async def send(hub: Hub, params: p.MessageSend) -> r.SendResult:
         key=key,
         fields=fields,
         content_id=content_id,
-        own=params.fields,
         known=bool(known),
     )
-    life = await _queue(hub, letter, params.idempotency_key or "")
-    return {
-        "delivery_id": life.delivery.id,
-        "state": life.delivery.state.value,
-        "message_id": life.delivery.message_id or await _message_id(hub, letter, life),
-    }
+    return await _queue(hub, letter, params)
 
 
 async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
@@ -75,6 +78,19 @@ async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
     It says what the first contact's would say, but for the contact's id: who presses "unsubscribe" in a test
     must not unsubscribe a customer.
     """
+    life = await _first(hub, params, params.to) or await _test(hub, params)
+    row = (await _outcome(hub, life)).delivery
+    return {
+        "delivery_id": row.id,
+        "state": row.state.value,
+        "reason": row.reason,
+        "detail": row.detail,
+        "code": row.code,
+        "provider_id": row.provider_id,
+    }
+
+
+async def _test(hub: Hub, params: p.CampaignTest) -> MessageLife:
     campaign = await hub.campaigns.get(params.name)
     recipient, key = _address(campaign.channel, params.to)
     try:
@@ -88,20 +104,9 @@ async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
         key=key,
         fields={**fields, _ADDRESS[campaign.channel]: recipient, "contact_id": _NO_CONTACT},
         content_id=campaign.content_id,
-        own={},
         known=bool(fields),
     )
-    life = await _queue(hub, letter, params.idempotency_key or "")
-    life = await _outcome(hub, letter, life.delivery.id)
-    row = life.delivery
-    return {
-        "delivery_id": row.id,
-        "state": row.state.value,
-        "reason": row.reason,
-        "detail": row.detail,
-        "code": row.code,
-        "provider_id": row.provider_id,
-    }
+    return await _queue(hub, letter, params)
 
 
 #: In place of a contact's id in a test message.
@@ -109,7 +114,31 @@ _NO_CONTACT = "test"
 _ADDRESS = {Channel.EMAIL: "email", Channel.SMS: "phone"}
 
 
-async def _queue(hub: Hub, letter: _Letter, idempotency_key: str) -> MessageLife:
+async def _first(hub: Hub, params: p.MessageSend | p.CampaignTest, to: str) -> MessageLife | None:
+    """The message that the first request with this key queued, as it is now; None when this is the first.
+
+    Looked for before anything else: what has changed since then, such as the provider or the template, is no
+    reason to refuse it. Raises `Conflict` when the first request was another one.
+    """
+    if not params.idempotency_key:
+        return None
+    found = await hub.ledger.requested(params.idempotency_key)
+    if found is None:
+        return None
+    delivery_id, asked = found
+    life = await hub.ledger.message(delivery_id)
+    same = asked == fingerprint(params) if asked else life.delivery.recipient == _address(life.channel, to)[0]
+    if not same:
+        raise Conflict(
+            f"this key was used for another message, {delivery_id}; nothing was sent now",
+            code="key_used",
+            hint=f"use a new key for a new message; hubctl message {delivery_id} shows the other one",
+            data={"delivery_id": delivery_id},
+        )
+    return life
+
+
+async def _queue(hub: Hub, letter: _Letter, params: p.MessageSend | p.CampaignTest) -> MessageLife:
     """Write it down and see that somebody sends it. Fails before it is written, or not at all."""
     plan = await hub.supervisor.plans.get(letter.content_id)
     try:
@@ -123,13 +152,20 @@ async def _queue(hub: Hub, letter: _Letter, idempotency_key: str) -> MessageLife
         letter.key,
         letter.fields,
         letter.content_id,
-        idempotency_key=idempotency_key,
+        idempotency_key=params.idempotency_key or "",
+        fingerprint=fingerprint(params),
     )
-    await hub.supervisor.wake_single(letter.provider, letter.channel)
     life = await hub.ledger.message(delivery_id)
-    if idempotency_key:
-        _check_same(letter, plan.content, standing.name, life)
-    return life
+    await _wake(hub, life)
+    return await _first(hub, params, letter.recipient) or life  # two may have come at the same time
+
+
+async def _wake(hub: Hub, life: MessageLife) -> Runner | None:
+    """Who sends this message now; None while its provider sends nothing: the message waits for it."""
+    try:
+        return await hub.supervisor.wake_single(life.provider, life.channel)
+    except HubError:
+        return None
 
 
 def _told(error: BadTemplate, letter: _Letter) -> BadTemplate:
@@ -143,48 +179,26 @@ def _told(error: BadTemplate, letter: _Letter) -> BadTemplate:
     return BadTemplate(str(error), code=error.code, hint=hint, data=error.data)
 
 
-def _check_same(letter: _Letter, content: Content, standing: str, life: MessageLife) -> None:
-    """Raise `Conflict` when a key was used before, and for something else.
-
-    What the contact said of itself may have changed meanwhile; what the request gave may not.
-    """
-    stored = dict(life.fields)
-    given = {name: stored.get(name) for name in letter.own if name != _ADDRESS[letter.channel]}
-    kept = {name: value for name, value in letter.own.items() if name != _ADDRESS[letter.channel]}
-    same = (
-        life.campaign == standing
-        and life.delivery.recipient == letter.recipient
-        and given == kept
-        and stored.keys() <= letter.fields.keys()
-        and content_hash(life.content) == content_hash(content)
-    )
-    if not same:
-        raise Conflict(
-            f"this key was used for another message, {life.delivery.id}; nothing was sent now",
-            code="key_used",
-            hint=f"use a new key for a new message; hubctl message {life.delivery.id} shows the other one",
-            data={"delivery_id": life.delivery.id},
-        )
-
-
-async def _outcome(hub: Hub, letter: _Letter, delivery_id: int) -> MessageLife:
-    """The delivery once the provider has answered, or as it is after `TEST_SECONDS`."""
-    runner = await hub.supervisor.wake_single(letter.provider, letter.channel)
+async def _outcome(hub: Hub, life: MessageLife) -> MessageLife:
+    """The message once the provider has answered, or as it is after `TEST_SECONDS`."""
+    runner = await _wake(hub, life) if life.delivery.state in UNDERWAY else None
+    if runner is None:
+        return life
     with trio.move_on_after(TEST_SECONDS):
         while True:
-            booked = runner.watch(delivery_id)
-            life = await hub.ledger.message(delivery_id)
+            booked = runner.watch(life.delivery.id)
+            life = await hub.ledger.message(life.delivery.id)
             if life.delivery.state not in UNDERWAY:
                 return life
             await booked.wait()
-    return await hub.ledger.message(delivery_id)
+    return await hub.ledger.message(life.delivery.id)
 
 
-async def _message_id(hub: Hub, letter: _Letter, life: MessageLife) -> str:
+async def _message_id(hub: Hub, life: MessageLife) -> str:
     """The Message-ID that it will have: the same at every try."""
-    plan = await hub.supervisor.plans.get(letter.content_id)
-    parcel = write(plan, letter.recipient, letter.fields, now=hub.now(), delivery_id=life.delivery.id)
-    return parcel.message_id
+    plan = await hub.supervisor.plans.of(life.content)
+    row = life.delivery
+    return write(plan, row.recipient, life.fields, now=hub.now(), delivery_id=row.id).message_id
 
 
 async def _known_fields(hub: Hub, key: str) -> dict[str, str]:

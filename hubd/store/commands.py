@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,13 +62,16 @@ class Commands:
         """
 
         def work(unit: Unit) -> First | None:
-            row = unit.db.execute(FIRST, (method, key)).fetchone()
-            if row is not None:
-                return First(fingerprint=row["fingerprint"], answer=row["result"], arrived=row["arrived"])
-            unit.db.execute(BEGIN, (method, key, fingerprint, arrived, unit.steady))
-            return None
+            first = _first(unit.db, method, key)
+            if first is None:
+                unit.db.execute(BEGIN, (method, key, fingerprint, arrived, unit.steady))
+            return first
 
         return await self._db.write(work)
+
+    async def first(self, method: str, key: str) -> First | None:
+        """What is known of the first request with a key. Raises `StoreUnavailable`."""
+        return await self._db.read(lambda db: _first(db, method, key))
 
     async def keep(self, method: str, key: str, answer: str) -> None:
         """Remember the answer to a request that was begun. Raises `StoreUnavailable`."""
@@ -84,6 +88,13 @@ class Commands:
             unit.db.execute(FORGET, (method, key))
 
         await self._db.write(work)
+
+
+def _first(db: sqlite3.Connection, method: str, key: str) -> First | None:
+    row = db.execute(FIRST, (method, key)).fetchone()
+    if row is None:
+        return None
+    return First(fingerprint=row["fingerprint"], answer=row["result"], arrived=row["arrived"])
 
 
 async def tidy_answers(db: Database, before: float) -> int:

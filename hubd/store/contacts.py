@@ -145,18 +145,20 @@ class Contacts:
 
         await self._db.write(work)
 
-    async def suppress(self, channel: Channel, key: str, reason: str, source: str) -> bool:
+    async def suppress(
+        self, channel: Channel, key: str, reason: str, source: str, *, bulk: bool = False
+    ) -> bool:
         """Send nothing to this address any more; whether that is new. `key` as it is compared.
 
-        Raises `StoreUnavailable` also while the disk is nearly full: then no message begins, so none is
-        missed, and a long list of them must not take the room of outcomes.
+        One opt-out is written whenever an outcome is. `bulk` says that it is one of a file: then it raises
+        `StoreUnavailable` also while the disk is nearly full, for many must not take the room of outcomes.
         """
 
         def work(unit: Unit) -> bool:
             values = (channel.value, key, reason, source, unit.now)
             return unit.db.execute(SUPPRESS, values).rowcount == 1
 
-        return await self._db.write(work, bulk=True)
+        return await self._db.write(work, bulk=bulk)
 
     async def unsuppress(self, channel: Channel, key: str) -> bool:
         """Allow sending again; whether it was suppressed."""

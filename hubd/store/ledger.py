@@ -96,9 +96,9 @@ ADD_SINGLE = """
 INSERT INTO delivery (campaign_id, single, recipient, address_key, updated_at, content_id, fields)
 VALUES (?, 1, ?, ?, ?, ?, ?)"""
 #: What came of a request that was made before.
-REQUEST = "SELECT delivery_id FROM request WHERE key = ?"
+REQUEST = "SELECT delivery_id, fingerprint FROM request WHERE key = ?"
 #: Remember what came of it.
-ADD_REQUEST = "INSERT INTO request (key, delivery_id, created_at) VALUES (?, ?, ?)"
+ADD_REQUEST = "INSERT INTO request (key, delivery_id, created_at, fingerprint) VALUES (?, ?, ?, ?)"
 
 MOST_DOUBTS = 3  #: how often a policy may send again what may have been accepted
 PAGE = 2_000  #: deliveries changed in one unit by `requeue` and its like
@@ -282,10 +282,12 @@ class Ledger:
         content_id: int,
         *,
         idempotency_key: str = "",
+        fingerprint: bytes = b"",
     ) -> int:
         """Queue a one-off message in a standing campaign; its delivery id.
 
-        A second call with the same `idempotency_key` queues nothing and returns the first one's id.
+        A second call with the same `idempotency_key` queues nothing and returns the first one's id; what was
+        asked for the first time is kept as `fingerprint`.
         """
 
         def work(unit: Unit) -> int:
@@ -299,10 +301,19 @@ class Ledger:
             assert delivery_id is not None
             unit.moved(campaign_id, None, DeliveryState.PENDING)
             if idempotency_key:
-                unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.steady))
+                unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.steady, fingerprint))
             return delivery_id
 
         return await self._db.write(work, bulk=True)
+
+    async def requested(self, idempotency_key: str) -> tuple[int, bytes] | None:
+        """The one-off message that was queued with a key, and the fingerprint of that request."""
+
+        def work(db: sqlite3.Connection) -> tuple[int, bytes] | None:
+            row = db.execute(REQUEST, (idempotency_key,)).fetchone()
+            return None if row is None else (row["delivery_id"], row["fingerprint"])
+
+        return await self._db.read(work)
 
     async def deliveries(
         self,

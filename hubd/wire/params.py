@@ -105,12 +105,16 @@ class ContactRemove(Params, frozen=True):
 
 
 class SuppressionAdd(Params, frozen=True):
-    """Never write to this address again."""
+    """Never write to this address again.
+
+    `imported` says that it is one of a file: on a nearly full disk those are refused, a single one is not.
+    """
 
     channel: ChannelName
     address: Word
     reason: Reason = ""
     idempotency_key: Key = None
+    imported: bool = False
 
 
 class SuppressionRemove(Params, frozen=True):

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubd.bridge import Bridge
+from hubd.client import open_client
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
 from hubd.errors import StoreUnavailable, StoreUnusable
 from hubd.store import connection, database, room, writer
@@ -28,6 +29,7 @@ from hubd.store.database import Database, open_database
 from hubd.store.room import DEFAULT_LIMITS, MIB, RoomLimits, needed
 from tests.shell.broken_disk import BrokenDisk, Op, after_power_loss, broken_disk
 from tests.shell.conftest import Store, close_entry, open_entry
+from tests.shell.open_hub import open_hub
 from tests.shell.test_database import add, stored
 
 FULL = sqlite3.SQLITE_FULL
@@ -485,6 +487,9 @@ async def test_with_little_room_what_is_bulk_is_refused_and_changes_of_state_are
     async with opened(database_path, bridge, DEFAULT_LIMITS) as db:
         store = Store(db)
         campaign = await store.running(*PEOPLE)
+        suppress_ann = partial(
+            store.contacts.suppress, Channel.EMAIL, "ann@example.com", "manual", "operator"
+        )
         file_system.free = 10 * MIB
         for bulk in (
             partial(store.people, "new"),
@@ -493,7 +498,7 @@ async def test_with_little_room_what_is_bulk_is_refused_and_changes_of_state_are
             partial(store.campaigns.freeze_page, campaign.id),
             partial(store.campaigns.put_blob_part, "0" * 64, 0, b"x", 1),
             partial(store.campaigns.delete, campaign.name),
-            partial(store.contacts.suppress, Channel.EMAIL, "ann@example.com", "manual", "operator"),
+            partial(suppress_ann, bulk=True),
             partial(store.ledger.add_single, campaign.id, "a@example.com", "a@example.com", {}, 1),
             partial(store.ledger.requeue, campaign.id, "all"),
             partial(store.ledger.resolve_doubt, campaign.id, "sent"),
@@ -505,6 +510,40 @@ async def test_with_little_room_what_is_bulk_is_refused_and_changes_of_state_are
         assert paused.state is CampaignState.PAUSED
         await store.campaigns.set_rate(campaign.id, ("1/s",))
         await store.ledger.abandon(campaign.id)
+
+
+@pytest.mark.parametrize("key", [{}, {"idempotency_key": "once"}])
+async def test_with_little_room_a_single_opt_out_and_a_removal_are_written(
+    tmp_path: Path, file_system: FileSystem, key: dict[str, str]
+) -> None:
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        rows = [{"line": 2, "values": {"email": "ann@example.com"}}]
+        await hub.call("contacts.import", list="all", rows=rows, import_id="one")
+        file_system.free = 10 * MIB
+        assert served.database.short_of_room
+        ann = {"channel": "email", "address": "ann@example.com"}
+        with pytest.raises(StoreUnavailable, match="MiB are left"):
+            await hub.call("suppression.add", **ann, imported=True)
+        assert await hub.call("suppression.add", **ann, **key) == {"changed": True}
+        listed = await hub.call("suppression.list")
+        assert [each["address"] for each in listed["suppressions"]] == ["ann@example.com"]
+        assert await hub.call("suppression.remove", **ann, **key) == {"changed": True}
+        assert await hub.call("contacts.remove", key="ann@example.com", **key) == {"changed": True}
+
+
+async def test_on_a_full_disk_a_single_opt_out_is_written_into_the_room_that_is_kept_back(
+    bridge: Bridge, database_path: Path, disk: BrokenDisk
+) -> None:
+    ballast = database_path.with_name("hub.ballast")
+    async with opened(database_path, bridge, BALLAST) as db:
+        disk.fails = lambda op: FULL if op.kind == "write" and ballast.exists() else 0
+        suppress_ann = partial(
+            Store(db).contacts.suppress, Channel.EMAIL, "ann@example.com", "manual", "operator"
+        )
+        with pytest.raises(StoreUnavailable, match="disk is full"):
+            await suppress_ann(bulk=True)
+        assert ballast.exists()
+        assert await suppress_ann()
 
 
 async def test_the_room_for_an_audience_is_looked_for_before_it_is_frozen(

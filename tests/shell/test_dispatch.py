@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubd.client import open_client
-from hubd.control.dispatch import KEEP_THEIR_KEY, _fingerprint
+from hubd.control.dispatch import KEEP_THEIR_KEY
+from hubd.control.fingerprint import fingerprint
 from hubd.control.methods import METHODS
 from hubd.errors import Conflict, HubError, RevisionConflict, StoreUnavailable
 from hubd.store.housekeeping import tidy
@@ -95,7 +96,7 @@ async def test_the_daemon_can_be_stopped_when_nothing_can_be_written(tmp_path: P
         async def note(self, *_: object) -> None:
             raise StoreUnavailable("the disk is full")
 
-        begin = keep = forget = note
+        begin = first = keep = forget = note
 
     async with open_hub(tmp_path, commands=Full()) as served, open_client(served.path) as hub:
         await hub.call("hub.shutdown", idempotency_key="k")
@@ -164,5 +165,5 @@ def test_every_command_takes_a_key() -> None:
 def test_a_fingerprint_is_of_what_is_asked_and_not_of_how(spec: dict[str, object]) -> None:
     turned = dict(reversed(spec.items()))
     one = CampaignApply(spec=spec, idempotency_key="a")
-    assert _fingerprint(one) == _fingerprint(CampaignApply(spec=turned, idempotency_key="b"))
-    assert _fingerprint(one) != _fingerprint(CampaignApply(spec=spec, idempotency_key="a", dry_run=True))
+    assert fingerprint(one) == fingerprint(CampaignApply(spec=turned, idempotency_key="b"))
+    assert fingerprint(one) != fingerprint(CampaignApply(spec=spec, idempotency_key="a", dry_run=True))

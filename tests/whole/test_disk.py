@@ -212,7 +212,7 @@ def test_a_start_without_room_for_the_audience_is_refused_and_what_runs_can_be_p
     for command in (
         ("start", "big"),
         ("import", str(hub.folder / "many.csv"), "--list", "more"),
-        ("suppress", "add", "p1@example.com"),
+        ("suppress", "import", str(hub.folder / "many.csv")),
         ("send", "--to", "p1@example.com", "--provider", "sink", "--template", "big"),
         ("apply", str(hub.folder / "big.toml")),
         *([("daemon", "backup", str(small_disk.place / "copy.db"))] if small_disk.mounted else []),
@@ -230,6 +230,8 @@ def test_a_start_without_room_for_the_audience_is_refused_and_what_runs_can_be_p
     assert hub.campaign("small")["state"] == "paused"
     hub.hubctl("stop", "small")
     assert hub.campaign("small")["state"] == "stopped"
+    hub.hubctl("suppress", "add", "opted-out@example.com")
+    assert "opted-out@example.com" in hub.hubctl("suppress", "list")
     assert "MiB are left" in hub.hubctl("status")
     small_disk.clear()
     until(lambda: not hub.trouble(), "the daemon to notice the room")
