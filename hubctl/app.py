@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from hubd.client import Client
 
 T = TypeVar("T")
-#: What JSON leaves as it is and a terminal or an editor acts on: C1 controls, ends of lines, marks of
-#: direction and other characters that are not seen (Unicode's category Cf).
+#: What JSON does not escape but a terminal or an editor acts on: C1 controls, line separators, direction
+#: marks and other invisible characters (Unicode category Cf).
 _UNSAFE = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
@@ -269,8 +269,8 @@ def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def _write(stream: TextIO, text: str) -> None:
     """Write at once. A character the terminal's encoding lacks is shown escaped instead of failing.
 
-    Whatever came from outside and was not escaped on its way is escaped here. Raises OSError for data that is
-    lost; a remark that nobody can read is not worth stopping for.
+    Text from outside that has not been escaped yet is escaped here. Raises OSError if data is lost; a lost
+    note is no reason to stop.
     """
     text = harmless(text)
     if stream is sys.stderr:

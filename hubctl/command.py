@@ -209,7 +209,7 @@ class Root(Nouns):
         click.Command.format_options(self, ctx, formatter)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Read the options; one of them may print something, such as the help, to a reader that went away."""
+        """Read the options; one of them may print, such as the help, to a reader that has left."""
         try:
             return super().make_context(*args, **extra)
         except BrokenPipeError:
@@ -327,7 +327,7 @@ def _stdout_works() -> bool:
 
 
 def _let_go_of_stderr() -> None:
-    """What nobody could be told must not change the exit code: the interpreter's own flush would."""
+    """A lost error message must not change the exit code: the interpreter's own flush would."""
     try:
         sys.stderr.flush()
     except (OSError, ValueError):

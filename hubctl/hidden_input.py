@@ -19,7 +19,7 @@ import click
 
 from hubctl.keys import is_foreground
 
-#: What ends a program that does not catch it.
+#: Signals that end a program that does not handle them.
 _DEADLY = ("SIGTERM", "SIGHUP", "SIGQUIT")
 
 
@@ -63,7 +63,7 @@ def _line_from(fd: int) -> bytes:
     """One line without its end. Raises EOFError."""
     line = b""
     while not line.endswith(b"\n"):
-        came = os.read(fd, 4096)  # as much as one line at most: the terminal hands over whole lines
+        came = os.read(fd, 4096)  # at most one line: the terminal delivers whole lines
         if not came and not line:
             raise EOFError
         line += came
@@ -81,7 +81,7 @@ def _no_echo(fd: int, prompt: bytes) -> Iterator[None]:
 
     def show_prompt() -> None:
         with suppress(OSError):  # nobody reads stderr
-            os.write(2, prompt)  # unlike sys.stderr it may be interrupted by a handler that prints, too
+            os.write(2, prompt)  # unlike sys.stderr, safe when a signal handler prints meanwhile
 
     def hide() -> None:
         if is_foreground(fd):  # else the terminal is another job's, and SIGCONT comes once more with `fg`
@@ -116,7 +116,7 @@ def _no_echo(fd: int, prompt: bytes) -> Iterator[None]:
             finished = True
         finally:
             if finished and is_foreground(fd):
-                # Nothing is thrown away: what follows was typed for the next question.
+                # Pending input is kept: it was typed for the next question.
                 termios.tcsetattr(fd, termios.TCSADRAIN, before)
             else:
                 show()
@@ -131,7 +131,7 @@ def _do_default(number: int) -> None:
 
 @contextmanager
 def _handled(reactions: Mapping[str, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
-    """Handle these signals until the end of the block, but for those that are ignored, as after `nohup`."""
+    """Handle these signals until the end of the block, except those that are ignored, as after `nohup`."""
     before: dict[int, Any] = {}
     try:
         for name, reaction in reactions.items():

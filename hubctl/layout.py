@@ -38,7 +38,7 @@ STATE_COLOURS = {
 def printable(text: str, *, keep: str = "\n") -> str:
     """Text without anything a terminal would act on: controls, and marks that change the direction of text.
 
-    Such characters are shown escaped, but for those to `keep`.
+    Such characters are shown escaped, except those in `keep`.
     """
     if text.isprintable():
         return text
@@ -49,7 +49,7 @@ def printable(text: str, *, keep: str = "\n") -> str:
 
 
 def harmless(text: str) -> str:
-    """Text that is laid out already: as `printable`, but colours and tabs of our own stay."""
+    """Escape text that is laid out already: like `printable`, but keep our own colours and tabs."""
     if text.isprintable():
         return text
     parts = _COLOUR.split(text)

@@ -125,7 +125,7 @@ def heading(name: str) -> str:
 
 
 def write_cells(app: App, output: str, values: Sequence[object]) -> None:
-    """A row of tsv or csv: data as they are, but on a terminal nothing in a cell is acted on."""
+    """A row of tsv or csv: the data unchanged, except that a terminal gets controls escaped."""
     texts = ["" if value is None else str(value) for value in values]
     if output != "csv":
         texts = [text.translate(_TSV) for text in texts]

@@ -75,7 +75,7 @@ def leads_to(view: Json, event: str) -> str:
 
 
 def move(app: App, name: str, event: str, *, fail_refused: bool = False) -> None:
-    """`pause`, `resume` (with `fail_refused` without those who were refused) or `stop`."""
+    """`pause`, `resume` (with `fail_refused`: without the refused recipients) or `stop`."""
     view = app.call("campaign.get", name=name)["campaign"]
     state = leads_to(view, event)
     failed = int(view.get("refused") or 0) if fail_refused else 0

@@ -169,7 +169,7 @@ def campaign(
 
 
 def refusals(view: View) -> list[str]:
-    """How many were refused when a campaign paused, and what to do next; empty when nobody was."""
+    """How many recipients were refused when a campaign paused, and what to do next; empty if none were."""
     count, name = int(view.get("refused") or 0), view["name"]
     if not count:
         return []

@@ -1,4 +1,4 @@
-"""The three standard streams, made such that every command may use them, also when they are closed."""
+"""The three standard streams, prepared so that every command can use them even if they are closed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 
 
 class OutputLost(OSError):
-    """What was to be printed could not be."""
+    """Output could not be written."""
 
 
 class _Output(io.TextIOWrapper):
-    """stdout, on which a full disk is an `OutputLost` whoever writes: we, click or rich."""
+    """stdout that raises `OutputLost` on a full disk, whether we, click or rich write."""
 
     def write(self, text: str, /) -> int:
         with _told_apart():
@@ -27,7 +27,7 @@ class _Output(io.TextIOWrapper):
 
 @contextmanager
 def _told_apart() -> Iterator[None]:
-    """Make of what keeps output from being written an error of its own kind, but for a reader that left."""
+    """Turn an error of writing into `OutputLost`, except when the reader has left."""
     try:
         yield
     except BrokenPipeError:
@@ -37,10 +37,10 @@ def _told_apart() -> Iterator[None]:
 
 
 def prepare_streams() -> None:
-    """Open those of the standard streams that are closed, and see that lost output is an `OutputLost`."""
-    if sys.stdin is None:  # nobody types, which is not a fault of ours
+    """Open the standard streams that are closed, and make lost output raise `OutputLost`."""
+    if sys.stdin is None:  # closed: there is no input, which is no error
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
-    if sys.stdout is None:  # data that is lost is told, so this is open for reading: each write fails
+    if sys.stdout is None:  # open for reading, so that each write fails and is reported
         sys.stdout = _Output(open(os.open(os.devnull, os.O_RDONLY), "wb"), encoding="utf-8")  # noqa: SIM115
     elif isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = _Output(
@@ -49,5 +49,5 @@ def prepare_streams() -> None:
             errors=sys.stdout.errors,
             line_buffering=sys.stdout.line_buffering,
         )
-    if sys.stderr is None:  # nobody listens
+    if sys.stderr is None:  # messages are discarded
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - likewise

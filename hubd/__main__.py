@@ -40,7 +40,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        if file is sys.stdout:  # argparse would keep to itself that nobody got it
+        if file is sys.stdout:  # argparse would ignore that it could not be written
             _answer(message)
         else:
             super()._print_message(message, file)
@@ -100,17 +100,17 @@ def _main(arguments: Sequence[str] | None) -> NoReturn:
 
 
 def _open_closed_streams() -> None:
-    """Open stdout and stderr where they are closed, or a file of ours would get their number."""
+    """Open the standard streams that are closed, or a file of ours would get their descriptors."""
     if sys.stdin is None:
         os.open(os.devnull, os.O_RDONLY)  # the first number that is free; sys.stdin stays None
-    if sys.stdout is None:  # open for reading: each write fails, and that is told
+    if sys.stdout is None:  # open for reading, so that each write fails and is reported
         sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: SIM115 - stays open
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stays open
 
 
 def _let_go_of_stderr() -> None:
-    """What nobody could be told must not change the exit status: the interpreter's own flush would."""
+    """A lost error message must not change the exit status: the interpreter's own flush would."""
     try:
         sys.stderr.flush()
     except (OSError, ValueError):
@@ -134,7 +134,7 @@ def _answer(text: str) -> None:
 def _complain(line: str) -> None:
     from hubd.journal import printable
 
-    with suppress(OSError):  # nobody listens; the exit status says it, too
+    with suppress(OSError):  # stderr is lost; the exit status remains
         print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - there is no log yet
 
 

@@ -119,7 +119,7 @@ def _mask(found: re.Match[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Text in which a terminal acts on nothing: a server's answer, for instance, can hold anything."""
+    """Text with control characters escaped: a server's answer, for instance, can contain anything."""
     if text.isprintable():
         return text
     return "".join(

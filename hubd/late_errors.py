@@ -1,8 +1,8 @@
-"""Errors that nobody waits for any more: one line in the log each, and the program goes on.
+"""Errors that no caller waits for any more: each is one line in the log, and the program continues.
 
-A library raises them in a callback, in a future that was cancelled, in a thread of its own or in a finalizer.
-The line has the kind of the error and where it was raised. It never has the error's own words: a server may
-have written them, and it may quote a password or an address.
+A library raises them in a callback, in a future that was cancelled, in a thread of its own or in a
+finalizer. The line has the kind of the error and where it was raised. It never has the error's own text: a
+server may have written it, and it may quote a password or an address.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def watch_for_late_errors() -> None:
-    """Log what a thread or a finalizer raises. Python itself would print it, with everything it says."""
+    """Log what a thread or a finalizer raises. Python itself would print the whole message."""
     threading.excepthook = _raised_in_thread
     sys.unraisablehook = _raised_in_finalizer
 
@@ -30,12 +30,12 @@ def log_from_loop(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -
     error = context.get("exception")
     if isinstance(error, BaseException):
         log_late_error(error, "asyncio")
-    else:  # asyncio's own remark, such as on a task that was destroyed: what follows the colon may be data
+    else:  # asyncio's own message, such as for a destroyed task: what follows the colon may be data
         log.error("asyncio: %s", str(context.get("message") or "an error").partition(":")[0][:80])
 
 
 def log_late_error(error: BaseException, where: str) -> None:
-    """One line about an error that came when nobody waited for it. Never raises."""
+    """Log one line about an error that no caller waits for. Never raises."""
     log.error("late error in %s: %s%s", where, type(error).__name__, _raised_at(error.__traceback__))
 
 

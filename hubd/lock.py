@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hubd.errors import Conflict, HubError
 
-#: What a file system answers that has no locks, such as NFS without its lock service.
+#: Errors of a file system without locks, such as NFS without its lock service.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 if sys.platform == "win32":
@@ -32,9 +32,9 @@ else:
 
 
 def lock_now(descriptor: int) -> bool:
-    """Lock an open file without waiting; whether it could be had. The end of the process lets go of it.
+    """Lock an open file without waiting; whether that succeeded. The lock ends with the process.
 
-    Raises `OSError` when the lock is not the matter; `lock_problem` puts that into words.
+    Raises `OSError` if the file cannot be locked at all; `lock_problem` explains it.
     """
     try:
         _try_lock(descriptor)
@@ -44,7 +44,7 @@ def lock_now(descriptor: int) -> bool:
 
 
 def lock_problem(error: OSError, folder: Path) -> str:
-    """Why no file in `folder` can be locked, in words."""
+    """A sentence for people: why files in `folder` cannot be locked."""
     if error.errno in _NO_LOCKS:
         return f"the file system of {folder} cannot lock files"
     return f"files in {folder} cannot be locked: {error.strerror}"

@@ -1,8 +1,8 @@
-"""Who could have put another file in the place of a path: every folder and symbolic link on the way to it.
+"""Which users could replace the file at a path: checks every folder and symbolic link on the way to it.
 
-A file is only as trustworthy as the folders above it. Whoever owns a folder decides what is in it; in one
-that others may write to, anybody could have made what is there. On Windows access lists decide, so nothing is
-judged there.
+A file is only as trustworthy as the folders above it. The owner of a folder decides what is in it; in a
+folder that others may write to, anybody could have made what is there. On Windows access lists decide, so
+nothing is checked there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_MAX_LINKS = 40  #: as the kernel follows
+_MAX_LINKS = 40  #: the kernel's limit
 _ROOT = Path("/")
 
 
@@ -24,12 +24,12 @@ _ROOT = Path("/")
 class Weakness:
     """Why a path cannot be trusted."""
 
-    problem: str  #: what is wrong, as a sentence without its end
+    problem: str  #: what is wrong, as a sentence without a full stop
     remedy: str  #: what its owner can do
 
 
 def administrators() -> frozenset[int]:
-    """Who may replace any of our files: root, ourselves, and in a user namespace whoever root is there."""
+    """Users who may replace any of our files: root, we, and in a user namespace its root."""
     return frozenset((0, os.geteuid(), os.stat(_ROOT).st_uid)) if sys.platform != "win32" else frozenset()
 
 
@@ -44,8 +44,8 @@ def folder_owner(path: Path) -> int | None:
 def find_weakness(path: Path, also: Collection[int | None] = ()) -> Weakness | None:
     """The first folder or link on the way to `path` that somebody else controls; None if nobody does.
 
-    What is not there yet is not judged. The mode of the last component is not judged either: the caller, who
-    has it open, does that.
+    What does not exist yet is not checked. Nor is the mode of the last component: the caller, who has it
+    open, checks that.
 
     Args:
         path: A file, a socket, or a folder followed by any name in it.

@@ -22,7 +22,7 @@ from hubd.errors import CredentialMissing
 from hubd.secrets import Place, Secret
 from hubd.transports.outbox import OutboxTransport, open_outbox
 
-#: Secrets that may be read at the same time: the threads are no others'.
+#: Secrets that may be read at the same time, in threads that nothing else uses.
 _READERS = trio.CapacityLimiter(16)
 
 
@@ -61,7 +61,7 @@ class _SecretKey:
 
     @classmethod
     def of(cls, name: str, settings: ProviderConfig, config: HubConfig) -> _SecretKey | None:
-        """The one that these settings have; None without a secret."""
+        """The key in these settings; None if they have no secret."""
         match settings:
             case SmtpConfig(password=SecretRef() as reference):
                 return cls(name, "password", reference, config)
@@ -76,7 +76,7 @@ class _SecretKey:
         ).reveal()
 
     async def state(self) -> SecretState:
-        """How the secret is now; raises nothing."""
+        """The secret's state now. Raises nothing."""
         try:
             secret = await trio.to_thread.run_sync(self._resolve, abandon_on_cancel=True, limiter=_READERS)
         except CredentialMissing as problem:

@@ -30,9 +30,9 @@ MAX_SECRET_BYTES = 64 * 1024
 #: As far as the system has them. Without O_NONBLOCK a FIFO in place of the file would block.
 _OPEN_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
 
-#: Of this process: a fingerprint means nothing to anybody else.
+#: Of this process: a fingerprint is useless outside it.
 _FINGERPRINT_KEY = secrets.token_bytes(32)
-#: Threads that still wait for the keyring, by entry: nobody can stop them, so there is one for each at most.
+#: Threads that still wait for the keyring, at most one per entry, because they cannot be stopped.
 _asking: dict[str, _Question] = {}
 _warned: set[str] = set()
 
@@ -169,7 +169,7 @@ def _from_keyring(name: str) -> str:
     """The password that the desktop's keyring has for this user name of the service `messagehub`.
 
     The thread that asks is left behind when the keyring does not answer in time: there is no way to stop it.
-    Whoever wants the same entry meanwhile waits for that thread.
+    Other callers that want the same entry wait for that thread.
     """
     question = _asking.get(name)
     if question is None or not question.thread.is_alive():

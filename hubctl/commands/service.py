@@ -130,7 +130,7 @@ def _named(unit: str, files: Sequence[UnitFile]) -> UnitFile:
 
 
 def _hubd(named: str | None) -> str:
-    """The program that the service runs: as told, else the one that was installed with this hubctl."""
+    """The program that the service runs: the one that was named, or the one installed with this hubctl."""
     if named:
         return named
     found = find_program("hubd")
@@ -153,7 +153,7 @@ def _windows_hubd(named: str | None) -> PureWindowsPath:
 def _hidden(hubd: str, *, named: bool) -> Refused | None:
     """Why the system's service could not run this program; None when it can see it.
 
-    One that was not named is of this installation, so our own files are needed, too.
+    If it was not named, it is part of this installation, so our own files are needed, too.
     """
     own = [] if named else [Path(__file__)]
     hidden = services.hidden_from_service([*services.files_needed(Path(hubd)), *own])

@@ -37,7 +37,7 @@ class _Job(Generic[T]):
         self.scope = trio.CancelScope()
         self.done: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
         self.finished = threading.Event()
-        self.outcome: T | Exception = _closed()  #: stays here for a caller who was interrupted as it took it
+        self.outcome: T | Exception = _closed()  #: kept for a caller that was interrupted while it took it
         self._work = work
 
     async def run(self) -> None:

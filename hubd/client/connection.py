@@ -32,7 +32,7 @@ from hubd.wire import BEARER, PATH, SUBPROTOCOL, dump, to_exception
 from hubd.wire.proof import NONCE, PROOF, is_proof, new_nonce
 
 _CHUNK = 64 * 1024
-MAX_ANSWER = 64 * 1024 * 1024  #: characters in one message of the daemon; no page of a listing is near it
+MAX_ANSWER = 64 * 1024 * 1024  #: characters in one message of the daemon; no page of a listing comes near it
 MAX_REFUSAL = 64 * 1024  #: bytes in the body of a refusal
 
 
@@ -60,9 +60,8 @@ class Client:
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._subscriptions: weakref.WeakValueDictionary[str, Subscription] = weakref.WeakValueDictionary()
-        self._text = (
-            io.StringIO()
-        )  #: of a message or a refusal that has not come whole; not a list: parts may be empty
+        #: An incomplete message or refusal; not a list, because parts may be empty.
+        self._text = io.StringIO()
         self._nonce = new_nonce()
         self._heard = False  #: anything at all
         self._accepted = False

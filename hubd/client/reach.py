@@ -137,7 +137,7 @@ def _why(place: Place, exc: OSError) -> HubError:
     return Unreachable(
         f"the socket at {path} cannot be used: {exc.strerror or exc}",
         code="refused",
-        hint="look at --socket and HUBCTL_SOCKET",
+        hint="check --socket and HUBCTL_SOCKET",
     )
 
 
@@ -191,7 +191,7 @@ def not_hubd(where: str) -> Unreachable:
     return Unreachable(
         f"what answers at {where} is not hubd",
         code="not_hubd",
-        hint="look at --socket and HUBCTL_SOCKET",
+        hint="check --socket and HUBCTL_SOCKET",
     )
 
 

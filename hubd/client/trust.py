@@ -41,7 +41,7 @@ def server_uid(sock: trio.socket.SocketType, path: Path, platform: str = sys.pla
 def trusted_users(path: Path, *, named: bool) -> frozenset[int]:
     """Who may run the daemon at `path`: root, ourselves, and the service user in the system's own folder.
 
-    If somebody `named` the path, they meant the owner of its folder, too.
+    If the user `named` the path, the owner of its folder is trusted, too.
     """
     trusted = set(administrators())
     if named and (owner := folder_owner(path)) is not None:
@@ -52,11 +52,11 @@ def trusted_users(path: Path, *, named: bool) -> frozenset[int]:
 
 
 def distrust(uid: int | None, path: Path, *, named: bool, stranger: str) -> Weakness | None:
-    """Why what is at `path`, which `uid` runs or owns, is not to be used; None if it may be.
+    """Why the thing at `path`, which `uid` runs or owns, must not be used; None if it may be.
 
-    `stranger` is what to say if that is a user whom we do not trust.
+    `stranger` is the problem to report if we do not trust that user.
 
-    Ask after connecting or opening: what happens to the path later does not matter then.
+    Ask after connecting or opening: then later changes of the path do not matter.
     """
     trusted = trusted_users(path, named=named)
     weakness = find_weakness(path, also=trusted)
@@ -74,7 +74,7 @@ def distrust(uid: int | None, path: Path, *, named: bool, stranger: str) -> Weak
 
 
 def check_socket(sock: trio.socket.SocketType, path: Path, place: Place) -> None:
-    """See that somebody we trust runs the program at the other end of a connected socket.
+    """Check that a user we trust runs the program at the other end of a connected socket.
 
     Raises `Unreachable`.
     """
@@ -89,10 +89,10 @@ def check_socket(sock: trio.socket.SocketType, path: Path, place: Place) -> None
 
 
 def check_tcp(sock: trio.socket.SocketType, place: Place) -> None:
-    """See that nobody but root, ourselves or the owner of the endpoint file listens at the other end.
+    """Check that only root, we or the owner of the endpoint file listen at the other end.
 
-    A daemon that was killed leaves its endpoint file behind, and any user can have its port next. Where the
-    kernel does not tell who listens, the proof of the handshake has to do. Raises `Unreachable`.
+    A daemon that was killed leaves its endpoint file behind, and any user can take its port. Where the
+    kernel does not tell who listens, only the proof in the handshake remains. Raises `Unreachable`.
     """
     strangers = tcp_server_uids(sock) - trusted_users(place.path, named=not place.found)
     if strangers:

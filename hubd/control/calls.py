@@ -40,7 +40,7 @@ class Call:
 
 
 class Calls:
-    """Those under way, by their ids. An id may be there more than once."""
+    """The requests under way, by id. An id may occur more than once."""
 
     def __init__(self) -> None:
         self._calls: dict[tuple[bool, Id], list[Call]] = {}
@@ -61,9 +61,9 @@ class Calls:
                     del self._calls[_key(call.member.id)]
 
     def cancel(self, request_id: Id, by: Request) -> bool:
-        """Drop those of this id; whether there was one to drop.
+        """Drop the requests with this id; whether there was one to drop.
 
-        The request that asks for it may name its own id: it is under way, but there is nothing of it to drop.
+        The request that asks for it may name its own id; it is under way, but is not dropped.
         """
         named = [call for call in self._calls.get(_key(request_id), ()) if call.member is not by]
         return sum(call.cancel() for call in named) > 0
@@ -72,8 +72,8 @@ class Calls:
 class BatchAnswer:
     """The answers of a batch as one array.
 
-    A short one is sent whole. Of a long one each fragment is sent before the next members are answered, so it
-    takes no more memory than that, and a client that does not read it holds up its own batch.
+    A short one is sent whole. Each fragment of a long one is sent before the next members are answered, so it
+    needs memory for one fragment only, and a client that does not read delays only its own batch.
     """
 
     def __init__(self, outlet: Outlet, memory: ConnectionMemory) -> None:
@@ -84,7 +84,7 @@ class BatchAnswer:
         self._fragments: trio.MemorySendChannel[tuple[bytes, bool]] | None = None
 
     async def add(self, text: str) -> None:
-        """The next answer; waits when it takes a fragment with it."""
+        """Add the next answer; waits if a fragment has to be sent."""
         self._kept.append(text)
         self._size += len(text)
         self._memory.add(len(text))
@@ -92,14 +92,14 @@ class BatchAnswer:
             await self._send(last=False)
 
     async def end(self) -> None:
-        """There are no more. Without any answer nothing is sent."""
+        """Finish the array. If there was no answer, nothing is sent."""
         if self._fragments is not None:
             await self._send(last=True)
         elif self._kept:
             await self._outlet.post(f"[{','.join(self._kept)}]")
 
     def close(self) -> None:
-        """Whatever has become of it, it takes no memory any more."""
+        """Release its memory, whatever became of it."""
         self._memory.release(self._size)
         if self._fragments is not None:
             self._fragments.close()
@@ -111,14 +111,14 @@ class BatchAnswer:
             self._fragments = await self._outlet.open_message()
         try:
             await self._fragments.send((text.encode("ascii"), last))
-        except trio.BrokenResourceError:  # nobody reads it any more; the other members are carried out
+        except trio.BrokenResourceError:  # the client has left; the remaining members are still carried out
             await trio.lowlevel.checkpoint()
         self._memory.release(self._size)
         self._kept, self._size = [], 0
 
 
 def overloaded(member: Request | Rejected) -> str | None:
-    """The answer to a request that is one too many."""
+    """The answer to a request beyond the limit."""
     if isinstance(member, Rejected):
         return dump(member.response)
     if member.notification:
@@ -132,5 +132,5 @@ def overloaded(member: Request | Rejected) -> str | None:
 
 
 def _key(request_id: Id) -> tuple[bool, Id]:
-    """An id as it is known among those in flight: "1" is another one than 1."""
+    """The key of an id: "1" and 1 are different ids."""
     return isinstance(request_id, str), request_id

@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
 MAX_VIEWERS = 48  #: of them; whoever only looks must not keep an operator from stopping what goes on
-MAX_TIMES_FREE = 3  #: a user may have so many connections for each place that is free
-MAX_AT_DOOR = 8  #: over TCP, that have not sent their request yet
-MAX_OF_USER_AT_DOOR = 64  #: of one user on unix sockets, that have not
+MAX_TIMES_FREE = 3  #: connections that a user may have for each free place
+MAX_AT_DOOR = 8  #: connections over TCP that have not sent their request yet
+MAX_OF_USER_AT_DOOR = 64  #: the same for one user on unix sockets
 MAX_LEAVING = 64  #: that are told in peace why they cannot come in; more are told and cut off
 
 
@@ -34,7 +34,7 @@ MAX_LEAVING = 64  #: that are told in peace why they cannot come in; more are to
 class Waiting:
     """A connection that has not sent its request yet."""
 
-    silent: Callable[[], bool]  #: whether nothing of it is there to be read
+    silent: Callable[[], bool]  #: whether none of its bytes are there to be read
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
@@ -43,7 +43,7 @@ class Crowd:
 
     def __init__(self) -> None:
         self._inside = {Role.VIEWER: 0, Role.OPERATOR: 0}
-        self._users: Counter[tuple[Role, int]] = Counter()  #: those inside whose user is known
+        self._users: Counter[tuple[Role, int]] = Counter()  #: connections inside whose user is known
         self._at_door: defaultdict[int | None, list[Waiting]] = defaultdict(list)
         self._pushed_out = Frequency(trio.current_time, limit=1)
         self._leaving = 0
@@ -51,7 +51,7 @@ class Crowd:
 
     @contextmanager
     def inside(self, role: Role, uid: int | None = None) -> Iterator[Refusal | None]:
-        """A place inside for the length of the block; `uid` is whose it is, if that is known."""
+        """A place inside for the length of the block; `uid` is the user, if known."""
         refusal = self._refusal(role, uid)
         if refusal is not None:
             if not self._full:
@@ -84,7 +84,7 @@ class Crowd:
 
     @contextmanager
     def at_the_door(self, silent: Callable[[], bool], uid: int | None = None) -> Iterator[trio.CancelScope]:
-        """A place before the door, until the request has come. Who has to leave it is cancelled."""
+        """A place before the door until the request has arrived; cancelled if it is taken away."""
         others = self._at_door[uid]
         most = MAX_AT_DOOR if uid is None else MAX_OF_USER_AT_DOOR
         if len(others) >= most:
@@ -100,7 +100,7 @@ class Crowd:
                 self._at_door.pop(uid, None)
 
     def _push_out(self, others: list[Waiting], most: int, uid: int | None) -> None:
-        """Close the oldest silent one. The others are read from next."""
+        """Close the oldest silent connection. The others are about to be read."""
         oldest = next((each for each in others if each.silent()), None)
         if oldest is None:
             return

@@ -1,20 +1,18 @@
 """Websocket frames (RFC 6455 5.2) as bytes: what a message may cost, and the headers of our own. Pure.
 
-The websocket library counts the characters of a message when they have been decoded, and keeps a list of the
-pieces in which they came. A message of empty fragments is never too long for it, and one that arrives byte by
-byte takes a hundred times its size. So the bytes and the frames of a message are counted before the library
-sees them, and it gets them in pieces of some size.
+The websocket library counts the characters of a message when they have been decoded, and keeps a list of
+the pieces in which they came. It never finds a message of empty fragments too long, and one that arrives
+byte by byte takes a hundred times its size. So the bytes and the frames of a message are counted before the
+library sees them, and it gets them in larger pieces.
 """
 
 from __future__ import annotations
 
 from hubd.wire import MAX_MESSAGE
 
-BYTES_PER_FRAME = 64  #: a message may come in one frame for each of these bytes of its limit
-MANY_FRAMES = (
-    32  #: in one piece; then only a little is read at once, as others wait while frames are worked on
-)
-PIECE = 4 * 1024  #: bytes of an unfinished frame that are kept back until there are so many of them
+BYTES_PER_FRAME = 64  #: a message may have one frame for each so many bytes of its limit
+MANY_FRAMES = 32  #: in one piece; beyond that only a little is read at a time, because others wait meanwhile
+PIECE = 4 * 1024  #: bytes of an unfinished frame from which it is passed on
 
 _TEXT, _CONTINUATION, _CLOSE = 0x1, 0x0, 0x8
 _FIN, _CONTROL, _MASKED, _LENGTH = 0x80, 0x8, 0x80, 0x7F
@@ -31,7 +29,7 @@ class FrameCounter:
         self._max_bytes = max_message
         self._max_frames = max(1, max_message // BYTES_PER_FRAME)
         self.many = False  #: the last piece had many frames
-        self._header = bytearray()  #: of the next frame, as far as it has come
+        self._header = bytearray()  #: of the next frame, as far as it has arrived
         self._missing = 0  #: bytes of the payload of the frame that are still to come
         self._held = bytearray()  #: not passed on yet
         self._bytes = 0  #: of the message, as its frames announce them

@@ -227,7 +227,7 @@ class Gate:
     # -- who it is -----------------------------------------------------------------------------------
 
     async def _recognise(self, door: Door, role: Role, stream: trio.SocketStream) -> None:
-        """On a unix socket: the kernel says who it is, so its places are counted by user."""
+        """On a unix socket: the kernel tells the user, so places are counted per user."""
         peer = peer_of(stream, role, door.name)
         if door.own and peer.uid not in (None, 0, os.geteuid()):
             await self._refuse(door, stream, Refusal(403, f"uid {peer.uid} may not use this socket"))
@@ -275,7 +275,7 @@ class Gate:
             admission.end()
 
     async def _hear(self, stream: trio.SocketStream, uid: int | None) -> tuple[bytes, Refusal | None]:
-        """The head, or what is wrong with how it came."""
+        """The head, or the refusal if it did not arrive in order."""
         with self._crowd.at_the_door(lambda: not stream.socket.is_readable(), uid) as place, place:
             return await _read(stream)
         return b"", Refusal(408, "no request arrived, and too many other connections are waiting")
@@ -296,7 +296,7 @@ class Gate:
     # -- what becomes of it --------------------------------------------------------------------------
 
     async def _send_away(self, stream: trio.SocketStream, refusal: Refusal) -> None:
-        """Because of the crowd. Of those who are sent away, too, only so many are waited for."""
+        """Refuse for lack of places. The number of refused clients that are waited for is limited, too."""
         with self._crowd.leaving() as politely:
             await refuse(stream, refusal, wait=politely)
 
@@ -332,7 +332,7 @@ class Gate:
 
 
 async def _read(stream: trio.SocketStream) -> tuple[bytes, Refusal | None]:
-    """The head, or what is wrong with how it came."""
+    """The head, or the refusal if it did not arrive in order."""
     head = rest = b""
     with trio.move_on_after(HEAD_SECONDS) as scope:
         head, rest = await read_head(stream)

@@ -123,7 +123,7 @@ def endpoint_file(path: Path, record: Mapping[str, object]) -> Iterator[None]:
 
 
 def _ensure_directory(path: Path, what: str) -> None:
-    """Make the folder of `path` if need be, and see that nobody else can put another file in its place."""
+    """Make the folder of `path` if needed, and check that no other user can replace a file in it."""
     _check_folders(path, what)
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)  # only the last one: a typo makes no tree
@@ -131,11 +131,11 @@ def _ensure_directory(path: Path, what: str) -> None:
         raise BadInput.at(
             what, f"the directory cannot be made: {exc.strerror}", hint=f"choose another with --{what}"
         ) from exc
-    _check_folders(path, what)  # the answer that counts: nobody can change it any more
+    _check_folders(path, what)  # the check that counts: now nobody else can change it
 
 
 def _check_folders(path: Path, what: str) -> None:
-    """Whoever named a folder of another user meant that user, unless anybody could have made the folder."""
+    """A folder of another user is accepted because it was named, unless anybody could have made it."""
     if (weakness := find_weakness(path, also=[folder_owner(path)])) is not None:
         raise BadInput.at(what, weakness.problem, hint=f"{weakness.remedy} with --{what}")
 

@@ -1,4 +1,4 @@
-"""What requests and answers may take of the daemon's memory: of each connection, and of all.
+"""How much of the daemon's memory requests and answers may use: per connection, and in all.
 
 Counted in bytes: the messages that are being worked on, with an estimate of what their parsed form takes;
 the answers that they are expected to get; and the answers that have not been sent yet. While a connection
@@ -16,14 +16,14 @@ from collections.abc import Iterable
 import trio
 
 MIB = 1024 * 1024
-CONNECTION_BYTES = MIB // 2  #: held by one connection without asking for more
-POOL_BYTES = 16 * MIB  #: beyond that, held by all connections of a role together
-VALUE_BYTES = 72  #: of an empty array or object in Python, and its place in the one around it
-EXPECTED_BYTES = 8 * 1024  #: of an answer to a method that was not called yet
+CONNECTION_BYTES = MIB // 2  #: a connection may hold these without asking the pool
+POOL_BYTES = 16 * MIB  #: beyond their shares, held by all connections of a role together
+VALUE_BYTES = 72  #: size of an empty array or object in Python, and of its slot in the enclosing one
+EXPECTED_BYTES = 8 * 1024  #: assumed size of the answer to a method that has not been called yet
 
 
 def weight(text: str) -> int:
-    """About how many bytes a message of JSON takes when it has been parsed; seldom less."""
+    """About how many bytes a JSON message takes once it is parsed; seldom less."""
     values = text.count(",") + text.count("[") + text.count("{")
     return sys.getsizeof(text) + VALUE_BYTES * values
 
@@ -38,16 +38,16 @@ class Pool:
         self._changed = trio.Event()
 
     def _fits(self, size: int) -> bool:
-        """What is larger than the pool fits when nobody else has anything of it."""
+        """A size larger than the pool fits when nobody else uses the pool."""
         return not self.used or self.used + size <= self._size
 
     def use(self, size: int) -> None:
-        """So much more (or less) of it is in use. Never waits."""
+        """Use `size` more (or fewer) bytes of it. Never waits."""
         self.used += size
         self.changed()
 
     def changed(self) -> None:
-        """Whoever waits looks again."""
+        """Let all that wait check again."""
         self._changed.set()
         self._changed = trio.Event()
 
@@ -67,16 +67,16 @@ class ConnectionMemory:
         self._changed = trio.Event()
 
     def lacks(self, size: int) -> int:
-        """How much it would need of the pool to hold so much more."""
+        """How many bytes of the pool it needs to hold `size` more."""
         return max(0, self.held + size - CONNECTION_BYTES) - self.lacking
 
     @property
     def lacking(self) -> int:
-        """What it has of the pool."""
+        """How many bytes of the pool it uses."""
         return max(0, self.held - CONNECTION_BYTES)
 
     async def take(self, size: int) -> None:
-        """Hold so much more; waits until there is room. One task at a time may wait."""
+        """Hold `size` more bytes; waits until there is room. Only one task at a time may wait."""
         while self.lacking:
             await self._changed.wait()
         if self.lacks(size):
@@ -84,7 +84,7 @@ class ConnectionMemory:
         self.add(size)
 
     def add(self, size: int) -> None:
-        """Hold so much more, without waiting: it is there already."""
+        """Hold `size` more bytes without waiting, because they exist already."""
         before = self.lacking
         self.held += size
         if self.lacking != before:
@@ -93,14 +93,14 @@ class ConnectionMemory:
             self._pool.changed()
 
     def release(self, size: int) -> None:
-        """Give back so much."""
+        """Give back `size` bytes."""
         self.add(-size)
         self._changed.set()
         self._changed = trio.Event()
 
 
 class AnswerSizes:
-    """How long the last answer to each method was: what the next one is expected to take."""
+    """The size of the last answer to each method, which the next one is expected to have."""
 
     def __init__(self) -> None:
         self._last: dict[str, int] = {}
@@ -110,6 +110,6 @@ class AnswerSizes:
         self._last[method] = max(size, EXPECTED_BYTES)
 
     def expected(self, methods: Iterable[str], batch_bytes: int) -> int:
-        """Of one request, or of the part of a batch that is kept before it is sent."""
+        """Expected bytes of one answer, or of the part of a batch that is kept before it is sent."""
         each = [self._last.get(method, EXPECTED_BYTES) for method in methods]
         return min(sum(each), batch_bytes + max(each, default=0))

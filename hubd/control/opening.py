@@ -10,7 +10,7 @@ import trio_websocket
 from hubd.control.frames import FrameCounter, MessageTooLarge, close_frame, text_header
 from hubd.control.head import END, MAX_HEAD, Refusal, response
 
-LITTLE = 512  #: bytes that are read at once from who sends many short frames
+LITTLE = 512  #: bytes read at a time from a client that sends many short frames
 JOINED = 64 * 1024  #: bytes up to which a frame is sent together with its header
 CROWDED_SECONDS = 1.0  #: for who is sent away: to send the head, and to take the answer
 _PEER_AT_FAULT = (1002, 1007)  #: close codes: broken framing, text that is not UTF-8
@@ -32,7 +32,7 @@ class Prefixed(trio.abc.Stream):
         self._max_message = max_message
         self._frames = FrameCounter(max_message)
         self._sending = trio.StrictFIFOLock()  #: one frame after the other
-        self._ended = False  #: by us, as a message was too large
+        self._ended = False  #: by us, because a message was too large
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self._head:
@@ -89,7 +89,7 @@ class Prefixed(trio.abc.Stream):
             await self._stream.aclose()
 
     async def _part(self, code: int, reason: str = "", *, drain: int = 0) -> None:
-        """Send a close frame, and read so many bytes, so that the peer sees it and no reset connection."""
+        """Send a close frame and read up to `drain` bytes, so that the peer sees it instead of a reset."""
         with (
             trio.move_on_after(CROWDED_SECONDS),
             suppress(trio.BrokenResourceError, trio.ClosedResourceError),

@@ -42,7 +42,7 @@ class _Close:
 
 @dataclass(frozen=True, slots=True)
 class _Fragments:
-    """A message that comes bit by bit."""
+    """A message that is handed over in fragments."""
 
     fragments: trio.MemoryReceiveChannel[tuple[bytes, bool]]
 
@@ -124,7 +124,7 @@ class Outlet:
             self.written.set()
 
     def _drop_queued(self) -> None:
-        """What is queued and what would be is not written any more."""
+        """Discard what is queued, and whatever would be queued later."""
         with suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
                 item = self._queued.receive_nowait()
@@ -135,7 +135,7 @@ class Outlet:
         self._queued.close()
 
     async def _send_fragments(self, message: _Fragments) -> bool:
-        """Whether all of them came and were taken."""
+        """Send all of them; whether they all came and were written."""
         first = last = True
         with message.fragments:
             async for data, last in message.fragments:
@@ -146,7 +146,7 @@ class Outlet:
                     return True
         if first:
             return True  # it never began
-        await trio.aclose_forcefully(self._stream)  # half a message cannot be mended
+        await trio.aclose_forcefully(self._stream)  # half a message cannot be repaired
         return False
 
     async def _send(self, data: bytes, *, first: bool = True, last: bool = True) -> bool:

@@ -109,7 +109,7 @@ async def pause(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:
 
 
 async def resume(hub: Hub, params: p.CampaignResume) -> r.ResumeResult:
-    """Go on; with `fail_refused` without those whose refusals paused it."""
+    """Resume; with `fail_refused`, fail those whose refusals paused it first."""
     failed = 0
     if params.fail_refused:
         campaign = await hub.campaigns.get(params.name)

@@ -1,7 +1,7 @@
-"""Which requests that read are answered at once, and which wait: of a connection, and of all of a role.
+"""How many reading requests are answered at a time: per connection, and per role.
 
-A request whose answer nobody reads costs the database as much as any other. Only so many are answered at
-once, and the next one is that which has waited longest, so a client that asks for much waits for its own.
+A request whose answer is never read costs the database as much as any other. So their number at a time is
+limited, and the next one is the one that has waited longest: a client that asks for much waits for itself.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager
 
 import trio
 
-TURNS = 16  #: requests of all connections of a role that are answered at once
+TURNS = 16  #: requests of all connections of a role that are answered at a time
 CONNECTION_TURNS = 4  #: those of one connection
-#: They take no turn: they read nothing, or (`hub.check`) for so long that nobody can wait for it.
+#: These need no turn: they read nothing, or (`hub.check`) for so long that others could not wait for it.
 AT_ONCE = frozenset({"hub.hello", "hub.cancel", "hub.check", "events.unsubscribe"})
 
 
 class Turns:
-    """Those of one connection; `shared` are those of its role."""
+    """The turns of one connection; `shared` are those of its role."""
 
     def __init__(self, shared: trio.Semaphore) -> None:
         self._own = trio.Semaphore(CONNECTION_TURNS)

@@ -196,7 +196,7 @@ def estimate_view(estimate: Estimate) -> r.EstimateView:
 
 
 def load_view(load: Load | None) -> r.LoadView | None:
-    """What it asks of the line and of the daemon."""
+    """The upload and the memory that a campaign needs."""
     if load is None:
         return None
     return {

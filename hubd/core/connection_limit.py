@@ -1,7 +1,7 @@
-"""How many connections a server takes at a time, as far as it has shown.
+"""How many connections a server accepts at a time, as far as it has shown.
 
-A server that refuses a connection while others of the same account work has a limit. It is the number of
-connections that stood then; one more is tried now and then, after a wait that doubles with each refused try.
+A server that refuses a connection while others of the same account work has a limit: the number of
+connections that were open then. One more is tried after a wait that doubles with each refusal.
 
 Pure: a `ConnectionLimit` is a value, each function returns another one. Times are seconds on any one clock.
 """
@@ -20,24 +20,24 @@ class ConnectionLimit:
     """The limit that was found, and when one more connection may be tried."""
 
     found: int | None = None  #: connections at a time; None while none was refused
-    probe_at: float = 0.0  #: when one more may be tried
-    wait: float = FIRST_WAIT  #: seconds that the next refused probe leads to, before they are doubled
+    probe_at: float = 0.0  #: when one more connection may be tried
+    wait: float = FIRST_WAIT  #: seconds of the current wait; the next refused probe doubles it
 
 
 def after_refusal(limit: ConnectionLimit, standing: int, now: float, *, probe: bool) -> ConnectionLimit:
-    """A connection was refused while `standing` others stood; `probe`: it was tried beyond the limit."""
+    """A connection was refused while `standing` others were open; `probe`: it was beyond the limit."""
     standing = max(1, standing)
     if probe and limit.found is not None and standing >= limit.found:
         wait = min(2.0 * limit.wait, LONGEST_WAIT)
     elif limit.found is None or standing < limit.found:
         wait = FIRST_WAIT
     else:
-        wait = limit.wait  # one of several that were under way together
+        wait = limit.wait  # one of several that were tried together
     return ConnectionLimit(found=standing, probe_at=now + wait, wait=wait)
 
 
 def after_connect(limit: ConnectionLimit, standing: int, now: float, *, configured: int) -> ConnectionLimit:
-    """`standing` connections stand now. There is no limit any more when it is all that are `configured`."""
+    """`standing` connections are open now. If all that are `configured` are, there is no limit any more."""
     if limit.found is None or standing <= limit.found:
         return limit
     if standing >= configured:

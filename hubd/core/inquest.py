@@ -211,8 +211,9 @@ def begin(doubt: Doubt, wall: float, clock: float) -> Inquiry:
 def opened_at(doubt: Doubt, wall: float) -> float:
     """When the attempt was opened, for comparison with the provider's times, in epoch seconds.
 
-    A clock that was ahead then and is right now would make the provider's message look like one of long
-    before, and so like none. What is in the future now was not before the first attempt, by the steady clock.
+    If the clock was ahead then and is right now, the provider's message would look much older than the
+    attempt, and would not be found. A time in the future is replaced by that of the first attempt on the
+    steady clock.
     """
     first = doubt.row.first_attempt_at if doubt.row is not None else None
     if doubt.opened_at <= wall + SKEW or first is None:

@@ -58,7 +58,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     provider_id: str = ""
     next_at: float | None = None  #: for `deferred`: not before this time
     suppress: str = ""  #: when not "": also suppress the address, with this reason
-    refused: str = ""  #: for `pending`: the recipient was refused so, which paused the campaign
+    refused: str = ""  #: for `pending`: the reason of the refusal that paused the campaign
     opened: bool = True
     provider: str = ""  #: only needed with `opened=False`
     message_id: str = ""

@@ -113,7 +113,7 @@ class Answer:
     text: str = ""  #: one printable line for people; may quote an address, so never logged
     provider_id: str = ""  #: the provider's name for the accepted message (queue id, sid)
     retry_after: float | None = None  #: seconds the provider asked us to wait
-    detail: str = ""  #: for trouble on this side: the sentence for people, instead of the usual one
+    detail: str = ""  #: for failures on this side: replaces the usual sentence for people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,4 +229,4 @@ class Due:
     content_id: int  #: the content to render; single messages each have their own
     first_attempt_at: float | None  #: for `give_up_after`
     next_at: float | None
-    refused: str = ""  #: why it was refused when the campaign paused before; "" when it was not
+    refused: str = ""  #: the reason of its refusal when the campaign last paused; "" for none

@@ -31,7 +31,7 @@ STANDARD_FIELDS = frozenset(
         "postal_address",
     }
 )
-_WRITE_BUFFER = 128 * 1024  #: bytes that wait on a connection to be written, about
+_WRITE_BUFFER = 128 * 1024  #: about how many bytes wait to be written per connection
 MANY_SEGMENTS = 3  #: an SMS of more is worth a word
 
 
@@ -58,10 +58,10 @@ class Found:
     obstacles: tuple[str, ...] = ()  #: sentences: what cannot be excused by taking a risk
     provider_reason: str = ""  #: why the provider does not send right now; "" when it does
     segments: int = 0  #: of one sample, for SMS
-    own_bytes: int = 0  #: of one sample, for email: what only this recipient gets ...
-    shared_bytes: int = 0  #: ... and what all get, attachments for the most part
-    connections: int = 1  #: over which it goes
-    largest_message: int | None = None  #: bytes that the provider said it takes; None: not known
+    own_bytes: int = 0  #: email: bytes of one sample message that only its recipient gets ...
+    shared_bytes: int = 0  #: ... and bytes that all get, mostly attachments
+    connections: int = 1  #: that send it
+    largest_message: int | None = None  #: the limit in bytes that the provider announced; None if unknown
     restored: bool = False  #: it is older than a restore of the database, which may not know that it was sent
 
 
@@ -87,9 +87,9 @@ class Load:
     """The upload and the memory that an email campaign needs, in bytes, estimated from one message."""
 
     message: int
-    upload: int  #: all messages that are left
-    memory: int  #: what is held at once, at most, for the messages on their way
-    largest_message: int | None  #: that the provider said it takes; None: not known
+    upload: int  #: all remaining messages
+    memory: int  #: the most that the daemon holds at once
+    largest_message: int | None  #: the limit that the provider announced; None if unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class Report:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     estimate: Estimate
-    load: Load | None = None  #: None for SMS, and when no message can be written
+    load: Load | None = None  #: None for SMS, and if no message can be rendered
 
     @property
     def ok(self) -> bool:

@@ -1,7 +1,7 @@
 """What servers say in plain words when a refusal is the recipient's own: no such mailbox, disabled, full.
 
-Many servers send no enhanced status code (RFC 3463) with it, or a general one. Words that are about us, the
-sender, the message or a policy go before these: such a refusal would be the same for everybody.
+Many servers send no enhanced status code (RFC 3463) with it, or a general one. Text about us, the sender,
+the message or a policy takes precedence: such a refusal would be the same for every recipient.
 
 Sources: the source code and the documents of the servers that are named in `tests/core/test_recipient_texts`.
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-#: An address in a reply says nothing: "spam@example.com" is no word about spam.
+#: Addresses in a reply are ignored: "spam@example.com" says nothing about spam.
 _ADDRESS = re.compile(r"[^\s<>\"'()\[\]:;,]+@[^\s<>\"'()\[\]:;,]+")
 
-#: Enhanced codes that say less than the words: "other", and what servers send for any refusal. Exchange
+#: Enhanced codes that say less than the text: "other", and those that servers send for any refusal. Exchange
 #: Online says 5.4.1 where directory-based blocking finds no such recipient.
 GENERAL_CODES = frozenset(
     {"", "5.0.0", "5.1.0", "5.2.0", "5.3.0", "5.4.0", "5.4.1", "5.4.4", "5.4.6", "5.5.0", "5.5.1", "5.5.4"}
@@ -123,8 +123,8 @@ _FULL = _any(
 )
 
 
-#: About the address, without saying what is wrong with it: some servers say no more of one that does not
-#: exist, others say it of one that they do not want this mail for.
+#: About the address, without saying what is wrong: some servers say only this if it does not exist, others
+#: if they do not want this mail.
 _REJECTED = _any(
     (
         r"\bmailbox (is )?(currently )?(unavailable|not available)",
@@ -133,7 +133,7 @@ _REJECTED = _any(
         r"\b(rejected|refused) (all )?recipients?\b|\bno valid recipients\b",
     )
 )
-#: So plain that not even a code for policies (5.7.x) says more.
+#: So plain that even a policy code (5.7.x) does not override it.
 _PLAINEST = _any(
     (
         rf"\b(no such|unknown) {_WHO}|\b{_WHO} (is )?(unknown|not found)",
@@ -149,11 +149,11 @@ def about_us(text: str) -> bool:
 
 
 def recipients_own(text: str, enhanced: str = "") -> str:
-    """The reason when a refusal for good says plainly that it is the recipient's own; "" when it does not.
+    """The reason if a permanent refusal plainly concerns the recipient; "" if it does not.
 
-    "mailbox_full", "mailbox_disabled", "mailbox_unknown" or, where it only rejects the address,
-    "address_rejected". `enhanced` is the enhanced code that came along:
-    the words refine a general one, and a code for policies only when nothing could be plainer.
+    "mailbox_full", "mailbox_disabled", "mailbox_unknown" or, if it only rejects the address,
+    "address_rejected". `enhanced` is the enhanced status code of the reply: the text refines a general
+    one, and a policy code only if the text is entirely plain.
     """
     words = _ADDRESS.sub(" ", text)
     if _ABOUT_US.search(words):

@@ -19,7 +19,7 @@ _SHORT = 16 * 1024
 
 
 def stuffed(lines: bytes) -> bytes:
-    """Whole lines with a dot before each that begins with one; the same object when there is none."""
+    """Dot-stuff whole lines; returns the same object if no line begins with a dot."""
     lines = lines.replace(b"\r\n.", b"\r\n..")
     return b"." + lines if lines.startswith(b".") else lines
 
@@ -35,8 +35,8 @@ class SharedBytes:
     """Whole lines, as chunks of at most some 64 KiB; constant text may be a longer one."""
 
     chunks: tuple[bytes, ...] = ()
-    size: int = field(init=False)  #: bytes, as SIZE counts them (RFC 1870): without dot-stuffing
-    #: The same with a dot before each line that begins with one (RFC 5321 §4.5.2): mostly the same objects.
+    size: int = field(init=False)  #: in bytes, as SIZE counts them (RFC 1870): without dot-stuffing
+    #: The same chunks after dot-stuffing (RFC 5321 §4.5.2): mostly the same objects.
     stuffed: tuple[bytes, ...] = field(init=False, repr=False)
     bare: bool = field(init=False)  #: whether it has a CR or an LF that is not half of a line end
 
@@ -53,7 +53,7 @@ NOTHING = SharedBytes()
 
 
 def joined(parts: Iterable[SharedBytes]) -> SharedBytes:
-    """One after the other. Only short chunks are copied, so that each is worth a write of its own."""
+    """Concatenate. Only short chunks are copied, so that each chunk is worth its own write."""
     chunks: list[bytes] = []
     for part in parts:
         for chunk in part.chunks:

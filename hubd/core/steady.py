@@ -1,8 +1,8 @@
-"""Time for what is measured in stretches: limits, ages, how long to go on trying.
+"""A clock for durations: limits, ages, how long to keep trying.
 
 The wall clock can be wrong: a machine without a battery starts in 1970, a time server may be wrong, people
-set clocks. So stretches are measured on a clock that only goes forward: while the daemon runs it goes with
-the time since the machine started, whatever the wall clock does.
+set clocks. So durations are measured on a clock that only goes forward: while the daemon runs it follows the
+time since the machine started, whatever the wall clock does.
 
 Across a restart of the daemon the machine itself knows how much time passed. When the machine was started
 again, only the wall clock can tell, and it is believed when it is ahead of the steady clock by at most
@@ -25,17 +25,17 @@ BELIEVED = 31 * 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """From where the steady clock goes on."""
+    """A reading from which the steady clock continues."""
 
     at: float  #: what it showed, in seconds
-    boot: str  #: which start of the machine it was then; "" where that is not known
+    boot: str  #: the boot of the machine at that time; "" if unknown
     uptime: float  #: seconds since that start
     offset: float = 0.0  #: how far the wall clock is ahead when it is right
-    doubtful_until: float = 0.0  #: while it shows less, no wall clock is believed; 0: it is
+    doubtful_until: float = 0.0  #: no wall clock is believed before the steady clock shows this
 
 
 def resumed(mark: Mark | None, *, wall: float, boot: str, uptime: float) -> Mark:
-    """Where the steady clock is at the start of the daemon, when the other clocks show this.
+    """Where the steady clock continues at a start of the daemon, given the other clocks' readings.
 
     `mark` is the newest one of earlier runs; without one the steady clock begins with the wall clock.
     """

@@ -41,10 +41,10 @@ MOST_RESTS = 12
 ABOUT_DOMAIN = frozenset({"routing_trouble"})
 #: What is answered to one recipient again and again, while others are accepted, is about that one after all.
 ABOUT_ONE_RECIPIENT = frozenset({"busy_at_recipient", "too_many_recipients"})
-#: Most servers say so of addresses that do not exist: it is only about us when each of the last `WINDOW`
+#: Most servers say this of addresses that do not exist: it is only about us if each of the last `WINDOW`
 #: recipients got it.
 MOSTLY_THEIRS = frozenset({"address_rejected"})
-#: What is refused for good at one domain, while others are accepted, is about those recipients.
+#: A permanent refusal at one domain, while others are accepted, is about those recipients.
 ABOUT_RECIPIENTS = frozenset({"recipient_refused"})
 #: Verdicts that say nothing about the recipient.
 ABOUT_OTHERS = frozenset({Action.PROVIDER, Action.PROVIDER_STOP, Action.SLOW, Action.DOMAIN, Action.PAUSE})
@@ -172,7 +172,7 @@ class Streak:
         return replace(verdict, action=Action.PAUSE, detail=self._of_many(verdict, len(alike)))
 
     def _is_theirs(self, refusal: _Refusal, alike: list[int]) -> bool:
-        """Whether it is one domain's word on its own people, while messages are accepted."""
+        """Whether only one domain refuses its own recipients while messages are accepted."""
         if refusal.reason not in ABOUT_RECIPIENTS or self._clock - self._newest >= WINDOW:
             return False
         domains = {*self._everybody.refused.values(), *(self._last[number][1] for number in alike)}

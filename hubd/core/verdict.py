@@ -118,7 +118,7 @@ def is_ready(answer: Answer) -> bool:
 
 
 def refuses_connection(answer: Answer, verdict: Verdict) -> bool:
-    """Whether the answer may mean no more than that the server takes no further connection at the moment."""
+    """Whether the answer may only mean that the server accepts no further connection at the moment."""
     if verdict.action not in (Action.PROVIDER, Action.SLOW):
         return False
     return answer.stage in CONNECTING or verdict.reason == "too_many_connections"
@@ -191,7 +191,7 @@ def _judge_smtp(answer: Answer) -> Row:
 
 
 def _read(answer: Answer, kind: Class) -> Row | None:
-    """The row for a refusal for good whose words say whose it is, and whose code does not."""
+    """The row for a permanent refusal whose text says whom it concerns, if its code does not."""
     if kind is not Class.PERMANENT or answer.stage not in RECIPIENT_KNOWN:
         return None
     too_large = answer.code == 552 and answer.stage is not Stage.RCPT  # RFC 1870: that is about the message

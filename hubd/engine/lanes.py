@@ -12,8 +12,8 @@ answered: a wrong password costs one login, not one per connection.
 A throttle is no trouble. The provider gets a pause, and is then used more slowly (`core.tempo`) until it has
 taken enough for full speed to come back.
 
-Nor is a connection that is refused while others work: the server takes only so many at a time. That costs the
-others nothing, and one more connection is tried now and then (`core.connection_limit`).
+Nor is a connection that is refused while others work: the server limits connections. That costs the others
+nothing, and one more connection is tried from time to time (`core.connection_limit`).
 """
 
 from __future__ import annotations
@@ -219,8 +219,10 @@ class LanePool:
         self._herald.report(self.standing())
 
     def connection_refused(self, berth: Berth, *, silent: bool = False) -> bool:
-        """The server took no connection for this lane. True: others work, so it is a limit, which costs the
-        others nothing. False: nothing works, and the caller tells what trouble it is.
+        """The server accepted no connection for this lane.
+
+        True: others work, so it is a limit, which costs them nothing. False: nothing works, and the caller
+        reports the failure.
 
         `silent`: the server did not answer at all. Then the others only count if it answered them meanwhile.
         """
@@ -370,7 +372,7 @@ class LanePool:
         self._herald.report(self.standing())
 
     def _take(self) -> Berth:
-        """A free lane, one with a connection if there is any: another connection might be one too many."""
+        """A free lane, preferably one with a connection: another connection might exceed the limit."""
         for number in reversed(range(len(self._free))):
             if self._free[number].lane.connected:
                 return self._free.pop(number)
@@ -399,20 +401,20 @@ class LanePool:
 
     @property
     def _most(self) -> int:
-        """How many connections may stand, as far as the server has shown; all of them if it has not."""
+        """How many connections may be open, as far as the server has shown; all of them if it has not."""
         return self.transport.lanes if self._limit.found is None else self._limit.found
 
     @property
     def _in_use(self) -> int:
-        """How many lanes are out without trying whether the server takes one connection more."""
+        """How many lanes are in use, not counting a probe for one more connection."""
         return sum(not berth.probe for berth in self._out)
 
     def _standing(self, *, but: Berth | None = None) -> int:
-        """How many connections stand."""
+        """How many connections are open."""
         return sum(berth.lane.connected for berth in (*self._out, *self._free) if berth is not but)
 
     def _connected(self, berth: Berth) -> None:
-        """The lane has a connection: if it is more than were thought possible, the limit is another one."""
+        """The lane has a connection: if there are more than the limit allowed, the limit changes."""
         berth.probe = False
         if self._limit.found is None:
             return

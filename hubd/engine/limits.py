@@ -39,7 +39,7 @@ class UsageStore(Protocol):
 class LimitBook:
     """Hands out turnstiles: the same one for the same name, as long as it matters.
 
-    `now` is the clock that usage is recorded by: one that nobody can set, not even between two starts.
+    `now` is the clock by which usage is recorded: the steady clock, which cannot be set.
     """
 
     #: How many turnstiles that nobody uses are kept. What others granted is in the database.

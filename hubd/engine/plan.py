@@ -72,10 +72,9 @@ class PlanShelf:
     An attachment is encoded once, however many contents have it.
     """
 
-    SIZE = 32  #: plans ...
-    BYTES = (
-        128 * 1024 * 1024
-    )  #: ... whose encoded attachments have at most so many bytes; one plan always fits
+    SIZE = 32  #: plans
+    #: At most this many bytes of encoded attachments; one plan always fits.
+    BYTES = 128 * 1024 * 1024
 
     def __init__(self, contents: _Contents, install_key: bytes) -> None:
         self._contents = contents
@@ -83,7 +82,7 @@ class PlanShelf:
         self._hashes: dict[int, str] = {}
         self._plans: dict[str, MessagePlan] = {}
         self._encoded: WeakValueDictionary[str, SharedBytes] = WeakValueDictionary()
-        self._compiling = trio.Lock()  # one at a time: what it needs meanwhile is some copies of the files
+        self._compiling = trio.Lock()  # one at a time: compiling needs several copies of the files
 
     async def get(self, content_id: int) -> MessagePlan:
         """The plan of a content. Raises `BadTemplate` if it does not compile."""
@@ -94,7 +93,7 @@ class PlanShelf:
         return plan
 
     async def of(self, content: Content) -> MessagePlan:
-        """The plan of a content that may be in use no more. Raises `BadTemplate` and `NotFound`."""
+        """The plan of a content that may no longer be in use. Raises `BadTemplate` and `NotFound`."""
         name = content_hash(content)
         plan = self._used(name)
         if plan is not None:
@@ -133,10 +132,10 @@ class PlanShelf:
 
 
 class RenderBudget:
-    """How many bytes of rendered messages there are at once, those for all providers together.
+    """A limit for the bytes of rendered messages in memory, for all providers together.
 
-    What many messages share is not counted, it exists once. Whoever finds the budget used waits until
-    messages have gone; a message that is larger than all of it goes when there is no other.
+    What many messages share is not counted, because it exists once. If the budget is used up, a worker waits
+    until messages have been sent; a message larger than the budget is sent alone.
     """
 
     BYTES = 32 * 1024 * 1024
@@ -158,11 +157,11 @@ class RenderBudget:
             await self._freed.wait()
 
     def hold(self) -> Held:
-        """What one worker has rendered; use it as a context manager."""
+        """The bytes that one worker has rendered; use it as a context manager."""
         return Held(self)
 
     def change(self, difference: int) -> None:
-        """So many bytes more (or less) are in memory."""
+        """`difference` more (or fewer) bytes are in memory."""
         self.used += difference
         if self._freed is not None and not self.full:
             self._freed.set()
@@ -170,7 +169,7 @@ class RenderBudget:
 
 
 class Held:
-    """Bytes of rendered messages that one worker has in hand; they count until the block ends."""
+    """Bytes of rendered messages that one worker holds; they count until the block ends."""
 
     __slots__ = ("_budget", "_bytes")
 
@@ -190,7 +189,7 @@ class Held:
         self._budget.change(size)
 
     def only(self, size: int) -> None:
-        """All are gone but one of this size."""
+        """All have been sent except one of this size."""
         if self._bytes != size:
             self._budget.change(size - self._bytes)
             self._bytes = size

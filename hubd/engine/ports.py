@@ -30,7 +30,7 @@ class Lane(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether a connection to the provider stands that only this one uses."""
+        """Whether it has an open connection to the provider of its own."""
         ...
 
     async def prepare(self, parcel: Parcel) -> Answer | None:
@@ -79,7 +79,7 @@ class Transport(Protocol):
 
     @property
     def largest_message(self) -> int | None:
-        """Bytes of the largest message that the provider said it takes; None: not known."""
+        """The largest message in bytes that the provider announced; None if unknown."""
         ...
 
     def lane(self) -> Lane: ...
@@ -151,7 +151,7 @@ class Campaigns(Protocol):
         ...
 
     async def audience_size(self, campaign_id: int) -> int:
-        """Bytes, about, that freezing the rest of the audience takes; 0 when nothing is left to freeze."""
+        """About how many bytes freezing the rest of the audience takes; 0 if it is frozen."""
         ...
 
     async def content(self, content_id: int) -> Content: ...
@@ -183,7 +183,7 @@ class StoreHealth(Protocol):
         ...
 
     def check_room(self, size: int = 0) -> None:
-        """Raise `StoreUnavailable` when there is no room for so many bytes beside what sending needs."""
+        """Raise `StoreUnavailable` if there is no room for `size` bytes beyond what sending needs."""
         ...
 
     async def wait_healthy(self) -> None: ...
@@ -204,7 +204,7 @@ class Surroundings:
     health: StoreHealth
     plans: Plans
     now: Callable[[], float]  #: seconds since the epoch
-    steady: Callable[[], float]  #: seconds, by the clock that limits and ages are recorded by: nobody sets it
+    steady: Callable[[], float]  #: seconds on the clock that limits and ages are recorded by
     dice: Callable[[], float]  #: random numbers in [0, 1)
     patience: Callable[[Campaign], Patience]
     rendered: RenderBudget = field(default_factory=RenderBudget)

@@ -29,11 +29,11 @@ _LIMITS = ("rate", "warmup", "sender_rates", "domain_rates")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretState:
-    """How a provider's secret was when the configuration was read. Holds no secret."""
+    """The state of a provider's secret when the configuration was read. Holds no secret."""
 
     key: str  #: "password"
     place: str  #: "file office.pass"
-    fingerprint: bytes = field(default=b"", repr=False)  #: b"" when it was not or could not be read
+    fingerprint: bytes = field(default=b"", repr=False)  #: b"" if it was not read or could not be
     problem: CredentialMissing | None = None  #: why it could not be read
 
     def replaced_by(self, other: SecretState) -> bool:
@@ -78,7 +78,7 @@ class ProviderView:
     lanes: int
     lanes_allowed: int  #: how many of them may be used now
     rate: tuple[str, ...]
-    largest_message: int | None = None  #: bytes that it said it takes; None: not known
+    largest_message: int | None = None  #: the limit in bytes that it announced; None if unknown
 
 
 class Provider:

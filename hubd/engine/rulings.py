@@ -107,7 +107,7 @@ class Rulings:
         return Ruling(entry=entry, needs_person=needs_person)
 
     def _weigh(self, ready: Ready, answer: Answer, said: Verdict) -> Verdict:
-        """The verdict as it stands among those on others; of a one-off message it stands alone."""
+        """The verdict in view of those for other recipients; for a one-off message, the verdict itself."""
         row = ready.row
         if not self._campaign.single:
             _, at, domain = row.recipient.rpartition("@")

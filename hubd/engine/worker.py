@@ -184,7 +184,7 @@ class Worker:
     async def _write(self, row: Due, held: Held, *, wait: bool = True) -> Ready | None:
         """The message for a row. None when it cannot be written for this recipient; that is booked.
 
-        It waits while the budget for rendered messages is used, unless one of them is the caller's own.
+        It waits while the budget for rendered messages is used up, unless the caller holds one of them.
         """
         plan = await self.around.plans.get(row.content_id)
         if wait:

@@ -21,7 +21,7 @@ from hubd.store.contacts import no_such_list
 from hubd.store.database import Unit
 from hubd.store.importing import list_id
 
-ROW_BYTES = 200  #: that a delivery takes with its entries in indexes, without what is copied of the contact
+ROW_BYTES = 200  #: bytes of a delivery with its index entries, without what is copied from the contact
 MAX_FIELDS = 62  #: one bit each of SQLite's signed 64
 
 #: What freezing and counting need to know of a campaign.
@@ -96,7 +96,7 @@ FROM contact WHERE {address} IS NOT NULL
 FREEZE = {channel: _freeze(channel, *columns) for channel, columns in _ADDRESSES.items()}
 #: Whom a draft would reach: each contact of its lists once, with why not.
 WOULD_REACH = {channel: _would_reach(channel, *columns) for channel, columns in _ADDRESSES.items()}
-#: How many contacts its lists have, and the bytes of what freezing copies of them.
+#: How many contacts the lists have, and how many bytes freezing copies from them.
 SIZE = {channel: _size(*columns) for channel, columns in _ADDRESSES.items()}
 #: Recipients of a draft.
 DRAFT_PEOPLE = {channel: _draft_people(channel, *columns) for channel, columns in _ADDRESSES.items()}

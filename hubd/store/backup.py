@@ -127,7 +127,7 @@ def _judge(source: Path, path: str) -> Path:
 
 
 def _check_room(db: Database, target: Path) -> None:
-    """A copy on the disk of the database must leave the room that outcomes need."""
+    """Check that a copy on the disk of the database leaves the room that outcomes need."""
     try:
         if target.parent.stat().st_dev == db.path.stat().st_dev:
             db.check_room(db.path.stat().st_size, another_file=True)

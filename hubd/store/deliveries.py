@@ -23,7 +23,7 @@ SELECT {_COLUMNS} FROM delivery WHERE campaign_id = ? AND id > ? AND state = '{s
 ORDER BY id LIMIT ?"""  # noqa: S608 - no values, only our own words
     for state in DeliveryState
 }
-#: A page of those that wait and were refused when the campaign paused.
+#: A page of waiting recipients whose refusals paused the campaign.
 WAITING_REFUSED = f"""
 SELECT {_COLUMNS} FROM delivery INDEXED BY delivery_refused
 WHERE campaign_id = ? AND id > ? AND refused <> '' AND state IN ('pending', 'deferred')

@@ -1,7 +1,7 @@
-"""Is this a database of ours, whole, and of a version that we know? Looks and changes nothing.
+"""Checks that a file is our database, undamaged, and of a known version. Changes nothing.
 
-The main file alone says little while a log lies beside it. A checkpoint that was interrupted leaves pages of
-two moments in the main file, the first one counting pages that are not there yet; the log still has all of
+The main file alone says little while there is a log. An interrupted checkpoint leaves pages from two points
+in time in the main file, and its first page counts pages that are not there yet; the log still has all of
 them. So only the header is read from the main file alone, and SQLite reads the rest together with the log.
 """
 
@@ -32,10 +32,10 @@ _IDENTITY = struct.Struct(">i4xI")
 #: At offset 16 of the log's index, in the byte order of the machine: the last frame that is committed.
 _LAST_FRAME = struct.Struct("=16xI")
 
-#: What is known of the file itself, and where the table lies: a repair may have moved it.
+#: The row about the database, and where its table is: a repair may have moved it.
 _HUB = "SELECT hub.*, (SELECT rootpage FROM sqlite_master WHERE name = 'hub') AS root FROM hub"
 
-#: How damage shows. SQLite quotes the file in its messages, and what it quotes need not be text any more.
+#: Errors that mean damage. SQLite quotes the file in its messages, and a damaged file need not be text.
 _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 
@@ -51,7 +51,7 @@ def look_first(path: Path) -> str:
 
 
 def check_files(path: Path) -> None:
-    """Kind, owner and mode of the database and of what lies beside it. Raises `StoreUnusable`."""
+    """Check kind, owner and mode of the database and its companion files. Raises `StoreUnusable`."""
     size = _check_private(path).st_size
     if os.path.lexists(anchor_path(path)):
         _check_private(anchor_path(path))
@@ -63,7 +63,7 @@ def check_files(path: Path) -> None:
 
 
 def check_content(path: Path, newest: int) -> None:
-    """Whose file it is, of which version (at most `newest`), with its own log, and whole.
+    """Check that it is our database, of a version up to `newest`, with its own log, and undamaged.
 
     Raises `StoreUnusable`. Reads the whole file.
     """
@@ -74,7 +74,7 @@ def check_content(path: Path, newest: int) -> None:
 
 
 def _check_private(path: Path) -> os.stat_result:
-    """A file itself and no link to one, ours, and nobody else's to read or write."""
+    """Check that it is a regular file of ours that nobody else can read or write."""
     about = _check_writable(path)
     if os.name == "posix" and about.st_mode & 0o077:
         raise StoreUnusable(
@@ -97,7 +97,7 @@ def _check_writable(path: Path) -> os.stat_result:
             exit_status=EX_NOPERM,
             hint="run the daemon as the user who owns it",
         )
-    if not os.access(path, os.W_OK):  # SQLite would make companions that cannot be written either
+    if not os.access(path, os.W_OK):  # SQLite would create companion files that cannot be written either
         raise StoreUnusable(
             f"{path} cannot be written by this user",
             exit_status=EX_NOPERM,
@@ -107,7 +107,7 @@ def _check_writable(path: Path) -> os.stat_result:
 
 
 def _check_header(path: Path, newest: int) -> None:
-    """Whose file and which version, as far as the main file says; the log may have a newer first page.
+    """Check program and version as the main file has them; the log may have a newer first page.
 
     Read as bytes: an older program must refuse a newer file before SQLite touches it.
     """
@@ -123,7 +123,7 @@ def _check_header(path: Path, newest: int) -> None:
     if len(header) == _HEADER_SIZE and header.startswith(_MAGIC):
         version, application_id = _IDENTITY.unpack_from(header, 60)
         _judge_identity(path, application_id, version, newest)
-    elif not _holds_something(_log(path)):  # which may have a first page that is whole
+    elif not _holds_something(_log(path)):  # whose first page may be intact
         if header.startswith(_MAGIC[: len(header)]):
             raise StoreUnusable(f"{path} is damaged: most of it is missing", hint=look_first(path))
         raise _no_database(path)
@@ -147,9 +147,9 @@ def _judge_identity(path: Path, application_id: int, version: int, newest: int) 
 def _check_log(path: Path) -> None:
     """A log beside the file must be this file's own, or pages of two databases would be mixed.
 
-    Each boot brings the main file up to date before anything is sent. So when the main file says that it is
-    a backup, or that it was closed in order, the log can hold only what a boot wrote that ended at once.
-    A main file that cannot be read alone is one that a checkpoint was writing: nobody put it there.
+    Each start brings the main file up to date before anything is sent. So if the main file says that it is
+    a backup, or that it was closed in order, the log can hold only what a start wrote that ended at once.
+    A main file that cannot be read alone was being written by a checkpoint: it is not a replacement.
     """
     try:
         with closing(_alone(path)) as main, closing(open_plain(path, writer=False)) as whole:
@@ -158,7 +158,7 @@ def _check_log(path: Path) -> None:
             torn = main.execute("PRAGMA integrity_check(hub)").fetchone()[0] != "ok"
             empty = not _committed_frames(path)
     except (*_UNREADABLE, OSError, struct.error):
-        return  # damage is put into words by the check of the whole
+        return  # the check of the whole reports the damage
     if not (empty or torn or _is_torn(alone, logged) or _fits(alone, logged)):
         log = _log(path)
         raise StoreUnusable(
@@ -169,22 +169,23 @@ def _check_log(path: Path) -> None:
 
 
 def _committed_frames(path: Path) -> int:
-    """How many frames of the log count, by its index: 0 for what was cut off before its first commit.
+    """How many frames of the log are committed, by its index: 0 if it was cut off before its first commit.
 
-    To be asked while a connection is open that has read; see https://sqlite.org/walformat.html.
+    Call it while a connection is open that has read; see https://sqlite.org/walformat.html.
     """
     with _index(path).open("rb") as index:
         found: int = _LAST_FRAME.unpack(index.read(_LAST_FRAME.size))[0]
     return found
 
 
-#: What is never NULL in the row of a database, and what never changes.
+#: Columns of the row that are never NULL, and those that never change.
 _ALWAYS, _FIXED = ("epoch", "clean", "opened", "anchored"), ("install_key", "instance_id", "created_at")
 
 
 def _is_torn(alone: Mapping[str, object], logged: Mapping[str, object]) -> bool:
-    """Whether the row of the main file cannot be one that was ever written: the power went in the middle of
-    its page. A file that somebody put there has a whole one.
+    """Whether the row of the main file is torn: the power failed in the middle of writing its page.
+
+    A file that somebody put there has an intact row.
     """
     if any(type(alone.get(key)) is not type(logged.get(key)) for key in (*_FIXED, *_ALWAYS)):
         return True
@@ -193,16 +194,16 @@ def _is_torn(alone: Mapping[str, object], logged: Mapping[str, object]) -> bool:
 
 
 def _fits(alone: Mapping[str, object], logged: Mapping[str, object]) -> bool:
-    """Whether the `hub` row of the main file alone and the one with the log are of one life."""
+    """Whether the `hub` rows of the main file alone and with the log belong to the same database."""
     if alone.get("root") != logged.get("root"):
-        return True  # the table was moved, and what lies in its old place says nothing
+        return True  # the table was moved: its old place says nothing
     if alone.get("instance_id") != logged.get("instance_id"):
         return False
-    begun = logged.get("restoring") is not None  # on this very file: only a boot on a copy sets it
+    begun = logged.get("restoring") is not None  # on this very file: only a start on a copy sets it
     if alone.get("copied_at") is not None:
         return begun
     if not alone.get("anchored"):
-        return True  # of a version whose boots did not bring the main file up to date
+        return True  # of a version whose starts did not bring the main file up to date
     if alone["clean"] and alone["opened"] != logged["opened"] and not begun:
         return False
     return all(_number(alone[key]) <= _number(logged[key]) for key in ("epoch", "opened"))
@@ -213,7 +214,7 @@ def _number(value: object) -> int:
 
 
 def _check_health(path: Path, newest: int) -> None:
-    """Read the whole file: also one that was closed in order may have rotted or been cut off since.
+    """Read the whole file: even one that was closed in order may have been damaged or truncated since.
 
     After an unclean end each index is compared with its table, too. A file without a log beside it is read
     alone, so that no companion files are made. A rollback journal is played back, which takes a writer.
@@ -233,7 +234,7 @@ def _check_health(path: Path, newest: int) -> None:
             verdict: str = db.execute(f"PRAGMA {check}(1)").fetchone()[0]
     except _UNREADABLE as error:
         raise refusal(path, error) from error
-    # SQLite takes the end of a last page that is not there for zeros, and the check finds nothing in those.
+    # SQLite reads the missing end of a last page as zeros, in which the check finds nothing.
     cut_off = not logged and path.stat().st_size < pages * page_size
     if verdict != "ok" or len(rows) != 1 or cut_off:
         raise StoreUnusable(f"{path} is damaged", hint=look_first(path))
@@ -256,7 +257,7 @@ def _companions(path: Path) -> tuple[Path, ...]:
 
 
 def _holds_something(companion: Path) -> bool:
-    """Whether work may be outside the main file, because the last end was unclean."""
+    """Whether there may be data outside the main file, because the last end was unclean."""
     try:
         return companion.stat().st_size > 0
     except FileNotFoundError:
@@ -264,12 +265,12 @@ def _holds_something(companion: Path) -> bool:
 
 
 def _alone(path: Path) -> sqlite3.Connection:
-    """The main file without its log: no lock, no file made beside it. Sound only where there is no log."""
+    """Open the main file without its log: no lock, no companion file. Reliable only if there is no log."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
 
 
 def refusal(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreUnusable:
-    """What an error of SQLite at opening means for the person who started the daemon."""
+    """Explain an error of SQLite at opening to the person who started the daemon."""
     if isinstance(error, UnicodeDecodeError):
         return StoreUnusable(f"{path} is damaged", hint=look_first(path))
     what, final = trouble_of(error)

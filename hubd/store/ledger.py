@@ -258,11 +258,11 @@ class Ledger:
             after = last
 
     async def refused(self, campaign_id: int) -> int:
-        """How many wait who were refused when the campaign paused."""
+        """How many waiting recipients had the refusals that paused the campaign."""
         return await self._db.read(partial(count_refused, campaign_id=campaign_id))
 
     async def fail_refused(self, campaign_id: int) -> int:
-        """Those who were refused when the campaign paused have failed: an operator says so. How many."""
+        """Fail waiting recipients whose refusals paused the campaign, as an operator decided; how many."""
         page = partial(fail_refused_page, campaign_id=campaign_id, limit=PAGE, actor=OPERATOR)
         changed = 0
         while done := await self._db.write(page):
@@ -326,7 +326,7 @@ class Ledger:
     ) -> list[DeliveryRow]:
         """A page of a campaign's deliveries in id order: all, or those in one state.
 
-        With `refused` those that wait and were refused when the campaign paused.
+        With `refused`, only waiting recipients whose refusals paused the campaign.
         """
         return await self._db.read(
             lambda db: page_of(db, campaign_id, state, after_id, limit, refused=refused)

@@ -27,7 +27,7 @@ EX_CANTCREAT, EX_NOPERM = 73, 77
 
 #: The one row of `hub` in a new installation.
 FIRST_ROW = "INSERT INTO hub (only, install_key, instance_id, created_at) VALUES (1, ?, ?, ?)"
-#: A migration of a backup says in the log that the log was begun on this very file (see `file_checks`).
+#: A migration of a backup records in the log that the log was begun on this very file (see `file_checks`).
 BEGUN_ON_COPY = "UPDATE hub SET restoring = 0 WHERE copied_at IS NOT NULL;"
 COPIES_SINCE = 2  #: the migration that gave `hub` these columns
 
@@ -110,7 +110,7 @@ def _create(path: Path) -> None:
             )
     building = path.with_name(path.name + ".new")
     try:
-        for suffix in ("", "-wal", "-shm", "-journal"):  # of a creation that was interrupted
+        for suffix in ("", "-wal", "-shm", "-journal"):  # of an interrupted creation
             building.with_name(building.name + suffix).unlink(missing_ok=True)
         os.close(os.open(building, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         _build(building)
@@ -139,7 +139,7 @@ def _build(path: Path) -> None:
 
 
 def keep_log(path: Path, db: sqlite3.Connection) -> None:
-    """Use a write-ahead log from now on: a file that a repair made has none. Raises `StoreUnusable`."""
+    """Use a write-ahead log from now on: a repaired file has none. Raises `StoreUnusable`."""
     if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise StoreUnusable(
             f"the file system of {path.parent} cannot hold the database (no write-ahead log)",

@@ -40,18 +40,18 @@ UPDATE delivery SET state = ?, reason = ?, detail = '', updated_at = ? WHERE id 
 REQUEUE = """
 UPDATE delivery SET state = ?, reason = '', detail = '', code = 0, next_at = NULL, first_attempt_at = NULL,
     refused = '', updated_at = ? WHERE id = ? AND state = ?"""
-#: The same for one whose refusal was not about it, as it turned out. How it was refused is kept.
+#: The same for one whose refusal turned out not to be about it. The reason of the refusal is kept.
 TAKE_BACK = """
 UPDATE delivery SET state = ?, next_at = NULL, first_attempt_at = NULL, refused = reason,
     updated_at = ? WHERE id = ? AND state = ?"""
-#: Those who wait and were refused when the campaign paused: a page of them, and how many.
+#: Waiting recipients whose refusals paused the campaign: a page of them, and their number.
 REFUSED = """
 SELECT id, state, refused, code FROM delivery INDEXED BY delivery_refused
 WHERE campaign_id = ? AND refused <> '' AND state IN ('pending', 'deferred') ORDER BY id LIMIT ?"""
 COUNT_REFUSED = """
 SELECT count(*) FROM delivery INDEXED BY delivery_refused
 WHERE campaign_id = ? AND refused <> '' AND state IN ('pending', 'deferred')"""
-#: A person says that the refusal was theirs.
+#: An operator decides that the refusal was about the recipient.
 FAIL_REFUSED = """
 UPDATE delivery SET state = ?, reason = refused, next_at = NULL, updated_at = ? WHERE id = ? AND state = ?"""
 #: One delivery that is thought to be a failure.
@@ -158,8 +158,9 @@ def requeue_page(
 
 
 def fail_refused_page(unit: Unit, campaign_id: int, limit: int, actor: str) -> int:
-    """Fail up to `limit` of those that were refused when the campaign paused; how many. `actor` answers for
-    each in the audit trail.
+    """Fail up to `limit` recipients whose refusals paused the campaign; how many.
+
+    The audit trail names `actor` for each.
     """
     rows = unit.db.execute(REFUSED, (campaign_id, limit)).fetchall()
     for row in rows:

@@ -33,7 +33,7 @@ LOOK_EVERY = 1.0  #: seconds for which an answer is good at most; on a small dis
 BALLAST = 16 * MIB  #: room for the outcomes of some 10,000 messages: more than are ever on the wire
 BALLAST_SHARE = 0.02  #: of the file system, at most
 BALLAST_RETRY = 60.0  #: seconds between tries to make it
-FULL_FOR = 5.0  #: seconds for which the disk counts as full when it refused something, whatever it says
+FULL_FOR = 5.0  #: seconds for which the disk counts as full after it refused a write, whatever it reports
 
 #: Errors that may pass when files are removed; after others the ballast is not tried again.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -78,7 +78,7 @@ class Room:
 
     @property
     def known_shortage(self) -> str:
-        """What `shortage` said last. Asks nobody, so that any thread may look."""
+        """What `shortage` said last. Makes no system call, so any thread may read it."""
         return self._reason
 
     @property
@@ -119,7 +119,7 @@ class Room:
         return self._words(free, need, "this") if free < need else ""
 
     def note_full(self, what: str) -> None:
-        """Something did not fit, though there seemed to be room: a quota, perhaps. Believe it for a while."""
+        """Remember for a while that a write did not fit although there seemed to be room (a quota)."""
         if not self.look():
             self._reason = f"{what} on the file system of {self._directory}"
             self._full_until = self._good_until = self._clock() + FULL_FOR
@@ -208,7 +208,7 @@ class Room:
         return min(self._limits.ballast, share) // 4096 * 4096
 
     def _usage(self) -> tuple[int, int] | None:
-        """Bytes in all and bytes free for the database; None when the file system does not say."""
+        """Total bytes and bytes free for the database; None if the file system does not say."""
         usage, limit = self._disk(), _largest_file()
         if usage is None or limit is None:
             return usage
@@ -238,7 +238,7 @@ class Room:
 
 
 def _largest_file() -> int | None:
-    """How large a file of this process may be; None where nothing limits that."""
+    """The largest file that this process may write; None if there is no limit."""
     if sys.platform == "win32":
         return None
     import resource

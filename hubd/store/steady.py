@@ -19,10 +19,10 @@ INSERT INTO steady (only, at, boot, uptime, offset, doubtful_until)
 VALUES (1, :at, :boot, :uptime, :offset, :doubtful_until)
 ON CONFLICT (only) DO UPDATE SET at = excluded.at, boot = excluded.boot, uptime = excluded.uptime,
     offset = excluded.offset, doubtful_until = excluded.doubtful_until"""
-#: The end of the newest step (of ten seconds) that an earlier version, which had no marks, has noted.
+#: The end of the newest step (of ten seconds) that an earlier version, which had no marks, recorded.
 NEWEST_STEP = "SELECT max(at) + 10 FROM usage"
 
-MARK_EVERY = 10.0  #: seconds; to go on from an older mark only makes limits hold a little longer
+MARK_EVERY = 10.0  #: seconds; continuing from an older mark only makes limits hold a little longer
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)  # goes on while the machine is suspended
@@ -37,7 +37,7 @@ class Moment(NamedTuple):
 
 
 class Clocks(NamedTuple):
-    """What the other clocks said at one moment."""
+    """The readings of the other clocks at one moment."""
 
     wall: float
     boot: str
@@ -65,13 +65,13 @@ class SteadyClock:
         return Moment(self._wall(), steady, self.mark())
 
     def mark(self) -> Mark:
-        """What to go on from."""
+        """The mark to continue from."""
         uptime = _uptime()
         return replace(self._begun, at=uptime + self._ahead, uptime=uptime)
 
 
 def look(wall: Callable[[], float]) -> Clocks:
-    """What the other clocks say now."""
+    """Read the other clocks."""
     return Clocks(wall(), _boot_id(), _uptime())
 
 
@@ -89,7 +89,7 @@ def resume(db: sqlite3.Connection, clocks: Clocks) -> Mark:
 
 
 def write_mark(db: sqlite3.Connection, mark: Mark) -> None:
-    """Go on from here at the next start."""
+    """Continue from here at the next start."""
     db.execute(SET_MARK, asdict(mark))
 
 

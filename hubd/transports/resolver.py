@@ -1,10 +1,10 @@
-"""Resolves names in threads that nobody has to wait for.
+"""Resolves names in threads that callers can abandon.
 
-`getaddrinfo` cannot be interrupted, and while the name servers are silent it takes as long as it likes. So
-each lookup has a thread that is left behind when its caller is cancelled. These are daemon threads, which do
-not keep the process from ending. They belong to no limiter: a slow name takes no thread from the database or
-from another name. Callers that ask for the same name share a lookup, and a second thread for that name starts
-only after the first has taken long: a name has `MOST_THREADS` threads at most.
+`getaddrinfo` cannot be interrupted, and while the name servers are silent it may take minutes. So each
+lookup has a thread that is abandoned when its caller is cancelled. These are daemon threads, which do not
+keep the process from ending. They belong to no limiter: a slow name takes no thread from the database or
+from another name. Callers that ask for the same name share a lookup, and a second thread for that name
+starts only after the first has taken long: a name has `MOST_THREADS` threads at most.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def addresses_of(host: str, timeout: float) -> list[str]:
 
 
 async def own_name() -> str:
-    """The full name of this machine, or whatever it has for one; "" when that cannot be told in time."""
+    """The full name of this machine as far as it has one; "" if the lookup takes too long."""
     with trio.move_on_after(OWN_NAME):
         return await _resolver().look_up("", socket.getfqdn)
     return ""
@@ -82,7 +82,7 @@ class _Resolver:
         self._lookups: dict[object, _Lookup] = {}
 
     async def look_up(self, key: object, ask: Callable[[], T]) -> T:
-        """What `ask` says in a thread. Who asks with the same key at the same time shares the answer."""
+        """Run `ask` in a thread. Callers with the same key at the same time share the answer."""
         lookup = self._lookups.setdefault(key, _Lookup())
         threads = len(lookup.started)
         patience = SLOW * 2 ** (threads - 1)

@@ -1,4 +1,4 @@
-"""A secret that is read again for each login, and what to say when it cannot be read."""
+"""Secrets that are read again for each login, and the answer if that fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SecretReader = Callable[[], Awaitable[str]]
 
 
 def unreadable_secret(problem: CredentialMissing, stage: Stage, code: int) -> Answer:
-    """The answer that stops a provider until a person acts: nothing was sent, for want of the secret.
+    """The answer that stops a provider until a person acts: nothing was sent because the secret is missing.
 
     `code` is what the provider itself would say to a wrong one.
     """

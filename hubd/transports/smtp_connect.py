@@ -44,7 +44,7 @@ async def connect(host: str, port: int, timeout: float) -> socket.socket:
 
 
 async def _connect_to_any(addresses: Sequence[str], port: int) -> trio.SocketStream:
-    """The first connection that comes about. Raises the `OSError` of the last address when none does.
+    """The first connection that succeeds. Raises the `OSError` of the last address if none does.
 
     As RFC 8305 says, the next address is tried as soon as one fails, or has not answered for `NEXT` seconds.
     """
@@ -77,7 +77,7 @@ async def _connect_to_any(addresses: Sequence[str], port: int) -> trio.SocketStr
 
 
 async def ehlo_name() -> str:
-    """What this machine calls itself in EHLO: its name if it has a full one, and that can be told in time."""
+    """The name for EHLO: the full name of this machine if the lookup finds one in time, or localhost."""
     name = await own_name()
     return name if _HOST_NAME.fullmatch(name) else "localhost"
 
@@ -87,13 +87,13 @@ def _failure(signal: Signal, text: str, *, detail: str = "") -> NotConnected:
 
 
 def _why(error: OSError) -> str:
-    """What the system said. Trio has it in a group behind an error of its own."""
+    """The system's error text, which Trio puts into a group behind its own error."""
     said = [os.strerror(each.errno) for each in _causes(error) if each.errno]
     return said[-1] if said else error.strerror or type(error).__name__
 
 
 def _causes(error: BaseException) -> Iterator[OSError]:
-    """The failures of single addresses, which Trio has in a group behind one error."""
+    """The failures of single addresses, which Trio groups behind one error."""
     if isinstance(error.__cause__, BaseExceptionGroup):
         for each in error.__cause__.exceptions:
             yield from _causes(each)

@@ -141,7 +141,7 @@ class TwilioLane:
         self._settings = settings  # with the token as it was read last
         self._read_token = read_token
         self._token_read = read_token is None
-        self._connected = False  # a request was handed over, so that the name did resolve
+        self._connected = False  # a request was handed over, so the name has resolved
         self._wire = twilio_http.Wire(pool)
         self._client = twilio_http.open_client(
             self._wire,
@@ -151,7 +151,7 @@ class TwilioLane:
         )
 
     async def prepare(self, parcel: Parcel) -> Answer | None:
-        """Ready once the token is read and the host's name resolves: what comes after cannot be cut off."""
+        """Ready once the token is read and the host's name resolves: what follows cannot be cancelled."""
         await trio.lowlevel.checkpoint()
         if not self._token_read and (unreadable := await self._log_in()):
             return unreadable
@@ -221,7 +221,7 @@ class TwilioLane:
         await trio.lowlevel.checkpoint()
 
     async def _log_in(self) -> Answer | None:
-        """Read the token and use it from now on. An answer: it cannot be read."""
+        """Read the token and use it from now on. Returns an answer if it cannot be read."""
         if self._read_token is None:
             return None
         try:
@@ -235,7 +235,7 @@ class TwilioLane:
         return None
 
     async def _look_up(self) -> Answer | None:
-        """Resolve the host's name, unless a proxy does that. An answer: it does not resolve."""
+        """Resolve the host's name, unless a proxy does that. Returns an answer if it does not resolve."""
         from hubd.transports import twilio_http
 
         host = urlsplit(self._settings.base_url).hostname
@@ -254,7 +254,7 @@ class TwilioLane:
     async def _exchange(
         self, action: Callable[[], Awaitable[T]], *, largest: int | None = None
     ) -> T | Answer:
-        """Carry out one request; once more if Twilio refuses a token that was replaced after it was read."""
+        """Carry out one request; repeat it if Twilio refuses a token that was replaced after it was read."""
         if not self._token_read and (unreadable := await self._log_in()):
             return unreadable
         token = self._settings.auth_token

@@ -44,7 +44,7 @@ def open_pool(
     )
     for transport in (client._transport, *client._mounts.values()):
         if isinstance(transport, httpx.AsyncHTTPTransport):
-            transport._pool._network_backend = _Network()  # there is no public way; a test pins it
+            transport._pool._network_backend = _Network()  # there is no public way; a test checks it
     return client
 
 
@@ -55,7 +55,7 @@ def goes_through_proxy(url: str) -> bool:
 
 
 class _Network(httpcore.TrioBackend):
-    """Connects as httpcore does, but resolves names by ourselves, and tries each address."""
+    """Connects as httpcore does, but resolves names with our resolver and tries each address."""
 
     async def connect_tcp(
         self,

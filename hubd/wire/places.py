@@ -30,7 +30,7 @@ class Place:
     viewers: Path | None = None  #: a socket for viewers, taken when the other is missing or not for us
     endpoint: bool = False  #: whether the path is that of an endpoint file
     token_file: Path | None = None  #: has the token, in the place of the one in the endpoint file
-    #: Whether it was looked for: nobody named it, so it must be ours or the system's.
+    #: Whether it was found by searching and not named: then it must be ours or the system's.
     found: bool = field(default=False, compare=False)
 
 

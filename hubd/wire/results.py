@@ -258,7 +258,7 @@ class CheckResult(TypedDict):
     warnings: list[str]
     segments: SegmentsView | None
     estimate: EstimateView
-    load: LoadView | None  #: null for SMS, and when no message can be written
+    load: LoadView | None  #: null for SMS, and if no message can be rendered
     provider: str
     channel: str
 

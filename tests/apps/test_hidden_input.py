@@ -63,7 +63,7 @@ def test_what_is_typed_before_a_stop_by_signal_does_not_reach_the_shell(hub: Hub
 
 
 def test_what_is_typed_after_it_was_stopped_without_notice_is_not_shown(hub: Hub, on_terminal: Any) -> None:
-    """SIGSTOP cannot be handled; that it goes on can."""
+    """SIGSTOP cannot be handled; SIGCONT can."""
     terminal = in_a_shell(hub, on_terminal)
     os.kill(job_of(terminal), signal.SIGSTOP)
     terminal.after("Stopped")

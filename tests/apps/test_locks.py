@@ -1,4 +1,4 @@
-"""A file system that cannot lock files, such as NFS without its lock service, is told as what it is."""
+"""A file system that cannot lock files, such as NFS without its lock service, is reported as such."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be printed is told in one line and by the exit code, whatever was to be printed."""
+"""Output that cannot be written is reported in one line and by the exit code, whatever it is."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ STALE, PEOPLE = 8, 30
 
 @pytest.fixture
 def paused() -> Iterator[Hub]:
-    """A campaign to thirty; the server refuses the first eight with words that nobody knows."""
+    """A campaign to thirty; the server refuses the first eight with a text that hubd does not know."""
     with new_hub() as hub, hostile(hub.folder) as server:
         refused = {f"p{n}@example.com": {"rcpt": ["550 xyzzy"] * 50} for n in range(STALE)}
         server.mood(to=refused)

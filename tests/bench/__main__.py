@@ -85,7 +85,7 @@ def _hubd_failed(results: Sequence[BenchResult]) -> bool:
 
 @contextmanager
 def _settings(options: argparse.Namespace, packages: Packages) -> Iterator[Settings]:
-    """What one bench is told; afterwards its processes have ended and its files are gone."""
+    """The settings of one bench; afterwards its processes have ended and its files are removed."""
     # Not a folder for temporary files: that may be in memory, where making a write durable costs nothing.
     packages.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=packages.folder) as folder, ExitStack() as stack:

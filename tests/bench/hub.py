@@ -134,7 +134,7 @@ class Hub:
         return done.stdout
 
     def ensure_list(self, count: int) -> str:
-        """The name of a list of so many contacts."""
+        """The name of a list with this many contacts."""
         name = f"list-{count}"
         if name not in self._imported:
             rows = iter(enumerate(mail.people(count), start=2))
@@ -171,7 +171,7 @@ class Hub:
         return found
 
     def wait_until_sent(self, name: str, count: int) -> None:
-        """Wait until so many messages of a running campaign are sent."""
+        """Wait until this many messages of a running campaign are sent."""
 
         def sent() -> bool:
             found = self.campaign(name)

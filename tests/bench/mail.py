@@ -12,7 +12,7 @@ _PARAGRAPH = "Good news from the workshop: the new season is here, and so is the
 
 
 def texts(kilobytes: int) -> tuple[str, str]:
-    """The text and the HTML part, together about so many kB."""
+    """The text and the HTML part, together about this many kB."""
     repeats = max(1, kilobytes * 1000 // 2 // len(_PARAGRAPH) - 2)
     paragraph = "\n".join([_PARAGRAPH.strip()] * repeats)
     text = f"Hello {{{{ first_name }}}},\n\n{paragraph}\n\nYours, {{{{ city }}}} branch\n"

@@ -37,7 +37,7 @@ class Point:
     unit: str
     higher_is_better: bool
     ways: list[Way]
-    rounds: int | None = None  #: at most so many, for what takes minutes
+    rounds: int | None = None  #: an upper limit, for what takes minutes
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ NODE_PACKAGES = ("nodemailer@10.6.1",)  # the SMTP client of Node, with a pool o
 
 
 class Packages:
-    """Installs on first use, once per machine. Failures are told as Unmeasurable, again at each use."""
+    """Installs on first use, once per machine. Failures are reported as Unmeasurable, again at each use."""
 
     def __init__(self, folder: Path | None = None) -> None:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

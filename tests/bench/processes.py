@@ -84,7 +84,7 @@ def run_program(
     environment: Mapping[str, str] | None = None,
     seconds: float = 300,
 ) -> str:
-    """Run a program, for at most so many seconds, and return what it printed. Raises RuntimeError."""
+    """Run a program for at most this many seconds and return what it printed. Raises RuntimeError."""
     log = folder / "program.log"
     log.write_bytes(b"")
     env = {**os.environ, **(environment or {})}

@@ -45,5 +45,5 @@ def run_rounds(results: Sequence[PointResult], rounds: int, *, label: str) -> No
 
 
 def progress(text: str) -> None:
-    """One line for whoever waits."""
+    """One line of progress."""
     print(text, file=sys.stderr, flush=True)

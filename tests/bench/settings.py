@@ -1,4 +1,4 @@
-"""What the benches are told: how much to measure, of which checkouts, and where to put files."""
+"""The settings of the benches: how much to measure, of which checkouts, and where to put files."""
 
 from __future__ import annotations
 

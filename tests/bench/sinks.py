@@ -36,7 +36,7 @@ def tls_sink(folder: Path) -> Iterator[tuple[int, Path]]:
 
 @contextmanager
 def delayed(port: int, milliseconds: int) -> Iterator[int]:
-    """The server at this port, so many milliseconds per round trip away."""
+    """The server at this port, this many milliseconds per round trip away."""
     if milliseconds == 0:
         yield port
         return

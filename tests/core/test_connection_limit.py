@@ -15,7 +15,7 @@ from hubd.core.connection_limit import (
 )
 
 CONFIGURED = 16
-#: What happens: a refusal (as a probe or not) or a connection, with so many standing, so much later.
+#: What happens: a refusal (of a probe or not) or a connection, with how many open, after how long.
 events = st.tuples(
     st.sampled_from(["refused", "refused probe", "connected"]),
     st.integers(0, CONFIGURED),

@@ -21,7 +21,7 @@ CENTURY = 36_525 * DAY
 class Machine:
     """A machine whose wall clock can be set, with a daemon that starts again and again."""
 
-    true: float = NOW  #: the time that nobody can set
+    true: float = NOW  #: the real time, which cannot be set
     ahead: float = 0.0  #: of the wall clock
     boots: int = 0
     booted: float = NOW - 5 * DAY

@@ -310,7 +310,7 @@ class LimitedServer:
 
 @asynccontextmanager
 async def engine_on(server: LimitedServer, store: FakeStore) -> AsyncIterator[tuple[Supervisor, list[str]]]:
-    """The engine with eight connections to the server; the second value is what was told of it."""
+    """The engine with eight connections to the server; the second value is what it reported."""
     told: list[str] = []
     settings = SmtpSettings(
         host="127.0.0.1",

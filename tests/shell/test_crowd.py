@@ -73,7 +73,7 @@ def crowd_of_a_stranger(folder: Path, count: int, said: bytes) -> tuple[subproce
 async def test_the_connections_of_one_user_do_not_keep_another_out(
     served: Served, shared: socket.socket, tmp_path: Path, count: int, said: bytes, let_in: int
 ) -> None:
-    """Only root can become another user; without it the same user is kept out, and by nobody else."""
+    """Only root can become another user; without root, only the same user is kept out."""
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(serve_control, inherited={"control": shared}), None, served.hub)
         program, inside = await trio.to_thread.run_sync(crowd_of_a_stranger, tmp_path / "shared", count, said)
@@ -93,7 +93,7 @@ async def test_the_connections_of_one_user_do_not_keep_another_out(
 
 
 def test_no_user_takes_all_places_whatever_comes_first() -> None:
-    """Three who take as many as they get leave one for a fourth."""
+    """Three users who take as many as they can leave one for a fourth."""
     counts = Crowd()
     with ExitStack() as stack:
         let_in = [

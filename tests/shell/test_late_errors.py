@@ -1,4 +1,4 @@
-"""Errors that come when nobody waits for them: a line in the log, and everything else goes on.
+"""Errors that no caller waits for: each is a line in the log, and everything else continues.
 
 Each test makes a library raise in one of its callbacks, futures or threads, and then uses the same bridge, or
 the same daemon, for something real.

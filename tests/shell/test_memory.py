@@ -1,4 +1,4 @@
-"""What a connection may hold, what all may, and who waits for whom."""
+"""How much memory one connection and all connections may hold, and the order of waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who could have put another file in the place of a path, and what the daemon and its clients do about it."""
+"""Users who could replace the file at a path, and what the daemon and its clients do about it."""
 
 from __future__ import annotations
 

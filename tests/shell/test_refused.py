@@ -138,7 +138,7 @@ async def test_who_is_retried_by_a_person_begins_anew(store: Store) -> None:
 
 
 async def paused_with(hub: Client, served: Served, refused: int) -> list[int]:
-    """A paused campaign of five with some who were refused; their ids."""
+    """A paused campaign of five with some refused recipients; their ids."""
     await import_people(hub, 5)
     await apply(hub)
     await hub.call("campaign.start", name="spring", limit=1)

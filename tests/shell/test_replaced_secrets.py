@@ -37,7 +37,7 @@ def box() -> Iterator[Mailbox]:
 
 @dataclass
 class Office:
-    """A provider `office` on a real server, and what reloads told."""
+    """A provider `office` on a real server, and what reloads reported."""
 
     folder: Path
     reload: Reloader

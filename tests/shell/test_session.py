@@ -133,7 +133,7 @@ async def test_a_message_at_the_limit_is_read(served: Served) -> None:
         assert (await raw.hear())["error"]["code"] == -32600
 
 
-# -- answers that are large, and nobody who reads them -------------------------------------------------------
+# -- large answers that nobody reads -------------------------------------------------------------------------
 
 
 async def test_a_large_answer_to_a_batch_is_one_array_and_takes_no_more_than_a_part_of_it(

@@ -1,4 +1,4 @@
-"""The clock that ages are measured by goes on across restarts of the daemon, whatever the wall clock says."""
+"""The clock for ages continues across restarts of the daemon, whatever the wall clock says."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ class Chaos:
     # -- commands ------------------------------------------------------------------------------------
 
     def ask(self, method: str, **params: object) -> dict[str, Any] | HubError | None:
-        """Call a method once. None: nobody knows what came of it."""
+        """Call a method once. None: the outcome is unknown."""
         try:
             with connect(self.hub.state / "control.sock") as hub:
                 return hub.call(method, wait=PATIENCE, **params)

@@ -157,7 +157,7 @@ def decide(chaos: Chaos, chance: random.Random) -> None:
 
 
 def suppress_people(chaos: Chaos, chance: random.Random) -> None:
-    """Suppress somebody who may not have been sent anything yet; nothing may leave to him afterwards."""
+    """Suppress a recipient who may not have been sent anything yet; nothing may be sent there afterwards."""
     sent = pick(chaos, chance)
     for recipient in chance.sample(sorted(sent.audience), 3):
         chaos.call("suppression.add", channel=sent.channel, address=recipient, reason="asked")

@@ -46,7 +46,7 @@ class ChaosHub(Hub):
 
     @property
     def observe(self) -> Path:
-        """The socket of those who may only look."""
+        """The socket for viewers."""
         return self.folder / "observe.sock"
 
     def launch(self, *options: str, fail: str = "") -> subprocess.Popen[bytes]:

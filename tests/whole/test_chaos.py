@@ -83,7 +83,7 @@ def calm(chaos: Chaos) -> None:
 
 
 def go_on(chaos: Chaos, name: str, resumed: Counter[str]) -> bool:
-    """Whether a campaign has ended for good; if it rests or something of it is in doubt, it goes on."""
+    """Whether a campaign has ended for good; a paused or in-doubt one is resumed first."""
     sent = chaos.campaigns[name]
     campaign = chaos.call("campaign.get", name=name)["campaign"]
     verb = {"paused": "resume", "stopped": "start", "failed": "start"}.get(campaign["state"])

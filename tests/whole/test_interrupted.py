@@ -62,7 +62,7 @@ class InterruptedHub(Hub):
             self.failures.checkpoint.write_text(str(write))
 
     def take_in(self, n: int) -> None:
-        """Import n contacts that nobody knows, as far as it goes."""
+        """Import n new contacts, as far as that works."""
         number = next(self.imports)
         path = self.folder / f"people{number}.csv"
         path.write_text("email\n" + "".join(f"p{number}.{i}@example.com\n" for i in range(n)))

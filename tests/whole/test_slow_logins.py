@@ -1,4 +1,4 @@
-"""Logins that hang, each at another step: commands are answered, and nobody else notices.
+"""Logins that hang, each at another step: commands are answered, and nothing else is affected.
 
 The name servers of `hang.example` are silent for longer than any test waits, so whatever is answered is
 answered while the lookup still hangs.

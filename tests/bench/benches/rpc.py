@@ -41,7 +41,7 @@ def points(settings: Settings) -> list[Point]:
 
 
 def latency(hub: Hub, seconds: float, name: str = "") -> Sample:
-    """Ask for so many seconds, or as long as the campaign of this name runs."""
+    """Ask for this many seconds, or as long as the campaign of this name runs."""
     took: list[float] = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -55,7 +55,7 @@ def latency(hub: Hub, seconds: float, name: str = "") -> Sample:
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """The smallest of the values that is at least as high as so many percent of them."""
+    """The smallest value that is at least as high as the given percentage of them."""
     ranked = sorted(values)
     return ranked[max(0, -(-len(ranked) * percent // 100) - 1)]
 
