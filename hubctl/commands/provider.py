@@ -56,6 +56,8 @@ def test(app: App, name: str) -> int:
 
 
 def _tested(name: str, found: Mapping[str, Any]) -> str:
+    if found["ok"] and found.get("detail"):
+        return f"{name} works. {layout.one_line(found['detail'])}"
     if found["ok"]:
         return f"{name} works" + (f" ({found['code']})" if found.get("code") else "")
     said = " ".join(str(part) for part in (found.get("code"), found.get("text")) if part)

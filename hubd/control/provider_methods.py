@@ -19,10 +19,13 @@ async def list_all(hub: Hub, _: p.Params) -> r.ProvidersResult:
 
 async def test(hub: Hub, params: p.ProviderChange) -> r.ProbeResult:
     """Log in and send nothing."""
-    answer = await hub.supervisor.probe(params.name)
-    ok = is_ready(answer)
-    channel = min(hub.supervisor.providers.get(params.name).spec.channels)
-    detail = "" if ok else judge(answer, channel).detail
+    probed = await hub.supervisor.probe(params.name)
+    answer, ok, detail = probed.answer, is_ready(probed.answer) or probed.working > 0, ""
+    if not ok:
+        detail = judge(answer, min(hub.supervisor.providers.get(params.name).spec.channels)).detail
+    elif probed.working:
+        works = "1 is in use and works" if probed.working == 1 else f"{probed.working} are in use and work"
+        detail = f"The server takes no more connections at the moment; {works}."
     return {"ok": ok, "code": answer.code, "text": answer.text, "detail": detail}
 
 

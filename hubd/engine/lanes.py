@@ -293,6 +293,10 @@ class LanePool:
         until = self._epoch(self.rest_until) if self.health is Health.RESTING else None
         return Standing(state=self.health.value, reason=self.reason, until=until)
 
+    def working(self, since: float) -> int:
+        """How many connections stand, if the provider has answered on one since then; else 0."""
+        return self._standing() if self.health is Health.READY and self._heard_at >= since else 0
+
     # -- its end -----------------------------------------------------------------------------------
 
     async def tidy(self) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from hubd.core.model import Answer, Channel, InDoubt
-from hubd.core.verdict import Action, is_ready, judge
+from hubd.core.model import Answer, Channel, InDoubt, Signal
+from hubd.core.verdict import Action, is_ready, judge, refuses_connection
 from hubd.core.warmup import Warmup
 from hubd.engine.health import Health, HealthChange, Herald, Standing, Tell, tell_nobody
 from hubd.engine.lanes import LanePool
@@ -20,6 +20,8 @@ from hubd.errors import CredentialMissing, HubError, NotFound, ProviderUnavailab
 
 log = logging.getLogger(__name__)
 
+#: Seconds for which an answer shows that a provider works that closed one more connection without a word.
+RECENT = 1.0
 
 #: What is limited, or "*" for each other one, and its rates.
 Rates = Mapping[str, tuple[str, ...]]
@@ -79,6 +81,14 @@ class ProviderView:
     lanes_allowed: int  #: how many of them may be used now
     rate: tuple[str, ...]
     largest_message: int | None = None  #: the limit in bytes that it announced; None if unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a probe found out."""
+
+    answer: Answer
+    working: int = 0  #: connections that stand and work, where only a further one was refused
 
 
 class Provider:
@@ -174,6 +184,17 @@ class Provider:
         if is_ready(answer) and not self._disabled and pool.health is not Health.READY:
             pool.revive()
         return answer
+
+    def working(self, answer: Answer, begun: float) -> int:
+        """How many connections stand and work although the answer refused a further one, that was tried at
+        `begun` on Trio's clock. 0 when the answer is about more than that, or none works.
+        """
+        verdict = judge(answer, min(self.spec.channels))
+        if self._pool is None or not refuses_connection(answer, verdict):
+            return 0
+        # Who refuses in words is there. Who closes the connection, or says nothing, may be gone since.
+        ago = {Signal.REPLY: LanePool.IDLE, Signal.TIMEOUT: 0.0}.get(answer.signal, RECENT)
+        return self._pool.working(begun - ago)
 
     def secret_changed(self, spec: ProviderSpec) -> bool:
         """Whether the new settings come with another secret in the same place."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 import trio
 
 from hubd.core.lifecycle import CampaignEvent, advance_campaign, allowed_from
-from hubd.core.model import Answer, Campaign, CampaignState, Channel, InDoubt
+from hubd.core.model import Campaign, CampaignState, Channel, InDoubt
 from hubd.core.outcome import Patience
 from hubd.core.verdict import is_ready
 from hubd.engine.campaign_run import CampaignRun
@@ -23,7 +23,7 @@ from hubd.engine.inquest import Doubts, Inquest
 from hubd.engine.limits import LimitBook
 from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Campaigns, Ledger, StoreHealth, Surroundings
-from hubd.engine.providers import Provider, Providers, ProviderSpec
+from hubd.engine.providers import Probe, Provider, Providers, ProviderSpec
 from hubd.engine.runner import Runner
 from hubd.engine.schedule import Schedule
 from hubd.errors import Conflict, HubError, ShuttingDown
@@ -184,12 +184,14 @@ class Supervisor:
         run.wake()
         return run
 
-    async def probe(self, provider: str) -> Answer:
+    async def probe(self, name: str) -> Probe:
         """Log in at a provider and send nothing. If it works, one-off messages that waited for it go."""
-        answer = await self.providers.get(provider).probe()
+        provider, begun = self.providers.get(name), trio.current_time()
+        answer = await provider.probe()
         if is_ready(answer):
             await self.recover()
-        return answer
+            return Probe(answer=answer)
+        return Probe(answer=answer, working=provider.working(answer, begun))
 
     async def enable(self, provider: str) -> None:
         """Let a provider be used again; one-off messages that waited for it go."""

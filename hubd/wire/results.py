@@ -397,7 +397,7 @@ class ProbeResult(TypedDict):
     ok: bool
     code: int
     text: str  #: what the provider said
-    detail: str  #: what that means, when it is not ok
+    detail: str  #: what that means, when it is not ok, or refused only a further connection
 
 
 class ProviderResult(TypedDict):

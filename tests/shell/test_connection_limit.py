@@ -20,6 +20,7 @@ from hubd.bridge import open_bridge
 from hubd.core.connection_limit import FIRST_WAIT, LONGEST_WAIT
 from hubd.core.model import Answer, Campaign, CampaignState, DeliveryState, Signal, Stage
 from hubd.core.outcome import Patience
+from hubd.core.verdict import is_ready
 from hubd.engine.health import Health, HealthChange
 from hubd.engine.lanes import LanePool
 from hubd.engine.limits import LimitBook
@@ -365,3 +366,38 @@ async def test_real_servers_that_refuse_surplus_connections_are_used_up_to_their
     assert told == ["slowed"]
     assert (server.highest, server.accepted) == (3, 600)
     assert server.surplus < 5 + 10
+
+
+@asynccontextmanager
+async def serving(server: LimitedServer) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        server.port = listeners[0].socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, server.handle, listeners)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "554", "421", "ehlo", "auth", "silent"])
+async def test_a_test_of_a_provider_that_is_used_up_to_its_limit_says_how_many_connections_work(
+    how: str,
+) -> None:
+    store, server = FakeStore(), LimitedServer(how)
+    limited(store, recipients=20_000)
+    with trio.fail_after(60):
+        async with serving(server), engine_on(server, store) as (supervisor, told):
+            await until(lambda: supervisor.providers.get("fake").view().state == "slowed")
+            probed = await supervisor.probe("fake")
+            assert not is_ready(probed.answer)
+            assert probed.working == 3
+            assert told == ["slowed"]
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "554", "421", "ehlo", "auth", "silent"])
+async def test_a_test_of_a_provider_that_takes_no_connection_at_all_says_so(how: str) -> None:
+    server = LimitedServer(how, most=0)
+    with trio.fail_after(60):
+        async with serving(server), engine_on(server, FakeStore()) as (supervisor, _):
+            probed = await supervisor.probe("fake")
+            assert not is_ready(probed.answer)
+            assert probed.working == 0

@@ -226,3 +226,21 @@ def test_replies_that_were_slipped_in_before_the_handshake_are_not_believed(hub:
         heard = server.heard()
         assert heard["ehlo"] == 2 * heard["banner"], "what the server offers is asked for again inside"
         assert heard["auth"] == 0
+
+
+def test_a_test_at_the_limit_of_connections_says_that_the_others_work(hub: Hub) -> None:
+    with hostile(hub.folder, "hostile") as server:
+        server.mood(always={"dot": "late 0.01"}, surplus=(2, "421 4.7.0 too many connections"))
+        hub.config = provider("sink", server.port, connections=4)
+        hub.boot()
+        hub.contacts(4000)
+        hub.apply("long")
+        hub.hubctl("start", "long")
+        until(lambda: how(hub, "sink")["state"] == "slowed", "the limit to be found")
+        shown = hub.hubctl("provider", "test", "sink")
+        assert (
+            "sink works. The server takes no more connections at the moment; 2 are in use and work." in shown
+        )
+        tested = hub.json("provider", "test", "sink")
+        assert (tested["ok"], tested["code"]) == (True, 421)
+        hub.hubctl("stop", "long")
