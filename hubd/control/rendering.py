@@ -55,10 +55,25 @@ def view_parcel(parcel: Parcel) -> ContentView:
         "text": _part(message, "plain"),
         "source": source.decode("utf-8", "replace") + ("" if whole else _left_out(parcel)),
     }
+    if not whole:
+        view["source_shortened"] = True
     html = _part(message, "html")
     if html:
         view["html"] = html
     return view
+
+
+def part_of(parcel: Parcel, offset: int, size: int) -> bytes:
+    """At most `size` bytes of the whole email from `offset` on; no more than these are copied."""
+    found, left = [], size
+    for chunk in (parcel.payload, *parcel.shared.chunks):
+        piece = chunk[offset : offset + left]
+        found.append(piece)
+        left -= len(piece)
+        offset = max(0, offset - len(chunk))
+        if not left:
+            break
+    return b"".join(found)
 
 
 def _left_out(parcel: Parcel) -> str:
