@@ -50,6 +50,8 @@ async def test_the_parts_of_a_large_email_are_what_went_over_the_wire(tmp_path: 
         life = await hub.call("delivery.get", id=row["id"])
         assert life["content"]["source_shortened"]
         assert "are not shown" in life["content"]["source"]
+        assert 'filename="photo.bin"' in life["content"]["source"]
+        assert len(life["content"]["source"]) < 4096
         found = await parts(hub, row["id"])
         whole = b"".join(b64decode(part["data"]) for part in found)
         assert whole == await trio.Path(life["delivery"]["file"]).read_bytes()
