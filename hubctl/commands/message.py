@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
+from base64 import b64decode
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,11 +13,12 @@ import click
 
 from hubctl import layout, render, render_messages
 from hubctl.answer import told
-from hubctl.app import App, Json
+from hubctl.app import App, Json, is_terminal
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing
 from hubctl.names import campaign_names, provider_names
+from hubctl.output import for_people
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -179,20 +184,45 @@ def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int
     "--source",
     "part",
     flag_value="source",
-    help="The message as it was sent; without attachments if it is larger than 1 MiB.",
+    help="The message as it was sent; on a terminal, above 1 MiB, without attachments.",
 )
 def message(app: App, id_: int, part: str | None) -> None:
     """One message's whole life: every attempt with the provider's answer, and what it says."""
+    if part == "source" and for_people(app) and not is_terminal(sys.stdout):
+        app.talk(lambda hub: _write_source(app, hub, id_))
+        return
     found = app.call("delivery.get", id=id_)
     if told(app, found, of="delivery"):
         return
     if part:
-        text = (found.get("content") or {}).get(part)
+        content = found.get("content") or {}
+        text = content.get(part)
         if not text:
             raise Refused(f"message {id_} has no {part}")
         app.out(layout.printable(str(text).replace("\r\n", "\n").rstrip("\n")))
+        if part == "source" and content.get("source_shortened"):
+            app.note(f"with its attachments: hubctl message {id_} --source > message.eml")
     else:
         app.out(render_messages.message(found, colour=app.coloured(), width=app.width()))
+
+
+async def _write_source(app: App, hub: Client, id_: int) -> None:
+    """The whole email to stdout, a part at a time, with the ends of lines that files have here."""
+    text = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+    offset: int | None = 0
+    first: Json | None = None
+    while offset is not None:
+        part = await hub.call("delivery.source", id=id_, offset=offset)
+        if not part["size"]:
+            raise Refused(f"message {id_} has no source")
+        first = first or part
+        if any(part[name] != first[name] for name in ("size", "attempts")):
+            raise Refused(
+                f"message {id_} was tried again meanwhile, and what was written is not all of it",
+                hint="run the command again",
+            )
+        offset = part["next"]
+        app.data(text.decode(b64decode(part["data"]), final=offset is None))
 
 
 @command("failures", example="hubctl failures spring-sale")

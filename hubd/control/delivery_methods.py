@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 import trio
 
 from hubd.control.needs import Hub
-from hubd.control.rendering import view_parcel, write
+from hubd.control.rendering import part_of, view_parcel, write
 from hubd.control.rows import MessageLife
 from hubd.control.views import attempt_view, delivery_view, failure_view, time_text
 from hubd.core.compose import content_hash
-from hubd.core.model import DeliveryState
+from hubd.core.model import DeliveryState, Parcel
 from hubd.core.spec import spec_from_json
 from hubd.errors import BadInput, NotFound
 from hubd.wire import params as p
@@ -78,16 +79,35 @@ async def _content_of(hub: Hub, life: MessageLife) -> str:
     return ""
 
 
+async def source(hub: Hub, params: p.DeliverySource) -> r.SourcePart:
+    """A part of the whole email, attachments included: nobody has to hold a large one in memory."""
+    life = await hub.ledger.message(params.id)
+    parcel = await _parcel(hub, life)
+    size = 0 if parcel is None else parcel.size
+    data = b"" if parcel is None else part_of(parcel, params.offset, p.MAX_PART)
+    end = params.offset + len(data)
+    return {
+        "data": b64encode(data).decode("ascii"),
+        "size": size,
+        "attempts": life.delivery.attempts,
+        "next": end if end < size else None,
+    }
+
+
 async def _content(hub: Hub, life: MessageLife) -> r.ContentView | None:
+    parcel = await _parcel(hub, life)
+    return None if parcel is None else await trio.to_thread.run_sync(view_parcel, parcel)
+
+
+async def _parcel(hub: Hub, life: MessageLife) -> Parcel | None:
     """The message as it was (or will be) written; None when it cannot be, which its reason tells."""
     row = life.delivery
     at = life.attempts[-1].opened_at if life.attempts else hub.now()
     try:
         plan = await hub.supervisor.plans.of(life.content)
-        parcel = write(plan, row.recipient, life.fields, now=at, delivery_id=row.id)
+        return write(plan, row.recipient, life.fields, now=at, delivery_id=row.id)
     except (BadInput, NotFound):
         return None
-    return await trio.to_thread.run_sync(view_parcel, parcel)
 
 
 async def failures(hub: Hub, params: p.DeliveryFailures) -> r.FailuresResult:

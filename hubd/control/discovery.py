@@ -77,6 +77,7 @@ ERRORS: Mapping[str, tuple[type[HubError], ...]] = {
     "contacts.remove": (NotFound,),
     "delivery.list": (NotFound,),
     "delivery.get": (NotFound,),
+    "delivery.source": (NotFound,),
     "delivery.failures": (NotFound,),
     "message.send": (NotFound, BadTemplate, Conflict, ProviderUnavailable, CredentialMissing),
     "provider.test": (NotFound, ProviderUnavailable, CredentialMissing),

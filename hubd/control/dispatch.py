@@ -25,8 +25,16 @@ from hubd.control.needs import Hub
 from hubd.control.roles import Peer
 from hubd.control.rows import First
 from hubd.control.table import Method
-from hubd.errors import Conflict, HubError, NotFound, RevisionConflict, StoreUnavailable
-from hubd.wire.params import CampaignStart, Params
+from hubd.core.model import CampaignState
+from hubd.errors import (
+    Conflict,
+    HubError,
+    InvalidTransition,
+    NotFound,
+    RevisionConflict,
+    StoreUnavailable,
+)
+from hubd.wire.params import CampaignResume, CampaignStart, Params
 
 log = logging.getLogger(__name__)
 
@@ -87,16 +95,11 @@ class Dispatcher:
         A refusal does not free the key: that the first one may have been carried out stays true.
         """
         if method.name in NOT_TWICE:
-            raise Conflict(
-                "the daemon ended while it did this, and it may have been done; nothing was done now",
-                code="outcome_unknown",
-                hint="look at what is there; to do it again use a new key",
-            )
+            raise _unknown()
         if isinstance(params, CampaignStart) and params.limit is not None:
             left = first.arrived + params.limit - await self._arrived(params.name)
             if left <= 0:
-                campaign = await self._hub.campaigns.get(params.name)
-                return {"changed": False, "campaign": await view_of(self._hub, campaign), "would": None}
+                return await self._started(params)
             params = msgspec.structs.replace(params, limit=left)
         try:
             return await self._do(method, params, peer)
@@ -104,6 +107,21 @@ class Dispatcher:
             if method.name in REMOVES:
                 return {"changed": True}
             raise
+        except RevisionConflict:  # perhaps the first one's own revision
+            raise _unknown() from None
+        except InvalidTransition:
+            if isinstance(params, CampaignStart | CampaignResume) and await self._completed(params.name):
+                return await self._started(params)  # it has run, and to its end
+            raise
+
+    async def _started(self, params: CampaignStart | CampaignResume) -> dict[str, object]:
+        """The answer to a start or a resume that has nothing left to do."""
+        campaign = await self._hub.campaigns.get(params.name)
+        more = {"would": None} if isinstance(params, CampaignStart) else {"failed": 0}
+        return {"changed": False, "campaign": await view_of(self._hub, campaign), **more}
+
+    async def _completed(self, name: str) -> bool:
+        return (await self._hub.campaigns.get(name)).state is CampaignState.COMPLETED
 
     async def _arrived(self, name: str) -> int:
         """How many of a campaign have been sent to, or may have been; 0 without one."""
@@ -183,6 +201,14 @@ class Dispatcher:
         finally:
             del self._under_way[method, key]
             done.set()
+
+
+def _unknown() -> Conflict:
+    return Conflict(
+        "the daemon ended while it did this, and it may have been done; nothing was done now",
+        code="outcome_unknown",
+        hint="look at what is there; to do it again use a new key",
+    )
 
 
 def _campaign(method: Method, params: Params) -> str:

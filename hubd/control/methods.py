@@ -224,6 +224,14 @@ _MESSAGES = (
         private=True,
     ),
     reads(
+        "delivery.source",
+        "A part of an email as it goes over the wire.",
+        p.DeliverySource,
+        r.SourcePart,
+        delivery_methods.source,
+        private=True,
+    ),
+    reads(
         "delivery.failures",
         "What went wrong, by reason.",
         p.DeliveryFailures,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -16,8 +17,10 @@ from hubd.engine.plan import MessagePlan
 from hubd.errors import NotFound
 from hubd.wire.results import ContentView
 
-#: Bytes of a message up to which its attachments are shown as they are encoded.
+#: Bytes of a message up to which what its attachments hold is shown, as it is encoded.
 SOURCE_LIMIT = 1024 * 1024
+#: What an attachment holds: full lines of base64, and the rest.
+_ENCODED = re.compile(rb"(?:[A-Za-z0-9+/]{76}\r\n)+(?:[A-Za-z0-9+/]{1,75}={0,2}\r\n)?")
 SAMPLES = 200  #: contacts that are looked at to find one that has an address of the channel
 
 
@@ -40,29 +43,45 @@ def write(
 def view_parcel(parcel: Parcel) -> ContentView:
     """The parts of a finished message, decoded.
 
-    `source` is the whole message when it has at most `SOURCE_LIMIT` bytes; attachments that make it larger
-    are left out, which a last line says.
+    `source` is the whole message when it has at most `SOURCE_LIMIT` bytes. Of a larger one it leaves out what
+    its attachments hold, which a last line says.
     """
     if parcel.channel is Channel.SMS:
         cost = segments(parcel.text)
         return {"text": parcel.text, "segments": cost.segments, "encoding": cost.encoding}
     whole = parcel.size <= SOURCE_LIMIT
-    source = parcel.payload + bytes(parcel.shared) if whole else parcel.payload
+    shared = parcel.shared.chunks if whole else (_ENCODED.sub(b"", chunk) for chunk in parcel.shared.chunks)
+    source = b"".join((parcel.payload, *shared))
     message = message_from_bytes(source, policy=modern)
     assert isinstance(message, EmailMessage)
     view: ContentView = {
         "subject": str(message["Subject"] or ""),
         "text": _part(message, "plain"),
-        "source": source.decode("utf-8", "replace") + ("" if whole else _left_out(parcel)),
+        "source": source.decode("utf-8", "replace") + ("" if whole else _left_out(parcel.size, len(source))),
     }
+    if not whole:
+        view["source_shortened"] = True
     html = _part(message, "html")
     if html:
         view["html"] = html
     return view
 
 
-def _left_out(parcel: Parcel) -> str:
-    return f"[encoded attachments are not shown: {parcel.shared.size} of {parcel.size} bytes]\r\n"
+def part_of(parcel: Parcel, offset: int, size: int) -> bytes:
+    """At most `size` bytes of the whole email from `offset` on; no more than these are copied."""
+    found, left = [], size
+    for chunk in (parcel.payload, *parcel.shared.chunks):
+        piece = chunk[offset : offset + left]
+        found.append(piece)
+        left -= len(piece)
+        offset = max(0, offset - len(chunk))
+        if not left:
+            break
+    return b"".join(found)
+
+
+def _left_out(size: int, shown: int) -> str:
+    return f"[encoded attachments are not shown: {size - shown} of {size} bytes]\r\n"
 
 
 def _part(message: EmailMessage, kind: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 MAX_INTEGER = 2**53  #: beyond it, a reader that keeps numbers as doubles sees another number
 MAX_ROWS = 500  #: rows in one page of an import
 MAX_PAGE = 1000  #: entries in one page of a listing
-MAX_PART = 512 * 1024  #: octets in one part of an attachment
+MAX_PART = 512 * 1024  #: bytes in one part of an attachment, or of an email
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]  #: as long as an address may be
@@ -283,6 +283,13 @@ class DeliveryId(Params, frozen=True):
     """One delivery."""
 
     id: Count
+
+
+class DeliverySource(Params, frozen=True):
+    """A part of an email as it goes over the wire, from a byte on."""
+
+    id: Count
+    offset: Count = 0
 
 
 class DeliveryFailures(Params, frozen=True):

@@ -351,6 +351,7 @@ class ContentView(TypedDict):
     text: str
     html: NotRequired[str]
     source: NotRequired[str]
+    source_shortened: NotRequired[bool]  #: only there when it is: `delivery.source` has all of it
     segments: NotRequired[int]
     encoding: NotRequired[str]
 
@@ -363,6 +364,13 @@ class DeliveryResult(TypedDict):
     delivery: DeliveryLife
     attempts: list[AttemptView]
     content: ContentView | None
+
+
+class SourcePart(TypedDict):
+    data: str  #: in base64
+    size: int  #: bytes of the whole email; 0 when there is none, as for an SMS
+    attempts: int  #: parts fit together when they have the same size and the same attempts
+    next: int | None  #: the offset of the next part; None after the last
 
 
 FailureGroup = TypedDict(

@@ -13,7 +13,7 @@ import trio
 from hubd.client import Client, open_client
 from hubd.errors import Conflict, HubError
 from tests.shell.open_hub import open_hub
-from tests.shell.test_methods import apply, import_people, until
+from tests.shell.test_methods import SPEC, apply, import_people, until
 
 KEY = {"idempotency_key": "once"}
 
@@ -94,3 +94,34 @@ async def test_a_key_of_what_was_refused_may_be_used_again(tmp_path: Path) -> No
         await import_people(hub, 1)
         await apply(hub)
         assert (await hub.call("campaign.start", name="spring", **KEY))["changed"]
+
+
+@pytest.mark.parametrize("method", ["campaign.start", "campaign.resume"])
+async def test_a_start_that_is_asked_for_again_when_all_was_sent_is_no_error(
+    tmp_path: Path, method: str
+) -> None:
+    async with opened(tmp_path) as hub:
+        await import_people(hub, 3)
+        await apply(hub)
+        if method == "campaign.resume":
+            await hub.call("campaign.start", name="spring", limit=1)
+            await until(hub, "spring", "paused")
+    await cut_off(tmp_path, method, name="spring")
+    async with opened(tmp_path) as hub:
+        await until(hub, "spring", "completed")
+        again = await hub.call(method, name="spring", **KEY)
+        assert (again["changed"], again["campaign"]["state"]) == (False, "completed")
+        assert (await hub.call(method, name="spring", **KEY)) == again
+        with pytest.raises(Conflict):
+            await hub.call(method, name="spring", idempotency_key="another")
+
+
+async def test_a_change_that_may_have_made_the_revision_another_one_says_so(tmp_path: Path) -> None:
+    async with opened(tmp_path) as hub:
+        revision = (await apply(hub))["campaign"]["revision"]
+    change = {"spec": {**SPEC, "text": "Other words"}, "if_revision": revision}
+    await cut_off(tmp_path, "campaign.apply", **change)
+    async with opened(tmp_path) as hub:
+        with pytest.raises(Conflict) as caught:
+            await hub.call("campaign.apply", **change, **KEY)
+        assert caught.value.code == "outcome_unknown"

@@ -205,6 +205,7 @@ STEADY = {
     "provider_id": "5e0c7f",
     "file": "outbox/1.eml",
     "source": "From: Acme <news@acme.example>\r\nTo: ann@example.com\r\nSubject: Hello Ann\r\n\r\nHi Ann\r\n",
+    "data": "RnJvbTogQWNtZSA8bmV3c0BhY21lLmV4YW1wbGU+DQpUbzogYW5uQGV4YW1wbGUuY29tDQoNCkhpIEFubg0K",
     "found": "as it should be",
     "seq": 17,
     "head_seq": 0,

@@ -29,7 +29,7 @@ from hubd.config.file import HubConfig, SmtpConfig
 from hubd.errors import CredentialMissing
 from hubd.secrets import Place, Secret, SecretRef
 from hubd.transports.smtp_connect import connect
-from hubd.transports.smtp_login import LoginRefused, SmtpSettings, log_in_over
+from hubd.transports.smtp_login import LoginRefused, SmtpSettings, log_in
 from tests.shell.scripted_smtp import Say, serve_script
 
 CANARY = "s3cr3t-canary-7f"
@@ -238,7 +238,7 @@ async def test_a_server_that_quotes_the_password_does_not_get_it_into_a_tracebac
             )
             sock = await connect("127.0.0.1", server.port, 60)
             with pytest.raises(LoginRefused) as caught:
-                await log_in_over(bridge, sock, settings, None, "me.example")
+                await log_in(bridge, sock, settings, None, "me.example")
     told = "".join(traceback.format_exception(caught.value)) + repr(caught.value.answer) + repr(settings)
     assert "535" in told
     assert CANARY not in told

@@ -71,6 +71,7 @@ def test_what_names_people_is_for_operators() -> None:
         "contacts.list",
         "delivery.get",
         "delivery.list",
+        "delivery.source",
         "suppression.list",
     }
 

@@ -246,10 +246,11 @@ def test_a_full_disk_is_no_reason_to_be_killed(manager: FakeManager, witness: Wi
     manager.until("READY")
     hub.contacts(4000)
     hub.apply("full")
+    hub.hubctl("start", "full")
+    until(lambda: hub.campaign("full")["counts"]["sent"], "the first messages")
     size = sum(path.stat().st_size for path in hub.state.glob("hub.db*"))
     # A limit on the size of files stands in for a full disk; the daemon sees EFBIG instead of ENOSPC.
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size + 200_000, resource.RLIM_INFINITY))
-    hub.hubctl("start", "full")
     until(lambda: hub.trouble(), "the daemon to say that it is in trouble")
     manager.rest()
     manager._sock.settimeout(PATIENCE)
