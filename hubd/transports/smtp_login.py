@@ -296,6 +296,10 @@ async def _pass_on_replies(stream: Stream, pipe: trio.SocketStream) -> None:
         while data := await stream.receive():
             await pipe.send_all(data)
         await pipe.send_eof()
+    except trio.Cancelled:
+        # asyncio can lose a cancellation (wait_for before Python 3.12); the end of the connection it cannot.
+        pipe.socket.close()
+        raise
     except (OSError, trio.BrokenResourceError):
         await pipe.aclose()
 

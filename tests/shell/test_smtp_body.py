@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
+import aiosmtplib
 import pytest
 import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hubd.bridge import open_bridge
+from hubd.bridge import Bridge, open_bridge
 from hubd.core.model import Answer, Signal, Stage
 from hubd.core.shared import SharedBytes, encode_file, joined
 from hubd.transports.smtp import SmtpSettings, open_smtp
+from hubd.transports.smtp_connect import connect
+from hubd.transports.smtp_login import _Attempt
+from hubd.transports.stream import Stream
 from tests.shell.scripted_smtp import BEHAVIOURS, STALL, Say, ScriptedServer, serve_script
 from tests.shell.smtp_peers import BODY, open_lane, parcel, send, send_in_a_row
 
@@ -300,3 +306,25 @@ async def test_ten_thousand_extensions_are_refused_and_not_collected() -> None:
     ):
         answer = await transport.probe()
     assert (answer.stage, answer.signal) == (Stage.EHLO, Signal.GARBAGE)
+
+
+async def test_a_cancelled_login_ends_although_asyncio_lost_the_cancellation(bridge: Bridge) -> None:
+    """As `asyncio.wait_for` does before Python 3.12 when its own wait has just ended."""
+    begun = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    async def stubborn(client: aiosmtplib.SMTP) -> aiosmtplib.SMTPResponse:
+        token.run_sync_soon(begun.set)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return await client.ehlo()
+
+    async with serve_script({"ehlo": [STALL]}) as server:
+        stream = Stream(await connect("127.0.0.1", server.port, 30))
+        login = _Attempt(bridge, stream, SmtpSettings(host="127.0.0.1", security="none"), "me.example.org")
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(login._talk, stubborn)
+                await begun.wait()
+                nursery.cancel_scope.cancel()
+        stream.close()
