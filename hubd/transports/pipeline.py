@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -43,6 +44,7 @@ class Conversation:
         self._owed = 0
         self._lost: tuple[Signal, str] | None = None
         self._aborted = False
+        self._listening = False  # a task waits for what comes, and takes it
         #: A reply that nobody asked for, such as 421 to an idle connection or an early 552 to a large body.
         self.stray: Reply | None = None
 
@@ -76,7 +78,7 @@ class Conversation:
         try:
             self._stream.send(data)
         except OSError as problem:
-            self._look()  # the server may have said why before it closed
+            self._take_what_came()  # the server may have said why before it closed
             self._broken(problem)
 
     async def reply(self, timeout: float) -> Reply:
@@ -111,40 +113,43 @@ class Conversation:
         """Wait until there is a reply, or none will come."""
         if self._stream.unsent:
             await self._flush(0)
-        while not self._replies and self._lost is None:
-            try:
-                self._take(await self._stream.receive())
-            except OSError as problem:
-                self._broken(problem)
+        await self._listen(lambda: bool(self._replies))
 
     async def _flush(self, leave: int) -> None:
         """Wait for the server to read; it may say something meanwhile, which must not be missed."""
         if self._lost is not None or self._stream.unsent <= leave:
             return
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._flush_stream, leave, nursery.cancel_scope)
-            nursery.start_soon(self._listen, nursery.cancel_scope)
 
-    async def _flush_stream(self, leave: int, done: trio.CancelScope) -> None:
-        try:
-            await self._stream.flush(leave)
-        except OSError as problem:
-            self._look()
-            self._broken(problem)
-        done.cancel()
+            async def listen() -> None:
+                await self._listen(lambda: False)
+                nursery.cancel_scope.cancel()
 
-    async def _listen(self, done: trio.CancelScope) -> None:
-        while self._lost is None:
+            nursery.start_soon(listen)
             try:
-                self._take(await self._stream.receive())
+                await self._stream.flush(leave)
             except OSError as problem:
+                self._take_what_came()  # the server may have said why before it closed
                 self._broken(problem)
-        done.cancel()
+            nursery.cancel_scope.cancel()
+
+    async def _listen(self, enough: Callable[[], bool]) -> None:
+        """Take what comes until it is enough, or nothing more will come."""
+        self._listening = True
+        try:
+            while self._lost is None and not enough():
+                self._take(await self._stream.receive())
+        except OSError as problem:
+            self._broken(problem)
+        finally:
+            self._listening = False
 
     def _look(self) -> None:
-        """Take what has arrived."""
-        if self._lost is not None:
-            return
+        """Take what has arrived, unless a task waits for just that: nothing would wake it any more."""
+        if self._lost is None and not self._listening:
+            self._take_what_came()
+
+    def _take_what_came(self) -> None:
         try:
             data = self._stream.receive_nowait()
         except OSError as problem:

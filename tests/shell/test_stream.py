@@ -247,6 +247,25 @@ def test_no_call_of_a_conversation_lets_an_exception_out(walk: list[tuple[str, o
     trio.run(main)
 
 
+async def test_looking_how_things_stand_takes_no_reply_from_the_task_that_waits_for_it(pair: Pair) -> None:
+    """The pool looks at connections that its workers are using."""
+    conversation = Conversation(pair.stream)
+    conversation.write(b"NOOP\r\n", replies=1)
+    got: list[int] = []
+
+    async def wait() -> None:
+        got.append((await conversation.reply(BOUND / 2)).code)
+
+    with trio.fail_after(BOUND):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            pair.theirs.send(b"250 ok\r\n")
+            assert conversation.usable  # before the task that waits has run
+            assert not conversation.quiet
+    assert got == [250]
+
+
 async def test_a_bug_in_reading_replies_is_not_taken_for_an_answer(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
