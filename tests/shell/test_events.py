@@ -101,7 +101,10 @@ async def test_tidying_forgets_old_requests_and_no_younger_one(
 
     def add(unit: Unit) -> None:
         for n, age in enumerate(ages):
-            unit.db.execute("INSERT INTO request VALUES (?, ?, ?)", (f"k{n}", n, (100 - age) * day))
+            unit.db.execute(
+                "INSERT INTO request (key, delivery_id, created_at) VALUES (?, ?, ?)",
+                (f"k{n}", n, (100 - age) * day),
+            )
 
     await store.db.write(add)
     assert await tidy(store.db, now=100 * day) == Tidied(events=0, requests=5)

@@ -24,6 +24,7 @@ import pytest
 import trio
 import trustme
 
+import hubd.secrets as secrets_of_hubd
 from hubd.bridge import open_bridge
 from hubd.config.file import HubConfig, SmtpConfig
 from hubd.errors import CredentialMissing
@@ -95,7 +96,10 @@ def test_a_secret_from_a_systemd_credential(tmp_path: Path) -> None:
         )
 
 
-def test_a_secret_from_the_environment_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_secret_from_the_environment_is_warned_about(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets_of_hubd, "_warned", set())  # each variable is warned about once
     ref = SecretRef(Place.ENV, "OFFICE_PASS")
     with caplog.at_level(logging.WARNING):
         assert ref.resolve(Path("/"), environ={"OFFICE_PASS": CANARY}).reveal() == CANARY
