@@ -41,7 +41,8 @@ def prepare_streams() -> None:
     if sys.stdin is None:  # closed: there is no input, which is no error
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     if sys.stdout is None:  # open for reading, so that each write fails and is reported
-        sys.stdout = _Output(open(os.open(os.devnull, os.O_RDONLY), "wb"), encoding="utf-8")  # noqa: SIM115
+        unwritable = open(os.open(os.devnull, os.O_RDONLY), "wb")  # noqa: SIM115 - likewise
+        sys.stdout = _Output(unwritable, encoding="utf-8")
     elif isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = _Output(
             sys.stdout.buffer,
