@@ -27,16 +27,15 @@ from hubd.core.steady import Mark
 from hubd.errors import StoreUnavailable, StoreUnusable
 from hubd.store.anchor import Anchor, anchor_path, notice
 from hubd.store.connection import (
-    DISK_ERRORS,
     Connection,
     connect,
-    is_disk_error,
     lacks_room,
     open_plain,
     trouble_of,
 )
 from hubd.store.file_checks import refusal
 from hubd.store.opening import keep_log, migrate, prepare
+from hubd.store.readers import Readers
 from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
 from hubd.store.steady import Clocks, Moment, SteadyClock, look, resume, write_mark
 from hubd.store.unit import Unit, checkpoint, copy_log, roll_back
@@ -46,7 +45,6 @@ __all__ = ["Database", "Unit", "open_database"]
 
 T = TypeVar("T")
 
-READERS = 4  #: read-only connections, each with a thread of its own
 EX_IOERR = 74  #: of sysexits.h: the exit status after a failed fsync or damage
 
 #: A new boot: the epoch grows and the file counts as unclean until it is closed.
@@ -69,7 +67,7 @@ class Database:
         self,
         path: Path,
         writer: Writer,
-        readers: _Readers,
+        readers: Readers,
         room: Room,
         *,
         epoch: int,
@@ -166,87 +164,6 @@ class Database:
         await self._writer.lost.wait()
 
 
-class _Readers:
-    """A small pool of read-only connections, opened when needed."""
-
-    def __init__(self, path: Path, bridge: Bridge) -> None:
-        self._path = path
-        self._bridge = bridge
-        self._idle: list[Connection] = []
-        self._free = trio.Semaphore(READERS)
-
-    async def run(self, work: Callable[[sqlite3.Connection], T], damaged: Callable[[Exception], None]) -> T:
-        """Run `work`. What fails for the disk's sake is tried once more, on a new connection.
-
-        Calls `damaged` when the file itself is found to be damaged.
-        """
-        async with self._free:
-            try:
-                return await self._try(work)
-            except DISK_ERRORS as error:
-                if not is_disk_error(error):
-                    raise
-            try:
-                return await self._try(work)
-            except DISK_ERRORS as error:
-                if not is_disk_error(error):
-                    raise
-                text, final = trouble_of(error)
-                if final:
-                    damaged(error)
-                hint = "" if final else "it is tried again with every request"
-                raise StoreUnavailable(f"the database cannot be read: {text}", hint=hint) from error
-
-    async def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        connection = self._idle.pop() if self._idle else await self._open()
-        fit = False
-        try:
-            result = await connection.unit(self._bridge, partial(_in_snapshot, work))
-            fit = True
-            return result
-        except BaseException as error:
-            fit = not is_disk_error(error)
-            raise
-        finally:
-            if fit:
-                self._idle.append(connection)
-            else:
-                await self._bridge.finish(connection.close)
-
-    async def _open(self) -> Connection:
-        return await self._bridge.finish(partial(connect, self._path, writer=False))
-
-    @asynccontextmanager
-    async def away(self, patience: float) -> AsyncIterator[bool]:
-        """A block in which no work runs. False when some still does after `patience` seconds."""
-        held = 0
-        try:
-            with trio.move_on_after(patience):
-                while held < READERS:
-                    await self._free.acquire()
-                    held += 1
-            yield held == READERS
-        finally:
-            for _ in range(held):
-                self._free.release()
-
-    async def aclose(self) -> None:
-        """Close all, after the last work has ended."""
-        with trio.CancelScope(shield=True):
-            for _ in range(READERS):
-                await self._free.acquire()
-            for connection in self._idle:
-                await self._bridge.finish(connection.close)
-
-
-def _in_snapshot(work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
-    db.execute("BEGIN")
-    try:
-        return work(db)
-    finally:
-        roll_back(db)
-
-
 @asynccontextmanager
 async def open_database(
     path: Path,
@@ -271,7 +188,7 @@ async def open_database(
         connection = await bridge.finish(partial(connect, path, writer=True))
     except sqlite3.Error as error:
         raise refusal(path, error) from error
-    readers = _Readers(path, bridge)
+    readers = Readers(path, bridge)
     writer: Writer | None = None
     try:
         row, head_seq, begun = await _boot(
