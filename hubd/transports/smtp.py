@@ -12,7 +12,6 @@ it: after a 354 although the recipient was refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,26 +19,26 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
-from hubd.core.shared import has_bare_line_end, stuffed
 from hubd.errors import CredentialMissing
 from hubd.failpoints import reach
 from hubd.transports.pipeline import Lost
 from hubd.transports.replies import Reply, one_line
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
 from hubd.transports.smtp_connect import NotConnected, connect, ehlo_name
+from hubd.transports.smtp_envelope import (
+    Step,
+    body_pieces,
+    envelope,
+    same_envelope,
+    too_large,
+    unfit,
+)
 from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings, log_in, tls_context
 
 __all__ = ["SmtpLane", "SmtpSettings", "SmtpTransport", "open_smtp"]
 
-#: A body up to this many octets goes out in one write, together with its dot.
-ONE_WRITE = 64 * 1024
 #: Seconds that a polite goodbye may take.
 GOODBYE = 2.0
-
-#: What may stand between the angle brackets of MAIL and RCPT: no space, no bracket, no control character.
-_PATH = re.compile(r"[!-;=?-~]{1,320}")
-
-_Step = tuple[Stage | None, bytes]
 
 
 def open_smtp(
@@ -158,7 +157,7 @@ class SmtpLane:
 
         A kept connection that turns out to be dead, silent or closing (421) is replaced once, silently.
         """
-        if self._announced is not parcel and (refusal := _unfit(parcel)):
+        if self._announced is not parcel and (refusal := unfit(parcel)):
             return refusal
         try:
             return await self._prepare(parcel)
@@ -180,7 +179,7 @@ class SmtpLane:
 
     def waits(self, parcel: Parcel) -> bool:
         """Anything but: it was announced, every reply is here, and all of them let it pass."""
-        if self._login is None or self._announced is None or not _same(self._announced, parcel):
+        if self._login is None or self._announced is None or not same_envelope(self._announced, parcel):
             return True
         return not self._login.conversation.smooth
 
@@ -219,7 +218,7 @@ class SmtpLane:
                     return greeting
             if self._ready is not None:
                 return None
-            if refusal := _too_large(parcel, self._login):
+            if refusal := too_large(parcel, self._login):
                 return refusal
             refusal = await self._envelope(parcel, self._login)
             if refusal is None or not reused or not _broken(refusal):
@@ -232,7 +231,7 @@ class SmtpLane:
         if self._login is None or not self._login.conversation.usable:
             return False
         begun = self._announced or self._ready
-        return self._login.conversation.quiet if begun is None else _same(begun, parcel)
+        return self._login.conversation.quiet if begun is None else same_envelope(begun, parcel)
 
     async def _envelope(self, parcel: Parcel, login: Login) -> Answer | None:
         """Say MAIL, RCPT, DATA, unless that was done before, and read the replies.
@@ -240,7 +239,7 @@ class SmtpLane:
         The first refusal is the answer. It leaves the connection fit for the next message, or drops it.
         """
         conversation = login.conversation
-        steps = _envelope_steps(parcel, login, reset=self._stale and self._announced is None)
+        steps = envelope(parcel, login, reset=self._stale and self._announced is None)
         at_once = login.pipelining or self._announced is not None
         if at_once and self._announced is None:
             conversation.write(b"".join(line for _, line in steps), replies=len(steps))
@@ -300,14 +299,14 @@ class SmtpLane:
 
     async def _deliver(self, parcel: Parcel, following: Parcel | None) -> Answer:
         login, ready = self._login, self._ready
-        if login is None or ready is None or not _same(ready, parcel):
+        if login is None or ready is None or not same_envelope(ready, parcel):
             self.drop()
             return Answer(
                 stage=Stage.BODY, signal=Signal.DROPPED, text="the connection was cut before the body"
             )
         self._ready = None
         conversation = login.conversation
-        *pieces, rest = _body(parcel)
+        *pieces, rest = body_pieces(parcel)
         try:
             for piece in pieces:
                 conversation.write(piece, replies=0)
@@ -342,13 +341,13 @@ class SmtpLane:
             self.drop()
         return self._refusal(Stage.DOT, reply)
 
-    def _announcement(self, following: Parcel | None, login: Login) -> Sequence[_Step]:
+    def _announcement(self, following: Parcel | None, login: Login) -> Sequence[Step]:
         """The envelope that may travel with a body: none without PIPELINING, or for an unfit message."""
         if following is None or not login.pipelining:
             return ()
-        if _unfit(following) or _too_large(following, login):
+        if unfit(following) or too_large(following, login):
             return ()
-        return _envelope_steps(following, login, reset=False)
+        return envelope(following, login, reset=False)
 
     # -- answers -------------------------------------------------------------------------------------
 
@@ -367,64 +366,6 @@ class SmtpLane:
 
     def _words(self, reply: Reply) -> str:
         return one_line(reply.text, self._secrets)
-
-
-def _envelope_steps(parcel: Parcel, login: Login, *, reset: bool) -> list[_Step]:
-    size = f" SIZE={parcel.size}" if login.size else ""
-    steps: list[_Step] = [
-        (Stage.MAIL, f"MAIL FROM:<{parcel.sender}>{size}\r\n".encode("ascii")),
-        (Stage.RCPT, f"RCPT TO:<{parcel.recipient}>\r\n".encode("ascii")),
-        (Stage.DATA, b"DATA\r\n"),
-    ]
-    return [(None, b"RSET\r\n"), *steps] if reset else steps
-
-
-def _body(parcel: Parcel) -> list[bytes]:
-    """The body as it travels, in pieces: a dot before every line that begins with one, the last line ends it.
-
-    What many messages share is not copied, but for its last piece. A transport keeps what it cannot write
-    yet, so each piece is to be written when there is room for it.
-    """
-    body = stuffed(parcel.payload)
-    pieces = [body[start : start + ONE_WRITE] for start in range(0, len(body), ONE_WRITE)]
-    pieces += parcel.shared.stuffed
-    last = pieces.pop() if pieces else b""
-    end = b".\r\n" if parcel.shared.size or not body or body.endswith(b"\r\n") else b"\r\n.\r\n"
-    return [*pieces, last + end]
-
-
-def _unfit(parcel: Parcel) -> Answer | None:
-    """Refuse what no server should be shown: an address or a body that could be read as SMTP commands."""
-    if not _PATH.fullmatch(parcel.recipient):
-        text = "the recipient is not a plain ASCII address; nothing was sent"
-        return Answer(stage=Stage.RCPT, code=553, enhanced="5.1.3", text=text)
-    if parcel.sender and not _PATH.fullmatch(parcel.sender):
-        text = "the sender is not a plain ASCII address; nothing was sent"
-        return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text)
-    if has_bare_line_end(parcel.payload) or parcel.shared.bare:
-        # RFC 5321 section 2.3.8. Servers differ in what they take for a line: the way mail is smuggled.
-        text = "the message has a bare CR or LF; nothing was sent"
-        return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text)
-    return None
-
-
-def _too_large(parcel: Parcel, login: Login) -> Answer | None:
-    """Refuse what the server announced it would refuse (RFC 1870 section 6.1)."""
-    octets = parcel.size
-    if not login.max_size or octets <= login.max_size:
-        return None
-    text = f"the message has {octets} octets and the server takes {login.max_size}; nothing was sent"
-    return Answer(stage=Stage.MAIL, code=552, enhanced="5.3.4", text=text)
-
-
-def _same(begun: Parcel, parcel: Parcel) -> bool:
-    """Whether an envelope that was begun for one parcel is the other's."""
-    return begun is parcel or (
-        begun.delivery_id == parcel.delivery_id
-        and begun.sender == parcel.sender
-        and begun.recipient == parcel.recipient
-        and begun.size == parcel.size
-    )
 
 
 def _broken(refusal: Answer) -> bool:

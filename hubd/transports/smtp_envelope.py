@@ -1,0 +1,77 @@
+"""One message as SMTP sees it: its envelope, its body as it travels, and whether it may be shown to a server.
+
+Pure: parcels in, bytes and refusals out.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hubd.core.model import Answer, Parcel, Stage
+from hubd.core.shared import has_bare_line_end, stuffed
+from hubd.transports.smtp_login import Login
+
+#: A body up to this many bytes goes out in one write, together with its dot.
+ONE_WRITE = 64 * 1024
+#: What may stand between the angle brackets of MAIL and RCPT: no space, no bracket, no control character.
+_PATH = re.compile(r"[!-;=?-~]{1,320}")
+
+Step = tuple[Stage | None, bytes]  #: a command of the envelope; no stage for what comes before it
+
+
+def envelope(parcel: Parcel, login: Login, *, reset: bool) -> list[Step]:
+    """The commands up to DATA; with `reset` after an RSET, which ends what the server may still hold."""
+    size = f" SIZE={parcel.size}" if login.size else ""
+    steps: list[Step] = [
+        (Stage.MAIL, f"MAIL FROM:<{parcel.sender}>{size}\r\n".encode("ascii")),
+        (Stage.RCPT, f"RCPT TO:<{parcel.recipient}>\r\n".encode("ascii")),
+        (Stage.DATA, b"DATA\r\n"),
+    ]
+    return [(None, b"RSET\r\n"), *steps] if reset else steps
+
+
+def body_pieces(parcel: Parcel) -> list[bytes]:
+    """The body as it travels, in pieces: a dot before every line that begins with one, the last line ends it.
+
+    What many messages share is not copied, but for its last piece. A transport keeps what it cannot write
+    yet, so each piece is to be written when there is room for it.
+    """
+    body = stuffed(parcel.payload)
+    pieces = [body[start : start + ONE_WRITE] for start in range(0, len(body), ONE_WRITE)]
+    pieces += parcel.shared.stuffed
+    last = pieces.pop() if pieces else b""
+    end = b".\r\n" if parcel.shared.size or not body or body.endswith(b"\r\n") else b"\r\n.\r\n"
+    return [*pieces, last + end]
+
+
+def unfit(parcel: Parcel) -> Answer | None:
+    """Refuse what no server should be shown: an address or a body that could be read as SMTP commands."""
+    if not _PATH.fullmatch(parcel.recipient):
+        text = "the recipient is not a plain ASCII address; nothing was sent"
+        return Answer(stage=Stage.RCPT, code=553, enhanced="5.1.3", text=text)
+    if parcel.sender and not _PATH.fullmatch(parcel.sender):
+        text = "the sender is not a plain ASCII address; nothing was sent"
+        return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text)
+    if has_bare_line_end(parcel.payload) or parcel.shared.bare:
+        # RFC 5321 section 2.3.8. Servers differ in what they take for a line: the way mail is smuggled.
+        text = "the message has a bare CR or LF; nothing was sent"
+        return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text)
+    return None
+
+
+def too_large(parcel: Parcel, login: Login) -> Answer | None:
+    """Refuse what the server announced it would refuse (RFC 1870 section 6.1)."""
+    if not login.max_size or parcel.size <= login.max_size:
+        return None
+    text = f"the message has {parcel.size} bytes and the server takes {login.max_size}; nothing was sent"
+    return Answer(stage=Stage.MAIL, code=552, enhanced="5.3.4", text=text)
+
+
+def same_envelope(begun: Parcel, parcel: Parcel) -> bool:
+    """Whether an envelope that was begun for one parcel is the other's."""
+    return begun is parcel or (
+        begun.delivery_id == parcel.delivery_id
+        and begun.sender == parcel.sender
+        and begun.recipient == parcel.recipient
+        and begun.size == parcel.size
+    )
