@@ -5,13 +5,12 @@ python aiosmtplib_sender.py PORT CA_FILE_OR_- CONNECTIONS MESSAGES CONTENT
 
 import asyncio
 import json
-import resource
 import ssl
 import sys
-import time
 from email.message import EmailMessage
 
 import aiosmtplib
+from figures import Meter
 
 
 async def send(port: int, context: ssl.SSLContext | None, sender: str, body: bytes, count: int) -> None:
@@ -43,15 +42,10 @@ def main() -> None:
     port, ca_file, connections, messages, path = sys.argv[1:]
     with open(path, encoding="utf-8") as file:
         content = json.load(file)
-    cpu, began = time.process_time(), time.monotonic()
+    meter = Meter()
     asyncio.run(run(int(port), ca_file, int(connections), int(messages), content))
-    took = time.monotonic() - began
-    figures = {
-        "rate": int(messages) / took,
-        "us CPU": (time.process_time() - cpu) / int(messages) * 1e6,
-        "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    print(json.dumps(figures))
+    meter.stop()
+    meter.print_figures(int(messages))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,10 @@ python httpx_sender.py BASE_URL ACCOUNT TOKEN SENDER CONNECTIONS MESSAGES
 """
 
 import asyncio
-import json
-import resource
 import sys
-import time
 
 import httpx
+from figures import Meter
 
 
 async def run(base_url: str, account: str, token: str, sender: str, connections: int, messages: int) -> None:
@@ -34,15 +32,10 @@ async def run(base_url: str, account: str, token: str, sender: str, connections:
 
 def main() -> None:
     base_url, account, token, sender, connections, messages = sys.argv[1:]
-    cpu, began = time.process_time(), time.monotonic()
+    meter = Meter()
     asyncio.run(run(base_url, account, token, sender, int(connections), int(messages)))
-    took = time.monotonic() - began
-    figures = {
-        "rate": int(messages) / took,
-        "us CPU": (time.process_time() - cpu) / int(messages) * 1e6,
-        "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    print(json.dumps(figures))
+    meter.stop()
+    meter.print_figures(int(messages))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ python post_office_sender.py PORT CA_FILE_OR_- CONNECTIONS MESSAGES CONTENT DATA
 
 import json
 import os
-import resource
 import sys
-import time
 
 import django
 from django.conf import settings
+from figures import Meter
 
 
 def configure(port: int, ca_file: str, connections: int, database: str) -> None:
@@ -68,7 +67,7 @@ def main() -> None:
         },
     )
     Email.objects.all().delete()
-    cpu, began = time.process_time(), time.monotonic()
+    meter = Meter()
     mail.send_many(
         [
             {
@@ -81,18 +80,13 @@ def main() -> None:
         ]
     )
     mail.send_queued_mail_until_done(processes=1)
-    took = time.monotonic() - began
+    meter.stop()
     sent = Email.objects.filter(status=STATUS.sent).count()
     if sent != int(messages):
         failed = Email.objects.exclude(status=STATUS.sent).first()
         log = failed.logs.first() if failed else None
         sys.exit(f"{sent} of {messages} were sent: {log.message if log else 'no reason is recorded'}")
-    figures = {
-        "rate": int(messages) / took,
-        "us CPU": (time.process_time() - cpu) / int(messages) * 1e6,
-        "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    print(json.dumps(figures))
+    meter.print_figures(int(messages))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ python smtplib_sender.py PORT CA_FILE_OR_- MESSAGES CONTENT DATABASE
 """
 
 import json
-import resource
 import smtplib
 import sqlite3
 import ssl
 import sys
-import time
 from email.message import EmailMessage
+
+from figures import Meter
 
 
 def fill(template: str, number: int) -> str:
@@ -25,7 +25,7 @@ def main() -> None:
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
     database.execute("CREATE TABLE IF NOT EXISTS sent (address TEXT, state TEXT)")
-    cpu, began = time.process_time(), time.monotonic()
+    meter = Meter()
     if ca_file == "-":
         client = smtplib.SMTP("127.0.0.1", int(port))
     else:
@@ -39,14 +39,9 @@ def main() -> None:
             message.add_alternative(fill(content["html"], i), subtype="html")
             client.send_message(message)
             database.execute("INSERT INTO sent VALUES (?, 'sent')", (f"person{i}@example.com",))
-    took = time.monotonic() - began
+    meter.stop()
     database.close()
-    figures = {
-        "rate": int(messages) / took,
-        "us CPU": (time.process_time() - cpu) / int(messages) * 1e6,
-        "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    print(json.dumps(figures))
+    meter.print_figures(int(messages))
 
 
 if __name__ == "__main__":
