@@ -22,8 +22,11 @@ from hubd.errors import CredentialMissing
 from hubd.secrets import Place, Secret
 from hubd.transports.outbox import OutboxTransport, open_outbox
 
-#: Secrets that may be read at the same time, in threads that nothing else uses.
-_READERS = trio.CapacityLimiter(16)
+#: Readings of one secret at the same time, in threads that nothing else uses: a file system that hangs keeps
+#: only the provider waiting whose secret is on it.
+READERS = 2
+#: Seconds that a reading may take; the keyring has a shorter limit of its own.
+READ_SECONDS = 10.0
 
 
 async def provider_specs(
@@ -58,6 +61,7 @@ class _SecretKey:
         self.reference = reference
         self._path = f"providers.{name}.{key}"
         self._config = config
+        self._readers = trio.CapacityLimiter(READERS)
 
     @classmethod
     def of(cls, name: str, settings: ProviderConfig, config: HubConfig) -> _SecretKey | None:
@@ -71,17 +75,21 @@ class _SecretKey:
 
     async def read(self) -> str:
         """The secret as it is now. Raises `CredentialMissing`, which names the key."""
-        return (
-            await trio.to_thread.run_sync(self._resolve, abandon_on_cancel=True, limiter=_READERS)
-        ).reveal()
+        return (await self._read()).reveal()
 
     async def state(self) -> SecretState:
         """The secret's state now. Raises nothing."""
         try:
-            secret = await trio.to_thread.run_sync(self._resolve, abandon_on_cancel=True, limiter=_READERS)
+            secret = await self._read()
         except CredentialMissing as problem:
             return SecretState(key=self.key, place=self.place, problem=problem)
         return SecretState(key=self.key, place=self.place, fingerprint=secret.fingerprint)
+
+    async def _read(self) -> Secret:
+        with trio.move_on_after(READ_SECONDS):
+            return await trio.to_thread.run_sync(self._resolve, abandon_on_cancel=True, limiter=self._readers)
+        slow = f"{self.place}: could not be read within {READ_SECONDS:g} s"
+        raise self._missing(CredentialMissing(slow, hint="check the file system that it is on"))
 
     def check(self) -> None:
         """Raises `CredentialMissing` when the secret cannot be read. Blocks."""
@@ -91,16 +99,18 @@ class _SecretKey:
         try:
             return self.reference.resolve(self._config.folder)
         except CredentialMissing as problem:
-            origin = self._config.layers.origin(self._path)
-            fault = {
-                "path": self._path,
-                "problem": str(problem),
-                "file": str(origin.file) if origin else "",
-                "line": (origin.line or None) if origin else None,
-            }
-            raise CredentialMissing(
-                f"{self._path}: {problem}", hint=problem.hint, data={"errors": [fault]}
-            ) from None
+            raise self._missing(problem) from None
+
+    def _missing(self, problem: CredentialMissing) -> CredentialMissing:
+        """The problem with its place in the configuration."""
+        origin = self._config.layers.origin(self._path)
+        fault = {
+            "path": self._path,
+            "problem": str(problem),
+            "file": str(origin.file) if origin else "",
+            "line": (origin.line or None) if origin else None,
+        }
+        return CredentialMissing(f"{self._path}: {problem}", hint=problem.hint, data={"errors": [fault]})
 
 
 def _spec(

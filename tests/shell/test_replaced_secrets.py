@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import keyring.backend
 import pytest
 import trio
 
+import hubd.provider_specs as provider_specs_module
 from hubd.bridge import Bridge
 from hubd.config.file import load_config
 from hubd.config.reload import Reloader
@@ -223,13 +225,59 @@ async def test_a_secret_in_another_place_is_read_again_too(
         keyring.set_keyring(before)
 
 
+async def test_a_secret_that_is_not_read_in_time_is_an_answer_and_holds_up_no_other(
+    tmp_path: Path, bridge: Bridge, box: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many logins wait for a secret that hangs; another provider reads its own meanwhile."""
+    monkeypatch.setattr(provider_specs_module, "READ_SECONDS", 2.0)
+    ring, before = _Ring(), keyring.get_keyring()
+    keyring.set_keyring(ring)  # type: ignore[no-untyped-call]
+    try:
+        ring.entry = OLD
+        async with open_office(tmp_path, bridge, box, '{ keyring = "OFFICE_PASS" }') as office:
+            transport = (await office.providers.get("office").open()).transport
+            ring.answers.clear()
+            answers = []
+
+            async def log_in() -> None:
+                answers.append(await transport.lane().prepare(parcel()))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(log_in)
+                await trio.to_thread.run_sync(ring.asked.wait)
+                other = tmp_path / "other"
+                other.mkdir()
+                (other / "office.pass").touch(mode=0o600)
+                (other / "office.pass").write_text(OLD)
+                async with open_office(other, bridge, box) as second:
+                    assert (await second.providers.get("office").probe()).code == 235
+        assert len(answers) == 20
+        for answer in answers:
+            assert answer is not None
+            verdict = judge(answer, Channel.EMAIL)
+            assert verdict.action is Action.PROVIDER_STOP
+            assert "could not be read within 2 s" in verdict.detail
+    finally:
+        ring.answers.set()
+        keyring.set_keyring(before)
+
+
 class _Ring(keyring.backend.KeyringBackend):
-    """A keyring with one entry."""
+    """A keyring with one entry, which it gives while it answers."""
 
     priority = 1.0
     entry = ""
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.answers, self.asked = threading.Event(), threading.Event()
+        self.answers.set()
+
     def get_password(self, service: str, username: str) -> str | None:
+        if not self.answers.is_set():
+            self.asked.set()
+            self.answers.wait(60)
         return self.entry
 
     def set_password(self, service: str, username: str, password: str) -> None:
