@@ -26,7 +26,7 @@ from hubd.client import Client, open_client
 from hubd.errors import ProviderUnavailable
 from hubd.wire import HOST, PATH, PROTOCOL, SUBPROTOCOL
 from tests.whole.conftest import PATIENCE, ROOT, Hub, Witness, reconcile, sink_config, until
-from tests.whole.world import UnprivilegedHub, finish, how
+from tests.whole.world import UnprivilegedHub, finish, how, replace_file
 
 slowly = pytest.mark.parametrize("witness", [("--delay", "0.01")], indirect=True)
 
@@ -240,11 +240,10 @@ def test_a_storm_of_hangups_with_good_and_bad_files_loses_and_doubles_nobody(
     files = (sink_config(witness.port, 7), "[nonsense\n", sink_config(witness.port, 3), "")
     path = hub.folder / "hubd.toml"
     for n in range(200):
-        path.with_suffix(".new").write_text(files[n % len(files)] or hub.config)
-        path.with_suffix(".new").replace(path)
+        replace_file(path, files[n % len(files)] or hub.config)
         daemon.send_signal(signal.SIGHUP)
         time.sleep(0)
-    path.write_text(hub.config)
+    replace_file(path, hub.config)
     hub.hubctl("daemon", "reload")
     finish(hub, "storm")
     assert reconcile(hub, witness, "storm", 800)["sent"] == 800

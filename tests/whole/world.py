@@ -170,6 +170,13 @@ def how(hub: Hub, name: str) -> dict[str, Any]:
     return next(each for each in providers(hub) if each["name"] == name)
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Write a file as an editor does: who reads it meanwhile sees all of the old text or all of the new."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text)
+    new.replace(path)
+
+
 def finish(hub: Hub, *names: str) -> None:
     """Wait until the campaigns are completed."""
     for name in names:
