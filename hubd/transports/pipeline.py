@@ -34,10 +34,12 @@ class Lost(Exception):
 class Conversation:
     """Commands and replies on a connection that is past EHLO and AUTH. Used by one Trio task at a time.
 
+    `unread` is what was received before, beyond the replies that were asked for.
+
     After any `Lost`, and after a reply of 421, the connection is of no more use: `abort` it.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, unread: bytes = b"") -> None:
         self._stream = stream
         self._parser = ReplyParser()
         self._replies: deque[Reply] = deque()
@@ -47,6 +49,8 @@ class Conversation:
         self._listening = False  # a task waits for what comes, and takes it
         #: A reply that nobody asked for, such as 421 to an idle connection or an early 552 to a large body.
         self.stray: Reply | None = None
+        if unread:
+            self._take(unread)
 
     @property
     def usable(self) -> bool:
