@@ -304,7 +304,6 @@ class SmtpLane:
             return Answer(
                 stage=Stage.BODY, signal=Signal.DROPPED, text="the connection was cut before the body"
             )
-        self._ready = None
         conversation = login.conversation
         *pieces, rest = body_pieces(parcel)
         try:
@@ -319,6 +318,7 @@ class SmtpLane:
                 return self._refusal(Stage.BODY, conversation.stray)
             return self._lost(Stage.BODY, lost)
         announcement = self._announcement(following, login)
+        self._ready = None
         reach("before_dot")
         conversation.write(rest + b"".join(line for _, line in announcement), replies=1 + len(announcement))
         reach("after_dot")
