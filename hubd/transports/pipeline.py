@@ -61,7 +61,12 @@ class Conversation:
     @property
     def smooth(self) -> bool:
         """Whether it is usable, every reply that was owed has come, and none of them is a refusal."""
-        return self.usable and self._owed == 0 and all(reply.code < 400 for reply in self._replies)
+        return self.usable and self._owed == 0 and not self.refused
+
+    @property
+    def refused(self) -> bool:
+        """Whether a refusal is among the replies that have come and are not read."""
+        return any(reply.code >= 400 for reply in self._replies)
 
     @property
     def quiet(self) -> bool:
