@@ -70,8 +70,8 @@ class Conversation:
 
     @property
     def quiet(self) -> bool:
-        """Whether it is usable and every reply that was owed has been read."""
-        return self.usable and self._owed == 0 and not self._replies
+        """Whether it is usable, all is written, and every reply that was owed has been read."""
+        return self.usable and self._owed == 0 and not self._replies and not self._stream.unsent
 
     @property
     def loss(self) -> Lost:
@@ -105,7 +105,7 @@ class Conversation:
         """Wait until more may be written. Raises `Lost`, also when a stray reply came in between."""
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(timeout):
-            await self._flush(HIGH_WATER)
+            await self._flush(HIGH_WATER, lambda: False)
         if not self.usable:
             raise self.loss
         if self._stream.unsent > HIGH_WATER:
@@ -121,17 +121,17 @@ class Conversation:
     async def _next(self) -> None:
         """Wait until there is a reply, or none will come."""
         if self._stream.unsent:
-            await self._flush(0)
+            await self._flush(0, lambda: self.refused)  # it may never read what it has refused
         await self._listen(lambda: bool(self._replies))
 
-    async def _flush(self, leave: int) -> None:
-        """Wait for the server to read; it may say something meanwhile, which must not be missed."""
+    async def _flush(self, leave: int, enough: Callable[[], bool]) -> None:
+        """Wait for the server to read, or to say enough meanwhile, which must not be missed."""
         if self._lost is not None or self._stream.unsent <= leave:
             return
         async with trio.open_nursery() as nursery:
 
             async def listen() -> None:
-                await self._listen(lambda: False)
+                await self._listen(enough)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(listen)

@@ -365,3 +365,13 @@ async def test_a_reply_during_a_large_body_is_heard_while_the_server_reads_nothi
         await conversation.room(BOUND)
     assert conversation.stray is not None
     assert conversation.stray.code == 552
+
+
+async def test_a_refusal_is_told_although_the_server_does_not_read_the_rest(pair: Pair) -> None:
+    """It is not kept until the timeout."""
+    conversation = Conversation(pair.stream)
+    conversation.write(b"x" * LARGE, replies=1)
+    pair.theirs.send(b"552 5.3.4 too large\r\n")
+    with trio.fail_after(BOUND):
+        assert (await conversation.reply(10 * BOUND)).code == 552
+    assert not conversation.quiet, "the rest still has to be written"
