@@ -178,9 +178,14 @@ class _Attempt:
             session = await self._talk(self._greet_and_log_in, greeting=_GREETING)
         else:
             session = await self._talk(self._greet_and_log_in)
+        conversation = Conversation(self.stream, bytes(self._replies.unread))
+        if self._replies.unread and not conversation.usable:  # no message may be charged for that
+            loss = conversation.loss
+            text = one_line(str(loss), settings.secrets)
+            raise LoginRefused(Answer(stage=self.stage, signal=loss.signal, text=text))
         limit = session.extensions.get("size", "").strip()
         return Login(
-            conversation=Conversation(self.stream, bytes(self._replies.unread)),
+            conversation=conversation,
             pipelining="pipelining" in session.extensions,
             size="size" in session.extensions,
             max_size=int(limit) if limit.isascii() and limit.isdigit() else 0,
