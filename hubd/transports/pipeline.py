@@ -34,10 +34,12 @@ class Lost(Exception):
 class Conversation:
     """Commands and replies on a connection that is past EHLO and AUTH. Used by one Trio task at a time.
 
+    `unread` is what was received before, beyond the replies that were asked for.
+
     After any `Lost`, and after a reply of 421, the connection is of no more use: `abort` it.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, unread: bytes = b"") -> None:
         self._stream = stream
         self._parser = ReplyParser()
         self._replies: deque[Reply] = deque()
@@ -47,6 +49,8 @@ class Conversation:
         self._listening = False  # a task waits for what comes, and takes it
         #: A reply that nobody asked for, such as 421 to an idle connection or an early 552 to a large body.
         self.stray: Reply | None = None
+        if unread:
+            self._take(unread)
 
     @property
     def usable(self) -> bool:
@@ -57,12 +61,17 @@ class Conversation:
     @property
     def smooth(self) -> bool:
         """Whether it is usable, every reply that was owed has come, and none of them is a refusal."""
-        return self.usable and self._owed == 0 and all(reply.code < 400 for reply in self._replies)
+        return self.usable and self._owed == 0 and not self.refused
+
+    @property
+    def refused(self) -> bool:
+        """Whether a refusal is among the replies that have come and are not read."""
+        return any(reply.code >= 400 for reply in self._replies)
 
     @property
     def quiet(self) -> bool:
-        """Whether it is usable and every reply that was owed has been read."""
-        return self.usable and self._owed == 0 and not self._replies
+        """Whether it is usable, all is written, and every reply that was owed has been read."""
+        return self.usable and self._owed == 0 and not self._replies and not self._stream.unsent
 
     @property
     def loss(self) -> Lost:
@@ -96,7 +105,7 @@ class Conversation:
         """Wait until more may be written. Raises `Lost`, also when a stray reply came in between."""
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(timeout):
-            await self._flush(HIGH_WATER)
+            await self._flush(HIGH_WATER, lambda: False)
         if not self.usable:
             raise self.loss
         if self._stream.unsent > HIGH_WATER:
@@ -112,17 +121,17 @@ class Conversation:
     async def _next(self) -> None:
         """Wait until there is a reply, or none will come."""
         if self._stream.unsent:
-            await self._flush(0)
+            await self._flush(0, lambda: self.refused)  # it may never read what it has refused
         await self._listen(lambda: bool(self._replies))
 
-    async def _flush(self, leave: int) -> None:
-        """Wait for the server to read; it may say something meanwhile, which must not be missed."""
+    async def _flush(self, leave: int, enough: Callable[[], bool]) -> None:
+        """Wait for the server to read, or to say enough meanwhile, which must not be missed."""
         if self._lost is not None or self._stream.unsent <= leave:
             return
         async with trio.open_nursery() as nursery:
 
             async def listen() -> None:
-                await self._listen(lambda: False)
+                await self._listen(enough)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(listen)

@@ -9,6 +9,7 @@ starts only after the first has taken long: a name has `MOST_THREADS` threads at
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -54,8 +55,8 @@ async def addresses_of(host: str, timeout: float) -> list[str]:
 
 
 async def own_name() -> str:
-    """The full name of this machine as far as it has one; "" if the lookup takes too long."""
-    with trio.move_on_after(OWN_NAME):
+    """The full name of this machine as far as it has one; "" if the lookup fails or takes too long."""
+    with suppress(OSError), trio.move_on_after(OWN_NAME):
         return await _resolver().look_up("", socket.getfqdn)
     return ""
 
@@ -120,7 +121,13 @@ class _Resolver:
             with suppress(trio.RunFinishedError):  # the program has ended meanwhile
                 token.run_sync_soon(finished, *result.unwrap())
 
-        trio.lowlevel.start_thread_soon(look_up, deliver, "resolver")
+        try:
+            trio.lowlevel.start_thread_soon(look_up, deliver, "resolver")
+        except RuntimeError:
+            lookup.started.remove(began)
+            if not lookup.started:  # otherwise an earlier thread may still answer
+                self._lookups.pop(key, None)
+                raise OSError(errno.EAGAIN, "no thread can be started") from None
 
 
 _run: trio.lowlevel.RunVar[_Resolver] = trio.lowlevel.RunVar("resolver")

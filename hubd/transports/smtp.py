@@ -227,11 +227,17 @@ class SmtpLane:
             reused = False
 
     def _can_take(self, parcel: Parcel) -> bool:
-        """Whether the connection lives and stands where this parcel's envelope may begin or has begun."""
-        if self._login is None or not self._login.conversation.usable:
+        """Whether the connection stands where this parcel's envelope may begin or has begun.
+
+        It need not live if it was announced and refused: then there is its answer.
+        """
+        if self._login is None:
+            return False
+        conversation = self._login.conversation
+        if not (conversation.usable or conversation.refused):
             return False
         begun = self._announced or self._ready
-        return self._login.conversation.quiet if begun is None else same_envelope(begun, parcel)
+        return conversation.quiet if begun is None else same_envelope(begun, parcel)
 
     async def _envelope(self, parcel: Parcel, login: Login) -> Answer | None:
         """Say MAIL, RCPT, DATA, unless that was done before, and read the replies.
@@ -304,7 +310,6 @@ class SmtpLane:
             return Answer(
                 stage=Stage.BODY, signal=Signal.DROPPED, text="the connection was cut before the body"
             )
-        self._ready = None
         conversation = login.conversation
         *pieces, rest = body_pieces(parcel)
         try:
@@ -319,6 +324,7 @@ class SmtpLane:
                 return self._refusal(Stage.BODY, conversation.stray)
             return self._lost(Stage.BODY, lost)
         announcement = self._announcement(following, login)
+        self._ready = None
         reach("before_dot")
         conversation.write(rest + b"".join(line for _, line in announcement), replies=1 + len(announcement))
         reach("after_dot")

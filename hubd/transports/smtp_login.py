@@ -21,7 +21,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -34,7 +34,8 @@ from hubd.core.model import Answer, Signal, Stage
 from hubd.errors import BadConfig
 from hubd.transports.loopback import is_loopback_peer
 from hubd.transports.pipeline import Conversation
-from hubd.transports.replies import Garbage, Reply, ReplyParser, one_line
+from hubd.transports.replies import Garbage, Reply, one_line
+from hubd.transports.reply_reader import ReplyReader
 from hubd.transports.stream import Stream
 
 
@@ -159,6 +160,11 @@ class _Attempt:
         self.settings = settings
         self.local_hostname = local_hostname
         self.stage = Stage.CONNECT
+        self._replies = ReplyReader(stream)
+        self._garbage = ""  # what the server sent instead of a reply
+        self._peer: object = None
+        with suppress(OSError):  # it has closed; what it said before is still to be read
+            self._peer = stream.peer
 
     async def run(self, context: ssl.SSLContext | None) -> Login:
         settings = self.settings
@@ -172,9 +178,14 @@ class _Attempt:
             session = await self._talk(self._greet_and_log_in, greeting=_GREETING)
         else:
             session = await self._talk(self._greet_and_log_in)
+        conversation = Conversation(self.stream, bytes(self._replies.unread))
+        if self._replies.unread and not conversation.usable:  # no message may be charged for that
+            loss = conversation.loss
+            text = one_line(str(loss), settings.secrets)
+            raise LoginRefused(Answer(stage=self.stage, signal=loss.signal, text=text))
         limit = session.extensions.get("size", "").strip()
         return Login(
-            conversation=Conversation(self.stream),
+            conversation=conversation,
             pipelining="pipelining" in session.extensions,
             size="size" in session.extensions,
             max_size=int(limit) if limit.isascii() and limit.isdigit() else 0,
@@ -188,11 +199,16 @@ class _Attempt:
         if "starttls" not in session.extensions:
             raise self._refused(502, "", "the server does not offer STARTTLS; nothing was sent")
         with _limit(self.settings.connect_timeout):
-            self.stream.send(b"STARTTLS\r\n")
-            reply = await _one_reply(self.stream)
+            try:
+                reply, _ = await self._replies.ask(b"STARTTLS\r\n")
+            except Garbage as problem:
+                raise ConnectionError(f"the server sent {problem}") from None
             if reply.code != 220:
                 secrets = self.settings.secrets
                 raise LoginRefused(_reply_answer(self.stage, reply.code, reply.text, secrets, refused=True))
+            # What came behind the 220 in clear text is forgotten, or it would be taken for something said
+            # inside TLS (RFC 3207 section 4.2).
+            self._replies = ReplyReader(self.stream)
             await self.stream.start_tls(context, self.settings.host)
 
     async def _talk(self, dialogue: Dialogue, greeting: bytes = b"") -> _Session:
@@ -204,19 +220,38 @@ class _Attempt:
             ours.sendall(greeting)
             pipe = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_pass_on_replies, self.stream, pipe)
-                nursery.start_soon(_pass_on_commands, pipe, self.stream)
+                nursery.start_soon(self._pass_on, pipe, bool(greeting))
                 try:
                     session: _Session | Exception = await self.bridge.ask(self._session, theirs, dialogue)
                 except Exception as error:  # raised below: a nursery would wrap it in a group
                     session = error
                 nursery.cancel_scope.cancel()
+            if self._garbage:
+                stage = Stage.BANNER if self.stage is Stage.CONNECT else self.stage
+                raise LoginRefused(Answer(stage=stage, signal=Signal.GARBAGE, text=self._garbage))
             if isinstance(session, Exception):
                 raise session
             return session
         finally:
             ours.close()
             theirs.close()
+
+    async def _pass_on(self, pipe: trio.SocketStream, greeted: bool) -> None:
+        """Pass each command of aiosmtplib on to the server, and one reply to each back."""
+        try:
+            if not greeted:
+                await pipe.send_all((await self._replies.next())[1])
+            while command := await pipe.receive_some():
+                await pipe.send_all((await self._replies.ask(command))[1])
+        except trio.Cancelled:
+            # asyncio can lose a cancellation (wait_for before Python 3.12), but not the end of a connection.
+            pipe.socket.close()
+            raise
+        except Garbage as problem:
+            self._garbage = f"the server sent {problem}"
+            await pipe.aclose()
+        except (OSError, trio.BrokenResourceError):  # one of the two has closed
+            await pipe.aclose()
 
     # -- on the loop of the bridge -------------------------------------------------------------------
 
@@ -258,7 +293,7 @@ class _Attempt:
     async def _authenticate(self, client: aiosmtplib.SMTP) -> aiosmtplib.SMTPResponse:
         """Log in by one method, once: a second try with the same password only hastens a lockout."""
         username, password = self.settings.username, self.settings.password
-        if not self.stream.secured and not is_loopback_peer(self.stream.peer):
+        if not self.stream.secured and not is_loopback_peer(self._peer or self.stream.peer):
             raise self._refused(538, "5.7.11", "a password is only sent over TLS; it was not sent")
         offered = client.server_auth_methods
         if "plain" in offered:
@@ -274,44 +309,6 @@ class _Attempt:
     def _refused(self, code: int, enhanced: str, text: str) -> LoginRefused:
         answer = Answer(stage=self.stage, code=code, enhanced=enhanced, text=one_line(text))
         return LoginRefused(answer)
-
-
-async def _one_reply(stream: Stream) -> Reply:
-    """The reply that comes next. What came behind it in clear text is forgotten, or it would be taken for
-    something said inside TLS (RFC 3207 section 4.2). Raises `OSError` when there is none.
-    """
-    parser = ReplyParser()
-    try:
-        while data := await stream.receive():
-            for reply in parser.feed(data):
-                return reply
-    except Garbage as problem:
-        raise ConnectionError(f"the server sent {problem}") from None
-    raise ConnectionError("the server closed the connection")
-
-
-async def _pass_on_replies(stream: Stream, pipe: trio.SocketStream) -> None:
-    """What the server says, to aiosmtplib; that it has closed, too."""
-    try:
-        while data := await stream.receive():
-            await pipe.send_all(data)
-        await pipe.send_eof()
-    except trio.Cancelled:
-        # asyncio can lose a cancellation (wait_for before Python 3.12); the end of the connection it cannot.
-        pipe.socket.close()
-        raise
-    except (OSError, trio.BrokenResourceError):
-        await pipe.aclose()
-
-
-async def _pass_on_commands(pipe: trio.SocketStream, stream: Stream) -> None:
-    """What aiosmtplib says, to the server."""
-    try:
-        while data := await pipe.receive_some():
-            stream.send(data)
-            await stream.flush()
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-        await pipe.aclose()
 
 
 @contextmanager

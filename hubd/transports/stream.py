@@ -68,6 +68,8 @@ class Stream:
         if self._early is not None:
             early, self._early = self._early, None
             return early
+        if self._tls is not None and self._tls.over:
+            return self._tls.read()
         try:
             data = self._socket.recv(READ_SIZE)
         except (BlockingIOError, InterruptedError):
@@ -137,6 +139,8 @@ class _Tls:
     def __init__(self, context: ssl.SSLContext, server_hostname: str) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self.over = False  #: nothing more can be read: each `read` gives the end, or raises the error
+        self._problem: ssl.SSLError | None = None
 
     def handshake(self) -> bool:
         """Go on with the handshake; False: it needs more from the other end. Raises `ssl.SSLError`."""
@@ -170,13 +174,21 @@ class _Tls:
         return self.read()
 
     def read(self) -> bytes | None:
-        """The plain text of all whole records; None: there is none; b"": the end."""
+        """The plain text of all whole records; None: there is none; b"": the end.
+
+        Raises `ssl.SSLError`. What came before an end or an error in the same bytes is returned first.
+        """
         plain = bytearray()
         try:
-            while piece := self._tls.read(READ_SIZE):
+            while not self.over and (piece := self._tls.read(READ_SIZE)):
                 plain += piece
         except ssl.SSLWantReadError:
             return bytes(plain) or None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             pass  # an end in the middle of a record is no less an end: replies say themselves where they stop
+        except ssl.SSLError as problem:
+            self._problem = problem
+        self.over = True
+        if self._problem is not None and not plain:
+            raise self._problem
         return bytes(plain)

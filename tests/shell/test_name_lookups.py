@@ -212,3 +212,33 @@ def test_a_lookup_that_hangs_does_not_keep_the_process_from_ending() -> None:
             assert process.returncode == 0
         finally:
             process.kill()
+
+
+_NO_THREADS = """
+import threading, trio
+from hubd.transports import resolver
+from hubd.transports.smtp_connect import ehlo_name
+
+async def main():
+    threading.stack_size(1 << 46)  # more than there is: no thread can be started
+    for _ in range(2 * resolver.MOST_THREADS):
+        try:
+            await resolver.addresses_of("localhost", 600)
+        except resolver.NameUnresolved as error:
+            print(error.why)
+        print(await ehlo_name())
+    threading.stack_size(0)
+    print(*await resolver.addresses_of("localhost", 600))
+
+trio.run(main)
+"""
+
+
+def test_a_lookup_for_which_no_thread_starts_fails_alone_and_the_next_may_succeed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _NO_THREADS], capture_output=True, text=True, cwd=ROOT, timeout=BOUND
+    )
+    assert done.stderr == ""
+    *failed, found = done.stdout.splitlines()
+    assert failed == ["no thread can be started", "localhost"] * 2 * MOST_THREADS
+    assert "127.0.0.1" in found.split()

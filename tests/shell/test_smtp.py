@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import trio
+import trio.testing
 
 from hubd.core.model import Answer, Signal, Stage
 from tests.shell.scripted_smtp import BEHAVIOURS, CLOSE, GO, OK, Say, Script, serve_script
@@ -261,6 +262,27 @@ async def test_a_refused_recipient_of_the_announced_message_disturbs_neither_nei
         ["RCPT TO:<to1@example.net>"],
         ["RCPT TO:<to3@example.net>"],
     ]
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+async def test_a_refusal_of_the_announced_message_counts_although_the_server_closed_behind_it(
+    then: str,
+) -> None:
+    """Nobody is asked again on another connection whether that recipient exists."""
+    script: Script = {
+        "rcpt": [OK, Say(b"550 5.1.1 unknown\r\n")],
+        "data": [GO, Say(b"554 5.5.1 no valid recipients\r\n", then)],
+    }
+    async with serve_script(script) as server, open_lane(server) as (_, lane):
+        assert (await send(lane, parcel(1), parcel(2))).code == 250
+        await server.wait_for("data", 2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert lane.waits(parcel(2))  # as the engine asks it
+        second = await send(lane, parcel(2))
+        assert server.reached["rcpt"] == 2
+        third = await send(lane, parcel(3))
+    assert (second.stage, second.code, second.enhanced) == (Stage.RCPT, 550, "5.1.1")
+    assert (third.code, server.connections) == (250, 2)
 
 
 async def test_a_refused_body_does_not_disturb_the_announced_message() -> None:

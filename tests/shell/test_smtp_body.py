@@ -9,6 +9,7 @@ from dataclasses import replace
 import aiosmtplib
 import pytest
 import trio
+import trio.testing
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -253,6 +254,46 @@ async def test_no_goodbye_is_written_into_a_body_that_is_due() -> None:
         await lane.aclose()
         await server.wait_hung_up()
     assert "body" not in server.reached
+
+
+async def test_no_goodbye_is_written_into_a_body_that_is_under_way() -> None:
+    """Another task closes the transport while the server has not read all pieces of a large body."""
+    got = bytearray()
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        begun, cut, read_all = trio.Event(), trio.Event(), trio.Event()
+
+        async def slow(stream: trio.SocketStream) -> None:
+            for said in (b"220 x\r\n", b"250 x\r\n", b"250 x\r\n", b"250 x\r\n", b"354 go\r\n"):
+                await stream.send_all(said)
+                if not said.startswith(b"354"):
+                    await stream.receive_some()
+            got.extend(await stream.receive_some(1))
+            begun.set()
+            await cut.wait()
+            with suppress(trio.BrokenResourceError):
+                async for data in stream:
+                    got.extend(data)
+            read_all.set()
+
+        nursery.start_soon(trio.serve_listeners, slow, listeners)
+        server = ScriptedServer({}, (), port=listeners[0].socket.getsockname()[1])
+        async with open_lane(server) as (transport, lane):
+            answers: list[Answer] = []
+
+            async def deliver() -> None:
+                answers.append(await send(lane, parcel(1, LARGE * 400_000)))
+
+            async with trio.open_nursery() as sending:
+                sending.start_soon(deliver)
+                await begun.wait()
+                await trio.testing.wait_all_tasks_blocked()
+                await transport.aclose()
+                cut.set()
+            await read_all.wait()
+        nursery.cancel_scope.cancel()
+    assert (answers[0].stage, answers[0].signal) == (Stage.BODY, Signal.DROPPED)
+    assert b"QUIT" not in got
 
 
 async def test_a_body_without_its_envelope_is_never_sent() -> None:

@@ -63,6 +63,43 @@ async def secured(pair: Pair) -> AsyncIterator[trio.SSLStream[trio.SocketStream]
     yield tls
 
 
+async def secured_in_memory(
+    pair: Pair, greeting: bytes = b"", *, then_end: bool = False
+) -> tuple[ssl.SSLObject, ssl.MemoryBIO]:
+    """The pair with TLS between them; the server's end, and what it has to send, to be sent at will.
+
+    The greeting travels with the end of the handshake, and so does the end of TLS if asked for.
+    """
+    authority = trustme.CA()
+    client, server = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.configure_trust(client)
+    authority.issue_cert("mail.example").configure_cert(server)
+    server.maximum_version = client.maximum_version = ssl.TLSVersion.TLSv1_2  # there the server ends it
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = server.wrap_bio(incoming, outgoing, server_side=True)
+    wire = trio.SocketStream(trio.socket.from_stdlib_socket(pair.theirs))
+
+    async def serve() -> None:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await wire.send_all(outgoing.read())
+                incoming.write(await wire.receive_some())
+        if greeting:
+            tls.write(greeting)
+        if then_end:
+            with suppress(ssl.SSLWantReadError):
+                tls.unwrap()
+        await wire.send_all(outgoing.read())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        await pair.stream.start_tls(client, "mail.example")
+    return tls, outgoing
+
+
 # -- bytes -------------------------------------------------------------------------------------------
 
 
@@ -131,31 +168,22 @@ async def test_bytes_pass_in_both_directions_whatever_their_size(pair: Pair) -> 
 
 async def test_what_comes_with_the_end_of_the_handshake_is_not_left_in_a_buffer(pair: Pair) -> None:
     """A server may greet in the same packet: no later packet would wake the reader."""
-    authority = trustme.CA()
-    client, server = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.configure_trust(client)
-    authority.issue_cert("mail.example").configure_cert(server)
-    server.maximum_version = client.maximum_version = ssl.TLSVersion.TLSv1_2  # there the server ends it
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = server.wrap_bio(incoming, outgoing, server_side=True)
-    wire = trio.SocketStream(trio.socket.from_stdlib_socket(pair.theirs))
-
-    async def serve() -> None:
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                await wire.send_all(outgoing.read())
-                incoming.write(await wire.receive_some())
-        tls.write(b"220 hi\r\n")
-        await wire.send_all(outgoing.read())
-
     with trio.fail_after(BOUND):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve)
-            await pair.stream.start_tls(client, "mail.example")
-            assert await pair.stream.receive() == b"220 hi\r\n"
+        await secured_in_memory(pair, b"220 hi\r\n")
+        assert await pair.stream.receive() == b"220 hi\r\n"
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closes", "stays"])
+async def test_the_end_that_comes_with_the_end_of_the_handshake_is_not_left_in_a_buffer(
+    pair: Pair, closes: bool
+) -> None:
+    with trio.fail_after(BOUND):
+        await secured_in_memory(pair, b"421 4.3.2 closing\r\n", then_end=True)
+        if closes:
+            pair.theirs.shutdown(socket.SHUT_WR)
+        assert await pair.stream.receive() == b"421 4.3.2 closing\r\n"
+        assert await pair.stream.receive() == b""
+        assert pair.stream.receive_nowait() == b"", "it stays at its end"
 
 
 async def test_an_end_in_the_middle_of_a_record_is_an_end(pair: Pair) -> None:
@@ -172,6 +200,40 @@ async def test_a_damaged_record_is_an_error_and_not_the_end(pair: Pair) -> None:
         pair.theirs.send(b"\x17\x03\x03\x00\x20" + b"\x00" * 32)
         with pytest.raises(ssl.SSLError):
             await pair.stream.receive()
+
+
+#: What may follow a reply in the packets that the server sends last; the end or the error that it is.
+LAST = {
+    "the end": b"",
+    "a record that is cut off": b"\x17\x03\x03\x00\x40half of a record",
+    "a damaged record": b"\x17\x03\x03\x00\x20" + b"\x00" * 32,
+    "clear text": b"421 4.3.2 closing\r\n",
+}
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closes", "stays"])
+@pytest.mark.parametrize("last", LAST)
+async def test_a_reply_is_read_although_the_end_or_an_error_of_tls_came_with_it(
+    pair: Pair, last: str, closes: bool
+) -> None:
+    """They arrive at once, and the connection may stay open behind them: no later packet wakes the reader."""
+    server, outgoing = await secured_in_memory(pair)
+    conversation = Conversation(pair.stream)
+    conversation.write(b"NOOP\r\nNOOP\r\n", replies=2)
+    server.write(b"250 2.0.0 accepted\r\n")
+    if last == "the end":
+        with suppress(ssl.SSLWantReadError):
+            server.unwrap()
+    pair.theirs.sendall(outgoing.read() + LAST[last])
+    if closes:
+        pair.theirs.shutdown(socket.SHUT_WR)
+    with trio.fail_after(BOUND):
+        assert (await conversation.reply(BOUND)).code == 250
+        if closes or last != "a record that is cut off":
+            with pytest.raises(Lost) as caught:
+                await conversation.reply(BOUND)
+            assert caught.value.signal is Signal.DROPPED
+            assert not conversation.usable
 
 
 async def test_the_name_in_the_certificate_must_be_the_one_that_was_asked_for(pair: Pair) -> None:
@@ -303,3 +365,13 @@ async def test_a_reply_during_a_large_body_is_heard_while_the_server_reads_nothi
         await conversation.room(BOUND)
     assert conversation.stray is not None
     assert conversation.stray.code == 552
+
+
+async def test_a_refusal_is_told_although_the_server_does_not_read_the_rest(pair: Pair) -> None:
+    """It is not kept until the timeout."""
+    conversation = Conversation(pair.stream)
+    conversation.write(b"x" * LARGE, replies=1)
+    pair.theirs.send(b"552 5.3.4 too large\r\n")
+    with trio.fail_after(BOUND):
+        assert (await conversation.reply(10 * BOUND)).code == 552
+    assert not conversation.quiet, "the rest still has to be written"
