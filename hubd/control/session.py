@@ -125,7 +125,7 @@ class Session:
             self._nursery.start_soon(self._part)
             with self._reading:
                 await self._read()
-            if self._outlet.closing:
+            if self._outlet.closing and not self._stream.client_has_left():
                 await self._outlet.written.wait()  # bounded: the writer's deadlines
             self._nursery.cancel_scope.cancel()
         self._calls.drop_reads()  # of batches that go on because of their commands
