@@ -142,7 +142,8 @@ class Steering:
 
         import trio
 
-        with trio.open_signal_receiver(signal.SIGCONT, signal.SIGTERM, signal.SIGHUP) as arrivals:
+        ending = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+        with trio.open_signal_receiver(signal.SIGCONT, *ending) as arrivals:
             async for arrived in arrivals:
                 if arrived != signal.SIGCONT:
                     raise Detached("")

@@ -15,6 +15,7 @@ from hubctl.app import App, Json, encode
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
 from hubd.errors import HubError
+from hubd.wire import MAX_MESSAGE
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -36,7 +37,7 @@ def call(app: App, method: str, params: str | None) -> None:
 
     JSON is an object with the parameters by name, or - to read it from standard input.
     """
-    given = _object(sys.stdin.read() if params == "-" else params or "{}")
+    given = _object(_read_stdin() if params == "-" else params or "{}")
 
     async def work(hub: Client) -> Json:
         try:
@@ -61,12 +62,23 @@ def _unknown(method: str, known: Iterable[str]) -> Refused:
     )
 
 
+def _read_stdin() -> str:
+    octets = sys.stdin.buffer.read(MAX_MESSAGE + 1)
+    if len(octets) > MAX_MESSAGE:
+        raise click.UsageError(f"JSON: more than {MAX_MESSAGE:,} bytes; hubd takes no larger message")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        raise click.UsageError("JSON: it is not UTF-8 text") from None
+
+
 def _object(text: str) -> Json:
     try:
         found = json.loads(text)
+        json.dumps(found, allow_nan=False)
     except json.JSONDecodeError as error:
         raise click.UsageError(f"JSON: line {error.lineno} column {error.colno}: {error.msg}") from None
-    except (ValueError, RecursionError):  # a number of thousands of digits, brackets without end
+    except (ValueError, RecursionError):  # NaN, a number of thousands of digits, brackets without end
         raise click.UsageError("JSON: it cannot be read") from None
     if not isinstance(found, dict):
         raise click.UsageError('JSON: give the parameters by name, such as {"name": "spring-sale"}')

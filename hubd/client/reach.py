@@ -16,6 +16,8 @@ from hubd.errors import BadInput, HubError, Unreachable, VersionSkew
 from hubd.wire import HOST, SUBPROTOCOL
 from hubd.wire.places import VIEWERS_NAME, Place
 
+FULL_SECONDS = 0.05  #: until a socket at which too many wait is tried again
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
@@ -55,7 +57,7 @@ async def connect(place: Place) -> Reached:
     if place.endpoint:
         return await _connect_endpoint(place)
     try:
-        stream = await trio.open_unix_socket(place.path)
+        stream = await _open_socket(place.path)
     except (FileNotFoundError, PermissionError) as exc:
         because = f"{place.path} is {'not for you' if isinstance(exc, PermissionError) else 'not there'}"
         viewers = await _connect_viewers(place)
@@ -74,12 +76,28 @@ async def connect(place: Place) -> Reached:
     return Reached(stream=stream, place=place, where=str(where), because=because)
 
 
+async def _open_socket(path: Path) -> trio.SocketStream:
+    """A stream to a unix socket; waits while too many others wait there to be accepted.
+
+    Linux refuses with EAGAIN then, which Trio takes for a connection that is being made.
+    """
+    while True:
+        stream = await trio.open_unix_socket(path)
+        try:
+            stream.socket.getpeername()
+        except OSError:
+            await trio.aclose_forcefully(stream)
+            await trio.sleep(FULL_SECONDS)
+        else:
+            return stream
+
+
 async def _connect_viewers(place: Place) -> trio.SocketStream | None:
     """A stream to the socket for viewers, if there is one that may be used."""
     if place.viewers is None:
         return None
     try:
-        return await trio.open_unix_socket(place.viewers)
+        return await _open_socket(place.viewers)
     except OSError:
         return None
 

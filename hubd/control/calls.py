@@ -44,21 +44,30 @@ class Calls:
 
     def __init__(self) -> None:
         self._calls: dict[tuple[bool, Id], list[Call]] = {}
+        self._all: set[Call] = set()  #: notifications, too
 
     def add(self, calls: Sequence[Call]) -> None:
         """They are under way from now on."""
+        self._all.update(calls)
         for call in calls:
             if isinstance(call.member, Request) and not call.member.notification:
                 self._calls.setdefault(_key(call.member.id), []).append(call)
 
     def remove(self, calls: Sequence[Call]) -> None:
         """They have been answered."""
+        self._all.difference_update(calls)
         for call in calls:
             if isinstance(call.member, Request) and not call.member.notification:
                 same = self._calls[_key(call.member.id)]
                 same.remove(call)
                 if not same:
                     del self._calls[_key(call.member.id)]
+
+    def drop_reads(self) -> None:
+        """Drop all that change nothing: nobody listens to the answers."""
+        for call in self._all:
+            if not call.mutates:
+                call.cancel()
 
     def cancel(self, request_id: Id, by: Request) -> bool:
         """Drop the requests with this id; whether there was one to drop.
@@ -111,7 +120,7 @@ class BatchAnswer:
             self._fragments = await self._outlet.open_message()
         try:
             await self._fragments.send((text.encode("ascii"), last))
-        except trio.BrokenResourceError:  # the client has left; the remaining members are still carried out
+        except trio.BrokenResourceError:  # the client has left; the remaining commands are still carried out
             await trio.lowlevel.checkpoint()
         self._memory.release(self._size)
         self._kept, self._size = [], 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import sys
 from contextlib import suppress
 
 import trio
@@ -25,7 +27,7 @@ class Prefixed(trio.abc.Stream):
     7.1.7 asks for; this stream sends one.
     """
 
-    def __init__(self, stream: trio.abc.Stream, head: bytes, max_message: int) -> None:
+    def __init__(self, stream: trio.SocketStream, head: bytes, max_message: int) -> None:
         self.socket: trio_websocket.WebSocketConnection | None = None
         self._stream = stream
         self._head = head
@@ -76,6 +78,19 @@ class Prefixed(trio.abc.Stream):
                     await self._stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 raise trio_websocket.ConnectionClosed(self.socket.closed) from None
+
+    def client_has_left(self) -> bool:
+        """Whether the client has closed the connection, also when there is more of it to be read before.
+
+        False where the system does not say.
+        """
+        if sys.platform == "win32":
+            return False
+        if (fd := self._stream.socket.fileno()) < 0:
+            return True
+        ended = select.poll()
+        ended.register(fd, getattr(select, "POLLRDHUP", 0))  # and POLLHUP, which is always told
+        return bool(ended.poll(0))
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

@@ -62,6 +62,7 @@ class Outlet:
         self._stream = stream
         self._memory = memory
         self._queue, self._queued = trio.open_memory_channel[bytes | _Fragments | _Close](QUEUED)
+        self._writing = trio.CancelScope()
         self._unanswered = 0
 
     async def post(self, text: str) -> None:
@@ -103,25 +104,29 @@ class Outlet:
     async def write(self) -> None:
         """Write what is queued until the connection ends."""
         try:
-            async for item in self._queued:
-                match item:
-                    case _Close():
-                        await self._part(item.code, item.reason)
-                        return
-                    case _Fragments():
-                        taken = await self._send_fragments(item)
-                    case _:
-                        try:
-                            taken = await self._send(item)
-                        finally:
-                            self._memory.release(len(item))
-                if not taken:
-                    return
+            with self._writing:
+                await self._write_queued()
         except trio_websocket.ConnectionClosed:
             pass  # the reader has seen it too
         finally:
             self._drop_queued()
             self.written.set()
+
+    async def _write_queued(self) -> None:
+        async for item in self._queued:
+            match item:
+                case _Close():
+                    await self._part(item.code, item.reason)
+                    return
+                case _Fragments():
+                    taken = await self._send_fragments(item)
+                case _:
+                    try:
+                        taken = await self._send(item)
+                    finally:
+                        self._memory.release(len(item))
+            if not taken:
+                return
 
     def _drop_queued(self) -> None:
         """Discard what is queued, and whatever would be queued later."""
@@ -188,6 +193,8 @@ class Outlet:
                     log.info("a client left %d pings unanswered and was closed", MISSED)
                     await self._part(SLOW, "no answer to pings")
                     await trio.aclose_forcefully(self._stream)
+                    self._writing.cancel()  # it may have nothing to write, and so not see the end
+                    nursery.cancel_scope.cancel()
                     return
                 nursery.start_soon(self._ping)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hubd.errors import HubError
+
 
 class Role(StrEnum):
     """What a connection may do."""
@@ -39,3 +41,14 @@ class Peer:
         if self.issuer:
             return f"{self.issuer}, by ticket"
         return f"uid {self.uid}" if self.uid is not None else self.listener
+
+    def forbidden(self, what: str, instead: str = "") -> HubError:
+        """The error that only operators may do it, with the way to become one from where this client is."""
+        by_ticket = self.listener == "tcp"
+        up = 'come with a ticket of the role "operator"' if by_ticket else "connect to the control socket"
+        return HubError(
+            f"only operators may {what}, and this connection is a {self.role}'s",
+            code="forbidden",
+            hint=f"{instead}, or {up}" if instead else up,
+            data={"role": self.role.value, "needed": Role.OPERATOR.value},
+        )

@@ -1,8 +1,8 @@
 """One connection: one task reads, one task writes, requests run beside each other.
 
-A request that only reads is dropped with its connection, and `hub.cancel` drops it earlier. A command that
-changes something runs in the scope of the gate and is finished, whoever listens: a client that goes away in
-the middle of it leaves nothing half done.
+A request that only reads is dropped with its connection, also in a batch, and `hub.cancel` drops it earlier.
+A command that changes something runs in the scope of the gate and is finished, whoever listens: a client that
+goes away in the middle of it leaves nothing half done.
 
 While a connection holds as much memory as it may, nothing more is read from it; see `memory`.
 """
@@ -97,6 +97,7 @@ class Session:
         self._websocket = websocket
         self._house = house
         self._memory = ConnectionMemory(house.pools[peer.role])
+        self._stream = stream
         self._outlet = Outlet(websocket, stream, self._memory)
         self._turns = Turns(house.turns[peer.role])
         self._reading = trio.CancelScope()
@@ -124,9 +125,10 @@ class Session:
             self._nursery.start_soon(self._part)
             with self._reading:
                 await self._read()
-            if self._outlet.closing:
+            if self._outlet.closing and not self._stream.client_has_left():
                 await self._outlet.written.wait()  # bounded: the writer's deadlines
             self._nursery.cancel_scope.cancel()
+        self._calls.drop_reads()  # of batches that go on because of their commands
 
     async def _write(self) -> None:
         await self._outlet.write()
@@ -180,16 +182,15 @@ class Session:
             return
         self._in_flight += 1
         self._calls.add(calls)
+        served = trio.Event()
+        nursery = self._house.begun if any(call.mutates for call in calls) else self._nursery
+        nursery.start_soon(self._serve, calls, batch, held, served)
         if "hub.hello" in names or names == {"hub.cancel"}:
-            await self._serve(calls, batch, held)  # before anything that follows
-        elif any(call.mutates for call in calls):
-            self._house.begun.start_soon(self._serve, calls, batch, held)
-        else:
-            self._nursery.start_soon(self._serve, calls, batch, held)
+            await served.wait()  # before anything that follows
 
     # -- answering ---------------------------------------------------------------------------------
 
-    async def _serve(self, calls: Sequence[Call], batch: bool, held: int) -> None:
+    async def _serve(self, calls: Sequence[Call], batch: bool, held: int, served: trio.Event) -> None:
         begun: list[Subscription] = []
         try:
             if batch:
@@ -204,6 +205,7 @@ class Session:
         finally:
             self._memory.release(held)
             self._calls.remove(calls)
+            served.set()
             self._in_flight -= 1
             if not self._in_flight:
                 self._quiet.set()
@@ -243,6 +245,8 @@ class Session:
         method = METHODS.get(request.method)
         if method is None:
             raise HubError("there is no such method", code="method_not_found")
+        if not call.mutates and self._stream.client_has_left():
+            call.cancel()
         call.begun = not call.cancelled
         if call.begun and call.mutates:
             return await self._call(method, request, begun)
@@ -260,7 +264,7 @@ class Session:
         self._check_allowed(method)
         params = read_params(method.params, request.params)
         if self._peer.role is Role.VIEWER and (instead := method.instead(params)):
-            raise self._forbidden(f"call {method.name} in this way", instead)
+            raise self._peer.forbidden(f"call {method.name} in this way", instead)
         if method.mutates:
             return await self._house.dispatcher.carry_out(method, params, self._peer)
         if method.handler is not None:
@@ -290,20 +294,9 @@ class Session:
         if not greeted and method.name != "hub.hello":
             raise HubError("say hub.hello first", code="handshake_required")
         if not self._peer.role.may(method.role):
-            raise self._forbidden(f"call {method.name}")
+            raise self._peer.forbidden(f"call {method.name}")
         if self._house.stopping.is_set() and method.mutates and method.name != "hub.shutdown":
             raise ShuttingDown("the daemon is stopping", hint="try again when it is back")
-
-    def _forbidden(self, what: str, instead: str = "") -> HubError:
-        """Only operators may; and the way to become one, from where this client is."""
-        by_ticket = self._peer.listener == "tcp"
-        up = 'come with a ticket of the role "operator"' if by_ticket else "connect to the control socket"
-        return HubError(
-            f"only operators may {what}, and this connection is a {self._peer.role}'s",
-            code="forbidden",
-            hint=f"{instead}, or {up}" if instead else up,
-            data={"role": self._peer.role.value, "needed": Role.OPERATOR.value},
-        )
 
     # -- what belongs to a connection --------------------------------------------------------------
 

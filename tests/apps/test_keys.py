@@ -73,9 +73,12 @@ def test_ctrl_c_typed_at_the_keys_detaches_and_gives_the_terminal_back(hub: Hub,
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
 
 
-def test_a_signal_that_ends_it_gives_the_terminal_back(hub: Hub, on_terminal: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_that_ends_it_gives_the_terminal_back(
+    number: signal.Signals, hub: Hub, on_terminal: Any
+) -> None:
     terminal = followed(hub, on_terminal)
-    terminal.process.send_signal(signal.SIGTERM)
+    terminal.process.send_signal(number)
     seen = terminal.rest()
     assert terminal.process.returncode == 130
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubctl import render_methods
-from tests.apps.conftest import Hub
+from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
 from tests.apps.test_command_line import run
 
 
@@ -39,18 +41,53 @@ def test_an_error_of_the_daemon_ends_as_it_does_elsewhere(hub: Hub) -> None:
     assert told["code"] == "method_not_found"
 
 
-@pytest.mark.parametrize("text", ["[1", "{", "[]", "7", "nonsense", '{"a": }', "[" * 100_000, "9" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1",
+        "{",
+        "[]",
+        "7",
+        "nonsense",
+        '{"a": }',
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        "[" * 100_000,
+        "9" * 5000,
+    ],
+)
 def test_what_is_no_object_is_a_usage_error_before_any_daemon_is_asked(text: str) -> None:
     done = run("rpc", "call", "hub.status", text)
     assert done.exit_code == 2, done.output
     assert "JSON: " in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("cat /dev/zero", "JSON: more than 1,048,576 bytes"),
+        (r"printf '{\"a\": \"\377\"}'", "JSON: it is not UTF-8 text"),
+    ],
+)
+def test_no_more_is_read_from_standard_input_than_a_message_may_have(source: str, told: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{source} | (ulimit -v 400000; {sys.executable} -m hubctl rpc call hub.status -)"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=QUIET_ENV,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 def test_any_text_as_parameters_is_an_object_or_a_usage_error(text: str) -> None:
     done = run("rpc", "call", "hub.status", "--", text)
     try:
-        wanted = 6 if isinstance(json.loads(text), dict) else 2
+        wanted = 6 if isinstance(found := json.loads(text), dict) else 2
+        json.dumps(found, allow_nan=False)
     except ValueError:
         wanted = 2
     assert done.exit_code == wanted

@@ -8,15 +8,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from hubd.client import Place, connect, open_client
 from hubd.client.starting import start_command
 from hubd.client.trust import distrust, server_uid, trusted_users
+from hubd.control.gate import serve_control
 from hubd.errors import HubError, Unreachable
 from hubd.wire.places import SYSTEM_SOCKET
 from tests.apps.conftest import ROOT, short_folder
@@ -35,13 +38,50 @@ def open_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def listening(path: Path, mode: int) -> Iterator[socket.socket]:
+def listening(path: Path, mode: int, backlog: int = 128) -> Iterator[socket.socket]:
     """A socket as a service manager makes it."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(os.fspath(path))
         path.chmod(mode)
-        sock.listen()
+        sock.listen(backlog)
         yield sock
+
+
+# -- a socket at which too many wait ------------------------------------------------------------------------
+
+
+async def test_a_socket_at_which_too_many_wait_is_told_as_one_that_does_not_answer(tmp_path: Path) -> None:
+    with listening(tmp_path / "hubd.sock", 0o600, backlog=0) as sock, ExitStack() as stack:
+        fill(sock, stack)
+        with pytest.raises(Unreachable) as caught:
+            async with open_client(tmp_path / "hubd.sock", timeout=0.2):
+                pass
+    assert caught.value.code == "timeout"
+
+
+async def test_who_comes_while_too_many_wait_at_the_socket_waits_too(tmp_path: Path) -> None:
+    path = tmp_path / "hubd.sock"
+    with listening(path, 0o600, backlog=0) as sock, ExitStack() as stack:
+        fill(sock, stack)
+        async with open_hub(tmp_path) as served, trio.open_nursery() as nursery:
+
+            async def come() -> None:
+                async with open_client(path, timeout=20) as hub:
+                    assert await hub.call("hub.status")
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(come)
+            await trio.testing.wait_all_tasks_blocked()
+            await nursery.start(partial(serve_control, None, served.hub, inherited={"control": sock}))
+
+
+def fill(listener: socket.socket, stack: ExitStack) -> None:
+    """Connect to it until nobody else can, for as long as the stack lasts."""
+    full = False
+    while not full:
+        sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+        sock.setblocking(False)
+        full = sock.connect_ex(listener.getsockname()) != 0
 
 
 # -- the socket for viewers --------------------------------------------------------------------------------

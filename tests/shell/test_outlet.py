@@ -31,6 +31,7 @@ async def test_a_subscriber_that_answers_no_ping_is_closed_with_4008(
 ) -> None:
     monkeypatch.setattr(outlet, "PING_SECONDS", 0.05)
     monkeypatch.setattr(outlet, "CLOSE_SECONDS", 0.05)
+    before = trio.lowlevel.current_statistics().tasks_living
     async with await trio.open_unix_socket(served.path) as mute:
         await mute.send_all(head())
         said = await mute.receive_some()
@@ -42,6 +43,9 @@ async def test_a_subscriber_that_answers_no_ping_is_closed_with_4008(
     assert said.count(b"\x89\x04") == outlet.MISSED  # pings with four octets
     assert b"\x88" in said
     assert (4008).to_bytes(2, "big") in said
+    with trio.fail_after(20):
+        while trio.lowlevel.current_statistics().tasks_living > before:  # also with nothing to be written
+            await trio.lowlevel.checkpoint()
 
 
 async def test_a_client_that_only_calls_now_and_then_need_not_read_in_between(
