@@ -41,7 +41,7 @@ _DISK = {
     sqlite3.SQLITE_NOMEM: "out of memory",
     sqlite3.SQLITE_READONLY: "the file is read-only",
     sqlite3.SQLITE_IOERR: "the disk reports an input/output error",
-    sqlite3.SQLITE_CORRUPT: "the database is damaged",
+    sqlite3.SQLITE_CORRUPT: "the database is damaged or cannot be read",  # SQLite says it for EIO, too
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_CANTOPEN: "a file of the database cannot be opened",
     sqlite3.SQLITE_PROTOCOL: "the file locks of this file system do not work",

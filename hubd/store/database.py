@@ -27,6 +27,7 @@ from hubd.core.steady import Mark
 from hubd.errors import StoreUnavailable, StoreUnusable
 from hubd.store.anchor import Anchor, anchor_path, notice
 from hubd.store.connection import (
+    DISK_ERRORS,
     Connection,
     connect,
     lacks_room,
@@ -186,7 +187,7 @@ async def open_database(
     await trio.to_thread.run_sync(prepare, path)
     try:
         connection = await bridge.finish(partial(connect, path, writer=True))
-    except sqlite3.Error as error:
+    except DISK_ERRORS as error:
         raise refusal(path, error) from error
     readers = Readers(path, bridge)
     writer: Writer | None = None
@@ -264,8 +265,9 @@ async def _boot(
             if not full or not await room.free_ballast():
                 raise
         return await connection.unit(bridge, begin)
-    except sqlite3.Error as error:
-        raise refusal(path, error) from error
+    except DISK_ERRORS as error:
+        why, final = trouble_of(error)
+        raise (_lost(path, why) if final else refusal(path, error)) from error
     except OSError as error:
         raise StoreUnusable(
             f"{anchor_path(path)} cannot be written: {error.strerror}",
