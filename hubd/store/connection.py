@@ -62,6 +62,10 @@ _FINAL = frozenset(
 _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
+class TakenOver(sqlite3.DatabaseError):
+    """Another process has begun an epoch on the file: this one may not write to it any more."""
+
+
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that can run a whole unit of work in one hop to its thread."""
 
@@ -112,11 +116,13 @@ def open_plain(path: Path, *, writer: bool) -> sqlite3.Connection:
 
 def is_disk_error(error: BaseException) -> bool:
     """Whether the fault lies with the file or the disk, and not with one unit of work."""
-    return isinstance(error, DISK_ERRORS) and _primary(error) in _DISK
+    return isinstance(error, TakenOver) or (isinstance(error, DISK_ERRORS) and _primary(error) in _DISK)
 
 
 def trouble_of(error: BaseException) -> tuple[str, bool]:
     """What to call one of `DISK_ERRORS`, and whether it is beyond waiting for."""
+    if isinstance(error, TakenOver):
+        return str(error), True
     primary = _primary(error)
     text = _DISK.get(primary, str(error))
     if primary == sqlite3.SQLITE_IOERR:

@@ -202,6 +202,7 @@ async def open_database(
             bridge,
             clock=steady,
             probe_interval=probe_interval,
+            epoch=row["epoch"],
             head_seq=head_seq,
             room=room,
             readers_away=readers.away,
@@ -235,7 +236,7 @@ async def open_database(
             except sqlite3.Error as error:
                 writer.lose(error)
         if writer.lost.is_set():
-            raise _lost(path, writer.trouble)
+            raise _lost(path, writer.trouble, taken_over=writer.taken_over)
     finally:
         if writer is not None and writer.lost.is_set():
             _leave_log_alone(path)
@@ -321,12 +322,11 @@ def _finish(anchor: Anchor, steady: SteadyClock, db: sqlite3.Connection) -> None
         anchor.cast(db)
 
 
-def _lost(path: Path, why: str) -> StoreUnusable:
-    return StoreUnusable(
-        f"{path} was given up: {why}",
-        exit_status=EX_IOERR,
-        hint="check the disk, then start hubd again: it recovers what there is, or says how to restore it",
-    )
+def _lost(path: Path, why: str, *, taken_over: bool = False) -> StoreUnusable:
+    hint = "check the disk, then start hubd again: it recovers what there is, or says how to restore it"
+    if taken_over:
+        hint = "the other one goes on; never remove hubd.lock while hubd runs"
+    return StoreUnusable(f"{path} was given up: {why}", exit_status=EX_IOERR, hint=hint)
 
 
 #: Connections that stay open until the process ends; see below.
