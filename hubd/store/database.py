@@ -40,7 +40,7 @@ from hubd.store.readers import Readers
 from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
 from hubd.store.steady import Clocks, Moment, SteadyClock, look, resume, write_mark
 from hubd.store.unit import Unit, checkpoint, copy_log, roll_back
-from hubd.store.writer import MAKE_ROOM, MAX_BATCH, Writer
+from hubd.store.writer import MAX_BATCH, Writer
 
 __all__ = ["Database", "Unit", "open_database"]
 
@@ -158,7 +158,7 @@ class Database:
         """
         short = "" if another_file else self._room.shortage
         if reason := short or (size and self._room.lack(size, another_file=another_file)):
-            raise StoreUnavailable(reason, hint=MAKE_ROOM)
+            raise StoreUnavailable(reason, hint=self._room.remedy)
 
     async def wait_lost(self) -> None:
         """Return when the file cannot be trusted any more: end everything, and leave the block."""
@@ -185,11 +185,12 @@ async def open_database(
     if room.look():
         await room.drop_ballast()  # opening it takes room too
     await trio.to_thread.run_sync(prepare, path)
+    room.remember_file()
     try:
         connection = await bridge.finish(partial(connect, path, writer=True))
     except DISK_ERRORS as error:
         raise refusal(path, error) from error
-    readers = Readers(path, bridge)
+    readers = Readers(path, bridge, room.check_file)
     writer: Writer | None = None
     try:
         row, head_seq, begun = await _boot(

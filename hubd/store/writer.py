@@ -35,7 +35,7 @@ import trio
 from hubd.bridge import Bridge
 from hubd.errors import StoreUnavailable
 from hubd.store.connection import DISK_ERRORS, Connection, TakenOver, lacks_room, trouble_of
-from hubd.store.room import Room
+from hubd.store.room import MAKE_ROOM, Room
 from hubd.store.steady import SteadyClock
 from hubd.store.unit import Committed, Unit, Work, audit_hash, checkpoint, empty_log, probe, run_batch
 
@@ -49,7 +49,6 @@ CHECKPOINT_CHANGES = 8_000  #: changed rows between checkpoints: about 2,000 pag
 IDLE_CHECKPOINT = 2.0  #: seconds of quiet after which what is left in the log is checkpointed too
 LOG_LIMIT = 64 * 2**20  #: bytes of log from which readers are asked to make way, so that it can begin anew
 MAKE_WAY = 0.1  #: seconds that writing waits for the readers then
-MAKE_ROOM = "make room on the disk, then try again"
 MAKE_WAY_EVERY = 5.0  #: seconds between such requests: a long reader must not slow the writer down
 
 
