@@ -6,7 +6,7 @@ login, and here, so that a reload can tell whether one was replaced.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -91,10 +91,6 @@ class _SecretKey:
         slow = f"{self.place}: could not be read within {READ_SECONDS:g} s"
         raise self._missing(CredentialMissing(slow, hint="check the file system that it is on"))
 
-    def check(self) -> None:
-        """Raises `CredentialMissing` when the secret cannot be read. Blocks."""
-        self._resolve()
-
     def _resolve(self) -> Secret:
         try:
             return self.reference.resolve(self._config.folder)
@@ -146,11 +142,17 @@ def _spec(
         warmup=config.warmup,
         sender_rates=config.sender_rates,
         domain_rates=config.domain_rates,
-        # In a thread: a keyring may take its time, and Twilio's library takes long to import.
-        open=partial(trio.to_thread.run_sync, opener),
+        open=partial(_open, secret, opener),
         settings=replace(config, rate=(), warmup=None, sender_rates={}, domain_rates={}),
         secret=state,
     )
+
+
+async def _open(secret: _SecretKey | None, opener: Callable[[], Transport]) -> Transport:
+    """Open a provider whose secret can be read. Raises `CredentialMissing`, and what the opener raises."""
+    if secret is not None:
+        await secret.read()
+    return await trio.to_thread.run_sync(opener)  # Twilio's library takes long to import
 
 
 def _open_smtp(name: str, config: SmtpConfig, secret: _SecretKey | None, bridge: Bridge) -> Transport:
@@ -167,7 +169,7 @@ def _open_smtp(name: str, config: SmtpConfig, secret: _SecretKey | None, bridge:
             ca_file=config.ca_file,
         ),
         bridge,
-        _reader(secret),
+        secret.read if secret else None,
     )
 
 
@@ -184,13 +186,5 @@ def _open_twilio(name: str, config: TwilioConfig, secret: _SecretKey | None) -> 
             concurrency=config.concurrency,
             base_url=config.base_url,
         ),
-        _reader(secret),
+        secret.read if secret else None,
     )
-
-
-def _reader(secret: _SecretKey | None) -> Callable[[], Awaitable[str]] | None:
-    """What reads the secret at each login. Raises `CredentialMissing` when that would fail now."""
-    if secret is None:
-        return None
-    secret.check()
-    return secret.read

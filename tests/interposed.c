@@ -77,6 +77,29 @@ static void checkpoint_written(int fd, off_t offset) {
   }
 }
 
+/* INTERPOSE_READ holds an offset: hub.db cannot be read from there on, as on a disk with a bad sector. */
+static int cannot_be_read(int fd, size_t size, off_t offset) {
+  const char *armed = getenv("INTERPOSE_READ");
+  if (!armed || access(armed, F_OK) != 0 || !is_database(fd)) return 0;
+  if (offset + (off_t) size <= (off_t) control("INTERPOSE_READ", 1e18)) return 0;
+  errno = EIO;
+  return 1;
+}
+
+ssize_t pread64(int fd, void *data, size_t size, off64_t offset) {
+  NEXT(pread64);
+  return cannot_be_read(fd, size, (off_t) offset) ? -1 : next(fd, data, size, offset);
+}
+
+ssize_t pread(int fd, void *data, size_t size, off_t offset) {
+  return pread64(fd, data, size, offset);
+}
+
+ssize_t read(int fd, void *data, size_t size) {
+  NEXT(read);
+  return cannot_be_read(fd, size, lseek(fd, 0, SEEK_CUR)) ? -1 : next(fd, data, size);
+}
+
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset) {
   NEXT(pwrite64);
   ssize_t done = next(fd, data, size, offset);

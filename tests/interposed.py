@@ -8,6 +8,7 @@ failures.checkpoint.write_text("7")    # SIGKILL after the seventh write of a ch
 failures.checkpoint.write_text("0")    # SIGKILL once the first page counts pages that are not there yet
 failures.fsync.write_text("0.05")      # each flush to the disk takes 50 ms longer
 failures.fsync.unlink()                # and no longer
+failures.read.write_text("8192")       # hub.db cannot be read beyond its second page: EIO
 failures.flock.write_text("37")        # no file can be locked: ENOLCK
 """
 
@@ -28,6 +29,7 @@ class Interposed:
     resolver: Path
     checkpoint: Path
     fsync: Path
+    read: Path
     flock: Path
 
     @classmethod
@@ -35,7 +37,8 @@ class Interposed:
         """Compile the library into `folder`; nothing is injected yet."""
         library = folder / "interposed.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"], check=True)
-        return cls(library, folder / "resolver", folder / "checkpoint", folder / "fsync", folder / "flock")
+        names = ("resolver", "checkpoint", "fsync", "read", "flock")
+        return cls(library, *(folder / name for name in names))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -45,5 +48,6 @@ class Interposed:
             "INTERPOSE_RESOLVER": str(self.resolver),
             "INTERPOSE_CHECKPOINT": str(self.checkpoint),
             "INTERPOSE_FSYNC": str(self.fsync),
+            "INTERPOSE_READ": str(self.read),
             "INTERPOSE_FLOCK": str(self.flock),
         }

@@ -41,7 +41,7 @@ _DISK = {
     sqlite3.SQLITE_NOMEM: "out of memory",
     sqlite3.SQLITE_READONLY: "the file is read-only",
     sqlite3.SQLITE_IOERR: "the disk reports an input/output error",
-    sqlite3.SQLITE_CORRUPT: "the database is damaged",
+    sqlite3.SQLITE_CORRUPT: "the database is damaged or cannot be read",  # SQLite says it for EIO, too
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_CANTOPEN: "a file of the database cannot be opened",
     sqlite3.SQLITE_PROTOCOL: "the file locks of this file system do not work",
@@ -60,6 +60,10 @@ _FINAL = frozenset(
 )
 #: How a lack of room shows: a full disk; a quota or a limit on files; no page for the log's index.
 _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+
+
+class TakenOver(sqlite3.DatabaseError):
+    """Another process has begun an epoch on the file: this one may not write to it any more."""
 
 
 class Connection(aiosqlite.Connection):
@@ -112,11 +116,13 @@ def open_plain(path: Path, *, writer: bool) -> sqlite3.Connection:
 
 def is_disk_error(error: BaseException) -> bool:
     """Whether the fault lies with the file or the disk, and not with one unit of work."""
-    return isinstance(error, DISK_ERRORS) and _primary(error) in _DISK
+    return isinstance(error, TakenOver) or (isinstance(error, DISK_ERRORS) and _primary(error) in _DISK)
 
 
 def trouble_of(error: BaseException) -> tuple[str, bool]:
     """What to call one of `DISK_ERRORS`, and whether it is beyond waiting for."""
+    if isinstance(error, TakenOver):
+        return str(error), True
     primary = _primary(error)
     text = _DISK.get(primary, str(error))
     if primary == sqlite3.SQLITE_IOERR:

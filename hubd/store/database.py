@@ -27,6 +27,7 @@ from hubd.core.steady import Mark
 from hubd.errors import StoreUnavailable, StoreUnusable
 from hubd.store.anchor import Anchor, anchor_path, notice
 from hubd.store.connection import (
+    DISK_ERRORS,
     Connection,
     connect,
     lacks_room,
@@ -39,7 +40,7 @@ from hubd.store.readers import Readers
 from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
 from hubd.store.steady import Clocks, Moment, SteadyClock, look, resume, write_mark
 from hubd.store.unit import Unit, checkpoint, copy_log, roll_back
-from hubd.store.writer import MAKE_ROOM, MAX_BATCH, Writer
+from hubd.store.writer import MAX_BATCH, Writer
 
 __all__ = ["Database", "Unit", "open_database"]
 
@@ -157,7 +158,7 @@ class Database:
         """
         short = "" if another_file else self._room.shortage
         if reason := short or (size and self._room.lack(size, another_file=another_file)):
-            raise StoreUnavailable(reason, hint=MAKE_ROOM)
+            raise StoreUnavailable(reason, hint=self._room.remedy)
 
     async def wait_lost(self) -> None:
         """Return when the file cannot be trusted any more: end everything, and leave the block."""
@@ -184,11 +185,12 @@ async def open_database(
     if room.look():
         await room.drop_ballast()  # opening it takes room too
     await trio.to_thread.run_sync(prepare, path)
+    room.remember_file()
     try:
         connection = await bridge.finish(partial(connect, path, writer=True))
-    except sqlite3.Error as error:
+    except DISK_ERRORS as error:
         raise refusal(path, error) from error
-    readers = Readers(path, bridge)
+    readers = Readers(path, bridge, room.check_file)
     writer: Writer | None = None
     try:
         row, head_seq, begun = await _boot(
@@ -201,6 +203,7 @@ async def open_database(
             bridge,
             clock=steady,
             probe_interval=probe_interval,
+            epoch=row["epoch"],
             head_seq=head_seq,
             room=room,
             readers_away=readers.away,
@@ -234,7 +237,7 @@ async def open_database(
             except sqlite3.Error as error:
                 writer.lose(error)
         if writer.lost.is_set():
-            raise _lost(path, writer.trouble)
+            raise _lost(path, writer.trouble, taken_over=writer.taken_over)
     finally:
         if writer is not None and writer.lost.is_set():
             _leave_log_alone(path)
@@ -264,8 +267,9 @@ async def _boot(
             if not full or not await room.free_ballast():
                 raise
         return await connection.unit(bridge, begin)
-    except sqlite3.Error as error:
-        raise refusal(path, error) from error
+    except DISK_ERRORS as error:
+        why, final = trouble_of(error)
+        raise (_lost(path, why) if final else refusal(path, error)) from error
     except OSError as error:
         raise StoreUnusable(
             f"{anchor_path(path)} cannot be written: {error.strerror}",
@@ -319,12 +323,11 @@ def _finish(anchor: Anchor, steady: SteadyClock, db: sqlite3.Connection) -> None
         anchor.cast(db)
 
 
-def _lost(path: Path, why: str) -> StoreUnusable:
-    return StoreUnusable(
-        f"{path} was given up: {why}",
-        exit_status=EX_IOERR,
-        hint="check the disk, then start hubd again: it recovers what there is, or says how to restore it",
-    )
+def _lost(path: Path, why: str, *, taken_over: bool = False) -> StoreUnusable:
+    hint = "check the disk, then start hubd again: it recovers what there is, or says how to restore it"
+    if taken_over:
+        hint = "the other one goes on; never remove hubd.lock while hubd runs"
+    return StoreUnusable(f"{path} was given up: {why}", exit_status=EX_IOERR, hint=hint)
 
 
 #: Connections that stay open until the process ends; see below.

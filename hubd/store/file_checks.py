@@ -13,12 +13,12 @@ import sqlite3
 import stat
 import struct
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from hubd.errors import StoreUnusable
 from hubd.store.anchor import anchor_path
-from hubd.store.connection import lacks_room, open_plain, trouble_of
+from hubd.store.connection import DISK_ERRORS, is_disk_error, lacks_room, open_plain, trouble_of
 
 APPLICATION_ID = 0x4D487562  #: "MHub": marks the file as ours (see `PRAGMA application_id`)
 EX_IOERR, EX_TEMPFAIL, EX_NOPERM = 74, 75, 77
@@ -26,6 +26,7 @@ EX_IOERR, EX_TEMPFAIL, EX_NOPERM = 74, 75, 77
 #: How the header of each database begins; see https://sqlite.org/fileformat2.html.
 _MAGIC = b"SQLite format 3\0"
 _HEADER_SIZE = 100
+_PIECE = 2**20  #: bytes read at once
 #: At offset 60 of the header: the user version; at offset 68: the application id.
 _IDENTITY = struct.Struct(">i4xI")
 
@@ -34,9 +35,6 @@ _LAST_FRAME = struct.Struct("=16xI")
 
 #: The row about the database, and where its table is: a repair may have moved it.
 _HUB = "SELECT hub.*, (SELECT rootpage FROM sqlite_master WHERE name = 'hub') AS root FROM hub"
-
-#: Errors that mean damage. SQLite quotes the file in its messages, and a damaged file need not be text.
-_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 
 def look_first(path: Path) -> str:
@@ -115,11 +113,7 @@ def _check_header(path: Path, newest: int) -> None:
         with path.open("rb") as file:
             header = file.read(_HEADER_SIZE)
     except OSError as error:
-        raise StoreUnusable(
-            f"{path} cannot be read: {error.strerror}",
-            exit_status=EX_IOERR,
-            hint="check the disk; nothing was changed",
-        ) from error
+        raise _cannot_be_read(path, error.strerror) from error
     if len(header) == _HEADER_SIZE and header.startswith(_MAGIC):
         version, application_id = _IDENTITY.unpack_from(header, 60)
         _judge_identity(path, application_id, version, newest)
@@ -157,8 +151,12 @@ def _check_log(path: Path) -> None:
             alone, logged = (dict(db.execute(_HUB).fetchone() or {}) for db in (main, whole))
             torn = main.execute("PRAGMA integrity_check(hub)").fetchone()[0] != "ok"
             empty = not _committed_frames(path)
-    except (*_UNREADABLE, OSError, struct.error):
+    except DISK_ERRORS as error:
+        if is_disk_error(error) and not trouble_of(error)[1]:
+            raise refusal(path, error) from error  # not known yet whether they belong together
         return  # the check of the whole reports the damage
+    except (UnicodeDecodeError, OSError, struct.error):
+        return
     if not (empty or torn or _is_torn(alone, logged) or _fits(alone, logged)):
         log = _log(path)
         raise StoreUnusable(
@@ -216,6 +214,23 @@ def _number(value: object) -> int:
 def _check_health(path: Path, newest: int) -> None:
     """Read the whole file: even one that was closed in order may have been damaged or truncated since.
 
+    SQLite calls a file damaged, too, when the disk does not give a page (EIO). So every byte is read before
+    the second check, which finds no damage if the error has passed.
+    """
+    if _is_healthy(path, newest):
+        return
+    for file in (path, _log(path)):
+        try:
+            _read_through(file)
+        except OSError as error:
+            raise _cannot_be_read(file, error.strerror) from error
+    if not _is_healthy(path, newest):
+        raise StoreUnusable(f"{path} is damaged", hint=look_first(path))
+
+
+def _is_healthy(path: Path, newest: int) -> bool:
+    """Whether SQLite finds nothing wrong. Raises `StoreUnusable` when it cannot look.
+
     After an unclean end each index is compared with its table, too. A file without a log beside it is read
     alone, so that no companion files are made. A rollback journal is played back, which takes a writer.
     """
@@ -232,12 +247,22 @@ def _check_health(path: Path, newest: int) -> None:
             rows = db.execute("SELECT clean FROM hub").fetchall()
             check = "quick_check" if [row[0] for row in rows] == [1] else "integrity_check"
             verdict: str = db.execute(f"PRAGMA {check}(1)").fetchone()[0]
-    except _UNREADABLE as error:
+    except UnicodeDecodeError:  # SQLite quotes the file in its messages
+        return False
+    except DISK_ERRORS as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+            return False
         raise refusal(path, error) from error
     # SQLite reads the missing end of a last page as zeros, in which the check finds nothing.
     cut_off = not logged and path.stat().st_size < pages * page_size
-    if verdict != "ok" or len(rows) != 1 or cut_off:
-        raise StoreUnusable(f"{path} is damaged", hint=look_first(path))
+    return verdict == "ok" and len(rows) == 1 and not cut_off
+
+
+def _read_through(file: Path) -> None:
+    """Read a file to its end, if it is there. Raises `OSError`."""
+    with suppress(FileNotFoundError), file.open("rb", buffering=0) as stream:
+        while stream.read(_PIECE):
+            pass
 
 
 def _log(path: Path) -> Path:
@@ -269,10 +294,14 @@ def _alone(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
 
 
-def refusal(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreUnusable:
+def refusal(path: Path, error: sqlite3.Error | MemoryError) -> StoreUnusable:
     """Explain an error of SQLite at opening to the person who started the daemon."""
-    if isinstance(error, UnicodeDecodeError):
-        return StoreUnusable(f"{path} is damaged", hint=look_first(path))
+    if isinstance(error, MemoryError):
+        return StoreUnusable(
+            f"{path} cannot be opened: out of memory",
+            exit_status=EX_TEMPFAIL,
+            hint="free some memory, then start hubd again; nothing is lost",
+        )
     what, final = trouble_of(error)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
@@ -300,13 +329,15 @@ def refusal(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreUnusa
             hint="check the disk, and whether a quota or a limit on the size of files is reached; "
             "nothing is lost",
         )
-    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM) and not final:
-        return StoreUnusable(
-            f"{path} cannot be read: {what}",
-            exit_status=EX_IOERR,
-            hint="check the disk; nothing was changed",
-        )
+    if code == sqlite3.SQLITE_IOERR and not final:
+        return _cannot_be_read(path, what)
     return StoreUnusable(f"{path} is damaged ({what})", hint=look_first(path))
+
+
+def _cannot_be_read(path: Path, why: str | None) -> StoreUnusable:
+    return StoreUnusable(
+        f"{path} cannot be read: {why}", exit_status=EX_IOERR, hint="check the disk; nothing was changed"
+    )
 
 
 def _no_database(path: Path) -> StoreUnusable:

@@ -24,9 +24,11 @@ READERS = 4  #: connections at most
 class Readers:
     """Read-only connections, opened when needed and kept."""
 
-    def __init__(self, path: Path, bridge: Bridge) -> None:
+    def __init__(self, path: Path, bridge: Bridge, check_file: Callable[[], None]) -> None:
+        """`check_file` raises `StoreUnavailable` while `path` is not the file that the writer has open."""
         self._path = path
         self._bridge = bridge
+        self._check_file = check_file
         self._idle: list[Connection] = []
         self._free = trio.Semaphore(READERS)
 
@@ -69,6 +71,7 @@ class Readers:
                 await self._bridge.finish(connection.close)
 
     async def _open(self) -> Connection:
+        self._check_file()
         return await self._bridge.finish(partial(connect, self._path, writer=False))
 
     @asynccontextmanager

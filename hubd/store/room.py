@@ -22,6 +22,8 @@ from pathlib import Path
 
 import trio
 
+from hubd.errors import StoreUnavailable
+
 log = logging.getLogger(__name__)
 
 MIB = 2**20
@@ -34,6 +36,9 @@ BALLAST = 16 * MIB  #: room for the outcomes of some 10,000 messages: more than 
 BALLAST_SHARE = 0.02  #: of the file system, at most
 BALLAST_RETRY = 60.0  #: seconds between tries to make it
 FULL_FOR = 5.0  #: seconds for which the disk counts as full after it refused a write, whatever it reports
+
+MAKE_ROOM = "make room on the disk, then try again"
+PUT_BACK = "put it back; if it is gone for good, stop hubd and restore a backup"
 
 #: Errors that may pass when files are removed; after others the ballast is not tried again.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -75,11 +80,27 @@ class Room:
         self._try_ballast_at = float("-inf")
         self._holds_ballast = False
         self._full_until = float("-inf")
+        self._identity: tuple[int, int] | None = None
+        self._gone = f"{path} was moved, removed or replaced while hubd uses it"
 
     @property
     def known_shortage(self) -> str:
         """What `shortage` said last. Makes no system call, so any thread may read it."""
         return self._reason
+
+    @property
+    def remedy(self) -> str:
+        """What helps against a shortage."""
+        return PUT_BACK if self._moved() else MAKE_ROOM
+
+    def remember_file(self) -> None:
+        """From now on the file that is there is the database. Raises `OSError`."""
+        self._identity = self._found()
+
+    def check_file(self) -> None:
+        """Raise `StoreUnavailable` while another file than the open one, or none, has the database's name."""
+        if self._moved():
+            raise StoreUnavailable(self._gone, hint=PUT_BACK)
 
     @property
     def shortage(self) -> str:
@@ -92,6 +113,11 @@ class Room:
         if now < self._full_until:
             return self._reason
         self._good_until = now + LOOK_EVERY
+        if self._moved():
+            if self._reason != self._gone:
+                log.error("no new message begins: %s; %s", self._gone, PUT_BACK)
+            self._reason = self._gone
+            return self._gone
         usage = self._usage()
         if usage is None:
             return self._reason
@@ -229,6 +255,21 @@ class Room:
         if disk is not None and disk[1] > free:
             where = f"below the limit on the size of files in {self._directory}"
         return f"only {_mib(free)} MiB are left {where}, and {what} needs {_mib(need)}"
+
+    def _moved(self) -> bool:
+        """Whether another file than the open one, or none, has the database's name. Then outcomes are still
+        written, into the open file, but nobody would find them there at the next start.
+        """
+        try:
+            return self._identity is not None and self._found() != self._identity
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # the disk does not say
+
+    def _found(self) -> tuple[int, int]:
+        about = self._database.stat()
+        return about.st_dev, about.st_ino
 
     def _database_size(self) -> int:
         try:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from hubd.core.model import DeliveryState
 from hubd.failpoints import reach
-from hubd.store.connection import BUSY_TIMEOUT, DISK_ERRORS, is_disk_error, trouble_of
+from hubd.store.connection import BUSY_TIMEOUT, DISK_ERRORS, TakenOver, is_disk_error, trouble_of
 from hubd.store.steady import Moment, write_mark
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ PROBE_BYTES = 65_536  #: the probe must need more room than the slack of half-fi
 
 _COUNTERS = ("total", *(state.value for state in DeliveryState))
 
+#: The newest boot on this file.
+EPOCH = "SELECT epoch FROM hub"
 #: Moves a campaign's counters by the sum of what one batch did to its deliveries.
 MOVE_COUNTERS = """
 UPDATE campaign SET n_total = n_total + :total, n_pending = n_pending + :pending,
@@ -154,23 +156,27 @@ class Committed:
     changes: int  #: of the connection so far
 
 
-def run_batch(works: Sequence[Work[Any]], moment: Moment, db: sqlite3.Connection) -> Committed:
-    """Run all units in one transaction, in the connection's thread. Raises only when none had an effect."""
+def run_batch(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite3.Connection) -> Committed:
+    """Run all units in one transaction, in the connection's thread. Raises only when none had an effect.
+
+    `epoch` is this boot's: raises `TakenOver` when another process has begun a newer one.
+    """
     try:
-        return _together(works, moment, db)
+        return _together(works, moment, epoch, db)
     except Exception as error:
         if is_disk_error(error):
             raise
         if len(works) == 1:
             return Committed(values=[None], errors={0: error}, last_seq=0, changes=db.total_changes)
-    return _apart(works, moment, db)
+    return _apart(works, moment, epoch, db)
 
 
-def _together(works: Sequence[Work[Any]], moment: Moment, db: sqlite3.Connection) -> Committed:
+def _together(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite3.Connection) -> Committed:
     """The usual way: no unit fails, so none needs a savepoint."""
     unit = Unit(db, moment)
     db.execute("BEGIN IMMEDIATE")
     try:
+        _check_epoch(epoch, db)
         values = [work(unit) for work in works]
         unit.flush()
         if moment.mark is not None:
@@ -184,11 +190,12 @@ def _together(works: Sequence[Work[Any]], moment: Moment, db: sqlite3.Connection
     return Committed(values=values, errors={}, last_seq=unit.last_seq, changes=db.total_changes)
 
 
-def _apart(works: Sequence[Work[Any]], moment: Moment, db: sqlite3.Connection) -> Committed:
+def _apart(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite3.Connection) -> Committed:
     """Again, each unit under its own savepoint, so that only those fail which raise."""
     outcome = Committed(values=[None] * len(works), errors={}, last_seq=0, changes=0)
     db.execute("BEGIN IMMEDIATE")
     try:
+        _check_epoch(epoch, db)
         for index, work in enumerate(works):
             unit = Unit(db, moment)
             db.execute("SAVEPOINT item")
@@ -213,6 +220,12 @@ def _apart(works: Sequence[Work[Any]], moment: Moment, db: sqlite3.Connection) -
         raise
     outcome.changes = db.total_changes
     return outcome
+
+
+def _check_epoch(epoch: int, db: sqlite3.Connection) -> None:
+    """The lock file of a running daemon may have been removed, and then another one can start."""
+    if db.execute(EPOCH).fetchone()[0] != epoch:
+        raise TakenOver("another hubd has begun to use the database")
 
 
 def roll_back(db: sqlite3.Connection) -> None:

@@ -34,8 +34,8 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.errors import StoreUnavailable
-from hubd.store.connection import DISK_ERRORS, Connection, lacks_room, trouble_of
-from hubd.store.room import Room
+from hubd.store.connection import DISK_ERRORS, Connection, TakenOver, lacks_room, trouble_of
+from hubd.store.room import MAKE_ROOM, Room
 from hubd.store.steady import SteadyClock
 from hubd.store.unit import Committed, Unit, Work, audit_hash, checkpoint, empty_log, probe, run_batch
 
@@ -49,7 +49,6 @@ CHECKPOINT_CHANGES = 8_000  #: changed rows between checkpoints: about 2,000 pag
 IDLE_CHECKPOINT = 2.0  #: seconds of quiet after which what is left in the log is checkpointed too
 LOG_LIMIT = 64 * 2**20  #: bytes of log from which readers are asked to make way, so that it can begin anew
 MAKE_WAY = 0.1  #: seconds that writing waits for the readers then
-MAKE_ROOM = "make room on the disk, then try again"
 MAKE_WAY_EVERY = 5.0  #: seconds between such requests: a long reader must not slow the writer down
 
 
@@ -75,6 +74,7 @@ class Writer:
         *,
         clock: SteadyClock,
         probe_interval: float,
+        epoch: int,
         head_seq: int,
         room: Room,
         readers_away: Callable[[float], AbstractAsyncContextManager[bool]],
@@ -82,11 +82,13 @@ class Writer:
     ) -> None:
         self.trouble = ""
         self.head_seq = head_seq
+        self.taken_over = False  #: another process writes to the file now
         self.lost = trio.Event()  #: set when nothing can be written any more until the file is opened anew
         self._connection = connection
         self._bridge = bridge
         self._clock = clock
         self._probe_interval = probe_interval
+        self._epoch = epoch
         self._room = room
         self._readers_away = readers_away
         self._max_batch = max_batch
@@ -154,6 +156,7 @@ class Writer:
         """Nothing that is written from now on could be trusted: write no more."""
         if not self.lost.is_set():
             log.critical("the database is lost to this process: %s", trouble_of(error)[0])
+        self.taken_over = isinstance(error, TakenOver)
         self._stumble(trouble_of(error)[0])
         self._end_here()
 
@@ -232,7 +235,7 @@ class Writer:
 
         On a full disk once more without what is bulk; then with the room that was kept back.
         """
-        batch = partial(run_batch, [item.work for item in items], self._clock.moment())
+        batch = partial(run_batch, [item.work for item in items], self._clock.moment(), self._epoch)
         try:
             return items, await self._hop(batch)
         except DISK_ERRORS as error:

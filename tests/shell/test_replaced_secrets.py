@@ -225,6 +225,30 @@ async def test_a_secret_in_another_place_is_read_again_too(
         keyring.set_keyring(before)
 
 
+async def test_a_provider_whose_secret_is_not_read_in_time_is_not_opened(
+    tmp_path: Path, bridge: Bridge, box: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for it can be cancelled meanwhile, such as a start by a pause."""
+    ring, before = _Ring(), keyring.get_keyring()
+    keyring.set_keyring(ring)  # type: ignore[no-untyped-call]
+    try:
+        ring.entry = OLD
+        async with open_office(tmp_path, bridge, box, '{ keyring = "OFFICE_PASS" }') as office:
+            ring.answers.clear()
+            provider = office.providers.get("office")
+            with pytest.raises(trio.TooSlowError), trio.fail_after(0.5):
+                await provider.open()
+            monkeypatch.setattr(provider_specs_module, "READ_SECONDS", 0.5)
+            with pytest.raises(CredentialMissing, match=r"could not be read within 0\.5 s"):
+                await provider.open()
+            ring.answers.set()
+            monkeypatch.undo()
+            assert (await provider.probe()).code == 235
+    finally:
+        ring.answers.set()
+        keyring.set_keyring(before)
+
+
 async def test_a_secret_that_is_not_read_in_time_is_an_answer_and_holds_up_no_other(
     tmp_path: Path, bridge: Bridge, box: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
 
 from hubd.bridge import Bridge
 from hubd.store.commands import Commands
@@ -93,3 +94,18 @@ async def test_what_a_killed_daemon_wrote_last_is_where_it_goes_on(
     clock.ahead -= YEAR
     async with open_database(copy, bridge, clock=clock) as database:
         assert at - 1 < database.steady() < at + 60
+
+
+async def test_time_that_the_daemon_was_off_counts_also_where_the_service_hides_the_kernels_boot_id(
+    bridge: Bridge, database_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wall clock was set back meanwhile: only the time since the machine started can tell."""
+    monkeypatch.setattr("hubd.store.steady._BOOT_ID", database_path.parent / "hidden")
+    monkeypatch.setenv("HUBD_BOOT_ID", "0c0ffee00c0ffee00c0ffee00c0ffee0")
+    clock = Wall(WALL)
+    async with open_database(database_path, bridge, clock=clock) as database:
+        at = database.steady()
+    await trio.sleep(0.2)
+    clock.ahead -= YEAR
+    async with open_database(database_path, bridge, clock=clock) as database:
+        assert database.steady() - at >= 0.2

@@ -193,6 +193,25 @@ def test_a_stop_under_a_limit_on_file_sizes_loses_nothing_and_starts_when_there_
     hub.check()
 
 
+# --- a disk that does not give a page ---------------------------------------------------------------------
+
+
+def test_a_page_that_the_disk_does_not_give_is_told_as_that_and_not_as_damage(
+    interrupted: InterruptedHub,
+) -> None:
+    """The status is one after which a service manager tries again."""
+    hub = interrupted
+    hub.boot()
+    hub.take_in(1_000)
+    assert hub.ended() == 0
+    hub.failures.read.write_text("40960")
+    assert hub.launch().wait(PATIENCE) == 74
+    assert "cannot be read: Input/output error" in hub.log()
+    assert "damaged" not in hub.log()
+    hub.failures.read.unlink()
+    hub.check()
+
+
 # --- what is really damaged -------------------------------------------------------------------------------
 
 

@@ -53,6 +53,13 @@ def test_systemd_has_nothing_to_say_against_a_users_units(tmp_path: Path) -> Non
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_service_is_told_the_boot_that_its_proc_hides(units: Path) -> None:
+    """Without it the time that hubd was off is unknown after each restart (see `hubd.store.steady`)."""
+    lines = (units / "hubd.service").read_text().splitlines()
+    assert "ProcSubset=pid" in lines
+    assert "Environment=HUBD_BOOT_ID=%b" in lines
+
+
 def test_the_service_is_exposed_to_little(units: Path) -> None:
     """15 is an exposure of 1.5; that 5 is refused shows that the tool judges at all."""
     judge = (tool("systemd-analyze"), "security", "--offline=true", "--no-pager")
