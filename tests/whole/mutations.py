@@ -130,9 +130,9 @@ MUTATIONS = (
         name="those who wait are woken before COMMIT",
         changes=(
             (
-                'db.execute("BEGIN IMMEDIATE")\n    try:\n        values =',
-                'if db.in_transaction:\n        db.execute("COMMIT")\n'
-                '    db.execute("BEGIN IMMEDIATE")\n    try:\n        values =',
+                'unit = Unit(db, moment)\n    db.execute("BEGIN IMMEDIATE")',
+                'unit = Unit(db, moment)\n    if db.in_transaction:\n        db.execute("COMMIT")\n'
+                '    db.execute("BEGIN IMMEDIATE")',
             ),
             ('db.execute("COMMIT")\n        reach("after_commit")', 'reach("after_commit")'),
         ),
