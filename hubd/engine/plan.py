@@ -50,6 +50,7 @@ class MessagePlan:
                 sender=email.sender,
                 message_id=name,
                 payload=email.payload,
+                wire_ready=email.wire_ready,
                 shared=email.shared,
                 campaign=campaign,
             )

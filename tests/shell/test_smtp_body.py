@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 
 import aiosmtplib
 import pytest
 import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hubd.bridge import Bridge, open_bridge
 from hubd.core.model import Answer, Signal, Stage
