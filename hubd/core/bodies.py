@@ -75,6 +75,11 @@ class _Octets:
     ends_line: bool
     cuts: dict[int, _Cut] = field(default_factory=dict)  #: by the octets that the open line still takes
 
+    @property
+    def cut_size(self) -> int:
+        """Bytes of one cut, at most."""
+        return len(self.rest) * 3 // 2 + 2 * _OCTETS
+
     def cut(self, head: int) -> _Cut:
         end = len(self.rest) - (len(self.rest) - head) % _OCTETS
         return _Cut(self.rest[:head], _base64(self.rest[head:end]), self.rest[end:])
@@ -87,18 +92,22 @@ class BodyEncoder:
         self.transfer = transfer
         self._lines: dict[str, _Lines] = {}
         self._octets: dict[str, _Octets] = {}
-        #: Bytes of the encoded constants; may grow to the size at the start and `_CUTS_LIMIT`.
+        #: Bytes that the constants take when they are encoded, at most.
         self.size = 0
-        self._cuts_left = _CUTS_LIMIT
         for text in constants:
             if "\r" in text or len(text) < _WORTHWHILE:
                 continue
             with suppress(UnicodeEncodeError):  # half of a surrogate pair: every message will be refused
                 if transfer == "base64":
-                    self._octets[text] = _Octets(text[0], _octets(text[1:]), text.endswith("\n"))
+                    octets = _octets(text[1:])
+                    self._octets[text] = _Octets(text[0], octets, text.endswith("\n"))
+                    self.size += 2 * len(octets)
                 elif (found := _cut_lines(text)) is not None:
                     self._lines[text] = found
-                self.size += 2 * len(text)
+                    self.size += len(text) + len(found.head_encoded) + len(found.lines)
+        cuts = sum(_OCTETS * constant.cut_size for constant in self._octets.values())
+        self._cuts_left = min(cuts, _CUTS_LIMIT)
+        self.size += self._cuts_left
 
     def encode(self, pieces: Sequence[str]) -> Encoded:
         """What `encode_body` makes of the joined pieces. Raises UnicodeEncodeError like it."""
@@ -152,10 +161,8 @@ class BodyEncoder:
         cut = constant.cuts.get(head)
         if cut is None:
             cut = constant.cut(head)
-            size = len(cut.lines) + 2 * _OCTETS
-            if size <= self._cuts_left:
-                self._cuts_left -= size
-                self.size += size
+            if constant.cut_size <= self._cuts_left:
+                self._cuts_left -= constant.cut_size
                 constant.cuts[head] = cut
         return cut
 

@@ -113,6 +113,7 @@ class EmailPlan:
     fields: frozenset[str]
     sender: str
     domain: str
+    size: int  #: bytes of the constants that it keeps, apart from attachments
     _origin: bytes  # From and Reply-To
     _subject: Template
     _subject_header: bytes  # of a subject that is the same for everybody, or b""
@@ -206,10 +207,13 @@ def compile_email(content: Content, encoded: Mapping[str, SharedBytes]) -> Email
         content_hash(content),
     )
     is_long = end.size > _SHARE_FROM
+    files = {id(chunk) for data in encoded.values() for chunk in data.chunks}
+    own = [*before, *(chunk for chunk in end.chunks if id(chunk) not in files)]
     return EmailPlan(
         fields=fields - constants.keys(),
         sender=sender,
         domain=sender.rpartition("@")[2],
+        size=sum(map(len, own)) + sum(body.encoder.size for body in bodies),
         _origin=origin,
         _subject=subject,
         _subject_header=_constant_header("Subject", subject),
