@@ -103,9 +103,11 @@ class Signal(StrEnum):
     GARBAGE = "garbage"  #: something came that is not a reply
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a provider said, in one shape for all providers. `verdict.judge` says what it means."""
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider said, in one shape for all providers. `verdict.judge` says what it means.
+
+    A struct, like `Parcel`: every message has one, and a frozen dataclass takes eight times as long to make.
+    """
 
     stage: Stage
     signal: Signal = Signal.REPLY
