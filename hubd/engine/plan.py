@@ -83,7 +83,7 @@ class PlanShelf:
     """
 
     BYTES = 128 * 1024 * 1024  #: of encoded attachments
-    PLAN_BYTES = 16 * 1024 * 1024  #: of everything else
+    PLAN_BYTES = 32 * 1024 * 1024  #: of everything else
 
     def __init__(self, contents: _Contents, install_key: bytes) -> None:
         self._contents = contents

@@ -74,7 +74,10 @@ async def test_an_attachment_of_several_contents_is_read_and_encoded_once() -> N
 
 async def test_fifty_campaigns_with_attachments_are_each_compiled_once() -> None:
     files = [replace(FILE, sha256=f"a{n % 25}") for n in range(50)]  # each is in two campaigns
-    contents = Contents(*(replace(CONTENT, text=f"{n}", attachments=(f,)) for n, f in enumerate(files)))
+    body = "{{ name }}" + "é é é\n" * 4_000
+    contents = Contents(
+        *(replace(CONTENT, text=f"{n}{body}", html=body, attachments=(f,)) for n, f in enumerate(files))
+    )
     shelf = PlanShelf(contents, b"key")
     first = [ref(await shelf.get(number)) for number in range(1, 51)]
     for _ in range(3):
@@ -86,9 +89,9 @@ async def test_fifty_campaigns_with_attachments_are_each_compiled_once() -> None
 async def test_plans_of_one_off_messages_are_kept_up_to_their_bytes() -> None:
     """Each has a content of its own, of which nobody will ask again."""
     text = "x" * 100_000
-    contents = Contents(*(replace(CONTENT, attachments=(), text=text, subject=f"{n}") for n in range(200)))
+    contents = Contents(*(replace(CONTENT, attachments=(), text=text, subject=f"{n}") for n in range(300)))
     shelf = PlanShelf(contents, b"key")
-    plans = [ref(await shelf.get(number)) for number in range(1, 201)]
+    plans = [ref(await shelf.get(number)) for number in range(1, 301)]
     kept = [plan for plan in plans if plan() is not None]
     assert kept == plans[-len(kept) :]
     assert 32 < len(kept) < PlanShelf.PLAN_BYTES / len(text)
