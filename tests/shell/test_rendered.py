@@ -89,9 +89,9 @@ async def test_fifty_campaigns_with_attachments_are_each_compiled_once() -> None
 async def test_plans_of_one_off_messages_are_kept_up_to_their_bytes() -> None:
     """Each has a content of its own, of which nobody will ask again."""
     text = "x" * 100_000
-    contents = Contents(*(replace(CONTENT, attachments=(), text=text, subject=f"{n}") for n in range(300)))
+    contents = Contents(*(replace(CONTENT, attachments=(), text=text, subject=f"{n}") for n in range(150)))
     shelf = PlanShelf(contents, b"key")
-    plans = [ref(await shelf.get(number)) for number in range(1, 301)]
+    plans = [ref(await shelf.get(number)) for number in range(1, 151)]
     kept = [plan for plan in plans if plan() is not None]
     assert kept == plans[-len(kept) :]
     assert 32 < len(kept) < PlanShelf.PLAN_BYTES / len(text)
