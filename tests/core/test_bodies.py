@@ -6,6 +6,7 @@ import base64
 import binascii
 import tracemalloc
 from html import escape
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -67,6 +68,20 @@ def test_a_line_is_broken_in_the_same_place_whatever_length_a_field_has(
         for length in range(80):
             for end in ("", "\n", ".\n", "\r\n.", " ", "\0"):
                 pieces = [before, field * length, after, end, before]
+                octets, dots = encoder.encode(pieces)
+                assert octets == slow("".join(pieces), transfer)
+                assert dots is (stuffed(octets) != octets)
+
+
+@pytest.mark.parametrize("transfer", ["quoted-printable", "base64"])
+def test_a_line_end_may_be_half_in_a_constant_and_half_in_a_field(transfer: Transfer) -> None:
+    edges = ["", "\n", "\r", "\r\n", "\n.", ".", "\0", " ", "=", "é"]
+    for middle in ("one long line " * 30, "many lines\n" * 30 + "x", "x\n" + "many lines\n" * 30):
+        for begin, end in product(edges, edges):
+            constant = begin + middle + end
+            encoder = BodyEncoder(transfer, [constant])
+            for field in edges:
+                pieces = [field, constant, field, constant, field]
                 octets, dots = encoder.encode(pieces)
                 assert octets == slow("".join(pieces), transfer)
                 assert dots is (stuffed(octets) != octets)
