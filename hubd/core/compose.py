@@ -2,7 +2,8 @@
 
 Building an `EmailMessage` costs about 1.5 ms, a thousand recipients a second would be out of reach. So the
 standard library builds the structure once, `mime.skeleton` keeps it as constant bytes with holes, and
-`EmailPlan.render` fills the holes: four short header lines and one or two bodies.
+`EmailPlan.render` fills the holes: four short header lines and one or two bodies, of which `bodies` has
+encoded the constant lines before.
 
 What a field may do: anything in a body; in a header it is made one line by `mime.one_line`; in the
 unsubscribe URL it is percent-encoded. Nothing a contact contains can add a header, a part or a recipient.
@@ -15,21 +16,22 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from html import escape
 
+import msgspec
+
 from hubd.core.addresses import email_address
+from hubd.core.bodies import BodyEncoder, has_dots, transfer_for
 from hubd.core.mime import (
     LINE_LIMIT,
     File,
-    Transfer,
     date_header,
-    encode_body,
     header,
     mailbox_header,
     one_line,
     skeleton,
-    transfer_for,
     url_of,
 )
 from hubd.core.model import Channel, Content, Kind
@@ -45,15 +47,16 @@ _SHARE_FROM = 16 * 1024
 _ONE_CLICK = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"  # RFC 8058 §3.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Email:
+class Email(msgspec.Struct, frozen=True, kw_only=True):
     """One finished message: envelope sender, and the message with CRLF line ends, not dot-stuffed.
 
     The message is `payload` and then `shared`, which is empty unless there are attachments of some size.
+    `wire_ready` is for `payload`: no line of it begins with a dot, and no line end is other than CRLF.
     """
 
     sender: str
     payload: bytes
+    wire_ready: bool
     shared: SharedBytes = NOTHING
 
 
@@ -62,21 +65,41 @@ class _Body:
     """One text part. The footer lines are for bodies that do not carry them themselves."""
 
     template: Template
-    transfer: Transfer
+    encoder: BodyEncoder
     html: bool
     footer_url: bool
     footer_address: str  #: as it stands there, escaped for HTML
+    cuts: Mapping[str, tuple[str, str]]  #: the constants that have a `</body>`, see `_cut`
 
-    def render(self, values: Mapping[str, str]) -> str:
-        text = self.template.render(values)
-        if not text.strip():
-            return ""
-        if not (self.footer_url or self.footer_address):
-            return text
-        url = values["unsubscribe_url"] if self.footer_url else ""
-        if self.html:
-            return _with_html_footer(text, url, self.footer_address)
-        return _with_text_footer(text, url, self.footer_address)
+    def pieces(self, values: Mapping[str, str]) -> list[str]:
+        """The text for one recipient; no pieces if it has nothing to show."""
+        pieces = self.template.pieces(values)
+        for piece in pieces:
+            if piece and not piece.isspace():
+                break
+        else:
+            return []
+        if self.footer_url or self.footer_address:
+            url = values["unsubscribe_url"] if self.footer_url else ""
+            return self._with_html_footer(pieces, url) if self.html else self._with_text_footer(pieces, url)
+        return pieces
+
+    def _with_text_footer(self, pieces: list[str], url: str) -> list[str]:
+        lines = [f"Unsubscribe: {url}"] if url else []
+        lines += [self.footer_address] if self.footer_address else []
+        last = next(filter(None, reversed(pieces)))
+        return [*pieces, "" if last.endswith("\n") else "\n", "\n-- \n" + "\n".join(lines) + "\n"]
+
+    def _with_html_footer(self, pieces: list[str], url: str) -> list[str]:
+        """Before the last `</body>`; fields are escaped, so that tag can only be the author's own."""
+        lines = [self.footer_address] if self.footer_address else []
+        lines += [f'<a href="{escape(url)}">Unsubscribe</a>'] if url else []
+        footer = "<hr>\n<p>" + "<br>\n".join(lines) + "</p>\n"
+        if (cut := self.cuts.get(pieces[-1])) is not None:
+            return [*pieces[:-1], cut[0], footer, cut[1]]
+        if (cut := _cut("".join(pieces))) is not None:
+            return [cut[0], footer, cut[1]]
+        return [*pieces, "\n", footer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +113,16 @@ class EmailPlan:
     fields: frozenset[str]
     sender: str
     domain: str
+    size: int  #: bytes of the constants that it keeps, apart from attachments
     _origin: bytes  # From and Reply-To
     _subject: Template
+    _subject_header: bytes  # of a subject that is the same for everybody, or b""
     _unsubscribe: Template | None
     _bodies: tuple[_Body, ...]
     shared: SharedBytes  #: how every message ends, when that is more than `_SHARE_FROM`
     _skeleton: tuple[bytes, ...]
     _end: bytes  # how every message ends, when it is less
+    _dots: bool  # whether a line of these begins with a dot
     _constants: Mapping[str, str]
 
     def render(self, values: Mapping[str, str], *, message_id: str, now: float) -> Email:
@@ -114,22 +140,26 @@ class EmailPlan:
         known = {**values, **self._constants}
         try:
             unsubscribe = self._unsubscribe_headers(known)
-            bodies = [body.render(known) for body in self._bodies]
+            bodies = [body.pieces(known) for body in self._bodies]
             if not any(bodies):
                 raise BadTemplate.at(self._bodies[0].template.name, "is empty for this recipient")
             pieces = [
                 self._origin,
                 f"To: {recipient}\r\n".encode("ascii"),
-                header("Subject", self._subject.render(known)),
+                self._subject_header or header("Subject", self._subject.render(known)),
                 date_header(int(now)),
                 f"Message-ID: {message_id}\r\n".encode("ascii"),
                 unsubscribe,
             ]
+            dots = self._dots
             for constant, body, text in zip(self._skeleton, self._bodies, bodies, strict=True):
-                pieces += (constant, encode_body(text, body.transfer))
+                encoded = body.encoder.encode(text)
+                pieces += (constant, encoded.octets)
+                dots = dots or encoded.dots
         except UnicodeEncodeError:
             raise BadInput.at("fields", "a field holds half of a surrogate pair") from None
-        return Email(sender=self.sender, payload=b"".join([*pieces, self._end]), shared=self.shared)
+        pieces.append(self._end)
+        return Email(sender=self.sender, payload=b"".join(pieces), wire_ready=not dots, shared=self.shared)
 
     def _unsubscribe_headers(self, known: dict[str, str]) -> bytes:
         """One plain line, never folded or encoded, or readers miss the link (RFC 2369 §2, RFC 8058 §3).
@@ -172,24 +202,38 @@ def compile_email(content: Content, encoded: Mapping[str, SharedBytes]) -> Email
         fields = fields - {"unsubscribe_url"} | unsubscribe.fields
     constants = {"postal_address": content.postal_address} if content.postal_address else {}
     before, end = skeleton(
-        [("html" if body.html else "plain", body.transfer) for body in bodies],
+        [("html" if body.html else "plain", body.encoder.transfer) for body in bodies],
         _files(content, encoded),
         content_hash(content),
     )
     is_long = end.size > _SHARE_FROM
+    files = {id(chunk) for data in encoded.values() for chunk in data.chunks}
+    own = [*before, *(chunk for chunk in end.chunks if id(chunk) not in files)]
     return EmailPlan(
         fields=fields - constants.keys(),
         sender=sender,
         domain=sender.rpartition("@")[2],
+        size=sum(map(len, own)) + sum(body.encoder.size for body in bodies),
         _origin=origin,
         _subject=subject,
+        _subject_header=_constant_header("Subject", subject),
         _unsubscribe=unsubscribe,
         _bodies=bodies,
         _skeleton=before,
         _end=b"" if is_long else bytes(end),
+        _dots=any(map(has_dots, (*before, *end.chunks))),
         shared=end if is_long else NOTHING,
         _constants=constants,
     )
+
+
+def _constant_header(name: str, template: Template) -> bytes:
+    """The header, if it needs no field; b"" also if it cannot be rendered, which each recipient is told."""
+    if template.fields:
+        return b""
+    with suppress(BadTemplate, UnicodeEncodeError):
+        return header(name, template.render({}))
+    return b""
 
 
 def _compile_bodies(content: Content) -> tuple[_Body, ...]:
@@ -201,10 +245,13 @@ def _compile_bodies(content: Content) -> tuple[_Body, ...]:
         template = compile_template(source, html=name == "html", name=name)
         wants_url = marketing and bool(content.unsubscribe) and "unsubscribe_url" not in template.fields
         wants_address = marketing and "postal_address" not in template.fields
+        cuts = {text: cut for text in template.constants if (cut := _cut(text))} if name == "html" else {}
+        constants = [part for text in template.constants for part in cuts.get(text, (text,))]
         bodies.append(
             _Body(
                 template=template,
-                transfer=transfer_for(source),
+                encoder=BodyEncoder(transfer_for(source), constants),
+                cuts=cuts,
                 html=name == "html",
                 footer_url=wants_url,
                 footer_address=_footer_address(content.postal_address, html=name == "html")
@@ -246,24 +293,14 @@ def _mailbox(path: str, text: str) -> tuple[str, str]:
     return name, address
 
 
-def _with_text_footer(text: str, url: str, postal_address: str) -> str:
-    lines = [f"Unsubscribe: {url}"] if url else []
-    lines += [postal_address] if postal_address else []
-    end = "" if text.endswith("\n") else "\n"
-    return text + end + "\n-- \n" + "\n".join(lines) + "\n"
-
-
 def _footer_address(postal_address: str, *, html: bool) -> str:
     return "<br>\n".join(map(escape, postal_address.splitlines())) if html else postal_address
 
 
-def _with_html_footer(text: str, url: str, postal_address: str) -> str:
-    """Before the last `</body>`; fields are escaped, so that tag can only be the author's own."""
-    lines = [postal_address] if postal_address else []
-    lines += [f'<a href="{escape(url)}">Unsubscribe</a>'] if url else []
-    footer = "<hr>\n<p>" + "<br>\n".join(lines) + "</p>\n"
+def _cut(text: str) -> tuple[str, str] | None:
+    """What stands before the last `</body>` of a text, and the rest."""
     at = max(text.rfind("</body>"), text.rfind("</BODY>"))
-    return text[:at] + footer + text[at:] if at >= 0 else f"{text}\n{footer}"
+    return (text[:at], text[at:]) if at >= 0 else None
 
 
 def content_hash(content: Content) -> str:

@@ -1,4 +1,4 @@
-"""The bytes of a message: header lines, body encodings, and the skeleton that holds the bodies.
+"""The bytes of a message: header lines, and the skeleton that holds the bodies (see `bodies`).
 
 Header lines follow RFC 5322 (§2.2.3 folding) and RFC 2047 (encoded words); a value is first made one line by
 `one_line`. The skeleton, everything of a message that is the same for all recipients, is built once by
@@ -22,9 +22,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import Literal
 from urllib.parse import quote
 
+from hubd.core.bodies import Transfer
 from hubd.core.shared import SharedBytes, joined
 from hubd.errors import BadInput
 
@@ -35,8 +35,6 @@ _HOSTILE = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 _MIME_TYPE = re.compile(r"([A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})/([A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})")
-
-Transfer = Literal["quoted-printable", "base64"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,30 +91,6 @@ def url_of(text: str) -> str:
 def date_header(second: int) -> bytes:
     """`Date:` for a second since the epoch, in UTC (RFC 5322 §3.3)."""
     return f"Date: {format_datetime(datetime.fromtimestamp(second, UTC))}\r\n".encode("ascii")
-
-
-def transfer_for(source: str) -> Transfer:
-    """The shorter encoding for bodies like `source`: each octet above 127 costs 3 octets in quoted-printable
-    and any octet 4/3 in base64, so they meet where one octet in six is above 127.
-    """
-    octets = source.encode("utf-8", "replace")
-    high = len(octets.translate(None, bytes(range(128))))
-    return "base64" if high * 6 > len(octets) else "quoted-printable"
-
-
-def encode_body(text: str, transfer: Transfer) -> bytes:
-    """A text body for the wire. Every line end (CRLF, CR, LF) becomes CRLF, the last line gets one too.
-
-    Raises UnicodeEncodeError for half of a surrogate pair.
-    """
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.endswith("\n"):
-        text += "\n"
-    octets = text.replace("\n", "\r\n").encode("utf-8")
-    if transfer == "base64":
-        return encodebytes(octets).replace(b"\n", b"\r\n")
-    return binascii.b2a_qp(octets, istext=True)
 
 
 def skeleton(

@@ -35,6 +35,7 @@ _GSM7 = frozenset(_BASIC + _EXTENSION)
 _TWO_SEPTETS = frozenset(_EXTENSION)
 
 _JOINER = "\u200d"  # zero width joiner, glues emoji together
+_MARKS = frozenset({"Mn", "Me", "Mc"})  # categories of Unicode: accents and the like
 _REGIONAL = range(0x1F1E6, 0x1F200)  # two of these are one flag
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 
@@ -92,16 +93,19 @@ def segments(text: str) -> Segments:
 
     Raises BadInput for a text above `TEXT_LIMIT` units or with half a surrogate pair.
     """
-    if _GSM7.issuperset(text):
-        sizes = [2 if character in _TWO_SEPTETS else 1 for character in text]
+    characters = set(text)
+    if _GSM7.issuperset(characters):
         _check_length(len(text))
-        return _cost("gsm7", sizes, single=160, several=153)
+        pairs = sum(map(text.count, characters & _TWO_SEPTETS))
+        septets = (2 if character in _TWO_SEPTETS else 1 for character in text) if pairs else None
+        return _cost("gsm7", len(text) + pairs, septets, single=160, several=153)
     try:
         units = len(text.encode("utf-16-le")) // 2
     except UnicodeEncodeError:
         raise BadInput.at("text", "holds half of a surrogate pair") from None
     _check_length(units)
-    return _cost("ucs2", [_units(cluster) for cluster in _clusters(text)], single=70, several=67)
+    clusters = map(_units, _clusters(text)) if any(map(_is_large, characters)) else None
+    return _cost("ucs2", units, clusters, single=70, several=67)
 
 
 def _check_length(units: int) -> None:
@@ -113,10 +117,15 @@ def _check_length(units: int) -> None:
         )
 
 
-def _cost(encoding: Encoding, sizes: list[int], *, single: int, several: int) -> Segments:
-    total = sum(sizes)
-    count = min(total, 1) if total <= single else _fill(sizes, several)
-    return Segments(encoding, total, count)
+def _cost(
+    encoding: Encoding, units: int, sizes: Iterable[int] | None, *, single: int, several: int
+) -> Segments:
+    """`sizes` are the units of what must not be cut; None if each is a single one."""
+    if units <= single:
+        count = min(units, 1)
+    else:
+        count = -(-units // several) if sizes is None else _fill(sizes, several)
+    return Segments(encoding, units, count)
 
 
 def _fill(sizes: Iterable[int], capacity: int) -> int:
@@ -152,13 +161,18 @@ def _clusters(text: str) -> Iterator[str]:
         yield cluster
 
 
+def _is_large(character: str) -> bool:
+    """Whether it can be in a cluster of more than one unit with whatever stands before it."""
+    return character > "\uffff" or character == _JOINER or unicodedata.category(character) in _MARKS
+
+
 def _extends(cluster: str, character: str) -> bool:
     last = cluster[-1:]
     if last < " " or character < " ":
         return False
     return (
         character == _JOINER
-        or unicodedata.category(character) in ("Mn", "Me", "Mc")
+        or unicodedata.category(character) in _MARKS
         or ord(character) in _SKIN_TONES
         or (last == _JOINER and unicodedata.category(character) == "So")
     )

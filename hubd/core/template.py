@@ -16,20 +16,26 @@ of its own leaves no empty line in a text body. HTML templates escape every fiel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, groupby
+from typing import NamedTuple
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, nodes
 from jinja2 import Template as JinjaTemplate
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import escape
 
-from hubd.core.allowlist import FILTERS, TESTS, Inspector, Size
+from hubd.core.allowlist import FILTERS, TESTS, Inspector
 from hubd.errors import BadTemplate
 
 SOURCE_LIMIT = 512 * 1024  #: characters of one template
 OUTPUT_LIMIT = 1_000_000  #: characters of one rendered template
 _TAGS_LIMIT = 5_000  #: how often a template may open a tag or a field; parsing takes time too
 _WORK_LIMIT = 32_000_000  #: characters one rendering may touch, all intermediate values included
+
+_SPECIAL = re.compile("[&<>'\"]")  #: what is escaped in HTML
 
 
 def compile_template(source: str, *, html: bool, name: str = "template") -> Template:
@@ -47,6 +53,7 @@ def compile_template(source: str, *, html: bool, name: str = "template") -> Temp
         tree = environment.parse(source)
         inspector = Inspector(name, environment, html=html)
         inspector.body(tree.body)
+        parts, constants = _parts(tree), _constants(tree)
         code = environment.compile(tree)
     except TemplateSyntaxError as error:
         raise BadTemplate.at(f"{name} line {error.lineno}", error.message or "cannot be read") from None
@@ -57,34 +64,73 @@ def compile_template(source: str, *, html: bool, name: str = "template") -> Temp
     return Template(
         name=name,
         fields=frozenset(inspector.fields),
-        _size=inspector.work,
+        constants=constants,
+        _pieces=tuple(part if isinstance(part, str) else "" for part in parts or ()),
+        _holes=None if parts is None else tuple(part for part in parts if isinstance(part, _Hole)),
+        _longest=(_WORK_LIMIT - inspector.work.chars) // max(1, inspector.work.uses),
+        _html=html,
         _jinja=JinjaTemplate.from_code(environment, code, {}),
     )
 
 
+class _Hole(NamedTuple):
+    """Where a template without logic has a field: its place among the pieces."""
+
+    at: int
+    field: str
+    default: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A compiled template. `fields` are the names it takes from the contact, with or without a default."""
+    """A compiled template. `fields` are the names it takes from the contact, with or without a default;
+    `constants` are texts that stand in it and are often among its pieces.
+    """
 
     name: str
     fields: frozenset[str]
-    _size: Size
+    constants: tuple[str, ...]
+    _html: bool
+    _pieces: tuple[str, ...]  #: of a template without logic, "" at its holes
+    _holes: tuple[_Hole, ...] | None  #: None for a template with logic
+    _longest: int  #: characters of the longest field that it may be rendered with
     _jinja: JinjaTemplate
 
     def render(self, values: Mapping[str, str]) -> str:
-        """The text for one recipient. The errors never quote a value.
+        """The text for one recipient. Raises like `pieces`."""
+        return "".join(self.pieces(values))
+
+    def pieces(self, values: Mapping[str, str]) -> list[str]:
+        """The text for one recipient, in pieces. The errors never quote a value.
 
         Raises BadTemplate: code `missing_field` with `data["field"]` for a field that `values` lacks and that
         has no default; code `bad_template` for a value that does not fit (text compared with a number, a
         result above `OUTPUT_LIMIT`).
         """
-        longest = max([len(values.get(field, "")) for field in self.fields], default=0)
-        if self._size.chars + self._size.uses * longest > _WORK_LIMIT:
+        pieces = self._filled(values) or self._rendered(values)
+        if sum(map(len, pieces)) > OUTPUT_LIMIT:
+            raise BadTemplate.at(self.name, f"renders to more than {OUTPUT_LIMIT:,} characters")
+        return pieces
+
+    def _filled(self, values: Mapping[str, str]) -> list[str] | None:
+        """The pieces of a template without logic; None when Jinja2 has to say what they are."""
+        if self._holes is None:
+            return None
+        pieces = list(self._pieces)
+        for at, field, default in self._holes:
+            value = values.get(field, default)
+            if value is None or len(value) > self._longest:
+                return None
+            pieces[at] = escape(value) if self._html and _SPECIAL.search(value) else value
+        return pieces
+
+    def _rendered(self, values: Mapping[str, str]) -> list[str]:
+        if max([len(values.get(field, "")) for field in self.fields], default=0) > self._longest:
             raise BadTemplate.at(self.name, "a field is too long for this template")
         try:
             # The root function itself: Jinja2's own render() would copy the values first.
             context = self._jinja.new_context(values, shared=True)  # type: ignore[arg-type]  # only read
-            text = "".join(self._jinja.root_render_func(context))
+            return list(self._jinja.root_render_func(context))
         except UndefinedError as error:
             raise _missing_field(self.name, error.message or "") from None
         except TypeError:
@@ -95,9 +141,50 @@ class Template:
             ) from None
         except Exception as error:
             raise BadTemplate.at(self.name, f"cannot be rendered ({type(error).__name__})") from None
-        if len(text) > OUTPUT_LIMIT:
-            raise BadTemplate.at(self.name, f"renders to more than {OUTPUT_LIMIT:,} characters")
-        return text
+
+
+def _runs(output: nodes.Output) -> Iterator[str | nodes.Node]:
+    """What it writes: texts, those that follow each other as one (which is how Jinja2 writes them), and
+    expressions.
+    """
+    for is_text, run in groupby(output.nodes, lambda node: isinstance(node, nodes.TemplateData)):
+        if is_text:
+            yield "".join(node.data for node in run if isinstance(node, nodes.TemplateData))
+        else:
+            yield from run
+
+
+def _constants(tree: nodes.Template) -> tuple[str, ...]:
+    runs = chain.from_iterable(map(_runs, tree.find_all(nodes.Output)))
+    return tuple(run for run in runs if isinstance(run, str))
+
+
+def _parts(tree: nodes.Template) -> list[str | _Hole] | None:
+    """The texts and holes of a template that has nothing but text, fields and fields with a default."""
+    parts: list[str | _Hole] = []
+    for output in tree.body:
+        if not isinstance(output, nodes.Output):
+            return None
+        for at, run in enumerate(_runs(output), start=len(parts)):
+            part = run if isinstance(run, str) else _hole(at, run)
+            if part is None:
+                return None
+            parts.append(part)
+    return parts
+
+
+def _hole(at: int, node: nodes.Node) -> _Hole | None:
+    match node:
+        case nodes.Name(name=field):
+            return _Hole(at, field, None)
+        case nodes.Filter(
+            node=nodes.Name(name=field),
+            name="default" | "d",
+            args=[nodes.Const(value=str(default))],
+            kwargs=[],
+        ):
+            return _Hole(at, field, default)
+    return None
 
 
 def _missing_field(template: str, field: str) -> BadTemplate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -12,6 +13,9 @@ from hubd.core.compose import EmailPlan, compile_email, content_hash, message_id
 from hubd.core.model import Channel, Content, Due, Parcel
 from hubd.core.shared import SharedBytes, encode_file
 from hubd.core.sms import SmsPlan, compile_sms
+
+#: Bytes that a plan takes however short its templates are: mostly their compiled code.
+_COMPILED = 20 * 1024
 
 
 class _Contents(Protocol):
@@ -26,6 +30,8 @@ class MessagePlan:
         """`encoded` has the attachments in base64 by the SHA-256 of their bytes."""
         self.content = content
         self.encoded = tuple(encoded.values())
+        #: Bytes, roughly, of what it keeps apart from these.
+        self.size = _COMPILED + sum(map(len, (content.subject, content.text, content.html)))
         self.content_hash = content_hash(content)
         self._key = install_key
         self._email: EmailPlan | None = None
@@ -35,6 +41,7 @@ class MessagePlan:
         if content.channel is Channel.EMAIL:
             self._email = compile_email(content, encoded)
             self.sender = self._email.sender.lower()
+            self.size += self._email.size
         else:
             self._sms = compile_sms(content)
 
@@ -50,6 +57,7 @@ class MessagePlan:
                 sender=email.sender,
                 message_id=name,
                 payload=email.payload,
+                wire_ready=email.wire_ready,
                 shared=email.shared,
                 campaign=campaign,
             )
@@ -67,49 +75,48 @@ class MessagePlan:
 
 
 class PlanShelf:
-    """Compiled plans by content. Those used last stay; the rest are made again when asked for.
+    """Compiled plans by content. Those used last are kept, as many as there is memory for.
 
-    An attachment is encoded once, however many contents have it.
+    Counted are the encoded attachments, each of which is encoded and counted once however many plans have
+    it, and apart from them the bytes of the plans themselves. The plan used last always fits, and a plan that
+    somebody else holds is never compiled a second time.
     """
 
-    SIZE = 32  #: plans
-    #: At most this many bytes of encoded attachments; one plan always fits.
-    BYTES = 128 * 1024 * 1024
+    BYTES = 128 * 1024 * 1024  #: of encoded attachments
+    PLAN_BYTES = 32 * 1024 * 1024  #: of everything else
 
     def __init__(self, contents: _Contents, install_key: bytes) -> None:
         self._contents = contents
         self._key = install_key
-        self._hashes: dict[int, str] = {}
-        self._plans: dict[str, MessagePlan] = {}
+        self._by_content: WeakValueDictionary[int, MessagePlan] = WeakValueDictionary()
+        self._by_hash: WeakValueDictionary[str, MessagePlan] = WeakValueDictionary()
         self._encoded: WeakValueDictionary[str, SharedBytes] = WeakValueDictionary()
+        self._kept: OrderedDict[MessagePlan, None] = OrderedDict()  # the one used last at the end
+        self._having: Counter[SharedBytes] = Counter()  # how many kept plans have it
+        self._plan_bytes = self._bytes = 0
         self._compiling = trio.Lock()  # one at a time: compiling needs several copies of the files
 
     async def get(self, content_id: int) -> MessagePlan:
         """The plan of a content. Raises `BadTemplate` if it does not compile."""
-        plan = self._used(self._hashes.get(content_id, ""))
+        plan = self._by_content.get(content_id)
         if plan is None:
             plan = await self.of(await self._contents.content(content_id))
-            self._hashes[content_id] = plan.content_hash
+            self._by_content[content_id] = plan
+        else:
+            self._keep(plan)
         return plan
 
     async def of(self, content: Content) -> MessagePlan:
         """The plan of a content that may no longer be in use. Raises `BadTemplate` and `NotFound`."""
         name = content_hash(content)
-        plan = self._used(name)
-        if plan is not None:
-            return plan
-        async with self._compiling:
-            plan = self._used(name)  # somebody else may have asked for it, too
-            if plan is None:
-                plan = MessagePlan(content, await self._encode(content), self._key)
-                self._plans[name] = plan
-                self._forget()
-        return plan
-
-    def _used(self, name: str) -> MessagePlan | None:
-        plan = self._plans.pop(name, None)
-        if plan is not None:
-            self._plans[name] = plan
+        plan = self._by_hash.get(name)
+        if plan is None:
+            async with self._compiling:
+                plan = self._by_hash.get(name)  # somebody else may have asked for it, too
+                if plan is None:
+                    plan = MessagePlan(content, await self._encode(content), self._key)
+                    self._by_hash[name] = plan
+        self._keep(plan)
         return plan
 
     async def _encode(self, content: Content) -> dict[str, SharedBytes]:
@@ -122,13 +129,33 @@ class PlanShelf:
             found[file.sha256] = encoded
         return found
 
-    def _forget(self) -> None:
-        while len(self._plans) > self.SIZE or (len(self._plans) > 1 and self._bytes() > self.BYTES):
-            del self._plans[next(iter(self._plans))]
-        self._hashes = {number: name for number, name in self._hashes.items() if name in self._plans}
+    def _keep(self, plan: MessagePlan) -> None:
+        """It was just used."""
+        if plan in self._kept:
+            self._kept.move_to_end(plan)
+            return
+        self._kept[plan] = None
+        self._plan_bytes += plan.size
+        for part in plan.encoded:
+            self._having[part] += 1
+            if self._having[part] == 1:
+                self._bytes += part.size
+        while self._plan_bytes > self.PLAN_BYTES and len(self._kept) > 1:
+            self._drop(next(iter(self._kept)))
+        if self._bytes > self.BYTES:
+            for other in [each for each in self._kept if each.encoded and each is not plan]:
+                self._drop(other)
+                if self._bytes <= self.BYTES:
+                    break
 
-    def _bytes(self) -> int:
-        return sum(part.size for part in {part for plan in self._plans.values() for part in plan.encoded})
+    def _drop(self, plan: MessagePlan) -> None:
+        del self._kept[plan]
+        self._plan_bytes -= plan.size
+        for part in plan.encoded:
+            self._having[part] -= 1
+            if not self._having[part]:
+                del self._having[part]
+                self._bytes -= part.size
 
 
 class RenderBudget:

@@ -36,7 +36,7 @@ def body_pieces(parcel: Parcel) -> list[bytes]:
     What many messages share is not copied, but for its last piece. A transport keeps what it cannot write
     yet, so each piece is to be written when there is room for it.
     """
-    body = stuffed(parcel.payload)
+    body = parcel.payload if parcel.wire_ready else stuffed(parcel.payload)
     pieces = [body[start : start + ONE_WRITE] for start in range(0, len(body), ONE_WRITE)]
     pieces += parcel.shared.stuffed
     last = pieces.pop() if pieces else b""
@@ -52,7 +52,7 @@ def unfit(parcel: Parcel) -> Answer | None:
     if parcel.sender and not _PATH.fullmatch(parcel.sender):
         text = "the sender is not a plain ASCII address; nothing was sent"
         return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text)
-    if has_bare_line_end(parcel.payload) or parcel.shared.bare:
+    if parcel.shared.bare or (not parcel.wire_ready and has_bare_line_end(parcel.payload)):
         # RFC 5321 section 2.3.8. Servers differ in what they take for a line: the way mail is smuggled.
         text = "the message has a bare CR or LF; nothing was sent"
         return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text)

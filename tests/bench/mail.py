@@ -11,10 +11,10 @@ SUBJECT = "Hello {{ first_name }}"
 _PARAGRAPH = "Good news from the workshop: the new season is here, and so is the catalogue. "
 
 
-def texts(kilobytes: int) -> tuple[str, str]:
+def texts(kilobytes: int, sentence: str = _PARAGRAPH) -> tuple[str, str]:
     """The text and the HTML part, together about this many kB."""
-    repeats = max(1, kilobytes * 1000 // 2 // len(_PARAGRAPH) - 2)
-    paragraph = "\n".join([_PARAGRAPH.strip()] * repeats)
+    repeats = max(1, kilobytes * 1000 // 2 // len(sentence.encode()) - 2)
+    paragraph = "\n".join([sentence.strip()] * repeats)
     text = f"Hello {{{{ first_name }}}},\n\n{paragraph}\n\nYours, {{{{ city }}}} branch\n"
     greeting = "<p>Hello <b>{{ first_name }}</b>,</p>"
     html = f"<html><body>{greeting}\n<p>{paragraph}</p>\n{{{{ city }}}}</body></html>"

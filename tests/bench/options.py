@@ -8,10 +8,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from tests.bench.benches import freeze, import_, memory, pause, recovery, rpc, send, sms, start_up
+from tests.bench.benches import freeze, import_, memory, pause, recovery, render, rpc, send, sms, start_up
 
 BENCHES: dict[str, ModuleType] = {
     "send": send,
+    "render": render,
     "sms": sms,
     "import": import_,
     "freeze": freeze,

@@ -302,6 +302,19 @@ def test_a_contact_named_like_a_header_adds_no_header_and_no_recipient() -> None
     assert_clean(payload)
 
 
+@given(subject=HEADER_TEXT.filter(lambda text: one_line(text) and "{" not in text))
+@settings(max_examples=60, deadline=None)
+def test_a_subject_without_a_field_is_folded_and_encoded_like_one_with_a_field(subject: str) -> None:
+    constant, filled = send(change(subject=subject)), send(change(subject="{{ story }}"), story=subject)
+    head = [email.payload.partition(b"\r\nDate: ")[0] for email in (constant, filled)]
+    assert head[0] == head[1]
+
+
+def test_a_subject_that_cannot_be_rendered_is_refused_for_each_recipient() -> None:
+    with pytest.raises(BadTemplate, match="compares"):
+        send(change(subject="{{ 'yes' if 1 < 'a' else 'no' }}"))
+
+
 @pytest.mark.parametrize("character", ["\r", "\n", "\0", "\x0b", "\x85", "\u2028", "\u2029", "\x7f"])
 def test_a_hostile_character_is_a_space_in_a_header_and_itself_in_a_body(character: str) -> None:
     message = parsed(send(change(html=""), name=f"A{character}B").payload)

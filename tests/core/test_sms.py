@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubd.core.model import Channel, Content
-from hubd.core.sms import TEXT_LIMIT, Segments, compile_sms, segments
+from hubd.core.sms import TEXT_LIMIT, Segments, _clusters, _units, compile_sms, segments
 from hubd.errors import BadInput, BadTemplate
 
 # 3GPP TS 23.038 §6.2.1, code by code: written apart from the program's own table.
@@ -141,6 +141,17 @@ def test_ucs2_segments_hold_all_units_and_waste_less_than_a_cluster_each(text: s
 @given(text=ANY_TEXT, more=ANY_TEXT)
 def test_a_longer_text_never_costs_less(text: str, more: str) -> None:
     assert segments(text + more).segments >= segments(text).segments
+
+
+@given(text=st.text(st.sampled_from("abcЖ漢字é\nक"), max_size=400) | ANY_TEXT)
+def test_ucs2_segments_are_those_of_its_clusters_in_turn(text: str) -> None:
+    cost = segments(text)
+    if cost.encoding == "gsm7" or cost.units <= 70:
+        return
+    count, free = 1, 67
+    for size in map(_units, _clusters(text)):
+        count, free = (count, free - size) if size <= free else (count + 1, 67 - size)
+    assert cost.segments == count
 
 
 # The plan

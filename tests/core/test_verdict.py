@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hubd.core.model import Answer, Channel, DeliveryState, Signal, Stage
 from hubd.core.reasons import SENTENCES, TRANSIENT, class_of

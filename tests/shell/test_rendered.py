@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from weakref import ref
 
 import trio
 import trio.testing
@@ -71,20 +72,65 @@ async def test_an_attachment_of_several_contents_is_read_and_encoded_once() -> N
     assert len({id(plan.encoded[0]) for plan in plans}) == 1
 
 
+async def test_fifty_campaigns_with_attachments_are_each_compiled_once() -> None:
+    files = [replace(FILE, sha256=f"a{n % 25}") for n in range(50)]  # each is in two campaigns
+    body = "{{ name }}" + "é é é\n" * 4_000
+    contents = Contents(
+        *(replace(CONTENT, text=f"{n}{body}", html=body, attachments=(f,)) for n, f in enumerate(files))
+    )
+    shelf = PlanShelf(contents, b"key")
+    first = [ref(await shelf.get(number)) for number in range(1, 51)]
+    for _ in range(3):
+        for number, plan in enumerate(first, 1):
+            assert await shelf.get(number) is plan()
+    assert sorted(contents.read) == sorted(file.sha256 for file in files[:25])
+
+
+async def test_plans_of_one_off_messages_are_kept_up_to_their_bytes() -> None:
+    """Each has a content of its own, of which nobody will ask again."""
+    text = "x" * 100_000
+    contents = Contents(*(replace(CONTENT, attachments=(), text=text, subject=f"{n}") for n in range(150)))
+    shelf = PlanShelf(contents, b"key")
+    plans = [ref(await shelf.get(number)) for number in range(1, 151)]
+    kept = [plan for plan in plans if plan() is not None]
+    assert kept == plans[-len(kept) :]
+    assert 32 < len(kept) < PlanShelf.PLAN_BYTES / len(text)
+
+
+async def test_room_for_attachments_is_made_by_plans_that_have_some() -> None:
+    contents = Contents(
+        replace(CONTENT, attachments=()), CONTENT, replace(CONTENT, attachments=(replace(FILE, sha256="ab"),))
+    )
+    shelf = PlanShelf(contents, b"key")
+    shelf.BYTES = 2 * MIB  # type: ignore[misc]  # one of them, encoded
+    plans = [ref(await shelf.get(number)) for number in (1, 2, 3)]
+    assert [plan() is not None for plan in plans] == [True, False, True]
+
+
+async def test_a_plan_that_somebody_holds_is_not_compiled_again() -> None:
+    contents = Contents(CONTENT, replace(CONTENT, attachments=(replace(FILE, sha256="ab"),)))
+    shelf = PlanShelf(contents, b"key")
+    shelf.BYTES = 0  # type: ignore[misc]
+    held = await shelf.get(1)
+    await shelf.get(2)
+    assert await shelf.get(1) is held
+    assert contents.read == ["aa", "ab"]
+
+
 async def test_plans_are_forgotten_by_their_bytes_and_the_one_in_use_never() -> None:
     files = [replace(FILE, sha256=f"a{n}") for n in range(4)]
     contents = Contents(*(replace(CONTENT, attachments=(file,)) for file in files))
     shelf = PlanShelf(contents, b"key")
     shelf.BYTES = 3 * MIB  # type: ignore[misc]  # two of them, encoded
-    first = await shelf.get(1)
-    for number in (2, 3):
-        assert await shelf.get(1) is first
-        await shelf.get(number)
-    assert await shelf.get(1) is first, "it was used later than the second"
+    first, second = ref(await shelf.get(1)), ref(await shelf.get(2))
+    assert await shelf.get(1) is first()
+    third = ref(await shelf.get(3))
+    assert second() is None, "the first was used later"
+    assert await shelf.get(1) is first()
     shelf.BYTES = 0  # type: ignore[misc]
-    last = await shelf.get(4)
-    assert await shelf.get(4) is last
-    assert await shelf.get(1) is not first
+    last = ref(await shelf.get(4))
+    assert (first(), third()) == (None, None)
+    assert await shelf.get(4) is last()
     assert content_hash(contents.contents[1]) == (await shelf.get(1)).content_hash
 
 

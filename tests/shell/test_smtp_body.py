@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 
 import aiosmtplib
 import pytest
@@ -12,6 +11,7 @@ import trio
 import trio.testing
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hubd.bridge import Bridge, open_bridge
 from hubd.core.model import Answer, Signal, Stage
