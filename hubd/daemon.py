@@ -38,7 +38,7 @@ from hubd.control.needs import Hub, HubInfo
 from hubd.control.tally import Tally
 from hubd.engine.bulletin import Bulletin
 from hubd.engine.feed import Feed
-from hubd.engine.limits import LimitBook
+from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
@@ -131,7 +131,7 @@ async def _serve(
             health=database,
             plans=PlanShelf(campaigns, database.install_key),
             providers=providers,
-            limits=LimitBook(Usage(database), database.steady),
+            limits=LimiterRegistry(Usage(database), database.steady),
             doubts=Doubts(database),
             now=time.time,
             steady=database.steady,

@@ -84,6 +84,18 @@ def lost_answer() -> Answer:
     return Answer(stage=Stage.DOT, signal=Signal.TIMEOUT, text="cut off before the provider answered")
 
 
+def close_withdrawn(row: Due, now: float, steady: float) -> Close:
+    """The entry for an attempt that was opened and not begun: not a byte of the message has left."""
+    return Close(
+        delivery_id=row.id,
+        to=DeliveryState.PENDING,
+        reason="withdrawn",
+        stage=Stage.LOCAL.value,
+        at=now,
+        steady=steady,
+    )
+
+
 def close_unwritable(row: Due, problem: BadInput, provider: str, now: float) -> Close:
     """The entry for a message that cannot be written for this recipient."""
     return Close(

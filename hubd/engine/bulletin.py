@@ -15,6 +15,7 @@ import trio
 
 from hubd.engine.health import HealthChange
 from hubd.engine.ports import StoreHealth
+from hubd.engine.wakeup import Wakeup
 from hubd.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Bulletin:
         self._add = add
         self._health = health
         self._changes: deque[HealthChange] = deque(maxlen=self.MOST)
-        self._news = trio.Event()
+        self._news = Wakeup()
 
     def tell(self, change: HealthChange) -> None:
         """Note a change. Returns at once and never raises."""
@@ -44,7 +45,6 @@ class Bulletin:
         """Write what was noted, until cancelled."""
         while True:
             await self._news.wait()
-            self._news = trio.Event()
             while self._changes:
                 change = self._changes[0]
                 try:

@@ -15,15 +15,18 @@ import trio
 
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign
-from hubd.engine.ports import Surroundings
-from hubd.engine.runner import Ending, How, Runner
+from hubd.engine.campaign import CampaignTask, Ending, How
+from hubd.engine.pool import WorkerPool
+from hubd.engine.ports import RunContext
+from hubd.engine.source import Source
 from hubd.errors import HubError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-#: Makes the runner of the campaign with an id, for a run that begins or begins again. Raises what opening the
-#: provider raises, and `NotFound` when it is not configured any more.
-RunnerMaker = Callable[[int], Awaitable[Runner]]
+#: Makes the task of the campaign with an id, for a run that begins or begins again, and says through which
+#: pool it sends. The events of deliveries that somebody watches go with it. Raises what opening the provider
+#: raises, and `NotFound` when it is not configured any more.
+TaskMaker = Callable[[int, dict[int, trio.Event]], Awaitable[tuple[CampaignTask, WorkerPool]]]
 
 
 class CampaignRun:
@@ -37,13 +40,13 @@ class CampaignRun:
     def __init__(
         self,
         campaign: Campaign,
-        around: Surroundings,
-        make_runner: RunnerMaker,
+        context: RunContext,
+        make_task: TaskMaker,
     ) -> None:
         self._campaign = campaign
-        self._around = around
-        self._make_runner = make_runner
-        self._runner: Runner | None = None
+        self._context = context
+        self._make_task = make_task
+        self._source: Source | None = None
         self._watched: dict[int, trio.Event] = {}
         self._waiting = trio.CancelScope()
         self._done = trio.Event()
@@ -62,8 +65,8 @@ class CampaignRun:
         """End, with `grace` seconds for what is on the wire. Without `halt` the state stays `running`."""
         self._asked_to_end = True
         self._waiting.cancel()
-        if self._runner is not None:
-            self._runner.stop(grace)
+        if self._source is not None:
+            self._source.close(grace)
 
     @property
     def ending(self) -> bool:
@@ -76,8 +79,8 @@ class CampaignRun:
 
     def wake(self) -> None:
         """There are new rows, or rows became due."""
-        if self._runner is not None:
-            self._runner.wake()
+        if self._source is not None:
+            self._source.news.set()
 
     def watch(self, delivery_id: int) -> trio.Event:
         """An event that is set when this delivery's next outcome is booked."""
@@ -89,18 +92,15 @@ class CampaignRun:
         """Run the campaign to its end. Nothing that happens in it gets out of here."""
         crash = ""
         try:
-            while not self._asked_to_end or self._runner is not None or crash:
+            while not self._asked_to_end or crash:
                 try:
                     if crash:
                         await self._record_crash(crash)
-                        crash, self._runner = "", None
+                        crash = ""
                         if not self._campaign.single or not await self._wait(self.BREATHER):
                             return
                         continue
-                    if self._runner is None:
-                        await self._begin()
-                    assert self._runner is not None
-                    await self._conclude(await self._runner.run())
+                    await self._conclude(await self._run())
                     return
                 except StoreUnavailable as error:
                     log.warning(
@@ -109,11 +109,9 @@ class CampaignRun:
                         error,
                         extra=self._told,
                     )
-                    self._runner = None
                     if not await self._wait_for_database():
                         return
                 except HubError as error:
-                    self._runner = None
                     if error.code == "not_settled":  # something was queued again in the last moment
                         continue
                     if not self._campaign.single:
@@ -129,18 +127,23 @@ class CampaignRun:
         finally:
             self._done.set()
 
-    async def _begin(self) -> None:
-        """A fresh runner on the campaign as it is now. What an earlier one left open is in doubt."""
-        await self._around.ledger.abandon(self._campaign.id)
-        runner = await self._make_runner(self._campaign.id)
-        self._campaign = runner.campaign
-        runner.books.watched = self._watched
+    async def _run(self) -> Ending:
+        """Send from the campaign as it is now. What an earlier run left open is in doubt."""
+        await self._context.ledger.abandon(self._campaign.id)
+        task, pool = await self._make_task(self._campaign.id, self._watched)
+        source = self._source = task.source
+        self._campaign = source.campaign
         if self._asked_to_end:
-            runner.stop(0.0)
-        self._runner = runner
+            source.close(0.0)
+        pool.add(source)
+        try:
+            return await task.run()
+        finally:
+            pool.remove(source)
+            self._source = None
 
     async def _record_crash(self, incident: str) -> None:
-        await self._around.ledger.abandon(self._campaign.id)
+        await self._context.ledger.abandon(self._campaign.id)
         if not self._campaign.single:
             reason = f"an internal error stopped it; the log has it as incident {incident}"
             await self._write(CampaignEvent.FAIL, reason)
@@ -154,15 +157,15 @@ class CampaignRun:
                 await self._write(CampaignEvent.COMPLETE, "")
             case How.NEEDS_PERSON:
                 await self._write(CampaignEvent.PAUSE, ending.reason)
-            case How.CANCELLED:
+            case How.CLOSED:
                 await self._write(self._wanted or CampaignEvent.PAUSE, "")
 
     async def _write(self, event: CampaignEvent, reason: str) -> None:
         with trio.CancelScope(shield=True):
-            campaign = await self._around.campaigns.by_id(self._campaign.id)
+            campaign = await self._context.campaigns.by_id(self._campaign.id)
             to = advance_campaign(campaign.state, event)
             if to is not campaign.state:
-                await self._around.campaigns.move(
+                await self._context.campaigns.move(
                     campaign.id, (campaign.state,), to, event=event.value, reason=reason
                 )
 
@@ -170,7 +173,7 @@ class CampaignRun:
         """False when it was asked to end meanwhile."""
         # A disk that can be written but not read looks healthy: so at least a pause.
         try:
-            return await self._wait(self.SETBACK, self._around.health.wait_healthy)
+            return await self._wait(self.SETBACK, self._context.health.wait_healthy)
         except StoreUnavailable:
             return False  # it is lost for good, and the daemon ends
 

@@ -1,7 +1,7 @@
 """The domains that a provider sends to: their rates, and which of them rest.
 
 A rate such as "gmail.com" = "10/s" must not hold up the rows to other domains, so nobody waits at a domain's
-turnstile. A row whose domain has no slot is put off and comes again by itself. The put-offs of one domain are
+limiter. A row whose domain has no slot is put off and comes again by itself. The put-offs of one domain are
 spread along its rate, a little wider than the slots, so that nearly every row finds its slot free then.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import trio
 
 from hubd.core.pacing import STEP, Step, longest_period, parse_pace
-from hubd.engine.turnstile import Turnstile
+from hubd.engine.limiter import RateLimiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Domains:
     UNRECORDED = 60.0
     #: Seconds for which an acceptance says that the provider works, and of how many domains it is known.
     RECENT, RECENT_DOMAINS = 30.0, 256
-    #: How many domains under "*" have their turnstile at the ready ...
+    #: How many domains under "*" have their limiter at the ready ...
     READY = 4096
     #: ... and of how many more it is known what they were sent. Beyond that the smallest are forgotten.
     REMEMBERED = 50_000
@@ -54,11 +54,11 @@ class Domains:
         self, provider: str, rates: Mapping[str, Sequence[str]], spent: Mapping[str, Sequence[Step]]
     ) -> None:
         self._prefix = f"domain/{provider}/"
-        self._named: dict[str, Turnstile] = {}
+        self._named: dict[str, RateLimiter] = {}
         self._each: tuple[str, ...] = ()  # the rates of "*"
         self._keep = 0.0
-        self._others: OrderedDict[str, Turnstile] = OrderedDict()
-        self._known: dict[str, Sequence[Step]] = {}  # of domains without a turnstile now
+        self._others: OrderedDict[str, RateLimiter] = OrderedDict()
+        self._known: dict[str, Sequence[Step]] = {}  # of domains without a limiter now
         self._lines: dict[str, dict[object, float]] = {}  # the end of each owner's line of rows put off
         self._reserved: dict[str, float] = {}  # until when a domain's slot is a one-off message's
         self._accepting: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when it last took a message
@@ -75,8 +75,8 @@ class Domains:
         known = {**self._known, **(spent or {})}
         named = {}
         for domain in rates.keys() - {"*"}:
-            turnstile = self._named.get(domain) or self._others.pop(domain, None)
-            named[domain] = turnstile or self._turnstile(domain, known.pop(domain, ()))
+            limiter = self._named.get(domain) or self._others.pop(domain, None)
+            named[domain] = limiter or self._limiter(domain, known.pop(domain, ()))
             named[domain].change(rates[domain])
         leaving = {domain: at for domain, at in self._named.items() if domain not in named}
         self._named = named
@@ -88,24 +88,24 @@ class Domains:
             self._known = {}
             return
         self._others.update(leaving)
-        for domain, turnstile in self._others.items():
+        for domain, limiter in self._others.items():
             if grown and domain not in leaving:
-                turnstile = self._others[domain] = self._remade(domain, turnstile, known.get(domain, ()))
-            turnstile.change(self._each)
+                limiter = self._others[domain] = self._remade(domain, limiter, known.get(domain, ()))
+            limiter.change(self._each)
         self._known = {domain: of for domain, of in known.items() if domain not in self._others}
         self._forget()
 
     # -- rates -------------------------------------------------------------------------------------
 
-    def find(self, recipient: str) -> Turnstile | None:
-        """The turnstile of a recipient's domain; None when no rate is set for it."""
+    def find(self, recipient: str) -> RateLimiter | None:
+        """The limiter of a recipient's domain; None when no rate is set for it."""
         domain = recipient.rpartition("@")[2]
         found = self._named.get(domain)
         if found is not None or not self._each or domain == recipient:
             return found
         found = self._others.get(domain)
         if found is None:
-            found = self._others[domain] = self._turnstile(domain, self._known.pop(domain, ()), self._keep)
+            found = self._others[domain] = self._limiter(domain, self._known.pop(domain, ()), self._keep)
             found.change(self._each)
             self._make_room()
         self._others.move_to_end(domain)
@@ -125,15 +125,15 @@ class Domains:
         rest = self._resting.get(domain) if self._resting else None
         if rest is not None and rest.until > now:
             return now_wall + min(rest.until - now + self.TICK, self.HORIZON), "domain_resting"
-        turnstile = self.find(recipient)
-        if turnstile is None:
+        limiter = self.find(recipient)
+        if limiter is None:
             return None
-        opens = turnstile.opens_at(now)
+        opens = limiter.opens_at(now)
         if urgent:
             if opens <= now:
                 self._reserved.pop(domain, None)
                 return None
-            self._reserved[domain] = opens + turnstile.interval()
+            self._reserved[domain] = opens + limiter.interval()
             if len(self._reserved) > self.READY:  # of messages that came to nothing
                 self._reserved = {name: until for name, until in self._reserved.items() if until > now}
             return now_wall + min(opens - now, self.HORIZON) + self.TICK, "domain_rate"
@@ -141,10 +141,10 @@ class Domains:
             opens = max(opens, self._reserved.get(domain, opens))
         if opens <= now:
             return None
-        pause = self._place(domain, owner, turnstile, opens, now) - now
+        pause = self._place(domain, owner, limiter, opens, now) - now
         return now_wall + min(pause + self.TICK, self.HORIZON), "domain_rate"
 
-    def _place(self, domain: str, owner: object, turnstile: Turnstile, opens: float, now: float) -> float:
+    def _place(self, domain: str, owner: object, limiter: RateLimiter, opens: float, now: float) -> float:
         """The next free place in an owner's line at a domain; those beyond the horizon ask again there."""
         lines = self._lines.get(domain, {})
         place = max(opens, lines.get(owner, opens))
@@ -152,7 +152,7 @@ class Domains:
             return now + self.HORIZON
         lines = {other: end for other, end in lines.items() if end > now}
         lines[owner] = place  # counts among those who share the slots
-        lines[owner] += turnstile.interval() * self.SPREAD * len(lines)
+        lines[owner] += limiter.interval() * self.SPREAD * len(lines)
         self._lines[domain] = lines
         if len(self._lines) > self.READY:
             self._lines = {
@@ -210,23 +210,23 @@ class Domains:
 
     # -- memory ------------------------------------------------------------------------------------
 
-    def _turnstile(self, domain: str, steps: Sequence[Step], keep: float | None = None) -> Turnstile:
+    def _limiter(self, domain: str, steps: Sequence[Step], keep: float | None = None) -> RateLimiter:
         name = self._prefix + domain
         if keep is None:
-            return Turnstile(name=name, steps=steps, burst=self.BURST)
-        return Turnstile(name=name, steps=steps, burst=self.BURST, keep=keep)
+            return RateLimiter(name=name, steps=steps, burst=self.BURST)
+        return RateLimiter(name=name, steps=steps, burst=self.BURST, keep=keep)
 
-    def _remade(self, domain: str, turnstile: Turnstile, spent: Sequence[Step]) -> Turnstile:
+    def _remade(self, domain: str, limiter: RateLimiter, spent: Sequence[Step]) -> RateLimiter:
         """One that looks back further: on what is recorded, and what was granted and may not be so yet."""
         recent = trio.current_time() - self.UNRECORDED
-        steps = sorted([*spent, *(step for step in turnstile.steps if step[0] > recent)])
-        return self._turnstile(domain, steps, self._keep)
+        steps = sorted([*spent, *(step for step in limiter.steps if step[0] > recent)])
+        return self._limiter(domain, steps, self._keep)
 
     def _make_room(self) -> None:
-        """Keep the turnstile of the domains that were needed last, and of the rest only what they used."""
+        """Keep the limiter of the domains that were needed last, and of the rest only what they used."""
         while len(self._others) > self.READY:
-            domain, turnstile = self._others.popitem(last=False)
-            self._known[domain] = turnstile.steps
+            domain, limiter = self._others.popitem(last=False)
+            self._known[domain] = limiter.steps
             if len(self._known) > self.REMEMBERED:
                 self._forget()
 

@@ -1,4 +1,4 @@
-"""The turnstiles by name, each with what was spent before this start.
+"""The limiters by name, each with what was spent before this start.
 
 A limit is named by what it limits: `provider/office`, `sender/office/news@acme.example`,
 `domain/office/gmail.com`, `campaign/17`. Its usage is recorded under that name together with the attempts,
@@ -14,10 +14,11 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from hubd.core.model import Campaign
 from hubd.core.pacing import STEP, Step, longest_period
 from hubd.core.warmup import Warmup
 from hubd.engine.domains import Domains
-from hubd.engine.turnstile import Turnstile
+from hubd.engine.limiter import RateLimiter
 
 
 class UsageStore(Protocol):
@@ -36,32 +37,34 @@ class UsageStore(Protocol):
         ...
 
 
-class LimitBook:
-    """Hands out turnstiles: the same one for the same name, as long as it matters.
+class LimiterRegistry:
+    """Hands out limiters: the same one for the same name, as long as it matters.
 
     `now` is the clock by which usage is recorded: the steady clock, which cannot be set.
     """
 
-    #: How many turnstiles that nobody uses are kept. What others granted is in the database.
+    #: How many limiters that nobody uses are kept. What others granted is in the database.
     KEPT = 512
 
     def __init__(self, usage: UsageStore, now: Callable[[], float]) -> None:
         self._usage = usage
         self._now = now
-        self._all: WeakValueDictionary[str, Turnstile] = WeakValueDictionary()
-        self._recent: OrderedDict[str, Turnstile] = OrderedDict()
+        self._all: WeakValueDictionary[str, RateLimiter] = WeakValueDictionary()
+        self._recent: OrderedDict[str, RateLimiter] = OrderedDict()
         self._domains: dict[str, tuple[dict[str, tuple[str, ...]], Domains]] = {}
         self._loading = trio.Lock()
 
-    async def turnstile(self, name: str, rates: Sequence[str], *, warmup: Warmup | None = None) -> Turnstile:
-        """The turnstile of a limit, with these rates from now on; what was spent under its name counts.
+    async def limiter(self, name: str, rates: Sequence[str], *, warmup: Warmup | None = None) -> RateLimiter:
+        """The limiter of a limit, with these rates from now on; what was spent under its name counts.
 
         `warmup` is for a provider's. Raises `BadInput` for what is not a rate, and `StoreUnavailable`.
         """
         async with self._loading:
             found = self._all.get(name)
             if found is None:
-                found = Turnstile(name=name, steps=self._here((await self._usage.spent(name)).get(name, ())))
+                found = RateLimiter(
+                    name=name, steps=self._here((await self._usage.spent(name)).get(name, ()))
+                )
             if warmup is not None:
                 found.warm_up(warmup, await self._warmup_began(name, found))
             else:
@@ -70,13 +73,28 @@ class LimitBook:
             self._keep(name, found)
             return found
 
-    async def sender(self, provider: str, sender: str, rates: Mapping[str, Sequence[str]]) -> Turnstile:
-        """The turnstile of a sender's address or number on a provider, which may have no rates.
+    async def sender(self, provider: str, sender: str, rates: Mapping[str, Sequence[str]]) -> RateLimiter:
+        """The limiter of a sender's address or number on a provider, which may have no rates.
 
         `rates` are those of the configuration; "*" stands for each other sender for itself. Raises as
-        `turnstile`.
+        `limiter`.
         """
-        return await self.turnstile(f"sender/{provider}/{sender.lower()}", _rates_of(sender.lower(), rates))
+        return await self.limiter(f"sender/{provider}/{sender.lower()}", _rates_of(sender.lower(), rates))
+
+    async def of_campaign(
+        self,
+        campaign: Campaign,
+        provider: str,
+        rates: Sequence[str],
+        warmup: Warmup | None,
+        sender_rates: Callable[[], Mapping[str, Sequence[str]]],
+    ) -> CampaignLimits:
+        """The limits of a campaign on a provider with these rates; `sender_rates` gives those that are
+        configured at the moment. Raises as `limiter`.
+        """
+        shared = await self.limiter(f"provider/{provider}", rates, warmup=warmup)
+        own = await self.limiter(f"campaign/{campaign.id}", campaign.rate)
+        return CampaignLimits(self, provider, sender_rates, shared, own)
 
     async def refit(
         self,
@@ -87,20 +105,20 @@ class LimitBook:
         sender_rates: Mapping[str, Sequence[str]],
         domain_rates: Mapping[str, Sequence[str]],
     ) -> None:
-        """Use a provider's rates as they are configured now, where they are in use. Raises as `turnstile`.
+        """Use a provider's rates as they are configured now, where they are in use. Raises as `limiter`.
 
         What is not in use gets them when it is needed.
         """
         if f"provider/{provider}" in self._all:
-            await self.turnstile(f"provider/{provider}", rates, warmup=warmup)
+            await self.limiter(f"provider/{provider}", rates, warmup=warmup)
         prefix = f"sender/{provider}/"
         for name in [name for name in self._all if name.startswith(prefix)]:
-            await self.turnstile(name, _rates_of(name.removeprefix(prefix), sender_rates))
+            await self.limiter(name, _rates_of(name.removeprefix(prefix), sender_rates))
         if provider in self._domains:
             await self.domains(provider, domain_rates)
 
     async def domains(self, provider: str, rates: Mapping[str, Sequence[str]]) -> Domains:
-        """The rates and the health of the domains that a provider sends to. Raises as `turnstile`."""
+        """The rates and the health of the domains that a provider sends to. Raises as `limiter`."""
         wanted = {domain: tuple(texts) for domain, texts in rates.items()}
         async with self._loading:
             known, found = self._domains.get(provider, ({}, None))
@@ -132,7 +150,7 @@ class LimitBook:
         recorded, now = self._now(), trio.current_time()
         return [(min(began - recorded, -0.0) + now, slots) for began, slots in steps]
 
-    async def _warmup_began(self, name: str, found: Turnstile) -> float | None:
+    async def _warmup_began(self, name: str, found: RateLimiter) -> float | None:
         """When a provider's first message went, on Trio's clock; None while none has."""
         provider = name.removeprefix("provider/")
         recorded, now = self._now(), trio.current_time()
@@ -141,8 +159,8 @@ class LimitBook:
             began = await self._usage.begin_warmup(provider, recorded - (now - found.steps[0][0]))
         return None if began is None else now - max(0.0, recorded - began)
 
-    def _keep(self, name: str, turnstile: Turnstile) -> None:
-        self._all[name] = self._recent[name] = turnstile
+    def _keep(self, name: str, limiter: RateLimiter) -> None:
+        self._all[name] = self._recent[name] = limiter
         self._recent.move_to_end(name)
         while len(self._recent) > self.KEPT:
             self._recent.popitem(last=False)
@@ -150,3 +168,43 @@ class LimitBook:
 
 def _rates_of(name: str, rates: Mapping[str, Sequence[str]]) -> Sequence[str]:
     return rates.get(name) or rates.get("*", ())
+
+
+class CampaignLimits:
+    """The limits that a campaign's messages count under: its provider's, its sender's and its own.
+
+    A campaign has one sender; transactional messages each may have another. Get it from
+    `LimiterRegistry.of_campaign`.
+    """
+
+    #: How many senders of transactional messages are remembered.
+    KEPT = 64
+
+    def __init__(
+        self,
+        registry: LimiterRegistry,
+        provider: str,
+        sender_rates: Callable[[], Mapping[str, Sequence[str]]],
+        shared: RateLimiter,
+        own: RateLimiter,
+    ) -> None:
+        self._registry = registry
+        self._provider = provider
+        self._sender_rates = sender_rates
+        self._shared = shared
+        self._own = own
+        self._of: dict[str, tuple[RateLimiter, ...]] = {}
+
+    async def of(self, sender: str) -> tuple[RateLimiter, ...]:
+        """The limits of a message from this address or number, "" for none. Raises `StoreUnavailable`."""
+        found = self._of.get(sender)
+        if found is None:
+            if sender:
+                limiter = await self._registry.sender(self._provider, sender, self._sender_rates())
+                found = (self._shared, limiter, self._own)
+            else:
+                found = (self._shared, self._own)
+            self._of[sender] = found
+            if len(self._of) > self.KEPT:
+                del self._of[next(iter(self._of))]
+        return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -161,27 +161,24 @@ class PlanShelf:
 class RenderBudget:
     """A limit for the bytes of rendered messages in memory, for all providers together.
 
-    What many messages share is not counted, because it exists once. If the budget is used up, a worker waits
-    until messages have been sent; a message larger than the budget is sent alone.
+    What many messages share is not counted, because it exists once. While the budget is used up no message is
+    rendered; one larger than the budget is sent alone.
     """
 
     BYTES = 32 * 1024 * 1024
 
     def __init__(self) -> None:
         self.used = 0
-        self._freed: trio.Event | None = None  # while somebody waits
+        self._when_freed: list[Callable[[], None]] = []
 
     @property
     def full(self) -> bool:
         """Whether no more should be rendered now."""
         return self.used >= self.BYTES
 
-    async def room(self) -> None:
-        """Wait until another message may be rendered."""
-        while self.full:
-            if self._freed is None:
-                self._freed = trio.Event()
-            await self._freed.wait()
+    def when_freed(self, tell: Callable[[], None]) -> None:
+        """Call `tell` each time when it is full no longer."""
+        self._when_freed.append(tell)
 
     def hold(self) -> Held:
         """The bytes that one worker has rendered; use it as a context manager."""
@@ -189,10 +186,11 @@ class RenderBudget:
 
     def change(self, difference: int) -> None:
         """`difference` more (or fewer) bytes are in memory."""
+        was_full = self.full
         self.used += difference
-        if self._freed is not None and not self.full:
-            self._freed.set()
-            self._freed = None
+        if was_full and not self.full:
+            for tell in self._when_freed:
+                tell()
 
 
 class Held:

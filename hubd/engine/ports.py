@@ -196,8 +196,8 @@ class StoreHealth(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a run is given to work with."""
+class RunContext:
+    """What a campaign's run works with."""
 
     campaigns: Campaigns
     ledger: Ledger

@@ -13,9 +13,11 @@ import trio
 from hubd.core.model import Answer, Channel, InDoubt, Signal
 from hubd.core.verdict import Action, is_ready, judge, refuses_connection
 from hubd.core.warmup import Warmup
+from hubd.engine.breaker import CircuitBreaker
 from hubd.engine.health import Health, HealthChange, Herald, Standing, Tell, tell_nobody
-from hubd.engine.lanes import LanePool
+from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import Transport
+from hubd.engine.worker import IDLE
 from hubd.errors import CredentialMissing, HubError, NotFound, ProviderUnavailable
 
 log = logging.getLogger(__name__)
@@ -111,14 +113,14 @@ class Provider:
         self._dice = dice
         self._herald = Herald(spec.name, tell)
         self._now = now
-        self._pool: LanePool | None = None
+        self._pool: WorkerPool | None = None
         self._why_not = ""
         self._refused = False  #: the last probe was, so a secret may be another one by now
         self._disabled = False
         self._off = "disabled"
         self._since = now()
 
-    async def open(self) -> LanePool:
+    async def open(self) -> WorkerPool:
         """The lanes, as they are: opens the transport when that was not done before.
 
         Raises `ProviderUnavailable` or `CredentialMissing` with what to do.
@@ -128,7 +130,9 @@ class Provider:
                 spec = self.spec
                 transport = await self._open_transport(spec)
                 if spec is self.spec and not self._disabled:
-                    self._pool = LanePool(transport, self._dice, tell=self._pool_changed, now=self._now)
+                    herald = Herald(spec.name, self._pool_changed)
+                    breaker = CircuitBreaker(transport, self._dice, herald, self._now)
+                    self._pool = WorkerPool(transport, breaker)
                 else:
                     await transport.aclose()
             if self._disabled:
@@ -141,16 +145,20 @@ class Provider:
             assert self._pool is not None
             return self._pool
 
-    async def revive(self) -> LanePool:
+    async def revive(self) -> WorkerPool:
         """The lanes; a provider that stopped is tried anew, with its secrets read again. Raises as `open`.
 
         Only for what a person asks for: trying a wrong password again and again gets accounts locked.
         """
         pool = await self.open()
-        if pool.health is Health.STOPPED or self._refused:
+        if pool.breaker.health is Health.STOPPED or self._refused:
             spec = self.spec
             transport = await self._open_transport(spec)
-            if spec is self.spec and not self._disabled and (pool.health is Health.STOPPED or self._refused):
+            if (
+                spec is self.spec
+                and not self._disabled
+                and (pool.breaker.health is Health.STOPPED or self._refused)
+            ):
                 self._refused = False
                 pool.revive(transport)
             else:
@@ -181,7 +189,7 @@ class Provider:
         answer = await pool.transport.probe()
         channel = min(self.spec.channels)
         self._refused = not is_ready(answer) and judge(answer, channel).action is Action.PROVIDER_STOP
-        if is_ready(answer) and not self._disabled and pool.health is not Health.READY:
+        if is_ready(answer) and not self._disabled and pool.breaker.health is not Health.READY:
             pool.revive()
         return answer
 
@@ -193,8 +201,8 @@ class Provider:
         if self._pool is None or not refuses_connection(answer, verdict):
             return 0
         # Who refuses in words is there. Who closes the connection, or says nothing, may be gone since.
-        ago = {Signal.REPLY: LanePool.IDLE, Signal.TIMEOUT: 0.0}.get(answer.signal, RECENT)
-        return self._pool.working(begun - ago)
+        ago = {Signal.REPLY: IDLE, Signal.TIMEOUT: 0.0}.get(answer.signal, RECENT)
+        return self._pool.breaker.working(begun - ago)
 
     def secret_changed(self, spec: ProviderSpec) -> bool:
         """Whether the new settings come with another secret in the same place."""
@@ -223,20 +231,20 @@ class Provider:
         if self._pool is not None and transport is not None:
             self._pool.revive(transport)
             if self._disabled:
-                self._pool.stop(f"the provider {spec.name} is {self._off}", Health.DISABLED)
+                self._pool.breaker.stop(f"the provider {spec.name} is {self._off}", Health.DISABLED)
         self._report()
 
     def disable(self, off: str = "disabled") -> None:
         """Let nothing more begin through this provider; what is on the wire ends in its own time."""
         self._disabled, self._off = True, off
         if self._pool is not None:
-            self._pool.stop(f"the provider {self.spec.name} is {off}", Health.DISABLED)
+            self._pool.breaker.stop(f"the provider {self.spec.name} is {off}", Health.DISABLED)
         self._report()
 
     def enable(self) -> None:
         """Undo `disable`."""
         self._disabled = False
-        if self._pool is not None and self._pool.health is Health.DISABLED:
+        if self._pool is not None and self._pool.breaker.health is Health.DISABLED:
             self._pool.revive()
         self._report()
 
@@ -246,12 +254,12 @@ class Provider:
             return Standing(state="disabled", reason=self._off)
         if self._why_not:
             return Standing(state="stopped", reason=self._why_not)
-        return Standing() if self._pool is None else self._pool.standing()
+        return Standing() if self._pool is None else self._pool.breaker.standing()
 
     def view(self) -> ProviderView:
         """How it is now, with what it is."""
         standing = self.standing()
-        allowed = self.spec.lanes if self._pool is None else self._pool.lanes_allowed
+        allowed = self.spec.lanes if self._pool is None else self._pool.breaker.allowed
         return ProviderView(
             name=self.spec.name,
             kind=self.spec.kind,
@@ -281,7 +289,7 @@ class Provider:
     @property
     def idle(self) -> bool:
         """Whether nothing is on the wire through it."""
-        return self._pool is None or self._pool.idle
+        return self._pool is None or self._pool.unused
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -397,7 +405,7 @@ class Providers:
     async def tidy(self) -> None:
         """Close unused connections, and removed providers once nothing is on their wire; until cancelled."""
         while True:
-            await trio.sleep(LanePool.IDLE / 3)
+            await trio.sleep(IDLE / 3)
             for gone in [provider for provider in self._gone if provider.idle]:
                 self._gone.remove(gone)
                 await gone.aclose()

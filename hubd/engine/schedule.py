@@ -16,14 +16,13 @@ import trio
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, CampaignState
 from hubd.engine.ports import Campaigns, Ledger, StoreHealth
+from hubd.engine.wakeup import Wakeup
 from hubd.errors import HubError, ShuttingDown, StoreError
 
 log = logging.getLogger(__name__)
 
 
 class _Supervisor(Protocol):
-    schedule_changed: trio.Event
-
     async def recover(self) -> None: ...
     async def start(
         self, name: str, *, limit: int | None = None, event: CampaignEvent = CampaignEvent.START
@@ -59,6 +58,11 @@ class Schedule:
         )
         self._moved = trio.Event()
         self._moved.set()
+        self._news = Wakeup()
+
+    def wake(self) -> None:
+        """There is another time to wait for."""
+        self._news.set()
 
     async def heartbeat(self) -> None:
         """Return at once between two looks and while it waits for the database, else with its next step."""
@@ -67,7 +71,6 @@ class Schedule:
     async def keep_going(self) -> None:
         """Start scheduled campaigns when their time has come, and take up what fell down; until cancelled."""
         while True:
-            self._supervisor.schedule_changed = trio.Event()
             pause = self.LOOK
             try:
                 await self._health.wait_healthy()
@@ -81,8 +84,7 @@ class Schedule:
             except Exception:
                 log.exception("the schedule stumbled and goes on")
             self._moved.set()
-            with trio.move_on_after(pause):
-                await self._supervisor.schedule_changed.wait()
+            await self._news.wait(trio.current_time() + pause)
 
     async def _watch_clock(self) -> None:
         offset = self._now() - trio.current_time()

@@ -17,15 +17,16 @@ from hubd.core.lifecycle import CampaignEvent, advance_campaign, allowed_from
 from hubd.core.model import Campaign, CampaignState, Channel, InDoubt
 from hubd.core.outcome import Patience
 from hubd.core.verdict import is_ready
+from hubd.engine.campaign import CampaignTask
 from hubd.engine.campaign_run import CampaignRun
-from hubd.engine.gates import open_gates
-from hubd.engine.inquest import Doubts, Inquest
-from hubd.engine.limits import LimitBook
+from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
-from hubd.engine.ports import Campaigns, Ledger, StoreHealth, Surroundings
+from hubd.engine.pool import WorkerPool
+from hubd.engine.ports import Campaigns, Ledger, RunContext, StoreHealth
 from hubd.engine.providers import Probe, Provider, Providers, ProviderSpec
-from hubd.engine.runner import Runner
+from hubd.engine.reconciler import Doubts, Reconciler
 from hubd.engine.schedule import Schedule
+from hubd.engine.source import Source
 from hubd.errors import Conflict, HubError, ShuttingDown
 
 
@@ -44,7 +45,7 @@ class Supervisor:
         health: StoreHealth,
         plans: PlanShelf,
         providers: Providers,
-        limits: LimitBook,
+        limits: LimiterRegistry,
         doubts: Doubts,
         now: Callable[[], float],
         steady: Callable[[], float],
@@ -59,7 +60,7 @@ class Supervisor:
         self._limits = limits
         self._doubts = doubts
         self._now = now
-        self._around = Surroundings(
+        self._context = RunContext(
             campaigns=campaigns,
             ledger=ledger,
             health=health,
@@ -74,7 +75,7 @@ class Supervisor:
         self._locks: dict[int, trio.Lock] = {}
         self._standing: dict[tuple[str, Channel], Campaign] = {}
         self._rating = trio.Lock()
-        self.schedule_changed = trio.Event()  #: set when there is another time to wait for
+        self._pools: set[WorkerPool] = set()
         self._closing = False
 
     # -- commands ----------------------------------------------------------------------------------
@@ -100,13 +101,13 @@ class Supervisor:
             if event is CampaignEvent.DUE and (campaign.scheduled_at or 0.0) > self._now():
                 return False, campaign  # it was put off meanwhile
             if size := await self._campaigns.audience_size(campaign.id):
-                self._around.health.check_room(size)
+                self._context.health.check_room(size)
             await self._provider_for(campaign).revive()
             campaign = await self._campaigns.move(
                 campaign.id, allowed_from(event), to, event=event.value, limit=_target(campaign, limit)
             )
             self._launch(campaign)
-            self.schedule_changed.set()  # one-off messages that waited for this provider go at once, too
+            self.clockwork.wake()  # one-off messages that waited for this provider go at once, too
             return True, campaign
 
     async def resume(self, name: str) -> tuple[bool, Campaign]:
@@ -130,7 +131,7 @@ class Supervisor:
                     scheduled_at=at,
                     limit=limit,
                 )
-                self.schedule_changed.set()
+                self.clockwork.wake()
         return changed, campaign
 
     async def pause(self, name: str) -> tuple[bool, Campaign]:
@@ -162,7 +163,8 @@ class Supervisor:
         Save it first: a run that begins meanwhile reads it again.
         """
         async with self._rating:
-            await self._limits.turnstile(f"campaign/{campaign_id}", rates)
+            await self._limits.limiter(f"campaign/{campaign_id}", rates)
+        self._wake_pools()
 
     async def standing(self, provider: str, channel: Channel) -> Campaign:
         """The campaign that carries a provider's one-off messages, ready to send. Raises as `start`."""
@@ -210,6 +212,7 @@ class Supervisor:
                     sender_rates=spec.sender_rates,
                     domain_rates=spec.domain_rates,
                 )
+        self._wake_pools()
         await self.recover()
         return changes
 
@@ -231,7 +234,7 @@ class Supervisor:
         """Why a campaign is as it is, including what a running one waits for."""
         if campaign.state is not CampaignState.RUNNING or campaign.id not in self._runs:
             return campaign.reason
-        if trouble := self._around.health.trouble:
+        if trouble := self._context.health.trouble:
             return f"waiting: {trouble}"
         try:
             view = self.providers.get(campaign.provider).view()
@@ -303,7 +306,7 @@ class Supervisor:
 
     def _launch(self, campaign: Campaign) -> None:
         self._refuse_when_closing()
-        run = self._runs[campaign.id] = CampaignRun(campaign, self._around, self._make_runner)
+        run = self._runs[campaign.id] = CampaignRun(campaign, self._context, self._make_task)
         self._nursery.start_soon(self._supervise, campaign.id, run)
 
     async def _supervise(self, campaign_id: int, run: CampaignRun) -> None:
@@ -313,22 +316,54 @@ class Supervisor:
             if self._runs.get(campaign_id) is run:
                 del self._runs[campaign_id]
 
-    async def _make_runner(self, campaign_id: int) -> Runner:
+    async def _make_task(
+        self, campaign_id: int, watched: dict[int, trio.Event]
+    ) -> tuple[CampaignTask, WorkerPool]:
         campaign = await self._campaigns.by_id(campaign_id)
         provider = self._provider_for(campaign)
         pool = await provider.open()
+        self._see_that_it_runs(pool)
         sender = "" if campaign.single else (await self.plans.get(campaign.content_id)).sender
         async with self._rating:  # or a rate that is changed now would be undone by what was read before
             campaign = await self._campaigns.by_id(campaign_id)
-            gates = await open_gates(campaign, provider, self._limits, sender)
-            domains = await self._limits.domains(provider.spec.name, provider.spec.domain_rates)
-        in_doubt = campaign.in_doubt or provider.spec.in_doubt
+            spec = provider.spec
+            limits = await self._limits.of_campaign(
+                campaign, spec.name, spec.rate, spec.warmup, lambda: provider.spec.sender_rates
+            )
+            await limits.of(sender or spec.sender)
+            domains = await self._limits.domains(spec.name, spec.domain_rates)
+        in_doubt = campaign.in_doubt or spec.in_doubt
         if in_doubt is InDoubt.RETRY and await self._ledger.release_doubts(campaign_id):
             campaign = await self._campaigns.by_id(campaign_id)
-        inquest = None
+        reconciler = None
         if in_doubt is InDoubt.RECONCILE:
-            inquest = Inquest(campaign, pool, self._around, self._doubts)
-        return Runner(campaign, pool, gates, domains, self._around, in_doubt, inquest)
+            reconciler = Reconciler(campaign, pool, self._context, self._doubts)
+        source = Source(
+            campaign,
+            self._context,
+            provider=spec.name,
+            breaker=pool.breaker,
+            domains=domains,
+            watched=watched,
+        )
+        task = CampaignTask(
+            source, self._context, provider=spec.name, in_doubt=in_doubt, reconciler=reconciler,
+            limits=lambda sender: limits.of(sender or provider.spec.sender),
+        )  # fmt: skip
+        return task, pool
+
+    def _see_that_it_runs(self, pool: WorkerPool) -> None:
+        if pool not in self._pools:
+            self._pools.add(pool)
+            self._nursery.start_soon(self._run_pool, pool)
+
+    async def _run_pool(self, pool: WorkerPool) -> None:
+        await pool.run(self._context)
+        self._pools.discard(pool)
+
+    def _wake_pools(self) -> None:
+        for pool in self._pools:
+            pool.wake()
 
     async def _settled(self, campaign_id: int) -> Campaign:
         """The campaign, once a run that is about to end has written its end."""
@@ -370,7 +405,7 @@ async def open_supervisor(
     health: StoreHealth,
     plans: PlanShelf,
     providers: Providers,
-    limits: LimitBook,
+    limits: LimiterRegistry,
     doubts: Doubts,
     now: Callable[[], float],
     steady: Callable[[], float] | None = None,

@@ -1,242 +1,281 @@
-"""One worker of a run: it takes rows and sends them, message after message, on one lane at a time.
+"""One worker of a provider: one connection, one message after another.
 
-wait for a slot and a lane -> write the message -> prepare it (all but the irrevocable byte)
--> ledger: open, durable -> deliver -> ledger: close this one and open the next, durable -> deliver ...
+take -> render -> prepare (all but the irrevocable byte) -> ledger: open, durable -> deliver
+-> ledger: close this one and open the next, durable -> deliver ...
+
+While a message is on the wire nothing but its answer is awaited. The next one is taken and rendered before,
+without waiting for anything, and its envelope travels behind the body.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections import deque
+from typing import Protocol
 
 import trio
 
 from hubd.core.ledger import Entry, Open
-from hubd.core.model import Answer, Campaign, Channel, Due
-from hubd.core.outcome import close_until, close_unwritable, lost_answer
-from hubd.engine.backlog import Backlog
-from hubd.engine.books import Books, NeedsPerson
-from hubd.engine.domains import Domains
-from hubd.engine.gates import Gates
-from hubd.engine.lanes import Berth, LanePool, ProviderStopped
-from hubd.engine.plan import Held
-from hubd.engine.ports import Surroundings
-from hubd.engine.rulings import Ready, Ruling, Rulings
-from hubd.engine.turnstile import Gate
-from hubd.errors import BadInput
+from hubd.core.model import Answer
+from hubd.core.outcome import close_withdrawn, lost_answer
+from hubd.engine.breaker import CircuitBreaker, Lease
+from hubd.engine.ports import Lane, RunContext, Transport
+from hubd.engine.recorder import AttemptRecorder
+from hubd.engine.results import Outcome
+from hubd.engine.source import Source, Taken
+from hubd.engine.wakeup import Wakeup
 from hubd.failpoints import reach
 
-#: Seconds that a worker waits for the limit of a one-off message's sender.
-PATIENCE = 5.0
-#: Seconds after which such a message is looked at again: its sender may have another limit by then.
-LOOK_AGAIN = 900.0
+log = logging.getLogger(__name__)
+
+#: Seconds after which an unused connection is closed.
+IDLE = 30.0
+#: Seconds that closing it politely may take.
+GOODBYE = 5.0
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+class Dispatcher(Protocol):
+    """Who gives a worker its messages."""
+
+    def take(self, lease: Lease) -> Taken | None:
+        """The message that may follow the one on the wire; None: nothing may follow at once."""
+        ...
+
+    def idle(self, worker: Worker) -> None:
+        """The worker has nothing to send any more, and waits for `Worker.give`."""
+        ...
+
+    def gone(self, worker: Worker) -> None:
+        """The worker ends; its connection is about to be closed."""
+        ...
+
+
 class Worker:
-    """Call `work` in as many tasks as the provider has lanes."""
+    """Run `run` in a task, and `give` it messages, the next one when it is idle."""
 
-    campaign: Campaign
-    pool: LanePool
-    gates: Gates
-    domains: Domains
-    around: Surroundings
-    backlog: Backlog
-    books: Books
-    rulings: Rulings
-    scope: trio.CancelScope  #: the run's: once it is cancelled nothing more begins
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        breaker: CircuitBreaker,
+        transport: Transport,
+        recorder: AttemptRecorder,
+        context: RunContext,
+    ) -> None:
+        self.transport = transport
+        self.lane: Lane = transport.lane()
+        self._dispatcher = dispatcher
+        self._breaker = breaker
+        self._recorder = recorder
+        self._context = context
+        self._lease: Lease | None = None
+        self._given: Taken | None = None
+        self._news = Wakeup()
+        self._held = context.rendered.hold()
+        self._taken: deque[Taken] = deque(maxlen=2)  # the one on the wire and the next
+        breaker.lanes.add(self.lane)
 
-    async def work(self, rows: trio.MemoryReceiveChannel[Due]) -> None:
-        """Send rows until there are no more. Raises `NeedsPerson` and `StoreUnavailable`."""
-        async with rows:
-            async for row in rows:
-                berth = await self._lane(row)
-                if berth is None:
-                    continue
-                try:
-                    with self.around.rendered.hold() as held:
-                        current = await self._begin(row, berth, held)
-                        while current is not None:
-                            held.only(len(current.parcel.payload))
-                            current = await self._deliver(current, berth, rows, held)
-                finally:
-                    self.pool.give_back(berth)
+    # -- from outside ------------------------------------------------------------------------------
 
-    async def _lane(self, row: Due) -> Berth | None:
-        """A lane, and a slot under every rate, for a message to this row. None: the row was put off."""
-        if await self._put_off(row):
-            return None  # costs no slot
-        cost, gate = await self._cost(row), await self._gate(row)
-        with gate.claim():
+    def give(self, taken: Taken, lease: Lease) -> None:
+        """Send this message, and then others as long as the dispatcher has some."""
+        self._given, self._lease = taken, lease
+        self._hold(taken)
+        self._news.set()
+
+    def dismiss(self) -> None:
+        """End, once idle."""
+        self._news.set()
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Send what is given. Ends after a while without anything to send, or when it is dismissed."""
+        try:
             while True:
-                await self.around.health.wait_room()
-                if await self._sender_full(row):
-                    return None
-                with trio.move_on_after(PATIENCE if self.campaign.single else float("inf")) as waiting:
-                    await gate.wait(cost)
-                if waiting.cancelled_caught:
-                    continue  # another one of its sender may have been quicker
-                try:
-                    berth = await self.pool.borrow(self.campaign.id, urgent=self.campaign.single)
-                except ProviderStopped as stopped:
-                    raise NeedsPerson(str(stopped)) from None
-                keep = False
-                try:
-                    if await self._put_off(row):  # it may have waited for hours
-                        return None
-                    keep = not self.around.health.short_of_room and gate.try_take(
-                        cost, self.domains.find(row.recipient)
-                    )
-                    if keep:
-                        return berth
-                finally:
-                    if not keep:
-                        self.pool.give_back(berth)
-                await trio.lowlevel.checkpoint()
-
-    async def _begin(self, row: Due, berth: Berth, held: Held) -> Ready | None:
-        """Write, prepare and open the first message of a chain. None: it is settled or put back."""
-        ready = await self._write(row, held)
-        if ready is None:
-            return None
-        refused = await berth.lane.prepare(ready.parcel)
-        if refused is None and self.pool.in_trouble(berth):
-            self.backlog.put_back(row.id)
-            berth.lane.drop()
-            return None
-        ruling = self.rulings.prepared(ready, refused, berth)
-        reach("before_open")
-        await self._book([ruling.entry])
-        reach("after_open")
-        return self._may_go(ready, ruling, berth)
-
-    async def _deliver(
-        self, ready: Ready, berth: Berth, rows: trio.MemoryReceiveChannel[Due], held: Held
-    ) -> Ready | None:
-        """Deliver an open message, announce the next along with it, and book both. Returns the next.
-
-        There is no checkpoint between the durable open and the shield: an open attempt is always tried.
-        """
-        following: Ready | None = None
-        answer: Answer | None = None
-        with self.books.shield():
-            following = await self._following(berth, rows, held)
-            answer = await berth.lane.deliver(ready.parcel, following.parcel if following else None)
-            reach("after_reply")
-        if answer is None:
-            berth.lane.drop()
-            answer = lost_answer()
-        closing = self.rulings.answered(ready, answer, berth, opened=True)
-        unbooked: list[Entry | None] = [closing.entry]
-        if following is not None and berth.lane.waits(following.parcel):
-            await self._book(unbooked)  # what is known is not kept in memory while a server thinks
-            unbooked = []
-        opening: Ruling | None = None
-        try:
-            if following is not None and not self.pool.in_trouble(berth) and not closing.needs_person:
-                refused = await berth.lane.prepare(following.parcel)
-                if not self.scope.cancel_called and not self.pool.in_trouble(berth):
-                    opening = self.rulings.prepared(following, refused, berth)
+                await self._news.wait(trio.current_time() + IDLE)
+                given, self._given = self._given, None
+                if given is None:
+                    return
+                with trio.CancelScope(shield=True), self._held:
+                    try:
+                        await self._send(given)
+                    except Exception as bug:
+                        self._fail(bug)
+                self._end_lease()
+                self._dispatcher.idle(self)
         finally:
-            if opening is not None:
-                reach("before_open")
-            await self._book([*unbooked, opening.entry if opening else None])
-            if opening is not None:
-                reach("after_open")
-            if following is not None and opening is None:
-                self.backlog.put_back(following.row.id)
-                berth.lane.drop()  # its envelope was announced and will not be used
-        if closing.needs_person:
-            raise NeedsPerson(closing.needs_person)
-        if following is None or opening is None:
-            return None
-        return self._may_go(following, opening, berth)
+            self._dispatcher.gone(self)
+            try:
+                with trio.move_on_after(GOODBYE):
+                    await self.lane.aclose()
+            finally:
+                self.lane.drop()
+                self._breaker.lanes.discard(self.lane)
 
-    def _may_go(self, ready: Ready, ruling: Ruling, berth: Berth) -> Ready | None:
-        """The message, if its booked ruling says that it is to be delivered."""
-        if ruling.needs_person:
-            raise NeedsPerson(ruling.needs_person)
-        if not isinstance(ruling.entry, Open):
-            return None
-        if not self.backlog.in_hand(ready.row.id):  # the ledger refused to open it
-            berth.lane.drop()
-            return None
-        return ready
+    async def _send(self, given: Taken) -> None:
+        current = await self._begin(given)
+        while current is not None:
+            if current.source.cut:  # while its attempt was opened
+                await self._withdraw(current)
+                return
+            self._held.only(len(current.message.parcel.payload))
+            following = self._next()
+            answer = await self._deliver(current, following)
+            current = await self._settle(current, answer, following)
 
-    async def _following(
-        self, berth: Berth, rows: trio.MemoryReceiveChannel[Due], held: Held
-    ) -> Ready | None:
-        """The next message for this lane, if there is one that may follow at once."""
-        if self.scope.cancel_called or self.pool.wanted(berth, self.campaign.id):
+    async def _begin(self, given: Taken) -> Taken | None:
+        """Prepare and open the first message. None: it is settled or put back."""
+        opening = await self._prepare(given)
+        if opening is None:
+            self._give_up(given)
             return None
-        if not rows.statistics().current_buffer_used or self.around.health.short_of_room:
-            return None
-        if not self.gates.open or self.around.rendered.full:
-            return None
-        row = rows.receive_nowait()
-        if await self._put_off(row):
-            return None
-        gate = await self._gate(row)
-        if not gate.try_take(await self._cost(row), self.domains.find(row.recipient)):
-            self.backlog.put_back(row.id)
-            return None
-        return await self._write(row, held, wait=False)
+        reach("before_open")
+        await self._record(given, opening)
+        reach("after_open")
+        return self._to_deliver(given, opening)
 
-    async def _write(self, row: Due, held: Held, *, wait: bool = True) -> Ready | None:
-        """The message for a row. None when it cannot be written for this recipient; that is booked.
-
-        It waits while the budget for rendered messages is used up, unless the caller holds one of them.
-        """
-        plan = await self.around.plans.get(row.content_id)
-        if wait:
-            await self.around.rendered.room()
-        now = self.around.now()
+    def _next(self) -> Taken | None:
+        """The message that follows the one whose attempt is open now: nothing here may wait, or raise."""
+        if self._context.health.short_of_room or self._context.rendered.full:
+            return None
         try:
-            parcel = plan.write(row, self.campaign.name, now)
-        except BadInput as problem:
-            await self._book([close_unwritable(row, problem, self.pool.transport.name, now)])
+            following = self._dispatcher.take(self._now)
+        except Exception:
+            log.exception("the next message could not be chosen")
             return None
-        held.add(len(parcel.payload))
-        own, limits = self.domains.find(row.recipient), (await self._gate(row)).limits
-        if own is not None:
-            limits = (*limits, own.name)
-        return Ready(row=row, parcel=parcel, content_hash=plan.content_hash, limits=limits)
+        if following is not None:
+            self._hold(following)
+        return following
 
-    async def _gate(self, row: Due) -> Gate:
-        """The gate that the message to this row has to pass: one-off messages each have their sender."""
-        if not self.campaign.single:
-            return self.gates.usual
-        plan = await self.around.plans.get(row.content_id)
-        return await self.gates.of(plan.sender)
-
-    async def _cost(self, row: Due) -> int:
-        """How many slots the message will take: an SMS as many as it has segments."""
-        if self.campaign.channel is Channel.EMAIL:
-            return 1
-        plan = await self.around.plans.get(row.content_id)
+    async def _deliver(self, current: Taken, following: Taken | None) -> Answer | None:
+        """The provider's answer; None when it was cut off."""
+        answer = None
         try:
-            return plan.write(row, self.campaign.name, self.around.now()).segments
-        except BadInput:
-            return 1  # it will not be sent
+            with current.source.on_the_wire():
+                answer = await self.lane.deliver(
+                    current.message.parcel, following.message.parcel if following else None
+                )
+                reach("after_reply")
+        except Exception as bug:
+            current.source.fail(bug, current.message.row.id)
+        return answer
 
-    async def _put_off(self, row: Due) -> bool:
-        """Whether the recipient's window is closed or its domain is full; then the row waits until then."""
-        entry = self.backlog.not_now(row)
-        if entry is not None:
-            await self._book([entry])
-        return entry is not None
+    async def _settle(self, current: Taken, answer: Answer | None, following: Taken | None) -> Taken | None:
+        """Record the outcome of a message together with the opening of the next. Returns that one."""
+        closing: Outcome | None = self._judge(current, answer)
+        if closing is not None and following is not None and self.lane.waits(following.message.parcel):
+            await self._record(current, closing)  # what is known is not kept in memory while a server thinks
+            closing = None
+        opening: Outcome | None = None
+        if following is not None and self._may_open(following):
+            opening = await self._prepare(following)
+        if opening is not None:
+            reach("before_open")
+        items = self._items(current, closing)
+        if following is not None and opening is not None:
+            items += self._items(following, opening)
+        await self._recorder.record(items)
+        current.source.requeue_misjudged()
+        if following is None:
+            return None
+        if opening is None:
+            self._give_up(following)
+            return None
+        reach("after_open")
+        return self._to_deliver(following, opening)
 
-    async def _sender_full(self, row: Due) -> bool:
-        """Whether a one-off message is put off: those of other senders must not wait behind it."""
-        if not self.campaign.single:
-            return False
-        plan = await self.around.plans.get(row.content_id)
-        full_for = await self.gates.full_for(plan.sender)
-        if full_for > PATIENCE:
-            now = self.around.now()
-            await self._book([close_until(row, now + min(full_for, LOOK_AGAIN), now, "sender_rate")])
-        return full_for > PATIENCE
+    # -- steps -------------------------------------------------------------------------------------
 
-    async def _book(self, entries: list[Entry | None]) -> None:
-        await self.books.book(entries)
-        if forgiven := self.rulings.take_back():
-            await self.books.forgive(forgiven)
+    def _hold(self, taken: Taken) -> None:
+        self._taken.append(taken)
+        self._held.add(len(taken.message.parcel.payload))
+
+    async def _prepare(self, current: Taken) -> Outcome | None:
+        """What follows from preparing the message. None when it is not to be begun now."""
+        source, message = current
+        try:
+            if self.lane.waits(message.parcel):
+                with source.preparing() as scope:
+                    refused = await self.lane.prepare(message.parcel)
+                if scope.cancelled_caught:
+                    return None
+            else:
+                refused = await self.lane.prepare(message.parcel)
+            if refused is None and not self._may_open(current):
+                return None
+            return source.results.prepared(message, refused, self._now)
+        except Exception as bug:
+            source.fail(bug, message.row.id)
+            return None
+
+    def _judge(self, current: Taken, answer: Answer | None) -> Outcome | None:
+        """What the answer to an open message leads to. None when its run has failed."""
+        source, message = current
+        if answer is None:
+            self.lane.drop()
+            answer = lost_answer()
+        if not source.has(message.row.id):
+            return None
+        try:
+            outcome = source.results.answered(message, answer, self._now, opened=True)
+        except Exception as bug:
+            source.fail(bug, message.row.id)
+            return None
+        if outcome.needs_person:
+            source.pause(outcome.needs_person)
+        return outcome
+
+    def _may_open(self, current: Taken) -> bool:
+        """Whether the message may still begin."""
+        return current.source.is_open and not self._breaker.in_trouble(self._now)
+
+    def _give_up(self, current: Taken) -> None:
+        """A message is not begun; its envelope may be announced, and will not be used."""
+        current.source.put_back(current.message.row.id)
+        self.lane.drop()
+
+    async def _record(self, current: Taken, outcome: Outcome) -> None:
+        await self._recorder.record(self._items(current, outcome))
+        current.source.requeue_misjudged()
+
+    def _items(self, current: Taken, outcome: Outcome | None) -> list[tuple[Source, Entry]]:
+        if outcome is None:
+            return []
+        if outcome.entry is None:
+            current.source.put_back(current.message.row.id)
+            return []
+        return [(current.source, outcome.entry)]
+
+    async def _withdraw(self, current: Taken) -> None:
+        """An open attempt whose time is over before it has begun: it is known that nothing was sent."""
+        self.lane.drop()
+        entry = close_withdrawn(current.message.row, self._context.now(), self._context.steady())
+        await self._recorder.record([(current.source, entry)])
+
+    def _to_deliver(self, current: Taken, outcome: Outcome) -> Taken | None:
+        """The message, if its attempt is open now."""
+        if outcome.needs_person:
+            current.source.pause(outcome.needs_person)
+        if not isinstance(outcome.entry, Open):
+            return None
+        if not current.source.has(current.message.row.id):  # the ledger refused to open it
+            self.lane.drop()
+            return None
+        return current
+
+    @property
+    def _now(self) -> Lease:
+        """The lease that it sends under."""
+        assert self._lease is not None
+        return self._lease
+
+    def _fail(self, bug: Exception) -> None:
+        """A bug in the worker itself: it ends the runs of the campaigns whose messages it had."""
+        self.lane.drop()
+        for source, message in self._taken:
+            if source.has(message.row.id):
+                source.fail(bug, message.row.id)
+
+    def _end_lease(self) -> None:
+        self._breaker.end(self._now)
+        self._lease = None

@@ -27,7 +27,7 @@ import trio.testing
 from hubd.bridge import Bridge, open_bridge
 from hubd.core.model import InDoubt
 from hubd.core.outcome import Patience
-from hubd.engine.limits import LimitBook
+from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
@@ -183,7 +183,7 @@ class LiveHub:
             ledger=store.ledger,
             health=database,
             doubts=Doubts(database),
-            limits=LimitBook(Usage(database), self.now),
+            limits=LimiterRegistry(Usage(database), self.now),
             plans=PlanShelf(store.campaigns, database.install_key),
             providers=Providers({"post": spec}, _dice),
             now=self.now,

@@ -18,7 +18,7 @@ from hubd.control.needs import Hub, HubInfo
 from hubd.control.tally import Tally
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.feed import Feed
-from hubd.engine.limits import LimitBook
+from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Transport
 from hubd.engine.providers import Providers, ProviderSpec
@@ -90,7 +90,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
             health=database,
             plans=PlanShelf(campaigns, database.install_key),
             providers=Providers({"outbox": outbox}, random.random),
-            limits=LimitBook(Usage(database), time.time),
+            limits=LimiterRegistry(Usage(database), time.time),
             doubts=Doubts(database),
             now=time.time,
             dice=random.random,

@@ -21,14 +21,16 @@ from hubd.core.connection_limit import FIRST_WAIT, LONGEST_WAIT
 from hubd.core.model import Answer, Campaign, CampaignState, DeliveryState, Signal, Stage
 from hubd.core.outcome import Patience
 from hubd.core.verdict import is_ready
-from hubd.engine.health import Health, HealthChange
-from hubd.engine.lanes import LanePool
-from hubd.engine.limits import LimitBook
+from hubd.engine.breaker import FORGET, CircuitBreaker, Lease
+from hubd.engine.health import Health, HealthChange, Herald, tell_nobody
+from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
+from hubd.engine.pool import WorkerPool
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
+from hubd.engine.worker import IDLE
 from hubd.transports.smtp import SmtpSettings, open_smtp
-from tests.fakes import FakeStore, FakeTransport
+from tests.fakes import FakeLane, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, START, world
 
 HANGS = Answer(stage=Stage.BANNER, signal=Signal.TIMEOUT, text="the server did not answer in time")
@@ -46,7 +48,7 @@ SURPLUS = {
 }
 
 
-def pool_of(supervisor: Supervisor) -> LanePool:
+def pool_of(supervisor: Supervisor) -> WorkerPool:
     pool = supervisor.providers.get("fake")._pool
     assert pool is not None
     return pool
@@ -138,6 +140,25 @@ async def test_a_limit_of_one_is_enough_for_several_campaigns_and_one_off_messag
     assert {row.state for row in store.rows.values()} == {DeliveryState.SENT}
 
 
+async def test_no_transactional_message_tries_another_connection_while_a_campaign_can(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It would wait for a connection that is probably refused."""
+    store, transport = FakeStore(), FakeTransport(lanes=4, latency=0.1, most_connections=1)
+    transport.surplus, transport.surplus_after = HANGS, 30.0
+    limited(store, recipients=4000)
+    express = store.add_campaign("~fake", 0, EMAIL, single=True)
+    async with world(store, transport) as here:
+        await trio.sleep(35)  # the first surplus connections were given up
+        rows = [store.add_row(express.id) for _ in range(1000)]
+        probes = len(transport.surplus_times)
+        run = await here.supervisor.wake_single("fake", min(transport.channels))
+        await run.watch(rows[-1]).wait()
+        assert len(transport.surplus_times) > probes
+        assert [number for number in transport.accepted if number >= rows[0]] == rows
+        await here.supervisor.stop("c0")
+
+
 @pytest.mark.parametrize("how", ["closed", "hangs"])
 async def test_a_server_that_dies_is_still_in_trouble_and_its_limit_is_remembered(
     how: str, autojump_clock: trio.testing.MockClock
@@ -147,10 +168,10 @@ async def test_a_server_that_dies_is_still_in_trouble_and_its_limit_is_remembere
     (campaign,) = limited(store, recipients=4000)
     async with world(store, transport) as here:
         await trio.sleep(50)
-        pool = pool_of(here.supervisor)
+        breaker = pool_of(here.supervisor).breaker
         transport.most_connections = 0
         transport.standing.clear()
-        await until(lambda: pool.health is Health.RESTING)
+        await until(lambda: breaker.health is Health.RESTING)
         assert here.supervisor.providers.get("fake").view().state == "resting"
         transport.most_connections = 3
         tried = len(transport.surplus_times)
@@ -160,58 +181,114 @@ async def test_a_server_that_dies_is_still_in_trouble_and_its_limit_is_remembere
     assert store.states(campaign.id) == {DeliveryState.SENT: 4000}
 
 
-async def test_one_change_is_told_with_the_number(autojump_clock: trio.testing.MockClock) -> None:
+def make_breaker(transport: FakeTransport, told: list[HealthChange] | None = None) -> CircuitBreaker:
+    """A breaker that nobody sends through yet, and where its changes are to be noted."""
+    herald = Herald(transport.name, tell_nobody if told is None else told.append)
+    return CircuitBreaker(transport, lambda: 0.5, herald, trio.current_time)
+
+
+def begin(breaker: CircuitBreaker, transport: FakeTransport) -> tuple[Lease, FakeLane]:
+    """A lease on a connection that is about to be opened."""
+    assert breaker.may_begin()
+    connection = transport.lane()
+    breaker.lanes.add(connection)
+    return breaker.begin(connection, transport), connection
+
+
+def connect(breaker: CircuitBreaker, lease: Lease, connection: FakeLane) -> None:
+    """The server accepts the connection."""
+    connection.transport.standing.add(connection)
+    breaker.ready(lease)
+
+
+def refuse(breaker: CircuitBreaker, lease: Lease, connection: FakeLane) -> None:
+    """The server refuses the connection, while others work."""
+    assert breaker.connection_refused(lease)
+    breaker.end(lease)
+    breaker.lanes.discard(connection)
+
+
+async def test_the_limit_is_told_once_and_with_its_number(autojump_clock: trio.testing.MockClock) -> None:
     told: list[HealthChange] = []
-    transport = FakeTransport(lanes=8, most_connections=3)
-    pool = LanePool(transport, lambda: 0.5, tell=told.append)
-    first = await pool.borrow("one")
-    transport.standing.add(first.lane)  # type: ignore[arg-type] # reason: it is a FakeLane
-    pool.ready(first)
-    others = [await pool.borrow("one") for _ in range(7)]
-    for berth in others[:3]:
-        assert pool.connection_refused(berth)
-        pool.give_back(berth)
-    for berth in others[3:5]:
-        transport.standing.add(berth.lane)  # type: ignore[arg-type] # reason: it is a FakeLane
-        pool.ready(berth)
+    transport = FakeTransport(lanes=8)
+    breaker = make_breaker(transport, told)
+    breaker.changed = breaker.report
+    connect(breaker, *begin(breaker, transport))
+    others = [begin(breaker, transport) for _ in range(7)]
+    for other in others[:3]:
+        refuse(breaker, *other)
+    for other in others[3:5]:
+        connect(breaker, *other)
     assert told == [], "two connections are still under way"
-    for berth in others[5:]:
-        assert pool.connection_refused(berth)
-        pool.give_back(berth)
+    for other in others[5:]:
+        refuse(breaker, *other)
     assert [(change.after, change.reason) for change in told] == [
         ("slowed", "the server accepts 3 connections at a time")
     ]
-    assert pool.lanes_allowed == 3
+    assert breaker.allowed == 3
 
 
-async def test_a_lane_with_a_connection_is_taken_before_one_without(
+async def test_an_open_connection_is_used_before_another_is_opened(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    transport = FakeTransport(lanes=4)
-    pool = LanePool(transport, lambda: 0.5)
-    one = await pool.borrow("one")
-    transport.standing.add(one.lane)  # type: ignore[arg-type] # reason: it is a FakeLane
-    pool.ready(one)
-    two = await pool.borrow("one")
-    pool.give_back(one)
-    pool.give_back(two)
-    assert await pool.borrow("one") is one
+    """Another one might be too many for the server."""
+    store, transport = FakeStore(), FakeTransport(lanes=4)
+    campaign = store.add_campaign("~fake", 40, EMAIL, single=True)
+    async with world(store, transport) as here:
+        await trio.sleep(5)
+        opened = set(transport.standing)
+        assert len(opened) == 4
+        for kept in opened:
+            transport.standing.clear()  # the server closes all but one
+            transport.standing.add(kept)
+            for _ in range(3):
+                row = store.add_row(campaign.id)
+                run = await here.supervisor.wake_single("fake", min(transport.channels))
+                await run.watch(row).wait()
+                assert transport.standing == {kept}
+    assert store.states(campaign.id) == {DeliveryState.SENT: 52}
 
 
 async def test_silence_while_the_others_are_silent_too_is_trouble(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     transport = FakeTransport(lanes=4)
-    pool = LanePool(transport, lambda: 0.5)
-    one = await pool.borrow("one")
-    transport.standing.add(one.lane)  # type: ignore[arg-type] # reason: it is a FakeLane
-    pool.ready(one)
+    breaker = make_breaker(transport)
+    one, connection = begin(breaker, transport)
+    connect(breaker, one, connection)
     await trio.sleep(1)
-    two = await pool.borrow("one")
+    two, _ = begin(breaker, transport)
     await trio.sleep(30)
-    assert not pool.connection_refused(two, silent=True)
-    pool.answered(one)
-    assert pool.connection_refused(two, silent=True)
+    assert not breaker.connection_refused(two, silent=True)
+    breaker.answered(one)
+    assert breaker.connection_refused(two, silent=True)
+
+
+async def test_connections_with_the_old_settings_do_not_speak_for_the_new_ones(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """They still work until their message is answered; the server of the new settings is down."""
+    store = FakeStore()
+    old, new = FakeTransport(lanes=4, latency=60.0), FakeTransport(lanes=8, most_connections=0)
+
+    async def opened() -> FakeTransport:
+        return new
+
+    spec = ProviderSpec(
+        name="fake", kind="fake", channels=new.channels, lanes=8, in_doubt=new.in_doubt, open=opened,
+        settings="new",
+    )  # fmt: skip
+    (campaign,) = limited(store, recipients=20)
+    async with world(store, old) as here:
+        await trio.sleep(5)
+        assert len(old.standing) == 4
+        await here.supervisor.reconfigure({"fake": spec})
+        await trio.sleep(5)
+        assert new.surplus_times
+        assert here.supervisor.providers.get("fake").view().state == "resting"
+        new.most_connections = None
+        campaign = await here.ended(campaign)
+    assert store.states(campaign.id) == {DeliveryState.SENT: 20}
 
 
 async def test_an_unused_provider_forgets_its_limit(autojump_clock: trio.testing.MockClock) -> None:
@@ -219,13 +296,11 @@ async def test_an_unused_provider_forgets_its_limit(autojump_clock: trio.testing
     (campaign,) = limited(store, recipients=200)
     async with world(store, transport) as here:
         await here.ended(campaign)
-        pool = pool_of(here.supervisor)
-        assert pool.standing().state == "slowed"
-        transport.standing.clear()
-        await trio.sleep(LanePool.FORGET + FIRST_WAIT + 2 * LanePool.IDLE)
-        await pool.tidy()
-        await pool.tidy()
-        assert (pool.standing().state, pool.lanes_allowed) == ("ready", 4)
+        breaker = pool_of(here.supervisor).breaker
+        assert breaker.standing().state == "slowed"
+        await trio.sleep(FORGET + FIRST_WAIT + 2 * IDLE)
+        assert (breaker.standing().state, breaker.allowed) == ("ready", 4)
+        assert transport.standing == set(), "unused connections are closed"
 
 
 # --- real sockets ------------------------------------------------------------------
@@ -338,7 +413,7 @@ async def engine_on(server: LimitedServer, store: FakeStore) -> AsyncIterator[tu
         providers = Providers({"fake": spec}, lambda: 0.5, tell=lambda change: told.append(change.after))
         async with open_supervisor(
             campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
-            providers=providers, limits=LimitBook(store, lambda: START), now=lambda: START,
+            providers=providers, limits=LimiterRegistry(store, lambda: START), now=lambda: START,
             dice=lambda: 0.5, patience=Patience(),
         ) as supervisor:  # fmt: skip
             await supervisor.recover()

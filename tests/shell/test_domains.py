@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hubd.core.pacing import STEP, parse_rate
 from hubd.core.warmup import DAY
 from hubd.engine.domains import Domains
-from hubd.engine.turnstile import Gate
 from hubd.errors import BadInput
+from tests.shell.slots import take
 
 Clock = trio.testing.MockClock
 WALL = 1_800_000_000.0
@@ -43,7 +43,7 @@ class Queue:
     writes: Counter[int] = field(default_factory=Counter)
     latest: float = 0.0  #: how far ahead a row was put off at most
 
-    async def send_all(self, found: Domains, gate: Gate, late: float = 0.0) -> None:
+    async def send_all(self, found: Domains, late: float = 0.0) -> None:
         """Send or put off every row when it is due, `late` seconds after."""
         while self.rows:
             await trio.sleep(max(0.0, self.rows[0][0] + late - wall()))
@@ -54,7 +54,7 @@ class Queue:
                 self.latest = max(self.latest, held[0] - wall())
                 self.writes[number] += 1
                 heapq.heappush(self.rows, (held[0], number, domain))
-            elif gate.try_take(also=found.find(address)):
+            elif take(found.find(address)):
                 self.sent.append((trio.current_time(), domain))
             else:
                 heapq.heappush(self.rows, (wall() + 0.01, number, domain))
@@ -85,7 +85,7 @@ async def test_a_recipient_counts_under_its_domain_or_under_none(autojump_clock:
 async def test_a_full_domain_holds_its_own_rows_only(autojump_clock: Clock) -> None:
     found = domains(gmail="1/minute")
     assert found.held_until("ann@gmail.example", wall()) is None
-    assert Gate().try_take(also=found.find("ann@gmail.example"))
+    assert take(found.find("ann@gmail.example"))
     held = found.held_until("bob@gmail.example", wall())
     assert held == (pytest.approx(wall() + 60.0, abs=0.01), "domain_rate")
     assert found.held_until("bob@other.example", wall()) is None
@@ -98,9 +98,9 @@ async def test_a_full_domain_holds_its_own_rows_only(autojump_clock: Clock) -> N
 async def test_rows_of_a_capped_domain_go_at_its_rate_and_are_written_once_or_twice(
     autojump_clock: Clock, rate: str, rows: int, late: float
 ) -> None:
-    found, gate = domains(gmail=rate), Gate()
+    found = domains(gmail=rate)
     campaign = queue(*["gmail.example"] * rows)
-    await campaign.send_all(found, gate, late)
+    await campaign.send_all(found, late)
     times = [at for at, _ in campaign.sent]
     limit = parse_rate(rate)
     for early, at in zip(times, times[limit.amount :], strict=False):
@@ -111,20 +111,20 @@ async def test_rows_of_a_capped_domain_go_at_its_rate_and_are_written_once_or_tw
 
 
 async def test_rows_to_other_domains_are_not_slowed(autojump_clock: Clock) -> None:
-    found, gate = domains(gmail="1/s"), Gate()
+    found = domains(gmail="1/s")
     campaign = queue(*(["gmail.example"] * 9 + ["free.example"]) * 100)
     began = trio.current_time()
-    await campaign.send_all(found, gate)
+    await campaign.send_all(found)
     free = [at for at, domain in campaign.sent if domain == "free.example"]
     assert len(free) == 100
     assert max(free) == began
 
 
 async def test_nothing_is_put_off_for_more_than_a_quarter_of_an_hour(autojump_clock: Clock) -> None:
-    found, gate = domains(gmail="100/day"), Gate()
+    found = domains(gmail="100/day")
     campaign = queue(*["gmail.example"] * 150)
     began = trio.current_time()
-    await campaign.send_all(found, gate)
+    await campaign.send_all(found)
     assert campaign.latest == pytest.approx(900.0)
     times = [at - began for at, _ in campaign.sent]
     assert times[99] == 0.0
@@ -134,32 +134,32 @@ async def test_nothing_is_put_off_for_more_than_a_quarter_of_an_hour(autojump_cl
 
 
 async def test_a_quota_that_opens_slot_by_slot_does_not_wake_all_rows_for_each(autojump_clock: Clock) -> None:
-    found, gate = domains(gmail="1000/hour"), Gate()
+    found = domains(gmail="1000/hour")
     for _ in range(1000):
-        assert gate.try_take(also=found.find("x@gmail.example"))
+        assert take(found.find("x@gmail.example"))
         await trio.sleep(3.5)
     campaign = queue(*["gmail.example"] * 1500)
     began = trio.current_time()
-    await campaign.send_all(found, gate)
+    await campaign.send_all(found)
     assert max(campaign.writes.values()) <= 12
     assert campaign.sent[-1][0] - began <= 1500 * 3.6 * 1.12 + 900
 
 
 async def test_changed_rates_count_what_was_sent(autojump_clock: Clock) -> None:
-    found, gate = domains(gmail="2/day", others="2/day"), Gate()
+    found = domains(gmail="2/day", others="2/day")
     for address in ("a@gmail.example", "a@other.example"):
-        assert gate.try_take(also=found.find(address))
+        assert take(found.find(address))
     found.change({"gmail.example": ("3/day",), "*": ("1/day",)})
-    taken = [gate.try_take(also=found.find("a@gmail.example")) for _ in range(3)]
+    taken = [take(found.find("a@gmail.example")) for _ in range(3)]
     assert taken == [True, True, False]
-    assert not gate.try_take(also=found.find("a@other.example"))
+    assert not take(found.find("a@other.example"))
     found.change({"other.example": ("5/day",)})
-    taken = [gate.try_take(also=found.find("a@other.example")) for _ in range(5)]
+    taken = [take(found.find("a@other.example")) for _ in range(5)]
     assert taken == [True, True, True, True, False]
     assert found.find("a@gmail.example") is None
     with pytest.raises(BadInput):
         found.change({"*": ("fast",)})
-    assert not gate.try_take(also=found.find("a@other.example"))
+    assert not take(found.find("a@other.example"))
 
 
 # --- trouble ---------------------------------------------------------------------------------------
@@ -202,11 +202,11 @@ async def test_a_million_domains_are_kept_in_bounded_memory(
 ) -> None:
     monkeypatch.setattr(Domains, "READY", 50)
     monkeypatch.setattr(Domains, "REMEMBERED", 200)
-    found, gate = domains(others=("2/s", "3/day")), Gate()
+    found = domains(others=("2/s", "3/day"))
     for number in range(3000):
         domain = f"d{number % 700}.example"
         for _ in range(1 + number % 2):
-            gate.try_take(also=found.find(f"x@{domain}"))
+            take(found.find(f"x@{domain}"))
         found.held_until(f"x@{domain}", wall())
         found.rest(f"x@{domain}", "defers")
         await trio.sleep(0.3)
@@ -222,19 +222,17 @@ async def test_a_domain_that_was_set_aside_has_not_forgotten_what_it_was_sent(
     autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Domains, "READY", 5)
-    found, gate = domains(others="3/day"), Gate()
+    found = domains(others="3/day")
     for number in range(40):
-        assert gate.try_take(also=found.find(f"x@d{number}.example"))
-        assert gate.try_take(also=found.find(f"x@d{number}.example"))
+        assert take(found.find(f"x@d{number}.example"))
+        assert take(found.find(f"x@d{number}.example"))
     await trio.sleep(DAY / 2)
     for number in range(40):
-        assert gate.try_take(also=found.find(f"x@d{number}.example"))
-        assert not gate.try_take(also=found.find(f"x@d{number}.example"))
+        assert take(found.find(f"x@d{number}.example"))
+        assert not take(found.find(f"x@d{number}.example"))
     await trio.sleep(DAY + STEP)
     for number in range(40):
-        assert [gate.try_take(also=found.find(f"x@d{number}.example")) for _ in range(4)] == [True] * 3 + [
-            False
-        ]
+        assert [take(found.find(f"x@d{number}.example")) for _ in range(4)] == [True] * 3 + [False]
     assert len(found._known) <= 40
 
 
@@ -250,7 +248,7 @@ def test_every_row_is_sent_and_no_domain_gets_too_much(
     async def check() -> None:
         found = domains(a=rates, others="10/s")
         campaign = queue(*rows)
-        await campaign.send_all(found, Gate(), late)
+        await campaign.send_all(found, late)
         assert Counter(domain for _, domain in campaign.sent) == Counter(rows)
         for domain, limits in (("a.example", rates), ("b.example", ("10/s",)), ("c.example", ("10/s",))):
             times = [at for at, where in campaign.sent if where == domain]

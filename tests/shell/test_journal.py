@@ -25,13 +25,14 @@ from hubd import journal
 from hubd.core.model import CampaignState, Channel, Content
 from hubd.core.outcome import Patience
 from hubd.engine.bulletin import Bulletin
+from hubd.engine.campaign import CampaignTask
 from hubd.engine.campaign_run import CampaignRun
 from hubd.engine.health import HealthChange
-from hubd.engine.limits import LimitBook
+from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
-from hubd.engine.ports import Surroundings
+from hubd.engine.pool import WorkerPool
+from hubd.engine.ports import RunContext
 from hubd.engine.providers import Providers
-from hubd.engine.runner import Runner
 from hubd.engine.supervisor import open_supervisor
 from hubd.errors import StoreUnavailable
 from hubd.journal import JournalHandler, Kind, MarkedLines, encoded, handler_for, is_journal, masked
@@ -438,7 +439,7 @@ async def test_a_line_about_a_campaign_can_be_asked_for_by_its_name(
     """journalctl HUB_CAMPAIGN=spring; and the recipient who was in the error is not in it."""
     store = FakeStore()
     campaign = store.add_campaign("spring", 1, Content(channel=Channel.EMAIL, subject="s", text="t"))
-    around = Surroundings(
+    context = RunContext(
         campaigns=store,
         ledger=store,
         health=store,
@@ -450,14 +451,14 @@ async def test_a_line_about_a_campaign_can_be_asked_for_by_its_name(
     )
     tries = 0
 
-    async def make_runner(_: int) -> Runner:
+    async def make_task(_: int, watched: object) -> tuple[CampaignTask, WorkerPool]:
         nonlocal tries
         tries += 1
         if tries == 1:
             raise StoreUnavailable("the disk is full")
         raise RuntimeError("ann@example.com was in the way")
 
-    run = CampaignRun(campaign, around, make_runner)
+    run = CampaignRun(campaign, context, make_task)
     run.SETBACK = 0.0
     await run.supervise()
     records = journald.records()
@@ -480,7 +481,7 @@ async def test_a_start_that_fails_at_its_time_can_be_asked_for_by_its_name(
         plans=PlanShelf(store, b"key"),
         doubts=store,
         providers=Providers({}, lambda: 0.5),  # the one that it names was taken out of the configuration
-        limits=LimitBook(store, trio.current_time),
+        limits=LimiterRegistry(store, trio.current_time),
         now=trio.current_time,
         dice=lambda: 0.5,
         patience=Patience(),

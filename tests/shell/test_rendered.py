@@ -143,39 +143,41 @@ async def test_not_more_messages_are_rendered_at_once_than_the_budget_allows_and
 
     def answer(parcel: Parcel) -> Answer:
         nonlocal most
-        most = max(most, here.supervisor._around.rendered.used)
+        most = max(most, here.supervisor._context.rendered.used)
         return ACCEPTED
 
     transport = FakeTransport(lanes=16, latency=1.0, answer=answer)
     content = replace(CONTENT, attachments=(), text="x" * 300_000)
     campaign = store.add_campaign("large", 100, content)
     async with world(store, transport) as here:
-        budget = here.supervisor._around.rendered
+        budget = here.supervisor._context.rendered
         budget.BYTES = 1_000_000  # type: ignore[misc]
         campaign = await here.ended(campaign)
         assert budget.used == 0
     assert campaign.state is CampaignState.COMPLETED
     assert store.states(campaign.id) == {DeliveryState.SENT: 100}
     assert 1_000_000 <= most < 1_000_000 + 400_000
-    assert transport.most_busy == 4
+    assert 1 < transport.most_busy <= 4
 
 
 async def test_a_message_above_the_whole_budget_goes_alone(autojump_clock: trio.testing.MockClock) -> None:
     store, transport = FakeStore(), FakeTransport(lanes=8, latency=1.0)
     campaign = store.add_campaign("large", 20, replace(CONTENT, attachments=(), text="x" * 300_000))
     async with world(store, transport) as here:
-        here.supervisor._around.rendered.BYTES = 1  # type: ignore[misc]
+        here.supervisor._context.rendered.BYTES = 1  # type: ignore[misc]
         campaign = await here.ended(campaign)
     assert store.states(campaign.id) == {DeliveryState.SENT: 20}
     assert transport.most_busy == 1
 
 
 async def test_what_a_worker_holds_is_given_back_when_it_is_cancelled() -> None:
-    budget = RenderBudget()
+    budget, freed = RenderBudget(), []
+    budget.when_freed(lambda: freed.append(budget.used))
     with trio.CancelScope() as scope, budget.hold() as held:
         held.add(budget.BYTES)
+        assert budget.full
         scope.cancel()
-        await budget.room()
+        await trio.sleep_forever()
     assert scope.cancelled_caught
     assert budget.used == 0
-    await budget.room()
+    assert freed == [0], "whoever waits for it is told"

@@ -131,7 +131,7 @@ async def test_a_reload_with_a_new_password_ends_the_stop_that_the_old_one_cause
     provider = office.providers.get("office")
     assert (await provider.probe()).code == 535
     pool = await provider.open()
-    pool.stop("The provider does not accept the user name or the password.")
+    pool.breaker.stop("The provider does not accept the user name or the password.")
     office.write(NEW)
     assert await office.reload() == [f"{KEY} (file office.pass)"]
     assert provider.view().state == "ready"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from hubd.core.ledger import Open
+from hubd.core.ledger import Entry, Open, Refusal
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import (
     Answer,
@@ -29,7 +29,7 @@ from hubd.core.model import (
     Stage,
 )
 from hubd.core.outcome import Patience
-from hubd.engine.limits import LimitBook
+from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
@@ -75,7 +75,7 @@ async def world(
     async with open_supervisor(
         campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
         providers=Providers({"fake": spec}, lambda: 0.5),
-        limits=LimitBook(store, lambda: START + trio.current_time() - began),
+        limits=LimiterRegistry(store, lambda: START + trio.current_time() - began),
         now=lambda: START + trio.current_time() - began, dice=lambda: 0.5, patience=Patience(),
     ) as supervisor:  # fmt: skip
         await supervisor.recover()
@@ -471,6 +471,54 @@ async def test_a_server_that_refuses_everybody_for_now_rests_and_costs_nobody_th
     assert store.states(campaign.id) == {DeliveryState.SENT: 200}
 
 
+async def test_an_open_attempt_is_tried_although_the_next_message_cannot_be_fetched(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Once its attempt is open nothing but the wire stands before a message: not a disk that fails."""
+
+    class FailsAfterAnOpen(FakeStore):
+        async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+            refusals = await super().record(entries)
+            if any(isinstance(entry, Open) for entry in entries):
+                self.fail_writes("the disk is full")
+            return refusals
+
+    store, transport = FailsAfterAnOpen(), FakeTransport(lanes=1)
+    campaign = store.add_campaign("fetch", 5, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(30)
+        assert len(transport.accepted) == 1, "the disk fails, and the open one was sent all the same"
+        here.supervisor.hurry()
+        store.heal()
+        await here.supervisor.ended(campaign.id)
+        assert store.states(campaign.id) == {DeliveryState.PENDING: 4, DeliveryState.SENT: 1}
+
+
+async def test_an_attempt_that_was_opened_too_late_is_withdrawn_and_not_in_doubt(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The time for what is on the wire ends while an attempt is being opened: not a byte of it has left."""
+    opening = trio.Event()
+
+    class Slow(FakeStore):
+        async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+            refusals = await super().record(entries)
+            if any(isinstance(entry, Open) for entry in entries):
+                opening.set()
+                await trio.sleep(5)
+            return refusals
+
+    store, transport = Slow(), FakeTransport(lanes=4)
+    campaign = store.add_campaign("late", 50, EMAIL)
+    async with world(store, transport) as here:
+        await opening.wait()
+        here.supervisor.hurry()
+        await here.supervisor.ended(campaign.id)
+        assert store.states(campaign.id) == {DeliveryState.PENDING: 50}
+        assert transport.accepted == []
+        assert not any(row.open for row in store.rows.values())
+
+
 async def test_pause_answers_while_the_database_is_in_trouble_and_nothing_leaves_after_it_heals(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -781,7 +829,7 @@ async def test_a_provider_that_is_disabled_while_it_opens_sends_nothing(
     async with open_supervisor(
         campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
         providers=Providers({"fake": spec}, lambda: 0.5), now=lambda: START, dice=lambda: 0.5,
-        limits=LimitBook(store, lambda: START),
+        limits=LimiterRegistry(store, lambda: START),
     ) as supervisor:  # fmt: skip
         await trio.sleep(1)
         supervisor.providers.get("fake").disable()
@@ -920,7 +968,7 @@ async def test_a_rate_that_is_changed_while_a_run_begins_is_not_undone(
     )
     async with open_supervisor(
         campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
-        providers=Providers({"fake": spec}, lambda: 0.5), limits=LimitBook(store, lambda: START),
+        providers=Providers({"fake": spec}, lambda: 0.5), limits=LimiterRegistry(store, lambda: START),
         now=lambda: START, dice=lambda: 0.5,
     ) as supervisor:  # fmt: skip
         await supervisor.recover()

@@ -13,13 +13,13 @@ from hubd.bridge import Bridge
 from hubd.core.model import DeliveryState
 from hubd.core.pacing import REMEMBERED, free_at, parse_pace, replay
 from hubd.core.warmup import DAY, Warmup
-from hubd.engine.limits import LimitBook
-from hubd.engine.turnstile import Gate
+from hubd.engine.limits import LimiterRegistry
 from hubd.errors import BadInput
 from hubd.store.database import Database, Unit, open_database
 from hubd.store.housekeeping import tidy
 from hubd.store.usage import Usage
 from tests.shell.conftest import Store, close_entry, open_entry
+from tests.shell.slots import take, taken
 
 WALL = 1_800_000_000.0
 
@@ -47,13 +47,6 @@ async def everything(db: Database) -> list[tuple[str, int, int]]:
         lambda reader: reader.execute("SELECT name, at, slots FROM usage ORDER BY name, at").fetchall()
     )
     return [tuple(row) for row in rows]
-
-
-def taken(gate: Gate) -> int:
-    count = 0
-    while gate.try_take():
-        count += 1
-    return count
 
 
 # --- what is recorded ------------------------------------------------------------------------------
@@ -166,20 +159,20 @@ async def test_tidied_usage_never_counts_for_less(database: Database, seed: int)
 async def test_a_restart_grants_no_fresh_quota(bridge: Bridge, database_path: Path) -> None:
     clock = Clock()
     async with open_database(database_path, bridge) as database:
-        gate = Gate(await LimitBook(Usage(database), clock).turnstile("provider/office", ["10/day"]))
-        assert gate.limits == ("provider/office",)
-        assert [gate.try_take() for _ in range(7)] == [True] * 7
-        await spend(database, *gate.limits, [(clock(), 7)])
+        limiter = await LimiterRegistry(Usage(database), clock).limiter("provider/office", ["10/day"])
+        assert limiter.name == "provider/office"
+        assert [take(limiter) for _ in range(7)] == [True] * 7
+        await spend(database, limiter.name, [(clock(), 7)])
     async with open_database(database_path, bridge) as database:
-        gate = Gate(await LimitBook(Usage(database), clock).turnstile("provider/office", ["10/day"]))
-        assert taken(gate) == 3
-        await spend(database, *gate.limits, [(clock(), 3)])
+        limiter = await LimiterRegistry(Usage(database), clock).limiter("provider/office", ["10/day"])
+        assert taken(limiter) == 3
+        await spend(database, limiter.name, [(clock(), 3)])
         clock.ahead += DAY - 5
-        gate = Gate(await LimitBook(Usage(database), clock).turnstile("provider/office", ["10/day"]))
-        assert taken(gate) == 0
+        limiter = await LimiterRegistry(Usage(database), clock).limiter("provider/office", ["10/day"])
+        assert taken(limiter) == 0
         clock.ahead += 20
-        gate = Gate(await LimitBook(Usage(database), clock).turnstile("provider/office", ["10/day"]))
-        assert taken(gate) == 10
+        limiter = await LimiterRegistry(Usage(database), clock).limiter("provider/office", ["10/day"])
+        assert taken(limiter) == 10
 
 
 async def test_a_clock_set_back_between_two_runs_grants_nothing_and_holds_up_for_one_period(
@@ -188,61 +181,61 @@ async def test_a_clock_set_back_between_two_runs_grants_nothing_and_holds_up_for
     clock = Clock()
     await spend(database, "campaign/1", [(clock(), 10)])
     clock.ahead -= 3 * DAY
-    turnstile = await LimitBook(Usage(database), clock).turnstile("campaign/1", ["10/day"])
+    limiter = await LimiterRegistry(Usage(database), clock).limiter("campaign/1", ["10/day"])
     now = trio.current_time()
-    assert now < turnstile.opens_at(now) <= now + DAY
+    assert now < limiter.opens_at(now) <= now + DAY
 
 
-async def test_a_limit_keeps_its_turnstile_as_long_as_it_is_used(
+async def test_a_limit_keeps_its_limiter_as_long_as_it_is_used(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LimitBook, "KEPT", 2)
-    book = LimitBook(Usage(database), Clock())
-    first = await book.turnstile("campaign/1", ["1/day"])
+    monkeypatch.setattr(LimiterRegistry, "KEPT", 2)
+    book = LimiterRegistry(Usage(database), Clock())
+    first = await book.limiter("campaign/1", ["1/day"])
     for number in range(2, 6):
-        await book.turnstile(f"campaign/{number}", ["1/day"])
-    again = await book.turnstile("campaign/1", ["5/day"])
+        await book.limiter(f"campaign/{number}", ["1/day"])
+    again = await book.limiter("campaign/1", ["5/day"])
     assert again is first
     assert first.rates == ("5/day",)
 
 
-async def test_two_who_ask_at_once_get_the_same_turnstile(database: Database) -> None:
-    book = LimitBook(Usage(database), Clock())
+async def test_two_who_ask_at_once_get_the_same_limiter(database: Database) -> None:
+    book = LimiterRegistry(Usage(database), Clock())
     found = []
 
     async def ask() -> None:
-        found.append(await book.turnstile("provider/office", ["1/day"]))
+        found.append(await book.limiter("provider/office", ["1/day"]))
 
     async with trio.open_nursery() as nursery:
         for _ in range(5):
             nursery.start_soon(ask)
-    assert len({id(turnstile) for turnstile in found}) == 1
+    assert len({id(limiter) for limiter in found}) == 1
 
 
 async def test_a_rate_that_comes_later_counts_what_was_sent_without_it(database: Database) -> None:
     clock = Clock()
     await spend(database, "campaign/1", [(clock() - 7200, 4)])
-    book = LimitBook(Usage(database), clock)
-    gate = Gate(await book.turnstile("campaign/1", []))
-    assert gate.try_take()
-    await book.turnstile("campaign/1", ["8/day"])
-    assert taken(gate) == 3
+    book = LimiterRegistry(Usage(database), clock)
+    limiter = await book.limiter("campaign/1", [])
+    assert take(limiter)
+    await book.limiter("campaign/1", ["8/day"])
+    assert taken(limiter) == 3
     with pytest.raises(BadInput):
-        await book.turnstile("campaign/1", ["8/fortnight"])
-    assert taken(gate) == 0
+        await book.limiter("campaign/1", ["8/fortnight"])
+    assert taken(limiter) == 0
 
 
 async def test_a_warm_up_goes_on_where_it_was(database: Database) -> None:
     clock, warmup = Clock(), Warmup(start=2, double_every=2 * DAY)
-    book = LimitBook(Usage(database), clock)
-    gate = Gate(await book.turnstile("provider/office", ["1000/day"], warmup=warmup))
-    assert taken(gate) == 2
+    book = LimiterRegistry(Usage(database), clock)
+    limiter = await book.limiter("provider/office", ["1000/day"], warmup=warmup)
+    assert taken(limiter) == 2
     await spend(database, "provider/office", [(clock(), 2)])
     quotas = []
     for _ in range(4):
         clock.ahead += 1.5 * DAY
-        book = LimitBook(Usage(database), clock)
-        quotas.append(taken(Gate(await book.turnstile("provider/office", ["1000/day"], warmup=warmup))))
+        book = LimiterRegistry(Usage(database), clock)
+        quotas.append(taken(await book.limiter("provider/office", ["1000/day"], warmup=warmup)))
     assert quotas == [2, 4, 8, 8 + 8]
     assert await Usage(database).warmup_began("office") == pytest.approx(WALL, abs=60)
 
@@ -250,8 +243,8 @@ async def test_a_warm_up_goes_on_where_it_was(database: Database) -> None:
 async def test_a_provider_that_is_used_for_long_needs_little_warming(database: Database) -> None:
     clock, warmup = Clock(), Warmup(start=1, double_every=DAY)
     await spend(database, "provider/office", [(clock() - 5.5 * DAY, 3)])
-    book = LimitBook(Usage(database), clock)
-    assert taken(Gate(await book.turnstile("provider/office", [], warmup=warmup))) == 32
+    book = LimiterRegistry(Usage(database), clock)
+    assert taken(await book.limiter("provider/office", [], warmup=warmup)) == 32
 
 
 @pytest.mark.parametrize(
@@ -266,28 +259,27 @@ async def test_a_provider_that_is_used_for_long_needs_little_warming(database: D
 async def test_a_sender_has_its_own_rates_or_those_of_all_others(
     database: Database, sender: str, rates: Mapping[str, tuple[str, ...]], allowed: int | None
 ) -> None:
-    found = await LimitBook(Usage(database), Clock()).sender("office", sender, rates)
+    found = await LimiterRegistry(Usage(database), Clock()).sender("office", sender, rates)
     assert found.name == f"sender/office/{sender.lower()}"
     assert found.limited is (allowed is not None)
-    assert allowed is None or taken(Gate(found)) == allowed
+    assert allowed is None or taken(found) == allowed
 
 
 async def test_a_reload_changes_every_limit_of_a_provider_under_way(database: Database) -> None:
-    book = LimitBook(Usage(database), Clock())
-    provider = await book.turnstile("provider/office", ["100/day"])
+    book = LimiterRegistry(Usage(database), Clock())
+    provider = await book.limiter("provider/office", ["100/day"])
     news = await book.sender("office", "news@acme.example", {})
     elsewhere = await book.sender("other", "news@acme.example", {})
     domains = await book.domains("office", {"a.example": ("1/day",)})
-    gate = Gate(provider, news)
-    assert gate.try_take(also=domains.find("x@a.example"))
+    assert take(provider, news, domains.find("x@a.example"))
     await book.refit(
         "office", ["50/day"], Warmup(start=5, double_every=DAY),
         sender_rates={"*": ("3/day",)}, domain_rates={"a.example": ("2/day",), "*": ("1/s",)},
     )  # fmt: skip
     assert (provider.rates, news.rates, elsewhere.rates) == (("50/day",), ("3/day",), ())
-    assert taken(gate) == 2
-    assert taken(Gate(provider)) == 2
-    assert taken(Gate(domains.find("x@a.example"))) == 1
+    assert taken(provider, news) == 2
+    assert taken(provider) == 2
+    assert taken(domains.find("x@a.example")) == 1
     assert await book.domains("office", {"a.example": ("2/day",), "*": ("1/s",)}) is domains
 
 
@@ -296,8 +288,8 @@ async def test_domains_remember_what_was_sent_before_the_restart(database: Datab
     for domain, ago, slots in (("a.example", 60, 4), ("b.example", 60, 2), ("c.example", 2 * DAY, 2)):
         await spend(database, f"domain/office/{domain}", [(clock() - ago, slots)])
     rates = {"a.example": ("5/day",), "*": ("3/day",)}
-    domains = await LimitBook(Usage(database), clock).domains("office", rates)
-    assert [taken(Gate(domains.find(f"x@{name}.example"))) for name in "abcd"] == [1, 1, 3, 3]
+    domains = await LimiterRegistry(Usage(database), clock).domains("office", rates)
+    assert [taken(domains.find(f"x@{name}.example")) for name in "abcd"] == [1, 1, 3, 3]
 
 
 async def test_a_longer_period_for_all_domains_counts_what_is_recorded_and_what_is_not_yet(
@@ -305,8 +297,8 @@ async def test_a_longer_period_for_all_domains_counts_what_is_recorded_and_what_
 ) -> None:
     clock = Clock()
     await spend(database, "domain/office/a.example", [(clock() - 7200, 4)])
-    book = LimitBook(Usage(database), clock)
+    book = LimiterRegistry(Usage(database), clock)
     domains = await book.domains("office", {"*": ("10/s",)})
-    assert Gate().try_take(also=domains.find("x@a.example"))
+    assert take(domains.find("x@a.example"))
     await book.domains("office", {"*": ("10/s", "8/day")})
-    assert taken(Gate(domains.find("x@a.example"))) == 3
+    assert taken(domains.find("x@a.example")) == 3

@@ -25,12 +25,11 @@ from hubd.core.model import (
     Stage,
 )
 from hubd.core.outcome import Patience
-from hubd.engine.lanes import LanePool
-from hubd.engine.limits import LimitBook
+from hubd.engine import worker
+from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
 from hubd.engine.providers import Providers, ProviderSpec
 from hubd.engine.supervisor import Supervisor, open_supervisor
-from hubd.engine.turnstile import Gate
 from hubd.errors import InvalidTransition
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 
@@ -162,7 +161,7 @@ async def live_through(store: FakeStore) -> Week:
         for until in (*RESTARTS, MONDAY + 7 * DAY):
             async with open_supervisor(
                 campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
-                providers=Providers({"fake": spec}, lambda: 0.5), limits=LimitBook(store, now),
+                providers=Providers({"fake": spec}, lambda: 0.5), limits=LimiterRegistry(store, now),
                 now=now, dice=lambda: 0.5, patience=Patience(),
             ) as week.command:  # fmt: skip
                 await trio.sleep(until - now())
@@ -178,9 +177,7 @@ def most_within(times: list[float], period: float) -> int:
 async def test_in_a_week_of_campaigns_every_promise_is_kept(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A gate naps so as to survive a wake-up that it missed. None is missed, so the naps may be long.
-    monkeypatch.setattr(Gate, "NAP", DAY)
-    monkeypatch.setattr(LanePool, "IDLE", HOUR)  # unused connections are not what this is about
+    monkeypatch.setattr(worker, "IDLE", HOUR)  # unused connections are not what this is about
     store = FakeStore()
     fill(store)
     week = await live_through(store)

@@ -17,10 +17,12 @@ from hubd.core.model import Campaign, CampaignState, DeliveryState, InDoubt
 from hubd.core.outcome import Patience
 from hubd.core.spec import spec_json
 from hubd.core.verdict import Action, judge
-from hubd.engine.inquest import Inquest
-from hubd.engine.lanes import LanePool, ProviderStopped
+from hubd.engine.breaker import CircuitBreaker, ProviderStopped
+from hubd.engine.health import Herald, tell_nobody
 from hubd.engine.plan import PlanShelf
-from hubd.engine.ports import Surroundings
+from hubd.engine.pool import WorkerPool
+from hubd.engine.ports import RunContext, Transport
+from hubd.engine.reconciler import Reconciler
 from hubd.store.database import Database
 from hubd.store.doubts import Doubts
 from hubd.transports.twilio import TwilioSettings, TwilioTransport, open_twilio
@@ -59,11 +61,12 @@ class Scene:
     store: Store
     double: TwilioDouble
     twilio: TwilioTransport
+    pool: WorkerPool
     began: float
 
     @property
-    def around(self) -> Surroundings:
-        return Surroundings(
+    def context(self) -> RunContext:
+        return RunContext(
             campaigns=self.store.campaigns,
             ledger=self.store.ledger,
             health=self.store.db,
@@ -94,9 +97,9 @@ class Scene:
         return found
 
     async def send(self, campaign: Campaign, *behaviours: str) -> list[int]:
-        """Send to everybody as the runner does; what Twilio does is scripted. The delivery ids."""
+        """Send to everybody as a worker does; what Twilio does is scripted. The delivery ids."""
         rows = await self.store.ledger.due(campaign.id, self.now(), 100)
-        plan = await self.around.plans.get(campaign.content_id)
+        plan = await self.context.plans.get(campaign.content_id)
         for row, behaviour in zip(rows, behaviours, strict=True):
             self.double.behave(row.recipient, behaviour)
             opening = Open(
@@ -116,14 +119,13 @@ class Scene:
             await self.store.ledger.record([closing])
         return [row.id for row in rows]
 
-    def inquest(self, campaign: Campaign) -> Inquest:
-        pool = LanePool(self.twilio, lambda: 0.0)
-        return Inquest(campaign, pool, self.around, Doubts(self.store.db))
+    def reconciler(self, campaign: Campaign) -> Reconciler:
+        return Reconciler(campaign, self.pool, self.context, Doubts(self.store.db))
 
-    async def finish(self, inquest: Inquest) -> int:
+    async def finish(self, reconciler: Reconciler) -> int:
         """Settle until there is nothing to ask; how many rounds it took."""
         rounds = 1
-        while (again := await inquest.settle()) is not None:
+        while (again := await reconciler.settle()) is not None:
             assert again > self.now()
             self.later(again - self.now())
             rounds += 1
@@ -134,19 +136,33 @@ class Scene:
         return [str(message["sid"]) for message in self.double.messages]
 
 
+def make_pool(transport: Transport) -> WorkerPool:
+    herald = Herald(transport.name, tell_nobody)
+    return WorkerPool(transport, CircuitBreaker(transport, lambda: 0.0, herald, trio.current_time))
+
+
 @pytest.fixture
-def scene(clock: MockClock, database: Database, double: TwilioDouble, twilio: TwilioTransport) -> Scene:
-    return Scene(clock, Store(database), double, twilio, datetime.now(UTC).timestamp())
+async def scene(
+    clock: MockClock,
+    database: Database,
+    double: TwilioDouble,
+    twilio: TwilioTransport,
+    nursery: trio.Nursery,
+) -> Scene:
+    pool = make_pool(twilio)
+    scene = Scene(clock, Store(database), double, twilio, pool, datetime.now(UTC).timestamp())
+    nursery.start_soon(pool.run, scene.context)
+    return scene
 
 
 async def test_a_lost_answer_is_settled_by_asking_a_minute_later(clock: MockClock, scene: Scene) -> None:
     campaign = await scene.campaign("ann", "bob")
     await scene.send(campaign, "+drop", "accept")
-    inquest = scene.inquest(campaign)
-    again = await inquest.settle()
+    reconciler = scene.reconciler(campaign)
+    again = await reconciler.settle()
     assert again == pytest.approx(scene.now() + APART, abs=0.1)
     assert scene.double.listings == [], "the list may not have it yet"
-    assert await scene.finish(inquest) == 2
+    assert await scene.finish(reconciler) == 2
     assert await scene.store.states(campaign) == [D.SENT, D.SENT]
     rows = await scene.store.ledger.deliveries(campaign.id)
     assert [row.provider_id for row in rows] == scene.sids()
@@ -160,15 +176,15 @@ async def test_what_was_not_accepted_is_asked_for_twice_a_minute_apart_and_then_
 ) -> None:
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "drop")
-    inquest = scene.inquest(campaign)
+    reconciler = scene.reconciler(campaign)
     asked: list[tuple[float, int]] = []
-    while (again := await inquest.settle()) is not None:
+    while (again := await reconciler.settle()) is not None:
         asked.append((scene.clock.current_time(), len(scene.double.listings)))
-        assert inquest.released == 0
+        assert reconciler.released == 0
         scene.later(again - scene.now())
     assert asked == [(0.0, 0), (pytest.approx(APART, abs=0.1), 2)]
     assert len(scene.double.listings) == 4
-    assert inquest.released == 1
+    assert reconciler.released == 1
     (row,) = await scene.store.ledger.deliveries(campaign.id)
     assert (row.state, row.reason, row.doubts) == (D.PENDING, "reconciled_absent", 0)
     scene.later(600)
@@ -183,7 +199,7 @@ async def test_a_message_that_appears_after_the_first_question_is_not_sent_again
     scene.double.book.hide_queries = 1
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "+drop")
-    assert await scene.finish(scene.inquest(campaign)) == 3
+    assert await scene.finish(scene.reconciler(campaign)) == 3
     assert await scene.store.states(campaign) == [D.SENT]
 
 
@@ -192,10 +208,10 @@ async def test_nothing_is_decided_before_two_questions_however_often_the_engine_
 ) -> None:
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "drop")
-    inquest = scene.inquest(campaign)
+    reconciler = scene.reconciler(campaign)
     scene.later(APART)
     for _ in range(5):
-        await inquest.settle()
+        await reconciler.settle()
     assert await scene.store.states(campaign) == [D.IN_DOUBT]
     assert len(scene.double.listings) == 2
 
@@ -211,8 +227,8 @@ async def test_the_same_words_to_the_same_number_twice_need_a_message_each(
     second = await scene.campaign("ann", name="once-more")
     await scene.send(first, "+drop" if accepted > 0 else "drop")
     await scene.send(second, "+drop" if accepted > 1 else "drop")
-    await scene.finish(scene.inquest(first))
-    await scene.finish(scene.inquest(second))
+    await scene.finish(scene.reconciler(first))
+    await scene.finish(scene.reconciler(second))
     assert [*await scene.store.states(first), *await scene.store.states(second)] == states
     names = [
         row.provider_id
@@ -228,7 +244,7 @@ async def test_another_account_under_the_same_name_is_not_asked_and_the_doubt_is
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "+drop")
     scene.twilio.account = "another"
-    await scene.finish(scene.inquest(campaign))
+    await scene.finish(scene.reconciler(campaign))
     assert await scene.store.states(campaign) == [D.IN_DOUBT]
     assert scene.double.listings == []
 
@@ -241,7 +257,7 @@ async def test_an_earlier_message_of_the_same_words_does_not_hide_that_this_one_
     second = await scene.campaign("ann", name="once-more")
     await scene.send(first, "accept")
     await scene.send(second, "drop")
-    await scene.finish(scene.inquest(second))
+    await scene.finish(scene.reconciler(second))
     assert await scene.store.states(second) == [D.PENDING]
 
 
@@ -251,16 +267,16 @@ async def test_a_provider_that_never_says_leaves_the_decision_to_a_person(
     scene.double.behave_listing("status:500")
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "+drop")
-    inquest = scene.inquest(campaign)
-    assert await scene.finish(inquest) == 6
+    reconciler = scene.reconciler(campaign)
+    assert await scene.finish(reconciler) == 6
     assert len(scene.double.listings) == 5
     (row,) = await scene.store.ledger.deliveries(campaign.id)
     assert (row.state, row.reason) == (D.IN_DOUBT, "provider_cannot_say")
     assert "500" in row.detail
-    assert await inquest.settle() is None
+    assert await reconciler.settle() is None
     assert len(scene.double.listings) == 5, "it is not asked for ever"
     scene.double.behave_listing("list")
-    await scene.finish(scene.inquest(campaign))
+    await scene.finish(scene.reconciler(campaign))
     assert await scene.store.states(campaign) == [D.SENT], "another run asks again"
 
 
@@ -268,7 +284,7 @@ async def test_a_provider_that_is_busy_is_asked_again_when_it_wants(clock: MockC
     scene.double.behave_listing("busy", "garbage", "list")
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "+drop")
-    assert await scene.finish(scene.inquest(campaign)) == 4
+    assert await scene.finish(scene.reconciler(campaign)) == 4
     assert await scene.store.states(campaign) == [D.SENT]
 
 
@@ -278,23 +294,23 @@ async def test_many_doubts_are_settled_a_few_at_once_and_none_is_forgotten(
     names = [f"p{n}" for n in range(30)]
     campaign = await scene.campaign(*names)
     await scene.send(campaign, *("+drop" if n % 3 else "drop" for n in range(30)))
-    inquest = scene.inquest(campaign)
-    await scene.finish(inquest)
+    reconciler = scene.reconciler(campaign)
+    await scene.finish(reconciler)
     states = await scene.store.states(campaign)
     assert states == [D.SENT if n % 3 else D.PENDING for n in range(30)]
-    assert inquest.released == 10
+    assert reconciler.released == 10
     await scene.store.check_counters(campaign)
 
 
 async def test_a_person_who_decides_meanwhile_is_right(clock: MockClock, scene: Scene) -> None:
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "drop")
-    inquest = scene.inquest(campaign)
-    again = await inquest.settle()
+    reconciler = scene.reconciler(campaign)
+    again = await reconciler.settle()
     assert again is not None
     await scene.store.ledger.resolve_doubt(campaign.id, "sent")
     scene.later(600)
-    assert await inquest.settle() is None
+    assert await reconciler.settle() is None
     assert scene.double.listings == []
     assert await scene.store.states(campaign) == [D.SENT]
 
@@ -302,15 +318,15 @@ async def test_a_person_who_decides_meanwhile_is_right(clock: MockClock, scene: 
 async def test_a_new_attempt_is_a_new_question(clock: MockClock, scene: Scene) -> None:
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "drop")
-    inquest = scene.inquest(campaign)
+    reconciler = scene.reconciler(campaign)
     scene.later(APART)
-    await inquest.settle()  # absent, once
+    await reconciler.settle()  # absent, once
     await scene.store.ledger.resolve_doubt(campaign.id, "resend")
     await scene.send(campaign, "+drop")
     asked = len(scene.double.listings)
-    await inquest.settle()
+    await reconciler.settle()
     assert len(scene.double.listings) == asked, "this attempt has its own minute"
-    await scene.finish(inquest)
+    await scene.finish(reconciler)
     assert await scene.store.states(campaign) == [D.SENT]
 
 
@@ -319,7 +335,7 @@ async def test_what_went_through_another_provider_is_left_to_a_person(clock: Moc
     await scene.send(campaign, "+drop")
     scene.twilio.name = "other"
     scene.later(APART)
-    assert await scene.inquest(campaign).settle() is None
+    assert await scene.reconciler(campaign).settle() is None
     (row,) = await scene.store.ledger.deliveries(campaign.id)
     assert (row.state, row.reason) == (D.IN_DOUBT, "provider_cannot_say")
     assert scene.double.listings == []
@@ -328,9 +344,9 @@ async def test_what_went_through_another_provider_is_left_to_a_person(clock: Moc
 async def test_a_provider_that_cannot_be_asked_leaves_it_to_a_person(clock: MockClock, scene: Scene) -> None:
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "+drop")
-    pool = LanePool(FakeTransport(name="text"), lambda: 0.0)
+    scene.pool = make_pool(FakeTransport(name="text"))
     scene.later(APART)
-    assert await Inquest(campaign, pool, scene.around, Doubts(scene.store.db)).settle() is None
+    assert await scene.reconciler(campaign).settle() is None
     (row,) = await scene.store.ledger.deliveries(campaign.id)
     assert (row.state, row.detail) == (D.IN_DOUBT, "This provider cannot be asked what it accepted.")
 
@@ -338,30 +354,30 @@ async def test_a_provider_that_cannot_be_asked_leaves_it_to_a_person(clock: Mock
 async def test_a_stopped_provider_ends_the_asking_and_decides_nothing(clock: MockClock, scene: Scene) -> None:
     campaign = await scene.campaign("ann", "bob")
     await scene.send(campaign, "+drop", "drop")
-    inquest = scene.inquest(campaign)
+    reconciler = scene.reconciler(campaign)
     scene.later(APART)
-    inquest._pool.stop("bad credentials")
+    scene.pool.breaker.stop("bad credentials")
     with pytest.raises(ProviderStopped):
-        await inquest.settle()
+        await reconciler.settle()
     assert await scene.store.states(campaign) == [D.IN_DOUBT, D.IN_DOUBT]
 
 
-async def test_a_pause_in_the_middle_of_a_question_decides_nothing_and_frees_the_lane(
+async def test_a_pause_in_the_middle_of_a_question_decides_nothing_and_ends_its_lease(
     clock: MockClock, scene: Scene
 ) -> None:
     scene.double.behave_listing("silence", "list")
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "+drop")
-    inquest = scene.inquest(campaign)
+    reconciler = scene.reconciler(campaign)
     scene.later(APART)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(inquest.settle)
+        nursery.start_soon(reconciler.settle)
         while not scene.double.listings:
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-    assert inquest._pool.idle
+    assert scene.pool.unused
     assert await scene.store.states(campaign) == [D.IN_DOUBT]
-    await scene.finish(inquest)
+    await scene.finish(reconciler)
     assert await scene.store.states(campaign) == [D.SENT]
 
 
@@ -371,8 +387,8 @@ async def test_asking_goes_on_where_a_restart_left_it_and_can_decide_nothing_wro
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "drop")
     scene.later(APART)
-    await scene.inquest(campaign).settle()  # absent, once
-    again = await scene.inquest(campaign).settle()
+    await scene.reconciler(campaign).settle()  # absent, once
+    again = await scene.reconciler(campaign).settle()
     assert again == pytest.approx(scene.now() + APART, abs=0.1)
     assert await scene.store.states(campaign) == [D.IN_DOUBT]
 
@@ -388,5 +404,5 @@ async def test_the_words_that_were_sent_are_asked_for_and_not_those_of_a_later_v
     content = spec.content()
     changed, _, _ = await scene.store.campaigns.apply(spec, spec_json(spec), content, content_hash(content))
     assert changed.content_id != campaign.content_id
-    await scene.finish(scene.inquest(replace(changed, state=CampaignState.RUNNING)))
+    await scene.finish(scene.reconciler(replace(changed, state=CampaignState.RUNNING)))
     assert await scene.store.states(campaign) == [D.SENT]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import Protocol, runtime_checkable
 
@@ -30,15 +31,15 @@ from hubd.core.inquest import (
     weigh,
 )
 from hubd.core.model import Campaign, Parcel
-from hubd.engine.lanes import LanePool, ProviderStopped
-from hubd.engine.ports import Surroundings
+from hubd.engine.breaker import ProviderStopped
+from hubd.engine.ports import RunContext, Transport
 from hubd.errors import BadInput, HubError, NotFound
 
 log = logging.getLogger(__name__)
 
 PAGE = 200  #: doubtful deliveries read at once
 ROUNDING = 0.001  #: seconds; a time of day is too coarse a number to hit the very moment
-AT_ONCE = 2  #: questions on their way at the same time; each takes a lane from those who send
+AT_ONCE = 2  #: questions on their way at the same time; each takes the place of a message
 
 
 class Doubts(Protocol):
@@ -57,6 +58,16 @@ class Doubts(Protocol):
         ...
 
 
+class ProviderAccess(Protocol):
+    """The provider that is asked."""
+
+    @property
+    def transport(self) -> Transport: ...
+    def lease(self) -> AbstractAsyncContextManager[Transport]:
+        """The right to ask one question; waits while the provider rests. Raises `ProviderStopped`."""
+        ...
+
+
 @runtime_checkable
 class Inquirer(Protocol):
     """A transport whose provider can be asked what it accepted."""
@@ -71,14 +82,16 @@ class Inquirer(Protocol):
         ...
 
 
-class Inquest:
+class Reconciler:
     """The doubts of one campaign while it runs. One task at a time calls `settle`."""
 
-    def __init__(self, campaign: Campaign, pool: LanePool, around: Surroundings, doubts: Doubts) -> None:
+    def __init__(
+        self, campaign: Campaign, provider: ProviderAccess, context: RunContext, doubts: Doubts
+    ) -> None:
         self.released = 0  #: deliveries that were put back to be tried again, since the beginning
         self._campaign = campaign
-        self._pool = pool
-        self._around = around
+        self._provider = provider
+        self._context = context
         self._doubts = doubts
         self._asked: dict[int, Inquiry] = {}
 
@@ -86,7 +99,7 @@ class Inquest:
         """Ask about every delivery in doubt that is due to be asked about, and book what comes of it.
 
         Returns the time (epoch seconds) when there is something to ask again, or None when there is not:
-        what is in doubt then stays so until a person decides. Waits for a lane while the provider rests.
+        what is in doubt then stays so until a person decides. Waits while the provider rests.
         Raises `ProviderStopped` when it takes a person to go on, and `StoreUnavailable`; what was booked
         stays booked, and calling again goes on.
         """
@@ -102,12 +115,12 @@ class Inquest:
         waiting = [inquiry.next_at for inquiry in self._asked.values() if not inquiry.held]
         if not waiting:
             return None
-        return self._around.now() + max(0.0, min(waiting) - trio.current_time()) + ROUNDING
+        return self._context.now() + max(0.0, min(waiting) - trio.current_time()) + ROUNDING
 
     def _inquiry(self, doubt: Doubt) -> Inquiry:
         known = self._asked.get(doubt.delivery_id)
         if known is None or known.n != doubt.n:
-            return begin(doubt, self._around.now(), trio.current_time())
+            return begin(doubt, self._context.now(), trio.current_time())
         return known
 
     def _due(self, doubt: Doubt) -> bool:
@@ -162,10 +175,10 @@ class Inquest:
             case Found.ABSENT:
                 ruling = absent(
                     doubt,
-                    self._around.patience(self._campaign),
-                    self._around.now(),
-                    self._around.steady(),
-                    self._around.dice(),
+                    self._context.patience(self._campaign),
+                    self._context.now(),
+                    self._context.steady(),
+                    self._context.dice(),
                 )
         if await self._doubts.book(doubt, ruling):
             del self._asked[doubt.delivery_id]
@@ -179,21 +192,18 @@ class Inquest:
         self._asked[doubt.delivery_id] = Inquiry(n=inquiry.n, next_at=float("inf"), held=True)
 
     async def _ask(self, parcel: Parcel, doubt: Doubt) -> tuple[float, Finding]:
-        """The provider's answer, and when it was asked. A question takes a lane, as a message would."""
-        berth = await self._pool.borrow(self._campaign.id)
-        try:
+        """The provider's answer, and when it was asked. A question takes the place of a message."""
+        async with self._provider.lease() as transport:
             asked_at = trio.current_time()
-            if isinstance(berth.transport, Inquirer):
-                opened = opened_at(doubt, self._around.now())
-                return asked_at, await berth.transport.inquire(parcel, opened)
+            if isinstance(transport, Inquirer):
+                opened = opened_at(doubt, self._context.now())
+                return asked_at, await transport.inquire(parcel, opened)
             # The configuration changed this very moment.
             return asked_at, Finding(kind=Found.UNKNOWN, detail=NOT_ASKABLE["kind"])
-        finally:
-            self._pool.give_back(berth)
 
     async def _parcel(self, doubt: Doubt) -> tuple[Parcel | None, str]:
         """The message as it was written, or why the provider cannot be asked for it."""
-        transport = self._pool.transport
+        transport = self._provider.transport
         if not isinstance(transport, Inquirer) or not transport.inquires:
             return None, NOT_ASKABLE["kind"]
         if doubt.provider != transport.name:
@@ -203,8 +213,8 @@ class Inquest:
         if doubt.row is None:
             return None, NOT_ASKABLE["content"]
         try:
-            plan = await self._around.plans.get(doubt.row.content_id)
-            return plan.write(doubt.row, self._campaign.name, self._around.now()), ""
+            plan = await self._context.plans.get(doubt.row.content_id)
+            return plan.write(doubt.row, self._campaign.name, self._context.now()), ""
         except (BadInput, NotFound):
             return None, NOT_ASKABLE["content"]
 

@@ -1,0 +1,156 @@
+"""From an answer to what follows: an entry for the ledger, and news of the provider and its domains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from hubd.core.ledger import Entry, Open
+from hubd.core.model import Answer, Campaign, Due, Parcel, Signal, Stage
+from hubd.core.outcome import NOT_ABOUT_RECIPIENT, close_for
+from hubd.core.streak import Streak
+from hubd.core.verdict import Action, Verdict, classify, judge, refuses_connection
+from hubd.core.verdict_tables import Class
+from hubd.engine.breaker import CircuitBreaker, Lease
+from hubd.engine.domains import Domains
+from hubd.engine.ports import RunContext
+
+
+@dataclass(slots=True, kw_only=True)
+class PreparedMessage:
+    """A message that is rendered, and may go once its envelope is accepted and its attempt is open."""
+
+    row: Due
+    parcel: Parcel
+    content_hash: str
+    limits: tuple[str, ...]  #: the names of the limits that it counts under
+
+    @property
+    def cost(self) -> int:
+        """How many slots of each limit it takes."""
+        return self.parcel.segments
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What an answer leads to. Without an entry the row goes back into the queue, untouched."""
+
+    entry: Entry | None = None
+    needs_person: str = ""  #: why the campaign cannot go on by itself; "" if it can
+
+
+class ResultHandler:
+    """Judges the answers that one run of a campaign gets."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        provider: str,
+        breaker: CircuitBreaker,
+        domains: Domains,
+        context: RunContext,
+    ) -> None:
+        self._campaign = campaign
+        self._provider = provider
+        self._breaker = breaker
+        self._domains = domains
+        self._context = context
+        self._streak = Streak(domains.accepted_elsewhere)
+
+    @property
+    def misjudged(self) -> bool:
+        """Whether somebody was refused by what turned out to be about all of us."""
+        return self._streak.owes
+
+    def take_misjudged(self, in_hand: Callable[[int], bool]) -> list[int]:
+        """Those deliveries, which are to be requeued; without those whose refusal is not recorded yet."""
+        return self._streak.take_back(in_hand)
+
+    def prepared(self, message: PreparedMessage, refused: Answer | None, lease: Lease) -> Outcome:
+        """What follows from `prepare`: open the attempt, or the entry for the refusal."""
+        if refused is not None:
+            return self.answered(message, refused, lease, opened=False)
+        self._breaker.ready(lease)
+        return Outcome(
+            entry=Open(
+                delivery_id=message.row.id,
+                provider=self._provider,
+                message_id=message.parcel.message_id,
+                content_hash=message.content_hash,
+                at=self._context.now(),
+                account=lease.transport.account,
+                limits=message.limits,
+                cost=message.cost,
+                steady=self._context.steady(),
+            )
+        )
+
+    def answered(self, message: PreparedMessage, answer: Answer, lease: Lease, *, opened: bool) -> Outcome:
+        """The entry that an answer leads to; tells the breaker how the provider is."""
+        said = judge(answer, message.parcel.channel, attempts=message.row.attempts)
+        verdict = self._weigh(message.row, answer, said)
+        refused = said.reason if (said.action, verdict.action) == (Action.FAIL, Action.PAUSE) else ""
+        needs_person = self._tell(verdict, answer, message.row.recipient, lease)
+        if verdict.close and lease.lane is not None:
+            lease.lane.drop()
+        if not opened and not refused and verdict.action in NOT_ABOUT_RECIPIENT:
+            return Outcome(needs_person=needs_person)
+        entry = close_for(
+            message.row,
+            answer,
+            verdict,
+            opened=opened,
+            provider=self._provider,
+            message_id=message.parcel.message_id,
+            patience=self._context.patience(self._campaign),
+            now=self._context.now(),
+            jitter=self._context.dice(),
+            limits=message.limits,
+            cost=message.cost,
+            refused=refused,
+            steady=self._context.steady(),
+        )
+        return Outcome(entry=entry, needs_person=needs_person)
+
+    def _weigh(self, row: Due, answer: Answer, said: Verdict) -> Verdict:
+        """The verdict in view of those for others; for a transactional message, the verdict itself."""
+        if not self._campaign.single:
+            _, at, domain = row.recipient.rpartition("@")
+            return self._streak.see(row.id, said, domain if at else "", row.attempts, row.refused)
+        verdict = self._streak.hold_up(row.id, said)
+        if verdict.action is not Action.PAUSE:
+            return verdict
+        # There is nothing to pause but this message; what passes by itself is worth waiting for.
+        by_mail = answer.stage is not Stage.REQUEST  # an HTTP 4xx is for good
+        passes = verdict.reason == "daily_quota" or (by_mail and classify(answer) is Class.TRANSIENT)
+        return replace(verdict, action=Action.RETRY if passes else Action.FAIL)
+
+    def _tell(self, verdict: Verdict, answer: Answer, recipient: str, lease: Lease) -> str:
+        """Pass the news on; the reason when a person is needed."""
+        if refuses_connection(answer, verdict) and self._breaker.connection_refused(
+            lease, silent=answer.signal is Signal.TIMEOUT
+        ):
+            return ""
+        match verdict.action:
+            case Action.PROVIDER:
+                self._breaker.trouble(lease, verdict.detail, verdict.retry_after)
+            case Action.SLOW:
+                self._breaker.slow(lease, verdict.detail, verdict.retry_after)
+            case Action.DOMAIN:
+                self._domains.rest(recipient, verdict.detail)
+                self._breaker.answered(lease)
+            case Action.PROVIDER_STOP:
+                if not self._breaker.in_trouble(lease):  # else late news of earlier settings
+                    self._breaker.stop(verdict.detail)
+                    return verdict.detail
+            case Action.PAUSE:
+                return verdict.detail
+            case Action.DOUBT:
+                self._breaker.lost(lease, verdict.detail)
+            case Action.RETRY if answer.signal is not Signal.REPLY:
+                self._breaker.lost(lease, verdict.detail)  # not in doubt, but no sign of life either
+            case _:
+                self._breaker.answered(lease)
+                if verdict.action is Action.ACCEPT:
+                    self._domains.well(recipient)
+        return ""
