@@ -37,7 +37,7 @@ _DEBUG = 7
 _COLOURS = {2: "\x1b[1;31m", 3: "\x1b[31m", 4: "\x1b[33m", 7: "\x1b[2m"}
 
 #: Libraries that log every call, with its arguments: nobody's log is the place for those.
-_CHATTY = ("aiosqlite", "httpx", "httpcore", "trio-websocket", "twilio", "wsproto")
+_CHATTY = ("aiosqlite", "trio-websocket", "twilio", "wsproto")
 
 #: An email address, and a phone number as E.164 writes it. Bounded, so that no line makes them slow.
 _ADDRESS = re.compile(

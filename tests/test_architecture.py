@@ -96,7 +96,7 @@ ONLY_IN = {
     "wsproto": {"hubd.control", "hubd.client"},
     "click": {"hubctl", "hubd.__main__"},
     "rich": {"hubctl"},
-    "httpx": {"hubd.transports"},
+    "h11": {"hubd.transports"},
     "keyring": {"hubd.secrets", "hubctl"},
     "tomlkit": {"hubctl"},
 }

@@ -24,7 +24,6 @@ from hubd.failpoints import reach
 from hubd.transports.pipeline import Lost
 from hubd.transports.replies import Reply, one_line
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
-from hubd.transports.smtp_connect import NotConnected, connect, ehlo_name
 from hubd.transports.smtp_envelope import (
     Step,
     body_pieces,
@@ -33,7 +32,8 @@ from hubd.transports.smtp_envelope import (
     too_large,
     unfit,
 )
-from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings, log_in, tls_context
+from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings, ehlo_name, log_in, tls_context
+from hubd.transports.tcp_connect import NotConnected, connect
 
 __all__ = ["SmtpLane", "SmtpSettings", "SmtpTransport", "open_smtp"]
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -31,12 +32,13 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.core.model import Answer, Signal, Stage
-from hubd.errors import BadConfig
 from hubd.transports.loopback import is_loopback_peer
 from hubd.transports.pipeline import Conversation
 from hubd.transports.replies import Garbage, Reply, one_line
 from hubd.transports.reply_reader import ReplyReader
+from hubd.transports.resolver import own_name
 from hubd.transports.stream import Stream
+from hubd.transports.tls import client_context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class Login:
 
 #: A dialogue with the server by aiosmtplib: its last reply.
 Dialogue = Callable[[aiosmtplib.SMTP], Awaitable[aiosmtplib.SMTPResponse]]
+_HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 #: After STARTTLS the server does not greet again, and aiosmtplib waits for a greeting.
 _GREETING = b"220 after STARTTLS\r\n"
 
@@ -94,30 +97,17 @@ class LoginRefused(Exception):
 def tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
     """What certificates are judged by; None for `security = "none"`.
 
-    Raises `BadConfig` for a ca_file that cannot be used, and `OSError` when the system's certificates cannot
-    be read, for want of descriptors for instance.
+    Raises what `client_context` raises.
     """
     if settings.security == "none":
         return None
-    if settings.ca_file is not None:
-        try:
-            return ssl.create_default_context(cafile=settings.ca_file)
-        except (OSError, ValueError) as problem:
-            raise BadConfig(
-                f"the ca_file of the SMTP provider cannot be used: {_why(problem)}",
-                hint="It must be a readable file with certificates in PEM form.",
-            ) from None
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile is None and paths.capath is None:  # slim containers come without certificates
-        import certifi
+    return client_context(settings.ca_file)
 
-        return ssl.create_default_context(cafile=certifi.where())
-    context = ssl.create_default_context()
-    if paths.cafile is not None and not context.cert_store_stats()["x509_ca"]:
-        # OpenSSL does not mind when it cannot open the system's file, for want of a descriptor for instance.
-        # Then every certificate would look forged. To name the file makes it tell.
-        context.load_verify_locations(cafile=paths.cafile)
-    return context
+
+async def ehlo_name() -> str:
+    """The name for EHLO: the full name of this machine if the lookup finds one in time, or localhost."""
+    name = await own_name()
+    return name if _HOST_NAME.fullmatch(name) else "localhost"
 
 
 async def log_in(

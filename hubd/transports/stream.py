@@ -17,6 +17,8 @@ import trio
 
 #: Bytes asked of the kernel at once.
 READ_SIZE = 64 * 1024
+#: How often in a row it is asked without waiting while TLS talks to itself.
+MOST_READS = 16
 
 
 class Stream:
@@ -31,6 +33,7 @@ class Stream:
         self._socket = connected
         self._tls: _Tls | None = None
         self._unsent = bytearray()
+        self.taken = 0  #: how many bytes the kernel has taken, as they travel
         self._early: bytes | None = None  # decrypted along with the end of the handshake
 
     @property
@@ -47,6 +50,13 @@ class Stream:
     def unsent(self) -> int:
         """How many bytes wait for the kernel to take them."""
         return len(self._unsent)
+
+    @property
+    def ended(self) -> bool:
+        """After b"" was received: whether the other end said so itself, as far as that can be known. TLS says
+        when it ends; without its word somebody on the way may have cut the rest off.
+        """
+        return self._tls is None or self._tls.ended
 
     def send(self, data: bytes) -> None:
         """Write at once what the kernel takes; the rest is kept for `flush`."""
@@ -70,15 +80,25 @@ class Stream:
             return early
         if self._tls is not None and self._tls.over:
             return self._tls.read()
-        try:
-            data = self._socket.recv(READ_SIZE)
-        except (BlockingIOError, InterruptedError):
-            return None
-        if self._tls is None:
-            return data
-        plain = self._tls.decrypt(data)
-        self._send_pending(self._tls)
-        return plain
+        for _ in range(MOST_READS):
+            try:
+                data = self._socket.recv(READ_SIZE)
+            except (BlockingIOError, InterruptedError):
+                return None
+            if self._tls is None:
+                return data
+            plain = self._tls.decrypt(data)
+            self._send_pending(self._tls)
+            if plain is not None:
+                return plain
+        return None
+
+    async def readable(self) -> None:
+        """Wait until something has arrived, or the end."""
+        if self._tls is not None and self._tls.over:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._wait(trio.lowlevel.wait_readable)
 
     async def receive(self) -> bytes:
         """What has arrived, waiting for it if need be; b"": the other end has closed."""
@@ -128,15 +148,18 @@ class Stream:
 
     def _write(self, data: bytes | bytearray) -> int:
         try:
-            return self._socket.send(data)
+            sent = self._socket.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
+        self.taken += sent
+        return sent
 
 
 class _Tls:
     """The client's side of TLS between memory buffers."""
 
     def __init__(self, context: ssl.SSLContext, server_hostname: str) -> None:
+        self.ended = False  #: the other end said that nothing follows
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         self.over = False  #: nothing more can be read: each `read` gives the end, or raises the error
@@ -182,9 +205,12 @@ class _Tls:
         try:
             while not self.over and (piece := self._tls.read(READ_SIZE)):
                 plain += piece
+            self.ended = self.ended or not self.over
         except ssl.SSLWantReadError:
             return bytes(plain) or None
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        except ssl.SSLEOFError:
             pass  # an end in the middle of a record is no less an end: replies say themselves where they stop
         except ssl.SSLError as problem:
             self._problem = problem

@@ -4,8 +4,8 @@ An SMS is one HTTP request, and the request is the irrevocable byte: `prepare` h
 wrong before the first byte of the request is handed to the socket was definitely not sent (stage CONNECT or
 TLS). After it only a well-formed answer counts: a lost connection, silence or an unreadable success are
 in doubt (stage REQUEST without a reply). Nothing is ever sent twice from here: neither the library nor
-httpx retries, no redirect is followed, and only a 401 is followed by another request, with a token that was
-replaced meanwhile. Twilio can be asked later what it accepted (`inquire`).
+`http_wire` retries, no redirect is followed, and only a 401 is followed by another request, with a token that
+was replaced meanwhile. Twilio can be asked later what it accepted (`inquire`).
 
 The library is slow to import (a few tenths of a second), so only `open_twilio` imports it.
 """
@@ -15,11 +15,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import trio
@@ -27,6 +26,7 @@ import trio
 from hubd.core.inquest import Finding, Sought
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
 from hubd.errors import BadConfig, CredentialMissing
+from hubd.transports.http_wire import Endpoint, NoAnswer
 from hubd.transports.loopback import is_loopback
 from hubd.transports.replies import one_line
 from hubd.transports.resolver import NameUnresolved, addresses_of
@@ -35,12 +35,8 @@ from hubd.transports.twilio_inquiry import LARGEST_PAGE, Page, inquire
 
 T = TypeVar("T")
 
-if TYPE_CHECKING:
-    import httpx
-
 _SID = re.compile(r"[A-Za-z0-9]{2,64}")
 _ACCOUNT_NOT_ACTIVE = 20005  #: Twilio's error number
-_SPARE = 3  #: connections beside those that send: one for the probe, the others to ask what was accepted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +70,10 @@ def open_twilio(
     settings'.
     """
     _check(settings)
-    import httpx
+    from hubd.transports import twilio_http  # noqa: F401  # slow, so now and not with the first message
 
-    from hubd.transports import twilio_http
-
-    pool = twilio_http.open_pool(
-        base_url=httpx.URL(settings.base_url),
-        connections=settings.concurrency + _SPARE,
-        connect_timeout=settings.connect_timeout,
-        timeout=settings.timeout,
-    )
-    return TwilioTransport(name, settings, pool, read_token)
+    endpoint = Endpoint(settings.base_url, connect_timeout=settings.connect_timeout, timeout=settings.timeout)
+    return TwilioTransport(name, settings, endpoint, read_token)
 
 
 class TwilioTransport:
@@ -101,7 +90,7 @@ class TwilioTransport:
         self,
         name: str,
         settings: TwilioSettings,
-        pool: httpx.AsyncClient,
+        endpoint: Endpoint,
         read_token: SecretReader | None = None,
     ) -> None:
         self.name = name
@@ -109,40 +98,48 @@ class TwilioTransport:
         whose = f"{settings.account_sid} {settings.base_url}"
         self.account = hashlib.sha256(whose.encode()).hexdigest()[:16]
         self._settings = settings
-        self._pool = pool
+        self._endpoint = endpoint
         self._read_token = read_token
 
     def lane(self) -> TwilioLane:
-        """One request at a time, over the connections that all lanes share."""
-        return TwilioLane(self._settings, self._pool, self._read_token)
+        """One request at a time, over a connection of its own."""
+        return TwilioLane(self._settings, self._endpoint, self._read_token)
 
     async def probe(self) -> Answer:
         """Log in and look at the account. Code 200 when it may send; sends nothing."""
-        return await TwilioLane(self._settings, self._pool, self._read_token).look_at_account()
+        lane = self.lane()
+        try:
+            return await lane.look_at_account()
+        finally:
+            lane.drop()
 
     async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
         """Whether Twilio has a message whose attempt was opened then (epoch seconds). Never raises."""
-        return await TwilioLane(self._settings, self._pool, self._read_token).look_for(parcel, opened_at)
+        lane = self.lane()
+        try:
+            return await lane.look_for(parcel, opened_at)
+        finally:
+            lane.drop()
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Cut all connections."""
+        self._endpoint.close()
         with trio.CancelScope(shield=True):
-            await self._pool.aclose()
+            await trio.lowlevel.checkpoint()
 
 
 class TwilioLane:
-    """One place among the requests of an account. Used by one task at a time."""
+    """One connection to an account, opened when first needed. Used by one task at a time."""
 
-    def __init__(
-        self, settings: TwilioSettings, pool: httpx.AsyncClient, read_token: SecretReader | None
-    ) -> None:
+    def __init__(self, settings: TwilioSettings, endpoint: Endpoint, read_token: SecretReader | None) -> None:
         from hubd.transports import twilio_http
 
         self._settings = settings  # with the token as it was read last
+        self._endpoint = endpoint
         self._read_token = read_token
         self._token_read = read_token is None
-        self._connected = False  # a request was handed over, so the name has resolved
-        self._wire = twilio_http.Wire(pool)
+        self._resolved = False  # a request was handed over, so the name has an address
+        self._wire = twilio_http.Wire(endpoint)
         self._client = twilio_http.open_client(
             self._wire,
             account_sid=settings.account_sid,
@@ -155,7 +152,7 @@ class TwilioLane:
         await trio.lowlevel.checkpoint()
         if not self._token_read and (unreadable := await self._log_in()):
             return unreadable
-        return None if self._connected else await self._look_up()
+        return None if self._resolved else await self._look_up()
 
     async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
         """Hand the message to Twilio. `following` is not used.
@@ -195,7 +192,7 @@ class TwilioLane:
         try:
             return await self._exchange(fetch, largest=LARGEST_PAGE)
         except Exception as problem:  # also what went wrong before the request: a question risks nothing
-            return self._without_reply(Signal.GARBAGE, type(problem).__name__)
+            return self._garbage(type(problem).__name__)
 
     def _sender(self, parcel: Parcel) -> tuple[str, str]:
         """The number or name that sends, and the service that chooses one: exactly one of them is given."""
@@ -206,18 +203,20 @@ class TwilioLane:
 
     @property
     def connected(self) -> bool:
-        """No connection is this lane's own."""
+        """Never: that one connection is refused while others stand says nothing of a limit on connections."""
         return False
 
     def waits(self, parcel: Parcel) -> bool:
         """Whether the token is to be read or the host's name to be resolved."""
-        return not (self._token_read and self._connected)
+        return not (self._token_read and self._resolved)
 
     def drop(self) -> None:
-        """A request that was cancelled has closed its connection already; an idle one harms nobody."""
+        """Cut the connection at once."""
+        self._wire.connection.close()
 
     async def aclose(self) -> None:
-        """The connections belong to the transport."""
+        """The same: HTTP has no goodbye."""
+        self.drop()
         await trio.lowlevel.checkpoint()
 
     async def _log_in(self) -> Answer | None:
@@ -235,21 +234,13 @@ class TwilioLane:
         return None
 
     async def _look_up(self) -> Answer | None:
-        """Resolve the host's name, unless a proxy does that. Returns an answer if it does not resolve."""
-        from hubd.transports import twilio_http
-
-        host = urlsplit(self._settings.base_url).hostname
-        if host is None or twilio_http.goes_through_proxy(self._settings.base_url):
-            return None
+        """Resolve the name of the host, or of the proxy. Returns an answer if it does not resolve."""
         try:
-            await addresses_of(host, self._settings.connect_timeout)
+            await addresses_of(self._endpoint.first_hop[0], self._settings.connect_timeout)
         except NameUnresolved as problem:
-            return self._unresolved(problem)
+            text = self._line(f"{problem} ({problem.why})")
+            return Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text=text, detail=str(problem))
         return None
-
-    def _unresolved(self, problem: NameUnresolved) -> Answer:
-        text = self._line(f"{problem} ({problem.why})")
-        return Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text=text, detail=str(problem))
 
     async def _exchange(
         self, action: Callable[[], Awaitable[T]], *, largest: int | None = None
@@ -259,51 +250,44 @@ class TwilioLane:
             return unreadable
         token = self._settings.auth_token
         answer = await self._request(action, largest=largest)
-        self._connected = self._wire.handed_over
-        if self._wire.status == 401 and await self._log_in() is None and self._settings.auth_token != token:
+        self._resolved = self._wire.connection.handed_over
+        if (
+            self._wire.connection.status == 401
+            and await self._log_in() is None
+            and self._settings.auth_token != token
+        ):
             answer = await self._request(action, largest=largest)
         return answer
 
     async def _request(self, action: Callable[[], Awaitable[T]], *, largest: int | None = None) -> T | Answer:
-        """The one seam: whatever Twilio, its library, httpx or the network do becomes an answer here."""
-        import httpx
+        """The one seam: whatever Twilio, its library or the network do becomes an answer here."""
         from twilio.base.exceptions import TwilioException
 
         from hubd.transports import twilio_http
 
         wire = self._wire
+        wire.largest = largest or twilio_http.MAX_RESPONSE
         try:
-            with trio.CancelScope() as patience:
-                wire.begin(patience, self._settings.timeout, largest or twilio_http.MAX_RESPONSE)
-                return await action()
-            return self._without_reply(Signal.TIMEOUT, "no answer in time")
+            return await action()
+        except NoAnswer as failure:
+            return replace(failure.answer, text=self._line(failure.answer.text))
         except TwilioException as refusal:
             return self._refused(refusal)
-        except httpx.TimeoutException as problem:
-            return self._without_reply(Signal.TIMEOUT, str(problem) or "no answer in time")
-        except httpx.ConnectError as problem:
-            return self._not_connected(problem)
-        except httpx.TransportError as problem:
-            return self._without_reply(Signal.DROPPED, _cause(problem) or "the connection was lost")
-        except twilio_http.UnusableResponse as problem:
-            return self._without_reply(Signal.GARBAGE, str(problem))
         except Exception:  # the library does not guard itself: JSON that is none, a list, nested too deep
-            if not wire.handed_over:
+            if not wire.connection.handed_over:
                 raise  # a fault of ours, certainly before the message
-            return self._without_reply(Signal.GARBAGE, "the response cannot be read")
+            return self._garbage("the response cannot be read")
 
     def _accepted(self, message: Any) -> Answer:
-        code, sid = self._wire.status, message.sid
+        code, sid = self._wire.connection.status, message.sid
         if not isinstance(sid, str) or not _SID.fullmatch(sid):
-            text = "the response to the message does not name it"
-            return Answer(stage=Stage.REQUEST, signal=Signal.GARBAGE, code=code, text=text)
+            return self._garbage("the response to the message does not name it")
         return Answer(stage=Stage.REQUEST, code=code, text=self._line(str(message.status)), provider_id=sid)
 
     def _looked(self, account: Any) -> Answer:
         sid, status = self._settings.account_sid, self._line(str(account.status))
-        if self._wire.status != 200 or account.sid != sid:
-            text = "the response does not describe the account"
-            return Answer(stage=Stage.REQUEST, signal=Signal.GARBAGE, code=self._wire.status, text=text)
+        if self._wire.connection.status != 200 or account.sid != sid:
+            return self._garbage("the response does not describe the account")
         if status != "active":  # said as Twilio would say it to a message
             text = f"the account is {status}"
             return Answer(stage=Stage.REQUEST, code=403, vendor=_ACCOUNT_NOT_ACTIVE, text=text)
@@ -315,26 +299,15 @@ class TwilioLane:
         said = getattr(refusal, "msg", "") or getattr(refusal, "title", "")  # the older form, the newer one
         return Answer(
             stage=Stage.REQUEST,
-            code=wire.status,
+            code=wire.connection.status,
             vendor=_vendor_code(getattr(refusal, "code", 0)),
             text=self._line(str(said)),
             retry_after=_retry_after(wire.headers),
         )
 
-    def _without_reply(self, signal: Signal, text: str) -> Answer:
-        wire = self._wire
-        if wire.handed_over:
-            return Answer(stage=Stage.REQUEST, signal=signal, code=wire.status, text=self._line(text))
-        if "certificate" in text.lower():
-            return Answer(stage=Stage.TLS, signal=Signal.GARBAGE, text=self._line(text))
-        return Answer(stage=Stage.CONNECT, signal=signal, text=self._line(text))
-
-    def _not_connected(self, problem: httpx.ConnectError) -> Answer:
-        answer = self._without_reply(Signal.DROPPED, _cause(problem) or "the connection was lost")
-        inner: BaseException | None = problem
-        while inner is not None and not isinstance(inner, NameUnresolved):
-            inner = inner.__cause__ or inner.__context__
-        return answer if inner is None else self._unresolved(inner)
+    def _garbage(self, text: str) -> Answer:
+        code = self._wire.connection.status
+        return Answer(stage=Stage.REQUEST, signal=Signal.GARBAGE, code=code, text=self._line(text))
 
     def _line(self, text: str) -> str:
         return one_line(text, self._settings.secrets)
@@ -355,18 +328,6 @@ def _check(settings: TwilioSettings) -> None:
         raise BadConfig.at("concurrency", "concurrency and timeouts must be more than 0")
 
 
-def _cause(problem: BaseException) -> str:
-    """What broke a connection. httpx wraps it, sometimes without a word of its own."""
-    said = str(problem)
-    inner = problem.__cause__ or problem.__context__
-    while inner is not None:
-        if isinstance(inner, ssl.SSLCertVerificationError):
-            return f"certificate verify failed: {inner.verify_message}"
-        said = said or str(inner)
-        inner = inner.__cause__ or inner.__context__
-    return said
-
-
 def _vendor_code(code: object) -> int:
     """Twilio's error number. The library puts the HTTP status there when the response has none."""
     try:
@@ -378,11 +339,11 @@ def _vendor_code(code: object) -> int:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait (RFC 9110 section 10.2.3: a number, or a date, which is compared with the server's)."""
-    value = headers.get("Retry-After", "").strip()
+    value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
-        until, sent = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("Date", ""))
+        until, sent = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("date", ""))
         return max(0.0, (until - sent).total_seconds())
     except (TypeError, ValueError, OverflowError):
         return None

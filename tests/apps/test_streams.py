@@ -128,7 +128,6 @@ def test_with_json_stdout_is_json_and_nothing_else(hub: Hub, arguments: tuple[st
 HEAVY = {
     *(
         "rich",
-        "httpx",
         "tomlkit",
         "tomllib",
         "msgspec",

@@ -333,7 +333,7 @@ def test_setting_up_twice_writes_every_line_once_and_none_of_chatty_libraries() 
         "logging.info('no')\n"
         "logging.warning('yes')\n"
         "journal.set_up('debug', {})\n"
-        "logging.getLogger('httpx').info('POST /Messages To=...')\n"
+        "logging.getLogger('twilio').info('POST /Messages To=...')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True, timeout=60

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
-import httpx
+import h11
 import pytest
 import trio
 from aiosmtplib.protocol import SMTPProtocol
@@ -318,8 +318,8 @@ async def test_an_error_in_the_reader_of_trio_websocket_ends_one_connection_and_
     assert caplog.text.count("incident") == 1
 
 
-@pytest.mark.parametrize("place", ["handle_async_request", "aclose"])
-async def test_an_error_in_httpx_is_the_callers_and_the_transport_goes_on(
+@pytest.mark.parametrize("place", ["send", "next_event"])
+async def test_an_error_in_h11_is_the_callers_and_the_transport_goes_on(
     monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     with TwilioDouble() as double:
@@ -329,8 +329,7 @@ async def test_an_error_in_httpx_is_the_callers_and_the_transport_goes_on(
         transport = open_twilio("sms", settings)
         try:
             with monkeypatch.context() as broken:
-                where = httpx.AsyncHTTPTransport if place == "handle_async_request" else httpx.Response
-                broken.setattr(where, place, fail)
+                broken.setattr(h11.Connection, place, fail)
                 try:
                     answer = await transport.probe()
                 except Bug:

@@ -17,7 +17,8 @@ from hubd.core.model import Channel, Signal, Stage
 from hubd.core.verdict import judge
 from hubd.transports import resolver
 from hubd.transports.resolver import MOST_THREADS, NameUnresolved, addresses_of
-from hubd.transports.smtp_connect import NotConnected, connect, ehlo_name
+from hubd.transports.smtp_login import ehlo_name
+from hubd.transports.tcp_connect import NotConnected, connect
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND = 60.0

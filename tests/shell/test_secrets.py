@@ -29,8 +29,8 @@ from hubd.bridge import open_bridge
 from hubd.config.file import HubConfig, SmtpConfig
 from hubd.errors import CredentialMissing
 from hubd.secrets import Place, Secret, SecretRef
-from hubd.transports.smtp_connect import connect
 from hubd.transports.smtp_login import LoginRefused, SmtpSettings, log_in
+from hubd.transports.tcp_connect import connect
 from tests.shell.scripted_smtp import Say, serve_script
 
 CANARY = "s3cr3t-canary-7f"

@@ -17,9 +17,9 @@ from hubd.bridge import Bridge, open_bridge
 from hubd.core.model import Answer, Signal, Stage
 from hubd.core.shared import SharedBytes, encode_file, joined
 from hubd.transports.smtp import SmtpSettings, open_smtp
-from hubd.transports.smtp_connect import connect
 from hubd.transports.smtp_login import _Attempt
 from hubd.transports.stream import Stream
+from hubd.transports.tcp_connect import connect
 from tests.shell.scripted_smtp import BEHAVIOURS, STALL, Say, ScriptedServer, serve_script
 from tests.shell.smtp_peers import BODY, open_lane, parcel, send, send_in_a_row
 

@@ -195,6 +195,14 @@ async def test_an_end_in_the_middle_of_a_record_is_an_end(pair: Pair) -> None:
         assert await pair.stream.receive() == b""
 
 
+async def test_an_end_behind_what_tls_says_to_itself_is_seen_without_waiting(pair: Pair) -> None:
+    """The server's session tickets are still unread: they must not hide that it has closed."""
+    async with secured(pair):
+        pair.theirs.shutdown(socket.SHUT_WR)
+        assert pair.stream.receive_nowait() == b""
+        assert not pair.stream.ended, "TLS did not say so"
+
+
 async def test_a_damaged_record_is_an_error_and_not_the_end(pair: Pair) -> None:
     async with secured(pair):
         pair.theirs.send(b"\x17\x03\x03\x00\x20" + b"\x00" * 32)

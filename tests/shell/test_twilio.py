@@ -132,6 +132,23 @@ async def test_a_lane_can_send_again_after_every_kind_of_trouble(
     assert codes == [False, False, False, False, False, True]
 
 
+async def test_a_lane_keeps_its_connection_between_messages_and_closes_it_with_itself(
+    twilio: TwilioTransport, double: TwilioDouble
+) -> None:
+    lanes = [twilio.lane(), twilio.lane()]
+    with trio.fail_after(20):
+        for lane in lanes * 3:
+            assert (await lane.deliver(parcel())).code == 201
+        assert (await twilio.probe()).code == 200
+        assert (await ask(twilio)).kind is Found.FOUND
+        assert double.connections_made == 4, "two lanes, the probe and the question"
+        await lanes[0].aclose()
+        lanes[1].drop()
+        while double.connections_open:
+            await trio.lowlevel.checkpoint()
+        assert (await lanes[0].deliver(parcel())).code == 201
+
+
 # --- refusals ----------------------------------------------------------------------------
 
 
@@ -402,7 +419,7 @@ async def test_the_environment_cannot_send_messages_to_another_host(
 def test_the_library_is_imported_late_and_without_a_warning() -> None:
     program = (
         "import sys; import hubd.transports.twilio as t;"
-        "assert not {'twilio', 'httpx'} & set(sys.modules);"
+        "assert 'twilio' not in sys.modules;"
         "t.open_twilio('sms', t.TwilioSettings(account_sid='AC1', auth_token='x', from_='+1'));"
         "assert 'twilio.rest' in sys.modules; assert 'aiohttp' not in sys.modules"
     )
@@ -666,8 +683,6 @@ async def test_a_proxy_resolves_the_name_itself(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_each_address_of_a_name_is_tried(double: TwilioDouble, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the network that httpx is given: an upgrade of httpx that ignores it is noticed here."""
-
     def resolve(name: str, port: object, **_: object) -> list[object]:
         assert name == "sms.example"
         return [(0, 0, 0, "", (address, 0)) for address in ("127.0.0.2", "127.0.0.1")]

@@ -170,11 +170,18 @@ class TwilioDouble(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.book = book or Book()
         self._connections: set[socket.socket] = set()
+        self.connections_made = 0
         self._thread: threading.Thread | None = None
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def connections_open(self) -> int:
+        """How many connections stand."""
+        with self.book.lock:
+            return len(self._connections)
 
     @property
     def messages(self) -> list[dict[str, object]]:
@@ -207,6 +214,7 @@ class TwilioDouble(ThreadingHTTPServer):
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         with self.book.lock:
             self._connections.add(request)
+            self.connections_made += 1
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]

@@ -1,9 +1,8 @@
-"""A TCP connection to a mail server, before the first byte of SMTP: the name, then each of its addresses."""
+"""A TCP connection to a provider, before its first byte: the name, then each of its addresses."""
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections.abc import Iterator, Sequence
 
@@ -11,12 +10,10 @@ import trio
 
 from hubd.core.model import Answer, Signal, Stage
 from hubd.transports.replies import one_line
-from hubd.transports.resolver import NameUnresolved, addresses_of, own_name
+from hubd.transports.resolver import NameUnresolved, addresses_of
 
 #: Seconds after which the next address is tried beside one that does not answer.
 NEXT = 0.25
-
-_HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
 class NotConnected(Exception):
@@ -74,12 +71,6 @@ async def _connect_to_any(addresses: Sequence[str], port: int) -> trio.SocketStr
     finally:
         for stream in made:
             stream.socket.close()
-
-
-async def ehlo_name() -> str:
-    """The name for EHLO: the full name of this machine if the lookup finds one in time, or localhost."""
-    name = await own_name()
-    return name if _HOST_NAME.fullmatch(name) else "localhost"
 
 
 def _failure(signal: Signal, text: str, *, detail: str = "") -> NotConnected:

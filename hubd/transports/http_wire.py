@@ -1,0 +1,314 @@
+"""The wire under every provider that speaks HTTP: requests that are sent once, on kept connections.
+
+A request is never sent twice and no redirect is followed. Until its first byte is handed to the socket it was
+definitely not sent; from then on only a whole, well-formed answer counts. `NoAnswer` says which it is: its
+stage is CONNECT or TLS before that byte, and REQUEST after it.
+
+A connection is kept between requests. Before it is used again it must be silent: if the server closed it, or
+said something that nobody asked for, another connection takes its place before the first byte.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import trio
+
+from hubd.core.model import Answer, Signal, Stage
+from hubd.errors import BadConfig
+from hubd.failpoints import reach
+from hubd.transports.http_protocol import CutOff, Malformed, Protocol, Request, Response, kept_for
+from hubd.transports.http_proxy import Proxy, proxy_for
+from hubd.transports.loopback import is_loopback_peer
+from hubd.transports.stream import Stream
+from hubd.transports.tcp_connect import NotConnected, connect
+from hubd.transports.tls import client_context
+
+#: Seconds after which an unused connection is not used again: on the way its state may be forgotten by then.
+IDLE = 30.0
+#: Bytes of a body that are encrypted and written at once.
+PIECE = 64 * 1024
+
+
+class NoAnswer(Exception):
+    """There is no well-formed answer; `answer` says how far the request got, and why."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.text)
+        self.answer = answer
+
+
+class Endpoint:
+    """One server, and how to reach it. Times are seconds.
+
+    Raises `BadConfig`, and `OSError` when the certificates of the system cannot be read. Plain http is for
+    servers on this machine; a proxy of the environment is for https.
+    """
+
+    def __init__(
+        self, base_url: str, *, connect_timeout: float, timeout: float, ca_file: Path | None = None
+    ) -> None:
+        """`connect_timeout` is for the connection, and again for a proxy's answer and for the TLS handshake;
+        `timeout` is from the first byte of a request to the end of its answer.
+        """
+        try:
+            self.origin = origin_of(urlsplit(base_url))
+        except ValueError:
+            raise BadConfig.at("base_url", "not an address like https://api.example.com") from None
+        scheme, host, port = self.origin
+        secure = scheme == "https"
+        self.host, self.port = host, port
+        bracketed = f"[{host}]" if ":" in host else host
+        self.authority = f"{bracketed}:{port}"
+        self.header = bracketed if port == (443 if secure else 80) else self.authority  #: the Host header
+        self.proxy: Proxy | None = proxy_for(host, port) if secure else None
+        self.context: ssl.SSLContext | None = client_context(ca_file) if secure else None
+        if self.context is not None:
+            self.context.set_alpn_protocols(["http/1.1"])
+        self.connect_timeout, self.timeout = connect_timeout, timeout
+        self.closed = False
+        self.open: set[Connection] = set()
+
+    @property
+    def first_hop(self) -> tuple[str, int]:
+        """Where the connection goes: the proxy, or the server itself."""
+        return (self.proxy.host, self.proxy.port) if self.proxy else (self.host, self.port)
+
+    def connection(self) -> Connection:
+        """One connection, opened when it is first needed."""
+        return Connection(self)
+
+    def close(self) -> None:
+        """Cut all connections; none is opened any more."""
+        self.closed = True
+        for connection in list(self.open):
+            connection.close()
+
+
+class Connection:
+    """At most one connection at a time, kept between requests. Used by one task at a time."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.handed_over = False  #: a byte of the last request was handed to the socket
+        self.status = 0  #: of the last answer; 0 before its head was there
+        self._endpoint = endpoint
+        self._stream: Stream | None = None
+        self._protocol = Protocol()
+        self._whole = False  # all of the last request was handed over
+        self._good_until = -math.inf  # on Trio's clock
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands, as far as is known without asking the socket."""
+        return self._stream is not None
+
+    def close(self) -> None:
+        """Cut the connection at once. A request that is under way fails."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+        self._endpoint.open.discard(self)
+
+    async def request(self, request: Request, *, largest: int) -> Response:
+        """Send a request, once, and return its answer, of whatever status.
+
+        Raises `NoAnswer`, and `ValueError` for a request that cannot be written, of which nothing was sent.
+        After a cancellation `handed_over` says whether the request may have arrived. An answer of more than
+        `largest` bytes is refused.
+        """
+        self.handed_over, self.status = False, 0
+        try:
+            stream = self._kept() or await self._connect()
+            head = self._protocol.request(request, self._endpoint.header, largest=largest)
+            with trio.move_on_after(self._endpoint.timeout):
+                response = await self._exchange(stream, request, head)
+                self._good_until = trio.current_time() + min(IDLE, kept_for(response) - 1)
+                return response
+            raise self._failed(Signal.TIMEOUT, "no answer in time")
+        except BaseException:
+            self.status = self.status or self._protocol.status
+            self.close()
+            raise
+
+    # -- one request ---------------------------------------------------------------------------------
+
+    async def _exchange(self, stream: Stream, request: Request, head: bytes) -> Response:
+        try:
+            early = await self._send(stream, request, head)
+            response = early or await _read(stream, self._protocol)
+        except CutOff as problem:
+            raise self._failed(Signal.DROPPED, str(problem)) from None
+        except Malformed as problem:
+            raise self._failed(Signal.GARBAGE, str(problem)) from None
+        except OSError as problem:
+            raise self._failed(Signal.DROPPED, f"the connection broke: {_why(problem)}") from None
+        self.status = response.status
+        if not self._whole and 200 <= response.status < 300:
+            raise self._failed(Signal.GARBAGE, "the request was accepted before all of it was sent")
+        if not (self._whole and self._protocol.reusable):
+            self.close()
+        return response
+
+    async def _send(self, stream: Stream, request: Request, head: bytes) -> Response | None:
+        """Hand the request over. Returns an answer that comes before that is done, which ends it."""
+        before, self._whole = stream.taken, False
+        if request.method == "POST":
+            reach("before_dot")
+        try:
+            for piece in _pieces(head, request.body):
+                stream.send(piece)
+                while stream.unsent:
+                    came = await _flush(stream)
+                    if came is not None and (early := _feed(stream, self._protocol, came)) is not None:
+                        return early
+            self._whole = True
+        except OSError as problem:
+            if stream.taken == before:
+                raise self._failed(Signal.DROPPED, f"the connection broke: {_why(problem)}") from None
+            # The server may have said why before it closed: whoever reads finds it.
+        finally:
+            self.handed_over = stream.taken > before
+        if request.method == "POST":
+            reach("after_dot")
+        return None
+
+    def _failed(self, signal: Signal, text: str) -> NoAnswer:
+        stage = Stage.REQUEST if self.handed_over else Stage.CONNECT
+        status = self.status or self._protocol.status
+        return NoAnswer(Answer(stage=stage, signal=signal, code=status, text=text))
+
+    # -- the connection ------------------------------------------------------------------------------
+
+    def _kept(self) -> Stream | None:
+        """The connection that stands, if it may be used once more."""
+        if self._stream is not None and (trio.current_time() > self._good_until or not _silent(self._stream)):
+            self.close()
+        return self._stream
+
+    async def _connect(self) -> Stream:
+        """A fresh connection. Raises `NoAnswer`; the caller closes what was opened."""
+        endpoint = self._endpoint
+        self._protocol = Protocol()
+        try:
+            connected = await connect(*endpoint.first_hop, endpoint.connect_timeout)
+        except NotConnected as failure:
+            raise NoAnswer(failure.answer) from None
+        stream = self._stream = Stream(connected)
+        endpoint.open.add(self)
+        if endpoint.closed:
+            raise self._failed(Signal.DROPPED, "the provider is being closed")
+        try:
+            if endpoint.proxy is not None:
+                await self._tunnel(stream, endpoint.proxy)
+            if endpoint.context is not None:
+                with trio.fail_after(endpoint.connect_timeout):
+                    await stream.start_tls(endpoint.context, endpoint.host)
+            elif not is_loopback_peer(stream.peer):
+                raise self._failed(Signal.GARBAGE, "plain http is only spoken to this machine itself")
+        except ssl.SSLCertVerificationError as problem:
+            text = f"certificate verify failed: {problem.verify_message or problem.reason}"
+            raise NoAnswer(Answer(stage=Stage.TLS, signal=Signal.GARBAGE, text=text)) from None
+        except trio.TooSlowError:
+            raise self._failed(Signal.TIMEOUT, "the server did not answer in time") from None
+        except OSError as problem:
+            raise self._failed(Signal.DROPPED, f"no connection: {_why(problem)}") from None
+        if not _silent(stream):
+            raise self._failed(
+                Signal.DROPPED, "the server closed the connection, or spoke before it was asked"
+            )
+        return stream
+
+    async def _tunnel(self, stream: Stream, proxy: Proxy) -> None:
+        """Have the proxy connect to the server. That is no part of the request: nothing of it is sent yet."""
+        protocol = Protocol()
+        login = [("Proxy-Authorization", proxy.authorization)] if proxy.authorization else []
+        try:
+            with trio.fail_after(self._endpoint.connect_timeout):
+                stream.send(protocol.tunnel(self._endpoint.authority, login))
+                await stream.flush()
+                response = await _read(stream, protocol)
+        except (CutOff, Malformed) as problem:
+            raise self._failed(Signal.DROPPED, f"the proxy did not connect: {problem}") from None
+        if not 200 <= response.status < 300:
+            why = "it wants a login" if response.status == 407 else f"it answered {response.status}"
+            raise self._failed(Signal.DROPPED, f"the proxy did not connect: {why}")
+        if protocol.surplus:
+            raise self._failed(Signal.GARBAGE, "the proxy spoke for the server before the server was asked")
+
+
+def origin_of(url: SplitResult) -> tuple[str, str, int]:
+    """The scheme, the host and the port of an address. Raises `ValueError` if it is not one of http."""
+    host = (url.hostname or "").encode("idna").decode("ascii")
+    port = url.port or {"https": 443, "http": 80}.get(url.scheme)
+    if not host or port is None:
+        raise ValueError("not an address of http or https")
+    return url.scheme, host, port
+
+
+def _pieces(head: bytes, body: bytes) -> Iterator[bytes]:
+    """What to write, one write after the other; a body of usual size goes along with its head."""
+    yield head + body[:PIECE]
+    for start in range(PIECE, len(body), PIECE):
+        yield body[start : start + PIECE]
+
+
+def _silent(stream: Stream) -> bool:
+    """Whether nothing has come, neither bytes nor the end. What has come is lost: close the stream then."""
+    try:
+        return stream.receive_nowait() is None
+    except OSError:
+        return False
+
+
+def _feed(stream: Stream, protocol: Protocol, data: bytes) -> Response | None:
+    """Hand what came to the reader. An end that the server did not mean is not the end of an answer."""
+    if not data and not stream.ended:
+        raise CutOff("the connection was cut before the answer was whole")
+    return protocol.feed(data)
+
+
+async def _read(stream: Stream, protocol: Protocol) -> Response:
+    """Wait for a whole answer. Raises `CutOff`, `Malformed` and `OSError`."""
+    while True:
+        await (
+            stream.readable()
+        )  # also waits a turn when there is something: no server gets the loop to itself
+        data = stream.receive_nowait()
+        if data is not None and (response := _feed(stream, protocol, data)) is not None:
+            return response
+
+
+async def _flush(stream: Stream) -> bytes | None:
+    """Wait until the kernel has taken all, or something comes, which is returned. Raises `OSError`."""
+    came: list[bytes] = []
+    problems: list[OSError] = []
+    async with trio.open_nursery() as nursery:
+
+        async def listen() -> None:
+            try:
+                came.append(await stream.receive())
+            except OSError as problem:
+                problems.append(problem)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(listen)
+        try:
+            await stream.flush()
+        except OSError as problem:
+            problems.append(problem)
+        nursery.cancel_scope.cancel()
+    if came:
+        return came[0]
+    if problems:
+        raise problems[0]
+    return None
+
+
+def _why(problem: OSError) -> str:
+    if isinstance(problem, ssl.SSLError):
+        return problem.reason or "TLS failed"
+    return problem.strerror or type(problem).__name__
