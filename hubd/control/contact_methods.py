@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -25,16 +26,30 @@ from hubd.errors import BadInput
 from hubd.wire import params as p
 from hubd.wire import results as r
 
+#: Of each import the page that came last, until it was written: set when the next one may be.
+_last: WeakValueDictionary[str, trio.Event] = WeakValueDictionary()
+
 
 async def import_page(hub: Hub, params: p.ContactsImport) -> r.ImportResult:
-    """Take one page of rows; bad ones are reported and do not stop the good ones."""
+    """Take one page of rows; bad ones are reported and do not stop the good ones.
+
+    A page may be sent before the one before it was answered. They are read side by side, and written in the
+    order in which they came: the first row of an address wins.
+    """
     try:
         name = list_name(params.list_name)
     except BadInput as error:
         raise BadInput.at("list", problem_of(error)) from None
     region = check_region(params.region) if params.region else None
-    # Addresses take real work to judge; the loop has campaigns to run meanwhile.
-    good, bad = await trio.to_thread.run_sync(_read_rows, params.rows, region)
+    before, mine = _last.get(params.import_id), trio.Event()
+    _last[params.import_id] = mine
+    try:
+        # Addresses take real work to judge; the loop has campaigns to run meanwhile.
+        good, bad = await trio.to_thread.run_sync(_read_rows, params.rows, region)
+        if before is not None:
+            await before.wait()
+    finally:
+        mine.set()  # the next page is queued behind this one, and may be in the same transaction
     count = await hub.contacts.import_rows(name, good, import_id=params.import_id, dry_run=params.dry_run)
     return {
         "rows": len(params.rows),

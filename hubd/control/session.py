@@ -33,6 +33,7 @@ from hubd.control.turns import TURNS, Turns
 from hubd.control.views import time_text
 from hubd.errors import HubError, NotFound, ShuttingDown, VersionSkew
 from hubd.wire import (
+    IMPORT_IN_ORDER,
     MAX_BATCH,
     MAX_IN_FLIGHT,
     PROTOCOL,
@@ -183,11 +184,19 @@ class Session:
         if "hub.hello" in names or names == {"hub.cancel"}:
             await self._serve(calls, batch, held)  # before anything that follows
         elif any(call.mutates for call in calls):
-            self._house.begun.start_soon(self._serve, calls, batch, held)
+            with trio.CancelScope(shield=True):  # it takes no time
+                await self._house.begun.start(self._carry_out, calls, batch, held)
         else:
             self._nursery.start_soon(self._serve, calls, batch, held)
 
     # -- answering ---------------------------------------------------------------------------------
+
+    async def _carry_out(
+        self, calls: Sequence[Call], batch: bool, held: int, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Commands begin in the order in which they came."""
+        task_status.started()
+        await self._serve(calls, batch, held)
 
     async def _serve(self, calls: Sequence[Call], batch: bool, held: int) -> None:
         begun: list[Subscription] = []
@@ -323,7 +332,7 @@ class Session:
             "server_version": info.version,
             "protocol": PROTOCOL,
             "role": self._peer.role.value,
-            "caps": [],
+            "caps": [IMPORT_IN_ORDER],
             "epoch": self._hub.database.epoch,
             "head_seq": self._hub.database.head_seq,
             "instance_id": info.instance_id,

@@ -20,6 +20,7 @@ from hubd.errors import HubError
 from hubd.wire.registry import error_object
 
 MAX_DEPTH = 32  #: of nested arrays and objects; no method needs more than five
+_NESTED = (dict, list)
 MAX_BATCH = 50  #: requests in one batch
 
 Id: TypeAlias = str | int | float | None
@@ -143,9 +144,9 @@ def _too_deep(value: object) -> bool:
         below: list[object] = []
         for item in level:
             if isinstance(item, dict):
-                below.extend(v for v in item.values() if isinstance(v, dict | list))
+                below.extend(v for v in item.values() if isinstance(v, _NESTED))
             elif isinstance(item, list):
-                below.extend(v for v in item if isinstance(v, dict | list))
+                below.extend(v for v in item if isinstance(v, _NESTED))
         if not below:
             return False
         level = below
