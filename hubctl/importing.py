@@ -8,13 +8,13 @@ import stat
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
-import trio
 
 from hubctl.csv_file import BadRow, CsvFile, GoodRow, Survey
 from hubctl.exits import Exit, Refused, exit_of
@@ -199,28 +199,29 @@ async def import_file(
     await hub.call("contacts.columns", columns=[names[column] for column in found.header.columns])
     report = Report()
     errors: list[HubError] = []
+    params = {"list": into, "dry_run": dry_run, "region": region}
     identity = uuid.uuid4().hex  # pages of one file belong together: the first row of an address wins
-    room = trio.Semaphore(IN_FLIGHT if IMPORT_IN_ORDER in hub.hello["caps"] else 1)
+    ahead = IN_FLIGHT if IMPORT_IN_ORDER in hub.hello["caps"] else 1
+    unanswered: deque[Callable[[], Awaitable[dict[str, Any]]]] = deque()
 
-    async def send(page: list[Row], *, task_status: trio.TaskStatus[None]) -> None:
-        task_status.started()
+    async def settle() -> None:
         try:
-            answer = await hub.call(
-                "contacts.import", list=into, rows=page, import_id=identity, dry_run=dry_run, region=region
-            )
-            report.add_page(answer)
-            tell(report.rows, found.rows)
+            report.add_page(await unanswered.popleft()())
         except HubError as error:
             errors.append(error)
-        finally:
-            room.release()
+        tell(report.rows, found.rows)
 
-    async with trio.open_nursery() as nursery:
-        for page in pages(CsvFile(binary, name), names, report):
-            await room.acquire()
-            if errors:
-                break
-            await nursery.start(send, page)
+    for page in pages(CsvFile(binary, name), names, report):
+        if len(unanswered) == ahead:
+            await settle()
+        if errors:
+            break
+        try:
+            unanswered.append(await hub.begin("contacts.import", rows=page, import_id=identity, **params))
+        except HubError as error:
+            errors.append(error)
+    while unanswered:
+        await settle()
     if errors and isinstance(errors[0], StoreError | Unreachable | ShuttingDown):
         raise _cut_short(errors[0], report, found.rows, dry_run=dry_run) from errors[0]
     if errors:

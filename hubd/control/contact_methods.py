@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import trio
 
 from hubd.control.needs import Hub
+from hubd.control.rows import Contact
 from hubd.control.views import contact_view, problem_of, suppression_view
 from hubd.core.intake import (
     ContactRow,
@@ -23,6 +24,7 @@ from hubd.core.intake import (
 from hubd.core.model import Channel
 from hubd.core.spec import list_name
 from hubd.errors import BadInput
+from hubd.wire import Encoded, encoded
 from hubd.wire import params as p
 from hubd.wire import results as r
 
@@ -89,13 +91,18 @@ async def lists(hub: Hub, _: p.Params) -> r.ListsResult:
     return {"lists": [{"name": item.name, "contacts": item.contacts} for item in await hub.contacts.lists()]}
 
 
-async def page(hub: Hub, params: p.ContactsList) -> r.ContactsResult:
+async def page(hub: Hub, params: p.ContactsList) -> Encoded:
     """A page of contacts."""
     rows = await hub.contacts.page(params.list_name, params.after, params.limit)
-    return {
+    return await trio.to_thread.run_sync(_page, rows, params.limit)
+
+
+def _page(rows: Sequence[Contact], limit: int) -> Encoded:
+    shown: r.ContactsResult = {
         "contacts": [contact_view(row) for row in rows],
-        "next": rows[-1].id if len(rows) == params.limit else None,
+        "next": rows[-1].id if len(rows) == limit else None,
     }
+    return encoded(shown)
 
 
 async def get(hub: Hub, params: p.ContactKey) -> r.ContactResult:

@@ -40,13 +40,13 @@ from hubd.wire import (
     Batch,
     Rejected,
     Request,
+    answer,
     dump,
     error_object,
     failure,
     internal_error,
     notification,
     parse,
-    success,
 )
 from hubd.wire.params import AuthTicket, EventsSubscribe, EventsUnsubscribe, Hello, HubCancel
 from hubd.wire.reading import read_params
@@ -235,7 +235,7 @@ class Session:
         if isinstance(member, Rejected):
             return dump(member.response)
         try:
-            text = dump(success(member.id, await self._result(call, member, begun)))
+            text = answer(member.id, await self._result(call, member, begun))
             self._house.sizes.note(member.method, len(text))
         except HubError as error:
             text = dump(failure(member.id, error_object(error)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hubd.engine.providers import ProviderView
 
 
+@lru_cache(maxsize=1024)  # what was written together has the same time
 def time_text(at: float | None) -> str | None:
     """Seconds since the epoch as RFC 3339 in UTC with milliseconds: "2026-12-01T08:00:00.000Z"."""
     if at is None:

@@ -81,6 +81,25 @@ def dump(value: object) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
+class Encoded(str):
+    """A result that is JSON already."""
+
+
+def encoded(result: object) -> Encoded:
+    """A large result, such as a page of a listing: several times as fast as `dump`. Not for floats."""
+    import msgspec  # only here: clients start faster without it
+
+    data = msgspec.json.encode(result)
+    return Encoded(data.decode() if data.isascii() else dump(result))
+
+
+def answer(request_id: Id, result: object) -> str:
+    """The text of the response to a request that worked."""
+    if isinstance(result, Encoded):
+        return f'{{"jsonrpc":"2.0","id":{dump(request_id)},"result":{result}}}'
+    return dump(success(request_id, result))
+
+
 def success(request_id: Id, result: object) -> dict[str, object]:
     """The response to a request that worked."""
     return {"jsonrpc": "2.0", "id": request_id, "result": result}
