@@ -20,7 +20,7 @@ import codecs
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from hubctl.csv_out import unguarded
 from hubctl.exits import Refused
@@ -41,8 +41,7 @@ class Damaged(Refused):
         self.line = line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoodRow:
+class GoodRow(NamedTuple):
     """A row with a cell for every column."""
 
     line: int
@@ -153,9 +152,10 @@ class CsvFile:
         """Every row after the header. Raises Damaged where the file cannot be read on."""
         wanted = len(self.header.columns)
         while (record := self._record()) is not None:
-            if not record.problem and not any(cell.strip() for cell in record.cells):
-                continue  # an empty line, or one of nothing but delimiters
             cells = record.cells
+            text = "".join(cells)
+            if not record.problem and not text.strip():
+                continue  # an empty line, or one of nothing but delimiters
             while len(cells) > wanted and not cells[-1].strip():
                 cells.pop()
             if record.problem:
@@ -164,7 +164,7 @@ class CsvFile:
                 have = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
                 yield BadRow(line=record.line, field="", problem=f"{have} where the header names {wanted}")
             else:
-                yield GoodRow(line=record.line, cells=tuple(map(unguarded, cells)))
+                yield GoodRow(record.line, tuple(map(unguarded, cells) if "'" in text else cells))
         self._lines.detach()
 
     # --- header -----------------------------------------------------------------------------------------
@@ -222,10 +222,9 @@ class CsvFile:
             piece = self._lines.piece()
         if not piece:
             return None
-        record = _Record(line=self._lines.number)
         if '"' not in piece and "\0" not in piece and (piece.endswith("\n") or len(piece) < _CHUNK):
-            record.cells = piece.rstrip("\n").split(self._delimiter)
-            return record
+            return _Record(self._lines.number, piece.rstrip("\n").split(self._delimiter))
+        record = _Record(self._lines.number)
         self._text, self._at = piece, 0
         self._scan(record)
         if not record.problem and any("\0" in cell for cell in record.cells):

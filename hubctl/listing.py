@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hubctl import layout
 from hubctl import output as formats
 from hubctl.app import App, Json, encode
+
+PAGE = 1000  #: entries asked for at once: the daemon gives no more
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,10 +45,10 @@ class Listing:
         match self.output:
             case "json":
                 for row in rows:
-                    self.app.data((",\n" if self.count else self._opening()) + encode(self._picked(row)))
+                    self.app.data((",\n" if self.count else self._opening()) + _encode(self._picked(row)))
                     self.count += 1
             case "ndjson":
-                self.app.data("".join(encode(self._line(row)) + "\n" for row in rows))
+                self.app.data("".join(_encode(self._line(row)) + "\n" for row in rows))
             case "tsv" | "csv":
                 if not self.count:
                     self._cells(self._chosen or self.columns)
@@ -93,6 +96,44 @@ class Listing:
 
     def _cells(self, values: Sequence[object]) -> None:
         formats.write_cells(self.app, str(self.output), values)
+
+
+def _encode(row: Json) -> str:
+    """As `encode`, in a quarter of the time where everything is ASCII."""
+    import msgspec  # only here: it makes every start slower
+
+    try:
+        text = msgspec.json.format(msgspec.json.encode(row), indent=0)
+    except ValueError:  # a lone surrogate
+        return encode(row)
+    return text.decode() if text.isascii() and b"\x7f" not in text else encode(row)
+
+
+async def read_pages(
+    ask: Callable[[Any, int], Awaitable[Callable[[], Awaitable[Json]]]],
+    take: Callable[[Sequence[Json]], object],
+    *,
+    entries: str,
+    limit: int | None = None,
+) -> None:
+    """Read a listing to its end, or up to `limit` entries; a page is asked for before `take` has the last.
+
+    Args:
+        ask: Asks for so many entries after the `next` of a page, or from the first one when it is None, and
+            returns what waits for them.
+        take: Does something with a page.
+        entries: The name of the list in the answer.
+    """
+    left = limit if limit is not None else sys.maxsize
+    answer = await (await ask(None, min(PAGE, left)))()
+    while True:
+        page, after = answer[entries], answer["next"]
+        left -= len(page)
+        coming = await ask(after, min(PAGE, left)) if after is not None and left > 0 else None
+        take(page)
+        if coming is None:
+            return
+        answer = await coming()
 
 
 class Stream:

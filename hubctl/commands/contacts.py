@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,14 +15,13 @@ from hubctl.answer import told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit
-from hubctl.listing import Listing, Stream
+from hubctl.listing import Listing, Stream, read_pages
 from hubctl.names import list_names
 from hubctl.output import asked, output_of, write_cells
 
 if TYPE_CHECKING:
     from hubd.client import Client
 
-PAGE = 500
 COLUMNS = ("contact_id", "email", "phone", "fields", "created_at", "updated_at")
 FIRST_FIELDS = ("first_name", "last_name", "timezone")
 
@@ -103,16 +102,17 @@ def contacts() -> None:
     """
 
 
-async def _pages(hub: Client, method: str, entries: str, **params: Any) -> AsyncIterator[Json]:
-    """Every entry of a paged listing, a page at a time in memory."""
-    after: Any = None
-    while True:
-        answer = await hub.call(method, limit=PAGE, **params, **({} if after is None else {"after": after}))
-        for each in answer[entries]:
-            yield each
-        after = answer["next"]
-        if after is None:
-            return
+async def _read(
+    hub: Client, of: str | None, take: Callable[[Sequence[Json]], object], limit: int | None = None
+) -> None:
+    """All contacts, or those of a list, a page at a time."""
+    wanted = {"list": of} if of else {}
+    await read_pages(
+        lambda after, size: hub.begin("contacts.list", after=after or 0, limit=size, **wanted),
+        take,
+        entries="contacts",
+        limit=limit,
+    )
 
 
 @command("list", within=contacts, example="hubctl contacts list --list customers")
@@ -128,20 +128,7 @@ def list_(app: App, of: str | None, limit: int | None) -> None:
         empty="no contacts; hubctl import FILE.csv --list NAME brings some in",
     )
 
-    async def work(hub: Client) -> None:
-        page: list[Json] = []
-        count = 0
-        async for each in _pages(hub, "contacts.list", "contacts", **({"list": of} if of else {})):
-            count += 1
-            page.append(each)
-            if len(page) == PAGE or count == limit:
-                listing.rows(page)
-                page = []
-            if count == limit:
-                return
-        listing.rows(page)
-
-    app.talk(work)
+    app.talk(lambda hub: _read(hub, of, listing.rows, limit))
     listing.end()
 
 
@@ -194,28 +181,50 @@ def export(app: App, of: str | None) -> None:
 
     A cell that a spreadsheet would run as a formula gets an apostrophe in front, which import takes away.
     """
-    wanted = {"list": of} if of else {}
-
-    stream = Stream(app, COLUMNS, str) if asked().fields or output_of(app) not in ("table", "csv") else None
+    output = output_of(app)
+    if asked().fields or output not in ("table", "csv"):
+        _export_rows(app, of, "ndjson" if output == "json" else output)
+        return
 
     async def work(hub: Client) -> None:
-        if stream is not None:
-            async for each in _pages(hub, "contacts.list", "contacts", **wanted):
-                stream.show(each)
-            stream.end()
-            return
         names: set[str] = set()
-        async for each in _pages(hub, "contacts.list", "contacts", **wanted):
-            names.update(each["fields"])
+        await _read(hub, of, lambda page: names.update(*(each["fields"] for each in page)))
         first = [name for name in FIRST_FIELDS if name in names]
-        rest = sorted(names - set(first))
-        write_cells(app, "csv", ["email", "phone", *first, *rest])
-        async for each in _pages(hub, "contacts.list", "contacts", **wanted):
-            fields = each["fields"]
-            cells = [each["email"], each["phone"], *(fields.get(name, "") for name in (*first, *rest))]
-            write_cells(app, "csv", cells)
+        columns = [*first, *sorted(names - set(first))]
+        write_cells(app, "csv", ["email", "phone", *columns])
+
+        def write(page: Sequence[Json]) -> None:
+            for each in page:
+                fields = each["fields"]
+                cells = [each["email"], each["phone"], *(fields.get(name, "") for name in columns)]
+                write_cells(app, "csv", cells)
+
+        await _read(hub, of, write)
 
     app.talk(work)
+
+
+def _export_rows(app: App, of: str | None, output: str) -> None:
+    """Rows as `contacts list` has them, a line each."""
+    if output == "table":
+        stream = Stream(app, COLUMNS, str)
+
+        def show(page: Sequence[Json]) -> None:
+            for each in page:
+                stream.show(each)
+
+        app.talk(lambda hub: _read(hub, of, show))
+        return
+    listing = Listing(
+        app=app,
+        key="contacts",
+        columns=COLUMNS,
+        table=lambda rows: _table(app, rows),
+        empty="",
+        output=output,
+    )
+    app.talk(lambda hub: _read(hub, of, listing.rows))
+    listing.end()
 
 
 @command("remove", within=contacts, example="hubctl contacts remove ann@example.com --yes", changes=True)

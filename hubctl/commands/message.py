@@ -16,14 +16,13 @@ from hubctl.answer import told
 from hubctl.app import App, Json, is_terminal
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
-from hubctl.listing import Listing
+from hubctl.listing import Listing, read_pages
 from hubctl.names import campaign_names, provider_names
 from hubctl.output import for_people
 
 if TYPE_CHECKING:
     from hubd.client import Client
 
-PAGE = 500
 _UNSETTLED = frozenset({"pending", "deferred", "sending"})
 _SENT = frozenset({"sent", "delivered"})
 
@@ -161,15 +160,12 @@ def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int
     )
 
     async def work(hub: Client) -> None:
-        after, left = 0, limit
-        while True:
-            size = min(PAGE, left) if left is not None else PAGE
-            page = await hub.call("delivery.list", after=after, limit=size, **asked)
-            listing.rows(page["deliveries"])
-            left = None if left is None else left - len(page["deliveries"])
-            if page["next"] is None or left == 0:
-                return
-            after = page["next"]
+        await read_pages(
+            lambda after, size: hub.begin("delivery.list", after=after or 0, limit=size, **asked),
+            listing.rows,
+            entries="deliveries",
+            limit=limit,
+        )
 
     app.talk(work)
     listing.end()

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import trio
 
-from hubd.control.campaign_views import view_of
+from hubd.control.campaign_views import view_of, views_of
 from hubd.control.fitness import inspect
 from hubd.control.needs import Hub
 from hubd.control.rendering import address_of, contact_fields, first_reachable, view_parcel, write
@@ -97,7 +97,7 @@ async def list_all(hub: Hub, params: p.CampaignList) -> r.CampaignsResult:
         campaign for campaign in campaigns if params.all or campaign.state not in ENDED or campaign.id in away
     ]
     return {
-        "campaigns": [await view_of(hub, campaign) for campaign in shown],
+        "campaigns": await views_of(hub, shown),
         "archived": [campaign.name for campaign in shown if campaign.id in away],
     }
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 import trio
 
 from hubd.control.needs import Hub
+from hubd.control.rows import Contact
 from hubd.control.views import contact_view, problem_of, suppression_view
 from hubd.core.intake import (
     ContactRow,
@@ -22,19 +24,34 @@ from hubd.core.intake import (
 from hubd.core.model import Channel
 from hubd.core.spec import list_name
 from hubd.errors import BadInput
+from hubd.wire import Encoded, encoded
 from hubd.wire import params as p
 from hubd.wire import results as r
 
+#: Of each import the page that came last, until it was written: set when the next one may be.
+_last: WeakValueDictionary[str, trio.Event] = WeakValueDictionary()
+
 
 async def import_page(hub: Hub, params: p.ContactsImport) -> r.ImportResult:
-    """Take one page of rows; bad ones are reported and do not stop the good ones."""
+    """Take one page of rows; bad ones are reported and do not stop the good ones.
+
+    A page may be sent before the one before it was answered. They are read side by side, and written in the
+    order in which they came: the first row of an address wins.
+    """
     try:
         name = list_name(params.list_name)
     except BadInput as error:
         raise BadInput.at("list", problem_of(error)) from None
     region = check_region(params.region) if params.region else None
-    # Addresses take real work to judge; the loop has campaigns to run meanwhile.
-    good, bad = await trio.to_thread.run_sync(_read_rows, params.rows, region)
+    before, mine = _last.get(params.import_id), trio.Event()
+    _last[params.import_id] = mine
+    try:
+        # Addresses take real work to judge; the loop has campaigns to run meanwhile.
+        good, bad = await trio.to_thread.run_sync(_read_rows, params.rows, region)
+        if before is not None:
+            await before.wait()
+    finally:
+        mine.set()  # the next page is queued behind this one, and may be in the same transaction
     count = await hub.contacts.import_rows(name, good, import_id=params.import_id, dry_run=params.dry_run)
     return {
         "rows": len(params.rows),
@@ -74,13 +91,18 @@ async def lists(hub: Hub, _: p.Params) -> r.ListsResult:
     return {"lists": [{"name": item.name, "contacts": item.contacts} for item in await hub.contacts.lists()]}
 
 
-async def page(hub: Hub, params: p.ContactsList) -> r.ContactsResult:
+async def page(hub: Hub, params: p.ContactsList) -> Encoded:
     """A page of contacts."""
     rows = await hub.contacts.page(params.list_name, params.after, params.limit)
-    return {
+    return await trio.to_thread.run_sync(_page, rows, params.limit)
+
+
+def _page(rows: Sequence[Contact], limit: int) -> Encoded:
+    shown: r.ContactsResult = {
         "contacts": [contact_view(row) for row in rows],
-        "next": rows[-1].id if len(rows) == params.limit else None,
+        "next": rows[-1].id if len(rows) == limit else None,
     }
+    return encoded(shown)
 
 
 async def get(hub: Hub, params: p.ContactKey) -> r.ContactResult:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 
 from hubd.control.needs import Hub
 from hubd.control.rendering import part_of, view_parcel, write
-from hubd.control.rows import MessageLife
+from hubd.control.rows import DeliveryRow, MessageLife
 from hubd.control.views import attempt_view, delivery_view, failure_view, time_text
 from hubd.core.compose import content_hash
 from hubd.core.model import DeliveryState, Parcel
 from hubd.core.spec import spec_from_json
 from hubd.errors import BadInput, NotFound
+from hubd.wire import Encoded, encoded
 from hubd.wire import params as p
 from hubd.wire import results as r
 
 
-async def page(hub: Hub, params: p.DeliveryList) -> r.DeliveriesResult:
+async def page(hub: Hub, params: p.DeliveryList) -> Encoded:
     """A page of a campaign's deliveries: all, those in one state, or those that were refused and wait."""
     campaign = await hub.campaigns.get(params.campaign)
     state = DeliveryState(params.state) if params.state else None
@@ -28,10 +30,15 @@ async def page(hub: Hub, params: p.DeliveryList) -> r.DeliveriesResult:
             "refused", "cannot be combined with state: refused recipients wait to be tried again"
         )
     rows = await hub.ledger.deliveries(campaign.id, state, params.after, params.limit, refused=params.refused)
-    return {
+    return await trio.to_thread.run_sync(_page, rows, params.limit)
+
+
+def _page(rows: Sequence[DeliveryRow], limit: int) -> Encoded:
+    shown: r.DeliveriesResult = {
         "deliveries": [delivery_view(row) for row in rows],
-        "next": rows[-1].id if len(rows) == params.limit else None,
+        "next": rows[-1].id if len(rows) == limit else None,
     }
+    return encoded(shown)
 
 
 async def get(hub: Hub, params: p.DeliveryId) -> r.DeliveryResult:

@@ -30,7 +30,7 @@ class FrameCounter:
         self._max_frames = max(1, max_message // BYTES_PER_FRAME)
         self.many = False  #: the last piece had many frames
         self._header = bytearray()  #: of the next frame, as far as it has arrived
-        self._missing = 0  #: bytes of the payload of the frame that are still to come
+        self.missing = 0  #: bytes of the payload of the frame that are still to come
         self._held = bytearray()  #: not passed on yet
         self._bytes = 0  #: of the message, as its frames announce them
         self._frames = 0
@@ -42,9 +42,9 @@ class FrameCounter:
         """
         view, at, whole, begun = memoryview(data), 0, 0, 0
         while at < len(view):
-            if self._missing:
-                piece = view[at : at + self._missing]
-                self._missing -= len(piece)
+            if self.missing:
+                piece = view[at : at + self.missing]
+                self.missing -= len(piece)
             else:
                 piece = view[at : at + self._header_length() - len(self._header)]
                 self._header += piece
@@ -53,7 +53,7 @@ class FrameCounter:
                     begun += 1
             at += len(piece)
             self._held += piece
-            if not self._missing and not self._header:
+            if not self.missing and not self._header:
                 whole = len(self._held)
         self.many = begun > MANY_FRAMES
         size = len(self._held) if len(self._held) - whole >= PIECE else whole
@@ -74,7 +74,7 @@ class FrameCounter:
         if length > 125:
             length = int.from_bytes(self._header[2 : 4 if length == 126 else 10], "big")
         self._header.clear()
-        self._missing = length
+        self.missing = length
         if opcode & _CONTROL:
             return
         if opcode != _CONTINUATION:

@@ -10,7 +10,7 @@ from typing import cast
 
 import trio
 
-from hubd.control.campaign_views import view_of
+from hubd.control.campaign_views import views_of
 from hubd.control.needs import Hub
 from hubd.control.views import counts_view, provider_view, time_text
 from hubd.core.model import ENDED, Campaign, CampaignState, Counts
@@ -36,7 +36,7 @@ async def status(hub: Hub, _: Params) -> r.StatusResult:
         "started_at": time_text(hub.info.started_at),
         "uptime": round(max(0.0, hub.now() - hub.info.started_at), 1),
         "trouble": hub.database.trouble,
-        "campaigns": [await view_of(hub, campaign) for campaign in campaigns if campaign.id not in hidden],
+        "campaigns": await views_of(hub, [each for each in campaigns if each.id not in hidden]),
         "providers": [provider_view(provider) for provider in hub.supervisor.providers.views()],
         "states": dict(Counter(campaign.state.value for campaign in campaigns)),
         "counts": _sum(counts_view(campaign.counts) for campaign in campaigns),

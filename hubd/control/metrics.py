@@ -32,15 +32,13 @@ PROVIDER_STATES = ("ready", "slowed", "resting", "half_open", "stopped", "disabl
 async def metrics(hub: Hub, _: Params) -> r.MetricsResult:
     """Everything as OpenMetrics text."""
     campaigns = await hub.campaigns.list(singles=True)
-    again = {
-        campaign.name: await hub.ledger.possible_duplicates(campaign.id)
-        for campaign in campaigns
-        if not campaign.single
-    }
+    bulk = [campaign for campaign in campaigns if not campaign.single]
+    figures = await hub.ledger.figures(bulk)
+    again = {campaign.name: figures[campaign.id].possible_duplicates for campaign in bulk}
     free = await trio.to_thread.run_sync(_free_bytes, hub.info.state_dir)
     families = [
         *_of_daemon(hub, free),
-        *_of_campaigns(hub, [campaign for campaign in campaigns if not campaign.single], again),
+        *_of_campaigns(hub, bulk, again),
         *_of_queues(campaigns),
         *_of_providers(hub),
     ]

@@ -13,7 +13,7 @@ from hubd.control.frames import FrameCounter, MessageTooLarge, close_frame, text
 from hubd.control.head import END, MAX_HEAD, Refusal, response
 
 LITTLE = 512  #: bytes read at a time from a client that sends many short frames
-JOINED = 64 * 1024  #: bytes up to which a frame is sent together with its header
+JOINED = 64 * 1024  #: bytes of a frame that are sent together with its header, or read at once
 CROWDED_SECONDS = 1.0  #: for who is sent away: to send the head, and to take the answer
 _PEER_AT_FAULT = (1002, 1007)  #: close codes: broken framing, text that is not UTF-8
 
@@ -43,7 +43,7 @@ class Prefixed(trio.abc.Stream):
             first, self._head = self._head[:size], self._head[size:]
             return first
         while not self._ended:
-            data = await self._stream.receive_some(LITTLE if self._frames.many else max_bytes)
+            data = await self._stream.receive_some(self._read_size(max_bytes))
             if not data:
                 break
             try:
@@ -55,6 +55,12 @@ class Prefixed(trio.abc.Stream):
             if counted:
                 return counted
         return b""
+
+    def _read_size(self, max_bytes: int | None) -> int | None:
+        """The rest of a large frame is read in few pieces: no other frame can be among it."""
+        if self._frames.many:
+            return LITTLE
+        return max_bytes and max(max_bytes, min(self._frames.missing, JOINED))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         async with self._sending:

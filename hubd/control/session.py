@@ -33,19 +33,20 @@ from hubd.control.turns import TURNS, Turns
 from hubd.control.views import time_text
 from hubd.errors import HubError, NotFound, ShuttingDown, VersionSkew
 from hubd.wire import (
+    IMPORT_IN_ORDER,
     MAX_BATCH,
     MAX_IN_FLIGHT,
     PROTOCOL,
     Batch,
     Rejected,
     Request,
+    answer,
     dump,
     error_object,
     failure,
     internal_error,
     notification,
     parse,
-    success,
 )
 from hubd.wire.params import AuthTicket, EventsSubscribe, EventsUnsubscribe, Hello, HubCancel
 from hubd.wire.reading import read_params
@@ -183,12 +184,28 @@ class Session:
         self._in_flight += 1
         self._calls.add(calls)
         served = trio.Event()
-        nursery = self._house.begun if any(call.mutates for call in calls) else self._nursery
-        nursery.start_soon(self._serve, calls, batch, held, served)
+        if any(call.mutates for call in calls):
+            with trio.CancelScope(shield=True):  # it takes no time
+                await self._house.begun.start(self._carry_out, calls, batch, held, served)
+        else:
+            self._nursery.start_soon(self._serve, calls, batch, held, served)
         if "hub.hello" in names or names == {"hub.cancel"}:
             await served.wait()  # before anything that follows
 
     # -- answering ---------------------------------------------------------------------------------
+
+    async def _carry_out(
+        self,
+        calls: Sequence[Call],
+        batch: bool,
+        held: int,
+        served: trio.Event,
+        *,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        """Commands begin in the order in which they came."""
+        task_status.started()
+        await self._serve(calls, batch, held, served)
 
     async def _serve(self, calls: Sequence[Call], batch: bool, held: int, served: trio.Event) -> None:
         begun: list[Subscription] = []
@@ -228,7 +245,7 @@ class Session:
         if isinstance(member, Rejected):
             return dump(member.response)
         try:
-            text = dump(success(member.id, await self._result(call, member, begun)))
+            text = answer(member.id, await self._result(call, member, begun))
             self._house.sizes.note(member.method, len(text))
         except HubError as error:
             text = dump(failure(member.id, error_object(error)))
@@ -316,7 +333,7 @@ class Session:
             "server_version": info.version,
             "protocol": PROTOCOL,
             "role": self._peer.role.value,
-            "caps": [],
+            "caps": [IMPORT_IN_ORDER],
             "epoch": self._hub.database.epoch,
             "head_seq": self._hub.database.head_seq,
             "instance_id": info.instance_id,

@@ -19,7 +19,7 @@ from difflib import get_close_matches
 
 import trio
 
-from hubd.control.campaign_views import view_of
+from hubd.control.campaign_views import view_of, views_of
 from hubd.control.needs import Hub
 from hubd.control.rows import EventRow
 from hubd.control.views import event_view, progress_event
@@ -86,7 +86,7 @@ async def open_subscription(hub: Hub, name: str, params: EventsSubscribe, pace: 
         "epoch": hub.database.epoch,
         "seq": taken.seq if params.after is None else params.after.seq,
         # One of now does not go with events of before: what it has already would be told again.
-        "snapshot": {"campaigns": [await view_of(hub, campaign) for campaign in taken.campaigns]}
+        "snapshot": {"campaigns": await views_of(hub, taken.campaigns)}
         if params.snapshot and params.after is None
         else None,
     }

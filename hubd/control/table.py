@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from hubd.control.needs import Hub
 from hubd.control.roles import Role
+from hubd.wire import Encoded
 from hubd.wire.params import Params
 
 P = TypeVar("P", bound=Params)
@@ -47,7 +48,7 @@ def reads(
     summary: str,
     params: type[P],
     result: type[R],
-    handler: Callable[[Hub, P], Awaitable[R]],
+    handler: Callable[[Hub, P], Awaitable[R | Encoded]],
     *,
     private: bool = False,
     instead: Callable[[P], str] = _nothing,

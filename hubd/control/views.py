@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
+
+import msgspec
 
 from hubd.core.model import Campaign, CampaignState, Counts
 from hubd.core.preflight import Estimate, Load, Problem
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from hubd.engine.providers import ProviderView
 
 
+@lru_cache(maxsize=1024)  # what was written together has the same time
 def time_text(at: float | None) -> str | None:
     """Seconds since the epoch as RFC 3339 in UTC with milliseconds: "2026-12-01T08:00:00.000Z"."""
     if at is None:
@@ -26,11 +29,18 @@ def time_text(at: float | None) -> str | None:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+class _Spec(msgspec.Struct):
+    """What is shown of a campaign's file; its texts, which may be large, are passed over."""
+
+    kind: str = "marketing"
+    lists: list[str] = []
+
+
 def campaign_view(
     campaign: Campaign, sample: Sample | None, reason: str, *, possible_duplicates: int, refused: int = 0
 ) -> r.CampaignView:
     """A campaign with its pace (None when it does not run) and why it is as it is."""
-    spec = json.loads(campaign.spec)
+    spec = msgspec.json.decode(campaign.spec, type=_Spec)
     running = campaign.state is CampaignState.RUNNING
     pace = sample if running else None
     return {
@@ -39,8 +49,8 @@ def campaign_view(
         "reason": reason,
         "channel": campaign.channel.value,
         "provider": campaign.provider,
-        "kind": str(spec.get("kind", "marketing")),
-        "lists": [str(name) for name in spec.get("lists", ())],
+        "kind": spec.kind,
+        "lists": spec.lists,
         "counts": counts_view(campaign.counts),
         "rate": round(pace.rate, 1) if pace else 0.0,
         "eta": math.ceil(pace.eta) if pace and pace.eta is not None else None,

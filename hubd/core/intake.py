@@ -10,8 +10,10 @@ import re
 import unicodedata
 import zoneinfo
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, lru_cache
+
+import msgspec
 
 from hubd.core.addresses import check_region, email_address, phone_number
 from hubd.core.tables import Fault, meant, shown, text_problem
@@ -56,15 +58,14 @@ _MEANS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContactRow:
+class ContactRow(msgspec.Struct, frozen=True, kw_only=True):
     """One contact as handed in; at least one of `email` and `phone` is set."""
 
     line: int  #: line of the file, for reports
     email: str | None = None  #: what to send to; the domain in lower-case ASCII
     email_key: str | None = None  #: what to compare: folded
     phone: str | None = None  #: E.164
-    fields: dict[str, str] = field(default_factory=dict)  #: all other columns that have a value
+    fields: dict[str, str] = {}  #: all other columns that have a value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +152,10 @@ def read_row(line: int, values: Mapping[str, str], *, region: str | None = None)
         region = check_region(region)
     if len(values) > MAX_COLUMNS:
         return RowProblem(line=line, field="row", problem=f"more than {MAX_COLUMNS} columns")
+    names = _names_of(tuple(values))
+    if names and _are_plain(values.values()):
+        pairs = zip(names, values.values(), strict=True)
+        return _contact(line, {name: value for name, value in pairs if value.strip()}, region)
     cells: dict[str, str] = {}
     for column, value in values.items():
         try:
@@ -165,6 +170,25 @@ def read_row(line: int, values: Mapping[str, str], *, region: str | None = None)
             return RowProblem(line=line, field=name, problem="two columns of the row fill this field")
         cells[name] = value
     return _contact(line, cells, region)
+
+
+@lru_cache(maxsize=256)
+def _names_of(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The fields that these columns fill; none when a row with them has to be looked at column by column."""
+    try:
+        names = tuple(_field(column) for column in columns)
+    except BadInput:
+        return ()
+    return names if len(set(names)) == len(names) else ()
+
+
+def _are_plain(values: Iterable[object]) -> bool:
+    """Whether `_cell_problem` would find nothing in any of them."""
+    try:
+        text = "".join(values)  # type: ignore[arg-type]  # what is no text is told by the caller
+    except TypeError:
+        return False
+    return text.isprintable() and len(text) * 4 <= MAX_CELL_BYTES
 
 
 def _cell_problem(value: object) -> str:

@@ -229,7 +229,7 @@ def text_problem(value: str, *, lines: bool = False) -> str:
     NUL and lone surrogates never can; other control characters and Unicode line breaks only in a text of
     several `lines`.
     """
-    if value.isascii() and value.isprintable():
+    if value.isprintable():
         return ""
     if "\x00" in value:
         return "contains a NUL character"

@@ -5,11 +5,12 @@ A contact is found again by its email address (compared without regard to case) 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hubd.core.model import Channel
 from hubd.errors import NotFound
@@ -56,8 +57,7 @@ WHERE (channel, address_key) > (:after_channel, :after_key) AND (:channel = '' O
 ORDER BY channel, address_key LIMIT :limit"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
+class Contact(msgspec.Struct, frozen=True, kw_only=True):
     """A person as stored. `id` is the cursor of pages, `contact_id` the name for the world."""
 
     id: int
@@ -211,7 +211,7 @@ def _contact(row: sqlite3.Row, lists: tuple[str, ...] = ()) -> Contact:
         contact_id=row["public_id"],
         email=row["email"],
         phone=row["phone"],
-        fields=json.loads(row["fields"]),
+        fields=msgspec.json.decode(row["fields"]),
         lists=lists,
         created_at=row["created_at"],
         updated_at=row["updated_at"],

@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from hubd.core.model import Channel, Content, Counts, DeliveryState
 from hubd.core.reasons import class_of
 from hubd.errors import NotFound
@@ -46,8 +48,7 @@ GROUP BY state, reason, code ORDER BY n DESC, reason, code"""
 RECOUNT = "SELECT state, count(*) FROM delivery WHERE campaign_id = ? GROUP BY state"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRow:
+class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
     """One recipient's line in a list of deliveries."""
 
     id: int

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hubd.failpoints import reach
 from hubd.store.database import Unit
 
@@ -29,22 +31,29 @@ if TYPE_CHECKING:
 ADD_LIST = "INSERT INTO list (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
 #: Its id.
 LIST_ID = "SELECT id FROM list WHERE name = ?"
-#: The contact that has an email address.
-BY_EMAIL = "SELECT id, email_key, phone, fields, import_id FROM contact WHERE email_key = ?"
-#: The contact that has a phone number.
-BY_PHONE = "SELECT id, email_key, phone, fields, import_id FROM contact WHERE phone = ?"
-#: A contact seen for the first time.
-ADD_CONTACT = """
-INSERT INTO contact (email, email_key, phone, fields, import_id, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?)"""
+#: The contacts that have one of these email addresses or phone numbers.
+KNOWN = """
+SELECT id, email, email_key, phone, fields, import_id,
+    EXISTS (SELECT 1 FROM membership WHERE list_id = :list_id AND contact_id = contact.id) AS listed
+FROM contact WHERE id IN (
+    SELECT id FROM contact WHERE email_key IN (SELECT value FROM json_each(:emails))
+    UNION SELECT id FROM contact WHERE phone IN (SELECT value FROM json_each(:phones)))"""
+#: The id of the newest contact ever: the next one follows it.
+NEWEST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'contact'), 0)"
+#: Contacts seen for the first time, from a JSON array of arrays.
+ADD_CONTACTS = """
+INSERT INTO contact (id, email, email_key, phone, fields, import_id, created_at, updated_at)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), :import_id, :now, :now
+FROM json_each(:contacts)"""
 #: A contact of which something changed.
 CHANGE_CONTACT = """
-UPDATE contact SET email = coalesce(email, ?), email_key = coalesce(email_key, ?), phone = ?, fields = ?,
-    import_id = ?, updated_at = ? WHERE id = ?"""
-#: A contact that stays as it is, seen by this import.
-SEEN_CONTACT = "UPDATE contact SET import_id = ? WHERE id = ?"
-#: Put a contact on a list.
-ADD_MEMBER = "INSERT INTO membership (list_id, contact_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
+UPDATE contact SET email = ?, email_key = ?, phone = ?, fields = ?, import_id = ?, updated_at = ?
+WHERE id = ?"""
+#: Contacts that stay as they are, seen by this import.
+SEEN_CONTACTS = "UPDATE contact SET import_id = ? WHERE id IN (SELECT value FROM json_each(?))"
+#: Put contacts on a list, on which they are not.
+ADD_MEMBERS = "INSERT INTO membership (list_id, contact_id) SELECT ?, value FROM json_each(?)"
 
 #: Addresses that earlier pages of a rehearsal (dry run) held; lives as long as the connection.
 MAKE_REHEARSAL = """
@@ -54,6 +63,8 @@ WITHOUT ROWID"""
 FORGET_REHEARSALS = "DELETE FROM temp.rehearsal WHERE import_id <> ?"
 #: Remember an address; no row when it was seen before.
 REHEARSE = "INSERT INTO temp.rehearsal (import_id, address) VALUES (?, ?) ON CONFLICT DO NOTHING"
+
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +103,17 @@ def _take_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], import_id
     unit.db.execute(ADD_LIST, (list_name, unit.now))
     into = list_id(unit.db, list_name)
     assert into is not None, "it was made in this very unit"
-    return _count(rows, [_take(unit, into, row, import_id) for row in rows])
+    page = _Page(_known(unit.db, into, rows), unit.db.execute(NEWEST).fetchone()[0], import_id)
+    count = _count(rows, [page.take(row) for row in rows])
+    page.write(unit, into)
+    return count
+
+
+def _known(db: sqlite3.Connection, into: int, rows: Sequence[ContactRow]) -> list[_Contact]:
+    emails = [row.email_key for row in rows if row.email_key is not None]
+    phones = [row.phone for row in rows if row.phone is not None]
+    asked = {"list_id": into, "emails": json.dumps(emails), "phones": json.dumps(phones)}
+    return [_Contact(*found) for found in db.execute(KNOWN, asked)]
 
 
 def _rehearse_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], import_id: str) -> ImportCount:
@@ -119,43 +140,115 @@ def list_id(db: sqlite3.Connection, name: str) -> int | None:
     return None if found is None else found["id"]
 
 
-def _take(unit: Unit, list_id: int, row: ContactRow, import_id: str) -> tuple[_Fate, bool]:
-    """What became of the row, and whether its phone was left out because it is somebody else's."""
-    db = unit.db
-    known, owner = _whose(db, row)
-    if known is None:
-        phone = row.phone if owner is None else None
-        values = (row.email, row.email_key, phone, _json(row.fields), import_id, unit.now, unit.now)
-        contact_id = db.execute(ADD_CONTACT, values).lastrowid
-        db.execute(ADD_MEMBER, (list_id, contact_id))
-        return _Fate.IMPORTED, owner is not None
-    brings_email = row.email_key is not None and known["email_key"] is None
-    if known["import_id"] == import_id and not brings_email:
-        return _Fate.DUPLICATE, False
-    taken = owner is not None and owner["id"] != known["id"]
-    phone = known["phone"] if row.phone is None or taken else row.phone
-    fields = _json({**json.loads(known["fields"]), **row.fields})
-    changed = brings_email or phone != known["phone"] or fields != known["fields"]
-    if changed:
-        values = (row.email, row.email_key, phone, fields, import_id, unit.now, known["id"])
-        db.execute(CHANGE_CONTACT, values)
-    else:
-        db.execute(SEEN_CONTACT, (import_id, known["id"]))
-    joined = db.execute(ADD_MEMBER, (list_id, known["id"])).rowcount == 1
-    return (_Fate.UPDATED if changed or joined else _Fate.UNCHANGED), taken
+@dataclass(slots=True)
+class _Contact:
+    id: int
+    email: str | None
+    email_key: str | None
+    phone: str | None
+    fields: str
+    import_id: str
+    listed: bool | int  #: on the list of the import
 
 
-def _whose(db: sqlite3.Connection, row: ContactRow) -> tuple[sqlite3.Row | None, sqlite3.Row | None]:
-    """The contact that the row belongs to, and the one that has the row's phone number."""
-    owner: sqlite3.Row | None = None
-    if row.phone is not None:
-        owner = db.execute(BY_PHONE, (row.phone,)).fetchone()
-    if row.email_key is None:
-        return owner, owner
-    known: sqlite3.Row | None = db.execute(BY_EMAIL, (row.email_key,)).fetchone()
-    if known is None and owner is not None and owner["email_key"] is None:
-        known = owner
-    return known, owner
+class _Page:
+    """The contacts that the rows of a page are about, as they are after the rows taken so far.
+
+    `known` are those in the database. `write` brings it up to what was taken, by few statements: each one
+    gives up the interpreter lock and has to wait for it again.
+    """
+
+    def __init__(self, known: Sequence[_Contact], newest: int, import_id: str) -> None:
+        self._by_email = {each.email_key: each for each in known if each.email_key is not None}
+        self._by_phone = {each.phone: each for each in known if each.phone is not None}
+        self._newest = newest
+        self._import_id = import_id
+        self._added: dict[int, _Contact] = {}
+        self._changed: dict[int, _Contact] = {}
+        self._seen: list[int] = []
+        self._joined: list[int] = []
+
+    def take(self, row: ContactRow) -> tuple[_Fate, bool]:
+        """What becomes of the row, and whether its phone is left out because it is somebody else's."""
+        known, owner = self._whose(row)
+        if known is None:
+            self._add(row, row.phone if owner is None else None)
+            return _Fate.IMPORTED, owner is not None
+        brings_email = row.email_key is not None and known.email_key is None
+        if known.import_id == self._import_id and not brings_email:
+            return _Fate.DUPLICATE, False
+        known.import_id = self._import_id
+        taken = owner is not None and owner is not known
+        phone = known.phone if row.phone is None or taken else row.phone
+        fields = _json({**json.loads(known.fields), **row.fields})
+        changed = brings_email or phone != known.phone or fields != known.fields
+        if changed:
+            self._change(known, row, phone, fields)
+        else:
+            self._seen.append(known.id)
+        joined = not known.listed
+        if joined:
+            self._join(known)
+        return (_Fate.UPDATED if changed or joined else _Fate.UNCHANGED), taken
+
+    def write(self, unit: Unit, into: int) -> None:
+        """Changes come before additions: a new contact may have a phone that another one gave up."""
+        db, now = unit.db, unit.now
+        changed = [
+            (each.email, each.email_key, each.phone, each.fields, self._import_id, now, each.id)
+            for each in self._changed.values()
+        ]
+        db.executemany(CHANGE_CONTACT, changed)
+        if self._seen:
+            db.execute(SEEN_CONTACTS, (self._import_id, json.dumps(self._seen)))
+        if self._added:
+            added = [
+                (each.id, each.email, each.email_key, each.phone, each.fields)
+                for each in self._added.values()
+            ]
+            values = {"contacts": _encode(added).decode(), "import_id": self._import_id, "now": now}
+            db.execute(ADD_CONTACTS, values)
+        if self._joined:
+            db.execute(ADD_MEMBERS, (into, json.dumps(self._joined)))
+
+    def _whose(self, row: ContactRow) -> tuple[_Contact | None, _Contact | None]:
+        """The contact that the row belongs to, and the one that has the row's phone number."""
+        owner = self._by_phone.get(row.phone) if row.phone is not None else None
+        if row.email_key is None:
+            return owner, owner
+        known = self._by_email.get(row.email_key)
+        if known is None and owner is not None and owner.email_key is None:
+            known = owner
+        return known, owner
+
+    def _add(self, row: ContactRow, phone: str | None) -> None:
+        self._newest += 1
+        made = _Contact(
+            self._newest, row.email, row.email_key, phone, _json(row.fields), self._import_id, False
+        )
+        self._added[made.id] = made
+        self._enter(made)
+        self._join(made)
+
+    def _change(self, known: _Contact, row: ContactRow, phone: str | None, fields: str) -> None:
+        if known.phone is not None and phone != known.phone:
+            del self._by_phone[known.phone]
+        if known.email_key is None:
+            known.email, known.email_key = row.email, row.email_key
+        known.phone, known.fields = phone, fields
+        self._enter(known)
+        if known.id not in self._added:
+            self._changed[known.id] = known
+
+    def _enter(self, contact: _Contact) -> None:
+        if contact.email_key is not None:
+            self._by_email[contact.email_key] = contact
+        if contact.phone is not None:
+            self._by_phone[contact.phone] = contact
+
+    def _join(self, contact: _Contact) -> None:
+        contact.listed = True
+        self._joined.append(contact.id)
 
 
 def _count(rows: Sequence[ContactRow], taken: Sequence[tuple[_Fate, bool]]) -> ImportCount:
@@ -170,4 +263,5 @@ def _count(rows: Sequence[ContactRow], taken: Sequence[tuple[_Fate, bool]]) -> I
 
 
 def _json(fields: dict[str, str]) -> str:
-    return json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    """Without white space, and sorted, so that equal fields are equal texts."""
+    return _encode(fields).decode()

@@ -14,9 +14,10 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
+from typing import NamedTuple
 
 from hubd.core.ledger import Entry, Open, Refusal
-from hubd.core.model import Counts, DeliveryState, Due
+from hubd.core.model import Campaign, CampaignState, Counts, DeliveryState, Due
 from hubd.store.campaign_rows import counts_of
 from hubd.store.database import Database, Unit
 from hubd.store.deliveries import (
@@ -104,6 +105,14 @@ MOST_DOUBTS = 3  #: how often a policy may send again what may have been accepte
 PAGE = 2_000  #: deliveries changed in one unit by `requeue` and its like
 
 
+class Figures(NamedTuple):
+    """What is known of a campaign beyond its counters."""
+
+    possible_duplicates: int  #: how often a message was queued again although it may have been accepted
+    refused: int  #: of a paused campaign: how many waiting recipients had the refusals that paused it
+    next_due_at: float | None  #: of one with a sending window: see `Ledger.next_due_at`
+
+
 #: Entries as they were written, and for each why it was not, or None.
 Written = Callable[[Sequence[Entry], Sequence[Refusal | None]], None]
 
@@ -140,12 +149,7 @@ class Ledger:
 
     async def next_due_at(self, campaign_id: int) -> float | None:
         """When the next untried or deferred delivery may be tried, 0 for at once; None when none is left."""
-
-        def work(db: sqlite3.Connection) -> float | None:
-            first: float | None = db.execute(NEXT_DUE, {"campaign_id": campaign_id}).fetchone()[0]
-            return first
-
-        return await self._db.read(work)
+        return await self._db.read(lambda db: _next_due_at(db, campaign_id))
 
     async def counts(self, campaign_ids: Sequence[int]) -> dict[int, Counts]:
         """The counters of these campaigns, all as of one moment."""
@@ -344,9 +348,26 @@ class Ledger:
         """How often a message of the campaign was queued again although it may have been accepted before."""
         return await self._db.read(lambda db: possible_duplicates(db, campaign_id))
 
+    async def figures(self, campaigns: Sequence[Campaign]) -> dict[int, Figures]:
+        """By campaign id; one look at the database for all of them."""
+        return await self._db.read(lambda db: {each.id: _figures(db, each) for each in campaigns})
+
     async def recount(self, campaign_id: int) -> Counts:
         """The counters counted anew from the deliveries; they must equal `Campaign.counts`."""
         return await self._db.read(lambda db: count_again(db, campaign_id))
+
+
+def _figures(db: sqlite3.Connection, campaign: Campaign) -> Figures:
+    return Figures(
+        possible_duplicates=possible_duplicates(db, campaign.id),
+        refused=count_refused(db, campaign.id) if campaign.state is CampaignState.PAUSED else 0,
+        next_due_at=_next_due_at(db, campaign.id) if campaign.window else None,
+    )
+
+
+def _next_due_at(db: sqlite3.Connection, campaign_id: int) -> float | None:
+    first: float | None = db.execute(NEXT_DUE, {"campaign_id": campaign_id}).fetchone()[0]
+    return first
 
 
 def _due(row: sqlite3.Row, campaign_content: int) -> Due:

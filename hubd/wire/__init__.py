@@ -16,10 +16,13 @@ from hubd.wire.envelope import (
     MAX_BATCH,
     MAX_DEPTH,
     Batch,
+    Encoded,
     Id,
     Rejected,
     Request,
+    answer,
     dump,
+    encoded,
     failure,
     notification,
     parse,
@@ -35,12 +38,14 @@ HOST = "hubd.sock"  #: the Host header of a client on the unix socket
 PATH = "/rpc"
 HEALTH_PATH = "/healthz"  #: of the TCP listener, over plain HTTP: 200 or 503
 MAX_MESSAGE = 1024 * 1024  #: bytes in one inbound message
+IMPORT_IN_ORDER = "import.in_order"  #: in `caps`: pages of an import may be sent ahead of their answers
 MAX_IN_FLIGHT = 32  #: requests of one connection that are being worked on
 
 __all__ = [
     "BEARER",
     "HEALTH_PATH",
     "HOST",
+    "IMPORT_IN_ORDER",
     "MAX_BATCH",
     "MAX_DEPTH",
     "MAX_IN_FLIGHT",
@@ -49,10 +54,13 @@ __all__ = [
     "PROTOCOL",
     "SUBPROTOCOL",
     "Batch",
+    "Encoded",
     "Id",
     "Rejected",
     "Request",
+    "answer",
     "dump",
+    "encoded",
     "error_object",
     "failure",
     "internal_error",

@@ -20,6 +20,7 @@ from hubd.errors import HubError
 from hubd.wire.registry import error_object
 
 MAX_DEPTH = 32  #: of nested arrays and objects; no method needs more than five
+_NESTED = (dict, list)
 MAX_BATCH = 50  #: requests in one batch
 
 Id: TypeAlias = str | int | float | None
@@ -78,6 +79,25 @@ def dump(value: object) -> str:
     Raises ValueError or TypeError for a value that JSON cannot hold.
     """
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+class Encoded(str):
+    """A result that is JSON already."""
+
+
+def encoded(result: object) -> Encoded:
+    """A large result, such as a page of a listing: several times as fast as `dump`. Not for floats."""
+    import msgspec  # only here: clients start faster without it
+
+    data = msgspec.json.encode(result)
+    return Encoded(data.decode() if data.isascii() else dump(result))
+
+
+def answer(request_id: Id, result: object) -> str:
+    """The text of the response to a request that worked."""
+    if isinstance(result, Encoded):
+        return f'{{"jsonrpc":"2.0","id":{dump(request_id)},"result":{result}}}'
+    return dump(success(request_id, result))
 
 
 def success(request_id: Id, result: object) -> dict[str, object]:
@@ -143,9 +163,9 @@ def _too_deep(value: object) -> bool:
         below: list[object] = []
         for item in level:
             if isinstance(item, dict):
-                below.extend(v for v in item.values() if isinstance(v, dict | list))
+                below.extend(v for v in item.values() if isinstance(v, _NESTED))
             elif isinstance(item, list):
-                below.extend(v for v in item if isinstance(v, dict | list))
+                below.extend(v for v in item if isinstance(v, _NESTED))
         if not below:
             return False
         level = below

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from itertools import islice
@@ -120,9 +120,8 @@ class Hub:
 
     def hubctl(self, *arguments: str | Path) -> str:
         """Run a command and return its standard output."""
-        command = [python_of(self.checkout), "-m", "hubctl", "--socket", self.socket, *arguments]
         done = subprocess.run(
-            [str(part) for part in command],
+            self._hubctl(arguments),
             capture_output=True,
             text=True,
             cwd=self.checkout,
@@ -132,6 +131,21 @@ class Hub:
         if done.returncode:
             raise RuntimeError(f"hubctl {arguments[0]} exited with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
+
+    def hubctl_process(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Begin a command whose output is thrown away."""
+        return subprocess.Popen(
+            self._hubctl(arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.checkout,
+            env=self.environment,
+        )
+
+    def _hubctl(self, arguments: Sequence[str | Path]) -> list[str]:
+        command = [python_of(self.checkout), "-m", "hubctl", "--socket", self.socket, *arguments]
+        return [str(part) for part in command]
 
     def ensure_list(self, count: int) -> str:
         """The name of a list with this many contacts."""

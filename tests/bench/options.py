@@ -8,7 +8,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from tests.bench.benches import freeze, import_, memory, pause, recovery, render, rpc, send, sms, start_up
+from tests.bench.benches import (
+    freeze,
+    import_,
+    listing,
+    memory,
+    pause,
+    recovery,
+    render,
+    rpc,
+    send,
+    sms,
+    start_up,
+)
 
 BENCHES: dict[str, ModuleType] = {
     "send": send,
@@ -16,6 +28,7 @@ BENCHES: dict[str, ModuleType] = {
     "sms": sms,
     "import": import_,
     "freeze": freeze,
+    "listing": listing,
     "rpc": rpc,
     "pause": pause,
     "start-up": start_up,
@@ -43,7 +56,12 @@ def parser() -> argparse.ArgumentParser:
     add("--alone", action="store_true", help="measure hubd with nothing beside it")
     add("--write-docs", action="store_true", help="put the tables of this run into docs/performance.md")
     add("--messages", type=_positive, metavar="N", help="messages or rows of one measurement")
-    add("--recipients", type=_positive, metavar="N", help="of the largest campaign of freeze and memory")
+    add(
+        "--recipients",
+        type=_positive,
+        metavar="N",
+        help="of freeze, listing, memory: the largest campaign",
+    )
     add("--connections", type=_list_of(_positive), metavar="N,...", help="of send, sms and rpc")
     add("--security", type=_list_of(_security), metavar="S,...", help="of send: plain, tls")
     add("--kilobytes", type=_list_of(_positive), metavar="KB,...", help="size of the messages of send")

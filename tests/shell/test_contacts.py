@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hubd.core.intake import ContactRow
 from hubd.core.model import Channel
 from hubd.errors import NotFound
 from hubd.store.contacts import Contact, Contacts
-from hubd.store.database import Database
-from hubd.store.importing import ImportCount
+from hubd.store.database import Database, Unit
+from hubd.store.importing import ImportCount, import_page
+from hubd.store.opening import migrate
+from hubd.store.steady import Moment
 
 PHONE = "+14155550100"
 OTHER_PHONE = "+14155550101"
+SUMS, LINES = ("imported", "updated", "unchanged"), ("duplicates", "conflicts")
 
 
 def person(line: int, email: str | None = None, phone: str | None = None, **fields: str) -> ContactRow:
@@ -203,3 +211,37 @@ async def test_suppressions_are_paged_and_by_channel(contacts: Contacts) -> None
         seen += [entry.address for entry in page]
         after = (page[-1].channel.value, page[-1].address)
     assert seen == [*(f"p{n}@example.com" for n in range(5)), PHONE]
+
+
+ROWS = st.builds(
+    person,
+    st.just(0),
+    st.sampled_from([None, "ann@example.com", "bob@example.com", "eve@example.com"]),
+    st.sampled_from([None, PHONE, OTHER_PHONE, "+14155550102"]),
+    a=st.sampled_from(["1", "2"]),
+).filter(lambda row: bool(row.email or row.phone))
+
+
+@settings(max_examples=100, deadline=None)
+@given(before=st.lists(ROWS, max_size=4), page=st.lists(ROWS, max_size=8))
+def test_a_page_is_taken_as_its_rows_one_by_one(before: list[ContactRow], page: list[ContactRow]) -> None:
+    def outcome(size: int) -> tuple[list[object], list[object]]:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+            db.row_factory = sqlite3.Row
+            migrate(db)
+            unit = Unit(db, Moment(0.0, 0.0))
+            rows = [msgspec.structs.replace(row, line=n) for n, row in enumerate(page)]
+            import_page(unit, "friends", before, "before", dry_run=False)
+            counts = [
+                import_page(unit, "customers", rows[n : n + size], "one", dry_run=False)
+                for n in range(0, len(rows), size)
+            ]
+            found = db.execute(
+                "SELECT id, email, email_key, phone, fields FROM contact ORDER BY id"
+            ).fetchall()
+            members = db.execute("SELECT list_id, contact_id FROM membership ORDER BY id").fetchall()
+        sums = [sum(getattr(count, name) for count in counts) for name in SUMS]
+        lines = [[n for count in counts for n in getattr(count, name)] for name in LINES]
+        return [*sums, *lines], [tuple(row) for row in [*found, *members]]
+
+    assert outcome(100) == outcome(1)

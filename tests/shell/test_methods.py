@@ -84,6 +84,24 @@ async def test_a_dry_run_changes_nothing(hub: Client) -> None:
     assert await hub.call("contacts.lists") == {"lists": []}
 
 
+async def test_pages_that_are_sent_ahead_of_the_answers_are_taken_in_order(hub: Client) -> None:
+    many = [{"line": n, "values": {"email": f"p{n}@example.com"}} for n in range(2, 400)]
+    pages = [[*many, {"line": 400, "values": {"email": "ann@example.com", "city": "first"}}]]
+    pages += [[{"line": n, "values": {"email": "ann@example.com", "city": f"{n}"}}] for n in range(401, 420)]
+    answers: list[dict[str, Any]] = []
+
+    async def send(page: list[dict[str, Any]], *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        answers.append(await hub.call("contacts.import", list="x", rows=page, import_id="one"))
+
+    async with trio.open_nursery() as nursery:
+        for page in pages:
+            await nursery.start(send, page)
+    assert sorted(answer["duplicates"] for answer in answers) == [0] + [1] * 19
+    contact = (await hub.call("contacts.get", key="ann@example.com"))["contact"]
+    assert contact["fields"] == {"city": "first"}
+
+
 async def test_import_refuses_a_bad_list_or_region(hub: Client) -> None:
     for wrong in ({"list": "\tx"}, {"region": "Mars"}):
         params = {"list": "l", "rows": [], "import_id": "x"} | wrong

@@ -119,6 +119,19 @@ async def test_they_are_known_after_a_restart(bridge: Bridge, database_path: Pat
         await store.check_counters(campaign)
 
 
+async def test_the_figures_of_several_campaigns_are_each_ones_own(store: Store) -> None:
+    paused = await store.running("a", "b", name="spring")
+    first, _ = await store.ids(paused)
+    waits = {"reason": "recipient_refused", "refused": "recipient_refused", "code": 550, "opened": False}
+    await store.ledger.record([close_entry(first, D.PENDING, **waits)])
+    paused = await store.move(paused, CampaignState.PAUSED)
+    running = await store.running(name="summer", schedule={"window": "08:00-21:00"})
+    found = await store.ledger.figures([paused, running])
+    assert (found[paused.id].refused, found[paused.id].next_due_at) == (1, None)
+    assert (found[running.id].refused, found[running.id].next_due_at) == (0, 0.0)
+    assert {each.possible_duplicates for each in found.values()} == {0}
+
+
 async def test_who_is_retried_by_a_person_begins_anew(store: Store) -> None:
     campaign = await store.running("a")
     (first,) = await store.ids(campaign)
