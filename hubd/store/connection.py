@@ -102,7 +102,7 @@ def open_plain(path: Path, *, writer: bool) -> sqlite3.Connection:
         timeout=BUSY_TIMEOUT,
         isolation_level=None,  # BEGIN and COMMIT are ours
         check_same_thread=False,  # opened here, used and closed in the connection's thread
-        cached_statements=256,
+        cached_statements=512,
     )
     try:
         db.row_factory = sqlite3.Row

@@ -49,6 +49,10 @@ KNOWN = """
 SELECT DISTINCT provider_id FROM attempt
 WHERE stage = 'request' AND provider_id <> '' AND provider_id IN (SELECT value FROM json_each(?))
     AND provider = ?"""
+#: The same for messages of any provider.
+KNOWN_TO_ANY = """
+SELECT DISTINCT provider_id FROM attempt
+WHERE stage = 'request' AND provider_id <> '' AND provider_id IN (SELECT value FROM json_each(?))"""
 #: Whether a message to the same address is on the wire now: its name will be among those listed, but is not
 #: in the ledger yet.
 ON_THE_WIRE = """
@@ -126,6 +130,13 @@ def known_ids(db: sqlite3.Connection, provider: str, provider_ids: Collection[st
     return frozenset(name for (name,) in rows)
 
 
+def names_known(db: sqlite3.Connection, provider_ids: Collection[str]) -> set[str]:
+    """Which of these messages the ledger has, whatever their provider: for those `distrust` has to look."""
+    if not provider_ids:
+        return set()
+    return {name for (name,) in db.execute(KNOWN_TO_ANY, (json.dumps(list(provider_ids)),))}
+
+
 def decide(unit: Unit, doubt: Doubt, ruling: Ruling) -> bool:
     """See `Doubts.book`."""
     at = unit.db.execute(STANDING, {"delivery_id": doubt.delivery_id, "n": doubt.n}).fetchone()
@@ -193,7 +204,7 @@ def distrust(unit: Unit, entry: Entry) -> Entry:
 
     A provider that answers with the name of an earlier message has not said that it took this one.
     """
-    if not _names_a_message(entry) or not known_ids(unit.db, entry.provider, (entry.provider_id,)):
+    if not names_a_message(entry) or not known_ids(unit.db, entry.provider, (entry.provider_id,)):
         return entry
     campaign = unit.db.execute(CAMPAIGN_OF, (entry.delivery_id,)).fetchone()
     data = {"delivery_id": entry.delivery_id, "provider": entry.provider, "provider_id": entry.provider_id}
@@ -203,7 +214,7 @@ def distrust(unit: Unit, entry: Entry) -> Entry:
     )
 
 
-def _names_a_message(entry: Entry) -> TypeGuard[Close]:
+def names_a_message(entry: Entry) -> TypeGuard[Close]:
     """Whether it says that a provider took a message, under a name that lasts: an HTTP provider's."""
     return (
         type(entry) is Close

@@ -1,4 +1,7 @@
-"""Writing the entries of the attempt ledger, one after another, inside a unit of work.
+"""Writing the entries of the attempt ledger: all of a batch at once, and as if it were one after another.
+
+One statement reads what is known of their deliveries. Each entry is then judged in order, and its rows are
+gathered, to be written together. Whatever is rare is written where it stands, after what stands before it.
 
 Every change of a delivery asks `lifecycle.advance_delivery` and is written only where the delivery is still
 in the state that was asked about; its campaign's counters move with it.
@@ -6,56 +9,41 @@ in the state that was asked about; its campaign's counters move with it.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+
+import msgspec
 
 from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import CampaignState, DeliveryState, SkipReason
 from hubd.errors import Conflict
-from hubd.store.contacts import SUPPRESS
 from hubd.store.database import Unit
+from hubd.store.doubts import distrust, names_a_message, names_known
+from hubd.store.entry_rows import EntryRows
+from hubd.store.multirow import exactly_one
 from hubd.store.requeue import no_such_delivery, requeue_one
 
-#: A delivery, its campaign, and whether its address is suppressed: all that an entry is judged by.
+#: Deliveries, their campaigns, and why their addresses are suppressed: all that entries are judged by. It is
+#: one value, because each row would be a step of the statement.
 STANDING = """
-SELECT delivery.state AS state, delivery.campaign_id AS campaign_id, delivery.attempts AS attempts,
-    delivery.withdrawn AS withdrawn, delivery.address_key AS address_key, campaign.state AS campaign_state,
-    campaign.channel AS channel, campaign.name AS campaign,
+SELECT json_group_array(json_array(delivery.id, delivery.state, delivery.campaign_id,
+    delivery.attempts + delivery.withdrawn + 1, campaign.state,
     (SELECT reason FROM suppression
-     WHERE channel = campaign.channel AND address_key = delivery.address_key) AS suppressed
-FROM delivery JOIN campaign ON campaign.id = delivery.campaign_id WHERE delivery.id = ?"""
-#: The delivery is on its way.
-SENDING = """
-UPDATE delivery SET state = 'sending', next_at = NULL, message_id = ?, updated_at = ?,
-    first_attempt_at = coalesce(first_attempt_at, ?) WHERE id = ? AND state = ?"""
-#: Its attempt, open.
-OPEN_ATTEMPT = """
-INSERT INTO attempt (delivery_id, n, epoch, provider, account, message_id, content_hash, opened_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+     WHERE channel = campaign.channel AND address_key = delivery.address_key)))
+FROM json_each(?) AS asked CROSS JOIN delivery ON delivery.id = asked.value
+    CROSS JOIN campaign ON campaign.id = delivery.campaign_id"""
 #: The recipient is never to be tried.
 SKIP = """
 UPDATE delivery SET state = 'skipped', reason = ?, next_at = NULL, updated_at = ?
 WHERE id = ? AND state = ?"""
-#: The outcome of the open attempt.
-CLOSE_ATTEMPT = """
-UPDATE attempt SET closed_at = :at, outcome = :outcome, stage = :stage, reason = :reason, detail = :detail,
-    code = :code, enhanced = :enhanced, vendor = :vendor, provider_id = :provider_id
-WHERE delivery_id = :delivery_id AND outcome IS NULL"""
-#: An attempt that never had to be open.
-CLOSED_ATTEMPT = """
-INSERT INTO attempt (delivery_id, n, epoch, provider, message_id, content_hash, opened_at, closed_at, outcome,
-    stage, reason, detail, code, enhanced, vendor, provider_id)
-VALUES (:delivery_id, :n, :epoch, :provider, :message_id, '', :at, :at, :outcome,
-    :stage, :reason, :detail, :code, :enhanced, :vendor, :provider_id)"""
-#: What the outcome makes of the delivery. `tries` and `withdrawn` are 0 or 1.
-SETTLE = """
-UPDATE delivery SET state = :to, reason = :reason, detail = :detail, code = :code, next_at = :next_at,
-    provider_id = :provider_id, attempts = attempts + :tries, withdrawn = withdrawn + :withdrawn,
-    first_attempt_at = CASE WHEN :tries THEN coalesce(first_attempt_at, :steady) ELSE first_attempt_at END,
-    refused = CASE WHEN :refused <> '' THEN :refused ELSE refused END,
-    updated_at = :at
-WHERE id = :delivery_id AND state = :from"""
+#: Nothing more is to be sent to the recipient's address.
+SUPPRESS_RECIPIENT = """
+INSERT INTO suppression (channel, address_key, reason, source, created_at)
+SELECT campaign.channel, delivery.address_key, ?, 'campaign ' || campaign.name, ?
+FROM delivery JOIN campaign ON campaign.id = delivery.campaign_id WHERE delivery.id = ?
+ON CONFLICT DO NOTHING"""
 
 _EVENT_OF: Mapping[DeliveryState, DeliveryEvent] = {
     DeliveryState.SENT: DeliveryEvent.ACCEPT,
@@ -69,131 +57,156 @@ _TOLD = {DeliveryState.FAILED: "delivery.failed", DeliveryState.IN_DOUBT: "deliv
 _UNTRIED = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 
 
-def enter(unit: Unit, entry: Entry, epoch: int) -> Refusal | None:
-    """Write one entry; see `Ledger.record` for what it raises."""
-    match entry:
-        case Open():
-            return _open(unit, entry, epoch)
-        case Close():
-            return _close(unit, entry, epoch)
-        case Requeue():
-            requeue_one(unit, entry.delivery_id)
-            return None
+class _Standing(msgspec.Struct, array_like=True):
+    """A row of STANDING, kept up to date with the entries that were judged."""
+
+    delivery_id: int
+    state: DeliveryState
+    campaign_id: int
+    n: int  #: of the attempt that is open, or else of the next one
+    campaign_state: CampaignState
+    suppressed: str | None  #: the reason
 
 
-def _open(unit: Unit, entry: Open, epoch: int) -> Refusal | None:
-    at = _standing(unit, entry.delivery_id)
-    state = DeliveryState(at["state"])
-    if at["campaign_state"] != CampaignState.RUNNING:
-        return Refusal(why="campaign_state")
-    if state not in _UNTRIED:
-        return Refusal(why="delivery_state")
-    if at["suppressed"] is not None:
-        target = advance_delivery(state, DeliveryEvent.SKIP)
-        known = at["suppressed"] == SkipReason.OPTED_OUT
+_standings = msgspec.json.Decoder(list[_Standing])
+
+
+def enter_all(
+    unit: Unit, units: Sequence[Sequence[Entry]], *, epoch: int, no_room: Callable[[], bool]
+) -> list[tuple[list[Refusal | None], list[Entry]]]:
+    """Write the entries of several units; see `Ledger.record` for what it raises.
+
+    For each unit: why its entries were not made, or None, and the entries as they were written. No message
+    begins while `no_room` says so.
+    """
+    batch = _Batch(unit, list(chain.from_iterable(units)), epoch)
+    results: list[tuple[list[Refusal | None], list[Entry]]] = []
+    for entries in units:
+        refusals: list[Refusal | None] = []
+        made = []
+        for entry in entries:
+            trusted = batch.trusted(entry)
+            made.append(trusted)
+            short = isinstance(trusted, Open) and no_room()
+            refusals.append(Refusal(why="no_room") if short else batch.enter(trusted))
+        results.append((refusals, made))
+    batch.write()
+    return results
+
+
+class _Batch:
+    """Judges entries in order, and gathers their rows until `write`."""
+
+    def __init__(self, unit: Unit, entries: Sequence[Entry], epoch: int) -> None:
+        """`entries` are all that are going to be entered."""
+        self._unit = unit
+        self._epoch = epoch
+        self._rows = EntryRows()
+        self._at: dict[int, _Standing] = {}
+        self._read({entry.delivery_id for entry in entries})
+        #: Names in the ledger or in this batch; `distrust` looks closely at those.
+        self._names = names_known(unit.db, [e.provider_id for e in entries if names_a_message(e)])
+
+    def trusted(self, entry: Entry) -> Entry:
+        """The entry, or what `distrust` makes of it."""
+        name = entry.provider_id if isinstance(entry, Close) else ""
+        if name in self._names and names_a_message(entry):
+            self.write()  # perhaps it was named by one of these
+            return distrust(self._unit, entry)
+        if name:
+            self._names.add(name)
+        return entry
+
+    def enter(self, entry: Entry) -> Refusal | None:
+        """Enter one; see `Ledger.record` for what it raises."""
+        if entry.delivery_id in self._rows.deliveries:
+            self.write()
+        match entry:
+            case Open():
+                return self._open(entry)
+            case Close():
+                return self._close(entry)
+            case Requeue():
+                requeue_one(self._unit, entry.delivery_id)
+                self._at.pop(entry.delivery_id, None)
+                return None
+
+    def write(self) -> None:
+        """Write what was entered. Raises Conflict ("lost_update")."""
+        self._rows.write(self._unit.db)
+
+    def _open(self, entry: Open) -> Refusal | None:
+        at = self._standing(entry.delivery_id)
+        if at.campaign_state != CampaignState.RUNNING:
+            return Refusal(why="campaign_state")
+        if at.state not in _UNTRIED:
+            return Refusal(why="delivery_state")
+        if at.suppressed is not None:
+            return self._skip(at, entry)
+        target = advance_delivery(at.state, DeliveryEvent.OPEN)
+        steady = entry.at if entry.steady is None else entry.steady
+        self._rows.open(entry, at.state, at.n, self._epoch, steady)
+        self._move(at, target)
+        self._unit.opened()
+        self._unit.spent(entry.limits, steady, entry.cost)
+        return None
+
+    def _skip(self, at: _Standing, entry: Open) -> Refusal:
+        target = advance_delivery(at.state, DeliveryEvent.SKIP)
+        known = at.suppressed == SkipReason.OPTED_OUT
         reason = SkipReason.OPTED_OUT if known else SkipReason.SUPPRESSED
-        exactly_one(unit.db.execute(SKIP, (reason, entry.at, entry.delivery_id, at["state"])))
-        unit.moved(at["campaign_id"], state, target)
+        exactly_one(self._unit.db.execute(SKIP, (reason, entry.at, entry.delivery_id, at.state)))
+        self._move(at, target)
         return Refusal(why="suppressed", skipped=True)
-    target = advance_delivery(state, DeliveryEvent.OPEN)
-    steady = entry.at if entry.steady is None else entry.steady
-    values = (entry.message_id, entry.at, steady, entry.delivery_id, at["state"])
-    exactly_one(unit.db.execute(SENDING, values))
-    n = at["attempts"] + at["withdrawn"] + 1
-    unit.db.execute(
-        OPEN_ATTEMPT,
-        (
-            entry.delivery_id,
-            n,
-            epoch,
-            entry.provider,
-            entry.account,
-            entry.message_id,
-            entry.content_hash,
-            entry.at,
-        ),
-    )
-    unit.moved(at["campaign_id"], state, target)
-    unit.opened()
-    unit.spent(entry.limits, steady, entry.cost)
-    return None
 
+    def _close(self, entry: Close) -> Refusal | None:
+        at = self._standing(entry.delivery_id)
+        if not entry.opened and at.state not in _UNTRIED and at.state is not DeliveryState.SENDING:
+            return Refusal(why="delivery_state")
+        if entry.opened is not (at.state is DeliveryState.SENDING):
+            raise Conflict(
+                "this attempt has been closed already"
+                if entry.opened
+                else "an attempt for this delivery is open",
+                code="attempt_not_open" if entry.opened else "attempt_open",
+                data={"delivery_id": entry.delivery_id},
+            )
+        event = _EVENT_OF.get(entry.to)
+        if event is None:
+            raise Conflict(f"no attempt ends in {entry.to.value}", code="not_an_outcome")
+        target = advance_delivery(at.state, event)
+        counts = target is not DeliveryState.PENDING
+        steady = entry.at if entry.steady is None else entry.steady
+        self._rows.close(entry, at.state, target, at.n, self._epoch, steady)
+        self._move(at, target)
+        if entry.opened or counts:
+            at.n += 1
+        if not entry.opened and counts:
+            self._unit.spent(entry.limits, steady, entry.cost)
+        if entry.suppress:
+            self._suppress(entry)
+        if target in _TOLD:
+            data = {"delivery_id": entry.delivery_id, "reason": entry.reason, "code": entry.code}
+            self._unit.event(_TOLD[target], at.campaign_id, data)
+        return None
 
-def _close(unit: Unit, entry: Close, epoch: int) -> Refusal | None:
-    at = _standing(unit, entry.delivery_id)
-    state = DeliveryState(at["state"])
-    if not entry.opened and state not in _UNTRIED and state is not DeliveryState.SENDING:
-        return Refusal(why="delivery_state")
-    if entry.opened is not (state is DeliveryState.SENDING):
-        raise Conflict(
-            "this attempt has been closed already"
-            if entry.opened
-            else "an attempt for this delivery is open",
-            code="attempt_not_open" if entry.opened else "attempt_open",
-            data={"delivery_id": entry.delivery_id},
-        )
-    event = _EVENT_OF.get(entry.to)
-    if event is None:
-        raise Conflict(f"no attempt ends in {entry.to.value}", code="not_an_outcome")
-    target = advance_delivery(state, event)
-    counts = target is not DeliveryState.PENDING
-    steady = entry.at if entry.steady is None else entry.steady
-    values = _outcome(entry) | {
-        "steady": steady,
-        "outcome": target.value if counts else "withdrawn",
-        "from": at["state"],
-        "to": target.value,
-        "tries": int(counts),
-        "withdrawn": int(entry.opened and not counts),
-        "n": at["attempts"] + at["withdrawn"] + 1,
-        "epoch": epoch,
-    }
-    if entry.opened:
-        exactly_one(unit.db.execute(CLOSE_ATTEMPT, values))
-    elif counts:
-        unit.db.execute(CLOSED_ATTEMPT, values)
-    exactly_one(unit.db.execute(SETTLE, values))
-    unit.moved(at["campaign_id"], state, target)
-    if not entry.opened and counts:
-        unit.spent(entry.limits, steady, entry.cost)
-    if entry.suppress:
-        source = f"campaign {at['campaign']}"
-        unit.db.execute(SUPPRESS, (at["channel"], at["address_key"], entry.suppress, source, entry.at))
-    if target in _TOLD:
-        data = {"delivery_id": entry.delivery_id, "reason": entry.reason, "code": entry.code}
-        unit.event(_TOLD[target], at["campaign_id"], data)
-    return None
+    def _suppress(self, entry: Close) -> None:
+        self._unit.db.execute(SUPPRESS_RECIPIENT, (entry.suppress, entry.at, entry.delivery_id))
+        self.write()
+        self._at.clear()  # other deliveries may be to the same address: look again
 
+    def _move(self, at: _Standing, target: DeliveryState) -> None:
+        self._unit.moved(at.campaign_id, at.state, target)
+        at.state = target
 
-def _outcome(entry: Close) -> dict[str, object]:
-    """The columns of an attempt that come straight from the entry."""
-    return {
-        "delivery_id": entry.delivery_id,
-        "at": entry.at,
-        "stage": entry.stage,
-        "reason": entry.reason,
-        "refused": entry.refused,
-        "detail": entry.detail,
-        "code": entry.code,
-        "enhanced": entry.enhanced,
-        "vendor": entry.vendor,
-        "provider_id": entry.provider_id,
-        "provider": entry.provider,
-        "message_id": entry.message_id,
-        "next_at": entry.at
-        if entry.to is DeliveryState.DEFERRED and entry.next_at is None
-        else entry.next_at,
-    }
+    def _standing(self, delivery_id: int) -> _Standing:
+        if delivery_id not in self._at:
+            self._read({delivery_id})
+        at = self._at.get(delivery_id)
+        if at is None:
+            raise no_such_delivery()
+        return at
 
-
-def _standing(unit: Unit, delivery_id: int) -> sqlite3.Row:
-    row: sqlite3.Row | None = unit.db.execute(STANDING, (delivery_id,)).fetchone()
-    if row is None:
-        raise no_such_delivery()
-    return row
-
-
-def exactly_one(done: sqlite3.Cursor) -> None:
-    """Exactly one row was changed, or what was read is not what was there: nothing of the unit may stay."""
-    if done.rowcount != 1:
-        raise Conflict("the delivery is not in the state that this entry is about", code="lost_update")
+    def _read(self, deliveries: set[int]) -> None:
+        (found,) = self._unit.db.execute(STANDING, (json.dumps(list(deliveries)),)).fetchone()
+        self._at.update((at.delivery_id, at) for at in _standings.decode(found))

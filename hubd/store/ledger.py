@@ -16,7 +16,7 @@ from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
 
-from hubd.core.ledger import Entry, Open, Refusal
+from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import Campaign, CampaignState, Counts, DeliveryState, Due
 from hubd.store.campaign_rows import counts_of
 from hubd.store.database import Database, Unit
@@ -30,8 +30,8 @@ from hubd.store.deliveries import (
     life_of,
     page_of,
 )
-from hubd.store.doubts import OPERATOR, POLICY, distrust, possible_duplicates
-from hubd.store.entries import enter
+from hubd.store.doubts import OPERATOR, POLICY, possible_duplicates
+from hubd.store.entries import enter_all
 from hubd.store.recovery import ABANDONED, CRASHED, INTERRUPTED, ORPHANS, Recovered, lose
 from hubd.store.requeue import (
     Class,
@@ -43,6 +43,7 @@ from hubd.store.requeue import (
     requeue_page,
     resolve_page,
 )
+from hubd.store.unit import Joint
 from hubd.store.waiting import hasten_all
 
 __all__ = ["AttemptRow", "DeliveryRow", "FailureGroup", "Ledger", "MessageLife", "Recovered"]
@@ -124,6 +125,7 @@ class Ledger:
         """`written` is called with the entries of each `record` once they are durable; it never raises."""
         self._db = db
         self._written = written
+        self._enter_all = partial(enter_all, epoch=db.epoch, no_room=lambda: db.no_room_known)
 
     async def due(self, campaign_id: int, now: float, limit: int, exclude_after: int = 0) -> list[Due]:
         """Up to `limit` deliveries that may be tried now, in id order, with ids above `exclude_after`.
@@ -169,18 +171,7 @@ class Ledger:
         nothing to close, NotFound ("delivery_not_found"), StoreUnavailable. An acceptance under a name that
         an earlier message has is written as in doubt, whatever the entry says, and is an event.
         """
-        epoch = self._db.epoch
-
-        def work(unit: Unit) -> tuple[list[Refusal | None], list[Entry]]:
-            refusals, made = [], []
-            for entry in entries:
-                trusted = distrust(unit, entry)
-                made.append(trusted)
-                short = isinstance(trusted, Open) and self._db.no_room_known
-                refusals.append(Refusal(why="no_room") if short else enter(unit, trusted, epoch))
-            return refusals, made
-
-        refusals, made = await self._db.write(work)
+        refusals, made = await self._db.write(Joint(entries, self._enter_all))
         for entry, trusted in zip(entries, made, strict=True):
             if trusted is not entry:
                 number = entry.delivery_id

@@ -9,7 +9,7 @@ from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import DeliveryState
 from hubd.failpoints import reach
 from hubd.store.database import Unit
-from hubd.store.entries import exactly_one
+from hubd.store.multirow import exactly_one
 
 #: Attempts that an earlier run of the daemon left open.
 ORPHANS = """

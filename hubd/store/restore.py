@@ -18,7 +18,7 @@ from hubd.core.model import CampaignState, DeliveryState
 from hubd.failpoints import reach
 from hubd.store.anchor import HUB
 from hubd.store.database import Database
-from hubd.store.entries import exactly_one
+from hubd.store.multirow import exactly_one
 from hubd.store.recovery import ABANDONED, lose
 from hubd.store.unit import Unit
 

@@ -12,14 +12,17 @@ import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from itertools import groupby
+from typing import Any, Generic, TypeVar
 
 from hubd.core.model import DeliveryState
 from hubd.failpoints import reach
 from hubd.store.connection import BUSY_TIMEOUT, DISK_ERRORS, TakenOver, is_disk_error, trouble_of
+from hubd.store.multirow import write_rows
 from hubd.store.steady import Moment, write_mark
 
 log = logging.getLogger(__name__)
+A = TypeVar("A")
 T = TypeVar("T")
 
 USAGE_STEP = 10  #: seconds; how finely it is remembered when a limit granted something
@@ -47,7 +50,7 @@ PROBE = "INSERT INTO probe (filler) VALUES (zeroblob(:bytes))"
 UNPROBE = "DELETE FROM probe"
 #: Adds what was granted to the ten seconds in which it was.
 SPEND = """
-INSERT INTO usage (name, at, slots) VALUES (?, ?, ?)
+INSERT INTO usage (name, at, slots) {rows}
 ON CONFLICT (name, at) DO UPDATE SET slots = slots + excluded.slots"""
 #: How many attempts were ever opened: what an older copy of the file does not know.
 COUNT_OPENED = "UPDATE hub SET opened = opened + ?"
@@ -130,8 +133,7 @@ class Unit:
             if any(moves.values()):
                 self.db.execute(MOVE_COUNTERS, {**moves, "now": self.now, "campaign_id": campaign_id})
         self._moves.clear()
-        for (name, step), slots in self._spent.items():
-            self.db.execute(SPEND, (name, step, slots))
+        write_rows(self.db, SPEND, [(*key, slots) for key, slots in self._spent.items()])
         self._spent.clear()
         if self._opened:
             self.db.execute(COUNT_OPENED, (self._opened,))
@@ -144,6 +146,22 @@ def audit_hash(before: bytes, *fields: object) -> bytes:
 
 
 Work = Callable[[Unit], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Joint(Generic[A, T]):
+    """A unit of work that is done at once with those of its kind that are next to it in the batch.
+
+    `together` gets the arguments of all of them, in order, and returns a result for each. If it raises, each
+    unit is run alone.
+    """
+
+    argument: A
+    together: Callable[[Unit, Sequence[A]], Sequence[T]]
+
+    def __call__(self, unit: Unit) -> T:
+        """Run it alone."""
+        return self.together(unit, [self.argument])[0]
 
 
 @dataclass(slots=True)
@@ -177,7 +195,7 @@ def _together(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite
     db.execute("BEGIN IMMEDIATE")
     try:
         _check_epoch(epoch, db)
-        values = [work(unit) for work in works]
+        values = _run_all(works, unit)
         unit.flush()
         if moment.mark is not None:
             write_mark(db, moment.mark)
@@ -188,6 +206,18 @@ def _together(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite
         roll_back(db)
         raise
     return Committed(values=values, errors={}, last_seq=unit.last_seq, changes=db.total_changes)
+
+
+def _run_all(works: Sequence[Work[Any]], unit: Unit) -> list[Any]:
+    values: list[Any] = []
+    for _, alike in groupby(works, key=lambda work: work.together if isinstance(work, Joint) else None):
+        some = list(alike)
+        joint = [work for work in some if isinstance(work, Joint)]
+        if joint:
+            values += joint[0].together(unit, [work.argument for work in joint])
+        else:
+            values += [work(unit) for work in some]
+    return values
 
 
 def _apart(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite3.Connection) -> Committed:

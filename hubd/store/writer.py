@@ -26,10 +26,11 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
+import outcome
 import trio
 
 from hubd.bridge import Bridge
@@ -53,12 +54,15 @@ MAKE_WAY_EVERY = 5.0  #: seconds between such requests: a long reader must not s
 
 
 @dataclass(slots=True, eq=False)
-class _Item(Generic[T]):
-    work: Work[T]
-    bulk: bool = False
-    done: trio.Event = field(default_factory=trio.Event)
-    result: T | None = None
-    error: Exception | None = None
+class _Item:
+    work: Work[Any]
+    bulk: bool
+    task: trio.lowlevel.Task  #: waits for the end of the unit, whatever is cancelled
+    ended: bool = False
+
+    def end(self, result: outcome.Outcome[Any]) -> None:
+        self.ended = True
+        trio.lowlevel.reschedule(self.task, result)
 
 
 class Writer:
@@ -92,7 +96,7 @@ class Writer:
         self._room = room
         self._readers_away = readers_away
         self._max_batch = max_batch
-        self._queue: deque[_Item[Any]] = deque()
+        self._queue: deque[_Item] = deque()
         self._wake = trio.Event()
         self._news = trio.Event()
         self._healthy = trio.Event()
@@ -112,17 +116,10 @@ class Writer:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.trouble or self._closing:
             raise self._unavailable()
-        item: _Item[T] = _Item(work, bulk)
-        self._queue.append(item)
+        self._queue.append(_Item(work, bulk, trio.lowlevel.current_task()))
         self._wake.set()
-        with trio.CancelScope(shield=True):
-            await item.done.wait()
-        if item.error is not None:
-            try:
-                raise item.error
-            finally:
-                item.error = None  # an exception that holds its own frame is garbage only the collector finds
-        return item.result  # type: ignore[return-value]  # a unit without error has its result
+        result: T = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        return result
 
     async def wait_events(self, after_seq: int) -> int:
         """Return the newest committed seq as soon as it is greater than `after_seq`."""
@@ -208,29 +205,26 @@ class Writer:
     async def _write_batch(self) -> None:
         items = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
         try:
-            items, outcome = await self._commit(items)
+            items, committed = await self._commit(items)
         except DISK_ERRORS as error:
             self._fail(error)
             for item in items:
-                if not item.done.is_set():
-                    item.error = self._unavailable()
-                    item.error.__cause__ = error
-                    item.done.set()
+                if not item.ended:
+                    item.end(outcome.Error(_because(error, self._unavailable())))
             self._fail_queued()
             return
-        self._changes = outcome.changes
+        self._changes = committed.changes
         for index, item in enumerate(items):
-            item.result = outcome.values[index]
-            item.error = outcome.errors.get(index)
-            item.done.set()
-        if outcome.last_seq > self.head_seq:
-            self.head_seq = outcome.last_seq
+            raised = committed.errors.get(index)
+            item.end(outcome.Value(committed.values[index]) if raised is None else outcome.Error(raised))
+        if committed.last_seq > self.head_seq:
+            self.head_seq = committed.last_seq
             self._news.set()
             self._news = trio.Event()
         if self._changes - self._checkpointed >= CHECKPOINT_CHANGES:
             await self._checkpoint()
 
-    async def _commit(self, items: list[_Item[Any]]) -> tuple[list[_Item[Any]], Committed]:
+    async def _commit(self, items: list[_Item]) -> tuple[list[_Item], Committed]:
         """Run a batch: what of it was run, and what came of that.
 
         On a full disk once more without what is bulk; then with the room that was kept back.
@@ -249,15 +243,14 @@ class Writer:
         return items, await self._hop(batch)
 
     async def _commit_without_bulk(
-        self, items: list[_Item[Any]], error: Exception
-    ) -> tuple[list[_Item[Any]], Committed]:
+        self, items: list[_Item], error: Exception
+    ) -> tuple[list[_Item], Committed]:
         text = trouble_of(error)[0]
         self._room.note_full(text)
         for item in items:
             if item.bulk:
-                item.error = StoreUnavailable(f"the database cannot be written: {text}", hint=MAKE_ROOM)
-                item.error.__cause__ = error
-                item.done.set()
+                refused = StoreUnavailable(f"the database cannot be written: {text}", hint=MAKE_ROOM)
+                item.end(outcome.Error(_because(error, refused)))
         left = [item for item in items if not item.bulk]
         if left:
             return await self._commit(left)
@@ -336,9 +329,7 @@ class Writer:
 
     def _fail_queued(self) -> None:
         while self._queue:
-            item = self._queue.popleft()
-            item.error = self._unavailable()
-            item.done.set()
+            self._queue.popleft().end(outcome.Error(self._unavailable()))
         self._end_emptying()
 
     def _end_emptying(self) -> None:
@@ -353,3 +344,8 @@ class Writer:
         if self.lost.is_set():
             hint = "hubd ends now, and recovers what there is when it is started again"
         return StoreUnavailable(f"the database cannot be written: {self.trouble}", hint=hint)
+
+
+def _because(cause: Exception, error: StoreUnavailable) -> StoreUnavailable:
+    error.__cause__ = cause
+    return error

@@ -21,6 +21,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
 import trio
 
 from hubd.core.inquest import Finding, Sought
@@ -270,7 +271,7 @@ class TwilioLane:
         try:
             return await action()
         except NoAnswer as failure:
-            return replace(failure.answer, text=self._line(failure.answer.text))
+            return msgspec.structs.replace(failure.answer, text=self._line(failure.answer.text))
         except TwilioException as refusal:
             return self._refused(refusal)
         except Exception:  # the library does not guard itself: JSON that is none, a list, nested too deep

@@ -47,7 +47,7 @@ class Meddler:
 
 
 def enter(*made: Any) -> Callable[[Unit], object]:
-    return lambda unit: [entries.enter(unit, entry, 1) for entry in made]
+    return lambda unit: entries.enter_all(unit, [made], epoch=1, no_room=lambda: False)
 
 
 @pytest.mark.parametrize("opened", [False, True])

@@ -82,20 +82,25 @@ MUTATIONS = (
         name="an attempt is opened whatever state the delivery is in by then",
         changes=(
             (
-                "first_attempt_at = coalesce(first_attempt_at, ?) WHERE id = ? AND state = ?",
-                "first_attempt_at = coalesce(first_attempt_at, ?) WHERE id = ? AND state <> (? || 0)",
+                "WHERE delivery.id = entry.delivery_id AND delivery.state = entry.waiting",
+                "WHERE delivery.id = entry.delivery_id",
             ),
         ),
         caught_by=(f"{LOST_UPDATE}test_an_entry_about_a_delivery_that_has_changed_is_not_made[False]",),
     ),
     Mutation(
         name="an outcome is written whatever state the delivery is in by then",
-        changes=(("WHERE id = :delivery_id AND state = :from", "WHERE id = :delivery_id"),),
+        changes=(
+            (
+                "WHERE delivery.id = entry.delivery_id AND delivery.state = entry.source",
+                "WHERE delivery.id = entry.delivery_id",
+            ),
+        ),
         caught_by=(f"{LOST_UPDATE}test_an_entry_about_a_delivery_that_has_changed_is_not_made[True]",),
     ),
     Mutation(
         name="a delivery that is being tried, or is sent, may be tried",
-        changes=(("if state not in _UNTRIED:", "if False:"),),
+        changes=(("if at.state not in _UNTRIED:", "if False:"),),
         caught_by=(
             f"{LEDGER}test_a_second_open_is_refused",
             f"{CONTRACT}test_a_second_open_of_one_delivery_is_refused[real]",
@@ -103,12 +108,12 @@ MUTATIONS = (
     ),
     Mutation(
         name="suppression is not looked at again when an attempt is opened",
-        changes=(('if at["suppressed"] is not None:', "if False:"),),
+        changes=(("if at.suppressed is not None:", "if False:"),),
         caught_by=(f"{LEDGER}test_an_address_suppressed_meanwhile_is_skipped_at_the_last_moment", CHAOS),
     ),
     Mutation(
         name="an attempt is opened in a campaign that does not run",
-        changes=(('if at["campaign_state"] != CampaignState.RUNNING:', "if False:"),),
+        changes=(("if at.campaign_state != CampaignState.RUNNING:", "if False:"),),
         caught_by=(f"{LEDGER}test_nothing_opens_in_a_campaign_that_does_not_run",),
     ),
     Mutation(
