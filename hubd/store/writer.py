@@ -174,6 +174,9 @@ class Writer:
                     if self.trouble:
                         self._fail_queued()
                     elif self._queue:
+                        await (
+                            trio.lowlevel.checkpoint()
+                        )  # whoever is about to queue something is in the batch
                         await self._write_batch()
             except BaseException:
                 self._closing = True
