@@ -218,7 +218,7 @@ def test_a_lookup_that_hangs_does_not_keep_the_process_from_ending() -> None:
 _NO_THREADS = """
 import threading, trio
 from hubd.transports import resolver
-from hubd.transports.smtp_connect import ehlo_name
+from hubd.transports.smtp_login import ehlo_name
 
 async def main():
     threading.stack_size(1 << 46)  # more than there is: no thread can be started
