@@ -123,7 +123,9 @@ class Source:
             scope.deadline = min(scope.deadline, self._cut_at)
         for scope in self._preparing:
             scope.cancel()
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            self.changed()  # others may go that a message of this campaign held up
         self.scope.cancel()
         self.news.set()
 
@@ -194,7 +196,7 @@ class Source:
         """Queue a row that `wants` said yes to."""
         self._held.add(row.id)
         self._queue.append(QueuedMessage(source=self, row=row, plan=plan, limits=limits))
-        if len(self._queue) == 1:
+        if len(self._queue) == 1 or self.urgent:
             self.changed()
 
     @property
@@ -275,6 +277,12 @@ class Source:
                 self._watched.pop(entry.delivery_id).set()
         elif isinstance(entry, Open) and refusal is not None:
             self.put_back(entry.delivery_id)
+
+    def released(self, number: int) -> None:
+        """So many deliveries are not in doubt any more, but queued again: that makes room under the limit."""
+        self.accepted -= number
+        self.news.set()
+        self.changed()
 
     def requeue_misjudged(self) -> None:
         """Try those again whose refusal turned out to be about all of us, once it is recorded."""

@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import trio
 import trio.testing
 
+from hubd.core.inquest import Finding, Found
+from hubd.core.ledger import Open
 from hubd.core.model import (
     Answer,
+    CampaignState,
+    Channel,
+    Content,
     DeliveryState,
+    InDoubt,
     Parcel,
     Stage,
 )
-from tests.fakes import FakeStore, FakeTransport
-from tests.shell.test_runner import EMAIL, world
+from tests.fakes import ACCEPTED, FakeStore, FakeTransport
+from tests.shell.test_runner import EMAIL, LOST, world
 
 NO_SUCH_USER = Answer(stage=Stage.RCPT, code=550, enhanced="5.1.1", text="no such user")
+
+
+async def test_a_doubt_that_is_released_makes_room_under_the_limit_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FakeStore()
+    transport = FakeTransport(lanes=1)
+    transport.answer = lambda p: LOST if p.delivery_id == 3 and store.rows[3].doubts == 0 else ACCEPTED
+    campaign = store.add_campaign("canary", 20, EMAIL, in_doubt=InDoubt.RETRY, limit=3)
+    async with world(store, transport) as here:
+        with trio.move_on_after(5):
+            await here.ended(campaign)
+        campaign = await store.by_id(campaign.id)
+        assert (campaign.state, campaign.reason) == (CampaignState.PAUSED, "limit")
+    assert len(transport.accepted) == 3
+
+
+async def test_a_transactional_message_does_not_wait_for_the_limit_of_another_sender(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=2)
+    standing = store.add_campaign("~fake", 0, EMAIL, single=True)
+    other = replace(EMAIL, sender="other@acme.example")
+    store.contents[2] = other
+    async with world(store, transport, sender_rates={"news@acme.example": ("1/4s",)}) as here:
+        for _ in range(2):
+            store.add_row(standing.id)
+        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await trio.sleep(0.5)
+        assert len(transport.accepted) == 1
+        number = store.add_row(standing.id)
+        store.rows[number].due = replace(store.rows[number].due, content_id=2)
+        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await trio.sleep(0.5)
+        assert transport.accepted == [1, number]
 
 
 async def test_an_outcome_that_waits_for_the_disk_is_given_up_by_each_campaign_for_itself(
@@ -64,3 +107,59 @@ async def test_the_outcome_of_one_campaign_does_not_wait_for_the_patience_of_ano
         store.heal()
         await here.ended(first)
         assert store.states(first.id) == {DeliveryState.SENT: 4}
+
+
+def with_doubts(store: FakeStore, name: str, number: int, **columns: object) -> int:
+    """A campaign all of whose recipients are in doubt; its id."""
+    campaign = store.add_campaign(name, number, EMAIL, in_doubt=InDoubt.RECONCILE, **columns)
+    for n, row in store.rows.items():
+        if row.campaign_id == campaign.id:
+            row.state = DeliveryState.IN_DOUBT
+            row.due = replace(row.due, attempts=1)
+            store.entries.append(
+                Open(delivery_id=n, provider="fake", message_id="", content_hash="", at=0.0, steady=0.0)
+            )
+    return campaign.id
+
+
+class Slow(FakeTransport):
+    """Takes a second for each question."""
+
+    async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
+        await trio.sleep(1.0)
+        return Finding(kind=Found.FOUND, provider_id=f"sid{parcel.delivery_id}")
+
+
+async def test_a_new_transactional_message_does_not_wait_until_all_doubts_are_asked_about(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), Slow(lanes=4, inquires=True)
+    standing = with_doubts(store, "~fake", 300, single=True)
+    async with world(store, transport) as here:
+        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await trio.sleep(10)
+        number = store.add_row(standing)
+        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await trio.sleep(5)
+        assert store.rows[number].state is DeliveryState.SENT
+        here.supervisor.hurry()
+
+
+async def test_a_paused_campaign_reserves_no_slot(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=2)
+    long = Content(channel=Channel.SMS, sender="+1555", text="x" * 400)
+    short = replace(long, text="x")
+    first = store.add_campaign("first", 9, short)
+    async with world(store, transport, rate=("10/day",)) as here:
+        await here.ended(first)
+        store.add_campaign("long", 5, long)
+        await here.supervisor.recover()
+        await trio.sleep(1)
+        second = store.add_campaign("short", 1, short)
+        await here.supervisor.recover()
+        await trio.sleep(1)
+        assert len(transport.accepted) == 9
+        await here.supervisor.pause("long")
+        await trio.sleep(1)
+        assert (await store.by_id(second.id)).state is CampaignState.COMPLETED
+        here.supervisor.hurry()
