@@ -19,6 +19,7 @@ from hubd.core.model import (
     Parcel,
     Stage,
 )
+from hubd.engine.supervisor import Supervisor
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, LOST, world
 
@@ -58,6 +59,26 @@ async def test_a_transactional_message_does_not_wait_for_the_limit_of_another_se
         await here.supervisor.wake_single("fake", Channel.EMAIL)
         await trio.sleep(0.5)
         assert transport.accepted == [1, number]
+
+
+async def test_pause_does_not_wait_for_another_campaigns_message_on_the_same_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=1, latency=0.1)
+    campaigns = [store.add_campaign(name, 100, EMAIL) for name in ("a", "b")]
+    async with world(store, transport) as here:
+        await trio.sleep(1.05)
+        transport.latency = 1000
+        await trio.sleep(1)
+        (stuck,) = [row.campaign_id for row in store.rows.values() if row.open]
+        (other,) = [campaign for campaign in campaigns if campaign.id != stuck]
+        began, states = trio.current_time(), store.states(other.id)
+        _, paused = await here.supervisor.pause(other.name)
+        assert trio.current_time() - began <= Supervisor.GRACE
+        assert paused.state is CampaignState.PAUSED
+        await trio.sleep(1500)
+        assert store.states(other.id) == states
+        here.supervisor.hurry()
 
 
 async def test_an_outcome_that_waits_for_the_disk_is_given_up_by_each_campaign_for_itself(
