@@ -108,6 +108,8 @@ class Worker:
             try:
                 with trio.move_on_after(GOODBYE):
                     await self.lane.aclose()
+            except Exception:
+                log.exception("an unused connection of %s did not close", self.transport.name)
             finally:
                 self.lane.drop()
                 self._breaker.lanes.discard(self.lane)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import trio
 import trio.testing
@@ -20,7 +20,7 @@ from hubd.core.model import (
     Stage,
 )
 from hubd.engine.supervisor import Supervisor
-from tests.fakes import ACCEPTED, FakeStore, FakeTransport
+from tests.fakes import ACCEPTED, FakeLane, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, LOST, world
 
 NO_SUCH_USER = Answer(stage=Stage.RCPT, code=550, enhanced="5.1.1", text="no such user")
@@ -130,6 +130,71 @@ async def test_the_outcome_of_one_campaign_does_not_wait_for_the_patience_of_ano
         assert store.states(first.id) == {DeliveryState.SENT: 4}
 
 
+async def test_the_removal_of_a_provider_pauses_its_campaigns_also_while_the_disk_fails(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=1)
+    campaign = store.add_campaign("spring", 1000, EMAIL)
+    async with world(store, transport, rate=("1/50s",)) as here:
+        await trio.sleep(1)
+        store.fail_writes("the disk is full")
+        await trio.sleep(1)
+        await here.supervisor.providers.reconfigure({})
+        await trio.sleep(100)
+        store.heal()
+        await trio.sleep(60)
+        campaign = await store.by_id(campaign.id)
+        assert campaign.state is CampaignState.PAUSED
+
+
+async def test_a_connection_that_cannot_be_closed_ends_nothing_else(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    @dataclass(slots=True, eq=False)
+    class Lane(FakeLane):
+        async def aclose(self) -> None:
+            raise OSError("a bug")
+
+    class Transport(FakeTransport):
+        def lane(self) -> FakeLane:
+            return Lane(self)
+
+    store, transport = FakeStore(), Transport(lanes=1)
+    first = store.add_campaign("first", 1, EMAIL)
+    async with world(store, transport) as here:
+        await here.ended(first)
+        await trio.sleep(100)
+        second = store.add_campaign("second", 1, EMAIL)
+        await here.supervisor.recover()
+        second = await here.ended(second)
+    assert second.state is CampaignState.COMPLETED
+
+
+async def test_a_transport_that_gives_no_connection_fails_the_campaign_and_no_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Transport(FakeTransport):
+        broken = True
+
+        def lane(self) -> FakeLane:
+            if self.broken:
+                raise OSError("a bug")
+            return FakeLane(self)
+
+    store, transport = FakeStore(), Transport(lanes=1)
+    campaign = store.add_campaign("first", 1, EMAIL)
+    async with world(store, transport) as here:
+        with trio.fail_after(10):
+            campaign = await here.ended(campaign)
+        assert campaign.state is CampaignState.FAILED
+        transport.broken = False
+        second = store.add_campaign("second", 1, EMAIL)
+        await here.supervisor.recover()
+        with trio.fail_after(10):
+            second = await here.ended(second)
+        assert second.state is CampaignState.COMPLETED
+
+
 def with_doubts(store: FakeStore, name: str, number: int, **columns: object) -> int:
     """A campaign all of whose recipients are in doubt; its id."""
     campaign = store.add_campaign(name, number, EMAIL, in_doubt=InDoubt.RECONCILE, **columns)
@@ -149,6 +214,19 @@ class Slow(FakeTransport):
     async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
         await trio.sleep(1.0)
         return Finding(kind=Found.FOUND, provider_id=f"sid{parcel.delivery_id}")
+
+
+async def test_questions_to_the_provider_leave_room_for_messages(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), Slow(lanes=1, inquires=True)
+    asking = with_doubts(store, "asking", 500)
+    sending = store.add_campaign("sending", 10_000, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(200)
+        assert store.states(asking).get(DeliveryState.SENT, 0) >= 50
+        assert store.states(sending.id).get(DeliveryState.SENT, 0) >= 50
+        here.supervisor.hurry()
 
 
 async def test_a_new_transactional_message_does_not_wait_until_all_doubts_are_asked_about(
@@ -184,3 +262,26 @@ async def test_a_paused_campaign_reserves_no_slot(autojump_clock: trio.testing.M
         await trio.sleep(1)
         assert (await store.by_id(second.id)).state is CampaignState.COMPLETED
         here.supervisor.hurry()
+
+
+async def test_a_replaced_transport_is_not_closed_under_a_question(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Asked(FakeTransport):
+        async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
+            await trio.sleep(50)
+            assert not self.closed
+            return Finding(kind=Found.FOUND, provider_id="sid")
+
+    store, transport = FakeStore(), Asked(lanes=2, inquires=True)
+    asking = with_doubts(store, "asking", 1)
+    async with world(store, transport) as here:
+        await trio.sleep(1)
+        pool = await here.supervisor.providers.get("fake").open()
+        pool.revive(FakeTransport(lanes=2, inquires=True))
+        with trio.fail_after(200):
+            await here.supervisor.ended(asking)
+        assert store.states(asking) == {DeliveryState.SENT: 1}
+        await trio.sleep(30)
+        assert transport.closed == 1
+    assert (await store.by_id(asking)).state is CampaignState.COMPLETED
