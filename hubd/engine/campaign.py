@@ -197,7 +197,7 @@ class CampaignTask:
         while source.unwritten:
             entries = source.unwritten[:READ_AHEAD]
             refusals = await self._record(entries)
-            del source.unwritten[:READ_AHEAD]
+            del source.unwritten[: len(entries)]  # others may have been noted meanwhile
             for entry, refusal in zip(entries, refusals, strict=True):
                 source.recorded(entry, refusal)
         self._misjudged += source.results.take_misjudged(source.has)

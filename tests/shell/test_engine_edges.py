@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import trio
 import trio.testing
 
 from hubd.core.inquest import Finding, Found
-from hubd.core.ledger import Open
+from hubd.core.ledger import Entry, Open, Refusal
 from hubd.core.model import (
     Answer,
     CampaignState,
@@ -285,3 +286,22 @@ async def test_a_replaced_transport_is_not_closed_under_a_question(
         await trio.sleep(30)
         assert transport.closed == 1
     assert (await store.by_id(asking)).state is CampaignState.COMPLETED
+
+
+async def test_what_cannot_be_sent_is_recorded_also_when_it_is_noted_during_a_write(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Store(FakeStore):
+        async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+            await trio.sleep(0.1)
+            return await FakeStore.record(self, entries)
+
+    store, transport = Store(), FakeTransport(lanes=4)
+    campaign = store.add_campaign("names", 0, replace(EMAIL, text="Dear {{ name }}"))
+    for number in range(120):
+        store.add_row(campaign.id, **({} if number % 2 else {"name": "Ann"}))
+    async with world(store, transport) as here:
+        with trio.move_on_after(600):
+            await here.ended(campaign)
+        assert store.states(campaign.id) == {DeliveryState.SENT: 60, DeliveryState.FAILED: 60}
+        here.supervisor.hurry()
