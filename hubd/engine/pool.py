@@ -177,7 +177,7 @@ class WorkerPool:
                 return self.breaker.opens_at()
             taken, until = None, float("inf")
             if context.health.short_of_room:
-                until = trio.current_time()
+                until = trio.current_time() + 1.0  # it waits for room then, if there still is none
             elif not context.rendered.full:
                 taken, until = self._pick(self._asked())
             if taken is not None:

@@ -21,6 +21,7 @@ from hubd.core.model import (
     Stage,
 )
 from hubd.engine.supervisor import Supervisor
+from hubd.errors import StoreUnavailable
 from tests.fakes import ACCEPTED, FakeLane, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, LOST, world
 
@@ -305,3 +306,49 @@ async def test_what_cannot_be_sent_is_recorded_also_when_it_is_noted_during_a_wr
             await here.ended(campaign)
         assert store.states(campaign.id) == {DeliveryState.SENT: 60, DeliveryState.FAILED: 60}
         here.supervisor.hurry()
+
+
+async def test_a_dispatcher_that_has_lost_the_database_and_its_room_does_not_spin(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Store(FakeStore):
+        looks = 0
+        lost = False
+
+        @property
+        def short_of_room(self) -> bool:
+            return self.lost
+
+        async def wait_healthy(self) -> None:
+            self.looks += 1
+            if self.looks > 1000:
+                raise AssertionError("it spins")
+            if self.lost:
+                raise StoreUnavailable("lost")
+
+    store, transport = Store(), FakeTransport(lanes=4, latency=10.0)
+    store.add_campaign("spring", 1, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(5)
+        store.lost, store.trouble = True, "lost"
+        here.supervisor._wake_pools()  # as a change of the rates does
+        await trio.sleep(20)
+        assert store.looks < 100
+
+
+async def test_a_removed_provider_that_cannot_be_closed_ends_nothing_else(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Transport(FakeTransport):
+        async def aclose(self) -> None:
+            self.closed += 1
+            if self.closed == 1:
+                raise OSError("a bug")
+
+    store, transport = FakeStore(), Transport(lanes=1)
+    campaign = store.add_campaign("spring", 1, EMAIL)
+    async with world(store, transport) as here:
+        await here.ended(campaign)
+        await here.supervisor.providers.reconfigure({})
+        await trio.sleep(100)
+        assert transport.closed == 1
