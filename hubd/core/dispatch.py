@@ -4,9 +4,9 @@ Campaigns share a provider by start-time fair queueing (Goyal, Vin and Cheng 199
 message takes its sender's place back by what it costs, and who comes new, or was held up by a limit of its
 own, begins where the others are now, without credit for the past.
 
-A message has to fit every limit that it counts under at the same instant. One that waits for nothing but one
-shared limit reserves it: nobody behind it takes a slot there, or a long SMS would wait for ever behind short
-ones. One that waits for two limits reserves none, so a capped campaign slows nobody.
+A message has to fit every limit that it counts under at the same instant. It reserves the limit that opens
+last: nobody behind it takes a slot there, or a long SMS would wait for ever behind short ones. The others it
+leaves alone, so a capped campaign slows nobody.
 """
 
 from __future__ import annotations
@@ -57,12 +57,11 @@ def choose(waiting: Iterable[W], now: float) -> tuple[W | None, float]:
         for limit in message.limits:
             at = limit.opens_at(now, message.cost)
             if at > now:
-                held.append(limit)
+                held.append((limit, at))
                 opens = max(opens, at)
         if held:
             again = min(again, opens)
-            if len(held) == 1:
-                reserved.add(held[0])
+            reserved.update(limit for limit, at in held if at == opens)
         elif not reserved or reserved.isdisjoint(message.limits):
             return message, now
     return None, again

@@ -167,7 +167,7 @@ class CampaignTask:
         source = self.source
         if source.empty and await self._release_doubts():
             return False
-        ask_again = await self._settle_doubts() if source.empty else None
+        ask_again = await self._settle_doubts() if await self._only_doubts_are_left() else None
         again = await self._context.ledger.next_due_at(self._campaign.id)
         if source.news.is_set:
             return False
@@ -180,6 +180,12 @@ class CampaignTask:
             await source.news.wait(trio.current_time() + pause)
         return False
 
+    async def _only_doubts_are_left(self) -> bool:
+        """Whether nothing could be sent while the provider is asked, which may take long."""
+        if self._reconciler is None or self._campaign.single or not self.source.empty:
+            return False
+        return await self._context.ledger.next_due_at(self._campaign.id) is None
+
     # -- writing -----------------------------------------------------------------------------------
 
     async def _write_what_is_left(self) -> None:
@@ -191,7 +197,7 @@ class CampaignTask:
         while source.unwritten:
             entries = source.unwritten[:READ_AHEAD]
             refusals = await self._record(entries)
-            del source.unwritten[:READ_AHEAD]
+            del source.unwritten[: len(entries)]  # others may have been noted meanwhile
             for entry, refusal in zip(entries, refusals, strict=True):
                 source.recorded(entry, refusal)
         self._misjudged += source.results.take_misjudged(source.has)
@@ -236,8 +242,7 @@ class CampaignTask:
                 return await self._reconciler.settle()
             finally:
                 if released := self._reconciler.released - before:
-                    self.source.accepted -= released
-                    self.source.news.set()
+                    self.source.released(released)
 
     async def _release_doubts(self) -> bool:
         """Doubtful rows are tried again, but not at once: some servers hang up on content they dislike."""
@@ -245,5 +250,6 @@ class CampaignTask:
             return False
         again_at = self._context.now() + self._context.patience(self._campaign).floor
         released = await self._context.ledger.release_doubts(self._campaign.id, again_at)
-        self.source.accepted -= released
+        if released:
+            self.source.released(released)
         return released > 0

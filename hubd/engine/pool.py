@@ -47,6 +47,7 @@ class WorkerPool:
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._questions: deque[_Question] = deque()
+        self._question_next = True  # questions and campaigns take turns
         self._old: list[Transport] = []  # replaced, with messages still on the wire
         self._news = Wakeup()
         self._scope = trio.CancelScope()
@@ -57,6 +58,8 @@ class WorkerPool:
     def add(self, source: Source) -> None:
         """Send this campaign's messages from now on."""
         source.changed = self._news.set
+        if self._scope.cancel_called:
+            source.pause(self.breaker.reason)
         self._order.join(source, urgent=source.urgent)
         self._news.set()
 
@@ -105,13 +108,16 @@ class WorkerPool:
     async def tidy(self) -> None:
         """Close transports that were replaced, once nothing is on their wire, and forget old trouble."""
         for transport in list(self._old):
-            if not any(worker.transport is transport for worker in self._workers):
+            if transport not in {each.transport for each in self.breaker.leases} and not any(
+                worker.transport is transport for worker in self._workers
+            ):
                 self._old.remove(transport)
                 await transport.aclose()
         self.breaker.relax(unused=not self._workers and self.unused)
 
     async def aclose(self) -> None:
-        """Cut every connection and close the transport."""
+        """Cut every connection and close the transport. Campaigns that still send through it pause."""
+        self._stop()
         self._scope.cancel()
         for worker in self._workers:
             worker.lane.drop()
@@ -122,9 +128,9 @@ class WorkerPool:
 
     def take(self, lease: Lease) -> Taken | None:
         """The message that may follow the one that is sent under this lease; None if none may at once."""
-        if self._questions or lease.transport is not self.transport or not self.breaker.may_go_on(lease):
+        if lease.transport is not self.transport or not self.breaker.may_go_on(lease):
             return None
-        return self._pick(list(self._order))[0]
+        return self._pick([each for each in self._order if each.urgent or not self._questions])[0]
 
     def idle(self, worker: Worker) -> None:
         """A worker has nothing to send any more."""
@@ -169,25 +175,36 @@ class WorkerPool:
         while self._questions or len(self._order):
             if not self.breaker.may_begin():
                 return self.breaker.opens_at()
-            if self._questions:
+            taken, until = None, float("inf")
+            if context.health.short_of_room:
+                until = trio.current_time() + 1.0  # it waits for room then, if there still is none
+            elif not context.rendered.full:
+                taken, until = self._pick(self._asked())
+            if taken is not None:
+                self._question_next = True
+                self._give(taken, context, recorder, nursery)
+            elif self._questions:
+                self._question_next = False
                 question = self._questions.popleft()
                 question.lease = self.breaker.begin(None, self.transport)
                 question.ready.set()
-                continue
-            if context.health.short_of_room:
-                return trio.current_time()
-            if context.rendered.full:
-                break
-            taken, until = self._pick(self._asked())
-            if taken is None:
+            else:
                 return until
-            worker = self._worker()
-            if worker is None:
-                worker = Worker(self, self.breaker, self.transport, recorder, context)
-                self._workers.add(worker)
-                nursery.start_soon(worker.run)
-            worker.give(taken, self.breaker.begin(worker.lane, self.transport))
         return float("inf")
+
+    def _give(
+        self, taken: Taken, context: RunContext, recorder: AttemptRecorder, nursery: trio.Nursery
+    ) -> None:
+        worker = self._worker()
+        if worker is None:
+            try:
+                worker = Worker(self, self.breaker, self.transport, recorder, context)
+            except Exception as bug:  # of the transport
+                taken.source.fail(bug, taken.message.row.id)
+                return
+            self._workers.add(worker)
+            nursery.start_soon(worker.run)
+        worker.give(taken, self.breaker.begin(worker.lane, self.transport))
 
     async def _wait_for_the_disk(self, context: RunContext) -> None:
         """While nothing can be recorded nothing is begun. Lost for good: the runs of all sources end."""
@@ -224,9 +241,10 @@ class WorkerPool:
 
     def _asked(self) -> list[Source]:
         """The sources in the order in which they are asked. A connection that may be refused is not tried
-        with a transactional message if there is another.
+        with a transactional message if there is another. Only those go before a question whose turn it is.
         """
-        sources = list(self._order)
+        waits = self._question_next and bool(self._questions)
+        sources = [source for source in self._order if source.urgent or not waits]
         if self.breaker.probing:
             sources.sort(key=lambda source: source.urgent)
         return sources

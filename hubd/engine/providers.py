@@ -406,12 +406,13 @@ class Providers:
         """Close unused connections, and removed providers once nothing is on their wire; until cancelled."""
         while True:
             await trio.sleep(IDLE / 3)
-            for gone in [provider for provider in self._gone if provider.idle]:
-                self._gone.remove(gone)
-                await gone.aclose()
             for provider in (*self._all.values(), *self._gone):
                 try:
-                    await provider.tidy()
+                    if provider in self._gone and provider.idle:
+                        self._gone.remove(provider)
+                        await provider.aclose()
+                    else:
+                        await provider.tidy()
                 except Exception:
                     log.exception(
                         "an unused connection of %s did not close",

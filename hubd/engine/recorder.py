@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import trio
+
 from hubd.core.ledger import Entry, Open, Refusal
 from hubd.engine.ports import Ledger, StoreHealth
 from hubd.engine.source import Source
@@ -39,23 +41,28 @@ class AttemptRecorder:
                 return
 
     async def _outcomes_once_healthy(self, items: Sequence[Item], error: StoreUnavailable) -> Sequence[Item]:
-        outcomes = []
-        for source, entry in items:
-            if isinstance(entry, Open):
-                source.put_back(entry.delivery_id)
-            else:
-                outcomes.append((source, entry))
-        for source, entry in outcomes:
-            try:
-                with source.on_the_wire() as patience:
-                    await self._health.wait_healthy()
-            except StoreUnavailable as lost:
-                source.fail(lost, entry.delivery_id)
-                return []
-            if patience.cancelled_caught:
-                source.fail(error, entry.delivery_id)
-                return []
-        return outcomes
+        kept: list[Item] = []
+        async with trio.open_nursery() as nursery:  # each source has its own patience
+            for source, entry in items:
+                if isinstance(entry, Open):
+                    source.put_back(entry.delivery_id)
+                else:
+                    nursery.start_soon(self._once_healthy, source, entry, error, kept)
+        return kept
+
+    async def _once_healthy(
+        self, source: Source, entry: Entry, error: StoreUnavailable, kept: list[Item]
+    ) -> None:
+        try:
+            with source.on_the_wire() as patience:
+                await self._health.wait_healthy()
+        except StoreUnavailable as lost:
+            source.fail(lost, entry.delivery_id)
+            return
+        if patience.cancelled_caught:
+            source.fail(error, entry.delivery_id)
+        else:
+            kept.append((source, entry))
 
     async def _one_by_one(self, items: Sequence[Item], bug: Exception) -> None:
         """One faulty entry must not take the outcome of another message with it."""

@@ -109,6 +109,7 @@ class Source:
         self._held: set[int] = set()  # in the queue or in a worker's hands
         self._in_hand: set[int] = set()
         self._let_go: set[int] = set()  # since `begin_page`
+        self._announced: set[int] = set()  # in hand, behind a message that is on the wire
         self._closed = False
         self._cut_at = float("inf")
         self._preparing: set[trio.CancelScope] = set()
@@ -123,7 +124,11 @@ class Source:
             scope.deadline = min(scope.deadline, self._cut_at)
         for scope in self._preparing:
             scope.cancel()
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            self.changed()  # others may go that a message of this campaign held up
+        for delivery_id in list(self._announced):
+            self.put_back(delivery_id)  # the message before it may be another campaign's
         self.scope.cancel()
         self.news.set()
 
@@ -194,7 +199,7 @@ class Source:
         """Queue a row that `wants` said yes to."""
         self._held.add(row.id)
         self._queue.append(QueuedMessage(source=self, row=row, plan=plan, limits=limits))
-        if len(self._queue) == 1:
+        if len(self._queue) == 1 or self.urgent:
             self.changed()
 
     @property
@@ -245,8 +250,17 @@ class Source:
             limits=tuple([limiter.name for limiter in limits if limiter.name]),
         )
 
+    def announced(self, delivery_id: int) -> None:
+        """A row follows a message that is on the wire: until it is `begun`, `close` puts it back."""
+        self._announced.add(delivery_id)
+
+    def begun(self, delivery_id: int) -> None:
+        """It is the turn of a row that was `announced`."""
+        self._announced.discard(delivery_id)
+
     def put_back(self, delivery_id: int) -> None:
         """A row is in nobody's hands any more: it is settled, or will be queued again."""
+        self._announced.discard(delivery_id)
         self._in_hand.discard(delivery_id)
         self._held.discard(delivery_id)
         self._let_go.add(delivery_id)
@@ -275,6 +289,12 @@ class Source:
                 self._watched.pop(entry.delivery_id).set()
         elif isinstance(entry, Open) and refusal is not None:
             self.put_back(entry.delivery_id)
+
+    def released(self, number: int) -> None:
+        """So many deliveries are not in doubt any more, but queued again: that makes room under the limit."""
+        self.accepted -= number
+        self.news.set()
+        self.changed()
 
     def requeue_misjudged(self) -> None:
         """Try those again whose refusal turned out to be about all of us, once it is recorded."""

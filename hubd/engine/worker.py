@@ -108,6 +108,8 @@ class Worker:
             try:
                 with trio.move_on_after(GOODBYE):
                     await self.lane.aclose()
+            except Exception:
+                log.exception("an unused connection of %s did not close", self.transport.name)
             finally:
                 self.lane.drop()
                 self._breaker.lanes.discard(self.lane)
@@ -145,6 +147,7 @@ class Worker:
             return None
         if following is not None:
             self._hold(following)
+            following.source.announced(following.message.row.id)
         return following
 
     async def _deliver(self, current: Taken, following: Taken | None) -> Answer | None:
@@ -168,7 +171,10 @@ class Worker:
             closing = None
         opening: Outcome | None = None
         if following is not None and self._may_open(following):
+            following.source.begun(following.message.row.id)
             opening = await self._prepare(following)
+        if following is not None and opening is None:
+            self._give_up(following)
         if opening is not None:
             reach("before_open")
         items = self._items(current, closing)
@@ -176,10 +182,7 @@ class Worker:
             items += self._items(following, opening)
         await self._recorder.record(items)
         current.source.requeue_misjudged()
-        if following is None:
-            return None
-        if opening is None:
-            self._give_up(following)
+        if following is None or opening is None:
             return None
         reach("after_open")
         return self._to_deliver(following, opening)

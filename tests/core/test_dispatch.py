@@ -186,6 +186,14 @@ def test_a_message_of_more_slots_than_there_are_goes_in_the_end_also_among_other
     assert shares["short"] >= 3 * cost
 
 
+def test_a_long_sms_that_waits_for_two_limits_gets_its_share_beside_short_ones() -> None:
+    provider, sender = Limit("3/s"), Limit("3/s")
+    long = Campaign("long", (provider, sender), cost=3)
+    shares = run(60.0, long, Campaign("short", (provider, sender)), Campaign("third", (provider,))).slots()
+    assert max(shares.values()) - min(shares.values()) <= 6
+    assert sum(shares.values()) >= 145
+
+
 CAPS = {(): 10.0, ("1/s",): 1.0, ("3/s",): 3.0, ("30/minute", "7/s"): 0.5}
 
 
