@@ -112,5 +112,6 @@ async def test_a_transactional_message_goes_before_bulk_that_has_every_connectio
             await trio.sleep(0.1)
         # What was announced behind a body goes first: one message for each connection.
         assert trio.current_time() - asked <= 3.1
-        assert transport.accepted.index(number) - before <= 4
+        at_the_same_time = 1  # the other connection's third message
+        assert transport.accepted.index(number) - before <= 4 + at_the_same_time
         here.supervisor.hurry()
