@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.apps.conftest import PATIENCE, ROOT, Hub, Terminal
+from tests.whole.conftest import until
 
 PROMPT = "Password (not shown while you type): "
 USER = ("--security", "none", "--username", "u@example.com")
@@ -65,13 +66,16 @@ def test_what_is_typed_before_a_stop_by_signal_does_not_reach_the_shell(hub: Hub
 def test_what_is_typed_after_it_was_stopped_without_notice_is_not_shown(hub: Hub, on_terminal: Any) -> None:
     """SIGSTOP cannot be handled; SIGCONT can."""
     terminal = in_a_shell(hub, on_terminal)
-    os.kill(job_of(terminal), signal.SIGSTOP)
+    job = job_of(terminal)
+    os.kill(job, signal.SIGSTOP)
     terminal.after("Stopped")
     terminal.until("shell> ")
     terminal.type("bg\n")
     terminal.after("shell> ")
     terminal.type("fg\n")
     terminal.after(PROMPT)
+    # The prompt may be the one that it showed in the background.
+    until(lambda: job_of(terminal) == job and not terminal.echoes, "the prompt of the foreground")
     terminal.type("whOle\n")
     terminal.after("? [Y/n]")
     assert "whOle" not in terminal.seen

@@ -21,10 +21,31 @@ HELLO = {
 }
 
 
+class OneAtATime(trio.abc.Stream):
+    """A stream on which a test may write although the websocket library does: one waits for the other."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._sending = trio.Lock()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        async with self._sending:
+            await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 class Raw:
     """One websocket, spoken to in JSON."""
 
-    def __init__(self, socket: trio_websocket.WebSocketConnection, stream: trio.SocketStream) -> None:
+    def __init__(self, socket: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         self.socket = socket
         self.stream = stream
         self.hello: dict[str, Any] = {}
@@ -70,7 +91,7 @@ async def open_raw(
     extra = [(b"origin", origin.encode())] if origin is not None else []
     if header:
         extra.append((b"authorization", f"Bearer {header}".encode()))
-    async with trio.open_nursery() as nursery, await connect(where) as stream:
+    async with trio.open_nursery() as nursery, OneAtATime(await connect(where)) as stream:
         socket = await trio_websocket.wrap_client_stream(
             nursery,
             stream,
