@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -110,6 +110,8 @@ class Source:
         self._in_hand: set[int] = set()
         self._let_go: set[int] = set()  # since `begin_page`
         self._announced: set[int] = set()  # in hand, behind a message that is on the wire
+        self._next: QueuedMessage | None = None  # transactional, and waits for its sender's limits ...
+        self._next_opens = float("inf")  # ... until then, on Trio's clock
         self._closed = False
         self._cut_at = float("inf")
         self._preparing: set[trio.CancelScope] = set()
@@ -199,6 +201,7 @@ class Source:
         """Queue a row that `wants` said yes to."""
         self._held.add(row.id)
         self._queue.append(QueuedMessage(source=self, row=row, plan=plan, limits=limits))
+        self._next = None
         if len(self._queue) == 1 or self.urgent:
             self.changed()
 
@@ -229,6 +232,7 @@ class Source:
         """
         row = queued.row
         self._queue.remove(queued)
+        self._next = None
         domain = self._domains.find(row.recipient)
         limits = queued.limits if domain is None else (*queued.limits, domain)
         for limiter in limits:
@@ -289,17 +293,14 @@ class Source:
                 self._watched.pop(entry.delivery_id).set()
         elif isinstance(entry, Open) and refusal is not None:
             self.put_back(entry.delivery_id)
+        if self.results.misjudged:
+            self.news.set()  # now that the refusals are recorded they can be requeued
 
     def released(self, number: int) -> None:
         """So many deliveries are not in doubt any more, but queued again: that makes room under the limit."""
         self.accepted -= number
         self.news.set()
         self.changed()
-
-    def requeue_misjudged(self) -> None:
-        """Try those again whose refusal turned out to be about all of us, once it is recorded."""
-        if self.results.misjudged:
-            self.news.set()
 
     # -- whether a row may go ----------------------------------------------------------------------
 
@@ -310,7 +311,7 @@ class Source:
         """
         entry = self._not_now(message.row)
         if entry is not None:
-            self._put_off(message, entry)
+            self._put_off(entry)
             return False
         if self.campaign.channel is Channel.SMS and message.rendered is None:
             message.rendered = self._render(message)
@@ -320,25 +321,30 @@ class Source:
         return True
 
     def _first_of_any_sender(self, now: float) -> QueuedMessage | None:
-        """The first transactional message whose sender's limits let it go now, or else the first of all."""
-        waiting: QueuedMessage | None = None
+        """The first transactional message that its sender's limits let go now, or the one that goes next."""
+        if (
+            self._next is not None
+            and now < self._next_opens  # until then the others need not be looked at again
+            and _own_limits_open(self._next, now) > now
+        ):
+            return self._next
+        self._next, self._next_opens = None, float("inf")
         for message in list(self._queue):
             if not self._may_go(message):
-                with suppress(ValueError):
-                    self._queue.remove(message)
+                self._queue.remove(message)
                 continue
-            own = message.limits[1:]  # the first limit is the provider's, which holds all of them up
-            opens = max((limiter.opens_at(now, message.cost) for limiter in own), default=now)
+            opens = _own_limits_open(message, now)
             if opens <= now:
+                self._next = None
                 return message
             if opens - now > SENDER_WAIT:
                 self._queue.remove(message)
                 wall = self._context.now()
                 at = wall + min(opens - now, LOOK_AGAIN)
-                self._put_off(message, close_until(message.row, at, wall, "sender_rate"))
-            elif waiting is None:
-                waiting = message
-        return waiting
+                self._put_off(close_until(message.row, at, wall, "sender_rate"))
+            elif opens < self._next_opens:
+                self._next, self._next_opens = message, opens
+        return self._next
 
     def _not_now(self, row: Due) -> Close | None:
         """The entry that puts a row off while its sending window is closed or its domain takes no more."""
@@ -350,7 +356,7 @@ class Source:
         held = self._domains.held_until(row.recipient, now, owner=self.campaign.id, urgent=self.urgent)
         return None if held is None else close_until(row, held[0], now, held[1])
 
-    def _put_off(self, message: QueuedMessage, entry: Close) -> None:
+    def _put_off(self, entry: Close) -> None:
         self.unwritten.append(entry)
         self.news.set()
 
@@ -377,3 +383,8 @@ class Source:
     def _allowance_used(self) -> bool:
         limit = self.campaign.limit
         return limit is not None and self.accepted + len(self._in_hand) >= limit
+
+
+def _own_limits_open(message: QueuedMessage, now: float) -> float:
+    """When its limits let a message go, without the provider's, which comes first and holds up all."""
+    return max((limiter.opens_at(now, message.cost) for limiter in message.limits[1:]), default=now)

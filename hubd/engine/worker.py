@@ -181,7 +181,6 @@ class Worker:
         if following is not None and opening is not None:
             items += self._items(following, opening)
         await self._recorder.record(items)
-        current.source.requeue_misjudged()
         if following is None or opening is None:
             return None
         reach("after_open")
@@ -239,7 +238,6 @@ class Worker:
 
     async def _record(self, current: Taken, outcome: Outcome) -> None:
         await self._recorder.record(self._items(current, outcome))
-        current.source.requeue_misjudged()
 
     def _items(self, current: Taken, outcome: Outcome | None) -> list[tuple[Source, Entry]]:
         if outcome is None:

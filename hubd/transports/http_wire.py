@@ -274,9 +274,8 @@ def _feed(stream: Stream, protocol: Protocol, data: bytes) -> Response | None:
 async def _read(stream: Stream, protocol: Protocol) -> Response:
     """Wait for a whole answer. Raises `CutOff`, `Malformed` and `OSError`."""
     while True:
-        await (
-            stream.readable()
-        )  # also waits a turn when there is something: no server gets the loop to itself
+        # Also waits a turn when there is something: no server gets the loop to itself.
+        await stream.readable()
         data = stream.receive_nowait()
         if data is not None and (response := _feed(stream, protocol, data)) is not None:
             return response

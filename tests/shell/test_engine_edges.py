@@ -63,6 +63,24 @@ async def test_a_transactional_message_does_not_wait_for_the_limit_of_another_se
         assert transport.accepted == [1, number]
 
 
+async def test_of_two_senders_at_their_limits_the_one_goes_whose_limit_opens_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(lanes=2)
+    standing = store.add_campaign("~fake", 0, EMAIL, single=True)
+    store.contents[2] = replace(EMAIL, sender="other@acme.example")
+    rates = {"news@acme.example": ("1/4s",), "other@acme.example": ("1/s",)}
+    async with world(store, transport, sender_rates=rates) as here:
+        numbers = [store.add_row(standing.id) for _ in range(6)]
+        for number in numbers[1::2]:
+            store.rows[number].due = replace(store.rows[number].due, content_id=2)
+        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await trio.sleep(2.5)
+        assert sorted(transport.accepted) == sorted([numbers[0], *numbers[1::2]])
+        await trio.sleep(2)
+        assert transport.accepted[4:] == [numbers[2]]
+
+
 async def test_pause_does_not_wait_for_another_campaigns_message_on_the_same_connection(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
