@@ -17,7 +17,7 @@ from hubd.bridge import Bridge
 from hubd.config.file import HubConfig, OutboxConfig, ProviderConfig, SecretRef, SmtpConfig, TwilioConfig
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.ports import Transport
-from hubd.engine.providers import ProviderSpec, SecretState
+from hubd.engine.provider import ProviderSpec, SecretState
 from hubd.errors import CredentialMissing
 from hubd.secrets import Place, Secret
 from hubd.transports.outbox import OutboxTransport, open_outbox

@@ -38,7 +38,7 @@ from hubd.core.model import Campaign, Channel, Content, DeliveryState, InDoubt
 from hubd.core.spec import CampaignSpec
 from hubd.engine.feed import Sample
 from hubd.engine.plan import MessagePlan
-from hubd.engine.providers import Probe, Provider, ProviderView
+from hubd.engine.provider import Probe, Provider, ProviderView
 from hubd.wire.results import ConfigResult
 
 # -- contacts ----------------------------------------------------------------------------------------------

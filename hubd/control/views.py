@@ -18,7 +18,7 @@ from hubd.wire import results as r
 
 if TYPE_CHECKING:
     from hubd.control.rows import AttemptRow, Contact, DeliveryRow, EventRow, FailureGroup, Suppression
-    from hubd.engine.providers import ProviderView
+    from hubd.engine.provider import ProviderView
 
 
 @lru_cache(maxsize=1024)  # what was written together has the same time

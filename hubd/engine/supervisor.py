@@ -23,7 +23,8 @@ from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
 from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import Campaigns, Ledger, RunContext, StoreHealth
-from hubd.engine.providers import Probe, Provider, Providers, ProviderSpec
+from hubd.engine.provider import Probe, Provider, ProviderSpec
+from hubd.engine.providers import Providers
 from hubd.engine.reconciler import Doubts, Reconciler
 from hubd.engine.schedule import Schedule
 from hubd.engine.source import Source

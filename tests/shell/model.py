@@ -29,7 +29,8 @@ from hubd.core.model import InDoubt
 from hubd.core.outcome import Patience
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
-from hubd.engine.providers import Providers, ProviderSpec
+from hubd.engine.provider import ProviderSpec
+from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.store.database import Database, open_database
 from hubd.store.doubts import Doubts

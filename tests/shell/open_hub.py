@@ -21,7 +21,8 @@ from hubd.engine.feed import Feed
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
 from hubd.engine.ports import Transport
-from hubd.engine.providers import Providers, ProviderSpec
+from hubd.engine.provider import ProviderSpec
+from hubd.engine.providers import Providers
 from hubd.engine.supervisor import open_supervisor
 from hubd.store.audit import Audit
 from hubd.store.backup import Backups

@@ -22,7 +22,8 @@ from hubd.engine.health import Health, HealthChange, Herald, Tell
 from hubd.engine.plan import PlanShelf
 from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import RunContext, Transport
-from hubd.engine.providers import Provider, Providers, ProviderSpec
+from hubd.engine.provider import Provider, ProviderSpec
+from hubd.engine.providers import Providers
 from hubd.engine.worker import IDLE
 from hubd.errors import CredentialMissing, HubError
 from tests.fakes import FakeStore, FakeTransport

@@ -16,7 +16,8 @@ from hubd.config.file import HubConfig, load_config
 from hubd.config.reload import Reloader
 from hubd.config.show import Option
 from hubd.core.model import Channel, InDoubt
-from hubd.engine.providers import Providers, ProviderSpec
+from hubd.engine.provider import ProviderSpec
+from hubd.engine.providers import Providers
 from hubd.errors import BadConfig, CredentialMissing, HubError, ProviderUnavailable, StoreUnavailable
 from tests.fakes import FakeTransport
 

@@ -26,7 +26,8 @@ from hubd.engine.health import Health, HealthChange, Herald, tell_nobody
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
 from hubd.engine.pool import WorkerPool
-from hubd.engine.providers import Providers, ProviderSpec
+from hubd.engine.provider import ProviderSpec
+from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.engine.worker import IDLE
 from hubd.transports.smtp import SmtpSettings, open_smtp

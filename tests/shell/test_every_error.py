@@ -18,7 +18,7 @@ from hubd.control.methods import METHODS
 from hubd.control.tickets import MAX_TICKETS
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.ports import Transport
-from hubd.engine.providers import ProviderSpec
+from hubd.engine.provider import ProviderSpec
 from hubd.errors import BadConfig, CredentialMissing, StoreUnavailable
 from hubd.wire import MAX_IN_FLIGHT
 from hubd.wire.registry import PROTOCOL_CODES, RETRYABLE

@@ -25,7 +25,7 @@ from hubd.control.discovery import describe
 from hubd.control.methods import METHODS
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
 from hubd.engine.ports import Transport
-from hubd.engine.providers import ProviderSpec
+from hubd.engine.provider import ProviderSpec
 from hubd.errors import HubError, NotFound, ResumeGap
 from hubd.wire.events import EVENTS
 from tests.fakes import ACCEPTED, FakeTransport

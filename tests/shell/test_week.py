@@ -28,7 +28,8 @@ from hubd.core.outcome import Patience
 from hubd.engine import worker
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
-from hubd.engine.providers import Providers, ProviderSpec
+from hubd.engine.provider import ProviderSpec
+from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.errors import InvalidTransition
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport

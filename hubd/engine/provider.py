@@ -1,0 +1,291 @@
+"""One provider that is configured: its settings, its pool, and how it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import trio
+
+from hubd.core.model import Answer, Channel, InDoubt, Signal
+from hubd.core.verdict import Action, is_ready, judge, refuses_connection
+from hubd.core.warmup import Warmup
+from hubd.engine.breaker import CircuitBreaker
+from hubd.engine.health import Health, HealthChange, Herald, Standing, Tell, tell_nobody
+from hubd.engine.pool import WorkerPool
+from hubd.engine.ports import Transport
+from hubd.engine.worker import IDLE
+from hubd.errors import CredentialMissing, HubError, ProviderUnavailable
+
+#: Seconds for which an answer shows that a provider works that closed one more connection without a word.
+RECENT = 1.0
+
+#: What is limited, or "*" for each other one, and its rates.
+Rates = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretState:
+    """The state of a provider's secret when the configuration was read. Holds no secret."""
+
+    key: str  #: "password"
+    place: str  #: "file office.pass"
+    fingerprint: bytes = field(default=b"", repr=False)  #: b"" if it was not read or could not be
+    problem: CredentialMissing | None = None  #: why it could not be read
+
+    def replaced_by(self, other: SecretState) -> bool:
+        """Whether `other` is another secret in the same place."""
+        known = self.fingerprint or self.problem
+        return bool(known and other.fingerprint) and self.fingerprint != other.fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSpec:
+    """A provider as the configuration describes it."""
+
+    name: str
+    kind: str
+    channels: frozenset[Channel]
+    lanes: int
+    in_doubt: InDoubt
+    inquires: bool = False  #: whether it can be asked what it accepted
+    sender: str = ""  #: what it sends as when the campaign does not say: a number, or a service that has some
+    rate: tuple[str, ...] = ()
+    warmup: Warmup | None = None
+    sender_rates: Rates = field(default_factory=dict, hash=False)
+    domain_rates: Rates = field(default_factory=dict, hash=False)
+    #: Opens the transport. Secrets are read here, as late as possible; raises `CredentialMissing`.
+    open: Callable[[], Awaitable[Transport]] = field(repr=False, compare=False)
+    #: What makes two specs the same account with the same settings.
+    settings: object = None
+    secret: SecretState | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderView:
+    """How a provider is, for people."""
+
+    name: str
+    kind: str
+    channels: frozenset[Channel]
+    state: str  #: "ready", "slowed", "resting", "half_open", "stopped" or "disabled"
+    reason: str
+    since: float  #: epoch seconds: when it came into this state
+    until: float | None  #: epoch seconds: when it is tried again, or may begin again
+    lanes: int
+    lanes_allowed: int  #: how many of them may be used now
+    rate: tuple[str, ...]
+    largest_message: int | None = None  #: the limit in bytes that it announced; None if unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a probe found out."""
+
+    answer: Answer
+    working: int = 0  #: connections that stand and work, where only a further one was refused
+
+
+class Provider:
+    """One configured provider while the daemon runs."""
+
+    def __init__(
+        self,
+        spec: ProviderSpec,
+        dice: Callable[[], float],
+        *,
+        tell: Tell = tell_nobody,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`dice` gives random numbers in [0, 1), `now` epoch seconds; `tell` is called at each change of
+        state and should neither block nor raise.
+        """
+        self.spec = spec
+        #: Held while the transport is opened, and while other settings are prepared and taken over.
+        self.opening = trio.Lock()
+        self._dice = dice
+        self._herald = Herald(spec.name, tell)
+        self._now = now
+        self._pool: WorkerPool | None = None
+        self._why_not = ""
+        self._refused = False  #: the last probe was, so a secret may be another one by now
+        self._disabled = False
+        self._off = "disabled"
+        self._since = now()
+
+    async def open(self) -> WorkerPool:
+        """The lanes, as they are: opens the transport when that was not done before.
+
+        Raises `ProviderUnavailable` or `CredentialMissing` with what to do.
+        """
+        async with self.opening:
+            while self._pool is None and not self._disabled:
+                spec = self.spec
+                transport = await self._open_transport(spec)
+                if spec is self.spec and not self._disabled:
+                    herald = Herald(spec.name, self._pool_changed)
+                    breaker = CircuitBreaker(transport, self._dice, herald, self._now)
+                    self._pool = WorkerPool(transport, breaker)
+                else:
+                    await transport.aclose()
+            if self._disabled:
+                raise ProviderUnavailable(
+                    f"the provider {self.spec.name} is {self._off}",
+                    hint=f"hubctl provider enable {self.spec.name} switches it on again"
+                    if self._off == "disabled"
+                    else "put it back into the configuration, then hubctl daemon reload",
+                )
+            assert self._pool is not None
+            return self._pool
+
+    async def revive(self) -> WorkerPool:
+        """The lanes; a provider that stopped is tried anew, with its secrets read again. Raises as `open`.
+
+        Only for what a person asks for: trying a wrong password again and again gets accounts locked.
+        """
+        pool = await self.open()
+        if pool.breaker.health is Health.STOPPED or self._refused:
+            spec = self.spec
+            transport = await self._open_transport(spec)
+            if (
+                spec is self.spec
+                and not self._disabled
+                and (pool.breaker.health is Health.STOPPED or self._refused)
+            ):
+                self._refused = False
+                pool.revive(transport)
+            else:
+                await transport.aclose()
+        return pool
+
+    async def _open_transport(self, spec: ProviderSpec) -> Transport:
+        try:
+            transport = await spec.open()
+        except HubError as error:
+            self._why_not = str(error)
+            self._report()
+            raise
+        except OSError as error:  # no descriptors, no memory: it passes
+            self._why_not = f"it cannot be opened: {error.strerror or type(error).__name__}"
+            self._report()
+            raise ProviderUnavailable(
+                f"the provider {spec.name} cannot be opened: {error.strerror or type(error).__name__}",
+                hint="try again when the machine has files and memory to give",
+            ) from None
+        self._why_not = ""
+        self._report()
+        return transport
+
+    async def probe(self) -> Answer:
+        """Log in and send nothing. A good answer ends a rest or a stop."""
+        pool = await self.revive()
+        answer = await pool.transport.probe()
+        channel = min(self.spec.channels)
+        self._refused = not is_ready(answer) and judge(answer, channel).action is Action.PROVIDER_STOP
+        if is_ready(answer) and not self._disabled and pool.breaker.health is not Health.READY:
+            pool.revive()
+        return answer
+
+    def working(self, answer: Answer, begun: float) -> int:
+        """How many connections stand and work although the answer refused a further one, that was tried at
+        `begun` on Trio's clock. 0 when the answer is about more than that, or none works.
+        """
+        verdict = judge(answer, min(self.spec.channels))
+        if self._pool is None or not refuses_connection(answer, verdict):
+            return 0
+        # Who refuses in words is there. Who closes the connection, or says nothing, may be gone since.
+        ago = {Signal.REPLY: IDLE, Signal.TIMEOUT: 0.0}.get(answer.signal, RECENT)
+        return self._pool.breaker.working(begun - ago)
+
+    def secret_changed(self, spec: ProviderSpec) -> bool:
+        """Whether the new settings come with another secret in the same place."""
+        before, after = self.spec.secret, spec.secret
+        if before is None or after is None or (before.key, before.place) != (after.key, after.place):
+            return False
+        return before.replaced_by(after)
+
+    def check_secret(self, spec: ProviderSpec) -> None:
+        """Raises `CredentialMissing` if the new settings would lose a secret that could be read before."""
+        before, after = self.spec.secret, spec.secret
+        readable = self._pool is not None or (before is not None and before.fingerprint)
+        if readable and after is not None and after.problem is not None:
+            raise after.problem
+
+    async def prepare_change(self, spec: ProviderSpec) -> Transport | None:
+        """A transport with other settings, to be handed to `change`; None when none is in use yet. Hold
+        `opening` until `change` is done: else the old settings may come into use in between.
+        """
+        return None if self._pool is None else await spec.open()
+
+    def change(self, spec: ProviderSpec, transport: Transport | None) -> None:
+        """Use other settings from the next message on."""
+        self.spec = spec
+        self._why_not = ""
+        if self._pool is not None and transport is not None:
+            self._pool.revive(transport)
+            if self._disabled:
+                self._pool.breaker.stop(f"the provider {spec.name} is {self._off}", Health.DISABLED)
+        self._report()
+
+    def disable(self, off: str = "disabled") -> None:
+        """Let nothing more begin through this provider; what is on the wire ends in its own time."""
+        self._disabled, self._off = True, off
+        if self._pool is not None:
+            self._pool.breaker.stop(f"the provider {self.spec.name} is {off}", Health.DISABLED)
+        self._report()
+
+    def enable(self) -> None:
+        """Undo `disable`."""
+        self._disabled = False
+        if self._pool is not None and self._pool.breaker.health is Health.DISABLED:
+            self._pool.revive()
+        self._report()
+
+    def standing(self) -> Standing:
+        """How it is now."""
+        if self._disabled:
+            return Standing(state="disabled", reason=self._off)
+        if self._why_not:
+            return Standing(state="stopped", reason=self._why_not)
+        return Standing() if self._pool is None else self._pool.breaker.standing()
+
+    def view(self) -> ProviderView:
+        """How it is now, with what it is."""
+        standing = self.standing()
+        allowed = self.spec.lanes if self._pool is None else self._pool.breaker.allowed
+        return ProviderView(
+            name=self.spec.name,
+            kind=self.spec.kind,
+            channels=self.spec.channels,
+            state=standing.state,
+            reason=standing.reason,
+            since=self._since,
+            until=standing.until,
+            lanes=self.spec.lanes,
+            lanes_allowed=0 if standing.state in ("disabled", "stopped") else allowed,
+            rate=self.spec.rate,
+            largest_message=None if self._pool is None else self._pool.transport.largest_message,
+        )
+
+    def _pool_changed(self, _: HealthChange) -> None:
+        self._report()
+
+    def _report(self) -> None:
+        if self._herald.report(self.standing()):
+            self._since = self._now()
+
+    async def tidy(self) -> None:
+        """Close connections that nobody used for a while."""
+        if self._pool is not None:
+            await self._pool.tidy()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on the wire through it."""
+        return self._pool is None or self._pool.unused
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            await self._pool.aclose()
