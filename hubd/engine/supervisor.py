@@ -14,20 +14,18 @@ from dataclasses import replace
 import trio
 
 from hubd.core.lifecycle import CampaignEvent, advance_campaign, allowed_from
-from hubd.core.model import Campaign, CampaignState, Channel, InDoubt
+from hubd.core.model import Campaign, CampaignState, Channel
 from hubd.core.outcome import Patience
 from hubd.core.verdict import is_ready
-from hubd.engine.campaign import CampaignTask
 from hubd.engine.campaign_run import CampaignRun
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
-from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import Campaigns, Ledger, RunContext, StoreHealth
-from hubd.engine.provider import Probe, Provider, ProviderSpec
+from hubd.engine.provider import Probe, ProviderSpec
 from hubd.engine.providers import Providers
-from hubd.engine.reconciler import Doubts, Reconciler
+from hubd.engine.reconciler import Doubts
+from hubd.engine.run_factory import RunFactory
 from hubd.engine.schedule import Schedule
-from hubd.engine.source import Source
 from hubd.errors import Conflict, HubError, ShuttingDown
 
 
@@ -58,8 +56,6 @@ class Supervisor:
         self._nursery = nursery
         self._campaigns = campaigns
         self._ledger = ledger
-        self._limits = limits
-        self._doubts = doubts
         self._now = now
         self._context = RunContext(
             campaigns=campaigns,
@@ -71,12 +67,13 @@ class Supervisor:
             dice=dice,
             patience=lambda campaign: replace(patience, give_up_after=campaign.give_up_after),
         )
+        self._factory = RunFactory(
+            nursery, providers=providers, limits=limits, doubts=doubts, context=self._context
+        )
         self.clockwork = Schedule(self, campaigns, ledger, health, now)
         self._runs: dict[int, CampaignRun] = {}
         self._locks: dict[int, trio.Lock] = {}
         self._standing: dict[tuple[str, Channel], Campaign] = {}
-        self._rating = trio.Lock()
-        self._pools: set[WorkerPool] = set()
         self._closing = False
 
     # -- commands ----------------------------------------------------------------------------------
@@ -103,7 +100,7 @@ class Supervisor:
                 return False, campaign  # it was put off meanwhile
             if size := await self._campaigns.audience_size(campaign.id):
                 self._context.health.check_room(size)
-            await self._provider_for(campaign).revive()
+            await self._factory.provider_for(campaign).revive()
             campaign = await self._campaigns.move(
                 campaign.id, allowed_from(event), to, event=event.value, limit=_target(campaign, limit)
             )
@@ -163,9 +160,7 @@ class Supervisor:
 
         Save it first: a run that begins meanwhile reads it again.
         """
-        async with self._rating:
-            await self._limits.limiter(f"campaign/{campaign_id}", rates)
-        self._wake_pools()
+        await self._factory.change_rate(campaign_id, rates)
 
     async def standing(self, provider: str, channel: Channel) -> Campaign:
         """The campaign that carries a provider's one-off messages, ready to send. Raises as `start`."""
@@ -175,7 +170,7 @@ class Supervisor:
             campaign = await self._campaigns.single(provider, channel, in_doubt=policy)
             self._standing[provider, channel] = campaign
         self._refuse_when_closing()
-        await self._provider_for(campaign).open()
+        await self._factory.provider_for(campaign).open()
         if campaign.id not in self._runs:
             self._launch(campaign)
         return campaign
@@ -204,16 +199,7 @@ class Supervisor:
     async def reconfigure(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
         """Take over new provider settings. Returns what changed, in words; raises before anything did."""
         changes = await self.providers.reconfigure(specs)
-        async with self._rating:
-            for spec in specs.values():
-                await self._limits.refit(
-                    spec.name,
-                    spec.rate,
-                    spec.warmup,
-                    sender_rates=spec.sender_rates,
-                    domain_rates=spec.domain_rates,
-                )
-        self._wake_pools()
+        await self._factory.refit(specs.values())
         await self.recover()
         return changes
 
@@ -307,7 +293,7 @@ class Supervisor:
 
     def _launch(self, campaign: Campaign) -> None:
         self._refuse_when_closing()
-        run = self._runs[campaign.id] = CampaignRun(campaign, self._context, self._make_task)
+        run = self._runs[campaign.id] = CampaignRun(campaign, self._context, self._factory.make)
         self._nursery.start_soon(self._supervise, campaign.id, run)
 
     async def _supervise(self, campaign_id: int, run: CampaignRun) -> None:
@@ -317,70 +303,12 @@ class Supervisor:
             if self._runs.get(campaign_id) is run:
                 del self._runs[campaign_id]
 
-    async def _make_task(
-        self, campaign_id: int, watched: dict[int, trio.Event]
-    ) -> tuple[CampaignTask, WorkerPool]:
-        campaign = await self._campaigns.by_id(campaign_id)
-        provider = self._provider_for(campaign)
-        pool = await provider.open()
-        self._see_that_it_runs(pool)
-        sender = "" if campaign.single else (await self.plans.get(campaign.content_id)).sender
-        async with self._rating:  # or a rate that is changed now would be undone by what was read before
-            campaign = await self._campaigns.by_id(campaign_id)
-            spec = provider.spec
-            limits = await self._limits.of_campaign(
-                campaign, spec.name, spec.rate, spec.warmup, lambda: provider.spec.sender_rates
-            )
-            await limits.of(sender or spec.sender)
-            domains = await self._limits.domains(spec.name, spec.domain_rates)
-        in_doubt = campaign.in_doubt or spec.in_doubt
-        if in_doubt is InDoubt.RETRY and await self._ledger.release_doubts(campaign_id):
-            campaign = await self._campaigns.by_id(campaign_id)
-        reconciler = None
-        if in_doubt is InDoubt.RECONCILE:
-            reconciler = Reconciler(campaign, pool, self._context, self._doubts)
-        source = Source(
-            campaign,
-            self._context,
-            provider=spec.name,
-            breaker=pool.breaker,
-            domains=domains,
-            watched=watched,
-        )
-        task = CampaignTask(
-            source, self._context, provider=spec.name, in_doubt=in_doubt, reconciler=reconciler,
-            limits=lambda sender: limits.of(sender or provider.spec.sender),
-        )  # fmt: skip
-        return task, pool
-
-    def _see_that_it_runs(self, pool: WorkerPool) -> None:
-        if pool not in self._pools:
-            self._pools.add(pool)
-            self._nursery.start_soon(self._run_pool, pool)
-
-    async def _run_pool(self, pool: WorkerPool) -> None:
-        await pool.run(self._context)
-        self._pools.discard(pool)
-
-    def _wake_pools(self) -> None:
-        for pool in self._pools:
-            pool.wake()
-
     async def _settled(self, campaign_id: int) -> Campaign:
         """The campaign, once a run that is about to end has written its end."""
         run = self._runs.get(campaign_id)
         if run is not None and run.ending:
             await run.ended()
         return await self._campaigns.by_id(campaign_id)
-
-    def _provider_for(self, campaign: Campaign) -> Provider:
-        provider = self.providers.get(campaign.provider)
-        if campaign.channel not in provider.spec.channels:
-            raise Conflict(
-                f"the provider {campaign.provider} does not send {campaign.channel.value}",
-                hint="choose another one with `provider = ...` in the campaign file",
-            )
-        return provider
 
     def _refuse_when_closing(self) -> None:
         if self._closing:

@@ -345,11 +345,11 @@ async def test_a_dispatcher_that_has_lost_the_database_and_its_room_does_not_spi
                 raise StoreUnavailable("lost")
 
     store, transport = Store(), FakeTransport(lanes=4, latency=10.0)
-    store.add_campaign("spring", 1, EMAIL)
+    campaign = store.add_campaign("spring", 1, EMAIL)
     async with world(store, transport) as here:
         await trio.sleep(5)
         store.lost, store.trouble = True, "lost"
-        here.supervisor._wake_pools()  # as a change of the rates does
+        await here.supervisor.change_rate(campaign.id, ["100/s"])  # which wakes the dispatcher
         await trio.sleep(20)
         assert store.looks < 100
 

@@ -1,0 +1,123 @@
+"""What a run of a campaign consists of, put together: its provider's pool, its limits, its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import trio
+
+from hubd.core.model import Campaign, InDoubt
+from hubd.engine.campaign import CampaignTask
+from hubd.engine.limits import LimiterRegistry
+from hubd.engine.pool import WorkerPool
+from hubd.engine.ports import RunContext
+from hubd.engine.provider import Provider, ProviderSpec
+from hubd.engine.providers import Providers
+from hubd.engine.reconciler import Doubts, Reconciler
+from hubd.engine.source import Source
+from hubd.errors import Conflict
+
+
+class RunFactory:
+    """Makes runs, and changes the limits of those that it has made."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        providers: Providers,
+        limits: LimiterRegistry,
+        doubts: Doubts,
+        context: RunContext,
+    ) -> None:
+        """The pools of the providers run in `nursery`."""
+        self._nursery = nursery
+        self._providers = providers
+        self._limits = limits
+        self._doubts = doubts
+        self._context = context
+        self._rating = trio.Lock()
+        self._pools: set[WorkerPool] = set()
+
+    async def make(self, campaign_id: int, watched: dict[int, trio.Event]) -> tuple[CampaignTask, WorkerPool]:
+        """The task of a campaign as it is now, and the pool that it sends through.
+
+        `watched` are the deliveries that somebody waits for, see `Source`.
+
+        Raises `NotFound`, `Conflict`, `StoreUnavailable`, and what opening the provider raises.
+        """
+        campaign = await self._context.campaigns.by_id(campaign_id)
+        provider = self.provider_for(campaign)
+        pool = await provider.open()
+        self._see_that_it_runs(pool)
+        # Before its audience is frozen it is known whether the content compiles.
+        sender = "" if campaign.single else (await self._context.plans.get(campaign.content_id)).sender
+        async with self._rating:  # or a rate that is changed now would be undone by what was read before
+            campaign = await self._context.campaigns.by_id(campaign_id)
+            spec = provider.spec
+            limits = await self._limits.of_campaign(
+                campaign, spec.name, spec.rate, spec.warmup, lambda: provider.spec.sender_rates
+            )
+            await limits.of(sender or spec.sender)
+            domains = await self._limits.domains(spec.name, spec.domain_rates)
+        in_doubt = campaign.in_doubt or spec.in_doubt
+        if in_doubt is InDoubt.RETRY and await self._context.ledger.release_doubts(campaign_id):
+            campaign = await self._context.campaigns.by_id(campaign_id)
+        reconciler = None
+        if in_doubt is InDoubt.RECONCILE:
+            reconciler = Reconciler(campaign, pool, self._context, self._doubts)
+        source = Source(
+            campaign,
+            self._context,
+            provider=spec.name,
+            breaker=pool.breaker,
+            domains=domains,
+            watched=watched,
+        )
+        task = CampaignTask(
+            source, self._context, provider=spec.name, in_doubt=in_doubt, reconciler=reconciler,
+            limits=lambda sender: limits.of(sender or provider.spec.sender),
+        )  # fmt: skip
+        return task, pool
+
+    def provider_for(self, campaign: Campaign) -> Provider:
+        """The provider that a campaign names. Raises `NotFound`, and `Conflict` if it has another channel."""
+        provider = self._providers.get(campaign.provider)
+        if campaign.channel not in provider.spec.channels:
+            raise Conflict(
+                f"the provider {campaign.provider} does not send {campaign.channel.value}",
+                hint="choose another one with `provider = ...` in the campaign file",
+            )
+        return provider
+
+    async def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None:
+        """Use another rate of a campaign from now on. Raises `BadInput` and `StoreUnavailable`."""
+        async with self._rating:
+            await self._limits.limiter(f"campaign/{campaign_id}", rates)
+        self._wake_pools()
+
+    async def refit(self, specs: Iterable[ProviderSpec]) -> None:
+        """Use the rates of these providers from now on. Raises as `change_rate`."""
+        async with self._rating:
+            for spec in specs:
+                await self._limits.refit(
+                    spec.name,
+                    spec.rate,
+                    spec.warmup,
+                    sender_rates=spec.sender_rates,
+                    domain_rates=spec.domain_rates,
+                )
+        self._wake_pools()
+
+    def _see_that_it_runs(self, pool: WorkerPool) -> None:
+        if pool not in self._pools:
+            self._pools.add(pool)
+            self._nursery.start_soon(self._run_pool, pool)
+
+    async def _run_pool(self, pool: WorkerPool) -> None:
+        await pool.run(self._context)
+        self._pools.discard(pool)
+
+    def _wake_pools(self) -> None:
+        for pool in self._pools:
+            pool.wake()
