@@ -234,7 +234,8 @@ def conclude(
         case Found.FOUND:
             return Found.FOUND, replace(inquiry, asked_at=first)
         case Found.ABSENT:
-            if inquiry.absent_at is not None and asked_at - inquiry.absent_at >= APART:
+            # As `next_at` is reckoned below: a difference may be rounded to a little less.
+            if inquiry.absent_at is not None and asked_at >= inquiry.absent_at + APART:
                 return Found.ABSENT, inquiry
             since = clock if inquiry.absent_at is None else inquiry.absent_at
             return None, replace(inquiry, asked_at=first, absent_at=since, next_at=since + APART)
