@@ -149,7 +149,9 @@ class Streak:
     # -- the kinds of verdicts ---------------------------------------------------------------------
 
     def _accept(self, delivery_id: int, domain: str) -> None:
-        self._everybody, self._blames = _Row(), 0
+        if self._everybody.refusal is not None or self._everybody.known:
+            self._everybody = _Row()
+        self._blames = 0
         self._newest = self._clock
         self._domains.pop(domain, None)
         self._holding_up.pop(delivery_id, None)

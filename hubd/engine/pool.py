@@ -130,7 +130,10 @@ class WorkerPool:
         """The message that may follow the one that is sent under this lease; None if none may at once."""
         if lease.transport is not self.transport or not self.breaker.may_go_on(lease):
             return None
-        return self._pick([each for each in self._order if each.urgent or not self._questions])[0]
+        sources = list(self._order)
+        if self._questions:
+            sources = [each for each in sources if each.urgent]
+        return self._pick(sources)[0]
 
     def idle(self, worker: Worker) -> None:
         """A worker has nothing to send any more."""
@@ -243,8 +246,9 @@ class WorkerPool:
         """The sources in the order in which they are asked. A connection that may be refused is not tried
         with a transactional message if there is another. Only those go before a question whose turn it is.
         """
-        waits = self._question_next and bool(self._questions)
-        sources = [source for source in self._order if source.urgent or not waits]
+        sources = list(self._order)
+        if self._question_next and self._questions:
+            sources = [source for source in sources if source.urgent]
         if self.breaker.probing:
             sources.sort(key=lambda source: source.urgent)
         return sources

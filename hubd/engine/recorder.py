@@ -54,11 +54,14 @@ class AttemptRecorder:
         self, source: Source, entry: Entry, error: StoreUnavailable, kept: list[Item]
     ) -> None:
         try:
-            with source.on_the_wire() as patience:
+            with trio.CancelScope() as patience:
+                source.on_the_wire(patience)
                 await self._health.wait_healthy()
         except StoreUnavailable as lost:
             source.fail(lost, entry.delivery_id)
             return
+        finally:
+            source.off_the_wire(patience)
         if patience.cancelled_caught:
             source.fail(error, entry.delivery_id)
         else:

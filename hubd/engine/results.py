@@ -55,6 +55,7 @@ class ResultHandler:
         self._breaker = breaker
         self._domains = domains
         self._context = context
+        self._patience = context.patience(campaign)
         self._streak = Streak(domains.accepted_elsewhere)
 
     @property
@@ -102,7 +103,7 @@ class ResultHandler:
             opened=opened,
             provider=self._provider,
             message_id=message.parcel.message_id,
-            patience=self._context.patience(self._campaign),
+            patience=self._patience,
             now=self._context.now(),
             jitter=self._context.dice(),
             limits=message.limits,

@@ -11,10 +11,10 @@ its template or its plan, ends its run and nothing else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import trio
 
@@ -57,24 +57,6 @@ class QueuedMessage:
     limits: tuple[RateLimiter, ...]  #: what it counts under, without its domain's; the provider's comes first
     cost: int = 1  #: how many slots of each: an SMS as many as it has segments
     rendered: Parcel | None = None  #: an SMS is rendered to know its cost
-
-
-class _Kept:
-    """A cancel scope that is in a set while it is entered. Two of them are made for every message."""
-
-    __slots__ = ("_among", "_scope")
-
-    def __init__(self, scope: trio.CancelScope, among: set[trio.CancelScope]) -> None:
-        self._scope = scope
-        self._among = among
-
-    def __enter__(self) -> trio.CancelScope:
-        self._among.add(self._scope)
-        return self._scope.__enter__()
-
-    def __exit__(self, *exc: Any) -> bool:
-        self._among.discard(self._scope)
-        return self._scope.__exit__(*exc)
 
 
 class Source:
@@ -156,16 +138,31 @@ class Source:
         """Whether messages may begin."""
         return not self._closed
 
-    def preparing(self) -> AbstractContextManager[trio.CancelScope]:
+    @contextmanager
+    def preparing(self) -> Iterator[trio.CancelScope]:
         """Around what goes before the irrevocable byte: cancelled as soon as the campaign is closed."""
-        scope = trio.CancelScope()
-        if self._closed:
-            scope.cancel()
-        return _Kept(scope, self._preparing)
+        with trio.CancelScope() as scope:
+            if self._closed:
+                scope.cancel()
+            self._preparing.add(scope)
+            try:
+                yield scope
+            finally:
+                self._preparing.discard(scope)
 
-    def on_the_wire(self) -> AbstractContextManager[trio.CancelScope]:
-        """Around what goes after it: cancelled when the time that `close` grants is over."""
-        return _Kept(trio.CancelScope(deadline=self._cut_at), self._on_the_wire)
+    def on_the_wire(self, scope: trio.CancelScope) -> None:
+        """Something that goes after the irrevocable byte is done in a scope of the caller's: from now on it
+        is cancelled when the time that `close` grants is over.
+        """
+        self._on_the_wire.add(scope)
+        if self._closed:
+            scope.deadline = self._cut_at
+
+    def off_the_wire(self, scope: trio.CancelScope) -> None:
+        """It is done; the scope, if it is not cancelled yet, will not be cancelled for this any more."""
+        self._on_the_wire.discard(scope)
+        if self._closed:
+            scope.deadline = float("inf")
 
     # -- the queue ---------------------------------------------------------------------------------
 

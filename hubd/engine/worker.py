@@ -117,13 +117,32 @@ class Worker:
     async def _send(self, given: Taken) -> None:
         current = await self._begin(given)
         while current is not None:
-            if current.source.cut:  # while its attempt was opened
-                await self._withdraw(current)
-                return
-            self._held.only(len(current.message.parcel.payload))
-            following = self._next()
-            answer = await self._deliver(current, following)
-            current = await self._settle(current, answer, following)
+            current = await self._send_until_cut(current)
+
+    async def _send_until_cut(self, current: Taken | None) -> Taken | None:
+        """Deliver an open message and those that follow it. Returns the next one, if there is one, after a
+        message was cut off.
+
+        All of them share a cancel scope: to make one for every message takes as long as to render it.
+        """
+        following: Taken | None = None
+        answer: Answer | None = None
+        with trio.CancelScope() as scope:
+            while current is not None:
+                if current.source.cut:  # while its attempt was opened
+                    await self._withdraw(current)
+                    return None
+                self._held.only(len(current.message.parcel.payload))
+                following, answer = self._next(), None
+                current.source.on_the_wire(scope)
+                try:
+                    answer = await self._deliver(current, following)
+                finally:
+                    current.source.off_the_wire(scope)
+                if scope.cancel_called:
+                    break  # nothing more can be awaited here
+                current = await self._settle(current, answer, following)
+        return None if current is None else await self._settle(current, answer, following)
 
     async def _begin(self, given: Taken) -> Taken | None:
         """Prepare and open the first message. None: it is settled or put back."""
@@ -151,16 +170,15 @@ class Worker:
         return following
 
     async def _deliver(self, current: Taken, following: Taken | None) -> Answer | None:
-        """The provider's answer; None when it was cut off."""
-        answer = None
+        """The provider's answer; None after a bug. Raises `trio.Cancelled` when it is cut off."""
         try:
-            with current.source.on_the_wire():
-                answer = await self.lane.deliver(
-                    current.message.parcel, following.message.parcel if following else None
-                )
-                reach("after_reply")
+            answer = await self.lane.deliver(
+                current.message.parcel, following.message.parcel if following else None
+            )
+            reach("after_reply")
         except Exception as bug:
             current.source.fail(bug, current.message.row.id)
+            return None
         return answer
 
     async def _settle(self, current: Taken, answer: Answer | None, following: Taken | None) -> Taken | None:

@@ -56,12 +56,19 @@ class Conversation:
     def usable(self) -> bool:
         """Whether a command may be written: alive, and nothing came that nobody asked for."""
         self._look()
+        return self.sound
+
+    @property
+    def sound(self) -> bool:
+        """Whether it was usable when it was last looked at. Makes no system call."""
         return self._lost is None and (self._owed > 0 or not self._parser.midway)
 
     @property
     def smooth(self) -> bool:
-        """Whether it is usable, every reply that was owed has come, and none of them is a refusal."""
-        return self.usable and self._owed == 0 and not self.refused
+        """Whether every reply that was owed has come, and none of them is a refusal."""
+        if self._owed:
+            self._look()
+        return self.sound and self._owed == 0 and not self.refused
 
     @property
     def refused(self) -> bool:
@@ -71,7 +78,13 @@ class Conversation:
     @property
     def quiet(self) -> bool:
         """Whether it is usable, all is written, and every reply that was owed has been read."""
-        return self.usable and self._owed == 0 and not self._replies and not self._stream.unsent
+        self._look()
+        return self.settled
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was quiet when it was last looked at. Makes no system call."""
+        return self.sound and self._owed == 0 and not self._replies and not self._stream.unsent
 
     @property
     def loss(self) -> Lost:

@@ -12,7 +12,6 @@ it: after a 354 although the recipient was refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import trio
@@ -25,7 +24,7 @@ from hubd.transports.pipeline import Lost
 from hubd.transports.replies import Reply, one_line
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
 from hubd.transports.smtp_envelope import (
-    Step,
+    ENVELOPE,
     body_pieces,
     envelope,
     same_envelope,
@@ -229,15 +228,14 @@ class SmtpLane:
     def _can_take(self, parcel: Parcel) -> bool:
         """Whether the connection stands where this parcel's envelope may begin or has begun.
 
-        It need not live if it was announced and refused: then there is its answer.
+        If it has begun, its replies tell whether the connection still lives; a refusal among them counts.
         """
         if self._login is None:
             return False
-        conversation = self._login.conversation
-        if not (conversation.usable or conversation.refused):
-            return False
-        begun = self._announced or self._ready
-        return conversation.quiet if begun is None else same_envelope(begun, parcel)
+        conversation, begun = self._login.conversation, self._announced or self._ready
+        if begun is None:
+            return conversation.quiet
+        return (conversation.sound or conversation.refused) and same_envelope(begun, parcel)
 
     async def _envelope(self, parcel: Parcel, login: Login) -> Answer | None:
         """Say MAIL, RCPT, DATA, unless that was done before, and read the replies.
@@ -245,16 +243,22 @@ class SmtpLane:
         The first refusal is the answer. It leaves the connection fit for the next message, or drops it.
         """
         conversation = login.conversation
-        steps = envelope(parcel, login, reset=self._stale and self._announced is None)
-        at_once = login.pipelining or self._announced is not None
-        if at_once and self._announced is None:
-            conversation.write(b"".join(line for _, line in steps), replies=len(steps))
-        self._announced = None
+        announced, self._announced = self._announced is not None, None
+        at_once = login.pipelining or announced
+        stages: tuple[Stage | None, ...] = ENVELOPE
+        lines: list[bytes] = []
+        if not announced:
+            data = envelope(parcel, login)
+            if self._stale:
+                stages, data = (None, *stages), b"RSET\r\n" + data
+            lines = data.splitlines(keepends=True)
+            if at_once:
+                conversation.write(data, replies=len(lines))
         refusal: Answer | None = None
         rcpt_refused = go_ahead = False
-        for stage, line in steps:
+        for number, stage in enumerate(stages):
             if not at_once:
-                conversation.write(line, replies=1)
+                conversation.write(lines[number], replies=1)
             try:
                 reply = await conversation.reply(self._timeouts.reply_timeout)
             except Lost as lost:
@@ -275,7 +279,7 @@ class SmtpLane:
                 return refusal
             if not at_once:
                 break
-        if refusal is None and not conversation.quiet:
+        if refusal is None and not conversation.settled:  # `deliver` looks once more before the body
             self.drop()
             return self._lost(Stage.DATA, conversation.loss)
         if refusal is None:
@@ -326,7 +330,7 @@ class SmtpLane:
         announcement = self._announcement(following, login)
         self._ready = None
         reach("before_dot")
-        conversation.write(rest + b"".join(line for _, line in announcement), replies=1 + len(announcement))
+        conversation.write(rest + announcement, replies=1 + announcement.count(b"\n"))
         reach("after_dot")
         if announcement:
             self._announced = following
@@ -347,13 +351,13 @@ class SmtpLane:
             self.drop()
         return self._refusal(Stage.DOT, reply)
 
-    def _announcement(self, following: Parcel | None, login: Login) -> Sequence[Step]:
+    def _announcement(self, following: Parcel | None, login: Login) -> bytes:
         """The envelope that may travel with a body: none without PIPELINING, or for an unfit message."""
         if following is None or not login.pipelining:
-            return ()
+            return b""
         if unfit(following) or too_large(following, login):
-            return ()
-        return envelope(following, login, reset=False)
+            return b""
+        return envelope(following, login)
 
     # -- answers -------------------------------------------------------------------------------------
 

@@ -16,18 +16,15 @@ ONE_WRITE = 64 * 1024
 #: What may stand between the angle brackets of MAIL and RCPT: no space, no bracket, no control character.
 _PATH = re.compile(r"[!-;=?-~]{1,320}")
 
-Step = tuple[Stage | None, bytes]  #: a command of the envelope; no stage for what comes before it
+#: The commands of an envelope, in order.
+ENVELOPE = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
-def envelope(parcel: Parcel, login: Login, *, reset: bool) -> list[Step]:
-    """The commands up to DATA; with `reset` after an RSET, which ends what the server may still hold."""
+def envelope(parcel: Parcel, login: Login) -> bytes:
+    """The commands of `ENVELOPE`, one line each."""
     size = f" SIZE={parcel.size}" if login.size else ""
-    steps: list[Step] = [
-        (Stage.MAIL, f"MAIL FROM:<{parcel.sender}>{size}\r\n".encode("ascii")),
-        (Stage.RCPT, f"RCPT TO:<{parcel.recipient}>\r\n".encode("ascii")),
-        (Stage.DATA, b"DATA\r\n"),
-    ]
-    return [(None, b"RSET\r\n"), *steps] if reset else steps
+    lines = f"MAIL FROM:<{parcel.sender}>{size}\r\nRCPT TO:<{parcel.recipient}>\r\nDATA\r\n"
+    return lines.encode("ascii")
 
 
 def body_pieces(parcel: Parcel) -> list[bytes]:
@@ -37,9 +34,11 @@ def body_pieces(parcel: Parcel) -> list[bytes]:
     yet, so each piece is to be written when there is room for it.
     """
     body = parcel.payload if parcel.wire_ready else stuffed(parcel.payload)
-    pieces = [body[start : start + ONE_WRITE] for start in range(0, len(body), ONE_WRITE)]
+    pieces = [body]
+    if len(body) > ONE_WRITE:
+        pieces = [body[start : start + ONE_WRITE] for start in range(0, len(body), ONE_WRITE)]
     pieces += parcel.shared.stuffed
-    last = pieces.pop() if pieces else b""
+    last = pieces.pop()
     end = b".\r\n" if parcel.shared.size or not body or body.endswith(b"\r\n") else b"\r\n.\r\n"
     return [*pieces, last + end]
 

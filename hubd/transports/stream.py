@@ -102,9 +102,11 @@ class Stream:
 
     async def receive(self) -> bytes:
         """What has arrived, waiting for it if need be; b"": the other end has closed."""
-        while (data := self.receive_nowait()) is None:
-            await self._wait(trio.lowlevel.wait_readable)
-        return data
+        while True:
+            if self._early is None:
+                await self.readable()
+            if (data := self.receive_nowait()) is not None:
+                return data
 
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> None:
         """Establish TLS and check the certificate. Raises `ssl.SSLError`, or another `OSError`."""
