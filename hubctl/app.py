@@ -19,9 +19,9 @@ import click
 
 from hubctl import spans
 from hubctl.exits import Detached, Exit, Refused, TimedOut
-from hubctl.layout import harmless, nearest, printable
+from hubctl.layout import harmless, printable
 from hubd import __version__
-from hubd.errors import HubError, NotFound, Unreachable, VersionSkew
+from hubd.errors import HubError, NotFound, Unreachable, VersionSkew, did_you_mean
 from hubd.wire.places import Place
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class App:
         if error.code != "campaign_not_found" or not self.subject:
             return error
         listed = await hub.call("campaign.list", all=True, archived=True)
-        near = nearest(self.subject, (view["name"] for view in listed["campaigns"]))
+        near = did_you_mean(self.subject, (view["name"] for view in listed["campaigns"]))
         words = f"there is no campaign {self.subject}{near}"
         return NotFound(words, code=error.code, hint=error.hint, data=error.data)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from hubctl.app import App, report
 from hubctl.exits import Detached, Exit, exit_of
 from hubctl.layout import harmless
 from hubctl.streams import OutputLost
-from hubd.errors import HubError
+from hubd.errors import HubError, nearest
 
 
 class Span(click.ParamType[float]):
@@ -182,8 +181,8 @@ class Nouns(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the nearest name in the error."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            near = nearest(args[0], self.list_commands(ctx))
+            hint = f" Did you mean {near}?" if near else ""
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 

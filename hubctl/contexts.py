@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from hubctl.exits import Exit, Refused
-from hubctl.layout import nearest
+from hubd.errors import did_you_mean
 from hubd.ownership import Weakness, find_weakness, folder_owner
 from hubd.wire.places import (
     SYSTEM_SOCKET,
@@ -108,7 +108,7 @@ def _always_there(name: str, found: Place, environ: Mapping[str, str]) -> Place 
 def _unknown(name: str, file: Path, contexts: Mapping[str, Any]) -> Refused:
     known = sorted({*contexts, "user", "system"})
     return Refused(
-        f"there is no context {name!r}{nearest(name, known)}",
+        f"there is no context {name!r}{did_you_mean(name, known)}",
         code="no_such_context",
         status=Exit.USAGE,
         hint=f"there are {', '.join(known)}; more go into {file}",
@@ -200,7 +200,7 @@ def _check_context(file: Path, where: str, context: Mapping[str, Any]) -> None:
 def _check(file: Path, where: str, table: Mapping[str, Any], known: set[str]) -> None:
     for key in table:
         if key not in known:
-            raise _fault(file, f"{where}{key}: unknown key{nearest(key, sorted(known))}")
+            raise _fault(file, f"{where}{key}: unknown key{did_you_mean(key, sorted(known))}")
 
 
 def _fault(file: Path, problem: str) -> Refused:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import stat
 import sys
@@ -18,7 +17,7 @@ import msgspec
 
 from hubctl.csv_file import BadRow, CsvFile, GoodRow, Survey
 from hubctl.exits import Exit, Refused, exit_of
-from hubd.errors import HubError, ShuttingDown, StoreError, Unreachable
+from hubd.errors import HubError, ShuttingDown, StoreError, Unreachable, nearest
 from hubd.wire import IMPORT_IN_ORDER
 
 if TYPE_CHECKING:
@@ -90,8 +89,8 @@ def rename(columns: Sequence[str], maps: Sequence[str]) -> dict[str, str]:
             raise Refused(f"--map {each!r} is not COLUMN=FIELD", code="usage", status=Exit.USAGE)
         found = folded.get(column.strip().casefold())
         if found is None:
-            near = difflib.get_close_matches(column, columns, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(columns)}"
+            near = nearest(column, columns)
+            hint = f"did you mean {near!r}?" if near else f"the columns are {', '.join(columns)}"
             raise Refused(
                 f"--map: the file has no column {column.strip()!r}",
                 code="usage",

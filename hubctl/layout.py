@@ -244,11 +244,3 @@ def facts(pairs: Iterable[tuple[str, object]], *, indent: str = "  ", width: int
     return "\n".join(
         f"{indent}{name:<{names}}  " + wrapped(value, room).replace("\n", below) for name, value in kept
     )
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean X?", or "" when nothing of what is known is near."""
-    import difflib
-
-    near = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""

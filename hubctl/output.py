@@ -16,7 +16,8 @@ from typing import Any
 import click
 
 from hubctl.app import App, Json, is_terminal
-from hubctl.layout import nearest, printable
+from hubctl.layout import printable
+from hubd.errors import did_you_mean
 
 FORMATS = ("table", "json", "ndjson", "tsv", "csv")
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -76,7 +77,7 @@ def known(name: str, columns: Sequence[str]) -> str:
 
 def no_field(name: str, columns: Sequence[str]) -> str:
     """ "there is no field 'stat'; did you mean state?" """
-    near = nearest(name.partition(".")[0], columns) or f"; there are {', '.join(columns)}"
+    near = did_you_mean(name.partition(".")[0], columns) or f"; there are {', '.join(columns)}"
     return f"there is no field {name!r}{near}"
 
 

@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import stat
-import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hubctl.exits import Exit, Refused
+from hubd.files import replace_file
 from hubd.ownership import find_weakness
 
 MOST_OCTETS = 1024 * 1024  #: what hubd reads at most
@@ -85,27 +85,8 @@ def replace_text(file: ConfigFile, text: str) -> ConfigFile:
     folder = file.path.parent
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.path.name}.", dir=folder)
-        try:
-            with open(descriptor, "wb") as new:
-                if file.mode is not None and hasattr(os, "fchmod"):
-                    os.fchmod(descriptor, file.mode)
-                new.write(text.encode())
-                new.flush()
-                os.fsync(descriptor)
-            if _now(file.path) != (None if file.mode is None else file.text.encode()):
-                raise Refused(
-                    f"{file.path} was changed by somebody else just now; nothing was done",
-                    code="conflict",
-                    status=Exit.CONFLICT,
-                    hint="try again",
-                )
-            os.replace(name, file.path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
-        _sync(folder)
+        mode = 0o600 if file.mode is None else file.mode
+        replace_file(file.path, text.encode(), mode=mode, before=lambda: _check_unchanged(file))
     except OSError as error:
         raise Refused(f"{file.path} cannot be written: {(error.strerror or 'no reason').lower()}") from None
     return ConfigFile(path=file.path, text=text, mode=0o600 if file.mode is None else file.mode)
@@ -263,11 +244,11 @@ def _now(path: Path) -> bytes | None:
         return None
 
 
-def _sync(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _check_unchanged(file: ConfigFile) -> None:
+    if _now(file.path) != (None if file.mode is None else file.text.encode()):
+        raise Refused(
+            f"{file.path} was changed by somebody else just now; nothing was done",
+            code="conflict",
+            status=Exit.CONFLICT,
+            hint="try again",
+        )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from hubctl.exits import Exit, Refused
+from hubd.files import replace_file
 
 T = TypeVar("T")
 Kind = Literal["keyring", "file"]
@@ -51,7 +52,7 @@ class Kept:
     def change(self, secret: str) -> None:
         """Keep another secret in the same place. Raises Refused."""
         if self.kind == "file":
-            _write(self.folder / self.name, secret, new=False)
+            _replace(self.folder / self.name, secret)
             return
         try:
             _in_time(lambda: _put(self.name, secret))
@@ -90,7 +91,7 @@ def keep(secret: str, name: str, folder: Path, *, kind: Kind | None = None) -> K
     for number in range(1, _SPELLINGS):
         file = f"{name}.pass" if number == 1 else f"{name}-{number}.pass"
         with suppress(FileExistsError):
-            _write(folder / file, secret, new=True)
+            _create(folder / file, secret)
             return Kept(kind="file", name=file, folder=folder)
     raise Refused(f"{folder} is full of password files of {name}", status=Exit.CONFLICT)
 
@@ -107,27 +108,32 @@ def ours(reference: object, name: str, folder: Path) -> Kept | None:
     return None
 
 
-def _write(path: Path, secret: str, *, new: bool) -> None:
-    """Write a file that only we can read; an old one goes in one step. Raises FileExistsError, Refused."""
-    place = path if new else path.with_name(f".{path.name}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+def _create(path: Path, secret: str) -> None:
+    """Write a new file that only we can read. Raises FileExistsError, Refused."""
     try:
-        descriptor = os.open(place, flags, 0o600)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(secret.encode() + b"\n")
-                file.flush()
-                os.fsync(descriptor)
-            if not new:
-                os.replace(place, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(place)
-            raise
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
     except FileExistsError:
         raise
     except OSError as error:
-        raise Refused(f"{path} cannot be written: {(error.strerror or 'no reason').lower()}") from None
+        raise _unwritable(path, error) from None
+    try:
+        _replace(path, secret)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _replace(path: Path, secret: str) -> None:
+    """Write a file that only we can read. Raises Refused, and then the old one stays."""
+    try:
+        replace_file(path, secret.encode() + b"\n")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> Refused:
+    return Refused(f"{path} cannot be written: {(error.strerror or 'no reason').lower()}")
 
 
 def _in_time(work: Callable[[], T]) -> T:

@@ -25,8 +25,10 @@ written for people: they never hold a secret, an address or a traceback.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
+
+_LONGEST_WORD = 64  #: characters; nobody meant a known one by a longer one
 
 
 class HubError(Exception):
@@ -168,3 +170,24 @@ class ShuttingDown(HubError):
     """The daemon is stopping and takes no more commands."""
 
     code = "shutting_down"
+
+
+def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
+    """The one of the known words that was probably meant; "" if none is near.
+
+    `likeness`, from 0 to 1, is how much of it must be alike (see `difflib`); the beginning of a word will do.
+    """
+    import difflib  # only here: it makes every start slower
+
+    if len(word) > _LONGEST_WORD:
+        return ""
+    words = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), words, 1, likeness)
+    near = near or [each for each in words if len(word) >= 3 and each.startswith(word.lower())]
+    return words[near[0]] if near else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ "; did you mean X?", or "" if none of the known words is near."""
+    near = nearest(word, known)
+    return f"; did you mean {near}?" if near else ""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubctl import layout, render_methods
+from hubctl import render_methods
 from hubctl.answer import told
 from hubctl.app import App, Json, encode
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
-from hubd.errors import HubError
+from hubd.errors import HubError, did_you_mean
 from hubd.wire import MAX_MESSAGE
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def call(app: App, method: str, params: str | None) -> None:
 
 def _unknown(method: str, known: Iterable[str]) -> Refused:
     return Refused(
-        f"there is no method {method!r}{layout.nearest(method, known)}",
+        f"there is no method {method!r}{did_you_mean(method, known)}",
         code="method_not_found",
         status=Exit.MISSING,
         hint="hubctl rpc discover lists them",

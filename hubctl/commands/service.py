@@ -16,6 +16,7 @@ from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
 from hubctl.installed import find_program
 from hubctl.services import UnitFile
+from hubd.files import replace_file
 
 _WINDOWS_HUBD = PureWindowsPath(r"C:\Program Files\MessageHub\Scripts\hubd.exe")
 
@@ -179,14 +180,10 @@ def _text_at(path: Path) -> str | None:
 
 def _write(path: Path, text: str) -> None:
     """Put a file in its place whole: systemd never sees half of it."""
-    building = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        building.write_text(text, encoding="utf-8")
-        building.chmod(0o644)
-        building.replace(path)
+        replace_file(path, text.encode(), mode=0o644)
     except OSError as error:
-        building.unlink(missing_ok=True)
         raise _refused(path, error) from None
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 import trio
 
 from hubd.errors import BadInput, Conflict
+from hubd.files import replace_file
 from hubd.lock import lock_now, lock_problem
 from hubd.ownership import administrators, find_weakness, folder_owner
 
@@ -102,17 +103,9 @@ def endpoint_file(path: Path, record: Mapping[str, object]) -> Iterator[None]:
     """
     _ensure_directory(path, "endpoint")
     text = json.dumps(record)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with suppress(FileNotFoundError):
-            fresh.unlink()
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "w", encoding="ascii") as stream:
-            stream.write(text)
-        os.replace(fresh, path)
+        replace_file(path, text.encode("ascii"))
     except OSError as exc:
-        with suppress(OSError):
-            fresh.unlink()
         raise BadInput.at("endpoint", f"{path} cannot be written: {exc.strerror}") from exc
     try:
         yield

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import trio
 
@@ -24,7 +23,7 @@ from hubd.control.needs import Hub
 from hubd.control.rows import EventRow
 from hubd.control.views import event_view, progress_event
 from hubd.core.model import STANDING, Campaign, CampaignState
-from hubd.errors import BadInput, NotFound, ResumeGap
+from hubd.errors import BadInput, NotFound, ResumeGap, did_you_mean
 from hubd.wire import dump, notification
 from hubd.wire.events import EVENTS
 from hubd.wire.params import Cursor, EventsSubscribe
@@ -114,9 +113,9 @@ def _topics(params: EventsSubscribe) -> _Topics:
             raise BadInput.at(f"topics[{index}]", 'a topic is "campaign:NAME", "campaigns", "daemon" or "*"')
     for index, each in enumerate(params.types or ()):
         if each not in EVENTS:
-            near = get_close_matches(each, EVENTS, 1)
-            more = f"; did you mean {near[0]}?" if near else ""
-            raise BadInput.at(f"types[{index}]", f"there is no such type of event{more}")
+            raise BadInput.at(
+                f"types[{index}]", f"there is no such type of event{did_you_mean(each, EVENTS)}"
+            )
     return _Topics(
         names=frozenset(names),
         campaigns="campaigns" in params.topics,

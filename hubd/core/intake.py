@@ -16,8 +16,8 @@ from functools import cache, lru_cache
 import msgspec
 
 from hubd.core.addresses import check_region, email_address, phone_number
-from hubd.core.tables import Fault, meant, shown, text_problem
-from hubd.errors import BadInput
+from hubd.core.tables import Fault, shown, text_problem
+from hubd.errors import BadInput, nearest
 
 __all__ = [
     "ContactRow",
@@ -109,7 +109,7 @@ def check_columns(names: Iterable[str]) -> dict[str, str]:
 
 
 def _no_address_column(fields: Mapping[str, str]) -> str:
-    near = [column for column, name in fields.items() if meant(name, ("email", "phone"))]
+    near = [column for column, name in fields.items() if nearest(name, ("email", "phone"))]
     guess = f"; is it {shown(near[0])}?" if near else ""
     return f"there is neither an email nor a phone column{guess}"
 

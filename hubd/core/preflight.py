@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from hubd.core.compose import problems as content_problems
 from hubd.core.model import Channel, Content
 from hubd.core.pacing import estimate, parse_pace
+from hubd.errors import nearest
 
 MISSING_FIELDS = "missing-fields"
 BAD_MESSAGES = "bad-messages"
@@ -178,9 +178,8 @@ def _gap(gap: Gap, found: Found) -> Problem:
     known = sorted(found.known_fields | STANDARD_FIELDS)
     hints = []
     for name in names:
-        near = get_close_matches(name, [other for other in known if other not in gap.fields], 1, 0.75)
-        if near:
-            hints.append(f"did you mean {near[0]}?")
+        if near := nearest(name, (other for other in known if other not in gap.fields), likeness=0.75):
+            hints.append(f"did you mean {near}?")
     plain = [name for name in names if name != "contact_id"]  # a link that names nobody leads nowhere
     if not hints and plain:
         hints = ["give it a default: {{ " + plain[0] + " | default('...') }}"]

@@ -8,14 +8,13 @@ faults raises once, at the end. No fault ever quotes a value: values may be addr
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
-from hubd.errors import BadInput
+from hubd.errors import BadInput, did_you_mean
 
 Fault = tuple[str, str]  #: (path such as "retry.give_up_after", problem)
 T = TypeVar("T")
@@ -97,7 +96,7 @@ class Table:
         if not isinstance(value, str):
             self.fault(key, f"must be {allowed}, not {kind_of(value)}")
         elif value not in words:
-            self.fault(key, f"must be {allowed}{meant(value, words)}")
+            self.fault(key, f"must be {allowed}{did_you_mean(value, words)}")
         else:
             return value
         return default
@@ -172,7 +171,7 @@ class Table:
                 continue
             name = shown(key)
             reason = (hints or {}).get(name)
-            self.fault(name, reason or f"unknown key{meant(name, known)}")
+            self.fault(name, reason or f"unknown key{did_you_mean(name, known)}")
 
 
 def unknown_first(faults: list[Fault]) -> list[Fault]:
@@ -204,15 +203,6 @@ def kind_of(value: object) -> str:
         case dt.time():
             return "a time"
     return "something else"
-
-
-def meant(word: str, known: Collection[str]) -> str:
-    """`; did you mean X?` when one of the known words is near, else ""."""
-    if len(word) > _LONGEST_KEY:
-        return ""
-    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    near = near or [name for name in known if len(word) >= 3 and name.startswith(word.lower())][:1]
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def shown(key: object) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields
@@ -21,6 +20,7 @@ from typing import Protocol
 import trio
 
 from hubd.errors import StoreUnavailable
+from hubd.files import replace_file
 from hubd.store.unit import Unit
 
 log = logging.getLogger(__name__)
@@ -149,18 +149,7 @@ class Anchor:
 
     def write(self, mark: Mark) -> None:
         """Replace it, durably and all at once. Raises `OSError`, and then the old one stays."""
-        new = self.path.with_name(self.path.name + ".new")
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(_text(mark))
-                stream.flush()
-                os.fsync(stream.fileno())
-            new.replace(self.path)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
-        sync_directory(self.path.parent)
+        replace_file(self.path, _text(mark), new=self.path.with_name(self.path.name + ".new"))
         self._written = mark
 
     def cast(self, db: sqlite3.Connection) -> None:
@@ -194,17 +183,6 @@ class Anchor:
                 self._troubled = True
             else:
                 seen, self._troubled = latest, False
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable. Raises `OSError`."""
-    if os.name != "posix":
-        return
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _text(mark: Mark) -> bytes:

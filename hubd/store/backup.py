@@ -22,7 +22,8 @@ import trio
 
 from hubd.errors import BadInput, Conflict, StoreError, StoreUnavailable
 from hubd.failpoints import reach
-from hubd.store.anchor import anchor_path, sync_directory
+from hubd.files import sync_directory
+from hubd.store.anchor import anchor_path
 from hubd.store.connection import lacks_room, open_plain, trouble_of
 from hubd.store.database import Database
 from hubd.store.room import NO_ROOM

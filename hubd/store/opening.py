@@ -19,7 +19,8 @@ from pathlib import Path
 
 from hubd.errors import StoreUnusable
 from hubd.failpoints import reach
-from hubd.store.anchor import anchor_path, sync_directory
+from hubd.files import sync_directory
+from hubd.store.anchor import anchor_path
 from hubd.store.connection import open_plain, trouble_of
 from hubd.store.file_checks import APPLICATION_ID, check_content, check_files
 

@@ -25,6 +25,7 @@ import trio
 
 from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
 from hubd.errors import ProviderUnavailable
+from hubd.files import sync_directory
 from hubd.transports.replies import one_line
 
 JOURNAL = "messages.ndjson"
@@ -177,7 +178,7 @@ class _Folder:
         self._path = path
         self._journal = path / JOURNAL
         path.mkdir(mode=0o700, exist_ok=True)
-        _flush_directory(path.parent)
+        sync_directory(path.parent)
         self._listed: set[int] | None = None  # read from the journal when a delivery comes again
 
     def write(self, items: Sequence[_Item]) -> None:
@@ -197,7 +198,7 @@ class _Folder:
         lines = [_line(item.parcel, name) for item, name in written if not self._is_listed(item.parcel, name)]
         for _, name in written:
             os.replace(self._path / f".{name}.new", self._path / name)
-        _flush_directory(self._path)
+        sync_directory(self._path)
         # A line follows its file: after a crash between them the file exists, and the line is made up for.
         self._append(lines)
         for item, name in written:
@@ -318,11 +319,3 @@ def _write_all(handle: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
-
-
-def _flush_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

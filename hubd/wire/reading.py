@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from itertools import chain, islice
 from typing import Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from hubd.errors import BadInput
+from hubd.errors import BadInput, did_you_mean
 from hubd.wire.params import MAX_INTEGER, Params
 
 MAX_FAULTS = 20  #: faults told about at once
@@ -49,8 +48,7 @@ def _shape(kind: type[Params], value: dict[str, object]) -> Iterator[tuple[str, 
     names = [field.encode_name for field in fields]
     for name in value:
         if name not in names:
-            near = get_close_matches(name, names, 1)
-            yield _shown(name), "unknown parameter" + (f"; did you mean {near[0]}?" if near else "")
+            yield _shown(name), "unknown parameter" + did_you_mean(name, names)
     for field in fields:
         if field.required and field.encode_name not in value:
             yield field.encode_name, "missing"
