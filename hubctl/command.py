@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -102,22 +102,25 @@ class Command(click.Command):
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The command's own options, the example, then the options that every command has."""
-        self._format(ctx, formatter, "Options", shared=False)
+        """The command's own options, the example, and where the common options are described."""
+        own = [param for param in self.get_params(ctx) if param not in self.shared]
+        write_options(ctx, formatter, "Options", own)
         if self.example:
             with formatter.section("Example"):
                 formatter.write_text(f"$ {self.example}")
-        self._format(ctx, formatter, "Options of every command", shared=True)
+        formatter.write_paragraph()
+        formatter.write_text("For --json, --yes, --timeout and other common options: hubctl help options")
 
-    def _format(
-        self, ctx: click.Context, formatter: click.HelpFormatter, title: str, *, shared: bool
-    ) -> None:
-        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
-        params = [param for param in options if (param in self.shared) is shared]
-        rows = [row for param in params if (row := param.get_help_record(ctx)) is not None]
-        if rows:
-            with formatter.section(title):
-                formatter.write_dl(rows)
+
+def write_options(
+    ctx: click.Context, formatter: click.HelpFormatter, title: str, params: Iterable[click.Parameter]
+) -> None:
+    """A section of help with the options among these parameters; none if there are no options."""
+    options = [param for param in params if isinstance(param, click.Option)]
+    rows = [row for param in options if (row := param.get_help_record(ctx)) is not None]
+    if rows:
+        with formatter.section(title):
+            formatter.write_dl(rows)
 
 
 def command(

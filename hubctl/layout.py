@@ -122,7 +122,7 @@ def _wrapped_line(line: str, width: int, hanging: str) -> str:
     return "\n".join([*lines, current])
 
 
-TIMES = "(UTC)"  #: what the head of a column of times ends with; they are not cut
+TIMES = frozenset({"BEGUN", "SINCE", "UNTIL", "UPDATED"})  #: heads of columns of times: those are not cut
 _LEAST = 8  #: columns that a text keeps when a table has to be cut
 _TIGHT = 3  #: ... and when even that is too much; then heads are cut as well
 _SENTENCE = 28  #: columns that a sentence needs beside the others; with less it stands below its row
@@ -144,13 +144,37 @@ def table_width(headers: Sequence[str], rows: Sequence[Row]) -> int:
     return sum(_widths(headers, [[one_line(value) for value in row] for row in rows])) + 2 * len(headers) - 2
 
 
-def table(headers: Sequence[str], rows: Iterable[Row], *, colour: bool = False, width: int = 10_000) -> str:
-    """A table without lines. Columns that hold only numbers are right-aligned; long texts are cut to fit."""
+def fitting_columns(
+    headers: Sequence[str], rows: Sequence[Row], spare: Iterable[str], width: int
+) -> tuple[list[str], list[Row]]:
+    """Without as many columns of `spare`, in that order, as it takes for the table to fit."""
+    heads, kept = list(headers), list(rows)
+    for head in spare:
+        if table_width(heads, kept) <= width:
+            break
+        if head in heads:
+            away = heads.index(head)
+            heads = [*heads[:away], *heads[away + 1 :]]
+            kept = [[*row[:away], *row[away + 1 :]] for row in kept]
+    return heads, kept
+
+
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Row],
+    *,
+    colour: bool = False,
+    width: int = 10_000,
+    whole: Iterable[str] = (),
+) -> str:
+    """A table without lines. Columns that hold only numbers are right-aligned; long texts are cut to fit,
+    but for times and the columns of `whole`.
+    """
     listed = list(rows)
     cells = [[one_line(value) for value in row] for row in listed]
     numeric = [_numeric(listed, index) for index in range(len(headers))]
     widths = _widths(headers, cells)
-    firm = [right or header.endswith(TIMES) for right, header in zip(numeric, headers, strict=True)]
+    firm = [right or header in {*TIMES, *whole} for right, header in zip(numeric, headers, strict=True)]
     _fit(widths, [columns(header) for header in headers], firm, width)
     lines = [paint(_line(_clipped(headers, widths), widths, numeric), "1" if colour else "")]
     lines += [_line(_clipped(row, widths), widths, numeric, colour) for row in cells]

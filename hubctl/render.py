@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from hubctl.layout import (
@@ -192,16 +193,33 @@ def summary(view: View) -> str:
 
 
 def moment(text: str | None) -> str:
-    """An RFC 3339 time, shortened to the second."""
-    if not text:
-        return ""
-    day, _, clock = text.partition("T")
-    return f"{day} {clock[:8]} UTC" if clock else text
+    """An RFC 3339 time to the second, in the zone of this computer, with the name of the zone."""
+    at = _local(text)
+    return text or "" if at is None else f"{_clock(at)} {_zone(at)}"
 
 
 def clock(text: str | None) -> str:
-    """An RFC 3339 time for a column whose head says that it is UTC."""
-    return moment(text).removesuffix(" UTC")
+    """The same for a column of a table, without the zone."""
+    at = _local(text)
+    return text or "" if at is None else _clock(at)
+
+
+def _local(text: str | None) -> datetime | None:
+    """None if it is not a time."""
+    try:
+        return datetime.fromisoformat(text or "").astimezone()
+    except (ValueError, OverflowError, OSError):  # a time that the system's clock cannot show
+        return None
+
+
+def _clock(at: datetime) -> str:
+    return at.replace(tzinfo=None).isoformat(" ", "seconds")
+
+
+def _zone(at: datetime) -> str:
+    """A short name such as "CET"; where the system has none, the offset."""
+    name = at.tzname() or ""
+    return name if name.isalpha() and len(name) <= 5 else f"{at:%z}"
 
 
 def problems(listed: Sequence[View], *, ways: bool = True) -> list[str]:
@@ -288,7 +306,7 @@ def segments_line(segments: View) -> str:
 
 def providers(views: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
     """The providers that are configured, and until when those rest that are not ready."""
-    headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", "UNTIL (UTC)", "LANES", "RATE", "REASON")
+    headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", "UNTIL", "LANES", "RATE", "REASON")
     rows = [
         (
             view["name"],
@@ -302,7 +320,7 @@ def providers(views: Sequence[View], *, colour: bool = False, width: int = 10_00
         )
         for view in views
     ]
-    shown, cells = shown_columns(headers, rows, ("UNTIL (UTC)", "RATE", "REASON"))
+    shown, cells = shown_columns(headers, rows, ("UNTIL", "RATE", "REASON"))
     return (sentences if shown[-1] == "REASON" else table)(shown, cells, colour=colour, width=width)
 
 

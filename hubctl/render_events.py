@@ -148,6 +148,6 @@ def _time(seconds: object) -> str:
     if not isinstance(seconds, int | float):
         return ""
     try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return moment(datetime.fromtimestamp(seconds, UTC).isoformat())
     except (OverflowError, ValueError, OSError):
         return ""

@@ -8,6 +8,7 @@ from datetime import datetime
 from hubctl.layout import (
     STATE_COLOURS,
     facts,
+    fitting_columns,
     one_line,
     paint,
     plural,
@@ -31,6 +32,8 @@ DELIVERY_COLUMNS = (
     "message_id",
     "updated_at",
 )
+#: Columns that are left out first where there is little room; `hubctl message ID` shows them.
+_LESS_WANTED = ("PROVIDER'S ID", "TRIES", "UPDATED", "CODE")
 FAILURE_COLUMNS = ("reason", "code", "state", "count", "detail", "example_id", "class")
 
 
@@ -49,9 +52,10 @@ def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_00
         )
         for row in rows
     ]
-    headers = ("ID", "RECIPIENT", "STATE", "REASON", "TRIES", "CODE", "UPDATED (UTC)", "PROVIDER'S ID")
+    headers = ("ID", "RECIPIENT", "STATE", "REASON", "TRIES", "CODE", "UPDATED", "PROVIDER'S ID")
     rare = ("REASON", "CODE", "PROVIDER'S ID")
-    return table(*shown_columns(headers, shown, rare), colour=colour, width=width)
+    kept = fitting_columns(*shown_columns(headers, shown, rare), _LESS_WANTED, width)
+    return table(*kept, colour=colour, width=width, whole=("RECIPIENT",))
 
 
 def message(found: View, *, colour: bool = False, width: int = 10_000) -> str:
@@ -92,7 +96,7 @@ def message(found: View, *, colour: bool = False, width: int = 10_000) -> str:
             )
             for each in attempts
         ]
-        headers = ("TRY", "BEGUN (UTC)", "TOOK", "PROVIDER", "OUTCOME", "STAGE", "CODE", "WHAT HAPPENED")
+        headers = ("TRY", "BEGUN", "TOOK", "PROVIDER", "OUTCOME", "STAGE", "CODE", "WHAT HAPPENED")
         if any(each.get("detail") for each in attempts):
             blocks.append(sentences(headers, rows, colour=colour, width=width))
         else:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 
 import pytest
+
+# Times are shown in the zone of the computer: the tests, and what they start, are in one that is known.
+os.environ["TZ"] = "UTC"
+if hasattr(time, "tzset"):
+    time.tzset()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

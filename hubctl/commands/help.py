@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 from click.shell_completion import CompletionItem
 
 from hubctl.answer import told
 from hubctl.app import App
-from hubctl.command import command
+from hubctl.command import command, common_options, write_options
 from hubctl.exits import Exit, Refused
 
 _EXIT_CODES = """\
@@ -69,8 +71,18 @@ may be added to it; none is taken away. Times are RFC 3339 in UTC.
   hubctl deliveries spring-sale --state failed --output csv > failed.csv
   hubctl status spring-sale --json | jq .campaign.counts"""
 
-#: What there is to read, by its name: one line about it, and the text.
-TOPICS = {
+
+def _options() -> str:
+    """The options that every command has, as its help would show them."""
+    ctx = click.get_current_context()
+    formatter = ctx.make_formatter()
+    write_options(ctx, formatter, "Every command accepts", common_options())
+    return formatter.getvalue().rstrip("\n")
+
+
+#: What there is to read, by its name: one line about it, and the text, or what makes it.
+TOPICS: dict[str, tuple[str, str | Callable[[], str]]] = {
+    "options": ("The options that every command accepts.", _options),
     "exit-codes": ("What each exit code means.", _EXIT_CODES),
     "environment": ("The variables that hubctl listens to.", _ENVIRONMENT),
     "formatting": ("Output for people and for programs: --output, --fields, --json.", _FORMATTING),
@@ -94,7 +106,7 @@ def _words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @command("help", example="hubctl help exit-codes")
 @click.argument("words", nargs=-1, metavar="[TOPIC|COMMAND...]", shell_complete=_words)
 def help_(app: App, words: tuple[str, ...]) -> int:
-    """What holds for every command: exit-codes, environment, formatting; or the help of a COMMAND."""
+    """What holds for every command (options, exit codes, formats ...), or the help of a COMMAND."""
     if not words:
         listed = [{"topic": name, "about": line} for name, (line, _) in TOPICS.items()]
         if not told(app, {"topics": listed}, rows="topics", columns=("topic", "about")):
@@ -102,7 +114,8 @@ def help_(app: App, words: tuple[str, ...]) -> int:
             app.out(f"{rows}\n\nAll commands: hubctl --help. One of them: hubctl help COMMAND.")
         return Exit.DONE
     if len(words) == 1 and words[0] in TOPICS:
-        text = TOPICS[words[0]][1]
+        about = TOPICS[words[0]][1]
+        text = about if isinstance(about, str) else about()
         if not told(app, {"topic": words[0], "text": text}):
             app.out(text)
         return Exit.DONE

@@ -130,7 +130,7 @@ def _table(app: App, rows: Sequence[Json]) -> str:
         )
         for each in rows
     ]
-    headers = ("ADDRESS", "CHANNEL", "REASON", "SOURCE", "SINCE (UTC)")
+    headers = ("ADDRESS", "CHANNEL", "REASON", "SOURCE", "SINCE")
     return layout.table(headers, shown, colour=app.coloured(), width=app.width())
 
 

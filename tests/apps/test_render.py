@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -186,6 +188,59 @@ def test_figures_that_do_not_fit_are_left_out_whole_and_the_time_left_is_not() -
     assert shape.bar == 8
     assert displays.fitting(one, shape.figures, reasons=True) == "19,000 sent, 12 failed, 4 m left"
     assert displays.fitting(one, 24, reasons=True) == "19,000 sent, 4 m left"
+
+
+DELIVERY = {
+    "id": 1258,
+    "recipient": "someone.with.a.long.name@department.example.com",
+    "state": "failed",
+    "reason": "mailbox_unknown",
+    "attempts": 2,
+    "code": 550,
+    "provider_id": "4bXyZ13kQz9Rw",
+    "updated_at": "2026-07-01T10:00:05.123456+00:00",
+}
+
+
+@pytest.mark.parametrize("width", [80, 100, 110, 140])
+def test_a_recipient_is_whole_and_what_is_less_wanted_is_left_out(width: int) -> None:
+    head, line = render_messages.deliveries([DELIVERY], width=width).split("\n")
+    assert len(line) <= width
+    assert DELIVERY["recipient"] in line
+    assert "mailbox unknown" in line or width == 80
+    assert "1258" in line
+    assert ("PROVIDER'S ID" in head, "UPDATED" in head) == (width == 140, width >= 110)
+
+
+@pytest.fixture
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("zone", "summer", "winter"),
+    [
+        ("Europe/Berlin", "2026-07-01 12:00:05 CEST", "2026-12-01 11:00:05 CET"),
+        ("Asia/Kathmandu", "2026-07-01 15:45:05 +0545", "2026-12-01 15:45:05 +0545"),
+        ("UTC", "2026-07-01 10:00:05 UTC", "2026-12-01 10:00:05 UTC"),
+    ],
+    indirect=["zone"],
+)
+def test_people_read_times_in_the_zone_of_their_computer(zone: str, summer: str, winter: str) -> None:
+    assert render.moment("2026-07-01T10:00:05.123456+00:00") == summer
+    assert render.moment("2026-12-01T10:00:05Z") == winter
+    assert summer.startswith(render.clock("2026-07-01T10:00:05+00:00"))
+    (_, line) = render_messages.deliveries([DELIVERY]).split("\n")
+    assert render.clock(DELIVERY["updated_at"]) in line
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0001-01-01T00:00:00Z", None])
+def test_what_is_no_time_is_shown_as_it_is(text: str | None) -> None:
+    assert render.moment(text) in (text or "", "0001-01-01 00:00:00 UTC")
 
 
 def test_columns_are_aligned_also_for_wide_characters() -> None:
