@@ -28,7 +28,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hangups_are_heeded() -> None:
-    """Programs that the tests start inherit what is done with SIGHUP; `nohup` would have it ignored."""
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def signals_are_heeded() -> None:
+    """Programs that the tests start inherit which signals are ignored: by `nohup`, or in the background of
+    a script.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGHUP", "SIGQUIT"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
