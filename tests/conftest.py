@@ -1,23 +1,51 @@
-"""`--soak` adds the tests that take minutes; without it they are deselected."""
+"""What holds for all tests: which of them run, in which order, and where their files lie.
+
+`--soak` adds the tests that take minutes; `--fast` leaves only those that need no process.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+
+MEMORY = "/dev/shm"
+ROOM = 2 * 2**30  #: bytes that have to be free there; a run of all tests takes a quarter of it at most
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="also run the tests that take minutes")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Put temporary files where flushing them takes no time, unless TMPDIR says where they go.
+
+    Most of the time of a test with a database is the disk's. That what is flushed is there after a power
+    failure is shown otherwise (tests/shell/broken_disk.py), and --soak runs on the disk.
+    """
+    if "TMPDIR" not in os.environ and not config.getoption("--soak") and _is_usable(MEMORY):
+        os.environ["TMPDIR"] = MEMORY
+        tempfile.tempdir = None
+
+
+def _is_usable(folder: str) -> bool:
+    """Whether there is a file system in memory with room, from which a library can be loaded."""
+    if sys.platform != "linux" or not os.access(folder, os.W_OK):
+        return False
+    about = os.statvfs(folder)
+    return about.f_bavail * about.f_frsize >= ROOM and not about.f_flag & os.ST_NOEXEC
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--soak"):
-        return
-    long = [item for item in items if item.get_closest_marker("soak")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+    if not config.getoption("--soak"):
+        long = [item for item in items if item.get_closest_marker("soak")]
+        if long:
+            config.hook.pytest_deselected(items=long)
+            items[:] = [item for item in items if not item.get_closest_marker("soak")]
 
 
 @pytest.fixture(scope="session", autouse=True)
