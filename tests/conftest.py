@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import tempfile
-from pathlib import Path
 
 import pytest
 

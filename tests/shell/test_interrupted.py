@@ -123,7 +123,6 @@ async def check_each_end(recorded: Recorded, bridge: Bridge, folder: Path, least
         for how, end in ends.items():
             path = recorded.put(folder / f"{how}{name}", dict(end(recorded.before, done)))
             unreadable += not readable_alone(path)
-            prepare(path)
             async with opened(path, bridge) as db:
                 assert await db.read(count_contacts) >= told
             shutil.rmtree(path.parent)
