@@ -72,9 +72,11 @@ def kept_open() -> set[str]:
 
 
 def test_ctrl_c_reaches_a_fork(hub: Hub) -> None:
-    following = start(hub.command("events", "--follow", "--json"), stdout=subprocess.PIPE, text=True)
+    hub.contacts(1)
+    hub.campaign("spring")
+    command = hub.command("events", "--since", "0", "--follow", "--json")
+    following = start(command, stdout=subprocess.PIPE, text=True)
     assert following.stdout is not None
-    hub.ok("suppress", "add", "ann@example.com")
     assert following.stdout.readline()
     following.send_signal(signal.SIGINT)
     assert following.wait(PATIENCE) == 130
