@@ -1,6 +1,6 @@
 """What holds for all tests: which of them run, in which order, and where their files lie.
 
-`--soak` adds the tests that take minutes; `--fast` leaves only those that need no process.
+`--soak` adds the tests that take minutes; `--fast` leaves those that take less than a minute together.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import tempfile
 
 import pytest
 
+PROGRAMS = ("apps", "whole")  #: the folders whose tests start programs
+FIRST = ("test_chaos.py", "test_clock.py", "test_crash.py", "whole", "apps", "shell")
 MEMORY = "/dev/shm"
 ROOM = 2 * 2**30  #: bytes that have to be free there; a run of all tests takes a quarter of it at most
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--fast", action="store_true", help="run only what takes less than a minute altogether")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,11 +43,24 @@ def _is_usable(folder: str) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--soak"):
-        long = [item for item in items if item.get_closest_marker("soak")]
-        if long:
-            config.hook.pytest_deselected(items=long)
-            items[:] = [item for item in items if not item.get_closest_marker("soak")]
+    left_out = [item for item in items if _is_left_out(item, config)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = sorted((item for item in items if item not in gone), key=_turn)
+
+
+def _is_left_out(item: pytest.Item, config: pytest.Config) -> bool:
+    marks = {mark.name for mark in item.iter_markers()}
+    if config.getoption("--fast"):
+        return item.path.parent.name in PROGRAMS or bool(marks & {"slow", "soak"})
+    return "soak" in marks and not config.getoption("--soak")
+
+
+def _turn(item: pytest.Item) -> int:
+    """The long tests come first, so that the workers end together; else the order stays."""
+    places = (item.path.name, item.path.parent.name)
+    return next((turn for turn, place in enumerate(FIRST) if place in places), len(FIRST))
 
 
 @pytest.fixture(scope="session", autouse=True)
