@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -61,6 +62,12 @@ def _turn(item: pytest.Item) -> int:
     """The long tests come first, so that the workers end together; else the order stays."""
     places = (item.path.name, item.path.parent.name)
     return next((turn for turn, place in enumerate(FIRST) if place in places), len(FIRST))
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: no collection of garbage and no test has to look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

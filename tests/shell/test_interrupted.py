@@ -28,6 +28,8 @@ from hubd.store.room import RoomLimits
 from tests.shell.broken_disk import BrokenDisk, after_kill, after_power_loss, broken_disk
 from tests.shell.conftest import Store
 
+pytestmark = pytest.mark.slow
+
 PAGE = 150  #: contacts in one page of an import
 FULL = sqlite3.SQLITE_FULL
 
