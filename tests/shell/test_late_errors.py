@@ -32,8 +32,6 @@ from tests.shell.scripted_smtp import Say, serve_script
 from tests.shell.smtp_peers import open_lane, parcel, send
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN, TwilioDouble
 
-pytestmark = pytest.mark.slow
-
 CANARY = "s3cr3t for ann@example.com"
 BOUND = 60.0
 
