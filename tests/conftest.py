@@ -1,9 +1,15 @@
-"""`--soak` adds the tests that take minutes; without it they are deselected."""
+"""What holds for all tests: which of them run, in which order, and where their files lie.
+
+`--soak` adds the tests that take minutes; `--fast` leaves those that take less than a minute together.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
+import tempfile
 import time
 
 import pytest
@@ -13,18 +19,61 @@ os.environ["TZ"] = "UTC"
 if hasattr(time, "tzset"):
     time.tzset()
 
+PROGRAMS = ("apps", "whole")  #: the folders whose tests start programs
+FIRST = ("test_chaos.py", "test_clock.py", "test_crash.py", "whole", "apps", "shell")
+MEMORY = "/dev/shm"
+ROOM = 2 * 2**30  #: bytes that have to be free there; a run of all tests takes a quarter of it at most
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--fast", action="store_true", help="run only what takes less than a minute altogether")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put temporary files where flushing them takes no time, unless TMPDIR says where they go.
+
+    Most of the time of a test with a database is the disk's. That what is flushed is there after a power
+    failure is shown otherwise (tests/shell/broken_disk.py), and --soak runs on the disk.
+    """
+    if "TMPDIR" not in os.environ and not config.getoption("--soak") and _is_usable(MEMORY):
+        os.environ["TMPDIR"] = MEMORY
+        tempfile.tempdir = None
+
+
+def _is_usable(folder: str) -> bool:
+    """Whether there is a file system in memory with room, from which a library can be loaded."""
+    if sys.platform != "linux" or not os.access(folder, os.W_OK):
+        return False
+    about = os.statvfs(folder)
+    return about.f_bavail * about.f_frsize >= ROOM and not about.f_flag & os.ST_NOEXEC
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--soak"):
-        return
-    long = [item for item in items if item.get_closest_marker("soak")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+    left_out = [item for item in items if _is_left_out(item, config)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = sorted((item for item in items if item not in gone), key=_turn)
+
+
+def _is_left_out(item: pytest.Item, config: pytest.Config) -> bool:
+    marks = {mark.name for mark in item.iter_markers()}
+    if config.getoption("--fast"):
+        return item.path.parent.name in PROGRAMS or bool(marks & {"slow", "soak"})
+    return "soak" in marks and not config.getoption("--soak")
+
+
+def _turn(item: pytest.Item) -> int:
+    """The long tests come first, so that the workers end together; else the order stays."""
+    places = (item.path.name, item.path.parent.name)
+    return next((turn for turn, place in enumerate(FIRST) if place in places), len(FIRST))
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: no collection of garbage and no test has to look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

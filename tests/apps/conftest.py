@@ -23,6 +23,8 @@ from typing import Any
 
 import pytest
 
+from tests import launcher
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 60.0
 QUIET_ENV = {
@@ -49,7 +51,7 @@ class Hub:
         """Start the daemon and wait until its socket takes connections."""
         (self.folder / "hubd.toml").touch()
         with (self.folder / "hubd.log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = launcher.popen(
                 [
                     *(sys.executable, "-m", "hubd", "--config", str(self.folder / "hubd.toml")),
                     *("--state-dir", str(self.folder / "state")),
@@ -78,15 +80,8 @@ class Hub:
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """hubctl without a terminal."""
-        return subprocess.run(
-            self.command(*arguments),
-            capture_output=True,
-            encoding="utf-8",
-            input=stdin or "",
-            cwd=ROOT,
-            env=self.environ,
-            timeout=PATIENCE,
-            check=False,
+        return launcher.run(
+            self.command(*arguments), stdin=stdin or "", timeout=PATIENCE, cwd=ROOT, env=self.environ
         )
 
     def ok(self, *arguments: str, code: int = 0) -> str:

@@ -18,6 +18,7 @@ import trio
 
 from hubd.client import Client, open_client
 from hubd.errors import Conflict
+from tests import launcher
 from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
 
 _TO = re.compile(rb"^To: <?([^>\r\n]+)", re.MULTILINE)
@@ -142,7 +143,7 @@ def test_bad_input_77_signals_in_the_middle_of_a_campaign_lose_and_double_nobody
 
 def test_bad_input_77_hubctl_ends_quietly_when_its_reader_goes_away(hub: Hub) -> None:
     hub.campaign("spring")
-    following = subprocess.Popen(
+    following = launcher.popen(
         hub.command("events", "-f"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=hub.environ
     )
     assert following.stdout is not None

@@ -15,6 +15,7 @@ import pytest
 
 from hubctl.exits import Exit
 from hubd.client import connect
+from tests import launcher
 from tests.apps.conftest import PATIENCE, ROOT, Hub, new_hub
 
 #: Makes a campaign of this name what a case needs.
@@ -133,7 +134,7 @@ def test_exit_code_130_ctrl_c_detaches_and_stops_nothing(hub: Hub) -> None:
     hub.contacts(50)
     running(hub, "spring")
     for command in (("watch", "spring"), ("log", "spring", "-f"), ("wait", "spring")):
-        following = subprocess.Popen(
+        following = launcher.popen(
             hub.command(*command, "-v"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -37,8 +37,8 @@ PLAIN = [
     ("check", "summer"),
     ("start", "summer", "--follow"),
     ("archive", "summer"),
-    ("import", "many.csv", "--list", "many"),
-    ("apply", "autumn.toml"),
+    ("import", "HERE/many.csv", "--list", "many"),
+    ("apply", "HERE/autumn.toml"),
     ("test", "summer", "--to", "me@example.com"),
     (
         "send",
@@ -81,18 +81,9 @@ def test_nothing_is_asked_coloured_or_drawn_without_a_terminal(hub: Hub) -> None
     hub.file("many.csv", "email\n" + "".join(f"m{n}@example.com\n" for n in range(5_000)))
     spring = (hub.folder / "spring.toml").read_text()
     hub.file("autumn.toml", spring.replace('"spring"', '"autumn"'))
-    environ = {**hub.environ, "COLORTERM": "truecolor", "FORCE_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    hub.environ |= {"COLORTERM": "truecolor", "FORCE_COLOR": "1"}
     for arguments in PLAIN:
-        done = subprocess.run(
-            hub.command(*arguments),
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            cwd=hub.folder,
-            env=environ,
-            timeout=PATIENCE,
-            check=False,
-        )
+        done = hub.run(*(each.replace("HERE", str(hub.folder)) for each in arguments))
         told = done.stdout + done.stderr
         assert "\x1b" not in told, arguments
         assert "\r" not in told, arguments

@@ -10,12 +10,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from tests import launcher
 from tests.apps.conftest import PATIENCE, ROOT, Hub
 
 
 @contextmanager
 def tail(hub: Hub, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
+    process = launcher.popen(
         hub.command(*arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from typing import Any
 
+from tests import launcher
 from tests.apps.conftest import PATIENCE, ROOT, Hub
 
 
@@ -216,7 +217,7 @@ def test_ctrl_c_detaches_and_the_campaign_goes_on(hub: Hub) -> None:
     hub.contacts(100)
     hub.campaign("slow", rate="1/s")
     hub.ok("start", "slow")
-    watching = subprocess.Popen(
+    watching = launcher.popen(
         hub.command("watch", "slow"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -318,7 +319,7 @@ def test_watching_survives_a_restart_of_the_daemon(hub: Hub) -> None:
     hub.contacts(40)
     hub.campaign("slow", rate="20/s")
     hub.ok("start", "slow")
-    watching = subprocess.Popen(
+    watching = launcher.popen(
         hub.command("watch", "slow"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

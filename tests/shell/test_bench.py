@@ -12,10 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.bench.benches import send
 from tests.bench.processes import ROOT
 from tests.bench.settings import Settings
+
+pytestmark = pytest.mark.slow
 
 
 def start(arguments: Sequence[str | Path], cache: Path) -> subprocess.Popen[str]:

@@ -26,6 +26,8 @@ from tests.apps.conftest import ROOT, short_folder
 from tests.shell.open_hub import open_hub
 from tests.shell.test_tcp import serve
 
+pytestmark = pytest.mark.slow
+
 NOBODY = 65534
 
 

@@ -15,6 +15,8 @@ from hubd.errors import Conflict, HubError
 from tests.shell.open_hub import open_hub
 from tests.shell.test_methods import SPEC, apply, import_people, until
 
+pytestmark = pytest.mark.slow
+
 KEY = {"idempotency_key": "once"}
 
 

@@ -34,6 +34,8 @@ from hubd.transports.smtp import SmtpSettings, open_smtp
 from tests.fakes import FakeLane, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, START, world
 
+pytestmark = pytest.mark.slow
+
 HANGS = Answer(stage=Stage.BANNER, signal=Signal.TIMEOUT, text="the server did not answer in time")
 SURPLUS = {
     "closed": Answer(stage=Stage.BANNER, signal=Signal.DROPPED, text="the server closed the connection"),

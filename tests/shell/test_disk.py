@@ -32,6 +32,8 @@ from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import open_hub
 from tests.shell.test_database import add, stored
 
+pytestmark = pytest.mark.slow
+
 FULL = sqlite3.SQLITE_FULL
 PEOPLE = ("ann", "bob", "cyd", "dan", "eve")
 

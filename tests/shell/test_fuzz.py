@@ -24,6 +24,8 @@ from hubd.wire import HOST, PATH, SUBPROTOCOL
 from tests.shell.open_hub import open_hub
 from tests.shell.raw_client import HELLO, frame, open_raw
 
+pytestmark = pytest.mark.slow
+
 #: Not these: they would end the daemon, write files of their own, or drop requests whose answers are counted.
 LEFT_OUT = {"hub.shutdown", "hub.backup", "hub.cancel"}
 NULL = "null"  #: an id, as all of them here, in the octets in which it is sent

@@ -28,6 +28,8 @@ from hubd.store.room import RoomLimits
 from tests.shell.broken_disk import BrokenDisk, after_kill, after_power_loss, broken_disk
 from tests.shell.conftest import Store
 
+pytestmark = pytest.mark.slow
+
 PAGE = 150  #: contacts in one page of an import
 FULL = sqlite3.SQLITE_FULL
 
@@ -123,7 +125,6 @@ async def check_each_end(recorded: Recorded, bridge: Bridge, folder: Path, least
         for how, end in ends.items():
             path = recorded.put(folder / f"{how}{name}", dict(end(recorded.before, done)))
             unreadable += not readable_alone(path)
-            prepare(path)
             async with opened(path, bridge) as db:
                 assert await db.read(count_contacts) >= told
             shutil.rmtree(path.parent)

@@ -33,6 +33,8 @@ from hubd.store.steady import Moment
 from hubd.store.unit import Joint, Unit, Work, run_batch
 from tests.shell.conftest import Store, close_entry, open_entry
 
+pytestmark = pytest.mark.slow
+
 D = DeliveryState
 PEOPLE = 6
 DELIVERIES = 2 * PEOPLE  #: two campaigns to the same people

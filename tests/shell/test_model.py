@@ -34,6 +34,8 @@ from tests.shell.model_books import CampaignLine, auditor, books_in, read_books
 from tests.shell.model_promises import GOING, Promises, check_recovery
 from tests.shell.model_wire import LANES, Mailbox, Mood, Reply, Witness
 
+pytestmark = pytest.mark.slow
+
 BORN = 1_800_000_000.0
 POLICIES = {"held": "hold", "tried": "retry", "capped": "hold"}
 LISTS = {"held": ["ann"], "tried": ["bob"], "capped": ["ann", "bob"]}

@@ -24,6 +24,8 @@ from hubd.control.turns import TURNS
 from tests.shell.open_hub import PLAIN, Served, open_hub
 from tests.shell.raw_client import HELLO, connect, head, open_raw
 
+pytestmark = pytest.mark.slow
+
 CLIENTS, STEPS = 16, 10
 TEXT, BINARY, CLOSE, PING = 0x1, 0x2, 0x8, 0x9
 ORIGIN = "http://127.0.0.1:8080"

@@ -13,6 +13,8 @@ from hubd.core.model import CampaignState, Channel, DeliveryState, Parcel
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, world
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 20
 
 

@@ -31,6 +31,8 @@ from hubd.wire.events import EVENTS
 from tests.fakes import ACCEPTED, FakeTransport
 from tests.shell.open_hub import Served, open_hub
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("a", "b", "c")
 LISTS = {"a": "warm", "b": "warm", "c": "cold"}
 DOCUMENT = describe(METHODS, "1")

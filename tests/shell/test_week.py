@@ -34,6 +34,8 @@ from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.errors import InvalidTransition
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 
+pytestmark = pytest.mark.slow
+
 C, D = CampaignState, DeliveryState
 
 HOUR, DAY = 3600.0, 86_400.0

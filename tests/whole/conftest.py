@@ -21,6 +21,7 @@ import pytest
 
 from hubd.client import connect
 from hubd.errors import HubError
+from tests import launcher
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -77,7 +78,7 @@ class Hub:
         """Start hubd and do not wait. What `fail` says is in `crashing_hubd`."""
         (self.folder / "hubd.toml").write_text(self.config)
         with (self.folder / "hubd.log").open("ab") as log:
-            self.daemon = subprocess.Popen(
+            self.daemon = launcher.popen(
                 [
                     sys.executable, "-m", "tests.whole.crashing_hubd" if fail else "hubd",
                     "--config", str(self.folder / "hubd.toml"), "--state-dir", str(self.state), *options,
@@ -111,9 +112,9 @@ class Hub:
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command whatever comes of it."""
-        return subprocess.run(
+        return launcher.run(
             [sys.executable, "-m", "hubctl", "--socket", str(self.state / "control.sock"), *arguments],
-            capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False,
+            timeout=PATIENCE, cwd=ROOT,
         )  # fmt: skip
 
     def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:

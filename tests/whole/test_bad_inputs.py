@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.whole.conftest import ROOT, Hub, Witness, reconcile, sink_config, until
 from tests.whole.outside import CAMPAIGN, open_outside
 from tests.whole.world import ClockedHub, Hostile, faketime_library, finish, hostile, provider
@@ -89,7 +90,7 @@ def test_bad_input_75_one_trouble_after_the_other_stops_sending_and_loses_and_do
             assert hub.campaign("big")["state"] == "running"
         until(lambda: not hub.trouble(), "the trouble to end by itself")
     with without_descriptors(pid):
-        waiting = subprocess.Popen(
+        waiting = launcher.popen(
             [sys.executable, "-m", "hubctl", "--socket", str(hub.state / "control.sock"), "status"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
         )  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.whole.conftest import ROOT, Hub, Witness, reconcile, sink_config, until
 
 N = 1500  #: recipients
@@ -340,7 +341,7 @@ def test_without_descriptors_nothing_ends_and_everything_goes_on_when_there_are_
 
 
 def hub_status(hub: Hub) -> subprocess.Popen[bytes]:
-    client = subprocess.Popen(
+    client = launcher.popen(
         [sys.executable, "-m", "hubctl", "--socket", str(hub.state / "control.sock"), "status"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
     )  # fmt: skip

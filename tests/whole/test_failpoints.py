@@ -22,6 +22,7 @@ import pytest
 from hubd import failpoints
 from hubd.store import opening
 from hubd.store.file_checks import APPLICATION_ID
+from tests import launcher
 from tests.whole.conftest import PATIENCE, ROOT, Hub, until
 from tests.whole.crashing_hubd import effect_of
 from tests.whole.invariants import (
@@ -267,7 +268,7 @@ def test_a_daemon_that_slept_longer_than_the_server_waits_knows_what_it_does_not
         assert hub.end() == 0
         daemon = hub.boot(fail=f"{point}:20:stop")
         command = [sys.executable, "-m", "hubctl", "--socket", str(hub.state / "control.sock")]
-        with subprocess.Popen([*command, "start", CAMPAIGN], cwd=ROOT, stdout=subprocess.DEVNULL) as start:
+        with launcher.popen([*command, "start", CAMPAIGN], cwd=ROOT, stdout=subprocess.DEVNULL) as start:
             until(lambda: stopped(hub), "the daemon to stop itself")
             until(outside.gave_up, "the server to hang up on everybody")
             daemon.send_signal(signal.SIGCONT)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.interposed import Interposed
 from tests.whole.conftest import PATIENCE, ROOT, Hub, until
 from tests.whole.invariants import check_books, read_books
@@ -143,7 +144,7 @@ def test_a_kill_in_a_checkpoint_loses_nothing_and_the_next_start_finds_all(
 
 
 def start_backup(hub: Hub, path: Path) -> subprocess.Popen[bytes]:
-    client = subprocess.Popen(
+    client = launcher.popen(
         [
             sys.executable, "-m", "hubctl", "--socket", str(hub.state / "control.sock"),
             "daemon", "backup", str(path),

@@ -16,6 +16,7 @@ import pytest
 
 from hubd.client import Connection, connect
 from hubd.errors import HubError, ResumeGap, Unreachable
+from tests import launcher
 from tests.whole.conftest import PATIENCE, ROOT, Hub, until
 
 ENDS = 3  #: how often the daemon is ended under the reader
@@ -122,7 +123,7 @@ def test_hubctl_watch_goes_on_over_kills_and_tells_each_figure_once(hub: Hub) ->
     hub.boot()
     hub.contacts(60)
     hub.apply("spring", provider="outbox", rate="20/s")
-    watching = subprocess.Popen(
+    watching = launcher.popen(
         [sys.executable, "-m", "hubctl", "--socket", str(hub.state / "control.sock"), "watch", "spring"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip

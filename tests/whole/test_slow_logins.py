@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests import launcher
 from tests.interposed import Interposed
 from tests.whole.conftest import ROOT, Hub, Witness, reconcile, sink_config, until
 from tests.whole.world import finish, hostile, how, provider
@@ -54,7 +55,7 @@ class InterposedHub(Hub):
 
     def in_background(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command and do not wait."""
-        process = subprocess.Popen(
+        process = launcher.popen(
             [sys.executable, "-m", "hubctl", "--socket", str(self.state / "control.sock"), *arguments],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
         )  # fmt: skip

@@ -25,6 +25,7 @@ from wsproto.events import Request, TextMessage
 from hubd.client import Client, open_client
 from hubd.errors import ProviderUnavailable
 from hubd.wire import HOST, PATH, PROTOCOL, SUBPROTOCOL
+from tests import launcher
 from tests.whole.conftest import PATIENCE, ROOT, Hub, Witness, reconcile, sink_config, until
 from tests.whole.world import UnprivilegedHub, finish, how, replace_file
 
@@ -67,7 +68,7 @@ def stranger(hub: Hub) -> socket.socket:
 
 def command(hub: Hub, *arguments: str) -> subprocess.Popen[bytes]:
     """A command that goes on beside the test."""
-    return subprocess.Popen(
+    return launcher.popen(
         [sys.executable, "-m", "hubctl", "--socket", str(hub.state / "control.sock"), *arguments],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -1,0 +1,183 @@
+"""hubd and hubctl in processes of their own, without importing everything anew for each.
+
+Starting Python and importing what hubctl needs takes longer than most of its commands. So one process for
+each worker of the tests has the libraries loaded and waits. Asked for a program, it forks, and the fork
+becomes what `python -m PROGRAM` is: its own arguments, environment and streams, the same `__main__`, and the
+end that the interpreter gives it. It is a child of the process that asked: signals, its status and waiting
+for it work as they always do.
+
+What it does not show is what an import does or takes, and which arguments a list of processes has. Tests of
+that use `subprocess`. Where something is asked for that a fork cannot give, such as a preloaded library,
+`popen` starts Python as usual; so it does on systems other than Linux.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TextIO
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ("hubd", "hubctl", "tests.whole.crashing_hubd")
+#: Variables that are read before the first line of a program: by the interpreter, the loader, the C library.
+READ_EARLY = ("PYTHON", "LD_", "LC_", "LANG", "FAKETIME", "MALLOC_", "GLIBC_")
+PR_SET_CHILD_SUBREAPER = 36  #: of linux/prctl.h
+LONGEST = 100_000  #: octets of a request
+
+
+def popen(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """`subprocess.Popen`, by a fork where that is the same."""
+    return (_Forked if _can_fork(command, options) else subprocess.Popen)(command, **options)
+
+
+def run(
+    command: Sequence[str], *, stdin: str | None = None, timeout: float, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and take what it says, as `subprocess.run` does; `stdin` is its input."""
+    given = subprocess.PIPE if stdin is not None else None
+    pipes = {"stdin": given, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with popen(command, **pipes, encoding="utf-8", **options) as process:
+        try:
+            out, err = process.communicate(stdin, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _can_fork(command: Sequence[str], options: Mapping[str, Any]) -> bool:
+    return (
+        sys.platform == "linux"
+        and command[:2] == [sys.executable, "-m"]
+        and command[2] in PROGRAMS
+        and options.keys() <= {"stdin", "stdout", "stderr", "cwd", "env", "text", "encoding"}
+        and options.get("cwd") == ROOT
+        and _early(options.get("env") or os.environ) in ({"LANG": "C.UTF-8"}, _early(os.environ))
+        and sum(map(len, command)) < LONGEST // 4
+    )
+
+
+def _early(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith(READ_EARLY)}
+
+
+class _Forked(subprocess.Popen[Any]):
+    def _execute_child(
+        self, args: Sequence[str], executable: None, preexec_fn: None, close_fds: bool, pass_fds: object,
+        cwd: Path, env: Mapping[str, str] | None, startupinfo: None, creationflags: int, shell: bool,
+        p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int, errread: int, errwrite: int, *rest: Any,
+    ) -> None:  # fmt: skip
+        environ = dict(os.environ if env is None else env)
+        streams = [own if own != -1 else ours for ours, own in enumerate((p2cread, c2pwrite, errwrite))]
+        launcher = _launcher(frozenset(_early(environ).items()))
+        self.pid = launcher.start({"command": list(args[2:]), "environ": environ}, streams)
+        self._child_created = True
+        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
+
+
+@cache
+def _launcher(early: frozenset[tuple[str, str]]) -> _Launcher:
+    return _Launcher(dict(early))
+
+
+class _Launcher:
+    """The process that forks, seen from the tests."""
+
+    def __init__(self, early: Mapping[str, str]) -> None:
+        rest = {name: value for name, value in os.environ.items() if not name.startswith(READ_EARLY)}
+        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.launcher", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd=ROOT, env={**rest, **early},
+            )  # fmt: skip
+
+    def start(self, request: Mapping[str, object], streams: Sequence[int]) -> int:
+        """Start a program with these streams; its process id. It is a child of this process."""
+        prctl = ctypes.CDLL(None).prctl
+        with self._lock:
+            # The parent of the new process ends at once, and who asked is the next in the line.
+            prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            try:
+                socket.send_fds(self._door, [json.dumps(request).encode()], streams)
+                return int(self._door.recv(64))
+            finally:
+                prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+# -- in the process that forks ------------------------------------------------------------------------
+
+
+def _load() -> None:
+    for package in ("hubd", "hubctl"):
+        found = pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
+        for name in sorted(module.name for module in found):
+            if not name.endswith("__main__"):
+                importlib.import_module(name)
+    gc.freeze()
+
+
+def _next_program(door: socket.socket) -> str:
+    """Wait for requests and fork for each. Returns in the forks alone: the name of what to run."""
+    while True:
+        message, streams, _, _ = socket.recv_fds(door, LONGEST, 3)
+        if not message:
+            sys.exit(0)
+        told, tell = os.pipe()
+        if (parent := os.fork()) == 0:
+            if (child := os.fork()) != 0:
+                os.write(tell, b"%d" % child)
+                os._exit(0)
+            door.detach()
+            return _become(json.loads(message), streams)
+        for descriptor in (*streams, tell):
+            os.close(descriptor)
+        number = os.read(told, 64)
+        os.close(told)
+        os.waitpid(parent, 0)
+        door.send(number)
+
+
+def _become(request: dict[str, Any], streams: Sequence[int]) -> str:
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.environ.clear()
+    os.environ.update(request["environ"])
+    time.tzset()
+    for number, stream in enumerate(("stdin", "stdout", "stderr")):
+        vars(sys)[stream] = vars(sys)[f"__{stream}__"] = _stream(number, vars(sys)[stream])
+    program, *arguments = request["command"]
+    sys.argv = ["", *arguments]
+    return str(program)
+
+
+def _stream(number: int, like: TextIO) -> TextIO:
+    """A standard stream as the interpreter makes it."""
+    raw = open(number, "rb" if number == 0 else "wb", closefd=False)  # noqa: SIM115
+    lines = number == 2 or raw.isatty()
+    return io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", line_buffering=lines)
+
+
+if __name__ == "__main__":
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # of the terminal: it ends without a word
+    _load()
+    program = _next_program(socket.socket(fileno=int(sys.argv[1])))
+    signal.signal(signal.SIGINT, handler)
+    runpy.run_module(program, run_name="__main__", alter_sys=True)
