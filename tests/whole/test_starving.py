@@ -125,8 +125,9 @@ async def test_a_campaign_that_gets_no_connection_for_want_of_descriptors_waits_
 
 
 async def test_a_start_that_gets_no_descriptors_is_refused_with_the_reason_and_changes_nothing(
-    hub: Hub, witness: Witness
+    hub: Hub, witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(launcher, "PROGRAMS", ())  # the descriptor that it lacks is that of an import
     hub.config = sink_config(witness.port, 4)
     hub.boot()
     hub.contacts(10)
