@@ -139,10 +139,6 @@ class FakeStore:
         await trio.lowlevel.checkpoint()
         return self.warmups.get(provider)
 
-    async def begin_warmup(self, provider: str, at: float) -> float:
-        await trio.lowlevel.checkpoint()
-        return self.warmups.setdefault(provider, at)
-
     # -- Doubts
 
     async def doubtful(self, campaign_id: int, after_id: int = 0, limit: int = 200) -> list[Doubt]:

@@ -14,11 +14,11 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from hubd.core.limiter import Grant, RateLimiter, Step, grants_of
 from hubd.core.model import Campaign
-from hubd.core.pacing import STEP, Step, longest_period
+from hubd.core.pacing import STEP, longest_period
 from hubd.core.warmup import Warmup
 from hubd.engine.domains import Domains
-from hubd.engine.limiter import RateLimiter
 
 
 class UsageStore(Protocol):
@@ -30,10 +30,6 @@ class UsageStore(Protocol):
 
     async def warmup_began(self, provider: str) -> float | None:
         """When the provider's first message went; None while none has."""
-        ...
-
-    async def begin_warmup(self, provider: str, at: float) -> float:
-        """Remember when the first message went, unless that is known; what is known then."""
         ...
 
 
@@ -51,7 +47,7 @@ class LimiterRegistry:
         self._now = now
         self._all: WeakValueDictionary[str, RateLimiter] = WeakValueDictionary()
         self._recent: OrderedDict[str, RateLimiter] = OrderedDict()
-        self._domains: dict[str, tuple[dict[str, tuple[str, ...]], Domains]] = {}
+        self._domains: dict[str, Domains] = {}
         self._loading = trio.Lock()
 
     async def limiter(self, name: str, rates: Sequence[str], *, warmup: Warmup | None = None) -> RateLimiter:
@@ -62,15 +58,15 @@ class LimiterRegistry:
         async with self._loading:
             found = self._all.get(name)
             if found is None:
-                found = RateLimiter(
-                    name=name, steps=self._here((await self._usage.spent(name)).get(name, ()))
-                )
-            if warmup is not None:
-                found.warm_up(warmup, await self._warmup_began(name, found))
-            else:
-                found.warm_up(None)
+                spent = await self._usage.spent(name)
+                found = RateLimiter(name=name, past=self._here(spent.get(name, ())))
+            began = None if warmup is None else await self._warmup_began(name)
+            found.warm_up(warmup, began)
             found.change(rates)
-            self._keep(name, found)
+            self._all[name] = self._recent[name] = found
+            self._recent.move_to_end(name)
+            while len(self._recent) > self.KEPT:
+                self._recent.popitem(last=False)
             return found
 
     async def sender(self, provider: str, sender: str, rates: Mapping[str, Sequence[str]]) -> RateLimiter:
@@ -121,20 +117,17 @@ class LimiterRegistry:
         """The rates and the health of the domains that a provider sends to. Raises as `limiter`."""
         wanted = {domain: tuple(texts) for domain, texts in rates.items()}
         async with self._loading:
-            known, found = self._domains.get(provider, ({}, None))
-            if found is not None and known == wanted:
-                return found
-            spent = await self._spent_on_domains(provider, wanted)
+            found = self._domains.get(provider)
             if found is None:
-                found = Domains(provider, wanted, spent)
-            else:
-                found.change(wanted, spent)
-            self._domains[provider] = (wanted, found)
+                spent = await self._spent_on_domains(provider, wanted)
+                found = self._domains[provider] = Domains(provider, wanted, spent)
+            elif found.rates != wanted:
+                found.change(wanted, await self._spent_on_domains(provider, wanted))
             return found
 
     async def _spent_on_domains(
         self, provider: str, rates: Mapping[str, Sequence[str]]
-    ) -> dict[str, list[Step]]:
+    ) -> dict[str, list[Grant]]:
         """Of those with rates of their own all that is known, of the many others what "*" looks back on."""
         prefix = f"domain/{provider}/"
         steps: dict[str, Sequence[Step]] = {}
@@ -145,25 +138,14 @@ class LimiterRegistry:
             steps.update(await self._usage.spent(prefix + domain))
         return {name.removeprefix(prefix): self._here(of) for name, of in steps.items()}
 
-    def _here(self, steps: Sequence[Step]) -> list[Step]:
-        """Steps on Trio's clock; one from the future stands at the present."""
-        recorded, now = self._now(), trio.current_time()
-        return [(min(began - recorded, -0.0) + now, slots) for began, slots in steps]
+    def _here(self, steps: Sequence[Step]) -> list[Grant]:
+        """Recorded steps as grants on Trio's clock."""
+        return grants_of(steps, self._now(), trio.current_time())
 
-    async def _warmup_began(self, name: str, found: RateLimiter) -> float | None:
+    async def _warmup_began(self, name: str) -> float | None:
         """When a provider's first message went, on Trio's clock; None while none has."""
-        provider = name.removeprefix("provider/")
-        recorded, now = self._now(), trio.current_time()
-        began = await self._usage.warmup_began(provider)
-        if began is None and found.steps:
-            began = await self._usage.begin_warmup(provider, recorded - (now - found.steps[0][0]))
-        return None if began is None else now - max(0.0, recorded - began)
-
-    def _keep(self, name: str, limiter: RateLimiter) -> None:
-        self._all[name] = self._recent[name] = limiter
-        self._recent.move_to_end(name)
-        while len(self._recent) > self.KEPT:
-            self._recent.popitem(last=False)
+        began = await self._usage.warmup_began(name.removeprefix("provider/"))
+        return None if began is None else trio.current_time() - max(0.0, self._now() - began)
 
 
 def _rates_of(name: str, rates: Mapping[str, Sequence[str]]) -> Sequence[str]:

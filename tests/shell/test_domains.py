@@ -149,16 +149,16 @@ async def test_changed_rates_count_what_was_sent(autojump_clock: Clock) -> None:
     found = domains(gmail="2/day", others="2/day")
     for address in ("a@gmail.example", "a@other.example"):
         assert take(found.find(address))
-    found.change({"gmail.example": ("3/day",), "*": ("1/day",)})
+    found.change({"gmail.example": ("3/day",), "*": ("1/day",)}, {})
     taken = [take(found.find("a@gmail.example")) for _ in range(3)]
     assert taken == [True, True, False]
     assert not take(found.find("a@other.example"))
-    found.change({"other.example": ("5/day",)})
+    found.change({"other.example": ("5/day",)}, {})
     taken = [take(found.find("a@other.example")) for _ in range(5)]
     assert taken == [True, True, True, True, False]
     assert found.find("a@gmail.example") is None
     with pytest.raises(BadInput):
-        found.change({"*": ("fast",)})
+        found.change({"*": ("fast",)}, {})
     assert not take(found.find("a@other.example"))
 
 

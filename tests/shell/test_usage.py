@@ -10,8 +10,9 @@ import pytest
 import trio
 
 from hubd.bridge import Bridge
+from hubd.core.limiter import RateLimiter, grants_of
 from hubd.core.model import DeliveryState
-from hubd.core.pacing import REMEMBERED, free_at, parse_pace, replay
+from hubd.core.pacing import REMEMBERED
 from hubd.core.warmup import DAY, Warmup
 from hubd.engine.limits import LimiterRegistry
 from hubd.errors import BadInput
@@ -89,16 +90,18 @@ async def test_a_prefix_finds_what_is_below_it_and_no_neighbour(database: Databa
     assert await usage.spent("nothing") == {}
 
 
-async def test_the_beginning_of_a_warm_up_is_written_once_and_stays(
-    bridge: Bridge, database_path: Path
+async def test_a_warm_up_began_with_the_first_message_also_when_its_step_is_joined_or_forgotten(
+    database: Database,
 ) -> None:
-    async with open_database(database_path, bridge) as database:
-        usage = Usage(database)
-        assert await usage.warmup_began("office") is None
-        assert await usage.begin_warmup("office", 500.0) == 500.0
-        assert await usage.begin_warmup("office", 900.0) == 500.0
-    async with open_database(database_path, bridge) as database:
-        assert await Usage(database).warmup_began("office") == 500.0
+    usage = Usage(database)
+    assert await usage.warmup_began("office") is None
+    await spend(database, "provider/office", [(500.0, 1), (900.0, 1)])
+    await spend(database, "provider/office2", [(100.0, 1)])
+    assert await usage.warmup_began("office") == 500.0
+    for now in (DAY, DAY + REMEMBERED):
+        await tidy(database, now=now)
+        assert await usage.warmup_began("office") == 500.0
+    assert await everything(database) == []
 
 
 # --- clearing away ---------------------------------------------------------------------------------
@@ -147,10 +150,9 @@ async def test_tidied_usage_never_counts_for_less(database: Database, seed: int)
     assert (await tidy(database, now=WALL)).usage > 0
     after = (await Usage(database).spent(name))[name]
     for rate in ("50/day", "100/day", "30/minute", "200/3days", "700/30days"):
-        pace = parse_pace([rate])
-        was, now = replay(pace, before, 0.0, WALL), replay(pace, after, 0.0, WALL)
-        assert free_at(pace, now) >= free_at(pace, was) - 1e-6
-        assert now.used[0].slots >= was.used[0].slots
+        was, now = (RateLimiter((rate,), past=grants_of(steps, WALL, 0.0)) for steps in (before, after))
+        for cost in (1, 10, 30):
+            assert now.opens_at(0.0, cost) >= was.opens_at(0.0, cost) - 1e-6
 
 
 # --- across a restart ------------------------------------------------------------------------------
