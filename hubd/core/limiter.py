@@ -20,8 +20,9 @@ When the rates change, and after a restart, what was granted is counted anew in 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass, field
+from itertools import pairwise
 
 from hubd.core.pacing import BURST, REMEMBERED, STEP, Rate, parse_rates, strictest
 from hubd.core.warmup import Warmup, day_quota, grows_at
@@ -36,23 +37,20 @@ _NEVER = float("-inf")
 _FOR_EVER = float("inf")
 
 
+@dataclass(slots=True, eq=False)
 class _Window:
     """What was granted less than `period` seconds ago, and is too old for the window before."""
 
-    __slots__ = (
-        "amount", "due", "first", "grants", "interval", "next", "period", "slack", "slots", "width",
-    )  # fmt: skip
-
-    def __init__(self, period: float, width: float) -> None:
-        self.period = period
-        self.width = width  # seconds within which grants are joined
-        self.grants: deque[Grant] = deque()  # the oldest first
-        self.first = _NEVER  # when the newest entry began
-        self.slots = 0  # in all entries
-        self.next: _Window | None = None
-        self.amount = 0  # of its rate, as the rest
-        self.interval = self.slack = 0.0
-        self.due = _NEVER  # when the next slot is due
+    period: float
+    width: float  #: seconds within which grants are joined
+    amount: int = 0  #: of its rate, as the rest
+    interval: float = 0.0
+    slack: float = 0.0
+    due: float = _NEVER  #: when the next slot is due
+    next: _Window | None = None
+    grants: list[Grant] = field(default_factory=list)  #: the oldest first
+    slots: int = 0  #: in all of them
+    first: float = _NEVER  #: when the newest of them began
 
     def add(self, at: float, slots: int) -> None:
         """Count what was granted at a time that is not before all others, and hand on what is too old."""
@@ -65,49 +63,40 @@ class _Window:
         self.first = at
         old = at - self.period
         while grants[0][0] <= old:
-            expired = grants.popleft()
+            expired = grants.pop(0)
             self.slots -= expired[1]
             if self.next is not None:
                 self.next.add(*expired)
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class RateLimiter:
     """Rates that hold together, and a warm-up. Only a provider's dispatcher takes slots: nobody waits here.
 
-    Times are in seconds of a clock that never goes backwards. `name` is what is recorded with each attempt,
-    `past` what was granted before, the oldest first. `burst` is how many seconds' worth of slots may come at
-    once. `memory` is what it remembers for rates that are set later.
+    Times are in seconds of a clock that never goes backwards. Raises `BadInput` for what is not a rate.
     """
 
-    __slots__ = (
-        "__weakref__", "_began", "_burst", "_grows_at", "_memory", "_opens", "_own", "_quota", "_rated",
-        "_warmup", "_windows", "interval", "limited", "name", "rates",
-    )  # fmt: skip
+    rates: Sequence[str] = ()
+    _: KW_ONLY
+    name: str = ""  #: what it granted is recorded under it with each attempt
+    past: InitVar[Iterable[Grant]] = ()  #: what was granted before, the oldest first
+    burst: float = BURST  #: how many seconds' worth of slots may come at once
+    memory: Sequence[tuple[float, float]] = MEMORY
+    limited: bool = field(init=False, default=False)  #: whether it can hold anybody up at all
+    #: Seconds between slots under the rate that holds the next one up the longest; 0 without one.
+    interval: float = field(init=False, default=0.0)
+    _own: tuple[Rate, ...] = field(init=False)
+    _rated: list[_Window] = field(init=False, default_factory=list)  # the windows with a rate
+    _windows: list[_Window] = field(init=False)  # all, the shortest period first
+    _opens: float = field(init=False, default=_NEVER)  # when a single slot is free
+    _warmup: Warmup | None = field(init=False, default=None)
+    _began: float | None = field(init=False, default=None)  # when the warm-up did
+    _quota: tuple[Rate, ...] = field(init=False, default=())  # of the warm-up, as it is now
+    _grows_at: float = field(init=False, default=_FOR_EVER)
 
-    def __init__(
-        self,
-        rates: Sequence[str] = (),
-        *,
-        name: str = "",
-        past: Iterable[Grant] = (),
-        burst: float = BURST,
-        memory: Iterable[tuple[float, float]] = MEMORY,
-    ) -> None:
-        """Raises `BadInput` for what is not a rate."""
-        self.name = name
-        self.rates: tuple[str, ...] = tuple(rates)
-        self.limited = False  #: whether it can hold anybody up at all
-        self.interval = 0.0  #: seconds between slots under the rate that holds the next one up the longest
-        self._burst = burst
-        self._memory = tuple(memory)
-        self._own = parse_rates(rates)
-        self._rated: list[_Window] = []  # the windows with a rate
-        self._windows: list[_Window] = []  # all, the shortest period first
-        self._opens = _NEVER  # when a single slot is free
-        self._warmup: Warmup | None = None
-        self._began: float | None = None  # when the warm-up did
-        self._quota: tuple[Rate, ...] = ()  # of the warm-up, as it is now
-        self._grows_at = _FOR_EVER
+    def __post_init__(self, past: Iterable[Grant]) -> None:
+        self.rates = tuple(self.rates)
+        self._own = parse_rates(self.rates)
         self._count(past)
 
     # -- its rates ---------------------------------------------------------------------------------
@@ -115,8 +104,7 @@ class RateLimiter:
     def change(self, rates: Sequence[str]) -> None:
         """Use other rates from now on; what was granted counts under them too. Raises `BadInput`."""
         if tuple(rates) != self.rates:
-            self._own = parse_rates(rates)
-            self.rates = tuple(rates)
+            self._own, self.rates = parse_rates(rates), tuple(rates)
             self._count(self.granted)
 
     def warm_up(self, warmup: Warmup | None, began: float | None = None) -> None:
@@ -131,30 +119,36 @@ class RateLimiter:
     def _grow(self, now: float) -> None:
         self._quota, self._grows_at = (), _FOR_EVER
         if self._warmup is not None:
-            age = 0.0 if self._began is None else now - self._began
-            self._quota = (day_quota(self._warmup, age),)
+            began = now if self._began is None else self._began
+            self._quota = (day_quota(self._warmup, now - began),)
             if self._began is not None:
-                self._grows_at = self._began + grows_at(self._warmup, age)
+                self._grows_at = began + grows_at(self._warmup, now - began)
         self._count(self.granted)
 
     def _count(self, past: Iterable[Grant]) -> None:
         """Make the windows for the rates as they are now, and count in them what was granted."""
         due = {window.period: window.due for window in self._rated}
         rates = strictest((*self._own, *self._quota))
+        self._rated = [
+            _Window(
+                rate.period,
+                rate.period / PARTS if rate.amount > PARTS else 0.0,
+                rate.amount, rate.interval, rate.slack(self.burst),
+            )
+            for rate in rates
+        ]  # fmt: skip
         longest = rates[-1].period if rates else 0.0
-        self._rated = [_Window(rate.period, _width(rate)) for rate in rates]
-        self._windows = [*self._rated, *(_Window(*each) for each in self._memory if each[0] > longest)]
-        for window, after in zip(self._windows, self._windows[1:], strict=False):
+        self._windows = [*self._rated, *(_Window(*each) for each in self.memory if each[0] > longest)]
+        for window, after in pairwise(self._windows):
             window.next = after
         at = _NEVER
         for at, slots in past:
             self._windows[0].add(at, slots)
-        for window, rate in zip(self._rated, rates, strict=True):
-            window.amount, window.interval, window.slack = rate.amount, rate.interval, rate.slack(self._burst)
+        for window in self._rated:
             # Of what was granted under no such rate it is not known how close together it came.
-            window.due = due.get(rate.period, at + rate.interval)
+            window.due = due.get(window.period, at + window.interval)
         self.limited = bool(rates)
-        self._opens = self._free_at(1)
+        self._opens, self.interval = self._free_at(1)
 
     # -- its slots ---------------------------------------------------------------------------------
 
@@ -168,7 +162,7 @@ class RateLimiter:
             return now
         if now >= self._grows_at:
             self._grow(now)
-        opens = self._opens if cost == 1 else self._free_at(cost)
+        opens = self._opens if cost == 1 else self._free_at(cost)[0]
         return min(opens, self._grows_at) if opens > now else now
 
     def take(self, now: float, cost: int = 1) -> None:
@@ -177,10 +171,9 @@ class RateLimiter:
         if self.limited:
             for window in self._rated:
                 window.due = (window.due if window.due > now else now) + cost * window.interval
-            self._opens = self._free_at(1)
+            self._opens, self.interval = self._free_at(1)
             if self._warmup is not None and self._began is None:
-                self._began = now
-                self._grows_at = now + grows_at(self._warmup, 0.0)
+                self._began = self._grows_at = now  # when it is to be looked at again
 
     @property
     def remembers(self) -> float:
@@ -192,20 +185,22 @@ class RateLimiter:
         """What it granted as far as it is remembered, the oldest first."""
         return [grant for window in reversed(self._windows) for grant in window.grants]
 
-    def _free_at(self, cost: int) -> float:
-        """From when on so many slots can be granted at once; perhaps long past."""
-        opens, slots = _NEVER, 0
+    def _free_at(self, cost: int) -> tuple[float, float]:
+        """From when on so many slots can be granted at once, perhaps long past, and the interval of the rate
+        that lets them go last.
+        """
+        opens, interval, slots = _NEVER, 0.0, 0
         for n, window in enumerate(self._rated):
             slots += window.slots
             at = window.due - window.slack
             if slots + cost > window.amount:
-                at = max(at, self._room_at(n, slots + min(cost, window.amount) - window.amount))
+                at = max(at, self._room_at(n, slots + cost - window.amount))
             if at > opens:
-                opens, self.interval = at, window.interval
-        return opens
+                opens, interval = at, window.interval
+        return opens, interval
 
     def _room_at(self, n: int, surplus: int) -> float:
-        """When so many of the slots that the rate of window `n` counts have expired."""
+        """When so many of the slots that the rate of window `n` counts have expired, or all of them."""
         room = _NEVER
         for window in reversed(self._rated[: n + 1]):
             for at, slots in window.grants:
@@ -214,10 +209,6 @@ class RateLimiter:
                 surplus -= slots
                 room = at + self._rated[n].period
         return room
-
-
-def _width(rate: Rate) -> float:
-    return rate.period / PARTS if rate.amount > PARTS else 0.0
 
 
 def grants_of(steps: Iterable[Step], recorded_now: float, now: float) -> list[Grant]:

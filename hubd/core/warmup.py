@@ -1,4 +1,4 @@
-"""A new sender's ramp: a quota for the day that starts small and doubles while the account earns its name.
+"""Sender warm-up: a quota for the day that starts small and doubles.
 
 Mailbox providers distrust an address that sends much from its first day. So the quota begins at `start` and
 doubles with every whole `double_every` since the provider's first message. It holds beside all other rates.
@@ -15,7 +15,7 @@ from hubd.errors import BadInput
 DAY = 86_400.0
 #: Where doubling ends: more than anybody sends in a day.
 MOST = 999_999_999
-#: Seconds: no account earns its name faster.
+#: Seconds: the quota of no sender doubles faster.
 SHORTEST = 3600.0
 
 

@@ -304,3 +304,17 @@ async def test_a_longer_period_for_all_domains_counts_what_is_recorded_and_what_
     assert take(domains.find("x@a.example"))
     await book.domains("office", {"*": ("10/s", "8/day")})
     assert taken(domains.find("x@a.example")) == 3
+
+
+async def test_a_domain_that_gets_a_rate_of_its_own_looks_back_on_what_is_recorded(
+    database: Database,
+) -> None:
+    clock = Clock()
+    await spend(database, "domain/office/a.example", [(clock() - 7200, 4)])
+    book = LimiterRegistry(Usage(database), clock)
+    domains = await book.domains("office", {"*": ("10/s",)})
+    assert take(domains.find("x@a.example"))
+    await book.domains("office", {"*": ("10/s",), "a.example": ("8/day",)})
+    assert taken(domains.find("x@a.example")) == 3
+    await book.domains("office", {"*": ("8/day",)})
+    assert taken(domains.find("x@a.example")) == 0
