@@ -19,6 +19,7 @@ from hubd.core.model import Campaign
 from hubd.core.pacing import STEP, longest_period
 from hubd.core.warmup import Warmup
 from hubd.engine.domains import Domains
+from hubd.engine.provider import Provider, ProviderSpec
 
 
 class UsageStore(Protocol):
@@ -75,43 +76,28 @@ class LimiterRegistry:
         `rates` are those of the configuration; "*" stands for each other sender for itself. Raises as
         `limiter`.
         """
-        return await self.limiter(f"sender/{provider}/{sender.lower()}", _rates_of(sender.lower(), rates))
+        sender = sender.lower()
+        return await self.limiter(f"sender/{provider}/{sender}", rates.get(sender) or rates.get("*", ()))
 
-    async def of_campaign(
-        self,
-        campaign: Campaign,
-        provider: str,
-        rates: Sequence[str],
-        warmup: Warmup | None,
-        sender_rates: Callable[[], Mapping[str, Sequence[str]]],
-    ) -> CampaignLimits:
-        """The limits of a campaign on a provider with these rates; `sender_rates` gives those that are
-        configured at the moment. Raises as `limiter`.
-        """
-        shared = await self.limiter(f"provider/{provider}", rates, warmup=warmup)
+    async def of_campaign(self, campaign: Campaign, provider: Provider) -> CampaignLimits:
+        """The limits of a campaign on a provider, with the rates that are set now. Raises as `limiter`."""
+        spec = provider.spec
+        shared = await self.limiter(f"provider/{spec.name}", spec.rate, warmup=spec.warmup)
         own = await self.limiter(f"campaign/{campaign.id}", campaign.rate)
-        return CampaignLimits(self, provider, sender_rates, shared, own)
+        return CampaignLimits(self, provider, shared, own)
 
-    async def refit(
-        self,
-        provider: str,
-        rates: Sequence[str],
-        warmup: Warmup | None,
-        *,
-        sender_rates: Mapping[str, Sequence[str]],
-        domain_rates: Mapping[str, Sequence[str]],
-    ) -> None:
+    async def refit(self, spec: ProviderSpec) -> None:
         """Use a provider's rates as they are configured now, where they are in use. Raises as `limiter`.
 
         What is not in use gets them when it is needed.
         """
-        if f"provider/{provider}" in self._all:
-            await self.limiter(f"provider/{provider}", rates, warmup=warmup)
-        prefix = f"sender/{provider}/"
+        if f"provider/{spec.name}" in self._all:
+            await self.limiter(f"provider/{spec.name}", spec.rate, warmup=spec.warmup)
+        prefix = f"sender/{spec.name}/"
         for name in [name for name in self._all if name.startswith(prefix)]:
-            await self.limiter(name, _rates_of(name.removeprefix(prefix), sender_rates))
-        if provider in self._domains:
-            await self.domains(provider, domain_rates)
+            await self.sender(spec.name, name.removeprefix(prefix), spec.sender_rates)
+        if spec.name in self._domains:
+            await self.domains(spec.name, spec.domain_rates)
 
     async def domains(self, provider: str, rates: Mapping[str, Sequence[str]]) -> Domains:
         """The rates and the health of the domains that a provider sends to. Raises as `limiter`."""
@@ -148,10 +134,6 @@ class LimiterRegistry:
         return None if began is None else trio.current_time() - max(0.0, self._now() - began)
 
 
-def _rates_of(name: str, rates: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    return rates.get(name) or rates.get("*", ())
-
-
 class CampaignLimits:
     """The limits that a campaign's messages count under: its provider's, its sender's and its own.
 
@@ -163,30 +145,23 @@ class CampaignLimits:
     KEPT = 64
 
     def __init__(
-        self,
-        registry: LimiterRegistry,
-        provider: str,
-        sender_rates: Callable[[], Mapping[str, Sequence[str]]],
-        shared: RateLimiter,
-        own: RateLimiter,
+        self, registry: LimiterRegistry, provider: Provider, shared: RateLimiter, own: RateLimiter
     ) -> None:
         self._registry = registry
         self._provider = provider
-        self._sender_rates = sender_rates
         self._shared = shared
         self._own = own
         self._of: dict[str, tuple[RateLimiter, ...]] = {}
 
     async def of(self, sender: str) -> tuple[RateLimiter, ...]:
-        """The limits of a message from this address or number, "" for none. Raises `StoreUnavailable`."""
-        found = self._of.get(sender)
-        if found is None:
-            if sender:
-                limiter = await self._registry.sender(self._provider, sender, self._sender_rates())
-                found = (self._shared, limiter, self._own)
-            else:
-                found = (self._shared, self._own)
-            self._of[sender] = found
+        """The limits of a message from this address or number; "" is what the provider sends as. Raises
+        `StoreUnavailable`.
+        """
+        spec = self._provider.spec
+        sender = sender or spec.sender
+        if sender not in self._of:
+            own = [await self._registry.sender(spec.name, sender, spec.sender_rates)] if sender else []
+            self._of[sender] = (self._shared, *own, self._own)
             if len(self._of) > self.KEPT:
                 del self._of[next(iter(self._of))]
-        return found
+        return self._of[sender]

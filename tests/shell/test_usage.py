@@ -11,10 +11,12 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.core.limiter import RateLimiter, grants_of
-from hubd.core.model import DeliveryState
+from hubd.core.model import DeliveryState, InDoubt
 from hubd.core.pacing import REMEMBERED
 from hubd.core.warmup import DAY, Warmup
 from hubd.engine.limits import LimiterRegistry
+from hubd.engine.ports import Transport
+from hubd.engine.provider import ProviderSpec
 from hubd.errors import BadInput
 from hubd.store.database import Database, Unit, open_database
 from hubd.store.housekeeping import tidy
@@ -267,6 +269,10 @@ async def test_a_sender_has_its_own_rates_or_those_of_all_others(
     assert allowed is None or taken(found) == allowed
 
 
+async def _not_opened() -> Transport:
+    raise AssertionError("limits need no transport")
+
+
 async def test_a_reload_changes_every_limit_of_a_provider_under_way(database: Database) -> None:
     book = LimiterRegistry(Usage(database), Clock())
     provider = await book.limiter("provider/office", ["100/day"])
@@ -274,10 +280,12 @@ async def test_a_reload_changes_every_limit_of_a_provider_under_way(database: Da
     elsewhere = await book.sender("other", "news@acme.example", {})
     domains = await book.domains("office", {"a.example": ("1/day",)})
     assert take(provider, news, domains.find("x@a.example"))
-    await book.refit(
-        "office", ["50/day"], Warmup(start=5, double_every=DAY),
+    spec = ProviderSpec(
+        name="office", kind="fake", channels=frozenset(), lanes=1, in_doubt=InDoubt.HOLD, open=_not_opened,
+        rate=("50/day",), warmup=Warmup(start=5, double_every=DAY),
         sender_rates={"*": ("3/day",)}, domain_rates={"a.example": ("2/day",), "*": ("1/s",)},
     )  # fmt: skip
+    await book.refit(spec)
     assert (provider.rates, news.rates, elsewhere.rates) == (("50/day",), ("3/day",), ())
     assert taken(provider, news) == 2
     assert taken(provider) == 2
