@@ -176,11 +176,6 @@ class RateLimiter:
                 self._began = self._grows_at = now  # when it is to be looked at again
 
     @property
-    def remembers(self) -> float:
-        """For how many seconds it remembers what it granted."""
-        return self._windows[-1].period
-
-    @property
     def granted(self) -> list[Grant]:
         """What it granted as far as it is remembered, the oldest first."""
         return [grant for window in reversed(self._windows) for grant in window.grants]

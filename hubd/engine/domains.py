@@ -69,20 +69,25 @@ class Domains:
         """Use other rates from now on; what was sent counts under them. Raises `BadInput`."""
         for texts in rates.values():
             parse_rates(texts)
+        known_for, every = (longest_period(each.get("*", ())) for each in (self.rates, rates))
+        recent = trio.current_time() - self.UNRECORDED[0]
+        leaving = [(domain, limiter) for domain, limiter in self._named.items() if domain not in rates]
+        own = {domain: limiter.granted for domain, limiter in (*self._others.items(), *leaving)}
+        known = dict(spent)
+        for domain, granted in (self._known | own).items():
+            if domain in rates or every > known_for:  # beyond its memory: on what is recorded, or not yet
+                granted = sorted([*spent.get(domain, ()), *(each for each in granted if each[0] > recent)])
+            known[domain] = granted
         self.rates = rates
-        each = rates.get("*", ())
-        found: dict[str, RateLimiter] = {}
-        for domain, limiter in (*self._others.items(), *self._named.items()):
-            if texts := rates.get(domain, each):
-                found[domain] = self._changed(limiter, texts, spent.get(domain, ()))
-        known = {**self._known, **spent}
         self._named = {
-            domain: found.get(domain) or self._limiter(domain, texts, known.pop(domain, ()), MEMORY)
-            for domain, texts in rates.items()
+            domain: self._named.get(domain) or self._limiter(domain, known.pop(domain, ()), MEMORY)
+            for domain in rates
             if domain != "*"
         }
-        self._others = OrderedDict(item for item in found.items() if item[0] not in self._named)
-        self._known = {domain: grants for domain, grants in known.items() if each and domain not in found}
+        for domain, limiter in self._named.items():
+            limiter.change(rates[domain])
+        self._others.clear()
+        self._known = known if every else {}
         self._forget()
 
     # -- rates -------------------------------------------------------------------------------------
@@ -91,12 +96,13 @@ class Domains:
         """The limiter of a recipient's domain; None when no rate is set for it."""
         domain = recipient.rpartition("@")[2]
         found = self._named.get(domain)
-        each = self.rates.get("*")
-        if found is not None or not each or domain == recipient:
+        if found is not None or "*" not in self.rates or domain == recipient:
             return found
         found = self._others.get(domain)
         if found is None:
-            found = self._others[domain] = self._limiter(domain, each, self._known.pop(domain, ()))
+            found = self._others[domain] = self._limiter(
+                domain, self._known.pop(domain, ()), (self.UNRECORDED,)
+            )
             self._make_room()
         self._others.move_to_end(domain)
         return found
@@ -201,24 +207,10 @@ class Domains:
     # -- memory ------------------------------------------------------------------------------------
 
     def _limiter(
-        self,
-        domain: str,
-        rates: Sequence[str],
-        past: Iterable[Grant],
-        memory: Sequence[tuple[float, float]] = (UNRECORDED,),
+        self, domain: str, past: Iterable[Grant], memory: Sequence[tuple[float, float]]
     ) -> RateLimiter:
+        rates = self.rates.get(domain) or self.rates["*"]
         return RateLimiter(rates, name=self._prefix + domain, past=past, burst=self.BURST, memory=memory)
-
-    def _changed(self, limiter: RateLimiter, rates: Sequence[str], recorded: Sequence[Grant]) -> RateLimiter:
-        """One with these rates. If it has to look further back than it remembers, it is a new one that counts
-        what is recorded, and what was granted and may not be so yet.
-        """
-        if longest_period(rates) <= limiter.remembers:
-            limiter.change(rates)
-            return limiter
-        recent = trio.current_time() - self.UNRECORDED[0]
-        past = sorted([*recorded, *(grant for grant in limiter.granted if grant[0] > recent)])
-        return self._limiter(limiter.name.removeprefix(self._prefix), rates, past)
 
     def _make_room(self) -> None:
         """Keep the limiter of the domains that were needed last, and of the rest only what they used."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hubd.core.limiter import PARTS, Grant, RateLimiter, Step, grants_of
 from hubd.core.pacing import BURST, REMEMBERED, STEP, Rate, parse_rate, parse_rates
-from hubd.core.warmup import DAY, Warmup
+from hubd.core.warmup import DAY, Warmup, day_quota
 from hubd.errors import BadInput
 
 START = 1_000_000.0
@@ -267,6 +267,7 @@ class Life:
     """
 
     rates: list[str]
+    warmup: Warmup | None = None
     true: float = 0.0  #: the time that has really passed
     skew: float = 0.0  #: by how much the wall clock is wrong
     steps: dict[int, int] = field(default_factory=dict)
@@ -280,6 +281,12 @@ class Life:
         self.booted = self.true
         steps: list[Step] = [(float(at), slots) for at, slots in sorted(self.steps.items())]
         self.limiter = RateLimiter(self.rates, past=grants_of(steps, WALL + self.true + self.skew, 0.0))
+        self.warm_up(self.warmup)
+
+    def warm_up(self, warmup: Warmup | None) -> None:
+        """A warm-up holds from now on; it began with the first message of all."""
+        self.warmup = warmup
+        self.limiter.warm_up(warmup, self.sent[0][0] - self.booted if self.sent else None)
 
     def change(self, rates: list[str]) -> None:
         """Other rates hold from now on."""
@@ -289,11 +296,15 @@ class Life:
     def send(self, cost: int, delay: float) -> None:
         """Wait for the slots, take them, and record them when the message is opened after the delay."""
         rates = parse_rates(self.rates)
+        if self.warmup is not None:
+            rates = (*rates, Rate(self.warmup.start, DAY))
         cost = min([cost, *(rate.amount for rate in rates)])
         when = wait(self.limiter, self.true - self.booted, cost)
         assert when + self.booted <= self.true + max((r.period for r in rates), default=0.0) + TINY
         self.true = max(self.true, self.booted + when)
         self.sent.append((self.true, cost))
+        if self.warmup is not None:
+            rates = (*rates[:-1], day_quota(self.warmup, self.true - self.sent[0][0]))
         for rate in rates:
             since = self.true - rate.period + TINY
             assert sum(slots for at, slots in self.sent if at > since) <= rate.amount
@@ -313,19 +324,23 @@ class Life:
                     self.start()
                 case ("change", rates):
                     self.change(rates)
+                case ("warm up", warmup):
+                    self.warm_up(warmup)
 
 
-Event = tuple[str, int, float] | tuple[str, float] | tuple[str, list[str]]
+Event = tuple[str, int, float] | tuple[str, float] | tuple[str, list[str]] | tuple[str, Warmup | None]
 
-#: A message of so many slots, recorded after a delay; a pause; a pause and a crash; other rates.
+#: A message of so many slots, recorded after a delay; a pause; a pause and a crash; other rates; a warm-up.
 sends = st.tuples(st.just("send"), st.integers(1, 3), st.sampled_from([0.0, 0.0, 0.001, 0.7, 12.0]))
 waits = st.tuples(st.just("wait"), st.floats(0, 30) | st.floats(0, 5000))
 crashes = st.tuples(st.just("crash"), st.just(0.0) | st.floats(0, 100))
 small = st.builds("{}/{}s".format, st.integers(1, 6), st.sampled_from([10, 30, 60, 3600, 86_400]))
 small_sets = st.lists(small, min_size=1, max_size=2)
 changes = st.tuples(st.just("change"), st.lists(small, max_size=2) | several)
+doubles = st.builds(Warmup, start=st.integers(1, 5), double_every=st.sampled_from([3600.0, DAY, 2 * DAY]))
+warm_ups = st.tuples(st.just("warm up"), st.none() | doubles)
 lives = st.lists(st.one_of(sends, sends, sends, waits, crashes), max_size=60)
-changing_lives = st.lists(st.one_of(sends, sends, sends, waits, crashes, changes), max_size=60)
+changing_lives = st.lists(st.one_of(sends, sends, sends, waits, crashes, changes, warm_ups), max_size=60)
 
 
 @settings(max_examples=200, deadline=None)
