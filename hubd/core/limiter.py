@@ -25,7 +25,7 @@ from dataclasses import KW_ONLY, InitVar, dataclass, field
 from itertools import pairwise
 
 from hubd.core.pacing import BURST, REMEMBERED, STEP, Rate, parse_rates, strictest
-from hubd.core.warmup import Warmup, day_quota, grows_at
+from hubd.core.warmup import Warmup, day_quota
 
 Grant = tuple[float, int]  #: when the last of them was granted, and how many slots they are
 Step = tuple[float, int]  #: when the ten seconds began in which so many slots are recorded
@@ -120,9 +120,9 @@ class RateLimiter:
         self._quota, self._grows_at = (), _FOR_EVER
         if self._warmup is not None:
             began = now if self._began is None else self._began
-            self._quota = (day_quota(self._warmup, now - began),)
-            if self._began is not None:
-                self._grows_at = began + grows_at(self._warmup, now - began)
+            quota, grows = day_quota(self._warmup, now - began)
+            self._quota = (quota,)
+            self._grows_at = _FOR_EVER if self._began is None else began + grows
         self._count(self.granted)
 
     def _count(self, past: Iterable[Grant]) -> None:

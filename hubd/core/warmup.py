@@ -6,6 +6,7 @@ doubles with every whole `double_every` since the provider's first message. It h
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hubd.core.pacing import Rate, parse_rate
@@ -29,37 +30,24 @@ class Warmup:
 
 def parse_start(text: str) -> int:
     """How many a day to begin with, from "200/day". Raises `BadInput`."""
-    try:
+    with suppress(BadInput):
         rate = parse_rate(text)
-    except BadInput:
-        rate = None
-    if rate is None or rate.period != DAY:
-        raise BadInput('must be how many a day to begin with, such as "200/day"')
-    return rate.amount
+        if rate.period == DAY:
+            return rate.amount
+    raise BadInput('must be how many a day to begin with, such as "200/day"')
 
 
 def parse_doubling(text: str) -> float:
     """The seconds after which the quota doubles, from "2 days". Raises `BadInput`."""
-    try:
+    with suppress(BadInput):
         seconds = parse_duration(text)
-    except BadInput:
-        seconds = 0.0
-    if seconds < SHORTEST:
-        raise BadInput('must be a time of an hour or more, such as "2 days"')
-    return seconds
+        if seconds >= SHORTEST:
+            return seconds
+    raise BadInput('must be a time of an hour or more, such as "2 days"')
 
 
-def day_quota(warmup: Warmup, age: float) -> Rate:
-    """The quota `age` seconds after the first message."""
-    return Rate(min(warmup.start * 2 ** min(_doublings(warmup, age), 64), MOST), DAY)
-
-
-def grows_at(warmup: Warmup, age: float) -> float:
-    """The age at which the quota grows next, in seconds; infinite when it grows no more."""
-    if day_quota(warmup, age).amount >= MOST:
-        return float("inf")
-    return (_doublings(warmup, age) + 1) * warmup.double_every
-
-
-def _doublings(warmup: Warmup, age: float) -> int:
-    return max(0, int(age // warmup.double_every))
+def day_quota(warmup: Warmup, age: float) -> tuple[Rate, float]:
+    """The quota `age` seconds after the first message, and the age at which it grows: perhaps never."""
+    doublings = max(0, int(age // warmup.double_every))
+    amount = min(warmup.start * 2 ** min(doublings, 64), MOST)
+    return Rate(amount, DAY), float("inf") if amount >= MOST else (doublings + 1) * warmup.double_every

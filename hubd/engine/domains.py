@@ -16,6 +16,8 @@ import trio
 from hubd.core.limiter import MEMORY, Grant, RateLimiter
 from hubd.core.pacing import longest_period, parse_rates
 
+_URGENT = "urgent"  #: the owner of what takes the next slot
+
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
@@ -59,7 +61,6 @@ class Domains:
         self._others: OrderedDict[str, RateLimiter] = OrderedDict()  # under "*"
         self._known: dict[str, Sequence[Grant]] = {}  # of others without a limiter now
         self._lines: dict[str, dict[object, float]] = {}  # the end of each owner's line of rows put off
-        self._reserved: dict[str, float] = {}  # until when a domain's slot is a one-off message's
         self._accepting: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when it last took a message
         self._acceptances = 0
         self._resting: dict[str, _Rest] = {}
@@ -124,37 +125,25 @@ class Domains:
         limiter = self.find(recipient)
         if limiter is None:
             return None
-        opens = limiter.opens_at(now)
+        opens, lines = limiter.opens_at(now), self._lines.get(domain, {})
         if urgent:
-            if opens <= now:
-                self._reserved.pop(domain, None)
-                return None
-            self._reserved[domain] = opens + limiter.interval
-            if len(self._reserved) > self.READY:  # of messages that came to nothing
-                self._reserved = {name: until for name, until in self._reserved.items() if until > now}
-            return now_wall + min(opens - now, self.HORIZON) + self.TICK, "domain_rate"
-        if self._reserved:
-            opens = max(opens, self._reserved.get(domain, opens))
+            owner = _URGENT
+        else:
+            opens = max(opens, lines.get(_URGENT, opens))
         if opens <= now:
+            if urgent:
+                lines.pop(owner, None)
             return None
-        pause = self._place(domain, owner, limiter, opens, now) - now
-        return now_wall + min(pause + self.TICK, self.HORIZON), "domain_rate"
-
-    def _place(self, domain: str, owner: object, limiter: RateLimiter, opens: float, now: float) -> float:
-        """The next free place in an owner's line at a domain; those beyond the horizon ask again there."""
-        lines = self._lines.get(domain, {})
-        place = max(opens, lines.get(owner, opens))
-        if place >= now + self.HORIZON:
-            return now + self.HORIZON
-        lines = {other: end for other, end in lines.items() if end > now}
-        lines[owner] = place  # counts among those who share the slots
-        lines[owner] += limiter.interval * self.SPREAD * len(lines)
-        self._lines[domain] = lines
-        if len(self._lines) > self.READY:
-            self._lines = {
-                name: each for name, each in self._lines.items() if max(each.values(), default=0.0) > now
-            }
-        return place
+        place = opens if urgent else max(opens, lines.get(owner, opens))
+        if place < now + self.HORIZON:  # if not, it takes its place when it asks again there
+            lines = {other: end for other, end in lines.items() if end > now} | {owner: place}
+            lines[owner] += limiter.interval * (1.0 if urgent else self.SPREAD * len(lines))
+            self._lines[domain] = lines
+            if len(self._lines) > self.READY:
+                self._lines = {
+                    name: ends for name, ends in self._lines.items() if max(ends.values(), default=0) > now
+                }
+        return now_wall + min(place - now + self.TICK, self.HORIZON), "domain_rate"
 
     # -- trouble -----------------------------------------------------------------------------------
 

@@ -304,7 +304,7 @@ class Life:
         self.true = max(self.true, self.booted + when)
         self.sent.append((self.true, cost))
         if self.warmup is not None:
-            rates = (*rates[:-1], day_quota(self.warmup, self.true - self.sent[0][0]))
+            rates = (*rates[:-1], day_quota(self.warmup, self.true - self.sent[0][0])[0])
         for rate in rates:
             since = self.true - rate.period + TINY
             assert sum(slots for at, slots in self.sent if at > since) <= rate.amount
