@@ -6,7 +6,6 @@ doubles with every whole `double_every` since the provider's first message. It h
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 from hubd.core.pacing import Rate, parse_rate
@@ -30,20 +29,24 @@ class Warmup:
 
 def parse_start(text: str) -> int:
     """How many a day to begin with, from "200/day". Raises `BadInput`."""
-    with suppress(BadInput):
+    try:
         rate = parse_rate(text)
-        if rate.period == DAY:
-            return rate.amount
-    raise BadInput('must be how many a day to begin with, such as "200/day"')
+    except BadInput:
+        rate = None
+    if rate is None or rate.period != DAY:
+        raise BadInput('must be how many a day to begin with, such as "200/day"')
+    return rate.amount
 
 
 def parse_doubling(text: str) -> float:
     """The seconds after which the quota doubles, from "2 days". Raises `BadInput`."""
-    with suppress(BadInput):
+    try:
         seconds = parse_duration(text)
-        if seconds >= SHORTEST:
-            return seconds
-    raise BadInput('must be a time of an hour or more, such as "2 days"')
+    except BadInput:
+        seconds = 0.0
+    if seconds < SHORTEST:
+        raise BadInput('must be a time of an hour or more, such as "2 days"')
+    return seconds
 
 
 def day_quota(warmup: Warmup, age: float) -> tuple[Rate, float]:
