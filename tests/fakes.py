@@ -59,7 +59,6 @@ class FakeStore:
     suppressed: dict[str, str] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     trouble: str = ""
-    warmups: dict[str, float] = field(default_factory=dict)
     _healthy: trio.Event = field(default_factory=trio.Event)
     _numbers: dict[int, list[int]] = field(default_factory=dict)  # the rows of each campaign
     _views: dict[int, tuple[Campaign, Campaign]] = field(default_factory=dict)  # as stored, and with counts
@@ -136,12 +135,8 @@ class FakeStore:
         return {name: [step for step in steps if step[0] >= since] for name, steps in found.items()}
 
     async def warmup_began(self, provider: str) -> float | None:
-        await trio.lowlevel.checkpoint()
-        return self.warmups.get(provider)
-
-    async def begin_warmup(self, provider: str, at: float) -> float:
-        await trio.lowlevel.checkpoint()
-        return self.warmups.setdefault(provider, at)
+        steps = (await self.spent(f"provider/{provider}")).values()
+        return min((at for of in steps for at, _ in of), default=None)
 
     # -- Doubts
 

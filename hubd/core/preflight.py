@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from hubd.core.compose import problems as content_problems
 from hubd.core.model import Channel, Content
-from hubd.core.pacing import estimate, parse_pace
+from hubd.core.pacing import estimate, parse_rates
 from hubd.errors import nearest
 
 MISSING_FIELDS = "missing-fields"
@@ -139,7 +139,7 @@ def how_long(messages: int, rates: Sequence[str]) -> Estimate:
     """How long so many messages take under these limits."""
     if not rates or not messages:
         return Estimate(messages=messages)
-    seconds = estimate(messages, parse_pace(rates))
+    seconds = estimate(messages, parse_rates(rates))
     return Estimate(
         messages=messages,
         seconds=round(seconds, 1),

@@ -1,4 +1,4 @@
-"""A new sender's ramp: a quota for the day that starts small and doubles while the account earns its name.
+"""Sender warm-up: a quota for the day that starts small and doubles.
 
 Mailbox providers distrust an address that sends much from its first day. So the quota begins at `start` and
 doubles with every whole `double_every` since the provider's first message. It holds beside all other rates.
@@ -15,7 +15,7 @@ from hubd.errors import BadInput
 DAY = 86_400.0
 #: Where doubling ends: more than anybody sends in a day.
 MOST = 999_999_999
-#: Seconds: no account earns its name faster.
+#: Seconds: the quota of no sender doubles faster.
 SHORTEST = 3600.0
 
 
@@ -49,17 +49,8 @@ def parse_doubling(text: str) -> float:
     return seconds
 
 
-def day_quota(warmup: Warmup, age: float) -> Rate:
-    """The quota `age` seconds after the first message."""
-    return Rate(min(warmup.start * 2 ** min(_doublings(warmup, age), 64), MOST), DAY)
-
-
-def grows_at(warmup: Warmup, age: float) -> float:
-    """The age at which the quota grows next, in seconds; infinite when it grows no more."""
-    if day_quota(warmup, age).amount >= MOST:
-        return float("inf")
-    return (_doublings(warmup, age) + 1) * warmup.double_every
-
-
-def _doublings(warmup: Warmup, age: float) -> int:
-    return max(0, int(age // warmup.double_every))
+def day_quota(warmup: Warmup, age: float) -> tuple[Rate, float]:
+    """The quota `age` seconds after the first message, and the age at which it grows: perhaps never."""
+    doublings = max(0, int(age // warmup.double_every))
+    amount = min(warmup.start * 2 ** min(doublings, 64), MOST)
+    return Rate(amount, DAY), float("inf") if amount >= MOST else (doublings + 1) * warmup.double_every

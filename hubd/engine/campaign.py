@@ -15,10 +15,10 @@ from enum import StrEnum
 import trio
 
 from hubd.core.ledger import Entry, Refusal, Requeue
+from hubd.core.limiter import RateLimiter
 from hubd.core.model import Due, InDoubt
 from hubd.core.outcome import close_unwritable
 from hubd.engine.breaker import ProviderStopped
-from hubd.engine.limiter import RateLimiter
 from hubd.engine.ports import RunContext
 from hubd.engine.reconciler import Reconciler
 from hubd.engine.source import Source

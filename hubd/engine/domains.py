@@ -8,13 +8,15 @@ spread along its rate, a little wider than the slots, so that nearly every row f
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
 
-from hubd.core.pacing import STEP, Step, longest_period, parse_pace
-from hubd.engine.limiter import RateLimiter
+from hubd.core.limiter import MEMORY, Grant, RateLimiter
+from hubd.core.pacing import longest_period, parse_rates
+
+_URGENT = "urgent"  #: the owner of what takes the next slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class _Rest:
 class Domains:
     """Rates of destination domains on one provider. "*" is each domain without rates of its own, for itself.
 
-    `spent` are the steps recorded before, by domain, oldest first, on Trio's clock.
+    `spent` is what is recorded of each domain, the oldest first, on Trio's clock.
     """
 
     #: Seconds ahead of now that a row is put off at most.
@@ -41,8 +43,8 @@ class Domains:
     #: Seconds added to each put-off: epoch seconds are coarse floats, and a row that comes back a hair too
     #: early would be put off to the very same moment for ever.
     TICK = 0.001
-    #: Seconds after which what was granted is certainly recorded, if it was used at all.
-    UNRECORDED = 60.0
+    #: For how long, and how closely, the limiters of the many others remember what may not be recorded yet.
+    UNRECORDED = (60.0, 10.0)
     #: Seconds for which an acceptance says that the provider works, and of how many domains it is known.
     RECENT, RECENT_DOMAINS = 30.0, 256
     #: How many domains under "*" have their limiter at the ready ...
@@ -51,48 +53,42 @@ class Domains:
     REMEMBERED = 50_000
 
     def __init__(
-        self, provider: str, rates: Mapping[str, Sequence[str]], spent: Mapping[str, Sequence[Step]]
+        self, provider: str, rates: Mapping[str, Sequence[str]], spent: Mapping[str, Sequence[Grant]]
     ) -> None:
+        self.rates: Mapping[str, Sequence[str]] = {}
         self._prefix = f"domain/{provider}/"
         self._named: dict[str, RateLimiter] = {}
-        self._each: tuple[str, ...] = ()  # the rates of "*"
-        self._keep = 0.0
-        self._others: OrderedDict[str, RateLimiter] = OrderedDict()
-        self._known: dict[str, Sequence[Step]] = {}  # of domains without a limiter now
+        self._others: OrderedDict[str, RateLimiter] = OrderedDict()  # under "*"
+        self._known: dict[str, Sequence[Grant]] = {}  # of others without a limiter now
         self._lines: dict[str, dict[object, float]] = {}  # the end of each owner's line of rows put off
-        self._reserved: dict[str, float] = {}  # until when a domain's slot is a one-off message's
         self._accepting: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when it last took a message
         self._acceptances = 0
         self._resting: dict[str, _Rest] = {}
         self.change(rates, spent)
 
-    def change(
-        self, rates: Mapping[str, Sequence[str]], spent: Mapping[str, Sequence[Step]] | None = None
-    ) -> None:
+    def change(self, rates: Mapping[str, Sequence[str]], spent: Mapping[str, Sequence[Grant]]) -> None:
         """Use other rates from now on; what was sent counts under them. Raises `BadInput`."""
         for texts in rates.values():
-            parse_pace(texts)
-        known = {**self._known, **(spent or {})}
-        named = {}
-        for domain in rates.keys() - {"*"}:
-            limiter = self._named.get(domain) or self._others.pop(domain, None)
-            named[domain] = limiter or self._limiter(domain, known.pop(domain, ()))
-            named[domain].change(rates[domain])
-        leaving = {domain: at for domain, at in self._named.items() if domain not in named}
-        self._named = named
-        self._each = tuple(rates.get("*", ()))
-        keep, self._keep = self._keep, longest_period(self._each) + STEP
-        grown = spent is not None and self._keep > keep
-        if not self._each:
-            self._others.clear()
-            self._known = {}
-            return
-        self._others.update(leaving)
-        for domain, limiter in self._others.items():
-            if grown and domain not in leaving:
-                limiter = self._others[domain] = self._remade(domain, limiter, known.get(domain, ()))
-            limiter.change(self._each)
-        self._known = {domain: of for domain, of in known.items() if domain not in self._others}
+            parse_rates(texts)
+        known_for, every = (longest_period(each.get("*", ())) for each in (self.rates, rates))
+        recent = trio.current_time() - self.UNRECORDED[0]
+        leaving = [(domain, limiter) for domain, limiter in self._named.items() if domain not in rates]
+        own = {domain: limiter.granted for domain, limiter in (*self._others.items(), *leaving)}
+        known = dict(spent)
+        for domain, granted in (self._known | own).items():
+            if domain in rates or every > known_for:  # beyond its memory: on what is recorded, or not yet
+                granted = sorted([*spent.get(domain, ()), *(each for each in granted if each[0] > recent)])
+            known[domain] = granted
+        self.rates = rates
+        self._named = {
+            domain: self._named.get(domain) or self._limiter(domain, known.pop(domain, ()), MEMORY)
+            for domain in rates
+            if domain != "*"
+        }
+        for domain, limiter in self._named.items():
+            limiter.change(rates[domain])
+        self._others.clear()
+        self._known = known if every else {}
         self._forget()
 
     # -- rates -------------------------------------------------------------------------------------
@@ -101,12 +97,13 @@ class Domains:
         """The limiter of a recipient's domain; None when no rate is set for it."""
         domain = recipient.rpartition("@")[2]
         found = self._named.get(domain)
-        if found is not None or not self._each or domain == recipient:
+        if found is not None or "*" not in self.rates or domain == recipient:
             return found
         found = self._others.get(domain)
         if found is None:
-            found = self._others[domain] = self._limiter(domain, self._known.pop(domain, ()), self._keep)
-            found.change(self._each)
+            found = self._others[domain] = self._limiter(
+                domain, self._known.pop(domain, ()), (self.UNRECORDED,)
+            )
             self._make_room()
         self._others.move_to_end(domain)
         return found
@@ -128,37 +125,25 @@ class Domains:
         limiter = self.find(recipient)
         if limiter is None:
             return None
-        opens = limiter.opens_at(now)
+        opens, lines = limiter.opens_at(now), self._lines.get(domain, {})
         if urgent:
-            if opens <= now:
-                self._reserved.pop(domain, None)
-                return None
-            self._reserved[domain] = opens + limiter.interval()
-            if len(self._reserved) > self.READY:  # of messages that came to nothing
-                self._reserved = {name: until for name, until in self._reserved.items() if until > now}
-            return now_wall + min(opens - now, self.HORIZON) + self.TICK, "domain_rate"
-        if self._reserved:
-            opens = max(opens, self._reserved.get(domain, opens))
+            owner = _URGENT
+        else:
+            opens = max(opens, lines.get(_URGENT, opens))
         if opens <= now:
+            if urgent:
+                lines.pop(owner, None)
             return None
-        pause = self._place(domain, owner, limiter, opens, now) - now
-        return now_wall + min(pause + self.TICK, self.HORIZON), "domain_rate"
-
-    def _place(self, domain: str, owner: object, limiter: RateLimiter, opens: float, now: float) -> float:
-        """The next free place in an owner's line at a domain; those beyond the horizon ask again there."""
-        lines = self._lines.get(domain, {})
-        place = max(opens, lines.get(owner, opens))
-        if place >= now + self.HORIZON:
-            return now + self.HORIZON
-        lines = {other: end for other, end in lines.items() if end > now}
-        lines[owner] = place  # counts among those who share the slots
-        lines[owner] += limiter.interval() * self.SPREAD * len(lines)
-        self._lines[domain] = lines
-        if len(self._lines) > self.READY:
-            self._lines = {
-                name: each for name, each in self._lines.items() if max(each.values(), default=0.0) > now
-            }
-        return place
+        place = opens if urgent else max(opens, lines.get(owner, opens))
+        if place < now + self.HORIZON:  # if not, it takes its place when it asks again there
+            lines = {other: end for other, end in lines.items() if end > now} | {owner: place}
+            lines[owner] += limiter.interval * (1.0 if urgent else self.SPREAD * len(lines))
+            self._lines[domain] = lines
+            if len(self._lines) > self.READY:
+                self._lines = {
+                    name: ends for name, ends in self._lines.items() if max(ends.values(), default=0) > now
+                }
+        return now_wall + min(place - now + self.TICK, self.HORIZON), "domain_rate"
 
     # -- trouble -----------------------------------------------------------------------------------
 
@@ -210,31 +195,25 @@ class Domains:
 
     # -- memory ------------------------------------------------------------------------------------
 
-    def _limiter(self, domain: str, steps: Sequence[Step], keep: float | None = None) -> RateLimiter:
-        name = self._prefix + domain
-        if keep is None:
-            return RateLimiter(name=name, steps=steps, burst=self.BURST)
-        return RateLimiter(name=name, steps=steps, burst=self.BURST, keep=keep)
-
-    def _remade(self, domain: str, limiter: RateLimiter, spent: Sequence[Step]) -> RateLimiter:
-        """One that looks back further: on what is recorded, and what was granted and may not be so yet."""
-        recent = trio.current_time() - self.UNRECORDED
-        steps = sorted([*spent, *(step for step in limiter.steps if step[0] > recent)])
-        return self._limiter(domain, steps, self._keep)
+    def _limiter(
+        self, domain: str, past: Iterable[Grant], memory: Sequence[tuple[float, float]]
+    ) -> RateLimiter:
+        rates = self.rates.get(domain) or self.rates["*"]
+        return RateLimiter(rates, name=self._prefix + domain, past=past, burst=self.BURST, memory=memory)
 
     def _make_room(self) -> None:
         """Keep the limiter of the domains that were needed last, and of the rest only what they used."""
         while len(self._others) > self.READY:
             domain, limiter = self._others.popitem(last=False)
-            self._known[domain] = limiter.steps
+            self._known[domain] = limiter.granted
             if len(self._known) > self.REMEMBERED:
                 self._forget()
 
     def _forget(self) -> None:
         """Forget domains whose slots are all free again; if they are still too many, the smallest ones."""
-        full = trio.current_time() - self._keep
+        full = trio.current_time() - longest_period(self.rates.get("*", ()))
         self._known = {
-            domain: steps for domain, steps in self._known.items() if steps and steps[-1][0] > full
+            domain: grants for domain, grants in self._known.items() if grants and grants[-1][0] > full
         }
         if len(self._known) > self.REMEMBERED:
             by_size = sorted(self._known.items(), key=lambda item: -sum(slots for _, slots in item[1]))

@@ -14,11 +14,12 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from hubd.core.limiter import Grant, RateLimiter, Step, grants_of
 from hubd.core.model import Campaign
-from hubd.core.pacing import STEP, Step, longest_period
+from hubd.core.pacing import STEP, longest_period
 from hubd.core.warmup import Warmup
 from hubd.engine.domains import Domains
-from hubd.engine.limiter import RateLimiter
+from hubd.engine.provider import Provider, ProviderSpec
 
 
 class UsageStore(Protocol):
@@ -30,10 +31,6 @@ class UsageStore(Protocol):
 
     async def warmup_began(self, provider: str) -> float | None:
         """When the provider's first message went; None while none has."""
-        ...
-
-    async def begin_warmup(self, provider: str, at: float) -> float:
-        """Remember when the first message went, unless that is known; what is known then."""
         ...
 
 
@@ -51,7 +48,7 @@ class LimiterRegistry:
         self._now = now
         self._all: WeakValueDictionary[str, RateLimiter] = WeakValueDictionary()
         self._recent: OrderedDict[str, RateLimiter] = OrderedDict()
-        self._domains: dict[str, tuple[dict[str, tuple[str, ...]], Domains]] = {}
+        self._domains: dict[str, Domains] = {}
         self._loading = trio.Lock()
 
     async def limiter(self, name: str, rates: Sequence[str], *, warmup: Warmup | None = None) -> RateLimiter:
@@ -62,15 +59,15 @@ class LimiterRegistry:
         async with self._loading:
             found = self._all.get(name)
             if found is None:
-                found = RateLimiter(
-                    name=name, steps=self._here((await self._usage.spent(name)).get(name, ()))
-                )
-            if warmup is not None:
-                found.warm_up(warmup, await self._warmup_began(name, found))
-            else:
-                found.warm_up(None)
+                spent = await self._usage.spent(name)
+                found = RateLimiter(name=name, past=self._here(spent.get(name, ())))
+            began = None if warmup is None else await self._warmup_began(name)
+            found.warm_up(warmup, began)
             found.change(rates)
-            self._keep(name, found)
+            self._all[name] = self._recent[name] = found
+            self._recent.move_to_end(name)
+            while len(self._recent) > self.KEPT:
+                self._recent.popitem(last=False)
             return found
 
     async def sender(self, provider: str, sender: str, rates: Mapping[str, Sequence[str]]) -> RateLimiter:
@@ -79,62 +76,44 @@ class LimiterRegistry:
         `rates` are those of the configuration; "*" stands for each other sender for itself. Raises as
         `limiter`.
         """
-        return await self.limiter(f"sender/{provider}/{sender.lower()}", _rates_of(sender.lower(), rates))
+        sender = sender.lower()
+        return await self.limiter(f"sender/{provider}/{sender}", rates.get(sender) or rates.get("*", ()))
 
-    async def of_campaign(
-        self,
-        campaign: Campaign,
-        provider: str,
-        rates: Sequence[str],
-        warmup: Warmup | None,
-        sender_rates: Callable[[], Mapping[str, Sequence[str]]],
-    ) -> CampaignLimits:
-        """The limits of a campaign on a provider with these rates; `sender_rates` gives those that are
-        configured at the moment. Raises as `limiter`.
-        """
-        shared = await self.limiter(f"provider/{provider}", rates, warmup=warmup)
+    async def of_campaign(self, campaign: Campaign, provider: Provider) -> CampaignLimits:
+        """The limits of a campaign on a provider, with the rates that are set now. Raises as `limiter`."""
+        spec = provider.spec
+        shared = await self.limiter(f"provider/{spec.name}", spec.rate, warmup=spec.warmup)
         own = await self.limiter(f"campaign/{campaign.id}", campaign.rate)
-        return CampaignLimits(self, provider, sender_rates, shared, own)
+        return CampaignLimits(self, provider, shared, own)
 
-    async def refit(
-        self,
-        provider: str,
-        rates: Sequence[str],
-        warmup: Warmup | None,
-        *,
-        sender_rates: Mapping[str, Sequence[str]],
-        domain_rates: Mapping[str, Sequence[str]],
-    ) -> None:
+    async def refit(self, spec: ProviderSpec) -> None:
         """Use a provider's rates as they are configured now, where they are in use. Raises as `limiter`.
 
         What is not in use gets them when it is needed.
         """
-        if f"provider/{provider}" in self._all:
-            await self.limiter(f"provider/{provider}", rates, warmup=warmup)
-        prefix = f"sender/{provider}/"
+        if f"provider/{spec.name}" in self._all:
+            await self.limiter(f"provider/{spec.name}", spec.rate, warmup=spec.warmup)
+        prefix = f"sender/{spec.name}/"
         for name in [name for name in self._all if name.startswith(prefix)]:
-            await self.limiter(name, _rates_of(name.removeprefix(prefix), sender_rates))
-        if provider in self._domains:
-            await self.domains(provider, domain_rates)
+            await self.sender(spec.name, name.removeprefix(prefix), spec.sender_rates)
+        if spec.name in self._domains:
+            await self.domains(spec.name, spec.domain_rates)
 
     async def domains(self, provider: str, rates: Mapping[str, Sequence[str]]) -> Domains:
         """The rates and the health of the domains that a provider sends to. Raises as `limiter`."""
         wanted = {domain: tuple(texts) for domain, texts in rates.items()}
         async with self._loading:
-            known, found = self._domains.get(provider, ({}, None))
-            if found is not None and known == wanted:
-                return found
-            spent = await self._spent_on_domains(provider, wanted)
+            found = self._domains.get(provider)
             if found is None:
-                found = Domains(provider, wanted, spent)
-            else:
-                found.change(wanted, spent)
-            self._domains[provider] = (wanted, found)
+                spent = await self._spent_on_domains(provider, wanted)
+                found = self._domains[provider] = Domains(provider, wanted, spent)
+            elif found.rates != wanted:
+                found.change(wanted, await self._spent_on_domains(provider, wanted))
             return found
 
     async def _spent_on_domains(
         self, provider: str, rates: Mapping[str, Sequence[str]]
-    ) -> dict[str, list[Step]]:
+    ) -> dict[str, list[Grant]]:
         """Of those with rates of their own all that is known, of the many others what "*" looks back on."""
         prefix = f"domain/{provider}/"
         steps: dict[str, Sequence[Step]] = {}
@@ -145,29 +124,14 @@ class LimiterRegistry:
             steps.update(await self._usage.spent(prefix + domain))
         return {name.removeprefix(prefix): self._here(of) for name, of in steps.items()}
 
-    def _here(self, steps: Sequence[Step]) -> list[Step]:
-        """Steps on Trio's clock; one from the future stands at the present."""
-        recorded, now = self._now(), trio.current_time()
-        return [(min(began - recorded, -0.0) + now, slots) for began, slots in steps]
+    def _here(self, steps: Sequence[Step]) -> list[Grant]:
+        """Recorded steps as grants on Trio's clock."""
+        return grants_of(steps, self._now(), trio.current_time())
 
-    async def _warmup_began(self, name: str, found: RateLimiter) -> float | None:
+    async def _warmup_began(self, name: str) -> float | None:
         """When a provider's first message went, on Trio's clock; None while none has."""
-        provider = name.removeprefix("provider/")
-        recorded, now = self._now(), trio.current_time()
-        began = await self._usage.warmup_began(provider)
-        if began is None and found.steps:
-            began = await self._usage.begin_warmup(provider, recorded - (now - found.steps[0][0]))
-        return None if began is None else now - max(0.0, recorded - began)
-
-    def _keep(self, name: str, limiter: RateLimiter) -> None:
-        self._all[name] = self._recent[name] = limiter
-        self._recent.move_to_end(name)
-        while len(self._recent) > self.KEPT:
-            self._recent.popitem(last=False)
-
-
-def _rates_of(name: str, rates: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    return rates.get(name) or rates.get("*", ())
+        began = await self._usage.warmup_began(name.removeprefix("provider/"))
+        return None if began is None else trio.current_time() - max(0.0, self._now() - began)
 
 
 class CampaignLimits:
@@ -181,30 +145,23 @@ class CampaignLimits:
     KEPT = 64
 
     def __init__(
-        self,
-        registry: LimiterRegistry,
-        provider: str,
-        sender_rates: Callable[[], Mapping[str, Sequence[str]]],
-        shared: RateLimiter,
-        own: RateLimiter,
+        self, registry: LimiterRegistry, provider: Provider, shared: RateLimiter, own: RateLimiter
     ) -> None:
         self._registry = registry
         self._provider = provider
-        self._sender_rates = sender_rates
         self._shared = shared
         self._own = own
         self._of: dict[str, tuple[RateLimiter, ...]] = {}
 
     async def of(self, sender: str) -> tuple[RateLimiter, ...]:
-        """The limits of a message from this address or number, "" for none. Raises `StoreUnavailable`."""
-        found = self._of.get(sender)
-        if found is None:
-            if sender:
-                limiter = await self._registry.sender(self._provider, sender, self._sender_rates())
-                found = (self._shared, limiter, self._own)
-            else:
-                found = (self._shared, self._own)
-            self._of[sender] = found
+        """The limits of a message from this address or number; "" is what the provider sends as. Raises
+        `StoreUnavailable`.
+        """
+        spec = self._provider.spec
+        sender = sender or spec.sender
+        if sender not in self._of:
+            own = [await self._registry.sender(spec.name, sender, spec.sender_rates)] if sender else []
+            self._of[sender] = (self._shared, *own, self._own)
             if len(self._of) > self.KEPT:
                 del self._of[next(iter(self._of))]
-        return found
+        return self._of[sender]

@@ -55,10 +55,8 @@ class RunFactory:
         async with self._rating:  # or a rate that is changed now would be undone by what was read before
             campaign = await self._context.campaigns.by_id(campaign_id)
             spec = provider.spec
-            limits = await self._limits.of_campaign(
-                campaign, spec.name, spec.rate, spec.warmup, lambda: provider.spec.sender_rates
-            )
-            await limits.of(sender or spec.sender)
+            limits = await self._limits.of_campaign(campaign, provider)
+            await limits.of(sender)
             domains = await self._limits.domains(spec.name, spec.domain_rates)
         in_doubt = campaign.in_doubt or spec.in_doubt
         if in_doubt is InDoubt.RETRY and await self._context.ledger.release_doubts(campaign_id):
@@ -76,7 +74,7 @@ class RunFactory:
         )
         task = CampaignTask(
             source, self._context, provider=spec.name, in_doubt=in_doubt, reconciler=reconciler,
-            limits=lambda sender: limits.of(sender or provider.spec.sender),
+            limits=limits.of,
         )  # fmt: skip
         return task, pool
 
@@ -100,13 +98,7 @@ class RunFactory:
         """Use the rates of these providers from now on. Raises as `change_rate`."""
         async with self._rating:
             for spec in specs:
-                await self._limits.refit(
-                    spec.name,
-                    spec.rate,
-                    spec.warmup,
-                    sender_rates=spec.sender_rates,
-                    domain_rates=spec.domain_rates,
-                )
+                await self._limits.refit(spec)
         self._wake_pools()
 
     def _see_that_it_runs(self, pool: WorkerPool) -> None:

@@ -19,12 +19,12 @@ from typing import NamedTuple
 import trio
 
 from hubd.core.ledger import Close, Entry, Open, Refusal
+from hubd.core.limiter import RateLimiter
 from hubd.core.model import Campaign, Channel, DeliveryState, Due, Parcel
 from hubd.core.outcome import close_until, close_unwritable
 from hubd.core.windows import window_opens
 from hubd.engine.breaker import CircuitBreaker
 from hubd.engine.domains import Domains
-from hubd.engine.limiter import RateLimiter
 from hubd.engine.plan import MessagePlan
 from hubd.engine.ports import RunContext
 from hubd.engine.results import PreparedMessage, ResultHandler

@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 from hubd.core.model import DeliveryState
+from hubd.core.pacing import STEP
 from hubd.failpoints import reach
 from hubd.store.connection import BUSY_TIMEOUT, DISK_ERRORS, TakenOver, is_disk_error, trouble_of
 from hubd.store.multirow import write_rows
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 A = TypeVar("A")
 T = TypeVar("T")
 
-USAGE_STEP = 10  #: seconds; how finely it is remembered when a limit granted something
 PROBE_BYTES = 65_536  #: the probe must need more room than the slack of half-filled pages
 
 _COUNTERS = ("total", *(state.value for state in DeliveryState))
@@ -105,7 +105,7 @@ class Unit:
 
     def spent(self, limits: Sequence[str], at: float, cost: int) -> None:
         """A message used `cost` slots of each of these limits at the time `at`."""
-        step = int(at // USAGE_STEP) * USAGE_STEP
+        step = int(at // STEP) * STEP
         for name in limits:
             self._spent[name, step] = self._spent.get((name, step), 0) + cost
 

@@ -8,44 +8,38 @@ it is.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
+from functools import partial
 
-from hubd.core.pacing import REMEMBERED, STEP, Step
+from hubd.core.limiter import Step
+from hubd.core.pacing import REMEMBERED, STEP
 from hubd.store.database import Database, Unit
 
-#: The steps of one limit ...
-STEPS_OF_ONE = "SELECT name, at, slots FROM usage WHERE name = ? AND at >= ? ORDER BY at"
-#: ... and of all whose name begins with a prefix and a slash: "0" is the character after "/".
-STEPS_BELOW = """
-SELECT name, at, slots FROM usage WHERE name > ? || '/' AND name < ? || '0' AND at >= ? ORDER BY name, at"""
-#: When a provider's first message went.
-BEGAN = "SELECT began_at FROM warmup WHERE provider = ?"
-#: Remember it; whoever was first stays.
-BEGIN = "INSERT INTO warmup (provider, began_at) VALUES (?, ?) ON CONFLICT (provider) DO NOTHING"
+#: The steps of a limit and of those below it, whose names have a slash after its own: "0" follows "/".
+STEPS = """
+SELECT name, at, slots FROM usage WHERE name = :name AND at >= :since
+UNION ALL
+SELECT name, at, slots FROM usage WHERE name > :name || '/' AND name < :name || '0' AND at >= :since
+ORDER BY name, at"""
+#: When a provider's first message went: as it was remembered, or else as it is recorded.
+BEGAN = """
+SELECT coalesce(
+    (SELECT began_at FROM warmup WHERE provider = :provider),
+    (SELECT min(at) FROM usage WHERE name = 'provider/' || :provider))"""
 #: Remember it for every provider that has sent anything, before its first steps are forgotten.
 BEGIN_ALL = """
 INSERT INTO warmup (provider, began_at)
 SELECT substr(name, length('provider/') + 1), min(at) FROM usage
 WHERE name > 'provider/' AND name < 'provider0' GROUP BY name
 ON CONFLICT (provider) DO NOTHING"""
-#: A ramp that begins in the future would not grow until then.
+#: A warm-up that begins in the future would not grow until then.
 BEGIN_NOW = "UPDATE warmup SET began_at = :now WHERE began_at > :now"
-#: A page of steps in the table's order, for a reader.
-PAGE_OF_STEPS = """
-SELECT name, at FROM usage WHERE (name, at) > (?, ?) ORDER BY name, at LIMIT ?"""
-#: Steps that are older than anybody asks for.
-FORGET = """
-DELETE FROM usage WHERE at < ?
-AND (name, at) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"""
-#: The last of the steps of a stretch, and what they sum up to.
-STRETCH = "SELECT max(at), sum(slots), count(*) FROM usage WHERE name = ? AND at >= ? AND at < ?"
-#: Away with them ...
-CLEAR_STRETCH = "DELETE FROM usage WHERE name = ? AND at >= ? AND at < ?"
-#: ... and in their place one.
-ONE_STEP = """
+#: Some steps in the table's order.
+PAGE_OF_STEPS = "SELECT name, at, slots FROM usage WHERE (name, at) > (?, ?) ORDER BY name, at LIMIT ?"
+FORGET = "DELETE FROM usage WHERE name = ? AND at = ?"
+ADD = """
 INSERT INTO usage (name, at, slots) VALUES (?, ?, ?)
 ON CONFLICT (name, at) DO UPDATE SET slots = slots + excluded.slots"""
 
@@ -69,9 +63,7 @@ class Usage:
 
         def work(db: sqlite3.Connection) -> dict[str, list[Step]]:
             found: dict[str, list[Step]] = {}
-            for name, at, slots in db.execute(STEPS_OF_ONE, (prefix, since)):
-                found.setdefault(name, []).append((float(at), slots))
-            for name, at, slots in db.execute(STEPS_BELOW, (prefix, prefix, since)):
+            for name, at, slots in db.execute(STEPS, {"name": prefix, "since": since}):
                 found.setdefault(name, []).append((float(at), slots))
             return found
 
@@ -84,22 +76,13 @@ class Usage:
         """
 
         def work(db: sqlite3.Connection) -> float | None:
-            row = db.execute(BEGAN, (provider,)).fetchone()
-            return None if row is None else float(row[0])
+            (began,) = db.execute(BEGAN, {"provider": provider}).fetchone()
+            return None if began is None else float(began)
 
         return await self._db.read(work)
 
-    async def begin_warmup(self, provider: str, at: float) -> float:
-        """Remember when the provider's first message went, unless that is known; what is known then.
 
-        Raises `StoreUnavailable`.
-        """
-
-        def work(unit: Unit) -> float:
-            unit.db.execute(BEGIN, (provider, at))
-            return float(unit.db.execute(BEGAN, (provider,)).fetchone()[0])
-
-        return await self._db.write(work)
+Row = tuple[str, int, int]  #: the limit's name, when the step began, how many slots
 
 
 async def tidy_usage(db: Database, now: float) -> int:
@@ -108,28 +91,13 @@ async def tidy_usage(db: Database, now: float) -> int:
     Steps from the future, written before the clock was set back, become steps of now, or they would count
     anew at every start until their time has come. Raises `StoreUnavailable`.
     """
+
     await db.write(lambda unit: _begin_warmups(unit, now))
-    oldest, settled = now - REMEMBERED - STEP, now - JOINED_AFTER - _HOUR
     removed, after = 0, ("", 0)
-    while page := await _page(db, after):
-        old = [(name, at) for name, at in page if at < oldest]
-        ahead = [(name, at) for name, at in page if at > now]
-        hours = Counter((name, at // _HOUR * _HOUR) for name, at in page if oldest <= at < settled)
-        full = [hour for hour, rows in hours.items() if rows > 1]  # two of one hour on two pages may stay two
-
-        def work(
-            unit: Unit,
-            old: str = json.dumps(old),
-            full: Sequence[tuple[str, int]] = full,
-            ahead: Sequence[tuple[str, int]] = ahead,
-        ) -> int:
-            went: int = unit.db.execute(FORGET, (oldest, old)).rowcount
-            went += sum(_joined(unit, name, hour, hour + _HOUR) for name, hour in full)
-            return went + sum(_joined(unit, name, at, at + 1, int(now // STEP * STEP)) for name, at in ahead)
-
-        if old or full or ahead:
-            removed += await db.write(work)
-        after = page[-1]
+    while rows := await db.read(partial(_page, after=after)):
+        if _tidied(rows, now) != _as_they_are(rows):
+            removed += await db.write(partial(_tidy_page, after=after, now=now))
+        after = rows[-1][:2]
     return removed
 
 
@@ -138,18 +106,34 @@ def _begin_warmups(unit: Unit, now: float) -> None:
     unit.db.execute(BEGIN_NOW, {"now": now})
 
 
-async def _page(db: Database, after: tuple[str, int]) -> list[tuple[str, int]]:
-    def work(reader: sqlite3.Connection) -> list[tuple[str, int]]:
-        return [(name, at) for name, at in reader.execute(PAGE_OF_STEPS, (*after, PAGE))]
-
-    return await db.read(work)
+def _page(db: sqlite3.Connection, after: tuple[str, int]) -> list[Row]:
+    return db.execute(PAGE_OF_STEPS, (*after, PAGE)).fetchall()
 
 
-def _joined(unit: Unit, name: str, begins: int, ends: int, to: int | None = None) -> int:
-    """Make one step of those in a stretch, at the last of them or at `to`; how many rows fewer there are."""
-    last, slots, rows = unit.db.execute(STRETCH, (name, begins, ends)).fetchone()
-    if not rows:
-        return 0
-    unit.db.execute(CLEAR_STRETCH, (name, begins, ends))
-    unit.db.execute(ONE_STEP, (name, last if to is None else to, slots))
-    return int(rows) - 1
+def _tidy_page(unit: Unit, after: tuple[str, int], now: float) -> int:
+    rows = _page(unit.db, after)
+    before, tidied = _as_they_are(rows), _tidied(rows, now)
+    unit.db.executemany(FORGET, before.keys() - tidied.keys())
+    added = tidied - before  # no step becomes smaller
+    unit.db.executemany(ADD, [(*step, slots) for step, slots in added.items()])
+    return len(before) - len(tidied)
+
+
+def _as_they_are(rows: Iterable[Row]) -> Counter[tuple[str, int]]:
+    return Counter({(name, at): slots for name, at, slots in rows})
+
+
+def _tidied(rows: Iterable[Row], now: float) -> Counter[tuple[str, int]]:
+    """What some steps, in the table's order, become."""
+    present, settled = int(now // STEP * STEP), now - JOINED_AFTER - _HOUR
+    tidied: Counter[tuple[str, int]] = Counter()
+    last = ("", 0)
+    for name, at, slots in rows:
+        if at < now - REMEMBERED - STEP:
+            continue
+        step = (name, min(at, present))
+        if at < settled and (name, at // _HOUR) == (last[0], last[1] // _HOUR):
+            slots += tidied.pop(last)  # two of one hour on two pages may stay two
+        tidied[step] += slots
+        last = step
+    return tidied

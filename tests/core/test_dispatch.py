@@ -11,21 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubd.core.dispatch import FairOrder, choose
-from hubd.core.pacing import PaceState, fitted, free_at, granted, parse_pace
-
-
-class Limit:
-    """Rates that hold together, and the state of what was granted."""
-
-    def __init__(self, *rates: str) -> None:
-        self._pace = parse_pace(rates)
-        self._state = fitted(self._pace, PaceState())
-
-    def opens_at(self, now: float, cost: int = 1) -> float:
-        return max(now, free_at(self._pace, self._state, cost))
-
-    def take(self, now: float, cost: int) -> None:
-        self._state = granted(self._pace, self._state, now, cost)
+from hubd.core.limiter import RateLimiter
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +19,7 @@ class Campaign:
     """One that always has another message, from one moment until another."""
 
     name: object
-    limits: tuple[Limit, ...]
+    limits: tuple[RateLimiter, ...]
     cost: int = 1
     urgent: bool = False
     begins: float = 0.0
@@ -92,8 +78,8 @@ def assert_never_more_than(amount: int, period: float, road: Road, names: Callab
 
 @pytest.mark.parametrize("number", [2, 3, 7, 50])
 def test_campaigns_on_one_provider_get_equal_shares_and_no_slot_is_idle(number: int) -> None:
-    provider = Limit("10/s")
-    shares = run(70.0, *(Campaign(n, (provider, Limit())) for n in range(number))).slots()
+    provider = RateLimiter(("10/s",))
+    shares = run(70.0, *(Campaign(n, (provider, RateLimiter())) for n in range(number))).slots()
     assert sum(shares.values()) >= 699
     assert max(shares.values()) - min(shares.values()) <= 1
 
@@ -111,13 +97,13 @@ def test_without_any_limit_the_order_alone_makes_shares_even() -> None:
 
 
 def test_a_capped_campaign_gets_its_cap_and_the_others_get_the_rest() -> None:
-    provider = Limit("10/s")
+    provider = RateLimiter(("10/s",))
     shares = run(
         120.0,
-        Campaign("capped", (provider, Limit("1/s"))),
-        Campaign("crawling", (provider, Limit("1/minute"))),
-        Campaign("a", (provider, Limit())),
-        Campaign("b", (provider, Limit())),
+        Campaign("capped", (provider, RateLimiter(("1/s",)))),
+        Campaign("crawling", (provider, RateLimiter(("1/minute",)))),
+        Campaign("a", (provider, RateLimiter())),
+        Campaign("b", (provider, RateLimiter())),
     ).slots()
     assert sum(shares.values()) >= 1199
     assert shares["crawling"] == 2
@@ -126,7 +112,7 @@ def test_a_capped_campaign_gets_its_cap_and_the_others_get_the_rest() -> None:
 
 
 def test_who_comes_later_gets_a_share_from_then_on_and_no_credit_for_the_past() -> None:
-    provider = Limit("10/s")
+    provider = RateLimiter(("10/s",))
     road = run(90.0, Campaign("early", (provider,)), Campaign("late", (provider,), begins=60.0))
     shares = road.slots(since=60.0)
     assert sum(shares.values()) >= 299
@@ -134,7 +120,7 @@ def test_who_comes_later_gets_a_share_from_then_on_and_no_credit_for_the_past() 
 
 
 def test_a_campaign_that_its_own_limit_held_up_has_no_credit_when_it_is_lifted() -> None:
-    provider, own = Limit("10/s"), Limit("1/minute")
+    provider, own = RateLimiter(("10/s",)), RateLimiter(("1/minute",))
     slow = Campaign("slow", (provider, own))
     fast = Campaign("fast", (provider,))
     order = FairOrder[Campaign]()
@@ -150,13 +136,13 @@ def test_a_campaign_that_its_own_limit_held_up_has_no_credit_when_it_is_lifted()
 
 
 def test_a_campaign_that_goes_leaves_its_share_to_the_others() -> None:
-    provider = Limit("10/s")
+    provider = RateLimiter(("10/s",))
     road = run(60.0, Campaign("stays", (provider,)), Campaign("goes", (provider,), ends=30.0))
     assert road.slots(since=31.0)["stays"] >= 289
 
 
 def test_campaigns_under_one_senders_limit_share_it_while_others_have_the_rest() -> None:
-    provider, sender = Limit("10/s"), Limit("2/s")
+    provider, sender = RateLimiter(("10/s",)), RateLimiter(("2/s",))
     shares = run(
         60.0,
         Campaign("a", (provider, sender)),
@@ -169,7 +155,7 @@ def test_campaigns_under_one_senders_limit_share_it_while_others_have_the_rest()
 
 
 def test_shares_are_counted_in_slots_and_not_in_messages() -> None:
-    provider = Limit("12/s")
+    provider = RateLimiter(("12/s",))
     road = run(60.0, Campaign("short", (provider,)), Campaign("long", (provider,), cost=3))
     shares = road.slots()
     assert abs(shares["short"] - shares["long"]) <= 6
@@ -180,14 +166,14 @@ def test_shares_are_counted_in_slots_and_not_in_messages() -> None:
 def test_a_message_of_more_slots_than_there_are_goes_in_the_end_also_among_others(
     rate: str, cost: int
 ) -> None:
-    provider = Limit(rate)
+    provider = RateLimiter((rate,))
     shares = run(1000.0, Campaign("long", (provider,), cost=cost), Campaign("short", (provider,))).slots()
     assert shares["long"] >= 3 * cost
     assert shares["short"] >= 3 * cost
 
 
 def test_a_long_sms_that_waits_for_two_limits_gets_its_share_beside_short_ones() -> None:
-    provider, sender = Limit("3/s"), Limit("3/s")
+    provider, sender = RateLimiter(("3/s",)), RateLimiter(("3/s",))
     long = Campaign("long", (provider, sender), cost=3)
     shares = run(60.0, long, Campaign("short", (provider, sender)), Campaign("third", (provider,))).slots()
     assert max(shares.values()) - min(shares.values()) <= 6
@@ -205,8 +191,10 @@ CAPS = {(): 10.0, ("1/s",): 1.0, ("3/s",): 3.0, ("30/minute", "7/s"): 0.5}
 def test_whatever_the_campaigns_are_like_no_slot_is_idle_none_too_many_and_nobody_starves(
     campaigns: list[tuple[tuple[str, ...], int]], urgent_every: float
 ) -> None:
-    provider = Limit("10/s")
-    bulk = [Campaign(n, (provider, Limit(*rates)), cost=cost) for n, (rates, cost) in enumerate(campaigns)]
+    provider = RateLimiter(("10/s",))
+    bulk = [
+        Campaign(n, (provider, RateLimiter(rates)), cost=cost) for n, (rates, cost) in enumerate(campaigns)
+    ]
     urgent = Campaign("urgent", (provider,), urgent=True, every=urgent_every, ends=40.0 * bool(urgent_every))
     road = run(40.0, *bulk, urgent)
     shares = road.slots()
@@ -236,7 +224,7 @@ def test_whatever_the_campaigns_are_like_no_slot_is_idle_none_too_many_and_nobod
 
 
 def test_an_urgent_message_takes_the_next_slot() -> None:
-    provider = Limit("1/s")
+    provider = RateLimiter(("1/s",))
     urgent = Campaign("urgent", (provider,), urgent=True, every=3.7)
     run(60.0, *(Campaign(n, (provider,)) for n in range(4)), urgent)
     assert len(urgent.waited) >= 10
@@ -244,7 +232,7 @@ def test_an_urgent_message_takes_the_next_slot() -> None:
 
 
 def test_an_urgent_message_of_many_slots_is_not_overtaken_slot_by_slot() -> None:
-    provider = Limit("4/s")
+    provider = RateLimiter(("4/s",))
     urgent = Campaign("urgent", (provider,), urgent=True, cost=4, every=10.0)
     run(60.0, Campaign("bulk", (provider,)), urgent)
     assert len(urgent.waited) >= 5
@@ -252,14 +240,14 @@ def test_an_urgent_message_of_many_slots_is_not_overtaken_slot_by_slot() -> None
 
 
 def test_an_urgent_message_that_its_own_limit_holds_up_holds_nobody_else_up() -> None:
-    provider, sender = Limit("10/s"), Limit("1/day")
+    provider, sender = RateLimiter(("10/s",)), RateLimiter(("1/day",))
     sender.take(0.0, 1)
     road = run(60.0, Campaign("urgent", (provider, sender), urgent=True), Campaign("bulk", (provider,)))
     assert road.slots() == {"bulk": 600}
 
 
 def test_when_nothing_may_go_it_is_known_when_to_look_again() -> None:
-    slow, slower = Limit("1/minute"), Limit("1/hour")
+    slow, slower = RateLimiter(("1/minute",)), RateLimiter(("1/hour",))
     for limit in (slow, slower):
         limit.take(0.0, 1)
     waiting = [Campaign("a", (slow, slower)), Campaign("b", (slow,))]

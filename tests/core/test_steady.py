@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubd.core.pacing import PaceState, Step, free_at, granted, parse_pace, replay
+from hubd.core.limiter import RateLimiter, Step, grants_of
+from hubd.core.pacing import STEP, parse_rate
 from hubd.core.steady import BELIEVED, Mark, resumed
 
 NOW = 1_790_000_000.0
@@ -77,8 +78,7 @@ def test_the_steady_clock_never_goes_back_and_never_faster_than_time(events: lis
 def test_no_limit_is_exceeded_and_all_of_it_is_granted_again_after_a_period(
     events: list[tuple[str, float]], rate: str
 ) -> None:
-    pace = parse_pace([rate])
-    (limit,) = pace.rates
+    limit = parse_rate(rate)
     machine = Machine()
     steps: list[Step] = []  # as they are recorded
     sent: list[float] = []  # by true time
@@ -86,12 +86,12 @@ def test_no_limit_is_exceeded_and_all_of_it_is_granted_again_after_a_period(
     def send_all() -> int:
         """What a daemon that started just now would let through at once."""
         now = machine.now()
-        state: PaceState = replay(pace, steps, now, now)
+        limiter = RateLimiter((rate,), past=grants_of(steps, now, now))
         count = 0
-        while free_at(pace, state) <= now:
-            state = granted(pace, state, now)
+        while limiter.opens_at(now) <= now:
+            limiter.take(now)
             count += 1
-            steps.append((now // 10 * 10, 1))
+            steps.append((now // STEP * STEP, 1))
             sent.append(machine.true)
         return count
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from hubd.engine.limiter import RateLimiter
+from hubd.core.limiter import RateLimiter
 
 
 def take(*limiters: RateLimiter | None, cost: int = 1) -> bool:

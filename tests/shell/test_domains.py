@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hubd.core.pacing import STEP, parse_rate
 from hubd.core.warmup import DAY
 from hubd.engine.domains import Domains
+from hubd.engine.limits import LimiterRegistry
 from hubd.errors import BadInput
 from tests.shell.slots import take
 
@@ -149,16 +150,16 @@ async def test_changed_rates_count_what_was_sent(autojump_clock: Clock) -> None:
     found = domains(gmail="2/day", others="2/day")
     for address in ("a@gmail.example", "a@other.example"):
         assert take(found.find(address))
-    found.change({"gmail.example": ("3/day",), "*": ("1/day",)})
+    found.change({"gmail.example": ("3/day",), "*": ("1/day",)}, {})
     taken = [take(found.find("a@gmail.example")) for _ in range(3)]
     assert taken == [True, True, False]
     assert not take(found.find("a@other.example"))
-    found.change({"other.example": ("5/day",)})
+    found.change({"other.example": ("5/day",)}, {})
     taken = [take(found.find("a@other.example")) for _ in range(5)]
     assert taken == [True, True, True, True, False]
     assert found.find("a@gmail.example") is None
     with pytest.raises(BadInput):
-        found.change({"*": ("fast",)})
+        found.change({"*": ("fast",)}, {})
     assert not take(found.find("a@other.example"))
 
 
@@ -255,6 +256,86 @@ def test_every_row_is_sent_and_no_domain_gets_too_much(
             for limit in map(parse_rate, limits):
                 for early, at in zip(times, times[limit.amount :], strict=False):
                     assert at >= early + limit.period - 1e-6
+
+    trio.run(check, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What the database knows: a `UsageStore`."""
+
+    steps: dict[str, Counter[float]] = field(default_factory=dict)
+
+    async def spent(self, prefix: str, since: float = 0.0) -> dict[str, list[tuple[float, int]]]:
+        return {
+            name: [(at, slots) for at, slots in sorted(steps.items()) if at >= since]
+            for name, steps in self.steps.items()
+            if name == prefix or name.startswith(prefix + "/")
+        }
+
+    async def warmup_began(self, provider: str) -> float | None:
+        return None
+
+
+some_rates = st.lists(
+    st.sampled_from(["1/2s", "2/10s", "3/minute", "5/hour", "4/day", "300/day"]), min_size=1, max_size=2
+)
+domain_rates = st.dictionaries(st.sampled_from(["*", "a.example", "b.example"]), some_rates, max_size=3)
+#: Wait so long, and send to a domain if it has room; it is recorded after a delay.
+tries = st.tuples(
+    st.sampled_from([0.0, 0.7, 5.0, 45.0, 2000.0, 30_000.0]),
+    st.sampled_from(["a.example", "b.example", "c.example"]),
+    st.sampled_from([0.0, 0.01, 8.0]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(domain_rates, st.lists(st.one_of(tries, tries, tries, domain_rates, st.just("restart")), max_size=60))
+@example(
+    {"*": ["5/hour"]},
+    [
+        *[(0.0, "a.example", delay) for delay in (0.0, 8.0)],
+        (0.7, "b.example", 0.0),
+        {"*": ["4/day"]},
+        *[(0.0, "a.example", 0.0)] * 4,
+    ],
+)
+def test_no_change_no_restart_and_no_lack_of_room_grants_a_domain_more_than_its_rates(
+    rates: dict[str, list[str]], events: list[tuple[float, str, float] | dict[str, list[str]] | str]
+) -> None:
+    """Held against every grant of the past; only one domain under "*" has its limiter at the ready."""
+    recorded, sent = Recorded(), list[tuple[float, str]]()
+
+    async def record(name: str, delay: float) -> None:
+        await trio.sleep(delay)
+        recorded.steps.setdefault(name, Counter())[wall() // STEP * STEP] += 1
+
+    async def check() -> None:
+        wanted = rates
+        registry = LimiterRegistry(recorded, wall)
+        async with trio.open_nursery() as nursery:
+            for event in events:
+                if event == "restart":
+                    await trio.sleep(10)  # what is on the wire is settled
+                    registry = LimiterRegistry(recorded, wall)
+                elif isinstance(event, dict):
+                    wanted = event  # a domain without rates is not counted
+                    sent[:] = [each for each in sent if each[1] in wanted or "*" in wanted]
+                found = await registry.domains("office", {name: tuple(of) for name, of in wanted.items()})
+                found.READY = 1  # type: ignore[misc]
+                if not isinstance(event, tuple):
+                    continue
+                pause, domain, delay = event
+                await trio.sleep(pause)
+                limiter = found.find(f"x@{domain}")
+                if limiter is None or not take(limiter):
+                    continue
+                now = trio.current_time()
+                sent.append((now, domain))
+                for rate in map(parse_rate, wanted.get(domain) or wanted["*"]):
+                    inside = sum(at > now - rate.period + 1e-5 for at, where in sent if where == domain)
+                    assert inside <= rate.amount
+                nursery.start_soon(record, limiter.name, delay)
 
     trio.run(check, clock=trio.testing.MockClock(autojump_threshold=0))
 

@@ -10,10 +10,13 @@ import pytest
 import trio
 
 from hubd.bridge import Bridge
-from hubd.core.model import DeliveryState
-from hubd.core.pacing import REMEMBERED, free_at, parse_pace, replay
+from hubd.core.limiter import RateLimiter, grants_of
+from hubd.core.model import DeliveryState, InDoubt
+from hubd.core.pacing import REMEMBERED
 from hubd.core.warmup import DAY, Warmup
 from hubd.engine.limits import LimiterRegistry
+from hubd.engine.ports import Transport
+from hubd.engine.provider import ProviderSpec
 from hubd.errors import BadInput
 from hubd.store.database import Database, Unit, open_database
 from hubd.store.housekeeping import tidy
@@ -89,16 +92,18 @@ async def test_a_prefix_finds_what_is_below_it_and_no_neighbour(database: Databa
     assert await usage.spent("nothing") == {}
 
 
-async def test_the_beginning_of_a_warm_up_is_written_once_and_stays(
-    bridge: Bridge, database_path: Path
+async def test_a_warm_up_began_with_the_first_message_also_when_its_step_is_joined_or_forgotten(
+    database: Database,
 ) -> None:
-    async with open_database(database_path, bridge) as database:
-        usage = Usage(database)
-        assert await usage.warmup_began("office") is None
-        assert await usage.begin_warmup("office", 500.0) == 500.0
-        assert await usage.begin_warmup("office", 900.0) == 500.0
-    async with open_database(database_path, bridge) as database:
-        assert await Usage(database).warmup_began("office") == 500.0
+    usage = Usage(database)
+    assert await usage.warmup_began("office") is None
+    await spend(database, "provider/office", [(500.0, 1), (900.0, 1)])
+    await spend(database, "provider/office2", [(100.0, 1)])
+    assert await usage.warmup_began("office") == 500.0
+    for now in (DAY, DAY + REMEMBERED):
+        await tidy(database, now=now)
+        assert await usage.warmup_began("office") == 500.0
+    assert await everything(database) == []
 
 
 # --- clearing away ---------------------------------------------------------------------------------
@@ -147,10 +152,9 @@ async def test_tidied_usage_never_counts_for_less(database: Database, seed: int)
     assert (await tidy(database, now=WALL)).usage > 0
     after = (await Usage(database).spent(name))[name]
     for rate in ("50/day", "100/day", "30/minute", "200/3days", "700/30days"):
-        pace = parse_pace([rate])
-        was, now = replay(pace, before, 0.0, WALL), replay(pace, after, 0.0, WALL)
-        assert free_at(pace, now) >= free_at(pace, was) - 1e-6
-        assert now.used[0].slots >= was.used[0].slots
+        was, now = (RateLimiter((rate,), past=grants_of(steps, WALL, 0.0)) for steps in (before, after))
+        for cost in (1, 10, 30):
+            assert now.opens_at(0.0, cost) >= was.opens_at(0.0, cost) - 1e-6
 
 
 # --- across a restart ------------------------------------------------------------------------------
@@ -265,6 +269,10 @@ async def test_a_sender_has_its_own_rates_or_those_of_all_others(
     assert allowed is None or taken(found) == allowed
 
 
+async def _not_opened() -> Transport:
+    raise AssertionError("limits need no transport")
+
+
 async def test_a_reload_changes_every_limit_of_a_provider_under_way(database: Database) -> None:
     book = LimiterRegistry(Usage(database), Clock())
     provider = await book.limiter("provider/office", ["100/day"])
@@ -272,10 +280,12 @@ async def test_a_reload_changes_every_limit_of_a_provider_under_way(database: Da
     elsewhere = await book.sender("other", "news@acme.example", {})
     domains = await book.domains("office", {"a.example": ("1/day",)})
     assert take(provider, news, domains.find("x@a.example"))
-    await book.refit(
-        "office", ["50/day"], Warmup(start=5, double_every=DAY),
+    spec = ProviderSpec(
+        name="office", kind="fake", channels=frozenset(), lanes=1, in_doubt=InDoubt.HOLD, open=_not_opened,
+        rate=("50/day",), warmup=Warmup(start=5, double_every=DAY),
         sender_rates={"*": ("3/day",)}, domain_rates={"a.example": ("2/day",), "*": ("1/s",)},
     )  # fmt: skip
+    await book.refit(spec)
     assert (provider.rates, news.rates, elsewhere.rates) == (("50/day",), ("3/day",), ())
     assert taken(provider, news) == 2
     assert taken(provider) == 2
@@ -302,3 +312,17 @@ async def test_a_longer_period_for_all_domains_counts_what_is_recorded_and_what_
     assert take(domains.find("x@a.example"))
     await book.domains("office", {"*": ("10/s", "8/day")})
     assert taken(domains.find("x@a.example")) == 3
+
+
+async def test_a_domain_that_gets_a_rate_of_its_own_looks_back_on_what_is_recorded(
+    database: Database,
+) -> None:
+    clock = Clock()
+    await spend(database, "domain/office/a.example", [(clock() - 7200, 4)])
+    book = LimiterRegistry(Usage(database), clock)
+    domains = await book.domains("office", {"*": ("10/s",)})
+    assert take(domains.find("x@a.example"))
+    await book.domains("office", {"*": ("10/s",), "a.example": ("8/day",)})
+    assert taken(domains.find("x@a.example")) == 3
+    await book.domains("office", {"*": ("8/day",)})
+    assert taken(domains.find("x@a.example")) == 0
