@@ -22,8 +22,10 @@ import trio
 from hubd.client import Client, open_client
 from hubd.control.discovery import ERRORS, WORDS, describe, story
 from hubd.control.methods import METHODS
+from hubd.core.model import ENDED, CampaignState
 from hubd.errors import HubError
 from hubd.wire.events import EVENTS
+from hubd.wire.results import CAMPAIGN_STATES, FINISHED
 from tests.node_packages import node_package
 from tests.shell.open_hub import Served, open_hub
 
@@ -263,3 +265,8 @@ async def _record() -> None:
 
 if __name__ == "__main__":
     trio.run(_record)
+
+
+def test_the_states_that_clients_go_by_are_those_of_the_daemon() -> None:
+    assert set(CAMPAIGN_STATES) == {state.value for state in CampaignState}
+    assert {state.value for state in ENDED} == FINISHED
