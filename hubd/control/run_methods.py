@@ -32,15 +32,18 @@ async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartR
     """Run a campaign, now or at a time."""
     campaign = await hub.campaigns.get(params.name)
     at = _start_time(hub, campaign, params.at)
-    to = advance_campaign(campaign.state, CampaignEvent.START if at is None else CampaignEvent.SCHEDULE)
+    if at is not None:
+        plan = decide.schedule(campaign, at=at, limit=params.limit)
+    else:
+        plan = decide.start(campaign, limit=params.limit)
     seen: Inspection | None = None
     if command.dry_run or campaign.started_at is None:
         seen = await inspect(hub, campaign, limit=params.limit)
     if command.dry_run:
         assert seen is not None
-        would = _would(seen, to, changes=to is not campaign.state)
+        would = _would(seen, plan)
         return {"changed": False, "campaign": await view_of(hub, campaign), "would": would}
-    if seen is not None and to is not campaign.state:
+    if seen is not None and plan.to is not campaign.state:
         _check_fit(campaign, seen, params.accept_risk)
     committed = await command.committing(campaign, _started)
     if at is not None:
@@ -74,10 +77,10 @@ def _future(hub: Hub, at: str) -> float:
     return when
 
 
-def _would(seen: Inspection, to: CampaignState, *, changes: bool) -> r.WouldDo:
+def _would(seen: Inspection, plan: Move) -> r.WouldDo:
     return {
-        "change": changes,
-        "state": to.value,
+        "change": plan.changed,
+        "state": plan.to.value,
         "recipients": seen.found.recipients,
         "remaining": seen.found.remaining,
         "skipped": dict(seen.found.skipped),
