@@ -36,12 +36,12 @@ def told(
     return True
 
 
-def trial(dry_run: bool) -> Json:
+def dry(dry_run: bool) -> Json:
     """The parameter that makes a request a dry run; none otherwise, for a daemon that does not know it."""
     return {"dry_run": True} if dry_run else {}
 
 
-def foretold(app: App, values: Mapping[str, Any], sentence: str) -> None:
+def show_dry_run(app: App, values: Mapping[str, Any], sentence: str) -> None:
     """Say what a dry run found: to a program with `dry_run` and `would`, to a person as `sentence`."""
     would = {"change": True, **values.get("would", {})}
     if not told(app, {**values, "dry_run": True, "changed": False, "would": would}):

@@ -173,7 +173,7 @@ async def _serve(
                 feed=feed,
                 tally=tally,
                 reload=reload,
-                foresee_reload=reload.foresee,
+                reload_changes=reload.changes,
                 config=reload.show,
                 shutdown=stopping.ask,
                 now=time.time,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubctl.answer import foretold, told, trial
+from hubctl.answer import dry, show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
@@ -196,7 +196,7 @@ def test(app: App, name: str, address: str, dry_run: bool) -> int:
         found = app.call("campaign.test", name=name, to=address, dry_run=True)
         sentence = f"would send one message of {name} to {address} via {view['provider']}"
         values = {"name": name, "to": address, "campaign": view, "would": found["would"]}
-        foretold(app, values, sentence)
+        show_dry_run(app, values, sentence)
         return Exit.DONE
 
     async def work(hub: Client) -> tuple[Json, Json]:
@@ -219,13 +219,13 @@ def test(app: App, name: str, address: str, dry_run: bool) -> int:
 @click.argument("new", metavar="NEW")
 def clone(app: App, name: str, new: str, dry_run: bool) -> None:
     """Make a draft NEW that says the same as NAME, to the same lists, with the settings that NAME has now."""
-    found = app.call("campaign.clone", name=name, new=new, **trial(dry_run))
+    found = app.call("campaign.clone", name=name, new=new, **dry(dry_run))
     if dry_run:
         change = found["would"]["change"]
         sentence = (
             f"would make the draft {new} like {name}" if change else f"{new} is a draft like {name} already"
         )
-        foretold(app, {"name": name, "new": new, **found}, sentence)
+        show_dry_run(app, {"name": name, "new": new, **found}, sentence)
         return
     if told(app, {"name": name, "new": new, **found}, of="campaign"):
         return
@@ -241,12 +241,12 @@ def archive(app: App, name: str, undo: bool, dry_run: bool) -> None:
 
     `hubctl list --all` shows it, its history stays, and it comes back by itself when it is started again.
     """
-    found = app.call("campaign.archive", name=name, archived=not undo, **trial(dry_run))
+    found = app.call("campaign.archive", name=name, archived=not undo, **dry(dry_run))
     if dry_run:
         sentence = f"would {'bring back' if undo else 'archive'} {name}"
         if not found["would"]["change"]:
             sentence = f"{name} is {'in the lists' if undo else 'archived'} already"
-        foretold(app, {"name": name, "archived": not undo, **found}, sentence)
+        show_dry_run(app, {"name": name, "archived": not undo, **found}, sentence)
         return
     if not told(app, {"name": name, "archived": not undo, **found}, of="campaign"):
         app.out(f"{name} is {'in the lists' if undo else 'archived'}{'' if found['changed'] else ' already'}")
@@ -260,7 +260,7 @@ def delete(app: App, name: str, dry_run: bool) -> None:
         view: Json = app.call("campaign.get", name=name)["campaign"]
         found = app.call("campaign.delete", name=name, dry_run=True)
         values = {"name": name, "campaign": view, "would": found["would"]}
-        foretold(app, values, f"would {_deletion(view)}")
+        show_dry_run(app, values, f"would {_deletion(view)}")
         return
     if not app.yes:
         view = app.call("campaign.get", name=name)["campaign"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hubctl import layout, render
-from hubctl.answer import foretold, told
+from hubctl.answer import show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit
@@ -243,7 +243,7 @@ def remove(app: App, contact: str, dry_run: bool) -> None:
         question = f"remove {contact}{kept}"
         if dry_run:
             found = app.call("contacts.remove", key=contact, dry_run=True)
-            foretold(app, {"contact": who, "would": found["would"]}, f"would {question}")
+            show_dry_run(app, {"contact": who, "would": found["would"]}, f"would {question}")
             return
     else:
         question = f"remove {contact}"

@@ -7,7 +7,7 @@ import os
 import click
 
 from hubctl import layout, render
-from hubctl.answer import foretold, told, trial
+from hubctl.answer import dry, show_dry_run, told
 from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Refused
@@ -49,7 +49,7 @@ def shutdown(app: App, dry_run: bool) -> None:
     """End hubd. What is on the wire is settled first; running campaigns go on when it starts again."""
     if dry_run:
         would = app.call("hub.shutdown", dry_run=True)["would"]
-        foretold(app, {"would": would}, f"would {_ending(int(would['running']))}")
+        show_dry_run(app, {"would": would}, f"would {_ending(int(would['running']))}")
         return
     if not app.yes:
         running = int(app.call("hub.status")["states"].get("running", 0)) if app.may_ask() else 0
@@ -75,14 +75,14 @@ def backup(app: App, file: str, dry_run: bool) -> None:
     """
     path = os.path.abspath(file)
     try:
-        found = app.call("hub.backup", path=path, **trial(dry_run))
+        found = app.call("hub.backup", path=path, **dry(dry_run))
     except BadInput as error:  # the word "path" is that of the method, and whoever typed FILE never saw it
         raise Refused(
             str(error).removeprefix("path: "), code=error.code, hint=error.hint, data=error.data
         ) from None
     if dry_run:
         values = {"path": path, "would": found["would"]}
-        foretold(app, values, f"would copy the database to {layout.printable(path)}")
+        show_dry_run(app, values, f"would copy the database to {layout.printable(path)}")
         return
     if not told(app, found):
         app.out(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hubctl import layout, render, render_messages
-from hubctl.answer import foretold, told
+from hubctl.answer import show_dry_run, told
 from hubctl.app import App, Json, is_terminal
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
@@ -88,7 +88,7 @@ def send(
         return found, await _settled(hub, int(found["delivery_id"])) if wait else None
 
     if dry_run:
-        _foretell(app, params)
+        _show_plan(app, params)
         return Exit.DONE
     found, life = app.talk(work)
     told_of = {**found, **({"delivery": life} if life else {}), "state": (life or found)["state"]}
@@ -99,12 +99,12 @@ def send(
     return Exit.FAILED if life and life["state"] not in _SENT else Exit.DONE
 
 
-def _foretell(app: App, params: Json) -> None:
+def _show_plan(app: App, params: Json) -> None:
     found = app.call("message.send", dry_run=True, **params)
     what = f"what {params['template']} says" if "template" in params else "one message"
     sentence = f"would send {what} to {params['to']} via {params['provider']}"
     values = {"provider": params["provider"], "to": params["to"], "would": found["would"]}
-    foretold(app, values, sentence if found["would"]["change"] else "this message was sent already")
+    show_dry_run(app, values, sentence if found["would"]["change"] else "this message was sent already")
 
 
 def _fields(pairs: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubctl import layout, render
-from hubctl.answer import foretold, told
+from hubctl.answer import show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -68,7 +68,7 @@ def _tested(name: str, found: Mapping[str, Any]) -> str:
 def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
     if dry_run:
         found = app.call(f"provider.{'enable' if on else 'disable'}", name=name, dry_run=True)
-        _foretell_switch(app, name, found, on=on)
+        _show_switch_plan(app, name, found, on=on)
         return
 
     async def work(hub: Client) -> tuple[Json, list[Json]]:
@@ -89,12 +89,12 @@ def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
             app.out(f"{each} pauses; when {name} is enabled again: hubctl resume {each}")
 
 
-def _foretell_switch(app: App, name: str, found: Json, *, on: bool) -> None:
+def _show_switch_plan(app: App, name: str, found: Json, *, on: bool) -> None:
     would = found["would"]
     verb, state = ("enable", "enabled") if on else ("disable", "disabled")
     wait = f"; {_used_by(would['campaigns'], 'would pause')}" if would["campaigns"] and not on else ""
     sentence = f"would {verb} {name}{wait}" if would["change"] else f"{name} is {state} already"
-    foretold(app, {"name": name, "provider": found["provider"], "would": would}, sentence)
+    show_dry_run(app, {"name": name, "provider": found["provider"], "would": would}, sentence)
 
 
 def _used_by(users: list[str], what: str) -> str:
@@ -162,7 +162,7 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
     wanted = provider_questions.ask(app, provider_questions.Given(name=name, **options), taken)
     added = _Addition(app, file, wanted)
     if dry_run:
-        added.rehearse()
+        added.show_plan()
         return Exit.DONE
     applied = added.make(secret_in)
     if for_people(app):
@@ -219,14 +219,14 @@ class _Addition:
                 self.kept.forget()
             raise
 
-    def rehearse(self) -> None:
+    def show_plan(self) -> None:
         """What would be written, without a secret. Raises as `make` does when it cannot be written."""
         self._text({"file": "x"})  # can it be written at all?
         section = self._text({"file": "..."}, onto="").strip("\n")
         where = layout.printable(str(self.before.path))
         sentence = f"would add {self.wanted.name} to {where}:\n\n{layout.printable(section)}\n"
         values = {"name": self.wanted.name, "file": str(self.before.path), "would": {"text": section}}
-        foretold(self.app, values, sentence)
+        show_dry_run(self.app, values, sentence)
 
     def prove(self) -> Json:
         """Log in. A password that was mistyped can be typed again, a server without encryption be taken as it
@@ -313,7 +313,7 @@ def remove(app: App, name: str, dry_run: bool) -> None:
         raise _not_in_the_file(config, file, name)
     text = without_provider(file.text, name)
     if dry_run:
-        foretold(app, {"name": name, "file": str(file.path)}, f"would {_blast(app, name)}")
+        show_dry_run(app, {"name": name, "file": str(file.path)}, f"would {_blast(app, name)}")
         return
     app.confirm(_blast(app, name), needed=True)
     applied, _ = _take_over(app, file, text)

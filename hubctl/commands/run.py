@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hubctl import layout
-from hubctl.answer import foretold, told, trial
+from hubctl.answer import dry, show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
@@ -189,14 +189,14 @@ def _tell(app: App, name: str, found: Json, asked: Json) -> None:
 
 
 def _move(app: App, event: str, name: str, *, dry_run: bool) -> None:
-    found = app.call(f"campaign.{event}", name=name, **trial(dry_run))
+    found = app.call(f"campaign.{event}", name=name, **dry(dry_run))
     if dry_run:
-        _foretell_move(app, event, name, found)
+        _show_move_plan(app, event, name, found)
     else:
         _tell_move(app, name, found)
 
 
-def _foretell_move(app: App, event: str, name: str, found: Json) -> None:
+def _show_move_plan(app: App, event: str, name: str, found: Json) -> None:
     from hubctl.render import waiting
 
     view, would = found["campaign"], found["would"]
@@ -207,7 +207,7 @@ def _foretell_move(app: App, event: str, name: str, found: Json) -> None:
         f"would fail {layout.plural(failed, 'refused recipient')} and {event}" if failed else f"would {event}"
     )
     sentence = f"{first} {name}{people}" if would["change"] else f"{name} is {would['state']} already"
-    foretold(app, {"name": name, "campaign": view, "would": would}, sentence)
+    show_dry_run(app, {"name": name, "campaign": view, "would": would}, sentence)
 
 
 def _tell_move(app: App, name: str, found: Json) -> None:
@@ -241,9 +241,9 @@ def resume(app: App, name: str, follow: bool, wait: bool, fail_refused: bool, dr
     --follow or --wait the exit code is that of `hubctl start`.
     """
     refused = {"fail_refused": True} if fail_refused else {}
-    found = app.call("campaign.resume", name=name, **refused, **trial(dry_run))
+    found = app.call("campaign.resume", name=name, **refused, **dry(dry_run))
     if dry_run:
-        _foretell_move(app, "resume", name, found)
+        _show_move_plan(app, "resume", name, found)
         return Exit.DONE
     if failed := int(found.get("failed", 0)):
         app.note(f"{layout.plural(failed, 'refused recipient')} failed")
@@ -275,16 +275,16 @@ def rate(app: App, name: str, rates: tuple[str, ...], dry_run: bool) -> None:
     RATE is such as 20/s, 500/minute or 10000/day; several hold together; `none` takes the limit away.
     """
     wanted = None if rates == ("none",) else list(rates)
-    found = app.call("campaign.rate", name=name, rate=wanted, **trial(dry_run))
+    found = app.call("campaign.rate", name=name, rate=wanted, **dry(dry_run))
     if dry_run:
-        _foretell_rate(app, name, wanted, found)
+        _show_rate_plan(app, name, wanted, found)
         return
     if not told(app, {"name": name, "rate": wanted, **found}, of="campaign"):
         limit = f"at most {', '.join(rates)}" if wanted else "no limit of its own"
         app.out(f"{name}: {limit}" + ("" if found["changed"] else ", as it was"))
 
 
-def _foretell_rate(app: App, name: str, wanted: list[str] | None, found: Json) -> None:
+def _show_rate_plan(app: App, name: str, wanted: list[str] | None, found: Json) -> None:
     from hubctl.render import rates
 
     view, would = found["campaign"], found["would"]
@@ -292,7 +292,7 @@ def _foretell_rate(app: App, name: str, wanted: list[str] | None, found: Json) -
     sentence = (
         f"{name} would have {then} instead of {now}" if would["change"] else f"{name} has {now} already"
     )
-    foretold(app, {"name": name, "rate": wanted, "campaign": view, "would": would}, sentence)
+    show_dry_run(app, {"name": name, "rate": wanted, "campaign": view, "would": would}, sentence)
 
 
 @command("retry", example="hubctl retry spring-sale --class transient", changes=True)
@@ -329,7 +329,7 @@ def retry(
         kind = "transient"
     if dry_run:
         found = app.call("campaign.retry", name=name, in_doubt=in_doubt, dry_run=True, **{"class": kind})
-        _foretell_retry(app, name, in_doubt, found)
+        _show_retry_plan(app, name, in_doubt, found)
         return
     if in_doubt == "resend" and "resend" not in risks:
         view = app.call("campaign.get", name=name)["campaign"]
@@ -348,7 +348,7 @@ def retry(
             app.note(line)
 
 
-def _foretell_retry(app: App, name: str, in_doubt: str | None, found: Json) -> None:
+def _show_retry_plan(app: App, name: str, in_doubt: str | None, found: Json) -> None:
     would = found["would"]
     again, doubts, alone = (int(would[key]) for key in ("retried", "decided", "suppressed"))
     parts = [f"queue {layout.plural(again, 'recipient')} again"] if again else []
@@ -359,7 +359,7 @@ def _foretell_retry(app: App, name: str, in_doubt: str | None, found: Json) -> N
     sentence = f"would {' and '.join(parts)}" if parts else "nothing to retry"
     sentence += f"; {_left_alone(alone)}" if alone else ""
     shown = {key: value for key, value in would.items() if key != "suppressed"}
-    foretold(app, {"name": name, "campaign": found["campaign"], "would": shown}, f"{name}: {sentence}")
+    show_dry_run(app, {"name": name, "campaign": found["campaign"], "would": shown}, f"{name}: {sentence}")
 
 
 def _left_alone(count: int) -> str:

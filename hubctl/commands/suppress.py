@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from hubctl import layout, render
-from hubctl.answer import foretold, told, trial
+from hubctl.answer import dry, show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -47,12 +47,12 @@ def channel_of(address: str) -> str:
 def add(app: App, address: str, channel: str | None, reason: str, dry_run: bool) -> None:
     """Never write to this address again, also not in a campaign that runs now."""
     channel = channel or channel_of(address)
-    found = app.call("suppression.add", channel=channel, address=address, reason=reason, **trial(dry_run))
+    found = app.call("suppression.add", channel=channel, address=address, reason=reason, **dry(dry_run))
     if dry_run:
         sentence = (
             f"would suppress {address}" if found["would"]["change"] else f"{address} is suppressed already"
         )
-        _foretell(app, channel, address, found, sentence)
+        _show_plan(app, channel, address, found, sentence)
         return
     _tell(app, found, "suppressed", "was suppressed already")
 
@@ -67,16 +67,16 @@ def remove(app: App, address: str, channel: str | None, dry_run: bool) -> None:
         found = app.call("suppression.remove", channel=channel, address=address, dry_run=True)
         change = found["would"]["change"]
         sentence = f"would let {address} be written to again" if change else f"{address} is not suppressed"
-        _foretell(app, channel, address, found, sentence)
+        _show_plan(app, channel, address, found, sentence)
         return
     app.confirm(f"write to {address} again", needed=True)
     found = app.call("suppression.remove", channel=channel, address=address)
     _tell(app, found, "not suppressed any more", "was not suppressed")
 
 
-def _foretell(app: App, channel: str, address: str, found: Json, sentence: str) -> None:
+def _show_plan(app: App, channel: str, address: str, found: Json, sentence: str) -> None:
     would = {"change": found["would"]["change"]}
-    foretold(app, {"channel": channel, "address": address, "would": would}, sentence)
+    show_dry_run(app, {"channel": channel, "address": address, "would": would}, sentence)
 
 
 def _tell(app: App, found: Json, done: str, already: str) -> None:
@@ -166,7 +166,7 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
                     address=address,
                     reason=reason,
                     imported=True,
-                    **trial(dry_run),
+                    **dry(dry_run),
                 )
             except (BadInput, Refused) as error:
                 problem = str(error).removeprefix("address: ")

@@ -78,7 +78,7 @@ class Reloader:
                 await self._add("config.reloaded", None, {"applied": changes, "needs_restart": waiting})
             return changes
 
-    async def foresee(self) -> list[str]:
+    async def changes(self) -> list[str]:
         """The keys for which the files say something else now. Raises `BadConfig`, and changes nothing."""
         now, then = (
             {each.key: each.value for each in settings(config, self._options)}

@@ -34,7 +34,7 @@ class Command:
 
         Raises what either raises, `RevisionConflict` and `StoreUnavailable`, and nothing was written then.
         """
-        go = self.hub.commands.rehearse if self.dry_run else self.hub.commands.carry_out
+        go = self.hub.commands.dry_run if self.dry_run else self.hub.commands.carry_out
         bulk = self.bulk if bulk is None else bulk
         _, said = await go(self.request, work, answer, bulk=bulk)
         return said
@@ -68,11 +68,11 @@ class Command:
         """The answer for what is decided about this campaign."""
         if self.dry_run:
             view = await view_of(self.hub, campaign)
-            return partial(_foretold, view)
+            return partial(_dry_run_answer, view)
         return partial(_changed, Live.of(self.hub, campaign.provider, campaign))
 
 
-def _foretold(view: r.CampaignView, decided: Decided[Q]) -> r.ChangeResult:
+def _dry_run_answer(view: r.CampaignView, decided: Decided[Q]) -> r.ChangeResult:
     return {"changed": False, "campaign": view, "would": would(decided.plan)}
 
 

@@ -55,7 +55,9 @@ async def import_page(hub: Hub, params: p.ContactsImport, command: Command) -> r
     finally:
         mine.set()  # the next page is queued behind this one, and may be in the same transaction
     rows = len(params.rows)
-    work = hub.contacts.importing(name, good, import_id=params.import_id, dry_run=params.dry_run)
+    if command.dry_run:
+        return _imported(rows, await hub.contacts.try_import(name, good, params.import_id), bad)
+    work = hub.contacts.importing(name, good, params.import_id)
     return await command.write(work, lambda count: _imported(rows, count, bad))
 
 

@@ -86,7 +86,7 @@ async def _restored(hub: Hub) -> r.RestoredView | None:
 async def reload(hub: Hub, _: Change, command: Command) -> r.ReloadResult:
     """Read the configuration again. A bad one changes nothing (`BadConfig`)."""
     if command.dry_run:
-        keys = list(await hub.foresee_reload())
+        keys = list(await hub.reload_changes())
         would: r.WouldChange = {"change": bool(keys), "keys": keys}
         return {"applied": [], "needs_restart": hub.config()["needs_restart"], "would": would}
     return {"applied": list(await hub.reload()), "needs_restart": hub.config()["needs_restart"]}

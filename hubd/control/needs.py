@@ -67,9 +67,8 @@ Work = Callable[[Any], T]
 class Contacts(Protocol):
     """Contacts, lists and suppressions."""
 
-    def importing(
-        self, list_name: str, rows: Sequence[ContactRow], *, import_id: str, dry_run: bool
-    ) -> Work[ImportCount]: ...
+    def importing(self, list_name: str, rows: Sequence[ContactRow], import_id: str) -> Work[ImportCount]: ...
+    async def try_import(self, list_name: str, rows: Sequence[ContactRow], import_id: str) -> ImportCount: ...
     async def lists(self) -> Sequence[ListView]: ...
     async def page(
         self, list_name: str | None = None, after_id: int = 0, limit: int = 500
@@ -239,7 +238,7 @@ class Commands(Protocol):
         """What the pages would come to."""
         ...
 
-    async def rehearse(
+    async def dry_run(
         self, request: Request, work: Work[T], answer: Callable[[T], A], *, bulk: bool = False
     ) -> tuple[T, A]:
         """As `carry_out`, and roll it back."""
@@ -357,6 +356,6 @@ class Hub:
     #: Read the configuration again; says what changed. Raises `BadConfig`, and then nothing did.
     reload: Callable[[], Awaitable[Sequence[str]]]
     #: The keys that it would change. Raises `BadConfig`.
-    foresee_reload: Callable[[], Awaitable[Sequence[str]]]
+    reload_changes: Callable[[], Awaitable[Sequence[str]]]
     config: Callable[[], ConfigResult]  #: the configuration in effect
     shutdown: Callable[[], None]  #: ask the daemon to stop; returns at once

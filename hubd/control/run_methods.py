@@ -153,11 +153,11 @@ async def resume(hub: Hub, params: p.CampaignResume, command: Command) -> r.Resu
     campaign = await hub.campaigns.get(params.name)
     pages = hub.ledger.failing_refused(campaign.id)
     if command.dry_run:
-        foretold = await command.decide(campaign, partial(decide.start, event=CampaignEvent.RESUME))
-        would = foretold["would"]
+        planned = await command.decide(campaign, partial(decide.start, event=CampaignEvent.RESUME))
+        would = planned["would"]
         if params.fail_refused:
             would["failed"] = (await hub.commands.plan(pages)).failed
-        return {**foretold, "failed": 0, "would": would}
+        return {**planned, "failed": 0, "would": would}
     answering = await command.answering(campaign)
     committed: Committed[r.ResumeResult]
     if params.fail_refused:

@@ -1,7 +1,7 @@
 """What a command does to a campaign: a pure decision from what is there and what is asked.
 
 The store reads the campaign, decides, and writes what was decided in one transaction. A dry run is the same
-transaction, rolled back: what it foretells, and what it refuses, is what the command does.
+transaction, rolled back: what it plans, and what it refuses, is what the command does.
 
 `Request` is what is written with the effect of any command: who asked for what, and under which key.
 """

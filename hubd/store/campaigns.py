@@ -190,10 +190,6 @@ class Campaigns:
         """
         return await self._db.write(lambda unit: freeze_some(unit, campaign_id, size), bulk=True)
 
-    async def add_content(self, content: Content, content_hash: str) -> int:
-        """The id of this content, stored once."""
-        return await self._db.write(lambda unit: add_content(unit, content, content_hash), bulk=True)
-
     async def content(self, content_id: int) -> Content:
         """Raises NotFound."""
         return await self._db.read(lambda db: content_of(db, content_id))

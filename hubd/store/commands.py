@@ -141,27 +141,27 @@ class Commands:
         """What the pages would come to. Raises `StoreUnavailable`."""
         return await self._db.read(pages.plan)
 
-    async def rehearse(
+    async def dry_run(
         self, request: Request, work: Work[T], answer: Callable[[T], A], *, bulk: bool = False
     ) -> tuple[T, A]:
         """As `carry_out`, and roll it all back: for a dry run. Raises the same."""
 
         def whole(unit: Unit) -> None:
             value = _work(unit, request, work)
-            raise value if isinstance(value, HubError) else _Rehearsed((value, answer(value)))
+            raise value if isinstance(value, HubError) else _RolledBack((value, answer(value)))
 
         try:
             await self._db.write(whole, bulk=bulk)
-        except _Rehearsed as rehearsed:
-            return cast("tuple[T, A]", rehearsed.done)
-        raise AssertionError("a rehearsal is rolled back")
+        except _RolledBack as rolled_back:
+            return cast("tuple[T, A]", rolled_back.done)
+        raise AssertionError("a dry run is rolled back")
 
     async def note(self, request: Request) -> None:
         """Append what is no command, but was asked for, to the audit trail. Raises `StoreUnavailable`."""
         await self._db.write(lambda unit: _note(unit, request, {}))
 
 
-class _Rehearsed(Exception):
+class _RolledBack(Exception):
     def __init__(self, done: tuple[object, Mapping[str, object]]) -> None:
         self.done = done
 

@@ -96,15 +96,19 @@ class Contacts:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def importing(
-        self, list_name: str, rows: Sequence[ContactRow], *, import_id: str, dry_run: bool
-    ) -> Work[ImportCount]:
+    def importing(self, list_name: str, rows: Sequence[ContactRow], import_id: str) -> Work[ImportCount]:
         """The unit of work that takes one page of a file into a list, all of it or (on an error) nothing.
 
         All pages of one file carry the same `import_id`: the first row of an address wins and later ones are
-        duplicates. With `dry_run` the same is counted and nothing is kept. See `importing` for the rules.
+        duplicates. See `importing` for the rules.
         """
-        return lambda unit: import_page(unit, list_name, rows, import_id, dry_run)
+        return lambda unit: import_page(unit, list_name, rows, import_id, False)
+
+    async def try_import(self, list_name: str, rows: Sequence[ContactRow], import_id: str) -> ImportCount:
+        """Count the same and keep nothing but, until another import is tried, which addresses there were."""
+        return await self._db.write(
+            lambda unit: import_page(unit, list_name, rows, import_id, True), bulk=True
+        )
 
     async def lists(self) -> list[ListView]:
         """All lists by name."""

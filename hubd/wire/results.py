@@ -10,7 +10,7 @@ FINISHED = frozenset({"stopped", "completed", "failed"})
 
 
 class WouldChange(TypedDict):
-    """What a dry run foretells."""
+    """What the command would do; in the answer to a dry run."""
 
     change: bool  #: whether anything would change
     state: NotRequired[str]  #: the campaign's, after it

@@ -14,6 +14,7 @@ from hubd.core.spec import CampaignSpec
 from hubd.errors import BadInput
 from hubd.store.campaigns import Campaigns
 from hubd.store.contacts import Contacts
+from hubd.store.contents import add_content
 from hubd.store.importing import ImportCount
 from hubd.store.ledger import Ledger
 
@@ -33,6 +34,9 @@ class CampaignUnits(Campaigns):
         work = self.applying(spec, spec_json, content, content_hash, in_doubt=in_doubt)
         applied = await self._db.write(work, bulk=True)
         return applied.campaign, list(applied.changed), applied.created
+
+    async def add_content(self, content: Content, content_hash: str) -> int:
+        return await self._db.write(lambda unit: add_content(unit, content, content_hash), bulk=True)
 
     async def set_rate(self, campaign_id: int, rate: tuple[str, ...]) -> Campaign:
         return (await self.carry_out(campaign_id, partial(decide.set_rate, rate=rate))).campaign
@@ -57,8 +61,9 @@ class ContactUnits(Contacts):
     async def import_rows(
         self, list_name: str, rows: Sequence[ContactRow], *, import_id: str, dry_run: bool = False
     ) -> ImportCount:
-        work = self.importing(list_name, rows, import_id=import_id, dry_run=dry_run)
-        return await self._db.write(work, bulk=True)
+        if dry_run:
+            return await self.try_import(list_name, rows, import_id)
+        return await self._db.write(self.importing(list_name, rows, import_id), bulk=True)
 
     async def remove(self, key: str) -> None:
         await self._db.write(self.removing(key))

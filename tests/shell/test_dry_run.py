@@ -141,3 +141,13 @@ async def test_a_retry_is_foretold_by_counting_and_without_those_who_are_suppres
         }  # fmt: skip
         assert (foretold["suppressed"], foretold["left"]) == (1, 0)
         assert (await hub.call("campaign.retry", **asked))["changed"] == 4
+
+
+async def test_pages_of_an_import_that_is_tried_out_are_counted_as_one_file(tmp_path: Path) -> None:
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        before = dump(served)
+        for line, fate in ((1, "imported"), (2, "duplicates")):
+            rows = [{"line": line, "values": {"email": "ann@example.com"}}]
+            page = {"list": "all", "rows": rows, "import_id": "one", "dry_run": True}
+            assert (await hub.call("contacts.import", **page))[fate] == 1
+        assert dump(served) == before
