@@ -81,7 +81,7 @@ class Dispatcher:
     async def _do(self, request: Request, method: Method, params: Params) -> object:
         assert method.handler is not None
         dry_run: bool = getattr(params, "dry_run", False)
-        if request.revision is not None:  # before anything happens; and again where it is written
+        if request.revision is not None and not request.progress:  # and again where it is written
             check_revision(await self._campaign(request.campaign), request.campaign, request.revision)
         command = Command(
             hub=self._hub, request=request, dry_run=dry_run, bulk=method.disk is Disk.NEEDS_ROOM

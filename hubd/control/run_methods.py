@@ -204,14 +204,14 @@ async def retry(hub: Hub, params: p.CampaignRetry, command: Command) -> r.RetryR
     answering = await command.answering(campaign)
     answer: r.RetryResult | None = None
 
-    async def commit() -> Campaign:
+    async def commit() -> bool:
         nonlocal answer
         last = partial(hub.ledger.ending_retry, campaign.id)
         (decided, _), answer = await hub.commands.carry_out_pages(
             command.request, pages, last, partial(_retried, answering), bulk=command.bulk
         )
-        resumed: Decided[Move] = decided
-        return resumed.campaign
+        moved: bool = decided.plan.changed
+        return moved
 
     queues = planned.queued > 0 or bool(command.request.progress)
     await hub.supervisor.requeue(params.name, commit, queues=queues)

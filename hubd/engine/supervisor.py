@@ -109,12 +109,9 @@ class Supervisor:
                 self._refuse_when_closing()
             decided = await (commit or self._campaigns.carry_out)(campaign.id, decide)
             campaign = decided.campaign
-            if (
-                campaign.state is CampaignState.RUNNING
-                and campaign.id not in self._runs
-                and not self._closing
-            ):
-                self._launch(campaign)
+            runs = campaign.id in self._runs and not decided.plan.changed
+            if campaign.state is CampaignState.RUNNING and not runs and not self._closing:
+                self._launch(campaign)  # perhaps in place of a run that has just written its end
             if decided.plan.changed:
                 self.clockwork.wake()  # one-off messages that waited for this provider go at once, too
             return decided.plan.changed, campaign
@@ -154,21 +151,24 @@ class Supervisor:
         """Make a scheduled campaign a draft again. `commit` as in `start`."""
         return await self._halt(name, CampaignEvent.UNSCHEDULE, commit)
 
-    async def requeue(self, name: str, commit: Callable[[], Awaitable[Campaign]], *, queues: bool) -> None:
+    async def requeue(self, name: str, commit: Callable[[], Awaitable[bool]], *, queues: bool) -> None:
         """Have deliveries of a campaign queued again by `commit`, and see that somebody sends them.
 
-        `queues`: whether it will find any. Raises as `start`; then `commit` was not called.
+        `commit` says whether it made the campaign run again. It may take long, and a pause does not wait for
+        it. `queues`: whether it will find any delivery. Raises as `start`; then `commit` was not called.
         """
         campaign = await self._campaigns.get(name)
+        if queues and advance_campaign(campaign.state, CampaignEvent.RETRY) is not campaign.state:
+            await self._prepare(campaign)
+        before = self._runs.get(campaign.id)
+        moved = await commit()
         async with self._lock(campaign.id):
-            campaign = await self._settled(campaign.id)
-            if queues and advance_campaign(campaign.state, CampaignEvent.RETRY) is not campaign.state:
-                await self._prepare(campaign)
-            campaign = await commit()
-            if campaign.id in self._runs:
-                self._runs[campaign.id].wake()
-            elif campaign.state is CampaignState.RUNNING and queues and not self._closing:
-                self._launch(campaign)
+            campaign = await self._campaigns.by_id(campaign.id)
+            run = self._runs.get(campaign.id)
+            if run is not None and not (moved and run is before):
+                run.wake()
+            elif campaign.state is CampaignState.RUNNING and (queues or moved) and not self._closing:
+                self._launch(campaign)  # in place of a run that has just written its end
                 self.clockwork.wake()
 
     async def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None:

@@ -80,7 +80,8 @@ class Commands:
         """
 
         def whole(unit: Unit) -> tuple[T, A] | HubError:
-            value = _work(unit, request, work)
+            _check(unit, request)
+            value = work(unit)
             if isinstance(value, HubError):
                 return value
             said = answer(value)
@@ -112,7 +113,9 @@ class Commands:
         while True:
 
             def whole(unit: Unit, before: S | None = done) -> tuple[S, tuple[T, A] | None]:
-                after, ends = _work(unit, request, lambda unit: pages.page(unit, before or pages.begin))
+                if before is None:
+                    _check(unit, request)
+                after, ends = pages.page(unit, before or pages.begin)
                 value: T | None = None
                 said: A | None = None
                 if ends:
@@ -147,7 +150,8 @@ class Commands:
         """As `carry_out`, and roll it all back: for a dry run. Raises the same."""
 
         def whole(unit: Unit) -> None:
-            value = _work(unit, request, work)
+            _check(unit, request)
+            value = work(unit)
             raise value if isinstance(value, HubError) else _RolledBack((value, answer(value)))
 
         try:
@@ -166,10 +170,9 @@ class _RolledBack(Exception):
         self.done = done
 
 
-def _work(unit: Unit, request: Request, work: Work[T]) -> T:
+def _check(unit: Unit, request: Request) -> None:
     if request.revision is not None:
         check_revision(_campaign(unit.db, request.campaign), request.campaign, request.revision)
-    return work(unit)
 
 
 def _note(unit: Unit, request: Request, said: Mapping[str, object]) -> None:

@@ -25,7 +25,7 @@ from hubd.core import decide as decisions
 from hubd.core.decide import Pages, Retried
 from hubd.core.intake import ContactRow
 from hubd.core.lifecycle import CAMPAIGN, CampaignEvent
-from hubd.core.model import Campaign, CampaignState, Channel, Content
+from hubd.core.model import CampaignState, Channel, Content
 from hubd.core.spec import spec_json
 from hubd.engine import campaign
 from hubd.errors import Conflict, InvalidTransition
@@ -306,12 +306,12 @@ class Hub(RuleBasedStateMachine):
     async def _requeue(self, number: int, name: str, pages: Pages[Retried]) -> None:
         store = self.hub.store
 
-        async def commit() -> Campaign:
+        async def commit() -> bool:
             done, ended = pages.begin, False
             while not ended:
                 done, ended = await store.db.write(partial(pages.page, done=done), bulk=True)
             decide = partial(decisions.retry, queued=done.queued > 0)
-            return (await store.campaigns.carry_out(number, decide)).campaign
+            return (await store.campaigns.carry_out(number, decide)).plan.changed
 
         planned = await store.db.read(pages.plan)
         await self.hub.supervisor.requeue(name, commit, queues=planned.queued > 0)
