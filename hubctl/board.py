@@ -8,7 +8,7 @@ from typing import Any
 from hubctl import layout, render, spans
 from hubctl.app import Json
 from hubctl.exits import Exit, Refused
-from hubd.wire.results import CAMPAIGN_STATES, FINISHED
+from hubd.wire.words import CAMPAIGN_STATES, FINISHED
 
 _ORDER = ("running", "paused", "scheduled", "failed", "stopped", "completed", "draft")
 

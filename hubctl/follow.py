@@ -21,7 +21,7 @@ from hubctl.displays import Bars, Display, Lines, Records, Silence
 from hubctl.exits import Detached, Exit
 from hubctl.output import for_people
 from hubctl.staying import stay
-from hubd.wire.results import FINISHED
+from hubd.wire.words import FINISHED
 
 if TYPE_CHECKING:
     from hubd.client import Client

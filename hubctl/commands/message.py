@@ -19,12 +19,10 @@ from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, read_pages
 from hubctl.names import campaign_names, provider_names
 from hubctl.output import for_people
+from hubd.wire.words import DELIVERY_STATES, SENT, UNFINISHED
 
 if TYPE_CHECKING:
     from hubd.client import Client
-
-_UNSETTLED = frozenset({"pending", "deferred", "sending"})
-_SENT = frozenset({"sent", "delivered"})
 
 
 @command(
@@ -96,7 +94,7 @@ def send(
         app.out(str(found["delivery_id"]))
         if life:
             app.note(render_messages.ending(life))
-    return Exit.FAILED if life and life["state"] not in _SENT else Exit.DONE
+    return Exit.FAILED if life and life["state"] not in SENT else Exit.DONE
 
 
 def _show_plan(app: App, params: Json) -> None:
@@ -123,14 +121,16 @@ async def _settled(hub: Client, delivery: int) -> Json:
 
     while True:
         life: Json = (await hub.call("delivery.get", id=delivery))["delivery"]
-        if life["state"] not in _UNSETTLED or life["state"] == "deferred":
+        if life["state"] not in UNFINISHED or life["state"] == "deferred":
             return life
         await trio.sleep(0.05)
 
 
 @command("deliveries", example="hubctl deliveries spring-sale --state failed --output csv > failed.csv")
 @click.argument("name", shell_complete=campaign_names)
-@click.option("--state", type=click.Choice(render.STATES), metavar="STATE", help="Only those in this state.")
+@click.option(
+    "--state", type=click.Choice(DELIVERY_STATES), metavar="STATE", help="Only those in this state."
+)
 @click.option("--refused", is_flag=True, help="Only waiting recipients whose refusals paused the campaign.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
 def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int | None) -> None:

@@ -14,8 +14,7 @@ from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.names import campaign_names
 from hubd.errors import PreflightFailed
-
-RISKS = ("no-unsubscribe", "missing-fields", "bad-messages", "restored")  #: what may be accepted knowingly
+from hubd.wire.words import RISKS
 
 
 @command("start", example="hubctl start spring-sale --follow", changes=True)

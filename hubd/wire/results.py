@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
-#: What a campaign can be, and what it is when it goes on only if somebody starts it.
-CAMPAIGN_STATES = ("draft", "scheduled", "running", "paused", "stopped", "completed", "failed")
-FINISHED = frozenset({"stopped", "completed", "failed"})
-
 
 class WouldChange(TypedDict):
     """What the command would do; in the answer to a dry run."""
