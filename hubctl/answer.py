@@ -36,6 +36,19 @@ def told(
     return True
 
 
+def dry(dry_run: bool) -> Json:
+    """The parameter that makes a request a dry run; none otherwise, for a daemon that does not know it."""
+    return {"dry_run": True} if dry_run else {}
+
+
+def show_dry_run(app: App, values: Mapping[str, Any], sentence: str) -> None:
+    """Say what a dry run found: to a program with `dry_run` and `would`, to a person as `sentence`."""
+    would = {"change": True, **values.get("would", {})}
+    if not told(app, {**values, "dry_run": True, "changed": False, "would": would}):
+        app.out(sentence)
+        app.note("nothing was changed")
+
+
 def _told_one(app: App, values: Mapping[str, Any], subject: Mapping[str, Any]) -> None:
     wanted, output = formats.asked(), formats.output_of(app)
     picked = {name: _found(app, name, subject, values) for name in wanted.fields}

@@ -8,9 +8,8 @@ from typing import Any
 from hubctl import layout, render, spans
 from hubctl.app import Json
 from hubctl.exits import Exit, Refused
+from hubd.wire.words import CAMPAIGN_STATES, FINISHED
 
-FINISHED = frozenset({"completed", "stopped", "failed"})
-STATES = frozenset({"draft", "scheduled", "running", "paused", *FINISHED})
 _ORDER = ("running", "paused", "scheduled", "failed", "stopped", "completed", "draft")
 
 
@@ -82,12 +81,12 @@ def outcome(view: dict[str, Any], wanted: frozenset[str]) -> Exit | None:
 def read_states(text: str) -> frozenset[str]:
     """ "completed,failed" as states. Raises Refused for a word that is none."""
     words = [word.strip() for word in text.split(",") if word.strip()]
-    wrong = [word for word in words if word not in STATES]
+    wrong = [word for word in words if word not in CAMPAIGN_STATES]
     if wrong or not words:
         raise Refused(
             f"--for: {wrong[0] if wrong else text!r} is not a state of a campaign",
             code="usage",
             status=Exit.USAGE,
-            hint=f"the states are {', '.join(sorted(STATES))}",
+            hint=f"the states are {', '.join(sorted(CAMPAIGN_STATES))}",
         )
     return frozenset(words)

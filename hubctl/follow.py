@@ -16,11 +16,12 @@ import click
 from hubctl import keys, render
 from hubctl.answer import told
 from hubctl.app import App, Json
-from hubctl.board import FINISHED, Board
+from hubctl.board import Board
 from hubctl.displays import Bars, Display, Lines, Records, Silence
 from hubctl.exits import Detached, Exit
 from hubctl.output import for_people
 from hubctl.staying import stay
+from hubd.wire.words import FINISHED
 
 if TYPE_CHECKING:
     from hubd.client import Client

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from hubctl.app import App, version
-from hubctl.board import FINISHED, Board
+from hubctl.board import Board
 from hubctl.exits import Detached
 from hubd.errors import HubError
+from hubd.wire.words import FINISHED
 
 #: What arrows, function keys and Alt send (ECMA-48 5.4; SS3 with one more character), or a key by itself.
 _KEY = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.|$)|(.)", re.DOTALL)

@@ -21,6 +21,7 @@ from hubctl.layout import (
     wrapped,
 )
 from hubctl.spans import spoken
+from hubd.wire.words import DELIVERY_STATES
 
 View = Mapping[str, Any]
 
@@ -28,17 +29,6 @@ View = Mapping[str, Any]
 LARGE = 256 * 1024
 
 #: The order in which the states of a delivery are told.
-STATES = (
-    "sent",
-    "delivered",
-    "undelivered",
-    "failed",
-    "in_doubt",
-    "deferred",
-    "sending",
-    "pending",
-    "skipped",
-)
 
 #: Counts that few campaigns have, in the order of the table's columns.
 _SELDOM = ("failed", "skipped", "in_doubt", "pending", "deferred", "sending")
@@ -151,7 +141,7 @@ def campaign(
         ("lists", ", ".join(view.get("lists") or ())),
         ("recipients", int(counts["total"]) if counts["total"] else None),
     ]
-    for name in filter(counts.get, STATES):
+    for name in filter(counts.get, DELIVERY_STATES):
         more = (about or {}).get(name, "")
         pairs.append(
             (f"  {name.replace('_', ' ')}", number(int(counts[name])) + (f" ({more})" if more else ""))
@@ -186,7 +176,7 @@ def refusals(view: View) -> list[str]:
 def summary(view: View) -> str:
     """How a campaign stands, in one sentence."""
     counts = view["counts"]
-    parts = _counted(counts, STATES)
+    parts = _counted(counts, DELIVERY_STATES)
     reason = f" ({printable(view['reason'])})" if view.get("reason") else ""
     done = f": {parts} of {number(int(counts['total']))}" if parts else ""
     return f"{view['name']} is {view['state']}{reason}{done}"

@@ -173,6 +173,7 @@ async def _serve(
                 feed=feed,
                 tally=tally,
                 reload=reload,
+                reload_changes=reload.changes,
                 config=reload.show,
                 shutdown=stopping.ask,
                 now=time.time,

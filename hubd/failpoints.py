@@ -18,6 +18,10 @@ POINTS = (
     "after_reply",  # the provider's answer is known, and not written down
     "mid_commit",  # the transaction holds all its changes, and COMMIT was not called
     "after_commit",  # COMMIT returned, and nobody was woken
+    "before_command",  # a command was checked, and nothing of it was done
+    "in_command",  # its effect, audit row and answer are written, and not committed
+    "after_command",  # they are committed, and the engine was not told
+    "before_reply",  # the engine was told, and the client was not answered
     "in_recovery",  # orphans of the last run are being put in doubt
     "in_migration",  # a migration's statements ran, and were not committed
     "in_freeze",  # a page of the audience was frozen, and not committed

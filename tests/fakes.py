@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
+from hubd.core.decide import Decide, Decided, Move
 from hubd.core.inquest import Doubt, Finding, Found, How, Ruling
 from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
@@ -23,6 +24,7 @@ from hubd.core.model import (
     Counts,
     DeliveryState,
     Due,
+    Figures,
     InDoubt,
     Parcel,
     Signal,
@@ -204,6 +206,18 @@ class FakeStore:
             campaign, state=to_state, reason=reason, limit=limit, scheduled_at=scheduled_at
         )
         return await self.by_id(campaign_id)
+
+    async def carry_out(self, campaign_id: int, decide: Decide[Move], /) -> Decided[Move]:
+        before = await self.by_id(campaign_id)
+        plan = decide(before)
+        limit = plan.limit if plan.limited else before.limit
+        after = before
+        if plan.changed:
+            after = await self.move(
+                campaign_id, [before.state], plan.to, event=plan.event, limit=limit,
+                scheduled_at=before.scheduled_at if plan.scheduled_at is None else plan.scheduled_at,
+            )  # fmt: skip
+        return Decided(plan=plan, campaign=after, figures=Figures(0, 0, None))
 
     async def audience_size(self, campaign_id: int) -> int:
         await trio.lowlevel.checkpoint()

@@ -82,6 +82,7 @@ MAY_IMPORT = {
         "hubd.core",
         "hubd.wire",
         "hubd.errors",
+        "hubd.failpoints",
         "hubd.files",
         "hubd.lock",
         "hubd.ownership",

@@ -7,11 +7,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from hubctl.answer import told
+from hubctl.answer import dry, show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
@@ -192,11 +192,11 @@ def test(app: App, name: str, address: str, dry_run: bool) -> int:
     The address need not be a contact, and the campaign's recipients and counts are not touched.
     """
     if dry_run:
-        from hubctl import rehearsal
-
         view = app.call("campaign.get", name=name)["campaign"]
+        found = app.call("campaign.test", name=name, to=address, dry_run=True)
         sentence = f"would send one message of {name} to {address} via {view['provider']}"
-        rehearsal.rehearsed(app, {"name": name, "to": address, "campaign": view}, sentence)
+        values = {"name": name, "to": address, "campaign": view, "would": found["would"]}
+        show_dry_run(app, values, sentence)
         return Exit.DONE
 
     async def work(hub: Client) -> tuple[Json, Json]:
@@ -219,12 +219,14 @@ def test(app: App, name: str, address: str, dry_run: bool) -> int:
 @click.argument("new", metavar="NEW")
 def clone(app: App, name: str, new: str, dry_run: bool) -> None:
     """Make a draft NEW that says the same as NAME, to the same lists, with the settings that NAME has now."""
+    found = app.call("campaign.clone", name=name, new=new, **dry(dry_run))
     if dry_run:
-        from hubctl import rehearsal
-
-        rehearsal.clone(app, name, new)
+        change = found["would"]["change"]
+        sentence = (
+            f"would make the draft {new} like {name}" if change else f"{new} is a draft like {name} already"
+        )
+        show_dry_run(app, {"name": name, "new": new, **found}, sentence)
         return
-    found = app.call("campaign.clone", name=name, new=new)
     if told(app, {"name": name, "new": new, **found}, of="campaign"):
         return
     app.out(f"{new} is a draft like {name}" + ("" if found["changed"] else " already"))
@@ -239,12 +241,13 @@ def archive(app: App, name: str, undo: bool, dry_run: bool) -> None:
 
     `hubctl list --all` shows it, its history stays, and it comes back by itself when it is started again.
     """
+    found = app.call("campaign.archive", name=name, archived=not undo, **dry(dry_run))
     if dry_run:
-        from hubctl import rehearsal
-
-        rehearsal.archive(app, name, archived=not undo)
+        sentence = f"would {'bring back' if undo else 'archive'} {name}"
+        if not found["would"]["change"]:
+            sentence = f"{name} is {'in the lists' if undo else 'archived'} already"
+        show_dry_run(app, {"name": name, "archived": not undo, **found}, sentence)
         return
-    found = app.call("campaign.archive", name=name, archived=not undo)
     if not told(app, {"name": name, "archived": not undo, **found}, of="campaign"):
         app.out(f"{name} is {'in the lists' if undo else 'archived'}{'' if found['changed'] else ' already'}")
 
@@ -253,15 +256,25 @@ def archive(app: App, name: str, undo: bool, dry_run: bool) -> None:
 @click.argument("name", shell_complete=campaign_names)
 def delete(app: App, name: str, dry_run: bool) -> None:
     """Forget a campaign with its deliveries and history. Contacts and suppressions stay."""
-    from hubctl import rehearsal
-
     if dry_run:
-        rehearsal.delete(app, name)
+        view: Json = app.call("campaign.get", name=name)["campaign"]
+        found = app.call("campaign.delete", name=name, dry_run=True)
+        values = {"name": name, "campaign": view, "would": found["would"]}
+        show_dry_run(app, values, f"would {_deletion(view)}")
         return
     if not app.yes:
-        view: dict[str, Any] = app.call("campaign.get", name=name)["campaign"]
+        view = app.call("campaign.get", name=name)["campaign"]
         people = int(view["counts"]["total"])
-        app.confirm(rehearsal.deletion(view), needed=True, name=name, people=people)
+        app.confirm(_deletion(view), needed=True, name=name, people=people)
     found = app.call("campaign.delete", name=name)
     if not told(app, {"name": name, **found}):
         app.out(f"{name} is deleted")
+
+
+def _deletion(view: Json) -> str:
+    """ "delete spring-sale and its history of 48,212 deliveries"."""
+    from hubctl import layout
+
+    total = int(view["counts"]["total"])
+    history = f" and its history of {layout.plural(total, 'delivery', 'deliveries')}" if total else ""
+    return f"delete {view['name']}{history}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubctl import layout, rehearsal, render
-from hubctl.answer import told
+from hubctl import layout, render
+from hubctl.answer import show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit
@@ -242,7 +242,8 @@ def remove(app: App, contact: str, dry_run: bool) -> None:
         kept = f", which is in {one if len(lists) == 1 else some}" if lists else ""
         question = f"remove {contact}{kept}"
         if dry_run:
-            rehearsal.rehearsed(app, {"contact": who}, f"would {question}")
+            found = app.call("contacts.remove", key=contact, dry_run=True)
+            show_dry_run(app, {"contact": who, "would": found["would"]}, f"would {question}")
             return
     else:
         question = f"remove {contact}"

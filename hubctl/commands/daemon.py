@@ -7,7 +7,7 @@ import os
 import click
 
 from hubctl import layout, render
-from hubctl.answer import told
+from hubctl.answer import dry, show_dry_run, told
 from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Refused
@@ -48,24 +48,22 @@ def reload(app: App) -> None:
 def shutdown(app: App, dry_run: bool) -> None:
     """End hubd. What is on the wire is settled first; running campaigns go on when it starts again."""
     if dry_run:
-        from hubctl import rehearsal
-
-        sentence, running = _ending(app)
-        rehearsal.rehearsed(app, {"would": {"running": running}}, f"would {sentence}")
+        would = app.call("hub.shutdown", dry_run=True)["would"]
+        show_dry_run(app, {"would": would}, f"would {_ending(int(would['running']))}")
         return
     if not app.yes:
-        app.confirm(_ending(app)[0] if app.may_ask() else "shut hubd down", needed=True)
+        running = int(app.call("hub.status")["states"].get("running", 0)) if app.may_ask() else 0
+        app.confirm(_ending(running), needed=True)
     found = app.call("hub.shutdown")
     if not told(app, found):
         app.out("hubd is shutting down")
 
 
-def _ending(app: App) -> tuple[str, int]:
-    """ "shut hubd down: 2 campaigns are running and go on when it starts again", and how many run."""
-    running = int(app.call("hub.status")["states"].get("running", 0))
+def _ending(running: int) -> str:
+    """ "shut hubd down: 2 campaigns are running and go on when it starts again"."""
     goes = "is running and goes" if running == 1 else "are running and go"
     wait = f": {layout.plural(running, 'campaign')} {goes} on when it starts again" if running else ""
-    return f"shut hubd down{wait}", running
+    return f"shut hubd down{wait}"
 
 
 @command("backup", within=daemon, example="hubctl daemon backup /var/backups/hub-monday.db", changes=True)
@@ -76,30 +74,19 @@ def backup(app: App, file: str, dry_run: bool) -> None:
     hubd writes it, so FILE is a place where the user of hubd may write. How to restore it: docs/backup.md.
     """
     path = os.path.abspath(file)
-    if dry_run:
-        _rehearse_backup(app, path)
-        return
     try:
-        found = app.call("hub.backup", path=path)
+        found = app.call("hub.backup", path=path, **dry(dry_run))
     except BadInput as error:  # the word "path" is that of the method, and whoever typed FILE never saw it
         raise Refused(
             str(error).removeprefix("path: "), code=error.code, hint=error.hint, data=error.data
         ) from None
+    if dry_run:
+        values = {"path": path, "would": found["would"]}
+        show_dry_run(app, values, f"would copy the database to {layout.printable(path)}")
+        return
     if not told(app, found):
         app.out(
             f"backed up to {layout.printable(found['path'])}: {layout.number(found['size'])} octets, checked"
         )
     if not os.path.lexists(path):
         app.note("hubd wrote it, but it is not visible here: hubd may have a /tmp of its own")
-
-
-def _rehearse_backup(app: App, path: str) -> None:
-    from hubctl import rehearsal
-
-    app.call("hub.status")  # that it is there
-    if os.path.lexists(path):
-        raise Refused(
-            f"{path} is there already",
-            hint="choose another name; nothing is overwritten",
-        )
-    rehearsal.rehearsed(app, {"path": path}, f"would copy the database to {layout.printable(path)}")

@@ -318,8 +318,8 @@ async def _prepare(hub: Client, place: Place) -> Report:
 
 def _follow(app: App, names: list[str]) -> list[Json]:
     """Live progress until both campaigns are settled or need a person."""
-    from hubctl.board import FINISHED
     from hubctl.follow import watch_until
+    from hubd.wire.words import FINISHED
 
     at_rest = FINISHED | {"paused"}
     board = watch_until(

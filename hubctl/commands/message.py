@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING
 import click
 
 from hubctl import layout, render, render_messages
-from hubctl.answer import told
+from hubctl.answer import show_dry_run, told
 from hubctl.app import App, Json, is_terminal
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, read_pages
 from hubctl.names import campaign_names, provider_names
 from hubctl.output import for_people
+from hubd.wire.words import DELIVERY_STATES, SENT, UNFINISHED
 
 if TYPE_CHECKING:
     from hubd.client import Client
-
-_UNSETTLED = frozenset({"pending", "deferred", "sending"})
-_SENT = frozenset({"sent", "delivered"})
 
 
 @command(
@@ -88,7 +86,7 @@ def send(
         return found, await _settled(hub, int(found["delivery_id"])) if wait else None
 
     if dry_run:
-        _rehearse(app, params)
+        _show_plan(app, params)
         return Exit.DONE
     found, life = app.talk(work)
     told_of = {**found, **({"delivery": life} if life else {}), "state": (life or found)["state"]}
@@ -96,19 +94,15 @@ def send(
         app.out(str(found["delivery_id"]))
         if life:
             app.note(render_messages.ending(life))
-    return Exit.FAILED if life and life["state"] not in _SENT else Exit.DONE
+    return Exit.FAILED if life and life["state"] not in SENT else Exit.DONE
 
 
-def _rehearse(app: App, params: Json) -> None:
-    """Whether there are such a provider and such a template, and who would get what."""
-    from hubctl import rehearsal
-
-    rehearsal.provider(app, params["provider"])
-    if "template" in params:
-        app.call("campaign.get", name=params["template"])
+def _show_plan(app: App, params: Json) -> None:
+    found = app.call("message.send", dry_run=True, **params)
     what = f"what {params['template']} says" if "template" in params else "one message"
     sentence = f"would send {what} to {params['to']} via {params['provider']}"
-    rehearsal.rehearsed(app, {"provider": params["provider"], "to": params["to"]}, sentence)
+    values = {"provider": params["provider"], "to": params["to"], "would": found["would"]}
+    show_dry_run(app, values, sentence if found["would"]["change"] else "this message was sent already")
 
 
 def _fields(pairs: Sequence[str]) -> dict[str, str]:
@@ -127,14 +121,16 @@ async def _settled(hub: Client, delivery: int) -> Json:
 
     while True:
         life: Json = (await hub.call("delivery.get", id=delivery))["delivery"]
-        if life["state"] not in _UNSETTLED or life["state"] == "deferred":
+        if life["state"] not in UNFINISHED or life["state"] == "deferred":
             return life
         await trio.sleep(0.05)
 
 
 @command("deliveries", example="hubctl deliveries spring-sale --state failed --output csv > failed.csv")
 @click.argument("name", shell_complete=campaign_names)
-@click.option("--state", type=click.Choice(render.STATES), metavar="STATE", help="Only those in this state.")
+@click.option(
+    "--state", type=click.Choice(DELIVERY_STATES), metavar="STATE", help="Only those in this state."
+)
 @click.option("--refused", is_flag=True, help="Only waiting recipients whose refusals paused the campaign.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
 def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int | None) -> None:

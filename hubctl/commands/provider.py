@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubctl import layout, render
-from hubctl.answer import told
+from hubctl.answer import show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -67,9 +67,8 @@ def _tested(name: str, found: Mapping[str, Any]) -> str:
 
 def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
     if dry_run:
-        from hubctl import rehearsal
-
-        rehearsal.switch(app, name, on=on)
+        found = app.call(f"provider.{'enable' if on else 'disable'}", name=name, dry_run=True)
+        _show_switch_plan(app, name, found, on=on)
         return
 
     async def work(hub: Client) -> tuple[Json, list[Json]]:
@@ -88,6 +87,20 @@ def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
             app.out(f"{each} is still paused: hubctl resume {each}")
         else:
             app.out(f"{each} pauses; when {name} is enabled again: hubctl resume {each}")
+
+
+def _show_switch_plan(app: App, name: str, found: Json, *, on: bool) -> None:
+    would = found["would"]
+    verb, state = ("enable", "enabled") if on else ("disable", "disabled")
+    wait = f"; {_used_by(would['campaigns'], 'would pause')}" if would["campaigns"] and not on else ""
+    sentence = f"would {verb} {name}{wait}" if would["change"] else f"{name} is {state} already"
+    show_dry_run(app, {"name": name, "provider": found["provider"], "would": would}, sentence)
+
+
+def _used_by(users: list[str], what: str) -> str:
+    """ "3 campaigns would pause (spring, summer, autumn)"."""
+    shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
+    return f"{layout.plural(len(users), 'campaign')} {what} ({shown})"
 
 
 def _is_held(view: Json, *, on: bool) -> bool:
@@ -149,7 +162,7 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
     wanted = provider_questions.ask(app, provider_questions.Given(name=name, **options), taken)
     added = _Addition(app, file, wanted)
     if dry_run:
-        added.rehearse()
+        added.show_plan()
         return Exit.DONE
     applied = added.make(secret_in)
     if for_people(app):
@@ -206,16 +219,14 @@ class _Addition:
                 self.kept.forget()
             raise
 
-    def rehearse(self) -> None:
+    def show_plan(self) -> None:
         """What would be written, without a secret. Raises as `make` does when it cannot be written."""
-        from hubctl import rehearsal
-
         self._text({"file": "x"})  # can it be written at all?
         section = self._text({"file": "..."}, onto="").strip("\n")
         where = layout.printable(str(self.before.path))
         sentence = f"would add {self.wanted.name} to {where}:\n\n{layout.printable(section)}\n"
         values = {"name": self.wanted.name, "file": str(self.before.path), "would": {"text": section}}
-        rehearsal.rehearsed(self.app, values, sentence)
+        show_dry_run(self.app, values, sentence)
 
     def prove(self) -> Json:
         """Log in. A password that was mistyped can be typed again, a server without encryption be taken as it
@@ -292,7 +303,6 @@ def remove(app: App, name: str, dry_run: bool) -> None:
 
     Campaigns that use it pause.
     """
-    from hubctl import rehearsal
     from hubctl.provider_file import without_provider
 
     config, file = _own_file(app)
@@ -303,7 +313,7 @@ def remove(app: App, name: str, dry_run: bool) -> None:
         raise _not_in_the_file(config, file, name)
     text = without_provider(file.text, name)
     if dry_run:
-        rehearsal.rehearsed(app, {"name": name, "file": str(file.path)}, f"would {_blast(app, name)}")
+        show_dry_run(app, {"name": name, "file": str(file.path)}, f"would {_blast(app, name)}")
         return
     app.confirm(_blast(app, name), needed=True)
     applied, _ = _take_over(app, file, text)
@@ -375,10 +385,9 @@ def _not_in_the_file(config: Mapping[str, Any], file: ConfigFile, name: str) -> 
 
 def _blast(app: App, name: str) -> str:
     """The question, with the campaigns that it stops."""
-    from hubctl import rehearsal
-
-    users = rehearsal.users_of(app, name)
-    cannot = f"; {rehearsal.used_by(users, 'cannot go on then')}" if users else ""
+    views: list[Json] = app.call("campaign.list")["campaigns"]  # without those that have ended
+    users = [each["name"] for each in views if each["provider"] == name and each["state"] != "draft"]
+    cannot = f"; {_used_by(users, 'cannot go on then')}" if users else ""
     return f"remove the provider {name}{cannot}"
 
 

@@ -8,14 +8,13 @@ from typing import Any
 import click
 
 from hubctl import layout
-from hubctl.answer import told
+from hubctl.answer import dry, show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.names import campaign_names
 from hubd.errors import PreflightFailed
-
-RISKS = ("no-unsubscribe", "missing-fields", "bad-messages", "restored")  #: what may be accepted knowingly
+from hubd.wire.words import RISKS
 
 
 @command("start", example="hubctl start spring-sale --follow", changes=True)
@@ -161,7 +160,7 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
     found = _would(app, name, asked)
     _refuse_late_limit(found["campaign"], asked, changed=False)
     problems = _unaccepted(found, asked)
-    would = {"change": found["campaign"]["state"] != "running", **(found.get("would") or {})}
+    would = {key: value for key, value in found["would"].items() if key != "state"}
     if not told(app, {"name": name, "dry_run": True, **found, "would": would}):
         already = found["campaign"]["state"] == "running"
         app.out(f"{name} is running already" if already else f"would {_plan(name, found, asked)}")
@@ -189,12 +188,25 @@ def _tell(app: App, name: str, found: Json, asked: Json) -> None:
 
 
 def _move(app: App, event: str, name: str, *, dry_run: bool) -> None:
-    from hubctl import rehearsal
-
+    found = app.call(f"campaign.{event}", name=name, **dry(dry_run))
     if dry_run:
-        rehearsal.move(app, name, event)
+        _show_move_plan(app, event, name, found)
     else:
-        _tell_move(app, name, app.call(f"campaign.{event}", name=name))
+        _tell_move(app, name, found)
+
+
+def _show_move_plan(app: App, event: str, name: str, found: Json) -> None:
+    from hubctl.render import waiting
+
+    view, would = found["campaign"], found["would"]
+    failed = int(would.get("failed", 0))
+    left = waiting(view["counts"]) - failed
+    people = f": {layout.plural(left, 'recipient')} {'is' if left == 1 else 'are'} left" if left else ""
+    first = (
+        f"would fail {layout.plural(failed, 'refused recipient')} and {event}" if failed else f"would {event}"
+    )
+    sentence = f"{first} {name}{people}" if would["change"] else f"{name} is {would['state']} already"
+    show_dry_run(app, {"name": name, "campaign": view, "would": would}, sentence)
 
 
 def _tell_move(app: App, name: str, found: Json) -> None:
@@ -227,12 +239,11 @@ def resume(app: App, name: str, follow: bool, wait: bool, fail_refused: bool, dr
     same way again fail, and the campaign continues. `hubctl deliveries NAME --refused` lists them. With
     --follow or --wait the exit code is that of `hubctl start`.
     """
+    refused = {"fail_refused": True} if fail_refused else {}
+    found = app.call("campaign.resume", name=name, **refused, **dry(dry_run))
     if dry_run:
-        from hubctl import rehearsal
-
-        rehearsal.move(app, name, "resume", fail_refused=fail_refused)
+        _show_move_plan(app, "resume", name, found)
         return Exit.DONE
-    found = app.call("campaign.resume", name=name, **({"fail_refused": True} if fail_refused else {}))
     if failed := int(found.get("failed", 0)):
         app.note(f"{layout.plural(failed, 'refused recipient')} failed")
     if not (follow or wait):
@@ -263,15 +274,24 @@ def rate(app: App, name: str, rates: tuple[str, ...], dry_run: bool) -> None:
     RATE is such as 20/s, 500/minute or 10000/day; several hold together; `none` takes the limit away.
     """
     wanted = None if rates == ("none",) else list(rates)
+    found = app.call("campaign.rate", name=name, rate=wanted, **dry(dry_run))
     if dry_run:
-        from hubctl import rehearsal
-
-        rehearsal.rate(app, name, wanted)
+        _show_rate_plan(app, name, wanted, found)
         return
-    found = app.call("campaign.rate", name=name, rate=wanted)
     if not told(app, {"name": name, "rate": wanted, **found}, of="campaign"):
         limit = f"at most {', '.join(rates)}" if wanted else "no limit of its own"
         app.out(f"{name}: {limit}" + ("" if found["changed"] else ", as it was"))
+
+
+def _show_rate_plan(app: App, name: str, wanted: list[str] | None, found: Json) -> None:
+    from hubctl.render import rates
+
+    view, would = found["campaign"], found["would"]
+    now, then = (rates(each) or "no limit of its own" for each in (view["rates"], wanted or []))
+    sentence = (
+        f"{name} would have {then} instead of {now}" if would["change"] else f"{name} has {now} already"
+    )
+    show_dry_run(app, {"name": name, "rate": wanted, "campaign": view, "would": would}, sentence)
 
 
 @command("retry", example="hubctl retry spring-sale --class transient", changes=True)
@@ -307,9 +327,8 @@ def retry(
     if kind is None and in_doubt is None:
         kind = "transient"
     if dry_run:
-        from hubctl import rehearsal
-
-        rehearsal.retry(app, name, kind, in_doubt)
+        found = app.call("campaign.retry", name=name, in_doubt=in_doubt, dry_run=True, **{"class": kind})
+        _show_retry_plan(app, name, in_doubt, found)
         return
     if in_doubt == "resend" and "resend" not in risks:
         view = app.call("campaign.get", name=name)["campaign"]
@@ -328,6 +347,25 @@ def retry(
             app.note(line)
 
 
+def _show_retry_plan(app: App, name: str, in_doubt: str | None, found: Json) -> None:
+    would = found["would"]
+    again, doubts, alone = (int(would[key]) for key in ("retried", "decided", "suppressed"))
+    parts = [f"queue {layout.plural(again, 'recipient')} again"] if again else []
+    if doubts:
+        whom = layout.plural(doubts, "recipient")
+        resent = f"send to {whom} again who may have got it already"
+        parts.append(resent if in_doubt == "resend" else f"count {whom} in doubt as {in_doubt}")
+    sentence = f"would {' and '.join(parts)}" if parts else "nothing to retry"
+    sentence += f"; {_left_alone(alone)}" if alone else ""
+    shown = {key: value for key, value in would.items() if key != "suppressed"}
+    show_dry_run(app, {"name": name, "campaign": found["campaign"], "would": shown}, f"{name}: {sentence}")
+
+
+def _left_alone(count: int) -> str:
+    """ "2 are on the suppression list and left alone"."""
+    return f"{layout.number(count)} {'is' if count == 1 else 'are'} on the suppression list and left alone"
+
+
 def _retried(found: Json, in_doubt: str | None) -> str:
     """What came of it; `in_doubt` is the decision when nothing else was asked for."""
     changed = int(found["changed"])
@@ -344,8 +382,6 @@ def _retried(found: Json, in_doubt: str | None) -> str:
 
 def _left_out(name: str, found: Json, kind: str | None) -> list[str]:
     """Which failures stay after those of the class `kind` were queued again, and the way to each of them."""
-    from hubctl import rehearsal
-
     if kind is None:
         return []
     suppressed, others = int(found.get("suppressed", 0)), int(found.get("left", 0))
@@ -356,5 +392,5 @@ def _left_out(name: str, found: Json, kind: str | None) -> list[str]:
         lines.append(f"{layout.number(others)} failed otherwise: hubctl retry {name} --class transient")
     if suppressed:
         way = "hubctl suppress remove ADDRESS, if it may be written to again"
-        lines.append(f"{rehearsal.left_alone(suppressed)}: {way}")
+        lines.append(f"{_left_alone(suppressed)}: {way}")
     return lines

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from hubctl import layout, rehearsal, render
-from hubctl.answer import told
+from hubctl import layout, render
+from hubctl.answer import dry, show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -47,10 +47,13 @@ def channel_of(address: str) -> str:
 def add(app: App, address: str, channel: str | None, reason: str, dry_run: bool) -> None:
     """Never write to this address again, also not in a campaign that runs now."""
     channel = channel or channel_of(address)
+    found = app.call("suppression.add", channel=channel, address=address, reason=reason, **dry(dry_run))
     if dry_run:
-        _rehearse(app, channel, address, on=True)
+        sentence = (
+            f"would suppress {address}" if found["would"]["change"] else f"{address} is suppressed already"
+        )
+        _show_plan(app, channel, address, found, sentence)
         return
-    found = app.call("suppression.add", channel=channel, address=address, reason=reason)
     _tell(app, found, "suppressed", "was suppressed already")
 
 
@@ -61,26 +64,19 @@ def remove(app: App, address: str, channel: str | None, dry_run: bool) -> None:
     """This address may be written to again."""
     channel = channel or channel_of(address)
     if dry_run:
-        _rehearse(app, channel, address, on=False)
+        found = app.call("suppression.remove", channel=channel, address=address, dry_run=True)
+        change = found["would"]["change"]
+        sentence = f"would let {address} be written to again" if change else f"{address} is not suppressed"
+        _show_plan(app, channel, address, found, sentence)
         return
     app.confirm(f"write to {address} again", needed=True)
     found = app.call("suppression.remove", channel=channel, address=address)
     _tell(app, found, "not suppressed any more", "was not suppressed")
 
 
-def _rehearse(app: App, channel: str, address: str, *, on: bool) -> None:
-    """What `add` (on) or `remove` would do. Raises BadInput for an address that can be none."""
-    wanted = (channel, address)
-
-    async def work(hub: Client) -> bool:
-        await rehearsal.check_address(hub, channel, address)
-        return wanted in await rehearsal.suppressed(hub, [wanted])
-
-    there = app.talk(work)
-    sentence = f"would suppress {address}" if on else f"would let {address} be written to again"
-    already = f"{address} {'is suppressed already' if on else 'is not suppressed'}"
-    values = {"channel": channel, "address": address}
-    rehearsal.rehearsed(app, values, already if there is on else sentence, change=there is not on)
+def _show_plan(app: App, channel: str, address: str, found: Json, sentence: str) -> None:
+    would = {"change": found["would"]["change"]}
+    show_dry_run(app, {"channel": channel, "address": address, "would": would}, sentence)
 
 
 def _tell(app: App, found: Json, done: str, already: str) -> None:
@@ -157,35 +153,35 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
     counts = {"added": 0, "unchanged": 0}
     report = Report()
 
+    tried: set[tuple[str, str]] = set()  #: what a dry run would have suppressed by then
+
     async def work(hub: Client, binary: BinaryIO) -> None:
         for line, address in _addresses(binary, name, column, report):
             report.rows += 1
             try:
+                kind = channel or channel_of(address)
                 found = await hub.call(
                     "suppression.add",
-                    channel=channel or channel_of(address),
+                    channel=kind,
                     address=address,
                     reason=reason,
                     imported=True,
+                    **dry(dry_run),
                 )
             except (BadInput, Refused) as error:
                 problem = str(error).removeprefix("address: ")
                 report.errors.append({"line": line, "field": "address", "problem": problem})
-            else:
-                counts["added" if found.get("changed", True) else "unchanged"] += 1
-
-    async def trial(hub: Client, binary: BinaryIO) -> None:
-        found = list(_addresses(binary, name, column, report))
-        report.rows += len(found)
-        good = await _usable(hub, found, channel, report)
-        once = {(kind, rehearsal.folded(kind, address)): (kind, address) for kind, address in good}
-        there = await rehearsal.suppressed(hub, once.values())
-        counts["added"] = len(once) - len(there)
-        counts["unchanged"] = len(good) - counts["added"]
+                continue
+            new = bool(found.get("changed", True))
+            if dry_run:
+                key = (kind, str(found["would"]["address"]))
+                new = bool(found["would"]["change"]) and key not in tried
+                tried.add(key)
+            counts["added" if new else "unchanged"] += 1
 
     with opened(file) as binary:
         survey(binary, name)
-        app.talk(lambda hub: (trial if dry_run else work)(hub, binary))
+        app.talk(lambda hub: work(hub, binary))
     errors = report.as_json()["errors"]
     answer = {"rows": report.rows, **counts, "invalid": len(errors), "errors": errors}
     if not told(app, {**({"dry_run": True} if dry_run else {}), **answer}):
@@ -196,30 +192,6 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
         for text in report.error_lines(name):
             app.complain(text)
     return Exit.PARTLY if report.errors else Exit.DONE
-
-
-async def _usable(
-    hub: Client, found: list[tuple[int, str]], channel: str | None, report: Any
-) -> list[tuple[str, str]]:
-    """The addresses that can be some, as (channel, address); what is wrong with others is told."""
-    good: list[tuple[str, str]] = []
-    by_channel: dict[str, list[tuple[int, str]]] = {"email": [], "sms": []}
-    for line, address in found:
-        try:
-            by_channel[channel or channel_of(address)].append((line, address))
-        except Refused as error:
-            report.errors.append({"line": line, "field": "address", "problem": str(error)})
-    for kind, listed in by_channel.items():
-        for start in range(0, len(listed), PAGE):
-            page = listed[start : start + PAGE]
-            numbered = [(number, address) for number, (_, address) in enumerate(page, 1)]
-            wrong = await rehearsal.refused(hub, kind, numbered)
-            for number, (line, address) in enumerate(page, 1):
-                if number in wrong:
-                    report.errors.append({"line": line, "field": "address", "problem": wrong[number]})
-                else:
-                    good.append((kind, address))
-    return good
 
 
 def _addresses(binary: BinaryIO, name: str, column: str | None, report: Any) -> Iterator[tuple[int, str]]:

@@ -78,14 +78,25 @@ class Reloader:
                 await self._add("config.reloaded", None, {"applied": changes, "needs_restart": waiting})
             return changes
 
-    async def _reload(self) -> list[str]:
+    async def changes(self) -> list[str]:
+        """The keys for which the files say something else now. Raises `BadConfig`, and changes nothing."""
+        now, then = (
+            {each.key: each.value for each in settings(config, self._options)}
+            for config in (self._running, await self._read())
+        )
+        return sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
+
+    async def _read(self) -> HubConfig:
         path = self._find()
         if path is None:
             raise BadConfig(
                 f"there is no configuration file {self._expected}",
                 hint="write it, or start hubd with --config FILE",
             )
-        config = await trio.to_thread.run_sync(load_config, path)
+        return await trio.to_thread.run_sync(load_config, path)
+
+    async def _reload(self) -> list[str]:
+        config = await self._read()
         try:
             changes = list(await self._apply(config))
         except OSError as error:  # no descriptors, no memory: it passes

@@ -9,26 +9,29 @@ import binascii
 import json
 from base64 import b64decode
 from dataclasses import replace
+from functools import partial
 
 import trio
 
-from hubd.control.campaign_views import view_of, views_of
+from hubd.control.campaign_views import Live, changed_view, view_of, views_of
+from hubd.control.command import Command
 from hubd.control.fitness import inspect
 from hubd.control.needs import Hub
 from hubd.control.rendering import address_of, contact_fields, first_reachable, view_parcel, write
 from hubd.control.views import estimate_view, load_view, problem_of, problem_views
-from hubd.core.changes import changed_keys, check_applicable
+from hubd.core import decide
 from hubd.core.compose import compile_email, content_hash
-from hubd.core.model import ENDED, Channel, Content, InDoubt
+from hubd.core.decide import Applied
+from hubd.core.model import ENDED, Campaign, Channel, Content, InDoubt
 from hubd.core.pacing import parse_rate
 from hubd.core.sms import compile_sms
-from hubd.core.spec import CampaignSpec, parse_spec, spec_from_json, spec_json
-from hubd.errors import BadInput, Conflict, NotFound
+from hubd.core.spec import parse_spec, spec_json
+from hubd.errors import BadInput, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r
 
 
-async def attach(hub: Hub, params: p.CampaignAttach) -> r.AttachResult:
+async def attach(hub: Hub, params: p.CampaignAttach, command: Command) -> r.AttachResult:
     """Take a part of an attachment."""
     try:
         data = b64decode(params.data, validate=True)
@@ -36,33 +39,29 @@ async def attach(hub: Hub, params: p.CampaignAttach) -> r.AttachResult:
         raise BadInput.at("data", "is not base64") from None
     if len(data) > p.MAX_PART:
         raise BadInput.at("data", f"a part may have {p.MAX_PART} octets")
-    complete = await hub.campaigns.put_blob_part(params.sha256, params.offset, data, params.size)
-    return {"complete": complete}
+    work = hub.campaigns.putting_blob_part(params.sha256, params.offset, data, params.size)
+    return await command.write(work, lambda complete: {"complete": complete is True})
 
 
-async def apply(hub: Hub, params: p.CampaignApply) -> r.ApplyResult:
+async def apply(hub: Hub, params: p.CampaignApply, command: Command) -> r.ApplyResult:
     """Create a draft from a campaign file, or bring the campaign up to it."""
     spec = await trio.to_thread.run_sync(parse_spec, params.spec)
     content = spec.content()
     await trio.to_thread.run_sync(check_templates, content)
-    if params.dry_run:
-        return await _would_apply(hub, spec)
-    campaign, changed, created = await hub.campaigns.apply(
-        spec, spec_json(spec), content, content_hash(content), in_doubt=_policy(hub, spec.provider)
-    )
-    return {"campaign": await view_of(hub, campaign), "created": created, "changed": list(changed)}
-
-
-async def _would_apply(hub: Hub, spec: CampaignSpec) -> r.ApplyResult:
-    """What applying would change. Raises `Conflict` where applying would."""
     try:
-        campaign = await hub.campaigns.get(spec.name)
+        there: Campaign | None = await hub.campaigns.get(spec.name)
     except NotFound:
-        return {"campaign": None, "created": True, "changed": changed_keys(None, spec)}
-    before = spec_from_json(campaign.spec)
-    check_applicable(campaign, before, spec)
-    view = await view_of(hub, campaign)
-    return {"campaign": view, "created": False, "changed": changed_keys(before, spec)}
+        there = None
+    before = await view_of(hub, there) if there is not None else None
+    live = Live.of(hub, spec.provider, there)
+
+    def answer(applied: Applied) -> r.ApplyResult:
+        view = before if command.dry_run else changed_view(applied.campaign, applied.figures, live)
+        return {"campaign": view, "created": applied.created, "changed": list(applied.changed)}
+
+    policy = _policy(hub, spec.provider)
+    work = hub.campaigns.applying(spec, spec_json(spec), content, content_hash(content), in_doubt=policy)
+    return await command.write(work, answer)
 
 
 def check_templates(content: Content) -> None:
@@ -85,20 +84,20 @@ def _policy(hub: Hub, provider: str) -> InDoubt | None:
 async def get(hub: Hub, params: p.CampaignName) -> r.CampaignResult:
     """A campaign and the file it was made from."""
     campaign = await hub.campaigns.get(params.name)
-    away = campaign.id in await hub.campaigns.archived()
-    return {"campaign": await view_of(hub, campaign), "spec": json.loads(campaign.spec), "archived": away}
+    return {
+        "campaign": await view_of(hub, campaign),
+        "spec": json.loads(campaign.spec),
+        "archived": campaign.archived,
+    }
 
 
 async def list_all(hub: Hub, params: p.CampaignList) -> r.CampaignsResult:
     """Campaigns; those that have ended, and those that were put away, only when asked for."""
     campaigns = await hub.campaigns.list(archived=params.archived)
-    away = await hub.campaigns.archived() if params.archived else frozenset()
-    shown = [
-        campaign for campaign in campaigns if params.all or campaign.state not in ENDED or campaign.id in away
-    ]
+    shown = [each for each in campaigns if params.all or each.state not in ENDED or each.archived]
     return {
         "campaigns": await views_of(hub, shown),
-        "archived": [campaign.name for campaign in shown if campaign.id in away],
+        "archived": [campaign.name for campaign in shown if campaign.archived],
     }
 
 
@@ -135,20 +134,14 @@ async def preview(hub: Hub, params: p.CampaignPreview) -> r.PreviewResult:
     return {"recipient": address, **view}
 
 
-async def set_rate(hub: Hub, params: p.CampaignRate) -> r.ChangeResult:
+async def set_rate(hub: Hub, params: p.CampaignRate, command: Command) -> r.ChangeResult:
     """Another speed, at once."""
     rates = _rates(params.rate)
     campaign = await hub.campaigns.get(params.name)
-    if campaign.single:
-        raise Conflict(
-            f"{campaign.name} carries one-off messages, which go at the rate of their provider",
-            hint=f"change the rate of {campaign.provider} in hubd.toml, then: hubctl daemon reload",
-        )
-    changed = campaign.rate != rates
-    if changed:
-        campaign = await hub.campaigns.set_rate(campaign.id, rates)
+    answer = await command.decide(campaign, partial(decide.set_rate, rate=rates))
+    if answer["changed"]:
         await hub.supervisor.change_rate(campaign.id, rates)
-    return {"changed": changed, "campaign": await view_of(hub, campaign)}
+    return answer
 
 
 def _rates(rate: list[str] | str | None) -> tuple[str, ...]:
@@ -162,11 +155,11 @@ def _rates(rate: list[str] | str | None) -> tuple[str, ...]:
     return tuple(rates)
 
 
-async def clone(hub: Hub, params: p.CampaignClone) -> r.ChangeResult:
+async def clone(hub: Hub, params: p.CampaignClone, command: Command) -> r.ChangeResult:
     """A draft that says the same, to the same lists, under another name."""
     _check_new_name(params.new)
-    changed, campaign = await hub.campaigns.clone(params.name, params.new)
-    return {"changed": changed, "campaign": await view_of(hub, campaign)}
+    source = await hub.campaigns.get(params.name)
+    return await command.change(source, hub.campaigns.cloning(params.name, params.new))
 
 
 def _check_new_name(name: str) -> None:
@@ -180,13 +173,19 @@ def _check_new_name(name: str) -> None:
                 raise BadInput.at("new", fault["problem"]) from None
 
 
-async def archive(hub: Hub, params: p.CampaignArchive) -> r.ChangeResult:
+async def archive(hub: Hub, params: p.CampaignArchive, command: Command) -> r.ChangeResult:
     """Leave a campaign that has ended out of listings, or bring it back. Nothing of it is removed."""
-    changed, campaign = await hub.campaigns.archive(params.name, archived=params.archived)
-    return {"changed": changed, "campaign": await view_of(hub, campaign)}
+    campaign = await hub.campaigns.get(params.name)
+    return await command.decide(campaign, partial(decide.archive, archived=params.archived))
 
 
-async def delete(hub: Hub, params: p.CampaignChange) -> r.Done:
-    """Forget a campaign that is at rest, with its deliveries."""
-    await hub.campaigns.delete(params.name)
-    return {"changed": True}
+async def delete(hub: Hub, params: p.CampaignChange, command: Command) -> r.Done:
+    """Forget a campaign that is at rest, with its deliveries.
+
+    It is gone for everybody with the answer; its rows go page by page after that, if need be after a restart.
+    """
+    work = hub.campaigns.deciding(params.name, decide.delete)
+    answer = await command.write(work, lambda _: command.done(changed=True))
+    if not command.dry_run:
+        await hub.campaigns.sweep()
+    return answer

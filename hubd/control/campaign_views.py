@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hubd.control.needs import Hub
-from hubd.control.rows import Figures
 from hubd.control.views import campaign_view
-from hubd.core.model import Campaign, CampaignState
+from hubd.core.model import Campaign, CampaignState, Figures
+from hubd.engine.feed import Sample
 from hubd.wire.results import CampaignView
 
 WINDOW_CLOSED = "outside the sending window of its recipients"
@@ -25,15 +26,38 @@ async def views_of(hub: Hub, campaigns: Sequence[Campaign]) -> list[CampaignView
 
 
 def _view(hub: Hub, campaign: Campaign, figures: Figures) -> CampaignView:
-    reason = hub.supervisor.reason(campaign)
-    if not reason and _waits_for_its_window(campaign, figures.next_due_at, hub.now()):
+    return _seen(campaign, figures, hub.feed.sample(campaign.id), hub.supervisor.reason(campaign), hub.now())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """What the engine says of a campaign, for an answer that is made where it cannot be asked."""
+
+    sample: Sample | None
+    obstacle: str  #: what it waits for, if it runs
+    now: float
+
+    @classmethod
+    def of(cls, hub: Hub, provider: str, campaign: Campaign | None) -> Live:
+        """As it is now, for a campaign that sends through `provider`, None for one that is new."""
+        sample = hub.feed.sample(campaign.id) if campaign is not None else None
+        return cls(sample=sample, obstacle=hub.supervisor.obstacle(provider), now=hub.now())
+
+
+def changed_view(campaign: Campaign, figures: Figures, live: Live) -> CampaignView:
+    """The view of a campaign as a command leaves it."""
+    runs = campaign.state is CampaignState.RUNNING
+    reason = (live.obstacle if runs else "") or campaign.reason
+    return _seen(campaign, figures, live.sample, reason, live.now)
+
+
+def _seen(
+    campaign: Campaign, figures: Figures, sample: Sample | None, reason: str, now: float
+) -> CampaignView:
+    if not reason and _waits_for_its_window(campaign, figures.next_due_at, now):
         reason = WINDOW_CLOSED
     return campaign_view(
-        campaign,
-        hub.feed.sample(campaign.id),
-        reason,
-        possible_duplicates=figures.possible_duplicates,
-        refused=figures.refused,
+        campaign, sample, reason, possible_duplicates=figures.possible_duplicates, refused=figures.refused
     )
 
 

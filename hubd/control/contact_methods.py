@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from functools import partial
 from weakref import WeakValueDictionary
 
 import trio
 
+from hubd.control.command import Command
 from hubd.control.needs import Hub
-from hubd.control.rows import Contact
+from hubd.control.rows import Contact, ImportCount
 from hubd.control.views import contact_view, problem_of, suppression_view
 from hubd.core.intake import (
     ContactRow,
@@ -32,7 +34,7 @@ from hubd.wire import results as r
 _last: WeakValueDictionary[str, trio.Event] = WeakValueDictionary()
 
 
-async def import_page(hub: Hub, params: p.ContactsImport) -> r.ImportResult:
+async def import_page(hub: Hub, params: p.ContactsImport, command: Command) -> r.ImportResult:
     """Take one page of rows; bad ones are reported and do not stop the good ones.
 
     A page may be sent before the one before it was answered. They are read side by side, and written in the
@@ -52,9 +54,16 @@ async def import_page(hub: Hub, params: p.ContactsImport) -> r.ImportResult:
             await before.wait()
     finally:
         mine.set()  # the next page is queued behind this one, and may be in the same transaction
-    count = await hub.contacts.import_rows(name, good, import_id=params.import_id, dry_run=params.dry_run)
+    rows = len(params.rows)
+    if command.dry_run:
+        return _imported(rows, await hub.contacts.try_import(name, good, params.import_id), bad)
+    work = hub.contacts.importing(name, good, params.import_id)
+    return await command.write(work, lambda count: _imported(rows, count, bad))
+
+
+def _imported(rows: int, count: ImportCount, bad: Sequence[RowProblem]) -> r.ImportResult:
     return {
-        "rows": len(params.rows),
+        "rows": rows,
         "imported": count.imported,
         "updated": count.updated,
         "unchanged": count.unchanged,
@@ -111,24 +120,31 @@ async def get(hub: Hub, params: p.ContactKey) -> r.ContactResult:
     return {"contact": {**contact_view(contact), "lists": list(contact.lists)}}
 
 
-async def remove(hub: Hub, params: p.ContactRemove) -> r.Done:
+async def remove(hub: Hub, params: p.ContactRemove, command: Command) -> r.Done:
     """Forget a contact. What was sent to it, and whether it is suppressed, stays known."""
-    await hub.contacts.remove(params.key)
-    return {"changed": True}
+    return await command.write(hub.contacts.removing(params.key), lambda _: command.done(changed=True))
 
 
-async def suppress(hub: Hub, params: p.SuppressionAdd) -> r.Done:
+async def suppress(hub: Hub, params: p.SuppressionAdd, command: Command) -> r.Done:
     """Never write to an address again."""
     channel = Channel(params.channel)
     key = address_key(channel, params.address)
-    reason = params.reason or "manual"
-    return {"changed": await hub.contacts.suppress(channel, key, reason, "operator", bulk=params.imported)}
+    work = hub.contacts.suppressing(channel, key, params.reason or "manual", "operator")
+    return await command.write(work, partial(_suppressed, command, key), bulk=params.imported)
 
 
-async def unsuppress(hub: Hub, params: p.SuppressionRemove) -> r.Done:
+async def unsuppress(hub: Hub, params: p.SuppressionRemove, command: Command) -> r.Done:
     """Allow an address again."""
     channel = Channel(params.channel)
-    return {"changed": await hub.contacts.unsuppress(channel, address_key(channel, params.address))}
+    key = address_key(channel, params.address)
+    return await command.write(hub.contacts.unsuppressing(channel, key), partial(_suppressed, command, key))
+
+
+def _suppressed(command: Command, key: str, changed: bool) -> r.Done:
+    answer = command.done(changed=changed)
+    if command.dry_run:
+        answer["would"]["address"] = key
+    return answer
 
 
 async def suppressions(hub: Hub, params: p.SuppressionList) -> r.SuppressionsResult:

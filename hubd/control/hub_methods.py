@@ -11,9 +11,13 @@ from typing import cast
 import trio
 
 from hubd.control.campaign_views import views_of
+from hubd.control.command import Command
 from hubd.control.needs import Hub
+from hubd.control.rows import BackupRow
 from hubd.control.views import counts_view, provider_view, time_text
+from hubd.core.decide import Request
 from hubd.core.model import ENDED, Campaign, CampaignState, Counts
+from hubd.errors import HubError, StoreUnavailable
 from hubd.wire import results as r
 from hubd.wire.params import Change, HubBackup, Params
 
@@ -79,27 +83,59 @@ async def _restored(hub: Hub) -> r.RestoredView | None:
     return {"at": time_text(found.at), "why": found.why, "in_doubt": dict(undecided)}
 
 
-async def reload(hub: Hub, _: Change) -> r.ReloadResult:
+async def reload(hub: Hub, _: Change, command: Command) -> r.ReloadResult:
     """Read the configuration again. A bad one changes nothing (`BadConfig`)."""
+    if command.dry_run:
+        keys = list(await hub.reload_changes())
+        would: r.WouldChange = {"change": bool(keys), "keys": keys}
+        return {"applied": [], "needs_restart": hub.config()["needs_restart"], "would": would}
     return {"applied": list(await hub.reload()), "needs_restart": hub.config()["needs_restart"]}
 
 
-async def shutdown(hub: Hub, _: Change) -> r.Nothing:
+async def shutdown(hub: Hub, _: Change, command: Command) -> r.ShutdownResult:
     """Ask the daemon to stop. The answer goes out before it does."""
+    if command.dry_run:
+        running = [each for each in await hub.campaigns.list() if each.state is CampaignState.RUNNING]
+        return {"would": {"change": True, "running": len(running)}}
     hub.shutdown()
     return {}
 
 
-async def backup(hub: Hub, params: HubBackup) -> r.BackupResult:
-    """Copy the whole database to a new file, while messages go out."""
-    made = await hub.backups.make(params.path)
-    log.info("backed up to %s in %.1f s", made.path, made.seconds)
+async def backup(hub: Hub, params: HubBackup, command: Command) -> r.BackupResult:
+    """Copy the whole database to a new file, while messages go out.
+
+    With a key the request is remembered first, and so it is in the copy. If the daemon is killed after that,
+    a repeated request knows its own copy again, and otherwise makes it.
+    """
+    if command.dry_run:
+        await hub.backups.check(params.path)
+        would: r.WouldChange = {"change": True}
+        return {"path": params.path, "size": 0, "taken_at": None, "seconds": 0.0, "would": would}
+    request = command.request
+    made = await hub.backups.made_for(params.path, request) if request.progress else None
+    if made is None:
+        make = _remembered(hub, params.path, request) if request.key else hub.backups.make(params.path)
+        made = await make
+        log.info("backed up to %s in %.1f s", made.path, made.seconds)
     return {
         "path": made.path,
         "size": made.size,
         "taken_at": time_text(made.taken_at),
         "seconds": round(made.seconds, 3),
     }
+
+
+async def _remembered(hub: Hub, path: str, request: Request) -> BackupRow:
+    try:
+        await hub.commands.begin(request)
+    except StoreUnavailable:
+        log.warning("the backup to %s is not remembered: the disk takes nothing", path)
+        return await hub.backups.make(path)
+    try:
+        return await hub.backups.make(path)
+    except HubError:
+        await hub.commands.forget(request)
+        raise
 
 
 async def check(hub: Hub, _: Params) -> r.DoctorResult:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
+from hubd.control.command import Command
 from hubd.control.contact_methods import address_key
 from hubd.control.fingerprint import fingerprint
 from hubd.control.needs import Hub, Runner
@@ -34,13 +35,20 @@ class _Letter:
     recipient: str
     key: str  #: the recipient as addresses are compared
     fields: Mapping[str, str]
-    content_id: int
+    content: int | tuple[Content, str]  #: the id of one that is stored, or one with its hash
     known: bool  #: whether the recipient is a contact
 
 
-async def send(hub: Hub, params: p.MessageSend) -> r.SendResult:
+async def send(hub: Hub, params: p.MessageSend, command: Command) -> r.SendResult:
     """Queue one message, ahead of bulk; it is durable when this answers."""
-    life = await _first(hub, params, params.to) or await _send(hub, params)
+    life = await _first(hub, params, params.to)
+    if command.dry_run:
+        if life is None:
+            await _check(hub, await _letter(hub, params))
+        would: r.WouldChange = {"change": life is None}
+        return {"delivery_id": 0, "state": DeliveryState.PENDING.value, "message_id": "", "would": would}
+    if life is None:
+        life = await _queue(hub, await _letter(hub, params), params, command)
     return {
         "delivery_id": life.delivery.id,
         "state": life.delivery.state.value,
@@ -48,37 +56,42 @@ async def send(hub: Hub, params: p.MessageSend) -> r.SendResult:
     }
 
 
-async def _send(hub: Hub, params: p.MessageSend) -> MessageLife:
+async def _letter(hub: Hub, params: p.MessageSend) -> _Letter:
+    content: int | tuple[Content, str]
     if params.template is not None:
         campaign = await hub.campaigns.get(params.template)
-        channel, content_id = campaign.channel, campaign.content_id
+        channel, content = campaign.channel, campaign.content_id
         _check_channel(hub, params.provider, channel)
     else:
         channel = _channel_for(hub, params)
-        content = _content(params, channel)
-        content_id = await hub.campaigns.add_content(content, content_hash(content))
+        given = _content(params, channel)
+        content = given, content_hash(given)
     recipient, key = _address(channel, params.to)
     known = await _known_fields(hub, key)
-    fields = {**known, **params.fields, _ADDRESS[channel]: recipient}
-    letter = _Letter(
+    return _Letter(
         provider=params.provider,
         channel=channel,
         recipient=recipient,
         key=key,
-        fields=fields,
-        content_id=content_id,
+        fields={**known, **params.fields, _ADDRESS[channel]: recipient},
+        content=content,
         known=bool(known),
     )
-    return await _queue(hub, letter, params)
 
 
-async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
+async def test(hub: Hub, params: p.CampaignTest, command: Command) -> r.TestSendResult:
     """Send one message of a campaign to an address of one's own, outside its audience, and wait.
 
     It says what the first contact's would say, but for the contact's id: who presses "unsubscribe" in a test
     must not unsubscribe a customer.
     """
-    life = await _first(hub, params, params.to) or await _test(hub, params)
+    life = await _first(hub, params, params.to)
+    if command.dry_run:
+        if life is None:
+            await _check(hub, await _test_letter(hub, params))
+        return _untested(change=life is None)
+    if life is None:
+        life = await _queue(hub, await _test_letter(hub, params), params, command)
     row = (await _outcome(hub, life)).delivery
     return {
         "delivery_id": row.id,
@@ -90,23 +103,34 @@ async def test(hub: Hub, params: p.CampaignTest) -> r.TestSendResult:
     }
 
 
-async def _test(hub: Hub, params: p.CampaignTest) -> MessageLife:
+def _untested(*, change: bool) -> r.TestSendResult:
+    return {
+        "delivery_id": 0,
+        "state": DeliveryState.PENDING.value,
+        "reason": "",
+        "detail": "",
+        "code": 0,
+        "provider_id": "",
+        "would": {"change": change},
+    }
+
+
+async def _test_letter(hub: Hub, params: p.CampaignTest) -> _Letter:
     campaign = await hub.campaigns.get(params.name)
     recipient, key = _address(campaign.channel, params.to)
     try:
         fields = contact_fields(await first_reachable(hub, campaign))
     except NotFound:
         fields = {}
-    letter = _Letter(
+    return _Letter(
         provider=campaign.provider,
         channel=campaign.channel,
         recipient=recipient,
         key=key,
         fields={**fields, _ADDRESS[campaign.channel]: recipient, "contact_id": _NO_CONTACT},
-        content_id=campaign.content_id,
+        content=campaign.content_id,
         known=bool(fields),
     )
-    return await _queue(hub, letter, params)
 
 
 #: In place of a contact's id in a test message.
@@ -138,26 +162,42 @@ async def _first(hub: Hub, params: p.MessageSend | p.CampaignTest, to: str) -> M
     return life
 
 
-async def _queue(hub: Hub, letter: _Letter, params: p.MessageSend | p.CampaignTest) -> MessageLife:
-    """Write it down and see that somebody sends it. Fails before it is written, or not at all."""
-    plan = await hub.supervisor.plans.get(letter.content_id)
+async def _check(hub: Hub, letter: _Letter) -> None:
+    """Raise what sending it would raise, as far as that is known before the provider is opened."""
+    await _check_writable(hub, letter)
+    _check_channel(hub, letter.provider, letter.channel)
+    hub.supervisor.providers.get(letter.provider).check_enabled()
+
+
+async def _check_writable(hub: Hub, letter: _Letter) -> None:
+    plans = hub.supervisor.plans
+    content = letter.content
+    plan = await (plans.get(content) if isinstance(content, int) else plans.of(content[0]))
     try:
         write(plan, letter.recipient, letter.fields, now=hub.now())
     except BadTemplate as error:
         raise _told(error, letter) from None
+
+
+async def _queue(
+    hub: Hub, letter: _Letter, params: p.MessageSend | p.CampaignTest, command: Command
+) -> MessageLife:
+    """Write it down and see that somebody sends it. Fails before it is written, or not at all."""
+    await _check_writable(hub, letter)
     standing = await hub.supervisor.standing(letter.provider, letter.channel)
-    delivery_id = await hub.ledger.add_single(
+    work = hub.ledger.adding_single(
         standing.id,
         letter.recipient,
         letter.key,
         letter.fields,
-        letter.content_id,
+        letter.content,
         idempotency_key=params.idempotency_key or "",
         fingerprint=fingerprint(params),
     )
-    life = await hub.ledger.message(delivery_id)
+    queued = await command.write(work, lambda delivery_id: {"delivery_id": delivery_id})
+    life = await hub.ledger.message(queued["delivery_id"])
     await _wake(hub, life)
-    return await _first(hub, params, letter.recipient) or life  # two may have come at the same time
+    return life
 
 
 async def _wake(hub: Hub, life: MessageLife) -> Runner | None:

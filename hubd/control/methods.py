@@ -22,7 +22,7 @@ from hubd.control import (
 )
 from hubd.control.discovery import describe
 from hubd.control.needs import Hub
-from hubd.control.table import Method, changes, of_session, reads
+from hubd.control.table import Disk, Method, changes, of_session, reads
 from hubd.wire import params as p
 from hubd.wire import results as r
 
@@ -44,15 +44,30 @@ _HUB = (
     of_session("hub.hello", "The first call of a connection.", p.Hello, r.HelloResult),
     reads("hub.status", "How everything is.", p.Params, r.StatusResult, hub_methods.status),
     reads("hub.metrics", "Figures for a monitoring system.", p.Params, r.MetricsResult, metrics.metrics),
-    changes("hub.reload", "Read the configuration again.", p.Change, r.ReloadResult, hub_methods.reload),
+    changes(
+        "hub.reload",
+        "Read the configuration again.",
+        p.Change,
+        r.ReloadResult,
+        hub_methods.reload,
+        disk=Disk.NOT_NEEDED,
+    ),
     reads("config.show", "What the daemon goes by.", p.Params, r.ConfigResult, config_methods.show),
-    changes("hub.shutdown", "Stop the daemon.", p.Change, r.Nothing, hub_methods.shutdown),
+    changes(
+        "hub.shutdown",
+        "Stop the daemon.",
+        p.Change,
+        r.ShutdownResult,
+        hub_methods.shutdown,
+        disk=Disk.NOT_NEEDED,
+    ),
     changes(
         "hub.backup",
         "Copy the whole database to a new file, while messages go out.",
         p.HubBackup,
         r.BackupResult,
         hub_methods.backup,
+        disk=Disk.NOT_NEEDED,
     ),
     reads(
         "hub.check",
@@ -73,6 +88,7 @@ _CONTACTS = (
         p.ContactsImport,
         r.ImportResult,
         contact_methods.import_page,
+        disk=Disk.NEEDS_ROOM,
     ),
     reads(
         "contacts.columns",
@@ -126,6 +142,7 @@ _CAMPAIGNS = (
         p.CampaignAttach,
         r.AttachResult,
         campaign_methods.attach,
+        disk=Disk.NEEDS_ROOM,
     ),
     changes(
         "campaign.apply",
@@ -133,6 +150,7 @@ _CAMPAIGNS = (
         p.CampaignApply,
         r.ApplyResult,
         campaign_methods.apply,
+        disk=Disk.NEEDS_ROOM,
     ),
     reads(
         "campaign.get",
@@ -165,6 +183,8 @@ _CAMPAIGNS = (
         p.CampaignTest,
         r.TestSendResult,
         message_methods.test,
+        disk=Disk.NEEDS_ROOM,
+        keeps_answer=False,
     ),
     changes("campaign.start", "Run it, now or at a time.", p.CampaignStart, r.StartResult, run_methods.start),
     changes(
@@ -190,13 +210,26 @@ _CAMPAIGNS = (
         p.CampaignRetry,
         r.RetryResult,
         run_methods.retry,
+        disk=Disk.NEEDS_ROOM,
     ),
     changes(
         "campaign.rate", "Another speed, at once.", p.CampaignRate, r.ChangeResult, campaign_methods.set_rate
     ),
-    changes("campaign.delete", "Forget a campaign.", p.CampaignChange, r.Done, campaign_methods.delete),
     changes(
-        "campaign.clone", "A draft like this one.", p.CampaignClone, r.ChangeResult, campaign_methods.clone
+        "campaign.delete",
+        "Forget a campaign.",
+        p.CampaignChange,
+        r.Done,
+        campaign_methods.delete,
+        disk=Disk.NEEDS_ROOM,
+    ),
+    changes(
+        "campaign.clone",
+        "A draft like this one.",
+        p.CampaignClone,
+        r.ChangeResult,
+        campaign_methods.clone,
+        disk=Disk.NEEDS_ROOM,
     ),
     changes(
         "campaign.archive",
@@ -239,18 +272,41 @@ _MESSAGES = (
         delivery_methods.failures,
         instead=lambda asked: event_methods.named_instead(asked.campaign),
     ),
-    changes("message.send", "Send one message now.", p.MessageSend, r.SendResult, message_methods.send),
+    changes(
+        "message.send",
+        "Send one message now.",
+        p.MessageSend,
+        r.SendResult,
+        message_methods.send,
+        disk=Disk.NEEDS_ROOM,
+        keeps_answer=False,
+    ),
 )
 _PROVIDERS = (
     reads("provider.list", "All providers.", p.Params, r.ProvidersResult, provider_methods.list_all),
-    changes("provider.test", "Log in, send nothing.", p.ProviderChange, r.ProbeResult, provider_methods.test),
-    changes("provider.enable", "Use it again.", p.ProviderChange, r.ProviderResult, provider_methods.enable),
+    changes(
+        "provider.test",
+        "Log in, send nothing.",
+        p.ProviderChange,
+        r.ProbeResult,
+        provider_methods.test,
+        disk=Disk.NOT_NEEDED,
+    ),
+    changes(
+        "provider.enable",
+        "Use it again.",
+        p.ProviderChange,
+        r.ProviderResult,
+        provider_methods.enable,
+        disk=Disk.NOT_NEEDED,
+    ),
     changes(
         "provider.disable",
         "Let nothing more begin through it.",
         p.ProviderChange,
         r.ProviderResult,
         provider_methods.disable,
+        disk=Disk.NOT_NEEDED,
     ),
 )
 _EVENTS = (

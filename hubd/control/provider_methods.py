@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import trio
 
+from hubd.control.command import Command
 from hubd.control.needs import Hub
 from hubd.control.views import provider_view
+from hubd.core.model import CampaignState
 from hubd.core.verdict import is_ready, judge
 from hubd.wire import params as p
 from hubd.wire import results as r
@@ -17,8 +19,14 @@ async def list_all(hub: Hub, _: p.Params) -> r.ProvidersResult:
     return {"providers": [provider_view(view) for view in hub.supervisor.providers.views()]}
 
 
-async def test(hub: Hub, params: p.ProviderChange) -> r.ProbeResult:
-    """Log in and send nothing."""
+async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeResult:
+    """Log in and send nothing. A dry run says how it is, as far as that is known."""
+    if command.dry_run:
+        provider = hub.supervisor.providers.get(params.name)
+        provider.check_enabled()
+        view = provider.view()
+        said: r.ProbeResult = {"ok": view.state == "ready", "code": 0, "text": "", "detail": view.reason}
+        return {**said, "would": {"change": False}}
     probed = await hub.supervisor.probe(params.name)
     answer, ok, detail = probed.answer, is_ready(probed.answer) or probed.working > 0, ""
     if not ok:
@@ -29,22 +37,30 @@ async def test(hub: Hub, params: p.ProviderChange) -> r.ProbeResult:
     return {"ok": ok, "code": answer.code, "text": answer.text, "detail": detail}
 
 
-async def enable(hub: Hub, params: p.ProviderChange) -> r.ProviderResult:
+async def enable(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProviderResult:
     """Use it again."""
-    return await _switch(hub, params.name, on=True)
+    return await _switch(hub, params.name, command, on=True)
 
 
-async def disable(hub: Hub, params: p.ProviderChange) -> r.ProviderResult:
+async def disable(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProviderResult:
     """Let nothing more begin through it."""
-    return await _switch(hub, params.name, on=False)
+    return await _switch(hub, params.name, command, on=False)
 
 
-async def _switch(hub: Hub, name: str, *, on: bool) -> r.ProviderResult:
+async def _switch(hub: Hub, name: str, command: Command, *, on: bool) -> r.ProviderResult:
     await trio.lowlevel.checkpoint()
     provider = hub.supervisor.providers.get(name)
-    changed = (provider.view().state == "disabled") is on
-    if changed and on:
+    change = (provider.view().state == "disabled") is on
+    if command.dry_run:
+        campaigns = [
+            each.name
+            for each in await hub.campaigns.list()
+            if each.provider == name and each.state is CampaignState.RUNNING
+        ]
+        would: r.WouldChange = {"change": change, "campaigns": campaigns}
+        return {"changed": False, "provider": provider_view(provider.view()), "would": would}
+    if change and on:
         await hub.supervisor.enable(name)
-    elif changed:
+    elif change:
         provider.disable()
-    return {"changed": changed, "provider": provider_view(provider.view())}
+    return {"changed": change, "provider": provider_view(provider.view())}

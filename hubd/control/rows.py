@@ -46,22 +46,6 @@ class Contact(Protocol):
     def updated_at(self) -> float: ...
 
 
-class Figures(Protocol):
-    """What is known of a campaign beyond its counters."""
-
-    @property
-    def possible_duplicates(self) -> int: ...
-    @property
-    def refused(self) -> int:
-        """Of a paused campaign: how many waiting recipients had the refusals that paused it."""
-        ...
-
-    @property
-    def next_due_at(self) -> float | None:
-        """Of one with a sending window: when somebody may be tried next, 0 for at once."""
-        ...
-
-
 class ListView(Protocol):
     """A list and its size."""
 
@@ -87,14 +71,14 @@ class Suppression(Protocol):
 
 
 class First(Protocol):
-    """The first request with an idempotency key."""
+    """The first request with an idempotency key; see `hubd.store.commands`."""
 
     @property
     def fingerprint(self) -> bytes: ...
     @property
     def answer(self) -> str: ...
     @property
-    def arrived(self) -> int: ...
+    def progress(self) -> str: ...
 
 
 class NotRequeued(Protocol):

@@ -1,44 +1,60 @@
 """`campaign.*`, the part that runs them: start, schedule, pause, resume, stop, retry.
 
-Each is: check, decide (the lifecycle and the preflight), save and tell (the supervisor does both, in the
-order that makes a crash in between harmless).
+Each is: check, see with the supervisor that it can be done, then decide and write in one transaction, then
+tell the engine. The supervisor keeps the order, and has what is decided written by the command.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
 
 from hubd.control.campaign_views import view_of
+from hubd.control.command import Command, Committed
 from hubd.control.fitness import Inspection, inspect
-from hubd.control.needs import Hub
+from hubd.control.needs import Hub, Work
+from hubd.control.rows import NotRequeued
 from hubd.control.views import estimate_view, problem_of, problem_views
+from hubd.core import decide
+from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, CampaignState
 from hubd.core.preflight import RISKS, unaccepted
 from hubd.core.spec import parse_time, spec_from_json
+from hubd.engine.ports import Commit
 from hubd.errors import BadInput, PreflightFailed
 from hubd.wire import params as p
 from hubd.wire import results as r
 
 
-async def start(hub: Hub, params: p.CampaignStart) -> r.StartResult:
-    """Run a campaign, now or at a time; or with `dry_run` say what would happen."""
+async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartResult:
+    """Run a campaign, now or at a time."""
     campaign = await hub.campaigns.get(params.name)
     at = _start_time(hub, campaign, params.at)
-    to = advance_campaign(campaign.state, CampaignEvent.START if at is None else CampaignEvent.SCHEDULE)
-    seen: Inspection | None = None
-    if params.dry_run or campaign.started_at is None:
-        seen = await inspect(hub, campaign, limit=params.limit)
-    if params.dry_run:
-        assert seen is not None
-        return {"changed": False, "campaign": await view_of(hub, campaign), "would": _would(seen)}
-    if seen is not None and to is not campaign.state:
-        _check_fit(campaign, seen, params.accept_risk)
     if at is not None:
-        changed, campaign = await hub.supervisor.schedule(params.name, at, limit=params.limit)
+        plan = decide.schedule(campaign, at=at, limit=params.limit)
     else:
-        changed, campaign = await hub.supervisor.start(params.name, limit=params.limit)
-    return {"changed": changed, "campaign": await view_of(hub, campaign), "would": None}
+        plan = decide.start(campaign, limit=params.limit)
+    seen: Inspection | None = None
+    if command.dry_run or campaign.started_at is None:
+        seen = await inspect(hub, campaign, limit=params.limit)
+    if command.dry_run:
+        assert seen is not None
+        would = _would(seen, plan)
+        return {"changed": False, "campaign": await view_of(hub, campaign), "would": would}
+    if seen is not None and plan.to is not campaign.state:
+        _check_fit(campaign, seen, params.accept_risk)
+    committed = await command.committing(campaign, _started)
+    if at is not None:
+        await hub.supervisor.schedule(params.name, at, limit=params.limit, commit=committed)
+    else:
+        await hub.supervisor.start(params.name, limit=params.limit, commit=committed)
+    return committed.answer
+
+
+def _started(answer: r.ChangeResult) -> r.StartResult:
+    return {"changed": answer["changed"], "campaign": answer["campaign"], "would": None}
 
 
 def _start_time(hub: Hub, campaign: Campaign, at: str | None) -> float | None:
@@ -61,8 +77,10 @@ def _future(hub: Hub, at: str) -> float:
     return when
 
 
-def _would(seen: Inspection) -> r.WouldDo:
+def _would(seen: Inspection, plan: Move) -> r.WouldDo:
     return {
+        "change": plan.changed,
+        "state": plan.to.value,
         "recipients": seen.found.recipients,
         "remaining": seen.found.remaining,
         "skipped": dict(seen.found.skipped),
@@ -89,67 +107,145 @@ def _check_fit(campaign: Campaign, seen: Inspection, accepted: Sequence[str]) ->
     )
 
 
-async def schedule(hub: Hub, params: p.CampaignSchedule) -> r.ChangeResult:
+async def schedule(hub: Hub, params: p.CampaignSchedule, command: Command) -> r.ChangeResult:
     """Start by itself at a time."""
     campaign = await hub.campaigns.get(params.name)
     at = _future(hub, params.at)
     advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
     _check_fit(campaign, await inspect(hub, campaign), params.accept_risk)
-    return await _changed(hub, await hub.supervisor.schedule(params.name, at))
+    if command.dry_run:
+        return await command.decide(campaign, partial(decide.schedule, at=at))
+    committed = await command.committing(campaign, lambda answer: answer)
+    await hub.supervisor.schedule(params.name, at, commit=committed)
+    return committed.answer
 
 
-async def unschedule(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:
+async def unschedule(hub: Hub, params: p.CampaignChange, command: Command) -> r.ChangeResult:
     """Make it a draft again."""
-    return await _changed(hub, await hub.supervisor.unschedule(params.name))
+    return await _halt(hub, params.name, command, CampaignEvent.UNSCHEDULE, hub.supervisor.unschedule)
 
 
-async def pause(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:
+async def pause(hub: Hub, params: p.CampaignChange, command: Command) -> r.ChangeResult:
     """Stop sending for now. Answers when nothing more will leave."""
-    return await _changed(hub, await hub.supervisor.pause(params.name))
+    return await _halt(hub, params.name, command, CampaignEvent.PAUSE, hub.supervisor.pause)
 
 
-async def resume(hub: Hub, params: p.CampaignResume) -> r.ResumeResult:
-    """Resume; with `fail_refused`, fail those whose refusals paused it first."""
-    failed = 0
-    if params.fail_refused:
-        campaign = await hub.campaigns.get(params.name)
-        advance_campaign(campaign.state, CampaignEvent.RESUME)
-        if campaign.state is CampaignState.PAUSED:  # in one that runs they are being tried
-            failed = await hub.ledger.fail_refused(campaign.id)
-    done = await _changed(hub, await hub.supervisor.resume(params.name))
-    return {**done, "failed": failed}
-
-
-async def stop(hub: Hub, params: p.CampaignChange) -> r.ChangeResult:
+async def stop(hub: Hub, params: p.CampaignChange, command: Command) -> r.ChangeResult:
     """End it. Answers when nothing more will leave."""
-    return await _changed(hub, await hub.supervisor.stop(params.name))
+    return await _halt(hub, params.name, command, CampaignEvent.STOP, hub.supervisor.stop)
 
 
-async def _changed(hub: Hub, done: tuple[bool, Campaign]) -> r.ChangeResult:
-    changed, campaign = done
-    return {"changed": changed, "campaign": await view_of(hub, campaign)}
+class _Halt(Protocol):
+    async def __call__(self, name: str, *, commit: Commit) -> object: ...
 
 
-async def retry(hub: Hub, params: p.CampaignRetry) -> r.RetryResult:
+async def _halt(hub: Hub, name: str, command: Command, event: CampaignEvent, halt: _Halt) -> r.ChangeResult:
+    campaign = await hub.campaigns.get(name)
+    if command.dry_run:
+        return await command.decide(campaign, partial(decide.halt, event=event))
+    committed = await command.committing(campaign, lambda answer: answer)
+    await halt(name, commit=committed)
+    return committed.answer
+
+
+async def resume(hub: Hub, params: p.CampaignResume, command: Command) -> r.ResumeResult:
+    """Resume; with `fail_refused`, fail those whose refusals paused it first."""
+    campaign = await hub.campaigns.get(params.name)
+    pages = hub.ledger.failing_refused(campaign.id)
+    if command.dry_run:
+        planned = await command.decide(campaign, partial(decide.start, event=CampaignEvent.RESUME))
+        would = planned["would"]
+        if params.fail_refused:
+            would["failed"] = (await hub.commands.plan(pages)).failed
+        return {**planned, "failed": 0, "would": would}
+    answering = await command.answering(campaign)
+    committed: Committed[r.ResumeResult]
+    if params.fail_refused:
+        committed = Committed(hub, partial(_fail_refused, command, pages, answering))
+    else:
+        committed = await command.committing(campaign, _resumed)
+    await hub.supervisor.resume(params.name, commit=committed)
+    return committed.answer
+
+
+def _resumed(answer: r.ChangeResult) -> r.ResumeResult:
+    return {**answer, "failed": 0}
+
+
+async def _fail_refused(
+    command: Command,
+    pages: Pages[RefusedFailed],
+    answering: Callable[[Decided[Move]], r.ChangeResult],
+    last: Work[Decided[Move]],
+) -> tuple[Decided[Move], r.ResumeResult]:
+    def answer(done: RefusedFailed, decided: Decided[Move]) -> r.ResumeResult:
+        return {**answering(decided), "failed": done.failed}
+
+    return await command.hub.commands.carry_out_pages(command.request, pages, lambda _: last, answer)
+
+
+async def retry(hub: Hub, params: p.CampaignRetry, command: Command) -> r.RetryResult:
     """Queue again what failed, or decide what is in doubt."""
     campaign = await hub.campaigns.get(params.name)
-    advance_campaign(campaign.state, CampaignEvent.RETRY)
+    to = advance_campaign(campaign.state, CampaignEvent.RETRY)
     if params.class_ is None and params.in_doubt is None:
         raise BadInput.at(
             "class", "say what to try again: transient, permanent or all", hint="or decide with in_doubt"
         )
-    changed = queued = 0
-    if params.in_doubt is not None:
-        changed += await hub.ledger.resolve_doubt(campaign.id, params.in_doubt)
-        queued += changed if params.in_doubt == "resend" else 0
-    if params.class_ is not None:
-        again = await hub.ledger.requeue(campaign.id, params.class_)
-        changed, queued = changed + again, queued + again
-    left = await hub.ledger.not_requeued(campaign.id)
-    campaign = await (hub.supervisor.requeued(params.name) if queued else hub.campaigns.get(params.name))
+    pages = hub.ledger.retrying(campaign.id, params.class_, params.in_doubt)
+    planned = await hub.commands.plan(pages)
+    if command.dry_run:
+        return _would_retry(
+            planned,
+            await hub.ledger.not_requeued(campaign.id),
+            await view_of(hub, campaign),
+            to if planned.queued else campaign.state,
+        )
+    answering = await command.answering(campaign)
+    answer: r.RetryResult | None = None
+
+    async def commit() -> bool:
+        nonlocal answer
+        last = partial(hub.ledger.ending_retry, campaign.id)
+        (decided, _), answer = await hub.commands.carry_out_pages(
+            command.request, pages, last, partial(_retried, answering), bulk=command.bulk
+        )
+        moved: bool = decided.plan.changed
+        return moved
+
+    queues = planned.queued > 0 or bool(command.request.progress)
+    await hub.supervisor.requeue(params.name, commit, queues=queues)
+    assert answer is not None
+    return answer
+
+
+def _retried(
+    answering: Callable[[Decided[Move]], r.ChangeResult],
+    done: Retried,
+    ended: tuple[Decided[Move], NotRequeued],
+) -> r.RetryResult:
+    decided, left = ended
     return {
-        "changed": changed,
+        "changed": done.decided + done.requeued,
         "suppressed": left.suppressed,
         "left": left.others,
-        "campaign": await view_of(hub, campaign),
+        "campaign": answering(decided)["campaign"],
+    }
+
+
+def _would_retry(
+    planned: Retried, left: NotRequeued, view: r.CampaignView, to: CampaignState
+) -> r.RetryResult:
+    return {
+        "changed": 0,
+        "suppressed": left.suppressed,
+        "left": left.others - planned.requeued,
+        "campaign": view,
+        "would": {
+            "change": planned.decided + planned.requeued > 0,
+            "state": to.value,
+            "retried": planned.requeued,
+            "decided": planned.decided,
+            "suppressed": planned.suppressed,
+        },
     }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeVar
 
+from hubd.control.command import Command
 from hubd.control.needs import Hub
 from hubd.control.roles import Role
 from hubd.wire import Encoded
@@ -21,6 +23,14 @@ def _nothing(_: object) -> str:
     return ""
 
 
+class Disk(Enum):
+    """What a full disk does to a method that changes something."""
+
+    NEEDS_ROOM = "needs room"  #: it takes something in, and is refused while there is little room
+    RESERVE = "reserve"  #: it is written with the room that is kept back, as pause and stop have to be
+    NOT_NEEDED = "not needed"  #: it has its effect, as shutdown must; then it is only not in the audit trail
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """A method: what it takes, who does it, what it answers."""
@@ -30,12 +40,16 @@ class Method:
     params: type[Params]
     result: type  #: a TypedDict of `hubd.wire.results`
     mutates: bool
-    #: None for what belongs to the connection itself; see `session`.
-    handler: Callable[[Hub, Any], Awaitable[object]] | None
+    #: None for what belongs to the connection itself; see `session`. One that mutates gets a `Command`, too.
+    handler: Callable[..., Awaitable[object]] | None
     private: bool = False  #: it hands out addresses, or what was written to them
     #: What a viewer asks for instead, when these parameters are not for viewers; else "".
     instead: Callable[[Any], str] = _nothing
     seconds: float = READ_SECONDS  #: how long it may take, unless it changes something: then it is finished
+    disk: Disk = Disk.RESERVE
+    #: Whether the answer is kept under the key. The two that queue a message keep the key with the message: a
+    #: repetition is answered with how far the message has got since.
+    keeps_answer: bool = True
 
     @property
     def role(self) -> Role:
@@ -69,10 +83,26 @@ def reads(
 
 
 def changes(
-    name: str, summary: str, params: type[P], result: type[R], handler: Callable[[Hub, P], Awaitable[R]]
+    name: str,
+    summary: str,
+    params: type[P],
+    result: type[R],
+    handler: Callable[[Hub, P, Command], Awaitable[R]],
+    *,
+    disk: Disk = Disk.RESERVE,
+    keeps_answer: bool = True,
 ) -> Method:
     """A method that changes something."""
-    return Method(name=name, summary=summary, params=params, result=result, mutates=True, handler=handler)
+    return Method(
+        name=name,
+        summary=summary,
+        params=params,
+        result=result,
+        mutates=True,
+        handler=handler,
+        disk=disk,
+        keeps_answer=keeps_answer,
+    )
 
 
 def of_session(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -214,6 +215,7 @@ class Campaign:
     limit: int | None = None  #: send this many in this run and pause (a canary)
     audience_ready: bool = False  #: every delivery row is frozen
     single: bool = False  #: the standing campaign that carries one-off messages of a provider
+    archived: bool = False  #: left out of listings
     counts: Counts = field(default_factory=Counts)
     created_at: float = 0.0
     updated_at: float = 0.0
@@ -221,6 +223,14 @@ class Campaign:
     started_at: float | None = None
     completed_at: float | None = None
     last_error: str = ""
+
+
+class Figures(NamedTuple):
+    """What is known of a campaign beyond its counters."""
+
+    possible_duplicates: int  #: how often a message was queued again although it may have been accepted
+    refused: int  #: of a paused campaign: how many waiting recipients had the refusals that paused it
+    next_due_at: float | None  #: of one with a sending window: when somebody may be tried next, 0 for at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

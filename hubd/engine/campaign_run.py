@@ -1,8 +1,8 @@
-"""One campaign while it runs: contained, and the only one that writes how its run ended.
+"""One campaign while it runs: contained, and the one that writes how its run ended by itself.
 
-A command such as `pause` says what it wants (`halt`) and waits for `ended`. So a client that goes away in the
-middle leaves nothing half done. While the database cannot be used the run waits and goes on by itself; a bug
-in it fails this campaign, with an incident number that is in the log, and nobody else notices.
+A command such as `pause` asks for the end (`halt`), waits until it `ended`, and writes the state itself, in
+the transaction that has its answer. While the database cannot be used the run waits and goes on by itself; a
+bug in it fails this campaign, with an incident number that is in the log, and nobody else notices.
 """
 
 from __future__ import annotations
@@ -50,15 +50,18 @@ class CampaignRun:
         self._watched: dict[int, trio.Event] = {}
         self._waiting = trio.CancelScope()
         self._done = trio.Event()
-        self._wanted: CampaignEvent | None = None
+        self._halted = False
         self._asked_to_end = False
         self._told = {"hub_campaign": campaign.name}  #: with every line of the log
 
     # -- from outside ------------------------------------------------------------------------------
 
-    def halt(self, event: CampaignEvent, grace: float) -> None:
-        """A command wants it to end in the state that `event` leads to."""
-        self._wanted = event
+    def halt(self, grace: float) -> None:
+        """End, with `grace` seconds for what is on the wire; who asks for it writes the state.
+
+        When all is done, or a person is needed, by then, that is written all the same.
+        """
+        self._halted = True
         self.leave(grace)
 
     def leave(self, grace: float) -> None:
@@ -150,15 +153,15 @@ class CampaignRun:
 
     async def _conclude(self, ending: Ending) -> None:
         """Write the state that this ending leads to. One-off messages have no end."""
-        if self._campaign.single or (self._asked_to_end and self._wanted is None):
+        if self._campaign.single or (self._asked_to_end and not self._halted):
             return
         match ending.how:
             case How.COMPLETED:
                 await self._write(CampaignEvent.COMPLETE, "")
             case How.NEEDS_PERSON:
                 await self._write(CampaignEvent.PAUSE, ending.reason)
-            case How.CLOSED:
-                await self._write(self._wanted or CampaignEvent.PAUSE, "")
+            case How.CLOSED if not self._halted:
+                await self._write(CampaignEvent.PAUSE, "")
 
     async def _write(self, event: CampaignEvent, reason: str) -> None:
         with trio.CancelScope(shield=True):

@@ -5,10 +5,11 @@ The stores and the transports are handed in by `hubd.daemon`; they fit these sha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hubd.core.decide import Decide, Decided, Move
 from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import (
     Answer,
@@ -146,6 +147,10 @@ class Campaigns(Protocol):
         """Compare-and-swap. Raises `InvalidTransition` when the campaign is in none of `from_states`."""
         ...
 
+    async def carry_out(self, campaign_id: int, decide: Decide[Move], /) -> Decided[Move]:
+        """Decide about a campaign as it is now, and do it, in one unit of work; raises what `decide` does."""
+        ...
+
     async def freeze_page(self, campaign_id: int, size: int) -> bool:
         """Freeze the next page of the audience into delivery rows. True while there is more."""
         ...
@@ -160,6 +165,10 @@ class Campaigns(Protocol):
     async def single(self, provider: str, channel: Channel, *, in_doubt: InDoubt = InDoubt.HOLD) -> Campaign:
         """The standing campaign that carries a provider's one-off messages of a channel."""
         ...
+
+
+#: Writes what was decided, as `Campaigns.carry_out` does, with what else belongs to it.
+Commit = Callable[[int, Decide[Move]], Awaitable[Decided[Move]]]
 
 
 class Plans(Protocol):

@@ -129,15 +129,19 @@ class Provider:
                     self._pool = WorkerPool(transport, breaker)
                 else:
                     await transport.aclose()
-            if self._disabled:
-                raise ProviderUnavailable(
-                    f"the provider {self.spec.name} is {self._off}",
-                    hint=f"hubctl provider enable {self.spec.name} switches it on again"
-                    if self._off == "disabled"
-                    else "put it back into the configuration, then hubctl daemon reload",
-                )
+            self.check_enabled()
             assert self._pool is not None
             return self._pool
+
+    def check_enabled(self) -> None:
+        """Raise `ProviderUnavailable` when it is switched off."""
+        if self._disabled:
+            raise ProviderUnavailable(
+                f"the provider {self.spec.name} is {self._off}",
+                hint=f"hubctl provider enable {self.spec.name} switches it on again"
+                if self._off == "disabled"
+                else "put it back into the configuration, then hubctl daemon reload",
+            )
 
     async def revive(self) -> WorkerPool:
         """The lanes; a provider that stopped is tried anew, with its secrets read again. Raises as `open`.

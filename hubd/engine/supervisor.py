@@ -7,26 +7,30 @@ again at boot and once a minute (see `schedule`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import trio
 
-from hubd.core.lifecycle import CampaignEvent, advance_campaign, allowed_from
+from hubd.core.decide import halt as decide_halt
+from hubd.core.decide import schedule as decide_schedule
+from hubd.core.decide import start as decide_start
+from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, CampaignState, Channel
 from hubd.core.outcome import Patience
 from hubd.core.verdict import is_ready
 from hubd.engine.campaign_run import CampaignRun
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import PlanShelf
-from hubd.engine.ports import Campaigns, Ledger, RunContext, StoreHealth
+from hubd.engine.ports import Campaigns, Commit, Ledger, RunContext, StoreHealth
 from hubd.engine.provider import Probe, ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.reconciler import Doubts
 from hubd.engine.run_factory import RunFactory
 from hubd.engine.schedule import Schedule
-from hubd.errors import Conflict, HubError, ShuttingDown
+from hubd.errors import HubError, ShuttingDown
 
 
 class Supervisor:
@@ -79,81 +83,93 @@ class Supervisor:
     # -- commands ----------------------------------------------------------------------------------
 
     async def start(
-        self, name: str, *, limit: int | None = None, event: CampaignEvent = CampaignEvent.START
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        event: CampaignEvent = CampaignEvent.START,
+        commit: Commit | None = None,
     ) -> tuple[bool, Campaign]:
         """Run a campaign; it answers once the campaign is `running`. Also resumes, retries and goes on.
 
-        `limit` is how many to send before it pauses by itself. Raises `InvalidTransition`, `NotFound`,
-        `ProviderUnavailable`, `CredentialMissing`, and `StoreUnavailable` when there is no room for the
-        audience; nothing has changed then.
+        `limit` is how many to send before it pauses by itself. `commit` writes what was decided, and what
+        belongs to it. Raises `InvalidTransition`, `NotFound`, `ProviderUnavailable`, `CredentialMissing`, and
+        `StoreUnavailable` when there is no room for the audience; nothing has changed then.
         """
-        campaign = await self._find(name)
+        campaign = await self._campaigns.get(name)
+        decide = partial(decide_start, limit=limit, event=event)
         async with self._lock(campaign.id):
             campaign = await self._settled(campaign.id)
-            to = advance_campaign(campaign.state, event)
-            if campaign.state is to:
-                if to is CampaignState.RUNNING and campaign.id not in self._runs:
-                    self._launch(campaign)
-                return False, campaign
-            self._refuse_when_closing()
+            plan = decide(campaign)
             if event is CampaignEvent.DUE and (campaign.scheduled_at or 0.0) > self._now():
                 return False, campaign  # it was put off meanwhile
-            if size := await self._campaigns.audience_size(campaign.id):
-                self._context.health.check_room(size)
-            await self._factory.provider_for(campaign).revive()
-            campaign = await self._campaigns.move(
-                campaign.id, allowed_from(event), to, event=event.value, limit=_target(campaign, limit)
-            )
-            self._launch(campaign)
-            self.clockwork.wake()  # one-off messages that waited for this provider go at once, too
-            return True, campaign
+            if plan.changed:
+                await self._prepare(campaign)
+            elif campaign.state is CampaignState.RUNNING and campaign.id not in self._runs:
+                self._refuse_when_closing()
+            decided = await (commit or self._campaigns.carry_out)(campaign.id, decide)
+            campaign = decided.campaign
+            runs = campaign.id in self._runs and not decided.plan.changed
+            if campaign.state is CampaignState.RUNNING and not runs and not self._closing:
+                self._launch(campaign)  # perhaps in place of a run that has just written its end
+            if decided.plan.changed:
+                self.clockwork.wake()  # one-off messages that waited for this provider go at once, too
+            return decided.plan.changed, campaign
 
-    async def resume(self, name: str) -> tuple[bool, Campaign]:
-        """Go on with a paused campaign. Raises as `start`."""
-        return await self.start(name, event=CampaignEvent.RESUME)
+    async def _prepare(self, campaign: Campaign) -> None:
+        """See that a campaign can run now. Raises as `start`."""
+        self._refuse_when_closing()
+        if size := await self._campaigns.audience_size(campaign.id):
+            self._context.health.check_room(size)
+        await self._factory.provider_for(campaign).revive()
 
-    async def schedule(self, name: str, at: float, *, limit: int | None = None) -> tuple[bool, Campaign]:
-        """Start a campaign by itself at a time (seconds since the epoch); `limit` as in `start`."""
-        campaign = await self._find(name)
+    async def resume(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
+        """Go on with a paused campaign. As `start`."""
+        return await self.start(name, event=CampaignEvent.RESUME, commit=commit)
+
+    async def schedule(
+        self, name: str, at: float, *, limit: int | None = None, commit: Commit | None = None
+    ) -> tuple[bool, Campaign]:
+        """Start a campaign by itself at a time (seconds since the epoch); `limit` and `commit` as `start`."""
+        campaign = await self._campaigns.get(name)
+        async with self._lock(campaign.id):
+            decide = partial(decide_schedule, at=at, limit=limit)
+            decided = await (commit or self._campaigns.carry_out)(campaign.id, decide)
+        if decided.plan.changed:
+            self.clockwork.wake()
+        return decided.plan.changed, decided.campaign
+
+    async def pause(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
+        """Stop sending for now. When this returns nothing more leaves. `commit` as in `start`."""
+        return await self._halt(name, CampaignEvent.PAUSE, commit)
+
+    async def stop(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
+        """End the campaign. When this returns nothing more leaves. `commit` as in `start`."""
+        return await self._halt(name, CampaignEvent.STOP, commit)
+
+    async def unschedule(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
+        """Make a scheduled campaign a draft again. `commit` as in `start`."""
+        return await self._halt(name, CampaignEvent.UNSCHEDULE, commit)
+
+    async def requeue(self, name: str, commit: Callable[[], Awaitable[bool]], *, queues: bool) -> None:
+        """Have deliveries of a campaign queued again by `commit`, and see that somebody sends them.
+
+        `commit` says whether it made the campaign run again. It may take long, and a pause does not wait for
+        it. `queues`: whether it will find any delivery. Raises as `start`; then `commit` was not called.
+        """
+        campaign = await self._campaigns.get(name)
+        if queues and advance_campaign(campaign.state, CampaignEvent.RETRY) is not campaign.state:
+            await self._prepare(campaign)
+        before = self._runs.get(campaign.id)
+        moved = await commit()
         async with self._lock(campaign.id):
             campaign = await self._campaigns.by_id(campaign.id)
-            to = advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
-            limit = _target(campaign, limit)
-            changed = campaign.state is not to or (campaign.scheduled_at, campaign.limit) != (at, limit)
-            if changed:
-                campaign = await self._campaigns.move(
-                    campaign.id,
-                    allowed_from(CampaignEvent.SCHEDULE),
-                    to,
-                    event="schedule",
-                    scheduled_at=at,
-                    limit=limit,
-                )
+            run = self._runs.get(campaign.id)
+            if run is not None and not (moved and run is before):
+                run.wake()
+            elif campaign.state is CampaignState.RUNNING and (queues or moved) and not self._closing:
+                self._launch(campaign)  # in place of a run that has just written its end
                 self.clockwork.wake()
-        return changed, campaign
-
-    async def pause(self, name: str) -> tuple[bool, Campaign]:
-        """Stop sending for now. When this returns nothing more leaves."""
-        return await self._halt(name, CampaignEvent.PAUSE)
-
-    async def stop(self, name: str) -> tuple[bool, Campaign]:
-        """End the campaign. When this returns nothing more leaves."""
-        return await self._halt(name, CampaignEvent.STOP)
-
-    async def unschedule(self, name: str) -> tuple[bool, Campaign]:
-        """Make a scheduled campaign a draft again."""
-        return await self._halt(name, CampaignEvent.UNSCHEDULE)
-
-    async def requeued(self, name: str) -> Campaign:
-        """Deliveries of this campaign were queued again: run it if its state says so."""
-        campaign = await self._campaigns.get(name)
-        to = advance_campaign(campaign.state, CampaignEvent.RETRY)
-        if to is campaign.state:
-            if campaign.id in self._runs:
-                self._runs[campaign.id].wake()
-            return campaign
-        _, campaign = await self.start(name, event=CampaignEvent.RETRY)
-        return campaign
 
     async def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None:
         """Use another rate from now on; what was sent counts under it, too. Raises `StoreUnavailable`.
@@ -221,16 +237,20 @@ class Supervisor:
         """Why a campaign is as it is, including what a running one waits for."""
         if campaign.state is not CampaignState.RUNNING or campaign.id not in self._runs:
             return campaign.reason
+        return self.obstacle(campaign.provider) or campaign.reason
+
+    def obstacle(self, provider: str) -> str:
+        """What campaigns of this provider wait for now; "" for nothing."""
         if trouble := self._context.health.trouble:
             return f"waiting: {trouble}"
         try:
-            view = self.providers.get(campaign.provider).view()
+            view = self.providers.get(provider).view()
         except HubError as error:
             return str(error)
         if view.state == "ready":
-            return campaign.reason
+            return ""
         if view.state == "slowed":
-            return campaign.reason or f"{view.name} is used more slowly: {view.reason}"
+            return f"{view.name} is used more slowly: {view.reason}"
         return f"waiting for {view.name}: {view.reason}"
 
     # -- at boot and at the end --------------------------------------------------------------------
@@ -264,32 +284,21 @@ class Supervisor:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    async def _halt(self, name: str, event: CampaignEvent) -> tuple[bool, Campaign]:
-        campaign = await self._find(name)
+    async def _halt(self, name: str, event: CampaignEvent, commit: Commit | None) -> tuple[bool, Campaign]:
+        campaign = await self._campaigns.get(name)
+        decide = partial(decide_halt, event=event)
         async with self._lock(campaign.id):
             campaign = await self._campaigns.by_id(campaign.id)
-            to = advance_campaign(campaign.state, event)
-            if campaign.state is to:
-                return False, campaign
-            run = self._runs.get(campaign.id)
-            if run is not None:
-                run.halt(event, self.GRACE)
-                await run.ended()
-            await self._ledger.abandon(campaign.id)  # what a run that lost the database left open
-            campaign = await self._campaigns.by_id(campaign.id)
-            if campaign.state is not to:
-                to = advance_campaign(campaign.state, event)
-                campaign = await self._campaigns.move(campaign.id, allowed_from(event), to, event=event.value)
-            return True, campaign
-
-    async def _find(self, name: str) -> Campaign:
-        campaign = await self._campaigns.get(name)
-        if campaign.single:
-            raise Conflict(
-                f"{name} carries one-off messages and always runs",
-                hint=f"to hold them back: hubctl provider disable {campaign.provider}",
-            )
-        return campaign
+            # What a client has begun is finished, also when the daemon stops meanwhile.
+            with trio.CancelScope(shield=True):
+                if decide(campaign).changed:
+                    run = self._runs.get(campaign.id)
+                    if run is not None:
+                        run.halt(self.GRACE)
+                        await run.ended()
+                    await self._ledger.abandon(campaign.id)  # what a run that lost the database left open
+                decided = await (commit or self._campaigns.carry_out)(campaign.id, decide)
+            return decided.plan.changed, decided.campaign
 
     def _launch(self, campaign: Campaign) -> None:
         self._refuse_when_closing()
@@ -316,14 +325,6 @@ class Supervisor:
 
     def _lock(self, campaign_id: int) -> trio.Lock:
         return self._locks.setdefault(campaign_id, trio.Lock())
-
-
-def _target(campaign: Campaign, limit: int | None) -> int | None:
-    """How many sent in all end a run with a limit. One that was not reached yet outlives a pause."""
-    arrived = campaign.counts.arrived
-    if limit is not None:
-        return arrived + limit
-    return campaign.limit if campaign.limit is not None and campaign.limit > arrived else None
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import trio
 
+from hubd.core.decide import Request
 from hubd.errors import BadInput, Conflict, StoreError, StoreUnavailable
 from hubd.failpoints import reach
 from hubd.files import sync_directory
@@ -34,6 +35,10 @@ LOOK = 100_000  #: instructions of SQLite's machine between such looks while the
 
 #: Marks the copy. It was not closed in order, so that the indexes are compared, too, when it is opened.
 MARK_COPY = "UPDATE hub SET copied_at = ?, clean = 0"
+#: When a copy was taken, if a request was under way then.
+COPY_FOR = """
+SELECT copied_at FROM hub WHERE copied_at IS NOT NULL
+    AND EXISTS (SELECT 1 FROM answer WHERE method = ? AND key = ? AND fingerprint = ?)"""
 #: Begins the snapshot.
 ANY_ROW = "SELECT only FROM hub"
 
@@ -58,6 +63,23 @@ class Backups:
         self._clock = clock
         self._busy = False
 
+    async def check(self, path: str) -> None:
+        """Raise what `make` would raise before it begins."""
+        if self._busy:
+            raise _busy()
+
+        def work() -> None:
+            _check_room(self._db, _judge(self._db.path, path))
+
+        await trio.to_thread.run_sync(work)
+
+    async def made_for(self, path: str, request: Request) -> Backup | None:
+        """The backup at `path`, if it is there and was made for this request: it was begun before the copy.
+
+        A daemon that was killed may have finished it without an answer.
+        """
+        return await trio.to_thread.run_sync(_made_for, Path(path), request)
+
     async def make(self, path: str) -> Backup:
         """Copy the database to `path`, an absolute one in a directory that is there; nothing is overwritten.
 
@@ -66,9 +88,7 @@ class Backups:
         nothing is left behind.
         """
         if self._busy:
-            raise Conflict(
-                "another backup is being made", code="backup_running", hint="try again when it is done"
-            )
+            raise _busy()
         self._busy = True
         try:
             return await trio.to_thread.run_sync(partial(_make, self._db, path, self._clock))
@@ -105,6 +125,25 @@ def _make(db: Database, path: str, clock: Callable[[], float]) -> Backup:
             ) from error
         raise
     return Backup(path=str(target), size=size, taken_at=taken_at, seconds=time.monotonic() - begun)
+
+
+def _busy() -> Conflict:
+    return Conflict("another backup is being made", code="backup_running", hint="try again when it is done")
+
+
+def _made_for(path: Path, request: Request) -> Backup | None:
+    if not path.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+            row = db.execute(COPY_FOR, (request.method, request.key, request.fingerprint)).fetchone()
+        found = path.stat()
+    except (sqlite3.Error, OSError):
+        return None
+    if row is None:
+        return None
+    seconds = max(0.0, found.st_mtime - row[0])
+    return Backup(path=str(path), size=found.st_size, taken_at=row[0], seconds=seconds)
 
 
 def _judge(source: Path, path: str) -> Path:

@@ -62,6 +62,7 @@ def campaign_from(row: sqlite3.Row) -> Campaign:
         limit=row["send_limit"],
         audience_ready=bool(row["audience_ready"]),
         single=bool(row["single"]),
+        archived=row["archived_at"] is not None,
         counts=counts_of(row),
         created_at=row["created_at"],
         updated_at=row["updated_at"],

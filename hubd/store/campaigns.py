@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from hubd.core.changes import changed_keys, check_applicable
+from hubd.core.decide import Applied, Clone, Decide, Decided, P
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import (
     STANDING,
@@ -20,8 +21,9 @@ from hubd.core.model import (
     Kind,
 )
 from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, spec_from_json
-from hubd.errors import BadInput, Conflict, InvalidTransition
+from hubd.errors import BadInput, InvalidTransition
 from hubd.store.audience import Audience, MissingPattern, audience_of, freeze_some, missing_patterns, size_of
+from hubd.store.campaign_plans import cloning, deciding, write_move
 from hubd.store.campaign_rows import (
     all_campaigns,
     campaign_by_id,
@@ -31,7 +33,8 @@ from hubd.store.campaign_rows import (
 )
 from hubd.store.contents import add_content, content_of, get_blob, put_part
 from hubd.store.database import Database, Unit
-from hubd.store.shelf import archived_ids, clone, put_away
+from hubd.store.figures import figures_of
+from hubd.store.unit import Work
 
 __all__ = ["Audience", "Campaigns", "MissingPattern"]
 
@@ -53,21 +56,6 @@ INSERT INTO campaign (name, channel, provider, state, spec, content_id, doubt_po
     give_up_after, single, audience_ready, started_at, created_at, updated_at)
 VALUES (:name, :channel, :provider, 'running', '{}', :content_id, :doubt_policy, :reconcile,
     :give_up_after, 1, 1, :now, :now, :now)"""
-#: From one state to another, if it still is in the first. The first start fixes the audience.
-MOVE = """
-UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
-    started_at = CASE WHEN :target = 'running' THEN coalesce(started_at, :now) ELSE started_at END,
-    completed_at = CASE WHEN :target = 'completed' THEN :now
-                        WHEN :target = 'running' THEN NULL ELSE completed_at END,
-    last_error = CASE WHEN :target = 'failed' THEN :reason ELSE last_error END,
-    archived_at = CASE WHEN :target = 'running' THEN NULL ELSE archived_at END,
-    freeze_to = CASE WHEN :target = 'running' AND freeze_to IS NULL
-                     THEN (SELECT coalesce(max(id), 0) FROM membership) ELSE freeze_to END
-WHERE id = :id AND state = :source"""
-#: Another speed, from now on.
-SET_RATE = "UPDATE campaign SET rate = ?, updated_at = ? WHERE id = ?"
-#: Gone for everybody; its rows are removed page by page.
-DOOM = "UPDATE campaign SET doomed = 1, name = '~deleted:' || id WHERE id = ? AND state = ?"
 #: Campaigns whose removal has begun.
 DOOMED = "SELECT id FROM campaign WHERE doomed = 1"
 #: A page of a campaign's deliveries: the last of the first so many.
@@ -83,20 +71,6 @@ REMOVE_DELIVERIES = "DELETE FROM delivery WHERE campaign_id = ? AND id <= ?"
 #: What is left when no delivery is.
 REMOVE_CAMPAIGN = "DELETE FROM campaign WHERE id = ?"
 
-#: Columns that `move` may set along with the state.
-_SETTABLE = {
-    "limit": "UPDATE campaign SET send_limit = ? WHERE id = ?",
-    "scheduled_at": "UPDATE campaign SET scheduled_at = ? WHERE id = ?",
-    "started_at": "UPDATE campaign SET started_at = ? WHERE id = ?",
-    "completed_at": "UPDATE campaign SET completed_at = ? WHERE id = ?",
-    "last_error": "UPDATE campaign SET last_error = ? WHERE id = ?",
-}
-_DELETABLE = (
-    CampaignState.DRAFT,
-    CampaignState.STOPPED,
-    CampaignState.COMPLETED,
-    CampaignState.FAILED,
-)
 #: A standing campaign always runs.
 REVIVE_SINGLE = "UPDATE campaign SET state = 'running', reason = '' WHERE name = ? AND state <> 'running'"
 DELETE_PAGE = 2_000  #: deliveries removed in one unit
@@ -108,7 +82,7 @@ class Campaigns:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def apply(
+    def applying(
         self,
         spec: CampaignSpec,
         spec_json: str,
@@ -116,25 +90,28 @@ class Campaigns:
         content_hash: str,
         *,
         in_doubt: InDoubt | None = None,
-    ) -> tuple[Campaign, list[str], bool]:
-        """Create a draft or bring a campaign up to its file: the campaign, what changed, whether it is new.
+    ) -> Work[Applied]:
+        """The unit of work that creates a draft or brings a campaign up to its file.
 
         `in_doubt` is the provider's default policy, for files that do not say. A campaign that runs keeps its
         content (Conflict "running"); one whose audience is fixed keeps its channel and lists (Conflict).
         """
 
-        def work(unit: Unit) -> tuple[Campaign, list[str], bool]:
+        def work(unit: Unit) -> Applied:
             values = _columns(spec, spec_json, in_doubt)
             values |= {"content_id": add_content(unit, content, content_hash), "now": unit.now}
             old = unit.db.execute("SELECT * FROM campaign WHERE name = ?", (spec.name,)).fetchone()
-            if old is None:
+            if old is not None:
+                campaign, changed = _change(unit, old, spec, values)
+            else:
                 unit.db.execute(ADD_CAMPAIGN, values)
-                made = campaign_by_name(unit.db, spec.name)
-                unit.event("campaign.applied", made.id, {"created": True, "changed": [], **settings_of(made)})
-                return made, changed_keys(None, spec), True
-            return (*_change(unit, old, spec, values), False)
+                campaign, changed = campaign_by_name(unit.db, spec.name), changed_keys(None, spec)
+                told = {"created": True, "changed": [], **settings_of(campaign)}
+                unit.event("campaign.applied", campaign.id, told)
+            figures = figures_of(unit.db, campaign)
+            return Applied(campaign=campaign, changed=changed, created=old is None, figures=figures)
 
-        return await self._db.write(work, bulk=True)
+        return work
 
     async def get(self, name: str) -> Campaign:
         """Raises NotFound ("campaign_not_found")."""
@@ -167,77 +144,21 @@ class Campaigns:
             before = campaign_by_id(unit.db, campaign_id)
             if before.state not in sources:
                 raise _illegal(before, event, sources)
-            if to_state is CampaignState.COMPLETED:
-                _check_settled(before)
-            values = {"target": to_state.value, "source": before.state.value, "id": campaign_id}
-            done = unit.db.execute(MOVE, {**values, "reason": reason, "now": unit.now}).rowcount
-            assert done == 1, "the state was read in the same transaction"
-            for name, value in columns.items():
-                unit.db.execute(_SETTABLE[name], (value, campaign_id))
-            after = campaign_by_id(unit.db, campaign_id)
-            data = {"reason": reason, "limit": after.limit, "scheduled_at": after.scheduled_at}
-            if before.state is not to_state:
-                data |= {"name": before.name, "from": before.state.value, "to": to_state.value}
-                unit.event("campaign.state", campaign_id, {**data, "event": str(event)})
-            elif data != {
-                "reason": before.reason,
-                "limit": before.limit,
-                "scheduled_at": before.scheduled_at,
-            }:
-                unit.event("campaign.changed", campaign_id, data)
-            return after
+            return write_move(unit, before, to_state, event, columns, reason)
 
         return await self._db.write(work)
 
-    async def set_rate(self, campaign_id: int, rate: tuple[str, ...]) -> Campaign:
-        """Another speed, such as ("20/s",). Raises NotFound."""
+    def deciding(self, name: str | int, decide: Decide[P]) -> Work[Decided[P]]:
+        """The unit of work that decides about the campaign with this name or id, and does it."""
+        return deciding(name, decide)
 
-        def work(unit: Unit) -> Campaign:
-            unit.db.execute(SET_RATE, (json.dumps(rate), unit.now, campaign_id))
-            unit.event("campaign.rate", campaign_id, {"rate": list(rate)})
-            return campaign_by_id(unit.db, campaign_id)
+    async def carry_out(self, name: str | int, decide: Decide[P]) -> Decided[P]:
+        """Decide about a campaign, and do it. Raises NotFound, and what `decide` raises."""
+        return await self._db.write(deciding(name, decide))
 
-        return await self._db.write(work)
-
-    async def clone(self, name: str, new: str) -> tuple[bool, Campaign]:
-        """A draft `new` with the content, lists and settings of `name`; False when that is there already.
-
-        Raises NotFound, and Conflict ("name_taken") when `new` is another campaign.
-        """
-        return await self._db.write(lambda unit: clone(unit, name, new), bulk=True)
-
-    async def archive(self, name: str, *, archived: bool = True) -> tuple[bool, Campaign]:
-        """Leave a campaign that has ended out of `list`, or bring it back; whether anything changed.
-
-        It comes back by itself when it runs again. Raises NotFound, and Conflict when it has not ended.
-        """
-        return await self._db.write(lambda unit: put_away(unit, name, archived=archived))
-
-    async def archived(self) -> frozenset[int]:
-        """The ids of those that were archived."""
-        return await self._db.read(archived_ids)
-
-    async def delete(self, name: str) -> None:
-        """Remove a campaign with all its deliveries. Raises NotFound, Conflict when it is not at rest.
-
-        It is gone for everybody with the first unit of work; its rows go page by page after that. They pass
-        through the log, so that it raises StoreUnavailable while the disk is nearly full.
-        """
-        self._db.check_room()
-
-        def work(unit: Unit) -> None:
-            found = campaign_by_name(unit.db, name)
-            if found.state not in _DELETABLE or found.single or found.counts.sending:
-                raise Conflict(
-                    f"the campaign {name} is {found.state.value} and cannot be deleted",
-                    code="running",
-                    hint="stop it first",
-                )
-            unit.event("campaign.deleted", found.id, {"name": name})
-            unit.db.execute(DOOM, (found.id, found.state.value))
-
-        await self._db.write(work)
-        await self.sweep()
+    def cloning(self, name: str, new: str) -> Work[Decided[Clone]]:
+        """The unit of work that makes a draft `new` like `name`, see `campaign_plans.cloning`."""
+        return cloning(name, new)
 
     async def sweep(self) -> None:
         """Finish removals that a stop of the daemon interrupted. Call it once after the start."""
@@ -269,24 +190,17 @@ class Campaigns:
         """
         return await self._db.write(lambda unit: freeze_some(unit, campaign_id, size), bulk=True)
 
-    async def add_content(self, content: Content, content_hash: str) -> int:
-        """The id of this content, stored once."""
-        return await self._db.write(lambda unit: add_content(unit, content, content_hash), bulk=True)
-
     async def content(self, content_id: int) -> Content:
         """Raises NotFound."""
         return await self._db.read(lambda db: content_of(db, content_id))
 
-    async def put_blob_part(self, sha256: str, offset: int, data: bytes, size: int) -> bool:
-        """Take the part of a file that starts at `offset`; whether all `size` octets are here now.
+    def putting_blob_part(self, sha256: str, offset: int, data: bytes, size: int) -> Work[bool | BadInput]:
+        """The unit of work that takes the part of a file that starts at `offset`: whether all of it is here.
 
         Parts come in order; one that was taken before is taken again without effect. Raises BadInput for a
-        gap, too much data, or content that does not have the hash (then it is forgotten).
+        gap and too much data; returns it for content that does not have the hash, which is forgotten.
         """
-        fault = await self._db.write(lambda unit: put_part(unit, sha256, offset, data, size), bulk=True)
-        if isinstance(fault, BadInput):
-            raise fault
-        return fault
+        return lambda unit: put_part(unit, sha256, offset, data, size)
 
     async def blob(self, sha256: str) -> bytes:
         """A whole file by its hash. Raises NotFound ("attachment_not_found")."""
@@ -314,8 +228,7 @@ class Campaigns:
         """
 
         def work(db: sqlite3.Connection) -> list[Campaign]:
-            hidden = frozenset() if archived else archived_ids(db)
-            return [each for each in all_campaigns(db, singles=singles) if each.id not in hidden]
+            return [each for each in all_campaigns(db, singles=singles) if archived or not each.archived]
 
         return await self._db.read(work)
 
@@ -353,16 +266,6 @@ def _change(
     after = campaign_by_id(unit.db, before.id)
     unit.event("campaign.applied", before.id, {"created": False, "changed": changed, **settings_of(after)})
     return after, changed
-
-
-def _check_settled(campaign: Campaign) -> None:
-    counts = campaign.counts
-    if not campaign.audience_ready or counts.settled != counts.total:
-        raise Conflict(
-            f"the campaign {campaign.name} has deliveries left to do",
-            code="not_settled",
-            data={"left": counts.total - counts.settled},
-        )
 
 
 def _illegal(campaign: Campaign, event: str, sources: tuple[CampaignState, ...]) -> InvalidTransition:

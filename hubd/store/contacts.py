@@ -16,6 +16,7 @@ from hubd.core.model import Channel
 from hubd.errors import NotFound
 from hubd.store.database import Database, Unit
 from hubd.store.importing import ImportCount, import_page, list_id
+from hubd.store.unit import Work
 
 if TYPE_CHECKING:
     from hubd.core.intake import ContactRow
@@ -95,17 +96,18 @@ class Contacts:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def import_rows(
-        self, list_name: str, rows: Sequence[ContactRow], *, import_id: str, dry_run: bool = False
-    ) -> ImportCount:
-        """Take one page of a file into a list, all of it or (on an error) nothing.
+    def importing(self, list_name: str, rows: Sequence[ContactRow], import_id: str) -> Work[ImportCount]:
+        """The unit of work that takes one page of a file into a list, all of it or (on an error) nothing.
 
         All pages of one file carry the same `import_id`: the first row of an address wins and later ones are
-        duplicates. With `dry_run` the same is counted and nothing is kept. See `importing` for the rules.
-        Raises `StoreUnavailable`, also while the disk is nearly full: that room is for outcomes of messages.
+        duplicates. See `importing` for the rules.
         """
+        return lambda unit: import_page(unit, list_name, rows, import_id, False)
+
+    async def try_import(self, list_name: str, rows: Sequence[ContactRow], import_id: str) -> ImportCount:
+        """Count the same and keep nothing but, until another import is tried, which addresses there were."""
         return await self._db.write(
-            lambda unit: import_page(unit, list_name, rows, import_id, dry_run), bulk=True
+            lambda unit: import_page(unit, list_name, rows, import_id, True), bulk=True
         )
 
     async def lists(self) -> list[ListView]:
@@ -135,38 +137,31 @@ class Contacts:
 
         return await self._db.read(work)
 
-    async def remove(self, key: str) -> None:
-        """Forget a contact. What was sent to it, and whether it is suppressed, stays known."""
+    def removing(self, key: str) -> Work[None]:
+        """The unit of work that forgets a contact. Raises NotFound.
+
+        What was sent to it, and whether it is suppressed, stays known.
+        """
 
         def work(unit: Unit) -> None:
             row = _find(unit.db, key)
             unit.db.execute(REMOVE_CONTACT, (row["id"],))
             unit.event("contact.removed", None, {"contact_id": row["public_id"]})
 
-        await self._db.write(work)
+        return work
 
-    async def suppress(
-        self, channel: Channel, key: str, reason: str, source: str, *, bulk: bool = False
-    ) -> bool:
-        """Send nothing to this address any more; whether that is new. `key` as it is compared.
-
-        One opt-out is written whenever an outcome is. `bulk` says that it is one of a file: then it raises
-        `StoreUnavailable` also while the disk is nearly full, for many must not take the room of outcomes.
-        """
+    def suppressing(self, channel: Channel, key: str, reason: str, source: str) -> Work[bool]:
+        """The unit of work that suppresses an address: whether that is new. `key` as it is compared."""
 
         def work(unit: Unit) -> bool:
             values = (channel.value, key, reason, source, unit.now)
             return unit.db.execute(SUPPRESS, values).rowcount == 1
 
-        return await self._db.write(work, bulk=bulk)
+        return work
 
-    async def unsuppress(self, channel: Channel, key: str) -> bool:
-        """Allow sending again; whether it was suppressed."""
-
-        def work(unit: Unit) -> bool:
-            return unit.db.execute(UNSUPPRESS, (channel.value, key)).rowcount == 1
-
-        return await self._db.write(work)
+    def unsuppressing(self, channel: Channel, key: str) -> Work[bool]:
+        """The unit of work that allows sending again: whether it was suppressed."""
+        return lambda unit: unit.db.execute(UNSUPPRESS, (channel.value, key)).rowcount == 1
 
     async def suppressions(
         self, channel: Channel | None = None, after: tuple[str, str] = ("", ""), limit: int = 500

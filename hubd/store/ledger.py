@@ -14,11 +14,14 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import NamedTuple
 
+from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
+from hubd.core.decide import retry as decide_retry
 from hubd.core.ledger import Entry, Refusal
-from hubd.core.model import Campaign, CampaignState, Counts, DeliveryState, Due
+from hubd.core.model import Campaign, Content, Counts, DeliveryState, Due, Figures
+from hubd.store.campaign_plans import deciding
 from hubd.store.campaign_rows import counts_of
+from hubd.store.contents import add_content
 from hubd.store.database import Database, Unit
 from hubd.store.deliveries import (
     AttemptRow,
@@ -30,20 +33,21 @@ from hubd.store.deliveries import (
     life_of,
     page_of,
 )
-from hubd.store.doubts import OPERATOR, POLICY, possible_duplicates
+from hubd.store.doubts import POLICY, possible_duplicates
 from hubd.store.entries import enter_all
+from hubd.store.figures import figures_of, next_due_at
 from hubd.store.recovery import ABANDONED, CRASHED, INTERRUPTED, ORPHANS, Recovered, lose
 from hubd.store.requeue import (
     Class,
     NotRequeued,
     Settlement,
     count_refused,
-    fail_refused_page,
+    failing_refused,
     not_requeued,
-    requeue_page,
     resolve_page,
+    retrying,
 )
-from hubd.store.unit import Joint
+from hubd.store.unit import Joint, Work
 from hubd.store.waiting import hasten_all
 
 __all__ = ["AttemptRow", "DeliveryRow", "FailureGroup", "Ledger", "MessageLife", "Recovered"]
@@ -82,15 +86,6 @@ WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state
 ORDER BY id LIMIT :limit"""
 #: The content of a campaign's deliveries that have none of their own.
 CAMPAIGN_CONTENT = "SELECT content_id FROM campaign WHERE id = ?"
-#: The first time that something may be tried; 0 when that is now.
-NEXT_DUE = """
-SELECT CASE WHEN EXISTS (
-    SELECT 1 FROM delivery INDEXED BY delivery_fresh
-    WHERE campaign_id = :campaign_id AND next_at IS NULL AND (state = 'pending' OR state = 'deferred'))
-THEN 0.0 ELSE (
-    SELECT min(next_at) FROM delivery INDEXED BY delivery_later
-    WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred') AND next_at IS NOT NULL)
-END"""
 #: The counters of some campaigns.
 COUNTERS = "SELECT * FROM campaign WHERE id IN (SELECT value FROM json_each(?))"
 #: A one-off message.
@@ -104,14 +99,6 @@ ADD_REQUEST = "INSERT INTO request (key, delivery_id, created_at, fingerprint) V
 
 MOST_DOUBTS = 3  #: how often a policy may send again what may have been accepted
 PAGE = 2_000  #: deliveries changed in one unit by `requeue` and its like
-
-
-class Figures(NamedTuple):
-    """What is known of a campaign beyond its counters."""
-
-    possible_duplicates: int  #: how often a message was queued again although it may have been accepted
-    refused: int  #: of a paused campaign: how many waiting recipients had the refusals that paused it
-    next_due_at: float | None  #: of one with a sending window: see `Ledger.next_due_at`
 
 
 #: Entries as they were written, and for each why it was not, or None.
@@ -151,7 +138,7 @@ class Ledger:
 
     async def next_due_at(self, campaign_id: int) -> float | None:
         """When the next untried or deferred delivery may be tried, 0 for at once; None when none is left."""
-        return await self._db.read(lambda db: _next_due_at(db, campaign_id))
+        return await self._db.read(lambda db: next_due_at(db, campaign_id))
 
     async def counts(self, campaign_ids: Sequence[int]) -> dict[int, Counts]:
         """The counters of these campaigns, all as of one moment."""
@@ -206,82 +193,64 @@ class Ledger:
         A delivery that was in doubt three times stays so, and one that no attempt has put in doubt (it came
         from an older copy of the database): somebody has to look at it.
         """
-        return await self._resolve(campaign_id, "resend", POLICY, most_doubts=MOST_DOUBTS, again_at=again_at)
-
-    async def resolve_doubt(self, campaign_id: int, how: Settlement) -> int:
-        """Decide what is `in_doubt`: "resend" it, or it was "sent" or "failed". How many; page by page."""
-        return await self._resolve(campaign_id, how, OPERATOR, bulk=True)
-
-    async def _resolve(
-        self,
-        campaign_id: int,
-        how: Settlement,
-        actor: str,
-        *,
-        most_doubts: int | None = None,
-        again_at: float | None = None,
-        bulk: bool = False,
-    ) -> int:
-        page = partial(
-            resolve_page,
-            campaign_id=campaign_id,
-            how=how,
-            limit=PAGE,
-            actor=actor,
-            most_doubts=most_doubts,
-            again_at=again_at,
-        )
-        changed = 0
-        while done := await self._db.write(page, bulk=bulk):
-            changed += done
-        return changed
-
-    async def requeue(self, campaign_id: int, which: Class) -> int:
-        """Failures are tried again: "transient", "permanent" or "all". How many; page by page.
-
-        Their time to give up starts anew. Undelivered ones count as permanent. Who has been suppressed since
-        stays failed: another try would only be skipped. Raises `StoreUnavailable`, also while the disk is
-        nearly full.
-        """
         changed, after = 0, 0
         while True:
-            page = partial(requeue_page, campaign_id=campaign_id, which=which, after=after, limit=PAGE)
-            done, last = await self._db.write(page, bulk=True)
+            page = partial(
+                resolve_page,
+                campaign_id=campaign_id,
+                how="resend",
+                limit=PAGE,
+                actor=POLICY,
+                after=after,
+                most_doubts=MOST_DOUBTS,
+                again_at=again_at,
+            )
+            done, last = await self._db.write(page)
             changed += done
             if last is None:
                 return changed
             after = last
 
+    def retrying(self, campaign_id: int, which: Class | None, how: Settlement | None) -> Pages[Retried]:
+        """Decide what is `in_doubt` ("resend" it, or it was "sent" or "failed"), and queue failures again.
+
+        `which` failures: "transient", "permanent" or "all"; undelivered ones count as permanent. Their time
+        to give up starts anew. Who has been suppressed since stays failed: another try would only be skipped.
+        """
+        return retrying(campaign_id, which, how, PAGE)
+
     async def refused(self, campaign_id: int) -> int:
         """How many waiting recipients had the refusals that paused the campaign."""
         return await self._db.read(partial(count_refused, campaign_id=campaign_id))
 
-    async def fail_refused(self, campaign_id: int) -> int:
-        """Fail waiting recipients whose refusals paused the campaign, as an operator decided; how many."""
-        page = partial(fail_refused_page, campaign_id=campaign_id, limit=PAGE, actor=OPERATOR)
-        changed = 0
-        while done := await self._db.write(page):
-            changed += done
-        return changed
+    def ending_retry(self, campaign_id: int, done: Retried) -> Work[tuple[Decided[Move], NotRequeued]]:
+        """The unit of work that ends a retry: it runs the campaign if there is something to send."""
+        decide = deciding(campaign_id, partial(decide_retry, queued=done.queued > 0))
+        return lambda unit: (decide(unit), not_requeued(unit.db, campaign_id))
+
+    def failing_refused(self, campaign_id: int) -> Pages[RefusedFailed]:
+        """Fail waiting recipients whose refusals paused the campaign, as an operator decided."""
+        return failing_refused(campaign_id, PAGE)
 
     async def not_requeued(self, campaign_id: int) -> NotRequeued:
         """The failures that a campaign still has."""
         return await self._db.read(partial(not_requeued, campaign_id=campaign_id))
 
-    async def add_single(
+    def adding_single(
         self,
         campaign_id: int,
         recipient: str,
         key: str,
         fields: Mapping[str, str],
-        content_id: int,
+        content: int | tuple[Content, str],
         *,
-        idempotency_key: str = "",
-        fingerprint: bytes = b"",
-    ) -> int:
-        """Queue a one-off message in a standing campaign; its delivery id.
+        idempotency_key: str,
+        fingerprint: bytes,
+    ) -> Work[int]:
+        """The unit of work that queues a one-off message in a standing campaign; its delivery id.
 
-        A second call with the same `idempotency_key` queues nothing and returns the first one's id; what was
+        `content` is the id of one that is stored, or one with its hash.
+        A second one with the same `idempotency_key` queues nothing and returns the first one's id; what was
         asked for the first time is kept as `fingerprint`.
         """
 
@@ -291,6 +260,7 @@ class Ledger:
                 if made is not None:
                     return int(made["delivery_id"])
             text = json.dumps(dict(fields), ensure_ascii=False)
+            content_id = content if isinstance(content, int) else add_content(unit, *content)
             values = (campaign_id, recipient, key, unit.now, content_id, text)
             delivery_id = unit.db.execute(ADD_SINGLE, values).lastrowid
             assert delivery_id is not None
@@ -299,7 +269,7 @@ class Ledger:
                 unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.steady, fingerprint))
             return delivery_id
 
-        return await self._db.write(work, bulk=True)
+        return work
 
     async def requested(self, idempotency_key: str) -> tuple[int, bytes] | None:
         """The one-off message that was queued with a key, and the fingerprint of that request."""
@@ -341,24 +311,11 @@ class Ledger:
 
     async def figures(self, campaigns: Sequence[Campaign]) -> dict[int, Figures]:
         """By campaign id; one look at the database for all of them."""
-        return await self._db.read(lambda db: {each.id: _figures(db, each) for each in campaigns})
+        return await self._db.read(lambda db: {each.id: figures_of(db, each) for each in campaigns})
 
     async def recount(self, campaign_id: int) -> Counts:
         """The counters counted anew from the deliveries; they must equal `Campaign.counts`."""
         return await self._db.read(lambda db: count_again(db, campaign_id))
-
-
-def _figures(db: sqlite3.Connection, campaign: Campaign) -> Figures:
-    return Figures(
-        possible_duplicates=possible_duplicates(db, campaign.id),
-        refused=count_refused(db, campaign.id) if campaign.state is CampaignState.PAUSED else 0,
-        next_due_at=_next_due_at(db, campaign.id) if campaign.window else None,
-    )
-
-
-def _next_due_at(db: sqlite3.Connection, campaign_id: int) -> float | None:
-    first: float | None = db.execute(NEXT_DUE, {"campaign_id": campaign_id}).fetchone()[0]
-    return first
 
 
 def _due(row: sqlite3.Row, campaign_content: int) -> Due:

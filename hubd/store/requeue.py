@@ -8,24 +8,29 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
+
+from hubd.core.decide import Pages, RefusedFailed, Retried
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
-from hubd.core.model import DeliveryState
+from hubd.core.model import CampaignState, DeliveryState
 from hubd.core.reasons import TRANSIENT
 from hubd.errors import BadInput, NotFound
+from hubd.store.campaign_rows import campaign_by_id
 from hubd.store.database import Unit
-from hubd.store.doubts import tell_decided
+from hubd.store.doubts import OPERATOR, tell_decided
 
 Class = Literal["transient", "permanent", "all"]
 Settlement = Literal["resend", "sent", "failed"]
 
 #: A page of what is in doubt.
 DOUBTFUL = """
-SELECT id FROM delivery WHERE campaign_id = :campaign_id AND state = 'in_doubt' ORDER BY id LIMIT :limit"""
+SELECT id FROM delivery
+WHERE campaign_id = :campaign_id AND state = 'in_doubt' AND id > :after ORDER BY id LIMIT :limit"""
 #: The part of it that a policy may send again: not too often, and only after an attempt that was on the wire.
 #: What is in doubt without one came from an older copy of the database; a person decides about that.
 RESENDABLE = """
 SELECT id FROM delivery
-WHERE campaign_id = :campaign_id AND state = 'in_doubt' AND doubts < :most_doubts
+WHERE campaign_id = :campaign_id AND state = 'in_doubt' AND id > :after AND doubts < :most_doubts
     AND reason <> 'restored'
     AND (SELECT outcome FROM attempt WHERE delivery_id = delivery.id ORDER BY n DESC LIMIT 1) = 'in_doubt'
 ORDER BY id LIMIT :limit"""
@@ -56,6 +61,8 @@ FAIL_REFUSED = """
 UPDATE delivery SET state = ?, reason = refused, next_at = NULL, updated_at = ? WHERE id = ? AND state = ?"""
 #: One delivery that is thought to be a failure.
 FAILURE = "SELECT state, campaign_id FROM delivery WHERE id = ?"
+#: How many are in doubt.
+COUNT_DOUBTFUL = "SELECT n_in_doubt FROM campaign WHERE id = ?"
 #: A page of failures after a cursor; `which` is 'all', or the class that a reason has (see `reasons`).
 FAILURES = """
 SELECT id, state FROM delivery INDEXED BY delivery_trouble
@@ -67,16 +74,17 @@ WHERE campaign_id = :campaign_id AND state IN ('failed', 'undelivered') AND id >
         SELECT 1 FROM suppression JOIN campaign ON campaign.channel = suppression.channel
         WHERE campaign.id = delivery.campaign_id AND suppression.address_key = delivery.address_key)
 ORDER BY id LIMIT :limit"""
-#: All failures of a campaign, and those of them whose address is not to be written to.
-LEFT = """
+#: How many failures of a class there are, and how many of them have an address that is not to be written to.
+COUNT_FAILURES = """
 SELECT count(*) AS n, count(suppression.address_key) AS suppressed
 FROM delivery INDEXED BY delivery_trouble JOIN campaign ON campaign.id = delivery.campaign_id
 LEFT JOIN suppression
     ON suppression.channel = campaign.channel AND suppression.address_key = delivery.address_key
-WHERE delivery.campaign_id = ? AND delivery.state IN ('failed', 'undelivered')
+WHERE delivery.campaign_id = :campaign_id AND delivery.state IN ('failed', 'undelivered')
     AND (delivery.state = 'failed' OR delivery.state = 'in_doubt'
-         OR delivery.state = 'undelivered' OR delivery.state = 'skipped')"""
-
+         OR delivery.state = 'undelivered' OR delivery.state = 'skipped')
+    AND (:which = 'all' OR (:which = 'transient')
+         = (delivery.state = 'failed' AND delivery.reason IN (SELECT value FROM json_each(:transient))))"""
 _SETTLED = {
     "resend": (DeliveryEvent.RESEND, RESEND),
     "sent": (DeliveryEvent.SETTLE_SENT, SETTLE),
@@ -100,10 +108,13 @@ def resolve_page(
     limit: int,
     actor: str,
     *,
+    after: int = 0,
     most_doubts: int | None = None,
     again_at: float | None = None,
-) -> int:
-    """Settle up to `limit` doubtful deliveries; how many. `actor` answers for each, in an event and an audit.
+) -> tuple[int, int | None]:
+    """Settle up to `limit` doubtful deliveries with ids above `after`; how many, and the next page's cursor.
+
+    `actor` answers for each, in an event and an audit row.
 
     `most_doubts` leaves those alone that have been sent again so often already, and those that no attempt
     has put in doubt; with `again_at` they are not sent again before that time.
@@ -113,14 +124,14 @@ def resolve_page(
     event, statement = _SETTLED[how]
     source = DeliveryState.IN_DOUBT
     target = advance_delivery(source, event)
-    chosen = {"campaign_id": campaign_id, "limit": limit, "most_doubts": most_doubts}
+    chosen = {"campaign_id": campaign_id, "limit": limit, "after": after, "most_doubts": most_doubts}
     rows = unit.db.execute(DOUBTFUL if most_doubts is None else RESENDABLE, chosen).fetchall()
     for (delivery_id,) in rows:
         told = again_at if how == "resend" else f"settled_{how}"
         unit.db.execute(statement, (target, told, unit.now, delivery_id, source))
         tell_decided(unit, actor, how, campaign_id, delivery_id)
     unit.moved(campaign_id, source, target, len(rows))
-    return len(rows)
+    return len(rows), rows[-1]["id"] if len(rows) == limit else None
 
 
 def requeue_one(unit: Unit, delivery_id: int) -> None:
@@ -174,6 +185,50 @@ def fail_refused_page(unit: Unit, campaign_id: int, limit: int, actor: str) -> i
     return len(rows)
 
 
+def retrying(campaign_id: int, which: Class | None, how: Settlement | None, limit: int) -> Pages[Retried]:
+    """Queue failures of a class again, and decide what is in doubt first. See `Ledger.retrying`."""
+    begin = Retried(
+        resent=how == "resend",
+        doubts_after=None if how is None else 0,
+        failures_after=None if which is None else 0,
+    )
+
+    def plan(db: sqlite3.Connection) -> Retried:
+        decided = requeued = suppressed = 0
+        if how is not None:
+            decided = db.execute(COUNT_DOUBTFUL, (campaign_id,)).fetchone()[0]
+        if which is not None:
+            requeued, suppressed = _count_failures(db, campaign_id, which)
+        return replace(begin, decided=decided, requeued=requeued, suppressed=suppressed)
+
+    def page(unit: Unit, done: Retried) -> tuple[Retried, bool]:
+        if how is not None and done.doubts_after is not None:
+            more, after = resolve_page(unit, campaign_id, how, limit, OPERATOR, after=done.doubts_after)
+            done = replace(done, decided=done.decided + more, doubts_after=after)
+        if which is not None and done.doubts_after is None and done.failures_after is not None:
+            more, after = requeue_page(unit, campaign_id, which, done.failures_after, limit)
+            done = replace(done, requeued=done.requeued + more, failures_after=after)
+        return done, done.doubts_after is None and done.failures_after is None
+
+    return Pages(begin=begin, plan=plan, page=page)
+
+
+def failing_refused(campaign_id: int, limit: int) -> Pages[RefusedFailed]:
+    """Fail recipients whose refusals paused the campaign. In one that runs they are being tried."""
+
+    def plan(db: sqlite3.Connection) -> RefusedFailed:
+        paused = campaign_by_id(db, campaign_id).state is CampaignState.PAUSED
+        return RefusedFailed(failed=count_refused(db, campaign_id) if paused else 0)
+
+    def page(unit: Unit, done: RefusedFailed) -> tuple[RefusedFailed, bool]:
+        if campaign_by_id(unit.db, campaign_id).state is not CampaignState.PAUSED:
+            return done, True
+        more = fail_refused_page(unit, campaign_id, limit, OPERATOR)
+        return RefusedFailed(failed=done.failed + more), more < limit
+
+    return Pages(begin=RefusedFailed(), plan=plan, page=page)
+
+
 def count_refused(db: sqlite3.Connection, campaign_id: int) -> int:
     """See `Ledger.refused`."""
     count: int = db.execute(COUNT_REFUSED, (campaign_id,)).fetchone()[0]
@@ -182,8 +237,15 @@ def count_refused(db: sqlite3.Connection, campaign_id: int) -> int:
 
 def not_requeued(db: sqlite3.Connection, campaign_id: int) -> NotRequeued:
     """See `Ledger.not_requeued`."""
-    row = db.execute(LEFT, (campaign_id,)).fetchone()
-    return NotRequeued(suppressed=row["suppressed"], others=row["n"] - row["suppressed"])
+    others, suppressed = _count_failures(db, campaign_id, "all")
+    return NotRequeued(suppressed=suppressed, others=others)
+
+
+def _count_failures(db: sqlite3.Connection, campaign_id: int, which: Class) -> tuple[int, int]:
+    """How many may be put back, and how many stay because their address is suppressed."""
+    at = {"campaign_id": campaign_id, "which": which, "transient": _TRANSIENT}
+    row = db.execute(COUNT_FAILURES, at).fetchone()
+    return row["n"] - row["suppressed"], row["suppressed"]
 
 
 def _tell_requeued(unit: Unit, campaign_id: int, which: str, sources: Counter[DeliveryState]) -> None:

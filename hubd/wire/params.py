@@ -1,9 +1,8 @@
 """What each method takes, as typed structs; `reading` turns JSON into them.
 
 Parameters go by name or by position; the order of the fields is the order of the positions, so a field is
-only ever added at the end. Every mutation takes an `idempotency_key`. It matters to `message.send` and
-`campaign.test`, which make one message for one key; `contacts.import` goes by its `import_id`; what the other
-mutations do twice is the same as once.
+only ever added at the end. Every mutation takes an `idempotency_key`, under which it is done once, and
+`dry_run`: then it changes nothing and says what it would do.
 """
 
 from __future__ import annotations
@@ -50,6 +49,7 @@ class Change(Params, frozen=True):
     """A mutation without parameters of its own."""
 
     idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class HubBackup(Params, frozen=True):
@@ -57,6 +57,7 @@ class HubBackup(Params, frozen=True):
 
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
     idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class ImportRow(Params, frozen=True):
@@ -102,6 +103,7 @@ class ContactRemove(Params, frozen=True):
 
     key: Word
     idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class SuppressionAdd(Params, frozen=True):
@@ -115,6 +117,7 @@ class SuppressionAdd(Params, frozen=True):
     reason: Reason = ""
     idempotency_key: Key = None
     imported: bool = False
+    dry_run: bool = False
 
 
 class SuppressionRemove(Params, frozen=True):
@@ -123,6 +126,7 @@ class SuppressionRemove(Params, frozen=True):
     channel: ChannelName
     address: Word
     idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class SuppressionList(Params, frozen=True):
@@ -142,6 +146,7 @@ class CampaignAttach(Params, frozen=True):
     data: str
     size: Count
     idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class CampaignApply(Params, frozen=True):
@@ -165,6 +170,7 @@ class CampaignChange(Params, frozen=True):
     name: Name
     idempotency_key: Key = None
     if_revision: Count | None = None
+    dry_run: bool = False
 
 
 class CampaignResume(Params, frozen=True):
@@ -174,6 +180,7 @@ class CampaignResume(Params, frozen=True):
     fail_refused: bool = False
     idempotency_key: Key = None
     if_revision: Count | None = None
+    dry_run: bool = False
 
 
 class CampaignList(Params, frozen=True):
@@ -189,6 +196,7 @@ class CampaignClone(Params, frozen=True):
     name: Name
     new: Name
     idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class CampaignArchive(Params, frozen=True):
@@ -198,6 +206,7 @@ class CampaignArchive(Params, frozen=True):
     archived: bool = True
     idempotency_key: Key = None
     if_revision: Count | None = None
+    dry_run: bool = False
 
 
 class CampaignPreview(Params, frozen=True):
@@ -213,6 +222,7 @@ class CampaignTest(Params, frozen=True):
     name: Name
     to: Word
     idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class CampaignStart(Params, frozen=True):
@@ -235,6 +245,7 @@ class CampaignSchedule(Params, frozen=True):
     accept_risk: list[str] = []
     idempotency_key: Key = None
     if_revision: Count | None = None
+    dry_run: bool = False
 
 
 class CampaignRetry(Params, frozen=True):
@@ -245,6 +256,7 @@ class CampaignRetry(Params, frozen=True):
     in_doubt: Literal["resend", "sent", "failed"] | None = None
     idempotency_key: Key = None
     if_revision: Count | None = None
+    dry_run: bool = False
 
 
 class CampaignRate(Params, frozen=True):
@@ -254,6 +266,7 @@ class CampaignRate(Params, frozen=True):
     rate: Annotated[list[str], msgspec.Meta(max_length=8)] | str | None
     idempotency_key: Key = None
     if_revision: Count | None = None
+    dry_run: bool = False
 
 
 class DeliveryList(Params, frozen=True):
@@ -310,6 +323,7 @@ class MessageSend(Params, frozen=True):
     sender: str = ""
     fields: dict[str, str] = {}
     idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class ProviderChange(Params, frozen=True):
@@ -317,6 +331,7 @@ class ProviderChange(Params, frozen=True):
 
     name: Name
     idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class Cursor(Params, frozen=True):

@@ -5,14 +5,32 @@ from __future__ import annotations
 from typing import NotRequired, TypedDict
 
 
+class WouldChange(TypedDict):
+    """What the command would do; in the answer to a dry run."""
+
+    change: bool  #: whether anything would change
+    state: NotRequired[str]  #: the campaign's, after it
+    failed: NotRequired[int]  #: by `fail_refused`
+    retried: NotRequired[int]  #: failures that would be queued again
+    suppressed: NotRequired[int]  #: failures that would stay: their address is on the suppression list
+    campaigns: NotRequired[list[str]]  #: that run through the provider
+    address: NotRequired[str]  #: as addresses are compared
+    decided: NotRequired[int]  #: those in doubt about which it would be decided
+    running: NotRequired[int]  #: campaigns that would go on when the daemon starts again
+    keys: NotRequired[list[str]]  #: of the configuration that would have another value
+
+
 class Done(TypedDict):
     """Whether anything changed; already in the wanted state is success."""
 
     changed: bool
+    would: NotRequired[WouldChange]  #: in the answer to a dry run
 
 
-class Nothing(TypedDict):
-    """An empty object."""
+class ShutdownResult(TypedDict):
+    """Empty, but for a dry run."""
+
+    would: NotRequired[WouldChange]
 
 
 class Limits(TypedDict):
@@ -131,6 +149,7 @@ class StatusResult(TypedDict):
 class ReloadResult(TypedDict):
     applied: list[str]
     needs_restart: list[str]
+    would: NotRequired[WouldChange]  #: in the answer to a dry run
 
 
 class MetricsResult(TypedDict):
@@ -270,9 +289,10 @@ class TestSendResult(TypedDict):
     detail: str
     code: int
     provider_id: str
+    would: NotRequired[WouldChange]  #: in the answer to a dry run
 
 
-class WouldDo(TypedDict):
+class WouldDo(WouldChange):
     recipients: int
     remaining: int  #: of those, who is still to be tried
     skipped: dict[str, int]
@@ -289,6 +309,7 @@ class StartResult(TypedDict):
 class ChangeResult(TypedDict):
     changed: bool
     campaign: CampaignView
+    would: NotRequired[WouldChange]  #: in the answer to a dry run
 
 
 class ResumeResult(ChangeResult):
@@ -300,6 +321,7 @@ class RetryResult(TypedDict):
     suppressed: int  #: failures that stay, because the address is on the suppression list
     left: int  #: other failures that stay: "class" was another one
     campaign: CampaignView
+    would: NotRequired[WouldChange]  #: in the answer to a dry run
 
 
 class DeliveryView(TypedDict):
@@ -392,9 +414,10 @@ class FailuresResult(TypedDict):
 
 
 class SendResult(TypedDict):
-    delivery_id: int
+    delivery_id: int  #: 0 in the answer to a dry run
     state: str
     message_id: str
+    would: NotRequired[WouldChange]  #: in the answer to a dry run
 
 
 class ProvidersResult(TypedDict):
@@ -406,11 +429,13 @@ class ProbeResult(TypedDict):
     code: int
     text: str  #: what the provider said
     detail: str  #: what that means, when it is not ok, or refused only a further connection
+    would: NotRequired[WouldChange]  #: in the answer to a dry run, which asks nobody
 
 
 class ProviderResult(TypedDict):
     changed: bool
     provider: ProviderStatus
+    would: NotRequired[WouldChange]  #: in the answer to a dry run
 
 
 class Snapshot(TypedDict):
@@ -460,6 +485,7 @@ class BackupResult(TypedDict):
     size: int  #: octets
     taken_at: str | None  #: everything that was committed before is in it
     seconds: float
+    would: NotRequired[WouldChange]  #: in the answer to a dry run
 
 
 class CheckView(TypedDict):

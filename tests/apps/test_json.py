@@ -70,7 +70,7 @@ def _rehearsals(told: Told) -> None:
         ("rate", "spring", "20/s"),
         ("clone", "spring", "summer"),
         ("delete", "spring"),
-        ("send", "--provider", "outbox", "--to", "me@example.com", "--template", "spring"),
+        ("send", "--provider", "outbox", "--to", "ann@example.com", "--template", "spring"),
         ("contacts remove", "ann@example.com"),
         ("suppress add", "ann@example.com"),
         ("suppress remove", "ann@example.com"),

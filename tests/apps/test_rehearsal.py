@@ -8,23 +8,12 @@ import re
 import pytest
 from click.testing import Result
 
-from hubctl.rehearsal import LEADS, folded
-from hubd.core.lifecycle import CAMPAIGN, CampaignEvent
 from tests.apps.conftest import Hub
 from tests.apps.test_command_line import ALL, run
 
-BY_ITSELF = {CampaignEvent.DUE, CampaignEvent.COMPLETE, CampaignEvent.FAIL}
 #: Commands that change something and have nothing to foretell: they start something of their own, or call
 #: whatever they are told to, or only hubd knows (it alone reads its configuration).
 WITHOUT = {"demo", "rpc call", "daemon reload"}
-
-
-def test_the_moves_are_those_of_the_daemon() -> None:
-    theirs = {
-        state.value: {event.value: to.value for event, to in row.items() if event not in BY_ITSELF}
-        for state, row in CAMPAIGN.items()
-    }
-    assert {state: dict(row) for state, row in LEADS.items()} == theirs
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
@@ -196,8 +185,3 @@ def test_a_provider_is_shown_as_it_would_be_written(hub: Hub) -> None:
     assert "hunter2" not in secret.stdout + secret.stderr
     assert json.loads(secret.stdout)["would"]["change"] is True
     assert sorted(path.name for path in hub.folder.iterdir()) == ["hubd.log", "hubd.toml", "state"]
-
-
-def test_case_and_punctuation_make_no_other_address() -> None:
-    assert folded("email", " Ann@Example.COM") == folded("email", "ann@example.com")
-    assert folded("sms", "+1 (202) 555-0123") == folded("sms", "+12025550123")

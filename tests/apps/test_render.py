@@ -17,10 +17,11 @@ from hubctl import displays, layout, render, render_events, render_messages, spa
 from hubctl.board import Board, outcome, progress_line, read_states
 from hubctl.exits import Exit, Refused
 from hubd.wire.events import EVENTS
+from hubd.wire.words import DELIVERY_STATES
 
 
 def view(**changes: Any) -> dict[str, Any]:
-    counts = {**dict.fromkeys((*render.STATES, "total"), 0), **changes.pop("counts", {})}
+    counts = {**dict.fromkeys((*DELIVERY_STATES, "total"), 0), **changes.pop("counts", {})}
     return {
         "name": "spring", "state": "running", "reason": "", "channel": "email", "provider": "office",
         "kind": "marketing", "lists": ["all"], "counts": counts, "rate": 0.0, "eta": None,

@@ -12,12 +12,10 @@ from hubd.core.intake import ContactRow
 from hubd.core.ledger import Close, Open
 from hubd.core.model import Campaign, CampaignState, DeliveryState
 from hubd.core.spec import CampaignSpec, parse_spec, spec_json
-from hubd.store.campaigns import Campaigns
-from hubd.store.contacts import Contacts
 from hubd.store.database import Database, open_database
 from hubd.store.events import Events
-from hubd.store.ledger import Ledger
 from tests.shell.open_hub import Served, open_hub
+from tests.shell.single_units import CampaignUnits, ContactUnits, LedgerUnits
 
 DRAFT: Mapping[str, object] = {
     "name": "spring-sale",
@@ -34,9 +32,9 @@ class Store:
 
     def __init__(self, db: Database) -> None:
         self.db = db
-        self.contacts = Contacts(db)
-        self.campaigns = Campaigns(db)
-        self.ledger = Ledger(db)
+        self.contacts = ContactUnits(db)
+        self.campaigns = CampaignUnits(db)
+        self.ledger = LedgerUnits(db)
         self.events = Events(db)
 
     async def people(self, *names: str, list_name: str = "customers", phone: bool = False) -> None:

@@ -115,6 +115,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 tally=tally,
                 now=time.time,
                 reload=_nothing_to_reload,
+                reload_changes=_nothing_to_reload,
                 config=_configuration,
                 shutdown=stopped.set,
             )

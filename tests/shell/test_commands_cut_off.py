@@ -1,9 +1,10 @@
-"""The daemon ends after a command had its effect and before its answer is kept; the client asks again."""
+"""The daemon ends when a command is written and before it is answered; the client asks again."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 import trio
 
 from hubd.client import Client, open_client
+from hubd.control.fingerprint import fingerprint
 from hubd.errors import Conflict, HubError
+from hubd.store import ledger
+from hubd.wire.params import CampaignRetry
 from tests.shell.open_hub import open_hub
 from tests.shell.test_methods import SPEC, apply, import_people, until
 
@@ -26,18 +30,24 @@ async def opened(tmp_path: Path) -> AsyncIterator[Client]:
         yield hub
 
 
-async def cut_off(tmp_path: Path, method: str, **params: Any) -> None:
-    """Carry a command out in a life of the daemon that ends before the answer is kept."""
+async def cut_off(tmp_path: Path, method: str, *, after: int = 1, **params: Any) -> None:
+    """Carry a command out in a daemon that ends once `after` of its transactions are committed."""
     async with open_hub(tmp_path) as served, open_client(served.path) as hub:
-        commands = served.hub.commands
-        kept = trio.Event()
+        written = served.database.write
+        committed = trio.Event()
+        left = after
 
-        async def lost(*_: object) -> None:
-            kept.set()
-            await trio.sleep_forever()
+        async def lost(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            done = await written(*args, **kwargs)
+            left -= 1
+            if not left:
+                committed.set()
+                await trio.sleep_forever()
+            return done
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(commands, "keep", lost)
+            patch.setattr(served.hub.commands, "_db", Writes(served.database, lost))
             async with trio.open_nursery() as nursery:
 
                 async def ask() -> None:
@@ -45,8 +55,22 @@ async def cut_off(tmp_path: Path, method: str, **params: Any) -> None:
 
                 nursery.start_soon(ask)
                 with trio.fail_after(30):
-                    await kept.wait()
+                    await committed.wait()
                 nursery.cancel_scope.cancel()
+
+
+class Writes:
+    """A database whose `write` is another one."""
+
+    def __init__(self, database: Any, write: Any) -> None:
+        self.read, self.write = database.read, write
+
+
+async def trail(tmp_path: Path, action: str) -> int:
+    """How often the audit trail has a command."""
+    with closing(sqlite3.connect(tmp_path / "hub.db")) as db:
+        count: int = db.execute("SELECT count(*) FROM audit WHERE action = ?", (action,)).fetchone()[0]
+    return count
 
 
 async def test_a_canary_that_is_asked_for_again_sends_no_second_one(tmp_path: Path) -> None:
@@ -58,11 +82,12 @@ async def test_a_canary_that_is_asked_for_again_sends_no_second_one(tmp_path: Pa
         paused = await until(hub, "spring", "paused")
         assert paused["counts"]["sent"] == 3
         again = await hub.call("campaign.start", name="spring", limit=3, **KEY)
-        assert (again["changed"], again["campaign"]["state"]) == (False, "paused")
+        assert (again["changed"], again["campaign"]["state"]) == (True, "running")
         assert (await hub.call("campaign.start", name="spring", limit=3, **KEY)) == again
         more = await hub.call("campaign.start", name="spring", limit=3, idempotency_key="another")
         assert more["changed"]
         assert (await until(hub, "spring", "paused"))["counts"]["sent"] == 6
+        assert await trail(tmp_path, "campaign.start") == 2
 
 
 async def test_what_was_removed_is_not_missed_by_who_asks_again(tmp_path: Path) -> None:
@@ -79,14 +104,27 @@ async def test_what_was_removed_is_not_missed_by_who_asks_again(tmp_path: Path) 
             assert await hub.call("contacts.remove", key="p0@example.com", **KEY) == {"changed": True}
 
 
-async def test_where_nobody_can_know_the_answer_says_so(tmp_path: Path) -> None:
-    target = str(tmp_path / "copy.db")
-    await cut_off(tmp_path, "hub.backup", path=target)
+async def test_a_backup_that_was_finished_without_an_answer_is_known_again(tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    await cut_off(tmp_path, "hub.backup", path=str(target), after=2)
+    made = target.stat()
     async with opened(tmp_path) as hub:
-        for _ in range(2):  # who asks again and again is told the same, and nothing is done after all
-            with pytest.raises(Conflict) as caught:
-                await hub.call("hub.backup", path=target, **KEY)
-            assert caught.value.code == "outcome_unknown"
+        first = await hub.call("hub.backup", path=str(target), **KEY)
+        assert (first["path"], first["size"]) == (str(target), made.st_size)
+        assert await hub.call("hub.backup", path=str(target), **KEY) == first
+    assert target.stat().st_mtime == made.st_mtime
+
+
+async def test_a_backup_that_was_not_finished_is_made_and_another_file_is_no_backup(tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    await cut_off(tmp_path, "hub.backup", path=str(target))
+    target.write_bytes(b"")
+    async with opened(tmp_path) as hub:
+        with pytest.raises(HubError, match="is there already"):
+            await hub.call("hub.backup", path=str(target), **KEY)
+        assert target.read_bytes() == b""
+        target.unlink()
+        assert (await hub.call("hub.backup", path=str(target), **KEY))["size"] == target.stat().st_size
 
 
 async def test_a_key_of_what_was_refused_may_be_used_again(tmp_path: Path) -> None:
@@ -99,7 +137,7 @@ async def test_a_key_of_what_was_refused_may_be_used_again(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("method", ["campaign.start", "campaign.resume"])
-async def test_a_start_that_is_asked_for_again_when_all_was_sent_is_no_error(
+async def test_a_start_that_is_asked_for_again_when_all_was_sent_gets_the_first_answer(
     tmp_path: Path, method: str
 ) -> None:
     async with opened(tmp_path) as hub:
@@ -112,18 +150,67 @@ async def test_a_start_that_is_asked_for_again_when_all_was_sent_is_no_error(
     async with opened(tmp_path) as hub:
         await until(hub, "spring", "completed")
         again = await hub.call(method, name="spring", **KEY)
-        assert (again["changed"], again["campaign"]["state"]) == (False, "completed")
+        assert (again["changed"], again["campaign"]["state"]) == (True, "running")
         assert (await hub.call(method, name="spring", **KEY)) == again
         with pytest.raises(Conflict):
             await hub.call(method, name="spring", idempotency_key="another")
 
 
-async def test_a_change_that_may_have_made_the_revision_another_one_says_so(tmp_path: Path) -> None:
+async def test_a_change_at_a_revision_is_answered_as_the_first_time(tmp_path: Path) -> None:
     async with opened(tmp_path) as hub:
         revision = (await apply(hub))["campaign"]["revision"]
     change = {"spec": {**SPEC, "text": "Other words"}, "if_revision": revision}
     await cut_off(tmp_path, "campaign.apply", **change)
     async with opened(tmp_path) as hub:
-        with pytest.raises(Conflict) as caught:
-            await hub.call("campaign.apply", **change, **KEY)
-        assert caught.value.code == "outcome_unknown"
+        again = await hub.call("campaign.apply", **change, **KEY)
+        assert (again["changed"], again["campaign"]["revision"]) == (["text"], revision + 1)
+
+
+@pytest.mark.parametrize("pages", [1, 2, 3])
+async def test_a_retry_that_was_cut_off_between_its_pages_goes_on_where_it_was(
+    tmp_path: Path, pages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "PAGE", 2)
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        await import_people(hub, 5)
+        await apply(hub)
+        await hub.call("campaign.start", name="spring")
+        await until(hub, "spring", "completed")
+        await served.database.write(fail_all)
+        await hub.call("provider.disable", name="outbox")  # who is queued again stays queued
+        await hub.call("provider.enable", name="outbox")
+    await cut_off(tmp_path, "campaign.retry", name="spring", after=pages, **{"class": "all"})
+    async with opened(tmp_path) as hub:
+        again = await hub.call("campaign.retry", name="spring", **{"class": "all"}, **KEY)
+        assert (again["changed"], again["left"], again["campaign"]["state"]) == (5, 0, "running")
+        assert (await hub.call("campaign.retry", name="spring", **{"class": "all"}, **KEY)) == again
+        ended = await until(hub, "spring", "completed")
+        assert ended["counts"]["sent"] == 5
+        events = (await hub.call("events.list", limit=500))["events"]
+        assert [each["data"]["count"] for each in events if each["type"] == "delivery.requeued"] == [2, 2, 1]
+    assert await trail(tmp_path, "campaign.retry") == 1
+
+
+def fail_all(unit: Any) -> None:
+    unit.db.execute("UPDATE delivery SET state = 'failed', reason = 'gave_up'")
+    unit.db.execute("UPDATE campaign SET n_failed = n_sent, n_sent = 0")
+
+
+async def test_what_an_earlier_version_began_may_have_been_done_and_the_answer_says_so(
+    tmp_path: Path,
+) -> None:
+    """It wrote the effect and the answer apart, so nobody can know."""
+    asked = CampaignRetry(name="spring", class_="all")
+    begun = ("campaign.retry", "once", fingerprint(asked), "", "", 0, 0.0)
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        await served.database.write(
+            lambda unit: unit.db.execute(
+                "INSERT INTO answer (method, key, fingerprint, result, progress, arrived, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                begun,
+            )
+        )
+        for _ in range(2):  # who asks again and again is told the same, and nothing is done after all
+            with pytest.raises(Conflict) as caught:
+                await hub.call("campaign.retry", name="spring", **{"class": "all"}, **KEY)
+            assert caught.value.code == "outcome_unknown"

@@ -19,6 +19,7 @@ from hubd.store.database import Database, Unit
 from hubd.store.importing import ImportCount, import_page
 from hubd.store.opening import migrate
 from hubd.store.steady import Moment
+from tests.shell.single_units import ContactUnits
 
 PHONE = "+14155550100"
 OTHER_PHONE = "+14155550101"
@@ -32,7 +33,7 @@ def person(line: int, email: str | None = None, phone: str | None = None, **fiel
 
 @pytest.fixture
 def contacts(database: Database) -> Contacts:
-    return Contacts(database)
+    return ContactUnits(database)
 
 
 async def take(

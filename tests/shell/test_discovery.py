@@ -22,8 +22,11 @@ import trio
 from hubd.client import Client, open_client
 from hubd.control.discovery import ERRORS, WORDS, describe, story
 from hubd.control.methods import METHODS
+from hubd.core import preflight
+from hubd.core.model import ENDED, CampaignState, Counts, DeliveryState
 from hubd.errors import HubError
 from hubd.wire.events import EVENTS
+from hubd.wire.words import CAMPAIGN_STATES, DELIVERY_STATES, FINISHED, RISKS, SENT, UNFINISHED
 from tests.node_packages import node_package
 from tests.shell.open_hub import Served, open_hub
 
@@ -263,3 +266,13 @@ async def _record() -> None:
 
 if __name__ == "__main__":
     trio.run(_record)
+
+
+def test_the_words_that_clients_go_by_are_those_of_the_daemon() -> None:
+    assert set(CAMPAIGN_STATES) == {state.value for state in CampaignState}
+    assert {state.value for state in ENDED} == FINISHED
+    assert set(DELIVERY_STATES) == {state.value for state in DeliveryState}
+    settled = {name for name in DELIVERY_STATES if Counts(total=1, **{name: 1}).settled}
+    assert set(DELIVERY_STATES) - settled == UNFINISHED
+    assert {name for name in settled if Counts(total=1, **{name: 1}).arrived} >= SENT
+    assert set(RISKS) == preflight.RISKS

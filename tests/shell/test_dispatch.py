@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubd.client import open_client
-from hubd.control.dispatch import KEEP_THEIR_KEY
 from hubd.control.fingerprint import fingerprint
 from hubd.control.methods import METHODS
 from hubd.errors import Conflict, HubError, RevisionConflict, StoreUnavailable
@@ -93,10 +92,10 @@ async def test_the_daemon_can_be_stopped_when_nothing_can_be_written(tmp_path: P
     class Full:
         """A disk that takes nothing."""
 
-        async def note(self, *_: object) -> None:
+        async def first(self, *_: object, **__: object) -> None:
             raise StoreUnavailable("the disk is full")
 
-        begin = first = keep = forget = note
+        carry_out = first
 
     async with open_hub(tmp_path, commands=Full()) as served, open_client(served.path) as hub:
         await hub.call("hub.shutdown", idempotency_key="k")
@@ -154,11 +153,11 @@ async def test_answers_are_forgotten_after_thirty_days(tmp_path: Path) -> None:
         db.close()
 
 
-def test_every_command_takes_a_key() -> None:
+def test_every_command_takes_a_key_and_can_be_tried_out() -> None:
     for method in METHODS.values():
         if method.mutates:
             assert "idempotency_key" in method.params.__struct_fields__, method.name
-    assert {name for name in KEEP_THEIR_KEY if METHODS[name].mutates} == KEEP_THEIR_KEY
+            assert "dry_run" in method.params.__struct_fields__, method.name
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text()))

@@ -15,7 +15,7 @@ from hubd.bridge import Bridge, open_bridge
 from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState, InDoubt
 from hubd.errors import BadInput, Conflict, HubError, InvalidTransition, NotFound
-from hubd.store import deliveries, ledger, recovery, requeue
+from hubd.store import deliveries, figures, ledger, recovery, requeue
 from hubd.store.database import open_database
 from tests.shell.conftest import Store, close_entry, open_entry
 
@@ -238,10 +238,11 @@ async def test_deferred_ones_are_found_when_nothing_else_is_left(store: Store) -
     [
         (ledger.DUE, "delivery_due"),
         (ledger.DUE_LATER, "delivery_later"),
-        (ledger.NEXT_DUE, "delivery_later"),
+        (figures.NEXT_DUE, "delivery_later"),
         (recovery.ORPHANS, "attempt_one_open"),
         (requeue.DOUBTFUL, "delivery_trouble"),
         (requeue.FAILURES, "delivery_trouble"),
+        (requeue.COUNT_FAILURES, "delivery_trouble"),
         (requeue.REFUSED, "delivery_refused"),
         (requeue.COUNT_REFUSED, "delivery_refused"),
         (deliveries.WAITING_REFUSED, "delivery_refused"),

@@ -21,6 +21,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from hubd.core import decide as decisions
+from hubd.core.decide import Pages, Retried
 from hubd.core.intake import ContactRow
 from hubd.core.lifecycle import CAMPAIGN, CampaignEvent
 from hubd.core.model import CampaignState, Channel, Content
@@ -276,8 +278,7 @@ class Hub(RuleBasedStateMachine):
         self.witness.halted.discard(name)
 
         async def retry() -> None:
-            if await hub.store.ledger.requeue(line.id, which):
-                await hub.supervisor.requeued(name)
+            await self._requeue(line.id, name, hub.store.ledger.retrying(line.id, which, None))
 
         self._answered(self._tell(retry))
 
@@ -296,13 +297,24 @@ class Hub(RuleBasedStateMachine):
             self.promises.written_off |= {d.id for d in self.books.of(name) if d.state == "in_doubt"}
 
         async def decide() -> None:
-            if await hub.store.ledger.resolve_doubt(line.id, how) and how == "resend":
-                if line.single:
-                    await hub.supervisor.wake_single("post", Channel.EMAIL)
-                else:
-                    await hub.supervisor.requeued(name)
+            await self._requeue(line.id, name, hub.store.ledger.retrying(line.id, None, how))
+            if how == "resend" and line.single:
+                await hub.supervisor.wake_single("post", Channel.EMAIL)
 
         self._answered(self._tell(decide))
+
+    async def _requeue(self, number: int, name: str, pages: Pages[Retried]) -> None:
+        store = self.hub.store
+
+        async def commit() -> bool:
+            done, ended = pages.begin, False
+            while not ended:
+                done, ended = await store.db.write(partial(pages.page, done=done), bulk=True)
+            decide = partial(decisions.retry, queued=done.queued > 0)
+            return (await store.campaigns.carry_out(number, decide)).plan.changed
+
+        planned = await store.db.read(pages.plan)
+        await self.hub.supervisor.requeue(name, commit, queues=planned.queued > 0)
 
     def _answered(self, answer: Future[Any] | None) -> None:
         if answer is not None:

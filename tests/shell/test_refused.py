@@ -112,6 +112,8 @@ async def test_they_are_known_after_a_restart(bridge: Bridge, database_path: Pat
             (first, D.PENDING, "recipient_refused"),
             (second, D.PENDING, "recipient_refused"),
         ]
+        assert await store.ledger.fail_refused(campaign.id) == 0, "in one that runs they are being tried"
+        await store.move(campaign, CampaignState.PAUSED)
         assert await store.ledger.fail_refused(campaign.id) == 2
         assert await store.ledger.refused(campaign.id) == 0
         assert await store.ledger.fail_refused(campaign.id) == 0

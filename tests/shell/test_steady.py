@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from hubd.bridge import Bridge
+from hubd.core.decide import Request
 from hubd.store.commands import Commands
 from hubd.store.database import open_database
 from hubd.store.housekeeping import tidy
@@ -54,16 +55,16 @@ async def test_a_clock_that_is_years_wrong_makes_no_kept_answer_old(
     clock = Wall(WALL)
     async with open_database(database_path, bridge, clock=clock) as database:
         commands = Commands(database)
-        await commands.begin("campaign.start", "before", b"", 0)
+        await commands.begin(Request(method="hub.backup", actor="test", key="before"))
         clock.ahead += years * YEAR
-        await commands.begin("campaign.start", "while", b"", 0)
+        await commands.begin(Request(method="hub.backup", actor="test", key="while"))
     async with open_database(database_path, bridge, clock=clock) as database:
         assert (await tidy(database, now=database.steady())).requests == 0
     clock.ahead -= years * YEAR
     async with open_database(database_path, bridge, clock=clock) as database:
         assert (await tidy(database, now=database.steady())).requests == 0
         for key in ("before", "while"):
-            assert await Commands(database).begin("campaign.start", key, b"", 0) is not None
+            assert await Commands(database).first("hub.backup", key) is not None
 
 
 async def test_it_begins_after_all_that_an_earlier_version_has_noted(

@@ -1,0 +1,257 @@
+"""What a command does to a campaign: a pure decision from what is there and what is asked.
+
+The store reads the campaign, decides, and writes what was decided in one transaction. A dry run is the same
+transaction, rolled back: what it plans, and what it refuses, is what the command does.
+
+`Request` is what is written with the effect of any command: who asked for what, and under which key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from hubd.core.lifecycle import CampaignEvent, advance_campaign
+from hubd.core.model import ENDED, Campaign, CampaignState, Figures
+from hubd.core.spec import spec_from_json, spec_json
+from hubd.errors import Conflict, NotFound, RevisionConflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A command as it is noted in the audit trail and, with a key, in the answers that are kept."""
+
+    method: str
+    actor: str
+    key: str = ""  #: "" for a request that is not going to be repeated
+    fingerprint: bytes = b""  #: of what is asked for
+    campaign: str = ""  #: the name of the one that it is about
+    revision: int | None = None  #: that the campaign has to be at; 0 when it must not be there
+    noted: Mapping[str, object] = field(default_factory=dict)  #: no address, no content, no secret
+    progress: str = ""  #: how far an earlier daemon got with it, as JSON; "" when it did not begin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Another state, or the same with another limit or time."""
+
+    event: CampaignEvent
+    to: CampaignState
+    changed: bool
+    limited: bool = True  #: whether `limit` is to be written
+    limit: int | None = None  #: how many sent in all end the run
+    scheduled_at: float | None = None  #: epoch seconds; None leaves it as it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRate:
+    """Other rates, from now on."""
+
+    rate: tuple[str, ...]
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """Out of the listings, or back in."""
+
+    archived: bool
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Gone with all its deliveries."""
+
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clone:
+    """A draft with another name that says the same."""
+
+    spec: str  #: of the copy
+    changed: bool
+
+
+Plan = Move | SetRate | Archive | Delete
+P = TypeVar("P", bound=Plan)
+S = TypeVar("S", bound=msgspec.Struct)
+Q = TypeVar("Q", bound=Plan | Clone)
+Decide = Callable[[Campaign], P]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided(Generic[Q]):
+    """A plan that was carried out, with the campaign as it is after it."""
+
+    plan: Q
+    campaign: Campaign
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A campaign file that was applied."""
+
+    campaign: Campaign
+    changed: Sequence[str]  #: keys of the file
+    created: bool
+    figures: Figures
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a retry is, or would come: how many, and where the next page begins (None: there is none)."""
+
+    decided: int = 0  #: of those in doubt
+    requeued: int = 0  #: of those that failed
+    suppressed: int = 0  #: failures that would stay because their address is suppressed
+    resent: bool = False  #: whether those in doubt are queued again
+    doubts_after: int | None = None
+    failures_after: int | None = None
+
+    @property
+    def queued(self) -> int:
+        """How many are to be tried again."""
+        return self.requeued + (self.decided if self.resent else 0)
+
+
+class RefusedFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """How many recipients failed whose refusals had paused the campaign."""
+
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages(Generic[S]):
+    """What is too much for one transaction: done page by page, each written with how far it is then."""
+
+    begin: S
+    plan: Callable[[Any], S]  #: what it would come to, from a connection
+    page: Callable[[Any, S], tuple[S, bool]]  #: a unit of work does the next page; whether it was the last
+
+
+def check_revision(campaign: Campaign | None, name: str, wanted: int | None) -> None:
+    """Raise `RevisionConflict` if the campaign (None: there is none) is not at the revision `wanted`."""
+    revision = campaign.revision if campaign is not None else 0
+    if wanted is not None and revision != wanted:
+        raise RevisionConflict(
+            f"the campaign {name} is at revision {revision}, not {wanted}",
+            hint="look at it again, then repeat with the revision it has now",
+            data={"current": revision},
+        )
+
+
+def start(
+    campaign: Campaign, *, limit: int | None = None, event: CampaignEvent = CampaignEvent.START
+) -> Move:
+    """Run it; also `resume`, `retry` and `due`. `limit` is how many to send before it pauses by itself."""
+    _check_ordinary(campaign)
+    to = advance_campaign(campaign.state, event)
+    return Move(event=event, to=to, changed=campaign.state is not to, limit=_target(campaign, limit))
+
+
+def schedule(campaign: Campaign, *, at: float, limit: int | None = None) -> Move:
+    """Start it by itself at the time `at`; `limit` as in `start`."""
+    to = advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
+    _check_ordinary(campaign)
+    limit = _target(campaign, limit)
+    return Move(
+        event=CampaignEvent.SCHEDULE,
+        to=to,
+        changed=campaign.state is not to or (campaign.scheduled_at, campaign.limit) != (at, limit),
+        limit=limit,
+        scheduled_at=at,
+    )
+
+
+def halt(campaign: Campaign, *, event: CampaignEvent) -> Move:
+    """Pause it, end it, or make it a draft again. A limit that was not reached stays."""
+    _check_ordinary(campaign)
+    to = advance_campaign(campaign.state, event)
+    return Move(event=event, to=to, changed=campaign.state is not to, limited=False)
+
+
+def retry(campaign: Campaign, *, queued: bool) -> Move:
+    """Go on with it if deliveries are queued again."""
+    to = advance_campaign(campaign.state, CampaignEvent.RETRY)
+    moves = queued and campaign.state is not to
+    return Move(
+        event=CampaignEvent.RETRY,
+        to=to if queued else campaign.state,
+        changed=moves,
+        limit=_target(campaign, None),
+    )
+
+
+def set_rate(campaign: Campaign, *, rate: tuple[str, ...]) -> SetRate:
+    """Use these rates."""
+    if campaign.single:
+        raise Conflict(
+            f"{campaign.name} carries one-off messages, which go at the rate of their provider",
+            hint=f"change the rate of {campaign.provider} in hubd.toml, then: hubctl daemon reload",
+        )
+    return SetRate(rate=rate, changed=campaign.rate != rate)
+
+
+def archive(campaign: Campaign, *, archived: bool) -> Archive:
+    """Leave one that has ended out of the listings, or bring it back."""
+    if archived and (campaign.state not in ENDED or campaign.single):
+        away = "delete it instead" if campaign.state is CampaignState.DRAFT else "stop it first"
+        raise Conflict(
+            f"the campaign {campaign.name} is {campaign.state.value}; "
+            "only one that has ended can be archived",
+            code=campaign.state.value,
+            hint=away,
+        )
+    return Archive(archived=archived, changed=campaign.archived is not archived)
+
+
+def delete(campaign: Campaign) -> Delete:
+    """Remove one that is at rest."""
+    at_rest = campaign.state in ENDED or campaign.state is CampaignState.DRAFT
+    if not at_rest or campaign.single or campaign.counts.sending:
+        raise Conflict(
+            f"the campaign {campaign.name} is {campaign.state.value} and cannot be deleted",
+            code="running",
+            hint="stop it first",
+        )
+    return Delete()
+
+
+def clone(source: Campaign, there: Campaign | None, new: str) -> Clone:
+    """A draft `new` with the content, lists and settings that `source` has now.
+
+    A draft `new` that is this copy already is left as it is; `there` is the campaign that has the name.
+    """
+    if source.single:
+        raise NotFound("there is no such campaign", hint="hubctl list shows those there are")
+    spec = spec_json(msgspec.structs.replace(spec_from_json(source.spec), name=new, rate=source.rate))
+    if there is None:
+        return Clone(spec=spec, changed=True)
+    if there.id != source.id and there.state is CampaignState.DRAFT and there.spec == spec:
+        return Clone(spec=spec, changed=False)
+    raise Conflict(
+        f"there is a campaign {new} already",
+        code="name_taken",
+        hint="choose another name, or look at it with: hubctl show " + new,
+    )
+
+
+def _check_ordinary(campaign: Campaign) -> None:
+    if campaign.single:
+        raise Conflict(
+            f"{campaign.name} carries one-off messages and always runs",
+            hint=f"to hold them back: hubctl provider disable {campaign.provider}",
+        )
+
+
+def _target(campaign: Campaign, limit: int | None) -> int | None:
+    """How many sent in all end a run with a limit. One that was not reached yet outlives a pause."""
+    arrived = campaign.counts.arrived
+    if limit is not None:
+        return arrived + limit
+    return campaign.limit if campaign.limit is not None and campaign.limit > arrived else None

@@ -1,0 +1,156 @@
+"""Carries out what was decided about a campaign (see `core.decide`): units of work, and nothing else.
+
+Each reads the campaign, decides, and writes the effect with its event, all in the transaction of the unit.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from hubd.core import decide as d
+from hubd.core.lifecycle import CampaignEvent
+from hubd.core.model import Campaign, CampaignState
+from hubd.errors import Conflict, NotFound
+from hubd.store.campaign_rows import campaign_by_id, campaign_by_name, settings_of
+from hubd.store.figures import figures_of
+from hubd.store.unit import Unit, Work
+
+#: From one state to another, if it still is in the first. The first start fixes the audience.
+MOVE = """
+UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
+    started_at = CASE WHEN :target = 'running' THEN coalesce(started_at, :now) ELSE started_at END,
+    completed_at = CASE WHEN :target = 'completed' THEN :now
+                        WHEN :target = 'running' THEN NULL ELSE completed_at END,
+    last_error = CASE WHEN :target = 'failed' THEN :reason ELSE last_error END,
+    archived_at = CASE WHEN :target = 'running' THEN NULL ELSE archived_at END,
+    freeze_to = CASE WHEN :target = 'running' AND freeze_to IS NULL
+                     THEN (SELECT coalesce(max(id), 0) FROM membership) ELSE freeze_to END
+WHERE id = :id AND state = :source"""
+#: Columns that `move` may set along with the state.
+SETTABLE = {
+    "limit": "UPDATE campaign SET send_limit = ? WHERE id = ?",
+    "scheduled_at": "UPDATE campaign SET scheduled_at = ? WHERE id = ?",
+    "started_at": "UPDATE campaign SET started_at = ? WHERE id = ?",
+    "completed_at": "UPDATE campaign SET completed_at = ? WHERE id = ?",
+    "last_error": "UPDATE campaign SET last_error = ? WHERE id = ?",
+}
+#: Another speed, from now on.
+SET_RATE = "UPDATE campaign SET rate = ?, updated_at = ? WHERE id = ?"
+#: Out of the listings, or back in.
+ARCHIVE = "UPDATE campaign SET archived_at = ? WHERE id = ?"
+#: Gone for everybody; its rows are removed page by page.
+DOOM = "UPDATE campaign SET doomed = 1, name = '~deleted:' || id WHERE id = ? AND state = ?"
+#: A draft that says what another campaign says, to the same lists.
+CLONE = """
+INSERT INTO campaign (name, channel, provider, state, spec, lists, content_id, doubt_policy, reconcile, rate,
+    give_up_after, send_window, created_at, updated_at)
+SELECT :name, channel, provider, 'draft', :spec, lists, content_id, doubt_policy, reconcile, rate,
+    give_up_after, send_window, :now, :now
+FROM campaign WHERE id = :id"""
+
+
+def deciding(name: str | int, decide: d.Decide[d.P]) -> Work[d.Decided[d.P]]:
+    """A unit of work that decides about the campaign with this name or id, and does it.
+
+    Raises NotFound, and what `decide` raises.
+    """
+
+    def work(unit: Unit) -> d.Decided[d.P]:
+        before = _campaign(unit.db, name)
+        plan = decide(before)
+        after = write_plan(unit, before, plan) if plan.changed else before
+        return d.Decided(plan=plan, campaign=after, figures=figures_of(unit.db, after))
+
+    return work
+
+
+def write_plan(unit: Unit, before: Campaign, plan: d.Plan) -> Campaign:
+    """Do what was decided; the campaign after it (before it, when it is deleted)."""
+    match plan:
+        case d.Move():
+            sets: dict[str, float | str | None] = {"limit": plan.limit} if plan.limited else {}
+            if plan.scheduled_at is not None:
+                sets["scheduled_at"] = plan.scheduled_at
+            return write_move(unit, before, plan.to, plan.event, sets)
+        case d.SetRate():
+            unit.db.execute(SET_RATE, (json.dumps(plan.rate), unit.now, before.id))
+            unit.event("campaign.rate", before.id, {"rate": list(plan.rate)})
+        case d.Archive():
+            unit.db.execute(ARCHIVE, (unit.now if plan.archived else None, before.id))
+            unit.event("campaign.archived", before.id, {"archived": plan.archived})
+        case d.Delete():
+            unit.event("campaign.deleted", before.id, {"name": before.name})
+            unit.db.execute(DOOM, (before.id, before.state.value))
+            return before
+    return campaign_by_id(unit.db, before.id)
+
+
+def write_move(
+    unit: Unit,
+    before: Campaign,
+    to: CampaignState,
+    event: CampaignEvent | str,
+    sets: dict[str, float | str | None],
+    reason: str = "",
+) -> Campaign:
+    """Change the state; the campaign after it. A state that really changed is an event "campaign.state".
+
+    Raises Conflict ("not_settled") when it is to be completed and has something left to do.
+    """
+    if to is CampaignState.COMPLETED:
+        _check_settled(before)
+    values = {"target": to.value, "source": before.state.value, "id": before.id}
+    done = unit.db.execute(MOVE, {**values, "reason": reason, "now": unit.now}).rowcount
+    assert done == 1, "the state was read in the same transaction"
+    for name, value in sets.items():
+        unit.db.execute(SETTABLE[name], (value, before.id))
+    after = campaign_by_id(unit.db, before.id)
+    data = {"reason": reason, "limit": after.limit, "scheduled_at": after.scheduled_at}
+    if before.state is not to:
+        data |= {"name": before.name, "from": before.state.value, "to": to.value}
+        unit.event("campaign.state", before.id, {**data, "event": str(event)})
+    elif data != {"reason": before.reason, "limit": before.limit, "scheduled_at": before.scheduled_at}:
+        unit.event("campaign.changed", before.id, data)
+    return after
+
+
+def cloning(name: str, new: str) -> Work[d.Decided[d.Clone]]:
+    """A unit of work that makes a draft `new` like the campaign `name`.
+
+    Raises NotFound for `name`, and Conflict ("name_taken") when `new` is another campaign.
+    """
+
+    def work(unit: Unit) -> d.Decided[d.Clone]:
+        source = campaign_by_name(unit.db, name)
+        there = _if_there(unit.db, new)
+        plan = d.clone(source, there, new)
+        if there is None:
+            unit.db.execute(CLONE, {"name": new, "spec": plan.spec, "id": source.id, "now": unit.now})
+            there = campaign_by_name(unit.db, new)
+            told = {"created": True, "changed": [], "clone_of": name, **settings_of(there)}
+            unit.event("campaign.applied", there.id, told)
+        return d.Decided(plan=plan, campaign=there, figures=figures_of(unit.db, there))
+
+    return work
+
+
+def _campaign(db: sqlite3.Connection, name: str | int) -> Campaign:
+    return campaign_by_name(db, name) if isinstance(name, str) else campaign_by_id(db, name)
+
+
+def _if_there(db: sqlite3.Connection, name: str) -> Campaign | None:
+    try:
+        return campaign_by_name(db, name)
+    except NotFound:
+        return None
+
+
+def _check_settled(campaign: Campaign) -> None:
+    counts = campaign.counts
+    if not campaign.audience_ready or counts.settled != counts.total:
+        raise Conflict(
+            f"the campaign {campaign.name} has deliveries left to do",
+            code="not_settled",
+            data={"left": counts.total - counts.settled},
+        )

@@ -1,0 +1,153 @@
+"""The daemon is killed at each step of each command that changes something, and asked again with its key.
+
+There is one effect, one event and one audit row then, and both repetitions get the same answer, which is that
+of a command that was carried out once. What has its effect outside the database (a provider that is disabled,
+a configuration that is read) is done again by the new process, which knows nothing of it; that is in the
+audit trail once, too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubd.client import connect
+from hubd.control.methods import METHODS
+from hubd.errors import Unreachable
+from tests.whole.conftest import PATIENCE, Hub
+
+#: At the two in the middle it is decided whether a command was carried out; before and after it is plain.
+POINTS = [
+    "in_command",
+    "after_command",
+    *(pytest.param(point, marks=pytest.mark.soak) for point in ("before_command", "before_reply")),
+]
+SPEC = {
+    "name": "spring", "channel": "email", "lists": ["all"], "kind": "transactional", "rate": "2/day",
+    "sender": "Acme <news@acme.example>", "subject": "Hello", "text": "Hi",
+}  # fmt: skip
+DATA = b"an attachment"
+PEOPLE = [{"line": n, "values": {"email": f"p{n}@example.com"}} for n in range(3)]
+WORDS = {"sender": "a@acme.example", "subject": "Hi", "text": "Hello"}
+#: It ends the daemon, as it should; a repetition is asked of the next one.
+LEFT_OUT = {"hub.shutdown"}
+
+
+def nothing(_: Hub) -> None:
+    """Nothing has to be arranged."""
+
+
+def all_failed(hub: Hub) -> None:
+    """Nobody got anything."""
+    hub.end(signal.SIGKILL)
+    with closing(sqlite3.connect(hub.state / "hub.db")) as db, db:
+        db.execute("UPDATE delivery SET state = 'failed', reason = 'gave_up'")
+        db.execute("UPDATE campaign SET n_failed = n_total, n_pending = 0, n_deferred = 0, n_sent = 0")
+
+
+def stopped(hub: Hub) -> None:
+    hub.boot()
+    with connect(hub.state / "control.sock") as client:
+        client.call("campaign.stop", name="spring")
+    hub.end(signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, what it is answered, and the events of its effect."""
+
+    method: str
+    params: dict[str, Any]
+    answer: dict[str, Any] = field(default_factory=dict)
+    events: tuple[str, ...] = ()
+    before: Callable[[Hub], None] = nothing
+
+
+def story(folder: Path) -> list[Step]:
+    """Every command once, in an order in which each of them changes something."""
+    spring = {"name": "spring"}
+    part = {"sha256": hashlib.sha256(DATA).hexdigest(), "data": base64.b64encode(DATA).decode()}
+    ann = {"channel": "email", "address": "ann@example.com"}
+    changed = {"changed": True}
+    moved = ("campaign.state",)
+    return [
+        Step("contacts.import", {"list": "all", "rows": PEOPLE, "import_id": "i"}, {"imported": 3},
+             ("contacts.imported",)),
+        Step("campaign.attach", {**part, "offset": 0, "size": len(DATA)}, {"complete": True}),
+        Step("campaign.apply", {"spec": SPEC}, {"created": True}, ("campaign.applied",)),
+        Step("campaign.rate", {**spring, "rate": "1/day"}, changed, ("campaign.rate",)),
+        Step("campaign.clone", {**spring, "new": "copy"}, changed, ("campaign.applied",)),
+        Step("campaign.schedule", {**spring, "at": "2999-01-01T00:00:00Z"}, changed, moved),
+        Step("campaign.unschedule", spring, changed, moved),
+        Step("campaign.start", {**spring, "limit": 2}, changed, moved),
+        Step("campaign.pause", spring, changed, moved),
+        Step("campaign.resume", spring, changed, moved),
+        Step("campaign.stop", spring, changed, moved),
+        Step("campaign.retry", {**spring, "class": "all"}, {"changed": 3}, ("delivery.requeued", *moved),
+             all_failed),
+        Step("campaign.archive", spring, changed, ("campaign.archived",), stopped),
+        Step("campaign.test", {**spring, "to": "me@example.com"}, {"state": "sent"}),
+        Step("message.send", {"provider": "outbox", "to": "me@example.com", **WORDS}),
+        Step("campaign.delete", spring, changed, ("campaign.deleted",)),
+        Step("contacts.remove", {"key": "p0@example.com"}, changed, ("contact.removed",)),
+        Step("suppression.add", ann, changed),
+        Step("suppression.remove", ann, changed),
+        Step("hub.backup", {"path": str(folder / "copy.db")}),
+        Step("hub.reload", {}, {"applied": []}),
+        Step("provider.test", {"name": "outbox"}, {"ok": True}),
+        Step("provider.disable", {"name": "outbox"}, changed),
+        Step("provider.enable", {"name": "outbox"}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_command_that_is_repeated_after_a_kill_at_any_step_is_carried_out_once(
+    hub: Hub, point: str
+) -> None:
+    steps = story(hub.folder)
+    assert {step.method for step in steps} | LEFT_OUT == {m.name for m in METHODS.values() if m.mutates}
+    for step in steps:
+        step.before(hub)
+        before = books(hub)
+        daemon = hub.boot(fail=f"{point}:1")
+        with connect(hub.state / "control.sock") as client, pytest.raises(Unreachable):
+            client.call(step.method, **step.params, idempotency_key=step.method)
+        assert daemon.wait(PATIENCE) == -signal.SIGKILL, hub.log()
+        hub.boot()
+        with connect(hub.state / "control.sock") as client:
+            again = [client.call(step.method, **step.params, idempotency_key=step.method) for _ in range(2)]
+        hub.end(signal.SIGKILL)
+        after = books(hub)
+        assert same(again[0]) == same(again[1]), step.method
+        assert {key: again[0][key] for key in step.answer} == step.answer, step.method
+        for kind in step.events:
+            assert after.get(kind, 0) - before.get(kind, 0) == 1, (step.method, kind)
+        row = f"audit {step.method}"
+        assert after.get(row, 0) - before.get(row, 0) == 1, step.method
+    # Three of the campaign were removed with it; the test and the message of its own are one each.
+    assert books(hub)["deliveries"] == 2
+
+
+def same(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer without how far the message has got, which is not kept."""
+    return {key: value for key, value in answer.items() if key != "state"}
+
+
+def books(hub: Hub) -> dict[str, int]:
+    """Events by type, audit rows by action, and deliveries, as they are in the file."""
+    if not (hub.state / "hub.db").exists():
+        return {}
+    with closing(sqlite3.connect(f"file:{hub.state}/hub.db?mode=ro", uri=True)) as db:
+        found = dict(db.execute("SELECT type, count(*) FROM event GROUP BY type").fetchall())
+        found |= db.execute("SELECT 'audit ' || action, count(*) FROM audit GROUP BY action").fetchall()
+        found["deliveries"] = db.execute("SELECT count(*) FROM delivery").fetchone()[0]
+    return found
