@@ -43,7 +43,7 @@ NEWEST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'contact
 ADD_CONTACTS = """
 INSERT INTO contact (id, email, email_key, phone, fields, import_id, created_at, updated_at) {rows}"""
 #: So many in one statement: more are hardly faster, and each number of rows is kept prepared.
-ADDED_AT_ONCE = 100
+ADDED_AT_ONCE = 250
 #: A contact of which something changed.
 CHANGE_CONTACT = """
 UPDATE contact SET email = ?, email_key = ?, phone = ?, fields = ?, import_id = ?, updated_at = ?
@@ -138,7 +138,7 @@ def list_id(db: sqlite3.Connection, name: str) -> int | None:
     return None if found is None else found["id"]
 
 
-class _Contact(msgspec.Struct):
+class _Contact(msgspec.Struct, gc=False):
     id: int
     email: str | None
     email_key: str | None

@@ -34,7 +34,7 @@ class _Import(msgspec.Struct):
 
 _find_rows = msgspec.json.Decoder(_Import).decode
 _read_rows = msgspec.json.Decoder(list[ImportRow]).decode
-#: One of them ends each key of an object; a few more may stand in texts.
+#: One of them ends each key of an object, and others may be in texts.
 _KEY_ENDS = (b'":', b" :", b"\t:", b"\n:", b"\r:")
 _fields = cache(msgspec.structs.fields)
 _AT = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
@@ -59,7 +59,8 @@ def read_message(text: str) -> Request | Batch | Rejected:
 def _is_plain(raw: bytes, rows: list[ImportRow]) -> bool:
     """Whether no key is twice in an object, and no text has a NUL (the decoder takes both)."""
     keys = sum(2 + len(row.values) for row in rows)
-    return sum(map(raw.count, _KEY_ENDS)) == keys and b"\\u0000" not in raw
+    ends = raw.count(b":")
+    return (ends == keys or sum(map(raw.count, _KEY_ENDS)) == keys) and b"\\u0000" not in raw
 
 
 def read_params(kind: type[P], value: object) -> P:
