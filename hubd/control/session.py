@@ -47,7 +47,7 @@ from hubd.wire import (
     internal_error,
     notification,
 )
-from hubd.wire.params import AuthTicket, EventsSubscribe, EventsUnsubscribe, Hello, HubCancel
+from hubd.wire.params import MAX_ROWS, AuthTicket, EventsSubscribe, EventsUnsubscribe, Hello, HubCancel
 from hubd.wire.reading import read_message, read_params
 
 log = logging.getLogger(__name__)
@@ -343,6 +343,7 @@ class Session:
                 "batch": MAX_BATCH,
                 "in_flight": MAX_IN_FLIGHT,
                 "subscriptions": MAX_SUBSCRIPTIONS,
+                "import_rows": MAX_ROWS,
             },
             **({"session_token": token} if token is not None else {}),
         }
