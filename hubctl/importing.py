@@ -145,7 +145,9 @@ def pages(
         if isinstance(row, BadRow):
             report.add_bad_row(row)
             continue
-        values = {column: cell for column, cell in zip(columns, row.cells, strict=True) if cell}
+        values = dict(zip(columns, row.cells, strict=True))
+        if "" in row.cells:
+            values = {column: cell for column, cell in values.items() if cell}
         weight = frame + ESCAPED * sum(map(len, row.cells))  # at most, which is enough for short rows
         if weight > PAGE_BYTES // most:
             weight = len(msgspec.json.encode(values)) + 40

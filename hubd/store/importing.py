@@ -158,12 +158,12 @@ class _Page:
     def __init__(self, known: Sequence[_Contact], newest: int, import_id: str) -> None:
         self._by_email = {each.email_key: each for each in known if each.email_key is not None}
         self._by_phone = {each.phone: each for each in known if each.phone is not None}
-        self._newest = newest
+        self._first = newest + 1
         self._import_id = import_id
         self.imported = self.updated = self.unchanged = 0
         self.duplicates: list[int] = []
         self.conflicts: list[int] = []
-        self._added: dict[int, _Contact] = {}
+        self._added: list[_Contact] = []
         self._changed: dict[int, _Contact] = {}
         self._seen: list[int] = []
         self._joined: list[int] = []
@@ -210,7 +210,7 @@ class _Page:
             db.execute(SEEN_CONTACTS, (self._import_id, _json(self._seen)))
         added = [
             (each.id, each.email, each.email_key, each.phone, each.fields, self._import_id, now, now)
-            for each in self._added.values()
+            for each in self._added
         ]
         write_rows(db, ADD_CONTACTS, added, most=ADDED_AT_ONCE)
         if self._joined:
@@ -227,11 +227,9 @@ class _Page:
         return known, owner
 
     def _add(self, row: ContactRow, phone: str | None) -> None:
-        self._newest += 1
-        made = _Contact(
-            self._newest, row.email, row.email_key, phone, _json(row.fields), self._import_id, False
-        )
-        self._added[made.id] = made
+        number = self._first + len(self._added)
+        made = _Contact(number, row.email, row.email_key, phone, _json(row.fields), self._import_id, False)
+        self._added.append(made)
         self._enter(made)
         self._join(made)
 
@@ -242,7 +240,7 @@ class _Page:
             known.email, known.email_key = row.email, row.email_key
         known.phone, known.fields = phone, fields
         self._enter(known)
-        if known.id not in self._added:
+        if known.id < self._first:
             self._changed[known.id] = known
 
     def _enter(self, contact: _Contact) -> None:

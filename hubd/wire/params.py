@@ -59,7 +59,7 @@ class HubBackup(Params, frozen=True):
     idempotency_key: Key = None
 
 
-class ImportRow(Params, frozen=True):
+class ImportRow(Params, frozen=True, gc=False):
     """One row of a table: its line in the file, and its cells by column."""
 
     line: Count
