@@ -1,8 +1,10 @@
 """Reading a CSV file of people, row by row, in constant memory, whatever is in it.
 
-The standard reader cannot be used here: an unclosed quote makes it swallow the rest of the file as one
-cell, it cannot say on which line that quote was opened, and it keeps a 50 MB cell in memory. This one knows
-the line of everything, keeps at most `CELL_LIMIT` characters of a cell, and knows two kinds of wrong:
+It is read in blocks of whole lines, and nearly all of them go through the standard reader in its strict mode.
+Where that one stops, our own scanner reads the record again. The standard reader alone would not do: an
+unclosed quote makes it swallow the rest of the file as one cell, it cannot say on which line the quote was
+opened, and it keeps a 50 MB cell in memory. The scanner knows the line of everything, keeps at most
+`CELL_LIMIT` characters of a cell, and knows two kinds of wrong:
 
 - damage (`Damaged`): the file cannot be read beyond this place without guessing (an unclosed quote, bytes of
   another encoding, no usable header). Nothing is imported: `survey` walks the whole file first.
@@ -17,7 +19,9 @@ apostrophe that our own export puts before what a spreadsheet would run as a for
 from __future__ import annotations
 
 import codecs
+import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
@@ -28,8 +32,10 @@ from hubctl.exits import Refused
 CELL_LIMIT = 65_536  #: characters kept of one cell; a longer one makes its row a bad row
 LINES_LIMIT = 1_000  #: lines one quoted cell may span; more means that its quote was never closed
 COLUMNS_LIMIT = 1_000
-_CHUNK = 65_536  #: characters read at once at most, so that a line without an end costs no memory
+_BLOCK = CELL_LIMIT // 2  #: characters of a block, which then goes on to the end of its last line ...
+_CHUNK = CELL_LIMIT  #: ... but for so many at most, so that a line without an end costs no memory
 _DELIMITERS = ",;\t|"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  #: how .xlsx and .ods begin, and .xls
 
 
@@ -74,12 +80,19 @@ class _Record:
 
 
 class _Lines:
-    """The physical lines of a file, in pieces of at most `_CHUNK` characters, with their numbers."""
+    """The physical lines of a file with their numbers, in pieces of at most `_CHUNK` characters.
+
+    They are read in blocks. A plain block may be read by others from `block`, who then count its lines.
+    """
 
     def __init__(self, binary: BinaryIO, name: str) -> None:
         self.name = name
         self.number = 0  #: of the line that `piece` returned last
         self.line_is_over = True
+        self.block = io.StringIO()  #: what is read next
+        self.is_plain = False  #: the block has whole lines, no long cell, and no character that is damage
+        self._size = 0
+        self._is_unicode = True
         self._text = self._decoded(binary)
 
     def _decoded(self, binary: BinaryIO) -> io.TextIOWrapper:
@@ -99,26 +112,37 @@ class _Lines:
         encoding, errors = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
         return io.TextIOWrapper(binary, encoding=encoding, errors=errors, newline=None)
 
-    def piece(self) -> str:
-        """The next piece: a whole line with its end, or a part of a long one; "" at the end of the file."""
+    def fill(self) -> bool:
+        """Whether there is more to read. When a block is used up, the next one takes its place."""
+        if self.block.tell() < self._size:
+            return True
         try:
-            text = self._text.readline(_CHUNK)
+            text = self._text.read(_BLOCK)
+            if not text.endswith("\n"):
+                text += self._text.readline(_CHUNK)
         except UnicodeError as error:
             raise Damaged(
                 self.name, self.number + 1, "this is not valid UTF-16", hint="save it as UTF-8"
             ) from error
+        self.block, self._size = io.StringIO(text), len(text)
+        self._is_unicode = text.isascii() or not _SURROGATE.search(text)
+        whole = text.endswith("\n") and len(text) <= CELL_LIMIT
+        self.is_plain = whole and self._is_unicode and "\0" not in text
+        return bool(text)
+
+    def piece(self) -> str:
+        """The next piece: a whole line with its end, or a part of a long one; "" at the end of the file."""
+        text = self.block.readline(_CHUNK) if self.fill() else ""
         if text:
             self.number += self.line_is_over
             self.line_is_over = text.endswith("\n")
-            if not text.isascii():
+            if not self._is_unicode:
                 self._check(text)
         return text
 
     def _check(self, text: str) -> None:
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            code = ord(text[error.start])
+        if found := _SURROGATE.search(text):
+            code = ord(found[0])
             what = f"byte 0x{code - 0xDC00:02X}" if 0xDC80 <= code <= 0xDCFF else "half a character"
             raise Damaged(
                 self.name,
@@ -126,7 +150,7 @@ class _Lines:
                 f"this is not UTF-8 ({what})",
                 hint="save the file as UTF-8 ('CSV UTF-8' in a spreadsheet), or convert it: "
                 f"iconv -f WINDOWS-1252 -t UTF-8 {self.name}",
-            ) from None
+            )
 
     def detach(self) -> None:
         """Leave the binary file open and to its owner."""
@@ -151,21 +175,34 @@ class CsvFile:
     def rows(self) -> Iterator[GoodRow | BadRow]:
         """Every row after the header. Raises Damaged where the file cannot be read on."""
         wanted = len(self.header.columns)
-        while (record := self._record()) is not None:
-            cells = record.cells
-            text = "".join(cells)
-            if not record.problem and not text.strip():
-                continue  # an empty line, or one of nothing but delimiters
-            while len(cells) > wanted and not cells[-1].strip():
-                cells.pop()
-            if record.problem:
-                yield BadRow(line=record.line, field="", problem=record.problem)
-            elif len(cells) != wanted:
-                have = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
-                yield BadRow(line=record.line, field="", problem=f"{have} where the header names {wanted}")
-            else:
-                yield GoodRow(record.line, tuple(map(unguarded, cells) if "'" in text else cells))
+        while self._lines.fill():
+            for line, cells, problem in self._some():
+                text = "".join(cells)
+                if not problem and not text.strip():
+                    continue  # an empty line, or one of nothing but delimiters
+                while len(cells) > wanted and not cells[-1].strip():
+                    cells.pop()
+                if problem:
+                    yield BadRow(line=line, field="", problem=problem)
+                elif len(cells) != wanted:
+                    have = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+                    yield BadRow(line=line, field="", problem=f"{have} where the header names {wanted}")
+                else:
+                    yield GoodRow(line, tuple(map(unguarded, cells) if "'" in text else cells))
         self._lines.detach()
+
+    def count(self) -> int:
+        """How many rows there are, good and bad, made into none. Raises Damaged."""
+        lines, found = self._lines, 0
+        while lines.fill():
+            if lines.is_plain and '"' not in lines.block.getvalue():
+                text = lines.block.read().replace(self._delimiter, "")
+                found += sum(map(bool, map(str.strip, text.split("\n"))))
+                lines.number += text.count("\n")
+            else:
+                found += sum(bool(problem or "".join(cells).strip()) for _, cells, problem in self._some())
+        lines.detach()
+        return found
 
     # --- header -----------------------------------------------------------------------------------------
 
@@ -178,7 +215,6 @@ class CsvFile:
             self._delimiter = sniff(first)
         line = self._lines.number
         record = self._record(first)
-        assert record is not None
         if record.problem:
             raise Damaged(self._name, line, f"the header cannot be used: {record.problem}")
         columns = [cell.strip() for cell in record.cells]
@@ -216,14 +252,33 @@ class CsvFile:
 
     # --- records ----------------------------------------------------------------------------------------
 
-    def _record(self, piece: str | None = None) -> _Record | None:
-        """The next record, starting with `piece` when it was read already. None at the end."""
-        if piece is None:
-            piece = self._lines.piece()
-        if not piece:
-            return None
-        if '"' not in piece and "\0" not in piece and (piece.endswith("\n") or len(piece) < _CHUNK):
-            return _Record(self._lines.number, piece.rstrip("\n").split(self._delimiter))
+    def _some(self) -> Iterator[tuple[int, list[str], str]]:
+        """The next records: those of a block, or one that goes on beyond it or has something wrong."""
+        lines = self._lines
+        if lines.is_plain and self._delimiter in _DELIMITERS:
+            start, before = lines.block.tell(), lines.number
+            reader = csv.reader(lines.block, delimiter=self._delimiter, strict=True)
+            try:
+                for cells in reader:
+                    line, lines.number = lines.number + 1, before + reader.line_num
+                    if lines.number - line > LINES_LIMIT:
+                        lines.number = line - 1
+                        break
+                    yield line, cells, ""
+                else:
+                    return
+            except csv.Error:
+                pass
+            lines.block.seek(start)
+            for _ in range(lines.number - before):
+                lines.block.readline()
+        record = self._record(lines.piece())
+        yield record.line, record.cells, record.problem
+
+    def _record(self, piece: str) -> _Record:
+        """The record that starts with `piece`, by the scanner if it takes one."""
+        if piece.endswith("\n") and '"' not in piece and "\0" not in piece:
+            return _Record(self._lines.number, piece[:-1].split(self._delimiter))
         record = _Record(self._lines.number)
         self._text, self._at = piece, 0
         self._scan(record)
@@ -341,14 +396,9 @@ class Survey:
 
     header: Header
     rows: int
-    bad: int
 
 
 def survey(binary: BinaryIO, name: str) -> Survey:
     """Walk the whole file once, so that a damaged one is refused before anything is done with it."""
     reader = CsvFile(binary, name)
-    rows = bad = 0
-    for row in reader.rows():
-        rows += 1
-        bad += isinstance(row, BadRow)
-    return Survey(header=reader.header, rows=rows, bad=bad)
+    return Survey(header=reader.header, rows=reader.count())

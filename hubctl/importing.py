@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 
-from hubctl.csv_file import BadRow, CsvFile, GoodRow, Survey
+from hubctl.csv_file import BadRow, CsvFile, Survey
 from hubctl.exits import Exit, Refused, exit_of
 from hubd.errors import HubError, ShuttingDown, StoreError, Unreachable, nearest
 from hubd.wire import IMPORT_IN_ORDER
@@ -23,9 +22,9 @@ from hubd.wire import IMPORT_IN_ORDER
 if TYPE_CHECKING:
     from hubd.client import Client
 
-PAGE_ROWS = 500
-PAGE_BYTES = 600_000  #: of JSON; the daemon takes messages of a megabyte
-ESCAPED = 3  #: times as much as in UTF-8 is what a text takes at most in ASCII
+PAGE_ROWS = 500  #: that every daemon takes; those that take more say so
+PAGE_BYTES = 900_000  #: of JSON; the daemon takes messages of a megabyte
+ESCAPED = 6  #: bytes that a character takes at most in JSON
 IN_FLIGHT = 3  #: pages that were sent and not answered yet
 SHOWN_ERRORS = 20
 _COUNTS = ("imported", "updated", "unchanged", "duplicates")
@@ -134,20 +133,25 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", file)
 
 
-def pages(reader: CsvFile, names: Mapping[str, str], report: Report) -> Iterator[list[Row]]:
-    """Good rows in pages that fit a message; bad rows go to the report."""
+def pages(
+    reader: CsvFile, names: Mapping[str, str], report: Report, most: int = PAGE_ROWS
+) -> Iterator[list[Row]]:
+    """Good rows in pages of at most `most` that fit a message; bad rows go to the report."""
     columns = [names[column] for column in reader.header.columns]
+    frame = 1 + len(msgspec.json.encode({"line": 10**15, "values": dict.fromkeys(columns, "")}))
     page: list[Row] = []
     size = 0
     for row in reader.rows():
         if isinstance(row, BadRow):
             report.add_bad_row(row)
             continue
-        values = _values(columns, row)
-        weight = ESCAPED * len(msgspec.json.encode(values)) + 40
-        if weight > PAGE_BYTES // PAGE_ROWS:
-            weight = len(json.dumps(values)) + 40
-        if page and (len(page) >= PAGE_ROWS or size + weight > PAGE_BYTES):
+        values = dict(zip(columns, row.cells, strict=True))
+        if "" in row.cells:
+            values = {column: cell for column, cell in values.items() if cell}
+        weight = frame + ESCAPED * sum(map(len, row.cells))  # at most, which is enough for short rows
+        if weight > PAGE_BYTES // most:
+            weight = len(msgspec.json.encode(values)) + 40
+        if page and (len(page) >= most or size + weight > PAGE_BYTES):
             yield page
             page, size = [], 0
         if weight > PAGE_BYTES:
@@ -157,10 +161,6 @@ def pages(reader: CsvFile, names: Mapping[str, str], report: Report) -> Iterator
         size += weight
     if page:
         yield page
-
-
-def _values(columns: Sequence[str], row: GoodRow) -> dict[str, str]:
-    return {column: cell for column, cell in zip(columns, row.cells, strict=True) if cell}
 
 
 def _cut_short(error: HubError, report: Report, total: int, *, dry_run: bool) -> HubError:
@@ -210,7 +210,8 @@ async def import_file(
             errors.append(error)
         tell(report.rows, found.rows)
 
-    for page in pages(CsvFile(binary, name), names, report):
+    most = hub.hello["limits"].get("import_rows", PAGE_ROWS)
+    for page in pages(CsvFile(binary, name), names, report, most):
         if len(unanswered) == ahead:
             await settle()
         if errors:

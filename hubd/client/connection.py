@@ -49,6 +49,16 @@ def _loads(text: str) -> Any:
         return json.loads(text)  # takes a lone surrogate, for one
 
 
+def _dumps(message: object) -> str:
+    """As `dump`, in a fifth of the time, and not in ASCII."""
+    import msgspec
+
+    try:
+        return msgspec.json.encode(message).decode()
+    except UnicodeEncodeError:
+        return dump(message)  # escapes a lone surrogate, and the daemon says where it is
+
+
 class _Waiting:
     """A call whose answer has not come yet."""
 
@@ -100,8 +110,11 @@ class Client:
         return result
 
     async def begin(self, method: str, /, **params: object) -> Callable[[], Awaitable[dict[str, Any]]]:
-        """Send a request, and return what waits for its answer, as `call` does: for a few at a time."""
-        return partial(self._answer_to, *await self._request(method, params, None))
+        """Send a request, and return what waits for its answer, as `call` does: for a few at a time.
+
+        It may be large. No number in it may be NaN or infinite.
+        """
+        return partial(self._answer_to, *await self._request(method, params, None, _dumps))
 
     def subscribe(
         self,
@@ -155,13 +168,17 @@ class Client:
         return await self._answer_to(*await self._request(method, params, subscription))
 
     async def _request(
-        self, method: str, params: Mapping[str, object], subscription: Subscription | None
+        self,
+        method: str,
+        params: Mapping[str, object],
+        subscription: Subscription | None,
+        encode: Callable[[object], str] = dump,
     ) -> tuple[int, _Waiting]:
         number = next(self._ids)
         message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         waiting = self._waiting[number] = _Waiting(subscription)
         try:
-            text = dump(message)
+            text = encode(message)
             tell("->", message)
             await self._send(TextMessage(data=text))
         except BaseException:

@@ -46,10 +46,9 @@ from hubd.wire import (
     failure,
     internal_error,
     notification,
-    parse,
 )
-from hubd.wire.params import AuthTicket, EventsSubscribe, EventsUnsubscribe, Hello, HubCancel
-from hubd.wire.reading import read_params
+from hubd.wire.params import MAX_ROWS, AuthTicket, EventsSubscribe, EventsUnsubscribe, Hello, HubCancel
+from hubd.wire.reading import read_message, read_params
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +156,7 @@ class Session:
         if large:
             await self._memory.take(size)
         try:
-            parsed = await trio.to_thread.run_sync(parse, message) if large else parse(message)
+            parsed = await trio.to_thread.run_sync(read_message, message) if large else read_message(message)
         except BaseException:
             self._memory.release(size)
             raise
@@ -344,6 +343,7 @@ class Session:
                 "batch": MAX_BATCH,
                 "in_flight": MAX_IN_FLIGHT,
                 "subscriptions": MAX_SUBSCRIPTIONS,
+                "import_rows": MAX_ROWS,
             },
             **({"session_token": token} if token is not None else {}),
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 import email_validator
 import phonenumbers
@@ -22,11 +23,12 @@ _LONGEST_PHONE = 40  #: characters with all the spaces and brackets people put i
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-#: The shape nearly every address has. The rest is judged by email-validator, which takes fifty times as long.
-_PLAIN = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@((?:{_LABEL}\.)+[A-Za-z]{{2,63}})")
+#: The shapes that nearly every address has. email-validator judges the rest, and takes fifty times as long.
+_LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_DOMAIN = re.compile(rf"(?:{_LABEL}\.)+[A-Za-z]{{2,63}}")
 #: Names that never have a mail exchanger (RFC 6761, RFC 7686, RFC 3172). `.test`, `.example`, `.invalid` and
 #: `.local` are let through: people rehearse with them, and offices do use `.local`.
-_NEVER_MAIL = ("localhost", "arpa", "onion")
+_NEVER_MAIL = (".localhost", ".arpa", ".onion")
 
 _PHONE = re.compile("\\+?[0-9() ./\u00a0\u2010\u2011\u2013-]+")  # with the dashes and spaces of spreadsheets
 _TEXTABLE = {
@@ -56,18 +58,22 @@ def email_address(text: str) -> tuple[str, str]:
     not be reached by another spelling. Raises BadInput at "email".
     """
     text = text.strip(" \t\u00a0")
-    plain = _PLAIN.fullmatch(text) if len(text) <= _LONGEST_EMAIL and "--" not in text else None
-    if plain is not None:
-        local, domain = plain[1], plain[2].lower()
-        if len(local) > _LONGEST_LOCAL:
-            raise _not_email("the part before the @ is longer than 64 characters")
-        if len(domain) > 253:
-            raise _not_email("the domain is longer than 253 characters")
-    else:
+    local, _, name = text.rpartition("@")
+    domain = _plain_domain(name) if len(text) <= _LONGEST_EMAIL else ""
+    if not domain or _LOCAL.fullmatch(local) is None:
         local, domain = _unusual_email(text)
-    if domain.rpartition(".")[2] in _NEVER_MAIL:
+    elif len(local) > _LONGEST_LOCAL:
+        raise _not_email("the part before the @ is longer than 64 characters")
+    if domain.endswith(_NEVER_MAIL):
         raise _not_email("no mail can be sent to that domain")
-    return f"{local}@{domain}", f"{local.casefold()}@{domain}"
+    address = f"{local}@{domain}"
+    return address, address.casefold()
+
+
+@lru_cache(maxsize=4096)  # many people have their address with few providers
+def _plain_domain(text: str) -> str:
+    """A domain of the plain shape in lower case; "" for any other, and for what is no domain."""
+    return text.lower() if "--" not in text and _DOMAIN.fullmatch(text) else ""
 
 
 def _unusual_email(text: str) -> tuple[str, str]:

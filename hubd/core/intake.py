@@ -58,7 +58,7 @@ _MEANS = {
 }
 
 
-class ContactRow(msgspec.Struct, frozen=True, kw_only=True):
+class ContactRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One contact as handed in; at least one of `email` and `phone` is set."""
 
     line: int  #: line of the file, for reports
@@ -150,13 +150,16 @@ def read_row(line: int, values: Mapping[str, str], *, region: str | None = None)
     """
     if region is not None:
         region = check_region(region)
+    cells: dict[str, str] = {}
+    columns = tuple(values)
+    names = _names_of(columns)
+    if names and _are_plain(values.values()):
+        cells = dict(values if names == columns else zip(names, values.values(), strict=True))
+        if not all(map(str.strip, cells.values())):
+            cells = {name: value for name, value in cells.items() if value.strip()}
+        return _contact(line, cells, region)
     if len(values) > MAX_COLUMNS:
         return RowProblem(line=line, field="row", problem=f"more than {MAX_COLUMNS} columns")
-    names = _names_of(tuple(values))
-    if names and _are_plain(values.values()):
-        pairs = zip(names, values.values(), strict=True)
-        return _contact(line, {name: value for name, value in pairs if value.strip()}, region)
-    cells: dict[str, str] = {}
     for column, value in values.items():
         try:
             name = _field(column)
@@ -179,16 +182,16 @@ def _names_of(columns: tuple[str, ...]) -> tuple[str, ...]:
         names = tuple(_field(column) for column in columns)
     except BadInput:
         return ()
-    return names if len(set(names)) == len(names) else ()
+    return names if len(set(names)) == len(names) <= MAX_COLUMNS else ()
 
 
 def _are_plain(values: Iterable[object]) -> bool:
     """Whether `_cell_problem` would find nothing in any of them."""
     try:
-        text = "".join(values)  # type: ignore[arg-type]  # what is no text is told by the caller
-    except TypeError:
+        octets = "".join(values).encode()  # type: ignore[arg-type]  # what is no text is told by the caller
+    except (TypeError, UnicodeEncodeError):
         return False
-    return text.isprintable() and len(text) * 4 <= MAX_CELL_BYTES
+    return b"\0" not in octets and len(octets) <= MAX_CELL_BYTES
 
 
 def _cell_problem(value: object) -> str:

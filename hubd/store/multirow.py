@@ -13,18 +13,20 @@ from itertools import chain
 
 from hubd.errors import Conflict
 
-#: Rows in one statement. Each number of rows is a statement of its own, and the connection keeps them
-#: prepared: see `cached_statements` in `connection`.
+#: Rows in one statement, unless the caller says. Each number of rows is a statement of its own, and the
+#: connection keeps them prepared: see `cached_statements` in `connection`.
 MOST_ROWS = 32
 
 
-def write_rows(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+def write_rows(
+    db: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]], *, most: int = MOST_ROWS
+) -> None:
     """Run `statement`, in which `{rows}` stands for VALUES with these rows.
 
     Each of them must change exactly one row of the table. Raises Conflict ("lost_update").
     """
-    for start in range(0, len(rows), MOST_ROWS):
-        some = rows[start : start + MOST_ROWS]
+    for start in range(0, len(rows), most):
+        some = rows[start : start + most]
         text = _with_values(statement, len(some), len(some[0]))
         _exactly(len(some), db.execute(text, tuple(chain.from_iterable(some))))
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 MAX_INTEGER = 2**53  #: beyond it, a reader that keeps numbers as doubles sees another number
-MAX_ROWS = 500  #: rows in one page of an import
+MAX_ROWS = 2000  #: rows in one page of an import
 MAX_PAGE = 1000  #: entries in one page of a listing
 MAX_PART = 512 * 1024  #: bytes in one part of an attachment, or of an email
 
@@ -60,7 +60,7 @@ class HubBackup(Params, frozen=True):
     dry_run: bool = False
 
 
-class ImportRow(Params, frozen=True):
+class ImportRow(Params, frozen=True, gc=False):
     """One row of a table: its line in the file, and its cells by column."""
 
     line: Count

@@ -1,23 +1,70 @@
-"""Parameters read: JSON becomes the typed struct of a method, and every fault is told in people's words."""
+"""Messages read: JSON becomes the typed struct of a method, and every fault is told in people's words.
+
+`read_message` is `parse`, with a short way for the rows of an import. `read_params` does the rest.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain, islice
 from typing import Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
 from hubd.errors import BadInput, did_you_mean
-from hubd.wire.params import MAX_INTEGER, Params
+from hubd.wire.envelope import Batch, Rejected, Request, parse
+from hubd.wire.params import MAX_INTEGER, ImportRow, Params
 
 MAX_FAULTS = 20  #: faults told about at once
+SHORT = 16 * 1024  #: characters up to which a message is parsed as a whole
+BEGINNING = 100  #: characters by which the rows are found: a long text is not quickly found in a long one
 
 P = TypeVar("P", bound=Params)
 
+
+class _Params(msgspec.Struct):
+    rows: msgspec.Raw
+
+
+class _Import(msgspec.Struct):
+    params: _Params
+
+
+_find_rows = msgspec.json.Decoder(_Import).decode
+_read_rows = msgspec.json.Decoder(list[ImportRow]).decode
+#: One of them ends each key of an object, and others may be in texts.
+_KEY_ENDS = (b'":', b" :", b"\t:", b"\n:", b"\r:")
+_fields = cache(msgspec.structs.fields)
 _AT = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+
+
+def read_message(text: str) -> Request | Batch | Rejected:
+    """What `parse` returns. The rows of an import may be structs already, in a fifth of the time."""
+    if len(text) > SHORT:
+        try:
+            raw = bytes(_find_rows(text).params.rows)
+            rows = _read_rows(raw)
+        except (ValueError, RecursionError):  # no rows, or a fault that is told by `parse` or `read_params`
+            return parse(text)
+        written = raw.decode()
+        start = text.find(written[:BEGINNING])
+        end = start + len(written)
+        if rows and _is_plain(raw, rows) and text[start:end] == written:
+            request = parse(f"{text[:start]}[]{text[end:]}")
+            if isinstance(request, Request) and isinstance(request.params, dict):
+                request.params["rows"] = rows
+                return request
+    return parse(text)
+
+
+def _is_plain(raw: bytes, rows: list[ImportRow]) -> bool:
+    """Whether no key is twice in an object, and no text has a NUL (the decoder takes both)."""
+    keys = sum(2 + len(row.values) for row in rows)
+    ends = raw.count(b":")
+    return (ends == keys or sum(map(raw.count, _KEY_ENDS)) == keys) and b"\\u0000" not in raw
 
 
 def read_params(kind: type[P], value: object) -> P:
@@ -29,8 +76,7 @@ def read_params(kind: type[P], value: object) -> P:
         value = dict(zip(names, value, strict=False))
     if not isinstance(value, dict):
         raise BadInput.at("params", "must be an object (by name) or an array (by position)")
-    unsafe = () if _is_plain(value) else _unsafe(value, "")
-    faults = list(islice(chain(_shape(kind, value), unsafe), MAX_FAULTS))
+    faults = list(islice(chain(_shape(kind, value), _unsafe(value, "")), MAX_FAULTS))
     if faults:
         raise BadInput.of(faults)
     try:
@@ -44,7 +90,7 @@ def read_params(kind: type[P], value: object) -> P:
 
 def _shape(kind: type[Params], value: dict[str, object]) -> Iterator[tuple[str, str]]:
     """Unknown names and missing ones, all at once (the converter stops at the first)."""
-    fields = msgspec.structs.fields(kind)
+    fields = _fields(kind)
     names = [field.encode_name for field in fields]
     for name in value:
         if name not in names:
@@ -52,24 +98,6 @@ def _shape(kind: type[Params], value: dict[str, object]) -> Iterator[tuple[str, 
     for field in fields:
         if field.required and field.encode_name not in value:
             yield field.encode_name, "missing"
-
-
-def _is_plain(value: object) -> bool:
-    """Whether `_unsafe` would find nothing, found out quickly for a page of an import."""
-    texts: list[str] = []
-    left = [value]
-    while left:
-        item = left.pop()
-        if isinstance(item, str):
-            texts.append(item)
-        elif isinstance(item, dict):
-            texts.extend(item)
-            left.extend(item.values())
-        elif isinstance(item, list):
-            left.extend(item)
-        elif item is not None and not (isinstance(item, int) and -MAX_INTEGER <= item <= MAX_INTEGER):
-            return False
-    return not _unsafe_text("".join(texts))
 
 
 def _unsafe(value: object, path: str) -> Iterator[tuple[str, str]]:
@@ -85,7 +113,7 @@ def _unsafe(value: object, path: str) -> Iterator[tuple[str, str]]:
             if problem:
                 yield _shown(where), f"the key {problem}"
             yield from _unsafe(item, _shown(where))
-    elif isinstance(value, list):
+    elif isinstance(value, list) and not (value and isinstance(value[0], ImportRow)):
         for index, item in enumerate(value):
             yield from _unsafe(item, f"{path}[{index}]")
     elif isinstance(value, float):
@@ -155,7 +183,7 @@ def _length(kind: str, sign: str, size: int) -> str:
 
 def _words(kind: type[Params], path: str) -> list[str]:
     """The words that a parameter takes, when it takes only some."""
-    for field in msgspec.structs.fields(kind):
+    for field in _fields(kind):
         if field.encode_name == path:
             inner = [field.type, *get_args(field.type)]
             return [str(word) for each in inner if get_origin(each) is Literal for word in get_args(each)]

@@ -38,6 +38,7 @@ class Limits(TypedDict):
     batch: int
     in_flight: int
     subscriptions: int
+    import_rows: int
 
 
 class HelloResult(TypedDict):

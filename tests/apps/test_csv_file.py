@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tracemalloc
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hubctl import csv_out
-from hubctl.csv_file import CELL_LIMIT, BadRow, CsvFile, Damaged, GoodRow, sniff, survey
+from hubctl.csv_file import CELL_LIMIT, LINES_LIMIT, BadRow, CsvFile, Damaged, GoodRow, sniff, survey
 
 
 def read(raw: bytes | str) -> tuple[tuple[str, ...], list[GoodRow | BadRow]]:
@@ -155,6 +158,84 @@ def test_a_spreadsheets_sep_line_is_honoured() -> None:
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=20)
+
+
+QUOTED = re.compile(r'"((?:[^"]|"")*)"(?!") *([^,\n]*)')
+BARE = re.compile(r"([^,\n]*)()")
+#: With some of these a text goes over the end of a block in every possible state.
+PIECES = st.sampled_from(
+    [
+        "a@x.org",
+        ",",
+        ",",
+        "\n",
+        "\n",
+        '"',
+        '"',
+        '""',
+        " ",
+        "'=1",
+        "'",
+        "\u2028",
+        "Zoë",
+        "y" * 16_000,
+        "y\n" * 400,
+    ]
+)
+
+
+def by_hand(text: str) -> Iterator[tuple[int, list[str] | None]]:
+    """The records below a header, one cell after the other: line and cells, or None for what is no row.
+
+    Raises LookupError with the line of a quote that is not closed.
+    """
+    at, line = 0, 2
+    while at < len(text):
+        first, cells, is_bad, goes_on = line, list[str](), False, True
+        while goes_on:
+            quoted = text.startswith('"', at)
+            found = (QUOTED if quoted else BARE).match(text, at)
+            if found is None or found[1].count("\n") > LINES_LIMIT or (found[2] and "\n" in found[1]):
+                raise LookupError(line)
+            line += found[1].count("\n")
+            cells.append(found[1].replace('""', '"') if quoted else found[1])
+            is_bad = is_bad or bool(found[2]) or len(cells[-1]) > CELL_LIMIT
+            goes_on = text.startswith(",", found.end())
+            at = found.end() + 1
+        yield first, None if is_bad else cells
+        line += 1
+
+
+def rows_by_hand(text: str) -> Iterator[GoodRow | int]:
+    """Rows with two cells, and the lines of bad ones."""
+    for line, found in by_hand(text):
+        while found and len(found) > 2 and not found[-1].strip():
+            found.pop()
+        if found is None or (len(found) != 2 and any(map(str.strip, found))):
+            yield line
+        elif any(map(str.strip, found)):
+            yield GoodRow(line, tuple(map(csv_out.unguarded, found)))
+
+
+@given(st.lists(PIECES, max_size=40).map("".join))
+def test_a_file_in_blocks_is_read_as_cell_after_cell(text: str) -> None:
+    expected: list[GoodRow | int] = []
+    damaged = 0
+    try:
+        expected.extend(rows_by_hand(text))
+    except LookupError as error:
+        damaged = error.args[0]
+    raw = f"email,n\n{text}".encode()
+    rows = CsvFile(io.BytesIO(raw), "f.csv").rows()
+    seen = [row if isinstance(row, GoodRow) else row.line for row in islice(rows, len(expected))]
+    assert seen == expected
+    if damaged:
+        for read_on in (lambda: list(rows), lambda: survey(io.BytesIO(raw), "f.csv")):
+            with pytest.raises(Damaged, match=f":{damaged}: a quote is opened on this line and"):
+                read_on()
+    else:
+        assert not list(rows)
+        assert survey(io.BytesIO(raw), "f.csv").rows == len(expected)
 
 
 @given(st.lists(st.tuples(st.just("a@x.org"), TEXT, TEXT), max_size=8), st.sampled_from(",;\t|"))

@@ -130,7 +130,8 @@ def by_the_library(text: str) -> str | None:
 @example("a@x.c0m")
 def test_the_short_way_agrees_with_the_library(text: str) -> None:
     """Most addresses take a regular expression instead of email-validator; the answer must be the same."""
-    plain = addresses._PLAIN.fullmatch(text)
+    local, _, domain = text.rpartition("@")
+    plain = addresses._LOCAL.fullmatch(local) and addresses._plain_domain(domain)
     library = by_the_library(text)
     try:
         ours = email_address(text)[0]
@@ -139,7 +140,7 @@ def test_the_short_way_agrees_with_the_library(text: str) -> None:
     if library is None and text.lower().endswith((".local", ".invalid")):
         return  # let through on purpose
     assert ours == library
-    if plain is not None and "--" not in text and len(plain[1]) <= 64:
+    if plain and len(local) <= 64:
         assert ours is not None
 
 

@@ -20,9 +20,10 @@ from hubd.wire.params import (
     ContactsImport,
     DeliveryId,
     EventsSubscribe,
+    ImportRow,
     Params,
 )
-from hubd.wire.reading import read_params
+from hubd.wire.reading import SHORT, read_message, read_params
 from hubd.wire.registry import CLASS_NUMBERS
 
 
@@ -277,6 +278,67 @@ def test_any_json_is_params_or_bad_input(value: object) -> None:
             read_params(kind, value)
         except BadInput as error:
             dump(error_object(error))
+
+
+# -- the short way for the rows of an import ---------------------------------------------------------------
+
+CELL = st.sampled_from(["a@b.example", "Zoë", "", "\0", "\ud800", '":', " :", "[]", "\u2028", "10:30", "\\"])
+ROW = st.fixed_dictionaries(
+    {
+        "line": st.sampled_from([2, 3, 2**53, 2**53 + 1, -1, 2.0, 2.5, "2", None, True]) | st.just(4),
+        "values": st.dictionaries(CELL | st.just("email"), CELL | st.just("x") | st.just(5), max_size=3),
+    },
+    optional={"odd": st.just(1)},
+)
+#: What is replaced in the text of a request that is right otherwise, and by what.
+DAMAGE = st.sampled_from(
+    [
+        ("", ""),
+        ('"line"', '"values":{},"line"'),
+        ('"line"', '"line" :2,"line"'),
+        ('"line"', '"\\u006cine"\t'),
+        ('"email"', '"email"\n:"x","email"\r'),
+        ('"rows"', '"rows":[],"rows"'),
+        ('"params"', '"params":{"rows":[{"line":2,"values":{}}]},"params"'),
+        ('"id"', '"trace":[{"line":2,"values":{}}],"id"'),
+        ('"id"', '"deep":' + "[" * 40 + "]" * 40 + ',"id"'),
+        ('"id"', '"deep":' + "[" * 100_000 + ',"id"'),
+        ("contacts.import", "campaign.start"),
+        ('{"jsonrpc"', '[{"jsonrpc"'),
+        ("}}]", "}},]"),
+    ]
+)
+
+
+def all_of_it(request: Request | Batch | Rejected) -> object:
+    """What comes of a message that should be an import: its parameters, or every fault."""
+    if not isinstance(request, Request):
+        return request
+    try:
+        params: object = read_params(ContactsImport, request.params)
+    except BadInput as error:
+        params = error.data["errors"]
+    return request.method, request.id, request.notification, params
+
+
+@given(st.lists(ROW, max_size=3), DAMAGE, st.sampled_from([(",", ":"), (", ", ": ")]), st.booleans())
+def test_the_short_way_reads_what_the_long_way_reads(
+    rows: list[dict[str, object]], damage: tuple[str, str], separators: tuple[str, str], ascii_only: bool
+) -> None:
+    params = {"list": "l", "rows": rows, "import_id": "i"}
+    request = {"jsonrpc": "2.0", "id": 7, "method": "contacts.import", "params": params}
+    text = json.dumps(request, separators=separators, ensure_ascii=ascii_only).replace(*damage, 1)
+    text += " " * SHORT
+    assert all_of_it(read_message(text)) == all_of_it(parse(text))
+
+
+def test_the_short_way_is_taken_for_a_page_of_an_import() -> None:
+    rows = [{"line": line, "values": {"email": f"{line}@b.example", "at": "10:30"}} for line in range(500)]
+    params = {"list": "l", "rows": rows, "import_id": "i"}
+    request = read_message(dump({"jsonrpc": "2.0", "id": 7, "method": "contacts.import", "params": params}))
+    assert isinstance(request, Request)
+    assert isinstance(request.params, dict)
+    assert request.params["rows"] == [ImportRow(**row) for row in rows]
 
 
 # -- errors ------------------------------------------------------------------------------------------------

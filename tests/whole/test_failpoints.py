@@ -22,6 +22,7 @@ import pytest
 from hubd import failpoints
 from hubd.store import opening
 from hubd.store.file_checks import APPLICATION_ID
+from hubd.wire.params import MAX_ROWS
 from tests import launcher
 from tests.whole.conftest import PATIENCE, ROOT, Hub, until
 from tests.whole.crashing_hubd import effect_of
@@ -183,23 +184,23 @@ def test_an_end_in_the_middle_of_an_import_is_mended_by_importing_again(hub: Hub
     with path.open("w", newline="") as stream:
         out = csv.writer(stream)
         out.writerow(["email", "first_name"])
-        out.writerows([f"p{i}@example.com", f"Zoë {i}"] for i in range(2000))
-    hub.boot(fail="in_import:3")
+        out.writerows([f"p{i}@example.com", f"Zoë {i}"] for i in range(5000))
+    hub.boot(fail="in_import:2")
     assert hub.ask("import", str(path), "--list", "all").returncode != 0
     left = killed(hub)
-    assert len(left.contacts) == left.members < 2000
-    assert len(left.contacts) % 500 == 0, "a page is taken whole or not at all"
+    assert len(left.contacts) == left.members < 5000
+    assert len(left.contacts) % MAX_ROWS == 0, "a page is taken whole or not at all"
     hub.boot()
     report = hub.json("import", str(path), "--list", "all")
     assert report["unchanged"] == len(left.contacts)
-    assert report["imported"] == 2000 - len(left.contacts)
+    assert report["imported"] == 5000 - len(left.contacts)
     again = hub.json("import", str(path), "--list", "all")
-    assert (again["imported"], again["updated"], again["unchanged"]) == (0, 0, 2000)
+    assert (again["imported"], again["updated"], again["unchanged"]) == (0, 0, 5000)
     assert hub.end() == 0
     books = read_books(hub.state)
     check_books(books)
-    assert {str(email) for email, _, _ in books.contacts} == {f"p{i}@example.com" for i in range(2000)}
-    assert len(books.contacts) == books.members == 2000
+    assert {str(email) for email, _, _ in books.contacts} == {f"p{i}@example.com" for i in range(5000)}
+    assert len(books.contacts) == books.members == 5000
 
 
 def test_an_end_in_the_middle_of_a_backup_leaves_no_file_that_looks_like_one(hub: Hub) -> None:
