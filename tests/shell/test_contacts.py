@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -199,6 +200,14 @@ async def test_the_first_reason_of_a_suppression_stays(contacts: Contacts) -> No
     assert [entry.reason for entry in await contacts.suppressions(Channel.EMAIL)] == ["opted_out"]
     assert await contacts.unsuppress(Channel.EMAIL, "a@example.com")
     assert not await contacts.unsuppress(Channel.EMAIL, "a@example.com")
+
+
+async def test_every_contact_of_a_page_has_an_id_of_its_own(contacts: Contacts) -> None:
+    await take(contacts, [person(n, f"p{n}@example.com") for n in range(600)])
+    names = {found.contact_id for found in await contacts.page(limit=600)}
+    assert len(names) == 600
+    assert all(re.fullmatch("[0-9a-f]{16}", name) for name in names)
+    assert len({name[2:6] for name in names}) > 500, "all but the first two digits are random"
 
 
 async def test_suppressions_are_paged_and_by_channel(contacts: Contacts) -> None:
