@@ -211,9 +211,9 @@ def phone_number(text: str, region: str | None = None) -> str:
         number = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:
         raise _not_phone("no country has such numbers") from None
-    if not phonenumbers.is_valid_number(number):
+    kind = phonenumbers.number_type(number)  # which takes as long as whether it is valid
+    if kind == PhoneNumberType.UNKNOWN:
         raise _not_phone("no such number exists in that country's plan")
-    kind = phonenumbers.number_type(number)
     if kind not in _TEXTABLE:
         raise BadInput.at("phone", f"{_PHONE_KIND.get(kind, 'a number of that kind')} cannot receive texts")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

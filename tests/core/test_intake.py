@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email_validator
+import phonenumbers
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -227,6 +228,16 @@ def test_any_text_is_a_number_or_bad_input(text: str, region: str | None) -> Non
     assert number[1:].isascii()
     assert number[1:].isdigit()
     assert phone_number(number) == number
+
+
+@given(st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS)), st.text("0123456789", min_size=4))
+def test_a_number_without_a_kind_is_one_that_the_library_calls_invalid(region: str, digits: str) -> None:
+    try:
+        number = phonenumbers.parse(digits, region)
+    except phonenumbers.NumberParseException:
+        return
+    has_kind = phonenumbers.number_type(number) != phonenumbers.PhoneNumberType.UNKNOWN
+    assert has_kind == phonenumbers.is_valid_number(number)
 
 
 # --- columns ---
