@@ -92,7 +92,6 @@ class _Lines:
         self.block = io.StringIO()  #: what is read next
         self.is_plain = False  #: the block has whole lines, no long cell, and no character that is damage
         self._size = 0
-        self._is_unicode = True
         self._text = self._decoded(binary)
 
     def _decoded(self, binary: BinaryIO) -> io.TextIOWrapper:
@@ -125,9 +124,8 @@ class _Lines:
                 self.name, self.number + 1, "this is not valid UTF-16", hint="save it as UTF-8"
             ) from error
         self.block, self._size = io.StringIO(text), len(text)
-        self._is_unicode = text.isascii() or not _SURROGATE.search(text)
         whole = text.endswith("\n") and len(text) <= CELL_LIMIT
-        self.is_plain = whole and self._is_unicode and "\0" not in text
+        self.is_plain = whole and (text.isascii() or not _SURROGATE.search(text)) and "\0" not in text
         return bool(text)
 
     def piece(self) -> str:
@@ -136,7 +134,7 @@ class _Lines:
         if text:
             self.number += self.line_is_over
             self.line_is_over = text.endswith("\n")
-            if not self._is_unicode:
+            if not self.is_plain:
                 self._check(text)
         return text
 
