@@ -144,4 +144,4 @@ def test_every_listing_takes_every_format(hub: Hub) -> None:
 
 
 def test_the_formats_are_in_the_help() -> None:
-    assert "table, json, ndjson, tsv, csv" in " ".join(run("list", "--help").output.split())
+    assert "table, json, ndjson, tsv, csv" in " ".join(run("help", "options").output.split())
