@@ -77,9 +77,7 @@ class Domains:
         own = {domain: limiter.granted for domain, limiter in (*self._others.items(), *leaving)}
         known = dict(spent)
         for domain, granted in (self._known | own).items():
-            if (
-                domain in rates or further
-            ):  # than was remembered: what is recorded, and what may not be so yet
+            if domain in rates or further:  # than it remembers: what is recorded, and what may not be so yet
                 granted = sorted([*spent.get(domain, ()), *(each for each in granted if each[0] > recent)])
             known[domain] = granted
         self.rates = rates
