@@ -70,13 +70,14 @@ class Domains:
         """Use other rates from now on; what was sent counts under them. Raises `BadInput`."""
         for texts in rates.values():
             parse_rates(texts)
-        known_for, every = (longest_period(each.get("*", ())) for each in (self.rates, rates))
+        every = rates.get("*", ())
+        further = longest_period(every) > longest_period(self.rates.get("*", ()))
         recent = trio.current_time() - self.UNRECORDED[0]
         leaving = [(domain, limiter) for domain, limiter in self._named.items() if domain not in rates]
         own = {domain: limiter.granted for domain, limiter in (*self._others.items(), *leaving)}
         known = dict(spent)
         for domain, granted in (self._known | own).items():
-            if domain in rates or every > known_for:  # beyond its memory: on what is recorded, or not yet
+            if domain in rates or further:  # than it remembers: what is recorded, and what may not be so yet
                 granted = sorted([*spent.get(domain, ()), *(each for each in granted if each[0] > recent)])
             known[domain] = granted
         self.rates = rates
@@ -101,9 +102,7 @@ class Domains:
             return found
         found = self._others.get(domain)
         if found is None:
-            found = self._others[domain] = self._limiter(
-                domain, self._known.pop(domain, ()), (self.UNRECORDED,)
-            )
+            found = self._others[domain] = self._limiter(domain, self._known.pop(domain, ()))
             self._make_room()
         self._others.move_to_end(domain)
         return found
@@ -196,7 +195,7 @@ class Domains:
     # -- memory ------------------------------------------------------------------------------------
 
     def _limiter(
-        self, domain: str, past: Iterable[Grant], memory: Sequence[tuple[float, float]]
+        self, domain: str, past: Iterable[Grant], memory: Sequence[tuple[float, float]] = (UNRECORDED,)
     ) -> RateLimiter:
         rates = self.rates.get(domain) or self.rates["*"]
         return RateLimiter(rates, name=self._prefix + domain, past=past, burst=self.BURST, memory=memory)

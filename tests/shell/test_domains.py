@@ -358,6 +358,37 @@ async def test_a_one_off_message_takes_the_next_slot_of_a_domain_and_stands_in_n
     assert found.held_until("vip@gmail.example", wall(), owner=9, urgent=True) is None
 
 
+async def test_a_one_off_message_holds_a_domain_up_for_one_slot_and_no_longer(autojump_clock: Clock) -> None:
+    found = Domains("office", {"gmail.example": ("2/hour",), "gmx.example": ("1/s",)}, {})
+    assert take(
+        found.find("ann@gmail.example"), found.find("bob@gmail.example"), found.find("ann@gmx.example")
+    )
+    for name in ("gmail", "gmx"):
+        assert found.held_until(f"vip@{name}.example", wall(), urgent=True) is not None
+        assert found.held_until(f"bob@{name}.example", wall(), owner=1) is not None
+    await trio.sleep(1.5)
+    assert found.held_until("bob@gmx.example", wall(), owner=2) is not None
+    await trio.sleep(0.6)
+    assert found.held_until("bob@gmx.example", wall(), owner=2) is None, "it came to nothing"
+    await trio.sleep(3000.0)
+    assert found.held_until("vip@gmail.example", wall(), urgent=True) is not None
+    await trio.sleep(600.0)
+    assert found.held_until("vip@gmail.example", wall(), urgent=True) is None
+    assert take(found.find("vip@gmail.example"))
+    assert found.held_until("bob@gmail.example", wall(), owner=2) is None, "there is another slot"
+
+
+async def test_a_campaign_whose_line_has_ended_shares_a_domain_no_more(autojump_clock: Clock) -> None:
+    found = domains(gmail="1/s")
+    assert take(found.find("ann@gmail.example"))
+    assert found.held_until("x@gmail.example", wall(), owner="short") is not None
+    await trio.sleep(5)
+    assert take(found.find("ann@gmail.example"))
+    held = [found.held_until("x@gmail.example", wall(), owner="long") for _ in range(3)]
+    places = [each[0] - wall() for each in held if each is not None]
+    assert places == pytest.approx([1.0, 2.05, 3.1], abs=0.01)
+
+
 async def test_a_campaign_that_comes_later_has_a_line_of_its_own_at_a_domain(autojump_clock: Clock) -> None:
     found = Domains("office", {"gmail.example": ("1/s",)}, {})
     slot = found.find("ann@gmail.example")

@@ -115,13 +115,13 @@ async def test_old_steps_are_joined_by_the_hour_and_the_oldest_forgotten(
     monkeypatch.setattr("hubd.store.usage.PAGE", 4)
     hour = WALL // 3600 * 3600 - 10 * 3600
     await spend(database, "campaign/1", [(hour + 10 * n, n + 1) for n in range(4)])
-    await spend(database, "campaign/2", [(WALL - REMEMBERED - 60, 9), (WALL - REMEMBERED + 60, 8)])
+    await spend(database, "campaign/2", [(WALL - REMEMBERED - 60, 9), (WALL - REMEMBERED, 8)])
     await spend(database, "campaign/3", [(WALL - 60 + 10 * n, 1) for n in range(5)])
     found = await tidy(database, now=WALL)
     assert found.usage == 3 + 1
     assert await everything(database) == [
         ("campaign/1", hour + 30, 10),
-        ("campaign/2", (WALL - REMEMBERED + 60) // 10 * 10, 8),
+        ("campaign/2", (WALL - REMEMBERED) // 10 * 10, 8),
         *[("campaign/3", WALL - 60 + 10 * n, 1) for n in range(5)],
     ]
     assert (await tidy(database, now=WALL)).usage == 0
