@@ -12,8 +12,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
+
+from msgspec import Meta
 
 from hubd.config.layers import Layers, read_layers
 from hubd.config.rates import Limited, email_sender, read_limits, text_sender
@@ -38,13 +40,14 @@ __all__ = [
     "state_dir",
 ]
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+Preset = Literal["gmail", "outlook"]
 Security = Literal["starttls", "tls", "none"]
 TWILIO_URL = "https://api.twilio.com"
 
-_LOG_LEVELS = ("debug", "info", "warning", "error")
 _TYPES = ("outbox", "smtp", "twilio")
 _NOT_YET = ("sendgrid", "ses", "sns")
-_PRESETS = {"gmail": "smtp.gmail.com", "outlook": "smtp.office365.com"}
+_PRESETS: dict[Preset | None, str] = {"gmail": "smtp.gmail.com", "outlook": "smtp.office365.com"}
 _PORTS: dict[Security, int] = {"starttls": 587, "tls": 465, "none": 25}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?")
@@ -62,34 +65,58 @@ _SECRET_NAME = {
 class OutboxConfig(Limited):
     """Writes every message to a file under the state directory. There is always one called `outbox`."""
 
-    type: Literal["outbox"] = "outbox"
+    type: Annotated[Literal["outbox"], Meta(description="Write each message to a file.")] = "outbox"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpConfig(Limited):
-    """A mail server to hand messages to."""
+    """A mail server that messages are handed to."""
 
-    type: Literal["smtp"] = "smtp"
-    host: str
-    port: int = 587
-    security: Security = "starttls"  #: required, never opportunistic
-    username: str = ""
-    password: SecretRef | None = None
-    connections: int = 8
-    ca_file: Path | None = None  #: certificate authorities to trust instead of the system's
+    type: Annotated[Literal["smtp"], Meta(description="Send email through a mail server.")] = "smtp"
+    preset: Annotated[
+        Preset | None, Meta(description="A known provider, whose `host` need not be written.")
+    ] = field(default=None, compare=False)
+    host: Annotated[
+        str,
+        Meta(description="The mail server's name or address, without the port. Required without `preset`."),
+    ]
+    port: Annotated[
+        int, Meta(description="The default follows `security`: 587 for starttls, 465 for tls, 25 for none.")
+    ] = 587
+    security: Annotated[
+        Security,
+        Meta(
+            description="How the connection is encrypted. `starttls` is required, never opportunistic; "
+            "`none` with a password is accepted for a loopback address only. Port 465 implies `tls`."
+        ),
+    ] = "starttls"
+    username: Annotated[str, Meta(description="The login name. Needs `password`.")] = ""
+    password: Annotated[SecretRef | None, Meta(description="Where the password is. Needs `username`.")] = None
+    connections: Annotated[int, Meta(description="How many connections are used at most, 1 to 256.")] = 8
+    ca_file: Annotated[
+        Path | None,
+        Meta(description="Certificate authorities to trust instead of the system's, as a PEM file."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwilioConfig(Limited):
-    """A Twilio account to send SMS through. One of `from_` and `messaging_service_sid` is set."""
+    """A Twilio account to send SMS through. One of `from` and `messaging_service_sid` is set."""
 
-    type: Literal["twilio"] = "twilio"
-    account_sid: str
-    auth_token: SecretRef
-    from_: str = ""
-    messaging_service_sid: str = ""
-    concurrency: int = 10
-    base_url: str = TWILIO_URL
+    type: Annotated[Literal["twilio"], Meta(description="Send SMS through Twilio.")] = "twilio"
+    account_sid: Annotated[str, Meta(description="The account's SID, which starts with AC.")]
+    auth_token: Annotated[SecretRef, Meta(description="Where the auth token is.")]
+    from_: Annotated[
+        str,
+        Meta(description="The sender: a number such as `+15005550006`, a short code or a name."),
+    ] = ""
+    messaging_service_sid: Annotated[
+        str, Meta(description="A Twilio Messaging Service that picks the sender, instead of `from`.")
+    ] = ""
+    concurrency: Annotated[int, Meta(description="How many connections are used at most, 1 to 100.")] = 10
+    base_url: Annotated[
+        str, Meta(description="Another server with Twilio's interface; `http://` on loopback addresses only.")
+    ] = TWILIO_URL
 
 
 ProviderConfig = OutboxConfig | SmtpConfig | TwilioConfig
@@ -99,8 +126,14 @@ ProviderConfig = OutboxConfig | SmtpConfig | TwilioConfig
 class HubConfig:
     """All of hubd.toml."""
 
-    log_level: str = "info"
-    tcp: tuple[str, int] | None = None  #: listen here, too: an address of this machine, a port
+    log_level: Annotated[LogLevel, Meta(description="How much hubd logs.")] = "info"
+    tcp: Annotated[
+        tuple[str, int] | None,
+        Meta(
+            description="Also listen on this loopback address and port; port 0 is any free one. "
+            "Takes effect at the next start."
+        ),
+    ] = None
     providers: dict[str, ProviderConfig] = field(default_factory=lambda: {"outbox": OutboxConfig()})
     folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
     layers: Layers = field(default_factory=Layers, compare=False, repr=False)  #: where each key comes from
@@ -152,7 +185,7 @@ def missing_secrets(config: HubConfig) -> list[CredentialMissing]:
 
 def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
     hub = top.sub("hub")
-    log_level = hub.choice("log_level", _LOG_LEVELS, "info")
+    log_level: LogLevel = hub.choice("log_level", get_args(LogLevel), "info")
     tcp = hub.checked("tcp", parse_tcp, None, example="127.0.0.1:0")
     hub.close()
     tables = top.sub("providers")
@@ -174,7 +207,7 @@ def _provider(table: Table, name: str, folder: Path) -> ProviderConfig | None:
     if table.raw.get("type") in _NOT_YET:
         table.fault("type", "is not available in this version; there are outbox, smtp and twilio")
         return None
-    kind = table.choice("type", _TYPES)
+    kind = table.choice("type", _TYPES, "")
     if table.raw.get("type") is None:
         table.fault("type", "is missing; outbox, smtp or twilio")
     if name == "outbox" and kind not in ("", "outbox"):
@@ -192,12 +225,13 @@ def _provider(table: Table, name: str, folder: Path) -> ProviderConfig | None:
 
 
 def _smtp(table: Table, folder: Path) -> SmtpConfig:
-    preset = table.choice("preset", tuple(_PRESETS))
+    preset: Preset | None = table.choice("preset", get_args(Preset), None)
     host = table.checked("host", _host, _PRESETS.get(preset, ""), example="smtp.acme.example")
     implied: Security = "tls" if table.raw.get("port") == 465 else "starttls"
-    security = _security(table.choice("security", tuple(_PORTS), implied))
+    security: Security = table.choice("security", get_args(Security), implied)
     password = _secret(table, "password")
     smtp = SmtpConfig(
+        preset=preset,
         host=host,
         port=table.whole("port", _PORTS[security], 1, 65535),
         security=security,
@@ -219,15 +253,6 @@ def _smtp(table: Table, folder: Path) -> SmtpConfig:
         )
     table.close()
     return smtp
-
-
-def _security(word: str) -> Security:
-    match word:
-        case "tls":
-            return "tls"
-        case "none":
-            return "none"
-    return "starttls"
 
 
 def _twilio(table: Table) -> TwilioConfig | None:

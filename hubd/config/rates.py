@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypedDict
+from typing import Annotated, TypedDict
+
+from msgspec import Meta
 
 from hubd.core.addresses import email_address, sms_sender
 from hubd.core.pacing import parse_rate
@@ -31,10 +33,27 @@ MOST_KEYS = 1_000  #: senders or domains with rates of their own, on one provide
 class Limited:
     """How fast a provider may be used."""
 
-    rate: tuple[str, ...] = ()
-    warmup: Warmup | None = None
-    sender_rates: Rates = field(default_factory=lambda: _NONE, hash=False)
-    domain_rates: Rates = field(default_factory=lambda: _NONE, hash=False)  #: for email only
+    rate: Annotated[
+        tuple[str, ...],
+        Meta(description='How much may be sent in all: one rate such as `"30/minute"`, or several at once.'),
+    ] = ()
+    warmup: Annotated[
+        Warmup | None,
+        Meta(
+            description='Sender warm-up: a daily quota that grows, `{ start = "200/day", double_every = '
+            '"2 days" }`, counted from the first message of this provider.'
+        ),
+    ] = None
+    sender_rates: Annotated[
+        Rates, Meta(description="Rates of single senders; `*` is every other sender, each for itself.")
+    ] = field(default_factory=lambda: _NONE, hash=False)
+    domain_rates: Annotated[
+        Rates,
+        Meta(
+            description="Rates of single recipient domains, for email only; `*` is every other domain, each "
+            "for itself."
+        ),
+    ] = field(default_factory=lambda: _NONE, hash=False)
 
 
 class Limits(TypedDict):

@@ -65,9 +65,7 @@ def _provider(config: HubConfig, name: str, provider: ProviderConfig) -> Iterato
     place = ("providers", name)
     own = [field.name for field in fields(provider) if field.name not in (*_LIMITS, "type")]
     yield _setting(config, (*place, "type"), provider.type)
-    preset = config.layers.value(*place, "preset")
-    if preset is not None:
-        yield _setting(config, (*place, "preset"), preset)
+    preset = getattr(provider, "preset", None)
     for attribute in (*own, *_LIMITS):
         key = attribute.removesuffix("_")  # `from` is a word of Python's
         yield _setting(

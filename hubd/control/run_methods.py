@@ -21,7 +21,8 @@ from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, CampaignState
 from hubd.core.preflight import RISKS, unaccepted
-from hubd.core.spec import parse_time, spec_from_json
+from hubd.core.spec import spec_from_json
+from hubd.core.times import parse_time
 from hubd.engine.ports import Commit
 from hubd.errors import BadInput, PreflightFailed
 from hubd.wire import params as p

@@ -10,13 +10,16 @@ import datetime as dt
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from hubd.core.addresses import mailbox, sms_sender
 from hubd.core.model import Attachment, Channel, Content, InDoubt, Kind
 from hubd.core.pacing import parse_rate
 from hubd.core.tables import Fault, Table, unknown_first
+from hubd.core.times import parse_duration, parse_time
 from hubd.core.windows import parse_window
 from hubd.errors import BadInput
 
@@ -36,22 +39,6 @@ GIVE_UP_AFTER: Mapping[Kind, float] = MappingProxyType(
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _PROVIDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LIST = re.compile(r"[^\W_][\w. @+-]{0,63}")
-_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
-)  # RFC 3339 5.6
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]+)", re.ASCII)
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_UNIT_WORDS = {
-    word: _UNITS[unit]
-    for unit, words in {
-        "s": "s sec secs second seconds",
-        "m": "m min mins minute minutes",
-        "h": "h hr hrs hour hours",
-        "d": "d day days",
-        "w": "w week weeks",
-    }.items()
-    for word in words.split()
-}
 _HOLE = re.compile(r"\{\{.*?\}\}")
 _UNSUBSCRIBE = re.compile(r"https://[^/\s?#@<>]+([/?#]\S*)?|mailto:[^\s@<>]+@\S+")
 _MIME_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
@@ -71,36 +58,90 @@ _ELSEWHERE = {
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long a message that is refused for now is tried again."""
+    """How long a message that was refused for now is tried again."""
 
-    give_up_after: str = ""  #: a duration, counted from the first attempt; "": `GIVE_UP_AFTER` of its kind
+    give_up_after: Annotated[
+        str,
+        Meta(
+            description='How long after its first attempt a deferred message fails, such as `"24h"`; from 1 '
+            "second to 30 days. The default is 24 hours for marketing and 5 days for transactional messages."
+        ),
+    ] = ""
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a campaign starts, and at what time of day it may send."""
 
-    at: str | None = None  #: RFC 3339 with its zone
-    window: str = ""  #: "08:00-21:00" in the recipient's time zone
+    at: Annotated[
+        str | None,
+        Meta(description="When the campaign starts: a date and time with its offset from UTC (RFC 3339)."),
+    ] = None
+    window: Annotated[
+        str,
+        Meta(
+            description='The time of day at which it may send, such as `"08:00-21:00"`, in the time zone of '
+            "the recipient where it is known."
+        ),
+    ] = ""
 
 
 class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A validated campaign file. Everything in it parses; whether it is fit to start is for the preflight."""
 
-    name: str
-    channel: Channel
-    provider: str = "outbox"
-    lists: tuple[str, ...] = ()
-    kind: Kind = Kind.MARKETING
-    sender: str = ""  #: email: "Acme <news@acme.example>", quoted as RFC 5322 wants; SMS: a number or a name
-    reply_to: str = ""
-    subject: str = ""  #: template
-    text: str = ""  #: template
-    html: str = ""  #: template
-    unsubscribe: str = ""  #: template of an https: or mailto: URL
-    postal_address: str = ""
-    attachments: tuple[Attachment, ...] = ()
-    in_doubt: InDoubt | None = None  #: None leaves it to the provider
-    rate: tuple[str, ...] = ()
+    name: Annotated[
+        str, Meta(description="The unique name: a-z, 0-9 and `.` `_` `-`, up to 64 characters. Required.")
+    ]
+    channel: Annotated[Channel, Meta(description="What is sent. Required.")]
+    provider: Annotated[str, Meta(description="A provider of hubd.toml, or the built-in outbox.")] = "outbox"
+    lists: Annotated[
+        tuple[str, ...], Meta(description="The contact lists; a contact on several gets one message.")
+    ] = ()
+    kind: Annotated[
+        Kind,
+        Meta(
+            description="Marketing email needs `unsubscribe` and `postal_address`, unless you accept the "
+            "risk when you start the campaign."
+        ),
+    ] = Kind.MARKETING
+    sender: Annotated[
+        str,
+        Meta(
+            description="Who it comes from. Email: `Acme <news@acme.example>`, required. SMS: a number or a "
+            "name; the default is the provider's."
+        ),
+    ] = ""
+    reply_to: Annotated[str, Meta(description="Where replies go. Email only.")] = ""
+    subject: Annotated[str, Meta(description="The subject, a template. Email only, required.")] = ""
+    text: Annotated[
+        str,
+        Meta(description="The plain text, a template. Email needs text, HTML or both; SMS needs text."),
+    ] = ""
+    html: Annotated[str, Meta(description="The HTML part, a template. Email only.")] = ""
+    unsubscribe: Annotated[
+        str,
+        Meta(
+            description="Where a recipient unsubscribes: an `https:` or `mailto:` address, a template. It "
+            "becomes the List-Unsubscribe header and the template variable `unsubscribe_url`. Email only."
+        ),
+    ] = ""
+    postal_address: Annotated[
+        str, Meta(description="The sender's postal address, for the footer. Email only.")
+    ] = ""
+    attachments: Annotated[
+        tuple[Attachment, ...],
+        Meta(description="Files to attach, up to 25 MiB together: paths inside the folder of the file."),
+    ] = ()
+    in_doubt: Annotated[
+        InDoubt | None,
+        Meta(
+            description="What happens to a message whose outcome is unknown: send it again, hold it for your "
+            "decision, or ask the provider. The default is `retry` for SMTP and the outbox, else `hold`."
+        ),
+    ] = None
+    rate: Annotated[
+        tuple[str, ...],
+        Meta(description='How fast this campaign may send: one rate such as `"50/s"`, or several at once.'),
+    ] = ()
     retry: Retry = Retry()
     schedule: Schedule = Schedule()
 
@@ -140,15 +181,15 @@ def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
         raise BadInput.at("", "a campaign must be a table of keys and values")
     faults: list[Fault] = []
     top = Table(raw, faults)
-    channel = top.choice("channel", tuple(Channel))
+    channel = top.choice("channel", tuple(Channel), None)
     if top.raw.get("channel") is None:
         top.fault("channel", 'is missing; "email" or "sms"')
     spec = CampaignSpec(
         name=_name(top),
-        channel=Channel(channel or Channel.EMAIL),
+        channel=channel or Channel.EMAIL,
         provider=top.checked("provider", _provider, "outbox", example="outbox"),
         lists=_lists(top),
-        kind=Kind(top.choice("kind", tuple(Kind), Kind.MARKETING)),
+        kind=top.choice("kind", tuple(Kind), Kind.MARKETING),
         sender=top.checked("sender", _plain, "", example="Acme <news@acme.example>"),
         reply_to=top.checked("reply_to", mailbox, "", example="help@acme.example"),
         subject=top.checked("subject", _subject, ""),
@@ -157,7 +198,7 @@ def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
         unsubscribe=top.checked("unsubscribe", _unsubscribe, "", example="https://acme.example/u"),
         postal_address=top.checked("postal_address", _postal_address, "", lines=True),
         attachments=_attachments(top),
-        in_doubt=_in_doubt(top),
+        in_doubt=top.choice("in_doubt", tuple(InDoubt), None),
         rate=_rates(top),
         retry=_retry(top.sub("retry")),
         schedule=_schedule(top.sub("schedule")),
@@ -183,28 +224,6 @@ def spec_from_json(text: str) -> CampaignSpec:
         return msgspec.json.decode(text, type=CampaignSpec)
     except (msgspec.DecodeError, UnicodeEncodeError):
         raise BadInput("the stored campaign was written by another version and cannot be read") from None
-
-
-def parse_duration(text: str) -> float:
-    """Seconds in "30s", "24h", "2 days" or "1h 30m". Raises BadInput."""
-    found = _DURATION.findall(text.lower()[:100])
-    rest = _DURATION.sub("", text.lower()[:100]).strip()
-    if rest or len(text) > 100 or not found or any(unit not in _UNIT_WORDS for _, unit in found):
-        raise BadInput('not a duration; write a number and a unit such as "30s", "24h" or "2 days"')
-    return sum(float(number) * _UNIT_WORDS[unit] for number, unit in found)
-
-
-def parse_time(text: str) -> float:
-    """The epoch second of an RFC 3339 time such as "2026-12-01T09:00:00+01:00". Raises BadInput."""
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise BadInput("not a date and time such as 2026-12-01T09:00:00+01:00")
-    if match[2] is None:
-        raise BadInput("has no time zone; end it in Z for UTC or in an offset such as +01:00")
-    try:
-        return dt.datetime.fromisoformat(text.upper()).timestamp()
-    except (ValueError, OverflowError):
-        raise BadInput("there is no such date or time") from None
 
 
 def list_name(text: str) -> str:
@@ -272,11 +291,6 @@ def _unsubscribe(text: str) -> str:
     if _UNSUBSCRIBE.fullmatch(literal) is None or any(char in literal for char in "<>"):
         raise BadInput("must be an https:// address or mailto:, without spaces")
     return text
-
-
-def _in_doubt(top: Table) -> InDoubt | None:
-    word = top.choice("in_doubt", tuple(InDoubt))
-    return InDoubt(word) if word else None
 
 
 def _rates(top: Table) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ from hubd.errors import BadInput, did_you_mean
 
 Fault = tuple[str, str]  #: (path such as "retry.give_up_after", problem)
 T = TypeVar("T")
+W = TypeVar("W", bound=str)
+D = TypeVar("D")
 
 MAX_FAULTS = 50  #: more than anybody reads at once; a bound for hostile input
 _LONGEST_KEY = 64
@@ -87,8 +89,8 @@ class Table:
             self.fault(key, problem_of(error))
             return default
 
-    def choice(self, key: str, words: Collection[str], default: str = "") -> str:
-        """One of a few words."""
+    def choice(self, key: str, words: Collection[W], default: D) -> W | D:
+        """The one of a few words that is written there."""
         allowed = " or ".join(f'"{word}"' for word in words)
         value = self.take(key)
         if value is None:
@@ -97,9 +99,7 @@ class Table:
             self.fault(key, f"must be {allowed}, not {kind_of(value)}")
         elif value not in words:
             self.fault(key, f"must be {allowed}{did_you_mean(value, words)}")
-        else:
-            return value
-        return default
+        return next((word for word in words if word == value), default)
 
     def whole(self, key: str, default: int, low: int, high: int) -> int:
         """A whole number from `low` to `high`."""

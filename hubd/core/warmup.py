@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hubd.core.pacing import Rate, parse_rate
-from hubd.core.spec import parse_duration
+from hubd.core.times import parse_duration
 from hubd.errors import BadInput
 
 DAY = 86_400.0

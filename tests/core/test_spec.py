@@ -19,13 +19,12 @@ from hubd.core.spec import (
     Retry,
     Schedule,
     list_name,
-    parse_duration,
     parse_spec,
-    parse_time,
     spec_from_json,
     spec_json,
 )
 from hubd.core.tables import key_lines, line_of
+from hubd.core.times import parse_duration, parse_time
 from hubd.errors import BadInput
 
 FILE = """
