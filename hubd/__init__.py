@@ -14,4 +14,4 @@ The map, from the top; arrows only go down:
 Importing this package imports nothing else, so that `import hubd.client` is cheap.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
