@@ -21,6 +21,11 @@ from typing import Any
 
 from hubctl.exits import Refused
 
+#: Keys that name the file of a key that the daemon knows. The daemon gets the text, never the name.
+FILE_KEYS = {
+    "text_file": "The file that `text` is in, instead of `text`; UTF-8.",
+    "html_file": "The file that `html` is in, instead of `html`; UTF-8.",
+}
 FILE_LIMIT = 2 * 1024 * 1024  #: octets of the campaign file itself
 TEXT_LIMIT = 512 * 1024  #: octets of a text or HTML part
 SHOWN = 70  #: characters that are shown of a line that is not TOML
@@ -153,8 +158,8 @@ def template_guess(problems: Sequence[str]) -> str:
 
 
 def _inline_text(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) -> None:
-    for part in ("text", "html"):
-        key = f"{part}_file"
+    for key in FILE_KEYS:
+        part = key.removesuffix("_file")
         if key not in spec:
             continue
         name = spec.pop(key)

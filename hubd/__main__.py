@@ -50,7 +50,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(EX_USAGE, f"hubd: {message}\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def option_parser() -> argparse.ArgumentParser:
+    """The options of hubd."""
     parser = _Parser(
         prog="hubd",
         description="The daemon of MessageHub. It runs in the foreground; talk to it with hubctl.",
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _main(arguments: Sequence[str] | None) -> NoReturn:
-    parser = _parser()
+    parser = option_parser()
     options = parser.parse_args(arguments)
     if options.stop_on_stdin_eof and sys.stdin is None:
         parser.error("--stop-on-stdin-eof: there is no stdin")

@@ -35,7 +35,10 @@ class Limited:
 
     rate: Annotated[
         tuple[str, ...],
-        Meta(description='How much may be sent in all: one rate such as `"30/minute"`, or several at once.'),
+        Meta(
+            title="rate or list of rates",
+            description='How much may be sent in all, such as `"30/minute"`. Several rates hold at once.',
+        ),
     ] = ()
     warmup: Annotated[
         Warmup | None,

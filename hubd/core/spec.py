@@ -140,7 +140,10 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = None
     rate: Annotated[
         tuple[str, ...],
-        Meta(description='How fast this campaign may send: one rate such as `"50/s"`, or several at once.'),
+        Meta(
+            title="rate or list of rates",
+            description='How fast this campaign may send, such as `"50/s"`. Several rates hold at once.',
+        ),
     ] = ()
     retry: Retry = Retry()
     schedule: Schedule = Schedule()
