@@ -53,8 +53,9 @@ def commands() -> str:
     context = click.Context(hubctl, info_name="hubctl")
     lines = ["# Commands", "", "## hubctl", "", *_help(hubctl), "### Options of every command", ""]
     lines += _options(common_options(), context)
-    for title, text in (("Exit codes", TOPICS["exit-codes"][1]), ("Environment", TOPICS["environment"][1])):
-        lines += [f"### {title}", "", "```text", text, "```", ""]
+    for topic, (_, text) in TOPICS.items():
+        if isinstance(text, str):
+            lines += [f"### {topic.replace('-', ' ').capitalize()}", "", "```text", text, "```", ""]
     for name in COMMANDS:
         command = hubctl.get_command(context, name)
         assert command is not None
