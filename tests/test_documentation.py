@@ -1,22 +1,29 @@
-"""The reference pages say what the code does: every key that is described is read, and no other is."""
+"""The pages say what the code does: keys that are described are read, commands that are shown exist."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, get_origin, get_type_hints
 
+import click
 import pytest
 
 from docs.reference_pages import PAGES, declared, write
-from hubctl.cli import COMMANDS
+from hubctl.cli import COMMANDS, hubctl
 from hubd.config.file import HubConfig, OutboxConfig, SmtpConfig, TwilioConfig, load_config
 from hubd.control.methods import METHODS
 from hubd.core.spec import CampaignSpec, Retry, Schedule, parse_spec
 from hubd.errors import BadInput
 from hubd.wire.events import EVENTS
 
+ROOT = Path(__file__).resolve().parent.parent
+WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NO_KEY_TAKES_THIS = "2026-12-01T09:00:00.5"  #: a date and time without an offset
 TABLES = (HubConfig, SmtpConfig, TwilioConfig, OutboxConfig, CampaignSpec, Retry, Schedule)
 #: What is in the types and is no key with a value of its own.
@@ -87,3 +94,40 @@ def test_a_page_that_says_the_same_is_not_written_again(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     write(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def shown(page: Path) -> Iterator[list[str]]:
+    """The arguments of hubctl in the shell blocks of a page, up to a pipe or a redirection."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE):
+        for line in re.findall(r"(?:^ *|&& )(?:sudo |\.venv/bin/)*hubctl (.*)", block, re.MULTILINE):
+            words = shlex.shlex(line, posix=True, punctuation_chars="<>|&;")
+            words.whitespace_split = True
+            yield list(itertools.takewhile(lambda word: word[0] not in "<>|&;", words))
+
+
+SHOWN = [(page.name, arguments) for page in WRITTEN for arguments in shown(page)]
+
+
+@pytest.mark.parametrize(("page", "given"), SHOWN)
+def test_every_command_that_a_page_shows_takes_these_options(page: str, given: list[str]) -> None:
+    arguments = list(given)
+    context = click.Context(hubctl, info_name="hubctl")
+    found: click.Command = hubctl
+    while isinstance(found, click.Group):
+        name = arguments.pop(0)
+        inner = found.get_command(context, name)
+        assert inner is not None, f"{page}: there is no command {name}"
+        found, context = inner, click.Context(inner, info_name=name, parent=context)
+    found.make_parser(context).parse_args(arguments)
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_every_command_that_a_sentence_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert set(re.findall(r"`hubctl ([a-z]+)", text)) <= COMMANDS.keys()
+
+
+def test_the_pages_show_commands() -> None:
+    """Otherwise the two above would find nothing wrong."""
+    assert len(SHOWN) > 30
