@@ -5,6 +5,7 @@ The fake store passes the same contract suite as the real one: `tests/shell/test
 
 from __future__ import annotations
 
+import builtins
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -241,7 +242,7 @@ class FakeStore:
 
     # -- Ledger
 
-    async def due(self, campaign_id: int, now: float, limit: int, exclude_after: int) -> list[Due]:
+    async def due(self, campaign_id: int, now: float, limit: int, exclude_after: int) -> builtins.list[Due]:
         await trio.lowlevel.checkpoint()
         waiting = (DeliveryState.PENDING, DeliveryState.DEFERRED)
         return [
@@ -258,7 +259,7 @@ class FakeStore:
             default=None,
         )
 
-    async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+    async def record(self, entries: Sequence[Entry]) -> builtins.list[Refusal | None]:
         await trio.lowlevel.checkpoint()
         if self.trouble:
             raise StoreUnavailable(self.trouble)

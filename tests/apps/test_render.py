@@ -191,7 +191,7 @@ def test_figures_that_do_not_fit_are_left_out_whole_and_the_time_left_is_not() -
     assert displays.fitting(one, 24, reasons=True) == "19,000 sent, 4 m left"
 
 
-DELIVERY = {
+DELIVERY: dict[str, Any] = {
     "id": 1258,
     "recipient": "someone.with.a.long.name@department.example.com",
     "state": "failed",

@@ -17,8 +17,8 @@ import pytest
 import trio
 import trio_websocket
 
-from hubctl.commands.run import RISKS
 from hubd.core import preflight
+from hubd.wire.words import RISKS
 from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
 from tests.shell.scripted_smtp import Say, serve_script
 

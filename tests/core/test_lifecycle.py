@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from typing import TypeAlias
 
 import pytest
 
@@ -19,8 +20,10 @@ from hubd.core.lifecycle import (
 from hubd.core.model import CampaignState, Counts, DeliveryState
 from hubd.errors import InvalidTransition
 
-C, E = CampaignState, CampaignEvent
-D, V = DeliveryState, DeliveryEvent
+C: TypeAlias = CampaignState
+E: TypeAlias = CampaignEvent
+D: TypeAlias = DeliveryState
+V: TypeAlias = DeliveryEvent
 
 CAMPAIGN_PAIRS = list(itertools.product(C, E))
 DELIVERY_PAIRS = list(itertools.product(D, V))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 from hypothesis import example, given, settings
@@ -330,7 +331,12 @@ class Life:
                     self.skew -= seconds
 
 
-Event = tuple[str, int, float] | tuple[str, float] | tuple[str, list[str]] | tuple[str, Warmup | None]
+Event = (
+    tuple[Literal["send"], int, float]
+    | tuple[Literal["wait", "crash"], float]
+    | tuple[Literal["change"], list[str]]
+    | tuple[Literal["warm up"], Warmup | None]
+)
 
 #: A message of so many slots, recorded after a delay; a pause; a pause and a crash; other rates; a warm-up;
 #: the wall clock is set back.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from html import unescape
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -244,7 +245,7 @@ def test_rendering_leaves_the_values_as_they_were() -> None:
 @given(a=st.text(max_size=20), b=st.text(max_size=20))
 @settings(deadline=None)
 def test_any_text_in_a_field_is_rendered_as_it_is(a: str, b: str) -> None:
-    values = {"a": a, "b": b}
+    values: dict[str, Any] = {"a": a, "b": b}
     assert render("[{{ a }}|{{ b }}]", **values) == f"[{a}|{b}]"
     assert unescape(render("[{{ a | replace('&', '') }}]", html=True, **values)) == f"[{a.replace('&', '')}]"
 

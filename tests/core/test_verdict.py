@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -561,7 +562,8 @@ def test_a_connection_that_never_came_about_is_no_doubt_for_sms_either() -> None
 
 
 def test_the_tests_above_name_every_row_of_the_providers_tables() -> None:
-    (mark,) = test_an_http_answer_is_judged_by_the_vendors_number_and_then_by_the_status.pytestmark
+    judged: Any = test_an_http_answer_is_judged_by_the_vendors_number_and_then_by_the_status
+    (mark,) = judged.pytestmark
     rows = {(http, vendor) for http, vendor, _, _ in mark.args[1]}
     assert {vendor for _, vendor in rows} >= set(TWILIO)
     assert {http for http, vendor in rows if not vendor} >= set(HTTP)

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 import trio.testing
@@ -39,6 +39,7 @@ from tests.shell.conftest import Store
 from tests.shell.model_wire import LANES, Reply, Wire, Witness
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 #: Real seconds after which a hub that does not come to rest has hung. Nothing is measured against it.
 HUNG = 60.0
@@ -52,11 +53,11 @@ class WatchedBridge(Bridge):
         self.calls = 0
         self._files = files
 
-    async def ask(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    async def ask(self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         with self._counted():
             return await super().ask(fn, *args)
 
-    async def finish(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    async def finish(self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         with self._counted():
             return await super().finish(fn, *args)
 

@@ -158,7 +158,8 @@ class WireLane:
 
     async def prepare(self, parcel: Parcel) -> Answer | None:
         await trio.lowlevel.checkpoint()
-        return self.wire.mood.value or self.wire.mailboxes.get(parcel.recipient, Mailbox.OPEN).value
+        said: Answer | None = self.wire.mood.value
+        return said or self.wire.mailboxes.get(parcel.recipient, Mailbox.OPEN).value
 
     async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
         reach("before_dot")
@@ -168,6 +169,7 @@ class WireLane:
             reach("after_dot")
             await parked.answered.wait()
             assert parked.reply is not None
+            answer: Answer | None
             taken, answer = parked.reply.value
             if answer is None:
                 self.wire.witness.broken.add(parcel.delivery_id)

@@ -13,7 +13,7 @@ import trio_websocket
 
 MAX_ANSWER = 64 * 1024 * 1024
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-HELLO = {
+HELLO: dict[str, Any] = {
     "jsonrpc": "2.0",
     "id": "hello",
     "method": "hub.hello",
@@ -94,7 +94,7 @@ async def open_raw(
     async with trio.open_nursery() as nursery, OneAtATime(await connect(where)) as stream:
         socket = await trio_websocket.wrap_client_stream(
             nursery,
-            stream,
+            stream,  # type: ignore[arg-type]  # any stream will do
             "hubd.sock" if isinstance(where, Path) else f"127.0.0.1:{where}",
             "/rpc",
             subprotocols=["hub.jsonrpc.v1", *([f"hub.bearer.{bearer}"] if bearer else [])],

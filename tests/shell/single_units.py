@@ -107,5 +107,5 @@ class LedgerUnits(Ledger):
     async def _in_pages(self, pages: Pages[S], *, bulk: bool = True) -> S:
         done, ended = pages.begin, False
         while not ended:
-            done, ended = await self._db.write(partial(pages.page, done=done), bulk=bulk)
+            done, ended = await self._db.write(lambda unit, done=done: pages.page(unit, done), bulk=bulk)
         return done

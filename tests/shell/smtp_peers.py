@@ -121,6 +121,7 @@ class Mailbox:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         """aiosmtpd's hook for an accepted message."""
         self.envelopes.append(envelope)
+        assert server.transport is not None
         self.over_tls.append(server.transport.get_extra_info("sslcontext") is not None)
         return f"250 OK id=in-{len(self.envelopes)}"
 

@@ -16,6 +16,7 @@ import trio
 
 from hubd import failpoints
 from hubd.bridge import Bridge
+from hubd.core.ledger import Entry
 from hubd.errors import BadInput, Conflict, HubError, StoreError
 from hubd.store import backup as backup_module
 from hubd.store.anchor import mark_of
@@ -68,7 +69,7 @@ async def test_what_is_written_meanwhile_neither_waits_nor_gets_in(
         looks += 1
         if waiting:
             delivery = waiting.pop()
-            entries = [open_entry(delivery), close_entry(delivery)]
+            entries: list[Entry] = [open_entry(delivery), close_entry(delivery)]
             trio.from_thread.run(store.ledger.record, entries)
 
     monkeypatch.setattr(backup_module, "STEP", 1)
@@ -201,7 +202,8 @@ async def test_a_directory_that_may_not_be_written_is_told(database: Database, p
 
 
 async def test_one_at_a_time(database: Database, place: Path) -> None:
-    backups, results = Backups(database), []
+    backups = Backups(database)
+    results: list[object] = []
 
     async def make(name: str) -> None:
         try:

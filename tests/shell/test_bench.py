@@ -34,7 +34,7 @@ def start(arguments: Sequence[str | Path], cache: Path) -> subprocess.Popen[str]
 
 def test_fifty_messages_are_measured_and_the_results_are_written(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
-    options = ["--messages", "50", "--connections", "2", "--rounds", "2", "--alone", "--json", results]
+    options = ["--messages", "50", "--connections", "2", "--rounds", "2", "--alone", "--json", str(results)]
     process = start(["send", *options], tmp_path / "cache")
     out, errors = process.communicate()
     assert process.returncode == 0, errors

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hubd.core.intake import ContactRow
 from hubd.core.model import Channel
 from hubd.errors import NotFound
-from hubd.store.contacts import Contact, Contacts
+from hubd.store.contacts import Contact
 from hubd.store.database import Database, Unit
 from hubd.store.importing import ImportCount, import_page
 from hubd.store.opening import migrate
 from hubd.store.steady import Moment
-from tests.shell.single_units import ContactUnits
+from tests.shell.single_units import ContactUnits as Contacts
 
 PHONE = "+14155550100"
 OTHER_PHONE = "+14155550101"
@@ -34,7 +34,7 @@ def person(line: int, email: str | None = None, phone: str | None = None, **fiel
 
 @pytest.fixture
 def contacts(database: Database) -> Contacts:
-    return ContactUnits(database)
+    return Contacts(database)
 
 
 async def take(

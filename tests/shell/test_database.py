@@ -7,9 +7,10 @@ import shutil
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -90,9 +91,12 @@ async def test_a_unit_is_one_hop_to_the_connections_own_thread(bridge: Bridge, d
     try:
         hops: list[object] = []
         put = connection._tx.put_nowait
-        connection._tx = type(
-            "Counting", (), {"put_nowait": lambda _, item: (hops.append(item), put(item))}
-        )()
+
+        def counted(_: object, item: Any) -> None:
+            hops.append(item)
+            put(item)
+
+        connection._tx = type("Counting", (), {"put_nowait": counted})()
 
         def work(db: sqlite3.Connection) -> tuple[int, int]:
             db.execute("BEGIN IMMEDIATE")
@@ -318,7 +322,7 @@ async def test_a_creation_that_was_interrupted_is_begun_anew(bridge: Bridge, dat
 # --- group commit -------------------------------------------------------------------------------
 
 
-async def gather(database: Database, works: list[Callable[[Unit], object]]) -> list[object]:
+async def gather(database: Database, works: Sequence[Callable[[Unit], object]]) -> list[object]:
     """Queue all at once, so that they share a batch; each one's value or exception, in order."""
     results: list[object] = [None] * len(works)
 
@@ -459,8 +463,9 @@ async def test_cancelling_everything_ends_in_an_orderly_close(bridge: Bridge, da
 
 
 async def test_what_cannot_be_bound_fails_alone(database: Database) -> None:
+    too_large: Any = 2**70
     results = await gather(
-        database, [add("lone \ud800 surrogate"), add("good@example.com"), lambda unit: add(2**70)(unit)]
+        database, [add("lone \ud800 surrogate"), add("good@example.com"), lambda unit: add(too_large)(unit)]
     )
     assert isinstance(results[0], UnicodeEncodeError)
     assert results[1] == "good@example.com"

@@ -322,7 +322,7 @@ def test_no_change_no_restart_and_no_lack_of_room_grants_a_domain_more_than_its_
                     wanted = event  # a domain without rates is not counted
                     sent[:] = [each for each in sent if each[1] in wanted or "*" in wanted]
                 found = await registry.domains("office", {name: tuple(of) for name, of in wanted.items()})
-                found.READY = 1  # type: ignore[misc]
+                found.READY = 1
                 if not isinstance(event, tuple):
                     continue
                 pause, domain, delay = event

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import wsproto
 from hypothesis import given
 from hypothesis import strategies as st
+from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
 
 from hubd.control.frames import (
@@ -88,7 +88,7 @@ def test_the_next_message_is_counted_anew() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 200_000])
 def test_a_client_reads_what_is_written(size: int) -> None:
-    client = wsproto.Connection(wsproto.ConnectionType.CLIENT)
+    client = Connection(ConnectionType.CLIENT)
     text = "x" * size
     parts = [text[: size // 2], text[size // 2 :], ""]
     for index, part in enumerate(parts):

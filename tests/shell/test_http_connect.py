@@ -16,7 +16,6 @@ import trustme
 
 from hubd.core.model import Signal, Stage
 from hubd.errors import BadConfig
-from hubd.transports import resolver
 from hubd.transports.http_protocol import Request
 from hubd.transports.http_proxy import proxy_for
 from hubd.transports.http_wire import Endpoint
@@ -45,7 +44,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
             return [(0, 0, 0, "", (address, 0)) for address in found[name]]
         return real(host, port, *more, **others)
 
-    monkeypatch.setattr(resolver.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return found
 
 
@@ -56,7 +55,7 @@ async def test_over_tls_the_certificate_is_checked_and_the_host_is_named(
     authority: Authority, names: dict[str, list[str]]
 ) -> None:
     asked: list[str | None] = []
-    authority.server.sni_callback = lambda tls, name, context: asked.append(name)  # type: ignore[assignment]
+    authority.server.sni_callback = lambda tls, name, context: asked.append(name)
     try:
         async with serve_http(always(answer()), tls=authority.server) as server:
             url = f"https://api.example:{server.port}"

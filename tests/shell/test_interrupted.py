@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,7 +122,7 @@ async def check_each_end(recorded: Recorded, bridge: Bridge, folder: Path, least
     for name, n in recorded.ends():
         done = [op for op in ops[:n] if op.kind != "note"]
         told = max([least, *(int(op.file) for op in ops[:n] if op.kind == "note")])
-        ends = {"killed": after_kill, "unpowered": partial(after_power_loss, dice=dice)}
+        ends: dict[str, Any] = {"killed": after_kill, "unpowered": partial(after_power_loss, dice=dice)}
         for how, end in ends.items():
             path = recorded.put(folder / f"{how}{name}", dict(end(recorded.before, done)))
             unreadable += not readable_alone(path)
@@ -139,7 +140,7 @@ def count_contacts(db: sqlite3.Connection) -> int:
 def readable_alone(path: Path) -> bool:
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
-            return db.execute("PRAGMA quick_check").fetchone() == ("ok",)
+            return bool(db.execute("PRAGMA quick_check").fetchone() == ("ok",))
     except sqlite3.DatabaseError:
         return False
 

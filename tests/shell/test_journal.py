@@ -67,7 +67,7 @@ class Journald:
 
     def records(self) -> list[dict[str, str]]:
         """Every record since the last time, also those that came as a file."""
-        found = []
+        found: list[dict[str, str]] = []
         while True:
             try:
                 data, files, _, _ = socket.recv_fds(self._sock, 1 << 20, 1)

@@ -272,7 +272,7 @@ async def test_a_statement_of_aiosqlite_that_fails_after_its_caller_was_cancelle
             assert await trio.to_thread.run_sync(runs.wait, BOUND)
             nursery.cancel_scope.cancel()
         go_on.set()
-        assert await bridge.finish(lambda: connection.execute_fetchall("SELECT 1")) == [(1,)]
+        assert list(await bridge.finish(lambda: connection.execute_fetchall("SELECT 1"))) == [(1,)]
     finally:
         await bridge.finish(connection.close)
     await works(bridge)

@@ -95,7 +95,7 @@ def after(batches: Sequence[Sequence[object]], way: Way) -> tuple[list[object], 
 
 
 def _run(db: sqlite3.Connection, now: float, batch: Sequence[object], way: Way) -> object:
-    works = [partial(_change, step) if isinstance(step, str) else way(*step) for step in batch]  # type: ignore[misc]
+    works = [partial(_change, step) if isinstance(step, str) else way(*step) for step in batch]
     (epoch,) = db.execute("SELECT epoch FROM hub").fetchone()
     done = run_batch(works, Moment(now, now), epoch, db)
     errors = {index: (type(e), str(e), vars(e)) for index, e in done.errors.items()}

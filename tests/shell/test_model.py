@@ -309,7 +309,7 @@ class Hub(RuleBasedStateMachine):
         async def commit() -> bool:
             done, ended = pages.begin, False
             while not ended:
-                done, ended = await store.db.write(partial(pages.page, done=done), bulk=True)
+                done, ended = await store.db.write(lambda unit, done=done: pages.page(unit, done), bulk=True)
             decide = partial(decisions.retry, queued=done.queued > 0)
             return (await store.campaigns.carry_out(number, decide)).plan.changed
 

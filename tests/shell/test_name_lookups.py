@@ -15,7 +15,6 @@ import trio
 
 from hubd.core.model import Channel, Signal, Stage
 from hubd.core.verdict import judge
-from hubd.transports import resolver
 from hubd.transports.resolver import MOST_THREADS, NameUnresolved, addresses_of
 from hubd.transports.smtp_login import ehlo_name
 from hubd.transports.tcp_connect import NotConnected, connect
@@ -44,7 +43,7 @@ class Names:
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     found = Names(mail=["127.0.0.1"])
-    monkeypatch.setattr(resolver.socket, "getaddrinfo", instead(found))
+    monkeypatch.setattr(socket, "getaddrinfo", instead(found))
     return found
 
 
@@ -176,7 +175,7 @@ async def test_a_host_that_does_not_know_its_own_name_says_localhost(
     monkeypatch: pytest.MonkeyPatch, clock: trio.testing.MockClock
 ) -> None:
     released = threading.Event()
-    monkeypatch.setattr(resolver.socket, "getfqdn", lambda: released.wait(BOUND) and "")
+    monkeypatch.setattr(socket, "getfqdn", lambda: released.wait(BOUND) and "")
     clock.rate = 1000
     assert await ehlo_name() == "localhost"
     released.set()

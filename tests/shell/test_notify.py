@@ -31,7 +31,7 @@ class Listener:
 
     def heard(self) -> list[dict[str, str]]:
         """Every message since the last time, as its lines."""
-        found = []
+        found: list[dict[str, str]] = []
         while True:
             try:
                 message = self._sock.recv(65536).decode()

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -42,7 +43,7 @@ def sms(number: int = 1, text: str = "Grüße 🎈", campaign: str = "texts") ->
     )
 
 
-def journal(folder: Path) -> list[dict[str, object]]:
+def journal(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / JOURNAL).read_bytes().splitlines()]
 
 

@@ -102,7 +102,7 @@ async def test_room_for_attachments_is_made_by_plans_that_have_some() -> None:
         replace(CONTENT, attachments=()), CONTENT, replace(CONTENT, attachments=(replace(FILE, sha256="ab"),))
     )
     shelf = PlanShelf(contents, b"key")
-    shelf.BYTES = 2 * MIB  # type: ignore[misc]  # one of them, encoded
+    shelf.BYTES = 2 * MIB  # one of them, encoded
     plans = [ref(await shelf.get(number)) for number in (1, 2, 3)]
     assert [plan() is not None for plan in plans] == [True, False, True]
 
@@ -110,7 +110,7 @@ async def test_room_for_attachments_is_made_by_plans_that_have_some() -> None:
 async def test_a_plan_that_somebody_holds_is_not_compiled_again() -> None:
     contents = Contents(CONTENT, replace(CONTENT, attachments=(replace(FILE, sha256="ab"),)))
     shelf = PlanShelf(contents, b"key")
-    shelf.BYTES = 0  # type: ignore[misc]
+    shelf.BYTES = 0
     held = await shelf.get(1)
     await shelf.get(2)
     assert await shelf.get(1) is held
@@ -121,13 +121,13 @@ async def test_plans_are_forgotten_by_their_bytes_and_the_one_in_use_never() -> 
     files = [replace(FILE, sha256=f"a{n}") for n in range(4)]
     contents = Contents(*(replace(CONTENT, attachments=(file,)) for file in files))
     shelf = PlanShelf(contents, b"key")
-    shelf.BYTES = 3 * MIB  # type: ignore[misc]  # two of them, encoded
+    shelf.BYTES = 3 * MIB  # two of them, encoded
     first, second = ref(await shelf.get(1)), ref(await shelf.get(2))
     assert await shelf.get(1) is first()
     third = ref(await shelf.get(3))
     assert second() is None, "the first was used later"
     assert await shelf.get(1) is first()
-    shelf.BYTES = 0  # type: ignore[misc]
+    shelf.BYTES = 0
     last = ref(await shelf.get(4))
     assert (first(), third()) == (None, None)
     assert await shelf.get(4) is last()
@@ -151,7 +151,7 @@ async def test_not_more_messages_are_rendered_at_once_than_the_budget_allows_and
     campaign = store.add_campaign("large", 100, content)
     async with world(store, transport) as here:
         budget = here.supervisor._context.rendered
-        budget.BYTES = 1_000_000  # type: ignore[misc]
+        budget.BYTES = 1_000_000
         campaign = await here.ended(campaign)
         assert budget.used == 0
     assert campaign.state is CampaignState.COMPLETED
@@ -164,7 +164,7 @@ async def test_a_message_above_the_whole_budget_goes_alone(autojump_clock: trio.
     store, transport = FakeStore(), FakeTransport(lanes=8, latency=1.0)
     campaign = store.add_campaign("large", 20, replace(CONTENT, attachments=(), text="x" * 300_000))
     async with world(store, transport) as here:
-        here.supervisor._context.rendered.BYTES = 1  # type: ignore[misc]
+        here.supervisor._context.rendered.BYTES = 1
         campaign = await here.ended(campaign)
     assert store.states(campaign.id) == {DeliveryState.SENT: 20}
     assert transport.most_busy == 1

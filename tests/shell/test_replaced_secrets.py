@@ -211,7 +211,7 @@ async def test_a_secret_in_another_place_is_read_again_too(
         ring.entry = secret
 
     ring, before = _Ring(), keyring.get_keyring()
-    keyring.set_keyring(ring)  # type: ignore[no-untyped-call]
+    keyring.set_keyring(ring)
     try:
         put(OLD)
         async with open_office(tmp_path, bridge, box, f'{{ {place} = "OFFICE_PASS" }}') as office:
@@ -230,7 +230,7 @@ async def test_a_provider_whose_secret_is_not_read_in_time_is_not_opened(
 ) -> None:
     """Whoever waits for it can be cancelled meanwhile, such as a start by a pause."""
     ring, before = _Ring(), keyring.get_keyring()
-    keyring.set_keyring(ring)  # type: ignore[no-untyped-call]
+    keyring.set_keyring(ring)
     try:
         ring.entry = OLD
         async with open_office(tmp_path, bridge, box, '{ keyring = "OFFICE_PASS" }') as office:
@@ -255,7 +255,7 @@ async def test_a_secret_that_is_not_read_in_time_is_an_answer_and_holds_up_no_ot
     """Many logins wait for a secret that hangs; another provider reads its own meanwhile."""
     monkeypatch.setattr(provider_specs_module, "READ_SECONDS", 2.0)
     ring, before = _Ring(), keyring.get_keyring()
-    keyring.set_keyring(ring)  # type: ignore[no-untyped-call]
+    keyring.set_keyring(ring)
     try:
         ring.entry = OLD
         async with open_office(tmp_path, bridge, box, '{ keyring = "OFFICE_PASS" }') as office:

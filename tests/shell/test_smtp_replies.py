@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ _texts = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF), max_size
     st.sampled_from([b"\r\n", b"\n"]),
 )
 def test_how_replies_are_cut_into_packets_makes_no_difference(
-    replies: list[tuple[int, list[str]]], random, ending: bytes
+    replies: list[tuple[int, list[str]]], random: Random, ending: bytes
 ) -> None:
     wire = b"".join(
         b"%d%s%s%s" % (code, b" " if n == len(lines) else b"-", line.encode(), ending)
@@ -25,7 +27,8 @@ def test_how_replies_are_cut_into_packets_makes_no_difference(
         for n, line in enumerate(lines, 1)
     )
     whole = list(ReplyParser().feed(wire))
-    parser, cut, parts = ReplyParser(), 0, []
+    parser, cut = ReplyParser(), 0
+    parts: list[object] = []
     while cut < len(wire):
         size = random.randint(1, 9)
         parts += parser.feed(wire[cut : cut + size])

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -36,7 +37,7 @@ def parcel(number: int = 1, payload: bytes = b"") -> Parcel:
 
 @asynccontextmanager
 async def open_transport(port: int, **more: object) -> AsyncIterator[SmtpTransport]:
-    made: dict[str, object] = {"security": "none", "local_hostname": "client.example.org", **more}
+    made: dict[str, Any] = {"security": "none", "local_hostname": "client.example.org", **more}
     with trio.fail_after(60):
         async with open_bridge() as bridge:
             transport = open_smtp("test", SmtpSettings(host="127.0.0.1", port=port, **made), bridge)
@@ -207,7 +208,7 @@ async def test_a_certificate_that_is_not_right_stops_everything(
         "wrong.example" if wrong == "other host" else "127.0.0.1", expired=wrong == "expired"
     )
     trusted = other.file if wrong == "unknown authority" else authority.file
-    side = {"starttls": context} if security == "starttls" else {"implicit_tls": context}
+    side: dict[str, Any] = {"starttls": context} if security == "starttls" else {"implicit_tls": context}
     with aiosmtpd_server(**side, auth=True) as box:
         async with open_transport(box.port, security=security, ca_file=trusted, **LOGIN) as transport:
             answers = await send_all(transport, [parcel(1)], lanes=1)

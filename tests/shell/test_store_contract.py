@@ -37,7 +37,7 @@ class Stage(Protocol):
 
 class RealStage:
     def __init__(self, store: Store, campaign: Campaign) -> None:
-        self.ledger = store.ledger
+        self.ledger: Ledger = store.ledger
         self._store = store
         self._campaign = campaign
 

@@ -143,7 +143,8 @@ async def test_a_topic_or_type_that_is_none_is_told_with_its_place(
 ) -> None:
     with pytest.raises(BadInput) as caught:
         await hub.call("events.subscribe", **params)
-    (fault,) = caught.value.data["errors"]  # type: ignore[misc]  # any JSON
+    faults: Any = caught.value.data["errors"]
+    (fault,) = faults
     assert fault["path"] == path
     assert problem in fault["problem"]
 

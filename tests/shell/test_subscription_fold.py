@@ -306,7 +306,7 @@ def test_the_fold_of_the_events_is_the_snapshot_at_every_seq(story: list[tuple[s
 
 
 APPLY = ("apply", {"name": "a", "rate": None, "subject": "one"})
-GO_ON = ("settle", {})
+GO_ON: tuple[str, dict[str, Any]] = ("settle", {})
 STORIES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "a whole run": [APPLY, ("campaign.start", {"name": "a"}), *[GO_ON] * 8],
     "another time to start": [
@@ -358,7 +358,7 @@ async def test_a_reader_that_does_not_read_costs_no_memory_and_misses_nothing(
         grown = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
         assert grown < 300_000, "a tenth of what the events take"
-        seen = []
+        seen: list[int] = []
         while len(seen) < 8_000:
             seen.append((await anext(subscription))["data"]["n"])
         assert seen == list(range(8_000))
@@ -369,7 +369,7 @@ async def add_events(served: Served, first: int, last: int) -> None:
     for start in range(first, last, 500):
         numbers = range(start, min(start + 500, last))
         await served.database.write(
-            lambda unit, numbers=numbers: [  # type: ignore[misc]  # bound now
+            lambda unit, numbers=numbers: [
                 unit.event("test", None, {"n": number, "filler": "x" * 500}) for number in numbers
             ]
         )

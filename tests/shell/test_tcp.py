@@ -43,7 +43,8 @@ class Tcp:
         return str(answer["ticket"])
 
     def head(self, **changes: str | None) -> bytes:
-        return head(**({"Host": f"127.0.0.1:{self.port}"} | changes))
+        headers: dict[str, Any] = {"Host": f"127.0.0.1:{self.port}"} | changes
+        return head(**headers)
 
 
 @asynccontextmanager

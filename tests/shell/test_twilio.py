@@ -370,7 +370,7 @@ async def test_a_probe_of_a_suspended_account_is_not_ready(
     [({"auth_token": "wrong"}, 20003, "bad_credentials"), ({"account_sid": "AC9"}, 20003, "bad_credentials")],
 )
 async def test_a_probe_with_a_wrong_login_says_so(
-    double: TwilioDouble, changes: dict[str, str], vendor: int, reason: str
+    double: TwilioDouble, changes: dict[str, Any], vendor: int, reason: str
 ) -> None:
     transport = open_twilio("sms", replace(settings_for(double), **changes))
     answer = await transport.probe()

@@ -333,7 +333,9 @@ def test_the_short_way_reads_what_the_long_way_reads(
 
 
 def test_the_short_way_is_taken_for_a_page_of_an_import() -> None:
-    rows = [{"line": line, "values": {"email": f"{line}@b.example", "at": "10:30"}} for line in range(500)]
+    rows: list[Any] = [
+        {"line": line, "values": {"email": f"{line}@b.example", "at": "10:30"}} for line in range(500)
+    ]
     params = {"list": "l", "rows": rows, "import_id": "i"}
     request = read_message(dump({"jsonrpc": "2.0", "id": 7, "method": "contacts.import", "params": params}))
     assert isinstance(request, Request)

@@ -121,7 +121,7 @@ class Hub:
         answer: dict[str, Any] = json.loads(self.hubctl(*arguments, "--json", code=code))
         return answer
 
-    def told(self, method: str, *command: str, **params: object) -> dict[str, Any]:
+    def told(self, method: str, *command: str, **params: Any) -> dict[str, Any]:
         """What `hubctl COMMAND --json` says, without a process where that works: tests wait for it."""
         try:
             with connect(self.state / "control.sock") as hub:
@@ -149,10 +149,9 @@ class Hub:
         with path.open("w", newline="") as stream:
             out = csv.writer(stream)
             out.writerow([column, "first_name"])
-            address = (
-                (lambda i: f"p{i}@example.com") if column == "email" else (lambda i: f"+1415555{2000 + i}")
-            )
-            out.writerows([address(i), f"Zoë {i}"] for i in range(n))
+            for i in range(n):
+                address = f"p{i}@example.com" if column == "email" else f"+1415555{2000 + i}"
+                out.writerow([address, f"Zoë {i}"])
         self.hubctl("import", str(path), "--list", listed)
 
     def apply(self, name: str, **keys: object) -> None:

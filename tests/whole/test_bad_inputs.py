@@ -84,9 +84,9 @@ def test_bad_input_75_one_trouble_after_the_other_stops_sending_and_loses_and_do
         (sqlite3.SQLITE_READONLY, "read-only"),
     ):
         goal = len(witness.lines()) + 50
-        until(lambda goal=goal: len(witness.lines()) >= goal, "messages")  # type: ignore[misc]  # bound now
+        until(lambda goal=goal: len(witness.lines()) >= goal, "messages")
         with failing(hub.sign, what):
-            until(lambda says=says: says in hub.trouble(), f"trouble: {says}")  # type: ignore[misc]  # bound now
+            until(lambda says=says: says in hub.trouble(), f"trouble: {says}")
             assert hub.campaign("big")["state"] == "running"
         until(lambda: not hub.trouble(), "the trouble to end by itself")
     with without_descriptors(pid):

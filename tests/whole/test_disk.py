@@ -120,7 +120,7 @@ def stands_still(witness: Witness, hub: Hub, refill: Callable[[], object] = lamb
 
         def settled() -> bool:
             counts = hub.campaign("big")["counts"]
-            return len(witness.lines()) == counts["sent"] + counts["sending"]
+            return bool(len(witness.lines()) == counts["sent"] + counts["sending"])
 
         until(lambda: settled() or times_gone_on(hub) > went_on, "the wire to be empty")  # noqa: B023
         accepted = len(witness.lines())

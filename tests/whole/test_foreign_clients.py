@@ -111,7 +111,7 @@ def foreign(served: Hub) -> Iterator[Discovered]:
     socket = str(served.state / "control.sock")
     with unix_connect(
         socket, "ws://hubd.sock/rpc", subprotocols=["hub.jsonrpc.v1"], max_size=None
-    ) as connection:  # type: ignore[list-item]  # words are subprotocols
+    ) as connection:  # words are subprotocols
         yield Discovered(connection)
 
 

@@ -105,7 +105,7 @@ def test_no_event_is_missed_or_told_twice_over_the_end_of_the_daemon(hub: Hub, h
             seen = len(reader.events)
             busy = threading.Thread(target=apply_until_cut, args=(hub, turn))
             busy.start()
-            until(lambda seen=seen: reader.problem or len(reader.events) > seen + 5, "events")  # type: ignore[misc]  # bound now
+            until(lambda seen=seen: reader.problem or len(reader.events) > seen + 5, "events")
             hub.end(how)
             busy.join()
             hub.boot()
@@ -127,12 +127,12 @@ def test_hubctl_watch_goes_on_over_kills_and_tells_each_figure_once(hub: Hub) ->
         [sys.executable, "-m", "hubctl", "--socket", str(hub.state / "control.sock"), "watch", "spring"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
-    hub.processes.append(watching)  # type: ignore[arg-type]  # it is ended with them
+    hub.processes.append(watching)  # it is ended with them
     assert watching.stdout is not None
     assert "spring is draft" in watching.stdout.readline()
     hub.hubctl("start", "spring")
     for goal in (5, 25):
-        until(lambda goal=goal: len(list((hub.state / "outbox").rglob("*.eml"))) >= goal, "messages")  # type: ignore[misc]  # bound now
+        until(lambda goal=goal: len(list((hub.state / "outbox").rglob("*.eml"))) >= goal, "messages")
         hub.end(signal.SIGKILL)
         hub.boot()
     out, told = watching.communicate(timeout=PATIENCE)

@@ -64,11 +64,11 @@ def _content(text: str, html: str) -> dict[str, str]:
 
 
 def _hubd(checkout: Path, content: Path, count: int) -> Callable[[], Sample]:
-    command = [python_of(checkout), RENDERER, "hubd", str(count), content]
+    command: list[str | Path] = [python_of(checkout), RENDERER, "hubd", str(count), content]
     environment = {"PYTHONPATH": str(checkout)}
     return lambda: run_sender(command, folder=content.parent, environment=environment)
 
 
 def _email(folder: Path, content: Path, count: int) -> Callable[[], Sample]:
-    command = [sys.executable, RENDERER, "email", str(max(count // 20, 20)), content]
+    command: list[str | Path] = [sys.executable, RENDERER, "email", str(max(count // 20, 20)), content]
     return lambda: run_sender(command, folder=folder)

@@ -37,7 +37,7 @@ def points(settings: Settings) -> list[Point]:
             for role, hub in hubs
         ]
         ways += [
-            Way(f"{hub.name}, idle", Role.REFERENCE, lambda hub=hub: latency(hub, seconds / 2))  # type: ignore[misc]
+            Way(f"{hub.name}, idle", Role.REFERENCE, lambda hub=hub: latency(hub, seconds / 2))
             for _, hub in hubs
         ]
         name = f"{campaigns} campaign{'s' if campaigns > 1 else ''} sending over {count} connections"
