@@ -23,7 +23,8 @@ from hubd.errors import BadInput
 from hubd.wire.events import EVENTS
 
 ROOT = Path(__file__).resolve().parent.parent
-WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+WRITTEN = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+WRITTEN += sorted((ROOT / "docs" / "decisions").glob("*.md"))
 NO_KEY_TAKES_THIS = "2026-12-01T09:00:00.5"  #: a date and time without an offset
 TABLES = (HubConfig, SmtpConfig, TwilioConfig, OutboxConfig, CampaignSpec, Retry, Schedule)
 #: What is in the types and is no key with a value of its own.
@@ -131,3 +132,18 @@ def test_every_command_that_a_sentence_names_exists(page: Path) -> None:
 def test_the_pages_show_commands() -> None:
     """Otherwise the two above would find nothing wrong."""
     assert len(SHOWN) > 30
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    for name in re.findall(r"`([\w./*-]+\.py)`", page.read_text(encoding="utf-8")):
+        folders = (ROOT, ROOT / "hubd", ROOT / "tests", ROOT / "tests" / "whole", ROOT / "hubd" / "engine")
+        assert any(list(folder.glob(name)) for folder in folders), f"{page}: there is no {name}"
+
+
+def test_the_line_that_sends_a_message_is_where_the_readme_says() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    ((call, name),) = re.findall(
+        r"line that sends a message is\s+`([\w.]+)\(\.\.\.\)`\s+in\s+`([\w./]+)`", text
+    )
+    assert (ROOT / name).read_text(encoding="utf-8").count(f"{call}(") == 1
