@@ -50,10 +50,10 @@ def test_constants_encoded_in_advance_make_the_body_that_the_standard_library_ma
 ) -> None:
     encoder = BodyEncoder(transfer, constants)
     for pieces in data.draw(st.lists(st.lists(st.sampled_from(constants) | TEXT, max_size=6), max_size=3)):
-        octets, dots = encoder.encode(pieces)
-        assert octets == slow("".join(pieces), transfer)
-        assert dots is (stuffed(octets) != octets)
-        assert not has_bare_line_end(octets)
+        encoded, dots = encoder.encode(pieces)
+        assert encoded == slow("".join(pieces), transfer)
+        assert dots is (stuffed(encoded) != encoded)
+        assert not has_bare_line_end(encoded)
 
 
 @pytest.mark.parametrize("transfer", ["quoted-printable", "base64"])
