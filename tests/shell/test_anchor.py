@@ -43,11 +43,11 @@ def test_a_database_that_is_where_its_anchor_is_or_ahead_of_it_lost_nothing() ->
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"epoch": 2}, "had come further"),
-        ({"opened": 99}, "had come further"),
-        ({"epoch": 4, "opened": 99}, "had come further"),
-        ({"audit_seq": 6}, "had come further"),
-        ({"instance_id": "two"}, "another database's"),
+        ({"epoch": 2}, "later changes are missing"),
+        ({"opened": 99}, "later changes are missing"),
+        ({"epoch": 4, "opened": 99}, "later changes are missing"),
+        ({"audit_seq": 6}, "later changes are missing"),
+        ({"instance_id": "two"}, "belongs to another database"),
     ],
 )
 def test_a_database_that_is_behind_its_anchor_lost_something(change: dict[str, object], says: str) -> None:

@@ -112,7 +112,7 @@ def test_request_lines_that_are_refused(line: bytes, expected: int) -> None:
 
 
 def test_a_refusal_is_a_whole_response() -> None:
-    said = response(Refusal(426, "speak websocket"))
+    said = response(Refusal(426, "use the websocket protocol"))
     first, _, body = said.partition(END)
     assert first.startswith(b"HTTP/1.1 426 Upgrade Required\r\n")
     assert b"Content-Length: 16" in first
