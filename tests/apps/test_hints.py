@@ -63,7 +63,7 @@ def test_waiting_that_is_given_up_tells_how_it_stands(hub: Hub) -> None:
     done = hub.run("wait", "spring", "--timeout", "500ms")
     assert done.returncode == 7
     assert "; spring is paused (limit): 1 sent, 2 pending of 3\n" in done.stderr
-    assert "the work goes on" not in done.stderr
+    assert "the work continues" not in done.stderr
 
 
 def test_a_limit_for_a_campaign_that_runs_without_one_is_refused(hub: Hub) -> None:

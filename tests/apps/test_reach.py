@@ -131,4 +131,4 @@ def test_a_time_limit_that_passes_before_the_daemon_answers_is_not_work_that_goe
         )
     assert done.returncode == 6
     assert "does not answer" in done.stderr
-    assert "the work goes on" not in done.stderr
+    assert "the work continues" not in done.stderr

@@ -123,7 +123,7 @@ def test_what_is_no_listening_unix_socket_is_refused(tmp_path: Path) -> None:
     environ = {"LISTEN_PID": "$$", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "control"}
     (tmp_path / "file").touch()
     with (tmp_path / "file").open() as file:
-        assert "is no socket" in str(started([os.dup2(file.fileno(), 120)], environ)["error"])
+        assert "is not a socket" in str(started([os.dup2(file.fileno(), 120)], environ)["error"])
     with (
         listening(tmp_path / "d", socket.SOCK_DGRAM) as datagrams,
         socket.socket(socket.AF_UNIX) as unbound,

@@ -108,7 +108,7 @@ async def test_trouble_that_may_pass_stops_writing_keeps_reading_and_heals_by_it
         ("sync", sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"),
         ("sync", sqlite3.SQLITE_IOERR_DIR_FSYNC, "SQLITE_IOERR_DIR_FSYNC"),
         ("write", sqlite3.SQLITE_CORRUPT, "damaged"),
-        ("write", sqlite3.SQLITE_NOTADB, "not a database"),
+        ("write", sqlite3.SQLITE_NOTADB, "no longer a database"),
     ],
 )
 async def test_after_a_failed_fsync_nothing_is_written_any_more(

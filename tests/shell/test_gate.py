@@ -112,7 +112,7 @@ def test_request_lines_that_are_refused(line: bytes, expected: int) -> None:
 
 
 def test_a_refusal_is_a_whole_response() -> None:
-    said = response(Refusal(426, "use the websocket protocol"))
+    said = response(Refusal(426, "speak websocket"))
     first, _, body = said.partition(END)
     assert first.startswith(b"HTTP/1.1 426 Upgrade Required\r\n")
     assert b"Content-Length: 16" in first
@@ -358,7 +358,7 @@ async def test_what_is_no_socket_is_never_replaced(tmp_path: Path) -> None:
 
 async def test_a_path_too_long_is_told(tmp_path: Path) -> None:
     path = tmp_path / ("x" * MAX_PATH)
-    with pytest.raises(BadInput, match="octets"), open_listener(path):
+    with pytest.raises(BadInput, match="bytes"), open_listener(path):
         pass
 
 

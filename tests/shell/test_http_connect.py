@@ -229,7 +229,7 @@ async def test_the_proxy_of_the_environment_is_asked_for_a_tunnel_and_sees_nothi
         (b"220 mail.example ESMTP\r\n\r\n", "not well-formed"),
         (b"HTTP/1.1 2", "closed"),
         (b"", "closed"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 50, "without end"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 50, "too many interim"),
     ],
 )
 async def test_a_proxy_that_makes_no_tunnel_means_certainly_not_sent(

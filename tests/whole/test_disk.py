@@ -259,7 +259,7 @@ def test_a_failed_fsync_ends_the_daemon_and_the_next_one_knows_what_is_in_doubt(
     sign.write_text(f"sync {sqlite3.SQLITE_IOERR_FSYNC}")
     assert daemon.wait(60) == 74
     log = hub.log()
-    assert "the database is lost to this process" in log
+    assert "this process can no longer use the database" in log
     assert "SQLITE_IOERR_FSYNC" in log
     assert "start hubd again" in log
     assert "Traceback" not in log
