@@ -137,7 +137,7 @@ class App:
         if not self.may_ask():
             if needed:
                 raise Refused(
-                    f"{question}: this needs an answer and there is no terminal to ask on",
+                    f"{question}? An answer is needed and there is no terminal to ask on",
                     code="prompt_needed",
                     status=Exit.USAGE,
                     hint="pass --yes",
@@ -190,7 +190,7 @@ class App:
         except HubError as error:
             if error.code == "method_not_found" and not isinstance(error, Refused):
                 raise VersionSkew(
-                    f"the hubd at {place.path} does not know this command of hubctl {version()}",
+                    f"the hubd at {place.path} does not support this command of hubctl {version()}",
                     hint="install the same version on both sides, then restart hubd",
                 ) from None
             if reached or not isinstance(error, TimedOut):
@@ -198,7 +198,7 @@ class App:
             raise Unreachable(
                 f"hubd does not answer at {place.path}",
                 code="timeout",
-                hint="it is starting, stuck, or another program listens there",
+                hint="it is starting or stuck, or another program listens there",
             ) from None
 
     async def nearest(self, hub: Client, error: NotFound) -> NotFound:
@@ -230,8 +230,8 @@ class App:
                 return await work()
             stands = self.standing() if self.standing is not None else ""
             raise TimedOut(
-                f"not done within {spans.spoken(self.timeout)}; {stands or 'the work goes on'}",
-                hint="hubctl status shows how things stand",
+                f"not finished within {spans.spoken(self.timeout)}; {stands or 'the work continues'}",
+                hint="see the current state with: hubctl status",
             )
 
         try:

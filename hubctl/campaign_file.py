@@ -26,10 +26,10 @@ FILE_KEYS = {
     "text_file": "The file that `text` is in, instead of `text`; UTF-8.",
     "html_file": "The file that `html` is in, instead of `html`; UTF-8.",
 }
-FILE_LIMIT = 2 * 1024 * 1024  #: octets of the campaign file itself
-TEXT_LIMIT = 512 * 1024  #: octets of a text or HTML part
+FILE_LIMIT = 2 * 1024 * 1024  #: bytes of the campaign file itself
+TEXT_LIMIT = 512 * 1024  #: bytes of a text or HTML part
 SHOWN = 70  #: characters that are shown of a line that is not TOML
-ATTACHMENTS_LIMIT = 25 * 1024 * 1024  #: octets of all attachments together
+ATTACHMENTS_LIMIT = 25 * 1024 * 1024  #: bytes of all attachments together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +119,12 @@ _GUESSES = (
     ),
     ("Unterminated string", 'a text is never closed: it ends as it began, with """ or a quote'),
     ('Expected "\'"', "a text is never closed: it ends with the quote that it began with"),
-    ("Unescaped '\\'", "a backslash is written twice, or the text is put between single quotes"),
-    ("Invalid hex", "a backslash is written twice, or the text is put between single quotes"),
+    ("Unescaped '\\'", "write a backslash twice, or put the text in single quotes"),
+    ("Invalid hex", "write a backslash twice, or put the text in single quotes"),
     ("Unclosed array", "a list ends with ], and commas are between its texts"),
-    ("Cannot overwrite", "the same key is there twice; keep one of them"),
-    ("Expected '='", 'a key and its value are written so: name = "spring-sale"'),
-    ("Expected ']", "the head of a table is a line of its own: [retry]"),
+    ("Cannot overwrite", "the same key occurs twice; keep one of them"),
+    ("Expected '='", 'write a key and its value like this: name = "spring-sale"'),
+    ("Expected ']", "write the header of a table on its own line: [retry]"),
 )
 
 
@@ -132,14 +132,14 @@ def _guess(problem: str, line: str) -> str:
     """What is probably meant with a line that is not TOML, for somebody who has never seen any."""
     _, equals, value = (part.strip() for part in line.partition("="))
     if re.search("[\u201c\u201d\u201e\u2018\u2019]", value):
-        return "quotes have to be straight ones, not those of a word processor"
+        return "use straight quotes, not the curly quotes of a word processor"
     if problem.startswith(("Invalid value", "Expected newline")) and equals:
         if not value:
-            return "after the = there has to be a value"
+            return "a value is missing after the ="
         if value.lower() in ("true", "false"):
-            return f"it is written with small letters: {value.lower()}"
+            return f"write it in lower case: {value.lower()}"
         if value[0] in "\"'":
-            return 'a quote within a text has a backslash before it: \\"'
+            return 'put a backslash before a quote inside a text: \\"'
         return 'texts need quotes: name = "spring-sale"'
     return next((guess for words, guess in _GUESSES if problem.startswith(words)), "")
 
@@ -148,9 +148,9 @@ def template_guess(problems: Sequence[str]) -> str:
     """What is probably meant with a field that cannot be read; "" for no idea."""
     for problem in problems:
         if "expected token 'end of print statement'" in problem:
-            return "the name of a field has no spaces in it: {{ first_name }}"
+            return "the name of a field cannot contain spaces: {{ first_name }}"
         if "unexpected '}'" in problem or "unexpected end of template, expected" in problem:
-            return "a field has two braces on each side: {{ first_name }}"
+            return "write a field with two braces on each side: {{ first_name }}"
     return ""
 
 
@@ -164,7 +164,7 @@ def _inline_text(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str
             continue
         name = spec.pop(key)
         if part in spec:
-            faults.append((key, f"there is {part} already; keep one of the two"))
+            faults.append((key, f"{part} is given as well; keep one of the two"))
             continue
         try:
             raw = _read_within(folder, name, TEXT_LIMIT)
@@ -211,7 +211,7 @@ def _read_within(folder: Path, name: object, limit: int) -> bytes:
     if not isinstance(name, str) or not name:
         raise _Fault("must be the name of a file")
     if not name.isprintable():
-        raise _Fault("a file name may not hold control characters")
+        raise _Fault("a file name must not contain control characters")
     if Path(name).is_absolute() or PurePosixPath(name).is_absolute():
         raise _Fault(f"{name} is an absolute path; name a file in the campaign file's folder")
     if ".." in PurePosixPath(name).parts or ".." in Path(name).parts:
@@ -242,7 +242,7 @@ def _read_regular(path: Path, limit: int, *, shown: str = "") -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise _Fault(f"{name or 'this '}is {_kind(status.st_mode)}, not a file")
         if status.st_size > limit:
-            raise _Fault(f"{name or 'this '}has {status.st_size:,} octets; at most {limit:,} fit here")
+            raise _Fault(f"{name or 'this '}has {status.st_size:,} bytes; at most {limit:,} are allowed here")
         with os.fdopen(handle, "rb", closefd=False) as file:
             content = file.read(limit + 1)
     finally:

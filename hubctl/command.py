@@ -37,30 +37,40 @@ def common_options() -> list[click.Parameter]:
     """The options that every command takes, before or after its name."""
     return [
         click.Option(
-            ["--socket"], metavar="PATH", help="The daemon's socket or endpoint file (else $HUBCTL_SOCKET)."
+            ["--socket"], metavar="PATH", help="The daemon's socket or endpoint file [$HUBCTL_SOCKET]."
         ),
-        click.Option(["--context"], metavar="NAME", help="A daemon of hubctl.toml, `user` or `system`."),
-        click.Option(["--config"], metavar="FILE", help="hubctl.toml (else $HUBCTL_CONFIG, else your own)."),
         click.Option(
-            ["--json", "as_json"], is_flag=True, help="Print one JSON object; streams are JSON lines."
+            ["--context"], metavar="NAME", help="A daemon named in hubctl.toml, or `user` or `system`."
+        ),
+        click.Option(
+            ["--config"], metavar="FILE", help="Path of hubctl.toml [$HUBCTL_CONFIG, else your own]."
+        ),
+        click.Option(
+            ["--json", "as_json"], is_flag=True, help="Print one JSON object; streams print JSON lines."
         ),
         click.Option(
             ["--output"],
             type=click.Choice(output.FORMATS),
             metavar="FORMAT",
-            help=f"How to print: {', '.join(output.FORMATS)} [table].",
+            help=f"Output format: {', '.join(output.FORMATS)} [table].",
         ),
-        click.Option(["--fields", "only"], metavar="A,B", help="Only these fields (a.b goes deeper)."),
-        click.Option(["-q", "--quiet"], is_flag=True, help="No progress and no remarks on stderr."),
-        click.Option(["-v", "--verbose"], is_flag=True, help="Say which daemon answers; more of errors."),
-        click.Option(["--no-input"], is_flag=True, help="Never ask; fail when an answer is needed."),
+        click.Option(
+            ["--fields", "only"], metavar="A,B", help="Print only these fields (a.b is the key b of a)."
+        ),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Print no progress and no notes on stderr."),
+        click.Option(
+            ["-v", "--verbose"], is_flag=True, help="Show which daemon answers, and more about errors."
+        ),
+        click.Option(["--no-input"], is_flag=True, help="Never ask; fail if an answer is needed."),
         click.Option(["-y", "--yes"], is_flag=True, help="Answer yes to every question."),
-        click.Option(["--timeout"], type=Span(), metavar="TIME", help="Stop waiting after this (30s, 5m)."),
+        click.Option(
+            ["--timeout"], type=Span(), metavar="TIME", help="Stop waiting after this time (30s, 5m)."
+        ),
         click.Option(
             ["--color"],
             type=click.Choice(["auto", "always", "never"]),
             metavar="WHEN",
-            help="Colours: auto, always or never.",
+            help="Use colours: auto, always or never.",
         ),
     ]
 
@@ -79,7 +89,7 @@ class Command(click.Command):
         own = {param.name for param in self.params}
         if changes and "dry_run" not in own:
             self.params.append(
-                click.Option(["--dry-run"], is_flag=True, help="Say what would happen; change nothing.")
+                click.Option(["--dry-run"], is_flag=True, help="Show what would happen; change nothing.")
             )
         self.shared = [param for param in common_options() if param.name not in own]
         self.params += self.shared
@@ -270,7 +280,7 @@ class Root(Nouns):
             fault = HubError(
                 f"the output cannot be written: {(error.strerror or str(error)).lower()}",
                 code="output_lost",
-                hint="what was done stays done; only its report is incomplete" if app.changes else "",
+                hint="the command took effect; only its output is incomplete" if app.changes else "",
             )
             report(fault, as_json=app.as_json or "--json" in given, colour=app.coloured(sys.stderr))
             status = Exit.FAILED

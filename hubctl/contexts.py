@@ -40,9 +40,7 @@ from hubd.wire.places import (
 )
 
 NAME = "hubctl.toml"
-_WAY = (
-    'a context is written so: [contexts.NAME], and on the next line socket = "PATH"; --socket PATH needs none'
-)
+_WAY = 'write a context as [contexts.NAME], and on the next line socket = "PATH"; --socket PATH needs none'
 #: What names a daemon in a context, and what may be said beside it.
 _GOES_WITH = {"socket": "observe", "endpoint": "token_file"}
 
@@ -111,7 +109,7 @@ def _unknown(name: str, file: Path, contexts: Mapping[str, Any]) -> Refused:
         f"there is no context {name!r}{did_you_mean(name, known)}",
         code="no_such_context",
         status=Exit.USAGE,
-        hint=f"there are {', '.join(known)}; more go into {file}",
+        hint=f"known contexts: {', '.join(known)}; add others to {file}",
     )
 
 
@@ -172,14 +170,14 @@ def _check_owner(file: Path, status: os.stat_result) -> None:
     weakness = find_weakness(file, also=[folder_owner(file)])
     if status.st_mode & stat.S_IWOTH:
         weakness = Weakness(
-            problem=f"everybody may write to {file}", remedy=f"chmod o-w {shlex.quote(str(file))}"
+            problem=f"{file} is writable by everybody", remedy=f"chmod o-w {shlex.quote(str(file))}"
         )
     if weakness is not None:
         raise Refused(
             f"{file} was not used: {weakness.problem}",
             code="permission_denied",
             status=Exit.FORBIDDEN,
-            hint=f"{weakness.remedy}; --socket PATH needs no such file",
+            hint=f"{weakness.remedy}; --socket PATH works without this file",
         )
 
 
@@ -189,12 +187,12 @@ def _check_context(file: Path, where: str, context: Mapping[str, Any]) -> None:
         if not isinstance(value, str) or not value.strip():
             raise _fault(file, f"{where}.{key}: must be a path")
     if len(_GOES_WITH.keys() & context.keys()) > 1:
-        raise _fault(file, f"{where}: has a socket and an endpoint; it can only be one of them")
+        raise _fault(file, f"{where}: has both a socket and an endpoint; give only one")
     if not _GOES_WITH.keys() & context.keys():
-        raise _fault(file, f"{where}.socket: is missing; it is the path of a daemon's socket")
+        raise _fault(file, f"{where}.socket: is missing; give the path of a daemon's socket")
     for key, other in _GOES_WITH.items():
         if other in context and key not in context:
-            raise _fault(file, f"{where}.{other}: goes with {key} only")
+            raise _fault(file, f"{where}.{other}: applies only together with {key}")
 
 
 def _check(file: Path, where: str, table: Mapping[str, Any], known: set[str]) -> None:

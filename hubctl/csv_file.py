@@ -104,7 +104,7 @@ class _Lines:
                 self.name,
                 1,
                 "this is a spreadsheet's own file (such as .xlsx), not CSV",
-                hint="open it in the spreadsheet and save it as CSV (in Excel: 'CSV UTF-8')",
+                hint="open it in the spreadsheet program and save it as CSV (in Excel: 'CSV UTF-8')",
             )
         wide = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         # A byte that is no UTF-8 arrives as a lone surrogate, so that its line can be named.
@@ -184,7 +184,7 @@ class CsvFile:
                     yield BadRow(line=line, field="", problem=problem)
                 elif len(cells) != wanted:
                     have = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
-                    yield BadRow(line=line, field="", problem=f"{have} where the header names {wanted}")
+                    yield BadRow(line=line, field="", problem=f"{have}, but the header names {wanted}")
                 else:
                     yield GoodRow(line, tuple(map(unguarded, cells) if "'" in text else cells))
         self._lines.detach()
@@ -231,14 +231,14 @@ class CsvFile:
 
     def _check_columns(self, columns: Sequence[str], line: int) -> None:
         if len(columns) > COLUMNS_LIMIT:
-            raise Damaged(self._name, line, f"{len(columns)} columns are more than {COLUMNS_LIMIT}")
+            raise Damaged(self._name, line, f"{len(columns)} columns; at most {COLUMNS_LIMIT} are allowed")
         for number, column in enumerate(columns, 1):
             if _looks_like_data(column):
                 raise Damaged(
                     self._name,
                     line,
-                    "the first line must name the columns, and this one looks like a contact",
-                    hint="put a line such as email,first_name above it",
+                    "the first line must name the columns, but this one looks like a contact",
+                    hint="add a line such as email,first_name above it",
                 )
             if not column:
                 raise Damaged(self._name, line, f"column {number} has no name")

@@ -133,8 +133,8 @@ def watch_until(
 
 
 def _detached(names: Sequence[str]) -> str:
-    goes = "the campaigns go" if len(names) != 1 else "the campaign goes"
-    return f"detached; {goes} on (back with: {' '.join(['hubctl watch', *names])})"
+    goes = "the campaigns continue" if len(names) != 1 else "the campaign continues"
+    return f"detached; {goes} (to reattach: {' '.join(['hubctl watch', *names])})"
 
 
 def _plain(app: App, stream: TextIO) -> Display:

@@ -100,7 +100,7 @@ def rename(columns: Sequence[str], maps: Sequence[str]) -> dict[str, str]:
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}
     if twice:
         raise Refused(
-            f"--map: two columns would both be {sorted(twice)[0]!r}",
+            f"--map: two columns would both become {sorted(twice)[0]!r}",
             code="usage",
             status=Exit.USAGE,
             hint="map one of them to another field",
@@ -168,12 +168,12 @@ def _cut_short(error: HubError, report: Report, total: int, *, dry_run: bool) ->
     if dry_run:
         return error
     done = report.rows - len(report.errors)
-    when = "there is room" if isinstance(error, StoreError) else "hubd is there again"
+    when = "there is space" if isinstance(error, StoreError) else "hubd is back"
     return Refused(
-        f"{error}; {done:,} of the {total:,} rows are in",
+        f"{error}; {done:,} of the {total:,} rows are imported",
         code=error.code,
         status=Exit.PARTLY if done and isinstance(error, StoreError) else exit_of(error),
-        hint=f"import the same file again when {when}: rows that are in stay as they are",
+        hint=f"import the same file again when {when}: rows already imported stay as they are",
         data={**error.data, "rows_in": done, "rows": total},
     )
 

@@ -105,7 +105,7 @@ class Steering:
             keys.append("r resume")
         if self._state() in ("running", "paused", "scheduled"):
             keys.append("s stop")
-        goes = "it goes on" if self._name else "they go on"
+        goes = "it continues" if self._name else "they continue"
         return "   ".join([*keys, f"q or d leave ({goes})"])
 
     def marked(self) -> str:
@@ -168,19 +168,19 @@ class Steering:
             await self._do("resume", "resuming", name)
         elif key == "s" and state not in ("", "draft", *FINISHED):
             self._asking = name
-            self._said = f"stop {name}? Nothing more leaves; hubctl start goes on with the rest. [y/N]"
+            self._said = f"stop {name}? Nothing more is sent; hubctl start continues with the rest. [y/N]"
 
     async def _do(self, verb: str, doing: str, name: str) -> None:
         """Ask the daemon on a connection of its own, so that the events go on meanwhile."""
         from hubd.client import open_client
 
-        self._said = f"{doing} {name} ... (Ctrl-C does not wait for it)"
+        self._said = f"{doing} {name} ... (Ctrl-C stops waiting)"
         self.redraw()
         try:
             async with open_client(self._app.place(), client=("hubctl", version())) as hub:
                 await hub.call(f"campaign.{verb}", name=name)
         except HubError as error:
-            self._said = f"not done: {error}" + (f"; {error.hint}" if error.hint else "")
+            self._said = f"failed: {error}" + (f"; {error.hint}" if error.hint else "")
         else:
             self._said = ""
 

@@ -44,9 +44,7 @@ def read_fields(text: str) -> tuple[str, ...]:
     """ "a,b.c" as names. Raises a usage error for an empty one."""
     names = tuple(name.strip() for name in text.split(","))
     if "" in names:
-        raise click.UsageError(
-            "--fields: there is no field ''; write names with commas between: --fields a,b"
-        )
+        raise click.UsageError("--fields: there is no field ''; separate names by commas: --fields a,b")
     return names
 
 

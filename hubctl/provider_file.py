@@ -71,7 +71,7 @@ def open_own(path: Path) -> ConfigFile:
         _parsed(text)
     except (ValueError, RecursionError):  # no UTF-8, no TOML, too large
         raise Refused(
-            f"{path} cannot be changed: it has a fault already",
+            f"{path} cannot be changed: it already contains an error",
             code="bad_config",
             hint=f"hubd --check --config {shlex.quote(str(path))} says where",
         ) from None
@@ -97,10 +97,10 @@ def put_back(before: ConfigFile, after: ConfigFile) -> None:
     if before.mode is None:
         if _now(after.path) != after.text.encode():
             raise Refused(
-                f"{after.path} was changed by somebody else just now and stays as it is",
+                f"{after.path} was just changed by another program and was left as it is",
                 code="conflict",
                 status=Exit.CONFLICT,
-                hint="look at it, then: hubctl daemon reload",
+                hint="check it, then: hubctl daemon reload",
             )
         after.path.unlink()
     else:
@@ -126,7 +126,7 @@ def with_provider(text: str, name: str, settings: Mapping[str, Any]) -> str:
     new = text + (added.replace("\n", "\r\n") if "\r\n" in text else added)
     wanted = _parsed(text)
     wanted["providers"] = {**wanted.get("providers", {}), name: dict(settings)}
-    return _checked(new, wanted, f"a section [providers.{name}] cannot be added to this file")
+    return _checked(new, wanted, f"the section [providers.{name}] cannot be added to this file")
 
 
 def without_provider(text: str, name: str) -> str:
@@ -136,11 +136,11 @@ def without_provider(text: str, name: str) -> str:
     wanted = _parsed(text)
     providers = {key: value for key, value in wanted.get("providers", {}).items() if key != name}
     wanted = {**wanted, "providers": providers}
-    problem = f"the provider {name} cannot be cut out of this file"
+    problem = f"the provider {name} cannot be removed from this file"
     for cut in (_cut_section, _cut_key):
         with suppress(Refused):
             return _checked(cut(text, name), wanted, problem)
-    raise Refused(problem, code="bad_config", hint="take it out with an editor, then: hubctl daemon reload")
+    raise Refused(problem, code="bad_config", hint="remove it with an editor, then: hubctl daemon reload")
 
 
 def _cut_section(text: str, name: str) -> str:
@@ -211,7 +211,7 @@ def _checked(new: str, wanted: Mapping[str, Any], problem: str) -> str:
     with suppress(ValueError):
         if {"providers": {}, **_parsed(new)} == {"providers": {}, **wanted}:
             return new
-    raise Refused(problem, code="bad_config", hint="it is written in an unusual way; use an editor")
+    raise Refused(problem, code="bad_config", hint="its layout is unusual; use an editor")
 
 
 def _check_folder(folder: Path) -> None:
@@ -219,7 +219,7 @@ def _check_folder(folder: Path) -> None:
     while not folder.exists() and folder.parent != folder:
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise _not_ours(folder, "cannot be written by you")
+        raise _not_ours(folder, "is not writable for you")
     if (weakness := find_weakness(folder / "hubd.toml")) is not None:
         raise _not_ours(folder, f"is not safe: {weakness.problem}")
 
@@ -233,7 +233,7 @@ def _not_ours(path: Path, problem: str) -> Refused:
         f"{path} {problem}",
         code="not_your_file",
         status=Exit.FORBIDDEN,
-        hint="this changes a user's own configuration only; whoever runs hubd edits that file by hand",
+        hint="this changes only your own configuration; the person who runs hubd has to edit that file",
     )
 
 
@@ -247,7 +247,7 @@ def _now(path: Path) -> bytes | None:
 def _check_unchanged(file: ConfigFile) -> None:
     if _now(file.path) != (None if file.mode is None else file.text.encode()):
         raise Refused(
-            f"{file.path} was changed by somebody else just now; nothing was done",
+            f"{file.path} was just changed by another program; nothing was done",
             code="conflict",
             status=Exit.CONFLICT,
             hint="try again",

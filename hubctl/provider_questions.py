@@ -18,7 +18,7 @@ from hubctl.app import App
 from hubctl.exits import Exit, Refused
 from hubctl.hidden_input import ask_hidden
 
-MOST_SECRET = 64 * 1024  #: octets that hubd reads of a secret at most
+MOST_SECRET = 64 * 1024  #: bytes that hubd reads of a secret at most
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 #: What there is to choose from: its word, its line in the menu.
@@ -30,11 +30,11 @@ _KINDS = (
 )
 _ADVICE = {
     "gmail": "Google wants an app password here, not the password that you sign in with.\n"
-    "Make one at https://myaccount.google.com/apppasswords (2-Step Verification has to be on),\n"
-    "call it MessageHub, and copy the 16 letters. You can take it back there at any time.",
-    "outlook": "Microsoft takes a password here only for a work or school account, and only when the\n"
-    "administrator has switched on Authenticated SMTP for its mailbox.\n"
-    "With outlook.com, hotmail.com and live.com it does not work any more.",
+    "Create one at https://myaccount.google.com/apppasswords (2-Step Verification must be on),\n"
+    "name it MessageHub, and copy the 16 letters. You can revoke it there at any time.",
+    "outlook": "Microsoft accepts a password here only for a work or school account, and only if the\n"
+    "administrator has enabled Authenticated SMTP for its mailbox.\n"
+    "It no longer works with outlook.com, hotmail.com and live.com.",
     "twilio": "Both are on the first page of https://console.twilio.com, under Account Info.",
 }
 SECURITIES = ("starttls", "tls", "none")
@@ -101,9 +101,9 @@ def ask(app: App, given: Given, taken: Collection[str]) -> Wanted:
     name = given.name or answers.text(
         None,
         "NAME",
-        "A name for it, which campaigns will use",
+        "A name for it, to use in campaign files",
         proposal=_free(kind, taken),
-        check=lambda text: _name(text) or ("there is one already" if text in taken else ""),
+        check=lambda text: _name(text) or ("a provider has this name already" if text in taken else ""),
     )
     answers.complete()
     return Wanted(
@@ -138,10 +138,10 @@ def yes(app: App, question: str, *, default: bool = True) -> bool:
 def already(name: str) -> Refused:
     """There is a provider of that name."""
     return Refused(
-        f"there is a provider {name} already",
+        f"the provider {name} already exists",
         code="provider_exists",
         status=Exit.CONFLICT,
-        hint=f"choose another name, or take it out first: hubctl provider remove {name}",
+        hint=f"choose another name, or remove it first: hubctl provider remove {name}",
     )
 
 
@@ -195,10 +195,10 @@ class _Answers:
         """Raises Refused when something is missing and there was nobody to ask."""
         if self._missing:
             raise Refused(
-                f"not given: {', '.join(self._missing)}; and there is no terminal to ask on",
+                f"not given: {', '.join(self._missing)}, and there is no terminal to ask on",
                 code="prompt_needed",
                 status=Exit.USAGE,
-                hint="give them as options; the password comes on stdin, never on the command line",
+                hint="pass them as options; pass the password on stdin, never on the command line",
             )
 
 
@@ -218,7 +218,7 @@ def _kind(app: App, given: Given) -> str:
         return "twilio"
     if not app.may_ask():
         raise Refused(
-            "not given: --type or --preset; and there is no terminal to ask on",
+            "not given: --type or --preset, and there is no terminal to ask on",
             code="prompt_needed",
             status=Exit.USAGE,
             hint="for instance: hubctl provider add gmail --preset gmail --username YOU@gmail.com "
@@ -239,7 +239,7 @@ def _refuse_what_does_not_belong(given: Given, kind: str) -> None:
     if wrong:
         flags = ", ".join("--from" if name == "sender" else f"--{name.replace('_', '-')}" for name in wrong)
         hint = "the sender of an email is in the campaign's file" if "sender" in wrong else ""
-        raise Refused(f"{flags} does not go with {kind}", status=Exit.USAGE, hint=hint)
+        raise Refused(f"{flags} does not apply to {kind}", status=Exit.USAGE, hint=hint)
 
 
 def _smtp(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
@@ -254,17 +254,17 @@ def _smtp(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
         security = answers.text(
             given.security,
             "--security",
-            "Its encryption: starttls, tls, or none (for a server of your own that has none)",
+            "Encryption: starttls, tls, or none (only for your own server without TLS)",
             default=implied,
             check=lambda text: "" if text in SECURITIES else f"one of {', '.join(SECURITIES)}",
         )
         place: dict[str, Any] = {"host": host, "port": int(port)}
         place["security"] = given.security or (None if security == implied else security)
-        question, default = "User name there, mostly your address (empty: it wants none)", ""
+        question, default = "User name, usually your email address (leave empty if none)", ""
         check: Check = _anything
     else:
         place = {"preset": kind, "host": given.host, "port": given.port, "security": given.security}
-        question, default = "Your Gmail address" if kind == "gmail" else "Your address there", None
+        question, default = "Your Gmail address" if kind == "gmail" else "Your email address there", None
         check = _address
     ca_file = os.path.abspath(given.ca_file) if given.ca_file else None  # hubd would look beside hubd.toml
     username = answers.text(given.username, "--username", question, default=default, check=check)
@@ -276,7 +276,7 @@ def _twilio(answers: _Answers, given: Given) -> dict[str, Any]:
     sender = given.sender
     if sender is None and given.messaging_service_sid is None:
         sender = answers.text(
-            None, "--from", "Number that your texts come from, such as +15005550006", check=_something
+            None, "--from", "Phone number to send from, such as +15005550006", check=_something
         )
     return {
         "account_sid": account,
@@ -292,7 +292,7 @@ def _rates(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
     limit = answers.text(
         None,
         "--rate",
-        "How many at most? Google allows about 500/day, with Workspace 2000/day (empty: no limit)",
+        "Rate limit? Google allows about 500/day, with Workspace 2000/day (leave empty for none)",
         default="",
         check=_rate,
     )
@@ -302,7 +302,9 @@ def _rates(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
 def _from_stdin() -> str:
     if sys.stdin.isatty():
         raise Refused(
-            "--password-stdin is for a pipe or a file", status=Exit.USAGE, hint="leave it out to be asked"
+            "--password-stdin needs a pipe or a file",
+            status=Exit.USAGE,
+            hint="leave it out to be asked for the password",
         )
     octets = sys.stdin.buffer.read(MOST_SECRET + 1)
     try:
@@ -333,11 +335,11 @@ def _without_spaces(secret: str) -> str:
 
 
 def _name(text: str) -> str:
-    return "" if _NAME.fullmatch(text) else "a name has up to 64 of A-Z a-z 0-9 . _ - and no dot in front"
+    return "" if _NAME.fullmatch(text) else "a name has up to 64 of A-Z a-z 0-9 . _ - and no leading dot"
 
 
 def _anything(text: str) -> str:
-    return "" if text.isprintable() else "it has characters that do not belong there"
+    return "" if text.isprintable() else "it contains characters that are not allowed"
 
 
 def _something(text: str) -> str:
@@ -350,9 +352,9 @@ def _address(text: str) -> str:
 
 def _host(text: str) -> str:
     if ":" in text and not text.startswith("[") and "/" not in text and text.count(":") == 1:
-        return "only the name; the port is asked for next"
+        return "give only the name; the port is asked for next"
     if not text or "/" in text or "@" in text or not text.isprintable() or " " in text:
-        return "that is not the name of a server; it looks like smtp.acme.example"
+        return "that is not the name of a server such as smtp.acme.example"
     return ""
 
 
@@ -361,7 +363,11 @@ def _port(text: str) -> str:
 
 
 def _account(text: str) -> str:
-    return "" if re.fullmatch(r"AC[0-9A-Za-z]{1,62}", text) else "it starts with AC, then letters and digits"
+    return (
+        ""
+        if re.fullmatch(r"AC[0-9A-Za-z]{1,62}", text)
+        else "it starts with AC, followed by letters and digits"
+    )
 
 
 def _rate(text: str) -> str:

@@ -26,10 +26,10 @@ def otherwise(app: App, settings: Settings, trouble: str) -> dict[str, Any] | No
     if not app.may_ask() or app.yes or settings.get("type") != "smtp":
         return None
     if _NO_ENCRYPTION in trouble and _may_go_plain(settings):
-        plain = yes(app, "Use it without encryption (only for a server of your own)", default=False)
+        plain = yes(app, "Use it without encryption (only for your own server)", default=False)
         return {**settings, "security": "none"} if plain else None
     if _CERTIFICATE in trouble:
-        question = "File with the certificate to trust, if it is the server's own (empty: leave it)"
+        question = "File with the certificate to trust if it is self-signed (leave empty to skip)"
         file = click.prompt(question, default="", show_default=False, value_proc=_readable, err=True)
         return {**settings, "ca_file": file} if file else None
     return None
@@ -37,16 +37,16 @@ def otherwise(app: App, settings: Settings, trouble: str) -> dict[str, Any] | No
 
 def advice(name: str, settings: Settings, trouble: str) -> list[str]:
     """What to do about a provider that was added and does not work, as lines."""
-    lines = [f"It stays in the file; hubctl provider remove {name} takes it out again."]
+    lines = [f"It stays in the file; to remove it: hubctl provider remove {name}"]
     changed = dict(settings)
     if _NO_ENCRYPTION in trouble and _may_go_plain(settings):
-        lines.append("If it is a server of your own that has no encryption, add it with --security none:")
+        lines.append("If it is your own server without encryption, add it with --security none:")
         changed["security"] = "none"
     elif _CERTIFICATE in trouble:
-        lines.append("If the certificate is the server's own, add it with --ca-file FILE:")
+        lines.append("If the certificate is self-signed, add it with --ca-file FILE:")
         changed["ca_file"] = "FILE"
     else:
-        lines.append("To change something, take it out and add it anew:")
+        lines.append("To change something, remove it and add it again:")
     return [*lines, f"  hubctl provider add {name} {_options(changed)}".rstrip()]
 
 
@@ -60,7 +60,7 @@ def _readable(name: str) -> str:
     """The absolute path of a file that can be read; hubd would look beside hubd.toml."""
     path = os.path.abspath(os.path.expanduser(name.strip())) if name.strip() else ""
     if path and not os.access(path, os.R_OK):
-        raise click.BadParameter("there is no such file that you may read")
+        raise click.BadParameter("the file does not exist or you cannot read it")
     return path
 
 

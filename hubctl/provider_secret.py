@@ -57,7 +57,7 @@ class Kept:
         try:
             _in_time(lambda: _put(self.name, secret))
         except _NoKeyring:
-            raise Refused("the keyring does not answer any more", hint="unlock it and try again") from None
+            raise Refused("the keyring no longer answers", hint="unlock it and try again") from None
 
     def forget(self) -> bool:
         """Remove it. False when it could not be removed, or was gone already."""
@@ -85,7 +85,7 @@ def keep(secret: str, name: str, folder: Path, *, kind: Kind | None = None) -> K
         except _NoKeyring:
             if kind == "keyring":
                 raise Refused(
-                    "there is no keyring that can be used", hint="leave --secret-in out to keep it in a file"
+                    "there is no usable keyring", hint="leave out --secret-in to store it in a file"
                 ) from None
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in range(1, _SPELLINGS):

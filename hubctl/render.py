@@ -217,7 +217,7 @@ def problems(listed: Sequence[View], *, ways: bool = True) -> list[str]:
     lines = []
     for each in listed:
         risk = each.get("risk", "")
-        way = f"  (put it right, or pass --accept-risk {risk})" if risk and ways else ""
+        way = f"  (fix this, or pass --accept-risk {risk})" if risk and ways else ""
         lines.append(f"- {printable(str(each.get('problem', '')))}{way}")
     return lines
 
@@ -287,7 +287,7 @@ def mebibytes(size: int) -> str:
 
 def segments_line(segments: View) -> str:
     """ "2 segments (ucs2, 71 units)"."""
-    units = f", {number(int(segments['units']))} units" if segments.get("units") else ""
+    units = f", {number(int(segments['units']))} characters" if segments.get("units") else ""
     return f"{plural(int(segments['segments']), 'segment')} ({segments['encoding']}{units})"
 
 
@@ -358,7 +358,7 @@ def restored(found: View | None) -> str:
     listed = [f"{printable(name)} ({number(int(n))})" for name, n in found["in_doubt"].items()]
     return (
         f"\n  RESTORED {moment(found['at'])}: {printable(found['why'])}; "
-        "what may have been sent after the copy was made is in doubt"
+        "deliveries that may have been sent after the copy was made are in doubt"
         f"\n  decide: hubctl retry NAME --in-doubt resend|sent|failed for {', '.join(listed)}"
     )
 
@@ -374,7 +374,7 @@ def settings(spec: View) -> str:
             pairs += [(f"{key}.{inner}", each) for inner, each in value.items()]
         elif key == "attachments" and isinstance(value, list | tuple):
             pairs.append(
-                (key, ", ".join(f"{each['name']} ({number(int(each['size']))} octets)" for each in value))
+                (key, ", ".join(f"{each['name']} ({number(int(each['size']))} bytes)" for each in value))
             )
         else:
             pairs.append((key, rates(value) if isinstance(value, list | tuple) else value))

@@ -52,7 +52,7 @@ def _campaign(kind: str, data: View) -> str | None:
                 f"pauses after {number(int(limit))}" if limit else "",
                 f"starts at {at}" if at else "",
             ]
-            return ", ".join(filter(None, said)) or "goes on: no reason to wait any more"
+            return ", ".join(filter(None, said)) or "continues: nothing is in the way any more"
         case "campaign.applied" if data.get("clone_of"):
             return f"made from {data['clone_of']}"
         case "campaign.applied":
@@ -61,12 +61,12 @@ def _campaign(kind: str, data: View) -> str | None:
         case "campaign.rate":
             return rates(data.get("rate")) or "no limit of its own"
         case "campaign.archived":
-            return "put away" if data.get("archived") else "brought back"
+            return "archived" if data.get("archived") else "listed again"
         case "campaign.deleted":
-            return "is gone"
+            return "was deleted"
         case "campaign.restored":
             held = plural(int(data.get("held") or 0), "recipient")
-            return f"{held} held after a restore, because they may have been sent to since"
+            return f"{held} held after a restore, because they may have got the message since"
     return None
 
 
@@ -79,10 +79,10 @@ def _delivery(kind: str, data: View) -> str | None:
             return f"{of} may or may not have been accepted{_reason(data)}"
         case "delivery.resolved":
             done = {
-                "resend": "is sent again",
-                "sent": "counts as sent",
-                "failed": "counts as failed",
-                "hold": "is held for a person to decide",
+                "resend": "will be resent",
+                "sent": "was marked as sent",
+                "failed": "was marked as failed",
+                "hold": "waits for your decision",
             }
             how = str(data.get("how"))
             return f"{of} {done.get(how, how)}, says {data.get('by') or 'nobody'}"
@@ -101,7 +101,7 @@ def _provider(kind: str, data: View) -> str | None:
             why = _why(data) if data.get("reason") != data.get("to") else ""
             return moved + (f" until {until}" if until else "") + why
         case "provider.sid_reused":
-            return f"{data.get('provider')} gave {_message(data)} the name of another one"
+            return f"{data.get('provider')} gave {_message(data)} the id of another message"
     return None
 
 
@@ -111,15 +111,15 @@ def _hub(kind: str, data: View) -> str | None:
             imported, updated = (number(int(data.get(key) or 0)) for key in ("imported", "updated"))
             return f"list {data.get('list')}: {imported} imported, {updated} updated"
         case "contact.removed":
-            return f"contact {data.get('contact_id')} was forgotten"
+            return f"contact {data.get('contact_id')} was deleted"
         case "config.reloaded":
             applied = "; ".join(map(str, data.get("applied") or ())) or "nothing changed"
             waits = ", ".join(map(str, data.get("needs_restart") or ()))
             return f"read again: {applied}" + (f"; {waits} when hubd is started again" if waits else "")
         case "config.reload_failed":
             more = len(data.get("errors") or ()) - 1
-            others = f" (and {plural(more, 'more fault')})" if more > 0 and "more)" not in str(data) else ""
-            return f"not taken over, the old one stays: {data.get('problem')}{others}"
+            others = f" (and {plural(more, 'more error')})" if more > 0 and "more)" not in str(data) else ""
+            return f"not applied, the old configuration stays: {data.get('problem')}{others}"
         case "hub.restored":
             return f"the database is an older copy: {data.get('why')}"
     return None

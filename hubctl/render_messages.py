@@ -33,7 +33,7 @@ DELIVERY_COLUMNS = (
     "updated_at",
 )
 #: Columns that are left out first where there is little room; `hubctl message ID` shows them.
-_LESS_WANTED = ("PROVIDER'S ID", "TRIES", "UPDATED", "CODE")
+_LESS_WANTED = ("PROVIDER ID", "TRIES", "UPDATED", "CODE")
 FAILURE_COLUMNS = ("reason", "code", "state", "count", "detail", "example_id", "class")
 
 
@@ -52,8 +52,8 @@ def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_00
         )
         for row in rows
     ]
-    headers = ("ID", "RECIPIENT", "STATE", "REASON", "TRIES", "CODE", "UPDATED", "PROVIDER'S ID")
-    rare = ("REASON", "CODE", "PROVIDER'S ID")
+    headers = ("ID", "RECIPIENT", "STATE", "REASON", "TRIES", "CODE", "UPDATED", "PROVIDER ID")
+    rare = ("REASON", "CODE", "PROVIDER ID")
     kept = fitting_columns(*shown_columns(headers, shown, rare), _LESS_WANTED, width)
     return table(*kept, colour=colour, width=width, whole=("RECIPIENT",))
 
@@ -71,7 +71,7 @@ def message(found: View, *, colour: bool = False, width: int = 10_000) -> str:
                 ("campaign", _origin(delivery)),
                 ("channel", delivery.get("channel")),
                 ("Message-ID", delivery.get("message_id")),
-                ("provider's id", "" if delivery.get("file") else delivery.get("provider_id")),
+                ("provider id", "" if delivery.get("file") else delivery.get("provider_id")),
                 ("file", delivery.get("file")),
                 ("what happened", delivery.get("detail")),
                 ("sent again", _again(delivery)),
@@ -109,7 +109,7 @@ def message(found: View, *, colour: bool = False, width: int = 10_000) -> str:
 def ending(delivery: View) -> str:
     """What came of one message, in a sentence; what an outbox wrote has reached nobody."""
     if delivery.get("file") and delivery["state"] == "sent":
-        return f"written to the outbox, nothing left this machine: {printable(delivery['file'])}"
+        return f"written to the outbox; nothing left this machine: {printable(delivery['file'])}"
     why = f": {delivery['reason'].replace('_', ' ')}" if delivery.get("reason") else ""
     code = f" ({delivery['code']})" if delivery.get("code") else ""
     return f"{delivery['state']}{why}{code}"
@@ -146,7 +146,7 @@ def body(content: View, *, colour: bool = False, html_hint: bool = True) -> str:
     text = content.get("text") or content.get("html") or ""
     lines.append(printable(str(text).replace("\r\n", "\n").rstrip("\n")))
     if html_hint and content.get("text") and content.get("html"):
-        lines.append(paint("(an HTML part goes with it: --html shows it)", "2" if colour else ""))
+        lines.append(paint("(there is an HTML part as well; show it with --html)", "2" if colour else ""))
     return "\n".join(lines)
 
 

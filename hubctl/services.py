@@ -32,12 +32,12 @@ NEXT_SYSTEM = (
     "systemd-sysusers",
     "systemctl daemon-reload",
     "systemctl enable --now hubd.socket hubd-observe.socket hubd.service",
-    "usermod -aG messagehub-operators NAME   # who may operate it; they log in again",
+    "usermod -aG messagehub-operators NAME   # users who may operate hubd; they must log in again",
 )
 NEXT_USER = (
     "systemctl --user daemon-reload",
     "systemctl --user enable --now hubd.socket hubd.service",
-    "loginctl enable-linger   # so that it goes on when you log out",
+    "loginctl enable-linger   # keeps it running when you log out",
 )
 
 
@@ -80,7 +80,9 @@ def _fitted(name: str, hubd: str, credentials: Sequence[str]) -> str:
     text = text.replace(f"ExecStart={STOCK_HUBD}\n", f"ExecStart={quoted(hubd)}\n")
     for credential in reversed(credentials):
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", credential) or credential in (".", ".."):
-            raise ValueError(f"{credential!r} is no name for a credential: letters, digits and _ . - only")
+            raise ValueError(
+                f"{credential!r} is not a name for a credential: use only letters, digits and _ . -"
+            )
         line = f"LoadCredential={credential}:/etc/credstore/messagehub.{credential}\n"
         text = text.replace(_CREDENTIAL_LINE, _CREDENTIAL_LINE + line)
     return text
@@ -89,7 +91,7 @@ def _fitted(name: str, hubd: str, credentials: Sequence[str]) -> str:
 def quoted(path: str) -> str:
     """A path as `ExecStart=` reads it (systemd.service(5), COMMAND LINES). Raises `ValueError`."""
     if not path.isprintable() or not path.startswith("/"):
-        raise ValueError(f"{path!r} cannot be the path of a service: it must be absolute and of one line")
+        raise ValueError(f"{path!r} cannot be the path of a service: it must be absolute and a single line")
     path = path.replace("%", "%%")
     if _PLAIN.fullmatch(path):
         return path

@@ -23,11 +23,11 @@ def seconds(text: str) -> float:
         match = _PART.match(rest)
         bare = match is not None and match[2] is None
         if match is None or (bare and (parts or match.end() != len(rest))):
-            raise ValueError(f"{text!r} is not a length of time; write 30s, 5m, 2h or 1h30m")
+            raise ValueError(f"{text!r} is not a duration; write 30s, 5m, 2h or 1h30m")
         total += float(match[1]) * _SECONDS[match[2] or "s"]
         rest, parts = rest[match.end() :], parts + 1
     if not parts or total <= 0:
-        raise ValueError(f"{text!r} is not a length of time; write 30s, 5m, 2h or 1h30m")
+        raise ValueError(f"{text!r} is not a duration; write 30s, 5m, 2h or 1h30m")
     return total
 
 

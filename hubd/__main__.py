@@ -54,26 +54,26 @@ def option_parser() -> argparse.ArgumentParser:
     """The options of hubd."""
     parser = _Parser(
         prog="hubd",
-        description="The daemon of MessageHub. It runs in the foreground; talk to it with hubctl.",
+        description="The MessageHub daemon. Runs in the foreground; use hubctl to talk to it.",
     )
-    parser.add_argument("--config", metavar="FILE", help="configuration (default: hubd.toml of this user)")
+    parser.add_argument(
+        "--config", metavar="FILE", help="configuration file (default: this user's hubd.toml)"
+    )
     parser.add_argument("--state-dir", metavar="DIR", help="where the database and the outbox live")
     parser.add_argument("--socket", metavar="PATH", help="the control socket")
-    parser.add_argument(
-        "--observe", metavar="PATH", help="a second socket of your own, where clients may only look"
-    )
+    parser.add_argument("--observe", metavar="PATH", help="a second socket, for clients that may only read")
     parser.add_argument(
         "--tcp",
         metavar="HOST:PORT",
         type=_loopback,
-        help="also serve web pages and others with a ticket there; 127.0.0.1 or [::1], port 0 for any",
+        help="also serve clients with a ticket over TCP; 127.0.0.1 or [::1], port 0 for any",
     )
-    parser.add_argument("--endpoint", metavar="FILE", help="write the TCP address and a token there")
-    parser.add_argument("--log-level", choices=LEVELS, help="how much to log on stderr")
+    parser.add_argument("--endpoint", metavar="FILE", help="write the TCP address and a token to this file")
+    parser.add_argument("--log-level", choices=LEVELS, help="how much to log")
     parser.add_argument(
         "--stop-on-stdin-eof",
         action="store_true",
-        help="stop when stdin ends, for a supervisor without signals",
+        help="stop when stdin ends, for supervisors that cannot send signals",
     )
     parser.add_argument("--check", action="store_true", help="check the configuration and exit")
     parser.add_argument("--version", action="version", version=f"hubd {__version__}")
@@ -209,7 +209,7 @@ def _check(settings: HubConfig, path: Path) -> int:
     for error in missing:
         _explain(error)
     if not missing:
-        _answer(f"{path}: {'fine' if path.exists() else 'not there; the defaults are fine'}\n")
+        _answer(f"{path}: {'valid' if path.exists() else 'does not exist; the defaults apply'}\n")
     return EX_CONFIG if missing else 0
 
 
@@ -217,7 +217,7 @@ def _give_up(manager: Manager, error: Exception) -> int:
     """A fault of our own. Through the log, which shows nobody's address, not even out of a traceback."""
     from hubd.journal import Kind
 
-    manager.failed("a fault of its own ended hubd; its log has the stacks")
+    manager.failed("an internal error ended hubd; the log has the stack traces")
     logging.getLogger("hubd").critical("hubd cannot go on", exc_info=error, extra={"kind": Kind.FAILED})
     return EX_SOFTWARE
 

@@ -2,7 +2,7 @@
 
 systemd binds the sockets, sets their mode and group, and hands them over as descriptors from number 3 on. It
 keeps them while the daemon is down: a client that calls in the meantime waits and is not refused. Their files
-are systemd's, so nobody here may remove them.
+belong to systemd, so hubd must not remove them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def inherited(environ: MutableMapping[str, str], pid: int | None = None) -> dict
     if not count or owner != str(os.getpid() if pid is None else pid):
         return {}
     if not count.isascii() or not count.isdecimal() or len(count) > _DIGITS:
-        raise BadInput.at(_AT, "LISTEN_FDS is no number", hint="start hubd through its socket unit")
+        raise BadInput.at(_AT, "LISTEN_FDS is not a number", hint="start hubd through its socket unit")
     descriptors = range(FIRST, FIRST + int(count))
     for descriptor in descriptors:
         _keep_from_children(descriptor)
@@ -50,7 +50,7 @@ def _named(names: list[str], count: int) -> list[str]:
     if len(names) != count or len(set(names)) != count or not set(names) <= {CONTROL, OBSERVE}:
         raise BadInput.at(
             _AT,
-            f"{count} of them came, and their names are not {CONTROL} and {OBSERVE}",
+            f"got {count} sockets whose names are not {CONTROL} and {OBSERVE}",
             hint=f"give each socket unit FileDescriptorName={CONTROL} or {OBSERVE}",
         )
     return names
@@ -71,7 +71,7 @@ def _listening(name: str, descriptor: int) -> socket.socket:
     try:
         sock = socket.socket(fileno=descriptor)
     except OSError:
-        raise BadInput.at(_AT, f"{name} is no socket", hint=hint) from None
+        raise BadInput.at(_AT, f"{name} is not a socket", hint=hint) from None
     fits = (
         sys.platform != "win32"
         and sock.family == socket.AF_UNIX

@@ -2,7 +2,7 @@
 
     lock -> bridge -> database -> restore, recovery -> providers -> supervisor -> feed -> socket -> ready
 
-The service manager, if there is one, is told of each step (see `notify`).
+The service manager, if there is one, is notified of each step (see `notify`).
 
 On SIGTERM, SIGINT, `hub.shutdown` or, if wanted, the end of stdin the socket closes first, then every
 campaign settles what is on the wire, then the connections, the database and the lock are let go. A second
@@ -116,7 +116,7 @@ async def _serve(
         trio.open_nursery() as watch,
     ):
         watch.start_soon(_end_when_lost, database, stopping)
-        manager.busy("looking for what was on the wire")
+        manager.busy("looking for messages that were on the wire")
         tally = Tally()
         campaigns, ledger = Campaigns(database), Ledger(database, tally.note)
         restores = await _recover(database, ledger)
@@ -138,7 +138,7 @@ async def _serve(
             dice=random.random,
             grace=GRACE,
         ) as supervisor:
-            manager.busy("taking up the campaigns")
+            manager.busy("resuming the campaigns")
             await supervisor.recover()
             feed = Feed(supervisor.running, ledger)
             heartbeats: dict[str, Heartbeat] = {
@@ -199,9 +199,9 @@ async def _serve(
                 manager.ready()
                 services.start_soon(manager.report, partial(_how_it_goes, campaigns, feed, database))
                 await stopping.asked.wait()
-                log.info("stopping: settling what is on the wire", extra={"kind": Kind.STOPPING})
+                log.info("stopping: finishing messages on the wire", extra={"kind": Kind.STOPPING})
                 services.cancel_scope.cancel()
-            manager.busy("settling what is on the wire")
+            manager.busy("finishing messages on the wire")
             async with trio.open_nursery() as last:
                 last.start_soon(_hurry, stopping, supervisor)
                 await supervisor.close(GRACE)
@@ -269,13 +269,13 @@ async def _tidy_hourly(database: Database) -> None:
         try:
             await tidy(database, now=database.steady())
         except StoreUnavailable as error:
-            log.debug("tidying waits: %s", error)
+            log.debug("cleaning up waits: %s", error)
         await trio.sleep(3600)
 
 
 async def _hurry(stopping: Stopping, supervisor: Supervisor) -> None:
     await stopping.again.wait()
-    log.warning("asked again: cutting what is on the wire; those messages will be in doubt")
+    log.warning("asked again: closing connections now; messages on the wire will be in doubt")
     supervisor.hurry()
 
 
@@ -299,15 +299,15 @@ def make_state_dir(path: Path) -> None:
         reachable = os.access(path, os.R_OK | os.W_OK | os.X_OK)
     except OSError as error:
         raise HubError(
-            f"the state directory {path} cannot be made: {error.strerror}",
+            f"the state directory {path} cannot be created: {error.strerror}",
             code="state_dir",
-            hint="give another one with --state-dir, or make it and give it to this user",
+            hint="choose another one with --state-dir, or create it and give it to this user",
         ) from None
     if not reachable:
         raise HubError(
             f"the state directory {path} cannot be written by this user",
             code="state_dir",
-            hint=f"make it yours: chown {_user()} {shlex.quote(str(path))}",
+            hint=f"take ownership of it: chown {_user()} {shlex.quote(str(path))}",
         )
     _check_folders(path)
 

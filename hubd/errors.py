@@ -8,7 +8,7 @@
      +-- Conflict                 it clashes with what is there
      |    +-- InvalidTransition   the state machine has no such arrow
      |    +-- RevisionConflict    somebody else changed it first
-     +-- PreflightFailed          a campaign is not fit to start
+     +-- PreflightFailed          a campaign is not ready to start
      +-- ProviderUnavailable      a provider cannot be used now
      +-- CredentialMissing        a secret that the config refers to is not there
      +-- ResumeGap                an event cursor that cannot be resumed from
@@ -19,8 +19,8 @@
      +-- VersionSkew              client and daemon speak different protocol versions
      +-- ShuttingDown             the daemon is stopping
 
-`code` is a stable word for programs, `hint` says what to do next, `data` has the particulars. Messages are
-written for people: they never hold a secret, an address or a traceback.
+`code` is a stable word for programs, `hint` says what to do next, `data` has the details. Messages are
+written for people: they never contain a secret, an address or a traceback.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class HubError(Exception):
 
 
 class BadInput(HubError):
-    """What was handed in cannot be used; `data["errors"]` lists path and problem of each fault."""
+    """The input is invalid; `data["errors"]` lists path and problem of each error."""
 
     code = "bad_input"
 
@@ -91,13 +91,13 @@ class NotFound(HubError):
 
 
 class Conflict(HubError):
-    """It clashes with what is there."""
+    """It conflicts with the current state."""
 
     code = "conflict"
 
 
 class InvalidTransition(Conflict):
-    """The state machine has no such arrow; `data` has `from`, `requested` and `allowed`."""
+    """The state machine has no such transition; `data` has `from`, `requested` and `allowed`."""
 
     code = "invalid_transition"
 
@@ -109,7 +109,7 @@ class RevisionConflict(Conflict):
 
 
 class PreflightFailed(HubError):
-    """A campaign is not fit to start; `data["problems"]` lists risk and problem."""
+    """A campaign is not ready to start; `data["problems"]` lists risk and problem."""
 
     code = "preflight_failed"
 
@@ -139,13 +139,13 @@ class StoreError(HubError):
 
 
 class StoreUnavailable(StoreError):
-    """The disk is full or failing. Sending has stopped; it goes on by itself when the cause is gone."""
+    """The disk is full or failing. Sending has stopped; it continues automatically once the cause is gone."""
 
     code = "store_unavailable"
 
 
 class StoreUnusable(StoreError):
-    """The file is not a database of ours that this version can use. It was not touched."""
+    """The file is not a database that this version can use. It was not changed."""
 
     code = "store_unusable"
 
@@ -155,7 +155,7 @@ class StoreUnusable(StoreError):
 
 
 class Unreachable(HubError):
-    """No daemon answers at the socket; `code` says in which way."""
+    """No daemon answers at the socket; `code` says why."""
 
     code = "unreachable"
 
@@ -167,7 +167,7 @@ class VersionSkew(HubError):
 
 
 class ShuttingDown(HubError):
-    """The daemon is stopping and takes no more commands."""
+    """The daemon is stopping and accepts no more commands."""
 
     code = "shutting_down"
 

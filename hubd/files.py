@@ -16,7 +16,7 @@ def replace_file(
     new: Path | None = None,
     before: Callable[[], object] = lambda: None,
 ) -> None:
-    """Put a file with these bytes in the place of `path`, durably: nobody ever sees a part of it.
+    """Put a file with these bytes in the place of `path`, durably: no reader ever sees a part of it.
 
     Until it is complete it is called `new`: a name that no other process uses, in the same directory.
     `before` is called just before the old file is replaced; what it raises ends the attempt.

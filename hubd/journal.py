@@ -50,7 +50,9 @@ _MASK_KEY = secrets.token_bytes(16)
 
 
 class Kind(StrEnum):
-    """MESSAGE_ID of what an operator may want to be told of: `journalctl MESSAGE_ID=...`. Never changed."""
+    """MESSAGE_ID of the log lines that an operator may want to watch: `journalctl MESSAGE_ID=...`. Never
+    changed.
+    """
 
     READY = "d03166c692594c3f94de2c86f6a7f25b"
     STOPPING = "5fb6782f3c0b491dad13619957a04528"
@@ -139,7 +141,7 @@ class Plain(logging.Formatter):
         try:
             return printable(masked(super().format(record)))
         except (TypeError, ValueError, KeyError):
-            return masked(f"{record.name}: this line does not fit its arguments: {record.msg!r}")
+            return masked(f"{record.name}: this line does not match its arguments: {record.msg!r}")
 
 
 class MarkedLines(Plain):

@@ -46,7 +46,7 @@ def lock_now(descriptor: int) -> bool:
 def lock_problem(error: OSError, folder: Path) -> str:
     """A sentence for people: why files in `folder` cannot be locked."""
     if error.errno in _NO_LOCKS:
-        return f"the file system of {folder} cannot lock files"
+        return f"the file system of {folder} does not support file locks"
     return f"files in {folder} cannot be locked: {error.strerror}"
 
 
@@ -63,7 +63,7 @@ def sole_holder(path: Path) -> Iterator[None]:
         raise HubError(
             f"the lock {path} cannot be opened: {error.strerror}",
             code="state_dir",
-            hint="the daemon needs to write to it and to its directory",
+            hint="the daemon needs write access to it and to its directory",
         ) from None
     try:
         try:
@@ -77,9 +77,9 @@ def sole_holder(path: Path) -> Iterator[None]:
         if not locked:
             holder = os.pread(descriptor, 64, 1).decode("ascii", "replace").strip() or "unknown"
             raise Conflict(
-                f"another hubd (process {holder}) already runs on {path.parent}",
+                f"another hubd (process {holder}) is already using {path.parent}",
                 code="already_running",
-                hint="talk to it with hubctl, or give this one another --state-dir",
+                hint="talk to it with hubctl, or start this one with another --state-dir",
             ) from None
         with suppress(OSError):  # the number is only for people; a full disk is told of elsewhere
             os.ftruncate(descriptor, 0)

@@ -1,4 +1,4 @@
-"""What the service manager is told: ready, stopping, how it goes, and that we are alive (sd_notify(3)).
+"""Notifies the service manager: ready, stopping, status, and the watchdog (sd_notify(3)).
 
 The protocol is one datagram of `NAME=value` lines to the socket that $NOTIFY_SOCKET names. Without that
 variable nobody is told anything, and every method here does nothing. The order is kept here, so that callers
@@ -48,7 +48,7 @@ class Manager:
     # -- what is said once -------------------------------------------------------------------------
 
     def ready(self, status: str = "ready") -> None:
-        """Everything works: clients are served and campaigns go on. Nothing is said when we are stopping."""
+        """Report READY: clients are served and campaigns run. Does nothing while stopping."""
         if not self._stopping:
             self._ready = True
             self._say(READY=1, STATUS=status, once=True)
@@ -111,7 +111,7 @@ class Manager:
             await trio.sleep(EXTEND_EVERY)
 
     async def watch(self, heartbeats: Mapping[str, Heartbeat]) -> None:
-        """Say that we are alive, as long as every heartbeat returns, until cancelled.
+        """Send WATCHDOG while every heartbeat returns, until cancelled.
 
         They are asked together, every half of the time after which the manager kills us, and have that long
         to answer. While one does not, or the loop is late, nothing is said but which one it is.
@@ -127,10 +127,8 @@ class Manager:
                 late = began - due > LAG
                 silent = await pulse.feel(every)
                 if silent:
-                    log.error(
-                        "no sign of life from %s: the service manager is not told that all is well", silent
-                    )
-                    self.status(f"no sign of life from {silent}")
+                    log.error("no heartbeat from %s: the service manager gets no watchdog message", silent)
+                    self.status(f"no heartbeat from {silent}")
                 elif not late:
                     self._say(WATCHDOG=1)
                 due = (trio.current_time() + AGAIN) if silent or late else began + every
@@ -139,7 +137,7 @@ class Manager:
     # -- the wire ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of the socket; nobody is told anything any more."""
+        """Close the socket; sends nothing more."""
         if self._sock is not None:
             self._sock.close()
             self._sock = None
@@ -193,7 +191,7 @@ class _Pulse:
         self._changed = trio.Event()
 
     async def feel(self, seconds: float) -> str:
-        """The names of those that did not return in so many seconds, or raised; "" when all are well."""
+        """The names of those that did not return in this many seconds, or raised; "" if all did."""
         self._well.clear()
         for name, heartbeat in self._heartbeats.items():
             if name not in self._asked:

@@ -78,18 +78,18 @@ def _judge(
         return Weakness(
             problem=f"the folder {folder} belongs to another user (uid {status.st_uid}), "
             f"who can replace {entry}",
-            remedy=f"make it yours (chown {os.geteuid()} {shlex.quote(str(folder))}), or choose another path",
+            remedy=f"chown {os.geteuid()} {shlex.quote(str(folder))}, or choose another path",
         )
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         return Weakness(
-            problem=f"everybody may write to the folder {folder} and replace {entry}",
+            problem=f"the folder {folder} is writable by everybody, who could replace {entry}",
             remedy=f"chmod o-w {shlex.quote(str(folder))}, or choose another path",
         )
     shared = status.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
     if shared and owner is not None and owner not in admins and owner != status.st_uid:
         return Weakness(
             problem=f"{entry} belongs to another user (uid {owner}), "
-            f"and anybody could have put it into {folder}",
+            f"and anybody could have placed it in {folder}",
             remedy="choose a path in a folder that only you can write to",
         )
     return None

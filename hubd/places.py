@@ -74,9 +74,9 @@ def loopback(text: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     if host not in ("127.0.0.1", "[::1]"):
-        raise ValueError("the address must be 127.0.0.1:PORT or [::1]:PORT: nobody else may reach it")
+        raise ValueError("the address must be 127.0.0.1:PORT or [::1]:PORT: other machines must not reach it")
     if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise ValueError("the port must be a number up to 65535; 0 stands for any that is free")
+        raise ValueError("the port must be a number up to 65535; 0 means any free port")
     return host.strip("[]"), int(port)
 
 

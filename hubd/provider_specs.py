@@ -89,7 +89,7 @@ class _SecretKey:
         with trio.move_on_after(READ_SECONDS):
             return await trio.to_thread.run_sync(self._resolve, abandon_on_cancel=True, limiter=self._readers)
         slow = f"{self.place}: could not be read within {READ_SECONDS:g} s"
-        raise self._missing(CredentialMissing(slow, hint="check the file system that it is on"))
+        raise self._missing(CredentialMissing(slow, hint="check its file system"))
 
     def _resolve(self) -> Secret:
         try:

@@ -75,7 +75,7 @@ class Secret:
         return self
 
     def __reduce__(self) -> str:
-        raise TypeError("a secret is not written anywhere")
+        raise TypeError("a secret is never written anywhere")
 
 
 class Place(StrEnum):

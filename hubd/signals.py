@@ -41,7 +41,7 @@ async def watch_signals(
 
 
 async def watch_stdin(stopping: Stopping) -> None:
-    """Stop when whoever holds the other end of stdin closes it: the way out where signals do not arrive."""
+    """Stop when the other end of stdin is closed, for systems where signals do not arrive."""
     with suppress(OSError):  # nothing to read is as good as its end
         while await trio.to_thread.run_sync(os.read, 0, 4096, abandon_on_cancel=True):
             pass

@@ -37,7 +37,7 @@ PROGRAMS = ("hubd", "hubctl", "tests.whole.crashing_hubd")
 #: Variables that are read before the first line of a program: by the interpreter, the loader, the C library.
 READ_EARLY = ("PYTHON", "LD_", "LC_", "LANG", "FAKETIME", "MALLOC_", "GLIBC_")
 PR_SET_CHILD_SUBREAPER = 36  #: of linux/prctl.h
-LONGEST = 100_000  #: octets of a request
+LONGEST = 100_000  #: bytes of a request
 
 
 def popen(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:

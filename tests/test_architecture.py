@@ -1,4 +1,4 @@
-"""The rules of the house, executable: who may import whom, and what a room may not hold."""
+"""The architecture rules, executable: which package may import which, and what a package may not contain."""
 
 from __future__ import annotations
 

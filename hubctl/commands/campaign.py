@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hubd.client import Client
 
 _APPLIED = ("file", "campaign", "created", "changed")
-PART = 512 * 1024  #: octets of an attachment in one call
+PART = 512 * 1024  #: bytes of an attachment in one call
 
 
 @command("apply", example="hubctl apply spring.toml", changes=True)
@@ -32,8 +32,8 @@ PART = 512 * 1024  #: octets of an attachment in one call
 def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> int:
     """Create or update campaigns from their files.
 
-    All files are read and checked first: when one of them is bad, none is applied. Texts and attachments
-    are read here, relative to the file. A campaign that is running keeps the content it was started with.
+    All files are read and checked first; if one of them is invalid, none is applied. Texts and attachments
+    are read on this machine, relative to the file. A running campaign keeps the content it was started with.
     """
     from hubctl.campaign_file import read_campaign
 
@@ -127,10 +127,10 @@ def _tell_applied(app: App, done: Sequence[Json]) -> None:
 @command("check", example="hubctl check spring-sale")
 @click.argument("name", shell_complete=campaign_names)
 def check(app: App, name: str) -> int:
-    """Is a campaign fit to start?
+    """Check whether a campaign is ready to start.
 
-    Tells how many would get it and who would be skipped, fields that contacts lack, SMS segments and how long
-    it will take. Sends nothing. Exit code 1 when something has to be put right first.
+    Shows how many recipients would get it, who would be skipped, which fields contacts lack, the SMS segments
+    and how long it will take. Sends nothing. Exit code 1 if something has to be fixed first.
     """
     from hubctl import render
 
@@ -142,10 +142,10 @@ def check(app: App, name: str) -> int:
     ended = Exit.DONE if found["ok"] else Exit.FAILED
     if told(app, {"name": name, **found}):
         return ended
-    app.out(f"{name} is {'' if found['ok'] else 'not '}fit to start")
+    app.out(f"{name} is {'' if found['ok'] else 'not '}ready to start")
     lines = [*([] if found["ok"] else render.problems(found["problems"])), render.check(found)]
     if any(each["name"] == found["provider"] and each["type"] == "outbox" for each in providers):
-        lines.append(f"  {found['provider']} only writes files: nothing leaves this machine")
+        lines.append(f"  {found['provider']} only writes files; nothing leaves this machine")
     app.out("\n".join(lines))
     if found["ok"]:
         app.note(f"next: hubctl preview {name}, then hubctl start {name} --follow")
@@ -155,17 +155,17 @@ def check(app: App, name: str) -> int:
 @command("preview", example="hubctl preview spring-sale --to ann@example.com")
 @click.argument("name", shell_complete=campaign_names)
 @click.option(
-    "--to", "contact", metavar="CONTACT", help="An address or contact id; else the first recipient."
+    "--to", "contact", metavar="CONTACT", help="An address or a contact id (default: the first recipient)."
 )
-@click.option("--html", "part", flag_value="html", help="The HTML part alone.")
+@click.option("--html", "part", flag_value="html", help="Print only the HTML part.")
 @click.option(
     "--source",
     "part",
     flag_value="source",
-    help="The message as it is sent; without attachments if it is larger than 1 MiB.",
+    help="Print the message as it is sent, without attachments above 1 MiB.",
 )
 def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
-    """Show one message as a contact would get it. Sends nothing."""
+    """Show one message as a contact would receive it. Sends nothing."""
     from hubctl import layout, render, render_messages
 
     found = app.call("campaign.preview", name=name, to=contact)
@@ -185,11 +185,11 @@ def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
 
 @command("test", example="hubctl test spring-sale --to me@example.com", changes=True)
 @click.argument("name", shell_complete=campaign_names)
-@click.option("--to", "address", required=True, metavar="ADDRESS", help="Your own address or number.")
+@click.option("--to", "address", required=True, metavar="ADDRESS", help="Your own address or phone number.")
 def test(app: App, name: str, address: str, dry_run: bool) -> int:
-    """Send one message of a campaign to an address of yours, through its provider.
+    """Send one message of a campaign to your own address, through its provider.
 
-    The address need not be a contact, and the campaign's recipients and counts are not touched.
+    The address does not have to be a contact. The campaign's recipients and counts do not change.
     """
     if dry_run:
         view = app.call("campaign.get", name=name)["campaign"]
@@ -218,44 +218,46 @@ def test(app: App, name: str, address: str, dry_run: bool) -> int:
 @click.argument("name", shell_complete=campaign_names)
 @click.argument("new", metavar="NEW")
 def clone(app: App, name: str, new: str, dry_run: bool) -> None:
-    """Make a draft NEW that says the same as NAME, to the same lists, with the settings that NAME has now."""
+    """Create a draft NEW with the content, the lists and the current settings of NAME."""
     found = app.call("campaign.clone", name=name, new=new, **dry(dry_run))
     if dry_run:
         change = found["would"]["change"]
         sentence = (
-            f"would make the draft {new} like {name}" if change else f"{new} is a draft like {name} already"
+            f"would copy {name} into the draft {new}"
+            if change
+            else f"{new} is a draft with the content of {name} already"
         )
         show_dry_run(app, {"name": name, "new": new, **found}, sentence)
         return
     if told(app, {"name": name, "new": new, **found}, of="campaign"):
         return
-    app.out(f"{new} is a draft like {name}" + ("" if found["changed"] else " already"))
+    app.out(f"{new} is a draft with the content of {name}" + ("" if found["changed"] else " already"))
     app.note(f"next: hubctl check {new}")
 
 
 @command("archive", example="hubctl archive spring-sale", changes=True)
 @click.argument("name", shell_complete=campaign_names)
-@click.option("--undo", is_flag=True, help="Bring it back.")
+@click.option("--undo", is_flag=True, help="Undo: show it in lists again.")
 def archive(app: App, name: str, undo: bool, dry_run: bool) -> None:
-    """Leave a campaign that has ended out of the lists. Nothing of it is removed.
+    """Hide a campaign that has ended from lists. Nothing is deleted.
 
-    `hubctl list --all` shows it, its history stays, and it comes back by itself when it is started again.
+    `hubctl list --all` still shows it, and its history stays. Starting it again brings it back.
     """
     found = app.call("campaign.archive", name=name, archived=not undo, **dry(dry_run))
     if dry_run:
-        sentence = f"would {'bring back' if undo else 'archive'} {name}"
+        sentence = f"would {'list' if undo else 'archive'} {name}"
         if not found["would"]["change"]:
-            sentence = f"{name} is {'in the lists' if undo else 'archived'} already"
+            sentence = f"{name} is already {'listed' if undo else 'archived'}"
         show_dry_run(app, {"name": name, "archived": not undo, **found}, sentence)
         return
     if not told(app, {"name": name, "archived": not undo, **found}, of="campaign"):
-        app.out(f"{name} is {'in the lists' if undo else 'archived'}{'' if found['changed'] else ' already'}")
+        app.out(f"{name} is {'listed' if undo else 'archived'}{'' if found['changed'] else ' already'}")
 
 
 @command("delete", example="hubctl delete spring-sale --yes", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 def delete(app: App, name: str, dry_run: bool) -> None:
-    """Forget a campaign with its deliveries and history. Contacts and suppressions stay."""
+    """Delete a campaign with its deliveries and history. Contacts and suppressions stay."""
     if dry_run:
         view: Json = app.call("campaign.get", name=name)["campaign"]
         found = app.call("campaign.delete", name=name, dry_run=True)

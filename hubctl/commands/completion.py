@@ -22,14 +22,14 @@ INSTALL = {
 @command("completion", example="hubctl completion fish > ~/.config/fish/completions/hubctl.fish")
 @click.argument("shell", type=click.Choice(sorted(INSTALL)))
 def completion(app: App, shell: str) -> None:
-    """Print what makes a shell complete commands, options and the names of campaigns.
+    """Print a script that completes commands, options and campaign names in your shell.
 
     \b
     bash  echo 'eval "$(hubctl completion bash)"' >> ~/.bashrc
     zsh   echo 'eval "$(hubctl completion zsh)"' >> ~/.zshrc   (after compinit)
     fish  hubctl completion fish > ~/.config/fish/completions/hubctl.fish
 
-    Names are asked of the daemon; when it does not answer within 300 ms there are none. Bash 4.4 or newer.
+    Names come from the daemon; without an answer within 300 ms, none are offered. Needs Bash 4.4 or newer.
     """
     from hubctl.cli import hubctl
 
@@ -41,4 +41,4 @@ def completion(app: App, shell: str) -> None:
         return
     app.data(script)
     if sys.stdout.isatty():
-        app.note(f"to keep it: {INSTALL[shell]}")
+        app.note(f"to install it: {INSTALL[shell]}")

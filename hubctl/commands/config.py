@@ -17,18 +17,18 @@ from hubctl.command import Nouns, command
 
 @click.group("config", cls=Nouns)
 def config() -> None:
-    """The configuration that hubd goes by: show.
+    """Show the configuration that hubd uses.
 
     Example: hubctl config show --show-source
     """
 
 
 @command("show", within=config, example="hubctl config show --show-source")
-@click.option("--show-source", is_flag=True, help="Also say where each value comes from.")
+@click.option("--show-source", is_flag=True, help="Also show where each value comes from.")
 def show(app: App, show_source: bool) -> None:
-    """Every key that is in effect. A password is shown as the place where it is kept, never as its value.
+    """Show every key in effect. A password is shown as the place where it is stored, never as its value.
 
-    It is safe to show to others, but for names and addresses of accounts.
+    The output is safe to share, except for the names and addresses of accounts.
     """
     found = app.call("config.show")
     if told(app, found, rows="settings", columns=("key", "value", "source", "file", "line")):
@@ -45,7 +45,7 @@ def show(app: App, show_source: bool) -> None:
     for path in found["files"] if show_source else []:
         app.note(f"read: {layout.printable(path)}")
     if found["needs_restart"]:
-        app.note(f"takes effect when hubd is started again: {', '.join(found['needs_restart'])}")
+        app.note(f"takes effect after a restart of hubd: {', '.join(found['needs_restart'])}")
 
 
 def _toml(value: object) -> str:

@@ -33,21 +33,21 @@ FIRST_FIELDS = ("first_name", "last_name", "timezone")
     "into",
     required=True,
     metavar="NAME",
-    help="The list they go to; made when new.",
+    help="The list to add them to; created if it does not exist.",
     shell_complete=list_names,
 )
 @click.option(
-    "--map", "maps", multiple=True, metavar="COLUMN=FIELD", help="What a column means (repeatable)."
+    "--map", "maps", multiple=True, metavar="COLUMN=FIELD", help="Use a column as a field (repeatable)."
 )
-@click.option("--region", metavar="CC", help="Country of phone numbers without +, such as DE or US.")
+@click.option("--region", metavar="CC", help="The country of phone numbers without +, such as DE or US.")
 @click.option("--dry-run", is_flag=True, help="Check every row; change nothing.")
 def import_(app: App, file: Path, into: str, maps: tuple[str, ...], region: str | None, dry_run: bool) -> int:
-    """Bring contacts in from a CSV file (or - for standard input).
+    """Import contacts from a CSV file (or - for standard input).
 
-    The first line names the columns. UTF-8, or UTF-16 with a byte order mark; comma, semicolon, tab or bar.
-    Rows that cannot be used are told with their line and the reason, and never stop the good ones (exit code
-    9). A file that cannot be read as a whole changes nothing (exit code 1), and neither does the same file
-    twice.
+    The first line names the columns. The file is UTF-8, or UTF-16 with a byte order mark; cells are separated
+    by commas, semicolons, tabs or bars. Invalid rows are reported with their line and the reason, and do not
+    stop the valid ones (exit code 9). A file that cannot be read completely changes nothing (exit code 1).
+    Importing the same file again changes nothing either.
     """
     from hubctl.csv_file import survey
     from hubctl.importing import Report, import_file, opened, rename
@@ -96,7 +96,7 @@ def _progress(app: App, stack: ExitStack) -> Callable[[int, int], None]:
 
 @click.group("contacts", cls=Nouns)
 def contacts() -> None:
-    """People: list, show, export and remove contacts.
+    """List, show, export and remove contacts.
 
     Example: hubctl contacts export --list customers > customers.csv
     """
@@ -116,16 +116,16 @@ async def _read(
 
 
 @command("list", within=contacts, example="hubctl contacts list --list customers")
-@click.option("--list", "of", metavar="NAME", help="Only contacts of this list.", shell_complete=list_names)
+@click.option("--list", "of", metavar="NAME", help="Only contacts in this list.", shell_complete=list_names)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
 def list_(app: App, of: str | None, limit: int | None) -> None:
-    """Contacts, in the order in which they came."""
+    """List contacts, oldest first."""
     listing = Listing(
         app=app,
         key="contacts",
         columns=COLUMNS,
         table=lambda rows: _table(app, rows),
-        empty="no contacts; hubctl import FILE.csv --list NAME brings some in",
+        empty="no contacts; to import some: hubctl import FILE.csv --list NAME",
     )
 
     app.talk(lambda hub: _read(hub, of, listing.rows, limit))
@@ -153,7 +153,7 @@ def _name(contact: Json) -> str:
 @command("show", within=contacts, example="hubctl contacts show ann@example.com")
 @click.argument("contact")
 def show(app: App, contact: str) -> None:
-    """One contact with all its fields. CONTACT is an address, a number or a contact id."""
+    """Show one contact with all its fields. CONTACT is an email address, a phone number or a contact id."""
     found = app.call("contacts.get", key=contact)["contact"]
     if told(app, {"contact": found}, of="contact"):
         return
@@ -173,13 +173,13 @@ def show(app: App, contact: str) -> None:
 
 
 @command("export", within=contacts, example="hubctl contacts export --list customers > customers.csv")
-@click.option("--list", "of", metavar="NAME", help="Only contacts of this list.", shell_complete=list_names)
+@click.option("--list", "of", metavar="NAME", help="Only contacts in this list.", shell_complete=list_names)
 def export(app: App, of: str | None) -> None:
-    """Contacts as CSV, to be read by a spreadsheet or by `hubctl import`; with --json as JSON lines.
+    """Export contacts as CSV for a spreadsheet or for `hubctl import`; with --json, as JSON lines.
 
-    With --fields, or --output tsv, only the fields of `contacts list`: fields.city goes deeper.
+    With --fields or --output tsv you get the fields of `contacts list`; fields.city picks one of a contact's.
 
-    A cell that a spreadsheet would run as a formula gets an apostrophe in front, which import takes away.
+    A cell that a spreadsheet would run as a formula gets a leading apostrophe, which import removes.
     """
     output = output_of(app)
     if asked().fields or output not in ("table", "csv"):
@@ -230,9 +230,9 @@ def _export_rows(app: App, of: str | None, output: str) -> None:
 @command("remove", within=contacts, example="hubctl contacts remove ann@example.com --yes", changes=True)
 @click.argument("contact")
 def remove(app: App, contact: str, dry_run: bool) -> None:
-    """Forget a contact. What was sent to it stays in the campaigns' history.
+    """Delete a contact. What was sent to it stays in the history of the campaigns.
 
-    To keep it from getting messages, suppress the address instead: it may come back with the next import.
+    To stop messages to it, suppress the address instead: the next import may bring the contact back.
     """
     if dry_run or (app.may_ask() and not app.yes):
         who = app.call("contacts.get", key=contact)["contact"]
@@ -255,7 +255,7 @@ def remove(app: App, contact: str, dry_run: bool) -> None:
 
 @command("lists", example="hubctl lists")
 def lists(app: App) -> None:
-    """The lists and how many contacts each has."""
+    """Show the lists and how many contacts each has."""
     listing = Listing(
         app=app,
         key="lists",
@@ -266,7 +266,7 @@ def lists(app: App) -> None:
             colour=app.coloured(),
             width=app.width(),
         ),
-        empty="no lists yet; hubctl import FILE.csv --list NAME makes one",
+        empty="no lists yet; to create one: hubctl import FILE.csv --list NAME",
     )
     listing.rows(app.call("contacts.lists")["lists"])
     listing.end()

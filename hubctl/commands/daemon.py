@@ -16,7 +16,7 @@ from hubd.errors import BadInput
 
 @click.group("daemon", cls=Nouns)
 def daemon() -> None:
-    """The daemon itself: status, reload, shutdown, backup.
+    """Manage the daemon: status, reload, shutdown, backup.
 
     Example: hubctl daemon status
     """
@@ -24,7 +24,7 @@ def daemon() -> None:
 
 @command("status", within=daemon, example="hubctl daemon status")
 def status(app: App) -> None:
-    """Whether hubd runs, since when, and where its state is."""
+    """Show whether hubd is running, since when, and where its state directory is."""
     found = app.call("hub.status")
     if told(app, {key: value for key, value in found.items() if key != "campaigns"}):
         return
@@ -35,7 +35,7 @@ def status(app: App) -> None:
 
 @command("reload", within=daemon, example="hubctl daemon reload")
 def reload(app: App) -> None:
-    """Read hubd.toml again. A bad file changes nothing and is told with its line."""
+    """Reload hubd.toml. An invalid file changes nothing; the error names its line."""
     found = app.call("hub.reload")
     if told(app, found):
         return
@@ -46,7 +46,7 @@ def reload(app: App) -> None:
 
 @command("shutdown", within=daemon, example="hubctl daemon shutdown --yes", changes=True)
 def shutdown(app: App, dry_run: bool) -> None:
-    """End hubd. What is on the wire is settled first; running campaigns go on when it starts again."""
+    """Shut hubd down. Messages on the wire finish first; running campaigns continue when it starts again."""
     if dry_run:
         would = app.call("hub.shutdown", dry_run=True)["would"]
         show_dry_run(app, {"would": would}, f"would {_ending(int(would['running']))}")
@@ -60,18 +60,18 @@ def shutdown(app: App, dry_run: bool) -> None:
 
 
 def _ending(running: int) -> str:
-    """ "shut hubd down: 2 campaigns are running and go on when it starts again"."""
-    goes = "is running and goes" if running == 1 else "are running and go"
-    wait = f": {layout.plural(running, 'campaign')} {goes} on when it starts again" if running else ""
+    """ "shut hubd down: 2 campaigns are running and continue when it starts again"."""
+    goes = "is running and continues" if running == 1 else "are running and continue"
+    wait = f": {layout.plural(running, 'campaign')} {goes} when it starts again" if running else ""
     return f"shut hubd down{wait}"
 
 
 @command("backup", within=daemon, example="hubctl daemon backup /var/backups/hub-monday.db", changes=True)
 @click.argument("file", metavar="FILE")
 def backup(app: App, file: str, dry_run: bool) -> None:
-    """Copy the whole database to FILE while messages go out. FILE must not be there yet.
+    """Back up the whole database to FILE while messages are being sent. FILE must not exist yet.
 
-    hubd writes it, so FILE is a place where the user of hubd may write. How to restore it: docs/backup.md.
+    hubd writes the file, so its user needs write access there. To restore a backup, see docs/backup.md.
     """
     path = os.path.abspath(file)
     try:
@@ -86,7 +86,7 @@ def backup(app: App, file: str, dry_run: bool) -> None:
         return
     if not told(app, found):
         app.out(
-            f"backed up to {layout.printable(found['path'])}: {layout.number(found['size'])} octets, checked"
+            f"backed up to {layout.printable(found['path'])}: {layout.number(found['size'])} bytes, checked"
         )
     if not os.path.lexists(path):
-        app.note("hubd wrote it, but it is not visible here: hubd may have a /tmp of its own")
+        app.note("hubd wrote it, but you cannot see it here: hubd may have a private /tmp")

@@ -34,7 +34,7 @@ BOOT_SECONDS = 30.0
 END_SECONDS = 60.0
 SHOW_SECONDS = 4  #: how long a small demo is stretched to, so that there is something to see
 SHOWN_ROWS = 4
-_SOCKET_PATH_LIMIT = 103  #: octets of a unix socket's path that every system takes
+_SOCKET_PATH_LIMIT = 103  #: bytes of a unix socket's path that every system takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +56,22 @@ class Place:
 
 @command("demo", example="hubctl demo --recipients 1000")
 @click.option(
-    "--recipients", type=click.IntRange(5, 1_000_000), default=200, metavar="N", help="How many [200]."
+    "--recipients",
+    type=click.IntRange(5, 1_000_000),
+    default=200,
+    metavar="N",
+    help="Number of recipients [200].",
 )
-@click.option("--smtp", metavar="HOST:PORT", help="Send the email through this server (no TLS, no login).")
-@click.option("--clean", is_flag=True, help="Remove the directory at the end.")
+@click.option(
+    "--smtp", metavar="HOST:PORT", help="Send the email through this server (without TLS or login)."
+)
+@click.option("--clean", is_flag=True, help="Delete the directory at the end.")
 def demo(app: App, recipients: int, smtp: str | None, clean: bool) -> int:
-    """See the whole thing on this machine, with nothing to set up.
+    """Try everything on this machine, without any setup.
 
     Starts a real hubd in a temporary directory, imports sample contacts from a CSV file, sends an email and
-    an SMS campaign at once to the outbox (which writes each message to a file), and shows who got what.
-    The people do not exist and nothing leaves this machine, unless you name a server with --smtp.
+    an SMS campaign at the same time to the outbox (which writes each message to a file), and shows who got
+    what. The people are invented, and nothing leaves this machine unless you name a server with --smtp.
     """
     server = read_server(smtp) if smtp else None
     place = Place(folder=Path(tempfile.mkdtemp(prefix="messagehub-demo-")))
@@ -119,7 +125,7 @@ def _play(app: App, place: Place, recipients: int, server: tuple[str, int] | Non
     with _daemon(app, place):
         if server:
             app.talk(lambda hub: _check_server(hub, smtp_name(server)))
-        say.step(f"a daemon of its own runs in {place.folder}")
+        say.step(f"started a separate daemon in {place.folder}")
         report = app.talk(lambda hub: _prepare(hub, place))
         result = report.as_json()
         say.step(
@@ -129,7 +135,7 @@ def _play(app: App, place: Place, recipients: int, server: tuple[str, int] | Non
             f"{layout.plural(int(result['invalid']), 'row')} refused"
         )
         say.details(report.error_lines("contacts.csv", limit=3))
-        say.step("welcome.toml (email) and reminder.toml (SMS) were applied, and both started at once")
+        say.step("welcome.toml (email) and reminder.toml (SMS) were applied, and both campaigns started")
         say.gap()
         views = _follow(app, names)
         say.gap()
@@ -157,7 +163,7 @@ class _Narrator:
 
     def title(self, server: tuple[str, int] | None) -> None:
         where = f"email goes to {smtp_name(server)}" if server else "nothing leaves it"
-        self._out(self._paint("MessageHub demo", "1") + f": the real thing, on this machine; {where}\n")
+        self._out(self._paint("MessageHub demo", "1") + f": a real daemon on this machine; {where}\n")
 
     def step(self, text: str) -> None:
         self._out(f"  {self._paint('✓', '32')} {text}")
@@ -292,7 +298,7 @@ async def _check_server(hub: Client, server: str) -> None:
         why = Refused(
             f"the mail server {server} does not take email: {answer['detail']} {answer['text']}",
             code="provider_unavailable",
-            hint="leave out --smtp to send to the outbox, or start a server to look at, such as smtp-sink",
+            hint="leave out --smtp to send to the outbox, or start a test server such as smtp-sink",
         )
         raise _NotBegun(why)
 
@@ -362,7 +368,7 @@ def _tell(app: App, say: _Narrator, place: Place, views: list[Json], found: Json
     )
     life = found["message"]
     if life and life.get("content"):
-        say.heading(f"One message, as {life['delivery']['recipient']} got it")
+        say.heading(f"One message, as {life['delivery']['recipient']} received it")
         say.block(render_messages.body(life["content"], colour=colour, html_hint=False), "  │ ")
         if path := _file_of(place, life["delivery"]):
             say.block(f"the file: {path}")
@@ -381,9 +387,9 @@ def _file_of(place: Place, delivery: Json) -> Path | None:
 def _next_steps() -> str:
     ours = _program("hubctl")
     steps = [
-        (f"{_program('hubd')} &", "the daemon; it stays when you close hubctl"),
+        (f"{_program('hubd')} &", "the daemon; it keeps running when hubctl ends"),
         (f"{ours} import people.csv --list people", "your contacts"),
-        (f"{ours} apply news.toml", "your campaign; welcome.toml is one to copy"),
+        (f"{ours} apply news.toml", "your campaign; copy welcome.toml to begin"),
         (f"{ours} check news", "who would get it, and what is missing"),
         (f"{ours} start news --follow", "go"),
     ]

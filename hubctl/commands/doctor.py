@@ -19,9 +19,9 @@ _COLUMNS = ("check", "ok", "found", "advice")
 
 @command("doctor", example="hubctl doctor")
 def doctor(app: App) -> int:
-    """Is everything well? Recounts every campaign, reads the whole database, and says what to do.
+    """Check the installation: recount every campaign, read the whole database, and say what to do.
 
-    Nothing is changed. Exit code 0: all well, 1: something is wrong, 6: hubd cannot be reached.
+    Changes nothing. Exit code 0: all checks passed; 1: a check failed; 6: hubd cannot be reached.
     """
     place = app.place()
     try:
@@ -51,8 +51,8 @@ def _table(app: App, checks: list[dict[str, Any]]) -> str:
 def _chosen(place: Place) -> str:
     """Why this daemon and no other, in a sentence."""
     if place.chosen:
-        return f"{place.chosen} names it"
-    named = "nothing names a daemon (--socket, $HUBCTL_SOCKET, a context)"
+        return f"by {place.chosen}"
+    named = "no daemon is chosen by --socket, $HUBCTL_SOCKET or a context"
     systems = place.tried[-1] if place.endpoint else SYSTEM_SOCKET
     if place.path == systems:
         return f"{named} and none of your own is there: it is the system's"
@@ -73,7 +73,7 @@ def _without_daemon(app: App, error: HubError) -> None:
     }
     if told(app, unreached, rows="checks", columns=_COLUMNS):
         return
-    app.out(f"hubd cannot be asked, so nothing was checked. Looked at as uid {os.getuid()}:")
+    app.out(f"hubd cannot be reached, so nothing was checked. Seen as uid {os.getuid()}:")
     rows = [(each["path"], each["found"]) for each in looked]
     app.out(layout.sentences(("SOCKET", "FOUND"), rows, colour=app.coloured(), width=app.width()))
 

@@ -26,11 +26,11 @@ COLUMNS = ("epoch", "seq", "ts", "type", "campaign", "data")
 
 @command("log", example="hubctl log spring-sale -f")
 @click.argument("name", shell_complete=campaign_names, required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
+@click.option("-f", "--follow", is_flag=True, help="Keep following new events.")
 def log(app: App, name: str | None, follow: bool) -> None:
-    """The life of a campaign, or of everything, line by line.
+    """Show what happened to a campaign, or to all of them, line by line.
 
-    With --follow a daemon that is restarted is waited for, and nothing is missed or repeated.
+    With --follow, hubctl waits for a daemon that restarts; nothing is missed or repeated.
     """
     _print_events(app, name, since=0, follow=follow)
 
@@ -38,14 +38,14 @@ def log(app: App, name: str | None, follow: bool) -> None:
 @command("events", example="hubctl events --since 120 --follow --json")
 @click.argument("name", shell_complete=campaign_names, required=False)
 @click.option(
-    "--since", type=click.IntRange(min=0), default=0, metavar="SEQ", help="Only those after this one."
+    "--since", type=click.IntRange(min=0), default=0, metavar="SEQ", help="Only events after this one."
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
+@click.option("-f", "--follow", is_flag=True, help="Keep following new events.")
 def events(app: App, name: str | None, since: int, follow: bool) -> None:
-    """The stream of durable events, for programs: with --json one object a line, each with its `seq`.
+    """Print the durable events, for programs: with --json, one object per line, each with its `seq`.
 
-    Give the last `seq` you have seen as --since, and nothing is missed or repeated. With --follow a daemon
-    that is restarted is waited for. Events that are not kept any more are told, as a line of the type `gap`.
+    Pass the last `seq` you have seen as --since, and nothing is missed or repeated. With --follow, hubctl
+    waits for a daemon that restarts. A line of the type `gap` stands for events that have been pruned.
     """
     _print_events(app, name, since=since, follow=follow)
 
@@ -59,7 +59,7 @@ def _print_events(app: App, name: str | None, *, since: int, follow: bool) -> No
             app.talk(tail.read)
             tail.stream.end()
     except KeyboardInterrupt:
-        raise Detached("detached; the campaigns go on") from None
+        raise Detached("detached; the campaigns continue") from None
 
 
 class _Tail:
@@ -122,10 +122,10 @@ class _Tail:
     def _gap(self, oldest: int, head: int) -> None:
         """Say what cannot be told, and go on behind it."""
         if self._seen + 1 < oldest:
-            words = f"the events {self._seen + 1} to {oldest - 1} are not kept any more"
+            words = f"the events {self._seen + 1} to {oldest - 1} have been pruned"
             go_on = oldest - 1
         else:  # nothing was removed: these are the numbers of another life of the database
-            words = f"the daemon's database is an older copy; its events go on after {head}"
+            words = f"the daemon's database is an older copy; its events continue after {head}"
             go_on = head
         self._app.complain(words)
         if not for_people(self._app):

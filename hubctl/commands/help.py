@@ -1,4 +1,4 @@
-"""What holds for every command, told once: help [TOPIC]."""
+"""Topics that apply to every command: help [TOPIC]."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ _EXIT_CODES = """\
 Exit codes never change their meaning.
 
     0  done, or already so
-    1  ran and failed: a campaign ended otherwise, a bad file, a failed test
+    1  ran and failed: a campaign did not complete, a bad file, a failed test
     2  usage, or an answer was needed and there is no terminal (pass --yes)
     3  no such campaign, contact, message, list or provider
     4  not authorised
     5  not possible in this state, or a conflict
     6  the daemon cannot be reached
-    7  timed out; the work goes on
-    8  hubctl and hubd are of versions that do not fit
+    7  timed out; the work continues
+    8  the versions of hubctl and hubd are incompatible
     9  partly done: an import with invalid rows
    10  status --check: not running
   130  interrupted; Ctrl-C detaches and never stops a campaign
 
-With --dry-run the exit code is the one that the command itself would end with,
-as far as that can be known before."""
+With --dry-run you get the exit code that the command itself would end with,
+as far as it can be known in advance."""
 
 _ENVIRONMENT = """\
-What is said on the command line comes first, then the environment, then
-hubctl.toml, then what is found.
+Options on the command line come first, then the environment, then hubctl.toml,
+then the default places.
 
   HUBCTL_SOCKET     the daemon's socket, as --socket
-  HUBCTL_CONTEXT    a daemon of hubctl.toml, as --context
+  HUBCTL_CONTEXT    a daemon named in hubctl.toml, as --context
   HUBCTL_CONFIG     where hubctl.toml is, as --config; else
                     $XDG_CONFIG_HOME/messagehub/hubctl.toml
-  HUBCTL_TOKEN_FILE the file with the token for a daemon that is reached by TCP
+  HUBCTL_TOKEN_FILE the file with the token for a daemon reached over TCP
   HUBCTL_NO_INPUT   when set: never ask, as --no-input
-  HUBCTL_FORCE_TTY  when set: take the output for a terminal; a number above 1
+  HUBCTL_FORCE_TTY  when set: treat the output as a terminal; a number above 1
                     is its width in columns
-  HUBCTL_DEBUG=rpc  show what goes over the wire on stderr
+  HUBCTL_DEBUG=rpc  print the protocol messages on stderr
   NO_COLOR          when set: no colours
-  CLICOLOR_FORCE    when set and not 0: colours without a terminal, too
+  CLICOLOR_FORCE    when set and not 0: use colours without a terminal
   XDG_RUNTIME_DIR   where the user's own daemon has its socket"""
 
 _FORMATTING = """\
-Only data go to stdout. Progress, questions, remarks and errors go to stderr;
--q leaves out all but questions and errors. Without a terminal there are no
-colours, no bars and no questions.
+Only data goes to stdout. Progress, questions, notes and errors go to stderr;
+-q shows questions and errors only. Without a terminal there are no colours,
+no progress bars and no questions.
 
-  --output table    for people; this is what you get when you say nothing
-  --output json     one JSON object; what streams (watch, log, events) is JSON
+  --output table    for people; the default
+  --output json     one JSON object; streams (watch, log, events) are JSON
                     lines
-  --output ndjson   one JSON object a line: a line for each thing that is listed
-  --output tsv      a line of names, then a line a thing, tabs between cells;
-                    within a cell \\t, \\n, \\r and \\\\ stand for what they mean
-  --output csv      the same for spreadsheets; a cell that would be run as a
-                    formula has an apostrophe in front
-  --fields a,b.c    only these, in this order; b.c goes deeper
-  --json            as --output json, and errors on stderr are JSON, too
+  --output ndjson   one JSON object per line, one line per listed item
+  --output tsv      a header line, then one line per item, cells separated by
+                    tabs; within a cell \\t, \\n, \\r and \\\\ are escapes
+  --output csv      the same for spreadsheets; a cell that would run as a
+                    formula gets a leading apostrophe
+  --fields a,b.c    only these, in this order; b.c is the key c of b
+  --json            as --output json; errors on stderr are JSON, too
 
 The first key of a JSON object is its schema, such as "hubctl.status/1". Keys
-may be added to it; none is taken away. Times are RFC 3339 in UTC.
+may be added but are never removed. Times are RFC 3339 in UTC.
 
   hubctl list --fields name,state,counts.sent --output tsv
   hubctl deliveries spring-sale --state failed --output csv > failed.csv
@@ -84,7 +84,7 @@ def _options() -> str:
 TOPICS: dict[str, tuple[str, str | Callable[[], str]]] = {
     "options": ("The options that every command accepts.", _options),
     "exit-codes": ("What each exit code means.", _EXIT_CODES),
-    "environment": ("The variables that hubctl listens to.", _ENVIRONMENT),
+    "environment": ("The environment variables that hubctl reads.", _ENVIRONMENT),
     "formatting": ("Output for people and for programs: --output, --fields, --json.", _FORMATTING),
 }
 
@@ -106,7 +106,7 @@ def _words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @command("help", example="hubctl help exit-codes")
 @click.argument("words", nargs=-1, metavar="[TOPIC|COMMAND...]", shell_complete=_words)
 def help_(app: App, words: tuple[str, ...]) -> int:
-    """What holds for every command (options, exit codes, formats ...), or the help of a COMMAND."""
+    """Show a topic (options, exit codes, formats ...) or the help of a COMMAND."""
     if not words:
         listed = [{"topic": name, "about": line} for name, (line, _) in TOPICS.items()]
         if not told(app, {"topics": listed}, rows="topics", columns=("topic", "about")):

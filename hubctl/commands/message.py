@@ -31,18 +31,22 @@ if TYPE_CHECKING:
     changes=True,
 )
 @click.option(
-    "--provider", required=True, metavar="NAME", help="Through which provider.", shell_complete=provider_names
+    "--provider",
+    required=True,
+    metavar="NAME",
+    help="The provider to send through.",
+    shell_complete=provider_names,
 )
 @click.option(
-    "--to", "address", required=True, metavar="ADDRESS", help="An email address or a number (+...)."
+    "--to", "address", required=True, metavar="ADDRESS", help="An email address or a phone number (+...)."
 )
 @click.option(
-    "--template", metavar="NAME", help="Send what this campaign says.", shell_complete=campaign_names
+    "--template", metavar="NAME", help="Send the content of this campaign.", shell_complete=campaign_names
 )
 @click.option("--subject", default="", help="Email: the subject.")
 @click.option("--text", default="", help="The text.")
 @click.option("--html", default="", help="Email: the HTML part.")
-@click.option("--sender", default="", metavar="ADDRESS", help="Email: from whom.")
+@click.option("--sender", default="", metavar="ADDRESS", help="Email: the sender.")
 @click.option(
     "--field", "fields", multiple=True, metavar="KEY=VALUE", help="A field for the template (repeatable)."
 )
@@ -51,11 +55,9 @@ if TYPE_CHECKING:
     "--key",
     "key",
     metavar="KEY",
-    help="The same key sends once, however often it is called.",
+    help="Calls with the same key send the message only once.",
 )
-@click.option(
-    "--wait", is_flag=True, help="Wait for the provider's answer; exit code 1 when it was not sent."
-)
+@click.option("--wait", is_flag=True, help="Wait for the provider's answer; exit code 1 if it was not sent.")
 def send(
     app: App,
     provider: str,
@@ -67,17 +69,15 @@ def send(
     dry_run: bool,
     **words: str,
 ) -> int:
-    """Send one message at once, ahead of all campaigns, and print its id.
+    """Send one message now, ahead of all campaigns, and print its id.
 
-    When this has answered, the message is safely stored and goes out even if the power fails now.
+    When this command returns, the message is stored safely; it is sent even if the power fails now.
     """
     given = {name: text for name, text in words.items() if text}
     if template and given.keys() - {"sender"}:
-        raise click.UsageError("--template brings its own words; leave out --subject, --text and --html")
+        raise click.UsageError("--template has its own content; leave out --subject, --text and --html")
     if not template and not (given.get("text") or given.get("html")):
-        raise click.UsageError(
-            "what should it say? Give --template NAME, or --text (with --subject for email)"
-        )
+        raise click.UsageError("no content given: pass --template NAME, or --text (with --subject for email)")
     params: Json = {"provider": provider, "to": address, "fields": _fields(fields), **given}
     params |= {name: value for name, value in (("template", template), ("idempotency_key", key)) if value}
 
@@ -99,10 +99,10 @@ def send(
 
 def _show_plan(app: App, params: Json) -> None:
     found = app.call("message.send", dry_run=True, **params)
-    what = f"what {params['template']} says" if "template" in params else "one message"
+    what = f"the content of {params['template']}" if "template" in params else "one message"
     sentence = f"would send {what} to {params['to']} via {params['provider']}"
     values = {"provider": params["provider"], "to": params["to"], "would": found["would"]}
-    show_dry_run(app, values, sentence if found["would"]["change"] else "this message was sent already")
+    show_dry_run(app, values, sentence if found["would"]["change"] else "this message has already been sent")
 
 
 def _fields(pairs: Sequence[str]) -> dict[str, str]:
@@ -129,16 +129,17 @@ async def _settled(hub: Client, delivery: int) -> Json:
 @command("deliveries", example="hubctl deliveries spring-sale --state failed --output csv > failed.csv")
 @click.argument("name", shell_complete=campaign_names)
 @click.option(
-    "--state", type=click.Choice(DELIVERY_STATES), metavar="STATE", help="Only those in this state."
+    "--state", type=click.Choice(DELIVERY_STATES), metavar="STATE", help="Only deliveries in this state."
 )
 @click.option("--refused", is_flag=True, help="Only waiting recipients whose refusals paused the campaign.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
 def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int | None) -> None:
-    """Who got it and who did not, one line for each recipient.
+    """Show who got it and who did not, one line per recipient.
 
     Any number of recipients: they are fetched and printed page by page. States: sent delivered undelivered
-    failed in_doubt deferred sending pending skipped. Those in doubt were on the wire when the answer was
-    lost and may have got it; you decide with `hubctl retry NAME --in-doubt resend|sent|failed`.
+    failed in_doubt deferred sending pending skipped. For recipients in doubt the answer was lost while the
+    message was on the wire, so they may have got it. Decide with: hubctl retry NAME --in-doubt
+    resend|sent|failed
     """
     if refused and state:
         raise click.UsageError(
@@ -171,15 +172,15 @@ def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int
 
 @command("message", example="hubctl message 4711")
 @click.argument("id_", metavar="ID", type=click.IntRange(min=1))
-@click.option("--html", "part", flag_value="html", help="The HTML part alone.")
+@click.option("--html", "part", flag_value="html", help="Print only the HTML part.")
 @click.option(
     "--source",
     "part",
     flag_value="source",
-    help="The message as it was sent; on a terminal, above 1 MiB, without attachments.",
+    help="Print the message as it was sent (on a terminal, without attachments above 1 MiB).",
 )
 def message(app: App, id_: int, part: str | None) -> None:
-    """One message's whole life: every attempt with the provider's answer, and what it says."""
+    """Show one message: every attempt with the provider's answer, and its content."""
     if part == "source" and for_people(app) and not is_terminal(sys.stdout):
         app.talk(lambda hub: _write_source(app, hub, id_))
         return
@@ -210,7 +211,7 @@ async def _write_source(app: App, hub: Client, id_: int) -> None:
         first = first or part
         if any(part[name] != first[name] for name in ("size", "attempts")):
             raise Refused(
-                f"message {id_} was tried again meanwhile, and what was written is not all of it",
+                f"message {id_} was tried again in the meantime, so the output is incomplete",
                 hint="run the command again",
             )
         offset = part["next"]
@@ -220,7 +221,7 @@ async def _write_source(app: App, hub: Client, id_: int) -> None:
 @command("failures", example="hubctl failures spring-sale")
 @click.argument("name", shell_complete=campaign_names)
 def failures(app: App, name: str) -> None:
-    """What went wrong, grouped by reason, and what to do about it."""
+    """Show what went wrong, grouped by reason, and what to do about it."""
 
     async def work(hub: Client) -> tuple[list[Json], Json]:
         groups = (await hub.call("delivery.failures", campaign=name))["groups"]

@@ -9,11 +9,11 @@ from hubctl.command import command
 
 @command("metrics", example="hubctl metrics > /var/lib/node_exporter/messagehub.prom")
 def metrics(app: App) -> None:
-    """Figures for a monitoring system, as OpenMetrics text.
+    """Print metrics for a monitoring system, as OpenMetrics text.
 
-    Campaigns by state and delivery, queues, doubts, providers and their circuit breakers, how long attempts
-    take, trouble with the disk. No figure is labelled with an address. For a mere check of health use
-    `hubctl status --check`.
+    Campaigns by state and delivery, queues, deliveries in doubt, providers and their circuit breakers, the
+    duration of attempts, trouble with the disk. No metric is labelled with an address. For a plain health
+    check use `hubctl status --check`.
     """
     found = app.call("hub.metrics")
     if not told(app, found):

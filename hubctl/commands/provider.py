@@ -31,7 +31,7 @@ _TRIES = 3
 
 @click.group("provider", cls=Nouns)
 def provider() -> None:
-    """The ways out: list, test, enable, disable; add and remove one in your own hubd.toml.
+    """Manage the accounts you send with: list, test, enable, disable, add, remove.
 
     Example: hubctl provider test office
     """
@@ -39,7 +39,7 @@ def provider() -> None:
 
 @command("list", within=provider, example="hubctl provider list")
 def list_(app: App) -> None:
-    """All providers and how they are."""
+    """List all providers and their states."""
     found = app.call("provider.list")
     if not told(app, found, rows="providers", columns=render.PROVIDER_COLUMNS):
         app.out(render.providers(found["providers"], colour=app.coloured(), width=app.width()))
@@ -48,7 +48,7 @@ def list_(app: App) -> None:
 @command("test", within=provider, example="hubctl provider test office")
 @click.argument("name", shell_complete=provider_names)
 def test(app: App, name: str) -> int:
-    """Connect and log in, as a campaign would, and send nothing."""
+    """Connect and log in as a campaign would, but send nothing."""
     found = app.call("provider.test", name=name)
     if not told(app, {"name": name, **found}):
         app.out(_tested(name, found))
@@ -115,45 +115,55 @@ def _is_held(view: Json, *, on: bool) -> bool:
 @command("enable", within=provider, example="hubctl provider enable office", changes=True)
 @click.argument("name", shell_complete=provider_names)
 def enable(app: App, name: str, dry_run: bool) -> None:
-    """Let campaigns send through it again. Those that paused because of it go on with `hubctl resume`."""
+    """Let campaigns send through it again. Resume those it paused with `hubctl resume`."""
     _switch(app, name, on=True, dry_run=dry_run)
 
 
 @command("disable", within=provider, example="hubctl provider disable office", changes=True)
 @click.argument("name", shell_complete=provider_names)
 def disable(app: App, name: str, dry_run: bool) -> None:
-    """Send nothing through it until it is enabled again; its campaigns pause."""
+    """Send nothing through it until it is enabled again. Its campaigns pause."""
     _switch(app, name, on=False, dry_run=dry_run)
 
 
 @command("add", within=provider, example="hubctl provider add", changes=True)
 @click.argument("name", required=False)
-@click.option("--type", type=click.Choice(["smtp", "twilio", "outbox"]), help="What it is.")
-@click.option("--preset", type=click.Choice(["gmail", "outlook"]), help="A well-known mail server.")
+@click.option("--type", type=click.Choice(["smtp", "twilio", "outbox"]), help="The type of account.")
+@click.option("--preset", type=click.Choice(["gmail", "outlook"]), help="A well-known mail service.")
 @click.option("--host", metavar="NAME", help="The mail server.")
-@click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Its port (587).")
-@click.option("--security", type=click.Choice(["starttls", "tls", "none"]), help="Its encryption (starttls).")
-@click.option("--username", metavar="NAME", help="Who logs in there, mostly an address.")
-@click.option("--ca-file", metavar="FILE", help="Trust these certificate authorities instead.")
-@click.option("--account-sid", metavar="AC...", help="The Twilio account.")
-@click.option("--from", "sender", metavar="NUMBER", help="What texts come from.")
-@click.option("--messaging-service-sid", metavar="MG...", help="A service of Twilio's that knows.")
-@click.option("--base-url", metavar="URL", help="Another address of Twilio's interface.")
 @click.option(
-    "--rate", multiple=True, metavar="RATE", help="At most so much: 30/minute, 500/day. Repeatable."
+    "--port", type=click.IntRange(1, 65535), metavar="PORT", help="The port of the mail server [587]."
 )
-@click.option("--password-stdin", is_flag=True, help="Read the password or token from stdin.")
+@click.option(
+    "--security",
+    type=click.Choice(["starttls", "tls", "none"]),
+    help="How the connection is encrypted [starttls].",
+)
+@click.option("--username", metavar="NAME", help="The user name, usually an email address.")
+@click.option("--ca-file", metavar="FILE", help="Trust the certificate authorities in this file instead.")
+@click.option("--account-sid", metavar="AC...", help="The Account SID at Twilio.")
+@click.option("--from", "sender", metavar="NUMBER", help="The number that text messages come from.")
+@click.option(
+    "--messaging-service-sid", metavar="MG...", help="Twilio Messaging Service that picks the sender."
+)
+@click.option("--base-url", metavar="URL", help="Another base URL for the Twilio API.")
+@click.option(
+    "--rate", multiple=True, metavar="RATE", help="A rate limit such as 30/minute or 500/day (repeatable)."
+)
+@click.option("--password-stdin", is_flag=True, help="Read the password or token from standard input.")
 @click.option(
     "--secret-in",
     type=click.Choice(["keyring", "file"]),
-    help="Where the password is kept (keyring if there is one).",
+    help="Where to store the password [keyring if there is one].",
 )
-@click.option("--test/--no-test", "prove", default=None, help="Log in afterwards; asked when not said.")
+@click.option(
+    "--test/--no-test", "prove", default=None, help="Test the login afterwards (asked if not given)."
+)
 def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run: bool, **options: Any) -> int:
-    """Add a provider to your own hubd.toml, and let hubd use it at once.
+    """Add a provider to your own hubd.toml; hubd uses it right away.
 
-    What is not given is asked for. The password goes into the desktop's keyring, or into a file that only you
-    can read; never into hubd.toml, and never on the command line.
+    hubctl asks for everything you do not pass as an option. The password goes into the desktop's keyring or
+    into a file that only you can read, never into hubd.toml and never on the command line.
     """
     from hubctl import provider_questions
 
@@ -168,12 +178,10 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
     if for_people(app):
         app.out(f"{wanted.name} added to {layout.printable(str(file.path))}")
         if added.kept is not None:
-            app.note(f"The password is kept {added.kept.where}.")
+            app.note(f"The password is stored {added.kept.where}.")
     found: Json | None = None
     if prove or (
-        prove is None
-        and app.may_ask()
-        and provider_questions.yes(app, "Log in now to see whether it works; nothing is sent")
+        prove is None and app.may_ask() and provider_questions.yes(app, "Test the login now? Nothing is sent")
     ):
         found = added.prove()
     reference = added.kept.reference if added.kept else None
@@ -187,7 +195,7 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
             app.note(line)
         return Exit.FAILED
     if found is None:
-        app.note(f"hubctl provider test {wanted.name} logs in and sends nothing.")
+        app.note(f"To test the login without sending anything: hubctl provider test {wanted.name}")
     app.note(f'Campaigns use it with: provider = "{wanted.name}"')
     return Exit.DONE
 
@@ -263,7 +271,7 @@ class _Addition:
         except HubError as error:
             if error.code != "credential_missing" or self.kept is None or self.kept.kind != "keyring":
                 raise
-        self.app.note("hubd cannot open your keyring, so the password goes into a file instead.")
+        self.app.note("hubd cannot open your keyring, so the password is stored in a file instead.")
         self._into_a_file()
         return self.app.call("provider.test", name=self.wanted.name)
 
@@ -299,7 +307,7 @@ class _Addition:
 @command("remove", within=provider, example="hubctl provider remove office", changes=True)
 @click.argument("name", shell_complete=provider_names)
 def remove(app: App, name: str, dry_run: bool) -> None:
-    """Take a provider out of your own hubd.toml, with the password that `add` kept for it.
+    """Remove a provider from your own hubd.toml, and the password that `add` stored for it.
 
     Campaigns that use it pause.
     """
@@ -308,7 +316,9 @@ def remove(app: App, name: str, dry_run: bool) -> None:
     config, file = _own_file(app)
     section = file.providers.get(name)
     if name == "outbox":
-        raise Refused("the provider outbox is always there", code="conflict", status=Exit.CONFLICT)
+        raise Refused(
+            "the provider outbox is built in and cannot be removed", code="conflict", status=Exit.CONFLICT
+        )
     if section is None:
         raise _not_in_the_file(config, file, name)
     text = without_provider(file.text, name)
@@ -331,13 +341,13 @@ def _own_file(app: App) -> tuple[Json, ConfigFile]:
     path = Path(config["file"])
     if os.name != "nt" and config["uid"] != os.geteuid():
         raise Refused(
-            f"this hubd runs as another user (uid {config['uid']}), so {path} is not yours to change",
+            f"this hubd runs as another user (uid {config['uid']}), so you cannot change {path}",
             code="not_your_file",
             status=Exit.FORBIDDEN,
-            hint="whoever runs it edits that file by hand, then: hubctl daemon reload",
+            hint="the person who runs hubd has to edit that file, then: hubctl daemon reload",
         )
     if config["file"] in config["files"] and not path.exists():
-        raise _another_file(f"hubd reads {path}, which is not there for you")
+        raise _another_file(f"hubd reads {path}, which you cannot see")
     return config, open_own(path)
 
 
@@ -359,7 +369,7 @@ def _take_over(app: App, file: ConfigFile, text: str, *, then_has: str = "") -> 
     try:
         applied: list[str] = app.call("hub.reload")["applied"]
         if then_has and then_has not in _names(app.call("config.show")):
-            raise _another_file(f"hubd does not read {file.path} as you see it; nothing was added")
+            raise _another_file(f"hubd does not see the {file.path} that you see; nothing was added")
     except BaseException:
         put_back(file, after)
         raise
@@ -367,7 +377,7 @@ def _take_over(app: App, file: ConfigFile, text: str, *, then_has: str = "") -> 
 
 
 def _another_file(problem: str) -> Refused:
-    hint = "it may run in a container, or with a /tmp of its own"
+    hint = "it may run in a container, or with a private /tmp"
     return Refused(problem, code="another_file", hint=hint)
 
 
@@ -375,10 +385,10 @@ def _not_in_the_file(config: Mapping[str, Any], file: ConfigFile, name: str) -> 
     elsewhere = [each["file"] for each in config["settings"] if each["key"] == f"providers.{name}.type"]
     if elsewhere and elsewhere[0]:
         return Refused(
-            f"{name} is not written in {file.path} but in {elsewhere[0]}",
+            f"{name} is defined in {elsewhere[0]}, not in {file.path}",
             code="another_file",
             status=Exit.CONFLICT,
-            hint="take it out there, then: hubctl daemon reload",
+            hint="remove it there, then: hubctl daemon reload",
         )
     return NotFound(f"there is no provider {name}", code="provider_not_found", hint="hubctl provider list")
 
@@ -402,7 +412,7 @@ def _forget(app: App, file: ConfigFile, name: str, section: Any) -> bool:
         shared = any(reference in (each.get("password"), each.get("auth_token")) for each in others)
         if kept is not None and not shared and kept.forget():
             return True
-        app.note(f"Its password stays where it is: {layout.printable(_spelled(reference))}")
+        app.note(f"Its password was left in place: {layout.printable(_spelled(reference))}")
     return False
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group("rpc", cls=Nouns)
 def rpc() -> None:
-    """The protocol by hand: call a method, or list what can be called.
+    """Use the protocol directly: call a method, or list the methods.
 
     Example: hubctl rpc call campaign.get '{"name": "spring-sale"}'
     """
@@ -33,7 +33,7 @@ def rpc() -> None:
 @click.argument("method")
 @click.argument("params", required=False, metavar="[JSON]")
 def call(app: App, method: str, params: str | None) -> None:
-    """Call a method of the daemon and print its result as JSON. It asks nothing first.
+    """Call a method of the daemon and print its result as JSON, without asking first.
 
     JSON is an object with the parameters by name, or - to read it from standard input.
     """
@@ -65,7 +65,7 @@ def _unknown(method: str, known: Iterable[str]) -> Refused:
 def _read_stdin() -> str:
     octets = sys.stdin.buffer.read(MAX_MESSAGE + 1)
     if len(octets) > MAX_MESSAGE:
-        raise click.UsageError(f"JSON: more than {MAX_MESSAGE:,} bytes; hubd takes no larger message")
+        raise click.UsageError(f"JSON: more than {MAX_MESSAGE:,} bytes, the most that hubd accepts")
     try:
         return octets.decode()
     except UnicodeDecodeError:
@@ -92,10 +92,10 @@ def _utf8() -> bool:
 @command("discover", within=rpc, example="hubctl rpc discover campaign.start")
 @click.argument("method", required=False)
 def discover(app: App, method: str | None) -> None:
-    """What can be called: every method, or one with its parameters, their types and an example.
+    """List all methods, or show one with its parameters, their types and an example.
 
-    With --json as OpenRPC; for METHOD only what it refers to. The whole document by itself, for tools:
-    hubctl rpc call rpc.discover
+    With --json, in OpenRPC format; for METHOD, only the parts it refers to. For the whole document alone, for
+    tools: hubctl rpc call rpc.discover
     """
     found = app.call("rpc.discover")
     if method is not None:
@@ -106,7 +106,7 @@ def discover(app: App, method: str | None) -> None:
         app.out(render_methods.method(found["methods"][0], found["components"], width=app.width()))
     else:
         app.out(render_methods.methods(found["methods"], colour=app.coloured(), width=app.width()))
-        app.note("more of one, with an example: hubctl rpc discover METHOD")
+        app.note("for one method with an example: hubctl rpc discover METHOD")
 
 
 def _only(document: Json, name: str) -> Json:

@@ -20,27 +20,31 @@ from hubd.wire.words import RISKS
 @command("start", example="hubctl start spring-sale --follow", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 @click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
-@click.option("--wait", is_flag=True, help="Show nothing, but end when the campaign ends.")
-@click.option("--at", metavar="TIME", help="Start then: an RFC 3339 time such as 2026-12-01T09:00:00+01:00.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Send N, then pause (a canary).")
-@click.option("--dry-run", is_flag=True, help="Say what would happen; send nothing.")
+@click.option("--wait", is_flag=True, help="Show nothing, but return when the campaign ends.")
+@click.option(
+    "--at", metavar="TIME", help="Start at this time (RFC 3339), such as 2026-12-01T09:00:00+01:00."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Send N messages, then pause (a canary)."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would happen; send nothing.")
 @click.option(
     "--accept-risk",
     "risks",
     multiple=True,
     type=click.Choice(RISKS),
     metavar="RISK",
-    help=f"Start in spite of it (repeatable): {', '.join(RISKS)}.",
+    help=f"Start despite this risk (repeatable): {', '.join(RISKS)}.",
 )
 def start(
     app: App, name: str, follow: bool, wait: bool, dry_run: bool, risks: tuple[str, ...], **when: Any
 ) -> int:
-    """Start a campaign, or go on with a paused, stopped or failed one.
+    """Start a campaign, or resume a paused, stopped or failed one.
 
     On a terminal it asks first and says how many will get a message. Ctrl-C only stops watching: the campaign
-    goes on in the daemon. Keys while --follow draws on a terminal: p pauses, r resumes, s stops (it asks), d
-    detaches. With --follow or --wait the exit code is 0 when it is completed (or has reached its --limit) and
-    1 when it ended or paused otherwise.
+    continues in the daemon. Keys while --follow shows progress: p pauses, r resumes, s stops (it asks), d
+    detaches. With --follow or --wait the exit code is 0 if the campaign completed (or reached its --limit),
+    and 1 if it ended or paused for another reason.
     """
     asked = {key: value for key, value in when.items() if value is not None}
     if asked.get("at"):
@@ -71,7 +75,7 @@ def _refuse_late_limit(view: Json, asked: Json, *, changed: bool) -> None:
     if "limit" in asked and not changed and view["state"] == "running" and view["limit"] is None:
         name = view["name"]
         raise Refused(
-            f"{name} is running already, and without a limit: --limit {asked['limit']} was not set",
+            f"{name} is already running without a limit: --limit {asked['limit']} was not set",
             code="running",
             status=Exit.CONFLICT,
             hint=f"hubctl pause {name} first, then: hubctl start {name} --limit {asked['limit']}",
@@ -84,9 +88,9 @@ def unfit(name: str, error: PreflightFailed) -> Refused:
 
     listed = error.data.get("problems")
     return Refused(
-        f"{name} is not fit to start",
+        f"{name} is not ready to start",
         code=error.code,
-        hint=error.hint or f"look again with: hubctl check {name}",
+        hint=error.hint or f"check again with: hubctl check {name}",
         details=problems(listed, ways=False) if isinstance(listed, list) and listed else [str(error)],
         data=error.data,
     )
@@ -169,7 +173,7 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
         ):
             app.out(f"  skipped  {skipped}")
         if problems:
-            app.out("\n".join(["it is not fit to start:", *render.problems(problems)]))
+            app.out("\n".join(["it is not ready to start:", *render.problems(problems)]))
         app.note("nothing was sent")
     return Exit.FAILED if problems else Exit.DONE
 
@@ -219,21 +223,21 @@ def _tell_move(app: App, name: str, found: Json) -> None:
 @command("pause", example="hubctl pause spring-sale", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 def pause(app: App, name: str, dry_run: bool) -> None:
-    """Pause a campaign. When this has answered, nothing more leaves until you resume."""
+    """Pause a campaign. When this command returns, nothing more is sent until you resume."""
     _move(app, "pause", name, dry_run=dry_run)
 
 
 @command("resume", example="hubctl resume spring-sale", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 @click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
-@click.option("--wait", is_flag=True, help="Show nothing, but end when the campaign ends.")
+@click.option("--wait", is_flag=True, help="Show nothing, but return when the campaign ends.")
 @click.option(
     "--fail-refused",
     is_flag=True,
-    help="Fail the recipients whose refusals paused it, instead of trying them again.",
+    help="Fail the recipients whose refusals paused it instead of trying them again.",
 )
 def resume(app: App, name: str, follow: bool, wait: bool, fail_refused: bool, dry_run: bool) -> int:
-    """Go on with a paused campaign.
+    """Resume a paused campaign.
 
     If the same refusal for many recipients paused it, they are tried again; those that are refused in the
     same way again fail, and the campaign continues. `hubctl deliveries NAME --refused` lists them. With
@@ -258,9 +262,9 @@ def resume(app: App, name: str, follow: bool, wait: bool, fail_refused: bool, dr
 @command("stop", example="hubctl stop spring-sale", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 def stop(app: App, name: str, dry_run: bool) -> None:
-    """Stop a campaign. When this has answered, nothing more leaves.
+    """Stop a campaign. When this command returns, nothing more is sent.
 
-    `hubctl start` goes on with the remaining recipients.
+    `hubctl start` continues with the remaining recipients.
     """
     _move(app, "stop", name, dry_run=dry_run)
 
@@ -269,9 +273,9 @@ def stop(app: App, name: str, dry_run: bool) -> None:
 @click.argument("name", shell_complete=campaign_names)
 @click.argument("rates", nargs=-1, required=True, metavar="RATE...")
 def rate(app: App, name: str, rates: tuple[str, ...], dry_run: bool) -> None:
-    """Change how fast a campaign may send, at once, also while it runs.
+    """Change how fast a campaign may send. Takes effect at once, also while it runs.
 
-    RATE is such as 20/s, 500/minute or 10000/day; several hold together; `none` takes the limit away.
+    RATE is, for example, 20/s, 500/minute or 10000/day. Several rates apply together; `none` removes them.
     """
     wanted = None if rates == ("none",) else list(rates)
     found = app.call("campaign.rate", name=name, rate=wanted, **dry(dry_run))
@@ -300,12 +304,12 @@ def _show_rate_plan(app: App, name: str, wanted: list[str] | None, found: Json) 
     "--class",
     "kind",
     type=click.Choice(["transient", "permanent", "all"]),
-    help="Queue failed ones of this class again.",
+    help="Queue failed recipients of this class again.",
 )
 @click.option(
     "--in-doubt",
     type=click.Choice(["resend", "sent", "failed"]),
-    help="Decide those whose outcome is unknown: send again (a duplicate is possible), or say what happened.",
+    help="Decide about deliveries in doubt: resend (a duplicate is possible), or record what happened.",
 )
 @click.option(
     "--accept-risk",
@@ -313,16 +317,16 @@ def _show_rate_plan(app: App, name: str, wanted: list[str] | None, found: Json) 
     multiple=True,
     type=click.Choice(["resend"]),
     metavar="RISK",
-    help="Do it in spite of it, without a question: resend (somebody may get it twice).",
+    help="Do not ask about this risk: resend (somebody may get the message twice).",
 )
 def retry(
     app: App, name: str, kind: str | None, in_doubt: str | None, risks: tuple[str, ...], dry_run: bool
 ) -> None:
-    """Queue failed recipients again, or decide what happened to those in doubt. See `hubctl failures` first.
+    """Queue failed recipients again, or decide about deliveries in doubt. See `hubctl failures` first.
 
-    Without an option: --class transient. Who is in doubt: `hubctl deliveries NAME --state in_doubt`. An email
-    that is sent again keeps its Message-ID, so that many mail systems show it once; a text has none. Each
-    decision is kept in the audit trail.
+    The default is --class transient. `hubctl deliveries NAME --state in_doubt` lists the deliveries in doubt.
+    An email that is sent again keeps its Message-ID, so many mail systems show it only once; a text message
+    has none. Every decision is recorded in the audit trail.
     """
     if kind is None and in_doubt is None:
         kind = "transient"
@@ -335,7 +339,7 @@ def retry(
         count = int(view["counts"]["in_doubt"])
         if count:
             app.confirm(
-                f"send {name} again to {layout.plural(count, 'recipient')} who may have got it already",
+                f"resend {name} to {layout.plural(count, 'recipient')} who may already have got it",
                 needed=True,
                 name=name,
                 people=count,
@@ -353,7 +357,7 @@ def _show_retry_plan(app: App, name: str, in_doubt: str | None, found: Json) -> 
     parts = [f"queue {layout.plural(again, 'recipient')} again"] if again else []
     if doubts:
         whom = layout.plural(doubts, "recipient")
-        resent = f"send to {whom} again who may have got it already"
+        resent = f"resend to {whom} who may already have got it"
         parts.append(resent if in_doubt == "resend" else f"count {whom} in doubt as {in_doubt}")
     sentence = f"would {' and '.join(parts)}" if parts else "nothing to retry"
     sentence += f"; {_left_alone(alone)}" if alone else ""
@@ -362,8 +366,8 @@ def _show_retry_plan(app: App, name: str, in_doubt: str | None, found: Json) -> 
 
 
 def _left_alone(count: int) -> str:
-    """ "2 are on the suppression list and left alone"."""
-    return f"{layout.number(count)} {'is' if count == 1 else 'are'} on the suppression list and left alone"
+    """ "2 are on the suppression list and unchanged"."""
+    return f"{layout.number(count)} {'is' if count == 1 else 'are'} on the suppression list and unchanged"
 
 
 def _retried(found: Json, in_doubt: str | None) -> str:
@@ -372,7 +376,7 @@ def _retried(found: Json, in_doubt: str | None) -> str:
     if not changed:
         return "nobody is in doubt" if in_doubt else "nothing to retry"
     done = {
-        "resend": "queued again, perhaps for a second time",
+        "resend": "queued again; duplicates are possible",
         "sent": "counted as sent",
         "failed": "counted as failed",
     }
@@ -391,6 +395,6 @@ def _left_out(name: str, found: Json, kind: str | None) -> list[str]:
     elif others:
         lines.append(f"{layout.number(others)} failed otherwise: hubctl retry {name} --class transient")
     if suppressed:
-        way = "hubctl suppress remove ADDRESS, if it may be written to again"
+        way = "hubctl suppress remove ADDRESS, if messages may be sent to it again"
         lines.append(f"{_left_alone(suppressed)}: {way}")
     return lines

@@ -23,7 +23,7 @@ _WINDOWS_HUBD = PureWindowsPath(r"C:\Program Files\MessageHub\Scripts\hubd.exe")
 
 @click.group("service", cls=Nouns)
 def service() -> None:
-    """hubd as a service: print or install what systemd, or Windows, needs for it.
+    """Print or install hubd as a service of systemd or Windows.
 
     Example: hubctl service install --user
     """
@@ -31,17 +31,19 @@ def service() -> None:
 
 @command("print", within=service, example="hubctl service print hubd.service")
 @click.argument("unit", required=False)
-@click.option("--user", is_flag=True, help="The service of one user instead of the system's.")
-@click.option("--windows", is_flag=True, help="The commands that make it a service of Windows.")
-@click.option("--credential", "credentials", multiple=True, metavar="NAME", help="A secret for the service.")
-@click.option("--hubd", metavar="PATH", help="Where hubd is (else: the one beside this hubctl).")
+@click.option("--user", is_flag=True, help="Use the service of one user instead of the system's.")
+@click.option("--windows", is_flag=True, help="Print the commands that make it a Windows service.")
+@click.option(
+    "--credential", "credentials", multiple=True, metavar="NAME", help="A credential for the service."
+)
+@click.option("--hubd", metavar="PATH", help="The path of hubd [the one installed with this hubctl].")
 def print_(
     app: App, unit: str | None, user: bool, windows: bool, credentials: Sequence[str], hubd: str | None
 ) -> None:
-    """Print the files of the service, or the one that is named UNIT. Nothing is changed."""
+    """Print the files of the service, or only UNIT. Changes nothing."""
     if windows:
         if unit or user or credentials:
-            raise click.UsageError("--windows goes with none of UNIT, --user and --credential")
+            raise click.UsageError("--windows cannot be combined with UNIT, --user or --credential")
         script = services.windows_script(_windows_hubd(hubd))
         if not told(app, {"script": script}):
             app.data(script)
@@ -62,27 +64,29 @@ def print_(
 
 
 @command("install", within=service, example="hubctl service install --user", changes=True)
-@click.option("--user", is_flag=True, help="For this user only; needs no root.")
-@click.option("--credential", "credentials", multiple=True, metavar="NAME", help="A secret for the service.")
-@click.option("--hubd", metavar="PATH", help="Where hubd is (else: the one beside this hubctl).")
-@click.option("--root", metavar="DIR", help="Below this folder, for an image that is being built.")
+@click.option("--user", is_flag=True, help="Install for this user only; does not need root.")
+@click.option(
+    "--credential", "credentials", multiple=True, metavar="NAME", help="A credential for the service."
+)
+@click.option("--hubd", metavar="PATH", help="The path of hubd [the one installed with this hubctl].")
+@click.option("--root", metavar="DIR", help="Install below this folder, for building an image.")
 def install(
     app: App, user: bool, credentials: Sequence[str], hubd: str | None, root: str | None, dry_run: bool
 ) -> None:
-    """Write the files of the service and say what to run next. Nothing is started.
+    """Write the files of the service and say what to run next. Starts nothing.
 
-    Asks before it writes. Files that are there already are replaced; your own settings belong in a drop-in,
-    which `systemctl edit hubd` makes.
+    Asks before it writes. Existing files are replaced; put your own settings into a drop-in, which
+    `systemctl edit hubd` creates.
     """
     if sys.platform != "linux":
         raise Refused(
-            "only systemd's files can be installed",
+            "only systemd unit files can be installed",
             code="not_here",
             status=Exit.FAILED,
             hint="on Windows: hubctl service print --windows",
         )
     if user and root:
-        raise click.UsageError("--root goes with the system's service only")
+        raise click.UsageError("--root applies to the system service only")
     program = _hubd(hubd)
     if not user and (hidden := _hidden(program, named=bool(hubd))):
         raise hidden
@@ -113,7 +117,7 @@ def install(
 
 def _files(hubd: str, user: bool, credentials: Sequence[str], root: Path) -> list[UnitFile]:
     if user and credentials:
-        raise click.UsageError("--credential is for the system's service; a user has the keyring")
+        raise click.UsageError("--credential is for the system service; for --user, use the keyring")
     try:
         return (
             services.user_files(hubd, os.environ) if user else services.system_files(hubd, credentials, root)
@@ -161,7 +165,7 @@ def _hidden(hubd: str, *, named: bool) -> Refused | None:
     if hidden is None:
         return None
     return Refused(
-        f"the service could not run {hidden}: the files of users and /tmp are hidden from it",
+        f"the service could not run {hidden}: it cannot see home directories or /tmp",
         code="hidden_from_service",
         status=Exit.FAILED,
         hint="install MessageHub elsewhere with the system's Python (python3 -m venv /opt/messagehub) "

@@ -45,11 +45,11 @@ def show_everything(app: App) -> None:
 
 @command("status", example="hubctl status spring-sale --json")
 @click.argument("name", shell_complete=campaign_names, required=False)
-@click.option("--check", is_flag=True, help="Print nothing; exit code 0 when running, 10 when not.")
+@click.option("--check", is_flag=True, help="Print nothing; exit code 0 if running, 10 if not.")
 def status(app: App, name: str | None, check: bool) -> int:
-    """How everything stands, or one campaign.
+    """Show the status of everything, or of one campaign.
 
-    With --check: is the campaign running, or without a name, does the daemon run?
+    With --check: is the campaign running, or, without a name, is the daemon running?
     """
     if check:
         return _check(app, name)
@@ -110,9 +110,9 @@ def _check(app: App, name: str | None) -> int:
 
 
 @command("list", example="hubctl list --fields name,state,counts.sent --output tsv")
-@click.option("--all", "everything", is_flag=True, help="Those that were archived, too.")
+@click.option("--all", "everything", is_flag=True, help="Include archived campaigns.")
 def list_(app: App, everything: bool) -> None:
-    """All campaigns, the finished ones too, but not those that were archived."""
+    """List all campaigns, including finished ones, except archived ones."""
     found = app.call("campaign.list", all=True, archived=everything)
     away = set(found["archived"])
     listing = Listing(
@@ -120,7 +120,7 @@ def list_(app: App, everything: bool) -> None:
         key="campaigns",
         columns=render.CAMPAIGN_COLUMNS,
         table=lambda rows: render.campaigns(rows, colour=app.coloured(), width=app.width(), archived=away),
-        empty="no campaigns yet; hubctl apply FILE makes one",
+        empty="no campaigns yet; to create one: hubctl apply FILE",
         head={"archived": found["archived"]},
     )
     listing.rows(found["campaigns"])
@@ -130,7 +130,7 @@ def list_(app: App, everything: bool) -> None:
 @command("show", example="hubctl show spring-sale")
 @click.argument("name", shell_complete=campaign_names)
 def show(app: App, name: str) -> None:
-    """One campaign with all its settings and its text."""
+    """Show one campaign with all its settings and its text."""
     found = app.call("campaign.get", name=name)
     if told(app, found, of="campaign"):
         return

@@ -25,7 +25,7 @@ PAGE = 500
 
 @click.group("suppress", cls=Nouns)
 def suppress() -> None:
-    """Addresses that never get anything, whatever a campaign says.
+    """Manage addresses that never get a message from any campaign.
 
     Example: hubctl suppress add ann@example.com --reason "asked by phone"
     """
@@ -42,15 +42,17 @@ def channel_of(address: str) -> str:
 
 @command("add", within=suppress, example="hubctl suppress add ann@example.com", changes=True)
 @click.argument("address")
-@click.option("--channel", type=click.Choice(["email", "sms"]), help="Else by the look of the address.")
-@click.option("--reason", default="", help="Why, for the record.")
+@click.option(
+    "--channel", type=click.Choice(["email", "sms"]), help="The channel [recognised from the address]."
+)
+@click.option("--reason", default="", help="The reason to record.")
 def add(app: App, address: str, channel: str | None, reason: str, dry_run: bool) -> None:
-    """Never write to this address again, also not in a campaign that runs now."""
+    """Never send to this address again, not even from a running campaign."""
     channel = channel or channel_of(address)
     found = app.call("suppression.add", channel=channel, address=address, reason=reason, **dry(dry_run))
     if dry_run:
         sentence = (
-            f"would suppress {address}" if found["would"]["change"] else f"{address} is suppressed already"
+            f"would suppress {address}" if found["would"]["change"] else f"{address} is already suppressed"
         )
         _show_plan(app, channel, address, found, sentence)
         return
@@ -59,17 +61,19 @@ def add(app: App, address: str, channel: str | None, reason: str, dry_run: bool)
 
 @command("remove", within=suppress, example="hubctl suppress remove ann@example.com --yes", changes=True)
 @click.argument("address")
-@click.option("--channel", type=click.Choice(["email", "sms"]), help="Else by the look of the address.")
+@click.option(
+    "--channel", type=click.Choice(["email", "sms"]), help="The channel [recognised from the address]."
+)
 def remove(app: App, address: str, channel: str | None, dry_run: bool) -> None:
-    """This address may be written to again."""
+    """Allow messages to this address again."""
     channel = channel or channel_of(address)
     if dry_run:
         found = app.call("suppression.remove", channel=channel, address=address, dry_run=True)
         change = found["would"]["change"]
-        sentence = f"would let {address} be written to again" if change else f"{address} is not suppressed"
+        sentence = f"would allow messages to {address} again" if change else f"{address} is not suppressed"
         _show_plan(app, channel, address, found, sentence)
         return
-    app.confirm(f"write to {address} again", needed=True)
+    app.confirm(f"allow messages to {address} again", needed=True)
     found = app.call("suppression.remove", channel=channel, address=address)
     _tell(app, found, "not suppressed any more", "was not suppressed")
 
@@ -87,7 +91,7 @@ def _tell(app: App, found: Json, done: str, already: str) -> None:
 @command("list", within=suppress, example="hubctl suppress list --channel email")
 @click.option("--channel", type=click.Choice(["email", "sms"]), help="Only this channel.")
 def list_(app: App, channel: str | None) -> None:
-    """All suppressed addresses with the reason; with --json as JSON lines."""
+    """List suppressed addresses with the reason; with --json, as JSON lines."""
     listing = Listing(
         app=app,
         key="suppressions",
@@ -133,18 +137,20 @@ def _table(app: App, rows: Sequence[Json]) -> str:
 def _source(source: str) -> str:
     """What put an address on the list. One-off messages are in a campaign ~PROVIDER, or ~PROVIDER.sms."""
     provider = source.removeprefix("campaign ~")
-    return source if provider == source else f"a single message via {provider.removesuffix('.sms')}"
+    return source if provider == source else f"a transactional message via {provider.removesuffix('.sms')}"
 
 
 @command("import", within=suppress, example="hubctl suppress import unsubscribed.csv", changes=True)
 @click.argument("file", metavar="FILE.csv", type=click.Path(path_type=Path))
-@click.option("--channel", type=click.Choice(["email", "sms"]), help="Else by the look of each address.")
-@click.option("--column", metavar="COLUMN", help="Which column holds the address; else found.")
-@click.option("--reason", default="imported", help="Why, for the record.")
+@click.option(
+    "--channel", type=click.Choice(["email", "sms"]), help="The channel [recognised from each address]."
+)
+@click.option("--column", metavar="COLUMN", help="The column that holds the address [found by name].")
+@click.option("--reason", default="imported", help="The reason to record.")
 def import_(app: App, file: Path, channel: str | None, column: str | None, reason: str, dry_run: bool) -> int:
-    """Suppress every address of a CSV file, such as another system's unsubscribes.
+    """Suppress every address in a CSV file, such as the unsubscribes of another system.
 
-    The first line names the columns; the address is in `address`, `email` or `phone`, or in --column.
+    The first line names the columns. The address is in `address`, `email` or `phone`, or in --column.
     """
     from hubctl.csv_file import survey
     from hubctl.importing import Report, opened

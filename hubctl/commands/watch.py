@@ -16,12 +16,12 @@ from hubctl.names import campaign_names
 @command("watch", example="hubctl watch spring-sale")
 @click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=campaign_names)
 def watch(app: App, names: tuple[str, ...]) -> int:
-    """Live progress until all watched campaigns are finished.
+    """Show live progress until all watched campaigns are finished.
 
-    Without names: a board of everything that runs, is paused or is scheduled, and of what starts meanwhile.
-    Bars on a terminal; elsewhere a line for each change of state and each ten percent; with --json a line for
-    each change. Keys on a terminal: p pause, r resume, s stop (it asks); of several campaigns up and down
-    choose one. q or d leaves, Ctrl-C interrupts (exit code 130): either way the campaigns go on.
+    Without names, shows every campaign that is running, paused or scheduled, or starts in the meantime. Draws
+    progress bars on a terminal; elsewhere prints a line for each change of state and each ten percent; with
+    --json, a line for each change. Keys on a terminal: p pause, r resume, s stop (it asks); up and down
+    choose a campaign. q or d detaches, Ctrl-C interrupts (exit code 130). The campaigns continue either way.
     """
     from hubctl.follow import watch_until
 
@@ -34,12 +34,12 @@ def watch(app: App, names: tuple[str, ...]) -> int:
 @command("wait", example="hubctl wait spring-sale --for completed --timeout 2h")
 @click.argument("name", shell_complete=campaign_names)
 @click.option(
-    "--for", "states", default="completed", metavar="STATE[,STATE]", help="What to wait for [completed]."
+    "--for", "states", default="completed", metavar="STATE[,STATE]", help="The state to wait for [completed]."
 )
 def wait(app: App, name: str, states: str) -> int:
     """Wait until a campaign reaches a state.
 
-    Exit code 0 when it is reached, 1 when the campaign ended otherwise, 7 when --timeout passed first.
+    Exit code 0 if it is reached, 1 if the campaign ended in another state, 7 if --timeout passed first.
     """
     from hubctl import layout, render
     from hubctl.board import outcome, read_states

@@ -65,9 +65,8 @@ def _closed() -> Unreachable:
 class Connection:
     """A daemon, for as long as the block lasts. Get one from `connect`.
 
-    When the daemon is restarted the next call connects again by itself. A call that was under way is not
-    repeated by itself: it raises, and whoever made it knows whether it may be made again (see
-    `idempotency_key`).
+    When the daemon is restarted, the next call reconnects. A call in progress is not repeated: it raises, and
+    the caller decides whether to repeat it (see `idempotency_key`).
     """
 
     def __init__(
@@ -91,13 +90,13 @@ class Connection:
 
         Raises the `HubError` that the daemon answered with. `Unreachable` and `ShuttingDown` mean that the
         connection ended, or that the answer took longer than `wait` seconds (`code` "timeout"); the command
-        may have had its effect then.
+        may have taken effect.
         """
         return self.ask(lambda: self._call(method, params, wait))
 
     @property
     def hello(self) -> dict[str, Any]:
-        """What the daemon said of itself when it was last connected to: version, epoch, limits."""
+        """What the daemon reported when last connected: version, epoch, limits."""
         return dict(self._client.hello) if self._client is not None else {}
 
     def events(
@@ -110,7 +109,7 @@ class Connection:
     ) -> Events:
         """Events as they happen, over restarts of the daemon: `for event in hub.events("campaign:x")`.
 
-        Takes what `hubd.client.follow` takes. Without topics it is about everything.
+        Takes the arguments of `hubd.client.follow`. Without topics, follows everything.
         """
         following = Following(
             topics or ("*",),
@@ -150,7 +149,7 @@ class Connection:
             raise _closed()
         if self._pid != os.getpid():
             raise Unreachable(
-                "this connection is another process's", code="closed", hint="connect after the fork"
+                "this connection belongs to another process", code="closed", hint="connect after the fork"
             )
         job = _Job(work)
         try:
@@ -224,7 +223,7 @@ class Connection:
         raise Unreachable(
             f"{method} was not answered within {wait:g} seconds",
             code="timeout",
-            hint="it may still have its effect: ask, or repeat it with the same idempotency_key",
+            hint="it may still take effect: check, or repeat it with the same idempotency_key",
         )
 
     async def _forget(self, following: Following) -> None:
@@ -247,7 +246,7 @@ class Events:
 
     @property
     def cursor(self) -> dict[str, int]:
-        """Epoch and seq of the last event that was handed out: give it as `after` to go on later."""
+        """Epoch and seq of the last event that was handed out: pass it as `after` to continue later."""
         return dict(self._following.cursor)
 
     def __iter__(self) -> Events:
@@ -284,7 +283,7 @@ def connect(
     client: tuple[str, str] = ("python", ""),
     timeout: float = OPEN_SECONDS,
 ) -> Iterator[Connection]:
-    """Connect to the daemon and greet it, for programs that are not asynchronous.
+    """Connect to the daemon, for programs that are not asynchronous.
 
     Args:
         socket: The daemon's socket, or its endpoint file (`.json`); by default where `find_socket` says.

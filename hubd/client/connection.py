@@ -104,7 +104,7 @@ class Client:
         """Call a method by name of its parameters and return its result.
 
         Raises the `HubError` that the daemon answered with, and `Unreachable` or `ShuttingDown` when the
-        connection ends before the answer; the command may have had its effect then.
+        connection ends before the answer; the command may have taken effect.
         """
         result: dict[str, Any] = await self.ask(method, params, None)
         return result
@@ -135,11 +135,11 @@ class Client:
         return Subscription(self, params)
 
     def forget(self, subscription: str) -> None:
-        """Hand out no more events of a subscription, by its id."""
+        """Deliver no more events of a subscription, by its id."""
         self._subscriptions.pop(subscription, None)
 
     async def catch_up(self) -> None:
-        """Take what has come while nobody waited: an end of the connection is noticed. Waits for nothing."""
+        """Read what has arrived in the meantime, without waiting; notices the end of the connection."""
         while self._ended is None and not self._reading and self._is_readable():
             self._reading = True
             try:
@@ -152,7 +152,7 @@ class Client:
         return isinstance(self._stream, trio.SocketStream) and self._stream.socket.is_readable()
 
     async def aclose(self) -> None:
-        """Say good-bye and close. Waits for nobody."""
+        """Send a close frame and close, without waiting."""
         try:
             if self._ended is None and self._accepted:
                 with trio.move_on_after(1):
@@ -376,7 +376,7 @@ class Client:
             )
         if not self._heard:
             return Unreachable(
-                f"the daemon at {self.reached.where} hung up before it answered",
+                f"the daemon at {self.reached.where} closed the connection before it answered",
                 code="disconnected",
                 hint="it is starting or stopping: try again",
             )
@@ -386,6 +386,6 @@ class Client:
         return Unreachable(
             f"the daemon closed the connection{why}",
             code="disconnected",
-            hint="look whether it still runs: hubctl daemon status",
+            hint="check whether it still runs: hubctl daemon status",
             data={"close_code": code} if code else {},
         )

@@ -25,7 +25,7 @@ from hubd.errors import Unreachable
 from hubd.wire import PATH
 from hubd.wire.places import Place
 
-MAX_FILE = 64 * 1024  #: octets
+MAX_FILE = 64 * 1024  #: bytes
 _URL = re.compile(rf"ws://(127\.0\.0\.1|\[::1\]):([1-9][0-9]{{0,4}}){re.escape(PATH)}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
@@ -54,16 +54,16 @@ def read_endpoint(place: Place) -> Endpoint:
     record = _record(place)
     found = _URL.fullmatch(str(record.get("url")))
     if found is None or int(found[2]) > 65535:
-        raise _damaged(place.path, "it names no address of this machine")
+        raise _damaged(place.path, "it contains no address of this machine")
     token = record.get("token") if place.token_file is None else _token_of(place)
     if not isinstance(token, str) or not token:
         raise Unreachable(
             f"there is no token in the endpoint file {place.path}",
             code="unauthenticated",
-            hint="name a file that has one: HUBCTL_TOKEN_FILE=FILE",
+            hint="name a file with one: HUBCTL_TOKEN_FILE=FILE",
         )
     if not _TOKEN.fullmatch(token):
-        raise _damaged(place.path, "its token has other characters than a token has")
+        raise _damaged(place.path, "its token contains characters that are not allowed")
     proof = record.get("proof", "")
     if not isinstance(proof, str) or not proof.isascii():
         raise _damaged(place.path, "its proof is no text of hubd's")
@@ -80,28 +80,28 @@ def _record(place: Place) -> dict[str, Any]:
     except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):
-        raise _damaged(place.path, "it is not what hubd writes")
+        raise _damaged(place.path, "it was not written by hubd")
     return record
 
 
 def _token_of(place: Place) -> str:
     """The token in a file of its own, which has nothing else."""
     file = place.token_file
-    assert file is not None, "asked only of a place that has one"
+    assert file is not None, "only for a place that has one"
     try:
         text = _read_private(file, "token file", named=True)
     except (FileNotFoundError, NotADirectoryError):
         raise Unreachable(
-            f"the token file {file} is not there",
+            f"the token file {file} does not exist",
             code="unauthenticated",
-            hint="look at $HUBCTL_TOKEN_FILE, and at token_file of the context",
+            hint="check $HUBCTL_TOKEN_FILE and token_file of the context",
         ) from None
     token = text.decode("ascii", "replace").strip()
     if not _TOKEN.fullmatch(token):
         raise Unreachable(
             f"the token file {file} holds no token",
             code="unauthenticated",
-            hint="it must hold the token alone, on one line",
+            hint="it must contain only the token, on one line",
         )
     return token
 
@@ -130,14 +130,14 @@ def _read_private(path: Path, what: str, *, named: bool) -> bytes:
             if isinstance(exc, PermissionError)
             else f"the {what} {path} cannot be read: {exc.strerror}",
             code="permission_denied",
-            hint="use it as the user who runs hubd",
+            hint="run it as the user who runs hubd",
         ) from None
 
 
 def _check_private(path: Path, what: str, about: os.stat_result, *, named: bool) -> None:
     if about.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Unreachable(
-            f"others may read the {what} {path}, so its token was not used",
+            f"other users can read the {what} {path}, so its token was not used",
             code="endpoint_exposed",
             hint=f"chmod 600 {shlex.quote(str(path))}, and restart hubd: somebody may know the token",
         )
@@ -164,5 +164,5 @@ def _damaged(path: Path, why: str) -> Unreachable:
     return Unreachable(
         f"{path} cannot be used as an endpoint file: {why}",
         code="bad_endpoint",
-        hint="hubd writes one that can: hubd --endpoint FILE",
+        hint="create a valid one with: hubd --endpoint FILE",
     )

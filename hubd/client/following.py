@@ -26,12 +26,12 @@ _LASTING = frozenset({"permission_denied", "not_hubd", "unauthenticated", "endpo
 
 
 class Following:
-    """Every event once, in order, for as long as somebody iterates. Use it as `async with`.
+    """Every event once and in order. Use it as `async with`.
 
     It has a connection of its own. When that ends, because the daemon was stopped or killed, it waits for the
-    daemon, connects again and goes on after `cursor`: nothing is missed and nothing comes twice. When that
-    cannot be promised, because the events are not kept any more or the database is an older copy,
-    `ResumeGap` is raised; `restart` then takes a snapshot and goes on from there.
+    daemon, connects again and continues after `cursor`: nothing is missed or repeated. When that is
+    impossible, because the events have been pruned or the database is an older copy, `ResumeGap` is raised;
+    `restart` then takes a snapshot and continues from there.
     """
 
     def __init__(

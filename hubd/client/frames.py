@@ -1,7 +1,7 @@
-"""What goes over the wire, for whoever looks for a fault: the log `hubd.client.frames`, at the level DEBUG.
+"""The messages on the wire, for debugging: the log `hubd.client.frames`, at the level DEBUG.
 
-Values of members that hold secrets are masked, wherever they stand. Everything else is told as it is: also
-addresses and the texts of messages.
+Values of members that hold secrets are masked, wherever they stand. Everything else is logged as it is,
+including addresses and the texts of messages.
 """
 
 from __future__ import annotations

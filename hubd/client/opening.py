@@ -48,7 +48,7 @@ async def dial(
     timeout: float = OPEN_SECONDS,
     any_version: bool = False,
 ) -> Client:
-    """Connect and greet; whoever calls this closes the client with `close_client`. See `open_client`."""
+    """Connect and greet; the caller closes the client with `close_client`. See `open_client`."""
     place = _place(socket)
     hub: Client | None = None
     greeted = False
@@ -61,7 +61,7 @@ async def dial(
         raise Unreachable(
             f"hubd does not answer at {place.path}",
             code="timeout",
-            hint="it is starting, stuck, or another program listens there",
+            hint="it is starting or stuck, or another program listens there",
         )
     finally:
         if hub is not None and not greeted:
@@ -76,7 +76,7 @@ async def _greet(hub: Client, client: tuple[str, str], *, any_version: bool) -> 
     except VersionSkew as error:
         hub.skew = VersionSkew(
             f"{' '.join(client).strip()} speaks protocol {PROTOCOL}; {error}",
-            hint="install the same version on both sides; hubctl daemon shutdown ends the one that runs",
+            hint="install the same version on both sides; to stop the running one: hubctl daemon shutdown",
             data=error.data,
         )
         if not any_version:
@@ -85,7 +85,7 @@ async def _greet(hub: Client, client: tuple[str, str], *, any_version: bool) -> 
 
 
 async def close_client(hub: Client) -> None:
-    """Say good-bye and close, also when cancelled: bounded, because that waits at most a second."""
+    """Send a close frame and close, even when cancelled: bounded, because that waits at most a second."""
     with trio.CancelScope(shield=True):
         await hub.aclose()
 

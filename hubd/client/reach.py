@@ -30,7 +30,7 @@ class Reached:
     endpoint: Endpoint | None = None
 
     def told(self) -> str:
-        """Where it is and why there, in words; never the token."""
+        """Where it is and why it was chosen, in words; never the token."""
         why = self.because or self.place.chosen or "found there"
         if self.endpoint is None:
             return f"{self.where} ({why})"
@@ -53,7 +53,7 @@ class Reached:
 
 
 async def connect(place: Place) -> Reached:
-    """A stream to a daemon that is run by somebody we may trust. Raises `Unreachable` or `BadInput`."""
+    """Open a stream to a daemon run by a trusted user. Raises `Unreachable` or `BadInput`."""
     if place.endpoint:
         return await _connect_endpoint(place)
     try:
@@ -111,9 +111,9 @@ async def _connect_endpoint(place: Place) -> Reached:
     except OSError as exc:
         sock.close()
         raise Unreachable(
-            f"hubd is not running: nobody listens at {endpoint.authority}, which {place.path} names"
+            f"hubd is not running: nothing listens at {endpoint.authority}, named in {place.path}"
             if isinstance(exc, ConnectionRefusedError)
-            else f"{endpoint.authority}, which {place.path} names, cannot be used: {exc.strerror or exc}",
+            else f"{endpoint.authority}, named in {place.path}, cannot be used: {exc.strerror or exc}",
             code="refused",
             hint=f"start it with: {start_command(place)}",
         ) from None
@@ -127,7 +127,7 @@ async def _connect_endpoint(place: Place) -> Reached:
 def is_outdated(reached: Reached) -> bool:
     """Whether the endpoint file says something else by now: the daemon was restarted meanwhile.
 
-    It writes the file before it hears anybody, so who was refused by the new one finds the new file.
+    A new daemon writes the file before it accepts connections, so a refused client finds the new file.
     """
     return reached.endpoint is not None and read_endpoint(reached.place) != reached.endpoint
 
@@ -146,7 +146,7 @@ def _why(place: Place, exc: OSError) -> HubError:
         )
     if isinstance(exc, ConnectionRefusedError):
         return Unreachable(
-            f"hubd is not running: the socket at {path} is left over from one that ended",
+            f"hubd is not running: the socket at {path} is left over from an earlier one",
             code="refused",
             hint=f"start it with: {start_command(place)}",
         )
@@ -169,7 +169,7 @@ def _missing(place: Place) -> Unreachable:
     return Unreachable(
         f"hubd is not running: no socket at {where}",
         code="socket_missing",
-        hint=f"start it with: {start_command(place)}   (or see everything at once: hubctl demo)",
+        hint=f"start it with: {start_command(place)}   (or try everything with: hubctl demo)",
         data={"tried": [str(path) for path in place.tried]},
     )
 
@@ -178,9 +178,13 @@ def _how_to_be_let_in(place: Place) -> str:
     """Which group may use the socket; when it is none, only its owner."""
     group = group_of(place.path)
     if not group:
-        return f"you are uid {os.getuid()}; use it as the user who runs hubd"
+        return f"you are uid {os.getuid()}; run it as the user who runs hubd"
     viewers = place.path.with_name(VIEWERS_NAME)
-    look = f"; to look only, use {viewers}" if os.path.lexists(viewers) and viewers != place.viewers else ""
+    look = (
+        f"; for read-only access, use {viewers}"
+        if os.path.lexists(viewers) and viewers != place.viewers
+        else ""
+    )
     return f"you are uid {os.getuid()}; {_join(group)}{look}"
 
 
@@ -205,9 +209,9 @@ def _join(group: str) -> str:
 
 
 def not_hubd(where: str) -> Unreachable:
-    """Somebody answers, in another language."""
+    """Another program answers."""
     return Unreachable(
-        f"what answers at {where} is not hubd",
+        f"the program at {where} is not hubd",
         code="not_hubd",
         hint="check --socket and HUBCTL_SOCKET",
     )
@@ -221,7 +225,7 @@ def rejection(reached: Reached, status: int, body: str) -> HubError:
         return _unknown_token(reached)
     if status == 403:
         return Unreachable(
-            f"the daemon at {where} does not let you in: {words}",
+            f"the daemon at {where} refused you: {words}",
             code="permission_denied",
             hint="use it as the user who runs it",
         )
@@ -244,10 +248,10 @@ def _unknown_token(reached: Reached) -> Unreachable:
     if place.token_file is not None:
         told, hint = (
             f"in {place.token_file} ",
-            "put one of the daemon that runs now there; a ticket is good once",
+            "put a token of the running daemon there; a ticket works only once",
         )
     else:
-        told, hint = "", f"{place.path} is of another hubd than the one that listens: restart hubd"
+        told, hint = "", f"{place.path} belongs to another hubd than the one that listens: restart hubd"
     return Unreachable(
         f"the daemon at {reached.where} does not know the token {told}".rstrip(),
         code="unauthenticated",
@@ -256,15 +260,15 @@ def _unknown_token(reached: Reached) -> Unreachable:
 
 
 def for_operators(reached: Reached) -> str:
-    """What who may only look can do to be let in as an operator, besides what the daemon itself says."""
+    """What a viewer can do to become an operator, besides what the daemon itself says."""
     if reached.endpoint is not None:
-        return "the token that hubd writes into its endpoint file is one of an operator"
+        return "the token in the endpoint file of hubd is an operator's"
     if reached.because:
         control = reached.place.path
         if not os.path.lexists(control):
-            way_out = f"it is started with: {start_command(reached.place)}"
+            way_out = f"start it with: {start_command(reached.place)}"
         else:
             group = group_of(control)
-            way_out = _join(group) if group else "use it as the user who runs hubd"
-        return f"you look on through {reached.where}, because {reached.because}; {way_out}"
+            way_out = _join(group) if group else "run it as the user who runs hubd"
+        return f"you have read-only access through {reached.where}, because {reached.because}; {way_out}"
     return ""

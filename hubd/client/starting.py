@@ -20,7 +20,7 @@ def start_command(place: Place, environ: Mapping[str, str] = os.environ, *, root
     """The command that starts the daemon which would listen at `place`.
 
     Args:
-        place: Where nobody listens.
+        place: Where no daemon listens.
         environ: The variables that say where the user's own things are.
         root: The folder below which the units of the system are looked for.
     """

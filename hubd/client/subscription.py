@@ -34,7 +34,7 @@ class Subscription:
         await self._client.until(lambda: bool(self._kept) or self._overrun)
         if not self._kept:
             raise ResumeGap(
-                "too many events came while nobody read them",
+                "too many events arrived without being read",
                 code="fell_behind",
                 hint="subscribe again after the cursor",
                 data={"after": self.cursor},

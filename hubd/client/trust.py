@@ -68,7 +68,7 @@ def distrust(uid: int | None, path: Path, *, named: bool, stranger: str) -> Weak
     if weakness is not None and not named:
         return Weakness(
             problem=weakness.problem,
-            remedy=f"if this is the right one, name it with --socket; otherwise {weakness.remedy}",
+            remedy=f"if it is the right one, pass it as --socket; otherwise {weakness.remedy}",
         )
     return weakness
 
@@ -79,7 +79,7 @@ def check_socket(sock: trio.socket.SocketType, path: Path, place: Place) -> None
     Raises `Unreachable`.
     """
     uid = server_uid(sock, path)
-    weakness = distrust(uid, path, named=not place.found, stranger="it leads to another user's program")
+    weakness = distrust(uid, path, named=not place.found, stranger="another user's program listens on it")
     if weakness is not None:
         raise Unreachable(
             f"the socket at {path} was not used: {weakness.problem}",

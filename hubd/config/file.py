@@ -194,7 +194,7 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
         table = tables.sub(name)
         if _NAME.fullmatch(name) is None:
             tables.fault(
-                shown(name), "a provider's name has up to 64 of A-Z a-z 0-9 . _ - and no dot in front"
+                shown(name), "a provider's name has up to 64 of A-Z a-z 0-9 . _ - and no leading dot"
             )
         elif provider := _provider(table, name, folder):
             providers[name] = provider
@@ -205,13 +205,15 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
 
 def _provider(table: Table, name: str, folder: Path) -> ProviderConfig | None:
     if table.raw.get("type") in _NOT_YET:
-        table.fault("type", "is not available in this version; there are outbox, smtp and twilio")
+        table.fault("type", "is not supported in this version; use outbox, smtp or twilio")
         return None
     kind = table.choice("type", _TYPES, "")
     if table.raw.get("type") is None:
         table.fault("type", "is missing; outbox, smtp or twilio")
     if name == "outbox" and kind not in ("", "outbox"):
-        table.fault("type", "the provider called outbox always writes files; give this one another name")
+        table.fault(
+            "type", "the name outbox is reserved for the provider that writes files; choose another name"
+        )
     match kind:
         case "outbox":
             outbox = OutboxConfig(**read_limits(table, email_sender, text_sender, domains=True))
@@ -242,14 +244,14 @@ def _smtp(table: Table, folder: Path) -> SmtpConfig:
         **read_limits(table, email_sender, domains=True),
     )
     if not preset and not table.raw.get("host"):
-        table.fault("host", "is missing; the mail server's name")
+        table.fault("host", "is missing; give the name of the mail server")
     if smtp.username and table.raw.get("password") is None:
         table.fault("password", "is missing; a username needs one")
     if password and not table.raw.get("username"):
         table.fault("username", "is missing; a password needs one")
     if password and security == "none" and host and not is_loopback(host):
         table.fault(
-            "security", 'must be "starttls" or "tls": with "none" the password would travel in the clear'
+            "security", 'must be "starttls" or "tls": with "none" the password would be sent unencrypted'
         )
     table.close()
     return smtp
@@ -264,12 +266,14 @@ def _twilio(table: Table) -> TwilioConfig | None:
     concurrency = table.whole("concurrency", 10, 1, 100)
     limits = read_limits(table, text_sender, domains=False)
     if not table.raw.get("account_sid"):
-        table.fault("account_sid", "is missing; it starts with AC and is on the console's first page")
+        table.fault(
+            "account_sid", "is missing; it starts with AC and is on the first page of the Twilio console"
+        )
     if table.raw.get("auth_token") is None:
         table.fault("auth_token", "is missing; " + _how_to("auth_token"))
     if bool(table.raw.get("from")) == bool(table.raw.get("messaging_service_sid")):
         table.fault("from", "give either from or messaging_service_sid")
-    table.close(hints={"domain_rates": "is for email only; texts go to no domain"})
+    table.close(hints={"domain_rates": "is for email only; text messages have no domain"})
     if token is None:
         return None
     return TwilioConfig(
@@ -300,7 +304,7 @@ def _secret(table: Table, key: str) -> SecretRef | None:
         inner.take(place)
     inner.close()
     if len(value) != 1:
-        table.fault(key, f"must name one place; {_how_to(key)}")
+        table.fault(key, f"must name exactly one place; {_how_to(key)}")
     return SecretRef(*named[0]) if len(named) == 1 and named[0][1] else None
 
 
@@ -316,7 +320,7 @@ def _secret_name(place: Place) -> Callable[[str], str]:
 
     def check(text: str) -> str:
         if pattern is not None and pattern.fullmatch(text) is None:
-            raise BadInput("is not such a name; it has only letters, digits and a few signs")
+            raise BadInput("is not a valid name; use letters, digits and . _ -")
         return text
 
     return check
@@ -327,7 +331,7 @@ def _host(text: str) -> str:
     if _address(bare) is not None:
         return bare
     if re.fullmatch(r".*:[0-9]+", text):
-        raise BadInput("only the name; the port belongs in port")
+        raise BadInput("give only the name; the port belongs in port")
     if _HOST.fullmatch(text) is None or ".." in text:
         raise BadInput("must be a host name such as smtp.acme.example, or an IP address")
     return text

@@ -39,7 +39,7 @@ class Origin:
 class Layers:
     """All files as one table. Nothing in it is judged yet but that it is TOML."""
 
-    files: tuple[Path, ...] = ()  #: what was read, in the order in which it counts
+    files: tuple[Path, ...] = ()  #: the files that were read, in order of precedence
     raw: Mapping[str, object] = field(default_factory=dict, repr=False)
     _owners: Mapping[str, Path] = field(default_factory=dict, repr=False)  #: the file of each dotted key
     _lines: Mapping[Path, dict[str, int]] = field(default_factory=dict, repr=False)
@@ -138,7 +138,7 @@ def _read(path: Path) -> str:
 def _check_owner(path: Path, status: os.stat_result) -> None:
     """Whoever writes this file decides where messages and passwords go."""
     if os.name == "posix" and status.st_mode & stat.S_IWOTH:
-        raise _bad_file(path, f"everybody may write to it; chmod o-w {shlex.quote(str(path))}")
+        raise _bad_file(path, f"it is writable by everybody; chmod o-w {shlex.quote(str(path))}")
     if (weakness := find_weakness(path, also=[folder_owner(path)])) is not None:
         raise _bad_file(path, f"{weakness.problem}; {weakness.remedy}")
 

@@ -95,7 +95,7 @@ def domain(text: str) -> str:
     try:
         return email_address(f"postmaster@{text}")[1].rpartition("@")[2]
     except BadInput:
-        raise BadInput('must be a domain such as "gmail.com", or "*" for each other one') from None
+        raise BadInput('must be a domain such as "gmail.com", or "*" for every other one') from None
 
 
 def _rates(table: Table, key: str) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def _warmup(table: Table) -> Warmup | None:
     double_every = inner.checked("double_every", parse_doubling, 0.0, example="2 days")
     for key in ("start", "double_every"):
         if value.get(key) in (None, ""):
-            inner.fault(key, "is missing; a warm-up has start and double_every")
+            inner.fault(key, "is missing; a warm-up needs start and double_every")
     inner.close()
     return Warmup(start=start, double_every=double_every) if start and double_every else None
 
@@ -141,7 +141,7 @@ def _rates_of(table: Table, key: str, kinds: tuple[Callable[[str], str], ...]) -
             inner.take(name)
         elif normal in found:
             inner.take(name)
-            inner.fault(shown(name), "is in the table twice, in another spelling")
+            inner.fault(shown(name), "occurs twice in the table, in different spellings")
         else:
             found[normal] = _rates(inner, name)
             if value[name] in ("", []):

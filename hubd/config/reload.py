@@ -91,7 +91,7 @@ class Reloader:
         if path is None:
             raise BadConfig(
                 f"there is no configuration file {self._expected}",
-                hint="write it, or start hubd with --config FILE",
+                hint="create it, or start hubd with --config FILE",
             )
         return await trio.to_thread.run_sync(load_config, path)
 
@@ -102,7 +102,7 @@ class Reloader:
         except OSError as error:  # no descriptors, no memory: it passes
             raise ProviderUnavailable(
                 f"a provider cannot be opened: {error.strerror or type(error).__name__}",
-                hint="try again when the machine has files and memory to give",
+                hint="try again when the machine has free memory and file descriptors",
             ) from None
         # From here on nothing can fail.
         if config.log_level != self._running.log_level and "hub.log_level" not in self._options:
@@ -138,12 +138,12 @@ def _unless_the_store_is_in_trouble() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        log.warning("that the configuration was read again could not be written down: %s", error)
+        log.warning("the event about the reload could not be recorded: %s", error)
 
 
 def _log_failure(error: Exception) -> None:
     if isinstance(error, HubError):
-        what = "the configuration was not reloaded, the old one stays: %s"
+        what = "the configuration was not reloaded and the old one stays: %s"
         log.error(what, error, extra={"kind": Kind.NOT_RELOADED})
     else:
         log.error("the configuration was not reloaded", exc_info=error, extra={"kind": Kind.NOT_RELOADED})
@@ -152,7 +152,7 @@ def _log_failure(error: Exception) -> None:
 def _why(error: Exception) -> dict[str, object]:
     """The particulars of a failed reload. A bug's own words may hold anything, so they stay in the log."""
     if not isinstance(error, HubError):
-        return {"problem": "the daemon failed on it; its log says more", "errors": []}
+        return {"problem": "the daemon failed; its log has the details", "errors": []}
     return {"problem": str(error), "errors": error.data.get("errors", [])}
 
 

@@ -1,1 +1,1 @@
-"""The door of the daemon: who may come in, and what each command does."""
+"""The control socket of the daemon: who may connect, and what each command does."""

@@ -1,4 +1,4 @@
-"""`auth.*`: tickets, by which a web page of this machine gets in."""
+"""`auth.*`: tickets for web pages on this machine."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def issue_ticket(tickets: Tickets, url: str, peer: Peer, params: AuthTicket) -> 
     role = Role(params.role)
     if peer.uid is None and peer.listener == "tcp":
         raise HubError(
-            "a ticket is issued over the unix socket only",
+            "tickets are issued only over the unix socket",
             code="forbidden",
-            hint="come back with the session_token that hub.hello answered",
+            hint="reconnect with the session_token from the answer to hub.hello",
         )
     if not peer.role.may(role):
         raise HubError(
-            f"a {peer.role} cannot have a ticket for an {role}",
+            f"a {peer.role} cannot get a ticket for an {role}",
             code="forbidden",
             hint="connect to the control socket",
             data={"role": peer.role.value, "needed": role.value},

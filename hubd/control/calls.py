@@ -64,7 +64,7 @@ class Calls:
                     del self._calls[_key(call.member.id)]
 
     def drop_reads(self) -> None:
-        """Drop all that change nothing: nobody listens to the answers."""
+        """Cancel all that change nothing: their client has left."""
         for call in self._all:
             if not call.mutates:
                 call.cancel()
@@ -133,9 +133,9 @@ def overloaded(member: Request | Rejected) -> str | None:
     if member.notification:
         return None
     error = HubError(
-        f"{MAX_IN_FLIGHT} requests of this connection are being worked on",
+        f"{MAX_IN_FLIGHT} requests of this connection are in progress",
         code="overloaded",
-        hint="wait for answers before asking more",
+        hint="wait for answers before sending more",
     )
     return dump(failure(member.id, error_object(error)))
 

@@ -32,19 +32,19 @@ from hubd.wire import results as r
 
 
 async def attach(hub: Hub, params: p.CampaignAttach, command: Command) -> r.AttachResult:
-    """Take a part of an attachment."""
+    """Upload a part of an attachment."""
     try:
         data = b64decode(params.data, validate=True)
     except (binascii.Error, ValueError):
         raise BadInput.at("data", "is not base64") from None
     if len(data) > p.MAX_PART:
-        raise BadInput.at("data", f"a part may have {p.MAX_PART} octets")
+        raise BadInput.at("data", f"a part may have {p.MAX_PART} bytes")
     work = hub.campaigns.putting_blob_part(params.sha256, params.offset, data, params.size)
     return await command.write(work, lambda complete: {"complete": complete is True})
 
 
 async def apply(hub: Hub, params: p.CampaignApply, command: Command) -> r.ApplyResult:
-    """Create a draft from a campaign file, or bring the campaign up to it."""
+    """Create a draft from a campaign file, or update the campaign from it."""
     spec = await trio.to_thread.run_sync(parse_spec, params.spec)
     content = spec.content()
     await trio.to_thread.run_sync(check_templates, content)
@@ -65,7 +65,7 @@ async def apply(hub: Hub, params: p.CampaignApply, command: Command) -> r.ApplyR
 
 
 def check_templates(content: Content) -> None:
-    """Raise `BadTemplate` or `BadInput` for a content that no message can be made of."""
+    """Raise `BadTemplate` or `BadInput` for content that cannot be rendered."""
     if content.channel is Channel.SMS:
         compile_sms(content)
     else:
@@ -92,7 +92,7 @@ async def get(hub: Hub, params: p.CampaignName) -> r.CampaignResult:
 
 
 async def list_all(hub: Hub, params: p.CampaignList) -> r.CampaignsResult:
-    """Campaigns; those that have ended, and those that were put away, only when asked for."""
+    """Campaigns; ended and archived ones only on request."""
     campaigns = await hub.campaigns.list(archived=params.archived)
     shown = [each for each in campaigns if params.all or each.state not in ENDED or each.archived]
     return {
@@ -102,7 +102,7 @@ async def list_all(hub: Hub, params: p.CampaignList) -> r.CampaignsResult:
 
 
 async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
-    """Is it fit to start? Sends nothing."""
+    """Check whether a campaign is ready to start. Sends nothing."""
     campaign = await hub.campaigns.get(params.name)
     seen = await inspect(hub, campaign)
     return {
@@ -121,7 +121,7 @@ async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
 
 
 async def preview(hub: Hub, params: p.CampaignPreview) -> r.PreviewResult:
-    """One message as a contact would get it."""
+    """One message as a contact would receive it."""
     campaign = await hub.campaigns.get(params.name)
     contact = await (hub.contacts.get(params.to) if params.to else first_reachable(hub, campaign))
     address = address_of(contact, campaign.channel)
@@ -135,7 +135,7 @@ async def preview(hub: Hub, params: p.CampaignPreview) -> r.PreviewResult:
 
 
 async def set_rate(hub: Hub, params: p.CampaignRate, command: Command) -> r.ChangeResult:
-    """Another speed, at once."""
+    """Change the rate of a campaign."""
     rates = _rates(params.rate)
     campaign = await hub.campaigns.get(params.name)
     answer = await command.decide(campaign, partial(decide.set_rate, rate=rates))
@@ -156,7 +156,7 @@ def _rates(rate: list[str] | str | None) -> tuple[str, ...]:
 
 
 async def clone(hub: Hub, params: p.CampaignClone, command: Command) -> r.ChangeResult:
-    """A draft that says the same, to the same lists, under another name."""
+    """Copy a campaign with its lists into a new draft."""
     _check_new_name(params.new)
     source = await hub.campaigns.get(params.name)
     return await command.change(source, hub.campaigns.cloning(params.name, params.new))
@@ -174,15 +174,15 @@ def _check_new_name(name: str) -> None:
 
 
 async def archive(hub: Hub, params: p.CampaignArchive, command: Command) -> r.ChangeResult:
-    """Leave a campaign that has ended out of listings, or bring it back. Nothing of it is removed."""
+    """Hide a campaign that has ended from listings, or list it again. Deletes nothing."""
     campaign = await hub.campaigns.get(params.name)
     return await command.decide(campaign, partial(decide.archive, archived=params.archived))
 
 
 async def delete(hub: Hub, params: p.CampaignChange, command: Command) -> r.Done:
-    """Forget a campaign that is at rest, with its deliveries.
+    """Delete an inactive campaign with its deliveries.
 
-    It is gone for everybody with the answer; its rows go page by page after that, if need be after a restart.
+    The answer makes it disappear; its rows are deleted page by page afterwards, after a restart if need be.
     """
     work = hub.campaigns.deciding(params.name, decide.delete)
     answer = await command.write(work, lambda _: command.done(changed=True))

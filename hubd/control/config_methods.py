@@ -1,4 +1,4 @@
-"""`config.*`: what the daemon goes by."""
+"""`config.*`: the configuration in effect."""
 
 from __future__ import annotations
 

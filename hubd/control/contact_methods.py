@@ -1,4 +1,4 @@
-"""`contacts.*` and `suppression.*`: who there is, and who is never written to."""
+"""`contacts.*` and `suppression.*`: contacts, lists and suppressed addresses."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _last: WeakValueDictionary[str, trio.Event] = WeakValueDictionary()
 
 
 async def import_page(hub: Hub, params: p.ContactsImport, command: Command) -> r.ImportResult:
-    """Take one page of rows; bad ones are reported and do not stop the good ones.
+    """Import one page of rows; invalid rows are reported and do not stop the valid ones.
 
-    A page may be sent before the one before it was answered. They are read side by side, and written in the
-    order in which they came: the first row of an address wins.
+    A client may send a page before the previous one is answered. Pages are checked concurrently and written
+    in the order in which they arrived: the first row of an address wins.
     """
     try:
         name = list_name(params.list_name)
@@ -121,7 +121,7 @@ async def get(hub: Hub, params: p.ContactKey) -> r.ContactResult:
 
 
 async def remove(hub: Hub, params: p.ContactRemove, command: Command) -> r.Done:
-    """Forget a contact. What was sent to it, and whether it is suppressed, stays known."""
+    """Delete a contact. What was sent to it, and whether it is suppressed, is kept."""
     return await command.write(hub.contacts.removing(params.key), lambda _: command.done(changed=True))
 
 
@@ -152,7 +152,7 @@ async def suppressions(hub: Hub, params: p.SuppressionList) -> r.SuppressionsRes
     channel = Channel(params.channel) if params.channel else None
     if params.address is not None:
         if channel is None:
-            raise BadInput.at("channel", "is missing: an address is looked for in one")
+            raise BadInput.at("channel", "is missing; it is needed to find an address")
         found = await hub.contacts.suppression(channel, address_key(channel, params.address))
         return {"suppressions": [suppression_view(found)] if found else [], "next": None}
     rows = await hub.contacts.suppressions(channel, _read_cursor(params.after), params.limit)

@@ -1,8 +1,8 @@
-"""How many connections there may be: inside, at the door, and on their way out.
+"""How many connections there may be: admitted, awaiting their request, and being refused.
 
 On a unix socket the kernel says whose connection it is, and no user alone can take the places of all others:
-each may have three connections for every place that is free. At the door are those that have not sent their
-request yet. They prove nothing, so a newcomer is always heard, and the oldest silent connection (on a unix
+each may have three connections for every place that is free. Those that have not sent their
+request yet prove nothing, so a new connection is always accepted, and the oldest silent one (on a unix
 socket, of the same user) is closed for it.
 """
 
@@ -27,7 +27,7 @@ MAX_VIEWERS = 48  #: of them; whoever only looks must not keep an operator from 
 MAX_TIMES_FREE = 3  #: connections that a user may have for each free place
 MAX_AT_DOOR = 8  #: connections over TCP that have not sent their request yet
 MAX_OF_USER_AT_DOOR = 64  #: the same for one user on unix sockets
-MAX_LEAVING = 64  #: that are told in peace why they cannot come in; more are told and cut off
+MAX_LEAVING = 64  #: refused connections that may read the reason; further ones are cut off
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +39,7 @@ class Waiting:
 
 
 class Crowd:
-    """Counts. What comes out of a block is the reason why there is no place in it, or None."""
+    """Counts connections. A block yields the reason why there is no place in it, or None."""
 
     def __init__(self) -> None:
         self._inside = {Role.VIEWER: 0, Role.OPERATOR: 0}
@@ -51,11 +51,11 @@ class Crowd:
 
     @contextmanager
     def inside(self, role: Role, uid: int | None = None) -> Iterator[Refusal | None]:
-        """A place inside for the length of the block; `uid` is the user, if known."""
+        """A place for an admitted connection while the block runs; `uid` is the user, if known."""
         refusal = self._refusal(role, uid)
         if refusal is not None:
             if not self._full:
-                log.warning("%s: more are sent away", refusal.why)
+                log.warning("%s: further connections are refused", refusal.why)
             self._full = True
             yield refusal
             return
@@ -84,7 +84,7 @@ class Crowd:
 
     @contextmanager
     def at_the_door(self, silent: Callable[[], bool], uid: int | None = None) -> Iterator[trio.CancelScope]:
-        """A place before the door until the request has arrived; cancelled if it is taken away."""
+        """A place until the request has arrived; cancelled if another connection takes it."""
         others = self._at_door[uid]
         most = MAX_AT_DOOR if uid is None else MAX_OF_USER_AT_DOOR
         if len(others) >= most:
@@ -108,7 +108,7 @@ class Crowd:
         oldest.scope.cancel()
         if self._pushed_out.count() == 1:
             whose = "over TCP" if uid is None else f"of uid {uid}"
-            log.warning("%d connections %s have sent no request: the oldest are closed", most, whose)
+            log.warning("%d connections %s have sent no request; the oldest are closed", most, whose)
 
     @contextmanager
     def leaving(self) -> Iterator[bool]:

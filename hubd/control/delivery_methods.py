@@ -1,4 +1,4 @@
-"""`delivery.*`: who got it, who did not, and one message's whole life."""
+"""`delivery.*`: who got it, who did not, and all attempts of one message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hubd.wire import results as r
 
 
 async def page(hub: Hub, params: p.DeliveryList) -> Encoded:
-    """A page of a campaign's deliveries: all, those in one state, or those that were refused and wait."""
+    """A page of a campaign's deliveries: all, those in one state, or waiting ones that were refused."""
     campaign = await hub.campaigns.get(params.campaign)
     state = DeliveryState(params.state) if params.state else None
     if params.refused and state is not None:
@@ -87,7 +87,9 @@ async def _content_of(hub: Hub, life: MessageLife) -> str:
 
 
 async def source(hub: Hub, params: p.DeliverySource) -> r.SourcePart:
-    """A part of the whole email, attachments included: nobody has to hold a large one in memory."""
+    """A part of the whole email, attachments included: so a client does not have to hold a large one in
+    memory.
+    """
     life = await hub.ledger.message(params.id)
     parcel = await _parcel(hub, life)
     size = 0 if parcel is None else parcel.size

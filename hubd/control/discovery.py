@@ -271,7 +271,7 @@ def _notifications(schemas: Mapping[str, Any]) -> list[dict[str, object]]:
     return [
         {
             "name": "event",
-            "summary": "What a subscription sends; `data` is told by `type`.",
+            "summary": "An event of a subscription; `type` says what `data` holds.",
             "params": [
                 {"name": "subscription", "required": True, "schema": {"type": "string"}},
                 *(
@@ -290,7 +290,7 @@ def _notifications(schemas: Mapping[str, Any]) -> list[dict[str, object]]:
         },
         {
             "name": "daemon.stopping",
-            "summary": "The daemon stops; it closes the connection with 1001 after this.",
+            "summary": "The daemon is stopping; it closes the connection with 1001 after this.",
             "params": [
                 {"name": "reason", "required": True, "schema": {"type": "string"}},
                 {"name": "restart_expected", "required": True, "schema": {"type": "boolean"}},

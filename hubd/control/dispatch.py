@@ -59,7 +59,7 @@ class Dispatcher:
             return await self._do(request, method, params)
         if first.fingerprint != request.fingerprint:
             raise Conflict(
-                "this key was used for another request; nothing was done now",
+                "this key was used for another request; nothing was done",
                 code="key_used",
                 hint="use a new key for a new request",
             )
@@ -71,12 +71,12 @@ class Dispatcher:
         return await self._do(replace(request, progress=first.progress), method, params)
 
     async def note(self, peer: Peer, action: str, data: Mapping[str, object]) -> None:
-        """Put it in the audit trail. A full disk keeps nobody from it."""
+        """Record it in the audit trail. A full disk does not prevent the command."""
         request = Request(method=action, actor=peer.actor, noted=_noted(peer, data))
         try:
             await self._hub.commands.note(request)
         except StoreUnavailable:
-            log.warning("%s by %s is not in the audit trail: the disk takes nothing", action, peer.actor)
+            log.warning("%s by %s is not in the audit trail: the disk cannot be written", action, peer.actor)
 
     async def _do(self, request: Request, method: Method, params: Params) -> object:
         assert method.handler is not None
@@ -94,7 +94,7 @@ class Dispatcher:
             try:
                 await command.write(lambda _: None, lambda _: said)
             except StoreUnavailable:
-                log.warning("%s is not in the audit trail: the disk takes nothing", method.name)
+                log.warning("%s is not in the audit trail: the disk cannot be written", method.name)
         reach("before_reply")
         return result
 
@@ -144,9 +144,9 @@ def _noted(peer: Peer, data: Mapping[str, object]) -> dict[str, object]:
 def _unknown() -> Conflict:
     """Only for what an earlier version began, which wrote the answer apart from the effect."""
     return Conflict(
-        "the daemon ended while it did this, and it may have been done; nothing was done now",
+        "the daemon ended during this request, which may have taken effect; nothing was done now",
         code="outcome_unknown",
-        hint="look at what is there; to do it again use a new key",
+        hint="check the current state; to do it again, use a new key",
     )
 
 

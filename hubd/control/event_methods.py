@@ -1,7 +1,7 @@
-"""`events.list`: the story so far, a page at a time. Subscriptions belong to their connection.
+"""`events.list`: past events, a page at a time. Subscriptions belong to their connection.
 
-Everything at once, with what happens to one-off messages, is for operators; viewers follow campaigns and the
-daemon.
+All events together, including those of transactional messages, are for operators; viewers follow campaigns
+and the daemon.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def list_instead(params: p.EventsList) -> str:
 
 
 def named_instead(name: str) -> str:
-    """Names that begin with ~ carry the one-off messages of other programs."""
+    """Names that begin with ~ are queues of transactional messages of other programs."""
     return "name a campaign" if name.startswith(STANDING) else ""
 
 

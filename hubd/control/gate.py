@@ -1,10 +1,10 @@
-"""The door: accepts connections, judges their heads, and contains what happens in each.
+"""Accepts connections, checks their heads, and contains the failures of each.
 
 The stock server of the websocket library ends as a whole when one connection misbehaves, so the accept loop
 is our own: every connection is one task whose errors end that connection and nothing else.
 
-How it stops: when `serve_control` is cancelled it accepts nobody any more and tells the sessions, which say
-good-bye; they live in a shielded scope for at most `GRACE` seconds. Commands that were begun are finished
+How it stops: when `serve_control` is cancelled, it accepts no more connections and tells the sessions, which
+say good-bye; they live in a shielded scope for at most `GRACE` seconds. Commands that were begun are finished
 in the same scope, whether their client still listens or not.
 """
 
@@ -139,7 +139,7 @@ async def _open_doors(
             doors.append(Door(name="tcp", listener=listener, role=None, port=port))
         if not doors:
             raise BadInput.at(
-                "socket", "there is none to listen on", hint="start hubd with --tcp 127.0.0.1:0"
+                "socket", "there is no socket to listen on", hint="start hubd with --tcp 127.0.0.1:0"
             )
         yield doors
 
@@ -173,7 +173,7 @@ class Gate:
 
     def endpoint(self) -> dict[str, object]:
         """What stands in an endpoint file: the address, and a token for programs of this user."""
-        grant = Grant(role=Role.OPERATOR, origin=None, issuer="who reads the endpoint file")
+        grant = Grant(role=Role.OPERATOR, origin=None, issuer="a reader of the endpoint file")
         return {
             "url": self.house.url,
             "token": self._tickets.standing(grant),
@@ -192,12 +192,12 @@ class Gate:
                 if exc.errno not in _SCARCE:
                     raise
                 if not pause:
-                    log.warning("no connection can be taken now: %s", exc.strerror)
+                    log.warning("no connection can be accepted: %s", exc.strerror)
                 pause = min(2 * pause or SCARCE_SECONDS, MAX_SCARCE_SECONDS)
                 await trio.sleep(pause)
             else:
                 if pause:
-                    log.warning("connections are taken again")
+                    log.warning("connections are accepted again")
                     pause = 0.0
                 nursery.start_soon(self._contain, door, stream)
 
@@ -217,7 +217,7 @@ class Gate:
             trio_websocket.HandshakeError,
             wsproto.utilities.LocalProtocolError,  # an answer to a ping that came after our good-bye
         ):
-            log.debug("a connection broke off")
+            log.debug("a connection was lost")
         except* Exception:
             log.exception("a connection failed, incident %s", secrets.token_hex(4))
         finally:
@@ -244,7 +244,7 @@ class Gate:
             await self._welcome(stream, head, peer, None)
 
     async def _hear_out(self, door: Door, stream: trio.SocketStream) -> None:
-        """On TCP: anybody on this machine may knock, and only a token lets in."""
+        """On TCP: any program on this machine may connect, but only a token is admitted."""
         head, refusal = await self._hear(stream, None)
         knock = refusal or judge(head, door.port)
         if isinstance(knock, Refusal) and knock.status != 401:
@@ -285,7 +285,7 @@ class Gate:
         tries = door.wrong.count()
         if tries == door.wrong.limit:
             log.warning("%d wrong or missing tokens within a minute at %s", tries, self.house.url)
-        unknown = Refusal(401, "the token is not known here: used, expired, or for pages of another Origin")
+        unknown = Refusal(401, "unknown token: used, expired, or for another Origin")
         with self._crowd.leaving() as politely:
             if tries >= door.wrong.limit and politely:
                 await trio.sleep(GUESS_SECONDS)
@@ -305,7 +305,7 @@ class Gate:
         if count <= door.refused.limit:
             log.info("a connection was refused with %d: %s", refusal.status, refusal.why)
         if count == door.refused.limit:
-            log.info("more that are refused within a minute at %s are not told of", door.name)
+            log.info("further refusals at %s within a minute are not logged", door.name)
         await self._send_away(stream, refusal)
 
     async def _welcome(
@@ -337,7 +337,7 @@ async def _read(stream: trio.SocketStream) -> tuple[bytes, Refusal | None]:
     with trio.move_on_after(HEAD_SECONDS) as scope:
         head, rest = await read_head(stream)
     if scope.cancelled_caught:
-        return head, Refusal(408, f"the head did not come within {HEAD_SECONDS:g} seconds")
+        return head, Refusal(408, f"the head did not arrive within {HEAD_SECONDS:g} seconds")
     # RFC 6455 4.1: a client waits for the answer; the websocket library would leave such frames unread.
     return head, Refusal(400, "wait for the answer to the handshake") if rest else None
 

@@ -1,4 +1,4 @@
-"""The HTTP head of a newcomer, judged before any websocket library sees it. Pure.
+"""The HTTP head of a new connection, checked before any websocket library sees it. Pure.
 
 Every web page in the user's browser can try to open a websocket to a local program, and DNS rebinding makes
 a foreign page look local. So a head that a browser would send (`Origin`, `Referer`, a foreign `Host`) is
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from hubd.wire import BEARER, HEALTH_PATH, HOST, PATH, SUBPROTOCOL
 from hubd.wire.proof import NONCE
 
-MAX_HEAD = 8 * 1024  #: octets
+MAX_HEAD = 8 * 1024  #: bytes
 END = b"\r\n\r\n"
 
 _REQUEST = re.compile(r"([A-Z]{1,20}) (\S{1,2000}) HTTP/1\.1")
@@ -93,7 +93,7 @@ def judge(head: bytes, port: int | None = None) -> Refusal | Knock:
     `port` is that of the TCP listener; None for a unix socket.
     """
     if len(head) > MAX_HEAD:
-        return Refusal(431, f"the head is longer than {MAX_HEAD} octets")
+        return Refusal(431, f"the head is longer than {MAX_HEAD} bytes")
     if not head.endswith(END):
         return Refusal(400, "this is not an HTTP/1.1 request")
     try:
@@ -121,12 +121,12 @@ def _judge_where(headers: dict[str, list[str]], port: int | None) -> Refusal | N
     """Where the request comes from and where it believes to go."""
     if port is None:
         if "origin" in headers or "referer" in headers or "sec-fetch-mode" in headers:
-            return Refusal(403, "browsers do not belong here")
+            return Refusal(403, "browsers may not use this socket")
         hosts = [HOST]
     else:
         origins = headers.get("origin", [])
         if len(origins) > 1 or not all(is_local(origin) for origin in origins):
-            return Refusal(403, "pages from elsewhere do not belong here")
+            return Refusal(403, "only pages of this machine may connect")
         hosts = [f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
     if len(headers.get("host", ())) != 1 or headers["host"][0] not in hosts:
         return Refusal(403, f"the Host must be {' or '.join(hosts)}")
@@ -136,7 +136,7 @@ def _judge_where(headers: dict[str, list[str]], port: int | None) -> Refusal | N
 def _judge_health(headers: dict[str, list[str]], port: int) -> Refusal | Knock:
     """Anybody on this machine may ask, but no page: what it learns, it learns for somebody elsewhere."""
     if "origin" in headers or "referer" in headers:
-        return Refusal(403, "browsers do not belong here")
+        return Refusal(403, "browsers may not use this socket")
     return _judge_where(headers, port) or Knock(health=True)
 
 
@@ -146,12 +146,12 @@ def _judge_upgrade(headers: dict[str, list[str]]) -> Refusal | None:
         return Refusal(400, "the request has a body")
     connection = [word.lower() for word in _words(headers, "connection")]
     if [word.lower() for word in _words(headers, "upgrade")] != ["websocket"] or "upgrade" not in connection:
-        return Refusal(426, "speak websocket")
+        return Refusal(426, "use the websocket protocol")
     if headers.get("sec-websocket-version") != ["13"]:
-        return Refusal(426, "speak websocket version 13")
+        return Refusal(426, "use websocket version 13")
     keys = headers.get("sec-websocket-key", ())
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
-        return Refusal(400, "one Sec-WebSocket-Key of 16 octets in base64 is needed")
+        return Refusal(400, "one Sec-WebSocket-Key of 16 bytes in base64 is needed")
     if SUBPROTOCOL not in _words(headers, "sec-websocket-protocol"):
         return Refusal(400, f"this daemon speaks {SUBPROTOCOL}")
     return None

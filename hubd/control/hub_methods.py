@@ -28,7 +28,7 @@ PULSE_SECONDS = 2.0  #: in which the schedule answers, or is said not to
 
 
 async def status(hub: Hub, _: Params) -> r.StatusResult:
-    """How everything is: campaigns that go on, the last that ended, the providers."""
+    """The status of everything: active campaigns, the last that ended, the providers."""
     campaigns = await hub.campaigns.list()
     ended = [campaign for campaign in campaigns if campaign.state in ENDED]
     ended.sort(key=lambda campaign: campaign.completed_at or campaign.updated_at)
@@ -84,7 +84,7 @@ async def _restored(hub: Hub) -> r.RestoredView | None:
 
 
 async def reload(hub: Hub, _: Change, command: Command) -> r.ReloadResult:
-    """Read the configuration again. A bad one changes nothing (`BadConfig`)."""
+    """Reload the configuration. An invalid one changes nothing (`BadConfig`)."""
     if command.dry_run:
         keys = list(await hub.reload_changes())
         would: r.WouldChange = {"change": bool(keys), "keys": keys}
@@ -93,7 +93,7 @@ async def reload(hub: Hub, _: Change, command: Command) -> r.ReloadResult:
 
 
 async def shutdown(hub: Hub, _: Change, command: Command) -> r.ShutdownResult:
-    """Ask the daemon to stop. The answer goes out before it does."""
+    """Ask the daemon to stop. The answer is sent first."""
     if command.dry_run:
         running = [each for each in await hub.campaigns.list() if each.state is CampaignState.RUNNING]
         return {"would": {"change": True, "running": len(running)}}
@@ -102,7 +102,7 @@ async def shutdown(hub: Hub, _: Change, command: Command) -> r.ShutdownResult:
 
 
 async def backup(hub: Hub, params: HubBackup, command: Command) -> r.BackupResult:
-    """Copy the whole database to a new file, while messages go out.
+    """Back up the whole database to a new file while messages are being sent.
 
     With a key the request is remembered first, and so it is in the copy. If the daemon is killed after that,
     a repeated request knows its own copy again, and otherwise makes it.
@@ -129,7 +129,7 @@ async def _remembered(hub: Hub, path: str, request: Request) -> BackupRow:
     try:
         await hub.commands.begin(request)
     except StoreUnavailable:
-        log.warning("the backup to %s is not remembered: the disk takes nothing", path)
+        log.warning("the request for the backup to %s is not recorded: the disk cannot be written", path)
         return await hub.backups.make(path)
     try:
         return await hub.backups.make(path)
@@ -139,14 +139,14 @@ async def _remembered(hub: Hub, path: str, request: Request) -> BackupRow:
 
 
 async def check(hub: Hub, _: Params) -> r.DoctorResult:
-    """Look over the database and what lies beside it. Changes nothing."""
+    """Check the database and the files beside it. Changes nothing."""
     trouble = hub.database.trouble
     checks: list[r.CheckView] = [
         {
             "check": "writing",
             "ok": not trouble,
             "found": trouble or "the database can be written",
-            "advice": "sending goes on by itself when the cause is gone" if trouble else "",
+            "advice": "sending continues automatically once the cause is gone" if trouble else "",
         }
     ]
     for finding in await hub.audit.examine(hub.supervisor.running):

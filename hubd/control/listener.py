@@ -2,8 +2,8 @@
 
 A socket file: who may bind it, how a stale one is replaced, and that only ours is removed. The order of
 events closes the races: the lock file is held before anything is looked at, so two daemons never judge the
-same socket at once; the mode is set between bind and listen, so nobody can connect to a socket that is still
-open to all.
+same socket at once; the mode is set between bind and listen, so no client can connect to a socket that is
+still open to all.
 
 Where there are no unix sockets (Windows), an endpoint file stands for the socket file: it holds the address
 of the TCP listener and a token, and who can read it may use the daemon. That file and that listener were run
@@ -30,7 +30,7 @@ from hubd.lock import lock_now, lock_problem
 from hubd.ownership import administrators, find_weakness, folder_owner
 
 BACKLOG = 128
-MAX_PATH = 107 if sys.platform.startswith("linux") else 103  #: octets in sun_path without its NUL
+MAX_PATH = 107 if sys.platform.startswith("linux") else 103  #: bytes in sun_path without its NUL
 LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -43,7 +43,7 @@ def open_listener(path: Path) -> Iterator[trio.SocketListener]:
     if len(os.fsencode(path)) > MAX_PATH:
         raise BadInput.at(
             "socket",
-            f"the path has {len(os.fsencode(path))} octets; a socket's may have {MAX_PATH}",
+            f"the path has {len(os.fsencode(path))} bytes; a socket path may have {MAX_PATH}",
             hint="choose a shorter one with --socket",
         )
     _ensure_directory(path, "socket")
@@ -90,7 +90,7 @@ async def open_loopback(host: str, port: int) -> trio.SocketListener:
                 code="port_in_use",
                 hint="choose another one with --tcp, or port 0 for any",
             ) from exc
-        raise BadInput.at("tcp", f"port {port} of {host} cannot be had: {exc.strerror}") from exc
+        raise BadInput.at("tcp", f"port {port} of {host} cannot be used: {exc.strerror}") from exc
     return listener
 
 
@@ -122,7 +122,7 @@ def _ensure_directory(path: Path, what: str) -> None:
         path.parent.mkdir(mode=0o700, exist_ok=True)  # only the last one: a typo makes no tree
     except OSError as exc:
         raise BadInput.at(
-            what, f"the directory cannot be made: {exc.strerror}", hint=f"choose another with --{what}"
+            what, f"the directory cannot be created: {exc.strerror}", hint=f"choose another with --{what}"
         ) from exc
     _check_folders(path, what)  # the check that counts: now nobody else can change it
 
@@ -137,7 +137,7 @@ def _check_folders(path: Path, what: str) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """Hold `path`.lock. The file stays: removing it would let a third one lock another file of its name."""
     if sys.platform == "win32":
-        raise BadInput.at("socket", "there are no unix sockets here", hint="use --tcp 127.0.0.1:0")
+        raise BadInput.at("socket", "this system has no unix sockets", hint="use --tcp 127.0.0.1:0")
     lock = path.with_name(path.name + ".lock")
     try:
         fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -169,7 +169,7 @@ def _remove_stale(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise Conflict(
-            f"{path} is there and is not a socket",
+            f"{path} exists and is not a socket",
             code="socket_path_taken",
             hint="choose another path with --socket, or move that file away",
         )

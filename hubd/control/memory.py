@@ -76,7 +76,7 @@ class ConnectionMemory:
         return max(0, self.held - CONNECTION_BYTES)
 
     async def take(self, size: int) -> None:
-        """Hold `size` more bytes; waits until there is room. Only one task at a time may wait."""
+        """Reserve `size` more bytes; waits until they are free. Only one task at a time may wait."""
         while self.lacking:
             await self._changed.wait()
         if self.lacks(size):

@@ -1,4 +1,4 @@
-"""`message.send` and `campaign.test`: one message, durable, ahead of bulk."""
+"""`message.send` and `campaign.test`: one message, durable, ahead of campaigns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Letter:
 
 
 async def send(hub: Hub, params: p.MessageSend, command: Command) -> r.SendResult:
-    """Queue one message, ahead of bulk; it is durable when this answers."""
+    """Queue one message ahead of campaigns; it is durable when this returns."""
     life = await _first(hub, params, params.to)
     if command.dry_run:
         if life is None:
@@ -80,7 +80,7 @@ async def _letter(hub: Hub, params: p.MessageSend) -> _Letter:
 
 
 async def test(hub: Hub, params: p.CampaignTest, command: Command) -> r.TestSendResult:
-    """Send one message of a campaign to an address of one's own, outside its audience, and wait.
+    """Send one message of a campaign to your own address, outside its audience, and wait.
 
     It says what the first contact's would say, but for the contact's id: who presses "unsubscribe" in a test
     must not unsubscribe a customer.
@@ -154,7 +154,7 @@ async def _first(hub: Hub, params: p.MessageSend | p.CampaignTest, to: str) -> M
     same = asked == fingerprint(params) if asked else life.delivery.recipient == _address(life.channel, to)[0]
     if not same:
         raise Conflict(
-            f"this key was used for another message, {delivery_id}; nothing was sent now",
+            f"this key was used for another message, {delivery_id}; nothing was sent",
             code="key_used",
             hint=f"use a new key for a new message; hubctl message {delivery_id} shows the other one",
             data={"delivery_id": delivery_id},

@@ -42,8 +42,8 @@ def _document(version: str) -> r.OpenRpc:
 
 _HUB = (
     of_session("hub.hello", "The first call of a connection.", p.Hello, r.HelloResult),
-    reads("hub.status", "How everything is.", p.Params, r.StatusResult, hub_methods.status),
-    reads("hub.metrics", "Figures for a monitoring system.", p.Params, r.MetricsResult, metrics.metrics),
+    reads("hub.status", "The status of everything.", p.Params, r.StatusResult, hub_methods.status),
+    reads("hub.metrics", "Metrics for a monitoring system.", p.Params, r.MetricsResult, metrics.metrics),
     changes(
         "hub.reload",
         "Read the configuration again.",
@@ -52,7 +52,13 @@ _HUB = (
         hub_methods.reload,
         disk=Disk.NOT_NEEDED,
     ),
-    reads("config.show", "What the daemon goes by.", p.Params, r.ConfigResult, config_methods.show),
+    reads(
+        "config.show",
+        "The configuration that the daemon uses.",
+        p.Params,
+        r.ConfigResult,
+        config_methods.show,
+    ),
     changes(
         "hub.shutdown",
         "Stop the daemon.",
@@ -63,7 +69,7 @@ _HUB = (
     ),
     changes(
         "hub.backup",
-        "Copy the whole database to a new file, while messages go out.",
+        "Back up the whole database to a new file while messages are being sent.",
         p.HubBackup,
         r.BackupResult,
         hub_methods.backup,
@@ -71,20 +77,20 @@ _HUB = (
     ),
     reads(
         "hub.check",
-        "Look over the database.",
+        "Check the database.",
         p.Params,
         r.DoctorResult,
         hub_methods.check,
         seconds=CHECK_SECONDS,
     ),
-    of_session("hub.cancel", "Drop a request that is under way.", p.HubCancel, r.Done),
-    of_session("auth.ticket", "Let a web page of this machine in.", p.AuthTicket, r.TicketResult),
-    reads("rpc.discover", "What there is to call.", p.Params, r.OpenRpc, discover),
+    of_session("hub.cancel", "Cancel a request in progress.", p.HubCancel, r.Done),
+    of_session("auth.ticket", "Get a ticket for a web page on this machine.", p.AuthTicket, r.TicketResult),
+    reads("rpc.discover", "List the methods.", p.Params, r.OpenRpc, discover),
 )
 _CONTACTS = (
     changes(
         "contacts.import",
-        "Take a page of rows into a list.",
+        "Import a page of rows into a list.",
         p.ContactsImport,
         r.ImportResult,
         contact_methods.import_page,
@@ -115,10 +121,8 @@ _CONTACTS = (
         private=True,
     ),
     reads("contacts.get", "One contact.", p.ContactKey, r.ContactResult, contact_methods.get, private=True),
-    changes("contacts.remove", "Forget one contact.", p.ContactRemove, r.Done, contact_methods.remove),
-    changes(
-        "suppression.add", "Never write to an address.", p.SuppressionAdd, r.Done, contact_methods.suppress
-    ),
+    changes("contacts.remove", "Delete one contact.", p.ContactRemove, r.Done, contact_methods.remove),
+    changes("suppression.add", "Suppress an address.", p.SuppressionAdd, r.Done, contact_methods.suppress),
     changes(
         "suppression.remove",
         "Allow an address again.",
@@ -138,7 +142,7 @@ _CONTACTS = (
 _CAMPAIGNS = (
     changes(
         "campaign.attach",
-        "Take a part of an attachment.",
+        "Upload a part of an attachment.",
         p.CampaignAttach,
         r.AttachResult,
         campaign_methods.attach,
@@ -163,7 +167,7 @@ _CAMPAIGNS = (
     reads("campaign.list", "Campaigns.", p.CampaignList, r.CampaignsResult, campaign_methods.list_all),
     reads(
         "campaign.check",
-        "Is it fit to start?",
+        "Check whether a campaign is ready to start.",
         p.CampaignName,
         r.CheckResult,
         campaign_methods.check,
@@ -171,7 +175,7 @@ _CAMPAIGNS = (
     ),
     reads(
         "campaign.preview",
-        "One message as a contact would get it.",
+        "One message as a contact would receive it.",
         p.CampaignPreview,
         r.PreviewResult,
         campaign_methods.preview,
@@ -179,45 +183,55 @@ _CAMPAIGNS = (
     ),
     changes(
         "campaign.test",
-        "Send one message to an address of one's own.",
+        "Send one message to your own address.",
         p.CampaignTest,
         r.TestSendResult,
         message_methods.test,
         disk=Disk.NEEDS_ROOM,
         keeps_answer=False,
     ),
-    changes("campaign.start", "Run it, now or at a time.", p.CampaignStart, r.StartResult, run_methods.start),
+    changes(
+        "campaign.start",
+        "Start a campaign, now or at a given time.",
+        p.CampaignStart,
+        r.StartResult,
+        run_methods.start,
+    ),
     changes(
         "campaign.schedule",
-        "Start it by itself at a time.",
+        "Schedule a campaign.",
         p.CampaignSchedule,
         r.ChangeResult,
         run_methods.schedule,
     ),
     changes(
         "campaign.unschedule",
-        "Make it a draft again.",
+        "Unschedule a campaign.",
         p.CampaignChange,
         r.ChangeResult,
         run_methods.unschedule,
     ),
-    changes("campaign.pause", "Stop sending for now.", p.CampaignChange, r.ChangeResult, run_methods.pause),
-    changes("campaign.resume", "Go on.", p.CampaignResume, r.ResumeResult, run_methods.resume),
-    changes("campaign.stop", "End it.", p.CampaignChange, r.ChangeResult, run_methods.stop),
+    changes("campaign.pause", "Pause a campaign.", p.CampaignChange, r.ChangeResult, run_methods.pause),
+    changes("campaign.resume", "Resume a campaign.", p.CampaignResume, r.ResumeResult, run_methods.resume),
+    changes("campaign.stop", "Stop a campaign.", p.CampaignChange, r.ChangeResult, run_methods.stop),
     changes(
         "campaign.retry",
-        "Queue failures again or decide doubts.",
+        "Queue failures again, or decide about deliveries in doubt.",
         p.CampaignRetry,
         r.RetryResult,
         run_methods.retry,
         disk=Disk.NEEDS_ROOM,
     ),
     changes(
-        "campaign.rate", "Another speed, at once.", p.CampaignRate, r.ChangeResult, campaign_methods.set_rate
+        "campaign.rate",
+        "Change the rate of a campaign.",
+        p.CampaignRate,
+        r.ChangeResult,
+        campaign_methods.set_rate,
     ),
     changes(
         "campaign.delete",
-        "Forget a campaign.",
+        "Delete a campaign.",
         p.CampaignChange,
         r.Done,
         campaign_methods.delete,
@@ -225,7 +239,7 @@ _CAMPAIGNS = (
     ),
     changes(
         "campaign.clone",
-        "A draft like this one.",
+        "Copy a campaign into a new draft.",
         p.CampaignClone,
         r.ChangeResult,
         campaign_methods.clone,
@@ -233,7 +247,7 @@ _CAMPAIGNS = (
     ),
     changes(
         "campaign.archive",
-        "Leave an ended campaign out of listings, or bring it back.",
+        "Archive an ended campaign, or list it again.",
         p.CampaignArchive,
         r.ChangeResult,
         campaign_methods.archive,
@@ -250,7 +264,7 @@ _MESSAGES = (
     ),
     reads(
         "delivery.get",
-        "One message's whole life.",
+        "All attempts of one message.",
         p.DeliveryId,
         r.DeliveryResult,
         delivery_methods.get,
@@ -258,7 +272,7 @@ _MESSAGES = (
     ),
     reads(
         "delivery.source",
-        "A part of an email as it goes over the wire.",
+        "A part of an email as it is sent.",
         p.DeliverySource,
         r.SourcePart,
         delivery_methods.source,
@@ -286,7 +300,7 @@ _PROVIDERS = (
     reads("provider.list", "All providers.", p.Params, r.ProvidersResult, provider_methods.list_all),
     changes(
         "provider.test",
-        "Log in, send nothing.",
+        "Test the login; send nothing.",
         p.ProviderChange,
         r.ProbeResult,
         provider_methods.test,
@@ -294,7 +308,7 @@ _PROVIDERS = (
     ),
     changes(
         "provider.enable",
-        "Use it again.",
+        "Enable a provider.",
         p.ProviderChange,
         r.ProviderResult,
         provider_methods.enable,
@@ -302,7 +316,7 @@ _PROVIDERS = (
     ),
     changes(
         "provider.disable",
-        "Let nothing more begin through it.",
+        "Disable a provider.",
         p.ProviderChange,
         r.ProviderResult,
         provider_methods.disable,
@@ -312,12 +326,12 @@ _PROVIDERS = (
 _EVENTS = (
     of_session(
         "events.subscribe",
-        "Follow events.",
+        "Subscribe to events.",
         p.EventsSubscribe,
         r.SubscribeResult,
         instead=event_methods.subscribe_instead,
     ),
-    of_session("events.unsubscribe", "Follow no more.", p.EventsUnsubscribe, r.Done),
+    of_session("events.unsubscribe", "End a subscription.", p.EventsUnsubscribe, r.Done),
     reads(
         "events.list",
         "A page of events.",

@@ -60,14 +60,16 @@ def _of_daemon(hub: Hub, free: int) -> Iterator[Family]:
     yield gauge("messagehub_start_time_seconds", "When the daemon started.", [({}, started)], unit="seconds")
     yield counter(
         "messagehub_events",
-        "Durable events ever written; it outlives the daemon.",
+        "Durable events ever written, across restarts.",
         [({}, hub.database.head_seq)],
     )
     trouble = float(bool(hub.database.trouble))
     yield gauge(
         "messagehub_database_trouble", "1 while nothing is sent because of the disk.", [({}, trouble)]
     )
-    yield gauge("messagehub_free_room_bytes", "Room on the disk of the database.", [({}, free)], unit="bytes")
+    yield gauge(
+        "messagehub_free_room_bytes", "Free space on the disk of the database.", [({}, free)], unit="bytes"
+    )
 
 
 def _of_campaigns(hub: Hub, campaigns: Sequence[Campaign], again: dict[str, int]) -> Iterator[Family]:
@@ -95,7 +97,7 @@ def _of_campaigns(hub: Hub, campaigns: Sequence[Campaign], again: dict[str, int]
     )
     yield gauge(
         "messagehub_campaign_settled_per_second",
-        "How fast each campaign goes now.",
+        "The current speed of each campaign.",
         (({"campaign": campaign.name}, _speed(hub, campaign)) for campaign in campaigns),
     )
     yield counter(
@@ -122,12 +124,12 @@ def _of_queues(campaigns: Sequence[Campaign]) -> Iterator[Family]:
             depth[lane, "deferred"] += campaign.counts.deferred
     yield gauge(
         "messagehub_queue_deliveries",
-        "Deliveries of running campaigns (bulk) and one-off messages (single) that are still to be tried.",
+        "Untried deliveries of running campaigns (bulk) and transactional messages (single).",
         (({"lane": lane, "state": state}, n) for (lane, state), n in depth.items()),
     )
     yield gauge(
         "messagehub_in_doubt_deliveries",
-        "Deliveries of which nobody knows whether they were accepted.",
+        "Deliveries that may or may not have been accepted.",
         (({"lane": lane}, n) for lane, n in doubts.items()),
     )
 
@@ -152,7 +154,7 @@ def _of_providers(hub: Hub) -> Iterator[Family]:
     )
     yield counter(
         "messagehub_attempts",
-        "Attempts since the daemon started, by what became of them.",
+        "Attempts since the daemon started, by outcome.",
         (
             ({"provider": provider, "outcome": outcome}, n)
             for (provider, outcome), n in sorted(hub.tally.outcomes.items())
@@ -163,7 +165,7 @@ def _of_providers(hub: Hub) -> Iterator[Family]:
         name="messagehub_attempt_duration_seconds",
         kind="histogram",
         unit="seconds",
-        help="From the moment an attempt is on record to its outcome.",
+        help="From the record of an attempt to its outcome.",
         samples=[
             sample
             for provider, histogram in durations

@@ -203,7 +203,7 @@ class Backups(Protocol):
 
 
 class Audit(Protocol):
-    """Is everything as it should be?"""
+    """Checks the database and the files beside it."""
 
     async def examine(self, running: Callable[[], Collection[int]]) -> Sequence[Finding]: ...
 

@@ -1,4 +1,4 @@
-"""What leaves a connection: one task writes, with a deadline on every send, and one sees whether it lives.
+"""What a connection sends: one task writes, with a deadline on every send, and one checks that it is alive.
 
 Only the writer writes messages. A send that misses its deadline ends the connection: the websocket library
 leaves half a frame behind a cancelled send and would go on as if nothing had happened. What waits to be
@@ -48,7 +48,7 @@ class _Fragments:
 
 
 class Outlet:
-    """The way out of one connection. Run `write` and `watch` as tasks of its nursery."""
+    """Writes what one connection sends. Run `write` and `watch` as tasks of its nursery."""
 
     def __init__(
         self,
@@ -163,12 +163,12 @@ class Outlet:
         with trio.move_on_after(SEND_SECONDS + CLOSE_SECONDS) as scope:
             await self._stream.send_text(data, first=first, last=last)
         if scope.cancelled_caught:
-            log.info("a client took nothing for %g seconds and was cut off", SEND_SECONDS)
+            log.info("a client read nothing for %g seconds; its connection was cut", SEND_SECONDS)
             await trio.aclose_forcefully(self._stream)
             return False
         if trio.current_time() - begun > SEND_SECONDS:
-            log.info("a client took nothing for %g seconds and was closed", SEND_SECONDS)
-            await self._part(SLOW, "too slow: nothing was read for a while")
+            log.info("a client read nothing for %g seconds; its connection was closed", SEND_SECONDS)
+            await self._part(SLOW, "too slow: you read nothing for a while")
             return False
         return True
 
@@ -190,7 +190,7 @@ class Outlet:
                 if self._unanswered >= MISSED and not must_answer():
                     continue
                 if self._unanswered >= MISSED:
-                    log.info("a client left %d pings unanswered and was closed", MISSED)
+                    log.info("a client left %d pings unanswered; its connection was closed", MISSED)
                     await self._part(SLOW, "no answer to pings")
                     await trio.aclose_forcefully(self._stream)
                     self._writing.cancel()  # it may have nothing to write, and so not see the end

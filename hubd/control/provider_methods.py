@@ -20,7 +20,7 @@ async def list_all(hub: Hub, _: p.Params) -> r.ProvidersResult:
 
 
 async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeResult:
-    """Log in and send nothing. A dry run says how it is, as far as that is known."""
+    """Test the login; send nothing. A dry run reports the known state."""
     if command.dry_run:
         provider = hub.supervisor.providers.get(params.name)
         provider.check_enabled()
@@ -38,12 +38,12 @@ async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeR
 
 
 async def enable(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProviderResult:
-    """Use it again."""
+    """Enable a provider."""
     return await _switch(hub, params.name, command, on=True)
 
 
 async def disable(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProviderResult:
-    """Let nothing more begin through it."""
+    """Disable a provider."""
     return await _switch(hub, params.name, command, on=False)
 
 

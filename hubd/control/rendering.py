@@ -107,7 +107,7 @@ async def first_reachable(hub: Hub, campaign: Campaign) -> Contact:
             if address_of(contact, campaign.channel) is not None:
                 return contact
     raise NotFound(
-        "there is no contact on its lists that could get it",
+        "no contact on its lists can get it",
         code="contact_not_found",
         hint="import some with: hubctl import FILE.csv --list NAME",
     )

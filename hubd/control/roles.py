@@ -45,9 +45,9 @@ class Peer:
     def forbidden(self, what: str, instead: str = "") -> HubError:
         """The error that only operators may do it, with the way to become one from where this client is."""
         by_ticket = self.listener == "tcp"
-        up = 'come with a ticket of the role "operator"' if by_ticket else "connect to the control socket"
+        up = 'connect with a ticket of the role "operator"' if by_ticket else "connect to the control socket"
         return HubError(
-            f"only operators may {what}, and this connection is a {self.role}'s",
+            f"only operators may {what}, and this connection belongs to a {self.role}",
             code="forbidden",
             hint=f"{instead}, or {up}" if instead else up,
             data={"role": self.role.value, "needed": Role.OPERATOR.value},

@@ -74,7 +74,7 @@ def _future(hub: Hub, at: str) -> float:
     except BadInput as error:
         raise BadInput.at("at", problem_of(error)) from None
     if when <= hub.now():
-        raise BadInput.at("at", "lies in the past", hint="leave it out to start now")
+        raise BadInput.at("at", "is in the past", hint="leave it out to start now")
     return when
 
 
@@ -93,23 +93,23 @@ def _would(seen: Inspection, plan: Move) -> r.WouldDo:
 def _check_fit(campaign: Campaign, seen: Inspection, accepted: Sequence[str]) -> None:
     if unknown := sorted(set(accepted) - RISKS):
         raise BadInput.at(
-            "accept_risk", f"there is no such risk: {unknown[0]}; there are {', '.join(sorted(RISKS))}"
+            "accept_risk", f"there is no risk {unknown[0]}; the risks are {', '.join(sorted(RISKS))}"
         )
     problems = unaccepted(seen.report.problems, accepted)
     if not problems:
         return
     risks = sorted({problem.risk for problem in problems if problem.risk})
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    way = f"; or take the risk: {' '.join(f'--accept-risk {risk}' for risk in risks)}" if risks else ""
+    way = f"; or accept the risk: {' '.join(f'--accept-risk {risk}' for risk in risks)}" if risks else ""
     raise PreflightFailed(
-        f"{campaign.name} is not fit to start: {problems[0].problem}{more}",
-        hint=f"put it right and look again with: hubctl check {campaign.name}{way}",
+        f"{campaign.name} is not ready to start: {problems[0].problem}{more}",
+        hint=f"fix this, then check again with: hubctl check {campaign.name}{way}",
         data={"problems": problem_views(problems)},
     )
 
 
 async def schedule(hub: Hub, params: p.CampaignSchedule, command: Command) -> r.ChangeResult:
-    """Start by itself at a time."""
+    """Schedule a campaign."""
     campaign = await hub.campaigns.get(params.name)
     at = _future(hub, params.at)
     advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
@@ -122,7 +122,7 @@ async def schedule(hub: Hub, params: p.CampaignSchedule, command: Command) -> r.
 
 
 async def unschedule(hub: Hub, params: p.CampaignChange, command: Command) -> r.ChangeResult:
-    """Make it a draft again."""
+    """Unschedule a campaign."""
     return await _halt(hub, params.name, command, CampaignEvent.UNSCHEDULE, hub.supervisor.unschedule)
 
 
@@ -191,7 +191,7 @@ async def retry(hub: Hub, params: p.CampaignRetry, command: Command) -> r.RetryR
     to = advance_campaign(campaign.state, CampaignEvent.RETRY)
     if params.class_ is None and params.in_doubt is None:
         raise BadInput.at(
-            "class", "say what to try again: transient, permanent or all", hint="or decide with in_doubt"
+            "class", "choose what to try again: transient, permanent or all", hint="or decide with in_doubt"
         )
     pages = hub.ledger.retrying(campaign.id, params.class_, params.in_doubt)
     planned = await hub.commands.plan(pages)

@@ -308,11 +308,11 @@ class Session:
         across = method.name in ACROSS_VERSIONS
         greeted = self._greeted or (across and self._compared.is_set())
         if not greeted and method.name != "hub.hello":
-            raise HubError("say hub.hello first", code="handshake_required")
+            raise HubError("call hub.hello first", code="handshake_required")
         if not self._peer.role.may(method.role):
             raise self._peer.forbidden(f"call {method.name}")
         if self._house.stopping.is_set() and method.mutates and method.name != "hub.shutdown":
-            raise ShuttingDown("the daemon is stopping", hint="try again when it is back")
+            raise ShuttingDown("the daemon is stopping", hint="try again when it is running again")
 
     # -- what belongs to a connection --------------------------------------------------------------
 
@@ -352,7 +352,7 @@ class Session:
         with trio.move_on_after(HELLO_SECONDS):
             await self._compared.wait()
         if not self._compared.is_set():
-            await self._outlet.close(BAD_PROTOCOL, "hub.hello did not come")
+            await self._outlet.close(BAD_PROTOCOL, "hub.hello was not called in time")
 
     async def _subscribe(self, params: EventsSubscribe) -> Subscription:
         if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
@@ -373,8 +373,8 @@ class Session:
         The client is closed, comes back with its cursor, and is told of the gap.
         """
         if not await subscription.run(self._outlet.post, self._page):
-            log.info("a client was so slow that the events it had to read next are not kept any more")
-            await self._outlet.close(SLOW, "too slow: the next events are not kept any more")
+            log.info("a client was too slow: its next events have been pruned")
+            await self._outlet.close(SLOW, "too slow: the next events have been pruned")
 
     def _unsubscribe(self, params: EventsUnsubscribe) -> dict[str, object]:
         subscription = self._subscriptions.pop(params.subscription, None)

@@ -37,7 +37,7 @@ Post = Callable[[str], Awaitable[None]]
 
 
 class Pace:
-    """Turns, so many a second; who asks for more than its share gets its figures later, and newer ones."""
+    """Turns, at a fixed rate; a subscription beyond its share gets its figures later, and newer ones."""
 
     def __init__(self, rate: float = FIGURES) -> None:
         self._step = 1 / rate
@@ -113,9 +113,7 @@ def _topics(params: EventsSubscribe) -> _Topics:
             raise BadInput.at(f"topics[{index}]", 'a topic is "campaign:NAME", "campaigns", "daemon" or "*"')
     for index, each in enumerate(params.types or ()):
         if each not in EVENTS:
-            raise BadInput.at(
-                f"types[{index}]", f"there is no such type of event{did_you_mean(each, EVENTS)}"
-            )
+            raise BadInput.at(f"types[{index}]", f"there is no such event type{did_you_mean(each, EVENTS)}")
     return _Topics(
         names=frozenset(names),
         campaigns="campaigns" in params.topics,
@@ -149,8 +147,8 @@ async def _check_cursor(hub: Hub, after: Cursor) -> None:
         or after.seq + 1 < oldest
     ):
         raise ResumeGap(
-            "the events after this cursor are not here",
-            hint="subscribe without a cursor and take the snapshot",
+            "the events after this cursor are not available",
+            hint="subscribe without a cursor and use the snapshot",
             data={"oldest_seq": oldest, "epoch": hub.database.epoch, "head_seq": hub.database.head_seq},
         )
 

@@ -53,7 +53,7 @@ class Method:
 
     @property
     def role(self) -> Role:
-        """Who may call it: viewers what changes nothing and names nobody, operators everything."""
+        """Who may call it: viewers only what changes nothing and shows no recipient, operators everything."""
         return Role.OPERATOR if self.mutates or self.private else Role.VIEWER
 
 

@@ -64,7 +64,7 @@ class Tickets:
         theirs = waiting.count(Role.VIEWER)
         if len(waiting) >= MAX_TICKETS or (by is Role.VIEWER and theirs >= MAX_VIEWERS_TICKETS):
             raise HubError(
-                f"{len(waiting)} tickets are issued and not used",
+                f"{len(waiting)} issued tickets have not been used",
                 code="rate_limited",
                 hint="use one, or wait a minute until they expire",
             )
@@ -79,7 +79,7 @@ class Tickets:
     def admit(self, token: str, origin: str | None) -> Admission | None:
         """Let in who shows a token from this Origin; None for one that is unknown, used, old or another's.
 
-        A ticket that is shown is used up, even when it does not let in: whoever has it should not.
+        A presented ticket is used up, even if it is refused: its holder should not have it.
         """
         self._forget_old()
         digest, found = _digest(token), None
@@ -155,7 +155,7 @@ class Frequency:
         self._times: deque[float] = deque(maxlen=limit + 1)
 
     def count(self) -> int:
-        """It happened again: how often in the last period. More than one over the limit is not told."""
+        """Count one more: how often in the last period. More than one above the limit is not reported."""
         now = self._now()
         while self._times and self._times[0] <= now - self._period:
             self._times.popleft()

@@ -86,7 +86,7 @@ def counts_view(counts: Counts) -> r.CountsView:
 
 
 def provider_view(provider: ProviderView) -> r.ProviderStatus:
-    """How a provider is."""
+    """The health of a provider, for the engine."""
     return {
         "name": provider.name,
         "type": provider.kind,
@@ -115,7 +115,7 @@ def event_view(row: EventRow, epoch: int) -> r.EventView:
 
 
 def progress_event(view: r.CampaignView, epoch: int, seq: int, now: float) -> r.EventView:
-    """A live figure; `seq` is that of the last durable event the subscriber was told."""
+    """A live figure; `seq` is that of the last durable event sent to the subscriber."""
     return {
         "epoch": epoch,
         "seq": seq,

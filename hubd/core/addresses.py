@@ -16,9 +16,9 @@ from phonenumbers import PhoneNumberType
 
 from hubd.errors import BadInput
 
-_LONGEST_EMAIL = 254  #: octets of a forward path without its angle brackets (RFC 5321 4.5.3.1.3)
-_LONGEST_LOCAL = 64  #: octets (RFC 5321 4.5.3.1.1)
-_LONGEST_NAME = 240  #: octets of a display name, so that the header line stays below 998
+_LONGEST_EMAIL = 254  #: bytes of a forward path without its angle brackets (RFC 5321 4.5.3.1.3)
+_LONGEST_LOCAL = 64  #: bytes (RFC 5321 4.5.3.1.1)
+_LONGEST_NAME = 240  #: bytes of a display name, so that the header line stays below 998
 _LONGEST_PHONE = 40  #: characters with all the spaces and brackets people put in
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -103,13 +103,13 @@ def _email_shape_problem(text: str) -> str:
     if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for char in text):
         return "it contains an invisible or control character"
     if "<" in text or ">" in text:
-        return "give only what is between < and >; a name belongs in a column of its own"
+        return "give only the part between < and >; put the name in another column"
     if text.lower().startswith("mailto:"):
         return 'leave out "mailto:"'
     if text.startswith('"'):
         return "a quoted part before the @ is not supported"
     if "," in text or ";" in text or text.count("@") > 1:
-        return "one address at a time; a second one belongs in a row of its own"
+        return "one address per row; put a second one in its own row"
     local, at, domain = text.partition("@")
     if not at:
         return "no @ in it"
@@ -120,7 +120,7 @@ def _email_shape_problem(text: str) -> str:
     if any(char.isspace() for char in text):
         return "there is a space in it"
     if not local.isascii():
-        return "letters before the @ that are not ASCII need SMTPUTF8, which few servers have"
+        return "letters before the @ that are not ASCII need SMTPUTF8, which few servers support"
     if domain.startswith("["):
         return "an IP address after the @ is not supported; a domain name is needed"
     if domain.isascii() and "." not in domain:
@@ -139,14 +139,14 @@ _SENTENCES = (
     ("cannot start with a period", "a dot at the start"),
     ("period immediately before", "a dot right before the @"),
     ("two periods", "two dots in a row"),
-    ("before the @", "a character before the @ that cannot be there"),
+    ("before the @", "a character before the @ that is not allowed"),
     ("end with a", "the domain ends in a dot or a hyphen"),
-    ("hyphen", "a hyphen in the domain where none can be"),
+    ("hyphen", "a hyphen in the domain where none is allowed"),
     ("top-level domain", "the domain has no valid ending"),
     ("special-use", "no mail can be sent to that domain"),
     ("IDNA", "the domain is not a valid international name"),
     ("Punycode", "the domain is not a valid international name"),
-    ("invalid characters", "a character in the domain that cannot be there"),
+    ("invalid characters", "a character in the domain that is not allowed"),
 )
 
 
@@ -202,20 +202,22 @@ def phone_number(text: str, region: str | None = None) -> str:
     if len(digits) > _LONGEST_PHONE:
         raise _not_phone("it is too long")
     if any(char.isalpha() for char in digits):
-        raise _not_phone("letters and extensions cannot be dialled; digits only")
+        raise _not_phone("use digits only; letters and extensions cannot be dialled")
     if _PHONE.fullmatch(digits) is None:
         raise _not_phone("only digits, spaces and ( ) . / - with one + in front")
     if region is None and not digits.startswith("+"):
-        raise _not_phone("no country code; write it as +14155552671 or give the region it belongs to")
+        raise _not_phone("no country code; write it as +14155552671 or give its region")
     try:
         number = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:
-        raise _not_phone("no country has such numbers") from None
+        raise _not_phone("no country uses such numbers") from None
     kind = phonenumbers.number_type(number)  # which takes as long as whether it is valid
     if kind == PhoneNumberType.UNKNOWN:
-        raise _not_phone("no such number exists in that country's plan")
+        raise _not_phone("the numbering plan of that country has no such number")
     if kind not in _TEXTABLE:
-        raise BadInput.at("phone", f"{_PHONE_KIND.get(kind, 'a number of that kind')} cannot receive texts")
+        raise BadInput.at(
+            "phone", f"{_PHONE_KIND.get(kind, 'a number of that kind')} cannot receive text messages"
+        )
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 

@@ -16,7 +16,7 @@ def check_applicable(campaign: Campaign, before: CampaignSpec, after: CampaignSp
     """Raise `Conflict` when a campaign cannot become what another file says. `before` is its file now."""
     if campaign.state not in APPLICABLE:
         raise Conflict(
-            f"the campaign {campaign.name} is {campaign.state.value} and keeps what it was started with",
+            f"the campaign {campaign.name} is {campaign.state.value} and keeps the content it started with",
             code=campaign.state.value,
             hint="pause it first, or apply the file under another name",
         )
@@ -29,7 +29,7 @@ def check_applicable(campaign: Campaign, before: CampaignSpec, after: CampaignSp
         fixed.append("lists")
     if fixed:
         raise Conflict(
-            f"the campaign {campaign.name} has its recipients already: {' and '.join(fixed)} cannot change",
+            f"the campaign {campaign.name} has its recipients, so {' and '.join(fixed)} cannot change",
             code="audience_fixed",
             hint="apply the file under another name",
         )

@@ -134,9 +134,9 @@ class EmailPlan:
         """
         recipient = values.get("email", "")
         if not _RECIPIENT.fullmatch(recipient):
-            raise BadInput.at("email", "is not an address that a message can be written to")
+            raise BadInput.at("email", "is not an address that a message can be sent to")
         if not _MESSAGE_ID.fullmatch(message_id):
-            raise BadInput.at("message_id", "is not of the form <id@domain>")
+            raise BadInput.at("message_id", "does not have the form <id@domain>")
         known = {**values, **self._constants}
         try:
             unsubscribe = self._unsubscribe_headers(known)
@@ -174,7 +174,7 @@ class EmailPlan:
         known["unsubscribe_url"] = url
         line = f"List-Unsubscribe: <{url}>"
         if len(line) > LINE_LIMIT:
-            raise BadTemplate.at("unsubscribe", f"makes a header line above {LINE_LIMIT} characters")
+            raise BadTemplate.at("unsubscribe", f"makes a header line longer than {LINE_LIMIT} characters")
         return line.encode("ascii") + b"\r\n" + (_ONE_CLICK if url.startswith("https:") else b"")
 
 
@@ -260,7 +260,7 @@ def _compile_bodies(content: Content) -> tuple[_Body, ...]:
             )
         )
     if not bodies:
-        raise BadInput.at("text", "neither text nor html has anything in it")
+        raise BadInput.at("text", "both text and html are empty")
     return tuple(bodies)
 
 
@@ -269,7 +269,7 @@ def _files(content: Content, encoded: Mapping[str, SharedBytes]) -> list[File]:
     for attachment in content.attachments:
         if attachment.sha256 not in encoded:
             raise BadInput.at(
-                "attachments", f"the bytes of {attachment.name!r} are not here", hint="apply again"
+                "attachments", f"the content of {attachment.name!r} is missing", hint="apply again"
             )
         files.append(File(name=attachment.name, type=attachment.type, data=encoded[attachment.sha256]))
     return files
@@ -283,13 +283,13 @@ def _mailbox(path: str, text: str) -> tuple[str, str]:
     try:
         address = email_address(address)[0]
     except BadInput as error:
-        problem = f"is not of the form Name <name@example.org>: {error}"
+        problem = f"does not have the form Name <name@example.org>: {error}"
         raise BadInput.at(path, problem) from None
     name = name.strip()
     if len(name) >= 2 and name[0] == name[-1] == '"':
         name = re.sub(r"\\(.)", r"\1", name[1:-1])
     if "{{" in name or "{%" in name:
-        raise BadInput.at(path, "is the same for every recipient, it cannot hold a template")
+        raise BadInput.at(path, "is the same for every recipient and cannot contain a template")
     return name, address
 
 
@@ -316,7 +316,7 @@ def message_id(install_key: bytes, delivery_id: int, content_hash: str, domain: 
 
 
 def problems(content: Content) -> list[dict[str, str]]:
-    """What should keep a campaign from starting until somebody accepts the risk, as `risk` and `problem`."""
+    """What keeps a campaign from starting unless the risk is accepted, as `risk` and `problem`."""
     if content.channel is not Channel.EMAIL or content.kind is not Kind.MARKETING:
         return []
     found = []

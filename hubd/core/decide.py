@@ -64,14 +64,14 @@ class Archive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
-    """Gone with all its deliveries."""
+    """Delete it with all its deliveries."""
 
     changed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clone:
-    """A draft with another name that says the same."""
+    """A copy as a draft with another name."""
 
     spec: str  #: of the copy
     changed: bool
@@ -140,7 +140,7 @@ def check_revision(campaign: Campaign | None, name: str, wanted: int | None) -> 
     if wanted is not None and revision != wanted:
         raise RevisionConflict(
             f"the campaign {name} is at revision {revision}, not {wanted}",
-            hint="look at it again, then repeat with the revision it has now",
+            hint="read it again, then repeat with its current revision",
             data={"current": revision},
         )
 
@@ -148,7 +148,7 @@ def check_revision(campaign: Campaign | None, name: str, wanted: int | None) -> 
 def start(
     campaign: Campaign, *, limit: int | None = None, event: CampaignEvent = CampaignEvent.START
 ) -> Move:
-    """Run it; also `resume`, `retry` and `due`. `limit` is how many to send before it pauses by itself."""
+    """Run it; also `resume`, `retry` and `due`. `limit` is how many to send before it pauses."""
     _check_ordinary(campaign)
     to = advance_campaign(campaign.state, event)
     return Move(event=event, to=to, changed=campaign.state is not to, limit=_target(campaign, limit))
@@ -176,7 +176,7 @@ def halt(campaign: Campaign, *, event: CampaignEvent) -> Move:
 
 
 def retry(campaign: Campaign, *, queued: bool) -> Move:
-    """Go on with it if deliveries are queued again."""
+    """Resume it if deliveries are queued again."""
     to = advance_campaign(campaign.state, CampaignEvent.RETRY)
     moves = queued and campaign.state is not to
     return Move(
@@ -191,14 +191,14 @@ def set_rate(campaign: Campaign, *, rate: tuple[str, ...]) -> SetRate:
     """Use these rates."""
     if campaign.single:
         raise Conflict(
-            f"{campaign.name} carries one-off messages, which go at the rate of their provider",
+            f"{campaign.name} is the queue of transactional messages, which use the rate of their provider",
             hint=f"change the rate of {campaign.provider} in hubd.toml, then: hubctl daemon reload",
         )
     return SetRate(rate=rate, changed=campaign.rate != rate)
 
 
 def archive(campaign: Campaign, *, archived: bool) -> Archive:
-    """Leave one that has ended out of the listings, or bring it back."""
+    """Leave one that has ended out of the listings, or list it again."""
     if archived and (campaign.state not in ENDED or campaign.single):
         away = "delete it instead" if campaign.state is CampaignState.DRAFT else "stop it first"
         raise Conflict(
@@ -228,14 +228,14 @@ def clone(source: Campaign, there: Campaign | None, new: str) -> Clone:
     A draft `new` that is this copy already is left as it is; `there` is the campaign that has the name.
     """
     if source.single:
-        raise NotFound("there is no such campaign", hint="hubctl list shows those there are")
+        raise NotFound("there is no such campaign", hint="to list all campaigns: hubctl list")
     spec = spec_json(msgspec.structs.replace(spec_from_json(source.spec), name=new, rate=source.rate))
     if there is None:
         return Clone(spec=spec, changed=True)
     if there.id != source.id and there.state is CampaignState.DRAFT and there.spec == spec:
         return Clone(spec=spec, changed=False)
     raise Conflict(
-        f"there is a campaign {new} already",
+        f"the campaign {new} already exists",
         code="name_taken",
         hint="choose another name, or look at it with: hubctl show " + new,
     )
@@ -244,8 +244,8 @@ def clone(source: Campaign, there: Campaign | None, new: str) -> Clone:
 def _check_ordinary(campaign: Campaign) -> None:
     if campaign.single:
         raise Conflict(
-            f"{campaign.name} carries one-off messages and always runs",
-            hint=f"to hold them back: hubctl provider disable {campaign.provider}",
+            f"{campaign.name} is the queue of transactional messages and always runs",
+            hint=f"to hold them: hubctl provider disable {campaign.provider}",
         )
 
 

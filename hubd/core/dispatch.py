@@ -6,7 +6,7 @@ own, begins where the others are now, without credit for the past.
 
 A message has to fit every limit that it counts under at the same instant. It reserves the limit that opens
 last: nobody behind it takes a slot there, or a long SMS would wait for ever behind short ones. The others it
-leaves alone, so a capped campaign slows nobody.
+leaves alone, so a campaign at its limit slows no other.
 """
 
 from __future__ import annotations

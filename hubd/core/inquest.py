@@ -127,10 +127,10 @@ class Inquiry:
 ABSENT_TWICE = "The provider was asked twice and does not have the message."
 NOT_ASKABLE: Mapping[str, str] = MappingProxyType(
     {
-        "provider": "It went through another provider than the campaign has now, which cannot be asked.",
-        "account": "It went through another account than the provider has now, which cannot be asked.",
-        "content": "What it said cannot be written again, so that the provider cannot be asked for it.",
-        "kind": "This provider cannot be asked what it accepted.",
+        "provider": "It was sent through a provider that the campaign no longer uses.",
+        "account": "It was sent through an account that the provider no longer uses.",
+        "content": "Its content no longer exists, so the provider cannot be asked about it.",
+        "kind": "This provider cannot say what it accepted.",
     }
 )
 
@@ -167,11 +167,11 @@ def weigh(finding: Finding, known: Collection[str]) -> Finding:
 
 
 def _finding(fits: Sequence[str], similar: Sequence[str], *, complete: bool) -> Finding:
-    kind, detail = Found.UNKNOWN, "The provider's list is too long to be read to its end."
+    kind, detail = Found.UNKNOWN, "The provider's list is too long to read completely."
     if fits:
         kind, detail = Found.FOUND, ""
     elif similar:
-        detail = "The provider has a message that could be this one, but not with certainty."
+        detail = "The provider has a message that may be this one, but that is not certain."
     elif complete:
         kind, detail = Found.ABSENT, ""
     return Finding(

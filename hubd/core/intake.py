@@ -85,7 +85,7 @@ def check_columns(names: Iterable[str]) -> dict[str, str]:
     """
     columns = list(names)
     if len(columns) > MAX_COLUMNS:
-        raise BadInput.at("columns", f"{len(columns)} columns; at most {MAX_COLUMNS} are taken")
+        raise BadInput.at("columns", f"{len(columns)} columns; at most {MAX_COLUMNS} are allowed")
     faults: list[Fault] = []
     fields: dict[str, str] = {}
     source: dict[str, str] = {}
@@ -98,7 +98,7 @@ def check_columns(names: Iterable[str]) -> dict[str, str]:
             continue
         if name in source:
             other = "" if source[name] == column else f" like {shown(source[name])}"
-            faults.append((shown(column), f"means {name}{other}; leave one out or map it to another field"))
+            faults.append((shown(column), f"means {name}{other}; skip one, or map it to another field"))
         source.setdefault(name, column)
         fields[column] = name
     if not faults and not {"email", "phone"} & set(fields.values()):
@@ -138,7 +138,7 @@ def _field_of(column: str) -> str:
     if _FIELD.fullmatch(name) is None:
         raise BadInput("a field's name has only a-z, 0-9 and _, and starts with a letter")
     if name in _RESERVED:
-        raise BadInput(f"{name} is reserved; call it something else")
+        raise BadInput(f"{name} is reserved; choose another name")
     return name
 
 

@@ -83,7 +83,7 @@ Entry = Open | Close | Requeue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why an entry was not made. `skipped` means that the delivery is now skipped for good."""
+    """Why an entry was not made. `skipped` means that the delivery is now permanently skipped."""
 
     why: str  #: "campaign_state", "suppressed", "delivery_state", "no_room"
     skipped: bool = False

@@ -71,7 +71,7 @@ class _Window:
 
 @dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class RateLimiter:
-    """Rates that hold together, and a warm-up. Only a provider's dispatcher takes slots: nobody waits here.
+    """Rates that hold together, and a warm-up. Only a provider's dispatcher takes slots: no task waits here.
 
     Times are in seconds of a clock that never goes backwards. Raises `BadInput` for what is not a rate.
     """
@@ -153,7 +153,7 @@ class RateLimiter:
     # -- its slots ---------------------------------------------------------------------------------
 
     def opens_at(self, now: float, cost: int = 1) -> float:
-        """When so many slots are free, without taking them: `now`, or a later time at which to ask again.
+        """When this many slots are free, without taking them: `now`, or a later time at which to ask again.
 
         That may come earlier, when the quota for the day grows. What costs more slots than a rate has goes
         when all of them are free.
@@ -210,7 +210,7 @@ def grants_of(steps: Iterable[Step], recorded_now: float, now: float) -> list[Gr
     """Recorded steps, the oldest first, as what was granted: each at the latest moment it can have been.
 
     They are on the clock that shows `recorded_now`, the grants on the one that shows `now`. A step that lasts
-    still, or lies in the future because the clock was set back, counts as granted now: so nobody waits longer
-    than a period for it.
+    still, or lies in the future because the clock was set back, counts as granted now: so no message waits
+    longer than a period for it.
     """
     return [(now - max(0.0, recorded_now - began - STEP), slots) for began, slots in steps]

@@ -28,8 +28,8 @@ from hubd.core.bodies import Transfer
 from hubd.core.shared import SharedBytes, joined
 from hubd.errors import BadInput
 
-LINE_LIMIT = 998  #: octets of a line without its CRLF (RFC 5322 §2.1.1)
-_FOLD_AT = 76  #: octets; a line with an encoded word must not be longer (RFC 2047 §2)
+LINE_LIMIT = 998  #: bytes of a line without its CRLF (RFC 5322 §2.1.1)
+_FOLD_AT = 76  #: bytes; a line with an encoded word must not be longer (RFC 2047 §2)
 
 _HOSTILE = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")

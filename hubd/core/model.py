@@ -1,6 +1,6 @@
-"""The words of the house: what a campaign, a delivery, a parcel and an answer are.
+"""The vocabulary: what a campaign, a delivery, a parcel and an answer are.
 
-Plain frozen values without behaviour of their own. Every other room speaks in these.
+Plain frozen values without behaviour of their own. All other packages use them.
 Times are seconds since the Unix epoch (UTC, float); addresses are already normalised.
 """
 
@@ -42,7 +42,7 @@ class CampaignState(StrEnum):
     FAILED = "failed"
 
 
-#: The states in which nothing goes on by itself any more.
+#: The states in which nothing happens without a command.
 ENDED = frozenset({CampaignState.STOPPED, CampaignState.COMPLETED, CampaignState.FAILED})
 #: Begins the names of the standing campaigns, which carry one-off messages and never end.
 STANDING = "~"
@@ -150,7 +150,7 @@ class Attachment:
     name: str
     type: str  #: MIME type such as "application/pdf"
     sha256: str
-    size: int  #: octets
+    size: int  #: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +215,7 @@ class Campaign:
     limit: int | None = None  #: send this many in this run and pause (a canary)
     audience_ready: bool = False  #: every delivery row is frozen
     single: bool = False  #: the standing campaign that carries one-off messages of a provider
-    archived: bool = False  #: left out of listings
+    archived: bool = False  #: hidden from listings
     counts: Counts = field(default_factory=Counts)
     created_at: float = 0.0
     updated_at: float = 0.0
@@ -230,7 +230,9 @@ class Figures(NamedTuple):
 
     possible_duplicates: int  #: how often a message was queued again although it may have been accepted
     refused: int  #: of a paused campaign: how many waiting recipients had the refusals that paused it
-    next_due_at: float | None  #: of one with a sending window: when somebody may be tried next, 0 for at once
+    next_due_at: (
+        float | None
+    )  #: of one with a sending window: when the next recipient may be tried, 0 for at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

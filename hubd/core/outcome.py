@@ -21,7 +21,7 @@ NOT_ABOUT_RECIPIENT = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long to go on trying a recipient that is refused for now. Seconds."""
+    """How long to retry a recipient that is refused for now. Seconds."""
 
     give_up_after: float = 86_400.0
     floor: float = 300.0  #: the shortest pause between two tries
@@ -80,7 +80,7 @@ def close_for(
 
 
 def lost_answer() -> Answer:
-    """The answer of a delivery that was cut off: nobody knows whether it was accepted."""
+    """The answer of a delivery that was cut off: it may have been accepted."""
     return Answer(stage=Stage.DOT, signal=Signal.TIMEOUT, text="cut off before the provider answered")
 
 

@@ -1,7 +1,7 @@
-"""Is a campaign fit to start? What was found out goes in, problems, warnings and an estimate come out. Pure.
+"""Whether a campaign is ready to start: takes what was found, returns problems, warnings, an estimate. Pure.
 
 A problem names its risk when a person may take it knowingly ("no-unsubscribe", "missing-fields"); a problem
-without a risk has to be put right first.
+without a risk has to be fixed first.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Found:
 
     content: Content
     recipients: int = 0
-    remaining: int = 0  #: of those, who is still to be tried
+    remaining: int = 0  #: of those, still to be tried
     skipped: Mapping[str, int] = field(default_factory=dict)
     gaps: Sequence[Gap] = ()
     known_fields: frozenset[str] = frozenset()  #: that contacts of the audience have
@@ -67,7 +67,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that keeps a campaign from starting; `risk` is "" when nobody may take it."""
+    """Something that keeps a campaign from starting; `risk` is "" if it cannot be accepted."""
 
     risk: str
     problem: str
@@ -126,7 +126,7 @@ def assess(found: Found, *, limit: int | None = None) -> Report:
     )
 
 
-_MAY_HAVE_BEEN_SENT = "it is older than the restore of the database and may have been sent to everybody since"
+_MAY_HAVE_BEEN_SENT = "it is older than the restored database and may have been sent since"
 
 
 def unaccepted(problems: Iterable[Problem], accepted: Iterable[str]) -> list[Problem]:
@@ -136,7 +136,7 @@ def unaccepted(problems: Iterable[Problem], accepted: Iterable[str]) -> list[Pro
 
 
 def how_long(messages: int, rates: Sequence[str]) -> Estimate:
-    """How long so many messages take under these limits."""
+    """How long this number of messages takes under these limits."""
     if not rates or not messages:
         return Estimate(messages=messages)
     seconds = estimate(messages, parse_rates(rates))
@@ -162,18 +162,18 @@ def _load(found: Found) -> Load | None:
 
 def _nobody(found: Found) -> str:
     if not any(found.skipped.values()):
-        return "there is nobody on its lists"
+        return "its lists are empty"
     kind = "phone number" if found.content.channel is Channel.SMS else "email address"
     words = {"invalid_address": f"without {kind}"}
     why = ", ".join(f"{n} {words.get(w, w.replace('_', ' '))}" for w, n in sorted(found.skipped.items()) if n)
-    return f"nobody on its lists can be written to ({why})"
+    return f"nobody on its lists can get a message ({why})"
 
 
 def _gap(gap: Gap, found: Found) -> Problem:
     names = sorted(gap.fields)
     if not names:
         who = "1 recipient" if gap.count == 1 else f"{gap.count} recipients"
-        return Problem(risk=BAD_MESSAGES, problem=f"no message can be written for {who}: {gap.fault}")
+        return Problem(risk=BAD_MESSAGES, problem=f"the message cannot be rendered for {who}: {gap.fault}")
     who = "1 recipient has" if gap.count == 1 else f"{gap.count} recipients have"
     known = sorted(found.known_fields | STANDARD_FIELDS)
     hints = []
@@ -189,12 +189,12 @@ def _gap(gap: Gap, found: Found) -> Problem:
 
 def _warnings(found: Found) -> Iterator[str]:
     if found.provider_reason:
-        yield f"the provider does not send now: {found.provider_reason}"
+        yield f"the provider is not sending now: {found.provider_reason}"
     if found.content.channel is Channel.EMAIL and found.content.html and not found.content.text:
-        yield "there is no text part; some readers and spam filters want one"
+        yield "there is no text part; some mail readers and spam filters expect one"
     load = _load(found)
     if load and load.largest_message and load.message > load.largest_message:
         accepted = f"the provider accepts at most {load.largest_message:,}"
         yield f"each message has about {load.message:,} bytes, but {accepted}: make the attachments smaller"
     if found.segments > MANY_SEGMENTS:
-        yield f"each text costs about {found.segments} segments"
+        yield f"each message costs about {found.segments} segments"

@@ -112,7 +112,7 @@ def _check_length(units: int) -> None:
     if units > TEXT_LIMIT:
         raise BadInput.at(
             "text",
-            f"is {units} characters long, a text message has at most {TEXT_LIMIT}",
+            f"is {units} characters long; a text message has at most {TEXT_LIMIT}",
             hint="shorten the text",
         )
 

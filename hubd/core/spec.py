@@ -28,7 +28,7 @@ MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024  #: of all attachments together; the lar
 MAX_ATTACHMENTS = 50
 MAX_LISTS = 100
 MAX_SMS_CHARACTERS = 1600  #: what Twilio takes; counted here only when the text has nothing to fill in
-_LONGEST_LINE = 998  #: octets of a header line (RFC 5322 2.1.1)
+_LONGEST_LINE = 998  #: bytes of a header line (RFC 5322 2.1.1)
 _LONGEST_WAIT = 30 * 86_400.0
 #: Seconds after which a message that is refused for now fails, where the file does not say. Yesterday's offer
 #: is of no use to anybody; a receipt still is, so it gets the four to five days of RFC 5321 section 4.5.4.1.
@@ -86,7 +86,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A validated campaign file. Everything in it parses; whether it is fit to start is for the preflight."""
+    """A validated campaign file. Everything in it parses; the preflight decides whether it can start."""
 
     name: Annotated[
         str, Meta(description="The unique name: a-z, 0-9 and `.` `_` `-`, up to 64 characters. Required.")

@@ -1,9 +1,9 @@
-"""The same refusal for one recipient after another is not about the recipients.
+"""The same refusal for one recipient after another is not about those recipients.
 
 A spam block refuses everybody, and so does a server that is out of order. After `LIMIT` distinct recipients
-in a row, or half of the last `WINDOW`, a refusal counts against somebody else: a permanent one pauses the
+in a row, or half of the last `WINDOW`, a refusal is not about the recipient: a permanent one pauses the
 campaign, a temporary one rests the provider; or only the destination domain, when all of them are in it
-while other domains accept. Those who were refused so before it was noticed are to be put back as if never
+while other domains accept. The recipients that were refused before it was noticed are requeued as if never
 tried.
 
 There are two exceptions. When only one domain refuses recipients at RCPT while this campaign's messages are
@@ -133,11 +133,11 @@ class Streak:
 
     @property
     def owes(self) -> bool:
-        """Whether somebody is to be put back."""
+        """Whether any recipient is to be requeued."""
         return bool(self._owed)
 
     def take_back(self, in_hand: Callable[[int], bool] = lambda delivery_id: False) -> list[int]:
-        """The recipients to put back, each once: failed or deferred by what was not about them.
+        """The recipients to requeue, each once: failed or deferred for a reason that was not about them.
 
         Those that are `in_hand`, because their refusal is not written down yet, stay for the next time.
         """

@@ -1,6 +1,6 @@
-"""Reads a table somebody wrote (TOML or JSON) key by key and collects every fault on the way.
+"""Reads a table (TOML or JSON) key by key and collects every error on the way.
 
-A person who mistyped three keys wants to hear of three, each with its place, and with the key that was meant.
+A person who mistyped three keys wants to see all three, each with its place and the key that was meant.
 The readers below never raise: they note a fault and give a value to go on with; whoever owns the list of
 faults raises once, at the end. No fault ever quotes a value: values may be addresses or secrets.
 """
@@ -32,7 +32,7 @@ _PAIR = re.compile(rf"\s*({_DOTTED})\s*=")
 
 
 class Table:
-    """One table of a file. Asking for a key makes it known; `close` reports the ones nobody asked for."""
+    """One table of a file. Asking for a key makes it known; `close` reports the others."""
 
     __slots__ = ("_known", "faults", "path", "raw")
 
@@ -158,7 +158,7 @@ class Table:
         return tables
 
     def close(self, *, hints: Mapping[str, str] | None = None, also: Collection[str] = ()) -> None:
-        """Report the keys nobody asked for.
+        """Report the unknown keys.
 
         `hints` explains unknown keys that people have reason to try; `also` are names that are worth
         suggesting although they are read elsewhere.

@@ -137,7 +137,7 @@ class Template:
             raise BadTemplate.at(
                 self.name,
                 "compares or converts a field in a way its value does not allow",
-                hint="fields are text; write `age | int > 18` to compare a number",
+                hint="fields are text; to compare numbers, write `age | int > 18`",
             ) from None
         except Exception as error:
             raise BadTemplate.at(self.name, f"cannot be rendered ({type(error).__name__})") from None
@@ -191,7 +191,7 @@ def _missing_field(template: str, field: str) -> BadTemplate:
     return BadTemplate(
         f"{template}: this recipient has no field {field!r}",
         code="missing_field",
-        hint=f"add the column, or give a default: {{{{ {field} | default('friend') }}}}",
+        hint=f"add the column, or set a default: {{{{ {field} | default('friend') }}}}",
         data={"field": field, "errors": [{"path": template, "problem": f"there is no field {field!r}"}]},
     )
 

@@ -34,7 +34,7 @@ def parse_start(text: str) -> int:
     except BadInput:
         rate = None
     if rate is None or rate.period != DAY:
-        raise BadInput('must be how many a day to begin with, such as "200/day"')
+        raise BadInput('must be the number per day to begin with, such as "200/day"')
     return rate.amount
 
 
@@ -45,7 +45,7 @@ def parse_doubling(text: str) -> float:
     except BadInput:
         seconds = 0.0
     if seconds < SHORTEST:
-        raise BadInput('must be a time of an hour or more, such as "2 days"')
+        raise BadInput('must be one hour or more, such as "2 days"')
     return seconds
 
 

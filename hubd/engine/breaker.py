@@ -280,7 +280,7 @@ class CircuitBreaker:
         self._herald.report(self.standing())
 
     def relax(self, *, unused: bool) -> None:
-        """Time has passed: what was found out about a provider that nobody uses is forgotten.
+        """Forget, after a while, what was found out about an unused provider.
 
         `unused`: it has no connection.
         """

@@ -1,7 +1,7 @@
-"""News of the providers' health, written down as durable events.
+"""Changes of the providers' health, recorded as durable events.
 
-A change of health happens in the middle of a delivery, where nobody can wait for the disk. So it is noted
-here at once and written by a task of its own.
+A change of health happens in the middle of a delivery, which cannot wait for the disk. So it is queued here
+and written by a task of its own.
 """
 
 from __future__ import annotations

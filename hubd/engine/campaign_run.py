@@ -126,7 +126,7 @@ class CampaignRun:
                         "campaign %s crashed, incident %s", self._campaign.name, crash, extra=self._told
                     )
         except Exception:
-            log.exception("campaign %s: its end could not be written", self._campaign.name, extra=self._told)
+            log.exception("campaign %s: its end could not be recorded", self._campaign.name, extra=self._told)
         finally:
             self._done.set()
 
@@ -148,7 +148,7 @@ class CampaignRun:
     async def _record_crash(self, incident: str) -> None:
         await self._context.ledger.abandon(self._campaign.id)
         if not self._campaign.single:
-            reason = f"an internal error stopped it; the log has it as incident {incident}"
+            reason = f"an internal error stopped it; look for incident {incident} in the log"
             await self._write(CampaignEvent.FAIL, reason)
 
     async def _conclude(self, ending: Ending) -> None:

@@ -1,8 +1,9 @@
 """The domains that a provider sends to: their rates, and which of them rest.
 
-A rate such as "gmail.com" = "10/s" must not hold up the rows to other domains, so nobody waits at a domain's
-limiter. A row whose domain has no slot is put off and comes again by itself. The put-offs of one domain are
-spread along its rate, a little wider than the slots, so that nearly every row finds its slot free then.
+A rate such as "gmail.com" = "10/s" must not hold up the rows to other domains, so no worker waits for a
+domain's limiter. A row whose domain has no slot is deferred and returns automatically. The put-offs of one
+domain are spread along its rate, a little wider than the slots, so that nearly every row finds its slot free
+then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a provider is, in the engine's words and in those that people see; who is told of a change."""
+"""The health of a provider, for the engine and for people, and who is notified of a change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class Health(StrEnum):
-    """How a provider is."""
+    """The health of a provider, for the engine."""
 
     UNPROVEN = "unproven"  #: nothing is known: one lane at a time
     READY = "ready"
@@ -27,7 +27,7 @@ OFF = frozenset({Health.STOPPED, Health.DISABLED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a provider is, in the words that people and programs see."""
+    """The health of a provider, as people and programs see it."""
 
     state: str = "ready"  #: ready, slowed, resting, half_open, stopped, disabled
     reason: str = ""
@@ -37,7 +37,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthChange:
-    """A provider's state is another one now. `before` and `after` are states of `Standing`."""
+    """The state of a provider changed. `before` and `after` are states of `Standing`."""
 
     provider: str
     before: str
@@ -50,11 +50,11 @@ Tell = Callable[[HealthChange], None]
 
 
 def tell_nobody(change: HealthChange) -> None:
-    """Where changes go that nobody wants to know."""
+    """Ignore a change."""
 
 
 class Herald:
-    """Tells of a provider when its state is another one than was told last."""
+    """Reports the state of a provider when it differs from the last reported one."""
 
     def __init__(self, provider: str, tell: Tell) -> None:
         self._provider = provider
@@ -62,7 +62,7 @@ class Herald:
         self._told = Standing().state
 
     def report(self, standing: Standing) -> bool:
-        """Tell how it is now, if that is news; whether it was. A listener that fails hurts nobody."""
+        """Report the present state if it is new; returns whether it was. A failing listener does no harm."""
         if standing.state == self._told:
             return False
         change = HealthChange(
@@ -77,7 +77,7 @@ class Herald:
             self._tell(change)
         except Exception:
             log.exception(
-                "a change of the provider %s could not be told",
+                "a change of the provider %s could not be reported",
                 self._provider,
                 extra={"hub_provider": self._provider},
             )

@@ -21,7 +21,7 @@ from hubd.errors import CredentialMissing, HubError, ProviderUnavailable
 #: Seconds for which an answer shows that a provider works that closed one more connection without a word.
 RECENT = 1.0
 
-#: What is limited, or "*" for each other one, and its rates.
+#: What is limited, or "*" for every other one, and its rates.
 Rates = Mapping[str, tuple[str, ...]]
 
 
@@ -138,9 +138,9 @@ class Provider:
         if self._disabled:
             raise ProviderUnavailable(
                 f"the provider {self.spec.name} is {self._off}",
-                hint=f"hubctl provider enable {self.spec.name} switches it on again"
+                hint=f"hubctl provider enable {self.spec.name} enables it again"
                 if self._off == "disabled"
-                else "put it back into the configuration, then hubctl daemon reload",
+                else "add it to the configuration again, then: hubctl daemon reload",
             )
 
     async def revive(self) -> WorkerPool:
@@ -175,7 +175,7 @@ class Provider:
             self._report()
             raise ProviderUnavailable(
                 f"the provider {spec.name} cannot be opened: {error.strerror or type(error).__name__}",
-                hint="try again when the machine has files and memory to give",
+                hint="try again when the machine has free memory and file descriptors",
             ) from None
         self._why_not = ""
         self._report()
@@ -280,7 +280,7 @@ class Provider:
             self._since = self._now()
 
     async def tidy(self) -> None:
-        """Close connections that nobody used for a while."""
+        """Close connections that were unused for a while."""
         if self._pool is not None:
             await self._pool.tidy()
 

@@ -57,7 +57,7 @@ class Providers:
     async def reconfigure(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
         """Take over a new configuration, all of it or nothing. Returns what changed, in words.
 
-        Campaigns on a provider whose settings changed go on with the new ones from their next message.
+        Campaigns on a provider whose settings changed continue with the new ones from their next message.
         Raises what opening a changed provider raises, and `CredentialMissing` when a secret cannot be read
         any more; nothing has changed then.
         """
@@ -98,7 +98,7 @@ class Providers:
 
     def _retire(self, name: str) -> None:
         gone = self._all.pop(name)
-        gone.disable("not in the configuration any more")
+        gone.disable("no longer in the configuration")
         self._gone.append(gone)
 
     def _differs(self, name: str, spec: ProviderSpec) -> bool:

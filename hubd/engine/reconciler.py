@@ -96,12 +96,12 @@ class Reconciler:
         self._asked: dict[int, Inquiry] = {}
 
     async def settle(self) -> float | None:
-        """Ask about every delivery in doubt that is due to be asked about, and book what comes of it.
+        """Ask about every delivery in doubt that is due, and record the results.
 
         Returns the time (epoch seconds) when there is something to ask again, or None when there is not:
         what is in doubt then stays so until a person decides. Waits while the provider rests.
-        Raises `ProviderStopped` when it takes a person to go on, and `StoreUnavailable`; what was booked
-        stays booked, and calling again goes on.
+        Raises `ProviderStopped` when a person has to act, and `StoreUnavailable`; what was recorded
+        stays recorded, and calling it again continues.
         """
         seen: set[int] = set()
         after = 0

@@ -60,7 +60,7 @@ class ResultHandler:
 
     @property
     def misjudged(self) -> bool:
-        """Whether somebody was refused by what turned out to be about all of us."""
+        """Whether a recipient was refused for a reason that turned out to be systemic."""
         return self._streak.owes
 
     def take_misjudged(self, in_hand: Callable[[int], bool]) -> list[int]:

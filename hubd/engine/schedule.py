@@ -1,8 +1,8 @@
-"""What happens by itself: campaigns whose time has come, runs that fell down, and a clock that was set.
+"""What starts automatically: campaigns whose time has come, runs that crashed, and changes of the clock.
 
 A time of day is a time on the wall clock, so the schedule looks at it at least once a minute. How long a
 campaign waits for a deferred recipient was also decided on the wall clock: when that is set back by a day,
-nobody shall wait a day longer for it.
+no recipient shall wait a day longer for it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Schedule:
         await self._moved.wait()
 
     async def keep_going(self) -> None:
-        """Start scheduled campaigns when their time has come, and take up what fell down; until cancelled."""
+        """Start scheduled campaigns when their time has come, and restart crashed runs; until cancelled."""
         while True:
             pause = self.LOOK
             try:
@@ -79,10 +79,10 @@ class Schedule:
                 await self._supervisor.recover()
                 pause = await self._start_what_is_due()
             except StoreError as error:
-                log.warning("the schedule waits for the database: %s", error)
+                log.warning("the scheduler waits for the database: %s", error)
                 pause = 1.0
             except Exception:
-                log.exception("the schedule stumbled and goes on")
+                log.exception("the scheduler failed once and continues")
             self._moved.set()
             await self._news.wait(trio.current_time() + pause)
 

@@ -117,7 +117,7 @@ class Source:
         self.news.set()
 
     def pause(self, reason: str) -> None:
-        """The campaign cannot go on without a person; what is on the wire is settled."""
+        """The campaign needs a person; messages on the wire finish."""
         self.needs_person = self.needs_person or reason
         self.close()
 
@@ -260,7 +260,7 @@ class Source:
         self._announced.discard(delivery_id)
 
     def put_back(self, delivery_id: int) -> None:
-        """A row is in nobody's hands any more: it is settled, or will be queued again."""
+        """No worker holds the row any more: it is finished, or will be queued again."""
         self._announced.discard(delivery_id)
         self._in_hand.discard(delivery_id)
         self._held.discard(delivery_id)
@@ -281,7 +281,7 @@ class Source:
         """An entry is in the ledger, or was refused."""
         if refusal is not None and refusal.why == "campaign_state":
             self.put_back(entry.delivery_id)
-            self.pause("the campaign does not run any more")
+            self.pause("the campaign is no longer running")
         elif isinstance(entry, Close):
             if refusal is None and entry.to in (DeliveryState.SENT, DeliveryState.IN_DOUBT):
                 self.accepted += 1
@@ -294,7 +294,9 @@ class Source:
             self.news.set()  # now that the refusals are recorded they can be requeued
 
     def released(self, number: int) -> None:
-        """So many deliveries are not in doubt any more, but queued again: that makes room under the limit."""
+        """This many deliveries are no longer in doubt but queued again, which frees places under the
+        limit.
+        """
         self.accepted -= number
         self.news.set()
         self.changed()

@@ -1,4 +1,4 @@
-"""Who runs: the commands that start, pause and stop campaigns, and what goes on by itself.
+"""Runs campaigns: the commands that start, pause and stop them, and what continues automatically.
 
 Every running campaign is one contained task (see `campaign_run`), and one lock per campaign keeps commands
 from crossing. What should run and does not, after a crash of the daemon or trouble with the disk, is taken up
@@ -90,11 +90,11 @@ class Supervisor:
         event: CampaignEvent = CampaignEvent.START,
         commit: Commit | None = None,
     ) -> tuple[bool, Campaign]:
-        """Run a campaign; it answers once the campaign is `running`. Also resumes, retries and goes on.
+        """Run a campaign; returns once it is `running`. Also resumes and retries.
 
-        `limit` is how many to send before it pauses by itself. `commit` writes what was decided, and what
+        `limit` is how many to send before it pauses. `commit` writes what was decided, and what
         belongs to it. Raises `InvalidTransition`, `NotFound`, `ProviderUnavailable`, `CredentialMissing`, and
-        `StoreUnavailable` when there is no room for the audience; nothing has changed then.
+        `StoreUnavailable` when there is no space for the audience; nothing has changed then.
         """
         campaign = await self._campaigns.get(name)
         decide = partial(decide_start, limit=limit, event=event)
@@ -117,20 +117,20 @@ class Supervisor:
             return decided.plan.changed, campaign
 
     async def _prepare(self, campaign: Campaign) -> None:
-        """See that a campaign can run now. Raises as `start`."""
+        """Check that a campaign can run now. Raises as `start`."""
         self._refuse_when_closing()
         if size := await self._campaigns.audience_size(campaign.id):
             self._context.health.check_room(size)
         await self._factory.provider_for(campaign).revive()
 
     async def resume(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
-        """Go on with a paused campaign. As `start`."""
+        """Resume a paused campaign. As `start`."""
         return await self.start(name, event=CampaignEvent.RESUME, commit=commit)
 
     async def schedule(
         self, name: str, at: float, *, limit: int | None = None, commit: Commit | None = None
     ) -> tuple[bool, Campaign]:
-        """Start a campaign by itself at a time (seconds since the epoch); `limit` and `commit` as `start`."""
+        """Schedule a campaign at a time (seconds since the epoch); `limit` and `commit` as `start`."""
         campaign = await self._campaigns.get(name)
         async with self._lock(campaign.id):
             decide = partial(decide_schedule, at=at, limit=limit)
@@ -140,11 +140,11 @@ class Supervisor:
         return decided.plan.changed, decided.campaign
 
     async def pause(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
-        """Stop sending for now. When this returns nothing more leaves. `commit` as in `start`."""
+        """Pause a campaign. When this returns, nothing more is sent. `commit` as in `start`."""
         return await self._halt(name, CampaignEvent.PAUSE, commit)
 
     async def stop(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
-        """End the campaign. When this returns nothing more leaves. `commit` as in `start`."""
+        """Stop a campaign. When this returns, nothing more is sent. `commit` as in `start`."""
         return await self._halt(name, CampaignEvent.STOP, commit)
 
     async def unschedule(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
@@ -152,7 +152,7 @@ class Supervisor:
         return await self._halt(name, CampaignEvent.UNSCHEDULE, commit)
 
     async def requeue(self, name: str, commit: Callable[[], Awaitable[bool]], *, queues: bool) -> None:
-        """Have deliveries of a campaign queued again by `commit`, and see that somebody sends them.
+        """Queue deliveries of a campaign again by `commit`, and make sure that they are sent.
 
         `commit` says whether it made the campaign run again. It may take long, and a pause does not wait for
         it. `queues`: whether it will find any delivery. Raises as `start`; then `commit` was not called.
@@ -192,7 +192,7 @@ class Supervisor:
         return campaign
 
     async def wake_single(self, provider: str, channel: Channel) -> CampaignRun:
-        """There is a new one-off message: see that somebody sends it now. Returns who does."""
+        """There is a new transactional message: start its run if needed. Returns the run."""
         campaign = await self.standing(provider, channel)
         run = self._runs[campaign.id]
         run.wake()
@@ -269,7 +269,7 @@ class Supervisor:
                 self._launch(campaign)
 
     async def close(self, grace: float) -> None:
-        """Settle what is on the wire. Campaigns stay `running` and go on at the next boot."""
+        """Finish messages on the wire. Campaigns stay `running` and continue at the next boot."""
         self._closing = True
         runs = list(self._runs.values())
         for run in runs:
@@ -321,7 +321,7 @@ class Supervisor:
 
     def _refuse_when_closing(self) -> None:
         if self._closing:
-            raise ShuttingDown("the daemon is stopping", hint="try again when it is back")
+            raise ShuttingDown("the daemon is stopping", hint="try again when it is running again")
 
     def _lock(self, campaign_id: int) -> trio.Lock:
         return self._locks.setdefault(campaign_id, trio.Lock())

@@ -6,7 +6,7 @@ import trio
 
 
 class Wakeup:
-    """Set by any task, waited for by one. What is set while nobody waits is not lost."""
+    """Set by any task, waited for by one. Setting it while no task waits is not lost."""
 
     def __init__(self) -> None:
         self._set = False

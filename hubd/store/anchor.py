@@ -64,7 +64,7 @@ class Reader(Protocol):
 
 
 def anchor_path(database: Path) -> Path:
-    """Where the anchor of a database lies: hub.anchor beside hub.db."""
+    """The path of the anchor of a database: hub.anchor beside hub.db."""
     return database.with_suffix(".anchor")
 
 
@@ -86,12 +86,12 @@ def missing_history(mark: Mark, anchor: Mark | None, *, link: str | None, anchor
     if copy:
         return "it is a backup"
     if anchor is None:
-        return "its anchor file, which should lie beside it, is missing or damaged" if anchored else ""
+        return "its file hub.anchor is missing or damaged" if anchored else ""
     if anchor.instance_id != mark.instance_id:
-        return "the anchor file beside it is another database's"
+        return "its file hub.anchor belongs to another database"
     behind = mark.epoch < anchor.epoch or mark.opened < anchor.opened
     if behind or (anchor.audit_seq and link != anchor.audit_hash):
-        return "the anchor file beside it says that it had come further"
+        return "its file hub.anchor says that later changes are missing"
     return ""
 
 

@@ -130,7 +130,7 @@ class Audience:
     """How many people a campaign reaches, and how many of its lists it does not, by reason."""
 
     recipients: int
-    remaining: int  #: of those, who is still to be tried
+    remaining: int  #: of those, still to be tried
     skipped: Mapping[str, int]
 
 

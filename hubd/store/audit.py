@@ -1,4 +1,4 @@
-"""Is everything as it should be? Looks at the database and at what lies beside it, and changes nothing.
+"""Checks the database and the files beside it; changes nothing.
 
 It reads on a connection of its own, in snapshots that follow one another, so that messages go out and the
 write-ahead log can be copied meanwhile. What is found is said in words, with what to do about it.
@@ -84,11 +84,11 @@ class Audit:
             held |= set(running())
             lost &= await self._unheld(held, epoch)
         if not lost:
-            return Finding(check="attempts", ok=True, found="every open attempt has somebody who sends it")
+            return Finding(check="attempts", ok=True, found="every open attempt has an active sender")
         return Finding(
             check="attempts",
             ok=False,
-            found=f"{_count(len(lost), 'open attempt')} that nobody is sending",
+            found=f"{_count(len(lost), 'open attempt')} without an active sender",
             advice="restart hubd: they become in_doubt, and you decide about them",
         )
 
@@ -159,8 +159,8 @@ def _file(db: sqlite3.Connection) -> Finding:
 def _links(db: sqlite3.Connection) -> Finding:
     dangling = [f"{n} in {table}" for table, n in db.execute(DANGLING)]
     if not dangling:
-        return Finding(check="links", ok=True, found="no row names one that is missing")
-    found = f"rows that name one that is missing: {', '.join(dangling)}"
+        return Finding(check="links", ok=True, found="no row refers to a missing row")
+    found = f"rows that refer to missing rows: {', '.join(dangling)}"
     return Finding(check="links", ok=False, found=found, advice=_ASIDE)
 
 
@@ -178,10 +178,12 @@ def _counts(db: sqlite3.Connection) -> Finding:
         ):
             wrong.append(campaign["name"])
     if not wrong and not counted:
-        found = f"the counts of {_count(looked_at, 'campaign')} equal a recount"
+        found = f"the counts of {_count(looked_at, 'campaign')} match a recount"
         return Finding(check="counts", ok=True, found=found)
     names = ", ".join(wrong[:NAMED]) + (f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else "")
-    found = f"the counts do not equal a recount: {names}" if wrong else "there are deliveries of no campaign"
+    found = (
+        f"the counts do not match a recount: {names}" if wrong else "there are deliveries without a campaign"
+    )
     return Finding(check="counts", ok=False, found=found, advice=_ASIDE)
 
 
@@ -194,13 +196,13 @@ def _audit(db: sqlite3.Connection) -> Finding:
                 found = f"the audit trail is broken at number {seq + 1}: a decision was changed or removed"
                 return Finding(check="audit", ok=False, found=found, advice=_ASIDE)
             before, seq = row["hash"], row["seq"]
-    return Finding(check="audit", ok=True, found=f"the audit trail is whole: {_count(seq, 'decision')}")
+    return Finding(check="audit", ok=True, found=f"the audit trail is complete: {_count(seq, 'decision')}")
 
 
 def _anchor(anchor: Anchor, standing: Mark) -> Finding:
     """Whether the anchor has come at least as far as the database had when the looking began."""
     end = time.monotonic() + ANCHOR_PATIENCE
-    advice = f"look whether the disk is full and whether hubd may write {anchor.path}"
+    advice = f"check whether the disk is full and whether hubd may write {anchor.path}"
     while True:
         try:
             mark = anchor.read()
@@ -208,7 +210,9 @@ def _anchor(anchor: Anchor, standing: Mark) -> Finding:
             found = f"{anchor.path} cannot be read: {error.strerror}"
             return Finding(check="anchor", ok=False, found=found, advice=advice)
         if mark is not None and mark.instance_id == standing.instance_id and _reaches(mark, standing):
-            return Finding(check="anchor", ok=True, found=f"{anchor.path.name} is in step with the database")
+            return Finding(
+                check="anchor", ok=True, found=f"{anchor.path.name} is up to date with the database"
+            )
         if time.monotonic() >= end:
             how = "missing or damaged" if mark is None else "behind the database"
             return Finding(check="anchor", ok=False, found=f"{anchor.path} is {how}", advice=advice)
@@ -228,7 +232,7 @@ def _room(path: Path) -> Finding:
     told = f"{disk.free // MIB:,} MiB are free in {path.parent}"
     if disk.free >= wanted:
         return Finding(check="room", ok=True, found=told)
-    advice = f"make room: without {wanted // MIB:,} MiB nothing is sent"
+    advice = f"free disk space: hubd sends nothing with less than {wanted // MIB:,} MiB"
     return Finding(check="room", ok=False, found=f"only {told}", advice=advice)
 
 

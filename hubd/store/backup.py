@@ -50,7 +50,7 @@ class Backup:
     """A backup that was made."""
 
     path: str
-    size: int  #: octets
+    size: int  #: bytes
     taken_at: float  #: seconds since the epoch: what was committed before is in it
     seconds: float  #: that it took
 
@@ -128,7 +128,9 @@ def _make(db: Database, path: str, clock: Callable[[], float]) -> Backup:
 
 
 def _busy() -> Conflict:
-    return Conflict("another backup is being made", code="backup_running", hint="try again when it is done")
+    return Conflict(
+        "another backup is in progress", code="backup_running", hint="try again when it is finished"
+    )
 
 
 def _made_for(path: Path, request: Request) -> Backup | None:
@@ -153,14 +155,14 @@ def _judge(source: Path, path: str) -> Path:
         raise BadInput.at("path", "must be the absolute path of a file", hint="hubctl makes it absolute")
     try:
         if not target.parent.is_dir():
-            raise BadInput.at("path", f"there is no directory {target.parent}", hint="make it first")
+            raise BadInput.at("path", f"there is no directory {target.parent}", hint="create it first")
         _refuse_existing(target)
         taken = {source.with_name(source.name + suffix).name for suffix in (*_SUFFIXES, ".new")}
         anchor = anchor_path(source)
         taken |= {anchor.name, anchor.name + ".new", source.with_suffix(".ballast").name}
         taken |= {"hubd.lock", "control.sock"}
         if target.name in taken and target.parent.samefile(source.parent):
-            raise BadInput.at("path", "is a name that the daemon needs itself", hint="choose another one")
+            raise BadInput.at("path", "is a name that the daemon uses itself", hint="choose another one")
     except OSError as error:
         raise BadInput.at("path", f"cannot be used: {error.strerror}", hint=_PERMISSION) from error
     return target
@@ -175,14 +177,16 @@ def _check_room(db: Database, target: Path) -> None:
         raise _failed(target, str(error), _ROOM) from error
 
 
-_PERMISSION = "the daemon writes the file, so its user needs to be able to write there"
-_ROOM = "make room there, or choose another disk; no incomplete copy was left behind"
+_PERMISSION = "the daemon writes the file, so its user needs write access there"
+_ROOM = "free space there, or choose another disk; no incomplete copy was left behind"
 
 
 def _refuse_existing(target: Path) -> None:
     if os.path.lexists(target):
         raise BadInput.at(
-            "path", f"{target} is there already", hint="choose another name; nothing is overwritten"
+            "path",
+            f"{target} already exists",
+            hint="choose another name; existing files are never overwritten",
         )
 
 
@@ -212,7 +216,7 @@ def _mark(copy: Path, taken_at: float) -> None:
         db.execute(MARK_COPY, (taken_at,))
         if not copy_log("TRUNCATE", db):
             raise StoreError(
-                "the backup could not be finished: something else reads it",
+                "the backup could not be finished: another program reads it",
                 code="backup_failed",
                 hint="leave the unfinished file alone and try again",
             )
@@ -238,9 +242,9 @@ def _check(copy: Path) -> None:
             raise
     if verdict != "ok":
         raise StoreError(
-            "the copy is damaged, and so is perhaps the database",
+            "the copy is damaged, and the database may be as well",
             code="backup_failed",
-            hint="hubctl doctor looks at the database",
+            hint="check the database with: hubctl doctor",
         )
 
 

@@ -150,7 +150,7 @@ def _check_settled(campaign: Campaign) -> None:
     counts = campaign.counts
     if not campaign.audience_ready or counts.settled != counts.total:
         raise Conflict(
-            f"the campaign {campaign.name} has deliveries left to do",
+            f"the campaign {campaign.name} has unfinished deliveries",
             code="not_settled",
             data={"left": counts.total - counts.settled},
         )

@@ -97,4 +97,4 @@ def counts_of(row: sqlite3.Row) -> Counts:
 
 
 def _no_such_campaign() -> NotFound:
-    return NotFound("there is no such campaign", hint="hubctl list shows those there are")
+    return NotFound("there is no such campaign", hint="to list all campaigns: hubctl list")

@@ -169,7 +169,7 @@ class Campaigns:
     async def audience(self, campaign: Campaign) -> Audience:
         """Whom it would reach if it started now; or, once its audience is fixed, whom it is for.
 
-        Raises NotFound ("list_not_found") for a draft that names a list that nobody imported.
+        Raises NotFound ("list_not_found") for a draft that names an unknown list.
         """
         return await self._db.read(lambda db: audience_of(db, campaign.id))
 
@@ -186,7 +186,7 @@ class Campaigns:
 
         The audience is who was on the lists when the campaign first went to `running`. Safe to call again
         after a crash, and when nothing is left to do. Raises StoreUnavailable, also while the disk is nearly
-        full: that room is for outcomes of messages.
+        full: that space is for outcomes of messages.
         """
         return await self._db.write(lambda unit: freeze_some(unit, campaign_id, size), bulk=True)
 

@@ -178,7 +178,7 @@ def _check(unit: Unit, request: Request) -> None:
 def _note(unit: Unit, request: Request, said: Mapping[str, object]) -> None:
     """The audit row, with what was changed as far as the answer tells a number.
 
-    The name of a campaign that is not there any more goes with the data.
+    The name of a campaign that no longer exists is part of the data.
     """
     found = _campaign(unit.db, request.campaign)
     data = dict(request.noted)

@@ -37,15 +37,15 @@ READER_SETTINGS = ("PRAGMA query_only = ON", "PRAGMA cache_size = -8000")
 DISK_ERRORS = (sqlite3.Error, MemoryError)
 _DISK = {
     sqlite3.SQLITE_PERM: "permission denied",
-    sqlite3.SQLITE_BUSY: "another program holds the database",
+    sqlite3.SQLITE_BUSY: "another program has locked the database",
     sqlite3.SQLITE_NOMEM: "out of memory",
     sqlite3.SQLITE_READONLY: "the file is read-only",
     sqlite3.SQLITE_IOERR: "the disk reports an input/output error",
     sqlite3.SQLITE_CORRUPT: "the database is damaged or cannot be read",  # SQLite says it for EIO, too
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_CANTOPEN: "a file of the database cannot be opened",
-    sqlite3.SQLITE_PROTOCOL: "the file locks of this file system do not work",
-    sqlite3.SQLITE_NOTADB: "the file is not a database any more",
+    sqlite3.SQLITE_PROTOCOL: "file locks do not work on this file system",
+    sqlite3.SQLITE_NOTADB: "the file is no longer a database",
 }
 #: After these a later write that succeeds proves nothing. The kernel reports a failed fsync once and may drop
 #: the pages that it could not write: the next fsync succeeds without them. Only reading the file anew helps.
@@ -131,7 +131,7 @@ def trouble_of(error: BaseException) -> tuple[str, bool]:
 
 
 def lacks_room(error: BaseException) -> bool:
-    """Whether freeing room on the disk may help."""
+    """Whether freeing disk space may help."""
     return _code(error) in _NO_ROOM
 
 

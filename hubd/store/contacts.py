@@ -183,9 +183,9 @@ class Contacts:
 
 
 def no_such_list(name: str) -> NotFound:
-    """The error for a list that nobody imported."""
+    """The error for an unknown list."""
     return NotFound(
-        f"there is no list {name!r}", code="list_not_found", hint="hubctl lists shows those there are"
+        f"there is no list {name!r}", code="list_not_found", hint="to show all lists: hubctl lists"
     )
 
 

@@ -12,7 +12,7 @@ from hubd.core.model import Content
 from hubd.errors import BadInput, NotFound
 from hubd.store.database import Unit
 
-MAX_BLOB = 25 * 1024 * 1024  #: octets of one attachment; the largest mail most servers take
+MAX_BLOB = 25 * 1024 * 1024  #: bytes of one attachment; the largest mail most servers take
 
 #: A content, unless it is there.
 ADD_CONTENT = "INSERT INTO content (hash, spec, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -78,7 +78,7 @@ def put_part(unit: Unit, sha256: str, offset: int, data: bytes, size: int) -> bo
     if blob["complete"]:
         return True
     if blob["size"] != size:
-        raise BadInput.at("size", "differs from that of the first part")
+        raise BadInput.at("size", "differs from the first part")
     end = offset + len(data)
     if offset > blob["received"] or offset < 0 or end > size:
         raise BadInput.at("offset", f"the next part starts at {blob['received']} of {size}")

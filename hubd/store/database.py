@@ -1,13 +1,13 @@
-"""The one SQLite file: one connection writes, a few read, and nobody else touches it.
+"""The one SQLite file: one connection writes, a few read, and no other program uses it.
 
 `write` hands a unit of work to the group commit (see `writer`), `read` runs one on a read-only connection
 that sees the last commit. Exactly one connection ever writes or checkpoints: SQLite before 3.51.3 can lose
 transactions when two do. Readers are opened when first needed, kept, and closed before the writer.
 
 How it fails. A disk that is full or read-only, or that reports an error: `trouble` says so, every write
-raises `StoreUnavailable`, reads go on, and it heals by itself. Too little room: `trouble` says so, what has
-begun is still written, and `wait_room` holds back what is new. A failed fsync, or damage: `wait_lost`
-returns, nothing is written any more, and leaving the block raises `StoreUnusable`.
+raises `StoreUnavailable`, reads continue, and it recovers automatically. Too little space: `trouble` says so,
+what has begun is still written, and `wait_room` holds back what is new. A failed fsync, or damage:
+`wait_lost` returns, nothing is written any more, and leaving the block raises `StoreUnusable`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Database:
 
     @property
     def trouble(self) -> str:
-        """Why nothing is sent now: writing fails, or there is too little room; "" when all is well."""
+        """Why nothing is sent now: writing fails, or disk space is low; "" when all is well."""
         return self._writer.trouble or self._room.shortage
 
     @property
@@ -112,7 +112,7 @@ class Database:
 
         `work` runs in the writer's thread, perhaps twice, and has effects on the database only. Raises what
         `work` raised (nothing of it was written then), or `StoreUnavailable` when the disk fails. `bulk` is
-        for whatever is neither an outcome nor a change of state: it is refused while there is little room.
+        for whatever is neither an outcome nor a change of state: it is refused while disk space is low.
         """
         if bulk:
             self.check_room()
@@ -137,7 +137,7 @@ class Database:
         await self._writer.wait_healthy()
 
     async def wait_room(self) -> None:
-        """Wait until new messages may begin: writing works, and there is room on the disk.
+        """Wait until new messages may begin: writing works, and there is disk space.
 
         Returns at once when there is; the file system is asked at most once a second. Raises
         `StoreUnavailable` when writing will never work again.
@@ -151,7 +151,7 @@ class Database:
             await self._writer.wait_healthy()
 
     def check_room(self, size: int = 0, *, another_file: bool = False) -> None:
-        """Raise `StoreUnavailable` while there is too little room to take in anything large.
+        """Raise `StoreUnavailable` while there is too little disk space for anything large.
 
         `size` is how many bytes it is going to take, if that is known; `another_file` says that it is not the
         database that takes them.
@@ -274,7 +274,7 @@ async def _boot(
         raise StoreUnusable(
             f"{anchor_path(path)} cannot be written: {error.strerror}",
             exit_status=75,
-            hint="the daemon needs room for it, and to be allowed to write it",
+            hint="the daemon needs disk space and write access for it",
         ) from error
 
 
@@ -301,7 +301,7 @@ def _begin_epoch(anchor: Anchor, clocks: Clocks, db: sqlite3.Connection) -> _Beg
     anchor.cast(db)
     if not copy_log("TRUNCATE", db):  # `file_checks` relies on it to know a log that is another file's
         raise StoreUnusable(
-            f"{anchor.database} is read by another program", exit_status=75, hint="stop that program"
+            f"{anchor.database} is in use by another program", exit_status=75, hint="stop that program"
         )
     return _Begun(row, head_seq, begun)
 
@@ -324,9 +324,9 @@ def _finish(anchor: Anchor, steady: SteadyClock, db: sqlite3.Connection) -> None
 
 
 def _lost(path: Path, why: str, *, taken_over: bool = False) -> StoreUnusable:
-    hint = "check the disk, then start hubd again: it recovers what there is, or says how to restore it"
+    hint = "check the disk, then start hubd again: it recovers the database, or says how to restore it"
     if taken_over:
-        hint = "the other one goes on; never remove hubd.lock while hubd runs"
+        hint = "the other hubd continues; never remove hubd.lock while hubd runs"
     return StoreUnusable(f"{path} was given up: {why}", exit_status=EX_IOERR, hint=hint)
 
 

@@ -81,8 +81,8 @@ POSSIBLE_DUPLICATES = "SELECT coalesce(sum(doubts), 0) FROM delivery WHERE campa
 POLICY = "policy"  #: decided by the campaign's own rule
 OPERATOR = "operator"  #: decided by a person
 
-FOUND_SENT = "The answer was lost; the provider has the message."
-REUSED = "The provider's answer names a message that another delivery has already; look at its log."
+FOUND_SENT = "The answer was lost, but the provider has the message."
+REUSED = "The provider's answer names a message of another delivery; check the provider's log."
 
 _EVENT = {
     How.SENT: DeliveryEvent.SETTLE_SENT,
@@ -192,7 +192,7 @@ def _move(unit: Unit, doubt: Doubt, ruling: Ruling, at: sqlite3.Row, provider_id
 def tell_decided(
     unit: Unit, actor: str, how: str, campaign_id: int, delivery_id: int, **particulars: object
 ) -> None:
-    """An event and a link of the audit trail: somebody answers for every decision about a doubt."""
+    """An event and a link of the audit trail, so every decision about a doubt has an author."""
     how = str(how)
     unit.event("delivery.resolved", campaign_id, {"delivery_id": delivery_id, "how": how, "by": actor})
     known = {name: value for name, value in particulars.items() if value not in ("", None)}

@@ -76,7 +76,7 @@ def _check_private(path: Path) -> os.stat_result:
     about = _check_writable(path)
     if os.name == "posix" and about.st_mode & 0o077:
         raise StoreUnusable(
-            f"others may read or write {path}",
+            f"other users can read or write {path}",
             exit_status=EX_NOPERM,
             hint=f"chmod 600 {shlex.quote(str(path))}",
         )
@@ -310,17 +310,17 @@ def refusal(path: Path, error: sqlite3.Error | MemoryError) -> StoreUnusable:
         return StoreUnusable(
             f"{path} cannot be opened for writing: {what}",
             exit_status=EX_NOPERM,
-            hint="the daemon needs to write to the file and its directory",
+            hint="the daemon needs write access to the file and its directory",
         )
     if code == sqlite3.SQLITE_BUSY:
         return StoreUnusable(
-            f"{path} is held by another program", exit_status=EX_TEMPFAIL, hint="stop that program"
+            f"{path} is locked by another program", exit_status=EX_TEMPFAIL, hint="stop that program"
         )
     if code == sqlite3.SQLITE_FULL:
         return StoreUnusable(
             f"{path} cannot be opened: the disk is full",
             exit_status=EX_TEMPFAIL,
-            hint="make room, then start hubd again; nothing is lost",
+            hint="free disk space, then start hubd again; nothing is lost",
         )
     if lacks_room(error):
         return StoreUnusable(

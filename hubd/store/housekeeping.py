@@ -1,4 +1,4 @@
-"""What would grow for ever: events that nobody will read again, requests that nobody repeats any more, and
+"""What would grow for ever: old events, requests too old to be repeated, and
 what rate limits granted longer ago than any of them looks back.
 """
 
@@ -34,10 +34,10 @@ class Tidied:
 async def tidy(
     db: Database, *, now: float, keep_events: int = 200_000, keep_requests_days: float = 30
 ) -> Tidied:
-    """Remove all but the newest events, requests older than so many days, and usage that no rate looks at;
+    """Remove all but the newest events, requests older than this many days, and usage that no rate looks at;
     `now` in seconds on the steady clock: one that was set must not make everything old.
 
-    In small units of work: messages go out meanwhile. What is cut off goes on at the next call. A subscriber
+    In small units of work, while messages are sent. What is cut off continues at the next call. A subscriber
     whose cursor is older than the oldest event left is told so, and a request repeated after that long is a
     new one. Raises `StoreUnavailable`.
     """

@@ -3,7 +3,7 @@
 A row belongs to the contact with its email address, or else to the one with its phone number; but a row with
 an email address never takes over a contact that has another one: two people may share a phone. Then the
 phone stays with whom it is with, and the row's contact is stored without it: that is a conflict, which the
-person who imports has to hear of.
+person who imports has to see.
 
 A contact that was seen before in the same import makes the row a duplicate, and nothing of it is taken,
 unless the row brings the contact (known by phone only) its email address.

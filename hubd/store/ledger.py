@@ -153,7 +153,7 @@ class Ledger:
         """Write these entries in order, all in one unit: durable when this returns.
 
         One result for each: None when it is done, a Refusal for what must not be (see `Open`, `Close`).
-        No message begins while it is known that there is little room: what `trouble` has reported is true.
+        No message is started while disk space is known to be low: what `trouble` has reported is true.
         Raises, with nothing written, InvalidTransition, Conflict ("attempt_not_open") for a `Close` that has
         nothing to close, NotFound ("delivery_not_found"), StoreUnavailable. An acceptance under a name that
         an earlier message has is written as in doubt, whatever the entry says, and is an event.

@@ -84,13 +84,13 @@ def _check_directory(directory: Path) -> None:
         mode = directory.stat().st_mode
     except OSError as error:
         raise StoreUnusable(
-            f"the directory {directory} cannot be made: {error.strerror}",
+            f"the directory {directory} cannot be created: {error.strerror}",
             exit_status=EX_CANTCREAT,
             hint="choose another place with --state-dir",
         ) from error
     if os.name == "posix" and mode & stat.S_IWOTH:
         raise StoreUnusable(
-            f"everybody may write to the directory {directory}",
+            f"the directory {directory} is writable by everybody",
             exit_status=EX_NOPERM,
             hint=f"chmod o-w {shlex.quote(str(directory))}, or choose another place with --state-dir",
         )
@@ -119,15 +119,15 @@ def _create(path: Path) -> None:
         sync_directory(path.parent)
     except OSError as error:
         raise StoreUnusable(
-            f"{path} cannot be made: {error.strerror}",
+            f"{path} cannot be created: {error.strerror}",
             exit_status=EX_CANTCREAT,
             hint="choose another place with --state-dir",
         ) from error
     except sqlite3.Error as error:
         raise StoreUnusable(
-            f"{path} cannot be made: {trouble_of(error)[0]}",
+            f"{path} cannot be created: {trouble_of(error)[0]}",
             exit_status=EX_CANTCREAT,
-            hint="make room, or choose another place with --state-dir",
+            hint="free disk space, or choose another place with --state-dir",
         ) from error
 
 

@@ -51,7 +51,7 @@ class Readers:
                 text, final = trouble_of(error)
                 if final:
                     damaged(error)
-                hint = "" if final else "it is tried again with every request"
+                hint = "" if final else "every request tries it again"
                 raise StoreUnavailable(f"the database cannot be read: {text}", hint=hint) from error
 
     async def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -1,4 +1,4 @@
-"""Attempts whose outcome nobody will ever know by itself: the daemon ended, or a campaign's task crashed."""
+"""Attempts whose outcome is lost: the daemon ended, or a campaign's task crashed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FROM attempt INDEXED BY attempt_one_open JOIN delivery ON delivery.id = attempt.
 WHERE attempt.outcome IS NULL AND delivery.campaign_id = ? ORDER BY attempt.id"""
 
 INTERRUPTED = "The daemon ended before the provider's answer came."
-CRASHED = "The campaign was cut off before the provider's answer was written down."
+CRASHED = "The campaign was cut off before the provider's answer was recorded."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

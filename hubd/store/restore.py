@@ -5,7 +5,7 @@ The file is a backup, an older copy, or has lost its write-ahead log (see `ancho
 have been sent after it was made. So everything that is not settled in any campaign that was ever started is
 held `in_doubt` for a person, running campaigns pause, scheduled ones are drafts again, and a draft needs a
 person's word at its start. `anchor.notice` marks the file in the transaction of the boot; `finish` holds,
-page by page, and goes on after a crash where it was.
+page by page, and continues after a crash where it was.
 """
 
 from __future__ import annotations
@@ -183,9 +183,9 @@ def _reason(name: str, to: CampaignState, held: int, *, unfrozen: bool) -> str:
             f"if it was not: hubctl start {name} --accept-risk restored"
         )
     if not held and not unfrozen:
-        return f"restored from a backup: go on with hubctl resume {name}"
+        return f"restored from a backup: to continue, hubctl resume {name}"
     who = "1 message" if held == 1 else f"{held} messages"
-    who = ("recipients that are still to be listed" if not held else f"{who} and more") if unfrozen else who
+    who = ("recipients that are not listed yet" if not held else f"{who} and more") if unfrozen else who
     return (
         f"restored from a backup: {who} may have been sent since; "
         f"decide: hubctl retry {name} --in-doubt resend|sent|failed"

@@ -37,8 +37,8 @@ BALLAST_SHARE = 0.02  #: of the file system, at most
 BALLAST_RETRY = 60.0  #: seconds between tries to make it
 FULL_FOR = 5.0  #: seconds for which the disk counts as full after it refused a write, whatever it reports
 
-MAKE_ROOM = "make room on the disk, then try again"
-PUT_BACK = "put it back; if it is gone for good, stop hubd and restore a backup"
+MAKE_ROOM = "free space on the disk, then try again"
+PUT_BACK = "put it back; if it is lost, stop hubd and restore a backup"
 
 #: Errors that may pass when files are removed; after others the ballast is not tried again.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -46,7 +46,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomLimits:
-    """How much room sending needs, in bytes. `ballast` 0 is for none."""
+    """How much disk space sending needs, in bytes. `ballast` 0 is for none."""
 
     min_free: int = MIN_FREE
     max_share: float = MAX_SHARE
@@ -104,7 +104,7 @@ class Room:
 
     @property
     def shortage(self) -> str:
-        """Why no new message may begin; "" when there is room. Cheap: as it was within the last second."""
+        """Why no new message may begin; "" when there is space. Cheap: as it was within the last second."""
         return self._reason if self._clock() < self._good_until else self.look()
 
     def look(self) -> str:
@@ -115,7 +115,7 @@ class Room:
         self._good_until = now + LOOK_EVERY
         if self._moved():
             if self._reason != self._gone:
-                log.error("no new message begins: %s; %s", self._gone, PUT_BACK)
+                log.error("no new message is started: %s; %s", self._gone, PUT_BACK)
             self._reason = self._gone
             return self._gone
         usage = self._usage()
@@ -127,13 +127,13 @@ class Room:
         before = self._reason
         self._reason = self._words(free, need, "sending") if free < need else ""
         if self._reason and not before:
-            log.error("no new message begins: %s", self._reason)
+            log.error("no new message is started: %s", self._reason)
         elif before and not self._reason:
-            log.warning("there is room again: %s MiB are free", _mib(free))
+            log.warning("there is enough disk space again: %s MiB are free", _mib(free))
         return self._reason
 
     def lack(self, size: int, *, another_file: bool = False) -> str:
-        """Why there is no room for `size` more bytes beside what sending needs; "" when there is.
+        """Why there is no space for `size` more bytes beside what sending needs; "" when there is.
 
         `another_file` says that the database does not grow by them.
         """
@@ -145,11 +145,11 @@ class Room:
         return self._words(free, need, "this") if free < need else ""
 
     def note_full(self, what: str) -> None:
-        """Remember for a while that a write did not fit although there seemed to be room (a quota)."""
+        """Remember for a while that a write did not fit although there seemed to be space (a quota)."""
         if not self.look():
             self._reason = f"{what} on the file system of {self._directory}"
             self._full_until = self._good_until = self._clock() + FULL_FOR
-            log.error("no new message begins: %s", self._reason)
+            log.error("no new message is started: %s", self._reason)
 
     def log_size(self) -> int:
         """Bytes of the write-ahead log's file."""
@@ -166,7 +166,7 @@ class Room:
         return not self._holds_ballast and self._ballast_size() > 0
 
     async def keep_ballast(self) -> None:
-        """Make the ballast if it is missing and there is plenty of room. Never fails."""
+        """Create the ballast if it is missing and there is plenty of space. Never fails."""
         if not self.wants_ballast or self._clock() < self._try_ballast_at:
             return
         self._try_ballast_at = self._clock() + BALLAST_RETRY
@@ -183,12 +183,12 @@ class Room:
         except OSError as error:
             if error.errno not in NO_ROOM:
                 self._try_ballast_at = float("inf")
-            log.info("no room is kept back for a full disk: %s", error.strerror)
+            log.info("no disk space is reserved for a full disk: %s", error.strerror)
         else:
             self._holds_ballast = True
 
     async def free_ballast(self) -> bool:
-        """Remove the ballast because the disk is full. Whether that made room."""
+        """Remove the ballast because the disk is full. Whether that freed space."""
         freed = await self.drop_ballast()
         if freed:
             self._try_ballast_at = self._clock() + LOOK_EVERY
@@ -253,7 +253,7 @@ class Room:
         disk = self._disk()
         where = f"on the file system of {self._directory}"
         if disk is not None and disk[1] > free:
-            where = f"below the limit on the size of files in {self._directory}"
+            where = f"below the file size limit in {self._directory}"
         return f"only {_mib(free)} MiB are left {where}, and {what} needs {_mib(need)}"
 
     def _moved(self) -> bool:

@@ -1,4 +1,4 @@
-"""The steady clock of this installation (see `hubd.core.steady`), and the mark that it goes on from."""
+"""The steady clock of this installation (see `hubd.core.steady`), and the mark from which it continues."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def _apart(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite3.C
 def _check_epoch(epoch: int, db: sqlite3.Connection) -> None:
     """The lock file of a running daemon may have been removed, and then another one can start."""
     if db.execute(EPOCH).fetchone()[0] != epoch:
-        raise TakenOver("another hubd has begun to use the database")
+        raise TakenOver("another hubd is using the database")
 
 
 def roll_back(db: sqlite3.Connection) -> None:

@@ -14,9 +14,10 @@ WHERE campaign_id IN (SELECT id FROM campaign WHERE state IN ('running', 'paused
 
 
 def hasten_all(unit: Unit, latest: float, windows: bool) -> int:
-    """Let nobody wait beyond `latest` (epoch seconds), except for a window unless `windows`; how many did.
+    """Let no recipient wait beyond `latest` (epoch seconds), except for a window unless `windows`; how many
+    did.
 
     No window is closed for two days, and who cannot be reached is left alone for hours on purpose. A window
-    is looked at again before anything is sent, so that to wake somebody too early does no harm.
+    is looked at again before anything is sent, so waking a recipient too early does no harm.
     """
     return unit.db.execute(HASTEN, {"latest": latest, "windows": windows}).rowcount

@@ -6,12 +6,12 @@ is being written the next one gathers, so batches grow with load and an idle wri
 
 What holds, always:
 
-- nobody is woken before COMMIT returned, and a batch that fails leaves no effect of any of its units;
+- no task is woken before COMMIT returned, and a batch that fails leaves no effect of any of its units;
 - a unit that raises (a constraint, an illegal transition) fails alone: the batch is rolled back and run again
   with each unit in its own savepoint;
 - units run in the order they were queued; a unit may be run twice, so its only effects are on the database;
 - counters change in the transaction that changes the rows they count;
-- a bulk unit that finds no room fails alone: what is kept back is for outcomes and changes of state;
+- a bulk unit that finds no space fails alone: the reserve is for outcomes and changes of state;
 - any other error of the disk fails the whole batch and every later unit at once with `StoreUnavailable`,
   until a probe, written every few seconds, succeeds again;
 - after a failed fsync, or damage, nothing is written any more: the database is lost to this process, and
@@ -111,7 +111,7 @@ class Writer:
     async def submit(self, work: Work[T], *, bulk: bool = False) -> T:
         """Queue a unit of work and wait until it is committed. Raises what it raised, or StoreUnavailable.
 
-        A `bulk` unit does not get the room that is kept back.
+        A `bulk` unit does not get the reserved space.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.trouble or self._closing:
@@ -141,7 +141,7 @@ class Writer:
         return self._changes
 
     async def empty_log(self) -> None:
-        """Give the room that the write-ahead log takes back to the disk, if no reader needs it."""
+        """Truncate the write-ahead log, if no reader needs it."""
         if not self._room.log_size() or self.trouble or self._closing:
             return
         if self._emptied is None:
@@ -152,7 +152,7 @@ class Writer:
     def lose(self, error: Exception) -> None:
         """Nothing that is written from now on could be trusted: write no more."""
         if not self.lost.is_set():
-            log.critical("the database is lost to this process: %s", trouble_of(error)[0])
+            log.critical("this process can no longer use the database: %s", trouble_of(error)[0])
         self.taken_over = isinstance(error, TakenOver)
         self._stumble(trouble_of(error)[0])
         self._end_here()
@@ -242,7 +242,7 @@ class Writer:
                 return await self._commit_without_bulk(items, error)
             if not await self._room.free_ballast():
                 raise
-            log.error("%s: outcomes are written into the room that was kept back", trouble_of(error)[0])
+            log.error("%s: outcomes are written into the reserved disk space", trouble_of(error)[0])
         return items, await self._hop(batch)
 
     async def _commit_without_bulk(
@@ -343,9 +343,9 @@ class Writer:
     def _unavailable(self) -> StoreUnavailable:
         if not self.trouble:
             return StoreUnavailable("the database is closing", hint="the daemon is stopping")
-        hint = "sending goes on by itself when the cause is gone"
+        hint = "sending continues automatically once the cause is gone"
         if self.lost.is_set():
-            hint = "hubd ends now, and recovers what there is when it is started again"
+            hint = "hubd ends now, and recovers the database when it is started again"
         return StoreUnavailable(f"the database cannot be written: {self.trouble}", hint=hint)
 
 

@@ -122,7 +122,7 @@ class Protocol:
                     return response
         except h11.RemoteProtocolError:  # its words may quote what came
             if not data:
-                raise CutOff("the server closed the connection before its answer was whole") from None
+                raise CutOff("the server closed the connection before its answer was complete") from None
             raise Malformed("the answer is not well-formed HTTP") from None
         return None
 
@@ -136,7 +136,7 @@ class Protocol:
         if isinstance(event, h11.Data):
             self._body += event.data
             if len(self._body) > self._largest:
-                raise Malformed("the answer is larger than any honest one")
+                raise Malformed("the answer is too large")
         elif isinstance(event, h11.EndOfMessage) and self._head is not None:
             return Response(status=self._head.status, headers=self._head.headers, body=bytes(self._body))
         elif isinstance(event, h11.Response):
@@ -147,7 +147,7 @@ class Protocol:
         elif isinstance(event, h11.InformationalResponse):
             self._interim += 1
             if self._interim > MAX_INTERIM:
-                raise Malformed("the server sends interim answers without end")
+                raise Malformed("the server sends too many interim answers")
         else:
             raise Malformed("the answer is not well-formed HTTP")
         return None
@@ -172,6 +172,6 @@ def _check(head: Response) -> None:
     if head.status > 599:
         raise Malformed("the answer has a status that HTTP does not know")
     if head.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Malformed("the answer is compressed although that was not asked for")
+        raise Malformed("the answer is compressed although that was not requested")
     if "transfer-encoding" in head.headers and "content-length" in head.headers:
-        raise Malformed("the answer gives its length in two ways")
+        raise Malformed("the answer gives two lengths")

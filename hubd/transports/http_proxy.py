@@ -31,7 +31,7 @@ def proxy_for(host: str, port: int) -> Proxy | None:
         at = None, 0
     if at[0] is None or url.scheme != "http":  # the environment may hold a password: it is not quoted
         raise BadConfig(
-            "the proxy that the environment names cannot be used",
+            "the proxy from the environment cannot be used",
             hint="Set HTTPS_PROXY to an address like http://proxy.example:3128 or add the host to NO_PROXY.",
         )
     login = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()

@@ -5,7 +5,7 @@ definitely not sent; from then on only a whole, well-formed answer counts. `NoAn
 stage is CONNECT or TLS before that byte, and REQUEST after it.
 
 A connection is kept between requests. Before it is used again it must be silent: if the server closed it, or
-said something that nobody asked for, another connection takes its place before the first byte.
+sent something unexpected, another connection replaces it before the first byte.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class Connection:
                 with trio.fail_after(endpoint.connect_timeout):
                     await stream.start_tls(endpoint.context, endpoint.host)
             elif not is_loopback_peer(stream.peer):
-                raise self._failed(Signal.GARBAGE, "plain http is only spoken to this machine itself")
+                raise self._failed(Signal.GARBAGE, "plain http is allowed only to this machine")
         except ssl.SSLCertVerificationError as problem:
             text = f"certificate verify failed: {problem.verify_message or problem.reason}"
             raise NoAnswer(Answer(stage=Stage.TLS, signal=Signal.GARBAGE, text=text)) from None
@@ -218,7 +218,7 @@ class Connection:
             raise self._failed(Signal.DROPPED, f"no connection: {_why(problem)}") from None
         if not _silent(stream):
             raise self._failed(
-                Signal.DROPPED, "the server closed the connection, or spoke before it was asked"
+                Signal.DROPPED, "the server closed the connection, or sent data before the request"
             )
         return stream
 
@@ -234,10 +234,10 @@ class Connection:
         except (CutOff, Malformed) as problem:
             raise self._failed(Signal.DROPPED, f"the proxy did not connect: {problem}") from None
         if not 200 <= response.status < 300:
-            why = "it wants a login" if response.status == 407 else f"it answered {response.status}"
+            why = "it requires a login" if response.status == 407 else f"it answered {response.status}"
             raise self._failed(Signal.DROPPED, f"the proxy did not connect: {why}")
         if protocol.surplus:
-            raise self._failed(Signal.GARBAGE, "the proxy spoke for the server before the server was asked")
+            raise self._failed(Signal.GARBAGE, "the proxy sent data before the request")
 
 
 def origin_of(url: SplitResult) -> tuple[str, str, int]:
@@ -267,7 +267,7 @@ def _silent(stream: Stream) -> bool:
 def _feed(stream: Stream, protocol: Protocol, data: bytes) -> Response | None:
     """Hand what came to the reader. An end that the server did not mean is not the end of an answer."""
     if not data and not stream.ended:
-        raise CutOff("the connection was cut before the answer was whole")
+        raise CutOff("the connection was lost before the answer was complete")
     return protocol.feed(data)
 
 

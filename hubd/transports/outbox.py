@@ -44,7 +44,7 @@ def open_outbox(directory: Path, name: str = "outbox") -> OutboxTransport:
     except OSError as problem:
         raise ProviderUnavailable(
             f"the outbox directory cannot be used: {problem.strerror}",
-            hint=f"Make {directory} a directory that the daemon may write to.",
+            hint=f"Make sure {directory} is a directory that the daemon may write to.",
         ) from None
     return OutboxTransport(directory, name)
 
@@ -135,7 +135,7 @@ class OutboxLane:
         return False
 
     def waits(self, parcel: Parcel) -> bool:
-        """Preparing needs nobody's answer."""
+        """Preparing needs no answer."""
         return False
 
     def drop(self) -> None:

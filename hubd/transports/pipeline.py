@@ -1,6 +1,6 @@
 """The delivery side of an SMTP connection: takes over the stream once a client library has logged in.
 
-`Conversation` knows how many replies are owed for what was written, so that a reply nobody asked for is never
+`Conversation` knows how many replies are owed for what was written, so that an unexpected reply is never
 taken for the answer to the next command: it ends the conversation. It reads what has arrived whenever it is
 asked how things stand, and waits only for what has not.
 """
@@ -24,7 +24,7 @@ _CLOSED = "the server closed the connection"
 
 
 class Lost(Exception):
-    """The conversation cannot go on. `signal` says in what way, `str()` says it for people."""
+    """The conversation cannot continue. `signal` says why, `str()` says it for people."""
 
     def __init__(self, signal: Signal, text: str) -> None:
         super().__init__(text)
@@ -54,7 +54,7 @@ class Conversation:
 
     @property
     def usable(self) -> bool:
-        """Whether a command may be written: alive, and nothing came that nobody asked for."""
+        """Whether a command may be written: alive, and nothing unexpected came."""
         self._look()
         return self.sound
 
@@ -89,7 +89,7 @@ class Conversation:
     @property
     def loss(self) -> Lost:
         """Why it is not usable."""
-        signal, text = self._lost or (Signal.GARBAGE, "part of a reply that nobody asked for")
+        signal, text = self._lost or (Signal.GARBAGE, "part of an unexpected reply")
         return Lost(signal, text)
 
     def write(self, data: bytes, *, replies: int) -> None:
@@ -126,7 +126,7 @@ class Conversation:
 
     def abort(self) -> None:
         """Cut the connection at once. What still waits to be written is not written."""
-        self._end(Signal.DROPPED, "the connection was cut on this side")
+        self._end(Signal.DROPPED, "the connection was closed on this side")
         if not self._aborted:
             self._aborted = True
             self._stream.close()
@@ -190,7 +190,7 @@ class Conversation:
                 if not self._owed:
                     self.stray = reply
                     signal = Signal.DROPPED if reply.code == 421 else Signal.GARBAGE
-                    self._end(signal, f"a reply that nobody asked for: {reply.code} {reply.text}")
+                    self._end(signal, f"an unexpected reply: {reply.code} {reply.text}")
                     self.abort()
                     return
                 self._owed -= 1

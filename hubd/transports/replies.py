@@ -84,7 +84,7 @@ class ReplyParser:
             at = match.end()
             self._size += length
             if length > MAX_LINE or self._size > MAX_REPLY:
-                raise Garbage("a reply without end")
+                raise Garbage("an endless reply")
             self._lines.append(text or b"")
             if mark != b"-":
                 # Lines that disagree about the code: the last one is the server's word, as in Postfix.
@@ -109,7 +109,7 @@ def _check_beginning(rest: bytes) -> None:
     if b"\n" in rest or not _START.fullmatch(rest[:4]):
         raise Garbage("something that is not an SMTP reply")
     if len(rest) > MAX_LINE:
-        raise Garbage("a reply without end")
+        raise Garbage("an endless reply")
 
 
 def _joined(lines: list[bytes]) -> str:

@@ -16,9 +16,9 @@ class ReplyReader:
         self.unread = bytearray()  #: received, and no part of a reply that was asked for
 
     async def ask(self, command: bytes) -> tuple[Reply, bytes]:
-        """Send a command; the reply to it. If a 421 is there already, that is it, and nothing is sent.
+        """Send a command; the reply to it. If a 421 has already come, that is it, and nothing is sent.
 
-        Raises as `next` does, and `Garbage` if the server said something else that nobody asked for.
+        Raises as `next` does, and `Garbage` if the server sent something else that was not expected.
         """
         with suppress(OSError):  # reading tells, after what the server said before it closed
             self.unread += self._stream.receive_nowait() or b""
@@ -29,7 +29,7 @@ class ReplyReader:
                 await self._stream.flush()
         reply, raw = await self.next()
         if unasked and reply.code != 421:
-            raise Garbage("a reply that nobody asked for")
+            raise Garbage("an unexpected reply")
         return reply, raw
 
     async def next(self) -> tuple[Reply, bytes]:

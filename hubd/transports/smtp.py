@@ -312,7 +312,7 @@ class SmtpLane:
         if login is None or ready is None or not same_envelope(ready, parcel):
             self.drop()
             return Answer(
-                stage=Stage.BODY, signal=Signal.DROPPED, text="the connection was cut before the body"
+                stage=Stage.BODY, signal=Signal.DROPPED, text="the connection was closed before the body"
             )
         conversation = login.conversation
         *pieces, rest = body_pieces(parcel)

@@ -31,7 +31,7 @@ def body_pieces(parcel: Parcel) -> list[bytes]:
     """The body as it travels, in pieces: a dot before every line that begins with one, the last line ends it.
 
     What many messages share is not copied, but for its last piece. A transport keeps what it cannot write
-    yet, so each piece is to be written when there is room for it.
+    yet, so each piece is to be written when the connection takes it.
     """
     body = parcel.payload if parcel.wire_ready else stuffed(parcel.payload)
     pieces = [body]
@@ -62,7 +62,7 @@ def too_large(parcel: Parcel, login: Login) -> Answer | None:
     """Refuse what the server announced it would refuse (RFC 1870 section 6.1)."""
     if not login.max_size or parcel.size <= login.max_size:
         return None
-    text = f"the message has {parcel.size} bytes and the server takes {login.max_size}; nothing was sent"
+    text = f"the message has {parcel.size} bytes and the server accepts {login.max_size}; nothing was sent"
     return Answer(stage=Stage.MAIL, code=552, enhanced="5.3.4", text=text)
 
 

@@ -74,7 +74,7 @@ class Login:
     conversation: Conversation
     pipelining: bool  #: RFC 2920
     size: bool  #: RFC 1870: MAIL may say how large the message is
-    max_size: int  #: octets the server takes at most; 0 for no stated limit
+    max_size: int  #: bytes the server takes at most; 0 for no stated limit
     answer: Answer  #: the last reply, for people
     secrets: tuple[str, ...] = field(default=(), repr=False)  #: what must not show up in a reply's text
 
@@ -293,7 +293,7 @@ class _Attempt:
         if "cram-md5" in offered:
             return await client.auth_crammd5(username, password)
         names = " ".join(offered).upper()
-        problem = f"only ways to log in that are not supported: {names}" if names else "no way to log in"
+        problem = f"only unsupported ways to log in: {names}" if names else "no way to log in"
         raise self._refused(504, "5.7.4", f"the server offers {problem}")
 
     def _refused(self, code: int, enhanced: str, text: str) -> LoginRefused:

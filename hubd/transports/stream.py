@@ -54,7 +54,7 @@ class Stream:
     @property
     def ended(self) -> bool:
         """After b"" was received: whether the other end said so itself, as far as that can be known. TLS says
-        when it ends; without its word somebody on the way may have cut the rest off.
+        when it ends; without it, the rest may have been cut off on the way.
         """
         return self._tls is None or self._tls.ended
 

@@ -282,7 +282,7 @@ class TwilioLane:
     def _accepted(self, message: Any) -> Answer:
         code, sid = self._wire.connection.status, message.sid
         if not isinstance(sid, str) or not _SID.fullmatch(sid):
-            return self._garbage("the response to the message does not name it")
+            return self._garbage("the response does not contain the message id")
         return Answer(stage=Stage.REQUEST, code=code, text=self._line(str(message.status)), provider_id=sid)
 
     def _looked(self, account: Any) -> Answer:
@@ -320,7 +320,7 @@ def _check(settings: TwilioSettings) -> None:
     if url.scheme not in ("https", "http") or not url.hostname or url.query or url.fragment:
         raise BadConfig.at("base_url", "not an address like https://api.twilio.com")
     if url.username is not None or url.password is not None:
-        raise BadConfig.at("base_url", "must not hold a user name or a password")
+        raise BadConfig.at("base_url", "must not contain a user name or a password")
     if url.scheme == "http" and not is_loopback(url.hostname):
         raise BadConfig.at("base_url", "must begin with https:// unless it is on this machine")
     if not (settings.from_ or settings.messaging_service_sid):

@@ -1,6 +1,6 @@
 """Asking Twilio for a message whose answer was lost: it lists what it accepted, by recipient and day.
 
-Two lists, because neither has everything: by the day a message went out, which leaves out those that are
+Two lists, because neither is complete: by the day a message went out, which leaves out those that are
 still queued or scheduled; and the newest ones without a day, which has those. What they say is compared by
 `hubd.core.inquest`. A list that does not come, in full and readable, proves nothing.
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE = 100  #: messages of a page; Twilio gives at most 1000
 DATED_PAGES = 10  #: of messages to one number in a few days; there are never so many
 NEWEST_PAGES = 2
-LARGEST_PAGE = 4 * 1024 * 1024  #: octets; a hundred texts of 1600 characters, each written as an escape
+LARGEST_PAGE = 4 * 1024 * 1024  #: bytes; a hundred texts of 1600 characters, each written as an escape
 
 #: What a trial account puts in front of each text.
 _TRIAL = "Sent from your Twilio trial account - "
@@ -85,7 +85,7 @@ async def _read(
         if not page.next_url:
             return listed, True
         if not _same_place(page.next_url, base_url):
-            return _unknown("The provider's list goes on at another address, which was not asked.")
+            return _unknown("The provider's list continues at another address, which was not followed.")
         url = page.next_url
     return listed, False
 
@@ -127,11 +127,11 @@ def _same_place(url: str, base_url: str) -> bool:
 def _no_list(answer: Answer) -> Finding:
     """Why there is no list, in words that hold nothing of what was answered."""
     if answer.signal is Signal.REPLY and answer.code >= 300:
-        why = f"The provider answered {answer.code} when it was asked for the message."
+        why = f"The provider answered {answer.code} when it was asked about the message."
     elif answer.code or answer.signal is Signal.GARBAGE:
         why = "The provider's list cannot be read."
     else:
-        why = "The provider could not be reached to ask it for the message."
+        why = "The provider could not be reached to ask about the message."
     return _unknown(why, answer.retry_after)
 
 

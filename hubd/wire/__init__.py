@@ -4,7 +4,7 @@
     registry   errors of the program <-> numbers on the wire
     places     where a client finds the socket
     params     what each method takes, as typed structs; loaded only by the daemon
-    reading    JSON -> params, with every fault told; loaded only by the daemon
+    reading    JSON -> params, with every error reported; loaded only by the daemon
     results    what each method answers, as typed dicts; loaded only by the daemon
 
 The wire version is the websocket subprotocol, `hub.jsonrpc.v1`. Everything within one version is additive.

@@ -69,7 +69,7 @@ def parse(text: str) -> Request | Batch | Rejected:
     if not value:
         return _reject("invalid_request", "an empty batch")
     if len(value) > MAX_BATCH:
-        return _reject("invalid_request", f"a batch may hold {MAX_BATCH} requests, not {len(value)}")
+        return _reject("invalid_request", f"a batch may have {MAX_BATCH} requests, not {len(value)}")
     return Batch(members=tuple(_request(member) for member in value))
 
 
@@ -111,7 +111,7 @@ def failure(request_id: Id, error: dict[str, object]) -> dict[str, object]:
 
 
 def notification(method: str, params: dict[str, object]) -> dict[str, object]:
-    """A message that nobody answers."""
+    """A message without an answer."""
     return {"jsonrpc": "2.0", "method": method, "params": params}
 
 

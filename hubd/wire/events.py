@@ -15,7 +15,7 @@ from hubd.wire.results import CampaignView
 
 
 class CampaignApplied(TypedDict):
-    """A campaign was made or brought up to its file. `changed` names the keys of the file."""
+    """A campaign was created or updated from its file. `changed` names the keys of the file."""
 
     campaign: str
     created: bool
@@ -52,7 +52,7 @@ class CampaignChanged(TypedDict):
 
 
 class CampaignRated(TypedDict):
-    """Its own limits are these now."""
+    """The campaign's own limits changed to these."""
 
     campaign: str
     rate: list[str]
@@ -64,14 +64,14 @@ class CampaignDeleted(TypedDict):
 
 
 class CampaignArchived(TypedDict):
-    """Whether it is left out of listings now."""
+    """Whether it is now hidden from listings."""
 
     campaign: str
     archived: bool
 
 
 class CampaignHeld(TypedDict):
-    """After a restore: so many recipients are held, because they may have been sent to since."""
+    """After a restore: how many recipients are held because they may have got the message since."""
 
     campaign: str
     held: int
@@ -106,7 +106,7 @@ DeliveriesRequeued = TypedDict(
 
 
 class DoubtResolved(TypedDict):
-    """Somebody (`by`) decided about a doubt: `how` is resend, sent, failed or hold."""
+    """A delivery in doubt was decided (`by` whom): `how` is resend, sent, failed or hold."""
 
     campaign: str
     delivery_id: int
@@ -121,7 +121,7 @@ ProviderChanged = TypedDict(
 
 
 class NameReused(TypedDict):
-    """A provider named a message as it had named another: nobody knows what it took."""
+    """A provider gave a message the id of another one, so what it accepted is unknown."""
 
     campaign: NotRequired[str]
     delivery_id: int
@@ -142,14 +142,14 @@ class ContactRemoved(TypedDict):
 
 
 class ConfigReloaded(TypedDict):
-    """hubd.toml was taken over: the keys that changed, and those that wait for a restart."""
+    """hubd.toml was applied: the keys that changed, and those that need a restart."""
 
     applied: list[str]
     needs_restart: list[str]
 
 
 class ConfigFault(TypedDict):
-    """A key of hubd.toml that cannot be used; "" is the file itself. Never quotes a value."""
+    """An invalid key of hubd.toml; "" is the file itself. Never quotes a value."""
 
     path: str
     problem: str
@@ -158,7 +158,7 @@ class ConfigFault(TypedDict):
 
 
 class ConfigReloadFailed(TypedDict):
-    """hubd.toml could not be taken over; everything is as it was."""
+    """hubd.toml was invalid; nothing changed."""
 
     problem: str
     errors: list[ConfigFault]
@@ -183,7 +183,7 @@ class EventType:
 EVENTS: Mapping[str, EventType] = MappingProxyType(
     {
         "campaign.applied": EventType(
-            summary="A campaign was made or brought up to its file.", data=CampaignApplied
+            summary="A campaign was created or updated from its file.", data=CampaignApplied
         ),
         "campaign.state": EventType(summary="A campaign changed its state.", data=CampaignMoved),
         "campaign.changed": EventType(
@@ -192,9 +192,9 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         ),
         "campaign.rate": EventType(summary="A campaign has other limits.", data=CampaignRated),
         "campaign.archived": EventType(
-            summary="A campaign was put away or brought back.", data=CampaignArchived
+            summary="A campaign was archived or listed again.", data=CampaignArchived
         ),
-        "campaign.deleted": EventType(summary="A campaign is gone.", data=CampaignDeleted),
+        "campaign.deleted": EventType(summary="A campaign was deleted.", data=CampaignDeleted),
         "campaign.restored": EventType(
             summary="Recipients of a campaign are held after a restore.", data=CampaignHeld
         ),
@@ -207,17 +207,17 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         "delivery.in_doubt": EventType(
             summary="Nobody knows whether a message was accepted.", data=DeliveryTold
         ),
-        "delivery.resolved": EventType(summary="A doubt was decided.", data=DoubtResolved),
+        "delivery.resolved": EventType(summary="A delivery in doubt was decided.", data=DoubtResolved),
         "delivery.requeued": EventType(summary="Failures are tried again.", data=DeliveriesRequeued),
         "provider.changed": EventType(summary="A provider's health changed.", data=ProviderChanged),
         "provider.sid_reused": EventType(
-            summary="A provider gave one name to two messages.", data=NameReused
+            summary="A provider gave two messages the same id.", data=NameReused
         ),
-        "contacts.imported": EventType(summary="Contacts came in or changed.", data=ContactsImported),
-        "contact.removed": EventType(summary="A contact was forgotten.", data=ContactRemoved),
+        "contacts.imported": EventType(summary="Contacts were imported or changed.", data=ContactsImported),
+        "contact.removed": EventType(summary="A contact was deleted.", data=ContactRemoved),
         "config.reloaded": EventType(summary="The configuration was read again.", data=ConfigReloaded),
         "config.reload_failed": EventType(
-            summary="The configuration was read again and cannot be used; the old one stays.",
+            summary="The configuration was read again but is invalid; the old one stays.",
             data=ConfigReloadFailed,
         ),
         "hub.restored": EventType(

@@ -27,7 +27,7 @@ ChannelName = Literal["email", "sms"]
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """No parameters; what all others are made from."""
+    """No parameters; the base of all others."""
 
 
 class ClientInfo(Params, frozen=True):
@@ -38,7 +38,7 @@ class ClientInfo(Params, frozen=True):
 
 
 class Hello(Params, frozen=True):
-    """The first call of a connection. `protocol` lists the numbers that the client can speak."""
+    """The first call of a connection. `protocol` lists the versions that the client speaks."""
 
     client: ClientInfo
     protocol: Annotated[list[int], msgspec.Meta(max_length=50)]
@@ -53,7 +53,7 @@ class Change(Params, frozen=True):
 
 
 class HubBackup(Params, frozen=True):
-    """`path` is an absolute path on the daemon's machine, of a file that is not there yet."""
+    """`path` is an absolute path on the daemon's machine, of a file that does not exist yet."""
 
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
     idempotency_key: Key = None
@@ -99,7 +99,7 @@ class ContactKey(Params, frozen=True):
 
 
 class ContactRemove(Params, frozen=True):
-    """Forget one contact."""
+    """Delete one contact."""
 
     key: Word
     idempotency_key: Key = None
@@ -107,9 +107,9 @@ class ContactRemove(Params, frozen=True):
 
 
 class SuppressionAdd(Params, frozen=True):
-    """Never write to this address again.
+    """Suppress an address: nothing is sent to it again.
 
-    `imported` says that it is one of a file: on a nearly full disk those are refused, a single one is not.
+    `imported` marks it as one of a file: those are refused on a nearly full disk, a single one is not.
     """
 
     channel: ChannelName
@@ -121,7 +121,7 @@ class SuppressionAdd(Params, frozen=True):
 
 
 class SuppressionRemove(Params, frozen=True):
-    """This address may be written to again."""
+    """Allow messages to this address again."""
 
     channel: ChannelName
     address: Word
@@ -130,7 +130,7 @@ class SuppressionRemove(Params, frozen=True):
 
 
 class SuppressionList(Params, frozen=True):
-    """A page of suppressed addresses; or one address, if it is there, which needs its channel."""
+    """A page of suppressed addresses; or one address, if it is suppressed, which needs its channel."""
 
     channel: ChannelName | None = None
     address: Word | None = None
@@ -184,7 +184,7 @@ class CampaignResume(Params, frozen=True):
 
 
 class CampaignList(Params, frozen=True):
-    """`all` includes those that have ended, `archived` those that were put away as well."""
+    """`all` includes campaigns that have ended, `archived` also archived ones."""
 
     all: bool = False
     archived: bool = False
@@ -200,7 +200,7 @@ class CampaignClone(Params, frozen=True):
 
 
 class CampaignArchive(Params, frozen=True):
-    """Put a campaign away that has ended, or with `archived` false bring it back."""
+    """Archive a campaign that has ended; with `archived` false, list it again."""
 
     name: Name
     archived: bool = True
@@ -217,7 +217,7 @@ class CampaignPreview(Params, frozen=True):
 
 
 class CampaignTest(Params, frozen=True):
-    """Send one message of a campaign to an address of one's own."""
+    """Send one message of a campaign to your own address."""
 
     name: Name
     to: Word
@@ -226,7 +226,7 @@ class CampaignTest(Params, frozen=True):
 
 
 class CampaignStart(Params, frozen=True):
-    """`limit` sends that many and pauses; `at` schedules; `accept_risk` names risks taken knowingly."""
+    """`limit` sends that many and pauses; `at` schedules; `accept_risk` lists accepted risks."""
 
     name: Name
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)] | None = None
@@ -249,7 +249,7 @@ class CampaignSchedule(Params, frozen=True):
 
 
 class CampaignRetry(Params, frozen=True):
-    """Queue again what failed (`class`) or decide what is in doubt (`in_doubt`)."""
+    """Queue failures again (`class`) or decide about deliveries in doubt (`in_doubt`)."""
 
     name: Name
     class_: Literal["transient", "permanent", "all"] | None = msgspec.field(default=None, name="class")
@@ -260,7 +260,7 @@ class CampaignRetry(Params, frozen=True):
 
 
 class CampaignRate(Params, frozen=True):
-    """One rate such as "20/s", or several that hold at once; null lifts the limit."""
+    """One rate such as "20/s", or several that apply together; null removes the limit."""
 
     name: Name
     rate: Annotated[list[str], msgspec.Meta(max_length=8)] | str | None
@@ -299,7 +299,7 @@ class DeliveryId(Params, frozen=True):
 
 
 class DeliverySource(Params, frozen=True):
-    """A part of an email as it goes over the wire, from a byte on."""
+    """A part of an email as it is sent, from an offset in bytes."""
 
     id: Count
     offset: Count = 0
@@ -312,7 +312,7 @@ class DeliveryFailures(Params, frozen=True):
 
 
 class MessageSend(Params, frozen=True):
-    """One message, from a campaign's content (`template`) or from the words given here."""
+    """One message, from a campaign's content (`template`) or from the content given here."""
 
     provider: Name
     to: Word
@@ -335,7 +335,7 @@ class ProviderChange(Params, frozen=True):
 
 
 class Cursor(Params, frozen=True):
-    """Where a subscriber was: the database's epoch and the last event it has seen."""
+    """The position of a subscriber: the database's epoch and the last event it has seen."""
 
     epoch: Count
     seq: Count
@@ -369,7 +369,7 @@ class EventsList(Params, frozen=True):
 
 
 class AuthTicket(Params, frozen=True):
-    """`origin` is that of the page which will come; null for a program that is no browser. `ttl`: seconds."""
+    """`origin` is that of the page that will connect; null for another program. `ttl`: seconds."""
 
     role: Literal["viewer", "operator"] = "viewer"
     origin: Annotated[str, msgspec.Meta(max_length=100)] | None = None
@@ -377,6 +377,6 @@ class AuthTicket(Params, frozen=True):
 
 
 class HubCancel(Params, frozen=True):
-    """The id of a request of this connection that is under way."""
+    """The id of a request in progress on this connection."""
 
     id: str | int | float | None

@@ -1,6 +1,6 @@
 """Where a client finds the daemon: the one rule for hubctl and for programs. Quick to import.
 
-A place is a socket or, where there are none (Windows) or somebody wants it so, an endpoint file: that names a
+A place is a socket or, where there are none (Windows) or on request, an endpoint file: that names a
 TCP listener of this machine and has a token for it.
 """
 
@@ -41,7 +41,7 @@ def find_socket(
     system: Path = SYSTEM_SOCKET,
     platform: str = sys.platform,
 ) -> Place:
-    """As told, then `$HUBCTL_SOCKET`, then the first that is there of those where a hubd listens by itself.
+    """The explicit one, then `$HUBCTL_SOCKET`, then the first that exists of the default places.
 
     Those are the user's runtime directory, the user's state directory (a hubd that was started without a
     runtime directory listens there, whatever this process has), and the system's, where a second socket lets
@@ -74,7 +74,7 @@ def place_at(
     environ: Mapping[str, str] = os.environ,
     platform: str = sys.platform,
 ) -> Place:
-    """A place that somebody named. A path that ends in `.json` is an endpoint file; on Windows all are."""
+    """A place that was named. A path that ends in `.json` is an endpoint file; on Windows all are."""
     there = Path(path)
     endpoint = platform == "win32" or there.suffix == ENDPOINT_SUFFIX
     token_file = _token_file(environ) if endpoint else None
@@ -82,7 +82,7 @@ def place_at(
 
 
 def users_sockets(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Where a hubd of this user listens by itself.
+    """Where a hubd of this user listens by default.
 
     A relative directory counts as unset, as the XDG base directory specification says.
     """
@@ -96,7 +96,7 @@ def users_sockets(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def default_endpoints(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Where a hubd on Windows writes its endpoint file by itself: the user's, then the system's."""
+    """Where a hubd on Windows writes its endpoint file by default: the user's, then the system's."""
     if local := environ.get("LOCALAPPDATA", ""):
         yield Path(local) / _BELOW_WINDOWS
     yield Path(environ.get("ProgramData") or "C:/ProgramData") / _BELOW_WINDOWS

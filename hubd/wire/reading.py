@@ -1,4 +1,4 @@
-"""Messages read: JSON becomes the typed struct of a method, and every fault is told in people's words.
+"""Reading messages: JSON becomes the typed struct of a method; every error is a sentence for people.
 
 `read_message` is `parse`, with a short way for the rows of an import. `read_params` does the rest.
 """
@@ -131,7 +131,7 @@ def _unsafe_text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "contains a damaged character"
+        return "contains an invalid character"
     return ""
 
 
@@ -169,7 +169,7 @@ def _plain(problem: str, kind: type[Params], path: str) -> str:
     if found["bound"]:
         return f"must be at {'least' if found['bound'] == '>=' else 'most'} {found['value']}"
     if found["form"]:
-        return "does not have the form that is needed here"
+        return "does not have the required form"
     wanted = " or ".join(_KINDS.get(each, each) for each in found["kind"].split(" | "))
     return f"must be {wanted}" + (f", not {_KINDS.get(found['got'], found['got'])}" if found["got"] else "")
 

@@ -108,14 +108,14 @@ HINTS: Mapping[str, str] = MappingProxyType(
         "invalid_request": 'send {"jsonrpc": "2.0", "id": ..., "method": ..., "params": ...}',
         "method_not_found": "rpc.discover lists all of them",
         "internal_error": "look for the incident in the daemon's log and report it",
-        "handshake_required": "say hub.hello first",
+        "handshake_required": "call hub.hello first",
         "unauthenticated": "get a new ticket: auth.ticket over the unix socket",
         "forbidden": "connect as an operator",
-        "rate_limited": "wait a minute and ask again",
-        "shutting_down": "try again when it is back",
-        "overloaded": "wait for answers before asking more",
-        "deadline_exceeded": "ask for less at once, or try again later",
-        "cancelled": "nothing of it was done",
+        "rate_limited": "wait a minute and try again",
+        "shutting_down": "try again when it is running again",
+        "overloaded": "wait for answers before sending more",
+        "deadline_exceeded": "ask for less at a time, or try again later",
+        "cancelled": "nothing was done",
         "protocol_unsupported": "install the same version on both sides and restart the daemon",
     }
 )
@@ -143,10 +143,10 @@ def error_object(error: HubError) -> dict[str, object]:
 
 
 def internal_error(incident: str) -> dict[str, object]:
-    """The error object of a bug: nothing of its inside, only the id under which it was logged."""
+    """The error object of a bug: no internal details, only the id under which it was logged."""
     return {
         "code": INTERNAL_ERROR,
-        "message": "the daemon failed on this request; the rest of it is not affected",
+        "message": "the daemon failed on this request; nothing else is affected",
         "data": {
             "code": "internal_error",
             "retryable": False,

@@ -52,7 +52,7 @@ class HelloResult(TypedDict):
     started_at: str | None
     state_dir: str
     limits: Limits
-    session_token: NotRequired[str]  #: to come back with, for who came over TCP with a ticket
+    session_token: NotRequired[str]  #: to reconnect with, for clients on TCP with a ticket
 
 
 class CountsView(TypedDict):
@@ -79,7 +79,7 @@ class CampaignView(TypedDict):
     kind: str
     lists: list[str]
     counts: CountsView
-    rate: float  #: messages settled per second now
+    rate: float  #: messages finished per second now
     eta: float | None  #: seconds
     rates: list[str]  #: the limits that were set, such as "20/s"
     limit: int | None
@@ -101,15 +101,15 @@ class ProviderStatus(TypedDict):
     channels: list[str]
     state: str  #: ready, slowed, resting, half_open, stopped, disabled
     reason: str
-    since: str | None  #: when it came into this state
-    until: str | None  #: when it is tried again, or may begin again
+    since: str | None  #: when it entered this state
+    until: str | None  #: when it is tried again, or may send again
     lanes: int
     lanes_allowed: int  #: how many of them may be used now
     rate: list[str]
 
 
 class RestoredView(TypedDict):
-    """The database was restored from an older copy, and somebody has to decide what became of the rest."""
+    """The database was restored from an older copy, and a person has to decide what became of the rest."""
 
     at: str | None
     why: str
@@ -125,7 +125,7 @@ class StoreView(TypedDict):
 
 
 class ScheduleView(TypedDict):
-    """Who starts campaigns at their time: whether it answers, and when it has something to do next."""
+    """The scheduler: whether it responds, and when its next start is due."""
 
     ok: bool
     next_at: str | None
@@ -144,7 +144,7 @@ class StatusResult(TypedDict):
     counts: CountsView  #: the deliveries of all campaigns that are not archived
     store: StoreView
     schedule: ScheduleView
-    restored: RestoredView | None  #: null when nobody has anything to decide
+    restored: RestoredView | None  #: null when there is nothing to decide
 
 
 class ReloadResult(TypedDict):
@@ -235,12 +235,12 @@ class ApplyResult(TypedDict):
 class CampaignResult(TypedDict):
     campaign: CampaignView
     spec: dict[str, object]
-    archived: bool  #: left out of listings
+    archived: bool  #: hidden from listings
 
 
 class CampaignsResult(TypedDict):
     campaigns: list[CampaignView]
-    archived: list[str]  #: which of them were put away
+    archived: list[str]  #: which of them are archived
 
 
 class ProblemView(TypedDict):
@@ -272,7 +272,7 @@ class LoadView(TypedDict):
 class CheckResult(TypedDict):
     ok: bool
     recipients: int
-    remaining: int  #: of those, who is still to be tried: fewer once it was started
+    remaining: int  #: of those, still to be tried: fewer once it was started
     skipped: dict[str, int]
     problems: list[ProblemView]
     warnings: list[str]
@@ -295,7 +295,7 @@ class TestSendResult(TypedDict):
 
 class WouldDo(WouldChange):
     recipients: int
-    remaining: int  #: of those, who is still to be tried
+    remaining: int  #: of those, still to be tried
     skipped: dict[str, int]
     estimate: EstimateView
     problems: list[ProblemView]
@@ -320,7 +320,7 @@ class ResumeResult(ChangeResult):
 class RetryResult(TypedDict):
     changed: int  #: deliveries
     suppressed: int  #: failures that stay, because the address is on the suppression list
-    left: int  #: other failures that stay: "class" was another one
+    left: int  #: other failures that stay: of another "class"
     campaign: CampaignView
     would: NotRequired[WouldChange]  #: in the answer to a dry run
 
@@ -348,8 +348,8 @@ class DeliveryLife(DeliveryView):
     next_at: str | None
     detail: str
     possible_duplicates: int  #: how often it was sent again although it may have been accepted
-    single: bool  #: a message of its own, outside any campaign
-    content_of: str  #: the campaign whose content a single message has; "" when it has its own
+    single: bool  #: a transactional message, outside any campaign
+    content_of: str  #: the campaign whose content it has; "" when it has its own
     file: str | None  #: where an outbox wrote it
 
 
@@ -374,7 +374,7 @@ class ContentView(TypedDict):
     text: str
     html: NotRequired[str]
     source: NotRequired[str]
-    source_shortened: NotRequired[bool]  #: only there when it is: `delivery.source` has all of it
+    source_shortened: NotRequired[bool]  #: only present when true: `delivery.source` has all of it
     segments: NotRequired[int]
     encoding: NotRequired[str]
 
@@ -429,7 +429,7 @@ class ProbeResult(TypedDict):
     ok: bool
     code: int
     text: str  #: what the provider said
-    detail: str  #: what that means, when it is not ok, or refused only a further connection
+    detail: str  #: what that means if it is not ok, or if only a further connection was refused
     would: NotRequired[WouldChange]  #: in the answer to a dry run, which asks nobody
 
 
@@ -483,7 +483,7 @@ OpenRpc = TypedDict(
 
 class BackupResult(TypedDict):
     path: str
-    size: int  #: octets
+    size: int  #: bytes
     taken_at: str | None  #: everything that was committed before is in it
     seconds: float
     would: NotRequired[WouldChange]  #: in the answer to a dry run
@@ -512,15 +512,15 @@ class ConfigEntry(TypedDict):
 
 
 class ConfigResult(TypedDict):
-    file: str  #: what a reload reads; it need not be there yet
-    files: list[str]  #: what was read, in the order in which it counts
+    file: str  #: what a reload reads; may not exist yet
+    files: list[str]  #: the files that were read, in order of precedence
     uid: int | None  #: the user that the daemon runs as; null where there are none
     needs_restart: list[str]  #: keys whose new value takes effect at the next start
     settings: list[ConfigEntry]
 
 
 class TicketResult(TypedDict):
-    """`ticket` is good once, at `url`, for `expires_in` seconds."""
+    """`ticket` is valid once, at `url`, for `expires_in` seconds."""
 
     url: str
     ticket: str

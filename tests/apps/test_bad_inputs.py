@@ -113,7 +113,7 @@ def test_bad_input_74_what_a_killed_hubd_left_behind_keeps_no_other_from_startin
     hub.process.kill()
     hub.process.wait(PATIENCE)
     assert hub.socket.exists()
-    assert "is left over from one that ended" in hub.run("status").stderr
+    assert "is left over from an earlier one" in hub.run("status").stderr
     hub.boot()
     assert hub.run("status").returncode == 0
 

@@ -103,16 +103,16 @@ def test_sizes_are_capped_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "b.bin").write_bytes(b"x")
     (tmp_path / "empty").touch()
     told = refusal(tmp_path, 'attachments = ["a.bin", "b.bin", "empty"]\n')
-    assert "b.bin has 1 octets; at most 0 fit here" in told
+    assert "b.bin has 1 bytes; at most 0 are allowed here" in told
     assert "empty is empty" in told
     (tmp_path / "long.txt").write_bytes(b"x" * (512 * 1024 + 1))
-    assert "at most 524,288 fit here" in refusal(tmp_path, 'text_file = "long.txt"\n')
+    assert "at most 524,288 are allowed here" in refusal(tmp_path, 'text_file = "long.txt"\n')
 
 
 def test_text_twice_and_text_of_another_encoding_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("ü".encode("latin-1"))
     assert "not UTF-8" in refusal(tmp_path, 'text_file = "latin.txt"\n')
-    assert "there is text already" in refusal(tmp_path, 'text = "x"\ntext_file = "latin.txt"\n')
+    assert "text is given as well" in refusal(tmp_path, 'text = "x"\ntext_file = "latin.txt"\n')
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,15 @@ def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path: Path, text: 
         ("name = spring", "texts need quotes"),
         ("rate = 20/s", "texts need quotes"),
         ("sender = Acme <a@acme.example>", "texts need quotes"),
-        ("name: spring", "written so: name ="),
-        ("first name = 1", "written so: name ="),
+        ("name: spring", "like this: name ="),
+        ("first name = 1", "like this: name ="),
         ('text = "Hi', 'between """ and """'),
-        ('text = "Say "hi" now"', "a quote within a text"),
-        ("name = \u201cspring\u201d", "straight ones"),
-        ('text = "C:\\d"', "a backslash is written twice"),
-        ("tracked = True", "small letters: true"),
-        ("name =", "there has to be a value"),
-        ("x = 1", "the same key is there twice"),
+        ('text = "Say "hi" now"', "a quote inside a text"),
+        ("name = \u201cspring\u201d", "straight quotes"),
+        ('text = "C:\\d"', "write a backslash twice"),
+        ("tracked = True", "lower case: true"),
+        ("name =", "a value is missing"),
+        ("x = 1", "the same key occurs twice"),
     ],
 )
 def test_a_line_that_is_not_toml_is_shown_with_what_is_probably_meant(
@@ -174,7 +174,7 @@ def test_a_very_long_line_is_not_shown_whole(tmp_path: Path) -> None:
 
 def test_a_field_with_a_space_in_its_name_gets_a_guess() -> None:
     faults = ["line 1: expected token 'end of print statement', got 'name'"]
-    assert "has no spaces in it" in template_guess(faults)
+    assert "cannot contain spaces" in template_guess(faults)
     assert "two braces" in template_guess(["x", "unexpected '}'"])
     assert template_guess(["something else"]) == ""
 

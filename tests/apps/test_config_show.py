@@ -91,7 +91,7 @@ def test_a_bad_reload_keeps_the_old_configuration_and_both_are_told_as_events(hu
     assert (found["applied"], found["needs_restart"]) == (["hub.log_level"], ["hub.tcp"])
     told = hub.run("config", "show")
     assert "hub.tcp" not in told.stdout, "it is not in effect"
-    assert "takes effect when hubd is started again: hub.tcp" in told.stderr
+    assert "takes effect after a restart of hubd: hub.tcp" in told.stderr
     first, failed, last = events(hub)
     assert (first["type"], first["data"]) == (
         "config.reloaded",

@@ -103,10 +103,16 @@ def test_an_unknown_context_names_the_known_ones(home: Path) -> None:
         ("[contexts.a]\n", "contexts.a.socket: is missing"),
         ('[contexts.a]\nsocket = ""\n', "contexts.a.socket: must be a path"),
         ("[contexts.a]\nendpoint = 5\n", "contexts.a.endpoint: must be a path"),
-        ('[contexts.a]\nsocket = "x"\nendpoint = "y"\n', "contexts.a: has a socket and an endpoint"),
+        ('[contexts.a]\nsocket = "x"\nendpoint = "y"\n', "contexts.a: has both a socket and an endpoint"),
         ('[contexts.a]\nobserve = "x"\n', "contexts.a.socket: is missing"),
-        ('[contexts.a]\nsocket = "x"\ntoken_file = "y"\n', "contexts.a.token_file: goes with endpoint only"),
-        ('[contexts.a]\nendpoint = "x"\nobserve = "y"\n', "contexts.a.observe: goes with socket only"),
+        (
+            '[contexts.a]\nsocket = "x"\ntoken_file = "y"\n',
+            "contexts.a.token_file: applies only together with endpoint",
+        ),
+        (
+            '[contexts.a]\nendpoint = "x"\nobserve = "y"\n',
+            "contexts.a.observe: applies only together with socket",
+        ),
         ('[contexts.a]\nsocket = "x"\ntoken = "hunter2"\n', "contexts.a.token: unknown key"),
     ],
 )

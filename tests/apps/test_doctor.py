@@ -28,7 +28,7 @@ def test_a_hub_that_is_well(hub: Hub) -> None:
     assert [each["check"] for each in found["checks"]] == CHECKS
     assert all(each["ok"] and each["found"] and not each["advice"] for each in found["checks"])
     told = hub.ok("doctor")
-    assert "the counts of 1 campaign equal a recount" in told
+    assert "the counts of 1 campaign match a recount" in told
     assert "WRONG" not in told
 
 
@@ -121,7 +121,7 @@ def test_no_daemon_is_exit_code_6_and_says_where_it_was_looked_for(place: Path) 
 
 
 def test_it_says_which_daemon_it_took_and_why(hub: Hub) -> None:
-    assert re.search(r"chosen +--socket names it\n", hub.ok("doctor"))
+    assert re.search(r"chosen +by --socket\n", hub.ok("doctor"))
     hub.environ |= {"XDG_STATE_HOME": str(hub.folder / "home"), "HOME": str(hub.folder)}
     own = hub.folder / "home" / "messagehub" / "control.sock"
     own.parent.mkdir(parents=True)
@@ -130,7 +130,7 @@ def test_it_says_which_daemon_it_took_and_why(hub: Hub) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=hub.environ, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     assert f"{own} (found there)" in done.stdout
-    assert "nothing names a daemon (--socket, $HUBCTL_SOCKET, a context): it is your own" in done.stdout
+    assert "no daemon is chosen by --socket, $HUBCTL_SOCKET or a context: it is your own" in done.stdout
 
 
 def test_every_socket_that_was_looked_at_is_named(place: Path) -> None:

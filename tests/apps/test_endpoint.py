@@ -153,8 +153,8 @@ def test_a_token_comes_from_a_file_and_its_role_decides(hub_on_tcp: Listening) -
     environ["HUBCTL_TOKEN_FILE"] = str(token)
     done = hubctl("daemon", "reload", "--json", **environ)
     assert fault(done)[:2] == (4, "forbidden")
-    assert "the token that hubd writes into its endpoint file is one of an operator" in fault(done)[2]
-    assert "a ticket is good once" in fault(hubctl("list", "--json", **environ))[2]
+    assert "the token in the endpoint file of hubd is an operator's" in fault(done)[2]
+    assert "a ticket works only once" in fault(hubctl("list", "--json", **environ))[2]
 
 
 def test_status_check_knows_a_file_of_a_daemon_that_has_ended() -> None:

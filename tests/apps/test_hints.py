@@ -63,7 +63,7 @@ def test_waiting_that_is_given_up_tells_how_it_stands(hub: Hub) -> None:
     done = hub.run("wait", "spring", "--timeout", "500ms")
     assert done.returncode == 7
     assert "; spring is paused (limit): 1 sent, 2 pending of 3\n" in done.stderr
-    assert "the work goes on" not in done.stderr
+    assert "the work continues" not in done.stderr
 
 
 def test_a_limit_for_a_campaign_that_runs_without_one_is_refused(hub: Hub) -> None:
@@ -73,7 +73,7 @@ def test_a_limit_for_a_campaign_that_runs_without_one_is_refused(hub: Hub) -> No
     for more in ((), ("--dry-run",), ("--follow",)):
         done = hub.run("start", "spring", "--limit", "2", *more)
         assert done.returncode == 5, done.stdout
-        assert "running already, and without a limit: --limit 2 was not set" in done.stderr
+        assert "already running without a limit: --limit 2 was not set" in done.stderr
         assert "hubctl pause spring" in done.stderr
     hub.ok("pause", "spring")
     hub.ok("start", "spring", "--limit", "2")
@@ -83,13 +83,13 @@ def test_a_limit_for_a_campaign_that_runs_without_one_is_refused(hub: Hub) -> No
 def test_what_an_outbox_took_is_told_as_that(hub: Hub) -> None:
     hub.contacts(1)
     hub.campaign("spring")
-    assert "outbox only writes files: nothing leaves this machine" in hub.ok("check", "spring")
+    assert "outbox only writes files; nothing leaves this machine" in hub.ok("check", "spring")
     told = hub.ok("test", "spring", "--to", "me@acme.example")
-    assert told.startswith(f"written to the outbox, nothing left this machine: {hub.folder}/state/outbox/")
+    assert told.startswith(f"written to the outbox; nothing left this machine: {hub.folder}/state/outbox/")
     assert Path(told.strip().rpartition(": ")[2]).is_file()
     words = ("--to", "me@acme.example", "--sender", "a@acme.example", "--subject", "s", "--text", "x")
     done = hub.run("send", "--provider", "outbox", *words, "--wait")
-    assert "written to the outbox, nothing left this machine: " in done.stderr
+    assert "written to the outbox; nothing left this machine: " in done.stderr
 
 
 def test_who_was_refused_for_good_is_suppressed_and_each_step_says_so(hub: Hub) -> None:
@@ -104,7 +104,7 @@ def test_who_was_refused_for_good_is_suppressed_and_each_step_says_so(hub: Hub) 
         shown = hub.ok("suppress", "list")
         assert "mailbox unknown" in shown
         assert "campaign june" in shown
-        alone = "1 is on the suppression list and left alone"
+        alone = "1 is on the suppression list and unchanged"
         for kind in ("transient", "permanent"):
             done = hub.run("retry", "june", "--class", kind)
             assert done.stdout == "june: nothing to retry\n"
@@ -121,7 +121,7 @@ def test_who_was_refused_for_good_is_suppressed_and_each_step_says_so(hub: Hub) 
         server.mood(to={"one@example.com": {"rcpt": ["550 5.1.1 no such user"]}})
         words = ("--sender", "a@acme.example", "--subject", "s", "--text", "x", "--wait")
         hub.ok("send", "--provider", "plain", "--to", "one@example.com", *words, code=1)
-        assert "a single message via plain" in hub.ok("suppress", "list")
+        assert "a transactional message via plain" in hub.ok("suppress", "list")
 
 
 def test_a_campaign_that_is_resumed_can_be_followed_to_its_end(hub: Hub) -> None:
@@ -156,7 +156,7 @@ def test_providers_are_troubled_in_words() -> None:
         ("campaign.applied", {"created": True, "clone_of": "old"}, "made from old"),
         ("campaign.rate", {"rate": ["20/s"]}, "20/s"),
         ("campaign.rate", {"rate": []}, "no limit of its own"),
-        ("campaign.archived", {"archived": True}, "put away"),
+        ("campaign.archived", {"archived": True}, "archived"),
         (
             "provider.changed",
             {"provider": "x", "from": "ready", "to": "resting", "reason": "no answer"},
@@ -218,5 +218,5 @@ async def test_a_daemon_that_is_older_than_a_command_is_told_as_that(place: Path
         )
     assert done.returncode == 8, done.stderr
     error = json.loads(done.stderr)["error"]
-    assert "does not know this command" in error["message"]
+    assert "does not support this command" in error["message"]
     assert "the same version on both sides" in error["hint"]

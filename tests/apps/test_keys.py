@@ -16,7 +16,7 @@ def followed(hub: Hub, on_terminal: Any, *, rate: str = "2/s") -> Any:
     hub.contacts(200)
     hub.campaign("spring", rate=rate)
     terminal = on_terminal(hub.command("start", "spring", "--follow", "--yes"), hub.environ)
-    terminal.until("p pause   s stop   q or d leave (it goes on)")
+    terminal.until("p pause   s stop   q or d leave (it continues)")
     return terminal
 
 
@@ -33,7 +33,7 @@ def test_p_pauses_r_resumes_s_asks_and_stops(hub: Hub, on_terminal: Any) -> None
     terminal.after("p pause   s stop")
     assert state(hub) == "running"
     terminal.type("s")
-    terminal.after("stop spring? Nothing more leaves; hubctl start goes on with the rest. [y/N]")
+    terminal.after("stop spring? Nothing more is sent; hubctl start continues with the rest. [y/N]")
     assert state(hub) == "running"
     terminal.type("n")
     terminal.after("p pause   s stop")
@@ -57,7 +57,7 @@ def test_a_key_leaves_the_campaign_goes_on_and_that_is_no_failure(
     terminal.type(key)
     seen = terminal.rest()
     assert terminal.process.returncode == 0
-    assert "detached; the campaign goes on (back with: hubctl watch spring)" in seen
+    assert "detached; the campaign continues (to reattach: hubctl watch spring)" in seen
     assert "Traceback" not in seen
     assert terminal.echoes
     assert state(hub) == "running"
@@ -68,7 +68,7 @@ def test_ctrl_c_typed_at_the_keys_detaches_and_gives_the_terminal_back(hub: Hub,
     terminal.type("\x03")
     seen = terminal.rest()
     assert terminal.process.returncode == 130
-    assert "detached; the campaign goes on" in seen
+    assert "detached; the campaign continues" in seen
     assert terminal.echoes
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
 
@@ -137,7 +137,7 @@ def test_the_board_shows_all_campaigns_also_one_that_starts_meanwhile(hub: Hub, 
     hub.ok("start", "spring")
     terminal = on_terminal(hub.command("watch"), hub.environ)
     terminal.until("1 campaign: 1 running")
-    terminal.until("q or d leave (they go on)")
+    terminal.until("q or d leave (they continue)")
     hub.ok("start", "summer")
     terminal.until("2 campaigns: 2 running")
     hub.ok("pause", "spring")
@@ -146,7 +146,7 @@ def test_the_board_shows_all_campaigns_also_one_that_starts_meanwhile(hub: Hub, 
     terminal.until("provider outbox is disabled")
     terminal.type("p")  # nobody chose one
     terminal.type("q")
-    assert "detached; the campaigns go on" in terminal.rest()
+    assert "detached; the campaigns continue" in terminal.rest()
     assert terminal.process.returncode == 0
     assert state(hub) == "paused"
 
@@ -157,7 +157,7 @@ def test_up_and_down_choose_the_campaign_of_a_board_that_the_keys_are_for(hub: H
         hub.campaign(name, rate="2/s")
         hub.ok("start", name)
     terminal = on_terminal(hub.command("watch", "spring", "summer"), hub.environ)
-    terminal.until("up/down choose   q or d leave (they go on)")
+    terminal.until("up/down choose   q or d leave (they continue)")
     terminal.type(DOWN)
     terminal.after("> spring")
     terminal.type(DOWN)

@@ -52,7 +52,7 @@ def test_a_state_directory_without_locks_is_told_as_that(
 ) -> None:
     done = without_locks(failures, getattr(errno, name), *_HUBD, str(place / "state"))
     assert done.returncode == 73
-    assert f"the file system of {place}/state cannot lock files" in done.stderr
+    assert f"the file system of {place}/state does not support file locks" in done.stderr
     assert "choose a local disk with --state-dir" in done.stderr
     assert "another hubd" not in done.stderr
 
@@ -63,7 +63,8 @@ def test_a_folder_for_the_socket_without_locks_is_told_as_that(
 ) -> None:
     done = without_locks(failures, getattr(errno, name), "-c", _SOCKET, str(place / "c.sock"))
     assert done.stdout == (
-        f"socket: the file system of {place} cannot lock files|choose a path on a local disk with --socket\n"
+        f"socket: the file system of {place} does not support file locks|"
+        "choose a path on a local disk with --socket\n"
     )
     assert os.listdir(place) == ["c.sock.lock"]
 

@@ -55,7 +55,7 @@ def hub() -> object:
 @pytest.mark.parametrize("command", READS)
 def test_every_format_of_what_is_read(hub: Hub, command: str) -> None:
     words = command.split()
-    code = 1 if command == "check spring" else 0  # what has been completed is not fit to start
+    code = 1 if command == "check spring" else 0  # what has been completed is not ready to start
     told = {output: hub.ok("--output", output, *words, code=code) for output in FORMATS}
     assert "{" not in told["table"][:1]
     whole = json.loads(told["json"])

@@ -79,11 +79,11 @@ def test_a_person_who_has_never_seen_toml_adds_gmail(hub: Hub, on_terminal: Any)
     terminal.until("https://myaccount.google.com/apppasswords")
     terminal.until("App password (not shown while you type): ")
     terminal.type("abcd efgh ijkl mnop\n")
-    terminal.until("How many at most?")
+    terminal.until("Rate limit?")
     terminal.type("500/day\n")
-    terminal.until("A name for it, which campaigns will use [gmail]:")
+    terminal.until("A name for it, to use in campaign files [gmail]:")
     terminal.type("\n")
-    terminal.until("Log in now to see whether it works")
+    terminal.until("Test the login now?")
     terminal.type("n\n")
     seen = terminal.rest()
     assert terminal.process.returncode == 0, seen
@@ -144,7 +144,7 @@ def test_what_somebody_else_writes_during_the_questions_is_not_lost(hub: Hub, on
     terminal.type(f"{CANARY}\n")
     seen = terminal.rest()
     assert terminal.process.returncode == 5, seen
-    assert "was changed by somebody else" in seen
+    assert "was just changed by another program" in seen
     assert path.read_text() == other
 
 
@@ -214,8 +214,8 @@ def test_one_that_needs_no_password_has_none(hub: Hub) -> None:
         (("--preset", "outlook", "--username", "a@b.example"), "--password-stdin, NAME"),
         (("office", "--type", "smtp"), "--host"),
         (("text", "--type", "twilio"), "--account-sid, --from, --password-stdin"),
-        (("office", "--preset", "gmail", "--from", "+15005550006"), "--from does not go with gmail"),
-        (("text", "--type", "twilio", "--host", "x"), "--host does not go with twilio"),
+        (("office", "--preset", "gmail", "--from", "+15005550006"), "--from does not apply to gmail"),
+        (("text", "--type", "twilio", "--host", "x"), "--host does not apply to twilio"),
         (("../x", "--type", "outbox"), "a name has"),
         (("office", "--host", "mail.acme.example:25"), "the port is asked for next"),
         (("office", "--host", "mx.acme.example", "--password-stdin"), "--password-stdin needs --username"),
@@ -246,7 +246,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_else(hub: Hub) -> None:
     path = configure(hub)
     for name in ("trial", "outbox"):
         done = add(hub, name, "--type", "outbox", code=5)
-        assert f"there is a provider {name} already" in done.stderr
+        assert f"the provider {name} already exists" in done.stderr
     path.write_text(f'{OLD}[providers.later]\ntype = "outbox"\n')
     done = add(hub, "later", "--type", "outbox", code=5)
     assert "provider remove later" in done.stderr
@@ -413,7 +413,7 @@ def test_a_password_that_was_not_ours_or_is_shared_stays(hub: Hub) -> None:
     one, two = (f'[providers.{name}]\n{smtp}password = {{ file = "one.pass" }}\n' for name in ("one", "two"))
     path = configure(hub, own + one + two)
     done = hub.run("provider", "remove", "own", "--yes")
-    assert "Its password stays where it is: file mine" in done.stderr
+    assert "Its password was left in place: file mine" in done.stderr
     hub.ok("provider", "remove", "one", "--yes")
     assert (hub.folder / "mine").exists()
     assert (hub.folder / "one.pass").exists(), "two needs it"

@@ -21,16 +21,16 @@ def test_a_relay_without_encryption_is_found_out_and_taken_as_it_is(hub: Hub, on
         terminal.until("Its port [587]:")
         terminal.type(f"{server.port}\n")
         terminal.until(
-            "Its encryption: starttls, tls, or none (for a server of your own that has none) [starttls]:"
+            "Encryption: starttls, tls, or none (only for your own server without TLS) [starttls]:"
         )
         terminal.type("ssl\n")
         terminal.until("one of starttls, tls, none")
         terminal.type("\n")
-        terminal.until("User name there")
+        terminal.until("User name, usually")
         terminal.type("\n")
         terminal.until("[Y/n]")
         terminal.type("\n")
-        terminal.until("Use it without encryption (only for a server of your own)? [y/N]")
+        terminal.until("Use it without encryption (only for your own server)? [y/N]")
         terminal.type("y\n")
         seen = terminal.rest()
         assert terminal.process.returncode == 0, seen
@@ -47,13 +47,13 @@ def test_a_certificate_of_its_own_can_be_named_in_the_dialogue(hub: Hub, on_term
     with hostile(hub.folder, "server", "--certificate", f"{hub.folder}/server.pem") as server:
         address = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "starttls")
         terminal = on_terminal(hub.command("provider", "add", "own", *address), hub.environ)
-        terminal.until("User name there")
+        terminal.until("User name, usually")
         terminal.type("\n")
         terminal.until("[Y/n]")
         terminal.type("\n")
         terminal.until("File with the certificate to trust")
         terminal.type("/nonexistent.pem\n")
-        terminal.until("there is no such file that you may read")
+        terminal.until("the file does not exist or you cannot read it")
         terminal.type(f"{hub.folder}/ca.pem\n")
         seen = terminal.rest()
         assert terminal.process.returncode == 0, seen

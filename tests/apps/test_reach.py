@@ -79,11 +79,11 @@ def says(status: str, words: str = "", *headers: str) -> Callable[[Path], object
 
 WAYS: dict[str, tuple[Callable[[Path], object], int, str, str]] = {
     "missing": (missing, 6, "socket_missing", "hubd is not running: no socket at"),
-    "left behind": (left_behind, 6, "refused", "is left over from one that ended"),
+    "left behind": (left_behind, 6, "refused", "is left over from an earlier one"),
     "no socket": (a_file, 6, "refused", "is left over"),
     "another program": (lambda path: answering(path, b"220 mail ESMTP\r\n"), 6, "not_hubd", "is not hubd"),
     "a web server": (says("404 Not Found", "nope"), 6, "not_hubd", "is not hubd"),
-    "not let in": (says("403 Forbidden", "not you"), 4, "permission_denied", "does not let you in: not you"),
+    "not let in": (says("403 Forbidden", "not you"), 4, "permission_denied", "refused you: not you"),
     "busy": (says("503 Service Unavailable", "too many"), 6, "busy", "is busy: too many"),
     "silent": (lambda path: answering(path, None), 6, "timeout", "hubd does not answer at"),
     "another protocol": (
@@ -131,4 +131,4 @@ def test_a_time_limit_that_passes_before_the_daemon_answers_is_not_work_that_goe
         )
     assert done.returncode == 6
     assert "does not answer" in done.stderr
-    assert "the work goes on" not in done.stderr
+    assert "the work continues" not in done.stderr

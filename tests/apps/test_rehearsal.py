@@ -104,7 +104,7 @@ def test_a_rehearsal_ends_as_the_deed_does(hub: Hub) -> None:
     ]
     assert {0, 1, 3, 5} == set(codes)
     refusal = here(hub, "daemon", "backup", f"{hub.folder}/copy.db").stderr
-    assert refusal.startswith(f"error: {hub.folder}/copy.db is there already\n")
+    assert refusal.startswith(f"error: {hub.folder}/copy.db already exists\n")
 
 
 def test_what_would_happen_is_said_in_words(hub: Hub) -> None:
@@ -117,7 +117,7 @@ def test_what_would_happen_is_said_in_words(hub: Hub) -> None:
     assert hub.ok("start", "spring", "--dry-run") == "spring is running already\n"
     assert "would pause spring: " in hub.ok("pause", "spring", "--dry-run")
     assert hub.ok("resume", "spring", "--dry-run") == "spring is running already\n"
-    running = "would shut hubd down: 1 campaign is running and goes on when it starts again\n"
+    running = "would shut hubd down: 1 campaign is running and continues when it starts again\n"
     assert hub.ok("daemon", "shutdown", "--dry-run") == running
     stops = "would disable outbox; 1 campaign would pause (spring)\n"
     assert hub.ok("provider", "disable", "outbox", "--dry-run") == stops
@@ -141,7 +141,7 @@ def test_a_campaign_that_was_begun_is_foretold_by_what_is_left(hub: Hub) -> None
     hub.ok("start", "spring", "--limit", "2", "--wait")
     assert "start spring: 1 of 5 is left via outbox" in hub.ok("start", "spring", "--dry-run")
     hub.ok("start", "spring", "--wait")
-    assert "not fit to start" in hub.ok("check", "spring", code=1)
+    assert "not ready to start" in hub.ok("check", "spring", code=1)
 
 
 def test_a_file_of_addresses_is_rehearsed_row_by_row(hub: Hub) -> None:

@@ -210,7 +210,7 @@ def test_a_recipient_is_whole_and_what_is_less_wanted_is_left_out(width: int) ->
     assert DELIVERY["recipient"] in line
     assert "mailbox unknown" in line or width == 80
     assert "1258" in line
-    assert ("PROVIDER'S ID" in head, "UPDATED" in head) == (width == 140, width >= 110)
+    assert ("PROVIDER ID" in head, "UPDATED" in head) == (width == 140, width >= 110)
 
 
 @pytest.fixture
@@ -265,7 +265,7 @@ def test_columns_are_aligned_also_for_wide_characters() -> None:
         (
             "campaign.changed",
             {"campaign": "s", "reason": "", "limit": None, "scheduled_at": None},
-            "goes on: no reason to wait any more",
+            "continues: nothing is in the way any more",
         ),
         (
             "provider.changed",
@@ -286,7 +286,7 @@ def test_columns_are_aligned_also_for_wide_characters() -> None:
         (
             "config.reload_failed",
             {"problem": "hubd.toml, line 3: no such key", "errors": [{}]},
-            "not taken over, the old one stays: hubd.toml, line 3: no such key",
+            "not applied, the old configuration stays: hubd.toml, line 3: no such key",
         ),
         (
             "contacts.imported",
@@ -306,7 +306,7 @@ def test_columns_are_aligned_also_for_wide_characters() -> None:
         (
             "delivery.resolved",
             {"delivery_id": 7, "how": "hold", "by": "restore"},
-            "message 7 is held for a person to decide, says restore",
+            "message 7 waits for your decision, says restore",
         ),
     ],
 )
@@ -338,7 +338,7 @@ def test_a_preflight_problem_comes_with_the_way_past_it() -> None:
     lines = render.problems(
         [{"risk": "no-unsubscribe", "problem": "there is no way out"}, {"risk": "", "problem": "x"}]
     )
-    assert lines == ["- there is no way out  (put it right, or pass --accept-risk no-unsubscribe)", "- x"]
+    assert lines == ["- there is no way out  (fix this, or pass --accept-risk no-unsubscribe)", "- x"]
 
 
 def test_failures_say_what_to_do_about_each_class() -> None:
@@ -398,7 +398,7 @@ def test_spans_are_read(text: str, value: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "s", "-1s", "0", "5 parsecs", "1h30", "1e9", "٣s", "30s!"])
 def test_what_is_no_span_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not a length of time"):
+    with pytest.raises(ValueError, match="not a duration"):
         spans.seconds(text)
 
 

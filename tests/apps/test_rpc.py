@@ -100,7 +100,7 @@ def test_discover_lists_every_method_with_its_parameters(hub: Hub) -> None:
     assert {"hub.hello", "campaign.clone", "campaign.archive", "events.subscribe"} <= methods
     table = hub.ok("rpc", "discover")
     assert all(name in table for name in methods)
-    assert "A draft like this one. (name new [idempotency_key])" in table
+    assert "Copy a campaign into a new draft. (name new [idempotency_key])" in table
     assert json.loads(hub.ok("rpc", "call", "rpc.discover"))["methods"] == document["methods"]
     hub.environ["HUBCTL_FORCE_TTY"] = "80"
     narrow = hub.ok("rpc", "discover", "--color", "never").splitlines()
@@ -109,7 +109,7 @@ def test_discover_lists_every_method_with_its_parameters(hub: Hub) -> None:
 
 def test_discover_shows_one_method_with_types_and_an_example_that_runs(hub: Hub) -> None:
     told = hub.ok("rpc", "discover", "campaign.list")
-    assert "`all` includes those that have ended" in told
+    assert "`all` includes campaigns that have ended" in told
     assert re.search(r"\n  all +true or false, else false\n", told)
     assert "who may  viewers, too; it changes nothing" in told
     assert "changed: true or false" in hub.ok("rpc", "discover", "campaign.start")

@@ -79,7 +79,7 @@ def test_the_log_of_a_campaign_goes_on_after_a_restart(hub: Hub) -> None:
         _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "hubd is back" in told
-    assert "detached; the campaigns go on" in told
+    assert "detached; the campaigns continue" in told
 
 
 def forget_events(hub: Hub, up_to: int) -> None:

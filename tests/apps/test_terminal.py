@@ -75,7 +75,7 @@ def test_ctrl_c_on_a_terminal_detaches_and_leaves_the_cursor_visible(hub: Hub, o
     terminal.process.send_signal(signal.SIGINT)
     seen = terminal.rest()
     assert terminal.process.returncode == 130
-    assert "detached; the campaigns go on" in seen
+    assert "detached; the campaigns continue" in seen
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
 
 
@@ -149,7 +149,7 @@ def test_a_question_says_what_it_touches(hub: Hub, on_terminal: Any) -> None:
         (("contacts", "remove", "p0@example.com"), "remove p0@example.com, which is in the list all?"),
         (
             ("daemon", "shutdown"),
-            "shut hubd down: 1 campaign is running and goes on when it starts again?",
+            "shut hubd down: 1 campaign is running and continues when it starts again?",
         ),
     ):
         terminal = on_terminal(hub.command(*command), hub.environ)

@@ -76,10 +76,10 @@ def test_a_full_disk_during_an_import_says_how_far_it_came(hub: Hub) -> None:
     limit = (size + 2_000_000, resource.RLIM_INFINITY)
     resource.prlimit(hub.process.pid, resource.RLIMIT_FSIZE, limit)
     done = hub.run("import", path, "--list", "all")
-    found = re.search(r"([\d,]+) of the 40,000 rows are in", done.stderr)
+    found = re.search(r"([\d,]+) of the 40,000 rows are imported", done.stderr)
     assert found, done.stderr
     assert "import the same file again when there is room" in done.stderr
-    assert "sending goes on" not in done.stderr
+    assert "sending continues" not in done.stderr
     assert done.returncode == 9
     resource.prlimit(hub.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert {each["name"]: each["contacts"] for each in hub.json("lists")["lists"]} == {
@@ -171,7 +171,7 @@ def test_limits_are_told_in_words(hub: Hub) -> None:
 def test_an_unfit_campaign_says_once_how_to_put_it_right(hub: Hub) -> None:
     hub.contacts(1)
     hub.campaign("spring", kind="marketing")
-    assert hub.run("start", "spring").stderr.count("put it right") == 1
+    assert hub.run("start", "spring").stderr.count("fix this") == 1
 
 
 def test_who_has_no_phone_number_is_told_as_that(hub: Hub) -> None:

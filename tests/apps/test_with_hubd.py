@@ -115,7 +115,7 @@ def test_a_bad_campaign_file_is_told_with_file_line_and_key(hub: Hub) -> None:
 
 def test_a_field_that_cannot_be_read_is_told_with_a_guess(hub: Hub) -> None:
     head = 'name = "x"\nchannel = "email"\nlists = ["all"]\nsender = "a@acme.example"\nsubject = "s"\n'
-    for text, guess in (("{{ first name }}", "no spaces in it"), ("{{ first_name }", "two braces")):
+    for text, guess in (("{{ first name }}", "cannot contain spaces"), ("{{ first_name }", "two braces")):
         done = hub.run("apply", hub.file("x.toml", f'{head}text = "{text}"\n'))
         assert done.returncode == 1
         assert guess in done.stderr
@@ -230,7 +230,7 @@ def test_ctrl_c_detaches_and_the_campaign_goes_on(hub: Hub) -> None:
     watching.send_signal(signal.SIGINT)
     _, told = watching.communicate(timeout=PATIENCE)
     assert watching.returncode == 130
-    assert "detached; the campaign goes on" in told
+    assert "detached; the campaign continues" in told
     assert hub.json("status", "slow")["campaign"]["state"] == "running"
 
 

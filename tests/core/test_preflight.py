@@ -1,4 +1,4 @@
-"""Is a campaign fit to start? Every problem, who may excuse it, and the estimate."""
+"""Is a campaign ready to start? Every problem, who may excuse it, and the estimate."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_nobody_to_write_to_cannot_be_excused() -> None:
 
 def test_who_lacks_an_address_is_told_by_its_kind() -> None:
     (problem,) = assess(Found(content=SMS, skipped={"invalid_address": 200, "suppressed": 0})).problems
-    assert problem.problem == "nobody on its lists can be written to (200 without phone number)"
+    assert problem.problem == "nobody on its lists can get a message (200 without phone number)"
 
 
 def test_a_default_for_the_contact_id_is_never_suggested() -> None:

@@ -96,11 +96,11 @@ def test_without_a_service_manager_there_are_none() -> None:
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        ("control:control", "2 of them came, and their names are not control and observe"),
-        ("control", "2 of them came"),
-        ("", "2 of them came"),
-        ("control:http", "2 of them came"),
-        ("control:observe:", "2 of them came"),
+        ("control:control", "got 2 sockets whose names are not control and observe"),
+        ("control", "got 2 sockets"),
+        ("", "got 2 sockets"),
+        ("control:http", "got 2 sockets"),
+        ("control:observe:", "got 2 sockets"),
     ],
 )
 def test_names_that_say_nothing_are_refused(tmp_path: Path, names: str, says: str) -> None:
@@ -123,7 +123,7 @@ def test_what_is_no_listening_unix_socket_is_refused(tmp_path: Path) -> None:
     environ = {"LISTEN_PID": "$$", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "control"}
     (tmp_path / "file").touch()
     with (tmp_path / "file").open() as file:
-        assert "is no socket" in str(started([os.dup2(file.fileno(), 120)], environ)["error"])
+        assert "is not a socket" in str(started([os.dup2(file.fileno(), 120)], environ)["error"])
     with (
         listening(tmp_path / "d", socket.SOCK_DGRAM) as datagrams,
         socket.socket(socket.AF_UNIX) as unbound,

@@ -43,11 +43,11 @@ def test_a_database_that_is_where_its_anchor_is_or_ahead_of_it_lost_nothing() ->
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"epoch": 2}, "had come further"),
-        ({"opened": 99}, "had come further"),
-        ({"epoch": 4, "opened": 99}, "had come further"),
-        ({"audit_seq": 6}, "had come further"),
-        ({"instance_id": "two"}, "another database's"),
+        ({"epoch": 2}, "later changes are missing"),
+        ({"opened": 99}, "later changes are missing"),
+        ({"epoch": 4, "opened": 99}, "later changes are missing"),
+        ({"audit_seq": 6}, "later changes are missing"),
+        ({"instance_id": "two"}, "belongs to another database"),
     ],
 )
 def test_a_database_that_is_behind_its_anchor_lost_something(change: dict[str, object], says: str) -> None:
@@ -55,7 +55,7 @@ def test_a_database_that_is_behind_its_anchor_lost_something(change: dict[str, o
 
 
 def test_another_link_in_the_audit_trail_is_another_history() -> None:
-    assert "further" in missing_history(MARK, MARK, link="cd", anchored=True, copy=False)
+    assert "later changes" in missing_history(MARK, MARK, link="cd", anchored=True, copy=False)
 
 
 def test_a_backup_is_one_whatever_its_anchor_says() -> None:
@@ -207,7 +207,7 @@ async def test_an_older_copy_put_back_is_found(bridge: Bridge, database_path: Pa
     async with open_database(database_path, bridge):
         pass
     shutil.copy(tmp_path / "older", database_path)
-    assert "further" in await found_restored(database_path, bridge)
+    assert "later changes" in await found_restored(database_path, bridge)
     assert await found_restored(database_path, bridge) == "", "once is enough"
 
 
@@ -222,7 +222,7 @@ async def test_a_lost_log_is_found(bridge: Bridge, database_path: Path, tmp_path
         shutil.copytree(database_path.parent, killed)
     (killed / "hub.db-wal").unlink()
     (killed / "hub.db-shm").unlink()
-    assert "further" in await found_restored(killed / "hub.db", bridge)
+    assert "later changes" in await found_restored(killed / "hub.db", bridge)
 
 
 async def test_a_copy_elsewhere_without_its_anchor_is_found(

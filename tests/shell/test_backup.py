@@ -104,7 +104,7 @@ def link_away(path: Path) -> None:
 @pytest.mark.parametrize("make", [Path.touch, Path.mkdir, link_away], ids=["file", "directory", "link"])
 async def test_nothing_is_overwritten(database: Database, place: Path, make: Callable[[Path], None]) -> None:
     make(place / "taken.db")
-    with pytest.raises(BadInput, match="is there already"):
+    with pytest.raises(BadInput, match="already exists"):
         await Backups(database).make(str(place / "taken.db"))
     assert names(place) == ["taken.db"]
 

@@ -1,4 +1,6 @@
-"""The list of bad inputs at the door, by their numbers: what each does, and that the daemon serves on."""
+"""The list of bad inputs at the control socket, by their numbers: what each does, and that the daemon serves
+on.
+"""
 
 from __future__ import annotations
 
@@ -194,7 +196,7 @@ async def test_bad_input_19_missing_and_unknown_parameters_are_told_with_their_n
     number, paths = await codes(raw, '["email","a@b.example","","",false,true,6]')
     assert (number, paths) == (-32602, ["[6]"])
     listed = await raw.ask("suppression.list")
-    assert listed["result"]["suppressions"] == [], "nothing of it was done"
+    assert listed["result"]["suppressions"] == [], "nothing was done"
 
 
 # -- who may come in ---------------------------------------------------------------------------------------
@@ -318,7 +320,7 @@ async def test_bad_input_28_who_comes_when_it_is_full_gets_503(
                     pass
             assert caught.value.code == "busy"
         assert "result" in await last.ask("hub.status")
-    assert caplog.text.count("more are sent away") == 1
+    assert caplog.text.count("further connections are refused") == 1
 
 
 async def test_bad_input_29_a_flood_of_pings_is_answered_one_by_one(served: Served) -> None:

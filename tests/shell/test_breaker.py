@@ -569,7 +569,7 @@ async def test_a_listener_that_fails_hurts_nobody(
     driver = Driver(breaker, transport)
     await driver.use(lambda lease: breaker.trouble(lease, "down"))
     assert breaker.health is Health.RESTING
-    assert "could not be told" in caplog.text
+    assert "could not be reported" in caplog.text
 
 
 async def test_disabling_needs_no_trouble_and_reviving_begins_anew(

@@ -197,7 +197,7 @@ async def test_a_file_of_a_daemon_that_has_ended(tmp_path: Path) -> None:
         path = write(tmp_path / "e.json", {"url": f"ws://127.0.0.1:{port}/rpc", "token": "x"})
         error = await why_not(path)
     assert error.code == "refused"
-    assert str(error) == f"hubd is not running: nobody listens at 127.0.0.1:{port}, which {path} names"
+    assert str(error) == f"hubd is not running: nothing listens at 127.0.0.1:{port}, which {path} names"
 
 
 async def test_a_wrong_token(tmp_path: Path, served: Served) -> None:
@@ -315,9 +315,9 @@ async def test_a_token_of_a_file_of_its_own_has_its_own_role(tmp_path: Path) -> 
             with pytest.raises(HubError) as caught:
                 await hub.call("hub.reload")
         assert caught.value.code == "forbidden"
-        assert "its endpoint file is one of an operator" in caught.value.hint
+        assert "the endpoint file of hubd is an operator" in caught.value.hint
         used = await why_not(place)
-        assert (used.code, "a ticket is good once" in used.hint) == ("unauthenticated", True)
+        assert (used.code, "a ticket works only once" in used.hint) == ("unauthenticated", True)
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,8 @@ async def test_who_may_not_operate_looks_on_through_the_socket_for_viewers(
                 told = await look(control, viewers)
     assert told[0] == "viewer "
     assert told[1].startswith("forbidden | ")
-    assert f"; you look on through {viewers}, because {control} is {control_is}; " in told[1]
-    way_out = {"not for you": "use it as the user who runs hubd", "not there": f"hubd --socket {control}"}
+    assert f"; you have read-only access through {viewers}, because {control} is {control_is}; " in told[1]
+    way_out = {"not for you": "run it as the user who runs hubd", "not there": f"hubd --socket {control}"}
     assert told[1].endswith(way_out[control_is])
 
 

@@ -120,7 +120,7 @@ async def test_a_backup_that_was_not_finished_is_made_and_another_file_is_no_bac
     await cut_off(tmp_path, "hub.backup", path=str(target))
     target.write_bytes(b"")
     async with opened(tmp_path) as hub:
-        with pytest.raises(HubError, match="is there already"):
+        with pytest.raises(HubError, match="already exists"):
             await hub.call("hub.backup", path=str(target), **KEY)
         assert target.read_bytes() == b""
         target.unlink()

@@ -174,7 +174,7 @@ def test_texts_have_senders_and_no_domains_and_the_outbox_has_both(load: Load) -
         (
             'sender_rates = { "a@b.example" = "1/s", "A@B.example" = "2/s" }',
             "sender_rates.A@B.example",
-            "twice, in another spelling",
+            "twice in the table, in different spellings",
         ),
         ('sender_rate = { "*" = "1/s" }', "sender_rate", "did you mean sender_rates?"),
         ('domain_rates = "1/s"', "domain_rates", "must be a table such as"),
@@ -198,7 +198,7 @@ def test_a_limit_that_cannot_be_used_is_refused_with_its_place(
 
 def test_texts_have_no_domain_rates(load: Load) -> None:
     found = faults(load, f'[providers.a]\n{TWILIO}domain_rates = {{ "*" = "1/s" }}\n')
-    assert found == {"providers.a.domain_rates": (6, "is for email only; texts go to no domain")}
+    assert found == {"providers.a.domain_rates": (6, "is for email only; text messages have no domain")}
 
 
 def test_there_is_a_bound_to_how_many_have_rates_of_their_own(load: Load) -> None:
@@ -247,7 +247,7 @@ fil = "{CANARY}"
         "providers.office.port": (6, "must be a whole number, not text"),
         "providers.office.connections": (7, "must be from 1 to 256"),
         "providers.office.password.fil": (9, "unknown key; did you mean file?"),
-        "providers.office.host": (3, "is missing; the mail server's name"),
+        "providers.office.host": (3, "is missing; give the name of the mail server"),
         "provider": (10, "unknown key; did you mean providers?"),
     }
     with pytest.raises(BadConfig) as caught:
@@ -297,9 +297,9 @@ TWILIO = 'type = "twilio"\naccount_sid = "AC1"\nauth_token = { env = "T" }\nfrom
     [
         ("", "type", "is missing"),
         ('type = "stmp"', "type", "did you mean smtp?"),
-        ('type = "ses"', "type", "not available in this version"),
-        ('type = "sns"\nregion = "x"', "type", "not available in this version"),
-        ('type = "sendgrid"', "type", "not available in this version"),
+        ('type = "ses"', "type", "not supported in this version"),
+        ('type = "sns"\nregion = "x"', "type", "not supported in this version"),
+        ('type = "sendgrid"', "type", "not supported in this version"),
         ('type = "outbox"\nhost = "x"', "host", "unknown key"),
         ('type = "smtp"', "host", "is missing"),
         ('type = "smtp"\nhost = "mail.acme.example:25"', "host", "the port belongs in port"),
@@ -312,16 +312,20 @@ TWILIO = 'type = "twilio"\naccount_sid = "AC1"\nauth_token = { env = "T" }\nfrom
         (SMTP + 'password = { file = "x" }', "username", "a password needs one"),
         (SMTP + 'username = "x"\npassword = "' + CANARY + '"', "password", "{ file ="),
         (SMTP + 'username = "x"\npassword = 7', "password", "{ file ="),
-        (SMTP + 'username = "x"\npassword = {}', "password", "must name one place"),
-        (SMTP + 'username = "x"\npassword = { file = "a", env = "B" }', "password", "must name one place"),
-        (SMTP + 'username = "x"\npassword = { env = "a-b" }', "password.env", "is not such a name"),
+        (SMTP + 'username = "x"\npassword = {}', "password", "must name exactly one place"),
+        (
+            SMTP + 'username = "x"\npassword = { file = "a", env = "B" }',
+            "password",
+            "must name exactly one place",
+        ),
+        (SMTP + 'username = "x"\npassword = { env = "a-b" }', "password.env", "is not a valid name"),
         (
             SMTP + 'username = "x"\npassword = { credential = "../x" }',
             "password.credential",
-            "not such a name",
+            "not a valid name",
         ),
         (SMTP + 'username = "x"\npassword = { file = 5 }', "password.file", "not a whole number"),
-        (SMTP + 'username = "x"\npassword = { env = "A" }\nsecurity = "none"', "security", "in the clear"),
+        (SMTP + 'username = "x"\npassword = { env = "A" }\nsecurity = "none"', "security", "unencrypted"),
         (SMTP + 'rate = "many"', "rate", "rate"),
         (SMTP + 'ca_file = "none.pem"', "ca_file", "no such file"),
         (SMTP + "connections = true", "connections", "not true or false"),

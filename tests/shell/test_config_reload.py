@@ -187,7 +187,7 @@ async def test_a_full_disk_keeps_nobody_from_reloading(
     here.mute = True
     here.path.write_text(SMTP)
     assert await here.reload() == ["providers.office"]
-    assert "could not be written down" in caplog.text
+    assert "could not be recorded" in caplog.text
 
 
 async def test_two_at_once_go_one_after_the_other(tmp_path: Path) -> None:

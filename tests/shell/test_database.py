@@ -305,7 +305,7 @@ async def test_a_directory_that_everybody_can_write_is_refused(bridge: Bridge, t
 
 async def test_a_directory_that_cannot_be_made_is_refused(bridge: Bridge, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreUnusable, match="cannot be made") as caught:
+    with pytest.raises(StoreUnusable, match="cannot be created") as caught:
         async with open_database(tmp_path / "file" / "hub.db", bridge):
             pass
     assert caught.value.exit_status == 73

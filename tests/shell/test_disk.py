@@ -108,7 +108,7 @@ async def test_trouble_that_may_pass_stops_writing_keeps_reading_and_heals_by_it
         ("sync", sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"),
         ("sync", sqlite3.SQLITE_IOERR_DIR_FSYNC, "SQLITE_IOERR_DIR_FSYNC"),
         ("write", sqlite3.SQLITE_CORRUPT, "damaged"),
-        ("write", sqlite3.SQLITE_NOTADB, "not a database"),
+        ("write", sqlite3.SQLITE_NOTADB, "no longer a database"),
     ],
 )
 async def test_after_a_failed_fsync_nothing_is_written_any_more(
@@ -507,7 +507,7 @@ async def test_with_little_room_what_is_bulk_is_refused_and_changes_of_state_are
         ):
             with pytest.raises(StoreUnavailable, match="MiB are left") as refused:
                 await bulk()
-            assert "make room" in refused.value.hint
+            assert "free space" in refused.value.hint
         paused = await store.move(campaign, CampaignState.PAUSED)
         assert paused.state is CampaignState.PAUSED
         await store.campaigns.set_rate(campaign.id, ("1/s",))
@@ -648,7 +648,7 @@ async def test_what_is_bulk_leaves_the_ballast_to_a_pause_on_a_full_disk(
             results.append(refused.value.hint)
 
         await bulk()
-        assert results == ["make room on the disk, then try again"]
+        assert results == ["free space on the disk, then try again"]
         assert ballast.exists()
         assert "disk is full" in db.trouble
         assert db._writer.trouble == ""

@@ -359,7 +359,7 @@ async def test_what_is_no_socket_is_never_replaced(tmp_path: Path) -> None:
 
 async def test_a_path_too_long_is_told(tmp_path: Path) -> None:
     path = tmp_path / ("x" * MAX_PATH)
-    with pytest.raises(BadInput, match="octets"), open_listener(path):
+    with pytest.raises(BadInput, match="bytes"), open_listener(path):
         pass
 
 

@@ -221,14 +221,14 @@ async def test_the_proxy_of_the_environment_is_asked_for_a_tunnel_and_sees_nothi
 @pytest.mark.parametrize(
     ("said", "word"),
     [
-        (answer("407 Proxy Authentication Required", b"who are you?"), "wants a login"),
+        (answer("407 Proxy Authentication Required", b"who are you?"), "requires a login"),
         (answer("502 Bad Gateway", b"no"), "answered 502"),
         (answer("302 Found", b"", "Location: http://x"), "answered 302"),
-        (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 201 Created\r\n\r\n", "spoke for the server"),
+        (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 201 Created\r\n\r\n", "sent data before the request"),
         (b"220 mail.example ESMTP\r\n\r\n", "not well-formed"),
         (b"HTTP/1.1 2", "closed"),
         (b"", "closed"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 50, "without end"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 50, "too many interim"),
     ],
 )
 async def test_a_proxy_that_makes_no_tunnel_means_certainly_not_sent(

@@ -378,7 +378,7 @@ def test_a_line_that_does_not_fit_its_arguments_does_not_show_them(
     )
     handler.close()
     (record,) = journald.records()
-    assert record["MESSAGE"] == "hubd: this line does not fit its arguments: '%d sent to %s'"
+    assert record["MESSAGE"] == "hubd: this line does not match its arguments: '%d sent to %s'"
     assert capsys.readouterr().err == ""
 
 

@@ -304,7 +304,7 @@ async def test_the_watchdog_hears_nothing_while_one_heartbeat_hangs(
         await trio.sleep(100)
         said = listener.heard()
         assert said
-        assert said == [{"STATUS": f"no sign of life from {wedged}"}] * len(said)
+        assert said == [{"STATUS": f"no heartbeat from {wedged}"}] * len(said)
         assert asked.count(wedged) == 1, "one that hangs is not piled upon"
         hang.set()
         await trio.sleep(WATCHDOG)

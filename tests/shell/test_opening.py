@@ -235,7 +235,7 @@ async def test_a_torn_log_is_held_and_not_sent_again(killed: Path, bridge: Bridg
         restores = await open_restores(database)
         assert await restores.finish()
         assert restores.found is not None
-        assert "further" in restores.found.why
+        assert "later changes" in restores.found.why
         (campaign,) = await Store(database).campaigns.list()
         assert (campaign.counts.sent, campaign.counts.in_doubt) == (9, 21)
         assert campaign.counts.settled == campaign.counts.total

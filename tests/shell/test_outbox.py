@@ -171,7 +171,7 @@ async def test_a_cancelled_lane_leaves_the_others_alone(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_is_trouble_of_the_provider_and_passes(tmp_path: Path) -> None:
-    """Nothing half written stays, and the same message goes through when there is room again."""
+    """Nothing half written stays, and the same message goes through when there is enough disk space again."""
     outbox = open_outbox(tmp_path)
     assert (await deliver(outbox, email(1))).code == 250
     with files_no_larger_than(4096):

@@ -69,7 +69,7 @@ def test_a_path_below_folders_of_our_own_is_sound(folder: Path) -> None:
 
 def test_a_relative_path_is_judged_by_where_it_leads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made(folder / "open", 0o777))
-    assert problem(Path("x")).startswith(f"everybody may write to the folder {folder}/open")
+    assert problem(Path("x")).startswith(f"the folder {folder}/open is writable by everybody")
 
 
 @pytest.mark.parametrize("path", ["open/x", "open/in/x", "open/in/../in/x", "link/x"])
@@ -77,7 +77,7 @@ def test_a_folder_that_everybody_may_write_to_is_named(folder: Path, path: str) 
     made(folder / "open", 0o777)
     made(folder / "open/in", 0o700)
     linked(folder / "link", "open/in")
-    assert problem(folder / path).startswith(f"everybody may write to the folder {folder}/open and replace")
+    assert problem(folder / path).startswith(f"the folder {folder}/open is writable by everybody")
 
 
 def test_a_folder_of_ours_in_a_sticky_one_is_ours(folder: Path) -> None:
@@ -103,7 +103,7 @@ def test_what_another_user_put_into_a_shared_folder_is_named(folder: Path, mode:
     for name in ("theirs", "link"):
         said = problem(shared / name / "x", also=(NOBODY,))
         assert said.startswith(f"{shared}/{name} belongs to another user (uid {NOBODY}), and anybody could")
-        assert said.endswith(f"put it into {shared}")
+        assert said.endswith(f"placed it in {shared}")
 
 
 @needs_root
@@ -175,7 +175,7 @@ def test_nothing_is_sent_to_a_socket_that_anybody_could_have_made(folder: Path, 
         error = refused(sticky / where)
         assert told(listener) == "got b''"
     assert f"(uid {NOBODY})" in str(error)
-    assert f"anybody could have put it into {sticky}" in str(error)
+    assert f"anybody could have placed it in {sticky}" in str(error)
 
 
 @needs_root
@@ -201,7 +201,7 @@ def test_a_runtime_directory_of_another_user_is_not_used_unless_it_is_named(fold
         error = refused(place)
         assert told(listener) == "got b''"
     assert f"the folder {runtime} belongs to another user" in str(error)
-    assert "name it with --socket" in error.hint
+    assert "pass it as --socket" in error.hint
 
 
 @needs_root
@@ -213,7 +213,7 @@ def test_another_users_program_at_our_own_path_is_refused_by_who_listens(folder:
         place.chmod(0o755)
         error = refused(place / "c.sock")
         assert told(listener) == "got b''"
-    assert f"it leads to another user's program (uid {NOBODY})" in str(error)
+    assert f"another user's program listens on it (uid {NOBODY})" in str(error)
 
 
 async def test_a_socket_of_our_own_below_a_folder_open_to_all_is_refused(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_an_endpoint_file_that_anybody_could_have_made_is_not_used(folder: Path,
     with stranger("127.0.0.1", 0) as listener:
         error = refused(endpoint(sticky / name, int(told(listener)), uid=NOBODY))
     assert "the endpoint file" in str(error)
-    assert f"anybody could have put it into {sticky}" in str(error)
+    assert f"anybody could have placed it in {sticky}" in str(error)
 
 
 @needs_root
@@ -291,8 +291,8 @@ def squatted(folder: Path) -> Path:
 
 
 UNSAFE = [
-    pytest.param(open_to_all, "everybody may write", id="open to all"),
-    pytest.param(squatted, "anybody could have put it", id="squatted", marks=needs_root),
+    pytest.param(open_to_all, "writable by everybody", id="open to all"),
+    pytest.param(squatted, "anybody could have placed it", id="squatted", marks=needs_root),
 ]
 Unsafe = Callable[[Path], Path]
 
@@ -371,7 +371,7 @@ def test_a_configuration_that_everybody_may_write_is_refused(folder: Path, name:
     (folder / name).touch()
     load_config(folder / "hubd.toml")
     (folder / name).chmod(0o666)
-    with pytest.raises(BadConfig, match="everybody may write to it") as caught:
+    with pytest.raises(BadConfig, match="is writable by everybody") as caught:
         load_config(folder / "hubd.toml")
     assert str(folder / name) in str(caught.value)
 
@@ -410,4 +410,4 @@ def test_no_context_is_taken_from_a_file_that_others_could_replace(
     assert subprocess.run(command, capture_output=True, text=True, cwd=ROOT).returncode == 6
     (folder / "hubctl.toml").chmod(0o666)
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert (done.returncode, "everybody may write" in done.stderr) == (4, True)
+    assert (done.returncode, "writable by everybody" in done.stderr) == (4, True)

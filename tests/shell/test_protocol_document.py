@@ -75,7 +75,7 @@ def test_every_error_of_the_protocol_has_a_hint_in_the_description() -> None:
         ("inbound message of a viewer", gate.MAX_VIEWER_MESSAGE),
         ("inbound message of an operator", MAX_MESSAGE // frames.BYTES_PER_FRAME),
         ("inbound message of a viewer", gate.MAX_VIEWER_MESSAGE // frames.BYTES_PER_FRAME),
-        ("requests being worked on", memory.CONNECTION_BYTES),
+        ("requests in progress", memory.CONNECTION_BYTES),
         ("the same beyond that", memory.POOL_BYTES),
         ("reading requests", turns.CONNECTION_TURNS),
         ("reading requests", turns.TURNS),
@@ -88,9 +88,9 @@ def test_every_error_of_the_protocol_has_a_hint_in_the_description() -> None:
         ("rows in one page", params.MAX_ROWS),
         ("entries in one page", params.MAX_PAGE),
         ("a request that changes nothing", table.READ_SECONDS),
-        ("time to take", outlet.SEND_SECONDS),
-        ("pings", outlet.MISSED),
-        ("pings", outlet.PING_SECONDS),
+        ("time to read", outlet.SEND_SECONDS),
+        ("unanswered pings", outlet.MISSED),
+        ("unanswered pings", outlet.PING_SECONDS),
     ],
 )
 def test_a_limit_is_the_one_that_holds(what: str, limit: float) -> None:
@@ -111,7 +111,7 @@ def test_the_limits_are_those_of_the_design() -> None:
 
 
 def test_the_codes_by_which_a_connection_is_closed_are_there() -> None:
-    told = " ".join(cells[0] for cells in rows("How it ends"))
+    told = " ".join(cells[0] for cells in rows("How a connection ends"))
     for code in (1001, 1002, 1003, 1007, 1009, session.UNAUTHENTICATED, session.BAD_PROTOCOL, outlet.SLOW):
         assert str(code) in told
 

@@ -348,7 +348,7 @@ async def test_a_provider_that_cannot_be_asked_leaves_it_to_a_person(clock: Mock
     scene.later(APART)
     assert await scene.reconciler(campaign).settle() is None
     (row,) = await scene.store.ledger.deliveries(campaign.id)
-    assert (row.state, row.detail) == (D.IN_DOUBT, "This provider cannot be asked what it accepted.")
+    assert (row.state, row.detail) == (D.IN_DOUBT, "This provider cannot say what it accepted.")
 
 
 async def test_a_stopped_provider_ends_the_asking_and_decides_nothing(clock: MockClock, scene: Scene) -> None:

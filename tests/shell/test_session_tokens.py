@@ -50,7 +50,7 @@ async def test_hello_gives_a_token_and_it_is_not_the_ticket(served: Served) -> N
     port, bearer = await ticket(served)
     async with open_raw(port, origin=PAGE, bearer=bearer) as raw:
         token = raw.hello["session_token"]
-    assert len(token) == 43, "32 octets in base64url"
+    assert len(token) == 43, "32 bytes in base64url"
     assert token != bearer
 
 

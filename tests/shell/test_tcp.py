@@ -1,4 +1,4 @@
-"""The door on TCP: only for who brings a ticket, from a page of this machine or from no page at all."""
+"""The TCP listener: only for clients with a ticket, from a page of this machine or from no page at all."""
 
 from __future__ import annotations
 
@@ -400,7 +400,7 @@ async def test_an_endpoint_file_of_another_daemon_is_left(tmp_path: Path) -> Non
 
 async def test_with_nothing_to_listen_on_it_does_not_begin(tmp_path: Path) -> None:
     async with open_hub(tmp_path) as served:
-        with pytest.raises(BadInput, match="none to listen on"):
+        with pytest.raises(BadInput, match="no socket to listen on"):
             await serve_control(None, served.hub)
 
 

@@ -72,7 +72,7 @@ def test_tickets_hold_256_bits_and_are_kept_hashed(clock: Clock) -> None:
     tickets = Tickets(clock)
     several = {tickets.issue(GRANT, 60) for _ in range(20)}
     assert len(several) == 20
-    assert all(len(ticket) == 43 for ticket in several)  # 32 octets in base64url
+    assert all(len(ticket) == 43 for ticket in several)  # 32 bytes in base64url
     assert not any(ticket in repr(vars(tickets)) for ticket in several)
 
 

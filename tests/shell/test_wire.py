@@ -241,7 +241,7 @@ def test_strings_that_no_database_holds(text: str) -> None:
         (CampaignStart, {"name": 5}, "name", "must be text, not a whole number"),
         (CampaignStart, {"name": "x", "at": 5}, "at", "must be text or null, not a whole number"),
         (CampaignStart, {"name": "x", "limit": 0}, "limit", "must be at least 1"),
-        (CampaignStart, {"name": "x\ud800"}, "name", "contains a damaged character"),
+        (CampaignStart, {"name": "x\ud800"}, "name", "contains an invalid character"),
         (CampaignRetry, {"name": "x", "class": "odd"}, "class", "must be one of transient, permanent, all"),
         (EventsSubscribe, {"topics": []}, "topics", "must not be empty"),
         (EventsSubscribe, {"topics": ["x"] * 65}, "topics", "has more than 64 entries"),
@@ -256,7 +256,7 @@ def test_strings_that_no_database_holds(text: str) -> None:
             CampaignAttach,
             {"sha256": "no", "offset": 0, "data": "", "size": 1},
             "sha256",
-            "does not have the form that is needed here",
+            "does not have the required form",
         ),
     ],
 )

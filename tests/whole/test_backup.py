@@ -149,7 +149,7 @@ def test_a_backup_that_cannot_be_made_says_why(hub: Hub) -> None:
     assert refused(hub, str(hub.folder / "nowhere" / "backup.db"))["code"] == "bad_input"
     hub.hubctl("daemon", "backup", str(hub.folder / "one.db"))
     assert "already" in refused(hub, str(hub.folder / "one.db"))["message"]
-    assert "daemon needs" in refused(hub, str(hub.state / "hub.db-journal"))["message"]
+    assert "daemon uses" in refused(hub, str(hub.state / "hub.db-journal"))["message"]
     assert hub.end() == 0
 
 

@@ -110,7 +110,7 @@ def stands_still(witness: Witness, hub: Hub, refill: Callable[[], object] = lamb
     """How many messages were accepted, once that is so of all that have begun. No more may begin.
 
     Call it when the daemon has said that it is in trouble. What it says holds until it says that it goes on:
-    it may have emptied its log, and then there is room again; so `refill` takes that, too. A message whose
+    it may have emptied its log, and then there is space again; so `refill` takes that, too. A message whose
     opening was being committed just then has begun: what is written (or refused) after that waits for it.
     """
     while True:
@@ -134,7 +134,9 @@ def stands_still(witness: Witness, hub: Hub, refill: Callable[[], object] = lamb
 
 def times_gone_on(hub: Hub) -> int:
     """How often the daemon has said that it goes on."""
-    return hub.log().count("there is room again") + hub.log().count("the database can be written again")
+    return hub.log().count("there is enough disk space again") + hub.log().count(
+        "the database can be written again"
+    )
 
 
 @pytest.mark.parametrize("witness", [("--delay", "0.002")], indirect=True)
@@ -257,7 +259,7 @@ def test_a_failed_fsync_ends_the_daemon_and_the_next_one_knows_what_is_in_doubt(
     sign.write_text(f"sync {sqlite3.SQLITE_IOERR_FSYNC}")
     assert daemon.wait(60) == 74
     log = hub.log()
-    assert "the database is lost to this process" in log
+    assert "this process can no longer use the database" in log
     assert "SQLITE_IOERR_FSYNC" in log
     assert "start hubd again" in log
     assert "Traceback" not in log
@@ -330,10 +332,10 @@ def test_without_descriptors_nothing_ends_and_everything_goes_on_when_there_are_
     hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)[1]
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, hard))
     waiting = [hub_status(hub) for _ in range(3)]
-    until(lambda: "no connection can be taken now" in hub.log(), "the daemon to notice")
+    until(lambda: "no connection can be accepted now" in hub.log(), "the daemon to notice")
     assert daemon.poll() is None
     assert all(client.poll() is None for client in waiting)
-    assert hub.log().count("no connection can be taken now") == 1
+    assert hub.log().count("no connection can be accepted now") == 1
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (min(hard, 1024), hard))
     assert [client.wait(60) for client in waiting] == [0, 0, 0]
     hub.hubctl("wait", "big", "--for", "completed", "--timeout", "100s")

@@ -70,7 +70,7 @@ class InterruptedHub(Hub):
         done = self.ask("import", str(path), "--list", "all")
         if done.returncode == 0:
             self.acknowledged += n
-        elif told := re.search(r"([\d,]+) of the [\d,]+ rows are in", done.stderr):
+        elif told := re.search(r"([\d,]+) of the [\d,]+ rows are imported", done.stderr):
             self.acknowledged += int(told[1].replace(",", ""))
 
     def ended(self) -> int:
@@ -184,7 +184,7 @@ def test_a_stop_under_a_limit_on_file_sizes_loses_nothing_and_starts_when_there_
         reader.execute("SELECT only FROM hub").fetchone()  # what comes after this stays in the log
         hub.take_in(1_500)
         resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size, UNLIMITED))
-    until(lambda: "below the limit on the size of files" in hub.trouble(), "the limit to be noticed")
+    until(lambda: "below the file size limit" in hub.trouble(), "the limit to be noticed")
     refused = hub.ask("import", str(hub.folder / "people0.csv"), "--list", "all")
     assert refused.returncode != 0
     assert "when there is room" in refused.stderr

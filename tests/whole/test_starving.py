@@ -91,7 +91,7 @@ def test_clients_that_use_up_the_descriptors_do_not_touch_a_running_campaign(
     with short_of_descriptors(hub, left=10), ExitStack() as stack:
         for _ in range(40):
             stack.enter_context(closing(stranger(hub)))
-        until(lambda: "no connection can be taken" in hub.log(), "the daemon to run out of descriptors")
+        until(lambda: "no connection can be accepted" in hub.log(), "the daemon to run out of descriptors")
         goal = min(len(witness.lines()) + 200, 1500)
         until(lambda: len(witness.lines()) >= goal, "messages in spite of that")
     finish(hub, "crowd")

@@ -211,7 +211,7 @@ def test_the_status_says_how_it_goes_and_stopping_is_said_while_messages_are_on_
     until(lambda: hub.campaign("stuck")["counts"]["sending"] == 3, "three messages on the wire")
     daemon.send_signal(signal.SIGTERM)
     manager.until("STOPPING")
-    manager.until("STATUS", "settling what is on the wire")
+    manager.until("STATUS", "finishing messages on the wire")
     assert daemon.poll() is None
     assert hub.end(signal.SIGTERM) == 0  # the second one does not wait for the wire
 
@@ -225,16 +225,16 @@ def test_the_watchdog_hears_nothing_more_when_the_database_writer_hangs(manager:
     for _ in range(3):
         manager.until("WATCHDOG")
     daemon.send_signal(signal.SIGUSR1)
-    manager.until("STATUS", "no sign of life from the database writer")
+    manager.until("STATUS", "no heartbeat from the database writer")
     silent_from = len(manager.said)
     for _ in range(3):
-        manager.until("STATUS", "no sign of life from the database writer")
+        manager.until("STATUS", "no heartbeat from the database writer")
     assert not [message for message in manager.said[silent_from:] if "WATCHDOG" in message]
     assert manager.hub.answers(), "the loop itself goes on, so it is not the loop that the watchdog missed"
     daemon.send_signal(signal.SIGABRT)
     assert daemon.wait(PATIENCE) == -signal.SIGABRT
     log = manager.hub.log()
-    assert "no sign of life from the database writer" in log
+    assert "no heartbeat from the database writer" in log
     assert "Fatal Python error: Aborted" in log
     assert log.count("Thread 0x") > 1
 
@@ -257,7 +257,7 @@ def test_a_full_disk_is_no_reason_to_be_killed(manager: FakeManager, witness: Wi
     heard = len(manager.said)
     for _ in range(3):
         manager.until("WATCHDOG")
-    assert "no sign of life" not in str(manager.said[heard:])
+    assert "no heartbeat" not in str(manager.said[heard:])
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     hub.hubctl("wait", "full", "--for", "completed", "--timeout", "100s")
     assert hub.end() == 0
@@ -387,7 +387,7 @@ def test_a_fault_of_our_own_is_told_without_anybodys_address(manager: FakeManage
     daemon = manager.start(program=FAULTY)
     assert daemon.wait(PATIENCE) == 70
     manager.rest()
-    assert "a fault of its own" in manager.said[-1]["STATUS"]
+    assert "an internal error" in manager.said[-1]["STATUS"]
     log = manager.hub.log()
     assert "hubd cannot go on" in log
     assert "RuntimeError: no way to <address" in log
