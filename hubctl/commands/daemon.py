@@ -33,10 +33,15 @@ def status(app: App) -> None:
     app.out("\n" + render.providers(found.get("providers") or [], colour=app.coloured(), width=app.width()))
 
 
-@command("reload", within=daemon, example="hubctl daemon reload")
-def reload(app: App) -> None:
+@command("reload", within=daemon, example="hubctl daemon reload", changes=True)
+def reload(app: App, dry_run: bool) -> None:
     """Reload hubd.toml. An invalid file changes nothing; the error names its line."""
-    found = app.call("hub.reload")
+    found = app.call("hub.reload", **dry(dry_run))
+    if dry_run:
+        keys = found["would"]["keys"]
+        sentence = f"would change: {', '.join(keys)}" if keys else "nothing would change"
+        show_dry_run(app, {"would": found["would"]}, sentence)
+        return
     if told(app, found):
         return
     app.out("applied: " + (", ".join(found["applied"]) or "nothing changed"))

@@ -6,9 +6,8 @@ tell the engine. The supervisor keeps the order, and has what is decided written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from hubd.control.campaign_views import view_of
 from hubd.control.command import Command, Committed
@@ -23,7 +22,6 @@ from hubd.core.model import Campaign, CampaignState
 from hubd.core.preflight import RISKS, unaccepted
 from hubd.core.spec import spec_from_json
 from hubd.core.times import parse_time
-from hubd.engine.ports import Commit
 from hubd.errors import BadInput, PreflightFailed
 from hubd.wire import params as p
 from hubd.wire import results as r
@@ -136,11 +134,9 @@ async def stop(hub: Hub, params: p.CampaignChange, command: Command) -> r.Change
     return await _halt(hub, params.name, command, CampaignEvent.STOP, hub.supervisor.stop)
 
 
-class _Halt(Protocol):
-    async def __call__(self, name: str, *, commit: Commit) -> object: ...
-
-
-async def _halt(hub: Hub, name: str, command: Command, event: CampaignEvent, halt: _Halt) -> r.ChangeResult:
+async def _halt(
+    hub: Hub, name: str, command: Command, event: CampaignEvent, halt: Callable[..., Awaitable[object]]
+) -> r.ChangeResult:
     campaign = await hub.campaigns.get(name)
     if command.dry_run:
         return await command.decide(campaign, partial(decide.halt, event=event))

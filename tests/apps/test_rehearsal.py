@@ -12,8 +12,8 @@ from tests.apps.conftest import Hub
 from tests.apps.test_command_line import ALL, run
 
 #: Commands that change something and have nothing to foretell: they start something of their own, or call
-#: whatever they are told to, or only hubd knows (it alone reads its configuration).
-WITHOUT = {"demo", "rpc call", "daemon reload"}
+#: whatever they are told to.
+WITHOUT = {"demo", "rpc call"}
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
@@ -22,7 +22,7 @@ def test_every_command_that_changes_something_can_be_rehearsed(name: str) -> Non
         *("import", "apply", "test", "start", "pause", "resume", "stop", "rate", "retry", "clone", "archive"),
         *("delete", "send", "contacts remove", "suppress add", "suppress remove", "suppress import"),
         *("provider enable", "provider disable", "provider add", "provider remove"),
-        *("daemon shutdown", "daemon backup", "service install"),
+        *("daemon reload", "daemon shutdown", "daemon backup", "service install"),
     }
     options = {param.name for param in ALL[name].params}
     assert ("dry_run" in options) is (name in verbs), name
@@ -185,3 +185,18 @@ def test_a_provider_is_shown_as_it_would_be_written(hub: Hub) -> None:
     assert "hunter2" not in secret.stdout + secret.stderr
     assert json.loads(secret.stdout)["would"]["change"] is True
     assert sorted(path.name for path in hub.folder.iterdir()) == ["hubd.log", "hubd.toml", "state"]
+
+
+def test_a_reload_is_foretold_by_the_keys_that_would_change(hub: Hub) -> None:
+    assert hub.ok("daemon", "reload", "--dry-run") == "nothing would change\n"
+    path = hub.folder / "hubd.toml"
+    before = path.read_text()
+    path.write_text(before + '\n[providers.second]\ntype = "outbox"\nrate = "5/s"\n')
+    would = hub.json("daemon", "reload", "--dry-run")["would"]
+    assert {"providers.second.type", "providers.second.rate"} <= set(would["keys"])
+    assert [each["name"] for each in hub.json("provider", "list")["providers"]] == ["outbox"]
+    path.write_text(before + "\nnonsense = 1\n")
+    refused = [hub.run("daemon", "reload", *more) for more in (("--dry-run",), ())]
+    assert refused[0].returncode == refused[1].returncode != 0
+    assert refused[0].stderr.splitlines()[0] == refused[1].stderr.splitlines()[0]
+    path.write_text(before)

@@ -191,6 +191,45 @@ async def test_a_retry_that_was_cut_off_between_its_pages_goes_on_where_it_was(
     assert await trail(tmp_path, "campaign.retry") == 1
 
 
+async def test_a_pause_does_not_wait_for_the_pages_of_a_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "PAGE", 2)
+    at_second_page, go_on = trio.Event(), trio.Event()
+    answers: list[Any] = []
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        await import_people(hub, 5)
+        await apply(hub)
+        await hub.call("campaign.start", name="spring")
+        await until(hub, "spring", "completed")
+        await served.database.write(fail_all)
+        await served.database.write(
+            lambda unit: unit.db.execute("UPDATE campaign SET state = 'paused', completed_at = NULL")
+        )
+        written = served.database.write
+
+        async def waiting(*args: Any, **kwargs: Any) -> Any:
+            done = await written(*args, **kwargs)
+            if not at_second_page.is_set():
+                at_second_page.set()
+                await go_on.wait()
+            return done
+
+        async def retry() -> None:
+            async with open_client(served.path) as another:
+                answers.append(await another.call("campaign.retry", name="spring", **{"class": "all"}))
+
+        monkeypatch.setattr(served.hub.commands, "_db", Writes(served.database, waiting))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(retry)
+            with trio.fail_after(30):
+                await at_second_page.wait()
+                assert (await hub.call("campaign.pause", name="spring"))["campaign"]["state"] == "paused"
+            assert not answers
+            go_on.set()
+        assert (answers[0]["changed"], answers[0]["campaign"]["state"]) == (5, "paused")
+
+
 def fail_all(unit: Any) -> None:
     unit.db.execute("UPDATE delivery SET state = 'failed', reason = 'gave_up'")
     unit.db.execute("UPDATE campaign SET n_failed = n_sent, n_sent = 0")

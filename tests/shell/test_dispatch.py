@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hubd.control.fingerprint import fingerprint
 from hubd.control.methods import METHODS
 from hubd.errors import Conflict, HubError, RevisionConflict, StoreUnavailable
 from hubd.store.housekeeping import tidy
-from hubd.wire.params import CampaignApply
+from hubd.wire.params import CampaignApply, Params, SuppressionAdd
 from tests.shell.open_hub import PLAIN, open_hub
 
 SPEC = PLAIN | {"provider": "outbox", "lists": ["all"]}
@@ -166,3 +167,21 @@ def test_a_fingerprint_is_of_what_is_asked_and_not_of_how(spec: dict[str, object
     one = CampaignApply(spec=spec, idempotency_key="a")
     assert fingerprint(one) == fingerprint(CampaignApply(spec=turned, idempotency_key="b"))
     assert fingerprint(one) != fingerprint(CampaignApply(spec=spec, idempotency_key="a", dry_run=True))
+
+
+@pytest.mark.parametrize(
+    ("params", "before"),
+    [
+        (
+            SuppressionAdd(channel="email", address="a@b.example", idempotency_key="k"),
+            b'{"channel":"email","address":"a@b.example","reason":"","idempotency_key":null,"imported":false}',
+        ),
+        (
+            CampaignApply(spec={}, idempotency_key="k"),
+            b'{"spec":{},"if_revision":null,"idempotency_key":null,"dry_run":false}',
+        ),
+    ],
+)
+def test_a_request_is_known_again_whose_key_version_0_1_kept(params: Params, before: bytes) -> None:
+    """It had no `dry_run`, but for the second one."""
+    assert fingerprint(params) == hashlib.sha256(before).digest()

@@ -25,12 +25,7 @@ from hubd.control.methods import METHODS
 from hubd.errors import Unreachable
 from tests.whole.conftest import PATIENCE, Hub
 
-#: At the two in the middle it is decided whether a command was carried out; before and after it is plain.
-POINTS = [
-    "in_command",
-    "after_command",
-    *(pytest.param(point, marks=pytest.mark.soak) for point in ("before_command", "before_reply")),
-]
+POINTS = ("before_command", "in_command", "after_command", "before_reply")
 SPEC = {
     "name": "spring", "channel": "email", "lists": ["all"], "kind": "transactional", "rate": "2/day",
     "sender": "Acme <news@acme.example>", "subject": "Hello", "text": "Hi",
