@@ -254,7 +254,7 @@ class Subscription:
         else:
             self._running.discard(row.campaign)
         if self._period:
-            await self._send_progress(row.campaign, post)
+            await self._send_progress(row.campaign, str(row.data.get("to")), post)
 
     # -- gauges ------------------------------------------------------------------------------------
 
@@ -266,15 +266,23 @@ class Subscription:
                 await self._started.wait()
             for name in sorted(self._running):
                 await self._pace.turn()
-                await self._send_progress(name, post, last)
+                await self._send_progress(name, CampaignState.RUNNING, post, last)
             await trio.sleep(self._period)
 
-    async def _send_progress(self, name: str, post: Post, last: dict[str, int] | None = None) -> None:
-        """Send a campaign's figures; with `last`, only if they are not those."""
+    async def _send_progress(
+        self, name: str, state: str, post: Post, last: dict[str, int] | None = None
+    ) -> None:
+        """Send a campaign's figures; with `last`, only if they are not those.
+
+        `state` is the one that the client was told last. If the campaign has left it, the event that says so
+        is sent first, and figures after that.
+        """
         try:
             view = await view_of(self._hub, await self._hub.campaigns.get(name))
         except NotFound:
             self._running.discard(name)
+            return
+        if view["state"] != state:
             return
         if last is not None:
             told = hash(dump(view))

@@ -129,6 +129,26 @@ async def test_figures_can_be_all_that_is_wanted(served: Served, hub: Client) ->
         assert event["data"]["campaign"]["state"] == "scheduled"
 
 
+async def test_figures_are_never_ahead_of_the_events(served: Served, hub: Client) -> None:
+    """A client that comes back is told each change before the figures that it led to: it may end at them."""
+    await apply(hub)
+    before = cursor(served)
+    await hub.call("campaign.schedule", name="spring", at=LATER)
+    await hub.call("campaign.unschedule", name="spring")
+    await hub.call("campaign.schedule", name="spring", at=LATER)
+    async with open_raw(served.path) as raw:
+        types = ["campaign.state", "campaign.progress"]
+        await raw.ask("events.subscribe", topics=["campaign:spring"], types=types, after=before)
+        told = [(await raw.hear())["params"] for _ in range(5)]
+    states = [
+        event["data"]["to"] if event["type"] == "campaign.state" else event["data"]["campaign"]["state"]
+        for event in told
+    ]
+    kinds = [event["type"].partition(".")[2] for event in told]
+    assert kinds == ["state", "progress", "state", "state", "progress"]
+    assert states == ["scheduled", "scheduled", "draft", "scheduled", "scheduled"]
+
+
 @pytest.mark.parametrize(
     ("params", "path", "problem"),
     [
