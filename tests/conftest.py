@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 
+import hypothesis
 import pytest
 
 # Times are shown in the zone of the computer: the tests, and what they start, are in one that is known.
@@ -31,11 +32,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put temporary files where flushing them takes no time, unless TMPDIR says where they go.
+    """Let property tests try the same examples each time, and new ones with --soak, however long they take.
+
+    Put temporary files where flushing them takes no time, unless TMPDIR says where they go.
 
     Most of the time of a test with a database is the disk's. That what is flushed is there after a power
     failure is shown otherwise (tests/shell/broken_disk.py), and --soak runs on the disk.
     """
+    hypothesis.settings.register_profile("same examples", deadline=None, derandomize=True)
+    hypothesis.settings.register_profile("new examples", deadline=None)
+    hypothesis.settings.load_profile("new examples" if config.getoption("--soak") else "same examples")
     if "TMPDIR" not in os.environ and not config.getoption("--soak") and _is_usable(MEMORY):
         os.environ["TMPDIR"] = MEMORY
         tempfile.tempdir = None

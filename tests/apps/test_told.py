@@ -78,7 +78,7 @@ def test_a_full_disk_during_an_import_says_how_far_it_came(hub: Hub) -> None:
     done = hub.run("import", path, "--list", "all")
     found = re.search(r"([\d,]+) of the 40,000 rows are imported", done.stderr)
     assert found, done.stderr
-    assert "import the same file again when there is room" in done.stderr
+    assert "import the same file again when there is space" in done.stderr
     assert "sending continues" not in done.stderr
     assert done.returncode == 9
     resource.prlimit(hub.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

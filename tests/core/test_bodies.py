@@ -44,7 +44,7 @@ def slow(text: str, transfer: Transfer) -> bytes:
 
 @pytest.mark.parametrize("transfer", ["quoted-printable", "base64"])
 @given(constants=st.lists(TEXT, min_size=1, max_size=3), data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_constants_encoded_in_advance_make_the_body_that_the_standard_library_makes(
     transfer: Transfer, constants: list[str], data: st.DataObject
 ) -> None:
@@ -152,7 +152,7 @@ def rendered(source: str, values: dict[str, str], *, html: bool) -> str:
 
 
 @given(source=SOURCES, html=st.booleans(), a=TEXT | st.just("<&>'\""), b=TEXT)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_pieces_of_a_template_are_what_jinja2_renders(source: str, html: bool, a: str, b: str) -> None:
     values = {"a": a, "b": b}
     template = compile_template(source, html=html)
@@ -192,7 +192,7 @@ def with_html_footer(text: str, url: str, postal_address: str) -> str:
     token=st.sampled_from(["", "7", "a&b='"]),
     postal_address=st.sampled_from(["", "1 Main St\n<Town>"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_plan_writes_the_message_that_is_rendered_and_encoded_as_a_whole(
     text: str, html: str, a: str, b: str, token: str, postal_address: str
 ) -> None:

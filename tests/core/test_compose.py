@@ -218,7 +218,7 @@ PLANS = {name: compile_email(content, ENCODED) for name, content in SHAPES.items
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(greeting=HEADER_TEXT, name=HEADER_TEXT, story=TEXT)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_unicode_in_any_field_gives_the_message_that_the_standard_library_builds(
     shape: str, greeting: str, name: str, story: str
 ) -> None:
@@ -239,7 +239,7 @@ def test_any_unicode_in_any_field_gives_the_message_that_the_standard_library_bu
 
 
 @given(name=HEADER_TEXT.filter(lambda text: "{" not in text))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_sender_name_reads_back_and_cannot_change_the_address(name: str) -> None:
     quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
     plan = compile_email(change(sender=f"{quoted} <news@acme.example>"), {})
@@ -283,7 +283,7 @@ def test_an_international_sender_domain_is_punycode_in_envelope_and_header() -> 
 
 
 @given(name=HEADER_TEXT.filter(lambda text: one_line(text)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_attachment_name_reads_back_as_one_line_without_separators(name: str) -> None:
     content = change(attachments=(dataclasses.replace(PDF, name=name),))
     payload = compile_email(content, ENCODED).render(FIELDS, message_id=ID, now=NOW).payload
@@ -303,7 +303,7 @@ def test_a_contact_named_like_a_header_adds_no_header_and_no_recipient() -> None
 
 
 @given(subject=HEADER_TEXT.filter(lambda text: one_line(text).strip() and "{" not in text))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_subject_without_a_field_is_folded_and_encoded_like_one_with_a_field(subject: str) -> None:
     constant, filled = send(change(subject=subject)), send(change(subject="{{ story }}"), story=subject)
     head = [email.payload.partition(b"\r\nDate: ")[0] for email in (constant, filled)]
@@ -367,7 +367,7 @@ def test_a_long_unsubscribe_link_is_one_plain_header_line() -> None:
 
 
 @given(token=TEXT)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_in_the_unsubscribe_link_stays_inside_it(token: str) -> None:
     try:
         payload = send(LINK, token=token).payload

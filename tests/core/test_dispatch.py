@@ -183,7 +183,7 @@ def test_a_long_sms_that_waits_for_two_limits_gets_its_share_beside_short_ones()
 CAPS = {(): 10.0, ("1/s",): 1.0, ("3/s",): 3.0, ("30/minute", "7/s"): 0.5}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(CAPS)), st.integers(1, 3)), min_size=1, max_size=6),
     st.sampled_from([0.0, 0.3, 2.0]),

@@ -70,7 +70,7 @@ several = st.lists(texts, max_size=3)
 pauses = st.lists(st.one_of(st.just(0.0), st.floats(0, 0.5), st.floats(0, 4000)), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(several, st.integers(1, 700), pauses)
 @example(["300/s", "301/minute"], 700, [])
 @example(["10/s", "30/minute", "100/day"], 250, [0.01])
@@ -84,7 +84,7 @@ def test_no_period_sees_more_slots_than_its_rate_grants_and_slots_come_in_order(
         assert_never_more_than(rate, slots)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts, st.lists(st.integers(1, 10), min_size=1, max_size=7), st.integers(1, 200), pauses)
 def test_a_message_of_several_segments_takes_as_many_slots(
     text: str, costs: list[int], n: int, pauses: list[float]
@@ -95,7 +95,7 @@ def test_a_message_of_several_segments_takes_as_many_slots(
     assert_never_more_than(rate, [at for i, at in enumerate(messages) for _ in range(costs[i % len(costs)])])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(several, st.integers(1, 300))
 def test_nobody_waits_longer_than_the_longest_period(rates: list[str], n: int) -> None:
     slots = grant(rates, n, [])
@@ -103,7 +103,7 @@ def test_nobody_waits_longer_than_the_longest_period(rates: list[str], n: int) -
     assert all(late - early <= longest + 1e-6 for early, late in pairwise(slots))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts)
 def test_a_single_rate_is_used_in_full(text: str) -> None:
     rate, periods = parse_rate(text), 4
@@ -111,7 +111,7 @@ def test_a_single_rate_is_used_in_full(text: str) -> None:
     assert slots[-1] - slots[0] <= periods * rate.period * (1 + 2 / PARTS)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 20),
     st.lists(st.tuples(st.floats(0, 3000) | st.just(0.0), st.integers(1, 25)), max_size=60),
@@ -355,7 +355,7 @@ changing_lives = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(small_sets | several, changing_lives)
 @example(
     ["2/60s"],
@@ -371,7 +371,7 @@ def test_no_change_and_no_crash_grants_a_fresh_quota(rates: list[str], events: l
     Life(rates).live(events)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(small_sets, lives, lives, st.floats(60, 100_000))
 def test_after_the_clock_was_set_back_nothing_is_granted_twice_and_nobody_waits_for_more_than_a_period(
     rates: list[str], before: list[Event], after: list[Event], back: float
@@ -383,7 +383,7 @@ def test_after_the_clock_was_set_back_nothing_is_granted_twice_and_nobody_waits_
     life.live([("send", 1, 0.0), *after])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(small_sets, lives, st.floats(60, 100_000))
 def test_after_the_clock_was_set_forward_there_is_no_burst(
     rates: list[str], before: list[Event], forward: float

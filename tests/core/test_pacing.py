@@ -111,7 +111,7 @@ def test_how_long_a_campaign_takes(n: int, rates: list[str], seconds: float) -> 
 texts = st.builds("{}/{}s".format, st.integers(1, 300), st.sampled_from([1, 10, 60, 3600, 86_400]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts, st.integers(2, 600))
 def test_the_estimate_is_close_to_what_the_grants_take(text: str, n: int) -> None:
     limiter, now = RateLimiter((text,)), 0.0

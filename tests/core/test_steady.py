@@ -55,7 +55,7 @@ EVENT = st.one_of(
 
 
 @given(st.lists(EVENT, max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_steady_clock_never_goes_back_and_never_faster_than_time(events: list[tuple[str, float]]) -> None:
     """The clock is wrong by more than the machine is off, and not by a time that may have passed."""
     machine = Machine()
@@ -74,7 +74,7 @@ def test_the_steady_clock_never_goes_back_and_never_faster_than_time(events: lis
 
 
 @given(st.lists(EVENT, max_size=30), st.sampled_from(["40/hour", "5/day", "90/hour"]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_limit_is_exceeded_and_all_of_it_is_granted_again_after_a_period(
     events: list[tuple[str, float]], rate: str
 ) -> None:

@@ -309,7 +309,7 @@ PIECE = st.sampled_from(
     source=st.lists(PIECE, max_size=25).map(" ".join) | st.text(string.printable, max_size=60),
     html=st.booleans(),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_source_either_compiles_or_is_a_bad_template_and_then_renders_or_says_why(
     source: str, html: bool
 ) -> None:

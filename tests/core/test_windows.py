@@ -158,7 +158,7 @@ def moments_near_a_clock_change(draw: st.DrawFn) -> tuple[str, float]:
     return zone, float(now)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(moments_near_a_clock_change(), minutes, minutes)
 def test_a_window_opens_at_the_first_minute_that_is_inside(
     moment: tuple[str, float], opens: int, closes: int

@@ -382,7 +382,7 @@ def test_loopback_is_an_address_or_localhost() -> None:
 toml_like = st.text(st.sampled_from("[]{}=.\"\n '#aport_1") | st.characters(codec="utf-8"), max_size=60)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     toml_like,
     st.sampled_from(

@@ -232,7 +232,7 @@ ROWS = st.builds(
 ).filter(lambda row: bool(row.email or row.phone))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(before=st.lists(ROWS, max_size=4), page=st.lists(ROWS, max_size=8))
 def test_a_page_is_taken_as_its_rows_one_by_one(before: list[ContactRow], page: list[ContactRow]) -> None:
     def outcome(size: int) -> tuple[list[object], list[object]]:

@@ -237,7 +237,7 @@ async def test_a_domain_that_was_set_aside_has_not_forgotten_what_it_was_sent(
     assert len(found._known) <= 40
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.sampled_from(["a.example", "b.example", "c.example"]), min_size=1, max_size=120),
     st.sampled_from([("2/s",), ("20/minute",), ("5/s", "40/hour"), ("1/10s",)]),
@@ -289,7 +289,7 @@ tries = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(domain_rates, st.lists(st.one_of(tries, tries, tries, domain_rates, st.just("restart")), max_size=60))
 @example(
     {"*": ["5/hour"]},

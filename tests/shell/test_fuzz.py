@@ -157,7 +157,7 @@ async def test_any_text_gets_the_answer_of_json_rpc_or_silence(
             for text in texts:
                 await raw.say(text)
 
-        @settings(max_examples=80, deadline=None)
+        @settings(max_examples=80)
         @given(texts=st.lists(frames, min_size=1, max_size=12))
         def fuzz(texts: list[str]) -> None:
             trio.from_thread.run(exchange, texts)
@@ -211,7 +211,7 @@ async def test_any_octets_get_frames_of_json_rpc_or_the_end_of_the_connection(
                     pass  # it was closed while we spoke
             judge(protocol, bytes(said))
 
-        @settings(max_examples=120, deadline=None)
+        @settings(max_examples=120)
         @given(
             octets=st.lists(broken_frame() | st.binary(max_size=20), max_size=6).map(b"".join),
             greet=st.booleans(),

@@ -444,7 +444,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps)
 def test_after_anything_at_all_the_counters_equal_a_recount(walk: list[tuple[object, ...]]) -> None:
     """Also: the total never changes, and an attempt is open exactly where a delivery is `sending`."""

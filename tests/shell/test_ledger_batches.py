@@ -251,7 +251,7 @@ def walks(draw: st.DrawFn) -> list[list[object]]:
     return [[step() for _ in range(draw(st.integers(1, 8)))] for _ in range(draw(st.integers(1, 4)))]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(walks())
 def test_a_batch_leaves_what_its_entries_leave_one_by_one(walk: list[list[object]]) -> None:
     assert after(walk, together) == after(walk, one_by_one)

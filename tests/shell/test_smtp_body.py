@@ -141,7 +141,7 @@ _PIECES = [b"\r\n", b".", b"..", b"\r\n.\r\n", b"\n.\n", b"\r.\r", b"\n.\r\n", b
 _COMMANDS = [b"\r\nMAIL FROM:<evil@example.com>\r\n", b"QUIT\r\n", b"DATA\r\n"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.sampled_from([*_PIECES, *_COMMANDS]), max_size=12).map(b"".join))
 @example(b"one\r\n.\r\nMAIL FROM:<a@example.com>\r\n")
 @example(b"one\n.\r\nMAIL FROM:<a@example.com>\r\n")

@@ -187,7 +187,7 @@ def test_a_stop_under_a_limit_on_file_sizes_loses_nothing_and_starts_when_there_
     until(lambda: "below the file size limit" in hub.trouble(), "the limit to be noticed")
     refused = hub.ask("import", str(hub.folder / "people0.csv"), "--list", "all")
     assert refused.returncode != 0
-    assert "when there is room" in refused.stderr
+    assert "when there is space" in refused.stderr
     assert hub.ended() == 0
     assert (hub.state / "hub.db").stat().st_size == size
     assert (hub.state / "hub.db-wal").stat().st_size > 0
