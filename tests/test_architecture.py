@@ -107,6 +107,7 @@ ONLY_IN = {
     "click": {"hubctl", "hubd.__main__"},
     "rich": {"hubctl"},
     "h11": {"hubd.transports"},
+    "prometheus_client": {"hubd.control"},
     "keyring": {"hubd.secrets", "hubctl"},
     "tomlkit": {"hubctl"},
 }

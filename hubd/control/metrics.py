@@ -12,15 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import trio
 
-from hubd.control.exposition import (
-    CONTENT_TYPE,
-    Family,
-    Sample,
-    counter,
-    gauge,
-    render,
-    stateset,
-)
+from hubd.control.exposition import CONTENT_TYPE, Family, counter, gauge, render, stateset
 from hubd.control.needs import Hub
 from hubd.core.model import Campaign, CampaignState, DeliveryState
 from hubd.wire import results as r
@@ -42,7 +34,7 @@ async def metrics(hub: Hub, _: Params) -> r.MetricsResult:
         *_of_queues(campaigns),
         *_of_providers(hub),
     ]
-    return {"content_type": CONTENT_TYPE, "text": render(families)}
+    return {"content_type": CONTENT_TYPE, "text": await trio.to_thread.run_sync(render, families)}
 
 
 def _free_bytes(directory: str) -> int:
@@ -50,12 +42,8 @@ def _free_bytes(directory: str) -> int:
 
 
 def _of_daemon(hub: Hub, free: int) -> Iterator[Family]:
-    yield Family(
-        name="messagehub_build",
-        kind="info",
-        help="The version of the daemon.",
-        samples=[Sample(value=1, labels={"version": hub.info.version}, suffix="_info")],
-    )
+    version = {"version": hub.info.version}
+    yield Family("info", "messagehub_build", "The version of the daemon.", [("_info", version, 1)])
     started = hub.info.started_at
     yield gauge("messagehub_start_time_seconds", "When the daemon started.", [({}, started)], unit="seconds")
     yield counter(

@@ -13,16 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from hubd.client import Client, open_client
-from hubd.control.exposition import (
-    CONTENT_TYPE,
-    Family,
-    Histogram,
-    Sample,
-    counter,
-    gauge,
-    render,
-    stateset,
-)
+from hubd.control.exposition import CONTENT_TYPE, Family, Histogram, counter, gauge, render, stateset
 from hubd.control.tally import BOUNDS, Tally
 from hubd.core.ledger import Close, Open, Refusal, Requeue
 from hubd.core.model import DeliveryState
@@ -87,12 +78,7 @@ def test_each_kind_is_understood() -> None:
         [
             counter("done", "Done.", [({"by": "x"}, 3)]),
             stateset("mood", "How.", ["good", "bad"], [({"of": "x"}, "bad")]),
-            Family(
-                name="made",
-                kind="info",
-                help="Made.",
-                samples=[Sample(value=1, labels={"v": "1"}, suffix="_info")],
-            ),
+            Family("info", "made", "Made.", [("_info", {"v": "1"}, 1)]),
         ]
     )
     figures = Figures(text)
