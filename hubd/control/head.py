@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from hubd.wire import BEARER, HEALTH_PATH, HOST, PATH, SUBPROTOCOL
 from hubd.wire.proof import NONCE
@@ -26,17 +27,6 @@ _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e]*)")  #: matc
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _LOOPBACK = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::[1-9][0-9]{0,4})?")
-_REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    408: "Request Timeout",
-    426: "Upgrade Required",
-    431: "Request Header Fields Too Large",
-    503: "Service Unavailable",
-}
 _EXTRA = {
     401: "WWW-Authenticate: Bearer\r\n",  # RFC 9110 15.5.2 asks for it
     426: "Upgrade: websocket\r\n",
@@ -63,23 +53,18 @@ class Knock:
 
 def response(refusal: Refusal) -> bytes:
     """The refusal as bytes on the wire."""
-    body = refusal.why.encode("ascii") + b"\n"
-    head = (
-        f"HTTP/1.1 {refusal.status} {_REASONS[refusal.status]}\r\nConnection: close\r\n"
-        f"{_EXTRA.get(refusal.status, '')}"
-        f"Content-Type: text/plain; charset=us-ascii\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode("ascii") + body
+    extra = _EXTRA.get(refusal.status, "")
+    return _response(refusal.status, f"{extra}Content-Type: text/plain; charset=us-ascii", refusal.why + "\n")
 
 
 def health(well: bool) -> bytes:
     """Whether the daemon is well, as bytes on the wire: a status and nothing else."""
-    status = 200 if well else 503
-    head = (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\nConnection: close\r\n"
-        "Cache-Control: no-store\r\nContent-Length: 0\r\n\r\n"
-    )
-    return head.encode("ascii")
+    return _response(200 if well else 503, "Cache-Control: no-store")
+
+
+def _response(status: int, headers: str, body: str = "") -> bytes:
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close"
+    return f"{first}\r\n{headers}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode("ascii")
 
 
 def is_local(origin: str) -> bool:
