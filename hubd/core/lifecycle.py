@@ -148,11 +148,6 @@ def advance_delivery(state: D, event: V) -> D:
     return row[event]
 
 
-def allowed_from(event: E) -> tuple[C, ...]:
-    """The campaign states in which `event` is legal, for compare-and-swap and for help texts."""
-    return tuple(state for state, row in CAMPAIGN.items() if event in row)
-
-
 #: What happens to a campaign by itself; nobody can ask for it.
 _BY_ITSELF = {E.DUE, E.COMPLETE, E.FAIL}
 

@@ -236,7 +236,6 @@ _CONCURRENCY = (
     r"|(connections?|sessions?) (count )?limit"
     r"|(concurrent|simultaneous) (smtp )?(connections?|sessions?|logins?) .{0,20}(exceeded|reached)"
 )
-_SURPLUS = Row(A.SLOW, "too_many_connections", close=True)
 _TOO_MANY_CONNECTIONS = r"too many (smtp )?(connections|sessions|logins)\b|" + _CONCURRENCY
 
 SMTP_TEXTS: tuple[Wording, ...] = (

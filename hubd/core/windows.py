@@ -52,7 +52,7 @@ def window_opens(window: str, zone: str | None, now: float) -> float:
     """`now` when the window is open in that time zone, else the epoch second at which it opens next.
 
     `zone` is an IANA name such as "Europe/Berlin"; without one, or with one that is not known, the window
-    is in UTC (`known_zone` tells them apart). An empty window is always open. Daylight saving is heeded: a
+    is in UTC. An empty window is always open. Daylight saving is heeded: a
     window whose opening falls into the skipped hour opens at the hour's end, one in the repeated hour opens
     twice. Raises `BadInput` for a window that cannot be read.
     """
@@ -66,11 +66,6 @@ def window_opens(window: str, zone: str | None, now: float) -> float:
         at for at in _candidates(hours, where, local.date()) if at > now and _open_at(hours, where, at)
     ]
     return min(openings)
-
-
-def known_zone(name: str) -> bool:
-    """Whether this is the name of a time zone."""
-    return _zone(name) is not None
 
 
 _parse_window_once = lru_cache(maxsize=64)(parse_window)

@@ -28,7 +28,7 @@ from hubd.wire.envelope import (
     parse,
     success,
 )
-from hubd.wire.registry import error_object, internal_error, raise_error, to_exception
+from hubd.wire.registry import error_object, internal_error, to_exception
 
 SUBPROTOCOL = "hub.jsonrpc.v1"
 #: Before a ticket or token, in the list of subprotocols: where a browser can put one.
@@ -66,7 +66,6 @@ __all__ = [
     "internal_error",
     "notification",
     "parse",
-    "raise_error",
     "success",
     "to_exception",
 ]

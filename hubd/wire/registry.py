@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NoReturn
 
 from hubd.errors import (
     BadConfig,
@@ -169,8 +168,3 @@ def to_exception(error: Mapping[str, object]) -> HubError:
     return (cls or HubError)(
         str(error.get("message") or "the daemon gave no reason"), code=word, hint=hint, data=data
     )
-
-
-def raise_error(error: Mapping[str, object]) -> NoReturn:
-    """Raise the exception that an error object stands for."""
-    raise to_exception(error)
