@@ -1,4 +1,4 @@
-"""What control is handed, in its own words. `hubd.daemon` hands in stores and engine, which fit these shapes.
+"""What control is handed by `hubd.daemon`: the engine, and stores, which fit the shapes that are given here.
 
 `Hub` is the one object that every method gets.
 """
@@ -9,8 +9,6 @@ import builtins
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
-
-import trio
 
 from hubd.control.rows import (
     Audience,
@@ -45,13 +43,11 @@ from hubd.core.decide import (
     S,
 )
 from hubd.core.intake import ContactRow
-from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import Campaign, Channel, Content, DeliveryState, Figures, InDoubt
 from hubd.core.spec import CampaignSpec
-from hubd.engine.feed import Sample
-from hubd.engine.plan import MessagePlan
-from hubd.engine.ports import Commit
-from hubd.engine.provider import Probe, Provider, ProviderView
+from hubd.engine.campaign_run import CampaignRun
+from hubd.engine.feed import Feed
+from hubd.engine.supervisor import Supervisor
 from hubd.errors import BadInput
 from hubd.wire.results import ConfigResult
 
@@ -247,76 +243,7 @@ class Commands(Protocol):
     async def note(self, request: Request) -> None: ...
 
 
-# -- the engine --------------------------------------------------------------------------------------------
-
-
-class Runner(Protocol):
-    """Who sends a provider's one-off messages."""
-
-    def watch(self, delivery_id: int) -> trio.Event: ...
-
-
-class Providers(Protocol):
-    """The providers that are configured."""
-
-    def get(self, name: str) -> Provider: ...
-    def views(self) -> Sequence[ProviderView]: ...
-
-
-class Plans(Protocol):
-    """Compiled contents."""
-
-    async def get(self, content_id: int) -> MessagePlan: ...
-    async def of(self, content: Content) -> MessagePlan: ...
-
-
-class Clockwork(Protocol):
-    """What starts campaigns at their time."""
-
-    async def heartbeat(self) -> None:
-        """Return when it gives a sign of life."""
-        ...
-
-
-class Supervisor(Protocol):
-    """Who runs."""
-
-    @property
-    def clockwork(self) -> Clockwork: ...
-    @property
-    def providers(self) -> Providers: ...
-    @property
-    def plans(self) -> Plans: ...
-    async def start(
-        self,
-        name: str,
-        *,
-        limit: int | None = None,
-        event: CampaignEvent = CampaignEvent.START,
-        commit: Commit | None = None,
-    ) -> tuple[bool, Campaign]: ...
-    async def schedule(
-        self, name: str, at: float, *, limit: int | None = None, commit: Commit | None = None
-    ) -> tuple[bool, Campaign]: ...
-    async def unschedule(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]: ...
-    async def resume(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]: ...
-    async def pause(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]: ...
-    async def stop(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]: ...
-    async def requeue(self, name: str, commit: Callable[[], Awaitable[bool]], *, queues: bool) -> None: ...
-    async def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None: ...
-    async def standing(self, provider: str, channel: Channel) -> Campaign: ...
-    async def wake_single(self, provider: str, channel: Channel) -> Runner: ...
-    async def probe(self, name: str) -> Probe: ...
-    async def enable(self, provider: str) -> None: ...
-    def reason(self, campaign: Campaign) -> str: ...
-    def obstacle(self, provider: str) -> str: ...
-    def running(self) -> Sequence[int]: ...
-
-
-class Feed(Protocol):
-    """The pace of running campaigns."""
-
-    def sample(self, campaign_id: int) -> Sample | None: ...
+Runner = CampaignRun  #: of a provider's one-off messages: who sends them
 
 
 # -- all of it ---------------------------------------------------------------------------------------------

@@ -269,7 +269,7 @@ async def credential_missing(folder: Path) -> Error:
     )
     async with open_hub(folder) as served, open_raw(served.path) as raw:
         outbox = served.hub.supervisor.providers.get("outbox").spec
-        await served.hub.supervisor.reconfigure({"outbox": outbox, "office": office})  # type: ignore[attr-defined]  # of the real one
+        await served.hub.supervisor.reconfigure({"outbox": outbox, "office": office})
         return await asked(raw, "provider.test", name="office")
 
 

@@ -254,7 +254,7 @@ async def live(story: list[tuple[str, dict[str, Any]]], folder: Path) -> None:
         providers = {view.name: view for view in served.hub.supervisor.providers.views()}
         assert set(providers) == {"outbox"}
         outbox = served.hub.supervisor.providers.get("outbox").spec
-        await served.hub.supervisor.reconfigure({"outbox": outbox, "moody": MOODY})  # type: ignore[attr-defined]  # of the real one
+        await served.hub.supervisor.reconfigure({"outbox": outbox, "moody": MOODY})
         async with open_client(served.path) as hub, open_client(served.path) as other:
             for listed, first in (("warm", 0), ("cold", COLD)):
                 rows = [
