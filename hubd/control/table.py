@@ -31,7 +31,7 @@ class Disk(Enum):
     NOT_NEEDED = "not needed"  #: it has its effect, as shutdown must; then it is only not in the audit trail
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Method:
     """A method: what it takes, who does it, what it answers."""
 
@@ -39,9 +39,9 @@ class Method:
     summary: str
     params: type[Params]
     result: type  #: a TypedDict of `hubd.wire.results`
-    mutates: bool
     #: None for what belongs to the connection itself; see `session`. One that mutates gets a `Command`, too.
     handler: Callable[..., Awaitable[object]] | None
+    mutates: bool = False
     private: bool = False  #: it hands out addresses, or what was written to them
     #: What a viewer asks for instead, when these parameters are not for viewers; else "".
     instead: Callable[[Any], str] = _nothing
@@ -69,17 +69,7 @@ def reads(
     seconds: float = READ_SECONDS,
 ) -> Method:
     """A method that changes nothing."""
-    return Method(
-        name=name,
-        summary=summary,
-        params=params,
-        result=result,
-        mutates=False,
-        handler=handler,
-        private=private,
-        instead=instead,
-        seconds=seconds,
-    )
+    return Method(name, summary, params, result, handler, private=private, instead=instead, seconds=seconds)
 
 
 def changes(
@@ -93,28 +83,11 @@ def changes(
     keeps_answer: bool = True,
 ) -> Method:
     """A method that changes something."""
-    return Method(
-        name=name,
-        summary=summary,
-        params=params,
-        result=result,
-        mutates=True,
-        handler=handler,
-        disk=disk,
-        keeps_answer=keeps_answer,
-    )
+    return Method(name, summary, params, result, handler, mutates=True, disk=disk, keeps_answer=keeps_answer)
 
 
 def of_session(
     name: str, summary: str, params: type[P], result: type, *, instead: Callable[[P], str] = _nothing
 ) -> Method:
     """A method of the connection itself."""
-    return Method(
-        name=name,
-        summary=summary,
-        params=params,
-        result=result,
-        mutates=False,
-        handler=None,
-        instead=instead,
-    )
+    return Method(name, summary, params, result, None, instead=instead)
