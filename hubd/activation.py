@@ -21,7 +21,7 @@ _VARIABLES = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
 _AT = "the inherited socket"
 
 
-def inherited(environ: MutableMapping[str, str], pid: int | None = None) -> dict[str, socket.socket]:
+def inherited(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
     """The sockets that were handed to this process, by their names: `control`, `observe`; {} for none.
 
     A single socket that has no name of ours is `control`. The variables are taken out of `environ` and the
@@ -29,7 +29,7 @@ def inherited(environ: MutableMapping[str, str], pid: int | None = None) -> dict
     descriptors that are no listening unix sockets, or whose names say nothing to us.
     """
     count, names, owner = (environ.pop(name, "") for name in _VARIABLES)
-    if not count or owner != str(os.getpid() if pid is None else pid):
+    if not count or owner != str(os.getpid()):
         return {}
     if not count.isascii() or not count.isdecimal() or len(count) > _DIGITS:
         raise BadInput.at(_AT, "LISTEN_FDS is not a number", hint="start hubd through its socket unit")

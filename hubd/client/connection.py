@@ -141,12 +141,7 @@ class Client:
     async def catch_up(self) -> None:
         """Read what has arrived in the meantime, without waiting; notices the end of the connection."""
         while self._ended is None and not self._reading and self._is_readable():
-            self._reading = True
-            try:
-                await self._read()
-            finally:
-                self._reading = False
-                self._wake()
+            await self._read()
 
     def _is_readable(self) -> bool:
         return isinstance(self._stream, trio.SocketStream) and self._stream.socket.is_readable()
@@ -218,13 +213,8 @@ class Client:
                 raise self._ended
             if self._reading:
                 await self._moved.wait()
-                continue
-            self._reading = True
-            try:
+            else:
                 await self._read()
-            finally:
-                self._reading = False
-                self._wake()
 
     def _wake(self) -> None:
         """Those who wait for the reader look again."""
@@ -232,6 +222,15 @@ class Client:
         self._moved = trio.Event()
 
     async def _read(self) -> None:
+        """Be the one who reads, once."""
+        self._reading = True
+        try:
+            await self._take_bytes()
+        finally:
+            self._reading = False
+            self._wake()
+
+    async def _take_bytes(self) -> None:
         """Take what the socket has and hand it out. Cancelling loses nothing: bytes are taken or not."""
         try:
             data = await self._stream.receive_some(_CHUNK)

@@ -31,15 +31,14 @@ def weight(text: str) -> int:
 class Pool:
     """Bytes beyond the shares of connections."""
 
-    def __init__(self, size: int = POOL_BYTES) -> None:
+    def __init__(self) -> None:
         self.used = 0
-        self._size = size
         self._line = trio.StrictFIFOLock()
         self._changed = trio.Event()
 
     def _fits(self, size: int) -> bool:
         """A size larger than the pool fits when nobody else uses the pool."""
-        return not self.used or self.used + size <= self._size
+        return not self.used or self.used + size <= POOL_BYTES
 
     def use(self, size: int) -> None:
         """Use `size` more (or fewer) bytes of it. Never waits."""

@@ -39,14 +39,13 @@ Post = Callable[[str], Awaitable[None]]
 class Pace:
     """Turns, at a fixed rate; a subscription beyond its share gets its figures later, and newer ones."""
 
-    def __init__(self, rate: float = FIGURES) -> None:
-        self._step = 1 / rate
+    def __init__(self) -> None:
         self._line = trio.Lock()
 
     async def turn(self) -> None:
         """Wait for one, behind those who asked before."""
         async with self._line:
-            await trio.sleep(self._step)
+            await trio.sleep(1 / FIGURES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,16 +148,15 @@ class Admission:
 class Frequency:
     """How often something happened lately. `now` is a clock that is never set, in seconds."""
 
-    def __init__(self, now: Callable[[], float], *, limit: int = 5, period: float = 60.0) -> None:
+    def __init__(self, now: Callable[[], float], *, limit: int = 5) -> None:
         self.limit = limit
         self._now = now
-        self._period = period
         self._times: deque[float] = deque(maxlen=limit + 1)
 
     def count(self) -> int:
-        """Count one more: how often in the last period. More than one above the limit is not reported."""
+        """Count one more: how often in the last minute. More than one above the limit is not reported."""
         now = self._now()
-        while self._times and self._times[0] <= now - self._period:
+        while self._times and self._times[0] <= now - 60.0:
             self._times.popleft()
         self._times.append(now)
         return len(self._times)

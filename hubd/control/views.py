@@ -12,8 +12,8 @@ import msgspec
 
 from hubd.core.model import Campaign, CampaignState, Counts
 from hubd.core.preflight import Estimate, Load, Problem
+from hubd.core.tables import problem_of as problem_of
 from hubd.engine.feed import Sample
-from hubd.errors import BadInput
 from hubd.wire import results as r
 
 if TYPE_CHECKING:
@@ -192,12 +192,6 @@ def failure_view(group: FailureGroup) -> r.FailureGroup:
         "example_id": group.example_id,
         "class": group.kind,
     }
-
-
-def problem_of(error: BadInput) -> str:
-    """What is wrong, without where."""
-    listed = error.data.get("errors")
-    return str(listed[0]["problem"]) if isinstance(listed, list) and listed else str(error)
 
 
 def estimate_view(estimate: Estimate) -> r.EstimateView:
