@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hubctl.exits import Refused
+from hubd import toml_lines
 
 #: Keys that name the file of a key that the daemon knows. The daemon gets the text, never the name.
 FILE_KEYS = {
@@ -284,55 +285,12 @@ def _plain(value: Any, path: str, faults: list[tuple[str, str]]) -> Any:
 
 # --- finding lines -----------------------------------------------------------------------------------------
 
-_TABLE = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]?\]\s*(?:#.*)?$")
-_KEY = re.compile(
-    r"""\s*((?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*'))*)\s*="""
-)
-
 
 def line_of(source: str, key: str) -> int:
     """The line on which `key` ("retry.give_up", "lists[0]") is set; 0 when it is nowhere.
 
-    A key inside an inline table is found at the line of the table; a missing key of a table at its header.
+    A key inside an inline table is found at the line of the table; a missing key of a table at its header;
+    a text of a file of its own at the key that names it.
     """
-    wanted = tuple(part for part in re.sub(r"\[\d+\]", "", key).split(".") if part and not part.isdigit())
-    best, best_depth = 0, 0
-    for number, path in _keys(source):
-        depth = len(path)
-        if path == wanted[:depth] and depth > best_depth:
-            best, best_depth = number, depth
-    if not best and wanted:  # a file key stands where its content's key is complained about
-        for twin in (f"{wanted[0]}_file",) if wanted[0] in {"text", "html"} else ():
-            return line_of(source, twin)
-    return best
-
-
-def _keys(source: str) -> list[tuple[int, tuple[str, ...]]]:
-    """Every key and table header with its line; the insides of multi-line strings are passed over."""
-    found: list[tuple[int, tuple[str, ...]]] = []
-    prefix: tuple[str, ...] = ()
-    inside = ""  # the delimiter of the multi-line string we are in
-    for number, line in enumerate(source.splitlines(), 1):
-        if inside:
-            inside = "" if inside in line else inside
-            continue
-        table, key = _TABLE.match(line), _KEY.match(line)
-        if key:
-            found.append((number, prefix + _parts(key[1])))
-            inside = _opened(line[key.end() :])
-        elif table:
-            prefix = _parts(table[1])
-            found.append((number, prefix))
-    return found
-
-
-def _parts(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
-
-
-def _opened(value: str) -> str:
-    """The delimiter of a multi-line string that begins in `value` and does not end in it."""
-    for quote in ('"""', "'''"):
-        if value.lstrip().startswith(quote) and value.count(quote) == 1:
-            return quote
-    return ""
+    lines = toml_lines.key_lines(source)
+    return toml_lines.line_of(key, lines) or toml_lines.line_of(f"{key}_file", lines)

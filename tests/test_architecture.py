@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "hubd": set(),
     "hubd.errors": set(),
     "hubd.files": set(),
+    "hubd.toml_lines": set(),
     "hubd.failpoints": set(),
     "hubd.bridge": {"hubd.late_errors"},
     "hubd.late_errors": set(),
@@ -44,7 +45,7 @@ MAY_IMPORT = {
         "hubd.places",
         "hubd.secrets",
     },
-    "hubd.config.layers": {"hubd.core", "hubd.errors", "hubd.ownership"},
+    "hubd.config.layers": {"hubd.core", "hubd.errors", "hubd.ownership", "hubd.toml_lines"},
     "hubd.config.show": {
         "hubd.config.file",
         "hubd.config.layers",
@@ -90,7 +91,16 @@ MAY_IMPORT = {
     },
     "hubd.daemon": {"hubd"},
     "hubd.__main__": {"hubd"},
-    "hubctl": {"hubctl", "hubd", "hubd.client", "hubd.wire", "hubd.errors", "hubd.files", "hubd.ownership"},
+    "hubctl": {
+        "hubctl",
+        "hubd",
+        "hubd.client",
+        "hubd.wire",
+        "hubd.errors",
+        "hubd.files",
+        "hubd.ownership",
+        "hubd.toml_lines",
+    },
 }
 #: Rooms that may import anything below them.
 ROOTS = {"hubd.daemon", "hubd.__main__"}

@@ -17,9 +17,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hubd.core.tables import Fault, key_lines, line_of
+from hubd.core.tables import Fault
 from hubd.errors import BadConfig
 from hubd.ownership import find_weakness, folder_owner
+from hubd.toml_lines import key_lines, line_of
 
 MAX_CONFIG_BYTES = 1024 * 1024
 

@@ -23,9 +23,9 @@ from hubd.core.spec import (
     spec_from_json,
     spec_json,
 )
-from hubd.core.tables import key_lines, line_of
 from hubd.core.times import parse_duration, parse_time
 from hubd.errors import BadInput
+from hubd.toml_lines import key_lines, line_of
 
 FILE = """
 name = "spring-sale"
@@ -459,7 +459,8 @@ def test_ten_thousand_unknown_keys_are_answered_with_fifty() -> None:
 
 
 def test_the_line_of_a_key_in_a_file() -> None:
-    text = '''name = "x"
+    text = '''# in """ nothing is a key
+name = '"""'  # one line
 text = """
 name = "not a key"
 [not.a.table]
@@ -475,11 +476,11 @@ password = { file = "x" }
 name = "y"
 '''
     lines = key_lines(text)
-    assert lines["name"] == 1
-    assert line_of("retry.give_up_after", lines) == 10
-    assert line_of("retry.other", lines) == 9
-    assert line_of("rate[0]", lines) == 6
-    assert line_of("providers.a.b.password.fil", lines) == 12
+    assert lines["name"] == 2
+    assert line_of("retry.give_up_after", lines) == 11
+    assert line_of("retry.other", lines) == 10
+    assert line_of("rate[0]", lines) == 7
+    assert line_of("providers.a.b.password.fil", lines) == 13
     assert line_of("nowhere", lines) == 0
     assert line_of("names", lines) == 0
 
