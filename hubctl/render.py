@@ -28,8 +28,6 @@ View = Mapping[str, Any]
 #: Size in bytes from which `check` says how much is uploaded.
 LARGE = 256 * 1024
 
-#: The order in which the states of a delivery are told.
-
 #: Counts that few campaigns have, in the order of the table's columns.
 _SELDOM = ("failed", "skipped", "in_doubt", "pending", "deferred", "sending")
 

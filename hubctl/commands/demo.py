@@ -93,15 +93,12 @@ def demo(app: App, recipients: int, smtp: str | None, clean: bool) -> int:
             app.note(f"the demo's files are in {place.folder}")
         raise
     except (KeyboardInterrupt, Detached):
-        raise Detached(f"interrupted; the demo's hubd has ended{_kept(place, clean)}") from None
+        kept = "" if clean else f", its files are in {place.folder}"
+        raise Detached(f"interrupted; the demo's hubd has ended{kept}") from None
     finally:
         if clean:
             shutil.rmtree(place.folder, ignore_errors=True)
             app.note(f"{place.folder} is removed")
-
-
-def _kept(place: Place, clean: bool) -> str:
-    return "" if clean else f", its files are in {place.folder}"
 
 
 def read_server(text: str) -> tuple[str, int]:

@@ -82,7 +82,7 @@ class Connection:
         self._nursery: trio.Nursery
         self._live = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="hubd client", daemon=True)
+        self._thread = threading.Thread(target=trio.run, args=(self._serve,), name="hubd client", daemon=True)
         self._pid = os.getpid()
 
     def call(self, method: str, /, *, wait: float | None = None, **params: object) -> dict[str, Any]:
@@ -170,9 +170,6 @@ class Connection:
         return outcome
 
     # -- the thread --------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        trio.run(self._serve)
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as self._nursery:

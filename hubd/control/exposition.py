@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from types import SimpleNamespace
@@ -69,8 +69,8 @@ def render(families: Iterable[Family]) -> str:
             texts = {label: _encodable(text) for label, text in labels.items()}
             metric.samples.append(Line(family.name + suffix, texts, value))
         metrics.append(metric)
-    write: Callable[[object], bytes] = generate_latest  # which has no types
-    return write(SimpleNamespace(collect=lambda: metrics)).decode()
+    text: bytes = generate_latest(SimpleNamespace(collect=lambda: metrics))
+    return text.decode()
 
 
 def _encodable(text: str) -> str:
