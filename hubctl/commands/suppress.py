@@ -13,14 +13,12 @@ from hubctl.answer import dry, show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
-from hubctl.listing import Listing
+from hubctl.listing import Listing, read_pages
 from hubctl.output import asked
 from hubd.errors import BadInput
 
 if TYPE_CHECKING:
     from hubd.client import Client
-
-PAGE = 500
 
 
 @click.group("suppress", cls=Nouns)
@@ -101,21 +99,13 @@ def list_(app: App, channel: str | None) -> None:
         output=None if asked().output or not app.as_json else "ndjson",
     )
 
-    async def work(hub: Client) -> None:
-        after: Any = None
-        while True:
-            params = {
-                "limit": PAGE,
-                **({"channel": channel} if channel else {}),
-                **({"after": after} if after else {}),
-            }
-            page = await hub.call("suppression.list", **params)
-            listing.rows(page["suppressions"])
-            after = page["next"]
-            if after is None:
-                return
-
-    app.talk(work)
+    app.talk(
+        lambda hub: read_pages(
+            lambda after, size: hub.begin("suppression.list", channel=channel, after=after, limit=size),
+            listing.rows,
+            entries="suppressions",
+        )
+    )
     listing.end()
 
 
