@@ -60,9 +60,7 @@ def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> int:
                 hint=f"{len(done)} of {len(read)} files were applied",
             ) from error
         raise
-    if told(
-        app, {**({"dry_run": True} if dry_run else {}), "applied": done}, rows="applied", columns=_APPLIED
-    ):
+    if told(app, {**dry(dry_run), "applied": done}, rows="applied", columns=_APPLIED):
         return Exit.DONE
     if dry_run:
         for file, each in zip(read, done, strict=True):

@@ -106,9 +106,8 @@ async def _read(
     hub: Client, of: str | None, take: Callable[[Sequence[Json]], object], limit: int | None = None
 ) -> None:
     """All contacts, or those of a list, a page at a time."""
-    wanted = {"list": of} if of else {}
     await read_pages(
-        lambda after, size: hub.begin("contacts.list", after=after or 0, limit=size, **wanted),
+        lambda after, size: hub.begin("contacts.list", list=of, after=after or 0, limit=size),
         take,
         entries="contacts",
         limit=limit,
@@ -120,28 +119,26 @@ async def _read(
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
 def list_(app: App, of: str | None, limit: int | None) -> None:
     """List contacts, oldest first."""
+    _list(app, of, limit=limit, empty="no contacts; to import some: hubctl import FILE.csv --list NAME")
+
+
+def _list(
+    app: App, of: str | None, *, limit: int | None = None, empty: str = "", output: str | None = None
+) -> None:
     listing = Listing(
         app=app,
         key="contacts",
         columns=COLUMNS,
         table=lambda rows: _table(app, rows),
-        empty="no contacts; to import some: hubctl import FILE.csv --list NAME",
+        empty=empty,
+        output=output,
     )
-
     app.talk(lambda hub: _read(hub, of, listing.rows, limit))
     listing.end()
 
 
 def _table(app: App, rows: Sequence[Json]) -> str:
-    shown = [
-        (
-            each["contact_id"],
-            each.get("email"),
-            each.get("phone"),
-            _name(each),
-        )
-        for each in rows
-    ]
+    shown = [(each["contact_id"], each.get("email"), each.get("phone"), _name(each)) for each in rows]
     return layout.table(("ID", "EMAIL", "PHONE", "NAME"), shown, colour=app.coloured(), width=app.width())
 
 
@@ -214,17 +211,8 @@ def _export_rows(app: App, of: str | None, output: str) -> None:
                 stream.show(each)
 
         app.talk(lambda hub: _read(hub, of, show))
-        return
-    listing = Listing(
-        app=app,
-        key="contacts",
-        columns=COLUMNS,
-        table=lambda rows: _table(app, rows),
-        empty="",
-        output=output,
-    )
-    app.talk(lambda hub: _read(hub, of, listing.rows))
-    listing.end()
+    else:
+        _list(app, of, output=output)
 
 
 @command("remove", within=contacts, example="hubctl contacts remove ann@example.com --yes", changes=True)

@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 import click
 
 from hubctl import layout, services
-from hubctl.answer import told
+from hubctl.answer import dry, told
 from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -99,7 +99,7 @@ def install(
         _write(Path(file.path), file.text)
     following = services.NEXT_USER if user else services.NEXT_SYSTEM
     answer = {
-        **({"dry_run": True} if dry_run else {}),
+        **dry(dry_run),
         "changed": bool(new) and not dry_run,
         "files": [{"path": str(file.path), "changed": file in new} for file in files],
         "next": list(following),

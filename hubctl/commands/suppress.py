@@ -180,7 +180,7 @@ def import_(app: App, file: Path, channel: str | None, column: str | None, reaso
         app.talk(lambda hub: work(hub, binary))
     errors = report.as_json()["errors"]
     answer = {"rows": report.rows, **counts, "invalid": len(errors), "errors": errors}
-    if not told(app, {**({"dry_run": True} if dry_run else {}), **answer}):
+    if not told(app, {**dry(dry_run), **answer}):
         app.out(
             f"{layout.plural(report.rows, 'row')} of {name} read" + ("; they would be:" if dry_run else "")
         )
