@@ -105,8 +105,6 @@ class MissingPattern(Protocol):
     """Recipients that lack the same fields."""
 
     @property
-    def fields(self) -> frozenset[str]: ...
-    @property
     def count(self) -> int: ...
     @property
     def sample(self) -> Mapping[str, str]:
