@@ -1,8 +1,14 @@
-"""The requests of one connection that are under way, and the answer to a batch of them."""
+"""The requests of one connection that are under way, and the answer to a batch of them.
+
+A reading request whose answer is never read costs the database as much as any other. So their number at a
+time is limited, and the next one is the one that has waited longest: a client that asks for much waits for
+itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -14,6 +20,10 @@ from hubd.errors import HubError
 from hubd.wire import MAX_IN_FLIGHT, Id, Rejected, Request, dump, error_object, failure
 
 BATCH_BYTES = 256 * 1024  #: of the answer to a batch, from which it is sent in fragments
+TURNS = 16  #: reading requests of all connections of a role that are answered at a time
+CONNECTION_TURNS = 4  #: those of one connection
+#: These need no turn: they read nothing, or (`hub.check`) for so long that others could not wait for it.
+AT_ONCE = frozenset({"hub.hello", "hub.cancel", "hub.check", "events.unsubscribe"})
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +86,23 @@ class Calls:
         """
         named = [call for call in self._calls.get(_key(request_id), ()) if call.member is not by]
         return sum(call.cancel() for call in named) > 0
+
+
+class Turns:
+    """The turns of one connection; `shared` are those of its role."""
+
+    def __init__(self, shared: trio.Semaphore) -> None:
+        self._own = trio.Semaphore(CONNECTION_TURNS)
+        self._shared = shared
+
+    @asynccontextmanager
+    async def turn(self, method: str) -> AsyncIterator[None]:
+        """Wait for one, and have it for the length of the block."""
+        if method in AT_ONCE:
+            yield
+            return
+        async with self._own, self._shared:
+            yield
 
 
 class BatchAnswer:

@@ -18,7 +18,7 @@ import trio
 import trio_websocket
 
 from hubd.control.auth_methods import issue_ticket
-from hubd.control.calls import BATCH_BYTES, BatchAnswer, Call, Calls, overloaded
+from hubd.control.calls import BATCH_BYTES, TURNS, BatchAnswer, Call, Calls, Turns, overloaded
 from hubd.control.dispatch import Dispatcher
 from hubd.control.memory import AnswerSizes, ConnectionMemory, Pool, weight
 from hubd.control.methods import METHODS
@@ -29,7 +29,6 @@ from hubd.control.roles import Peer, Role
 from hubd.control.subscription import Pace, Subscription, open_subscription
 from hubd.control.table import Method
 from hubd.control.tickets import Admission, Tickets
-from hubd.control.turns import TURNS, Turns
 from hubd.control.views import time_text
 from hubd.errors import HubError, NotFound, ShuttingDown, VersionSkew
 from hubd.wire import (

@@ -20,7 +20,6 @@ from hubd.control import (
     session,
     table,
     tickets,
-    turns,
 )
 from hubd.control.discovery import describe
 from hubd.control.methods import METHODS
@@ -78,8 +77,8 @@ def test_every_error_of_the_protocol_has_a_hint_in_the_description() -> None:
         ("inbound message of a viewer", gate.MAX_VIEWER_MESSAGE // frames.BYTES_PER_FRAME),
         ("requests in progress", memory.CONNECTION_BYTES),
         ("the same beyond that", memory.POOL_BYTES),
-        ("reading requests", turns.CONNECTION_TURNS),
-        ("reading requests", turns.TURNS),
+        ("reading requests", calls.CONNECTION_TURNS),
+        ("reading requests", calls.TURNS),
         ("the answer to a batch", calls.BATCH_BYTES),
         ("nesting", MAX_DEPTH),
         ("requests in a batch", MAX_BATCH),

@@ -18,9 +18,9 @@ import trio
 import trio.testing
 
 from hubd.control import gate, outlet, session
+from hubd.control.calls import TURNS
 from hubd.control.memory import ConnectionMemory, Pool
 from hubd.control.subscription import Subscription
-from hubd.control.turns import TURNS
 from tests.shell.open_hub import PLAIN, Served, open_hub
 from tests.shell.raw_client import HELLO, connect, head, open_raw
 
