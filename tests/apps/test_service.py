@@ -179,7 +179,7 @@ def test_a_program_that_the_service_could_not_see_is_not_installed(tmp_path: Pat
     """ProtectHome= and PrivateTmp= hide it: the service would fail with 203/EXEC."""
     done = hubctl("install", "--root", str(tmp_path), "--hubd", f"{folder}/hubd", "--yes")
     assert done.returncode == 1
-    assert "hidden" in done.stderr
+    assert "cannot see home directories" in done.stderr
     assert "/opt/messagehub" in done.stderr
     assert not list(tmp_path.iterdir())
 
