@@ -197,7 +197,7 @@ async def test_a_file_of_a_daemon_that_has_ended(tmp_path: Path) -> None:
         path = write(tmp_path / "e.json", {"url": f"ws://127.0.0.1:{port}/rpc", "token": "x"})
         error = await why_not(path)
     assert error.code == "refused"
-    assert str(error) == f"hubd is not running: nothing listens at 127.0.0.1:{port}, which {path} names"
+    assert str(error) == f"hubd is not running: nothing listens at 127.0.0.1:{port}, named in {path}"
 
 
 async def test_a_wrong_token(tmp_path: Path, served: Served) -> None:

@@ -23,7 +23,7 @@ import pytest
 from hubd.client import connect
 from hubd.control.methods import METHODS
 from hubd.errors import Unreachable
-from tests.whole.conftest import PATIENCE, Hub
+from tests.whole.conftest import PATIENCE, Hub, until
 
 POINTS = ("before_command", "in_command", "after_command", "before_reply")
 SPEC = {
@@ -47,6 +47,13 @@ def all_failed(hub: Hub) -> None:
     with closing(sqlite3.connect(hub.state / "hub.db")) as db, db:
         db.execute("UPDATE delivery SET state = 'failed', reason = 'gave_up'")
         db.execute("UPDATE campaign SET n_failed = n_total, n_pending = 0, n_deferred = 0, n_sent = 0")
+
+
+def frozen(hub: Hub) -> None:
+    """The campaign runs and has its recipients: it gets them after the answer to its start."""
+    hub.boot()
+    until(lambda: hub.campaign("spring")["counts"]["total"] == len(PEOPLE), "the recipients")
+    hub.end(signal.SIGKILL)
 
 
 def stopped(hub: Hub) -> None:
@@ -84,7 +91,7 @@ def story(folder: Path) -> list[Step]:
         Step("campaign.schedule", {**spring, "at": "2999-01-01T00:00:00Z"}, changed, moved),
         Step("campaign.unschedule", spring, changed, moved),
         Step("campaign.start", {**spring, "limit": 2}, changed, moved),
-        Step("campaign.pause", spring, changed, moved),
+        Step("campaign.pause", spring, changed, moved, frozen),
         Step("campaign.resume", spring, changed, moved),
         Step("campaign.stop", spring, changed, moved),
         Step("campaign.retry", {**spring, "class": "all"}, {"changed": 3}, ("delivery.requeued", *moved),

@@ -224,7 +224,7 @@ def test_a_start_without_room_for_the_audience_is_refused_and_what_runs_can_be_p
         refused = hub.ask(*command)
         assert refused.returncode != 0, command
         assert "MiB are left" in refused.stderr, (command, refused.stderr)
-        assert "room" in refused.stderr.partition("\n")[2], (command, refused.stderr)
+        assert "space" in refused.stderr.partition("\n")[2], (command, refused.stderr)
     assert hub.campaign("big")["state"] == "draft"
     assert hub.campaign("big")["counts"]["total"] == 0
     small_disk.fill(leave=0)
