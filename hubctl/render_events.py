@@ -90,6 +90,9 @@ def _delivery(kind: str, data: View) -> str | None:
             count = int(data.get("count") or 0)
             go = "goes" if count == 1 else "go"
             return f"{plural(count, 'recipient')} {go} back into the queue ({data.get('class')} failures)"
+        case "delivery.cancelled":
+            why = "contact removed" if data.get("reason") == "cancelled" else _word(data.get("reason"))
+            return f"{plural(int(data.get('count') or 0), 'message')} will not be sent: {why}"
     return None
 
 

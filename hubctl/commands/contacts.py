@@ -218,9 +218,10 @@ def _export_rows(app: App, of: str | None, output: str) -> None:
 @command("remove", within=contacts, example="hubctl contacts remove ann@example.com --yes", changes=True)
 @click.argument("contact")
 def remove(app: App, contact: str, dry_run: bool) -> None:
-    """Delete a contact. What was sent to it stays in the history of the campaigns.
+    """Delete a contact, and cancel the messages that wait for it.
 
-    To stop messages to it, suppress the address instead: the next import may bring the contact back.
+    That it was sent to stays in the history of the campaigns; its data does not. To stop messages to it for
+    good, suppress the address instead: the next import may bring the contact back.
     """
     if dry_run or (app.may_ask() and not app.yes):
         who = app.call("contacts.get", key=contact)["contact"]
@@ -231,14 +232,24 @@ def remove(app: App, contact: str, dry_run: bool) -> None:
         question = f"remove {contact}{kept}"
         if dry_run:
             found = app.call("contacts.remove", key=contact, dry_run=True)
-            show_dry_run(app, {"contact": who, "would": found["would"]}, f"would {question}")
+            cancelled = _cancelled(found)
+            plan = {"contact": who, "would": found["would"], "cancelled": found.get("cancelled", 0)}
+            show_dry_run(app, plan, f"would {question}" + (f"; {cancelled}" if cancelled else ""))
             return
     else:
         question = f"remove {contact}"
     app.confirm(question, needed=True)
     found = app.call("contacts.remove", key=contact)
     if not told(app, found):
-        app.out("removed" if found.get("changed", True) else "there was nothing to remove")
+        cancelled = _cancelled(found)
+        removed = "removed" + (f"; {cancelled}" if cancelled else "")
+        app.out(removed if found.get("changed", True) else "there was nothing to remove")
+
+
+def _cancelled(found: Json) -> str:
+    count = int(found.get("cancelled", 0))
+    waiting = "a waiting message is" if count == 1 else f"{layout.number(count)} waiting messages are"
+    return f"{waiting} cancelled" if count else ""
 
 
 @command("lists", example="hubctl lists")

@@ -120,9 +120,19 @@ async def get(hub: Hub, params: p.ContactKey) -> r.ContactResult:
     return {"contact": {**contact_view(contact), "lists": list(contact.lists)}}
 
 
-async def remove(hub: Hub, params: p.ContactRemove, command: Command) -> r.Done:
-    """Delete a contact. What was sent to it, and whether it is suppressed, is kept."""
-    return await command.write(hub.contacts.removing(params.key), lambda _: command.done(changed=True))
+async def remove(hub: Hub, params: p.ContactRemove, command: Command) -> r.RemovedResult:
+    """Delete a contact, and cancel what waits for it.
+
+    When it was sent to, and whether it is suppressed, is kept.
+    """
+
+    def answer(cancelled: int) -> r.RemovedResult:
+        return {**command.done(changed=True), "cancelled": cancelled}
+
+    found = await command.write(hub.contacts.removing(params.key), answer)
+    if found["cancelled"] and not command.dry_run:
+        hub.supervisor.read_again()
+    return found
 
 
 async def suppress(hub: Hub, params: p.SuppressionAdd, command: Command) -> r.Done:
@@ -130,7 +140,10 @@ async def suppress(hub: Hub, params: p.SuppressionAdd, command: Command) -> r.Do
     channel = Channel(params.channel)
     key = address_key(channel, params.address)
     work = hub.contacts.suppressing(channel, key, params.reason or "manual", "operator")
-    return await command.write(work, partial(_suppressed, command, key), bulk=params.imported)
+    found = await command.write(work, partial(_suppressed, command, key), bulk=params.imported)
+    if found["changed"] and not params.imported:
+        hub.supervisor.read_again()
+    return found
 
 
 async def unsuppress(hub: Hub, params: p.SuppressionRemove, command: Command) -> r.Done:

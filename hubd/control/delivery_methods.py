@@ -111,6 +111,8 @@ async def _content(hub: Hub, life: MessageLife) -> r.ContentView | None:
 async def _parcel(hub: Hub, life: MessageLife) -> Parcel | None:
     """The message as it was (or will be) written; None when it cannot be, which its reason tells."""
     row = life.delivery
+    if not life.fields:
+        return None  # erased with the contact
     at = life.attempts[-1].opened_at if life.attempts else hub.now()
     try:
         plan = await hub.supervisor.plans.of(life.content)

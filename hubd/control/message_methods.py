@@ -236,9 +236,7 @@ async def _outcome(hub: Hub, life: MessageLife) -> MessageLife:
 
 async def _message_id(hub: Hub, life: MessageLife) -> str:
     """The Message-ID that it will have: the same at every try."""
-    plan = await hub.supervisor.plans.of(life.content)
-    row = life.delivery
-    return write(plan, row.recipient, life.fields, now=hub.now(), delivery_id=row.id).message_id
+    return (await hub.supervisor.plans.of(life.content)).message_id(life.delivery.id)
 
 
 async def _known_fields(hub: Hub, key: str) -> dict[str, str]:

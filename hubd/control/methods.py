@@ -121,7 +121,13 @@ _CONTACTS = (
         private=True,
     ),
     reads("contacts.get", "One contact.", p.ContactKey, r.ContactResult, contact_methods.get, private=True),
-    changes("contacts.remove", "Delete one contact.", p.ContactRemove, r.Done, contact_methods.remove),
+    changes(
+        "contacts.remove",
+        "Delete one contact, and cancel what waits for it.",
+        p.ContactRemove,
+        r.RemovedResult,
+        contact_methods.remove,
+    ),
     changes("suppression.add", "Suppress an address.", p.SuppressionAdd, r.Done, contact_methods.suppress),
     changes(
         "suppression.remove",

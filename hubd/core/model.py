@@ -68,6 +68,7 @@ class SkipReason(StrEnum):
     SUPPRESSED = "suppressed"
     OPTED_OUT = "opted_out"  #: suppressed because the person asked for it
     INVALID_ADDRESS = "invalid_address"  #: the contact has no address of the campaign's channel
+    CANCELLED = "cancelled"  #: the contact was removed
 
 
 class InDoubt(StrEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hubd.core.ledger import Close
-from hubd.core.model import Answer, DeliveryState, Due, Signal, Stage
+from hubd.core.model import Answer, DeliveryState, Due, Signal, SkipReason, Stage
 from hubd.core.verdict import Action, Verdict, retry_delay
 from hubd.errors import BadInput
 
@@ -106,6 +106,18 @@ def close_unwritable(row: Due, problem: BadInput, provider: str, now: float) -> 
         stage=Stage.LOCAL.value,
         opened=False,
         provider=provider,
+        at=now,
+    )
+
+
+def close_cancelled(row: Due, now: float) -> Close:
+    """The entry for a recipient who is not a contact any more: nothing is known to write a message from."""
+    return Close(
+        delivery_id=row.id,
+        to=DeliveryState.SKIPPED,
+        reason=SkipReason.CANCELLED.value,
+        stage=Stage.LOCAL.value,
+        opened=False,
         at=now,
     )
 

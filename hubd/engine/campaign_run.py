@@ -85,6 +85,11 @@ class CampaignRun:
         if self._source is not None:
             self._source.news.set()
 
+    def read_again(self) -> None:
+        """Rows that it has read may have been cancelled."""
+        if self._source is not None:
+            self._source.read_again()
+
     def watch(self, delivery_id: int) -> trio.Event:
         """An event that is set when this delivery's next outcome is booked."""
         return self._watched.setdefault(delivery_id, trio.Event())

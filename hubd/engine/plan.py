@@ -45,10 +45,16 @@ class MessagePlan:
         else:
             self._sms = compile_sms(content)
 
+    def message_id(self, delivery_id: int) -> str:
+        """The Message-ID of an email, at every try; "" for SMS."""
+        if self._email is None:
+            return ""
+        return message_id(self._key, delivery_id, self.content_hash, self._email.domain)
+
     def write(self, row: Due, campaign: str, now: float) -> Parcel:
         """The finished message. Raises `BadTemplate` when the recipient lacks a field it needs."""
         if self._email is not None:
-            name = message_id(self._key, row.id, self.content_hash, self._email.domain)
+            name = self.message_id(row.id)
             email = self._email.render(row.fields, message_id=name, now=now)
             return Parcel(
                 delivery_id=row.id,

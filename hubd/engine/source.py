@@ -21,7 +21,7 @@ import trio
 from hubd.core.ledger import Close, Entry, Open, Refusal
 from hubd.core.limiter import RateLimiter
 from hubd.core.model import Campaign, Channel, DeliveryState, Due, Parcel
-from hubd.core.outcome import close_until, close_unwritable
+from hubd.core.outcome import close_cancelled, close_until, close_unwritable
 from hubd.core.windows import window_opens
 from hubd.engine.breaker import CircuitBreaker
 from hubd.engine.domains import Domains
@@ -202,6 +202,15 @@ class Source:
         if len(self._queue) == 1 or self.urgent:
             self.changed()
 
+    def read_again(self) -> None:
+        """Messages were cancelled: whatever no worker has yet is read anew."""
+        dropped = {message.row.id for message in self._queue}
+        self._queue.clear()
+        self._next = None
+        self._held -= dropped
+        self._let_go |= dropped
+        self.news.set()
+
     @property
     def limit_reached(self) -> bool:
         """Whether as many were accepted as this run may send."""
@@ -346,8 +355,10 @@ class Source:
         return self._next
 
     def _not_now(self, row: Due) -> Close | None:
-        """The entry that puts a row off while its sending window is closed or its domain takes no more."""
+        """The entry that skips a row, or puts it off while its window is closed or its domain is full."""
         now = self._context.now()
+        if not row.fields:  # erased, because the contact was removed: see `hubd.store.cancelling`
+            return close_cancelled(row, now)
         if self.campaign.window:
             opens = window_opens(self.campaign.window, row.fields.get("timezone"), now)
             if opens > now:

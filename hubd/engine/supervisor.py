@@ -224,6 +224,11 @@ class Supervisor:
         for run in self._runs.values():
             run.wake()
 
+    def read_again(self) -> None:
+        """Messages of any campaign may have been cancelled: none of them waits for its turn any more."""
+        for run in self._runs.values():
+            run.read_again()
+
     def running(self) -> list[int]:
         """The ids of the campaigns that run now."""
         return list(self._runs)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hubd.core.model import Channel
+from hubd.core.model import Channel, SkipReason
 from hubd.errors import NotFound
+from hubd.store.cancelling import cancel_waiting
 from hubd.store.database import Database, Unit
 from hubd.store.importing import ImportCount, import_page, list_id
 from hubd.store.unit import Work
@@ -137,25 +138,37 @@ class Contacts:
 
         return await self._db.read(work)
 
-    def removing(self, key: str) -> Work[None]:
-        """The unit of work that forgets a contact. Raises NotFound.
+    def removing(self, key: str) -> Work[int]:
+        """The unit of work that forgets a contact: how many messages to it are cancelled. Raises NotFound.
 
-        What was sent to it, and whether it is suppressed, stays known.
+        When something was sent to it, and whether it is suppressed, stays known; what it said of the contact
+        does not.
         """
 
-        def work(unit: Unit) -> None:
+        def work(unit: Unit) -> int:
             row = _find(unit.db, key)
             unit.db.execute(REMOVE_CONTACT, (row["id"],))
+            addresses = [row["email_key"], row["phone"], f"contact:{row['id']}"]
+            keys = [address for address in addresses if address is not None]
+            cancelled = cancel_waiting(unit, keys, SkipReason.CANCELLED, erase=True)
             unit.event("contact.removed", None, {"contact_id": row["public_id"]})
+            return cancelled
 
         return work
 
     def suppressing(self, channel: Channel, key: str, reason: str, source: str) -> Work[bool]:
-        """The unit of work that suppresses an address: whether that is new. `key` as it is compared."""
+        """The unit of work that suppresses an address: whether that is new. `key` as it is compared.
+
+        What waits for the address is skipped in every campaign.
+        """
 
         def work(unit: Unit) -> bool:
             values = (channel.value, key, reason, source, unit.now)
-            return unit.db.execute(SUPPRESS, values).rowcount == 1
+            added = unit.db.execute(SUPPRESS, values).rowcount == 1
+            if added:
+                opted_out = reason == SkipReason.OPTED_OUT
+                cancel_waiting(unit, [key], SkipReason.OPTED_OUT if opted_out else SkipReason.SUPPRESSED)
+            return added
 
         return work
 

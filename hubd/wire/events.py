@@ -105,6 +105,14 @@ DeliveriesRequeued = TypedDict(
 )
 
 
+class DeliveriesCancelled(TypedDict):
+    """How many deliveries of the campaign will not be tried: `reason` is that of a skipped delivery."""
+
+    campaign: str
+    count: int
+    reason: str
+
+
 class DoubtResolved(TypedDict):
     """A delivery in doubt was decided (`by` whom): `how` is resend, sent, failed or hold."""
 
@@ -209,6 +217,10 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         ),
         "delivery.resolved": EventType(summary="A delivery in doubt was decided.", data=DoubtResolved),
         "delivery.requeued": EventType(summary="Failures are tried again.", data=DeliveriesRequeued),
+        "delivery.cancelled": EventType(
+            summary="Deliveries are skipped because a contact was removed or an address suppressed.",
+            data=DeliveriesCancelled,
+        ),
         "provider.changed": EventType(summary="A provider's health changed.", data=ProviderChanged),
         "provider.sid_reused": EventType(
             summary="A provider gave two messages the same id.", data=NameReused

@@ -27,6 +27,12 @@ class Done(TypedDict):
     would: NotRequired[WouldChange]  #: in the answer to a dry run
 
 
+class RemovedResult(Done):
+    """A contact was deleted. `cancelled` is how many messages to it will not be sent."""
+
+    cancelled: int
+
+
 class ShutdownResult(TypedDict):
     """Empty, but for a dry run."""
 

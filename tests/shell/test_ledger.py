@@ -89,10 +89,12 @@ async def test_nothing_opens_in_a_campaign_that_does_not_run(store: Store, state
 
 
 async def test_an_address_suppressed_meanwhile_is_skipped_at_the_last_moment(store: Store) -> None:
+    other = await store.running("ann", "bob", name="other")
     campaign = await store.running("ann", "bob")
+    for delivery, reason in zip(await store.ids(other), ("mailbox_unknown", "opted_out"), strict=True):
+        refused = close_entry(delivery, D.FAILED, reason=reason, suppress=reason, opened=False)
+        await store.ledger.record([refused])
     first, second = await store.ids(campaign)
-    await store.contacts.suppress(Channel.EMAIL, "ann@example.com", "mailbox_unknown", "elsewhere")
-    await store.contacts.suppress(Channel.EMAIL, "bob@example.com", "opted_out", "elsewhere")
     refusal = Refusal(why="suppressed", skipped=True)
     assert await store.ledger.record([open_entry(first), open_entry(second)]) == [refusal, refusal]
     rows = await store.ledger.deliveries(campaign.id, D.SKIPPED)

@@ -14,6 +14,7 @@ from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import Campaign, CampaignState, Channel, Content, DeliveryState
 from hubd.engine.ports import Campaigns, Ledger
 from hubd.errors import Conflict, HubError, InvalidTransition, NotFound
+from hubd.store.contacts import SUPPRESS
 from hubd.store.database import open_database
 from tests.fakes import FakeStore
 from tests.shell.conftest import Store
@@ -52,7 +53,8 @@ class RealStage:
 
     async def suppress(self, delivery_id: int) -> None:
         row = (await self._store.ledger.message(delivery_id)).delivery
-        await self._store.contacts.suppress(Channel.EMAIL, row.recipient, "opted_out", "test")
+        values = (Channel.EMAIL, row.recipient, "opted_out", "an answer elsewhere", NOW)
+        await self._store.db.write(lambda unit: unit.db.execute(SUPPRESS, values))
 
     async def complete(self) -> Campaign:
         return await complete(self._store.campaigns, self._campaign)

@@ -1,0 +1,3 @@
+-- Finds one-off messages by their recipient: those that wait are cancelled when a contact is removed, and what the
+-- others said of it is erased. Messages of campaigns are found by campaign and address.
+CREATE INDEX delivery_single_recipient ON delivery (address_key) WHERE single = 1;

@@ -1,0 +1,136 @@
+"""Who was removed, or is suppressed, gets nothing more from any campaign, and no copy of their data stays."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from hubd.client import open_client
+from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
+from hubd.store.database import Unit
+from hubd.store.events import EventRow
+from tests.shell.conftest import Store, close_entry, open_entry
+from tests.shell.open_hub import Served
+from tests.shell.test_methods import apply, import_people, until
+
+D = DeliveryState
+ANN = "ann@example.com"
+
+
+async def two_campaigns(store: Store) -> tuple[Campaign, Campaign]:
+    """One that runs and one that is paused; Ann is the first recipient of both."""
+    running = await store.running("ann", "bob")
+    paused = await store.running("ann", "bob", name="paused")
+    await store.move(paused, CampaignState.PAUSED)
+    return running, paused
+
+
+async def copies(store: Store, address: str) -> list[str]:
+    """The copies of a contact's data in all messages to an address."""
+
+    def work(db: sqlite3.Connection) -> list[str]:
+        rows = db.execute("SELECT fields FROM delivery WHERE address_key = ? ORDER BY id", (address,))
+        return [fields for (fields,) in rows]
+
+    return await store.db.read(work)
+
+
+async def told(store: Store) -> list[EventRow]:
+    return [event for event in await store.events.page(0, 100) if event.type == "delivery.cancelled"]
+
+
+async def test_removing_a_contact_cancels_what_waits_for_it_in_every_campaign(store: Store) -> None:
+    campaigns = await two_campaigns(store)
+    first = (await store.ids(campaigns[0]))[0]
+    deferred = close_entry(first, D.DEFERRED, reason="greylisted", next_at=2000.0)
+    await store.ledger.record([open_entry(first), deferred])
+    await store.contacts.remove(ANN)
+    for campaign in campaigns:
+        assert await store.states(campaign) == [D.SKIPPED, D.PENDING]
+        assert (await store.ledger.deliveries(campaign.id))[0].reason == "cancelled"
+        await store.check_counters(campaign)
+    assert [event.data["count"] for event in await told(store)] == [1, 1]
+
+
+async def test_no_copy_of_a_removed_contact_stays_in_messages_sent_or_not(store: Store) -> None:
+    running, _ = await two_campaigns(store)
+    first = (await store.ids(running))[0]
+    await store.ledger.record([open_entry(first), close_entry(first)])
+    one_off = await store.campaigns.single("outbox", Channel.EMAIL)
+    await store.ledger.add_single(one_off.id, ANN, ANN, {"email": ANN, "code": "1234"}, one_off.content_id)
+    await store.contacts.remove(ANN)
+    assert await copies(store, ANN) == ["{}"] * 3
+    assert (await store.ledger.message(first)).delivery.state is D.SENT
+    assert await store.states(one_off) == [D.SKIPPED]
+    await store.check_counters(one_off)
+    assert "Bob" in (await copies(store, "bob@example.com"))[0]
+
+
+async def test_nothing_of_a_contact_without_an_address_of_the_channel_stays(store: Store) -> None:
+    await store.people("ann", phone=True)
+    campaign = await store.draft()
+    await store.move(campaign, CampaignState.RUNNING)
+    await store.freeze(campaign)
+    assert await store.states(campaign) == [D.SKIPPED]
+    (contact,) = await store.contacts.page()
+    await store.contacts.remove(contact.contact_id)
+    assert await copies(store, f"contact:{contact.id}") == ["{}"]
+    assert (await store.ledger.deliveries(campaign.id))[0].reason == "invalid_address"
+
+
+async def test_suppressing_an_address_cancels_what_waits_for_it_at_once(store: Store) -> None:
+    campaigns = await two_campaigns(store)
+    first = (await store.ids(campaigns[0]))[0]
+    await store.ledger.record([open_entry(first), close_entry(first)])
+    await store.contacts.suppress(Channel.EMAIL, ANN, "opted_out", "operator")
+    assert await store.states(campaigns[0]) == [D.SENT, D.PENDING]
+    assert await store.states(campaigns[1]) == [D.SKIPPED, D.PENDING]
+    assert (await store.ledger.deliveries(campaigns[1].id))[0].reason == "opted_out"
+    sent, cancelled = await copies(store, ANN)
+    assert "Ann" in sent  # the contact is still there
+    assert cancelled == "{}"
+
+
+async def test_a_message_on_the_wire_is_not_tried_again_once_its_contact_is_removed(served: Served) -> None:
+    """Whatever puts it back into the queue: a refusal for now, a doubt that is resent, a retry."""
+    async with open_client(served.path) as hub:
+        await import_people(hub, 1)
+        await apply(hub)
+        await hub.call("campaign.start", name="spring", limit=1)
+        await until(hub, "spring", "completed")
+
+        def lost(unit: Unit) -> None:
+            unit.db.execute("UPDATE delivery SET state = 'failed', reason = 'gave_up'")
+            unit.db.execute("UPDATE campaign SET n_failed = 1, n_sent = 0")
+
+        (contact,) = (await hub.call("contacts.list"))["contacts"]
+        assert (await hub.call("contacts.remove", key=contact["email"]))["cancelled"] == 0
+        await served.database.write(lost)
+        await hub.call("campaign.retry", name="spring", **{"class": "all"})
+        await until(hub, "spring", "completed")
+        (delivery,) = (await hub.call("delivery.list", campaign="spring"))["deliveries"]
+        assert (delivery["state"], delivery["reason"]) == ("skipped", "cancelled")
+        assert (await hub.call("delivery.get", id=delivery["id"]))["content"] is None
+
+
+async def test_a_running_campaign_ends_when_its_last_recipient_is_removed(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        await import_people(hub, 2)
+        await apply(hub, rate=["1/day"])
+        await hub.call("campaign.start", name="spring")
+        waiting: list[dict[str, object]] = []
+        while len(waiting) != 1:
+            found = await hub.call("delivery.list", campaign="spring")
+            waiting = [each for each in found["deliveries"] if each["state"] != "sent"]
+        found = await hub.call("contacts.remove", key=waiting[0]["recipient"], dry_run=True)
+        assert (found["changed"], found["cancelled"]) == (False, 1)
+        assert (await hub.call("contacts.remove", key=waiting[0]["recipient"]))["cancelled"] == 1
+        await until(hub, "spring", "completed")
+
+
+async def test_a_row_that_was_read_before_the_removal_is_refused(store: Store) -> None:
+    campaign = await store.running("ann")
+    (row,) = await store.ledger.due(campaign.id, 9e9, 10)
+    await store.contacts.remove(ANN)
+    (refusal,) = await store.ledger.record([open_entry(row.id)])
+    assert refusal is not None
+    assert refusal.why == "delivery_state"
