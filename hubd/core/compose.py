@@ -191,7 +191,9 @@ def compile_email(content: Content, encoded: Mapping[str, SharedBytes]) -> Email
     if content.reply_to:
         origin += mailbox_header("Reply-To", *_mailbox("reply_to", content.reply_to))
     unsubscribe = (
-        compile_template(content.unsubscribe, html=False, name="unsubscribe") if content.unsubscribe else None
+        compile_template(content.unsubscribe, html=False, url=True, name="unsubscribe")
+        if content.unsubscribe
+        else None
     )
     bodies = _compile_bodies(content)
     subject = compile_template(content.subject, html=False, name="subject")

@@ -120,8 +120,9 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     unsubscribe: Annotated[
         str,
         Meta(
-            description="Where a recipient unsubscribes: an `https:` or `mailto:` address, a template. It "
-            "becomes the List-Unsubscribe header and the template variable `unsubscribe_url`. Email only."
+            description="Where a recipient unsubscribes: an `https:` or `mailto:` address, a template whose "
+            "fields are percent-encoded as they are filled in. It becomes the List-Unsubscribe header and "
+            "the template variable `unsubscribe_url`. Email only."
         ),
     ] = ""
     postal_address: Annotated[

@@ -11,16 +11,18 @@ Jinja2's immutable sandbox keeps a template away from Python's insides, but not 
 3. **A cap on the output** (`OUTPUT_LIMIT`).
 
 Whitespace: a block tag takes its line with it (`trim_blocks`, `lstrip_blocks`), so that `{% if %}` on a line
-of its own leaves no empty line in a text body. HTML templates escape every field, text templates nothing.
+of its own leaves no empty line in a text body. HTML templates escape every field, those of
+URLs percent-encode it, text templates take it as it is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import NamedTuple
+from urllib.parse import quote
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, nodes
 from jinja2 import Template as JinjaTemplate
@@ -35,25 +37,30 @@ OUTPUT_LIMIT = 1_000_000  #: characters of one rendered template
 _TAGS_LIMIT = 5_000  #: how often a template may open a tag or a field; parsing takes time too
 _WORK_LIMIT = 32_000_000  #: characters one rendering may touch, all intermediate values included
 
+_ENCODED_GROWTH = 12  #: four bytes of a character are three characters each when they are percent-encoded
+_PERCENT = "percent"  #: the filter for that, which no author can write
 _SPECIAL = re.compile("[&<>'\"]")  #: what is escaped in HTML
 
 
-def compile_template(source: str, *, html: bool, name: str = "template") -> Template:
+def compile_template(source: str, *, html: bool, url: bool = False, name: str = "template") -> Template:
     """Check `source` against the allow-list and compile it.
 
-    `html` switches the escaping of fields on; `name` ("subject", "text" ...) is how errors speak of it.
+    `html` switches the escaping of fields on, `url` their percent-encoding, except where the template encodes
+    with `urlencode` itself; `name` ("subject", "text" ...) is how errors speak of it.
     Raises BadTemplate that names the construct and its line.
     """
     if len(source) > SOURCE_LIMIT:
         raise BadTemplate.at(name, f"is longer than {SOURCE_LIMIT // 1024} Ki characters")
     if source.count("{{") + source.count("{%") > _TAGS_LIMIT:
         raise BadTemplate.at(name, f"has more than {_TAGS_LIMIT:,} fields and tags")
-    environment = _HTML if html else _TEXT
+    environment = _HTML if html else _URL if url else _TEXT
     try:
         tree = environment.parse(source)
         inspector = Inspector(name, environment, html=html)
         inspector.body(tree.body)
         parts, constants = _parts(tree), _constants(tree)
+        if url:
+            _encode_output(tree)
         code = environment.compile(tree)
     except TemplateSyntaxError as error:
         raise BadTemplate.at(f"{name} line {error.lineno}", error.message or "cannot be read") from None
@@ -67,8 +74,10 @@ def compile_template(source: str, *, html: bool, name: str = "template") -> Temp
         constants=constants,
         _pieces=tuple(part if isinstance(part, str) else "" for part in parts or ()),
         _holes=None if parts is None else tuple(part for part in parts if isinstance(part, _Hole)),
-        _longest=(_WORK_LIMIT - inspector.work.chars) // max(1, inspector.work.uses),
-        _html=html,
+        _longest=(_WORK_LIMIT - inspector.work.chars)
+        // max(1, inspector.work.uses)
+        // (_ENCODED_GROWTH if url else 1),
+        _encode=_escaped if html else _percent_encoded if url else None,
         _jinja=JinjaTemplate.from_code(environment, code, {}),
     )
 
@@ -90,7 +99,7 @@ class Template:
     name: str
     fields: frozenset[str]
     constants: tuple[str, ...]
-    _html: bool
+    _encode: Callable[[str], str] | None  #: what is done to a field that is filled in
     _pieces: tuple[str, ...]  #: of a template without logic, "" at its holes
     _holes: tuple[_Hole, ...] | None  #: None for a template with logic
     _longest: int  #: characters of the longest field that it may be rendered with
@@ -121,7 +130,7 @@ class Template:
             value = values.get(field, default)
             if value is None or len(value) > self._longest:
                 return None
-            pieces[at] = escape(value) if self._html and _SPECIAL.search(value) else value
+            pieces[at] = value if self._encode is None else self._encode(value)
         return pieces
 
     def _rendered(self, values: Mapping[str, str]) -> list[str]:
@@ -141,6 +150,31 @@ class Template:
             ) from None
         except Exception as error:
             raise BadTemplate.at(self.name, f"cannot be rendered ({type(error).__name__})") from None
+
+
+def _escaped(value: str) -> str:
+    return escape(value) if _SPECIAL.search(value) else value
+
+
+def _percent_encoded(value: object) -> str:
+    """As a part of a URL that the server reads back as it was: "+", "&", "#" and "%" too are encoded."""
+    return quote(str(value), safe="")
+
+
+def _encode_output(tree: nodes.Template) -> None:
+    """Have everything percent-encoded that is written between the texts and is not encoded yet."""
+    for output in tree.find_all(nodes.Output):
+        output.nodes = [
+            node
+            if isinstance(node, nodes.TemplateData) or _encodes(node)
+            else nodes.Filter(node, _PERCENT, [], [], None, None, lineno=node.lineno)
+            for node in output.nodes
+        ]
+
+
+def _encodes(node: nodes.Node) -> bool:
+    inside = node.find_all(nodes.Filter)
+    return any(each.name == "urlencode" for each in (node, *inside) if isinstance(each, nodes.Filter))
 
 
 def _runs(output: nodes.Output) -> Iterator[str | nodes.Node]:
@@ -221,4 +255,6 @@ def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
 
 
 _TEXT = _environment(html=False)
+_URL = _environment(html=False)
+_URL.filters[_PERCENT] = _percent_encoded
 _HTML = _environment(html=True)
