@@ -212,6 +212,13 @@ class Nouns(click.Group):
                 formatter.write_dl(rows)
 
 
+class ShowingNouns(Nouns, Command):
+    """A group that is a command itself, when none of its commands is named."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, invoke_without_command=True, **kwargs)
+
+
 class Root(Nouns):
     """hubctl itself: the only place where errors become messages and exit codes."""
 

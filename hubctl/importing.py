@@ -36,6 +36,9 @@ class Report:
     """What became of the rows, over all pages."""
 
     def __init__(self) -> None:
+        self.identity = (
+            uuid.uuid4().hex
+        )  #: pages of one file belong together: the first row of an address wins
         self.counts = dict.fromkeys(_COUNTS, 0)
         self.rows = 0
         self.errors: list[dict[str, Any]] = []
@@ -188,6 +191,7 @@ async def import_file(
     into: str,
     region: str | None = None,
     dry_run: bool = False,
+    replace: bool = False,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Send a surveyed file page by page. `tell(done, total)` is called after each page.
@@ -198,8 +202,8 @@ async def import_file(
     await hub.call("contacts.columns", columns=[names[column] for column in found.header.columns])
     report = Report()
     errors: list[HubError] = []
-    params = {"list": into, "dry_run": dry_run, "region": region}
-    identity = uuid.uuid4().hex  # pages of one file belong together: the first row of an address wins
+    params = {"list": into, "dry_run": dry_run, "region": region, "import_id": report.identity}
+    params |= {"replace": True} if replace else {}
     ahead = IN_FLIGHT if IMPORT_IN_ORDER in hub.hello["caps"] else 1
     unanswered: deque[Callable[[], Awaitable[dict[str, Any]]]] = deque()
 
@@ -217,7 +221,7 @@ async def import_file(
         if errors:
             break
         try:
-            unanswered.append(await hub.begin("contacts.import", rows=page, import_id=identity, **params))
+            unanswered.append(await hub.begin("contacts.import", rows=page, **params))
         except HubError as error:
             errors.append(error)
     while unanswered:

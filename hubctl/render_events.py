@@ -113,6 +113,12 @@ def _hub(kind: str, data: View) -> str | None:
         case "contacts.imported":
             imported, updated = (number(int(data.get(key) or 0)) for key in ("imported", "updated"))
             return f"list {data.get('list')}: {imported} imported, {updated} updated"
+        case "list.left":
+            return f"{plural(int(data.get('contacts') or 0), 'contact')} taken off list {data.get('list')}"
+        case "list.renamed":
+            return f"list {data.get('list')} is called {data.get('to')} now"
+        case "list.deleted":
+            return f"list {data.get('list')} was deleted"
         case "contact.removed":
             return f"contact {data.get('contact_id')} was deleted"
         case "config.reloaded":

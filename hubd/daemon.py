@@ -59,6 +59,7 @@ from hubd.store.doubts import Doubts
 from hubd.store.events import Events
 from hubd.store.housekeeping import tidy
 from hubd.store.ledger import Ledger
+from hubd.store.lists import Lists
 from hubd.store.restore import Restores, open_restores
 from hubd.store.room import BALLAST, RoomLimits
 from hubd.store.usage import Usage
@@ -161,6 +162,7 @@ async def _serve(
             )
             hub = Hub(
                 contacts=Contacts(database),
+                lists=Lists(database),
                 campaigns=campaigns,
                 commands=Commands(database),
                 ledger=ledger,

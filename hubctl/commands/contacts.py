@@ -1,4 +1,4 @@
-"""People: import, contacts list|show|export|remove, lists."""
+"""People: import, contacts list|show|export|add|remove."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 import click
 
 from hubctl import layout, render
-from hubctl.answer import show_dry_run, told
+from hubctl.answer import dry, show_dry_run, told
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
-from hubctl.exits import Exit
+from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, Stream, read_pages
 from hubctl.names import list_names
 from hubctl.output import asked, output_of, write_cells
 
 if TYPE_CHECKING:
+    from hubctl.importing import Report
     from hubd.client import Client
 
 COLUMNS = ("contact_id", "email", "phone", "fields", "created_at", "updated_at")
@@ -40,8 +41,21 @@ FIRST_FIELDS = ("first_name", "last_name", "timezone")
     "--map", "maps", multiple=True, metavar="COLUMN=FIELD", help="Use a column as a field (repeatable)."
 )
 @click.option("--region", metavar="CC", help="The country of phone numbers without +, such as DE or US.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Make the list equal to the file: whoever is not in it leaves the list, and stays a contact.",
+)
 @click.option("--dry-run", is_flag=True, help="Check every row; change nothing.")
-def import_(app: App, file: Path, into: str, maps: tuple[str, ...], region: str | None, dry_run: bool) -> int:
+def import_(
+    app: App,
+    file: Path,
+    into: str,
+    maps: tuple[str, ...],
+    region: str | None,
+    replace: bool,
+    dry_run: bool,
+) -> int:
     """Import contacts from a CSV file (or - for standard input).
 
     The first line names the columns. The file is UTF-8, or UTF-16 with a byte order mark; cells are separated
@@ -50,22 +64,35 @@ def import_(app: App, file: Path, into: str, maps: tuple[str, ...], region: str 
     Importing the same file again changes nothing either.
     """
     from hubctl.csv_file import survey
-    from hubctl.importing import Report, import_file, opened, rename
+    from hubctl.importing import import_file, opened, rename
 
     name = "standard input" if str(file) == "-" else str(file)
+    question = f"take whoever is not in {name} off list {into}"
+    if replace and not dry_run and not app.may_ask():
+        app.confirm(question, needed=True)
     with opened(file) as binary:
         found = survey(binary, name)
         names = rename(found.header.columns, maps)
 
         async def work(hub: Client) -> Report:
             return await import_file(
-                hub, binary, name, found, names, into=into, region=region, dry_run=dry_run, tell=tell
+                hub,
+                binary,
+                name,
+                found,
+                names,
+                into=into,
+                region=region,
+                dry_run=dry_run,
+                replace=replace,
+                tell=tell,
             )
 
         with ExitStack() as stack:
             tell = _progress(app, stack)
             report = app.talk(work)
-    if not told(app, {"list": into, "dry_run": dry_run, **report.as_json()}):
+    removed = _trim(app, into, report, question, dry_run=dry_run) if replace else {}
+    if not told(app, {"list": into, "dry_run": dry_run, **report.as_json(), **removed}):
         result = report.as_json()
         people = sum(int(result[key]) for key in ("imported", "updated", "unchanged"))
         went = f"{layout.number(people)} {'would go' if dry_run else 'went'} to list {into}"
@@ -76,9 +103,25 @@ def import_(app: App, file: Path, into: str, maps: tuple[str, ...], region: str 
                 for key in ("imported", "updated", "unchanged", "duplicates", "invalid")
             )
         )
+        if replace:
+            off = layout.plural(removed["removed"], "contact")
+            app.out(f"{off} {'would be ' if dry_run else ''}taken off list {into}")
         for line in report.error_lines(name):
             app.complain(line)
     return Exit.PARTLY if report.errors else Exit.DONE
+
+
+def _trim(app: App, into: str, report: Report, question: str, *, dry_run: bool) -> dict[str, int]:
+    """Take off the list whoever is not in the file, once that is confirmed; how many."""
+    rows = sum(report.counts.values())
+    if not rows:
+        raise Refused("no row of the file is valid, so nobody is taken off the list", code="no_valid_row")
+    asked_for = {"name": into, "import_id": report.identity, "rows": rows}
+    leaving = int(app.call("list.trim", **asked_for, dry_run=True)["removed"])
+    if dry_run or not leaving:
+        return {"removed": leaving}
+    app.confirm(f"{question} ({layout.plural(leaving, 'contact')})", needed=True, name=into, people=leaving)
+    return {"removed": int(app.call("list.trim", **asked_for)["removed"])}
 
 
 def _progress(app: App, stack: ExitStack) -> Callable[[int, int], None]:
@@ -96,7 +139,7 @@ def _progress(app: App, stack: ExitStack) -> Callable[[int, int], None]:
 
 @click.group("contacts", cls=Nouns)
 def contacts() -> None:
-    """List, show, export and remove contacts.
+    """List, show, export, add and remove contacts.
 
     Example: hubctl contacts export --list customers > customers.csv
     """
@@ -215,14 +258,78 @@ def _export_rows(app: App, of: str | None, output: str) -> None:
         _list(app, of, output=output)
 
 
+@command(
+    "add",
+    within=contacts,
+    example="hubctl contacts add ann@example.com --list customers --set first_name=Ann",
+    changes=True,
+)
+@click.argument("address")
+@click.option(
+    "--list",
+    "into",
+    required=True,
+    metavar="NAME",
+    help="The list to add it to; created if it does not exist.",
+    shell_complete=list_names,
+)
+@click.option("--phone", metavar="NUMBER", help="Its phone number, if ADDRESS is an email address.")
+@click.option("--region", metavar="CC", help="The country of a phone number without +, such as DE or US.")
+@click.option("--set", "given", multiple=True, metavar="FIELD=VALUE", help="A field (repeatable).")
+def add(
+    app: App,
+    address: str,
+    into: str,
+    phone: str | None,
+    region: str | None,
+    given: tuple[str, ...],
+    dry_run: bool,
+) -> None:
+    """Add one contact to a list. ADDRESS is an email address or a phone number.
+
+    A contact that is known keeps the fields that are not given.
+    """
+    fields: dict[str, str] = {}
+    for each in given:
+        field, equals, value = each.partition("=")
+        if not equals or not field.strip():
+            raise click.BadParameter(f"{each!r} is not FIELD=VALUE", param_hint="--set")
+        fields[field.strip()] = value
+    if "@" in address:
+        addresses = {"email": address, "phone": phone}
+    elif phone is None:
+        addresses = {"phone": address}
+    else:
+        raise click.UsageError("ADDRESS is a phone number already; leave out --phone")
+    params = {"list": into, **addresses, "fields": fields, "region": region}
+    found = app.call("contacts.add", **{key: each for key, each in params.items() if each}, **dry(dry_run))
+    changed = found["would"]["change"] if dry_run else found["changed"]
+    if dry_run:
+        sentence = f"would add {address} to" if changed else f"{address} is already, with these fields, in"
+        show_dry_run(app, {"list": into, "would": found["would"]}, f"{sentence} list {into}")
+        return
+    if not told(app, {"list": into, **found}):
+        app.out(f"added to list {into}" if changed else f"was in list {into} already")
+
+
 @command("remove", within=contacts, example="hubctl contacts remove ann@example.com --yes", changes=True)
 @click.argument("contact")
-def remove(app: App, contact: str, dry_run: bool) -> None:
+@click.option(
+    "--list",
+    "of",
+    metavar="NAME",
+    help="Only take it off this list: it stays a contact, and gets what waits for it.",
+    shell_complete=list_names,
+)
+def remove(app: App, contact: str, of: str | None, dry_run: bool) -> None:
     """Delete a contact, and cancel the messages that wait for it.
 
     That it was sent to stays in the history of the campaigns; its data does not. To stop messages to it for
     good, suppress the address instead: the next import may bring the contact back.
     """
+    if of is not None:
+        _take_off(app, contact, of, dry_run=dry_run)
+        return
     if dry_run or (app.may_ask() and not app.yes):
         who = app.call("contacts.get", key=contact)["contact"]
         lists = who.get("lists") or []
@@ -246,26 +353,19 @@ def remove(app: App, contact: str, dry_run: bool) -> None:
         app.out(removed if found.get("changed", True) else "there was nothing to remove")
 
 
+def _take_off(app: App, contact: str, of: str, *, dry_run: bool) -> None:
+    if not dry_run:
+        app.confirm(f"take {contact} off list {of}", needed=True)
+    found = app.call("contacts.remove", key=contact, list=of, **dry(dry_run))
+    if dry_run:
+        there = found["would"]["change"]
+        sentence = f"would take {contact} off list {of}" if there else f"{contact} is not in list {of}"
+        show_dry_run(app, {"list": of, "would": found["would"]}, sentence)
+    elif not told(app, {"list": of, **found}):
+        app.out(f"taken off list {of}" if found["changed"] else f"was not in list {of}")
+
+
 def _cancelled(found: Json) -> str:
     count = int(found.get("cancelled", 0))
     waiting = "a waiting message is" if count == 1 else f"{layout.number(count)} waiting messages are"
     return f"{waiting} cancelled" if count else ""
-
-
-@command("lists", example="hubctl lists")
-def lists(app: App) -> None:
-    """Show the lists and how many contacts each has."""
-    listing = Listing(
-        app=app,
-        key="lists",
-        columns=("name", "contacts"),
-        table=lambda rows: layout.table(
-            ("LIST", "CONTACTS"),
-            [(each["name"], int(each["contacts"])) for each in rows],
-            colour=app.coloured(),
-            width=app.width(),
-        ),
-        empty="no lists yet; to create one: hubctl import FILE.csv --list NAME",
-    )
-    listing.rows(app.call("contacts.lists")["lists"])
-    listing.end()

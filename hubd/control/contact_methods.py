@@ -56,8 +56,13 @@ async def import_page(hub: Hub, params: p.ContactsImport, command: Command) -> r
         mine.set()  # the next page is queued behind this one, and may be in the same transaction
     rows = len(params.rows)
     if command.dry_run:
-        return _imported(rows, await hub.contacts.try_import(name, good, params.import_id), bad)
+        count = await hub.contacts.try_import(name, good, params.import_id)
+        if params.replace:
+            await hub.lists.rehearse(params.import_id, good)
+        return _imported(rows, count, bad)
     work = hub.contacts.importing(name, good, params.import_id)
+    if params.replace:
+        work = hub.lists.naming(work, params.import_id, good)
     return await command.write(work, lambda count: _imported(rows, count, bad))
 
 
@@ -121,10 +126,14 @@ async def get(hub: Hub, params: p.ContactKey) -> r.ContactResult:
 
 
 async def remove(hub: Hub, params: p.ContactRemove, command: Command) -> r.RemovedResult:
-    """Delete a contact, and cancel what waits for it.
+    """Delete a contact and cancel what waits for it, or take it off one list.
 
     When it was sent to, and whether it is suppressed, is kept.
     """
+
+    if params.list_name is not None:
+        work = hub.lists.leaving(params.key, params.list_name)
+        return await command.write(work, lambda left: {**command.done(changed=left), "cancelled": 0})
 
     def answer(cancelled: int) -> r.RemovedResult:
         return {**command.done(changed=True), "cancelled": cancelled}

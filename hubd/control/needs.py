@@ -34,6 +34,7 @@ from hubd.core.decide import (
     Clone,
     Decide,
     Decided,
+    Leaving,
     Move,
     P,
     Pages,
@@ -77,6 +78,21 @@ class Contacts(Protocol):
     async def suppressions(
         self, channel: Channel | None = None, after: tuple[str, str] = ("", ""), limit: int = 500
     ) -> Sequence[Suppression]: ...
+
+
+class Lists(Protocol):
+    """What changes lists."""
+
+    def adding(self, name: str, row: ContactRow, import_id: str) -> Work[tuple[bool, str]]: ...
+    def leaving(self, key: str, name: str) -> Work[bool]: ...
+    def renaming(self, name: str, new: str) -> Work[tuple[str, ...]]: ...
+    def users(self, name: str) -> Work[tuple[str, ...]]: ...
+    def emptying(self, name: str) -> Pages[Leaving]: ...
+    def deleting(self, name: str, done: Leaving) -> Work[tuple[str, ...]]: ...
+    def naming(self, work: Work[T], import_id: str, rows: Sequence[ContactRow]) -> Work[T]: ...
+    async def rehearse(self, import_id: str, rows: Sequence[ContactRow]) -> None: ...
+    def trimming(self, name: str, import_id: str, rows: int) -> Pages[Leaving]: ...
+    def ending_trim(self, name: str, import_id: str, done: Leaving) -> Work[None]: ...
 
 
 # -- campaigns ---------------------------------------------------------------------------------------------
@@ -266,6 +282,7 @@ class Hub:
     audit: Audit
     restores: Restores
     contacts: Contacts
+    lists: Lists
     campaigns: Campaigns
     commands: Commands
     ledger: Ledger

@@ -134,6 +134,38 @@ class Pages(Generic[S]):
     page: Callable[[Any, S], tuple[S, bool]]  #: a unit of work does the next page; whether it was the last
 
 
+class Leaving(msgspec.Struct, frozen=True, kw_only=True):
+    """How many contacts have left a list, or would, and after which one the next page begins."""
+
+    left: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListUse:
+    """A campaign whose file names a list."""
+
+    campaign: str
+    state: CampaignState
+    freezing: bool  #: whether it was started and the contacts of its lists are still becoming its recipients
+
+
+def free_list(name: str, uses: Sequence[ListUse]) -> tuple[str, ...]:
+    """The drafts and the like whose files name a list that is going away, or gets another name.
+
+    Raises Conflict ("list_in_use") when a campaign is about to take its recipients from it.
+    """
+    for use in uses:
+        if use.freezing or use.state is CampaignState.SCHEDULED:
+            what = "is scheduled for" if use.state is CampaignState.SCHEDULED else "is still reading"
+            raise Conflict(
+                f"the campaign {use.campaign} {what} the list {name!r}",
+                code="list_in_use",
+                hint=f"wait until it has its recipients, or end it first: hubctl stop {use.campaign}",
+            )
+    return tuple(use.campaign for use in uses)
+
+
 def check_revision(campaign: Campaign | None, name: str, wanted: int | None) -> None:
     """Raise `RevisionConflict` if the campaign (None: there is none) is not at the revision `wanted`."""
     revision = campaign.revision if campaign is not None else 0

@@ -133,7 +133,7 @@ class Contacts:
         """By email address, phone number (E.164) or contact id. Raises NotFound ("contact_not_found")."""
 
         def work(db: sqlite3.Connection) -> Contact:
-            row = _find(db, key)
+            row = find_contact(db, key)
             return _contact(row, tuple(name for (name,) in db.execute(LISTS_OF, (row["id"],))))
 
         return await self._db.read(work)
@@ -146,7 +146,7 @@ class Contacts:
         """
 
         def work(unit: Unit) -> int:
-            row = _find(unit.db, key)
+            row = find_contact(unit.db, key)
             unit.db.execute(REMOVE_CONTACT, (row["id"],))
             addresses = [row["email_key"], row["phone"], f"contact:{row['id']}"]
             keys = [address for address in addresses if address is not None]
@@ -202,7 +202,8 @@ def no_such_list(name: str) -> NotFound:
     )
 
 
-def _find(db: sqlite3.Connection, key: str) -> sqlite3.Row:
+def find_contact(db: sqlite3.Connection, key: str) -> sqlite3.Row:
+    """By email address, phone number (E.164) or contact id. Raises NotFound ("contact_not_found")."""
     row: sqlite3.Row | None = db.execute(FIND_CONTACT, {"key": key}).fetchone()
     if row is None:
         raise NotFound(

@@ -145,6 +145,20 @@ class ContactsImported(TypedDict):
     updated: int
 
 
+class ListCounted(TypedDict):
+    """A list, and how many contacts are not on it any more."""
+
+    list: str
+    contacts: int
+
+
+class ListRenamed(TypedDict):
+    """`list` is the name that it had, `to` the one that it has."""
+
+    list: str
+    to: str
+
+
 class ContactRemoved(TypedDict):
     contact_id: str
 
@@ -226,6 +240,9 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
             summary="A provider gave two messages the same id.", data=NameReused
         ),
         "contacts.imported": EventType(summary="Contacts were imported or changed.", data=ContactsImported),
+        "list.left": EventType(summary="Contacts were taken off a list.", data=ListCounted),
+        "list.renamed": EventType(summary="A list has another name.", data=ListRenamed),
+        "list.deleted": EventType(summary="A list was deleted; its contacts stay.", data=ListCounted),
         "contact.removed": EventType(summary="A contact was deleted.", data=ContactRemoved),
         "config.reloaded": EventType(summary="The configuration was read again.", data=ConfigReloaded),
         "config.reload_failed": EventType(

@@ -76,6 +76,7 @@ class ContactsImport(Params, frozen=True):
     dry_run: bool = False
     region: str | None = None
     idempotency_key: Key = None
+    replace: bool = False  #: remember whom the rows name, for `list.trim`
 
 
 class ContactsColumns(Params, frozen=True):
@@ -98,10 +99,50 @@ class ContactKey(Params, frozen=True):
     key: Word
 
 
+class ContactAdd(Params, frozen=True):
+    """Put one contact on a list; it needs an email address or a phone number."""
+
+    list_name: Name = msgspec.field(name="list")
+    email: Word | None = None
+    phone: Word | None = None
+    fields: Annotated[dict[str, str], msgspec.Meta(max_length=200)] = {}
+    region: str | None = None
+    idempotency_key: Key = None
+    dry_run: bool = False
+
+
 class ContactRemove(Params, frozen=True):
-    """Delete one contact."""
+    """Delete one contact; or with `list`, take it off this list."""
 
     key: Word
+    idempotency_key: Key = None
+    dry_run: bool = False
+    list_name: Name | None = msgspec.field(default=None, name="list")
+
+
+class ListName(Params, frozen=True):
+    """A list."""
+
+    name: Name
+    idempotency_key: Key = None
+    dry_run: bool = False
+
+
+class ListRename(Params, frozen=True):
+    """A list, and the name that it gets."""
+
+    name: Name
+    new: Name
+    idempotency_key: Key = None
+    dry_run: bool = False
+
+
+class ListTrim(Params, frozen=True):
+    """Take off a list whoever was not in an import with `replace`, which had so many valid `rows`."""
+
+    name: Name
+    import_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    rows: Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)]
     idempotency_key: Key = None
     dry_run: bool = False
 

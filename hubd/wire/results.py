@@ -33,6 +33,31 @@ class RemovedResult(Done):
     cancelled: int
 
 
+class AddedResult(Done):
+    """A contact is on a list. `contact_id` is empty in a dry run of a new one."""
+
+    contact_id: str
+
+
+class ListRenamedResult(Done):
+    """A list has another name. `campaigns` are those whose files have the old one."""
+
+    campaigns: list[str]
+
+
+class ListDeletedResult(Done):
+    """A list is gone. `contacts` were on it; `campaigns` are those whose files name it."""
+
+    contacts: int
+    campaigns: list[str]
+
+
+class TrimResult(Done):
+    """`removed` is how many contacts were taken off the list."""
+
+    removed: int
+
+
 class ShutdownResult(TypedDict):
     """Empty, but for a dry run."""
 

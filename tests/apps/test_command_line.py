@@ -30,6 +30,8 @@ def all_commands() -> Iterator[tuple[str, Command]]:
     for name in hubctl.list_commands(context):
         found = hubctl.get_command(context, name)
         if isinstance(found, click.Group):
+            if isinstance(found, Command):
+                yield name, found
             for inner in found.list_commands(context):
                 command = found.get_command(context, inner)
                 assert isinstance(command, Command)

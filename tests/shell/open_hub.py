@@ -33,6 +33,7 @@ from hubd.store.database import Database, open_database
 from hubd.store.doubts import Doubts
 from hubd.store.events import Events
 from hubd.store.ledger import Ledger
+from hubd.store.lists import Lists
 from hubd.store.restore import open_restores
 from hubd.store.usage import Usage
 from hubd.transports.outbox import open_outbox
@@ -106,6 +107,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 audit=Audit(database),
                 restores=restores,
                 contacts=Contacts(database),
+                lists=Lists(database),
                 campaigns=campaigns,
                 commands=Commands(database),
                 ledger=ledger,
