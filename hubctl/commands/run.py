@@ -164,6 +164,8 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
     found = _would(app, name, asked)
     _refuse_late_limit(found["campaign"], asked, changed=False)
     problems = _unaccepted(found, asked)
+    for each in found.get("warnings") or ():
+        app.complain(f"warning: {each}")
     would = {key: value for key, value in found["would"].items() if key != "state"}
     if not told(app, {"name": name, "dry_run": True, **found, "would": would}):
         already = found["campaign"]["state"] == "running"
@@ -179,6 +181,8 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
 
 
 def _tell(app: App, name: str, found: Json, asked: Json) -> None:
+    for each in found.get("warnings") or ():
+        app.complain(f"warning: {each}")
     if told(app, {"name": name, **found}, of="campaign"):
         return
     view = found["campaign"]

@@ -17,6 +17,7 @@ from hubd.core.model import Campaign, Channel, Content, InDoubt, Parcel
 from hubd.core.preflight import Found, Gap, Report, assess
 from hubd.core.sms import compile_sms, segments
 from hubd.core.spec import spec_from_json
+from hubd.core.windows import known_zone
 from hubd.engine.plan import MessagePlan
 from hubd.errors import BadInput, BadTemplate, HubError, InvalidTransition, NotFound
 from hubd.wire.results import SegmentsView
@@ -102,12 +103,17 @@ async def _look_at_audience(hub: Hub, campaign: Campaign, found: Found) -> Found
         audience = await hub.campaigns.audience(campaign)
     except NotFound as error:
         return _with_obstacle(found, str(error))
-    return replace(
+    found = replace(
         found,
         recipients=audience.recipients,
         remaining=audience.remaining,
         skipped=dict(audience.skipped),
     )
+    if not campaign.window or campaign.zone:
+        return found
+    zones = await hub.campaigns.zones(campaign)
+    no_zone = sum(count for zone, count in zones.items() if not known_zone(zone))
+    return replace(found, window=campaign.window, no_zone=no_zone)
 
 
 async def _look_at_fields(hub: Hub, campaign: Campaign, plan: MessagePlan, found: Found) -> Found:

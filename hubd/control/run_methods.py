@@ -41,10 +41,12 @@ async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartR
     if command.dry_run:
         assert seen is not None
         would = _would(seen, plan)
-        return {"changed": False, "campaign": await view_of(hub, campaign), "would": would}
+        view = await view_of(hub, campaign)
+        return {"changed": False, "campaign": view, "would": would, "warnings": would["warnings"]}
     if seen is not None and plan.to is not campaign.state:
         _check_fit(campaign, seen, params.accept_risk)
-    committed = await command.committing(campaign, _started)
+    warnings = list(seen.report.warnings) if seen is not None else []
+    committed = await command.committing(campaign, partial(_started, warnings))
     if at is not None:
         await hub.supervisor.schedule(params.name, at, limit=params.limit, commit=committed)
     else:
@@ -52,8 +54,13 @@ async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartR
     return committed.answer
 
 
-def _started(answer: r.ChangeResult) -> r.StartResult:
-    return {"changed": answer["changed"], "campaign": answer["campaign"], "would": None}
+def _started(warnings: list[str], answer: r.ChangeResult) -> r.StartResult:
+    return {
+        "changed": answer["changed"],
+        "campaign": answer["campaign"],
+        "would": None,
+        "warnings": warnings,
+    }
 
 
 def _start_time(hub: Hub, campaign: Campaign, at: str | None) -> float | None:
@@ -85,6 +92,7 @@ def _would(seen: Inspection, plan: Move) -> r.WouldDo:
         "skipped": dict(seen.found.skipped),
         "estimate": estimate_view(seen.report.estimate),
         "problems": problem_views(seen.report.problems),
+        "warnings": list(seen.report.warnings),
     }
 
 

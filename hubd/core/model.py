@@ -213,6 +213,7 @@ class Campaign:
     rate: tuple[str, ...] = ()  #: such as ("50/s", "10000/day")
     give_up_after: float = 86_400.0  #: seconds from the first attempt until a deferred one fails
     window: str = ""  #: "08:00-21:00" in the recipient's time zone, or ""
+    zone: str = ""  #: the time zone of the window for recipients who have none; "" for UTC
     limit: int | None = None  #: send this many in this run and pause (a canary)
     audience_ready: bool = False  #: every delivery row is frozen
     single: bool = False  #: the standing campaign that carries one-off messages of a provider

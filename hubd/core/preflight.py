@@ -62,6 +62,8 @@ class Found:
     shared_bytes: int = 0  #: ... and bytes that all get, mostly attachments
     connections: int = 1  #: that send it
     largest_message: int | None = None  #: the limit in bytes that the provider announced; None if unknown
+    window: str = ""  #: the sending window
+    no_zone: int = 0  #: recipients for whom it is in UTC, because no time zone is known
     restored: bool = False  #: it is older than a restore of the database, which may not know that it was sent
 
 
@@ -192,6 +194,12 @@ def _warnings(found: Found) -> Iterator[str]:
         yield f"the provider is not sending now: {found.provider_reason}"
     if found.content.channel is Channel.EMAIL and found.content.html and not found.content.text:
         yield "there is no text part; some mail readers and spam filters expect one"
+    if found.no_zone:
+        who = "1 recipient has" if found.no_zone == 1 else f"{found.no_zone:,} recipients have"
+        yield (
+            f"{who} no known time zone, so the window {found.window} is in UTC for them: "
+            'give one under [schedule], such as timezone = "Europe/Berlin"'
+        )
     load = _load(found)
     if load and load.largest_message and load.message > load.largest_message:
         accepted = f"the provider accepts at most {load.largest_message:,}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Annotated
 
@@ -16,10 +17,11 @@ import msgspec
 from msgspec import Meta
 
 from hubd.core.addresses import mailbox, sms_sender
+from hubd.core.intake import time_zone
 from hubd.core.model import Attachment, Channel, Content, InDoubt, Kind
 from hubd.core.pacing import parse_rate
 from hubd.core.tables import Fault, Table, unknown_first
-from hubd.core.times import parse_duration, parse_time
+from hubd.core.times import in_zone, parse_duration, parse_time
 from hubd.core.windows import parse_window
 from hubd.errors import BadInput
 
@@ -53,6 +55,7 @@ _ELSEWHERE = {
     "body": "unknown key; did you mean text?",
     "at": "unknown key here; it belongs in [schedule]",
     "window": "unknown key here; it belongs in [schedule]",
+    "timezone": "unknown key here; it belongs in [schedule]",
     "give_up_after": "unknown key here; it belongs in [retry]",
 }
 
@@ -80,7 +83,15 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(
             description='The time of day at which it may send, such as `"08:00-21:00"`, in the time zone of '
-            "the recipient where it is known."
+            "the recipient where it is known, else in `timezone`."
+        ),
+    ] = ""
+    timezone: Annotated[
+        str,
+        Meta(
+            description='A time zone such as `"Europe/Berlin"`: that of `at` if it has no offset, and of the '
+            "window for recipients who have none. Without it their window is in UTC, and `check` says how "
+            "many they are."
         ),
     ] = ""
 
@@ -330,13 +341,17 @@ def _schedule(table: Table) -> Schedule:
     value = table.raw.get("at")
     if isinstance(value, dt.datetime):
         table = Table({**table.raw, "at": value.isoformat()}, table.faults, table.path)
-    at = table.checked("at", _start_time, None, example="2026-12-01T09:00:00+01:00")
+    zone = table.checked("timezone", time_zone, "", example="Europe/Berlin")
+    start_time = partial(_start_time, zone=zone)
+    at = table.checked("at", start_time, None, example="2026-12-01T09:00:00+01:00")
     window = table.checked("window", _window, "", example="08:00-21:00")
     table.close()
-    return Schedule(at=at, window=window)
+    return Schedule(at=at, window=window, timezone=zone)
 
 
-def _start_time(text: str) -> str | None:
+def _start_time(text: str, zone: str) -> str | None:
+    if zone:
+        text = in_zone(text, zone)
     parse_time(text)
     return text
 

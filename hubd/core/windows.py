@@ -48,17 +48,17 @@ def parse_window(text: str) -> Window:
     return Window(opens, closes)
 
 
-def window_opens(window: str, zone: str | None, now: float) -> float:
+def window_opens(window: str, zone: str | None, now: float, default: str = "") -> float:
     """`now` when the window is open in that time zone, else the epoch second at which it opens next.
 
     `zone` is an IANA name such as "Europe/Berlin"; without one, or with one that is not known, the window
-    is in UTC. An empty window is always open. Daylight saving is heeded: a
-    window whose opening falls into the skipped hour opens at the hour's end, one in the repeated hour opens
-    twice. Raises `BadInput` for a window that cannot be read.
+    is in the zone `default`, and without that in UTC (`known_zone` tells them apart). An empty window is
+    always open. Daylight saving is heeded: a window whose opening falls into the skipped hour opens at the
+    hour's end, one in the repeated hour opens twice. Raises `BadInput` for a window that cannot be read.
     """
     if not window.strip():
         return now
-    hours, where = _parse_window_once(window), _zone(zone or "") or UTC
+    hours, where = _parse_window_once(window), _zone(zone or "") or _zone(default) or UTC
     local = datetime.fromtimestamp(now, where)
     if hours.has(local):
         return now
@@ -66,6 +66,11 @@ def window_opens(window: str, zone: str | None, now: float) -> float:
         at for at in _candidates(hours, where, local.date()) if at > now and _open_at(hours, where, at)
     ]
     return min(openings)
+
+
+def known_zone(name: str) -> bool:
+    """Whether this is the name of a time zone."""
+    return _zone(name) is not None
 
 
 _parse_window_once = lru_cache(maxsize=64)(parse_window)

@@ -360,7 +360,8 @@ class Source:
         if not row.fields:  # erased, because the contact was removed: see `hubd.store.cancelling`
             return close_cancelled(row, now)
         if self.campaign.window:
-            opens = window_opens(self.campaign.window, row.fields.get("timezone"), now)
+            zone = row.fields.get("timezone")
+            opens = window_opens(self.campaign.window, zone, now, self.campaign.zone)
             if opens > now:
                 return close_until(row, opens, now)
         held = self._domains.held_until(row.recipient, now, owner=self.campaign.id, urgent=self.urgent)

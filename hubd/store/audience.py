@@ -236,6 +236,17 @@ def missing_patterns(
     ]
 
 
+def zones_of(db: sqlite3.Connection, campaign_id: int) -> dict[str, int]:
+    """See `Campaigns.zones`."""
+    at = db.execute(FREEZING, (campaign_id,)).fetchone()
+    people = FROZEN_PEOPLE if at["audience_ready"] else DRAFT_PEOPLE[Channel(at["channel"])]
+    rows = db.execute(
+        f"SELECT coalesce(json_extract(fields, '$.timezone'), ''), count(*) {people} GROUP BY 1",
+        {"campaign_id": campaign_id, "lists": at["lists"]},
+    )
+    return {str(zone): count for zone, count in rows}
+
+
 def _field(name: str, frozen: bool) -> str:
     """The SQL of one field's value: a frozen delivery has all of them in its copy."""
     return f"json_extract(fields, '$.{name}')" if frozen or name not in _COLUMNS else _COLUMNS[name]

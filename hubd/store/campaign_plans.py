@@ -44,9 +44,9 @@ DOOM = "UPDATE campaign SET doomed = 1, name = '~deleted:' || id WHERE id = ? AN
 #: A draft that says what another campaign says, to the same lists.
 CLONE = """
 INSERT INTO campaign (name, channel, provider, state, spec, lists, content_id, doubt_policy, reconcile, rate,
-    give_up_after, send_window, created_at, updated_at)
+    give_up_after, send_window, send_zone, created_at, updated_at)
 SELECT :name, channel, provider, 'draft', :spec, lists, content_id, doubt_policy, reconcile, rate,
-    give_up_after, send_window, :now, :now
+    give_up_after, send_window, send_zone, :now, :now
 FROM campaign WHERE id = :id"""
 
 

@@ -59,6 +59,7 @@ def campaign_from(row: sqlite3.Row) -> Campaign:
         rate=tuple(json.loads(row["rate"])),
         give_up_after=row["give_up_after"],
         window=row["send_window"],
+        zone=row["send_zone"],
         limit=row["send_limit"],
         audience_ready=bool(row["audience_ready"]),
         single=bool(row["single"]),

@@ -22,7 +22,15 @@ from hubd.core.model import (
 )
 from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, spec_from_json
 from hubd.errors import BadInput, InvalidTransition
-from hubd.store.audience import Audience, MissingPattern, audience_of, freeze_some, missing_patterns, size_of
+from hubd.store.audience import (
+    Audience,
+    MissingPattern,
+    audience_of,
+    freeze_some,
+    missing_patterns,
+    size_of,
+    zones_of,
+)
 from hubd.store.campaign_plans import cloning, deciding, write_move
 from hubd.store.campaign_rows import (
     all_campaigns,
@@ -41,14 +49,15 @@ __all__ = ["Audience", "Campaigns", "MissingPattern"]
 #: A new draft.
 ADD_CAMPAIGN = """
 INSERT INTO campaign (name, channel, provider, state, spec, lists, content_id, doubt_policy, reconcile, rate,
-    give_up_after, send_window, created_at, updated_at)
+    give_up_after, send_window, send_zone, created_at, updated_at)
 VALUES (:name, :channel, :provider, 'draft', :spec, :lists, :content_id, :doubt_policy, :reconcile, :rate,
-    :give_up_after, :send_window, :now, :now)"""
+    :give_up_after, :send_window, :send_zone, :now, :now)"""
 #: A campaign file was applied again with something changed.
 CHANGE_CAMPAIGN = """
 UPDATE campaign SET channel = :channel, provider = :provider, spec = :spec, lists = :lists,
     content_id = :content_id, doubt_policy = :doubt_policy, reconcile = :reconcile, rate = :rate,
-    give_up_after = :give_up_after, send_window = :send_window, revision = revision + 1, updated_at = :now
+    give_up_after = :give_up_after, send_window = :send_window, send_zone = :send_zone,
+    revision = revision + 1, updated_at = :now
 WHERE id = :id AND state = :state AND revision = :revision"""
 #: The standing campaign of a provider's one-off messages: it runs from the start and has no audience.
 ADD_SINGLE = """
@@ -73,6 +82,11 @@ REMOVE_CAMPAIGN = "DELETE FROM campaign WHERE id = ?"
 
 #: A standing campaign always runs.
 REVIVE_SINGLE = "UPDATE campaign SET state = 'running', reason = '' WHERE name = ? AND state <> 'running'"
+#: Columns by which a campaign differs from its file although no key of the file does.
+_SETTLED = {
+    *("content_id", "doubt_policy", "reconcile", "rate", "give_up_after", "provider"),
+    *("send_window", "send_zone"),
+}
 DELETE_PAGE = 2_000  #: deliveries removed in one unit
 
 
@@ -177,6 +191,10 @@ class Campaigns:
         """How many bytes, about, it takes to freeze what is not frozen yet of the audience."""
         return await self._db.read(lambda db: size_of(db, campaign_id))
 
+    async def zones(self, campaign: Campaign) -> dict[str, int]:
+        """How many recipients have which time zone, "" for none."""
+        return await self._db.read(lambda db: zones_of(db, campaign.id))
+
     async def missing(self, campaign: Campaign, fields: frozenset[str]) -> list[MissingPattern]:
         """Recipients that lack some of these fields, grouped by which; one pass, most frequent first."""
         return await self._db.read(lambda db: missing_patterns(db, campaign.id, fields))
@@ -247,6 +265,7 @@ def _columns(spec: CampaignSpec, spec_json: str, in_doubt: InDoubt | None) -> di
         "rate": json.dumps(list(spec.rate or ())),
         "give_up_after": spec.give_up_after,
         "send_window": spec.schedule.window,
+        "send_zone": spec.schedule.timezone,
     }
 
 
@@ -257,7 +276,7 @@ def _change(
     was = spec_from_json(before.spec)
     check_applicable(before, was, spec)
     changed = changed_keys(was, spec)
-    settled = ("content_id", "doubt_policy", "reconcile", "rate", "give_up_after", "send_window", "provider")
+    settled = values.keys() & _SETTLED
     if not changed and all(old[key] == values[key] for key in settled):
         return before, []
     guard = {"id": before.id, "state": before.state.value, "revision": before.revision}

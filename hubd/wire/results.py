@@ -330,12 +330,14 @@ class WouldDo(WouldChange):
     skipped: dict[str, int]
     estimate: EstimateView
     problems: list[ProblemView]
+    warnings: list[str]
 
 
 class StartResult(TypedDict):
     changed: bool
     campaign: CampaignView
     would: WouldDo | None
+    warnings: list[str]  #: of the first start
 
 
 class ChangeResult(TypedDict):

@@ -122,6 +122,7 @@ def test_a_message_that_cannot_be_written_has_its_own_risk() -> None:
     [
         (Found(content=EMAIL, recipients=1, provider_reason="resting"), "resting"),
         (Found(content=SMS, recipients=1, segments=5), "5 segments"),
+        (Found(content=SMS, recipients=1, window="08:00-21:00", no_zone=1), "08:00-21:00 is in UTC"),
         (
             Found(
                 content=Content(

@@ -251,6 +251,8 @@ def test_a_mistyped_key_is_named_before_the_key_that_is_missing_for_it() -> None
         ({"schedule": {"at": dt.datetime(2026, 12, 1)}}, "schedule.at", "time zone"),
         ({"schedule": {"at": dt.date(2026, 12, 1)}}, "schedule.at", "not a date"),
         ({"schedule": {"window": "8-21"}}, "schedule.window", ""),
+        ({"schedule": {"timezone": "Berlin"}}, "schedule.timezone", "did you mean Europe/Berlin?"),
+        ({"timezone": "Europe/Berlin"}, "timezone", "belongs in [schedule]"),
         ({"window": "08:00-21:00"}, "window", "belongs in [schedule]"),
         ({"text_file": "body.txt"}, "text_file", "resolved by the client"),
         ({"from": "a@b.com"}, "from", "did you mean sender?"),
@@ -488,3 +490,20 @@ name = "y"
 @given(st.text(st.sampled_from("[]=.\"'#\nab{}") | st.characters(), max_size=80))
 def test_finding_lines_never_fails(text: str) -> None:
     assert all(1 <= line <= len(text.split("\n")) for line in key_lines(text).values())
+
+
+@pytest.mark.parametrize(
+    ("at", "start"),
+    [
+        ("2026-12-01T09:00:00", "2026-12-01T08:00:00+00:00"),
+        ("2026-07-01T09:00:00", "2026-07-01T07:00:00+00:00"),
+        (dt.datetime(2026, 12, 1, 9), "2026-12-01T08:00:00+00:00"),
+        ("2026-12-01T09:00:00Z", "2026-12-01T09:00:00+00:00"),
+        ("2026-10-25T02:30:00", "2026-10-25T00:30:00+00:00"),  # the first of two
+        ("2026-03-29T02:30:00", "2026-03-29T01:30:00+00:00"),  # skipped
+    ],
+)
+def test_a_start_without_an_offset_is_in_the_time_zone_of_the_schedule(at: object, start: str) -> None:
+    spec = parse_spec({**EMAIL, "schedule": {"at": at, "timezone": "europe/berlin"}})
+    assert spec.schedule.timezone == "Europe/Berlin"
+    assert spec.start_at == dt.datetime.fromisoformat(start).timestamp()

@@ -117,6 +117,13 @@ def test_a_zone_that_is_not_known_counts_as_utc(zone: str | None) -> None:
     assert window_opens("08:00-21:00", zone, now) == now + 3600
 
 
+def test_without_a_zone_of_its_own_the_window_is_in_the_campaigns() -> None:
+    now = at("2026-06-01T07:00")
+    for zone in (None, "Nowhere/Land"):
+        assert window_opens("08:00-21:00", zone, now, "Europe/Berlin") == now  # it is 09:00 there
+    assert window_opens("08:00-21:00", "UTC", now, "Europe/Berlin") == now + 3600
+
+
 def test_no_window_is_always_open() -> None:
     assert window_opens("", "Europe/Berlin", 5.0) == 5.0
 
