@@ -284,9 +284,14 @@ def mebibytes(size: int) -> str:
 
 
 def segments_line(segments: View) -> str:
-    """ "2 segments (ucs2, 71 units)"."""
+    """ "2 segments (ucs2, 71 characters)"; of many messages "1 to 2 segments, 7 in all"."""
+    least, most, total = (int(segments.get(key) or 0) for key in ("least", "most", "total"))
+    in_all = f", {number(total)} in all" if total > most else ""
+    if least != most:
+        return f"{number(least)} to {plural(most, 'segment')}{in_all}"
     units = f", {number(int(segments['units']))} characters" if segments.get("units") else ""
-    return f"{plural(int(segments['segments']), 'segment')} ({segments['encoding']}{units})"
+    many = plural(int(segments["segments"]), "segment")
+    return f"{many} ({segments['encoding']}{units}){in_all}"
 
 
 # --- the daemon --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import trio
@@ -15,7 +16,7 @@ from hubd.core.compose import compile_email
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, Channel, Content, InDoubt, Parcel
 from hubd.core.preflight import Found, Gap, Report, assess
-from hubd.core.sms import compile_sms, segments
+from hubd.core.sms import Bill, Segments, compile_sms, segments
 from hubd.core.spec import spec_from_json
 from hubd.core.windows import known_zone
 from hubd.engine.plan import MessagePlan
@@ -36,8 +37,13 @@ class Inspection:
     report: Report
 
 
-async def inspect(hub: Hub, campaign: Campaign, *, limit: int | None = None) -> Inspection:
-    """Look at everything that decides whether a campaign can start."""
+async def inspect(
+    hub: Hub, campaign: Campaign, *, limit: int | None = None, reckon: bool = True
+) -> Inspection:
+    """Look at everything that decides whether a campaign can start.
+
+    With `reckon`, also at what an SMS campaign costs, for which the text for each recipient is written.
+    """
     found = Found(content=spec_from_json(campaign.spec).content(), rates=campaign.rate)
     found = _look_at_provider(hub, campaign, _look_at_state(campaign, found))
     found = await _look_at_audience(hub, campaign, replace(found, restored=_predates_restore(hub, campaign)))
@@ -50,13 +56,36 @@ async def inspect(hub: Hub, campaign: Campaign, *, limit: int | None = None) -> 
         if found.recipients:
             found = await _look_at_fields(hub, campaign, plan, found)
             parcel = await _sample(hub, campaign, plan)
-            if parcel is not None and campaign.channel is Channel.SMS:
-                cost = segments(parcel.text)
-                sample = {"encoding": cost.encoding, "units": cost.units, "segments": cost.segments}
-                found = replace(found, segments=cost.segments)
+            if parcel is not None and campaign.channel is Channel.SMS and reckon:
+                bill = await _bill(hub, campaign, plan.content)
+                found = replace(found, bill=bill)
+                sample = _segments_view(segments(parcel.text), bill)
             elif parcel is not None:
                 found = replace(found, own_bytes=len(parcel.payload), shared_bytes=parcel.shared.size)
     return Inspection(found=found, segments=sample, report=assess(found, limit=limit))
+
+
+async def _bill(hub: Hub, campaign: Campaign, content: Content) -> Bill:
+    """What the messages to all remaining recipients cost. Those that cannot be written are told elsewhere."""
+    bill, sms = Bill(), compile_sms(content)
+
+    def fold(values: Mapping[str, str], count: int) -> None:
+        with suppress(BadInput):
+            bill.add(sms.render(values).segments, count)
+
+    await hub.campaigns.fold(campaign, sms.fields, fold)
+    return bill
+
+
+def _segments_view(first: Segments, bill: Bill) -> SegmentsView:
+    return {
+        "encoding": first.encoding,
+        "units": first.units,
+        "segments": first.segments,
+        "least": bill.least,
+        "most": bill.most,
+        "total": bill.total,
+    }
 
 
 def _predates_restore(hub: Hub, campaign: Campaign) -> bool:

@@ -27,7 +27,7 @@ from hubd.control.table import Disk, Method, changes, of_session, reads
 from hubd.wire import params as p
 from hubd.wire import results as r
 
-CHECK_SECONDS = 1_800.0  #: to recount a database of many millions of messages
+CHECK_SECONDS = 1_800.0  #: to recount a database of many millions of messages, or to write as many texts
 
 
 async def discover(hub: Hub, _: p.Params) -> r.OpenRpc:
@@ -201,6 +201,7 @@ _CAMPAIGNS = (
         p.CampaignName,
         r.CheckResult,
         campaign_methods.check,
+        seconds=CHECK_SECONDS,
         instead=lambda asked: event_methods.named_instead(asked.name),
     ),
     reads(

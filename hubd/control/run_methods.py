@@ -37,7 +37,7 @@ async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartR
         plan = decide.start(campaign, limit=params.limit)
     seen: Inspection | None = None
     if command.dry_run or campaign.started_at is None:
-        seen = await inspect(hub, campaign, limit=params.limit)
+        seen = await inspect(hub, campaign, limit=params.limit, reckon=command.dry_run)
     if command.dry_run:
         assert seen is not None
         would = _would(seen, plan)
@@ -119,7 +119,7 @@ async def schedule(hub: Hub, params: p.CampaignSchedule, command: Command) -> r.
     campaign = await hub.campaigns.get(params.name)
     at = _future(hub, params.at)
     advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
-    _check_fit(campaign, await inspect(hub, campaign), params.accept_risk)
+    _check_fit(campaign, await inspect(hub, campaign, reckon=False), params.accept_risk)
     if command.dry_run:
         return await command.decide(campaign, partial(decide.schedule, at=at))
     committed = await command.committing(campaign, lambda answer: answer)

@@ -6,12 +6,14 @@ without a risk has to be fixed first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hubd.core.compose import problems as content_problems
 from hubd.core.model import Channel, Content
 from hubd.core.pacing import estimate, parse_rates
+from hubd.core.sms import Bill
 from hubd.errors import nearest
 
 MISSING_FIELDS = "missing-fields"
@@ -57,7 +59,7 @@ class Found:
     rates: tuple[str, ...] = ()  #: the campaign's and the provider's together
     obstacles: tuple[str, ...] = ()  #: sentences: what cannot be excused by taking a risk
     provider_reason: str = ""  #: why the provider does not send right now; "" when it does
-    segments: int = 0  #: of one sample, for SMS
+    bill: Bill | None = None  #: of the remaining recipients, for SMS; None if it was not reckoned
     own_bytes: int = 0  #: email: bytes of one sample message that only its recipient gets ...
     shared_bytes: int = 0  #: ... and bytes that all get, mostly attachments
     connections: int = 1  #: that send it
@@ -123,7 +125,7 @@ def assess(found: Found, *, limit: int | None = None) -> Report:
     return Report(
         problems=tuple(problems),
         warnings=tuple(_warnings(found)),
-        estimate=how_long(found.remaining if limit is None else min(limit, found.remaining), found.rates),
+        estimate=_estimate(found, found.remaining if limit is None else min(limit, found.remaining)),
         load=_load(found),
     )
 
@@ -137,11 +139,16 @@ def unaccepted(problems: Iterable[Problem], accepted: Iterable[str]) -> list[Pro
     return [problem for problem in problems if problem.risk not in taken]
 
 
-def how_long(messages: int, rates: Sequence[str]) -> Estimate:
-    """How long this number of messages takes under these limits."""
+def _estimate(found: Found, messages: int) -> Estimate:
+    each = found.bill.total / found.remaining if found.bill is not None and found.remaining else 1.0
+    return how_long(messages, found.rates, slots=math.ceil(messages * max(each, 1.0)))
+
+
+def how_long(messages: int, rates: Sequence[str], *, slots: int | None = None) -> Estimate:
+    """How long this number of messages takes under these limits, of which they use so many `slots`."""
     if not rates or not messages:
         return Estimate(messages=messages)
-    seconds = estimate(messages, parse_rates(rates))
+    seconds = estimate(messages if slots is None else slots, parse_rates(rates))
     return Estimate(
         messages=messages,
         seconds=round(seconds, 1),
@@ -204,5 +211,6 @@ def _warnings(found: Found) -> Iterator[str]:
     if load and load.largest_message and load.message > load.largest_message:
         accepted = f"the provider accepts at most {load.largest_message:,}"
         yield f"each message has about {load.message:,} bytes, but {accepted}: make the attachments smaller"
-    if found.segments > MANY_SEGMENTS:
-        yield f"each message costs about {found.segments} segments"
+    if found.bill is not None and found.bill.most > MANY_SEGMENTS:
+        fewer = "" if found.bill.least == found.bill.most else f"{found.bill.least} to "
+        yield f"a message costs {fewer}{found.bill.most} segments"

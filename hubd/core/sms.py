@@ -80,6 +80,21 @@ class SmsPlan:
         return Sms(text=text, encoding=cost.encoding, segments=cost.segments)
 
 
+@dataclass(slots=True, kw_only=True)
+class Bill:
+    """What the messages of a campaign cost, in segments."""
+
+    least: int = 0  #: of one message
+    most: int = 0
+    total: int = 0
+
+    def add(self, segments: int, messages: int) -> None:
+        """So many messages have so many segments each."""
+        self.least = min(self.least, segments) if self.total else segments
+        self.most = max(self.most, segments)
+        self.total += segments * messages
+
+
 def compile_sms(content: Content) -> SmsPlan:
     """Compile a campaign's text. Raises BadTemplate."""
     if not content.text.strip():

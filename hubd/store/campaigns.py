@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from hubd.core.changes import changed_keys, check_applicable
@@ -26,6 +26,7 @@ from hubd.store.audience import (
     Audience,
     MissingPattern,
     audience_of,
+    fold_people,
     freeze_some,
     missing_patterns,
     size_of,
@@ -194,6 +195,14 @@ class Campaigns:
     async def zones(self, campaign: Campaign) -> dict[str, int]:
         """How many recipients have which time zone, "" for none."""
         return await self._db.read(lambda db: zones_of(db, campaign.id))
+
+    async def fold(
+        self, campaign: Campaign, fields: frozenset[str], fold: Callable[[Mapping[str, str], int], None]
+    ) -> None:
+        """Call `fold`, in the thread that reads, with the values of these fields and how many recipients have
+        them: once for each combination, so for as many texts as there are.
+        """
+        await self._db.read(lambda db: fold_people(db, campaign.id, fields, fold))
 
     async def missing(self, campaign: Campaign, fields: frozenset[str]) -> list[MissingPattern]:
         """Recipients that lack some of these fields, grouped by which; one pass, most frequent first."""

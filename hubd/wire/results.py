@@ -280,9 +280,14 @@ class ProblemView(TypedDict):
 
 
 class SegmentsView(TypedDict):
+    """What the message to the first recipient costs, and in `least`, `most` and `total` those that remain."""
+
     encoding: str
     units: int
     segments: int
+    least: int
+    most: int
+    total: int
 
 
 class EstimateView(TypedDict):

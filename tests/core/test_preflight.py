@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hubd.core.model import Channel, Content, Kind
 from hubd.core.preflight import Found, Gap, Problem, assess, how_long, unaccepted
+from hubd.core.sms import Bill
 
 EMAIL = Content(
     channel=Channel.EMAIL,
@@ -121,7 +122,7 @@ def test_a_message_that_cannot_be_written_has_its_own_risk() -> None:
     ("found", "word"),
     [
         (Found(content=EMAIL, recipients=1, provider_reason="resting"), "resting"),
-        (Found(content=SMS, recipients=1, segments=5), "5 segments"),
+        (Found(content=SMS, recipients=1, bill=Bill(least=2, most=5, total=7)), "2 to 5 segments"),
         (Found(content=SMS, recipients=1, window="08:00-21:00", no_zone=1), "08:00-21:00 is in UTC"),
         (
             Found(
