@@ -24,6 +24,7 @@ import msgspec
 
 from hubd.core.addresses import email_address
 from hubd.core.bodies import BodyEncoder, has_dots, transfer_for
+from hubd.core.footer import UNSUBSCRIBE, html_footer, html_lines, text_footer, unsubscribe_word
 from hubd.core.mime import (
     LINE_LIMIT,
     File,
@@ -44,6 +45,7 @@ _RECIPIENT = re.compile(r"(?!.*=\?)[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,200}@[!-;=?-~]{1,255}>")
 #: Bytes of constant end from which on it is shared; a shorter one is copied, so that it goes in one write.
 _SHARE_FROM = 16 * 1024
+_LATER = {"footer", "language"}
 _ONE_CLICK = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"  # RFC 8058 §3.1
 
 
@@ -69,6 +71,8 @@ class _Body:
     html: bool
     footer_url: bool
     footer_address: str  #: as it stands there, escaped for HTML
+    footer: Template | None  #: in place of the line with the link
+    unsubscribe: str  #: the word for that line
     cuts: Mapping[str, tuple[str, str]]  #: the constants that have a `</body>`, see `_cut`
 
     def pieces(self, values: Mapping[str, str]) -> list[str]:
@@ -79,22 +83,26 @@ class _Body:
                 break
         else:
             return []
-        if self.footer_url or self.footer_address:
+        if self.footer_url or self.footer_address or self.footer is not None:
             url = values["unsubscribe_url"] if self.footer_url else ""
-            return self._with_html_footer(pieces, url) if self.html else self._with_text_footer(pieces, url)
+            own = "" if self.footer is None else self.footer.render(values).strip()
+            if self.html:
+                return self._with_html_footer(pieces, url, own)
+            return self._with_text_footer(pieces, url, own)
         return pieces
 
-    def _with_text_footer(self, pieces: list[str], url: str) -> list[str]:
-        lines = [f"Unsubscribe: {url}"] if url else []
+    def _with_text_footer(self, pieces: list[str], url: str, own: str) -> list[str]:
+        lines = [own or f"{self.unsubscribe}: {url}"] if url or own else []
         lines += [self.footer_address] if self.footer_address else []
         last = next(filter(None, reversed(pieces)))
-        return [*pieces, "" if last.endswith("\n") else "\n", "\n-- \n" + "\n".join(lines) + "\n"]
+        return [*pieces, "" if last.endswith("\n") else "\n", text_footer(lines)]
 
-    def _with_html_footer(self, pieces: list[str], url: str) -> list[str]:
+    def _with_html_footer(self, pieces: list[str], url: str, own: str) -> list[str]:
         """Before the last `</body>`; fields are escaped, so that tag can only be the author's own."""
         lines = [self.footer_address] if self.footer_address else []
-        lines += [f'<a href="{escape(url)}">Unsubscribe</a>'] if url else []
-        footer = "<hr>\n<p>" + "<br>\n".join(lines) + "</p>\n"
+        link = f'<a href="{escape(url)}">{self.unsubscribe}</a>' if url else ""
+        line = html_lines(own, url) if own else link
+        footer = html_footer([*lines, line] if line else lines)
         if (cut := self.cuts.get(pieces[-1])) is not None:
             return [*pieces[:-1], cut[0], footer, cut[1]]
         if (cut := _cut("".join(pieces))) is not None:
@@ -195,11 +203,14 @@ def compile_email(content: Content, encoded: Mapping[str, SharedBytes]) -> Email
         if content.unsubscribe
         else None
     )
-    bodies = _compile_bodies(content)
+    footer = _compile_footer(content)
+    bodies = _compile_bodies(content, footer)
     subject = compile_template(content.subject, html=False, name="subject")
     if not content.subject.strip():
         raise BadInput.at("subject", "is empty")
     fields = subject.fields.union(*(body.template.fields for body in bodies))
+    if footer is not None:
+        fields |= footer.fields
     if unsubscribe is not None:
         fields = fields - {"unsubscribe_url"} | unsubscribe.fields
     constants = {"postal_address": content.postal_address} if content.postal_address else {}
@@ -238,7 +249,19 @@ def _constant_header(name: str, template: Template) -> bytes:
     return b""
 
 
-def _compile_bodies(content: Content) -> tuple[_Body, ...]:
+def _compile_footer(content: Content) -> Template | None:
+    if not content.footer.strip():
+        return None
+    footer = compile_template(content.footer, html=False, name="footer")
+    linked = "unsubscribe_url" in footer.fields
+    if content.unsubscribe and not linked:
+        raise BadTemplate.at("footer", "has no {{ unsubscribe_url }}, so nobody could unsubscribe by it")
+    if linked and not content.unsubscribe:
+        raise BadTemplate.at("footer", "has {{ unsubscribe_url }}, which needs the key unsubscribe")
+    return footer
+
+
+def _compile_bodies(content: Content, footer: Template | None) -> tuple[_Body, ...]:
     marketing = content.kind is Kind.MARKETING
     bodies = []
     for name, source in (("text", content.text), ("html", content.html)):
@@ -247,6 +270,9 @@ def _compile_bodies(content: Content) -> tuple[_Body, ...]:
         template = compile_template(source, html=name == "html", name=name)
         wants_url = marketing and bool(content.unsubscribe) and "unsubscribe_url" not in template.fields
         wants_address = marketing and "postal_address" not in template.fields
+        wants_footer = footer is not None and marketing and (wants_url or not content.unsubscribe)
+        if wants_footer and footer is not None and "postal_address" in footer.fields:
+            wants_address = False
         cuts = {text: cut for text in template.constants if (cut := _cut(text))} if name == "html" else {}
         constants = [part for text in template.constants for part in cuts.get(text, (text,))]
         bodies.append(
@@ -259,6 +285,8 @@ def _compile_bodies(content: Content) -> tuple[_Body, ...]:
                 footer_address=_footer_address(content.postal_address, html=name == "html")
                 if wants_address
                 else "",
+                footer=footer if wants_footer else None,
+                unsubscribe=unsubscribe_word(content.language) or UNSUBSCRIBE["en"],
             )
         )
     if not bodies:
@@ -306,8 +334,12 @@ def _cut(text: str) -> tuple[str, str] | None:
 
 
 def content_hash(content: Content) -> str:
-    """A name for exactly this content: hexadecimal SHA-256 over its canonical JSON."""
-    canonical = json.dumps(asdict(content), sort_keys=True, separators=(",", ":"))
+    """A name for exactly this content: hexadecimal SHA-256 over its canonical JSON.
+
+    What came to a content later is a part of it only when it says something: names that were given stay.
+    """
+    parts = {name: value for name, value in asdict(content).items() if value or name not in _LATER}
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 

@@ -168,6 +168,8 @@ class Content:
     unsubscribe: str = ""  #: template of the List-Unsubscribe URL
     postal_address: str = ""
     attachments: tuple[Attachment, ...] = ()
+    footer: str = ""  #: template of the footer's text; "" for one in `language`
+    language: str = ""  #: such as "de"; "" is English
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

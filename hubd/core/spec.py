@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from hubd.core.addresses import mailbox, sms_sender
+from hubd.core.footer import language_tag, unsubscribe_word
 from hubd.core.intake import time_zone
 from hubd.core.model import Attachment, Channel, Content, InDoubt, Kind
 from hubd.core.pacing import parse_rate
@@ -58,6 +59,12 @@ _ELSEWHERE = {
     "timezone": "unknown key here; it belongs in [schedule]",
     "give_up_after": "unknown key here; it belongs in [retry]",
 }
+
+
+_EMAIL_ONLY = (
+    *("reply_to", "subject", "html", "attachments"),
+    *("unsubscribe", "postal_address", "footer", "language"),
+)
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,6 +146,17 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     postal_address: Annotated[
         str, Meta(description="The sender's postal address, for the footer. Email only.")
     ] = ""
+    footer: Annotated[
+        str,
+        Meta(
+            description="The text of the footer of marketing email, a template with `unsubscribe_url`. It "
+            "ends a body that has no link to unsubscribe. Email only."
+        ),
+    ] = ""
+    language: Annotated[
+        str,
+        Meta(description='The language of a footer that you do not write, such as `"de"`. Email only.'),
+    ] = ""
     attachments: Annotated[
         tuple[Attachment, ...],
         Meta(description="Files to attach, up to 25 MiB together: paths inside the folder of the file."),
@@ -184,6 +202,8 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             unsubscribe=self.unsubscribe,
             postal_address=self.postal_address,
             attachments=self.attachments,
+            footer=self.footer,
+            language=self.language,
         )
 
 
@@ -212,6 +232,8 @@ def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
         html=top.checked("html", _body, "", lines=True),
         unsubscribe=top.checked("unsubscribe", _unsubscribe, "", example="https://acme.example/u"),
         postal_address=top.checked("postal_address", _postal_address, "", lines=True),
+        footer=top.checked("footer", _footer, "", lines=True),
+        language=top.checked("language", language_tag, "", example="de"),
         attachments=_attachments(top),
         in_doubt=top.choice("in_doubt", tuple(InDoubt), None),
         rate=_rates(top),
@@ -296,6 +318,12 @@ def _body(text: str) -> str:
 def _postal_address(text: str) -> str:
     if len(text) > 1000:
         raise BadInput("is longer than 1000 characters")
+    return text
+
+
+def _footer(text: str) -> str:
+    if len(text) > 4000:
+        raise BadInput("is longer than 4000 characters")
     return text
 
 
@@ -402,6 +430,8 @@ def _email(top: Table, spec: CampaignSpec) -> CampaignSpec:
             top.fault(key, f"is missing; {needed}")
     if not _given(top, "text") and not _given(top, "html"):
         top.fault("text", "is missing; an email needs text, html or both")
+    if spec.language and not spec.footer and unsubscribe_word(spec.language) is None:
+        top.fault("language", "has no footer here; write it with the key footer")
     if not spec.sender:
         return spec
     return msgspec.structs.replace(spec, sender=top.run("sender", mailbox, spec.sender, ""))
@@ -411,7 +441,7 @@ def _sms(top: Table, spec: CampaignSpec) -> None:
     """What a text message needs, and the keys it cannot have."""
     if spec.sender:
         top.run("sender", sms_sender, spec.sender, "")
-    for key in ("reply_to", "subject", "html", "unsubscribe", "postal_address", "attachments"):
+    for key in _EMAIL_ONLY:
         if _given(top, key):
             top.fault(key, 'is for email only; this campaign has channel = "sms"')
     if not _given(top, "text"):

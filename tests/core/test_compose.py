@@ -12,6 +12,8 @@ from email.header import decode_header, make_header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
+from html import escape
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -19,6 +21,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hubd.core.compose import Email, compile_email, content_hash, message_id, problems
+from hubd.core.footer import UNSUBSCRIBE
 from hubd.core.mime import file_name, one_line, skeleton, url_of
 from hubd.core.model import Attachment, Channel, Content, Kind
 from hubd.core.shared import SharedBytes, encode_file, has_bare_line_end, joined, stuffed
@@ -447,6 +450,70 @@ def test_bodies_that_have_link_and_address_get_no_second_one() -> None:
     text, page = (part.get_content() for part in message.walk() if not part.is_multipart())
     assert text == "https://acme.example/u/a&b 1 Main St\r\n<Town>\r\n"
     assert page == "<p>https://acme.example/u/a&amp;b 1 Main St\r\n&lt;Town&gt;</p>\r\n"
+
+
+def footers(**changes: Any) -> list[str]:
+    """The ends of the text and of the page."""
+    message = parsed(send(dataclasses.replace(LINK, **changes), token="a").payload)
+    return [part.get_content().replace("\r\n", "\n") for part in message.walk() if not part.is_multipart()]
+
+
+@pytest.mark.parametrize(
+    ("language", "word"),
+    [("", "Unsubscribe"), ("de", "Abmelden"), ("de-at", "Abmelden"), ("pt-br", "Cancelar inscrição")],
+)
+def test_the_words_of_the_footer_are_those_of_the_language(language: str, word: str) -> None:
+    text, page = footers(language=language)
+    assert f"\n-- \n{word}: https://acme.example/u/a\n1 Main St\n" in text
+    assert f'<a href="https://acme.example/u/a">{word}</a>' in page
+
+
+def test_every_word_of_a_footer_is_plain_text() -> None:
+    assert all(word and escape(word, quote=False) == word for word in UNSUBSCRIBE.values())
+
+
+def test_a_footer_of_ones_own_stands_in_both_bodies_with_a_link_in_the_page() -> None:
+    text, page = footers(footer="Sie bekommen das als {{ name }}.\nAbmelden: {{ unsubscribe_url }}\n")
+    assert text.endswith(
+        "-- \nSie bekommen das als Ann.\nAbmelden: https://acme.example/u/a\n1 Main St\n<Town>\n"
+    )
+    link = '<a href="https://acme.example/u/a">https://acme.example/u/a</a>'
+    assert f"Sie bekommen das als Ann.<br>\nAbmelden: {link}</p>\n</body></html>" in page
+    assert "Unsubscribe" not in text + page
+
+
+def test_a_footer_that_has_the_postal_address_gets_no_second_one() -> None:
+    text, page = footers(footer="{{ unsubscribe_url }} {{ postal_address }}")
+    assert text.count("1 Main St") == page.count("1 Main St") == 1
+
+
+@given(name=TEXT)
+@settings(max_examples=50, deadline=None)
+def test_a_field_in_a_footer_is_text_in_the_page(name: str) -> None:
+    content = dataclasses.replace(LINK, html="<p>x</p>", text="", footer="{{ name }} {{ unsubscribe_url }}")
+    page = parsed(send(content, name=name, token="a").payload).get_content()
+    tags = re.findall(r"<[^>]*>", page)
+    assert {tag.strip("</>").split()[0] for tag in tags} <= {"p", "hr", "br", "a"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"footer": "Bye"}, "has no {{ unsubscribe_url }}"),
+        ({"footer": "{{ unsubscribe_url }}", "unsubscribe": ""}, "needs the key unsubscribe"),
+        ({"footer": "{{ unsubscribe_url"}, "footer line 1"),
+    ],
+)
+def test_a_footer_by_which_nobody_could_unsubscribe_is_refused(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(BadTemplate, match=re.escape(problem)):
+        compile_email(dataclasses.replace(LINK, **changes), {})
+
+
+def test_a_content_without_a_footer_of_its_own_keeps_the_name_that_it_had() -> None:
+    """Message-IDs are made of it, also of messages that an earlier version began."""
+    known = "d61e8882a3dbd42b1f0741ebf03f566ed867c4e1ef962a451c2ea9a2bc9c16a2"
+    assert content_hash(Content(channel=Channel.EMAIL, subject="Hello")) == known
+    assert content_hash(Content(channel=Channel.EMAIL, subject="Hello", language="de")) != known
 
 
 def test_transactional_bodies_get_no_footer() -> None:

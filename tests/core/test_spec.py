@@ -251,6 +251,8 @@ def test_a_mistyped_key_is_named_before_the_key_that_is_missing_for_it() -> None
         ({"schedule": {"at": dt.datetime(2026, 12, 1)}}, "schedule.at", "time zone"),
         ({"schedule": {"at": dt.date(2026, 12, 1)}}, "schedule.at", "not a date"),
         ({"schedule": {"window": "8-21"}}, "schedule.window", ""),
+        ({"language": "german!"}, "language", 'not a language such as "de"'),
+        ({"language": "tlh"}, "language", "write it with the key footer"),
         ({"schedule": {"timezone": "Berlin"}}, "schedule.timezone", "did you mean Europe/Berlin?"),
         ({"timezone": "Europe/Berlin"}, "timezone", "belongs in [schedule]"),
         ({"window": "08:00-21:00"}, "window", "belongs in [schedule]"),
