@@ -123,6 +123,7 @@ def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
         rates=(*found.rates, *view.rate),
         provider_reason=reason,
         connections=view.lanes,
+        leaves=provider.spec.kind != "outbox",
         largest_message=view.largest_message,
     )
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hubd.core.compose import problems as content_problems
-from hubd.core.model import Channel, Content
+from hubd.core.footer import unserved
+from hubd.core.model import Channel, Content, Kind
 from hubd.core.pacing import estimate, parse_rates
 from hubd.core.sms import Bill
 from hubd.errors import nearest
@@ -64,6 +65,7 @@ class Found:
     shared_bytes: int = 0  #: ... and bytes that all get, mostly attachments
     connections: int = 1  #: that send it
     largest_message: int | None = None  #: the limit in bytes that the provider announced; None if unknown
+    leaves: bool = False  #: whether what is sent leaves this machine: the provider is no outbox
     window: str = ""  #: the sending window
     no_zone: int = 0  #: recipients for whom it is in UTC, because no time zone is known
     restored: bool = False  #: it is older than a restore of the database, which may not know that it was sent
@@ -207,6 +209,8 @@ def _warnings(found: Found) -> Iterator[str]:
             f"{who} no known time zone, so the window {found.window} is in UTC for them: "
             'give one under [schedule], such as timezone = "Europe/Berlin"'
         )
+    if found.leaves and found.content.kind is Kind.MARKETING:
+        yield from _about_link(found.content.unsubscribe)
     load = _load(found)
     if load and load.largest_message and load.message > load.largest_message:
         accepted = f"the provider accepts at most {load.largest_message:,}"
@@ -214,3 +218,13 @@ def _warnings(found: Found) -> Iterator[str]:
     if found.bill is not None and found.bill.most > MANY_SEGMENTS:
         fewer = "" if found.bill.least == found.bill.most else f"{found.bill.least} to "
         yield f"a message costs {fewer}{found.bill.most} segments"
+
+
+def _about_link(link: str) -> Iterator[str]:
+    if why := unserved(link):
+        yield f"the unsubscribe link {why}"
+    if link.startswith("https:") and "{{" not in link:
+        yield (
+            "the unsubscribe link is the same for every recipient, so it does not say who wants out; "
+            "add {{ contact_id }} to it"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,3 +160,33 @@ def test_an_estimate_is_never_negative_and_known_only_with_a_limit(messages: int
     assert found.messages == messages
     assert (found.seconds is None) == (not rates or not messages)
     assert found.seconds is None or found.seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("link", "word"),
+    [
+        ("https://acme.example/u/{{ contact_id }}", "kept for examples"),
+        ("https://www.example.com/u?c={{ contact_id }}", "kept for examples"),
+        ("mailto:out@acme.invalid?subject={{ contact_id }}", "kept for examples"),
+        ("https://localhost:8080/u/{{ contact_id }}", "near this one"),
+        ("https://127.0.0.1/u/{{ contact_id }}", "near this one"),
+        ("https://[::1]/u/{{ contact_id }}", "near this one"),
+        ("https://192.168.1.7/u/{{ contact_id }}", "near this one"),
+        ("https://shop/u/{{ contact_id }}", "near this one"),
+        ("https://me@printer.local/u/{{ contact_id }}", "near this one"),
+        ("https://acme.shop/u", "the same for every recipient"),
+        ("https://acme.shop/u/{{ contact_id }}", ""),
+        ("https://{{ region }}.acme.shop/u/{{ contact_id }}", ""),
+        ("https://8.8.8.8/u/{{ contact_id }}", ""),
+        ("https://notexample.com/u/{{ contact_id }}", ""),
+        ("mailto:out@acme.shop", ""),
+    ],
+)
+def test_an_unsubscribe_link_that_nobody_serves_is_said(link: str, word: str) -> None:
+    content = dataclasses.replace(EMAIL, kind=Kind.MARKETING, unsubscribe=link, postal_address="1 Main St")
+    found = Found(content=content, recipients=1, leaves=True)
+    warnings = assess(found).warnings
+    assert [word in warning for warning in warnings] == ([True] if word else [])
+    assert not assess(dataclasses.replace(found, leaves=False)).warnings
+    transactional = dataclasses.replace(content, kind=Kind.TRANSACTIONAL)
+    assert not assess(dataclasses.replace(found, content=transactional)).warnings
