@@ -120,7 +120,13 @@ def _trim(app: App, into: str, report: Report, question: str, *, dry_run: bool) 
     leaving = int(app.call("list.trim", **asked_for, dry_run=True)["removed"])
     if dry_run or not leaving:
         return {"removed": leaving}
-    app.confirm(f"{question} ({layout.plural(leaving, 'contact')})", needed=True, name=into, people=leaving)
+    people = layout.plural(leaving, "contact")
+    try:
+        app.confirm(f"{question} ({people})", needed=True, name=into, people=leaving)
+    except Refused as error:
+        raise Refused(
+            f"the file is imported, and nobody was taken off list {into}", code=error.code
+        ) from None
     return {"removed": int(app.call("list.trim", **asked_for)["removed"])}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.apps.conftest import Hub
 
 BEFORE = "email,first_name\nann@example.com,Ann\nbob@example.com,Bob\ncat@example.com,Cat\n"
@@ -27,6 +29,17 @@ def test_this_weeks_file_is_the_list(hub: Hub) -> None:
     assert "2 contacts taken off list staff" in done.stdout
     assert on(hub, "staff") == ["ann@example.com", "dan@example.com"]
     assert hub.json("contacts", "show", "cat@example.com")["contact"]["lists"] == []
+
+
+def test_a_no_takes_nobody_off_and_says_that_the_file_is_imported(hub: Hub, on_terminal: Any) -> None:
+    hub.ok("import", hub.file("before.csv", BEFORE), "--list", "staff")
+    after = hub.file("after.csv", "email\nann@example.com\n")
+    terminal = on_terminal(hub.command("import", after, "--list", "staff", "--replace"), hub.environ)
+    terminal.until("off list staff (2 contacts)? [y/N]")
+    terminal.type("n\n")
+    assert "nobody was taken off list staff" in terminal.rest()
+    assert terminal.process.returncode == 1
+    assert len(on(hub, "staff")) == 3
 
 
 def test_a_file_without_one_valid_row_empties_no_list(hub: Hub) -> None:
