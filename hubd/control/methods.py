@@ -124,6 +124,14 @@ _CONTACTS = (
     changes("contacts.remove", "Delete one contact.", p.ContactRemove, r.Done, contact_methods.remove),
     changes("suppression.add", "Suppress an address.", p.SuppressionAdd, r.Done, contact_methods.suppress),
     changes(
+        "suppression.import",
+        "Suppress the addresses in a page of rows.",
+        p.SuppressionImport,
+        r.SuppressImportResult,
+        contact_methods.suppress_page,
+        disk=Disk.NEEDS_ROOM,
+    ),
+    changes(
         "suppression.remove",
         "Allow an address again.",
         p.SuppressionRemove,

@@ -15,11 +15,11 @@ import msgspec
 from hubd.core.model import Channel
 from hubd.errors import NotFound
 from hubd.store.database import Database, Unit
-from hubd.store.importing import ImportCount, import_page, list_id
+from hubd.store.importing import ImportCount, count_new, import_page, list_id, rehearse_addresses
 from hubd.store.unit import Work
 
 if TYPE_CHECKING:
-    from hubd.core.intake import ContactRow
+    from hubd.core.intake import AddressRow, ContactRow
 
 __all__ = ["Contact", "Contacts", "ImportCount", "ListView", "Suppression"]
 
@@ -158,6 +158,22 @@ class Contacts:
             return unit.db.execute(SUPPRESS, values).rowcount == 1
 
         return work
+
+    def suppressing_page(self, rows: Sequence[AddressRow], reason: str, source: str) -> Work[int]:
+        """The unit of work that suppresses the addresses of some rows: how many rows had a new one."""
+
+        def work(unit: Unit) -> int:
+            def is_new(channel: Channel, key: str) -> bool:
+                values = (channel.value, key, reason, source, unit.now)
+                return unit.db.execute(SUPPRESS, values).rowcount == 1
+
+            return count_new(rows, is_new)
+
+        return work
+
+    async def try_suppress(self, rows: Sequence[AddressRow], import_id: str) -> int:
+        """Count the same and keep nothing but, until another import is tried, which addresses there were."""
+        return await self._db.write(lambda unit: rehearse_addresses(unit, rows, import_id), bulk=True)
 
     def unsuppressing(self, channel: Channel, key: str) -> Work[bool]:
         """The unit of work that allows sending again: whether it was suppressed."""
