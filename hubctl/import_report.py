@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from hubctl import csv_out, layout
 from hubctl.csv_file import BadRow
-from hubctl.exits import Refused
+from hubctl.exits import Exit, Refused
 
 SHOWN_KINDS = 20
 SHOWN_LINES = 5  #: of each kind
@@ -36,7 +36,10 @@ class Rejects:
         with suppress(OSError):
             if path.samefile(source):
                 raise Refused(
-                    f"--rejects: {path} is the file to import", hint="name another file", code="usage"
+                    f"--rejects: {path} is the file to import",
+                    code="usage",
+                    status=Exit.USAGE,
+                    hint="name another file",
                 )
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -76,7 +76,7 @@ async def test_import_reports_bad_rows_and_keeps_the_good(hub: Client) -> None:
     assert done["errors"][0]["line"] == 4
     assert "nonsense" not in done["errors"][0]["problem"]
     found = (await hub.call("contacts.get", key="A@EXAMPLE.COM"))["contact"]
-    assert (found["fields"], found["lists"]) == ({"city": "Ulm"}, ["l"])
+    assert (found["fields"], found["lists"]) == ({"city": "Ulm", "e_mail": "a@example.com"}, ["l"])
 
 
 async def test_a_dry_run_changes_nothing(hub: Client) -> None:

@@ -102,6 +102,8 @@ def story(folder: Path) -> list[Step]:
         Step("campaign.delete", spring, changed, ("campaign.deleted",)),
         Step("contacts.remove", {"key": "p0@example.com"}, changed, ("contact.removed",)),
         Step("suppression.add", ann, changed),
+        Step("suppression.import", {"rows": [{"line": 2, "values": {"email": "bob@example.com"}}],
+             "import_id": "stop"}, {"added": 1}),
         Step("suppression.remove", ann, changed),
         Step("hub.backup", {"path": str(folder / "copy.db")}),
         Step("hub.reload", {}, {"applied": []}),
