@@ -443,6 +443,25 @@ def test_who_did_not_agree_to_marketing_is_said_and_imported() -> None:
     assert ["not agreed to marketing" in each.problem for each in row.dropped] == [True]
 
 
+FLAWS = {
+    "phone": ["", "n/a", "-", "+49 30 901820", "4.4E+11", "1701234567.5", "\u202a12"],
+    "timezone": ["", "-", "Mars", "GMT+25"],
+    "birthday": ["", "0/0/00", "99"],
+    "E-mail 2 Address": ["", "x@", "a b@c.com"],
+    "Opted out of email: News": ["", "no", "0"],
+    "notes": ["", "a\0b", "a\ud800", "x" * 70_000, "\u200b"],
+    "名": ["", "x"],
+}
+
+
+@given(st.fixed_dictionaries({name: st.sampled_from(cells) for name, cells in FLAWS.items()}))
+def test_no_flaw_of_other_cells_takes_a_good_address(flaws: dict[str, str]) -> None:
+    row = read_row(5, {**flaws, "email": "\u00a0Ann@B.com "}, region="DE")
+    assert isinstance(row, ContactRow)
+    assert (row.email, row.phone) == ("Ann@b.com", None)
+    assert {each.line for each in row.dropped} <= {5}
+
+
 # --- addresses to suppress ---
 
 
