@@ -32,7 +32,9 @@ _NEVER_MAIL = (".localhost", ".arpa", ".onion")
 
 _PHONE = re.compile("\\+?[0-9() ./\u00a0\u2010\u2011\u2013-]+")  # with the dashes and spaces of spreadsheets
 #: Numbers that a spreadsheet kept as a float: `1701234567.0`, `4.4E+11`. Other separators are not that late.
-_FLOAT = re.compile(r"(\+?[0-9]{7,})[.,]([0-9]{1,4})")
+_FLOAT = re.compile(r"(\+?[0-9]{7,})[.,]([0-9]+)")
+_FLOAT_END = re.compile("(\\+?[0-9() /\u00a0-]{7,})[.,]0")
+_MOST_DECIMALS = 4  #: more digits are the second half of a number
 _ROUNDED = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+")
 _TEXTABLE = {
     PhoneNumberType.MOBILE,
@@ -231,11 +233,12 @@ def _unfloated(text: str) -> str:
     if _ROUNDED.fullmatch(text):
         raise _not_phone("a spreadsheet rounded it; format the column as text and export again")
     found = _FLOAT.fullmatch(text)
-    if found is None:
-        return text
-    if found[2].strip("0"):
+    if found and found[2].strip("0"):
+        if len(found[2]) > _MOST_DECIMALS:
+            return text
         raise _not_phone("it has decimals; format the column as text and export again")
-    return found[1]
+    found = found or _FLOAT_END.fullmatch(text)
+    return found[1] if found else text
 
 
 def _not_phone(problem: str) -> BadInput:

@@ -100,7 +100,7 @@ _STATUS = _words(
 )
 _OPTED_OUT = _words(
     """
-    unsubscribed unsubscribe unsubscribedfromall unsubscribedfromallemail unsubscribes optout optedout
+    unsubscribed unsubscribedfromall unsubscribedfromallemail optout optedout
     emailoptout emailoptedout optedoutofemail optedoutemail hasoptedoutofemail smsoptout smsoptedout
     hasoptedoutofsms optedoutofsms donotemail donotcontact donotmail globalunsubscribe emailunsubscribed
     smsunsubscribed blacklisted blacklist blocklisted blocklist emailblacklisted emailblacklist
@@ -108,8 +108,8 @@ _OPTED_OUT = _words(
     bounced hardbounced unsubtime unsubscribetime unsubscribedate unsubdate unsubscribedat
     unsubscribedon unsubscribeddate dateunsubscribed optoutdate optouttime optoutat optedoutat cleantime
     cleanedat bouncedat abgemeldet abbestellt ausgetragen abgemeldetam abmeldedatum abmeldung
-    austragungsdatum gesperrt desinscrit desabonne desinscription datededesinscription
-    datededesabonnement baja dadodebaja desuscrito fechadebaja cancelado otpisan otpisalsya otpiska
+    austragungsdatum desinscrit desabonne desinscription datededesinscription
+    datededesabonnement baja dadodebaja desuscrito fechadebaja otpisan otpisalsya otpiska
     dataotpiski"""
 )
 _CONSENT = _words(
@@ -118,9 +118,10 @@ _CONSENT = _words(
     marketingconsent emailconsent smsconsent"""
 )
 _NO = _words(
-    """
-    0 no n f false none null never off nein falsch non faux falso net lozh na 00 unknown"""
+    """0 00 no n f false none null never off nein falsch non faux falso net lozh na unknown subscribed active
+    aktiv actif activo"""
 )
+_NOT_SUBSCRIBED = _words("nonsubscribed notsubscribed neversubscribed unconfirmed")
 _OUT_WORDS = _words(
     """
     cleaned bounced complained complaint spam abuse blacklisted blocklisted suppressed abgemeldet
@@ -176,9 +177,11 @@ def means_opted_out(kind: str, cell: str) -> bool:
     word = compact(cell[:100])
     if kind == "status":
         return word in _OUT_WORDS or word.startswith(_OUT_STARTS)
-    return kind == "opted_out" and bool(word) and word not in _NO
+    # A date of zeros is what some databases have for none.
+    return kind == "opted_out" and bool(word.strip("0")) and word not in _NO
 
 
 def means_no_consent(kind: str, cell: str) -> bool:
     """Whether a cell of a column of this kind says that the person did not agree to marketing."""
-    return kind == "consent" and compact(cell[:100]) in _NO
+    word = compact(cell[:100])
+    return word in (_NO if kind == "consent" else _NOT_SUBSCRIBED if kind == "status" else ())

@@ -237,25 +237,33 @@ def _trim_of(values: Iterable[object]) -> Callable[[str], str] | None:
 def _plan_of(columns: tuple[str, ...]) -> _Plan | None:
     """None when a row with these columns has to be looked at column by column."""
     try:
-        names = tuple(map(field_name, columns))
+        known = list(map(_known_column, columns))
     except BadInput:
         return None
-    if len(set(names)) < len(names) or sum(not meaning(name)[0] for name in names) > MAX_FIELDS:
+    names = tuple(each[0] for each in known)
+    special = [each for each in known if each[1] or each[3]]
+    if len(set(names)) < len(names) or len(names) - len(special) > MAX_FIELDS:
         return None
     sources: dict[str, list[tuple[int, str]]] = {}
-    for name in names:
-        field, rank = meaning(name)
+    for name, field, rank, _ in special:
         if field:
             sources.setdefault(field, []).append((rank, name))
     ranked = {field: tuple(name for _, name in sorted(found)) for field, found in sorted(sources.items())}
     read = tuple((field, found) for field, found in ranked.items() if found != (field,) or field in _JUDGED)
-    opt_outs = tuple((name, kind, opt_out_fields(name)) for name in names if (kind := opt_out_kind(name)))
+    opt_outs = tuple((name, kind, opt_out_fields(name)) for name, _, _, kind in special if kind)
     return _Plan(
         names=names,
         sources=read,
         opt_outs=opt_outs,
         is_simple=not opt_outs and {*read} <= {(field, (field,)) for field in _ADDRESSES},
     )
+
+
+@lru_cache(maxsize=4096)
+def _known_column(column: str) -> tuple[str, str, int, str]:
+    """What its cells are kept under, the field it fills with its rank, and what it says of opt-outs."""
+    name = field_name(column)
+    return name, *meaning(name), opt_out_kind(name)
 
 
 def _usable(line: int, values: Mapping[str, str], dropped: list[RowProblem]) -> dict[str, str]:

@@ -15,7 +15,8 @@ import msgspec
 from hubd.core.model import Channel
 from hubd.errors import NotFound
 from hubd.store.database import Database, Unit
-from hubd.store.importing import ImportCount, count_new, import_page, list_id, rehearse_addresses
+from hubd.store.importing import ImportCount, import_page, list_id
+from hubd.store.suppressing import rehearse_page, suppress_page
 from hubd.store.unit import Work
 
 if TYPE_CHECKING:
@@ -161,19 +162,11 @@ class Contacts:
 
     def suppressing_page(self, rows: Sequence[AddressRow], reason: str, source: str) -> Work[int]:
         """The unit of work that suppresses the addresses of some rows: how many rows had a new one."""
-
-        def work(unit: Unit) -> int:
-            def is_new(channel: Channel, key: str) -> bool:
-                values = (channel.value, key, reason, source, unit.now)
-                return unit.db.execute(SUPPRESS, values).rowcount == 1
-
-            return count_new(rows, is_new)
-
-        return work
+        return lambda unit: suppress_page(unit, rows, reason, source)
 
     async def try_suppress(self, rows: Sequence[AddressRow], import_id: str) -> int:
         """Count the same and keep nothing but, until another import is tried, which addresses there were."""
-        return await self._db.write(lambda unit: rehearse_addresses(unit, rows, import_id), bulk=True)
+        return await self._db.write(lambda unit: rehearse_page(unit, rows, import_id), bulk=True)
 
     def unsuppressing(self, channel: Channel, key: str) -> Work[bool]:
         """The unit of work that allows sending again: whether it was suppressed."""

@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from hubd.core.model import Channel
 from hubd.failpoints import reach
 from hubd.store.database import Unit
 from hubd.store.multirow import write_rows
 
 if TYPE_CHECKING:
-    from hubd.core.intake import AddressRow, ContactRow
+    from hubd.core.intake import ContactRow
 
 #: The list itself, made by its first import.
 ADD_LIST = "INSERT INTO list (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
@@ -64,8 +63,6 @@ WITHOUT ROWID"""
 FORGET_REHEARSALS = "DELETE FROM temp.rehearsal WHERE import_id <> ?"
 #: Remember an address; no row when it was seen before.
 REHEARSE = "INSERT INTO temp.rehearsal (import_id, address) VALUES (?, ?) ON CONFLICT DO NOTHING"
-
-IS_SUPPRESSED = "SELECT EXISTS (SELECT 1 FROM suppression WHERE channel = ? AND address_key = ?)"
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -135,29 +132,6 @@ def _rehearse_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], impor
         db.execute("RELEASE rehearsal")
     again = [row.line for row, new in zip(rows, fresh, strict=True) if not new]
     return replace(count, duplicates=tuple(sorted([*count.duplicates, *again])))
-
-
-def count_new(rows: Sequence[AddressRow], is_new: Callable[[Channel, str], bool]) -> int:
-    """How many rows have an address that is new; every address is asked about."""
-    count = 0
-    for row in rows:
-        found = [is_new(Channel.EMAIL, key) for key in row.emails]
-        found += [is_new(Channel.SMS, key) for key in row.phones]
-        count += any(found)
-    return count
-
-
-def rehearse_addresses(unit: Unit, rows: Sequence[AddressRow], import_id: str) -> int:
-    """How many rows have an address that neither is suppressed nor was in an earlier row of the import."""
-    db = unit.db
-    db.execute(MAKE_REHEARSAL)
-    db.execute(FORGET_REHEARSALS, (import_id,))
-
-    def is_new(channel: Channel, key: str) -> bool:
-        fresh = db.execute(REHEARSE, (import_id, key)).rowcount == 1
-        return fresh and not db.execute(IS_SUPPRESSED, (channel.value, key)).fetchone()[0]
-
-    return count_new(rows, is_new)
 
 
 def list_id(db: sqlite3.Connection, name: str) -> int | None:

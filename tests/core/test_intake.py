@@ -183,6 +183,8 @@ def test_any_text_is_an_address_or_bad_input(text: str) -> None:
         ("1701234567.0", "DE", "+491701234567"),  # as it comes out of a float
         ("+491721234568.00", None, "+491721234568"),
         ("1701234567,0", "DE", "+491701234567"),
+        ("1701234567.000000", "DE", "+491701234567"),
+        ("+49 170 1234567.0", None, "+491701234567"),
         ("415.555.2671", "US", "+14155552671"),
         ("06.12.34.56.78", "FR", "+33612345678"),
     ],
@@ -425,6 +427,9 @@ def test_google_writes_several_addresses_into_one_cell() -> None:
         ("Désinscrit", "oui", ""),
         ("Отписан", "да", ""),
         ("Отписан", "нет", "email phone"),
+        ("Opted out", "0000-00-00 00:00:00", "email phone"),
+        ("Unsubscribed", "subscribed", "email phone"),
+        ("Unsubscribe", "https://example.com/u/1", "email phone"),
     ],
 )
 def test_who_opted_out_elsewhere_is_left_out(column: str, cell: str, left: str) -> None:
@@ -437,8 +442,11 @@ def test_who_opted_out_elsewhere_is_left_out(column: str, cell: str, left: str) 
         assert bool(kept.dropped) == (left != "email phone")
 
 
-def test_who_did_not_agree_to_marketing_is_said_and_imported() -> None:
-    row = read_row(1, {"email": "a@b.com", "Accepts Email Marketing": "no"})
+@pytest.mark.parametrize(
+    ("column", "cell"), [("Accepts Email Marketing", "no"), ("Email Marketing: Status", "NOT_SUBSCRIBED")]
+)
+def test_who_did_not_agree_to_marketing_is_said_and_imported(column: str, cell: str) -> None:
+    row = read_row(1, {"email": "a@b.com", column: cell})
     assert isinstance(row, ContactRow)
     assert ["not agreed to marketing" in each.problem for each in row.dropped] == [True]
 
