@@ -36,6 +36,7 @@ _FLOAT = re.compile(r"(\+?[0-9]{7,})[.,]([0-9]+)")
 _FLOAT_END = re.compile("(\\+?[0-9() /\u00a0-]{7,})[.,]0")
 _MOST_DECIMALS = 4  #: more digits are the second half of a number
 _ROUNDED = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+")
+_AROUND_PHONE = " \t\u00a0'\"="  #: with what marks a cell as text: '0151 234, ="0151 234"
 _TEXTABLE = {
     PhoneNumberType.MOBILE,
     PhoneNumberType.FIXED_LINE_OR_MOBILE,
@@ -199,7 +200,7 @@ def phone_number(text: str, region: str | None = None, *, any_kind: bool = False
     refused, never guessed. Numbers that cannot receive texts are refused too, unless `any_kind` is set.
     Raises BadInput at "phone" or "region".
     """
-    digits = text.strip(" \t\u00a0")
+    digits = text.strip(_AROUND_PHONE)
     if region is not None:
         region = check_region(region)
     if not digits:
