@@ -220,12 +220,27 @@ def phone_number(text: str, region: str | None = None, *, any_kind: bool = False
     except phonenumbers.NumberParseException:
         raise _not_phone("no country uses such numbers") from None
     kind = phonenumbers.number_type(number)  # which takes as long as whether it is valid
+    if kind not in _TEXTABLE and region is not None and (whole := _without_plus(digits, region)) is not None:
+        return whole
     if kind == PhoneNumberType.UNKNOWN:
         raise _not_phone("the numbering plan of that country has no such number")
     if kind not in _TEXTABLE and not any_kind:
         raise BadInput.at(
             "phone", f"{_PHONE_KIND.get(kind, 'a number of that kind')} cannot receive text messages"
         )
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _without_plus(digits: str, region: str) -> str | None:
+    """The mobile number of that country that this is when only its plus sign is missing."""
+    if not digits.startswith(str(phonenumbers.country_code_for_region(region))):
+        return None
+    try:
+        number = phonenumbers.parse("+" + digits)
+    except phonenumbers.NumberParseException:
+        return None
+    if phonenumbers.number_type(number) not in _TEXTABLE:
+        return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
