@@ -8,11 +8,12 @@ opened, and it keeps a 50 MB cell in memory. The scanner knows the line of every
 
 - damage (`Damaged`): the file cannot be read beyond this place without guessing (an unclosed quote, bytes of
   another encoding, no usable header). Nothing is imported: `survey` walks the whole file first.
-- a bad row (`BadRow`): one row cannot be used (too few or too many cells, a huge cell, a NUL). It is reported
-  with its line and the reason, and the rows around it are used.
+- a bad row (`BadRow`): one row cannot be used (too many cells, a huge cell, a NUL). It is reported with its
+  line and the reason, and the rows around it are used. Empty last cells may be missing.
 
 Understood: UTF-8 with and without a byte order mark, UTF-16 with one; the delimiters , ; tab and |; line ends
-LF, CRLF and CR; quoted cells with line ends and doubled quotes (RFC 4180); Excel's `sep=;` line; the
+LF, CRLF and CR; quoted cells with line ends and doubled quotes (RFC 4180); Excel's `sep=;` line, also in
+quotes and with separators behind it; the
 apostrophe that our own export puts before what a spreadsheet would run as a formula.
 """
 
@@ -22,7 +23,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
@@ -31,10 +32,11 @@ from hubctl.exits import Refused
 
 CELL_LIMIT = 65_536  #: characters kept of one cell; a longer one makes its row a bad row
 LINES_LIMIT = 1_000  #: lines one quoted cell may span; more means that its quote was never closed
-COLUMNS_LIMIT = 1_000
+COLUMNS_LIMIT = 10_000  #: which the daemon is asked about at once
 _BLOCK = CELL_LIMIT // 2  #: characters of a block, which then goes on to the end of its last line ...
 _CHUNK = CELL_LIMIT  #: ... but for so many at most, so that a line without an end costs no memory
 _DELIMITERS = ",;\t|"
+_SEP_LINE = re.compile(r'"?sep=(?P<one>.)"?(?P=one)*\n?', re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  #: how .xlsx and .ods begin, and .xls
 
@@ -61,6 +63,7 @@ class BadRow:
     line: int
     field: str
     problem: str
+    cells: tuple[str, ...] = ()  #: as far as they were read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,13 +183,16 @@ class CsvFile:
                     continue  # an empty line, or one of nothing but delimiters
                 while len(cells) > wanted and not cells[-1].strip():
                     cells.pop()
+                if not problem and len(cells) > wanted:
+                    problem = f"{len(cells)} cells, but the header names {wanted}"
+                if "'" in text:
+                    cells = list(map(unguarded, cells))
                 if problem:
-                    yield BadRow(line=line, field="", problem=problem)
-                elif len(cells) != wanted:
-                    have = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
-                    yield BadRow(line=line, field="", problem=f"{have}, but the header names {wanted}")
+                    yield BadRow(line=line, field="", problem=problem, cells=tuple(cells))
                 else:
-                    yield GoodRow(line, tuple(map(unguarded, cells) if "'" in text else cells))
+                    if len(cells) < wanted:
+                        cells = [*cells, *[""] * (wanted - len(cells))]
+                    yield GoodRow(line, tuple(cells))
         self._lines.detach()
 
     def count(self) -> int:
@@ -206,8 +212,8 @@ class CsvFile:
 
     def _read_header(self) -> Header:
         first = self._skip_blank()
-        if first[:4].lower() == "sep=" and len(first.rstrip("\n")) == 5:
-            self._delimiter = first[4]
+        if found := _SEP_LINE.fullmatch(first):
+            self._delimiter = found["one"]
             first = self._skip_blank()
         else:
             self._delimiter = sniff(first)
@@ -216,9 +222,8 @@ class CsvFile:
         if record.problem:
             raise Damaged(self._name, line, f"the header cannot be used: {record.problem}")
         columns = [cell.strip() for cell in record.cells]
-        while columns and not columns[-1]:
-            columns.pop()
-        self._check_columns(columns, line)
+        if len(columns) > COLUMNS_LIMIT:
+            raise Damaged(self._name, line, f"it names more than {COLUMNS_LIMIT:,} columns")
         return Header(columns=tuple(columns), delimiter=self._delimiter, line=line)
 
     def _skip_blank(self) -> str:
@@ -228,25 +233,6 @@ class CsvFile:
         raise Damaged(
             self._name, 1, "the file is empty", hint="the first line names the columns: email,first_name,..."
         )
-
-    def _check_columns(self, columns: Sequence[str], line: int) -> None:
-        if len(columns) > COLUMNS_LIMIT:
-            raise Damaged(self._name, line, f"{len(columns)} columns; at most {COLUMNS_LIMIT} are allowed")
-        for number, column in enumerate(columns, 1):
-            if _looks_like_data(column):
-                raise Damaged(
-                    self._name,
-                    line,
-                    "the first line must name the columns, but this one looks like a contact",
-                    hint="add a line such as email,first_name above it",
-                )
-            if not column:
-                raise Damaged(self._name, line, f"column {number} has no name")
-        seen: dict[str, int] = {}
-        for number, column in enumerate(columns, 1):
-            before = seen.setdefault(column.casefold(), number)
-            if before != number:
-                raise Damaged(self._name, line, f"columns {before} and {number} are both called {column!r}")
 
     # --- records ----------------------------------------------------------------------------------------
 
@@ -381,11 +367,6 @@ def sniff(line: str) -> str:
     outside = "".join(line.split('"')[::2])
     best = max(_DELIMITERS, key=outside.count)
     return best if outside.count(best) else ","
-
-
-def _looks_like_data(column: str) -> bool:
-    digits = sum(char.isdigit() for char in column)
-    return "@" in column or (digits >= 7 and digits * 2 > len(column))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import stat
 import sys
 import tempfile
-import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -16,6 +17,7 @@ import msgspec
 
 from hubctl.csv_file import BadRow, CsvFile, Survey
 from hubctl.exits import Exit, Refused, exit_of
+from hubctl.import_report import Report
 from hubd.errors import HubError, ShuttingDown, StoreError, Unreachable, nearest
 from hubd.wire import IMPORT_IN_ORDER
 
@@ -26,81 +28,20 @@ PAGE_ROWS = 500  #: that every daemon takes; those that take more say so
 PAGE_BYTES = 900_000  #: of JSON; the daemon takes messages of a megabyte
 ESCAPED = 6  #: bytes that a character takes at most in JSON
 IN_FLIGHT = 3  #: pages that were sent and not answered yet
-SHOWN_ERRORS = 20
-_COUNTS = ("imported", "updated", "unchanged", "duplicates")
+SHOWN_COLUMNS = 40  #: in a hint
 
 Row = dict[str, Any]
 
 
-class Report:
-    """What became of the rows, over all pages."""
-
-    def __init__(self) -> None:
-        self.identity = (
-            uuid.uuid4().hex
-        )  #: pages of one file belong together: the first row of an address wins
-        self.counts = dict.fromkeys(_COUNTS, 0)
-        self.rows = 0
-        self.errors: list[dict[str, Any]] = []
-        self.warnings: list[dict[str, Any]] = []
-
-    def add_page(self, answer: Mapping[str, Any]) -> None:
-        """The daemon's answer to one page."""
-        self.rows += int(answer["rows"])
-        for name in _COUNTS:
-            self.counts[name] += int(answer[name])
-        self.errors += answer["errors"]
-        self.warnings += answer["warnings"]
-
-    def add_bad_row(self, row: BadRow) -> None:
-        """A row that never reached the daemon."""
-        self.rows += 1
-        self.errors.append({"line": row.line, "field": row.field, "problem": row.problem})
-
-    def as_json(self) -> dict[str, Any]:
-        """The answer of `import --json`; errors in the order of the file."""
-        errors = sorted(self.errors, key=lambda each: int(each["line"]))
-        return {
-            "rows": self.rows,
-            **self.counts,
-            "invalid": len(errors),
-            "errors": errors,
-            "warnings": sorted(self.warnings, key=lambda each: int(each["line"])),
-        }
-
-    def error_lines(self, name: str, *, limit: int = SHOWN_ERRORS) -> list[str]:
-        """The first errors and warnings, one line each, and how many there are more."""
-        report = self.as_json()
-        errors = [*report["errors"], *report["warnings"]]
-        lines = [
-            f"{name}:{each['line']}: {each['field'] + ': ' if each['field'] else ''}{each['problem']}"
-            for each in errors[:limit]
-        ]
-        if len(errors) > limit:
-            lines.append(f"and {len(errors) - limit:,} more (--json lists all)")
-        return lines
-
-
-def rename(columns: Sequence[str], maps: Sequence[str]) -> dict[str, str]:
-    """What each column is called after `--map COLUMN=FIELD`. Raises Refused (usage)."""
-    names = {column: column for column in columns}
-    folded = {column.casefold(): column for column in columns}
+def chosen_columns(columns: Sequence[str], maps: Sequence[str]) -> dict[str, str]:
+    """The columns that `--map COLUMN=FIELD` gives a field. Raises Refused (usage)."""
+    chosen: dict[str, str] = {}
     for each in maps:
         column, equals, target = each.rpartition("=")
         if not equals or not column.strip() or not target.strip():
             raise Refused(f"--map {each!r} is not COLUMN=FIELD", code="usage", status=Exit.USAGE)
-        found = folded.get(column.strip().casefold())
-        if found is None:
-            near = nearest(column, columns)
-            hint = f"did you mean {near!r}?" if near else f"the columns are {', '.join(columns)}"
-            raise Refused(
-                f"--map: the file has no column {column.strip()!r}",
-                code="usage",
-                status=Exit.USAGE,
-                hint=hint,
-            )
-        names[found] = target.strip()
-    twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+        chosen[named_column(columns, column, "--map")] = target.strip()
+    twice = {name for name in chosen.values() if list(chosen.values()).count(name) > 1}
     if twice:
         raise Refused(
             f"--map: two columns would both become {sorted(twice)[0]!r}",
@@ -108,7 +49,23 @@ def rename(columns: Sequence[str], maps: Sequence[str]) -> dict[str, str]:
             status=Exit.USAGE,
             hint="map one of them to another field",
         )
-    return names
+    return chosen
+
+
+def named_column(columns: Sequence[str], column: str, option: str) -> str:
+    """The column that an option names, without regard to case. Raises Refused (usage)."""
+    wanted = column.strip().casefold()
+    found = next((each for each in columns if each.casefold() == wanted), None)
+    if found is None:
+        near = nearest(column, columns)
+        shown = ", ".join(filter(None, columns[:SHOWN_COLUMNS]))
+        raise Refused(
+            f"{option}: the file has no column {column.strip()!r}",
+            code="usage",
+            status=Exit.USAGE,
+            hint=f"did you mean {near!r}?" if near else f"the columns are {shown}",
+        )
+    return found
 
 
 @contextmanager
@@ -136,33 +93,50 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", file)
 
 
+@dataclass(slots=True)
+class Page:
+    """Rows that go to the daemon in one message."""
+
+    rows: list[Row] = field(default_factory=list)
+    cells: dict[int, tuple[str, ...]] = field(default_factory=dict)  #: by line, when they may be needed again
+
+
 def pages(
-    reader: CsvFile, names: Mapping[str, str], report: Report, most: int = PAGE_ROWS
-) -> Iterator[list[Row]]:
-    """Good rows in pages of at most `most` that fit a message; bad rows go to the report."""
-    columns = [names[column] for column in reader.header.columns]
-    frame = 1 + len(msgspec.json.encode({"line": 10**15, "values": dict.fromkeys(columns, "")}))
-    page: list[Row] = []
+    reader: CsvFile, keys: Sequence[str | None], report: Report, most: int = PAGE_ROWS
+) -> Iterator[Page]:
+    """Good rows in pages of at most `most` that fit a message; bad rows go to the report.
+
+    `keys` says under which name the cells of each column are sent; those without one are left out.
+    """
+    names = [key for key in keys if key is not None]
+    sent = None if len(names) == len(keys) else [key is not None for key in keys]
+    frame = 1 + len(msgspec.json.encode({"line": 10**15, "values": dict.fromkeys(names, "")}))
+    page = Page()
     size = 0
     for row in reader.rows():
         if isinstance(row, BadRow):
             report.add_bad_row(row)
             continue
-        values = dict(zip(columns, row.cells, strict=True))
-        if "" in row.cells:
-            values = {column: cell for column, cell in values.items() if cell}
-        weight = frame + ESCAPED * sum(map(len, row.cells))  # at most, which is enough for short rows
+        cells = row.cells if sent is None else tuple(compress(row.cells, sent))
+        values = dict(zip(names, cells, strict=True))
+        if "" in cells:
+            values = {name: cell for name, cell in values.items() if cell}
+        weight = frame + ESCAPED * sum(map(len, cells))  # at most, which is enough for short rows
         if weight > PAGE_BYTES // most:
             weight = len(msgspec.json.encode(values)) + 40
-        if page and (len(page) >= most or size + weight > PAGE_BYTES):
+        if page.rows and (len(page.rows) >= most or size + weight > PAGE_BYTES):
             yield page
-            page, size = [], 0
+            page, size = Page(), 0
         if weight > PAGE_BYTES:
-            report.add_bad_row(BadRow(line=row.line, field="", problem="the row is too long"))
+            report.add_bad_row(
+                BadRow(line=row.line, field="", problem="the row is too long", cells=row.cells)
+            )
             continue
-        page.append({"line": row.line, "values": values})
+        page.rows.append({"line": row.line, "values": values})
+        if report.rejects is not None:
+            page.cells[row.line] = row.cells
         size += weight
-    if page:
+    if page.rows:
         yield page
 
 
@@ -170,7 +144,7 @@ def _cut_short(error: HubError, report: Report, total: int, *, dry_run: bool) ->
     """The daemon could take no more: how far it came, and that the same file can be imported again."""
     if dry_run:
         return error
-    done = report.rows - len(report.errors)
+    done = report.rows - report.invalid
     when = "there is space" if isinstance(error, StoreError) else "hubd is back"
     return Refused(
         f"{error}; {done:,} of the {total:,} rows are imported",
@@ -186,48 +160,73 @@ async def import_file(
     binary: BinaryIO,
     name: str,
     found: Survey,
-    names: Mapping[str, str],
+    report: Report,
     *,
     into: str,
+    maps: Mapping[str, str] | None = None,
+    skip: Sequence[str] = (),
     region: str | None = None,
     dry_run: bool = False,
     replace: bool = False,
     tell: Callable[[int, int], None] = lambda done, total: None,
-) -> Report:
-    """Send a surveyed file page by page. `tell(done, total)` is called after each page.
+) -> None:
+    """Import a surveyed file into a list. `tell(done, total)` is called after each page."""
+    report.columns = await ask_columns(hub, found, maps=maps or {}, skip=list(skip))
+    params = {"list": into, "region": region, "dry_run": dry_run, **({"replace": True} if replace else {})}
+    await send_pages(hub, "contacts.import", params, binary, name, found, report, tell)
+
+
+async def ask_columns(hub: Client, found: Survey, **more: Any) -> list[Row]:
+    """What the daemon makes of the header. Raises BadInput when no column has an address."""
+    given = {name: value for name, value in more.items() if value}
+    answer = await hub.call("contacts.columns", columns=list(found.header.columns), **given)
+    return list(answer["columns"])
+
+
+async def send_pages(
+    hub: Client,
+    method: str,
+    params: Mapping[str, Any],
+    binary: BinaryIO,
+    name: str,
+    found: Survey,
+    report: Report,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Send a surveyed file page by page, and add up the answers.
 
     A few pages are sent ahead of their answers, if the daemon takes them in order. When one is not taken, no
     more are sent, and the error is raised when the others were answered.
     """
-    await hub.call("contacts.columns", columns=[names[column] for column in found.header.columns])
-    report = Report()
     errors: list[HubError] = []
-    params = {"list": into, "dry_run": dry_run, "region": region, "import_id": report.identity}
-    params |= {"replace": True} if replace else {}
     ahead = IN_FLIGHT if IMPORT_IN_ORDER in hub.hello["caps"] else 1
-    unanswered: deque[Callable[[], Awaitable[dict[str, Any]]]] = deque()
+    unanswered: deque[tuple[Page, Callable[[], Awaitable[dict[str, Any]]]]] = deque()
 
     async def settle() -> None:
+        page, answer = unanswered.popleft()
         try:
-            report.add_page(await unanswered.popleft()())
+            report.add_page(await answer(), page.cells)
         except HubError as error:
             errors.append(error)
         tell(report.rows, found.rows)
 
     most = hub.hello["limits"].get("import_rows", PAGE_ROWS)
-    for page in pages(CsvFile(binary, name), names, report, most):
+    keys = [each["key"] for each in report.columns]
+    for page in pages(CsvFile(binary, name), keys, report, most):
         if len(unanswered) == ahead:
             await settle()
         if errors:
             break
         try:
-            unanswered.append(await hub.begin("contacts.import", rows=page, **params))
+            answer = await hub.begin(method, rows=page.rows, import_id=report.identity, **params)
         except HubError as error:
             errors.append(error)
+        else:
+            page.rows = []
+            unanswered.append((page, answer))
     while unanswered:
         await settle()
     if errors and isinstance(errors[0], StoreError | Unreachable | ShuttingDown):
-        raise _cut_short(errors[0], report, found.rows, dry_run=dry_run) from errors[0]
+        raise _cut_short(errors[0], report, found.rows, dry_run=bool(params.get("dry_run"))) from errors[0]
     if errors:
         raise errors[0]
-    return report

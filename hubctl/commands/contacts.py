@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from hubctl.names import list_names
 from hubctl.output import asked, output_of, write_cells
 
 if TYPE_CHECKING:
-    from hubctl.importing import Report
+    from hubctl.import_report import Report
     from hubd.client import Client
 
 COLUMNS = ("contact_id", "email", "phone", "fields", "created_at", "updated_at")
@@ -40,11 +40,15 @@ FIRST_FIELDS = ("first_name", "last_name", "timezone")
 @click.option(
     "--map", "maps", multiple=True, metavar="COLUMN=FIELD", help="Use a column as a field (repeatable)."
 )
+@click.option("--skip", "skips", multiple=True, metavar="COLUMN", help="Leave a column out (repeatable).")
 @click.option("--region", metavar="CC", help="The country of phone numbers without +, such as DE or US.")
 @click.option(
     "--replace",
     is_flag=True,
     help="Make the list equal to the file: whoever is not in it leaves the list, and stays a contact.",
+)
+@click.option(
+    "--rejects", type=click.Path(path_type=Path), metavar="FILE", help="Write the refused rows to a CSV file."
 )
 @click.option("--dry-run", is_flag=True, help="Check every row; change nothing.")
 def import_(
@@ -52,45 +56,53 @@ def import_(
     file: Path,
     into: str,
     maps: tuple[str, ...],
+    skips: tuple[str, ...],
     region: str | None,
+    rejects: Path | None,
     replace: bool,
     dry_run: bool,
 ) -> int:
     """Import contacts from a CSV file (or - for standard input).
 
     The first line names the columns. The file is UTF-8, or UTF-16 with a byte order mark; cells are separated
-    by commas, semicolons, tabs or bars. Invalid rows are reported with their line and the reason, and do not
-    stop the valid ones (exit code 9). A file that cannot be read completely changes nothing (exit code 1).
-    Importing the same file again changes nothing either.
+    by commas, semicolons, tabs or bars. The columns of common exports are recognised, and each also keeps its
+    own name; the output says which column became which field.
+
+    A cell that cannot be used is left out with a warning. A row without a valid address is refused with its
+    line and the reason, and does not stop the others (exit code 9). A file that cannot be read completely
+    changes nothing (exit code 1). Importing the same file again changes nothing either.
     """
+    from hubctl import import_report
     from hubctl.csv_file import survey
-    from hubctl.importing import import_file, opened, rename
+    from hubctl.importing import chosen_columns, import_file, named_column, opened
 
     name = "standard input" if str(file) == "-" else str(file)
     question = f"take whoever is not in {name} off list {into}"
     if replace and not dry_run and not app.may_ask():
         app.confirm(question, needed=True)
-    with opened(file) as binary:
+    with opened(file) as binary, ExitStack() as stack:
         found = survey(binary, name)
-        names = rename(found.header.columns, maps)
+        columns = found.header.columns
+        chosen = chosen_columns(columns, maps)
+        skip = [named_column(columns, each, "--skip") for each in skips]
+        report = import_report.Report()
+        if rejects is not None:
+            report.rejects = stack.enter_context(closing(import_report.Rejects(rejects, file, columns)))
+        tell = _progress(app, stack)
 
-        async def work(hub: Client) -> Report:
-            return await import_file(
-                hub,
-                binary,
-                name,
-                found,
-                names,
+        async def work(hub: Client) -> None:
+            await import_file(
+                *(hub, binary, name, found, report),
                 into=into,
+                maps=chosen,
+                skip=skip,
                 region=region,
                 dry_run=dry_run,
                 replace=replace,
                 tell=tell,
             )
 
-        with ExitStack() as stack:
-            tell = _progress(app, stack)
-            report = app.talk(work)
+        app.talk(work)
     removed = _trim(app, into, report, question, dry_run=dry_run) if replace else {}
     if not told(app, {"list": into, "dry_run": dry_run, **report.as_json(), **removed}):
         result = report.as_json()
@@ -106,9 +118,11 @@ def import_(
         if replace:
             off = layout.plural(removed["removed"], "contact")
             app.out(f"{off} {'would be ' if dry_run else ''}taken off list {into}")
+        for line in report.column_lines():
+            app.out(line)
         for line in report.error_lines(name):
             app.complain(line)
-    return Exit.PARTLY if report.errors else Exit.DONE
+    return Exit.PARTLY if report.invalid else Exit.DONE
 
 
 def _trim(app: App, into: str, report: Report, question: str, *, dry_run: bool) -> dict[str, int]:

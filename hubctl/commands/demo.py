@@ -27,7 +27,7 @@ from hubctl.output import for_people
 from hubd.errors import HubError, Unreachable
 
 if TYPE_CHECKING:
-    from hubctl.importing import Report
+    from hubctl.import_report import Report
     from hubd.client import Client
 
 BOOT_SECONDS = 30.0
@@ -305,13 +305,14 @@ async def _prepare(hub: Client, place: Place) -> Report:
     from hubctl.campaign_file import read_campaign
     from hubctl.commands.campaign import apply_file
     from hubctl.csv_file import survey
+    from hubctl.import_report import Report
     from hubctl.importing import import_file
     from hubctl.samples import campaigns
 
     with (place.folder / "contacts.csv").open("rb") as binary:
         found = survey(binary, "contacts.csv")
-        names = {column: column for column in found.header.columns}
-        report = await import_file(hub, binary, "contacts.csv", found, names, into=campaigns.LIST)
+        report = Report()
+        await import_file(hub, binary, "contacts.csv", found, report, into=campaigns.LIST)
     for file in ("welcome.toml", "reminder.toml"):
         await apply_file(hub, read_campaign(place.folder / file))
     for name in (campaigns.WELCOME, campaigns.REMINDER):

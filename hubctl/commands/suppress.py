@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,6 @@ from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, read_pages
 from hubctl.output import asked
-from hubd.errors import BadInput
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -43,11 +42,13 @@ def channel_of(address: str) -> str:
 @click.option(
     "--channel", type=click.Choice(["email", "sms"]), help="The channel [recognised from the address]."
 )
+@click.option("--region", metavar="CC", help="The country of a phone number without +, such as DE or US.")
 @click.option("--reason", default="", help="The reason to record.")
-def add(app: App, address: str, channel: str | None, reason: str, dry_run: bool) -> None:
+def add(app: App, address: str, channel: str | None, region: str | None, reason: str, dry_run: bool) -> None:
     """Never send to this address again, not even from a running campaign."""
     channel = channel or channel_of(address)
-    found = app.call("suppression.add", channel=channel, address=address, reason=reason, **dry(dry_run))
+    asked_for = {"channel": channel, "address": address, "reason": reason, **_where(region)}
+    found = app.call("suppression.add", **asked_for, **dry(dry_run))
     if dry_run:
         sentence = (
             f"would suppress {address}" if found["would"]["change"] else f"{address} is already suppressed"
@@ -62,18 +63,24 @@ def add(app: App, address: str, channel: str | None, reason: str, dry_run: bool)
 @click.option(
     "--channel", type=click.Choice(["email", "sms"]), help="The channel [recognised from the address]."
 )
-def remove(app: App, address: str, channel: str | None, dry_run: bool) -> None:
+@click.option("--region", metavar="CC", help="The country of a phone number without +, such as DE or US.")
+def remove(app: App, address: str, channel: str | None, region: str | None, dry_run: bool) -> None:
     """Allow messages to this address again."""
     channel = channel or channel_of(address)
+    asked_for = {"channel": channel, "address": address, **_where(region)}
     if dry_run:
-        found = app.call("suppression.remove", channel=channel, address=address, dry_run=True)
+        found = app.call("suppression.remove", **asked_for, dry_run=True)
         change = found["would"]["change"]
         sentence = f"would allow messages to {address} again" if change else f"{address} is not suppressed"
         _show_plan(app, channel, address, found, sentence)
         return
     app.confirm(f"allow messages to {address} again", needed=True)
-    found = app.call("suppression.remove", channel=channel, address=address)
+    found = app.call("suppression.remove", **asked_for)
     _tell(app, found, "not suppressed any more", "was not suppressed")
+
+
+def _where(region: str | None) -> Json:
+    return {"region": region} if region else {}
 
 
 def _show_plan(app: App, channel: str, address: str, found: Json, sentence: str) -> None:
@@ -132,80 +139,50 @@ def _source(source: str) -> str:
 
 @command("import", within=suppress, example="hubctl suppress import unsubscribed.csv", changes=True)
 @click.argument("file", metavar="FILE.csv", type=click.Path(path_type=Path))
-@click.option(
-    "--channel", type=click.Choice(["email", "sms"]), help="The channel [recognised from each address]."
-)
+@click.option("--channel", type=click.Choice(["email", "sms"]), help="Only addresses of this channel [both].")
 @click.option("--column", metavar="COLUMN", help="The column that holds the address [found by name].")
+@click.option("--region", metavar="CC", help="The country of phone numbers without +, such as DE or US.")
 @click.option("--reason", default="imported", help="The reason to record.")
-def import_(app: App, file: Path, channel: str | None, column: str | None, reason: str, dry_run: bool) -> int:
+def import_(
+    app: App,
+    file: Path,
+    channel: str | None,
+    column: str | None,
+    region: str | None,
+    reason: str,
+    dry_run: bool,
+) -> int:
     """Suppress every address in a CSV file, such as the unsubscribes of another system.
 
-    The first line names the columns. The address is in `address`, `email` or `phone`, or in --column.
+    The first line names the columns, which are recognised as by `hubctl import`. Every email address and
+    every phone number of a row is suppressed; a column `address` may hold either.
     """
     from hubctl.csv_file import survey
-    from hubctl.importing import Report, opened
+    from hubctl.import_report import Report
+    from hubctl.importing import ask_columns, named_column, opened, send_pages
 
     name = "standard input" if str(file) == "-" else str(file)
-    counts = {"added": 0, "unchanged": 0}
-    report = Report()
-
-    tried: set[tuple[str, str]] = set()  #: what a dry run would have suppressed by then
-
-    async def work(hub: Client, binary: BinaryIO) -> None:
-        for line, address in _addresses(binary, name, column, report):
-            report.rows += 1
-            try:
-                kind = channel or channel_of(address)
-                found = await hub.call(
-                    "suppression.add",
-                    channel=kind,
-                    address=address,
-                    reason=reason,
-                    imported=True,
-                    **dry(dry_run),
-                )
-            except (BadInput, Refused) as error:
-                problem = str(error).removeprefix("address: ")
-                report.errors.append({"line": line, "field": "address", "problem": problem})
-                continue
-            new = bool(found.get("changed", True))
-            if dry_run:
-                key = (kind, str(found["would"]["address"]))
-                new = bool(found["would"]["change"]) and key not in tried
-                tried.add(key)
-            counts["added" if new else "unchanged"] += 1
-
+    report = Report(("added", "unchanged"))
+    params = {"channel": channel, "region": region, "reason": reason, **dry(dry_run)}
     with opened(file) as binary:
-        survey(binary, name)
-        app.talk(lambda hub: work(hub, binary))
-    errors = report.as_json()["errors"]
-    answer = {"rows": report.rows, **counts, "invalid": len(errors), "errors": errors}
+        found = survey(binary, name)
+        columns: dict[str, Any] = {"addresses": True}
+        if column is not None:
+            chosen = named_column(found.header.columns, column, "--column")
+            others = [each for each in found.header.columns if each != chosen]
+            columns |= {"maps": {chosen: "address"}, "skip": others}
+
+        async def work(hub: Client) -> None:
+            report.columns = await ask_columns(hub, found, **columns)
+            await send_pages(hub, "suppression.import", params, binary, name, found, report)
+
+        app.talk(work)
+    answer = report.as_json()
     if not told(app, {**dry(dry_run), **answer}):
         app.out(
             f"{layout.plural(report.rows, 'row')} of {name} read" + ("; they would be:" if dry_run else "")
         )
-        app.out(layout.facts([*counts.items(), ("invalid", len(report.errors))]))
+        app.out(layout.facts([*report.counts.items(), ("invalid", report.invalid)]))
         for text in report.error_lines(name):
             app.complain(text)
-    return Exit.PARTLY if report.errors else Exit.DONE
-
-
-def _addresses(binary: BinaryIO, name: str, column: str | None, report: Any) -> Iterator[tuple[int, str]]:
-    from hubctl.csv_file import BadRow, CsvFile
-
-    reader = CsvFile(binary, name)
-    folded = [each.casefold() for each in reader.header.columns]
-    wanted = [column.casefold()] if column else ["address", "email", "phone"]
-    places = [folded.index(each) for each in wanted if each in folded]
-    if not places:
-        raise Refused(
-            f"{name} has no column {' or '.join(wanted)}",
-            hint=f"name one with --column; the columns are {', '.join(reader.header.columns)}",
-        )
-    for row in reader.rows():
-        if isinstance(row, BadRow):
-            report.add_bad_row(row)
-            continue
-        for place in places:
-            if address := row.cells[place].strip():
-                yield row.line, address
+    return Exit.PARTLY if report.invalid else Exit.DONE

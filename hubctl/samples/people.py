@@ -67,7 +67,7 @@ def bad_rows(good: tuple[str, ...]) -> list[tuple[str, ...]]:
         (good[0].upper(), good[1], *good[2:]),
         ("ana@localhost", "", "Ana", "Prieto", "Lima", ""),
         ("kim.lee@example.com, k.lee@example.org", "", "Kim", "Lee", "Seoul", ""),
-        ("omar.haddad@example.net", "+1 555 0100", "Omar", "Haddad", "Detroit", ""),
+        ("", "+1 555 0100", "Omar", "Haddad", "Detroit", ""),
     ]
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import trio
@@ -14,13 +16,15 @@ from hubd.control.command import Command
 from hubd.control.needs import Hub
 from hubd.control.rows import Contact, ImportCount
 from hubd.control.views import contact_view, problem_of, suppression_view
+from hubd.core.columns import plan_columns
 from hubd.core.intake import (
+    AddressRow,
     ContactRow,
     RowProblem,
-    check_columns,
     check_region,
     email_address,
     phone_number,
+    read_addresses,
     read_row,
 )
 from hubd.core.model import Channel
@@ -29,6 +33,8 @@ from hubd.errors import BadInput
 from hubd.wire import Encoded, encoded
 from hubd.wire import params as p
 from hubd.wire import results as r
+
+Row = TypeVar("Row", ContactRow, AddressRow)
 
 #: Of each import the page that came last, until it was written: set when the next one may be.
 _last: WeakValueDictionary[str, trio.Event] = WeakValueDictionary()
@@ -44,60 +50,94 @@ async def import_page(hub: Hub, params: p.ContactsImport, command: Command) -> r
         name = list_name(params.list_name)
     except BadInput as error:
         raise BadInput.at("list", problem_of(error)) from None
-    region = check_region(params.region) if params.region else None
+    read = partial(read_row, region=check_region(params.region) if params.region else None)
+    page: _Page[ContactRow] = await _read_in_order(params, read)
+    if command.dry_run:
+        count = await hub.contacts.try_import(name, page.good, params.import_id)
+        if params.replace:
+            await hub.lists.rehearse(params.import_id, page.good)
+        return _imported(page, count)
+    work = hub.contacts.importing(name, page.good, params.import_id)
+    if params.replace:
+        work = hub.lists.naming(work, params.import_id, page.good)
+    return await command.write(work, partial(_imported, page))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page(Generic[Row]):
+    """The rows of a page that can be used, and those that cannot."""
+
+    rows: int
+    good: list[Row]
+    bad: list[RowProblem]
+    dropped: list[RowProblem]  #: of good rows
+
+
+async def _read_in_order(
+    params: p.ContactsImport | p.SuppressionImport,
+    read: Callable[[int, dict[str, str]], Row | RowProblem],
+) -> _Page[Row]:
+    """Read a page of rows, and come back after the page of the same file that arrived before it."""
     before, mine = _last.get(params.import_id), trio.Event()
     _last[params.import_id] = mine
     try:
         # Addresses take real work to judge; the loop has campaigns to run meanwhile.
-        good, bad = await trio.to_thread.run_sync(_read_rows, params.rows, region)
+        page = await trio.to_thread.run_sync(_read_rows, params.rows, read)
         if before is not None:
             await before.wait()
     finally:
         mine.set()  # the next page is queued behind this one, and may be in the same transaction
-    rows = len(params.rows)
-    if command.dry_run:
-        count = await hub.contacts.try_import(name, good, params.import_id)
-        if params.replace:
-            await hub.lists.rehearse(params.import_id, good)
-        return _imported(rows, count, bad)
-    work = hub.contacts.importing(name, good, params.import_id)
-    if params.replace:
-        work = hub.lists.naming(work, params.import_id, good)
-    return await command.write(work, lambda count: _imported(rows, count, bad))
+    return page
 
 
-def _imported(rows: int, count: ImportCount, bad: Sequence[RowProblem]) -> r.ImportResult:
+def _imported(page: _Page[ContactRow], count: ImportCount) -> r.ImportResult:
+    taken = [RowProblem(line=line, field="phone", problem=_TAKEN) for line in count.conflicts]
     return {
-        "rows": rows,
+        "rows": page.rows,
         "imported": count.imported,
         "updated": count.updated,
         "unchanged": count.unchanged,
         "duplicates": len(count.duplicates),
-        "invalid": len(bad),
-        "errors": [{"line": row.line, "field": row.field, "problem": row.problem} for row in bad],
-        "warnings": [{"line": line, "field": "phone", "problem": _TAKEN} for line in count.conflicts],
+        "invalid": len(page.bad),
+        "errors": _faults(page.bad),
+        "warnings": _faults([*page.dropped, *taken]),
     }
+
+
+def _faults(problems: Sequence[RowProblem]) -> list[r.RowFault]:
+    return [{"line": each.line, "field": each.field, "problem": each.problem} for each in problems]
 
 
 _TAKEN = "belongs to another contact and was left out"
 
 
-def _read_rows(rows: Sequence[p.ImportRow], region: str | None) -> tuple[list[ContactRow], list[RowProblem]]:
-    good: list[ContactRow] = []
+def _read_rows(
+    rows: Sequence[p.ImportRow], read: Callable[[int, dict[str, str]], Row | RowProblem]
+) -> _Page[Row]:
+    good: list[Row] = []
     bad: list[RowProblem] = []
+    dropped: list[RowProblem] = []
     for row in rows:
-        match read_row(row.line, row.values, region=region):
+        match read(row.line, row.values):
             case RowProblem() as problem:
                 bad.append(problem)
-            case contact:
-                good.append(contact)
-    return good, bad
+            case found:
+                good.append(found)
+                dropped += found.dropped
+    return _Page(rows=len(rows), good=good, bad=bad, dropped=dropped)
 
 
 async def columns(hub: Hub, params: p.ContactsColumns) -> r.ColumnsResult:
     """Which field each column of a table fills."""
     await trio.lowlevel.checkpoint()
-    return {"fields": check_columns(params.columns)}
+    uses = plan_columns(params.columns, maps=params.maps, skip=params.skip, addresses=params.addresses)
+    return {
+        "fields": {use.column: use.field for use in uses if use.field},
+        "columns": [
+            {"column": use.column, "key": use.key or None, "field": use.field or None, "note": use.note}
+            for use in uses
+        ],
+    }
 
 
 async def lists(hub: Hub, _: p.Params) -> r.ListsResult:
@@ -147,7 +187,7 @@ async def remove(hub: Hub, params: p.ContactRemove, command: Command) -> r.Remov
 async def suppress(hub: Hub, params: p.SuppressionAdd, command: Command) -> r.Done:
     """Never write to an address again."""
     channel = Channel(params.channel)
-    key = address_key(channel, params.address)
+    key = address_key(channel, params.address, params.region)
     work = hub.contacts.suppressing(channel, key, params.reason or "manual", "operator")
     found = await command.write(work, partial(_suppressed, command, key), bulk=params.imported)
     if found["changed"] and not params.imported:
@@ -155,10 +195,33 @@ async def suppress(hub: Hub, params: p.SuppressionAdd, command: Command) -> r.Do
     return found
 
 
+async def suppress_page(hub: Hub, params: p.SuppressionImport, command: Command) -> r.SuppressImportResult:
+    """Suppress every address of a page of rows; invalid rows are reported and do not stop the valid ones."""
+    only = {None: None, "email": "email", "sms": "phone"}[params.channel]
+    region = check_region(params.region) if params.region else None
+    page: _Page[AddressRow] = await _read_in_order(params, partial(read_addresses, region=region, only=only))
+    reason = params.reason or "imported"
+    if command.dry_run:
+        return _suppressed_page(page, await hub.contacts.try_suppress(page.good, params.import_id))
+    work = hub.contacts.suppressing_page(page.good, reason, "operator")
+    return await command.write(work, partial(_suppressed_page, page))
+
+
+def _suppressed_page(page: _Page[AddressRow], added: int) -> r.SuppressImportResult:
+    return {
+        "rows": page.rows,
+        "added": added,
+        "unchanged": len(page.good) - added,
+        "invalid": len(page.bad),
+        "errors": _faults(page.bad),
+        "warnings": _faults(page.dropped),
+    }
+
+
 async def unsuppress(hub: Hub, params: p.SuppressionRemove, command: Command) -> r.Done:
     """Allow an address again."""
     channel = Channel(params.channel)
-    key = address_key(channel, params.address)
+    key = address_key(channel, params.address, params.region)
     return await command.write(hub.contacts.unsuppressing(channel, key), partial(_suppressed, command, key))
 
 
@@ -185,10 +248,13 @@ async def suppressions(hub: Hub, params: p.SuppressionList) -> r.SuppressionsRes
     }
 
 
-def address_key(channel: Channel, address: str) -> str:
-    """An address as it is compared. Raises `BadInput` at "address"."""
+def address_key(channel: Channel, address: str, region: str | None = None) -> str:
+    """An address as it is compared; a phone of any kind. Raises `BadInput` at "address" or "region"."""
+    region = check_region(region) if region else None
     try:
-        return email_address(address)[1] if channel is Channel.EMAIL else phone_number(address)
+        if channel is Channel.EMAIL:
+            return email_address(address)[1]
+        return phone_number(address, region, any_kind=True)
     except BadInput as error:
         raise BadInput.at("address", problem_of(error)) from None
 

@@ -29,6 +29,8 @@ async def add(hub: Hub, params: p.ContactAdd, command: Command) -> r.AddedResult
     row = read_row(1, {**params.fields, **{key: text for key, text in given.items() if text}}, region=region)
     if isinstance(row, RowProblem):
         raise BadInput.at(row.field, row.problem)
+    for dropped in row.dropped:  # unlike a row of a file, whose other cells are good for something
+        raise BadInput.at(dropped.field, dropped.problem)
     work = hub.lists.adding(name, row, f"add:{secrets.token_hex(8)}")
 
     def answer(found: tuple[bool, str]) -> r.AddedResult:

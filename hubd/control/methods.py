@@ -154,6 +154,14 @@ _CONTACTS = (
     ),
     changes("suppression.add", "Suppress an address.", p.SuppressionAdd, r.Done, contact_methods.suppress),
     changes(
+        "suppression.import",
+        "Suppress the addresses in a page of rows.",
+        p.SuppressionImport,
+        r.SuppressImportResult,
+        contact_methods.suppress_page,
+        disk=Disk.NEEDS_ROOM,
+    ),
+    changes(
         "suppression.remove",
         "Allow an address again.",
         p.SuppressionRemove,

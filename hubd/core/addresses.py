@@ -31,6 +31,12 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+[A-Za-z]{{2,63}}")
 _NEVER_MAIL = (".localhost", ".arpa", ".onion")
 
 _PHONE = re.compile("\\+?[0-9() ./\u00a0\u2010\u2011\u2013-]+")  # with the dashes and spaces of spreadsheets
+#: Numbers that a spreadsheet kept as a float: `1701234567.0`, `4.4E+11`. Other separators are not that late.
+_FLOAT = re.compile(r"(\+?[0-9]{7,})[.,]([0-9]+)")
+_FLOAT_END = re.compile("(\\+?[0-9() /\u00a0-]{7,})[.,]0")
+_MOST_DECIMALS = 4  #: more digits are the second half of a number
+_ROUNDED = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+")
+_AROUND_PHONE = " \t\u00a0'\"="  #: with what marks a cell as text: '0151 234, ="0151 234"
 _TEXTABLE = {
     PhoneNumberType.MOBILE,
     PhoneNumberType.FIXED_LINE_OR_MOBILE,
@@ -187,20 +193,22 @@ def _unquoted(name: str) -> str:
     return name
 
 
-def phone_number(text: str, region: str | None = None) -> str:
+def phone_number(text: str, region: str | None = None, *, any_kind: bool = False) -> str:
     """The number in E.164 form (`+14155552671`).
 
     `region` is the two-letter country that numbers without a leading + belong to; without it they are
-    refused, never guessed. Numbers that cannot receive texts are refused too. Raises BadInput at "phone" or
-    "region".
+    refused, never guessed. Numbers that cannot receive texts are refused too, unless `any_kind` is set.
+    Raises BadInput at "phone" or "region".
     """
-    digits = text.strip(" \t\u00a0")
+    digits = text.strip(_AROUND_PHONE)
     if region is not None:
         region = check_region(region)
     if not digits:
         raise _not_phone("it is empty")
     if len(digits) > _LONGEST_PHONE:
         raise _not_phone("it is too long")
+    if "." in digits or "," in digits or "E" in digits or "e" in digits:
+        digits = _unfloated(digits)
     if any(char.isalpha() for char in digits):
         raise _not_phone("use digits only; letters and extensions cannot be dialled")
     if _PHONE.fullmatch(digits) is None:
@@ -212,13 +220,41 @@ def phone_number(text: str, region: str | None = None) -> str:
     except phonenumbers.NumberParseException:
         raise _not_phone("no country uses such numbers") from None
     kind = phonenumbers.number_type(number)  # which takes as long as whether it is valid
+    if kind not in _TEXTABLE and region is not None and (whole := _without_plus(digits, region)) is not None:
+        return whole
     if kind == PhoneNumberType.UNKNOWN:
         raise _not_phone("the numbering plan of that country has no such number")
-    if kind not in _TEXTABLE:
+    if kind not in _TEXTABLE and not any_kind:
         raise BadInput.at(
             "phone", f"{_PHONE_KIND.get(kind, 'a number of that kind')} cannot receive text messages"
         )
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _without_plus(digits: str, region: str) -> str | None:
+    """The mobile number of that country that this is when only its plus sign is missing."""
+    if not digits.startswith(str(phonenumbers.country_code_for_region(region))):
+        return None
+    try:
+        number = phonenumbers.parse("+" + digits)
+    except phonenumbers.NumberParseException:
+        return None
+    if phonenumbers.number_type(number) not in _TEXTABLE:
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _unfloated(text: str) -> str:
+    """Without the decimals that a spreadsheet added. Raises BadInput when digits may be lost."""
+    if _ROUNDED.fullmatch(text):
+        raise _not_phone("a spreadsheet rounded it; format the column as text and export again")
+    found = _FLOAT.fullmatch(text)
+    if found and found[2].strip("0"):
+        if len(found[2]) > _MOST_DECIMALS:
+            return text
+        raise _not_phone("it has decimals; format the column as text and export again")
+    found = found or _FLOAT_END.fullmatch(text)
+    return found[1] if found else text
 
 
 def _not_phone(problem: str) -> BadInput:

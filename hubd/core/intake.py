@@ -1,7 +1,9 @@
-"""Rows that people hand in, made into contacts: every row a contact, or the first reason why not.
+"""Rows that people hand in, made into contacts. Each cell is judged alone.
 
-An email address is kept twice: as it is sent to (the local part as written, the domain in lower-case ASCII)
-and as the folded key by which two spellings are recognised as one. Problems name the field, never an address.
+A cell that cannot be used is left out, with a problem that says so; a row is refused only when no address is
+left. An email address is kept twice: as it is sent to (the local part as written, the domain in lower-case
+ASCII) and as the folded key by which two spellings are recognised as one. Problems name the field, never an
+address.
 """
 
 from __future__ import annotations
@@ -9,53 +11,41 @@ from __future__ import annotations
 import re
 import unicodedata
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import msgspec
 
 from hubd.core.addresses import check_region, email_address, phone_number
+from hubd.core.column_names import (
+    meaning,
+    means_no_consent,
+    means_opted_out,
+    opt_out_fields,
+    opt_out_kind,
+)
+from hubd.core.columns import MAX_FIELDS, field_name, usable_name
 from hubd.core.tables import Fault, shown, text_problem
-from hubd.errors import BadInput, nearest
+from hubd.errors import BadInput
 
 __all__ = [
+    "AddressRow",
     "ContactRow",
     "RowProblem",
-    "check_columns",
     "check_region",
     "email_address",
     "phone_number",
+    "read_addresses",
     "read_row",
     "time_zone",
 ]
 
-MAX_COLUMNS = 200
 MAX_CELL_BYTES = 64 * 1024
-_LONGEST_FIELD = 64
-_FIELD = re.compile(r"[a-z_][a-z0-9_]*")
-#: Variables that a template gets from elsewhere, and words that mean something else in a template.
-_RESERVED = {
-    *("contact_id", "unsubscribe_url", "postal_address"),
-    *("self", "super", "loop", "caller", "varargs", "kwargs", "namespace", "true", "false", "none"),
-    *("and", "or", "not", "in", "is", "if", "elif", "else", "for", "recursive"),
-}
-_MEANS = {
-    name: field_name
-    for field_name, names in {
-        "email": "e_mail mail email_address e_mail_address mail_address emailaddress email_id "
-        "email_adresse e_mail_adresse mailadresse courriel adresse_email adresse_mail adresse_e_mail "
-        "correo correo_electronico",
-        "phone": "phone_number phonenumber mobile mobile_phone mobile_number cell cellphone cell_phone "
-        "telephone telephone_number tel sms msisdn telefon telefonnummer handy handynummer mobil mobilnummer "
-        "telephone_portable numero_de_telephone telefono movil",
-        "first_name": "firstname first given_name forename fname vorname prenom nombre",
-        "last_name": "lastname last surname family_name lname nachname familienname nom nom_de_famille "
-        "apellido apellidos",
-        "timezone": "time_zone tz zeitzone fuseau_horaire zona_horaria",
-    }.items()
-    for name in names.split()
-}
+_ADDRESSES = ("email", "phone")
+_SEVERAL = ":::"  #: what Google Contacts writes between several addresses in one cell
+_NUMBERS = re.compile(r"[0-9]+")
+_NO_ADDRESS = "the row has neither an email address nor a phone number"
 
 
 class ContactRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -66,132 +56,238 @@ class ContactRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     email_key: str | None = None  #: what to compare: folded
     phone: str | None = None  #: E.164
     fields: dict[str, str] = {}  #: all other columns that have a value
+    dropped: tuple[RowProblem, ...] = ()  #: cells that were left out, and what else there is to say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowProblem:
-    """Why a row cannot be used. The rows around it are not affected."""
+    """Why a row or a cell cannot be used. The rows and cells around it are not affected."""
 
     line: int
     field: str
     problem: str
 
 
-def check_columns(names: Iterable[str]) -> dict[str, str]:
-    """Which field each column of a file fills: `{"E-Mail": "email", "First Name": "first_name"}`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressRow:
+    """The addresses of one row, as they are compared, and the cells that hold none."""
 
-    Raises BadInput with every fault at once: too many columns, a name that cannot be a field, two columns for
-    one field, no column with an address. The path of a fault is the column's name.
-    """
-    columns = list(names)
-    if len(columns) > MAX_COLUMNS:
-        raise BadInput.at("columns", f"{len(columns)} columns; at most {MAX_COLUMNS} are allowed")
-    faults: list[Fault] = []
-    fields: dict[str, str] = {}
-    source: dict[str, str] = {}
-    for position, column in enumerate(columns, start=1):
-        try:
-            name = _field(column)
-        except BadInput as error:
-            where = shown(column) if isinstance(column, str) and column.strip() else f"column {position}"
-            faults.append((where, str(error)))
-            continue
-        if name in source:
-            other = "" if source[name] == column else f" like {shown(source[name])}"
-            faults.append((shown(column), f"means {name}{other}; skip one, or map it to another field"))
-        source.setdefault(name, column)
-        fields[column] = name
-    if not faults and not {"email", "phone"} & set(fields.values()):
-        faults.append(("columns", _no_address_column(fields)))
-    if faults:
-        raise BadInput.of(faults, hint="Rename the column, or map it: --map COLUMN=FIELD")
-    return fields
+    line: int
+    emails: tuple[str, ...] = ()
+    phones: tuple[str, ...] = ()
+    dropped: tuple[RowProblem, ...] = ()
 
 
-def _no_address_column(fields: Mapping[str, str]) -> str:
-    near = [column for column, name in fields.items() if nearest(name, ("email", "phone"))]
-    guess = f"; is it {shown(near[0])}?" if near else ""
-    return f"there is neither an email nor a phone column{guess}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What the cells of a row with certain columns are."""
 
-
-def _field(column: object) -> str:
-    """The field that a column fills. A field's own name always stands for itself."""
-    if not isinstance(column, str):
-        raise BadInput("a column's name must be text")
-    if len(column) > 4 * _LONGEST_FIELD:
-        raise BadInput("the name is longer than 64 characters")
-    return _field_of(column)
-
-
-@lru_cache(maxsize=4096)
-def _field_of(column: str) -> str:
-    plain = unicodedata.normalize("NFKD", column.strip("\ufeff \t\r\n\u00a0")).casefold()
-    plain = "".join(char for char in plain if not unicodedata.combining(char))
-    name = re.sub(r"[\s./-]+", "_", plain)
-    name = _MEANS.get(name, name)
-    if not name:
-        raise BadInput("the column has no name")
-    if len(name) > _LONGEST_FIELD:
-        raise BadInput("the name is longer than 64 characters")
-    if name.startswith("_"):
-        raise BadInput("a field's name must not start with an underscore")
-    if _FIELD.fullmatch(name) is None:
-        raise BadInput("a field's name has only a-z, 0-9 and _, and starts with a letter")
-    if name in _RESERVED:
-        raise BadInput(f"{name} is reserved; choose another name")
-    return name
+    names: tuple[str, ...]  #: the field that each cell is kept under
+    sources: tuple[tuple[str, tuple[str, ...]], ...]  #: fields to read, and the cells to try, best first
+    opt_outs: tuple[tuple[str, str, tuple[str, ...]], ...]  #: cell, kind of column, addresses it is about
+    is_simple: bool  #: an email address and a phone number by these names are all that there is to read
 
 
 def read_row(line: int, values: Mapping[str, str], *, region: str | None = None) -> ContactRow | RowProblem:
-    """The contact in one row, or the first thing that is wrong with it.
+    """The contact in one row, or why there is none.
 
-    `values` is keyed by field, or by column as `check_columns` was given it. Empty cells are absent fields.
-    All other cells are kept as they are. Raises BadInput only for a wrong `region`.
+    `values` is keyed by field, or by column as it is called in the file. Empty cells are absent fields; outer
+    spaces and invisible marks are no part of a cell. Raises BadInput only for a wrong `region`.
     """
     if region is not None:
         region = check_region(region)
-    cells: dict[str, str] = {}
+    dropped: list[RowProblem] = []
+    plan, cells = _cells(line, values, dropped)
+    if plan.is_simple and not dropped and (row := _simple_row(line, cells, region)) is not None:
+        return row
+    found: dict[str, str] = {}
+    key = None
+    for field, sources in plan.sources:
+        for source in sources:
+            cell = cells.get(source)
+            if cell is None:
+                continue
+            try:
+                if field == "email":
+                    found["email"], key = _first_email(cell) if _SEVERAL in cell else email_address(cell)
+                elif field == "phone":
+                    found["phone"] = phone_number(cell.split(_SEVERAL)[0], region)
+                else:
+                    found[field] = _OTHERS[field](cell)
+                break
+            except BadInput as error:
+                dropped.append(_left_out(line, field, error))
+        if field in cells:
+            del cells[field]
+    if plan.opt_outs:
+        _heed_opt_outs(line, plan, cells, found, dropped)
+    email, phone = found.pop("email", None), found.pop("phone", None)
+    if email is None and phone is None:
+        return _no_address(line, dropped)
+    if found:
+        cells.update(found)
+    return ContactRow(
+        line=line,
+        email=email,
+        email_key=key if email is not None else None,
+        phone=phone,
+        fields=cells,
+        dropped=tuple(dropped),
+    )
+
+
+def _simple_row(line: int, cells: dict[str, str], region: str | None) -> ContactRow | None:
+    """What `read_row` returns for most rows, in less time; None for a row that needs a closer look."""
+    email, phone, key = cells.get("email"), cells.get("phone"), None
+    try:
+        if email is not None:
+            email, key = email_address(email)
+        if phone is not None:
+            phone = phone_number(phone, region)
+    except BadInput:
+        return None
+    if email is not None:
+        del cells["email"]
+    elif phone is None:
+        return None
+    if phone is not None:
+        del cells["phone"]
+    return ContactRow(line=line, email=email, email_key=key, phone=phone, fields=cells)
+
+
+def read_addresses(
+    line: int, values: Mapping[str, str], *, region: str | None = None, only: str | None = None
+) -> AddressRow | RowProblem:
+    """Every address in one row, whatever kind of phone it is; `only` "email" or "phone" of one kind alone.
+
+    Cells named `address` count by their look when no other column has an address.
+    Raises BadInput only for a wrong `region`.
+    """
+    if region is not None:
+        region = check_region(region)
+    dropped: list[RowProblem] = []
+    plan, cells = _cells(line, values, dropped)
+    found: dict[str, list[str]] = {"email": [], "phone": []}
+    sources = [(field, name) for field, names in plan.sources if field in found for name in names]
+    for field, source in [*sources, (_kind_of(cells.get("address", "")), "address")]:
+        if source not in cells or (only is not None and field != only):
+            continue
+        if source == "address" and (any(found.values()) or (not field and sources)):
+            continue  # most likely where the person lives
+        for cell in cells[source].split(_SEVERAL):
+            try:
+                if field == "email":
+                    found[field].append(email_address(cell)[1])
+                elif field == "phone":
+                    found[field].append(phone_number(cell, region, any_kind=True))
+                else:
+                    raise BadInput.at("address", "this is neither an email address nor a phone number")
+            except BadInput as error:
+                where = source if source == "address" else field
+                dropped.append(_left_out(line, where, error))
+    if not found["email"] and not found["phone"]:
+        return _no_address(line, dropped)
+    return AddressRow(
+        line=line, emails=tuple(found["email"]), phones=tuple(found["phone"]), dropped=tuple(dropped)
+    )
+
+
+def _kind_of(address: str) -> str:
+    """By its look: "email", "phone", or "" for what is neither."""
+    if "@" in address:
+        return "email"
+    return "phone" if any(map(str.isdigit, address)) and not any(map(str.isalpha, address)) else ""
+
+
+def _cells(line: int, values: Mapping[str, str], dropped: list[RowProblem]) -> tuple[_Plan, dict[str, str]]:
+    """The cells that have something, trimmed, by field; those that cannot be used are `dropped`."""
     columns = tuple(values)
-    names = _names_of(columns)
-    if names and _are_plain(values.values()):
-        cells = dict(values if names == columns else zip(names, values.values(), strict=True))
-        if not all(map(str.strip, cells.values())):
-            cells = {name: value for name, value in cells.items() if value.strip()}
-        return _contact(line, cells, region)
-    if len(values) > MAX_COLUMNS:
-        return RowProblem(line=line, field="row", problem=f"more than {MAX_COLUMNS} columns")
+    plan = _plan_of(columns)
+    trim = _trim_of(values.values())
+    if plan is None or trim is None:
+        values = _usable(line, values, dropped)
+        columns = tuple(values)
+        plan, trim = _plan_of(columns), _trimmed
+        assert plan is not None, "the names are those of fields"
+    written = list(values.values())
+    trimmed = list(map(trim, written))
+    if trimmed == written and plan.names == columns:
+        cells = dict(values)
+    else:
+        cells = dict(zip(plan.names, trimmed, strict=True))
+    if not all(trimmed):
+        cells = {name: cell for name, cell in cells.items() if cell}
+    return plan, cells
+
+
+def _trim_of(values: Iterable[object]) -> Callable[[str], str] | None:
+    """How cells are trimmed, when `_cell_problem` would find nothing in any of them."""
+    try:
+        text = "".join(values)  # type: ignore[arg-type]  # what is no text is told by the caller
+        is_ascii = text.isascii()
+        size = len(text) if is_ascii else len(text.encode())
+    except (TypeError, UnicodeEncodeError):
+        return None
+    if "\0" in text or size > MAX_CELL_BYTES:
+        return None
+    return str.strip if is_ascii or text.isprintable() else _trimmed
+
+
+@lru_cache(maxsize=1024)  # rows come without their empty cells: each combination is one
+def _plan_of(columns: tuple[str, ...]) -> _Plan | None:
+    """None when a row with these columns has to be looked at column by column."""
+    try:
+        known = list(map(_known_column, columns))
+    except BadInput:
+        return None
+    names = tuple(each[0] for each in known)
+    special = [each for each in known if each[1] or each[3]]
+    if len(set(names)) < len(names) or len(names) - len(special) > MAX_FIELDS:
+        return None
+    sources: dict[str, list[tuple[int, str]]] = {}
+    for name, field, rank, _ in special:
+        if field:
+            sources.setdefault(field, []).append((rank, name))
+    ranked = {field: tuple(name for _, name in sorted(found)) for field, found in sorted(sources.items())}
+    read = tuple((field, found) for field, found in ranked.items() if found != (field,) or field in _JUDGED)
+    opt_outs = tuple((name, kind, opt_out_fields(name)) for name, _, _, kind in special if kind)
+    return _Plan(
+        names=names,
+        sources=read,
+        opt_outs=opt_outs,
+        is_simple=not opt_outs and {*read} <= {(field, (field,)) for field in _ADDRESSES},
+    )
+
+
+@lru_cache(maxsize=4096)
+def _known_column(column: str) -> tuple[str, str, int, str]:
+    """What its cells are kept under, the field it fills with its rank, and what it says of opt-outs."""
+    name = field_name(column)
+    return name, *meaning(name), opt_out_kind(name)
+
+
+def _usable(line: int, values: Mapping[str, str], dropped: list[RowProblem]) -> dict[str, str]:
+    """The cells that can be used, by field."""
+    cells: dict[str, str] = {}
     for column, value in values.items():
         try:
-            name = _field(column)
+            name = field_name(column)
         except BadInput as error:
-            return RowProblem(line=line, field=shown(column), problem=str(error))
-        if problem := _cell_problem(value):
-            return RowProblem(line=line, field=name, problem=problem)
-        if not value or value.isspace():
-            continue
-        if name in cells:
-            return RowProblem(line=line, field=name, problem="two columns of the row fill this field")
-        cells[name] = value
-    return _contact(line, cells, region)
-
-
-@lru_cache(maxsize=256)
-def _names_of(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """The fields that these columns fill; none when a row with them has to be looked at column by column."""
-    try:
-        names = tuple(_field(column) for column in columns)
-    except BadInput:
-        return ()
-    return names if len(set(names)) == len(names) <= MAX_COLUMNS else ()
-
-
-def _are_plain(values: Iterable[object]) -> bool:
-    """Whether `_cell_problem` would find nothing in any of them."""
-    try:
-        octets = "".join(values).encode()  # type: ignore[arg-type]  # what is no text is told by the caller
-    except (TypeError, UnicodeEncodeError):
-        return False
-    return b"\0" not in octets and len(octets) <= MAX_CELL_BYTES
+            name = usable_name(column) if isinstance(column, str) else ""
+            if not name:
+                where = shown(column) if isinstance(column, str) else "column"
+                dropped.append(RowProblem(line=line, field=where, problem=f"{error}; left out"))
+                continue
+        problem = _cell_problem(value)
+        if not problem and name in cells and value and not value.isspace():
+            problem = "two columns of the row fill this field"
+        if not problem and len(cells) >= MAX_FIELDS and not meaning(name)[0]:
+            problem = f"more than {MAX_FIELDS} columns"
+        if problem:
+            dropped.append(RowProblem(line=line, field=name, problem=f"{problem}; left out"))
+        elif name not in cells:
+            cells[name] = value
+    return cells
 
 
 def _cell_problem(value: object) -> str:
@@ -202,24 +298,49 @@ def _cell_problem(value: object) -> str:
     return text_problem(value, lines=True)
 
 
-def _contact(line: int, cells: dict[str, str], region: str | None) -> ContactRow | RowProblem:
-    email = cells.pop("email", None)
-    phone = cells.pop("phone", None)
-    if email is None and phone is None:
-        problem = "the row has neither an email address nor a phone number"
-        return RowProblem(line=line, field="email", problem=problem)
-    key = None
-    try:
-        if email is not None:
-            email, key = email_address(email)
-        if phone is not None:
-            phone = phone_number(phone, region)
-        if "timezone" in cells:
-            cells["timezone"] = time_zone(cells["timezone"])
-    except BadInput as error:
-        where, what = _first_fault(error)
-        return RowProblem(line=line, field=where, problem=what)
-    return ContactRow(line=line, email=email, email_key=key, phone=phone, fields=cells)
+def _trimmed(text: str) -> str:
+    """Without the spaces and the invisible marks (Unicode Cf) around it."""
+    start, end = 0, len(text)
+    while start < end and _is_outer(text[start]):
+        start += 1
+    while start < end and _is_outer(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def _is_outer(char: str) -> bool:
+    return char.isspace() or (not char.isascii() and unicodedata.category(char) == "Cf")
+
+
+def _first_email(cell: str) -> tuple[str, str]:
+    return email_address(cell.split(_SEVERAL)[0])
+
+
+def _heed_opt_outs(
+    line: int, plan: _Plan, cells: Mapping[str, str], found: dict[str, str], dropped: list[RowProblem]
+) -> None:
+    for name, kind, fields in plan.opt_outs:
+        cell = cells.get(name, "")
+        if means_opted_out(kind, cell):
+            for field in fields:
+                if found.pop(field, None) is not None:
+                    said = f"says that the person opted out or cannot be reached; the {field} was left out"
+                    dropped.append(RowProblem(line=line, field=name, problem=said))
+        elif means_no_consent(kind, cell):
+            said = "says that the person has not agreed to marketing; imported nevertheless"
+            dropped.append(RowProblem(line=line, field=name, problem=said))
+
+
+def _no_address(line: int, dropped: Iterable[RowProblem]) -> RowProblem:
+    """Why the row is refused: what is wrong with its first address."""
+    for each in dropped:
+        if each.field in (*_ADDRESSES, "address") or opt_out_kind(each.field):
+            return RowProblem(line=line, field=each.field, problem=each.problem.removesuffix("; left out"))
+    return RowProblem(line=line, field="email", problem=_NO_ADDRESS)
+
+
+def _left_out(line: int, field: str, error: BadInput) -> RowProblem:
+    return RowProblem(line=line, field=field, problem=f"{_first_fault(error)[1]}; left out")
 
 
 def _first_fault(error: BadInput) -> Fault:
@@ -245,3 +366,26 @@ def _zones() -> tuple[dict[str, str], dict[str, str]]:
     names = sorted(zoneinfo.available_timezones())
     cities = {name.lower().rpartition("/")[2]: name for name in names if "/" in name and "Etc/" not in name}
     return {name.lower(): name for name in names}, cities
+
+
+def birthday(text: str) -> str:
+    """A date as it is written, with or without the year. Raises BadInput at "birthday".
+
+    Numbers must be able to be a day and a month in some order; months in words are not judged.
+    """
+    numbers = [int(each) for each in _NUMBERS.findall(text)[:3]]
+    if any(map(str.isalpha, text)) and numbers:
+        return text
+    days = [number for number in numbers if 1 <= number <= 31]
+    if len(numbers) < 2 or len(days) < 2 or min(days) > 12:
+        raise BadInput.at("birthday", "not a date with a day and a month")
+    return text
+
+
+_OTHERS: dict[str, Callable[[str], str]] = {
+    "timezone": time_zone,
+    "birthday": birthday,
+    "first_name": str,
+    "last_name": str,
+}
+_JUDGED = (*_ADDRESSES, "timezone", "birthday")

@@ -17,10 +17,11 @@ from hubd.errors import NotFound
 from hubd.store.cancelling import cancel_waiting
 from hubd.store.database import Database, Unit
 from hubd.store.importing import ImportCount, import_page, list_id
+from hubd.store.suppressing import rehearse_page, suppress_page
 from hubd.store.unit import Work
 
 if TYPE_CHECKING:
-    from hubd.core.intake import ContactRow
+    from hubd.core.intake import AddressRow, ContactRow
 
 __all__ = ["Contact", "Contacts", "ImportCount", "ListView", "Suppression"]
 
@@ -171,6 +172,14 @@ class Contacts:
             return added
 
         return work
+
+    def suppressing_page(self, rows: Sequence[AddressRow], reason: str, source: str) -> Work[int]:
+        """The unit of work that suppresses the addresses of some rows: how many rows had a new one."""
+        return lambda unit: suppress_page(unit, rows, reason, source)
+
+    async def try_suppress(self, rows: Sequence[AddressRow], import_id: str) -> int:
+        """Count the same and keep nothing but, until another import is tried, which addresses there were."""
+        return await self._db.write(lambda unit: rehearse_page(unit, rows, import_id), bulk=True)
 
     def unsuppressing(self, channel: Channel, key: str) -> Work[bool]:
         """The unit of work that allows sending again: whether it was suppressed."""

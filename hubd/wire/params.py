@@ -80,9 +80,12 @@ class ContactsImport(Params, frozen=True):
 
 
 class ContactsColumns(Params, frozen=True):
-    """The header of a table."""
+    """The header of a table, and what the person who imports it says about its columns."""
 
     columns: Annotated[list[str], msgspec.Meta(max_length=10_000)]
+    maps: Annotated[dict[str, str], msgspec.Meta(max_length=10_000)] = {}  #: column to field
+    skip: Annotated[list[str], msgspec.Meta(max_length=10_000)] = []  #: columns to leave out
+    addresses: bool = False  #: for `suppression.import`, which also takes a column `address`
 
 
 class ContactsList(Params, frozen=True):
@@ -159,6 +162,22 @@ class SuppressionAdd(Params, frozen=True):
     idempotency_key: Key = None
     imported: bool = False
     dry_run: bool = False
+    region: str | None = None
+
+
+class SuppressionImport(Params, frozen=True):
+    """One page of rows with addresses to suppress; the pages of one file share their `import_id`.
+
+    Without `channel`, every address of a row counts.
+    """
+
+    rows: Annotated[list[ImportRow], msgspec.Meta(max_length=MAX_ROWS)]
+    import_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    channel: ChannelName | None = None
+    reason: Reason = ""
+    region: str | None = None
+    idempotency_key: Key = None
+    dry_run: bool = False
 
 
 class SuppressionRemove(Params, frozen=True):
@@ -168,6 +187,7 @@ class SuppressionRemove(Params, frozen=True):
     address: Word
     idempotency_key: Key = None
     dry_run: bool = False
+    region: str | None = None
 
 
 class SuppressionList(Params, frozen=True):

@@ -208,8 +208,27 @@ class ImportResult(TypedDict):
     warnings: list[RowFault]  # of rows that were taken, but not whole
 
 
+class SuppressImportResult(TypedDict):
+    """`added`, `unchanged` and `invalid` add up to `rows`."""
+
+    rows: int
+    added: int  #: rows with an address that was not suppressed
+    unchanged: int
+    invalid: int
+    errors: list[RowFault]
+    warnings: list[RowFault]  # of rows that have a good address, too
+
+
+class ColumnStatus(TypedDict):
+    column: str
+    key: str | None  #: what its cells are sent under; null when it is left out
+    field: str | None  #: the field that it fills
+    note: str
+
+
 class ColumnsResult(TypedDict):
     fields: dict[str, str]
+    columns: list[ColumnStatus]  #: in the order of the header
 
 
 class ListStatus(TypedDict):

@@ -104,14 +104,25 @@ def test_text_after_a_closing_quote_is_a_row_error() -> None:
     assert good == GoodRow(line=3, cells=("b@x.org", "B"))
 
 
-def test_rows_with_too_few_or_too_many_cells_are_row_errors() -> None:
-    rows = read("email,n\na@x.org\nb@x.org,1,2\nc@x.org,1,,\n\n,\nd@x.org,\n")[1]
-    assert [(row.line, isinstance(row, GoodRow)) for row in rows] == [
-        (2, False),
-        (3, False),
-        (4, True),
-        (7, True),
+def test_rows_with_too_many_cells_are_row_errors() -> None:
+    rows = read("email,n\nb@x.org,1,2\nc@x.org,1,,\n\n,\nd@x.org,\n")[1]
+    assert [(row.line, isinstance(row, GoodRow)) for row in rows] == [(2, False), (3, True), (6, True)]
+    assert isinstance(rows[0], BadRow)
+    assert rows[0].cells == ("b@x.org", "1", "2")
+
+
+def test_empty_last_cells_may_be_missing() -> None:
+    assert cells("email,n,m\na@x.org\nb@x.org,1\nc@x.org,1,2\n") == [
+        ("a@x.org", "", ""),
+        ("b@x.org", "1", ""),
+        ("c@x.org", "1", "2"),
     ]
+
+
+def test_columns_may_have_any_name_and_none_at_all() -> None:
+    columns, rows = read("email,,n,Email,ann@x.org,12345678,,\na@x.org,,1,2,3,4,,5\n")
+    assert columns == ("email", "", "n", "Email", "ann@x.org", "12345678", "", "")
+    assert rows == [GoodRow(line=2, cells=("a@x.org", "", "1", "2", "3", "4", "", "5"))]
 
 
 @pytest.mark.parametrize(
@@ -119,10 +130,7 @@ def test_rows_with_too_few_or_too_many_cells_are_row_errors() -> None:
     [
         ("", "the file is empty"),
         ("\n \n", "the file is empty"),
-        ("a@x.org,Ann\n", "the first line must name the columns"),
-        ("email,+14155552671\n", "the first line must name the columns"),
-        ("email,n,Email\n", "columns 1 and 3 are both called"),
-        ("email,,n\n", "column 2 has no name"),
+        ("email" + ",n" * 10_000 + "\n", "more than 10,000 columns"),
         ('email,"n\n', "never closed"),
     ],
 )
@@ -154,7 +162,9 @@ def test_a_huge_cell_costs_its_row_and_no_memory(filling: str) -> None:
 
 
 def test_a_spreadsheets_sep_line_is_honoured() -> None:
-    assert cells("sep=;\nemail;n\na@x.org;1,5\n") == [("a@x.org", "1,5")]
+    for line in ("sep=;", "SEP=;", '"sep=;"', "sep=;;", '"sep=;";;;'):
+        assert cells(line + "\nemail;n\na@x.org;1,5\n") == [("a@x.org", "1,5")]
+    assert cells("sep=\t\nemail\tn\na@x.org\t1,5\n") == [("a@x.org", "1,5")]
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=20)
@@ -211,10 +221,10 @@ def rows_by_hand(text: str) -> Iterator[GoodRow | int]:
     for line, found in by_hand(text):
         while found and len(found) > 2 and not found[-1].strip():
             found.pop()
-        if found is None or (len(found) != 2 and any(map(str.strip, found))):
+        if found is None or (len(found) > 2 and any(map(str.strip, found))):
             yield line
         elif any(map(str.strip, found)):
-            yield GoodRow(line, tuple(map(csv_out.unguarded, found)))
+            yield GoodRow(line, tuple(map(csv_out.unguarded, [*found, ""][:2])))
 
 
 @given(st.lists(PIECES, max_size=40).map("".join))

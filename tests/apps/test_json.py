@@ -90,6 +90,9 @@ def _people(told: Told) -> None:
     path = told.hub.file("people.csv", CSV)
     told.run("import", path, "--list", "all", code=9)
     told.run("import", path, "--list", "all", "--dry-run", code=9)
+    told.run(
+        "import", told.hub.file("skip.csv", "email,x\nann@example.com,1\n"), "--list", "all", "--skip", "x"
+    )
     told.run("lists")
     told.run("contacts list")
     told.run("contacts show", "ann@example.com")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from tests import launcher
@@ -67,10 +69,89 @@ def test_an_import_on_several_pages_adds_up(hub: Hub) -> None:
     )
     assert (found["rows"], found["imported"], found["duplicates"], found["invalid"]) == (4243, 4200, 1, 42)
     assert [each["line"] for each in found["errors"]] == [3 + 101 * n for n in range(42)]
-    told = hub.run("import", hub.file("bad.csv", "email\n" + "x\n" * 30), "--list", "all")
+    path = hub.file("bad.csv", "email\n" + "x\n" * 30 + "a@b\n")
+    told = hub.run("import", path, "--list", "all")
     assert told.returncode == 9
-    assert len(told.stderr.splitlines()) == 21
-    assert told.stderr.endswith("and 10 more (--json lists all)\n")
+    assert told.stderr.splitlines() == [
+        f"{path}:2: email: not an email address: no @ in it (30 rows: 2, 3, 4, 5, 6 and 25 more)",
+        f"{path}:32: email: not an email address: no dot in the domain",
+    ]
+
+
+def test_an_import_says_what_became_of_every_column(hub: Hub) -> None:
+    text = "E-Mail;Vorname;Telefon;;Umsatz (EUR);intern;Stadt\nann@example.com;Ann;030 901820;;5;x;Köln\n"
+    path = hub.file("kunden.csv", text)
+    arguments = ("--list", "all", "--region", "DE", "--skip", "intern", "--map", "Stadt=city")
+    found = hub.json("import", path, *arguments)
+    assert [(each["column"], each["field"], each["own"]) for each in found["columns"]] == [
+        ("E-Mail", "email", "e_mail"),
+        ("Vorname", "first_name", "vorname"),
+        ("Telefon", "phone", "telefon"),
+        ("", None, None),
+        ("Umsatz (EUR)", "umsatz_eur", "umsatz_eur"),
+        ("intern", None, None),
+        ("Stadt", "city", "city"),
+    ]
+    assert [(each["line"], each["field"]) for each in found["warnings"]] == [(2, "phone")]
+    shown = hub.ok("import", path, *arguments)
+    assert re.search(r"Vorname +first_name, also vorname\n", shown)
+    assert re.search(r"intern +skipped\n", shown)
+    assert "1 column without a name left out" in shown
+    contact = hub.json("contacts", "show", "ann@example.com")["contact"]
+    assert contact["fields"] == {
+        "e_mail": "ann@example.com",
+        "vorname": "Ann",
+        "first_name": "Ann",
+        "telefon": "030 901820",
+        "umsatz_eur": "5",
+        "city": "Köln",
+    }
+
+
+def test_refused_rows_are_written_to_a_file_that_can_be_imported_when_it_is_repaired(hub: Hub) -> None:
+    text = 'email;name;n\nann@example.com;Ann;1\nbob@;"Bob; the 2nd";=1\ncat@example.com;Cat;1;2\n'
+    path, rejects = hub.file("people.csv", text), hub.folder / "rejects.csv"
+    hub.ok("import", path, "--list", "all", "--rejects", str(rejects), code=9)
+    rows = list(csv.reader(io.StringIO(rejects.read_text("utf-8-sig"))))
+    assert rows[0] == ["import_line", "import_problem", "email", "name", "n"]
+    assert sorted(row[0] for row in rows[1:]) == ["3", "4"]
+    assert next(row for row in rows if row[0] == "3") == [
+        *("3", "email: not an email address: nothing after the @"),
+        *("bob@", "Bob; the 2nd", "'=1"),
+    ]
+    assert rejects.stat().st_mode & 0o777 == 0o600
+    repaired = rejects.read_text("utf-8-sig").replace("bob@", "bob@example.com")
+    found = hub.json("import", hub.file("repaired.csv", repaired), "--list", "all", code=9)
+    assert (found["rows"], found["imported"]) == (2, 1)
+    assert hub.json("contacts", "show", "bob@example.com")["contact"]["fields"] == {
+        "name": "Bob; the 2nd",
+        "n": "=1",
+    }
+    refused = hub.run("import", path, "--list", "all", "--rejects", path)
+    assert (refused.returncode, "is the file to import" in refused.stderr) == (2, True)
+    assert Path(path).read_text() == text
+
+
+def test_who_opted_out_elsewhere_is_not_imported_and_can_be_suppressed_from_the_same_file(hub: Hub) -> None:
+    text = "Email Address,Phone,UNSUB_TIME\nann@example.com,,2024-02-01\nbob@example.com,,\n"
+    found = hub.json("import", hub.file("all.csv", text), "--list", "all", code=9)
+    assert (found["imported"], found["invalid"], found["errors"][0]["field"]) == (1, 1, "unsub_time")
+    out = hub.file("out.csv", text + ",(415) 555-2671,2024\n,+49 30 901820,\n,,2024-02-03\n")
+    stopped = hub.json("suppress", "import", out, "--region", "US", code=9)
+    counts = {key: stopped[key] for key in ("rows", "added", "unchanged", "invalid")}
+    assert counts == {"rows": 5, "added": 4, "unchanged": 0, "invalid": 1}
+    listed = hub.run("suppress", "list", "--json").stdout.splitlines()
+    assert [json.loads(each)["address"] for each in listed] == [
+        *("ann@example.com", "bob@example.com", "+14155552671", "+4930901820"),
+    ]
+    hub.ok("suppress", "remove", "030 901820", "--region", "DE", "--yes")
+    assert hub.json("suppress", "add", "030 901820", "--region", "DE")["changed"] is True
+
+
+def test_a_file_without_an_address_is_refused_by_suppress_import_too(hub: Hub) -> None:
+    done = hub.run("suppress", "import", hub.file("x.csv", "name\nAnn\n"))
+    assert done.returncode == 1
+    assert "neither an email nor a phone column" in done.stderr
 
 
 def test_a_phone_that_belongs_to_somebody_else_is_told_by_line(hub: Hub) -> None:

@@ -193,8 +193,8 @@ async def test_bad_input_19_missing_and_unknown_parameters_are_told_with_their_n
     number, paths = await codes(raw, '{"chanel":"email","address":"a@b.example"}')
     assert number == -32602
     assert set(paths) == {"chanel", "channel"}
-    number, paths = await codes(raw, '["email","a@b.example","","",false,true,6]')
-    assert (number, paths) == (-32602, ["[6]"])
+    number, paths = await codes(raw, '["email","a@b.example","","",false,true,"DE",7]')
+    assert (number, paths) == (-32602, ["[7]"])
     listed = await raw.ask("suppression.list")
     assert listed["result"]["suppressions"] == [], "nothing was done"
 

@@ -134,3 +134,15 @@ async def test_a_row_that_was_read_before_the_removal_is_refused(store: Store) -
     (refusal,) = await store.ledger.record([open_entry(row.id)])
     assert refusal is not None
     assert refusal.why == "delivery_state"
+
+
+async def test_a_file_of_suppressions_cancels_what_waits_for_its_addresses(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        await import_people(hub, 3)
+        await apply(hub)
+        await hub.call("campaign.start", name="spring", limit=1)
+        await until(hub, "spring", "paused")
+        rows = [{"line": n + 2, "values": {"email": f"p{n}@example.com"}} for n in range(3)]
+        await hub.call("suppression.import", rows=rows, import_id="s")
+        found = (await hub.call("delivery.list", campaign="spring"))["deliveries"]
+        assert [each["state"] for each in found] == ["sent", "skipped", "skipped"]

@@ -76,7 +76,35 @@ async def test_import_reports_bad_rows_and_keeps_the_good(hub: Client) -> None:
     assert done["errors"][0]["line"] == 4
     assert "nonsense" not in done["errors"][0]["problem"]
     found = (await hub.call("contacts.get", key="A@EXAMPLE.COM"))["contact"]
-    assert (found["fields"], found["lists"]) == ({"city": "Ulm"}, ["l"])
+    assert (found["fields"], found["lists"]) == ({"city": "Ulm", "e_mail": "a@example.com"}, ["l"])
+
+
+async def test_pages_of_addresses_are_suppressed_once(hub: Client) -> None:
+    first = [
+        {"line": 2, "values": {"Email Address": "Ann@example.com", "Phone": "(415) 555-2671"}},
+        {"line": 3, "values": {"Email Address": "ann@EXAMPLE.com"}},
+        {"line": 4, "values": {"Email Address": "nonsense", "Phone": "030 901820"}},
+        {"line": 5, "values": {"Email Address": "nonsense"}},
+    ]
+    second = [
+        {"line": 6, "values": {"Phone": "+14155552671"}},
+        {"line": 7, "values": {"Phone": "+4930901820"}},
+    ]
+    for dry_run in (True, False):
+        asked = {"import_id": "one", "region": "US", "dry_run": dry_run}
+        done = await hub.call("suppression.import", rows=first, **asked)
+        assert [done[name] for name in ("rows", "added", "unchanged", "invalid")] == [4, 1, 1, 2]
+        assert [each["line"] for each in done["errors"]] == [4, 5]
+        done = await hub.call("suppression.import", rows=second, **asked)
+        assert [done[name] for name in ("rows", "added", "unchanged", "invalid")] == [2, 1, 1, 0]
+    listed = (await hub.call("suppression.list"))["suppressions"]
+    assert [(each["channel"], each["address"], each["reason"]) for each in listed] == [
+        ("email", "ann@example.com", "imported"),
+        ("sms", "+14155552671", "imported"),
+        ("sms", "+4930901820", "imported"),
+    ]
+    only = await hub.call("suppression.import", rows=second, import_id="two", channel="email")
+    assert (only["rows"], only["invalid"]) == (2, 2)
 
 
 async def test_a_dry_run_changes_nothing(hub: Client) -> None:

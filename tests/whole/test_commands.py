@@ -107,6 +107,8 @@ def story(folder: Path) -> list[Step]:
         Step("list.delete", {"name": "few"}, changed, ("list.deleted",)),
         Step("contacts.remove", {"key": "p0@example.com"}, changed, ("contact.removed",)),
         Step("suppression.add", ann, changed),
+        Step("suppression.import", {"rows": [{"line": 2, "values": {"email": "bob@example.com"}}],
+             "import_id": "stop"}, {"added": 1}),
         Step("suppression.remove", ann, changed),
         Step("hub.backup", {"path": str(folder / "copy.db")}),
         Step("hub.reload", {}, {"applied": []}),
