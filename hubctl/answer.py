@@ -14,7 +14,7 @@ from hubctl import output as formats
 from hubctl.app import App, Json, encode
 
 
-def told(
+def print_result(
     app: App, values: Mapping[str, Any], *, of: str = "", rows: str = "", columns: Sequence[str] = ()
 ) -> bool:
     """Print an answer as `--output` and `--fields` ask. False when a person reads it: the text is up to you.
@@ -30,9 +30,9 @@ def told(
     if formats.for_people(app):
         return False
     if rows:
-        _told_rows(app, values, rows, columns)
+        _print_rows(app, values, rows, columns)
     else:
-        _told_one(app, values, values[of] if of else values)
+        _print_one(app, values, values[of] if of else values)
     return True
 
 
@@ -44,12 +44,12 @@ def dry(dry_run: bool) -> Json:
 def show_dry_run(app: App, values: Mapping[str, Any], sentence: str) -> None:
     """Say what a dry run found: to a program with `dry_run` and `would`, to a person as `sentence`."""
     would = {"change": True, **values.get("would", {})}
-    if not told(app, {**values, "dry_run": True, "changed": False, "would": would}):
+    if not print_result(app, {**values, "dry_run": True, "changed": False, "would": would}):
         app.out(sentence)
         app.note("nothing was changed")
 
 
-def _told_one(app: App, values: Mapping[str, Any], subject: Mapping[str, Any]) -> None:
+def _print_one(app: App, values: Mapping[str, Any], subject: Mapping[str, Any]) -> None:
     wanted, output = formats.asked(), formats.output_of(app)
     picked = {name: _found(app, name, subject, values) for name in wanted.fields}
     match output:
@@ -75,7 +75,7 @@ def _found(app: App, name: str, subject: Mapping[str, Any], values: Mapping[str,
     return None
 
 
-def _told_rows(app: App, values: Mapping[str, Any], key: str, columns: Sequence[str]) -> None:
+def _print_rows(app: App, values: Mapping[str, Any], key: str, columns: Sequence[str]) -> None:
     output = formats.output_of(app)
     names = [formats.known(name, columns) for name in formats.asked().fields]
     listed: list[Json] = list(values[key])

@@ -60,7 +60,7 @@ class App:
     changes: bool = False  #: whether the command changes anything, before its answer is printed
     subject: str = ""  #: the campaign that was named, if one was
     answered: str = ""  #: where the daemon was that answered last, and why there; "" before any did
-    standing: Callable[[], str] | None = None  #: how what is waited for stands, when waiting is given up
+    summary: Callable[[], str] | None = None  #: how what is waited for stands, when waiting is given up
     _place: Place | None = None
     _warned: bool = False  #: of a daemon of another version
 
@@ -212,7 +212,7 @@ class App:
 
     def greet(self, hub: Client) -> None:
         """Remember who answers, and why it was asked; with `--verbose` tell it. Warn of another version."""
-        self.answered = hub.reached.told()
+        self.answered = hub.reached.describe()
         if self.verbose:
             role = f" as {hub.hello['role']}" if hub.hello.get("role") == "viewer" else ""
             answers = f"hubd {hub.hello.get('server_version', '')} at {self.answered}"
@@ -228,7 +228,7 @@ class App:
         async def limited() -> T:
             with trio.move_on_after(self.timeout if self.timeout is not None else float("inf")):
                 return await work()
-            stands = self.standing() if self.standing is not None else ""
+            stands = self.summary() if self.summary is not None else ""
             raise TimedOut(
                 f"not finished within {spans.spoken(self.timeout)}; {stands or 'the work continues'}",
                 hint="see the current state with: hubctl status",
@@ -237,7 +237,7 @@ class App:
         try:
             return trio.run(limited)
         except BaseExceptionGroup as group:
-            raise _single(group) from group
+            raise _first_error(group) from group
 
     def call(self, method: str, **params: Any) -> Json:
         """One call on a connection of its own."""
@@ -254,7 +254,7 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and (stream.isatty() or os.environ.get(FORCE_TTY, "0") not in {"", "0"})
 
 
-def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one exception that matters of a group: Ctrl-C before errors, our errors before bugs."""
     for kind in (KeyboardInterrupt, Detached, HubError, OSError):
         found = group.subgroup(kind)

@@ -37,7 +37,7 @@ class Board:
         """Campaigns that go on by themselves or wait for a person."""
         return [view for view in self.views.values() if view["state"] not in FINISHED]
 
-    def standing(self) -> str:
+    def summary(self) -> str:
         """How it all stands, in one line; "" when nothing was told yet."""
         if len(self.views) > 1:
             return self.heading()
@@ -61,7 +61,7 @@ class Board:
 def progress_line(view: Json) -> str:
     """ "spring-sale 40 %: 19,284 of 48,212, 118/s, 4 m left"."""
     counts = view["counts"]
-    parts = [f"{layout.number(render.settled(counts))} of {layout.number(int(counts['total']))}"]
+    parts = [f"{layout.number(render.finished(counts))} of {layout.number(int(counts['total']))}"]
     if speed := render.rate(view):
         parts.append(speed)
     if view.get("eta"):

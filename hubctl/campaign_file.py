@@ -230,7 +230,7 @@ def _read_within(folder: Path, name: object, limit: int) -> bytes:
 
 
 def _read_regular(path: Path, limit: int, *, shown: str = "") -> bytes:
-    """The bytes of a regular file of at most `limit` octets; never waits for a pipe or a device."""
+    """The bytes of a regular file of at most `limit` bytes; never waits for a pipe or a device."""
     name = f"{shown} " if shown else ""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

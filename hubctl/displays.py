@@ -113,7 +113,7 @@ class Bars:
         fits = max(1, size.height - 3 - len(self._board.troubled))
         at = next((n for n, view in enumerate(views) if view["name"] == chosen), 0)
         seen = views[max(0, at - fits + 1) :][:fits]
-        figures = [", ".join(text for _, text in told(view)) for view in seen]
+        figures = [", ".join(text for _, text in figures_of(view)) for view in seen]
         self._widest = max([self._widest, *map(len, figures)])
         shape = measure(seen, size.width - 1, self._widest, indent=2 if self._headed else 0)
         parts: list[RenderableType] = []
@@ -175,7 +175,7 @@ def bars(views: Sequence[Json], shape: Shape, *, chosen: str = "", reasons: bool
         style = _BAR_STYLES.get(view["state"], "cyan")
         bar = ProgressBar(
             total=max(int(counts["total"]), 1),
-            completed=render.settled(counts),
+            completed=render.finished(counts),
             width=shape.bar,
             complete_style=style,
             finished_style=style,
@@ -191,7 +191,7 @@ def bars(views: Sequence[Json], shape: Shape, *, chosen: str = "", reasons: bool
     return grid
 
 
-def told(view: Json) -> list[tuple[int, str]]:
+def figures_of(view: Json) -> list[tuple[int, str]]:
     """The figures of a campaign in the order they are shown, each with its place when there is no room for
     all: the highest goes first.
     """
@@ -212,7 +212,7 @@ def told(view: Json) -> list[tuple[int, str]]:
 
 def fitting(view: Json, width: int, *, reasons: bool) -> str:
     """What is told of a campaign in `width` columns: whole figures only, the least important left out."""
-    figures = told(view)
+    figures = figures_of(view)
     why = _why(view) if reasons else ""
     if why:
         return layout.clip(", ".join([figures[0][1], why]), width)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from hubctl import keys, render
-from hubctl.answer import told
+from hubctl.answer import print_result
 from hubctl.app import App, Json
 from hubctl.board import Board
 from hubctl.displays import Bars, Display, Lines, Records, Silence
@@ -26,7 +26,7 @@ from hubd.wire.words import FINISHED
 if TYPE_CHECKING:
     from hubd.client import Client
 
-PATIENCE = 60.0  #: seconds to wait for a daemon that went away while we watched
+RECONNECT_SECONDS = 60.0  #: seconds to wait for a daemon that went away while we watched
 
 
 class _Watch:
@@ -106,24 +106,24 @@ def watch_until(
     stream: TextIO,
     shown: bool = True,
     steered: bool = True,
-    patience: float = PATIENCE,
+    reconnect_seconds: float = RECONNECT_SECONDS,
 ) -> Board:
     """Show progress on `stream` until `done`. Without names: everything that is not finished.
 
     On a terminal keys are read, too, if it is `steered`; the one to leave ends hubctl with exit code 0.
     Raises Detached for Ctrl-C. Either way the campaigns go on. A daemon that goes away is waited for, up to
-    `patience` seconds. Raises NotFound for a name that does not exist.
+    `reconnect_seconds` seconds. Raises NotFound for a name that does not exist.
     """
     watch = _Watch(names, done)
-    app.standing = watch.board.standing
+    app.summary = watch.board.summary
     try:
         with ExitStack() as stack:
             if shown and app.live(stream) and (stream is sys.stderr or for_people(app)):
-                _on_terminal(app, watch, stream, stack, patience, steered=steered)
+                _on_terminal(app, watch, stream, stack, reconnect_seconds, steered=steered)
             else:
                 if shown:
                     watch.display = _plain(app, stream)
-                app.run(partial(stay, app, watch.listen, patience=patience))
+                app.run(partial(stay, app, watch.listen, reconnect_seconds=reconnect_seconds))
     except keys.Left:
         app.note(_detached(names))
         raise click.exceptions.Exit(Exit.DONE) from None
@@ -144,7 +144,7 @@ def _plain(app: App, stream: TextIO) -> Display:
 
 
 def _on_terminal(
-    app: App, watch: _Watch, stream: TextIO, stack: ExitStack, patience: float, *, steered: bool
+    app: App, watch: _Watch, stream: TextIO, stack: ExitStack, reconnect_seconds: float, *, steered: bool
 ) -> None:
     """Bars, and keys when somebody can type them."""
     import trio
@@ -152,7 +152,7 @@ def _on_terminal(
     headed = len(watch.names) != 1
     if not steered or not keys.possible(app):
         watch.display = Bars(app, stream, stack, headed=headed)
-        app.run(partial(stay, app, watch.listen, patience=patience))
+        app.run(partial(stay, app, watch.listen, reconnect_seconds=reconnect_seconds))
         return
     steering = keys.Steering(app, watch.board, "" if headed else watch.names[0])
     fd = stack.enter_context(keys.single_keys())
@@ -162,7 +162,7 @@ def _on_terminal(
     async def both() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(steering.run, fd)
-            await stay(app, watch.listen, patience=patience)
+            await stay(app, watch.listen, reconnect_seconds=reconnect_seconds)
             nursery.cancel_scope.cancel()
 
     app.run(both)
@@ -179,7 +179,7 @@ def follow_to_the_end(app: App, name: str, *, shown: bool, limited: bool, change
         return view["state"] in FINISHED or (view["state"] == "paused" and not (steered and by_hand))
 
     view = watch_until(app, [name], ended, stream=sys.stderr, shown=shown).views[name]
-    if not told(app, {"name": name, "changed": changed, "campaign": view}, of="campaign"):
+    if not print_result(app, {"name": name, "changed": changed, "campaign": view}, of="campaign"):
         app.out(render.campaign(view, colour=app.coloured(), width=app.width()))
         counts = view["counts"]
         if counts.get("failed") or counts.get("in_doubt"):

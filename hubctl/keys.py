@@ -145,8 +145,8 @@ class Steering:
 
         ending = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
         with trio.open_signal_receiver(signal.SIGCONT, *ending) as arrivals:
-            async for arrived in arrivals:
-                if arrived != signal.SIGCONT:
+            async for received in arrivals:
+                if received != signal.SIGCONT:
                     raise Detached("")
                 if is_foreground(fd):
                     tty.setcbreak(fd)

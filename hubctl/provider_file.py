@@ -22,7 +22,7 @@ from hubctl.exits import Exit, Refused
 from hubd.files import replace_file
 from hubd.ownership import find_weakness
 
-MOST_OCTETS = 1024 * 1024  #: what hubd reads at most
+MOST_BYTES = 1024 * 1024  #: what hubd reads at most
 _BOM = "\ufeff"
 _ANY_HEADER = re.compile(r"\s*\[")
 
@@ -60,13 +60,13 @@ def open_own(path: Path) -> ConfigFile:
             raise _not_ours(real, "is not a regular file")
         if not _is_ours(status):
             raise _not_ours(real, "belongs to another user")
-        octets = os.read(descriptor, MOST_OCTETS + 1)
+        data = os.read(descriptor, MOST_BYTES + 1)
     finally:
         os.close(descriptor)
     _check_folder(real.parent)
     try:
-        text = octets.decode()
-        if len(octets) > MOST_OCTETS:
+        text = data.decode()
+        if len(data) > MOST_BYTES:
             raise ValueError
         _parsed(text)
     except (ValueError, RecursionError):  # no UTF-8, no TOML, too large

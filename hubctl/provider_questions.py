@@ -306,9 +306,9 @@ def _from_stdin() -> str:
             status=Exit.USAGE,
             hint="leave it out to be asked for the password",
         )
-    octets = sys.stdin.buffer.read(MOST_SECRET + 1)
+    data = sys.stdin.buffer.read(MOST_SECRET + 1)
     try:
-        secret = octets.decode().removesuffix("\n").removesuffix("\r")
+        secret = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise Refused("the password on stdin is not UTF-8 text", status=Exit.USAGE) from None
     if problem := _secret(secret):

@@ -46,7 +46,7 @@ PROVIDER_COLUMNS = (
 # --- campaigns ---------------------------------------------------------------------------------------------
 
 
-def settled(counts: View) -> int:
+def finished(counts: View) -> int:
     """Deliveries on which nothing more is done without a person."""
     names = ("sent", "delivered", "undelivered", "failed", "skipped", "in_doubt")
     return sum(int(counts.get(name, 0)) for name in names)
@@ -60,7 +60,7 @@ def accepted(counts: View) -> int:
 def percent(counts: View) -> int:
     """How much of a campaign is settled; 100 only when all of it is."""
     total = int(counts.get("total", 0))
-    return settled(counts) * 100 // total if total else 0
+    return finished(counts) * 100 // total if total else 0
 
 
 def waiting(counts: View) -> int:
@@ -299,7 +299,7 @@ def segments_line(segments: View) -> str:
 
 def providers(views: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
     """The providers that are configured, and until when those rest that are not ready."""
-    headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", "UNTIL", "LANES", "RATE", "REASON")
+    headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", "UNTIL", "CONNECTIONS", "RATE", "REASON")
     rows = [
         (
             view["name"],
@@ -307,7 +307,7 @@ def providers(views: Sequence[View], *, colour: bool = False, width: int = 10_00
             "+".join(view.get("channels") or ()),
             view["state"].replace("_", " "),
             _until(view),
-            lanes(view),
+            connections(view),
             rates(view.get("rate")),
             view["reason"] if view.get("reason") != view["state"] else "",
         )
@@ -323,7 +323,7 @@ def _until(view: View) -> str:
     return until.partition(" ")[2] if until[:10] == since[:10] else until
 
 
-def lanes(view: View) -> object:
+def connections(view: View) -> object:
     """How many connections a provider may use: "8", or "2 of 8" while it is used more slowly."""
     allowed, configured = view.get("lanes_allowed"), view.get("lanes")
     return configured if allowed in (None, configured) else f"{allowed} of {configured}"

@@ -17,12 +17,12 @@ _AGAIN = 0.3  #: seconds between tries to reach it
 
 
 async def stay(
-    app: App, work: Callable[[Client], Awaitable[bool]], *, patience: float = float("inf")
+    app: App, work: Callable[[Client], Awaitable[bool]], *, reconnect_seconds: float = float("inf")
 ) -> None:
     """Run `work` on one connection after another until it answers True.
 
-    A daemon that goes away is waited for, up to `patience` seconds. Raises what `work` raises otherwise, and
-    what keeps the first connection from being made.
+    A daemon that goes away is waited for, up to `reconnect_seconds` seconds. Raises what `work` raises
+    otherwise, and what keeps the first connection from being made.
     """
     import trio
 
@@ -49,6 +49,6 @@ async def stay(
             if lost is None:
                 lost = trio.current_time()
                 app.note(f"{error}; waiting for it to come back")
-            if trio.current_time() - lost > patience:
+            if trio.current_time() - lost > reconnect_seconds:
                 raise
         await trio.sleep(_AGAIN)

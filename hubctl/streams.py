@@ -17,16 +17,16 @@ class _Output(io.TextIOWrapper):
     """stdout that raises `OutputLost` on a full disk, whether we, click or rich write."""
 
     def write(self, text: str, /) -> int:
-        with _told_apart():
+        with _only_output_errors():
             return super().write(text)
 
     def flush(self) -> None:
-        with _told_apart():
+        with _only_output_errors():
             super().flush()
 
 
 @contextmanager
-def _told_apart() -> Iterator[None]:
+def _only_output_errors() -> Iterator[None]:
     """Turn an error of writing into `OutputLost`, except when the reader has left."""
     try:
         yield

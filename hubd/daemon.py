@@ -33,13 +33,13 @@ from hubd.bridge import Bridge, open_bridge
 from hubd.config.file import HubConfig, load_config
 from hubd.config.reload import Reloader
 from hubd.config.show import Option, address_text
+from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.gate import serve_control
-from hubd.control.needs import Hub, HubInfo
-from hubd.control.tally import Tally
-from hubd.engine.bulletin import Bulletin
+from hubd.control.hub import Hub, HubInfo
 from hubd.engine.feed import Feed
+from hubd.engine.health_events import HealthEvents
 from hubd.engine.limits import LimiterRegistry
-from hubd.engine.plan import PlanShelf
+from hubd.engine.plan import TemplateCache
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.errors import HubError, StoreError, StoreUnavailable, StoreUnusable
@@ -55,13 +55,13 @@ from hubd.store.campaigns import Campaigns
 from hubd.store.commands import Commands
 from hubd.store.contacts import Contacts
 from hubd.store.database import Database, open_database
+from hubd.store.disk_space import RESERVE_BYTES, DiskSpaceLimits
 from hubd.store.doubts import Doubts
 from hubd.store.events import Events
 from hubd.store.housekeeping import tidy
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
 from hubd.store.restore import Restores, open_restores
-from hubd.store.room import BALLAST, RoomLimits
 from hubd.store.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ async def run(options: Options) -> None:
 async def _serve(
     options: Options, config: HubConfig, bridge: Bridge, stopping: Stopping, hangups: AsyncIterator[int]
 ) -> None:
-    limits = RoomLimits(ballast=BALLAST)
+    limits = DiskSpaceLimits(reserve=RESERVE_BYTES)
     manager = options.manager
     manager.busy("opening the database")
     async with (
@@ -118,25 +118,25 @@ async def _serve(
     ):
         watch.start_soon(_end_when_lost, database, stopping)
         manager.busy("looking for messages that were on the wire")
-        tally = Tally()
-        campaigns, ledger = Campaigns(database), Ledger(database, tally.note)
+        attempt_metrics = AttemptMetrics()
+        campaigns, ledger = Campaigns(database), Ledger(database, attempt_metrics.note)
         restores = await _recover(database, ledger)
-        await campaigns.sweep()
+        await campaigns.clean_up()
         events = Events(database)
-        bulletin = Bulletin(events.add, database)
+        health_events = HealthEvents(events.add, database)
         specs = partial(provider_specs, state_dir=options.state_dir, bridge=bridge)
-        providers = Providers(await specs(config, ask_keyring=False), random.random, tell=bulletin.tell)
+        providers = Providers(await specs(config, ask_keyring=False), random.random, tell=health_events.tell)
         async with open_supervisor(
             campaigns=campaigns,
             ledger=ledger,
             health=database,
-            plans=PlanShelf(campaigns, database.install_key),
+            plans=TemplateCache(campaigns, database.install_key),
             providers=providers,
             limits=LimiterRegistry(Usage(database), database.steady),
             doubts=Doubts(database),
             now=time.time,
             steady=database.steady,
-            dice=random.random,
+            random=random.random,
             grace=GRACE,
         ) as supervisor:
             manager.busy("resuming the campaigns")
@@ -144,7 +144,7 @@ async def _serve(
             feed = Feed(supervisor.running, ledger)
             heartbeats: dict[str, Heartbeat] = {
                 "the database writer": partial(_writer_answers, database),
-                "the schedule": supervisor.clockwork.heartbeat,
+                "the schedule": supervisor.scheduler.heartbeat,
             }
             watch.start_soon(manager.watch, heartbeats)
 
@@ -173,7 +173,7 @@ async def _serve(
                 restores=restores,
                 supervisor=supervisor,
                 feed=feed,
-                tally=tally,
+                attempt_metrics=attempt_metrics,
                 reload=reload,
                 reload_changes=reload.changes,
                 config=reload.show,
@@ -183,7 +183,7 @@ async def _serve(
             )
             async with trio.open_nursery() as services:
                 services.start_soon(feed.run)
-                services.start_soon(bulletin.run)
+                services.start_soon(health_events.run)
                 services.start_soon(_tidy_hourly, database)
                 services.start_soon(reload_on_hangup, hangups, hub.reload)
                 await services.start(

@@ -27,7 +27,7 @@ EXTEND_EVERY = 10.0  #: seconds between two requests for more time ...
 EXTENSION = 30.0  #: ... each for so many seconds from then on
 LAG = 1.0  #: seconds by which the loop may be late and still count as alive
 AGAIN = 1.0  #: seconds until the next look after one that went wrong
-PATIENCE = 1.0  #: seconds for a manager that does not read, for what is said only once
+ONCE_SECONDS = 1.0  #: seconds for a manager that does not read, for what is said only once
 _LONGEST = 500  #: characters of a status
 
 
@@ -147,7 +147,7 @@ class Manager:
         if self._sock is None:
             return
         text = "\n".join(f"{name}={_one_line(str(value))}" for name, value in variables.items())
-        self._sock.settimeout(PATIENCE if once else 0.0)
+        self._sock.settimeout(ONCE_SECONDS if once else 0.0)
         try:
             self._sock.sendto(text.encode(), self._address)
         except OSError as error:

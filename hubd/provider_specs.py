@@ -121,22 +121,22 @@ def _spec(
     sender = ""
     match config:
         case OutboxConfig():
-            channels, lanes, in_doubt = frozenset(Channel), OutboxTransport.lanes, InDoubt.RETRY
+            channels, connections, in_doubt = frozenset(Channel), OutboxTransport.connections, InDoubt.RETRY
             opener = partial(open_outbox, outbox)
         case SmtpConfig():
-            channels, lanes, in_doubt = frozenset({Channel.EMAIL}), config.connections, InDoubt.RETRY
+            channels, connections, in_doubt = frozenset({Channel.EMAIL}), config.connections, InDoubt.RETRY
             opener = partial(_open_smtp, name, config, secret, bridge)
         case TwilioConfig():
-            channels, lanes, in_doubt = frozenset({Channel.SMS}), config.concurrency, InDoubt.HOLD
+            channels, connections, in_doubt = frozenset({Channel.SMS}), config.concurrency, InDoubt.HOLD
             opener = partial(_open_twilio, name, config, secret)
             sender = config.messaging_service_sid or config.from_
     return ProviderSpec(
         name=name,
         kind=config.type,
         channels=channels,
-        lanes=lanes,
+        connections=connections,
         in_doubt=in_doubt,
-        inquires=isinstance(config, TwilioConfig),
+        can_reconcile=isinstance(config, TwilioConfig),
         sender=sender,
         rate=config.rate,
         warmup=config.warmup,

@@ -224,10 +224,10 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> str:
     return value
 
 
-def _text(octets: bytes, what: str) -> str:
-    if len(octets) > MAX_SECRET_BYTES:
+def _text(data: bytes, what: str) -> str:
+    if len(data) > MAX_SECRET_BYTES:
         raise CredentialMissing(f"{what}: is larger than {MAX_SECRET_BYTES // 1024} KiB")
     try:
-        return octets.decode()
+        return data.decode()
     except UnicodeDecodeError:
         raise CredentialMissing(f"{what}: is not UTF-8 text") from None

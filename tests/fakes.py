@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from hubd.core.decide import Decide, Decided, Move
-from hubd.core.inquest import Doubt, Finding, Found, How, Ruling
 from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import (
@@ -24,13 +23,14 @@ from hubd.core.model import (
     Content,
     Counts,
     DeliveryState,
-    Due,
+    DueDelivery,
     Figures,
     InDoubt,
-    Parcel,
+    RenderedMessage,
     Signal,
     Stage,
 )
+from hubd.core.reconcile import Doubt, Finding, Found, How, Resolution
 from hubd.errors import Conflict, InvalidTransition, NotFound, StoreUnavailable
 
 EVENT = {
@@ -44,7 +44,7 @@ EVENT = {
 
 @dataclass(slots=True)
 class Row:
-    due: Due
+    due: DueDelivery
     campaign_id: int
     state: DeliveryState = DeliveryState.PENDING
     reason: str = ""
@@ -83,7 +83,7 @@ class FakeStore:
     def add_row(self, campaign_id: int, **fields: str) -> int:
         number = len(self.rows) + 1
         address = f"r{number}@example.com"
-        due = Due(
+        due = DueDelivery(
             id=number, recipient=address, attempts=0, fields={"email": address, **fields},
             content_id=campaign_id, first_attempt_at=None, next_at=None,
         )  # fmt: skip
@@ -112,17 +112,17 @@ class FakeStore:
     # -- StoreHealth
 
     @property
-    def short_of_room(self) -> bool:
+    def low_disk_space(self) -> bool:
         return False
 
-    def check_room(self, size: int = 0) -> None:
+    def check_disk_space(self, size: int = 0) -> None:
         pass
 
     async def wait_healthy(self) -> None:
         if self.trouble:
             await self._healthy.wait()
 
-    async def wait_room(self) -> None:
+    async def wait_for_disk_space(self) -> None:
         await self.wait_healthy()
 
     # -- UsageStore
@@ -159,9 +159,9 @@ class FakeStore:
         await trio.lowlevel.checkpoint()
         return frozenset()
 
-    async def book(self, doubt: Doubt, ruling: Ruling) -> bool:
+    async def resolve(self, doubt: Doubt, resolution: Resolution) -> bool:
         await trio.lowlevel.checkpoint()
-        assert ruling.how is How.SENT, "a fake provider has every message it is asked for"
+        assert resolution.how is How.SENT, "a fake provider has every message it is asked for"
         row = self.rows[doubt.delivery_id]
         row.state = advance_delivery(row.state, DeliveryEvent.SETTLE_SENT)
         self._views.pop(row.campaign_id, None)
@@ -179,7 +179,7 @@ class FakeStore:
         await trio.lowlevel.checkpoint()
         return self._view(campaign_id)
 
-    async def list(self, *, singles: bool = False) -> list[Campaign]:
+    async def list(self, *, queues: bool = False) -> list[Campaign]:
         await trio.lowlevel.checkpoint()
         return [self._view(number) for number in self.campaigns]
 
@@ -237,12 +237,16 @@ class FakeStore:
     async def blob(self, sha256: str) -> bytes:
         raise NotFound("no such attachment")
 
-    async def single(self, provider: str, channel: Channel, *, in_doubt: InDoubt = InDoubt.HOLD) -> Campaign:
+    async def transactional_queue(
+        self, provider: str, channel: Channel, *, in_doubt: InDoubt = InDoubt.HOLD
+    ) -> Campaign:
         return await self.get(f"~{provider}")
 
     # -- Ledger
 
-    async def due(self, campaign_id: int, now: float, limit: int, exclude_after: int) -> builtins.list[Due]:
+    async def due(
+        self, campaign_id: int, now: float, limit: int, exclude_after: int
+    ) -> builtins.list[DueDelivery]:
         await trio.lowlevel.checkpoint()
         waiting = (DeliveryState.PENDING, DeliveryState.DEFERRED)
         return [
@@ -298,7 +302,7 @@ class FakeStore:
             row.due = replace(row.due, next_at=again_at, first_attempt_at=None)
         return len(freed)
 
-    async def hasten(self, latest: float, *, windows: bool) -> int:
+    async def cap_wait(self, latest: float, *, windows: bool) -> int:
         await trio.lowlevel.checkpoint()
         late = [
             row
@@ -379,7 +383,7 @@ class FakeStore:
 
 ACCEPTED = Answer(stage=Stage.DOT, code=250, text="ok")
 SURPLUS = Answer(stage=Stage.BANNER, signal=Signal.DROPPED, text="the server closed the connection")
-Script = Callable[[Parcel], Answer | None]
+Script = Callable[[RenderedMessage], Answer | None]
 
 
 @dataclass(slots=True, eq=False)
@@ -393,16 +397,16 @@ class FakeTransport:
     name: str = "fake"
     kind: str = "fake"
     account: str = ""
-    lanes: int = 4
+    connections: int = 4
     latency: float = 0.01
     channels: frozenset[Channel] = frozenset(Channel)
     in_doubt: InDoubt = InDoubt.HOLD
     talks_first: bool = True
     largest_message: int | None = None
-    inquires: bool = False
+    can_reconcile: bool = False
     slow_envelopes: bool = False
-    refuse: Script = field(default=lambda parcel: None)
-    answer: Callable[[Parcel], Answer] = field(default=lambda parcel: ACCEPTED)
+    refuse: Script = field(default=lambda rendered: None)
+    answer: Callable[[RenderedMessage], Answer] = field(default=lambda rendered: ACCEPTED)
     accepted: list[int] = field(default_factory=list)
     prepared: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -410,21 +414,21 @@ class FakeTransport:
     surplus: Answer = field(default=SURPLUS)
     surplus_after: float = 0.0
     surplus_times: list[float] = field(default_factory=list)
-    standing: set[FakeLane] = field(default_factory=set)
+    connected_now: set[FakeConnection] = field(default_factory=set)
     closed: int = 0
     busy: int = 0
     most_busy: int = 0
 
-    def lane(self) -> FakeLane:
-        return FakeLane(self)
+    def connection(self) -> FakeConnection:
+        return FakeConnection(self)
 
     async def probe(self) -> Answer:
         await trio.lowlevel.checkpoint()
         return ACCEPTED
 
-    async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
+    async def reconcile(self, rendered: RenderedMessage, opened_at: float) -> Finding:
         await trio.lowlevel.checkpoint()
-        return Finding(kind=Found.FOUND, provider_id=f"sid{parcel.delivery_id}")
+        return Finding(kind=Found.FOUND, provider_id=f"sid{rendered.delivery_id}")
 
     async def aclose(self) -> None:
         self.closed += 1
@@ -432,28 +436,28 @@ class FakeTransport:
 
 
 @dataclass(slots=True, eq=False)
-class FakeLane:
+class FakeConnection:
     transport: FakeTransport
     drops: int = 0
 
     @property
     def connected(self) -> bool:
-        return self in self.transport.standing
+        return self in self.transport.connected_now
 
-    async def prepare(self, parcel: Parcel) -> Answer | None:
+    async def prepare(self, rendered: RenderedMessage) -> Answer | None:
         await trio.lowlevel.checkpoint()
-        self.transport.prepared.append(parcel.delivery_id)
-        most, standing = self.transport.most_connections, self.transport.standing
-        if most is not None and not self.connected and len(standing) >= most:
+        self.transport.prepared.append(rendered.delivery_id)
+        most, connected_now = self.transport.most_connections, self.transport.connected_now
+        if most is not None and not self.connected and len(connected_now) >= most:
             await trio.sleep(self.transport.surplus_after)
             self.transport.surplus_times.append(trio.current_time())
             return self.transport.surplus
-        refused = self.transport.refuse(parcel)
+        refused = self.transport.refuse(rendered)
         if refused is None:
-            standing.add(self)
+            connected_now.add(self)
         return refused
 
-    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+    async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:
         transport = self.transport
         transport.busy += 1
         transport.most_busy = max(transport.most_busy, transport.busy)
@@ -461,19 +465,19 @@ class FakeLane:
             await trio.sleep(transport.latency)
         finally:
             transport.busy -= 1
-        answer = transport.answer(parcel)
+        answer = transport.answer(rendered)
         if answer.code // 100 == 2:
-            transport.accepted.append(parcel.delivery_id)
+            transport.accepted.append(rendered.delivery_id)
             transport.times.append(trio.current_time())
         return answer
 
-    def waits(self, parcel: Parcel) -> bool:
+    def waits(self, rendered: RenderedMessage) -> bool:
         return self.transport.slow_envelopes
 
     def drop(self) -> None:
         self.drops += 1
-        self.transport.standing.discard(self)
+        self.transport.connected_now.discard(self)
 
     async def aclose(self) -> None:
-        self.transport.standing.discard(self)
+        self.transport.connected_now.discard(self)
         await trio.lowlevel.checkpoint()

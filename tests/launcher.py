@@ -100,7 +100,7 @@ class _Launcher:
 
     def __init__(self, early: Mapping[str, str]) -> None:
         rest = {name: value for name, value in os.environ.items() if not name.startswith(READ_EARLY)}
-        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._endpoint, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(
@@ -115,8 +115,8 @@ class _Launcher:
             # The parent of the new process ends at once, and who asked is the next in the line.
             prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             try:
-                socket.send_fds(self._door, [json.dumps(request).encode()], streams)
-                return int(self._door.recv(64))
+                socket.send_fds(self._endpoint, [json.dumps(request).encode()], streams)
+                return int(self._endpoint.recv(64))
             finally:
                 prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
@@ -133,10 +133,10 @@ def _load() -> None:
     gc.freeze()
 
 
-def _next_program(door: socket.socket) -> str:
+def _next_program(endpoint: socket.socket) -> str:
     """Wait for requests and fork for each. Returns in the forks alone: the name of what to run."""
     while True:
-        message, streams, _, _ = socket.recv_fds(door, LONGEST, 3)
+        message, streams, _, _ = socket.recv_fds(endpoint, LONGEST, 3)
         if not message:
             sys.exit(0)
         told, tell = os.pipe()
@@ -144,14 +144,14 @@ def _next_program(door: socket.socket) -> str:
             if (child := os.fork()) != 0:
                 os.write(tell, b"%d" % child)
                 os._exit(0)
-            door.detach()
+            endpoint.detach()
             return _become(json.loads(message), streams)
         for descriptor in (*streams, tell):
             os.close(descriptor)
         number = os.read(told, 64)
         os.close(told)
         os.waitpid(parent, 0)
-        door.send(number)
+        endpoint.send(number)
 
 
 def _become(request: dict[str, Any], streams: Sequence[int]) -> str:

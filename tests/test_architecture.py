@@ -159,7 +159,8 @@ NOT_IN_CORE = {
     "urllib.request",
     "uuid",
 }
-#: What asks a clock or the dice without an import that would show it: `datetime.now()`, `make_msgid()`.
+#: What asks a clock or a random generator without an import that would show it: `datetime.now()`,
+#: `make_msgid()`.
 NOT_CALLED_IN_CORE = {
     "now",
     "today",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubctl.answer import dry, show_dry_run, told
+from hubctl.answer import dry, print_result, show_dry_run
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
@@ -60,7 +60,7 @@ def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> int:
                 hint=f"{len(done)} of {len(read)} files were applied",
             ) from error
         raise
-    if told(app, {**dry(dry_run), "applied": done}, rows="applied", columns=_APPLIED):
+    if print_result(app, {**dry(dry_run), "applied": done}, rows="applied", columns=_APPLIED):
         return Exit.DONE
     if dry_run:
         for file, each in zip(read, done, strict=True):
@@ -138,7 +138,7 @@ def check(app: App, name: str) -> int:
 
     found, providers = app.talk(work)
     ended = Exit.DONE if found["ok"] else Exit.FAILED
-    if told(app, {"name": name, **found}):
+    if print_result(app, {"name": name, **found}):
         return ended
     app.out(f"{name} is {'' if found['ok'] else 'not '}ready to start")
     lines = [*([] if found["ok"] else render.problems(found["problems"])), render.check(found)]
@@ -167,7 +167,7 @@ def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
     from hubctl import layout, render, render_messages
 
     found = app.call("campaign.preview", name=name, to=contact)
-    if told(app, {"name": name, **found}):
+    if print_result(app, {"name": name, **found}):
         return
     if part is not None:
         if not found.get(part):
@@ -204,7 +204,7 @@ def test(app: App, name: str, address: str, dry_run: bool) -> int:
 
     found, life = app.talk(work)
     sent = found["state"] in {"sent", "delivered"}
-    if not told(app, {"name": name, **found}):
+    if not print_result(app, {"name": name, **found}):
         from hubctl.render_messages import ending
 
         app.out(ending(life))
@@ -227,7 +227,7 @@ def clone(app: App, name: str, new: str, dry_run: bool) -> None:
         )
         show_dry_run(app, {"name": name, "new": new, **found}, sentence)
         return
-    if told(app, {"name": name, "new": new, **found}, of="campaign"):
+    if print_result(app, {"name": name, "new": new, **found}, of="campaign"):
         return
     app.out(f"{new} is a draft with the content of {name}" + ("" if found["changed"] else " already"))
     app.note(f"next: hubctl check {new}")
@@ -248,7 +248,7 @@ def archive(app: App, name: str, undo: bool, dry_run: bool) -> None:
             sentence = f"{name} is already {'listed' if undo else 'archived'}"
         show_dry_run(app, {"name": name, "archived": not undo, **found}, sentence)
         return
-    if not told(app, {"name": name, "archived": not undo, **found}, of="campaign"):
+    if not print_result(app, {"name": name, "archived": not undo, **found}, of="campaign"):
         app.out(f"{name} is {'listed' if undo else 'archived'}{'' if found['changed'] else ' already'}")
 
 
@@ -267,7 +267,7 @@ def delete(app: App, name: str, dry_run: bool) -> None:
         people = int(view["counts"]["total"])
         app.confirm(_deletion(view), needed=True, name=name, people=people)
     found = app.call("campaign.delete", name=name)
-    if not told(app, {"name": name, **found}):
+    if not print_result(app, {"name": name, **found}):
         app.out(f"{name} is deleted")
 
 

@@ -7,7 +7,7 @@ import sys
 import click
 from click.shell_completion import get_completion_class
 
-from hubctl.answer import told
+from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import command
 
@@ -37,7 +37,7 @@ def completion(app: App, shell: str) -> None:
     assert kind is not None, "click knows the shells of the table"
     made = kind(hubctl, {}, "hubctl", "_HUBCTL_COMPLETE")
     script = made.source_template % made.source_vars()
-    if told(app, {"shell": shell, "script": script, "install": INSTALL[shell]}):
+    if print_result(app, {"shell": shell, "script": script, "install": INSTALL[shell]}):
         return
     app.data(script)
     if sys.stdout.isatty():

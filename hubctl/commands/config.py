@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hubctl import layout
-from hubctl.answer import told
+from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import Nouns, command
 
@@ -31,7 +31,7 @@ def show(app: App, show_source: bool) -> None:
     The output is safe to share, except for the names and addresses of accounts.
     """
     found = app.call("config.show")
-    if told(app, found, rows="settings", columns=("key", "value", "source", "file", "line")):
+    if print_result(app, found, rows="settings", columns=("key", "value", "source", "file", "line")):
         return
     main = str(found["file"] or "")
     rows = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hubctl import layout, render
-from hubctl.answer import dry, show_dry_run, told
+from hubctl.answer import dry, print_result, show_dry_run
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -104,7 +104,7 @@ def import_(
 
         app.talk(work)
     removed = _trim(app, into, report, question, dry_run=dry_run) if replace else {}
-    if not told(app, {"list": into, "dry_run": dry_run, **report.as_json(), **removed}):
+    if not print_result(app, {"list": into, "dry_run": dry_run, **report.as_json(), **removed}):
         result = report.as_json()
         people = sum(int(result[key]) for key in ("imported", "updated", "unchanged"))
         went = f"{layout.number(people)} {'would go' if dry_run else 'went'} to list {into}"
@@ -215,7 +215,7 @@ def _name(contact: Json) -> str:
 def show(app: App, contact: str) -> None:
     """Show one contact with all its fields. CONTACT is an email address, a phone number or a contact id."""
     found = app.call("contacts.get", key=contact)["contact"]
-    if told(app, {"contact": found}, of="contact"):
+    if print_result(app, {"contact": found}, of="contact"):
         return
     app.out(
         layout.facts(
@@ -328,7 +328,7 @@ def add(
         sentence = f"would add {address} to" if changed else f"{address} is already, with these fields, in"
         show_dry_run(app, {"list": into, "would": found["would"]}, f"{sentence} list {into}")
         return
-    if not told(app, {"list": into, **found}):
+    if not print_result(app, {"list": into, **found}):
         app.out(f"added to list {into}" if changed else f"was in list {into} already")
 
 
@@ -367,7 +367,7 @@ def remove(app: App, contact: str, of: str | None, dry_run: bool) -> None:
         question = f"remove {contact}"
     app.confirm(question, needed=True)
     found = app.call("contacts.remove", key=contact)
-    if not told(app, found):
+    if not print_result(app, found):
         cancelled = _cancelled(found)
         removed = "removed" + (f"; {cancelled}" if cancelled else "")
         app.out(removed if found.get("changed", True) else "there was nothing to remove")
@@ -381,7 +381,7 @@ def _take_off(app: App, contact: str, of: str, *, dry_run: bool) -> None:
         there = found["would"]["change"]
         sentence = f"would take {contact} off list {of}" if there else f"{contact} is not in list {of}"
         show_dry_run(app, {"list": of, "would": found["would"]}, sentence)
-    elif not told(app, {"list": of, **found}):
+    elif not print_result(app, {"list": of, **found}):
         app.out(f"taken off list {of}" if found["changed"] else f"was not in list {of}")
 
 

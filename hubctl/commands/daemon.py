@@ -7,7 +7,7 @@ import os
 import click
 
 from hubctl import layout, render
-from hubctl.answer import dry, show_dry_run, told
+from hubctl.answer import dry, print_result, show_dry_run
 from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Refused
@@ -26,7 +26,7 @@ def daemon() -> None:
 def status(app: App) -> None:
     """Show whether hubd is running, since when, and where its state directory is."""
     found = app.call("hub.status")
-    if told(app, {key: value for key, value in found.items() if key != "campaigns"}):
+    if print_result(app, {key: value for key, value in found.items() if key != "campaigns"}):
         return
     app.out(render.daemon(found))
     app.out(layout.facts([("socket", app.answered), ("started", render.moment(found.get("started_at")))]))
@@ -42,7 +42,7 @@ def reload(app: App, dry_run: bool) -> None:
         sentence = f"would change: {', '.join(keys)}" if keys else "nothing would change"
         show_dry_run(app, {"would": found["would"]}, sentence)
         return
-    if told(app, found):
+    if print_result(app, found):
         return
     app.out("applied: " + (", ".join(found["applied"]) or "nothing changed"))
     if found.get("needs_restart"):
@@ -60,7 +60,7 @@ def shutdown(app: App, dry_run: bool) -> None:
         running = int(app.call("hub.status")["states"].get("running", 0)) if app.may_ask() else 0
         app.confirm(_ending(running), needed=True)
     found = app.call("hub.shutdown")
-    if not told(app, found):
+    if not print_result(app, found):
         app.out("hubd is shutting down")
 
 
@@ -89,7 +89,7 @@ def backup(app: App, file: str, dry_run: bool) -> None:
         values = {"path": path, "would": found["would"]}
         show_dry_run(app, values, f"would copy the database to {layout.printable(path)}")
         return
-    if not told(app, found):
+    if not print_result(app, found):
         app.out(
             f"backed up to {layout.printable(found['path'])}: {layout.number(found['size'])} bytes, checked"
         )

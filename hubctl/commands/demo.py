@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubctl import layout, render, render_messages
-from hubctl.answer import told
+from hubctl.answer import print_result
 from hubctl.app import App, Json, version
 from hubctl.command import command
 from hubctl.exits import Detached, Exit, Refused
@@ -138,7 +138,7 @@ def _play(app: App, place: Place, recipients: int, server: tuple[str, int] | Non
         say.gap()
         found = app.talk(lambda hub: _collect(hub, names))
         answer = {"directory": str(place.folder), "import": result, "campaigns": views, **found}
-        if not told(app, answer, rows="campaigns", columns=render.CAMPAIGN_COLUMNS):
+        if not print_result(app, answer, rows="campaigns", columns=render.CAMPAIGN_COLUMNS):
             _tell(app, say, place, views, found)
     return Exit.DONE if all(view["state"] == "completed" for view in views) else Exit.FAILED
 
@@ -335,7 +335,7 @@ def _follow(app: App, names: list[str]) -> list[Json]:
         stream=sys.stderr,
         shown=not app.quiet and for_people(app),
         steered=False,
-        patience=1.0,
+        reconnect_seconds=1.0,
     )
     return [board.views[name] for name in names]
 

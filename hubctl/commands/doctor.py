@@ -7,7 +7,7 @@ import stat
 from typing import Any
 
 from hubctl import layout, render
-from hubctl.answer import told
+from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import command
 from hubctl.exits import Exit, exit_of
@@ -32,7 +32,7 @@ def doctor(app: App) -> int:
         raise
     where = {"socket": str(place.path), "reached": app.answered, "chosen": _chosen(place)}
     answer = {"reachable": True, **where, **found}
-    if not told(app, answer, rows="checks", columns=_COLUMNS):
+    if not print_result(app, answer, rows="checks", columns=_COLUMNS):
         width = app.width()
         app.out(layout.wrapped(render.daemon(status), width, hanging="  "))
         app.out(layout.facts([("socket", app.answered), ("chosen", _chosen(place))], width=width))
@@ -71,7 +71,7 @@ def _without_daemon(app: App, error: HubError) -> None:
         "looked_at": looked,
         "reason": str(error),
     }
-    if told(app, unreached, rows="checks", columns=_COLUMNS):
+    if print_result(app, unreached, rows="checks", columns=_COLUMNS):
         return
     app.out(f"hubd cannot be reached, so nothing was checked. Seen as uid {os.getuid()}:")
     rows = [(each["path"], each["found"]) for each in looked]

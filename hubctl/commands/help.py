@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 from click.shell_completion import CompletionItem
 
-from hubctl.answer import told
+from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import command, common_options, write_options
 from hubctl.exits import Exit, Refused
@@ -109,18 +109,18 @@ def help_(app: App, words: tuple[str, ...]) -> int:
     """Show a topic (options, exit codes, formats ...) or the help of a COMMAND."""
     if not words:
         listed = [{"topic": name, "about": line} for name, (line, _) in TOPICS.items()]
-        if not told(app, {"topics": listed}, rows="topics", columns=("topic", "about")):
+        if not print_result(app, {"topics": listed}, rows="topics", columns=("topic", "about")):
             rows = "\n".join(f"  hubctl help {each['topic']:<13} {each['about']}" for each in listed)
             app.out(f"{rows}\n\nAll commands: hubctl --help. One of them: hubctl help COMMAND.")
         return Exit.DONE
     if len(words) == 1 and words[0] in TOPICS:
         about = TOPICS[words[0]][1]
         text = about if isinstance(about, str) else about()
-        if not told(app, {"topic": words[0], "text": text}):
+        if not print_result(app, {"topic": words[0], "text": text}):
             app.out(text)
         return Exit.DONE
     text = _of_command(words)
-    if not told(app, {"topic": " ".join(words), "text": text}):
+    if not print_result(app, {"topic": " ".join(words), "text": text}):
         app.out(text)
     return Exit.DONE
 

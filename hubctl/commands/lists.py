@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hubctl import layout
-from hubctl.answer import dry, show_dry_run, told
+from hubctl.answer import dry, print_result, show_dry_run
 from hubctl.app import App, Json
 from hubctl.command import ShowingNouns, command
 from hubctl.listing import Listing
@@ -47,7 +47,7 @@ def rename(app: App, name: str, new: str, dry_run: bool) -> None:
     found = app.call("list.rename", name=name, new=new, **dry(dry_run))
     if dry_run:
         show_dry_run(app, {"list": name, **found}, f"would rename list {name} to {new}")
-    elif not told(app, {"list": new, **found}):
+    elif not print_result(app, {"list": new, **found}):
         app.out(f"renamed to {new}" if found["changed"] else f"is called {new} already")
     _warn(app, name, found)
 
@@ -69,7 +69,7 @@ def delete(app: App, name: str, dry_run: bool) -> None:
         people=int(would["contacts"]),
     )
     found = app.call("list.delete", name=name)
-    if not told(app, {"list": name, **found}):
+    if not print_result(app, {"list": name, **found}):
         app.out(f"deleted; the {people} that were in it stay")
     _warn(app, name, found)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hubctl import layout, render, render_messages
-from hubctl.answer import show_dry_run, told
+from hubctl.answer import print_result, show_dry_run
 from hubctl.app import App, Json, is_terminal
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
@@ -83,14 +83,14 @@ def send(
 
     async def work(hub: Client) -> tuple[Json, Json | None]:
         found = await hub.call("message.send", **params)
-        return found, await _settled(hub, int(found["delivery_id"])) if wait else None
+        return found, await _finished(hub, int(found["delivery_id"])) if wait else None
 
     if dry_run:
         _show_plan(app, params)
         return Exit.DONE
     found, life = app.talk(work)
     told_of = {**found, **({"delivery": life} if life else {}), "state": (life or found)["state"]}
-    if not told(app, told_of):
+    if not print_result(app, told_of):
         app.out(str(found["delivery_id"]))
         if life:
             app.note(render_messages.ending(life))
@@ -115,7 +115,7 @@ def _fields(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-async def _settled(hub: Client, delivery: int) -> Json:
+async def _finished(hub: Client, delivery: int) -> Json:
     """The delivery once nothing more happens to it by itself (or it was put off: that is an answer too)."""
     import trio
 
@@ -185,7 +185,7 @@ def message(app: App, id_: int, part: str | None) -> None:
         app.talk(lambda hub: _write_source(app, hub, id_))
         return
     found = app.call("delivery.get", id=id_)
-    if told(app, found, of="delivery"):
+    if print_result(app, found, of="delivery"):
         return
     if part:
         content = found.get("content") or {}
@@ -229,7 +229,9 @@ def failures(app: App, name: str) -> None:
 
     groups, view = app.talk(work)
     refused = render.refusals(view)
-    if told(app, {"name": name, "groups": groups}, rows="groups", columns=render_messages.FAILURE_COLUMNS):
+    if print_result(
+        app, {"name": name, "groups": groups}, rows="groups", columns=render_messages.FAILURE_COLUMNS
+    ):
         return
     if groups:
         app.out(render_messages.failures(name, groups, colour=app.coloured(), width=app.width()))

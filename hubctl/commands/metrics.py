@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hubctl.answer import told
+from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import command
 
@@ -16,5 +16,5 @@ def metrics(app: App) -> None:
     check use `hubctl status --check`.
     """
     found = app.call("hub.metrics")
-    if not told(app, found):
+    if not print_result(app, found):
         app.out(found["text"].removesuffix("\n"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubctl import layout, render
-from hubctl.answer import show_dry_run, told
+from hubctl.answer import print_result, show_dry_run
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -41,7 +41,7 @@ def provider() -> None:
 def list_(app: App) -> None:
     """List all providers and their states."""
     found = app.call("provider.list")
-    if not told(app, found, rows="providers", columns=render.PROVIDER_COLUMNS):
+    if not print_result(app, found, rows="providers", columns=render.PROVIDER_COLUMNS):
         app.out(render.providers(found["providers"], colour=app.coloured(), width=app.width()))
 
 
@@ -50,7 +50,7 @@ def list_(app: App) -> None:
 def test(app: App, name: str) -> int:
     """Connect and log in as a campaign would, but send nothing."""
     found = app.call("provider.test", name=name)
-    if not told(app, {"name": name, **found}):
+    if not print_result(app, {"name": name, **found}):
         app.out(_tested(name, found))
     return Exit.DONE if found["ok"] else Exit.FAILED
 
@@ -78,7 +78,7 @@ def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
 
     found, views = app.talk(work)
     held = [each["name"] for each in views if _is_held(each, on=on)]
-    if told(app, {"name": name, **found, "held": held}, of="provider"):
+    if print_result(app, {"name": name, **found, "held": held}, of="provider"):
         return
     state = found["provider"]["state"].replace("_", " ")
     app.out(f"{name} is {state}" + ("" if found.get("changed", True) else " already"))
@@ -186,7 +186,7 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
         found = added.prove()
     reference = added.kept.reference if added.kept else None
     answer = {"name": wanted.name, "changed": True, "file": str(file.path), "secret": reference}
-    if told(app, {**answer, "applied": applied, "test": found}):
+    if print_result(app, {**answer, "applied": applied, "test": found}):
         return Exit.DONE if found is None or found["ok"] else Exit.FAILED
     if found is not None and not found["ok"]:
         from hubctl.provider_remedies import advice
@@ -329,7 +329,7 @@ def remove(app: App, name: str, dry_run: bool) -> None:
     applied, _ = _take_over(app, file, text)
     forgotten = _forget(app, file, name, section)
     answer = {"name": name, "changed": True, "file": str(file.path), "secret_removed": forgotten}
-    if not told(app, {**answer, "applied": applied}):
+    if not print_result(app, {**answer, "applied": applied}):
         app.out(f"{name} removed from {layout.printable(str(file.path))}")
 
 

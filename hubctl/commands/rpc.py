@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hubctl import render_methods
-from hubctl.answer import told
+from hubctl.answer import print_result
 from hubctl.app import App, Json, encode
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -49,7 +49,7 @@ def call(app: App, method: str, params: str | None) -> None:
             raise _unknown(method, known) from None
 
     found = app.talk(work)
-    if not told(app, {"method": method, "result": found}):
+    if not print_result(app, {"method": method, "result": found}):
         app.out(encode(found, indent=2) if _utf8() else json.dumps(found, indent=2))
 
 
@@ -63,11 +63,11 @@ def _unknown(method: str, known: Iterable[str]) -> Refused:
 
 
 def _read_stdin() -> str:
-    octets = sys.stdin.buffer.read(MAX_MESSAGE + 1)
-    if len(octets) > MAX_MESSAGE:
+    data = sys.stdin.buffer.read(MAX_MESSAGE + 1)
+    if len(data) > MAX_MESSAGE:
         raise click.UsageError(f"JSON: more than {MAX_MESSAGE:,} bytes, the most that hubd accepts")
     try:
-        return octets.decode()
+        return data.decode()
     except UnicodeDecodeError:
         raise click.UsageError("JSON: it is not UTF-8 text") from None
 
@@ -100,7 +100,7 @@ def discover(app: App, method: str | None) -> None:
     found = app.call("rpc.discover")
     if method is not None:
         found = _only(found, method)
-    if told(app, found, rows="methods", columns=("name", "summary", "params", "result")):
+    if print_result(app, found, rows="methods", columns=("name", "summary", "params", "result")):
         return
     if method is not None:
         app.out(render_methods.method(found["methods"][0], found["components"], width=app.width()))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hubctl import layout
-from hubctl.answer import dry, show_dry_run, told
+from hubctl.answer import dry, print_result, show_dry_run
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
@@ -167,7 +167,7 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
     for each in found.get("warnings") or ():
         app.complain(f"warning: {each}")
     would = {key: value for key, value in found["would"].items() if key != "state"}
-    if not told(app, {"name": name, "dry_run": True, **found, "would": would}):
+    if not print_result(app, {"name": name, "dry_run": True, **found, "would": would}):
         already = found["campaign"]["state"] == "running"
         app.out(f"{name} is running already" if already else f"would {_plan(name, found, asked)}")
         if skipped := render.skips(
@@ -183,7 +183,7 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
 def _tell(app: App, name: str, found: Json, asked: Json) -> None:
     for each in found.get("warnings") or ():
         app.complain(f"warning: {each}")
-    if told(app, {"name": name, **found}, of="campaign"):
+    if print_result(app, {"name": name, **found}, of="campaign"):
         return
     view = found["campaign"]
     if view["state"] == "scheduled":
@@ -220,7 +220,7 @@ def _show_move_plan(app: App, event: str, name: str, found: Json) -> None:
 def _tell_move(app: App, name: str, found: Json) -> None:
     from hubctl import render
 
-    if not told(app, {"name": name, **found}, of="campaign"):
+    if not print_result(app, {"name": name, **found}, of="campaign"):
         app.out(render.summary(found["campaign"]) + ("" if found["changed"] else " (it was already)"))
 
 
@@ -286,7 +286,7 @@ def rate(app: App, name: str, rates: tuple[str, ...], dry_run: bool) -> None:
     if dry_run:
         _show_rate_plan(app, name, wanted, found)
         return
-    if not told(app, {"name": name, "rate": wanted, **found}, of="campaign"):
+    if not print_result(app, {"name": name, "rate": wanted, **found}, of="campaign"):
         limit = f"at most {', '.join(rates)}" if wanted else "no limit of its own"
         app.out(f"{name}: {limit}" + ("" if found["changed"] else ", as it was"))
 
@@ -349,7 +349,7 @@ def retry(
                 people=count,
             )
     found = app.call("campaign.retry", name=name, in_doubt=in_doubt, **{"class": kind})
-    if not told(app, {"name": name, **found}, of="campaign"):
+    if not print_result(app, {"name": name, **found}, of="campaign"):
         app.out(f"{name}: {_retried(found, in_doubt if kind is None else None)}")
         for line in _left_out(name, found, kind):
             app.note(line)

@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 import click
 
 from hubctl import layout, services
-from hubctl.answer import dry, told
+from hubctl.answer import dry, print_result
 from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -45,7 +45,7 @@ def print_(
         if unit or user or credentials:
             raise click.UsageError("--windows cannot be combined with UNIT, --user or --credential")
         script = services.windows_script(_windows_hubd(hubd))
-        if not told(app, {"script": script}):
+        if not print_result(app, {"script": script}):
             app.data(script)
         return
     program = _hubd(hubd)
@@ -55,7 +55,7 @@ def print_(
     if unit is not None:
         files = [_named(unit, files)]
     printed = {"files": [{"path": str(file.path), "text": file.text} for file in files]}
-    if told(app, printed, rows="files", columns=("path", "text")):
+    if print_result(app, printed, rows="files", columns=("path", "text")):
         return
     if unit is not None:
         app.data(files[0].text)
@@ -104,7 +104,7 @@ def install(
         "files": [{"path": str(file.path), "changed": file in new} for file in files],
         "next": list(following),
     }
-    if told(app, answer, rows="files", columns=("path", "changed")):
+    if print_result(app, answer, rows="files", columns=("path", "changed")):
         return
     done = "would be written" if dry_run else "written"
     for file in files:

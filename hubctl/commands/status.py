@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hubctl import layout, render
-from hubctl.answer import told
+from hubctl.answer import print_result
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit
@@ -29,7 +29,7 @@ _NONE_YET = "no campaigns yet: hubctl import contacts.csv --list customers, then
 def show_everything(app: App) -> None:
     """The daemon, its campaigns, and providers that are in trouble."""
     found = app.call("hub.status")
-    if told(app, found, rows="campaigns", columns=render.CAMPAIGN_COLUMNS):
+    if print_result(app, found, rows="campaigns", columns=render.CAMPAIGN_COLUMNS):
         return
     colour, width = app.coloured(), app.width()
     blocks = [layout.wrapped(render.daemon(found), width, hanging="  ")]
@@ -64,7 +64,7 @@ def status(app: App, name: str | None, check: bool) -> int:
         return view, (await hub.call("provider.list"))["providers"], await _about(hub, view)
 
     view, providers, about = app.talk(work)
-    if told(app, {"campaign": view}, of="campaign"):
+    if print_result(app, {"campaign": view}, of="campaign"):
         return Exit.DONE
     width = app.width()
     app.out(render.campaign(view, colour=app.coloured(), width=width, about=about))
@@ -105,7 +105,7 @@ def _check(app: App, name: str | None) -> int:
         if exit_of(error) is not Exit.UNREACHABLE:
             raise
         running = False
-    told(app, {"running": running})
+    print_result(app, {"running": running})
     return Exit.DONE if running else Exit.NOT_RUNNING
 
 
@@ -132,7 +132,7 @@ def list_(app: App, everything: bool) -> None:
 def show(app: App, name: str) -> None:
     """Show one campaign with all its settings and its text."""
     found = app.call("campaign.get", name=name)
-    if told(app, found, of="campaign"):
+    if print_result(app, found, of="campaign"):
         return
     spec = {**(found.get("spec") or {}), "rate": found["campaign"]["rates"]}  # as it is now, not as applied
     app.out(render.campaign(found["campaign"], colour=app.coloured(), width=app.width()))

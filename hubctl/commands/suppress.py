@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubctl import layout, render
-from hubctl.answer import dry, show_dry_run, told
+from hubctl.answer import dry, print_result, show_dry_run
 from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
@@ -89,7 +89,7 @@ def _show_plan(app: App, channel: str, address: str, found: Json, sentence: str)
 
 
 def _tell(app: App, found: Json, done: str, already: str) -> None:
-    if not told(app, found):
+    if not print_result(app, found):
         app.out(done if found.get("changed", True) else already)
 
 
@@ -178,7 +178,7 @@ def import_(
 
         app.talk(work)
     answer = report.as_json()
-    if not told(app, {**dry(dry_run), **answer}):
+    if not print_result(app, {**dry(dry_run), **answer}):
         app.out(
             f"{layout.plural(report.rows, 'row')} of {name} read" + ("; they would be:" if dry_run else "")
         )

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from hubctl.answer import told
+from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import command
 from hubctl.exits import Exit
@@ -54,6 +54,6 @@ def wait(app: App, name: str, states: str) -> int:
         shown=False,
     )
     view = board.views[name]
-    if not told(app, {"name": name, "campaign": view}, of="campaign"):
+    if not print_result(app, {"name": name, "campaign": view}, of="campaign"):
         app.out(layout.wrapped(render.summary(view), app.width()))
     return int(outcome(view, wanted) or Exit.DONE)

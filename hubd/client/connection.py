@@ -62,10 +62,10 @@ def _dumps(message: object) -> str:
 class _Waiting:
     """A call whose answer has not come yet."""
 
-    __slots__ = ("error", "result", "settled", "subscription")
+    __slots__ = ("error", "finished", "result", "subscription")
 
     def __init__(self, subscription: Subscription | None) -> None:
-        self.settled = False
+        self.finished = False
         self.result: Any = None
         self.error: HubError | None = None
         self.subscription = subscription
@@ -183,7 +183,7 @@ class Client:
 
     async def _answer_to(self, number: int, waiting: _Waiting) -> Any:
         try:
-            await self.until(lambda: waiting.settled)
+            await self.until(lambda: waiting.finished)
         finally:
             self._waiting.pop(number, None)
         if waiting.error is not None:
@@ -197,7 +197,7 @@ class Client:
         """The websocket's opening handshake. `open_client` does it."""
         reached = self.reached
         bearer = [BEARER + reached.token] if reached.token else []
-        remark(f"-> GET {PATH} at {reached.told()}" + (f", {BEARER}{MASK}" if bearer else ""))
+        remark(f"-> GET {PATH} at {reached.describe()}" + (f", {BEARER}{MASK}" if bearer else ""))
         nonce = [(NONCE.encode(), self._nonce.encode())] if reached.proof else []
         await self._send(
             Request(host=reached.host, target=PATH, subprotocols=[SUBPROTOCOL, *bearer], extra_headers=nonce)
@@ -318,7 +318,7 @@ class Client:
             if waiting.subscription is not None:
                 # Here and not in the waiting task: its first events may follow in the same read.
                 self._subscriptions[waiting.result["subscription"]] = waiting.subscription
-        waiting.settled = True
+        waiting.finished = True
 
     def _take_notification(self, method: object, params: object) -> None:
         if not isinstance(params, dict):

@@ -29,7 +29,7 @@ class Reached:
     because: str = ""  #: why it is not what was looked for first
     endpoint: Endpoint | None = None
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Where it is and why it was chosen, in words; never the token."""
         why = self.because or self.place.chosen or "found there"
         if self.endpoint is None:
@@ -246,14 +246,14 @@ def rejection(reached: Reached, status: int, body: str) -> HubError:
 def _unknown_token(reached: Reached) -> Unreachable:
     place = reached.place
     if place.token_file is not None:
-        told, hint = (
+        data, hint = (
             f"in {place.token_file} ",
             "put a token of the running daemon there; a ticket works only once",
         )
     else:
-        told, hint = "", f"{place.path} belongs to another hubd than the one that listens: restart hubd"
+        data, hint = "", f"{place.path} belongs to another hubd than the one that listens: restart hubd"
     return Unreachable(
-        f"the daemon at {reached.where} does not know the token {told}".rstrip(),
+        f"the daemon at {reached.where} does not know the token {data}".rstrip(),
         code="unauthenticated",
         hint=hint,
     )

@@ -124,16 +124,16 @@ def _read(path: Path) -> str:
             if not stat.S_ISREG(status.st_mode):
                 raise _bad_file(path, "is not a regular file")
             _check_owner(path, status)
-            octets = file.read(MAX_CONFIG_BYTES + 1)
+            data = file.read(MAX_CONFIG_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "cannot be opened"
         raise _bad_file(path, reason) from None
-    if len(octets) > MAX_CONFIG_BYTES:
+    if len(data) > MAX_CONFIG_BYTES:
         raise _bad_file(path, "is larger than 1 MiB; is this the right file?")
     try:
-        return octets.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _bad_file(path, "is not UTF-8 text", octets.count(b"\n", 0, error.start) + 1) from None
+        raise _bad_file(path, "is not UTF-8 text", data.count(b"\n", 0, error.start) + 1) from None
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:

@@ -15,7 +15,7 @@ import trio
 
 from hubd.control.memory import ConnectionMemory
 from hubd.control.methods import METHODS
-from hubd.control.outlet import Outlet
+from hubd.control.session_writer import SessionWriter
 from hubd.errors import HubError
 from hubd.wire import MAX_IN_FLIGHT, Id, Rejected, Request, dump, error_object, failure
 
@@ -112,8 +112,8 @@ class BatchAnswer:
     needs memory for one fragment only, and a client that does not read delays only its own batch.
     """
 
-    def __init__(self, outlet: Outlet, memory: ConnectionMemory) -> None:
-        self._outlet = outlet
+    def __init__(self, writer: SessionWriter, memory: ConnectionMemory) -> None:
+        self._writer = writer
         self._memory = memory
         self._kept: list[str] = []
         self._size = 0  #: of what is kept
@@ -132,7 +132,7 @@ class BatchAnswer:
         if self._fragments is not None:
             await self._send(last=True)
         elif self._kept:
-            await self._outlet.post(f"[{','.join(self._kept)}]")
+            await self._writer.post(f"[{','.join(self._kept)}]")
 
     def close(self) -> None:
         """Release its memory, whatever became of it."""
@@ -144,7 +144,7 @@ class BatchAnswer:
         begin = "," if self._fragments is not None else "["
         text = (begin if self._kept else "") + ",".join(self._kept) + ("]" if last else "")
         if self._fragments is None:
-            self._fragments = await self._outlet.open_message()
+            self._fragments = await self._writer.open_message()
         try:
             await self._fragments.send((text.encode("ascii"), last))
         except trio.BrokenResourceError:  # the client has left; the remaining commands are still carried out

@@ -15,9 +15,9 @@ import trio
 
 from hubd.control.campaign_views import Live, changed_view, view_of, views_of
 from hubd.control.command import Command
-from hubd.control.fitness import inspect
-from hubd.control.needs import Hub
-from hubd.control.rendering import address_of, contact_fields, first_reachable, view_parcel, write
+from hubd.control.hub import Hub
+from hubd.control.preflight import inspect
+from hubd.control.rendering import address_of, contact_fields, first_reachable, view_rendered, write
 from hubd.control.views import estimate_view, load_view, problem_of, problem_views
 from hubd.core import decide
 from hubd.core.compose import compile_email, content_hash
@@ -129,8 +129,8 @@ async def preview(hub: Hub, params: p.CampaignPreview) -> r.PreviewResult:
         what = "email address" if campaign.channel is Channel.EMAIL else "phone number"
         raise BadInput.at("to", f"this contact has no {what}")
     plan = await hub.supervisor.plans.get(campaign.content_id)
-    parcel = write(plan, address, contact_fields(contact), now=hub.now())
-    view = await trio.to_thread.run_sync(view_parcel, parcel)
+    rendered = write(plan, address, contact_fields(contact), now=hub.now())
+    view = await trio.to_thread.run_sync(view_rendered, rendered)
     return {"recipient": address, **view}
 
 
@@ -187,5 +187,5 @@ async def delete(hub: Hub, params: p.CampaignChange, command: Command) -> r.Done
     work = hub.campaigns.deciding(params.name, decide.delete)
     answer = await command.write(work, lambda _: command.done(changed=True))
     if not command.dry_run:
-        await hub.campaigns.sweep()
+        await hub.campaigns.clean_up()
     return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hubd.control.needs import Hub
+from hubd.control.hub import Hub
 from hubd.control.views import campaign_view
 from hubd.core.model import Campaign, CampaignState, Figures
 from hubd.engine.feed import Sample

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from hubd.control.campaign_views import Live, changed_view, view_of
-from hubd.control.needs import Hub, Work
+from hubd.control.hub import Hub, Work
 from hubd.core.decide import Clone, Decide, Decided, Move, P, Plan, Q, Request
 from hubd.core.model import Campaign
 from hubd.wire import results as r

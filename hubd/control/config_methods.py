@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from hubd.control.needs import Hub
+from hubd.control.hub import Hub
 from hubd.wire import results as r
 from hubd.wire.params import Params
 

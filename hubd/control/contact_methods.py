@@ -13,8 +13,8 @@ from weakref import WeakValueDictionary
 import trio
 
 from hubd.control.command import Command
-from hubd.control.needs import Hub
-from hubd.control.rows import Contact, ImportCount
+from hubd.control.hub import Hub
+from hubd.control.records import Contact, ImportCount
 from hubd.control.views import contact_view, problem_of, suppression_view
 from hubd.core.columns import plan_columns
 from hubd.core.intake import (

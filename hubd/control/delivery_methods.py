@@ -8,12 +8,12 @@ from pathlib import Path
 
 import trio
 
-from hubd.control.needs import Hub
-from hubd.control.rendering import part_of, view_parcel, write
-from hubd.control.rows import DeliveryRow, MessageLife
+from hubd.control.hub import Hub
+from hubd.control.records import DeliveryRow, MessageLife
+from hubd.control.rendering import part_of, view_rendered, write
 from hubd.control.views import attempt_view, delivery_view, failure_view, time_text
 from hubd.core.compose import content_hash
-from hubd.core.model import DeliveryState, Parcel
+from hubd.core.model import DeliveryState, RenderedMessage
 from hubd.core.spec import spec_from_json
 from hubd.errors import BadInput, NotFound
 from hubd.wire import Encoded, encoded
@@ -53,7 +53,7 @@ async def get(hub: Hub, params: p.DeliveryId) -> r.DeliveryResult:
             "next_at": time_text(row.next_at),
             "detail": row.detail,
             "possible_duplicates": row.doubts,
-            "single": life.single,
+            "single": life.transactional,
             "content_of": await _content_of(hub, life),
             "file": _file(hub, life),
         },
@@ -76,8 +76,8 @@ def _file(hub: Hub, life: MessageLife) -> str | None:
 
 
 async def _content_of(hub: Hub, life: MessageLife) -> str:
-    """The newest campaign that says now what this single message said; "" when none does."""
-    if not life.single:
+    """The newest campaign that says now what this transactional message said; "" when none does."""
+    if not life.transactional:
         return ""
     said = content_hash(life.content)
     for campaign in reversed(await hub.campaigns.list(archived=True)):
@@ -91,9 +91,9 @@ async def source(hub: Hub, params: p.DeliverySource) -> r.SourcePart:
     memory.
     """
     life = await hub.ledger.message(params.id)
-    parcel = await _parcel(hub, life)
-    size = 0 if parcel is None else parcel.size
-    data = b"" if parcel is None else part_of(parcel, params.offset, p.MAX_PART)
+    rendered = await _rendered(hub, life)
+    size = 0 if rendered is None else rendered.size
+    data = b"" if rendered is None else part_of(rendered, params.offset, p.MAX_PART)
     end = params.offset + len(data)
     return {
         "data": b64encode(data).decode("ascii"),
@@ -104,11 +104,11 @@ async def source(hub: Hub, params: p.DeliverySource) -> r.SourcePart:
 
 
 async def _content(hub: Hub, life: MessageLife) -> r.ContentView | None:
-    parcel = await _parcel(hub, life)
-    return None if parcel is None else await trio.to_thread.run_sync(view_parcel, parcel)
+    rendered = await _rendered(hub, life)
+    return None if rendered is None else await trio.to_thread.run_sync(view_rendered, rendered)
 
 
-async def _parcel(hub: Hub, life: MessageLife) -> Parcel | None:
+async def _rendered(hub: Hub, life: MessageLife) -> RenderedMessage | None:
     """The message as it was (or will be) written; None when it cannot be, which its reason tells."""
     row = life.delivery
     if not life.fields:

@@ -132,7 +132,7 @@ def describe(methods: Mapping[str, Method], version: str) -> OpenRpc:
 
 
 def _method(method: Method, schemas: Mapping[str, Any]) -> dict[str, object]:
-    told = {
+    data = {
         "name": method.name,
         "summary": method.summary,
         "description": schemas[method.params.__name__].get("description", ""),
@@ -144,9 +144,9 @@ def _method(method: Method, schemas: Mapping[str, Any]) -> dict[str, object]:
         "x-role": method.role.value,
         "x-mutates": method.mutates,
     }
-    if not told["description"]:
-        del told["description"]
-    return told
+    if not data["description"]:
+        del data["description"]
+    return data
 
 
 def _parameters(method: Method, schemas: Mapping[str, Any]) -> Iterator[dict[str, object]]:
@@ -189,9 +189,9 @@ def story() -> tuple[dict[str, Any], ...]:
 def _schemas(methods: Any) -> dict[str, Any]:
     """Every shape by name."""
     shapes = [shape for method in methods for shape in (method.params, method.result)]
-    told = [kind.data for kind in EVENTS.values()]
+    data = [kind.data for kind in EVENTS.values()]
     _, schemas = msgspec.json.schema_components(
-        [*shapes, *told, EventView], ref_template=_REF, schema_hook=_anything
+        [*shapes, *data, EventView], ref_template=_REF, schema_hook=_anything
     )
     for (name, field), words in WORDS.items():
         if name in schemas:

@@ -19,9 +19,9 @@ import trio
 
 from hubd.control.command import Command
 from hubd.control.fingerprint import fingerprint
-from hubd.control.needs import Hub
+from hubd.control.hub import Hub
+from hubd.control.records import First
 from hubd.control.roles import Peer
-from hubd.control.rows import First
 from hubd.control.table import Disk, Method
 from hubd.core.decide import Request, check_revision
 from hubd.core.model import Campaign

@@ -6,27 +6,29 @@ and the daemon.
 
 from __future__ import annotations
 
-from hubd.control.needs import Hub
+from hubd.control.hub import Hub
 from hubd.control.views import event_view
-from hubd.core.model import STANDING
+from hubd.core.model import TRANSACTIONAL_PREFIX
 from hubd.wire import params as p
 from hubd.wire import results as r
 
 
 def subscribe_instead(params: p.EventsSubscribe) -> str:
     """What a viewer follows instead of these topics; "" when it may follow them."""
-    hidden = any(topic == "*" or topic.startswith(f"campaign:{STANDING}") for topic in params.topics)
+    hidden = any(
+        topic == "*" or topic.startswith(f"campaign:{TRANSACTIONAL_PREFIX}") for topic in params.topics
+    )
     return 'follow "campaigns" and "daemon"' if hidden else ""
 
 
 def list_instead(params: p.EventsList) -> str:
     """What a viewer asks for instead; "" when it may have these events."""
-    return named_instead(params.campaign or STANDING)
+    return named_instead(params.campaign or TRANSACTIONAL_PREFIX)
 
 
 def named_instead(name: str) -> str:
     """Names that begin with ~ are queues of transactional messages of other programs."""
-    return "name a campaign" if name.startswith(STANDING) else ""
+    return "name a campaign" if name.startswith(TRANSACTIONAL_PREFIX) else ""
 
 
 async def page(hub: Hub, params: p.EventsList) -> r.EventsResult:

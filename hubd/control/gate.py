@@ -26,14 +26,14 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from hubd.control.crowd import Crowd
+from hubd.control.connection_limits import ConnectionLimits
 from hubd.control.dispatch import Dispatcher
-from hubd.control.head import Knock, Refusal, health, judge
+from hubd.control.head import Handshake, Refusal, health, judge
+from hubd.control.hub import Hub
 from hubd.control.listener import adopt_listener, endpoint_file, open_listener, open_loopback
-from hubd.control.needs import Hub
 from hubd.control.opening import Prefixed, answer, read_head, refuse
 from hubd.control.roles import Peer, Role
-from hubd.control.session import House, Session
+from hubd.control.session import ServerContext, Session
 from hubd.control.tickets import Admission, Frequency, Grant, Tickets
 from hubd.errors import BadInput
 from hubd.wire import MAX_MESSAGE, PATH, PROTOCOL, SUBPROTOCOL
@@ -52,7 +52,7 @@ _ROLES = {"control": Role.OPERATOR, "observe": Role.VIEWER}
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Door:
+class Endpoint:
     """One listener, and what it says about who comes in by it."""
 
     name: str  #: "control", "observe" or "tcp"
@@ -95,72 +95,72 @@ async def serve_control(
     """
     async with (
         AsyncExitStack() as stack,
-        _open_doors(path, observe, inherited or {}, tcp) as doors,
+        _open_endpoints(path, observe, inherited or {}, tcp) as endpoints,
         trio.open_nursery() as nursery,
     ):
         gate = Gate(hub)
         begun: trio.Nursery = await nursery.start(gate.hold)
         try:
-            for door in doors:
-                if door.port is not None:
-                    house = gate.house
-                    host = door.listener.socket.getsockname()[0]
-                    house.url = f"ws://{f'[{host}]' if ':' in host else host}:{door.port}{PATH}"
-                    log.info("clients with a token are served at %s", house.url)
+            for each in endpoints:
+                if each.port is not None:
+                    context = gate.context
+                    host = each.listener.socket.getsockname()[0]
+                    context.url = f"ws://{f'[{host}]' if ':' in host else host}:{each.port}{PATH}"
+                    log.info("clients with a token are served at %s", context.url)
                     if endpoint is not None:
                         stack.enter_context(endpoint_file(endpoint, gate.endpoint()))
-            for door in doors[1:]:
-                nursery.start_soon(gate.accept, door, begun)
+            for each in endpoints[1:]:
+                nursery.start_soon(gate.accept, each, begun)
             task_status.started(path)
-            await gate.accept(doors[0], begun)
+            await gate.accept(endpoints[0], begun)
         finally:
-            gate.house.stopping.set()
+            gate.context.stopping.set()
 
 
 @asynccontextmanager
-async def _open_doors(
+async def _open_endpoints(
     control: Path | None,
     observe: Path | None,
     inherited: Mapping[str, socket.socket],
     tcp: tuple[str, int] | None,
-) -> AsyncIterator[list[Door]]:
+) -> AsyncIterator[list[Endpoint]]:
     async with AsyncExitStack() as stack:
-        doors = []
+        endpoints = []
         for name, path in (("control", control), ("observe", observe)):
             if name in inherited:
                 listener = stack.enter_context(adopt_listener(inherited[name]))
-                doors.append(Door(name=name, listener=listener, role=_ROLES[name], own=False))
+                endpoints.append(Endpoint(name=name, listener=listener, role=_ROLES[name], own=False))
             elif path is not None:
                 listener = stack.enter_context(open_listener(path))
-                doors.append(Door(name=name, listener=listener, role=_ROLES[name]))
+                endpoints.append(Endpoint(name=name, listener=listener, role=_ROLES[name]))
         if tcp is not None:
             listener = await stack.enter_async_context(await open_loopback(*tcp))
             port: int = listener.socket.getsockname()[1]
-            doors.append(Door(name="tcp", listener=listener, role=None, port=port))
-        if not doors:
+            endpoints.append(Endpoint(name="tcp", listener=listener, role=None, port=port))
+        if not endpoints:
             raise BadInput.at(
                 "socket", "there is no socket to listen on", hint="start hubd with --tcp 127.0.0.1:0"
             )
-        yield doors
+        yield endpoints
 
 
 class Gate:
     """Everything that the connections share."""
 
-    house: House
+    context: ServerContext
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._tickets = Tickets(trio.current_time)
         self._stopping = trio.Event()
-        self._crowd = Crowd()
+        self._limits = ConnectionLimits()
         self._secret = secrets.token_urlsafe(32)  #: of the endpoint file
 
     async def hold(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """The scope of the connections: they outlive the cancellation by a moment, to say good-bye."""
         with trio.CancelScope(shield=True) as scope:
             async with trio.open_nursery() as nursery:
-                self.house = House(
+                self.context = ServerContext(
                     hub=self._hub,
                     dispatcher=Dispatcher(self._hub),
                     tickets=self._tickets,
@@ -175,19 +175,19 @@ class Gate:
         """What stands in an endpoint file: the address, and a token for programs of this user."""
         grant = Grant(role=Role.OPERATOR, origin=None, issuer="a reader of the endpoint file")
         return {
-            "url": self.house.url,
-            "token": self._tickets.standing(grant),
+            "url": self.context.url,
+            "token": self._tickets.permanent(grant),
             "proof": self._secret,
             "protocol": PROTOCOL,
             "pid": os.getpid(),
         }
 
-    async def accept(self, door: Door, nursery: trio.Nursery) -> None:
+    async def accept(self, endpoint: Endpoint, nursery: trio.Nursery) -> None:
         """Take connections for ever. Being out of descriptors passes; who calls meanwhile waits in line."""
         pause = 0.0
         while True:
             try:
-                stream = await door.listener.accept()
+                stream = await endpoint.listener.accept()
             except OSError as exc:
                 if exc.errno not in _SCARCE:
                     raise
@@ -199,15 +199,15 @@ class Gate:
                 if pause:
                     log.warning("connections are accepted again")
                     pause = 0.0
-                nursery.start_soon(self._contain, door, stream)
+                nursery.start_soon(self._contain, endpoint, stream)
 
-    async def _contain(self, door: Door, stream: trio.SocketStream) -> None:
+    async def _contain(self, endpoint: Endpoint, stream: trio.SocketStream) -> None:
         """One connection, from accept to close. Nothing that happens in it gets out, except cancellation."""
         try:
-            if door.role is None:
-                await self._hear_out(door, stream)
+            if endpoint.role is None:
+                await self._authenticate(endpoint, stream)
             else:
-                await self._recognise(door, door.role, stream)
+                await self._recognise(endpoint, endpoint.role, stream)
         except* (
             trio.BrokenResourceError,
             trio.ClosedResourceError,
@@ -226,49 +226,55 @@ class Gate:
 
     # -- who it is -----------------------------------------------------------------------------------
 
-    async def _recognise(self, door: Door, role: Role, stream: trio.SocketStream) -> None:
+    async def _recognise(self, endpoint: Endpoint, role: Role, stream: trio.SocketStream) -> None:
         """On a unix socket: the kernel tells the user, so places are counted per user."""
-        peer = peer_of(stream, role, door.name)
-        if door.own and peer.uid not in (None, 0, os.geteuid()):
-            await self._refuse(door, stream, Refusal(403, f"uid {peer.uid} may not use this socket"))
+        peer = peer_of(stream, role, endpoint.name)
+        if endpoint.own and peer.uid not in (None, 0, os.geteuid()):
+            await self._refuse(endpoint, stream, Refusal(403, f"uid {peer.uid} may not use this socket"))
             return
         head, refusal = await self._hear(stream, peer.uid)
-        knock = refusal or judge(head)
-        if isinstance(knock, Refusal):
-            await self._refuse(door, stream, knock)
+        handshake = refusal or judge(head)
+        if isinstance(handshake, Refusal):
+            await self._refuse(endpoint, stream, handshake)
             return
-        with self._crowd.inside(role, peer.uid) as refusal:
+        with self._limits.inside(role, peer.uid) as refusal:
             if refusal is not None:
                 await self._send_away(stream, refusal)
                 return
             await self._welcome(stream, head, peer, None)
 
-    async def _hear_out(self, door: Door, stream: trio.SocketStream) -> None:
+    async def _authenticate(self, endpoint: Endpoint, stream: trio.SocketStream) -> None:
         """On TCP: any program on this machine may connect, but only a token is admitted."""
         head, refusal = await self._hear(stream, None)
-        knock = refusal or judge(head, door.port)
-        if isinstance(knock, Refusal) and knock.status != 401:
-            await self._refuse(door, stream, knock)
+        handshake = refusal or judge(head, endpoint.port)
+        if isinstance(handshake, Refusal) and handshake.status != 401:
+            await self._refuse(endpoint, stream, handshake)
             return
-        if isinstance(knock, Knock) and knock.health:
+        if isinstance(handshake, Handshake) and handshake.health:
             well = not self._hub.database.trouble and not self._stopping.is_set()
-            with self._crowd.leaving() as politely:
+            with self._limits.leaving() as politely:
                 await answer(stream, health(well), wait=politely)
             return
-        admission = self._tickets.admit(knock.bearer, knock.origin) if isinstance(knock, Knock) else None
+        admission = (
+            self._tickets.admit(handshake.bearer, handshake.origin)
+            if isinstance(handshake, Handshake)
+            else None
+        )
         if admission is None:
-            await self._doubt(door, stream, knock)
+            await self._doubt(endpoint, stream, handshake)
             return
         grant = admission.grant
         try:
-            with self._crowd.inside(grant.role) as refusal:
+            with self._limits.inside(grant.role) as refusal:
                 if refusal is not None:
                     await self._send_away(stream, refusal)
                     return
-                peer = Peer(role=grant.role, listener=door.name, issuer=grant.issuer)
-                assert isinstance(knock, Knock)  # or nobody had been admitted
+                peer = Peer(role=grant.role, listener=endpoint.name, issuer=grant.issuer)
+                assert isinstance(handshake, Handshake)  # or nobody had been admitted
                 shown = (
-                    [(PROOF.encode(), proof_of(self._secret, knock.nonce).encode())] if knock.nonce else []
+                    [(PROOF.encode(), proof_of(self._secret, handshake.nonce).encode())]
+                    if handshake.nonce
+                    else []
                 )
                 await self._welcome(stream, head, peer, admission, shown)
         finally:
@@ -276,36 +282,38 @@ class Gate:
 
     async def _hear(self, stream: trio.SocketStream, uid: int | None) -> tuple[bytes, Refusal | None]:
         """The head, or the refusal if it did not arrive in order."""
-        with self._crowd.at_the_door(lambda: not stream.socket.is_readable(), uid) as place, place:
+        with self._limits.awaiting_request(lambda: not stream.socket.is_readable(), uid) as place, place:
             return await _read(stream)
         return b"", Refusal(408, "no request arrived, and too many other connections are waiting")
 
-    async def _doubt(self, door: Door, stream: trio.SocketStream, knock: Refusal | Knock) -> None:
+    async def _doubt(
+        self, endpoint: Endpoint, stream: trio.SocketStream, handshake: Refusal | Handshake
+    ) -> None:
         """No token, or none that is good. Who tries several is answered slowly, and told of once."""
-        tries = door.wrong.count()
-        if tries == door.wrong.limit:
-            log.warning("%d wrong or missing tokens within a minute at %s", tries, self.house.url)
+        tries = endpoint.wrong.count()
+        if tries == endpoint.wrong.limit:
+            log.warning("%d wrong or missing tokens within a minute at %s", tries, self.context.url)
         unknown = Refusal(401, "unknown token: used, expired, or for another Origin")
-        with self._crowd.leaving() as politely:
-            if tries >= door.wrong.limit and politely:
+        with self._limits.leaving() as politely:
+            if tries >= endpoint.wrong.limit and politely:
                 await trio.sleep(GUESS_SECONDS)
-            elif tries >= door.wrong.limit:
-                unknown = knock = Refusal(503, "too many connections with wrong tokens")
-            await refuse(stream, knock if isinstance(knock, Refusal) else unknown, wait=politely)
+            elif tries >= endpoint.wrong.limit:
+                unknown = handshake = Refusal(503, "too many connections with wrong tokens")
+            await refuse(stream, handshake if isinstance(handshake, Refusal) else unknown, wait=politely)
 
     # -- what becomes of it --------------------------------------------------------------------------
 
     async def _send_away(self, stream: trio.SocketStream, refusal: Refusal) -> None:
         """Refuse for lack of places. The number of refused clients that are waited for is limited, too."""
-        with self._crowd.leaving() as politely:
+        with self._limits.leaving() as politely:
             await refuse(stream, refusal, wait=politely)
 
-    async def _refuse(self, door: Door, stream: trio.SocketStream, refusal: Refusal) -> None:
-        count = door.refused.count()
-        if count <= door.refused.limit:
+    async def _refuse(self, endpoint: Endpoint, stream: trio.SocketStream, refusal: Refusal) -> None:
+        count = endpoint.refused.count()
+        if count <= endpoint.refused.limit:
             log.info("a connection was refused with %d: %s", refusal.status, refusal.why)
-        if count == door.refused.limit:
-            log.info("further refusals at %s within a minute are not logged", door.name)
+        if count == endpoint.refused.limit:
+            log.info("further refusals at %s within a minute are not logged", endpoint.name)
         await self._send_away(stream, refusal)
 
     async def _welcome(
@@ -325,7 +333,7 @@ class Gate:
                 )
                 prefixed.socket = await request.accept(subprotocol=SUBPROTOCOL, extra_headers=list(shown))
             session = Session(
-                prefixed.socket, prefixed, self.house, peer=peer, max_message=most, admission=admission
+                prefixed.socket, prefixed, self.context, peer=peer, max_message=most, admission=admission
             )
             await session.run()
             nursery.cancel_scope.cancel()

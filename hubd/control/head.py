@@ -3,7 +3,7 @@
 Every web page in the user's browser can try to open a websocket to a local program, and DNS rebinding makes
 a foreign page look local. So a head that a browser would send (`Origin`, `Referer`, a foreign `Host`) is
 refused on a unix socket; on TCP the Host must be this listener's own, and an Origin must be a loopback one,
-which then has to be that of the token. A single octet outside ASCII makes the websocket library raise; so
+which then has to be that of the token. A single byte outside ASCII makes the websocket library raise; so
 such a head is refused too.
 
 The token comes as `Authorization: Bearer TOKEN` or, because a web page cannot set headers, as a second
@@ -42,7 +42,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Knock:
+class Handshake:
     """A handshake without fault, and what it brings to be let in with."""
 
     origin: str | None = None
@@ -72,7 +72,7 @@ def is_local(origin: str) -> bool:
     return _LOOPBACK.fullmatch(origin) is not None
 
 
-def judge(head: bytes, port: int | None = None) -> Refusal | Knock:
+def judge(head: bytes, port: int | None = None) -> Refusal | Handshake:
     """What is wrong with a head (up to and with its empty line), or what it brings.
 
     `port` is that of the TCP listener; None for a unix socket.
@@ -99,7 +99,7 @@ def judge(head: bytes, port: int | None = None) -> Refusal | Knock:
     if request[1] != "GET" or request[2] != PATH:
         return Refusal(404, f"there is only GET {PATH}")
     refusal = _judge_where(headers, port) or _judge_upgrade(headers)
-    return refusal or _knock(headers, port)
+    return refusal or _handshake(headers, port)
 
 
 def _judge_where(headers: dict[str, list[str]], port: int | None) -> Refusal | None:
@@ -118,11 +118,11 @@ def _judge_where(headers: dict[str, list[str]], port: int | None) -> Refusal | N
     return None
 
 
-def _judge_health(headers: dict[str, list[str]], port: int) -> Refusal | Knock:
+def _judge_health(headers: dict[str, list[str]], port: int) -> Refusal | Handshake:
     """Anybody on this machine may ask, but no page: what it learns, it learns for somebody elsewhere."""
     if "origin" in headers or "referer" in headers:
         return Refusal(403, "browsers may not use this socket")
-    return _judge_where(headers, port) or Knock(health=True)
+    return _judge_where(headers, port) or Handshake(health=True)
 
 
 def _judge_upgrade(headers: dict[str, list[str]]) -> Refusal | None:
@@ -142,10 +142,10 @@ def _judge_upgrade(headers: dict[str, list[str]]) -> Refusal | None:
     return None
 
 
-def _knock(headers: dict[str, list[str]], port: int | None) -> Refusal | Knock:
+def _handshake(headers: dict[str, list[str]], port: int | None) -> Refusal | Handshake:
     """The token, of which there is one on TCP. On a unix socket the kernel says who calls."""
     if port is None:
-        return Knock()
+        return Handshake()
     offered = _words(headers, "sec-websocket-protocol")
     bearers = [word.removeprefix(BEARER) for word in offered if word.startswith(BEARER)]
     for value in headers.get("authorization", ()):
@@ -159,7 +159,7 @@ def _knock(headers: dict[str, list[str]], port: int | None) -> Refusal | Knock:
     if len(nonces) > 1 or not all(_TOKEN.fullmatch(nonce) for nonce in nonces):
         return Refusal(400, f"{NONCE} is malformed")
     origin = next(iter(headers.get("origin", ())), None)
-    return Knock(origin=origin, bearer=bearers[0], nonce="".join(nonces))
+    return Handshake(origin=origin, bearer=bearers[0], nonce="".join(nonces))
 
 
 def _words(headers: dict[str, list[str]], name: str) -> list[str]:

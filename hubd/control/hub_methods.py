@@ -12,8 +12,8 @@ import trio
 
 from hubd.control.campaign_views import views_of
 from hubd.control.command import Command
-from hubd.control.needs import Hub
-from hubd.control.rows import BackupRow
+from hubd.control.hub import Hub
+from hubd.control.records import BackupRow
 from hubd.control.views import counts_view, provider_view, time_text
 from hubd.core.decide import Request
 from hubd.core.model import ENDED, Campaign, CampaignState, Counts
@@ -64,7 +64,7 @@ def _sum(counts: Iterable[r.CountsView]) -> r.CountsView:
 async def _beats(hub: Hub) -> bool:
     """Whether the schedule gives a sign of life."""
     with trio.move_on_after(PULSE_SECONDS):
-        await hub.supervisor.clockwork.heartbeat()
+        await hub.supervisor.scheduler.heartbeat()
         return True
     return False
 

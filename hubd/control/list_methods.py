@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hubd.control.command import Command
-from hubd.control.needs import Hub, Work
+from hubd.control.hub import Hub, Work
 from hubd.control.views import problem_of
 from hubd.core.decide import Leaving, Pages
 from hubd.core.intake import RowProblem, check_region, read_row

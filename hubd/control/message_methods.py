@@ -10,9 +10,9 @@ import trio
 from hubd.control.command import Command
 from hubd.control.contact_methods import address_key
 from hubd.control.fingerprint import fingerprint
-from hubd.control.needs import Hub, Runner
+from hubd.control.hub import Hub, Runner
+from hubd.control.records import MessageLife
 from hubd.control.rendering import contact_fields, first_reachable, write
-from hubd.control.rows import MessageLife
 from hubd.control.views import problem_of
 from hubd.core.addresses import email_address, phone_number
 from hubd.core.compose import content_hash
@@ -176,7 +176,7 @@ async def _check_writable(hub: Hub, letter: _Letter) -> None:
     try:
         write(plan, letter.recipient, letter.fields, now=hub.now())
     except BadTemplate as error:
-        raise _told(error, letter) from None
+        raise _explained(error, letter) from None
 
 
 async def _queue(
@@ -184,9 +184,9 @@ async def _queue(
 ) -> MessageLife:
     """Write it down and see that somebody sends it. Fails before it is written, or not at all."""
     await _check_writable(hub, letter)
-    standing = await hub.supervisor.standing(letter.provider, letter.channel)
+    queue = await hub.supervisor.transactional_queue(letter.provider, letter.channel)
     work = hub.ledger.adding_single(
-        standing.id,
+        queue.id,
         letter.recipient,
         letter.key,
         letter.fields,
@@ -203,12 +203,12 @@ async def _queue(
 async def _wake(hub: Hub, life: MessageLife) -> Runner | None:
     """Who sends this message now; None while its provider sends nothing: the message waits for it."""
     try:
-        return await hub.supervisor.wake_single(life.provider, life.channel)
+        return await hub.supervisor.wake_transactional(life.provider, life.channel)
     except HubError:
         return None
 
 
-def _told(error: BadTemplate, letter: _Letter) -> BadTemplate:
+def _explained(error: BadTemplate, letter: _Letter) -> BadTemplate:
     """A missing field with the ways in which the caller can give it."""
     field = error.data.get("field")
     if error.code != "missing_field" or not isinstance(field, str):

@@ -22,7 +22,7 @@ from hubd.control import (
     run_methods,
 )
 from hubd.control.discovery import describe
-from hubd.control.needs import Hub
+from hubd.control.hub import Hub
 from hubd.control.table import Disk, Method, changes, of_session, reads
 from hubd.wire import params as p
 from hubd.wire import results as r

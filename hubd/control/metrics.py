@@ -1,7 +1,7 @@
 """`hub.metrics`: the figures of the daemon for a monitoring system, as OpenMetrics text.
 
 Gauges and what belongs to campaigns are read from the counters of the database when somebody asks. What
-belongs to providers is counted since the daemon started (see `tally`). No label holds an address.
+belongs to providers is counted since the daemon started (see `attempt_metrics`). No label holds an address.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import trio
 
 from hubd.control.exposition import CONTENT_TYPE, Family, counter, gauge, render, stateset
-from hubd.control.needs import Hub
+from hubd.control.hub import Hub
 from hubd.core.model import Campaign, CampaignState, DeliveryState
 from hubd.wire import results as r
 from hubd.wire.params import Params
@@ -23,8 +23,8 @@ PROVIDER_STATES = ("ready", "slowed", "resting", "half_open", "stopped", "disabl
 
 async def metrics(hub: Hub, _: Params) -> r.MetricsResult:
     """Everything as OpenMetrics text."""
-    campaigns = await hub.campaigns.list(singles=True)
-    bulk = [campaign for campaign in campaigns if not campaign.single]
+    campaigns = await hub.campaigns.list(queues=True)
+    bulk = [campaign for campaign in campaigns if not campaign.transactional_queue]
     figures = await hub.ledger.figures(bulk)
     again = {campaign.name: figures[campaign.id].possible_duplicates for campaign in bulk}
     free = await trio.to_thread.run_sync(_free_bytes, hub.info.state_dir)
@@ -102,23 +102,23 @@ def _speed(hub: Hub, campaign: Campaign) -> float:
 
 def _of_queues(campaigns: Sequence[Campaign]) -> Iterator[Family]:
     """What waits: in campaigns that run, and one-off messages, which go ahead of them."""
-    depth = Counter({(lane, state): 0 for lane in ("bulk", "single") for state in ("pending", "deferred")})
+    depth = Counter({(label, state): 0 for label in ("bulk", "single") for state in ("pending", "deferred")})
     doubts = Counter({"bulk": 0, "single": 0})
     for campaign in campaigns:
-        lane = "single" if campaign.single else "bulk"
-        doubts[lane] += campaign.counts.in_doubt
+        label = "single" if campaign.transactional_queue else "bulk"
+        doubts[label] += campaign.counts.in_doubt
         if campaign.state is CampaignState.RUNNING:
-            depth[lane, "pending"] += campaign.counts.pending
-            depth[lane, "deferred"] += campaign.counts.deferred
+            depth[label, "pending"] += campaign.counts.pending
+            depth[label, "deferred"] += campaign.counts.deferred
     yield gauge(
         "messagehub_queue_deliveries",
         "Untried deliveries of running campaigns (bulk) and transactional messages (single).",
-        (({"lane": lane, "state": state}, n) for (lane, state), n in depth.items()),
+        (({"lane": label, "state": state}, n) for (label, state), n in depth.items()),
     )
     yield gauge(
         "messagehub_in_doubt_deliveries",
         "Deliveries that may or may not have been accepted.",
-        (({"lane": lane}, n) for lane, n in doubts.items()),
+        (({"lane": label}, n) for label, n in doubts.items()),
     )
 
 
@@ -133,22 +133,22 @@ def _of_providers(hub: Hub) -> Iterator[Family]:
     yield gauge(
         "messagehub_provider_lanes",
         "Connections that each provider is configured for.",
-        (({"provider": view.name}, view.lanes) for view in views),
+        (({"provider": view.name}, view.connections) for view in views),
     )
     yield gauge(
         "messagehub_provider_lanes_allowed",
         "How many of them may be used now.",
-        (({"provider": view.name}, view.lanes_allowed) for view in views),
+        (({"provider": view.name}, view.connections_allowed) for view in views),
     )
     yield counter(
         "messagehub_attempts",
         "Attempts since the daemon started, by outcome.",
         (
             ({"provider": provider, "outcome": outcome}, n)
-            for (provider, outcome), n in sorted(hub.tally.outcomes.items())
+            for (provider, outcome), n in sorted(hub.attempt_metrics.outcomes.items())
         ),
     )
-    durations = sorted(hub.tally.durations().items())
+    durations = sorted(hub.attempt_metrics.durations().items())
     yield Family(
         name="messagehub_attempt_duration_seconds",
         kind="histogram",

@@ -139,7 +139,7 @@ async def refuse(stream: trio.SocketStream, refusal: Refusal, *, wait: bool = Tr
 
 
 async def answer(stream: trio.SocketStream, data: bytes, *, wait: bool = True) -> None:
-    """Send the last octets and read what still comes, so that the peer sees them and no reset connection."""
+    """Send the last bytes and read what still comes, so that the peer sees them and no reset connection."""
     with trio.move_on_after(CROWDED_SECONDS):
         await stream.send_all(data)
         await stream.send_eof()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from hubd.control.command import Command
-from hubd.control.needs import Hub
+from hubd.control.hub import Hub
 from hubd.control.views import provider_view
 from hubd.core.model import CampaignState
 from hubd.core.verdict import is_ready, judge

@@ -9,9 +9,9 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as modern
 
-from hubd.control.needs import Hub
-from hubd.control.rows import Contact
-from hubd.core.model import Campaign, Channel, Due, Parcel
+from hubd.control.hub import Hub
+from hubd.control.records import Contact
+from hubd.core.model import Campaign, Channel, DueDelivery, RenderedMessage
 from hubd.core.sms import segments
 from hubd.engine.plan import MessagePlan
 from hubd.errors import NotFound
@@ -26,9 +26,9 @@ SAMPLES = 200  #: contacts that are looked at to find one that has an address of
 
 def write(
     plan: MessagePlan, recipient: str, fields: Mapping[str, str], *, now: float, delivery_id: int = 0
-) -> Parcel:
+) -> RenderedMessage:
     """The finished message for one recipient. Raises `BadTemplate` when it lacks a field."""
-    row = Due(
+    row = DueDelivery(
         id=delivery_id,
         recipient=recipient,
         attempts=0,
@@ -40,24 +40,27 @@ def write(
     return plan.write(row, "", now)
 
 
-def view_parcel(parcel: Parcel) -> ContentView:
+def view_rendered(rendered: RenderedMessage) -> ContentView:
     """The parts of a finished message, decoded.
 
     `source` is the whole message when it has at most `SOURCE_LIMIT` bytes. Of a larger one it leaves out what
     its attachments hold, which a last line says.
     """
-    if parcel.channel is Channel.SMS:
-        cost = segments(parcel.text)
-        return {"text": parcel.text, "segments": cost.segments, "encoding": cost.encoding}
-    whole = parcel.size <= SOURCE_LIMIT
-    shared = parcel.shared.chunks if whole else (_ENCODED.sub(b"", chunk) for chunk in parcel.shared.chunks)
-    source = b"".join((parcel.payload, *shared))
+    if rendered.channel is Channel.SMS:
+        cost = segments(rendered.text)
+        return {"text": rendered.text, "segments": cost.segments, "encoding": cost.encoding}
+    whole = rendered.size <= SOURCE_LIMIT
+    shared = (
+        rendered.shared.chunks if whole else (_ENCODED.sub(b"", chunk) for chunk in rendered.shared.chunks)
+    )
+    source = b"".join((rendered.payload, *shared))
     message = message_from_bytes(source, policy=modern)
     assert isinstance(message, EmailMessage)
     view: ContentView = {
         "subject": str(message["Subject"] or ""),
         "text": _part(message, "plain"),
-        "source": source.decode("utf-8", "replace") + ("" if whole else _left_out(parcel.size, len(source))),
+        "source": source.decode("utf-8", "replace")
+        + ("" if whole else _left_out(rendered.size, len(source))),
     }
     if not whole:
         view["source_shortened"] = True
@@ -67,10 +70,10 @@ def view_parcel(parcel: Parcel) -> ContentView:
     return view
 
 
-def part_of(parcel: Parcel, offset: int, size: int) -> bytes:
+def part_of(rendered: RenderedMessage, offset: int, size: int) -> bytes:
     """At most `size` bytes of the whole email from `offset` on; no more than these are copied."""
     found, left = [], size
-    for chunk in (parcel.payload, *parcel.shared.chunks):
+    for chunk in (rendered.payload, *rendered.shared.chunks):
         piece = chunk[offset : offset + left]
         found.append(piece)
         left -= len(piece)

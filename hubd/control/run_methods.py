@@ -11,9 +11,9 @@ from functools import partial
 
 from hubd.control.campaign_views import view_of
 from hubd.control.command import Command, Committed
-from hubd.control.fitness import Inspection, inspect
-from hubd.control.needs import Hub, Work
-from hubd.control.rows import NotRequeued
+from hubd.control.hub import Hub, Work
+from hubd.control.preflight import Inspection, inspect
+from hubd.control.records import NotRequeued
 from hubd.control.views import estimate_view, problem_of, problem_views
 from hubd.core import decide
 from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried

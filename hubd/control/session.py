@@ -20,12 +20,12 @@ import trio_websocket
 from hubd.control.auth_methods import issue_ticket
 from hubd.control.calls import BATCH_BYTES, TURNS, BatchAnswer, Call, Calls, Turns, overloaded
 from hubd.control.dispatch import Dispatcher
+from hubd.control.hub import Hub
 from hubd.control.memory import AnswerSizes, ConnectionMemory, Pool, weight
 from hubd.control.methods import METHODS
-from hubd.control.needs import Hub
 from hubd.control.opening import Prefixed
-from hubd.control.outlet import SLOW, Outlet
 from hubd.control.roles import Peer, Role
+from hubd.control.session_writer import SLOW, SessionWriter
 from hubd.control.subscription import Pace, Subscription, open_subscription
 from hubd.control.table import Method
 from hubd.control.tickets import Admission, Tickets
@@ -63,7 +63,7 @@ ACROSS_VERSIONS = frozenset({"hub.status", "hub.shutdown", "hub.reload", "rpc.di
 
 
 @dataclass(slots=True, kw_only=True)
-class House:
+class ServerContext:
     """What all connections share."""
 
     hub: Hub
@@ -87,20 +87,20 @@ class Session:
         self,
         websocket: trio_websocket.WebSocketConnection,
         stream: Prefixed,
-        house: House,
+        context: ServerContext,
         *,
         peer: Peer,
         max_message: int,
         admission: Admission | None = None,
     ) -> None:
         self._websocket = websocket
-        self._house = house
-        self._memory = ConnectionMemory(house.pools[peer.role])
+        self._context = context
+        self._memory = ConnectionMemory(context.pools[peer.role])
         self._stream = stream
-        self._outlet = Outlet(websocket, stream, self._memory)
-        self._turns = Turns(house.turns[peer.role])
+        self._writer = SessionWriter(websocket, stream, self._memory)
+        self._turns = Turns(context.turns[peer.role])
         self._reading = trio.CancelScope()
-        self._hub = house.hub
+        self._hub = context.hub
         self._peer = peer
         self._max_message = max_message
         self._admission = admission
@@ -119,18 +119,18 @@ class Session:
         """Serve until the connection is closed by either side."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._write)
-            self._nursery.start_soon(self._outlet.watch, self._must_answer)
+            self._nursery.start_soon(self._writer.watch, self._must_answer)
             self._nursery.start_soon(self._expect_hello)
             self._nursery.start_soon(self._part)
             with self._reading:
                 await self._read()
-            if self._outlet.closing and not self._stream.client_has_left():
-                await self._outlet.written.wait()  # bounded: the writer's deadlines
+            if self._writer.closing and not self._stream.client_has_left():
+                await self._writer.written.wait()  # bounded: the writer's deadlines
             self._nursery.cancel_scope.cancel()
         self._calls.drop_reads()  # of batches that go on because of their commands
 
     async def _write(self) -> None:
-        await self._outlet.write()
+        await self._writer.write()
         self._reading.cancel()  # it may wait for room that only others can make
 
     # -- reading -----------------------------------------------------------------------------------
@@ -142,10 +142,10 @@ class Session:
                 message = await self._websocket.get_message()
             except trio_websocket.ConnectionClosed:
                 return
-            if self._outlet.closing:
+            if self._writer.closing:
                 continue
             if isinstance(message, bytes):
-                await self._outlet.close(1003, "text frames only")
+                await self._writer.close(1003, "text frames only")
                 continue
             await self._parse(message)
 
@@ -161,7 +161,7 @@ class Session:
             raise
         members = parsed.members if isinstance(parsed, Batch) else (parsed,)
         names = [member.method for member in members if isinstance(member, Request)]
-        expected = self._house.sizes.expected(names, BATCH_BYTES)
+        expected = self._context.sizes.expected(names, BATCH_BYTES)
         if large:
             self._memory.add(expected)
         elif set(names) == {"hub.cancel"}:
@@ -184,7 +184,7 @@ class Session:
         served = trio.Event()
         if any(call.mutates for call in calls):
             with trio.CancelScope(shield=True):  # it takes no time
-                await self._house.begun.start(self._carry_out, calls, batch, held, served)
+                await self._context.begun.start(self._carry_out, calls, batch, held, served)
         else:
             self._nursery.start_soon(self._serve, calls, batch, held, served)
         if "hub.hello" in names or names == {"hub.cancel"}:
@@ -213,9 +213,9 @@ class Session:
             else:
                 await self._answer([await self._respond(call, begun) for call in calls], batch=False)
             if self._expelled:
-                await self._outlet.close(UNAUTHENTICATED, self._expelled)
+                await self._writer.close(UNAUTHENTICATED, self._expelled)
             for subscription in begun:  # after the answer, so that no event comes before its snapshot
-                if not self._outlet.written.is_set():
+                if not self._writer.written.is_set():
                     self._nursery.start_soon(self._follow, subscription)
         finally:
             self._memory.release(held)
@@ -227,7 +227,7 @@ class Session:
                 self._quiet = trio.Event()
 
     async def _answer_batch(self, calls: Sequence[Call], begun: list[Subscription]) -> None:
-        answer = BatchAnswer(self._outlet, self._memory)
+        answer = BatchAnswer(self._writer, self._memory)
         try:
             for call in calls:
                 text = await self._respond(call, begun)
@@ -244,7 +244,7 @@ class Session:
             return dump(member.response)
         try:
             text = answer(member.id, await self._result(call, member, begun))
-            self._house.sizes.note(member.method, len(text))
+            self._context.sizes.note(member.method, len(text))
         except HubError as error:
             text = dump(failure(member.id, error_object(error)))
             if error.code == "unauthenticated":
@@ -281,7 +281,7 @@ class Session:
         if self._peer.role is Role.VIEWER and (instead := method.instead(params)):
             raise self._peer.forbidden(f"call {method.name} in this way", instead)
         if method.mutates:
-            return await self._house.dispatcher.carry_out(method, params, self._peer)
+            return await self._context.dispatcher.carry_out(method, params, self._peer)
         if method.handler is not None:
             return await method.handler(self._hub, params)
         match params:
@@ -297,9 +297,9 @@ class Session:
             case EventsUnsubscribe():
                 return self._unsubscribe(params)
             case AuthTicket():
-                ticket = issue_ticket(self._house.tickets, self._house.url, self._peer, params)
+                ticket = issue_ticket(self._context.tickets, self._context.url, self._peer, params)
                 issued = {"role": params.role, "origin": params.origin}
-                await self._house.dispatcher.note(self._peer, method.name, issued)
+                await self._context.dispatcher.note(self._peer, method.name, issued)
                 return ticket
         raise AssertionError(f"{method.name} has no handler")
 
@@ -310,7 +310,7 @@ class Session:
             raise HubError("call hub.hello first", code="handshake_required")
         if not self._peer.role.may(method.role):
             raise self._peer.forbidden(f"call {method.name}")
-        if self._house.stopping.is_set() and method.mutates and method.name != "hub.shutdown":
+        if self._context.stopping.is_set() and method.mutates and method.name != "hub.shutdown":
             raise ShuttingDown("the daemon is stopping", hint="try again when it is running again")
 
     # -- what belongs to a connection --------------------------------------------------------------
@@ -351,7 +351,7 @@ class Session:
         with trio.move_on_after(HELLO_SECONDS):
             await self._compared.wait()
         if not self._compared.is_set():
-            await self._outlet.close(BAD_PROTOCOL, "hub.hello was not called in time")
+            await self._writer.close(BAD_PROTOCOL, "hub.hello was not called in time")
 
     async def _subscribe(self, params: EventsSubscribe) -> Subscription:
         if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
@@ -362,7 +362,7 @@ class Session:
             )
         self._numbered += 1
         name = f"s{self._numbered}"
-        subscription = await open_subscription(self._hub, name, params, self._house.paces[self._peer.role])
+        subscription = await open_subscription(self._hub, name, params, self._context.paces[self._peer.role])
         self._subscriptions[name] = subscription
         return subscription
 
@@ -371,9 +371,9 @@ class Session:
 
         The client is closed, comes back with its cursor, and is told of the gap.
         """
-        if not await subscription.run(self._outlet.post, self._page):
+        if not await subscription.run(self._writer.post, self._page):
             log.info("a client was too slow: its next events have been pruned")
-            await self._outlet.close(SLOW, "too slow: the next events have been pruned")
+            await self._writer.close(SLOW, "too slow: the next events have been pruned")
 
     def _unsubscribe(self, params: EventsUnsubscribe) -> dict[str, object]:
         subscription = self._subscriptions.pop(params.subscription, None)
@@ -397,14 +397,14 @@ class Session:
     async def _answer(self, answers: Sequence[str | None], *, batch: bool) -> None:
         texts = [text for text in answers if text is not None]
         if texts:
-            await self._outlet.post(f"[{','.join(texts)}]" if batch else texts[0])
+            await self._writer.post(f"[{','.join(texts)}]" if batch else texts[0])
 
     async def _part(self) -> None:
         """When the daemon stops: let begun requests be answered, say why, and close."""
-        await self._house.stopping.wait()
+        await self._context.stopping.wait()
         with trio.move_on_after(FINISH_SECONDS):
             while self._in_flight:
                 await self._quiet.wait()
         stopping = {"reason": "the daemon is stopping", "restart_expected": False}
-        await self._outlet.post(dump(notification("daemon.stopping", stopping)))
-        await self._outlet.close(1001, "the daemon is stopping")
+        await self._writer.post(dump(notification("daemon.stopping", stopping)))
+        await self._writer.close(1001, "the daemon is stopping")

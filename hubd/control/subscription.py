@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import trio
 
 from hubd.control.campaign_views import view_of, views_of
-from hubd.control.needs import Hub
-from hubd.control.rows import EventRow
+from hubd.control.hub import Hub
+from hubd.control.records import EventRow
 from hubd.control.views import event_view, progress_event
-from hubd.core.model import STANDING, Campaign, CampaignState
+from hubd.core.model import TRANSACTIONAL_PREFIX, Campaign, CampaignState
 from hubd.errors import BadInput, NotFound, ResumeGap, did_you_mean
 from hubd.wire import dump, notification
 from hubd.wire.events import EVENTS
@@ -64,7 +64,9 @@ class _Topics:
             return True
         if not row.campaign:
             return self.daemon
-        return row.campaign in self.names or (self.campaigns and not row.campaign.startswith(STANDING))
+        return row.campaign in self.names or (
+            self.campaigns and not row.campaign.startswith(TRANSACTIONAL_PREFIX)
+        )
 
     def wanted(self, kind: str) -> bool:
         """Whether events of this type are."""
@@ -284,10 +286,10 @@ class Subscription:
         if view["state"] != state:
             return
         if last is not None:
-            told = hash(dump(view))
-            if last.get(name) == told:
+            data = hash(dump(view))
+            if last.get(name) == data:
                 return
-            last[name] = told
+            last[name] = data
         event = progress_event(view, self._hub.database.epoch, self._seq, self._hub.now())
         await self._send(post, event)
 

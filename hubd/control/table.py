@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from hubd.control.command import Command
-from hubd.control.needs import Hub
+from hubd.control.hub import Hub
 from hubd.control.roles import Role
 from hubd.wire import Encoded
 from hubd.wire.params import Params

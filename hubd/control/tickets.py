@@ -25,7 +25,7 @@ MAX_TTL = 60.0  #: seconds a ticket may be taken along before it is used
 RECONNECT_SECONDS = 300.0  #: how long a session token outlives its connection
 MAX_TICKETS = 256  #: that are issued and not used yet
 MAX_VIEWERS_TICKETS = 192  #: those of them that viewers had issued
-TOKEN_OCTETS = 32
+TOKEN_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Tickets:
         self._entries[-1].by = by
         return ticket
 
-    def standing(self, grant: Grant) -> str:
+    def permanent(self, grant: Grant) -> str:
         """A token that is good as long as the daemon runs."""
         return self._add(grant, math.inf, renewable=False)
 
@@ -114,7 +114,7 @@ class Tickets:
         self._entries = [entry for entry in self._entries if entry.until > now]
 
     def _add(self, grant: Grant, until: float, *, once: bool = False, renewable: bool = True) -> str:
-        token = secrets.token_urlsafe(TOKEN_OCTETS)
+        token = secrets.token_urlsafe(TOKEN_BYTES)
         self._entries.append(_Entry(_digest(token), grant, until, once, renewable))
         return token
 

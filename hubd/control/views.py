@@ -17,7 +17,7 @@ from hubd.engine.feed import Sample
 from hubd.wire import results as r
 
 if TYPE_CHECKING:
-    from hubd.control.rows import AttemptRow, Contact, DeliveryRow, EventRow, FailureGroup, Suppression
+    from hubd.control.records import AttemptRow, Contact, DeliveryRow, EventRow, FailureGroup, Suppression
     from hubd.engine.provider import ProviderView
 
 
@@ -95,8 +95,8 @@ def provider_view(provider: ProviderView) -> r.ProviderStatus:
         "reason": provider.reason,
         "since": time_text(provider.since),
         "until": time_text(provider.until),
-        "lanes": provider.lanes,
-        "lanes_allowed": provider.lanes_allowed,
+        "lanes": provider.connections,
+        "lanes_allowed": provider.connections_allowed,
         "rate": list(provider.rate),
     }
 

@@ -129,7 +129,7 @@ FILTERS: dict[str, _Growth] = {
     "truncate": _truncate,
     "e": _times(_ESCAPE_GROWTH),
     "escape": _times(_ESCAPE_GROWTH),
-    "urlencode": _times(12),  # four octets of three characters
+    "urlencode": _times(12),  # four bytes of three characters
     "string": _same,
     "length": _number,
     "count": _number,

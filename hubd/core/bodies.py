@@ -3,7 +3,7 @@
 A rendered template is a list of pieces: its constants, and between them what the fields hold. `BodyEncoder`
 keeps each constant as it is encoded and joins the rest to it. What it writes is, byte for byte, the encoding
 of the whole text, because both encodings start afresh somewhere: quoted-printable at every line, base64 after
-every 57 octets. So for each message only the lines are encoded that are not constant as a whole. A constant
+every 57 bytes. So for each message only the lines are encoded that are not constant as a whole. A constant
 that shares a long line with a field is kept for every place of the line at which it may begin. A short
 constant, or one with a CR or a NUL, is treated like a field.
 """
@@ -18,8 +18,8 @@ from typing import Literal, NamedTuple
 
 Transfer = Literal["quoted-printable", "base64"]
 
-_OCTETS = 57  #: of a line of base64 (RFC 2045 §6.8: at most 76 characters)
-#: Characters, or octets, of a constant below which it is quicker to encode it with what is beside it.
+_LINE_BYTES = 57  #: of a line of base64 (RFC 2045 §6.8: at most 76 characters)
+#: Characters, or bytes, of a constant below which it is quicker to encode it with what is beside it.
 _WORTHWHILE = 80
 #: Characters of a line from which on it is worth keeping it for every column at which it may begin.
 _LONG = 200
@@ -29,25 +29,25 @@ _ROOM = 128 * 1024
 
 
 def transfer_for(source: str) -> Transfer:
-    """The shorter encoding for bodies like `source`: each octet above 127 costs 3 octets in quoted-printable
-    and any octet 4/3 in base64, so they meet where one octet in six is above 127.
+    """The shorter encoding for bodies like `source`: each byte above 127 costs 3 bytes in quoted-printable
+    and any byte 4/3 in base64, so they meet where one byte in six is above 127.
     """
-    octets = source.encode("utf-8", "replace")
-    high = len(octets.translate(None, bytes(range(128))))
-    return "base64" if high * 6 > len(octets) else "quoted-printable"
+    data = source.encode("utf-8", "replace")
+    high = len(data.translate(None, bytes(range(128))))
+    return "base64" if high * 6 > len(data) else "quoted-printable"
 
 
 class Encoded(NamedTuple):
     """Whole lines that end in CRLF."""
 
-    octets: bytes
+    data: bytes
     dots: bool  #: whether a line begins with a dot
 
 
 class _Part(NamedTuple):
     """A part of a constant as it is encoded when it begins at a certain column of a line."""
 
-    octets: bytes
+    data: bytes
     column: int  #: at which the line goes on after it
     dots: bool
 
@@ -71,16 +71,16 @@ class _Cut(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Octets:
+class _Base64Constant:
     """A constant of a base64 body, without its first character, which may be half of a line end."""
 
     first: str
     rest: bytes
     ends_line: bool
-    cuts: dict[int, _Cut] = field(default_factory=dict)  #: by the octets that the open line still takes
+    cuts: dict[int, _Cut] = field(default_factory=dict)  #: by the bytes that the open line still takes
 
     def cut(self, head: int) -> _Cut:
-        end = len(self.rest) - (len(self.rest) - head) % _OCTETS
+        end = len(self.rest) - (len(self.rest) - head) % _LINE_BYTES
         return _Cut(self.rest[:head], _base64(self.rest[head:end]), self.rest[end:])
 
 
@@ -90,7 +90,7 @@ class BodyEncoder:
     def __init__(self, transfer: Transfer, constants: Iterable[str]) -> None:
         self.transfer = transfer
         self._lines: dict[str, _Lines] = {}
-        self._octets: dict[str, _Octets] = {}
+        self._base64_constants: dict[str, _Base64Constant] = {}
         #: Bytes that the constants take when they are encoded, at most.
         self.size = 0
         room = 0
@@ -100,14 +100,14 @@ class BodyEncoder:
                 continue
             with suppress(UnicodeEncodeError):  # half of a surrogate pair: every message will be refused
                 if transfer == "base64":
-                    octets = _octets(text[1:])
-                    self._octets[text] = _Octets(text[0], octets, text.endswith("\n"))
-                    self.size += len(text) + len(octets)
-                    room += _OCTETS * len(octets) * 3 // 2
+                    data = _encoded(text[1:])
+                    self._base64_constants[text] = _Base64Constant(text[0], data, text.endswith("\n"))
+                    self.size += len(text) + len(data)
+                    room += _LINE_BYTES * len(data) * 3 // 2
                 elif (lines := _cut_lines(text)) is not None:
                     self._lines[text] = lines
-                    self.size += len(text) + (len(lines.lines.octets) if lines.lines else 0)
-                    room += len(_part(lines.head, 0, goes_on=True).octets) * (_COLUMNS if lines.long else 1)
+                    self.size += len(text) + (len(lines.lines.data) if lines.lines else 0)
+                    room += len(_part(lines.head, 0, goes_on=True).data) * (_COLUMNS if lines.long else 1)
         self._room = min(room, _ROOM)
         self.size += self._room
 
@@ -132,56 +132,56 @@ class BodyEncoder:
             head, long, lines, tail, heads = constant
             if beside and not long:
                 beside.append(head)
-                octets = _whole_lines("".join(beside), column)
-                dots = dots or _has_dots(octets, column)
+                data = _whole_lines("".join(beside), column)
+                dots = dots or _has_dots(data, column)
             else:
                 if beside:
-                    octets, column, has = _part("".join(beside), column, goes_on=True)
-                    found.append(octets)
+                    data, column, has = _part("".join(beside), column, goes_on=True)
+                    found.append(data)
                     dots = dots or has
-                octets, column, has = heads.get(column) or self._head(constant, column)
+                data, column, has = heads.get(column) or self._head(constant, column)
                 dots = dots or has
-            found.append(octets)
+            found.append(data)
             if lines is not None:
-                octets, column, has = lines
-                found.append(octets)
+                data, column, has = lines
+                found.append(data)
                 dots = dots or has
             beside = [tail] if tail else []
         rest = "".join(beside)
         if rest or not found:
-            octets = _whole_lines(_ended(rest), column)
-            found.append(octets)
-            dots = dots or _has_dots(octets, column)
+            data = _whole_lines(_ended(rest), column)
+            found.append(data)
+            dots = dots or _has_dots(data, column)
         return Encoded(b"".join(found), dots)
 
     def _head(self, constant: _Lines, column: int) -> _Part:
         part = _part(constant.head, column, goes_on=constant.lines is None)
-        if len(part.octets) <= self._room:
-            self._room -= len(part.octets)
+        if len(part.data) <= self._room:
+            self._room -= len(part.data)
             constant.heads[column] = part
         return part
 
     def _base64(self, pieces: Sequence[str]) -> bytes:
         found: list[bytes] = []
-        octets, beside = b"", []  # what the last line of base64 does not hold yet
+        data, beside = b"", []  # what the last line of base64 does not hold yet
         ends_line = False
         for piece in pieces:
-            constant = self._octets.get(piece)
+            constant = self._base64_constants.get(piece)
             if constant is None:
                 beside.append(piece)
                 continue
             beside.append(constant.first)
-            octets += _octets("".join(beside))
-            cut = self._cut(constant, -len(octets) % _OCTETS)
-            found += (_base64(octets + cut.head), cut.lines)
-            octets, beside, ends_line = cut.tail, [], constant.ends_line
+            data += _encoded("".join(beside))
+            cut = self._cut(constant, -len(data) % _LINE_BYTES)
+            found += (_base64(data + cut.head), cut.lines)
+            data, beside, ends_line = cut.tail, [], constant.ends_line
         rest = "".join(beside)
         if rest or not ends_line:
-            octets += _octets(_ended(rest))
-        found.append(_base64(octets))
+            data += _encoded(_ended(rest))
+        found.append(_base64(data))
         return b"".join(found)
 
-    def _cut(self, constant: _Octets, head: int) -> _Cut:
+    def _cut(self, constant: _Base64Constant, head: int) -> _Cut:
         cut = constant.cuts.get(head)
         if cut is None:
             cut = constant.cut(head)
@@ -207,22 +207,22 @@ def _cut_lines(text: str) -> _Lines | None:
 def _whole_lines(text: str, column: int) -> bytes:
     """Text that ends in a line end in quoted-printable, from a column of a line on."""
     if not column:
-        return binascii.b2a_qp(_octets(text))
-    return binascii.b2a_qp(b"\r\n" + b"x" * column + _octets(text))[2 + column :]
+        return binascii.b2a_qp(_encoded(text))
+    return binascii.b2a_qp(b"\r\n" + b"x" * column + _encoded(text))[2 + column :]
 
 
 def _part(text: str, column: int, *, goes_on: bool) -> _Part:
     """Text that ends in a line end; or with `goes_on` anywhere, if neither a line end nor a NUL follows."""
     # With a line end in front: without any, `b2a_qp` would break long lines by LF alone.
-    octets = b"\r\n" + b"x" * column + _octets(text) + (b"x" if goes_on else b"")
-    octets = binascii.b2a_qp(octets)[2 + column : -1 if goes_on else None]
-    end = octets.rfind(b"\n")
-    after = len(octets) - end - 1 if end >= 0 else column + len(octets)
-    return _Part(octets, after, _has_dots(octets, column))
+    data = b"\r\n" + b"x" * column + _encoded(text) + (b"x" if goes_on else b"")
+    data = binascii.b2a_qp(data)[2 + column : -1 if goes_on else None]
+    end = data.rfind(b"\n")
+    after = len(data) - end - 1 if end >= 0 else column + len(data)
+    return _Part(data, after, _has_dots(data, column))
 
 
-def _has_dots(octets: bytes, column: int) -> bool:
-    return b"." in octets and (b"\r\n." in octets or (not column and octets.startswith(b".")))
+def _has_dots(data: bytes, column: int) -> bool:
+    return b"." in data and (b"\r\n." in data or (not column and data.startswith(b".")))
 
 
 def has_dots(lines: bytes) -> bool:
@@ -234,14 +234,14 @@ def _ended(text: str) -> str:
     return text if text.endswith(("\n", "\r")) else text + "\n"
 
 
-def _octets(text: str) -> bytes:
+def _encoded(text: str) -> bytes:
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text.replace("\n", "\r\n").encode("utf-8")
 
 
-def _base64(octets: bytes) -> bytes:
+def _base64(data: bytes) -> bytes:
     """In full lines and a rest, as the standard library's `email` package writes it."""
-    encoded = binascii.b2a_base64(octets, newline=False)
+    encoded = binascii.b2a_base64(data, newline=False)
     lines = [encoded[start : start + 76] for start in range(0, len(encoded), 76)]
     return b"\r\n".join([*lines, b""])

@@ -162,7 +162,7 @@ class EmailPlan:
             dots = self._dots
             for constant, body, text in zip(self._skeleton, self._bodies, bodies, strict=True):
                 encoded = body.encoder.encode(text)
-                pieces += (constant, encoded.octets)
+                pieces += (constant, encoded.data)
                 dots = dots or encoded.dots
         except UnicodeEncodeError:
             raise BadInput.at("fields", "a field holds half of a surrogate pair") from None

@@ -24,22 +24,22 @@ class ConnectionLimit:
     wait: float = FIRST_WAIT  #: seconds of the current wait; the next refused probe doubles it
 
 
-def after_refusal(limit: ConnectionLimit, standing: int, now: float, *, probe: bool) -> ConnectionLimit:
-    """A connection was refused while `standing` others were open; `probe`: it was beyond the limit."""
-    standing = max(1, standing)
-    if probe and limit.found is not None and standing >= limit.found:
+def after_refusal(limit: ConnectionLimit, connected: int, now: float, *, probe: bool) -> ConnectionLimit:
+    """A connection was refused while `connected` others were open; `probe`: it was beyond the limit."""
+    connected = max(1, connected)
+    if probe and limit.found is not None and connected >= limit.found:
         wait = min(2.0 * limit.wait, LONGEST_WAIT)
-    elif limit.found is None or standing < limit.found:
+    elif limit.found is None or connected < limit.found:
         wait = FIRST_WAIT
     else:
         wait = limit.wait  # one of several that were tried together
-    return ConnectionLimit(found=standing, probe_at=now + wait, wait=wait)
+    return ConnectionLimit(found=connected, probe_at=now + wait, wait=wait)
 
 
-def after_connect(limit: ConnectionLimit, standing: int, now: float, *, configured: int) -> ConnectionLimit:
-    """`standing` connections are open now. If all that are `configured` are, there is no limit any more."""
-    if limit.found is None or standing <= limit.found:
+def after_connect(limit: ConnectionLimit, connected: int, now: float, *, configured: int) -> ConnectionLimit:
+    """`connected` connections are open now. If all that are `configured` are, there is no limit any more."""
+    if limit.found is None or connected <= limit.found:
         return limit
-    if standing >= configured:
+    if connected >= configured:
         return ConnectionLimit()
-    return replace(limit, found=standing, probe_at=now + FIRST_WAIT, wait=FIRST_WAIT)
+    return replace(limit, found=connected, probe_at=now + FIRST_WAIT, wait=FIRST_WAIT)

@@ -221,7 +221,7 @@ def retry(campaign: Campaign, *, queued: bool) -> Move:
 
 def set_rate(campaign: Campaign, *, rate: tuple[str, ...]) -> SetRate:
     """Use these rates."""
-    if campaign.single:
+    if campaign.transactional_queue:
         raise Conflict(
             f"{campaign.name} is the queue of transactional messages, which use the rate of their provider",
             hint=f"change the rate of {campaign.provider} in hubd.toml, then: hubctl daemon reload",
@@ -231,7 +231,7 @@ def set_rate(campaign: Campaign, *, rate: tuple[str, ...]) -> SetRate:
 
 def archive(campaign: Campaign, *, archived: bool) -> Archive:
     """Leave one that has ended out of the listings, or list it again."""
-    if archived and (campaign.state not in ENDED or campaign.single):
+    if archived and (campaign.state not in ENDED or campaign.transactional_queue):
         away = "delete it instead" if campaign.state is CampaignState.DRAFT else "stop it first"
         raise Conflict(
             f"the campaign {campaign.name} is {campaign.state.value}; "
@@ -245,7 +245,7 @@ def archive(campaign: Campaign, *, archived: bool) -> Archive:
 def delete(campaign: Campaign) -> Delete:
     """Remove one that is at rest."""
     at_rest = campaign.state in ENDED or campaign.state is CampaignState.DRAFT
-    if not at_rest or campaign.single or campaign.counts.sending:
+    if not at_rest or campaign.transactional_queue or campaign.counts.sending:
         raise Conflict(
             f"the campaign {campaign.name} is {campaign.state.value} and cannot be deleted",
             code="running",
@@ -259,7 +259,7 @@ def clone(source: Campaign, there: Campaign | None, new: str) -> Clone:
 
     A draft `new` that is this copy already is left as it is; `there` is the campaign that has the name.
     """
-    if source.single:
+    if source.transactional_queue:
         raise NotFound("there is no such campaign", hint="to list all campaigns: hubctl list")
     spec = spec_json(msgspec.structs.replace(spec_from_json(source.spec), name=new, rate=source.rate))
     if there is None:
@@ -274,7 +274,7 @@ def clone(source: Campaign, there: Campaign | None, new: str) -> Clone:
 
 
 def _check_ordinary(campaign: Campaign) -> None:
-    if campaign.single:
+    if campaign.transactional_queue:
         raise Conflict(
             f"{campaign.name} is the queue of transactional messages and always runs",
             hint=f"to hold them: hubctl provider disable {campaign.provider}",
@@ -283,7 +283,7 @@ def _check_ordinary(campaign: Campaign) -> None:
 
 def _target(campaign: Campaign, limit: int | None) -> int | None:
     """How many sent in all end a run with a limit. One that was not reached yet outlives a pause."""
-    arrived = campaign.counts.arrived
+    accepted = campaign.counts.accepted
     if limit is not None:
-        return arrived + limit
-    return campaign.limit if campaign.limit is not None and campaign.limit > arrived else None
+        return accepted + limit
+    return campaign.limit if campaign.limit is not None and campaign.limit > accepted else None

@@ -46,7 +46,7 @@ class CampaignEvent(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     STOP = "stop"
-    COMPLETE = "complete"  #: every delivery is settled
+    COMPLETE = "complete"  #: every delivery is finished
     FAIL = "fail"  #: the runner itself cannot go on
     RETRY = "retry"  #: deliveries were queued again
 

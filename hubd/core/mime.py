@@ -54,7 +54,7 @@ def one_line(text: str) -> str:
 
 
 def header(name: str, text: str) -> bytes:
-    """One unstructured header with its CRLF, folded at 76 octets, in encoded words where it is not ASCII.
+    """One unstructured header with its CRLF, folded at 76 bytes, in encoded words where it is not ASCII.
 
     Raises UnicodeEncodeError for half of a surrogate pair.
     """
@@ -172,15 +172,15 @@ def _fold(used: int, value: str) -> str | None:
 
 
 def _encoded_words(used: int, value: str) -> str:
-    """RFC 2047 base64 words of at most 75 octets, a character never cut between two (§5 (3))."""
-    octets = value.encode("utf-8")
+    """RFC 2047 base64 words of at most 75 bytes, a character never cut between two (§5 (3))."""
+    data = value.encode("utf-8")
     words: list[str] = []
     start = 0
     room = _FOLD_AT - used
-    while start < len(octets):
+    while start < len(data):
         end = start + (room - len("=?utf-8?b??=")) // 4 * 3
-        while end < len(octets) and octets[end] & 0xC0 == 0x80:
+        while end < len(data) and data[end] & 0xC0 == 0x80:
             end -= 1
-        words.append(f"=?utf-8?b?{binascii.b2a_base64(octets[start:end], newline=False).decode('ascii')}?=")
+        words.append(f"=?utf-8?b?{binascii.b2a_base64(data[start:end], newline=False).decode('ascii')}?=")
         start, room = end, _FOLD_AT - 1
     return "\r\n ".join(words)

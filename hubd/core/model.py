@@ -1,4 +1,4 @@
-"""The vocabulary: what a campaign, a delivery, a parcel and an answer are.
+"""The vocabulary: what a campaign, a delivery, a message and an answer are.
 
 Plain frozen values without behaviour of their own. All other packages use them.
 Times are seconds since the Unix epoch (UTC, float); addresses are already normalised.
@@ -44,8 +44,8 @@ class CampaignState(StrEnum):
 
 #: The states in which nothing happens without a command.
 ENDED = frozenset({CampaignState.STOPPED, CampaignState.COMPLETED, CampaignState.FAILED})
-#: Begins the names of the standing campaigns, which carry one-off messages and never end.
-STANDING = "~"
+#: Begins the names of the transactional queues, which never end.
+TRANSACTIONAL_PREFIX = "~"
 
 
 class DeliveryState(StrEnum):
@@ -108,7 +108,8 @@ class Signal(StrEnum):
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider said, in one shape for all providers. `verdict.judge` says what it means.
 
-    A struct, like `Parcel`: every message has one, and a frozen dataclass takes eight times as long to make.
+    A struct, like `RenderedMessage`: every message has one, and a frozen dataclass takes eight times as long
+    to make.
     """
 
     stage: Stage
@@ -122,7 +123,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""  #: for failures on this side: replaces the usual sentence for people
 
 
-class Parcel(msgspec.Struct, frozen=True, kw_only=True):
+class RenderedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """One finished message on its way to one recipient. A struct because one is made for every message."""
 
     delivery_id: int
@@ -188,12 +189,12 @@ class Counts:
     in_doubt: int = 0
 
     @property
-    def settled(self) -> int:
+    def finished(self) -> int:
         """Deliveries on which nothing more will be done without a person."""
-        return self.arrived + self.failed + self.skipped
+        return self.accepted + self.failed + self.skipped
 
     @property
-    def arrived(self) -> int:
+    def accepted(self) -> int:
         """Deliveries that were accepted, or may have been."""
         return self.sent + self.delivered + self.undelivered + self.in_doubt
 
@@ -218,7 +219,7 @@ class Campaign:
     zone: str = ""  #: the time zone of the window for recipients who have none; "" for UTC
     limit: int | None = None  #: send this many in this run and pause (a canary)
     audience_ready: bool = False  #: every delivery row is frozen
-    single: bool = False  #: the standing campaign that carries one-off messages of a provider
+    transactional_queue: bool = False  #: whether it is a provider's transactional queue
     archived: bool = False  #: hidden from listings
     counts: Counts = field(default_factory=Counts)
     created_at: float = 0.0
@@ -240,7 +241,7 @@ class Figures(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
+class DueDelivery:
     """A delivery that may be tried now, with what is needed to write its message."""
 
     id: int

@@ -1,7 +1,7 @@
 """From what a provider said to what is written in the ledger.
 
 `verdict.judge` says what an answer means; here that becomes the entry that closes the attempt, with the time
-of the next try or the end of patience.
+of the next try or the end of the retries.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hubd.core.ledger import Close
-from hubd.core.model import Answer, DeliveryState, Due, Signal, SkipReason, Stage
+from hubd.core.model import Answer, DeliveryState, DueDelivery, Signal, SkipReason, Stage
 from hubd.core.verdict import Action, Verdict, retry_delay
 from hubd.errors import BadInput
 
@@ -20,7 +20,7 @@ NOT_ABOUT_RECIPIENT = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long to retry a recipient that is refused for now. Seconds."""
 
     give_up_after: float = 86_400.0
@@ -29,10 +29,21 @@ class Patience:
 
 
 def close_for(
-    row: Due, answer: Answer, verdict: Verdict, *, opened: bool, provider: str, message_id: str,
-    patience: Patience, now: float, steady: float, jitter: float, limits: tuple[str, ...] = (), cost: int = 1,
+    row: DueDelivery,
+    answer: Answer,
+    verdict: Verdict,
+    *,
+    opened: bool,
+    provider: str,
+    message_id: str,
+    retry_policy: RetryPolicy,
+    now: float,
+    steady: float,
+    jitter: float,
+    limits: tuple[str, ...] = (),
+    cost: int = 1,
     refused: str = "",
-) -> Close:  # fmt: skip
+) -> Close:
     """The entry for an answer. `now` is by the wall clock, `steady` by the one that ages are measured with,
     `jitter` a random number in [0, 1); `refused` is the reason when it is a refusal of the recipient that
     pauses the campaign, because so many got the same.
@@ -43,11 +54,13 @@ def close_for(
             pass
         case Action.RETRY:
             age = 0.0 if row.first_attempt_at is None else max(0.0, steady - row.first_attempt_at)
-            delay = retry_delay(age, row.attempts + 1, jitter, floor=patience.floor, ceiling=patience.ceiling)
+            delay = retry_delay(
+                age, row.attempts + 1, jitter, floor=retry_policy.floor, ceiling=retry_policy.ceiling
+            )
             delay = max(delay, verdict.retry_after or 0.0)
             next_at = now + delay
             to, reason, detail = DeliveryState.DEFERRED, verdict.reason, verdict.detail
-            if age + delay > patience.give_up_after:
+            if age + delay > retry_policy.give_up_after:
                 to, next_at = DeliveryState.FAILED, None
                 detail = f"given up, last answer: {verdict.detail}"
         case Action.FAIL | Action.SUPPRESS:
@@ -84,7 +97,7 @@ def lost_answer() -> Answer:
     return Answer(stage=Stage.DOT, signal=Signal.TIMEOUT, text="cut off before the provider answered")
 
 
-def close_withdrawn(row: Due, now: float, steady: float) -> Close:
+def close_withdrawn(row: DueDelivery, now: float, steady: float) -> Close:
     """The entry for an attempt that was opened and not begun: not a byte of the message has left."""
     return Close(
         delivery_id=row.id,
@@ -96,7 +109,7 @@ def close_withdrawn(row: Due, now: float, steady: float) -> Close:
     )
 
 
-def close_unwritable(row: Due, problem: BadInput, provider: str, now: float) -> Close:
+def close_unwritable(row: DueDelivery, problem: BadInput, provider: str, now: float) -> Close:
     """The entry for a message that cannot be written for this recipient."""
     return Close(
         delivery_id=row.id,
@@ -110,7 +123,7 @@ def close_unwritable(row: Due, problem: BadInput, provider: str, now: float) -> 
     )
 
 
-def close_cancelled(row: Due, now: float) -> Close:
+def close_cancelled(row: DueDelivery, now: float) -> Close:
     """The entry for a recipient who is not a contact any more: nothing is known to write a message from."""
     return Close(
         delivery_id=row.id,
@@ -122,7 +135,7 @@ def close_cancelled(row: Due, now: float) -> Close:
     )
 
 
-def close_until(row: Due, opens: float, now: float, reason: str = "window_closed") -> Close:
+def close_until(row: DueDelivery, opens: float, now: float, reason: str = "window_closed") -> Close:
     """The entry for a recipient who may not be sent to now: untouched, due again when that changes."""
     return Close(
         delivery_id=row.id,

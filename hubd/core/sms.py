@@ -1,8 +1,8 @@
 """Text messages: which alphabet a text needs, how many segments it costs, and the compiled SMS plan.
 
-A short message carries 140 octets (3GPP TS 23.040 §9.2.3.16). They hold 160 septets of the GSM 7 bit default
+A short message carries 140 bytes (3GPP TS 23.040 §9.2.3.16). They hold 160 septets of the GSM 7 bit default
 alphabet (3GPP TS 23.038 §6.1.2.1) or 70 units of UCS-2 (§6.2.3, in practice UTF-16). A longer text is cut
-into segments that each begin with a user data header of 6 octets (TS 23.040 §9.2.3.24.1), which leaves 153
+into segments that each begin with a user data header of 6 bytes (TS 23.040 §9.2.3.24.1), which leaves 153
 septets or 67 units. Two things are never cut in half: a character of the extension table, which is an escape
 and a second septet (TS 23.038 §6.2.1.1), and a cluster of UTF-16 units that shows as one character: a
 surrogate pair, a letter with its accents, an emoji sequence. That is also how Twilio's calculator counts.

@@ -354,12 +354,12 @@ def _window(text: str) -> str:
 
 
 def _retry(table: Table) -> Retry:
-    after = table.checked("give_up_after", _patience, Retry().give_up_after, example="24h")
+    after = table.checked("give_up_after", _give_up_after, Retry().give_up_after, example="24h")
     table.close()
     return Retry(give_up_after=after)
 
 
-def _patience(text: str) -> str:
+def _give_up_after(text: str) -> str:
     if not 1 <= parse_duration(text) <= _LONGEST_WAIT:
         raise BadInput("must be between 1 second and 30 days")
     return text

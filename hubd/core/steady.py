@@ -24,7 +24,7 @@ BELIEVED = 31 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class ClockReading:
     """A reading from which the steady clock continues."""
 
     at: float  #: what it showed, in seconds
@@ -34,16 +34,16 @@ class Mark:
     doubtful_until: float = 0.0  #: no wall clock is believed before the steady clock shows this
 
 
-def resumed(mark: Mark | None, *, wall: float, boot: str, uptime: float) -> Mark:
+def resumed(reading: ClockReading | None, *, wall: float, boot: str, uptime: float) -> ClockReading:
     """Where the steady clock continues at a start of the daemon, given the other clocks' readings.
 
-    `mark` is the newest one of earlier runs; without one the steady clock begins with the wall clock.
+    `reading` is the newest one of earlier runs; without one the steady clock begins with the wall clock.
     """
-    if mark is None:
-        return Mark(at=wall, boot=boot, uptime=uptime)
-    same_boot = bool(boot) and boot == mark.boot
-    at = mark.at + (max(0.0, uptime - mark.uptime) if same_boot else 0.0)
-    offset, doubtful_until = mark.offset, mark.doubtful_until
+    if reading is None:
+        return ClockReading(at=wall, boot=boot, uptime=uptime)
+    same_boot = bool(boot) and boot == reading.boot
+    at = reading.at + (max(0.0, uptime - reading.uptime) if same_boot else 0.0)
+    offset, doubtful_until = reading.offset, reading.doubtful_until
     if at < doubtful_until:
         if not same_boot:
             doubtful_until = at + BELIEVED
@@ -53,4 +53,4 @@ def resumed(mark: Mark | None, *, wall: float, boot: str, uptime: float) -> Mark
         at = wall - offset
     elif not same_boot:
         doubtful_until = at + BELIEVED
-    return Mark(at=at, boot=boot, uptime=uptime, offset=offset, doubtful_until=doubtful_until)
+    return ClockReading(at=at, boot=boot, uptime=uptime, offset=offset, doubtful_until=doubtful_until)

@@ -47,7 +47,7 @@ class Row(NamedTuple):
     action: Action
     reason: str
     close: bool = False
-    most_tries: int = 0  #: after so many tries `then` holds; 0: the campaign's patience alone ends them
+    most_tries: int = 0  #: after so many tries `then` holds; 0: the campaign's retry policy alone ends them
     then: Action = Action.FAIL
     least_wait: float = 0.0  #: seconds until another try makes sense
 

@@ -4,8 +4,8 @@ Trouble opens it, and the provider rests, longer each time; then it is half open
 whether it works again. Trouble that needs a person stops it. Nothing is known at first either, so that only
 one connection is used until the provider has answered: a wrong password costs one login, not one for each.
 
-A throttle is no trouble. The provider gets a pause, and is then used more slowly (`core.tempo`) until it has
-accepted enough for full speed to come back.
+A throttle is no trouble. The provider gets a pause, and is then used more slowly
+(`core.adaptive_concurrency`) until it has accepted enough for full speed to come back.
 
 Nor is a connection that is refused while others work: the server limits connections. That costs the others
 nothing, and one more connection is tried from time to time (`core.connection_limit`).
@@ -21,11 +21,11 @@ from dataclasses import dataclass
 
 import trio
 
+from hubd.core.adaptive_concurrency import faster, full_speed, slower, throttle_pause
 from hubd.core.connection_limit import ConnectionLimit, after_connect, after_refusal
-from hubd.core.tempo import faster, full_speed, slower, throttle_pause
 from hubd.core.verdict import rest_delay
-from hubd.engine.health import OFF, Health, Herald, Standing
-from hubd.engine.ports import Lane, Transport
+from hubd.engine.health import OFF, Health, HealthReporter, ProviderHealth
+from hubd.engine.ports import Connection, Transport
 
 #: Seconds after which an unused provider is not slowed any more.
 FORGET = 600.0
@@ -44,7 +44,7 @@ class Lease:
     `round` tells news of now from news of before the last trouble, `pace` from before the last throttle.
     """
 
-    lane: Lane | None  #: None: something else than a message
+    connection: Connection | None  #: None: something else than a message
     transport: Transport
     round: int
     pace: int
@@ -56,37 +56,42 @@ class Lease:
     @property
     def connected(self) -> bool:
         """Whether its connection is open."""
-        return self.lane is not None and self.lane.connected
+        return self.connection is not None and self.connection.connected
 
 
 class CircuitBreaker:
     """How one provider is. `changed` is called whenever more may be sent than before, or less."""
 
     def __init__(
-        self, transport: Transport, jitter: Callable[[], float], herald: Herald, now: Callable[[], float]
+        self,
+        transport: Transport,
+        jitter: Callable[[], float],
+        reporter: HealthReporter,
+        now: Callable[[], float],
     ) -> None:
         """`jitter` gives random numbers in [0, 1), `now` epoch seconds."""
         self.health = Health.UNPROVEN
         self.reason = ""
         self.rest_until = 0.0  #: on Trio's clock
         self.changed: Callable[[], None] = lambda: None
-        self.lanes: set[Lane] = set()  #: every connection with the present settings, used or not, open or not
+        #: every connection with the present settings, used or not, open or not
+        self.connections: set[Connection] = set()
         self.leases: set[Lease] = set()  #: in use
         self._transport = transport
         self._jitter = jitter
-        self._herald = herald
+        self._reporter = reporter
         self._now = now
         self._failures = 0
         self._lost = 0
         self._round = 0
-        self._tempo = full_speed(transport.lanes)
+        self._concurrency = full_speed(transport.connections)
         self._pace = 0
         self._throttles = 0  # in a row
         self._slow_reason = ""
         self._pause_until = 0.0
         self._begun_at = float("-inf")
         self._limit = ConnectionLimit()
-        self._limit_settled = False  # no connection is under way that could still change what was found
+        self._limit_known = False  # no connection is under way that could still change what was found
         self._heard_at = float("-inf")  # when the provider last answered a command
 
     # -- leases ------------------------------------------------------------------------------------
@@ -95,7 +100,7 @@ class CircuitBreaker:
         """Whether another lease may begin now."""
         if self.health in OFF or trio.current_time() < self._opens_at():
             return False
-        if len(self.leases) >= self._tempo.lanes_allowed:
+        if len(self.leases) >= self._concurrency.connections_allowed:
             return False
         if len(self.leases) > self._in_use >= self._most:
             return False  # one at a time is tried beyond the limit
@@ -111,13 +116,13 @@ class CircuitBreaker:
         """Whether the next lease tries a connection beyond the limit that was found."""
         return self._in_use >= self._most
 
-    def begin(self, lane: Lane | None, transport: Transport) -> Lease:
+    def begin(self, connection: Connection | None, transport: Transport) -> Lease:
         """A lease, after `may_begin` said yes. Return it with `end`."""
         if self.health is Health.RESTING:
             self.health = Health.HALF_OPEN
         now = trio.current_time()
         lease = Lease(
-            lane=lane, transport=transport, round=self._round, pace=self._pace, begun_at=now,
+            connection=connection, transport=transport, round=self._round, pace=self._pace, begun_at=now,
             begun_before=self._begun_at, probe=self.probing,
         )  # fmt: skip
         self._begun_at = now
@@ -133,7 +138,7 @@ class CircuitBreaker:
 
     def may_go_on(self, lease: Lease) -> bool:
         """Whether another message may begin under this lease."""
-        return lease.round == self._round and lease.pace == self._pace and not self._tempo.gap
+        return lease.round == self._round and lease.pace == self._pace and not self._concurrency.gap
 
     def in_trouble(self, lease: Lease) -> bool:
         """Whether there was trouble since this lease began, so that nothing more may begin under it.
@@ -161,9 +166,9 @@ class CircuitBreaker:
         self._heard_at = trio.current_time()
         self._lost = 0
         self._prove(lease)
-        if self._tempo.slowed and lease.round == self._round and lease.pace == self._pace:
+        if self._concurrency.slowed and lease.round == self._round and lease.pace == self._pace:
             self._throttles = 0
-            self._tempo = faster(self._tempo)
+            self._concurrency = faster(self._concurrency)
             self.changed()
 
     def lost(self, lease: Lease, reason: str) -> None:
@@ -186,7 +191,7 @@ class CircuitBreaker:
         if lease.pace != self._pace:
             self._pause_until = max(self._pause_until, asked)
             return
-        self._tempo, self._slow_reason = slower(self._tempo), reason
+        self._concurrency, self._slow_reason = slower(self._concurrency), reason
         self._pace += 1
         if self.health is Health.HALF_OPEN:
             self.trouble(lease, reason, retry_after)  # it does not work again yet
@@ -204,7 +209,7 @@ class CircuitBreaker:
 
         `silent`: the server did not answer at all. Then the others only count if it answered them meanwhile.
         """
-        others = self._open(but=lease.lane)
+        others = self._open(but=lease.connection)
         if not others or self.health in OFF or (silent and self._heard_at < lease.begun_at):
             return False
         if lease.transport is not self._transport:
@@ -245,7 +250,7 @@ class CircuitBreaker:
     def replace(self, transport: Transport) -> None:
         """Other settings: at full speed again. `revive` follows."""
         self._transport = transport
-        self.lanes.clear()  # with the old settings, they tell nothing about the new ones
+        self.connections.clear()  # with the old settings, they tell nothing about the new ones
         self._forget_slowness()
 
     # -- how it is ---------------------------------------------------------------------------------
@@ -255,19 +260,25 @@ class CircuitBreaker:
         """How many leases there may be now, or at most after the first has proved that it works."""
         if self.health in OFF or self.health is Health.RESTING:
             return 0
-        return 1 if self.health is Health.HALF_OPEN else min(self._tempo.lanes_allowed, self._most)
+        return (
+            1 if self.health is Health.HALF_OPEN else min(self._concurrency.connections_allowed, self._most)
+        )
 
-    def standing(self) -> Standing:
+    def provider_health(self) -> ProviderHealth:
         """How the provider is now."""
         if self.health in (Health.UNPROVEN, Health.READY):
-            if self._limit_settled and (not self._tempo.slowed or self._most < self._tempo.lanes_allowed):
+            if self._limit_known and (
+                not self._concurrency.slowed or self._most < self._concurrency.connections_allowed
+            ):
                 connections = f"{self._most} connection{'s' if self._most > 1 else ''}"
-                return Standing(state="slowed", reason=f"the server accepts {connections} at a time")
-            if not self._tempo.slowed:
-                return Standing()
-            return Standing(state="slowed", reason=self._slow_reason, until=self._epoch(self._pause_until))
+                return ProviderHealth(state="slowed", reason=f"the server accepts {connections} at a time")
+            if not self._concurrency.slowed:
+                return ProviderHealth()
+            return ProviderHealth(
+                state="slowed", reason=self._slow_reason, until=self._epoch(self._pause_until)
+            )
         until = self._epoch(self.rest_until) if self.health is Health.RESTING else None
-        return Standing(state=self.health.value, reason=self.reason, until=until)
+        return ProviderHealth(state=self.health.value, reason=self.reason, until=until)
 
     def working(self, since: float) -> int:
         """How many connections are open, if the provider has answered on one since then; else 0."""
@@ -275,9 +286,9 @@ class CircuitBreaker:
 
     def report(self) -> None:
         """Tell how it is, if that is news."""
-        if self._limit.found is not None and not self._limit_settled:
-            self._limit_settled = all(lease.used or lease.connected for lease in self.leases)
-        self._herald.report(self.standing())
+        if self._limit.found is not None and not self._limit_known:
+            self._limit_known = all(lease.used or lease.connected for lease in self.leases)
+        self._reporter.report(self.provider_health())
 
     def relax(self, *, unused: bool) -> None:
         """Forget, after a while, what was found out about an unused provider.
@@ -292,7 +303,7 @@ class CircuitBreaker:
         if self.health is Health.READY:
             self.health = Health.UNPROVEN  # the password may be another one by the next message
         forgotten = max(self._pause_until, self._limit.probe_at) + FORGET
-        if (self._tempo.slowed or self._limit.found is not None) and trio.current_time() > forgotten:
+        if (self._concurrency.slowed or self._limit.found is not None) and trio.current_time() > forgotten:
             self._forget_slowness()
             self.report()
 
@@ -307,22 +318,22 @@ class CircuitBreaker:
     def _opens_at(self) -> float:
         if self.health is Health.RESTING:
             return self.rest_until
-        opens = max(self._pause_until, self._begun_at + self._tempo.gap)
+        opens = max(self._pause_until, self._begun_at + self._concurrency.gap)
         return max(opens, self._limit.probe_at) if self.probing else opens
 
     @property
     def _most(self) -> int:
         """How many connections may be open, as far as the server has shown; all of them if it has not."""
-        return self._transport.lanes if self._limit.found is None else self._limit.found
+        return self._transport.connections if self._limit.found is None else self._limit.found
 
     @property
     def _in_use(self) -> int:
         """How many leases there are, not counting a probe for one more connection."""
         return sum(not lease.probe for lease in self.leases)
 
-    def _open(self, *, but: Lane | None = None) -> int:
+    def _open(self, *, but: Connection | None = None) -> int:
         """How many connections are open."""
-        return sum(lane.connected for lane in self.lanes if lane is not but)
+        return sum(connection.connected for connection in self.connections if connection is not but)
 
     def _connected(self, lease: Lease) -> None:
         """There is a connection: if there are more than the limit allowed, the limit changes."""
@@ -330,14 +341,14 @@ class CircuitBreaker:
         if self._limit.found is None:
             return
         before, now = self._limit, trio.current_time()
-        self._limit = after_connect(before, self._open(), now, configured=self._transport.lanes)
-        self._limit_settled = self._limit_settled and self._limit.found is not None
+        self._limit = after_connect(before, self._open(), now, configured=self._transport.connections)
+        self._limit_known = self._limit_known and self._limit.found is not None
         if self._limit is not before:
             self.changed()
 
     def _forget_slowness(self) -> None:
-        self._tempo = full_speed(self._transport.lanes)
-        self._limit, self._limit_settled = ConnectionLimit(), False
+        self._concurrency = full_speed(self._transport.connections)
+        self._limit, self._limit_known = ConnectionLimit(), False
 
     def _epoch(self, moment: float) -> float | None:
         """A moment to come on Trio's clock in epoch seconds; None when it is over."""

@@ -16,7 +16,7 @@ import trio
 
 from hubd.core.ledger import Entry, Refusal, Requeue
 from hubd.core.limiter import RateLimiter
-from hubd.core.model import Due, InDoubt
+from hubd.core.model import DueDelivery, InDoubt
 from hubd.core.outcome import close_unwritable
 from hubd.engine.breaker import ProviderStopped
 from hubd.engine.ports import RunContext
@@ -33,7 +33,7 @@ LOOK_BACK = 60.0  #: seconds after which rows that became due meanwhile are look
 class How(StrEnum):
     """How a campaign's run ended."""
 
-    COMPLETED = "completed"  #: every delivery is settled
+    COMPLETED = "completed"  #: every delivery is finished
     CLOSED = "closed"  #: the source was closed
     NEEDS_PERSON = "needs_person"  #: it should be paused, with the reason
 
@@ -71,7 +71,7 @@ class CampaignTask:
         self._asking = trio.Lock()
 
     async def run(self) -> Ending:
-        """Feed the source until every delivery is settled, it is closed, or a person is needed.
+        """Feed the source until every delivery is finished, it is closed, or a person is needed.
 
         No worker has a row any more when it returns or raises: `StoreUnavailable` when the database cannot be
         used, `HubError` for what makes the content unusable, and whatever a bug raises. Attempts that are
@@ -96,8 +96,8 @@ class CampaignTask:
         return ending
 
     async def _feed(self) -> Ending:
-        while not self._campaign.single:
-            await self._context.health.wait_room()
+        while not self._campaign.transactional_queue:
+            await self._context.health.wait_for_disk_space()
             if not await self._context.campaigns.freeze_page(self._campaign.id, FREEZE_PAGE):
                 break
         async with trio.open_nursery() as nursery:
@@ -142,11 +142,11 @@ class CampaignTask:
             elif await self._is_over():
                 return
 
-    async def _queue_page(self, page: list[Due]) -> int:
+    async def _queue_page(self, page: list[DueDelivery]) -> int:
         """Queue the rows of a page; the id of the last that was looked at, or 0."""
         last = 0
         for row in page:
-            if last and self._campaign.single and self.source.full:
+            if last and self._campaign.transactional_queue and self.source.full:
                 break  # each has a content of its own, and together they may be large
             last = row.id
             if not self.source.wants(row):
@@ -154,7 +154,7 @@ class CampaignTask:
             try:
                 plan = await self._context.plans.get(row.content_id)
             except BadInput as problem:
-                if not self._campaign.single:
+                if not self._campaign.transactional_queue:
                     raise
                 entry = close_unwritable(row, problem, self._provider, self._context.now())
                 self.source.unwritten.append(entry)
@@ -171,7 +171,7 @@ class CampaignTask:
         again = await self._context.ledger.next_due_at(self._campaign.id)
         if source.news.is_set:
             return False
-        if again is None and ask_again is None and source.empty and not self._campaign.single:
+        if again is None and ask_again is None and source.empty and not self._campaign.transactional_queue:
             return True
         pauses = [at - self._context.now() for at in (again, ask_again) if at is not None]
         # A row that is due but still queued or in somebody's hands does not count: its settling is the news.
@@ -182,7 +182,7 @@ class CampaignTask:
 
     async def _only_doubts_are_left(self) -> bool:
         """Whether nothing could be sent while the provider is asked, which may take long."""
-        if self._reconciler is None or self._campaign.single or not self.source.empty:
+        if self._reconciler is None or self._campaign.transactional_queue or not self.source.empty:
             return False
         return await self._context.ledger.next_due_at(self._campaign.id) is None
 
@@ -248,7 +248,7 @@ class CampaignTask:
         """Doubtful rows are tried again, but not at once: some servers hang up on content they dislike."""
         if self._in_doubt is not InDoubt.RETRY:
             return False
-        again_at = self._context.now() + self._context.patience(self._campaign).floor
+        again_at = self._context.now() + self._context.retry_policy(self._campaign).floor
         released = await self._context.ledger.release_doubts(self._campaign.id, again_at)
         if released:
             self.source.released(released)

@@ -105,7 +105,7 @@ class CampaignRun:
                     if crash:
                         await self._record_crash(crash)
                         crash = ""
-                        if not self._campaign.single or not await self._wait(self.BREATHER):
+                        if not self._campaign.transactional_queue or not await self._wait(self.BREATHER):
                             return
                         continue
                     await self._conclude(await self._run())
@@ -122,7 +122,7 @@ class CampaignRun:
                 except HubError as error:
                     if error.code == "not_settled":  # something was queued again in the last moment
                         continue
-                    if not self._campaign.single:
+                    if not self._campaign.transactional_queue:
                         await self._write(CampaignEvent.PAUSE, str(error))
                     return
                 except Exception:
@@ -152,13 +152,13 @@ class CampaignRun:
 
     async def _record_crash(self, incident: str) -> None:
         await self._context.ledger.abandon(self._campaign.id)
-        if not self._campaign.single:
+        if not self._campaign.transactional_queue:
             reason = f"an internal error stopped it; look for incident {incident} in the log"
             await self._write(CampaignEvent.FAIL, reason)
 
     async def _conclude(self, ending: Ending) -> None:
         """Write the state that this ending leads to. One-off messages have no end."""
-        if self._campaign.single or (self._asked_to_end and not self._halted):
+        if self._campaign.transactional_queue or (self._asked_to_end and not self._halted):
             return
         match ending.how:
             case How.COMPLETED:

@@ -28,8 +28,8 @@ class Sample:
     """The pace of a campaign now."""
 
     counts: Counts
-    rate: float = 0.0  #: messages settled per second over the last few seconds
-    eta: float | None = None  #: seconds until all are settled at this rate; None when it cannot be said
+    rate: float = 0.0  #: messages finished per second over the last few seconds
+    eta: float | None = None  #: seconds until all are finished at this rate; None when it cannot be said
 
 
 class Feed:
@@ -67,7 +67,7 @@ class Feed:
         now = trio.current_time()
         for campaign_id, counts in (await self._counters.counts(running)).items():
             history = self._history.setdefault(campaign_id, deque())
-            history.append((now, counts.settled))
+            history.append((now, counts.finished))
             while now - history[0][0] > self.WINDOW:
                 history.popleft()
             self._latest[campaign_id] = _pace(counts, history)
@@ -78,4 +78,4 @@ def _pace(counts: Counts, history: deque[tuple[float, int]]) -> Sample:
     if ended <= began or last <= first:
         return Sample(counts=counts)
     rate = (last - first) / (ended - began)
-    return Sample(counts=counts, rate=rate, eta=(counts.total - counts.settled) / rate)
+    return Sample(counts=counts, rate=rate, eta=(counts.total - counts.finished) / rate)

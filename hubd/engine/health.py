@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 class Health(StrEnum):
     """The health of a provider, for the engine."""
 
-    UNPROVEN = "unproven"  #: nothing is known: one lane at a time
+    UNPROVEN = "unproven"  #: nothing is known: one connection at a time
     READY = "ready"
     RESTING = "resting"  #: in trouble; tried again at `rest_until`
-    HALF_OPEN = "half_open"  #: the rest is over: one lane tries whether it works again
+    HALF_OPEN = "half_open"  #: the rest is over: one connection tries whether it works again
     STOPPED = "stopped"  #: needs a person
     DISABLED = "disabled"  #: switched off by a person
 
@@ -26,7 +26,7 @@ OFF = frozenset({Health.STOPPED, Health.DISABLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ProviderHealth:
     """The health of a provider, as people and programs see it."""
 
     state: str = "ready"  #: ready, slowed, resting, half_open, stopped, disabled
@@ -37,7 +37,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthChange:
-    """The state of a provider changed. `before` and `after` are states of `Standing`."""
+    """The state of a provider changed. `before` and `after` are states of `ProviderHealth`."""
 
     provider: str
     before: str
@@ -53,26 +53,26 @@ def tell_nobody(change: HealthChange) -> None:
     """Ignore a change."""
 
 
-class Herald:
+class HealthReporter:
     """Reports the state of a provider when it differs from the last reported one."""
 
     def __init__(self, provider: str, tell: Tell) -> None:
         self._provider = provider
         self._tell = tell
-        self._told = Standing().state
+        self._told = ProviderHealth().state
 
-    def report(self, standing: Standing) -> bool:
+    def report(self, provider_health: ProviderHealth) -> bool:
         """Report the present state if it is new; returns whether it was. A failing listener does no harm."""
-        if standing.state == self._told:
+        if provider_health.state == self._told:
             return False
         change = HealthChange(
             provider=self._provider,
             before=self._told,
-            after=standing.state,
-            reason=standing.reason,
-            until=standing.until,
+            after=provider_health.state,
+            reason=provider_health.reason,
+            until=provider_health.until,
         )
-        self._told = standing.state
+        self._told = provider_health.state
         try:
             self._tell(change)
         except Exception:

@@ -1,4 +1,4 @@
-"""A campaign's content, compiled once: rows go in, parcels come out."""
+"""A campaign's content, compiled once: rows go in, messages come out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import trio
 
 from hubd.core.compose import EmailPlan, compile_email, content_hash, message_id
-from hubd.core.model import Channel, Content, Due, Parcel
+from hubd.core.model import Channel, Content, DueDelivery, RenderedMessage
 from hubd.core.shared import SharedBytes, encode_file
 from hubd.core.sms import SmsPlan, compile_sms
 
@@ -51,12 +51,12 @@ class MessagePlan:
             return ""
         return message_id(self._key, delivery_id, self.content_hash, self._email.domain)
 
-    def write(self, row: Due, campaign: str, now: float) -> Parcel:
+    def write(self, row: DueDelivery, campaign: str, now: float) -> RenderedMessage:
         """The finished message. Raises `BadTemplate` when the recipient lacks a field it needs."""
         if self._email is not None:
             name = self.message_id(row.id)
             email = self._email.render(row.fields, message_id=name, now=now)
-            return Parcel(
+            return RenderedMessage(
                 delivery_id=row.id,
                 channel=Channel.EMAIL,
                 recipient=row.recipient,
@@ -69,7 +69,7 @@ class MessagePlan:
             )
         assert self._sms is not None
         sms = self._sms.render(row.fields)
-        return Parcel(
+        return RenderedMessage(
             delivery_id=row.id,
             channel=Channel.SMS,
             recipient=row.recipient,
@@ -80,7 +80,7 @@ class MessagePlan:
         )
 
 
-class PlanShelf:
+class TemplateCache:
     """Compiled plans by content. Those used last are kept, as many as there is memory for.
 
     Counted are the encoded attachments, each of which is encoded and counted once however many plans have

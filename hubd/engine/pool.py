@@ -120,7 +120,7 @@ class WorkerPool:
         self._stop()
         self._scope.cancel()
         for worker in self._workers:
-            worker.lane.drop()
+            worker.connection.drop()
         for transport in (*self._old, self.transport):
             await transport.aclose()
 
@@ -179,7 +179,7 @@ class WorkerPool:
             if not self.breaker.may_begin():
                 return self.breaker.opens_at()
             taken, until = None, float("inf")
-            if context.health.short_of_room:
+            if context.health.low_disk_space:
                 until = trio.current_time() + 1.0  # it waits for room then, if there still is none
             elif not context.rendered.full:
                 taken, until = self._pick(self._asked())
@@ -207,14 +207,14 @@ class WorkerPool:
                 return
             self._workers.add(worker)
             nursery.start_soon(worker.run)
-        worker.give(taken, self.breaker.begin(worker.lane, self.transport))
+        worker.give(taken, self.breaker.begin(worker.connection, self.transport))
 
     async def _wait_for_the_disk(self, context: RunContext) -> None:
         """While nothing can be recorded nothing is begun. Lost for good: the runs of all sources end."""
         try:
-            while context.health.trouble or (context.health.short_of_room and len(self._order)):
+            while context.health.trouble or (context.health.low_disk_space and len(self._order)):
                 await context.health.wait_healthy()
-                await context.health.wait_room()
+                await context.health.wait_for_disk_space()
         except StoreUnavailable as lost:
             for source in list(self._order):
                 source.fail(lost)
@@ -256,7 +256,7 @@ class WorkerPool:
     def _worker(self) -> Worker | None:
         """An idle worker, preferably a connected one: one more connection might exceed the limit."""
         for number in reversed(range(len(self._idle))):
-            if self._idle[number].lane.connected:
+            if self._idle[number].connection.connected:
                 return self._idle.pop(number)
         return self._idle.pop() if self._idle else None
 

@@ -18,15 +18,15 @@ from hubd.core.model import (
     Channel,
     Content,
     Counts,
-    Due,
+    DueDelivery,
     InDoubt,
-    Parcel,
+    RenderedMessage,
 )
-from hubd.core.outcome import Patience
+from hubd.core.outcome import RetryPolicy
 from hubd.engine.plan import MessagePlan, RenderBudget
 
 
-class Lane(Protocol):
+class Connection(Protocol):
     """One connection to a provider, or one place in its queue. Used by one task at a time."""
 
     @property
@@ -34,15 +34,15 @@ class Lane(Protocol):
         """Whether it has an open connection to the provider of its own."""
         ...
 
-    async def prepare(self, parcel: Parcel) -> Answer | None:
+    async def prepare(self, rendered: RenderedMessage) -> Answer | None:
         """Go up to the irrevocable byte. None: ready. An answer: certainly not accepted."""
         ...
 
-    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+    async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:
         """Pass the irrevocable byte and return what the provider said. Never raises for what it does."""
         ...
 
-    def waits(self, parcel: Parcel) -> bool:
+    def waits(self, rendered: RenderedMessage) -> bool:
         """Whether `prepare` would have to wait for the provider now."""
         ...
 
@@ -70,7 +70,7 @@ class Transport(Protocol):
     @property
     def channels(self) -> frozenset[Channel]: ...
     @property
-    def lanes(self) -> int: ...
+    def connections(self) -> int: ...
     @property
     def in_doubt(self) -> InDoubt: ...
     @property
@@ -83,7 +83,7 @@ class Transport(Protocol):
         """The largest message in bytes that the provider announced; None if unknown."""
         ...
 
-    def lane(self) -> Lane: ...
+    def connection(self) -> Connection: ...
     async def probe(self) -> Answer: ...
     async def aclose(self) -> None: ...
 
@@ -91,7 +91,7 @@ class Transport(Protocol):
 class Ledger(Protocol):
     """The attempt ledger. Every method is one durable unit of work, or one read."""
 
-    async def due(self, campaign_id: int, now: float, limit: int, exclude_after: int) -> list[Due]:
+    async def due(self, campaign_id: int, now: float, limit: int, exclude_after: int) -> list[DueDelivery]:
         """Deliveries that may be tried now, by id, with ids above `exclude_after`."""
         ...
 
@@ -116,7 +116,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def hasten(self, latest: float, *, windows: bool) -> int:
+    async def cap_wait(self, latest: float, *, windows: bool) -> int:
         """Nobody waits beyond this time (epoch seconds), with `windows` not even for a sending window: the
         clock was set back. Returns how many did.
         """
@@ -132,7 +132,7 @@ class Campaigns(Protocol):
 
     async def get(self, name: str) -> Campaign: ...
     async def by_id(self, campaign_id: int) -> Campaign: ...
-    async def list(self, *, singles: bool = False) -> list[Campaign]: ...
+    async def list(self, *, queues: bool = False) -> list[Campaign]: ...
     async def move(
         self,
         campaign_id: int,
@@ -162,8 +162,10 @@ class Campaigns(Protocol):
     async def content(self, content_id: int) -> Content: ...
 
     async def blob(self, sha256: str) -> bytes: ...
-    async def single(self, provider: str, channel: Channel, *, in_doubt: InDoubt = InDoubt.HOLD) -> Campaign:
-        """The standing campaign that carries a provider's one-off messages of a channel."""
+    async def transactional_queue(
+        self, provider: str, channel: Channel, *, in_doubt: InDoubt = InDoubt.HOLD
+    ) -> Campaign:
+        """The transactional queue of a provider and a channel."""
         ...
 
 
@@ -187,16 +189,16 @@ class StoreHealth(Protocol):
         ...
 
     @property
-    def short_of_room(self) -> bool:
+    def low_disk_space(self) -> bool:
         """Whether no new message may begin now, because the disk is nearly full. Cheap."""
         ...
 
-    def check_room(self, size: int = 0) -> None:
+    def check_disk_space(self, size: int = 0) -> None:
         """Raise `StoreUnavailable` without space for `size` bytes beyond what sending needs."""
         ...
 
     async def wait_healthy(self) -> None: ...
-    async def wait_room(self) -> None:
+    async def wait_for_disk_space(self) -> None:
         """Wait until new messages may begin; returns at once, cheaply, when they may.
 
         Raises `StoreUnavailable` when nothing will ever be written again.
@@ -214,6 +216,6 @@ class RunContext:
     plans: Plans
     now: Callable[[], float]  #: seconds since the epoch
     steady: Callable[[], float]  #: seconds on the clock that limits and ages are recorded by
-    dice: Callable[[], float]  #: random numbers in [0, 1)
-    patience: Callable[[Campaign], Patience]
+    random: Callable[[], float]  #: random numbers in [0, 1)
+    retry_policy: Callable[[Campaign], RetryPolicy]
     rendered: RenderBudget = field(default_factory=RenderBudget)

@@ -12,7 +12,7 @@ from hubd.core.model import Answer, Channel, InDoubt, Signal
 from hubd.core.verdict import Action, is_ready, judge, refuses_connection
 from hubd.core.warmup import Warmup
 from hubd.engine.breaker import CircuitBreaker
-from hubd.engine.health import Health, HealthChange, Herald, Standing, Tell, tell_nobody
+from hubd.engine.health import Health, HealthChange, HealthReporter, ProviderHealth, Tell, tell_nobody
 from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import Transport
 from hubd.engine.worker import IDLE
@@ -47,9 +47,9 @@ class ProviderSpec:
     name: str
     kind: str
     channels: frozenset[Channel]
-    lanes: int
+    connections: int
     in_doubt: InDoubt
-    inquires: bool = False  #: whether it can be asked what it accepted
+    can_reconcile: bool = False  #: whether it can be asked what it accepted
     sender: str = ""  #: what it sends as when the campaign does not say: a number, or a service that has some
     rate: tuple[str, ...] = ()
     warmup: Warmup | None = None
@@ -73,8 +73,8 @@ class ProviderView:
     reason: str
     since: float  #: epoch seconds: when it came into this state
     until: float | None  #: epoch seconds: when it is tried again, or may begin again
-    lanes: int
-    lanes_allowed: int  #: how many of them may be used now
+    connections: int
+    connections_allowed: int  #: how many of them may be used now
     rate: tuple[str, ...]
     largest_message: int | None = None  #: the limit in bytes that it announced; None if unknown
 
@@ -93,19 +93,19 @@ class Provider:
     def __init__(
         self,
         spec: ProviderSpec,
-        dice: Callable[[], float],
+        random: Callable[[], float],
         *,
         tell: Tell = tell_nobody,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`dice` gives random numbers in [0, 1), `now` epoch seconds; `tell` is called at each change of
+        """`random` gives random numbers in [0, 1), `now` epoch seconds; `tell` is called at each change of
         state and should neither block nor raise.
         """
         self.spec = spec
         #: Held while the transport is opened, and while other settings are prepared and taken over.
         self.opening = trio.Lock()
-        self._dice = dice
-        self._herald = Herald(spec.name, tell)
+        self._random = random
+        self._reporter = HealthReporter(spec.name, tell)
         self._now = now
         self._pool: WorkerPool | None = None
         self._why_not = ""
@@ -115,7 +115,7 @@ class Provider:
         self._since = now()
 
     async def open(self) -> WorkerPool:
-        """The lanes, as they are: opens the transport when that was not done before.
+        """The connections, as they are: opens the transport when that was not done before.
 
         Raises `ProviderUnavailable` or `CredentialMissing` with what to do.
         """
@@ -124,8 +124,8 @@ class Provider:
                 spec = self.spec
                 transport = await self._open_transport(spec)
                 if spec is self.spec and not self._disabled:
-                    herald = Herald(spec.name, self._pool_changed)
-                    breaker = CircuitBreaker(transport, self._dice, herald, self._now)
+                    reporter = HealthReporter(spec.name, self._pool_changed)
+                    breaker = CircuitBreaker(transport, self._random, reporter, self._now)
                     self._pool = WorkerPool(transport, breaker)
                 else:
                     await transport.aclose()
@@ -144,7 +144,8 @@ class Provider:
             )
 
     async def revive(self) -> WorkerPool:
-        """The lanes; a provider that stopped is tried anew, with its secrets read again. Raises as `open`.
+        """The connections; a provider that stopped is tried anew, with its secrets read again. Raises as
+        `open`.
 
         Only for what a person asks for: trying a wrong password again and again gets accounts locked.
         """
@@ -246,28 +247,28 @@ class Provider:
             self._pool.revive()
         self._report()
 
-    def standing(self) -> Standing:
+    def provider_health(self) -> ProviderHealth:
         """How it is now."""
         if self._disabled:
-            return Standing(state="disabled", reason=self._off)
+            return ProviderHealth(state="disabled", reason=self._off)
         if self._why_not:
-            return Standing(state="stopped", reason=self._why_not)
-        return Standing() if self._pool is None else self._pool.breaker.standing()
+            return ProviderHealth(state="stopped", reason=self._why_not)
+        return ProviderHealth() if self._pool is None else self._pool.breaker.provider_health()
 
     def view(self) -> ProviderView:
         """How it is now, with what it is."""
-        standing = self.standing()
-        allowed = self.spec.lanes if self._pool is None else self._pool.breaker.allowed
+        provider_health = self.provider_health()
+        allowed = self.spec.connections if self._pool is None else self._pool.breaker.allowed
         return ProviderView(
             name=self.spec.name,
             kind=self.spec.kind,
             channels=self.spec.channels,
-            state=standing.state,
-            reason=standing.reason,
+            state=provider_health.state,
+            reason=provider_health.reason,
             since=self._since,
-            until=standing.until,
-            lanes=self.spec.lanes,
-            lanes_allowed=0 if standing.state in ("disabled", "stopped") else allowed,
+            until=provider_health.until,
+            connections=self.spec.connections,
+            connections_allowed=0 if provider_health.state in ("disabled", "stopped") else allowed,
             rate=self.spec.rate,
             largest_message=None if self._pool is None else self._pool.transport.largest_message,
         )
@@ -276,7 +277,7 @@ class Provider:
         self._report()
 
     def _report(self) -> None:
-        if self._herald.report(self.standing()):
+        if self._reporter.report(self.provider_health()):
             self._since = self._now()
 
     async def tidy(self) -> None:

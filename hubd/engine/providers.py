@@ -27,13 +27,13 @@ class Providers:
     def __init__(
         self,
         specs: Mapping[str, ProviderSpec],
-        dice: Callable[[], float],
+        random: Callable[[], float],
         *,
         tell: Tell = tell_nobody,
         now: Callable[[], float] = time.time,
     ) -> None:
         """The arguments are those of `Provider`."""
-        self._dice = dice
+        self._random = random
         self._tell = tell
         self._now = now
         self._all = {name: self._make(spec) for name, spec in specs.items()}
@@ -94,7 +94,7 @@ class Providers:
         return words + self._adopt(specs)
 
     def _make(self, spec: ProviderSpec) -> Provider:
-        return Provider(spec, self._dice, tell=self._tell, now=self._now)
+        return Provider(spec, self._random, tell=self._tell, now=self._now)
 
     def _retire(self, name: str) -> None:
         gone = self._all.pop(name)

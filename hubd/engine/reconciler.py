@@ -1,8 +1,8 @@
 """Asking a provider what became of the messages whose answers were lost.
 
-For campaigns that say `in_doubt = "reconcile"`. What the answers prove is in `hubd.core.inquest`; here is who
-asks, when, and where it is written down. How far the asking has come is kept in memory alone: after a restart
-it begins anew, which costs a minute and can decide nothing wrongly.
+For campaigns that say `in_doubt = "reconcile"`. What the answers prove is in `hubd.core.reconcile`; here is
+who asks, when, and where it is written down. How far the asking has come is kept in memory alone: after a
+restart it begins anew, which costs a minute and can decide nothing wrongly.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Protocol, runtime_checkable
 
 import trio
 
-from hubd.core.inquest import (
+from hubd.core.model import Campaign, RenderedMessage
+from hubd.core.reconcile import (
     NOT_ASKABLE,
     Doubt,
     Finding,
     Found,
     How,
-    Inquiry,
-    Ruling,
+    ReconcileProgress,
+    Resolution,
     absent,
     begin,
     conclude,
+    exclude_known,
     held,
     opened_at,
-    weigh,
 )
-from hubd.core.model import Campaign, Parcel
 from hubd.engine.breaker import ProviderStopped
 from hubd.engine.ports import RunContext, Transport
 from hubd.errors import BadInput, HubError, NotFound
@@ -53,7 +53,7 @@ class Doubts(Protocol):
         """Which of a provider's messages some delivery accounts for already."""
         ...
 
-    async def book(self, doubt: Doubt, ruling: Ruling) -> bool:
+    async def resolve(self, doubt: Doubt, resolution: Resolution) -> bool:
         """Write a decision, durably. False, with nothing written, when it holds no more."""
         ...
 
@@ -69,12 +69,12 @@ class ProviderAccess(Protocol):
 
 
 @runtime_checkable
-class Inquirer(Protocol):
+class Reconcilable(Protocol):
     """A transport whose provider can be asked what it accepted."""
 
     @property
-    def inquires(self) -> bool: ...
-    async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
+    def can_reconcile(self) -> bool: ...
+    async def reconcile(self, rendered: RenderedMessage, opened_at: float) -> Finding:
         """Whether the provider has this message, whose attempt was opened then (epoch seconds).
 
         Never raises for what the provider or the network do.
@@ -93,7 +93,7 @@ class Reconciler:
         self._provider = provider
         self._context = context
         self._doubts = doubts
-        self._asked: dict[int, Inquiry] = {}
+        self._asked: dict[int, ReconcileProgress] = {}
 
     async def settle(self) -> float | None:
         """Ask about every delivery in doubt that is due, and record the results.
@@ -108,24 +108,24 @@ class Reconciler:
         while page := await self._doubts.doubtful(self._campaign.id, after, PAGE):
             after = page[-1].delivery_id
             for doubt in page:
-                self._asked[doubt.delivery_id] = self._inquiry(doubt)
+                self._asked[doubt.delivery_id] = self._progress(doubt)
                 seen.add(doubt.delivery_id)
             await self._ask_about([doubt for doubt in page if self._due(doubt)])
-        self._asked = {number: inquiry for number, inquiry in self._asked.items() if number in seen}
-        waiting = [inquiry.next_at for inquiry in self._asked.values() if not inquiry.held]
+        self._asked = {number: progress for number, progress in self._asked.items() if number in seen}
+        waiting = [progress.next_at for progress in self._asked.values() if not progress.held]
         if not waiting:
             return None
         return self._context.now() + max(0.0, min(waiting) - trio.current_time()) + ROUNDING
 
-    def _inquiry(self, doubt: Doubt) -> Inquiry:
+    def _progress(self, doubt: Doubt) -> ReconcileProgress:
         known = self._asked.get(doubt.delivery_id)
         if known is None or known.n != doubt.n:
             return begin(doubt, self._context.now(), trio.current_time())
         return known
 
     def _due(self, doubt: Doubt) -> bool:
-        inquiry = self._asked[doubt.delivery_id]
-        return not inquiry.held and inquiry.next_at <= trio.current_time()
+        progress = self._asked[doubt.delivery_id]
+        return not progress.held and progress.next_at <= trio.current_time()
 
     async def _ask_about(self, doubts: Sequence[Doubt]) -> None:
         """A few at once. Those to one recipient one after the other, oldest attempt first: one message of the
@@ -152,59 +152,59 @@ class Reconciler:
             raise troubles[0]
 
     async def _settle(self, doubt: Doubt) -> None:
-        """Ask once, and book what that decides."""
-        parcel, why_not = await self._parcel(doubt)
-        if parcel is None:
+        """Ask once, and record what that decides."""
+        rendered, why_not = await self._rendered(doubt)
+        if rendered is None:
             await self._hold(doubt, why_not)
             return
-        asked_at, finding = await self._ask(parcel, doubt)
+        asked_at, finding = await self._ask(rendered, doubt)
         listed = (*finding.fits, *finding.similar)
         if listed:
-            finding = weigh(finding, await self._doubts.known(doubt.provider, listed))
-        inquiry = self._asked[doubt.delivery_id]
-        settled, inquiry = conclude(inquiry, finding, asked_at, trio.current_time())
-        self._asked[doubt.delivery_id] = inquiry
-        match settled:
+            finding = exclude_known(finding, await self._doubts.known(doubt.provider, listed))
+        progress = self._asked[doubt.delivery_id]
+        found, progress = conclude(progress, finding, asked_at, trio.current_time())
+        self._asked[doubt.delivery_id] = progress
+        match found:
             case None:
                 return
             case Found.UNKNOWN:
                 await self._hold(doubt, finding.detail)
                 return
             case Found.FOUND:
-                ruling = Ruling(how=How.SENT, provider_ids=finding.fits)
+                resolution = Resolution(how=How.SENT, provider_ids=finding.fits)
             case Found.ABSENT:
-                ruling = absent(
+                resolution = absent(
                     doubt,
-                    self._context.patience(self._campaign),
+                    self._context.retry_policy(self._campaign),
                     self._context.now(),
                     self._context.steady(),
-                    self._context.dice(),
+                    self._context.random(),
                 )
-        if await self._doubts.book(doubt, ruling):
+        if await self._doubts.resolve(doubt, resolution):
             del self._asked[doubt.delivery_id]
-            self.released += ruling.how is How.ABSENT
+            self.released += resolution.how is How.ABSENT
         else:  # a person decided, or the message that was found is another's: look again later
             self._asked[doubt.delivery_id] = begin(doubt, doubt.closed_at, trio.current_time())
 
     async def _hold(self, doubt: Doubt, why: str) -> None:
-        inquiry = self._asked[doubt.delivery_id]
-        await self._doubts.book(doubt, held(why))
-        self._asked[doubt.delivery_id] = Inquiry(n=inquiry.n, next_at=float("inf"), held=True)
+        progress = self._asked[doubt.delivery_id]
+        await self._doubts.resolve(doubt, held(why))
+        self._asked[doubt.delivery_id] = ReconcileProgress(n=progress.n, next_at=float("inf"), held=True)
 
-    async def _ask(self, parcel: Parcel, doubt: Doubt) -> tuple[float, Finding]:
+    async def _ask(self, rendered: RenderedMessage, doubt: Doubt) -> tuple[float, Finding]:
         """The provider's answer, and when it was asked. A question takes the place of a message."""
         async with self._provider.lease() as transport:
             asked_at = trio.current_time()
-            if isinstance(transport, Inquirer):
+            if isinstance(transport, Reconcilable):
                 opened = opened_at(doubt, self._context.now())
-                return asked_at, await transport.inquire(parcel, opened)
+                return asked_at, await transport.reconcile(rendered, opened)
             # The configuration changed this very moment.
             return asked_at, Finding(kind=Found.UNKNOWN, detail=NOT_ASKABLE["kind"])
 
-    async def _parcel(self, doubt: Doubt) -> tuple[Parcel | None, str]:
+    async def _rendered(self, doubt: Doubt) -> tuple[RenderedMessage | None, str]:
         """The message as it was written, or why the provider cannot be asked for it."""
         transport = self._provider.transport
-        if not isinstance(transport, Inquirer) or not transport.inquires:
+        if not isinstance(transport, Reconcilable) or not transport.can_reconcile:
             return None, NOT_ASKABLE["kind"]
         if doubt.provider != transport.name:
             return None, NOT_ASKABLE["provider"]

@@ -42,7 +42,7 @@ class AttemptRecorder:
 
     async def _outcomes_once_healthy(self, items: Sequence[Item], error: StoreUnavailable) -> Sequence[Item]:
         kept: list[Item] = []
-        async with trio.open_nursery() as nursery:  # each source has its own patience
+        async with trio.open_nursery() as nursery:  # each source has its own time limit
             for source, entry in items:
                 if isinstance(entry, Open):
                     source.put_back(entry.delivery_id)
@@ -54,15 +54,15 @@ class AttemptRecorder:
         self, source: Source, entry: Entry, error: StoreUnavailable, kept: list[Item]
     ) -> None:
         try:
-            with trio.CancelScope() as patience:
-                source.on_the_wire(patience)
+            with trio.CancelScope() as scope:
+                source.on_the_wire(scope)
                 await self._health.wait_healthy()
         except StoreUnavailable as lost:
             source.fail(lost, entry.delivery_id)
             return
         finally:
-            source.off_the_wire(patience)
-        if patience.cancelled_caught:
+            source.off_the_wire(scope)
+        if scope.cancelled_caught:
             source.fail(error, entry.delivery_id)
         else:
             kept.append((source, entry))

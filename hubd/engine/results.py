@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hubd.core.ledger import Entry, Open
-from hubd.core.model import Answer, Campaign, Due, Parcel, Signal, Stage
+from hubd.core.model import Answer, Campaign, DueDelivery, RenderedMessage, Signal, Stage
 from hubd.core.outcome import NOT_ABOUT_RECIPIENT, close_for
-from hubd.core.streak import Streak
+from hubd.core.systemic_failure import SystemicFailureDetector
 from hubd.core.verdict import Action, Verdict, classify, judge, refuses_connection
 from hubd.core.verdict_tables import Class
 from hubd.engine.breaker import CircuitBreaker, Lease
@@ -20,15 +20,15 @@ from hubd.engine.ports import RunContext
 class PreparedMessage:
     """A message that is rendered, and may go once its envelope is accepted and its attempt is open."""
 
-    row: Due
-    parcel: Parcel
+    row: DueDelivery
+    rendered: RenderedMessage
     content_hash: str
     limits: tuple[str, ...]  #: the names of the limits that it counts under
 
     @property
     def cost(self) -> int:
         """How many slots of each limit it takes."""
-        return self.parcel.segments
+        return self.rendered.segments
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,17 +55,17 @@ class ResultHandler:
         self._breaker = breaker
         self._domains = domains
         self._context = context
-        self._patience = context.patience(campaign)
-        self._streak = Streak(domains.accepted_elsewhere)
+        self._retry_policy = context.retry_policy(campaign)
+        self._detector = SystemicFailureDetector(domains.accepted_elsewhere)
 
     @property
     def misjudged(self) -> bool:
         """Whether a recipient was refused for a reason that turned out to be systemic."""
-        return self._streak.owes
+        return self._detector.owes
 
     def take_misjudged(self, in_hand: Callable[[int], bool]) -> list[int]:
         """Those deliveries, which are to be requeued; without those whose refusal is not recorded yet."""
-        return self._streak.take_back(in_hand)
+        return self._detector.requeue_misjudged(in_hand)
 
     def prepared(self, message: PreparedMessage, refused: Answer | None, lease: Lease) -> Outcome:
         """What follows from `prepare`: open the attempt, or the entry for the refusal."""
@@ -76,7 +76,7 @@ class ResultHandler:
             entry=Open(
                 delivery_id=message.row.id,
                 provider=self._provider,
-                message_id=message.parcel.message_id,
+                message_id=message.rendered.message_id,
                 content_hash=message.content_hash,
                 at=self._context.now(),
                 account=lease.transport.account,
@@ -88,12 +88,12 @@ class ResultHandler:
 
     def answered(self, message: PreparedMessage, answer: Answer, lease: Lease, *, opened: bool) -> Outcome:
         """The entry that an answer leads to; tells the breaker how the provider is."""
-        said = judge(answer, message.parcel.channel, attempts=message.row.attempts)
-        verdict = self._weigh(message.row, answer, said)
+        said = judge(answer, message.rendered.channel, attempts=message.row.attempts)
+        verdict = self._in_context(message.row, answer, said)
         refused = said.reason if (said.action, verdict.action) == (Action.FAIL, Action.PAUSE) else ""
         needs_person = self._tell(verdict, answer, message.row.recipient, lease)
-        if verdict.close and lease.lane is not None:
-            lease.lane.drop()
+        if verdict.close and lease.connection is not None:
+            lease.connection.drop()
         if not opened and not refused and verdict.action in NOT_ABOUT_RECIPIENT:
             return Outcome(needs_person=needs_person)
         entry = close_for(
@@ -102,10 +102,10 @@ class ResultHandler:
             verdict,
             opened=opened,
             provider=self._provider,
-            message_id=message.parcel.message_id,
-            patience=self._patience,
+            message_id=message.rendered.message_id,
+            retry_policy=self._retry_policy,
             now=self._context.now(),
-            jitter=self._context.dice(),
+            jitter=self._context.random(),
             limits=message.limits,
             cost=message.cost,
             refused=refused,
@@ -113,12 +113,12 @@ class ResultHandler:
         )
         return Outcome(entry=entry, needs_person=needs_person)
 
-    def _weigh(self, row: Due, answer: Answer, said: Verdict) -> Verdict:
+    def _in_context(self, row: DueDelivery, answer: Answer, said: Verdict) -> Verdict:
         """The verdict in view of those for others; for a transactional message, the verdict itself."""
-        if not self._campaign.single:
+        if not self._campaign.transactional_queue:
             _, at, domain = row.recipient.rpartition("@")
-            return self._streak.see(row.id, said, domain if at else "", row.attempts, row.refused)
-        verdict = self._streak.hold_up(row.id, said)
+            return self._detector.see(row.id, said, domain if at else "", row.attempts, row.refused)
+        verdict = self._detector.hold_up(row.id, said)
         if verdict.action is not Action.PAUSE:
             return verdict
         # There is nothing to pause but this message; what passes by itself is worth waiting for.

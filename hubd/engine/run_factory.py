@@ -51,7 +51,11 @@ class RunFactory:
         pool = await provider.open()
         self._see_that_it_runs(pool)
         # Before its audience is frozen it is known whether the content compiles.
-        sender = "" if campaign.single else (await self._context.plans.get(campaign.content_id)).sender
+        sender = (
+            ""
+            if campaign.transactional_queue
+            else (await self._context.plans.get(campaign.content_id)).sender
+        )
         async with self._rating:  # or a rate that is changed now would be undone by what was read before
             campaign = await self._context.campaigns.by_id(campaign_id)
             spec = provider.spec

@@ -30,7 +30,7 @@ class _Supervisor(Protocol):
     def wake_all(self) -> None: ...
 
 
-class Schedule:
+class Scheduler:
     """Run `keep_going` for as long as the supervisor lives."""
 
     #: Seconds between two looks at the clock, at most.
@@ -94,7 +94,7 @@ class Schedule:
         if step:
             log.warning("the clock was set %s by %.0f seconds", "forward" if step > 0 else "back", abs(step))
         # At the first look, too: it may have been set back while the daemon was down.
-        await self._ledger.hasten(self._now() + self.LONGEST_WAIT, windows=step < 0)
+        await self._ledger.cap_wait(self._now() + self.LONGEST_WAIT, windows=step < 0)
         self._offset = offset
         self._supervisor.wake_all()
 

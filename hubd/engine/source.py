@@ -20,7 +20,7 @@ import trio
 
 from hubd.core.ledger import Close, Entry, Open, Refusal
 from hubd.core.limiter import RateLimiter
-from hubd.core.model import Campaign, Channel, DeliveryState, Due, Parcel
+from hubd.core.model import Campaign, Channel, DeliveryState, DueDelivery, RenderedMessage
 from hubd.core.outcome import close_cancelled, close_until, close_unwritable
 from hubd.core.windows import window_opens
 from hubd.engine.breaker import CircuitBreaker
@@ -52,11 +52,11 @@ class QueuedMessage:
     """A row that waits for its turn, with what it takes to render it."""
 
     source: Source
-    row: Due
+    row: DueDelivery
     plan: MessagePlan
     limits: tuple[RateLimiter, ...]  #: what it counts under, without its domain's; the provider's comes first
     cost: int = 1  #: how many slots of each: an SMS as many as it has segments
-    rendered: Parcel | None = None  #: an SMS is rendered to know its cost
+    rendered: RenderedMessage | None = None  #: an SMS is rendered to know its cost
 
 
 class Source:
@@ -74,7 +74,7 @@ class Source:
     ) -> None:
         """`watched` are deliveries whose event is set when their outcome is recorded."""
         self.campaign = campaign
-        self.urgent = campaign.single
+        self.urgent = campaign.transactional_queue
         self.results = ResultHandler(campaign, provider, breaker, domains, context)
         self.news = Wakeup()  #: for the campaign's task
         self.scope = trio.CancelScope()  #: cancelled when it is closed
@@ -82,7 +82,7 @@ class Source:
         self.unwritten: list[Entry] = []  #: what the campaign's task has to record
         self.needs_person: str | None = None  #: why it cannot go on by itself
         self.error: Exception | None = None  #: what ended it
-        self.accepted = campaign.counts.arrived  #: deliveries that were accepted, or may have been
+        self.accepted = campaign.counts.accepted  #: deliveries that were accepted, or may have been
         self._context = context
         self._provider = provider
         self._domains = domains
@@ -185,7 +185,7 @@ class Source:
         """Rows are read as of now: `queue` passes over those that are let go later."""
         self._let_go.clear()
 
-    def wants(self, row: Due) -> bool:
+    def wants(self, row: DueDelivery) -> bool:
         """Whether a row of the page may be queued; one that may not be sent to now is put off."""
         if row.id in self._held or row.id in self._let_go:
             return False
@@ -194,7 +194,7 @@ class Source:
             self.unwritten.append(entry)
         return entry is None
 
-    def queue(self, row: Due, plan: MessagePlan, limits: tuple[RateLimiter, ...]) -> None:
+    def queue(self, row: DueDelivery, plan: MessagePlan, limits: tuple[RateLimiter, ...]) -> None:
         """Queue a row that `wants` said yes to."""
         self._held.add(row.id)
         self._queue.append(QueuedMessage(source=self, row=row, plan=plan, limits=limits))
@@ -247,15 +247,15 @@ class Source:
         if len(self._queue) < LOW:
             self.news.set()
         try:
-            parcel = queued.rendered or self._render(queued)
+            rendered = queued.rendered or self._render(queued)
         except Exception as bug:
             self.fail(bug, row.id)
             return None
-        if parcel is None:
+        if rendered is None:
             return None
         return PreparedMessage(
             row=row,
-            parcel=parcel,
+            rendered=rendered,
             content_hash=queued.plan.content_hash,
             limits=tuple([limiter.name for limiter in limits if limiter.name]),
         )
@@ -354,7 +354,7 @@ class Source:
                 self._next, self._next_opens = message, opens
         return self._next
 
-    def _not_now(self, row: Due) -> Close | None:
+    def _not_now(self, row: DueDelivery) -> Close | None:
         """The entry that skips a row, or puts it off while its window is closed or its domain is full."""
         now = self._context.now()
         if not row.fields:  # erased, because the contact was removed: see `hubd.store.cancelling`
@@ -371,7 +371,7 @@ class Source:
         self.unwritten.append(entry)
         self.news.set()
 
-    def _render(self, message: QueuedMessage) -> Parcel | None:
+    def _render(self, message: QueuedMessage) -> RenderedMessage | None:
         """None when it cannot be rendered for this recipient; that is to be written down."""
         now = self._context.now()
         try:

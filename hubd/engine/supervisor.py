@@ -19,17 +19,17 @@ from hubd.core.decide import schedule as decide_schedule
 from hubd.core.decide import start as decide_start
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, CampaignState, Channel
-from hubd.core.outcome import Patience
+from hubd.core.outcome import RetryPolicy
 from hubd.core.verdict import is_ready
 from hubd.engine.campaign_run import CampaignRun
 from hubd.engine.limits import LimiterRegistry
-from hubd.engine.plan import PlanShelf
+from hubd.engine.plan import TemplateCache
 from hubd.engine.ports import Campaigns, Commit, Ledger, RunContext, StoreHealth
 from hubd.engine.provider import Probe, ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.reconciler import Doubts
 from hubd.engine.run_factory import RunFactory
-from hubd.engine.schedule import Schedule
+from hubd.engine.schedule import Scheduler
 from hubd.errors import HubError, ShuttingDown
 
 
@@ -46,14 +46,14 @@ class Supervisor:
         campaigns: Campaigns,
         ledger: Ledger,
         health: StoreHealth,
-        plans: PlanShelf,
+        plans: TemplateCache,
         providers: Providers,
         limits: LimiterRegistry,
         doubts: Doubts,
         now: Callable[[], float],
         steady: Callable[[], float],
-        dice: Callable[[], float],
-        patience: Patience,
+        random: Callable[[], float],
+        retry_policy: RetryPolicy,
     ) -> None:
         self.providers = providers
         self.plans = plans
@@ -68,16 +68,16 @@ class Supervisor:
             plans=plans,
             now=now,
             steady=steady,
-            dice=dice,
-            patience=lambda campaign: replace(patience, give_up_after=campaign.give_up_after),
+            random=random,
+            retry_policy=lambda campaign: replace(retry_policy, give_up_after=campaign.give_up_after),
         )
         self._factory = RunFactory(
             nursery, providers=providers, limits=limits, doubts=doubts, context=self._context
         )
-        self.clockwork = Schedule(self, campaigns, ledger, health, now)
+        self.scheduler = Scheduler(self, campaigns, ledger, health, now)
         self._runs: dict[int, CampaignRun] = {}
         self._locks: dict[int, trio.Lock] = {}
-        self._standing: dict[tuple[str, Channel], Campaign] = {}
+        self._transactional_queues: dict[tuple[str, Channel], Campaign] = {}
         self._closing = False
 
     # -- commands ----------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Supervisor:
         campaign = await self._campaigns.get(name)
         decide = partial(decide_start, limit=limit, event=event)
         async with self._lock(campaign.id):
-            campaign = await self._settled(campaign.id)
+            campaign = await self._stopped(campaign.id)
             plan = decide(campaign)
             if event is CampaignEvent.DUE and (campaign.scheduled_at or 0.0) > self._now():
                 return False, campaign  # it was put off meanwhile
@@ -113,14 +113,14 @@ class Supervisor:
             if campaign.state is CampaignState.RUNNING and not runs and not self._closing:
                 self._launch(campaign)  # perhaps in place of a run that has just written its end
             if decided.plan.changed:
-                self.clockwork.wake()  # one-off messages that waited for this provider go at once, too
+                self.scheduler.wake()  # one-off messages that waited for this provider go at once, too
             return decided.plan.changed, campaign
 
     async def _prepare(self, campaign: Campaign) -> None:
         """Check that a campaign can run now. Raises as `start`."""
         self._refuse_when_closing()
         if size := await self._campaigns.audience_size(campaign.id):
-            self._context.health.check_room(size)
+            self._context.health.check_disk_space(size)
         await self._factory.provider_for(campaign).revive()
 
     async def resume(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
@@ -136,7 +136,7 @@ class Supervisor:
             decide = partial(decide_schedule, at=at, limit=limit)
             decided = await (commit or self._campaigns.carry_out)(campaign.id, decide)
         if decided.plan.changed:
-            self.clockwork.wake()
+            self.scheduler.wake()
         return decided.plan.changed, decided.campaign
 
     async def pause(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
@@ -169,7 +169,7 @@ class Supervisor:
                 run.wake()
             elif campaign.state is CampaignState.RUNNING and (queues or moved) and not self._closing:
                 self._launch(campaign)  # in place of a run that has just written its end
-                self.clockwork.wake()
+                self.scheduler.wake()
 
     async def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None:
         """Use another rate from now on; what was sent counts under it, too. Raises `StoreUnavailable`.
@@ -178,22 +178,22 @@ class Supervisor:
         """
         await self._factory.change_rate(campaign_id, rates)
 
-    async def standing(self, provider: str, channel: Channel) -> Campaign:
+    async def transactional_queue(self, provider: str, channel: Channel) -> Campaign:
         """The campaign that carries a provider's one-off messages, ready to send. Raises as `start`."""
-        campaign = self._standing.get((provider, channel))
+        campaign = self._transactional_queues.get((provider, channel))
         if campaign is None:
             policy = self.providers.get(provider).spec.in_doubt
-            campaign = await self._campaigns.single(provider, channel, in_doubt=policy)
-            self._standing[provider, channel] = campaign
+            campaign = await self._campaigns.transactional_queue(provider, channel, in_doubt=policy)
+            self._transactional_queues[provider, channel] = campaign
         self._refuse_when_closing()
         await self._factory.provider_for(campaign).open()
         if campaign.id not in self._runs:
             self._launch(campaign)
         return campaign
 
-    async def wake_single(self, provider: str, channel: Channel) -> CampaignRun:
+    async def wake_transactional(self, provider: str, channel: Channel) -> CampaignRun:
         """There is a new transactional message: start its run if needed. Returns the run."""
-        campaign = await self.standing(provider, channel)
+        campaign = await self.transactional_queue(provider, channel)
         run = self._runs[campaign.id]
         run.wake()
         return run
@@ -262,14 +262,14 @@ class Supervisor:
 
     async def recover(self) -> None:
         """Go on with everything that is `running` and is not being run. Raises `StoreError`."""
-        for campaign in await self._campaigns.list(singles=True):
+        for campaign in await self._campaigns.list(queues=True):
             if campaign.id in self._runs or campaign.state is not CampaignState.RUNNING:
                 continue
             async with self._lock(campaign.id):
                 campaign = await self._campaigns.by_id(campaign.id)
                 if campaign.state is not CampaignState.RUNNING or campaign.id in self._runs or self._closing:
                     continue
-                if campaign.single and campaign.counts.total == campaign.counts.settled:
+                if campaign.transactional_queue and campaign.counts.total == campaign.counts.finished:
                     continue
                 self._launch(campaign)
 
@@ -317,7 +317,7 @@ class Supervisor:
             if self._runs.get(campaign_id) is run:
                 del self._runs[campaign_id]
 
-    async def _settled(self, campaign_id: int) -> Campaign:
+    async def _stopped(self, campaign_id: int) -> Campaign:
         """The campaign, once a run that is about to end has written its end."""
         run = self._runs.get(campaign_id)
         if run is not None and run.ending:
@@ -338,14 +338,14 @@ async def open_supervisor(
     campaigns: Campaigns,
     ledger: Ledger,
     health: StoreHealth,
-    plans: PlanShelf,
+    plans: TemplateCache,
     providers: Providers,
     limits: LimiterRegistry,
     doubts: Doubts,
     now: Callable[[], float],
     steady: Callable[[], float] | None = None,
-    dice: Callable[[], float],
-    patience: Patience | None = None,
+    random: Callable[[], float],
+    retry_policy: RetryPolicy | None = None,
     grace: float = Supervisor.GRACE,
 ) -> AsyncIterator[Supervisor]:
     """A supervisor for the length of the block. At its end everything on the wire is settled, within
@@ -364,11 +364,11 @@ async def open_supervisor(
             doubts=doubts,
             now=now,
             steady=steady or now,
-            dice=dice,
-            patience=patience or Patience(),
+            random=random,
+            retry_policy=retry_policy or RetryPolicy(),
         )
         nursery.start_soon(providers.tidy)
-        nursery.start_soon(supervisor.clockwork.keep_going)
+        nursery.start_soon(supervisor.scheduler.keep_going)
         try:
             yield supervisor
         finally:

@@ -19,7 +19,7 @@ from hubd.core.ledger import Entry, Open
 from hubd.core.model import Answer
 from hubd.core.outcome import close_withdrawn, lost_answer
 from hubd.engine.breaker import CircuitBreaker, Lease
-from hubd.engine.ports import Lane, RunContext, Transport
+from hubd.engine.ports import Connection, RunContext, Transport
 from hubd.engine.recorder import AttemptRecorder
 from hubd.engine.results import Outcome
 from hubd.engine.source import Source, Taken
@@ -62,7 +62,7 @@ class Worker:
         context: RunContext,
     ) -> None:
         self.transport = transport
-        self.lane: Lane = transport.lane()
+        self.connection: Connection = transport.connection()
         self._dispatcher = dispatcher
         self._breaker = breaker
         self._recorder = recorder
@@ -72,7 +72,7 @@ class Worker:
         self._news = Wakeup()
         self._held = context.rendered.hold()
         self._taken: deque[Taken] = deque(maxlen=2)  # the one on the wire and the next
-        breaker.lanes.add(self.lane)
+        breaker.connections.add(self.connection)
 
     # -- from outside ------------------------------------------------------------------------------
 
@@ -107,12 +107,12 @@ class Worker:
             self._dispatcher.gone(self)
             try:
                 with trio.move_on_after(GOODBYE):
-                    await self.lane.aclose()
+                    await self.connection.aclose()
             except Exception:
                 log.exception("an unused connection of %s did not close", self.transport.name)
             finally:
-                self.lane.drop()
-                self._breaker.lanes.discard(self.lane)
+                self.connection.drop()
+                self._breaker.connections.discard(self.connection)
 
     async def _send(self, given: Taken) -> None:
         current = await self._begin(given)
@@ -132,7 +132,7 @@ class Worker:
                 if current.source.cut:  # while its attempt was opened
                     await self._withdraw(current)
                     return None
-                self._held.only(len(current.message.parcel.payload))
+                self._held.only(len(current.message.rendered.payload))
                 following, answer = self._next(), None
                 current.source.on_the_wire(scope)
                 try:
@@ -157,7 +157,7 @@ class Worker:
 
     def _next(self) -> Taken | None:
         """The message that follows the one whose attempt is open now: nothing here may wait, or raise."""
-        if self._context.health.short_of_room or self._context.rendered.full:
+        if self._context.health.low_disk_space or self._context.rendered.full:
             return None
         try:
             following = self._dispatcher.take(self._now)
@@ -172,8 +172,8 @@ class Worker:
     async def _deliver(self, current: Taken, following: Taken | None) -> Answer | None:
         """The provider's answer; None after a bug. Raises `trio.Cancelled` when it is cut off."""
         try:
-            answer = await self.lane.deliver(
-                current.message.parcel, following.message.parcel if following else None
+            answer = await self.connection.deliver(
+                current.message.rendered, following.message.rendered if following else None
             )
             reach("after_reply")
         except Exception as bug:
@@ -184,7 +184,11 @@ class Worker:
     async def _settle(self, current: Taken, answer: Answer | None, following: Taken | None) -> Taken | None:
         """Record the outcome of a message together with the opening of the next. Returns that one."""
         closing: Outcome | None = self._judge(current, answer)
-        if closing is not None and following is not None and self.lane.waits(following.message.parcel):
+        if (
+            closing is not None
+            and following is not None
+            and self.connection.waits(following.message.rendered)
+        ):
             await self._record(current, closing)  # what is known is not kept in memory while a server thinks
             closing = None
         opening: Outcome | None = None
@@ -208,19 +212,19 @@ class Worker:
 
     def _hold(self, taken: Taken) -> None:
         self._taken.append(taken)
-        self._held.add(len(taken.message.parcel.payload))
+        self._held.add(len(taken.message.rendered.payload))
 
     async def _prepare(self, current: Taken) -> Outcome | None:
         """What follows from preparing the message. None when it is not to be begun now."""
         source, message = current
         try:
-            if self.lane.waits(message.parcel):
+            if self.connection.waits(message.rendered):
                 with source.preparing() as scope:
-                    refused = await self.lane.prepare(message.parcel)
+                    refused = await self.connection.prepare(message.rendered)
                 if scope.cancelled_caught:
                     return None
             else:
-                refused = await self.lane.prepare(message.parcel)
+                refused = await self.connection.prepare(message.rendered)
             if refused is None and not self._may_open(current):
                 return None
             return source.results.prepared(message, refused, self._now)
@@ -232,7 +236,7 @@ class Worker:
         """What the answer to an open message leads to. None when its run has failed."""
         source, message = current
         if answer is None:
-            self.lane.drop()
+            self.connection.drop()
             answer = lost_answer()
         if not source.has(message.row.id):
             return None
@@ -252,7 +256,7 @@ class Worker:
     def _give_up(self, current: Taken) -> None:
         """A message is not begun; its envelope may be announced, and will not be used."""
         current.source.put_back(current.message.row.id)
-        self.lane.drop()
+        self.connection.drop()
 
     async def _record(self, current: Taken, outcome: Outcome) -> None:
         await self._recorder.record(self._items(current, outcome))
@@ -267,7 +271,7 @@ class Worker:
 
     async def _withdraw(self, current: Taken) -> None:
         """An open attempt whose time is over before it has begun: it is known that nothing was sent."""
-        self.lane.drop()
+        self.connection.drop()
         entry = close_withdrawn(current.message.row, self._context.now(), self._context.steady())
         await self._recorder.record([(current.source, entry)])
 
@@ -278,7 +282,7 @@ class Worker:
         if not isinstance(outcome.entry, Open):
             return None
         if not current.source.has(current.message.row.id):  # the ledger refused to open it
-            self.lane.drop()
+            self.connection.drop()
             return None
         return current
 
@@ -290,7 +294,7 @@ class Worker:
 
     def _fail(self, bug: Exception) -> None:
         """A bug in the worker itself: it ends the runs of the campaigns whose messages it had."""
-        self.lane.drop()
+        self.connection.drop()
         for source, message in self._taken:
             if source.has(message.row.id):
                 source.fail(bug, message.row.id)

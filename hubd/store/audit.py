@@ -17,15 +17,15 @@ from pathlib import Path
 
 import trio
 
-from hubd.core.model import STANDING, DeliveryState
-from hubd.store.anchor import Anchor, Mark, mark_of
+from hubd.core.model import TRANSACTIONAL_PREFIX, DeliveryState
 from hubd.store.connection import open_plain, trouble_of
 from hubd.store.database import Database
-from hubd.store.room import DEFAULT_LIMITS, MIB, needed
+from hubd.store.disk_space import DEFAULT_LIMITS, MIB, needed
 from hubd.store.unit import audit_hash, roll_back
+from hubd.store.watermark import Watermark, WatermarkFile, watermark_of
 
 LOOK = 100_000  #: instructions of SQLite's machine between looks at whether the answer is still wanted
-ANCHOR_PATIENCE = 3.0  #: seconds in which the anchor has to catch up
+WATERMARK_SECONDS = 3.0  #: seconds in which the watermark has to catch up
 NAMED = 5  #: things that are named one by one
 
 #: The health of the file, in a line for each fault.
@@ -112,11 +112,11 @@ def _examine(path: Path) -> list[Finding]:
 
 
 def _examine_all(path: Path) -> list[Finding]:
-    anchor = Anchor(path)
+    watermark = WatermarkFile(path)
     findings: list[Finding] = []
     with closing(open_plain(path, writer=False)) as db:
         db.set_progress_handler(_unwanted, LOOK)
-        standing = mark_of(db)
+        current = watermark_of(db)
         for look in (_file, _links, _counts, _audit):
             try:
                 with _snapshot(db):
@@ -125,8 +125,8 @@ def _examine_all(path: Path) -> list[Finding]:
                 trio.from_thread.check_cancelled()
                 what = trouble_of(error)[0]
                 findings.append(Finding(check=look.__name__[1:], ok=False, found=what, advice=_ASIDE))
-    findings.append(_anchor(anchor, standing))
-    findings.append(_room(path))
+    findings.append(_watermark(watermark, current))
+    findings.append(_disk_space(path))
     return findings
 
 
@@ -170,11 +170,11 @@ def _counts(db: sqlite3.Connection) -> Finding:
         counted.setdefault(campaign_id, {})[state] = n
     wrong, looked_at = [], 0
     for campaign in db.execute(CAMPAIGNS):
-        looked_at += not campaign["name"].startswith(STANDING)  # the others are no user's
+        looked_at += not campaign["name"].startswith(TRANSACTIONAL_PREFIX)  # the others are no user's
         states = counted.pop(campaign["id"], {})
-        told = {state: campaign[f"n_{state}"] for state in DeliveryState}
+        data = {state: campaign[f"n_{state}"] for state in DeliveryState}
         if campaign["n_total"] != sum(states.values()) or any(
-            told[state] != states.get(state, 0) for state in DeliveryState
+            data[state] != states.get(state, 0) for state in DeliveryState
         ):
             wrong.append(campaign["name"])
     if not wrong and not counted:
@@ -199,41 +199,49 @@ def _audit(db: sqlite3.Connection) -> Finding:
     return Finding(check="audit", ok=True, found=f"the audit trail is complete: {_count(seq, 'decision')}")
 
 
-def _anchor(anchor: Anchor, standing: Mark) -> Finding:
-    """Whether the anchor has come at least as far as the database had when the looking began."""
-    end = time.monotonic() + ANCHOR_PATIENCE
-    advice = f"check whether the disk is full and whether hubd may write {anchor.path}"
+def _watermark(watermark: WatermarkFile, current: Watermark) -> Finding:
+    """Whether the watermark has come at least as far as the database had when the looking began."""
+    end = time.monotonic() + WATERMARK_SECONDS
+    advice = f"check whether the disk is full and whether hubd may write {watermark.path}"
     while True:
         try:
-            mark = anchor.read()
+            recorded = watermark.read()
         except OSError as error:
-            found = f"{anchor.path} cannot be read: {error.strerror}"
+            found = f"{watermark.path} cannot be read: {error.strerror}"
             return Finding(check="anchor", ok=False, found=found, advice=advice)
-        if mark is not None and mark.instance_id == standing.instance_id and _reaches(mark, standing):
+        if (
+            recorded is not None
+            and recorded.instance_id == current.instance_id
+            and _reaches(recorded, current)
+        ):
             return Finding(
-                check="anchor", ok=True, found=f"{anchor.path.name} is up to date with the database"
+                check="anchor", ok=True, found=f"{watermark.path.name} is up to date with the database"
             )
         if time.monotonic() >= end:
-            how = "missing or damaged" if mark is None else "behind the database"
-            return Finding(check="anchor", ok=False, found=f"{anchor.path} is {how}", advice=advice)
+            how = "missing or damaged" if recorded is None else "behind the database"
+            return Finding(check="anchor", ok=False, found=f"{watermark.path} is {how}", advice=advice)
         trio.from_thread.check_cancelled()
         time.sleep(0.05)  # in a thread of its own; a file has no event to wait on
 
 
-def _reaches(mark: Mark, standing: Mark) -> bool:
-    return (mark.epoch, mark.opened, mark.audit_seq) >= (standing.epoch, standing.opened, standing.audit_seq)
+def _reaches(recorded: Watermark, current: Watermark) -> bool:
+    return (recorded.epoch, recorded.opened, recorded.audit_seq) >= (
+        current.epoch,
+        current.opened,
+        current.audit_seq,
+    )
 
 
-def _room(path: Path) -> Finding:
+def _disk_space(path: Path) -> Finding:
     log = path.with_name(path.name + "-wal")
     log_size = log.stat().st_size if log.exists() else 0
     disk = shutil.disk_usage(path.parent)
     wanted = needed(DEFAULT_LIMITS, total=disk.total, log_size=log_size, short=False)
-    told = f"{disk.free // MIB:,} MiB are free in {path.parent}"
+    data = f"{disk.free // MIB:,} MiB are free in {path.parent}"
     if disk.free >= wanted:
-        return Finding(check="room", ok=True, found=told)
+        return Finding(check="room", ok=True, found=data)
     advice = f"free disk space: hubd sends nothing with less than {wanted // MIB:,} MiB"
-    return Finding(check="room", ok=False, found=f"only {told}", advice=advice)
+    return Finding(check="room", ok=False, found=f"only {data}", advice=advice)
 
 
 def _count(n: int, noun: str) -> str:

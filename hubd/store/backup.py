@@ -4,7 +4,7 @@ The copy is made by a connection of its own that only reads, in small steps with
 that no change of the writer makes it begin again; messages go out meanwhile. It grows under a temporary name
 beside its place, so a file with the name that was asked for is always whole. What a killed backup left is
 removed by the next one to the same place. The copy is marked as one: a daemon that is started on it knows
-(see `anchor`).
+(see `watermark`).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from hubd.core.decide import Request
 from hubd.errors import BadInput, Conflict, StoreError, StoreUnavailable
 from hubd.failpoints import reach
 from hubd.files import sync_directory
-from hubd.store.anchor import anchor_path
-from hubd.store.connection import lacks_room, open_plain, trouble_of
+from hubd.store.connection import lacks_disk_space, open_plain, trouble_of
 from hubd.store.database import Database
-from hubd.store.room import NO_ROOM
+from hubd.store.disk_space import DISK_FULL_ERRORS
 from hubd.store.unit import copy_log
+from hubd.store.watermark import watermark_path
 
 STEP = 256  #: pages copied before it is looked whether the backup is still wanted
 LOOK = 100_000  #: instructions of SQLite's machine between such looks while the copy is checked
@@ -69,7 +69,7 @@ class Backups:
             raise _busy()
 
         def work() -> None:
-            _check_room(self._db, _judge(self._db.path, path))
+            _check_disk_space(self._db, _judge(self._db.path, path))
 
         await trio.to_thread.run_sync(work)
 
@@ -99,7 +99,7 @@ class Backups:
 def _make(db: Database, path: str, clock: Callable[[], float]) -> Backup:
     source = db.path
     target = _judge(source, path)
-    _check_room(db, target)
+    _check_disk_space(db, target)
     unfinished = target.with_name(f".{target.name}.unfinished")
     begun = time.monotonic()
     try:
@@ -117,11 +117,11 @@ def _make(db: Database, path: str, clock: Callable[[], float]) -> Backup:
         with suppress(OSError):
             _clear(unfinished)
         if isinstance(error, OSError):
-            hint = _ROOM if error.errno in NO_ROOM else _PERMISSION
+            hint = _FREE_DISK_SPACE if error.errno in DISK_FULL_ERRORS else _PERMISSION
             raise _failed(target, (error.strerror or str(error)).lower(), hint) from error
         if isinstance(error, sqlite3.Error):
             raise _failed(
-                target, trouble_of(error)[0], _ROOM if lacks_room(error) else _PERMISSION
+                target, trouble_of(error)[0], _FREE_DISK_SPACE if lacks_disk_space(error) else _PERMISSION
             ) from error
         raise
     return Backup(path=str(target), size=size, taken_at=taken_at, seconds=time.monotonic() - begun)
@@ -158,8 +158,8 @@ def _judge(source: Path, path: str) -> Path:
             raise BadInput.at("path", f"there is no directory {target.parent}", hint="create it first")
         _refuse_existing(target)
         taken = {source.with_name(source.name + suffix).name for suffix in (*_SUFFIXES, ".new")}
-        anchor = anchor_path(source)
-        taken |= {anchor.name, anchor.name + ".new", source.with_suffix(".ballast").name}
+        watermark = watermark_path(source)
+        taken |= {watermark.name, watermark.name + ".new", source.with_suffix(".ballast").name}
         taken |= {"hubd.lock", "control.sock"}
         if target.name in taken and target.parent.samefile(source.parent):
             raise BadInput.at("path", "is a name that the daemon uses itself", hint="choose another one")
@@ -168,17 +168,17 @@ def _judge(source: Path, path: str) -> Path:
     return target
 
 
-def _check_room(db: Database, target: Path) -> None:
+def _check_disk_space(db: Database, target: Path) -> None:
     """Check that a copy on the disk of the database leaves the room that outcomes need."""
     try:
         if target.parent.stat().st_dev == db.path.stat().st_dev:
-            db.check_room(db.path.stat().st_size, another_file=True)
+            db.check_disk_space(db.path.stat().st_size, another_file=True)
     except (StoreUnavailable, OSError) as error:
-        raise _failed(target, str(error), _ROOM) from error
+        raise _failed(target, str(error), _FREE_DISK_SPACE) from error
 
 
 _PERMISSION = "the daemon writes the file, so its user needs write access there"
-_ROOM = "free space there, or choose another disk; no incomplete copy was left behind"
+_FREE_DISK_SPACE = "free space there, or choose another disk; no incomplete copy was left behind"
 
 
 def _refuse_existing(target: Path) -> None:

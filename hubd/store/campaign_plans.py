@@ -128,8 +128,8 @@ def cloning(name: str, new: str) -> Work[d.Decided[d.Clone]]:
         if there is None:
             unit.db.execute(CLONE, {"name": new, "spec": plan.spec, "id": source.id, "now": unit.now})
             there = campaign_by_name(unit.db, new)
-            told = {"created": True, "changed": [], "clone_of": name, **settings_of(there)}
-            unit.event("campaign.applied", there.id, told)
+            data = {"created": True, "changed": [], "clone_of": name, **settings_of(there)}
+            unit.event("campaign.applied", there.id, data)
         return d.Decided(plan=plan, campaign=there, figures=figures_of(unit.db, there))
 
     return work
@@ -148,9 +148,9 @@ def _if_there(db: sqlite3.Connection, name: str) -> Campaign | None:
 
 def _check_settled(campaign: Campaign) -> None:
     counts = campaign.counts
-    if not campaign.audience_ready or counts.settled != counts.total:
+    if not campaign.audience_ready or counts.finished != counts.total:
         raise Conflict(
             f"the campaign {campaign.name} has unfinished deliveries",
             code="not_settled",
-            data={"left": counts.total - counts.settled},
+            data={"left": counts.total - counts.finished},
         )

@@ -36,10 +36,10 @@ def campaign_by_id(db: sqlite3.Connection, campaign_id: int) -> Campaign:
 
 
 def all_campaigns(
-    db: sqlite3.Connection, *, singles: bool, only: Collection[int] | None = None
+    db: sqlite3.Connection, *, queues: bool, only: Collection[int] | None = None
 ) -> list[Campaign]:
     """All, or those whose id is in `only`."""
-    rows = db.execute(ALL, (int(singles),)).fetchall()
+    rows = db.execute(ALL, (int(queues),)).fetchall()
     return [campaign_from(row) for row in rows if only is None or row["id"] in only]
 
 
@@ -62,7 +62,7 @@ def campaign_from(row: sqlite3.Row) -> Campaign:
         zone=row["send_zone"],
         limit=row["send_limit"],
         audience_ready=bool(row["audience_ready"]),
-        single=bool(row["single"]),
+        transactional_queue=bool(row["single"]),
         archived=row["archived_at"] is not None,
         counts=counts_of(row),
         created_at=row["created_at"],

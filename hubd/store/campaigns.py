@@ -11,7 +11,7 @@ from hubd.core.changes import changed_keys, check_applicable
 from hubd.core.decide import Applied, Clone, Decide, Decided, P
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import (
-    STANDING,
+    TRANSACTIONAL_PREFIX,
     Campaign,
     CampaignState,
     Channel,
@@ -60,8 +60,8 @@ UPDATE campaign SET channel = :channel, provider = :provider, spec = :spec, list
     give_up_after = :give_up_after, send_window = :send_window, send_zone = :send_zone,
     revision = revision + 1, updated_at = :now
 WHERE id = :id AND state = :state AND revision = :revision"""
-#: The standing campaign of a provider's one-off messages: it runs from the start and has no audience.
-ADD_SINGLE = """
+#: A provider's transactional queue: it runs from the start and has no audience.
+ADD_QUEUE = """
 INSERT INTO campaign (name, channel, provider, state, spec, content_id, doubt_policy, reconcile,
     give_up_after, single, audience_ready, started_at, created_at, updated_at)
 VALUES (:name, :channel, :provider, 'running', '{}', :content_id, :doubt_policy, :reconcile,
@@ -81,8 +81,8 @@ REMOVE_DELIVERIES = "DELETE FROM delivery WHERE campaign_id = ? AND id <= ?"
 #: What is left when no delivery is.
 REMOVE_CAMPAIGN = "DELETE FROM campaign WHERE id = ?"
 
-#: A standing campaign always runs.
-REVIVE_SINGLE = "UPDATE campaign SET state = 'running', reason = '' WHERE name = ? AND state <> 'running'"
+#: A transactional queue always runs.
+REVIVE_QUEUE = "UPDATE campaign SET state = 'running', reason = '' WHERE name = ? AND state <> 'running'"
 #: Columns by which a campaign differs from its file although no key of the file does.
 _SETTLED = {
     *("content_id", "doubt_policy", "reconcile", "rate", "give_up_after", "provider"),
@@ -121,8 +121,8 @@ class Campaigns:
             else:
                 unit.db.execute(ADD_CAMPAIGN, values)
                 campaign, changed = campaign_by_name(unit.db, spec.name), changed_keys(None, spec)
-                told = {"created": True, "changed": [], **settings_of(campaign)}
-                unit.event("campaign.applied", campaign.id, told)
+                data = {"created": True, "changed": [], **settings_of(campaign)}
+                unit.event("campaign.applied", campaign.id, data)
             figures = figures_of(unit.db, campaign)
             return Applied(campaign=campaign, changed=changed, created=old is None, figures=figures)
 
@@ -175,7 +175,7 @@ class Campaigns:
         """The unit of work that makes a draft `new` like `name`, see `campaign_plans.cloning`."""
         return cloning(name, new)
 
-    async def sweep(self) -> None:
+    async def clean_up(self) -> None:
         """Finish removals that a stop of the daemon interrupted. Call it once after the start."""
         for (doomed,) in await self._db.read(lambda db: db.execute(DOOMED).fetchall()):
             while await self._db.write(partial(_remove_page, campaign_id=doomed)):
@@ -233,29 +233,31 @@ class Campaigns:
         """A whole file by its hash. Raises NotFound ("attachment_not_found")."""
         return await self._db.read(lambda db: get_blob(db, sha256))
 
-    async def single(self, provider: str, channel: Channel, *, in_doubt: InDoubt = InDoubt.HOLD) -> Campaign:
-        """The standing campaign that carries one-off messages of a provider, made when first asked for."""
-        name = f"{STANDING}{provider}" + ("" if channel is Channel.EMAIL else f".{channel.value}")
+    async def transactional_queue(
+        self, provider: str, channel: Channel, *, in_doubt: InDoubt = InDoubt.HOLD
+    ) -> Campaign:
+        """The transactional queue of a provider, made when first asked for."""
+        name = f"{TRANSACTIONAL_PREFIX}{provider}" + ("" if channel is Channel.EMAIL else f".{channel.value}")
 
         def work(unit: Unit) -> Campaign:
             if unit.db.execute("SELECT 1 FROM campaign WHERE name = ?", (name,)).fetchone() is None:
                 nothing = add_content(unit, Content(channel=channel), f"none:{channel.value}")
                 values = {"name": name, "channel": channel.value, "provider": provider, "now": unit.now}
                 values |= {"content_id": nothing, "give_up_after": GIVE_UP_AFTER[Kind.TRANSACTIONAL]}
-                unit.db.execute(ADD_SINGLE, {**values, **policy_columns(in_doubt)})
-            unit.db.execute(REVIVE_SINGLE, (name,))
+                unit.db.execute(ADD_QUEUE, {**values, **policy_columns(in_doubt)})
+            unit.db.execute(REVIVE_QUEUE, (name,))
             return campaign_by_name(unit.db, name)
 
         return await self._db.write(work)
 
-    async def list(self, *, singles: bool = False, archived: bool = False) -> list[Campaign]:
+    async def list(self, *, queues: bool = False, archived: bool = False) -> list[Campaign]:
         """Campaigns, oldest first; the standing ones of one-off messages, and archived ones, only if wanted.
 
         Defined last: inside the class body the name hides the built-in type from the annotations above.
         """
 
         def work(db: sqlite3.Connection) -> list[Campaign]:
-            return [each for each in all_campaigns(db, singles=singles) if archived or not each.archived]
+            return [each for each in all_campaigns(db, queues=queues) if archived or not each.archived]
 
         return await self._db.read(work)
 
@@ -285,8 +287,8 @@ def _change(
     was = spec_from_json(before.spec)
     check_applicable(before, was, spec)
     changed = changed_keys(was, spec)
-    settled = values.keys() & _SETTLED
-    if not changed and all(old[key] == values[key] for key in settled):
+    compared = values.keys() & _SETTLED
+    if not changed and all(old[key] == values[key] for key in compared):
         return before, []
     guard = {"id": before.id, "state": before.state.value, "revision": before.revision}
     done = unit.db.execute(CHANGE_CAMPAIGN, {**values, **guard}).rowcount

@@ -59,7 +59,7 @@ _FINAL = frozenset(
     }
 )
 #: How a lack of room shows: a full disk; a quota or a limit on files; no page for the log's index.
-_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+_DISK_FULL_ERRORS = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
 class TakenOver(sqlite3.DatabaseError):
@@ -130,9 +130,9 @@ def trouble_of(error: BaseException) -> tuple[str, bool]:
     return text, primary in _FINAL or _code(error) in _FINAL
 
 
-def lacks_room(error: BaseException) -> bool:
+def lacks_disk_space(error: BaseException) -> bool:
     """Whether freeing disk space may help."""
-    return _code(error) in _NO_ROOM
+    return _code(error) in _DISK_FULL_ERRORS
 
 
 def _code(error: BaseException) -> int:

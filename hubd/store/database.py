@@ -6,7 +6,7 @@ transactions when two do. Readers are opened when first needed, kept, and closed
 
 How it fails. A disk that is full or read-only, or that reports an error: `trouble` says so, every write
 raises `StoreUnavailable`, reads continue, and it recovers automatically. Too little space: `trouble` says so,
-what has begun is still written, and `wait_room` holds back what is new. A failed fsync, or damage:
+what has begun is still written, and `wait_for_disk_space` holds back what is new. A failed fsync, or damage:
 `wait_lost` returns, nothing is written any more, and leaving the block raises `StoreUnusable`.
 """
 
@@ -23,23 +23,23 @@ from typing import NamedTuple, TypeVar
 import trio
 
 from hubd.bridge import Bridge
-from hubd.core.steady import Mark
+from hubd.core.steady import ClockReading
 from hubd.errors import StoreUnavailable, StoreUnusable
-from hubd.store.anchor import Anchor, anchor_path, notice
 from hubd.store.connection import (
     DISK_ERRORS,
     Connection,
     connect,
-    lacks_room,
+    lacks_disk_space,
     open_plain,
     trouble_of,
 )
+from hubd.store.disk_space import DEFAULT_LIMITS, DiskSpace, DiskSpaceLimits
 from hubd.store.file_checks import refusal
 from hubd.store.opening import keep_log, migrate, prepare
 from hubd.store.readers import Readers
-from hubd.store.room import DEFAULT_LIMITS, Room, RoomLimits
-from hubd.store.steady import Clocks, Moment, SteadyClock, look, resume, write_mark
+from hubd.store.steady import Clocks, Moment, SteadyClock, look, resume, write_reading
 from hubd.store.unit import Unit, checkpoint, copy_log, roll_back
+from hubd.store.watermark import WatermarkFile, notice, watermark_path
 from hubd.store.writer import MAX_BATCH, Writer
 
 __all__ = ["Database", "Unit", "open_database"]
@@ -69,7 +69,7 @@ class Database:
         path: Path,
         writer: Writer,
         readers: Readers,
-        room: Room,
+        disk_space: DiskSpace,
         *,
         epoch: int,
         key: bytes,
@@ -84,18 +84,18 @@ class Database:
         self.instance_id = instance_id
         self._writer = writer
         self._readers = readers
-        self._room = room
+        self._disk_space = disk_space
         self._probe_interval = probe_interval
 
     @property
     def trouble(self) -> str:
         """Why nothing is sent now: writing fails, or disk space is low; "" when all is well."""
-        return self._writer.trouble or self._room.shortage
+        return self._writer.trouble or self._disk_space.shortage
 
     @property
-    def short_of_room(self) -> bool:
+    def low_disk_space(self) -> bool:
         """Whether no new message may begin now, though the outcomes of old ones can be written. Cheap."""
-        return bool(self._room.shortage)
+        return bool(self._disk_space.shortage)
 
     @property
     def head_seq(self) -> int:
@@ -103,9 +103,9 @@ class Database:
         return self._writer.head_seq
 
     @property
-    def no_room_known(self) -> bool:
-        """Whether `short_of_room` or `trouble` has said so last. Asks nobody: for units of work."""
-        return bool(self._room.known_shortage)
+    def low_disk_space_known(self) -> bool:
+        """Whether `low_disk_space` or `trouble` has said so last. Asks nobody: for units of work."""
+        return bool(self._disk_space.known_shortage)
 
     async def write(self, work: Callable[[Unit], T], *, bulk: bool = False) -> T:
         """Run `work` inside the next batch's transaction; returns when it is durable.
@@ -115,7 +115,7 @@ class Database:
         for whatever is neither an outcome nor a change of state: it is refused while disk space is low.
         """
         if bulk:
-            self.check_room()
+            self.check_disk_space()
         return await self._writer.submit(work, bulk=bulk)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -136,29 +136,29 @@ class Database:
         """
         await self._writer.wait_healthy()
 
-    async def wait_room(self) -> None:
+    async def wait_for_disk_space(self) -> None:
         """Wait until new messages may begin: writing works, and there is disk space.
 
         Returns at once when there is; the file system is asked at most once a second. Raises
         `StoreUnavailable` when writing will never work again.
         """
         await self._writer.wait_healthy()
-        while self._room.shortage:
+        while self._disk_space.shortage:
             await self._writer.empty_log()  # perhaps it is the log that takes the room
-            if not self._room.look():
+            if not self._disk_space.look():
                 break
             await trio.sleep(self._probe_interval)
             await self._writer.wait_healthy()
 
-    def check_room(self, size: int = 0, *, another_file: bool = False) -> None:
+    def check_disk_space(self, size: int = 0, *, another_file: bool = False) -> None:
         """Raise `StoreUnavailable` while there is too little disk space for anything large.
 
         `size` is how many bytes it is going to take, if that is known; `another_file` says that it is not the
         database that takes them.
         """
-        short = "" if another_file else self._room.shortage
-        if reason := short or (size and self._room.lack(size, another_file=another_file)):
-            raise StoreUnavailable(reason, hint=self._room.remedy)
+        short = "" if another_file else self._disk_space.shortage
+        if reason := short or (size and self._disk_space.lack(size, another_file=another_file)):
+            raise StoreUnavailable(reason, hint=self._disk_space.remedy)
 
     async def wait_lost(self) -> None:
         """Return when the file cannot be trusted any more: end everything, and leave the block."""
@@ -173,7 +173,7 @@ async def open_database(
     clock: Callable[[], float] = time.time,
     probe_interval: float = 5.0,
     max_batch: int = MAX_BATCH,
-    limits: RoomLimits = DEFAULT_LIMITS,
+    limits: DiskSpaceLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[Database]:
     """Open (or make) the database at `path` for the length of the block.
 
@@ -181,23 +181,23 @@ async def open_database(
     `StoreUnusable`, with nothing touched, when the file is not ours, damaged, from a newer version, empty,
     readable by others, or cannot be made or written; and at the end of the block when it was lost meanwhile.
     """
-    room, anchor = Room(path, limits), Anchor(path)
-    if room.look():
-        await room.drop_ballast()  # opening it takes room too
+    disk_space, watermark = DiskSpace(path, limits), WatermarkFile(path)
+    if disk_space.look():
+        await disk_space.drop_reserve()  # opening it takes room too
     await trio.to_thread.run_sync(prepare, path)
-    room.remember_file()
+    disk_space.remember_file()
     try:
         connection = await bridge.finish(partial(connect, path, writer=True))
     except DISK_ERRORS as error:
         raise refusal(path, error) from error
-    readers = Readers(path, bridge, room.check_file)
+    readers = Readers(path, bridge, disk_space.check_file)
     writer: Writer | None = None
     try:
         row, head_seq, begun = await _boot(
-            partial(_begin_epoch, anchor, look(clock)), path, connection, bridge, room
+            partial(_begin_epoch, watermark, look(clock)), path, connection, bridge, disk_space
         )
         steady = SteadyClock(begun, clock)
-        await room.keep_ballast()
+        await disk_space.keep_reserve()
         writer = Writer(
             connection,
             bridge,
@@ -205,7 +205,7 @@ async def open_database(
             probe_interval=probe_interval,
             epoch=row["epoch"],
             head_seq=head_seq,
-            room=room,
+            disk_space=disk_space,
             readers_away=readers.away,
             max_batch=max_batch,
         )
@@ -215,7 +215,7 @@ async def open_database(
                 path,
                 writer,
                 readers,
-                room,
+                disk_space,
                 epoch=row["epoch"],
                 key=row["install_key"],
                 instance_id=row["instance_id"],
@@ -223,17 +223,17 @@ async def open_database(
                 probe_interval=probe_interval,
             )
             following = trio.CancelScope()
-            nursery.start_soon(_follow, following, anchor, database, writer)
+            nursery.start_soon(_follow, following, watermark, database, writer)
             try:
                 yield database
             finally:
                 following.cancel()
                 writer.close()
                 await readers.aclose()
-        await room.drop_ballast()  # every outcome is written: the last checkpoint may need that room
+        await disk_space.drop_reserve()  # every outcome is written: the last checkpoint may need that room
         if not writer.trouble:
             try:
-                await connection.unit(bridge, partial(_finish, anchor, steady))
+                await connection.unit(bridge, partial(_finish, watermark, steady))
             except sqlite3.Error as error:
                 writer.lose(error)
         if writer.lost.is_set():
@@ -243,12 +243,14 @@ async def open_database(
             _leave_log_alone(path)
         await bridge.finish(connection.close)
         with trio.CancelScope(shield=True):
-            await room.drop_ballast()
+            await disk_space.drop_reserve()
 
 
-async def _follow(scope: trio.CancelScope, anchor: Anchor, database: Database, writer: Writer) -> None:
+async def _follow(
+    scope: trio.CancelScope, watermark: WatermarkFile, database: Database, writer: Writer
+) -> None:
     with scope:
-        await anchor.follow(database.read, lambda: writer.changes)
+        await watermark.follow(database.read, lambda: writer.changes)
 
 
 async def _boot(
@@ -256,15 +258,15 @@ async def _boot(
     path: Path,
     connection: Connection,
     bridge: Bridge,
-    room: Room,
+    disk_space: DiskSpace,
 ) -> _Begun:
     """Bring the file up to date and begin an epoch."""
     try:
         try:
             return await connection.unit(bridge, begin)
         except (sqlite3.Error, OSError) as error:
-            full = isinstance(error, OSError) or lacks_room(error)
-            if not full or not await room.free_ballast():
+            full = isinstance(error, OSError) or lacks_disk_space(error)
+            if not full or not await disk_space.free_reserve():
                 raise
         return await connection.unit(bridge, begin)
     except DISK_ERRORS as error:
@@ -272,7 +274,7 @@ async def _boot(
         raise (_lost(path, why) if final else refusal(path, error)) from error
     except OSError as error:
         raise StoreUnusable(
-            f"{anchor_path(path)} cannot be written: {error.strerror}",
+            f"{watermark_path(path)} cannot be written: {error.strerror}",
             exit_status=75,
             hint="the daemon needs disk space and write access for it",
         ) from error
@@ -281,38 +283,40 @@ async def _boot(
 class _Begun(NamedTuple):
     hub: sqlite3.Row
     head_seq: int  #: of the newest event
-    begun: Mark  #: where the steady clock begins
+    begun: ClockReading  #: where the steady clock begins
 
 
-def _begin_epoch(anchor: Anchor, clocks: Clocks, db: sqlite3.Connection) -> _Begun:
-    """As `_boot`. Nothing may be sent before the anchor and the file itself say how far the database is."""
-    keep_log(anchor.database, db)
+def _begin_epoch(watermark: WatermarkFile, clocks: Clocks, db: sqlite3.Connection) -> _Begun:
+    """As `_boot`. Nothing may be sent before the watermark and the file itself say how far the database
+    is.
+    """
+    keep_log(watermark.database, db)
     migrate(db)
     db.execute("BEGIN IMMEDIATE")
     try:
         begun = resume(db, clocks)
-        notice(Unit(db, Moment(clocks.wall, begun.at)), anchor.read())
+        notice(Unit(db, Moment(clocks.wall, begun.at)), watermark.read())
         row: sqlite3.Row = db.execute(BEGIN_EPOCH).fetchone()
         head_seq: int = db.execute(HEAD_SEQ).fetchone()[0]
         db.execute("COMMIT")
     except BaseException:
         roll_back(db)
         raise
-    anchor.cast(db)
+    watermark.cast(db)
     if not copy_log("TRUNCATE", db):  # `file_checks` relies on it to know a log that is another file's
         raise StoreUnusable(
-            f"{anchor.database} is in use by another program", exit_status=75, hint="stop that program"
+            f"{watermark.database} is in use by another program", exit_status=75, hint="stop that program"
         )
     return _Begun(row, head_seq, begun)
 
 
-def _finish(anchor: Anchor, steady: SteadyClock, db: sqlite3.Connection) -> None:
+def _finish(watermark: WatermarkFile, steady: SteadyClock, db: sqlite3.Connection) -> None:
     """Leave one file that says that it was closed in order. A failure only costs the next open a check.
 
     Raises `sqlite3.Error` when the failure is one after which SQLite must not touch the file any more.
     """
     try:
-        write_mark(db, steady.mark())
+        write_reading(db, steady.reading())
         db.execute(MARK_CLEAN)
     except sqlite3.Error as error:
         if trouble_of(error)[1]:
@@ -320,7 +324,7 @@ def _finish(anchor: Anchor, steady: SteadyClock, db: sqlite3.Connection) -> None
         return
     checkpoint("TRUNCATE", db)
     with suppress(OSError, sqlite3.Error):
-        anchor.cast(db)
+        watermark.cast(db)
 
 
 def _lost(path: Path, why: str, *, taken_over: bool = False) -> StoreUnusable:

@@ -95,7 +95,7 @@ class MessageLife:
     campaign: str
     channel: Channel
     provider: str
-    single: bool
+    transactional: bool
     fields: Mapping[str, str]
     content: Content
     attempts: tuple[AttemptRow, ...]
@@ -142,7 +142,7 @@ def life_of(db: sqlite3.Connection, delivery_id: int) -> MessageLife:
         campaign=row["campaign"],
         channel=Channel(row["channel"]),
         provider=row["provider"],
-        single=bool(row["single"]),
+        transactional=bool(row["single"]),
         fields=json.loads(row["fields"]),
         content=_said(db, row, attempts),
         attempts=attempts,

@@ -14,10 +14,10 @@ from typing import TypeGuard
 
 import msgspec
 
-from hubd.core.inquest import Doubt, How, Ruling
 from hubd.core.ledger import Close, Entry
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
-from hubd.core.model import DeliveryState, Due, Stage
+from hubd.core.model import DeliveryState, DueDelivery, Stage
+from hubd.core.reconcile import Doubt, How, Resolution
 from hubd.store.database import Database, Unit
 
 #: Deliveries in doubt whose last attempt is the reason, with that attempt. Those that are in doubt without
@@ -38,7 +38,7 @@ WHERE delivery.campaign_id = ? AND delivery.state = 'in_doubt' AND delivery.id >
          OR delivery.state = 'skipped')
 ORDER BY delivery.id LIMIT ?"""
 #: Whether it is still this attempt that a delivery is in doubt about.
-STANDING = """
+CURRENT = """
 SELECT delivery.campaign_id AS campaign_id, delivery.address_key AS address_key, attempt.id AS attempt_id
 FROM delivery JOIN attempt ON attempt.delivery_id = delivery.id AND attempt.n = :n
 WHERE delivery.id = :delivery_id AND delivery.state = 'in_doubt' AND attempt.outcome = 'in_doubt'
@@ -109,13 +109,13 @@ class Doubts:
         """Which of a provider's messages some delivery accounts for already."""
         return await self._db.read(lambda db: known_ids(db, provider, provider_ids))
 
-    async def book(self, doubt: Doubt, ruling: Ruling) -> bool:
+    async def resolve(self, doubt: Doubt, resolution: Resolution) -> bool:
         """Write a decision; durable when this returns.
 
         False, with nothing written, when it is not in doubt about that attempt any more, or when none of the
         messages that were found is free (another delivery's, or perhaps that of one on the wire now).
         """
-        return await self._db.write(lambda unit: decide(unit, doubt, ruling))
+        return await self._db.write(lambda unit: decide(unit, doubt, resolution))
 
 
 def possible_duplicates(db: sqlite3.Connection, campaign_id: int) -> int:
@@ -137,28 +137,28 @@ def names_known(db: sqlite3.Connection, provider_ids: Collection[str]) -> set[st
     return {name for (name,) in db.execute(KNOWN_TO_ANY, (json.dumps(list(provider_ids)),))}
 
 
-def decide(unit: Unit, doubt: Doubt, ruling: Ruling) -> bool:
-    """See `Doubts.book`."""
-    at = unit.db.execute(STANDING, {"delivery_id": doubt.delivery_id, "n": doubt.n}).fetchone()
+def decide(unit: Unit, doubt: Doubt, resolution: Resolution) -> bool:
+    """See `Doubts.resolve`."""
+    at = unit.db.execute(CURRENT, {"delivery_id": doubt.delivery_id, "n": doubt.n}).fetchone()
     if at is None:
         return False
     provider_id = ""
-    if ruling.how is How.SENT:
+    if resolution.how is How.SENT:
         if unit.db.execute(ON_THE_WIRE, (doubt.provider, at["address_key"])).fetchone() is not None:
             return False
-        known = known_ids(unit.db, doubt.provider, ruling.provider_ids)
-        free = [name for name in ruling.provider_ids if name not in known]
+        known = known_ids(unit.db, doubt.provider, resolution.provider_ids)
+        free = [name for name in resolution.provider_ids if name not in known]
         if not free:
             return False
         provider_id = free[0]
-    if ruling.how is How.HELD:
-        unit.db.execute(HOLD, (ruling.detail, unit.now, doubt.delivery_id))
+    if resolution.how is How.HELD:
+        unit.db.execute(HOLD, (resolution.detail, unit.now, doubt.delivery_id))
     else:
-        _move(unit, doubt, ruling, at, provider_id)
+        _move(unit, doubt, resolution, at, provider_id)
     tell_decided(
         unit,
         POLICY,
-        ruling.how,
+        resolution.how,
         at["campaign_id"],
         doubt.delivery_id,
         attempt=doubt.n,
@@ -167,10 +167,10 @@ def decide(unit: Unit, doubt: Doubt, ruling: Ruling) -> bool:
     return True
 
 
-def _move(unit: Unit, doubt: Doubt, ruling: Ruling, at: sqlite3.Row, provider_id: str) -> None:
-    target = advance_delivery(DeliveryState.IN_DOUBT, _EVENT[ruling.how])
-    sent = ruling.how is How.SENT
-    detail = FOUND_SENT if sent else ruling.detail
+def _move(unit: Unit, doubt: Doubt, resolution: Resolution, at: sqlite3.Row, provider_id: str) -> None:
+    target = advance_delivery(DeliveryState.IN_DOUBT, _EVENT[resolution.how])
+    sent = resolution.how is How.SENT
+    detail = FOUND_SENT if sent else resolution.detail
     if sent:
         unit.db.execute(ATTEMPT_FOUND, (Stage.REQUEST.value, provider_id, detail, at["attempt_id"]))
     else:
@@ -179,7 +179,7 @@ def _move(unit: Unit, doubt: Doubt, ruling: Ruling, at: sqlite3.Row, provider_id
         "state": target,
         "reason": "reconciled_sent" if sent else "reconciled_absent",
         "detail": detail,
-        "next_at": ruling.next_at,
+        "next_at": resolution.next_at,
         "provider_id": provider_id,
         "now": unit.now,
         "delivery_id": doubt.delivery_id,
@@ -227,7 +227,7 @@ def names_a_message(entry: Entry) -> TypeGuard[Close]:
 def _doubt(row: sqlite3.Row) -> Doubt:
     due = None
     if row["content_id"] is not None:
-        due = Due(
+        due = DueDelivery(
             id=row["id"],
             recipient=row["recipient"],
             attempts=row["attempts"],

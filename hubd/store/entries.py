@@ -27,7 +27,7 @@ from hubd.store.requeue import no_such_delivery, requeue_one
 
 #: Deliveries, their campaigns, and why their addresses are suppressed: all that entries are judged by. It is
 #: one value, because each row would be a step of the statement.
-STANDING = """
+CURRENT = """
 SELECT json_group_array(json_array(delivery.id, delivery.state, delivery.campaign_id,
     delivery.attempts + delivery.withdrawn + 1, campaign.state,
     (SELECT reason FROM suppression
@@ -57,8 +57,8 @@ _TOLD = {DeliveryState.FAILED: "delivery.failed", DeliveryState.IN_DOUBT: "deliv
 _UNTRIED = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 
 
-class _Standing(msgspec.Struct, array_like=True):
-    """A row of STANDING, kept up to date with the entries that were judged."""
+class _Current(msgspec.Struct, array_like=True):
+    """A row of CURRENT, kept up to date with the entries that were judged."""
 
     delivery_id: int
     state: DeliveryState
@@ -68,16 +68,16 @@ class _Standing(msgspec.Struct, array_like=True):
     suppressed: str | None  #: the reason
 
 
-_standings = msgspec.json.Decoder(list[_Standing])
+_decoder = msgspec.json.Decoder(list[_Current])
 
 
 def enter_all(
-    unit: Unit, units: Sequence[Sequence[Entry]], *, epoch: int, no_room: Callable[[], bool]
+    unit: Unit, units: Sequence[Sequence[Entry]], *, epoch: int, low_disk_space: Callable[[], bool]
 ) -> list[tuple[list[Refusal | None], list[Entry]]]:
     """Write the entries of several units; see `Ledger.record` for what it raises.
 
     For each unit: why its entries were not made, or None, and the entries as they were written. No message
-    begins while `no_room` says so.
+    begins while `low_disk_space` says so.
     """
     batch = _Batch(unit, list(chain.from_iterable(units)), epoch)
     results: list[tuple[list[Refusal | None], list[Entry]]] = []
@@ -87,7 +87,7 @@ def enter_all(
         for entry in entries:
             trusted = batch.trusted(entry)
             made.append(trusted)
-            short = isinstance(trusted, Open) and no_room()
+            short = isinstance(trusted, Open) and low_disk_space()
             refusals.append(Refusal(why="no_room") if short else batch.enter(trusted))
         results.append((refusals, made))
     batch.write()
@@ -102,7 +102,7 @@ class _Batch:
         self._unit = unit
         self._epoch = epoch
         self._rows = EntryRows()
-        self._at: dict[int, _Standing] = {}
+        self._at: dict[int, _Current] = {}
         self._read({entry.delivery_id for entry in entries})
         #: Names in the ledger or in this batch; `distrust` looks closely at those.
         self._names = names_known(unit.db, [e.provider_id for e in entries if names_a_message(e)])
@@ -136,7 +136,7 @@ class _Batch:
         self._rows.write(self._unit.db)
 
     def _open(self, entry: Open) -> Refusal | None:
-        at = self._standing(entry.delivery_id)
+        at = self._current(entry.delivery_id)
         if at.campaign_state != CampaignState.RUNNING:
             return Refusal(why="campaign_state")
         if at.state not in _UNTRIED:
@@ -151,7 +151,7 @@ class _Batch:
         self._unit.spent(entry.limits, steady, entry.cost)
         return None
 
-    def _skip(self, at: _Standing, entry: Open) -> Refusal:
+    def _skip(self, at: _Current, entry: Open) -> Refusal:
         target = advance_delivery(at.state, DeliveryEvent.SKIP)
         known = at.suppressed == SkipReason.OPTED_OUT
         reason = SkipReason.OPTED_OUT if known else SkipReason.SUPPRESSED
@@ -160,7 +160,7 @@ class _Batch:
         return Refusal(why="suppressed", skipped=True)
 
     def _close(self, entry: Close) -> Refusal | None:
-        at = self._standing(entry.delivery_id)
+        at = self._current(entry.delivery_id)
         if not entry.opened and at.state not in _UNTRIED and at.state is not DeliveryState.SENDING:
             return Refusal(why="delivery_state")
         if entry.opened is not (at.state is DeliveryState.SENDING):
@@ -195,11 +195,11 @@ class _Batch:
         self.write()
         self._at.clear()  # other deliveries may be to the same address: look again
 
-    def _move(self, at: _Standing, target: DeliveryState) -> None:
+    def _move(self, at: _Current, target: DeliveryState) -> None:
         self._unit.moved(at.campaign_id, at.state, target)
         at.state = target
 
-    def _standing(self, delivery_id: int) -> _Standing:
+    def _current(self, delivery_id: int) -> _Current:
         if delivery_id not in self._at:
             self._read({delivery_id})
         at = self._at.get(delivery_id)
@@ -208,5 +208,5 @@ class _Batch:
         return at
 
     def _read(self, deliveries: set[int]) -> None:
-        (found,) = self._unit.db.execute(STANDING, (json.dumps(list(deliveries)),)).fetchone()
-        self._at.update((at.delivery_id, at) for at in _standings.decode(found))
+        (found,) = self._unit.db.execute(CURRENT, (json.dumps(list(deliveries)),)).fetchone()
+        self._at.update((at.delivery_id, at) for at in _decoder.decode(found))

@@ -51,7 +51,7 @@ class EntryRows:
     def __init__(self) -> None:
         self.deliveries: set[int] = set()  #: with rows that wait
         self._closed: _Rows = []
-        self._settled: _Rows = []
+        self._finished: _Rows = []
         self._sending: _Rows = []
         self._opened: _Rows = []
 
@@ -77,7 +77,7 @@ class EntryRows:
             said = (entry.stage, entry.reason, entry.detail, entry.code, entry.enhanced, entry.vendor)
             self._closed.append((number, at, outcome, *said, entry.provider_id))
         at_once = target is DeliveryState.DEFERRED and entry.next_at is None
-        self._settled.append(
+        self._finished.append(
             (
                 number,
                 source.value,
@@ -99,8 +99,8 @@ class EntryRows:
         """Write all that waits. Raises Conflict ("lost_update")."""
         write_rows(db, OPEN_ATTEMPTS, self._opened)
         write_rows(db, CLOSE_ATTEMPTS, self._closed)
-        write_rows(db, SETTLE, self._settled)
+        write_rows(db, SETTLE, self._finished)
         write_rows(db, SENDING, self._sending)
-        for rows in (self._opened, self._closed, self._settled, self._sending):
+        for rows in (self._opened, self._closed, self._finished, self._sending):
             rows.clear()
         self.deliveries.clear()

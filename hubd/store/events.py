@@ -76,13 +76,13 @@ class Events:
         return await self._db.read(work)
 
     async def snapshot(
-        self, campaign_ids: Collection[int] | None = None, *, singles: bool = False
+        self, campaign_ids: Collection[int] | None = None, *, queues: bool = False
     ) -> Snapshot:
         """The newest seq and the campaigns exactly as they were then, in one read."""
 
         def work(db: sqlite3.Connection) -> Snapshot:
             seq: int = db.execute(HEAD_SEQ).fetchone()[0]
-            return Snapshot(seq=seq, campaigns=tuple(all_campaigns(db, singles=singles, only=campaign_ids)))
+            return Snapshot(seq=seq, campaigns=tuple(all_campaigns(db, queues=queues, only=campaign_ids)))
 
         return await self._db.read(work)
 

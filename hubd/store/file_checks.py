@@ -17,8 +17,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from hubd.errors import StoreUnusable
-from hubd.store.anchor import anchor_path
-from hubd.store.connection import DISK_ERRORS, is_disk_error, lacks_room, open_plain, trouble_of
+from hubd.store.connection import DISK_ERRORS, is_disk_error, lacks_disk_space, open_plain, trouble_of
+from hubd.store.watermark import watermark_path
 
 APPLICATION_ID = 0x4D487562  #: "MHub": marks the file as ours (see `PRAGMA application_id`)
 EX_IOERR, EX_TEMPFAIL, EX_NOPERM = 74, 75, 77
@@ -39,7 +39,7 @@ _HUB = "SELECT hub.*, (SELECT rootpage FROM sqlite_master WHERE name = 'hub') AS
 
 def look_first(path: Path) -> str:
     """What to do about a file that seems to be damaged: examine a copy before discarding anything."""
-    files = f"{path.name}, {path.name}-wal and {anchor_path(path).name}"
+    files = f"{path.name}, {path.name}-wal and {watermark_path(path).name}"
     return (
         f"keep all files in {path.parent}; copy {files}, then examine the copy: "
         "sqlite3 COPY 'PRAGMA integrity_check', "
@@ -51,8 +51,8 @@ def look_first(path: Path) -> str:
 def check_files(path: Path) -> None:
     """Check kind, owner and mode of the database and its companion files. Raises `StoreUnusable`."""
     size = _check_private(path).st_size
-    if os.path.lexists(anchor_path(path)):
-        _check_private(anchor_path(path))
+    if os.path.lexists(watermark_path(path)):
+        _check_private(watermark_path(path))
     for companion in _companions(path):
         if os.path.lexists(companion):
             _check_writable(companion)
@@ -322,7 +322,7 @@ def refusal(path: Path, error: sqlite3.Error | MemoryError) -> StoreUnusable:
             exit_status=EX_TEMPFAIL,
             hint="free disk space, then start hubd again; nothing is lost",
         )
-    if lacks_room(error):
+    if lacks_disk_space(error):
         return StoreUnusable(
             f"{path} cannot be written: {what}",
             exit_status=EX_IOERR,

@@ -18,7 +18,7 @@ from operator import itemgetter
 from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
 from hubd.core.decide import retry as decide_retry
 from hubd.core.ledger import Entry, Refusal
-from hubd.core.model import Campaign, Content, Counts, DeliveryState, Due, Figures
+from hubd.core.model import Campaign, Content, Counts, DeliveryState, DueDelivery, Figures
 from hubd.store.campaign_plans import deciding
 from hubd.store.campaign_rows import counts_of
 from hubd.store.contents import add_content
@@ -48,7 +48,7 @@ from hubd.store.requeue import (
     retrying,
 )
 from hubd.store.unit import Joint, Work
-from hubd.store.waiting import hasten_all
+from hubd.store.waiting import cap_waits
 
 __all__ = ["AttemptRow", "DeliveryRow", "FailureGroup", "Ledger", "MessageLife", "Recovered"]
 
@@ -89,7 +89,7 @@ CAMPAIGN_CONTENT = "SELECT content_id FROM campaign WHERE id = ?"
 #: The counters of some campaigns.
 COUNTERS = "SELECT * FROM campaign WHERE id IN (SELECT value FROM json_each(?))"
 #: A one-off message.
-ADD_SINGLE = """
+ADD_TRANSACTIONAL = """
 INSERT INTO delivery (campaign_id, single, recipient, address_key, updated_at, content_id, fields)
 VALUES (?, 1, ?, ?, ?, ?, ?)"""
 #: What came of a request that was made before.
@@ -112,15 +112,17 @@ class Ledger:
         """`written` is called with the entries of each `record` once they are durable; it never raises."""
         self._db = db
         self._written = written
-        self._enter_all = partial(enter_all, epoch=db.epoch, no_room=lambda: db.no_room_known)
+        self._enter_all = partial(enter_all, epoch=db.epoch, low_disk_space=lambda: db.low_disk_space_known)
 
-    async def due(self, campaign_id: int, now: float, limit: int, exclude_after: int = 0) -> list[Due]:
+    async def due(
+        self, campaign_id: int, now: float, limit: int, exclude_after: int = 0
+    ) -> list[DueDelivery]:
         """Up to `limit` deliveries that may be tried now, in id order, with ids above `exclude_after`.
 
         Nothing is reserved: what is not opened meanwhile comes again when the cursor goes back to 0.
         """
 
-        def work(db: sqlite3.Connection) -> list[Due]:
+        def work(db: sqlite3.Connection) -> list[DueDelivery]:
             at = {"campaign_id": campaign_id, "now": now, "limit": limit, "after": exclude_after}
             waiting = db.execute(WAITING, at).fetchone()
             if not (waiting["fresh"] or waiting["later"]):
@@ -179,12 +181,12 @@ class Ledger:
         """A campaign's task crashed: its attempts that are still open become `in_doubt`. How many."""
         return await self._db.write(lambda unit: lose(unit, ABANDONED, (campaign_id,), CRASHED).total)
 
-    async def hasten(self, latest: float, *, windows: bool) -> int:
+    async def cap_wait(self, latest: float, *, windows: bool) -> int:
         """Nobody waits beyond `latest` (epoch seconds), with `windows` not even for a sending window.
 
         How many did: the clock was set back.
         """
-        return await self._db.write(lambda unit: hasten_all(unit, latest, windows))
+        return await self._db.write(lambda unit: cap_waits(unit, latest, windows))
 
     async def release_doubts(self, campaign_id: int, again_at: float | None = None) -> int:
         """What is `in_doubt` is to be tried again, as a possible duplicate (policy `retry`); how many.
@@ -247,7 +249,7 @@ class Ledger:
         idempotency_key: str,
         fingerprint: bytes,
     ) -> Work[int]:
-        """The unit of work that queues a one-off message in a standing campaign; its delivery id.
+        """The unit of work that queues a one-off message in a transactional queue; its delivery id.
 
         `content` is the id of one that is stored, or one with its hash.
         A second one with the same `idempotency_key` queues nothing and returns the first one's id; what was
@@ -262,7 +264,7 @@ class Ledger:
             text = json.dumps(dict(fields), ensure_ascii=False)
             content_id = content if isinstance(content, int) else add_content(unit, *content)
             values = (campaign_id, recipient, key, unit.now, content_id, text)
-            delivery_id = unit.db.execute(ADD_SINGLE, values).lastrowid
+            delivery_id = unit.db.execute(ADD_TRANSACTIONAL, values).lastrowid
             assert delivery_id is not None
             unit.moved(campaign_id, None, DeliveryState.PENDING)
             if idempotency_key:
@@ -318,8 +320,8 @@ class Ledger:
         return await self._db.read(lambda db: count_again(db, campaign_id))
 
 
-def _due(row: sqlite3.Row, campaign_content: int) -> Due:
-    return Due(
+def _due(row: sqlite3.Row, campaign_content: int) -> DueDelivery:
+    return DueDelivery(
         id=row["id"],
         recipient=row["recipient"],
         attempts=row["attempts"],

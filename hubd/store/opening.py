@@ -20,9 +20,9 @@ from pathlib import Path
 from hubd.errors import StoreUnusable
 from hubd.failpoints import reach
 from hubd.files import sync_directory
-from hubd.store.anchor import anchor_path
 from hubd.store.connection import open_plain, trouble_of
 from hubd.store.file_checks import APPLICATION_ID, check_content, check_files
+from hubd.store.watermark import watermark_path
 
 EX_CANTCREAT, EX_NOPERM = 73, 77
 
@@ -100,7 +100,7 @@ def _create(path: Path) -> None:
     companions = (
         path.with_name(path.name + "-wal"),
         path.with_name(path.name + "-journal"),
-        anchor_path(path),
+        watermark_path(path),
     )
     for left in companions:
         if os.path.lexists(left):

@@ -75,11 +75,11 @@ class Readers:
         return await self._bridge.finish(partial(connect, self._path, writer=False))
 
     @asynccontextmanager
-    async def away(self, patience: float) -> AsyncIterator[bool]:
-        """A block in which no work runs. False when some still does after `patience` seconds."""
+    async def away(self, timeout: float) -> AsyncIterator[bool]:
+        """A block in which no work runs. False when some still does after `timeout` seconds."""
         held = 0
         try:
-            with trio.move_on_after(patience):
+            with trio.move_on_after(timeout):
                 while held < READERS:
                     await self._free.acquire()
                     held += 1

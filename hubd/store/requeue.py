@@ -46,7 +46,7 @@ REQUEUE = """
 UPDATE delivery SET state = ?, reason = '', detail = '', code = 0, next_at = NULL, first_attempt_at = NULL,
     refused = '', updated_at = ? WHERE id = ? AND state = ?"""
 #: The same for one whose refusal turned out not to be about it. The reason of the refusal is kept.
-TAKE_BACK = """
+REQUEUE_FAILED = """
 UPDATE delivery SET state = ?, next_at = NULL, first_attempt_at = NULL, refused = reason,
     updated_at = ? WHERE id = ? AND state = ?"""
 #: Waiting recipients whose refusals paused the campaign: a page of them, and their number.
@@ -85,7 +85,7 @@ WHERE delivery.campaign_id = :campaign_id AND delivery.state IN ('failed', 'unde
          OR delivery.state = 'undelivered' OR delivery.state = 'skipped')
     AND (:which = 'all' OR (:which = 'transient')
          = (delivery.state = 'failed' AND delivery.reason IN (SELECT value FROM json_each(:transient))))"""
-_SETTLED = {
+_RESOLVED = {
     "resend": (DeliveryEvent.RESEND, RESEND),
     "sent": (DeliveryEvent.SETTLE_SENT, SETTLE),
     "failed": (DeliveryEvent.SETTLE_FAILED, SETTLE),
@@ -119,16 +119,16 @@ def resolve_page(
     `most_doubts` leaves those alone that have been sent again so often already, and those that no attempt
     has put in doubt; with `again_at` they are not sent again before that time.
     """
-    if how not in _SETTLED:
+    if how not in _RESOLVED:
         raise BadInput.at("in_doubt", 'must be "resend", "sent" or "failed"')
-    event, statement = _SETTLED[how]
+    event, statement = _RESOLVED[how]
     source = DeliveryState.IN_DOUBT
     target = advance_delivery(source, event)
     chosen = {"campaign_id": campaign_id, "limit": limit, "after": after, "most_doubts": most_doubts}
     rows = unit.db.execute(DOUBTFUL if most_doubts is None else RESENDABLE, chosen).fetchall()
     for (delivery_id,) in rows:
-        told = again_at if how == "resend" else f"settled_{how}"
-        unit.db.execute(statement, (target, told, unit.now, delivery_id, source))
+        data = again_at if how == "resend" else f"settled_{how}"
+        unit.db.execute(statement, (target, data, unit.now, delivery_id, source))
         tell_decided(unit, actor, how, campaign_id, delivery_id)
     unit.moved(campaign_id, source, target, len(rows))
     return len(rows), rows[-1]["id"] if len(rows) == limit else None
@@ -141,7 +141,7 @@ def requeue_one(unit: Unit, delivery_id: int) -> None:
         raise no_such_delivery()
     source = DeliveryState(row["state"])
     target = advance_delivery(source, DeliveryEvent.REQUEUE)
-    statement = TAKE_BACK if source is DeliveryState.FAILED else REQUEUE
+    statement = REQUEUE_FAILED if source is DeliveryState.FAILED else REQUEUE
     unit.db.execute(statement, (target, unit.now, delivery_id, source))
     unit.moved(row["campaign_id"], source, target)
     if source is DeliveryState.FAILED:  # that it had failed was told

@@ -1,10 +1,10 @@
 """What follows when committed history is missing: nothing that may have been sent since is sent again in
 silence.
 
-The file is a backup, an older copy, or has lost its write-ahead log (see `anchor`). What it calls pending may
-have been sent after it was made. So everything that is not settled in any campaign that was ever started is
-held `in_doubt` for a person, running campaigns pause, scheduled ones are drafts again, and a draft needs a
-person's word at its start. `anchor.notice` marks the file in the transaction of the boot; `finish` holds,
+The file is a backup, an older copy, or has lost its write-ahead log (see `watermark`). What it calls pending
+may have been sent after it was made. So everything that is not settled in any campaign that was ever started
+is held `in_doubt` for a person, running campaigns pause, scheduled ones are drafts again, and a draft needs a
+person's word at its start. `watermark.notice` marks the file in the transaction of the boot; `finish` holds,
 page by page, and continues after a crash where it was.
 """
 
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from hubd.core.lifecycle import CampaignEvent, DeliveryEvent, advance_campaign, advance_delivery
 from hubd.core.model import CampaignState, DeliveryState
 from hubd.failpoints import reach
-from hubd.store.anchor import HUB
 from hubd.store.database import Database
 from hubd.store.multirow import exactly_one
 from hubd.store.recovery import ABANDONED, lose
 from hubd.store.unit import Unit
+from hubd.store.watermark import HUB
 
 RESTORED = "restored"  #: why a delivery is held; no policy sends such a one again
 PAGE = 2_000  #: deliveries held in one unit
@@ -164,8 +164,8 @@ def _conclude(unit: Unit, campaign: sqlite3.Row) -> None:
         data = {"name": campaign["name"], "from": before.value, "to": to.value, "reason": reason}
         unit.event("campaign.state", campaign["id"], {**data, "event": _EVENTS[before].value})
     unit.event("campaign.restored", campaign["id"], {"held": held, "state": to.value})
-    told = {"held": held, "from": before.value, "to": to.value}
-    unit.audit("restore", "restore.held", campaign_id=campaign["id"], data=told)
+    data = {"held": held, "from": before.value, "to": to.value}
+    unit.audit("restore", "restore.held", campaign_id=campaign["id"], data=data)
 
 
 #: What stops a campaign from going on by itself.

@@ -1,4 +1,4 @@
-"""The steady clock of this installation (see `hubd.core.steady`), and the mark from which it continues."""
+"""The steady clock of this installation (see `hubd.core.steady`), and the reading from which it continues."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from hubd.core.steady import Mark, resumed
+from hubd.core.steady import ClockReading, resumed
 
-#: The newest mark.
-MARK = "SELECT at, boot, uptime, offset, doubtful_until FROM steady"
+#: The newest reading.
+READING = "SELECT at, boot, uptime, offset, doubtful_until FROM steady"
 #: A newer one.
-SET_MARK = """
+SET_READING = """
 INSERT INTO steady (only, at, boot, uptime, offset, doubtful_until)
 VALUES (1, :at, :boot, :uptime, :offset, :doubtful_until)
 ON CONFLICT (only) DO UPDATE SET at = excluded.at, boot = excluded.boot, uptime = excluded.uptime,
     offset = excluded.offset, doubtful_until = excluded.doubtful_until"""
-#: The end of the newest step (of ten seconds) that an earlier version, which had no marks, recorded.
+#: The end of the newest step (of ten seconds) that an earlier version, which had no readings, recorded.
 NEWEST_STEP = "SELECT max(at) + 10 FROM usage"
 
-MARK_EVERY = 10.0  #: seconds; continuing from an older mark only makes limits hold a little longer
+SAVE_EVERY = 10.0  #: seconds; continuing from an older reading only makes limits hold a little longer
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)  # goes on while the machine is suspended
 
 
 class Moment(NamedTuple):
-    """When a batch is written, by both clocks; `mark` is to be written with it."""
+    """When a batch is written, by both clocks; `reading` is to be written with it."""
 
     now: float
     steady: float
-    mark: Mark | None = None
+    reading: ClockReading | None = None
 
 
 class Clocks(NamedTuple):
@@ -49,7 +49,7 @@ class Clocks(NamedTuple):
 class SteadyClock:
     """Call it for the time in seconds. It shows about the time since the epoch, and is for measuring only."""
 
-    def __init__(self, begun: Mark, wall: Callable[[], float]) -> None:
+    def __init__(self, begun: ClockReading, wall: Callable[[], float]) -> None:
         self._begun = begun
         self._wall = wall
         self._ahead = begun.at - begun.uptime
@@ -59,15 +59,15 @@ class SteadyClock:
         return _uptime() + self._ahead
 
     def moment(self) -> Moment:
-        """Now; with a mark when the last one is old enough."""
+        """Now; with a reading when the last one is old enough."""
         steady = self()
-        if steady - self._marked < MARK_EVERY:
+        if steady - self._marked < SAVE_EVERY:
             return Moment(self._wall(), steady)
         self._marked = steady
-        return Moment(self._wall(), steady, self.mark())
+        return Moment(self._wall(), steady, self.reading())
 
-    def mark(self) -> Mark:
-        """The mark to continue from."""
+    def reading(self) -> ClockReading:
+        """The reading to continue from."""
         uptime = _uptime()
         return replace(self._begun, at=uptime + self._ahead, uptime=uptime)
 
@@ -77,22 +77,22 @@ def look(wall: Callable[[], float]) -> Clocks:
     return Clocks(wall(), _boot_id(), _uptime())
 
 
-def resume(db: sqlite3.Connection, clocks: Clocks) -> Mark:
-    """Where the clock begins, by the mark in the database, which is renewed. Inside a transaction."""
+def resume(db: sqlite3.Connection, clocks: Clocks) -> ClockReading:
+    """Where the clock begins, by the reading in the database, which is renewed. Inside a transaction."""
     now, boot, uptime = clocks
-    row = db.execute(MARK).fetchone()
+    row = db.execute(READING).fetchone()
     if row is not None:
-        begun = resumed(Mark(**dict(row)), wall=now, boot=boot, uptime=uptime)
+        begun = resumed(ClockReading(**dict(row)), wall=now, boot=boot, uptime=uptime)
     else:
         newest = db.execute(NEWEST_STEP).fetchone()[0]
         begun = resumed(None, wall=max(now, newest or now), boot=boot, uptime=uptime)
-    write_mark(db, begun)
+    write_reading(db, begun)
     return begun
 
 
-def write_mark(db: sqlite3.Connection, mark: Mark) -> None:
+def write_reading(db: sqlite3.Connection, reading: ClockReading) -> None:
     """Continue from here at the next start."""
-    db.execute(SET_MARK, asdict(mark))
+    db.execute(SET_READING, asdict(reading))
 
 
 def _boot_id() -> str:

@@ -20,7 +20,7 @@ from hubd.core.pacing import STEP
 from hubd.failpoints import reach
 from hubd.store.connection import BUSY_TIMEOUT, DISK_ERRORS, TakenOver, is_disk_error, trouble_of
 from hubd.store.multirow import write_rows
-from hubd.store.steady import Moment, write_mark
+from hubd.store.steady import Moment, write_reading
 
 log = logging.getLogger(__name__)
 A = TypeVar("A")
@@ -197,8 +197,8 @@ def _together(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite
         _check_epoch(epoch, db)
         values = _run_all(works, unit)
         unit.flush()
-        if moment.mark is not None:
-            write_mark(db, moment.mark)
+        if moment.reading is not None:
+            write_reading(db, moment.reading)
         reach("mid_commit")
         db.execute("COMMIT")
         reach("after_commit")
@@ -242,8 +242,8 @@ def _apart(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite3.C
             else:
                 outcome.last_seq = unit.last_seq or outcome.last_seq
             db.execute("RELEASE item")
-        if moment.mark is not None:
-            write_mark(db, moment.mark)
+        if moment.reading is not None:
+            write_reading(db, moment.reading)
         db.execute("COMMIT")
     except BaseException:
         roll_back(db)

@@ -125,14 +125,14 @@ def _as_they_are(rows: Iterable[Row]) -> Counter[tuple[str, int]]:
 
 def _tidied(rows: Iterable[Row], now: float) -> Counter[tuple[str, int]]:
     """What some steps, in the table's order, become."""
-    present, settled = int(now // STEP * STEP), now - JOINED_AFTER - _HOUR
+    present, final = int(now // STEP * STEP), now - JOINED_AFTER - _HOUR
     tidied: Counter[tuple[str, int]] = Counter()
     last = ("", 0)
     for name, at, slots in rows:
         if at < now - REMEMBERED - STEP:
             continue
         step = (name, min(at, present))
-        if at < settled and (name, at // _HOUR) == (last[0], last[1] // _HOUR):
+        if at < final and (name, at // _HOUR) == (last[0], last[1] // _HOUR):
             slots += tidied.pop(last)  # two of one hour on two pages may stay two
         tidied[step] += slots
         last = step

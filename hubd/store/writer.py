@@ -35,8 +35,8 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.errors import StoreUnavailable
-from hubd.store.connection import DISK_ERRORS, Connection, TakenOver, lacks_room, trouble_of
-from hubd.store.room import MAKE_ROOM, Room
+from hubd.store.connection import DISK_ERRORS, Connection, TakenOver, lacks_disk_space, trouble_of
+from hubd.store.disk_space import FREE_DISK_SPACE, DiskSpace
 from hubd.store.steady import SteadyClock
 from hubd.store.unit import Committed, Unit, Work, audit_hash, checkpoint, empty_log, probe, run_batch
 
@@ -80,7 +80,7 @@ class Writer:
         probe_interval: float,
         epoch: int,
         head_seq: int,
-        room: Room,
+        disk_space: DiskSpace,
         readers_away: Callable[[float], AbstractAsyncContextManager[bool]],
         max_batch: int = MAX_BATCH,
     ) -> None:
@@ -93,7 +93,7 @@ class Writer:
         self._clock = clock
         self._probe_interval = probe_interval
         self._epoch = epoch
-        self._room = room
+        self._disk_space = disk_space
         self._readers_away = readers_away
         self._max_batch = max_batch
         self._queue: deque[_Item] = deque()
@@ -142,7 +142,7 @@ class Writer:
 
     async def empty_log(self) -> None:
         """Truncate the write-ahead log, if no reader needs it."""
-        if not self._room.log_size() or self.trouble or self._closing:
+        if not self._disk_space.log_size() or self.trouble or self._closing:
             return
         if self._emptied is None:
             self._emptied = trio.Event()
@@ -192,18 +192,18 @@ class Writer:
             if self._closing:
                 return False
             self._wake = trio.Event()
-            with trio.move_on_after(self._patience()) as quiet:
+            with trio.move_on_after(self._idle_timeout()) as quiet:
                 await self._wake.wait()
             if quiet.cancelled_caught:
                 await (self._probe() if self.trouble else self._checkpoint())
         return True
 
-    def _patience(self) -> float:
+    def _idle_timeout(self) -> float:
         if self.trouble:
             return float("inf") if self.lost.is_set() else self._probe_interval
         if self._changes != self._checkpointed:
             return IDLE_CHECKPOINT
-        return self._probe_interval if self._room.wants_ballast else float("inf")
+        return self._probe_interval if self._disk_space.wants_reserve else float("inf")
 
     async def _write_batch(self) -> None:
         items = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
@@ -236,11 +236,11 @@ class Writer:
         try:
             return items, await self._hop(batch)
         except DISK_ERRORS as error:
-            if not lacks_room(error):
+            if not lacks_disk_space(error):
                 raise
             if any(item.bulk for item in items):
                 return await self._commit_without_bulk(items, error)
-            if not await self._room.free_ballast():
+            if not await self._disk_space.free_reserve():
                 raise
             log.error("%s: outcomes are written into the reserved disk space", trouble_of(error)[0])
         return items, await self._hop(batch)
@@ -249,10 +249,10 @@ class Writer:
         self, items: list[_Item], error: Exception
     ) -> tuple[list[_Item], Committed]:
         text = trouble_of(error)[0]
-        self._room.note_full(text)
+        self._disk_space.note_full(text)
         for item in items:
             if item.bulk:
-                refused = StoreUnavailable(f"the database cannot be written: {text}", hint=MAKE_ROOM)
+                refused = StoreUnavailable(f"the database cannot be written: {text}", hint=FREE_DISK_SPACE)
                 item.end(outcome.Error(_because(error, refused)))
         left = [item for item in items if not item.bulk]
         if left:
@@ -269,12 +269,12 @@ class Writer:
         try:
             # PASSIVE never waits for a reader. What a reader holds back is copied by a later one.
             await self._hop(partial(checkpoint, "PASSIVE"))
-            if self._room.log_size() > LOG_LIMIT:
+            if self._disk_space.log_size() > LOG_LIMIT:
                 await self._begin_log_anew()
         except DISK_ERRORS as error:
             self._fail(error)
         else:
-            await self._room.keep_ballast()
+            await self._disk_space.keep_reserve()
 
     async def _begin_log_anew(self) -> None:
         """Readers that overlap without end would let the log grow without end: ask for one moment alone."""

@@ -4,9 +4,9 @@
     DIRECTORY/<campaign>/<delivery id>.txt       the text of an SMS
     DIRECTORY/<campaign>/messages.ndjson         one line of JSON for each of them
 
-An acceptance is durable: the file and its line are on the disk before `deliver` answers. Lanes that deliver
-at the same time share the flushes of their folder, which cost more than the writing. The same delivery twice
-overwrites its file and leaves one line, so that a retry in doubt makes no second message.
+An acceptance is durable: the file and its line are on the disk before `deliver` answers. Connections that
+deliver at the same time share the flushes of their folder, which cost more than the writing. The same
+delivery twice overwrites its file and leaves one line, so that a retry in doubt makes no second message.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.parse import quote
 import msgspec
 import trio
 
-from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
 from hubd.errors import ProviderUnavailable
 from hubd.files import sync_directory
 from hubd.transports.replies import one_line
@@ -54,7 +54,7 @@ class OutboxTransport:
 
     kind = "outbox"
     channels = frozenset({Channel.EMAIL, Channel.SMS})
-    lanes = 4
+    connections = 4
     in_doubt = InDoubt.RETRY
     account = ""
     talks_first = False
@@ -68,9 +68,9 @@ class OutboxTransport:
         self._turn = trio.Lock()
         self._threads = trio.CapacityLimiter(1)
 
-    def lane(self) -> OutboxLane:
+    def connection(self) -> OutboxConnection:
         """One place in the queue for the disk."""
-        return OutboxLane(self)
+        return OutboxConnection(self)
 
     async def probe(self) -> Answer:
         """Whether a file can be written."""
@@ -80,9 +80,9 @@ class OutboxTransport:
         """Nothing is kept open between messages."""
         await trio.lowlevel.checkpoint()
 
-    async def deliver(self, parcel: Parcel) -> Answer:
+    async def deliver(self, rendered: RenderedMessage) -> Answer:
         """Write a message together with all others that wait at this moment."""
-        item = _Item(parcel)
+        item = _Item(rendered)
         self._waiting.append(item)
         try:
             async with self._turn:
@@ -101,7 +101,7 @@ class OutboxTransport:
         """Write a batch, folder by folder (in a thread)."""
         by_campaign: dict[str, list[_Item]] = {}
         for item in batch:
-            by_campaign.setdefault(item.parcel.campaign, []).append(item)
+            by_campaign.setdefault(item.rendered.campaign, []).append(item)
         for campaign, items in by_campaign.items():
             try:
                 folder = self._folders.get(campaign)
@@ -114,27 +114,27 @@ class OutboxTransport:
                     item.answer = _trouble(problem)
 
 
-class OutboxLane:
+class OutboxConnection:
     """One place in the queue for the disk."""
 
     def __init__(self, transport: OutboxTransport) -> None:
         self._transport = transport
 
-    async def prepare(self, parcel: Parcel) -> Answer | None:
+    async def prepare(self, rendered: RenderedMessage) -> Answer | None:
         """Nothing needs preparing."""
         await trio.lowlevel.checkpoint()
         return None
 
-    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+    async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:
         """Write the message. Code 250: it is on the disk. `provider_id` is its path within the outbox."""
-        return await self._transport.deliver(parcel)
+        return await self._transport.deliver(rendered)
 
     @property
     def connected(self) -> bool:
-        """No connection is this lane's own."""
+        """No connection is this connection's own."""
         return False
 
-    def waits(self, parcel: Parcel) -> bool:
+    def waits(self, rendered: RenderedMessage) -> bool:
         """Preparing needs no answer."""
         return False
 
@@ -156,7 +156,7 @@ def folder_name(campaign: str) -> str:
 class _Item:
     """A message that waits to be written, and then what became of it."""
 
-    parcel: Parcel
+    rendered: RenderedMessage
     answer: Answer | None = None
 
 
@@ -190,12 +190,14 @@ class _Folder:
         failure: OSError | None = None
         for item in items:
             try:
-                written.append((item, self._write_file(item.parcel)))
+                written.append((item, self._write_file(item.rendered)))
             except OSError as problem:
                 failure, item.answer = problem, _trouble(problem)
         if failure is not None and not written:
             raise failure
-        lines = [_line(item.parcel, name) for item, name in written if not self._is_listed(item.parcel, name)]
+        lines = [
+            _line(item.rendered, name) for item, name in written if not self._is_listed(item.rendered, name)
+        ]
         for _, name in written:
             os.replace(self._path / f".{name}.new", self._path / name)
         sync_directory(self._path)
@@ -205,11 +207,11 @@ class _Folder:
             place = f"{self._path.name}/{name}"
             item.answer = Answer(stage=Stage.LOCAL, code=250, text=f"written to {place}", provider_id=place)
 
-    def _write_file(self, parcel: Parcel) -> str:
+    def _write_file(self, rendered: RenderedMessage) -> str:
         """Write and flush a message under a name that nobody reads yet. Returns the final name."""
-        email = parcel.channel is Channel.EMAIL
-        name = f"{parcel.delivery_id}.{'eml' if email else 'txt'}"
-        pieces = (parcel.payload, *parcel.shared.chunks) if email else (parcel.text.encode(),)
+        email = rendered.channel is Channel.EMAIL
+        name = f"{rendered.delivery_id}.{'eml' if email else 'txt'}"
+        pieces = (rendered.payload, *rendered.shared.chunks) if email else (rendered.text.encode(),)
         new = self._path / f".{name}.new"
         try:
             handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -224,13 +226,13 @@ class _Folder:
             raise
         return name
 
-    def _is_listed(self, parcel: Parcel, name: str) -> bool:
+    def _is_listed(self, rendered: RenderedMessage, name: str) -> bool:
         """Whether the journal has this delivery already. Only asked of the disk when its file is there."""
         if self._listed is None and not (self._path / name).exists():
             return False
         if self._listed is None:
             self._listed = _read_journal(self._journal)
-        return parcel.delivery_id in self._listed
+        return rendered.delivery_id in self._listed
 
     def _append(self, lines: Sequence[_Line]) -> None:
         if not lines:
@@ -248,13 +250,13 @@ class _Folder:
             self._listed.update(line.delivery_id for line in lines)
 
 
-def _line(parcel: Parcel, name: str) -> _Line:
+def _line(rendered: RenderedMessage, name: str) -> _Line:
     return _Line(
-        delivery_id=parcel.delivery_id,
-        channel=parcel.channel.value,
-        recipient=parcel.recipient,
-        subject=_subject(parcel.payload),
-        message_id=parcel.message_id,
+        delivery_id=rendered.delivery_id,
+        channel=rendered.channel.value,
+        recipient=rendered.recipient,
+        subject=_subject(rendered.payload),
+        message_id=rendered.message_id,
         file=name,
     )
 

@@ -79,10 +79,10 @@ class Conversation:
     def quiet(self) -> bool:
         """Whether it is usable, all is written, and every reply that was owed has been read."""
         self._look()
-        return self.settled
+        return self.finished
 
     @property
-    def settled(self) -> bool:
+    def finished(self) -> bool:
         """Whether it was quiet when it was last looked at. Makes no system call."""
         return self.sound and self._owed == 0 and not self._replies and not self._stream.unsent
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-#: RFC 5321 section 4.5.3.1.5 says 512 octets; servers in the wild go beyond it.
+#: RFC 5321 section 4.5.3.1.5 says 512 bytes; servers in the wild go beyond it.
 MAX_LINE = 4096
 #: All lines of one reply together. Bounds the memory a server can make us use.
 MAX_REPLY = 32 * 1024

@@ -86,8 +86,8 @@ class _Resolver:
         """Run `ask` in a thread. Callers with the same key at the same time share the answer."""
         lookup = self._lookups.setdefault(key, _Lookup())
         threads = len(lookup.started)
-        patience = SLOW * 2 ** (threads - 1)
-        if not threads or (threads < MOST_THREADS and trio.current_time() >= lookup.started[-1] + patience):
+        wait = SLOW * 2 ** (threads - 1)
+        if not threads or (threads < MOST_THREADS and trio.current_time() >= lookup.started[-1] + wait):
             self._start(key, lookup, ask)
         answer = lookup.answer
         await answer.ready.wait()

@@ -1,7 +1,7 @@
 """Email over SMTP: one account, some connections to it, pipelined where the server allows.
 
 A message goes in two steps. `prepare` says MAIL, RCPT and DATA: whatever fails up to the server's 354 is
-certain not to have been accepted. `deliver` writes the body and the dot that ends it; from that octet on only
+certain not to have been accepted. `deliver` writes the body and the dot that ends it; from that byte on only
 the reply tells, and when it is lost the message is in doubt. With PIPELINING (RFC 2920) `deliver` also writes
 the envelope of the message that follows, so that a connection needs one write and one wait per message.
 
@@ -17,7 +17,7 @@ from dataclasses import replace
 import trio
 
 from hubd.bridge import Bridge
-from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
 from hubd.errors import CredentialMissing
 from hubd.failpoints import reach
 from hubd.transports.pipeline import Lost
@@ -34,7 +34,7 @@ from hubd.transports.smtp_envelope import (
 from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings, ehlo_name, log_in, tls_context
 from hubd.transports.tcp_connect import NotConnected, connect
 
-__all__ = ["SmtpLane", "SmtpSettings", "SmtpTransport", "open_smtp"]
+__all__ = ["SmtpConnection", "SmtpSettings", "SmtpTransport", "open_smtp"]
 
 #: Seconds that a polite goodbye may take.
 GOODBYE = 2.0
@@ -63,37 +63,37 @@ class SmtpTransport:
         self, name: str, settings: SmtpSettings, bridge: Bridge, read_password: SecretReader | None = None
     ) -> None:
         self.name = name
-        self.lanes = settings.connections
+        self.connections = settings.connections
         self.settings = settings
         self._read_password = read_password
         self._bridge = bridge
         self._context = tls_context(settings)
         self._local_hostname = settings.local_hostname
         self.largest_message: int | None = None  #: as the last login said; None: no login yet, or no limit
-        self._open: set[SmtpLane] = set()
+        self._open: set[SmtpConnection] = set()
         self._closed = False
 
-    def lane(self) -> SmtpLane:
+    def connection(self) -> SmtpConnection:
         """One connection, not connected yet."""
-        return SmtpLane(self)
+        return SmtpConnection(self)
 
     async def probe(self) -> Answer:
         """Log in, send nothing, say goodbye. A reply below 400 means that the account can be used."""
-        lane = self.lane()
+        connection = self.connection()
         try:
-            return await lane.connect()
+            return await connection.connect()
         finally:
-            await lane.aclose()
+            await connection.aclose()
 
     async def aclose(self) -> None:
         """End every connection; those in the middle of something are cut."""
         self._closed = True
         async with trio.open_nursery() as nursery:
-            for lane in list(self._open):
-                nursery.start_soon(lane.aclose)
+            for connection in list(self._open):
+                nursery.start_soon(connection.aclose)
 
-    async def log_in(self, lane: SmtpLane) -> Login:
-        """A fresh connection for a lane. Raises `LoginRefused`."""
+    async def log_in(self, connection: SmtpConnection) -> Login:
+        """Open a fresh connection. Raises `LoginRefused`."""
         settings = await self._settings_now()
         if not self._local_hostname:
             self._local_hostname = await ehlo_name()
@@ -107,7 +107,7 @@ class SmtpTransport:
             raise LoginRefused(
                 Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text="the provider is being closed")
             )
-        self._open.add(lane)
+        self._open.add(connection)
         self.largest_message = login.max_size or None
         return login
 
@@ -120,20 +120,21 @@ class SmtpTransport:
         except CredentialMissing as problem:
             raise LoginRefused(unreadable_secret(problem, Stage.AUTH, 535)) from None
 
-    def forget(self, lane: SmtpLane) -> None:
-        """The lane has no connection any more."""
-        self._open.discard(lane)
+    def forget(self, connection: SmtpConnection) -> None:
+        """It is not connected any more."""
+        self._open.discard(connection)
 
 
-class SmtpLane:
+class SmtpConnection:
     """One connection to the account, opened when first needed. Used by one task at a time."""
 
     def __init__(self, transport: SmtpTransport) -> None:
         self._transport = transport
         self._timeouts = transport.settings
         self._login: Login | None = None
-        self._announced: Parcel | None = None  # its MAIL, RCPT and DATA are written, the replies not read
-        self._ready: Parcel | None = None  # the server waits for its body
+        # its MAIL, RCPT and DATA are written, the replies not read
+        self._announced: RenderedMessage | None = None
+        self._ready: RenderedMessage | None = None  # the server waits for its body
         self._stale = False  # the server may still hold a transaction: RSET before the next MAIL
         self._secrets: tuple[str, ...] = ()  # what this connection logged in with
 
@@ -151,34 +152,34 @@ class SmtpLane:
         self._login, self._secrets = login, login.secrets
         return login.answer
 
-    async def prepare(self, parcel: Parcel) -> Answer | None:
+    async def prepare(self, rendered: RenderedMessage) -> Answer | None:
         """Connect if need be and say MAIL, RCPT, DATA. None: ready. An answer: certainly not accepted.
 
         A kept connection that turns out to be dead, silent or closing (421) is replaced once, silently.
         """
-        if self._announced is not parcel and (refusal := unfit(parcel)):
+        if self._announced is not rendered and (refusal := unfit(rendered)):
             return refusal
         try:
-            return await self._prepare(parcel)
+            return await self._prepare(rendered)
         except BaseException:
             self.drop()
             raise
 
-    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+    async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:
         """Write the body and the dot, and wait for the verdict. Any 2xx is an acceptance (RFC 5321 4.2).
 
         The envelope of `following` travels in the same write when the server allows. Cancellation cuts the
         connection: the message is in doubt then.
         """
         try:
-            return await self._deliver(parcel, following)
+            return await self._deliver(rendered, following)
         except BaseException:
             self.drop()
             raise
 
-    def waits(self, parcel: Parcel) -> bool:
+    def waits(self, rendered: RenderedMessage) -> bool:
         """Anything but: it was announced, every reply is here, and all of them let it pass."""
-        if self._login is None or self._announced is None or not same_envelope(self._announced, parcel):
+        if self._login is None or self._announced is None or not same_envelope(self._announced, rendered):
             return True
         return not self._login.conversation.smooth
 
@@ -206,8 +207,8 @@ class SmtpLane:
 
     # -- the envelope --------------------------------------------------------------------------------
 
-    async def _prepare(self, parcel: Parcel) -> Answer | None:
-        if self._login is not None and not self._can_take(parcel):
+    async def _prepare(self, rendered: RenderedMessage) -> Answer | None:
+        if self._login is not None and not self._can_take(rendered):
             self.drop()
         reused = self._login is not None
         while True:
@@ -217,16 +218,16 @@ class SmtpLane:
                     return greeting
             if self._ready is not None:
                 return None
-            if refusal := too_large(parcel, self._login):
+            if refusal := too_large(rendered, self._login):
                 return refusal
-            refusal = await self._envelope(parcel, self._login)
+            refusal = await self._envelope(rendered, self._login)
             if refusal is None or not reused or not _broken(refusal):
                 return refusal
             self.drop()
             reused = False
 
-    def _can_take(self, parcel: Parcel) -> bool:
-        """Whether the connection stands where this parcel's envelope may begin or has begun.
+    def _can_take(self, rendered: RenderedMessage) -> bool:
+        """Whether the connection stands where this message's envelope may begin or has begun.
 
         If it has begun, its replies tell whether the connection still lives; a refusal among them counts.
         """
@@ -235,9 +236,9 @@ class SmtpLane:
         conversation, begun = self._login.conversation, self._announced or self._ready
         if begun is None:
             return conversation.quiet
-        return (conversation.sound or conversation.refused) and same_envelope(begun, parcel)
+        return (conversation.sound or conversation.refused) and same_envelope(begun, rendered)
 
-    async def _envelope(self, parcel: Parcel, login: Login) -> Answer | None:
+    async def _envelope(self, rendered: RenderedMessage, login: Login) -> Answer | None:
         """Say MAIL, RCPT, DATA, unless that was done before, and read the replies.
 
         The first refusal is the answer. It leaves the connection fit for the next message, or drops it.
@@ -248,7 +249,7 @@ class SmtpLane:
         stages: tuple[Stage | None, ...] = ENVELOPE
         lines: list[bytes] = []
         if not announced:
-            data = envelope(parcel, login)
+            data = envelope(rendered, login)
             if self._stale:
                 stages, data = (None, *stages), b"RSET\r\n" + data
             lines = data.splitlines(keepends=True)
@@ -279,11 +280,11 @@ class SmtpLane:
                 return refusal
             if not at_once:
                 break
-        if refusal is None and not conversation.settled:  # `deliver` looks once more before the body
+        if refusal is None and not conversation.finished:  # `deliver` looks once more before the body
             self.drop()
             return self._lost(Stage.DATA, conversation.loss)
         if refusal is None:
-            self._ready, self._stale = parcel, False
+            self._ready, self._stale = rendered, False
         elif not go_ahead:
             self._stale = True
         elif rcpt_refused:
@@ -307,15 +308,15 @@ class SmtpLane:
 
     # -- the body ------------------------------------------------------------------------------------
 
-    async def _deliver(self, parcel: Parcel, following: Parcel | None) -> Answer:
+    async def _deliver(self, rendered: RenderedMessage, following: RenderedMessage | None) -> Answer:
         login, ready = self._login, self._ready
-        if login is None or ready is None or not same_envelope(ready, parcel):
+        if login is None or ready is None or not same_envelope(ready, rendered):
             self.drop()
             return Answer(
                 stage=Stage.BODY, signal=Signal.DROPPED, text="the connection was closed before the body"
             )
         conversation = login.conversation
-        *pieces, rest = body_pieces(parcel)
+        *pieces, rest = body_pieces(rendered)
         try:
             for piece in pieces:
                 conversation.write(piece, replies=0)
@@ -351,7 +352,7 @@ class SmtpLane:
             self.drop()
         return self._refusal(Stage.DOT, reply)
 
-    def _announcement(self, following: Parcel | None, login: Login) -> bytes:
+    def _announcement(self, following: RenderedMessage | None, login: Login) -> bytes:
         """The envelope that may travel with a body: none without PIPELINING, or for an unfit message."""
         if following is None or not login.pipelining:
             return b""

@@ -1,13 +1,13 @@
 """One message as SMTP sees it: its envelope, its body as it travels, and whether it may be shown to a server.
 
-Pure: parcels in, bytes and refusals out.
+Pure: messages in, bytes and refusals out.
 """
 
 from __future__ import annotations
 
 import re
 
-from hubd.core.model import Answer, Parcel, Stage
+from hubd.core.model import Answer, RenderedMessage, Stage
 from hubd.core.shared import has_bare_line_end, stuffed
 from hubd.transports.smtp_login import Login
 
@@ -20,57 +20,57 @@ _PATH = re.compile(r"[!-;=?-~]{1,320}")
 ENVELOPE = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
-def envelope(parcel: Parcel, login: Login) -> bytes:
+def envelope(rendered: RenderedMessage, login: Login) -> bytes:
     """The commands of `ENVELOPE`, one line each."""
-    size = f" SIZE={parcel.size}" if login.size else ""
-    lines = f"MAIL FROM:<{parcel.sender}>{size}\r\nRCPT TO:<{parcel.recipient}>\r\nDATA\r\n"
+    size = f" SIZE={rendered.size}" if login.size else ""
+    lines = f"MAIL FROM:<{rendered.sender}>{size}\r\nRCPT TO:<{rendered.recipient}>\r\nDATA\r\n"
     return lines.encode("ascii")
 
 
-def body_pieces(parcel: Parcel) -> list[bytes]:
+def body_pieces(rendered: RenderedMessage) -> list[bytes]:
     """The body as it travels, in pieces: a dot before every line that begins with one, the last line ends it.
 
     What many messages share is not copied, but for its last piece. A transport keeps what it cannot write
     yet, so each piece is to be written when the connection takes it.
     """
-    body = parcel.payload if parcel.wire_ready else stuffed(parcel.payload)
+    body = rendered.payload if rendered.wire_ready else stuffed(rendered.payload)
     pieces = [body]
     if len(body) > ONE_WRITE:
         pieces = [body[start : start + ONE_WRITE] for start in range(0, len(body), ONE_WRITE)]
-    pieces += parcel.shared.stuffed
+    pieces += rendered.shared.stuffed
     last = pieces.pop()
-    end = b".\r\n" if parcel.shared.size or not body or body.endswith(b"\r\n") else b"\r\n.\r\n"
+    end = b".\r\n" if rendered.shared.size or not body or body.endswith(b"\r\n") else b"\r\n.\r\n"
     return [*pieces, last + end]
 
 
-def unfit(parcel: Parcel) -> Answer | None:
+def unfit(rendered: RenderedMessage) -> Answer | None:
     """Refuse what no server should be shown: an address or a body that could be read as SMTP commands."""
-    if not _PATH.fullmatch(parcel.recipient):
+    if not _PATH.fullmatch(rendered.recipient):
         text = "the recipient is not a plain ASCII address; nothing was sent"
         return Answer(stage=Stage.RCPT, code=553, enhanced="5.1.3", text=text)
-    if parcel.sender and not _PATH.fullmatch(parcel.sender):
+    if rendered.sender and not _PATH.fullmatch(rendered.sender):
         text = "the sender is not a plain ASCII address; nothing was sent"
         return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text)
-    if parcel.shared.bare or (not parcel.wire_ready and has_bare_line_end(parcel.payload)):
+    if rendered.shared.bare or (not rendered.wire_ready and has_bare_line_end(rendered.payload)):
         # RFC 5321 section 2.3.8. Servers differ in what they take for a line: the way mail is smuggled.
         text = "the message has a bare CR or LF; nothing was sent"
         return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text)
     return None
 
 
-def too_large(parcel: Parcel, login: Login) -> Answer | None:
+def too_large(rendered: RenderedMessage, login: Login) -> Answer | None:
     """Refuse what the server announced it would refuse (RFC 1870 section 6.1)."""
-    if not login.max_size or parcel.size <= login.max_size:
+    if not login.max_size or rendered.size <= login.max_size:
         return None
-    text = f"the message has {parcel.size} bytes and the server accepts {login.max_size}; nothing was sent"
+    text = f"the message has {rendered.size} bytes and the server accepts {login.max_size}; nothing was sent"
     return Answer(stage=Stage.MAIL, code=552, enhanced="5.3.4", text=text)
 
 
-def same_envelope(begun: Parcel, parcel: Parcel) -> bool:
-    """Whether an envelope that was begun for one parcel is the other's."""
-    return begun is parcel or (
-        begun.delivery_id == parcel.delivery_id
-        and begun.sender == parcel.sender
-        and begun.recipient == parcel.recipient
-        and begun.size == parcel.size
+def same_envelope(begun: RenderedMessage, rendered: RenderedMessage) -> bool:
+    """Whether an envelope that was begun for one message is the other's."""
+    return begun is rendered or (
+        begun.delivery_id == rendered.delivery_id
+        and begun.sender == rendered.sender
+        and begun.recipient == rendered.recipient
+        and begun.size == rendered.size
     )

@@ -5,7 +5,7 @@ wrong before the first byte of the request is handed to the socket was definitel
 TLS). After it only a well-formed answer counts: a lost connection, silence or an unreadable success are
 in doubt (stage REQUEST without a reply). Nothing is ever sent twice from here: neither the library nor
 `http_wire` retries, no redirect is followed, and only a 401 is followed by another request, with a token that
-was replaced meanwhile. Twilio can be asked later what it accepted (`inquire`).
+was replaced meanwhile. Twilio can be asked later what it accepted (`reconcile`).
 
 The library is slow to import (a few tenths of a second), so only `open_twilio` imports it.
 """
@@ -24,15 +24,15 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
-from hubd.core.inquest import Finding, Sought
-from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
+from hubd.core.reconcile import Finding, Sought
 from hubd.errors import BadConfig, CredentialMissing
 from hubd.transports.http_wire import Endpoint, NoAnswer
 from hubd.transports.loopback import is_loopback
 from hubd.transports.replies import one_line
 from hubd.transports.resolver import NameUnresolved, addresses_of
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
-from hubd.transports.twilio_inquiry import LARGEST_PAGE, Page, inquire
+from hubd.transports.twilio_reconcile import LARGEST_PAGE, Page, reconcile
 
 T = TypeVar("T")
 
@@ -67,8 +67,8 @@ def open_twilio(
 ) -> TwilioTransport:
     """A provider named `name`. Connects to nothing yet. Raises `BadConfig`.
 
-    `read_token` is called for each lane, and again when Twilio refuses the token; without it the token is the
-    settings'.
+    `read_token` is called for each connection, and again when Twilio refuses the token; without it the token
+    is the settings'.
     """
     _check(settings)
     from hubd.transports import twilio_http  # noqa: F401  # slow, so now and not with the first message
@@ -85,7 +85,7 @@ class TwilioTransport:
     in_doubt = InDoubt.HOLD  # a second SMS costs money and annoys
     talks_first = False
     largest_message = None
-    inquires = True
+    can_reconcile = True
 
     def __init__(
         self,
@@ -95,32 +95,32 @@ class TwilioTransport:
         read_token: SecretReader | None = None,
     ) -> None:
         self.name = name
-        self.lanes = settings.concurrency
+        self.connections = settings.concurrency
         whose = f"{settings.account_sid} {settings.base_url}"
         self.account = hashlib.sha256(whose.encode()).hexdigest()[:16]
         self._settings = settings
         self._endpoint = endpoint
         self._read_token = read_token
 
-    def lane(self) -> TwilioLane:
+    def connection(self) -> TwilioConnection:
         """One request at a time, over a connection of its own."""
-        return TwilioLane(self._settings, self._endpoint, self._read_token)
+        return TwilioConnection(self._settings, self._endpoint, self._read_token)
 
     async def probe(self) -> Answer:
         """Log in and look at the account. Code 200 when it may send; sends nothing."""
-        lane = self.lane()
+        connection = self.connection()
         try:
-            return await lane.look_at_account()
+            return await connection.look_at_account()
         finally:
-            lane.drop()
+            connection.drop()
 
-    async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
+    async def reconcile(self, rendered: RenderedMessage, opened_at: float) -> Finding:
         """Whether Twilio has a message whose attempt was opened then (epoch seconds). Never raises."""
-        lane = self.lane()
+        connection = self.connection()
         try:
-            return await lane.look_for(parcel, opened_at)
+            return await connection.look_for(rendered, opened_at)
         finally:
-            lane.drop()
+            connection.drop()
 
     async def aclose(self) -> None:
         """Cut all connections."""
@@ -129,7 +129,7 @@ class TwilioTransport:
             await trio.lowlevel.checkpoint()
 
 
-class TwilioLane:
+class TwilioConnection:
     """One connection to an account, opened when first needed. Used by one task at a time."""
 
     def __init__(self, settings: TwilioSettings, endpoint: Endpoint, read_token: SecretReader | None) -> None:
@@ -148,25 +148,25 @@ class TwilioLane:
             base_url=settings.base_url,
         )
 
-    async def prepare(self, parcel: Parcel) -> Answer | None:
+    async def prepare(self, rendered: RenderedMessage) -> Answer | None:
         """Ready once the token is read and the host's name resolves: what follows cannot be cancelled."""
         await trio.lowlevel.checkpoint()
         if not self._token_read and (unreadable := await self._log_in()):
             return unreadable
         return None if self._resolved else await self._look_up()
 
-    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+    async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:
         """Hand the message to Twilio. `following` is not used.
 
         Code 201 with `provider_id`: Twilio has it. A cancelled call closes its connection, and the message
         may have been accepted.
         """
-        number, service = self._sender(parcel)
+        number, service = self._sender(rendered)
         sender = {"from_": number} if number else {"messaging_service_sid": service}
 
         async def send() -> Answer:
             message = await self._client.messages.create_async(
-                to=parcel.recipient, body=parcel.text, **sender
+                to=rendered.recipient, body=rendered.text, **sender
             )
             return self._accepted(message)
 
@@ -181,13 +181,17 @@ class TwilioLane:
 
         return await self._exchange(look)
 
-    async def look_for(self, parcel: Parcel, opened_at: float) -> Finding:
+    async def look_for(self, rendered: RenderedMessage, opened_at: float) -> Finding:
         """What Twilio's lists say about a message that may have been accepted."""
-        number, service = self._sender(parcel)
+        number, service = self._sender(rendered)
         sought = Sought(
-            recipient=parcel.recipient, text=parcel.text, opened_at=opened_at, sender=number, service=service
+            recipient=rendered.recipient,
+            text=rendered.text,
+            opened_at=opened_at,
+            sender=number,
+            service=service,
         )
-        return await inquire(self._list, self._client, sought, self._settings.base_url)
+        return await reconcile(self._list, self._client, sought, self._settings.base_url)
 
     async def _list(self, fetch: Callable[[], Awaitable[Page]]) -> Page | Answer:
         try:
@@ -195,10 +199,10 @@ class TwilioLane:
         except Exception as problem:  # also what went wrong before the request: a question risks nothing
             return self._garbage(type(problem).__name__)
 
-    def _sender(self, parcel: Parcel) -> tuple[str, str]:
+    def _sender(self, rendered: RenderedMessage) -> tuple[str, str]:
         """The number or name that sends, and the service that chooses one: exactly one of them is given."""
-        if parcel.sender:
-            return parcel.sender, ""
+        if rendered.sender:
+            return rendered.sender, ""
         service = self._settings.messaging_service_sid
         return ("", service) if service else (self._settings.from_, "")
 
@@ -207,7 +211,7 @@ class TwilioLane:
         """Never: that one connection is refused while others stand says nothing of a limit on connections."""
         return False
 
-    def waits(self, parcel: Parcel) -> bool:
+    def waits(self, rendered: RenderedMessage) -> bool:
         """Whether the token is to be read or the host's name to be resolved."""
         return not (self._token_read and self._resolved)
 

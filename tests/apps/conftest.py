@@ -26,7 +26,7 @@ import pytest
 from tests import launcher
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 60.0
+TIMEOUT = 60.0
 QUIET_ENV = {
     "LANG": "C.UTF-8",
     "PATH": os.environ.get("PATH", ""),
@@ -60,7 +60,7 @@ class Hub:
                 cwd=ROOT,
                 env=self.environ,
             )
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "hubd.log").read_text()
             assert time.monotonic() < end, "hubd did not come up"
@@ -73,7 +73,7 @@ class Hub:
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT)
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "hubctl", "--socket", str(self.socket), *arguments]
@@ -81,7 +81,7 @@ class Hub:
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """hubctl without a terminal."""
         return launcher.run(
-            self.command(*arguments), stdin=stdin or "", timeout=PATIENCE, cwd=ROOT, env=self.environ
+            self.command(*arguments), stdin=stdin or "", timeout=TIMEOUT, cwd=ROOT, env=self.environ
         )
 
     def ok(self, *arguments: str, code: int = 0) -> str:
@@ -162,7 +162,7 @@ class Terminal:
 
     def until(self, text: str) -> str:
         """Read until `text` was printed; everything so far."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while text not in self.seen:
             ready, _, _ = select.select([self.master], [], [], max(0.0, end - time.monotonic()))
             came = bool(ready) and self._read()
@@ -187,7 +187,7 @@ class Terminal:
         """Everything until the process ends."""
         while self._read():
             pass
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
         return self.seen
 
     def _read(self) -> bool:

@@ -19,7 +19,7 @@ import trio
 from hubd.client import Client, open_client
 from hubd.errors import Conflict
 from tests import launcher
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 
 _TO = re.compile(rb"^To: <?([^>\r\n]+)", re.MULTILINE)
 
@@ -95,7 +95,7 @@ def hubd(
         text=True,
         cwd=ROOT,
         env=QUIET_ENV,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -111,7 +111,7 @@ def test_bad_input_73_a_second_hubd_ends_with_75_and_names_the_first(hub: Hub) -
 def test_bad_input_74_what_a_killed_hubd_left_behind_keeps_no_other_from_starting(hub: Hub) -> None:
     assert hub.process is not None
     hub.process.kill()
-    hub.process.wait(PATIENCE)
+    hub.process.wait(TIMEOUT)
     assert hub.socket.exists()
     assert "is left over from an earlier one" in hub.run("status").stderr
     hub.boot()
@@ -130,7 +130,7 @@ def test_bad_input_77_signals_in_the_middle_of_a_campaign_lose_and_double_nobody
         assert (view["state"], view["counts"]["total"]) == ("running", 200)
         for number in ends:
             hub.process.send_signal(number)
-        assert hub.process.wait(PATIENCE) == 0
+        assert hub.process.wait(TIMEOUT) == 0
         hub.boot()
     hub.ok("rate", "spring", "none")
     assert hub.json("wait", "spring", "--timeout", "60s")["campaign"]["counts"]["sent"] == 200
@@ -151,7 +151,7 @@ def test_bad_input_77_hubctl_ends_quietly_when_its_reader_goes_away(hub: Hub) ->
     following.stdout.readline()
     following.stdout.close()
     hub.campaign("other")  # what it has to say now reaches nobody
-    assert following.wait(PATIENCE) == 0
+    assert following.wait(TIMEOUT) == 0
     assert following.stderr.read() == b""
     following.stderr.close()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hubctl.commands.completion import INSTALL
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 from tests.apps.test_command_line import run
 
 
@@ -29,14 +29,14 @@ def complete(
         text=True,
         cwd=ROOT,
         env={**base, **asked},
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
 
 def offered(hub: Hub | None, *words: str) -> list[str]:
     """What is offered at last: on a busy machine the answer may come after the cap, and then it is none."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     found = [""]
     while found == [""] and time.monotonic() < end:
         done = complete(hub, *words)
@@ -91,7 +91,7 @@ def test_each_shell_gets_a_script_that_it_can_read(shell: str) -> None:
     assert "_HUBCTL_COMPLETE" in made.stdout
     found = shutil.which(shell)
     assert found is not None, f"{shell} is missing: tests/run installs it"
-    subprocess.run([found, "-n"], input=made.stdout, text=True, check=True, timeout=PATIENCE)
+    subprocess.run([found, "-n"], input=made.stdout, text=True, check=True, timeout=TIMEOUT)
 
 
 def test_bash_completes_with_the_script(hub: Hub, place: Path) -> None:
@@ -102,7 +102,7 @@ def test_bash_completes_with_the_script(hub: Hub, place: Path) -> None:
     program = (
         'eval "$(hubctl completion bash)"\n'
         "COMP_WORDS=(hubctl pause spr) COMP_CWORD=2\n"
-        f"end=$((SECONDS + {PATIENCE:.0f}))\n"
+        f"end=$((SECONDS + {TIMEOUT:.0f}))\n"
         'until [ -n "${COMPREPLY[*]}" ] || [ $SECONDS -gt $end ]; do\n'  # the cap may be too short
         "  _hubctl_completion hubctl spr pause\n"
         "done\n"
@@ -116,7 +116,7 @@ def test_bash_completes_with_the_script(hub: Hub, place: Path) -> None:
         text=True,
         env=environ,
         cwd=place,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.stdout == "spring-sale\n", done.stderr

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.apps.conftest import PATIENCE, ROOT, Hub
+from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
 CANARY = "s3cr3t-canary-7f"
 OFFICE = """\
@@ -115,7 +115,7 @@ def test_bad_input_78_a_secret_in_the_file_is_refused_at_the_start_and_not_print
     for more in ([], ["--check"]):
         done = subprocess.run(
             [sys.executable, "-m", "hubd", "--config", str(path), "--state-dir", f"{hub.folder}/new", *more],
-            capture_output=True, text=True, cwd=ROOT, env=hub.environ, timeout=PATIENCE, check=False,
+            capture_output=True, text=True, cwd=ROOT, env=hub.environ, timeout=TIMEOUT, check=False,
         )  # fmt: skip
         assert done.returncode == 78
         assert f"{path}, line 4: providers.office.password: a secret must not be here" in done.stderr
@@ -129,7 +129,7 @@ def test_bad_input_78_faults_in_a_file_beside_it_are_placed_there(hub: Hub) -> N
     above.write_text(f'[providers.text]\nauth_token = "{CANARY}"\n')
     done = subprocess.run(
         [sys.executable, "-m", "hubd", "--config", str(path), "--check"],
-        capture_output=True, text=True, cwd=ROOT, env=hub.environ, timeout=PATIENCE, check=False,
+        capture_output=True, text=True, cwd=ROOT, env=hub.environ, timeout=TIMEOUT, check=False,
     )  # fmt: skip
     assert done.returncode == 78
     assert f"{path}, line 2: hub.loglevel" in done.stderr

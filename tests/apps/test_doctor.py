@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.conftest import PATIENCE, ROOT, Hub
+from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
 CHECKS = ["writing", "file", "links", "counts", "attempts", "audit", "anchor", "room"]
 
@@ -68,7 +68,9 @@ def test_what_is_wrong_is_named_with_what_to_do(
     hub.ok("start", "spring", "--wait")
     with closing(sqlite3.connect(hub.folder / "state" / "hub.db", isolation_level=None)) as db:
         spoil(db)
-    hub.ok("suppress", "add", "nobody@example.com")  # a commit of the daemon's own, which its anchor follows
+    hub.ok(
+        "suppress", "add", "nobody@example.com"
+    )  # a commit of the daemon's own, which its watermark follows
     found = hub.json("doctor", code=1)
     wrong = [each for each in found["checks"] if not each["ok"]]
     assert [each["check"] for each in wrong] == [check]
@@ -78,19 +80,19 @@ def test_what_is_wrong_is_named_with_what_to_do(
     assert wrong[0]["advice"] in told
 
 
-def test_an_anchor_that_cannot_be_kept_is_told(hub: Hub) -> None:
-    anchor = hub.folder / "state" / "hub.anchor"
-    anchor.unlink()
-    anchor.with_name("hub.anchor.new").mkdir()
+def test_an_watermark_that_cannot_be_kept_is_told(hub: Hub) -> None:
+    watermark = hub.folder / "state" / "hub.anchor"
+    watermark.unlink()
+    watermark.with_name("hub.anchor.new").mkdir()
     wrong = [each for each in hub.json("doctor", code=1)["checks"] if not each["ok"]]
     assert [each["check"] for each in wrong] == ["anchor"]
     assert "missing" in wrong[0]["found"]
-    anchor.with_name("hub.anchor.new").rmdir()
+    watermark.with_name("hub.anchor.new").rmdir()
     hub.contacts(1)
     hub.campaign("spring")
     hub.ok("start", "spring", "--wait")  # the next change writes it again
-    end = time.monotonic() + PATIENCE
-    while not anchor.exists():
+    end = time.monotonic() + TIMEOUT
+    while not watermark.exists():
         assert time.monotonic() < end
         time.sleep(0.02)  # another process: there is no event to wait on
     assert hub.json("doctor")["ok"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hubctl.app import App, is_terminal
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, new_hub, short_folder
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, new_hub, short_folder
 
 #: hubctl of a later release: it speaks another protocol over the same websocket.
 _NEWER = """
@@ -62,7 +62,7 @@ def listening(folder: Path, program: str = "") -> Iterator[Listening]:
             yield Listening(folder, process)
         finally:
             process.terminate()
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def hubctl(*arguments: str, program: str = "", **environ: str) -> subprocess.Com
     how = ("-c", program) if program else ("-m", "hubctl")
     return subprocess.run(
         [sys.executable, *how, *arguments], capture_output=True, encoding="utf-8", cwd=ROOT,
-        stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False, env={**QUIET_ENV, **environ},
+        stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=False, env={**QUIET_ENV, **environ},
     )  # fmt: skip
 
 
@@ -225,7 +225,7 @@ def test_a_newer_hubctl_names_both_versions_and_can_still_end_the_daemon() -> No
         done = hubctl("daemon", "shutdown", "--yes", program=_NEWER, **environ)
         assert done.returncode == 0, done.stderr
         assert hub.process is not None
-        assert hub.process.wait(PATIENCE) == 0
+        assert hub.process.wait(TIMEOUT) == 0
 
 
 #: hubd of a later release, in the same two ways.
@@ -247,7 +247,7 @@ def test_an_older_hubctl_names_both_versions_and_can_still_end_a_newer_daemon() 
         assert done.returncode == 0, done.stderr
         assert f"process {hub.process.pid}" in done.stdout
         assert hubctl("daemon", "shutdown", "--yes", **environ).returncode == 0
-        assert hub.process.wait(PATIENCE) == 0
+        assert hub.process.wait(TIMEOUT) == 0
 
 
 def test_a_daemon_that_speaks_another_websocket_protocol_is_named() -> None:

@@ -16,7 +16,7 @@ import pytest
 from hubctl.exits import Exit
 from hubd.client import connect
 from tests import launcher
-from tests.apps.conftest import PATIENCE, ROOT, Hub, new_hub
+from tests.apps.conftest import ROOT, TIMEOUT, Hub, new_hub
 
 #: Makes a campaign of this name what a case needs.
 Prepare = Callable[[Hub, str], None]
@@ -145,7 +145,7 @@ def test_exit_code_130_ctrl_c_detaches_and_stops_nothing(hub: Hub) -> None:
         assert following.stderr is not None
         assert following.stderr.readline()  # -v says who answers: it is connected now
         following.send_signal(signal.SIGINT)
-        following.communicate(timeout=PATIENCE)
+        following.communicate(timeout=TIMEOUT)
         assert following.returncode == 130, command
     assert hub.json("status", "spring")["campaign"]["state"] == "running"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.apps.conftest import PATIENCE, ROOT, Hub, Terminal
+from tests.apps.conftest import ROOT, TIMEOUT, Hub, Terminal
 from tests.whole.conftest import until
 
 PROMPT = "Password (not shown while you type): "
@@ -94,7 +94,7 @@ def test_a_signal_that_ends_it_leaves_the_echo_on(hub: Hub, on_terminal: Any, na
     terminal.type("hAlf")
     number = getattr(signal, name)
     terminal.process.send_signal(number)
-    assert terminal.process.wait(PATIENCE) == -number
+    assert terminal.process.wait(TIMEOUT) == -number
     assert terminal.echoes
 
 
@@ -103,7 +103,7 @@ def test_ctrl_c_and_ctrl_d_leave_the_echo_on(hub: Hub, on_terminal: Any, key: st
     terminal = at_the_prompt(hub, on_terminal)
     terminal.type(key)
     terminal.until(said)
-    assert terminal.process.wait(PATIENCE) == 130
+    assert terminal.process.wait(TIMEOUT) == 130
     assert terminal.echoes
     assert not (hub.folder / "office.pass").exists()
 

@@ -13,7 +13,7 @@ import pytest
 
 import hubd
 from hubctl import services
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT
 
 START = "import sys; from hubctl.__main__ import main; main()"
 
@@ -25,7 +25,7 @@ def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str
         text=True,
         stdin=subprocess.DEVNULL,
         env={**QUIET_ENV, "PYTHONPATH": str(ROOT), **environ},
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 

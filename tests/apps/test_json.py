@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.apps.conftest import PATIENCE, Hub, new_hub
+from tests.apps.conftest import TIMEOUT, Hub, new_hub
 from tests.apps.shapes import merge, shape
 from tests.apps.test_command_line import ALL
 
@@ -128,7 +128,7 @@ def _campaigns(told: Told) -> None:
     told.failed("start", "spring")
     told.run("start", "spring", "--dry-run", "--accept-risk", "missing-fields")
     told.run("start", "spring", "--accept-risk", "missing-fields")
-    told.run("wait", "spring", "--timeout", f"{PATIENCE}s")
+    told.run("wait", "spring", "--timeout", f"{TIMEOUT}s")
     hub.contacts(50, into="many")
     hub.campaign("slow", lists=["many"], rate="10/minute")
     told.run("start", "slow", "--limit", "40")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests import launcher
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 
 HUBCTL = (sys.executable, "-m", "hubctl")
 
@@ -23,7 +23,7 @@ def both(
     command: Sequence[str], environ: Mapping[str, str], stdin: str = ""
 ) -> list[subprocess.CompletedProcess[str]]:
     """What a fork says, and what Python says."""
-    forked = launcher.run(list(command), stdin=stdin, timeout=PATIENCE, cwd=ROOT, env=environ)
+    forked = launcher.run(list(command), stdin=stdin, timeout=TIMEOUT, cwd=ROOT, env=environ)
     plain = subprocess.run(
         command, input=stdin, capture_output=True, encoding="utf-8", cwd=ROOT, env=environ, check=False
     )
@@ -65,7 +65,7 @@ def test_a_fork_is_a_child_with_its_own_files_and_ends_by_signals(hub: Hub) -> N
     daemon.send_signal(signal.SIGSTOP)
     assert os.WIFSTOPPED(os.waitpid(daemon.pid, os.WUNTRACED)[1])
     daemon.kill()
-    assert daemon.wait(PATIENCE) == -signal.SIGKILL
+    assert daemon.wait(TIMEOUT) == -signal.SIGKILL
 
 
 def kept_open() -> set[str]:
@@ -83,7 +83,7 @@ def test_ctrl_c_reaches_a_fork(hub: Hub) -> None:
     assert following.stdout is not None
     assert following.stdout.readline()
     following.send_signal(signal.SIGINT)
-    assert following.wait(PATIENCE) == 130
+    assert following.wait(TIMEOUT) == 130
     following.stdout.close()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT
 from tests.interposed import Interposed
 
 #: hubd's control socket alone: its lock lies in the folder of the socket.
@@ -42,7 +42,7 @@ def without_locks(failures: Interposed, failure: int, *arguments: str) -> subpro
         text=True,
         cwd=ROOT,
         env={**QUIET_ENV, **failures.environment},
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 
@@ -85,6 +85,6 @@ def test_a_lock_that_somebody_holds_is_still_told_as_another_hubd(place: Path) -
             text=True,
             cwd=ROOT,
             env=QUIET_ENV,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
     assert (done.returncode, "another hubd" in done.stderr) == (75, True)

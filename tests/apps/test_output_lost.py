@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 
 HUBCTL, HUBD = f"{sys.executable} -m hubctl", f"{sys.executable} -m hubd"
 FULL, CLOSED = ">/dev/full", ">&-"
@@ -26,7 +26,7 @@ def shell(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         text=True,
         cwd=ROOT,
         env={**QUIET_ENV, **environ},
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT
 
 HELLO = b"HTTP/1.1 "
 
@@ -30,7 +30,7 @@ def answering(path: Path, answer: bytes | None) -> Iterator[None]:
             taken, _ = listener.accept()
             with taken:
                 if answer is None:
-                    over.wait(PATIENCE)
+                    over.wait(TIMEOUT)
                     return
                 taken.recv(65536)
                 taken.sendall(answer)
@@ -41,7 +41,7 @@ def answering(path: Path, answer: bytes | None) -> Iterator[None]:
             yield
         finally:
             over.set()
-            server.join(PATIENCE)
+            server.join(TIMEOUT)
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def test_each_way_of_not_reaching_it_is_told_apart(place: Path, way: str) -> Non
             text=True,
             cwd=ROOT,
             env=QUIET_ENV,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
     error = json.loads(done.stderr)["error"]
@@ -126,7 +126,7 @@ def test_a_time_limit_that_passes_before_the_daemon_answers_is_not_work_that_goe
             text=True,
             cwd=ROOT,
             env=QUIET_ENV,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
     assert done.returncode == 6

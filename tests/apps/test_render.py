@@ -174,7 +174,7 @@ def test_bars_fit_the_terminal_a_line_each(
         view(name=name, counts={**counts, "total": sum(counts.values())}, reason=why, rate=3.0, eta=12_000.0)
         for name, counts, why in found
     ]
-    widest = max(len(", ".join(text for _, text in displays.told(each))) for each in views)
+    widest = max(len(", ".join(text for _, text in displays.figures_of(each))) for each in views)
     shape = displays.measure(views, width - 1, widest, indent=2 if headed else 0)
     drawn = Console(file=io.StringIO(), width=width)
     drawn.print(displays.bars(views, shape, chosen=found[0][0], reasons=headed))

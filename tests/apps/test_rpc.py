@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubctl import render_methods
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 from tests.apps.test_command_line import run
 
 
@@ -76,7 +76,7 @@ def test_no_more_is_read_from_standard_input_than_a_message_may_have(source: str
         text=True,
         cwd=ROOT,
         env=QUIET_ENV,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 2, done.stderr
     assert told in done.stderr

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubctl import services
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT
 
 HUBD = "/opt/messagehub/bin/hubd"
 
@@ -23,7 +23,7 @@ HUBD = "/opt/messagehub/bin/hubd"
 def hubctl(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "hubctl", "service", *arguments],
-        capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, cwd=ROOT, timeout=PATIENCE,
+        capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, cwd=ROOT, timeout=TIMEOUT,
         env={**QUIET_ENV, **environ}, check=False,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, short_folder
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, short_folder
 
 #: hubd, or hubctl, that speaks another protocol, and only that one.
 OTHER_PROTOCOL = """
@@ -62,7 +62,7 @@ def running(program: str) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
             stderr=subprocess.DEVNULL, cwd=ROOT, env=QUIET_ENV,
         )  # fmt: skip
         try:
-            end = time.monotonic() + PATIENCE
+            end = time.monotonic() + TIMEOUT
             with socket.socket(socket.AF_UNIX) as probe:
                 while probe.connect_ex(str(path)) != 0:
                     assert process.poll() is None, "hubd ended"
@@ -71,13 +71,13 @@ def running(program: str) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
             yield path, process
         finally:
             process.kill()
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
 
 
 def run(program: str, path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", program, "--socket", str(path), *arguments],
-        capture_output=True, text=True, cwd=ROOT, env=QUIET_ENV, timeout=PATIENCE, check=False,
+        capture_output=True, text=True, cwd=ROOT, env=QUIET_ENV, timeout=TIMEOUT, check=False,
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_a_daemon_of_another_protocol_is_named_with_exit_code_8_and_can_be_shut_
         done = run(hubctl, path, "daemon", "shutdown", "--yes", "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["schema"] == "hubctl.daemon.shutdown/1"
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_with_another_release_of_the_same_protocol_everything_works_and_stdout_is_data_alone() -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 
 PLAIN = [
     (),
@@ -153,7 +153,7 @@ def test_short_commands_load_nothing_heavy(hub: Hub, arguments: tuple[str, ...])
         text=True,
         cwd=ROOT,
         env={**hub.environ, "HEAVY": " ".join(HEAVY)},
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -178,7 +178,7 @@ def test_a_closed_stream_is_a_sentence_and_no_traceback(command: str, status: in
         text=True,
         cwd=ROOT,
         env=QUIET_ENV,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert "Traceback" not in done.stderr

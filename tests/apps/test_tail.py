@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from tests import launcher
-from tests.apps.conftest import PATIENCE, ROOT, Hub
+from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def tail(hub: Hub, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=TIMEOUT)
 
 
 def until(process: subprocess.Popen[str], text: str) -> list[str]:
@@ -53,7 +53,7 @@ def test_events_are_told_once_each_over_kills_and_restarts(hub: Hub) -> None:
             lines += until(process, f'"{name}"')
             assert hub.process is not None
             hub.process.send_signal(signal.SIGKILL if name == "one" else signal.SIGTERM)
-            hub.process.wait(PATIENCE)
+            hub.process.wait(TIMEOUT)
             hub.boot()
         hub.ok("start", "spring", "--wait")
         lines += until(process, '"to": "completed"')
@@ -76,7 +76,7 @@ def test_the_log_of_a_campaign_goes_on_after_a_restart(hub: Hub) -> None:
         lines = until(process, "running -> completed")
         assert not any("other" in line for line in lines)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=PATIENCE)
+        _, told = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert "hubd is back" in told
     assert "detached; the campaigns continue" in told

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.apps.conftest import PATIENCE, QUIET_ENV, Hub
+from tests.apps.conftest import QUIET_ENV, TIMEOUT, Hub
 
 
 def test_start_asks_first_and_no_means_no(hub: Hub, on_terminal: Any) -> None:
@@ -102,7 +102,7 @@ def test_the_demo_ends_its_daemon_on_ctrl_c_and_removes_its_folder_when_asked(
     terminal.until("welcome.toml (email)")
     terminal.process.send_signal(signal.SIGINT)
     seen = terminal.rest()
-    assert terminal.process.wait(PATIENCE) == 130, seen
+    assert terminal.process.wait(TIMEOUT) == 130, seen
     assert "interrupted; the demo's hubd has ended" in seen
     assert "Traceback" not in seen
     assert list(place.iterdir()) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import launcher
-from tests.apps.conftest import PATIENCE, ROOT, Hub
+from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
 
 def finished(hub: Hub, name: str) -> dict[str, Any]:
@@ -309,7 +309,7 @@ def test_ctrl_c_detaches_and_the_campaign_goes_on(hub: Hub) -> None:
     assert watching.stdout is not None
     assert "slow is running" in watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
-    _, told = watching.communicate(timeout=PATIENCE)
+    _, told = watching.communicate(timeout=TIMEOUT)
     assert watching.returncode == 130
     assert "detached; the campaign continues" in told
     assert hub.json("status", "slow")["campaign"]["state"] == "running"
@@ -322,7 +322,7 @@ def test_a_reader_that_has_enough_is_no_error(hub: Hub) -> None:
     line = " ".join(hub.command("deliveries", "spring", "--output", "ndjson"))
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{line} | head -1"],
-        capture_output=True, text=True, cwd=ROOT, env=hub.environ, timeout=PATIENCE, check=False,
+        capture_output=True, text=True, cwd=ROOT, env=hub.environ, timeout=TIMEOUT, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["recipient"] == "p0@example.com"
@@ -392,7 +392,7 @@ def test_the_daemon_and_its_providers(hub: Hub) -> None:
     assert hub.run("daemon", "reload").returncode == 1
     hub.ok("daemon", "shutdown", "--yes")
     assert hub.process is not None
-    assert hub.process.wait(PATIENCE) == 0
+    assert hub.process.wait(TIMEOUT) == 0
     assert hub.run("status").returncode == 6
 
 
@@ -412,7 +412,7 @@ def test_watching_survives_a_restart_of_the_daemon(hub: Hub) -> None:
     assert "slow is running" in watching.stdout.readline()
     hub.end()
     hub.boot()
-    out, told = watching.communicate(timeout=PATIENCE)
+    out, told = watching.communicate(timeout=TIMEOUT)
     assert watching.returncode == 0, told
     assert "hubd is back" in told
     assert out.splitlines()[-1] == "slow is completed: 40 sent of 40"

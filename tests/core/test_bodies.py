@@ -36,10 +36,10 @@ def slow(text: str, transfer: Transfer) -> bytes:
     """A whole body by the standard library alone."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = text if text.endswith("\n") else text + "\n"
-    octets = text.replace("\n", "\r\n").encode()
+    data = text.replace("\n", "\r\n").encode()
     if transfer == "base64":
-        return base64.encodebytes(octets).replace(b"\n", b"\r\n")
-    return binascii.b2a_qp(octets, istext=True)
+        return base64.encodebytes(data).replace(b"\n", b"\r\n")
+    return binascii.b2a_qp(data, istext=True)
 
 
 @pytest.mark.parametrize("transfer", ["quoted-printable", "base64"])
@@ -68,9 +68,9 @@ def test_a_line_is_broken_in_the_same_place_whatever_length_a_field_has(
         for length in range(80):
             for end in ("", "\n", ".\n", "\r\n.", " ", "\0"):
                 pieces = [before, field * length, after, end, before]
-                octets, dots = encoder.encode(pieces)
-                assert octets == slow("".join(pieces), transfer)
-                assert dots is (stuffed(octets) != octets)
+                data, dots = encoder.encode(pieces)
+                assert data == slow("".join(pieces), transfer)
+                assert dots is (stuffed(data) != data)
 
 
 @pytest.mark.parametrize("transfer", ["quoted-printable", "base64"])
@@ -82,9 +82,9 @@ def test_a_line_end_may_be_half_in_a_constant_and_half_in_a_field(transfer: Tran
             encoder = BodyEncoder(transfer, [constant])
             for field in edges:
                 pieces = [field, constant, field, constant, field]
-                octets, dots = encoder.encode(pieces)
-                assert octets == slow("".join(pieces), transfer)
-                assert dots is (stuffed(octets) != octets)
+                data, dots = encoder.encode(pieces)
+                assert data == slow("".join(pieces), transfer)
+                assert dots is (stuffed(data) != data)
 
 
 def test_a_constant_at_every_place_of_a_line_of_base64_is_kept_only_while_there_is_room() -> None:
@@ -95,7 +95,7 @@ def test_a_constant_at_every_place_of_a_line_of_base64_is_kept_only_while_there_
     tracemalloc.start()
     try:
         for pieces in [*pieces_of, *pieces_of]:
-            assert encoder.encode(pieces).octets == slow("".join(pieces), "base64")
+            assert encoder.encode(pieces).data == slow("".join(pieces), "base64")
         assert 100_000 < tracemalloc.get_traced_memory()[0] < 170_000
     finally:
         tracemalloc.stop()

@@ -171,4 +171,4 @@ def test_every_delivery_state_is_counted_and_those_at_rest_are_settled() -> None
     assert {state.value for state in D} <= set(Counts.__dataclass_fields__)
     for state in D:
         at_work = state in (D.PENDING, D.DEFERRED, D.SENDING)
-        assert Counts(**{"total": 1, state.value: 1}).settled == (0 if at_work else 1)
+        assert Counts(**{"total": 1, state.value: 1}).finished == (0 if at_work else 1)

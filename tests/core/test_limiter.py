@@ -428,8 +428,8 @@ def test_a_month_of_steps_is_kept_in_bounded_memory_and_counts_for_no_less() -> 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_rate_that_comes_later_finds_no_less_than_was_granted(seed: int) -> None:
     """Joined to steps of ten seconds and of hours, nothing counts for less than it would exactly."""
-    dice = random.Random(seed)
-    past = sorted((-(10 ** dice.uniform(0, 6.4)), dice.randint(1, 50)) for _ in range(250))
+    rng = random.Random(seed)
+    past = sorted((-(10 ** rng.uniform(0, 6.4)), rng.randint(1, 50)) for _ in range(250))
     for rate in ("50/day", "300/day", "30/minute", "200/3days", "700/30days"):
         exact, later = RateLimiter((rate,), past=past), RateLimiter(past=past)
         later.change((rate,))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hubd.core.limiter import RateLimiter, Step, grants_of
 from hubd.core.pacing import STEP, parse_rate
-from hubd.core.steady import BELIEVED, Mark, resumed
+from hubd.core.steady import BELIEVED, ClockReading, resumed
 
 NOW = 1_790_000_000.0
 DAY = 86_400.0
@@ -26,23 +26,23 @@ class Machine:
     ahead: float = 0.0  #: of the wall clock
     boots: int = 0
     booted: float = NOW - 5 * DAY
-    mark: Mark = field(init=False)
+    reading: ClockReading = field(init=False)
 
     def __post_init__(self) -> None:
-        self.mark = resumed(None, wall=self.true, boot="0", uptime=self.true - self.booted)
+        self.reading = resumed(None, wall=self.true, boot="0", uptime=self.true - self.booted)
 
     def start(self, *, off: float = 0.0, reboot: bool = False) -> None:
         """The daemon ends; it starts again after `off` seconds, or the whole machine does."""
-        last = replace(self.mark, at=self.now(), uptime=self.true - self.booted)
+        last = replace(self.reading, at=self.now(), uptime=self.true - self.booted)
         self.true += off
         if reboot:
             self.boots, self.booted = self.boots + 1, self.true
         wall, uptime = self.true + self.ahead, self.true - self.booted
-        self.mark = resumed(last, wall=wall, boot=str(self.boots), uptime=uptime)
+        self.reading = resumed(last, wall=wall, boot=str(self.boots), uptime=uptime)
 
     def now(self) -> float:
         """The steady clock."""
-        return self.mark.at + self.true - self.booted - self.mark.uptime
+        return self.reading.at + self.true - self.booted - self.reading.uptime
 
 
 AWAY = st.sampled_from([-NOW, -CENTURY / 2, -20 * DAY, -DAY, -3 * HOUR, 0.0, 2 * BELIEVED, CENTURY])
@@ -139,15 +139,15 @@ def test_a_machine_that_always_starts_in_1970_counts_the_time_that_it_runs() -> 
 
 
 def test_time_that_passed_while_the_machine_was_suspended_or_off_counts() -> None:
-    asleep = Mark(at=NOW, boot="a", uptime=500.0)
+    asleep = ClockReading(at=NOW, boot="a", uptime=500.0)
     assert resumed(asleep, wall=NOW + DAY, boot="a", uptime=600.0).at == NOW + DAY
     assert resumed(asleep, wall=NOW + DAY, boot="b", uptime=10.0).at == NOW + DAY
     assert resumed(None, wall=NOW, boot="a", uptime=1.0).at == NOW
 
 
 def test_what_cannot_be_believed_counts_as_the_time_that_the_machine_was_up() -> None:
-    mark = Mark(at=NOW, boot="a", uptime=500.0)
+    reading = ClockReading(at=NOW, boot="a", uptime=500.0)
     for wall in (0.0, NOW - HOUR, NOW + CENTURY):
-        assert resumed(mark, wall=wall, boot="a", uptime=600.0).at == NOW + 100
-        assert resumed(mark, wall=wall, boot="b", uptime=600.0).at == NOW
-        assert resumed(mark, wall=wall, boot="", uptime=600.0).at == NOW
+        assert resumed(reading, wall=wall, boot="a", uptime=600.0).at == NOW + 100
+        assert resumed(reading, wall=wall, boot="b", uptime=600.0).at == NOW
+        assert resumed(reading, wall=wall, boot="", uptime=600.0).at == NOW

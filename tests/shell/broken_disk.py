@@ -204,7 +204,7 @@ def after_kill(before: Mapping[str, bytes], log: Sequence[Op]) -> Mapping[str, b
 
 
 def after_power_loss(
-    before: Mapping[str, bytes], log: Sequence[Op], dice: random.Random
+    before: Mapping[str, bytes], log: Sequence[Op], rng: random.Random
 ) -> Mapping[str, bytes]:
     """The files as a disk may show them when the power went after these operations on files as `before`.
 
@@ -224,13 +224,13 @@ def after_power_loss(
             pending.pop(op.file, None)
             durable.pop(op.file, None)
     for file, ops in pending.items():
-        if file not in durable and dice.random() < 0.5:
+        if file not in durable and rng.random() < 0.5:
             continue
         content = durable.setdefault(file, bytearray())
-        share = dice.choice((0.0, 1.0, dice.random()))
-        torn = [part for op in ops for part in _sectors(op) if dice.random() < share]
+        share = rng.choice((0.0, 1.0, rng.random()))
+        torn = [part for op in ops for part in _sectors(op) if rng.random() < share]
         if share < 1.0:
-            dice.shuffle(torn)
+            rng.shuffle(torn)
         for part in torn:
             _do(content, part)
     return {file: bytes(content) for file, content in durable.items()}

@@ -5,7 +5,7 @@ returns when the engine has come to rest: every task waits for the provider, for
 and no thread of the database is at work. So a clock of the test's own is sound here, although aiosqlite is
 involved: it never moves while a statement is running.
 
-What is outside stays when the hub is killed: the provider's end (`model_wire`), the auditor (`model_books`)
+What is outside stays when the hub is killed: the provider's end (`model_wire`), the auditor (`model_records`)
 and the promises that the two are held against (`model_promises`).
 """
 
@@ -26,9 +26,9 @@ import trio.testing
 
 from hubd.bridge import Bridge, open_bridge
 from hubd.core.model import InDoubt
-from hubd.core.outcome import Patience
+from hubd.core.outcome import RetryPolicy
 from hubd.engine.limits import LimiterRegistry
-from hubd.engine.plan import PlanShelf
+from hubd.engine.plan import TemplateCache
 from hubd.engine.provider import ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
@@ -36,7 +36,7 @@ from hubd.store.database import Database, open_database
 from hubd.store.doubts import Doubts
 from hubd.store.usage import Usage
 from tests.shell.conftest import Store
-from tests.shell.model_wire import LANES, Reply, Wire, Witness
+from tests.shell.model_wire import CONNECTIONS, Reply, Wire, Witness
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -158,7 +158,7 @@ class LiveHub:
                 self.store = store = Store(database)
                 await store.ledger.recover()
                 assert await database.read(_count_open) == 0, "an attempt of an earlier life is open"
-                await store.campaigns.sweep()
+                await store.campaigns.clean_up()
                 async with self._engine(store, database) as self.supervisor:
                     await self.supervisor.recover()
                     self._ready.set_result(None)
@@ -176,7 +176,7 @@ class LiveHub:
             name="post",
             kind="post",
             channels=self.wire.channels,
-            lanes=LANES,
+            connections=CONNECTIONS,
             in_doubt=InDoubt.HOLD,
             open=opened,
         )
@@ -186,11 +186,11 @@ class LiveHub:
             health=database,
             doubts=Doubts(database),
             limits=LimiterRegistry(Usage(database), self.now),
-            plans=PlanShelf(store.campaigns, database.install_key),
-            providers=Providers({"post": spec}, _dice),
+            plans=TemplateCache(store.campaigns, database.install_key),
+            providers=Providers({"post": spec}, _random),
             now=self.now,
-            dice=_dice,
-            patience=Patience(),
+            random=_random,
+            retry_policy=RetryPolicy(),
             grace=0.0,
         )
 
@@ -235,7 +235,7 @@ def _count_open(db: sqlite3.Connection) -> int:
     return count
 
 
-def _dice() -> float:
+def _random() -> float:
     return 0.5
 
 

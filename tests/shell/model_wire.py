@@ -9,10 +9,10 @@ from enum import Enum
 
 import trio
 
-from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
 from hubd.failpoints import reach
 
-LANES = 3
+CONNECTIONS = 3
 
 
 class Mood(Enum):
@@ -74,7 +74,7 @@ class Witness:
 class Parked:
     """A message past the irrevocable byte, whose answer has not come."""
 
-    parcel: Parcel
+    rendered: RenderedMessage
     answered: trio.Event = field(default_factory=trio.Event)
     reply: Reply | None = None
 
@@ -88,7 +88,7 @@ class Wire:
     name: str = "post"
     kind: str = "post"
     account: str = ""
-    lanes: int = LANES
+    connections: int = CONNECTIONS
     channels: frozenset[Channel] = frozenset({Channel.EMAIL})
     in_doubt: InDoubt = InDoubt.HOLD
     talks_first: bool = True
@@ -100,8 +100,8 @@ class Wire:
     dead: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def lane(self) -> WireLane:
-        return WireLane(self)
+    def connection(self) -> WireConnection:
+        return WireConnection(self)
 
     async def probe(self) -> Answer:
         await trio.lowlevel.checkpoint()
@@ -112,22 +112,22 @@ class Wire:
 
     def answer(self, reply: Reply) -> bool:
         """Answer the message that waits with the lowest id. False when none waits."""
-        waiting = sorted((p for p in self.parked if p.reply is None), key=lambda p: p.parcel.delivery_id)
+        waiting = sorted((p for p in self.parked if p.reply is None), key=lambda p: p.rendered.delivery_id)
         if not waiting:
             return False
         waiting[0].reply = reply
         waiting[0].answered.set()
         return True
 
-    def begin(self, parcel: Parcel) -> Parked:
+    def begin(self, rendered: RenderedMessage) -> Parked:
         """A message passes the irrevocable byte."""
-        parked = Parked(parcel)
+        parked = Parked(rendered)
         with self._lock:
             if not self.dead:
-                self.witness.begun.append((self.now(), parcel.campaign))
-                if parcel.campaign in self.witness.halted:
-                    self.witness.faults.append(f"{parcel.campaign} went on after it had answered")
-                if parcel.recipient in self.witness.suppressed:
+                self.witness.begun.append((self.now(), rendered.campaign))
+                if rendered.campaign in self.witness.halted:
+                    self.witness.faults.append(f"{rendered.campaign} went on after it had answered")
+                if rendered.recipient in self.witness.suppressed:
                     self.witness.faults.append("something was sent to a suppressed address")
             self.parked.append(parked)
         return parked
@@ -148,22 +148,24 @@ class Wire:
             self.dead = True
 
     def _accept(self, parked: Parked) -> None:
-        parcel = parked.parcel
-        self.witness.accepted.append(Acceptance(parcel.delivery_id, parcel.message_id, parcel.recipient))
+        rendered = parked.rendered
+        self.witness.accepted.append(
+            Acceptance(rendered.delivery_id, rendered.message_id, rendered.recipient)
+        )
 
 
 @dataclass(slots=True, eq=False)
-class WireLane:
+class WireConnection:
     wire: Wire
 
-    async def prepare(self, parcel: Parcel) -> Answer | None:
+    async def prepare(self, rendered: RenderedMessage) -> Answer | None:
         await trio.lowlevel.checkpoint()
         said: Answer | None = self.wire.mood.value
-        return said or self.wire.mailboxes.get(parcel.recipient, Mailbox.OPEN).value
+        return said or self.wire.mailboxes.get(rendered.recipient, Mailbox.OPEN).value
 
-    async def deliver(self, parcel: Parcel, following: Parcel | None = None) -> Answer:
+    async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:
         reach("before_dot")
-        parked = self.wire.begin(parcel)
+        parked = self.wire.begin(rendered)
         taken = self.wire.cut_is_taken
         try:
             reach("after_dot")
@@ -172,7 +174,7 @@ class WireLane:
             answer: Answer | None
             taken, answer = parked.reply.value
             if answer is None:
-                self.wire.witness.broken.add(parcel.delivery_id)
+                self.wire.witness.broken.add(rendered.delivery_id)
                 raise ZeroDivisionError("a bug")
         finally:
             self.wire.end(parked, taken=taken)
@@ -182,7 +184,7 @@ class WireLane:
     def connected(self) -> bool:
         return False
 
-    def waits(self, parcel: Parcel) -> bool:
+    def waits(self, rendered: RenderedMessage) -> bool:
         return False
 
     def drop(self) -> None: ...

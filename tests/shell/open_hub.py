@@ -13,13 +13,13 @@ from typing import Any
 import trio
 
 from hubd.bridge import open_bridge
+from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.gate import serve_control
-from hubd.control.needs import Hub, HubInfo
-from hubd.control.tally import Tally
+from hubd.control.hub import Hub, HubInfo
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.feed import Feed
 from hubd.engine.limits import LimiterRegistry
-from hubd.engine.plan import PlanShelf
+from hubd.engine.plan import TemplateCache
 from hubd.engine.ports import Transport
 from hubd.engine.provider import ProviderSpec
 from hubd.engine.providers import Providers
@@ -77,25 +77,29 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
         name="outbox",
         kind="outbox",
         channels=frozenset(Channel),
-        lanes=4,
+        connections=4,
         in_doubt=InDoubt.RETRY,
         open=open_transport,
     )
     async with open_bridge() as bridge, open_database(tmp_path / "hub.db", bridge) as database:
-        tally = Tally()
-        campaigns, ledger, events = Campaigns(database), Ledger(database, tally.note), Events(database)
+        attempt_metrics = AttemptMetrics()
+        campaigns, ledger, events = (
+            Campaigns(database),
+            Ledger(database, attempt_metrics.note),
+            Events(database),
+        )
         restores = await open_restores(database)
         await restores.finish()
         async with open_supervisor(
             campaigns=campaigns,
             ledger=ledger,
             health=database,
-            plans=PlanShelf(campaigns, database.install_key),
+            plans=TemplateCache(campaigns, database.install_key),
             providers=Providers({"outbox": outbox}, random.random),
             limits=LimiterRegistry(Usage(database), time.time),
             doubts=Doubts(database),
             now=time.time,
-            dice=random.random,
+            random=random.random,
         ) as supervisor:
             feed = Feed(supervisor.running, ledger)
             hub = Hub(
@@ -114,7 +118,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 events=events,
                 supervisor=supervisor,
                 feed=feed,
-                tally=tally,
+                attempt_metrics=attempt_metrics,
                 now=time.time,
                 reload=_nothing_to_reload,
                 reload_changes=_nothing_to_reload,

@@ -1,4 +1,4 @@
-"""A client that says exactly what it is told, through the websocket library or in bare octets."""
+"""A client that says exactly what it is told, through the websocket library or in bare bytes."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def head(*, line: str = "GET /rpc HTTP/1.1", **changes: str | None) -> bytes:
 
 
 async def answer_to(where: Path | int, data: bytes, *, end: bool = False) -> bytes:
-    """What the daemon says to these octets, until it closes or has accepted."""
+    """What the daemon says to these bytes, until it closes or has accepted."""
     with trio.fail_after(20):
         async with await connect(where) as stream:
             said = b""

@@ -5,7 +5,7 @@
 
 A script says, for each stage of the dialogue, what happens the first time it is reached, the second time
 and so on, over all connections; when its list is used up the stage behaves well. Stages are the commands in
-lower case, and `banner` (a connection), `body` (the first octets after 354) and `dot` (the end of a message).
+lower case, and `banner` (a connection), `body` (the first bytes after 354) and `dot` (the end of a message).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import trio
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Send these octets, then go on, or `close`, or `reset` the connection, or `stall` for ever."""
+    """Send these bytes, then go on, or `close`, or `reset` the connection, or `stall` for ever."""
 
     data: bytes = b""
     then: str = ""
-    packets: bool = False  #: one octet at a time
+    packets: bool = False  #: one byte at a time
 
 
 CLOSE = Say(then="close")

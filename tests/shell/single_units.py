@@ -46,7 +46,7 @@ class CampaignUnits(Campaigns):
 
     async def delete(self, name: str) -> None:
         await self._db.write(self.deciding(name, decide.delete), bulk=True)
-        await self.sweep()
+        await self.clean_up()
 
     async def put_blob_part(self, sha256: str, offset: int, data: bytes, size: int) -> bool:
         taken = await self._db.write(self.putting_blob_part(sha256, offset, data, size), bulk=True)
@@ -80,7 +80,7 @@ class ContactUnits(Contacts):
 class LedgerUnits(Ledger):
     """What commands do with deliveries, page by page."""
 
-    async def add_single(
+    async def add_transactional(
         self,
         campaign_id: int,
         recipient: str,

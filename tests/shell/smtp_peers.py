@@ -1,4 +1,4 @@
-"""What the SMTP tests share: messages and lanes, and servers by other people (smtp-sink, aiosmtpd)."""
+"""What the SMTP tests share: messages and connections, and servers by other people (smtp-sink, aiosmtpd)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import trio
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from hubd.bridge import open_bridge
-from hubd.core.model import Answer, Channel, Parcel
-from hubd.transports.smtp import SmtpLane, SmtpSettings, SmtpTransport, open_smtp
+from hubd.core.model import Answer, Channel, RenderedMessage
+from hubd.transports.smtp import SmtpConnection, SmtpSettings, SmtpTransport, open_smtp
 from tests.shell.scripted_smtp import ScriptedServer
 
 BODY = b"Subject: hi\r\n\r\n.one\r\n..\r\n.\r\nlast\r\n"
@@ -27,8 +27,8 @@ BODY = b"Subject: hi\r\n\r\n.one\r\n..\r\n.\r\nlast\r\n"
 SMTP_SINK = shutil.which("smtp-sink", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/postfix/sbin")
 
 
-def parcel(number: int = 1, payload: bytes = BODY) -> Parcel:
-    return Parcel(
+def rendered(number: int = 1, payload: bytes = BODY) -> RenderedMessage:
+    return RenderedMessage(
         delivery_id=number,
         channel=Channel.EMAIL,
         recipient=f"to{number}@example.net",
@@ -38,9 +38,9 @@ def parcel(number: int = 1, payload: bytes = BODY) -> Parcel:
 
 
 @asynccontextmanager
-async def open_lane(
+async def open_connection(
     server: ScriptedServer, *, reply: float = 30, dot: float = 30
-) -> AsyncIterator[tuple[SmtpTransport, SmtpLane]]:
+) -> AsyncIterator[tuple[SmtpTransport, SmtpConnection]]:
     made = SmtpSettings(
         host="127.0.0.1",
         port=server.port,
@@ -54,20 +54,22 @@ async def open_lane(
         async with open_bridge() as bridge:
             transport = open_smtp("test", made, bridge)
             try:
-                yield transport, transport.lane()
+                yield transport, transport.connection()
             finally:
                 await transport.aclose()
 
 
-async def send(lane: SmtpLane, message: Parcel, following: Parcel | None = None) -> Answer:
-    refusal = await lane.prepare(message)
-    return refusal or await lane.deliver(message, following)
+async def send(
+    connection: SmtpConnection, message: RenderedMessage, following: RenderedMessage | None = None
+) -> Answer:
+    refusal = await connection.prepare(message)
+    return refusal or await connection.deliver(message, following)
 
 
-async def send_in_a_row(lane: SmtpLane, messages: Sequence[Parcel]) -> list[Answer]:
+async def send_in_a_row(connection: SmtpConnection, messages: Sequence[RenderedMessage]) -> list[Answer]:
     """As the engine does it: each message announces the next."""
     followers = [*messages[1:], None]
-    return [await send(lane, one, next_) for one, next_ in zip(messages, followers, strict=True)]
+    return [await send(connection, one, next_) for one, next_ in zip(messages, followers, strict=True)]
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from hubd.bridge import Bridge
 from hubd.core.ledger import Entry
 from hubd.errors import BadInput, Conflict, HubError, StoreError
 from hubd.store import backup as backup_module
-from hubd.store.anchor import mark_of
 from hubd.store.backup import Backups
 from hubd.store.database import Database, open_database
+from hubd.store.watermark import watermark_of
 from tests.shell.conftest import Store, close_entry, open_entry
 
 
@@ -61,7 +61,7 @@ async def test_what_is_written_meanwhile_neither_waits_nor_gets_in(
     """The writer commits between two steps of the copy; the copy is of the moment at which it began."""
     campaign = await store.running(*(f"p{n}" for n in range(200)))
     waiting = await store.ids(campaign)
-    before = await store.db.read(mark_of)
+    before = await store.db.read(watermark_of)
     looks = 0
 
     def send() -> None:
@@ -171,10 +171,10 @@ async def test_it_has_its_name_only_when_it_is_whole(
 
 
 @contextmanager
-def no_file_larger_than(octets: int) -> Iterator[None]:
+def no_file_larger_than(size: int) -> Iterator[None]:
     """A disk on which a small file still fits and a large one does not."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from hubd.client import open_client
-from hubd.control import crowd, gate, outlet
+from hubd.control import connection_limits, gate, session_writer
 from hubd.control.frames import BYTES_PER_FRAME
 from hubd.control.gate import serve_control
 from hubd.errors import Unreachable
@@ -281,8 +281,10 @@ async def test_bad_input_26_a_head_of_one_octet_a_second_is_cut_at_the_deadline(
 async def test_bad_input_27_only_the_client_that_never_reads_is_dropped(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "SEND_SECONDS", 8.0)  # more than this process may be kept from running
-    monkeypatch.setattr(outlet, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(
+        session_writer, "SEND_SECONDS", 8.0
+    )  # more than this process may be kept from running
+    monkeypatch.setattr(session_writer, "CLOSE_SECONDS", 0.2)
     async with await trio.open_unix_socket(served.path) as deaf, open_client(served.path) as hub:
         await deaf.send_all(head())
         assert (await deaf.receive_some()).startswith(b"HTTP/1.1 101 ")
@@ -312,7 +314,7 @@ async def talk_on(stream: trio.SocketStream) -> None:
 async def test_bad_input_28_who_comes_when_it_is_full_gets_503(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(crowd, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 3)
     async with open_raw(served.path), open_raw(served.path), open_raw(served.path) as last:
         for _ in range(20):
             with pytest.raises(Unreachable) as caught:

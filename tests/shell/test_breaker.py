@@ -15,11 +15,20 @@ import pytest
 import trio
 import trio.testing
 
-from hubd.core.model import Answer, CampaignState, Channel, DeliveryState, InDoubt, Parcel, Signal, Stage
-from hubd.core.outcome import Patience
+from hubd.core.model import (
+    Answer,
+    CampaignState,
+    Channel,
+    DeliveryState,
+    InDoubt,
+    RenderedMessage,
+    Signal,
+    Stage,
+)
+from hubd.core.outcome import RetryPolicy
 from hubd.engine.breaker import FORGET, LOST_IN_A_ROW, CircuitBreaker, Lease, ProviderStopped
-from hubd.engine.health import Health, HealthChange, Herald, Tell
-from hubd.engine.plan import PlanShelf
+from hubd.engine.health import Health, HealthChange, HealthReporter, Tell
+from hubd.engine.plan import TemplateCache
 from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import RunContext, Transport
 from hubd.engine.provider import Provider, ProviderSpec
@@ -74,7 +83,7 @@ class Driver:
         while not self.breaker.may_begin():
             with trio.move_on_at(self.breaker.opens_at()):
                 await self._changed.wait()
-        lease = self.breaker.begin(self._transport.lane(), self._transport)
+        lease = self.breaker.begin(self._transport.connection(), self._transport)
         self.breaker.report()
         return lease
 
@@ -92,12 +101,12 @@ class Driver:
 
 
 def make_breaker(transport: FakeTransport, tell: Tell) -> CircuitBreaker:
-    return CircuitBreaker(transport, lambda: 0.5, Herald(transport.name, tell), wall)
+    return CircuitBreaker(transport, lambda: 0.5, HealthReporter(transport.name, tell), wall)
 
 
-def drive(lanes: int = 4, *, talks_first: bool = True) -> tuple[Driver, CircuitBreaker, Told]:
+def drive(connections: int = 4, *, talks_first: bool = True) -> tuple[Driver, CircuitBreaker, Told]:
     told = Told()
-    transport = FakeTransport(lanes=lanes, talks_first=talks_first)
+    transport = FakeTransport(connections=connections, talks_first=talks_first)
     breaker = make_breaker(transport, told)
     return Driver(breaker, transport), breaker, told
 
@@ -147,9 +156,15 @@ async def running_pool(told: Told) -> AsyncIterator[WorkerPool]:
     store, transport = FakeStore(), FakeTransport()
     pool = WorkerPool(transport, make_breaker(transport, told))
     context = RunContext(
-        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), now=wall, steady=wall,
-        dice=lambda: 0.5, patience=lambda campaign: Patience(),
-    )  # fmt: skip
+        campaigns=store,
+        ledger=store,
+        health=store,
+        plans=TemplateCache(store, b"key"),
+        now=wall,
+        steady=wall,
+        random=lambda: 0.5,
+        retry_policy=lambda campaign: RetryPolicy(),
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.run, context)
         yield pool
@@ -162,7 +177,7 @@ async def running_pool(told: Told) -> AsyncIterator[WorkerPool]:
 async def test_until_the_provider_has_answered_one_message_is_on_the_wire(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    driver, breaker, told = drive(lanes=4)
+    driver, breaker, told = drive(connections=4)
     async with crew(driver, breaker.answered, latency=1.0) as here:
         await trio.sleep(0.5)
         assert (here.out, breaker.health) == (1, Health.UNPROVEN)
@@ -175,7 +190,7 @@ async def test_bad_credentials_cost_one_login_and_everybody_is_told_why(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()
-    transport = FakeTransport(lanes=8, latency=1.0, talks_first=False, answer=lambda p: WRONG_PASSWORD)
+    transport = FakeTransport(connections=8, latency=1.0, talks_first=False, answer=lambda p: WRONG_PASSWORD)
     campaigns = [store.add_campaign(f"c{n}", 10, EMAIL) for n in range(8)]
     async with world(store, transport) as here:
         await trio.sleep(0.5)
@@ -189,11 +204,11 @@ async def test_bad_credentials_cost_one_login_and_everybody_is_told_why(
         view = here.supervisor.providers.get("fake").view()
     assert len(transport.prepared) == 1
     assert (view.state, view.reason, view.until) == ("stopped", str(stopped.value), None)
-    assert view.lanes_allowed == 0
+    assert view.connections_allowed == 0
 
 
 async def test_a_stop_is_told_with_its_reason(autojump_clock: trio.testing.MockClock) -> None:
-    driver, breaker, told = drive(lanes=8)
+    driver, breaker, told = drive(connections=8)
     await driver.use(lambda lease: breaker.stop("bad password"))
     assert not breaker.may_begin()
     assert breaker.opens_at() == float("inf")
@@ -206,13 +221,13 @@ async def test_a_stop_is_told_with_its_reason(autojump_clock: trio.testing.MockC
 async def test_when_all_connections_were_closed_the_next_login_is_one_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=4, latency=1.0, talks_first=False)
-    express = store.add_campaign("~fake", 1, EMAIL, single=True)
+    store, transport = FakeStore(), FakeTransport(connections=4, latency=1.0, talks_first=False)
+    express = store.add_campaign("~fake", 1, EMAIL, transactional_queue=True)
     async with world(store, transport) as here:
         await trio.sleep(2 * IDLE)
         for _ in range(8):
             store.add_row(express.id)
-        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         await trio.sleep(0.5)
         assert transport.busy == 1
         await trio.sleep(1.0)
@@ -225,11 +240,11 @@ async def test_when_all_connections_were_closed_the_next_login_is_one_again(
 async def test_trouble_opens_the_breaker_and_half_open_lets_exactly_one_message_begin(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    driver, breaker, told = drive(lanes=4)
+    driver, breaker, told = drive(connections=4)
     await driver.prove()
     await driver.use(lambda lease: breaker.trouble(lease, "no route"))
     assert (breaker.health, breaker.allowed) == (Health.RESTING, 0)
-    assert breaker.standing().until == pytest.approx(wall() + 1.0)
+    assert breaker.provider_health().until == pytest.approx(wall() + 1.0)
     async with crew(driver, breaker.answered, latency=5.0) as here:
         await trio.sleep(0.9)
         assert here.out == 0
@@ -261,9 +276,9 @@ async def test_a_probe_that_has_not_been_answered_leaves_the_breaker_half_open(
     driver, breaker, _ = drive()
     await driver.use(lambda lease: breaker.trouble(lease, "down"))
     await driver.use(lambda lease: breaker.ready(lease) if news == "ready" else None)
-    assert breaker.standing().state == "half_open"
+    assert breaker.provider_health().state == "half_open"
     await driver.use(breaker.answered)
-    assert breaker.standing().state == "ready"
+    assert breaker.provider_health().state == "ready"
 
 
 async def test_a_lost_answer_of_the_probe_is_trouble_and_five_in_a_row_are(
@@ -284,13 +299,13 @@ async def test_a_lost_answer_of_the_probe_is_trouble_and_five_in_a_row_are(
 
 
 async def test_late_news_of_the_same_trouble_counts_once(autojump_clock: trio.testing.MockClock) -> None:
-    driver, breaker, told = drive(lanes=4)
+    driver, breaker, told = drive(connections=4)
     await driver.prove()
     out = [await driver.begin() for n in range(4)]
     for lease in out:
         breaker.trouble(lease, "down")
         breaker.answered(lease)  # nor does an old success end the rest
-    assert breaker.standing().until == pytest.approx(wall() + 1.0)
+    assert breaker.provider_health().until == pytest.approx(wall() + 1.0)
     assert told.states == ["resting"]
 
 
@@ -335,12 +350,12 @@ async def test_a_probe_that_is_cancelled_gives_its_place_to_the_next(
 async def test_a_throttle_halves_the_connections_and_is_no_trouble(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    driver, breaker, told = drive(lanes=8)
+    driver, breaker, told = drive(connections=8)
     await driver.prove()
     await driver.use(lambda lease: breaker.slow(lease, "too fast"))
     assert (breaker.health, breaker.allowed) == (Health.READY, 4)
-    assert (breaker.standing().state, breaker.standing().reason) == ("slowed", "too fast")
-    assert breaker.standing().until == pytest.approx(wall() + 0.1)
+    assert (breaker.provider_health().state, breaker.provider_health().reason) == ("slowed", "too fast")
+    assert breaker.provider_health().until == pytest.approx(wall() + 0.1)
     async with crew(driver, lambda lease: None) as here:
         await trio.sleep(0.05)
         assert here.out == 0  # the pause
@@ -350,7 +365,7 @@ async def test_a_throttle_halves_the_connections_and_is_no_trouble(
 
 
 async def test_the_pause_that_was_asked_for_is_kept(autojump_clock: trio.testing.MockClock) -> None:
-    driver, breaker, _ = drive(lanes=8)
+    driver, breaker, _ = drive(connections=8)
     await driver.prove()
     at = await driver.use(lambda lease: breaker.slow(lease, "too fast", 30.0))
     assert await driver.use(breaker.answered) == pytest.approx(at + 30.0)
@@ -359,13 +374,13 @@ async def test_the_pause_that_was_asked_for_is_kept(autojump_clock: trio.testing
 async def test_late_news_of_the_same_throttle_counts_once_but_its_wait_is_kept(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    driver, breaker, told = drive(lanes=8)
+    driver, breaker, told = drive(connections=8)
     await driver.prove()
     out = [await driver.begin() for n in range(8)]
     for wait, lease in enumerate(out):
         breaker.slow(lease, "too fast", float(wait))
     assert breaker.allowed == 4
-    assert breaker.standing().until == pytest.approx(wall() + 7.0)
+    assert breaker.provider_health().until == pytest.approx(wall() + 7.0)
     assert told.states == ["slowed"]
 
 
@@ -373,7 +388,7 @@ async def test_a_chain_ends_after_a_throttle_and_what_was_announced_to_nobody_do
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     for talks_first in (True, False):
-        driver, breaker, _ = drive(lanes=8, talks_first=talks_first)
+        driver, breaker, _ = drive(connections=8, talks_first=talks_first)
         await driver.prove()
         first, second = await driver.begin(), await driver.begin()
         assert breaker.may_go_on(second)
@@ -385,7 +400,7 @@ async def test_a_chain_ends_after_a_throttle_and_what_was_announced_to_nobody_do
 async def test_one_connection_keeps_a_distance_and_loses_it_by_successes(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    driver, breaker, _ = drive(lanes=1)
+    driver, breaker, _ = drive(connections=1)
     await driver.prove()
     for _ in range(6):
         await driver.use(lambda lease: breaker.slow(lease, "too fast"))
@@ -394,11 +409,11 @@ async def test_one_connection_keeps_a_distance_and_loses_it_by_successes(
     assert gaps == sorted(gaps, reverse=True)
     assert gaps[0] > 1.0
     assert gaps[-1] == 0.0
-    assert breaker.standing().state == "ready"
+    assert breaker.provider_health().state == "ready"
 
 
 async def test_messages_of_one_chain_keep_the_distance_too(autojump_clock: trio.testing.MockClock) -> None:
-    driver, breaker, _ = drive(lanes=2)
+    driver, breaker, _ = drive(connections=2)
     await driver.prove()
     for _ in range(10):
         await driver.use(lambda lease: breaker.slow(lease, "too fast"))
@@ -410,7 +425,7 @@ async def test_messages_of_one_chain_keep_the_distance_too(autojump_clock: trio.
 async def test_what_was_begun_before_the_throttle_does_not_bring_speed_back(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    driver, breaker, _ = drive(lanes=8)
+    driver, breaker, _ = drive(connections=8)
     await driver.prove()
     first, second = await driver.begin(), await driver.begin()
     breaker.slow(first, "too fast")
@@ -422,7 +437,7 @@ async def test_what_was_begun_before_the_throttle_does_not_bring_speed_back(
 async def test_a_lease_on_which_nothing_was_begun_does_not_use_up_the_distance(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    driver, breaker, _ = drive(lanes=1)
+    driver, breaker, _ = drive(connections=1)
     await driver.prove()
     for _ in range(10):
         await driver.use(lambda lease: breaker.slow(lease, "too fast"))
@@ -432,7 +447,7 @@ async def test_a_lease_on_which_nothing_was_begun_does_not_use_up_the_distance(
 
 
 async def test_speed_comes_back_by_itself_and_is_told(autojump_clock: trio.testing.MockClock) -> None:
-    driver, breaker, told = drive(lanes=16)
+    driver, breaker, told = drive(connections=16)
     await driver.prove()
     for _ in range(3):
         await driver.use(lambda lease: breaker.slow(lease, "too fast"))
@@ -447,7 +462,7 @@ async def test_speed_comes_back_by_itself_and_is_told(autojump_clock: trio.testi
 async def test_six_hours_of_throttling_never_stop_and_speed_comes_back(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    driver, breaker, told = drive(lanes=8)
+    driver, breaker, told = drive(connections=8)
     began = trio.current_time()
 
     def news(lease: Lease) -> None:
@@ -468,7 +483,7 @@ async def test_six_hours_of_throttling_never_stop_and_speed_comes_back(
 
 
 async def test_six_hours_of_trouble_and_everything_goes_on(autojump_clock: trio.testing.MockClock) -> None:
-    driver, breaker, told = drive(lanes=8)
+    driver, breaker, told = drive(connections=8)
     began = trio.current_time()
 
     def news(lease: Lease) -> None:
@@ -495,24 +510,24 @@ async def test_a_throttled_probe_is_no_proof(autojump_clock: trio.testing.MockCl
 
 
 async def test_an_unused_provider_is_not_slow_for_ever(autojump_clock: trio.testing.MockClock) -> None:
-    driver, breaker, told = drive(lanes=8)
+    driver, breaker, told = drive(connections=8)
     await driver.prove()
     await driver.use(lambda lease: breaker.slow(lease, "too fast"))
     await trio.sleep(FORGET / 2)
     breaker.relax(unused=True)
-    assert breaker.standing().state == "slowed"
+    assert breaker.provider_health().state == "slowed"
     await trio.sleep(FORGET)
     breaker.relax(unused=True)
-    assert (breaker.standing().state, told.states) == ("ready", ["slowed", "ready"])
+    assert (breaker.provider_health().state, told.states) == ("ready", ["slowed", "ready"])
 
 
 async def test_whoever_waits_for_the_distance_is_never_forgotten(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Those who are first in line leave, and others come: somebody always looks at the clock."""
-    store, transport = FakeStore(), FakeTransport(lanes=1)
-    transport.refuse = lambda parcel: BUSY if trio.current_time() < 600 else None
-    campaigns = [store.add_campaign(f"c{n}", 1, EMAIL, single=n % 3 == 0) for n in range(12)]
+    store, transport = FakeStore(), FakeTransport(connections=1)
+    transport.refuse = lambda rendered: BUSY if trio.current_time() < 600 else None
+    campaigns = [store.add_campaign(f"c{n}", 1, EMAIL, transactional_queue=n % 3 == 0) for n in range(12)]
     async with world(store, transport) as here:
         await trio.sleep(500)
         for name in ("c1", "c2", "c4"):
@@ -526,16 +541,16 @@ async def test_whoever_comes_while_a_message_is_on_the_wire_goes_when_the_distan
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """One message takes longer than the distance; the next do not, and none of them has a successor."""
-    store, transport = FakeStore(), FakeTransport(lanes=1, answer=lambda parcel: LOST)
+    store, transport = FakeStore(), FakeTransport(connections=1, answer=lambda rendered: LOST)
     begun, next_begun = trio.open_memory_channel[tuple[str, float]](10)
     throttles = 12
 
-    def refuse(parcel: Parcel) -> Answer | None:
+    def refuse(rendered: RenderedMessage) -> Answer | None:
         nonlocal throttles
         throttles -= 1
         if throttles >= 0:
             return BUSY
-        begun.send_nowait((parcel.campaign, trio.current_time()))
+        begun.send_nowait((rendered.campaign, trio.current_time()))
         return None
 
     transport.refuse = refuse
@@ -590,17 +605,21 @@ async def test_disabling_needs_no_trouble_and_reviving_begins_anew(
 async def test_other_settings_give_full_speed_and_as_many_connections_as_they_say(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, old, new = FakeStore(), FakeTransport(lanes=2, latency=1.0), FakeTransport(lanes=6, latency=1.0)
-    old.refuse = lambda parcel: BUSY if trio.current_time() >= 5.0 else None
+    store, old, new = (
+        FakeStore(),
+        FakeTransport(connections=2, latency=1.0),
+        FakeTransport(connections=6, latency=1.0),
+    )
+    old.refuse = lambda rendered: BUSY if trio.current_time() >= 5.0 else None
     store.add_campaign("c", 1000, EMAIL)
     async with world(store, old) as here:
         await trio.sleep(100.0)
-        assert here.supervisor.providers.get("fake").view().lanes_allowed == 1
+        assert here.supervisor.providers.get("fake").view().connections_allowed == 1
         await here.supervisor.reconfigure({"fake": make_spec(new, settings="new")})
         await trio.sleep(0.5)
         assert (old.busy, new.busy) == (0, 6)
         view = here.supervisor.providers.get("fake").view()
-        assert (view.state, view.lanes, view.lanes_allowed) == ("ready", 6, 6)
+        assert (view.state, view.connections, view.connections_allowed) == ("ready", 6, 6)
         await here.supervisor.stop("c")
     assert DeliveryState.SENDING not in store.states(1)
 
@@ -614,7 +633,7 @@ def make_spec(transport: FakeTransport, *, settings: object = None, delay: float
         return transport
 
     return ProviderSpec(
-        name="fake", kind="fake", channels=frozenset(Channel), lanes=transport.lanes,
+        name="fake", kind="fake", channels=frozenset(Channel), connections=transport.connections,
         in_doubt=InDoubt.HOLD, open=opened, settings=settings,
     )  # fmt: skip
 
@@ -623,11 +642,11 @@ async def test_a_view_says_the_state_why_since_when_until_when_and_how_many_conn
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     told = Told()
-    transport = FakeTransport(lanes=8)
+    transport = FakeTransport(connections=8)
     provider = Provider(make_spec(transport), lambda: 0.5, tell=told, now=wall)
     view = provider.view()
     assert (view.state, view.reason, view.since, view.until) == ("ready", "", wall(), None)
-    assert (view.lanes, view.lanes_allowed) == (8, 8)
+    assert (view.connections, view.connections_allowed) == (8, 8)
     breaker = (await provider.open()).breaker
     driver = Driver(breaker, transport)
     await driver.prove()
@@ -637,11 +656,11 @@ async def test_a_view_says_the_state_why_since_when_until_when_and_how_many_conn
     assert (slowed.state, slowed.reason) == ("slowed", "too fast")
     assert slowed.since == wall()
     assert slowed.until == pytest.approx(wall() + 9.0)
-    assert (slowed.lanes, slowed.lanes_allowed) == (8, 4)
+    assert (slowed.connections, slowed.connections_allowed) == (8, 4)
     await trio.sleep(10.0)
     assert provider.view() == replace(slowed, until=None)
     await driver.use(lambda lease: breaker.trouble(lease, "down"))
-    assert (provider.view().state, provider.view().lanes_allowed) == ("resting", 0)
+    assert (provider.view().state, provider.view().connections_allowed) == ("resting", 0)
     provider.disable()
     assert (provider.view().state, provider.view().reason) == ("disabled", "disabled")
     provider.enable()
@@ -664,7 +683,7 @@ async def test_a_provider_that_cannot_be_opened_is_stopped_with_the_reason_and_t
     for _ in range(2):
         with pytest.raises(HubError):
             await provider.open()
-    assert (provider.view().state, provider.view().lanes_allowed) == ("stopped", 0)
+    assert (provider.view().state, provider.view().connections_allowed) == ("stopped", 0)
     works = True
     await provider.open()
     assert [(c.after, c.reason) for c in told.changes] == [
@@ -696,7 +715,7 @@ async def test_a_reload_in_the_moment_a_provider_first_opens_leaves_no_old_setti
     autojump_clock: trio.testing.MockClock, opening_takes: float
 ) -> None:
     """While another provider's new settings are prepared, this one is opened for the first time."""
-    old, new = FakeTransport(lanes=2), FakeTransport(lanes=5)
+    old, new = FakeTransport(connections=2), FakeTransport(connections=5)
     slow_old, slow_new = FakeTransport(), FakeTransport()
     providers = Providers(
         {"a": replace(make_spec(slow_old), name="a"), "fake": make_spec(old, delay=opening_takes)},
@@ -718,7 +737,7 @@ async def test_a_reload_in_the_moment_a_provider_first_opens_leaves_no_old_setti
             }
         )
     assert pools[0].transport is new
-    assert providers.get("fake").view().lanes == 5
+    assert providers.get("fake").view().connections == 5
 
 
 async def test_a_login_answer_is_what_a_probe_gives(autojump_clock: trio.testing.MockClock) -> None:

@@ -229,7 +229,7 @@ async def test_a_campaign_without_people_is_ready_at_once(store: Store) -> None:
     await store.freeze(campaign)
     assert (await store.campaigns.by_id(campaign.id)).audience_ready
     counts = (await store.campaigns.by_id(campaign.id)).counts
-    assert counts.settled == counts.total
+    assert counts.finished == counts.total
 
 
 async def test_an_sms_campaign_goes_to_phone_numbers(store: Store) -> None:
@@ -306,13 +306,13 @@ async def test_an_empty_file_is_a_file(store: Store) -> None:
     assert await store.campaigns.blob(sha256) == b""
 
 
-async def test_the_standing_campaign_of_a_provider_is_made_once(store: Store) -> None:
-    first = await store.campaigns.single("outbox", Channel.EMAIL)
-    assert (first.state, first.single, first.audience_ready) == (C.RUNNING, True, True)
-    assert await store.campaigns.single("outbox", Channel.EMAIL) == first
-    assert (await store.campaigns.single("outbox", Channel.SMS)).id != first.id
+async def test_the_transactional_queue_of_a_provider_is_made_once(store: Store) -> None:
+    first = await store.campaigns.transactional_queue("outbox", Channel.EMAIL)
+    assert (first.state, first.transactional_queue, first.audience_ready) == (C.RUNNING, True, True)
+    assert await store.campaigns.transactional_queue("outbox", Channel.EMAIL) == first
+    assert (await store.campaigns.transactional_queue("outbox", Channel.SMS)).id != first.id
     assert await store.campaigns.list() == []
-    assert len(await store.campaigns.list(singles=True)) == 2
+    assert len(await store.campaigns.list(queues=True)) == 2
 
 
 async def test_deleting_takes_everything_of_a_campaign_and_frees_its_name(store: Store) -> None:

@@ -55,8 +55,10 @@ async def test_no_copy_of_a_removed_contact_stays_in_messages_sent_or_not(store:
     running, _ = await two_campaigns(store)
     first = (await store.ids(running))[0]
     await store.ledger.record([open_entry(first), close_entry(first)])
-    one_off = await store.campaigns.single("outbox", Channel.EMAIL)
-    await store.ledger.add_single(one_off.id, ANN, ANN, {"email": ANN, "code": "1234"}, one_off.content_id)
+    one_off = await store.campaigns.transactional_queue("outbox", Channel.EMAIL)
+    await store.ledger.add_transactional(
+        one_off.id, ANN, ANN, {"email": ANN, "code": "1234"}, one_off.content_id
+    )
     await store.contacts.remove(ANN)
     assert await copies(store, ANN) == ["{}"] * 3
     assert (await store.ledger.message(first)).delivery.state is D.SENT

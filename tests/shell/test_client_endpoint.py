@@ -31,8 +31,10 @@ NOBODY = 65534
 async def open_endpoint(folder: Path, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Served]:
     """A hub whose TCP listener is named by `folder`/endpoint.json."""
     async with open_hub(folder) as served, trio.open_nursery() as nursery:
-        door = partial(serve_control, None, served.hub, tcp=(host, port), endpoint=folder / "endpoint.json")
-        await nursery.start(door)
+        endpoint = partial(
+            serve_control, None, served.hub, tcp=(host, port), endpoint=folder / "endpoint.json"
+        )
+        await nursery.start(endpoint)
         yield served
         nursery.cancel_scope.cancel()
 
@@ -87,7 +89,7 @@ async def test_the_way_is_told_without_the_token(tmp_path: Path, served: Served)
         assert token
         assert token == json.loads((tmp_path / "endpoint.json").read_text())["token"]
         assert token not in repr(hub.reached)
-        assert hub.reached.told() == f"{hub.reached.host} ({tmp_path}/endpoint.json, found there)"
+        assert hub.reached.describe() == f"{hub.reached.host} ({tmp_path}/endpoint.json, found there)"
 
 
 async def test_nothing_is_said_to_a_program_that_did_not_write_the_file(
@@ -281,12 +283,12 @@ async def test_a_file_without_end_is_read_in_part(tmp_path: Path) -> None:
     assert (await why_not(path)).code == "bad_endpoint"
 
 
-@given(octets=st.binary(max_size=200), kept=st.sampled_from(["url", "token", ""]), other=st.text(max_size=60))
+@given(data=st.binary(max_size=200), kept=st.sampled_from(["url", "token", ""]), other=st.text(max_size=60))
 def test_any_file_is_an_endpoint_of_this_machine_or_an_error_in_words(
-    tmp_path_factory: pytest.TempPathFactory, octets: bytes, kept: str, other: str
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, kept: str, other: str
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"
-    for content in (octets, json.dumps({**GOOD, kept: other}).encode()):
+    for content in (data, json.dumps({**GOOD, kept: other}).encode()):
         path.write_bytes(content)
         path.chmod(0o600)
         try:

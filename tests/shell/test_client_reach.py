@@ -153,7 +153,7 @@ async def test_a_socket_for_viewers_is_not_taken_when_the_other_one_works(tmp_pa
     path = tmp_path / "s" / "control.sock"
     async with open_hub(tmp_path), open_client(Place(path=path, viewers=tmp_path / "none")) as hub:
         assert hub.hello["role"] == "operator"
-        assert hub.reached.told() == f"{path} (found there)"
+        assert hub.reached.describe() == f"{path} (found there)"
 
 
 # -- whose program listens ---------------------------------------------------------------------------------

@@ -197,8 +197,8 @@ def test_what_is_no_file_or_no_toml_is_refused(tmp_path: Path) -> None:
         open_own(tmp_path / "fifo")
     with pytest.raises(Refused, match="not a regular file"):
         open_own(tmp_path)
-    for octets in (b"[hub", b"\xff", b"#" * (1024 * 1024 + 1), b"a = " + b"[" * 20_000, b"providers = 1"):
-        (tmp_path / "bad.toml").write_bytes(octets)
+    for data in (b"[hub", b"\xff", b"#" * (1024 * 1024 + 1), b"a = " + b"[" * 20_000, b"providers = 1"):
+        (tmp_path / "bad.toml").write_bytes(data)
         with pytest.raises(Refused, match="it already contains an error"):
             open_own(tmp_path / "bad.toml")
 

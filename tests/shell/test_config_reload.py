@@ -219,7 +219,7 @@ async def running(path: Path) -> AsyncIterator[tuple[Reloader, Providers, list[H
                 name=name,
                 kind=each.type,
                 channels=frozenset({Channel.SMS if each.type == "twilio" else Channel.EMAIL}),
-                lanes=2,
+                connections=2,
                 in_doubt=InDoubt.RETRY,
                 rate=each.rate,
                 warmup=each.warmup,

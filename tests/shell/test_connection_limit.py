@@ -19,19 +19,19 @@ import trio.testing
 from hubd.bridge import open_bridge
 from hubd.core.connection_limit import FIRST_WAIT, LONGEST_WAIT
 from hubd.core.model import Answer, Campaign, CampaignState, DeliveryState, Signal, Stage
-from hubd.core.outcome import Patience
+from hubd.core.outcome import RetryPolicy
 from hubd.core.verdict import is_ready
 from hubd.engine.breaker import FORGET, CircuitBreaker, Lease
-from hubd.engine.health import Health, HealthChange, Herald, tell_nobody
+from hubd.engine.health import Health, HealthChange, HealthReporter, tell_nobody
 from hubd.engine.limits import LimiterRegistry
-from hubd.engine.plan import PlanShelf
+from hubd.engine.plan import TemplateCache
 from hubd.engine.pool import WorkerPool
 from hubd.engine.provider import ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.engine.worker import IDLE
 from hubd.transports.smtp import SmtpSettings, open_smtp
-from tests.fakes import FakeLane, FakeStore, FakeTransport
+from tests.fakes import FakeConnection, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, START, world
 
 pytestmark = pytest.mark.slow
@@ -74,13 +74,13 @@ def limited(store: FakeStore, campaigns: int = 1, recipients: int = 2000) -> lis
 async def test_a_refused_connection_costs_neither_the_others_nor_a_recipient(
     how: str, autojump_clock: trio.testing.MockClock
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=8, latency=0.1, most_connections=3)
+    store, transport = FakeStore(), FakeTransport(connections=8, latency=0.1, most_connections=3)
     transport.surplus, transport.surplus_after = SURPLUS[how], 30.0 if how == "hangs" else 0.0
     (campaign,) = limited(store)
     async with world(store, transport) as here:
         await trio.sleep(40)
         view = here.supervisor.providers.get("fake").view()
-        assert (view.state, view.lanes_allowed) == ("slowed", 3)
+        assert (view.state, view.connections_allowed) == ("slowed", 3)
         assert view.reason == "the server accepts 3 connections at a time"
         campaign = await here.ended(campaign)
     assert campaign.state is CampaignState.COMPLETED
@@ -91,7 +91,7 @@ async def test_a_refused_connection_costs_neither_the_others_nor_a_recipient(
 
 
 async def test_probes_beyond_the_limit_become_rare(autojump_clock: trio.testing.MockClock) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=8, latency=1.0, most_connections=3)
+    store, transport = FakeStore(), FakeTransport(connections=8, latency=1.0, most_connections=3)
     (campaign,) = limited(store, recipients=4000)
     async with world(store, transport) as here:
         await here.ended(campaign)
@@ -106,16 +106,16 @@ async def test_probes_beyond_the_limit_become_rare(autojump_clock: trio.testing.
 async def test_a_limit_that_rises_is_found_and_one_that_falls_is_obeyed(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=8, latency=0.1, most_connections=3)
+    store, transport = FakeStore(), FakeTransport(connections=8, latency=0.1, most_connections=3)
     (campaign,) = limited(store, recipients=30_000)
     async with world(store, transport) as here:
         provider = here.supervisor.providers.get("fake")
         for most in (3, 6, 1, 2, 8):
             transport.most_connections = most
-            for lane in list(transport.standing)[most:]:
-                transport.standing.discard(lane)  # the server closes what is too much
+            for connection in list(transport.connected_now)[most:]:
+                transport.connected_now.discard(connection)  # the server closes what is too much
             await until(
-                lambda: (len(transport.standing), provider.view().lanes_allowed) == (most, most)  # noqa: B023
+                lambda: (len(transport.connected_now), provider.view().connections_allowed) == (most, most)  # noqa: B023
             )
             assert provider.view().state == ("ready" if most == 8 else "slowed")
         await here.supervisor.stop(campaign.name)
@@ -125,16 +125,16 @@ async def test_a_limit_that_rises_is_found_and_one_that_falls_is_obeyed(
 async def test_a_limit_of_one_is_enough_for_several_campaigns_and_one_off_messages(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=4, latency=0.1, most_connections=1)
+    store, transport = FakeStore(), FakeTransport(connections=4, latency=0.1, most_connections=1)
     transport.surplus, transport.surplus_after = HANGS, 30.0
     campaigns = limited(store, campaigns=3, recipients=400)
-    single = store.add_campaign("~fake", 0, EMAIL, single=True)
+    transactional_queue = store.add_campaign("~fake", 0, EMAIL, transactional_queue=True)
     async with world(store, transport) as here:
         await trio.sleep(35)  # the first surplus connections were given up
         for n in range(20):
             await trio.sleep(1.0)
-            asked, row = trio.current_time(), store.add_row(single.id)
-            run = await here.supervisor.wake_single("fake", min(transport.channels))
+            asked, row = trio.current_time(), store.add_row(transactional_queue.id)
+            run = await here.supervisor.wake_transactional("fake", min(transport.channels))
             with trio.fail_after(5):
                 await run.watch(row).wait()
             assert trio.current_time() - asked < 5, n
@@ -147,15 +147,15 @@ async def test_no_transactional_message_tries_another_connection_while_a_campaig
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """It would wait for a connection that is probably refused."""
-    store, transport = FakeStore(), FakeTransport(lanes=4, latency=0.1, most_connections=1)
+    store, transport = FakeStore(), FakeTransport(connections=4, latency=0.1, most_connections=1)
     transport.surplus, transport.surplus_after = HANGS, 30.0
     limited(store, recipients=4000)
-    express = store.add_campaign("~fake", 0, EMAIL, single=True)
+    express = store.add_campaign("~fake", 0, EMAIL, transactional_queue=True)
     async with world(store, transport) as here:
         await trio.sleep(35)  # the first surplus connections were given up
         rows = [store.add_row(express.id) for _ in range(1000)]
         probes = len(transport.surplus_times)
-        run = await here.supervisor.wake_single("fake", min(transport.channels))
+        run = await here.supervisor.wake_transactional("fake", min(transport.channels))
         await run.watch(rows[-1]).wait()
         assert len(transport.surplus_times) > probes
         assert [number for number in transport.accepted if number >= rows[0]] == rows
@@ -166,19 +166,19 @@ async def test_no_transactional_message_tries_another_connection_while_a_campaig
 async def test_a_server_that_dies_is_still_in_trouble_and_its_limit_is_remembered(
     how: str, autojump_clock: trio.testing.MockClock
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=8, latency=0.1, most_connections=3)
+    store, transport = FakeStore(), FakeTransport(connections=8, latency=0.1, most_connections=3)
     transport.surplus, transport.surplus_after = SURPLUS[how], 30.0 if how == "hangs" else 0.0
     (campaign,) = limited(store, recipients=4000)
     async with world(store, transport) as here:
         await trio.sleep(50)
         breaker = pool_of(here.supervisor).breaker
         transport.most_connections = 0
-        transport.standing.clear()
+        transport.connected_now.clear()
         await until(lambda: breaker.health is Health.RESTING)
         assert here.supervisor.providers.get("fake").view().state == "resting"
         transport.most_connections = 3
         tried = len(transport.surplus_times)
-        await until(lambda: len(transport.standing) >= 3)
+        await until(lambda: len(transport.connected_now) >= 3)
         assert len(transport.surplus_times) - tried <= 3, "no burst beyond the limit that was known"
         campaign = await here.ended(campaign)
     assert store.states(campaign.id) == {DeliveryState.SENT: 4000}
@@ -186,34 +186,34 @@ async def test_a_server_that_dies_is_still_in_trouble_and_its_limit_is_remembere
 
 def make_breaker(transport: FakeTransport, told: list[HealthChange] | None = None) -> CircuitBreaker:
     """A breaker that nobody sends through yet, and where its changes are to be noted."""
-    herald = Herald(transport.name, tell_nobody if told is None else told.append)
-    return CircuitBreaker(transport, lambda: 0.5, herald, trio.current_time)
+    reporter = HealthReporter(transport.name, tell_nobody if told is None else told.append)
+    return CircuitBreaker(transport, lambda: 0.5, reporter, trio.current_time)
 
 
-def begin(breaker: CircuitBreaker, transport: FakeTransport) -> tuple[Lease, FakeLane]:
+def begin(breaker: CircuitBreaker, transport: FakeTransport) -> tuple[Lease, FakeConnection]:
     """A lease on a connection that is about to be opened."""
     assert breaker.may_begin()
-    connection = transport.lane()
-    breaker.lanes.add(connection)
+    connection = transport.connection()
+    breaker.connections.add(connection)
     return breaker.begin(connection, transport), connection
 
 
-def connect(breaker: CircuitBreaker, lease: Lease, connection: FakeLane) -> None:
+def connect(breaker: CircuitBreaker, lease: Lease, connection: FakeConnection) -> None:
     """The server accepts the connection."""
-    connection.transport.standing.add(connection)
+    connection.transport.connected_now.add(connection)
     breaker.ready(lease)
 
 
-def refuse(breaker: CircuitBreaker, lease: Lease, connection: FakeLane) -> None:
+def refuse(breaker: CircuitBreaker, lease: Lease, connection: FakeConnection) -> None:
     """The server refuses the connection, while others work."""
     assert breaker.connection_refused(lease)
     breaker.end(lease)
-    breaker.lanes.discard(connection)
+    breaker.connections.discard(connection)
 
 
 async def test_the_limit_is_told_once_and_with_its_number(autojump_clock: trio.testing.MockClock) -> None:
     told: list[HealthChange] = []
-    transport = FakeTransport(lanes=8)
+    transport = FakeTransport(connections=8)
     breaker = make_breaker(transport, told)
     breaker.changed = breaker.report
     connect(breaker, *begin(breaker, transport))
@@ -235,27 +235,27 @@ async def test_an_open_connection_is_used_before_another_is_opened(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Another one might be too many for the server."""
-    store, transport = FakeStore(), FakeTransport(lanes=4)
-    campaign = store.add_campaign("~fake", 40, EMAIL, single=True)
+    store, transport = FakeStore(), FakeTransport(connections=4)
+    campaign = store.add_campaign("~fake", 40, EMAIL, transactional_queue=True)
     async with world(store, transport) as here:
         await trio.sleep(5)
-        opened = set(transport.standing)
+        opened = set(transport.connected_now)
         assert len(opened) == 4
         for kept in opened:
-            transport.standing.clear()  # the server closes all but one
-            transport.standing.add(kept)
+            transport.connected_now.clear()  # the server closes all but one
+            transport.connected_now.add(kept)
             for _ in range(3):
                 row = store.add_row(campaign.id)
-                run = await here.supervisor.wake_single("fake", min(transport.channels))
+                run = await here.supervisor.wake_transactional("fake", min(transport.channels))
                 await run.watch(row).wait()
-                assert transport.standing == {kept}
+                assert transport.connected_now == {kept}
     assert store.states(campaign.id) == {DeliveryState.SENT: 52}
 
 
 async def test_silence_while_the_others_are_silent_too_is_trouble(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    transport = FakeTransport(lanes=4)
+    transport = FakeTransport(connections=4)
     breaker = make_breaker(transport)
     one, connection = begin(breaker, transport)
     connect(breaker, one, connection)
@@ -272,19 +272,19 @@ async def test_connections_with_the_old_settings_do_not_speak_for_the_new_ones(
 ) -> None:
     """They still work until their message is answered; the server of the new settings is down."""
     store = FakeStore()
-    old, new = FakeTransport(lanes=4, latency=60.0), FakeTransport(lanes=8, most_connections=0)
+    old, new = FakeTransport(connections=4, latency=60.0), FakeTransport(connections=8, most_connections=0)
 
     async def opened() -> FakeTransport:
         return new
 
     spec = ProviderSpec(
-        name="fake", kind="fake", channels=new.channels, lanes=8, in_doubt=new.in_doubt, open=opened,
+        name="fake", kind="fake", channels=new.channels, connections=8, in_doubt=new.in_doubt, open=opened,
         settings="new",
     )  # fmt: skip
     (campaign,) = limited(store, recipients=20)
     async with world(store, old) as here:
         await trio.sleep(5)
-        assert len(old.standing) == 4
+        assert len(old.connected_now) == 4
         await here.supervisor.reconfigure({"fake": spec})
         await trio.sleep(5)
         assert new.surplus_times
@@ -295,15 +295,15 @@ async def test_connections_with_the_old_settings_do_not_speak_for_the_new_ones(
 
 
 async def test_an_unused_provider_forgets_its_limit(autojump_clock: trio.testing.MockClock) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=4, most_connections=2)
+    store, transport = FakeStore(), FakeTransport(connections=4, most_connections=2)
     (campaign,) = limited(store, recipients=200)
     async with world(store, transport) as here:
         await here.ended(campaign)
         breaker = pool_of(here.supervisor).breaker
-        assert breaker.standing().state == "slowed"
+        assert breaker.provider_health().state == "slowed"
         await trio.sleep(FORGET + FIRST_WAIT + 2 * IDLE)
-        assert (breaker.standing().state, breaker.allowed) == ("ready", 4)
-        assert transport.standing == set(), "unused connections are closed"
+        assert (breaker.provider_health().state, breaker.allowed) == ("ready", 4)
+        assert transport.connected_now == set(), "unused connections are closed"
 
 
 # --- real sockets ------------------------------------------------------------------
@@ -322,7 +322,7 @@ class LimitedServer:
 
     how: str
     most: int = 3
-    standing: int = 0
+    connected_now: int = 0
     highest: int = 0
     surplus: int = 0
     accepted: int = 0
@@ -332,7 +332,7 @@ class LimitedServer:
 
     async def handle(self, stream: trio.SocketStream) -> None:
         async with stream:
-            if self.standing >= self.most and self.how != "auth":
+            if self.connected_now >= self.most and self.how != "auth":
                 self.surplus += 1
                 await self._refuse(stream)
                 return
@@ -356,20 +356,20 @@ class LimitedServer:
                                     self.enough.set()
                                 await stream.send_all(b"250 ok\r\n")
                             continue
-                        if verb == b"AUTH" and self.standing >= self.most:
+                        if verb == b"AUTH" and self.connected_now >= self.most:
                             self.surplus += 1
                             await stream.send_all(b"454 4.7.0 too many concurrent logins\r\n")
                             continue
                         if verb in (b"AUTH", b"MAIL") and not taken:
                             taken = True
-                            self.standing += 1
-                            self.highest = max(self.highest, self.standing)
+                            self.connected_now += 1
+                            self.highest = max(self.highest, self.connected_now)
                         body = verb == b"DATA"
                         await stream.send_all(REPLIES.get(verb, b"250 ok\r\n"))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
             finally:
-                self.standing -= taken
+                self.connected_now -= taken
 
     async def _refuse(self, stream: trio.SocketStream) -> None:
         match self.how:
@@ -410,14 +410,14 @@ async def engine_on(server: LimitedServer, store: FakeStore) -> AsyncIterator[tu
             return transport
 
         spec = ProviderSpec(
-            name="fake", kind="smtp", channels=transport.channels, lanes=8, in_doubt=transport.in_doubt,
+            name="fake", kind="smtp", channels=transport.channels, connections=8, in_doubt=transport.in_doubt,
             open=opened,  # type: ignore[arg-type] # reason: mypy sees no transport in the closure
         )  # fmt: skip
         providers = Providers({"fake": spec}, lambda: 0.5, tell=lambda change: told.append(change.after))
         async with open_supervisor(
-            campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
+            campaigns=store, ledger=store, health=store, plans=TemplateCache(store, b"key"), doubts=store,
             providers=providers, limits=LimiterRegistry(store, lambda: START), now=lambda: START,
-            dice=lambda: 0.5, patience=Patience(),
+            random=lambda: 0.5, retry_policy=RetryPolicy(),
         ) as supervisor:  # fmt: skip
             await supervisor.recover()
             yield supervisor, told

@@ -272,7 +272,7 @@ def test_the_words_that_clients_go_by_are_those_of_the_daemon() -> None:
     assert set(CAMPAIGN_STATES) == {state.value for state in CampaignState}
     assert {state.value for state in ENDED} == FINISHED
     assert set(DELIVERY_STATES) == {state.value for state in DeliveryState}
-    settled = {name for name in DELIVERY_STATES if Counts(total=1, **{name: 1}).settled}
-    assert set(DELIVERY_STATES) - settled == UNFINISHED
-    assert {name for name in settled if Counts(total=1, **{name: 1}).arrived} >= SENT
+    finished = {name for name in DELIVERY_STATES if Counts(total=1, **{name: 1}).finished}
+    assert set(DELIVERY_STATES) - finished == UNFINISHED
+    assert {name for name in finished if Counts(total=1, **{name: 1}).accepted} >= SENT
     assert set(RISKS) == preflight.RISKS

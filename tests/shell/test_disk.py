@@ -24,9 +24,9 @@ from hubd.bridge import Bridge
 from hubd.client import open_client
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
 from hubd.errors import StoreUnavailable, StoreUnusable
-from hubd.store import connection, database, room, writer
+from hubd.store import connection, database, disk_space, writer
 from hubd.store.database import Database, open_database
-from hubd.store.room import DEFAULT_LIMITS, MIB, RoomLimits, needed
+from hubd.store.disk_space import DEFAULT_LIMITS, MIB, DiskSpaceLimits, needed
 from tests.shell.broken_disk import BrokenDisk, Op, after_power_loss, broken_disk
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import open_hub
@@ -54,9 +54,11 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def opened(path: Path, bridge: Bridge, limits: RoomLimits | None = None) -> AsyncIterator[Database]:
+async def opened(
+    path: Path, bridge: Bridge, limits: DiskSpaceLimits | None = None
+) -> AsyncIterator[Database]:
     async with open_database(
-        path, bridge, probe_interval=0.01, limits=limits or RoomLimits(min_free=0)
+        path, bridge, probe_interval=0.01, limits=limits or DiskSpaceLimits(min_free=0)
     ) as db:
         yield db
 
@@ -126,7 +128,7 @@ async def test_after_a_failed_fsync_nothing_is_written_any_more(
         with pytest.raises(StoreUnavailable) as caught:
             await db.write(add("never@example.com"))
         assert "hubd ends" in caught.value.hint
-        for wait in (db.wait_healthy, db.wait_room):
+        for wait in (db.wait_healthy, db.wait_for_disk_space):
             with pytest.raises(StoreUnavailable, match=says):
                 await wait()
     assert disk.log == done  # the log is not copied into the file, not cut off and not removed
@@ -320,11 +322,11 @@ class History:
     before: Mapping[str, bytes]
     ops: Sequence[Op]
 
-    def cut(self, at: int, dice: random.Random, folder: Path) -> list[str]:
+    def cut(self, at: int, rng: random.Random, folder: Path) -> list[str]:
         """Make the files in `folder` as a power cut after so many operations leaves them; what was told."""
         folder.mkdir(mode=0o700)
         ops = [op for op in self.ops[:at] if op.kind != "note"]
-        for file, content in after_power_loss(self.before, ops, dice).items():
+        for file, content in after_power_loss(self.before, ops, rng).items():
             place = folder / Path(file).name
             place.touch(0o600)
             place.write_bytes(content)
@@ -346,10 +348,10 @@ async def test_a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged(
 ) -> None:
     monkeypatch.setattr(writer, "CHECKPOINT_CHANGES", 12)
     told = await history(tmp_path / "live", bridge, disk)
-    dice = random.Random(8)
+    rng = random.Random(8)
     for trial in range(60):
         folder = tmp_path / f"cut{trial}"
-        notes = told.cut(dice.randrange(len(told.ops) + 1), dice, folder)
+        notes = told.cut(rng.randrange(len(told.ops) + 1), rng, folder)
         await check(folder / "hub.db", bridge, told.ready, notes)
 
 
@@ -361,11 +363,11 @@ async def test_that_test_would_notice_a_commit_that_is_not_synced(
     assert tuple(normal) != connection.WRITER_SETTINGS
     monkeypatch.setattr(connection, "WRITER_SETTINGS", tuple(normal))
     told = await history(tmp_path / "live", bridge, disk)
-    dice = random.Random(8)
+    rng = random.Random(8)
     losses = 0
     for trial in range(60):
         folder = tmp_path / f"cut{trial}"
-        notes = told.cut(dice.randrange(len(told.ops) + 1), dice, folder)
+        notes = told.cut(rng.randrange(len(told.ops) + 1), rng, folder)
         try:
             await check(folder / "hub.db", bridge, told.ready, notes)
         except* (AssertionError, StoreUnusable):
@@ -405,7 +407,7 @@ class FileSystem:
         self.free = 1000 * MIB
         self.asked = 0
         monkeypatch.setattr(shutil, "disk_usage", self._usage)
-        monkeypatch.setattr(room, "LOOK_EVERY", 0.0)
+        monkeypatch.setattr(disk_space, "LOOK_EVERY", 0.0)
 
     async def looked(self, times: int) -> None:
         before = self.asked
@@ -433,21 +435,21 @@ async def test_with_little_room_nothing_new_begins_and_outcomes_are_written(
 ) -> None:
     async with opened(database_path, bridge, DEFAULT_LIMITS) as db:
         with trio.fail_after(5):
-            await db.wait_room()
-        db.check_room()
-        assert (db.trouble, db.short_of_room) == ("", False)
+            await db.wait_for_disk_space()
+        db.check_disk_space()
+        assert (db.trouble, db.low_disk_space) == ("", False)
         file_system.free = 63 * MIB
-        assert db.short_of_room
+        assert db.low_disk_space
         assert "only 63.0 MiB are left" in db.trouble
         await db.write(add("outcome@example.com"))
         await db.wait_healthy()
         with pytest.raises(StoreUnavailable, match=r"only 63\.0 MiB"):
-            db.check_room()
+            db.check_disk_space()
         file_system.free = 70 * MIB  # enough to go on, too little to begin again
         waited = trio.Event()
 
         async def wait() -> None:
-            await db.wait_room()
+            await db.wait_for_disk_space()
             waited.set()
 
         async with trio.open_nursery() as nursery:
@@ -501,7 +503,7 @@ async def test_with_little_room_what_is_bulk_is_refused_and_changes_of_state_are
             partial(store.campaigns.put_blob_part, "0" * 64, 0, b"x", 1),
             partial(store.campaigns.delete, campaign.name),
             partial(suppress_ann, bulk=True),
-            partial(store.ledger.add_single, campaign.id, "a@example.com", "a@example.com", {}, 1),
+            partial(store.ledger.add_transactional, campaign.id, "a@example.com", "a@example.com", {}, 1),
             partial(store.ledger.requeue, campaign.id, "all"),
             partial(store.ledger.resolve_doubt, campaign.id, "sent"),
         ):
@@ -522,7 +524,7 @@ async def test_with_little_room_a_single_opt_out_and_a_removal_are_written(
         rows = [{"line": 2, "values": {"email": "ann@example.com"}}]
         await hub.call("contacts.import", list="all", rows=rows, import_id="one")
         file_system.free = 10 * MIB
-        assert served.database.short_of_room
+        assert served.database.low_disk_space
         ann = {"channel": "email", "address": "ann@example.com"}
         with pytest.raises(StoreUnavailable, match="MiB are left"):
             await hub.call("suppression.add", **ann, imported=True)
@@ -537,15 +539,15 @@ async def test_with_little_room_a_single_opt_out_and_a_removal_are_written(
 async def test_on_a_full_disk_a_single_opt_out_is_written_into_the_room_that_is_kept_back(
     bridge: Bridge, database_path: Path, disk: BrokenDisk
 ) -> None:
-    ballast = database_path.with_name("hub.ballast")
-    async with opened(database_path, bridge, BALLAST) as db:
-        disk.fails = lambda op: FULL if op.kind == "write" and ballast.exists() else 0
+    reserve = database_path.with_name("hub.ballast")
+    async with opened(database_path, bridge, RESERVE_BYTES) as db:
+        disk.fails = lambda op: FULL if op.kind == "write" and reserve.exists() else 0
         suppress_ann = partial(
             Store(db).contacts.suppress, Channel.EMAIL, "ann@example.com", "manual", "operator"
         )
         with pytest.raises(StoreUnavailable, match="disk is full"):
             await suppress_ann(bulk=True)
-        assert ballast.exists()
+        assert reserve.exists()
         assert await suppress_ann()
 
 
@@ -562,9 +564,9 @@ async def test_the_room_for_an_audience_is_looked_for_before_it_is_frozen(
         file_system.free = 64 * MIB + size // 2
         assert db.trouble == ""
         with pytest.raises(StoreUnavailable, match="and this needs"):
-            db.check_room(size)
+            db.check_disk_space(size)
         file_system.free = 70 * MIB
-        db.check_room(size)
+        db.check_disk_space(size)
         campaign = await store.move(campaign, CampaignState.RUNNING)
         await store.freeze(campaign, 1000)
         assert await db.read(size_of_file) - before <= size
@@ -582,65 +584,65 @@ async def test_the_log_gives_its_room_back_before_anybody_waits(
     bridge: Bridge, database_path: Path, file_system: FileSystem
 ) -> None:
     """On a small disk the log is what takes the room, and what is in it can be copied into the file."""
-    async with opened(database_path, bridge, RoomLimits(min_free=1)) as db:
+    async with opened(database_path, bridge, DiskSpaceLimits(min_free=1)) as db:
         await db.write(lambda unit: [add(f"{n}@example.com")(unit) for n in range(2000)])
         log_file = db.path.with_name("hub.db-wal")
         assert log_file.stat().st_size > 50_000
         file_system.free = log_file.stat().st_size
-        assert db.short_of_room
+        assert db.low_disk_space
         with trio.fail_after(10):
-            await db.wait_room()
+            await db.wait_for_disk_space()
         assert log_file.stat().st_size == 0
 
 
 async def test_the_file_system_is_asked_once_a_second_at_most(
     bridge: Bridge, database_path: Path, file_system: FileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(disk_space, "LOOK_EVERY", 3600.0)
     async with opened(database_path, bridge, DEFAULT_LIMITS) as db:
         before = file_system.asked
         for _ in range(1000):
-            await db.wait_room()
+            await db.wait_for_disk_space()
         assert file_system.asked - before <= 1
 
 
-# --- the ballast ------------------------------------------------------------------------------------------
+# --- the reserve file ---------------------------------------------------------------------------------------
 
-BALLAST = RoomLimits(min_free=0, ballast=MIB)
+RESERVE_BYTES = DiskSpaceLimits(min_free=0, reserve=MIB)
 
 
-async def test_a_full_disk_takes_the_ballast_and_nobody_notices(
+async def test_a_full_disk_takes_the_reserve_and_nobody_notices(
     bridge: Bridge, database_path: Path, disk: BrokenDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(disk_space, "LOOK_EVERY", 0.0)
     monkeypatch.setattr(writer, "IDLE_CHECKPOINT", 0.01)
-    ballast = database_path.with_name("hub.ballast")
-    async with opened(database_path, bridge, BALLAST) as db:
-        about = ballast.stat()
+    reserve = database_path.with_name("hub.ballast")
+    async with opened(database_path, bridge, RESERVE_BYTES) as db:
+        about = reserve.stat()
         assert (about.st_size, stat.S_IMODE(about.st_mode)) == (MIB, 0o600)
         assert about.st_blocks * 512 >= MIB
-        disk.fails = lambda op: FULL if op.kind == "write" and ballast.exists() else 0
+        disk.fails = lambda op: FULL if op.kind == "write" and reserve.exists() else 0
         await db.write(add("outcome@example.com"))
         assert db.trouble == ""
-        assert not ballast.exists()
+        assert not reserve.exists()
         disk.fails = lambda op: 0
         with trio.fail_after(10):
-            await until(ballast.exists)  # made again, now that there is room
+            await until(reserve.exists)  # made again, now that there is room
     assert sorted(entry.name for entry in database_path.parent.iterdir()) == ["hub.anchor", "hub.db"]
-    async with opened(database_path, bridge, BALLAST) as again:
+    async with opened(database_path, bridge, RESERVE_BYTES) as again:
         assert await again.read(stored) == ["outcome@example.com"]
 
 
-async def test_what_is_bulk_leaves_the_ballast_to_a_pause_on_a_full_disk(
+async def test_what_is_bulk_leaves_the_reserve_to_a_pause_on_a_full_disk(
     bridge: Bridge, database_path: Path, disk: BrokenDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A quota: the file system says that there is room, and a write of any size fails."""
-    monkeypatch.setattr(room, "FULL_FOR", 0.5)
-    ballast = database_path.with_name("hub.ballast")
-    async with opened(database_path, bridge, BALLAST) as db:
+    monkeypatch.setattr(disk_space, "FULL_FOR", 0.5)
+    reserve = database_path.with_name("hub.ballast")
+    async with opened(database_path, bridge, RESERVE_BYTES) as db:
         store = Store(db)
         campaign = await store.running(*PEOPLE)
-        disk.fails = lambda op: FULL if op.kind == "write" and ballast.exists() else 0
+        disk.fails = lambda op: FULL if op.kind == "write" and reserve.exists() else 0
         results: list[object] = []
 
         async def bulk() -> None:
@@ -650,45 +652,45 @@ async def test_what_is_bulk_leaves_the_ballast_to_a_pause_on_a_full_disk(
 
         await bulk()
         assert results == ["free space on the disk, then try again"]
-        assert ballast.exists()
+        assert reserve.exists()
         assert "disk is full" in db.trouble
         assert db._writer.trouble == ""
         await bulk()  # at once, from what is known
         await store.move(campaign, CampaignState.PAUSED)
-        assert not ballast.exists()
+        assert not reserve.exists()
         disk.fails = lambda op: 0
         with trio.fail_after(10):
             await until(lambda: not db.trouble)
         await store.people("late")
 
 
-async def test_without_more_room_than_the_ballast_the_second_refusal_is_trouble(
+async def test_without_more_room_than_the_reserve_the_second_refusal_is_trouble(
     bridge: Bridge, database_path: Path, disk: BrokenDisk
 ) -> None:
-    async with opened(database_path, bridge, BALLAST) as db:
+    async with opened(database_path, bridge, RESERVE_BYTES) as db:
         disk.fails = lambda op: FULL if op.kind == "write" else 0
         with pytest.raises(StoreUnavailable, match="full"):
             await db.write(add("lost@example.com"))
         assert not database_path.with_name("hub.ballast").exists()
 
 
-async def test_a_ballast_that_cannot_be_made_harms_nobody(bridge: Bridge, database_path: Path) -> None:
-    ballast = database_path.with_name("hub.ballast")
+async def test_a_reserve_that_cannot_be_made_harms_nobody(bridge: Bridge, database_path: Path) -> None:
+    reserve = database_path.with_name("hub.ballast")
     database_path.parent.mkdir(mode=0o700)
-    (ballast / "in the way").mkdir(parents=True)
-    async with opened(database_path, bridge, BALLAST) as db:
+    (reserve / "in the way").mkdir(parents=True)
+    async with opened(database_path, bridge, RESERVE_BYTES) as db:
         await db.write(add("a@example.com"))
-    assert (ballast / "in the way").exists()
+    assert (reserve / "in the way").exists()
 
 
-async def test_the_ballast_of_a_run_that_was_killed_is_room_to_start_on_a_full_disk(
+async def test_the_reserve_of_a_run_that_was_killed_is_room_to_start_on_a_full_disk(
     bridge: Bridge, database_path: Path, disk: BrokenDisk
 ) -> None:
     async with opened(database_path, bridge):
         pass
-    ballast = database_path.with_name("hub.ballast")
-    ballast.write_bytes(bytes(MIB))
-    disk.fails = lambda op: FULL if op.kind == "write" and ballast.exists() else 0
+    reserve = database_path.with_name("hub.ballast")
+    reserve.write_bytes(bytes(MIB))
+    disk.fails = lambda op: FULL if op.kind == "write" and reserve.exists() else 0
     async with opened(database_path, bridge) as db:
         assert await db.read(stored) == []
 

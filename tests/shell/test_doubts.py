@@ -7,10 +7,10 @@ import sqlite3
 
 import pytest
 
-from hubd.core.inquest import Doubt, How, Ruling, absent, held
 from hubd.core.ledger import Close, Open
 from hubd.core.model import Campaign, DeliveryState, InDoubt, Stage
-from hubd.core.outcome import Patience
+from hubd.core.outcome import RetryPolicy
+from hubd.core.reconcile import Doubt, How, Resolution, absent, held
 from hubd.store.database import Unit
 from hubd.store.doubts import Doubts
 from tests.shell.conftest import Store
@@ -126,7 +126,7 @@ async def test_what_is_in_doubt_without_an_attempt_is_neither_asked_about_nor_se
 
 async def test_what_the_provider_has_is_sent_under_its_name_and_on_record(store: Store) -> None:
     campaign, (doubt,) = await doubtful(store, "ann")
-    assert await Doubts(store.db).book(doubt, Ruling(how=How.SENT, provider_ids=("SM1", "SM2")))
+    assert await Doubts(store.db).resolve(doubt, Resolution(how=How.SENT, provider_ids=("SM1", "SM2")))
     life = await store.ledger.message(doubt.delivery_id)
     assert (life.delivery.state, life.delivery.provider_id) == (D.SENT, "SM1")
     assert [(a.outcome, a.provider_id, a.stage) for a in life.attempts] == [("sent", "SM1", "request")]
@@ -141,11 +141,11 @@ async def test_what_the_provider_does_not_have_is_queued_again_and_is_no_possibl
     store: Store,
 ) -> None:
     campaign, (doubt,) = await doubtful(store, "ann")
-    ruling = absent(doubt, Patience(), 1200.0, 1200.0, 0.5)
-    assert await Doubts(store.db).book(doubt, ruling)
+    resolution = absent(doubt, RetryPolicy(), 1200.0, 1200.0, 0.5)
+    assert await Doubts(store.db).resolve(doubt, resolution)
     row = (await store.ledger.message(doubt.delivery_id)).delivery
     assert (row.state, row.reason, row.doubts) == (D.PENDING, "reconciled_absent", 0)
-    assert (row.next_at, row.attempts) == (ruling.next_at, 1)
+    assert (row.next_at, row.attempts) == (resolution.next_at, 1)
     (due,) = await store.ledger.due(campaign.id, 1e9, 10)
     assert due.first_attempt_at == 1000.0, "the time to give up still counts from the first attempt"
     await store.ledger.record([opening(doubt.delivery_id)])
@@ -157,8 +157,8 @@ async def test_what_the_provider_does_not_have_is_queued_again_and_is_no_possibl
 
 async def test_what_the_provider_does_not_have_fails_when_it_is_too_late(store: Store) -> None:
     campaign, (doubt,) = await doubtful(store, "ann")
-    assert await Doubts(store.db).book(
-        doubt, absent(doubt, Patience(give_up_after=60.0), 1200.0, 1200.0, 0.5)
+    assert await Doubts(store.db).resolve(
+        doubt, absent(doubt, RetryPolicy(give_up_after=60.0), 1200.0, 1200.0, 0.5)
     )
     row = (await store.ledger.message(doubt.delivery_id)).delivery
     assert (row.state, row.reason) == (D.FAILED, "reconciled_absent")
@@ -168,7 +168,7 @@ async def test_what_the_provider_does_not_have_fails_when_it_is_too_late(store: 
 
 async def test_what_the_provider_cannot_say_stays_in_doubt_and_tells_why(store: Store) -> None:
     campaign, (doubt,) = await doubtful(store, "ann")
-    assert await Doubts(store.db).book(doubt, held("Why."))
+    assert await Doubts(store.db).resolve(doubt, held("Why."))
     row = (await store.ledger.message(doubt.delivery_id)).delivery
     assert (row.state, row.reason, row.detail) == (D.IN_DOUBT, "provider_cannot_say", "Why.")
     (group,) = await store.ledger.failures(campaign.id)
@@ -181,22 +181,24 @@ async def test_what_the_provider_cannot_say_stays_in_doubt_and_tells_why(store: 
 
 
 @pytest.mark.parametrize(
-    "ruling",
+    "resolution",
     [
-        Ruling(how=How.SENT, provider_ids=("SM1",)),
-        Ruling(how=How.ABSENT),
-        Ruling(how=How.FAILED),
+        Resolution(how=How.SENT, provider_ids=("SM1",)),
+        Resolution(how=How.ABSENT),
+        Resolution(how=How.FAILED),
         held(""),
     ],
 )
-async def test_a_decision_comes_too_late_when_a_person_was_quicker(store: Store, ruling: Ruling) -> None:
+async def test_a_decision_comes_too_late_when_a_person_was_quicker(
+    store: Store, resolution: Resolution
+) -> None:
     campaign, (doubt,) = await doubtful(store, "ann")
     await store.ledger.resolve_doubt(campaign.id, "resend")
-    assert not await Doubts(store.db).book(doubt, ruling)
+    assert not await Doubts(store.db).resolve(doubt, resolution)
     await store.ledger.record([opening(doubt.delivery_id)])
-    assert not await Doubts(store.db).book(doubt, ruling)
+    assert not await Doubts(store.db).resolve(doubt, resolution)
     await store.ledger.record([lost(doubt.delivery_id)])
-    assert not await Doubts(store.db).book(doubt, ruling), "it is in doubt about another attempt now"
+    assert not await Doubts(store.db).resolve(doubt, resolution), "it is in doubt about another attempt now"
     assert await store.states(campaign) == [D.IN_DOUBT]
     assert await audit(store) == [("operator", "doubt.resend", doubt.delivery_id)]
     await store.check_counters(campaign)
@@ -228,12 +230,12 @@ async def test_a_policy_that_sends_again_is_on_record_and_counts_possible_duplic
 async def test_one_message_of_the_providers_settles_one_doubt(store: Store) -> None:
     _, (first, second) = await doubtful(store, "ann", "bob")
     doubts = Doubts(store.db)
-    ruling = Ruling(how=How.SENT, provider_ids=("SM1",))
-    assert await doubts.book(first, ruling)
-    assert not await doubts.book(second, ruling)
+    resolution = Resolution(how=How.SENT, provider_ids=("SM1",))
+    assert await doubts.resolve(first, resolution)
+    assert not await doubts.resolve(second, resolution)
     assert await doubts.known("text", ["SM1", "SM2"]) == {"SM1"}
     assert await doubts.known("other", ["SM1"]) == frozenset()
-    assert await doubts.book(second, Ruling(how=How.SENT, provider_ids=("SM1", "SM2")))
+    assert await doubts.resolve(second, Resolution(how=How.SENT, provider_ids=("SM1", "SM2")))
     assert (await store.ledger.message(second.delivery_id)).delivery.provider_id == "SM2"
 
 
@@ -246,10 +248,10 @@ async def test_nothing_is_found_while_another_message_to_the_same_address_is_on_
     await store.freeze(other)
     (delivery,) = await store.ids(other)
     await store.ledger.record([opening(delivery)])
-    ruling = Ruling(how=How.SENT, provider_ids=("SM1",))
-    assert not await Doubts(store.db).book(doubt, ruling)
+    resolution = Resolution(how=How.SENT, provider_ids=("SM1",))
+    assert not await Doubts(store.db).resolve(doubt, resolution)
     await store.ledger.record([sent(delivery, "SM1")])
-    assert not await Doubts(store.db).book(doubt, ruling), "it was the other one's"
+    assert not await Doubts(store.db).resolve(doubt, resolution), "it was the other one's"
 
 
 async def test_an_acceptance_under_the_name_of_an_earlier_message_is_an_alarm_and_in_doubt(

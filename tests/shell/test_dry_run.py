@@ -32,7 +32,7 @@ def dump(served: Served) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-async def settled(hub: Client, method: str, done: dict[str, Any]) -> None:
+async def finished(hub: Client, method: str, done: dict[str, Any]) -> None:
     """Wait until the engine has done what follows from a command."""
 
     async def sent() -> bool:
@@ -80,7 +80,7 @@ async def test_a_dry_run_of_every_command_changes_nothing_and_foretells_that_it_
                 assert foretold["would"]["state"] == done["campaign"]["state"], step.method
             if step.method == "campaign.retry":
                 assert foretold["would"]["retried"] == done["changed"]
-            await settled(hub, step.method, done)
+            await finished(hub, step.method, done)
             tried.add(step.method)
         before = dump(served)
         assert (await hub.call("hub.shutdown", dry_run=True))["would"] == {"change": True, "running": 0}

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import trio
 import trio.testing
 
-from hubd.core.inquest import Finding, Found
 from hubd.core.ledger import Entry, Open, Refusal
 from hubd.core.model import (
     Answer,
@@ -17,12 +16,13 @@ from hubd.core.model import (
     Content,
     DeliveryState,
     InDoubt,
-    Parcel,
+    RenderedMessage,
     Stage,
 )
+from hubd.core.reconcile import Finding, Found
 from hubd.engine.supervisor import Supervisor
 from hubd.errors import StoreUnavailable
-from tests.fakes import ACCEPTED, FakeLane, FakeStore, FakeTransport
+from tests.fakes import ACCEPTED, FakeConnection, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, LOST, world
 
 NO_SUCH_USER = Answer(stage=Stage.RCPT, code=550, enhanced="5.1.1", text="no such user")
@@ -32,7 +32,7 @@ async def test_a_doubt_that_is_released_makes_room_under_the_limit_at_once(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()
-    transport = FakeTransport(lanes=1)
+    transport = FakeTransport(connections=1)
     transport.answer = lambda p: LOST if p.delivery_id == 3 and store.rows[3].doubts == 0 else ACCEPTED
     campaign = store.add_campaign("canary", 20, EMAIL, in_doubt=InDoubt.RETRY, limit=3)
     async with world(store, transport) as here:
@@ -46,19 +46,19 @@ async def test_a_doubt_that_is_released_makes_room_under_the_limit_at_once(
 async def test_a_transactional_message_does_not_wait_for_the_limit_of_another_sender(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=2)
-    standing = store.add_campaign("~fake", 0, EMAIL, single=True)
+    store, transport = FakeStore(), FakeTransport(connections=2)
+    queue = store.add_campaign("~fake", 0, EMAIL, transactional_queue=True)
     other = replace(EMAIL, sender="other@acme.example")
     store.contents[2] = other
     async with world(store, transport, sender_rates={"news@acme.example": ("1/4s",)}) as here:
         for _ in range(2):
-            store.add_row(standing.id)
-        await here.supervisor.wake_single("fake", Channel.EMAIL)
+            store.add_row(queue.id)
+        await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         await trio.sleep(0.5)
         assert len(transport.accepted) == 1
-        number = store.add_row(standing.id)
+        number = store.add_row(queue.id)
         store.rows[number].due = replace(store.rows[number].due, content_id=2)
-        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         await trio.sleep(0.5)
         assert transport.accepted == [1, number]
 
@@ -66,15 +66,15 @@ async def test_a_transactional_message_does_not_wait_for_the_limit_of_another_se
 async def test_of_two_senders_at_their_limits_the_one_goes_whose_limit_opens_first(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=2)
-    standing = store.add_campaign("~fake", 0, EMAIL, single=True)
+    store, transport = FakeStore(), FakeTransport(connections=2)
+    queue = store.add_campaign("~fake", 0, EMAIL, transactional_queue=True)
     store.contents[2] = replace(EMAIL, sender="other@acme.example")
     rates = {"news@acme.example": ("1/4s",), "other@acme.example": ("1/s",)}
     async with world(store, transport, sender_rates=rates) as here:
-        numbers = [store.add_row(standing.id) for _ in range(6)]
+        numbers = [store.add_row(queue.id) for _ in range(6)]
         for number in numbers[1::2]:
             store.rows[number].due = replace(store.rows[number].due, content_id=2)
-        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         await trio.sleep(2.5)
         assert sorted(transport.accepted) == sorted([numbers[0], *numbers[1::2]])
         await trio.sleep(2)
@@ -84,7 +84,7 @@ async def test_of_two_senders_at_their_limits_the_one_goes_whose_limit_opens_fir
 async def test_pause_does_not_wait_for_another_campaigns_message_on_the_same_connection(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=1, latency=0.1)
+    store, transport = FakeStore(), FakeTransport(connections=1, latency=0.1)
     campaigns = [store.add_campaign(name, 100, EMAIL) for name in ("a", "b")]
     async with world(store, transport) as here:
         await trio.sleep(1.05)
@@ -104,12 +104,12 @@ async def test_pause_does_not_wait_for_another_campaigns_message_on_the_same_con
 async def test_an_outcome_that_waits_for_the_disk_is_given_up_by_each_campaign_for_itself(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=1, latency=1.0)
+    store, transport = FakeStore(), FakeTransport(connections=1, latency=1.0)
     first = store.add_campaign("first", 4, EMAIL)
     second = store.add_campaign("second", 4, EMAIL)
 
-    def refuse(parcel: Parcel) -> Answer | None:
-        if store.rows[parcel.delivery_id].campaign_id != second.id or not transport.accepted:
+    def refuse(rendered: RenderedMessage) -> Answer | None:
+        if store.rows[rendered.delivery_id].campaign_id != second.id or not transport.accepted:
             return None
         store.fail_writes("the disk is full")
         return NO_SUCH_USER
@@ -125,15 +125,15 @@ async def test_an_outcome_that_waits_for_the_disk_is_given_up_by_each_campaign_f
         store.heal()
 
 
-async def test_the_outcome_of_one_campaign_does_not_wait_for_the_patience_of_another(
+async def test_the_outcome_of_one_campaign_does_not_wait_for_the_retry_policy_of_another(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=1, latency=1.0)
+    store, transport = FakeStore(), FakeTransport(connections=1, latency=1.0)
     first = store.add_campaign("first", 4, EMAIL)
     second = store.add_campaign("second", 4, EMAIL)
 
-    def refuse(parcel: Parcel) -> Answer | None:
-        if store.rows[parcel.delivery_id].campaign_id != second.id or not transport.accepted:
+    def refuse(rendered: RenderedMessage) -> Answer | None:
+        if store.rows[rendered.delivery_id].campaign_id != second.id or not transport.accepted:
             return None
         store.fail_writes("the disk is full")
         return NO_SUCH_USER
@@ -153,7 +153,7 @@ async def test_the_outcome_of_one_campaign_does_not_wait_for_the_patience_of_ano
 async def test_the_removal_of_a_provider_pauses_its_campaigns_also_while_the_disk_fails(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=1)
+    store, transport = FakeStore(), FakeTransport(connections=1)
     campaign = store.add_campaign("spring", 1000, EMAIL)
     async with world(store, transport, rate=("1/50s",)) as here:
         await trio.sleep(1)
@@ -171,15 +171,15 @@ async def test_a_connection_that_cannot_be_closed_ends_nothing_else(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     @dataclass(slots=True, eq=False)
-    class Lane(FakeLane):
+    class Connection(FakeConnection):
         async def aclose(self) -> None:
             raise OSError("a bug")
 
     class Transport(FakeTransport):
-        def lane(self) -> FakeLane:
-            return Lane(self)
+        def connection(self) -> FakeConnection:
+            return Connection(self)
 
-    store, transport = FakeStore(), Transport(lanes=1)
+    store, transport = FakeStore(), Transport(connections=1)
     first = store.add_campaign("first", 1, EMAIL)
     async with world(store, transport) as here:
         await here.ended(first)
@@ -196,12 +196,12 @@ async def test_a_transport_that_gives_no_connection_fails_the_campaign_and_no_mo
     class Transport(FakeTransport):
         broken = True
 
-        def lane(self) -> FakeLane:
+        def connection(self) -> FakeConnection:
             if self.broken:
                 raise OSError("a bug")
-            return FakeLane(self)
+            return FakeConnection(self)
 
-    store, transport = FakeStore(), Transport(lanes=1)
+    store, transport = FakeStore(), Transport(connections=1)
     campaign = store.add_campaign("first", 1, EMAIL)
     async with world(store, transport) as here:
         with trio.fail_after(10):
@@ -231,15 +231,15 @@ def with_doubts(store: FakeStore, name: str, number: int, **columns: object) -> 
 class Slow(FakeTransport):
     """Takes a second for each question."""
 
-    async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
+    async def reconcile(self, rendered: RenderedMessage, opened_at: float) -> Finding:
         await trio.sleep(1.0)
-        return Finding(kind=Found.FOUND, provider_id=f"sid{parcel.delivery_id}")
+        return Finding(kind=Found.FOUND, provider_id=f"sid{rendered.delivery_id}")
 
 
 async def test_questions_to_the_provider_leave_room_for_messages(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), Slow(lanes=1, inquires=True)
+    store, transport = FakeStore(), Slow(connections=1, can_reconcile=True)
     asking = with_doubts(store, "asking", 500)
     sending = store.add_campaign("sending", 10_000, EMAIL)
     async with world(store, transport) as here:
@@ -252,20 +252,20 @@ async def test_questions_to_the_provider_leave_room_for_messages(
 async def test_a_new_transactional_message_does_not_wait_until_all_doubts_are_asked_about(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), Slow(lanes=4, inquires=True)
-    standing = with_doubts(store, "~fake", 300, single=True)
+    store, transport = FakeStore(), Slow(connections=4, can_reconcile=True)
+    queue = with_doubts(store, "~fake", 300, transactional_queue=True)
     async with world(store, transport) as here:
-        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         await trio.sleep(10)
-        number = store.add_row(standing)
-        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        number = store.add_row(queue)
+        await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         await trio.sleep(5)
         assert store.rows[number].state is DeliveryState.SENT
         here.supervisor.hurry()
 
 
 async def test_a_paused_campaign_reserves_no_slot(autojump_clock: trio.testing.MockClock) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=2)
+    store, transport = FakeStore(), FakeTransport(connections=2)
     long = Content(channel=Channel.SMS, sender="+1555", text="x" * 400)
     short = replace(long, text="x")
     first = store.add_campaign("first", 9, short)
@@ -288,17 +288,17 @@ async def test_a_replaced_transport_is_not_closed_under_a_question(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     class Asked(FakeTransport):
-        async def inquire(self, parcel: Parcel, opened_at: float) -> Finding:
+        async def reconcile(self, rendered: RenderedMessage, opened_at: float) -> Finding:
             await trio.sleep(50)
             assert not self.closed
             return Finding(kind=Found.FOUND, provider_id="sid")
 
-    store, transport = FakeStore(), Asked(lanes=2, inquires=True)
+    store, transport = FakeStore(), Asked(connections=2, can_reconcile=True)
     asking = with_doubts(store, "asking", 1)
     async with world(store, transport) as here:
         await trio.sleep(1)
         pool = await here.supervisor.providers.get("fake").open()
-        pool.revive(FakeTransport(lanes=2, inquires=True))
+        pool.revive(FakeTransport(connections=2, can_reconcile=True))
         with trio.fail_after(200):
             await here.supervisor.ended(asking)
         assert store.states(asking) == {DeliveryState.SENT: 1}
@@ -315,7 +315,7 @@ async def test_what_cannot_be_sent_is_recorded_also_when_it_is_noted_during_a_wr
             await trio.sleep(0.1)
             return await FakeStore.record(self, entries)
 
-    store, transport = Store(), FakeTransport(lanes=4)
+    store, transport = Store(), FakeTransport(connections=4)
     campaign = store.add_campaign("names", 0, replace(EMAIL, text="Dear {{ name }}"))
     for number in range(120):
         store.add_row(campaign.id, **({} if number % 2 else {"name": "Ann"}))
@@ -334,7 +334,7 @@ async def test_a_dispatcher_that_has_lost_the_database_and_its_room_does_not_spi
         lost = False
 
         @property
-        def short_of_room(self) -> bool:
+        def low_disk_space(self) -> bool:
             return self.lost
 
         async def wait_healthy(self) -> None:
@@ -344,7 +344,7 @@ async def test_a_dispatcher_that_has_lost_the_database_and_its_room_does_not_spi
             if self.lost:
                 raise StoreUnavailable("lost")
 
-    store, transport = Store(), FakeTransport(lanes=4, latency=10.0)
+    store, transport = Store(), FakeTransport(connections=4, latency=10.0)
     campaign = store.add_campaign("spring", 1, EMAIL)
     async with world(store, transport) as here:
         await trio.sleep(5)
@@ -363,7 +363,7 @@ async def test_a_removed_provider_that_cannot_be_closed_ends_nothing_else(
             if self.closed == 1:
                 raise OSError("a bug")
 
-    store, transport = FakeStore(), Transport(lanes=1)
+    store, transport = FakeStore(), Transport(connections=1)
     campaign = store.add_campaign("spring", 1, EMAIL)
     async with world(store, transport) as here:
         await here.ended(campaign)

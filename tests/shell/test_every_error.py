@@ -263,7 +263,7 @@ async def credential_missing(folder: Path) -> Error:
         name="office",
         kind="smtp",
         channels=frozenset({Channel.EMAIL}),
-        lanes=1,
+        connections=1,
         in_doubt=InDoubt.HOLD,
         open=no_secret,
     )

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 #: Not these: they would end the daemon, write files of their own, or drop requests whose answers are counted.
 LEFT_OUT = {"hub.shutdown", "hub.backup", "hub.cancel"}
-NULL = "null"  #: an id, as all of them here, in the octets in which it is sent
+NULL = "null"  #: an id, as all of them here, in the bytes in which it is sent
 
 # -- what has to come back ---------------------------------------------------------------------------------
 
@@ -188,13 +188,13 @@ def broken_frame(draw: st.DrawFn) -> bytes:
     return bytes([first]) + length + (bytes(4) if masked else b"") + payload
 
 
-async def test_any_octets_get_frames_of_json_rpc_or_the_end_of_the_connection(
+async def test_any_data_get_frames_of_json_rpc_or_the_end_of_the_connection(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hello = frame(json.dumps(HELLO).encode())
     async with open_hub(tmp_path) as served:
 
-        async def exchange(octets: bytes, greet: bool) -> None:
+        async def exchange(data: bytes, greet: bool) -> None:
             protocol = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
             async with await trio.open_unix_socket(served.path) as stream:
                 await stream.send_all(
@@ -202,7 +202,7 @@ async def test_any_octets_get_frames_of_json_rpc_or_the_end_of_the_connection(
                 )
                 said = await stream.receive_some()
                 try:
-                    await stream.send_all((hello if greet else b"") + octets)
+                    await stream.send_all((hello if greet else b"") + data)
                     await stream.send_eof()
                     with trio.fail_after(20):
                         while chunk := await stream.receive_some():
@@ -213,11 +213,11 @@ async def test_any_octets_get_frames_of_json_rpc_or_the_end_of_the_connection(
 
         @settings(max_examples=120)
         @given(
-            octets=st.lists(broken_frame() | st.binary(max_size=20), max_size=6).map(b"".join),
+            data=st.lists(broken_frame() | st.binary(max_size=20), max_size=6).map(b"".join),
             greet=st.booleans(),
         )
-        def fuzz(octets: bytes, greet: bool) -> None:
-            trio.from_thread.run(exchange, octets, greet)
+        def fuzz(data: bytes, greet: bool) -> None:
+            trio.from_thread.run(exchange, data, greet)
 
         await trio.to_thread.run_sync(fuzz)
         async with open_client(served.path) as hub:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from trio import testing
 
 from hubd.client import open_client
-from hubd.control import crowd, gate
-from hubd.control.crowd import Crowd
-from hubd.control.head import END, MAX_HEAD, Knock, Refusal, judge, response
+from hubd.control import connection_limits, gate
+from hubd.control.connection_limits import ConnectionLimits
+from hubd.control.head import END, MAX_HEAD, Handshake, Refusal, judge, response
 from hubd.control.listener import MAX_PATH, open_listener
 from hubd.control.roles import Role
 from hubd.errors import BadInput, Conflict, Unreachable
@@ -48,9 +48,9 @@ async def may_enter(served: Served) -> bool:
 
 
 def test_a_client_of_ours_passes() -> None:
-    assert judge(head()) == Knock()
+    assert judge(head()) == Handshake()
     several = head(Connection="keep-alive, Upgrade", Sec_WebSocket_Protocol="x, hub.jsonrpc.v1")
-    assert judge(several) == Knock()
+    assert judge(several) == Handshake()
 
 
 @pytest.mark.parametrize(
@@ -120,24 +120,26 @@ def test_a_refusal_is_a_whole_response() -> None:
     assert body == b"speak websocket\n"
 
 
-def knock(data: bytes) -> Knock:
+def handshake(data: bytes) -> Handshake:
     judged = judge(data, 8000)
-    assert isinstance(judged, Knock), judged
+    assert isinstance(judged, Handshake), judged
     return judged
 
 
 def test_on_tcp_the_token_comes_as_a_subprotocol_or_as_a_header() -> None:
     here = {"Host": "127.0.0.1:8000", "Origin": "http://localhost:3000"}
     asked = "hub.jsonrpc.v1, hub.bearer.aB-_9"
-    assert knock(head(**here, Sec_WebSocket_Protocol=asked)) == Knock(origin=here["Origin"], bearer="aB-_9")
-    assert knock(head(Host="[::1]:8000", Authorization="bearer aB-_9")) == Knock(bearer="aB-_9")
+    assert handshake(head(**here, Sec_WebSocket_Protocol=asked)) == Handshake(
+        origin=here["Origin"], bearer="aB-_9"
+    )
+    assert handshake(head(Host="[::1]:8000", Authorization="bearer aB-_9")) == Handshake(bearer="aB-_9")
 
 
 @given(st.text(st.characters(min_codepoint=0, max_codepoint=255), max_size=60))
 def test_any_line_in_a_head_is_judged(text: str) -> None:
     for port in (None, 8000):
         judged = judge(head().replace(END, b"\r\n" + text.encode("latin-1") + END), port)
-        assert isinstance(judged, Knock | Refusal)
+        assert isinstance(judged, Handshake | Refusal)
         if isinstance(judged, Refusal):
             assert response(judged).startswith(b"HTTP/1.1 4")
 
@@ -146,13 +148,13 @@ def test_any_line_in_a_head_is_judged(text: str) -> None:
 
 
 def test_viewers_leave_room_for_operators() -> None:
-    counts = Crowd()
+    counts = ConnectionLimits()
     with ExitStack() as stack:
-        for _ in range(crowd.MAX_VIEWERS):
+        for _ in range(connection_limits.MAX_VIEWERS):
             assert stack.enter_context(counts.inside(Role.VIEWER)) is None
         with counts.inside(Role.VIEWER) as refusal:
             assert refusal is not None
-        for _ in range(crowd.MAX_CONNECTIONS - crowd.MAX_VIEWERS):
+        for _ in range(connection_limits.MAX_CONNECTIONS - connection_limits.MAX_VIEWERS):
             assert stack.enter_context(counts.inside(Role.OPERATOR)) is None
         with counts.inside(Role.OPERATOR) as refusal:
             assert refusal is not None
@@ -162,9 +164,9 @@ def test_viewers_leave_room_for_operators() -> None:
 
 
 def test_those_who_leave_in_peace_are_counted() -> None:
-    counts = Crowd()
+    counts = ConnectionLimits()
     with ExitStack() as stack:
-        polite = [stack.enter_context(counts.leaving()) for _ in range(crowd.MAX_LEAVING + 5)]
+        polite = [stack.enter_context(counts.leaving()) for _ in range(connection_limits.MAX_LEAVING + 5)]
     assert polite.count(False) == 5
     with counts.leaving() as politely:
         assert politely
@@ -266,7 +268,7 @@ async def test_nothing_is_left_of_who_was_not_let_in(
             await trio.lowlevel.checkpoint()
 
 
-async def test_a_head_in_single_octets_is_read(served: Served) -> None:
+async def test_a_head_in_single_data_is_read(served: Served) -> None:
     async with await trio.open_unix_socket(served.path) as stream:
         for octet in head():
             await stream.send_all(bytes([octet]))
@@ -280,10 +282,10 @@ async def test_a_client_that_does_not_wait_for_the_answer_is_refused(served: Ser
     assert (await answer_to(served.path, head() + ping)).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_a_crowd_is_sent_away_and_those_inside_stay(
+async def test_a_connection_limits_is_sent_away_and_those_inside_stay(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crowd, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 2)
     async with open_client(served.path) as first:
         async with open_client(served.path):
             with pytest.raises(Unreachable) as caught:

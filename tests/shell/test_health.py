@@ -36,7 +36,7 @@ class Still:
 class Stuck:
     """A supervisor with such a schedule, and otherwise the real one."""
 
-    clockwork = Still()
+    scheduler = Still()
 
     def __init__(self, supervisor: Any) -> None:
         self.providers = supervisor.providers
@@ -98,7 +98,8 @@ async def test_status_answers_when_the_schedule_hangs_and_says_so(
     tmp_path: Path, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_methods, "PULSE_SECONDS", 0.01)
-    hub = replace(served.hub, supervisor=Stuck(served.hub.supervisor))  # type: ignore[arg-type]  # all it needs
+    # all it needs
+    hub = replace(served.hub, supervisor=Stuck(served.hub.supervisor))  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         path = tmp_path / "t" / "c.sock"
         await nursery.start(serve_control, path, hub)

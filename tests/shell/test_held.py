@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from hubd.core.model import Answer, DeliveryState, InDoubt, Parcel
+from hubd.core.model import Answer, DeliveryState, InDoubt, RenderedMessage
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, LOST, world
 
@@ -19,9 +19,9 @@ async def test_a_lost_answer_is_followed_by_a_second_try_only_if_the_policy_says
 ) -> None:
     tries: Counter[int] = Counter()
 
-    def answer(parcel: Parcel) -> Answer:
-        tries[parcel.delivery_id] += 1
-        return LOST if parcel.delivery_id == 7 and tries[7] == 1 else ACCEPTED
+    def answer(rendered: RenderedMessage) -> Answer:
+        tries[rendered.delivery_id] += 1
+        return LOST if rendered.delivery_id == 7 and tries[7] == 1 else ACCEPTED
 
     store, transport = FakeStore(), FakeTransport(answer=answer)
     campaign = store.add_campaign("doubt", 20, EMAIL, in_doubt=policy)

@@ -21,11 +21,11 @@ from hubd.bridge import Bridge
 from hubd.core.intake import ContactRow
 from hubd.errors import StoreUnusable
 from hubd.store import database, opening, writer
-from hubd.store.anchor import anchor_path
 from hubd.store.backup import Backups
 from hubd.store.database import Database, open_database
+from hubd.store.disk_space import DiskSpaceLimits
 from hubd.store.opening import migrations, prepare
-from hubd.store.room import RoomLimits
+from hubd.store.watermark import watermark_path
 from tests.shell.broken_disk import BrokenDisk, after_kill, after_power_loss, broken_disk
 from tests.shell.conftest import Store
 
@@ -57,7 +57,7 @@ def disk(tmp_path: Path) -> Iterator[BrokenDisk]:
 
 @asynccontextmanager
 async def opened(path: Path, bridge: Bridge) -> AsyncIterator[Database]:
-    async with open_database(path, bridge, probe_interval=0.01, limits=RoomLimits(min_free=0)) as db:
+    async with open_database(path, bridge, probe_interval=0.01, limits=DiskSpaceLimits(min_free=0)) as db:
         yield db
 
 
@@ -83,13 +83,13 @@ class Recorded:
     disk: BrokenDisk
     folder: Path
     before: dict[str, bytes] = field(default_factory=dict)
-    anchor: bytes | None = None
+    watermark: bytes | None = None
 
     def begin(self) -> None:
         """From here on everything is recorded."""
         self.before = {str(path): path.read_bytes() for path in self.folder.glob("hub.db*")}
-        anchor = anchor_path(self.folder / "hub.db")
-        self.anchor = anchor.read_bytes() if anchor.exists() else None
+        watermark = watermark_path(self.folder / "hub.db")
+        self.watermark = watermark.read_bytes() if watermark.exists() else None
         self.disk.log.clear()
 
     def ends(self) -> list[tuple[str, int]]:
@@ -105,10 +105,10 @@ class Recorded:
             place = folder / Path(file).name
             place.touch(0o600)
             place.write_bytes(content)
-        if self.anchor is not None:
-            place = anchor_path(folder / "hub.db")
+        if self.watermark is not None:
+            place = watermark_path(folder / "hub.db")
             place.touch(0o600)
-            place.write_bytes(self.anchor)
+            place.write_bytes(self.watermark)
         return folder / "hub.db"
 
 
@@ -118,11 +118,11 @@ async def check_each_end(recorded: Recorded, bridge: Bridge, folder: Path, least
     `least` is how many contacts there were before. Returns how often the main file could not be read alone.
     """
     ops, unreadable = list(recorded.disk.log), 0
-    dice = random.Random(4)
+    rng = random.Random(4)
     for name, n in recorded.ends():
         done = [op for op in ops[:n] if op.kind != "note"]
         told = max([least, *(int(op.file) for op in ops[:n] if op.kind == "note")])
-        ends: dict[str, Any] = {"killed": after_kill, "unpowered": partial(after_power_loss, dice=dice)}
+        ends: dict[str, Any] = {"killed": after_kill, "unpowered": partial(after_power_loss, rng=rng)}
         for how, end in ends.items():
             path = recorded.put(folder / f"{how}{name}", dict(end(recorded.before, done)))
             unreadable += not readable_alone(path)
@@ -206,7 +206,7 @@ async def test_an_end_at_any_write_of_a_migration_loses_nothing(
 async def test_an_end_at_any_write_of_a_start_on_an_older_copy_loses_nothing(
     bridge: Bridge, tmp_path: Path, disk: BrokenDisk
 ) -> None:
-    """A copy that was closed in order, put back with `cp`: the anchor says that there was more."""
+    """A copy that was closed in order, put back with `cp`: the watermark says that there was more."""
     path = tmp_path / "live" / "hub.db"
     async with opened(path, bridge) as db:
         await take_in(db, range(1))

@@ -23,13 +23,13 @@ from hypothesis import strategies as st
 
 from hubd import journal
 from hubd.core.model import CampaignState, Channel, Content
-from hubd.core.outcome import Patience
-from hubd.engine.bulletin import Bulletin
+from hubd.core.outcome import RetryPolicy
 from hubd.engine.campaign import CampaignTask
 from hubd.engine.campaign_run import CampaignRun
 from hubd.engine.health import HealthChange
+from hubd.engine.health_events import HealthEvents
 from hubd.engine.limits import LimiterRegistry
-from hubd.engine.plan import PlanShelf
+from hubd.engine.plan import TemplateCache
 from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import RunContext
 from hubd.engine.providers import Providers
@@ -443,11 +443,11 @@ async def test_a_line_about_a_campaign_can_be_asked_for_by_its_name(
         campaigns=store,
         ledger=store,
         health=store,
-        plans=PlanShelf(store, b"key"),
+        plans=TemplateCache(store, b"key"),
         now=lambda: 0.0,
         steady=lambda: 0.0,
-        dice=lambda: 0.5,
-        patience=lambda _: Patience(),
+        random=lambda: 0.5,
+        retry_policy=lambda _: RetryPolicy(),
     )
     tries = 0
 
@@ -478,13 +478,13 @@ async def test_a_start_that_fails_at_its_time_can_be_asked_for_by_its_name(
         campaigns=store,
         ledger=store,
         health=store,
-        plans=PlanShelf(store, b"key"),
+        plans=TemplateCache(store, b"key"),
         doubts=store,
         providers=Providers({}, lambda: 0.5),  # the one that it names was taken out of the configuration
         limits=LimiterRegistry(store, trio.current_time),
         now=trio.current_time,
-        dice=lambda: 0.5,
-        patience=Patience(),
+        random=lambda: 0.5,
+        retry_policy=RetryPolicy(),
     ):
         await trio.sleep(200)
     (record,) = (each for each in journald.records() if "on time" in each["MESSAGE"])
@@ -499,11 +499,11 @@ async def test_a_line_about_a_provider_can_be_asked_for_by_its_name(
     async def add(*_: object) -> None:
         written.set()
 
-    bulletin = Bulletin(add, FakeStore())
+    health_events = HealthEvents(add, FakeStore())
     change = HealthChange(provider="office", before="ready", after="resting", reason="no answer", until=None)
-    bulletin.tell(change)
+    health_events.tell(change)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(bulletin.run)
+        nursery.start_soon(health_events.run)
         await written.wait()
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()

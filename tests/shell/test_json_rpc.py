@@ -139,7 +139,7 @@ async def test_an_id_comes_back_as_it_went(raw: Raw, text: str) -> None:
     await raw.say(request(f',"id":{text}'))
     with trio.fail_after(20):
         said = await raw.socket.get_message()
-    assert f'"id":{text}' in said, "the same octets, so also the same type"
+    assert f'"id":{text}' in said, "the same bytes, so also the same type"
 
 
 @pytest.mark.parametrize("text", ["true", "false", "{}", "[]", "[1]"])

@@ -29,7 +29,7 @@ from hubd.transports.twilio import TwilioSettings, open_twilio
 from tests.shell.open_hub import open_hub
 from tests.shell.raw_client import Raw, open_raw
 from tests.shell.scripted_smtp import Say, serve_script
-from tests.shell.smtp_peers import open_lane, parcel, send
+from tests.shell.smtp_peers import open_connection, rendered, send
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN, TwilioDouble
 
 CANARY = "s3cr3t for ann@example.com"
@@ -238,13 +238,13 @@ async def test_an_error_in_a_callback_of_aiosmtplib_ends_one_login_and_nothing_e
 ) -> None:
     ends = callback in ("connection_lost", "eof_received")
     script = {"ehlo": [Say(b"250 script\r\n", then="close")]} if ends else {}
-    async with serve_script(script) as server, open_lane(server, reply=2) as (transport, lane):
+    async with serve_script(script) as server, open_connection(server, reply=2) as (transport, connection):
         with monkeypatch.context() as broken:
             broken.setattr(SMTPProtocol, callback, fail)
             with trio.fail_after(BOUND):
                 await transport.probe()
         assert len(lines(caplog)) <= 1
-        assert (await send(lane, parcel())).code == 250
+        assert (await send(connection, rendered())).code == 250
 
 
 async def test_a_statement_of_aiosqlite_that_fails_after_its_caller_was_cancelled_is_no_end(

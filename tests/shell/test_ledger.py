@@ -47,7 +47,7 @@ async def test_open_and_close_leave_one_attempt_and_a_sent_delivery(store: Store
     assert (tried.opened_at, tried.closed_at) == (1000.0, 1001.0)
     assert life.content.subject == "Hello {{ first_name }}"
     counts = (await store.campaigns.by_id(campaign.id)).counts
-    assert counts.settled == counts.total
+    assert counts.finished == counts.total
 
 
 async def test_the_close_of_one_and_the_open_of_the_next_are_one_item(store: Store) -> None:
@@ -366,39 +366,43 @@ async def test_a_large_requeue_goes_page_by_page(store: Store, monkeypatch: pyte
 # --- one-off messages ---------------------------------------------------------------------------
 
 
-async def single(store: Store, key: str = "") -> int:
-    standing = await store.campaigns.single("outbox", Channel.EMAIL, in_doubt=InDoubt.RETRY)
+async def transactional_queue(store: Store, key: str = "") -> int:
+    queue = await store.campaigns.transactional_queue("outbox", Channel.EMAIL, in_doubt=InDoubt.RETRY)
     spec = store.spec()
     content_id = await store.campaigns.add_content(spec.content(), "single")
-    return await store.ledger.add_single(
-        standing.id, "Ann@example.com", "ann@example.com", {"x": "1"}, content_id, idempotency_key=key
+    return await store.ledger.add_transactional(
+        queue.id, "Ann@example.com", "ann@example.com", {"x": "1"}, content_id, idempotency_key=key
     )
 
 
 async def test_the_same_address_may_get_many_one_off_messages(store: Store) -> None:
-    ids = [await single(store) for _ in range(3)]
-    standing = await store.campaigns.single("outbox", Channel.EMAIL)
-    due = await store.ledger.due(standing.id, 0.0, 10)
+    ids = [await transactional_queue(store) for _ in range(3)]
+    queue = await store.campaigns.transactional_queue("outbox", Channel.EMAIL)
+    due = await store.ledger.due(queue.id, 0.0, 10)
     assert [row.id for row in due] == ids
-    assert due[0].content_id != standing.content_id
+    assert due[0].content_id != queue.content_id
     assert (await store.ledger.message(ids[0])).content == store.spec().content()
-    assert standing.counts.pending == 3
+    assert queue.counts.pending == 3
 
 
 async def test_a_one_off_message_is_tried_for_five_days(store: Store) -> None:
-    await single(store)
-    standing = await store.campaigns.single("outbox", Channel.EMAIL)
-    assert standing.give_up_after == 5 * 86_400
+    await transactional_queue(store)
+    queue = await store.campaigns.transactional_queue("outbox", Channel.EMAIL)
+    assert queue.give_up_after == 5 * 86_400
 
 
 async def test_one_request_key_queues_one_message(store: Store) -> None:
-    assert await single(store, "k") == await single(store, "k") != await single(store, "other")
-    assert (await store.campaigns.single("outbox", Channel.EMAIL)).counts.total == 2
+    assert (
+        await transactional_queue(store, "k")
+        == await transactional_queue(store, "k")
+        != await transactional_queue(store, "other")
+    )
+    assert (await store.campaigns.transactional_queue("outbox", Channel.EMAIL)).counts.total == 2
 
 
 async def test_a_suppressed_address_gets_no_one_off_message_either(store: Store) -> None:
     await store.contacts.suppress(Channel.EMAIL, "ann@example.com", "opted_out", "test")
-    delivery = await single(store)
+    delivery = await transactional_queue(store)
     assert await store.ledger.record([open_entry(delivery)]) == [Refusal(why="suppressed", skipped=True)]
 
 

@@ -65,20 +65,22 @@ def _tidy() -> Iterator[None]:
     _origin.cache_clear()
 
 
-def together(entries: Sequence[Entry], no_room: bool) -> Work[Any]:
+def together(entries: Sequence[Entry], low_disk_space: bool) -> Work[Any]:
     """As `Ledger.record` has it written."""
-    return Joint(entries, _with_little_room if no_room else _with_room)
+    return Joint(entries, _with_little_room if low_disk_space else _with_room)
 
 
-_with_room = partial(enter_all, epoch=1, no_room=lambda: False)
-_with_little_room = partial(enter_all, epoch=1, no_room=lambda: True)
+_with_room = partial(enter_all, epoch=1, low_disk_space=lambda: False)
+_with_little_room = partial(enter_all, epoch=1, low_disk_space=lambda: True)
 
 
-def one_by_one(entries: Sequence[Entry], no_room: bool) -> Work[Any]:
+def one_by_one(entries: Sequence[Entry], low_disk_space: bool) -> Work[Any]:
     """Each entry read, judged and written before the next is looked at."""
 
     def work(unit: Unit) -> object:
-        done = [enter_all(unit, [[entry]], epoch=1, no_room=lambda: no_room)[0] for entry in entries]
+        done = [
+            enter_all(unit, [[entry]], epoch=1, low_disk_space=lambda: low_disk_space)[0] for entry in entries
+        ]
         return list(chain.from_iterable(r for r, _ in done)), list(chain.from_iterable(m for _, m in done))
 
     return work
@@ -120,7 +122,7 @@ async def test_as_many_entries_as_there_are_are_written_at_once(store: Store, co
     def work(unit: Unit) -> object:
         unit.db.set_trace_callback(statements.append)
         try:
-            return enter_all(unit, [[open_entry(n)] for n in ids], epoch=1, no_room=lambda: False)
+            return enter_all(unit, [[open_entry(n)] for n in ids], epoch=1, low_disk_space=lambda: False)
         finally:
             unit.db.set_trace_callback(None)
 

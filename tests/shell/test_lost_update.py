@@ -47,7 +47,7 @@ class Meddler:
 
 
 def enter(*made: Any) -> Callable[[Unit], object]:
-    return lambda unit: entries.enter_all(unit, [made], epoch=1, no_room=lambda: False)
+    return lambda unit: entries.enter_all(unit, [made], epoch=1, low_disk_space=lambda: False)
 
 
 @pytest.mark.parametrize("opened", [False, True])
@@ -60,7 +60,7 @@ async def test_an_entry_about_a_delivery_that_has_changed_is_not_made(store: Sto
     work = enter(close_entry(delivery) if opened else open_entry(delivery))
 
     def meddled(unit: Unit) -> object:
-        unit.db = Meddler(unit.db, entries.STANDING, D.DEFERRED)  # type: ignore[assignment]
+        unit.db = Meddler(unit.db, entries.CURRENT, D.DEFERRED)  # type: ignore[assignment]
         return work(unit)
 
     with pytest.raises(Conflict) as caught:
@@ -76,7 +76,7 @@ async def test_a_suppressed_recipient_that_has_changed_is_not_skipped(store: Sto
     await store.ledger.record([open_entry(delivery), close_entry(delivery, D.DEFERRED, suppress="complaint")])
 
     def meddled(unit: Unit) -> object:
-        unit.db = Meddler(unit.db, entries.STANDING, D.SENT)  # type: ignore[assignment]
+        unit.db = Meddler(unit.db, entries.CURRENT, D.SENT)  # type: ignore[assignment]
         return enter(open_entry(delivery))(unit)
 
     with pytest.raises(Conflict):

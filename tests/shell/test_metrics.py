@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from hubd.client import Client, open_client
+from hubd.control.attempt_metrics import BOUNDS, AttemptMetrics
 from hubd.control.exposition import CONTENT_TYPE, Family, Histogram, counter, gauge, render, stateset
-from hubd.control.tally import BOUNDS, Tally
 from hubd.core.ledger import Close, Open, Refusal, Requeue
 from hubd.core.model import DeliveryState
 from tests.shell.open_hub import PERSONAL, Served
@@ -104,31 +104,31 @@ def closed(number: int, at: float, to: DeliveryState = DeliveryState.SENT, **mor
 
 
 def test_an_attempt_lasts_from_open_to_close() -> None:
-    tally = Tally()
-    tally.note([opened(1, 100.0)], [None])
-    tally.note([closed(1, 100.3), opened(2, 100.3)], [None, None])
-    tally.note([closed(2, 99.0, DeliveryState.DEFERRED)], [None])  # the clock was set back
-    assert tally.outcomes == {("office", "sent"): 1, ("office", "deferred"): 1}
-    histogram = tally.durations()["office"]
+    attempt_metrics = AttemptMetrics()
+    attempt_metrics.note([opened(1, 100.0)], [None])
+    attempt_metrics.note([closed(1, 100.3), opened(2, 100.3)], [None, None])
+    attempt_metrics.note([closed(2, 99.0, DeliveryState.DEFERRED)], [None])  # the clock was set back
+    assert attempt_metrics.outcomes == {("office", "sent"): 1, ("office", "deferred"): 1}
+    histogram = attempt_metrics.durations()["office"]
     assert histogram.counts[BOUNDS.index(0.5)] == 1
     assert histogram.counts[0] == 1
     assert histogram.total == pytest.approx(0.3)
 
 
 def test_what_was_not_written_is_not_counted() -> None:
-    tally = Tally()
-    tally.note([opened(1, 1.0)], [Refusal(why="suppressed", skipped=True)])
-    tally.note([closed(1, 2.0, opened=False, provider="office")], [Refusal(why="delivery_state")])
-    tally.note([Requeue(delivery_id=1, at=3.0)], [None])
-    assert not tally.outcomes
-    assert not tally.durations()
+    attempt_metrics = AttemptMetrics()
+    attempt_metrics.note([opened(1, 1.0)], [Refusal(why="suppressed", skipped=True)])
+    attempt_metrics.note([closed(1, 2.0, opened=False, provider="office")], [Refusal(why="delivery_state")])
+    attempt_metrics.note([Requeue(delivery_id=1, at=3.0)], [None])
+    assert not attempt_metrics.outcomes
+    assert not attempt_metrics.durations()
 
 
 def test_a_try_that_was_never_opened_has_an_outcome_and_no_duration() -> None:
-    tally = Tally()
-    tally.note([closed(1, 2.0, DeliveryState.FAILED, opened=False, provider="office")], [None])
-    assert tally.outcomes == {("office", "failed"): 1}
-    assert not tally.durations()
+    attempt_metrics = AttemptMetrics()
+    attempt_metrics.note([closed(1, 2.0, DeliveryState.FAILED, opened=False, provider="office")], [None])
+    assert attempt_metrics.outcomes == {("office", "failed"): 1}
+    assert not attempt_metrics.durations()
 
 
 # -- the whole ---------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ async def test_a_campaign_and_its_provider_in_figures(hub: Client) -> None:
     assert found.value("messagehub_events_total") > 3
 
 
-async def test_what_is_put_away_is_not_told(hub: Client) -> None:
+async def test_what_is_archived_is_not_told(hub: Client) -> None:
     with trio.fail_after(60):
         await run_campaign(hub, 1)
     await hub.call("campaign.archive", name="spring")

@@ -1,7 +1,7 @@
 """A model test: whatever is asked of a hub, whatever a provider answers, whenever it is killed.
 
 Hypothesis makes up the story, of commands, answers, passing time, kills and restarts; after every step the
-books are held against what the provider really has. At the end of each story the world is made well again,
+records are held against what the provider really has. At the end of each story the world is made well again,
 and everybody who was to get a message has one, or it is known why not.
 """
 
@@ -32,9 +32,9 @@ from hubd.errors import Conflict, InvalidTransition
 from hubd.failpoints import arm
 from hubd.store.requeue import Class, Settlement
 from tests.shell.model import LiveHub, Reaper
-from tests.shell.model_books import CampaignLine, auditor, books_in, read_books
 from tests.shell.model_promises import GOING, Promises, check_recovery
-from tests.shell.model_wire import LANES, Mailbox, Mood, Reply, Witness
+from tests.shell.model_records import CampaignLine, auditor, read_records, records_in
+from tests.shell.model_wire import CONNECTIONS, Mailbox, Mood, Reply, Witness
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ ASIDE = ("in_recovery", "in_freeze", "in_import")
 names = st.sampled_from(NAMES)
 people = st.integers(0, PEOPLE - 1)
 replies = st.sampled_from([reply for reply in Reply if reply is not Reply.BUG])
-masks = st.integers(0, 2**LANES - 1)
+masks = st.integers(0, 2**CONNECTIONS - 1)
 rates = st.sampled_from([(), ("1/s",), ("2/s", "5/minute"), ("4/hour",)])
 SINGLE = Content(channel=Channel.EMAIL, sender="Acme <news@acme.example>", subject="one", text="just one")
 
@@ -76,7 +76,7 @@ class Hub(RuleBasedStateMachine):
         self.promises = Promises(self.witness)
         first = self.root / "life0"
         first.mkdir(mode=0o700)
-        self.books = books_in(first)
+        self.records = records_in(first)
         self._wake_up(first, BORN)
 
     # -- a hub's life and death --------------------------------------------------------------------
@@ -87,13 +87,13 @@ class Hub(RuleBasedStateMachine):
         self.reaper.remains = directory
         while self.reaper.remains is not None:
             directory, self.reaper.remains = self.reaper.remains, None
-            before = books_in(directory)
+            before = records_in(directory)
             self.hub = LiveHub(directory, self.witness, self.reaper, born=born)
             self.hub.wire.mood, self.hub.wire.mailboxes = self.moods
             if self.reaper.remains is not None:
                 self.hub.end()
                 continue
-            check_recovery(before, books_in(directory), self.witness.broken)
+            check_recovery(before, records_in(directory), self.witness.broken)
         self.files = ExitStack()
         self.auditor = self.files.enter_context(auditor(directory))
 
@@ -117,7 +117,7 @@ class Hub(RuleBasedStateMachine):
         return None if self._bury() else answer
 
     def _line(self, name: str) -> CampaignLine | None:
-        return self.books.campaigns.get(name)
+        return self.records.campaigns.get(name)
 
     def _command(
         self, name: str, event: CampaignEvent, command: Callable[[], Awaitable[Any]], *replies: Reply
@@ -153,7 +153,7 @@ class Hub(RuleBasedStateMachine):
             assert isinstance(answer.exception(), InvalidTransition)
             self._unchanged()
             return
-        found = read_books(self.auditor).campaigns[name].state
+        found = read_records(self.auditor).campaigns[name].state
         if found == CampaignState.FAILED and self.witness.broken:
             # A bug had ended it; its other messages on the wire were waited for, and the command with them.
             assert isinstance(answer.exception(), InvalidTransition)
@@ -168,15 +168,15 @@ class Hub(RuleBasedStateMachine):
             self.witness.halted.add(name)
 
     def _let_scheduled_ones_start(self) -> None:
-        for line in self.books.campaigns.values():
+        for line in self.records.campaigns.values():
             if line.state == CampaignState.SCHEDULED:
                 self.witness.halted.discard(line.name)
 
     def _on_the_wire(self, name: str) -> list[int]:
-        return [p.parcel.delivery_id for p in self.hub.wire.parked if p.parcel.campaign == name]
+        return [p.rendered.delivery_id for p in self.hub.wire.parked if p.rendered.campaign == name]
 
     def _unchanged(self) -> None:
-        assert read_books(self.auditor) == self.books, "what was refused changed something all the same"
+        assert read_records(self.auditor) == self.records, "what was refused changed something all the same"
 
     # -- the story: people and campaigns -----------------------------------------------------------
 
@@ -187,7 +187,7 @@ class Hub(RuleBasedStateMachine):
         for name in NAMES:
             self._apply(name, ())
         for name in sorted(started):
-            self.books = read_books(self.auditor)
+            self.records = read_records(self.auditor)
             self.start(name, 3 if name == "capped" else None)
 
     def _import(self, name: str, numbers: range) -> None:
@@ -244,7 +244,7 @@ class Hub(RuleBasedStateMachine):
     def start(self, name: str, limit: int | None) -> None:
         self._command(name, CampaignEvent.START, partial(self.hub.supervisor.start, name, limit=limit))
 
-    @rule(name=names, replies=st.lists(replies, max_size=LANES), taken=st.booleans())
+    @rule(name=names, replies=st.lists(replies, max_size=CONNECTIONS), taken=st.booleans())
     def pause(self, name: str, replies: list[Reply], taken: bool) -> None:
         self.hub.wire.cut_is_taken = taken
         self._command(name, CampaignEvent.PAUSE, partial(self.hub.supervisor.pause, name), *replies)
@@ -253,7 +253,7 @@ class Hub(RuleBasedStateMachine):
     def resume(self, name: str) -> None:
         self._command(name, CampaignEvent.RESUME, partial(self.hub.supervisor.resume, name))
 
-    @rule(name=names, replies=st.lists(replies, max_size=LANES), taken=st.booleans())
+    @rule(name=names, replies=st.lists(replies, max_size=CONNECTIONS), taken=st.booleans())
     def stop(self, name: str, replies: list[Reply], taken: bool) -> None:
         self.hub.wire.cut_is_taken = taken
         self._command(name, CampaignEvent.STOP, partial(self.hub.supervisor.stop, name), *replies)
@@ -289,17 +289,17 @@ class Hub(RuleBasedStateMachine):
         if line is None or CampaignEvent.RETRY not in CAMPAIGN[CampaignState(line.state)]:
             return
         hub = self.hub
-        self.promises.settled.add(name)
+        self.promises.finished.add(name)
         if how == "resend":
             self.promises.resent.add(name)
             self.witness.halted.discard(name)
         if how == "failed":
-            self.promises.written_off |= {d.id for d in self.books.of(name) if d.state == "in_doubt"}
+            self.promises.written_off |= {d.id for d in self.records.of(name) if d.state == "in_doubt"}
 
         async def decide() -> None:
             await self._requeue(line.id, name, hub.store.ledger.retrying(line.id, None, how))
-            if how == "resend" and line.single:
-                await hub.supervisor.wake_single("post", Channel.EMAIL)
+            if how == "resend" and line.transactional_queue:
+                await hub.supervisor.wake_transactional("post", Channel.EMAIL)
 
         self._answered(self._tell(decide))
 
@@ -338,15 +338,15 @@ class Hub(RuleBasedStateMachine):
 
         async def send() -> None:
             content_id = await hub.store.campaigns.add_content(SINGLE, "one")
-            standing = await hub.supervisor.standing("post", Channel.EMAIL)
-            await hub.store.ledger.add_single(standing.id, to, to, {"email": to}, content_id)
-            await hub.supervisor.wake_single("post", Channel.EMAIL)
+            queue = await hub.supervisor.transactional_queue("post", Channel.EMAIL)
+            await hub.store.ledger.add_transactional(queue.id, to, to, {"email": to}, content_id)
+            await hub.supervisor.wake_transactional("post", Channel.EMAIL)
 
         self._answered(self._tell(send))
 
     # -- the story: the world ----------------------------------------------------------------------
 
-    @rule(reply=replies, count=st.integers(1, LANES))
+    @rule(reply=replies, count=st.integers(1, CONNECTIONS))
     def answer(self, reply: Reply, count: int) -> None:
         for _ in range(count):
             self.sound = False
@@ -411,10 +411,10 @@ class Hub(RuleBasedStateMachine):
     # -- what holds, always ------------------------------------------------------------------------
 
     @invariant()
-    def books_and_world_agree(self) -> None:
+    def records_and_world_agree(self) -> None:
         self.sound = False
-        before, self.books = self.books, read_books(self.auditor)
-        self.promises.check(before, self.books, self.hub.wire.parked, self.hub.now_is)
+        before, self.records = self.records, read_records(self.auditor)
+        self.promises.check(before, self.records, self.hub.wire.parked, self.hub.now_is)
         self.sound = True
 
     # -- and in the end ----------------------------------------------------------------------------
@@ -434,21 +434,21 @@ class Hub(RuleBasedStateMachine):
         self.reaper.spare()
         self.moods = (Mood.WELL, {})
         self.hub.wire.mood, self.hub.wire.mailboxes = self.moods
-        for line in self.books.campaigns.values():
+        for line in self.records.campaigns.values():
             self.change_rate(line.name, ())
         for _ in range(60):
-            for line in self.books.campaigns.values():
+            for line in self.records.campaigns.values():
                 if line.state in ("scheduled", "paused", "stopped", "failed"):
                     self.start(line.name, None)
             while self.hub.answer(Reply.TAKEN):
                 pass
-            self.books_and_world_agree()
+            self.records_and_world_agree()
             if all(
-                line.state in ("draft", "completed", "running") for line in self.books.campaigns.values()
-            ) and (not any(line.state in GOING for line in self.books.deliveries.values())):
+                line.state in ("draft", "completed", "running") for line in self.records.campaigns.values()
+            ) and (not any(line.state in GOING for line in self.records.deliveries.values())):
                 break
             self.wait(4_000.0)
-        self.promises.check_end(self.books)
+        self.promises.check_end(self.records)
 
 
 def story(examples: int, steps: int) -> settings:

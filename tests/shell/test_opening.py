@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from hubd.bridge import Bridge, open_bridge
 from hubd.errors import StoreUnusable
-from hubd.store.anchor import Anchor, anchor_path, mark_of
 from hubd.store.database import open_database
 from hubd.store.opening import prepare
 from hubd.store.restore import open_restores
+from hubd.store.watermark import WatermarkFile, watermark_of, watermark_path
 from tests.shell.conftest import Store, close_entry, open_entry
 
 
@@ -58,7 +58,7 @@ async def _live_twice(root: Path) -> None:
         shutil.copytree(root / "state", root / "next")
         async with open_database(root / "next" / "hub.db", bridge) as database:
             await Store(database).ledger.record([open_entry(10)])
-            Anchor(database.path).write(await database.read(mark_of))
+            WatermarkFile(database.path).write(await database.read(watermark_of))
             shutil.copytree(root / "next", root / "killed")
     (root / "killed" / "hub.db-shm").unlink()
 
@@ -85,20 +85,20 @@ def test_an_empty_file_is_a_lost_database(hub: Path) -> None:
     assert "empty file" in str(refused(hub))
 
 
-def test_a_missing_file_beside_its_anchor_is_a_lost_database_and_no_new_one(hub: Path) -> None:
+def test_a_missing_file_beside_its_watermark_is_a_lost_database_and_no_new_one(hub: Path) -> None:
     hub.unlink()
     assert "hub.anchor is there" in str(refused(hub))
     assert not hub.exists()
-    anchor_path(hub).unlink()
+    watermark_path(hub).unlink()
     prepare(hub)
 
 
 def test_a_file_that_was_cut_off_anywhere_is_refused(hub: Path) -> None:
     """Each page boundary, and between them at odd places."""
     whole = hub.read_bytes()
-    dice = random.Random(5)
+    rng = random.Random(5)
     lengths = {0, 1, 15, 16, 99, 100, 4095, len(whole) - 1, *range(4096, len(whole), 4096)}
-    for length in sorted(lengths | {dice.randrange(len(whole)) for _ in range(60)}):
+    for length in sorted(lengths | {rng.randrange(len(whole)) for _ in range(60)}):
         hub.write_bytes(whole[:length])
         refused(hub)
     hub.write_bytes(whole)
@@ -238,4 +238,4 @@ async def test_a_torn_log_is_held_and_not_sent_again(killed: Path, bridge: Bridg
         assert "later changes" in restores.found.why
         (campaign,) = await Store(database).campaigns.list()
         assert (campaign.counts.sent, campaign.counts.in_doubt) == (9, 21)
-        assert campaign.counts.settled == campaign.counts.total
+        assert campaign.counts.finished == campaign.counts.total

@@ -18,15 +18,15 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
 from hubd.errors import ProviderUnavailable
 from hubd.transports.outbox import JOURNAL, OutboxTransport, folder_name, open_outbox
 
 BODY = b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n and more\r\nTo: x\r\n\r\n.\r\nSubject: not this\r\n"
 
 
-def email(number: int = 1, payload: bytes = BODY, campaign: str = "spring") -> Parcel:
-    return Parcel(
+def email(number: int = 1, payload: bytes = BODY, campaign: str = "spring") -> RenderedMessage:
+    return RenderedMessage(
         delivery_id=number,
         channel=Channel.EMAIL,
         recipient="to@example.net",
@@ -37,8 +37,8 @@ def email(number: int = 1, payload: bytes = BODY, campaign: str = "spring") -> P
     )
 
 
-def sms(number: int = 1, text: str = "Grüße 🎈", campaign: str = "texts") -> Parcel:
-    return Parcel(
+def sms(number: int = 1, text: str = "Grüße 🎈", campaign: str = "texts") -> RenderedMessage:
+    return RenderedMessage(
         delivery_id=number, channel=Channel.SMS, recipient="+15005550006", text=text, campaign=campaign
     )
 
@@ -47,18 +47,18 @@ def journal(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / JOURNAL).read_bytes().splitlines()]
 
 
-async def deliver(outbox: OutboxTransport, parcel: Parcel) -> Answer:
-    lane = outbox.lane()
-    assert await lane.prepare(parcel) is None
-    return await lane.deliver(parcel)
+async def deliver(outbox: OutboxTransport, rendered: RenderedMessage) -> Answer:
+    connection = outbox.connection()
+    assert await connection.prepare(rendered) is None
+    return await connection.deliver(rendered)
 
 
 @contextmanager
-def files_no_larger_than(octets: int) -> Iterator[None]:
+def files_no_larger_than(size: int) -> Iterator[None]:
     """A disk that is full at that size, without being root: writes beyond it fail with EFBIG."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
@@ -130,28 +130,28 @@ async def test_a_crash_between_the_file_and_its_line_is_made_up_for(tmp_path: Pa
     assert sorted(os.listdir(tmp_path / "spring")) == ["1.eml", "2.eml", "5.eml", JOURNAL]
 
 
-async def test_lanes_deliver_at_the_same_time_and_nothing_is_lost(tmp_path: Path) -> None:
+async def test_connections_deliver_at_the_same_time_and_nothing_is_lost(tmp_path: Path) -> None:
     outbox = open_outbox(tmp_path)
-    assert outbox.lanes == 4
+    assert outbox.connections == 4
     rest = iter(range(200))
 
     async def work() -> None:
-        lane = outbox.lane()
+        connection = outbox.connection()
         for number in rest:
-            parcel = email(number) if number % 2 else sms(number, campaign="spring")
-            assert await lane.prepare(parcel) is None
-            assert (await lane.deliver(parcel)).code == 250
-        await lane.aclose()
+            rendered = email(number) if number % 2 else sms(number, campaign="spring")
+            assert await connection.prepare(rendered) is None
+            assert (await connection.deliver(rendered)).code == 250
+        await connection.aclose()
 
     async with trio.open_nursery() as nursery:
-        for _ in range(outbox.lanes):
+        for _ in range(outbox.connections):
             nursery.start_soon(work)
     await outbox.aclose()
     assert sorted(line["delivery_id"] for line in journal(tmp_path / "spring")) == list(range(200))
     assert len(os.listdir(tmp_path / "spring")) == 201
 
 
-async def test_a_cancelled_lane_leaves_the_others_alone(tmp_path: Path) -> None:
+async def test_a_cancelled_connection_leaves_the_others_alone(tmp_path: Path) -> None:
     """Whoever holds the disk writes for all that wait; a cancellation must not take their messages along."""
     outbox = open_outbox(tmp_path)
     answers: list[Answer] = []

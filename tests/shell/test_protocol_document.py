@@ -11,13 +11,13 @@ import pytest
 
 from hubd.control import (
     calls,
-    crowd,
+    connection_limits,
     frames,
     gate,
     head,
     memory,
-    outlet,
     session,
+    session_writer,
     table,
     tickets,
 )
@@ -63,11 +63,11 @@ def test_every_error_of_the_protocol_has_a_hint_in_the_description() -> None:
 @pytest.mark.parametrize(
     ("what", "limit"),
     [
-        ("connections", crowd.MAX_CONNECTIONS),
-        ("connections", crowd.MAX_VIEWERS),
-        ("connections of one user", crowd.MAX_TIMES_FREE),
-        ("connections over TCP", crowd.MAX_AT_DOOR),
-        ("the same on unix sockets", crowd.MAX_OF_USER_AT_DOOR),
+        ("connections", connection_limits.MAX_CONNECTIONS),
+        ("connections", connection_limits.MAX_VIEWERS),
+        ("connections of one user", connection_limits.MAX_TIMES_FREE),
+        ("connections over TCP", connection_limits.MAX_AWAITING_REQUEST),
+        ("the same on unix sockets", connection_limits.MAX_OF_USER_AWAITING_REQUEST),
         ("HTTP head", head.MAX_HEAD),
         ("HTTP head", gate.HEAD_SECONDS),
         ("`hub.hello`", session.HELLO_SECONDS),
@@ -88,9 +88,9 @@ def test_every_error_of_the_protocol_has_a_hint_in_the_description() -> None:
         ("rows in one page", params.MAX_ROWS),
         ("entries in one page", params.MAX_PAGE),
         ("a request that changes nothing", table.READ_SECONDS),
-        ("time to read", outlet.SEND_SECONDS),
-        ("unanswered pings", outlet.MISSED),
-        ("unanswered pings", outlet.PING_SECONDS),
+        ("time to read", session_writer.SEND_SECONDS),
+        ("unanswered pings", session_writer.MISSED),
+        ("unanswered pings", session_writer.PING_SECONDS),
     ],
 )
 def test_a_limit_is_the_one_that_holds(what: str, limit: float) -> None:
@@ -100,7 +100,7 @@ def test_a_limit_is_the_one_that_holds(what: str, limit: float) -> None:
 
 
 def test_the_limits_are_those_of_the_design() -> None:
-    assert (crowd.MAX_CONNECTIONS, crowd.MAX_AT_DOOR) == (64, 8)
+    assert (connection_limits.MAX_CONNECTIONS, connection_limits.MAX_AWAITING_REQUEST) == (64, 8)
     assert (gate.MAX_VIEWER_MESSAGE, MAX_BATCH, MAX_IN_FLIGHT, session.MAX_SUBSCRIPTIONS) == (
         256 * 1024,
         50,
@@ -112,7 +112,16 @@ def test_the_limits_are_those_of_the_design() -> None:
 
 def test_the_codes_by_which_a_connection_is_closed_are_there() -> None:
     told = " ".join(cells[0] for cells in rows("How a connection ends"))
-    for code in (1001, 1002, 1003, 1007, 1009, session.UNAUTHENTICATED, session.BAD_PROTOCOL, outlet.SLOW):
+    for code in (
+        1001,
+        1002,
+        1003,
+        1007,
+        1009,
+        session.UNAUTHENTICATED,
+        session.BAD_PROTOCOL,
+        session_writer.SLOW,
+    ):
         assert str(code) in told
 
 
@@ -127,7 +136,7 @@ def test_what_is_not_for_viewers_is_named() -> None:
 
 def test_every_status_before_the_websocket_is_there() -> None:
     told = " ".join(cells[0] for cells in rows("Web pages and TCP"))
-    sources = [inspect.getsource(module) for module in (head, gate, crowd)]
+    sources = [inspect.getsource(module) for module in (head, gate, connection_limits)]
     statuses = {status for source in sources for status in re.findall(r"\bRefusal\((\d{3}),", source)}
     assert {"400", "401", "408", "503"} <= statuses
     assert all(status in told for status in statuses)

@@ -17,7 +17,7 @@ import pytest
 import trio
 import trio.testing
 
-from hubd.control import gate, outlet, session
+from hubd.control import gate, session, session_writer
 from hubd.control.calls import TURNS
 from hubd.control.memory import ConnectionMemory, Pool
 from hubd.control.subscription import Subscription
@@ -54,10 +54,10 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
 
 
 class Client:
-    """One connection, and what it does is up to `dice`."""
+    """One connection, and what it does is up to `rng`."""
 
-    def __init__(self, dice: random.Random, stream: trio.SocketStream, served: Served) -> None:
-        self._dice = dice
+    def __init__(self, rng: random.Random, stream: trio.SocketStream, served: Served) -> None:
+        self._rng = rng
         self._stream = stream
         self._served = served
 
@@ -65,19 +65,19 @@ class Client:
         """Everything from the head on; each step is given up after a while, and what follows is sent."""
         steps = [self._ask, self._batch, self._fragments, self._empty_frames, self._noise, self._read]
         try:
-            if self._dice.random() < 0.1:
-                await self._stream.send_all(opening[: self._dice.randrange(len(opening))])
-                if self._dice.random() < 0.5:
+            if self._rng.random() < 0.1:
+                await self._stream.send_all(opening[: self._rng.randrange(len(opening))])
+                if self._rng.random() < 0.5:
                     return
             await self._stream.send_all(opening)
-            if self._dice.random() < 0.9:
+            if self._rng.random() < 0.9:
                 await self._stream.receive_some()
-            if self._dice.random() < 0.9:
+            if self._rng.random() < 0.9:
                 await self._send(TEXT, dumped(HELLO))
-            for _ in range(self._dice.randrange(STEPS)):
+            for _ in range(self._rng.randrange(STEPS)):
                 with trio.move_on_after(SHORT):
-                    await self._dice.choice(steps)()
-                if self._dice.random() < 0.2:
+                    await self._rng.choice(steps)()
+                if self._rng.random() < 0.2:
                     await self._served.events.add("provider.state", None, {"n": 1})
             with trio.move_on_after(10 * SHORT):
                 await self._leave()
@@ -94,61 +94,61 @@ class Client:
         await self._stream.send_all(bytes([kind | (0x80 if last else 0)]) + length + bytes(4) + payload)
 
     def _request(self) -> dict[str, Any]:
-        method, params = self._dice.choice(ASKED)
+        method, params = self._rng.choice(ASKED)
         request = {"jsonrpc": "2.0", "method": method, "params": params}
-        return request | ({"id": self._dice.randrange(4)} if self._dice.random() < 0.8 else {})
+        return request | ({"id": self._rng.randrange(4)} if self._rng.random() < 0.8 else {})
 
     async def _ask(self) -> None:
-        for _ in range(self._dice.choice((1, 3, 40))):
+        for _ in range(self._rng.choice((1, 3, 40))):
             await self._send(TEXT, dumped(self._request()))
 
     async def _batch(self) -> None:
-        for _ in range(self._dice.choice((1, 4, 40))):
-            members = [self._request() for _ in range(self._dice.choice((1, 5, 50, 51)))]
-            await self._send(TEXT, dumped(members + self._dice.choice(([], [1], ["x" * 100_000]))))
+        for _ in range(self._rng.choice((1, 4, 40))):
+            members = [self._request() for _ in range(self._rng.choice((1, 5, 50, 51)))]
+            await self._send(TEXT, dumped(members + self._rng.choice(([], [1], ["x" * 100_000]))))
 
     async def _fragments(self) -> None:
         message = dumped([self._request() for _ in range(20)])
-        size = self._dice.choice((1, 7, 4_096))
+        size = self._rng.choice((1, 7, 4_096))
         pieces = [message[at : at + size] for at in range(0, len(message), size)]
         for number, piece in enumerate(pieces, 1):
-            if self._dice.random() < 0.001:
+            if self._rng.random() < 0.001:
                 return  # in the middle
             await self._send(TEXT if number == 1 else 0, piece, last=number == len(pieces))
 
     async def _empty_frames(self) -> None:
         await self._send(TEXT, last=False)
-        for _ in range(self._dice.choice((1, 100, 20_000))):
+        for _ in range(self._rng.choice((1, 100, 20_000))):
             await self._send(0, last=False)
-        if self._dice.random() < 0.5:
+        if self._rng.random() < 0.5:
             await self._send(0)
 
     async def _noise(self) -> None:
-        match self._dice.randrange(7):
+        match self._rng.randrange(7):
             case 0:
                 await self._send(BINARY, b"x")
             case 1:
                 await self._send(TEXT, b"\xff\xfe")
             case 2:
-                await self._send(TEXT, self._dice.choice((b"{", b"[]", b"[" * 5_000, b"1")))
+                await self._send(TEXT, self._rng.choice((b"{", b"[]", b"[" * 5_000, b"1")))
             case 3:
-                await self._send(TEXT, dumped("x" * self._dice.choice((70_000, 250_000, 1_000_000))))
+                await self._send(TEXT, dumped("x" * self._rng.choice((70_000, 250_000, 1_000_000))))
             case 4:
                 for _ in range(200):
                     await self._send(PING, b"?")
             case 5:
-                await self._stream.send_all(self._dice.randbytes(50))
+                await self._stream.send_all(self._rng.randbytes(50))
             case _:
                 await self._stream.send_all(b"\x81\xff" + (2**20 - 1).to_bytes(8, "big") + bytes(50_000))
 
     async def _read(self) -> None:
-        for _ in range(self._dice.choice((1, 20))):
-            await self._stream.receive_some(self._dice.choice((1, 1_000, 100_000)))
-            await trio.sleep(self._dice.choice((0, 0.01)))
+        for _ in range(self._rng.choice((1, 20))):
+            await self._stream.receive_some(self._rng.choice((1, 1_000, 100_000)))
+            await trio.sleep(self._rng.choice((0, 0.01)))
 
     async def _leave(self) -> None:
         """The stream is closed after this."""
-        match self._dice.randrange(5):
+        match self._rng.randrange(5):
             case 0:
                 await self._send(CLOSE, (1000).to_bytes(2, "big"))
                 while await self._stream.receive_some():
@@ -184,21 +184,23 @@ class Left:
         """By name, with how many there are too many."""
         gc.collect()
         more = self._counted() - self._before
-        house, crowd = self._gate.house, self._gate._crowd
+        context, connection_limits = self._gate.context, self._gate._limits
         more.update(
             {
                 "bytes of connections": sum(abs(memory.held) for memory in self._memories),
-                "bytes of pools": sum(abs(pool.used) for pool in house.pools.values()),
-                "turns": sum(TURNS - turns.value for turns in house.turns.values()),
-                "commands": len(house.dispatcher._under_way),
-                "places": sum(crowd._inside.values()) + sum(crowd._users.values()) + crowd._leaving,
-                "places at the door": len(crowd._at_door),
+                "bytes of pools": sum(abs(pool.used) for pool in context.pools.values()),
+                "turns": sum(TURNS - turns.value for turns in context.turns.values()),
+                "commands": len(context.dispatcher._under_way),
+                "places": sum(connection_limits._inside.values())
+                + sum(connection_limits._users.values())
+                + connection_limits._leaving,
+                "places at the door": len(connection_limits._awaiting_request),
             }
         )
         return +more
 
     def _counted(self) -> Counter[str]:
-        kept = (session.Session, outlet.Outlet, Subscription, Pool)
+        kept = (session.Session, session_writer.SessionWriter, Subscription, Pool)
         return (
             Counter(task.name for task in tasks())
             + Counter(sockets())
@@ -236,18 +238,18 @@ async def test_nothing_is_left_of_clients_that_do_anything(
 
     monkeypatch.setattr(session, "ConnectionMemory", remembered)
     if seed % 2:
-        monkeypatch.setattr(outlet, "SEND_SECONDS", SHORT)
-        monkeypatch.setattr(outlet, "CLOSE_SECONDS", SHORT)
-        monkeypatch.setattr(outlet, "PING_SECONDS", SHORT)
+        monkeypatch.setattr(session_writer, "SEND_SECONDS", SHORT)
+        monkeypatch.setattr(session_writer, "CLOSE_SECONDS", SHORT)
+        monkeypatch.setattr(session_writer, "PING_SECONDS", SHORT)
         monkeypatch.setattr(session, "HELLO_SECONDS", SHORT)
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     async with open_hub(tmp_path) as served:
         left = Left(served, memories)
         openings: list[tuple[Path | int, bytes]] = []
         async with open_raw(served.path) as operator:
             await operator.ask("campaign.apply", spec=PLAIN)
             for number in range(CLIENTS):
-                role = dice.choice(("viewer", "operator"))
+                role = rng.choice(("viewer", "operator"))
                 issued = (await operator.ask("auth.ticket", origin=ORIGIN, role=role))["result"]
                 port = int(issued["url"].removesuffix("/rpc").rpartition(":")[2])
                 offered = f"hub.jsonrpc.v1, hub.bearer.{issued['ticket']}"
@@ -255,7 +257,7 @@ async def test_nothing_is_left_of_clients_that_do_anything(
                 openings.append((port, by_ticket) if number % 2 else (served.path, head()))
         async with trio.open_nursery() as nursery:
             for where, opening in openings:
-                client = Client(random.Random(dice.random()), await connect(where), served)
+                client = Client(random.Random(rng.random()), await connect(where), served)
                 nursery.start_soon(client.run, opening)
         await until_nothing(left)
         assert len(memories) > CLIENTS / 2, "many came in"

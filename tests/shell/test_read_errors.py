@@ -12,8 +12,8 @@ import pytest
 from hubd.bridge import Bridge
 from hubd.errors import StoreUnusable
 from hubd.store.database import open_database
+from hubd.store.disk_space import DiskSpaceLimits
 from hubd.store.opening import prepare
-from hubd.store.room import RoomLimits
 from tests.shell.broken_disk import BrokenDisk, broken_disk
 from tests.shell.test_interrupted import take_in
 
@@ -31,7 +31,7 @@ async def test_a_page_that_cannot_be_read_once_is_no_damage(
     bridge: Bridge, tmp_path: Path, disk: BrokenDisk, ended: str, code: int
 ) -> None:
     path, killed = tmp_path / "live" / "hub.db", tmp_path / "killed" / "hub.db"
-    async with open_database(path, bridge, limits=RoomLimits(min_free=0)) as db:
+    async with open_database(path, bridge, limits=DiskSpaceLimits(min_free=0)) as db:
         await take_in(db, range(2))
         shutil.copytree(path.parent, killed.parent)
     path = path if ended == "in order" else killed

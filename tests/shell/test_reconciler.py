@@ -11,15 +11,15 @@ import trio
 from trio.testing import MockClock
 
 from hubd.core.compose import content_hash
-from hubd.core.inquest import APART
 from hubd.core.ledger import Close, Open
 from hubd.core.model import Campaign, CampaignState, DeliveryState, InDoubt
-from hubd.core.outcome import Patience
+from hubd.core.outcome import RetryPolicy
+from hubd.core.reconcile import APART
 from hubd.core.spec import spec_json
 from hubd.core.verdict import Action, judge
 from hubd.engine.breaker import CircuitBreaker, ProviderStopped
-from hubd.engine.health import Herald, tell_nobody
-from hubd.engine.plan import PlanShelf
+from hubd.engine.health import HealthReporter, tell_nobody
+from hubd.engine.plan import TemplateCache
 from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import RunContext, Transport
 from hubd.engine.reconciler import Reconciler
@@ -70,11 +70,11 @@ class Scene:
             campaigns=self.store.campaigns,
             ledger=self.store.ledger,
             health=self.store.db,
-            plans=PlanShelf(self.store.campaigns, b"key"),
+            plans=TemplateCache(self.store.campaigns, b"key"),
             now=self.now,
             steady=self.now,
-            dice=lambda: 0.5,
-            patience=lambda campaign: Patience(give_up_after=campaign.give_up_after),
+            random=lambda: 0.5,
+            retry_policy=lambda campaign: RetryPolicy(give_up_after=campaign.give_up_after),
         )
 
     def now(self) -> float:
@@ -107,9 +107,9 @@ class Scene:
                 at=self.now(), account=self.twilio.account,
             )  # fmt: skip
             await self.store.ledger.record([opening])
-            parcel = plan.write(row, campaign.name, self.now())
-            answer = await self.twilio.lane().deliver(parcel)
-            verdict = judge(answer, parcel.channel)
+            rendered = plan.write(row, campaign.name, self.now())
+            answer = await self.twilio.connection().deliver(rendered)
+            verdict = judge(answer, rendered.channel)
             assert verdict.action in (Action.DOUBT, Action.ACCEPT)
             closing = Close(
                 delivery_id=row.id, to=D.IN_DOUBT if verdict.action is Action.DOUBT else D.SENT,
@@ -137,8 +137,8 @@ class Scene:
 
 
 def make_pool(transport: Transport) -> WorkerPool:
-    herald = Herald(transport.name, tell_nobody)
-    return WorkerPool(transport, CircuitBreaker(transport, lambda: 0.0, herald, trio.current_time))
+    reporter = HealthReporter(transport.name, tell_nobody)
+    return WorkerPool(transport, CircuitBreaker(transport, lambda: 0.0, reporter, trio.current_time))
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ async def test_what_was_not_accepted_is_asked_for_twice_a_minute_apart_and_then_
 async def test_a_message_that_appears_after_the_first_question_is_not_sent_again(
     clock: MockClock, scene: Scene
 ) -> None:
-    scene.double.book.hide_queries = 1
+    scene.double.resolve.hide_queries = 1
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "+drop")
     assert await scene.finish(scene.reconciler(campaign)) == 3

@@ -13,8 +13,8 @@ import trio.testing
 from hubd.bridge import Bridge
 from hubd.client import Client, open_client
 from hubd.core.ledger import Requeue
-from hubd.core.model import Answer, CampaignState, DeliveryState, Parcel, Stage
-from hubd.core.streak import LIMIT, WINDOW
+from hubd.core.model import Answer, CampaignState, DeliveryState, RenderedMessage, Stage
+from hubd.core.systemic_failure import LIMIT, WINDOW
 from hubd.errors import InvalidTransition
 from hubd.store.database import open_database
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
@@ -28,9 +28,9 @@ NO = Answer(stage=Stage.RCPT, code=550, text="xyzzy")
 BLOCKED = Answer(stage=Stage.RCPT, code=554, enhanced="5.7.1", text="blocked")
 
 
-def refusing(bad: Callable[[int], bool], answer: Answer = NO) -> Callable[[Parcel], Answer | None]:
+def refusing(bad: Callable[[int], bool], answer: Answer = NO) -> Callable[[RenderedMessage], Answer | None]:
     """Refuse these recipients at RCPT, each time."""
-    return lambda parcel: answer if bad(parcel.delivery_id) else None
+    return lambda rendered: answer if bad(rendered.delivery_id) else None
 
 
 # --- the engine ------------------------------------------------------------------
@@ -64,7 +64,7 @@ async def test_a_refusal_of_everybody_fails_no_more_people_a_resume_than_it_took
             campaign = await here.ended(campaign)
             assert campaign.state is CampaignState.PAUSED
             lost = store.states(campaign.id).get(D.FAILED, 0)
-            assert lost <= resumes * (WINDOW + transport.lanes)
+            assert lost <= resumes * (WINDOW + transport.connections)
             assert (lost == 0) is (resumes == 0)
             if resumes < 4:
                 await here.supervisor.resume("blocked")
@@ -77,7 +77,7 @@ async def test_a_refusal_of_everybody_fails_no_more_people_a_resume_than_it_took
 async def test_refusals_after_the_message_are_remembered_too(autojump_clock: trio.testing.MockClock) -> None:
     spam = Answer(stage=Stage.DOT, code=554, enhanced="5.7.1", text="spam")
     store = FakeStore()
-    transport = FakeTransport(answer=lambda parcel: spam if parcel.delivery_id <= 8 else ACCEPTED)
+    transport = FakeTransport(answer=lambda rendered: spam if rendered.delivery_id <= 8 else ACCEPTED)
     campaign = store.add_campaign("spam", 100, EMAIL)
     async with world(store, transport) as here:
         for _ in range(4):

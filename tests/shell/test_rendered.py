@@ -9,8 +9,17 @@ import trio
 import trio.testing
 
 from hubd.core.compose import content_hash
-from hubd.core.model import Answer, Attachment, CampaignState, Channel, Content, DeliveryState, Kind, Parcel
-from hubd.engine.plan import PlanShelf, RenderBudget
+from hubd.core.model import (
+    Answer,
+    Attachment,
+    CampaignState,
+    Channel,
+    Content,
+    DeliveryState,
+    Kind,
+    RenderedMessage,
+)
+from hubd.engine.plan import RenderBudget, TemplateCache
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 from tests.shell.test_runner import world
 
@@ -49,24 +58,24 @@ def differing(count: int) -> list[Content]:
 
 async def test_whoever_asks_at_the_same_time_gets_the_same_plan() -> None:
     contents = Contents(CONTENT, CONTENT)
-    shelf = PlanShelf(contents, b"key")
+    cache = TemplateCache(contents, b"key")
     plans = []
 
     async def ask(number: int) -> None:
-        plans.append(await shelf.get(number))
+        plans.append(await cache.get(number))
 
     async with trio.open_nursery() as nursery:
         for number in (1, 2) * 12:
             nursery.start_soon(ask, number)
     assert len({id(plan) for plan in plans}) == 1
     assert contents.read == ["aa"]
-    assert (await shelf.of(CONTENT)) is plans[0]
+    assert (await cache.of(CONTENT)) is plans[0]
 
 
 async def test_an_attachment_of_several_contents_is_read_and_encoded_once() -> None:
     contents = Contents(*differing(3))
-    shelf = PlanShelf(contents, b"key")
-    plans = [await shelf.get(number) for number in (1, 2, 3)]
+    cache = TemplateCache(contents, b"key")
+    plans = [await cache.get(number) for number in (1, 2, 3)]
     assert contents.read == ["aa"]
     assert len({plan.content_hash for plan in plans}) == 3
     assert len({id(plan.encoded[0]) for plan in plans}) == 1
@@ -78,11 +87,11 @@ async def test_fifty_campaigns_with_attachments_are_each_compiled_once() -> None
     contents = Contents(
         *(replace(CONTENT, text=f"{n}{body}", html=body, attachments=(f,)) for n, f in enumerate(files))
     )
-    shelf = PlanShelf(contents, b"key")
-    first = [ref(await shelf.get(number)) for number in range(1, 51)]
+    cache = TemplateCache(contents, b"key")
+    first = [ref(await cache.get(number)) for number in range(1, 51)]
     for _ in range(3):
         for number, plan in enumerate(first, 1):
-            assert await shelf.get(number) is plan()
+            assert await cache.get(number) is plan()
     assert sorted(contents.read) == sorted(file.sha256 for file in files[:25])
 
 
@@ -90,48 +99,48 @@ async def test_plans_of_one_off_messages_are_kept_up_to_their_bytes() -> None:
     """Each has a content of its own, of which nobody will ask again."""
     text = "x" * 100_000
     contents = Contents(*(replace(CONTENT, attachments=(), text=text, subject=f"{n}") for n in range(150)))
-    shelf = PlanShelf(contents, b"key")
-    plans = [ref(await shelf.get(number)) for number in range(1, 151)]
+    cache = TemplateCache(contents, b"key")
+    plans = [ref(await cache.get(number)) for number in range(1, 151)]
     kept = [plan for plan in plans if plan() is not None]
     assert kept == plans[-len(kept) :]
-    assert 32 < len(kept) < PlanShelf.PLAN_BYTES / len(text)
+    assert 32 < len(kept) < TemplateCache.PLAN_BYTES / len(text)
 
 
 async def test_room_for_attachments_is_made_by_plans_that_have_some() -> None:
     contents = Contents(
         replace(CONTENT, attachments=()), CONTENT, replace(CONTENT, attachments=(replace(FILE, sha256="ab"),))
     )
-    shelf = PlanShelf(contents, b"key")
-    shelf.BYTES = 2 * MIB  # one of them, encoded
-    plans = [ref(await shelf.get(number)) for number in (1, 2, 3)]
+    cache = TemplateCache(contents, b"key")
+    cache.BYTES = 2 * MIB  # one of them, encoded
+    plans = [ref(await cache.get(number)) for number in (1, 2, 3)]
     assert [plan() is not None for plan in plans] == [True, False, True]
 
 
 async def test_a_plan_that_somebody_holds_is_not_compiled_again() -> None:
     contents = Contents(CONTENT, replace(CONTENT, attachments=(replace(FILE, sha256="ab"),)))
-    shelf = PlanShelf(contents, b"key")
-    shelf.BYTES = 0
-    held = await shelf.get(1)
-    await shelf.get(2)
-    assert await shelf.get(1) is held
+    cache = TemplateCache(contents, b"key")
+    cache.BYTES = 0
+    held = await cache.get(1)
+    await cache.get(2)
+    assert await cache.get(1) is held
     assert contents.read == ["aa", "ab"]
 
 
 async def test_plans_are_forgotten_by_their_bytes_and_the_one_in_use_never() -> None:
     files = [replace(FILE, sha256=f"a{n}") for n in range(4)]
     contents = Contents(*(replace(CONTENT, attachments=(file,)) for file in files))
-    shelf = PlanShelf(contents, b"key")
-    shelf.BYTES = 3 * MIB  # two of them, encoded
-    first, second = ref(await shelf.get(1)), ref(await shelf.get(2))
-    assert await shelf.get(1) is first()
-    third = ref(await shelf.get(3))
+    cache = TemplateCache(contents, b"key")
+    cache.BYTES = 3 * MIB  # two of them, encoded
+    first, second = ref(await cache.get(1)), ref(await cache.get(2))
+    assert await cache.get(1) is first()
+    third = ref(await cache.get(3))
     assert second() is None, "the first was used later"
-    assert await shelf.get(1) is first()
-    shelf.BYTES = 0
-    last = ref(await shelf.get(4))
+    assert await cache.get(1) is first()
+    cache.BYTES = 0
+    last = ref(await cache.get(4))
     assert (first(), third()) == (None, None)
-    assert await shelf.get(4) is last()
-    assert content_hash(contents.contents[1]) == (await shelf.get(1)).content_hash
+    assert await cache.get(4) is last()
+    assert content_hash(contents.contents[1]) == (await cache.get(1)).content_hash
 
 
 async def test_not_more_messages_are_rendered_at_once_than_the_budget_allows_and_all_are_sent(
@@ -141,12 +150,12 @@ async def test_not_more_messages_are_rendered_at_once_than_the_budget_allows_and
     store = FakeStore()
     most = 0
 
-    def answer(parcel: Parcel) -> Answer:
+    def answer(rendered: RenderedMessage) -> Answer:
         nonlocal most
         most = max(most, here.supervisor._context.rendered.used)
         return ACCEPTED
 
-    transport = FakeTransport(lanes=16, latency=1.0, answer=answer)
+    transport = FakeTransport(connections=16, latency=1.0, answer=answer)
     content = replace(CONTENT, attachments=(), text="x" * 300_000)
     campaign = store.add_campaign("large", 100, content)
     async with world(store, transport) as here:
@@ -161,7 +170,7 @@ async def test_not_more_messages_are_rendered_at_once_than_the_budget_allows_and
 
 
 async def test_a_message_above_the_whole_budget_goes_alone(autojump_clock: trio.testing.MockClock) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=8, latency=1.0)
+    store, transport = FakeStore(), FakeTransport(connections=8, latency=1.0)
     campaign = store.add_campaign("large", 20, replace(CONTENT, attachments=(), text="x" * 300_000))
     async with world(store, transport) as here:
         here.supervisor._context.rendered.BYTES = 1

@@ -25,7 +25,7 @@ from hubd.core.verdict import Action, judge
 from hubd.engine.providers import Providers
 from hubd.errors import CredentialMissing
 from hubd.provider_specs import provider_specs
-from tests.shell.smtp_peers import Mailbox, aiosmtpd_server, parcel, send
+from tests.shell.smtp_peers import Mailbox, aiosmtpd_server, rendered, send
 
 OLD, NEW = "s3cret", "s3cr3t-canary-new"
 KEY = "providers.office.password"
@@ -93,12 +93,12 @@ async def test_a_replaced_password_is_used_by_the_next_login_and_open_connection
     office: Office, box: Mailbox
 ) -> None:
     pool = await office.providers.get("office").open()
-    first, second = pool.transport.lane(), pool.transport.lane()
-    assert (await send(first, parcel(1))).code == 250  # type: ignore[arg-type]
+    first, second = pool.transport.connection(), pool.transport.connection()
+    assert (await send(first, rendered(1))).code == 250  # type: ignore[arg-type]
     office.write(NEW)
     box.password = NEW.encode()
-    assert (await send(second, parcel(2))).code == 250  # type: ignore[arg-type]
-    assert (await send(first, parcel(3))).code == 250  # type: ignore[arg-type]
+    assert (await send(second, rendered(2))).code == 250  # type: ignore[arg-type]
+    assert (await send(first, rendered(3))).code == 250  # type: ignore[arg-type]
     assert len(box.logins) == 2
 
 
@@ -191,7 +191,7 @@ async def test_a_login_without_its_secret_stops_the_provider_and_says_what_to_do
 ) -> None:
     pool = await office.providers.get("office").open()
     (office.folder / "office.pass").unlink()
-    answer = await pool.transport.lane().prepare(parcel())
+    answer = await pool.transport.connection().prepare(rendered())
     assert answer is not None
     verdict = judge(answer, Channel.EMAIL)
     assert verdict.action is Action.PROVIDER_STOP
@@ -264,7 +264,7 @@ async def test_a_secret_that_is_not_read_in_time_is_an_answer_and_holds_up_no_ot
             answers = []
 
             async def log_in() -> None:
-                answers.append(await transport.lane().prepare(parcel()))
+                answers.append(await transport.connection().prepare(rendered()))
 
             async with trio.open_nursery() as nursery:
                 for _ in range(20):

@@ -81,8 +81,10 @@ async def busy(store: Store) -> None:
     await store.move(freezing, C.RUNNING)
     await store.campaigns.freeze_page(freezing.id, 2)
     content = await store.campaigns.add_content(store.spec().content(), "a message of its own")
-    single = await store.campaigns.single("office", Channel.EMAIL)
-    await store.ledger.add_single(single.id, "ann@example.com", "ann@example.com", {}, content)
+    transactional_queue = await store.campaigns.transactional_queue("office", Channel.EMAIL)
+    await store.ledger.add_transactional(
+        transactional_queue.id, "ann@example.com", "ann@example.com", {}, content
+    )
 
 
 HELD = (D.IN_DOUBT, "restored")
@@ -107,10 +109,10 @@ async def test_nothing_is_left_that_could_be_sent_by_itself(
     bridge: Bridge, database_path: Path, backup: Path
 ) -> None:
     async with restored_from(backup, database_path, bridge) as store:
-        for campaign in await store.campaigns.list(singles=True):
+        for campaign in await store.campaigns.list(queues=True):
             assert await store.ledger.due(campaign.id, 9e12, 100) == []
             assert await store.ledger.release_doubts(campaign.id) == 0, "no policy may decide about these"
-            assert campaign.single or campaign.state not in (C.RUNNING, C.SCHEDULED)
+            assert campaign.transactional_queue or campaign.state not in (C.RUNNING, C.SCHEDULED)
 
 
 async def test_who_is_listed_after_the_restore_comes_in_doubt(
@@ -242,9 +244,11 @@ async def hub_after_a_restore(tmp_path: Path) -> AsyncIterator[tuple[Client, dic
         await hub.call("contacts.import", list="customers", rows=rows, import_id="i")
         await hub.call("campaign.apply", spec={**DRAFT, "kind": "transactional"})
         store = Store(served.database)
-        single = await store.campaigns.single("outbox", Channel.EMAIL)
+        transactional_queue = await store.campaigns.transactional_queue("outbox", Channel.EMAIL)
         content = await store.campaigns.add_content(store.spec().content(), "a message of its own")
-        await store.ledger.add_single(single.id, "ann@example.com", "ann@example.com", {}, content)
+        await store.ledger.add_transactional(
+            transactional_queue.id, "ann@example.com", "ann@example.com", {}, content
+        )
         await hub.call("hub.backup", path=str(tmp_path / "backup.db"))
         await hub.call("campaign.apply", spec={**DRAFT, "kind": "transactional", "name": "later"})
         before = {"epoch": served.database.epoch, "seq": served.database.head_seq}

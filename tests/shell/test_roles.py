@@ -181,8 +181,10 @@ async def test_a_viewer_socket_may_stand_beside_an_inherited_one(tmp_path: Path)
         control.bind(os.fspath(tmp_path / "control.sock"))
         control.listen(5)
         async with open_hub(tmp_path) as served, trio.open_nursery() as nursery:
-            doors = partial(serve_control, inherited={"control": control}, observe=tmp_path / "observe.sock")
-            await nursery.start(doors, tmp_path / "control.sock", served.hub)
+            endpoints = partial(
+                serve_control, inherited={"control": control}, observe=tmp_path / "observe.sock"
+            )
+            await nursery.start(endpoints, tmp_path / "control.sock", served.hub)
             async with open_raw(tmp_path / "observe.sock") as raw:
                 assert raw.hello["role"] == "viewer"
             nursery.cancel_scope.cancel()

@@ -24,13 +24,13 @@ from hubd.core.model import (
     Content,
     DeliveryState,
     InDoubt,
-    Parcel,
+    RenderedMessage,
     Signal,
     Stage,
 )
-from hubd.core.outcome import Patience
+from hubd.core.outcome import RetryPolicy
 from hubd.engine.limits import LimiterRegistry
-from hubd.engine.plan import PlanShelf
+from hubd.engine.plan import TemplateCache
 from hubd.engine.provider import ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
@@ -69,27 +69,27 @@ async def world(
         return transport
 
     spec = ProviderSpec(
-        name="fake", kind="fake", channels=transport.channels, lanes=transport.lanes,
+        name="fake", kind="fake", channels=transport.channels, connections=transport.connections,
         in_doubt=transport.in_doubt, rate=rate, sender_rates=sender_rates or {}, open=opened,
     )  # fmt: skip
     began = trio.current_time()
     async with open_supervisor(
-        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
+        campaigns=store, ledger=store, health=store, plans=TemplateCache(store, b"key"), doubts=store,
         providers=Providers({"fake": spec}, lambda: 0.5),
         limits=LimiterRegistry(store, lambda: START + trio.current_time() - began),
-        now=lambda: START + trio.current_time() - began, dice=lambda: 0.5, patience=Patience(),
+        now=lambda: START + trio.current_time() - began, random=lambda: 0.5, retry_policy=RetryPolicy(),
     ) as supervisor:  # fmt: skip
         await supervisor.recover()
         yield World(store=store, transport=transport, supervisor=supervisor)
 
 
-def scripted(*answers: Answer) -> Callable[[Parcel], Answer]:
+def scripted(*answers: Answer) -> Callable[[RenderedMessage], Answer]:
     """The n-th try of each recipient gets the n-th answer; the last one is repeated."""
     tries: Counter[int] = Counter()
 
-    def answer(parcel: Parcel) -> Answer:
-        tries[parcel.delivery_id] += 1
-        return answers[min(tries[parcel.delivery_id], len(answers)) - 1]
+    def answer(rendered: RenderedMessage) -> Answer:
+        tries[rendered.delivery_id] += 1
+        return answers[min(tries[rendered.delivery_id], len(answers)) - 1]
 
     return answer
 
@@ -100,7 +100,7 @@ LOST = Answer(stage=Stage.DOT, signal=Signal.DROPPED, text="connection closed")
 
 
 async def test_every_recipient_gets_one_message(autojump_clock: trio.testing.MockClock) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=8)
+    store, transport = FakeStore(), FakeTransport(connections=8)
     campaign = store.add_campaign("all", 500, EMAIL)
     async with world(store, transport) as here:
         campaign = await here.ended(campaign)
@@ -115,8 +115,8 @@ async def test_an_attempt_is_open_in_the_ledger_before_each_delivery(
 ) -> None:
     store = FakeStore()
 
-    def must_be_open(parcel: Parcel) -> Answer:
-        assert store.rows[parcel.delivery_id].open
+    def must_be_open(rendered: RenderedMessage) -> Answer:
+        assert store.rows[rendered.delivery_id].open
         return ACCEPTED
 
     campaign = store.add_campaign("ledger", 50, EMAIL)
@@ -149,7 +149,7 @@ async def test_nothing_leaves_after_pause_has_answered(autojump_clock: trio.test
 async def test_a_message_stuck_on_the_wire_holds_a_stop_up_only_for_the_grace(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(latency=10_000, lanes=3)
+    store, transport = FakeStore(), FakeTransport(latency=10_000, connections=3)
     campaign = store.add_campaign("stuck", 10, EMAIL)
     async with world(store, transport) as here:
         await trio.sleep(1)
@@ -165,7 +165,9 @@ async def test_refused_for_now_is_tried_again_later_and_then_sent(
 ) -> None:
     store = FakeStore()
     later = scripted(REFUSED_FOR_NOW, REFUSED_FOR_NOW, ACCEPTED)
-    transport = FakeTransport(answer=lambda p: later(p) if p.delivery_id % 4 == 0 else ACCEPTED, lanes=1)
+    transport = FakeTransport(
+        answer=lambda p: later(p) if p.delivery_id % 4 == 0 else ACCEPTED, connections=1
+    )
     campaign = store.add_campaign("later", 16, EMAIL)
     async with world(store, transport) as here:
         campaign = await here.ended(campaign)
@@ -175,7 +177,7 @@ async def test_refused_for_now_is_tried_again_later_and_then_sent(
     assert [row.due.attempts for row in store.rows.values()] == [1, 1, 1, 3] * 4
 
 
-async def test_patience_ends(autojump_clock: trio.testing.MockClock) -> None:
+async def test_retry_policy_ends(autojump_clock: trio.testing.MockClock) -> None:
     store, transport = FakeStore(), FakeTransport(answer=scripted(REFUSED_FOR_NOW))
     campaign = store.add_campaign("never", 3, EMAIL, give_up_after=7200.0)
     async with world(store, transport) as here:
@@ -212,9 +214,9 @@ async def test_under_the_retry_policy_a_lost_answer_is_tried_again_with_the_same
     store = FakeStore()
     seen: list[str] = []
 
-    def answer(parcel: Parcel) -> Answer:
-        if parcel.delivery_id == 7:
-            seen.append(parcel.message_id)
+    def answer(rendered: RenderedMessage) -> Answer:
+        if rendered.delivery_id == 7:
+            seen.append(rendered.message_id)
             return LOST if len(seen) == 1 else ACCEPTED
         return ACCEPTED
 
@@ -250,13 +252,13 @@ async def test_bad_credentials_pause_with_the_reason_after_one_login(
     good: list[bool] = []
     logins: list[int] = []
 
-    def log_in(parcel: Parcel) -> Answer:
-        logins.append(parcel.delivery_id)
+    def log_in(rendered: RenderedMessage) -> Answer:
+        logins.append(rendered.delivery_id)
         return ACCEPTED if good else wrong
 
-    transport = FakeTransport(lanes=8, talks_first=talks_first)
+    transport = FakeTransport(connections=8, talks_first=talks_first)
     if talks_first:
-        transport.refuse = lambda parcel: None if log_in(parcel) is ACCEPTED else wrong
+        transport.refuse = lambda rendered: None if log_in(rendered) is ACCEPTED else wrong
     else:
         transport.answer = log_in
     campaign = store.add_campaign("login", 50, EMAIL)
@@ -295,8 +297,8 @@ async def test_a_crash_is_contained_recorded_and_hurts_nobody_else(
 ) -> None:
     store = FakeStore()
 
-    def bug(parcel: Parcel) -> Answer:
-        if parcel.campaign == "broken" and parcel.delivery_id == 5:
+    def bug(rendered: RenderedMessage) -> Answer:
+        if rendered.campaign == "broken" and rendered.delivery_id == 5:
             raise ZeroDivisionError
         return ACCEPTED
 
@@ -312,8 +314,8 @@ async def test_a_crash_is_contained_recorded_and_hurts_nobody_else(
     assert store.states(fine.id) == {DeliveryState.SENT: 200}
 
 
-async def test_a_rate_is_kept_across_all_lanes(autojump_clock: trio.testing.MockClock) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=8)
+async def test_a_rate_is_kept_across_all_connections(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(connections=8)
     campaign = store.add_campaign("slow", 60, EMAIL, rate=("10/s",))
     async with world(store, transport) as here:
         await here.ended(campaign)
@@ -323,7 +325,7 @@ async def test_a_rate_is_kept_across_all_lanes(autojump_clock: trio.testing.Mock
 
 
 async def test_a_capped_campaign_does_not_slow_another(autojump_clock: trio.testing.MockClock) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=4)
+    store, transport = FakeStore(), FakeTransport(connections=4)
     capped = store.add_campaign("capped", 100, EMAIL, rate=("1/minute",))
     free = store.add_campaign("free", 400, EMAIL)
     async with world(store, transport) as here:
@@ -335,7 +337,7 @@ async def test_a_capped_campaign_does_not_slow_another(autojump_clock: trio.test
 
 
 async def test_campaigns_on_one_provider_take_turns(autojump_clock: trio.testing.MockClock) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=2)
+    store, transport = FakeStore(), FakeTransport(connections=2)
     first = store.add_campaign("first", 2000, EMAIL)
     second = store.add_campaign("second", 2000, EMAIL)
     async with world(store, transport) as here:
@@ -347,13 +349,13 @@ async def test_campaigns_on_one_provider_take_turns(autojump_clock: trio.testing
 
 
 async def test_a_single_message_goes_ahead_of_bulk(autojump_clock: trio.testing.MockClock) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=2, latency=0.1)
+    store, transport = FakeStore(), FakeTransport(connections=2, latency=0.1)
     store.add_campaign("bulk", 5000, EMAIL)
-    express = store.add_campaign("~fake", 0, EMAIL, single=True)
+    express = store.add_campaign("~fake", 0, EMAIL, transactional_queue=True)
     async with world(store, transport) as here:
         await trio.sleep(5)
         number = store.add_row(express.id)
-        runner = await here.supervisor.wake_single("fake", Channel.EMAIL)
+        runner = await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         with trio.fail_after(0.35):  # at most the message on the wire, the one announced, and its own
             await runner.watch(number).wait()
         assert number in transport.accepted
@@ -361,7 +363,7 @@ async def test_a_single_message_goes_ahead_of_bulk(autojump_clock: trio.testing.
 
 
 async def test_a_limit_sends_that_many_and_pauses(autojump_clock: trio.testing.MockClock) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=8)
+    store, transport = FakeStore(), FakeTransport(connections=8)
     campaign = store.add_campaign("canary", 100, EMAIL, limit=25)
     async with world(store, transport) as here:
         campaign = await here.ended(campaign)
@@ -460,7 +462,7 @@ async def test_the_same_refusal_for_one_after_another_pauses_and_fails_nobody(
     assert store.states(campaign.id) == {DeliveryState.PENDING: 300}
 
 
-async def test_a_server_that_refuses_everybody_for_now_rests_and_costs_nobody_their_patience(
+async def test_a_server_that_refuses_everybody_for_now_rests_and_costs_nobody_their_retry_policy(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()
@@ -484,7 +486,7 @@ async def test_an_open_attempt_is_tried_although_the_next_message_cannot_be_fetc
                 self.fail_writes("the disk is full")
             return refusals
 
-    store, transport = FailsAfterAnOpen(), FakeTransport(lanes=1)
+    store, transport = FailsAfterAnOpen(), FakeTransport(connections=1)
     campaign = store.add_campaign("fetch", 5, EMAIL)
     async with world(store, transport) as here:
         await trio.sleep(30)
@@ -509,7 +511,7 @@ async def test_an_attempt_that_was_opened_too_late_is_withdrawn_and_not_in_doubt
                 await trio.sleep(5)
             return refusals
 
-    store, transport = Slow(), FakeTransport(lanes=4)
+    store, transport = Slow(), FakeTransport(connections=4)
     campaign = store.add_campaign("late", 50, EMAIL)
     async with world(store, transport) as here:
         await opening.wait()
@@ -605,9 +607,9 @@ async def test_a_known_answer_is_booked_before_a_slow_envelope(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()
-    transport = FakeTransport(lanes=1, slow_envelopes=True)
+    transport = FakeTransport(connections=1, slow_envelopes=True)
 
-    def everything_before_is_booked(parcel: Parcel) -> None:
+    def everything_before_is_booked(rendered: RenderedMessage) -> None:
         assert all(store.rows[n].state is DeliveryState.SENT for n in transport.accepted)
 
     transport.refuse = everything_before_is_booked
@@ -631,7 +633,7 @@ async def test_new_settings_of_a_provider_cut_nothing_and_the_campaign_goes_on(
     async with world(store, old) as here:
         await trio.sleep(2.3)
         changed = ProviderSpec(
-            name="fake", kind="fake", channels=new.channels, lanes=6, in_doubt=InDoubt.HOLD,
+            name="fake", kind="fake", channels=new.channels, connections=6, in_doubt=InDoubt.HOLD,
             open=opened, settings="new",
         )  # fmt: skip
         assert await here.supervisor.reconfigure({"fake": changed}) == ["providers.fake"]
@@ -676,7 +678,7 @@ async def test_commands_about_the_campaign_of_one_off_messages_are_refused(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()
-    store.add_campaign("~fake", 0, EMAIL, single=True)
+    store.add_campaign("~fake", 0, EMAIL, transactional_queue=True)
     async with world(store, FakeTransport()) as here:
         for command in (here.supervisor.pause, here.supervisor.stop, here.supervisor.start):
             with pytest.raises(Conflict):
@@ -687,16 +689,16 @@ async def test_one_off_messages_survive_a_bug(autojump_clock: trio.testing.MockC
     store = FakeStore()
     bugs = [ZeroDivisionError()]
 
-    def once_a_bug(parcel: Parcel) -> Answer:
+    def once_a_bug(rendered: RenderedMessage) -> Answer:
         if bugs:
             raise bugs.pop()
         return ACCEPTED
 
-    express = store.add_campaign("~fake", 1, EMAIL, single=True)
+    express = store.add_campaign("~fake", 1, EMAIL, transactional_queue=True)
     async with world(store, FakeTransport(answer=once_a_bug)) as here:
         await trio.sleep(30)
         number = store.add_row(express.id)
-        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         await trio.sleep(120)
         assert store.rows[number].state is DeliveryState.SENT
     assert (await store.by_id(express.id)).state is CampaignState.RUNNING
@@ -709,12 +711,12 @@ async def test_one_off_messages_wait_for_a_stopped_provider_without_trying_its_p
     wrong = Answer(stage=Stage.AUTH, code=535, enhanced="5.7.8", text="authentication failed")
     good: list[bool] = []
     transport = FakeTransport(refuse=lambda p: None if good else wrong)
-    express = store.add_campaign("~fake", 1, EMAIL, single=True)
+    express = store.add_campaign("~fake", 1, EMAIL, transactional_queue=True)
     async with world(store, transport) as here:
         await trio.sleep(10)
         for _ in range(8):
             store.add_row(express.id)
-            await here.supervisor.wake_single("fake", Channel.EMAIL)
+            await here.supervisor.wake_transactional("fake", Channel.EMAIL)
             await trio.sleep(100)
         assert len(transport.prepared) == 1
         good.append(True)
@@ -744,15 +746,15 @@ async def test_disabling_is_final_until_it_is_enabled(autojump_clock: trio.testi
 async def test_a_single_message_goes_ahead_of_bulk_under_a_rate(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=4)
+    store, transport = FakeStore(), FakeTransport(connections=4)
     for name in ("one", "two", "three"):
         store.add_campaign(name, 500, EMAIL)
-    express = store.add_campaign("~fake", 0, EMAIL, single=True)
+    express = store.add_campaign("~fake", 0, EMAIL, transactional_queue=True)
     async with world(store, transport, rate=("1/s",)) as here:
         await trio.sleep(10.5)
         for _ in range(5):
             number = store.add_row(express.id)
-            run = await here.supervisor.wake_single("fake", Channel.EMAIL)
+            run = await here.supervisor.wake_transactional("fake", Channel.EMAIL)
             booked = run.watch(number)
             with trio.fail_after(1.5):
                 await booked.wait()
@@ -804,7 +806,7 @@ async def test_late_news_of_an_old_password_does_not_stop_the_new_one(
         await here.supervisor.reconfigure(
             {
                 "fake": ProviderSpec(
-                    name="fake", kind="fake", channels=new.channels, lanes=4, in_doubt=InDoubt.HOLD,
+                    name="fake", kind="fake", channels=new.channels, connections=4, in_doubt=InDoubt.HOLD,
                     open=opened, settings="new",
                 )
             }
@@ -825,11 +827,16 @@ async def test_a_provider_that_is_disabled_while_it_opens_sends_nothing(
         return transport
 
     spec = ProviderSpec(
-        name="fake", kind="fake", channels=transport.channels, lanes=4, in_doubt=InDoubt.HOLD, open=opened
+        name="fake",
+        kind="fake",
+        channels=transport.channels,
+        connections=4,
+        in_doubt=InDoubt.HOLD,
+        open=opened,
     )
     async with open_supervisor(
-        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
-        providers=Providers({"fake": spec}, lambda: 0.5), now=lambda: START, dice=lambda: 0.5,
+        campaigns=store, ledger=store, health=store, plans=TemplateCache(store, b"key"), doubts=store,
+        providers=Providers({"fake": spec}, lambda: 0.5), now=lambda: START, random=lambda: 0.5,
         limits=LimiterRegistry(store, lambda: START),
     ) as supervisor:  # fmt: skip
         await trio.sleep(1)
@@ -849,7 +856,7 @@ async def test_a_reload_that_fails_changes_no_provider(autojump_clock: trio.test
     async with world(store, transport) as here:
         await trio.sleep(2.3)
         broken = ProviderSpec(
-            name="fake", kind="fake", channels=transport.channels, lanes=4, in_doubt=InDoubt.HOLD,
+            name="fake", kind="fake", channels=transport.channels, connections=4, in_doubt=InDoubt.HOLD,
             open=no_secret, settings="new",
         )  # fmt: skip
         with pytest.raises(CredentialMissing):
@@ -863,7 +870,7 @@ async def test_a_canary_with_lost_answers_keeps_its_limit_over_a_restart(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()
-    transport = FakeTransport(answer=lambda p: LOST if p.delivery_id <= 3 else ACCEPTED, lanes=1)
+    transport = FakeTransport(answer=lambda p: LOST if p.delivery_id <= 3 else ACCEPTED, connections=1)
     campaign = store.add_campaign("canary", 50, EMAIL, limit=5)
     for _ in range(2):
         async with world(store, transport) as here:
@@ -878,12 +885,12 @@ async def test_a_run_of_one_off_messages_is_never_there_twice(
 ) -> None:
     store = FakeStore()
     wrong = Answer(stage=Stage.AUTH, code=535, enhanced="5.7.8", text="authentication failed")
-    express = store.add_campaign("~fake", 1, EMAIL, single=True)
+    express = store.add_campaign("~fake", 1, EMAIL, transactional_queue=True)
     async with world(store, FakeTransport(refuse=lambda p: wrong)) as here, trio.open_nursery() as nursery:
         await trio.sleep(5)
         for _ in range(50):
             nursery.start_soon(here.supervisor.recover)
-            nursery.start_soon(here.supervisor.wake_single, "fake", Channel.EMAIL)
+            nursery.start_soon(here.supervisor.wake_transactional, "fake", Channel.EMAIL)
             await trio.lowlevel.checkpoint()
     assert store.states(express.id) == {DeliveryState.PENDING: 1}
 
@@ -893,7 +900,9 @@ async def test_a_running_campaign_whose_provider_is_gone_at_boot_pauses_and_the_
 ) -> None:
     store, transport = FakeStore(), FakeTransport()
     lost = store.add_campaign("lost", 10, EMAIL, provider="removed")
-    single = store.add_campaign("~removed", 1, EMAIL, provider="removed", single=True)
+    transactional_queue = store.add_campaign(
+        "~removed", 1, EMAIL, provider="removed", transactional_queue=True
+    )
     fine = store.add_campaign("fine", 10, EMAIL)
     async with world(store, transport) as here:
         fine = await here.ended(fine)
@@ -902,7 +911,7 @@ async def test_a_running_campaign_whose_provider_is_gone_at_boot_pauses_and_the_
     assert lost.state is CampaignState.PAUSED
     assert "there is no provider removed" in lost.reason
     assert store.states(lost.id) == {DeliveryState.PENDING: 10}
-    assert store.states(single.id) == {DeliveryState.PENDING: 1}
+    assert store.states(transactional_queue.id) == {DeliveryState.PENDING: 1}
 
 
 async def test_a_removed_provider_is_closed_when_nothing_is_on_its_wire(
@@ -943,10 +952,10 @@ async def test_a_one_off_message_that_the_server_hangs_up_at_holds_nobody_up(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()
-    single = store.add_campaign("~fake", 1, EMAIL, single=True)
+    transactional_queue = store.add_campaign("~fake", 1, EMAIL, transactional_queue=True)
     good = store.add_campaign("good", 2000, EMAIL)
     busy = Answer(stage=Stage.RCPT, code=421, enhanced="4.7.0", text="not you now")
-    alone = next(number for number, row in store.rows.items() if row.campaign_id == single.id)
+    alone = next(number for number, row in store.rows.items() if row.campaign_id == transactional_queue.id)
     transport = FakeTransport(refuse=lambda p: busy if p.delivery_id == alone else None)
     async with world(store, transport) as here:
         with trio.fail_after(120):
@@ -965,12 +974,17 @@ async def test_a_rate_that_is_changed_while_a_run_begins_is_not_undone(
         return transport
 
     spec = ProviderSpec(
-        name="fake", kind="fake", channels=transport.channels, lanes=4, in_doubt=InDoubt.HOLD, open=opened
+        name="fake",
+        kind="fake",
+        channels=transport.channels,
+        connections=4,
+        in_doubt=InDoubt.HOLD,
+        open=opened,
     )
     async with open_supervisor(
-        campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
+        campaigns=store, ledger=store, health=store, plans=TemplateCache(store, b"key"), doubts=store,
         providers=Providers({"fake": spec}, lambda: 0.5), limits=LimiterRegistry(store, lambda: START),
-        now=lambda: START, dice=lambda: 0.5,
+        now=lambda: START, random=lambda: 0.5,
     ) as supervisor:  # fmt: skip
         await supervisor.recover()
         await trio.sleep(1)  # the run has read the campaign, and waits for its provider
@@ -987,7 +1001,7 @@ async def test_a_doubt_is_asked_about_while_others_wait_for_tomorrows_quota(
     store = FakeStore()
     campaign = store.add_campaign("slow", 6, EMAIL, rate=("2/day",), in_doubt=InDoubt.RECONCILE)
     transport = FakeTransport(
-        lanes=2, inquires=True, answer=lambda p: LOST if p.delivery_id == 1 else ACCEPTED
+        connections=2, can_reconcile=True, answer=lambda p: LOST if p.delivery_id == 1 else ACCEPTED
     )
     async with world(store, transport) as here:
         await trio.sleep(300)
@@ -999,13 +1013,13 @@ async def test_a_sender_whose_quota_is_used_up_does_not_hold_up_the_one_off_mess
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()
-    single = store.add_campaign("~fake", 0, EMAIL, single=True)
+    transactional_queue = store.add_campaign("~fake", 0, EMAIL, transactional_queue=True)
     store.contents |= {100: replace(EMAIL, sender="Full <full@acme.example>"), 101: EMAIL}
-    *many, last = [store.add_row(single.id) for _ in range(10)]
+    *many, last = [store.add_row(transactional_queue.id) for _ in range(10)]
     for number in (*many, last):
         row = store.rows[number]
         row.due = replace(row.due, content_id=101 if number == last else 100)
-    transport = FakeTransport(lanes=2)
+    transport = FakeTransport(connections=2)
     async with world(store, transport, sender_rates={"full@acme.example": ("1/day",)}):
         await trio.sleep(60)
         assert sorted(transport.accepted) == [many[0], last]

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from hubd.core.model import CampaignState, Channel, DeliveryState, Parcel
+from hubd.core.model import CampaignState, Channel, DeliveryState, RenderedMessage
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, world
 
@@ -30,7 +30,7 @@ def by_second(store: FakeStore, transport: FakeTransport, began: float) -> list[
 async def test_fifty_campaigns_on_one_provider_have_even_shares_in_every_second(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=16, latency=0.02)
+    store, transport = FakeStore(), FakeTransport(connections=16, latency=0.02)
     campaigns = [store.add_campaign(f"c{n}", 1000, EMAIL) for n in range(50)]
     async with world(store, transport) as here:
         began = trio.current_time()
@@ -47,7 +47,7 @@ async def test_fifty_campaigns_on_one_provider_have_even_shares_in_every_second(
 async def test_under_the_providers_rate_they_have_even_shares_too(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=8, latency=0.02)
+    store, transport = FakeStore(), FakeTransport(connections=8, latency=0.02)
     campaigns = [store.add_campaign(f"c{n}", 1000, EMAIL) for n in range(10)]
     async with world(store, transport, rate=("50/s",)) as here:
         began = trio.current_time()
@@ -65,12 +65,12 @@ async def test_a_capped_and_a_crashing_campaign_slow_nobody(autojump_clock: trio
     crashing = store.add_campaign("crashing", 5000, EMAIL)
     free = store.add_campaign("free", 50_000, EMAIL)
 
-    def answer(parcel: Parcel) -> object:
-        if store.rows[parcel.delivery_id].campaign_id == crashing.id and len(transport.accepted) > 300:
+    def answer(rendered: RenderedMessage) -> object:
+        if store.rows[rendered.delivery_id].campaign_id == crashing.id and len(transport.accepted) > 300:
             raise ZeroDivisionError("a bug")
         return ACCEPTED
 
-    transport = FakeTransport(lanes=8, latency=0.02, answer=answer)  # type: ignore[arg-type] # reason: raises
+    transport = FakeTransport(connections=8, latency=0.02, answer=answer)  # type: ignore[arg-type] # reason: raises
     async with world(store, transport) as here:
         began = trio.current_time()
         await trio.sleep(SECONDS)
@@ -86,7 +86,7 @@ async def test_a_capped_and_a_crashing_campaign_slow_nobody(autojump_clock: trio
 async def test_a_campaign_whose_recipients_all_wait_for_a_domain_slows_nobody(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=4, latency=0.02)
+    store, transport = FakeStore(), FakeTransport(connections=4, latency=0.02)
     store.add_campaign("waits", 50, EMAIL)
     for row in store.rows.values():
         row.due = replace(row.due, next_at=1e12)
@@ -101,15 +101,15 @@ async def test_a_campaign_whose_recipients_all_wait_for_a_domain_slows_nobody(
 async def test_a_transactional_message_goes_before_bulk_that_has_every_connection(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    store, transport = FakeStore(), FakeTransport(lanes=2, latency=1.0)
+    store, transport = FakeStore(), FakeTransport(connections=2, latency=1.0)
     for n in range(5):
         store.add_campaign(f"bulk{n}", 1000, EMAIL)
-    standing = store.add_campaign("~fake", 0, EMAIL, single=True)
+    queue = store.add_campaign("~fake", 0, EMAIL, transactional_queue=True)
     async with world(store, transport) as here:
         await trio.sleep(10.2)
         asked, before = trio.current_time(), len(transport.accepted)
-        number = store.add_row(standing.id, email="ann@example.com")
-        await here.supervisor.wake_single("fake", Channel.EMAIL)
+        number = store.add_row(queue.id, email="ann@example.com")
+        await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         while store.rows[number].state is not DeliveryState.SENT:  # noqa: ASYNC110 # it has no event
             await trio.sleep(0.1)
         # What was announced behind a body goes first: one message for each connection.

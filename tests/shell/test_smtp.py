@@ -10,23 +10,23 @@ import trio.testing
 
 from hubd.core.model import Answer, Signal, Stage
 from tests.shell.scripted_smtp import BEHAVIOURS, CLOSE, GO, OK, Say, Script, serve_script
-from tests.shell.smtp_peers import BODY, open_lane, parcel, send, send_in_a_row
+from tests.shell.smtp_peers import BODY, open_connection, rendered, send, send_in_a_row
 
 # -- the good case -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
 async def test_messages_arrive_byte_for_byte_in_order_over_one_connection(pipelining: bool) -> None:
-    parcels = [parcel(n, BODY + b"%d\r\n" % n) for n in range(1, 6)]
-    async with serve_script(pipelining=pipelining) as server, open_lane(server) as (_, lane):
-        answers = await send_in_a_row(lane, parcels)
-        await lane.aclose()
+    rendereds = [rendered(n, BODY + b"%d\r\n" % n) for n in range(1, 6)]
+    async with serve_script(pipelining=pipelining) as server, open_connection(server) as (_, connection):
+        answers = await send_in_a_row(connection, rendereds)
+        await connection.aclose()
     assert [answer.provider_id for answer in answers] == ["Q1", "Q2", "Q3", "Q4", "Q5"]
     assert answers[0] == Answer(
         stage=Stage.DOT, code=250, enhanced="2.0.0", text="2.0.0 Ok: queued as Q1", provider_id="Q1"
     )
-    assert [message.body for message in server.messages] == [one.payload for one in parcels]
-    assert [message.rcpt for message in server.messages] == [[f"RCPT TO:<{p.recipient}>"] for p in parcels]
+    assert [message.body for message in server.messages] == [one.payload for one in rendereds]
+    assert [message.rcpt for message in server.messages] == [[f"RCPT TO:<{p.recipient}>"] for p in rendereds]
     assert server.connections == 1
     assert server.commands[-1] == "QUIT"
 
@@ -34,17 +34,17 @@ async def test_messages_arrive_byte_for_byte_in_order_over_one_connection(pipeli
 async def test_with_pipelining_the_next_envelope_travels_with_the_dot() -> None:
     """The server says nothing to the dot, yet hears the next DATA: they came in one write."""
     script = {"dot": [Say(then="")]}
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        assert await lane.prepare(parcel(1)) is None
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        assert await connection.prepare(rendered(1)) is None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lane.deliver, parcel(1), parcel(2))
+            nursery.start_soon(connection.deliver, rendered(1), rendered(2))
             await server.wait_for("data", 2)
             nursery.cancel_scope.cancel()
 
 
 async def test_without_pipelining_nothing_is_announced() -> None:
-    async with serve_script(pipelining=False) as server, open_lane(server) as (_, lane):
-        await send(lane, parcel(1), parcel(2))
+    async with serve_script(pipelining=False) as server, open_connection(server) as (_, connection):
+        await send(connection, rendered(1), rendered(2))
         assert [line[:4] for line in server.commands] == ["EHLO", "MAIL", "RCPT", "DATA"]
 
 
@@ -52,9 +52,9 @@ async def test_without_pipelining_nothing_is_announced() -> None:
 async def test_any_2xx_to_the_dot_is_an_acceptance(code: int) -> None:
     async with (
         serve_script({"dot": [Say(b"%d fine\r\n" % code)]}) as server,
-        open_lane(server) as (_, lane),
+        open_connection(server) as (_, connection),
     ):
-        answer = await send(lane, parcel())
+        answer = await send(connection, rendered())
     assert (answer.stage, answer.signal, answer.code) == (Stage.DOT, Signal.REPLY, code)
 
 
@@ -68,15 +68,15 @@ async def test_replies_in_packets_of_one_octet_are_read_like_any_other() -> None
             "dot": b"250 2.0.0 queued as ABC\r\n",
         }.items()
     }
-    async with serve_script(slow) as server, open_lane(server) as (_, lane):
-        answer = await send(lane, parcel())
+    async with serve_script(slow) as server, open_connection(server) as (_, connection):
+        answer = await send(connection, rendered())
     assert answer.provider_id == "ABC"
 
 
 async def test_a_server_that_closes_after_its_250_costs_one_silent_reconnection() -> None:
     script = {"dot": [Say(b"250 Ok\r\n", then="close")] * 3}
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        answers = await send_in_a_row(lane, [parcel(1), parcel(2), parcel(3)])
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        answers = await send_in_a_row(connection, [rendered(1), rendered(2), rendered(3)])
     assert [answer.code for answer in answers] == [250, 250, 250]
     assert server.connections == 3
     assert len(server.messages) == 3
@@ -85,9 +85,9 @@ async def test_a_server_that_closes_after_its_250_costs_one_silent_reconnection(
 async def test_a_server_from_before_esmtp_is_greeted_with_helo() -> None:
     async with (
         serve_script({"ehlo": [Say(b"502 what?\r\n")]}) as server,
-        open_lane(server) as (_, lane),
+        open_connection(server) as (_, connection),
     ):
-        assert (await send(lane, parcel())).code == 250
+        assert (await send(connection, rendered())).code == 250
     assert server.commands[1] == "HELO client.example.org"
 
 
@@ -112,17 +112,17 @@ def expected(behaviour: str) -> tuple[Signal, int]:
     ("stage", "behaviour"),
     [pair for pair in itertools.product(STAGES, BEHAVIOURS) if pair != ("data", "misplaced")],
 )
-async def test_bad_behaviour_is_named_with_its_stage_and_the_lane_goes_on(
+async def test_bad_behaviour_is_named_with_its_stage_and_the_connection_goes_on(
     stage: str, behaviour: str, pipelining: bool
 ) -> None:
     signal, code = expected(behaviour)
-    patience = 0.5 if behaviour == "stall" else 30
+    timeout = 0.5 if behaviour == "stall" else 30
     async with (
         serve_script({stage: [BEHAVIOURS[behaviour]]}, pipelining=pipelining) as server,
-        open_lane(server, reply=patience, dot=patience) as (_, lane),
+        open_connection(server, reply=timeout, dot=timeout) as (_, connection),
     ):
-        answer = await send(lane, parcel(1))
-        again = await send(lane, parcel(2))
+        answer = await send(connection, rendered(1))
+        again = await send(connection, rendered(2))
     if (stage, behaviour) == ("banner", "reset"):
         assert answer.stage in (Stage.CONNECT, Stage.BANNER)  # the reset may overtake the connection
     else:
@@ -148,9 +148,9 @@ async def test_a_kept_connection_that_fails_before_the_354_is_replaced_once_sile
     script = {stage: [good, BEHAVIOURS[behaviour]]}
     async with (
         serve_script(script, pipelining=pipelining) as server,
-        open_lane(server, reply=0.5 if behaviour == "stall" else 30) as (_, lane),
+        open_connection(server, reply=0.5 if behaviour == "stall" else 30) as (_, connection),
     ):
-        answers = [await send(lane, parcel(n)) for n in (1, 2)]
+        answers = [await send(connection, rendered(n)) for n in (1, 2)]
     assert [answer.code for answer in answers] == [250, 250]
     assert server.connections == 2
     assert len(server.messages) == 2
@@ -159,18 +159,18 @@ async def test_a_kept_connection_that_fails_before_the_354_is_replaced_once_sile
 @pytest.mark.parametrize("behaviour", ["close", "421"])
 async def test_a_connection_is_replaced_once_and_not_for_ever(behaviour: str) -> None:
     script = {"mail": [OK, BEHAVIOURS[behaviour], BEHAVIOURS[behaviour]]}
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        assert (await send(lane, parcel(1))).code == 250
-        answer = await send(lane, parcel(2))
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        assert (await send(connection, rendered(1))).code == 250
+        answer = await send(connection, rendered(2))
     assert answer.stage is Stage.MAIL
     assert server.connections == 2
 
 
 async def test_a_silent_reply_to_the_dot_does_not_resend() -> None:
     """Lost after the dot means in doubt: only the caller may decide to send again."""
-    async with serve_script({"dot": [OK, CLOSE]}) as server, open_lane(server) as (_, lane):
-        await send(lane, parcel(1))
-        answer = await send(lane, parcel(2))
+    async with serve_script({"dot": [OK, CLOSE]}) as server, open_connection(server) as (_, connection):
+        await send(connection, rendered(1))
+        answer = await send(connection, rendered(2))
     assert (answer.stage, answer.signal) == (Stage.DOT, Signal.DROPPED)
     assert len(server.messages) == 2
     assert server.connections == 1
@@ -178,8 +178,8 @@ async def test_a_silent_reply_to_the_dot_does_not_resend() -> None:
 
 async def test_an_idle_connection_that_the_server_ends_with_421_is_replaced() -> None:
     script = {"dot": [Say(b"250 Ok\r\n421 4.4.2 idle too long\r\n", then="close")]}
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        assert [(await send(lane, parcel(n))).code for n in (1, 2)] == [250, 250]
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        assert [(await send(connection, rendered(n))).code for n in (1, 2)] == [250, 250]
     assert server.connections == 2
 
 
@@ -192,25 +192,25 @@ async def test_replies_that_nobody_asked_for_never_count_as_an_acceptance(
     doubled = {"mail": b"250 Ok\r\n", "rcpt": b"250 Ok\r\n", "data": b"354 go\r\n"}[stage] + b"250 Ok\r\n"
     async with (
         serve_script({stage: [Say(doubled)]}, pipelining=pipelining) as server,
-        open_lane(server) as (_, lane),
+        open_connection(server) as (_, connection),
     ):
-        answer = await send(lane, parcel(1))
-        again = await send(lane, parcel(2))
+        answer = await send(connection, rendered(1))
+        again = await send(connection, rendered(2))
     assert (answer.stage is Stage.DOT, answer.signal) == (False, Signal.GARBAGE)
     assert (again.code, len(server.messages)) == (250, 1)
 
 
 async def test_an_acceptance_counts_although_garbage_follows_in_the_same_packet() -> None:
     script = {"dot": [Say(b"250 2.0.0 queued as X\r\nlorem ipsum\r\n")]}
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        first, second = await send_in_a_row(lane, [parcel(1), parcel(2)])
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        first, second = await send_in_a_row(connection, [rendered(1), rendered(2)])
     assert (first.stage, first.code, first.provider_id) == (Stage.DOT, 250, "X")
     assert (second.code, server.connections) == (250, 2)
 
 
 async def test_a_2xx_to_data_is_no_leave_to_send_the_body() -> None:
-    async with serve_script({"data": [OK]}) as server, open_lane(server) as (_, lane):
-        answer = await send(lane, parcel())
+    async with serve_script({"data": [OK]}) as server, open_connection(server) as (_, connection):
+        answer = await send(connection, rendered())
     assert (answer.stage, answer.signal) == (Stage.DATA, Signal.GARBAGE)
     assert server.messages == []
 
@@ -222,9 +222,9 @@ async def test_a_2xx_to_data_is_no_leave_to_send_the_body() -> None:
 async def test_a_354_after_the_recipient_was_refused_gets_a_lone_dot(lone_dot: bytes) -> None:
     """RFC 2920 section 3.1. Should the server accept it, the connection is not trusted any more."""
     script = {"rcpt": [Say(b"550 5.1.1 unknown\r\n")], "data": [GO], "dot": [Say(lone_dot)]}
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        refused = await send(lane, parcel(1))
-        accepted = await send(lane, parcel(2))
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        refused = await send(connection, rendered(1))
+        accepted = await send(connection, rendered(2))
     assert (refused.stage, refused.code, refused.enhanced) == (Stage.RCPT, 550, "5.1.1")
     assert accepted.code == 250
     assert [message.body for message in server.messages] == [b"", BODY]
@@ -235,11 +235,11 @@ async def test_a_354_with_an_accepted_recipient_and_a_refused_sender_gets_no_dot
     """A dot might send an empty message to that recipient."""
     async with (
         serve_script({"mail": [Say(b"550 5.1.8 no\r\n")], "rcpt": [OK], "data": [GO]}) as server,
-        open_lane(server) as (_, lane),
+        open_connection(server) as (_, connection),
     ):
-        refused = await send(lane, parcel(1))
+        refused = await send(connection, rendered(1))
         assert (refused.stage, refused.code) == (Stage.MAIL, 550)
-        assert (await send(lane, parcel(2))).code == 250
+        assert (await send(connection, rendered(2))).code == 250
     assert [message.body for message in server.messages] == [BODY]
     assert server.connections == 2
 
@@ -251,8 +251,8 @@ async def test_a_refused_recipient_of_the_announced_message_disturbs_neither_nei
         "data": [GO, Say(data)],
         "dot": [OK, Say(b"554 5.5.1 nothing to send\r\n")] if data.startswith(b"354") else [],
     }
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        first, second, third = await send_in_a_row(lane, [parcel(1), parcel(2), parcel(3)])
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        first, second, third = await send_in_a_row(connection, [rendered(1), rendered(2), rendered(3)])
     assert (first.stage, first.code) == (Stage.DOT, 250)
     assert (second.stage, second.code, second.enhanced) == (Stage.RCPT, 450, "4.2.1")
     assert (third.stage, third.code) == (Stage.DOT, 250)
@@ -273,14 +273,14 @@ async def test_a_refusal_of_the_announced_message_counts_although_the_server_clo
         "rcpt": [OK, Say(b"550 5.1.1 unknown\r\n")],
         "data": [GO, Say(b"554 5.5.1 no valid recipients\r\n", then)],
     }
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        assert (await send(lane, parcel(1), parcel(2))).code == 250
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        assert (await send(connection, rendered(1), rendered(2))).code == 250
         await server.wait_for("data", 2)
         await trio.testing.wait_all_tasks_blocked()
-        assert lane.waits(parcel(2))  # as the engine asks it
-        second = await send(lane, parcel(2))
+        assert connection.waits(rendered(2))  # as the engine asks it
+        second = await send(connection, rendered(2))
         assert server.reached["rcpt"] == 2
-        third = await send(lane, parcel(3))
+        third = await send(connection, rendered(3))
     assert (second.stage, second.code, second.enhanced) == (Stage.RCPT, 550, "5.1.1")
     assert (third.code, server.connections) == (250, 2)
 
@@ -288,9 +288,9 @@ async def test_a_refusal_of_the_announced_message_counts_although_the_server_clo
 async def test_a_refused_body_does_not_disturb_the_announced_message() -> None:
     async with (
         serve_script({"dot": [Say(b"550 5.7.1 spam\r\n")]}) as server,
-        open_lane(server) as (_, lane),
+        open_connection(server) as (_, connection),
     ):
-        first, second = await send_in_a_row(lane, [parcel(1), parcel(2)])
+        first, second = await send_in_a_row(connection, [rendered(1), rendered(2)])
     assert (first.stage, first.code) == (Stage.DOT, 550)
     assert (second.code, server.connections) == (250, 1)
 
@@ -298,9 +298,9 @@ async def test_a_refused_body_does_not_disturb_the_announced_message() -> None:
 async def test_a_421_to_the_dot_is_answered_before_the_connection_is_cut() -> None:
     async with (
         serve_script({"dot": [BEHAVIOURS["421"]]}) as server,
-        open_lane(server) as (_, lane),
+        open_connection(server) as (_, connection),
     ):
-        first, second = await send_in_a_row(lane, [parcel(1), parcel(2)])
+        first, second = await send_in_a_row(connection, [rendered(1), rendered(2)])
     assert (first.stage, first.signal, first.code) == (Stage.DOT, Signal.REPLY, 421)
     assert (second.code, server.connections) == (250, 2)
 
@@ -311,26 +311,26 @@ async def test_a_server_that_will_not_reset_is_replaced() -> None:
         "data": [Say(b"554 no\r\n")],
         "rset": [Say(b"502 what\r\n")],
     }
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        assert (await send(lane, parcel(1))).code == 550
-        assert (await send(lane, parcel(2))).code == 250
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        assert (await send(connection, rendered(1))).code == 550
+        assert (await send(connection, rendered(2))).code == 250
     assert server.connections == 2
 
 
 @pytest.mark.parametrize("end", ["drop", "aclose", "other message", "transport"])
 async def test_an_announced_envelope_is_ended_by_cutting_never_by_a_dot(end: str) -> None:
-    async with serve_script() as server, open_lane(server) as (transport, lane):
-        await send(lane, parcel(1), parcel(2))
+    async with serve_script() as server, open_connection(server) as (transport, connection):
+        await send(connection, rendered(1), rendered(2))
         await server.wait_for("data", 2)
         match end:
             case "drop":
-                lane.drop()
+                connection.drop()
             case "aclose":
-                await lane.aclose()
+                await connection.aclose()
             case "transport":
                 await transport.aclose()
             case _:
-                assert (await send(lane, parcel(3))).code == 250
+                assert (await send(connection, rendered(3))).code == 250
         await server.wait_hung_up()
     assert [message.rcpt for message in server.messages if "to2" in str(message.rcpt)] == []
     assert len(server.messages) == (2 if end == "other message" else 1)

@@ -21,7 +21,7 @@ from hubd.transports.smtp_login import _Attempt
 from hubd.transports.stream import Stream
 from hubd.transports.tcp_connect import connect
 from tests.shell.scripted_smtp import BEHAVIOURS, STALL, Say, ScriptedServer, serve_script
-from tests.shell.smtp_peers import BODY, open_lane, parcel, send, send_in_a_row
+from tests.shell.smtp_peers import BODY, open_connection, rendered, send, send_in_a_row
 
 # -- the body ----------------------------------------------------------------------------------------
 
@@ -30,8 +30,8 @@ LARGE = b"x" * 76 + b"\r\n"
 
 async def test_a_large_message_arrives_byte_for_byte_with_flow_control() -> None:
     payload = BODY + LARGE * 100_000 + b".\r\n"
-    async with serve_script() as server, open_lane(server) as (_, lane):
-        answers = await send_in_a_row(lane, [parcel(1, payload), parcel(2)])
+    async with serve_script() as server, open_connection(server) as (_, connection):
+        answers = await send_in_a_row(connection, [rendered(1, payload), rendered(2)])
     assert [answer.code for answer in answers] == [250, 250]
     assert server.messages[0].body == payload
 
@@ -40,34 +40,34 @@ async def test_a_large_message_arrives_byte_for_byte_with_flow_control() -> None
 async def test_no_octet_is_lost_where_one_write_ends_and_the_next_begins(size: int) -> None:
     payload = (b"." * 62 + b"\r\n") * (size // 64)
     payload += b"y" * (size - len(payload) - 2) + b"\r\n"
-    async with serve_script() as server, open_lane(server) as (_, lane):
-        assert (await send(lane, parcel(1, payload), parcel(2))).code == 250
+    async with serve_script() as server, open_connection(server) as (_, connection):
+        assert (await send(connection, rendered(1, payload), rendered(2))).code == 250
     assert server.messages[0].body == payload
 
 
 async def test_what_many_messages_share_follows_each_and_is_stuffed_counted_and_ended_like_the_rest() -> None:
     end = joined([SharedBytes((b".one\r\n..\r\n.\r\n" + LARGE * 200,)), encode_file(bytes(300_000))])
     script = {"ehlo": [Say(b"250-script\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n")]}
-    messages = [replace(parcel(number), shared=end) for number in (1, 2)]
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        answers = await send_in_a_row(lane, [*messages, parcel(3)])
+    messages = [replace(rendered(number), shared=end) for number in (1, 2)]
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        answers = await send_in_a_row(connection, [*messages, rendered(3)])
     assert [answer.code for answer in answers] == [250, 250, 250]
     assert [message.body for message in server.messages] == [BODY + bytes(end)] * 2 + [BODY]
 
 
 async def test_a_message_that_is_too_large_with_what_it_shares_is_not_announced() -> None:
     script = {"ehlo": [Say(b"250-script\r\n250-PIPELINING\r\n250 SIZE 100000\r\n")]}
-    async with serve_script(script) as server, open_lane(server) as (transport, lane):
+    async with serve_script(script) as server, open_connection(server) as (transport, connection):
         assert transport.largest_message is None
-        answer = await send(lane, replace(parcel(1), shared=encode_file(bytes(80_000))))
+        answer = await send(connection, replace(rendered(1), shared=encode_file(bytes(80_000))))
         assert transport.largest_message == 100_000
     assert (answer.code, answer.enhanced) == (552, "5.3.4")
     assert server.messages == []
 
 
 async def test_a_bare_line_end_in_what_messages_share_is_not_shown_to_a_server() -> None:
-    async with serve_script() as server, open_lane(server) as (_, lane):
-        answer = await send(lane, replace(parcel(1), shared=SharedBytes((b"a\rb\r\n",))))
+    async with serve_script() as server, open_connection(server) as (_, connection):
+        answer = await send(connection, replace(rendered(1), shared=SharedBytes((b"a\rb\r\n",))))
     assert (answer.code, answer.enhanced) == (554, "5.6.0")
     assert server.messages == []
 
@@ -91,10 +91,10 @@ async def test_what_happens_during_the_body_is_certain_not_to_be_an_acceptance(
     act = BEHAVIOURS[behaviour]
     # A server that replies and closes at once resets the connection, and the reply may be lost with it.
     script = {"body": [Say(act.data, "stall" if code else act.then or "stall")]}
-    async with serve_script(script) as server, open_lane(server) as (_, lane):
-        answer = await send(lane, parcel(1, LARGE * 400_000))
+    async with serve_script(script) as server, open_connection(server) as (_, connection):
+        answer = await send(connection, rendered(1, LARGE * 400_000))
         assert (answer.stage, answer.signal, answer.code) == (Stage.BODY, signal, code)
-        assert (await send(lane, parcel(2))).code == 250
+        assert (await send(connection, rendered(2))).code == 250
     assert len(server.messages) == 1
 
 
@@ -111,27 +111,27 @@ async def test_a_server_that_stops_reading_times_out_in_the_body() -> None:
 
         nursery.start_soon(trio.serve_listeners, deaf, listeners)
         server = ScriptedServer({}, (), port=listeners[0].socket.getsockname()[1])
-        async with open_lane(server, reply=0.5) as (_, lane):
-            answer = await send(lane, parcel(1, LARGE * 400_000))
+        async with open_connection(server, reply=0.5) as (_, connection):
+            answer = await send(connection, rendered(1, LARGE * 400_000))
         nursery.cancel_scope.cancel()
     assert (answer.stage, answer.signal) == (Stage.BODY, Signal.TIMEOUT)
 
 
-async def test_a_reply_to_the_dot_has_its_own_longer_patience() -> None:
+async def test_a_reply_to_the_dot_has_its_own_longer_retry_policy() -> None:
     """A server that takes long to accept is not made a doubtful one by the patience for other replies."""
     async with (
         serve_script({"dot": [Say(then="")]}) as server,
-        open_lane(server, reply=5, dot=0.2) as (_, lane),
+        open_connection(server, reply=5, dot=0.2) as (_, connection),
     ):
-        answer = await send(lane, parcel())
+        answer = await send(connection, rendered())
     assert (answer.stage, answer.signal) == (Stage.DOT, Signal.TIMEOUT)
     assert "0.2" in answer.text
 
 
 @pytest.mark.parametrize("payload", [b"", b"no end of line", b".", b"\r\n", b".\r\n.\r\n"])
 async def test_odd_bodies_end_with_exactly_one_dot(payload: bytes) -> None:
-    async with serve_script() as server, open_lane(server) as (_, lane):
-        answers = await send_in_a_row(lane, [parcel(1, payload), parcel(2)])
+    async with serve_script() as server, open_connection(server) as (_, connection):
+        answers = await send_in_a_row(connection, [rendered(1, payload), rendered(2)])
     assert [answer.code for answer in answers] == [250, 250]
     whole = payload if payload.endswith(b"\r\n") or not payload else payload + b"\r\n"
     assert [message.body for message in server.messages] == [whole, BODY]
@@ -149,9 +149,9 @@ def test_a_body_arrives_as_it_is_or_not_at_all(payload: bytes) -> None:
     """Nothing in a body is taken for the end of it: mail smuggling has no way in."""
 
     async def run() -> None:
-        async with serve_script() as server, open_lane(server) as (_, lane):
-            answer = await send(lane, parcel(1, payload))
-            after = await send(lane, parcel(2))
+        async with serve_script() as server, open_connection(server) as (_, connection):
+            answer = await send(connection, rendered(1, payload))
+            after = await send(connection, rendered(2))
         bodies = [message.body for message in server.messages]
         assert after.code == 250
         if b"\r" in payload.replace(b"\r\n", b"") or b"\n" in payload.replace(b"\r\n", b""):
@@ -179,11 +179,11 @@ _BAD_ADDRESSES = ["a b@x.example", "a@x.example>\r\nRCPT TO:<b@x.example", "a\0@
 )
 async def test_an_address_that_could_be_read_as_a_command_is_never_sent(who: str, address: str) -> None:
     message = (
-        replace(parcel(), recipient=address) if who == "recipient" else replace(parcel(), sender=address)
+        replace(rendered(), recipient=address) if who == "recipient" else replace(rendered(), sender=address)
     )
-    async with serve_script() as server, open_lane(server) as (_, lane):
-        answer = await send(lane, message)
-        assert (await send(lane, parcel(1), message)).code == 250  # and it is not announced either
+    async with serve_script() as server, open_connection(server) as (_, connection):
+        answer = await send(connection, message)
+        assert (await send(connection, rendered(1), message)).code == 250  # and it is not announced either
         assert server.commands.count("DATA") == 1
     stage, enhanced = (Stage.RCPT, "5.1.3") if who == "recipient" else (Stage.MAIL, "5.1.7")
     assert (answer.stage, answer.code, answer.enhanced) == (stage, 553, enhanced)
@@ -191,10 +191,12 @@ async def test_an_address_that_could_be_read_as_a_command_is_never_sent(who: str
 
 async def test_the_size_is_declared_and_what_is_too_large_is_refused_here() -> None:
     """RFC 1870."""
-    async with serve_script(extensions=[b"SIZE 100"]) as server, open_lane(server) as (_, lane):
-        answer = await send(lane, parcel(1, b"x" * 99 + b"\r\n"))
+    async with serve_script(extensions=[b"SIZE 100"]) as server, open_connection(server) as (_, connection):
+        answer = await send(connection, rendered(1, b"x" * 99 + b"\r\n"))
         assert (answer.stage, answer.code, answer.enhanced) == (Stage.MAIL, 552, "5.3.4")
-        answers = await send_in_a_row(lane, [parcel(2), parcel(3, b"x" * 99 + b"\r\n"), parcel(4)])
+        answers = await send_in_a_row(
+            connection, [rendered(2), rendered(3, b"x" * 99 + b"\r\n"), rendered(4)]
+        )
     assert [answer.code for answer in answers] == [250, 552, 250]
     assert server.commands[1] == f"MAIL FROM:<from@example.org> SIZE={len(BODY)}"
     assert len(server.messages) == 2
@@ -202,8 +204,8 @@ async def test_the_size_is_declared_and_what_is_too_large_is_refused_here() -> N
 
 @pytest.mark.parametrize("limit", [b"SIZE", b"SIZE 0", b"SIZE lots"])
 async def test_a_size_without_a_limit_limits_nothing(limit: bytes) -> None:
-    async with serve_script(extensions=[limit]) as server, open_lane(server) as (_, lane):
-        assert (await send(lane, parcel())).code == 250
+    async with serve_script(extensions=[limit]) as server, open_connection(server) as (_, connection):
+        assert (await send(connection, rendered())).code == 250
     assert f"SIZE={len(BODY)}" in server.commands[1]
 
 
@@ -212,46 +214,46 @@ async def test_a_size_without_a_limit_limits_nothing(limit: bytes) -> None:
 
 @pytest.mark.parametrize("stage", ["banner", "ehlo", "mail", "rcpt", "data", "dot"])
 async def test_a_cancelled_message_cuts_the_connection_at_once(stage: str) -> None:
-    async with serve_script({stage: [STALL]}) as server, open_lane(server) as (_, lane):
+    async with serve_script({stage: [STALL]}) as server, open_connection(server) as (_, connection):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(send, lane, parcel(1))
+            nursery.start_soon(send, connection, rendered(1))
             await server.wait_for(stage)
             nursery.cancel_scope.cancel()
         await server.wait_hung_up()
-        assert (await send(lane, parcel(2))).code == 250
+        assert (await send(connection, rendered(2))).code == 250
     assert server.connections == 2
 
 
 async def test_a_cancelled_large_body_is_cut_before_its_dot() -> None:
-    async with serve_script({"body": [STALL]}) as server, open_lane(server) as (_, lane):
+    async with serve_script({"body": [STALL]}) as server, open_connection(server) as (_, connection):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(send, lane, parcel(1, LARGE * 400_000))
+            nursery.start_soon(send, connection, rendered(1, LARGE * 400_000))
             await server.wait_for("body")
             nursery.cancel_scope.cancel()
         await server.wait_hung_up()
     assert server.messages == []
 
 
-async def test_a_lane_cut_by_another_task_answers_instead_of_raising() -> None:
-    async with serve_script({"dot": [STALL]}) as server, open_lane(server) as (transport, lane):
+async def test_a_connection_cut_by_another_task_answers_instead_of_raising() -> None:
+    async with serve_script({"dot": [STALL]}) as server, open_connection(server) as (transport, connection):
         answers: list[Answer] = []
 
         async def deliver() -> None:
-            answers.append(await send(lane, parcel()))
+            answers.append(await send(connection, rendered()))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(deliver)
             await server.wait_for("dot")
             await transport.aclose()
         assert (answers[0].stage, answers[0].signal) == (Stage.DOT, Signal.DROPPED)
-        closed = await send(lane, parcel())
+        closed = await send(connection, rendered())
     assert (closed.stage, closed.signal) == (Stage.CONNECT, Signal.DROPPED)
 
 
 async def test_no_goodbye_is_written_into_a_body_that_is_due() -> None:
-    async with serve_script() as server, open_lane(server) as (_, lane):
-        assert await lane.prepare(parcel()) is None
-        await lane.aclose()
+    async with serve_script() as server, open_connection(server) as (_, connection):
+        assert await connection.prepare(rendered()) is None
+        await connection.aclose()
         await server.wait_hung_up()
     assert "body" not in server.reached
 
@@ -278,11 +280,11 @@ async def test_no_goodbye_is_written_into_a_body_that_is_under_way() -> None:
 
         nursery.start_soon(trio.serve_listeners, slow, listeners)
         server = ScriptedServer({}, (), port=listeners[0].socket.getsockname()[1])
-        async with open_lane(server) as (transport, lane):
+        async with open_connection(server) as (transport, connection):
             answers: list[Answer] = []
 
             async def deliver() -> None:
-                answers.append(await send(lane, parcel(1, LARGE * 400_000)))
+                answers.append(await send(connection, rendered(1, LARGE * 400_000)))
 
             async with trio.open_nursery() as sending:
                 sending.start_soon(deliver)
@@ -297,9 +299,9 @@ async def test_no_goodbye_is_written_into_a_body_that_is_under_way() -> None:
 
 
 async def test_a_body_without_its_envelope_is_never_sent() -> None:
-    async with serve_script() as server, open_lane(server) as (_, lane):
-        assert await lane.prepare(parcel(1)) is None
-        answer = await lane.deliver(parcel(2))
+    async with serve_script() as server, open_connection(server) as (_, connection):
+        assert await connection.prepare(rendered(1)) is None
+        answer = await connection.deliver(rendered(2))
         assert (answer.stage, answer.signal) == (Stage.BODY, Signal.DROPPED)
     assert server.messages == []
 
@@ -308,15 +310,15 @@ async def test_a_body_without_its_envelope_is_never_sent() -> None:
 async def test_a_goodbye_that_fails_is_no_matter(behaviour: str) -> None:
     async with (
         serve_script({"quit": [BEHAVIOURS[behaviour]]}) as server,
-        open_lane(server) as (_, lane),
+        open_connection(server) as (_, connection),
     ):
-        assert (await send(lane, parcel())).code == 250
-        await lane.aclose()
+        assert (await send(connection, rendered())).code == 250
+        await connection.aclose()
         assert server.commands[-1] == "QUIT"
 
 
 async def test_a_probe_logs_in_and_sends_nothing() -> None:
-    async with serve_script() as server, open_lane(server) as (transport, _):
+    async with serve_script() as server, open_connection(server) as (transport, _):
         answer = await transport.probe()
         assert (answer.signal, answer.code) == (Signal.REPLY, 250)
         await server.wait_for("quit")
@@ -326,7 +328,7 @@ async def test_a_probe_logs_in_and_sends_nothing() -> None:
 async def test_a_probe_says_when_nobody_listens() -> None:
     async with serve_script() as server:
         pass
-    async with open_lane(server) as (transport, _):
+    async with open_connection(server) as (transport, _):
         answer = await transport.probe()
     assert (answer.stage, answer.signal) == (Stage.CONNECT, Signal.DROPPED)
     assert "refused" in answer.text.lower()
@@ -343,7 +345,7 @@ async def test_ten_thousand_extensions_are_refused_and_not_collected() -> None:
     """A hostile EHLO must not cost memory or hang."""
     async with (
         serve_script(extensions=[b"X-%d" % n for n in range(10_000)]) as server,
-        open_lane(server) as (transport, _),
+        open_connection(server) as (transport, _),
     ):
         answer = await transport.probe()
     assert (answer.stage, answer.signal) == (Stage.EHLO, Signal.GARBAGE)

@@ -18,7 +18,7 @@ from hubd.bridge import Bridge
 from hubd.core.model import Answer, Signal, Stage
 from hubd.transports.smtp import SmtpSettings, open_smtp
 from tests.shell.scripted_smtp import BEHAVIOURS, STALL, WELL, Say, ScriptedServer, serve_script
-from tests.shell.smtp_peers import parcel, send
+from tests.shell.smtp_peers import rendered, send
 
 BOUND = 60.0  #: seconds for what must end
 EHLO = b"250-script\r\n250 AUTH PLAIN\r\n"
@@ -33,7 +33,7 @@ def account(server: ScriptedServer, **more: object) -> SmtpSettings:
 async def message(bridge: Bridge, settings: SmtpSettings) -> Answer:
     """The answer to one message on a connection of its own."""
     async with aclosing(open_smtp("test", settings, bridge)) as transport:
-        return await send(transport.lane(), parcel())
+        return await send(transport.connection(), rendered())
 
 
 # -- what was said too early -------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import trio
 import trustme
 
 from hubd.bridge import open_bridge
-from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
 from hubd.errors import BadConfig
 from hubd.transports.loopback import is_loopback, is_loopback_peer
 from hubd.transports.smtp import SmtpSettings, SmtpTransport, open_smtp
@@ -25,8 +25,8 @@ from tests.shell.smtp_peers import SMTP_SINK, aiosmtpd_server, smtp_sink
 needs_sink = pytest.mark.skipif(SMTP_SINK is None, reason="Postfix's smtp-sink is not installed")
 
 
-def parcel(number: int = 1, payload: bytes = b"") -> Parcel:
-    return Parcel(
+def rendered(number: int = 1, payload: bytes = b"") -> RenderedMessage:
+    return RenderedMessage(
         delivery_id=number,
         channel=Channel.EMAIL,
         recipient=f"to{number}@example.net",
@@ -47,22 +47,24 @@ async def open_transport(port: int, **more: object) -> AsyncIterator[SmtpTranspo
                 await transport.aclose()
 
 
-async def send_all(transport: SmtpTransport, parcels: list[Parcel], lanes: int) -> dict[int, Answer]:
-    """As the engine does it: some lanes, each message announces the next of its lane."""
+async def send_all(
+    transport: SmtpTransport, rendereds: list[RenderedMessage], connections: int
+) -> dict[int, Answer]:
+    """As the engine does it: some connections, each message announces the next of its connection."""
     answers: dict[int, Answer] = {}
-    rest = iter(parcels)
+    rest = iter(rendereds)
 
     async def work() -> None:
-        lane, current = transport.lane(), next(rest, None)
+        connection, current = transport.connection(), next(rest, None)
         while current is not None:
-            refusal = await lane.prepare(current)
+            refusal = await connection.prepare(current)
             following = next(rest, None)
-            answers[current.delivery_id] = refusal or await lane.deliver(current, following)
+            answers[current.delivery_id] = refusal or await connection.deliver(current, following)
             current = following
-        await lane.aclose()
+        await connection.aclose()
 
     async with trio.open_nursery() as nursery:
-        for _ in range(lanes):
+        for _ in range(connections):
             nursery.start_soon(work)
     return answers
 
@@ -77,7 +79,7 @@ async def send_all(transport: SmtpTransport, parcels: list[Parcel], lanes: int) 
 async def test_smtp_sink_takes_every_message(flags: tuple[str, ...]) -> None:
     with smtp_sink(*flags) as port:
         async with open_transport(port) as transport:
-            answers = await send_all(transport, [parcel(n) for n in range(500)], lanes=5)
+            answers = await send_all(transport, [rendered(n) for n in range(500)], connections=5)
     assert len(answers) == 500
     assert {(answer.stage, answer.signal, answer.code) for answer in answers.values()} == {
         (Stage.DOT, Signal.REPLY, 250)
@@ -90,7 +92,7 @@ async def test_smtp_sink_takes_large_messages(size: int) -> None:
     payload = b"Subject: x\r\n\r\n" + (b"." * 70 + b"\r\n") * (size // 72)
     with smtp_sink() as port:
         async with open_transport(port) as transport:
-            answers = await send_all(transport, [parcel(n, payload) for n in range(4)], lanes=2)
+            answers = await send_all(transport, [rendered(n, payload) for n in range(4)], connections=2)
     assert [answer.code for answer in answers.values()] == [250] * 4
 
 
@@ -117,7 +119,7 @@ async def test_what_smtp_sink_refuses_is_named_with_its_stage(
 ) -> None:
     with smtp_sink(*flags) as port:
         async with open_transport(port) as transport:
-            answers = await send_all(transport, [parcel(n) for n in range(4)], lanes=1)
+            answers = await send_all(transport, [rendered(n) for n in range(4)], connections=1)
     for answer in answers.values():
         assert (answer.stage, answer.signal, answer.code) == (stage, signal, code)
 
@@ -166,13 +168,13 @@ async def test_starttls_with_a_login_delivers(authority: Authority) -> None:
             box.port, security="starttls", ca_file=authority.file, **LOGIN
         ) as transport:
             probed = await transport.probe()
-            answers = await send_all(transport, [parcel(n) for n in range(20)], lanes=2)
+            answers = await send_all(transport, [rendered(n) for n in range(20)], connections=2)
     assert (probed.stage, probed.code) == (Stage.AUTH, 235)
     assert {answer.code for answer in answers.values()} == {250}
     assert {answer.provider_id for answer in answers.values()} == {f"in-{n}" for n in range(1, 21)}
     assert box.over_tls == [True] * 20
     assert sorted(bytes(envelope.content) for envelope in box.envelopes) == sorted(  # type: ignore[arg-type]
-        parcel(n).payload for n in range(20)
+        rendered(n).payload for n in range(20)
     )
 
 
@@ -182,7 +184,7 @@ async def test_implicit_tls_logs_in_once_by_a_method_both_sides_know(
 ) -> None:
     with aiosmtpd_server(implicit_tls=authority.server("127.0.0.1"), auth=True, exclude=hidden) as box:
         async with open_transport(box.port, security="tls", ca_file=authority.file, **LOGIN) as transport:
-            answers = await send_all(transport, [parcel(1), parcel(2)], lanes=1)
+            answers = await send_all(transport, [rendered(1), rendered(2)], connections=1)
     assert [answer.code for answer in answers.values()] == [250, 250]
     assert box.logins == [used]
     assert box.over_tls == [True, True]
@@ -192,7 +194,7 @@ async def test_a_large_message_goes_over_tls_unharmed(authority: Authority) -> N
     payload = b"Subject: x\r\n\r\n" + (b"." * 70 + b"\r\n") * 12_000
     with aiosmtpd_server(starttls=authority.server("127.0.0.1")) as box:
         async with open_transport(box.port, security="starttls", ca_file=authority.file) as transport:
-            answers = await send_all(transport, [parcel(1, payload), parcel(2)], lanes=1)
+            answers = await send_all(transport, [rendered(1, payload), rendered(2)], connections=1)
     assert [answer.code for answer in answers.values()] == [250, 250]
     assert box.envelopes[0].content == payload
 
@@ -211,7 +213,7 @@ async def test_a_certificate_that_is_not_right_stops_everything(
     side: dict[str, Any] = {"starttls": context} if security == "starttls" else {"implicit_tls": context}
     with aiosmtpd_server(**side, auth=True) as box:
         async with open_transport(box.port, security=security, ca_file=trusted, **LOGIN) as transport:
-            answers = await send_all(transport, [parcel(1)], lanes=1)
+            answers = await send_all(transport, [rendered(1)], connections=1)
     assert (answers[1].stage, answers[1].signal, answers[1].code) == (Stage.TLS, Signal.GARBAGE, 0)
     assert answers[1].text.startswith("certificate verify failed: ")
     assert (box.logins, box.envelopes) == ([], [])
@@ -230,7 +232,7 @@ async def test_without_starttls_nothing_is_sent(authority: Authority) -> None:
         async with open_transport(
             box.port, security="starttls", ca_file=authority.file, **LOGIN
         ) as transport:
-            answers = await send_all(transport, [parcel(1)], lanes=1)
+            answers = await send_all(transport, [rendered(1)], connections=1)
     assert (answers[1].stage, answers[1].signal, answers[1].code) == (Stage.TLS, Signal.REPLY, 502)
     assert (box.logins, box.envelopes) == ([], [])
 
@@ -241,7 +243,7 @@ async def test_a_refused_starttls_is_not_followed_by_clear_text() -> None:
         serve_script(script, extensions=[b"STARTTLS"]) as server,
         open_transport(server.port, security="starttls") as transport,
     ):
-        answers = await send_all(transport, [parcel(1)], lanes=1)
+        answers = await send_all(transport, [rendered(1)], connections=1)
     assert (answers[1].stage, answers[1].code, answers[1].enhanced) == (Stage.TLS, 454, "4.7.0")
     assert [line.split()[0] for line in server.commands] == ["EHLO", "STARTTLS"]
 
@@ -271,7 +273,7 @@ async def test_what_is_injected_before_the_handshake_is_forgotten(authority: Aut
         serve_script(script, extensions=[b"STARTTLS"], tls=authority.server("127.0.0.1")) as server,
         open_transport(server.port, security="starttls", ca_file=authority.file) as transport,
     ):
-        answers = await send_all(transport, [parcel(1)], lanes=1)
+        answers = await send_all(transport, [rendered(1)], connections=1)
     assert answers[1].code == 250
     assert [line.split()[0] for line in server.commands] == [
         "EHLO",
@@ -294,7 +296,7 @@ async def test_bad_behaviour_inside_tls_ends_that_connection_only(
         serve_script({stage: [BEHAVIOURS[behaviour]]}, extensions=[b"STARTTLS"], tls=tls) as server,
         open_transport(server.port, security="starttls", ca_file=authority.file) as transport,
     ):
-        answers = await send_all(transport, [parcel(1), parcel(2)], lanes=1)
+        answers = await send_all(transport, [rendered(1), rendered(2)], connections=1)
     signals = {"close": Signal.DROPPED, "reset": Signal.DROPPED, "421": Signal.REPLY}
     assert (answers[1].stage, answers[1].signal) == (Stage(stage), signals.get(behaviour, Signal.GARBAGE))
     assert (answers[2].code, server.connections) == (250, 2)
@@ -312,7 +314,7 @@ async def test_a_wrong_password_is_tried_once(authority: Authority) -> None:
         async with open_transport(
             box.port, security="starttls", ca_file=authority.file, username="anna", password="wr0ng"
         ) as transport:
-            answers = await send_all(transport, [parcel(1)], lanes=1)
+            answers = await send_all(transport, [rendered(1)], connections=1)
     assert (answers[1].stage, answers[1].signal, answers[1].code) == (Stage.AUTH, Signal.REPLY, 535)
     assert answers[1].enhanced == "5.7.8"
     assert (box.logins, box.envelopes) == (["PLAIN"], [])
@@ -355,7 +357,7 @@ async def test_no_common_way_to_log_in_is_said_and_nothing_sent(offer: tuple[byt
         serve_script(extensions=[*offer, b"X-LAST"]) as server,
         open_transport(server.port, **LOGIN) as transport,
     ):
-        answers = await send_all(transport, [parcel(1)], lanes=1)
+        answers = await send_all(transport, [rendered(1)], connections=1)
     assert (answers[1].stage, answers[1].code) == (Stage.AUTH, 504)
     assert [line.split()[0] for line in server.commands] == ["EHLO"]
 
@@ -387,7 +389,9 @@ async def test_a_login_that_fails_is_named_and_never_shows_the_password(
 async def test_aiosmtpd_speaks_of_size_and_is_not_sent_more() -> None:
     with aiosmtpd_server(size=1000) as box:
         async with open_transport(box.port) as transport:
-            answers = await send_all(transport, [parcel(1, b"x" * 70 + b"\r\n" * 500), parcel(2)], lanes=1)
+            answers = await send_all(
+                transport, [rendered(1, b"x" * 70 + b"\r\n" * 500), rendered(2)], connections=1
+            )
     assert (answers[1].stage, answers[1].code) == (Stage.MAIL, 552)
     assert answers[2].code == 250
 
@@ -414,5 +418,5 @@ async def test_a_transport_says_what_it_is() -> None:
     async with open_bridge() as bridge:
         made = SmtpSettings(host="mail.example", connections=3)
         transport = open_smtp("office", made, bridge)
-    assert (transport.name, transport.kind, transport.lanes) == ("office", "smtp", 3)
+    assert (transport.name, transport.kind, transport.connections) == ("office", "smtp", 3)
     assert (transport.channels, transport.in_doubt) == (frozenset({Channel.EMAIL}), InDoubt.RETRY)

@@ -82,7 +82,7 @@ async def test_what_a_killed_daemon_wrote_last_is_where_it_goes_on(
     bridge: Bridge, database_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copy of the file and its log, as a kill leaves them."""
-    monkeypatch.setattr("hubd.store.steady.MARK_EVERY", 0.0)
+    monkeypatch.setattr("hubd.store.steady.SAVE_EVERY", 0.0)
     clock = Wall(WALL)
     copy = tmp_path / "copy" / "hub.db"
     copy.parent.mkdir(mode=0o700)

@@ -81,8 +81,8 @@ async def add_of_each_kind(served: Served, hub: Client) -> None:
     await hub.call("campaign.schedule", name="spring", at=LATER)
     await apply(hub, "summer")
     await served.events.add("provider.changed", None, {"provider": "outbox"})
-    standing = await served.hub.supervisor.standing("outbox", Channel.EMAIL)
-    await served.events.add("delivery.failed", standing.id, {"delivery_id": 1})
+    queue = await served.hub.supervisor.transactional_queue("outbox", Channel.EMAIL)
+    await served.events.add("delivery.failed", queue.id, {"delivery_id": 1})
     await hub.call("campaign.unschedule", name="spring")
 
 

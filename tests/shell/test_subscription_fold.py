@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hubd.client import Client, open_client
 from hubd.control.discovery import describe
 from hubd.control.methods import METHODS
-from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
 from hubd.engine.ports import Transport
 from hubd.engine.provider import ProviderSpec
 from hubd.errors import HubError, NotFound, ResumeGap
@@ -139,18 +139,18 @@ REFUSED = Answer(stage=Stage.RCPT, code=550, text="rejected")
 COLD = 100  #: recipients from this number on are refused as if the sender were: that is about us, not them
 
 
-def ruling(parcel: Parcel) -> Answer | None:
-    number = int(parcel.recipient[1:].partition("@")[0])
+def resolution(rendered: RenderedMessage) -> Answer | None:
+    number = int(rendered.recipient[1:].partition("@")[0])
     return REFUSED if number >= COLD else RULED.get(number % 6)
 
 
-def refuse(parcel: Parcel) -> Answer | None:
-    answer = ruling(parcel)
+def refuse(rendered: RenderedMessage) -> Answer | None:
+    answer = resolution(rendered)
     return answer if answer is not None and answer.stage is Stage.RCPT else None
 
 
-def answer(parcel: Parcel) -> Answer:
-    return ruling(parcel) or ACCEPTED
+def answer(rendered: RenderedMessage) -> Answer:
+    return resolution(rendered) or ACCEPTED
 
 
 async def open_moody() -> Transport:
@@ -162,7 +162,7 @@ MOODY = ProviderSpec(
     name="moody",
     kind="smtp",
     channels=frozenset({Channel.EMAIL}),
-    lanes=3,
+    connections=3,
     in_doubt=InDoubt.HOLD,
     open=open_moody,
 )
@@ -347,7 +347,7 @@ async def test_a_reader_that_does_not_read_costs_no_memory_and_misses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits for it, waits in the database."""
-    monkeypatch.setattr("hubd.control.outlet.SEND_SECONDS", 1e9)  # or it would be cut off
+    monkeypatch.setattr("hubd.control.session_writer.SEND_SECONDS", 1e9)  # or it would be cut off
     async with open_hub(tmp_path) as served, open_client(served.path) as hub:
         subscription = hub.subscribe(["*"])
         await anext(subscription)

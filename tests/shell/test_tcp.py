@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from hubd.client import open_client
-from hubd.control import crowd, gate
+from hubd.control import connection_limits, gate
 from hubd.control.gate import MAX_VIEWER_MESSAGE, serve_control
 from hubd.control.listener import open_loopback
 from hubd.errors import BadInput, Conflict, HubError
@@ -48,11 +48,11 @@ class Tcp:
 
 
 @asynccontextmanager
-async def serve(served: Served, tmp_path: Path, **doors: Any) -> AsyncIterator[Path]:
+async def serve(served: Served, tmp_path: Path, **endpoints: Any) -> AsyncIterator[Path]:
     """The same hub once more, behind other doors."""
     async with trio.open_nursery() as nursery:
         path = tmp_path / "t" / "control.sock"
-        await nursery.start(partial(serve_control, **doors), path, served.hub)
+        await nursery.start(partial(serve_control, **endpoints), path, served.hub)
         yield path
         nursery.cancel_scope.cancel()
 
@@ -260,8 +260,11 @@ async def test_the_oldest_silent_connection_is_closed_for_a_newcomer(
     tcp: Tcp, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many there are, a prober and a program with a token are heard, and so are the last ones."""
-    silent = [await trio.open_tcp_stream("127.0.0.1", tcp.port) for _ in range(5 * crowd.MAX_AT_DOOR)]
-    for stream in silent[: -crowd.MAX_AT_DOOR]:
+    silent = [
+        await trio.open_tcp_stream("127.0.0.1", tcp.port)
+        for _ in range(5 * connection_limits.MAX_AWAITING_REQUEST)
+    ]
+    for stream in silent[: -connection_limits.MAX_AWAITING_REQUEST]:
         assert (await until_end(stream)).startswith(b"HTTP/1.1 408 ")
     ask = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{tcp.port}\r\n\r\n".encode()
     assert (await answer_to(tcp.port, ask)).startswith(b"HTTP/1.1 200 ")
@@ -281,7 +284,7 @@ async def test_those_who_are_refused_slowly_keep_nobody_from_asking_whether_it_i
     wrong = tcp.head(Authorization="Bearer wrong")
     ask = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{tcp.port}\r\n\r\n".encode()
     streams = []
-    for data in [wrong, ask] * 5 * crowd.MAX_AT_DOOR:
+    for data in [wrong, ask] * 5 * connection_limits.MAX_AWAITING_REQUEST:
         streams.append(await trio.open_tcp_stream("127.0.0.1", tcp.port))
         await streams[-1].send_all(data)
     assert (await answer_to(tcp.port, ask)).startswith(b"HTTP/1.1 200 ")

@@ -141,7 +141,7 @@ def test_a_session_token_changes_at_every_greeting(clock: Clock) -> None:
 
 def test_a_standing_token_stays(clock: Clock) -> None:
     tickets = Tickets(clock)
-    token = tickets.standing(Grant(role=Role.OPERATOR, origin=None, issuer="file"))
+    token = tickets.permanent(Grant(role=Role.OPERATOR, origin=None, issuer="file"))
     for _ in range(3):
         clock.now += 86_400
         admission = tickets.admit(token, None)

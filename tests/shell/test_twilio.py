@@ -19,13 +19,13 @@ import pytest
 import trio
 import trustme
 
-from hubd.core.inquest import Finding, Found
-from hubd.core.model import Answer, Channel, InDoubt, Parcel, Signal, Stage
+from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
+from hubd.core.reconcile import Finding, Found
 from hubd.core.verdict import Action, is_ready, judge
 from hubd.errors import BadConfig, CredentialMissing
 from hubd.transports import twilio as twilio_module
 from hubd.transports.twilio import TwilioSettings, TwilioTransport, open_twilio
-from hubd.transports.twilio_inquiry import _same_place
+from hubd.transports.twilio_reconcile import _same_place
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN, Book, TwilioDouble
 
 TO = "+12025550143"
@@ -49,16 +49,16 @@ async def twilio(double: TwilioDouble) -> AsyncIterator[TwilioTransport]:
     await transport.aclose()
 
 
-def parcel(to: str = TO, text: str = "Hello", sender: str = "") -> Parcel:
-    return Parcel(delivery_id=1, channel=Channel.SMS, recipient=to, text=text, sender=sender)
+def rendered(to: str = TO, text: str = "Hello", sender: str = "") -> RenderedMessage:
+    return RenderedMessage(delivery_id=1, channel=Channel.SMS, recipient=to, text=text, sender=sender)
 
 
 async def send(transport: TwilioTransport, to: str = TO, **more: str) -> Answer:
-    lane = transport.lane()
+    connection = transport.connection()
     with trio.fail_after(20):
-        assert await lane.prepare(parcel(to, **more)) is None
-        answer = await lane.deliver(parcel(to, **more))
-        await lane.aclose()
+        assert await connection.prepare(rendered(to, **more)) is None
+        answer = await connection.deliver(rendered(to, **more))
+        await connection.aclose()
     return answer
 
 
@@ -104,49 +104,49 @@ async def test_a_messaging_service_chooses_the_sender(double: TwilioDouble) -> N
     ]
 
 
-async def test_lanes_send_at_the_same_time_over_no_more_connections_than_configured(
+async def test_connections_send_at_the_same_time_over_no_more_connections_than_configured(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
     answers: list[Answer] = []
 
     async def work(first: int) -> None:
-        lane = twilio.lane()
+        connection = twilio.connection()
         for number in range(first, first + 5):
-            answers.append(await lane.deliver(parcel(f"+1202555{number:04}")))
+            answers.append(await connection.deliver(rendered(f"+1202555{number:04}")))
 
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            for worker in range(twilio.lanes):
+            for worker in range(twilio.connections):
                 nursery.start_soon(work, worker * 5)
     assert len({answer.provider_id for answer in answers}) == 50
     assert len({message["to"] for message in double.messages}) == 50
 
 
-async def test_a_lane_can_send_again_after_every_kind_of_trouble(
+async def test_a_connection_can_send_again_after_every_kind_of_trouble(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
     double.behave(TO, "drop", "garbage", "busy", "refuse:21610", "cut", "accept")
-    lane = twilio.lane()
+    connection = twilio.connection()
     with trio.fail_after(20):
-        codes = [(await lane.deliver(parcel())).provider_id != "" for _ in range(6)]
+        codes = [(await connection.deliver(rendered())).provider_id != "" for _ in range(6)]
     assert codes == [False, False, False, False, False, True]
 
 
-async def test_a_lane_keeps_its_connection_between_messages_and_closes_it_with_itself(
+async def test_a_connection_keeps_its_connection_between_messages_and_closes_it_with_itself(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
-    lanes = [twilio.lane(), twilio.lane()]
+    connections = [twilio.connection(), twilio.connection()]
     with trio.fail_after(20):
-        for lane in lanes * 3:
-            assert (await lane.deliver(parcel())).code == 201
+        for connection in connections * 3:
+            assert (await connection.deliver(rendered())).code == 201
         assert (await twilio.probe()).code == 200
         assert (await ask(twilio)).kind is Found.FOUND
-        assert double.connections_made == 4, "two lanes, the probe and the question"
-        await lanes[0].aclose()
-        lanes[1].drop()
+        assert double.connections_made == 4, "two connections, the probe and the question"
+        await connections[0].aclose()
+        connections[1].drop()
         while double.connections_open:
             await trio.lowlevel.checkpoint()
-        assert (await lanes[0].deliver(parcel())).code == 201
+        assert (await connections[0].deliver(rendered())).code == 201
 
 
 # --- refusals ----------------------------------------------------------------------------
@@ -267,19 +267,19 @@ async def test_silence_after_the_request_is_doubt(double: TwilioDouble, behaviou
     assert action_of(answer) is Action.DOUBT
 
 
-async def test_a_cancelled_delivery_ends_at_once_and_the_lane_can_go_on(
+async def test_a_cancelled_delivery_ends_at_once_and_the_connection_can_go_on(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
     double.behave(TO, "silence", "accept")
-    lane = twilio.lane()
+    connection = twilio.connection()
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lane.deliver, parcel())
+            nursery.start_soon(connection.deliver, rendered())
             while not double.requests:
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
-        lane.drop()
-        assert (await lane.deliver(parcel())).code == 201
+        connection.drop()
+        assert (await connection.deliver(rendered())).code == 201
 
 
 # --- before the request ------------------------------------------------------------------
@@ -341,10 +341,10 @@ class tls_server:  # noqa: N801  # reads like the function it is used as
 
 
 async def test_what_the_engine_may_rely_on(twilio: TwilioTransport) -> None:
-    assert (twilio.name, twilio.kind, twilio.lanes) == ("sms", "twilio", 10)
+    assert (twilio.name, twilio.kind, twilio.connections) == ("sms", "twilio", 10)
     assert twilio.channels == {Channel.SMS}
     assert twilio.in_doubt is InDoubt.HOLD
-    assert twilio.inquires
+    assert twilio.can_reconcile
 
 
 async def test_a_probe_looks_at_the_account_and_sends_nothing(
@@ -359,7 +359,7 @@ async def test_a_probe_looks_at_the_account_and_sends_nothing(
 async def test_a_probe_of_a_suspended_account_is_not_ready(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
-    double.book.account_status = "suspended"
+    double.resolve.account_status = "suspended"
     answer = await twilio.probe()
     assert not is_ready(answer)
     assert judge(answer, Channel.SMS).reason == "account_suspended"
@@ -438,7 +438,7 @@ def now() -> float:
 
 async def ask(transport: TwilioTransport, to: str = TO, at: float | None = None, **more: str) -> Finding:
     with trio.fail_after(20):
-        return await transport.inquire(parcel(to, **more), now() if at is None else at)
+        return await transport.reconcile(rendered(to, **more), now() if at is None else at)
 
 
 @pytest.mark.parametrize("behaviour", ["+drop", "+status:500", "garbage", "nameless", "cut", "+silence"])
@@ -480,7 +480,7 @@ async def test_it_is_asked_for_by_recipient_sender_and_day_and_then_without_a_da
 async def test_a_message_that_still_waits_in_the_queue_is_found_although_it_has_no_day(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
-    double.book.queued = True
+    double.resolve.queued = True
     before = now()
     answer = await send(twilio)
     assert double.messages[0]["date_sent"] is None
@@ -490,7 +490,7 @@ async def test_a_message_that_still_waits_in_the_queue_is_found_although_it_has_
 async def test_a_message_that_appears_late_is_absent_at_first(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
-    double.book.hide_queries = 2
+    double.resolve.hide_queries = 2
     before = now()
     answer = await send(twilio)
     findings = [await ask(twilio, at=before) for _ in range(3)]
@@ -517,7 +517,7 @@ async def test_the_service_that_chose_the_sender_is_compared_instead_of_the_send
 async def test_the_words_that_a_trial_account_adds_do_not_hide_a_message(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
-    double.book.trial = True
+    double.resolve.trial = True
     before = now()
     answer = await send(twilio)
     assert double.messages[0]["body"] != "Hello"
@@ -531,7 +531,7 @@ async def test_one_of_many_messages_to_a_number_is_found_on_a_later_page(
     answer = await send(twilio, text="the first")
     form = {"To": TO, "From": SENDER, "Body": "another"}
     for _ in range(250):
-        double.book.accept(form)
+        double.resolve.accept(form)
     assert (await ask(twilio, text="the first", at=before)).fits == (answer.provider_id,)
     assert [query.get("Page", "0") for query in double.listings] == ["0", "1", "2", "0", "1"]
 
@@ -541,7 +541,7 @@ async def test_a_list_too_long_to_be_read_proves_nothing(
 ) -> None:
     form = {"To": TO, "From": SENDER, "Body": "another"}
     for _ in range(1001):
-        double.book.accept(form)
+        double.resolve.accept(form)
     assert (await ask(twilio)).kind is Found.UNKNOWN
     assert len(double.listings) == 12
 
@@ -609,7 +609,7 @@ async def test_the_double_lists_messages_as_the_library_asks_for_them(
     for number in range(5):
         await send(twilio, f"+1202555010{number}")
     await send(twilio, text="again")
-    client = twilio.lane()._client
+    client = twilio.connection()._client
     day = datetime.now(UTC)
     assert [m.body for m in await client.messages.list_async(to=TO, from_=SENDER)] == ["again"]
     assert len(await client.messages.list_async(page_size=2)) == 6
@@ -643,8 +643,8 @@ async def test_the_double_refuses_what_cannot_be_a_message(twilio: TwilioTranspo
 
 
 def test_a_book_keeps_its_script_until_the_last_line_which_stays() -> None:
-    book = Book(behaviours={TO: ["busy", "accept"]})
-    assert [book.next_behaviour(TO, SENDER) for _ in range(3)] == ["busy", "accept", "accept"]
+    resolve = Book(behaviours={TO: ["busy", "accept"]})
+    assert [resolve.next_behaviour(TO, SENDER) for _ in range(3)] == ["busy", "accept", "accept"]
 
 
 # --- names -------------------------------------------------------------------------------
@@ -657,10 +657,10 @@ async def test_a_name_that_does_not_resolve_is_the_reason(when: str) -> None:
     )
     transport = open_twilio("sms", settings)
     try:
-        lane = transport.lane()
-        assert lane.waits(parcel())
-        ask = {"preparing": lane.prepare, "delivering": lane.deliver}.get(when)
-        answer = await transport.probe() if ask is None else await ask(parcel())
+        connection = transport.connection()
+        assert connection.waits(rendered())
+        ask = {"preparing": connection.prepare, "delivering": connection.deliver}.get(when)
+        answer = await transport.probe() if ask is None else await ask(rendered())
     finally:
         await transport.aclose()
     assert answer is not None
@@ -677,7 +677,7 @@ async def test_a_proxy_resolves_the_name_itself(monkeypatch: pytest.MonkeyPatch)
     )
     transport = open_twilio("sms", settings)
     try:
-        assert await transport.lane().prepare(parcel()) is None
+        assert await transport.connection().prepare(rendered()) is None
     finally:
         await transport.aclose()
 
@@ -721,14 +721,14 @@ async def test_a_token_that_was_replaced_is_used_by_the_next_request_that_is_ref
 
     transport = open_twilio("sms", replace(settings_for(double), auth_token=""), read)
     try:
-        lane = transport.lane()
-        assert await lane.prepare(parcel()) is None
-        assert (await lane.deliver(parcel())).code == 201
-        double.book.token = "another"
-        refused = await lane.deliver(parcel())
+        connection = transport.connection()
+        assert await connection.prepare(rendered()) is None
+        assert (await connection.deliver(rendered())).code == 201
+        double.resolve.token = "another"
+        refused = await connection.deliver(rendered())
         assert (refused.code, action_of(refused)) == (401, Action.PROVIDER_STOP)
         tokens.append("another")
-        assert (await lane.deliver(parcel())).code == 201
+        assert (await connection.deliver(rendered())).code == 201
         assert (await transport.probe()).code == 200
     finally:
         await transport.aclose()
@@ -741,8 +741,12 @@ async def test_a_token_that_cannot_be_read_stops_the_provider_and_names_the_key(
 
     transport = open_twilio("sms", replace(settings_for(double), auth_token=""), read)
     try:
-        lane = transport.lane()
-        for answer in (await lane.prepare(parcel()), await lane.deliver(parcel()), await transport.probe()):
+        connection = transport.connection()
+        for answer in (
+            await connection.prepare(rendered()),
+            await connection.deliver(rendered()),
+            await transport.probe(),
+        ):
             assert answer is not None
             verdict = judge(answer, Channel.SMS)
             assert verdict.action is Action.PROVIDER_STOP

@@ -41,8 +41,8 @@ async def both(tmp_path: Path) -> AsyncIterator[Both]:
     observe = tmp_path / "d" / "observe.sock"
     control = tmp_path / "d" / "control.sock"
     async with open_hub(tmp_path) as served, trio.open_nursery() as nursery:
-        doors = partial(serve_control, observe=observe, tcp=("127.0.0.1", 0))
-        await nursery.start(doors, control, served.hub)
+        endpoints = partial(serve_control, observe=observe, tcp=("127.0.0.1", 0))
+        await nursery.start(endpoints, control, served.hub)
         async with open_client(control) as operator, open_client(observe) as viewer:
             await operator.call("contacts.import", list="customers", rows=PEOPLE, import_id="i")
             await operator.call("campaign.apply", spec=SPEC)
@@ -145,7 +145,7 @@ async def test_a_viewer_follows_all_campaigns_also_those_that_come(both: Both) -
     assert (event["type"], event["campaign"]) == ("campaign.applied", "summer")
 
 
-async def test_the_hint_is_about_the_door_by_which_one_came(both: Both) -> None:
+async def test_the_hint_is_about_the_endpoint_by_which_one_came(both: Both) -> None:
     async with open_raw(both.observe) as raw:
         refused = await raw.ask("campaign.pause", name="spring")
         assert refused["error"]["code"] == -32002

@@ -20,14 +20,14 @@ from hubd.core.model import (
     Content,
     DeliveryState,
     InDoubt,
-    Parcel,
+    RenderedMessage,
     Signal,
     Stage,
 )
-from hubd.core.outcome import Patience
+from hubd.core.outcome import RetryPolicy
 from hubd.engine import worker
 from hubd.engine.limits import LimiterRegistry
-from hubd.engine.plan import PlanShelf
+from hubd.engine.plan import TemplateCache
 from hubd.engine.provider import ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
@@ -73,20 +73,20 @@ class Week:
     command: Supervisor = field(init=False)  #: of the present life
     _tries: Counter[int] = field(default_factory=Counter)
 
-    def refuse(self, parcel: Parcel) -> Answer | None:
+    def refuse(self, rendered: RenderedMessage) -> Answer | None:
         if OUTAGE[0] <= self.now() < OUTAGE[1]:
             return BUSY if self.now() < OUTAGE[0] + 3 * HOUR else DOWN
-        if parcel.campaign == "strangers" and parcel.delivery_id % 4 == 0:
+        if rendered.campaign == "strangers" and rendered.delivery_id % 4 == 0:
             return UNKNOWN
         return None
 
-    def answer(self, parcel: Parcel) -> Answer:
-        self._tries[parcel.delivery_id] += 1
-        tries = self._tries[parcel.delivery_id]
-        if parcel.campaign == "greylisted" and tries <= parcel.delivery_id % 4:
+    def answer(self, rendered: RenderedMessage) -> Answer:
+        self._tries[rendered.delivery_id] += 1
+        tries = self._tries[rendered.delivery_id]
+        if rendered.campaign == "greylisted" and tries <= rendered.delivery_id % 4:
             return LATER
-        self.taken.append(Taken(self.now(), parcel.campaign, parcel.delivery_id, parcel.message_id))
-        lost = parcel.campaign in ("held", "tried") and parcel.delivery_id % 9 == 0 and tries == 1
+        self.taken.append(Taken(self.now(), rendered.campaign, rendered.delivery_id, rendered.message_id))
+        lost = rendered.campaign in ("held", "tried") and rendered.delivery_id % 9 == 0 and tries == 1
         return LOST if lost else ACCEPTED
 
     def times(self, campaign: str) -> list[float]:
@@ -149,13 +149,13 @@ async def live_through(store: FakeStore) -> Week:
         return MONDAY + trio.current_time() - began
 
     week = Week(store, now)
-    transport = FakeTransport(lanes=6, latency=0.2, refuse=week.refuse, answer=week.answer)
+    transport = FakeTransport(connections=6, latency=0.2, refuse=week.refuse, answer=week.answer)
 
     async def opened() -> FakeTransport:
         return transport
 
     spec = ProviderSpec(
-        name="fake", kind="fake", channels=transport.channels, lanes=transport.lanes,
+        name="fake", kind="fake", channels=transport.channels, connections=transport.connections,
         in_doubt=transport.in_doubt, rate=("20/s", "2000/day"), open=opened,
     )  # fmt: skip
     async with trio.open_nursery() as nursery:
@@ -163,9 +163,9 @@ async def live_through(store: FakeStore) -> Week:
         nursery.start_soon(intervene, week)
         for until in (*RESTARTS, MONDAY + 7 * DAY):
             async with open_supervisor(
-                campaigns=store, ledger=store, health=store, plans=PlanShelf(store, b"key"), doubts=store,
+                campaigns=store, ledger=store, health=store, plans=TemplateCache(store, b"key"), doubts=store,
                 providers=Providers({"fake": spec}, lambda: 0.5), limits=LimiterRegistry(store, now),
-                now=now, dice=lambda: 0.5, patience=Patience(),
+                now=now, random=lambda: 0.5, retry_policy=RetryPolicy(),
             ) as week.command:  # fmt: skip
                 await trio.sleep(until - now())
         nursery.cancel_scope.cancel()

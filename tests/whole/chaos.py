@@ -25,8 +25,8 @@ from hubd.errors import HubError, ShuttingDown, Unreachable
 from tests.interposed import Interposed
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN
 from tests.whole.chaos_processes import ChaosHub, Memory, Server
-from tests.whole.conftest import PATIENCE, spawn, until
-from tests.whole.invariants import Books, check_crash, read_books
+from tests.whole.conftest import TIMEOUT, spawn, until
+from tests.whole.invariants import Records, check_crash, read_records
 from tests.whole.world import provider
 
 KILLED = -signal.SIGKILL
@@ -85,7 +85,7 @@ class Chaos:
         self.launched = 0
         self.campaigns: dict[str, Sent] = {}
         self.deleted: list[Deleted] = []
-        self.singles: dict[str, Single] = {}  #: by idempotency key
+        self.queues: dict[str, Single] = {}  #: by idempotency key
         self.suppressed: dict[str, float] = {}  #: address -> wall clock of the acknowledgement
         self.imported: dict[str, set[str]] = {}  #: list -> addresses
         self.cut_off: set[object] = set()  #: ids of the attempts that were open when hubd was killed
@@ -185,24 +185,24 @@ class Chaos:
         return self.hub.daemon.poll() is not None
 
     def after_the_end(self) -> None:
-        """Wait for the end that was arranged and hold the books against it."""
+        """Wait for the end that was arranged and hold the records against it."""
         daemon, ender = self.hub.daemon, self._ender
         assert daemon is not None
         if ender is not None:
             ender.join()
             self._ender = None
-        status = daemon.wait(PATIENCE)
+        status = daemon.wait(TIMEOUT)
         self.note(f"hubd ended with {status}")
         assert status in self.arranged, f"hubd ended by itself with {status}: {self.hub.log()[-3000:]}"
         self.arranged = set()
         self.ends += 1
         if (self.hub.state / "hub.db").exists():
-            self.check_the_end(status, read_books(self.hub.state))
+            self.check_the_end(status, read_records(self.hub.state))
 
-    def check_the_end(self, status: int, books: Books) -> None:
+    def check_the_end(self, status: int, records: Records) -> None:
         """I7, I8 and I9; and an orderly end leaves nothing open."""
-        check_crash(books, CONNECTIONS if status == KILLED else 0)
-        self.cut_off |= {row["id"] for row in books.attempts if row["outcome"] is None}
+        check_crash(records, CONNECTIONS if status == KILLED else 0)
+        self.cut_off |= {row["id"] for row in records.attempts if row["outcome"] is None}
 
     @contextmanager
     def ending(self, how: signal.Signals, after: float) -> Iterator[None]:
@@ -245,7 +245,7 @@ class Chaos:
         """Call a method once. None: the outcome is unknown."""
         try:
             with connect(self.hub.state / "control.sock") as hub:
-                return hub.call(method, wait=PATIENCE, **params)
+                return hub.call(method, wait=TIMEOUT, **params)
         except HubError as error:
             refused = error
         self.note(f"  {method}: {refused.code}")
@@ -254,7 +254,7 @@ class Chaos:
 
     def settle(self, method: str, **params: object) -> dict[str, Any] | HubError:
         """Repeat a command until its outcome is known, over every end of the daemon."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while (answer := self.ask(method, **params)) is None:
             assert time.monotonic() < end, f"{method} is never answered; {self.hub.log()[-3000:]}"
             if self._ender is not None or self.ended():

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from tests.whole.chaos import TEXT, Chaos, Deleted, Sent
-from tests.whole.invariants import Books, check_accepted, check_books, read_books
+from tests.whole.invariants import Records, check_accepted, check_records, read_records
 
 SETTLED = {"sent", "in_doubt", "failed", "skipped"}
 
@@ -15,79 +15,79 @@ SETTLED = {"sent", "in_doubt", "failed", "skipped"}
 class Record:
     """What the providers accepted, by the delivery it belongs to."""
 
-    def __init__(self, chaos: Chaos, books: Books) -> None:
+    def __init__(self, chaos: Chaos, records: Records) -> None:
         self.copies: dict[object, list[str]] = defaultdict(
             list
         )  #: delivery -> Message-ID or text of each copy
         self.places: dict[object, list[tuple[str, int]]] = defaultdict(list)  #: and its provider and line
-        by_message_id = {str(row["message_id"]): row["delivery_id"] for row in books.attempts}
+        by_message_id = {str(row["message_id"]): row["delivery_id"] for row in records.attempts}
         for deleted in chaos.deleted:
             by_message_id |= {row["message_id"]: row["id"] for row in deleted.deliveries}
-        by_address = {(row["campaign_id"], row["recipient"]): row["id"] for row in books.deliveries}
-        campaigns = {str(campaign["name"]): campaign["id"] for campaign in books.campaigns}
-        singles = {each.recipient: each.delivery for each in chaos.singles.values()}
+        by_address = {(row["campaign_id"], row["recipient"]): row["id"] for row in records.deliveries}
+        campaigns = {str(campaign["name"]): campaign["id"] for campaign in records.campaigns}
+        queues = {each.recipient: each.delivery for each in chaos.queues.values()}
         for provider, lines in chaos.records().items():
             for place, line in enumerate(lines):
                 if provider in TEXT:
                     message = json.loads(line)
                     known, to = message["body"], message["to"]
                     campaign = campaigns.get(known.split()[0])
-                    delivery = by_address.get((campaign, to)) if campaign else singles.get(to)
+                    delivery = by_address.get((campaign, to)) if campaign else queues.get(to)
                 else:
                     to, known = line.split()
                     delivery = by_message_id.get(known)
-                assert delivery is not None, f"{provider} accepted what the books know nothing of: {line}"
+                assert delivery is not None, f"{provider} accepted what the records know nothing of: {line}"
                 self.copies[delivery].append(known)
                 self.places[delivery].append((provider, place))
 
 
 def check_all(chaos: Chaos) -> None:
     """Everything, when all campaigns have ended and the daemon has, too."""
-    books = read_books(chaos.hub.state)
-    check_books(books)
-    assert books.waiting == 0, f"I10: {books.states}"
-    assert set(books.states) <= SETTLED, f"I1: {books.states}"
-    record = Record(chaos, books)
-    started = {campaign["name"]: campaign for campaign in books.campaigns}
+    records = read_records(chaos.hub.state)
+    check_records(records)
+    assert records.waiting == 0, f"I10: {records.states}"
+    assert set(records.states) <= SETTLED, f"I1: {records.states}"
+    record = Record(chaos, records)
+    started = {campaign["name"]: campaign for campaign in records.campaigns}
     for sent in chaos.campaigns.values():
-        _check_campaign(books, record, started[sent.name]["id"], sent.policy, sent.audience)
-        _check_quiet(books, record, started[sent.name]["id"], sent)
-    for provider in sorted({each.provider for each in chaos.singles.values()}):
-        (campaign,) = (each for each in books.campaigns if each["single"] and each["provider"] == provider)
-        recipients = {each.recipient for each in chaos.singles.values() if each.provider == provider}
-        _check_campaign(books, record, campaign["id"], str(campaign["doubt_policy"]), recipients)
+        _check_campaign(records, record, started[sent.name]["id"], sent.policy, sent.audience)
+        _check_quiet(records, record, started[sent.name]["id"], sent)
+    for provider in sorted({each.provider for each in chaos.queues.values()}):
+        (campaign,) = (each for each in records.campaigns if each["single"] and each["provider"] == provider)
+        recipients = {each.recipient for each in chaos.queues.values() if each.provider == provider}
+        _check_campaign(records, record, campaign["id"], str(campaign["doubt_policy"]), recipients)
     for deleted in chaos.deleted:
         _check_deleted(record, deleted)
-    _check_singles(chaos, books)
-    _check_suppressed(chaos, books)
-    _check_doubts(chaos, books)
+    _check_singles(chaos, records)
+    _check_suppressed(chaos, records)
+    _check_doubts(chaos, records)
 
 
 def _check_campaign(
-    books: Books, record: Record, campaign_id: object, policy: str, audience: set[str]
+    records: Records, record: Record, campaign_id: object, policy: str, audience: set[str]
 ) -> None:
     """I1 to I6 for one campaign."""
-    deliveries = [row for row in books.deliveries if row["campaign_id"] == campaign_id]
+    deliveries = [row for row in records.deliveries if row["campaign_id"] == campaign_id]
     ids = {row["id"]: str(row["recipient"]) for row in deliveries}
     own = replace(
-        books,
-        campaigns=[campaign for campaign in books.campaigns if campaign["id"] == campaign_id],
+        records,
+        campaigns=[campaign for campaign in records.campaigns if campaign["id"] == campaign_id],
         deliveries=deliveries,
-        attempts=[row for row in books.attempts if row["delivery_id"] in ids],
+        attempts=[row for row in records.attempts if row["delivery_id"] in ids],
         audit=[],
     )
     accepted = {recipient: record.copies[id_] for id_, recipient in ids.items() if id_ in record.copies}
     check_accepted(own, accepted, policy, audience)
 
 
-def _check_quiet(books: Books, record: Record, campaign_id: object, sent: Sent) -> None:
+def _check_quiet(records: Records, record: Record, campaign_id: object, sent: Sent) -> None:
     """Between the acknowledgement of a pause or stop and the next order to go on nothing left.
 
     What had left before may be accepted later, by a server that was slow; it is in doubt then.
     """
-    deliveries = {row["id"]: row for row in books.deliveries if row["campaign_id"] == campaign_id}
+    deliveries = {row["id"]: row for row in records.deliveries if row["campaign_id"] == campaign_id}
     attempts = defaultdict(list)
-    for row in books.attempts:
+    for row in records.attempts:
         if row["delivery_id"] in deliveries:
             attempts[row["delivery_id"]].append(row)
     for quiet in sent.quiet:
@@ -117,21 +117,21 @@ def _check_deleted(record: Record, deleted: Deleted) -> None:
             )
 
 
-def _check_singles(chaos: Chaos, books: Books) -> None:
+def _check_singles(chaos: Chaos, records: Records) -> None:
     """Each idempotency key made one message, the one that was acknowledged."""
-    rows = {row["id"]: row for row in books.deliveries if row["single"]}
-    assert len(rows) == len(chaos.singles), "one message for each key"
-    for key, single in chaos.singles.items():
-        assert rows[single.delivery]["recipient"] == single.recipient, key
+    rows = {row["id"]: row for row in records.deliveries if row["single"]}
+    assert len(rows) == len(chaos.queues), "one message for each key"
+    for key, transactional_queue in chaos.queues.items():
+        assert rows[transactional_queue.delivery]["recipient"] == transactional_queue.recipient, key
 
 
-def _check_suppressed(chaos: Chaos, books: Books) -> None:
+def _check_suppressed(chaos: Chaos, records: Records) -> None:
     """Nothing left to anybody after the suppression was acknowledged.
 
     A recipient may still be refused by the server then: that is known before an attempt is opened.
     """
-    recipients = {row["id"]: str(row["recipient"]) for row in books.deliveries}
-    for row in books.attempts:
+    recipients = {row["id"]: str(row["recipient"]) for row in records.deliveries}
+    for row in records.attempts:
         since = chaos.suppressed.get(recipients[row["delivery_id"]], float("inf"))
         opened = row["opened_at"]
         assert isinstance(opened, float)
@@ -139,9 +139,9 @@ def _check_suppressed(chaos: Chaos, books: Books) -> None:
             assert opened <= since, f"{row} was suppressed at {since}"
 
 
-def _check_doubts(chaos: Chaos, books: Books) -> None:
+def _check_doubts(chaos: Chaos, records: Records) -> None:
     """Each attempt that a kill cut off, and no other, was put in doubt by a recovery, once."""
-    found = [fields for fields in books.audit if fields[3] == "doubt.found"]
+    found = [fields for fields in records.audit if fields[3] == "doubt.found"]
     assert len(found) == len(chaos.cut_off)
-    outcomes = {row["id"]: row["outcome"] for row in books.attempts}
+    outcomes = {row["id"]: row["outcome"] for row in records.attempts}
     assert {outcomes.get(attempt, "in_doubt") for attempt in chaos.cut_off} <= {"in_doubt"}

@@ -25,12 +25,12 @@ from tests import launcher
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 
 def until(ready: Callable[[], object], what: str) -> None:
     """Wait for something outside this process; there is no event to wait on."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not ready():
         assert time.monotonic() < end, f"waited too long for {what}"
         time.sleep(0.01)
@@ -102,7 +102,7 @@ class Hub:
         """Send a signal and wait for the end; the exit status."""
         assert self.daemon is not None
         self.daemon.send_signal(how)
-        return self.daemon.wait(PATIENCE)
+        return self.daemon.wait(TIMEOUT)
 
     def hubctl(self, *arguments: str, code: int = 0) -> str:
         """Run a command, check its exit code, return its output."""
@@ -114,7 +114,7 @@ class Hub:
         """Run a command whatever comes of it."""
         return launcher.run(
             [sys.executable, "-m", "hubctl", "--socket", str(self.state / "control.sock"), *arguments],
-            timeout=PATIENCE, cwd=ROOT,
+            timeout=TIMEOUT, cwd=ROOT,
         )  # fmt: skip
 
     def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Hub:
 
 
 def reconcile(hub: Hub, witness: Witness, name: str, total: int, policy: str = "hold") -> dict[str, int]:
-    """The books of the daemon against the record of the witness. Returns the counts.
+    """The records of the daemon against the record of the witness. Returns the counts.
 
     `sent` has exactly one acceptance; under the policy `retry` it may have more, all with one Message-ID.
     """

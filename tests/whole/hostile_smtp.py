@@ -13,7 +13,7 @@ again whenever it changes; while there is none the server behaves well:
                                "rcpt": "550 no"}},          and each time
      "surplus": [3, "554 5.7.0 too many"]}                  to each connection beyond so many; or "drop"
 
-Stages: banner, ehlo, starttls, auth, mail, rcpt, data, body (the first octets after 354), dot, rset, quit.
+Stages: banner, ehlo, starttls, auth, mail, rcpt, data, body (the first bytes after 354), dot, rset, quit.
 What it can be told to do instead of what is right is in `Act`; what begins with a digit is a reply.
 """
 
@@ -48,7 +48,7 @@ class Act(StrEnum):
     ENDLESS = "endless"  #: a reply whose last line never comes
     HUGE = "huge"  #: a reply of 10 MB
     TWICE = "twice"  #: the right reply, and one more before the next command
-    PACKETS = "packets"  #: the right reply, one octet at a time
+    PACKETS = "packets"  #: the right reply, one byte at a time
     LATE = "late"  #: the right reply, or the one behind it, after so many seconds: "late 1.5 535 5.7.8 no"
     INJECT = "inject"  #: the right reply with more replies in the same packet
     MANY = "many"  #: EHLO with 10,000 extensions
@@ -341,13 +341,13 @@ async def main() -> None:
     parser.add_argument("--lockstep", action="store_true")
     parser.add_argument("--login", default="", metavar="USER:PASSWORD")
     parser.add_argument("--certificate", default="", metavar="PEM")
-    parser.add_argument("--implicit", action="store_true", help="TLS from the first octet")
+    parser.add_argument("--implicit", action="store_true", help="TLS from the first byte")
     options = parser.parse_args()
     server = Server(options)
     listening = await asyncio.start_server(
         server.serve, "127.0.0.1", options.port, ssl=server.tls if server.implicit else None
     )
-    for one in listening.sockets:  # one octet is one packet
+    for one in listening.sockets:  # one byte is one packet
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(listening.sockets[0].getsockname()[1])
     sys.stdout.flush()

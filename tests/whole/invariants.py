@@ -1,7 +1,7 @@
-"""What must hold, whatever happened: the books of the daemon against themselves and an outside record.
+"""What must hold, whatever happened: the records of the daemon against themselves and an outside record.
 
-The books are read from a copy of the database's files, so that looking at them changes nothing that the next
-daemon finds. The outside record is what a provider durably accepted, written down by another process.
+The records are read from a copy of the database's files, so that looking at them changes nothing that the
+next daemon finds. The outside record is what a provider durably accepted, written down by another process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Accepted = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class Records:
     """Everything that the database of a daemon says, as it lies on the disk."""
 
     health: str  #: what quick_check says
@@ -53,8 +53,10 @@ class Books:
         return self.states["pending"] + self.states["deferred"] + self.states["sending"]
 
 
-def read_books(state: Path) -> Books:
-    """The books in a state directory whose daemon does not run. Nothing in it is touched, not even a lock."""
+def read_records(state: Path) -> Records:
+    """The records in a state directory whose daemon does not run. Nothing in it is touched, not even a
+    lock.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for name in ("hub.db", "hub.db-wal"):
             if (state / name).exists():
@@ -63,13 +65,13 @@ def read_books(state: Path) -> Books:
             return _read(db)
 
 
-def _read(db: sqlite3.Connection) -> Books:
+def _read(db: sqlite3.Connection) -> Records:
     def table(statement: str) -> list[dict[str, object]]:
         rows = db.execute(statement)
         names = [column[0] for column in rows.description]
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    return Books(
+    return Records(
         health=db.execute("PRAGMA quick_check").fetchone()[0],
         hub=table("SELECT * FROM hub")[0],
         campaigns=table("SELECT * FROM campaign ORDER BY id"),
@@ -83,22 +85,22 @@ def _read(db: sqlite3.Connection) -> Books:
     )
 
 
-def check_books(books: Books) -> None:
+def check_records(records: Records) -> None:
     """What holds at every instant, also in the middle of everything (I8, I9).
 
     Each counter equals a recount; what is `sending` has exactly one open attempt, and nothing else has one;
     an attempt that was opened is counted; the file is healthy; the audit trail is unbroken.
     """
-    assert books.health == "ok"
-    for campaign in books.campaigns:
-        own = Counter(str(row["state"]) for row in books.deliveries if row["campaign_id"] == campaign["id"])
+    assert records.health == "ok"
+    for campaign in records.campaigns:
+        own = Counter(str(row["state"]) for row in records.deliveries if row["campaign_id"] == campaign["id"])
         counted = {state: campaign[f"n_{state}"] for state in STATES}
         assert counted == {state: own[state] for state in STATES}, campaign["name"]
         assert campaign["n_total"] == own.total(), campaign["name"]
-    on_the_wire = {row["id"] for row in books.deliveries if row["state"] == "sending"}
-    being_tried = Counter(row["delivery_id"] for row in books.attempts if row["outcome"] is None)
+    on_the_wire = {row["id"] for row in records.deliveries if row["state"] == "sending"}
+    being_tried = Counter(row["delivery_id"] for row in records.attempts if row["outcome"] is None)
     assert being_tried == Counter(on_the_wire)
-    check_chain(books.audit)
+    check_chain(records.audit)
 
 
 def check_chain(audit: Sequence[tuple[object, ...]]) -> None:
@@ -110,35 +112,35 @@ def check_chain(audit: Sequence[tuple[object, ...]]) -> None:
         before = link
 
 
-def check_crash(books: Books, connections: int) -> None:
+def check_crash(records: Records, connections: int) -> None:
     """What holds right after the daemon was killed: I7, and everything that always holds.
 
     At most as many attempts are open as there were connections to send on: those, and no others, will be in
     doubt.
     """
-    check_books(books)
-    assert books.open <= connections
+    check_records(records)
+    assert records.open <= connections
 
 
-def check_settled(books: Books, accepted: Accepted, policy: str, audience: set[str]) -> None:
+def check_settled(records: Records, accepted: Accepted, policy: str, audience: set[str]) -> None:
     """What holds when everything is over: everybody is settled (I1), and all of `check_accepted`."""
-    assert set(books.states) <= {"sent", "in_doubt"}, "I1: everybody is settled"
-    check_accepted(books, accepted, policy, audience)
+    assert set(records.states) <= {"sent", "in_doubt"}, "I1: everybody is settled"
+    check_accepted(records, accepted, policy, audience)
 
 
-def check_accepted(books: Books, accepted: Accepted, policy: str, audience: set[str]) -> None:
+def check_accepted(records: Records, accepted: Accepted, policy: str, audience: set[str]) -> None:
     """What holds when nothing is on the wire: I1 to I6, and everything that always holds.
 
-    Each recipient's message was accepted by the provider at least as often as the books say `sent`, and at
+    Each recipient's message was accepted by the provider at least as often as the records say `sent`, and at
     most once more for each time that they say that it was in doubt.
     """
-    check_books(books)
-    assert {row["recipient"] for row in books.deliveries} == audience, "I1: everybody has a delivery"
-    assert len(books.deliveries) == len(audience), "I1: and only one"
+    check_records(records)
+    assert {row["recipient"] for row in records.deliveries} == audience, "I1: everybody has a delivery"
+    assert len(records.deliveries) == len(audience), "I1: and only one"
     assert set(accepted) <= audience, "nobody else was sent anything"
-    outcomes = Counter((row["delivery_id"], row["outcome"]) for row in books.attempts)
+    outcomes = Counter((row["delivery_id"], row["outcome"]) for row in records.attempts)
     doubted = 0
-    for row in books.deliveries:
+    for row in records.deliveries:
         n = len(accepted.get(str(row["recipient"]), ()))
         doubts = outcomes[row["id"], "in_doubt"]
         doubted += doubts
@@ -155,9 +157,9 @@ def check_accepted(books: Books, accepted: Accepted, policy: str, audience: set[
     assert surplus <= (doubted if policy == "retry" else 0), "I6: each copy more had been in doubt"
 
 
-def check_doubts(books: Books, interrupted: int) -> None:
+def check_doubts(records: Records, interrupted: int) -> None:
     """Each attempt that a crash cut off is in doubt, and was put on record once; nothing else is."""
-    doubted = [row for row in books.attempts if row["outcome"] == "in_doubt"]
+    doubted = [row for row in records.attempts if row["outcome"] == "in_doubt"]
     assert len(doubted) == interrupted
-    found = [fields for fields in books.audit if fields[3] == "doubt.found"]
+    found = [fields for fields in records.audit if fields[3] == "doubt.found"]
     assert len(found) == interrupted

@@ -18,9 +18,9 @@ CONTRACT = "tests/shell/test_store_contract.py::"
 FAILPOINTS = "tests/whole/test_failpoints.py::"
 CHAOS = (
     "tests/whole/test_chaos.py::"
-    "test_after_every_failure_at_once_the_books_equal_the_outside_record[one minute]"
+    "test_after_every_failure_at_once_the_records_equal_the_outside_record[one minute]"
 )
-POINT = f"{FAILPOINTS}test_an_end_at_any_point_of_a_messages_way_leaves_exact_books"
+POINT = f"{FAILPOINTS}test_an_end_at_any_point_of_a_messages_way_leaves_exact_records"
 
 
 class Stale(Exception):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN
-from tests.whole.conftest import HERE, PATIENCE, Hub, Witness, sink_config, spawn
+from tests.whole.conftest import HERE, TIMEOUT, Hub, Witness, sink_config, spawn
 
 CAMPAIGN = "crash"
 
@@ -46,7 +46,7 @@ class Outside(Witness):
     def over(self) -> None:
         """Wait until what was begun with it has ended; then it ends, too. Stop the daemon first."""
         self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(PATIENCE) == 0
+        assert self.process.wait(TIMEOUT) == 0
 
     def set_up(self, hub: Hub, n: int, policy: str) -> set[str]:
         """Boot a daemon that sends here and give it a campaign that is not started yet; its audience."""

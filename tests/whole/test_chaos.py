@@ -1,4 +1,4 @@
-"""Everything goes wrong at once, for a while; then it is calm, and the books equal the outside record.
+"""Everything goes wrong at once, for a while; then it is calm, and the records equal the outside record.
 
 Which operation is the n-th follows from the seed alone. The journal that pytest shows says what was done and
 when.
@@ -35,7 +35,7 @@ MOST_RESUMES = 20  #: of one campaign, when nothing goes wrong any more
         pytest.param(1200, 2, id="twenty minutes", marks=pytest.mark.soak),
     ],
 )
-def test_after_every_failure_at_once_the_books_equal_the_outside_record(
+def test_after_every_failure_at_once_the_records_equal_the_outside_record(
     tmp_path: Path, seconds: float, seed: int
 ) -> None:
     seed = int(os.environ.get("CHAOS_SEED", seed))
@@ -77,7 +77,7 @@ def calm(chaos: Chaos) -> None:
         chaos.call("campaign.rate", name=sent.name, rate=None)
     resumed: Counter[str] = Counter()
     until(lambda: not [n for n in chaos.campaigns if not go_on(chaos, n, resumed)], "the campaigns to end")
-    until(lambda: all(settled(chaos, each.delivery) for each in chaos.singles.values()), "the messages")
+    until(lambda: all(finished(chaos, each.delivery) for each in chaos.queues.values()), "the messages")
     with chaos.ending(signal.SIGTERM, 0.0):
         chaos.after_the_end()
 
@@ -102,7 +102,7 @@ def go_on(chaos: Chaos, name: str, resumed: Counter[str]) -> bool:
     return False
 
 
-def settled(chaos: Chaos, delivery: int) -> bool:
+def finished(chaos: Chaos, delivery: int) -> bool:
     """Whether a message needs no more tries."""
     state = chaos.call("delivery.get", id=delivery)["delivery"]["state"]
     return state not in ("pending", "deferred", "sending")

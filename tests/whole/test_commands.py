@@ -23,7 +23,7 @@ import pytest
 from hubd.client import connect
 from hubd.control.methods import METHODS
 from hubd.errors import Unreachable
-from tests.whole.conftest import PATIENCE, Hub, until
+from tests.whole.conftest import TIMEOUT, Hub, until
 
 POINTS = ("before_command", "in_command", "after_command", "before_reply")
 SPEC = {
@@ -127,16 +127,16 @@ def test_a_command_that_is_repeated_after_a_kill_at_any_step_is_carried_out_once
     for number, step in enumerate(steps):
         key = f"{number} {step.method}"
         step.before(hub)
-        before = books(hub)
+        before = records(hub)
         daemon = hub.boot(fail=f"{point}:1")
         with connect(hub.state / "control.sock") as client, pytest.raises(Unreachable):
             client.call(step.method, **step.params, idempotency_key=key)
-        assert daemon.wait(PATIENCE) == -signal.SIGKILL, hub.log()
+        assert daemon.wait(TIMEOUT) == -signal.SIGKILL, hub.log()
         hub.boot()
         with connect(hub.state / "control.sock") as client:
             again = [client.call(step.method, **step.params, idempotency_key=key) for _ in range(2)]
         hub.end(signal.SIGKILL)
-        after = books(hub)
+        after = records(hub)
         assert same(again[0]) == same(again[1]), step.method
         assert {key: again[0][key] for key in step.answer} == step.answer, step.method
         for kind in step.events:
@@ -144,7 +144,7 @@ def test_a_command_that_is_repeated_after_a_kill_at_any_step_is_carried_out_once
         row = f"audit {step.method}"
         assert after.get(row, 0) - before.get(row, 0) == 1, step.method
     # Three of the campaign were removed with it; the test and the message of its own are one each.
-    assert books(hub)["deliveries"] == 2
+    assert records(hub)["deliveries"] == 2
 
 
 def same(answer: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def same(answer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if key != "state"}
 
 
-def books(hub: Hub) -> dict[str, int]:
+def records(hub: Hub) -> dict[str, int]:
     """Events by type, audit rows by action, and deliveries, as they are in the file."""
     if not (hub.state / "hub.db").exists():
         return {}

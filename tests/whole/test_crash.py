@@ -1,4 +1,4 @@
-"""The real daemon is killed again and again in the middle of a campaign; its books meet the outside record.
+"""The real daemon is killed again and again in the middle of a campaign; its records meet the outside record.
 
 Nothing is arranged: SIGKILL comes at a random moment (from a seed), the daemon is started again, and so on
 until the campaign is over. The provider is another process that has each acceptance on the disk before it
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.whole.conftest import Hub, until
-from tests.whole.invariants import check_crash, check_doubts, check_settled, read_books
+from tests.whole.invariants import check_crash, check_doubts, check_settled, read_records
 from tests.whole.outside import CAMPAIGN, open_outside
 
 RECIPIENTS = 2000
@@ -46,16 +46,16 @@ def test_kill_9_again_and_again_loses_nobody_and_doubles_nobody_in_silence(
                 until(lambda goal=goal: len(outside.lines()) > goal, "messages of this very daemon")
             time.sleep(chance.uniform(SOONEST, LATEST))  # the moment of the kill
             assert hub.end(signal.SIGKILL) == -signal.SIGKILL
-            books = read_books(hub.state)
-            check_crash(books, CONNECTIONS)
-            assert books.waiting, f"kill {kill} came when all was done: the provider is too quick"
-            interrupted += books.open
+            records = read_records(hub.state)
+            check_crash(records, CONNECTIONS)
+            assert records.waiting, f"kill {kill} came when all was done: the provider is too quick"
+            interrupted += records.open
             accepted = len(outside.lines())
             hub.boot()
         assert interrupted, "no kill hit anything"
         hub.hubctl("wait", CAMPAIGN, "--for", "completed", "--timeout", "120s")
         assert hub.end() == 0
         outside.over()
-        books = read_books(hub.state)
-        check_settled(books, outside.copies(), policy, audience)
-        check_doubts(books, interrupted)
+        records = read_records(hub.state)
+        check_settled(records, outside.copies(), policy, audience)
+        check_doubts(records, interrupted)

@@ -118,11 +118,11 @@ def stands_still(witness: Witness, hub: Hub, refill: Callable[[], object] = lamb
         went_on = times_gone_on(hub)
         hub.ask("suppress", "remove", "nobody@example.com")
 
-        def settled() -> bool:
+        def finished() -> bool:
             counts = hub.campaign("big")["counts"]
             return bool(len(witness.lines()) == counts["sent"] + counts["sending"])
 
-        until(lambda: settled() or times_gone_on(hub) > went_on, "the wire to be empty")  # noqa: B023
+        until(lambda: finished() or times_gone_on(hub) > went_on, "the wire to be empty")  # noqa: B023
         accepted = len(witness.lines())
         sending = hub.campaign("big")["counts"]["sending"]
         afterwards = len(witness.lines())

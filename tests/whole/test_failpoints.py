@@ -24,16 +24,16 @@ from hubd.store import opening
 from hubd.store.file_checks import APPLICATION_ID
 from hubd.wire.params import MAX_ROWS
 from tests import launcher
-from tests.whole.conftest import PATIENCE, ROOT, Hub, until
+from tests.whole.conftest import ROOT, TIMEOUT, Hub, until
 from tests.whole.crashing_hubd import effect_of
 from tests.whole.invariants import (
-    Books,
+    Records,
     check_accepted,
-    check_books,
     check_crash,
     check_doubts,
+    check_records,
     check_settled,
-    read_books,
+    read_records,
 )
 from tests.whole.outside import CAMPAIGN, Outside, open_outside
 
@@ -49,22 +49,22 @@ AT = [20, *(pytest.param(n, marks=pytest.mark.soak) for n in (12, 17, 23, 28))]
 POLICIES = ["hold", pytest.param("retry", marks=pytest.mark.soak)]
 
 
-def killed(hub: Hub) -> Books:
-    """Wait until the daemon has killed itself; the books it left."""
+def killed(hub: Hub) -> Records:
+    """Wait until the daemon has killed itself; the records it left."""
     assert hub.daemon is not None
-    assert hub.daemon.wait(PATIENCE) == -signal.SIGKILL, hub.log()
-    return read_books(hub.state)
+    assert hub.daemon.wait(TIMEOUT) == -signal.SIGKILL, hub.log()
+    return read_records(hub.state)
 
 
-def start_and_die(hub: Hub, fail: str) -> Books:
-    """Start the campaign in a daemon that ends at a point; the books it left."""
+def start_and_die(hub: Hub, fail: str) -> Records:
+    """Start the campaign in a daemon that ends at a point; the records it left."""
     assert hub.end() == 0
     hub.boot(fail=fail)
     hub.ask("start", CAMPAIGN)  # whose answer may not come any more
     return killed(hub)
 
 
-def finish(hub: Hub, outside: Outside) -> Books:
+def finish(hub: Hub, outside: Outside) -> Records:
     """Let a daemon without failpoints finish the campaign, end it, and wait for the provider's last word."""
     hub.boot()
     if hub.campaign(CAMPAIGN)["state"] == "draft":
@@ -72,14 +72,14 @@ def finish(hub: Hub, outside: Outside) -> Books:
     hub.hubctl("wait", CAMPAIGN, "--for", "completed", "--timeout", "60s")
     assert hub.end() == 0
     outside.over()
-    return read_books(hub.state)
+    return read_records(hub.state)
 
 
 @pytest.mark.parametrize("n", AT)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("point", ON_THE_WAY)
 @pytest.mark.parametrize("channel", ["email", "sms"])
-def test_an_end_at_any_point_of_a_messages_way_leaves_exact_books(
+def test_an_end_at_any_point_of_a_messages_way_leaves_exact_records(
     hub: Hub, tmp_path: Path, channel: str, point: str, policy: str, n: int
 ) -> None:
     with open_outside(tmp_path, channel, connections=CONNECTIONS, delay=0.01) as outside:
@@ -87,9 +87,9 @@ def test_an_end_at_any_point_of_a_messages_way_leaves_exact_books(
         left = start_and_die(hub, f"{point}:{n}")
         check_crash(left, CONNECTIONS)
         assert left.open >= (point in OPEN_AT)
-        books = finish(hub, outside)
-        check_settled(books, outside.copies(), policy, audience)
-        check_doubts(books, left.open)
+        records = finish(hub, outside)
+        check_settled(records, outside.copies(), policy, audience)
+        check_doubts(records, left.open)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -102,19 +102,19 @@ def test_an_end_in_the_middle_of_recovery_is_recovered_from(hub: Hub, tmp_path: 
             again = killed(hub)
             check_crash(again, CONNECTIONS)
             assert again.attempts == left.attempts, "all of it was recovered, or nothing"
-        books = finish(hub, outside)
-        check_settled(books, outside.copies(), policy, audience)
-        check_doubts(books, left.open)
+        records = finish(hub, outside)
+        check_settled(records, outside.copies(), policy, audience)
+        check_doubts(records, left.open)
 
 
 def test_an_end_while_the_first_database_is_made_leaves_none(hub: Hub) -> None:
     for number, _ in opening.migrations():
-        assert hub.launch(fail=f"in_migration:{number}").wait(PATIENCE) == -signal.SIGKILL
+        assert hub.launch(fail=f"in_migration:{number}").wait(TIMEOUT) == -signal.SIGKILL
         assert not (hub.state / "hub.db").exists()
     hub.boot()
     hub.hubctl("status")
     assert hub.end() == 0
-    check_books(read_books(hub.state))
+    check_records(read_records(hub.state))
 
 
 def test_an_end_in_the_middle_of_a_migration_is_migrated_from_without_a_loss(
@@ -126,12 +126,12 @@ def test_an_end_in_the_middle_of_a_migration_is_migrated_from_without_a_loss(
         turn_into_version_1(hub.state)
         for step, (version, _) in enumerate(opening.migrations()[1:], 1):
             second = min(step, 2)  # each start but the first finishes what the one before it died in
-            assert hub.launch(fail=f"in_migration:{second}").wait(PATIENCE) == -signal.SIGKILL
+            assert hub.launch(fail=f"in_migration:{second}").wait(TIMEOUT) == -signal.SIGKILL
             assert version_of(hub.state) == version - 1
-        books = finish(hub, outside)
+        records = finish(hub, outside)
         assert version_of(hub.state) == len(opening.migrations())
-        check_settled(books, outside.copies(), "hold", audience)
-        check_doubts(books, left.open)
+        check_settled(records, outside.copies(), "hold", audience)
+        check_doubts(records, left.open)
 
 
 def version_of(state: Path) -> int:
@@ -174,9 +174,9 @@ def test_an_end_while_the_audience_is_frozen_leaves_nobody_out_and_nobody_in_twi
         left = killed(hub)
         check_crash(left, 0)
         assert len(left.deliveries) == 100
-        books = finish(hub, outside)
-        check_settled(books, outside.copies(), "hold", {f"p{i}@example.com" for i in range(140)})
-        assert books.states["sent"] == 140
+        records = finish(hub, outside)
+        check_settled(records, outside.copies(), "hold", {f"p{i}@example.com" for i in range(140)})
+        assert records.states["sent"] == 140
 
 
 def test_an_end_in_the_middle_of_an_import_is_mended_by_importing_again(hub: Hub) -> None:
@@ -197,10 +197,10 @@ def test_an_end_in_the_middle_of_an_import_is_mended_by_importing_again(hub: Hub
     again = hub.json("import", str(path), "--list", "all")
     assert (again["imported"], again["updated"], again["unchanged"]) == (0, 0, 5000)
     assert hub.end() == 0
-    books = read_books(hub.state)
-    check_books(books)
-    assert {str(email) for email, _, _ in books.contacts} == {f"p{i}@example.com" for i in range(5000)}
-    assert len(books.contacts) == books.members == 5000
+    records = read_records(hub.state)
+    check_records(records)
+    assert {str(email) for email, _, _ in records.contacts} == {f"p{i}@example.com" for i in range(5000)}
+    assert len(records.contacts) == records.members == 5000
 
 
 def test_an_end_in_the_middle_of_a_backup_leaves_no_file_that_looks_like_one(hub: Hub) -> None:
@@ -208,14 +208,14 @@ def test_an_end_in_the_middle_of_a_backup_leaves_no_file_that_looks_like_one(hub
     hub.boot(fail="in_backup:1")
     hub.contacts(100)
     assert hub.ask("daemon", "backup", str(backup)).returncode != 0
-    check_books(killed(hub))
+    check_records(killed(hub))
     assert not backup.exists()
     hub.boot()
     hub.hubctl("daemon", "backup", str(backup))
     assert hub.end() == 0
     assert {path.name for path in hub.folder.iterdir() if "backup" in path.name} == {"backup.db"}
     put_back(hub, backup)
-    assert len(read_books(hub.state).contacts) == 100
+    assert len(read_records(hub.state).contacts) == 100
 
 
 def test_an_end_while_a_restore_is_taken_in_sends_nothing_twice(hub: Hub, tmp_path: Path) -> None:
@@ -229,17 +229,17 @@ def test_an_end_while_a_restore_is_taken_in_sends_nothing_twice(hub: Hub, tmp_pa
         put_back(hub, hub.folder / "backup.db")
         for _ in range(2):
             hub.launch(fail="in_restore:1")
-            check_books(killed(hub))
+            check_records(killed(hub))
         hub.boot()
         hub.hubctl("resume", CAMPAIGN)
         hub.hubctl("wait", CAMPAIGN, "--for", "completed", "--timeout", "60s")
         assert hub.end() == 0
         outside.over()
         assert outside.accepted() == Counter(audience)
-        books = read_books(hub.state)
-        check_books(books)
-        assert set(books.states) == {"sent", "in_doubt"}
-        assert books.states.total() == RECIPIENTS
+        records = read_records(hub.state)
+        check_records(records)
+        assert set(records.states) == {"sent", "in_doubt"}
+        assert records.states.total() == RECIPIENTS
 
 
 def put_back(hub: Hub, backup: Path) -> None:
@@ -273,13 +273,13 @@ def test_a_daemon_that_slept_longer_than_the_server_waits_knows_what_it_does_not
             until(lambda: stopped(hub), "the daemon to stop itself")
             until(outside.gave_up, "the server to hang up on everybody")
             daemon.send_signal(signal.SIGCONT)
-            assert start.wait(PATIENCE) == 0
+            assert start.wait(TIMEOUT) == 0
         until(lambda: all_tried(hub), "everybody to be tried")
         assert hub.end() == 0
         outside.over()
-        books = read_books(hub.state)
-        check_accepted(books, outside.copies(), "hold", audience)
-        assert books.states["in_doubt"] <= 4, "one for each connection"
+        records = read_records(hub.state)
+        check_accepted(records, outside.copies(), "hold", audience)
+        assert records.states["in_doubt"] <= 4, "one for each connection"
 
 
 def all_tried(hub: Hub) -> bool:
@@ -300,9 +300,9 @@ def test_the_daemon_itself_has_no_failpoints(
         hub.hubctl("start", CAMPAIGN, "--wait")
         assert hub.end() == 0
         outside.over()
-        books = read_books(hub.state)
-        check_settled(books, outside.copies(), "hold", audience)
-        assert books.states["sent"] == 50
+        records = read_records(hub.state)
+        check_settled(records, outside.copies(), "hold", audience)
+        assert records.states["sent"] == 50
     for path in (ROOT / "hubd").rglob("*.py"):
         assert "failpoints.arm" not in path.read_text()
         assert "HUBD_FAIL" not in path.read_text()

@@ -27,7 +27,7 @@ from websockets.sync.client import ClientConnection, unix_connect
 from hubd.control.discovery import describe
 from hubd.control.methods import METHODS
 from tests.node_packages import node_modules
-from tests.whole.conftest import PATIENCE, ROOT, Hub, until
+from tests.whole.conftest import ROOT, TIMEOUT, Hub, until
 
 DOCS = ROOT / "docs"
 
@@ -100,7 +100,7 @@ class Discovered:
                 return parsed.result
 
     def _take(self) -> dict[str, Any] | None:
-        message: dict[str, Any] = json.loads(self._socket.recv(timeout=PATIENCE))
+        message: dict[str, Any] = json.loads(self._socket.recv(timeout=TIMEOUT))
         if message.get("method") == "event":
             self.heard.append(message["params"])
         return message if "id" in message else None
@@ -179,7 +179,7 @@ def test_node_ws_watches_a_campaign_over_a_kill(served: Hub) -> None:
         served.hubctl("pause", "held")
         served.hubctl("stop", "held")
         rest = list(lines)
-        assert watching.wait(PATIENCE) == 0, watching.stderr.read()
+        assert watching.wait(TIMEOUT) == 0, watching.stderr.read()
     moves = [line.split(" ", 1)[1] for line in rest if "->" in line]
     assert moves == ["running -> paused\n", "paused -> stopped\n"]
     assert rest[-1] == "held stopped: 1 of 3 sent\n"
@@ -188,7 +188,7 @@ def test_node_ws_watches_a_campaign_over_a_kill(served: Hub) -> None:
 def test_jayson_speaks_through_a_socket_of_ws(served: Hub) -> None:
     program, socket = Path(__file__).parent / "jayson_client.js", str(served.state / "control.sock")
     with node(program, socket, "hub.status", "no.such") as asking:
-        out, err = asking.communicate(timeout=PATIENCE)
+        out, err = asking.communicate(timeout=TIMEOUT)
         assert asking.returncode == 0, err
     status, unknown, batch = map(json.loads, out.splitlines())
     assert status["result"]["campaigns"] == []
@@ -202,7 +202,7 @@ def test_jayson_speaks_through_a_socket_of_ws(served: Hub) -> None:
 
 def python(hub: Hub, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=ROOT,
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False, cwd=ROOT,
         env={**os.environ, "HUBCTL_SOCKET": str(hub.state / "control.sock"), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -222,12 +222,12 @@ def test_an_example_that_is_called_wrongly_says_how_it_is_called(hub: Hub) -> No
     program = DOCS / "examples" / "watch.js"
     for arguments, words in (((), "usage: node watch.js SOCKET CAMPAIGN"), ((nowhere, "x"), f"{nowhere}: ")):
         with node(program, *arguments) as watching:
-            _, told = watching.communicate(timeout=PATIENCE)
+            _, told = watching.communicate(timeout=TIMEOUT)
             assert watching.returncode
             assert words in told
     done = subprocess.run(
         [sys.executable, DOCS / "examples" / "welcome.py"],
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
+        capture_output=True, text=True, timeout=TIMEOUT, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "usage: python welcome.py SOCKET ADDRESS\n")
 

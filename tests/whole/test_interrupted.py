@@ -21,8 +21,8 @@ import pytest
 
 from tests import launcher
 from tests.interposed import Interposed
-from tests.whole.conftest import PATIENCE, ROOT, Hub, until
-from tests.whole.invariants import check_books, read_books
+from tests.whole.conftest import ROOT, TIMEOUT, Hub, until
+from tests.whole.invariants import check_records, read_records
 from tests.whole.test_failpoints import turn_into_version_1
 
 FIRST_PAGE = 0  #: kill once the first page counts pages that are not there yet; n > 0: after the n-th write
@@ -78,13 +78,13 @@ class InterruptedHub(Hub):
         assert self.daemon is not None
         if self.daemon.poll() is None:
             self.daemon.send_signal(signal.SIGTERM)
-        return self.daemon.wait(PATIENCE)
+        return self.daemon.wait(TIMEOUT)
 
     def check(self) -> None:
         """The files together are whole, have all that was acknowledged, and hubd starts on them."""
-        books = read_books(self.state)
-        check_books(books)
-        assert len(books.contacts) >= self.acknowledged
+        records = read_records(self.state)
+        check_records(records)
+        assert len(records.contacts) >= self.acknowledged
         self.kill_at(None)
         self.boot()
         assert len(read_contacts(self)) >= self.acknowledged
@@ -123,7 +123,7 @@ def test_a_kill_in_a_checkpoint_loses_nothing_and_the_next_start_finds_all(
         hub.kill_at(FIRST_PAGE if number % 2 == 0 else chance.randrange(1, 900))
         backup = start_backup(hub, hub.folder / f"backup{number}.db")
         hub.take_in(6_000)
-        backup.wait(PATIENCE)
+        backup.wait(TIMEOUT)
         killed += hub.ended() == -signal.SIGKILL
         hub.check()
         hub.take_in(500)
@@ -206,7 +206,7 @@ def test_a_page_that_the_disk_does_not_give_is_told_as_that_and_not_as_damage(
     hub.take_in(1_000)
     assert hub.ended() == 0
     hub.failures.read.write_text("40960")
-    assert hub.launch().wait(PATIENCE) == 74
+    assert hub.launch().wait(TIMEOUT) == 74
     assert "cannot be read: Input/output error" in hub.log()
     assert "damaged" not in hub.log()
     hub.failures.read.unlink()
@@ -228,7 +228,7 @@ def test_a_file_that_is_really_damaged_is_refused_and_the_message_says_how_to_lo
     whole = database.read_bytes()
     middle = len(whole) // 2 // 4096 * 4096
     database.write_bytes(whole[:middle] + random.Random(3).randbytes(4096) + whole[middle + 4096 :])
-    assert hub.launch().wait(PATIENCE) == 78
+    assert hub.launch().wait(TIMEOUT) == 78
     said = " ".join(hub.log().split())
     for step in ("keep all files", "copy hub.db, hub.db-wal and hub.anchor", "integrity_check", ".recover"):
         assert step in said

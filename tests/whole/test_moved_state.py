@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.whole.conftest import PATIENCE, Hub, Witness, reconcile, sink_config, until
+from tests.whole.conftest import TIMEOUT, Hub, Witness, reconcile, sink_config, until
 
 N = 150  #: recipients
 CONNECTIONS = 2
@@ -29,7 +29,7 @@ def test_of_two_hubds_that_lost_their_lock_file_only_the_second_one_sends(hub: H
     assert first is not None
     (hub.state / "hubd.lock").unlink()
     hub.launch("--socket", str(hub.folder / "second.sock"))
-    assert first.wait(PATIENCE) == 74
+    assert first.wait(TIMEOUT) == 74
     assert "another hubd is using the database" in hub.log()
     assert "never remove hubd.lock" in hub.log()
     assert hub.end() == 0

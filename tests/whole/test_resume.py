@@ -17,7 +17,7 @@ import pytest
 from hubd.client import Connection, connect
 from hubd.errors import HubError, ResumeGap, Unreachable
 from tests import launcher
-from tests.whole.conftest import PATIENCE, ROOT, Hub, until
+from tests.whole.conftest import ROOT, TIMEOUT, Hub, until
 
 ENDS = 3  #: how often the daemon is ended under the reader
 
@@ -35,11 +35,11 @@ class Reader:
 
     def __enter__(self) -> Reader:
         self._thread.start()
-        assert self._began.wait(PATIENCE)
+        assert self._began.wait(TIMEOUT)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         assert not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -135,7 +135,7 @@ def test_hubctl_watch_goes_on_over_kills_and_tells_each_figure_once(hub: Hub) ->
         until(lambda goal=goal: len(list((hub.state / "outbox").rglob("*.eml"))) >= goal, "messages")
         hub.end(signal.SIGKILL)
         hub.boot()
-    out, told = watching.communicate(timeout=PATIENCE)
+    out, told = watching.communicate(timeout=TIMEOUT)
     assert watching.returncode == 0, told
     assert told.count("hubd is back") == 2
     assert out.splitlines()[-1].startswith("spring is completed: ")
@@ -188,5 +188,5 @@ def test_a_reader_outlives_the_daemon_and_says_so(hub: Hub) -> None:
         until(lambda: told, "the loss")
         hub.boot()
         apply(client, "after")
-        waiting.join(PATIENCE)
+        waiting.join(TIMEOUT)
         assert told[1:] == ["back", "campaign.applied"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN
-from tests.whole.conftest import PATIENCE, ROOT, Hub, Witness, spawn, until
+from tests.whole.conftest import ROOT, TIMEOUT, Hub, Witness, spawn, until
 
 UNKNOWN = "+14155552003"  #: behaves as a number that Twilio refuses
 OPTED_OUT = "+14155552004"
@@ -22,9 +22,9 @@ LOST = "+14155552005"  #: accepted, but the answer never comes back
 BUSY = "+14155552006"
 
 IMPATIENT = """
-from hubd.core import inquest
+from hubd.core import reconcile
 from hubd.__main__ import main
-inquest.APART = 1.0
+reconcile.APART = 1.0
 main()
 """
 
@@ -186,7 +186,7 @@ def test_a_kill_on_either_side_of_the_request_is_told_apart_by_asking(
     text_campaign(hub, "edge", 40, in_doubt="reconcile")
     hub.hubctl("start", "edge")
     assert hub.daemon is not None
-    hub.daemon.wait(PATIENCE)
+    hub.daemon.wait(TIMEOUT)
     boot_impatient(hub)
     hub.hubctl("wait", "edge", "--for", "completed", "--timeout", "60s")
     counts = hub.campaign("edge")["counts"]

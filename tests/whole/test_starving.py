@@ -26,7 +26,7 @@ from hubd.client import Client, open_client
 from hubd.errors import ProviderUnavailable
 from hubd.wire import HOST, PATH, PROTOCOL, SUBPROTOCOL
 from tests import launcher
-from tests.whole.conftest import PATIENCE, ROOT, Hub, Witness, reconcile, sink_config, until
+from tests.whole.conftest import ROOT, TIMEOUT, Hub, Witness, reconcile, sink_config, until
 from tests.whole.world import UnprivilegedHub, finish, how, replace_file
 
 slowly = pytest.mark.parametrize("witness", [("--delay", "0.01")], indirect=True)
@@ -109,7 +109,7 @@ async def test_a_campaign_that_gets_no_connection_for_want_of_descriptors_waits_
     hub.boot()
     hub.contacts(100)
     hub.apply("want", in_doubt="hold")
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with open_client(hub.state / "control.sock") as client:
             await client.call("provider.test", name="sink")  # it was in use before
             with short_of_descriptors(hub, left=0):
@@ -132,7 +132,7 @@ async def test_a_start_that_gets_no_descriptors_is_refused_with_the_reason_and_c
     hub.boot()
     hub.contacts(10)
     hub.apply("want", in_doubt="hold")
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with open_client(hub.state / "control.sock") as client:
             with short_of_descriptors(hub, left=0), pytest.raises(ProviderUnavailable, match="open files"):
                 await client.call("campaign.start", name="want")
@@ -221,7 +221,7 @@ def test_two_terminations_at_once_in_the_middle_leave_the_ledger_exact(hub: Hub,
         daemon.send_signal(signal.SIGTERM)
         daemon.send_signal(signal.SIGINT)
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(PATIENCE) == 0
+        assert daemon.wait(TIMEOUT) == 0
         daemon = hub.boot()
     finish(hub, "twice")
     counts = reconcile(hub, witness, "twice", 600)
@@ -286,7 +286,7 @@ def test_what_cannot_be_written_at_the_start_is_one_clear_sentence_and_nothing_i
     with read_only(plain.state / what):
         plain.launch()
         assert plain.daemon is not None
-        assert plain.daemon.wait(PATIENCE) in (73, 77, 78)
+        assert plain.daemon.wait(TIMEOUT) in (73, 77, 78)
     said = plain.log()[before:]
     assert "Traceback" not in said
     assert str(plain.state) in said

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.whole.conftest import PATIENCE, ROOT, Hub, Witness, sink_config, until
+from tests.whole.conftest import ROOT, TIMEOUT, Hub, Witness, sink_config, until
 
 #: hubd whose database writer hangs in the middle of a commit from the first SIGUSR1 on.
 WEDGED = """
@@ -57,7 +57,7 @@ def tool(name: str) -> str:
 
 def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False,
+        command, capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT, check=False,
         env={**os.environ, **environ},
     )  # fmt: skip
 
@@ -72,7 +72,7 @@ class FakeManager:
         self.hub = hub
         self.said: list[dict[str, str]] = []
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._sock.settimeout(PATIENCE)
+        self._sock.settimeout(TIMEOUT)
         self._sock.bind(str(hub.folder / "notify"))
 
     def start(self, *options: str, program: str = "", watchdog: float = 0.0) -> subprocess.Popen[bytes]:
@@ -102,7 +102,7 @@ class FakeManager:
 
     def until(self, name: str, value: str = "") -> dict[str, str]:
         """Listen until a message has such a line; `value` may be a part of it."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while True:
             assert time.monotonic() < end, f"{name}={value} was never said: {self.said[-5:]}"
             message = self.hear()
@@ -145,7 +145,7 @@ def test_ready_is_said_last_and_stopping_first(manager: FakeManager) -> None:
     assert manager.until("STATUS") == {"STATUS": "nothing to send"}
     daemon.send_signal(signal.SIGTERM)
     manager.until("STOPPING")
-    assert daemon.wait(PATIENCE) == 0
+    assert daemon.wait(TIMEOUT) == 0
     manager.rest()
     assert manager.order() == ["READY", "STOPPING"]
     assert manager.said[-1] == {"STATUS": "closing the database"}
@@ -156,7 +156,7 @@ def test_a_shutdown_that_was_asked_for_over_the_socket_is_told_too(manager: Fake
     manager.until("READY")
     manager.hub.hubctl("daemon", "shutdown", "--yes")
     manager.until("STOPPING")
-    assert daemon.wait(PATIENCE) == 0
+    assert daemon.wait(TIMEOUT) == 0
 
 
 def test_a_daemon_that_is_stopped_while_it_starts_never_claims_to_be_ready(manager: FakeManager) -> None:
@@ -166,7 +166,7 @@ def test_a_daemon_that_is_stopped_while_it_starts_never_claims_to_be_ready(manag
     daemon.send_signal(signal.SIGTERM)
     manager.until("STOPPING")
     daemon.send_signal(signal.SIGUSR1)
-    assert daemon.wait(PATIENCE) == 0
+    assert daemon.wait(TIMEOUT) == 0
     manager.rest()
     assert manager.order() == ["STOPPING"]
 
@@ -174,7 +174,7 @@ def test_a_daemon_that_is_stopped_while_it_starts_never_claims_to_be_ready(manag
 def test_a_daemon_that_cannot_start_says_why(manager: FakeManager) -> None:
     (manager.hub.state).mkdir(mode=0o700)
     (manager.hub.state / "hub.db").touch(mode=0o600)
-    assert manager.start().wait(PATIENCE) == 78
+    assert manager.start().wait(TIMEOUT) == 78
     manager.rest()
     assert manager.order() == []
     assert "empty file, not a database" in manager.said[-1]["STATUS"]
@@ -232,7 +232,7 @@ def test_the_watchdog_hears_nothing_more_when_the_database_writer_hangs(manager:
     assert not [message for message in manager.said[silent_from:] if "WATCHDOG" in message]
     assert manager.hub.answers(), "the loop itself goes on, so it is not the loop that the watchdog missed"
     daemon.send_signal(signal.SIGABRT)
-    assert daemon.wait(PATIENCE) == -signal.SIGABRT
+    assert daemon.wait(TIMEOUT) == -signal.SIGABRT
     log = manager.hub.log()
     assert "no heartbeat from the database writer" in log
     assert "Fatal Python error: Aborted" in log
@@ -253,7 +253,7 @@ def test_a_full_disk_is_no_reason_to_be_killed(manager: FakeManager, witness: Wi
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size + 200_000, resource.RLIM_INFINITY))
     until(lambda: hub.trouble(), "the daemon to say that it is in trouble")
     manager.rest()
-    manager._sock.settimeout(PATIENCE)
+    manager._sock.settimeout(TIMEOUT)
     heard = len(manager.said)
     for _ in range(3):
         manager.until("WATCHDOG")
@@ -299,7 +299,7 @@ def test_a_call_starts_the_daemon_and_the_sockets_outlive_it(
         assert done.returncode == 0, (done.stderr, hub.log())
     assert not (hub.state / "control.sock").exists(), "nobody asked for a third socket"
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(PATIENCE) == 0
+    assert daemon.wait(TIMEOUT) == 0
     for name in ("control.sock", "observe.sock"):
         assert (hub.folder / name).is_socket(), "they are the service manager's to remove"
 
@@ -335,7 +335,7 @@ def test_every_way_to_stop_settles_what_is_on_the_wire_and_nothing_is_sent_twice
         daemon.stdin.close()
     else:
         daemon.send_signal(signal.Signals[how])
-    assert daemon.wait(PATIENCE) == 0
+    assert daemon.wait(TIMEOUT) == 0
     daemon.stdin.close()
     assert len(witness.lines()) < 120
     hub.boot()
@@ -376,7 +376,7 @@ def test_whoever_collects_the_log_can_read_the_priority_of_each_line(hub: Hub) -
     hub.processes.append(hub.daemon)
     until(hub.answers, "hubd")
     hub.daemon.terminate()
-    _, log = hub.daemon.communicate(timeout=PATIENCE)
+    _, log = hub.daemon.communicate(timeout=TIMEOUT)
     lines = log.decode().splitlines()
     assert any(line.startswith("<6>hubd.daemon: ready on ") for line in lines)
     assert all(line[:1] == "<" and line[2:3] == ">" for line in lines)
@@ -385,7 +385,7 @@ def test_whoever_collects_the_log_can_read_the_priority_of_each_line(hub: Hub) -
 def test_a_fault_of_our_own_is_told_without_anybodys_address(manager: FakeManager) -> None:
     """An exception that nobody foresaw ends the daemon with status 70; its traceback goes through the log."""
     daemon = manager.start(program=FAULTY)
-    assert daemon.wait(PATIENCE) == 70
+    assert daemon.wait(TIMEOUT) == 70
     manager.rest()
     assert "an internal error" in manager.said[-1]["STATUS"]
     log = manager.hub.log()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.whole.conftest import PATIENCE, ROOT, until
+from tests.whole.conftest import ROOT, TIMEOUT, until
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -32,7 +32,7 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None
             for line in COMMANDS:
                 command, _, code = line.partition("  # exit code ")
                 done = subprocess.run(
-                    [sys.executable, "-m", *command.split()], env=environ, cwd=tmp_path, timeout=PATIENCE,
+                    [sys.executable, "-m", *command.split()], env=environ, cwd=tmp_path, timeout=TIMEOUT,
                     capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
                 )  # fmt: skip
                 assert done.returncode == int(code or 0), (line, done.stdout, done.stderr)

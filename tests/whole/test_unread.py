@@ -19,7 +19,7 @@ import trio
 
 from hubd.client import open_client
 from tests.shell.raw_client import HELLO, frame, head
-from tests.whole.conftest import PATIENCE, Hub
+from tests.whole.conftest import TIMEOUT, Hub
 
 MIB = 2**20
 VIEWERS = 8
@@ -105,7 +105,7 @@ async def test_viewers_that_do_not_read_take_no_memory_and_an_operator_is_answer
         for _ in range(VIEWERS):
             nursery.start_soon(view)
         turns = 0
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while turns < TURNS or begun < VIEWERS:
                 assert (await operator.call("campaign.pause", name="spring"))["changed"]
                 assert (await operator.call("campaign.resume", name="spring"))["changed"]
@@ -145,7 +145,7 @@ def tcp_port(hub: Hub) -> int:
 
 
 def healthz(port: int) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     connection.request("GET", "/healthz")
     return connection.getresponse().status
 

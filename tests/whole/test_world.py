@@ -1,6 +1,6 @@
 """The world goes wrong: real processes against mail servers that misbehave in every way at every stage.
 
-Whatever a server does, the books of the daemon equal the server's own record, and one bad recipient, bad
+Whatever a server does, the records of the daemon equal the server's own record, and one bad recipient, bad
 connection or bad provider hurts only itself. The daemons here live under clocks that go `HURRY` times faster,
 so that minutes of patience pass in seconds; the command line does not.
 """
@@ -72,7 +72,7 @@ def hurried(hub: Hub) -> ClockedHub:
     [("hold", True), ("retry", False)],
     ids=["hold with pipelining", "retry without"],
 )
-def test_whatever_a_server_does_to_some_all_others_get_it_once_and_the_books_are_right(
+def test_whatever_a_server_does_to_some_all_others_get_it_once_and_the_records_are_right(
     hurried: ClockedHub, policy: str, pipelining: bool
 ) -> None:
     # Without pipelining a server cannot know at MAIL whom the message is for.
@@ -267,7 +267,7 @@ TROUBLE = {
 }
 
 
-def test_a_provider_that_answers_454_for_longer_than_patience_costs_nobody(hurried: ClockedHub) -> None:
+def test_a_provider_that_answers_454_for_longer_than_retry_policy_costs_nobody(hurried: ClockedHub) -> None:
     with ExitStack() as stack:
         servers = {
             stage: stack.enter_context(hostile(hurried.folder, stage, "--login", "anna:s3cret"))

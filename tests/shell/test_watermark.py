@@ -1,4 +1,4 @@
-"""The anchor: how a database that lost committed history is told from one that did not."""
+"""The watermark: how a database that lost committed history is told from one that did not."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from hypothesis import strategies as st
 
 from hubd.bridge import Bridge
 from hubd.errors import StoreUnusable
-from hubd.store.anchor import Anchor, Mark, anchor_path, mark_of, missing_history
 from hubd.store.database import Database, open_database
 from hubd.store.opening import FIRST_ROW, migrations
 from hubd.store.restore import open_restores
+from hubd.store.watermark import Watermark, WatermarkFile, missing_history, watermark_of, watermark_path
 from tests.shell.conftest import Store, open_entry
 
-MARK = Mark(instance_id="one", epoch=3, opened=100, audit_seq=7, audit_hash="ab")
+WATERMARK = Watermark(instance_id="one", epoch=3, opened=100, audit_seq=7, audit_hash="ab")
 
 
-def judged(mark: Mark, anchor: Mark | None, *, anchored: bool = True, copy: bool = False) -> str:
-    link = None if anchor is None or anchor.audit_seq > mark.audit_seq else anchor.audit_hash
-    return missing_history(mark, anchor, link=link, anchored=anchored, copy=copy)
+def judged(
+    watermark: Watermark, recorded: Watermark | None, *, anchored: bool = True, copy: bool = False
+) -> str:
+    link = None if recorded is None or recorded.audit_seq > watermark.audit_seq else recorded.audit_hash
+    return missing_history(watermark, recorded, link=link, anchored=anchored, copy=copy)
 
 
 # --- what it is judged by -----------------------------------------------------------------------
 
 
-def test_a_database_that_is_where_its_anchor_is_or_ahead_of_it_lost_nothing() -> None:
-    assert judged(MARK, MARK) == ""
-    assert judged(replace(MARK, opened=101), MARK) == ""
-    assert judged(replace(MARK, epoch=9, opened=300, audit_seq=9, audit_hash="cd"), MARK) == ""
+def test_a_database_that_is_where_its_watermark_is_or_ahead_of_it_lost_nothing() -> None:
+    assert judged(WATERMARK, WATERMARK) == ""
+    assert judged(replace(WATERMARK, opened=101), WATERMARK) == ""
+    assert judged(replace(WATERMARK, epoch=9, opened=300, audit_seq=9, audit_hash="cd"), WATERMARK) == ""
 
 
 @pytest.mark.parametrize(
@@ -50,26 +52,26 @@ def test_a_database_that_is_where_its_anchor_is_or_ahead_of_it_lost_nothing() ->
         ({"instance_id": "two"}, "belongs to another database"),
     ],
 )
-def test_a_database_that_is_behind_its_anchor_lost_something(change: dict[str, object], says: str) -> None:
-    assert says in judged(replace(MARK, **change), MARK)  # type: ignore[arg-type]
+def test_a_database_that_is_behind_its_watermark_lost_something(change: dict[str, object], says: str) -> None:
+    assert says in judged(replace(WATERMARK, **change), WATERMARK)  # type: ignore[arg-type]
 
 
 def test_another_link_in_the_audit_trail_is_another_history() -> None:
-    assert "later changes" in missing_history(MARK, MARK, link="cd", anchored=True, copy=False)
+    assert "later changes" in missing_history(WATERMARK, WATERMARK, link="cd", anchored=True, copy=False)
 
 
-def test_a_backup_is_one_whatever_its_anchor_says() -> None:
-    assert "backup" in judged(MARK, MARK, copy=True)
-    assert "backup" in judged(MARK, None, anchored=False, copy=True)
+def test_a_backup_is_one_whatever_its_watermark_says() -> None:
+    assert "backup" in judged(WATERMARK, WATERMARK, copy=True)
+    assert "backup" in judged(WATERMARK, None, anchored=False, copy=True)
 
 
-def test_a_database_that_never_had_an_anchor_needs_none() -> None:
-    assert judged(MARK, None, anchored=False) == ""
-    assert "missing" in judged(MARK, None)
+def test_a_database_that_never_had_an_watermark_needs_none() -> None:
+    assert judged(WATERMARK, None, anchored=False) == ""
+    assert "missing" in judged(WATERMARK, None)
 
 
-MARKS = st.builds(
-    Mark,
+WATERMARKS = st.builds(
+    Watermark,
     instance_id=st.text(max_size=16),
     epoch=st.integers(0, 2**40),
     opened=st.integers(0, 2**60),
@@ -78,68 +80,75 @@ MARKS = st.builds(
 )
 
 
-@given(mark=MARKS, steps=st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)))
-def test_no_way_forward_from_an_anchor_looks_like_a_loss(mark: Mark, steps: tuple[int, int, int]) -> None:
+@given(watermark=WATERMARKS, steps=st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)))
+def test_no_way_forward_from_an_watermark_looks_like_a_loss(
+    watermark: Watermark, steps: tuple[int, int, int]
+) -> None:
     later = replace(
-        mark, epoch=mark.epoch + steps[0], opened=mark.opened + steps[1], audit_seq=mark.audit_seq + steps[2]
+        watermark,
+        epoch=watermark.epoch + steps[0],
+        opened=watermark.opened + steps[1],
+        audit_seq=watermark.audit_seq + steps[2],
     )
-    assert judged(later, mark) == ""
+    assert judged(later, watermark) == ""
 
 
 # --- the file -----------------------------------------------------------------------------------
 
 
-def written(tmp_path: Path) -> Anchor:
-    anchor = Anchor(tmp_path / "hub.db")
-    anchor.write(MARK)
-    return anchor
+def written(tmp_path: Path) -> WatermarkFile:
+    watermark_file = WatermarkFile(tmp_path / "hub.db")
+    watermark_file.write(WATERMARK)
+    return watermark_file
 
 
-@given(mark=MARKS)
-def test_what_was_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, mark: Mark) -> None:
-    anchor = Anchor(tmp_path_factory.mktemp("anchor") / "hub.db")
-    anchor.write(mark)
-    assert anchor.read() == mark
+@given(watermark=WATERMARKS)
+def test_what_was_written_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory, watermark: Watermark
+) -> None:
+    watermark_file = WatermarkFile(tmp_path_factory.mktemp("anchor") / "hub.db")
+    watermark_file.write(watermark)
+    assert watermark_file.read() == watermark
 
 
 def test_it_is_private_and_leaves_no_other_file(tmp_path: Path) -> None:
-    anchor = written(tmp_path)
-    anchor.write(replace(MARK, opened=101))
+    watermark_file = written(tmp_path)
+    watermark_file.write(replace(WATERMARK, opened=101))
     assert [entry.name for entry in tmp_path.iterdir()] == ["hub.anchor"]
-    assert stat.S_IMODE(anchor.path.stat().st_mode) == 0o600
-    found = anchor.read()
+    assert stat.S_IMODE(watermark_file.path.stat().st_mode) == 0o600
+    found = watermark_file.read()
     assert found is not None
     assert found.opened == 101
 
 
 def test_one_that_was_cut_or_changed_anywhere_is_not_believed(tmp_path: Path) -> None:
-    anchor = written(tmp_path)
-    whole = anchor.path.read_bytes()
+    watermark_file = written(tmp_path)
+    whole = watermark_file.path.read_bytes()
     for length in range(len(whole) - 2):
-        anchor.path.write_bytes(whole[:length])
-        assert anchor.read() is None
+        watermark_file.path.write_bytes(whole[:length])
+        assert watermark_file.read() is None
     for at in range(len(whole)):
         changed = bytes(byte ^ 1 if index == at else byte for index, byte in enumerate(whole))
-        anchor.path.write_bytes(changed)
-        assert anchor.read() in (None, MARK), changed  # white space may differ
+        watermark_file.path.write_bytes(changed)
+        assert watermark_file.read() in (None, WATERMARK), changed  # white space may differ
 
 
 def test_a_write_that_was_cut_off_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "hub.anchor.new").write_bytes(b"half of")
-    assert written(tmp_path).read() == MARK
+    assert written(tmp_path).read() == WATERMARK
 
 
 def test_one_that_is_not_there_says_nothing(tmp_path: Path) -> None:
-    assert Anchor(tmp_path / "hub.db").read() is None
+    assert WatermarkFile(tmp_path / "hub.db").read() is None
 
 
-# --- a database and its anchor ------------------------------------------------------------------
+# --- a database and its watermark ------------------------------------------------------------------
 
 
-def opened(anchor: Anchor) -> int:
-    mark = anchor.read()
-    assert mark is not None
-    return mark.opened
+def opened(watermark_file: WatermarkFile) -> int:
+    watermark = watermark_file.read()
+    assert watermark is not None
+    return watermark.opened
 
 
 async def until(ready: Callable[[], bool]) -> None:
@@ -151,9 +160,9 @@ async def until(ready: Callable[[], bool]) -> None:
             await trio.sleep(0.01)
 
 
-def standing(path: Path) -> Mark:
+def current(path: Path) -> Watermark:
     with closing(sqlite3.connect(path)) as db:
-        return mark_of(db)
+        return watermark_of(db)
 
 
 async def found_restored(path: Path, bridge: Bridge) -> str:
@@ -168,31 +177,31 @@ async def found_restored(path: Path, bridge: Bridge) -> str:
 async def test_it_is_written_before_anything_can_be_sent_and_at_the_end(
     bridge: Bridge, database_path: Path
 ) -> None:
-    anchor = Anchor(database_path)
+    watermark_file = WatermarkFile(database_path)
     for epoch in (1, 2):
         async with open_database(database_path, bridge):
-            mark = anchor.read()
-            assert mark is not None
-            assert mark.epoch == epoch
-        assert anchor.read() == standing(database_path)
+            watermark = watermark_file.read()
+            assert watermark is not None
+            assert watermark.epoch == epoch
+        assert watermark_file.read() == current(database_path)
 
 
 async def test_it_follows_what_is_opened_while_the_daemon_runs(store: Store) -> None:
     campaign = await store.running("ann", "bob")
     for delivery in await store.ids(campaign):
         await store.ledger.record([open_entry(delivery)])
-    anchor = Anchor(store.db.path)
-    await until(lambda: opened(anchor) == 2)
-    assert anchor.read() == await store.db.read(mark_of)
+    watermark_file = WatermarkFile(store.db.path)
+    await until(lambda: opened(watermark_file) == 2)
+    assert watermark_file.read() == await store.db.read(watermark_of)
 
 
 async def test_a_kill_at_any_moment_is_no_loss(bridge: Bridge, database_path: Path, tmp_path: Path) -> None:
-    """The database is ahead of its anchor then, as after each commit."""
+    """The database is ahead of its watermark then, as after each commit."""
     async with open_database(database_path, bridge) as database:
         store = Store(database)
         (delivery,) = await store.ids(await store.running("ann"))
         before = tmp_path / "anchor"
-        shutil.copy(anchor_path(database_path), before)
+        shutil.copy(watermark_path(database_path), before)
         await store.ledger.record([open_entry(delivery)])
         killed = tmp_path / "killed"
         shutil.copytree(database_path.parent, killed)
@@ -218,14 +227,14 @@ async def test_a_lost_log_is_found(bridge: Bridge, database_path: Path, tmp_path
         store = Store(database)
         (delivery,) = await store.ids(await store.running("ann"))
         await store.ledger.record([open_entry(delivery)])
-        Anchor(database_path).write(await database.read(mark_of))
+        WatermarkFile(database_path).write(await database.read(watermark_of))
         shutil.copytree(database_path.parent, killed)
     (killed / "hub.db-wal").unlink()
     (killed / "hub.db-shm").unlink()
     assert "later changes" in await found_restored(killed / "hub.db", bridge)
 
 
-async def test_a_copy_elsewhere_without_its_anchor_is_found(
+async def test_a_copy_elsewhere_without_its_watermark_is_found(
     bridge: Bridge, database_path: Path, tmp_path: Path
 ) -> None:
     async with open_database(database_path, bridge):
@@ -265,10 +274,10 @@ async def test_an_upgrade_from_before_there_were_anchors_is_silent(bridge: Bridg
         db.commit()
         db.execute("PRAGMA journal_mode = WAL")
     assert await found_restored(path, bridge) == ""
-    mark = Anchor(path).read()
-    assert mark is not None
-    assert mark.epoch == 42
-    anchor_path(path).unlink()
+    watermark = WatermarkFile(path).read()
+    assert watermark is not None
+    assert watermark.epoch == 42
+    watermark_path(path).unlink()
     assert "missing" in await found_restored(path, bridge)
 
 
@@ -289,15 +298,15 @@ async def test_a_new_epoch_is_beyond_every_epoch_that_a_client_was_told(
 async def test_a_link_in_its_place_is_refused(bridge: Bridge, database_path: Path, tmp_path: Path) -> None:
     async with open_database(database_path, bridge):
         pass
-    anchor = anchor_path(database_path)
-    anchor.rename(tmp_path / "elsewhere")
-    anchor.symlink_to(tmp_path / "elsewhere")
+    watermark_file = watermark_path(database_path)
+    watermark_file.rename(tmp_path / "elsewhere")
+    watermark_file.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreUnusable, match="not a regular file"):
         async with open_database(database_path, bridge):
             pass
 
 
-async def test_a_disk_that_takes_no_anchor_keeps_the_daemon_from_starting(
+async def test_a_disk_that_takes_no_watermark_keeps_the_daemon_from_starting(
     bridge: Bridge, database_path: Path
 ) -> None:
     database_path.parent.mkdir(mode=0o700)
@@ -307,15 +316,15 @@ async def test_a_disk_that_takes_no_anchor_keeps_the_daemon_from_starting(
             pass
 
 
-async def test_an_anchor_that_cannot_be_written_for_a_while_catches_up(
+async def test_an_watermark_that_cannot_be_written_for_a_while_catches_up(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    blocked = anchor_path(database.path).with_name("hub.anchor.new")
+    blocked = watermark_path(database.path).with_name("hub.anchor.new")
     blocked.mkdir()
-    store, anchor = Store(database), Anchor(database.path)
+    store, watermark_file = Store(database), WatermarkFile(database.path)
     (delivery,) = await store.ids(await store.running("ann"))
     await store.ledger.record([open_entry(delivery)])
     await until(lambda: "hub.anchor cannot be written" in caplog.text)
-    assert opened(anchor) == 0
+    assert opened(watermark_file) == 0
     blocked.rmdir()
-    await until(lambda: opened(anchor) == 1)
+    await until(lambda: opened(watermark_file) == 1)

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-from hubd.control.rows import (
+from hubd.control.attempt_metrics import AttemptMetrics
+from hubd.control.records import (
     Audience,
     BackupRow,
     Contact,
@@ -28,7 +29,6 @@ from hubd.control.rows import (
     Snapshot,
     Suppression,
 )
-from hubd.control.tally import Tally
 from hubd.core.decide import (
     Applied,
     Clone,
@@ -104,7 +104,7 @@ class Campaigns(Protocol):
     """Campaigns with their content and audience."""
 
     async def get(self, name: str) -> Campaign: ...
-    async def list(self, *, singles: bool = False, archived: bool = False) -> builtins.list[Campaign]: ...
+    async def list(self, *, queues: bool = False, archived: bool = False) -> builtins.list[Campaign]: ...
     def applying(
         self,
         spec: CampaignSpec,
@@ -117,7 +117,7 @@ class Campaigns(Protocol):
 
     def deciding(self, name: str | int, decide: Decide[P]) -> Work[Decided[P]]: ...
     def cloning(self, name: str, new: str) -> Work[Decided[Clone]]: ...
-    async def sweep(self) -> None:
+    async def clean_up(self) -> None:
         """Remove the rows of what was deleted."""
         ...
 
@@ -295,7 +295,7 @@ class Hub:
     events: Events
     supervisor: Supervisor
     feed: Feed
-    tally: Tally
+    attempt_metrics: AttemptMetrics
     now: Callable[[], float]  #: seconds since the epoch
     #: Read the configuration again; says what changed. Raises `BadConfig`, and then nothing did.
     reload: Callable[[], Awaitable[Sequence[str]]]

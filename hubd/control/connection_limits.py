@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 64
 MAX_VIEWERS = 48  #: of them; whoever only looks must not keep an operator from stopping what goes on
 MAX_TIMES_FREE = 3  #: connections that a user may have for each free place
-MAX_AT_DOOR = 8  #: connections over TCP that have not sent their request yet
-MAX_OF_USER_AT_DOOR = 64  #: the same for one user on unix sockets
+MAX_AWAITING_REQUEST = 8  #: connections over TCP that have not sent their request yet
+MAX_OF_USER_AWAITING_REQUEST = 64  #: the same for one user on unix sockets
 MAX_LEAVING = 64  #: refused connections that may read the reason; further ones are cut off
 
 
@@ -38,13 +38,13 @@ class Waiting:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
-class Crowd:
+class ConnectionLimits:
     """Counts connections. A block yields the reason why there is no place in it, or None."""
 
     def __init__(self) -> None:
         self._inside = {Role.VIEWER: 0, Role.OPERATOR: 0}
         self._users: Counter[tuple[Role, int]] = Counter()  #: connections inside whose user is known
-        self._at_door: defaultdict[int | None, list[Waiting]] = defaultdict(list)
+        self._awaiting_request: defaultdict[int | None, list[Waiting]] = defaultdict(list)
         self._pushed_out = Frequency(trio.current_time, limit=1)
         self._leaving = 0
         self._full = False
@@ -83,10 +83,12 @@ class Crowd:
         return None
 
     @contextmanager
-    def at_the_door(self, silent: Callable[[], bool], uid: int | None = None) -> Iterator[trio.CancelScope]:
+    def awaiting_request(
+        self, silent: Callable[[], bool], uid: int | None = None
+    ) -> Iterator[trio.CancelScope]:
         """A place until the request has arrived; cancelled if another connection takes it."""
-        others = self._at_door[uid]
-        most = MAX_AT_DOOR if uid is None else MAX_OF_USER_AT_DOOR
+        others = self._awaiting_request[uid]
+        most = MAX_AWAITING_REQUEST if uid is None else MAX_OF_USER_AWAITING_REQUEST
         if len(others) >= most:
             self._push_out(others, most, uid)
         waiting = Waiting(silent)
@@ -97,7 +99,7 @@ class Crowd:
             if waiting in others:
                 others.remove(waiting)
             if not others:
-                self._at_door.pop(uid, None)
+                self._awaiting_request.pop(uid, None)
 
     def _push_out(self, others: list[Waiting], most: int, uid: int | None) -> None:
         """Close the oldest silent connection. The others are about to be read."""

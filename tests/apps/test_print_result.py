@@ -19,7 +19,7 @@ import trio_websocket
 
 from hubd.core import preflight
 from hubd.wire.words import RISKS
-from tests.apps.conftest import PATIENCE, QUIET_ENV, ROOT, Hub
+from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 from tests.shell.scripted_smtp import Say, serve_script
 
 GOOD = 'name = "{name}"\nchannel = "email"\nlists = ["all"]\nkind = "transactional"\n'
@@ -57,7 +57,7 @@ def test_a_full_disk_under_stdout_is_one_sentence(hub: Hub, arguments: tuple[str
             text=True,
             cwd=ROOT,
             env=hub.environ,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
     assert done.returncode == 1
@@ -190,7 +190,7 @@ def test_outside_the_sending_window_is_told_as_that(hub: Hub) -> None:
     spec = GOOD.format(name="night", text="hello") + f'[schedule]\nwindow = "{window}"\n'
     hub.ok("apply", hub.file("night.toml", spec))
     hub.ok("start", "night")
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     seen = hub.json("status", "night")["campaign"]
     while not seen["reason"]:
         assert time.monotonic() < end, seen
@@ -239,7 +239,7 @@ async def test_it_is_said_why_some_are_skipped_and_when_the_deferred_are_tried_n
             hub.ok("suppress", "add", "p3@example.com")
             hub.campaign("spring", provider="office")
             hub.ok("start", "spring")
-            end = time.monotonic() + PATIENCE
+            end = time.monotonic() + TIMEOUT
             while hub.json("status", "spring")["campaign"]["counts"]["deferred"] != 2:
                 assert time.monotonic() < end
             lines = (line.split(None, 1) for line in hub.ok("status", "spring").splitlines())
@@ -267,7 +267,7 @@ def test_a_demo_that_cannot_begin_leaves_nothing_behind(place: Path) -> None:
         text=True,
         cwd=ROOT,
         env=environ,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 1
@@ -297,7 +297,7 @@ def test_a_socket_that_may_not_be_used_is_exit_code_4(hub: Hub) -> None:
         text=True,
         cwd=ROOT,
         env=hub.environ,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 4, done.stderr
@@ -351,7 +351,7 @@ def test_a_daemon_without_a_runtime_directory_is_found_in_the_state_directory(pl
     with (place / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "hubd"], stderr=log, cwd=ROOT, env=environ)
     try:
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         with socket.socket(socket.AF_UNIX) as probe:
             while probe.connect_ex(str(place / "state/messagehub/control.sock")) != 0:
                 assert process.poll() is None, (place / "log").read_text()
@@ -363,10 +363,10 @@ def test_a_daemon_without_a_runtime_directory_is_found_in_the_state_directory(pl
             text=True,
             cwd=ROOT,
             env={**environ, "XDG_RUNTIME_DIR": str(place / "other")},
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
         assert done.returncode == 0, done.stderr
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)

@@ -1,9 +1,10 @@
 """A small file beside the database that says how far the database had come.
 
 A database cannot know what it has lost: an older copy of it, or one without its write-ahead log, is healthy
-in itself. So its standing is written down once more, in `hub.anchor`: at each boot before anything is sent,
+in itself. So its watermark is written down once more, in `hub.anchor`: at each boot before anything is sent,
 within a second after it changed, and at an orderly end. Only what is committed is written. So the database
-may be ahead of its anchor, after a crash for one; when the anchor is ahead, committed history is missing.
+may be ahead of its watermark, after a crash for one; when the watermark is ahead, committed history is
+missing.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from hubd.store.unit import Unit
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.5  #: seconds between looks at whether the database has come further
-MAX_OCTETS = 4096  #: an anchor takes a few hundred
+MAX_BYTES = 4096  #: a watermark takes a few hundred
 
 #: How far the database has come.
-STANDING = """
+CURRENT = """
 SELECT instance_id, epoch, opened, coalesce(audit.seq, 0) AS audit_seq,
     coalesce(lower(hex(audit.hash)), '') AS audit_hash
 FROM hub LEFT JOIN audit ON audit.seq = (SELECT max(seq) FROM audit)"""
-#: The link of the audit trail that the anchor names, if it is there.
+#: The link of the audit trail that the watermark names, if it is there.
 LINK = "SELECT lower(hex(hash)) FROM audit WHERE seq = ?"
-#: From now on the anchor has to be there.
-NOTE_ANCHOR = "UPDATE hub SET anchored = 1 WHERE anchored = 0"
+#: From now on the watermark has to be there.
+NOTE_WATERMARK = "UPDATE hub SET anchored = 1 WHERE anchored = 0"
 
 #: What is known of the file itself.
 HUB = "SELECT * FROM hub"
@@ -47,7 +48,7 @@ UPDATE hub SET restored_at = :now, restored_why = :why, restored_epoch = :epoch 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Watermark:
     """How far a database has come."""
 
     instance_id: str
@@ -60,105 +61,108 @@ class Mark:
 class Reader(Protocol):
     """Runs something on a connection that sees what is committed, and nothing else."""
 
-    def __call__(self, work: Callable[[sqlite3.Connection], Mark], /) -> Awaitable[Mark]: ...
+    def __call__(self, work: Callable[[sqlite3.Connection], Watermark], /) -> Awaitable[Watermark]: ...
 
 
-def anchor_path(database: Path) -> Path:
-    """The path of the anchor of a database: hub.anchor beside hub.db."""
+def watermark_path(database: Path) -> Path:
+    """The path of the watermark of a database: hub.anchor beside hub.db."""
     return database.with_suffix(".anchor")
 
 
-def mark_of(db: sqlite3.Connection) -> Mark:
+def watermark_of(db: sqlite3.Connection) -> Watermark:
     """How far this database has come, as this connection sees it."""
-    instance_id, epoch, opened, audit_seq, audit_hash = db.execute(STANDING).fetchone()
-    return Mark(
+    instance_id, epoch, opened, audit_seq, audit_hash = db.execute(CURRENT).fetchone()
+    return Watermark(
         instance_id=instance_id, epoch=epoch, opened=opened, audit_seq=audit_seq, audit_hash=audit_hash
     )
 
 
-def missing_history(mark: Mark, anchor: Mark | None, *, link: str | None, anchored: bool, copy: bool) -> str:
-    """Why a database that stands at `mark` lacks what was once committed; "" when it does not.
+def missing_history(
+    watermark: Watermark, recorded: Watermark | None, *, link: str | None, anchored: bool, copy: bool
+) -> str:
+    """Why a database that stands at `watermark` lacks what was once committed; "" when it does not.
 
-    `anchor` is what its anchor says (None without one), `link` the database's own hash of the link of the
-    audit trail that the anchor names, `anchored` whether the anchor has to be there, `copy` whether the file
-    was made as a backup.
+    `recorded` is what its watermark says (None without one), `link` the database's own hash of the link of
+    the audit trail that the watermark names, `anchored` whether the watermark has to be there, `copy` whether
+    the file was made as a backup.
     """
     if copy:
         return "it is a backup"
-    if anchor is None:
+    if recorded is None:
         return "its file hub.anchor is missing or damaged" if anchored else ""
-    if anchor.instance_id != mark.instance_id:
+    if recorded.instance_id != watermark.instance_id:
         return "its file hub.anchor belongs to another database"
-    behind = mark.epoch < anchor.epoch or mark.opened < anchor.opened
-    if behind or (anchor.audit_seq and link != anchor.audit_hash):
+    behind = watermark.epoch < recorded.epoch or watermark.opened < recorded.opened
+    if behind or (recorded.audit_seq and link != recorded.audit_hash):
         return "its file hub.anchor says that later changes are missing"
     return ""
 
 
-def _link_of(db: sqlite3.Connection, anchor: Mark | None) -> str | None:
-    """The database's own hash of the link that the anchor names; None when it has no such link."""
-    found = db.execute(LINK, (anchor.audit_seq,)).fetchone() if anchor is not None else None
+def _link_of(db: sqlite3.Connection, recorded: Watermark | None) -> str | None:
+    """The database's own hash of the link that the watermark names; None when it has no such link."""
+    found = db.execute(LINK, (recorded.audit_seq,)).fetchone() if recorded is not None else None
     return None if found is None else str(found[0])
 
 
-def notice(unit: Unit, anchor: Mark | None) -> str:
+def notice(unit: Unit, recorded: Watermark | None) -> str:
     """Mark the file when committed history is missing: why, or "". Inside the transaction of the boot.
 
-    `anchor` is what the anchor says, None without one. A file whose holding was cut off is marked already.
+    `recorded` is what the watermark says, None without one. A file whose holding was cut off is marked
+    already.
     """
     hub = unit.db.execute(HUB).fetchone()
     if hub["restoring"] is not None and hub["copied_at"] is None:
         return ""
-    mark = mark_of(unit.db)
+    watermark = watermark_of(unit.db)
     why = missing_history(
-        mark,
-        anchor,
-        link=_link_of(unit.db, anchor),
+        watermark,
+        recorded,
+        link=_link_of(unit.db, recorded),
         anchored=bool(hub["anchored"]),
         copy=hub["copied_at"] is not None,
     )
     if not why:
         return ""
-    own = anchor if anchor is not None and anchor.instance_id == mark.instance_id else mark
-    epoch, opened = max(mark.epoch, own.epoch), max(mark.opened, own.opened)
+    own = recorded if recorded is not None and recorded.instance_id == watermark.instance_id else watermark
+    epoch, opened = max(watermark.epoch, own.epoch), max(watermark.opened, own.opened)
     values = {"now": unit.now, "why": why, "epoch": epoch, "opened": opened}
     unit.db.execute(MARK_RESTORED, values)
     unit.event("hub.restored", None, {"why": why})
-    data = {"why": why, "epoch": mark.epoch, "opened": mark.opened, "copied_at": hub["copied_at"]}
+    data = {"why": why, "epoch": watermark.epoch, "opened": watermark.opened, "copied_at": hub["copied_at"]}
     unit.audit("restore", "restore.found", data=data)
     return why
 
 
-class Anchor:
+class WatermarkFile:
     """The file beside one database."""
 
     def __init__(self, database: Path) -> None:
         self.database = database
-        self.path = anchor_path(database)
-        self._written: Mark | None = None
+        self.path = watermark_path(database)
+        self._written: Watermark | None = None
         self._troubled = False
 
-    def read(self) -> Mark | None:
+    def read(self) -> Watermark | None:
         """What it says; None when there is none, or none that can be believed. Raises `OSError`."""
         try:
             with self.path.open("rb") as stream:
-                text = stream.read(MAX_OCTETS)
+                text = stream.read(MAX_BYTES)
         except FileNotFoundError:
             return None
         return _parse(text)
 
-    def write(self, mark: Mark) -> None:
+    def write(self, watermark: Watermark) -> None:
         """Replace it, durably and all at once. Raises `OSError`, and then the old one stays."""
-        replace_file(self.path, _text(mark), new=self.path.with_name(self.path.name + ".new"))
-        self._written = mark
+        replace_file(self.path, _text(watermark), new=self.path.with_name(self.path.name + ".new"))
+        self._written = watermark
 
     def cast(self, db: sqlite3.Connection) -> None:
         """Write down what `db`, which must be outside any transaction, has committed. Raises `OSError`, and
         `sqlite3.Error` when it cannot be noted in the database that the file is there.
         """
-        self.write(mark_of(db))
+        self.write(watermark_of(db))
         db.execute(
-            NOTE_ANCHOR
+            NOTE_WATERMARK
         )  # only after the file: were it the other way, a crash between would look like a loss
 
     async def follow(self, read: Reader, changes: Callable[[], int]) -> None:
@@ -172,11 +176,11 @@ class Anchor:
             if (latest := changes()) == seen:
                 continue
             try:
-                mark = await read(mark_of)
-                if mark != self._written:
-                    await trio.to_thread.run_sync(self.write, mark)
+                watermark = await read(watermark_of)
+                if watermark != self._written:
+                    await trio.to_thread.run_sync(self.write, watermark)
             except StoreUnavailable as error:
-                log.debug("the anchor waits: %s", error)
+                log.debug("the watermark waits: %s", error)
             except OSError as error:
                 if not self._troubled:
                     log.error("%s cannot be written: %s", self.path, error.strerror)
@@ -185,19 +189,19 @@ class Anchor:
                 seen, self._troubled = latest, False
 
 
-def _text(mark: Mark) -> bytes:
-    values = asdict(mark)
+def _text(watermark: Watermark) -> bytes:
+    values = asdict(watermark)
     return json.dumps({"format": 1, **values, "check": _check(values)}, indent=1).encode("ascii") + b"\n"
 
 
-def _parse(text: bytes) -> Mark | None:
+def _parse(text: bytes) -> Watermark | None:
     try:
         found = json.loads(text)
-        values = {field.name: found[field.name] for field in fields(Mark)}
+        values = {field.name: found[field.name] for field in fields(Watermark)}
         believable = found["format"] == 1 and found["check"] == _check(values)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return Mark(**values) if believable else None
+    return Watermark(**values) if believable else None
 
 
 def _check(values: dict[str, object]) -> str:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 AddEvent = Callable[[str, int | None, Mapping[str, object]], Awaitable[object]]
 
 
-class Bulletin:
+class HealthEvents:
     """Hand `tell` to `Providers`, and run `run` for as long as they live."""
 
     #: So many changes are kept while they cannot be written; of more than that the oldest are lost.

@@ -47,7 +47,7 @@ class _Fragments:
     fragments: trio.MemoryReceiveChannel[tuple[bytes, bool]]
 
 
-class Outlet:
+class SessionWriter:
     """Writes what one connection sends. Run `write` and `watch` as tasks of its nursery."""
 
     def __init__(

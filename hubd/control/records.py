@@ -183,7 +183,7 @@ class MessageLife(Protocol):
     @property
     def provider(self) -> str: ...
     @property
-    def single(self) -> bool:
+    def transactional(self) -> bool:
         """Whether it is a message of its own, outside any campaign."""
         ...
 

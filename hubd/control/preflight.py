@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from hubd.control.needs import Hub
+from hubd.control.hub import Hub
+from hubd.control.records import MissingPattern
 from hubd.control.rendering import address_of, contact_fields, first_reachable, write
-from hubd.control.rows import MissingPattern
 from hubd.core.compose import compile_email
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
-from hubd.core.model import Campaign, Channel, Content, InDoubt, Parcel
+from hubd.core.model import Campaign, Channel, Content, InDoubt, RenderedMessage
 from hubd.core.preflight import Found, Gap, Report, assess
 from hubd.core.sms import Bill, Segments, compile_sms, segments
 from hubd.core.spec import spec_from_json
@@ -55,13 +55,13 @@ async def inspect(
     else:
         if found.recipients:
             found = await _look_at_fields(hub, campaign, plan, found)
-            parcel = await _sample(hub, campaign, plan)
-            if parcel is not None and campaign.channel is Channel.SMS and reckon:
+            rendered = await _sample(hub, campaign, plan)
+            if rendered is not None and campaign.channel is Channel.SMS and reckon:
                 bill = await _bill(hub, campaign, plan.content)
                 found = replace(found, bill=bill)
-                sample = _segments_view(segments(parcel.text), bill)
-            elif parcel is not None:
-                found = replace(found, own_bytes=len(parcel.payload), shared_bytes=parcel.shared.size)
+                sample = _segments_view(segments(rendered.text), bill)
+            elif rendered is not None:
+                found = replace(found, own_bytes=len(rendered.payload), shared_bytes=rendered.shared.size)
     return Inspection(found=found, segments=sample, report=assess(found, limit=limit))
 
 
@@ -114,7 +114,7 @@ def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
         return _with_obstacle(found, f"{error}; {error.hint}" if error.hint else str(error))
     if campaign.channel not in view.channels:
         return _with_obstacle(found, f"the provider {view.name} does not send {campaign.channel.value}")
-    if campaign.in_doubt is InDoubt.RECONCILE and not provider.spec.inquires:
+    if campaign.in_doubt is InDoubt.RECONCILE and not provider.spec.can_reconcile:
         obstacle = f'in_doubt = "reconcile" needs a provider that can be asked what it accepted; {view.name}'
         found = _with_obstacle(found, f'{obstacle} cannot, so write "retry" or "hold"')
     reason = "" if view.state == "ready" else view.reason or view.state
@@ -122,7 +122,7 @@ def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
         found,
         rates=(*found.rates, *view.rate),
         provider_reason=reason,
-        connections=view.lanes,
+        connections=view.connections,
         leaves=provider.spec.kind != "outbox",
         largest_message=view.largest_message,
     )
@@ -204,7 +204,7 @@ def _faults(
 _ADDRESS = {Channel.EMAIL: "email", Channel.SMS: "phone"}
 
 
-async def _sample(hub: Hub, campaign: Campaign, plan: MessagePlan) -> Parcel | None:
+async def _sample(hub: Hub, campaign: Campaign, plan: MessagePlan) -> RenderedMessage | None:
     """The message to the first recipient; None when it cannot be written."""
     try:
         contact = await first_reachable(hub, campaign)

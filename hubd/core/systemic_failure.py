@@ -34,9 +34,9 @@ RECENT = 100
 REMEMBERED = 200
 #: So often in a row the provider is blamed for what it says about recipients: at its longest rests this takes
 #: more than six hours. Then it is about them after all: a campaign with a few dead addresses must end.
-MOST_BLAMES = 400
+MAX_PROVIDER_RESTS = 400
 #: The same for a domain, whose rests double to an hour.
-MOST_RESTS = 12
+MAX_DOMAIN_RESTS = 12
 #: What a relay says of where it cannot get through: about that domain, and not about the relay.
 ABOUT_DOMAIN = frozenset({"routing_trouble"})
 #: What is answered to one recipient again and again, while others are accepted, is about that one after all.
@@ -67,7 +67,7 @@ class _Row:
     refusal: _Refusal | None = None
     refused: dict[int, str] = field(default_factory=dict)  # recipient -> domain
     known: bool = False  #: the row was long enough: each further temporary refusal counts at once
-    blames: int = 0  #: how often a domain was rested for it
+    rests: int = 0  #: how often a domain was rested for it
     since: int = 0  #: the newest acceptance of anybody when that became known
 
     def add(self, delivery_id: int, refusal: _Refusal, domain: str) -> None:
@@ -81,7 +81,7 @@ class _Row:
         return len(self.refused) >= LIMIT
 
 
-class Streak:
+class SystemicFailureDetector:
     """Watches the verdicts of one run of a campaign: `see` each of them, in the order in which they come."""
 
     def __init__(self, elsewhere: Callable[[str], int] = lambda domain: 0) -> None:
@@ -98,7 +98,7 @@ class Streak:
         self._holding_up: OrderedDict[int, int] = OrderedDict()
         self._clock = 0
         self._newest = -WINDOW  # when something was accepted last
-        self._blames = 0  # of the provider, since something was accepted
+        self._provider_rests = 0  # of the provider, since something was accepted
         self._owed: dict[int, None] = {}
 
     def see(
@@ -136,7 +136,7 @@ class Streak:
         """Whether any recipient is to be requeued."""
         return bool(self._owed)
 
-    def take_back(self, in_hand: Callable[[int], bool] = lambda delivery_id: False) -> list[int]:
+    def requeue_misjudged(self, in_hand: Callable[[int], bool] = lambda delivery_id: False) -> list[int]:
         """The recipients to requeue, each once: failed or deferred for a reason that was not about them.
 
         Those that are `in_hand`, because their refusal is not written down yet, stay for the next time.
@@ -151,7 +151,7 @@ class Streak:
     def _accept(self, delivery_id: int, domain: str) -> None:
         if self._everybody.refusal is not None or self._everybody.known:
             self._everybody = _Row()
-        self._blames = 0
+        self._provider_rests = 0
         self._newest = self._clock
         self._domains.pop(domain, None)
         self._holding_up.pop(delivery_id, None)
@@ -193,24 +193,24 @@ class Streak:
         if alone and not here.known and not here.full:
             return verdict
         if not alone and not here.known and not (here.full and others):
-            if self._blames >= MOST_BLAMES:
+            if self._provider_rests >= MAX_PROVIDER_RESTS:
                 return verdict
             if not (everybody.known or everybody.full or len(alike) >= WINDOW // 2):
                 return verdict
             domains = {*everybody.refused.values(), *(self._last[number][1] for number in alike)}
             if everybody.known or not others or domains != {domain}:
-                return self._blame(Action.PROVIDER, everybody, delivery_id, verdict, alike)
-        if here.blames >= MOST_RESTS:
+                return self._rest(Action.PROVIDER, everybody, delivery_id, verdict, alike)
+        if here.rests >= MAX_DOMAIN_RESTS:
             return verdict
-        here.blames += 1
-        return self._blame(
+        here.rests += 1
+        return self._rest(
             Action.DOMAIN, here, delivery_id, verdict, [n for n in alike if self._last[n][1] == domain]
         )
 
-    def _blame(
+    def _rest(
         self, action: Action, row: _Row, delivery_id: int, verdict: Verdict, alike: list[int]
     ) -> Verdict:
-        self._blames += action is Action.PROVIDER
+        self._provider_rests += action is Action.PROVIDER
         detail = verdict.detail if row.known else self._of_many(verdict, len(alike))
         refused = {*row.refused, *alike}
         self._owe(sorted(refused), but=delivery_id)
@@ -258,8 +258,8 @@ class Streak:
         return f"{verdict.detail} (the same answer for {LIMIT} recipients in a row)"
 
 
-def _remember(shelf: OrderedDict[K, V], key: K, value: V) -> None:
-    shelf[key] = value
-    shelf.move_to_end(key)
-    if len(shelf) > REMEMBERED:
-        shelf.popitem(last=False)
+def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)

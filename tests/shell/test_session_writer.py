@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from hubd.client import open_client
-from hubd.control import outlet
+from hubd.control import session_writer
 from hubd.wire import MAX_BATCH
 from tests.shell.open_hub import Served
 from tests.shell.raw_client import HELLO, frame, head, open_raw
@@ -22,15 +22,15 @@ async def test_a_client_that_answers_pings_stays(
     served: Served, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with open_raw(served.path) as raw:
-        await trio.sleep(10 * outlet.PING_SECONDS)
+        await trio.sleep(10 * session_writer.PING_SECONDS)
         assert "result" in await raw.ask("provider.list")
 
 
 async def test_a_subscriber_that_answers_no_ping_is_closed_with_4008(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(outlet, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(session_writer, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(session_writer, "CLOSE_SECONDS", 0.05)
     before = trio.lowlevel.current_statistics().tasks_living
     async with await trio.open_unix_socket(served.path) as mute:
         await mute.send_all(head())
@@ -40,7 +40,7 @@ async def test_a_subscriber_that_answers_no_ping_is_closed_with_4008(
         with trio.fail_after(20):
             while chunk := await mute.receive_some():
                 said += chunk
-    assert said.count(b"\x89\x04") == outlet.MISSED  # pings with four octets
+    assert said.count(b"\x89\x04") == session_writer.MISSED  # pings with four bytes
     assert b"\x88" in said
     assert (4008).to_bytes(2, "big") in said
     with trio.fail_after(20):
@@ -52,7 +52,7 @@ async def test_a_client_that_only_calls_now_and_then_need_not_read_in_between(
     served: Served, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with open_client(served.path) as hub:
-        await trio.sleep(100 * outlet.PING_SECONDS)
+        await trio.sleep(100 * session_writer.PING_SECONDS)
         assert await hub.call("provider.list")
 
 
@@ -60,7 +60,7 @@ async def test_a_client_that_reads_too_late_is_told_4008(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_raw(served.path) as raw:
-        monkeypatch.setattr(outlet, "SEND_SECONDS", 0.0)  # now everybody is late
+        monkeypatch.setattr(session_writer, "SEND_SECONDS", 0.0)  # now everybody is late
         assert "result" in await raw.ask("hub.status")
         assert await raw.closed() == 4008
 
@@ -85,8 +85,8 @@ async def test_a_ping_after_the_close_is_no_incident(
 async def test_a_client_that_never_reads_is_cut_off_and_hurts_nobody(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "SEND_SECONDS", 0.1)
-    monkeypatch.setattr(outlet, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(session_writer, "SEND_SECONDS", 0.1)
+    monkeypatch.setattr(session_writer, "CLOSE_SECONDS", 0.1)
     async with await trio.open_unix_socket(served.path) as deaf:
         await deaf.send_all(head())
         assert (await deaf.receive_some()).startswith(b"HTTP/1.1 101 ")

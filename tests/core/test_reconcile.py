@@ -8,7 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hubd.core.inquest import (
+from hubd.core.model import DueDelivery
+from hubd.core.outcome import RetryPolicy
+from hubd.core.reconcile import (
     APART,
     LONGEST,
     MOST_UNKNOWN,
@@ -19,18 +21,16 @@ from hubd.core.inquest import (
     Finding,
     Found,
     How,
-    Inquiry,
     Listed,
+    ReconcileProgress,
     Sought,
     absent,
     begin,
     conclude,
+    exclude_known,
     opened_at,
     search,
-    weigh,
 )
-from hubd.core.model import Due
-from hubd.core.outcome import Patience
 
 TO = "+12025550143"
 OPENED = 1_000_000.0
@@ -100,17 +100,17 @@ def test_several_that_fit_are_told_oldest_first_and_each_once() -> None:
 def test_a_message_that_another_delivery_accounts_for_is_not_found_again() -> None:
     later = replace(IT, provider_id="SM2", created_at=OPENED + 9)
     both = search([IT, later], SOUGHT, complete=True)
-    assert weigh(both, {"SM1"}).fits == ("SM2",)
-    assert weigh(both, {"SM1", "SM2"}).kind is Found.ABSENT
-    assert weigh(search([IT], SOUGHT, complete=False), {"SM1"}).kind is Found.UNKNOWN
+    assert exclude_known(both, {"SM1"}).fits == ("SM2",)
+    assert exclude_known(both, {"SM1", "SM2"}).kind is Found.ABSENT
+    assert exclude_known(search([IT], SOUGHT, complete=False), {"SM1"}).kind is Found.UNKNOWN
     like = search([replace(IT, created_at=None)], SOUGHT, complete=True)
-    assert weigh(like, ()).kind is Found.UNKNOWN
-    assert weigh(like, {"SM1"}).kind is Found.ABSENT
+    assert exclude_known(like, ()).kind is Found.UNKNOWN
+    assert exclude_known(like, {"SM1"}).kind is Found.ABSENT
 
 
 def test_what_did_not_come_stays_unknown_whatever_the_ledger_knows() -> None:
     finding = Finding(kind=Found.UNKNOWN, complete=False, detail="why", retry_after=2.0)
-    assert weigh(finding, {"SM1"}) == finding
+    assert exclude_known(finding, {"SM1"}) == finding
 
 
 listed = st.builds(
@@ -127,7 +127,7 @@ listed = st.builds(
 def test_absent_only_when_nothing_free_could_be_it_and_nothing_is_found_twice(
     page: list[Listed], known: set[str], complete: bool
 ) -> None:
-    finding = weigh(search(page, SOUGHT, complete=complete), known)
+    finding = exclude_known(search(page, SOUGHT, complete=complete), known)
     assert not known & {*finding.fits, *finding.similar}
     if finding.kind is Found.ABSENT:
         assert complete
@@ -153,7 +153,9 @@ def _first_of_each(page: list[Listed]) -> list[Listed]:
 
 
 def doubt(**changes: object) -> Doubt:
-    row = Due(id=7, recipient=TO, attempts=1, fields={}, content_id=1, first_attempt_at=OPENED, next_at=None)
+    row = DueDelivery(
+        id=7, recipient=TO, attempts=1, fields={}, content_id=1, first_attempt_at=OPENED, next_at=None
+    )
     found = Doubt(
         account="",
         delivery_id=7, n=1, provider="text", opened_at=OPENED, closed_at=OPENED + 30, reason="answer_lost",
@@ -183,55 +185,57 @@ def test_a_clock_that_was_set_back_does_not_put_the_question_off_for_a_day() -> 
 
 
 def test_found_settles_at_once() -> None:
-    settled, _ = conclude(Inquiry(n=1, next_at=0.0), Finding(kind=Found.FOUND, provider_id="SM1"), 0.0, 1.0)
-    assert settled is Found.FOUND
+    found, _ = conclude(
+        ReconcileProgress(n=1, next_at=0.0), Finding(kind=Found.FOUND, provider_id="SM1"), 0.0, 1.0
+    )
+    assert found is Found.FOUND
 
 
 def test_absent_is_believed_when_it_was_said_twice_a_minute_apart() -> None:
-    settled, inquiry = conclude(Inquiry(n=1, next_at=0.0), ABSENT, 0.0, 3.0)
-    assert (settled, inquiry.next_at) == (None, 3.0 + APART)
-    early, inquiry = conclude(inquiry, ABSENT, 3.0 + APART - 1, 3.0 + APART)
-    assert (early, inquiry.next_at) == (None, 3.0 + APART)
-    settled, _ = conclude(inquiry, ABSENT, 3.0 + APART, 5.0 + APART)
-    assert settled is Found.ABSENT
+    found, progress = conclude(ReconcileProgress(n=1, next_at=0.0), ABSENT, 0.0, 3.0)
+    assert (found, progress.next_at) == (None, 3.0 + APART)
+    early, progress = conclude(progress, ABSENT, 3.0 + APART - 1, 3.0 + APART)
+    assert (early, progress.next_at) == (None, 3.0 + APART)
+    found, _ = conclude(progress, ABSENT, 3.0 + APART, 5.0 + APART)
+    assert found is Found.ABSENT
 
 
 def test_found_between_is_found() -> None:
-    _, inquiry = conclude(Inquiry(n=1, next_at=0.0), ABSENT, 0.0, 0.0)
-    settled, _ = conclude(inquiry, Finding(kind=Found.FOUND, provider_id="SM1"), 60.0, 60.0)
-    assert settled is Found.FOUND
+    _, progress = conclude(ReconcileProgress(n=1, next_at=0.0), ABSENT, 0.0, 0.0)
+    found, _ = conclude(progress, Finding(kind=Found.FOUND, provider_id="SM1"), 60.0, 60.0)
+    assert found is Found.FOUND
 
 
 def test_an_answer_that_says_nothing_between_two_that_say_absent_parts_them() -> None:
-    _, inquiry = conclude(Inquiry(n=1, next_at=0.0), ABSENT, 0.0, 0.0)
-    settled, inquiry = conclude(inquiry, UNKNOWN, 60.0, 60.0)
-    assert (settled, inquiry.absent_at) == (None, None)
-    settled, inquiry = conclude(inquiry, ABSENT, 120.0, 120.0)
-    assert settled is None
-    assert conclude(inquiry, ABSENT, 180.0, 180.0)[0] is Found.ABSENT
+    _, progress = conclude(ReconcileProgress(n=1, next_at=0.0), ABSENT, 0.0, 0.0)
+    found, progress = conclude(progress, UNKNOWN, 60.0, 60.0)
+    assert (found, progress.absent_at) == (None, None)
+    found, progress = conclude(progress, ABSENT, 120.0, 120.0)
+    assert found is None
+    assert conclude(progress, ABSENT, 180.0, 180.0)[0] is Found.ABSENT
 
 
 def test_vain_questions_come_further_and_further_apart_and_end_with_a_person() -> None:
-    inquiry, times = Inquiry(n=1, next_at=0.0), []
-    settled: Found | None = None
-    while settled is None:
-        times.append(inquiry.next_at)
-        settled, inquiry = conclude(inquiry, UNKNOWN, inquiry.next_at, inquiry.next_at)
-    assert (settled, inquiry.held) == (Found.UNKNOWN, True)
+    progress, times = ReconcileProgress(n=1, next_at=0.0), []
+    found: Found | None = None
+    while found is None:
+        times.append(progress.next_at)
+        found, progress = conclude(progress, UNKNOWN, progress.next_at, progress.next_at)
+    assert (found, progress.held) == (Found.UNKNOWN, True)
     assert times == [0.0, 60.0, 180.0, 420.0, 900.0]
     assert len(times) == MOST_UNKNOWN
 
 
 def test_asking_ends_after_an_hour() -> None:
-    _, inquiry = conclude(Inquiry(n=1, next_at=0.0), UNKNOWN, 0.0, 0.0)
-    assert conclude(inquiry, UNKNOWN, LONGEST, LONGEST)[0] is Found.UNKNOWN
+    _, progress = conclude(ReconcileProgress(n=1, next_at=0.0), UNKNOWN, 0.0, 0.0)
+    assert conclude(progress, UNKNOWN, LONGEST, LONGEST)[0] is Found.UNKNOWN
 
 
 def test_a_provider_that_asks_for_time_gets_it() -> None:
-    _, inquiry = conclude(Inquiry(n=1, next_at=0.0), replace(UNKNOWN, retry_after=600.0), 0.0, 1.0)
-    assert inquiry.next_at == 601.0
-    _, inquiry = conclude(Inquiry(n=1, next_at=0.0), replace(UNKNOWN, retry_after=1e9), 0.0, 1.0)
-    assert inquiry.next_at == 1.0 + LONGEST
+    _, progress = conclude(ReconcileProgress(n=1, next_at=0.0), replace(UNKNOWN, retry_after=600.0), 0.0, 1.0)
+    assert progress.next_at == 601.0
+    _, progress = conclude(ReconcileProgress(n=1, next_at=0.0), replace(UNKNOWN, retry_after=1e9), 0.0, 1.0)
+    assert progress.next_at == 1.0 + LONGEST
 
 
 answers = st.sampled_from([ABSENT, UNKNOWN, Finding(kind=Found.FOUND, provider_id="SM1")])
@@ -242,17 +246,17 @@ answers = st.sampled_from([ABSENT, UNKNOWN, Finding(kind=Found.FOUND, provider_i
 def test_every_doubt_ends_and_absence_was_confirmed_a_minute_later(
     said: list[tuple[Finding, float, float]],
 ) -> None:
-    inquiry, clock, absent_since = Inquiry(n=1, next_at=0.0), 0.0, None
+    progress, clock, absent_since = ReconcileProgress(n=1, next_at=0.0), 0.0, None
     for finding, late, took in said:
-        asked_at = max(clock, inquiry.next_at) + late
+        asked_at = max(clock, progress.next_at) + late
         clock = asked_at + took
-        settled, inquiry = conclude(inquiry, finding, asked_at, clock)
-        if settled is Found.ABSENT:
+        found, progress = conclude(progress, finding, asked_at, clock)
+        if found is Found.ABSENT:
             assert absent_since is not None
             assert asked_at >= absent_since + APART
-        if settled is not None:
+        if found is not None:
             return
-        assert inquiry.next_at >= clock or finding.kind is Found.ABSENT
+        assert progress.next_at >= clock or finding.kind is Found.ABSENT
         if finding.kind is Found.ABSENT:
             absent_since = clock if absent_since is None else absent_since
         else:
@@ -261,20 +265,24 @@ def test_every_doubt_ends_and_absence_was_confirmed_a_minute_later(
 
 
 def test_what_was_certainly_not_accepted_is_tried_again_as_after_any_refusal() -> None:
-    patience = Patience(give_up_after=86_400.0)
-    ruling = absent(doubt(), patience, OPENED + 120, OPENED + 120, 0.5)
-    assert ruling.how is How.ABSENT
-    assert ruling.next_at is not None
-    assert ruling.next_at >= OPENED + 120 + patience.floor
+    retry_policy = RetryPolicy(give_up_after=86_400.0)
+    resolution = absent(doubt(), retry_policy, OPENED + 120, OPENED + 120, 0.5)
+    assert resolution.how is How.ABSENT
+    assert resolution.next_at is not None
+    assert resolution.next_at >= OPENED + 120 + retry_policy.floor
 
 
 def test_it_is_tried_at_once_when_our_own_end_lost_the_answer() -> None:
-    ruling = absent(doubt(reason="interrupted"), Patience(), OPENED + 120, OPENED + 120, 0.5)
-    assert (ruling.how, ruling.next_at) == (How.ABSENT, None)
+    resolution = absent(doubt(reason="interrupted"), RetryPolicy(), OPENED + 120, OPENED + 120, 0.5)
+    assert (resolution.how, resolution.next_at) == (How.ABSENT, None)
 
 
 def test_it_fails_when_it_is_too_late_to_try_again() -> None:
-    patience = Patience(give_up_after=3600.0)
-    assert absent(doubt(), patience, OPENED + 3500, OPENED + 3500, 0.5).how is How.FAILED
-    assert absent(doubt(reason="interrupted"), patience, OPENED + 3500, OPENED + 3500, 0.5).how is How.ABSENT
-    assert absent(doubt(reason="interrupted"), patience, OPENED + 3601, OPENED + 3601, 0.5).how is How.FAILED
+    retry_policy = RetryPolicy(give_up_after=3600.0)
+    assert absent(doubt(), retry_policy, OPENED + 3500, OPENED + 3500, 0.5).how is How.FAILED
+    assert (
+        absent(doubt(reason="interrupted"), retry_policy, OPENED + 3500, OPENED + 3500, 0.5).how is How.ABSENT
+    )
+    assert (
+        absent(doubt(reason="interrupted"), retry_policy, OPENED + 3601, OPENED + 3601, 0.5).how is How.FAILED
+    )

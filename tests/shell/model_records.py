@@ -21,7 +21,7 @@ class CampaignLine:
     policy: str
     rate: tuple[str, ...]
     limit: int | None
-    single: bool
+    transactional_queue: bool
     fixed: bool  #: its audience is fixed
     lists: tuple[str, ...]
     counted: dict[str, int]
@@ -43,7 +43,7 @@ class DeliveryLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Records:
     """All that is written down, at one moment."""
 
     campaigns: dict[str, CampaignLine]
@@ -79,7 +79,7 @@ def auditor(directory: Path) -> Iterator[sqlite3.Connection]:
         db.close()
 
 
-def read_books(db: sqlite3.Connection) -> Books:
+def read_records(db: sqlite3.Connection) -> Records:
     """Everything as of one moment."""
     db.execute("BEGIN")
     try:
@@ -92,7 +92,7 @@ def read_books(db: sqlite3.Connection) -> Books:
         members: dict[str, set[str]] = {}
         for name, address in db.execute(_MEMBERS):
             members.setdefault(name, set()).add(address)
-        return Books(
+        return Records(
             campaigns={row["name"]: _line(row, recounted) for row in db.execute("SELECT * FROM campaign")},
             deliveries={line.id: line for line in deliveries},
             suppressed=frozenset(key for (key,) in db.execute("SELECT address_key FROM suppression")),
@@ -112,7 +112,7 @@ def _line(row: sqlite3.Row, recounted: dict[str, dict[str, int]]) -> CampaignLin
         policy=row["doubt_policy"],
         rate=tuple(json.loads(row["rate"])),
         limit=row["send_limit"],
-        single=bool(row["single"]),
+        transactional_queue=bool(row["single"]),
         fixed=row["freeze_to"] is not None,
         lists=tuple(json.loads(row["lists"])),
         counted={word: row[f"n_{word}"] for word in words},
@@ -120,9 +120,9 @@ def _line(row: sqlite3.Row, recounted: dict[str, dict[str, int]]) -> CampaignLin
     )
 
 
-def books_in(directory: Path) -> Books:
-    """The books of a hub that does not run; they are empty before its first life."""
+def records_in(directory: Path) -> Records:
+    """The records of a hub that does not run; they are empty before its first life."""
     if not (directory / "hub.db").exists():
-        return Books(campaigns={}, deliveries={}, suppressed=frozenset(), members={})
+        return Records(campaigns={}, deliveries={}, suppressed=frozenset(), members={})
     with auditor(directory) as db:
-        return read_books(db)
+        return read_records(db)

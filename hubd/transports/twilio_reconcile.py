@@ -2,7 +2,7 @@
 
 Two lists, because neither is complete: by the day a message went out, which leaves out those that are
 still queued or scheduled; and the newest ones without a day, which has those. What they say is compared by
-`hubd.core.inquest`. A list that does not come, in full and readable, proves nothing.
+`hubd.core.reconcile`. A list that does not come, in full and readable, proves nothing.
 
 The next page is only asked for where the first one came from: the request carries the login.
 """
@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hubd.core.inquest import PAST, SKEW, Finding, Found, Listed, Sought, search
 from hubd.core.model import Answer, Signal
+from hubd.core.reconcile import PAST, SKEW, Finding, Found, Listed, Sought, search
 
 if TYPE_CHECKING:
     from twilio.rest import Client
@@ -44,7 +44,7 @@ class Page:
 Ask = Callable[[Callable[[], Awaitable[Page]]], Awaitable[Page | Answer]]
 
 
-async def inquire(ask: Ask, client: Client, sought: Sought, base_url: str) -> Finding:
+async def reconcile(ask: Ask, client: Client, sought: Sought, base_url: str) -> Finding:
     """Whether Twilio has the message. Never raises for what Twilio or the network do."""
     day = datetime.fromtimestamp(max(0.0, sought.opened_at - max(PAST, SKEW)), UTC).date().isoformat()
     dated: dict[str, object] = {"to": sought.recipient, "date_sent_after": day}

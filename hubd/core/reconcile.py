@@ -1,9 +1,9 @@
 """What is to be believed about a message whose answer was lost, when its provider can be asked. Pure.
 
 A provider that lists what it accepted is asked for the recipient's messages. `search` compares the list with
-what is looked for, `weigh` takes out what the ledger knows already, and `conclude` decides: found is sent;
-absent twice, a minute apart, is certainly not accepted; anything less is asked again, and after five vain
-questions or an hour a person has to decide.
+what is looked for, `exclude_known` takes out what the ledger knows already, and `conclude` decides: found is
+sent; absent twice, a minute apart, is certainly not accepted; anything less is asked again, and after five
+vain questions or an hour a person has to decide.
 
 The rules lean to one side: a message counts as absent only when the list was complete and nothing in it could
 be the message under another spelling or time. What is only similar leaves the doubt, because a wrong "absent"
@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from hubd.core.model import Due
-from hubd.core.outcome import Patience
+from hubd.core.model import DueDelivery
+from hubd.core.outcome import RetryPolicy
 from hubd.core.verdict import retry_delay
 
 SKEW = 300.0  #: seconds by which the provider's clock may be behind ours
@@ -90,7 +90,7 @@ class Doubt:
     opened_at: float
     closed_at: float  #: when the answer was found to be lost
     reason: str
-    row: Due | None  #: what is needed to write the message again; None when its content is gone
+    row: DueDelivery | None  #: what is needed to write the message again; None when its content is gone
 
 
 class How(StrEnum):
@@ -103,8 +103,8 @@ class How(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
-    """A decision about a doubt, ready to be booked."""
+class Resolution:
+    """A decision about a doubt, ready to be recorded."""
 
     how: How
     provider_ids: tuple[str, ...] = ()  #: for SENT: the first that no other delivery has is its own
@@ -113,7 +113,7 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inquiry:
+class ReconcileProgress:
     """How far the asking about one attempt has come. Times are seconds on a clock that is never set."""
 
     n: int
@@ -155,7 +155,7 @@ def search(listed: Iterable[Listed], sought: Sought, *, complete: bool) -> Findi
     return _finding([name for _, name in sorted(fits)], similar, complete=complete)
 
 
-def weigh(finding: Finding, known: Collection[str]) -> Finding:
+def exclude_known(finding: Finding, known: Collection[str]) -> Finding:
     """The finding without the messages that other deliveries account for: one message settles one doubt."""
     if not (finding.fits or finding.similar):
         return finding
@@ -200,12 +200,12 @@ def _folded(text: str) -> str:
 # -- one doubt ---------------------------------------------------------------------------------------------
 
 
-def begin(doubt: Doubt, wall: float, clock: float) -> Inquiry:
+def begin(doubt: Doubt, wall: float, clock: float) -> ReconcileProgress:
     """When to ask for the first time: a minute after the answer was lost. A clock that was set back does not
     make it later.
     """
     lost_at = max(doubt.opened_at, doubt.closed_at)
-    return Inquiry(n=doubt.n, next_at=clock + min(max(lost_at + APART - wall, 0.0), APART))
+    return ReconcileProgress(n=doubt.n, next_at=clock + min(max(lost_at + APART - wall, 0.0), APART))
 
 
 def opened_at(doubt: Doubt, wall: float) -> float:
@@ -222,39 +222,39 @@ def opened_at(doubt: Doubt, wall: float) -> float:
 
 
 def conclude(
-    inquiry: Inquiry, finding: Finding, asked_at: float, clock: float
-) -> tuple[Found | None, Inquiry]:
-    """What a weighed finding settles, and how the asking goes on.
+    progress: ReconcileProgress, finding: Finding, asked_at: float, clock: float
+) -> tuple[Found | None, ReconcileProgress]:
+    """What a finding settles, and when to ask again.
 
     FOUND and ABSENT settle the doubt, UNKNOWN means that a person has to, None that it is asked again.
-    `asked_at` is when the question was put, `clock` when the answer came, both as in `Inquiry`.
+    `asked_at` is when the question was put, `clock` when the answer came, both as in `ReconcileProgress`.
     """
-    first = asked_at if inquiry.asked_at is None else inquiry.asked_at
+    first = asked_at if progress.asked_at is None else progress.asked_at
     match finding.kind:
         case Found.FOUND:
-            return Found.FOUND, replace(inquiry, asked_at=first)
+            return Found.FOUND, replace(progress, asked_at=first)
         case Found.ABSENT:
             # As `next_at` is reckoned below: a difference may be rounded to a little less.
-            if inquiry.absent_at is not None and asked_at >= inquiry.absent_at + APART:
-                return Found.ABSENT, inquiry
-            since = clock if inquiry.absent_at is None else inquiry.absent_at
-            return None, replace(inquiry, asked_at=first, absent_at=since, next_at=since + APART)
+            if progress.absent_at is not None and asked_at >= progress.absent_at + APART:
+                return Found.ABSENT, progress
+            since = clock if progress.absent_at is None else progress.absent_at
+            return None, replace(progress, asked_at=first, absent_at=since, next_at=since + APART)
         case _:
-            unknown = inquiry.unknown + 1
+            unknown = progress.unknown + 1
             # Only two answers in a row confirm each other.
-            after = replace(inquiry, asked_at=first, absent_at=None, unknown=unknown)
+            after = replace(progress, asked_at=first, absent_at=None, unknown=unknown)
             if unknown >= MOST_UNKNOWN or clock - first >= LONGEST:
                 return Found.UNKNOWN, replace(after, held=True)
             pause = max(APART * 2.0 ** (unknown - 1), min(finding.retry_after or 0.0, LONGEST))
             return None, replace(after, next_at=clock + pause)
 
 
-def held(detail: str) -> Ruling:
+def held(detail: str) -> Resolution:
     """A person has to decide; `detail` says why."""
-    return Ruling(how=How.HELD, detail=detail or "The provider could not say whether it has the message.")
+    return Resolution(how=How.HELD, detail=detail or "The provider could not say whether it has the message.")
 
 
-def absent(doubt: Doubt, patience: Patience, now: float, steady: float, jitter: float) -> Ruling:
+def absent(doubt: Doubt, retry_policy: RetryPolicy, now: float, steady: float, jitter: float) -> Resolution:
     """A message that certainly was not accepted is tried again, as after any refusal for now.
 
     At once when it was our own end that lost the answer. `now` is by the wall clock, `steady` by the one that
@@ -265,7 +265,7 @@ def absent(doubt: Doubt, patience: Patience, now: float, steady: float, jitter: 
     age = max(0.0, now - doubt.opened_at if row.first_attempt_at is None else steady - row.first_attempt_at)
     delay = 0.0
     if doubt.reason != "interrupted":
-        delay = retry_delay(age, row.attempts, jitter, floor=patience.floor, ceiling=patience.ceiling)
-    if age + delay > patience.give_up_after:
-        return Ruling(how=How.FAILED, detail=f"given up: {ABSENT_TWICE}")
-    return Ruling(how=How.ABSENT, next_at=now + delay if delay else None, detail=ABSENT_TWICE)
+        delay = retry_delay(age, row.attempts, jitter, floor=retry_policy.floor, ceiling=retry_policy.ceiling)
+    if age + delay > retry_policy.give_up_after:
+        return Resolution(how=How.FAILED, detail=f"given up: {ABSENT_TWICE}")
+    return Resolution(how=How.ABSENT, next_at=now + delay if delay else None, detail=ABSENT_TWICE)

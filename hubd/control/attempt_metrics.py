@@ -26,7 +26,7 @@ _OUTCOMES = {
 }
 
 
-class Tally:
+class AttemptMetrics:
     """Counts by provider; hand `note` to the ledger."""
 
     def __init__(self) -> None:

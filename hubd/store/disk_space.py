@@ -2,7 +2,7 @@
 
 A message that has begun must be able to write down its end. So new ones begin only while there is plenty of
 room; below that outcomes are still written, and nothing that is large or new: no import, no audience. And a
-ballast file of no content lies beside the database: when the disk is full all the same it is removed, and
+reserve file of no content lies beside the database: when the disk is full all the same it is removed, and
 what it held is room for outcomes and for changes of state, such as a pause. It is made again when there is
 plenty. A limit on the size of files (RLIMIT_FSIZE) counts as the end of the disk.
 """
@@ -32,31 +32,31 @@ MAX_SHARE = 0.05  #: of the file system: on a small one less than `MIN_FREE` is 
 LOG_FACTOR = 2  #: the log may be copied into the file, and grow as long again meanwhile
 EASE = 1.25  #: once there was too little, so much more than enough is waited for: no going back and forth
 LOOK_EVERY = 1.0  #: seconds for which an answer is good at most; on a small disk less: it is full sooner
-BALLAST = 16 * MIB  #: room for the outcomes of some 10,000 messages: more than are ever on the wire
-BALLAST_SHARE = 0.02  #: of the file system, at most
-BALLAST_RETRY = 60.0  #: seconds between tries to make it
+RESERVE_BYTES = 16 * MIB  #: room for the outcomes of some 10,000 messages: more than are ever on the wire
+RESERVE_SHARE = 0.02  #: of the file system, at most
+RESERVE_RETRY = 60.0  #: seconds between tries to make it
 FULL_FOR = 5.0  #: seconds for which the disk counts as full after it refused a write, whatever it reports
 
-MAKE_ROOM = "free space on the disk, then try again"
+FREE_DISK_SPACE = "free space on the disk, then try again"
 PUT_BACK = "put it back; if it is lost, stop hubd and restore a backup"
 
-#: Errors that may pass when files are removed; after others the ballast is not tried again.
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Errors that may pass when files are removed; after others the reserve file is not tried again.
+DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoomLimits:
-    """How much disk space sending needs, in bytes. `ballast` 0 is for none."""
+class DiskSpaceLimits:
+    """How much disk space sending needs, in bytes. `reserve` 0 is for none."""
 
     min_free: int = MIN_FREE
     max_share: float = MAX_SHARE
-    ballast: int = 0
+    reserve: int = 0
 
 
-DEFAULT_LIMITS = RoomLimits()
+DEFAULT_LIMITS = DiskSpaceLimits()
 
 
-def needed(limits: RoomLimits, *, total: int, log_size: int, short: bool) -> int:
+def needed(limits: DiskSpaceLimits, *, total: int, log_size: int, short: bool) -> int:
     """How many bytes must be free: on a file system of `total`, with a log of `log_size`.
 
     `short` says that there was too little until now.
@@ -65,20 +65,24 @@ def needed(limits: RoomLimits, *, total: int, log_size: int, short: bool) -> int
     return int(enough * EASE) if short else enough
 
 
-class Room:
-    """Looks at the file system of one database, and keeps its ballast. `clock` is monotonic, in seconds."""
+class DiskSpace:
+    """Looks at the file system of one database, and keeps its reserve file. `clock` is monotonic, in
+    seconds.
+    """
 
-    def __init__(self, path: Path, limits: RoomLimits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, path: Path, limits: DiskSpaceLimits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._directory = path.parent
         self._database = path
         self._log = path.with_name(path.name + "-wal")
-        self._ballast = path.with_name(path.stem + ".ballast")
+        self._reserve = path.with_name(path.stem + ".ballast")
         self._limits = limits
         self._clock = clock
         self._reason = ""
         self._good_until = float("-inf")
-        self._try_ballast_at = float("-inf")
-        self._holds_ballast = False
+        self._try_reserve_at = float("-inf")
+        self._holds_reserve = False
         self._full_until = float("-inf")
         self._identity: tuple[int, int] | None = None
         self._gone = f"{path} was moved, removed or replaced while hubd uses it"
@@ -91,7 +95,7 @@ class Room:
     @property
     def remedy(self) -> str:
         """What helps against a shortage."""
-        return PUT_BACK if self._moved() else MAKE_ROOM
+        return PUT_BACK if self._moved() else FREE_DISK_SPACE
 
     def remember_file(self) -> None:
         """From now on the file that is there is the database. Raises `OSError`."""
@@ -158,80 +162,80 @@ class Room:
         except OSError:
             return 0
 
-    # -- the ballast -------------------------------------------------------------------------------
+    # -- the reserve file -------------------------------------------------------------------------------
 
     @property
-    def wants_ballast(self) -> bool:
-        """Whether there should be a ballast and is none."""
-        return not self._holds_ballast and self._ballast_size() > 0
+    def wants_reserve(self) -> bool:
+        """Whether there should be a reserve file and is none."""
+        return not self._holds_reserve and self._reserve_size() > 0
 
-    async def keep_ballast(self) -> None:
-        """Create the ballast if it is missing and there is plenty of space. Never fails."""
-        if not self.wants_ballast or self._clock() < self._try_ballast_at:
+    async def keep_reserve(self) -> None:
+        """Create the reserve file if it is missing and there is plenty of space. Never fails."""
+        if not self.wants_reserve or self._clock() < self._try_reserve_at:
             return
-        self._try_ballast_at = self._clock() + BALLAST_RETRY
+        self._try_reserve_at = self._clock() + RESERVE_RETRY
         usage = self._usage()
         if usage is None:
             return
         total, free = usage
         need = needed(self._limits, total=total, log_size=self.log_size(), short=True)
-        size = self._ballast_size()
-        if free < need + size and not self._is_ballast(size):
+        size = self._reserve_size()
+        if free < need + size and not self._is_reserve(size):
             return
         try:
             await trio.to_thread.run_sync(self._make, size)
         except OSError as error:
-            if error.errno not in NO_ROOM:
-                self._try_ballast_at = float("inf")
+            if error.errno not in DISK_FULL_ERRORS:
+                self._try_reserve_at = float("inf")
             log.info("no disk space is reserved for a full disk: %s", error.strerror)
         else:
-            self._holds_ballast = True
+            self._holds_reserve = True
 
-    async def free_ballast(self) -> bool:
-        """Remove the ballast because the disk is full. Whether that freed space."""
-        freed = await self.drop_ballast()
+    async def free_reserve(self) -> bool:
+        """Remove the reserve file because the disk is full. Whether that freed space."""
+        freed = await self.drop_reserve()
         if freed:
-            self._try_ballast_at = self._clock() + LOOK_EVERY
+            self._try_reserve_at = self._clock() + LOOK_EVERY
             self._good_until = float("-inf")
         return freed
 
-    async def drop_ballast(self) -> bool:
-        """Remove the ballast, also one that an earlier run left. Whether there was one."""
-        self._holds_ballast = False
+    async def drop_reserve(self) -> bool:
+        """Remove the reserve file, also one that an earlier run left. Whether there was one."""
+        self._holds_reserve = False
         try:
-            await trio.to_thread.run_sync(self._ballast.unlink)
+            await trio.to_thread.run_sync(self._reserve.unlink)
         except OSError:
             return False
         return True
 
     def _make(self, size: int) -> None:
-        if self._is_ballast(size):
+        if self._is_reserve(size):
             return  # a run that was killed left it
-        self._ballast.unlink(missing_ok=True)
-        descriptor = os.open(self._ballast, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        self._reserve.unlink(missing_ok=True)
+        descriptor = os.open(self._reserve, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
             _allocate(descriptor, size)
         except BaseException:
-            self._ballast.unlink(missing_ok=True)
+            self._reserve.unlink(missing_ok=True)
             raise
         finally:
             os.close(descriptor)
 
-    def _is_ballast(self, size: int) -> bool:
+    def _is_reserve(self, size: int) -> bool:
         try:
-            about = self._ballast.lstat()
+            about = self._reserve.lstat()
         except OSError:
             return False
         ours = stat.S_ISREG(about.st_mode) and stat.S_IMODE(about.st_mode) == 0o600
         return ours and about.st_size == size and about.st_blocks * 512 >= size
 
-    def _ballast_size(self) -> int:
+    def _reserve_size(self) -> int:
         """Bytes, in whole pages; 0 where none can be made."""
-        if not self._limits.ballast or self._try_ballast_at == float("inf"):
+        if not self._limits.reserve or self._try_reserve_at == float("inf"):
             return 0
         usage = self._usage()
-        share = int(usage[0] * BALLAST_SHARE) if usage else 0
-        return min(self._limits.ballast, share) // 4096 * 4096
+        share = int(usage[0] * RESERVE_SHARE) if usage else 0
+        return min(self._limits.reserve, share) // 4096 * 4096
 
     def _usage(self) -> tuple[int, int] | None:
         """Total bytes and bytes free for the database; None if the file system does not say."""

@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from hubd.client import open_client
-from hubd.control import crowd
-from hubd.control.crowd import Crowd
+from hubd.control import connection_limits
+from hubd.control.connection_limits import ConnectionLimits
 from hubd.control.gate import serve_control
 from hubd.control.roles import Role
 from hubd.errors import Unreachable
@@ -24,7 +24,11 @@ from tests.shell.open_hub import Served
 from tests.shell.raw_client import head
 
 STRANGER = 65534
-MAX_OF_USER = crowd.MAX_CONNECTIONS * crowd.MAX_TIMES_FREE // (crowd.MAX_TIMES_FREE + 1)
+MAX_OF_USER = (
+    connection_limits.MAX_CONNECTIONS
+    * connection_limits.MAX_TIMES_FREE
+    // (connection_limits.MAX_TIMES_FREE + 1)
+)
 #: A program of another user: connects so often, says so much, tells how often it was let in, and stays.
 CROWD = """
 import os, socket, sys
@@ -55,7 +59,9 @@ def shared(tmp_path: Path) -> Iterator[socket.socket]:
         yield sock
 
 
-def crowd_of_a_stranger(folder: Path, count: int, said: bytes) -> tuple[subprocess.Popen[str], int]:
+def connection_limits_of_a_stranger(
+    folder: Path, count: int, said: bytes
+) -> tuple[subprocess.Popen[str], int]:
     """Started in the folder of the socket, as the way to it is closed to others."""
     program = subprocess.Popen(
         [sys.executable, "-c", CROWD, str(count), said.hex()],
@@ -67,7 +73,10 @@ def crowd_of_a_stranger(folder: Path, count: int, said: bytes) -> tuple[subproce
 
 @pytest.mark.parametrize(
     ("count", "said", "let_in"),
-    [(2 * crowd.MAX_CONNECTIONS, b"", 0), (crowd.MAX_CONNECTIONS, head(), MAX_OF_USER)],
+    [
+        (2 * connection_limits.MAX_CONNECTIONS, b"", 0),
+        (connection_limits.MAX_CONNECTIONS, head(), MAX_OF_USER),
+    ],
     ids=["silent", "let in"],
 )
 async def test_the_connections_of_one_user_do_not_keep_another_out(
@@ -76,7 +85,9 @@ async def test_the_connections_of_one_user_do_not_keep_another_out(
     """Only root can become another user; without root, only the same user is kept out."""
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(serve_control, inherited={"control": shared}), None, served.hub)
-        program, inside = await trio.to_thread.run_sync(crowd_of_a_stranger, tmp_path / "shared", count, said)
+        program, inside = await trio.to_thread.run_sync(
+            connection_limits_of_a_stranger, tmp_path / "shared", count, said
+        )
         with program:
             assert inside == let_in
             path = tmp_path / "shared" / "shared.sock"
@@ -94,10 +105,13 @@ async def test_the_connections_of_one_user_do_not_keep_another_out(
 
 def test_no_user_takes_all_places_whatever_comes_first() -> None:
     """Three users who take as many as they can leave one for a fourth."""
-    counts = Crowd()
+    counts = ConnectionLimits()
     with ExitStack() as stack:
         let_in = [
-            [stack.enter_context(counts.inside(Role.OPERATOR, uid)) for _ in range(crowd.MAX_CONNECTIONS)]
+            [
+                stack.enter_context(counts.inside(Role.OPERATOR, uid))
+                for _ in range(connection_limits.MAX_CONNECTIONS)
+            ]
             for uid in (1, 2, 3)
         ]
         assert [each.count(None) for each in let_in] == [MAX_OF_USER, 12, 3]
@@ -106,10 +120,13 @@ def test_no_user_takes_all_places_whatever_comes_first() -> None:
 
 
 def test_viewers_of_one_user_leave_places_for_viewers_of_another() -> None:
-    counts = Crowd()
+    counts = ConnectionLimits()
     with ExitStack() as stack:
-        let_in = [stack.enter_context(counts.inside(Role.VIEWER, 1)) for _ in range(crowd.MAX_CONNECTIONS)]
-        assert let_in.count(None) == crowd.MAX_VIEWERS * 3 // 4
+        let_in = [
+            stack.enter_context(counts.inside(Role.VIEWER, 1))
+            for _ in range(connection_limits.MAX_CONNECTIONS)
+        ]
+        assert let_in.count(None) == connection_limits.MAX_VIEWERS * 3 // 4
         with counts.inside(Role.VIEWER, 2) as refusal:
             assert refusal is None
         with counts.inside(Role.OPERATOR, 1) as refusal:
@@ -117,13 +134,13 @@ def test_viewers_of_one_user_leave_places_for_viewers_of_another() -> None:
 
 
 async def test_a_newcomer_takes_the_place_of_the_oldest_silent_connection_of_its_user() -> None:
-    counts = Crowd()
+    counts = ConnectionLimits()
     with ExitStack() as stack:
         spoke, silent = (lambda: False), (lambda: True)
-        mine = [stack.enter_context(counts.at_the_door(spoke, 1))]
-        for _ in range(crowd.MAX_OF_USER_AT_DOOR - 1):
-            mine.append(stack.enter_context(counts.at_the_door(silent, 1)))
-        other = stack.enter_context(counts.at_the_door(lambda: True, 2))
-        stack.enter_context(counts.at_the_door(lambda: True, 1))
+        mine = [stack.enter_context(counts.awaiting_request(spoke, 1))]
+        for _ in range(connection_limits.MAX_OF_USER_AWAITING_REQUEST - 1):
+            mine.append(stack.enter_context(counts.awaiting_request(silent, 1)))
+        other = stack.enter_context(counts.awaiting_request(lambda: True, 2))
+        stack.enter_context(counts.awaiting_request(lambda: True, 1))
         assert [number for number, scope in enumerate(mine) if scope.cancel_called] == [1]
         assert not other.cancel_called

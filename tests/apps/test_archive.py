@@ -1,4 +1,4 @@
-"""Cloning a campaign, and putting away those that have ended."""
+"""Cloning a campaign, and archiving those that have ended."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ import pytest
 import trio
 
 from hubd.client import open_client
-from hubd.control.crowd import MAX_CONNECTIONS, MAX_TIMES_FREE
+from hubd.control.connection_limits import MAX_CONNECTIONS, MAX_TIMES_FREE
 from hubd.wire import MAX_BATCH
 from tests.node_packages import node_modules
 from tests.shell.raw_client import HELLO, frame, head, open_raw
-from tests.whole.conftest import PATIENCE, ROOT, Hub, Witness, sink_config, until
+from tests.whole.conftest import ROOT, TIMEOUT, Hub, Witness, sink_config, until
 from tests.whole.world import ClockedHub, finish
 
 NODE = Path(__file__).with_name("node")
@@ -49,7 +49,7 @@ def run_node(script: str, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
         [node, str(NODE / script), *arguments],
         env={**os.environ, "NODE_PATH": str(node_modules())},
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
+        capture_output=True, text=True, timeout=TIMEOUT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.stdout)
@@ -109,7 +109,7 @@ async def test_every_case_of_the_autobahn_suite_on_framing_text_and_closing_is_p
     chosen = [option for n in range(2, 8) for option in ("-i", f"{n}.*")]
     async with open_client(hub.state / "control.sock") as client, translator(client) as port:
         command = [tester, "-p", "6", *chosen, "-o", str(reports), f"127.0.0.1:{port}"]
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             await trio.run_process(command, capture_stdout=True, check=False)
         assert await client.call("hub.status")
     judged = [json.loads(path.read_text()) for path in sorted(reports.glob("*_case_*.json"))]
@@ -176,7 +176,7 @@ async def until_empty_line(stream: trio.SocketStream) -> tuple[list[bytes], byte
 
 
 def rss(hub: Hub) -> int:
-    """Octets of memory that the daemon has."""
+    """Bytes of memory that the daemon has."""
     assert hub.daemon is not None
     return int(psutil.Process(hub.daemon.pid).memory_info().rss)
 
@@ -184,7 +184,7 @@ def rss(hub: Hub) -> int:
 async def pace(witness: Witness, messages: int) -> float:
     """Wait until so many more were accepted; how many a second that was."""
     first, begun = len(witness.lines()), trio.current_time()
-    with trio.fail_after(PATIENCE + 20 * messages / RATE):
+    with trio.fail_after(TIMEOUT + 20 * messages / RATE):
         while (now := len(witness.lines())) < first + messages:  # noqa: ASYNC110 - another process
             await trio.sleep(0.02)
     return (now - first) / (trio.current_time() - begun)
@@ -233,15 +233,15 @@ async def test_bad_input_28_a_thousand_connections_leave_a_campaign_and_its_oper
         if answers.total() == 1000:
             all_in.set()
 
-    async with open_client(path) as operator, trio.open_nursery() as crowd:
+    async with open_client(path) as operator, trio.open_nursery() as connection_limits:
         subscription = operator.subscribe(["*"], gauge_hz=0)
         await anext(subscription)
         await operator.call("campaign.start", name="spring")
         alone = await pace(witness, MESSAGES)
         for _ in range(1000):
-            crowd.start_soon(knock)
+            connection_limits.start_soon(knock)
         crowded = await pace(witness, MESSAGES)
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             await all_in.wait()
         assert crowded > alone / 3, (crowded, alone)
         assert answers["101"] == MAX_CONNECTIONS * MAX_TIMES_FREE // (MAX_TIMES_FREE + 1) - 1, answers
@@ -249,7 +249,7 @@ async def test_bad_input_28_a_thousand_connections_leave_a_campaign_and_its_oper
         assert set(answers) <= {"101", "408", "503", "closed", "refused"}, answers
         await completed(subscription)  # while those who were let in are still there
         let_go.set()
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         while len(process.net_connections("unix")) > before:  # noqa: ASYNC110 - another process
             await trio.sleep(0.01)
     all_sent_once(hub, witness, 3 * MESSAGES)
@@ -259,7 +259,7 @@ async def test_bad_input_28_a_thousand_connections_leave_a_campaign_and_its_oper
 
 async def completed(subscription: Any) -> None:
     """Follow the events, all of them and none twice, until the campaign has completed."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         seq = subscription.cursor["seq"]
         async for event in subscription:
             assert event["seq"] == seq + 1
@@ -340,14 +340,14 @@ async def peak(hub: Hub, work: Callable[[], Awaitable[float]]) -> Peak:
     """The rate that `work` tells, and the most memory that the daemon had meanwhile."""
     most = 0
 
-    async def weigh() -> None:
+    async def exclude_known() -> None:
         nonlocal most
         while True:
             most = max(most, rss(hub))
             await trio.sleep(0.05)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(weigh)
+        nursery.start_soon(exclude_known)
         rate = await work()
         nursery.cancel_scope.cancel()
     return Peak(rate, most)
@@ -374,14 +374,14 @@ async def test_bad_input_01_frames_over_the_limit_take_no_memory(hub: Hub) -> No
                     await stream.send_all(b" " * 65_536)
                     sent[number] += 65_536
 
-    async def crowd() -> float:
+    async def connection_limits() -> float:
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(pour)
         return 0.0
 
-    with trio.fail_after(PATIENCE):
-        most = (await peak(hub, crowd)).memory
+    with trio.fail_after(TIMEOUT):
+        most = (await peak(hub, connection_limits)).memory
     assert len(sent) == 20
     assert max(sent) < 16 * 2**20, "they were cut off early"
     assert most - before < 100_000_000, f"{(most - before) / 1e6:.0f} MB"
@@ -393,7 +393,7 @@ def test_an_address_that_others_reach_is_refused_at_start(hub: Hub) -> None:
     for address in ("0.0.0.0:0", "localhost:0", "192.168.0.1:80", "127.0.0.1", "127.0.0.1:99999", ":8080"):
         done = subprocess.run(
             [sys.executable, "-m", "hubd", "--state-dir", str(hub.state), "--tcp", address],
-            capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False,
+            capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT, check=False,
         )  # fmt: skip
         assert done.returncode == 64, address
         assert "--tcp" in done.stderr
