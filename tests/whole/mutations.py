@@ -161,9 +161,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="a copy gets a Message-ID of its own",
-        changes=(
-            ("message_id(self._key, row.id,", "message_id(self._key, row.id + 1_000_000 * row.attempts,"),
-        ),
+        changes=(("self.message_id(row.id)", "self.message_id(row.id + 1_000_000 * row.attempts)"),),
         caught_by=(
             f"{RUNNER}test_under_the_retry_policy_a_lost_answer_is_tried_again_with_the_same_message_id",
         ),
