@@ -45,6 +45,8 @@ MAX_CELL_BYTES = 64 * 1024
 _ADDRESSES = ("email", "phone")
 _SEVERAL = ":::"  #: what Google Contacts writes between several addresses in one cell
 _NUMBERS = re.compile(r"[0-9]+")
+#: How many days a month has at most.
+_DAYS = dict(enumerate((31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), start=1))
 _NO_ADDRESS = "the row has neither an email address nor a phone number"
 
 
@@ -371,15 +373,15 @@ def _zones() -> tuple[dict[str, str], dict[str, str]]:
 def birthday(text: str) -> str:
     """A date as it is written, with or without the year. Raises BadInput at "birthday".
 
-    Numbers must be able to be a day and a month in some order; months in words are not judged.
+    Numbers must be able to be a day of a month, in some order; months in words are not judged.
     """
     numbers = [int(each) for each in _NUMBERS.findall(text)[:3]]
     if any(map(str.isalpha, text)) and numbers:
         return text
-    days = [number for number in numbers if 1 <= number <= 31]
-    if len(numbers) < 2 or len(days) < 2 or min(days) > 12:
-        raise BadInput.at("birthday", "not a date with a day and a month")
-    return text
+    dated = numbers[1:] if numbers and numbers[0] > 31 else numbers[:2]  # the year may stand in front
+    if len(dated) == 2 and any(1 <= day <= _DAYS.get(month, 0) for day, month in (dated, dated[::-1])):
+        return text
+    raise BadInput.at("birthday", "not a date with a day and a month")
 
 
 _OTHERS: dict[str, Callable[[str], str]] = {

@@ -334,6 +334,9 @@ def test_a_row_without_a_usable_address_says_what_is_wrong_and_where(
         ({"timezone": "Berlin"}, "timezone", "did you mean Europe/Berlin?"),
         ({"birthday": "0/0/00"}, "birthday", "not a date"),
         ({"birthday": "31.31.1980"}, "birthday", "not a date"),
+        ({"birthday": "31.02.1999"}, "birthday", "not a date"),
+        ({"birthday": "1980-04-31"}, "birthday", "not a date"),
+        ({"birthday": "1980"}, "birthday", "not a date"),
         ({"birthday": "-"}, "birthday", "not a date"),
         ({"x": "a\0b"}, "x", "NUL"),
         ({"x": "a\ud800b"}, "x", "surrogate"),
@@ -362,7 +365,9 @@ def test_a_bad_email_never_takes_the_number_with_it() -> None:
     assert [each.field for each in row.dropped] == ["email"]
 
 
-@pytest.mark.parametrize("birthday", ["1980-05-31", "31.05.1980", "5/31/1980", "05/31", "31 mai 1980"])
+@pytest.mark.parametrize(
+    "birthday", ["1980-05-31", "31.05.1980", "5/31/1980", "05/31", "29.2.", "31 mai 1980"]
+)
 def test_a_birthday_is_kept_as_it_is_written(birthday: str) -> None:
     row = read_row(1, {"email": "a@b.com", "Geburtstag": birthday})
     assert isinstance(row, ContactRow)
