@@ -6,16 +6,31 @@ import hashlib
 
 import msgspec
 
-from hubd.wire.params import CampaignApply, Params
+from hubd.wire import params as p
+from hubd.wire.params import Params
 
-_NOT_DRY = b',"dry_run":false}'
+#: Parameters that version 0.1 did not have. It kept fingerprints without them, which are still compared.
+_LATER = {"dry_run"}
+_LATER_OF: dict[type[Params], set[str]] = {
+    p.CampaignApply: set(),
+    p.CampaignStart: set(),
+    p.ContactsImport: {"replace"},
+    p.ContactRemove: {"dry_run", "list"},
+    p.SuppressionAdd: {"dry_run", "region"},
+    p.SuppressionRemove: {"dry_run", "region"},
+}
 
 
 def fingerprint(params: Params) -> bytes:
     """What was asked for, but for the key, as a hash."""
-    bare = msgspec.structs.replace(params, idempotency_key=None)
-    asked = msgspec.json.encode(bare, order="deterministic")
-    # Version 0.1 kept fingerprints without it, but for this one; they are still compared.
-    if asked.endswith(_NOT_DRY) and not isinstance(params, CampaignApply):
-        asked = asked.removesuffix(_NOT_DRY) + b"}"
-    return hashlib.sha256(asked).digest()
+    later = _LATER_OF.get(type(params), _LATER)
+    asked = []
+    for field in msgspec.structs.fields(params):
+        value = None if field.name == "idempotency_key" else getattr(params, field.name)
+        if field.encode_name not in later or value != field.default:
+            asked.append(_encoded(field.encode_name) + b":" + _encoded(value))
+    return hashlib.sha256(b"{" + b",".join(asked) + b"}").digest()
+
+
+def _encoded(value: object) -> bytes:
+    return msgspec.json.encode(value, order="deterministic")

@@ -18,7 +18,14 @@ from hubd.control.fingerprint import fingerprint
 from hubd.control.methods import METHODS
 from hubd.errors import Conflict, HubError, RevisionConflict, StoreUnavailable
 from hubd.store.housekeeping import tidy
-from hubd.wire.params import CampaignApply, Params, SuppressionAdd
+from hubd.wire.params import (
+    CampaignApply,
+    CampaignStart,
+    ContactRemove,
+    Params,
+    SuppressionAdd,
+    SuppressionRemove,
+)
 from tests.shell.open_hub import PLAIN, open_hub
 
 SPEC = PLAIN | {"provider": "outbox", "lists": ["all"]}
@@ -177,11 +184,24 @@ def test_a_fingerprint_is_of_what_is_asked_and_not_of_how(spec: dict[str, object
             b'{"channel":"email","address":"a@b.example","reason":"","idempotency_key":null,"imported":false}',
         ),
         (
+            SuppressionRemove(channel="email", address="a@b.example", idempotency_key="k"),
+            b'{"channel":"email","address":"a@b.example","idempotency_key":null}',
+        ),
+        (
+            ContactRemove(key="a@b.example", idempotency_key="k"),
+            b'{"key":"a@b.example","idempotency_key":null}',
+        ),
+        (
+            CampaignStart(name="spring", idempotency_key="k"),
+            b'{"name":"spring","limit":null,"at":null,"accept_risk":[],"dry_run":false,"idempotency_key":null,'
+            b'"if_revision":null}',
+        ),
+        (
             CampaignApply(spec={}, idempotency_key="k"),
             b'{"spec":{},"if_revision":null,"idempotency_key":null,"dry_run":false}',
         ),
     ],
 )
 def test_a_request_is_known_again_whose_key_version_0_1_kept(params: Params, before: bytes) -> None:
-    """It had no `dry_run`, but for the second one."""
+    """It had fewer parameters."""
     assert fingerprint(params) == hashlib.sha256(before).digest()
