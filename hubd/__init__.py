@@ -4,10 +4,10 @@ The map, from the top; arrows only go down:
 
     daemon      opens everything in order, closes it in reverse
     control     the socket: gate, session, methods
-    engine      who runs: supervisor; one campaign from start to end: runner; live progress: feed
+    engine      who sends: supervisor; one campaign: campaign_run; one provider: pool; live progress: feed
     core        what is decided, without any I/O: lifecycle (read it first), verdict, pacing, compose ...
     store       the only SQL: contacts, campaigns, the attempt ledger, events
-    transports  the ways out: outbox, smtp, twilio
+    transports  the providers: outbox, smtp, twilio
     bridge      the one place where asyncio libraries are called
     wire, client, errors   what other programs may import
 

@@ -1,4 +1,4 @@
-"""The ways out: provider list|test|enable|disable|add|remove."""
+"""The accounts you send with: provider list|test|enable|disable|add|remove."""
 
 from __future__ import annotations
 

@@ -226,11 +226,11 @@ async def _outcome(hub: Hub, life: MessageLife) -> MessageLife:
         return life
     with trio.move_on_after(TEST_SECONDS):
         while True:
-            booked = runner.watch(life.delivery.id)
+            recorded = runner.watch(life.delivery.id)
             life = await hub.ledger.message(life.delivery.id)
             if life.delivery.state not in UNDERWAY:
                 return life
-            await booked.wait()
+            await recorded.wait()
     return await hub.ledger.message(life.delivery.id)
 
 

@@ -61,7 +61,7 @@ def _of_daemon(hub: Hub, free: int) -> Iterator[Family]:
 
 
 def _of_campaigns(hub: Hub, campaigns: Sequence[Campaign], again: dict[str, int]) -> Iterator[Family]:
-    """Those that were not put away."""
+    """Those that are not archived."""
     states = Counter(campaign.state for campaign in campaigns)
     yield gauge(
         "messagehub_campaigns",

@@ -3,7 +3,7 @@
 A ticket is got over the unix socket and taken to the TCP listener by a web page. It is good once, for a
 minute at most, for one role and for pages of one Origin. Who comes in by a ticket is given a session token to
 come back with when the connection breaks: it has the same bounds, changes at every greeting, and dies five
-minutes after its connection. Programs that are no browser may be given a standing token.
+minutes after its connection. Programs that are no browser may be given a permanent token.
 
 Only hashes are kept, in memory: nothing here outlives the daemon, and a core dump shows no token.
 """

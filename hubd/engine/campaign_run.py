@@ -91,7 +91,7 @@ class CampaignRun:
             self._source.read_again()
 
     def watch(self, delivery_id: int) -> trio.Event:
-        """An event that is set when this delivery's next outcome is booked."""
+        """An event that is set when this delivery's next outcome is recorded."""
         return self._watched.setdefault(delivery_id, trio.Event())
 
     # -- the task ----------------------------------------------------------------------------------

@@ -251,7 +251,7 @@ class Campaigns:
         return await self._db.write(work)
 
     async def list(self, *, queues: bool = False, archived: bool = False) -> list[Campaign]:
-        """Campaigns, oldest first; the standing ones of one-off messages, and archived ones, only if wanted.
+        """Campaigns, oldest first; transactional queues, and archived ones, only if wanted.
 
         Defined last: inside the class body the name hides the built-in type from the annotations above.
         """

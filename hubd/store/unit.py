@@ -62,7 +62,7 @@ INSERT INTO audit (at, actor, action, campaign_id, delivery_id, data, hash) VALU
 
 
 class Unit:
-    """What one unit of work is handed: the connection inside the batch's transaction, and the books.
+    """What one unit of work is handed: the connection inside the batch's transaction, and the counters.
 
     `db` is for this unit's statements only: no BEGIN, COMMIT or ROLLBACK. `now` is the batch's time on the
     wall clock; `steady` is the same on the clock by which ages are measured.

@@ -80,7 +80,7 @@ def test_what_is_wrong_is_named_with_what_to_do(
     assert wrong[0]["advice"] in told
 
 
-def test_an_watermark_that_cannot_be_kept_is_told(hub: Hub) -> None:
+def test_a_watermark_that_cannot_be_kept_is_told(hub: Hub) -> None:
     watermark = hub.folder / "state" / "hub.anchor"
     watermark.unlink()
     watermark.with_name("hub.anchor.new").mkdir()

@@ -25,12 +25,12 @@ events = st.tuples(
 
 def walked(walk: list[tuple[str, int, float]]) -> tuple[ConnectionLimit, float]:
     limit, now = ConnectionLimit(), 0.0
-    for what, queue, later in walk:
+    for what, connected, later in walk:
         now += later
         if what == "connected":
-            limit = after_connect(limit, queue, now, configured=CONFIGURED)
+            limit = after_connect(limit, connected, now, configured=CONFIGURED)
         else:
-            limit = after_refusal(limit, queue, now, probe=what == "refused probe")
+            limit = after_refusal(limit, connected, now, probe=what == "refused probe")
     return limit, now
 
 

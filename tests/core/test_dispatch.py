@@ -206,9 +206,9 @@ def test_whatever_the_campaigns_are_like_no_slot_is_idle_none_too_many_and_nobod
             assert_never_more_than(
                 max(int(amount), cost), period, road, lambda name, number=number: name == number
             )
-    queues = all(cost == 1 for _, cost in campaigns)
+    single_slots = all(cost == 1 for _, cost in campaigns)
     if any(not rates for rates, _ in campaigns):
-        assert sum(shares.values()) >= 400 * (0.97 if queues else 0.6)
+        assert sum(shares.values()) >= 400 * (0.97 if single_slots else 0.6)
     if urgent_every:
         most = max(cost for _, cost in campaigns)
         assert max(urgent.waited) <= 0.1 * most + 0.1 + 1e-6, "it takes the next slot"

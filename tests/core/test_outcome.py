@@ -21,7 +21,7 @@ from hubd.errors import BadInput, BadTemplate
 
 A, D = Action, DeliveryState
 NOW = 1_000_000.0
-TIMEOUT = RetryPolicy(give_up_after=86_400.0, floor=300.0, ceiling=4_000.0)
+POLICY = RetryPolicy(give_up_after=86_400.0, floor=300.0, ceiling=4_000.0)
 REPLY = Answer(
     stage=Stage.RCPT, code=550, enhanced="5.1.1", vendor=7, text="No ann@example.com", provider_id="q1"
 )
@@ -36,7 +36,7 @@ def row(*, attempts: int = 0, first_attempt_at: float | None = None) -> DueDeliv
 
 def closed(
     action: Action, *, due: DueDelivery | None = None, retry_after: float | None = None, jitter: float = 0.5,
-    opened: bool = True, retry_policy: RetryPolicy = TIMEOUT, now: float = NOW,
+    opened: bool = True, retry_policy: RetryPolicy = POLICY, now: float = NOW,
     steady: float | None = None,
 ) -> Close:  # fmt: skip
     reason = "" if action is A.ACCEPT else "why"
@@ -104,11 +104,11 @@ def test_the_provider_may_ask_for_more_time_but_not_for_less() -> None:
 
 
 def test_one_whose_next_try_would_be_too_late_is_given_up_now() -> None:
-    late = row(attempts=20, first_attempt_at=NOW - TIMEOUT.give_up_after + 3_999)
+    late = row(attempts=20, first_attempt_at=NOW - POLICY.give_up_after + 3_999)
     entry = closed(A.RETRY, due=late)
     assert (entry.to, entry.next_at, entry.reason) == (D.FAILED, None, "why")
     assert entry.detail == "given up, last answer: A sentence."
-    in_time = row(attempts=20, first_attempt_at=NOW - TIMEOUT.give_up_after + 4_000)
+    in_time = row(attempts=20, first_attempt_at=NOW - POLICY.give_up_after + 4_000)
     assert closed(A.RETRY, due=in_time).to is D.DEFERRED
 
 
@@ -118,7 +118,7 @@ def test_a_clock_that_was_set_gives_nobody_up_and_lets_nobody_be_tried_for_ever(
     entry = closed(A.RETRY, due=young, now=wall)
     assert (entry.to, entry.next_at) == (D.DEFERRED, wall + 600)
     assert (entry.at, entry.steady) == (wall, NOW)
-    old = row(attempts=20, first_attempt_at=NOW - TIMEOUT.give_up_after)
+    old = row(attempts=20, first_attempt_at=NOW - POLICY.give_up_after)
     assert closed(A.RETRY, due=old, now=wall).to is D.FAILED
 
 
@@ -133,7 +133,7 @@ jitters = st.floats(0.0, 1.0, exclude_max=True)
 
 
 @given(ages, jitters, st.integers(0, 50), st.one_of(st.none(), st.floats(0.0, 3_600.0)))
-def test_a_retry_is_never_sooner_than_the_floor_nor_after_the_end_of_retry_policy(
+def test_a_retry_is_never_sooner_than_the_floor_nor_after_the_retries_end(
     age: float, jitter: float, attempts: int, retry_after: float | None
 ) -> None:
     """Also when the clock was set back: the age is negative then."""
@@ -141,12 +141,12 @@ def test_a_retry_is_never_sooner_than_the_floor_nor_after_the_end_of_retry_polic
     entry = closed(A.RETRY, due=due, retry_after=retry_after, jitter=jitter)
     if entry.to is D.DEFERRED:
         assert entry.next_at is not None
-        longest = max(TIMEOUT.ceiling * 1.1, retry_after or 0.0)
-        assert NOW + TIMEOUT.floor <= entry.next_at <= NOW + longest
-        assert entry.next_at <= NOW - age + TIMEOUT.give_up_after
+        longest = max(POLICY.ceiling * 1.1, retry_after or 0.0)
+        assert NOW + POLICY.floor <= entry.next_at <= NOW + longest
+        assert entry.next_at <= NOW - age + POLICY.give_up_after
     else:
         assert entry.to is D.FAILED
-        assert age > TIMEOUT.give_up_after - TIMEOUT.ceiling * 1.1
+        assert age > POLICY.give_up_after - POLICY.ceiling * 1.1
 
 
 @given(jitters)

@@ -204,7 +204,7 @@ def test_plain_words_about_the_recipient_fail_that_recipient_alone(said: str, re
 
 @pytest.mark.parametrize("said", REJECTED)
 def test_a_rejected_address_is_mostly_the_recipients_own(said: str) -> None:
-    """See `test_detector`: it pauses a campaign only when nobody else is accepted."""
+    """See `test_systemic_failure`: it pauses a campaign only when nobody else is accepted."""
     verdict = at(said)
     assert (verdict.action, verdict.reason) == (Action.FAIL, "address_rejected")
 

@@ -59,9 +59,7 @@ def shared(tmp_path: Path) -> Iterator[socket.socket]:
         yield sock
 
 
-def connection_limits_of_a_stranger(
-    folder: Path, count: int, said: bytes
-) -> tuple[subprocess.Popen[str], int]:
+def connections_of_a_stranger(folder: Path, count: int, said: bytes) -> tuple[subprocess.Popen[str], int]:
     """Started in the folder of the socket, as the way to it is closed to others."""
     program = subprocess.Popen(
         [sys.executable, "-c", CROWD, str(count), said.hex()],
@@ -86,7 +84,7 @@ async def test_the_connections_of_one_user_do_not_keep_another_out(
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(serve_control, inherited={"control": shared}), None, served.hub)
         program, inside = await trio.to_thread.run_sync(
-            connection_limits_of_a_stranger, tmp_path / "shared", count, said
+            connections_of_a_stranger, tmp_path / "shared", count, said
         )
         with program:
             assert inside == let_in

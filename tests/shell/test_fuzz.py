@@ -188,7 +188,7 @@ def broken_frame(draw: st.DrawFn) -> bytes:
     return bytes([first]) + length + (bytes(4) if masked else b"") + payload
 
 
-async def test_any_data_get_frames_of_json_rpc_or_the_end_of_the_connection(
+async def test_any_bytes_get_frames_of_json_rpc_or_the_end_of_the_connection(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hello = frame(json.dumps(HELLO).encode())

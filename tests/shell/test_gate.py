@@ -1,4 +1,4 @@
-"""The door: hostile heads, the crowd, the socket file. The daemon outlives all of it."""
+"""The handshake: hostile heads, too many connections, the socket file. The daemon outlives all of it."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_any_line_in_a_head_is_judged(text: str) -> None:
             assert response(judged).startswith(b"HTTP/1.1 4")
 
 
-# -- the crowd ---------------------------------------------------------------------------------------------
+# -- connection limits -------------------------------------------------------------------------------------
 
 
 def test_viewers_leave_room_for_operators() -> None:
@@ -268,7 +268,7 @@ async def test_nothing_is_left_of_who_was_not_let_in(
             await trio.lowlevel.checkpoint()
 
 
-async def test_a_head_in_single_data_is_read(served: Served) -> None:
+async def test_a_head_in_single_bytes_is_read(served: Served) -> None:
     async with await trio.open_unix_socket(served.path) as stream:
         for octet in head():
             await stream.send_all(bytes([octet]))
@@ -282,7 +282,7 @@ async def test_a_client_that_does_not_wait_for_the_answer_is_refused(served: Ser
     assert (await answer_to(served.path, head() + ping)).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_a_connection_limits_is_sent_away_and_those_inside_stay(
+async def test_clients_above_the_limit_are_sent_away_and_those_inside_stay(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 2)

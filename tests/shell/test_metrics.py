@@ -92,7 +92,7 @@ def test_what_is_no_text_and_what_has_no_end_can_be_told() -> None:
     assert Figures(text.encode().decode()).value("v", a="-") == -math.inf
 
 
-# -- the tally ---------------------------------------------------------------------------------------------
+# -- attempts -----------------------------------------------------------------------------------------------
 
 
 def opened(number: int, at: float, provider: str = "office") -> Open:

@@ -184,17 +184,15 @@ class Left:
         """By name, with how many there are too many."""
         gc.collect()
         more = self._counted() - self._before
-        context, connection_limits = self._gate.context, self._gate._limits
+        context, limits = self._gate.context, self._gate._limits
         more.update(
             {
                 "bytes of connections": sum(abs(memory.held) for memory in self._memories),
                 "bytes of pools": sum(abs(pool.used) for pool in context.pools.values()),
                 "turns": sum(TURNS - turns.value for turns in context.turns.values()),
                 "commands": len(context.dispatcher._under_way),
-                "places": sum(connection_limits._inside.values())
-                + sum(connection_limits._users.values())
-                + connection_limits._leaving,
-                "places at the door": len(connection_limits._awaiting_request),
+                "places": sum(limits._inside.values()) + sum(limits._users.values()) + limits._leaving,
+                "places of those without a request": len(limits._awaiting_request),
             }
         )
         return +more

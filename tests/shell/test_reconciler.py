@@ -196,7 +196,7 @@ async def test_what_was_not_accepted_is_asked_for_twice_a_minute_apart_and_then_
 async def test_a_message_that_appears_after_the_first_question_is_not_sent_again(
     clock: MockClock, scene: Scene
 ) -> None:
-    scene.double.resolve.hide_queries = 1
+    scene.double.book.hide_queries = 1
     campaign = await scene.campaign("ann")
     await scene.send(campaign, "+drop")
     assert await scene.finish(scene.reconciler(campaign)) == 3

@@ -177,7 +177,7 @@ async def test_refused_for_now_is_tried_again_later_and_then_sent(
     assert [row.due.attempts for row in store.rows.values()] == [1, 1, 1, 3] * 4
 
 
-async def test_retry_policy_ends(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_retries_end(autojump_clock: trio.testing.MockClock) -> None:
     store, transport = FakeStore(), FakeTransport(answer=scripted(REFUSED_FOR_NOW))
     campaign = store.add_campaign("never", 3, EMAIL, give_up_after=7200.0)
     async with world(store, transport) as here:
@@ -462,7 +462,7 @@ async def test_the_same_refusal_for_one_after_another_pauses_and_fails_nobody(
     assert store.states(campaign.id) == {DeliveryState.PENDING: 300}
 
 
-async def test_a_server_that_refuses_everybody_for_now_rests_and_costs_nobody_their_retry_policy(
+async def test_a_server_that_refuses_everybody_for_now_rests_and_costs_nobody_an_attempt(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()

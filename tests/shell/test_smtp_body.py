@@ -117,8 +117,8 @@ async def test_a_server_that_stops_reading_times_out_in_the_body() -> None:
     assert (answer.stage, answer.signal) == (Stage.BODY, Signal.TIMEOUT)
 
 
-async def test_a_reply_to_the_dot_has_its_own_longer_retry_policy() -> None:
-    """A server that takes long to accept is not made a doubtful one by the patience for other replies."""
+async def test_a_reply_to_the_dot_has_its_own_longer_timeout() -> None:
+    """A server that takes long to accept is not made a doubtful one by the timeout of other replies."""
     async with (
         serve_script({"dot": [Say(then="")]}) as server,
         open_connection(server, reply=5, dot=0.2) as (_, connection),

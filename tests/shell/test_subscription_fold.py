@@ -139,18 +139,18 @@ REFUSED = Answer(stage=Stage.RCPT, code=550, text="rejected")
 COLD = 100  #: recipients from this number on are refused as if the sender were: that is about us, not them
 
 
-def resolution(rendered: RenderedMessage) -> Answer | None:
+def answer_to(rendered: RenderedMessage) -> Answer | None:
     number = int(rendered.recipient[1:].partition("@")[0])
     return REFUSED if number >= COLD else RULED.get(number % 6)
 
 
 def refuse(rendered: RenderedMessage) -> Answer | None:
-    answer = resolution(rendered)
+    answer = answer_to(rendered)
     return answer if answer is not None and answer.stage is Stage.RCPT else None
 
 
 def answer(rendered: RenderedMessage) -> Answer:
-    return resolution(rendered) or ACCEPTED
+    return answer_to(rendered) or ACCEPTED
 
 
 async def open_moody() -> Transport:

@@ -162,10 +162,10 @@ class Tables(RuleBasedStateMachine):
         assert trio.run(self.store.record, [entry]) == [None]
         self._retry()
 
-    @rule(number=rows, accepted=st.booleans())
-    def receipt(self, number: int, accepted: bool) -> None:
-        happening = V.RECEIPT_ARRIVED if accepted else V.RECEIPT_LOST
-        if self._by_hand(number, happening) and not accepted:
+    @rule(number=rows, arrived=st.booleans())
+    def receipt(self, number: int, arrived: bool) -> None:
+        happening = V.RECEIPT_ARRIVED if arrived else V.RECEIPT_LOST
+        if self._by_hand(number, happening) and not arrived:
             self.taken[number] = 0  # it came back
 
     @rule(number=rows, how=st.sampled_from([V.RESEND, V.SETTLE_SENT, V.SETTLE_FAILED]))

@@ -104,7 +104,7 @@ async def test_a_messaging_service_chooses_the_sender(double: TwilioDouble) -> N
     ]
 
 
-async def test_connections_send_at_the_same_time_over_no_more_connections_than_configured(
+async def test_connections_send_at_the_same_time_over_no_more_sockets_than_configured(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
     answers: list[Answer] = []
@@ -132,7 +132,7 @@ async def test_a_connection_can_send_again_after_every_kind_of_trouble(
     assert codes == [False, False, False, False, False, True]
 
 
-async def test_a_connection_keeps_its_connection_between_messages_and_closes_it_with_itself(
+async def test_a_connection_keeps_its_socket_between_messages_and_closes_it_with_itself(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
     connections = [twilio.connection(), twilio.connection()]
@@ -359,7 +359,7 @@ async def test_a_probe_looks_at_the_account_and_sends_nothing(
 async def test_a_probe_of_a_suspended_account_is_not_ready(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
-    double.resolve.account_status = "suspended"
+    double.book.account_status = "suspended"
     answer = await twilio.probe()
     assert not is_ready(answer)
     assert judge(answer, Channel.SMS).reason == "account_suspended"
@@ -480,7 +480,7 @@ async def test_it_is_asked_for_by_recipient_sender_and_day_and_then_without_a_da
 async def test_a_message_that_still_waits_in_the_queue_is_found_although_it_has_no_day(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
-    double.resolve.queued = True
+    double.book.queued = True
     before = now()
     answer = await send(twilio)
     assert double.messages[0]["date_sent"] is None
@@ -490,7 +490,7 @@ async def test_a_message_that_still_waits_in_the_queue_is_found_although_it_has_
 async def test_a_message_that_appears_late_is_absent_at_first(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
-    double.resolve.hide_queries = 2
+    double.book.hide_queries = 2
     before = now()
     answer = await send(twilio)
     findings = [await ask(twilio, at=before) for _ in range(3)]
@@ -517,7 +517,7 @@ async def test_the_service_that_chose_the_sender_is_compared_instead_of_the_send
 async def test_the_words_that_a_trial_account_adds_do_not_hide_a_message(
     twilio: TwilioTransport, double: TwilioDouble
 ) -> None:
-    double.resolve.trial = True
+    double.book.trial = True
     before = now()
     answer = await send(twilio)
     assert double.messages[0]["body"] != "Hello"
@@ -531,7 +531,7 @@ async def test_one_of_many_messages_to_a_number_is_found_on_a_later_page(
     answer = await send(twilio, text="the first")
     form = {"To": TO, "From": SENDER, "Body": "another"}
     for _ in range(250):
-        double.resolve.accept(form)
+        double.book.accept(form)
     assert (await ask(twilio, text="the first", at=before)).fits == (answer.provider_id,)
     assert [query.get("Page", "0") for query in double.listings] == ["0", "1", "2", "0", "1"]
 
@@ -541,7 +541,7 @@ async def test_a_list_too_long_to_be_read_proves_nothing(
 ) -> None:
     form = {"To": TO, "From": SENDER, "Body": "another"}
     for _ in range(1001):
-        double.resolve.accept(form)
+        double.book.accept(form)
     assert (await ask(twilio)).kind is Found.UNKNOWN
     assert len(double.listings) == 12
 
@@ -643,8 +643,8 @@ async def test_the_double_refuses_what_cannot_be_a_message(twilio: TwilioTranspo
 
 
 def test_a_book_keeps_its_script_until_the_last_line_which_stays() -> None:
-    resolve = Book(behaviours={TO: ["busy", "accept"]})
-    assert [resolve.next_behaviour(TO, SENDER) for _ in range(3)] == ["busy", "accept", "accept"]
+    book = Book(behaviours={TO: ["busy", "accept"]})
+    assert [book.next_behaviour(TO, SENDER) for _ in range(3)] == ["busy", "accept", "accept"]
 
 
 # --- names -------------------------------------------------------------------------------
@@ -724,7 +724,7 @@ async def test_a_token_that_was_replaced_is_used_by_the_next_request_that_is_ref
         connection = transport.connection()
         assert await connection.prepare(rendered()) is None
         assert (await connection.deliver(rendered())).code == 201
-        double.resolve.token = "another"
+        double.book.token = "another"
         refused = await connection.deliver(rendered())
         assert (refused.code, action_of(refused)) == (401, Action.PROVIDER_STOP)
         tokens.append("another")

@@ -194,21 +194,21 @@ async def test_a_limit_keeps_its_limiter_as_long_as_it_is_used(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LimiterRegistry, "KEPT", 2)
-    resolve = LimiterRegistry(Usage(database), Clock())
-    first = await resolve.limiter("campaign/1", ["1/day"])
+    registry = LimiterRegistry(Usage(database), Clock())
+    first = await registry.limiter("campaign/1", ["1/day"])
     for number in range(2, 6):
-        await resolve.limiter(f"campaign/{number}", ["1/day"])
-    again = await resolve.limiter("campaign/1", ["5/day"])
+        await registry.limiter(f"campaign/{number}", ["1/day"])
+    again = await registry.limiter("campaign/1", ["5/day"])
     assert again is first
     assert first.rates == ("5/day",)
 
 
 async def test_two_who_ask_at_once_get_the_same_limiter(database: Database) -> None:
-    resolve = LimiterRegistry(Usage(database), Clock())
+    registry = LimiterRegistry(Usage(database), Clock())
     found = []
 
     async def ask() -> None:
-        found.append(await resolve.limiter("provider/office", ["1/day"]))
+        found.append(await registry.limiter("provider/office", ["1/day"]))
 
     async with trio.open_nursery() as nursery:
         for _ in range(5):
@@ -219,27 +219,27 @@ async def test_two_who_ask_at_once_get_the_same_limiter(database: Database) -> N
 async def test_a_rate_that_comes_later_counts_what_was_sent_without_it(database: Database) -> None:
     clock = Clock()
     await spend(database, "campaign/1", [(clock() - 7200, 4)])
-    resolve = LimiterRegistry(Usage(database), clock)
-    limiter = await resolve.limiter("campaign/1", [])
+    registry = LimiterRegistry(Usage(database), clock)
+    limiter = await registry.limiter("campaign/1", [])
     assert take(limiter)
-    await resolve.limiter("campaign/1", ["8/day"])
+    await registry.limiter("campaign/1", ["8/day"])
     assert taken(limiter) == 3
     with pytest.raises(BadInput):
-        await resolve.limiter("campaign/1", ["8/fortnight"])
+        await registry.limiter("campaign/1", ["8/fortnight"])
     assert taken(limiter) == 0
 
 
 async def test_a_warm_up_goes_on_where_it_was(database: Database) -> None:
     clock, warmup = Clock(), Warmup(start=2, double_every=2 * DAY)
-    resolve = LimiterRegistry(Usage(database), clock)
-    limiter = await resolve.limiter("provider/office", ["1000/day"], warmup=warmup)
+    registry = LimiterRegistry(Usage(database), clock)
+    limiter = await registry.limiter("provider/office", ["1000/day"], warmup=warmup)
     assert taken(limiter) == 2
     await spend(database, "provider/office", [(clock(), 2)])
     quotas = []
     for _ in range(4):
         clock.ahead += 1.5 * DAY
-        resolve = LimiterRegistry(Usage(database), clock)
-        quotas.append(taken(await resolve.limiter("provider/office", ["1000/day"], warmup=warmup)))
+        registry = LimiterRegistry(Usage(database), clock)
+        quotas.append(taken(await registry.limiter("provider/office", ["1000/day"], warmup=warmup)))
     assert quotas == [2, 4, 8, 8 + 8]
     assert await Usage(database).warmup_began("office") == pytest.approx(WALL, abs=60)
 
@@ -247,8 +247,8 @@ async def test_a_warm_up_goes_on_where_it_was(database: Database) -> None:
 async def test_a_provider_that_is_used_for_long_needs_little_warming(database: Database) -> None:
     clock, warmup = Clock(), Warmup(start=1, double_every=DAY)
     await spend(database, "provider/office", [(clock() - 5.5 * DAY, 3)])
-    resolve = LimiterRegistry(Usage(database), clock)
-    assert taken(await resolve.limiter("provider/office", [], warmup=warmup)) == 32
+    registry = LimiterRegistry(Usage(database), clock)
+    assert taken(await registry.limiter("provider/office", [], warmup=warmup)) == 32
 
 
 @pytest.mark.parametrize(
@@ -274,11 +274,11 @@ async def _not_opened() -> Transport:
 
 
 async def test_a_reload_changes_every_limit_of_a_provider_under_way(database: Database) -> None:
-    resolve = LimiterRegistry(Usage(database), Clock())
-    provider = await resolve.limiter("provider/office", ["100/day"])
-    news = await resolve.sender("office", "news@acme.example", {})
-    elsewhere = await resolve.sender("other", "news@acme.example", {})
-    domains = await resolve.domains("office", {"a.example": ("1/day",)})
+    registry = LimiterRegistry(Usage(database), Clock())
+    provider = await registry.limiter("provider/office", ["100/day"])
+    news = await registry.sender("office", "news@acme.example", {})
+    elsewhere = await registry.sender("other", "news@acme.example", {})
+    domains = await registry.domains("office", {"a.example": ("1/day",)})
     assert take(provider, news, domains.find("x@a.example"))
     spec = ProviderSpec(
         name="office",
@@ -292,12 +292,12 @@ async def test_a_reload_changes_every_limit_of_a_provider_under_way(database: Da
         sender_rates={"*": ("3/day",)},
         domain_rates={"a.example": ("2/day",), "*": ("1/s",)},
     )
-    await resolve.refit(spec)
+    await registry.refit(spec)
     assert (provider.rates, news.rates, elsewhere.rates) == (("50/day",), ("3/day",), ())
     assert taken(provider, news) == 2
     assert taken(provider) == 2
     assert taken(domains.find("x@a.example")) == 1
-    assert await resolve.domains("office", {"a.example": ("2/day",), "*": ("1/s",)}) is domains
+    assert await registry.domains("office", {"a.example": ("2/day",), "*": ("1/s",)}) is domains
 
 
 async def test_domains_remember_what_was_sent_before_the_restart(database: Database) -> None:
@@ -314,10 +314,10 @@ async def test_a_longer_period_for_all_domains_counts_what_is_recorded_and_what_
 ) -> None:
     clock = Clock()
     await spend(database, "domain/office/a.example", [(clock() - 7200, 4)])
-    resolve = LimiterRegistry(Usage(database), clock)
-    domains = await resolve.domains("office", {"*": ("10/s",)})
+    registry = LimiterRegistry(Usage(database), clock)
+    domains = await registry.domains("office", {"*": ("10/s",)})
     assert take(domains.find("x@a.example"))
-    await resolve.domains("office", {"*": ("10/s", "8/day")})
+    await registry.domains("office", {"*": ("10/s", "8/day")})
     assert taken(domains.find("x@a.example")) == 3
 
 
@@ -326,10 +326,10 @@ async def test_a_domain_that_gets_a_rate_of_its_own_looks_back_on_what_is_record
 ) -> None:
     clock = Clock()
     await spend(database, "domain/office/a.example", [(clock() - 7200, 4)])
-    resolve = LimiterRegistry(Usage(database), clock)
-    domains = await resolve.domains("office", {"*": ("10/s",)})
+    registry = LimiterRegistry(Usage(database), clock)
+    domains = await registry.domains("office", {"*": ("10/s",)})
     assert take(domains.find("x@a.example"))
-    await resolve.domains("office", {"*": ("10/s",), "a.example": ("8/day",)})
+    await registry.domains("office", {"*": ("10/s",), "a.example": ("8/day",)})
     assert taken(domains.find("x@a.example")) == 3
-    await resolve.domains("office", {"*": ("8/day",)})
+    await registry.domains("office", {"*": ("8/day",)})
     assert taken(domains.find("x@a.example")) == 0

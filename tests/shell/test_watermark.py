@@ -65,7 +65,7 @@ def test_a_backup_is_one_whatever_its_watermark_says() -> None:
     assert "backup" in judged(WATERMARK, None, anchored=False, copy=True)
 
 
-def test_a_database_that_never_had_an_watermark_needs_none() -> None:
+def test_a_database_that_never_had_a_watermark_needs_none() -> None:
     assert judged(WATERMARK, None, anchored=False) == ""
     assert "missing" in judged(WATERMARK, None)
 
@@ -81,7 +81,7 @@ WATERMARKS = st.builds(
 
 
 @given(watermark=WATERMARKS, steps=st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)))
-def test_no_way_forward_from_an_watermark_looks_like_a_loss(
+def test_no_way_forward_from_a_watermark_looks_like_a_loss(
     watermark: Watermark, steps: tuple[int, int, int]
 ) -> None:
     later = replace(
@@ -316,7 +316,7 @@ async def test_a_disk_that_takes_no_watermark_keeps_the_daemon_from_starting(
             pass
 
 
-async def test_an_watermark_that_cannot_be_written_for_a_while_catches_up(
+async def test_a_watermark_that_cannot_be_written_for_a_while_catches_up(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     blocked = watermark_path(database.path).with_name("hub.anchor.new")

@@ -167,9 +167,9 @@ class TwilioDouble(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 128
 
-    def __init__(self, port: int = 0, *, resolve: Book | None = None) -> None:
+    def __init__(self, port: int = 0, *, book: Book | None = None) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        self.resolve = resolve or Book()
+        self.book = book or Book()
         self._connections: set[socket.socket] = set()
         self.connections_made = 0
         self._thread: threading.Thread | None = None
@@ -181,45 +181,45 @@ class TwilioDouble(ThreadingHTTPServer):
     @property
     def connections_open(self) -> int:
         """How many connections stand."""
-        with self.resolve.lock:
+        with self.book.lock:
             return len(self._connections)
 
     @property
     def messages(self) -> list[dict[str, object]]:
         """Accepted messages, oldest first."""
-        with self.resolve.lock:
-            return list(self.resolve.messages)
+        with self.book.lock:
+            return list(self.book.messages)
 
     @property
     def requests(self) -> list[dict[str, str]]:
         """The form fields of every request to send, also of those that were refused."""
-        with self.resolve.lock:
-            return list(self.resolve.requests)
+        with self.book.lock:
+            return list(self.book.requests)
 
     def behave(self, to: str, *behaviours: str) -> None:
         """What to do with messages to this number ("*" for all), one after the other; the last one stays."""
-        with self.resolve.lock:
-            self.resolve.behaviours[to] = list(behaviours)
+        with self.book.lock:
+            self.book.behaviours[to] = list(behaviours)
 
     @property
     def listings(self) -> list[dict[str, str]]:
         """The query of every question for messages."""
-        with self.resolve.lock:
-            return list(self.resolve.listings)
+        with self.book.lock:
+            return list(self.book.listings)
 
     def behave_listing(self, *behaviours: str) -> None:
         """What to do with questions for messages, one after the other; the last one stays."""
-        with self.resolve.lock:
-            self.resolve.listing = list(behaviours)
+        with self.book.lock:
+            self.book.listing = list(behaviours)
 
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        with self.resolve.lock:
+        with self.book.lock:
             self._connections.add(request)
             self.connections_made += 1
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
-        with self.resolve.lock:
+        with self.book.lock:
             self._connections.discard(request)
         super().shutdown_request(request)
 
@@ -237,7 +237,7 @@ class TwilioDouble(ThreadingHTTPServer):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.shutdown()
-        with self.resolve.lock:
+        with self.book.lock:
             for connection in self._connections:
                 _cut(connection)
         self.server_close()
@@ -260,19 +260,19 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         rest = self._authenticated(url.path)
-        resolve = self.server.resolve
+        book = self.server.book
         if rest is None:
             return
         if rest == ".json":
-            status = {"sid": resolve.account, "status": resolve.account_status, "friendly_name": "Double"}
+            status = {"sid": book.account, "status": book.account_status, "friendly_name": "Double"}
             self._json(200, {**status, "type": "Full", "date_created": None, "date_updated": None})
         elif rest == "/Messages.json":
-            with resolve.lock:
-                behaviour = resolve.next_listing(query)
+            with book.lock:
+                behaviour = book.next_listing(query)
             self._list(behaviour, query)
         elif match := re.fullmatch(r"/Messages/(\w+)\.json", rest):
-            with resolve.lock:
-                found = [message for message in resolve.messages if message["sid"] == match[1]]
+            with book.lock:
+                found = [message for message in book.messages if message["sid"] == match[1]]
             self._json(200, found[0]) if found else self._error(404, 20404)
         else:
             self._error(404, 20404)
@@ -307,15 +307,15 @@ class Handler(BaseHTTPRequestHandler):
             self._error(404, 20404)
             return
         form = {key: values[-1] for key, values in parse_qs(body, keep_blank_values=True).items()}
-        resolve = self.server.resolve
-        with resolve.lock:
-            resolve.requests.append(form)
+        book = self.server.book
+        with book.lock:
+            book.requests.append(form)
             if code := _fault(form):
                 behaviour = f"refuse:{code}"
             else:
-                behaviour = resolve.next_behaviour(form["To"], form.get("From", ""))
+                behaviour = book.next_behaviour(form["To"], form.get("From", ""))
             accepted = behaviour.startswith("+") or behaviour in _ACCEPTING
-            message = resolve.accept(form) if accepted else None
+            message = book.accept(form) if accepted else None
         self._act(behaviour.removeprefix("+"), form, message)
 
     def _act(self, behaviour: str, form: dict[str, str], message: dict[str, object] | None) -> None:
@@ -337,8 +337,8 @@ class Handler(BaseHTTPRequestHandler):
             case "garbage":
                 self._send(201, b"<html>Welcome to the hotel wifi</html>", "text/html")
             case "again":
-                with self.server.resolve.lock:
-                    before = self.server.resolve.messages[-2:][0]
+                with self.server.book.lock:
+                    before = self.server.book.messages[-2:][0]
                 self._json(201, {**(message or {}), "sid": before["sid"]})
             case "nameless":
                 self._json(201, {**(message or {}), "sid": None})
@@ -354,9 +354,7 @@ class Handler(BaseHTTPRequestHandler):
             case "redirect":
                 self._send(307, b"", headers={"Location": f"{self.server.base_url}/elsewhere"})
             case "echo":
-                self._error(
-                    400, 21211, {"to": str(self.headers["Authorization"]) + self.server.resolve.token}
-                )
+                self._error(400, 21211, {"to": str(self.headers["Authorization"]) + self.server.book.token})
             case "problem":  # the newer form of errors (RFC 9457)
                 problem = {"type": "https://double.invalid", "title": "Bad number", "status": 400}
                 self._json(400, {**problem, "code": int(argument)})
@@ -365,12 +363,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _authenticated(self, path: str) -> str | None:
         """What follows the account in the path; None when the answer was given already."""
-        resolve = self.server.resolve
-        login = base64.b64encode(f"{resolve.account}:{resolve.token}".encode()).decode()
+        book = self.server.book
+        login = base64.b64encode(f"{book.account}:{book.token}".encode()).decode()
         if not hmac.compare_digest(self.headers.get("Authorization", ""), f"Basic {login}"):
             self._error(401, 20003)
             return None
-        prefix = f"/2010-04-01/Accounts/{resolve.account}"
+        prefix = f"/2010-04-01/Accounts/{book.account}"
         if not path.startswith(prefix):
             self._error(404, 20404)
             return None
@@ -378,10 +376,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _page(self, query: dict[str, str]) -> dict[str, object]:
         size, page = min(int(query.get("PageSize", "50")), 1000), int(query.get("Page", "0"))
-        resolve = self.server.resolve
-        with resolve.lock:
-            found = resolve.list_messages(query)
-        base = f"/2010-04-01/Accounts/{resolve.account}/Messages.json?"
+        book = self.server.book
+        with book.lock:
+            found = book.list_messages(query)
+        base = f"/2010-04-01/Accounts/{book.account}/Messages.json?"
         rest = {key: value for key, value in query.items() if key != "Page"}
         more = len(found) > (page + 1) * size
         return {
@@ -455,13 +453,13 @@ def main() -> None:
     parser.add_argument("--hide-queries", type=int, default=0, metavar="N")
     parser.add_argument("--queued", action="store_true", help="accepted messages have no date_sent yet")
     options = parser.parse_args()
-    resolve = Book(account=options.account, token=options.token, record=options.record)
-    resolve.listing, resolve.hide_queries, resolve.queued = (
+    book = Book(account=options.account, token=options.token, record=options.record)
+    book.listing, book.hide_queries, book.queued = (
         options.list.split(","),
         options.hide_queries,
         options.queued,
     )
-    server = TwilioDouble(options.port, resolve=resolve)
+    server = TwilioDouble(options.port, book=book)
     for rule in options.behave:
         to, _, behaviours = rule.partition("=")
         server.behave(to, *behaviours.split(","))

@@ -85,7 +85,7 @@ class Chaos:
         self.launched = 0
         self.campaigns: dict[str, Sent] = {}
         self.deleted: list[Deleted] = []
-        self.queues: dict[str, Single] = {}  #: by idempotency key
+        self.transactional: dict[str, Single] = {}  #: by idempotency key
         self.suppressed: dict[str, float] = {}  #: address -> wall clock of the acknowledgement
         self.imported: dict[str, set[str]] = {}  #: list -> addresses
         self.cut_off: set[object] = set()  #: ids of the attempts that were open when hubd was killed

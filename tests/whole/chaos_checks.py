@@ -25,14 +25,14 @@ class Record:
             by_message_id |= {row["message_id"]: row["id"] for row in deleted.deliveries}
         by_address = {(row["campaign_id"], row["recipient"]): row["id"] for row in records.deliveries}
         campaigns = {str(campaign["name"]): campaign["id"] for campaign in records.campaigns}
-        queues = {each.recipient: each.delivery for each in chaos.queues.values()}
+        transactional = {each.recipient: each.delivery for each in chaos.transactional.values()}
         for provider, lines in chaos.records().items():
             for place, line in enumerate(lines):
                 if provider in TEXT:
                     message = json.loads(line)
                     known, to = message["body"], message["to"]
                     campaign = campaigns.get(known.split()[0])
-                    delivery = by_address.get((campaign, to)) if campaign else queues.get(to)
+                    delivery = by_address.get((campaign, to)) if campaign else transactional.get(to)
                 else:
                     to, known = line.split()
                     delivery = by_message_id.get(known)
@@ -52,9 +52,9 @@ def check_all(chaos: Chaos) -> None:
     for sent in chaos.campaigns.values():
         _check_campaign(records, record, started[sent.name]["id"], sent.policy, sent.audience)
         _check_quiet(records, record, started[sent.name]["id"], sent)
-    for provider in sorted({each.provider for each in chaos.queues.values()}):
+    for provider in sorted({each.provider for each in chaos.transactional.values()}):
         (campaign,) = (each for each in records.campaigns if each["single"] and each["provider"] == provider)
-        recipients = {each.recipient for each in chaos.queues.values() if each.provider == provider}
+        recipients = {each.recipient for each in chaos.transactional.values() if each.provider == provider}
         _check_campaign(records, record, campaign["id"], str(campaign["doubt_policy"]), recipients)
     for deleted in chaos.deleted:
         _check_deleted(record, deleted)
@@ -120,9 +120,9 @@ def _check_deleted(record: Record, deleted: Deleted) -> None:
 def _check_singles(chaos: Chaos, records: Records) -> None:
     """Each idempotency key made one message, the one that was acknowledged."""
     rows = {row["id"]: row for row in records.deliveries if row["single"]}
-    assert len(rows) == len(chaos.queues), "one message for each key"
-    for key, transactional_queue in chaos.queues.items():
-        assert rows[transactional_queue.delivery]["recipient"] == transactional_queue.recipient, key
+    assert len(rows) == len(chaos.transactional), "one message for each key"
+    for key, message in chaos.transactional.items():
+        assert rows[message.delivery]["recipient"] == message.recipient, key
 
 
 def _check_suppressed(chaos: Chaos, records: Records) -> None:

@@ -211,7 +211,7 @@ def set_rate(chaos: Chaos, chance: random.Random) -> None:
 def send(chaos: Chaos, chance: random.Random) -> None:
     """Send one message, however often that has to be said."""
     for _ in range(chance.randint(1, 3)):
-        number = len(chaos.queues)
+        number = len(chaos.transactional)
         provider, key = chance.choice([*MAIL, *TEXT]), f"order-{number}"
         recipient = address(provider, 5000, number) if provider in TEXT else f"p{number}@single.example"
         params = {"provider": provider, "to": recipient, "text": f"single {number}", "idempotency_key": key}
@@ -219,7 +219,7 @@ def send(chaos: Chaos, chance: random.Random) -> None:
             params |= {"sender": "shop@acme.example", "subject": f"Order {number}"}
         chaos.call("provider.enable", name=provider)
         made = chaos.call("message.send", **params)["delivery_id"]
-        chaos.queues[key] = Single(recipient, provider, made)
+        chaos.transactional[key] = Single(recipient, provider, made)
         if chance.random() < 0.5:
             chaos.call("provider.disable", name=provider)  # no reason to refuse what was queued before
             again = chaos.call("message.send", **params)["delivery_id"]

@@ -41,7 +41,7 @@ class Server(TwilioDouble):
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
         super().shutdown_request(request)
-        with self.resolve.lock, Path(f"{self.resolve.record}.idle").open("a") as file:
+        with self.book.lock, Path(f"{self.book.record}.idle").open("a") as file:
             file.write(f"{len(self._connections)}\n")
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     Slow.mean = float(seconds)
     Slow.chance.seed(int(seed))
     Slow.timeout = float(idle[0]) if idle else None
-    server = Server(resolve=Book(record=Path(record)))
+    server = Server(book=Book(record=Path(record)))
     server.RequestHandlerClass = Slow
     print(server.base_url, flush=True)
     try:

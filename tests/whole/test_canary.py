@@ -123,7 +123,7 @@ def test_a_secret_appears_nowhere(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> 
         secure = stack.enter_context(
             hostile(folder, "secure", "--login", f"ann:{OVER_TLS}", "--certificate", f"{folder}/server.pem")
         )
-        double = stack.enter_context(TwilioDouble(resolve=Book(token=TOKEN)))
+        double = stack.enter_context(TwilioDouble(book=Book(token=TOKEN)))
         double.behave("+14155552001", "echo")  # a refusal that quotes the login
         smtp = {"username": "ann", "connections": 2}
         hub.config = '[hub]\nlog_level = "debug"\n\n' + "".join(

@@ -77,7 +77,9 @@ def calm(chaos: Chaos) -> None:
         chaos.call("campaign.rate", name=sent.name, rate=None)
     resumed: Counter[str] = Counter()
     until(lambda: not [n for n in chaos.campaigns if not go_on(chaos, n, resumed)], "the campaigns to end")
-    until(lambda: all(finished(chaos, each.delivery) for each in chaos.queues.values()), "the messages")
+    until(
+        lambda: all(finished(chaos, each.delivery) for each in chaos.transactional.values()), "the messages"
+    )
     with chaos.ending(signal.SIGTERM, 0.0):
         chaos.after_the_end()
 

@@ -1,4 +1,6 @@
-"""The door of a real hubd: foreign clients, a protocol tester, a crowd, and one who never reads."""
+"""The endpoints of a real hubd: foreign clients, a protocol tester, a thousand connections, and
+clients that never read.
+"""
 
 from __future__ import annotations
 
@@ -214,7 +216,7 @@ async def test_bad_input_28_a_thousand_connections_leave_a_campaign_and_its_oper
     answers: Counter[str] = Counter()
     let_go, all_in = trio.Event(), trio.Event()
 
-    async def knock() -> None:
+    async def enter() -> None:
         try:
             async with await trio.open_unix_socket(path) as stream:
                 await stream.send_all(head())
@@ -233,13 +235,13 @@ async def test_bad_input_28_a_thousand_connections_leave_a_campaign_and_its_oper
         if answers.total() == 1000:
             all_in.set()
 
-    async with open_client(path) as operator, trio.open_nursery() as connection_limits:
+    async with open_client(path) as operator, trio.open_nursery() as clients:
         subscription = operator.subscribe(["*"], gauge_hz=0)
         await anext(subscription)
         await operator.call("campaign.start", name="spring")
         alone = await pace(witness, MESSAGES)
         for _ in range(1000):
-            connection_limits.start_soon(knock)
+            clients.start_soon(enter)
         crowded = await pace(witness, MESSAGES)
         with trio.fail_after(TIMEOUT):
             await all_in.wait()
@@ -340,14 +342,14 @@ async def peak(hub: Hub, work: Callable[[], Awaitable[float]]) -> Peak:
     """The rate that `work` tells, and the most memory that the daemon had meanwhile."""
     most = 0
 
-    async def exclude_known() -> None:
+    async def measure() -> None:
         nonlocal most
         while True:
             most = max(most, rss(hub))
             await trio.sleep(0.05)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(exclude_known)
+        nursery.start_soon(measure)
         rate = await work()
         nursery.cancel_scope.cancel()
     return Peak(rate, most)
@@ -374,14 +376,14 @@ async def test_bad_input_01_frames_over_the_limit_take_no_memory(hub: Hub) -> No
                     await stream.send_all(b" " * 65_536)
                     sent[number] += 65_536
 
-    async def connection_limits() -> float:
+    async def pour_all() -> float:
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(pour)
         return 0.0
 
     with trio.fail_after(TIMEOUT):
-        most = (await peak(hub, connection_limits)).memory
+        most = (await peak(hub, pour_all)).memory
     assert len(sent) == 20
     assert max(sent) < 16 * 2**20, "they were cut off early"
     assert most - before < 100_000_000, f"{(most - before) / 1e6:.0f} MB"

@@ -2,7 +2,7 @@
 
 Whatever a server does, the records of the daemon equal the server's own record, and one bad recipient, bad
 connection or bad provider hurts only itself. The daemons here live under clocks that go `HURRY` times faster,
-so that minutes of patience pass in seconds; the command line does not.
+so that minutes of retries pass in seconds; the command line does not.
 """
 
 from __future__ import annotations
@@ -267,7 +267,9 @@ TROUBLE = {
 }
 
 
-def test_a_provider_that_answers_454_for_longer_than_retry_policy_costs_nobody(hurried: ClockedHub) -> None:
+def test_a_provider_that_answers_454_for_longer_than_the_retries_last_costs_nobody(
+    hurried: ClockedHub,
+) -> None:
     with ExitStack() as stack:
         servers = {
             stage: stack.enter_context(hostile(hurried.folder, stage, "--login", "anna:s3cret"))
@@ -288,7 +290,7 @@ def test_a_provider_that_answers_454_for_longer_than_retry_policy_costs_nobody(h
         began = hurried.age()
         for stage in TROUBLE:
             until(lambda stage=stage: in_trouble(hurried, stage), f"the trouble at {stage} to show")
-        until(lambda: hurried.age() > began + 900, "an outage three times as long as the patience")
+        until(lambda: hurried.age() > began + 900, "an outage three times as long as the retries last")
         for stage, server in servers.items():
             campaign = hurried.campaign(stage)
             assert (campaign["state"], campaign["counts"]["failed"]) == ("running", 0), campaign
