@@ -13,6 +13,7 @@ that use `subprocess`. Where something is asked for that a fork cannot give, suc
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -68,8 +69,13 @@ def _can_fork(command: Sequence[str], options: Mapping[str, Any]) -> bool:
         and options.keys() <= {"stdin", "stdout", "stderr", "cwd", "env", "text", "encoding"}
         and options.get("cwd") == ROOT
         and _early(options.get("env") or os.environ) in ({"LANG": "C.UTF-8"}, _early(os.environ))
-        and sum(map(len, command)) < LONGEST // 4
+        and len(_request(command, options.get("env"))) < LONGEST
     )
+
+
+def _request(command: Sequence[str], env: Mapping[str, str] | None) -> bytes:
+    environ = dict(os.environ if env is None else env)
+    return json.dumps({"command": list(command[2:]), "environ": environ}).encode()
 
 
 def _early(environ: Mapping[str, str]) -> dict[str, str]:
@@ -82,10 +88,9 @@ class _Forked(subprocess.Popen[Any]):
         cwd: Path, env: Mapping[str, str] | None, startupinfo: None, creationflags: int, shell: bool,
         p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int, errread: int, errwrite: int, *rest: Any,
     ) -> None:  # fmt: skip
-        environ = dict(os.environ if env is None else env)
         streams = [own if own != -1 else ours for ours, own in enumerate((p2cread, c2pwrite, errwrite))]
-        launcher = _launcher(frozenset(_early(environ).items()))
-        self.pid = launcher.start({"command": list(args[2:]), "environ": environ}, streams)
+        launcher = _launcher(frozenset(_early(os.environ if env is None else env).items()))
+        self.pid = launcher.start(_request(args, env), streams)
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 
@@ -107,15 +112,21 @@ class _Launcher:
                 [sys.executable, "-m", "tests.launcher", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd=ROOT, env={**rest, **early},
             )  # fmt: skip
+        atexit.register(self._close)
 
-    def start(self, request: Mapping[str, object], streams: Sequence[int]) -> int:
+    def _close(self) -> None:
+        self._endpoint.shutdown(socket.SHUT_RDWR)  # read as the end, whoever has a copy of the socket
+        self._endpoint.close()
+        self._process.wait()
+
+    def start(self, request: bytes, streams: Sequence[int]) -> int:
         """Start a program with these streams; its process id. It is a child of this process."""
         prctl = ctypes.CDLL(None).prctl
         with self._lock:
             # The parent of the new process ends at once, and who asked is the next in the line.
             prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             try:
-                socket.send_fds(self._endpoint, [json.dumps(request).encode()], streams)
+                socket.send_fds(self._endpoint, [request], streams)
                 return int(self._endpoint.recv(64))
             finally:
                 prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

@@ -93,6 +93,7 @@ def test_ctrl_c_reaches_a_fork(hub: Hub) -> None:
         {"cwd": Path("/")},
         {"env": QUIET_ENV | {"PYTHONIOENCODING": "ascii"}},
         {"env": QUIET_ENV | {"LD_PRELOAD": "failures.so"}},
+        {"env": QUIET_ENV | {"LARGE": "x" * launcher.LONGEST}},
         {"preexec_fn": print},
         {"start_new_session": True},
     ],
