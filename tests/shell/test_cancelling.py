@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+import pytest
+
 from hubd.client import open_client
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
 from hubd.store.database import Unit
@@ -92,8 +94,19 @@ async def test_suppressing_an_address_cancels_what_waits_for_it_at_once(store: S
     assert cancelled == "{}"
 
 
-async def test_a_message_on_the_wire_is_not_tried_again_once_its_contact_is_removed(served: Served) -> None:
-    """Whatever puts it back into the queue: a refusal for now, a doubt that is resent, a retry."""
+#: What becomes of the message that was on the wire, and the request that lets it be tried again.
+BACK: dict[str, tuple[str, str, dict[str, str]]] = {
+    "a refusal for now": ("deferred", "campaign.resume", {}),
+    "a doubt that is resent": ("in_doubt", "campaign.retry", {"in_doubt": "resend"}),
+    "a retry": ("failed", "campaign.retry", {"class": "all"}),
+}
+
+
+@pytest.mark.parametrize("how", BACK)
+async def test_a_message_on_the_wire_is_not_tried_again_once_its_contact_is_removed(
+    served: Served, how: str
+) -> None:
+    state, method, params = BACK[how]
     async with open_client(served.path) as hub:
         await import_people(hub, 1)
         await apply(hub)
@@ -101,13 +114,15 @@ async def test_a_message_on_the_wire_is_not_tried_again_once_its_contact_is_remo
         await until(hub, "spring", "completed")
 
         def lost(unit: Unit) -> None:
-            unit.db.execute("UPDATE delivery SET state = 'failed', reason = 'gave_up'")
-            unit.db.execute("UPDATE campaign SET n_failed = 1, n_sent = 0")
+            unit.db.execute("UPDATE delivery SET state = ?, next_at = ?", (state, unit.now - 1))
+            unit.db.execute(f"UPDATE campaign SET state = 'paused', n_{state} = 1, n_sent = 0")
 
         (contact,) = (await hub.call("contacts.list"))["contacts"]
         assert (await hub.call("contacts.remove", key=contact["email"]))["cancelled"] == 0
         await served.database.write(lost)
-        await hub.call("campaign.retry", name="spring", **{"class": "all"})
+        await hub.call(method, name="spring", **params)
+        if method == "campaign.retry":
+            await hub.call("campaign.resume", name="spring")
         await until(hub, "spring", "completed")
         (delivery,) = (await hub.call("delivery.list", campaign="spring"))["deliveries"]
         assert (delivery["state"], delivery["reason"]) == ("skipped", "cancelled")
