@@ -118,7 +118,7 @@ async def test_a_server_that_stops_reading_times_out_in_the_body() -> None:
 
 
 async def test_a_reply_to_the_dot_has_its_own_longer_timeout() -> None:
-    """A server that takes long to accept is not made a doubtful one by the timeout of other replies."""
+    """A server that takes long to accept is not put in doubt by the timeout of other replies."""
     async with (
         serve_script({"dot": [Say(then="")]}) as server,
         open_connection(server, reply=5, dot=0.2) as (_, connection),
