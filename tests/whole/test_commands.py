@@ -47,7 +47,9 @@ def all_failed(hub: Hub) -> None:
     hub.end(signal.SIGKILL)
     with closing(sqlite3.connect(hub.state / "hub.db")) as db, db:
         db.execute("UPDATE delivery SET state = 'failed', reason = 'gave_up'")
-        db.execute("UPDATE campaign SET n_failed = n_total, n_pending = 0, n_deferred = 0, n_sent = 0")
+        # One may be in doubt: the kill before this can come while the first message is sent.
+        others = ", ".join(f"n_{state} = 0" for state in ("pending", "deferred", "sent", "in_doubt"))
+        db.execute(f"UPDATE campaign SET n_failed = n_total, {others}")
 
 
 def frozen(hub: Hub) -> None:
