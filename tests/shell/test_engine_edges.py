@@ -125,7 +125,7 @@ async def test_an_outcome_that_waits_for_the_disk_is_given_up_by_each_campaign_f
         store.heal()
 
 
-async def test_the_outcome_of_one_campaign_does_not_wait_for_the_time_limit_of_another(
+async def test_the_outcome_of_one_campaign_does_not_wait_for_the_grace_of_another(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store, transport = FakeStore(), FakeTransport(connections=1, latency=1.0)
