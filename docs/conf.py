@@ -10,7 +10,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from docs.reference_pages import write  # noqa: E402 - the path is set above
-from hubd import __version__  # noqa: E402
+from hubd import __version__  # noqa: E402 - likewise
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

@@ -56,10 +56,10 @@ class Conversation:
     def usable(self) -> bool:
         """Whether a command may be written: alive, and nothing unexpected came."""
         self._look()
-        return self.sound
+        return self.was_usable
 
     @property
-    def sound(self) -> bool:
+    def was_usable(self) -> bool:
         """Whether it was usable when it was last looked at. Makes no system call."""
         return self._lost is None and (self._owed > 0 or not self._parser.midway)
 
@@ -68,7 +68,7 @@ class Conversation:
         """Whether every reply that was owed has come, and none of them is a refusal."""
         if self._owed:
             self._look()
-        return self.sound and self._owed == 0 and not self.refused
+        return self.was_usable and self._owed == 0 and not self.refused
 
     @property
     def refused(self) -> bool:
@@ -79,12 +79,12 @@ class Conversation:
     def quiet(self) -> bool:
         """Whether it is usable, all is written, and every reply that was owed has been read."""
         self._look()
-        return self.finished
+        return self.was_quiet
 
     @property
-    def finished(self) -> bool:
+    def was_quiet(self) -> bool:
         """Whether it was quiet when it was last looked at. Makes no system call."""
-        return self.sound and self._owed == 0 and not self._replies and not self._stream.unsent
+        return self.was_usable and self._owed == 0 and not self._replies and not self._stream.unsent
 
     @property
     def loss(self) -> Lost:

@@ -236,7 +236,7 @@ class SmtpConnection:
         conversation, begun = self._login.conversation, self._announced or self._ready
         if begun is None:
             return conversation.quiet
-        return (conversation.sound or conversation.refused) and same_envelope(begun, rendered)
+        return (conversation.was_usable or conversation.refused) and same_envelope(begun, rendered)
 
     async def _envelope(self, rendered: RenderedMessage, login: Login) -> Answer | None:
         """Say MAIL, RCPT, DATA, unless that was done before, and read the replies.
@@ -280,7 +280,7 @@ class SmtpConnection:
                 return refusal
             if not at_once:
                 break
-        if refusal is None and not conversation.finished:  # `deliver` looks once more before the body
+        if refusal is None and not conversation.was_quiet:  # `deliver` looks once more before the body
             self.drop()
             return self._lost(Stage.DATA, conversation.loss)
         if refusal is None:
