@@ -192,20 +192,16 @@ async def _fail_refused(
 async def retry(hub: Hub, params: p.CampaignRetry, command: Command) -> r.RetryResult:
     """Queue again what failed, or decide what is in doubt."""
     campaign = await hub.campaigns.get(params.name)
-    to = advance_campaign(campaign.state, CampaignEvent.RETRY)
     if params.class_ is None and params.in_doubt is None:
         raise BadInput.at(
             "class", "choose what to try again: transient, permanent or all", hint="or decide with in_doubt"
         )
     pages = hub.ledger.retrying(campaign.id, params.class_, params.in_doubt)
     planned = await hub.commands.plan(pages)
+    plan = decide.retry(campaign, queued=planned.queued > 0)
     if command.dry_run:
-        return _would_retry(
-            planned,
-            await hub.ledger.not_requeued(campaign.id),
-            await view_of(hub, campaign),
-            to if planned.queued else campaign.state,
-        )
+        left = await hub.ledger.not_requeued(campaign.id)
+        return _would_retry(planned, left, await view_of(hub, campaign), plan)
     answering = await command.answering(campaign)
     answer: r.RetryResult | None = None
 
@@ -218,7 +214,7 @@ async def retry(hub: Hub, params: p.CampaignRetry, command: Command) -> r.RetryR
         moved: bool = decided.plan.changed
         return moved
 
-    queues = planned.queued > 0 or bool(command.request.progress)
+    queues = plan.changed or planned.queued > 0 or bool(command.request.progress)
     await hub.supervisor.requeue(params.name, commit, queues=queues)
     assert answer is not None
     return answer
@@ -238,17 +234,15 @@ def _retried(
     }
 
 
-def _would_retry(
-    planned: Retried, left: NotRequeued, view: r.CampaignView, to: CampaignState
-) -> r.RetryResult:
+def _would_retry(planned: Retried, left: NotRequeued, view: r.CampaignView, plan: Move) -> r.RetryResult:
     return {
         "changed": 0,
         "suppressed": left.suppressed,
         "left": left.others - planned.requeued,
         "campaign": view,
         "would": {
-            "change": planned.decided + planned.requeued > 0,
-            "state": to.value,
+            "change": plan.changed or planned.decided + planned.requeued > 0,
+            "state": plan.to.value,
             "retried": planned.requeued,
             "decided": planned.decided,
             "suppressed": planned.suppressed,

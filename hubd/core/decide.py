@@ -208,8 +208,10 @@ def halt(campaign: Campaign, *, event: CampaignEvent) -> Move:
 
 
 def retry(campaign: Campaign, *, queued: bool) -> Move:
-    """Resume it if deliveries are queued again."""
+    """Resume it if deliveries are queued again, by this retry or by an earlier one that was cut off."""
     to = advance_campaign(campaign.state, CampaignEvent.RETRY)
+    unfinished = campaign.counts.finished != campaign.counts.total
+    queued = queued or (campaign.state is CampaignState.COMPLETED and unfinished)
     moves = queued and campaign.state is not to
     return Move(
         event=CampaignEvent.RETRY,

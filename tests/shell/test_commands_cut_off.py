@@ -254,3 +254,24 @@ async def test_what_an_earlier_version_began_may_have_been_done_and_the_answer_s
             with pytest.raises(Conflict) as caught:
                 await hub.call("campaign.retry", name="spring", **{"class": "all"}, **KEY)
             assert caught.value.code == "outcome_unknown"
+
+
+async def test_a_retry_that_was_cut_off_after_all_its_pages_is_ended_by_another_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that failed is left, and yet what was queued again has to be sent."""
+    monkeypatch.setattr(ledger, "PAGE", 2)
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        await import_people(hub, 4)
+        await apply(hub)
+        await hub.call("campaign.start", name="spring")
+        await until(hub, "spring", "completed")
+        await served.database.write(fail_all)
+    asked = {"name": "spring", "class": "all"}
+    await cut_off(tmp_path, "campaign.retry", after=2, **asked)
+    async with opened(tmp_path) as hub:
+        planned = await hub.call("campaign.retry", **asked, dry_run=True)
+        assert planned["would"]["state"] == "running"
+        again = await hub.call("campaign.retry", **asked, idempotency_key="another")
+        assert (again["changed"], again["campaign"]["state"]) == (0, "running")
+        assert (await until(hub, "spring", "completed"))["counts"]["sent"] == 4
