@@ -53,19 +53,19 @@ class Command:
         """Do the work; the answer says what became of the campaign, or of the copy of it."""
         return await self.write(work, await self.answering(campaign))
 
-    async def committing(self, campaign: Campaign, shape: Callable[[r.ChangeResult], A]) -> Committed[A]:
+    def committing(self, campaign: Campaign, shape: Callable[[r.ChangeResult], A]) -> Committed[A]:
         """For the supervisor: writes what is decided about this campaign, with the answer in its `shape`."""
-        answering = await self.answering(campaign)
 
-        def write(work: Work[Decided[Move]]) -> Awaitable[tuple[Decided[Move], A]]:
-            return self.hub.commands.carry_out(
+        async def write(work: Work[Decided[Move]]) -> tuple[Decided[Move], A]:
+            answering = await self.answering(campaign)
+            return await self.hub.commands.carry_out(
                 self.request, work, lambda decided: shape(answering(decided)), bulk=self.bulk
             )
 
         return Committed(self.hub, write)
 
     async def answering(self, campaign: Campaign) -> Callable[[Decided[Q]], r.ChangeResult]:
-        """The answer for what is decided about this campaign."""
+        """The answer for what is decided about this campaign, with what the engine says of it now."""
         if self.dry_run:
             view = await view_of(self.hub, campaign)
             return partial(_dry_run_answer, view)

@@ -46,7 +46,7 @@ async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartR
     if seen is not None and plan.to is not campaign.state:
         _check_fit(campaign, seen, params.accept_risk)
     warnings = list(seen.report.warnings) if seen is not None else []
-    committed = await command.committing(campaign, partial(_started, warnings))
+    committed = command.committing(campaign, partial(_started, warnings))
     if at is not None:
         await hub.supervisor.schedule(params.name, at, limit=params.limit, commit=committed)
     else:
@@ -122,7 +122,7 @@ async def schedule(hub: Hub, params: p.CampaignSchedule, command: Command) -> r.
     _check_fit(campaign, await inspect(hub, campaign, reckon=False), params.accept_risk)
     if command.dry_run:
         return await command.decide(campaign, partial(decide.schedule, at=at))
-    committed = await command.committing(campaign, lambda answer: answer)
+    committed = command.committing(campaign, lambda answer: answer)
     await hub.supervisor.schedule(params.name, at, commit=committed)
     return committed.answer
 
@@ -148,7 +148,7 @@ async def _halt(
     campaign = await hub.campaigns.get(name)
     if command.dry_run:
         return await command.decide(campaign, partial(decide.halt, event=event))
-    committed = await command.committing(campaign, lambda answer: answer)
+    committed = command.committing(campaign, lambda answer: answer)
     await halt(name, commit=committed)
     return committed.answer
 
@@ -163,12 +163,11 @@ async def resume(hub: Hub, params: p.CampaignResume, command: Command) -> r.Resu
         if params.fail_refused:
             would["failed"] = (await hub.commands.plan(pages)).failed
         return {**planned, "failed": 0, "would": would}
-    answering = await command.answering(campaign)
     committed: Committed[r.ResumeResult]
     if params.fail_refused:
-        committed = Committed(hub, partial(_fail_refused, command, pages, answering))
+        committed = Committed(hub, partial(_fail_refused, command, pages, campaign))
     else:
-        committed = await command.committing(campaign, _resumed)
+        committed = command.committing(campaign, _resumed)
     await hub.supervisor.resume(params.name, commit=committed)
     return committed.answer
 
@@ -180,9 +179,11 @@ def _resumed(answer: r.ChangeResult) -> r.ResumeResult:
 async def _fail_refused(
     command: Command,
     pages: Pages[RefusedFailed],
-    answering: Callable[[Decided[Move]], r.ChangeResult],
+    campaign: Campaign,
     last: Work[Decided[Move]],
 ) -> tuple[Decided[Move], r.ResumeResult]:
+    answering = await command.answering(campaign)
+
     def answer(done: RefusedFailed, decided: Decided[Move]) -> r.ResumeResult:
         return {**answering(decided), "failed": done.failed}
 
@@ -202,11 +203,11 @@ async def retry(hub: Hub, params: p.CampaignRetry, command: Command) -> r.RetryR
     if command.dry_run:
         left = await hub.ledger.not_requeued(campaign.id)
         return _would_retry(planned, left, await view_of(hub, campaign), plan)
-    answering = await command.answering(campaign)
     answer: r.RetryResult | None = None
 
     async def commit() -> bool:
         nonlocal answer
+        answering = await command.answering(campaign)
         last = partial(hub.ledger.ending_retry, campaign.id)
         (decided, _), answer = await hub.commands.carry_out_pages(
             command.request, pages, last, partial(_retried, answering), bulk=command.bulk

@@ -6,6 +6,7 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -332,6 +333,21 @@ async def test_a_running_campaign_keeps_its_content(hub: Client) -> None:
         await apply(hub, text="Other")
     with pytest.raises(Conflict):
         await hub.call("campaign.delete", name="spring")
+
+
+async def test_a_start_is_not_answered_with_the_trouble_that_it_ended(served: Served, hub: Client) -> None:
+    """The provider could not be opened. A start opens it anew, and the campaign waits for nothing."""
+    await import_people(hub)
+    await apply(hub)
+    folder = Path(served.hub.info.state_dir) / "outbox"
+    folder.write_bytes(b"")
+    with pytest.raises(HubError):
+        await hub.call("provider.test", name="outbox")
+    (outbox,) = (await hub.call("provider.list"))["providers"]
+    assert outbox["state"] == "stopped"
+    folder.unlink()
+    started = (await hub.call("campaign.start", name="spring"))["campaign"]
+    assert (started["state"], started["reason"]) == ("running", "")
 
 
 async def test_rate_is_changed_live_and_checked(hub: Client) -> None:
