@@ -52,7 +52,7 @@ async def apply(hub: Hub, params: p.CampaignApply, command: Command) -> r.ApplyR
         there: Campaign | None = await hub.campaigns.get(spec.name)
     except NotFound:
         there = None
-    before = await view_of(hub, there) if there is not None else None
+    before = await view_of(hub, there) if there is not None and command.dry_run else None
     live = Live.of(hub, spec.provider, there)
 
     def answer(applied: Applied) -> r.ApplyResult:
@@ -140,7 +140,7 @@ async def set_rate(hub: Hub, params: p.CampaignRate, command: Command) -> r.Chan
     campaign = await hub.campaigns.get(params.name)
     answer = await command.decide(campaign, partial(decide.set_rate, rate=rates))
     if answer["changed"]:
-        await hub.supervisor.change_rate(campaign.id, rates)
+        await hub.supervisor.change_rate(campaign.id)
     return answer
 
 

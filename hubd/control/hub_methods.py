@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import cast
 
@@ -134,7 +135,8 @@ async def _remembered(hub: Hub, path: str, request: Request) -> BackupRow:
     try:
         return await hub.backups.make(path)
     except HubError:
-        await hub.commands.forget(request)
+        with suppress(StoreUnavailable):  # then a repeated request makes it, too
+            await hub.commands.forget(request)
         raise
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import trio
 
@@ -92,14 +92,15 @@ class RunFactory:
             )
         return provider
 
-    async def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None:
-        """Use another rate of a campaign from now on. Raises `BadInput` and `StoreUnavailable`."""
-        async with self._rating:
-            await self._limits.limiter(f"campaign/{campaign_id}", rates)
+    async def change_rate(self, campaign_id: int) -> None:
+        """Use the rate that a campaign has now. Raises `NotFound` and `StoreUnavailable`."""
+        async with self._rating:  # and of two changes the one that was written last is the one that counts
+            campaign = await self._context.campaigns.by_id(campaign_id)
+            await self._limits.limiter(f"campaign/{campaign_id}", campaign.rate)
         self._wake_pools()
 
     async def refit(self, specs: Iterable[ProviderSpec]) -> None:
-        """Use the rates of these providers from now on. Raises as `change_rate`."""
+        """Use the rates of these providers from now on. Raises `BadInput` and `StoreUnavailable`."""
         async with self._rating:
             for spec in specs:
                 await self._limits.refit(spec)

@@ -7,7 +7,7 @@ again at boot and once a minute (see `schedule`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -171,12 +171,12 @@ class Supervisor:
                 self._launch(campaign)  # in place of a run that has just written its end
                 self.scheduler.wake()
 
-    async def change_rate(self, campaign_id: int, rates: Sequence[str]) -> None:
-        """Use another rate from now on; what was sent counts under it, too. Raises `StoreUnavailable`.
+    async def change_rate(self, campaign_id: int) -> None:
+        """Use the rate that was saved from now on; what was sent counts under it, too.
 
-        Save it first: a run that begins meanwhile reads it again.
+        Raises `NotFound` and `StoreUnavailable`.
         """
-        await self._factory.change_rate(campaign_id, rates)
+        await self._factory.change_rate(campaign_id)
 
     async def transactional_queue(self, provider: str, channel: Channel) -> Campaign:
         """The campaign that carries a provider's one-off messages, ready to send. Raises as `start`."""

@@ -178,8 +178,6 @@ async def test_a_retry_that_was_cut_off_between_its_pages_goes_on_where_it_was(
         await hub.call("campaign.start", name="spring")
         await until(hub, "spring", "completed")
         await served.database.write(fail_all)
-        await hub.call("provider.disable", name="outbox")  # who is queued again stays queued
-        await hub.call("provider.enable", name="outbox")
     await cut_off(tmp_path, "campaign.retry", name="spring", after=pages, **{"class": "all"})
     async with opened(tmp_path) as hub:
         again = await hub.call("campaign.retry", name="spring", **{"class": "all"}, **KEY)
@@ -229,6 +227,38 @@ async def test_a_pause_does_not_wait_for_the_pages_of_a_retry(
             assert not answers
             go_on.set()
         assert (answers[0]["changed"], answers[0]["campaign"]["state"]) == (5, "paused")
+
+
+async def test_the_rate_that_was_written_last_is_the_one_that_is_used(tmp_path: Path) -> None:
+    """The command that wrote the other one is told to go on after it."""
+    first_written, go_on = trio.Event(), trio.Event()
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        await import_people(hub, 3)
+        await apply(hub, rate="1/day")
+        written = served.database.write
+
+        async def waiting(*args: Any, **kwargs: Any) -> Any:
+            done = await written(*args, **kwargs)
+            if not first_written.is_set():
+                first_written.set()
+                await go_on.wait()
+            return done
+
+        async def change() -> None:
+            async with open_client(served.path) as another:
+                await another.call("campaign.rate", name="spring", rate="2/day")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(served.hub.commands, "_db", Writes(served.database, waiting))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(change)
+                with trio.fail_after(30):
+                    await first_written.wait()
+                await hub.call("campaign.rate", name="spring", rate="3/day")
+                go_on.set()
+        campaign = await served.hub.campaigns.get("spring")
+        limiter = served.hub.supervisor._factory._limits._all[f"campaign/{campaign.id}"]
+        assert campaign.rate == limiter.rates == ("3/day",)
 
 
 def fail_all(unit: Any) -> None:

@@ -349,7 +349,7 @@ async def test_a_dispatcher_that_has_lost_the_database_and_its_room_does_not_spi
     async with world(store, transport) as here:
         await trio.sleep(5)
         store.lost, store.trouble = True, "lost"
-        await here.supervisor.change_rate(campaign.id, ["100/s"])  # which wakes the dispatcher
+        await here.supervisor.change_rate(campaign.id)  # which wakes the dispatcher
         await trio.sleep(20)
         assert store.looks < 100
 

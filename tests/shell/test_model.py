@@ -234,7 +234,7 @@ class Hub(RuleBasedStateMachine):
 
         async def change() -> None:
             await hub.store.campaigns.set_rate(line.id, rate)
-            await hub.supervisor.change_rate(line.id, rate)
+            await hub.supervisor.change_rate(line.id)
 
         self._tell(change)
 

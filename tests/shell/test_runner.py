@@ -989,7 +989,7 @@ async def test_a_rate_that_is_changed_while_a_run_begins_is_not_undone(
         await supervisor.recover()
         await trio.sleep(1)  # the run has read the campaign, and waits for its provider
         store.campaigns[campaign.id] = replace(store.campaigns[campaign.id], rate=())
-        await supervisor.change_rate(campaign.id, ())
+        await supervisor.change_rate(campaign.id)
         with trio.fail_after(60):
             await supervisor.ended(campaign.id)
     assert len(transport.accepted) == 5
