@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,6 +42,7 @@ class Dispatcher:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._under_way: dict[tuple[str, str], trio.Event] = {}
+        self._looking_up: defaultdict[str, trio.StrictFIFOLock] = defaultdict(trio.StrictFIFOLock)
 
     async def carry_out(self, method: Method, params: Params, peer: Peer) -> object:
         """Do it, or answer as the first time. Raises what the method raises, and `Conflict`."""
@@ -54,7 +56,10 @@ class Dispatcher:
             return await self._do_once(request, method, params)
 
     async def _do_once(self, request: Request, method: Method, params: Params) -> object:
-        first = await self._first(request) if request.key else None
+        first = None
+        if request.key:
+            async with self._looking_up[method.name]:  # the pages of an import stay in their order
+                first = await self._first(request)
         if first is None:
             return await self._do(request, method, params)
         if first.fingerprint != request.fingerprint:

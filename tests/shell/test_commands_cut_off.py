@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from hubd.client import Client, open_client
 from hubd.control.fingerprint import fingerprint
@@ -259,6 +260,37 @@ async def test_the_rate_that_was_written_last_is_the_one_that_is_used(tmp_path: 
         campaign = await served.hub.campaigns.get("spring")
         limiter = served.hub.supervisor._factory._limits._all[f"campaign/{campaign.id}"]
         assert campaign.rate == limiter.rates == ("3/day",)
+
+
+async def test_pages_of_an_import_with_keys_are_taken_in_the_order_in_which_they_came(
+    tmp_path: Path,
+) -> None:
+    """Whether the first one was carried out before takes longer to find out."""
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        looked_up = served.database.read
+        begun = trio.Event()
+
+        async def slow(work: Any) -> Any:
+            if not begun.is_set():
+                begun.set()
+                await trio.testing.wait_all_tasks_blocked(0.1)
+            return await looked_up(work)
+
+        async def send(name: str) -> None:
+            rows = [{"line": 2, "values": {"email": "p@example.com", "first_name": name}}]
+            await hub.call("contacts.import", list="all", rows=rows, import_id="one", idempotency_key=name)
+
+        with pytest.MonkeyPatch.context() as patch:
+            commands = Writes(served.database, served.database.write)
+            commands.read = slow
+            patch.setattr(served.hub.commands, "_db", commands)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send, "first")
+                with trio.fail_after(30):
+                    await begun.wait()
+                nursery.start_soon(send, "second")
+        found = (await hub.call("contacts.get", key="p@example.com"))["contact"]
+        assert found["fields"]["first_name"] == "first"
 
 
 def fail_all(unit: Any) -> None:
