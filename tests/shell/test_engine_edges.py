@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import trio
 import trio.testing
 
+from hubd.core.decide import retry
 from hubd.core.ledger import Entry, Open, Refusal
 from hubd.core.model import (
     Answer,
+    Campaign,
     CampaignState,
     Channel,
     Content,
@@ -370,3 +374,58 @@ async def test_a_removed_provider_that_cannot_be_closed_ends_nothing_else(
         await here.supervisor.providers.reconfigure({})
         await trio.sleep(100)
         assert transport.closed == 1
+
+
+@dataclass
+class EndsSlowly(FakeStore):
+    """The first run that has written its end hears of it late."""
+
+    written: trio.Event = field(default_factory=trio.Event)
+    heard: trio.Event = field(default_factory=trio.Event)
+
+    async def move(self, campaign_id: int, *args: Any, **kwargs: Any) -> Campaign:
+        campaign = await super().move(campaign_id, *args, **kwargs)
+        if campaign.state is not CampaignState.RUNNING and not self.written.is_set():
+            self.written.set()
+            await self.heard.wait()
+        return campaign
+
+
+async def test_what_is_queued_again_when_a_run_has_just_written_its_end_is_sent_by_another(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = EndsSlowly(), FakeTransport(connections=2, latency=5.0)
+    campaign = store.add_campaign("spring", 3, EMAIL)
+
+    async def commit() -> bool:
+        store.add_row(campaign.id)
+        return (await store.carry_out(campaign.id, partial(retry, queued=True))).plan.changed
+
+    async with world(store, transport) as here:
+        await store.written.wait()
+        await here.supervisor.requeue("spring", commit, queues=True)
+        store.heard.set()
+        await trio.sleep(1)
+        assert here.supervisor.running() == [campaign.id]
+        with trio.fail_after(100):
+            ended = await here.ended(campaign)
+        assert (ended.state, here.supervisor.running()) == (CampaignState.COMPLETED, [])
+    assert sorted(transport.accepted) == [1, 2, 3, 4]
+
+
+async def test_a_start_when_a_run_has_just_written_its_end_begins_another(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = EndsSlowly(), FakeTransport(connections=2, latency=5.0)
+    campaign = store.add_campaign("canary", 5, EMAIL, limit=2)
+    async with world(store, transport) as here:
+        await store.written.wait()
+        changed, _ = await here.supervisor.start("canary")
+        assert changed
+        store.heard.set()
+        await trio.sleep(1)
+        assert here.supervisor.running() == [campaign.id]
+        with trio.fail_after(100):
+            ended = await here.ended(campaign)
+        assert (ended.state, here.supervisor.running()) == (CampaignState.COMPLETED, [])
+    assert sorted(transport.accepted) == [1, 2, 3, 4, 5]
