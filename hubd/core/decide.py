@@ -233,7 +233,9 @@ def set_rate(campaign: Campaign, *, rate: tuple[str, ...]) -> SetRate:
 
 def archive(campaign: Campaign, *, archived: bool) -> Archive:
     """Leave one that has ended out of the listings, or list it again."""
-    if archived and (campaign.state not in ENDED or campaign.transactional_queue):
+    if archived:
+        _check_ordinary(campaign)
+    if archived and campaign.state not in ENDED:
         away = "delete it instead" if campaign.state is CampaignState.DRAFT else "stop it first"
         raise Conflict(
             f"the campaign {campaign.name} is {campaign.state.value}; "
@@ -246,8 +248,9 @@ def archive(campaign: Campaign, *, archived: bool) -> Archive:
 
 def delete(campaign: Campaign) -> Delete:
     """Remove one that is at rest."""
+    _check_ordinary(campaign)
     at_rest = campaign.state in ENDED or campaign.state is CampaignState.DRAFT
-    if not at_rest or campaign.transactional_queue or campaign.counts.sending:
+    if not at_rest or campaign.counts.sending:
         raise Conflict(
             f"the campaign {campaign.name} is {campaign.state.value} and cannot be deleted",
             code="running",

@@ -350,6 +350,19 @@ async def test_a_start_is_not_answered_with_the_trouble_that_it_ended(served: Se
     assert (started["state"], started["reason"]) == ("running", "")
 
 
+@pytest.mark.parametrize("method", ["pause", "stop", "start", "delete", "archive", "clone", "rate"])
+async def test_a_transactional_queue_cannot_be_changed_and_the_hint_helps(hub: Client, method: str) -> None:
+    """It cannot be stopped, so no hint may say so."""
+    await hub.call(
+        "message.send", provider="outbox", to="a@b.example", sender="x@y.example", subject="s", text="t"
+    )
+    more = {"clone": {"new": "copy"}, "rate": {"rate": "1/day"}}.get(method, {})
+    with pytest.raises((Conflict, NotFound)) as refused:
+        await hub.call(f"campaign.{method}", name="~outbox", **more)
+    assert refused.value.hint
+    assert "stop" not in refused.value.hint
+
+
 async def test_rate_is_changed_live_and_checked(hub: Client) -> None:
     await import_people(hub)
     await apply(hub, rate="1/minute")
