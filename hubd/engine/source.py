@@ -91,6 +91,7 @@ class Source:
         self._held: set[int] = set()  # in the queue or in a worker's hands
         self._in_hand: set[int] = set()
         self._let_go: set[int] = set()  # since `begin_page`
+        self._page_is_old = False  # since `begin_page`, messages were cancelled
         self._announced: set[int] = set()  # in hand, behind a message that is on the wire
         self._next: QueuedMessage | None = None  # transactional, and waits for its sender's limits ...
         self._next_opens = float("inf")  # ... until then, on Trio's clock
@@ -182,8 +183,9 @@ class Source:
         return not self._held
 
     def begin_page(self) -> None:
-        """Rows are read as of now: `queue` passes over those that are let go later."""
+        """Rows are read as of now: `wants` and `queue` pass over those that change later."""
         self._let_go.clear()
+        self._page_is_old = False
 
     def wants(self, row: DueDelivery) -> bool:
         """Whether a row of the page may be queued; one that may not be sent to now is put off."""
@@ -195,7 +197,9 @@ class Source:
         return entry is None
 
     def queue(self, row: DueDelivery, plan: MessagePlan, limits: tuple[RateLimiter, ...]) -> None:
-        """Queue a row that `wants` said yes to."""
+        """Queue a row that `wants` said yes to, unless messages were cancelled since it was read."""
+        if self._page_is_old:
+            return
         self._held.add(row.id)
         self._queue.append(QueuedMessage(source=self, row=row, plan=plan, limits=limits))
         self._next = None
@@ -204,11 +208,10 @@ class Source:
 
     def read_again(self) -> None:
         """Messages were cancelled: whatever no worker has yet is read anew."""
-        dropped = {message.row.id for message in self._queue}
+        self._held -= {message.row.id for message in self._queue}
         self._queue.clear()
         self._next = None
-        self._held -= dropped
-        self._let_go |= dropped
+        self._page_is_old = True
         self.news.set()
 
     @property

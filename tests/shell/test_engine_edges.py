@@ -15,6 +15,7 @@ from hubd.core.model import (
     Channel,
     Content,
     DeliveryState,
+    DueDelivery,
     InDoubt,
     RenderedMessage,
     Stage,
@@ -324,6 +325,30 @@ async def test_what_cannot_be_sent_is_recorded_also_when_it_is_noted_during_a_wr
             await here.ended(campaign)
         assert store.states(campaign.id) == {DeliveryState.SENT: 60, DeliveryState.FAILED: 60}
         here.supervisor.hurry()
+
+
+async def test_what_is_cancelled_while_a_page_is_read_does_not_wait_for_its_turn(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Store(FakeStore):
+        async def due(
+            self, campaign_id: int, now: float, limit: int, exclude_after: int
+        ) -> list[DueDelivery]:
+            page = await super().due(campaign_id, now, limit, exclude_after)
+            if len(page) == 3:
+                for number in (2, 3):
+                    self.rows[number].state = DeliveryState.SKIPPED
+                self.recount(campaign_id)
+                here.supervisor.read_again()
+            return page
+
+    store = Store()
+    campaign = store.add_campaign("spring", 3, EMAIL, rate=("1/day",))
+    async with world(store, FakeTransport()) as here:
+        began = trio.current_time()
+        await here.ended(campaign)
+        assert trio.current_time() - began < 3600
+    assert store.states(campaign.id) == {DeliveryState.SENT: 1, DeliveryState.SKIPPED: 2}
 
 
 async def test_a_dispatcher_that_has_lost_the_database_and_its_room_does_not_spin(
