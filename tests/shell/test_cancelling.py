@@ -8,6 +8,7 @@ import pytest
 
 from hubd.client import open_client
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
+from hubd.core.outcome import close_cancelled
 from hubd.store.database import Unit
 from hubd.store.events import EventRow
 from tests.shell.conftest import Store, close_entry, open_entry
@@ -127,6 +128,30 @@ async def test_a_message_on_the_wire_is_not_tried_again_once_its_contact_is_remo
         (delivery,) = (await hub.call("delivery.list", campaign="spring"))["deliveries"]
         assert (delivery["state"], delivery["reason"]) == ("skipped", "cancelled")
         assert (await hub.call("delivery.get", id=delivery["id"]))["content"] is None
+
+
+async def test_a_removed_contact_that_is_not_tried_again_counts_no_further_attempt(store: Store) -> None:
+    campaign = await store.running("ann")
+    (row,) = await store.ledger.due(campaign.id, 9e9, 10)
+    await store.ledger.record([open_entry(row.id)])
+    await store.contacts.remove(ANN)
+    await store.ledger.record([close_entry(row.id, D.DEFERRED, reason="greylisted", next_at=2000.0)])
+    (row,) = await store.ledger.due(campaign.id, 9e9, 10)
+    assert await store.ledger.record([close_cancelled(row, 2000.0)]) == [None]
+    life = await store.ledger.message(row.id)
+    assert (life.delivery.state, life.delivery.reason) == (D.SKIPPED, "cancelled")
+    assert (life.delivery.attempts, [each.outcome for each in life.attempts]) == (1, ["deferred"])
+    await store.check_counters(campaign)
+
+
+async def test_a_removed_contact_whose_message_waits_lacks_no_field(store: Store) -> None:
+    campaign = await store.running("ann", "bob")
+    first = (await store.ids(campaign))[0]
+    await store.ledger.record([open_entry(first)])
+    await store.contacts.remove(ANN)
+    await store.ledger.record([close_entry(first, D.DEFERRED, reason="greylisted", next_at=2000.0)])
+    assert await store.campaigns.missing(campaign, frozenset({"first_name"})) == []
+    assert await store.campaigns.zones(campaign) == {"": 1}
 
 
 async def test_a_running_campaign_ends_when_its_last_recipient_is_removed(served: Served) -> None:
