@@ -188,3 +188,15 @@ async def test_a_file_of_suppressions_cancels_what_waits_for_its_addresses(serve
         await hub.call("suppression.import", rows=rows, import_id="s")
         found = (await hub.call("delivery.list", campaign="spring"))["deliveries"]
         assert [each["state"] for each in found] == ["sent", "skipped", "skipped"]
+
+
+async def test_a_running_campaign_ends_when_a_file_suppresses_its_last_recipients(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        await import_people(hub, 3)
+        await apply(hub, rate=["1/day"])
+        await hub.call("campaign.start", name="spring")
+        while (await hub.call("campaign.get", name="spring"))["campaign"]["counts"]["sent"] != 1:
+            pass
+        rows = [{"line": n + 2, "values": {"email": f"p{n}@example.com"}} for n in range(3)]
+        await hub.call("suppression.import", rows=rows, import_id="s")
+        await until(hub, "spring", "completed")
