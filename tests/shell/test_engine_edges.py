@@ -102,6 +102,25 @@ async def test_pause_does_not_wait_for_another_campaigns_message_on_the_same_con
         here.supervisor.hurry()
 
 
+async def test_the_grace_of_a_paused_campaign_is_not_that_of_the_next_message_on_its_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(connections=1, latency=10.0)
+    campaigns = [store.add_campaign(name, 100, EMAIL) for name in ("a", "b")]
+    async with world(store, transport) as here:
+        await trio.sleep(45)  # they take turns
+        (sending,) = [row.campaign_id for row in store.rows.values() if row.open]
+        first, other = sorted(campaigns, key=lambda campaign: campaign.id != sending)
+        transport.latency = 10 * Supervisor.GRACE
+        _, paused = await here.supervisor.pause(first.name)
+        assert paused.counts.in_doubt == 0
+        await trio.sleep(5 * Supervisor.GRACE)
+        assert store.states(other.id)[DeliveryState.SENDING] == 1
+        await trio.sleep(10 * Supervisor.GRACE)
+        assert DeliveryState.IN_DOUBT not in store.states(other.id)
+        here.supervisor.hurry()
+
+
 async def test_an_outcome_that_waits_for_the_disk_is_given_up_by_each_campaign_for_itself(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
