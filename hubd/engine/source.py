@@ -82,6 +82,7 @@ class Source:
         self.unwritten: list[Entry] = []  #: what the campaign's task has to record
         self.needs_person: str | None = None  #: why it cannot go on by itself
         self.error: Exception | None = None  #: what ended it
+        self.outdated = False  #: messages were cancelled since `begin_page`
         self.accepted = campaign.counts.accepted  #: deliveries that were accepted, or may have been
         self._context = context
         self._provider = provider
@@ -91,7 +92,6 @@ class Source:
         self._held: set[int] = set()  # in the queue or in a worker's hands
         self._in_hand: set[int] = set()
         self._let_go: set[int] = set()  # since `begin_page`
-        self._page_is_old = False  # since `begin_page`, messages were cancelled
         self._announced: set[int] = set()  # in hand, behind a message that is on the wire
         self._next: QueuedMessage | None = None  # transactional, and waits for its sender's limits ...
         self._next_opens = float("inf")  # ... until then, on Trio's clock
@@ -185,7 +185,7 @@ class Source:
     def begin_page(self) -> None:
         """Rows are read as of now: `wants` and `queue` pass over those that change later."""
         self._let_go.clear()
-        self._page_is_old = False
+        self.outdated = False
 
     def wants(self, row: DueDelivery) -> bool:
         """Whether a row of the page may be queued; one that may not be sent to now is put off."""
@@ -198,7 +198,7 @@ class Source:
 
     def queue(self, row: DueDelivery, plan: MessagePlan, limits: tuple[RateLimiter, ...]) -> None:
         """Queue a row that `wants` said yes to, unless messages were cancelled since it was read."""
-        if self._page_is_old:
+        if self.outdated:
             return
         self._held.add(row.id)
         self._queue.append(QueuedMessage(source=self, row=row, plan=plan, limits=limits))
@@ -211,7 +211,7 @@ class Source:
         self._held -= {message.row.id for message in self._queue}
         self._queue.clear()
         self._next = None
-        self._page_is_old = True
+        self.outdated = True
         self.news.set()
 
     @property

@@ -370,6 +370,18 @@ async def test_what_is_cancelled_while_a_page_is_read_does_not_wait_for_its_turn
     assert store.states(campaign.id) == {DeliveryState.SENT: 1, DeliveryState.SKIPPED: 2}
 
 
+async def test_who_is_first_stays_first_when_the_queue_is_read_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(connections=1)
+    campaign = store.add_campaign("spring", 600, EMAIL, rate=("10/s",))
+    async with world(store, transport) as here:
+        await trio.sleep(10)
+        here.supervisor.read_again()
+        await here.ended(campaign)
+    assert transport.accepted == list(range(1, 601))
+
+
 async def test_a_dispatcher_that_has_lost_the_database_and_its_room_does_not_spin(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
