@@ -7,8 +7,10 @@ import sqlite3
 import pytest
 
 from hubd.client import open_client
+from hubd.core.ledger import Requeue
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
 from hubd.core.outcome import close_cancelled
+from hubd.errors import InvalidTransition
 from hubd.store.database import Unit
 from hubd.store.events import EventRow
 from tests.shell.conftest import Store, close_entry, open_entry
@@ -152,6 +154,19 @@ async def test_a_removed_contact_whose_message_waits_lacks_no_field(store: Store
     await store.ledger.record([close_entry(first, D.DEFERRED, reason="greylisted", next_at=2000.0)])
     assert await store.campaigns.missing(campaign, frozenset({"first_name"})) == []
     assert await store.campaigns.zones(campaign) == {"": 1}
+
+
+async def test_a_recipient_who_is_suppressed_is_not_requeued_when_its_refusal_was_not_about_it(
+    store: Store,
+) -> None:
+    campaign = await store.running("ann")
+    (number,) = await store.ids(campaign)
+    await store.ledger.record([open_entry(number), close_entry(number, D.DEFERRED, next_at=2000.0)])
+    await store.contacts.suppress(Channel.EMAIL, ANN, "opted_out", "operator")
+    with pytest.raises(InvalidTransition):
+        await store.ledger.record([Requeue(delivery_id=number, at=1500.0)])
+    (row,) = await store.ledger.deliveries(campaign.id)
+    assert (row.state, row.reason) == (D.SKIPPED, "opted_out")
 
 
 async def test_a_running_campaign_ends_when_its_last_recipient_is_removed(served: Served) -> None:
