@@ -204,7 +204,10 @@ async def suppress_page(hub: Hub, params: p.SuppressionImport, command: Command)
     if command.dry_run:
         return _suppressed_page(page, await hub.contacts.try_suppress(page.good, params.import_id))
     work = hub.contacts.suppressing_page(page.good, reason, "operator")
-    return await command.write(work, partial(_suppressed_page, page))
+    found = await command.write(work, partial(_suppressed_page, page))
+    if found["added"]:
+        hub.supervisor.read_again()
+    return found
 
 
 def _suppressed_page(page: _Page[AddressRow], added: int) -> r.SuppressImportResult:

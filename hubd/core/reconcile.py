@@ -129,6 +129,7 @@ NOT_ASKABLE: Mapping[str, str] = MappingProxyType(
     {
         "provider": "It was sent through a provider that the campaign no longer uses.",
         "account": "It was sent through an account that the provider no longer uses.",
+        "contact": "Its contact was removed, so it is not known what the message said.",
         "content": "Its content no longer exists, so the provider cannot be asked about it.",
         "kind": "This provider cannot say what it accepted.",
     }

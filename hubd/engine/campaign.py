@@ -127,7 +127,7 @@ class CampaignTask:
             if source.full:
                 await source.news.wait()
                 continue
-            if trio.current_time() - began > LOOK_BACK:
+            if source.outdated or trio.current_time() - began > LOOK_BACK:
                 cursor = 0
             if cursor == 0:
                 began = trio.current_time()

@@ -38,12 +38,15 @@ class MessagePlan:
         self._sms: SmsPlan | None = None
         #: The bare address or number it comes from, as limits are named; "" for the provider's own.
         self.sender = content.sender.lower()
+        self.fields: frozenset[str]  #: what the templates take from a contact
         if content.channel is Channel.EMAIL:
             self._email = compile_email(content, encoded)
+            self.fields = self._email.fields
             self.sender = self._email.sender.lower()
             self.size += self._email.size
         else:
             self._sms = compile_sms(content)
+            self.fields = self._sms.fields
 
     def message_id(self, delivery_id: int) -> str:
         """The Message-ID of an email, at every try; "" for SMS."""

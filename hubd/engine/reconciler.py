@@ -214,6 +214,8 @@ class Reconciler:
             return None, NOT_ASKABLE["content"]
         try:
             plan = await self._context.plans.get(doubt.row.content_id)
+            if plan.fields and not doubt.row.fields:  # erased: a default would take the place of what it said
+                return None, NOT_ASKABLE["contact"]
             return plan.write(doubt.row, self._campaign.name, self._context.now()), ""
         except (BadInput, NotFound):
             return None, NOT_ASKABLE["content"]

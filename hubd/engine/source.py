@@ -82,6 +82,7 @@ class Source:
         self.unwritten: list[Entry] = []  #: what the campaign's task has to record
         self.needs_person: str | None = None  #: why it cannot go on by itself
         self.error: Exception | None = None  #: what ended it
+        self.outdated = False  #: messages were cancelled since `begin_page`
         self.accepted = campaign.counts.accepted  #: deliveries that were accepted, or may have been
         self._context = context
         self._provider = provider
@@ -182,8 +183,9 @@ class Source:
         return not self._held
 
     def begin_page(self) -> None:
-        """Rows are read as of now: `queue` passes over those that are let go later."""
+        """Rows are read as of now: `wants` and `queue` pass over those that change later."""
         self._let_go.clear()
+        self.outdated = False
 
     def wants(self, row: DueDelivery) -> bool:
         """Whether a row of the page may be queued; one that may not be sent to now is put off."""
@@ -195,7 +197,9 @@ class Source:
         return entry is None
 
     def queue(self, row: DueDelivery, plan: MessagePlan, limits: tuple[RateLimiter, ...]) -> None:
-        """Queue a row that `wants` said yes to."""
+        """Queue a row that `wants` said yes to, unless messages were cancelled since it was read."""
+        if self.outdated:
+            return
         self._held.add(row.id)
         self._queue.append(QueuedMessage(source=self, row=row, plan=plan, limits=limits))
         self._next = None
@@ -204,11 +208,10 @@ class Source:
 
     def read_again(self) -> None:
         """Messages were cancelled: whatever no worker has yet is read anew."""
-        dropped = {message.row.id for message in self._queue}
+        self._held -= {message.row.id for message in self._queue}
         self._queue.clear()
         self._next = None
-        self._held -= dropped
-        self._let_go |= dropped
+        self.outdated = True
         self.news.set()
 
     @property

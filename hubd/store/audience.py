@@ -109,9 +109,10 @@ ADVANCE = "UPDATE campaign SET freeze_list = ?, freeze_after = ?, audience_ready
 #: Whom a started campaign does not reach.
 SKIPPED = """
 SELECT reason, count(*) AS n FROM delivery WHERE campaign_id = ? AND state = 'skipped' GROUP BY reason"""
-#: Recipients of a started campaign that are still to be tried.
+#: Recipients of a started campaign that are still to be tried; without the copy of a contact nobody is.
 FROZEN_PEOPLE = """
-FROM delivery WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred')"""
+FROM delivery WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred')
+    AND fields <> '{}'"""
 #: One of them, with all fields that it has.
 DRAFT_SAMPLE = f"SELECT {GIVEN} AS fields FROM contact WHERE id = ?"  # noqa: S608 - no values, only our own words
 FROZEN_SAMPLE = "SELECT fields FROM delivery WHERE id = ?"

@@ -21,7 +21,7 @@ from hubd.core.model import CampaignState, DeliveryState, SkipReason
 from hubd.errors import Conflict
 from hubd.store.database import Unit
 from hubd.store.doubts import distrust, names_a_message, names_known
-from hubd.store.entry_rows import EntryRows
+from hubd.store.entry_rows import EntryRows, counts_as_attempt
 from hubd.store.multirow import exactly_one
 from hubd.store.requeue import no_such_delivery, requeue_one
 
@@ -175,7 +175,7 @@ class _Batch:
         if event is None:
             raise Conflict(f"no attempt ends in {entry.to.value}", code="not_an_outcome")
         target = advance_delivery(at.state, event)
-        counts = target is not DeliveryState.PENDING
+        counts = counts_as_attempt(target)
         steady = entry.at if entry.steady is None else entry.steady
         self._rows.close(entry, at.state, target, at.n, self._epoch, steady)
         self._move(at, target)

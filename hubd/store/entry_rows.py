@@ -42,6 +42,11 @@ WHERE delivery.id = entry.delivery_id AND delivery.state = entry.source"""
 _Rows = list[tuple[object, ...]]
 
 
+def counts_as_attempt(target: DeliveryState) -> bool:
+    """Whether what takes a delivery to this state was a try: none that is put back, and none skipped."""
+    return target not in (DeliveryState.PENDING, DeliveryState.SKIPPED)
+
+
 class EntryRows:
     """Rows that wait to be written, at most one entry of each delivery.
 
@@ -66,9 +71,9 @@ class EntryRows:
     def close(
         self, entry: Close, source: DeliveryState, target: DeliveryState, n: int, epoch: int, steady: float
     ) -> None:
-        """Attempt `n` of a delivery has ended, or was never open; in `pending` when it does not count."""
+        """Attempt `n` of a delivery has ended, or was never open. See `counts_as_attempt`."""
         number, at = entry.delivery_id, entry.at
-        counts = target is not DeliveryState.PENDING
+        counts = counts_as_attempt(target)
         self.deliveries.add(number)
         if counts and not entry.opened:
             self._opened.append((number, n, epoch, entry.provider, "", entry.message_id, "", at))

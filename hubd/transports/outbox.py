@@ -131,7 +131,7 @@ class OutboxConnection:
 
     @property
     def connected(self) -> bool:
-        """No connection is this connection's own."""
+        """Never: it writes to the disk."""
         return False
 
     def waits(self, rendered: RenderedMessage) -> bool:

@@ -7,7 +7,10 @@ import sqlite3
 import pytest
 
 from hubd.client import open_client
+from hubd.core.ledger import Requeue
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
+from hubd.core.outcome import close_cancelled
+from hubd.errors import InvalidTransition
 from hubd.store.database import Unit
 from hubd.store.events import EventRow
 from tests.shell.conftest import Store, close_entry, open_entry
@@ -129,6 +132,43 @@ async def test_a_message_on_the_wire_is_not_tried_again_once_its_contact_is_remo
         assert (await hub.call("delivery.get", id=delivery["id"]))["content"] is None
 
 
+async def test_a_removed_contact_that_is_not_tried_again_counts_no_further_attempt(store: Store) -> None:
+    campaign = await store.running("ann")
+    (row,) = await store.ledger.due(campaign.id, 9e9, 10)
+    await store.ledger.record([open_entry(row.id)])
+    await store.contacts.remove(ANN)
+    await store.ledger.record([close_entry(row.id, D.DEFERRED, reason="greylisted", next_at=2000.0)])
+    (row,) = await store.ledger.due(campaign.id, 9e9, 10)
+    assert await store.ledger.record([close_cancelled(row, 2000.0)]) == [None]
+    life = await store.ledger.message(row.id)
+    assert (life.delivery.state, life.delivery.reason) == (D.SKIPPED, "cancelled")
+    assert (life.delivery.attempts, [each.outcome for each in life.attempts]) == (1, ["deferred"])
+    await store.check_counters(campaign)
+
+
+async def test_a_removed_contact_whose_message_waits_lacks_no_field(store: Store) -> None:
+    campaign = await store.running("ann", "bob")
+    first = (await store.ids(campaign))[0]
+    await store.ledger.record([open_entry(first)])
+    await store.contacts.remove(ANN)
+    await store.ledger.record([close_entry(first, D.DEFERRED, reason="greylisted", next_at=2000.0)])
+    assert await store.campaigns.missing(campaign, frozenset({"first_name"})) == []
+    assert await store.campaigns.zones(campaign) == {"": 1}
+
+
+async def test_a_recipient_who_is_suppressed_is_not_requeued_when_its_refusal_was_not_about_it(
+    store: Store,
+) -> None:
+    campaign = await store.running("ann")
+    (number,) = await store.ids(campaign)
+    await store.ledger.record([open_entry(number), close_entry(number, D.DEFERRED, next_at=2000.0)])
+    await store.contacts.suppress(Channel.EMAIL, ANN, "opted_out", "operator")
+    with pytest.raises(InvalidTransition):
+        await store.ledger.record([Requeue(delivery_id=number, at=1500.0)])
+    (row,) = await store.ledger.deliveries(campaign.id)
+    assert (row.state, row.reason) == (D.SKIPPED, "opted_out")
+
+
 async def test_a_running_campaign_ends_when_its_last_recipient_is_removed(served: Served) -> None:
     async with open_client(served.path) as hub:
         await import_people(hub, 2)
@@ -163,3 +203,15 @@ async def test_a_file_of_suppressions_cancels_what_waits_for_its_addresses(serve
         await hub.call("suppression.import", rows=rows, import_id="s")
         found = (await hub.call("delivery.list", campaign="spring"))["deliveries"]
         assert [each["state"] for each in found] == ["sent", "skipped", "skipped"]
+
+
+async def test_a_running_campaign_ends_when_a_file_suppresses_its_last_recipients(served: Served) -> None:
+    async with open_client(served.path) as hub:
+        await import_people(hub, 3)
+        await apply(hub, rate=["1/day"])
+        await hub.call("campaign.start", name="spring")
+        while (await hub.call("campaign.get", name="spring"))["campaign"]["counts"]["sent"] != 1:
+            pass
+        rows = [{"line": n + 2, "values": {"email": f"p{n}@example.com"}} for n in range(3)]
+        await hub.call("suppression.import", rows=rows, import_id="s")
+        await until(hub, "spring", "completed")

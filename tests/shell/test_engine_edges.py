@@ -19,6 +19,7 @@ from hubd.core.model import (
     Channel,
     Content,
     DeliveryState,
+    DueDelivery,
     InDoubt,
     RenderedMessage,
     Stage,
@@ -102,6 +103,25 @@ async def test_pause_does_not_wait_for_another_campaigns_message_on_the_same_con
         assert paused.state is CampaignState.PAUSED
         await trio.sleep(1500)
         assert store.states(other.id) == states
+        here.supervisor.hurry()
+
+
+async def test_the_grace_of_a_paused_campaign_is_not_that_of_the_next_message_on_its_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(connections=1, latency=10.0)
+    campaigns = [store.add_campaign(name, 100, EMAIL) for name in ("a", "b")]
+    async with world(store, transport) as here:
+        await trio.sleep(45)  # they take turns
+        (sending,) = [row.campaign_id for row in store.rows.values() if row.open]
+        first, other = sorted(campaigns, key=lambda campaign: campaign.id != sending)
+        transport.latency = 10 * Supervisor.GRACE
+        _, paused = await here.supervisor.pause(first.name)
+        assert paused.counts.in_doubt == 0
+        await trio.sleep(5 * Supervisor.GRACE)
+        assert store.states(other.id)[DeliveryState.SENDING] == 1
+        await trio.sleep(10 * Supervisor.GRACE)
+        assert DeliveryState.IN_DOUBT not in store.states(other.id)
         here.supervisor.hurry()
 
 
@@ -328,6 +348,42 @@ async def test_what_cannot_be_sent_is_recorded_also_when_it_is_noted_during_a_wr
             await here.ended(campaign)
         assert store.states(campaign.id) == {DeliveryState.SENT: 60, DeliveryState.FAILED: 60}
         here.supervisor.hurry()
+
+
+async def test_what_is_cancelled_while_a_page_is_read_does_not_wait_for_its_turn(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Store(FakeStore):
+        async def due(
+            self, campaign_id: int, now: float, limit: int, exclude_after: int
+        ) -> list[DueDelivery]:
+            page = await super().due(campaign_id, now, limit, exclude_after)
+            if len(page) == 3:
+                for number in (2, 3):
+                    self.rows[number].state = DeliveryState.SKIPPED
+                self.recount(campaign_id)
+                here.supervisor.read_again()
+            return page
+
+    store = Store()
+    campaign = store.add_campaign("spring", 3, EMAIL, rate=("1/day",))
+    async with world(store, FakeTransport()) as here:
+        began = trio.current_time()
+        await here.ended(campaign)
+        assert trio.current_time() - began < 3600
+    assert store.states(campaign.id) == {DeliveryState.SENT: 1, DeliveryState.SKIPPED: 2}
+
+
+async def test_who_is_first_stays_first_when_the_queue_is_read_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, transport = FakeStore(), FakeTransport(connections=1)
+    campaign = store.add_campaign("spring", 600, EMAIL, rate=("10/s",))
+    async with world(store, transport) as here:
+        await trio.sleep(10)
+        here.supervisor.read_again()
+        await here.ended(campaign)
+    assert transport.accepted == list(range(1, 601))
 
 
 async def test_a_dispatcher_that_has_lost_the_database_and_its_room_does_not_spin(

@@ -83,11 +83,11 @@ class Scene:
     def later(self, seconds: float) -> None:
         self.clock.jump(seconds)
 
-    async def campaign(self, *names: str, name: str = "texts") -> Campaign:
+    async def campaign(self, *names: str, name: str = "texts", **changes: str) -> Campaign:
         """A running campaign to these people, "Hi Ann" and so on; none of it is sent yet."""
         await self.store.people(*names, list_name=name, phone=True)
         sms = {"channel": "sms", "sender": None, "subject": None, "provider": "text", "in_doubt": "reconcile"}
-        spec = self.store.spec(name=name, lists=[name], **sms)
+        spec = self.store.spec(name=name, lists=[name], **sms, **changes)
         content = spec.content()
         draft, _, _ = await self.store.campaigns.apply(spec, spec_json(spec), content, content_hash(content))
         await self.store.move(draft, CampaignState.RUNNING)
@@ -247,6 +247,24 @@ async def test_another_account_under_the_same_name_is_not_asked_and_the_doubt_is
     await scene.finish(scene.reconciler(campaign))
     assert await scene.store.states(campaign) == [D.IN_DOUBT]
     assert scene.double.listings == []
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "reason"),
+    [
+        ("Hi {{ first_name | default('you') }}", D.IN_DOUBT, "provider_cannot_say"),
+        ("The sale ends today", D.SENT, "reconciled_sent"),
+    ],
+)
+async def test_a_message_whose_contact_was_removed_is_asked_for_only_if_it_is_known_what_it_said(
+    clock: MockClock, scene: Scene, text: str, state: D, reason: str
+) -> None:
+    campaign = await scene.campaign("ann", text=text)
+    await scene.send(campaign, "+drop")
+    await scene.store.contacts.remove("+14155550000")
+    await scene.finish(scene.reconciler(campaign))
+    (row,) = await scene.store.ledger.deliveries(campaign.id)
+    assert (row.state, row.reason) == (state, reason)
 
 
 async def test_an_earlier_message_of_the_same_words_does_not_hide_that_this_one_is_missing(

@@ -17,16 +17,16 @@ from tests.shell.smtp_peers import BODY, open_connection, rendered, send, send_i
 
 @pytest.mark.parametrize("pipelining", [True, False])
 async def test_messages_arrive_byte_for_byte_in_order_over_one_connection(pipelining: bool) -> None:
-    rendereds = [rendered(n, BODY + b"%d\r\n" % n) for n in range(1, 6)]
+    messages = [rendered(n, BODY + b"%d\r\n" % n) for n in range(1, 6)]
     async with serve_script(pipelining=pipelining) as server, open_connection(server) as (_, connection):
-        answers = await send_in_a_row(connection, rendereds)
+        answers = await send_in_a_row(connection, messages)
         await connection.aclose()
     assert [answer.provider_id for answer in answers] == ["Q1", "Q2", "Q3", "Q4", "Q5"]
     assert answers[0] == Answer(
         stage=Stage.DOT, code=250, enhanced="2.0.0", text="2.0.0 Ok: queued as Q1", provider_id="Q1"
     )
-    assert [message.body for message in server.messages] == [one.payload for one in rendereds]
-    assert [message.rcpt for message in server.messages] == [[f"RCPT TO:<{p.recipient}>"] for p in rendereds]
+    assert [message.body for message in server.messages] == [one.payload for one in messages]
+    assert [message.rcpt for message in server.messages] == [[f"RCPT TO:<{p.recipient}>"] for p in messages]
     assert server.connections == 1
     assert server.commands[-1] == "QUIT"
 

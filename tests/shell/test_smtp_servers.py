@@ -48,11 +48,11 @@ async def open_transport(port: int, **more: object) -> AsyncIterator[SmtpTranspo
 
 
 async def send_all(
-    transport: SmtpTransport, rendereds: list[RenderedMessage], connections: int
+    transport: SmtpTransport, messages: list[RenderedMessage], connections: int
 ) -> dict[int, Answer]:
     """As the engine does it: some connections, each message announces the next of its connection."""
     answers: dict[int, Answer] = {}
-    rest = iter(rendereds)
+    rest = iter(messages)
 
     async def work() -> None:
         connection, current = transport.connection(), next(rest, None)
