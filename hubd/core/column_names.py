@@ -129,6 +129,7 @@ _OUT_WORDS = _words(
     anulado otpisan otpisana otpisalsya otpisalas"""
 )
 _OUT_STARTS = ("unsub", "optedout", "optout", "hardbounce")
+_COUNT = re.compile(r"_[0-9]+$")
 
 
 def plain(text: str) -> str:
@@ -154,8 +155,11 @@ def meaning(name: str) -> tuple[str, int]:
 
 @lru_cache(maxsize=4096)
 def opt_out_kind(name: str) -> str:
-    """What a column says of subscriptions: "status", "opted_out", "consent", or "" for nothing."""
-    word = compact(name)
+    """What a column says of subscriptions: "status", "opted_out", "consent", or "" for nothing.
+
+    The second `Status` of a file is kept as `status_2`, and says as much as the first.
+    """
+    word = compact(_COUNT.sub("", name))
     if word in _STATUS:
         return "status"
     # HubSpot has a column for each kind of mail: "Opted out of email: Newsletter".
