@@ -90,7 +90,8 @@ def plan_columns(
                 use = ColumnUse(column=column, note=f"left out: a contact has at most {MAX_FIELDS} fields")
             taken.add(use.key)
             uses.append(use)
-    uses = _with_meanings(uses)
+    heeded = "" if addresses else "heeded: who opted out is left out"
+    uses = _with_meanings(uses, heeded)
     wanted = {"email", "phone", "address"} if addresses else {"email", "phone"}
     if not wanted & {use.field for use in uses}:
         raise BadInput.of([("columns", _no_address(columns))], hint=_hint(columns))
@@ -141,8 +142,11 @@ def usable_name(column: str) -> str:
     return f"column_{name}"[:_LONGEST_FIELD]
 
 
-def _with_meanings(uses: Sequence[ColumnUse]) -> list[ColumnUse]:
-    """With the fields that the columns fill: of several for one field the best is tried first."""
+def _with_meanings(uses: Sequence[ColumnUse], heeded: str) -> list[ColumnUse]:
+    """With the fields that the columns fill: of several for one field the best is tried first.
+
+    `heeded` is the note for columns that say who opted out.
+    """
     ranked: dict[str, list[tuple[int, int]]] = {}
     for position, use in enumerate(uses):
         field, rank = meaning(use.key) if use.key else ("", 0)
@@ -155,7 +159,6 @@ def _with_meanings(uses: Sequence[ColumnUse]) -> list[ColumnUse]:
         for _, position in others:
             also = f"also {field}, where {shown(uses[best].column)} has none"
             found[position] = replace(found[position], note=found[position].note or also)
-    heeded = "heeded: who opted out is left out"
     return [
         replace(use, note="; ".join(filter(None, (use.note, heeded))))
         if opt_out_kind(use.key) in ("status", "opted_out")

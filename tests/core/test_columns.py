@@ -177,6 +177,11 @@ def test_addresses_to_suppress_may_be_in_a_column_of_that_name() -> None:
         plan_columns(["Address"])
 
 
+def test_a_file_of_addresses_to_suppress_is_told_of_no_opt_out_that_is_heeded() -> None:
+    assert plan_columns(["email", "Status"])[1].note == "heeded: who opted out is left out"
+    assert plan_columns(["email", "Status"], addresses=True)[1].note == ""
+
+
 @given(st.lists(st.text(max_size=12) | st.sampled_from(["email", "e-mail", "Vorname", "self"]), max_size=8))
 def test_any_columns_are_taken_beside_an_address(columns: list[str]) -> None:
     uses = plan_columns([*columns, "phone"])
