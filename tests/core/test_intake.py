@@ -464,6 +464,9 @@ def test_an_opt_out_is_heeded_in_a_second_column_of_the_name_and_beyond_the_fiel
         ("Opted out", "0000-00-00 00:00:00", "email phone"),
         ("Unsubscribed", "subscribed", "email phone"),
         ("Unsubscribe", "https://example.com/u/1", "email phone"),
+        ("Email Marketing Consent", "UNSUBSCRIBED", "phone"),
+        ("Email Marketing Consent", "SUBSCRIBED", "email phone"),
+        ("Marketing consent", "subscribed", "email phone"),
     ],
 )
 def test_who_opted_out_elsewhere_is_left_out(column: str, cell: str, left: str) -> None:
@@ -477,7 +480,12 @@ def test_who_opted_out_elsewhere_is_left_out(column: str, cell: str, left: str) 
 
 
 @pytest.mark.parametrize(
-    ("column", "cell"), [("Accepts Email Marketing", "no"), ("Email Marketing: Status", "NOT_SUBSCRIBED")]
+    ("column", "cell"),
+    [
+        ("Accepts Email Marketing", "no"),
+        ("Email Marketing: Status", "NOT_SUBSCRIBED"),
+        ("Email Marketing Consent", "NEVER_SUBSCRIBED"),
+    ],
 )
 def test_who_did_not_agree_to_marketing_is_said_and_imported(column: str, cell: str) -> None:
     row = read_row(1, {"email": "a@b.com", column: cell})
