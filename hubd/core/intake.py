@@ -28,7 +28,7 @@ from hubd.core.column_names import (
     opt_out_kind,
 )
 from hubd.core.columns import MAX_FIELDS, field_name, usable_name
-from hubd.core.tables import Fault, shown, text_problem
+from hubd.core.tables import problem_of, shown, text_problem
 from hubd.errors import BadInput
 
 __all__ = [
@@ -49,6 +49,7 @@ MAX_CELL_BYTES = 64 * 1024
 _ADDRESSES = ("email", "phone")
 _SEVERAL = ":::"  #: what Google Contacts writes between several addresses in one cell
 _NUMBERS = re.compile(r"[0-9]+")
+_DONE = re.compile(r"; (?:(?:the \w+ was )?left out|imported nevertheless)$")
 #: How many days a month has at most.
 _DAYS = dict(enumerate((31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), start=1))
 _NO_ADDRESS = {
@@ -76,6 +77,11 @@ class RowProblem:
     line: int
     field: str
     problem: str
+
+    @property
+    def cause(self) -> str:
+        """The problem, without what was done about it: for a row of which nothing is taken."""
+        return _DONE.sub("", self.problem)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,18 +359,12 @@ def _no_address(line: int, dropped: Iterable[RowProblem], only: str | None = Non
     """Why the row is refused: what is wrong with its first address."""
     for each in dropped:
         if each.field in (*_ADDRESSES, "address") or opt_out_kind(each.field):
-            return RowProblem(line=line, field=each.field, problem=each.problem.removesuffix("; left out"))
+            return RowProblem(line=line, field=each.field, problem=each.cause)
     return RowProblem(line=line, field=only or "email", problem=_NO_ADDRESS[only])
 
 
 def _left_out(line: int, field: str, error: BadInput) -> RowProblem:
-    return RowProblem(line=line, field=field, problem=f"{_first_fault(error)[1]}; left out")
-
-
-def _first_fault(error: BadInput) -> Fault:
-    listed = error.data["errors"]
-    assert isinstance(listed, list)
-    return listed[0]["path"], listed[0]["problem"]
+    return RowProblem(line=line, field=field, problem=f"{problem_of(error)}; left out")
 
 
 def time_zone(text: str) -> str:

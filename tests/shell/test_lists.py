@@ -232,6 +232,8 @@ async def test_one_contact_is_added_or_brought_up_to_date(served: Served) -> Non
         ({"fields": {"timezone": "Nowhere"}}, "timezone"),
         ({"list": "*"}, "list"),
         ({"email": None}, "email"),
+        ({"fields": {"marketing_consent": "no"}}, "marketing_consent"),
+        ({"phone": "+14155552671", "fields": {"email_opt_out": "yes"}}, "email_opt_out"),
     ],
 )
 async def test_what_is_wrong_with_one_contact_is_said_and_nothing_of_it_is_taken(
@@ -242,6 +244,8 @@ async def test_what_is_wrong_with_one_contact_is_said_and_nothing_of_it_is_taken
         with pytest.raises(BadInput) as refused:
             await hub.call("contacts.add", **{"list": "staff", "email": "ann@example.com", **wrong})
         assert refused.value.data["errors"][0]["path"] == field  # type: ignore[index]
+        assert "left out" not in str(refused.value)
+        assert "imported" not in str(refused.value)
         assert await on(hub, None) == []
 
 
