@@ -258,13 +258,14 @@ def facts(pairs: Iterable[tuple[str, object]], *, indent: str = "  ", width: int
     A value that does not fit `width` goes on below itself.
     """
     listed = [(name, value) for name, value in pairs if value is not None and value != ""]
-    kept = [(name, one_line(value)) for name, value in listed]
+    kept = [(one_line(name), one_line(value)) for name, value in listed]
     if all(isinstance(value, int) for _, value in listed):
         widest = max((len(text) for _, text in kept), default=0)
         kept = [(name, text.rjust(widest)) for name, text in kept]
-    names = max((len(name) for name, _ in kept), default=0)
+    names = max((columns(name) for name, _ in kept), default=0)
     below = "\n" + " " * (len(indent) + names + 2)
     room = max(_SENTENCE, width - len(below) + 1)
     return "\n".join(
-        f"{indent}{name:<{names}}  " + wrapped(value, room).replace("\n", below) for name, value in kept
+        f"{indent}{name}{' ' * (names - columns(name))}  " + wrapped(value, room).replace("\n", below)
+        for name, value in kept
     )

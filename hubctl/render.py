@@ -58,7 +58,7 @@ def accepted(counts: View) -> int:
 
 
 def percent(counts: View) -> int:
-    """How much of a campaign is settled; 100 only when all of it is."""
+    """How much of a campaign is finished; 100 only when all of it is."""
     total = int(counts.get("total", 0))
     return finished(counts) * 100 // total if total else 0
 

@@ -130,11 +130,11 @@ def _again(delivery: View) -> str:
 
 
 def _origin(delivery: View) -> str:
-    """Where a message comes from: a campaign, or a single one with a campaign's content or its own."""
+    """Where a message comes from: a campaign, or a transactional one with a campaign's content or its own."""
     if not delivery.get("single"):
         return str(delivery.get("campaign") or "")
     of = delivery.get("content_of")
-    return f"a single message with the content of {of}" if of else "a single message"
+    return f"a transactional message with the content of {of}" if of else "a transactional message"
 
 
 def body(content: View, *, colour: bool = False, html_hint: bool = True) -> str:

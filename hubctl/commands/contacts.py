@@ -18,6 +18,7 @@ from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, Stream, read_pages
 from hubctl.names import list_names
 from hubctl.output import asked, output_of, write_cells
+from hubd.errors import NotFound
 
 if TYPE_CHECKING:
     from hubctl.import_report import Report
@@ -103,7 +104,8 @@ def import_(
             )
 
         app.talk(work)
-    removed = _trim(app, into, report, question, dry_run=dry_run) if replace else {}
+    problems = report.error_lines(name)
+    removed = _trim(app, into, report, question, problems, dry_run=dry_run) if replace else {}
     if not print_result(app, {"list": into, "dry_run": dry_run, **report.as_json(), **removed}):
         result = report.as_json()
         people = sum(int(result[key]) for key in ("imported", "updated", "unchanged"))
@@ -120,18 +122,30 @@ def import_(
             app.out(f"{off} {'would be ' if dry_run else ''}taken off list {into}")
         for line in report.column_lines():
             app.out(line)
-        for line in report.error_lines(name):
+        for line in problems:
             app.complain(line)
     return Exit.PARTLY if report.invalid else Exit.DONE
 
 
-def _trim(app: App, into: str, report: Report, question: str, *, dry_run: bool) -> dict[str, int]:
+def _trim(
+    app: App, into: str, report: Report, question: str, problems: list[str], *, dry_run: bool
+) -> dict[str, int]:
     """Take off the list whoever is not in the file, once that is confirmed; how many."""
     rows = sum(report.counts.values())
     if not rows:
-        raise Refused("no row of the file is valid, so nobody is taken off the list", code="no_valid_row")
+        raise Refused(
+            "no row of the file is valid, so nobody is taken off the list",
+            code="no_valid_row",
+            details=problems,
+            hint="correct the file and import it again",
+        )
     asked_for = {"name": into, "import_id": report.identity, "rows": rows}
-    leaving = int(app.call("list.trim", **asked_for, dry_run=True)["removed"])
+    try:
+        leaving = int(app.call("list.trim", **asked_for, dry_run=True)["removed"])
+    except NotFound:
+        if not dry_run:
+            raise
+        leaving = 0  # the list would be new
     if dry_run or not leaving:
         return {"removed": leaving}
     people = layout.plural(leaving, "contact")
@@ -139,7 +153,9 @@ def _trim(app: App, into: str, report: Report, question: str, *, dry_run: bool) 
         app.confirm(f"{question} ({people})", needed=True, name=into, people=leaving)
     except Refused as error:
         raise Refused(
-            f"the file is imported, and nobody was taken off list {into}", code=error.code
+            f"the file is imported, and nobody was taken off list {into}",
+            code=error.code,
+            details=problems,
         ) from None
     return {"removed": int(app.call("list.trim", **asked_for)["removed"])}
 

@@ -30,7 +30,8 @@ async def add(hub: Hub, params: p.ContactAdd, command: Command) -> r.AddedResult
     if isinstance(row, RowProblem):
         raise BadInput.at(row.field, row.problem)
     for dropped in row.dropped:  # unlike a row of a file, whose other cells are good for something
-        raise BadInput.at(dropped.field, dropped.problem)
+        hint = "nothing was added; correct it, or leave it out"
+        raise BadInput.at(dropped.field, dropped.cause, hint=hint)
     work = hub.lists.adding(name, row, f"add:{secrets.token_hex(8)}")
 
     def answer(found: tuple[bool, str]) -> r.AddedResult:

@@ -115,12 +115,10 @@ _OPTED_OUT = _words(
 _CONSENT = _words(
     """
     acceptsmarketing acceptsemailmarketing acceptssmsmarketing emailoptin smsoptin marketingoptin
-    marketingconsent emailconsent smsconsent"""
+    marketingconsent emailconsent smsconsent emailmarketingconsent smsmarketingconsent"""
 )
-_NO = _words(
-    """0 00 no n f false none null never off nein falsch non faux falso net lozh na unknown subscribed active
-    aktiv actif activo"""
-)
+_NO = _words("0 00 no n f false none null never off nein falsch non faux falso net lozh na unknown")
+_SUBSCRIBED = _words("subscribed active aktiv actif activo")
 _NOT_SUBSCRIBED = _words("nonsubscribed notsubscribed neversubscribed unconfirmed")
 _OUT_WORDS = _words(
     """
@@ -129,6 +127,7 @@ _OUT_WORDS = _words(
     anulado otpisan otpisana otpisalsya otpisalas"""
 )
 _OUT_STARTS = ("unsub", "optedout", "optout", "hardbounce")
+_COUNT = re.compile(r"_[0-9]+$")
 
 
 def plain(text: str) -> str:
@@ -154,8 +153,11 @@ def meaning(name: str) -> tuple[str, int]:
 
 @lru_cache(maxsize=4096)
 def opt_out_kind(name: str) -> str:
-    """What a column says of subscriptions: "status", "opted_out", "consent", or "" for nothing."""
-    word = compact(name)
+    """What a column says of subscriptions: "status", "opted_out", "consent", or "" for nothing.
+
+    The second `Status` of a file is kept as `status_2`, and says as much as the first.
+    """
+    word = compact(_COUNT.sub("", name))
     if word in _STATUS:
         return "status"
     # HubSpot has a column for each kind of mail: "Opted out of email: Newsletter".
@@ -175,13 +177,12 @@ def opt_out_fields(name: str) -> tuple[str, ...]:
 def means_opted_out(kind: str, cell: str) -> bool:
     """Whether a cell of a column of this kind says that the person unsubscribed or cannot be reached."""
     word = compact(cell[:100])
-    if kind == "status":
-        return word in _OUT_WORDS or word.startswith(_OUT_STARTS)
-    # A date of zeros is what some databases have for none.
-    return kind == "opted_out" and bool(word.strip("0")) and word not in _NO
+    if kind == "opted_out":  # a date of zeros is what some databases have for none
+        return bool(word.strip("0")) and word not in _NO and word not in _SUBSCRIBED
+    return word in _OUT_WORDS or word.startswith(_OUT_STARTS)
 
 
 def means_no_consent(kind: str, cell: str) -> bool:
     """Whether a cell of a column of this kind says that the person did not agree to marketing."""
     word = compact(cell[:100])
-    return word in (_NO if kind == "consent" else _NOT_SUBSCRIBED if kind == "status" else ())
+    return word in _NOT_SUBSCRIBED or (kind == "consent" and word in _NO)

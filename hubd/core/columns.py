@@ -19,7 +19,7 @@ from hubd.errors import BadInput, nearest
 MAX_FIELDS = 1000  #: of one contact
 _LONGEST_FIELD = 64
 _FIELD = re.compile(r"[a-z_][a-z0-9_]*")
-_EMAIL = re.compile(r"\s*[^\s@]+@[^\s@]+\.[^\s@]+\s*")
+_EMAIL = re.compile(r"\s*[^\s@]+@[^\s@.]+\.[^\s@]+\s*")
 _PHONE = re.compile(r"[+0-9 ()./-]{7,25}")
 #: Variables that a template gets from elsewhere, and words that mean something else in a template.
 _RESERVED = {
@@ -85,11 +85,13 @@ def plan_columns(
             uses.append(ColumnUse(column=column, note="skipped"))
         else:
             use = _use(column, position + 1, taken)
-            if use.key and len(taken) >= MAX_FIELDS and not meaning(use.key)[0]:
+            special = meaning(use.key)[0] or opt_out_kind(use.key)
+            if use.key and len(taken) >= MAX_FIELDS and not special:
                 use = ColumnUse(column=column, note=f"left out: a contact has at most {MAX_FIELDS} fields")
             taken.add(use.key)
             uses.append(use)
-    uses = _with_meanings(uses)
+    heeded = "" if addresses else "heeded: who opted out is left out"
+    uses = _with_meanings(uses, heeded)
     wanted = {"email", "phone", "address"} if addresses else {"email", "phone"}
     if not wanted & {use.field for use in uses}:
         raise BadInput.of([("columns", _no_address(columns))], hint=_hint(columns))
@@ -140,8 +142,11 @@ def usable_name(column: str) -> str:
     return f"column_{name}"[:_LONGEST_FIELD]
 
 
-def _with_meanings(uses: Sequence[ColumnUse]) -> list[ColumnUse]:
-    """With the fields that the columns fill: of several for one field the best is tried first."""
+def _with_meanings(uses: Sequence[ColumnUse], heeded: str) -> list[ColumnUse]:
+    """With the fields that the columns fill: of several for one field the best is tried first.
+
+    `heeded` is the note for columns that say who opted out.
+    """
     ranked: dict[str, list[tuple[int, int]]] = {}
     for position, use in enumerate(uses):
         field, rank = meaning(use.key) if use.key else ("", 0)
@@ -155,19 +160,23 @@ def _with_meanings(uses: Sequence[ColumnUse]) -> list[ColumnUse]:
             also = f"also {field}, where {shown(uses[best].column)} has none"
             found[position] = replace(found[position], note=found[position].note or also)
     return [
-        replace(use, note="heeded: who opted out is left out")
-        if use.key and not use.note and opt_out_kind(use.key) in ("status", "opted_out")
+        replace(use, note="; ".join(filter(None, (use.note, heeded))))
+        if opt_out_kind(use.key) in ("status", "opted_out")
         else use
         for use in found
     ]
 
 
 def _no_address(columns: Sequence[str]) -> str:
-    if any(_EMAIL.fullmatch(column) or _is_phone(column) for column in columns):
+    if _is_contact(columns):
         return "the first line must name the columns, but this one looks like a contact"
     near = [column for column in columns if nearest(column.casefold(), ("email", "phone"))]
     guess = f"; is it {shown(near[0])}?" if near else ""
     return f"there is neither an email nor a phone column{guess}"
+
+
+def _is_contact(columns: Sequence[str]) -> bool:
+    return any(_EMAIL.fullmatch(column) or _is_phone(column) for column in columns)
 
 
 def _is_phone(column: str) -> bool:
@@ -175,6 +184,6 @@ def _is_phone(column: str) -> bool:
 
 
 def _hint(columns: Sequence[str]) -> str:
-    if any(_EMAIL.fullmatch(column) or _is_phone(column) for column in columns):
+    if _is_contact(columns):
         return "add a line such as email,first_name above it"
     return "rename the column, or map it: --map COLUMN=FIELD"

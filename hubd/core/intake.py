@@ -12,8 +12,10 @@ import re
 import unicodedata
 import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
+from typing import TypeVar
 
 import msgspec
 
@@ -26,7 +28,7 @@ from hubd.core.column_names import (
     opt_out_kind,
 )
 from hubd.core.columns import MAX_FIELDS, field_name, usable_name
-from hubd.core.tables import Fault, shown, text_problem
+from hubd.core.tables import problem_of, shown, text_problem
 from hubd.errors import BadInput
 
 __all__ = [
@@ -41,13 +43,20 @@ __all__ = [
     "time_zone",
 ]
 
+T = TypeVar("T")
+
 MAX_CELL_BYTES = 64 * 1024
 _ADDRESSES = ("email", "phone")
 _SEVERAL = ":::"  #: what Google Contacts writes between several addresses in one cell
 _NUMBERS = re.compile(r"[0-9]+")
+_DONE = re.compile(r"; (?:(?:the \w+ was )?left out|imported nevertheless)$")
 #: How many days a month has at most.
 _DAYS = dict(enumerate((31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), start=1))
-_NO_ADDRESS = "the row has neither an email address nor a phone number"
+_NO_ADDRESS = {
+    None: "the row has neither an email address nor a phone number",
+    "email": "the row has no email address",
+    "phone": "the row has no phone number",
+}
 
 
 class ContactRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -68,6 +77,11 @@ class RowProblem:
     line: int
     field: str
     problem: str
+
+    @property
+    def cause(self) -> str:
+        """The problem, without what was done about it: for a row of which nothing is taken."""
+        return _DONE.sub("", self.problem)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +125,9 @@ def read_row(line: int, values: Mapping[str, str], *, region: str | None = None)
                 continue
             try:
                 if field == "email":
-                    found["email"], key = _first_email(cell) if _SEVERAL in cell else email_address(cell)
+                    found["email"], key = _first_good(cell, email_address)
                 elif field == "phone":
-                    found["phone"] = phone_number(cell.split(_SEVERAL)[0], region)
+                    found["phone"] = _first_good(cell, partial(phone_number, region=region))
                 else:
                     found[field] = _OTHERS[field](cell)
                 break
@@ -188,7 +202,7 @@ def read_addresses(
                 where = source if source == "address" else field
                 dropped.append(_left_out(line, where, error))
     if not found["email"] and not found["phone"]:
-        return _no_address(line, dropped)
+        return _no_address(line, dropped, only)
     return AddressRow(
         line=line, emails=tuple(found["email"]), phones=tuple(found["phone"]), dropped=tuple(dropped)
     )
@@ -283,7 +297,7 @@ def _usable(line: int, values: Mapping[str, str], dropped: list[RowProblem]) -> 
         problem = _cell_problem(value)
         if not problem and name in cells and value and not value.isspace():
             problem = "two columns of the row fill this field"
-        if not problem and len(cells) >= MAX_FIELDS and not meaning(name)[0]:
+        if not problem and len(cells) >= MAX_FIELDS and not (meaning(name)[0] or opt_out_kind(name)):
             problem = f"more than {MAX_FIELDS} columns"
         if problem:
             dropped.append(RowProblem(line=line, field=name, problem=f"{problem}; left out"))
@@ -314,8 +328,16 @@ def _is_outer(char: str) -> bool:
     return char.isspace() or (not char.isascii() and unicodedata.category(char) == "Cf")
 
 
-def _first_email(cell: str) -> tuple[str, str]:
-    return email_address(cell.split(_SEVERAL)[0])
+def _first_good(cell: str, read: Callable[[str], T]) -> T:
+    """The first address in a cell that can be used. Raises BadInput, for the first one, if none can."""
+    first, *others = cell.split(_SEVERAL)
+    try:
+        return read(first)
+    except BadInput:
+        for other in others:
+            with suppress(BadInput):
+                return read(other)
+        raise
 
 
 def _heed_opt_outs(
@@ -333,22 +355,16 @@ def _heed_opt_outs(
             dropped.append(RowProblem(line=line, field=name, problem=said))
 
 
-def _no_address(line: int, dropped: Iterable[RowProblem]) -> RowProblem:
+def _no_address(line: int, dropped: Iterable[RowProblem], only: str | None = None) -> RowProblem:
     """Why the row is refused: what is wrong with its first address."""
     for each in dropped:
         if each.field in (*_ADDRESSES, "address") or opt_out_kind(each.field):
-            return RowProblem(line=line, field=each.field, problem=each.problem.removesuffix("; left out"))
-    return RowProblem(line=line, field="email", problem=_NO_ADDRESS)
+            return RowProblem(line=line, field=each.field, problem=each.cause)
+    return RowProblem(line=line, field=only or "email", problem=_NO_ADDRESS[only])
 
 
 def _left_out(line: int, field: str, error: BadInput) -> RowProblem:
-    return RowProblem(line=line, field=field, problem=f"{_first_fault(error)[1]}; left out")
-
-
-def _first_fault(error: BadInput) -> Fault:
-    listed = error.data["errors"]
-    assert isinstance(listed, list)
-    return listed[0]["path"], listed[0]["problem"]
+    return RowProblem(line=line, field=field, problem=f"{problem_of(error)}; left out")
 
 
 def time_zone(text: str) -> str:
@@ -375,7 +391,7 @@ def birthday(text: str) -> str:
 
     Numbers must be able to be a day of a month, in some order; months in words are not judged.
     """
-    numbers = [int(each) for each in _NUMBERS.findall(text)[:3]]
+    numbers = [int(each[:9]) for each in _NUMBERS.findall(text)[:3]]  # `int` refuses thousands of digits
     if any(map(str.isalpha, text)) and numbers:
         return text
     dated = numbers[1:] if numbers and numbers[0] > 31 else numbers[:2]  # the year may stand in front

@@ -49,8 +49,7 @@ COUNT_LEAVERS = f"SELECT count(*) {_LEAVERS}"
 MAKE_NAMED = """
 CREATE TEMP TABLE IF NOT EXISTS named (
     import_id TEXT, contact_id INTEGER, PRIMARY KEY (import_id, contact_id)) WITHOUT ROWID"""
-MAKE_ROWS_NAMED = """
-CREATE TEMP TABLE IF NOT EXISTS rows_named (import_id TEXT PRIMARY KEY, n INTEGER) WITHOUT ROWID"""
+MAKE_ROWS_NAMED = "CREATE TEMP TABLE IF NOT EXISTS rows_named (import_id TEXT PRIMARY KEY, n INTEGER)"
 NAME_CONTACTS = """
 INSERT OR IGNORE INTO temp.named (import_id, contact_id)
 SELECT :import_id, id FROM contact WHERE email_key IN (SELECT value FROM json_each(:emails))
@@ -65,9 +64,12 @@ COUNT_ROWS = """
 INSERT INTO temp.rows_named (import_id, n) VALUES (?, ?)
 ON CONFLICT (import_id) DO UPDATE SET n = n + excluded.n"""
 ROWS_NAMED = "SELECT n FROM temp.rows_named WHERE import_id = ?"
+#: All imports but so many that began last.
+BEGAN_EARLIER = "SELECT import_id FROM temp.rows_named ORDER BY rowid DESC LIMIT -1 OFFSET ?"
 FORGET_NAMED = "DELETE FROM temp.named WHERE import_id = ?"
 FORGET_ROWS = "DELETE FROM temp.rows_named WHERE import_id = ?"
 
+MOST_IMPORTS = 8  #: that are remembered: most end in `ending_trim`, but no dry run does, and no failed one
 PAGE = 5_000  #: contacts of a list that are looked at in one unit of work
 _EVERYBODY = 2**63 - 1
 
@@ -182,8 +184,7 @@ class Lists:
         """Forget the import, and tell."""
 
         def work(unit: Unit) -> None:
-            unit.db.execute(FORGET_NAMED, (import_id,))
-            unit.db.execute(FORGET_ROWS, (import_id,))
+            _forget(unit, import_id)
             _tell_left(unit, name, done.left)
 
         return work
@@ -242,6 +243,13 @@ def _name(unit: Unit, import_id: str, rows: Sequence[ContactRow]) -> None:
     asked = {"emails": json.dumps(emails), "phones": json.dumps(phones)}
     unit.db.execute(NAME_CONTACTS, {**asked, "import_id": import_id})
     unit.db.execute(COUNT_ROWS, (import_id, len(rows)))
+    for (earlier,) in unit.db.execute(BEGAN_EARLIER, (MOST_IMPORTS,)).fetchall():
+        _forget(unit, earlier)
+
+
+def _forget(unit: Unit, import_id: str) -> None:
+    unit.db.execute(FORGET_NAMED, (import_id,))
+    unit.db.execute(FORGET_ROWS, (import_id,))
 
 
 def _number(db: sqlite3.Connection, name: str) -> int:

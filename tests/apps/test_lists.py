@@ -47,7 +47,14 @@ def test_a_file_without_one_valid_row_empties_no_list(hub: Hub) -> None:
     refused = hub.run("import", hub.file("bad.csv", "email\nx\n"), "--list", "staff", "--replace", "--yes")
     assert refused.returncode == 1
     assert "nobody is taken off" in refused.stderr
+    assert "bad.csv:2: email: not an email address: no @ in it" in refused.stderr
     assert len(on(hub, "staff")) == 3
+
+
+def test_a_dry_run_into_a_list_that_would_be_new_takes_nobody_off(hub: Hub) -> None:
+    trial = hub.ok("import", hub.file("before.csv", BEFORE), "--list", "staff", "--replace", "--dry-run")
+    assert "0 contacts would be taken off list staff" in trial
+    assert hub.json("lists")["lists"] == []
 
 
 def test_lists_are_renamed_and_deleted_and_contacts_leave_one(hub: Hub) -> None:

@@ -95,10 +95,10 @@ def test_a_message_of_the_outbox_names_its_file_and_where_its_words_come_from(hu
     assert Path(life["file"]).read_bytes().startswith(b"From: ")
     shown = hub.ok("message", str(tested))
     assert life["file"] in shown
-    assert "a single message with the content of spring" in shown
+    assert "a transactional message with the content of spring" in shown
     words = ("--sender", "a@acme.example", "--subject", "Hi", "--text", "Hello")
     sent = hub.ok("send", "--provider", "outbox", "--to", "me@example.com", *words, "--wait").strip()
-    assert re.search(r"campaign +a single message\n", hub.ok("message", sent))
+    assert re.search(r"campaign +a transactional message\n", hub.ok("message", sent))
     hub.ok("start", "spring", "--wait")
     of_it = hub.json("deliveries", "spring")["deliveries"][0]["id"]
     assert re.search(r"campaign +spring\n", hub.ok("message", str(of_it)))

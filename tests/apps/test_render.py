@@ -244,6 +244,11 @@ def test_what_is_no_time_is_shown_as_it_is(text: str | None) -> None:
     assert render.moment(text) in (text or "", "0001-01-01 00:00:00 UTC")
 
 
+def test_names_from_a_file_are_aligned_and_keep_to_their_line() -> None:
+    lines = layout.facts([("mail", "email"), ("电话", "phone"), ("two\nlines", "note")]).split("\n")
+    assert lines == ["  mail       email", "  电话       phone", "  two lines  note"]
+
+
 def test_columns_are_aligned_also_for_wide_characters() -> None:
     lines = layout.table(("NAME", "N"), [("田中", 5), ("Ann", 1234)]).split("\n")
     assert lines == ["NAME      N", "田中      5", "Ann   1,234"]

@@ -163,6 +163,7 @@ def test_a_map_to_what_is_no_field_is_refused(maps: dict[str, str], words: str) 
         ([], "neither an email nor a phone column"),
         (["ann@example.com", "Ann"], "looks like a contact"),
         (["Ann", "+1 415 555 2671"], "looks like a contact"),
+        (["a@" + "." * 60_000 + "@"], "neither an email nor a phone column"),  # a minute, if not linear
     ],
 )
 def test_a_header_without_an_address_is_refused(columns: list[str], words: str) -> None:
@@ -174,6 +175,11 @@ def test_addresses_to_suppress_may_be_in_a_column_of_that_name() -> None:
     assert plan_columns(["Address"], addresses=True)[0].field == "address"
     with pytest.raises(BadInput):
         plan_columns(["Address"])
+
+
+def test_a_file_of_addresses_to_suppress_is_told_of_no_opt_out_that_is_heeded() -> None:
+    assert plan_columns(["email", "Status"])[1].note == "heeded: who opted out is left out"
+    assert plan_columns(["email", "Status"], addresses=True)[1].note == ""
 
 
 @given(st.lists(st.text(max_size=12) | st.sampled_from(["email", "e-mail", "Vorname", "self"]), max_size=8))

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hubd.core import addresses
+from hubd.core.columns import plan_columns
 from hubd.core.intake import (
     AddressRow,
     ContactRow,
@@ -375,6 +376,12 @@ def test_a_birthday_is_kept_as_it_is_written(birthday: str) -> None:
     assert row.dropped == ()
 
 
+def test_a_birthday_of_thousands_of_digits_is_left_out_and_stops_no_other_row() -> None:
+    row = read_row(1, {"email": "a@b.com", "birthday": "1" * 5_000})
+    assert isinstance(row, ContactRow)
+    assert [each.field for each in row.dropped] == ["birthday"]
+
+
 def test_more_fields_than_a_contact_can_have_are_left_out() -> None:
     row = read_row(1, {**{f"c{number}": "x" for number in range(1_001)}, "email": "a@b.com"})
     assert isinstance(row, ContactRow)
@@ -416,6 +423,22 @@ def test_google_writes_several_addresses_into_one_cell() -> None:
     row = read_row(1, {"E-mail 1 - Value": "a@b.com ::: c@d.com", "Phone 1 - Value": "+14155552671 ::: 12"})
     assert isinstance(row, ContactRow)
     assert (row.email, row.phone, row.dropped) == ("a@b.com", "+14155552671", ())
+    row = read_row(1, {"E-mail 1 - Value": "a@ ::: c@d.com", "Phone 1 - Value": "12 ::: 3 ::: +14155552671"})
+    assert isinstance(row, ContactRow)
+    assert (row.email, row.phone, row.dropped) == ("c@d.com", "+14155552671", ())
+
+
+def test_an_opt_out_is_heeded_in_a_second_column_of_the_name_and_beyond_the_fields_of_a_contact() -> None:
+    header = ["email", "Status", *(f"c{number}" for number in range(1_000)), "status", "Unsubscribed"]
+    uses = plan_columns(header)
+    assert ["heeded" in use.note for use in uses[-2:]] == [True, True]
+    for use in uses[-2:]:
+        cells = {each.key: "x" for each in uses if each.key}
+        row = read_row(1, {**cells, "email": "a@b.com", "unsubscribed": "no", use.key: "unsubscribed"})
+        assert isinstance(row, RowProblem)
+        assert row.field == use.key
+    many = {"email": "a@b.com", **{f"c{number}": "x" for number in range(1_001)}, "unsubscribed": "yes"}
+    assert isinstance(read_row(1, many), RowProblem)
 
 
 @pytest.mark.parametrize(
@@ -441,6 +464,9 @@ def test_google_writes_several_addresses_into_one_cell() -> None:
         ("Opted out", "0000-00-00 00:00:00", "email phone"),
         ("Unsubscribed", "subscribed", "email phone"),
         ("Unsubscribe", "https://example.com/u/1", "email phone"),
+        ("Email Marketing Consent", "UNSUBSCRIBED", "phone"),
+        ("Email Marketing Consent", "SUBSCRIBED", "email phone"),
+        ("Marketing consent", "subscribed", "email phone"),
     ],
 )
 def test_who_opted_out_elsewhere_is_left_out(column: str, cell: str, left: str) -> None:
@@ -454,7 +480,12 @@ def test_who_opted_out_elsewhere_is_left_out(column: str, cell: str, left: str) 
 
 
 @pytest.mark.parametrize(
-    ("column", "cell"), [("Accepts Email Marketing", "no"), ("Email Marketing: Status", "NOT_SUBSCRIBED")]
+    ("column", "cell"),
+    [
+        ("Accepts Email Marketing", "no"),
+        ("Email Marketing: Status", "NOT_SUBSCRIBED"),
+        ("Email Marketing Consent", "NEVER_SUBSCRIBED"),
+    ],
 )
 def test_who_did_not_agree_to_marketing_is_said_and_imported(column: str, cell: str) -> None:
     row = read_row(1, {"email": "a@b.com", column: cell})
@@ -519,6 +550,13 @@ def test_a_row_with_nothing_to_suppress_is_a_problem(values: dict[str, str], fie
     assert isinstance(problem, RowProblem)
     assert problem.field == field
     assert words in problem.problem
+
+
+def test_a_row_without_an_address_of_the_wanted_kind_says_which_kind() -> None:
+    by_phone = read_addresses(1, {"email": "a@b.com"}, only="phone")
+    by_email = read_addresses(1, {"phone": "+14155552671"}, only="email")
+    assert by_phone == RowProblem(line=1, field="phone", problem="the row has no phone number")
+    assert by_email == RowProblem(line=1, field="email", problem="the row has no email address")
 
 
 def test_a_cell_of_64_kib_is_taken() -> None:

@@ -82,6 +82,23 @@ async def test_nobody_leaves_a_list_because_of_an_import_that_is_not_known_whole
         assert len(await on(hub)) == 3
 
 
+async def test_imports_that_nobody_ends_are_forgotten_but_for_the_newest(served: Served) -> None:
+    """Dry runs and files that broke off: whom they name takes memory."""
+    files = [(f"p{number}@example.com",) for number in range(lists.MOST_IMPORTS + 1)]
+    async with open_client(served.path) as hub:
+        for file in files:
+            await import_rows(hub, *file)
+        for file in files:
+            await import_rows(hub, *file, replace=True, dry_run=True)
+        for table in ("named", "rows_named"):
+            count = f"SELECT count(*) FROM temp.{table}"
+            kept = await served.database.write(lambda unit, count=count: unit.db.execute(count).fetchone()[0])
+            assert kept == lists.MOST_IMPORTS
+        with pytest.raises(Conflict):
+            await trim(hub, *files[0], dry_run=True)
+        assert (await trim(hub, *files[1], dry_run=True))["removed"] == lists.MOST_IMPORTS
+
+
 #: Addresses of a row: an email address, a phone number, or both.
 PEOPLE = [f"p{n}@example.com" for n in range(4)]
 PHONES = [f"+1415555010{n}" for n in range(3)]
@@ -215,6 +232,8 @@ async def test_one_contact_is_added_or_brought_up_to_date(served: Served) -> Non
         ({"fields": {"timezone": "Nowhere"}}, "timezone"),
         ({"list": "*"}, "list"),
         ({"email": None}, "email"),
+        ({"fields": {"marketing_consent": "no"}}, "marketing_consent"),
+        ({"phone": "+14155552671", "fields": {"email_opt_out": "yes"}}, "email_opt_out"),
     ],
 )
 async def test_what_is_wrong_with_one_contact_is_said_and_nothing_of_it_is_taken(
@@ -225,6 +244,8 @@ async def test_what_is_wrong_with_one_contact_is_said_and_nothing_of_it_is_taken
         with pytest.raises(BadInput) as refused:
             await hub.call("contacts.add", **{"list": "staff", "email": "ann@example.com", **wrong})
         assert refused.value.data["errors"][0]["path"] == field  # type: ignore[index]
+        assert "left out" not in str(refused.value)
+        assert "imported" not in str(refused.value)
         assert await on(hub, None) == []
 
 
