@@ -18,7 +18,8 @@ from docs.reference_pages import PAGES, declared, write
 from hubctl.cli import COMMANDS, hubctl
 from hubd.config.file import HubConfig, OutboxConfig, SmtpConfig, TwilioConfig, load_config
 from hubd.control.methods import METHODS
-from hubd.core.spec import CampaignSpec, Retry, Schedule, parse_spec
+from hubd.core.spec import CampaignSpec, Retry, Schedule
+from hubd.core.spec_reading import parse_spec
 from hubd.errors import BadInput
 from hubd.wire.events import EVENTS
 

@@ -25,7 +25,8 @@ from hubd.core.decide import Applied
 from hubd.core.model import ENDED, Campaign, Channel, Content, InDoubt
 from hubd.core.pacing import parse_rate
 from hubd.core.sms import compile_sms
-from hubd.core.spec import parse_spec, spec_json
+from hubd.core.spec import spec_json
+from hubd.core.spec_reading import parse_spec
 from hubd.errors import BadInput, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r

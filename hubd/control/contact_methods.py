@@ -28,7 +28,7 @@ from hubd.core.intake import (
     read_row,
 )
 from hubd.core.model import Channel
-from hubd.core.spec import list_name
+from hubd.core.spec_reading import list_name
 from hubd.errors import BadInput
 from hubd.wire import Encoded, encoded
 from hubd.wire import params as p

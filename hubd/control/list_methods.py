@@ -12,7 +12,7 @@ from hubd.control.hub import Hub, Work
 from hubd.control.views import problem_of
 from hubd.core.decide import Leaving, Pages
 from hubd.core.intake import RowProblem, check_region, read_row
-from hubd.core.spec import list_name
+from hubd.core.spec_reading import list_name
 from hubd.errors import BadInput
 from hubd.wire import params as p
 from hubd.wire import results as r

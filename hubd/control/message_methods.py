@@ -17,7 +17,7 @@ from hubd.control.views import problem_of
 from hubd.core.addresses import email_address, phone_number
 from hubd.core.compose import content_hash
 from hubd.core.model import Channel, Content, DeliveryState, Kind
-from hubd.core.spec import parse_spec
+from hubd.core.spec_reading import parse_spec
 from hubd.errors import BadInput, BadTemplate, Conflict, HubError, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r

@@ -1,69 +1,22 @@
-"""A campaign file as a typed value: read once, with every fault named at once, and never doubted again.
-
-What arrives here is the file as parsed, with the texts of `text_file` and `html_file` already in `text` and
-`html` and the attachments already stored by hash: the daemon never opens a file on behalf of a client.
-"""
+"""A campaign file as a typed value: what each key means. `spec_reading` reads one from a file."""
 
 from __future__ import annotations
 
-import datetime as dt
-import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from hubd.core.addresses import mailbox, sms_sender
-from hubd.core.footer import language_tag, unsubscribe_word
-from hubd.core.intake import time_zone
 from hubd.core.model import Attachment, Channel, Content, InDoubt, Kind
-from hubd.core.pacing import parse_rate
-from hubd.core.tables import Fault, Table, unknown_first
-from hubd.core.times import in_zone, parse_duration, parse_time
-from hubd.core.windows import parse_window
+from hubd.core.times import parse_duration, parse_time
 from hubd.errors import BadInput
 
-MAX_BODY_BYTES = 512 * 1024  #: each of text and html
-MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024  #: of all attachments together; the largest mail most servers take
-MAX_ATTACHMENTS = 50
-MAX_LISTS = 100
-MAX_SMS_CHARACTERS = 1600  #: what Twilio takes; counted here only when the text has nothing to fill in
-_LONGEST_LINE = 998  #: bytes of a header line (RFC 5322 2.1.1)
-_LONGEST_WAIT = 30 * 86_400.0
 #: Seconds after which a message that is refused for now fails, where the file does not say. Yesterday's offer
 #: is of no use to anybody; a receipt still is, so it gets the four to five days of RFC 5321 section 4.5.4.1.
 GIVE_UP_AFTER: Mapping[Kind, float] = MappingProxyType(
     {Kind.MARKETING: 86_400.0, Kind.TRANSACTIONAL: 5 * 86_400.0}
-)
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_PROVIDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LIST = re.compile(r"[^\W_][\w. @+-]{0,63}")
-_HOLE = re.compile(r"\{\{.*?\}\}")
-_UNSUBSCRIBE = re.compile(r"https://[^/\s?#@<>]+([/?#]\S*)?|mailto:[^\s@<>]+@\S+")
-_MIME_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-#: Keys that exist in a campaign file but not here, and a mistake that cannot be found by likeness.
-_ELSEWHERE = {
-    "text_file": "send the file's text as text; paths are resolved by the client",
-    "html_file": "send the file's text as html; paths are resolved by the client",
-    "from": "unknown key; did you mean sender?",
-    "list": "unknown key; did you mean lists?",
-    "body": "unknown key; did you mean text?",
-    "at": "unknown key here; it belongs in [schedule]",
-    "window": "unknown key here; it belongs in [schedule]",
-    "timezone": "unknown key here; it belongs in [schedule]",
-    "give_up_after": "unknown key here; it belongs in [retry]",
-}
-
-
-_EMAIL_ONLY = (
-    *("reply_to", "subject", "html", "attachments"),
-    *("unsubscribe", "postal_address", "footer", "language"),
 )
 
 
@@ -207,49 +160,6 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         )
 
 
-def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
-    """The campaign in a parsed file. Raises BadInput with all faults, never anything else, whatever `raw` is.
-
-    A null or empty value means the same as leaving the key out.
-    """
-    if not isinstance(raw, Mapping):
-        raise BadInput.at("", "a campaign must be a table of keys and values")
-    faults: list[Fault] = []
-    top = Table(raw, faults)
-    channel = top.choice("channel", tuple(Channel), None)
-    if top.raw.get("channel") is None:
-        top.fault("channel", 'is missing; "email" or "sms"')
-    spec = CampaignSpec(
-        name=_name(top),
-        channel=channel or Channel.EMAIL,
-        provider=top.checked("provider", _provider, "outbox", example="outbox"),
-        lists=_lists(top),
-        kind=top.choice("kind", tuple(Kind), Kind.MARKETING),
-        sender=top.checked("sender", _plain, "", example="Acme <news@acme.example>"),
-        reply_to=top.checked("reply_to", mailbox, "", example="help@acme.example"),
-        subject=top.checked("subject", _subject, ""),
-        text=top.checked("text", _body, "", lines=True),
-        html=top.checked("html", _body, "", lines=True),
-        unsubscribe=top.checked("unsubscribe", _unsubscribe, "", example="https://acme.example/u"),
-        postal_address=top.checked("postal_address", _postal_address, "", lines=True),
-        footer=top.checked("footer", _footer, "", lines=True),
-        language=top.checked("language", language_tag, "", example="de"),
-        attachments=_attachments(top),
-        in_doubt=top.choice("in_doubt", tuple(InDoubt), None),
-        rate=_rates(top),
-        retry=_retry(top.sub("retry")),
-        schedule=_schedule(top.sub("schedule")),
-    )
-    if channel == Channel.EMAIL:
-        spec = _email(top, spec)
-    elif channel == Channel.SMS:
-        _sms(top, spec)
-    top.close(hints=_ELSEWHERE, also=("text_file", "html_file"))
-    if faults:
-        raise BadInput.of(unknown_first(faults))
-    return spec
-
-
 def spec_json(spec: CampaignSpec) -> str:
     """The spec as JSON, for keeping."""
     return msgspec.json.encode(spec).decode()
@@ -261,195 +171,3 @@ def spec_from_json(text: str) -> CampaignSpec:
         return msgspec.json.decode(text, type=CampaignSpec)
     except (msgspec.DecodeError, UnicodeEncodeError):
         raise BadInput("the stored campaign was written by another version and cannot be read") from None
-
-
-def list_name(text: str) -> str:
-    """The name of a contact list. Raises BadInput."""
-    if _LIST.fullmatch(text) is None or text != text.strip():
-        raise BadInput(
-            "a list's name starts with a letter or digit; up to 64 letters, digits, spaces or . _ @ + -"
-        )
-    return text
-
-
-def _name(top: Table) -> str:
-    if top.raw.get("name") in (None, ""):
-        top.take("name")
-        top.fault("name", "is missing; every campaign has a unique name")
-        return ""
-    return top.checked("name", _campaign_name, "", example="spring-sale")
-
-
-def _campaign_name(text: str) -> str:
-    if _NAME.fullmatch(text) is None:
-        raise BadInput("must start with a-z or 0-9 and have up to 64 of a-z, 0-9 and . _ -")
-    return text
-
-
-def _provider(text: str) -> str:
-    if _PROVIDER.fullmatch(text) is None:
-        raise BadInput("is not the name of a provider in hubd.toml")
-    return text
-
-
-def _lists(top: Table) -> tuple[str, ...]:
-    names = top.texts("lists", example='["customers"]')
-    if len(names) > MAX_LISTS:
-        top.fault("lists", f"at most {MAX_LISTS} lists")
-    return tuple(top.run(f"lists[{at}]", list_name, name, "") for at, name in enumerate(names[:MAX_LISTS]))
-
-
-def _plain(text: str) -> str:
-    return text
-
-
-def _subject(text: str) -> str:
-    if len(text.encode()) > _LONGEST_LINE:
-        raise BadInput(f"is longer than {_LONGEST_LINE} bytes")
-    return text
-
-
-def _body(text: str) -> str:
-    if len(text.encode()) > MAX_BODY_BYTES:
-        raise BadInput(f"is larger than {MAX_BODY_BYTES // 1024} KiB")
-    return text
-
-
-def _postal_address(text: str) -> str:
-    if len(text) > 1000:
-        raise BadInput("is longer than 1000 characters")
-    return text
-
-
-def _footer(text: str) -> str:
-    if len(text) > 4000:
-        raise BadInput("is longer than 4000 characters")
-    return text
-
-
-def _unsubscribe(text: str) -> str:
-    literal = _HOLE.sub("x", text)
-    if not literal.isascii() or len(text) > _LONGEST_LINE - 100:
-        raise BadInput("must be ASCII and fit in one header line")
-    if _UNSUBSCRIBE.fullmatch(literal) is None or any(char in literal for char in "<>"):
-        raise BadInput("must be an https:// address or mailto:, without spaces")
-    return text
-
-
-def _rates(top: Table) -> tuple[str, ...]:
-    rates = top.texts("rate", or_one=True, example='"30/minute"')
-    if isinstance(top.raw.get("rate"), str):
-        return tuple(top.run("rate", _rate, rate, "") for rate in rates)
-    return tuple(top.run(f"rate[{at}]", _rate, rate, "") for at, rate in enumerate(rates))
-
-
-def _rate(text: str) -> str:
-    parse_rate(text)
-    return text
-
-
-def _window(text: str) -> str:
-    parse_window(text)
-    return text
-
-
-def _retry(table: Table) -> Retry:
-    after = table.checked("give_up_after", _give_up_after, Retry().give_up_after, example="24h")
-    table.close()
-    return Retry(give_up_after=after)
-
-
-def _give_up_after(text: str) -> str:
-    if not 1 <= parse_duration(text) <= _LONGEST_WAIT:
-        raise BadInput("must be between 1 second and 30 days")
-    return text
-
-
-def _schedule(table: Table) -> Schedule:
-    value = table.raw.get("at")
-    if isinstance(value, dt.datetime):
-        table = Table({**table.raw, "at": value.isoformat()}, table.faults, table.path)
-    zone = table.checked("timezone", time_zone, "", example="Europe/Berlin")
-    start_time = partial(_start_time, zone=zone)
-    at = table.checked("at", start_time, None, example="2026-12-01T09:00:00+01:00")
-    window = table.checked("window", _window, "", example="08:00-21:00")
-    table.close()
-    return Schedule(at=at, window=window, timezone=zone)
-
-
-def _start_time(text: str, zone: str) -> str | None:
-    if zone:
-        text = in_zone(text, zone)
-    parse_time(text)
-    return text
-
-
-def _attachments(top: Table) -> tuple[Attachment, ...]:
-    tables = top.subs("attachments")
-    if len(tables) > MAX_ATTACHMENTS:
-        top.fault("attachments", f"at most {MAX_ATTACHMENTS} files")
-    found = tuple(_attachment(table) for table in tables[:MAX_ATTACHMENTS])
-    if sum(file.size for file in found) > MAX_ATTACHMENT_BYTES:
-        top.fault("attachments", f"are larger than {MAX_ATTACHMENT_BYTES // 1024**2} MiB together")
-    return found
-
-
-def _attachment(table: Table) -> Attachment:
-    for key in ("name", "type", "sha256", "size"):
-        if table.raw.get(key) in (None, ""):
-            table.fault(key, "is missing")
-    file = Attachment(
-        name=table.checked("name", _file_name, ""),
-        type=table.checked("type", _pattern(_MIME_TYPE, "must be a MIME type such as application/pdf"), ""),
-        sha256=table.checked("sha256", _pattern(_SHA256, "must be 64 hexadecimal digits in lower case"), ""),
-        size=table.whole("size", 0, 1, MAX_ATTACHMENT_BYTES),
-    )
-    table.close()
-    return file
-
-
-def _file_name(text: str) -> str:
-    if any(char in text for char in "/\\") or text in (".", "..") or len(text.encode()) > 200:
-        raise BadInput("must be a file's name of up to 200 bytes, without a folder")
-    return text
-
-
-def _pattern(pattern: re.Pattern[str], problem: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if pattern.fullmatch(text) is None:
-            raise BadInput(problem)
-        return text
-
-    return check
-
-
-def _email(top: Table, spec: CampaignSpec) -> CampaignSpec:
-    """What an email campaign needs; the sender in its proper spelling."""
-    for key, needed in (("sender", "an email needs a sender"), ("subject", "an email needs a subject")):
-        if not _given(top, key):
-            top.fault(key, f"is missing; {needed}")
-    if not _given(top, "text") and not _given(top, "html"):
-        top.fault("text", "is missing; an email needs text, html or both")
-    if spec.language and not spec.footer and unsubscribe_word(spec.language) is None:
-        top.fault("language", "has no footer here; write it with the key footer")
-    if not spec.sender:
-        return spec
-    return msgspec.structs.replace(spec, sender=top.run("sender", mailbox, spec.sender, ""))
-
-
-def _sms(top: Table, spec: CampaignSpec) -> None:
-    """What a text message needs, and the keys it cannot have."""
-    if spec.sender:
-        top.run("sender", sms_sender, spec.sender, "")
-    for key in _EMAIL_ONLY:
-        if _given(top, key):
-            top.fault(key, 'is for email only; this campaign has channel = "sms"')
-    if not _given(top, "text"):
-        top.fault("text", "is missing; an SMS needs text")
-    if "{" not in spec.text and len(spec.text) > MAX_SMS_CHARACTERS:
-        top.fault("text", f"is longer than the {MAX_SMS_CHARACTERS} characters an SMS can have")
-
-
-def _given(top: Table, key: str) -> bool:
-    value = top.raw.get(key)
-    return bool(value.strip()) if isinstance(value, str) else value not in (None, [], ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,11 @@ def in_a_shell(hub: Hub, on_terminal: Any) -> Terminal:
 def job_of(terminal: Terminal) -> int:
     """The process that the shell runs in the foreground."""
     return os.tcgetpgrp(terminal.master)
+
+
+def state_of(process: int) -> str:
+    """R (runs), S (sleeps), T (stopped) ...: proc_pid_stat(5)."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
 
 
 def test_what_is_typed_after_ctrl_z_and_fg_is_not_shown(hub: Hub, on_terminal: Any) -> None:
@@ -71,7 +77,9 @@ def test_what_is_typed_after_it_was_stopped_without_notice_is_not_shown(hub: Hub
     terminal.after("Stopped")
     terminal.until("shell> ")
     terminal.type("bg\n")
-    terminal.after("shell> ")
+    terminal.after(PROMPT)
+    # The kernel stops a job that reads in the background, even one that comes to the foreground that moment.
+    until(lambda: state_of(job) == "T", "the job is stopped for reading in the background")
     terminal.type("fg\n")
     terminal.after(PROMPT)
     # The prompt may be the one that it showed in the background.

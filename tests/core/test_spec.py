@@ -14,15 +14,8 @@ from hypothesis import strategies as st
 from hubd.core.addresses import mailbox
 from hubd.core.changes import changed_keys
 from hubd.core.model import Attachment, Channel, Content, InDoubt, Kind
-from hubd.core.spec import (
-    CampaignSpec,
-    Retry,
-    Schedule,
-    list_name,
-    parse_spec,
-    spec_from_json,
-    spec_json,
-)
+from hubd.core.spec import CampaignSpec, Retry, Schedule, spec_from_json, spec_json
+from hubd.core.spec_reading import list_name, parse_spec
 from hubd.core.times import parse_duration, parse_time
 from hubd.errors import BadInput
 from hubd.toml_lines import key_lines, line_of

@@ -11,7 +11,8 @@ from hubd.bridge import Bridge, open_bridge
 from hubd.core.intake import ContactRow
 from hubd.core.ledger import Close, Open
 from hubd.core.model import Campaign, CampaignState, DeliveryState
-from hubd.core.spec import CampaignSpec, parse_spec, spec_json
+from hubd.core.spec import CampaignSpec, spec_json
+from hubd.core.spec_reading import parse_spec
 from hubd.store.database import Database, open_database
 from hubd.store.events import Events
 from tests.shell.open_hub import Served, open_hub
