@@ -6,17 +6,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
-from functools import cache
-from itertools import chain, islice
-from typing import Literal, TypeVar, get_args, get_origin
+from itertools import islice
+from typing import TypeVar
 
 import msgspec
 
-from hubd.errors import BadInput, did_you_mean
+from hubd.errors import BadInput
 from hubd.wire.envelope import Batch, Rejected, Request, parse
 from hubd.wire.params import MAX_INTEGER, ImportRow, Params
+from hubd.wire.shapes import shape_faults, shown
 
 MAX_FAULTS = 20  #: faults told about at once
 SHORT = 16 * 1024  #: characters up to which a message is parsed as a whole
@@ -37,8 +36,6 @@ _find_rows = msgspec.json.Decoder(_Import).decode
 _read_rows = msgspec.json.Decoder(list[ImportRow]).decode
 #: One of them ends each key of an object, and others may be in texts.
 _KEY_ENDS = (b'":', b" :", b"\t:", b"\n:", b"\r:")
-_fields = cache(msgspec.structs.fields)
-_AT = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 
 
 def read_message(text: str) -> Request | Batch | Rejected:
@@ -76,28 +73,13 @@ def read_params(kind: type[P], value: object) -> P:
         value = dict(zip(names, value, strict=False))
     if not isinstance(value, dict):
         raise BadInput.at("params", "must be an object (by name) or an array (by position)")
-    faults = list(islice(chain(_shape(kind, value), _unsafe(value, "")), MAX_FAULTS))
-    if faults:
-        raise BadInput.of(faults)
+    if unsafe := list(islice(_unsafe(value, ""), MAX_FAULTS)):
+        raise BadInput.of(unsafe)
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as exc:
-        found = _AT.match(str(exc))
-        problem, path = (found["problem"], found["path"]) if found else (str(exc), "")
-        path = (path or "").removeprefix(".")
-        raise BadInput.at(path or "params", _plain(problem, kind, path)) from None
-
-
-def _shape(kind: type[Params], value: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Unknown names and missing ones, all at once (the converter stops at the first)."""
-    fields = _fields(kind)
-    names = [field.encode_name for field in fields]
-    for name in value:
-        if name not in names:
-            yield _shown(name), "unknown parameter" + did_you_mean(name, names)
-    for field in fields:
-        if field.required and field.encode_name not in value:
-            yield field.encode_name, "missing"
+    except msgspec.ValidationError:
+        faults = list(islice(shape_faults(kind, value), MAX_FAULTS))
+        raise BadInput.of(faults or [("params", "cannot be used")]) from None
 
 
 def _unsafe(value: object, path: str) -> Iterator[tuple[str, str]]:
@@ -111,8 +93,8 @@ def _unsafe(value: object, path: str) -> Iterator[tuple[str, str]]:
             where = f"{path}.{key}" if path else key
             problem = _unsafe_text(key)
             if problem:
-                yield _shown(where), f"the key {problem}"
-            yield from _unsafe(item, _shown(where))
+                yield shown(where), f"the key {problem}"
+            yield from _unsafe(item, shown(where))
     elif isinstance(value, list) and not (value and isinstance(value[0], ImportRow)):
         for index, item in enumerate(value):
             yield from _unsafe(item, f"{path}[{index}]")
@@ -133,58 +115,3 @@ def _unsafe_text(text: str) -> str:
     except UnicodeEncodeError:
         return "contains an invalid character"
     return ""
-
-
-def _shown(path: str) -> str:
-    """A path made of the caller's own keys, short and printable."""
-    return path[:80].encode("ascii", "backslashreplace").decode("ascii").replace("\0", "\\x00")
-
-
-_EXPECTED = re.compile(
-    r"Expected `(?P<kind>[^`]+)`"
-    r"(?: of length (?P<length>[<>]=) (?P<size>\d+)| (?P<bound>[<>]=) (?P<value>\S+?)"
-    r"|(?P<form> matching .+?))?"
-    r"(?:, got `(?P<got>[^`]+)`)?",
-    re.DOTALL,
-)
-_KINDS = {
-    "str": "text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "an object",
-    "null": "null",
-}
-
-
-def _plain(problem: str, kind: type[Params], path: str) -> str:
-    """The converter's words as ours: "Expected `str`, got `int`" -> "must be text, not a whole number"."""
-    found = _EXPECTED.fullmatch(problem)
-    if found is None:
-        words = _words(kind, path)
-        return f"must be one of {', '.join(words)}" if words else "cannot be used"
-    if found["length"]:
-        return _length(found["kind"], found["length"], int(found["size"]))
-    if found["bound"]:
-        return f"must be at {'least' if found['bound'] == '>=' else 'most'} {found['value']}"
-    if found["form"]:
-        return "does not have the required form"
-    wanted = " or ".join(_KINDS.get(each, each) for each in found["kind"].split(" | "))
-    return f"must be {wanted}" + (f", not {_KINDS.get(found['got'], found['got'])}" if found["got"] else "")
-
-
-def _length(kind: str, sign: str, size: int) -> str:
-    if sign == ">=" and size == 1:
-        return "must not be empty"
-    unit = "characters" if "str" in kind else "entries"
-    return f"has too few {unit}; at least {size}" if sign == ">=" else f"has more than {size} {unit}"
-
-
-def _words(kind: type[Params], path: str) -> list[str]:
-    """The words that a parameter takes, when it takes only some."""
-    for field in _fields(kind):
-        if field.encode_name == path:
-            inner = [field.type, *get_args(field.type)]
-            return [str(word) for each in inner if get_origin(each) is Literal for word in get_args(each)]
-    return []

@@ -6,11 +6,13 @@ import json
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hubd import errors
+from hubd.control.methods import METHODS
 from hubd.errors import BadConfig, BadInput, BadTemplate, Conflict, HubError, InvalidTransition, NotFound
 from hubd.wire import MAX_BATCH, MAX_DEPTH, Batch, Rejected, Request, dump, error_object, parse, to_exception
 from hubd.wire.params import (
@@ -25,6 +27,7 @@ from hubd.wire.params import (
 )
 from hubd.wire.reading import SHORT, read_message, read_params
 from hubd.wire.registry import CLASS_NUMBERS
+from hubd.wire.shapes import shape_faults
 
 
 def code_of(parsed: object) -> tuple[int, object]:
@@ -200,6 +203,49 @@ def test_unknown_and_missing_are_told_at_once_with_the_nearest_name() -> None:
     assert "did you mean limit?" in found["limits"]
 
 
+def test_every_fault_is_told_at_once() -> None:
+    found = faults(
+        ContactsImport,
+        {"list": "", "rows": [{"line": -1, "values": {"email": 5}}, 7], "nam": 1, "dry_run": "no"},
+    )
+    assert found == {
+        "list": "must not be empty",
+        "rows[0].line": "must be at least 0",
+        "rows[0].values.email": "must be text, not a whole number",
+        "rows[1]": "must be an object, not a whole number",
+        "import_id": "missing",
+        "nam": "unknown parameter",
+        "dry_run": "must be true or false, not text",
+    }
+
+
+KINDS = sorted({method.params for method in METHODS.values()}, key=lambda kind: kind.__name__)
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["", "all", "email", "x" * 70, "x" * 600, "0" * 64]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["line", "values", "name", "version", "a"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(KINDS), st.data())
+def test_a_fault_is_told_exactly_if_the_converter_refuses(kind: type[Params], data: st.DataObject) -> None:
+    names = st.sampled_from([*kind.__struct_encode_fields__, "odd"])
+    value = data.draw(st.dictionaries(names, values, max_size=6))
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        assert list(shape_faults(kind, value))
+    else:
+        assert not list(shape_faults(kind, value))
+
+
 def test_wrong_type_has_a_path() -> None:
     rows = [{"line": 2, "values": {"email": "a@b.example"}}, {"line": "3", "values": {}}]
     found = faults(ContactsImport, {"list": "l", "import_id": "i", "rows": rows})
@@ -242,10 +288,10 @@ def test_strings_that_no_database_holds(text: str) -> None:
         (CampaignStart, {"name": "x", "at": 5}, "at", "must be text or null, not a whole number"),
         (CampaignStart, {"name": "x", "limit": 0}, "limit", "must be at least 1"),
         (CampaignStart, {"name": "x\ud800"}, "name", "contains an invalid character"),
-        (CampaignRetry, {"name": "x", "class": "odd"}, "class", "must be one of transient, permanent, all"),
+        (CampaignRetry, {"name": "x", "class": "odd"}, "class", "must be one of all, permanent, transient"),
         (EventsSubscribe, {"topics": []}, "topics", "must not be empty"),
         (EventsSubscribe, {"topics": ["x"] * 65}, "topics", "has more than 64 entries"),
-        (EventsSubscribe, {"topics": ["*"], "gauge_hz": 21}, "gauge_hz", "must be at most 20.0"),
+        (EventsSubscribe, {"topics": ["*"], "gauge_hz": 21}, "gauge_hz", "must be at most 20"),
         (
             EventsSubscribe,
             {"topics": ["*"], "after": 1},
