@@ -1,6 +1,6 @@
 """A campaign file, read here with everything it refers to: the daemon never sees a path.
 
-The file is TOML. `text_file`, `html_file` and `attachments` are read relative to the file and may not leave
+The file is TOML. `text_file`, `html_file` and files to attach are read relative to the file and may not leave
 its folder, also not through a symbolic link; only regular files are read, and only up to a size. Whether the
 values make a good campaign is the daemon's to say; `located` finds the line of what it complains about.
 """
@@ -35,7 +35,7 @@ ATTACHMENTS_LIMIT = 25 * 1024 * 1024  #: bytes of all attachments together
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enclosure:
-    """An attachment with its bytes, as they were when the file was read."""
+    """An attachment or a picture with its bytes, as they were when the file was read."""
 
     name: str
     type: str
@@ -177,25 +177,28 @@ def _inline_text(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str
 
 
 def _enclose(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) -> list[Enclosure]:
-    names = spec.get("attachments")
-    if names is None:
-        return []
-    if not isinstance(names, list):
-        faults.append(("attachments", 'must be a list of file names such as ["flyer.pdf"]'))
-        return []
+    """The files of all keys that name some, which have one limit together."""
     found: list[Enclosure] = []
     room = ATTACHMENTS_LIMIT
-    for name in names:
-        try:
-            content = _read_within(folder, name, room)
-            if not content:
-                raise _Fault(f"{name} is empty")
-        except _Fault as fault:
-            faults.append(("attachments", fault.problem))
+    for key, example in (("attachments", "flyer.pdf"), ("inline", "logo.png")):
+        names = spec.get(key)
+        if names is None:
             continue
-        room -= len(content)
-        found.append(_enclosure(str(name), content))
-    spec["attachments"] = [each.described() for each in found]
+        if not isinstance(names, list):
+            faults.append((key, f'must be a list of file names such as ["{example}"]'))
+            continue
+        before = len(found)
+        for name in names:
+            try:
+                content = _read_within(folder, name, room)
+                if not content:
+                    raise _Fault(f"{name} is empty")
+            except _Fault as fault:
+                faults.append((key, fault.problem))
+                continue
+            room -= len(content)
+            found.append(_enclosure(str(name), content))
+        spec[key] = [each.described() for each in found[before:]]
     return found
 
 

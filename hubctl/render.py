@@ -375,7 +375,7 @@ def settings(spec: View) -> str:
             continue
         if isinstance(value, Mapping):
             pairs += [(f"{key}.{inner}", each) for inner, each in value.items()]
-        elif key == "attachments" and isinstance(value, list | tuple):
+        elif key in ("attachments", "inline") and isinstance(value, list | tuple):
             pairs.append(
                 (key, ", ".join(f"{each['name']} ({number(int(each['size']))} bytes)" for each in value))
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import b64decode
-from dataclasses import replace
 from functools import partial
 
 import trio
@@ -70,8 +69,7 @@ def check_templates(content: Content) -> None:
     if content.channel is Channel.SMS:
         compile_sms(content)
     else:
-        # The bytes of the attachments may still be on their way; they do not change the templates.
-        compile_email(replace(content, attachments=()), {})
+        compile_email(content, None)
 
 
 def _policy(hub: Hub, provider: str) -> InDoubt | None:

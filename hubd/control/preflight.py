@@ -160,7 +160,7 @@ async def _fields_of(content: Content) -> frozenset[str]:
     def compiled() -> frozenset[str]:
         if content.channel is Channel.SMS:
             return compile_sms(content).fields
-        return compile_email(replace(content, attachments=()), {}).fields
+        return compile_email(content, None).fields
 
     return await trio.to_thread.run_sync(compiled) - {"unsubscribe_url", "postal_address"}
 

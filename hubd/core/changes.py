@@ -44,6 +44,6 @@ def changed_keys(old: CampaignSpec | None, new: CampaignSpec) -> list[str]:
             was = was if old is not None else type(now)()
             parts = now.__struct_fields__
             changed += [f"{key}.{part}" for part in parts if getattr(was, part) != getattr(now, part)]
-        elif was != now if old is not None else now not in ("", (), None):
+        elif was != now if old is not None else now not in ("", (), {}, None):
             changed.append(key)
     return changed

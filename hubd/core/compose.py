@@ -15,9 +15,10 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from html import escape
 
 import msgspec
@@ -32,10 +33,13 @@ from hubd.core.mime import (
     header,
     mailbox_header,
     one_line,
+    phrase_header,
     skeleton,
     url_of,
 )
-from hubd.core.model import Channel, Content, Kind
+from hubd.core.model import Attachment, Channel, Content, Kind
+from hubd.core.own_headers import split_list_id
+from hubd.core.pictures import content_id, pictures_of, with_content_ids
 from hubd.core.shared import NOTHING, SharedBytes
 from hubd.core.template import Template, compile_template
 from hubd.errors import BadInput, BadTemplate
@@ -45,12 +49,12 @@ _RECIPIENT = re.compile(r"(?!.*=\?)[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,200}@[!-;=?-~]{1,255}>")
 #: Bytes of constant end from which on it is shared; a shorter one is copied, so that it goes in one write.
 _SHARE_FROM = 16 * 1024
-_LATER = {"footer", "language"}
+_LATER = {"footer", "language", "return_path", "list_id", "headers", "inline"}
 _ONE_CLICK = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"  # RFC 8058 §3.1
 
 
 class Email(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished message: envelope sender, and the message with CRLF line ends, not dot-stuffed.
+    """One finished message: the envelope sender, and the message with CRLF line ends, not dot-stuffed.
 
     The message is `payload` and then `shared`, which is empty unless there are attachments of some size.
     `wire_ready` is for `payload`: no line of it begins with a dot, and no line end is other than CRLF.
@@ -114,17 +118,19 @@ class _Body:
 class EmailPlan:
     """A campaign's email, compiled once.
 
-    `fields` are what the templates take from a contact; `sender` is the envelope address in ASCII and
-    `domain` the part after its @, for Message-IDs.
+    `fields` are what the templates take from a contact; `sender` is the address that it comes from in ASCII,
+    `return_path` the one of the envelope, and `domain` the part after the @ of the sender, for Message-IDs.
     """
 
     fields: frozenset[str]
     sender: str
+    return_path: str
     domain: str
     size: int  #: bytes of the constants that it keeps, apart from attachments
     _origin: bytes  # From and Reply-To
     _subject: Template
     _subject_header: bytes  # of a subject that is the same for everybody, or b""
+    _headers: tuple[tuple[str, Template], ...]  # of one's own, with fields
     _unsubscribe: Template | None
     _bodies: tuple[_Body, ...]
     shared: SharedBytes  #: how every message ends, when that is more than `_SHARE_FROM`
@@ -159,6 +165,7 @@ class EmailPlan:
                 f"Message-ID: {message_id}\r\n".encode("ascii"),
                 unsubscribe,
             ]
+            pieces += [_own_header(name, template.render(known)) for name, template in self._headers]
             dots = self._dots
             for constant, body, text in zip(self._skeleton, self._bodies, bodies, strict=True):
                 encoded = body.encoder.encode(text)
@@ -167,7 +174,9 @@ class EmailPlan:
         except UnicodeEncodeError:
             raise BadInput.at("fields", "a field holds half of a surrogate pair") from None
         pieces.append(self._end)
-        return Email(sender=self.sender, payload=b"".join(pieces), wire_ready=not dots, shared=self.shared)
+        return Email(
+            sender=self.return_path, payload=b"".join(pieces), wire_ready=not dots, shared=self.shared
+        )
 
     def _unsubscribe_headers(self, known: dict[str, str]) -> bytes:
         """One plain line, never folded or encoded, or readers miss the link (RFC 2369 §2, RFC 8058 §3).
@@ -186,11 +195,12 @@ class EmailPlan:
         return line.encode("ascii") + b"\r\n" + (_ONE_CLICK if url.startswith("https:") else b"")
 
 
-def compile_email(content: Content, encoded: Mapping[str, SharedBytes]) -> EmailPlan:
-    """Compile a campaign's email. `encoded` has the attachments in base64 by the SHA-256 of their bytes.
+def compile_email(content: Content, encoded: Mapping[str, SharedBytes] | None) -> EmailPlan:
+    """Compile a campaign's email. `encoded` has the files in base64 by the SHA-256 of their bytes; with None
+    the files are left out, which may still be on their way.
 
-    Raises BadTemplate for a template that is refused, BadInput for a sender, attachment or body that is
-    missing or cannot be used.
+    Raises BadTemplate for a template that is refused, BadInput for a sender, file or body that is missing or
+    cannot be used.
     """
     if content.channel is not Channel.EMAIL:
         raise BadInput.at("channel", "is not email")
@@ -204,32 +214,45 @@ def compile_email(content: Content, encoded: Mapping[str, SharedBytes]) -> Email
         else None
     )
     footer = _compile_footer(content)
-    bodies = _compile_bodies(content, footer)
+    domain = sender.rpartition("@")[2]
+    pictures = pictures_of(content)
+    bodies = _compile_bodies(replace(content, html=with_content_ids(content, domain)), footer)
     subject = compile_template(content.subject, html=False, name="subject")
     if not content.subject.strip():
         raise BadInput.at("subject", "is empty")
-    fields = subject.fields.union(*(body.template.fields for body in bodies))
+    headers = [
+        (name, compile_template(value, html=False, name=f"headers.{name}")) for name, value in content.headers
+    ]
+    fixed = {name: _constant(template, partial(_own_header, name)) for name, template in headers}
+    fields = subject.fields.union(
+        *(body.template.fields for body in bodies), *(template.fields for _, template in headers)
+    )
     if footer is not None:
         fields |= footer.fields
     if unsubscribe is not None:
         fields = fields - {"unsubscribe_url"} | unsubscribe.fields
     constants = {"postal_address": content.postal_address} if content.postal_address else {}
+    files = [] if encoded is None else _files(content, pictures, encoded, domain)
     before, end = skeleton(
         [("html" if body.html else "plain", body.encoder.transfer) for body in bodies],
-        _files(content, encoded),
+        files,
         content_hash(content),
     )
+    list_id = phrase_header("List-Id", *split_list_id(content.list_id)) if content.list_id else b""
+    before = (b"".join((list_id, *fixed.values(), before[0])), *before[1:])
     is_long = end.size > _SHARE_FROM
-    files = {id(chunk) for data in encoded.values() for chunk in data.chunks}
-    own = [*before, *(chunk for chunk in end.chunks if id(chunk) not in files)]
+    shared = {id(chunk) for file in files for chunk in file.data.chunks}
+    own = [*before, *(chunk for chunk in end.chunks if id(chunk) not in shared)]
     return EmailPlan(
         fields=fields - constants.keys(),
         sender=sender,
-        domain=sender.rpartition("@")[2],
+        return_path=content.return_path or sender,
+        domain=domain,
         size=sum(map(len, own)) + sum(body.encoder.size for body in bodies),
         _origin=origin,
         _subject=subject,
-        _subject_header=_constant_header("Subject", subject),
+        _subject_header=_constant(subject, partial(header, "Subject")),
+        _headers=tuple((name, template) for name, template in headers if not fixed[name]),
         _unsubscribe=unsubscribe,
         _bodies=bodies,
         _skeleton=before,
@@ -240,13 +263,18 @@ def compile_email(content: Content, encoded: Mapping[str, SharedBytes]) -> Email
     )
 
 
-def _constant_header(name: str, template: Template) -> bytes:
+def _constant(template: Template, written: Callable[[str], bytes]) -> bytes:
     """The header, if it needs no field; b"" also if it cannot be rendered, which each recipient is told."""
     if template.fields:
         return b""
     with suppress(BadTemplate, UnicodeEncodeError):
-        return header(name, template.render({}))
+        return written(template.render({}))
     return b""
+
+
+def _own_header(name: str, value: str) -> bytes:
+    """b"" if it would say nothing."""
+    return header(name, value, long_words=True) if one_line(value) else b""
 
 
 def _compile_footer(content: Content) -> Template | None:
@@ -294,14 +322,17 @@ def _compile_bodies(content: Content, footer: Template | None) -> tuple[_Body, .
     return tuple(bodies)
 
 
-def _files(content: Content, encoded: Mapping[str, SharedBytes]) -> list[File]:
+def _files(
+    content: Content, pictures: Sequence[Attachment], encoded: Mapping[str, SharedBytes], domain: str
+) -> list[File]:
+    """The pictures first, then the attachments that are not among them."""
     files = []
-    for attachment in content.attachments:
-        if attachment.sha256 not in encoded:
-            raise BadInput.at(
-                "attachments", f"the content of {attachment.name!r} is missing", hint="apply again"
-            )
-        files.append(File(name=attachment.name, type=attachment.type, data=encoded[attachment.sha256]))
+    ids = {file: content_id(file, domain) for file in pictures}
+    for file in (*pictures, *(each for each in content.attachments if each not in ids)):
+        if file.sha256 not in encoded:
+            raise BadInput.at("attachments", f"the content of {file.name!r} is missing", hint="apply again")
+        data = encoded[file.sha256]
+        files.append(File(name=file.name, type=file.type, data=data, content_id=ids.get(file, "")))
     return files
 
 

@@ -39,11 +39,12 @@ _MIME_TYPE = re.compile(r"([A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})/([A-Za-z0-9][
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """An attachment with its encoded bytes."""
+    """An attachment, or a picture that the HTML shows, with its encoded bytes."""
 
     name: str
     type: str
     data: SharedBytes  #: in base64, see `shared.encode_file`
+    content_id: str = ""  #: of a picture, without angle brackets
 
 
 def one_line(text: str) -> str:
@@ -53,16 +54,18 @@ def one_line(text: str) -> str:
     return _HOSTILE.sub(" ", text).strip(" ")
 
 
-def header(name: str, text: str) -> bytes:
+def header(name: str, text: str, *, long_words: bool = False) -> bytes:
     """One unstructured header with its CRLF, folded at 76 bytes, in encoded words where it is not ASCII.
 
-    Raises UnicodeEncodeError for half of a surrogate pair.
+    Words that do not fit in 76 bytes are encoded, too; with `long_words`, only those that fit in no line at
+    all: programs that read a header know no encoded words. Raises UnicodeEncodeError for half of a surrogate
+    pair.
     """
     value = one_line(text)
     if _is_plain(value):
         if len(name) + 2 + len(value) <= _FOLD_AT:
             return f"{name}: {value}\r\n".encode("ascii")
-        folded = _fold(len(name) + 2, value)
+        folded = _fold(len(name) + 2, value, LINE_LIMIT if long_words else _FOLD_AT)
         if folded is not None:
             return f"{name}: {folded}\r\n".encode("ascii")
     return f"{name}: {_encoded_words(len(name) + 2, value)}\r\n".encode("ascii")
@@ -70,9 +73,16 @@ def header(name: str, text: str) -> bytes:
 
 def mailbox_header(name: str, display_name: str, address: str) -> bytes:
     """A From or Reply-To header with one mailbox (RFC 5322 §3.4). `address` is ASCII and valid."""
+    if not one_line(display_name):
+        return f"{name}: {address}\r\n".encode("ascii")
+    return phrase_header(name, display_name, address)
+
+
+def phrase_header(name: str, display_name: str, address: str) -> bytes:
+    """A header with something in angle brackets, after a phrase if there is one: a mailbox, a List-Id."""
     display = one_line(display_name)
     if not display:
-        return f"{name}: {address}\r\n".encode("ascii")
+        return f"{name}: <{address}>\r\n".encode("ascii")
     if _is_plain(display) and len(name) + 4 + len(display) <= _FOLD_AT:
         phrase = display if _ATOMS.fullmatch(display) else _quoted(display)
     else:
@@ -96,9 +106,10 @@ def date_header(second: int) -> bytes:
 def skeleton(
     bodies: Sequence[tuple[str, Transfer]], files: Sequence[File], seed: str
 ) -> tuple[tuple[bytes, ...], SharedBytes]:
-    """The constant bytes in front of each body, and what follows the last: the attachments, the end.
+    """The constant bytes in front of each body, and what follows the last: the files, the end.
 
     `bodies` are subtype and transfer encoding in order of preference, the last is the best ("plain", "html").
+    `files` begin with the pictures, which become one part with the last body (multipart/related, RFC 2387).
     The first piece starts with the MIME headers that end the message's header block. `seed` makes the
     boundaries: the same plan always has the same ones, nobody can guess them without its whole content.
     Raises BadInput for an attachment whose MIME type is none.
@@ -112,10 +123,19 @@ def skeleton(
     texts = [part for part in message.walk() if not part.is_multipart()]
     for part, (_, transfer) in zip(texts, bodies, strict=True):
         part.replace_header("Content-Transfer-Encoding", transfer)
+    body = texts[-1]
+    assert isinstance(body, EmailMessage)
     stands_for = [f"file{number}{digest[:32]}".encode("ascii") for number in range(len(files))]
     for file, data in zip(files, stands_for, strict=True):
         maintype, subtype = _mime_type(file)
-        message.add_attachment(data, maintype=maintype, subtype=subtype, filename=file_name(file.name))
+        name, cid = file_name(file.name), f"<{file.content_id}>"
+        if file.content_id:
+            body.add_related(
+                data, maintype=maintype, subtype=subtype, filename=name, cid=cid, disposition="inline"
+            )
+            body.set_param("type", f"text/{bodies[-1][0]}")  # required by RFC 2387 §3.1
+        else:
+            message.add_attachment(data, maintype=maintype, subtype=subtype, filename=name)
     for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
         part.set_boundary(f"=_{number}_{digest[:40]}")
     rest = message.as_bytes()
@@ -156,8 +176,8 @@ def _quoted(phrase: str) -> str:
     return f'"{escaped}"'
 
 
-def _fold(used: int, value: str) -> str | None:
-    """Break an ASCII value at its spaces; None when a word is too long for a line."""
+def _fold(used: int, value: str, longest: int) -> str | None:
+    """Break an ASCII value at its spaces; None when a word does not fit in a line of `longest` bytes."""
     lines: list[str] = []
     line = ""
     room = _FOLD_AT - used
@@ -165,7 +185,7 @@ def _fold(used: int, value: str) -> str | None:
         if line and len(line) + 1 + len(word) > room:
             lines.append(line)
             line, room = "", _FOLD_AT - 1
-        if len(word) > room:
+        if len(word) > room + longest - _FOLD_AT:
             return None
         line = f"{line} {word}" if line else word
     return "\r\n ".join([*lines, line])

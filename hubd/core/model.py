@@ -171,6 +171,15 @@ class Content:
     attachments: tuple[Attachment, ...] = ()
     footer: str = ""  #: template of the footer's text; "" for one in `language`
     language: str = ""  #: such as "de"; "" is English
+    return_path: str = ""  #: email: the envelope sender, a bare address; "" for that of `sender`
+    list_id: str = ""  #: email: "news.acme.example", or a title and that in angle brackets (RFC 2919)
+    headers: tuple[tuple[str, str], ...] = ()  #: email: further headers, names and templates
+    inline: tuple[Attachment, ...] = ()  #: email: pictures that the HTML shows by `cid:NAME`
+
+    @property
+    def files(self) -> tuple[Attachment, ...]:
+        """All files of the message."""
+        return (*self.inline, *self.attachments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

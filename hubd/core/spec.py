@@ -110,9 +110,40 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         str,
         Meta(description='The language of a footer that you do not write, such as `"de"`. Email only.'),
     ] = ""
+    return_path: Annotated[
+        str,
+        Meta(
+            description="Where bounces go: the envelope sender, an address without a name. The default is "
+            "the address of `sender`. Email only."
+        ),
+    ] = ""
+    list_id: Annotated[
+        str,
+        Meta(
+            description="The List-Id header (RFC 2919), by which readers sort mail: `news.acme.example`, or "
+            "`Acme News <news.acme.example>`. Email only."
+        ),
+    ] = ""
+    headers: Annotated[
+        dict[str, str],
+        Meta(
+            title="table of texts",
+            description='Further headers, such as `{ "X-PM-Message-Stream" = "broadcast" }`; also a '
+            "`Feedback-ID`. The values are templates; a header that is empty for a recipient is left out. "
+            "Headers that other keys set, or that mail servers write, are refused. Email only.",
+        ),
+    ] = {}
     attachments: Annotated[
         tuple[Attachment, ...],
         Meta(description="Files to attach, up to 25 MiB together: paths inside the folder of the file."),
+    ] = ()
+    inline: Annotated[
+        tuple[Attachment, ...],
+        Meta(
+            title="list of file names",
+            description='Pictures in the HTML, such as `["logo.png"]`, shown by `<img src="cid:logo.png">`. '
+            "An attached picture that is shown like this needs no mention here. Email only.",
+        ),
     ] = ()
     in_doubt: Annotated[
         InDoubt | None,
@@ -157,6 +188,10 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             attachments=self.attachments,
             footer=self.footer,
             language=self.language,
+            return_path=self.return_path,
+            list_id=self.list_id,
+            headers=tuple(self.headers.items()),
+            inline=self.inline,
         )
 
 

@@ -13,10 +13,11 @@ from functools import partial
 
 import msgspec
 
-from hubd.core.addresses import mailbox, sms_sender
+from hubd.core.addresses import email_address, mailbox, sms_sender
 from hubd.core.footer import language_tag, unsubscribe_word
 from hubd.core.intake import time_zone
 from hubd.core.model import Attachment, Channel, InDoubt, Kind
+from hubd.core.own_headers import list_id, read_headers
 from hubd.core.pacing import parse_rate
 from hubd.core.spec import CampaignSpec, Retry, Schedule
 from hubd.core.tables import Fault, Table, unknown_first
@@ -50,12 +51,18 @@ _ELSEWHERE = {
     "window": "unknown key here; it belongs in [schedule]",
     "timezone": "unknown key here; it belongs in [schedule]",
     "give_up_after": "unknown key here; it belongs in [retry]",
+    "envelope_sender": "unknown key; did you mean return_path?",
+    "envelope_from": "unknown key; did you mean return_path?",
+    "bounce_address": "unknown key; did you mean return_path?",
+    "feedback_id": 'unknown key; write headers = { "Feedback-ID" = "..." }',
+    "list_unsubscribe": "unknown key; did you mean unsubscribe?",
 }
 
 
 _EMAIL_ONLY = (
     *("reply_to", "subject", "html", "attachments"),
     *("unsubscribe", "postal_address", "footer", "language"),
+    *("return_path", "list_id", "headers", "inline"),
 )
 
 
@@ -86,12 +93,19 @@ def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
         postal_address=top.checked("postal_address", _postal_address, "", lines=True),
         footer=top.checked("footer", _footer, "", lines=True),
         language=top.checked("language", language_tag, "", example="de"),
-        attachments=_attachments(top),
+        return_path=top.checked("return_path", _bare_address, "", example="bounces@acme.example"),
+        list_id=top.checked("list_id", list_id, "", example="news.acme.example"),
+        headers=read_headers(top.sub("headers")),
+        attachments=_files(top, "attachments"),
+        inline=_files(top, "inline"),
         in_doubt=top.choice("in_doubt", tuple(InDoubt), None),
         rate=_rates(top),
         retry=_retry(top.sub("retry")),
         schedule=_schedule(top.sub("schedule")),
     )
+    if sum(file.size for file in (*spec.attachments, *spec.inline)) > MAX_ATTACHMENT_BYTES:
+        key = "attachments" if spec.attachments else "inline"
+        top.fault(key, f"are larger than {MAX_ATTACHMENT_BYTES // 1024**2} MiB together")
     if channel == Channel.EMAIL:
         spec = _email(top, spec)
     elif channel == Channel.SMS:
@@ -166,6 +180,12 @@ def _footer(text: str) -> str:
     return text
 
 
+def _bare_address(text: str) -> str:
+    if "<" in text:
+        raise BadInput("must be an address without a name, such as bounces@acme.example")
+    return email_address(text)[0]
+
+
 def _unsubscribe(text: str) -> str:
     literal = _HOLE.sub("x", text)
     if not literal.isascii() or len(text) > _LONGEST_LINE - 100:
@@ -223,14 +243,11 @@ def _start_time(text: str, zone: str) -> str | None:
     return text
 
 
-def _attachments(top: Table) -> tuple[Attachment, ...]:
-    tables = top.subs("attachments")
+def _files(top: Table, key: str) -> tuple[Attachment, ...]:
+    tables = top.subs(key)
     if len(tables) > MAX_ATTACHMENTS:
-        top.fault("attachments", f"at most {MAX_ATTACHMENTS} files")
-    found = tuple(_attachment(table) for table in tables[:MAX_ATTACHMENTS])
-    if sum(file.size for file in found) > MAX_ATTACHMENT_BYTES:
-        top.fault("attachments", f"are larger than {MAX_ATTACHMENT_BYTES // 1024**2} MiB together")
-    return found
+        top.fault(key, f"at most {MAX_ATTACHMENTS} files")
+    return tuple(_attachment(table) for table in tables[:MAX_ATTACHMENTS])
 
 
 def _attachment(table: Table) -> Attachment:
@@ -291,4 +308,4 @@ def _sms(top: Table, spec: CampaignSpec) -> None:
 
 def _given(top: Table, key: str) -> bool:
     value = top.raw.get(key)
-    return bool(value.strip()) if isinstance(value, str) else value not in (None, [], ())
+    return bool(value.strip()) if isinstance(value, str) else value not in (None, [], (), {})

@@ -130,7 +130,7 @@ class TemplateCache:
 
     async def _encode(self, content: Content) -> dict[str, SharedBytes]:
         found: dict[str, SharedBytes] = {}
-        for file in content.attachments:
+        for file in content.files:
             encoded = self._encoded.get(file.sha256)
             if encoded is None:
                 encoded = await trio.to_thread.run_sync(encode_file, await self._contents.blob(file.sha256))
