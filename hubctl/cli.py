@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "provider": (f"{_AT}.provider:provider", _HUB, "Manage the accounts you send with."),
     "config": (f"{_AT}.config:config", _HUB, "Show the configuration that hubd uses."),
     "daemon": (f"{_AT}.daemon:daemon", _HUB, "Manage the daemon: status, reload, shutdown, backup."),
-    "service": (f"{_AT}.service:service", _HUB, "Print or install hubd as a service."),
+    "service": (f"{_AT}.service:service", _HUB, "Print, install or uninstall hubd as a service."),
     "doctor": (f"{_AT}.doctor:doctor", _HUB, "Check the installation and say what to do."),
     "rpc": (f"{_AT}.rpc:rpc", _HUB, "Call a method of the protocol, or list the methods."),
     "completion": (f"{_AT}.completion:completion", _HUB, "Print completion for bash, zsh or fish."),

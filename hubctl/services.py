@@ -1,4 +1,4 @@
-"""hubd as a service: which files systemd needs, where they go, and what Windows needs instead. Pure text.
+"""hubd as a service: which files systemd needs, where they go, what Windows needs instead. Writes nothing.
 
 The files themselves are in `systemd/`; what is added here is the path of the hubd that is installed.
 """
@@ -39,6 +39,27 @@ NEXT_USER = (
     "systemctl --user enable --now hubd.socket hubd.service",
     "loginctl enable-linger   # keeps it running when you log out",
 )
+STOP_SYSTEM = (
+    "systemctl stop hubd.socket hubd-observe.socket hubd.service",
+    "systemctl daemon-reload",
+)
+STOP_USER = (
+    "systemctl --user stop hubd.socket hubd.service",
+    "systemctl --user daemon-reload",
+)
+#: In each file that is put in place; a file without it was written by somebody else.
+MARK = "MessageHub"
+_DATA_SYSTEM = {
+    "/var/lib/messagehub": "the database and the outbox",
+    "/etc/messagehub": "the configuration",
+    "/var/backups/messagehub": "backups",
+    "/etc/credstore/messagehub.*": "a credential",
+    "/etc/systemd/system/hubd*.d": "your own settings of a unit",
+}
+_DATA_USER = {
+    "XDG_STATE_HOME": (".local/state", "messagehub", "the database and the outbox"),
+    "XDG_CONFIG_HOME": (".config", "messagehub", "the configuration"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +68,14 @@ class UnitFile:
 
     path: PurePath
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What `service uninstall` leaves in place, and what it is."""
+
+    path: Path
+    what: str
 
 
 def stock() -> Path:
@@ -66,13 +95,45 @@ def system_files(hubd: str, credentials: Sequence[str] = (), root: Path = Path("
 
 def user_files(hubd: str, environ: Mapping[str, str]) -> list[UnitFile]:
     """The files of one user's service. Raises `ValueError` for what no unit file can hold."""
-    config = environ.get("XDG_CONFIG_HOME", "")
-    home = Path(environ.get("HOME") or "~").expanduser()
-    folder = Path(config) if Path(config).is_absolute() else home / ".config"
+    folder = _base_folder(environ, "XDG_CONFIG_HOME", ".config")
     return [
         UnitFile(path=folder / "systemd" / "user" / target, text=_fitted(name, hubd, ()))
         for name, target in _USER.items()
     ]
+
+
+def enabled_links(file: UnitFile) -> list[Path]:
+    """The links that `systemctl enable` makes for a unit (systemd.unit(5), WantedBy=)."""
+    targets = [word for line in re.findall(r"^WantedBy=(.*)$", file.text, re.M) for word in line.split()]
+    folder = Path(file.path.parent)
+    return [folder / f"{target}.wants" / file.path.name for target in targets]
+
+
+def system_data(root: Path = Path("/")) -> list[Kept]:
+    """What a system service has of its users below `root`, as far as it is there."""
+    return [
+        Kept(path=path, what=what)
+        for pattern, what in _DATA_SYSTEM.items()
+        for path in sorted(root.glob(pattern.lstrip("/")))
+    ]
+
+
+def user_data(environ: Mapping[str, str]) -> list[Kept]:
+    """What the service of one user has of that user, as far as it is there."""
+    data = [
+        Kept(path=_base_folder(environ, variable, below_home) / name, what=what)
+        for variable, (below_home, name, what) in _DATA_USER.items()
+    ]
+    units = _base_folder(environ, "XDG_CONFIG_HOME", ".config") / "systemd" / "user"
+    own = [Kept(path=path, what="your own settings of a unit") for path in sorted(units.glob("hubd.*.d"))]
+    return [kept for kept in (*data, *own) if kept.path.exists()]
+
+
+def _base_folder(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
+    """A base directory of one user; a relative one counts as unset (XDG Base Directory Specification)."""
+    folder = environ.get(variable, "")
+    home = Path(environ.get("HOME") or "~").expanduser()
+    return Path(folder) if Path(folder).is_absolute() else home / below_home
 
 
 def _fitted(name: str, hubd: str, credentials: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""hubd as a service of this machine: service print|install."""
+"""hubd as a service of this machine: service print|install|uninstall."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WINDOWS_HUBD = PureWindowsPath(r"C:\Program Files\MessageHub\Scripts\hubd.exe")
 
 @click.group("service", cls=Nouns)
 def service() -> None:
-    """Print or install hubd as a service of systemd or Windows.
+    """Print, install or uninstall hubd as a service of systemd or Windows.
 
     Example: hubctl service install --user
     """
@@ -78,15 +78,7 @@ def install(
     Asks before it writes. Existing files are replaced; put your own settings into a drop-in, which
     `systemctl edit hubd` creates.
     """
-    if sys.platform != "linux":
-        raise Refused(
-            "only systemd unit files can be installed",
-            code="not_here",
-            status=Exit.FAILED,
-            hint="on Windows: hubctl service print --windows",
-        )
-    if user and root:
-        raise click.UsageError("--root applies to the system service only")
+    _check_place(user, root)
     program = _hubd(hubd)
     if not user and (hidden := _hidden(program, named=bool(hubd))):
         raise hidden
@@ -113,6 +105,76 @@ def install(
         app.note("nothing was changed")
         return
     app.out("\nNow run:\n" + "\n".join(f"  {line}" for line in following))
+
+
+@command("uninstall", within=service, example="hubctl service uninstall --user", changes=True)
+@click.option("--user", is_flag=True, help="Uninstall the service of this user; does not need root.")
+@click.option("--root", metavar="DIR", help="Uninstall below this folder, from an image.")
+def uninstall(app: App, user: bool, root: str | None, dry_run: bool) -> None:
+    """Remove the files that `service install` wrote, and the links by which systemd starts them at boot.
+
+    Asks before it removes anything. The database, the configuration, credentials, backups and your own
+    settings of the units stay; the answer names them. Stops nothing: it says what to run next.
+    """
+    _check_place(user, root)
+    below = Path(root or "/")
+    files = _files(services.STOCK_HUBD, user, (), below)
+    found = [file for file in files if os.path.lexists(file.path)]
+    foreign = [file for file in found if services.MARK not in (_text_at(Path(file.path), "removed") or "")]
+    away = [link for file in files if file not in foreign for link in _links(file)]
+    away += [Path(file.path) for file in found if file not in foreign]
+    if away and not dry_run:
+        app.confirm(f"remove {', '.join(layout.printable(str(path)) for path in away)}", needed=True)
+    for path in () if dry_run else away:
+        _remove(path)
+    left = [services.Kept(path=Path(file.path), what="not written by hubctl") for file in foreign]
+    left += services.user_data(os.environ) if user else services.system_data(below)
+    following = services.STOP_USER if user else services.STOP_SYSTEM
+    every = list(dict.fromkeys([*away, *(Path(file.path) for file in files if file not in foreign)]))
+    answer = {
+        **dry(dry_run),
+        "changed": bool(away) and not dry_run,
+        "files": [{"path": str(path), "changed": path in away} for path in every],
+        "left": [{"path": str(kept.path), "what": kept.what} for kept in left],
+        "next": list(following) if away else [],
+    }
+    if print_result(app, answer, rows="files", columns=("path", "changed")):
+        return
+    done = "would be removed" if dry_run else "removed"
+    for path in every:
+        app.out(f"{done if path in away else 'already so'}: {layout.printable(str(path))}")
+    for kept in left:
+        app.out(f"left: {layout.printable(str(kept.path))} ({kept.what})")
+    if dry_run:
+        app.note("nothing was changed")
+    elif away:
+        app.out("\nNow run:\n" + "\n".join(f"  {line}" for line in following))
+
+
+def _check_place(user: bool, root: str | None) -> None:
+    """Raise what keeps the files of systemd from being written or removed here."""
+    if sys.platform != "linux":
+        raise Refused(
+            "only systemd unit files can be installed",
+            code="not_here",
+            status=Exit.FAILED,
+            hint="on Windows: hubctl service print --windows",
+        )
+    if user and root:
+        raise click.UsageError("--root applies to the system service only")
+
+
+def _links(file: UnitFile) -> list[Path]:
+    """The links that were made when the unit was enabled."""
+    links = services.enabled_links(file)
+    return [path for path in links if path.is_symlink() and path.readlink().name == file.path.name]
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _refused(path, error, "removed") from None
 
 
 def _files(hubd: str, user: bool, credentials: Sequence[str], root: Path) -> list[UnitFile]:
@@ -173,13 +235,13 @@ def _hidden(hubd: str, *, named: bool) -> Refused | None:
     )
 
 
-def _text_at(path: Path) -> str | None:
+def _text_at(path: Path, done: str = "written") -> str | None:
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
         return None
     except OSError as error:
-        raise _refused(path, error) from None
+        raise _refused(path, error, done) from None
 
 
 def _write(path: Path, text: str) -> None:
@@ -191,11 +253,11 @@ def _write(path: Path, text: str) -> None:
         raise _refused(path, error) from None
 
 
-def _refused(path: Path, error: OSError) -> Refused:
+def _refused(path: Path, error: OSError, done: str = "written") -> Refused:
     denied = isinstance(error, PermissionError)
     return Refused(
-        f"{path} cannot be written: {(error.strerror or str(error)).lower()}",
-        code="permission_denied" if denied else "not_written",
+        f"{path} cannot be {done}: {(error.strerror or str(error)).lower()}",
+        code="permission_denied" if denied else f"not_{done}",
         status=Exit.FORBIDDEN if denied else Exit.FAILED,
         hint="use sudo, or --user for a service of your own" if denied else "",
     )

@@ -225,3 +225,86 @@ def test_a_text_in_another_encoding_is_replaced(tmp_path: Path) -> None:
 def test_root_is_for_the_systems_service_only() -> None:
     assert hubctl("install", "--user", "--root", "/x", "--yes").returncode == 2
     assert hubctl("install", "--user", "--credential", "x", "--hubd", HUBD, "--yes").returncode == 2
+    assert hubctl("uninstall", "--user", "--root", "/x", "--yes").returncode == 2
+
+
+# -- uninstall ---------------------------------------------------------------------------------------------
+
+
+def enable(folder: Path) -> list[Path]:
+    """Make the links that `systemctl enable` makes for what is installed in `folder`."""
+    links = [
+        folder / f"{target}.wants" / unit.name
+        for unit in (*folder.glob("hubd*.service"), *folder.glob("hubd*.socket"))
+        for target in ("sockets.target" if unit.suffix == ".socket" else "multi-user.target",)
+    ]
+    for link in links:
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(f"/etc/systemd/system/{link.name}")
+    return links
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def test_uninstall_undoes_what_install_and_enable_did_and_leaves_what_is_yours(tmp_path: Path) -> None:
+    yours = ["var/lib/messagehub/hub.db", "etc/messagehub/hubd.toml", "etc/credstore/messagehub.office"]
+    yours += ["etc/systemd/system/hubd.service.d/override.conf", "etc/systemd/system/other.service"]
+    for name in yours:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("yours")
+    ok("install", "--root", str(tmp_path), "--hubd", HUBD, "--yes", "--credential", "office")
+    assert len(enable(tmp_path / "etc/systemd/system")) == 3
+    before = tree(tmp_path)
+    planned = ok("uninstall", "--root", str(tmp_path), "--dry-run")
+    assert tree(tmp_path) == before
+    assert f"would be removed: {tmp_path}/etc/systemd/system/hubd.service" in planned
+    refused = hubctl("uninstall", "--root", str(tmp_path))
+    assert (refused.returncode, tree(tmp_path)) == (2, before)
+    said = ok("uninstall", "--root", str(tmp_path), "--yes")
+    assert tree(tmp_path) == set(yours)
+    assert f"removed: {tmp_path}/etc/systemd/system/multi-user.target.wants/hubd.service" in said
+    assert f"left: {tmp_path}/var/lib/messagehub (the database and the outbox)" in said
+    assert f"left: {tmp_path}/etc/systemd/system/hubd.service.d (your own settings of a unit)" in said
+    assert "systemctl stop hubd.socket hubd-observe.socket hubd.service" in said
+    assert "other.service" not in said
+    again = record("uninstall", "--root", str(tmp_path))
+    assert (again["changed"], again["next"]) == (False, [])
+    assert tree(tmp_path) == set(yours)
+
+
+def test_uninstall_for_a_user_takes_that_users_files_alone(tmp_path: Path) -> None:
+    own = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_STATE_HOME": str(tmp_path / "state")}
+    (tmp_path / "state/messagehub").mkdir(parents=True)
+    ok("install", "--user", "--hubd", HUBD, "--yes", **own)
+    found = record("uninstall", "--user", "--yes", **own)
+    assert not tree(tmp_path)
+    assert found["left"] == [
+        {"path": str(tmp_path / "state/messagehub"), "what": "the database and the outbox"}
+    ]
+    assert found["next"][0] == "systemctl --user stop hubd.socket hubd.service"
+
+
+def test_a_unit_that_hubctl_did_not_write_stays_with_its_link(tmp_path: Path) -> None:
+    ok("install", "--root", str(tmp_path), "--hubd", HUBD, "--yes")
+    folder = tmp_path / "etc/systemd/system"
+    (folder / "hubd.service").write_text("[Service]\nExecStart=/usr/bin/another-hubd\n")
+    enable(folder)
+    said = ok("uninstall", "--root", str(tmp_path), "--yes")
+    assert f"left: {folder}/hubd.service (not written by hubctl)" in said
+    assert (folder / "hubd.service").exists()
+    assert (folder / "multi-user.target.wants/hubd.service").is_symlink()
+    assert not (folder / "hubd.socket").exists()
+
+
+def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
+    """A directory in its place stands in for a file of root's: these tests may be run by root."""
+    ok("install", "--root", str(tmp_path), "--hubd", HUBD, "--yes")
+    unit = tmp_path / "etc/sysusers.d/messagehub.conf"
+    unit.unlink()
+    unit.mkdir()
+    done = hubctl("uninstall", "--root", str(tmp_path), "--yes")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"{unit} cannot be removed: is a directory" in done.stderr
