@@ -19,6 +19,7 @@ class Board:
     def __init__(self) -> None:
         self.views: dict[str, Json] = {}
         self.troubled: list[Json] = []  #: providers that are not ready
+        self.away = ""  #: why nothing new is told, "" while the daemon answers
         self._tenths: dict[str, int] = {}
 
     def update(self, view: Json) -> list[str]:
@@ -26,12 +27,17 @@ class Board:
         name = str(view["name"])
         before = self.views.get(name)
         self.views[name] = view
-        tenth = render.percent(view["counts"]) // 10
+        tenth = render.percent(view["counts"], render.finished(view["counts"])) // 10
         passed = tenth > self._tenths.get(name, 0)
         self._tenths[name] = tenth
         if before is None or before["state"] != view["state"]:
             return [render.summary(view)]
         return [progress_line(view)] if passed else []
+
+    def lose(self, why: str) -> None:
+        """The daemon does not answer: what is known grows old, and nobody knows how fast it sends now."""
+        self.away = why
+        self.views = {name: {**view, "rate": 0.0, "eta": None} for name, view in self.views.items()}
 
     def unfinished(self) -> list[Json]:
         """Campaigns that go on by themselves or wait for a person."""
@@ -59,15 +65,15 @@ class Board:
 
 
 def progress_line(view: Json) -> str:
-    """ "spring-sale 40 %: 19,284 of 48,212, 118/s, 4 m left"."""
+    """ "spring-sale 40 %: 19,284 of 48,212, 118/s, 4 m left, 12 skipped"."""
     counts = view["counts"]
-    parts = [f"{layout.number(render.finished(counts))} of {layout.number(int(counts['total']))}"]
+    parts = [f"{layout.number(render.done(counts))} of {layout.number(int(counts['total']))}"]
     if speed := render.rate(view):
         parts.append(speed)
     if view.get("eta"):
         parts.append(f"{spans.spoken(float(view['eta']))} left")
-    if counts.get("failed"):
-        parts.append(f"{layout.number(int(counts['failed']))} failed")
+    if beside := render.counted(counts, render.ENDED_OTHERWISE):
+        parts.append(beside)
     return f"{view['name']} {render.percent(counts)} %: {', '.join(parts)}"
 
 

@@ -110,7 +110,8 @@ class Bars:
 
         views = self._board.sorted() if self._headed else list(self._board.views.values())
         size = self._console.size
-        fits = max(1, size.height - 3 - len(self._board.troubled))
+        away = layout.wrapped(layout.one_line(self._board.away), size.width - 1).split("\n")
+        fits = max(1, size.height - 3 - len(self._board.troubled) - len(away))
         at = next((n for n, view in enumerate(views) if view["name"] == chosen), 0)
         seen = views[max(0, at - fits + 1) :][:fits]
         figures = [", ".join(text for _, text in figures_of(view)) for view in seen]
@@ -127,17 +128,19 @@ class Bars:
         parts += [
             Text(layout.one_line(render.troubled(view)), style="yellow") for view in self._board.troubled
         ]
+        if self._board.away:
+            parts += [Text(line, style="bold red") for line in away]
         if hint:
             parts.append(Text(layout.one_line(hint), style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*parts)
 
 
 _BAR_STYLES = {"completed": "green", "paused": "yellow", "failed": "red", "stopped": "bright_black"}
-_LONGEST_BAR, _SHORTEST_BAR = 28, 8
+_LONGEST_BAR, _SHORTEST_BAR = 28, 5
 _STATE = 9  #: columns of the longest state, so that nothing moves when a campaign changes its own
 _PERCENT = 5  #: columns of "100 %"
 _GAP = 2
-_FIGURES = 24  #: columns that the figures have at least; with less there is no bar
+_FIGURES = 27  #: columns that the figures have at least; with less there is no bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +178,7 @@ def bars(views: Sequence[Json], shape: Shape, *, chosen: str = "", reasons: bool
         style = _BAR_STYLES.get(view["state"], "cyan")
         bar = ProgressBar(
             total=max(int(counts["total"]), 1),
-            completed=render.finished(counts),
+            completed=render.done(counts),
             width=shape.bar,
             complete_style=style,
             finished_style=style,
@@ -196,7 +199,7 @@ def figures_of(view: Json) -> list[tuple[int, str]]:
     all: the highest goes first.
     """
     counts = view["counts"]
-    ranks = {"failed": 2, "in_doubt": 3, "deferred": 5, "skipped": 6}
+    ranks = {"failed": 1, "in_doubt": 2, "skipped": 3, "undelivered": 5, "deferred": 7}
     figures = [(0, f"{layout.number(render.accepted(counts))} sent")]
     figures += [
         (rank, f"{layout.number(int(counts[key]))} {key.replace('_', ' ')}")
@@ -204,9 +207,9 @@ def figures_of(view: Json) -> list[tuple[int, str]]:
         if counts.get(key)
     ]
     if speed := render.rate(view):
-        figures.append((4, speed))
+        figures.append((6, speed))
     if view.get("eta") and view["state"] == "running":
-        figures.append((1, f"{spans.spoken(float(view['eta']))} left"))
+        figures.append((4, f"{spans.spoken(float(view['eta']))} left"))
     return figures
 
 

@@ -6,8 +6,9 @@ Whoever follows says when it is done; a `Display` shows the board, and on a term
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
@@ -21,12 +22,14 @@ from hubctl.displays import Bars, Display, Lines, Records, Silence
 from hubctl.exits import Detached, Exit
 from hubctl.output import for_people
 from hubctl.staying import stay
+from hubd.errors import HubError
 from hubd.wire.words import FINISHED
 
 if TYPE_CHECKING:
     from hubd.client import Client
 
 RECONNECT_SECONDS = 60.0  #: seconds to wait for a daemon that went away while we watched
+PULSE_SECONDS = 5.0  #: between two requests that only ask for an answer, and for that answer
 
 
 class _Watch:
@@ -37,9 +40,38 @@ class _Watch:
         self.board = Board()
         self.display: Display = Silence()
         self._done = done
+        self._hub: Client | None = None  #: while there is a connection
 
     async def listen(self, hub: Client) -> bool:
         """One connection's worth of events. True when done, False when the stream ended."""
+        self._hub = hub
+        try:
+            return await self._listen(hub)
+        finally:
+            self._hub = None
+
+    def tell(self, why: str) -> None:
+        """Show that the daemon does not answer, and why; "" that it does again."""
+        since = f"hubd cannot be reached since {time.strftime('%H:%M:%S')}, and the figures are from then: "
+        self.board.lose(since + why if why else "")
+        self.display.show(self.board, (), None)
+
+    async def feel_pulse(self) -> None:
+        """Notice a daemon that has stopped answering although its connection stands, until cancelled."""
+        import trio
+
+        while True:
+            await trio.sleep(PULSE_SECONDS)
+            if (hub := self._hub) is None:
+                continue
+            with trio.move_on_after(PULSE_SECONDS) as limit, suppress(HubError):
+                await hub.call("provider.list")
+            if limit.cancelled_caught and hub is self._hub and not self.board.away:
+                self.tell("it does not answer")
+            elif not limit.cancelled_caught and hub is self._hub and self.board.away:
+                self.tell("")
+
+    async def _listen(self, hub: Client) -> bool:
         for name in self.names:  # before subscribing, so that an unknown name is an error and no long silence
             await self._refresh(hub, name)
         if self.names and self._done(self.board):
@@ -150,22 +182,23 @@ def _on_terminal(
     import trio
 
     headed = len(watch.names) != 1
+
+    async def follow(*others: Callable[[], Awaitable[None]]) -> None:
+        async with trio.open_nursery() as nursery:
+            for other in (watch.feel_pulse, *others):
+                nursery.start_soon(other)
+            await stay(app, watch.listen, reconnect_seconds=reconnect_seconds, tell=watch.tell)
+            nursery.cancel_scope.cancel()
+
     if not steered or not keys.possible(app):
         watch.display = Bars(app, stream, stack, headed=headed)
-        app.run(partial(stay, app, watch.listen, reconnect_seconds=reconnect_seconds))
+        app.run(follow)
         return
     steering = keys.Steering(app, watch.board, "" if headed else watch.names[0])
     fd = stack.enter_context(keys.single_keys())
     bars = watch.display = Bars(app, stream, stack, hint=steering.line, chosen=steering.marked, headed=headed)
     steering.redraw = bars.redraw
-
-    async def both() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(steering.run, fd)
-            await stay(app, watch.listen, reconnect_seconds=reconnect_seconds)
-            nursery.cancel_scope.cancel()
-
-    app.run(both)
+    app.run(partial(follow, partial(steering.run, fd)))
 
 
 def follow_to_the_end(app: App, name: str, *, shown: bool, limited: bool, changed: bool) -> Exit:

@@ -98,6 +98,9 @@ class Steering:
         """What can be typed now, or what came of the last key."""
         if self._said:
             return self._said
+        goes = "it continues" if self._name else "they continue"
+        if self._board.away:
+            return f"q or d leave ({goes})"
         keys = ["up/down choose"] if not self._name and len(self._board.views) > 1 else []
         if self._state() == "running":
             keys.append("p pause")
@@ -105,7 +108,6 @@ class Steering:
             keys.append("r resume")
         if self._state() in ("running", "paused", "scheduled"):
             keys.append("s stop")
-        goes = "it continues" if self._name else "they continue"
         return "   ".join([*keys, f"q or d leave ({goes})"])
 
     def marked(self) -> str:

@@ -29,7 +29,10 @@ View = Mapping[str, Any]
 LARGE = 256 * 1024
 
 #: Counts that few campaigns have, in the order of the table's columns.
-_SELDOM = ("failed", "skipped", "in_doubt", "pending", "deferred", "sending")
+_SELDOM = ("undelivered", "failed", "skipped", "in_doubt", "pending", "deferred", "sending")
+
+#: Deliveries on which nothing more is done without a person, and that did not end well.
+ENDED_OTHERWISE = ("undelivered", "failed", "skipped", "in_doubt")
 
 #: What a campaign has that `--fields` can pick; counts.sent and the like go deeper.
 CAMPAIGN_COLUMNS = (
@@ -57,10 +60,15 @@ def accepted(counts: View) -> int:
     return sum(int(counts.get(name, 0)) for name in ("sent", "delivered", "undelivered"))
 
 
-def percent(counts: View) -> int:
-    """How much of a campaign is finished; 100 only when all of it is."""
+def done(counts: View) -> int:
+    """Deliveries that ended well: what failed, was skipped or is in doubt is told beside them."""
+    return sum(int(counts.get(name, 0)) for name in ("sent", "delivered"))
+
+
+def percent(counts: View, count: int | None = None) -> int:
+    """How much of a campaign ended well, or which share `count` is; 100 only when it is all."""
     total = int(counts.get("total", 0))
-    return finished(counts) * 100 // total if total else 0
+    return (done(counts) if count is None else count) * 100 // total if total else 0
 
 
 def waiting(counts: View) -> int:
@@ -83,10 +91,7 @@ def campaigns(
 
     Where there is no room for a column of each count, those that are seldom stand in words below the row.
     """
-    reasons = [
-        "(archived)" if view["name"] in archived else view.get("reason") or view.get("last_error") or ""
-        for view in views
-    ]
+    reasons = ["(archived)" if view["name"] in archived else view.get("reason") or "" for view in views]
     rows = [_campaign_row(view, _SELDOM) for view in views]
     rare = ("RATE", "ETA", *(name.upper().replace("_", " ") for name in _SELDOM))
     headers, cells = shown_columns(list(rows[0]) if rows else (), [list(row.values()) for row in rows], rare)
@@ -94,7 +99,7 @@ def campaigns(
         rows = [_campaign_row(view, ()) for view in views]
         headers, cells = shown_columns(list(rows[0]), [list(row.values()) for row in rows], rare)
         reasons = [
-            "; ".join(filter(None, (_counted(view["counts"], _SELDOM), why)))
+            "; ".join(filter(None, (counted(view["counts"], _SELDOM), why)))
             for view, why in zip(views, reasons, strict=True)
         ]
     if not any(reasons):
@@ -119,7 +124,7 @@ def _campaign_row(view: View, counted: Sequence[str]) -> dict[str, object]:
     }
 
 
-def _counted(counts: View, names: Sequence[str]) -> str:
+def counted(counts: View, names: Sequence[str]) -> str:
     """ "3 failed, 12 in doubt"."""
     return ", ".join(
         f"{number(int(counts[name]))} {name.replace('_', ' ')}" for name in names if counts.get(name)
@@ -151,7 +156,6 @@ def campaign(
         ("scheduled", moment(view.get("scheduled_at"))),
         ("started", moment(view.get("started_at"))),
         ("completed", moment(view.get("completed_at"))),
-        ("last error", view.get("last_error")),
     ]
     told = f"{view['name']}  {state}{reason}\n{facts(pairs, width=width)}"
     return "\n".join([told, *(wrapped(f"  {line}", width, hanging="    ") for line in refusals(view))])
@@ -174,7 +178,7 @@ def refusals(view: View) -> list[str]:
 def summary(view: View) -> str:
     """How a campaign stands, in one sentence."""
     counts = view["counts"]
-    parts = _counted(counts, DELIVERY_STATES)
+    parts = counted(counts, DELIVERY_STATES)
     reason = f" ({printable(view['reason'])})" if view.get("reason") else ""
     done = f": {parts} of {number(int(counts['total']))}" if parts else ""
     return f"{view['name']} is {view['state']}{reason}{done}"
@@ -348,6 +352,7 @@ def daemon(found: View) -> str:
     """The daemon in one line."""
     up = spoken(float(found.get("uptime") or 0))
     trouble = f"\n  TROUBLE: {printable(found['trouble'])}" if found.get("trouble") else ""
+    trouble += "".join(f"\n  WARNING: {printable(each)}" for each in found.get("warnings") or ())
     return (
         f"hubd {found['version']}, up {up}, process {found['pid']}, state in {found['state_dir']}{trouble}"
         + restored(found.get("restored"))

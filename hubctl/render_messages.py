@@ -158,6 +158,27 @@ _ADVICE = {
 }
 
 
+def halted(view: View) -> list[str]:
+    """Why a campaign does not go on although nobody asked for that, and what to do; empty if it does."""
+    name, state, why = view["name"], view["state"], printable(view.get("reason") or "")
+    if not why or state not in _HALTED:
+        return []
+    if state == "paused" and why == "limit":
+        sent = plural(int(view.get("limit") or 0), "message")
+        return [f"{name} paused at its limit of {sent}. To send the rest: hubctl resume {name}"]
+    said, go_on = _HALTED[state]
+    lines = [f"{name} {said}: {why}"]
+    return lines if "hubctl " in why else [*lines, go_on.format(name=name)]
+
+
+_HALTED = {
+    "paused": ("paused by itself", "Once the cause is gone: hubctl resume {name}"),
+    "failed": ("ended by itself", "To continue with the remaining recipients: hubctl start {name}"),
+    "stopped": ("was stopped", "To continue with the remaining recipients: hubctl start {name}"),
+    "running": ("is running", "It continues by itself once that is over"),
+}
+
+
 def failures(name: str, groups: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
     """What went wrong, by reason, with what to do about each kind."""
     rows = [

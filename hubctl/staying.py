@@ -17,12 +17,17 @@ _AGAIN = 0.3  #: seconds between tries to reach it
 
 
 async def stay(
-    app: App, work: Callable[[Client], Awaitable[bool]], *, reconnect_seconds: float = float("inf")
+    app: App,
+    work: Callable[[Client], Awaitable[bool]],
+    *,
+    reconnect_seconds: float = float("inf"),
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Run `work` on one connection after another until it answers True.
 
-    A daemon that goes away is waited for, up to `reconnect_seconds` seconds. Raises what `work` raises
-    otherwise, and what keeps the first connection from being made.
+    A daemon that goes away is waited for, up to `reconnect_seconds` seconds; `tell` is told why it is away,
+    and "" when it is back; without it that is a note. Raises what `work` raises otherwise, and what keeps the
+    first connection from being made.
     """
     import trio
 
@@ -35,7 +40,7 @@ async def stay(
         try:
             async with open_client(place, client=("hubctl", version())) as hub:
                 if lost is not None:
-                    app.note("hubd is back")
+                    (tell or app.note)("" if tell else "hubd is back")
                 app.greet(hub)
                 seen, lost = True, None
                 try:
@@ -48,7 +53,7 @@ async def stay(
                 raise
             if lost is None:
                 lost = trio.current_time()
-                app.note(f"{error}; waiting for it to come back")
+                (tell or app.note)(str(error) if tell else f"{error}; waiting for it to come back")
             if trio.current_time() - lost > reconnect_seconds:
                 raise
         await trio.sleep(_AGAIN)

@@ -228,14 +228,16 @@ def failures(app: App, name: str) -> None:
         return groups, (await hub.call("campaign.get", name=name))["campaign"]
 
     groups, view = app.talk(work)
-    refused = render.refusals(view)
-    if print_result(
-        app, {"name": name, "groups": groups}, rows="groups", columns=render_messages.FAILURE_COLUMNS
-    ):
+    answer = {"name": name, "groups": groups, "state": view["state"], "reason": view["reason"]}
+    if print_result(app, answer, rows="groups", columns=render_messages.FAILURE_COLUMNS):
         return
+    colour, width = app.coloured(), app.width()
     if groups:
-        app.out(render_messages.failures(name, groups, colour=app.coloured(), width=app.width()))
-    elif not refused:
+        app.out(render_messages.failures(name, groups, colour=colour, width=width))
+    halted, refused = render_messages.halted(view), render.refusals(view)
+    if halted:
+        app.out("\n" * bool(groups) + "\n".join(layout.wrapped(line, width) for line in halted))
+    if not groups and not halted and not refused:
         app.note(f"nothing went wrong with {name}")
     for line in refused:
         app.note(line)

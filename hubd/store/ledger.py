@@ -12,6 +12,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 
@@ -47,6 +48,7 @@ from hubd.store.requeue import (
     resolve_page,
     retrying,
 )
+from hubd.store.restore import say_anew
 from hubd.store.unit import Joint, Work
 from hubd.store.waiting import cap_waits
 
@@ -228,7 +230,12 @@ class Ledger:
     def ending_retry(self, campaign_id: int, done: Retried) -> Work[tuple[Decided[Move], NotRequeued]]:
         """The unit of work that ends a retry: it runs the campaign if there is something to send."""
         decide = deciding(campaign_id, partial(decide_retry, queued=done.queued > 0))
-        return lambda unit: (decide(unit), not_requeued(unit.db, campaign_id))
+
+        def work(unit: Unit) -> tuple[Decided[Move], NotRequeued]:
+            decided = replace(decide(unit), campaign=say_anew(unit, campaign_id))
+            return decided, not_requeued(unit.db, campaign_id)
+
+        return work
 
     def failing_refused(self, campaign_id: int) -> Pages[RefusedFailed]:
         """Fail waiting recipients whose refusals paused the campaign, as an operator decided."""

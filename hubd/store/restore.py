@@ -14,8 +14,9 @@ import sqlite3
 from dataclasses import dataclass
 
 from hubd.core.lifecycle import CampaignEvent, DeliveryEvent, advance_campaign, advance_delivery
-from hubd.core.model import CampaignState, DeliveryState
+from hubd.core.model import Campaign, CampaignState, DeliveryState
 from hubd.failpoints import reach
+from hubd.store.campaign_rows import campaign_by_id
 from hubd.store.database import Database
 from hubd.store.multirow import exactly_one
 from hubd.store.recovery import ABANDONED, lose
@@ -25,7 +26,10 @@ from hubd.store.watermark import HUB
 RESTORED = "restored"  #: why a delivery is held; no policy sends such a one again
 PAGE = 2_000  #: deliveries held in one unit
 HELD = "The database was restored: this may have been sent after the copy was made."
+_RESTORED = "restored from a backup: "
 
+#: One campaign.
+CAMPAIGN = "SELECT * FROM campaign WHERE id = ?"
 #: The next campaign of which something may have been sent.
 NEXT_CAMPAIGN = """
 SELECT campaign.* FROM campaign
@@ -55,6 +59,8 @@ CONCLUDE = """
 UPDATE campaign SET state = :to, reason = :reason, updated_at = :now,
     freeze_in_doubt = (freeze_to IS NOT NULL AND NOT audience_ready)
 WHERE id = :id AND state = :from"""
+#: What is left to decide about a campaign is less by now.
+SAY_ANEW = "UPDATE campaign SET reason = ?, updated_at = ? WHERE id = ?"
 #: Where the holding stands.
 ADVANCE = "UPDATE hub SET restoring = ?"
 #: Whether it goes on.
@@ -168,6 +174,20 @@ def _conclude(unit: Unit, campaign: sqlite3.Row) -> None:
     unit.audit("restore", "restore.held", campaign_id=campaign["id"], data=data)
 
 
+def say_anew(unit: Unit, campaign_id: int) -> Campaign:
+    """After somebody decided about deliveries that were held: say what is left to decide; the campaign."""
+    row = unit.db.execute(CAMPAIGN, (campaign_id,)).fetchone()
+    if row["reason"].startswith(_RESTORED) and row["state"] != CampaignState.DRAFT:
+        held: int = unit.db.execute(COUNT_HELD, (campaign_id,)).fetchone()[0]
+        unfrozen = row["freeze_to"] is not None and not row["audience_ready"]
+        reason = _reason(row["name"], CampaignState(row["state"]), held, unfrozen=unfrozen)
+        if reason != row["reason"]:
+            unit.db.execute(SAY_ANEW, (reason, unit.now, campaign_id))
+            told = {"reason": reason, "limit": row["send_limit"], "scheduled_at": row["scheduled_at"]}
+            unit.event("campaign.changed", campaign_id, told)
+    return campaign_by_id(unit.db, campaign_id)
+
+
 #: What stops a campaign from going on by itself.
 _EVENTS = {CampaignState.RUNNING: CampaignEvent.PAUSE, CampaignState.SCHEDULED: CampaignEvent.UNSCHEDULE}
 
@@ -179,14 +199,15 @@ def _after(state: CampaignState) -> CampaignState:
 def _reason(name: str, to: CampaignState, held: int, *, unfrozen: bool) -> str:
     if to is CampaignState.DRAFT:
         return (
-            "restored from a backup: it may have been sent since; "
+            f"{_RESTORED}it may have been sent since; "
             f"if it was not: hubctl start {name} --accept-risk restored"
         )
     if not held and not unfrozen:
-        return f"restored from a backup: to continue, hubctl resume {name}"
+        resume = "resume" if to is CampaignState.PAUSED else "start"
+        return f"{_RESTORED}to continue, hubctl {resume} {name}"
     who = "1 message" if held == 1 else f"{held} messages"
     who = ("recipients that are not listed yet" if not held else f"{who} and more") if unfrozen else who
     return (
-        f"restored from a backup: {who} may have been sent since; "
+        f"{_RESTORED}{who} may have been sent since; "
         f"decide: hubctl retry {name} --in-doubt resend|sent|failed"
     )

@@ -186,9 +186,9 @@ def test_figures_that_do_not_fit_are_left_out_whole_and_the_time_left_is_not() -
     counts = {"total": 48_212, "sent": 19_000, "failed": 12, "deferred": 40, "skipped": 3, "pending": 29_157}
     one = view(name="spring-sale", counts=counts, rate=118.0, eta=240.0)
     shape = displays.measure([one], 79, 60)
-    assert shape.bar == 8
-    assert displays.fitting(one, shape.figures, reasons=True) == "19,000 sent, 12 failed, 4 m left"
-    assert displays.fitting(one, 24, reasons=True) == "19,000 sent, 4 m left"
+    assert shape.bar == 5
+    assert displays.fitting(one, shape.figures, reasons=True) == "19,000 sent, 12 failed, 3 skipped"
+    assert displays.fitting(one, 24, reasons=True) == "19,000 sent, 12 failed"
 
 
 DELIVERY: dict[str, Any] = {
@@ -333,10 +333,67 @@ def test_an_event_is_one_harmless_line(kind: str, data: dict[str, Any]) -> None:
     assert line.isprintable()
 
 
-def test_percent_is_100_only_when_all_is_settled() -> None:
-    assert render.percent(view(counts={"total": 1000, "sent": 999, "pending": 1})["counts"]) == 99
-    assert render.percent(view(counts={"total": 1000, "sent": 999, "in_doubt": 1})["counts"]) == 100
+@pytest.mark.parametrize("state", sorted({*DELIVERY_STATES} - {"sent", "delivered"}))
+def test_done_counts_what_ended_well_and_the_rest_stands_beside_it(state: str) -> None:
+    one = view(counts={"total": 1000, "sent": 900, "delivered": 99, state: 1}, state="completed")
+    assert render.percent(one["counts"]) == 99
+    for width in (80, 200):
+        shown = " ".join(render.campaigns([one], width=width).split())
+        assert "99 %" in shown
+        assert state.replace("_", " ") in shown.lower()
+    if state in render.ENDED_OTHERWISE:
+        words = f"1 {state.replace('_', ' ')}"
+        assert progress_line(one) == f"spring 99 %: 999 of 1,000, {words}"
+        assert words in displays.fitting(one, 40, reasons=True)
+
+
+def test_a_campaign_that_reached_everybody_is_done() -> None:
+    assert render.percent(view(counts={"total": 3, "sent": 1, "delivered": 2})["counts"]) == 100
     assert render.percent(view()["counts"]) == 0
+
+
+def test_an_error_that_is_over_is_not_shown_as_the_reason() -> None:
+    again = view(last_error="an internal error stopped it", state="completed", counts={"total": 1, "sent": 1})
+    assert "internal error" not in render.campaigns([again]) + render.campaign(again)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"state": "paused", "reason": "the login was refused"}, ["paused by itself: the login", "resume"]),
+        ({"state": "paused", "reason": "limit", "limit": 40}, ["at its limit of 40 messages", "resume"]),
+        (
+            {"state": "failed", "reason": "an internal error"},
+            ["ended by itself: an internal", "start spring"],
+        ),
+        (
+            {"state": "running", "reason": "waiting for office: no answer"},
+            ["waiting for office", "by itself"],
+        ),
+        ({"state": "paused", "reason": "decide: hubctl retry spring"}, ["decide: hubctl retry spring"]),
+    ],
+)
+def test_why_a_campaign_does_not_go_on_is_said_with_what_to_do(
+    changes: dict[str, Any], said: list[str]
+) -> None:
+    words = render_messages.halted(view(**changes))
+    assert len(words) <= 2
+    assert all(part in " ".join(words) for part in said), words
+
+
+@pytest.mark.parametrize("state", ["draft", "scheduled", "running", "paused", "completed"])
+def test_of_a_campaign_that_goes_as_it_was_told_to_nothing_is_said(state: str) -> None:
+    assert render_messages.halted(view(state=state)) == []
+
+
+def test_while_the_daemon_is_away_the_board_says_so_and_shows_no_speed() -> None:
+    board = Board()
+    board.update(view(rate=118.0, eta=240.0, counts={"total": 10, "sent": 4, "pending": 6}))
+    assert "118/s" in progress_line(board.views["spring"])
+    board.lose("hubd cannot be reached")
+    assert progress_line(board.views["spring"]) == "spring 40 %: 4 of 10"
+    board.lose("")
+    assert board.away == ""
 
 
 def test_a_preflight_problem_comes_with_the_way_past_it() -> None:
@@ -372,6 +429,10 @@ def test_the_board_tells_a_change_of_state_and_each_tenth_once() -> None:
         state = "completed" if sent == 100 else "running"
         told += board.update(view(state=state, counts={"total": 100, "sent": sent, "pending": 100 - sent}))
     assert len(told) == 1 + 9 + 1
+    refused = Board()
+    for failed in range(0, 100, 5):
+        refused.update(view(counts={"total": 100, "failed": failed, "pending": 100 - failed}))
+    assert refused.update(view(counts={"total": 100, "failed": 100})) == ["spring 0 %: 0 of 100, 100 failed"]
     assert told[0] == "spring is running: 100 pending of 100"
     assert told[-1] == "spring is completed: 100 sent of 100"
     assert board.unfinished() == []
@@ -381,7 +442,7 @@ def test_a_progress_line_has_rate_and_time_left() -> None:
     line = progress_line(
         view(rate=118.2, eta=240.0, counts={"total": 48212, "sent": 19284, "failed": 3, "pending": 28925})
     )
-    assert line == "spring 40 %: 19,287 of 48,212, 118/s, 4 m left, 3 failed"
+    assert line == "spring 39 %: 19,284 of 48,212, 118/s, 4 m left, 3 failed"
 
 
 def test_waiting_ends_well_badly_or_not_yet() -> None:

@@ -13,6 +13,7 @@ import pytest
 from hubd import failpoints
 from hubd.bridge import Bridge
 from hubd.client import Client, open_client
+from hubd.core.decide import Retried
 from hubd.core.model import CampaignState, Channel, DeliveryState
 from hubd.errors import PreflightFailed, ResumeGap
 from hubd.store.audit import Audit
@@ -165,6 +166,27 @@ async def test_a_person_decides_and_then_it_goes_on(
         assert (await store.seen("paused"))[1] == [(D.PENDING, "possible_duplicate")] * 6
         undecided = await (await open_restores(store.db)).undecided()
         assert undecided == {"stopped": 6, "failed": 6, "freezing": 2, "~office": 1}
+
+
+async def test_the_reason_says_what_is_left_to_decide_and_no_longer_what_was(
+    bridge: Bridge, database_path: Path, backup: Path
+) -> None:
+    async with restored_from(backup, database_path, bridge) as store:
+        for name, left in (
+            ("paused", "restored from a backup: to continue, hubctl resume paused"),
+            ("stopped", "restored from a backup: to continue, hubctl start stopped"),
+            ("failed", "as it was"),
+        ):
+            campaign = await store.campaigns.get(name)
+            await store.ledger.resolve_doubt(campaign.id, "sent")
+            work = store.ledger.ending_retry(campaign.id, Retried(decided=6))
+            decided, _ = await store.db.write(work)
+            assert decided.campaign.reason == (await store.campaigns.get(name)).reason == left
+        freezing = await store.campaigns.get("freezing")
+        await store.ledger.resolve_doubt(freezing.id, "sent")
+        await store.db.write(store.ledger.ending_retry(freezing.id, Retried(decided=2)))
+        left = (await store.campaigns.get("freezing")).reason
+        assert left.startswith("restored from a backup: recipients that are not listed yet may")
 
 
 async def test_the_next_start_holds_nothing_again(bridge: Bridge, database_path: Path, backup: Path) -> None:
