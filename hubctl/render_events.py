@@ -131,6 +131,10 @@ def _hub(kind: str, data: View) -> str | None:
             return f"not applied, the old configuration stays: {data.get('problem')}{others}"
         case "hub.restored":
             return f"the database is an older copy: {data.get('why')}"
+        case "hub.socket_removed":
+            return f"the socket {data.get('path')} was removed; {data.get('remedy')}"
+        case "hub.socket_restored":
+            return f"the socket {data.get('path')} is there again"
     return None
 
 

@@ -20,7 +20,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +34,7 @@ from hubd.config.file import HubConfig, load_config
 from hubd.config.reload import Reloader
 from hubd.config.show import Option, address_text
 from hubd.control.attempt_metrics import AttemptMetrics
+from hubd.control.endpoints import LOOK_EVERY, Endpoints
 from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
 from hubd.engine.feed import Feed
@@ -160,6 +161,7 @@ async def _serve(
                 add=events.add,
                 during=manager.reloading,
             )
+            endpoints = Endpoints()
             hub = Hub(
                 contacts=Contacts(database),
                 lists=Lists(database),
@@ -174,10 +176,12 @@ async def _serve(
                 supervisor=supervisor,
                 feed=feed,
                 attempt_metrics=attempt_metrics,
-                reload=reload,
+                reload=partial(_reload, endpoints, reload),
                 reload_changes=reload.changes,
                 config=reload.show,
                 shutdown=stopping.ask,
+                viewer_token=reload.viewer_token,
+                endpoints=endpoints,
                 now=time.time,
                 info=_info(options),
             )
@@ -185,6 +189,7 @@ async def _serve(
                 services.start_soon(feed.run)
                 services.start_soon(health_events.run)
                 services.start_soon(_tidy_hourly, database)
+                services.start_soon(_look_at_database, database)
                 services.start_soon(reload_on_hangup, hangups, hub.reload)
                 await services.start(
                     partial(
@@ -199,7 +204,10 @@ async def _serve(
                 )
                 log.info("ready on %s", options.socket_path or options.endpoint, extra={"kind": Kind.READY})
                 manager.ready()
-                services.start_soon(manager.report, partial(_how_it_goes, campaigns, feed, database))
+                services.start_soon(endpoints.watch, events.add)
+                services.start_soon(
+                    manager.report, partial(_how_it_goes, campaigns, feed, database, endpoints)
+                )
                 await stopping.asked.wait()
                 log.info("stopping: finishing messages on the wire", extra={"kind": Kind.STOPPING})
                 services.cancel_scope.cancel()
@@ -249,14 +257,15 @@ async def _writer_answers(database: Database) -> None:
         await database.write(lambda _: None)
 
 
-async def _how_it_goes(campaigns: Campaigns, feed: Feed, database: Database) -> str:
+async def _how_it_goes(campaigns: Campaigns, feed: Feed, database: Database, endpoints: Endpoints) -> str:
     try:
         listed = await campaigns.list()
     except StoreError as error:
         return str(error)
     samples = [feed.sample(campaign.id) for campaign in listed]
     states = Counter(campaign.state.value for campaign in listed)
-    return summary(states, sum(sample.rate for sample in samples if sample), database.trouble)
+    trouble = database.trouble or endpoints.trouble
+    return summary(states, sum(sample.rate for sample in samples if sample), trouble)
 
 
 async def _end_when_lost(database: Database, stopping: Stopping) -> None:
@@ -264,6 +273,22 @@ async def _end_when_lost(database: Database, stopping: Stopping) -> None:
     await database.wait_lost()
     stopping.ask()
     stopping.ask()
+
+
+async def _reload(endpoints: Endpoints, reload: Callable[[], Awaitable[list[str]]]) -> list[str]:
+    """Create socket files that were removed again, then read the configuration again."""
+    endpoints.make_again()
+    return await reload()
+
+
+async def _look_at_database(database: Database) -> None:
+    """Notice that the disk is in trouble, or that hub.db was moved, also while nothing is sent.
+
+    Whoever looks makes it say so in the log.
+    """
+    while True:
+        _ = database.trouble
+        await trio.sleep(LOOK_EVERY)
 
 
 async def _tidy_hourly(database: Database) -> None:
@@ -312,6 +337,17 @@ def make_state_dir(path: Path) -> None:
             hint=f"take ownership of it: chown {_user()} {shlex.quote(str(path))}",
         )
     _check_folders(path)
+
+
+def check_owner(path: Path) -> None:
+    """Raise `StoreUnusable` if the state directory belongs to another user, whose daemon has to read it."""
+    if sys.platform == "win32" or not path.exists() or (owner := path.stat().st_uid) == os.geteuid():
+        return
+    raise StoreUnusable(
+        f"the state directory {path} belongs to another user",
+        exit_status=EX_NOPERM,
+        hint=f"run this as that user: sudo -u '#{owner}' hubctl daemon restore ...",
+    )
 
 
 def _check_folders(path: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from hubctl import layout, render
 from hubctl.answer import print_result
-from hubctl.app import App
+from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, exit_of
-from hubd.errors import HubError
+from hubd.errors import HubError, StoreUnavailable
 from hubd.wire.places import SYSTEM_SOCKET, Place
 
 _COLUMNS = ("check", "ok", "found", "advice")
@@ -25,7 +25,7 @@ def doctor(app: App) -> int:
     """
     place = app.place()
     try:
-        status, found = app.call("hub.status"), app.call("hub.check")
+        found, status = app.call("hub.check"), _status(app)
     except HubError as error:
         if exit_of(error) in (Exit.UNREACHABLE, Exit.FORBIDDEN):
             _without_daemon(app, error)
@@ -34,13 +34,22 @@ def doctor(app: App) -> int:
     answer = {"reachable": True, **where, **found}
     if not print_result(app, answer, rows="checks", columns=_COLUMNS):
         width = app.width()
-        app.out(layout.wrapped(render.daemon(status), width, hanging="  "))
+        if status is not None:
+            app.out(layout.wrapped(render.daemon(status), width, hanging="  "))
         app.out(layout.facts([("socket", app.answered), ("chosen", _chosen(place))], width=width))
         app.out("\n" + _table(app, found["checks"]))
         for each in found["checks"]:
             if not each["ok"]:
                 app.out("\n" + layout.wrapped(f"{each['check']}: {layout.printable(each['advice'])}", width))
     return Exit.DONE if found["ok"] else Exit.FAILED
+
+
+def _status(app: App) -> Json | None:
+    """The daemon in a line; None while its database cannot be read, which the checks tell."""
+    try:
+        return app.call("hub.status")
+    except StoreUnavailable:
+        return None
 
 
 def _table(app: App, checks: list[dict[str, Any]]) -> str:

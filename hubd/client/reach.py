@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from hubd.client.endpoint import Endpoint, read_endpoint
+from hubd.client.holder import holder_of
 from hubd.client.starting import start_command
 from hubd.client.trust import check_socket, check_tcp
 from hubd.errors import BadInput, HubError, Unreachable, VersionSkew
@@ -161,6 +162,14 @@ def _why(place: Place, exc: OSError) -> HubError:
 
 def _missing(place: Place) -> Unreachable:
     """No socket, in words that name every path that was looked at and who named it."""
+    for path in dict.fromkeys((place.path, *place.tried)):
+        if (holder := holder_of(path)) is not None:
+            return Unreachable(
+                f"hubd (process {holder}) is running, but its socket {path} was removed",
+                code="socket_missing",
+                hint=f"to create the socket again: kill -HUP {holder}",
+                data={"tried": [str(path) for path in place.tried]},
+            )
     if place.chosen:
         where = f"{place.path} ({place.chosen})"
     else:
@@ -265,7 +274,9 @@ def for_operators(reached: Reached) -> str:
         return "the token in the endpoint file of hubd is an operator's"
     if reached.because:
         control = reached.place.path
-        if not os.path.lexists(control):
+        if (holder := holder_of(control)) is not None and not os.path.lexists(control):
+            way_out = f"to create that socket again: kill -HUP {holder}"
+        elif not os.path.lexists(control):
             way_out = f"start it with: {start_command(reached.place)}"
         else:
             group = group_of(control)

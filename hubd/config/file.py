@@ -55,6 +55,7 @@ _SID = {
     "account_sid": re.compile(r"AC[0-9A-Za-z]{1,62}"),
     "messaging_service_sid": re.compile(r"MG[0-9A-Za-z]{1,62}"),
 }
+_VIEWER_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,200}")
 _SECRET_NAME = {
     Place.CREDENTIAL: re.compile(r"(?!\.)[A-Za-z0-9._@:-]{1,255}"),
     Place.ENV: re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}"),
@@ -134,6 +135,13 @@ class HubConfig:
             "Takes effect at the next start."
         ),
     ] = None
+    viewer_token: Annotated[
+        SecretRef | None,
+        Meta(
+            description="Where the token is by which programs may read over TCP, such as Prometheus at "
+            "`/metrics`: 32 to 200 letters, digits, `-` and `_`."
+        ),
+    ] = None
     providers: dict[str, ProviderConfig] = field(default_factory=lambda: {"outbox": OutboxConfig()})
     folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
     layers: Layers = field(default_factory=Layers, compare=False, repr=False)  #: where each key comes from
@@ -173,20 +181,45 @@ def parse_tcp(text: str) -> tuple[str, int]:
 def missing_secrets(config: HubConfig) -> list[CredentialMissing]:
     """What is wrong with the secrets that the file refers to. Reads them all; may block on a keyring."""
     found = []
-    for provider in config.providers.values():
-        for reference in (getattr(provider, name, None) for name in ("password", "auth_token")):
-            if isinstance(reference, SecretRef):
-                try:
-                    reference.resolve(config.folder)
-                except CredentialMissing as error:
-                    found.append(error)
+    references = [
+        getattr(provider, name, None)
+        for provider in config.providers.values()
+        for name in ("password", "auth_token")
+    ]
+    for reference in references:
+        if isinstance(reference, SecretRef):
+            try:
+                reference.resolve(config.folder)
+            except CredentialMissing as error:
+                found.append(error)
+    try:
+        viewer_token(config)
+    except CredentialMissing as error:
+        found.append(error)
     return found
+
+
+def viewer_token(config: HubConfig) -> str:
+    """The token for viewers as it is now; "" for none. May block on a keyring.
+
+    Raises `CredentialMissing`, also for a token that could be guessed.
+    """
+    if config.viewer_token is None:
+        return ""
+    token = config.viewer_token.resolve(config.folder).reveal()
+    if _VIEWER_TOKEN.fullmatch(token) is None:
+        raise CredentialMissing(
+            f"{config.viewer_token}: is not a token of 32 to 200 letters, digits, - and _",
+            hint="Make one with: openssl rand -hex 32",
+        )
+    return token
 
 
 def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
     hub = top.sub("hub")
     log_level: LogLevel = hub.choice("log_level", get_args(LogLevel), "info")
     tcp = hub.checked("tcp", parse_tcp, None, example="127.0.0.1:0")
+    token = _secret(hub, "viewer_token")
     hub.close()
     tables = top.sub("providers")
     providers: dict[str, ProviderConfig] = {"outbox": OutboxConfig()}
@@ -200,7 +233,14 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
             providers[name] = provider
     tables.close()
     top.close()
-    return HubConfig(log_level=log_level, tcp=tcp, providers=providers, folder=folder, layers=layers)
+    return HubConfig(
+        log_level=log_level,
+        tcp=tcp,
+        viewer_token=token,
+        providers=providers,
+        folder=folder,
+        layers=layers,
+    )
 
 
 def _provider(table: Table, name: str, folder: Path) -> ProviderConfig | None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import trio
 
-from hubd.config.file import HubConfig, load_config
+from hubd.config.file import HubConfig, load_config, viewer_token
 from hubd.config.show import Option, Setting, settings
-from hubd.errors import BadConfig, HubError, ProviderUnavailable, StoreError
+from hubd.errors import BadConfig, CredentialMissing, HubError, ProviderUnavailable, StoreError
 from hubd.journal import Kind
 from hubd.wire.results import ConfigEntry, ConfigResult
 
@@ -52,6 +52,7 @@ class Reloader:
         self._waiting: list[str] = []  #: keys whose new value waits for a restart
         self._at_start = {each.key: each for each in settings(config, options) if each.key in _ONCE}
         self._one_at_a_time = trio.Lock()
+        self._token_trouble = ""  #: why the viewers' token could not be read last
 
     async def __call__(self) -> list[str]:
         """Take over what the files say now; what changed, in words.
@@ -115,6 +116,21 @@ class Reloader:
         ]
         self._running = replace(config, tcp=self._running.tcp)
         return changes
+
+    async def viewer_token(self) -> str:
+        """The token that lets viewers in, read again each time; "" while there is none that can be read."""
+        config = self._running
+        if config.viewer_token is None:
+            return ""
+        try:
+            token = await trio.to_thread.run_sync(viewer_token, config)
+        except CredentialMissing as error:
+            if str(error) != self._token_trouble:
+                log.warning("no viewer can use the token of hub.viewer_token: %s. %s", error, error.hint)
+            self._token_trouble = str(error)
+            return ""
+        self._token_trouble = ""
+        return token
 
     def show(self) -> ConfigResult:
         """What is in effect, and the file that the next reload would read."""

@@ -59,6 +59,7 @@ def address_text(address: tuple[str, int] | None) -> str:
 def _hub(config: HubConfig) -> Iterator[Setting]:
     yield _setting(config, ("hub", "log_level"), config.log_level)
     yield _setting(config, ("hub", "tcp"), address_text(config.tcp))
+    yield _setting(config, ("hub", "viewer_token"), config.viewer_token)
 
 
 def _provider(config: HubConfig, name: str, provider: ProviderConfig) -> Iterator[Setting]:

@@ -11,15 +11,15 @@ in the same scope, whether their client still listens or not.
 from __future__ import annotations
 
 import errno
+import hmac
 import logging
 import os
 import secrets
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import trio
@@ -28,14 +28,15 @@ import wsproto.utilities
 
 from hubd.control.connection_limits import ConnectionLimits
 from hubd.control.dispatch import Dispatcher
-from hubd.control.head import Handshake, Refusal, health, judge
+from hubd.control.endpoints import Endpoint
+from hubd.control.head import Handshake, Refusal, judge, page
 from hubd.control.hub import Hub
-from hubd.control.listener import adopt_listener, endpoint_file, open_listener, open_loopback
+from hubd.control.listener import endpoint_file
 from hubd.control.opening import Prefixed, answer, read_head, refuse
 from hubd.control.roles import Peer, Role
+from hubd.control.scraping import SCRAPE_SECONDS, Scraping
 from hubd.control.session import ServerContext, Session
-from hubd.control.tickets import Admission, Frequency, Grant, Tickets
-from hubd.errors import BadInput
+from hubd.control.tickets import Admission, Grant, Tickets
 from hubd.wire import MAX_MESSAGE, PATH, PROTOCOL, SUBPROTOCOL
 from hubd.wire.proof import PROOF, proof_of
 
@@ -47,25 +48,8 @@ SCARCE_SECONDS = 0.05  #: first pause while there are no descriptors; it doubles
 MAX_SCARCE_SECONDS = 0.5  #: ... up to this one
 GUESS_SECONDS = 1.0  #: by which an answer is put off to who shows wrong tokens, once they were several
 GRACE = 3.0  #: seconds for sessions and begun commands when the daemon stops
+_CONFIGURED_VIEWER = Grant(role=Role.VIEWER, origin=None, issuer="the viewer token of hubd.toml")
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-_ROLES = {"control": Role.OPERATOR, "observe": Role.VIEWER}
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Endpoint:
-    """One listener, and what it says about who comes in by it."""
-
-    name: str  #: "control", "observe" or "tcp"
-    listener: trio.SocketListener
-    role: Role | None  #: None: it is the token's
-    own: bool = True  #: we made the socket, so it is for our own user; else its mode and group say for whom
-    port: int | None = None
-    wrong: Frequency = field(
-        default_factory=lambda: Frequency(trio.current_time)
-    )  #: tokens that do not let in
-    refused: Frequency = field(
-        default_factory=lambda: Frequency(trio.current_time)
-    )  #: all else that is not let in
 
 
 async def serve_control(
@@ -95,7 +79,7 @@ async def serve_control(
     """
     async with (
         AsyncExitStack() as stack,
-        _open_endpoints(path, observe, inherited or {}, tcp) as endpoints,
+        hub.endpoints.open(path, observe, inherited or {}, tcp) as endpoints,
         trio.open_nursery() as nursery,
     ):
         gate = Gate(hub)
@@ -117,33 +101,6 @@ async def serve_control(
             gate.context.stopping.set()
 
 
-@asynccontextmanager
-async def _open_endpoints(
-    control: Path | None,
-    observe: Path | None,
-    inherited: Mapping[str, socket.socket],
-    tcp: tuple[str, int] | None,
-) -> AsyncIterator[list[Endpoint]]:
-    async with AsyncExitStack() as stack:
-        endpoints = []
-        for name, path in (("control", control), ("observe", observe)):
-            if name in inherited:
-                listener = stack.enter_context(adopt_listener(inherited[name]))
-                endpoints.append(Endpoint(name=name, listener=listener, role=_ROLES[name], own=False))
-            elif path is not None:
-                listener = stack.enter_context(open_listener(path))
-                endpoints.append(Endpoint(name=name, listener=listener, role=_ROLES[name]))
-        if tcp is not None:
-            listener = await stack.enter_async_context(await open_loopback(*tcp))
-            port: int = listener.socket.getsockname()[1]
-            endpoints.append(Endpoint(name="tcp", listener=listener, role=None, port=port))
-        if not endpoints:
-            raise BadInput.at(
-                "socket", "there is no socket to listen on", hint="start hubd with --tcp 127.0.0.1:0"
-            )
-        yield endpoints
-
-
 class Gate:
     """Everything that the connections share."""
 
@@ -155,6 +112,7 @@ class Gate:
         self._stopping = trio.Event()
         self._limits = ConnectionLimits()
         self._secret = secrets.token_urlsafe(32)  #: of the endpoint file
+        self._scraping = Scraping(hub)
 
     async def hold(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """The scope of the connections: they outlive the cancellation by a moment, to say good-bye."""
@@ -186,8 +144,11 @@ class Gate:
         """Take connections for ever. Being out of descriptors passes; who calls meanwhile waits in line."""
         pause = 0.0
         while True:
+            made_again = endpoint.made_again
             try:
                 stream = await endpoint.listener.accept()
+            except trio.ClosedResourceError:  # its socket file is made again
+                await made_again.wait()
             except OSError as exc:
                 if exc.errno not in _SCARCE:
                     raise
@@ -253,13 +214,9 @@ class Gate:
         if isinstance(handshake, Handshake) and handshake.health:
             well = not self._hub.database.trouble and not self._stopping.is_set()
             with self._limits.leaving() as politely:
-                await answer(stream, health(well), wait=politely)
+                await answer(stream, page(200 if well else 503), wait=politely)
             return
-        admission = (
-            self._tickets.admit(handshake.bearer, handshake.origin)
-            if isinstance(handshake, Handshake)
-            else None
-        )
+        admission = await self._admit(handshake) if isinstance(handshake, Handshake) else None
         if admission is None:
             await self._doubt(endpoint, stream, handshake)
             return
@@ -269,8 +226,11 @@ class Gate:
                 if refusal is not None:
                     await self._send_away(stream, refusal)
                     return
-                peer = Peer(role=grant.role, listener=endpoint.name, issuer=grant.issuer)
                 assert isinstance(handshake, Handshake)  # or nobody had been admitted
+                if handshake.metrics:
+                    await answer(stream, await self._scraping.answer(), seconds=SCRAPE_SECONDS)
+                    return
+                peer = Peer(role=grant.role, listener=endpoint.name, issuer=grant.issuer)
                 shown = (
                     [(PROOF.encode(), proof_of(self._secret, handshake.nonce).encode())]
                     if handshake.nonce
@@ -279,6 +239,15 @@ class Gate:
                 await self._welcome(stream, head, peer, admission, shown)
         finally:
             admission.end()
+
+    async def _admit(self, handshake: Handshake) -> Admission | None:
+        """By a token of ours, or by the one that the configuration has for viewers."""
+        admission = self._tickets.admit(handshake.bearer, handshake.origin)
+        if admission is None and handshake.origin is None:
+            token = await self._hub.viewer_token()
+            if token and hmac.compare_digest(token.encode(), handshake.bearer.encode()):
+                return self._tickets.admission(_CONFIGURED_VIEWER)
+        return admission
 
     async def _hear(self, stream: trio.SocketStream, uid: int | None) -> tuple[bytes, Refusal | None]:
         """The head, or the refusal if it did not arrive in order."""
@@ -293,7 +262,8 @@ class Gate:
         tries = endpoint.wrong.count()
         if tries == endpoint.wrong.limit:
             log.warning("%d wrong or missing tokens within a minute at %s", tries, self.context.url)
-        unknown = Refusal(401, "unknown token: used, expired, or for another Origin")
+        scrapes = isinstance(handshake, Handshake) and handshake.metrics
+        unknown = Refusal(401, "" if scrapes else "unknown token: used, expired, or for another Origin")
         with self._limits.leaving() as politely:
             if tries >= endpoint.wrong.limit and politely:
                 await trio.sleep(GUESS_SECONDS)

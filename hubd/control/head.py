@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from hubd.wire import BEARER, HEALTH_PATH, HOST, PATH, SUBPROTOCOL
+from hubd.wire import BEARER, HEALTH_PATH, HOST, METRICS_PATH, PATH, SUBPROTOCOL
 from hubd.wire.proof import NONCE
 
 MAX_HEAD = 8 * 1024  #: bytes
@@ -49,22 +49,27 @@ class Handshake:
     bearer: str = ""
     nonce: str = ""  #: to be answered by who has the secret of the endpoint file
     health: bool = False  #: it only asks whether the daemon is well
+    metrics: bool = False  #: it asks for the figures, over plain HTTP
 
 
 def response(refusal: Refusal) -> bytes:
     """The refusal as bytes on the wire."""
     extra = _EXTRA.get(refusal.status, "")
-    return _response(refusal.status, f"{extra}Content-Type: text/plain; charset=us-ascii", refusal.why + "\n")
+    if not refusal.why:
+        return _response(refusal.status, f"{extra}Cache-Control: no-store")
+    text = (refusal.why + "\n").encode("ascii")
+    return _response(refusal.status, f"{extra}Content-Type: text/plain; charset=us-ascii", text)
 
 
-def health(well: bool) -> bytes:
-    """Whether the daemon is well, as bytes on the wire: a status and nothing else."""
-    return _response(200 if well else 503, "Cache-Control: no-store")
+def page(status: int, content_type: str = "", body: bytes = b"") -> bytes:
+    """An answer that nobody may keep, as bytes on the wire; without a body, only its status."""
+    kind = f"\r\nContent-Type: {content_type}" if content_type else ""
+    return _response(status, f"Cache-Control: no-store{kind}", body)
 
 
-def _response(status: int, headers: str, body: str = "") -> bytes:
+def _response(status: int, headers: str, body: bytes = b"") -> bytes:
     first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close"
-    return f"{first}\r\n{headers}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode("ascii")
+    return f"{first}\r\n{headers}\r\nContent-Length: {len(body)}\r\n\r\n".encode("ascii") + body
 
 
 def is_local(origin: str) -> bool:
@@ -95,7 +100,9 @@ def judge(head: bytes, port: int | None = None) -> Refusal | Handshake:
             return Refusal(400, "a header is malformed")
         headers.setdefault(header[1].lower(), []).append(header[2].strip(" \t"))
     if port is not None and (request[1], request[2]) == ("GET", HEALTH_PATH):
-        return _judge_health(headers, port)
+        return _judge_plain(headers, port) or Handshake(health=True)
+    if port is not None and (request[1], request[2]) == ("GET", METRICS_PATH):
+        return _judge_plain(headers, port) or _judge_scrape(headers)
     if request[1] != "GET" or request[2] != PATH:
         return Refusal(404, f"there is only GET {PATH}")
     refusal = _judge_where(headers, port) or _judge_upgrade(headers)
@@ -118,11 +125,20 @@ def _judge_where(headers: dict[str, list[str]], port: int | None) -> Refusal | N
     return None
 
 
-def _judge_health(headers: dict[str, list[str]], port: int) -> Refusal | Handshake:
-    """Anybody on this machine may ask, but no page: what it learns, it learns for somebody elsewhere."""
+def _judge_plain(headers: dict[str, list[str]], port: int) -> Refusal | None:
+    """Any program on this machine may ask, but no page: what it learns, it learns for somebody elsewhere."""
     if "origin" in headers or "referer" in headers:
         return Refusal(403, "browsers may not use this socket")
-    return _judge_where(headers, port) or Handshake(health=True)
+    return _judge_where(headers, port)
+
+
+def _judge_scrape(headers: dict[str, list[str]]) -> Refusal | Handshake:
+    """The token of a request for metrics. Without a good one nothing is said but the status."""
+    shown = headers.get("authorization", [])
+    scheme, _, token = "".join(shown).partition(" ")
+    if len(shown) != 1 or scheme.lower() != "bearer" or not _TOKEN.fullmatch(token.strip()):
+        return Refusal(401, "")
+    return Handshake(bearer=token.strip(), metrics=True)
 
 
 def _judge_upgrade(headers: dict[str, list[str]]) -> Refusal | None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from hubd.control.attempt_metrics import AttemptMetrics
+from hubd.control.endpoints import Endpoints
 from hubd.control.records import (
     Audience,
     BackupRow,
@@ -278,6 +279,10 @@ class HubInfo:
     started_at: float
 
 
+async def _no_token() -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hub:
     """Everything that a method may use."""
@@ -303,3 +308,6 @@ class Hub:
     reload_changes: Callable[[], Awaitable[Sequence[str]]]
     config: Callable[[], ConfigResult]  #: the configuration in effect
     shutdown: Callable[[], None]  #: ask the daemon to stop; returns at once
+    #: The token in the configuration that lets programs in as viewers over TCP; "" for none.
+    viewer_token: Callable[[], Awaitable[str]] = _no_token
+    endpoints: Endpoints = field(default_factory=Endpoints)  #: the listeners that are open

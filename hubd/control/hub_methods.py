@@ -41,6 +41,7 @@ async def status(hub: Hub, _: Params) -> r.StatusResult:
         "started_at": time_text(hub.info.started_at),
         "uptime": round(max(0.0, hub.now() - hub.info.started_at), 1),
         "trouble": hub.database.trouble,
+        "warnings": [hub.endpoints.trouble] if hub.endpoints.trouble else [],
         "campaigns": await views_of(hub, [each for each in campaigns if each.id not in hidden]),
         "providers": [provider_view(provider) for provider in hub.supervisor.providers.views()],
         "states": dict(Counter(campaign.state.value for campaign in campaigns)),
@@ -151,6 +152,16 @@ async def check(hub: Hub, _: Params) -> r.DoctorResult:
             "advice": "sending continues automatically once the cause is gone" if trouble else "",
         }
     ]
+    removed = hub.endpoints.gone()
+    checks.append(
+        {
+            "check": "sockets",
+            "ok": not removed,
+            "found": ", ".join(f"{each.path} was removed" for each in removed)
+            or "every socket file is in its place",
+            "advice": "; ".join(dict.fromkeys(each.remedy for each in removed)),
+        }
+    )
     for finding in await hub.audit.examine(hub.supervisor.running):
         checks.append(
             {

@@ -156,6 +156,9 @@ def _locked(path: Path) -> Iterator[None]:
             ) from None
         if not locked:
             raise _taken()
+        with suppress(OSError):  # the number is only for people
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)

@@ -138,9 +138,11 @@ async def refuse(stream: trio.SocketStream, refusal: Refusal, *, wait: bool = Tr
     await answer(stream, response(refusal), wait=wait)
 
 
-async def answer(stream: trio.SocketStream, data: bytes, *, wait: bool = True) -> None:
+async def answer(
+    stream: trio.SocketStream, data: bytes, *, wait: bool = True, seconds: float = CROWDED_SECONDS
+) -> None:
     """Send the last bytes and read what still comes, so that the peer sees them and no reset connection."""
-    with trio.move_on_after(CROWDED_SECONDS):
+    with trio.move_on_after(seconds):
         await stream.send_all(data)
         await stream.send_eof()
         while wait and await stream.receive_some():

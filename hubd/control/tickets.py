@@ -92,6 +92,10 @@ class Tickets:
             self._entries.remove(found)
         return Admission(self, found) if found.grant.origin == origin else None
 
+    def admission(self, grant: Grant) -> Admission:
+        """Let in who has shown something else that stands for `grant`, and is good as long as that is."""
+        return Admission(self, _Entry(b"", grant, math.inf, once=False, renewable=False))
+
     def replace(self, entry: _Entry) -> tuple[_Entry, str]:
         """A session token in the place of this one, or of a used ticket. See `Admission.renew`."""
         if entry in self._entries:

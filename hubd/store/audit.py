@@ -18,6 +18,7 @@ from pathlib import Path
 import trio
 
 from hubd.core.model import TRANSACTIONAL_PREFIX, DeliveryState
+from hubd.errors import StoreUnavailable
 from hubd.store.connection import open_plain, trouble_of
 from hubd.store.database import Database
 from hubd.store.disk_space import DEFAULT_LIMITS, MIB, needed
@@ -72,6 +73,10 @@ class Audit:
     async def examine(self, running: Callable[[], Collection[int]]) -> list[Finding]:
         """Everything that can be looked at while the daemon runs; `running` says which campaigns run now."""
         path, epoch = self._db.path, self._db.epoch
+        try:
+            self._db.check_file()
+        except StoreUnavailable as error:  # what is at the path is not what is open
+            return [Finding(check="file", ok=False, found=str(error), advice=error.hint)]
         findings = await trio.to_thread.run_sync(partial(_examine, path), limiter=self._threads)
         findings.insert(3, await self._attempts(running, epoch))
         return findings

@@ -160,6 +160,10 @@ class Database:
         if reason := short or (size and self._disk_space.lack(size, another_file=another_file)):
             raise StoreUnavailable(reason, hint=self._disk_space.remedy)
 
+    def check_file(self) -> None:
+        """Raise `StoreUnavailable` while the file was moved, or another one has its name."""
+        self._disk_space.check_file()
+
     async def wait_lost(self) -> None:
         """Return when the file cannot be trusted any more: end everything, and leave the block."""
         await self._writer.lost.wait()

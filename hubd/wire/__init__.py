@@ -37,6 +37,7 @@ PROTOCOL = 1  #: the number that `hub.hello` negotiates; the same thing as the s
 HOST = "hubd.sock"  #: the Host header of a client on the unix socket
 PATH = "/rpc"
 HEALTH_PATH = "/healthz"  #: of the TCP listener, over plain HTTP: 200 or 503
+METRICS_PATH = "/metrics"  #: the same, with a viewer's token: OpenMetrics text
 MAX_MESSAGE = 1024 * 1024  #: bytes in one inbound message
 IMPORT_IN_ORDER = "import.in_order"  #: in `caps`: pages of an import may be sent ahead of their answers
 MAX_IN_FLIGHT = 32  #: requests of one connection that are being worked on
@@ -50,6 +51,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_IN_FLIGHT",
     "MAX_MESSAGE",
+    "METRICS_PATH",
     "PATH",
     "PROTOCOL",
     "SUBPROTOCOL",

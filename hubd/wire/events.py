@@ -192,6 +192,19 @@ class HubRestored(TypedDict):
     why: str
 
 
+class SocketRemoved(TypedDict):
+    """The file of a socket is gone, so nobody can connect to it; what to do is in `remedy`."""
+
+    path: str
+    remedy: str
+
+
+class SocketRestored(TypedDict):
+    """The file of a socket is there again."""
+
+    path: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventType:
     """One type of event."""
@@ -251,6 +264,13 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         ),
         "hub.restored": EventType(
             summary="The daemon found that its database is an older copy.", data=HubRestored
+        ),
+        "hub.socket_removed": EventType(
+            summary="Somebody removed or replaced the file of a socket that the daemon listens on.",
+            data=SocketRemoved,
+        ),
+        "hub.socket_restored": EventType(
+            summary="The file of such a socket is there again.", data=SocketRestored
         ),
     }
 )

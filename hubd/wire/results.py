@@ -168,7 +168,8 @@ class StatusResult(TypedDict):
     state_dir: str
     started_at: str | None
     uptime: float
-    trouble: str
+    trouble: str  #: why nothing is sent now, "" for nothing
+    warnings: list[str]  #: what to look after although sending goes on
     campaigns: list[CampaignView]
     providers: list[ProviderStatus]
     states: dict[str, int]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import signal
 import sqlite3
 import subprocess
 import time
@@ -15,7 +17,7 @@ import pytest
 
 from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
-CHECKS = ["writing", "file", "links", "counts", "attempts", "audit", "anchor", "room"]
+CHECKS = ["writing", "sockets", "file", "links", "counts", "attempts", "audit", "anchor", "room"]
 
 
 def test_a_hub_that_is_well(hub: Hub) -> None:
@@ -96,6 +98,43 @@ def test_a_watermark_that_cannot_be_kept_is_told(hub: Hub) -> None:
         assert time.monotonic() < end
         time.sleep(0.02)  # another process: there is no event to wait on
     assert hub.json("doctor")["ok"]
+
+
+def test_a_removed_socket_is_told_and_a_hangup_creates_it_again(hub: Hub) -> None:
+    assert hub.process is not None
+    hub.socket.unlink()
+    done = hub.run("doctor")
+    assert done.returncode == 6
+    assert (
+        f"hubd (process {hub.process.pid}) is running, but its socket {hub.socket} was removed" in done.stderr
+    )
+    assert f"kill -HUP {hub.process.pid}" in done.stderr
+    hub.process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + TIMEOUT
+    while not hub.socket.exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)  # another process: there is no event to wait on
+    assert hub.json("doctor")["ok"]
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["moved", "replaced"])
+def test_a_database_that_was_moved_or_replaced_is_told_with_what_to_do(hub: Hub, replaced: bool) -> None:
+    hub.contacts(3)
+    database = hub.folder / "state" / "hub.db"
+    away = database.rename(database.with_name("away.db"))
+    if replaced:
+        shutil.copy(away, database)
+    found = hub.json("doctor", code=1)
+    wrong = {each["check"]: each for each in found["checks"] if not each["ok"]}
+    assert {"file"} <= wrong.keys() <= {"writing", "file"}
+    assert f"{database} was moved, removed or replaced" in wrong["file"]["found"]
+    assert "put it back" in wrong["file"]["advice"]
+    assert "put it back" in hub.ok("doctor", code=1)
+    away.replace(database)
+    end = time.monotonic() + TIMEOUT
+    while not hub.json("doctor", code=None)["ok"]:
+        assert time.monotonic() < end
+        time.sleep(0.02)  # the file system is asked once a second
 
 
 def test_a_hub_that_waits_for_a_message_to_be_answered_is_well(hub: Hub) -> None:
