@@ -6,16 +6,12 @@ Each function below returns one page as Markdown.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import click
-import msgspec
 
 from hubctl.campaign_file import FILE_KEYS
 from hubctl.cli import COMMANDS, hubctl
@@ -23,17 +19,12 @@ from hubctl.command import Command, common_options
 from hubctl.commands.help import TOPICS
 from hubd import __version__
 from hubd.__main__ import option_parser
-from hubd.config.file import HubConfig, OutboxConfig, SmtpConfig, TwilioConfig
-from hubd.config.rates import Limited, Rates
+from hubd.config.reference import PLACES, Key, declared, sections
 from hubd.control.discovery import describe
 from hubd.control.methods import METHODS
-from hubd.core.model import Attachment
 from hubd.core.spec import CampaignSpec, Retry, Schedule
-from hubd.core.warmup import Warmup
-from hubd.secrets import Place, SecretRef
 
 Json = Mapping[str, Any]
-Key = tuple[str, str, str, str]  #: name, type, default, what it does
 
 
 def write(folder: Path) -> None:
@@ -101,7 +92,7 @@ def _options(params: Sequence[click.Parameter], context: click.Context) -> Itera
 
 def campaign_file() -> str:
     """The keys of a campaign file."""
-    files = [(key, "file name", "", text) for key, text in FILE_KEYS.items()]
+    files = [Key(key, "file name", "", text) for key, text in FILE_KEYS.items()]
     lines = [
         "# Campaign files",
         "",
@@ -129,85 +120,19 @@ def hubd_toml() -> str:
         "The file never contains a secret. It says where the secret is:",
         "",
         *_table(
-            ("secret", "where it is"), [(_code(f'{{ {each} = "NAME" }}'), _PLACES[each]) for each in Place]
+            ("secret", "where it is"),
+            [(_code(f'{{ {each} = "NAME" }}'), about) for each, about in PLACES.items()],
         ),
-        "## [hub]",
-        "",
-        *_keys(declared(HubConfig)),
     ]
-    limits = {key for key, *_ in declared(Limited)}
-    for kind in (SmtpConfig, TwilioConfig, OutboxConfig):
-        own = [key for key in declared(kind) if key[0] not in limits]
-        lines += [f'## [providers.NAME], type = "{own[0][1].strip("`").strip(chr(34))}"', ""]
-        lines += [f"{kind.__doc__}", "", *_keys(own)]
-    lines += ["## Rates, for each type of provider", "", *_keys(declared(Limited))]
+    for section in sections():
+        lines += [f"## {section.title}", "", *([section.about, ""] if section.about else [])]
+        lines += _keys(section.keys)
     return "\n".join(lines)
-
-
-_PLACES: Mapping[Place, str] = {
-    Place.FILE: "In a file that only the user of hubd can read, relative to the folder of hubd.toml.",
-    Place.CREDENTIAL: "In a credential of the systemd service (`LoadCredential=`).",
-    Place.KEYRING: "In the keyring of your desktop.",
-    Place.ENV: "In an environment variable of hubd.",
-}
 
 
 def _keys(keys: Iterable[Key]) -> Iterator[str]:
     rows = [(_code(name), kind, default, text) for name, kind, default, text in keys]
     return _table(("key", "type", "default", "what it does"), rows)
-
-
-def declared(table: type) -> list[Key]:
-    """The keys of a table of a file: the fields of its type that have a description."""
-    hints = get_type_hints(table, include_extras=True)
-    found = []
-    for name, default in _defaults(table).items():
-        metas = [meta for meta in get_args(hints[name])[1:] if isinstance(meta, msgspec.Meta)]
-        if get_origin(hints[name]) is Annotated and metas:
-            words = metas[0].title or _words(get_args(hints[name])[0])
-            found.append((name.rstrip("_"), words, _default(default), metas[0].description or ""))
-    return found
-
-
-def _defaults(table: type) -> dict[str, object]:
-    """Each field of a dataclass or struct with its default; required ones come first."""
-    if dataclasses.is_dataclass(table):
-        found: dict[str, object] = {field.name: field.default for field in dataclasses.fields(table)}
-    else:
-        found = {field.name: field.default for field in msgspec.structs.fields(table)}
-    return found
-
-
-def _default(value: object) -> str:
-    """A default as the file would have it; "" when there is none."""
-    if isinstance(value, str | int) and value != "":
-        return _code(json.dumps(value))
-    return ""
-
-
-def _words(kind: Any) -> str:
-    """A type in the words of people who write files."""
-    if kind == Rates:
-        return "table of rates"
-    if get_origin(kind) in (Union, types.UnionType):
-        return _words(next(each for each in get_args(kind) if each is not type(None)))
-    if get_origin(kind) is Literal:
-        return " ".join(_code(json.dumps(word)) for word in get_args(kind))
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return " ".join(_code(json.dumps(word)) for word in kind)
-    return _KINDS[kind]
-
-
-_KINDS: Mapping[Any, str] = {
-    str: "text",
-    int: "whole number",
-    Path: "file name",
-    SecretRef: "secret",
-    Warmup: "table",
-    tuple[str, int]: "text",
-    tuple[str, ...]: "list of texts",
-    tuple[Attachment, ...]: "list of file names",
-}
 
 
 # -- the protocol ------------------------------------------------------------------------------------------

@@ -75,7 +75,21 @@ def option_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="stop when stdin ends, for supervisors that cannot send signals",
     )
-    parser.add_argument("--check", action="store_true", help="check the configuration and exit")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check the configuration and exit; with --restore, check FILE and change nothing",
+    )
+    parser.add_argument(
+        "--restore",
+        metavar="FILE",
+        help="put a backup in the place of the database and exit (see `hubctl daemon restore`)",
+    )
+    parser.add_argument(
+        "--keys",
+        action="store_true",
+        help="print every key of hubd.toml as JSON and exit (see `hubctl config reference`)",
+    )
     parser.add_argument("--version", action="version", version=f"hubd {__version__}")
     return parser
 
@@ -151,12 +165,20 @@ def _loopback(text: str) -> tuple[str, int]:
 def _run(arguments: argparse.Namespace) -> int:
     import trio
 
+    if arguments.keys:
+        from hubd.config.reference import as_json
+
+        _answer(as_json() + "\n")
+        return 0
+
     from hubd import activation, daemon, journal, notify, places
     from hubd.config.file import load_config
     from hubd.late_errors import watch_for_late_errors
 
     manager = notify.service_manager(os.environ)
     try:
+        if arguments.restore:
+            return _restore(arguments)
         find_config = partial(places.config_path, arguments.config, os.environ)
         config_hint = places.own_config(os.environ)
         settings = load_config(find_config())
@@ -211,6 +233,33 @@ def _check(settings: HubConfig, path: Path) -> int:
     if not missing:
         _answer(f"{path}: {'valid' if path.exists() else 'does not exist; the defaults apply'}\n")
     return EX_CONFIG if missing else 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    """Put a backup in the place of the database while no daemon runs; say on stdout what was done."""
+    import json
+    from dataclasses import asdict
+
+    from hubd import daemon, places
+    from hubd.lock import sole_holder
+    from hubd.store.putting_back import put_back
+
+    state_dir = places.state_dir(arguments.state_dir, os.environ)
+    daemon.check_owner(state_dir)
+    daemon.make_state_dir(state_dir)
+    database = (state_dir / "hub.db").absolute()
+    try:
+        with sole_holder(state_dir / "hubd.lock"):
+            done = put_back(Path(arguments.restore).absolute(), database, dry_run=arguments.check)
+    except Conflict as error:
+        raise Conflict(
+            str(error),
+            code=error.code,
+            hint="stop it first: hubctl daemon shutdown, or for a service of systemd: "
+            "systemctl stop hubd.socket hubd-observe.socket hubd.service",
+        ) from None
+    _answer(json.dumps({"database": str(database), **asdict(done)}, default=str) + "\n")
+    return 0
 
 
 def _give_up(manager: Manager, error: Exception) -> int:

@@ -53,6 +53,7 @@ MAY_IMPORT = {
         "hubd.core",
         "hubd.secrets",
     },
+    "hubd.config.reference": {"hubd.config.file", "hubd.config.rates", "hubd.core", "hubd.secrets"},
     "hubd.config.reload": {
         "hubd.config.file",
         "hubd.config.show",

@@ -14,9 +14,10 @@ from typing import Annotated, get_origin, get_type_hints
 import click
 import pytest
 
-from docs.reference_pages import PAGES, declared, write
+from docs.reference_pages import PAGES, write
 from hubctl.cli import COMMANDS, hubctl
 from hubd.config.file import HubConfig, OutboxConfig, SmtpConfig, TwilioConfig, load_config
+from hubd.config.reference import declared
 from hubd.control.methods import METHODS
 from hubd.core.spec import CampaignSpec, Retry, Schedule
 from hubd.core.spec_reading import parse_spec

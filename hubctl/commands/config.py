@@ -1,4 +1,4 @@
-"""The configuration that hubd goes by: config show."""
+"""The configuration that hubd goes by: config show|reference."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hubctl import layout
+from hubctl import layout, own_hubd
 from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import Nouns, command
@@ -17,7 +17,7 @@ from hubctl.command import Nouns, command
 
 @click.group("config", cls=Nouns)
 def config() -> None:
-    """Show the configuration that hubd uses.
+    """Show the configuration that hubd uses, and every key that it knows.
 
     Example: hubctl config show --show-source
     """
@@ -46,6 +46,28 @@ def show(app: App, show_source: bool) -> None:
         app.note(f"read: {layout.printable(path)}")
     if found["needs_restart"]:
         app.note(f"takes effect after a restart of hubd: {', '.join(found['needs_restart'])}")
+
+
+@command("reference", within=config, example="hubctl config reference")
+def reference(app: App) -> None:
+    """Show every key of hubd.toml with its type, its default and what it does. Needs no running hubd."""
+    found = own_hubd.ask("--keys")
+    if print_result(app, found, rows="keys", columns=("section", "key", "type", "default", "about")):
+        return
+    width, colour = app.width(), app.coloured()
+    places = [(f'{{ {each["place"]} = "NAME" }}', each["about"]) for each in found["secrets"]]
+    blocks = ["Where a secret is:\n" + layout.facts(places, width=width)]
+    for section in dict.fromkeys(each["section"] for each in found["keys"]):
+        lines = [layout.paint(section, "1" if colour else "")]
+        for each in found["keys"]:
+            if each["section"] == section:
+                default = f", default {each['default']}" if each["default"] else ""
+                lines.append(
+                    layout.wrapped(f"  {each['key']}: {each['type']}{default}", width, hanging="    ")
+                )
+                lines.append(layout.wrapped(f"      {each['about']}", width, hanging="      "))
+        blocks.append("\n".join(lines))
+    app.out("\n\n".join(blocks))
 
 
 def _toml(value: object) -> str:

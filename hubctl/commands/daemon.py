@@ -1,14 +1,15 @@
-"""The daemon itself: daemon status|reload|shutdown|backup."""
+"""The daemon itself: daemon status|reload|shutdown|backup|restore."""
 
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 
 import click
 
-from hubctl import layout, render
+from hubctl import layout, own_hubd, render
 from hubctl.answer import dry, print_result, show_dry_run
-from hubctl.app import App
+from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Refused
 from hubd.errors import BadInput
@@ -16,7 +17,7 @@ from hubd.errors import BadInput
 
 @click.group("daemon", cls=Nouns)
 def daemon() -> None:
-    """Manage the daemon: status, reload, shutdown, backup.
+    """Manage the daemon: status, reload, shutdown, backup, restore.
 
     Example: hubctl daemon status
     """
@@ -76,7 +77,7 @@ def _ending(running: int) -> str:
 def backup(app: App, file: str, dry_run: bool) -> None:
     """Back up the whole database to FILE while messages are being sent. FILE must not exist yet.
 
-    hubd writes the file, so its user needs write access there. To restore a backup, see docs/backup.md.
+    hubd writes the file, so its user needs write access there. To restore it: hubctl daemon restore.
     """
     path = os.path.abspath(file)
     try:
@@ -95,3 +96,49 @@ def backup(app: App, file: str, dry_run: bool) -> None:
         )
     if not os.path.lexists(path):
         app.note("hubd wrote it, but you cannot see it here: hubd may have a private /tmp")
+
+
+@command("restore", within=daemon, example="hubctl daemon restore /var/backups/hub-monday.db", changes=True)
+@click.argument("file", metavar="FILE")
+@click.option("--state-dir", metavar="DIR", help="The state directory of hubd [your own].")
+def restore(app: App, file: str, state_dir: str | None, dry_run: bool) -> None:
+    """Put a backup in the place of the database, while hubd does not run.
+
+    Run it as the user of hubd. The backup is checked before anything is changed, and the old database is kept
+    in a folder beside it. Nothing is sent again unasked: when hubd starts, whatever may have been sent since
+    the backup is in doubt, and `hubctl status` says what to decide.
+    """
+    options = ["--restore", os.path.abspath(file), *(["--state-dir", state_dir] if state_dir else [])]
+    plan = own_hubd.ask(*options, "--check")
+    database = layout.printable(plan["database"])
+    of = f" of {at}" if (at := _taken(plan)) else ""
+    what = f"replace {database} by the backup{of}" if plan["moved_to"] else f"create {database}"
+    if dry_run:
+        show_dry_run(app, _restored(plan, changed=False), f"would {what}")
+        return
+    app.confirm(what, needed=True)
+    found = own_hubd.ask(*options)
+    if print_result(app, _restored(found, changed=True)):
+        return
+    app.out(f"restored {database}: {layout.number(found['size'])} bytes, checked")
+    if found["moved_to"]:
+        app.out(f"the old database is in {layout.printable(found['moved_to'])}; delete it once you are sure")
+    app.note("start hubd; then `hubctl status` names the campaigns to decide about (docs/backup.md)")
+
+
+def _restored(found: Json, *, changed: bool) -> Json:
+    """The answer of `daemon restore`."""
+    at = found["taken_at"]
+    taken_at = None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return {
+        "changed": changed,
+        "database": found["database"],
+        "size": found["size"],
+        "taken_at": taken_at and taken_at.replace("+00:00", "Z"),
+        "moved_to": found["moved_to"],
+    }
+
+
+def _taken(found: Json) -> str:
+    """When the backup was taken, for people; "" when it does not say."""
+    return render.moment(_restored(found, changed=False)["taken_at"])

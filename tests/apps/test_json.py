@@ -182,6 +182,7 @@ def _daemon(told: Told) -> None:
     told.run("provider remove", "office", "--dry-run")
     told.run("provider remove", "office", "--yes")
     told.run("config show")
+    told.run("config reference")
     told.run("metrics")
     told.run("service print")
     told.run("service print", "--windows")
@@ -200,7 +201,13 @@ def _daemon(told: Told) -> None:
     told.run("rpc call", "hub.status")
     told.run("rpc discover")
     told.run("completion", "bash")
+    restore = ("restore", f"{told.hub.folder}/backup.db", "--state-dir", f"{told.hub.folder}/state")
+    told.failed("daemon", *restore, "--yes")
     told.run("daemon shutdown", "--yes")
+    assert told.hub.process is not None
+    told.hub.process.wait(TIMEOUT)
+    told.run(f"daemon {restore[0]}", *restore[1:], "--dry-run")
+    told.run(f"daemon {restore[0]}", *restore[1:], "--yes")
     told.run("demo", "--recipients", "5", "--clean")
 
 
