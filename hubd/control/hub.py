@@ -28,6 +28,7 @@ from hubd.control.records import (
     RestoredRow,
     Snapshot,
     Suppression,
+    TransactionalRow,
 )
 from hubd.core.decide import (
     Applied,
@@ -169,6 +170,13 @@ class Ledger(Protocol):
         *,
         refused: bool = False,
     ) -> Sequence[DeliveryRow]: ...
+    async def transactional(
+        self,
+        provider: str | None = None,
+        state: DeliveryState | None = None,
+        before: int | None = None,
+        limit: int = 500,
+    ) -> tuple[Sequence[TransactionalRow], int | None]: ...
     async def message(self, delivery_id: int) -> MessageLife: ...
     async def figures(self, campaigns: Sequence[Campaign]) -> Mapping[int, Figures]: ...
     async def failures(self, campaign_id: int) -> Sequence[FailureGroup]: ...

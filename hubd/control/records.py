@@ -115,6 +115,24 @@ class MissingPattern(Protocol):
         ...
 
 
+class TransactionalRow(Protocol):
+    """A one-off message."""
+
+    @property
+    def delivery(self) -> DeliveryRow: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def channel(self) -> Channel: ...
+    @property
+    def subject(self) -> str:
+        """A template for the fields."""
+        ...
+
+    @property
+    def fields(self) -> Mapping[str, str]: ...
+
+
 class DeliveryRow(Protocol):
     """One recipient's line in a list of deliveries."""
 

@@ -410,6 +410,19 @@ class DeliveriesResult(TypedDict):
     next: int | None
 
 
+class MessageView(DeliveryView):
+    """A one-off message."""
+
+    subject: str  #: "" for SMS, and once the contact was removed
+    provider: str
+    channel: str
+
+
+class MessagesResult(TypedDict):
+    messages: list[MessageView]
+    next: int | None
+
+
 class DeliveryLife(DeliveryView):
     campaign: str
     channel: str
