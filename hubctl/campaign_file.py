@@ -168,12 +168,9 @@ def _inline_text(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str
             faults.append((key, f"{part} is given as well; keep one of the two"))
             continue
         try:
-            raw = _read_within(folder, name, TEXT_LIMIT)
-            spec[part] = raw.decode("utf-8-sig").replace("\r\n", "\n")
+            spec[part] = _text(_read_within(folder, name, TEXT_LIMIT), name)
         except _Fault as fault:
             faults.append((key, fault.problem))
-        except UnicodeDecodeError:
-            faults.append((key, f"{name} is not UTF-8; save it as UTF-8"))
 
 
 def _enclose(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) -> list[Enclosure]:
@@ -200,6 +197,37 @@ def _enclose(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) 
             found.append(_enclosure(str(name), content))
         spec[key] = [each.described() for each in found[before:]]
     return found
+
+
+def read_attachments(names: Sequence[str]) -> list[Enclosure]:
+    """Files to attach, anywhere on this machine. Raises Refused for the first that cannot be."""
+    found: list[Enclosure] = []
+    room = ATTACHMENTS_LIMIT
+    for name in names:
+        try:
+            content = _read_regular(Path(name), room, shown=name)
+            if not content:
+                raise _Fault(f"{name} is empty")
+        except _Fault as fault:
+            raise Refused(fault.problem) from None
+        room -= len(content)
+        found.append(_enclosure(Path(name).name, content))
+    return found
+
+
+def read_text(name: str) -> str:
+    """A file with the text of a message, in UTF-8. Raises Refused."""
+    try:
+        return _text(_read_regular(Path(name), TEXT_LIMIT, shown=name), name)
+    except _Fault as fault:
+        raise Refused(fault.problem) from None
+
+
+def _text(raw: bytes, name: object) -> str:
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise _Fault(f"{name} is not UTF-8; save it as UTF-8") from None
 
 
 def _enclosure(name: str, content: bytes) -> Enclosure:

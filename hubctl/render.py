@@ -245,6 +245,8 @@ def _skip(why: str, count: int, channel: str) -> str:
     if why == "invalid_address":
         kind = "phone number" if channel == "sms" else "email address"
         return f"{number(count)} {'has' if count == 1 else 'have'} no {kind}"
+    if why == "not_comparable":
+        return f"{number(count)} without a result of where"
     return f"{number(count)} {why.replace('_', ' ')}"
 
 
@@ -257,12 +259,20 @@ def reached(found: View) -> str:
     return f"{number(left)} of {number(recipients)} {'is' if left == 1 else 'are'} left"
 
 
+def matched(matching: View | None) -> str:
+    """ "1,204 of 5,000 contacts match"; "" without a condition."""
+    if not matching:
+        return ""
+    return f"{number(int(matching['matched']))} of {plural(int(matching['contacts']), 'contact')} match"
+
+
 def check(found: View) -> str:
     """The answer of `check`."""
     segments = found.get("segments")
     begun = found.get("remaining", found["recipients"]) != found["recipients"]
     pairs: list[tuple[str, object]] = [
         ("recipients", reached(found) if begun else int(found["recipients"])),
+        ("where", matched(found.get("matching"))),
         ("skipped", skips(found.get("skipped") or {}, found["channel"])),
         ("via", f"{found['provider']} ({found['channel']})"),
         ("segments", segments_line(segments) if segments else ""),

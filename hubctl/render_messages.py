@@ -34,6 +34,10 @@ DELIVERY_COLUMNS = (
 )
 #: Columns that are left out first where there is little room; `hubctl message ID` shows them.
 _LESS_WANTED = ("PROVIDER ID", "TRIES", "UPDATED", "CODE")
+SENDS_COLUMNS = (
+    *("id", "recipient", "subject", "state", "reason", "attempts", "code", "provider", "channel"),
+    *("provider_id", "message_id", "updated_at"),
+)
 FAILURE_COLUMNS = ("reason", "code", "state", "count", "detail", "example_id", "class")
 
 
@@ -55,6 +59,27 @@ def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_00
     headers = ("ID", "RECIPIENT", "STATE", "REASON", "TRIES", "CODE", "UPDATED", "PROVIDER ID")
     rare = ("REASON", "CODE", "PROVIDER ID")
     kept = fitting_columns(*shown_columns(headers, shown, rare), _LESS_WANTED, width)
+    return table(*kept, colour=colour, width=width, whole=("RECIPIENT",))
+
+
+def sends(rows: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
+    """One-off messages as a table."""
+    shown = [
+        (
+            str(row["id"]),
+            row["recipient"],
+            one_line(row.get("subject") or ""),
+            row["state"],
+            (row.get("reason") or "").replace("_", " "),
+            clock(row.get("updated_at")),
+            row["provider"],
+        )
+        for row in rows
+    ]
+    headers = ("ID", "RECIPIENT", "SUBJECT", "STATE", "REASON", "UPDATED", "PROVIDER")
+    kept = fitting_columns(
+        *shown_columns(headers, shown, ("SUBJECT", "REASON")), ("PROVIDER", "UPDATED"), width
+    )
     return table(*kept, colour=colour, width=width, whole=("RECIPIENT",))
 
 

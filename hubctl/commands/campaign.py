@@ -81,7 +81,7 @@ async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) 
     from hubctl.campaign_file import located, template_guess
 
     for enclosure in () if dry_run else file.enclosures:
-        await _upload(hub, enclosure)
+        await upload(hub, enclosure)
     try:
         return await hub.call("campaign.apply", spec=dict(file.spec), dry_run=dry_run)
     except BadInput as error:
@@ -94,7 +94,8 @@ async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) 
         raise located(file.path, file.source, strip or [("", str(error))], hint=hint) from error
 
 
-async def _upload(hub: Client, enclosure: Enclosure) -> None:
+async def upload(hub: Client, enclosure: Enclosure) -> None:
+    """Give the daemon the bytes of a file."""
     size = len(enclosure.content)
     for offset in range(0, size, PART):
         part = base64.b64encode(enclosure.content[offset : offset + PART]).decode("ascii")

@@ -1,4 +1,4 @@
-"""Single messages: send, deliveries, message, failures."""
+"""Single messages: send, sends, deliveries, message, failures."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from hubctl.listing import Listing, read_pages
 from hubctl.names import campaign_names, provider_names
 from hubctl.output import for_people
 from hubd.wire.words import DELIVERY_STATES, SENT, UNFINISHED
+
+RECENT = 50  #: one-off messages that are shown on a terminal
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -46,7 +48,16 @@ if TYPE_CHECKING:
 @click.option("--subject", default="", help="Email: the subject.")
 @click.option("--text", default="", help="The text.")
 @click.option("--html", default="", help="Email: the HTML part.")
+@click.option("--html-file", default="", metavar="FILE", help="Email: a file with the HTML part.")
+@click.option(
+    "--attach",
+    "attached",
+    multiple=True,
+    metavar="FILE",
+    help="Email: attach a file (repeatable); a picture that the HTML shows by cid:NAME becomes a part of it.",
+)
 @click.option("--sender", default="", metavar="ADDRESS", help="Email: the sender.")
+@click.option("--reply-to", default="", metavar="ADDRESS", help="Email: where replies go.")
 @click.option(
     "--field", "fields", multiple=True, metavar="KEY=VALUE", help="A field for the template (repeatable)."
 )
@@ -64,6 +75,8 @@ def send(
     address: str,
     template: str | None,
     fields: tuple[str, ...],
+    attached: tuple[str, ...],
+    html_file: str,
     key: str | None,
     wait: bool,
     dry_run: bool,
@@ -73,15 +86,31 @@ def send(
 
     When this command returns, the message is stored safely; it is sent even if the power fails now.
     """
+    from hubctl.campaign_file import read_attachments, read_text
+    from hubctl.commands.campaign import upload
+
     given = {name: text for name, text in words.items() if text}
-    if template and given.keys() - {"sender"}:
-        raise click.UsageError("--template has its own content; leave out --subject, --text and --html")
-    if not template and not (given.get("text") or given.get("html")):
-        raise click.UsageError("no content given: pass --template NAME, or --text (with --subject for email)")
+    if template and (given.keys() - {"sender"} or html_file or attached):
+        raise click.UsageError(
+            "--template has its own content; leave out --subject, --text, --html, --attach and --reply-to"
+        )
+    if html_file and "html" in given:
+        raise click.UsageError("pass either --html or --html-file")
+    if not template and not (given.get("text") or given.get("html") or html_file):
+        raise click.UsageError(
+            "no content given: pass --template NAME, or --text or --html-file (with --subject for email)"
+        )
+    if html_file:
+        given["html"] = read_text(html_file)
+    files = read_attachments(attached)
     params: Json = {"provider": provider, "to": address, "fields": _fields(fields), **given}
     params |= {name: value for name, value in (("template", template), ("idempotency_key", key)) if value}
+    if files:
+        params["attachments"] = [each.described() for each in files]
 
     async def work(hub: Client) -> tuple[Json, Json | None]:
+        for each in files:
+            await upload(hub, each)
         found = await hub.call("message.send", **params)
         return found, await _finished(hub, int(found["delivery_id"])) if wait else None
 
@@ -124,6 +153,45 @@ async def _finished(hub: Client, delivery: int) -> Json:
         if life["state"] not in UNFINISHED or life["state"] == "deferred":
             return life
         await trio.sleep(0.05)
+
+
+@command("sends", example="hubctl sends --provider office --state failed")
+@click.option("--provider", metavar="NAME", help="Only through this provider.", shell_complete=provider_names)
+@click.option(
+    "--state", type=click.Choice(DELIVERY_STATES), metavar="STATE", help="Only messages in this state."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="At most N; on a terminal 50 if not given."
+)
+def sends(app: App, provider: str | None, state: str | None, limit: int | None) -> None:
+    """List one-off messages, the newest first: those of `send`, of `test` and of other programs.
+
+    Show one with: hubctl message ID. Messages of campaigns are listed by: hubctl deliveries NAME
+    """
+    listing = Listing(
+        app=app,
+        key="messages",
+        columns=render_messages.SENDS_COLUMNS,
+        table=lambda rows: render_messages.sends(rows, colour=app.coloured(), width=app.width()),
+        empty="no one-off messages",
+        schema=False,
+    )
+    cut = limit is None and listing.for_people and is_terminal(sys.stdout)
+
+    async def work(hub: Client) -> None:
+        await read_pages(
+            lambda before, size: hub.begin(
+                "message.list", provider=provider, state=state, before=before or 0, limit=size
+            ),
+            listing.rows,
+            entries="messages",
+            limit=RECENT if cut else limit,
+        )
+
+    app.talk(work)
+    listing.end()
+    if cut and listing.count == RECENT:
+        app.note(f"the newest {RECENT}; for more: --limit N")
 
 
 @command("deliveries", example="hubctl deliveries spring-sale --state failed --output csv > failed.csv")

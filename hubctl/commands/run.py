@@ -127,7 +127,7 @@ def _radius(name: str, found: Json) -> str:
 
     would = found.get("would") or {}
     parts = [f"{render.reached(would)} via {found['campaign']['provider']}"]
-    parts += [text for text in (render.estimate(would.get("estimate")),) if text]
+    parts += filter(None, (render.matched(would.get("matching")), render.estimate(would.get("estimate"))))
     return f"start {name}: {', '.join(parts)}"
 
 
@@ -185,10 +185,13 @@ def _tell(app: App, name: str, found: Json, asked: Json) -> None:
         app.complain(f"warning: {each}")
     if print_result(app, {"name": name, **found}, of="campaign"):
         return
+    from hubctl.render import matched
+    from hubctl.render import moment as shown
+
+    if text := matched(found.get("matching")):
+        app.note(text)
     view = found["campaign"]
     if view["state"] == "scheduled":
-        from hubctl.render import moment as shown
-
         app.out(f"{name} is scheduled for {shown(view.get('scheduled_at')) or asked.get('at', '')}")
     else:
         app.out(f"{name} is {view['state']}" + ("" if found["changed"] else " already"))

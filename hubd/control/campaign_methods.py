@@ -17,7 +17,7 @@ from hubd.control.command import Command
 from hubd.control.hub import Hub
 from hubd.control.preflight import inspect
 from hubd.control.rendering import address_of, contact_fields, first_reachable, view_rendered, write
-from hubd.control.views import estimate_view, load_view, problem_of, problem_views
+from hubd.control.views import estimate_view, load_view, matching_view, problem_of, problem_views
 from hubd.core import decide
 from hubd.core.compose import compile_email, content_hash
 from hubd.core.decide import Applied
@@ -109,6 +109,7 @@ async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
         "recipients": seen.found.recipients,
         "remaining": seen.found.remaining,
         "skipped": dict(seen.found.skipped),
+        "matching": matching_view(seen.found.matching),
         "problems": problem_views(seen.report.problems),
         "warnings": list(seen.report.warnings),
         "segments": seen.segments,

@@ -83,6 +83,7 @@ ERRORS: Mapping[str, tuple[type[HubError], ...]] = {
     "delivery.get": (NotFound,),
     "delivery.source": (NotFound,),
     "delivery.failures": (NotFound,),
+    "message.list": (NotFound,),
     "message.send": (NotFound, BadTemplate, Conflict, ProviderUnavailable, CredentialMissing),
     "provider.test": (NotFound, ProviderUnavailable, CredentialMissing),
     "provider.enable": (NotFound,),

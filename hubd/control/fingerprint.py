@@ -14,6 +14,7 @@ _LATER = {"dry_run"}
 _LATER_OF: dict[type[Params], set[str]] = {
     p.CampaignApply: set(),
     p.CampaignStart: set(),
+    p.MessageSend: {"dry_run", "reply_to", "attachments"},
     p.ContactsImport: {"replace"},
     p.ContactRemove: {"dry_run", "list"},
     p.SuppressionAdd: {"dry_run", "region"},

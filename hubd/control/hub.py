@@ -29,6 +29,7 @@ from hubd.control.records import (
     RestoredRow,
     Snapshot,
     Suppression,
+    TransactionalRow,
 )
 from hubd.core.decide import (
     Applied,
@@ -123,6 +124,7 @@ class Campaigns(Protocol):
         ...
 
     async def audience(self, campaign: Campaign) -> Audience: ...
+    async def first_recipient(self, campaign: Campaign) -> str | None: ...
     async def zones(self, campaign: Campaign) -> Mapping[str, int]: ...
     async def fold(
         self, campaign: Campaign, fields: frozenset[str], fold: Callable[[Mapping[str, str], int], None]
@@ -169,6 +171,13 @@ class Ledger(Protocol):
         *,
         refused: bool = False,
     ) -> Sequence[DeliveryRow]: ...
+    async def transactional(
+        self,
+        provider: str | None = None,
+        state: DeliveryState | None = None,
+        before: int | None = None,
+        limit: int = 500,
+    ) -> tuple[Sequence[TransactionalRow], int | None]: ...
     async def message(self, delivery_id: int) -> MessageLife: ...
     async def figures(self, campaigns: Sequence[Campaign]) -> Mapping[int, Figures]: ...
     async def failures(self, campaign_id: int) -> Sequence[FailureGroup]: ...

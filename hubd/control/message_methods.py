@@ -1,23 +1,27 @@
-"""`message.send` and `campaign.test`: one message, durable, ahead of campaigns."""
+"""`message.*` and `campaign.test`: one message, durable, ahead of campaigns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
+import msgspec
 import trio
 
 from hubd.control.command import Command
 from hubd.control.contact_methods import address_key
 from hubd.control.fingerprint import fingerprint
 from hubd.control.hub import Hub, Runner
-from hubd.control.records import MessageLife
+from hubd.control.records import MessageLife, TransactionalRow
 from hubd.control.rendering import contact_fields, first_reachable, write
-from hubd.control.views import problem_of
+from hubd.control.views import delivery_view, problem_of
 from hubd.core.addresses import email_address, phone_number
 from hubd.core.compose import content_hash
+from hubd.core.mime import one_line
 from hubd.core.model import Channel, Content, DeliveryState, Kind
 from hubd.core.spec_reading import parse_spec
+from hubd.core.template import compile_template
 from hubd.errors import BadInput, BadTemplate, Conflict, HubError, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r
@@ -39,12 +43,42 @@ class _Letter:
     known: bool  #: whether the recipient is a contact
 
 
+async def page(hub: Hub, params: p.MessageList) -> r.MessagesResult:
+    """One-off messages, the newest first."""
+    state = DeliveryState(params.state) if params.state else None
+    rows, last = await hub.ledger.transactional(params.provider, state, params.before or None, params.limit)
+    if not rows and not params.before and params.provider is not None:
+        hub.supervisor.providers.get(params.provider)
+    subjects = await trio.to_thread.run_sync(lambda: [_subject(row) for row in rows])
+    return {
+        "messages": [
+            {
+                **delivery_view(row.delivery),
+                "subject": subject,
+                "provider": row.provider,
+                "channel": row.channel.value,
+            }
+            for row, subject in zip(rows, subjects, strict=True)
+        ],
+        "next": last,
+    }
+
+
+def _subject(row: TransactionalRow) -> str:
+    """What the message says in its header; the template where a field is lacking; "" for who was removed."""
+    if not row.fields or "{" not in row.subject:
+        return row.subject if row.fields else ""
+    with suppress(BadTemplate):
+        return one_line(compile_template(row.subject, html=False).render(row.fields))
+    return row.subject
+
+
 async def send(hub: Hub, params: p.MessageSend, command: Command) -> r.SendResult:
     """Queue one message ahead of campaigns; it is durable when this returns."""
     life = await _first(hub, params, params.to)
     if command.dry_run:
         if life is None:
-            await _check(hub, await _letter(hub, params))
+            await _check(hub, _without_files(await _letter(hub, params)))
         would: r.WouldChange = {"change": life is None}
         return {"delivery_id": 0, "state": DeliveryState.PENDING.value, "message_id": "", "would": would}
     if life is None:
@@ -160,6 +194,14 @@ async def _first(hub: Hub, params: p.MessageSend | p.CampaignTest, to: str) -> M
             data={"delivery_id": delivery_id},
         )
     return life
+
+
+def _without_files(letter: _Letter) -> _Letter:
+    """To be looked at before the files were sent to the daemon."""
+    if isinstance(letter.content, int):
+        return letter
+    content = replace(letter.content[0], attachments=())
+    return replace(letter, content=(content, content_hash(content)))
 
 
 async def _check(hub: Hub, letter: _Letter) -> None:
@@ -283,8 +325,11 @@ def _content(params: p.MessageSend, channel: Channel) -> Content:
         "subject": params.subject,
         "text": params.text,
         "html": params.html,
+        "reply_to": params.reply_to,
     }
-    words = {name: value for name, value in given.items() if value}
+    words: dict[str, object] = {name: value for name, value in given.items() if value}
+    if params.attachments:
+        words["attachments"] = msgspec.to_builtins(params.attachments)
     spec = parse_spec(
         {"name": "message", "channel": channel.value, "kind": Kind.TRANSACTIONAL.value, **words}
     )

@@ -325,6 +325,14 @@ _MESSAGES = (
         delivery_methods.failures,
         instead=lambda asked: event_methods.named_instead(asked.campaign),
     ),
+    reads(
+        "message.list",
+        "One-off messages, the newest first.",
+        p.MessageList,
+        r.MessagesResult,
+        message_methods.page,
+        private=True,
+    ),
     changes(
         "message.send",
         "Send one message now.",

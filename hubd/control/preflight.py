@@ -138,6 +138,7 @@ async def _look_at_audience(hub: Hub, campaign: Campaign, found: Found) -> Found
         recipients=audience.recipients,
         remaining=audience.remaining,
         skipped=dict(audience.skipped),
+        matching=audience.matching,
     )
     if not campaign.window or campaign.zone:
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from hubd.core.condition import Matching
 from hubd.core.model import Campaign, Channel, Content, DeliveryState
 
 
@@ -91,7 +92,7 @@ class NotRequeued(Protocol):
 
 
 class Audience(Protocol):
-    """Whom a campaign would reach, or is for."""
+    """Whom a campaign would reach, or is for; `matching` is of a draft with a condition."""
 
     @property
     def recipients(self) -> int: ...
@@ -99,6 +100,8 @@ class Audience(Protocol):
     def remaining(self) -> int: ...
     @property
     def skipped(self) -> Mapping[str, int]: ...
+    @property
+    def matching(self) -> Matching | None: ...
 
 
 class MissingPattern(Protocol):
@@ -110,6 +113,24 @@ class MissingPattern(Protocol):
     def sample(self) -> Mapping[str, str]:
         """What one of them has."""
         ...
+
+
+class TransactionalRow(Protocol):
+    """A one-off message."""
+
+    @property
+    def delivery(self) -> DeliveryRow: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def channel(self) -> Channel: ...
+    @property
+    def subject(self) -> str:
+        """A template for the fields."""
+        ...
+
+    @property
+    def fields(self) -> Mapping[str, str]: ...
 
 
 class DeliveryRow(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from email import message_from_bytes
@@ -21,7 +20,6 @@ from hubd.wire.results import ContentView
 SOURCE_LIMIT = 1024 * 1024
 #: What an attachment holds: full lines of base64, and the rest.
 _ENCODED = re.compile(rb"(?:[A-Za-z0-9+/]{76}\r\n)+(?:[A-Za-z0-9+/]{1,75}={0,2}\r\n)?")
-SAMPLES = 200  #: contacts that are looked at to find one that has an address of the channel
 
 
 def write(
@@ -104,11 +102,10 @@ def address_of(contact: Contact, channel: Channel) -> str | None:
 
 
 async def first_reachable(hub: Hub, campaign: Campaign) -> Contact:
-    """The first contact on its lists that has an address of its channel. Raises `NotFound`."""
-    for name in json.loads(campaign.spec).get("lists", ()):
-        for contact in await hub.contacts.page(name, 0, SAMPLES):
-            if address_of(contact, campaign.channel) is not None:
-                return contact
+    """The first contact on its lists that would get it if it started now. Raises `NotFound`."""
+    found = await hub.campaigns.first_recipient(campaign)
+    if found is not None:
+        return await hub.contacts.get(found)
     raise NotFound(
         "no contact on its lists can get it",
         code="contact_not_found",

@@ -14,7 +14,7 @@ from hubd.control.command import Command, Committed
 from hubd.control.hub import Hub, Work
 from hubd.control.preflight import Inspection, inspect
 from hubd.control.records import NotRequeued
-from hubd.control.views import estimate_view, problem_of, problem_views
+from hubd.control.views import estimate_view, matching_view, problem_of, problem_views
 from hubd.core import decide
 from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
@@ -42,11 +42,16 @@ async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartR
         assert seen is not None
         would = _would(seen, plan)
         view = await view_of(hub, campaign)
-        return {"changed": False, "campaign": view, "would": would, "warnings": would["warnings"]}
+        return {
+            "changed": False,
+            "campaign": view,
+            "would": would,
+            "matching": would["matching"],
+            "warnings": would["warnings"],
+        }
     if seen is not None and plan.to is not campaign.state:
         _check_fit(campaign, seen, params.accept_risk)
-    warnings = list(seen.report.warnings) if seen is not None else []
-    committed = command.committing(campaign, partial(_started, warnings))
+    committed = command.committing(campaign, partial(_started, seen))
     if at is not None:
         await hub.supervisor.schedule(params.name, at, limit=params.limit, commit=committed)
     else:
@@ -54,12 +59,13 @@ async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartR
     return committed.answer
 
 
-def _started(warnings: list[str], answer: r.ChangeResult) -> r.StartResult:
+def _started(seen: Inspection | None, answer: r.ChangeResult) -> r.StartResult:
     return {
         "changed": answer["changed"],
         "campaign": answer["campaign"],
         "would": None,
-        "warnings": warnings,
+        "matching": matching_view(seen.found.matching) if seen is not None else None,
+        "warnings": list(seen.report.warnings) if seen is not None else [],
     }
 
 
@@ -90,6 +96,7 @@ def _would(seen: Inspection, plan: Move) -> r.WouldDo:
         "recipients": seen.found.recipients,
         "remaining": seen.found.remaining,
         "skipped": dict(seen.found.skipped),
+        "matching": matching_view(seen.found.matching),
         "estimate": estimate_view(seen.report.estimate),
         "problems": problem_views(seen.report.problems),
         "warnings": list(seen.report.warnings),

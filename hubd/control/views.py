@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from hubd.core.condition import Matching
 from hubd.core.model import Campaign, CampaignState, Counts
 from hubd.core.preflight import Estimate, Load, Problem
 from hubd.core.tables import problem_of as problem_of
@@ -197,6 +198,17 @@ def failure_view(group: FailureGroup) -> r.FailureGroup:
 def estimate_view(estimate: Estimate) -> r.EstimateView:
     """How long it will take."""
     return {"messages": estimate.messages, "seconds": estimate.seconds, "rate": estimate.rate}
+
+
+def matching_view(matching: Matching | None) -> r.MatchingView | None:
+    """How many contacts a campaign's condition holds for."""
+    if matching is None:
+        return None
+    return {
+        "contacts": matching.contacts,
+        "matched": matching.matched,
+        "not_comparable": sum(matching.not_comparable.values()),
+    }
 
 
 def load_view(load: Load | None) -> r.LoadView | None:

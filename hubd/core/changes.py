@@ -27,6 +27,8 @@ def check_applicable(campaign: Campaign, before: CampaignSpec, after: CampaignSp
         fixed.append("channel")
     if list(dict.fromkeys(before.lists)) != list(dict.fromkeys(after.lists)):
         fixed.append("lists")
+    if before.where != after.where:
+        fixed.append("where")
     if fixed:
         raise Conflict(
             f"the campaign {campaign.name} has its recipients, so {' and '.join(fixed)} cannot change",

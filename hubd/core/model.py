@@ -69,6 +69,9 @@ class SkipReason(StrEnum):
     OPTED_OUT = "opted_out"  #: suppressed because the person asked for it
     INVALID_ADDRESS = "invalid_address"  #: the contact has no address of the campaign's channel
     CANCELLED = "cancelled"  #: the contact was removed
+    NOT_COMPARABLE = (
+        "not_comparable"  #: the campaign's condition compares a number with a text of the contact
+    )
 
 
 class InDoubt(StrEnum):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hubd.core.compose import problems as content_problems
+from hubd.core.condition import Matching
 from hubd.core.footer import unserved
 from hubd.core.model import Channel, Content, Kind
 from hubd.core.pacing import estimate, parse_rates
@@ -55,6 +56,7 @@ class Found:
     recipients: int = 0
     remaining: int = 0  #: of those, still to be tried
     skipped: Mapping[str, int] = field(default_factory=dict)
+    matching: Matching | None = None  #: of a campaign with a condition that was not started yet
     gaps: Sequence[Gap] = ()
     known_fields: frozenset[str] = frozenset()  #: that contacts of the audience have
     rates: tuple[str, ...] = ()  #: the campaign's and the provider's together
@@ -121,6 +123,7 @@ def assess(found: Found, *, limit: int | None = None) -> Report:
     problems += [
         Problem(risk=item["risk"], problem=item["problem"]) for item in content_problems(found.content)
     ]
+    problems += [_absent(name, found) for name in (found.matching.absent if found.matching else ())]
     problems += [_gap(gap, found) for gap in found.gaps]
     if found.restored:
         problems.append(Problem(risk=RESTORED, problem=_MAY_HAVE_BEEN_SENT))
@@ -172,12 +175,23 @@ def _load(found: Found) -> Load | None:
 
 
 def _nobody(found: Found) -> str:
+    if found.matching and found.matching.contacts and not found.matching.matched:
+        return f"where holds for none of the {found.matching.contacts:,} contacts on its lists"
     if not any(found.skipped.values()):
         return "its lists are empty"
     kind = "phone number" if found.content.channel is Channel.SMS else "email address"
-    words = {"invalid_address": f"without {kind}"}
+    words = {"invalid_address": f"without {kind}", "not_comparable": "that cannot be compared"}
     why = ", ".join(f"{n} {words.get(w, w.replace('_', ' '))}" for w, n in sorted(found.skipped.items()) if n)
     return f"nobody on its lists can get a message ({why})"
+
+
+def _absent(name: str, found: Found) -> Problem:
+    near = nearest(name, sorted((found.known_fields | STANDARD_FIELDS) - {name}), likeness=0.75)
+    hint = f"did you mean {near}?" if near else f"a text is written in quotes: '{name}'"
+    return Problem(
+        risk=MISSING_FIELDS,
+        problem=f"where names the field {name}, which no contact on its lists has; {hint}",
+    )
 
 
 def _gap(gap: Gap, found: Found) -> Problem:
@@ -209,6 +223,9 @@ def _warnings(found: Found) -> Iterator[str]:
             f"{who} no known time zone, so the window {found.window} is in UTC for them: "
             'give one under [schedule], such as timezone = "Europe/Berlin"'
         )
+    for names, count in (found.matching.not_comparable if found.matching else {}).items():
+        who = "1 contact is" if count == 1 else f"{count:,} contacts are"
+        yield f"{who} skipped, because where compares a number with a text that is none ({names})"
     if found.leaves and found.content.kind is Kind.MARKETING:
         yield from _about_link(found.content.unsubscribe)
     load = _load(found)

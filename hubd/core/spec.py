@@ -67,6 +67,14 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     lists: Annotated[
         tuple[str, ...], Meta(description="The contact lists; a contact on several gets one message.")
     ] = ()
+    where: Annotated[
+        str,
+        Meta(
+            description="Which contacts of the lists: an expression on their fields as in templates, such as "
+            "`city == 'Koeln' and orders > 3`. It is evaluated once, when the campaign starts. The default "
+            "is all of them."
+        ),
+    ] = ""
     kind: Annotated[
         Kind,
         Meta(

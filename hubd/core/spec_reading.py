@@ -14,16 +14,17 @@ from functools import partial
 import msgspec
 
 from hubd.core.addresses import email_address, mailbox, sms_sender
+from hubd.core.condition import compile_condition
 from hubd.core.footer import language_tag, unsubscribe_word
 from hubd.core.intake import time_zone
 from hubd.core.model import Attachment, Channel, InDoubt, Kind
 from hubd.core.own_headers import list_id, read_headers
 from hubd.core.pacing import parse_rate
 from hubd.core.spec import CampaignSpec, Retry, Schedule
-from hubd.core.tables import Fault, Table, unknown_first
+from hubd.core.tables import Fault, Table, problem_of, unknown_first
 from hubd.core.times import in_zone, parse_duration, parse_time
 from hubd.core.windows import parse_window
-from hubd.errors import BadInput
+from hubd.errors import BadInput, BadTemplate
 
 MAX_BODY_BYTES = 512 * 1024  #: each of text and html
 MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024  #: of all attachments together; the largest mail most servers take
@@ -47,6 +48,8 @@ _ELSEWHERE = {
     "from": "unknown key; did you mean sender?",
     "list": "unknown key; did you mean lists?",
     "body": "unknown key; did you mean text?",
+    "segment": "unknown key; did you mean where?",
+    "filter": "unknown key; did you mean where?",
     "at": "unknown key here; it belongs in [schedule]",
     "window": "unknown key here; it belongs in [schedule]",
     "timezone": "unknown key here; it belongs in [schedule]",
@@ -83,6 +86,7 @@ def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
         channel=channel or Channel.EMAIL,
         provider=top.checked("provider", _provider, "outbox", example="outbox"),
         lists=_lists(top),
+        where=top.checked("where", _condition, "", lines=True),
         kind=top.choice("kind", tuple(Kind), Kind.MARKETING),
         sender=top.checked("sender", _plain, "", example="Acme <news@acme.example>"),
         reply_to=top.checked("reply_to", mailbox, "", example="help@acme.example"),
@@ -150,6 +154,14 @@ def _lists(top: Table) -> tuple[str, ...]:
     if len(names) > MAX_LISTS:
         top.fault("lists", f"at most {MAX_LISTS} lists")
     return tuple(top.run(f"lists[{at}]", list_name, name, "") for at, name in enumerate(names[:MAX_LISTS]))
+
+
+def _condition(text: str) -> str:
+    try:
+        compile_condition(text)
+    except BadTemplate as error:
+        raise BadInput(f"{problem_of(error)} ({error.hint})" if error.hint else problem_of(error)) from None
+    return text
 
 
 def _plain(text: str) -> str:

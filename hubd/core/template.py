@@ -240,21 +240,22 @@ class _Missing(StrictUndefined):
         return str(self._undefined_name)
 
 
-def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+def environment(*, html: bool) -> ImmutableSandboxedEnvironment:
+    """A new environment with nothing but what templates may use."""
+    made = ImmutableSandboxedEnvironment(
         undefined=_Missing,
         autoescape=html,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals.clear()
-    environment.filters = {name: environment.filters[name] for name in FILTERS}
-    environment.tests = {name: environment.tests[name] for name in TESTS}
-    return environment
+    made.globals.clear()
+    made.filters = {name: made.filters[name] for name in FILTERS}
+    made.tests = {name: made.tests[name] for name in TESTS}
+    return made
 
 
-_TEXT = _environment(html=False)
-_URL = _environment(html=False)
+_TEXT = environment(html=False)
+_URL = environment(html=False)
 _URL.filters[_PERCENT] = _percent_encoded
-_HTML = _environment(html=True)
+_HTML = environment(html=True)

@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from hubd.core.condition import Matching, compile_condition
 from hubd.core.model import Channel, DeliveryState, SkipReason
 from hubd.errors import BadInput
 from hubd.failpoints import reach
@@ -27,7 +29,7 @@ MAX_FIELDS = 62  #: one bit each of SQLite's signed 64
 #: What freezing and counting need to know of a campaign.
 FREEZING = """
 SELECT channel, lists, single, freeze_to, freeze_list, freeze_after, freeze_in_doubt, audience_ready, n_total,
-    n_skipped, n_pending + n_deferred AS n_remaining
+    n_skipped, n_pending + n_deferred AS n_remaining, coalesce(json_extract(spec, '$.where'), '') AS condition
 FROM campaign WHERE id = ?"""
 #: The last contact of a page of a list, and how many contacts the page has.
 PAGE = """
@@ -42,64 +44,94 @@ _ADDRESSES = {
 #: The fields that a message to a contact is given. json_patch leaves out what is null.
 GIVEN = """json_patch(contact.fields, json_object(
     'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id))"""
+#: Whether the campaign's condition holds for a contact, see `connection.condition_holds`.
+_HOLDS = f"condition_holds(:condition, {GIVEN})"
+#: The contacts of the campaign's lists.
+_ON_LISTS = """
+    SELECT contact_id FROM membership
+    WHERE list_id IN (SELECT id FROM list WHERE name IN (SELECT value FROM json_each(:lists)))"""
 
 
-def _why_not(address: str) -> str:
-    """The SQL of a contact's `SkipReason`, "" for none; `suppression` is joined."""
+def _why_not(address: str, holds: str = "1") -> str:
+    """The SQL of a contact's `SkipReason`, "" for none; `suppression` is joined, `holds` is like `_HOLDS`."""
     return f"""
-    CASE WHEN {address} IS NULL THEN '{SkipReason.INVALID_ADDRESS}' WHEN suppression.reason IS NULL THEN ''
+    CASE WHEN {address} IS NULL THEN '{SkipReason.INVALID_ADDRESS}'
          WHEN suppression.reason = '{SkipReason.OPTED_OUT}' THEN '{SkipReason.OPTED_OUT}'
-         ELSE '{SkipReason.SUPPRESSED}' END"""
+         WHEN suppression.reason IS NOT NULL THEN '{SkipReason.SUPPRESSED}'
+         WHEN {holds} <> 1 THEN '{SkipReason.NOT_COMPARABLE}' ELSE '' END"""
 
 
-def _freeze(channel: Channel, address: str, key: str) -> str:
-    return f"""
+#: Where the rows of a page come from, and which; with a condition, those for whom it holds or has no result.
+_PAGE_ROWS = (
+    "membership",
+    """membership.list_id = :list_id AND membership.contact_id > :after AND membership.contact_id <= :last
+    AND membership.id <= :bound""",
+)
+_CHOSEN_ROWS = ("chosen", "chosen.holds <> 0")
+_CHOOSE = f"""
+WITH chosen AS MATERIALIZED (
+    SELECT contact.id AS contact_id, {_HOLDS} AS holds
+    FROM membership JOIN contact ON contact.id = membership.contact_id WHERE {_PAGE_ROWS[1]})"""  # noqa: S608 - no values, only our own words
+
+
+def _freeze(channel: Channel, address: str, key: str, *, condition: bool) -> str:
+    source, which = _CHOSEN_ROWS if condition else _PAGE_ROWS
+    why_not = _why_not(address, "chosen.holds" if condition else "1")
+    return f"""{_CHOOSE if condition else ""}
 INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, updated_at, fields)
 SELECT :campaign_id, coalesce({address}, ''), coalesce({key}, 'contact:' || contact.id),
-    CASE WHEN {address} IS NULL OR suppression.reason IS NOT NULL THEN 'skipped' ELSE :state END,
-    coalesce(nullif({_why_not(address)}, ''), :why), :now, {GIVEN}
-FROM membership JOIN contact ON contact.id = membership.contact_id
+    CASE {why_not} WHEN '' THEN :state ELSE 'skipped' END,
+    coalesce(nullif({why_not}, ''), :why), :now, {GIVEN}
+FROM {source} JOIN contact ON contact.id = {source}.contact_id
 LEFT JOIN suppression ON suppression.channel = '{channel}' AND suppression.address_key = {key}
-WHERE membership.list_id = :list_id AND membership.contact_id > :after AND membership.contact_id <= :last
-    AND membership.id <= :bound
-ORDER BY membership.contact_id
+WHERE {which}
+ORDER BY {source}.contact_id
 ON CONFLICT DO NOTHING"""  # noqa: S608 - no values, only our own words
 
 
-def _would_reach(channel: Channel, address: str, key: str) -> str:
+def _would_reach(channel: Channel, address: str, key: str, *, condition: bool) -> str:
     return f"""
-SELECT {_why_not(address)} AS reason, count(*) AS n
+SELECT {_why_not(address)} AS reason, {_HOLDS if condition else "1"} AS holds, count(*) AS n
 FROM contact LEFT JOIN suppression ON suppression.channel = '{channel}' AND suppression.address_key = {key}
-WHERE contact.id IN (SELECT contact_id FROM membership
-                     WHERE list_id IN (SELECT id FROM list WHERE name IN (SELECT value FROM json_each(?))))
-GROUP BY 1"""  # noqa: S608 - no values, only our own words
+WHERE contact.id IN ({_ON_LISTS})
+GROUP BY 1, 2"""  # noqa: S608 - no values, only our own words
 
 
 def _size(address: str, key: str) -> str:
     return f"""
 SELECT count(*) AS n, coalesce(sum(
     length(CAST(contact.fields AS BLOB)) + 2 * length({address}) + length({key}) * 2), 0) AS bytes
-FROM contact WHERE {address} IS NOT NULL AND id IN (
-    SELECT contact_id FROM membership
-    WHERE list_id IN (SELECT id FROM list WHERE name IN (SELECT value FROM json_each(?))))"""  # noqa: S608 - no values, only our own words
+FROM contact WHERE {address} IS NOT NULL AND id IN ({_ON_LISTS})"""  # noqa: S608 - no values, only our own words
 
 
-def _draft_people(channel: Channel, address: str, key: str) -> str:
+def _draft_people(channel: Channel, address: str, key: str, *, condition: bool) -> str:
     return f"""
-FROM contact WHERE {address} IS NOT NULL
-    AND contact.id IN (SELECT contact_id FROM membership WHERE list_id IN (
-        SELECT id FROM list WHERE name IN (SELECT value FROM json_each(:lists))))
-    AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = '{channel}' AND address_key = {key})"""  # noqa: S608 - no values, only our own words
+FROM contact WHERE {address} IS NOT NULL AND contact.id IN ({_ON_LISTS})
+    AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = '{channel}' AND address_key = {key})
+    {f"AND {_HOLDS} = 1" if condition else ""}"""  # noqa: S608 - no values, only our own words
+
+
+def _each(write: Callable[..., str]) -> dict[tuple[Channel, bool], str]:
+    """A statement for each channel, without and with a condition."""
+    return {
+        (channel, condition): write(channel, *columns, condition=condition)
+        for channel, columns in _ADDRESSES.items()
+        for condition in (False, True)
+    }
 
 
 #: The page's contacts become deliveries with a copy of their fields.
-FREEZE = {channel: _freeze(channel, *columns) for channel, columns in _ADDRESSES.items()}
-#: Whom a draft would reach: each contact of its lists once, with why not.
-WOULD_REACH = {channel: _would_reach(channel, *columns) for channel, columns in _ADDRESSES.items()}
+FREEZE = _each(_freeze)
+#: Whom a draft would reach: each contact of its lists once, with why not, and whether its condition holds.
+WOULD_REACH = _each(_would_reach)
 #: How many contacts the lists have, and how many bytes freezing copies from them.
 SIZE = {channel: _size(*columns) for channel, columns in _ADDRESSES.items()}
 #: Recipients of a draft.
-DRAFT_PEOPLE = {channel: _draft_people(channel, *columns) for channel, columns in _ADDRESSES.items()}
+DRAFT_PEOPLE = _each(_draft_people)
+#: Whether a contact of the lists has a field.
+HAS_FIELD = (
+    f"SELECT EXISTS (SELECT 1 FROM contact WHERE id IN ({_ON_LISTS}) AND json_extract({GIVEN}, :path) <> '')"  # noqa: S608 - no values, only our own words
+)
 #: The newest delivery so far: the page's are those after it.
 NEWEST = "SELECT coalesce(max(id), 0) FROM delivery"
 #: The page by state, for the counters.
@@ -133,6 +165,7 @@ class Audience:
     recipients: int
     remaining: int  #: of those, still to be tried
     skipped: Mapping[str, int]
+    matching: Matching | None  #: of a draft with a condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,13 +192,14 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
         "after": at["freeze_after"],
         "bound": at["freeze_to"],
         "size": size,
+        "condition": at["condition"],
     }
     n, last = db.execute(PAGE, page).fetchone()
     if n:
         newest: int = db.execute(NEWEST).fetchone()[0]
         page |= {"last": last, "campaign_id": campaign_id, "now": unit.now}
         page |= _HELD if at["freeze_in_doubt"] else _WAITING
-        db.execute(FREEZE[Channel(at["channel"])], page)
+        db.execute(FREEZE[Channel(at["channel"]), bool(at["condition"])], page)
         for state, made in db.execute(COUNT_NEW, (campaign_id, newest)).fetchall():
             unit.moved(campaign_id, None, DeliveryState(state), made)
         reach("in_freeze")
@@ -182,7 +216,7 @@ def size_of(db: sqlite3.Connection, campaign_id: int) -> int:
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     if at is None or at["audience_ready"]:
         return 0
-    n, copied = map(int, db.execute(SIZE[Channel(at["channel"])], (at["lists"],)).fetchone())
+    n, copied = map(int, db.execute(SIZE[Channel(at["channel"])], _asked(at)).fetchone())
     left = max(0, n - int(at["n_total"]))
     return left * (ROW_BYTES + copied // n) if n else 0
 
@@ -193,15 +227,63 @@ def audience_of(db: sqlite3.Connection, campaign_id: int) -> Audience:
     if at["audience_ready"]:
         reasons = {row["reason"]: row["n"] for row in db.execute(SKIPPED, (campaign_id,))}
         reached = at["n_total"] - at["n_skipped"]
-        return Audience(recipients=reached, remaining=at["n_remaining"], skipped=reasons)
+        return Audience(recipients=reached, remaining=at["n_remaining"], skipped=reasons, matching=None)
     for name in json.loads(at["lists"]):
         if list_id(db, name) is None:
             raise no_such_list(name)
-    counts = {
-        row["reason"]: row["n"] for row in db.execute(WOULD_REACH[Channel(at["channel"])], (at["lists"],))
-    }
+    statement = WOULD_REACH[Channel(at["channel"]), bool(at["condition"])]
+    rows = db.execute(statement, _asked(at)).fetchall()
+    counts: Counter[str] = Counter()
+    without_result: Counter[str] = Counter()
+    for row in rows:
+        if row["holds"] not in (0, 1):
+            without_result[row["holds"]] += row["n"]
+        if row["holds"] != 0:
+            unclear = row["holds"] != 1 and not row["reason"]
+            counts[SkipReason.NOT_COMPARABLE.value if unclear else row["reason"]] += row["n"]
+    matching = Matching(
+        contacts=sum(row["n"] for row in rows),
+        matched=sum(row["n"] for row in rows if row["holds"] == 1),
+        not_comparable=dict(without_result),
+        absent=_absent(db, at),
+    )
     reached = counts.pop("", 0)
-    return Audience(recipients=reached, remaining=reached, skipped=counts)
+    return Audience(
+        recipients=reached,
+        remaining=reached,
+        skipped=dict(counts),
+        matching=matching if at["condition"] else None,
+    )
+
+
+def _asked(at: sqlite3.Row) -> dict[str, object]:
+    """What the statements about a campaign's people are given."""
+    return {"lists": at["lists"], "condition": at["condition"]}
+
+
+def _absent(db: sqlite3.Connection, at: sqlite3.Row) -> tuple[str, ...]:
+    """The fields that a draft's condition names and no contact on its lists has."""
+    names = sorted(compile_condition(at["condition"]).fields) if at["condition"] else ()
+    return tuple(
+        name
+        for name in names
+        if not db.execute(HAS_FIELD, {"lists": at["lists"], "path": f'$."{name}"'}).fetchone()[0]
+    )
+
+
+def _people(at: sqlite3.Row) -> str:
+    """The SQL of the recipients of a campaign."""
+    return (
+        FROZEN_PEOPLE if at["audience_ready"] else DRAFT_PEOPLE[Channel(at["channel"]), bool(at["condition"])]
+    )
+
+
+def first_recipient(db: sqlite3.Connection, campaign_id: int) -> str | None:
+    """See `Campaigns.first_recipient`."""
+    at = db.execute(FREEZING, (campaign_id,)).fetchone()
+    people = DRAFT_PEOPLE[Channel(at["channel"]), bool(at["condition"])]
+    found = db.execute(f"SELECT public_id {people} ORDER BY id LIMIT 1", _asked(at)).fetchone()
+    return None if found is None else str(found[0])
 
 
 def missing_patterns(
@@ -218,13 +300,13 @@ def missing_patterns(
         return []
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     frozen = bool(at["audience_ready"])
-    people = FROZEN_PEOPLE if frozen else DRAFT_PEOPLE[Channel(at["channel"])]
+    people = _people(at)
     mask = " + ".join(f"(({_field(name, frozen)} IS NULL) << {bit})" for bit, name in enumerate(names))
     # Names are identifiers (checked above); everything else in the text is a constant of this module.
     rows = db.execute(
         f"SELECT mask, count(*) AS n, min(id) AS example FROM (SELECT id, {mask} AS mask {people})"  # noqa: S608 - no values, only our own words
         " WHERE mask <> 0 GROUP BY mask ORDER BY n DESC, mask",
-        {"campaign_id": campaign_id, "lists": at["lists"]},
+        {"campaign_id": campaign_id, **_asked(at)},
     ).fetchall()
     sample = FROZEN_SAMPLE if frozen else DRAFT_SAMPLE
     return [
@@ -240,10 +322,10 @@ def missing_patterns(
 def zones_of(db: sqlite3.Connection, campaign_id: int) -> dict[str, int]:
     """See `Campaigns.zones`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
-    people = FROZEN_PEOPLE if at["audience_ready"] else DRAFT_PEOPLE[Channel(at["channel"])]
+    people = _people(at)
     rows = db.execute(
         f"SELECT coalesce(json_extract(fields, '$.timezone'), ''), count(*) {people} GROUP BY 1",
-        {"campaign_id": campaign_id, "lists": at["lists"]},
+        {"campaign_id": campaign_id, **_asked(at)},
     )
     return {str(zone): count for zone, count in rows}
 
@@ -261,14 +343,14 @@ def fold_people(
             raise BadInput.at(name, "is not the name of a field")
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     frozen = bool(at["audience_ready"])
-    people = FROZEN_PEOPLE if frozen else DRAFT_PEOPLE[Channel(at["channel"])]
+    people = _people(at)
     places = ", ".join(str(place) for place in range(2, len(names) + 2))
     columns = "".join(f", {_field(name, frozen)}" for name in names)
     grouped = f"GROUP BY {places}" if names else ""
     # Names are identifiers (checked above); everything else in the text is a constant of this module.
     rows = db.execute(
         f"SELECT count(*){columns} {people} {grouped}",
-        {"campaign_id": campaign_id, "lists": at["lists"]},
+        {"campaign_id": campaign_id, **_asked(at)},
     )
     for count, *values in rows:
         fold({name: value for name, value in zip(names, values, strict=True) if value is not None}, count)

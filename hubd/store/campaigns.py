@@ -26,6 +26,7 @@ from hubd.store.audience import (
     Audience,
     MissingPattern,
     audience_of,
+    first_recipient,
     fold_people,
     freeze_some,
     missing_patterns,
@@ -187,6 +188,10 @@ class Campaigns:
         Raises NotFound ("list_not_found") for a draft that names an unknown list.
         """
         return await self._db.read(lambda db: audience_of(db, campaign.id))
+
+    async def first_recipient(self, campaign: Campaign) -> str | None:
+        """The id of the contact whom it would reach first if it started now."""
+        return await self._db.read(lambda db: first_recipient(db, campaign.id))
 
     async def audience_size(self, campaign_id: int) -> int:
         """How many bytes, about, it takes to freeze what is not frozen yet of the audience."""

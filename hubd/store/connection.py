@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ from typing import TypeVar
 import aiosqlite
 
 from hubd.bridge import Bridge
+from hubd.core.condition import CannotCompare, compile_condition
 
 T = TypeVar("T")
 
@@ -106,12 +108,23 @@ def open_plain(path: Path, *, writer: bool) -> sqlite3.Connection:
     )
     try:
         db.row_factory = sqlite3.Row
+        db.create_function("condition_holds", 2, condition_holds, deterministic=True)
         for setting in (*COMMON_SETTINGS, *(WRITER_SETTINGS if writer else READER_SETTINGS)):
             db.execute(setting)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def condition_holds(source: str, fields: str) -> int | str:
+    """In SQL: 1 if a condition holds for a contact with these fields, else 0; or, where it has no result, the
+    names of the fields that it compares.
+    """
+    try:
+        return int(compile_condition(source).holds(json.loads(fields)))
+    except CannotCompare as error:
+        return error.fields
 
 
 def is_disk_error(error: BaseException) -> bool:

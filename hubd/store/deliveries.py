@@ -30,6 +30,20 @@ WAITING_REFUSED = f"""
 SELECT {_COLUMNS} FROM delivery INDEXED BY delivery_refused
 WHERE campaign_id = ? AND id > ? AND refused <> '' AND state IN ('pending', 'deferred')
 ORDER BY id LIMIT ?"""  # noqa: S608 - no values, only our own words
+#: The transactional queues, of one provider or of all.
+QUEUES = (
+    "SELECT id FROM campaign WHERE single = 1 AND (:provider IS NULL OR provider = :provider) ORDER BY id"
+)
+#: The newest messages of a queue before one of them.
+OF_QUEUE = """
+SELECT * FROM (SELECT id, state FROM delivery WHERE campaign_id = ? AND id < ? ORDER BY id DESC LIMIT ?)"""
+#: Some of them, with what is shown; of a content, which may be large, only the subject.
+TRANSACTIONAL = """
+SELECT delivery.*, campaign.provider AS provider, campaign.channel AS channel,
+    coalesce(json_extract(content.spec, '$.subject'), '') AS subject
+FROM delivery JOIN campaign ON campaign.id = delivery.campaign_id
+JOIN content ON content.id = coalesce(delivery.content_id, campaign.content_id)
+WHERE delivery.id IN (SELECT value FROM json_each(?)) ORDER BY delivery.id DESC"""
 #: One delivery with what is needed from its campaign.
 ONE_DELIVERY = """
 SELECT delivery.*, campaign.name AS campaign, campaign.channel AS channel, campaign.provider AS provider,
@@ -48,6 +62,10 @@ GROUP BY state, reason, code ORDER BY n DESC, reason, code"""
 RECOUNT = "SELECT state, count(*) FROM delivery WHERE campaign_id = ? GROUP BY state"
 
 
+LOOKED_THROUGH = 5_000  #: one-off messages, at most, to find those in one state
+_AFTER_ALL = 2**63 - 1
+
+
 class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
     """One recipient's line in a list of deliveries."""
 
@@ -63,6 +81,17 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: float
     provider_id: str
     message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionalRow:
+    """A one-off message. `subject` is a template for `fields`; of a removed contact there are none."""
+
+    delivery: DeliveryRow
+    provider: str
+    channel: Channel
+    subject: str
+    fields: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +157,32 @@ def page_of(
     if refused:
         statement = WAITING_REFUSED
     return [_delivery(row) for row in db.execute(statement, (campaign_id, after_id, limit))]
+
+
+def transactional_of(
+    db: sqlite3.Connection, provider: str | None, state: DeliveryState | None, before: int | None, limit: int
+) -> tuple[list[TransactionalRow], int | None]:
+    """See `Ledger.transactional`."""
+    queues = [queue for (queue,) in db.execute(QUEUES, {"provider": provider})]
+    looked = limit if state is None else max(limit, LOOKED_THROUGH)
+    before = _AFTER_ALL if before is None else before
+    found: list[tuple[int, str]] = [
+        (row["id"], row["state"]) for queue in queues for row in db.execute(OF_QUEUE, (queue, before, looked))
+    ]
+    newest = sorted(found, reverse=True)[:looked]
+    chosen = [id_ for id_, its in newest if state is None or its == state][:limit]
+    rows = [
+        TransactionalRow(
+            delivery=_delivery(row),
+            provider=row["provider"],
+            channel=Channel(row["channel"]),
+            subject=row["subject"],
+            fields=json.loads(row["fields"]),
+        )
+        for row in db.execute(TRANSACTIONAL, (json.dumps(chosen),))
+    ]
+    last = chosen[-1] if len(chosen) == limit else newest[-1][0] if len(newest) == looked else None
+    return rows, last
 
 
 def life_of(db: sqlite3.Connection, delivery_id: int) -> MessageLife:

@@ -29,10 +29,12 @@ from hubd.store.deliveries import (
     DeliveryRow,
     FailureGroup,
     MessageLife,
+    TransactionalRow,
     count_again,
     failure_groups,
     life_of,
     page_of,
+    transactional_of,
 )
 from hubd.store.doubts import POLICY, possible_duplicates
 from hubd.store.entries import enter_all
@@ -52,7 +54,15 @@ from hubd.store.restore import say_anew
 from hubd.store.unit import Joint, Work
 from hubd.store.waiting import cap_waits
 
-__all__ = ["AttemptRow", "DeliveryRow", "FailureGroup", "Ledger", "MessageLife", "Recovered"]
+__all__ = [
+    "AttemptRow",
+    "DeliveryRow",
+    "FailureGroup",
+    "Ledger",
+    "MessageLife",
+    "Recovered",
+    "TransactionalRow",
+]
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +199,19 @@ class Ledger:
         How many did: the clock was set back.
         """
         return await self._db.write(lambda unit: cap_waits(unit, latest, windows))
+
+    async def transactional(
+        self,
+        provider: str | None = None,
+        state: DeliveryState | None = None,
+        before: int | None = None,
+        limit: int = 500,
+    ) -> tuple[list[TransactionalRow], int | None]:
+        """One-off messages, the newest first, and before which id the next page begins; None after the last.
+
+        With `state` it looks through so many messages at most, and may find none on a page.
+        """
+        return await self._db.read(lambda db: transactional_of(db, provider, state, before, limit))
 
     async def release_doubts(self, campaign_id: int, again_at: float | None = None) -> int:
         """What is `in_doubt` is to be tried again, as a possible duplicate (policy `retry`); how many.

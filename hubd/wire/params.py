@@ -24,6 +24,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 ChannelName = Literal["email", "sms"]
+StateName = Literal[
+    "pending", "deferred", "sending", "sent", "delivered", "undelivered", "failed", "skipped", "in_doubt"
+]
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -334,20 +337,7 @@ class DeliveryList(Params, frozen=True):
     """A page of a campaign's deliveries; `refused`: only those whose refusals paused the campaign."""
 
     campaign: Name
-    state: (
-        Literal[
-            "pending",
-            "deferred",
-            "sending",
-            "sent",
-            "delivered",
-            "undelivered",
-            "failed",
-            "skipped",
-            "in_doubt",
-        ]
-        | None
-    ) = None
+    state: StateName | None = None
     after: Count = 0
     limit: Limit = 200
     refused: bool = False
@@ -372,8 +362,20 @@ class DeliveryFailures(Params, frozen=True):
     campaign: Name
 
 
+class FileParam(Params, frozen=True):
+    """A file whose bytes `campaign.attach` has taken; `type` is its MIME type, `size` is in bytes."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    sha256: Sha256
+    size: Count
+
+
 class MessageSend(Params, frozen=True):
-    """One message, from a campaign's content (`template`) or from the content given here."""
+    """One message, from a campaign's content (`template`) or from the content given here.
+
+    An attached picture that the HTML shows by `cid:NAME` becomes a part of it.
+    """
 
     provider: Name
     to: Word
@@ -385,6 +387,20 @@ class MessageSend(Params, frozen=True):
     fields: dict[str, str] = {}
     idempotency_key: Key = None
     dry_run: bool = False
+    reply_to: str = ""
+    attachments: list[FileParam] = []
+
+
+class MessageList(Params, frozen=True):
+    """A page of one-off messages, the newest first. The next page has those `before` the `next` of this one.
+
+    A page may have fewer than `limit` messages, or none, although there is a next one.
+    """
+
+    provider: Name | None = None
+    state: StateName | None = None
+    before: Count = 0
+    limit: Limit = 200
 
 
 class ProviderChange(Params, frozen=True):

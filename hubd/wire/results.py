@@ -325,11 +325,20 @@ class LoadView(TypedDict):
     largest_message: int | None  #: the limit that the provider announced; null if unknown
 
 
+class MatchingView(TypedDict):
+    """How many contacts of the lists a campaign's `where` holds for."""
+
+    contacts: int
+    matched: int
+    not_comparable: int  #: for whom it has no result: they are skipped
+
+
 class CheckResult(TypedDict):
     ok: bool
     recipients: int
     remaining: int  #: of those, still to be tried: fewer once it was started
     skipped: dict[str, int]
+    matching: MatchingView | None  #: null without `where`, and once the audience is fixed
     problems: list[ProblemView]
     warnings: list[str]
     segments: SegmentsView | None
@@ -353,6 +362,7 @@ class WouldDo(WouldChange):
     recipients: int
     remaining: int  #: of those, still to be tried
     skipped: dict[str, int]
+    matching: MatchingView | None
     estimate: EstimateView
     problems: list[ProblemView]
     warnings: list[str]
@@ -362,6 +372,7 @@ class StartResult(TypedDict):
     changed: bool
     campaign: CampaignView
     would: WouldDo | None
+    matching: MatchingView | None  #: of the first start
     warnings: list[str]  #: of the first start
 
 
@@ -397,6 +408,19 @@ class DeliveryView(TypedDict):
 
 class DeliveriesResult(TypedDict):
     deliveries: list[DeliveryView]
+    next: int | None
+
+
+class MessageView(DeliveryView):
+    """A one-off message."""
+
+    subject: str  #: "" for SMS, and once the contact was removed
+    provider: str
+    channel: str
+
+
+class MessagesResult(TypedDict):
+    messages: list[MessageView]
     next: int | None
 
 

@@ -165,6 +165,7 @@ def _messages(told: Told) -> None:
     words = ("--sender", "a@acme.example", "--subject", "Hi", "--text", "Hello")
     told.run("send", "--provider", "outbox", "--to", "me@example.com", *words)
     told.run("send", "--provider", "outbox", "--to", "me@example.com", *words, "--wait")
+    told.run("sends")
     told.run("failures", "spring")
     told.run("retry", "spring", "--class", "permanent", "--dry-run")
     told.run("retry", "spring", "--class", "permanent")

@@ -135,6 +135,7 @@ def test_every_listing_takes_every_format(hub: Hub) -> None:
     for command in (
         ("list",),
         ("deliveries", "spring"),
+        ("sends",),
         ("contacts", "list"),
         ("lists",),
         ("suppress", "list"),

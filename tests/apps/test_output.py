@@ -23,6 +23,7 @@ READS = {
     "check spring": "",
     "preview spring": "",
     "deliveries spring": "deliveries",
+    "sends": "messages",
     "message 1": "",
     "failures spring": "groups",
     "contacts list": "contacts",
