@@ -78,12 +78,13 @@ async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) 
 
     Raises Refused with FILE:LINE for what the daemon refuses.
     """
-    from hubctl.campaign_file import located, template_guess
+    from hubctl.campaign_file import located, template_guess, zone_for
 
     for enclosure in () if dry_run else file.enclosures:
         await _upload(hub, enclosure)
     try:
-        return await hub.call("campaign.apply", spec=dict(file.spec), dry_run=dry_run)
+        spec = dict(file.spec)
+        return await hub.call("campaign.apply", spec=spec, dry_run=dry_run, **zone_for(spec))
     except BadInput as error:
         listed = error.data.get("errors")
         faults = (

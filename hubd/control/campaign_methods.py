@@ -45,7 +45,8 @@ async def attach(hub: Hub, params: p.CampaignAttach, command: Command) -> r.Atta
 
 async def apply(hub: Hub, params: p.CampaignApply, command: Command) -> r.ApplyResult:
     """Create a draft from a campaign file, or update the campaign from it."""
-    spec = await trio.to_thread.run_sync(parse_spec, params.spec)
+    read = partial(parse_spec, params.spec, now=hub.now(), zone=params.timezone)
+    spec = await trio.to_thread.run_sync(read)
     content = spec.content()
     await trio.to_thread.run_sync(check_templates, content)
     try:

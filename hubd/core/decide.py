@@ -14,10 +14,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from hubd.core.lifecycle import CampaignEvent, advance_campaign
+from hubd.core.lifecycle import CAMPAIGN, CampaignEvent, advance_campaign
 from hubd.core.model import ENDED, Campaign, CampaignState, Figures
 from hubd.core.spec import spec_from_json, spec_json
-from hubd.errors import Conflict, NotFound, RevisionConflict
+from hubd.errors import Conflict, InvalidTransition, NotFound, RevisionConflict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,10 +186,25 @@ def start(
     return Move(event=event, to=to, changed=campaign.state is not to, limit=_target(campaign, limit))
 
 
+def may_be_scheduled(campaign: Campaign) -> bool:
+    """Whether it has not begun: a draft, or a schedule, also one that was stopped before its time."""
+    return CampaignEvent.SCHEDULE in CAMPAIGN[campaign.state] and campaign.started_at is None
+
+
 def schedule(campaign: Campaign, *, at: float, limit: int | None = None) -> Move:
     """Start it by itself at the time `at`; `limit` as in `start`."""
     to = advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
     _check_ordinary(campaign)
+    if not may_be_scheduled(campaign):
+        raise InvalidTransition(
+            f"the campaign {campaign.name} has begun; only one that has not can be scheduled",
+            hint=f"to continue with the remaining recipients: hubctl start {campaign.name}",
+            data={
+                "from": campaign.state.value,
+                "requested": "schedule",
+                "allowed": ["start", "stop", "retry"],
+            },
+        )
     limit = _target(campaign, limit)
     return Move(
         event=CampaignEvent.SCHEDULE,

@@ -37,7 +37,11 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     at: Annotated[
         str | None,
-        Meta(description="When the campaign starts: a date and time with its offset from UTC (RFC 3339)."),
+        Meta(
+            description='When the campaign starts: a time such as `"2026-12-01 09:00"`, `"tomorrow 9:00"`, '
+            '`"monday 9:00"` or `2026-12-01T09:00:00+01:00`. Words count from when the file is applied. '
+            "Without an offset it is a time in `timezone`, else in the time zone of who applies the file."
+        ),
     ] = None
     window: Annotated[
         str,

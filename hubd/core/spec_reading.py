@@ -20,8 +20,9 @@ from hubd.core.model import Attachment, Channel, InDoubt, Kind
 from hubd.core.own_headers import list_id, read_headers
 from hubd.core.pacing import parse_rate
 from hubd.core.spec import CampaignSpec, Retry, Schedule
+from hubd.core.start_times import start_time
 from hubd.core.tables import Fault, Table, unknown_first
-from hubd.core.times import in_zone, parse_duration, parse_time
+from hubd.core.times import parse_duration
 from hubd.core.windows import parse_window
 from hubd.errors import BadInput
 
@@ -66,10 +67,11 @@ _EMAIL_ONLY = (
 )
 
 
-def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
+def parse_spec(raw: Mapping[str, object], *, now: float | None = None, zone: str = "") -> CampaignSpec:
     """The campaign in a parsed file. Raises BadInput with all faults, never anything else, whatever `raw` is.
 
-    A null or empty value means the same as leaving the key out.
+    A null or empty value means the same as leaving the key out. `now`, in epoch seconds, is what the words of
+    `schedule.at` count from (see `start_time`), and `zone` its time zone where the file names none.
     """
     if not isinstance(raw, Mapping):
         raise BadInput.at("", "a campaign must be a table of keys and values")
@@ -101,7 +103,7 @@ def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
         in_doubt=top.choice("in_doubt", tuple(InDoubt), None),
         rate=_rates(top),
         retry=_retry(top.sub("retry")),
-        schedule=_schedule(top.sub("schedule")),
+        schedule=_schedule(top.sub("schedule"), now, zone),
     )
     if sum(file.size for file in (*spec.attachments, *spec.inline)) > MAX_ATTACHMENT_BYTES:
         key = "attachments" if spec.attachments else "inline"
@@ -224,23 +226,16 @@ def _give_up_after(text: str) -> str:
     return text
 
 
-def _schedule(table: Table) -> Schedule:
+def _schedule(table: Table, now: float | None, default_zone: str) -> Schedule:
     value = table.raw.get("at")
-    if isinstance(value, dt.datetime):
+    if isinstance(value, dt.datetime | dt.time):
         table = Table({**table.raw, "at": value.isoformat()}, table.faults, table.path)
     zone = table.checked("timezone", time_zone, "", example="Europe/Berlin")
-    start_time = partial(_start_time, zone=zone)
-    at = table.checked("at", start_time, None, example="2026-12-01T09:00:00+01:00")
+    starts = partial(start_time, zone=zone or default_zone, now=now)
+    at = table.checked("at", starts, None, example="2026-12-01 09:00")
     window = table.checked("window", _window, "", example="08:00-21:00")
     table.close()
     return Schedule(at=at, window=window, timezone=zone)
-
-
-def _start_time(text: str, zone: str) -> str | None:
-    if zone:
-        text = in_zone(text, zone)
-    parse_time(text)
-    return text
 
 
 def _files(top: Table, key: str) -> tuple[Attachment, ...]:

@@ -23,6 +23,7 @@ Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Zone = Annotated[str, msgspec.Meta(max_length=64)]  #: the name of a time zone; "" for none
 ChannelName = Literal["email", "sms"]
 
 
@@ -211,12 +212,16 @@ class CampaignAttach(Params, frozen=True):
 
 
 class CampaignApply(Params, frozen=True):
-    """A campaign file as parsed, with the texts and attachments read in; `dry_run` changes nothing."""
+    """A campaign file as parsed, with the texts and attachments read in; `dry_run` changes nothing.
+
+    `timezone` is that of `schedule.at` where the file names none.
+    """
 
     spec: dict[str, object]
     if_revision: Count | None = None
     idempotency_key: Key = None
     dry_run: bool = False
+    timezone: Zone = ""
 
 
 class CampaignName(Params, frozen=True):
@@ -287,7 +292,11 @@ class CampaignTest(Params, frozen=True):
 
 
 class CampaignStart(Params, frozen=True):
-    """`limit` sends that many and pauses; `at` schedules; `accept_risk` lists accepted risks."""
+    """`limit` sends that many and pauses; `at` schedules; `accept_risk` lists accepted risks.
+
+    `at` is a time such as "2026-12-01 09:00", "tomorrow 9:00" or "monday 9:00", in the time zone of the
+    campaign's schedule, else in `timezone`; or "now". The default is what the campaign's file says.
+    """
 
     name: Name
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)] | None = None
@@ -296,10 +305,11 @@ class CampaignStart(Params, frozen=True):
     dry_run: bool = False
     idempotency_key: Key = None
     if_revision: Count | None = None
+    timezone: Zone = ""
 
 
 class CampaignSchedule(Params, frozen=True):
-    """`at` is an RFC 3339 time with an offset."""
+    """`at` as in `campaign.start`; without an offset it needs the time zone of the campaign's schedule."""
 
     name: Name
     at: str

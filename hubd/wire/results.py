@@ -356,6 +356,7 @@ class WouldDo(WouldChange):
     estimate: EstimateView
     problems: list[ProblemView]
     warnings: list[str]
+    at: str | None  #: when it would start; null for now
 
 
 class StartResult(TypedDict):
