@@ -80,12 +80,20 @@ def read_campaign(path: Path) -> CampaignFile:
     except RecursionError:
         raise Refused(f"{path}: the values are nested too deeply") from None
     faults: list[tuple[str, str]] = []
-    _inline_text(spec, path.parent, faults)
-    enclosures = _enclose(spec, path.parent, faults)
-    plain = _plain(spec, "", faults)
+    plain, enclosures = read_in(spec, path.parent, faults)
     if faults:
         raise located(path, source, faults)
     return CampaignFile(path=path, source=source, spec=plain, enclosures=enclosures)
+
+
+def read_in(
+    spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]
+) -> tuple[dict[str, Any], Sequence[Enclosure]]:
+    """The keys as the daemon wants them, and the files that they name; what is wrong comes to `faults`."""
+    _inline_text(spec, folder, faults)
+    enclosures = _enclose(spec, folder, faults)
+    plain: dict[str, Any] = _plain(spec, "", faults)
+    return plain, enclosures
 
 
 def zone_for(spec: Mapping[str, Any]) -> dict[str, str]:

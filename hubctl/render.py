@@ -37,7 +37,21 @@ ENDED_OTHERWISE = ("undelivered", "failed", "skipped", "in_doubt")
 
 #: What a campaign has that `--fields` can pick; counts.sent and the like go deeper.
 CAMPAIGN_COLUMNS = (
-    *("name", "state", "reason", "channel", "provider", "kind", "lists", "counts", "rate", "eta", "rates"),
+    *(
+        "name",
+        "state",
+        "reason",
+        "channel",
+        "provider",
+        "kind",
+        "lists",
+        "labels",
+        "template",
+        "counts",
+        "rate",
+        "eta",
+        "rates",
+    ),
     *("limit", "scheduled_at", "started_at", "completed_at", "created_at", "last_error", "revision"),
     *("in_doubt", "possible_duplicates", "freezing", "refused"),
 )
@@ -144,6 +158,8 @@ def campaign(
         ("channel", f"{view['channel']}, {view.get('kind', 'marketing')}"),
         ("provider", view["provider"]),
         ("lists", ", ".join(view.get("lists") or ())),
+        ("labels", ", ".join(view.get("labels") or ())),
+        ("template", view.get("template")),
         ("recipients", int(counts["total"]) if counts["total"] else None),
     ]
     for name in filter(counts.get, DELIVERY_STATES):

@@ -14,6 +14,7 @@ _LATER = {"dry_run"}
 _LATER_OF: dict[type[Params], set[str]] = {
     p.CampaignApply: {"timezone"},
     p.CampaignStart: {"timezone"},
+    p.CampaignClone: {"changes", "dry_run", "timezone"},
     p.ContactsImport: {"replace"},
     p.ContactRemove: {"dry_run", "list"},
     p.SuppressionAdd: {"dry_run", "region"},

@@ -47,7 +47,7 @@ async def inspect(
     spec = spec_from_json(campaign.spec)
     passed = "" if spec.start_at is None or spec.start_at > hub.now() else str(spec.schedule.at)
     found = Found(
-        content=spec.content(),
+        content=await hub.campaigns.content(campaign.content_id),
         rates=campaign.rate,
         start_passed=passed if campaign.started_at is None else "",
     )

@@ -86,7 +86,16 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ),
     ] = ""
     reply_to: Annotated[str, Meta(description="Where replies go. Email only.")] = ""
-    subject: Annotated[str, Meta(description="The subject, a template. Email only, required.")] = ""
+    template: Annotated[
+        str,
+        Meta(
+            description="A stored template in place of `subject`, `text` and `html`: `welcome@3`, or "
+            "`welcome` for its newest version when the campaign starts."
+        ),
+    ] = ""
+    subject: Annotated[
+        str, Meta(description="The subject, a template. Email only, required without `template`.")
+    ] = ""
     text: Annotated[
         str,
         Meta(description="The plain text, a template. Email needs text, HTML or both; SMS needs text."),
@@ -162,6 +171,10 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             title="rate or list of rates",
             description='How fast this campaign may send, such as `"50/s"`. Several rates hold at once.',
         ),
+    ] = ()
+    labels: Annotated[
+        tuple[str, ...],
+        Meta(description='Words by which campaigns are found together, such as `["portfolio"]`.'),
     ] = ()
     retry: Retry = Retry()
     schedule: Schedule = Schedule()

@@ -250,17 +250,52 @@ class CampaignResume(Params, frozen=True):
 
 
 class CampaignList(Params, frozen=True):
-    """`all` includes campaigns that have ended, `archived` also archived ones."""
+    """`all` includes campaigns that have ended, `archived` archived ones; `label`: only those with it."""
 
     all: bool = False
     archived: bool = False
+    label: Name | None = None
 
 
 class CampaignClone(Params, frozen=True):
-    """`new` is the name of the copy."""
+    """`new` is the name of the copy, and `changes` are keys of its file that have other values.
+
+    A table such as `schedule` keeps the keys that are not named; an empty value takes a key out. `timezone`
+    as in `campaign.apply`.
+    """
 
     name: Name
     new: Name
+    idempotency_key: Key = None
+    dry_run: bool = False
+    changes: dict[str, object] = {}
+    timezone: Zone = ""
+
+
+class TemplateApply(Params, frozen=True):
+    """Template files as parsed, with the texts read in; all of them are applied, or none."""
+
+    specs: Annotated[list[dict[str, object]], msgspec.Meta(min_length=1, max_length=50)]
+    idempotency_key: Key = None
+    dry_run: bool = False
+
+
+class TemplateReference(Params, frozen=True):
+    """A template such as "welcome", or one version of it: "welcome@3"."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+
+
+class TemplateName(Params, frozen=True):
+    """A template with all its versions."""
+
+    name: Name
+
+
+class TemplateDelete(Params, frozen=True):
+    """A template that nothing uses any more, with all its versions."""
+
+    name: Name
     idempotency_key: Key = None
     dry_run: bool = False
 

@@ -109,6 +109,8 @@ class CampaignView(TypedDict):
     provider: str
     kind: str
     lists: list[str]
+    labels: list[str]
+    template: str  #: the version of a template whose content it has, such as "welcome@3"
     counts: CountsView
     rate: float  #: messages finished per second now
     eta: float | None  #: seconds
@@ -281,6 +283,50 @@ class ApplyResult(TypedDict):
     campaign: CampaignView | None  #: null when a dry run would create it
     created: bool
     changed: list[str]
+
+
+class TemplateVersion(TypedDict):
+    """A version of a template. `campaigns` have its content; in a list of templates, that of any version."""
+
+    name: str
+    version: int
+    channel: str
+    created_at: str | None
+    campaigns: list[str]
+
+
+class TemplateView(TemplateVersion):
+    """A version of a template with its words, as they were applied."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class TemplateResult(TypedDict):
+    template: TemplateView
+
+
+class TemplatesResult(TypedDict):
+    templates: list[TemplateVersion]
+
+
+class TemplateHistory(TypedDict):
+    name: str
+    versions: list[TemplateVersion]
+
+
+class AppliedVersion(TypedDict):
+    name: str
+    version: int
+    changed: bool  #: whether it is a new version
+
+
+class TemplatesApplied(Done):
+    """`campaigns` have not begun, and have other content now."""
+
+    templates: list[AppliedVersion]
+    campaigns: list[str]
 
 
 class CampaignResult(TypedDict):
