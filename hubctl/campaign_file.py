@@ -15,7 +15,7 @@ import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -80,12 +80,31 @@ def read_campaign(path: Path) -> CampaignFile:
     except RecursionError:
         raise Refused(f"{path}: the values are nested too deeply") from None
     faults: list[tuple[str, str]] = []
-    _inline_text(spec, path.parent, faults)
-    enclosures = _enclose(spec, path.parent, faults)
-    plain = _plain(spec, "", faults)
+    plain, enclosures = read_in(spec, path.parent, faults)
     if faults:
         raise located(path, source, faults)
     return CampaignFile(path=path, source=source, spec=plain, enclosures=enclosures)
+
+
+def read_in(
+    spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]
+) -> tuple[dict[str, Any], Sequence[Enclosure]]:
+    """The keys as the daemon wants them, and the files that they name; what is wrong comes to `faults`."""
+    _inline_text(spec, folder, faults)
+    enclosures = _enclose(spec, folder, faults)
+    plain: dict[str, Any] = _plain(spec, "", faults)
+    return plain, enclosures
+
+
+def zone_for(spec: Mapping[str, Any]) -> dict[str, str]:
+    """This computer's time zone, for a start that does not say which it means: else an older daemon, which
+    does not know the parameter, would refuse the file.
+    """
+    from hubctl.start_times import has_offset, local_zone
+
+    schedule = spec.get("schedule")
+    at = schedule.get("at") if isinstance(schedule, Mapping) else None
+    return {"timezone": local_zone()} if isinstance(at, str) and not has_offset(at) else {}
 
 
 def located(path: Path, source: str, faults: Sequence[tuple[str, str]], *, hint: str = "") -> Refused:
@@ -297,17 +316,12 @@ def _reason(error: Exception) -> str:
 
 
 def _plain(value: Any, path: str, faults: list[tuple[str, str]]) -> Any:
-    """TOML values as JSON values: times become RFC 3339 text and must have an offset."""
+    """TOML values as JSON values: dates and times become text."""
     if isinstance(value, dict):
         return {key: _plain(each, f"{path}.{key}" if path else key, faults) for key, each in value.items()}
     if isinstance(value, list):
         return [_plain(each, path, faults) for each in value]
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            faults.append((path, f"needs an offset from UTC, such as {value.isoformat()}+01:00"))
-        return value.isoformat()
-    if isinstance(value, date | time):
-        faults.append((path, "needs a date, a time and an offset, such as 2026-12-01T09:00:00+01:00"))
+    if isinstance(value, date | time):  # a datetime is a date
         return value.isoformat()
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         faults.append((path, "must be a finite number"))

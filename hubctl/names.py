@@ -49,4 +49,5 @@ def _ask(ctx: click.Context, method: str) -> dict[str, Any]:
 
 campaign_names = _completer("campaign.list", "campaigns", lambda view: str(view["state"]))
 list_names = _completer("contacts.lists", "lists", lambda each: f"{each['contacts']} contacts")
+template_names = _completer("template.list", "templates", lambda each: f"version {each['version']}")
 provider_names = _completer("provider.list", "providers", lambda view: str(view["state"]))

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from hubctl import start_times
 from hubctl.layout import (
     STATE_COLOURS,
     facts,
@@ -36,7 +37,21 @@ ENDED_OTHERWISE = ("undelivered", "failed", "skipped", "in_doubt")
 
 #: What a campaign has that `--fields` can pick; counts.sent and the like go deeper.
 CAMPAIGN_COLUMNS = (
-    *("name", "state", "reason", "channel", "provider", "kind", "lists", "counts", "rate", "eta", "rates"),
+    *(
+        "name",
+        "state",
+        "reason",
+        "channel",
+        "provider",
+        "kind",
+        "lists",
+        "labels",
+        "template",
+        "counts",
+        "rate",
+        "eta",
+        "rates",
+    ),
     *("limit", "scheduled_at", "started_at", "completed_at", "created_at", "last_error", "revision"),
     *("in_doubt", "possible_duplicates", "freezing", "refused"),
 )
@@ -93,7 +108,7 @@ def campaigns(
     """
     reasons = ["(archived)" if view["name"] in archived else view.get("reason") or "" for view in views]
     rows = [_campaign_row(view, _SELDOM) for view in views]
-    rare = ("RATE", "ETA", *(name.upper().replace("_", " ") for name in _SELDOM))
+    rare = ("STARTS", "RATE", "ETA", *(name.upper().replace("_", " ") for name in _SELDOM))
     headers, cells = shown_columns(list(rows[0]) if rows else (), [list(row.values()) for row in rows], rare)
     if table_width(headers, cells) > width:
         rows = [_campaign_row(view, ()) for view in views]
@@ -115,6 +130,7 @@ def _campaign_row(view: View, counted: Sequence[str]) -> dict[str, object]:
         "CAMPAIGN": view["name"],
         "STATE": view["state"],
         "PROVIDER": view["provider"],
+        "STARTS": clock(view["scheduled_at"]) if view["state"] == "scheduled" else "",
         "TOTAL": int(counts["total"]),
         "SENT": accepted(counts),
         **{name.upper().replace("_", " "): int(counts.get(name, 0)) for name in counted},
@@ -142,6 +158,8 @@ def campaign(
         ("channel", f"{view['channel']}, {view.get('kind', 'marketing')}"),
         ("provider", view["provider"]),
         ("lists", ", ".join(view.get("lists") or ())),
+        ("labels", ", ".join(view.get("labels") or ())),
+        ("template", view.get("template")),
         ("recipients", int(counts["total"]) if counts["total"] else None),
     ]
     for name in filter(counts.get, DELIVERY_STATES):
@@ -153,7 +171,7 @@ def campaign(
         ("possible duplicates", int(view.get("possible_duplicates") or 0) or None),
         ("rate", rate(view)),
         ("left", f"about {spoken(view['eta'])}" if view.get("eta") and view["state"] == "running" else ""),
-        ("scheduled", moment(view.get("scheduled_at"))),
+        ("scheduled", start_times.shown(view.get("scheduled_at"))),
         ("started", moment(view.get("started_at"))),
         ("completed", moment(view.get("completed_at"))),
     ]

@@ -113,6 +113,10 @@ def _hub(kind: str, data: View) -> str | None:
         case "contacts.imported":
             imported, updated = (number(int(data.get(key) or 0)) for key in ("imported", "updated"))
             return f"list {data.get('list')}: {imported} imported, {updated} updated"
+        case "template.applied":
+            return f"template {data.get('template')} has the version {data.get('version')} now"
+        case "template.deleted":
+            return f"template {data.get('template')} was deleted"
         case "list.left":
             return f"{plural(int(data.get('contacts') or 0), 'contact')} taken off list {data.get('list')}"
         case "list.renamed":

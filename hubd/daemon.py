@@ -63,6 +63,7 @@ from hubd.store.housekeeping import tidy
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
 from hubd.store.restore import Restores, open_restores
+from hubd.store.templates import Templates
 from hubd.store.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -165,6 +166,7 @@ async def _serve(
             hub = Hub(
                 contacts=Contacts(database),
                 lists=Lists(database),
+                templates=Templates(database),
                 campaigns=campaigns,
                 commands=Commands(database),
                 ledger=ledger,

@@ -1,4 +1,4 @@
-"""Making a campaign, looking at it before it goes out, tidying up: apply, check, preview, test, clone,
+"""Making a campaign, looking at it before it goes out, tidying up: apply, check, preview, test,
 archive, delete.
 """
 
@@ -78,12 +78,13 @@ async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) 
 
     Raises Refused with FILE:LINE for what the daemon refuses.
     """
-    from hubctl.campaign_file import located, template_guess
+    from hubctl.campaign_file import located, template_guess, zone_for
 
     for enclosure in () if dry_run else file.enclosures:
         await upload(hub, enclosure)
     try:
-        return await hub.call("campaign.apply", spec=dict(file.spec), dry_run=dry_run)
+        spec = dict(file.spec)
+        return await hub.call("campaign.apply", spec=spec, dry_run=dry_run, **zone_for(spec))
     except BadInput as error:
         listed = error.data.get("errors")
         faults = (
@@ -211,27 +212,6 @@ def test(app: App, name: str, address: str, dry_run: bool) -> int:
         app.out(ending(life))
         app.note(f"more: hubctl message {found['delivery_id']}")
     return Exit.DONE if sent else Exit.FAILED
-
-
-@command("clone", example="hubctl clone spring-sale summer-sale", changes=True)
-@click.argument("name", shell_complete=campaign_names)
-@click.argument("new", metavar="NEW")
-def clone(app: App, name: str, new: str, dry_run: bool) -> None:
-    """Create a draft NEW with the content, the lists and the current settings of NAME."""
-    found = app.call("campaign.clone", name=name, new=new, **dry(dry_run))
-    if dry_run:
-        change = found["would"]["change"]
-        sentence = (
-            f"would copy {name} into the draft {new}"
-            if change
-            else f"{new} is a draft with the content of {name} already"
-        )
-        show_dry_run(app, {"name": name, "new": new, **found}, sentence)
-        return
-    if print_result(app, {"name": name, "new": new, **found}, of="campaign"):
-        return
-    app.out(f"{new} is a draft with the content of {name}" + ("" if found["changed"] else " already"))
-    app.note(f"next: hubctl check {new}")
 
 
 @command("archive", example="hubctl archive spring-sale", changes=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -13,7 +15,7 @@ from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.names import campaign_names
-from hubd.errors import PreflightFailed
+from hubd.errors import BadInput, PreflightFailed
 from hubd.wire.words import RISKS
 
 
@@ -22,7 +24,15 @@ from hubd.wire.words import RISKS
 @click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
 @click.option("--wait", is_flag=True, help="Show nothing, but return when the campaign ends.")
 @click.option(
-    "--at", metavar="TIME", help="Start at this time (RFC 3339), such as 2026-12-01T09:00:00+01:00."
+    "--at",
+    metavar="TIME",
+    help='Start at this time: "2026-12-01 09:00", "tomorrow 9:00", "monday 9:00", 9:00 today; or now.',
+)
+@click.option(
+    "--timezone",
+    "zone",
+    metavar="ZONE",
+    help="The time zone of --at, such as Europe/Berlin (default: the campaign's, else this computer's).",
 )
 @click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Send N messages, then pause (a canary)."
@@ -37,7 +47,14 @@ from hubd.wire.words import RISKS
     help=f"Start despite this risk (repeatable): {', '.join(RISKS)}.",
 )
 def start(
-    app: App, name: str, follow: bool, wait: bool, dry_run: bool, risks: tuple[str, ...], **when: Any
+    app: App,
+    name: str,
+    follow: bool,
+    wait: bool,
+    zone: str | None,
+    dry_run: bool,
+    risks: tuple[str, ...],
+    **when: Any,
 ) -> int:
     """Start a campaign, or resume a paused, stopped or failed one.
 
@@ -46,22 +63,18 @@ def start(
     detaches. With --follow or --wait the exit code is 0 if the campaign completed (or reached its --limit),
     and 1 if it ended or paused for another reason.
     """
-    asked = {key: value for key, value in when.items() if value is not None}
-    if asked.get("at"):
-        asked["at"] = moment(asked["at"])
+    asked = _time_asked({key: value for key, value in when.items() if value is not None}, zone)
     if risks:
         asked["accept_risk"] = list(risks)
     if dry_run:
-        return _dry_run(app, name, asked)
+        return _dry_run(app, name, asked, zone)
     if app.may_ask() and not app.yes:
-        _ask(app, name, asked)
-    try:
+        _ask(app, name, asked, zone)
+    with _refusals(name):
         found = app.call("campaign.start", name=name, **asked)
-    except PreflightFailed as error:
-        raise unfit(name, error) from error
     _refuse_late_limit(found["campaign"], asked, changed=bool(found["changed"]))
     if not (follow or wait):
-        _tell(app, name, found, asked)
+        _tell(app, name, found, zone)
         return Exit.DONE
     from hubctl.follow import follow_to_the_end
 
@@ -96,26 +109,37 @@ def unfit(name: str, error: PreflightFailed) -> Refused:
     )
 
 
-def moment(text: str) -> str:
-    """A time with an offset, as RFC 3339. Raises a usage error for anything else."""
-    from datetime import datetime
+def _time_asked(when: Json, zone: str | None) -> Json:
+    """`--at` and `--timezone` as the daemon takes them."""
+    from hubctl.start_times import has_offset, local_zone
 
+    at = when.get("at")
+    if zone is not None and (at is None or has_offset(at)):
+        why = "this time has an offset from UTC already" if at else "it is the time zone of --at"
+        raise click.UsageError(f"--timezone: {why}")
+    if at is None or has_offset(at):
+        return when
+    if zone is not None:
+        return {**when, "at": f"{at} {zone}"}
+    return {**when, "timezone": local_zone()}
+
+
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """A start that is refused, in the words of the command line."""
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(f"--at: {text!r} is not a time such as 2026-12-01T09:00:00+01:00") from None
-    if found.tzinfo is None:
-        here = found.astimezone().isoformat()
-        raise click.UsageError(f"--at: {text!r} has no offset from UTC; here it would be {here}")
-    return found.isoformat()
+        yield
+    except PreflightFailed as error:
+        raise unfit(name, error) from error
+    except BadInput as error:
+        if error.data.get("errors", [{}])[0].get("path") != "at":  # type: ignore[index]
+            raise
+        raise Refused(f"--{error}", code="usage", status=Exit.USAGE, hint=error.hint) from error
 
 
 def _would(app: App, name: str, asked: Json) -> Json:
-    try:
-        found = app.call("campaign.start", name=name, dry_run=True, **asked)
-    except PreflightFailed as error:
-        raise unfit(name, error) from error
-    return found
+    with _refusals(name):
+        return app.call("campaign.start", name=name, dry_run=True, **asked)
 
 
 def _radius(name: str, found: Json) -> str:
@@ -137,10 +161,13 @@ def _people(found: Json) -> int:
     return int(would.get("remaining", would.get("recipients", 0)))
 
 
-def _plan(name: str, found: Json, asked: Json) -> str:
+def _plan(name: str, found: Json, asked: Json, zone: str | None) -> str:
     """The radius, how many of them now, and when."""
+    from hubctl.start_times import shown
+
     limit = f", {layout.number(asked['limit'])} of them now" if "limit" in asked else ""
-    when = f", at {asked['at']}" if "at" in asked else ""
+    at = (found.get("would") or {}).get("at")
+    when = f", on {shown(at, zone)}" if at else ""
     return _radius(name, found) + limit + when
 
 
@@ -150,15 +177,15 @@ def _unaccepted(found: Json, asked: Json) -> list[Json]:
     return [each for each in (found.get("would") or {}).get("problems") or () if each["risk"] not in accepted]
 
 
-def _ask(app: App, name: str, asked: Json) -> None:
+def _ask(app: App, name: str, asked: Json, zone: str | None) -> None:
     found = _would(app, name, asked)
     if found["campaign"]["state"] == "running" or _unaccepted(found, asked):
         return  # nothing to ask: it runs already, or starting it will say what is wrong
     reached = min(_people(found), asked.get("limit", sys.maxsize))
-    app.confirm(_plan(name, found, asked), needed=False, name=name, people=reached)
+    app.confirm(_plan(name, found, asked, zone), needed=False, name=name, people=reached)
 
 
-def _dry_run(app: App, name: str, asked: Json) -> int:
+def _dry_run(app: App, name: str, asked: Json, zone: str | None) -> int:
     from hubctl import render
 
     found = _would(app, name, asked)
@@ -169,7 +196,7 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
     would = {key: value for key, value in found["would"].items() if key != "state"}
     if not print_result(app, {"name": name, "dry_run": True, **found, "would": would}):
         already = found["campaign"]["state"] == "running"
-        app.out(f"{name} is running already" if already else f"would {_plan(name, found, asked)}")
+        app.out(f"{name} is running already" if already else f"would {_plan(name, found, asked, zone)}")
         if skipped := render.skips(
             (found.get("would") or {}).get("skipped") or {}, found["campaign"]["channel"]
         ):
@@ -180,19 +207,21 @@ def _dry_run(app: App, name: str, asked: Json) -> int:
     return Exit.FAILED if problems else Exit.DONE
 
 
-def _tell(app: App, name: str, found: Json, asked: Json) -> None:
+def _tell(app: App, name: str, found: Json, zone: str | None) -> None:
     for each in found.get("warnings") or ():
         app.complain(f"warning: {each}")
     if print_result(app, {"name": name, **found}, of="campaign"):
         return
     from hubctl.render import matched
-    from hubctl.render import moment as shown
 
     if text := matched(found.get("matching")):
         app.note(text)
     view = found["campaign"]
     if view["state"] == "scheduled":
-        app.out(f"{name} is scheduled for {shown(view.get('scheduled_at')) or asked.get('at', '')}")
+        from hubctl.start_times import shown
+
+        app.out(f"{name} is scheduled for {shown(view['scheduled_at'], zone)}")
+        app.note(f"to take it back: hubctl stop {name}")
     else:
         app.out(f"{name} is {view['state']}" + ("" if found["changed"] else " already"))
         app.note(f"follow it with: hubctl watch {name}")

@@ -111,16 +111,20 @@ def _check(app: App, name: str | None) -> int:
 
 @command("list", example="hubctl list --fields name,state,counts.sent --output tsv")
 @click.option("--all", "everything", is_flag=True, help="Include archived campaigns.")
-def list_(app: App, everything: bool) -> None:
+@click.option("--label", metavar="LABEL", help="Only campaigns that have this label.")
+def list_(app: App, everything: bool, label: str | None) -> None:
     """List all campaigns, including finished ones, except archived ones."""
-    found = app.call("campaign.list", all=True, archived=everything)
+    asked = {} if label is None else {"label": label}
+    found = app.call("campaign.list", all=True, archived=everything, **asked)
     away = set(found["archived"])
     listing = Listing(
         app=app,
         key="campaigns",
         columns=render.CAMPAIGN_COLUMNS,
         table=lambda rows: render.campaigns(rows, colour=app.coloured(), width=app.width(), archived=away),
-        empty="no campaigns yet; to create one: hubctl apply FILE",
+        empty="no campaigns yet; to create one: hubctl apply FILE"
+        if label is None
+        else "no campaign has this label; labels are given in campaign files",
         head={"archived": found["archived"]},
     )
     listing.rows(found["campaigns"])
@@ -129,9 +133,20 @@ def list_(app: App, everything: bool) -> None:
 
 @command("show", example="hubctl show spring-sale")
 @click.argument("name", shell_complete=campaign_names)
-def show(app: App, name: str) -> None:
-    """Show one campaign with all its settings and its text."""
+@click.option("--toml", "as_file", is_flag=True, help="Print the campaign file that makes this campaign.")
+def show(app: App, name: str, as_file: bool) -> None:
+    """Show one campaign with all its settings and its text.
+
+    With --toml: a file for hubctl apply. It names the attachments; the files themselves are not given back.
+    """
+    if as_file and not for_people(app):
+        raise click.UsageError("--toml prints a campaign file, in no other format")
     found = app.call("campaign.get", name=name)
+    if as_file:
+        from hubctl.campaign_toml import campaign_toml
+
+        app.data(campaign_toml({**found["spec"], "rate": found["campaign"]["rates"]}))
+        return
     if print_result(app, found, of="campaign"):
         return
     spec = {**(found.get("spec") or {}), "rate": found["campaign"]["rates"]}  # as it is now, not as applied

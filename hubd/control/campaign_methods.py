@@ -45,8 +45,9 @@ async def attach(hub: Hub, params: p.CampaignAttach, command: Command) -> r.Atta
 
 async def apply(hub: Hub, params: p.CampaignApply, command: Command) -> r.ApplyResult:
     """Create a draft from a campaign file, or update the campaign from it."""
-    spec = await trio.to_thread.run_sync(parse_spec, params.spec)
-    content = spec.content()
+    read = partial(parse_spec, params.spec, now=hub.now(), zone=params.timezone)
+    spec = await trio.to_thread.run_sync(read)
+    content = await hub.campaigns.content_for(spec)
     await trio.to_thread.run_sync(check_templates, content)
     try:
         there: Campaign | None = await hub.campaigns.get(spec.name)
@@ -94,9 +95,13 @@ async def list_all(hub: Hub, params: p.CampaignList) -> r.CampaignsResult:
     """Campaigns; ended and archived ones only on request."""
     campaigns = await hub.campaigns.list(archived=params.archived)
     shown = [each for each in campaigns if params.all or each.state not in ENDED or each.archived]
+    views = await views_of(hub, shown)
+    if params.label is not None:
+        views = [view for view in views if params.label in view["labels"]]
+    kept = {view["name"] for view in views}
     return {
-        "campaigns": await views_of(hub, shown),
-        "archived": [campaign.name for campaign in shown if campaign.archived],
+        "campaigns": views,
+        "archived": [campaign.name for campaign in shown if campaign.archived and campaign.name in kept],
     }
 
 
@@ -156,10 +161,15 @@ def _rates(rate: list[str] | str | None) -> tuple[str, ...]:
 
 
 async def clone(hub: Hub, params: p.CampaignClone, command: Command) -> r.ChangeResult:
-    """Copy a campaign with its lists into a new draft."""
+    """Copy a campaign with its lists into a new draft, with other values for some keys of its file."""
     _check_new_name(params.new)
     source = await hub.campaigns.get(params.name)
-    return await command.change(source, hub.campaigns.cloning(params.name, params.new))
+    copy = partial(decide.copied, new=params.new, changes=params.changes, now=hub.now(), zone=params.timezone)
+    spec = copy(source)
+    if params.changes or spec.template:
+        await trio.to_thread.run_sync(check_templates, await hub.campaigns.content_for(spec))
+    work = hub.campaigns.cloning(params.name, copy, in_doubt=_policy(hub, spec.provider))
+    return await command.change(source, work)
 
 
 def _check_new_name(name: str) -> None:

@@ -12,8 +12,9 @@ from hubd.wire.params import Params
 #: Parameters that version 0.1 did not have. It kept fingerprints without them, which are still compared.
 _LATER = {"dry_run"}
 _LATER_OF: dict[type[Params], set[str]] = {
-    p.CampaignApply: set(),
-    p.CampaignStart: set(),
+    p.CampaignApply: {"timezone"},
+    p.CampaignStart: {"timezone"},
+    p.CampaignClone: {"changes", "dry_run", "timezone"},
     p.MessageSend: {"dry_run", "reply_to", "attachments"},
     p.ContactsImport: {"replace"},
     p.ContactRemove: {"dry_run", "list"},

@@ -33,6 +33,7 @@ from hubd.control.records import (
 )
 from hubd.core.decide import (
     Applied,
+    AppliedTemplates,
     Clone,
     Decide,
     Decided,
@@ -48,6 +49,7 @@ from hubd.core.decide import (
 from hubd.core.intake import AddressRow, ContactRow
 from hubd.core.model import Campaign, Channel, Content, DeliveryState, Figures, InDoubt
 from hubd.core.spec import CampaignSpec
+from hubd.core.template_spec import TemplateSpec, TemplateUsers
 from hubd.engine.campaign_run import CampaignRun
 from hubd.engine.feed import Feed
 from hubd.engine.supervisor import Supervisor
@@ -118,7 +120,11 @@ class Campaigns(Protocol):
     ) -> Work[Applied]: ...
 
     def deciding(self, name: str | int, decide: Decide[P]) -> Work[Decided[P]]: ...
-    def cloning(self, name: str, new: str) -> Work[Decided[Clone]]: ...
+    async def content_for(self, spec: CampaignSpec) -> Content: ...
+    def cloning(
+        self, name: str, copy: Callable[[Campaign], CampaignSpec], *, in_doubt: InDoubt | None = None
+    ) -> Work[Decided[Clone]]: ...
+    async def content(self, content_id: int) -> Content: ...
     async def clean_up(self) -> None:
         """Remove the rows of what was deleted."""
         ...
@@ -133,6 +139,19 @@ class Campaigns(Protocol):
     def putting_blob_part(
         self, sha256: str, offset: int, data: bytes, size: int
     ) -> Work[bool | BadInput]: ...
+
+
+# -- templates ---------------------------------------------------------------------------------------------
+
+
+class Templates(Protocol):
+    """Stored templates."""
+
+    def applying(self, specs: Sequence[TemplateSpec]) -> Work[AppliedTemplates]: ...
+    def deleting(self, name: str) -> Work[None]: ...
+    async def get(self, reference: str) -> TemplateUsers: ...
+    async def all(self) -> Sequence[TemplateUsers]: ...
+    async def history(self, name: str) -> Sequence[TemplateUsers]: ...
 
 
 # -- the ledger --------------------------------------------------------------------------------------------
@@ -304,6 +323,7 @@ class Hub:
     contacts: Contacts
     lists: Lists
     campaigns: Campaigns
+    templates: Templates
     commands: Commands
     ledger: Ledger
     events: Events

@@ -20,6 +20,7 @@ from hubd.control import (
     metrics,
     provider_methods,
     run_methods,
+    template_methods,
 )
 from hubd.control.discovery import describe
 from hubd.control.hub import Hub
@@ -292,6 +293,32 @@ _CAMPAIGNS = (
         campaign_methods.archive,
     ),
 )
+_TEMPLATES = (
+    changes(
+        "template.apply",
+        "Create templates from their files, or new versions of them.",
+        p.TemplateApply,
+        r.TemplatesApplied,
+        template_methods.apply,
+        disk=Disk.NEEDS_ROOM,
+    ),
+    reads("template.list", "All templates.", p.Params, r.TemplatesResult, template_methods.list_all),
+    reads(
+        "template.get",
+        "One version of a template.",
+        p.TemplateReference,
+        r.TemplateResult,
+        template_methods.get,
+    ),
+    reads(
+        "template.history",
+        "All versions of a template.",
+        p.TemplateName,
+        r.TemplateHistory,
+        template_methods.history,
+    ),
+    changes("template.delete", "Delete a template.", p.TemplateDelete, r.Done, template_methods.delete),
+)
 _MESSAGES = (
     reads(
         "delivery.list",
@@ -390,5 +417,8 @@ _EVENTS = (
 )
 
 METHODS: Mapping[str, Method] = MappingProxyType(
-    {method.name: method for method in (*_HUB, *_CONTACTS, *_CAMPAIGNS, *_MESSAGES, *_PROVIDERS, *_EVENTS)}
+    {
+        method.name: method
+        for method in (*_HUB, *_CONTACTS, *_CAMPAIGNS, *_TEMPLATES, *_MESSAGES, *_PROVIDERS, *_EVENTS)
+    }
 )

@@ -44,7 +44,13 @@ async def inspect(
 
     With `reckon`, also at what an SMS campaign costs, for which the text for each recipient is written.
     """
-    found = Found(content=spec_from_json(campaign.spec).content(), rates=campaign.rate)
+    spec = spec_from_json(campaign.spec)
+    passed = "" if spec.start_at is None or spec.start_at > hub.now() else str(spec.schedule.at)
+    found = Found(
+        content=await hub.campaigns.content(campaign.content_id),
+        rates=campaign.rate,
+        start_passed=passed if campaign.started_at is None else "",
+    )
     found = _look_at_provider(hub, campaign, _look_at_state(campaign, found))
     found = await _look_at_audience(hub, campaign, replace(found, restored=_predates_restore(hub, campaign)))
     sample: SegmentsView | None = None

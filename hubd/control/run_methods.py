@@ -14,13 +14,14 @@ from hubd.control.command import Command, Committed
 from hubd.control.hub import Hub, Work
 from hubd.control.preflight import Inspection, inspect
 from hubd.control.records import NotRequeued
-from hubd.control.views import estimate_view, matching_view, problem_of, problem_views
+from hubd.control.views import estimate_view, matching_view, problem_of, problem_views, time_text
 from hubd.core import decide
 from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
-from hubd.core.lifecycle import CampaignEvent, advance_campaign
+from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import Campaign, CampaignState
 from hubd.core.preflight import RISKS, unaccepted
 from hubd.core.spec import spec_from_json
+from hubd.core.start_times import start_time
 from hubd.core.times import parse_time
 from hubd.errors import BadInput, PreflightFailed
 from hubd.wire import params as p
@@ -30,7 +31,7 @@ from hubd.wire import results as r
 async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartResult:
     """Run a campaign, now or at a time."""
     campaign = await hub.campaigns.get(params.name)
-    at = _start_time(hub, campaign, params.at)
+    at = _start_time(hub, campaign, params)
     if at is not None:
         plan = decide.schedule(campaign, at=at, limit=params.limit)
     else:
@@ -69,23 +70,31 @@ def _started(seen: Inspection | None, answer: r.ChangeResult) -> r.StartResult:
     }
 
 
-def _start_time(hub: Hub, campaign: Campaign, at: str | None) -> float | None:
-    """When it is to start: as asked, or for a draft as its file says, if that is still to come."""
-    if at is not None:
-        return _future(hub, at)
-    if campaign.state is not CampaignState.DRAFT:
+def _start_time(hub: Hub, campaign: Campaign, params: p.CampaignStart) -> float | None:
+    """When it is to start: as asked; or, for one that has not begun, as its file says. None for now."""
+    if params.at is not None:
+        now = params.at.strip().lower() == "now"
+        return None if now else _future(hub, campaign, params.at, params.timezone)
+    if not decide.may_be_scheduled(campaign) or campaign.state is CampaignState.SCHEDULED:
         return None
-    planned = spec_from_json(campaign.spec).start_at
-    return planned if planned is not None and planned > hub.now() else None
+    planned = spec_from_json(campaign.spec).schedule.at
+    if planned is not None and parse_time(planned) <= hub.now():
+        raise BadInput.at(
+            "at",
+            f"the start time in the file of {campaign.name} has passed: {planned}",
+            hint=f"to start it at once: hubctl start {campaign.name} --at now",
+        )
+    return None if planned is None else parse_time(planned)
 
 
-def _future(hub: Hub, at: str) -> float:
+def _future(hub: Hub, campaign: Campaign, at: str, zone: str) -> float:
+    zone = spec_from_json(campaign.spec).schedule.timezone or zone
     try:
-        when = parse_time(at)
+        text = start_time(at, zone=zone, now=hub.now())
     except BadInput as error:
         raise BadInput.at("at", problem_of(error)) from None
-    if when <= hub.now():
-        raise BadInput.at("at", "is in the past", hint="leave it out to start now")
+    if (when := parse_time(text)) <= hub.now():
+        raise BadInput.at("at", f"{text} is in the past", hint="give a later time, or now")
     return when
 
 
@@ -100,6 +109,7 @@ def _would(seen: Inspection, plan: Move) -> r.WouldDo:
         "estimate": estimate_view(seen.report.estimate),
         "problems": problem_views(seen.report.problems),
         "warnings": list(seen.report.warnings),
+        "at": time_text(plan.scheduled_at),
     }
 
 
@@ -124,8 +134,8 @@ def _check_fit(campaign: Campaign, seen: Inspection, accepted: Sequence[str]) ->
 async def schedule(hub: Hub, params: p.CampaignSchedule, command: Command) -> r.ChangeResult:
     """Schedule a campaign."""
     campaign = await hub.campaigns.get(params.name)
-    at = _future(hub, params.at)
-    advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
+    at = _future(hub, campaign, params.at, "")
+    decide.schedule(campaign, at=at)
     _check_fit(campaign, await inspect(hub, campaign, reckon=False), params.accept_risk)
     if command.dry_run:
         return await command.decide(campaign, partial(decide.schedule, at=at))

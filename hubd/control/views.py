@@ -35,6 +35,7 @@ class _Spec(msgspec.Struct):
 
     kind: str = "marketing"
     lists: list[str] = []
+    labels: list[str] = []
 
 
 def campaign_view(
@@ -52,6 +53,8 @@ def campaign_view(
         "provider": campaign.provider,
         "kind": spec.kind,
         "lists": spec.lists,
+        "labels": spec.labels,
+        "template": campaign.template,
         "counts": counts_view(campaign.counts),
         "rate": round(pace.rate, 1) if pace else 0.0,
         "eta": math.ceil(pace.eta) if pace and pace.eta is not None else None,

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from hubd.core.lifecycle import CampaignEvent, advance_campaign
-from hubd.core.model import ENDED, Campaign, CampaignState, Figures
-from hubd.core.spec import spec_from_json, spec_json
-from hubd.errors import Conflict, NotFound, RevisionConflict
+from hubd.core.inheritance import Flat
+from hubd.core.lifecycle import CAMPAIGN, CampaignEvent, advance_campaign
+from hubd.core.model import ENDED, Campaign, CampaignState, Content, Figures
+from hubd.core.spec import CampaignSpec, spec_from_json, spec_json
+from hubd.core.spec_reading import parse_spec
+from hubd.errors import BadInput, Conflict, InvalidTransition, NotFound, RevisionConflict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +169,49 @@ def free_list(name: str, uses: Sequence[ListUse]) -> tuple[str, ...]:
     return tuple(use.campaign for use in uses)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedTemplate:
+    """A template file that was applied: which version has its content now."""
+
+    name: str
+    version: int
+    changed: bool  #: whether it is a new one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedTemplates:
+    """Template files that were applied, and who says something else from now on."""
+
+    templates: Sequence[AppliedTemplate]
+    campaigns: Mapping[str, Content]  #: those that have not begun, with what they say now
+    joined: Mapping[str, Mapping[str, Flat]]  #: these templates and those that extend others, by part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateUses:
+    """Who uses a template."""
+
+    campaigns: Sequence[str]  #: that have not begun
+    templates: Sequence[str]  #: versions of others that extend it
+
+
+def free_template(name: str, uses: TemplateUses) -> None:
+    """Raise Conflict ("template_in_use") for a template that something still takes its words from.
+
+    A campaign that has begun keeps its content, so it is no reason to keep the template.
+    """
+    users = [f"the campaign {each}" for each in uses.campaigns]
+    users += [f"the template {each}" for each in uses.templates]
+    if users:
+        more = f" and {len(users) - 5} more" if len(users) > 5 else ""
+        raise Conflict(
+            f"the template {name} is used by {', '.join(users[:5])}{more}",
+            code="template_in_use",
+            hint="change or delete these first",
+            data={"campaigns": list(uses.campaigns), "templates": list(uses.templates)},
+        )
+
+
 def check_revision(campaign: Campaign | None, name: str, wanted: int | None) -> None:
     """Raise `RevisionConflict` if the campaign (None: there is none) is not at the revision `wanted`."""
     revision = campaign.revision if campaign is not None else 0
@@ -186,10 +232,25 @@ def start(
     return Move(event=event, to=to, changed=campaign.state is not to, limit=_target(campaign, limit))
 
 
+def may_be_scheduled(campaign: Campaign) -> bool:
+    """Whether it has not begun: a draft, or a schedule, also one that was stopped before its time."""
+    return CampaignEvent.SCHEDULE in CAMPAIGN[campaign.state] and campaign.started_at is None
+
+
 def schedule(campaign: Campaign, *, at: float, limit: int | None = None) -> Move:
     """Start it by itself at the time `at`; `limit` as in `start`."""
     to = advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
     _check_ordinary(campaign)
+    if not may_be_scheduled(campaign):
+        raise InvalidTransition(
+            f"the campaign {campaign.name} has begun; only one that has not can be scheduled",
+            hint=f"to continue with the remaining recipients: hubctl start {campaign.name}",
+            data={
+                "from": campaign.state.value,
+                "requested": "schedule",
+                "allowed": ["start", "stop", "retry"],
+            },
+        )
     limit = _target(campaign, limit)
     return Move(
         event=CampaignEvent.SCHEDULE,
@@ -259,14 +320,42 @@ def delete(campaign: Campaign) -> Delete:
     return Delete()
 
 
-def clone(source: Campaign, there: Campaign | None, new: str) -> Clone:
-    """A draft `new` with the content, lists and settings that `source` has now.
+def copied(
+    source: Campaign,
+    *,
+    new: str,
+    changes: Mapping[str, object] = MappingProxyType({}),
+    now: float | None = None,
+    zone: str = "",
+) -> CampaignSpec:
+    """The file of a copy with the name `new` of what `source` is now, with other values for some keys.
 
-    A draft `new` that is this copy already is left as it is; `there` is the campaign that has the name.
+    A table such as `schedule` keeps the keys that are not named; an empty value takes a key out. A template
+    takes the place of the words. `now` and `zone` as in `parse_spec`. Raises BadInput with all faults.
     """
     if source.transactional_queue:
         raise NotFound("there is no such campaign", hint="to list all campaigns: hubctl list")
-    spec = spec_json(msgspec.structs.replace(spec_from_json(source.spec), name=new, rate=source.rate))
+    spec = msgspec.structs.replace(spec_from_json(source.spec), name=new, rate=source.rate)
+    if not changes:
+        return spec
+    if "name" in changes:
+        raise BadInput.at("name", "is the name of the copy, which is given apart")
+    raw: dict[str, object] = msgspec.to_builtins(spec)
+    if changes.get("template"):
+        raw |= dict.fromkeys(("subject", "text", "html"))
+    for key, value in changes.items():
+        old = raw.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        raw[key] = {**old, **value} if both else value  # type: ignore[dict-item]
+    return parse_spec(raw, now=now, zone=zone)
+
+
+def clone(source: Campaign, there: Campaign | None, copy: CampaignSpec) -> Clone:
+    """A draft with the file `copy`. One that is this copy already is left as it is.
+
+    `there` is the campaign that has the name.
+    """
+    spec, new = spec_json(copy), copy.name
     if there is None:
         return Clone(spec=spec, changed=True)
     if there.id != source.id and there.state is CampaignState.DRAFT and there.spec == spec:

@@ -12,6 +12,7 @@ The campaign::
        `------start-------/---'                  |   `--complete--> completed --retry--> running
                                         stop     v
     running | paused | scheduled  ----------> stopped | (fail) failed  --start--> running
+                                               stopped, not begun --schedule--> scheduled
 
 An event that asks for the state the campaign is already in leaves it there: that is success without change,
 so that a command may be repeated safely.
@@ -97,7 +98,12 @@ CAMPAIGN: Mapping[C, Mapping[E, C]] = MappingProxyType(
             E.STOP: C.STOPPED,
             E.RETRY: C.PAUSED,
         },
-        C.STOPPED: {E.START: C.RUNNING, E.STOP: C.STOPPED, E.RETRY: C.RUNNING},
+        C.STOPPED: {
+            E.START: C.RUNNING,
+            E.SCHEDULE: C.SCHEDULED,  # one that has not begun, see `decide.schedule`
+            E.STOP: C.STOPPED,
+            E.RETRY: C.RUNNING,
+        },
         C.FAILED: {E.START: C.RUNNING, E.FAIL: C.FAILED, E.RETRY: C.RUNNING},
         C.COMPLETED: {E.COMPLETE: C.COMPLETED, E.RETRY: C.RUNNING},
     }

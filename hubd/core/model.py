@@ -233,6 +233,7 @@ class Campaign:
     audience_ready: bool = False  #: every delivery row is frozen
     transactional_queue: bool = False  #: whether it is a provider's transactional queue
     archived: bool = False  #: hidden from listings
+    template: str = ""  #: the version of a template whose content it has, such as "welcome@3"
     counts: Counts = field(default_factory=Counts)
     created_at: float = 0.0
     updated_at: float = 0.0

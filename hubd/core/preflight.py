@@ -70,6 +70,7 @@ class Found:
     leaves: bool = False  #: whether what is sent leaves this machine: the provider is no outbox
     window: str = ""  #: the sending window
     no_zone: int = 0  #: recipients for whom it is in UTC, because no time zone is known
+    start_passed: str = ""  #: the start time of its file, when that would be used and has passed
     restored: bool = False  #: it is older than a restore of the database, which may not know that it was sent
 
 
@@ -217,6 +218,8 @@ def _warnings(found: Found) -> Iterator[str]:
         yield f"the provider is not sending now: {found.provider_reason}"
     if found.content.channel is Channel.EMAIL and found.content.html and not found.content.text:
         yield "there is no text part; some mail readers and spam filters expect one"
+    if found.start_passed:
+        yield f"its start time has passed ({found.start_passed}); to start it at once: --at now"
     if found.no_zone:
         who = "1 recipient has" if found.no_zone == 1 else f"{found.no_zone:,} recipients have"
         yield (

@@ -37,7 +37,11 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     at: Annotated[
         str | None,
-        Meta(description="When the campaign starts: a date and time with its offset from UTC (RFC 3339)."),
+        Meta(
+            description='When the campaign starts: a time such as `"2026-12-01 09:00"`, `"tomorrow 9:00"`, '
+            '`"monday 9:00"` or `2026-12-01T09:00:00+01:00`. Words count from when the file is applied. '
+            "Without an offset it is a time in `timezone`, else in the time zone of who applies the file."
+        ),
     ] = None
     window: Annotated[
         str,
@@ -90,7 +94,16 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ),
     ] = ""
     reply_to: Annotated[str, Meta(description="Where replies go. Email only.")] = ""
-    subject: Annotated[str, Meta(description="The subject, a template. Email only, required.")] = ""
+    template: Annotated[
+        str,
+        Meta(
+            description="A stored template in place of `subject`, `text` and `html`: `welcome@3`, or "
+            "`welcome` for its newest version when the campaign starts."
+        ),
+    ] = ""
+    subject: Annotated[
+        str, Meta(description="The subject, a template. Email only, required without `template`.")
+    ] = ""
     text: Annotated[
         str,
         Meta(description="The plain text, a template. Email needs text, HTML or both; SMS needs text."),
@@ -166,6 +179,10 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             title="rate or list of rates",
             description='How fast this campaign may send, such as `"50/s"`. Several rates hold at once.',
         ),
+    ] = ()
+    labels: Annotated[
+        tuple[str, ...],
+        Meta(description='Words by which campaigns are found together, such as `["portfolio"]`.'),
     ] = ()
     retry: Retry = Retry()
     schedule: Schedule = Schedule()

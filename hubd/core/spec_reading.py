@@ -21,8 +21,9 @@ from hubd.core.model import Attachment, Channel, InDoubt, Kind
 from hubd.core.own_headers import list_id, read_headers
 from hubd.core.pacing import parse_rate
 from hubd.core.spec import CampaignSpec, Retry, Schedule
+from hubd.core.start_times import start_time
 from hubd.core.tables import Fault, Table, problem_of, unknown_first
-from hubd.core.times import in_zone, parse_duration, parse_time
+from hubd.core.times import parse_duration
 from hubd.core.windows import parse_window
 from hubd.errors import BadInput, BadTemplate
 
@@ -30,10 +31,12 @@ MAX_BODY_BYTES = 512 * 1024  #: each of text and html
 MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024  #: of all attachments together; the largest mail most servers take
 MAX_ATTACHMENTS = 50
 MAX_LISTS = 100
+MAX_LABELS = 20
 MAX_SMS_CHARACTERS = 1600  #: what Twilio takes; counted here only when the text has nothing to fill in
 _LONGEST_LINE = 998  #: bytes of a header line (RFC 5322 2.1.1)
 _LONGEST_WAIT = 30 * 86_400.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_REFERENCE = re.compile(rf"({_NAME.pattern})(?:@([1-9][0-9]{{0,8}}))?")
 _PROVIDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LIST = re.compile(r"[^\W_][\w. @+-]{0,63}")
 _HOLE = re.compile(r"\{\{.*?\}\}")
@@ -47,6 +50,7 @@ _ELSEWHERE = {
     "html_file": "send the file's text as html; paths are resolved by the client",
     "from": "unknown key; did you mean sender?",
     "list": "unknown key; did you mean lists?",
+    "label": "unknown key; did you mean labels?",
     "body": "unknown key; did you mean text?",
     "segment": "unknown key; did you mean where?",
     "filter": "unknown key; did you mean where?",
@@ -69,10 +73,11 @@ _EMAIL_ONLY = (
 )
 
 
-def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
+def parse_spec(raw: Mapping[str, object], *, now: float | None = None, zone: str = "") -> CampaignSpec:
     """The campaign in a parsed file. Raises BadInput with all faults, never anything else, whatever `raw` is.
 
-    A null or empty value means the same as leaving the key out.
+    A null or empty value means the same as leaving the key out. `now`, in epoch seconds, is what the words of
+    `schedule.at` count from (see `start_time`), and `zone` its time zone where the file names none.
     """
     if not isinstance(raw, Mapping):
         raise BadInput.at("", "a campaign must be a table of keys and values")
@@ -85,11 +90,12 @@ def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
         name=_name(top),
         channel=channel or Channel.EMAIL,
         provider=top.checked("provider", _provider, "outbox", example="outbox"),
-        lists=_lists(top),
+        lists=_names(top, "lists", "list", MAX_LISTS, example='["customers"]'),
         where=top.checked("where", _condition, "", lines=True),
         kind=top.choice("kind", tuple(Kind), Kind.MARKETING),
         sender=top.checked("sender", _plain, "", example="Acme <news@acme.example>"),
         reply_to=top.checked("reply_to", mailbox, "", example="help@acme.example"),
+        template=top.checked("template", _template, "", example="welcome@3"),
         subject=top.checked("subject", _subject, ""),
         text=top.checked("text", _body, "", lines=True),
         html=top.checked("html", _body, "", lines=True),
@@ -104,8 +110,9 @@ def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
         inline=_files(top, "inline"),
         in_doubt=top.choice("in_doubt", tuple(InDoubt), None),
         rate=_rates(top),
+        labels=_names(top, "labels", "label", MAX_LABELS, example='["portfolio"]'),
         retry=_retry(top.sub("retry")),
-        schedule=_schedule(top.sub("schedule")),
+        schedule=_schedule(top.sub("schedule"), now, zone),
     )
     if sum(file.size for file in (*spec.attachments, *spec.inline)) > MAX_ATTACHMENT_BYTES:
         key = "attachments" if spec.attachments else "inline"
@@ -120,11 +127,11 @@ def parse_spec(raw: Mapping[str, object]) -> CampaignSpec:
     return spec
 
 
-def list_name(text: str) -> str:
-    """The name of a contact list. Raises BadInput."""
+def list_name(text: str, what: str = "list") -> str:
+    """The name of a contact list, or of something else that is named like one. Raises BadInput."""
     if _LIST.fullmatch(text) is None or text != text.strip():
         raise BadInput(
-            "a list's name starts with a letter or digit; up to 64 letters, digits, spaces or . _ @ + -"
+            f"a {what}'s name starts with a letter or digit; up to 64 letters, digits, spaces or . _ @ + -"
         )
     return text
 
@@ -134,12 +141,26 @@ def _name(top: Table) -> str:
         top.take("name")
         top.fault("name", "is missing; every campaign has a unique name")
         return ""
-    return top.checked("name", _campaign_name, "", example="spring-sale")
+    return top.checked("name", campaign_name, "", example="spring-sale")
 
 
-def _campaign_name(text: str) -> str:
+def campaign_name(text: str) -> str:
+    """The name of a campaign or a template. Raises BadInput."""
     if _NAME.fullmatch(text) is None:
         raise BadInput("must start with a-z or 0-9 and have up to 64 of a-z, 0-9 and . _ -")
+    return text
+
+
+def parse_reference(text: str) -> tuple[str, int | None]:
+    """The name and the version in "welcome@3"; the version is None for the newest. Raises BadInput."""
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise BadInput("is not the name of a template such as welcome, or welcome@3 for one version of it")
+    return match[1], int(match[2]) if match[2] else None
+
+
+def _template(text: str) -> str:
+    parse_reference(text)
     return text
 
 
@@ -149,11 +170,13 @@ def _provider(text: str) -> str:
     return text
 
 
-def _lists(top: Table) -> tuple[str, ...]:
-    names = top.texts("lists", example='["customers"]')
-    if len(names) > MAX_LISTS:
-        top.fault("lists", f"at most {MAX_LISTS} lists")
-    return tuple(top.run(f"lists[{at}]", list_name, name, "") for at, name in enumerate(names[:MAX_LISTS]))
+def _names(top: Table, key: str, what: str, most: int, *, example: str) -> tuple[str, ...]:
+    """Names of lists or of what is named like them."""
+    names = top.texts(key, example=example)
+    if len(names) > most:
+        top.fault(key, f"at most {most} {key}")
+    name = partial(list_name, what=what)
+    return tuple(top.run(f"{key}[{at}]", name, text, "") for at, text in enumerate(names[:most]))
 
 
 def _condition(text: str) -> str:
@@ -236,23 +259,16 @@ def _give_up_after(text: str) -> str:
     return text
 
 
-def _schedule(table: Table) -> Schedule:
+def _schedule(table: Table, now: float | None, default_zone: str) -> Schedule:
     value = table.raw.get("at")
-    if isinstance(value, dt.datetime):
+    if isinstance(value, dt.datetime | dt.time):
         table = Table({**table.raw, "at": value.isoformat()}, table.faults, table.path)
     zone = table.checked("timezone", time_zone, "", example="Europe/Berlin")
-    start_time = partial(_start_time, zone=zone)
-    at = table.checked("at", start_time, None, example="2026-12-01T09:00:00+01:00")
+    starts = partial(start_time, zone=zone or default_zone, now=now)
+    at = table.checked("at", starts, None, example="2026-12-01 09:00")
     window = table.checked("window", _window, "", example="08:00-21:00")
     table.close()
     return Schedule(at=at, window=window, timezone=zone)
-
-
-def _start_time(text: str, zone: str) -> str | None:
-    if zone:
-        text = in_zone(text, zone)
-    parse_time(text)
-    return text
 
 
 def _files(top: Table, key: str) -> tuple[Attachment, ...]:
@@ -293,11 +309,15 @@ def _pattern(pattern: re.Pattern[str], problem: str) -> Callable[[str], str]:
 
 def _email(top: Table, spec: CampaignSpec) -> CampaignSpec:
     """What an email campaign needs; the sender in its proper spelling."""
-    for key, needed in (("sender", "an email needs a sender"), ("subject", "an email needs a subject")):
-        if not _given(top, key):
-            top.fault(key, f"is missing; {needed}")
-    if not _given(top, "text") and not _given(top, "html"):
-        top.fault("text", "is missing; an email needs text, html or both")
+    if not _given(top, "sender"):
+        top.fault("sender", "is missing; an email needs a sender")
+    if _given(top, "template"):
+        _check_no_words(top)
+    else:
+        if not _given(top, "subject"):
+            top.fault("subject", "is missing; an email needs a subject")
+        if not _given(top, "text") and not _given(top, "html"):
+            top.fault("text", "is missing; an email needs text, html or both")
     if spec.language and not spec.footer and unsubscribe_word(spec.language) is None:
         top.fault("language", "has no footer here; write it with the key footer")
     if not spec.sender:
@@ -312,10 +332,19 @@ def _sms(top: Table, spec: CampaignSpec) -> None:
     for key in _EMAIL_ONLY:
         if _given(top, key):
             top.fault(key, 'is for email only; this campaign has channel = "sms"')
-    if not _given(top, "text"):
+    if _given(top, "template"):
+        _check_no_words(top)
+    elif not _given(top, "text"):
         top.fault("text", "is missing; an SMS needs text")
     if "{" not in spec.text and len(spec.text) > MAX_SMS_CHARACTERS:
         top.fault("text", f"is longer than the {MAX_SMS_CHARACTERS} characters an SMS can have")
+
+
+def _check_no_words(top: Table) -> None:
+    """A template takes the place of the keys that it fills."""
+    for key in ("subject", "text", "html"):
+        if _given(top, key):
+            top.fault(key, "is in the template already; keep one of the two")
 
 
 def _given(top: Table, key: str) -> bool:

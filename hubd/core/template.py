@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, nodes
@@ -37,6 +37,8 @@ OUTPUT_LIMIT = 1_000_000  #: characters of one rendered template
 _TAGS_LIMIT = 5_000  #: how often a template may open a tag or a field; parsing takes time too
 _WORK_LIMIT = 32_000_000  #: characters one rendering may touch, all intermediate values included
 
+#: What a tag takes of the white space around it.
+WHITESPACE: Mapping[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
 _ENCODED_GROWTH = 12  #: four bytes of a character are three characters each when they are percent-encoded
 _PERCENT = "percent"  #: the filter for that, which no author can write
 _SPECIAL = re.compile("[&<>'\"]")  #: what is escaped in HTML
@@ -245,9 +247,7 @@ def environment(*, html: bool) -> ImmutableSandboxedEnvironment:
     made = ImmutableSandboxedEnvironment(
         undefined=_Missing,
         autoescape=html,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+        **WHITESPACE,
     )
     made.globals.clear()
     made.filters = {name: made.filters[name] for name in FILTERS}

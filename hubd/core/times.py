@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from zoneinfo import ZoneInfo
 
 from hubd.errors import BadInput
 
@@ -33,20 +32,6 @@ def parse_duration(text: str) -> float:
     if rest or len(text) > 100 or not found or any(unit not in _UNIT_WORDS for _, unit in found):
         raise BadInput('not a duration; write a number and a unit such as "30s", "24h" or "2 days"')
     return sum(float(number) * _UNIT_WORDS[unit] for number, unit in found)
-
-
-def in_zone(text: str, zone: str) -> str:
-    """A date and time without an offset, with the one that it has in this time zone; any other text as it is.
-
-    One that the clock shows twice is the first of the two; one that it skips is as late as before the change.
-    """
-    match = _TIME.fullmatch(text)
-    if match is None or match[2] is not None:
-        return text
-    try:
-        return dt.datetime.fromisoformat(text.upper()).replace(tzinfo=ZoneInfo(zone)).isoformat()
-    except (ValueError, OverflowError, OSError):
-        return text
 
 
 def parse_time(text: str) -> float:

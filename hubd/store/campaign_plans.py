@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 
 from hubd.core import decide as d
 from hubd.core.lifecycle import CampaignEvent
-from hubd.core.model import Campaign, CampaignState
+from hubd.core.model import Campaign, CampaignState, InDoubt
+from hubd.core.spec import CampaignSpec, spec_from_json
 from hubd.errors import Conflict, NotFound
+from hubd.store.campaign_files import ADD_CAMPAIGN, columns, content_columns, content_for
 from hubd.store.campaign_rows import campaign_by_id, campaign_by_name, settings_of
 from hubd.store.figures import figures_of
 from hubd.store.unit import Unit, Work
@@ -41,13 +44,6 @@ SET_RATE = "UPDATE campaign SET rate = ?, updated_at = ? WHERE id = ?"
 ARCHIVE = "UPDATE campaign SET archived_at = ? WHERE id = ?"
 #: Gone for everybody; its rows are removed page by page.
 DOOM = "UPDATE campaign SET doomed = 1, name = '~deleted:' || id WHERE id = ? AND state = ?"
-#: A draft that says what another campaign says, to the same lists.
-CLONE = """
-INSERT INTO campaign (name, channel, provider, state, spec, lists, content_id, doubt_policy, reconcile, rate,
-    give_up_after, send_window, send_zone, created_at, updated_at)
-SELECT :name, channel, provider, 'draft', :spec, lists, content_id, doubt_policy, reconcile, rate,
-    give_up_after, send_window, send_zone, :now, :now
-FROM campaign WHERE id = :id"""
 
 
 def deciding(name: str | int, decide: d.Decide[d.P]) -> Work[d.Decided[d.P]]:
@@ -115,19 +111,27 @@ def write_move(
     return after
 
 
-def cloning(name: str, new: str) -> Work[d.Decided[d.Clone]]:
-    """A unit of work that makes a draft `new` like the campaign `name`.
+def cloning(
+    name: str, copy: Callable[[Campaign], CampaignSpec], in_doubt: InDoubt | None
+) -> Work[d.Decided[d.Clone]]:
+    """A unit of work that makes a draft with the file that `copy` makes of the campaign `name`.
 
-    Raises NotFound for `name`, and Conflict ("name_taken") when `new` is another campaign.
+    `in_doubt` is the policy of its provider if that is another one. Raises NotFound for `name`, Conflict
+    ("name_taken") when there is another campaign with the new name, and what `copy` raises.
     """
 
     def work(unit: Unit) -> d.Decided[d.Clone]:
         source = campaign_by_name(unit.db, name)
-        there = _if_there(unit.db, new)
-        plan = d.clone(source, there, new)
+        spec = copy(source)
+        there = _if_there(unit.db, spec.name)
+        plan = d.clone(source, there, spec)
         if there is None:
-            unit.db.execute(CLONE, {"name": new, "spec": plan.spec, "id": source.id, "now": unit.now})
-            there = campaign_by_name(unit.db, new)
+            values = columns(spec, source.in_doubt if spec.provider == source.provider else in_doubt)
+            values |= {"now": unit.now, "content_id": source.content_id, "template": ""}
+            if spec.template or spec.content() != spec_from_json(source.spec).content():
+                values |= content_columns(unit, *content_for(unit.db, spec, None))
+            unit.db.execute(ADD_CAMPAIGN, values)
+            there = campaign_by_name(unit.db, spec.name)
             data = {"created": True, "changed": [], "clone_of": name, **settings_of(there)}
             unit.event("campaign.applied", there.id, data)
         return d.Decided(plan=plan, campaign=there, figures=figures_of(unit.db, there))

@@ -64,6 +64,7 @@ def campaign_from(row: sqlite3.Row) -> Campaign:
         audience_ready=bool(row["audience_ready"]),
         transactional_queue=bool(row["single"]),
         archived=row["archived_at"] is not None,
+        template=row["template"],
         counts=counts_of(row),
         created_at=row["created_at"],
         updated_at=row["updated_at"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -33,11 +32,14 @@ from hubd.store.audience import (
     size_of,
     zones_of,
 )
+from hubd.store.campaign_files import ADD_CAMPAIGN, columns, content_columns, content_for
 from hubd.store.campaign_plans import cloning, deciding, write_move
 from hubd.store.campaign_rows import (
+    BY_NAME,
     all_campaigns,
     campaign_by_id,
     campaign_by_name,
+    campaign_from,
     policy_columns,
     settings_of,
 )
@@ -48,17 +50,11 @@ from hubd.store.unit import Work
 
 __all__ = ["Audience", "Campaigns", "MissingPattern"]
 
-#: A new draft.
-ADD_CAMPAIGN = """
-INSERT INTO campaign (name, channel, provider, state, spec, lists, content_id, doubt_policy, reconcile, rate,
-    give_up_after, send_window, send_zone, created_at, updated_at)
-VALUES (:name, :channel, :provider, 'draft', :spec, :lists, :content_id, :doubt_policy, :reconcile, :rate,
-    :give_up_after, :send_window, :send_zone, :now, :now)"""
 #: A campaign file was applied again with something changed.
 CHANGE_CAMPAIGN = """
 UPDATE campaign SET channel = :channel, provider = :provider, spec = :spec, lists = :lists,
-    content_id = :content_id, doubt_policy = :doubt_policy, reconcile = :reconcile, rate = :rate,
-    give_up_after = :give_up_after, send_window = :send_window, send_zone = :send_zone,
+    content_id = :content_id, template = :template, doubt_policy = :doubt_policy, reconcile = :reconcile,
+    rate = :rate, give_up_after = :give_up_after, send_window = :send_window, send_zone = :send_zone,
     revision = revision + 1, updated_at = :now
 WHERE id = :id AND state = :state AND revision = :revision"""
 #: A provider's transactional queue: it runs from the start and has no audience.
@@ -86,7 +82,7 @@ REMOVE_CAMPAIGN = "DELETE FROM campaign WHERE id = ?"
 REVIVE_QUEUE = "UPDATE campaign SET state = 'running', reason = '' WHERE name = ? AND state <> 'running'"
 #: Columns by which a campaign differs from its file although no key of the file does.
 _SETTLED = {
-    *("content_id", "doubt_policy", "reconcile", "rate", "give_up_after", "provider"),
+    *("content_id", "template", "doubt_policy", "reconcile", "rate", "give_up_after", "provider"),
     *("send_window", "send_zone"),
 }
 DELETE_PAGE = 2_000  #: deliveries removed in one unit
@@ -109,14 +105,19 @@ class Campaigns:
     ) -> Work[Applied]:
         """The unit of work that creates a draft or brings a campaign up to its file.
 
-        `in_doubt` is the provider's default policy, for files that do not say. A campaign that runs keeps its
+        `in_doubt` is the provider's default policy, for files that do not say. A template in the file has its
+        own content, see `content_for`. A campaign that runs keeps its
         content (Conflict "running"); one whose audience is fixed keeps its channel and lists (Conflict).
         """
 
         def work(unit: Unit) -> Applied:
-            values = _columns(spec, spec_json, in_doubt)
-            values |= {"content_id": add_content(unit, content, content_hash), "now": unit.now}
             old = unit.db.execute("SELECT * FROM campaign WHERE name = ?", (spec.name,)).fetchone()
+            values = columns(spec, in_doubt) | {"spec": spec_json, "now": unit.now}
+            if spec.template:
+                before = None if old is None else campaign_from(old)
+                values |= content_columns(unit, *content_for(unit.db, spec, before))
+            else:
+                values |= content_columns(unit, content, "", content_hash)
             if old is not None:
                 campaign, changed = _change(unit, old, spec, values)
             else:
@@ -172,9 +173,20 @@ class Campaigns:
         """Decide about a campaign, and do it. Raises NotFound, and what `decide` raises."""
         return await self._db.write(deciding(name, decide))
 
-    def cloning(self, name: str, new: str) -> Work[Decided[Clone]]:
-        """The unit of work that makes a draft `new` like `name`, see `campaign_plans.cloning`."""
-        return cloning(name, new)
+    async def content_for(self, spec: CampaignSpec) -> Content:
+        """What the campaign with this file says, see `campaign_files.content_for`."""
+
+        def work(db: sqlite3.Connection) -> Content:
+            old = db.execute(BY_NAME, (spec.name,)).fetchone()
+            return content_for(db, spec, None if old is None else campaign_from(old))[0]
+
+        return await self._db.read(work)
+
+    def cloning(
+        self, name: str, copy: Callable[[Campaign], CampaignSpec], *, in_doubt: InDoubt | None = None
+    ) -> Work[Decided[Clone]]:
+        """The unit of work that makes a draft like `name`, see `campaign_plans.cloning`."""
+        return cloning(name, copy, in_doubt)
 
     async def clean_up(self) -> None:
         """Finish removals that a stop of the daemon interrupted. Call it once after the start."""
@@ -265,24 +277,6 @@ class Campaigns:
             return [each for each in all_campaigns(db, queues=queues) if archived or not each.archived]
 
         return await self._db.read(work)
-
-
-def _columns(spec: CampaignSpec, spec_json: str, in_doubt: InDoubt | None) -> dict[str, object]:
-    policy = InDoubt(spec.in_doubt) if spec.in_doubt else in_doubt
-    if policy is None:
-        policy = InDoubt.RETRY if spec.channel == Channel.EMAIL or spec.provider == "outbox" else InDoubt.HOLD
-    return {
-        "name": spec.name,
-        "channel": str(spec.channel),
-        "provider": spec.provider,
-        "spec": spec_json,
-        "lists": json.dumps(list(dict.fromkeys(spec.lists))),
-        **policy_columns(policy),
-        "rate": json.dumps(list(spec.rate or ())),
-        "give_up_after": spec.give_up_after,
-        "send_window": spec.schedule.window,
-        "send_zone": spec.schedule.timezone,
-    }
 
 
 def _change(

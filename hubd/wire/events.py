@@ -145,6 +145,17 @@ class ContactsImported(TypedDict):
     updated: int
 
 
+class TemplateApplied(TypedDict):
+    """The newest version now."""
+
+    template: str
+    version: int
+
+
+class TemplateDeleted(TypedDict):
+    template: str
+
+
 class ListCounted(TypedDict):
     """A list, and how many contacts are not on it any more."""
 
@@ -254,6 +265,8 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         ),
         "contacts.imported": EventType(summary="Contacts were imported or changed.", data=ContactsImported),
         "list.left": EventType(summary="Contacts were taken off a list.", data=ListCounted),
+        "template.applied": EventType(summary="A template has a new version.", data=TemplateApplied),
+        "template.deleted": EventType(summary="A template is gone.", data=TemplateDeleted),
         "list.renamed": EventType(summary="A list has another name.", data=ListRenamed),
         "list.deleted": EventType(summary="A list was deleted; its contacts stay.", data=ListCounted),
         "contact.removed": EventType(summary="A contact was deleted.", data=ContactRemoved),

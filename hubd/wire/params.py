@@ -23,6 +23,7 @@ Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Zone = Annotated[str, msgspec.Meta(max_length=64)]  #: the name of a time zone; "" for none
 ChannelName = Literal["email", "sms"]
 StateName = Literal[
     "pending", "deferred", "sending", "sent", "delivered", "undelivered", "failed", "skipped", "in_doubt"
@@ -214,12 +215,16 @@ class CampaignAttach(Params, frozen=True):
 
 
 class CampaignApply(Params, frozen=True):
-    """A campaign file as parsed, with the texts and attachments read in; `dry_run` changes nothing."""
+    """A campaign file as parsed, with the texts and attachments read in; `dry_run` changes nothing.
+
+    `timezone` is that of `schedule.at` where the file names none.
+    """
 
     spec: dict[str, object]
     if_revision: Count | None = None
     idempotency_key: Key = None
     dry_run: bool = False
+    timezone: Zone = ""
 
 
 class CampaignName(Params, frozen=True):
@@ -248,17 +253,52 @@ class CampaignResume(Params, frozen=True):
 
 
 class CampaignList(Params, frozen=True):
-    """`all` includes campaigns that have ended, `archived` also archived ones."""
+    """`all` includes campaigns that have ended, `archived` archived ones; `label`: only those with it."""
 
     all: bool = False
     archived: bool = False
+    label: Name | None = None
 
 
 class CampaignClone(Params, frozen=True):
-    """`new` is the name of the copy."""
+    """`new` is the name of the copy, and `changes` are keys of its file that have other values.
+
+    A table such as `schedule` keeps the keys that are not named; an empty value takes a key out. `timezone`
+    as in `campaign.apply`.
+    """
 
     name: Name
     new: Name
+    idempotency_key: Key = None
+    dry_run: bool = False
+    changes: dict[str, object] = {}
+    timezone: Zone = ""
+
+
+class TemplateApply(Params, frozen=True):
+    """Template files as parsed, with the texts read in; all of them are applied, or none."""
+
+    specs: Annotated[list[dict[str, object]], msgspec.Meta(min_length=1, max_length=50)]
+    idempotency_key: Key = None
+    dry_run: bool = False
+
+
+class TemplateReference(Params, frozen=True):
+    """A template such as "welcome", or one version of it: "welcome@3"."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+
+
+class TemplateName(Params, frozen=True):
+    """A template with all its versions."""
+
+    name: Name
+
+
+class TemplateDelete(Params, frozen=True):
+    """A template that nothing uses any more, with all its versions."""
+
+    name: Name
     idempotency_key: Key = None
     dry_run: bool = False
 
@@ -290,7 +330,11 @@ class CampaignTest(Params, frozen=True):
 
 
 class CampaignStart(Params, frozen=True):
-    """`limit` sends that many and pauses; `at` schedules; `accept_risk` lists accepted risks."""
+    """`limit` sends that many and pauses; `at` schedules; `accept_risk` lists accepted risks.
+
+    `at` is a time such as "2026-12-01 09:00", "tomorrow 9:00" or "monday 9:00", in the time zone of the
+    campaign's schedule, else in `timezone`; or "now". The default is what the campaign's file says.
+    """
 
     name: Name
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)] | None = None
@@ -299,10 +343,11 @@ class CampaignStart(Params, frozen=True):
     dry_run: bool = False
     idempotency_key: Key = None
     if_revision: Count | None = None
+    timezone: Zone = ""
 
 
 class CampaignSchedule(Params, frozen=True):
-    """`at` is an RFC 3339 time with an offset."""
+    """`at` as in `campaign.start`; without an offset it needs the time zone of the campaign's schedule."""
 
     name: Name
     at: str

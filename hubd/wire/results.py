@@ -109,6 +109,8 @@ class CampaignView(TypedDict):
     provider: str
     kind: str
     lists: list[str]
+    labels: list[str]
+    template: str  #: the version of a template whose content it has, such as "welcome@3"
     counts: CountsView
     rate: float  #: messages finished per second now
     eta: float | None  #: seconds
@@ -283,6 +285,50 @@ class ApplyResult(TypedDict):
     changed: list[str]
 
 
+class TemplateVersion(TypedDict):
+    """A version of a template. `campaigns` have its content; in a list of templates, that of any version."""
+
+    name: str
+    version: int
+    channel: str
+    created_at: str | None
+    campaigns: list[str]
+
+
+class TemplateView(TemplateVersion):
+    """A version of a template with its words, as they were applied."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class TemplateResult(TypedDict):
+    template: TemplateView
+
+
+class TemplatesResult(TypedDict):
+    templates: list[TemplateVersion]
+
+
+class TemplateHistory(TypedDict):
+    name: str
+    versions: list[TemplateVersion]
+
+
+class AppliedVersion(TypedDict):
+    name: str
+    version: int
+    changed: bool  #: whether it is a new version
+
+
+class TemplatesApplied(Done):
+    """`campaigns` have not begun, and have other content now."""
+
+    templates: list[AppliedVersion]
+    campaigns: list[str]
+
+
 class CampaignResult(TypedDict):
     campaign: CampaignView
     spec: dict[str, object]
@@ -366,6 +412,7 @@ class WouldDo(WouldChange):
     estimate: EstimateView
     problems: list[ProblemView]
     warnings: list[str]
+    at: str | None  #: when it would start; null for now
 
 
 class StartResult(TypedDict):

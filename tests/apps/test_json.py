@@ -117,6 +117,14 @@ def _people(told: Told) -> None:
 def _campaigns(told: Told) -> None:
     hub = told.hub
     hub.campaign("spring", subject="Hi", text="{{ first_name }}", html="<p>{{ first_name }}</p>")
+    template = told.hub.file("note.toml", 'name = "note"\nchannel = "sms"\ntext = "Hi"\n')
+    told.run("template apply", template, "--dry-run")
+    told.run("template apply", template)
+    told.run("template list")
+    told.run("template show", "note@1")
+    told.run("template history", "note")
+    told.run("template delete", "note", "--dry-run")
+    told.run("template delete", "note", "--yes")
     told.run("apply", f"{hub.folder}/spring.toml")
     told.run("check", "spring", code=1)
     told.run("preview", "spring", "--to", "ann@example.com")

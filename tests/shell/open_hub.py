@@ -35,6 +35,7 @@ from hubd.store.events import Events
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
 from hubd.store.restore import open_restores
+from hubd.store.templates import Templates
 from hubd.store.usage import Usage
 from hubd.transports.outbox import open_outbox
 from hubd.wire.results import ConfigResult
@@ -112,6 +113,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 restores=restores,
                 contacts=Contacts(database),
                 lists=Lists(database),
+                templates=Templates(database),
                 campaigns=campaigns,
                 commands=Commands(database),
                 ledger=ledger,

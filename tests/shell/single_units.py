@@ -42,7 +42,7 @@ class CampaignUnits(Campaigns):
         return (await self.carry_out(campaign_id, partial(decide.set_rate, rate=rate))).campaign
 
     async def clone(self, name: str, new: str) -> Decided[Clone]:
-        return await self._db.write(self.cloning(name, new), bulk=True)
+        return await self._db.write(self.cloning(name, partial(decide.copied, new=new)), bulk=True)
 
     async def delete(self, name: str) -> None:
         await self._db.write(self.deciding(name, decide.delete), bulk=True)

@@ -237,7 +237,7 @@ def steady(value: Any, key: str = "") -> Any:
             counts = dict.fromkeys(value["counts"], 0) | {"total": 3, "pending": 3}
             made |= {"counts": counts, "freezing": False, "reason": "", "rate": 0.0, "eta": None}
         return made
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or (key == "version" and isinstance(value, int)):
         return value
     if isinstance(value, str):
         value = re.sub(r"/\S*/outbox", f"{STEADY['state_dir']}/outbox", value)

@@ -130,6 +130,8 @@ class Hub(RuleBasedStateMachine):
         if line is None:
             return
         to = CAMPAIGN[CampaignState(line.state)].get(event)
+        if event is CampaignEvent.SCHEDULE and line.fixed:
+            to = None  # only one that has not begun can be scheduled
         if to is CampaignState.RUNNING:
             self.witness.halted.discard(name)
         on_the_wire = self._on_the_wire(name)

@@ -38,6 +38,9 @@ WORDS = {"sender": "a@acme.example", "subject": "Hi", "text": "Hello"}
 LEFT_OUT = {"hub.shutdown", "list.trim"}
 
 
+TEMPLATE = {"name": "note", "channel": "sms", "text": "Hi"}
+
+
 def nothing(_: Hub) -> None:
     """Nothing has to be arranged."""
 
@@ -88,6 +91,8 @@ def story(folder: Path) -> list[Step]:
         Step("contacts.import", {"list": "all", "rows": PEOPLE, "import_id": "i"}, {"imported": 3},
              ("contacts.imported",)),
         Step("campaign.attach", {**part, "offset": 0, "size": len(DATA)}, {"complete": True}),
+        Step("template.apply", {"specs": [TEMPLATE]}, changed, ("template.applied",)),
+        Step("template.delete", {"name": "note"}, changed, ("template.deleted",)),
         Step("campaign.apply", {"spec": SPEC}, {"created": True}, ("campaign.applied",)),
         Step("campaign.rate", {**spring, "rate": "1/day"}, changed, ("campaign.rate",)),
         Step("campaign.clone", {**spring, "new": "copy"}, changed, ("campaign.applied",)),

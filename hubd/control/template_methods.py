@@ -1,0 +1,123 @@
+"""`template.*`: named, versioned content that campaigns share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import trio
+
+from hubd.control.campaign_methods import check_templates
+from hubd.control.command import Command
+from hubd.control.hub import Hub
+from hubd.control.views import problem_of, time_text
+from hubd.core.decide import AppliedTemplates
+from hubd.core.spec_reading import parse_reference
+from hubd.core.template_spec import (
+    TemplateSpec,
+    TemplateUsers,
+    check_renders,
+    parse_template,
+    still_fits,
+    within,
+)
+from hubd.errors import BadInput
+from hubd.wire import params as p
+from hubd.wire import results as r
+
+
+async def apply(hub: Hub, params: p.TemplateApply, command: Command) -> r.TemplatesApplied:
+    """Keep template files as new versions, as far as they differ; campaigns that have not begun use them."""
+    specs = [_read(raw, f"specs[{at}]") for at, raw in enumerate(params.specs)]
+    _check_names(specs)
+    work = hub.templates.applying(specs)
+    # Compiling takes long, so it is not done in the writer's thread, but with what a rehearsal finds.
+    found, answer = await hub.commands.dry_run(command.request, work, partial(_applied, command))
+    await trio.to_thread.run_sync(_check, specs, found)
+    return answer if command.dry_run else await command.write(work, partial(_applied, command))
+
+
+def _read(raw: object, place: str) -> TemplateSpec:
+    try:
+        return parse_template(raw)
+    except BadInput as error:
+        raise within(error, place) from None
+
+
+def _check_names(specs: Sequence[TemplateSpec]) -> None:
+    names = [spec.name for spec in specs]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise BadInput.at(f"specs[{at}].name", "is the name of another one of these files")
+
+
+def _check(specs: Sequence[TemplateSpec], found: AppliedTemplates) -> None:
+    """Raise BadTemplate or Conflict if something of this cannot be rendered."""
+    places = {spec.name: f"specs[{at}]" for at, spec in enumerate(specs)}
+    for name, parts in found.joined.items():
+        if name not in places:
+            still_fits(f"the template {name}", partial(check_renders, parts))
+            continue
+        try:
+            check_renders(parts)
+        except BadInput as error:
+            raise within(error, places[name]) from None
+    for name, content in found.campaigns.items():
+        still_fits(f"the campaign {name}", partial(check_templates, content))
+
+
+def _applied(command: Command, found: AppliedTemplates) -> r.TemplatesApplied:
+    changed = any(each.changed for each in found.templates)
+    versions: list[r.AppliedVersion] = [
+        {"name": each.name, "version": each.version, "changed": each.changed} for each in found.templates
+    ]
+    return {**command.done(changed=changed), "templates": versions, "campaigns": list(found.campaigns)}
+
+
+async def list_all(hub: Hub, _: p.Params) -> r.TemplatesResult:
+    """The newest version of each template."""
+    return {"templates": [_version(each) for each in await hub.templates.all()]}
+
+
+async def get(hub: Hub, params: p.TemplateReference) -> r.TemplateResult:
+    """One version of a template, as it was applied."""
+    try:
+        parse_reference(params.name)
+    except BadInput as error:
+        raise BadInput.at("name", problem_of(error)) from None
+    found = await hub.templates.get(params.name)
+    spec = found.stored.spec
+    words = {"subject": spec.subject, "text": spec.text, "html": spec.html}
+    return {"template": {**_version(found), **words}}  # type: ignore[typeddict-item]
+
+
+async def history(hub: Hub, params: p.TemplateName) -> r.TemplateHistory:
+    """All versions of a template, the newest first."""
+    _check_name(params.name)
+    versions = await hub.templates.history(params.name)
+    return {"name": params.name, "versions": [_version(each) for each in versions]}
+
+
+async def delete(hub: Hub, params: p.TemplateDelete, command: Command) -> r.Done:
+    """Delete a template with all its versions. Campaigns that have begun keep their content."""
+    _check_name(params.name)
+    return await command.write(hub.templates.deleting(params.name), lambda _: command.done(changed=True))
+
+
+def _check_name(name: str) -> None:
+    try:
+        version = parse_reference(name)[1]
+    except BadInput as error:
+        raise BadInput.at("name", problem_of(error)) from None
+    if version is not None:
+        raise BadInput.at("name", "is one version; name the template alone")
+
+
+def _version(found: TemplateUsers) -> r.TemplateVersion:
+    return {
+        "name": found.stored.spec.name,
+        "version": found.stored.version,
+        "channel": found.stored.spec.channel.value,
+        "created_at": time_text(found.stored.created_at),
+        "campaigns": list(found.campaigns),
+    }
