@@ -23,7 +23,15 @@ def test_every_command_that_changes_something_can_be_rehearsed(name: str) -> Non
         *("delete", "send", "contacts add", "contacts remove", "lists rename", "lists delete"),
         *("suppress add", "suppress remove", "suppress import"),
         *("provider enable", "provider disable", "provider add", "provider remove"),
-        *("daemon reload", "daemon shutdown", "daemon backup", "service install"),
+        *(
+            "daemon reload",
+            "daemon shutdown",
+            "daemon backup",
+            "daemon restore",
+            "service install",
+            "service uninstall",
+        ),
+        *("template apply", "template delete"),
     }
     options = {param.name for param in ALL[name].params}
     assert ("dry_run" in options) is (name in verbs), name
