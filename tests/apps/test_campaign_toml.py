@@ -50,6 +50,8 @@ campaigns = st.fixed_dictionaries(
         "reply_to": st.just("help@acme.example"),
         "unsubscribe": st.just("https://acme.example/u/{{ contact_id }}"),
         "postal_address": lines,
+        "headers": st.just({"X-PM-Message-Stream": 'a "broadcast"', "X-Id": "{{ contact_id }}"}),
+        "list_id": st.just("news.acme.example"),
         "in_doubt": st.sampled_from(["retry", "hold"]),
         "rate": st.sampled_from(["50/s", ["1/s", "9/day"]]),
         "retry": st.just({"give_up_after": "2 days"}),
