@@ -23,8 +23,9 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import BinaryIO, NamedTuple
 
 from hubctl.csv_out import unguarded
@@ -92,6 +93,7 @@ class _Lines:
         self.name = name
         self.number = 0  #: of the line that `piece` returned last
         self.line_is_over = True
+        self.is_detached = False
         self.block = io.StringIO()  #: what is read next
         self.is_plain = False  #: the block has whole lines, no long cell, and no character that is damage
         self._size = 0
@@ -155,29 +157,35 @@ class _Lines:
 
     def detach(self) -> None:
         """Leave the binary file open and to its owner."""
+        self.is_detached = True
         self._text.detach()
 
 
 class CsvFile:
     """One pass over a CSV file. `header` is read at once; `rows` yields the rest, good and bad.
 
-    `binary` must be seekable and is not closed. Raises Damaged for a header that cannot be used.
+    `binary` must be seekable and is not closed. `named` names the columns of a file whose first line is a
+    row. Raises Damaged for a header that cannot be used.
     """
 
-    def __init__(self, binary: BinaryIO, name: str) -> None:
+    def __init__(self, binary: BinaryIO, name: str, named: Sequence[str] = ()) -> None:
         binary.seek(0)
+        self._first: list[tuple[int, list[str], str]] = []  #: a row in the place of the header
         self._lines = _Lines(binary, name)
         self._name = name
         self._delimiter = ","
         self._text = ""
         self._at = 0
         self.header = self._read_header()
+        if named:
+            self._first = [(self.header.line, list(self.header.columns), "")]
+            self.header = replace(self.header, columns=tuple(named))
 
     def rows(self) -> Iterator[GoodRow | BadRow]:
         """Every row after the header. Raises Damaged where the file cannot be read on."""
         wanted = len(self.header.columns)
-        while self._lines.fill():
-            for line, cells, problem in self._some():
+        while self._first or self._lines.fill():
+            for line, cells, problem in self._next_records():
                 text = "".join(cells)
                 if not problem and not text.strip():
                     continue  # an empty line, or one of nothing but delimiters
@@ -197,7 +205,7 @@ class CsvFile:
 
     def count(self) -> int:
         """How many rows there are, good and bad, made into none. Raises Damaged."""
-        lines, found = self._lines, 0
+        lines, found = self._lines, len(self._first)
         while lines.fill():
             if lines.is_plain and '"' not in lines.block.getvalue():
                 text = lines.block.read().replace(self._delimiter, "")
@@ -206,6 +214,14 @@ class CsvFile:
             else:
                 found += sum(bool(problem or "".join(cells).strip()) for _, cells, problem in self._some())
         lines.detach()
+        return found
+
+    def sample(self, most: int) -> list[GoodRow]:
+        """The first good rows, up to `most`; the file cannot be read on by this object then."""
+        good = (row for row in self.rows() if isinstance(row, GoodRow))
+        found = list(islice(good, most))
+        if not self._lines.is_detached:
+            self._lines.detach()
         return found
 
     # --- header -----------------------------------------------------------------------------------------
@@ -235,6 +251,12 @@ class CsvFile:
         )
 
     # --- records ----------------------------------------------------------------------------------------
+
+    def _next_records(self) -> Iterator[tuple[int, list[str], str]]:
+        if self._first:
+            yield self._first.pop()
+        else:
+            yield from self._some()
 
     def _some(self) -> Iterator[tuple[int, list[str], str]]:
         """The next records: those of a block, or one that goes on beyond it or has something wrong."""
@@ -375,9 +397,10 @@ class Survey:
 
     header: Header
     rows: int
+    named: tuple[str, ...] = ()  #: see `CsvFile`
 
 
-def survey(binary: BinaryIO, name: str) -> Survey:
+def survey(binary: BinaryIO, name: str, named: Sequence[str] = ()) -> Survey:
     """Walk the whole file once, so that a damaged one is refused before anything is done with it."""
-    reader = CsvFile(binary, name)
-    return Survey(header=reader.header, rows=reader.count())
+    reader = CsvFile(binary, name, named)
+    return Survey(header=reader.header, rows=reader.count(), named=tuple(named))

@@ -212,7 +212,7 @@ async def send_pages(
 
     most = hub.hello["limits"].get("import_rows", PAGE_ROWS)
     keys = [each["key"] for each in report.columns]
-    for page in pages(CsvFile(binary, name), keys, report, most):
+    for page in pages(CsvFile(binary, name, found.named), keys, report, most):
         if len(unanswered) == ahead:
             await settle()
         if errors:

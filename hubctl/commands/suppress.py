@@ -15,6 +15,7 @@ from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, read_pages
 from hubctl.output import asked
+from hubd.errors import BadInput
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -154,9 +155,11 @@ def import_(
 ) -> int:
     """Suppress every address in a CSV file, such as the unsubscribes of another system.
 
-    The first line names the columns, which are recognised as by `hubctl import`. Every email address and
-    every phone number of a row is suppressed; a column `address` may hold either.
+    The first line names the columns, which are recognised as by `hubctl import`; a file that begins with an
+    address needs no such line. Every email address and every phone number of a row is suppressed. If no name
+    is recognised, the column that has addresses is taken.
     """
+    from hubctl.address_columns import address_column, names_for
     from hubctl.csv_file import survey
     from hubctl.import_report import Report
     from hubctl.importing import ask_columns, named_column, opened, send_pages
@@ -171,9 +174,19 @@ def import_(
             chosen = named_column(found.header.columns, column, "--column")
             others = [each for each in found.header.columns if each != chosen]
             columns |= {"maps": {chosen: "address"}, "skip": others}
+        elif named := names_for(found.header.columns):
+            found = survey(binary, name, named)
+            app.note(f"{name} does not name its columns, so its first line was read as a row")
 
         async def work(hub: Client) -> None:
-            report.columns = await ask_columns(hub, found, **columns)
+            try:
+                report.columns = await ask_columns(hub, found, **columns)
+            except BadInput:
+                guess = None if column else address_column(binary, name, found.named)
+                if guess is None:
+                    raise
+                app.note(f"the addresses were taken from the column {layout.printable(guess)}")
+                report.columns = await ask_columns(hub, found, **columns, maps={guess: "address"})
             await send_pages(hub, "suppression.import", params, binary, name, found, report)
 
         app.talk(work)

@@ -11,6 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import launcher
 from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
@@ -146,6 +148,37 @@ def test_who_opted_out_elsewhere_is_not_imported_and_can_be_suppressed_from_the_
     ]
     hub.ok("suppress", "remove", "030 901820", "--region", "DE", "--yes")
     assert hub.json("suppress", "add", "030 901820", "--region", "DE")["changed"] is True
+
+
+ANN, TEL = "ann@example.com", "+4930901820"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Email Address,First Name,UNSUB_TIME,UNSUB_REASON,LEID\nann@example.com,Ann,2024-02-01,spam,1\n",
+        "Record ID,Email,Unsubscribed from all email\n17,ann@example.com,true\n",
+        "EMAIL,BLOCKLISTED,REASON,DATE\nann@example.com,1,hard_bounce,2024-02-01\n",
+        "EmailAddress,SuppressionReason,CreatedAt\nann@example.com,HardBounce,2024-02-01\n",
+        "E-Mail-Adresse;Grund;Abgemeldet am\nann@example.com;wollte nicht;01.02.2024\n",
+        "Nr.;Empfänger;Bemerkung\n1;ann@example.com;\n2;;ohne\n",
+        "sep=;\nMailadresse;Name\nann@example.com;Jürgen\n",
+        "ann@example.com\n",
+        "\ufeffann@example.com\r\n\r\n",
+        "2024-02-01;ann@example.com;abgemeldet\n",
+        "Telefonnummer\n030 901820\n",
+        "Festnetz (privat);Kunde\n030/901820;4711\n",
+        "+49 30 901820\n",
+        "0049 30 901820\n030 901820\n",
+        "ann@example.com,030 901820,x\n",
+    ],
+)
+def test_every_row_of_an_odd_file_of_addresses_to_suppress_counts(hub: Hub, text: str) -> None:
+    found = hub.json("suppress", "import", hub.file("x.csv", text), "--region", "DE", code=None)
+    assert found["rows"] > 0
+    assert found["rows"] == found["added"] + found["unchanged"] + found["invalid"]
+    listed = [json.loads(each)["address"] for each in hub.ok("suppress", "list", "--json").splitlines()]
+    assert listed == [each for each, there in ((ANN, "ann@" in text), (TEL, "901820" in text)) if there]
 
 
 def test_a_file_without_an_address_is_refused_by_suppress_import_too(hub: Hub) -> None:
