@@ -216,12 +216,14 @@ def figures_of(view: Json) -> list[tuple[int, str]]:
 def fitting(view: Json, width: int, *, reasons: bool) -> str:
     """What is told of a campaign in `width` columns: whole figures only, the least important left out."""
     figures = figures_of(view)
-    why = _why(view) if reasons else ""
-    if why:
-        return layout.clip(", ".join([figures[0][1], why]), width)
-    while len(figures) > 1 and len(", ".join(text for _, text in figures)) > width:
+    why = [found] if reasons and (found := _why(view)) else []
+
+    def told() -> str:
+        return ", ".join([*(text for _, text in figures), *why])
+
+    while len(figures) > 1 and layout.columns(told()) > width:
         figures.remove(max(figures))
-    return layout.clip(", ".join(text for _, text in figures), width)
+    return layout.clip(told(), width)
 
 
 def _why(view: Json) -> str:

@@ -10,6 +10,7 @@ from hubctl import start_times
 from hubctl.layout import (
     STATE_COLOURS,
     facts,
+    fitting_columns,
     number,
     one_line,
     paint,
@@ -117,6 +118,7 @@ def campaigns(
             "; ".join(filter(None, (counted(view["counts"], _SELDOM), why)))
             for view, why in zip(views, reasons, strict=True)
         ]
+    headers, cells = fitting_columns(headers, cells, ("PROVIDER",), width)
     if not any(reasons):
         return table(headers, cells, colour=colour, width=width)
     told = [[*row, why] for row, why in zip(cells, reasons, strict=True)]

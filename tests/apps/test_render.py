@@ -61,6 +61,22 @@ def test_a_table_of_campaigns_fits_80_columns_and_leaves_out_what_says_nothing()
     assert "IN DOUBT" in lines[0]
 
 
+def test_at_80_columns_the_provider_makes_room_before_a_name_is_cut() -> None:
+    counts = {"total": 48_212, "sent": 19_000, "skipped": 3, "pending": 29_209}
+    one = view(name="newsletter-autumn-2026-customers", counts=counts, rate=118.0, eta=200.0, reason="limit")
+    lines = render.campaigns([one], width=80).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[1].startswith("newsletter-autumn-2026-customers  running")
+    assert "PROVIDER" not in lines[0]
+    assert lines[2].strip() == "3 skipped, 29,209 pending; limit"
+
+
+def test_a_reason_on_the_board_leaves_what_ended_otherwise_beside_it() -> None:
+    one = view(counts={"total": 100, "sent": 10, "skipped": 7, "pending": 83}, state="paused", reason="limit")
+    assert displays.fitting(one, 30, reasons=True) == "10 sent, 7 skipped, limit"
+    assert displays.fitting(one, 18, reasons=True) == "10 sent, limit"
+
+
 WORDS = st.lists(st.text("abcdefgh田", min_size=1, max_size=12), max_size=40).map(" ".join)
 
 

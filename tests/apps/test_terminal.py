@@ -79,6 +79,23 @@ def test_ctrl_c_on_a_terminal_detaches_and_leaves_the_cursor_visible(hub: Hub, o
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
 
 
+def test_while_the_daemon_is_away_the_live_board_says_so(hub: Hub, on_terminal: Any) -> None:
+    hub.contacts(100)
+    hub.campaign("slow", rate="1/s")
+    hub.ok("start", "slow")
+    terminal = on_terminal(hub.command("watch"), {**hub.environ, "COLUMNS": "80"})
+    terminal.until("/s")
+    assert hub.process is not None
+    hub.process.kill()
+    hub.process.wait(TIMEOUT)
+    terminal.after("hubd cannot be reached since")
+    hub.boot()
+    terminal.after("p pause")  # which can be typed again
+    terminal.type("q")
+    assert "detached" in terminal.rest()
+    assert terminal.process.returncode == 0
+
+
 def demo(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "hubctl", "demo", *arguments]
 
