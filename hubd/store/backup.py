@@ -67,6 +67,7 @@ class Backups:
         """Raise what `make` would raise before it begins."""
         if self._busy:
             raise _busy()
+        self._db.check_file()  # or the copy would be one of another file
 
         def work() -> None:
             _check_disk_space(self._db, _judge(self._db.path, path))
@@ -84,11 +85,12 @@ class Backups:
         """Copy the database to `path`, an absolute one in a directory that is there; nothing is overwritten.
 
         Raises `BadInput` for a place that will not do, `Conflict` ("backup_running") while another backup is
-        made, `StoreError` ("backup_failed"), also when the copy would take room that sending needs; then
-        nothing is left behind.
+        made, `StoreUnavailable` while another file has the database's name, `StoreError` ("backup_failed"),
+        also when the copy would take room that sending needs; then nothing is left behind.
         """
         if self._busy:
             raise _busy()
+        self._db.check_file()
         self._busy = True
         try:
             return await trio.to_thread.run_sync(partial(_make, self._db, path, self._clock))
