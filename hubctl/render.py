@@ -176,6 +176,7 @@ def campaign(
         ("scheduled", start_times.shown(view.get("scheduled_at"))),
         ("started", moment(view.get("started_at"))),
         ("completed", moment(view.get("completed_at"))),
+        ("last error", "" if view.get("last_error") == view.get("reason") else view.get("last_error")),
     ]
     told = f"{view['name']}  {state}{reason}\n{facts(pairs, width=width)}"
     return "\n".join([told, *(wrapped(f"  {line}", width, hanging="    ") for line in refusals(view))])

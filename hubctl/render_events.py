@@ -152,6 +152,8 @@ def _why(data: View) -> str:
 
 def _reason(data: View) -> str:
     said = str(data.get("reason") or "").replace("_", " ")
+    if data.get("provider_reply"):
+        return (f": {said}" if said else "") + f". The provider said: {data['provider_reply']}"
     code = f" ({data['code']})" if data.get("code") else ""
     return (f": {said}" if said else "") + code
 

@@ -28,17 +28,20 @@ DELIVERY_COLUMNS = (
     "reason",
     "attempts",
     "code",
+    "provider_reply",
     "provider_id",
     "message_id",
     "updated_at",
 )
 #: Columns that are left out first where there is little room; `hubctl message ID` shows them.
-_LESS_WANTED = ("PROVIDER ID", "TRIES", "UPDATED", "CODE")
+_LESS_WANTED = ("PROVIDER SAID", "PROVIDER ID", "TRIES", "UPDATED", "CODE")
+#: What a provider says to these needs no attention.
+_ACCEPTED = ("sent", "delivered")
 SENDS_COLUMNS = (
     *("id", "recipient", "subject", "state", "reason", "attempts", "code", "provider", "channel"),
     *("provider_id", "message_id", "updated_at"),
 )
-FAILURE_COLUMNS = ("reason", "code", "state", "count", "detail", "example_id", "class")
+FAILURE_COLUMNS = ("reason", "code", "state", "count", "detail", "provider_reply", "example_id", "class")
 
 
 def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
@@ -53,11 +56,22 @@ def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_00
             str(row.get("code") or ""),
             clock(row.get("updated_at")),
             row.get("provider_id") or "",
+            "" if row["state"] in _ACCEPTED else row.get("provider_reply") or "",
         )
         for row in rows
     ]
-    headers = ("ID", "RECIPIENT", "STATE", "REASON", "TRIES", "CODE", "UPDATED", "PROVIDER ID")
-    rare = ("REASON", "CODE", "PROVIDER ID")
+    headers = (
+        "ID",
+        "RECIPIENT",
+        "STATE",
+        "REASON",
+        "TRIES",
+        "CODE",
+        "UPDATED",
+        "PROVIDER ID",
+        "PROVIDER SAID",
+    )
+    rare = ("REASON", "CODE", "PROVIDER ID", "PROVIDER SAID")
     kept = fitting_columns(*shown_columns(headers, shown, rare), _LESS_WANTED, width)
     return table(*kept, colour=colour, width=width, whole=("RECIPIENT",))
 
@@ -99,6 +113,7 @@ def message(found: View, *, colour: bool = False, width: int = 10_000) -> str:
                 ("provider id", "" if delivery.get("file") else delivery.get("provider_id")),
                 ("file", delivery.get("file")),
                 ("what happened", delivery.get("detail")),
+                ("provider said", delivery.get("provider_reply")),
                 ("sent again", _again(delivery)),
                 ("next try", moment(delivery.get("next_at"))),
                 ("updated", moment(delivery.get("updated_at"))),
@@ -117,12 +132,12 @@ def message(found: View, *, colour: bool = False, width: int = 10_000) -> str:
                 each.get("outcome") or "open",
                 each.get("stage"),
                 " ".join(str(part) for part in (each.get("code"), each.get("enhanced")) if part),
-                each.get("detail"),
+                _told(each) if each.get("outcome") != "sent" else each.get("detail"),
             )
             for each in attempts
         ]
         headers = ("TRY", "BEGUN", "TOOK", "PROVIDER", "OUTCOME", "STAGE", "CODE", "WHAT HAPPENED")
-        if any(each.get("detail") for each in attempts):
+        if any(row[-1] for row in rows):
             blocks.append(sentences(headers, rows, colour=colour, width=width))
         else:
             blocks.append(table(headers[:-1], [row[:-1] for row in rows], colour=colour, width=width))
@@ -136,8 +151,16 @@ def ending(delivery: View) -> str:
     if delivery.get("file") and delivery["state"] == "sent":
         return f"written to the outbox; nothing left this machine: {printable(delivery['file'])}"
     why = f": {delivery['reason'].replace('_', ' ')}" if delivery.get("reason") else ""
+    if delivery.get("provider_reply") and delivery["state"] not in _ACCEPTED:
+        return f"{delivery['state']}{why}. The provider said: {printable(delivery['provider_reply'])}"
     code = f" ({delivery['code']})" if delivery.get("code") else ""
     return f"{delivery['state']}{why}{code}"
+
+
+def _told(row: View) -> str:
+    """What happened, and what the provider said about it."""
+    said = f"The provider said: {row['provider_reply']}" if row.get("provider_reply") else ""
+    return " ".join(filter(None, (row.get("detail"), said)))
 
 
 def _took(attempt: View) -> str:
@@ -213,7 +236,7 @@ def failures(name: str, groups: Sequence[View], *, colour: bool = False, width: 
             (group.get("reason") or "").replace("_", " "),
             str(group.get("code") or ""),
             str(group.get("example_id") or ""),
-            group.get("detail"),
+            _told(group),
         )
         for group in groups
     ]

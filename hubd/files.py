@@ -1,7 +1,8 @@
-"""Files that are replaced whole, and names that survive a power cut."""
+"""Files that are replaced whole, names that survive a power cut, and text as editors leave it."""
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,3 +51,12 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def decoded(data: bytes) -> str:
+    """The text of a small file that a person wrote: editors on Windows begin it with a byte order mark, and
+    PowerShell writes UTF-16. Raises `UnicodeDecodeError`.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")

@@ -14,7 +14,15 @@ from pathlib import Path
 import trio
 
 from hubd.bridge import Bridge
-from hubd.config.file import HubConfig, OutboxConfig, ProviderConfig, SecretRef, SmtpConfig, TwilioConfig
+from hubd.config.file import (
+    HubConfig,
+    OutboxConfig,
+    ProviderConfig,
+    SecretRef,
+    SmtpConfig,
+    TwilioConfig,
+    secrets_of,
+)
 from hubd.core.model import Channel, InDoubt
 from hubd.engine.ports import Transport
 from hubd.engine.provider import ProviderSpec, SecretState
@@ -39,12 +47,13 @@ async def provider_specs(
     specs: dict[str, ProviderSpec] = {}
 
     async def add(name: str, settings: ProviderConfig) -> None:
-        secret = _SecretKey.of(name, settings, config)
+        secrets = [_SecretKey(name, *named, config) for named in secrets_of(settings).items()]
+        secret = secrets[0] if secrets else None
         state = None
         if secret is not None:
             asked = ask_keyring or secret.reference.place is not Place.KEYRING
             state = await secret.state() if asked else SecretState(key=secret.key, place=secret.place)
-        specs[name] = _spec(name, settings, state_dir / "outbox", bridge, secret, state)
+        specs[name] = _spec(name, settings, state_dir / "outbox", bridge, secrets, state)
 
     async with trio.open_nursery() as nursery:
         for name, settings in config.providers.items():
@@ -62,16 +71,6 @@ class _SecretKey:
         self._path = f"providers.{name}.{key}"
         self._config = config
         self._readers = trio.CapacityLimiter(READERS)
-
-    @classmethod
-    def of(cls, name: str, settings: ProviderConfig, config: HubConfig) -> _SecretKey | None:
-        """The key in these settings; None if they have no secret."""
-        match settings:
-            case SmtpConfig(password=SecretRef() as reference):
-                return cls(name, "password", reference, config)
-            case TwilioConfig(auth_token=reference):
-                return cls(name, "auth_token", reference, config)
-        return None
 
     async def read(self) -> str:
         """The secret as it is now. Raises `CredentialMissing`, which names the key."""
@@ -114,7 +113,7 @@ def _spec(
     config: ProviderConfig,
     outbox: Path,
     bridge: Bridge,
-    secret: _SecretKey | None,
+    secrets: list[_SecretKey],
     state: SecretState | None,
 ) -> ProviderSpec:
     opener: Callable[[], Transport]
@@ -125,10 +124,10 @@ def _spec(
             opener = partial(open_outbox, outbox)
         case SmtpConfig():
             channels, connections, in_doubt = frozenset({Channel.EMAIL}), config.connections, InDoubt.RETRY
-            opener = partial(_open_smtp, name, config, secret, bridge)
+            opener = partial(_open_smtp, name, config, secrets, bridge)
         case TwilioConfig():
             channels, connections, in_doubt = frozenset({Channel.SMS}), config.concurrency, InDoubt.HOLD
-            opener = partial(_open_twilio, name, config, secret)
+            opener = partial(_open_twilio, name, config, secrets[0])
             sender = config.messaging_service_sid or config.from_
     return ProviderSpec(
         name=name,
@@ -142,22 +141,28 @@ def _spec(
         warmup=config.warmup,
         sender_rates=config.sender_rates,
         domain_rates=config.domain_rates,
-        open=partial(_open, secret, opener),
+        open=partial(_open, secrets, opener),
         settings=replace(config, rate=(), warmup=None, sender_rates={}, domain_rates={}),
         secret=state,
     )
 
 
-async def _open(secret: _SecretKey | None, opener: Callable[[], Transport]) -> Transport:
-    """Open a provider whose secret can be read. Raises `CredentialMissing`, and what the opener raises."""
-    if secret is not None:
+async def _open(secrets: list[_SecretKey], opener: Callable[[], Transport]) -> Transport:
+    """Open a provider whose secrets can be read. Raises `CredentialMissing`, and what the opener raises."""
+    for secret in secrets:
         await secret.read()
     return await trio.to_thread.run_sync(opener)  # Twilio's library takes long to import
 
 
-def _open_smtp(name: str, config: SmtpConfig, secret: _SecretKey | None, bridge: Bridge) -> Transport:
+def _open_smtp(name: str, config: SmtpConfig, secrets: list[_SecretKey], bridge: Bridge) -> Transport:
+    from hubd.transports.oauth2 import OAuth2Settings, TokenSource
     from hubd.transports.smtp import SmtpSettings, open_smtp
 
+    readers = [secret.read for secret in secrets]
+    tokens = None
+    if config.oauth2 is not None:
+        oauth2 = OAuth2Settings(token_url=config.oauth2.token_url, client_id=config.oauth2.client_id)
+        tokens = TokenSource(oauth2, *readers)
     return open_smtp(
         name,
         SmtpSettings(
@@ -167,13 +172,17 @@ def _open_smtp(name: str, config: SmtpConfig, secret: _SecretKey | None, bridge:
             username=config.username,
             connections=config.connections,
             ca_file=config.ca_file,
+            ehlo_name=config.ehlo_name,
+            pipelining=config.pipelining,
+            bounce_address=config.bounce_address,
         ),
         bridge,
-        secret.read if secret else None,
+        readers[0] if readers and tokens is None else None,
+        tokens,
     )
 
 
-def _open_twilio(name: str, config: TwilioConfig, secret: _SecretKey | None) -> Transport:
+def _open_twilio(name: str, config: TwilioConfig, secret: _SecretKey) -> Transport:
     from hubd.transports.twilio import TwilioSettings, open_twilio
 
     return open_twilio(
@@ -186,5 +195,5 @@ def _open_twilio(name: str, config: TwilioConfig, secret: _SecretKey | None) -> 
             concurrency=config.concurrency,
             base_url=config.base_url,
         ),
-        secret.read if secret else None,
+        secret.read,
     )

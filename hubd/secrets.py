@@ -21,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from hubd.errors import CredentialMissing
+from hubd.files import decoded
 from hubd.ownership import find_weakness, folder_owner
 
 KEYRING_SERVICE = "messagehub"
@@ -228,6 +229,6 @@ def _text(data: bytes, what: str) -> str:
     if len(data) > MAX_SECRET_BYTES:
         raise CredentialMissing(f"{what}: is larger than {MAX_SECRET_BYTES // 1024} KiB")
     try:
-        return data.decode()
+        return decoded(data)
     except UnicodeDecodeError:
         raise CredentialMissing(f"{what}: is not UTF-8 text") from None

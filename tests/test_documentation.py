@@ -16,7 +16,14 @@ import pytest
 
 from docs.reference_pages import PAGES, write
 from hubctl.cli import COMMANDS, hubctl
-from hubd.config.file import HubConfig, OutboxConfig, SmtpConfig, TwilioConfig, load_config
+from hubd.config.file import (
+    HubConfig,
+    OAuth2Config,
+    OutboxConfig,
+    SmtpConfig,
+    TwilioConfig,
+    load_config,
+)
 from hubd.config.reference import declared
 from hubd.control.methods import METHODS
 from hubd.core.spec import CampaignSpec, Retry, Schedule
@@ -28,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WRITTEN = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 WRITTEN += sorted((ROOT / "docs" / "decisions").glob("*.md"))
 NO_KEY_TAKES_THIS = "2026-12-01T09:00:00.5"  #: a date and time without an offset
-TABLES = (HubConfig, SmtpConfig, TwilioConfig, OutboxConfig, CampaignSpec, Retry, Schedule)
+TABLES = (HubConfig, SmtpConfig, OAuth2Config, TwilioConfig, OutboxConfig, CampaignSpec, Retry, Schedule)
 #: What is in the types and is no key with a value of its own.
 INSIDE = {"providers", "folder", "layers", "retry", "schedule"}
 
@@ -55,6 +62,7 @@ def test_every_field_that_is_read_from_a_file_has_a_description(table: type) -> 
     [
         (HubConfig, "[hub]"),
         (SmtpConfig, '[providers.a]\ntype = "smtp"'),
+        (OAuth2Config, '[providers.a]\ntype = "smtp"\n[providers.a.oauth2]'),
         (TwilioConfig, '[providers.a]\ntype = "twilio"'),
         (OutboxConfig, '[providers.a]\ntype = "outbox"'),
     ],

@@ -7,27 +7,29 @@ The daemon reads this file and never writes it. Where the file and the other pla
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from hubd.config.hosts import address_of, base_url, greeting_name, host_name, is_loopback
 from hubd.config.layers import Layers, read_layers
+from hubd.config.oauth2 import OAuth2Config, read_oauth2
 from hubd.config.rates import Limited, email_sender, read_limits, text_sender
-from hubd.core.addresses import sms_sender
-from hubd.core.tables import Fault, Table, kind_of, shown, unknown_first
+from hubd.config.secret_refs import how_to, read_secret
+from hubd.core.addresses import email_address, sms_sender
+from hubd.core.tables import Fault, Table, shown, unknown_first
 from hubd.errors import BadInput, CredentialMissing
 from hubd.ownership import find_weakness, folder_owner
 from hubd.places import config_path, socket_path, state_dir
-from hubd.secrets import Place, Secret, SecretRef
+from hubd.secrets import Secret, SecretRef
 
 __all__ = [
     "HubConfig",
+    "OAuth2Config",
     "OutboxConfig",
     "ProviderConfig",
     "Secret",
@@ -35,6 +37,7 @@ __all__ = [
     "SmtpConfig",
     "TwilioConfig",
     "config_path",
+    "is_loopback",
     "load_config",
     "socket_path",
     "state_dir",
@@ -43,6 +46,7 @@ __all__ = [
 LogLevel = Literal["debug", "info", "warning", "error"]
 Preset = Literal["gmail", "outlook"]
 Security = Literal["starttls", "tls", "none"]
+Auth = Literal["password", "xoauth2"]
 TWILIO_URL = "https://api.twilio.com"
 
 _TYPES = ("outbox", "smtp", "twilio")
@@ -50,16 +54,11 @@ _NOT_YET = ("sendgrid", "ses", "sns")
 _PRESETS: dict[Preset | None, str] = {"gmail": "smtp.gmail.com", "outlook": "smtp.office365.com"}
 _PORTS: dict[Security, int] = {"starttls": 587, "tls": 465, "none": 25}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?")
 _SID = {
     "account_sid": re.compile(r"AC[0-9A-Za-z]{1,62}"),
     "messaging_service_sid": re.compile(r"MG[0-9A-Za-z]{1,62}"),
 }
 _VIEWER_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,200}")
-_SECRET_NAME = {
-    Place.CREDENTIAL: re.compile(r"(?!\.)[A-Za-z0-9._@:-]{1,255}"),
-    Place.ENV: re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +92,40 @@ class SmtpConfig(Limited):
     ] = "starttls"
     username: Annotated[str, Meta(description="The login name. Needs `password`.")] = ""
     password: Annotated[SecretRef | None, Meta(description="Where the password is. Needs `username`.")] = None
+    auth: Annotated[
+        Auth,
+        Meta(
+            description="`xoauth2` logs in with access tokens, as Microsoft and Google wish. Needs `oauth2`."
+        ),
+    ] = "password"
+    oauth2: Annotated[
+        OAuth2Config | None,
+        Meta(
+            description="What access tokens are asked for with: `token_url`, `client_id`, `client_secret`, "
+            "`refresh_token`."
+        ),
+    ] = None
+    ehlo_name: Annotated[
+        str,
+        Meta(
+            description="The name that hubd gives the server in EHLO. The default is this machine's full "
+            "name, or `[127.0.0.1]` if it has none."
+        ),
+    ] = ""
+    pipelining: Annotated[
+        bool,
+        Meta(
+            description="Use the server's PIPELINING. `false` is for servers that offer it and cannot do it; "
+            "hubd also notices them by itself."
+        ),
+    ] = True
+    bounce_address: Annotated[
+        str,
+        Meta(
+            description="The envelope sender of all email, which bounces go to. The default is the sender's "
+            "own address."
+        ),
+    ] = ""
     connections: Annotated[int, Meta(description="How many connections are used at most, 1 to 256.")] = 8
     ca_file: Annotated[
         Path | None,
@@ -170,7 +203,7 @@ def parse_tcp(text: str) -> tuple[str, int]:
     is for others to say.
     """
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
-    address = _address(found[1] or found[2]) if found else None
+    address = address_of(found[1] or found[2]) if found else None
     if found is None or address is None or int(found[3]) > 65535:
         raise BadInput('must be an address and a port, such as "127.0.0.1:0" or "[::1]:8025"')
     if not address.is_loopback:
@@ -181,13 +214,8 @@ def parse_tcp(text: str) -> tuple[str, int]:
 def missing_secrets(config: HubConfig) -> list[CredentialMissing]:
     """What is wrong with the secrets that the file refers to. Reads them all; may block on a keyring."""
     found = []
-    references = [
-        getattr(provider, name, None)
-        for provider in config.providers.values()
-        for name in ("password", "auth_token")
-    ]
-    for reference in references:
-        if isinstance(reference, SecretRef):
+    for provider in config.providers.values():
+        for reference in secrets_of(provider).values():
             try:
                 reference.resolve(config.folder)
             except CredentialMissing as error:
@@ -215,11 +243,26 @@ def viewer_token(config: HubConfig) -> str:
     return token
 
 
+def secrets_of(provider: ProviderConfig) -> dict[str, SecretRef]:
+    """Where the provider's secrets are, by key; the one that the login needs most comes first."""
+    match provider:
+        case SmtpConfig(oauth2=OAuth2Config() as oauth2):
+            keys = ("refresh_token", "client_secret")
+            found = {f"oauth2.{key}": getattr(oauth2, key) for key in keys}
+        case SmtpConfig(password=password):
+            found = {"password": password}
+        case TwilioConfig(auth_token=token):
+            found = {"auth_token": token}
+        case OutboxConfig():
+            found = {}
+    return {key: reference for key, reference in found.items() if reference is not None}
+
+
 def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
     hub = top.sub("hub")
     log_level: LogLevel = hub.choice("log_level", get_args(LogLevel), "info")
     tcp = hub.checked("tcp", parse_tcp, None, example="127.0.0.1:0")
-    token = _secret(hub, "viewer_token")
+    token = read_secret(hub, "viewer_token")
     hub.close()
     tables = top.sub("providers")
     providers: dict[str, ProviderConfig] = {"outbox": OutboxConfig()}
@@ -268,10 +311,12 @@ def _provider(table: Table, name: str, folder: Path) -> ProviderConfig | None:
 
 def _smtp(table: Table, folder: Path) -> SmtpConfig:
     preset: Preset | None = table.choice("preset", get_args(Preset), None)
-    host = table.checked("host", _host, _PRESETS.get(preset, ""), example="smtp.acme.example")
+    host = table.checked("host", host_name, _PRESETS.get(preset, ""), example="smtp.acme.example")
     implied: Security = "tls" if table.raw.get("port") == 465 else "starttls"
     security: Security = table.choice("security", get_args(Security), implied)
-    password = _secret(table, "password")
+    password = read_secret(table, "password")
+    auth: Auth = table.choice("auth", get_args(Auth), "password")
+    oauth2 = read_oauth2(table.sub("oauth2")) if table.take("oauth2") is not None else None
     smtp = SmtpConfig(
         preset=preset,
         host=host,
@@ -279,30 +324,56 @@ def _smtp(table: Table, folder: Path) -> SmtpConfig:
         security=security,
         username=table.text("username"),
         password=password,
+        auth=auth,
+        oauth2=oauth2,
+        ehlo_name=table.checked("ehlo_name", greeting_name, "", example="mail.acme.example"),
+        pipelining=table.flag("pipelining", True),
+        bounce_address=table.checked("bounce_address", _bounce_address, "", example="bounces@acme.example"),
         connections=table.whole("connections", 8, 1, 256),
         ca_file=_ca_file(table, folder),
         **read_limits(table, email_sender, domains=True),
     )
     if not preset and not table.raw.get("host"):
         table.fault("host", "is missing; give the name of the mail server")
-    if smtp.username and table.raw.get("password") is None:
-        table.fault("password", "is missing; a username needs one")
-    if password and not table.raw.get("username"):
-        table.fault("username", "is missing; a password needs one")
-    if password and security == "none" and host and not is_loopback(host):
+    _check_login(table, smtp)
+    if (password or oauth2) and security == "none" and host and not is_loopback(host):
         table.fault(
-            "security", 'must be "starttls" or "tls": with "none" the password would be sent unencrypted'
+            "security", 'must be "starttls" or "tls": with "none" the login would be sent unencrypted'
         )
     table.close()
     return smtp
 
 
+def _check_login(table: Table, smtp: SmtpConfig) -> None:
+    """Note what is missing for a login, and what contradicts another key."""
+    if smtp.auth == "xoauth2":
+        if table.raw.get("password") is not None:
+            table.fault("password", 'must not be here with auth = "xoauth2"')
+        if table.raw.get("oauth2") is None:
+            table.fault("oauth2", 'is missing; auth = "xoauth2" needs one')
+        if not smtp.username:
+            table.fault("username", 'is missing; auth = "xoauth2" needs one')
+        return
+    if table.raw.get("oauth2") is not None:
+        table.fault("oauth2", 'needs auth = "xoauth2"')
+    if smtp.username and table.raw.get("password") is None:
+        table.fault("password", "is missing; a username needs one")
+    if smtp.password and not table.raw.get("username"):
+        table.fault("username", "is missing; a password needs one")
+
+
+def _bounce_address(text: str) -> str:
+    if "{" in text:
+        raise BadInput("cannot contain {token}: this version does not read bounces from a mailbox")
+    return email_address(text)[0]
+
+
 def _twilio(table: Table) -> TwilioConfig | None:
     account = table.checked("account_sid", _sid("account_sid"), "", example="AC...")
-    token = _secret(table, "auth_token")
+    token = read_secret(table, "auth_token")
     sender = table.checked("from", sms_sender, "", example="+15005550006")
     service = table.checked("messaging_service_sid", _sid("messaging_service_sid"), "", example="MG...")
-    base_url = table.checked("base_url", _base_url, TWILIO_URL, example=TWILIO_URL)
+    url = table.checked("base_url", base_url(TWILIO_URL), TWILIO_URL, example=TWILIO_URL)
     concurrency = table.whole("concurrency", 10, 1, 100)
     limits = read_limits(table, text_sender, domains=False)
     if not table.raw.get("account_sid"):
@@ -310,7 +381,7 @@ def _twilio(table: Table) -> TwilioConfig | None:
             "account_sid", "is missing; it starts with AC and is on the first page of the Twilio console"
         )
     if table.raw.get("auth_token") is None:
-        table.fault("auth_token", "is missing; " + _how_to("auth_token"))
+        table.fault("auth_token", "is missing; " + how_to("auth_token"))
     if bool(table.raw.get("from")) == bool(table.raw.get("messaging_service_sid")):
         table.fault("from", "give either from or messaging_service_sid")
     table.close(hints={"domain_rates": "is for email only; text messages have no domain"})
@@ -322,72 +393,9 @@ def _twilio(table: Table) -> TwilioConfig | None:
         from_=sender,
         messaging_service_sid=service,
         concurrency=concurrency,
-        base_url=base_url,
+        base_url=url,
         **limits,
     )
-
-
-def _secret(table: Table, key: str) -> SecretRef | None:
-    """A reference such as `{ file = "office.pass" }`. A literal secret is refused, unseen."""
-    value = table.take(key)
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        table.fault(
-            key,
-            f"{'a secret' if isinstance(value, str) else kind_of(value)} must not be here; {_how_to(key)}",
-        )
-        return None
-    inner = table.sub(key)
-    named = [(place, inner.checked(place, _secret_name(place), "")) for place in Place if place in value]
-    for place in Place:
-        inner.take(place)
-    inner.close()
-    if len(value) != 1:
-        table.fault(key, f"must name exactly one place; {_how_to(key)}")
-    return SecretRef(*named[0]) if len(named) == 1 and named[0][1] else None
-
-
-def _how_to(key: str) -> str:
-    return (
-        f'put it in a file of mode 0600 and write {key} = {{ file = "NAME" }}, '
-        f"or refer to it with {{ credential = ... }}, {{ keyring = ... }} or {{ env = ... }}"
-    )
-
-
-def _secret_name(place: Place) -> Callable[[str], str]:
-    pattern = _SECRET_NAME.get(place)
-
-    def check(text: str) -> str:
-        if pattern is not None and pattern.fullmatch(text) is None:
-            raise BadInput("is not a valid name; use letters, digits and . _ -")
-        return text
-
-    return check
-
-
-def _host(text: str) -> str:
-    bare = text.removeprefix("[").removesuffix("]")
-    if _address(bare) is not None:
-        return bare
-    if re.fullmatch(r".*:[0-9]+", text):
-        raise BadInput("give only the name; the port belongs in port")
-    if _HOST.fullmatch(text) is None or ".." in text:
-        raise BadInput("must be a host name such as smtp.acme.example, or an IP address")
-    return text
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine: an address of 127.0.0.0/8, ::1, or `localhost` (RFC 6761 6.3)."""
-    address = _address(host)
-    return address.is_loopback if address is not None else host.lower().rstrip(".") == "localhost"
 
 
 def _ca_file(table: Table, folder: Path) -> Path | None:
@@ -409,18 +417,3 @@ def _sid(key: str) -> Callable[[str], str]:
         return text
 
     return check
-
-
-def _base_url(text: str) -> str:
-    try:
-        url = urlsplit(text)
-        host, has_port = url.hostname or "", url.port is None or url.port > 0
-    except ValueError:
-        host, has_port = "", False
-    if not host or not has_port or url.scheme not in ("https", "http") or re.search(r"\s", text):
-        raise BadInput(f"must be an address such as {TWILIO_URL}")
-    if "@" in url.netloc or url.query or url.fragment:
-        raise BadInput("must have no user, query or fragment")
-    if url.scheme == "http" and not is_loopback(host):
-        raise BadInput("must be https:// except to a loopback address")
-    return text.rstrip("/")

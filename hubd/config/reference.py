@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import msgspec
 
-from hubd.config.file import HubConfig, OutboxConfig, SmtpConfig, TwilioConfig
+from hubd.config.file import HubConfig, OAuth2Config, OutboxConfig, SmtpConfig, TwilioConfig
 from hubd.config.rates import Limited, Rates
 from hubd.core.model import Attachment
 from hubd.core.warmup import Warmup
@@ -58,6 +58,10 @@ def sections() -> list[Section]:
         type_ = own[0].type.strip("`").strip('"')
         title = f'[providers.NAME], type = "{type_}"'
         found.append(Section(title=title, about=kind.__doc__ or "", keys=own))
+        if kind is SmtpConfig:
+            about = OAuth2Config.__doc__ or ""
+            title = "[providers.NAME.oauth2]"
+            found.append(Section(title=title, about=about, keys=declared(OAuth2Config)))
     found.append(Section(title="Rates, for each type of provider", about="", keys=limits))
     return found
 
@@ -122,9 +126,11 @@ def _words(kind: Any) -> str:
 
 _KINDS: Mapping[Any, str] = {
     str: "text",
+    bool: "true or false",
     int: "whole number",
     Path: "file name",
     SecretRef: "secret",
+    OAuth2Config: "table",
     Warmup: "table",
     tuple[str, int]: "text",
     tuple[str, ...]: "list of texts",

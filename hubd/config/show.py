@@ -12,6 +12,7 @@ from typing import Literal
 
 from hubd.config.file import HubConfig, ProviderConfig
 from hubd.config.layers import Origin
+from hubd.config.oauth2 import OAuth2Config
 from hubd.config.rates import Limited
 from hubd.core.warmup import Warmup
 from hubd.secrets import SecretRef
@@ -90,6 +91,9 @@ def _plain(value: object) -> object:
     match value:
         case SecretRef():
             return {value.place.value: value.name}
+        case OAuth2Config():
+            parts = {field.name: getattr(value, field.name) for field in fields(value)}
+            return {name: _plain(part) for name, part in parts.items() if part is not None}
         case Path():
             return str(value)
         case tuple():

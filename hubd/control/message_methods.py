@@ -133,6 +133,7 @@ async def test(hub: Hub, params: p.CampaignTest, command: Command) -> r.TestSend
         "reason": row.reason,
         "detail": row.detail,
         "code": row.code,
+        "provider_reply": row.provider_reply,
         "provider_id": row.provider_id,
     }
 
@@ -144,6 +145,7 @@ def _untested(*, change: bool) -> r.TestSendResult:
         "reason": "",
         "detail": "",
         "code": 0,
+        "provider_reply": "",
         "provider_id": "",
         "would": {"change": change},
     }

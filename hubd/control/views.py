@@ -162,6 +162,7 @@ def delivery_view(row: DeliveryRow) -> r.DeliveryView:
         "reason": row.reason,
         "attempts": row.attempts,
         "code": row.code,
+        "provider_reply": row.provider_reply,
         "provider_id": row.provider_id,
         "message_id": row.message_id,
         "updated_at": time_text(row.updated_at),
@@ -181,6 +182,7 @@ def attempt_view(row: AttemptRow) -> r.AttemptView:
         "code": row.code,
         "enhanced": row.enhanced,
         "detail": row.detail,
+        "provider_reply": row.provider_reply,
         "provider_id": row.provider_id,
     }
 
@@ -193,6 +195,7 @@ def failure_view(group: FailureGroup) -> r.FailureGroup:
         "state": group.state.value,
         "count": group.count,
         "detail": group.detail,
+        "provider_reply": group.provider_reply,
         "example_id": group.example_id,
         "class": group.kind,
     }

@@ -54,7 +54,8 @@ _PHONE_KIND = {
 }
 _ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]*")  # a display name that needs no quotes (RFC 5322 3.2.3)
 _SENDER_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}")  # E.164, or a short code
-_SENDER_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}")  # alphanumeric, 3GPP TS 23.040 9.1.2.5
+#: A name: 3GPP TS 23.040 9.1.2.5, with the characters that Twilio takes (its AlphaSender resource).
+_SENDER_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +_&-]{1,11}")
 
 
 def email_address(text: str) -> tuple[str, str]:
@@ -275,5 +276,6 @@ def sms_sender(text: str) -> str:
         return text
     raise BadInput.at(
         "sender",
-        "an SMS comes from a number such as +15005550006, a short code, or a name of up to 11 letters",
+        "an SMS comes from a number such as +15005550006, a short code, or a name: up to 11 letters, digits, "
+        "spaces and + - _ &, with at least one letter",
     )

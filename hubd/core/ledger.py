@@ -56,6 +56,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     enhanced: str = ""
     vendor: int = 0
     provider_id: str = ""
+    provider_reply: str = ""  #: see `core.provider_reply`
     next_at: float | None = None  #: for `deferred`: not before this time
     suppress: str = ""  #: when not "": also suppress the address, with this reason
     refused: str = ""  #: for `pending`: the reason of the refusal that paused the campaign

@@ -121,6 +121,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     enhanced: str = ""  #: SMTP enhanced status code such as "5.1.1" (RFC 3463), or ""
     vendor: int = 0  #: the provider's own error number (Twilio 21211 ...), or 0
     text: str = ""  #: one printable line for people; may quote an address, so never logged
+    verbatim: bool = False  #: `text` is what the provider said; else it is our own
     provider_id: str = ""  #: the provider's name for the accepted message (queue id, sid)
     retry_after: float | None = None  #: seconds the provider asked us to wait
     detail: str = ""  #: for failures on this side: replaces the usual sentence for people

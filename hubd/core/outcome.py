@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hubd.core.ledger import Close
 from hubd.core.model import Answer, DeliveryState, DueDelivery, Signal, SkipReason, Stage
+from hubd.core.provider_reply import provider_reply
 from hubd.core.verdict import Action, Verdict, retry_delay
 from hubd.errors import BadInput
 
@@ -79,6 +80,7 @@ def close_for(
         enhanced=answer.enhanced,
         vendor=answer.vendor,
         provider_id=answer.provider_id,
+        provider_reply=provider_reply(answer, row.recipient),
         next_at=next_at,
         suppress=verdict.reason if verdict.action is Action.SUPPRESS else "",
         refused=refused,

@@ -38,6 +38,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "route_missing": "The provider has no route from this sender to this number.",
         # about the message or the sender
         "refused_by_policy": "The mail server refused this recipient by its own policy.",
+        "block_listed": "The mail server refuses this machine or the sender because of a block list.",
         "content_refused": "The message was refused because of its content or a policy on it.",
         "message_refused": "The mail server refused the message.",
         "message_too_large": "The message is larger than the provider accepts.",
@@ -46,6 +47,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "sender_unauthenticated": "The sender's domain failed authentication; check SPF, DKIM, reverse DNS.",
         "sender_unregistered": "The sender number is not registered for this kind of traffic.",
         "daily_quota": "The provider's daily quota is used up; resume when it is renewed.",
+        "sending_limit": "The account has reached its sending limit; resume when it is renewed.",
         "trial_account": "The provider account is a trial and may only send to verified numbers.",
         # for now, or about the conversation
         "refused_for_now": "The provider refused the message for now.",
@@ -64,6 +66,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "provider_busy": "The provider is busy and accepts nothing more for now.",
         "too_many_connections": "The mail server accepts no more connections at the moment.",
         "busy_at_recipient": "The mail server was too busy for this recipient and closed the connection.",
+        "greeting_refused": "The mail server does not accept the name that hubd gives it; set ehlo_name.",
         "provider_refused": "The provider does not accept connections from this machine at the moment.",
         "provider_nonsense": "The server at the provider's address does not speak the expected protocol.",
         "sender_queue_full": "The provider's queue for this sender is full.",
@@ -89,7 +92,14 @@ TRANSIENT: frozenset[str] = frozenset(
     | {"routing_trouble", "too_many_recipients", "too_fast", "connection_lost", "no_answer", "not_a_reply"}
     | {"out_of_sync", "answer_lost", "provider_unreachable", "provider_busy", "provider_refused"}
     | {"provider_nonsense", "sender_queue_full", "login_unavailable", "tls_unavailable", "outbox_unwritable"}
-    | {"daily_quota", "busy_at_recipient", "domain_throttled", "too_many_connections"}
+    | {
+        "daily_quota",
+        "sending_limit",
+        "greeting_refused",
+        "busy_at_recipient",
+        "domain_throttled",
+        "too_many_connections",
+    }
 )
 
 

@@ -95,6 +95,16 @@ class Table:
             self.fault(key, f"must be {allowed}{did_you_mean(value, words)}")
         return next((word for word in words if word == value), default)
 
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value = self.take(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.fault(key, f"must be true or false, not {kind_of(value)}")
+            return default
+        return value
+
     def whole(self, key: str, default: int, low: int, high: int) -> int:
         """A whole number from `low` to `high`."""
         value = self.take(key)

@@ -22,10 +22,13 @@ from dataclasses import dataclass
 from hubd.core.model import Answer, Channel, Signal, Stage
 from hubd.core.reasons import SENTENCES
 from hubd.core.recipient_texts import GENERAL_CODES, about_us, recipients_own
+from hubd.core.sending_limits import sending_limit
 from hubd.core.verdict_tables import (
     HTTP,
     HTTP_LOST,
     HTTP_REFUSED,
+    MESSAGE,
+    SENDING_LIMITS,
     SMTP,
     SMTP_CODE_FIRST,
     SMTP_CODES,
@@ -47,7 +50,14 @@ CONNECTING = frozenset({Stage.CONNECT, Stage.TLS, Stage.BANNER, Stage.EHLO, Stag
 RECIPIENT_KNOWN = frozenset({Stage.RCPT, Stage.DATA, Stage.BODY, Stage.DOT})
 #: Refusals that are about one recipient when they are rare, and about us when they come in a row.
 SYSTEMIC = frozenset(
-    {"refused_by_policy", "content_refused", "message_refused", "recipient_refused", "request_refused"}
+    {
+        "refused_by_policy",
+        "block_listed",
+        "content_refused",
+        "message_refused",
+        "recipient_refused",
+        "request_refused",
+    }
     | {"refused_for_now", "region_not_permitted", "route_missing", "answer_lost", "blocked"}
     | {"connection_lost", "no_answer", "not_a_reply", "out_of_sync"}
     | {
@@ -173,6 +183,10 @@ def _judge_smtp(answer: Answer) -> Row:
     kind = classify(answer)
     if answer.stage is Stage.DOT and kind is Class.POSITIVE and answer.code >= 300:
         kind = Class.GARBAGE  # "go on" is no answer to the end of a message
+    if answer.stage in MESSAGE and kind in (Class.TRANSIENT, Class.PERMANENT):
+        limit = SENDING_LIMITS.get(sending_limit(answer.text))
+        if limit is not None:
+            return limit._replace(close=answer.stage is Stage.BODY)
     for wording in SMTP_TEXTS:
         if answer.stage in wording.stages and kind in wording.classes and wording.pattern.search(answer.text):
             return wording.row
@@ -227,7 +241,7 @@ def _judge_http(answer: Answer) -> Row:
 
 
 def _wait(asked: float | None, row: Row) -> float | None:
-    least = row.least_wait if row.action is Action.RETRY else 0.0
+    least = row.least_wait if row.action in (Action.RETRY, Action.SLOW) else 0.0
     if asked is None or math.isnan(asked) or asked < 0:
         return least or None
     return max(least, min(asked, LONGEST_REST))

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from hubd.core.model import Stage
+from hubd.core.sending_limits import Limit
 
 
 class Action(StrEnum):
@@ -207,6 +208,16 @@ SMTP_ENHANCED: Mapping[Stage, Mapping[str, Row]] = MappingProxyType(
     }
 )
 
+# --- SMTP, what an account may send: said with temporary and with permanent codes
+
+SENDING_LIMITS: Mapping[Limit, Row] = MappingProxyType(
+    {
+        "daily_quota": Row(A.PAUSE, "daily_quota"),
+        "sending_limit": Row(A.PAUSE, "sending_limit"),
+        "too_fast": Row(A.SLOW, "too_fast", least_wait=300.0),
+    }
+)
+
 # --- SMTP, text: only ever blames the provider or ourselves (rule A)
 
 
@@ -220,9 +231,10 @@ class Wording(NamedTuple):
 
 
 _LOGGING_IN = frozenset({S.TLS, S.BANNER, S.EHLO, S.AUTH})
-_MESSAGE = frozenset({S.MAIL, S.RCPT, S.DATA, S.BODY, S.DOT})
-_ABOUT_US = _MESSAGE - {S.RCPT}
-_FROM_BEYOND = _MESSAGE - {S.MAIL}  # where a relay may repeat what the recipient's server said
+#: From the first command that is about a message.
+MESSAGE = frozenset({S.MAIL, S.RCPT, S.DATA, S.BODY, S.DOT})
+_ABOUT_US = MESSAGE - {S.RCPT}
+_FROM_BEYOND = MESSAGE - {S.MAIL}  # where a relay may repeat what the recipient's server said
 
 
 def _says(stages: frozenset[Stage], classes: tuple[Class, ...], pattern: str, row: Row) -> Wording:
@@ -235,6 +247,11 @@ _CONCURRENCY = (
     r"(connections?|sessions?|logins?)\b"
     r"|(connections?|sessions?) (count )?limit"
     r"|(concurrent|simultaneous) (smtp )?(connections?|sessions?|logins?) .{0,20}(exceeded|reached)"
+)
+_GREETED = frozenset({S.EHLO, S.MAIL, S.RCPT})
+_GREETING = (
+    r"\b(helo|ehlo)\b.{0,60}(reject|refus|invalid|not accept|denied|fully.qualified|syntax|bad\b)"
+    r"|(invalid|bad|illegal|malformed|forged) (helo|ehlo)\b|need fully.qualified (host|domain)"
 )
 _TOO_MANY_CONNECTIONS = r"too many (smtp )?(connections|sessions|logins)\b|" + _CONCURRENCY
 
@@ -276,6 +293,10 @@ SMTP_TEXTS: tuple[Wording, ...] = (
         _CONCURRENCY,
         Row(A.SLOW, "too_many_connections", close=True),
     ),
+    # Postfix: "504 5.5.2 <pc>: Helo command rejected: need fully-qualified hostname", and 450 4.7.1 for a
+    # name that does not resolve. It is said at RCPT, and the same for everybody.
+    _says(_GREETED, (K.PERMANENT,), _GREETING, Row(A.PROVIDER_STOP, "greeting_refused", close=True)),
+    _says(_GREETED, (K.TRANSIENT,), _GREETING, Row(A.PROVIDER, "greeting_refused", close=True)),
     # Yahoo: "[TSS04] Messages from ... temporarily deferred due to unexpected volume or user complaints";
     # Google: "4.7.28 ... an unusual rate of unsolicited mail"; Microsoft: "... rate limited due to IP ...".
     _says(
@@ -288,11 +309,21 @@ SMTP_TEXTS: tuple[Wording, ...] = (
     ),
     # Amazon SES: "454 Throttling failure: Daily message quota exceeded", "... Maximum sending rate exceeded".
     # At RCPT such words may speak of the recipient's own limits, so there only the exact ones count.
-    _says(_ABOUT_US, (K.TRANSIENT,), r"daily .{0,20}(quota|limit)", Row(A.PAUSE, "daily_quota")),
+    _says(_ABOUT_US, (K.TRANSIENT, K.PERMANENT), r"daily .{0,20}(quota|limit)", Row(A.PAUSE, "daily_quota")),
     _says(_ABOUT_US, (K.TRANSIENT,), r"throttl|sending rate", Row(A.SLOW, "too_fast")),
     _says(frozenset({S.RCPT}), (K.TRANSIENT,), r"^throttling|maximum sending rate", Row(A.SLOW, "too_fast")),
     # Amazon SES: "554 Message rejected: Email address is not verified" is about the account, at any stage.
-    _says(_MESSAGE, (K.PERMANENT,), r"address(es)? (is|are) not verified", _SENDER),
+    _says(MESSAGE, (K.PERMANENT,), r"address(es)? (is|are) not verified", _SENDER),
+    # Postfix: "554 5.7.1 Service unavailable; Client host [...] blocked using zen.spamhaus.org"; Outlook.com:
+    # "550 5.7.1 Unfortunately, messages from [...] weren't sent ... part of their network is on our block
+    # list".
+    _says(
+        MESSAGE,
+        (K.PERMANENT,),
+        r"\b(client|host|ip|server|network|sender)\b.{0,80}\b(blocked|listed|rejected) (using|by|in|on|at) "
+        r"|\b(block|black|deny) ?-?list(ed)?\b",
+        Row(A.FAIL, "block_listed"),
+    ),
     # Exchange Online, where the directory has no such recipient. More of the kind is in `recipient_texts`.
     _says(
         frozenset({S.RCPT}),

@@ -176,6 +176,8 @@ class CampaignRun:
                 await self._context.campaigns.move(
                     campaign.id, (campaign.state,), to, event=event.value, reason=reason
                 )
+                if reason:
+                    log.info("campaign %s is %s: %s", campaign.name, to.value, reason, extra=self._told)
 
     async def _wait_for_database(self) -> bool:
         """False when it was asked to end meanwhile."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hubd.core.ledger import Entry, Open
 from hubd.core.model import Answer, Campaign, DueDelivery, RenderedMessage, Signal, Stage
 from hubd.core.outcome import NOT_ABOUT_RECIPIENT, close_for
+from hubd.core.provider_reply import provider_reply
 from hubd.core.systemic_failure import SystemicFailureDetector
 from hubd.core.verdict import Action, Verdict, classify, judge, refuses_connection
 from hubd.core.verdict_tables import Class
@@ -123,7 +124,9 @@ class ResultHandler:
             return verdict
         # There is nothing to pause but this message; what passes by itself is worth waiting for.
         by_mail = answer.stage is not Stage.REQUEST  # an HTTP 4xx is for good
-        passes = verdict.reason == "daily_quota" or (by_mail and classify(answer) is Class.TRANSIENT)
+        passes = verdict.reason in ("daily_quota", "sending_limit") or (
+            by_mail and classify(answer) is Class.TRANSIENT
+        )
         return replace(verdict, action=Action.RETRY if passes else Action.FAIL)
 
     def _tell(self, verdict: Verdict, answer: Answer, recipient: str, lease: Lease) -> str:
@@ -134,24 +137,32 @@ class ResultHandler:
             return ""
         match verdict.action:
             case Action.PROVIDER:
-                self._breaker.trouble(lease, verdict.detail, verdict.retry_after)
+                self._breaker.trouble(lease, _why(verdict, answer, recipient), verdict.retry_after)
             case Action.SLOW:
-                self._breaker.slow(lease, verdict.detail, verdict.retry_after)
+                self._breaker.slow(lease, _why(verdict, answer, recipient), verdict.retry_after)
             case Action.DOMAIN:
-                self._domains.rest(recipient, verdict.detail)
+                self._domains.rest(recipient, _why(verdict, answer, recipient))
                 self._breaker.answered(lease)
             case Action.PROVIDER_STOP:
                 if not self._breaker.in_trouble(lease):  # else late news of earlier settings
-                    self._breaker.stop(verdict.detail)
-                    return verdict.detail
+                    reason = _why(verdict, answer, recipient)
+                    self._breaker.stop(reason)
+                    return reason
             case Action.PAUSE:
-                return verdict.detail
+                return _why(verdict, answer, recipient)
             case Action.DOUBT:
-                self._breaker.lost(lease, verdict.detail)
+                self._breaker.lost(lease, _why(verdict, answer, recipient))
             case Action.RETRY if answer.signal is not Signal.REPLY:
-                self._breaker.lost(lease, verdict.detail)  # not in doubt, but no sign of life either
+                # not in doubt, but no sign of life either
+                self._breaker.lost(lease, _why(verdict, answer, recipient))
             case _:
                 self._breaker.answered(lease)
                 if verdict.action is Action.ACCEPT:
                     self._domains.well(recipient)
         return ""
+
+
+def _why(verdict: Verdict, answer: Answer, recipient: str) -> str:
+    """What it means, and what the provider said, for those who have to act on it."""
+    said = provider_reply(answer, recipient)
+    return f"{verdict.detail} The provider said: {said}" if said else verdict.detail

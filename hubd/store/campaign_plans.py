@@ -25,7 +25,10 @@ UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
     started_at = CASE WHEN :target = 'running' THEN coalesce(started_at, :now) ELSE started_at END,
     completed_at = CASE WHEN :target = 'completed' THEN :now
                         WHEN :target = 'running' THEN NULL ELSE completed_at END,
-    last_error = CASE WHEN :target = 'failed' THEN :reason ELSE last_error END,
+    last_error = CASE WHEN :target = 'running' THEN ''
+                      WHEN :target IN ('paused', 'failed') AND :reason NOT IN ('', 'limit') THEN :reason
+                      WHEN :target = 'completed' AND n_failed + n_undelivered + n_in_doubt = 0 THEN ''
+                      ELSE last_error END,
     archived_at = CASE WHEN :target = 'running' THEN NULL ELSE archived_at END,
     freeze_to = CASE WHEN :target = 'running' AND freeze_to IS NULL
                      THEN (SELECT coalesce(max(id), 0) FROM membership) ELSE freeze_to END

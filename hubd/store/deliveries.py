@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from hubd.core.model import Channel, Content, Counts, DeliveryState
+from hubd.core.provider_reply import grouped_by
 from hubd.core.reasons import class_of
 from hubd.errors import NotFound
 from hubd.store.contents import content_by_hash, content_of
 
-_COLUMNS = """id, recipient, state, reason, detail, code, attempts, doubts, next_at, updated_at,
-    provider_id, message_id"""
+#: What the provider said last.
+_REPLY = """(SELECT attempt.provider_reply FROM attempt WHERE attempt.delivery_id = delivery.id
+    ORDER BY attempt.n DESC LIMIT 1) AS provider_reply"""
+_COLUMNS = f"""id, recipient, state, reason, detail, code, attempts, doubts, next_at, updated_at,
+    provider_id, message_id, {_REPLY}"""
 #: A page of a campaign's deliveries.
 ALL_DELIVERIES = f"SELECT {_COLUMNS} FROM delivery WHERE campaign_id = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - no values, only our own words
 #: A page of those in one state; the state is part of the text so that a partial index can serve.
@@ -45,19 +49,22 @@ FROM delivery JOIN campaign ON campaign.id = delivery.campaign_id
 JOIN content ON content.id = coalesce(delivery.content_id, campaign.content_id)
 WHERE delivery.id IN (SELECT value FROM json_each(?)) ORDER BY delivery.id DESC"""
 #: One delivery with what is needed from its campaign.
-ONE_DELIVERY = """
-SELECT delivery.*, campaign.name AS campaign, campaign.channel AS channel, campaign.provider AS provider,
-    campaign.content_id AS campaign_content
-FROM delivery JOIN campaign ON campaign.id = delivery.campaign_id WHERE delivery.id = ?"""
+ONE_DELIVERY = f"""
+SELECT delivery.*, {_REPLY}, campaign.name AS campaign, campaign.channel AS channel,
+    campaign.provider AS provider, campaign.content_id AS campaign_content
+FROM delivery JOIN campaign ON campaign.id = delivery.campaign_id WHERE delivery.id = ?"""  # noqa: S608 - no values, only our own words
 #: Its attempts, first to last.
 ATTEMPTS = "SELECT * FROM attempt WHERE delivery_id = ? ORDER BY n"
-#: What went wrong, grouped as a person would.
-FAILURES = """
-SELECT state, reason, code, count(*) AS n, min(id) AS example, detail
-FROM delivery INDEXED BY delivery_trouble
-WHERE campaign_id = ? AND state IN ('failed', 'undelivered', 'in_doubt')
-    AND (state = 'failed' OR state = 'in_doubt' OR state = 'undelivered' OR state = 'skipped')
-GROUP BY state, reason, code ORDER BY n DESC, reason, code"""
+#: What went wrong, and what the provider said about it, with how many got exactly that.
+FAILURES = f"""
+SELECT state, reason, code, provider_reply, count(*) AS n, min(id) AS example, detail
+FROM (SELECT id, state, reason, code, detail, {_REPLY} FROM delivery INDEXED BY delivery_trouble
+    WHERE campaign_id = ? AND state IN ('failed', 'undelivered', 'in_doubt')
+        AND (state = 'failed' OR state = 'in_doubt' OR state = 'undelivered' OR state = 'skipped'))
+GROUP BY state, reason, code, provider_reply ORDER BY example"""  # noqa: S608 - no values, only our own words
+#: So many groups of a state, a reason and a code are told apart by what the provider said. If it says more
+#: different things than that, the others are one group without its words.
+MOST_WORDINGS = 20
 #: The deliveries by state.
 RECOUNT = "SELECT state, count(*) FROM delivery WHERE campaign_id = ? GROUP BY state"
 
@@ -81,6 +88,7 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: float
     provider_id: str
     message_id: str
+    provider_reply: str  #: to its last attempt; see `core.provider_reply`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +121,7 @@ class AttemptRow:
     enhanced: str
     vendor: int
     provider_id: str
+    provider_reply: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +141,10 @@ class MessageLife:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureGroup:
-    """So many deliveries went wrong in the same way. `kind` is "transient", "permanent" or "in_doubt"."""
+    """So many deliveries went wrong in the same way. `kind` is "transient", "permanent" or "in_doubt".
+
+    `provider_reply` is what the provider said to `example_id`, and in essence to all of them.
+    """
 
     state: DeliveryState
     reason: str
@@ -141,6 +153,7 @@ class FailureGroup:
     detail: str
     example_id: int
     kind: str
+    provider_reply: str
 
 
 def page_of(
@@ -206,18 +219,31 @@ def life_of(db: sqlite3.Connection, delivery_id: int) -> MessageLife:
 
 def failure_groups(db: sqlite3.Connection, campaign_id: int) -> list[FailureGroup]:
     """See `Ledger.failures`."""
-    return [
-        FailureGroup(
-            state=DeliveryState(row["state"]),
-            reason=row["reason"],
-            code=row["code"],
-            count=row["n"],
-            detail=row["detail"],
-            example_id=row["example"],
-            kind=class_of(DeliveryState(row["state"]), row["reason"]),
-        )
-        for row in db.execute(FAILURES, (campaign_id,))
-    ]
+    groups: dict[tuple[str, str, int], dict[str, FailureGroup]] = {}
+    for row in db.execute(FAILURES, (campaign_id,)):
+        alike = groups.setdefault((row["state"], row["reason"], row["code"]), {})
+        wording = grouped_by(row["provider_reply"] or "")
+        said = row["provider_reply"]
+        if wording not in alike and len(alike) >= MOST_WORDINGS:
+            wording = said = ""
+        found = alike.get(wording) or _group(row, said or "")
+        alike[wording] = replace(found, count=found.count + row["n"])
+    found_all = [group for alike in groups.values() for group in alike.values()]
+    return sorted(found_all, key=lambda group: (-group.count, group.reason, group.code, group.example_id))
+
+
+def _group(row: sqlite3.Row, provider_reply: str) -> FailureGroup:
+    """A group that nobody is counted in yet."""
+    return FailureGroup(
+        state=DeliveryState(row["state"]),
+        reason=row["reason"],
+        code=row["code"],
+        count=0,
+        detail=row["detail"],
+        example_id=row["example"],
+        kind=class_of(DeliveryState(row["state"]), row["reason"]),
+        provider_reply=provider_reply,
+    )
 
 
 def count_again(db: sqlite3.Connection, campaign_id: int) -> Counts:
@@ -252,6 +278,7 @@ def _delivery(row: sqlite3.Row) -> DeliveryRow:
         updated_at=row["updated_at"],
         provider_id=row["provider_id"],
         message_id=row["message_id"],
+        provider_reply=row["provider_reply"] or "",
     )
 
 
@@ -272,4 +299,5 @@ def _attempt(row: sqlite3.Row) -> AttemptRow:
         enhanced=row["enhanced"],
         vendor=row["vendor"],
         provider_id=row["provider_id"],
+        provider_reply=row["provider_reply"],
     )

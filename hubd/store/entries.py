@@ -54,6 +54,8 @@ _EVENT_OF: Mapping[DeliveryState, DeliveryEvent] = {
     DeliveryState.PENDING: DeliveryEvent.WITHDRAW,
 }
 _TOLD = {DeliveryState.FAILED: "delivery.failed", DeliveryState.IN_DOUBT: "delivery.in_doubt"}
+#: The states in which what the provider said is why the message did not go out.
+_REFUSED = frozenset({*_TOLD, DeliveryState.DEFERRED})
 _UNTRIED = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 
 
@@ -187,7 +189,11 @@ class _Batch:
             self._suppress(entry)
         if target in _TOLD:
             data = {"delivery_id": entry.delivery_id, "reason": entry.reason, "code": entry.code}
+            if entry.provider_reply:
+                data["provider_reply"] = entry.provider_reply
             self._unit.event(_TOLD[target], at.campaign_id, data)
+        if target in _REFUSED and entry.provider_reply:
+            self._unit.refused(at.campaign_id, entry.provider_reply)
         return None
 
     def _suppress(self, entry: Close) -> None:

@@ -22,8 +22,9 @@ INSERT INTO attempt (delivery_id, n, epoch, provider, account, message_id, conte
 CLOSE_ATTEMPTS = """
 UPDATE attempt SET closed_at = entry.at, outcome = entry.outcome, stage = entry.stage, reason = entry.reason,
     detail = entry.detail, code = entry.code, enhanced = entry.enhanced, vendor = entry.vendor,
-    provider_id = entry.provider_id
-FROM (WITH entry (delivery_id, at, outcome, stage, reason, detail, code, enhanced, vendor, provider_id)
+    provider_id = entry.provider_id, provider_reply = entry.provider_reply
+FROM (WITH entry (delivery_id, at, outcome, stage, reason, detail, code, enhanced, vendor, provider_id,
+    provider_reply)
     AS ({rows}) SELECT * FROM entry) AS entry
 WHERE attempt.delivery_id = entry.delivery_id AND attempt.outcome IS NULL"""
 #: What outcomes make of their deliveries. `tries` and `withdrawn` are 0 or 1.
@@ -80,7 +81,7 @@ class EntryRows:
         if counts or entry.opened:
             outcome = target.value if counts else "withdrawn"
             said = (entry.stage, entry.reason, entry.detail, entry.code, entry.enhanced, entry.vendor)
-            self._closed.append((number, at, outcome, *said, entry.provider_id))
+            self._closed.append((number, at, outcome, *said, entry.provider_id, entry.provider_reply))
         at_once = target is DeliveryState.DEFERRED and entry.next_at is None
         self._finished.append(
             (

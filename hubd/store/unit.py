@@ -38,7 +38,7 @@ UPDATE campaign SET n_total = n_total + :total, n_pending = n_pending + :pending
     n_deferred = n_deferred + :deferred, n_sending = n_sending + :sending, n_sent = n_sent + :sent,
     n_delivered = n_delivered + :delivered, n_undelivered = n_undelivered + :undelivered,
     n_failed = n_failed + :failed, n_skipped = n_skipped + :skipped, n_in_doubt = n_in_doubt + :in_doubt,
-    updated_at = :now
+    last_error = coalesce(:refusal, last_error), updated_at = :now
 WHERE id = :campaign_id"""
 #: Appends a durable event with the name that its campaign has now.
 ADD_EVENT = """
@@ -68,13 +68,14 @@ class Unit:
     wall clock; `steady` is the same on the clock by which ages are measured.
     """
 
-    __slots__ = ("_moves", "_opened", "_spent", "db", "last_seq", "now", "steady")
+    __slots__ = ("_moves", "_opened", "_refusals", "_spent", "db", "last_seq", "now", "steady")
 
     def __init__(self, db: sqlite3.Connection, moment: Moment) -> None:
         self.db = db
         self.now, self.steady = moment.now, moment.steady
         self.last_seq = 0  #: of the last event written, 0 when there was none
         self._moves: dict[int, dict[str, int]] = {}
+        self._refusals: dict[int, str] = {}
         self._spent: dict[tuple[str, int], int] = {}
         self._opened = 0
 
@@ -90,6 +91,11 @@ class Unit:
         # A state is a string and finds its counter as it is; asking an enum for its value takes longer.
         moves["total" if source is None else source] += n if source is None else -n
         moves["total" if target is None else target] += -n if target is None else n
+
+    def refused(self, campaign_id: int, said: str) -> None:
+        """A delivery was refused with these words; the campaign shows the last of them."""
+        self._refusals[campaign_id] = said
+        self._moves.setdefault(campaign_id, dict.fromkeys(_COUNTERS, 0))
 
     def event(self, type: str, campaign_id: int | None, data: Mapping[str, object]) -> int:
         """Append a durable event and return its seq. `data` holds no address and no content."""
@@ -130,9 +136,12 @@ class Unit:
         Called before COMMIT; call it earlier when the counters are read in the same unit.
         """
         for campaign_id, moves in self._moves.items():
-            if any(moves.values()):
-                self.db.execute(MOVE_COUNTERS, {**moves, "now": self.now, "campaign_id": campaign_id})
+            refusal = self._refusals.get(campaign_id)
+            if refusal or any(moves.values()):
+                values = {**moves, "refusal": refusal, "now": self.now, "campaign_id": campaign_id}
+                self.db.execute(MOVE_COUNTERS, values)
         self._moves.clear()
+        self._refusals.clear()
         write_rows(self.db, SPEND, [(*key, slots) for key, slots in self._spent.items()])
         self._spent.clear()
         if self._opened:

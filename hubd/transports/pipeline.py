@@ -24,11 +24,15 @@ _CLOSED = "the server closed the connection"
 
 
 class Lost(Exception):
-    """The conversation cannot continue. `signal` says why, `str()` says it for people."""
+    """The conversation cannot continue. `signal` says why, `str()` says it for people.
 
-    def __init__(self, signal: Signal, text: str) -> None:
+    `stray` is the reply that nobody asked for, if that ended it.
+    """
+
+    def __init__(self, signal: Signal, text: str, stray: Reply | None = None) -> None:
         super().__init__(text)
         self.signal = signal
+        self.stray = stray
 
 
 class Conversation:
@@ -90,7 +94,7 @@ class Conversation:
     def loss(self) -> Lost:
         """Why it is not usable."""
         signal, text = self._lost or (Signal.GARBAGE, "part of an unexpected reply")
-        return Lost(signal, text)
+        return Lost(signal, text, self.stray)
 
     def write(self, data: bytes, *, replies: int) -> None:
         """Send bytes, to which the server owes that many replies."""

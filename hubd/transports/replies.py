@@ -14,8 +14,8 @@ from typing import NamedTuple
 MAX_LINE = 4096
 #: All lines of one reply together. Bounds the memory a server can make us use.
 MAX_REPLY = 32 * 1024
-#: Characters of an answer's text that are kept for people.
-MAX_TEXT = 300
+#: Characters of an answer's text that are kept: large servers explain themselves over several lines.
+MAX_TEXT = 1000
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\n]*)|\r?)\n")
 _START = re.compile(rb"[2-5](?:[0-9](?:[0-9][ \-\r]?)?)?")
@@ -94,7 +94,7 @@ class ReplyParser:
 
 
 def one_line(text: str, secrets: Iterable[str] = ()) -> str:
-    """A server's words made fit to be shown: one printable line of at most 300 characters, no secrets."""
+    """A server's words made fit to be shown: one printable line of at most 1,000 characters, no secrets."""
     for secret in secrets:
         if secret in text:
             text = text.replace(secret, "***")

@@ -23,7 +23,8 @@ ENVELOPE = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 def envelope(rendered: RenderedMessage, login: Login) -> bytes:
     """The commands of `ENVELOPE`, one line each."""
     size = f" SIZE={rendered.size}" if login.size else ""
-    lines = f"MAIL FROM:<{rendered.sender}>{size}\r\nRCPT TO:<{rendered.recipient}>\r\nDATA\r\n"
+    sender = login.bounce_address or rendered.sender
+    lines = f"MAIL FROM:<{sender}>{size}\r\nRCPT TO:<{rendered.recipient}>\r\nDATA\r\n"
     return lines.encode("ascii")
 
 

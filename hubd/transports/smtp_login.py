@@ -50,21 +50,26 @@ class SmtpSettings:
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: str = ""  #: "" for no login
     password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)  #: an access token for XOAUTH2; then there is no password
     connections: int = 8
     ca_file: Path | None = None  #: trust the certificates in this PEM file instead of the system's
-    local_hostname: str = ""  #: what we call ourselves in EHLO; "" for this machine's name
+    ehlo_name: str = ""  #: what we call ourselves in EHLO; "" for this machine's name
+    pipelining: bool = True  #: use PIPELINING if it is offered
+    bounce_address: str = ""  #: the envelope sender of every message; "" for the message's own
     connect_timeout: float = 30.0  #: for the lookup and the connection, the TLS handshake, and the greeting
     reply_timeout: float = 300.0  #: for every reply but the last (RFC 5321 section 4.5.3.2 asks for 300)
     dot_timeout: float = 600.0  #: for the reply that says whether the message was accepted (also there)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The password in every form in which it travels; none of them may show up in an answer's text."""
-        if not self.password:
+        """The password or token in every form in which it travels; none may show up in an answer's text."""
+        if self.token:
+            secret, login = self.token, f"user={self.username}\1auth=Bearer {self.token}\1\1"
+        else:
+            secret, login = self.password, f"\0{self.username}\0{self.password}"
+        if not secret:
             return ()
-        plain = f"\0{self.username}\0{self.password}"
-        encoded = (base64.b64encode(text.encode()).decode() for text in (self.password, plain))
-        return (self.password, *encoded)
+        return (secret, *(base64.b64encode(text.encode()).decode() for text in (secret, login)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +81,15 @@ class Login:
     size: bool  #: RFC 1870: MAIL may say how large the message is
     max_size: int  #: bytes the server takes at most; 0 for no stated limit
     answer: Answer  #: the last reply, for people
+    bounce_address: str = ""  #: as in the settings
     secrets: tuple[str, ...] = field(default=(), repr=False)  #: what must not show up in a reply's text
 
 
 #: A dialogue with the server by aiosmtplib: its last reply.
 Dialogue = Callable[[aiosmtplib.SMTP], Awaitable[aiosmtplib.SMTPResponse]]
+#: What we call ourselves without a full name: an address literal, which every server takes (RFC 5321 4.1.4).
+#: Many refuse a bare "localhost".
+NO_NAME = "[127.0.0.1]"
 _HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 #: After STARTTLS the server does not greet again, and aiosmtplib waits for a greeting.
 _GREETING = b"220 after STARTTLS\r\n"
@@ -105,9 +114,10 @@ def tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
 
 
 async def ehlo_name() -> str:
-    """The name for EHLO: the full name of this machine if the lookup finds one in time, or localhost."""
+    """The name for EHLO: the full name of this machine if the lookup finds one in time, or `NO_NAME`."""
     name = await own_name()
-    return name if _HOST_NAME.fullmatch(name) else "localhost"
+    known = _HOST_NAME.fullmatch(name) and not name.lower().startswith("localhost.")
+    return name if known else NO_NAME
 
 
 async def log_in(
@@ -176,7 +186,8 @@ class _Attempt:
         limit = session.extensions.get("size", "").strip()
         return Login(
             conversation=conversation,
-            pipelining="pipelining" in session.extensions,
+            pipelining=settings.pipelining and "pipelining" in session.extensions,
+            bounce_address=settings.bounce_address,
             size="size" in session.extensions,
             max_size=int(limit) if limit.isascii() and limit.isdigit() else 0,
             answer=_reply_answer(self.stage, session.last.code, session.last.message, settings.secrets),
@@ -286,6 +297,10 @@ class _Attempt:
         if not self.stream.secured and not is_loopback_peer(self._peer or self.stream.peer):
             raise self._refused(538, "5.7.11", "a password is only sent over TLS; it was not sent")
         offered = client.server_auth_methods
+        if self.settings.token:
+            if "xoauth2" in offered:
+                return await client.auth_xoauth2(username, self.settings.token)
+            raise self._refused(504, "5.7.4", "the server does not offer XOAUTH2")
         if "plain" in offered:
             return await client.auth_plain(username, password)
         if "login" in offered:
@@ -347,6 +362,7 @@ def _reply_answer(
         code=max(code, 0),
         enhanced=reply.enhanced,
         text=one_line(reply.text, secrets),
+        verbatim=code > 0,
     )
 
 

@@ -307,6 +307,7 @@ class TwilioConnection:
             code=wire.connection.status,
             vendor=_vendor_code(getattr(refusal, "code", 0)),
             text=self._line(str(said)),
+            verbatim=bool(said),
             retry_after=_retry_after(wire.headers),
         )
 

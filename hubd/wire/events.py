@@ -85,12 +85,13 @@ class CampaignProgress(TypedDict):
 
 
 class DeliveryTold(TypedDict):
-    """One delivery, why, and the provider's code (0 for none)."""
+    """One delivery, why, and the provider's code (0 for none) and words (absent for none)."""
 
     campaign: str
     delivery_id: int
     reason: str
     code: int
+    provider_reply: NotRequired[str]
 
 
 DeliveriesRequeued = TypedDict(

@@ -400,6 +400,7 @@ class TestSendResult(TypedDict):
     reason: str
     detail: str
     code: int
+    provider_reply: str
     provider_id: str
     would: NotRequired[WouldChange]  #: in the answer to a dry run
 
@@ -448,6 +449,7 @@ class DeliveryView(TypedDict):
     reason: str
     attempts: int
     code: int
+    provider_reply: str  #: what the provider said to the last attempt, with addresses masked
     provider_id: str
     message_id: str
     updated_at: str | None
@@ -493,6 +495,7 @@ class AttemptView(TypedDict):
     code: int
     enhanced: str
     detail: str
+    provider_reply: str  #: what the provider said, with addresses masked; "" if it said nothing
     provider_id: str
 
 
@@ -533,6 +536,7 @@ FailureGroup = TypedDict(
         "state": str,
         "count": int,
         "detail": str,
+        "provider_reply": str,  # to the example; the others got much the same
         "example_id": int,
         "class": str,  # "transient", "permanent" or "in_doubt"
     },

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hubd.core.addresses import sms_sender
 from hubd.core.model import Channel, Content
 from hubd.core.sms import TEXT_LIMIT, Segments, _clusters, _units, compile_sms, segments
 from hubd.errors import BadInput, BadTemplate
@@ -186,3 +187,33 @@ def test_a_text_that_cannot_be_sent_fails_this_recipient(value: str, problem: st
 def test_an_empty_text_is_refused_when_it_is_compiled() -> None:
     with pytest.raises(BadTemplate, match="empty"):
         compile_sms(content(" "))
+
+
+@pytest.mark.parametrize(
+    "sender",
+    ["+15005550006", "12345", "ACME", "Acme Shop", "A-B_C&D+E", "4you", "R&D 24-7", "ElevenChars"],
+)
+def test_a_text_comes_from_what_twilio_takes_as_a_sender(sender: str) -> None:
+    assert sms_sender(sender) == sender
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "",
+        "TwelveLetter",
+        "12 34",
+        "&-_+",
+        " ACME",
+        "ACME ",
+        "Caf\u00e9",
+        "a.b",
+        "Acme!",
+        "+1",
+        "ACME\n",
+        "123456789",
+    ],
+)
+def test_a_sender_that_twilio_refuses_is_refused(sender: str) -> None:
+    with pytest.raises(BadInput):
+        sms_sender(sender)

@@ -26,7 +26,16 @@ from hubd.core.verdict import (
     rest_delay,
     retry_delay,
 )
-from hubd.core.verdict_tables import HTTP, SMTP, SMTP_CODES, SMTP_ENHANCED, SMTP_TEXTS, TWILIO, Class
+from hubd.core.verdict_tables import (
+    HTTP,
+    SENDING_LIMITS,
+    SMTP,
+    SMTP_CODES,
+    SMTP_ENHANCED,
+    SMTP_TEXTS,
+    TWILIO,
+    Class,
+)
 
 A = Action
 ACCEPT, RETRY, FAIL, SUPPRESS, DOUBT = A.ACCEPT, A.RETRY, A.FAIL, A.SUPPRESS, A.DOUBT
@@ -690,7 +699,12 @@ def test_a_provider_cannot_ask_for_a_rest_without_end() -> None:
 def _all_reasons() -> set[str]:
     rows = [row for table in SMTP.values() for row in table.values()]
     rows += [*SMTP_CODES.values(), *(row for table in SMTP_ENHANCED.values() for row in table.values())]
-    rows += [*(wording.row for wording in SMTP_TEXTS), *TWILIO.values(), *HTTP.values()]
+    rows += [
+        *(wording.row for wording in SMTP_TEXTS),
+        *SENDING_LIMITS.values(),
+        *TWILIO.values(),
+        *HTTP.values(),
+    ]
     return {row.reason for row in rows} - {""} | {"outbox_unwritable", "request_refused", "answer_lost"}
 
 

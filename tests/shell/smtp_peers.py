@@ -48,7 +48,7 @@ async def open_connection(
         connect_timeout=reply,
         reply_timeout=reply,
         dot_timeout=dot,
-        local_hostname="client.example.org",
+        ehlo_name="client.example.org",
     )
     with trio.fail_after(60):
         async with open_bridge() as bridge:
@@ -145,9 +145,10 @@ def aiosmtpd_server(
     auth_needs_tls: bool = True,
     exclude: tuple[str, ...] = (),
     size: int = 1_000_000,
+    box: Mailbox | None = None,
 ) -> Iterator[Mailbox]:
     """aiosmtpd with its own loop in its own thread, on a free port of the loopback interface."""
-    box = Mailbox()
+    box = Mailbox() if box is None else box
     ready = threading.Event()
 
     def factory() -> SMTP:

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from hubd.config.file import (
     HubConfig,
+    OAuth2Config,
     OutboxConfig,
     SecretRef,
     SmtpConfig,
     TwilioConfig,
     is_loopback,
     load_config,
+    missing_secrets,
+    secrets_of,
 )
 from hubd.core.warmup import Warmup
 from hubd.errors import BadConfig
@@ -227,6 +230,101 @@ def test_a_preset_and_the_security_fill_in_the_rest(
     smtp = load(f'[providers.a]\ntype = "smtp"\n{lines}\n').providers["a"]
     assert isinstance(smtp, SmtpConfig)
     assert (smtp.host, smtp.port, smtp.security) == (host, port, security)
+
+
+OAUTH2 = """auth = "xoauth2"
+username = "news@acme.example"
+[providers.a.oauth2]
+token_url = "https://oauth2.googleapis.com/token"
+client_id = "hub-app"
+client_secret = { file = "app.secret" }
+refresh_token = { file = "office.token" }
+"""
+
+
+def test_how_a_mail_server_is_spoken_to(load: Load) -> None:
+    smtp = load(
+        f"""
+        [providers.a]
+        {SMTP}
+        ehlo_name = "mail.acme.example"
+        pipelining = false
+        bounce_address = "Bounces@B\u00fccher.example"
+        """
+    ).providers["a"]
+    assert isinstance(smtp, SmtpConfig)
+    assert (smtp.ehlo_name, smtp.pipelining) == ("mail.acme.example", False)
+    assert smtp.bounce_address == "Bounces@xn--bcher-kva.example"
+    assert SmtpConfig(host="x").pipelining
+
+
+@pytest.mark.parametrize("name", ["mail.acme.example", "[192.0.2.1]", "[IPv6:2001:db8::1]", "a-b.example."])
+def test_a_greeting_is_a_full_name_or_an_address(load: Load, name: str) -> None:
+    smtp = load(f'[providers.a]\n{SMTP}ehlo_name = "{name}"\n').providers["a"]
+    assert isinstance(smtp, SmtpConfig)
+    assert smtp.ehlo_name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["localhost", "pc", "192.0.2", "a b.example", "[192.0.2]", "[IPv6:192.0.2.1]", "[2001:db8::1]", "a..b"],
+)
+def test_a_greeting_that_servers_refuse_is_refused(load: Load, name: str) -> None:
+    found = faults(load, f'[providers.a]\n{SMTP}ehlo_name = "{name}"\n')
+    problem = "must be a full name such as mail.acme.example, or an address such as [192.0.2.1]"
+    assert [fault for _, fault in found.values()] == [problem]
+
+
+def test_a_bounce_address_with_a_token_is_refused_as_long_as_nobody_reads_it(load: Load) -> None:
+    found = faults(load, f'[providers.a]\n{SMTP}bounce_address = "b+{{token}}@acme.example"\n')
+    ((key, (_, problem)),) = found.items()
+    assert key == "providers.a.bounce_address"
+    assert problem.startswith("cannot contain {token}")
+
+
+def test_a_login_by_access_token(load: Load) -> None:
+    config = load(f'[providers.a]\ntype = "smtp"\npreset = "gmail"\n{OAUTH2}')
+    smtp = config.providers["a"]
+    assert isinstance(smtp, SmtpConfig)
+    assert smtp.auth == "xoauth2"
+    assert smtp.oauth2 == OAuth2Config(
+        token_url="https://oauth2.googleapis.com/token",
+        client_id="hub-app",
+        client_secret=SecretRef(Place.FILE, "app.secret"),
+        refresh_token=SecretRef(Place.FILE, "office.token"),
+    )
+    assert list(secrets_of(smtp)) == ["oauth2.refresh_token", "oauth2.client_secret"]
+    assert len(missing_secrets(config)) == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "problem"),
+    [
+        ('auth = "xoauth2"', "oauth2", "is missing"),
+        ('auth = "xoauth2"', "username", "is missing"),
+        ('password = { file = "x" }\n' + OAUTH2, "password", "must not be here"),
+        (OAUTH2.replace('"xoauth2"', '"password"'), "oauth2", 'needs auth = "xoauth2"'),
+        (OAUTH2.replace("https://", "http://"), "oauth2.token_url", "must be https://"),
+        (
+            OAUTH2.replace('{ file = "office.token" }', f'"{CANARY}"'),
+            "oauth2.refresh_token",
+            "must not be here",
+        ),
+        (
+            OAUTH2.replace('{ file = "app.secret" }', f'"{CANARY}"'),
+            "oauth2.client_secret",
+            "must not be here",
+        ),
+        (OAUTH2.replace("client_id", "client"), "oauth2.client", "did you mean client_id?"),
+        (OAUTH2.replace("client_id", "client"), "oauth2.client_id", "is missing"),
+        ('security = "none"\n' + OAUTH2, "security", "the login would be sent unencrypted"),
+        ('auth = "oauth"', "auth", 'must be "password" or "xoauth2"'),
+        ("pipelining = 0", "pipelining", "must be true or false, not a whole number"),
+    ],
+)
+def test_a_login_that_cannot_work_is_refused(load: Load, lines: str, key: str, problem: str) -> None:
+    found = faults(load, f"[providers.a]\n{SMTP}{lines}\n")
+    assert problem in found[f"providers.a.{key}"][1]
 
 
 def test_every_fault_has_its_line_and_the_key_that_was_meant(load: Load, tmp_path: Path) -> None:

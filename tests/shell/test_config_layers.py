@@ -164,6 +164,8 @@ def test_every_value_knows_its_source(tmp_path: Path) -> None:
         "providers.office.security": ("starttls", "default", "", 0),
         "providers.office.username": ("me@acme.example", "file", "hubd.toml", 4),
         "providers.office.password": ({"file": "office.pass"}, "file", "hubd.toml", 5),
+        "providers.office.auth": ("password", "default", "", 0),
+        "providers.office.pipelining": (True, "default", "", 0),
         "providers.office.connections": (8, "default", "", 0),
         "providers.office.rate": (["30/minute", "10000/day"], "file", "hubd.toml", 6),
         "providers.office.warmup": ({"start": "200/day", "double_every": "2 days"}, "file", "hubd.toml", 7),

@@ -401,7 +401,7 @@ async def engine_on(server: LimitedServer, store: FakeStore) -> AsyncIterator[tu
         connect_timeout=1.0,
         reply_timeout=30.0,
         dot_timeout=30.0,
-        local_hostname="client.example.org",
+        ehlo_name="client.example.org",
     )
     async with open_bridge() as bridge:
         transport = open_smtp("fake", settings, bridge)

@@ -171,13 +171,21 @@ async def test_the_last_address_says_why_none_could_be_connected(names: Names) -
     assert caught.value.answer.detail == ""
 
 
-async def test_a_host_that_does_not_know_its_own_name_says_localhost(
+@pytest.mark.parametrize("name", ["localhost", "localhost.localdomain", "box", "", "127.0.1.1 x"])
+async def test_a_host_without_a_full_name_gives_an_address_and_never_localhost(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda: name)
+    assert await ehlo_name() == "[127.0.0.1]"
+
+
+async def test_a_host_whose_name_takes_too_long_gives_an_address(
     monkeypatch: pytest.MonkeyPatch, clock: trio.testing.MockClock
 ) -> None:
     released = threading.Event()
     monkeypatch.setattr(socket, "getfqdn", lambda: released.wait(BOUND) and "")
     clock.rate = 1000
-    assert await ehlo_name() == "localhost"
+    assert await ehlo_name() == "[127.0.0.1]"
     released.set()
 
 
@@ -240,5 +248,5 @@ def test_a_lookup_for_which_no_thread_starts_fails_alone_and_the_next_may_succee
     )
     assert done.stderr == ""
     *failed, found = done.stdout.splitlines()
-    assert failed == ["no thread can be started", "localhost"] * 2 * MOST_THREADS
+    assert failed == ["no thread can be started", "[127.0.0.1]"] * 2 * MOST_THREADS
     assert "127.0.0.1" in found.split()

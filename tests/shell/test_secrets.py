@@ -50,6 +50,16 @@ def test_a_secret_is_read_from_a_private_file_next_to_the_config(tmp_path: Path)
     assert SecretRef(Place.FILE, str(tmp_path / "office.pass")).resolve(Path("/")).reveal() == CANARY
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_secret_file_may_begin_with_a_byte_order_mark(tmp_path: Path, encoding: str, end: str) -> None:
+    mark = "\ufeff" if encoding.endswith(("le", "be")) else ""
+    path = tmp_path / "office.pass"
+    path.write_bytes(f"{mark}gehe\u00efm{end}".encode(encoding))
+    path.chmod(0o600)
+    assert SecretRef(Place.FILE, "office.pass").resolve(tmp_path).reveal() == "gehe\u00efm"
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620, 0o601])
 def test_a_secret_file_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
     private(tmp_path / "p", mode=mode)

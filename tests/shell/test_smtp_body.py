@@ -336,7 +336,7 @@ async def test_a_probe_says_when_nobody_listens() -> None:
 
 async def test_a_name_that_does_not_resolve_is_a_connect_failure() -> None:
     async with open_bridge() as bridge:
-        made = SmtpSettings(host="no-such-host.invalid", security="none", local_hostname="c.example")
+        made = SmtpSettings(host="no-such-host.invalid", security="none", ehlo_name="c.example")
         answer = await open_smtp("x", made, bridge).probe()
     assert (answer.stage, answer.signal) == (Stage.CONNECT, Signal.DROPPED)
 

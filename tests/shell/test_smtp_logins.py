@@ -26,7 +26,7 @@ CLOSING = b"421 4.3.2 closing\r\n"
 
 
 def account(server: ScriptedServer, **more: object) -> SmtpSettings:
-    made = {"security": "none", "username": "anna", "password": "s3cret", "local_hostname": "me.example"}
+    made = {"security": "none", "username": "anna", "password": "s3cret", "ehlo_name": "me.example"}
     return SmtpSettings(host="127.0.0.1", port=server.port, **{**made, **more})  # type: ignore[arg-type]
 
 

@@ -37,7 +37,7 @@ def rendered(number: int = 1, payload: bytes = b"") -> RenderedMessage:
 
 @asynccontextmanager
 async def open_transport(port: int, **more: object) -> AsyncIterator[SmtpTransport]:
-    made: dict[str, Any] = {"security": "none", "local_hostname": "client.example.org", **more}
+    made: dict[str, Any] = {"security": "none", "ehlo_name": "client.example.org", **more}
     with trio.fail_after(60):
         async with open_bridge() as bridge:
             transport = open_smtp("test", SmtpSettings(host="127.0.0.1", port=port, **made), bridge)
