@@ -23,8 +23,8 @@ from hubctl.keys import is_foreground
 _DEADLY = ("SIGTERM", "SIGHUP", "SIGQUIT")
 
 
-def ask_hidden(question: str, problem_of: Callable[[str], str]) -> str:
-    """Ask until there is an answer in which `problem_of` finds no problem.
+def ask_hidden(question: str, problem_of: Callable[[str], str], *, empty: bool = False) -> str:
+    """Ask until there is an answer in which `problem_of` finds no problem; with `empty` it may be "".
 
     Raises click.Abort for Ctrl-C and Ctrl-D.
     """
@@ -35,7 +35,7 @@ def ask_hidden(question: str, problem_of: Callable[[str], str]) -> str:
         except UnicodeDecodeError:
             click.echo("Error: it is not UTF-8 text", err=True)
             continue
-        if not answer:
+        if not answer and not empty:
             continue
         if not (problem := problem_of(answer)):
             return answer

@@ -194,7 +194,8 @@ def _item(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     table = tomlkit.inline_table()
-    table.update(value)
+    for key, inner in value.items():
+        table.add(key, _item(inner))
     return table
 
 

@@ -17,6 +17,7 @@ import click
 from hubctl.app import App
 from hubctl.exits import Exit, Refused
 from hubctl.hidden_input import ask_hidden
+from hubd.files import decoded
 
 MOST_SECRET = 64 * 1024  #: bytes that hubd reads of a secret at most
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -36,6 +37,11 @@ _ADVICE = {
     "administrator has enabled Authenticated SMTP for its mailbox.\n"
     "It no longer works with outlook.com, hotmail.com and live.com.",
     "twilio": "Both are on the first page of https://console.twilio.com, under Account Info.",
+}
+#: Where the access tokens of these are issued.
+_TOKEN_URLS = {
+    "gmail": "https://oauth2.googleapis.com/token",
+    "outlook": "https://login.microsoftonline.com/common/oauth2/v2.0/token",
 }
 SECURITIES = ("starttls", "tls", "none")
 _GMAIL_A_DAY = "500/day"
@@ -59,6 +65,9 @@ class Given:
     sender: str | None = None
     messaging_service_sid: str | None = None
     base_url: str | None = None
+    auth: str | None = None
+    token_url: str | None = None
+    client_id: str | None = None
     rate: tuple[str, ...] = ()
     password_stdin: bool = False
 
@@ -68,9 +77,9 @@ class Wanted:
     """A provider as it is to be written down."""
 
     name: str
-    settings: dict[str, Any]  #: without the secret
-    secret_key: str = ""  #: the key that refers to the secret; "" when there is none
-    secret: str = field(default="", repr=False)
+    settings: dict[str, Any]  #: without the secrets
+    #: The secrets by the keys that refer to them, such as "password" or "oauth2.refresh_token".
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 def ask(app: App, given: Given, taken: Collection[str]) -> Wanted:
@@ -84,11 +93,14 @@ def ask(app: App, given: Given, taken: Collection[str]) -> Wanted:
     kind = _kind(app, given)
     _refuse_what_does_not_belong(given, kind)
     settings: dict[str, Any] = {"type": "smtp" if kind in ("gmail", "outlook") else kind}
-    secret_key = secret = ""
+    secrets: dict[str, str] = {}
     if kind == "twilio":
         _advise(app, kind)
         settings |= _twilio(answers, given)
-        secret_key, secret = "auth_token", answers.secret(given, "Auth token")
+        secrets = {"auth_token": answers.secret(given, "Auth token")}
+    elif given.auth == "xoauth2":
+        settings |= _smtp(answers, given, kind) | _oauth2(answers, given, kind)
+        secrets = answers.tokens(given)
     elif kind != "outbox":
         settings |= _smtp(answers, given, kind)
         if given.password_stdin and not settings["username"] and kind == "smtp":
@@ -96,7 +108,7 @@ def ask(app: App, given: Given, taken: Collection[str]) -> Wanted:
         if settings["username"] or kind != "smtp":
             _advise(app, kind)
             secret = answers.secret(given, "App password" if kind == "gmail" else "Password")
-            secret_key = "password"  # noqa: S105 - the name of a key
+            secrets = {"password": _without_spaces(secret) if kind == "gmail" else secret}
     settings |= _rates(answers, given, kind)
     name = given.name or answers.text(
         None,
@@ -109,8 +121,7 @@ def ask(app: App, given: Given, taken: Collection[str]) -> Wanted:
     return Wanted(
         name=name,
         settings={key: value for key, value in settings.items() if value not in ("", None, [])},
-        secret_key=secret_key,
-        secret=_without_spaces(secret) if kind == "gmail" else secret,
+        secrets=secrets,
     )
 
 
@@ -191,6 +202,16 @@ class _Answers:
             return ""
         return _hidden(question)
 
+    def tokens(self, given: Given) -> dict[str, str]:
+        """The refresh token and the application's secret, if it has one; stdin has a line for each."""
+        if given.password_stdin:
+            token, _, client_secret = _from_stdin(lines=2).partition("\n")
+        else:
+            token = self.secret(given, "Refresh token")
+            client_secret = _hidden("The application's secret", empty=True) if self._asking else ""
+        found = {"oauth2.refresh_token": token, "oauth2.client_secret": client_secret}
+        return {key: value for key, value in found.items() if value or key == "oauth2.refresh_token"}
+
     def complete(self) -> None:
         """Raises Refused when something is missing and there was nobody to ask."""
         if self._missing:
@@ -232,9 +253,11 @@ def _kind(app: App, given: Given) -> str:
 
 def _refuse_what_does_not_belong(given: Given, kind: str) -> None:
     """An option that would be forgotten is a mistake."""
-    email = ("preset", "host", "port", "security", "username", "ca_file")
+    email = ("preset", "host", "port", "security", "username", "ca_file", "auth", "token_url", "client_id")
     texts = ("account_sid", "sender", "messaging_service_sid", "base_url")
     alien = {"twilio": email, "outbox": (*email, *texts, "password_stdin")}.get(kind, texts)
+    if kind not in ("twilio", "outbox") and given.auth != "xoauth2":
+        alien = (*alien, "token_url", "client_id")
     wrong = [name for name in alien if getattr(given, name) not in (None, False)]
     if wrong:
         flags = ", ".join("--from" if name == "sender" else f"--{name.replace('_', '-')}" for name in wrong)
@@ -271,6 +294,19 @@ def _smtp(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
     return {**place, "username": username, "ca_file": ca_file}
 
 
+def _oauth2(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
+    proposal = _TOKEN_URLS.get(kind)
+    token_url = answers.text(
+        given.token_url,
+        "--token-url",
+        "Address that issues access tokens",
+        check=_something,
+        default=proposal,
+    )
+    client_id = answers.text(given.client_id, "--client-id", "Client ID of the application", check=_something)
+    return {"auth": "xoauth2", "oauth2": {"token_url": token_url, "client_id": client_id}}
+
+
 def _twilio(answers: _Answers, given: Given) -> dict[str, Any]:
     account = answers.text(given.account_sid, "--account-sid", "Account SID (AC...)", check=_account)
     sender = given.sender
@@ -299,7 +335,7 @@ def _rates(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
     return {"rate": [limit] if limit else []}
 
 
-def _from_stdin() -> str:
+def _from_stdin(*, lines: int = 1) -> str:
     if sys.stdin.isatty():
         raise Refused(
             "--password-stdin needs a pipe or a file",
@@ -308,19 +344,24 @@ def _from_stdin() -> str:
         )
     data = sys.stdin.buffer.read(MOST_SECRET + 1)
     try:
-        secret = data.decode().removesuffix("\n").removesuffix("\r")
+        secret = decoded(data).replace("\r\n", "\n").removesuffix("\n")
     except UnicodeDecodeError:
         raise Refused("the password on stdin is not UTF-8 text", status=Exit.USAGE) from None
-    if problem := _secret(secret):
-        raise Refused(f"the password on stdin {problem}", status=Exit.USAGE)
+    parts = secret.split("\n") if lines > 1 else [secret]
+    if len(parts) > lines:
+        raise Refused(f"stdin has more than {lines} lines", status=Exit.USAGE)
+    for part in parts:
+        if problem := _secret(part):
+            raise Refused(f"the password on stdin {problem}", status=Exit.USAGE)
     return secret
 
 
-def _hidden(question: str) -> str:
+def _hidden(question: str, *, empty: bool = False) -> str:
     def problem_of(answer: str) -> str:
-        return f"it {problem}" if (problem := _secret(answer)) else ""
+        return f"it {problem}" if (answer or not empty) and (problem := _secret(answer)) else ""
 
-    return ask_hidden(f"{question} (not shown while you type)", problem_of)
+    none = "; leave empty if it has none" if empty else ""
+    return ask_hidden(f"{question} (not shown while you type{none})", problem_of, empty=empty)
 
 
 def _free(kind: str, taken: Collection[str]) -> str:

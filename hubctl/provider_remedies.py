@@ -67,7 +67,10 @@ def _readable(name: str) -> str:
 def _options(settings: Settings) -> str:
     """The settings as options of `provider add`."""
     words: list[str] = []
-    for key, value in settings.items():
+    inner = settings.get("oauth2", {})
+    for key, value in {**settings, **inner}.items():
+        if key == "oauth2":
+            continue
         if key == "type" and ("host" in settings or "preset" in settings):
             continue
         for each in value if isinstance(value, list) else [value]:

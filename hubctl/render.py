@@ -176,10 +176,18 @@ def campaign(
         ("scheduled", start_times.shown(view.get("scheduled_at"))),
         ("started", moment(view.get("started_at"))),
         ("completed", moment(view.get("completed_at"))),
-        ("last error", "" if view.get("last_error") == view.get("reason") else view.get("last_error")),
+        ("last error", _last_error(view)),
     ]
     told = f"{view['name']}  {state}{reason}\n{facts(pairs, width=width)}"
     return "\n".join([told, *(wrapped(f"  {line}", width, hanging="    ") for line in refusals(view))])
+
+
+def _last_error(view: View) -> str:
+    """Why a message did not go out, as the provider said it last; "" if that is over or said already."""
+    left = [name for name in DELIVERY_STATES if name not in ("sent", "delivered", "skipped")]
+    said = str(view.get("last_error") or "")
+    over = not any(view["counts"].get(name) for name in left)
+    return "" if over or said in str(view.get("reason") or "") else said
 
 
 def refusals(view: View) -> list[str]:

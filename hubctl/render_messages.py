@@ -38,7 +38,8 @@ _LESS_WANTED = ("PROVIDER SAID", "PROVIDER ID", "TRIES", "UPDATED", "CODE")
 #: What a provider says to these needs no attention.
 _ACCEPTED = ("sent", "delivered")
 SENDS_COLUMNS = (
-    *("id", "recipient", "subject", "state", "reason", "attempts", "code", "provider", "channel"),
+    *("id", "recipient", "subject", "state", "reason", "attempts", "code", "provider_reply"),
+    *("provider", "channel"),
     *("provider_id", "message_id", "updated_at"),
 )
 FAILURE_COLUMNS = ("reason", "code", "state", "count", "detail", "provider_reply", "example_id", "class")

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _WRONG_PASSWORD = (401, 403, 530, 534, 535)  #: what HTTP and SMTP answer to one
 _TRIES = 3
+#: The keys of secrets that are not a provider's only one: what people call them, and the ends of their names.
+_CALLED = {"oauth2.refresh_token": "refresh token", "oauth2.client_secret": "application's secret"}
+_SUFFIXES = {"oauth2.client_secret": "-client"}
 
 
 @click.group("provider", cls=Nouns)
@@ -140,6 +143,15 @@ def disable(app: App, name: str, dry_run: bool) -> None:
     help="How the connection is encrypted [starttls].",
 )
 @click.option("--username", metavar="NAME", help="The user name, usually an email address.")
+@click.option(
+    "--auth",
+    type=click.Choice(["password", "xoauth2"]),
+    help="How to log in: xoauth2 is for Microsoft and Google [password].",
+)
+@click.option(
+    "--token-url", metavar="URL", help="With --auth xoauth2: the address that issues access tokens."
+)
+@click.option("--client-id", metavar="ID", help="With --auth xoauth2: the ID of the application there.")
 @click.option("--ca-file", metavar="FILE", help="Trust the certificate authorities in this file instead.")
 @click.option("--account-sid", metavar="AC...", help="The Account SID at Twilio.")
 @click.option("--from", "sender", metavar="NUMBER", help="The number that text messages come from.")
@@ -150,7 +162,12 @@ def disable(app: App, name: str, dry_run: bool) -> None:
 @click.option(
     "--rate", multiple=True, metavar="RATE", help="A rate limit such as 30/minute or 500/day (repeatable)."
 )
-@click.option("--password-stdin", is_flag=True, help="Read the password or token from standard input.")
+@click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password or token from standard input; with --auth xoauth2 the refresh token, and on a "
+    "second line the application's secret, if it has one.",
+)
 @click.option(
     "--secret-in",
     type=click.Choice(["keyring", "file"]),
@@ -177,14 +194,14 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
     applied = added.make(secret_in)
     if for_people(app):
         app.out(f"{wanted.name} added to {layout.printable(str(file.path))}")
-        if added.kept is not None:
-            app.note(f"The password is stored {added.kept.where}.")
+        for key, kept in added.kept.items():
+            app.note(f"The {_CALLED.get(key, 'password')} is stored {kept.where}.")
     found: Json | None = None
     if prove or (
         prove is None and app.may_ask() and provider_questions.yes(app, "Test the login now? Nothing is sent")
     ):
         found = added.prove()
-    reference = added.kept.reference if added.kept else None
+    reference = next((kept.reference for kept in added.kept.values()), None)
     answer = {"name": wanted.name, "changed": True, "file": str(file.path), "secret": reference}
     if print_result(app, {**answer, "applied": applied, "test": found}):
         return Exit.DONE if found is None or found["ok"] else Exit.FAILED
@@ -208,7 +225,7 @@ class _Addition:
         self.before = file  #: as it was when the questions began
         self.file = file  #: as we know it to be now
         self.wanted = wanted
-        self.kept: Kept | None = None
+        self.kept: dict[str, Kept] = {}  #: by the keys that refer to them
 
     def make(self, secret_in: Any) -> list[str]:
         """Keep the secret, write the section, let hubd read it; what that changed. Raises, undone."""
@@ -216,21 +233,22 @@ class _Addition:
 
         wanted = self.wanted
         # Before anything is written: can it be written at all?
-        self._text({"file": "x"})
-        if wanted.secret_key:
-            folder = self.before.path.parent
-            self.kept = provider_secret.keep(wanted.secret, wanted.name, folder, kind=secret_in)
+        self._text({key: {"file": "x"} for key in wanted.secrets})
         try:
+            for key, secret in wanted.secrets.items():
+                name = wanted.name + _SUFFIXES.get(key, "")
+                folder = self.before.path.parent
+                self.kept[key] = provider_secret.keep(secret, name, folder, kind=secret_in)
             return self._write()
         except BaseException:
-            if self.kept is not None:
-                self.kept.forget()
+            for kept in self.kept.values():
+                kept.forget()
             raise
 
     def show_plan(self) -> None:
         """What would be written, without a secret. Raises as `make` does when it cannot be written."""
-        self._text({"file": "x"})  # can it be written at all?
-        section = self._text({"file": "..."}, onto="").strip("\n")
+        self._text({key: {"file": "x"} for key in self.wanted.secrets})  # can it be written at all?
+        section = self._text({key: {"file": "..."} for key in self.wanted.secrets}, onto="").strip("\n")
         where = layout.printable(str(self.before.path))
         sentence = f"would add {self.wanted.name} to {where}:\n\n{layout.printable(section)}\n"
         values = {"name": self.wanted.name, "file": str(self.before.path), "would": {"text": section}}
@@ -252,11 +270,16 @@ class _Addition:
         """Let what did not work be said anew: the password, or how the server is talked to. False for no."""
         from hubctl import provider_questions, provider_remedies
 
-        if self.kept is not None and found.get("code") in _WRONG_PASSWORD:
+        if (
+            len(self.kept) == 1
+            and "oauth2" not in self.wanted.settings
+            and found.get("code") in _WRONG_PASSWORD
+        ):
+            ((key, kept),) = self.kept.items()
             secret = provider_questions.ask_again(self.app, self.wanted.settings.get("preset", ""))
             if secret:
-                self.kept.change(secret)
-                self.wanted = replace(self.wanted, secret=secret)
+                kept.change(secret)
+                self.wanted = replace(self.wanted, secrets={key: secret})
             return bool(secret)
         settings = provider_remedies.otherwise(self.app, self.wanted.settings, str(found.get("detail")))
         if settings is None:
@@ -269,7 +292,9 @@ class _Addition:
         try:
             return self.app.call("provider.test", name=self.wanted.name)
         except HubError as error:
-            if error.code != "credential_missing" or self.kept is None or self.kept.kind != "keyring":
+            if error.code != "credential_missing" or not any(
+                kept.kind == "keyring" for kept in self.kept.values()
+            ):
                 raise
         self.app.note("hubd cannot open your keyring, so the password is stored in a file instead.")
         self._into_a_file()
@@ -278,28 +303,32 @@ class _Addition:
     def _into_a_file(self) -> None:
         from hubctl import provider_secret
 
-        in_keyring = self.kept
-        assert in_keyring is not None
-        folder = self.before.path.parent
-        self.kept = provider_secret.keep(self.wanted.secret, self.wanted.name, folder, kind="file")
+        in_keyring, folder = self.kept, self.before.path.parent
+        self.kept = {}
         try:
+            for key, secret in self.wanted.secrets.items():
+                name = self.wanted.name + _SUFFIXES.get(key, "")
+                self.kept[key] = provider_secret.keep(secret, name, folder, kind="file")
             self._write()
         except BaseException:
-            self.kept.forget()
+            for kept in self.kept.values():
+                kept.forget()
             self.kept = in_keyring
             raise
-        in_keyring.forget()
+        for kept in in_keyring.values():
+            kept.forget()
 
-    def _text(self, reference: Mapping[str, str] | None, *, onto: str | None = None) -> str:
+    def _text(self, references: Mapping[str, Mapping[str, str]], *, onto: str | None = None) -> str:
         from hubctl.provider_file import with_provider
 
-        secret = {self.wanted.secret_key: reference} if self.wanted.secret_key and reference else {}
-        return with_provider(
-            self.before.text if onto is None else onto, self.wanted.name, {**self.wanted.settings, **secret}
-        )
+        settings = dict(self.wanted.settings)
+        for key, reference in references.items():
+            table, dot, inner = key.rpartition(".")
+            settings |= {table: {**settings[table], inner: reference}} if dot else {key: reference}
+        return with_provider(self.before.text if onto is None else onto, self.wanted.name, settings)
 
     def _write(self) -> list[str]:
-        text = self._text(self.kept.reference if self.kept else None)
+        text = self._text({key: kept.reference for key, kept in self.kept.items()})
         applied, self.file = _take_over(self.app, self.file, text, then_has=self.wanted.name)
         return applied
 
@@ -402,18 +431,29 @@ def _blast(app: App, name: str) -> str:
 
 
 def _forget(app: App, file: ConfigFile, name: str, section: Any) -> bool:
-    """Remove the secret when `add` made it and no other provider refers to it."""
+    """Remove the secrets when `add` made them and no other provider refers to them."""
     from hubctl.provider_secret import ours
 
-    references = [section.get(key) for key in ("password", "auth_token") if isinstance(section, Mapping)]
-    others = [each for other, each in file.providers.items() if other != name and isinstance(each, Mapping)]
-    for reference in filter(None, references):
-        kept = ours(reference, name, file.path.parent)
-        shared = any(reference in (each.get("password"), each.get("auth_token")) for each in others)
-        if kept is not None and not shared and kept.forget():
-            return True
-        app.note(f"Its password was left in place: {layout.printable(_spelled(reference))}")
-    return False
+    others = [each for other, each in file.providers.items() if other != name]
+    shared = [reference for each in others for reference in _references(each).values()]
+    forgotten = []
+    for key, reference in _references(section).items():
+        kept = ours(reference, name + _SUFFIXES.get(key, ""), file.path.parent)
+        forgotten.append(kept is not None and reference not in shared and kept.forget())
+        if not forgotten[-1]:
+            app.note(f"Its password was left in place: {layout.printable(_spelled(reference))}")
+    return bool(forgotten) and all(forgotten)
+
+
+def _references(section: object) -> dict[str, object]:
+    """The references to secrets in a provider's section, by key."""
+    if not isinstance(section, Mapping):
+        return {}
+    found = {key: section.get(key) for key in ("password", "auth_token")}
+    oauth2 = section.get("oauth2")
+    if isinstance(oauth2, Mapping):
+        found |= {key: oauth2.get(key.rpartition(".")[2]) for key in _CALLED}
+    return {key: reference for key, reference in found.items() if reference}
 
 
 def _spelled(reference: object) -> str:

@@ -42,12 +42,13 @@ QUEUES = (
 OF_QUEUE = """
 SELECT * FROM (SELECT id, state FROM delivery WHERE campaign_id = ? AND id < ? ORDER BY id DESC LIMIT ?)"""
 #: Some of them, with what is shown; of a content, which may be large, only the subject.
-TRANSACTIONAL = """
-SELECT delivery.*, campaign.provider AS provider, campaign.channel AS channel,
+TRANSACTIONAL = f"""
+SELECT delivery.*, {_REPLY}, campaign.provider AS provider, campaign.channel AS channel,
     coalesce(json_extract(content.spec, '$.subject'), '') AS subject
 FROM delivery JOIN campaign ON campaign.id = delivery.campaign_id
 JOIN content ON content.id = coalesce(delivery.content_id, campaign.content_id)
-WHERE delivery.id IN (SELECT value FROM json_each(?)) ORDER BY delivery.id DESC"""
+WHERE delivery.id IN (SELECT value FROM json_each(?))
+ORDER BY delivery.id DESC"""  # noqa: S608 - no values, only our own words
 #: One delivery with what is needed from its campaign.
 ONE_DELIVERY = f"""
 SELECT delivery.*, {_REPLY}, campaign.name AS campaign, campaign.channel AS channel,

@@ -137,7 +137,7 @@ class Unit:
         """
         for campaign_id, moves in self._moves.items():
             refusal = self._refusals.get(campaign_id)
-            if refusal or any(moves.values()):
+            if any(moves.values()) or refusal is not None:
                 values = {**moves, "refusal": refusal, "now": self.now, "campaign_id": campaign_id}
                 self.db.execute(MOVE_COUNTERS, values)
         self._moves.clear()

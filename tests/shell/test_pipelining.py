@@ -58,8 +58,8 @@ class Server:
                 if self.fault == "closes":
                     return
                 if self.fault.isdigit():
-                    said = {"503": "5.5.1 bad sequence", "554": "SMTP synchronization error", "500": "what?"}
-                    await stream.send_all(f"{self.fault} {said[self.fault]}\r\n".encode())
+                    words = {"503": "5.5.1 bad sequence", "554": "SMTP synchronization error", "500": "what?"}
+                    await stream.send_all(f"{self.fault} {words[self.fault]}\r\n".encode())
                     if self.fault == "554":
                         return
                     lines = []
@@ -75,8 +75,8 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(fault: Fault, **more: float) -> AsyncIterator[Server]:
-    server = Server(fault, **more)
+async def serving(fault: Fault, *, delay: float = 0.0) -> AsyncIterator[Server]:
+    server = Server(fault, delay)
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         server.port = listener.socket.getsockname()[1]
@@ -87,10 +87,14 @@ async def serving(fault: Fault, **more: float) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def connected(
-    server: Server, bridge: Bridge, **more: bool
+    server: Server, bridge: Bridge, *, pipelining: bool = True
 ) -> AsyncIterator[tuple[SmtpTransport, SmtpConnection]]:
     settings = SmtpSettings(
-        host="127.0.0.1", port=server.port, security="none", ehlo_name="me.example", **more
+        host="127.0.0.1",
+        port=server.port,
+        security="none",
+        ehlo_name="me.example",
+        pipelining=pipelining,
     )
     transport = open_smtp("office", settings, bridge)
     with trio.fail_after(30):

@@ -118,7 +118,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="the moves of the counters are not written",
-        changes=(("if any(moves.values()):", "if False:"),),
+        changes=(("if any(moves.values()) or refusal is not None:", "if False:"),),
         caught_by=(
             f"{LEDGER}test_a_second_open_is_refused",
             f"{CONTRACT}test_counters_follow_every_entry[real]",
