@@ -122,8 +122,8 @@ class SmtpConfig(Limited):
     bounce_address: Annotated[
         str,
         Meta(
-            description="The envelope sender of all email, which bounces go to. The default is the sender's "
-            "own address."
+            description="The envelope sender of email, which bounces go to, unless the campaign has a "
+            "`return_path`. The default is the sender's own address."
         ),
     ] = ""
     connections: Annotated[int, Meta(description="How many connections are used at most, 1 to 256.")] = 8

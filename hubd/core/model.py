@@ -134,6 +134,7 @@ class RenderedMessage(msgspec.Struct, frozen=True, kw_only=True):
     channel: Channel
     recipient: str  #: RCPT TO address in ASCII form, or an E.164 number
     sender: str = ""  #: MAIL FROM address; for SMS the sender number when the campaign sets one
+    own_return_path: bool = False  #: email: the campaign itself says where bounces go, which is `sender`
     message_id: str = ""  #: RFC 5322 Message-ID with its angle brackets; "" for SMS
     payload: bytes = b""  #: email: the message without `shared`, CRLF lines, ends in CRLF, not dot-stuffed
     #: email: known to have no line end but CRLF, and no line that begins with a dot, in `payload`

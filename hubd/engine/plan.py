@@ -64,6 +64,7 @@ class MessagePlan:
                 channel=Channel.EMAIL,
                 recipient=row.recipient,
                 sender=email.sender,
+                own_return_path=self.content.return_path != "",
                 message_id=name,
                 payload=email.payload,
                 wire_ready=email.wire_ready,

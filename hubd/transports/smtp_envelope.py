@@ -23,7 +23,9 @@ ENVELOPE = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 def envelope(rendered: RenderedMessage, login: Login) -> bytes:
     """The commands of `ENVELOPE`, one line each."""
     size = f" SIZE={rendered.size}" if login.size else ""
-    sender = login.bounce_address or rendered.sender
+    sender = rendered.sender
+    if login.bounce_address and not rendered.own_return_path:
+        sender = login.bounce_address
     lines = f"MAIL FROM:<{sender}>{size}\r\nRCPT TO:<{rendered.recipient}>\r\nDATA\r\n"
     return lines.encode("ascii")
 

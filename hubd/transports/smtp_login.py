@@ -55,7 +55,8 @@ class SmtpSettings:
     ca_file: Path | None = None  #: trust the certificates in this PEM file instead of the system's
     ehlo_name: str = ""  #: what we call ourselves in EHLO; "" for this machine's name
     pipelining: bool = True  #: use PIPELINING if it is offered
-    bounce_address: str = ""  #: the envelope sender of every message; "" for the message's own
+    #: The envelope sender of messages that have no return path of their own; "" for that of the message.
+    bounce_address: str = ""
     connect_timeout: float = 30.0  #: for the lookup and the connection, the TLS handshake, and the greeting
     reply_timeout: float = 300.0  #: for every reply but the last (RFC 5321 section 4.5.3.2 asks for 300)
     dot_timeout: float = 600.0  #: for the reply that says whether the message was accepted (also there)

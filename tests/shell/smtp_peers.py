@@ -39,7 +39,7 @@ def rendered(number: int = 1, payload: bytes = BODY) -> RenderedMessage:
 
 @asynccontextmanager
 async def open_connection(
-    server: ScriptedServer, *, reply: float = 30, dot: float = 30
+    server: ScriptedServer, *, reply: float = 30, dot: float = 30, bounces: str = ""
 ) -> AsyncIterator[tuple[SmtpTransport, SmtpConnection]]:
     made = SmtpSettings(
         host="127.0.0.1",
@@ -49,6 +49,7 @@ async def open_connection(
         reply_timeout=reply,
         dot_timeout=dot,
         ehlo_name="client.example.org",
+        bounce_address=bounces,
     )
     with trio.fail_after(60):
         async with open_bridge() as bridge:

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from hubd.core.model import Answer, Signal, Stage
 from tests.shell.scripted_smtp import BEHAVIOURS, CLOSE, GO, OK, Say, Script, serve_script
@@ -34,6 +35,17 @@ async def test_messages_arrive_byte_for_byte_in_order_over_one_connection(pipeli
     assert [message.rcpt for message in server.messages] == [[f"RCPT TO:<{p.recipient}>"] for p in messages]
     assert server.connections == 1
     assert server.commands[-1] == "QUIT"
+
+
+async def test_bounces_go_to_the_providers_address_unless_the_campaign_says_where() -> None:
+    async with serve_script() as server, open_connection(server, bounces="b@acme.example") as (_, connection):
+        own = replace(rendered(2), own_return_path=True)
+        await send_in_a_row(connection, [rendered(1), own, rendered(3)])
+    assert [message.mail for message in server.messages] == [
+        "MAIL FROM:<b@acme.example>",
+        "MAIL FROM:<from@example.org>",
+        "MAIL FROM:<b@acme.example>",
+    ]
 
 
 async def test_with_pipelining_the_next_envelope_travels_with_the_dot() -> None:
