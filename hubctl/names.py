@@ -50,4 +50,11 @@ def _ask(ctx: click.Context, method: str) -> dict[str, Any]:
 campaign_names = _completer("campaign.list", "campaigns", lambda view: str(view["state"]))
 list_names = _completer("contacts.lists", "lists", lambda each: f"{each['contacts']} contacts")
 template_names = _completer("template.list", "templates", lambda each: f"version {each['version']}")
+
+
+def content_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete with the names of what a message may have its content from."""
+    return [*template_names(ctx, param, incomplete), *campaign_names(ctx, param, incomplete)]
+
+
 provider_names = _completer("provider.list", "providers", lambda view: str(view["state"]))

@@ -17,7 +17,7 @@ from hubctl.app import App, Json, is_terminal
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, read_pages
-from hubctl.names import campaign_names, provider_names
+from hubctl.names import campaign_names, content_names, provider_names
 from hubctl.output import for_people
 from hubd.wire.words import DELIVERY_STATES, SENT, UNFINISHED
 
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
     "--to", "address", required=True, metavar="ADDRESS", help="An email address or a phone number (+...)."
 )
 @click.option(
-    "--template", metavar="NAME", help="Send the content of this campaign.", shell_complete=campaign_names
+    "--template",
+    metavar="NAME",
+    help="Send a stored template (NAME or NAME@VERSION); the content of a campaign, if one has this name.",
+    shell_complete=content_names,
 )
 @click.option("--subject", default="", help="Email: the subject.")
 @click.option("--text", default="", help="The text.")
@@ -90,10 +93,8 @@ def send(
     from hubctl.commands.campaign import upload
 
     given = {name: text for name, text in words.items() if text}
-    if template and (given.keys() - {"sender"} or html_file or attached):
-        raise click.UsageError(
-            "--template has its own content; leave out --subject, --text, --html, --attach and --reply-to"
-        )
+    if template and (given.keys() & {"subject", "text", "html"} or html_file):
+        raise click.UsageError("--template has its own content; leave out --subject, --text and --html")
     if html_file and "html" in given:
         raise click.UsageError("pass either --html or --html-file")
     if not template and not (given.get("text") or given.get("html") or html_file):

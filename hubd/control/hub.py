@@ -49,7 +49,7 @@ from hubd.core.decide import (
 from hubd.core.intake import AddressRow, ContactRow
 from hubd.core.model import Campaign, Channel, Content, DeliveryState, Figures, InDoubt
 from hubd.core.spec import CampaignSpec
-from hubd.core.template_spec import TemplateSpec, TemplateUsers
+from hubd.core.template_spec import Load, TemplateSpec, TemplateUsers
 from hubd.engine.campaign_run import CampaignRun
 from hubd.engine.feed import Feed
 from hubd.engine.supervisor import Supervisor
@@ -152,6 +152,7 @@ class Templates(Protocol):
     async def get(self, reference: str) -> TemplateUsers: ...
     async def all(self) -> Sequence[TemplateUsers]: ...
     async def history(self, name: str) -> Sequence[TemplateUsers]: ...
+    async def loaded(self, use: Callable[[Load], T]) -> T: ...
 
 
 # -- the ledger --------------------------------------------------------------------------------------------

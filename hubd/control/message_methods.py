@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 import trio
@@ -19,9 +20,10 @@ from hubd.control.views import delivery_view, problem_of
 from hubd.core.addresses import email_address, phone_number
 from hubd.core.compose import content_hash
 from hubd.core.mime import one_line
-from hubd.core.model import Channel, Content, DeliveryState, Kind
+from hubd.core.model import Campaign, Channel, Content, DeliveryState, Kind
 from hubd.core.spec_reading import parse_spec
 from hubd.core.template import compile_template
+from hubd.core.template_spec import TemplateSpec, content_with
 from hubd.errors import BadInput, BadTemplate, Conflict, HubError, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r
@@ -92,13 +94,13 @@ async def send(hub: Hub, params: p.MessageSend, command: Command) -> r.SendResul
 
 async def _letter(hub: Hub, params: p.MessageSend) -> _Letter:
     content: int | tuple[Content, str]
-    if params.template is not None:
-        campaign = await hub.campaigns.get(params.template)
-        channel, content = campaign.channel, campaign.content_id
-        _check_channel(hub, params.provider, channel)
+    source = await _template(hub, params) if params.template is not None else None
+    channel = _channel_for(hub, params) if source is None else source.channel
+    _check_channel(hub, params.provider, channel)
+    if isinstance(source, Campaign):
+        content = source.content_id
     else:
-        channel = _channel_for(hub, params)
-        given = _content(params, channel)
+        given = await _content(hub, params, channel)
         content = given, content_hash(given)
     recipient, key = _address(channel, params.to)
     known = await _known_fields(hub, key)
@@ -111,6 +113,30 @@ async def _letter(hub: Hub, params: p.MessageSend) -> _Letter:
         content=content,
         known=bool(known),
     )
+
+
+async def _template(hub: Hub, params: p.MessageSend) -> Campaign | TemplateSpec:
+    """What `template` names: a campaign, or else a stored template. Raises NotFound and BadInput."""
+    reference = params.template or ""
+    try:
+        campaign = await hub.campaigns.get(reference)
+    except NotFound:
+        pass
+    else:
+        for key in ("reply_to", "attachments"):
+            if getattr(params, key):
+                raise BadInput.at(key, f"{reference} is a campaign, whose content has its own")
+        return campaign
+    try:
+        return (await hub.templates.get(reference)).stored.spec
+    except BadInput as error:
+        raise BadInput.at("template", problem_of(error)) from None
+    except NotFound as error:
+        if "@" in reference:
+            raise
+        raise NotFound(
+            f"there is no template and no campaign {reference}", code=error.code, hint=error.hint
+        ) from None
 
 
 async def test(hub: Hub, params: p.CampaignTest, command: Command) -> r.TestSendResult:
@@ -320,14 +346,15 @@ def _check_channel(hub: Hub, provider: str, channel: Channel) -> None:
         )
 
 
-def _content(params: p.MessageSend, channel: Channel) -> Content:
-    """The words given, judged like those of a campaign file. Raises `BadInput`."""
+async def _content(hub: Hub, params: p.MessageSend, channel: Channel) -> Content:
+    """The words given, or those of a stored template, judged like a campaign file. Raises `BadInput`."""
     given = {
         "sender": params.sender,
         "subject": params.subject,
         "text": params.text,
         "html": params.html,
         "reply_to": params.reply_to,
+        "template": params.template,
     }
     words: dict[str, object] = {name: value for name, value in given.items() if value}
     if params.attachments:
@@ -335,4 +362,7 @@ def _content(params: p.MessageSend, channel: Channel) -> Content:
     spec = parse_spec(
         {"name": "message", "channel": channel.value, "kind": Kind.TRANSACTIONAL.value, **words}
     )
-    return spec.content()
+    if not spec.template:
+        return spec.content()
+    content, _ = await hub.templates.loaded(partial(content_with, spec))
+    return content

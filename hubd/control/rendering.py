@@ -109,5 +109,5 @@ async def first_reachable(hub: Hub, campaign: Campaign) -> Contact:
     raise NotFound(
         "no contact on its lists can get it",
         code="contact_not_found",
-        hint="import some with: hubctl import FILE.csv --list NAME",
+        hint=f"see why with: hubctl check {campaign.name}",
     )

@@ -41,7 +41,8 @@ class Matching:
     contacts: int  #: on the lists, each once
     matched: int
     not_comparable: Mapping[str, int]  #: for whom it has no result, by the fields that it compares
-    absent: tuple[str, ...]  #: fields that it names and no contact on the lists has
+    absent: tuple[str, ...]  #: fields that it names and no contact on the lists has ...
+    known: tuple[str, ...] = ()  #: ... and then the fields that they have, in order of the alphabet
 
 
 class CannotCompare(Exception):

@@ -119,12 +119,13 @@ class Report:
 def assess(found: Found, *, limit: int | None = None) -> Report:
     """Judge what was found. `limit` is how many are to be sent in the first run."""
     problems = [Problem(risk="", problem=obstacle) for obstacle in found.obstacles]
-    if not found.recipients and not found.obstacles:
+    if found.matching is not None:
+        problems += [_absent(name, found.matching) for name in found.matching.absent]
+    if not found.recipients and not problems:
         problems.append(Problem(risk="", problem=_nobody(found)))
     problems += [
         Problem(risk=item["risk"], problem=item["problem"]) for item in content_problems(found.content)
     ]
-    problems += [_absent(name, found) for name in (found.matching.absent if found.matching else ())]
     problems += [_gap(gap, found) for gap in found.gaps]
     if found.restored:
         problems.append(Problem(risk=RESTORED, problem=_MAY_HAVE_BEEN_SENT))
@@ -186,9 +187,9 @@ def _nobody(found: Found) -> str:
     return f"nobody on its lists can get a message ({why})"
 
 
-def _absent(name: str, found: Found) -> Problem:
-    near = nearest(name, sorted((found.known_fields | STANDARD_FIELDS) - {name}), likeness=0.75)
-    hint = f"did you mean {near}?" if near else f"a text is written in quotes: '{name}'"
+def _absent(name: str, matching: Matching) -> Problem:
+    near = nearest(name, matching.known, likeness=0.75)
+    hint = f"did you mean {near}?" if near else f"if it is meant as a text, put it in quotes: '{name}'"
     return Problem(
         risk=MISSING_FIELDS,
         problem=f"where names the field {name}, which no contact on its lists has; {hint}",

@@ -132,6 +132,11 @@ DRAFT_PEOPLE = _each(_draft_people)
 HAS_FIELD = (
     f"SELECT EXISTS (SELECT 1 FROM contact WHERE id IN ({_ON_LISTS}) AND json_extract({GIVEN}, :path) <> '')"  # noqa: S608 - no values, only our own words
 )
+#: The names of the fields that the first of them have.
+KNOWN_FIELDS = f"""
+SELECT DISTINCT key
+FROM (SELECT {GIVEN} AS given FROM contact WHERE id IN ({_ON_LISTS}) LIMIT 1000), json_each(given)
+ORDER BY 1"""  # noqa: S608 - no values, only our own words
 #: The newest delivery so far: the page's are those after it.
 NEWEST = "SELECT coalesce(max(id), 0) FROM delivery"
 #: The page by state, for the counters.
@@ -241,11 +246,13 @@ def audience_of(db: sqlite3.Connection, campaign_id: int) -> Audience:
         if row["holds"] != 0:
             unclear = row["holds"] != 1 and not row["reason"]
             counts[SkipReason.NOT_COMPARABLE.value if unclear else row["reason"]] += row["n"]
+    absent = _absent(db, at)
     matching = Matching(
         contacts=sum(row["n"] for row in rows),
         matched=sum(row["n"] for row in rows if row["holds"] == 1),
         not_comparable=dict(without_result),
-        absent=_absent(db, at),
+        absent=absent,
+        known=tuple(row[0] for row in db.execute(KNOWN_FIELDS, _asked(at))) if absent else (),
     )
     reached = counts.pop("", 0)
     return Audience(

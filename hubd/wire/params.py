@@ -17,6 +17,7 @@ MAX_PAGE = 1000  #: entries in one page of a listing
 MAX_PART = 512 * 1024  #: bytes in one part of an attachment, or of an email
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]  #: a template, with or without "@3"
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]  #: as long as an address may be
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None
@@ -286,7 +287,7 @@ class TemplateApply(Params, frozen=True):
 class TemplateReference(Params, frozen=True):
     """A template such as "welcome", or one version of it: "welcome@3"."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+    name: Reference
 
 
 class TemplateName(Params, frozen=True):
@@ -417,14 +418,14 @@ class FileParam(Params, frozen=True):
 
 
 class MessageSend(Params, frozen=True):
-    """One message, from a campaign's content (`template`) or from the content given here.
+    """One message, from the content given here or that of `template`: a campaign, or else a stored template.
 
     An attached picture that the HTML shows by `cid:NAME` becomes a part of it.
     """
 
     provider: Name
     to: Word
-    template: Name | None = None
+    template: Reference | None = None
     subject: str = ""
     text: str = ""
     html: str = ""

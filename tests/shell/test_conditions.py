@@ -69,6 +69,7 @@ async def test_a_field_that_nobody_on_the_lists_has_is_found(store: Store) -> No
     audience = await store.campaigns.audience(draft)
     assert audience.matching is not None
     assert audience.matching.absent == ("citty",)
+    assert audience.matching.known == ("city", "contact_id", "email", "orders")
     assert audience.recipients == 1
 
 

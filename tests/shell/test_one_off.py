@@ -198,3 +198,53 @@ async def test_a_page_is_found_without_looking_at_every_message(store: Store) ->
     steps = await store.db.read(plan)
     assert any("SEARCH delivery USING" in step and "campaign_id=? AND rowid<?" in step for step in steps)
     assert not any("TEMP B-TREE" in step for step in steps)
+
+
+WELCOME = {
+    "name": "welcome",
+    "channel": "email",
+    "subject": "Welcome {{ name }}",
+    "text": "Good to have you.",
+}
+
+
+async def test_a_message_has_the_content_of_a_stored_template(hub: Client) -> None:
+    await hub.call("template.apply", specs=[WELCOME])
+    await hub.call("template.apply", specs=[{**WELCOME, "subject": "Hello {{ name }}"}])
+    params = {
+        "provider": "outbox",
+        "to": "ann@example.com",
+        "sender": WORDS["sender"],
+        "fields": {"name": "Ann"},
+    }
+    for template in ("welcome", "welcome@1"):
+        await hub.call("message.send", **params, template=template, reply_to="help@acme.example")
+    listed = (await hub.call("message.list"))["messages"]
+    assert [row["subject"] for row in listed] == ["Welcome Ann", "Hello Ann"]
+    wrong: dict[str, dict[str, Any]] = {
+        "sender": {"sender": ""},
+        "template": {"template": "Not A Name"},
+        "text": {"text": "own words"},
+    }
+    for path, changes in wrong.items():
+        with pytest.raises(BadInput) as caught:
+            await hub.call("message.send", **{**params, "template": "welcome", **changes})
+        listed_faults = caught.value.data["errors"]
+        assert isinstance(listed_faults, list)
+        assert listed_faults[0]["path"] == path
+    for missing in ("goodbye", "welcome@9"):
+        with pytest.raises(NotFound) as absent:
+            await hub.call("message.send", **params, template=missing)
+        assert absent.value.code == "template_not_found"
+
+
+async def test_a_campaign_of_that_name_comes_before_the_template_and_keeps_its_own_files(hub: Client) -> None:
+    campaign = {**WELCOME, "kind": "transactional", "sender": WORDS["sender"], "subject": "Of the campaign"}
+    await hub.call("template.apply", specs=[WELCOME])
+    await hub.call("campaign.apply", spec=campaign)
+    params = {"provider": "outbox", "to": "ann@example.com", "template": "welcome"}
+    await hub.call("message.send", **params)
+    (row,) = (await hub.call("message.list"))["messages"]
+    assert row["subject"] == "Of the campaign"
+    with pytest.raises(BadInput, match="is a campaign"):
+        await hub.call("message.send", **params, reply_to="help@acme.example")
