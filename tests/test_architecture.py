@@ -129,6 +129,23 @@ ONLY_IN = {
     "keyring": {"hubd.secrets", "hubctl"},
     "tomlkit": {"hubctl"},
 }
+#: What opens, checks, copies or closes the file. Units of work have `hubd.store.transaction` instead.
+KNOW_SQLITE = {
+    f"hubd.store.{module}"
+    for module in (
+        *(
+            "audit",
+            "backup",
+            "batch",
+            "connection",
+            "database",
+            "file_checks",
+            "opening",
+            "readers",
+            "writer",
+        ),
+    )
+}
 #: What the functional core may import besides the standard library and itself.
 CORE_LIBRARIES = {"jinja2", "markupsafe", "msgspec", "email_validator", "phonenumbers", "hubd"}
 #: Parts of the standard library that are I/O, clocks, randomness or logging.
@@ -244,6 +261,7 @@ def test_a_foreign_library_has_one_room(module: str, path: Path) -> None:
     for target, line in imports(path):
         rooms = ONLY_IN.get(target.split(".")[0])
         assert rooms is None or room(module) in rooms, f"{path}:{line}: {target} belongs in {rooms}"
+        assert target != "sqlite3" or module in KNOW_SQLITE, f"{path}:{line}: take a Transaction"
 
 
 @pytest.mark.parametrize(("module", "path"), [m for m in ALL if room(m[0]) == "hubd.core"])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,17 +19,20 @@ from hubd.core.model import Channel, DeliveryState, SkipReason
 from hubd.errors import BadInput
 from hubd.failpoints import reach
 from hubd.store.contacts import no_such_list
-from hubd.store.database import Unit
 from hubd.store.importing import list_id
+from hubd.store.transaction import Row, Transaction
+from hubd.store.unit import Unit
 
 ROW_BYTES = 200  #: bytes of a delivery with its index entries, without what is copied from the contact
 MAX_FIELDS = 62  #: one bit each of SQLite's signed 64
 
 #: What freezing and counting need to know of a campaign.
 FREEZING = """
-SELECT channel, lists, single, freeze_to, freeze_list, freeze_after, freeze_in_doubt, audience_ready, n_total,
-    n_skipped, n_pending + n_deferred AS n_remaining, coalesce(json_extract(spec, '$.where'), '') AS condition
-FROM campaign WHERE id = ?"""
+SELECT channel, lists, single, freeze_to, freeze_list, freeze_after, freeze_in_doubt, audience_ready,
+    coalesce(sum(n_total), 0) AS n_total, coalesce(sum(n_skipped), 0) AS n_skipped,
+    coalesce(sum(n_pending + n_deferred), 0) AS n_remaining,
+    coalesce(json_extract(spec, '$.where'), '') AS condition
+FROM campaign LEFT JOIN campaign_count ON campaign_id = id WHERE id = ? GROUP BY id"""
 #: The last contact of a page of a list, and how many contacts the page has.
 PAGE = """
 SELECT count(*), max(contact_id) FROM (
@@ -137,7 +139,7 @@ KNOWN_FIELDS = f"""
 SELECT DISTINCT key
 FROM (SELECT {GIVEN} AS given FROM contact WHERE id IN ({_ON_LISTS}) LIMIT 1000), json_each(given)
 ORDER BY 1"""  # noqa: S608 - no values, only our own words
-#: The newest delivery so far: the page's are those after it.
+#: The newest delivery so far: the page's are those after it, because nobody else makes any meanwhile.
 NEWEST = "SELECT coalesce(max(id), 0) FROM delivery"
 #: The page by state, for the counters.
 COUNT_NEW = "SELECT state, count(*) FROM delivery WHERE campaign_id = ? AND id > ? GROUP BY state"
@@ -216,7 +218,7 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
     return not done
 
 
-def size_of(db: sqlite3.Connection, campaign_id: int) -> int:
+def size_of(db: Transaction, campaign_id: int) -> int:
     """See `Campaigns.audience_size`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     if at is None or at["audience_ready"]:
@@ -226,7 +228,7 @@ def size_of(db: sqlite3.Connection, campaign_id: int) -> int:
     return left * (ROW_BYTES + copied // n) if n else 0
 
 
-def audience_of(db: sqlite3.Connection, campaign_id: int) -> Audience:
+def audience_of(db: Transaction, campaign_id: int) -> Audience:
     """See `Campaigns.audience`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     if at["audience_ready"]:
@@ -263,12 +265,12 @@ def audience_of(db: sqlite3.Connection, campaign_id: int) -> Audience:
     )
 
 
-def _asked(at: sqlite3.Row) -> dict[str, object]:
+def _asked(at: Row) -> dict[str, object]:
     """What the statements about a campaign's people are given."""
     return {"lists": at["lists"], "condition": at["condition"]}
 
 
-def _absent(db: sqlite3.Connection, at: sqlite3.Row) -> tuple[str, ...]:
+def _absent(db: Transaction, at: Row) -> tuple[str, ...]:
     """The fields that a draft's condition names and no contact on its lists has."""
     names = sorted(compile_condition(at["condition"]).fields) if at["condition"] else ()
     return tuple(
@@ -278,14 +280,14 @@ def _absent(db: sqlite3.Connection, at: sqlite3.Row) -> tuple[str, ...]:
     )
 
 
-def _people(at: sqlite3.Row) -> str:
+def _people(at: Row) -> str:
     """The SQL of the recipients of a campaign."""
     return (
         FROZEN_PEOPLE if at["audience_ready"] else DRAFT_PEOPLE[Channel(at["channel"]), bool(at["condition"])]
     )
 
 
-def first_recipient(db: sqlite3.Connection, campaign_id: int) -> str | None:
+def first_recipient(db: Transaction, campaign_id: int) -> str | None:
     """See `Campaigns.first_recipient`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     people = DRAFT_PEOPLE[Channel(at["channel"]), bool(at["condition"])]
@@ -293,9 +295,7 @@ def first_recipient(db: sqlite3.Connection, campaign_id: int) -> str | None:
     return None if found is None else str(found[0])
 
 
-def missing_patterns(
-    db: sqlite3.Connection, campaign_id: int, fields: frozenset[str]
-) -> list[MissingPattern]:
+def missing_patterns(db: Transaction, campaign_id: int, fields: frozenset[str]) -> list[MissingPattern]:
     """See `Campaigns.missing`: each recipient's absent fields as a bit mask, grouped by the mask."""
     names = sorted(fields)
     for name in names:
@@ -326,7 +326,7 @@ def missing_patterns(
     ]
 
 
-def zones_of(db: sqlite3.Connection, campaign_id: int) -> dict[str, int]:
+def zones_of(db: Transaction, campaign_id: int) -> dict[str, int]:
     """See `Campaigns.zones`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     people = _people(at)
@@ -338,7 +338,7 @@ def zones_of(db: sqlite3.Connection, campaign_id: int) -> dict[str, int]:
 
 
 def fold_people(
-    db: sqlite3.Connection,
+    db: Transaction,
     campaign_id: int,
     fields: frozenset[str],
     fold: Callable[[Mapping[str, str], int], None],

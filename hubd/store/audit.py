@@ -19,10 +19,13 @@ import trio
 
 from hubd.core.model import TRANSACTIONAL_PREFIX, DeliveryState
 from hubd.errors import StoreUnavailable
+from hubd.store.batch import roll_back
+from hubd.store.campaign_rows import EVERY
 from hubd.store.connection import open_plain, trouble_of
 from hubd.store.database import Database
 from hubd.store.disk_space import DEFAULT_LIMITS, MIB, needed
-from hubd.store.unit import audit_hash, roll_back
+from hubd.store.transaction import Transaction
+from hubd.store.unit import audit_hash
 from hubd.store.watermark import Watermark, WatermarkFile, watermark_of
 
 LOOK = 100_000  #: instructions of SQLite's machine between looks at whether the answer is still wanted
@@ -33,8 +36,6 @@ NAMED = 5  #: things that are named one by one
 QUICK_CHECK = "PRAGMA quick_check(5)"
 #: Rows that name a row which is not there.
 DANGLING = 'SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1'
-#: Every campaign with its counters.
-CAMPAIGNS = "SELECT * FROM campaign ORDER BY id"
 #: The same numbers, counted.
 RECOUNT = "SELECT campaign_id, state, count(*) FROM delivery GROUP BY campaign_id, state"
 #: Attempts that are open, with the campaign they belong to.
@@ -98,7 +99,7 @@ class Audit:
         )
 
     async def _unheld(self, held: Collection[int], epoch: int) -> set[int]:
-        def work(db: sqlite3.Connection) -> set[int]:
+        def work(db: Transaction) -> set[int]:
             return {
                 attempt
                 for attempt, opened_in, campaign_id, state in db.execute(OPEN_ATTEMPTS)
@@ -174,7 +175,7 @@ def _counts(db: sqlite3.Connection) -> Finding:
     for campaign_id, state, n in db.execute(RECOUNT):
         counted.setdefault(campaign_id, {})[state] = n
     wrong, looked_at = [], 0
-    for campaign in db.execute(CAMPAIGNS):
+    for campaign in db.execute(EVERY):
         looked_at += not campaign["name"].startswith(TRANSACTIONAL_PREFIX)  # the others are no user's
         states = counted.pop(campaign["id"], {})
         data = {state: campaign[f"n_{state}"] for state in DeliveryState}

@@ -24,10 +24,10 @@ from hubd.core.decide import Request
 from hubd.errors import BadInput, Conflict, StoreError, StoreUnavailable
 from hubd.failpoints import reach
 from hubd.files import sync_directory
+from hubd.store.batch import copy_log
 from hubd.store.connection import lacks_disk_space, open_plain, trouble_of
 from hubd.store.database import Database
 from hubd.store.disk_space import DISK_FULL_ERRORS
-from hubd.store.unit import copy_log
 from hubd.store.watermark import watermark_path
 
 STEP = 256  #: pages copied before it is looked whether the backup is still wanted

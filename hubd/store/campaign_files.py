@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import replace
 
 from hubd.core.compose import content_hash
@@ -13,6 +12,7 @@ from hubd.core.template_spec import content_with
 from hubd.store.campaign_rows import policy_columns
 from hubd.store.contents import add_content, content_of
 from hubd.store.templates import loader
+from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit
 
 #: A new draft.
@@ -50,7 +50,7 @@ def content_columns(unit: Unit, content: Content, template: str, name: str = "")
     return {"content_id": add_content(unit, content, name or content_hash(content)), "template": template}
 
 
-def content_for(db: sqlite3.Connection, spec: CampaignSpec, before: Campaign | None) -> tuple[Content, str]:
+def content_for(db: Transaction, spec: CampaignSpec, before: Campaign | None) -> tuple[Content, str]:
     """What the campaign says, and the version of the template that it has it from ("" for none).
 
     One that has begun keeps the version that it began with, as long as its file names the same template.

@@ -6,7 +6,6 @@ Each reads the campaign, decides, and writes the effect with its event, all in t
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
 
 from hubd.core import decide as d
@@ -17,6 +16,7 @@ from hubd.errors import Conflict, NotFound
 from hubd.store.campaign_files import ADD_CAMPAIGN, columns, content_columns, content_for
 from hubd.store.campaign_rows import campaign_by_id, campaign_by_name, settings_of
 from hubd.store.figures import figures_of
+from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit, Work
 
 #: From one state to another, if it still is in the first. The first start fixes the audience.
@@ -31,7 +31,7 @@ UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
                       ELSE last_error END,
     archived_at = CASE WHEN :target = 'running' THEN NULL ELSE archived_at END,
     freeze_to = CASE WHEN :target = 'running' AND freeze_to IS NULL
-                     THEN (SELECT coalesce(max(id), 0) FROM membership) ELSE freeze_to END
+                     THEN (SELECT newest FROM sequence WHERE name = 'membership') ELSE freeze_to END
 WHERE id = :id AND state = :source"""
 #: Columns that `move` may set along with the state.
 SETTABLE = {
@@ -142,11 +142,11 @@ def cloning(
     return work
 
 
-def _campaign(db: sqlite3.Connection, name: str | int) -> Campaign:
+def _campaign(db: Transaction, name: str | int) -> Campaign:
     return campaign_by_name(db, name) if isinstance(name, str) else campaign_by_id(db, name)
 
 
-def _if_there(db: sqlite3.Connection, name: str) -> Campaign | None:
+def _if_there(db: Transaction, name: str) -> Campaign | None:
     try:
         return campaign_by_name(db, name)
     except NotFound:

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from hubd.core.model import Campaign, CampaignState, Channel, Counts, DeliveryState, InDoubt
 from hubd.errors import NotFound
-
-#: One campaign by name.
-BY_NAME = "SELECT * FROM campaign WHERE name = ? AND doomed = 0"
-#: One campaign by id.
-BY_ID = "SELECT * FROM campaign WHERE id = ? AND doomed = 0"
-#: All campaigns, oldest first.
-ALL = "SELECT * FROM campaign WHERE doomed = 0 AND single <= ? ORDER BY id"
+from hubd.store.transaction import Row, Transaction
 
 _COUNTED = ("total", *(state.value for state in DeliveryState))
+_SUMS = ", ".join(f"coalesce(sum(n_{name}), 0) AS n_{name}" for name in _COUNTED)
 
 
-def campaign_by_name(db: sqlite3.Connection, name: str) -> Campaign:
+def _counted(where: str) -> str:
+    return f"""
+SELECT campaign.*, {_SUMS}, coalesce(max(campaign_count.updated_at), 0) AS counted_at
+FROM campaign LEFT JOIN campaign_count ON campaign_count.campaign_id = campaign.id
+{where} GROUP BY campaign.id ORDER BY campaign.id"""  # noqa: S608 - no values, only our own words
+
+
+#: Every campaign with its counters, also those whose removal has begun.
+EVERY = _counted("")
+#: One campaign by name.
+BY_NAME = _counted("WHERE name = ? AND doomed = 0")
+#: One campaign by id.
+BY_ID = _counted("WHERE id = ? AND doomed = 0")
+#: All campaigns, oldest first.
+ALL = _counted("WHERE doomed = 0 AND single <= ?")
+#: The counters of some campaigns.
+COUNTS = f"""
+SELECT id, {_SUMS} FROM campaign LEFT JOIN campaign_count ON campaign_id = id
+WHERE id IN (SELECT value FROM json_each(?)) GROUP BY id"""  # noqa: S608 - only our own words
+
+
+def campaign_by_name(db: Transaction, name: str) -> Campaign:
     """Raises NotFound ("campaign_not_found")."""
     row = db.execute(BY_NAME, (name,)).fetchone()
     if row is None:
@@ -27,7 +42,7 @@ def campaign_by_name(db: sqlite3.Connection, name: str) -> Campaign:
     return campaign_from(row)
 
 
-def campaign_by_id(db: sqlite3.Connection, campaign_id: int) -> Campaign:
+def campaign_by_id(db: Transaction, campaign_id: int) -> Campaign:
     """Raises NotFound ("campaign_not_found")."""
     row = db.execute(BY_ID, (campaign_id,)).fetchone()
     if row is None:
@@ -35,15 +50,13 @@ def campaign_by_id(db: sqlite3.Connection, campaign_id: int) -> Campaign:
     return campaign_from(row)
 
 
-def all_campaigns(
-    db: sqlite3.Connection, *, queues: bool, only: Collection[int] | None = None
-) -> list[Campaign]:
+def all_campaigns(db: Transaction, *, queues: bool, only: Collection[int] | None = None) -> list[Campaign]:
     """All, or those whose id is in `only`."""
     rows = db.execute(ALL, (int(queues),)).fetchall()
     return [campaign_from(row) for row in rows if only is None or row["id"] in only]
 
 
-def campaign_from(row: sqlite3.Row) -> Campaign:
+def campaign_from(row: Row) -> Campaign:
     """Every column of the row that the rest of the program knows."""
     return Campaign(
         id=row["id"],
@@ -65,9 +78,9 @@ def campaign_from(row: sqlite3.Row) -> Campaign:
         transactional_queue=bool(row["single"]),
         archived=row["archived_at"] is not None,
         template=row["template"],
-        counts=counts_of(row),
+        counts=_counts(row),
         created_at=row["created_at"],
-        updated_at=row["updated_at"],
+        updated_at=max(row["updated_at"], row["counted_at"]),
         scheduled_at=row["scheduled_at"],
         started_at=row["started_at"],
         completed_at=row["completed_at"],
@@ -93,8 +106,12 @@ def policy_columns(policy: InDoubt) -> dict[str, str | int]:
     return {"doubt_policy": (InDoubt.HOLD if asks else policy).value, "reconcile": int(asks)}
 
 
-def counts_of(row: sqlite3.Row) -> Counts:
-    """The counters in a row of `campaign`."""
+def counts_by_id(db: Transaction, campaign_ids: Sequence[int]) -> dict[int, Counts]:
+    """The counters of those of these campaigns that there are."""
+    return {row["id"]: _counts(row) for row in db.execute(COUNTS, (json.dumps(list(campaign_ids)),))}
+
+
+def _counts(row: Row) -> Counts:
     return Counts(**{name: row[f"n_{name}"] for name in _COUNTED})
 
 

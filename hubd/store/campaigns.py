@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -44,9 +43,10 @@ from hubd.store.campaign_rows import (
     settings_of,
 )
 from hubd.store.contents import add_content, content_of, get_blob, put_part
-from hubd.store.database import Database, Unit
+from hubd.store.database import Database
 from hubd.store.figures import figures_of
-from hubd.store.unit import Work
+from hubd.store.transaction import Row, Transaction
+from hubd.store.unit import Unit, Work
 
 __all__ = ["Audience", "Campaigns", "MissingPattern"]
 
@@ -176,7 +176,7 @@ class Campaigns:
     async def content_for(self, spec: CampaignSpec) -> Content:
         """What the campaign with this file says, see `campaign_files.content_for`."""
 
-        def work(db: sqlite3.Connection) -> Content:
+        def work(db: Transaction) -> Content:
             old = db.execute(BY_NAME, (spec.name,)).fetchone()
             return content_for(db, spec, None if old is None else campaign_from(old))[0]
 
@@ -273,14 +273,14 @@ class Campaigns:
         Defined last: inside the class body the name hides the built-in type from the annotations above.
         """
 
-        def work(db: sqlite3.Connection) -> list[Campaign]:
+        def work(db: Transaction) -> list[Campaign]:
             return [each for each in all_campaigns(db, queues=queues) if archived or not each.archived]
 
         return await self._db.read(work)
 
 
 def _change(
-    unit: Unit, old: sqlite3.Row, spec: CampaignSpec, values: dict[str, object]
+    unit: Unit, old: Row, spec: CampaignSpec, values: dict[str, object]
 ) -> tuple[Campaign, list[str]]:
     before = campaign_by_id(unit.db, old["id"])
     was = spec_from_json(before.spec)

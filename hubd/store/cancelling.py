@@ -12,15 +12,16 @@ from collections.abc import Sequence
 
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import DeliveryState, SkipReason
-from hubd.store.database import Unit
 from hubd.store.multirow import exactly_one
+from hubd.store.unit import Unit
 
 #: All deliveries to some addresses; or, without `all`, only those of campaigns in which somebody waits.
 TO_ADDRESSES = """
 SELECT delivery.id, delivery.campaign_id, delivery.state
 FROM campaign CROSS JOIN json_each(:keys) AS asked CROSS JOIN delivery INDEXED BY delivery_once
     ON delivery.campaign_id = campaign.id AND delivery.address_key = asked.value AND delivery.single = 0
-WHERE :all OR campaign.n_pending + campaign.n_deferred > 0
+WHERE :all
+    OR (SELECT sum(n_pending + n_deferred) FROM campaign_count WHERE campaign_id = campaign.id) > 0
 UNION ALL
 SELECT delivery.id, delivery.campaign_id, delivery.state
 FROM json_each(:keys) AS asked CROSS JOIN delivery INDEXED BY delivery_single_recipient

@@ -8,7 +8,6 @@ each page is written together with how far that is, and a repeated request goes 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -20,8 +19,9 @@ from hubd.core.model import Campaign
 from hubd.errors import HubError, NotFound
 from hubd.failpoints import reach
 from hubd.store.campaign_rows import campaign_by_name
-from hubd.store.database import Database, Unit
-from hubd.store.unit import Work
+from hubd.store.database import Database
+from hubd.store.transaction import Transaction
+from hubd.store.unit import Unit, Work
 
 T = TypeVar("T")
 A = TypeVar("A", bound=Mapping[str, object])
@@ -61,7 +61,7 @@ class Commands:
     async def first(self, method: str, key: str) -> First | None:
         """What is known of the first request with a key. Raises `StoreUnavailable`."""
 
-        def work(db: sqlite3.Connection) -> First | None:
+        def work(db: Transaction) -> First | None:
             row = db.execute(FIRST, (method, key)).fetchone()
             if row is None:
                 return None
@@ -198,7 +198,7 @@ def _keep(unit: Unit, request: Request, said: Mapping[str, object] | None, *, pr
     reach("in_command")
 
 
-def _campaign(db: sqlite3.Connection, name: str) -> Campaign | None:
+def _campaign(db: Transaction, name: str) -> Campaign | None:
     try:
         return campaign_by_name(db, name) if name else None
     except NotFound:

@@ -5,7 +5,6 @@ A contact is found again by its email address (compared without regard to case) 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,10 +14,11 @@ import msgspec
 from hubd.core.model import Channel, SkipReason
 from hubd.errors import NotFound
 from hubd.store.cancelling import cancel_waiting
-from hubd.store.database import Database, Unit
+from hubd.store.database import Database
 from hubd.store.importing import ImportCount, import_page, list_id
 from hubd.store.suppressing import rehearse_page, suppress_page
-from hubd.store.unit import Work
+from hubd.store.transaction import Row, Transaction
+from hubd.store.unit import Unit, Work
 
 if TYPE_CHECKING:
     from hubd.core.intake import AddressRow, ContactRow
@@ -120,7 +120,7 @@ class Contacts:
     async def page(self, list_name: str | None = None, after_id: int = 0, limit: int = 500) -> list[Contact]:
         """Contacts of one list, or all, after a cursor. Raises NotFound ("list_not_found")."""
 
-        def work(db: sqlite3.Connection) -> list[sqlite3.Row]:
+        def work(db: Transaction) -> list[Row]:
             if list_name is None:
                 return db.execute(ALL_CONTACTS, (after_id, limit)).fetchall()
             found = list_id(db, list_name)
@@ -133,7 +133,7 @@ class Contacts:
     async def get(self, key: str) -> Contact:
         """By email address, phone number (E.164) or contact id. Raises NotFound ("contact_not_found")."""
 
-        def work(db: sqlite3.Connection) -> Contact:
+        def work(db: Transaction) -> Contact:
             row = find_contact(db, key)
             return _contact(row, tuple(name for (name,) in db.execute(LISTS_OF, (row["id"],))))
 
@@ -211,9 +211,9 @@ def no_such_list(name: str) -> NotFound:
     )
 
 
-def find_contact(db: sqlite3.Connection, key: str) -> sqlite3.Row:
+def find_contact(db: Transaction, key: str) -> Row:
     """By email address, phone number (E.164) or contact id. Raises NotFound ("contact_not_found")."""
-    row: sqlite3.Row | None = db.execute(FIND_CONTACT, {"key": key}).fetchone()
+    row: Row | None = db.execute(FIND_CONTACT, {"key": key}).fetchone()
     if row is None:
         raise NotFound(
             "there is no such contact",
@@ -223,7 +223,7 @@ def find_contact(db: sqlite3.Connection, key: str) -> sqlite3.Row:
     return row
 
 
-def _contact(row: sqlite3.Row, lists: tuple[str, ...] = ()) -> Contact:
+def _contact(row: Row, lists: tuple[str, ...] = ()) -> Contact:
     return Contact(
         id=row["id"],
         contact_id=row["public_id"],
@@ -236,7 +236,7 @@ def _contact(row: sqlite3.Row, lists: tuple[str, ...] = ()) -> Contact:
     )
 
 
-def _suppression(row: sqlite3.Row) -> Suppression:
+def _suppression(row: Row) -> Suppression:
     return Suppression(
         channel=Channel(row["channel"]),
         address=row["address_key"],

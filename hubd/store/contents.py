@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sqlite3
 
 import msgspec
 
 from hubd.core.model import Content
 from hubd.errors import BadInput, NotFound
-from hubd.store.database import Unit
+from hubd.store.transaction import Row, Transaction
+from hubd.store.unit import Unit
 
 MAX_BLOB = 25 * 1024 * 1024  #: bytes of one attachment; the largest mail most servers take
 
@@ -48,17 +48,17 @@ def add_content(unit: Unit, content: Content, content_hash: str) -> int:
     return found
 
 
-def content_of(db: sqlite3.Connection, content_id: int) -> Content:
+def content_of(db: Transaction, content_id: int) -> Content:
     """Raises NotFound."""
     return _content(db.execute(CONTENT, (content_id,)).fetchone())
 
 
-def content_by_hash(db: sqlite3.Connection, content_hash: str) -> Content:
+def content_by_hash(db: Transaction, content_hash: str) -> Content:
     """Raises NotFound."""
     return _content(db.execute(CONTENT_BY_HASH, (content_hash,)).fetchone())
 
 
-def _content(row: sqlite3.Row | None) -> Content:
+def _content(row: Row | None) -> Content:
     if row is None:
         raise NotFound("there is no such content", code="content_not_found")
     return msgspec.json.decode(row["spec"], type=Content)
@@ -100,7 +100,7 @@ def _finish(unit: Unit, sha256: str) -> bool | BadInput:
     return BadInput.at("sha256", "the content does not have this hash; it was discarded, send it again")
 
 
-def get_blob(db: sqlite3.Connection, sha256: str) -> bytes:
+def get_blob(db: Transaction, sha256: str) -> bytes:
     """The whole file. Raises NotFound ("attachment_not_found")."""
     blob = db.execute(BLOB, (sha256,)).fetchone()
     if blob is None or not blob["complete"]:

@@ -25,6 +25,7 @@ import trio
 from hubd.bridge import Bridge
 from hubd.core.steady import ClockReading
 from hubd.errors import StoreUnavailable, StoreUnusable
+from hubd.store.batch import NOTE_OPENED, checkpoint, copy_log, roll_back
 from hubd.store.connection import (
     DISK_ERRORS,
     Connection,
@@ -38,22 +39,22 @@ from hubd.store.file_checks import refusal
 from hubd.store.opening import keep_log, migrate, prepare
 from hubd.store.readers import Readers
 from hubd.store.steady import Clocks, Moment, SteadyClock, look, resume, write_reading
-from hubd.store.unit import Unit, checkpoint, copy_log, roll_back
+from hubd.store.transaction import Transaction, newest
+from hubd.store.unit import SharedWork, Unit, Work
 from hubd.store.watermark import WatermarkFile, notice, watermark_path
 from hubd.store.writer import MAX_BATCH, Writer
 
 __all__ = ["Database", "Unit", "open_database"]
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 EX_IOERR = 74  #: of sysexits.h: the exit status after a failed fsync or damage
 
 #: A new boot: the epoch grows and the file counts as unclean until it is closed.
 BEGIN_EPOCH = "UPDATE hub SET epoch = epoch + 1, clean = 0 RETURNING epoch, install_key, instance_id"
-#: The newest event ever written, also when it has been pruned since.
-HEAD_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)"
-#: The file was closed in order.
-MARK_CLEAN = "UPDATE hub SET clean = 1"
+#: The file was closed in order; so many attempts were opened by then.
+MARK_CLEAN = "UPDATE hub SET clean = 1, opened = (SELECT coalesce(sum(attempts), 0) FROM opened)"
 
 
 class Database:
@@ -107,8 +108,8 @@ class Database:
         """Whether `low_disk_space` or `trouble` has said so last. Asks nobody: for units of work."""
         return bool(self._disk_space.known_shortage)
 
-    async def write(self, work: Callable[[Unit], T], *, bulk: bool = False) -> T:
-        """Run `work` inside the next batch's transaction; returns when it is durable.
+    async def write(self, work: Work[T], *, bulk: bool = False) -> T:
+        """Run `work` inside the next batch's transaction, alone; returns when it is durable.
 
         `work` runs in the writer's thread, perhaps twice, and has effects on the database only. Raises what
         `work` raised (nothing of it was written then), or `StoreUnavailable` when the disk fails. `bulk` is
@@ -118,7 +119,11 @@ class Database:
             self.check_disk_space()
         return await self._writer.submit(work, bulk=bulk)
 
-    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def write_shared(self, work: SharedWork[A, T]) -> T:
+        """As `write`, for one of the two units of work that may run beside others (see `unit`)."""
+        return await self._writer.submit(work)
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on a read-only connection, in one snapshot, perhaps twice. Keep it short.
 
         Raises what `work` raises, or `StoreUnavailable` when the file cannot be read.
@@ -299,9 +304,12 @@ def _begin_epoch(watermark: WatermarkFile, clocks: Clocks, db: sqlite3.Connectio
     db.execute("BEGIN IMMEDIATE")
     try:
         begun = resume(db, clocks)
-        notice(Unit(db, Moment(clocks.wall, begun.at)), watermark.read())
+        unit = Unit(db, Moment(clocks.wall, begun.at))
+        notice(unit, watermark.read())
+        unit.flush()
+        db.execute(NOTE_OPENED)
         row: sqlite3.Row = db.execute(BEGIN_EPOCH).fetchone()
-        head_seq: int = db.execute(HEAD_SEQ).fetchone()[0]
+        head_seq = newest(db, "event")
         db.execute("COMMIT")
     except BaseException:
         roll_back(db)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from hubd.core.provider_reply import grouped_by
 from hubd.core.reasons import class_of
 from hubd.errors import NotFound
 from hubd.store.contents import content_by_hash, content_of
+from hubd.store.transaction import Row, Transaction
 
 #: What the provider said last.
 _REPLY = """(SELECT attempt.provider_reply FROM attempt WHERE attempt.delivery_id = delivery.id
@@ -158,7 +158,7 @@ class FailureGroup:
 
 
 def page_of(
-    db: sqlite3.Connection,
+    db: Transaction,
     campaign_id: int,
     state: DeliveryState | None,
     after_id: int,
@@ -174,7 +174,7 @@ def page_of(
 
 
 def transactional_of(
-    db: sqlite3.Connection, provider: str | None, state: DeliveryState | None, before: int | None, limit: int
+    db: Transaction, provider: str | None, state: DeliveryState | None, before: int | None, limit: int
 ) -> tuple[list[TransactionalRow], int | None]:
     """See `Ledger.transactional`."""
     queues = [queue for (queue,) in db.execute(QUEUES, {"provider": provider})]
@@ -199,7 +199,7 @@ def transactional_of(
     return rows, last
 
 
-def life_of(db: sqlite3.Connection, delivery_id: int) -> MessageLife:
+def life_of(db: Transaction, delivery_id: int) -> MessageLife:
     """See `Ledger.message`."""
     row = db.execute(ONE_DELIVERY, (delivery_id,)).fetchone()
     if row is None:
@@ -218,7 +218,7 @@ def life_of(db: sqlite3.Connection, delivery_id: int) -> MessageLife:
     )
 
 
-def failure_groups(db: sqlite3.Connection, campaign_id: int) -> list[FailureGroup]:
+def failure_groups(db: Transaction, campaign_id: int) -> list[FailureGroup]:
     """See `Ledger.failures`."""
     groups: dict[tuple[str, str, int], dict[str, FailureGroup]] = {}
     for row in db.execute(FAILURES, (campaign_id,)):
@@ -233,7 +233,7 @@ def failure_groups(db: sqlite3.Connection, campaign_id: int) -> list[FailureGrou
     return sorted(found_all, key=lambda group: (-group.count, group.reason, group.code, group.example_id))
 
 
-def _group(row: sqlite3.Row, provider_reply: str) -> FailureGroup:
+def _group(row: Row, provider_reply: str) -> FailureGroup:
     """A group that nobody is counted in yet."""
     return FailureGroup(
         state=DeliveryState(row["state"]),
@@ -247,13 +247,13 @@ def _group(row: sqlite3.Row, provider_reply: str) -> FailureGroup:
     )
 
 
-def count_again(db: sqlite3.Connection, campaign_id: int) -> Counts:
+def count_again(db: Transaction, campaign_id: int) -> Counts:
     """See `Ledger.recount`."""
     counted = {DeliveryState(state).value: n for state, n in db.execute(RECOUNT, (campaign_id,))}
     return Counts(total=sum(counted.values()), **counted)
 
 
-def _said(db: sqlite3.Connection, row: sqlite3.Row, attempts: tuple[AttemptRow, ...]) -> Content:
+def _said(db: Transaction, row: Row, attempts: tuple[AttemptRow, ...]) -> Content:
     """The content of the last try that had one recorded, or else the one it would have now."""
     for tried in reversed(attempts):
         if tried.content_hash:
@@ -265,7 +265,7 @@ def _said(db: sqlite3.Connection, row: sqlite3.Row, attempts: tuple[AttemptRow, 
     return content_of(db, row["campaign_content"] if own is None else own)
 
 
-def _delivery(row: sqlite3.Row) -> DeliveryRow:
+def _delivery(row: Row) -> DeliveryRow:
     return DeliveryRow(
         id=row["id"],
         recipient=row["recipient"],
@@ -283,7 +283,7 @@ def _delivery(row: sqlite3.Row) -> DeliveryRow:
     )
 
 
-def _attempt(row: sqlite3.Row) -> AttemptRow:
+def _attempt(row: Row) -> AttemptRow:
     return AttemptRow(
         n=row["n"],
         epoch=row["epoch"],

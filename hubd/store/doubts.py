@@ -8,7 +8,6 @@ for one delivery and no more; that is looked up where the decision is written, i
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection
 from typing import TypeGuard
 
@@ -18,7 +17,9 @@ from hubd.core.ledger import Close, Entry
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import DeliveryState, DueDelivery, Stage
 from hubd.core.reconcile import Doubt, How, Resolution
-from hubd.store.database import Database, Unit
+from hubd.store.database import Database
+from hubd.store.transaction import Row, Transaction
+from hubd.store.unit import SharedUnit, Unit
 
 #: Deliveries in doubt whose last attempt is the reason, with that attempt. Those that are in doubt without
 #: one, after a restore, cannot be asked about: nobody knows when, and whether, they went out.
@@ -100,7 +101,7 @@ class Doubts:
     async def doubtful(self, campaign_id: int, after_id: int = 0, limit: int = 200) -> list[Doubt]:
         """A page of what is in doubt, in id order, with ids above `after_id`."""
 
-        def work(db: sqlite3.Connection) -> list[Doubt]:
+        def work(db: Transaction) -> list[Doubt]:
             return [_doubt(row) for row in db.execute(DOUBTFUL, (campaign_id, after_id, limit))]
 
         return await self._db.read(work)
@@ -118,19 +119,19 @@ class Doubts:
         return await self._db.write(lambda unit: decide(unit, doubt, resolution))
 
 
-def possible_duplicates(db: sqlite3.Connection, campaign_id: int) -> int:
+def possible_duplicates(db: Transaction, campaign_id: int) -> int:
     """See `Ledger.possible_duplicates`."""
     n: int = db.execute(POSSIBLE_DUPLICATES, (campaign_id,)).fetchone()[0]
     return n
 
 
-def known_ids(db: sqlite3.Connection, provider: str, provider_ids: Collection[str]) -> frozenset[str]:
+def known_ids(db: Transaction, provider: str, provider_ids: Collection[str]) -> frozenset[str]:
     """See `Doubts.known`."""
     rows = db.execute(KNOWN, (json.dumps(list(provider_ids)), provider))
     return frozenset(name for (name,) in rows)
 
 
-def names_known(db: sqlite3.Connection, provider_ids: Collection[str]) -> set[str]:
+def names_known(db: Transaction, provider_ids: Collection[str]) -> set[str]:
     """Which of these messages the ledger has, whatever their provider: for those `distrust` has to look."""
     if not provider_ids:
         return set()
@@ -167,7 +168,7 @@ def decide(unit: Unit, doubt: Doubt, resolution: Resolution) -> bool:
     return True
 
 
-def _move(unit: Unit, doubt: Doubt, resolution: Resolution, at: sqlite3.Row, provider_id: str) -> None:
+def _move(unit: Unit, doubt: Doubt, resolution: Resolution, at: Row, provider_id: str) -> None:
     target = advance_delivery(DeliveryState.IN_DOUBT, _EVENT[resolution.how])
     sent = resolution.how is How.SENT
     detail = FOUND_SENT if sent else resolution.detail
@@ -199,7 +200,7 @@ def tell_decided(
     unit.audit(actor, f"doubt.{how}", campaign_id=campaign_id, delivery_id=delivery_id, data=known)
 
 
-def distrust(unit: Unit, entry: Entry) -> Entry:
+def distrust(unit: SharedUnit, entry: Entry) -> Entry:
     """The entry; or, when it would name a message of another delivery, the same as a doubt, with an event.
 
     A provider that answers with the name of an earlier message has not said that it took this one.
@@ -224,7 +225,7 @@ def names_a_message(entry: Entry) -> TypeGuard[Close]:
     )
 
 
-def _doubt(row: sqlite3.Row) -> Doubt:
+def _doubt(row: Row) -> Doubt:
     due = None
     if row["content_id"] is not None:
         due = DueDelivery(

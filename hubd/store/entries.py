@@ -19,11 +19,11 @@ from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import CampaignState, DeliveryState, SkipReason
 from hubd.errors import Conflict
-from hubd.store.database import Unit
 from hubd.store.doubts import distrust, names_a_message, names_known
 from hubd.store.entry_rows import EntryRows, counts_as_attempt
 from hubd.store.multirow import exactly_one
 from hubd.store.requeue import no_such_delivery, requeue_one
+from hubd.store.unit import SharedUnit
 
 #: Deliveries, their campaigns, and why their addresses are suppressed: all that entries are judged by. It is
 #: one value, because each row would be a step of the statement.
@@ -74,7 +74,7 @@ _decoder = msgspec.json.Decoder(list[_Current])
 
 
 def enter_all(
-    unit: Unit, units: Sequence[Sequence[Entry]], *, epoch: int, low_disk_space: Callable[[], bool]
+    unit: SharedUnit, units: Sequence[Sequence[Entry]], *, epoch: int, low_disk_space: Callable[[], bool]
 ) -> list[tuple[list[Refusal | None], list[Entry]]]:
     """Write the entries of several units; see `Ledger.record` for what it raises.
 
@@ -99,7 +99,7 @@ def enter_all(
 class _Batch:
     """Judges entries in order, and gathers their rows until `write`."""
 
-    def __init__(self, unit: Unit, entries: Sequence[Entry], epoch: int) -> None:
+    def __init__(self, unit: SharedUnit, entries: Sequence[Entry], epoch: int) -> None:
         """`entries` are all that are going to be entered."""
         self._unit = unit
         self._epoch = epoch

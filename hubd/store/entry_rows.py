@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from hubd.core.ledger import Close, Open
 from hubd.core.model import DeliveryState
 from hubd.store.multirow import write_rows
+from hubd.store.transaction import Transaction
+from hubd.store.unit import NODE
 
 #: Deliveries are on their way.
 SENDING = """
@@ -17,7 +17,8 @@ FROM (WITH entry (delivery_id, waiting, message_id, at, steady)
 WHERE delivery.id = entry.delivery_id AND delivery.state = entry.waiting"""
 #: Their attempts, open.
 OPEN_ATTEMPTS = """
-INSERT INTO attempt (delivery_id, n, epoch, provider, account, message_id, content_hash, opened_at) {rows}"""
+INSERT INTO attempt (delivery_id, n, epoch, provider, account, message_id, content_hash, opened_at, node)
+{rows}"""
 #: The outcomes of open attempts.
 CLOSE_ATTEMPTS = """
 UPDATE attempt SET closed_at = entry.at, outcome = entry.outcome, stage = entry.stage, reason = entry.reason,
@@ -66,7 +67,7 @@ class EntryRows:
         number, name, at = entry.delivery_id, entry.message_id, entry.at
         self.deliveries.add(number)
         self._sending.append((number, source.value, name, at, steady))
-        attempt = (number, n, epoch, entry.provider, entry.account, name, entry.content_hash, at)
+        attempt = (number, n, epoch, entry.provider, entry.account, name, entry.content_hash, at, NODE)
         self._opened.append(attempt)
 
     def close(
@@ -77,7 +78,7 @@ class EntryRows:
         counts = counts_as_attempt(target)
         self.deliveries.add(number)
         if counts and not entry.opened:
-            self._opened.append((number, n, epoch, entry.provider, "", entry.message_id, "", at))
+            self._opened.append((number, n, epoch, entry.provider, "", entry.message_id, "", at, NODE))
         if counts or entry.opened:
             outcome = target.value if counts else "withdrawn"
             said = (entry.stage, entry.reason, entry.detail, entry.code, entry.enhanced, entry.vendor)
@@ -101,7 +102,7 @@ class EntryRows:
             )
         )
 
-    def write(self, db: sqlite3.Connection) -> None:
+    def write(self, db: Transaction) -> None:
         """Write all that waits. Raises Conflict ("lost_update")."""
         write_rows(db, OPEN_ATTEMPTS, self._opened)
         write_rows(db, CLOSE_ATTEMPTS, self._closed)

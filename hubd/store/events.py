@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from hubd.core.model import Campaign
 from hubd.store.campaign_rows import all_campaigns
-from hubd.store.database import HEAD_SEQ, Database, Unit
+from hubd.store.database import Database, Unit
+from hubd.store.transaction import Row, Transaction, newest
 
 #: The next events after a cursor.
 PAGE = "SELECT * FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
@@ -56,7 +56,7 @@ class Events:
     ) -> list[EventRow]:
         """The next events after a cursor, all or those of some campaigns."""
 
-        def work(db: sqlite3.Connection) -> list[EventRow]:
+        def work(db: Transaction) -> list[EventRow]:
             if campaign_ids is None:
                 rows = db.execute(PAGE, (after_seq, limit))
             else:
@@ -68,10 +68,9 @@ class Events:
     async def oldest_seq(self) -> int:
         """The oldest event that can still be read; one past the newest when none is kept."""
 
-        def work(db: sqlite3.Connection) -> int:
+        def work(db: Transaction) -> int:
             oldest: int | None = db.execute(OLDEST).fetchone()[0]
-            newest: int = db.execute(HEAD_SEQ).fetchone()[0]
-            return newest + 1 if oldest is None else oldest
+            return newest(db, "event") + 1 if oldest is None else oldest
 
         return await self._db.read(work)
 
@@ -80,9 +79,10 @@ class Events:
     ) -> Snapshot:
         """The newest seq and the campaigns exactly as they were then, in one read."""
 
-        def work(db: sqlite3.Connection) -> Snapshot:
-            seq: int = db.execute(HEAD_SEQ).fetchone()[0]
-            return Snapshot(seq=seq, campaigns=tuple(all_campaigns(db, queues=queues, only=campaign_ids)))
+        def work(db: Transaction) -> Snapshot:
+            return Snapshot(
+                seq=newest(db, "event"), campaigns=tuple(all_campaigns(db, queues=queues, only=campaign_ids))
+            )
 
         return await self._db.read(work)
 
@@ -103,7 +103,7 @@ class Events:
         return removed
 
 
-def _event(row: sqlite3.Row) -> EventRow:
+def _event(row: Row) -> EventRow:
     return EventRow(
         seq=row["seq"],
         at=row["at"],

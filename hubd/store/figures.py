@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from hubd.core.model import Campaign, CampaignState, Figures
 from hubd.store.doubts import possible_duplicates
 from hubd.store.requeue import count_refused
+from hubd.store.transaction import Transaction
 
 #: The first time that something may be tried; 0 when that is now.
 NEXT_DUE = """
@@ -19,7 +18,7 @@ THEN 0.0 ELSE (
 END"""
 
 
-def figures_of(db: sqlite3.Connection, campaign: Campaign) -> Figures:
+def figures_of(db: Transaction, campaign: Campaign) -> Figures:
     """What `Ledger.figures` says of one campaign."""
     return Figures(
         possible_duplicates=possible_duplicates(db, campaign.id),
@@ -28,7 +27,7 @@ def figures_of(db: sqlite3.Connection, campaign: Campaign) -> Figures:
     )
 
 
-def next_due_at(db: sqlite3.Connection, campaign_id: int) -> float | None:
+def next_due_at(db: Transaction, campaign_id: int) -> float | None:
     """When the next untried or deferred delivery is due (0 for at once); None if there is none left."""
     first: float | None = db.execute(NEXT_DUE, {"campaign_id": campaign_id}).fetchone()[0]
     return first

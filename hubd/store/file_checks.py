@@ -36,6 +36,10 @@ _LAST_FRAME = struct.Struct("=16xI")
 #: The row about the database, and where its table is: a repair may have moved it.
 _HUB = "SELECT hub.*, (SELECT rootpage FROM sqlite_master WHERE name = 'hub') AS root FROM hub"
 
+#: How many attempts were opened, with the log. In the row it is some seconds old, but on the page of `clean`.
+_OPENED = "SELECT coalesce(sum(attempts), 0) FROM opened"
+_COUNTS_OPENED = "SELECT 1 FROM sqlite_master WHERE name = 'opened'"
+
 
 def look_first(path: Path) -> str:
     """What to do about a file that seems to be damaged: examine a copy before discarding anything."""
@@ -149,6 +153,8 @@ def _check_log(path: Path) -> None:
         with closing(_alone(path)) as main, closing(open_plain(path, writer=False)) as whole:
             main.row_factory = sqlite3.Row
             alone, logged = (dict(db.execute(_HUB).fetchone() or {}) for db in (main, whole))
+            if whole.execute(_COUNTS_OPENED).fetchone() is not None:  # else this was the row's
+                logged["opened"] = whole.execute(_OPENED).fetchone()[0]
             torn = main.execute("PRAGMA integrity_check(hub)").fetchone()[0] != "ok"
             empty = not _committed_frames(path)
     except DISK_ERRORS as error:

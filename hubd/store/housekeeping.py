@@ -5,12 +5,13 @@ what rate limits granted longer ago than any of them looks back.
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass
 
 from hubd.store.commands import tidy_answers
-from hubd.store.database import Database, Unit
+from hubd.store.database import Database
 from hubd.store.events import Events
+from hubd.store.transaction import Transaction
+from hubd.store.unit import Unit
 from hubd.store.usage import tidy_usage
 
 #: Requests made before a time, after a key. Looks at all of them, so it is for a reader.
@@ -62,7 +63,7 @@ async def _tidy_requests(db: Database, before: float) -> int:
 
 
 async def _old_requests(db: Database, after: str, before: float) -> list[str]:
-    def work(reader: sqlite3.Connection) -> list[str]:
+    def work(reader: Transaction) -> list[str]:
         return [key for (key,) in reader.execute(OLD_REQUESTS, (after, before, PAGE))]
 
     return await db.read(work)

@@ -13,7 +13,6 @@ An update merges: fields that the row has replace those of the contact, the othe
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,8 +20,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hubd.failpoints import reach
-from hubd.store.database import Unit
 from hubd.store.multirow import write_rows
+from hubd.store.transaction import Transaction, newest, take
+from hubd.store.unit import Unit
 
 if TYPE_CHECKING:
     from hubd.core.intake import ContactRow
@@ -38,8 +38,6 @@ SELECT id, email, email_key, phone, fields, import_id,
 FROM contact WHERE id IN (
     SELECT id FROM contact WHERE email_key IN (SELECT value FROM json_each(:emails))
     UNION SELECT id FROM contact WHERE phone IN (SELECT value FROM json_each(:phones)))"""
-#: The id of the newest contact ever: the next one follows it.
-NEWEST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'contact'), 0)"
 #: Contacts seen for the first time.
 ADD_CONTACTS = """
 INSERT INTO contact (public_id, id, email, email_key, phone, fields, import_id, created_at, updated_at)
@@ -53,7 +51,9 @@ WHERE id = ?"""
 #: Contacts that stay as they are, seen by this import.
 SEEN_CONTACTS = "UPDATE contact SET import_id = ? WHERE id IN (SELECT value FROM json_each(?))"
 #: Put contacts on a list, on which they are not.
-ADD_MEMBERS = "INSERT INTO membership (list_id, contact_id) SELECT ?, value FROM json_each(?)"
+ADD_MEMBERS = """
+INSERT INTO membership (id, list_id, contact_id)
+SELECT :first + key, :list_id, value FROM json_each(:contacts)"""
 
 #: Addresses that earlier pages of a rehearsal (dry run) held; lives as long as the connection.
 MAKE_REHEARSAL = """
@@ -96,7 +96,7 @@ def _take_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], import_id
     unit.db.execute(ADD_LIST, (list_name, unit.now))
     into = list_id(unit.db, list_name)
     assert into is not None, "it was made in this very unit"
-    page = _Page(_known(unit.db, into, rows), unit.db.execute(NEWEST).fetchone()[0], import_id)
+    page = _Page(_known(unit.db, into, rows), newest(unit.db, "contact"), import_id)
     for row in rows:
         page.take(row)
     page.write(unit, into)
@@ -109,7 +109,7 @@ def _take_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], import_id
     )
 
 
-def _known(db: sqlite3.Connection, into: int, rows: Sequence[ContactRow]) -> list[_Contact]:
+def _known(db: Transaction, into: int, rows: Sequence[ContactRow]) -> list[_Contact]:
     emails = [row.email_key for row in rows if row.email_key is not None]
     phones = [row.phone for row in rows if row.phone is not None]
     asked = {"list_id": into, "emails": _json(emails), "phones": _json(phones)}
@@ -134,7 +134,7 @@ def _rehearse_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], impor
     return replace(count, duplicates=tuple(sorted([*count.duplicates, *again])))
 
 
-def list_id(db: sqlite3.Connection, name: str) -> int | None:
+def list_id(db: Transaction, name: str) -> int | None:
     """The list with this name."""
     found = db.execute(LIST_ID, (name,)).fetchone()
     return None if found is None else found["id"]
@@ -214,9 +214,13 @@ class _Page:
             (name, each.id, each.email, each.email_key, each.phone, each.fields, self._import_id, now, now)
             for name, each in zip(_public_ids(len(self._added)), self._added, strict=True)
         ]
+        if added:
+            first = take(db, "contact", len(added))
+            assert first == self._first, "nobody else adds contacts meanwhile"
         write_rows(db, ADD_CONTACTS, added, most=ADDED_AT_ONCE)
         if self._joined:
-            db.execute(ADD_MEMBERS, (into, _json(self._joined)))
+            first = take(db, "membership", len(self._joined))
+            db.execute(ADD_MEMBERS, {"first": first, "list_id": into, "contacts": _json(self._joined)})
 
     def _whose(self, row: ContactRow) -> tuple[_Contact | None, _Contact | None]:
         """The contact that the row belongs to, and the one that has the row's phone number."""

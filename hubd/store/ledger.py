@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,9 +20,9 @@ from hubd.core.decide import retry as decide_retry
 from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import Campaign, Content, Counts, DeliveryState, DueDelivery, Figures
 from hubd.store.campaign_plans import deciding
-from hubd.store.campaign_rows import counts_of
+from hubd.store.campaign_rows import counts_by_id
 from hubd.store.contents import add_content
-from hubd.store.database import Database, Unit
+from hubd.store.database import Database
 from hubd.store.deliveries import (
     AttemptRow,
     DeliveryRow,
@@ -51,7 +50,8 @@ from hubd.store.requeue import (
     retrying,
 )
 from hubd.store.restore import say_anew
-from hubd.store.unit import Joint, Work
+from hubd.store.transaction import Row, Transaction
+from hubd.store.unit import NODE, SharedWork, Unit, Work
 from hubd.store.waiting import cap_waits
 
 __all__ = [
@@ -98,12 +98,10 @@ WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state
 ORDER BY id LIMIT :limit"""
 #: The content of a campaign's deliveries that have none of their own.
 CAMPAIGN_CONTENT = "SELECT content_id FROM campaign WHERE id = ?"
-#: The counters of some campaigns.
-COUNTERS = "SELECT * FROM campaign WHERE id IN (SELECT value FROM json_each(?))"
 #: A one-off message.
 ADD_TRANSACTIONAL = """
 INSERT INTO delivery (campaign_id, single, recipient, address_key, updated_at, content_id, fields)
-VALUES (?, 1, ?, ?, ?, ?, ?)"""
+VALUES (?, 1, ?, ?, ?, ?, ?) RETURNING id"""
 #: What came of a request that was made before.
 REQUEST = "SELECT delivery_id, fingerprint FROM request WHERE key = ?"
 #: Remember what came of it.
@@ -134,7 +132,7 @@ class Ledger:
         Nothing is reserved: what is not opened meanwhile comes again when the cursor goes back to 0.
         """
 
-        def work(db: sqlite3.Connection) -> list[DueDelivery]:
+        def work(db: Transaction) -> list[DueDelivery]:
             at = {"campaign_id": campaign_id, "now": now, "limit": limit, "after": exclude_after}
             waiting = db.execute(WAITING, at).fetchone()
             if not (waiting["fresh"] or waiting["later"]):
@@ -156,12 +154,7 @@ class Ledger:
 
     async def counts(self, campaign_ids: Sequence[int]) -> dict[int, Counts]:
         """The counters of these campaigns, all as of one moment."""
-
-        def work(db: sqlite3.Connection) -> dict[int, Counts]:
-            rows = db.execute(COUNTERS, (json.dumps(list(campaign_ids)),))
-            return {row["id"]: counts_of(row) for row in rows}
-
-        return await self._db.read(work)
+        return await self._db.read(lambda db: counts_by_id(db, campaign_ids))
 
     async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
         """Write these entries in order, all in one unit: durable when this returns.
@@ -172,7 +165,7 @@ class Ledger:
         nothing to close, NotFound ("delivery_not_found"), StoreUnavailable. An acceptance under a name that
         an earlier message has is written as in doubt, whatever the entry says, and is an event.
         """
-        refusals, made = await self._db.write(Joint(entries, self._enter_all))
+        refusals, made = await self._db.write_shared(SharedWork(entries, self._enter_all))
         for entry, trusted in zip(entries, made, strict=True):
             if trusted is not entry:
                 number = entry.delivery_id
@@ -187,7 +180,7 @@ class Ledger:
 
     async def recover(self) -> Recovered:
         """Attempts that an earlier run left open become `in_doubt`; call it once, before anything is sent."""
-        return await self._db.write(lambda unit: lose(unit, ORPHANS, (self._db.epoch,), INTERRUPTED))
+        return await self._db.write(lambda unit: lose(unit, ORPHANS, (NODE, self._db.epoch), INTERRUPTED))
 
     async def abandon(self, campaign_id: int) -> int:
         """A campaign's task crashed: its attempts that are still open become `in_doubt`. How many."""
@@ -294,8 +287,7 @@ class Ledger:
             text = json.dumps(dict(fields), ensure_ascii=False)
             content_id = content if isinstance(content, int) else add_content(unit, *content)
             values = (campaign_id, recipient, key, unit.now, content_id, text)
-            delivery_id = unit.db.execute(ADD_TRANSACTIONAL, values).lastrowid
-            assert delivery_id is not None
+            delivery_id: int = unit.db.execute(ADD_TRANSACTIONAL, values).fetchone()[0]
             unit.moved(campaign_id, None, DeliveryState.PENDING)
             if idempotency_key:
                 unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.steady, fingerprint))
@@ -306,7 +298,7 @@ class Ledger:
     async def requested(self, idempotency_key: str) -> tuple[int, bytes] | None:
         """The one-off message that was queued with a key, and the fingerprint of that request."""
 
-        def work(db: sqlite3.Connection) -> tuple[int, bytes] | None:
+        def work(db: Transaction) -> tuple[int, bytes] | None:
             row = db.execute(REQUEST, (idempotency_key,)).fetchone()
             return None if row is None else (row["delivery_id"], row["fingerprint"])
 
@@ -350,7 +342,7 @@ class Ledger:
         return await self._db.read(lambda db: count_again(db, campaign_id))
 
 
-def _due(row: sqlite3.Row, campaign_content: int) -> DueDelivery:
+def _due(row: Row, campaign_content: int) -> DueDelivery:
     return DueDelivery(
         id=row["id"],
         recipient=row["recipient"],

@@ -6,7 +6,6 @@ Whoever was frozen into a campaign as its recipient stays one: a list is only wh
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -16,6 +15,7 @@ from hubd.errors import Conflict
 from hubd.store.contacts import find_contact, no_such_list
 from hubd.store.database import Database
 from hubd.store.importing import import_page, list_id
+from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit, Work
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ _EVERYBODY = 2**63 - 1
 
 
 class _Check(Protocol):
-    def __call__(self, db: sqlite3.Connection, *, first: bool) -> None: ...
+    def __call__(self, db: Transaction, *, first: bool) -> None: ...
 
 
 class Lists:
@@ -145,7 +145,7 @@ class Lists:
     def emptying(self, name: str) -> Pages[Leaving]:
         """Take everybody off a list that is going to be deleted. Raises as `renaming`."""
 
-        def check(db: sqlite3.Connection, *, first: bool) -> None:
+        def check(db: Transaction, *, first: bool) -> None:
             if first:
                 free_list(name, _uses(db, name))
 
@@ -168,7 +168,7 @@ class Lists:
         Raises NotFound, and Conflict ("import_incomplete") when not all of them came, as after a restart.
         """
 
-        def check(db: sqlite3.Connection, *, first: bool) -> None:  # each time: the daemon may be another one
+        def check(db: Transaction, *, first: bool) -> None:  # each time: the daemon may be another one
             db.execute(MAKE_ROWS_NAMED)
             found = db.execute(ROWS_NAMED, (import_id,)).fetchone()
             if found is None or found[0] != rows:
@@ -210,7 +210,7 @@ class Lists:
         await self._db.write(work, bulk=True)
 
     def _leaving(self, name: str, import_id: str, check: _Check) -> Pages[Leaving]:
-        def plan(db: sqlite3.Connection) -> Leaving:
+        def plan(db: Transaction) -> Leaving:
             number = _number(db, name)
             check(db, first=True)
             db.execute(MAKE_NAMED)
@@ -252,14 +252,14 @@ def _forget(unit: Unit, import_id: str) -> None:
     unit.db.execute(FORGET_ROWS, (import_id,))
 
 
-def _number(db: sqlite3.Connection, name: str) -> int:
+def _number(db: Transaction, name: str) -> int:
     number = list_id(db, name)
     if number is None:
         raise no_such_list(name)
     return number
 
 
-def _uses(db: sqlite3.Connection, name: str) -> list[ListUse]:
+def _uses(db: Transaction, name: str) -> list[ListUse]:
     return [
         ListUse(campaign=row["name"], state=CampaignState(row["state"]), freezing=bool(row["freezing"]))
         for row in db.execute(USES, (name,))

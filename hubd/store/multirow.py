@@ -6,12 +6,12 @@ again. Under load that takes longer than writing a row does, so the rows of a ba
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 
 from hubd.errors import Conflict
+from hubd.store.transaction import Result, Transaction
 
 #: Rows in one statement, unless the caller says. Each number of rows is a statement of its own, and the
 #: connection keeps them prepared: see `cached_statements` in `connection`.
@@ -19,7 +19,7 @@ MOST_ROWS = 32
 
 
 def write_rows(
-    db: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]], *, most: int = MOST_ROWS
+    db: Transaction, statement: str, rows: Sequence[tuple[object, ...]], *, most: int = MOST_ROWS
 ) -> None:
     """Run `statement`, in which `{rows}` stands for VALUES with these rows.
 
@@ -31,12 +31,12 @@ def write_rows(
         _exactly(len(some), db.execute(text, tuple(chain.from_iterable(some))))
 
 
-def exactly_one(done: sqlite3.Cursor) -> None:
+def exactly_one(done: Result) -> None:
     """Exactly one row was changed, or what was read is not what was there: nothing of the unit may stay."""
     _exactly(1, done)
 
 
-def _exactly(count: int, done: sqlite3.Cursor) -> None:
+def _exactly(count: int, done: Result) -> None:
     if done.rowcount != count:
         raise Conflict("the delivery is not in the state that this entry is about", code="lost_update")
 

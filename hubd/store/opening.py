@@ -54,21 +54,28 @@ def migrate(db: sqlite3.Connection) -> None:
     Raises `sqlite3.Error`; the file is then at the last version that was reached.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
-    for number, script in migrations():
-        if number <= version:
-            continue
-        try:
-            begun = BEGUN_ON_COPY if number > COPIES_SINCE else ""
-            db.executescript(f"BEGIN IMMEDIATE;\n{script}\n{begun}\nPRAGMA user_version = {number};")
-            reach("in_migration")
-            db.execute("COMMIT")
-        except sqlite3.Error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-        if db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-            # The number must be in the file itself: an older program looks there before it touches anything.
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.execute("PRAGMA foreign_keys = OFF")  # a table that others refer to may be replaced
+    try:
+        for number, script in migrations():
+            if number > version:
+                _migrate_to(number, script, db)
+    finally:
+        db.execute("PRAGMA foreign_keys = ON")
+
+
+def _migrate_to(number: int, script: str, db: sqlite3.Connection) -> None:
+    try:
+        begun = BEGUN_ON_COPY if number > COPIES_SINCE else ""
+        db.executescript(f"BEGIN IMMEDIATE;\n{script}\n{begun}\nPRAGMA user_version = {number};")
+        reach("in_migration")
+        db.execute("COMMIT")
+    except sqlite3.Error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    if db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        # The number must be in the file itself: an older program looks there before it touches anything.
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def migrations() -> list[tuple[int, str]]:

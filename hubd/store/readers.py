@@ -13,8 +13,9 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.errors import StoreUnavailable
+from hubd.store.batch import roll_back
 from hubd.store.connection import DISK_ERRORS, Connection, connect, is_disk_error, trouble_of
-from hubd.store.unit import roll_back
+from hubd.store.transaction import Transaction
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class Readers:
         self._idle: list[Connection] = []
         self._free = trio.Semaphore(READERS)
 
-    async def run(self, work: Callable[[sqlite3.Connection], T], damaged: Callable[[Exception], None]) -> T:
+    async def run(self, work: Callable[[Transaction], T], damaged: Callable[[Exception], None]) -> T:
         """Run `work`. What fails for the disk's sake is tried once more, on a new connection.
 
         Calls `damaged` when the file itself is found to be damaged.
@@ -54,7 +55,7 @@ class Readers:
                 hint = "" if final else "every request tries it again"
                 raise StoreUnavailable(f"the database cannot be read: {text}", hint=hint) from error
 
-    async def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _try(self, work: Callable[[Transaction], T]) -> T:
         connection = self._idle.pop() if self._idle else await self._open()
         fit = False
         try:
@@ -97,7 +98,7 @@ class Readers:
                 await self._bridge.finish(connection.close)
 
 
-def _in_snapshot(work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+def _in_snapshot(work: Callable[[Transaction], T], db: sqlite3.Connection) -> T:
     db.execute("BEGIN")
     try:
         return work(db)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import DeliveryState
 from hubd.failpoints import reach
-from hubd.store.database import Unit
 from hubd.store.multirow import exactly_one
+from hubd.store.unit import Unit
 
-#: Attempts that an earlier run of the daemon left open.
+#: Attempts that an earlier run of a node left open.
 ORPHANS = """
 SELECT attempt.id AS id, attempt.delivery_id AS delivery_id, delivery.campaign_id AS campaign_id
 FROM attempt INDEXED BY attempt_one_open JOIN delivery ON delivery.id = attempt.delivery_id
-WHERE attempt.outcome IS NULL AND attempt.epoch <> ? ORDER BY attempt.id"""
+WHERE attempt.outcome IS NULL AND attempt.node = ? AND attempt.epoch <> ? ORDER BY attempt.id"""
 #: Nobody will ever know by itself what came of it.
 ORPHAN_ATTEMPT = """
 UPDATE attempt SET outcome = 'in_doubt', closed_at = ?, reason = ?, detail = ?

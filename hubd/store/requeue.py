@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
@@ -16,8 +15,9 @@ from hubd.core.model import CampaignState, DeliveryState
 from hubd.core.reasons import TRANSIENT
 from hubd.errors import BadInput, NotFound
 from hubd.store.campaign_rows import campaign_by_id
-from hubd.store.database import Unit
 from hubd.store.doubts import OPERATOR, tell_decided
+from hubd.store.transaction import Transaction
+from hubd.store.unit import SharedUnit, Unit
 
 Class = Literal["transient", "permanent", "all"]
 Settlement = Literal["resend", "sent", "failed"]
@@ -62,7 +62,7 @@ UPDATE delivery SET state = ?, reason = refused, next_at = NULL, updated_at = ? 
 #: One delivery that is thought to be a failure.
 FAILURE = "SELECT state, campaign_id FROM delivery WHERE id = ?"
 #: How many are in doubt.
-COUNT_DOUBTFUL = "SELECT n_in_doubt FROM campaign WHERE id = ?"
+COUNT_DOUBTFUL = "SELECT coalesce(sum(n_in_doubt), 0) FROM campaign_count WHERE campaign_id = ?"
 #: A page of failures after a cursor; `which` is 'all', or the class that a reason has (see `reasons`).
 FAILURES = """
 SELECT id, state FROM delivery INDEXED BY delivery_trouble
@@ -134,7 +134,7 @@ def resolve_page(
     return len(rows), rows[-1]["id"] if len(rows) == limit else None
 
 
-def requeue_one(unit: Unit, delivery_id: int) -> None:
+def requeue_one(unit: SharedUnit, delivery_id: int) -> None:
     """Put one failure back. Raises `InvalidTransition` if it is none, NotFound ("delivery_not_found")."""
     row = unit.db.execute(FAILURE, (delivery_id,)).fetchone()
     if row is None:
@@ -193,7 +193,7 @@ def retrying(campaign_id: int, which: Class | None, how: Settlement | None, limi
         failures_after=None if which is None else 0,
     )
 
-    def plan(db: sqlite3.Connection) -> Retried:
+    def plan(db: Transaction) -> Retried:
         decided = requeued = suppressed = 0
         if how is not None:
             decided = db.execute(COUNT_DOUBTFUL, (campaign_id,)).fetchone()[0]
@@ -216,7 +216,7 @@ def retrying(campaign_id: int, which: Class | None, how: Settlement | None, limi
 def failing_refused(campaign_id: int, limit: int) -> Pages[RefusedFailed]:
     """Fail recipients whose refusals paused the campaign. In one that runs they are being tried."""
 
-    def plan(db: sqlite3.Connection) -> RefusedFailed:
+    def plan(db: Transaction) -> RefusedFailed:
         paused = campaign_by_id(db, campaign_id).state is CampaignState.PAUSED
         return RefusedFailed(failed=count_refused(db, campaign_id) if paused else 0)
 
@@ -229,26 +229,26 @@ def failing_refused(campaign_id: int, limit: int) -> Pages[RefusedFailed]:
     return Pages(begin=RefusedFailed(), plan=plan, page=page)
 
 
-def count_refused(db: sqlite3.Connection, campaign_id: int) -> int:
+def count_refused(db: Transaction, campaign_id: int) -> int:
     """See `Ledger.refused`."""
     count: int = db.execute(COUNT_REFUSED, (campaign_id,)).fetchone()[0]
     return count
 
 
-def not_requeued(db: sqlite3.Connection, campaign_id: int) -> NotRequeued:
+def not_requeued(db: Transaction, campaign_id: int) -> NotRequeued:
     """See `Ledger.not_requeued`."""
     others, suppressed = _count_failures(db, campaign_id, "all")
     return NotRequeued(suppressed=suppressed, others=others)
 
 
-def _count_failures(db: sqlite3.Connection, campaign_id: int, which: Class) -> tuple[int, int]:
+def _count_failures(db: Transaction, campaign_id: int, which: Class) -> tuple[int, int]:
     """How many may be put back, and how many stay because their address is suppressed."""
     at = {"campaign_id": campaign_id, "which": which, "transient": _TRANSIENT}
     row = db.execute(COUNT_FAILURES, at).fetchone()
     return row["n"] - row["suppressed"], row["suppressed"]
 
 
-def _tell_requeued(unit: Unit, campaign_id: int, which: str, sources: Counter[DeliveryState]) -> None:
+def _tell_requeued(unit: SharedUnit, campaign_id: int, which: str, sources: Counter[DeliveryState]) -> None:
     data = {
         "count": sources.total(),
         "class": which,

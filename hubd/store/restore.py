@@ -10,7 +10,6 @@ page by page, and continues after a crash where it was.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from hubd.core.lifecycle import CampaignEvent, DeliveryEvent, advance_campaign, advance_delivery
@@ -20,6 +19,7 @@ from hubd.store.campaign_rows import campaign_by_id
 from hubd.store.database import Database
 from hubd.store.multirow import exactly_one
 from hubd.store.recovery import ABANDONED, lose
+from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import Unit
 from hubd.store.watermark import HUB
 
@@ -66,7 +66,9 @@ ADVANCE = "UPDATE hub SET restoring = ?"
 #: Whether it goes on.
 RESTORING = "SELECT restoring FROM hub"
 #: What waits for somebody's decision.
-UNDECIDED = "SELECT name, n_in_doubt FROM campaign WHERE n_in_doubt > 0 AND doomed = 0 ORDER BY id"
+UNDECIDED = """
+SELECT name, sum(n_in_doubt) FROM campaign JOIN campaign_count ON campaign_id = id
+WHERE doomed = 0 GROUP BY id, name HAVING sum(n_in_doubt) > 0 ORDER BY id"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ class Restores:
     async def undecided(self) -> dict[str, int]:
         """How many deliveries are in doubt, by campaign; those of one-off messages ("~office") as well."""
 
-        def work(db: sqlite3.Connection) -> dict[str, int]:
+        def work(db: Transaction) -> dict[str, int]:
             return dict(db.execute(UNDECIDED).fetchall())
 
         return await self._db.read(work)
@@ -108,7 +110,7 @@ class Restores:
 async def open_restores(db: Database) -> Restores:
     """With what is known of the last restore of this database."""
 
-    def work(reader: sqlite3.Connection) -> Restored | None:
+    def work(reader: Transaction) -> Restored | None:
         hub = reader.execute(HUB).fetchone()
         if hub["restored_at"] is None:
             return None
@@ -153,7 +155,7 @@ def _hold_page(unit: Unit, campaign_id: int, size: int) -> int:
     return len(rows) + unit.db.execute(HOLD_DOUBTS, (HELD, unit.now, campaign_id, room)).rowcount
 
 
-def _conclude(unit: Unit, campaign: sqlite3.Row) -> None:
+def _conclude(unit: Unit, campaign: Row) -> None:
     """Nothing of this campaign is left to go by itself: pause it, say why, and write down who did it."""
     before = CampaignState(campaign["state"])
     to = before if campaign["single"] else _after(before)

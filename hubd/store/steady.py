@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 import uuid
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hubd.core.steady import ClockReading, resumed
+from hubd.store.transaction import Transaction
 
 #: The newest reading.
 READING = "SELECT at, boot, uptime, offset, doubtful_until FROM steady"
@@ -77,7 +77,7 @@ def look(wall: Callable[[], float]) -> Clocks:
     return Clocks(wall(), _boot_id(), _uptime())
 
 
-def resume(db: sqlite3.Connection, clocks: Clocks) -> ClockReading:
+def resume(db: Transaction, clocks: Clocks) -> ClockReading:
     """Where the clock begins, by the reading in the database, which is renewed. Inside a transaction."""
     now, boot, uptime = clocks
     row = db.execute(READING).fetchone()
@@ -90,7 +90,7 @@ def resume(db: sqlite3.Connection, clocks: Clocks) -> ClockReading:
     return begun
 
 
-def write_reading(db: sqlite3.Connection, reading: ClockReading) -> None:
+def write_reading(db: Transaction, reading: ClockReading) -> None:
     """Continue from here at the next start."""
     db.execute(SET_READING, asdict(reading))
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from hubd.core.model import Channel, SkipReason
 from hubd.store.cancelling import cancel_waiting
-from hubd.store.database import Unit
 from hubd.store.importing import FORGET_REHEARSALS, MAKE_REHEARSAL, REHEARSE
 from hubd.store.multirow import write_rows
+from hubd.store.unit import Unit
 
 if TYPE_CHECKING:
     from hubd.core.intake import AddressRow

@@ -6,7 +6,6 @@ template changes these campaigns in the same transaction. So nothing has to be l
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -33,8 +32,9 @@ from hubd.core.template_spec import (
 from hubd.errors import BadInput, NotFound
 from hubd.store.campaign_rows import campaign_by_id, settings_of
 from hubd.store.contents import add_content
-from hubd.store.database import Database, Unit
-from hubd.store.unit import Work
+from hubd.store.database import Database
+from hubd.store.transaction import Row, Transaction
+from hubd.store.unit import Unit, Work
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ class Templates:
     async def get(self, reference: str) -> TemplateUsers:
         """A version of a template. Raises NotFound ("template_not_found")."""
 
-        def work(db: sqlite3.Connection) -> TemplateUsers:
+        def work(db: Transaction) -> TemplateUsers:
             stored = loader(db)(reference)
             return TemplateUsers(stored=stored, campaigns=_users(db).get(stored.reference, ()))
 
@@ -119,7 +119,7 @@ class Templates:
     async def all(self) -> list[TemplateUsers]:
         """The newest versions, in the order of their names, with the campaigns that use any version."""
 
-        def work(db: sqlite3.Connection) -> list[TemplateUsers]:
+        def work(db: Transaction) -> list[TemplateUsers]:
             users: dict[str, list[str]] = {}
             for reference, names in _users(db).items():
                 users.setdefault(parse_reference(reference)[0], []).extend(names)
@@ -133,7 +133,7 @@ class Templates:
     async def history(self, name: str) -> list[TemplateUsers]:
         """All versions, the newest first. Raises NotFound."""
 
-        def work(db: sqlite3.Connection) -> list[TemplateUsers]:
+        def work(db: Transaction) -> list[TemplateUsers]:
             loader(db)(name)
             users = _users(db)
             found = map(_stored, db.execute(HISTORY, (name,)).fetchall())
@@ -146,7 +146,7 @@ class Templates:
         return await self._db.read(lambda db: use(loader(db)))
 
 
-def loader(db: sqlite3.Connection) -> Load:
+def loader(db: Transaction) -> Load:
     """Gives templates as this connection sees them. Raises NotFound ("template_not_found")."""
 
     def load(reference: str) -> Stored:
@@ -167,7 +167,7 @@ def loader(db: sqlite3.Connection) -> Load:
     return load
 
 
-def _stored(row: sqlite3.Row) -> Stored:
+def _stored(row: Row) -> Stored:
     spec = msgspec.json.decode(row["spec"], type=TemplateSpec)
     return Stored(spec=spec, version=row["version"], created_at=row["created_at"])
 
@@ -208,14 +208,14 @@ def _joined(spec: TemplateSpec, load: Load, place: str) -> Mapping[str, Flat]:
         raise within(error, place) from None
 
 
-def _uses(db: sqlite3.Connection, name: str) -> TemplateUses:
+def _uses(db: Transaction, name: str) -> TemplateUses:
     campaigns = [row["name"] for row in db.execute(NOT_BEGUN) if parse_reference(row["template"])[0] == name]
     every = map(_stored, db.execute(EVERY_VERSION))
     others = [each.reference for each in every if each.spec.name != name and name in bases(each.spec)]
     return TemplateUses(campaigns=campaigns, templates=others)
 
 
-def _users(db: sqlite3.Connection) -> dict[str, list[str]]:
+def _users(db: Transaction) -> dict[str, list[str]]:
     """The campaigns by the version that they have their content from."""
     users: dict[str, list[str]] = {}
     for row in db.execute(USERS):

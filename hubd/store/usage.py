@@ -8,20 +8,23 @@ it is.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 
 from hubd.core.limiter import Step
 from hubd.core.pacing import REMEMBERED, STEP
-from hubd.store.database import Database, Unit
+from hubd.store.database import Database
+from hubd.store.multirow import write_rows
+from hubd.store.transaction import Transaction
+from hubd.store.unit import NODE, SPEND, Unit
 
 #: The steps of a limit and of those below it, whose names have a slash after its own: "0" follows "/".
 STEPS = """
-SELECT name, at, slots FROM usage WHERE name = :name AND at >= :since
+SELECT name, at, sum(slots) FROM usage WHERE name = :name AND at >= :since GROUP BY name, at
 UNION ALL
-SELECT name, at, slots FROM usage WHERE name > :name || '/' AND name < :name || '0' AND at >= :since
+SELECT name, at, sum(slots) FROM usage
+WHERE name > :name || '/' AND name < :name || '0' AND at >= :since GROUP BY name, at
 ORDER BY name, at"""
 #: When a provider's first message went: as it was remembered, or else as it is recorded.
 BEGAN = """
@@ -36,12 +39,10 @@ WHERE name > 'provider/' AND name < 'provider0' GROUP BY name
 ON CONFLICT (provider) DO NOTHING"""
 #: A warm-up that begins in the future would not grow until then.
 BEGIN_NOW = "UPDATE warmup SET began_at = :now WHERE began_at > :now"
-#: Some steps in the table's order.
-PAGE_OF_STEPS = "SELECT name, at, slots FROM usage WHERE (name, at) > (?, ?) ORDER BY name, at LIMIT ?"
-FORGET = "DELETE FROM usage WHERE name = ? AND at = ?"
-ADD = """
-INSERT INTO usage (name, at, slots) VALUES (?, ?, ?)
-ON CONFLICT (name, at) DO UPDATE SET slots = slots + excluded.slots"""
+#: Some steps of a node in the table's order.
+PAGE_OF_STEPS = """
+SELECT name, at, slots FROM usage WHERE (name, at) > (?, ?) AND node = ? ORDER BY name, at LIMIT ?"""
+FORGET = "DELETE FROM usage WHERE name = ? AND at = ? AND node = ?"
 
 PAGE = 1_000  #: rows looked at, or changed, in one unit of work
 JOINED_AFTER = 7_200  #: seconds after which the steps of an hour are joined
@@ -61,7 +62,7 @@ class Usage:
         Times are in seconds since the epoch. Raises `StoreUnavailable`.
         """
 
-        def work(db: sqlite3.Connection) -> dict[str, list[Step]]:
+        def work(db: Transaction) -> dict[str, list[Step]]:
             found: dict[str, list[Step]] = {}
             for name, at, slots in db.execute(STEPS, {"name": prefix, "since": since}):
                 found.setdefault(name, []).append((float(at), slots))
@@ -75,7 +76,7 @@ class Usage:
         Raises `StoreUnavailable`.
         """
 
-        def work(db: sqlite3.Connection) -> float | None:
+        def work(db: Transaction) -> float | None:
             (began,) = db.execute(BEGAN, {"provider": provider}).fetchone()
             return None if began is None else float(began)
 
@@ -106,16 +107,16 @@ def _begin_warmups(unit: Unit, now: float) -> None:
     unit.db.execute(BEGIN_NOW, {"now": now})
 
 
-def _page(db: sqlite3.Connection, after: tuple[str, int]) -> list[Row]:
-    return db.execute(PAGE_OF_STEPS, (*after, PAGE)).fetchall()
+def _page(db: Transaction, after: tuple[str, int]) -> list[Row]:
+    return db.execute(PAGE_OF_STEPS, (*after, NODE, PAGE)).fetchall()
 
 
 def _tidy_page(unit: Unit, after: tuple[str, int], now: float) -> int:
     rows = _page(unit.db, after)
     before, tidied = _as_they_are(rows), _tidied(rows, now)
-    unit.db.executemany(FORGET, before.keys() - tidied.keys())
+    unit.db.executemany(FORGET, [(*step, NODE) for step in before.keys() - tidied.keys()])
     added = tidied - before  # no step becomes smaller
-    unit.db.executemany(ADD, [(*step, slots) for step, slots in added.items()])
+    write_rows(unit.db, SPEND, [(*step, NODE, slots) for step, slots in added.items()])
     return len(before) - len(tidied)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hubd.store.database import Unit
+from hubd.store.unit import Unit
 
 #: Deferred recipients of campaigns that go on, who wait beyond a time.
 CAP_WAIT = """

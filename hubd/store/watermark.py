@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -22,6 +21,7 @@ import trio
 
 from hubd.errors import StoreUnavailable
 from hubd.files import replace_file
+from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit
 
 log = logging.getLogger(__name__)
@@ -31,11 +31,11 @@ MAX_BYTES = 4096  #: a watermark takes a few hundred
 
 #: How far the database has come.
 CURRENT = """
-SELECT instance_id, epoch, opened, coalesce(audit.seq, 0) AS audit_seq,
-    coalesce(lower(hex(audit.hash)), '') AS audit_hash
+SELECT instance_id, epoch, (SELECT coalesce(sum(attempts), 0) FROM opened) AS opened,
+    coalesce(audit.seq, 0) AS audit_seq, audit.hash AS audit_hash
 FROM hub LEFT JOIN audit ON audit.seq = (SELECT max(seq) FROM audit)"""
 #: The link of the audit trail that the watermark names, if it is there.
-LINK = "SELECT lower(hex(hash)) FROM audit WHERE seq = ?"
+LINK = "SELECT hash FROM audit WHERE seq = ?"
 #: From now on the watermark has to be there.
 NOTE_WATERMARK = "UPDATE hub SET anchored = 1 WHERE anchored = 0"
 
@@ -44,7 +44,7 @@ HUB = "SELECT * FROM hub"
 #: It is a restored one. The epoch goes beyond every epoch that was ever told to a client.
 MARK_RESTORED = """
 UPDATE hub SET restored_at = :now, restored_why = :why, restored_epoch = :epoch + 1,
-    restoring = 0, copied_at = NULL, epoch = :epoch, opened = :opened"""
+    restoring = 0, copied_at = NULL, epoch = :epoch"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Watermark:
 class Reader(Protocol):
     """Runs something on a connection that sees what is committed, and nothing else."""
 
-    def __call__(self, work: Callable[[sqlite3.Connection], Watermark], /) -> Awaitable[Watermark]: ...
+    def __call__(self, work: Callable[[Transaction], Watermark], /) -> Awaitable[Watermark]: ...
 
 
 def watermark_path(database: Path) -> Path:
@@ -69,11 +69,15 @@ def watermark_path(database: Path) -> Path:
     return database.with_suffix(".anchor")
 
 
-def watermark_of(db: sqlite3.Connection) -> Watermark:
+def watermark_of(db: Transaction) -> Watermark:
     """How far this database has come, as this connection sees it."""
     instance_id, epoch, opened, audit_seq, audit_hash = db.execute(CURRENT).fetchone()
     return Watermark(
-        instance_id=instance_id, epoch=epoch, opened=opened, audit_seq=audit_seq, audit_hash=audit_hash
+        instance_id=instance_id,
+        epoch=epoch,
+        opened=opened,
+        audit_seq=audit_seq,
+        audit_hash=(audit_hash or b"").hex(),
     )
 
 
@@ -98,10 +102,10 @@ def missing_history(
     return ""
 
 
-def _link_of(db: sqlite3.Connection, recorded: Watermark | None) -> str | None:
+def _link_of(db: Transaction, recorded: Watermark | None) -> str | None:
     """The database's own hash of the link that the watermark names; None when it has no such link."""
     found = db.execute(LINK, (recorded.audit_seq,)).fetchone() if recorded is not None else None
-    return None if found is None else str(found[0])
+    return None if found is None else bytes(found[0]).hex()
 
 
 def notice(unit: Unit, recorded: Watermark | None) -> str:
@@ -125,8 +129,8 @@ def notice(unit: Unit, recorded: Watermark | None) -> str:
         return ""
     own = recorded if recorded is not None and recorded.instance_id == watermark.instance_id else watermark
     epoch, opened = max(watermark.epoch, own.epoch), max(watermark.opened, own.opened)
-    values = {"now": unit.now, "why": why, "epoch": epoch, "opened": opened}
-    unit.db.execute(MARK_RESTORED, values)
+    unit.db.execute(MARK_RESTORED, {"now": unit.now, "why": why, "epoch": epoch})
+    unit.opened(opened - watermark.opened)
     unit.event("hub.restored", None, {"why": why})
     data = {"why": why, "epoch": watermark.epoch, "opened": watermark.opened, "copied_at": hub["copied_at"]}
     unit.audit("restore", "restore.found", data=data)
@@ -156,7 +160,7 @@ class WatermarkFile:
         replace_file(self.path, _text(watermark), new=self.path.with_name(self.path.name + ".new"))
         self._written = watermark
 
-    def cast(self, db: sqlite3.Connection) -> None:
+    def cast(self, db: Transaction) -> None:
         """Write down what `db`, which must be outside any transaction, has committed. Raises `OSError`, and
         `sqlite3.Error` when it cannot be noted in the database that the file is there.
         """

@@ -35,12 +35,11 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.errors import StoreUnavailable
+from hubd.store.batch import Committed, checkpoint, empty_log, probe, run_batch
 from hubd.store.connection import DISK_ERRORS, Connection, TakenOver, lacks_disk_space, trouble_of
 from hubd.store.disk_space import FREE_DISK_SPACE, DiskSpace
 from hubd.store.steady import SteadyClock
-from hubd.store.unit import Committed, Unit, Work, audit_hash, checkpoint, empty_log, probe, run_batch
-
-__all__ = ["MAX_BATCH", "Unit", "Writer", "audit_hash"]
+from hubd.store.unit import Work
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

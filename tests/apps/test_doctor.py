@@ -35,7 +35,7 @@ def test_a_hub_that_is_well(hub: Hub) -> None:
 
 
 def count_wrongly(db: sqlite3.Connection) -> None:
-    db.execute("UPDATE campaign SET n_sent = n_sent - 1, n_failed = n_failed + 1")
+    db.execute("UPDATE campaign_count SET n_sent = n_sent - 1, n_failed = n_failed + 1")
 
 
 def leave_an_attempt_open(db: sqlite3.Connection) -> None:

@@ -12,7 +12,6 @@ and the promises that the two are held against (`model_promises`).
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
@@ -34,6 +33,7 @@ from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.store.database import Database, open_database
 from hubd.store.doubts import Doubts
+from hubd.store.transaction import Transaction
 from hubd.store.usage import Usage
 from tests.shell.conftest import Store
 from tests.shell.model_wire import CONNECTIONS, Reply, Wire, Witness
@@ -230,7 +230,7 @@ async def _at_once(work: Callable[[Any], T], value: Any) -> T:
     return work(value)
 
 
-def _count_open(db: sqlite3.Connection) -> int:
+def _count_open(db: Transaction) -> int:
     count: int = db.execute("SELECT count(*) FROM attempt WHERE outcome IS NULL").fetchone()[0]
     return count
 

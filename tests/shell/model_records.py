@@ -63,6 +63,7 @@ SELECT delivery.id, campaign.name, recipient, delivery.state, delivery.reason, d
     (SELECT count(*) FROM attempt WHERE delivery_id = delivery.id AND outcome IS NULL),
     (SELECT count(*) FROM attempt WHERE delivery_id = delivery.id AND outcome = 'in_doubt')
 FROM delivery JOIN campaign ON campaign.id = delivery.campaign_id"""
+_CAMPAIGNS = "SELECT * FROM campaign LEFT JOIN campaign_count ON campaign_id = id"
 _MEMBERS = """
 SELECT list.name AS list, email FROM membership JOIN list ON list.id = list_id
 JOIN contact ON contact.id = contact_id"""
@@ -93,7 +94,7 @@ def read_records(db: sqlite3.Connection) -> Records:
         for name, address in db.execute(_MEMBERS):
             members.setdefault(name, set()).add(address)
         return Records(
-            campaigns={row["name"]: _line(row, recounted) for row in db.execute("SELECT * FROM campaign")},
+            campaigns={row["name"]: _line(row, recounted) for row in db.execute(_CAMPAIGNS)},
             deliveries={line.id: line for line in deliveries},
             suppressed=frozenset(key for (key,) in db.execute("SELECT address_key FROM suppression")),
             members={name: frozenset(addresses) for name, addresses in members.items()},
@@ -115,7 +116,7 @@ def _line(row: sqlite3.Row, recounted: dict[str, dict[str, int]]) -> CampaignLin
         transactional_queue=bool(row["single"]),
         fixed=row["freeze_to"] is not None,
         lists=tuple(json.loads(row["lists"])),
-        counted={word: row[f"n_{word}"] for word in words},
+        counted={word: row[f"n_{word}"] or 0 for word in words},
         recounted=recounted.get(row["name"], dict.fromkeys(words, 0)),
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 
 from hubd.client import open_client
@@ -13,6 +11,7 @@ from hubd.core.outcome import close_cancelled
 from hubd.errors import InvalidTransition
 from hubd.store.database import Unit
 from hubd.store.events import EventRow
+from hubd.store.transaction import Transaction
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import Served
 from tests.shell.test_methods import apply, import_people, until
@@ -32,7 +31,7 @@ async def two_campaigns(store: Store) -> tuple[Campaign, Campaign]:
 async def copies(store: Store, address: str) -> list[str]:
     """The copies of a contact's data in all messages to an address."""
 
-    def work(db: sqlite3.Connection) -> list[str]:
+    def work(db: Transaction) -> list[str]:
         rows = db.execute("SELECT fields FROM delivery WHERE address_key = ? ORDER BY id", (address,))
         return [fields for (fields,) in rows]
 
@@ -118,7 +117,8 @@ async def test_a_message_on_the_wire_is_not_tried_again_once_its_contact_is_remo
 
         def lost(unit: Unit) -> None:
             unit.db.execute("UPDATE delivery SET state = ?, next_at = ?", (state, unit.now - 1))
-            unit.db.execute(f"UPDATE campaign SET state = 'paused', n_{state} = 1, n_sent = 0")
+            unit.db.execute("UPDATE campaign SET state = 'paused'")
+            unit.db.execute(f"UPDATE campaign_count SET n_{state} = 1, n_sent = 0")
 
         (contact,) = (await hub.call("contacts.list"))["contacts"]
         assert (await hub.call("contacts.remove", key=contact["email"]))["cancelled"] == 0

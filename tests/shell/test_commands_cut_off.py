@@ -295,7 +295,7 @@ async def test_pages_of_an_import_with_keys_are_taken_in_the_order_in_which_they
 
 def fail_all(unit: Any) -> None:
     unit.db.execute("UPDATE delivery SET state = 'failed', reason = 'gave_up'")
-    unit.db.execute("UPDATE campaign SET n_failed = n_sent, n_sent = 0")
+    unit.db.execute("UPDATE campaign_count SET n_failed = n_sent, n_sent = 0")
 
 
 async def test_what_an_earlier_version_began_may_have_been_done_and_the_answer_says_so(

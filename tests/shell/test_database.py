@@ -23,6 +23,7 @@ from hubd.store.connection import connect
 from hubd.store.database import Database, Unit, open_database
 from hubd.store.file_checks import APPLICATION_ID
 from hubd.store.opening import migrations
+from hubd.store.transaction import Transaction
 
 SUPPRESS = "INSERT INTO suppression VALUES ('email', ?, 'asked', 'test', 0)"
 
@@ -37,7 +38,7 @@ def add(key: str) -> Callable[[Unit], str]:
     return work
 
 
-def stored(db: sqlite3.Connection) -> list[str]:
+def stored(db: Transaction) -> list[str]:
     return [key for (key,) in db.execute("SELECT address_key FROM suppression ORDER BY address_key")]
 
 
@@ -98,7 +99,7 @@ async def test_a_unit_is_one_hop_to_the_connections_own_thread(bridge: Bridge, d
 
         connection._tx = type("Counting", (), {"put_nowait": counted})()
 
-        def work(db: sqlite3.Connection) -> tuple[int, int]:
+        def work(db: Transaction) -> tuple[int, int]:
             db.execute("BEGIN IMMEDIATE")
             db.execute("COMMIT")
             return threading.get_ident(), db.execute("SELECT 7").fetchone()[0]
@@ -491,14 +492,14 @@ async def test_many_readers_at_once_share_few_connections(database: Database) ->
 async def _campaign(database: Database) -> int:
     def work(unit: Unit) -> int:
         content = unit.db.execute(
-            "INSERT INTO content (hash, spec, created_at) VALUES ('h', '{}', 0)"
-        ).lastrowid
-        made = unit.db.execute(
+            "INSERT INTO content (hash, spec, created_at) VALUES ('h', '{}', 0) RETURNING id"
+        ).fetchone()
+        made: int = unit.db.execute(
             "INSERT INTO campaign (name, channel, provider, state, spec, content_id, doubt_policy,"
-            " created_at, updated_at) VALUES ('x', 'email', 'outbox', 'draft', '{}', ?, 'hold', 0, 0)",
-            (content,),
-        ).lastrowid
-        assert made is not None
+            " created_at, updated_at) VALUES ('x', 'email', 'outbox', 'draft', '{}', ?, 'hold', 0, 0)"
+            " RETURNING id",
+            tuple(content),
+        ).fetchone()[0]
         return made
 
     return await database.write(work)
@@ -516,7 +517,9 @@ async def test_counters_that_do_not_add_up_fail_the_unit_alone(database: Databas
     results = await gather(database, [good, bad, good])
     assert results[0] is results[2] is None
     assert isinstance(results[1], sqlite3.IntegrityError)
-    row = await database.read(lambda db: db.execute("SELECT n_total, n_pending FROM campaign").fetchone())
+    row = await database.read(
+        lambda db: db.execute("SELECT n_total, n_pending FROM campaign_count").fetchone()
+    )
     assert tuple(row) == (6, 6)
 
 

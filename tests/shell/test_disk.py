@@ -27,6 +27,7 @@ from hubd.errors import StoreUnavailable, StoreUnusable
 from hubd.store import connection, database, disk_space, writer
 from hubd.store.database import Database, open_database
 from hubd.store.disk_space import DEFAULT_LIMITS, MIB, DiskSpaceLimits, needed
+from hubd.store.transaction import Transaction
 from tests.shell.broken_disk import BrokenDisk, Op, after_power_loss, broken_disk
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import open_hub
@@ -573,7 +574,7 @@ async def test_the_room_for_an_audience_is_looked_for_before_it_is_frozen(
         assert await store.campaigns.audience_size(campaign.id) == 0
 
 
-def size_of_file(db: sqlite3.Connection) -> int:
+def size_of_file(db: Transaction) -> int:
     size: int = db.execute(
         "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
     ).fetchone()[0]
@@ -770,7 +771,7 @@ class Relay:
         while True:
             await db.read(self._read)
 
-    def _read(self, db: sqlite3.Connection) -> None:
+    def _read(self, db: Transaction) -> None:
         stored(db)
         self.rounds += 1
         self._begun.set()

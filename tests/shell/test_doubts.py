@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 
 import pytest
 
@@ -13,6 +12,7 @@ from hubd.core.outcome import RetryPolicy
 from hubd.core.reconcile import Doubt, How, Resolution, absent, held
 from hubd.store.database import Unit
 from hubd.store.doubts import Doubts
+from hubd.store.transaction import Transaction
 from tests.shell.conftest import Store
 
 D = DeliveryState
@@ -45,7 +45,7 @@ async def doubtful(store: Store, *names: str) -> tuple[Campaign, list[Doubt]]:
 
 
 async def _content_hash(store: Store, campaign: Campaign) -> str:
-    def work(db: sqlite3.Connection) -> str:
+    def work(db: Transaction) -> str:
         found: str = db.execute("SELECT hash FROM content WHERE id = ?", (campaign.content_id,)).fetchone()[0]
         return found
 
@@ -53,7 +53,7 @@ async def _content_hash(store: Store, campaign: Campaign) -> str:
 
 
 async def audit(store: Store) -> list[tuple[str, str, int]]:
-    def work(db: sqlite3.Connection) -> list[tuple[str, str, int]]:
+    def work(db: Transaction) -> list[tuple[str, str, int]]:
         return [tuple(row) for row in db.execute("SELECT actor, action, delivery_id FROM audit ORDER BY seq")]
 
     return await store.db.read(work)

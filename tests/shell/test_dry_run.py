@@ -54,7 +54,8 @@ async def fail_all(served: Served) -> None:
 
     def fail(unit: Any) -> None:
         unit.db.execute("UPDATE delivery SET state = 'failed', reason = 'gave_up'")
-        unit.db.execute("UPDATE campaign SET n_failed = n_total, n_pending = 0, n_deferred = 0, n_sent = 0")
+        others = "n_pending = 0, n_deferred = 0, n_sent = 0"
+        unit.db.execute(f"UPDATE campaign_count SET n_failed = n_total, {others}")
 
     await served.database.write(fail)
 

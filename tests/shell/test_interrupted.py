@@ -25,6 +25,7 @@ from hubd.store.backup import Backups
 from hubd.store.database import Database, open_database
 from hubd.store.disk_space import DiskSpaceLimits
 from hubd.store.opening import migrations, prepare
+from hubd.store.transaction import Transaction
 from hubd.store.watermark import watermark_path
 from tests.shell.broken_disk import BrokenDisk, after_kill, after_power_loss, broken_disk
 from tests.shell.conftest import Store
@@ -132,7 +133,7 @@ async def check_each_end(recorded: Recorded, bridge: Bridge, folder: Path, least
     return unreadable
 
 
-def count_contacts(db: sqlite3.Connection) -> int:
+def count_contacts(db: Transaction) -> int:
     number: int = db.execute("SELECT count(*) FROM contact").fetchone()[0]
     return number
 
@@ -141,7 +142,7 @@ def readable_alone(path: Path) -> bool:
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
             return bool(db.execute("PRAGMA quick_check").fetchone() == ("ok",))
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # SQLite quotes the file in its messages
         return False
 
 
@@ -212,7 +213,7 @@ async def test_an_end_at_any_write_of_a_start_on_an_older_copy_loses_nothing(
         await take_in(db, range(1))
     older = path.read_bytes()
     async with opened(path, bridge) as db:
-        await db.write(lambda unit: unit.db.execute("UPDATE hub SET opened = opened + 50"))
+        await db.write(lambda unit: unit.opened(50))
     path.write_bytes(older)
     recorded = Recorded(disk, path.parent)
     recorded.begin()

@@ -25,12 +25,13 @@ from hubd.bridge import open_bridge
 from hubd.core.ledger import Close, Entry, Open, Requeue
 from hubd.core.model import DeliveryState
 from hubd.errors import Conflict
+from hubd.store.batch import run_batch
 from hubd.store.connection import open_plain
 from hubd.store.database import open_database
 from hubd.store.entries import enter_all
 from hubd.store.multirow import MOST_ROWS
 from hubd.store.steady import Moment
-from hubd.store.unit import Joint, Unit, Work, run_batch
+from hubd.store.unit import SharedWork, Unit, Work
 from tests.shell.conftest import Store, close_entry, open_entry
 
 pytestmark = pytest.mark.slow
@@ -67,7 +68,7 @@ def _tidy() -> Iterator[None]:
 
 def together(entries: Sequence[Entry], low_disk_space: bool) -> Work[Any]:
     """As `Ledger.record` has it written."""
-    return Joint(entries, _with_little_room if low_disk_space else _with_room)
+    return SharedWork(entries, _with_little_room if low_disk_space else _with_room)
 
 
 _with_room = partial(enter_all, epoch=1, low_disk_space=lambda: False)
@@ -120,6 +121,7 @@ async def test_as_many_entries_as_there_are_are_written_at_once(store: Store, co
     statements: list[str] = []
 
     def work(unit: Unit) -> object:
+        assert isinstance(unit.db, sqlite3.Connection)
         unit.db.set_trace_callback(statements.append)
         try:
             return enter_all(unit, [[open_entry(n)] for n in ids], epoch=1, low_disk_space=lambda: False)

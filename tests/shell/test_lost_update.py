@@ -6,7 +6,6 @@ connection that changes the row right after it was read.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from hubd.core.model import DeliveryState
 from hubd.errors import Conflict
 from hubd.store import entries, recovery
 from hubd.store.database import Unit
+from hubd.store.transaction import Row, Transaction
 from tests.shell.conftest import Store, close_entry, open_entry
 
 D = DeliveryState
@@ -24,7 +24,7 @@ D = DeliveryState
 class Rows:
     """What a statement has read."""
 
-    def __init__(self, rows: Sequence[sqlite3.Row]) -> None:
+    def __init__(self, rows: Sequence[Row]) -> None:
         self.fetchall = lambda: rows
         self.fetchone = lambda: rows[0]
 
@@ -32,7 +32,7 @@ class Rows:
 class Meddler:
     """A connection on which every delivery goes to another state as soon as `statement` has read it."""
 
-    def __init__(self, db: sqlite3.Connection, statement: str, to: DeliveryState) -> None:
+    def __init__(self, db: Transaction, statement: str, to: DeliveryState) -> None:
         self._db = db
         self._statement = statement
         self._to = to

@@ -1,8 +1,9 @@
-"""What the engine relies on, held against the real store and against the fake one: both must agree."""
+"""What the engine relies on, held against every store that it may be given: all must agree."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -36,7 +37,9 @@ class Stage(Protocol):
     async def complete(self) -> Campaign: ...
 
 
-class RealStage:
+class SqliteStage:
+    """On a file of its own."""
+
     def __init__(self, store: Store, campaign: Campaign) -> None:
         self.ledger: Ledger = store.ledger
         self._store = store
@@ -61,6 +64,8 @@ class RealStage:
 
 
 class FakeStage:
+    """In memory, as the tests of the engine use it."""
+
     def __init__(self) -> None:
         self._store = FakeStore()
         content = Content(channel=Channel.EMAIL, sender="a@acme.example", subject="s", text="t")
@@ -89,14 +94,29 @@ async def complete(campaigns: Campaigns, campaign: Campaign) -> Campaign:
     )
 
 
-@pytest.fixture(params=["real", "fake"])
-async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
-    if request.param == "fake":
-        yield FakeStage()
-        return
-    async with open_bridge() as bridge, open_database(tmp_path / "state" / "hub.db", bridge) as database:
+@asynccontextmanager
+async def sqlite_stage(directory: Path) -> AsyncIterator[Stage]:
+    async with open_bridge() as bridge, open_database(directory / "state" / "hub.db", bridge) as database:
         store = Store(database)
-        yield RealStage(store, await store.running(*PEOPLE))
+        yield SqliteStage(store, await store.running(*PEOPLE))
+
+
+@asynccontextmanager
+async def fake_stage(_: Path) -> AsyncIterator[Stage]:
+    yield FakeStage()
+
+
+#: Every store that the engine may be given. One more engine is one more row.
+STORES: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Stage]]] = {
+    "sqlite": sqlite_stage,
+    "fake": fake_stage,
+}
+
+
+@pytest.fixture(params=STORES)
+async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with STORES[request.param](tmp_path) as stage:
+        yield stage
 
 
 def opening(delivery_id: int) -> Open:

@@ -52,7 +52,7 @@ def all_failed(hub: Hub) -> None:
         db.execute("UPDATE delivery SET state = 'failed', reason = 'gave_up'")
         # One may be in doubt: the kill before this can come while the first message is sent.
         others = ", ".join(f"n_{state} = 0" for state in ("pending", "deferred", "sent", "in_doubt"))
-        db.execute(f"UPDATE campaign SET n_failed = n_total, {others}")
+        db.execute(f"UPDATE campaign_count SET n_failed = n_total, {others}")
 
 
 def frozen(hub: Hub) -> None:
