@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, overload
 
 import click
 
@@ -22,6 +22,7 @@ from hubctl.exits import Detached, Exit, Refused, TimedOut
 from hubctl.layout import harmless, printable
 from hubd import __version__
 from hubd.errors import HubError, NotFound, Unreachable, VersionSkew, did_you_mean
+from hubd.wire.methods import Method, name_of
 from hubd.wire.places import Place
 
 if TYPE_CHECKING:
@@ -239,13 +240,17 @@ class App:
         except BaseExceptionGroup as group:
             raise _first_error(group) from group
 
-    def call(self, method: str, **params: Any) -> Json:
+    @overload
+    def call(self, method: Method[T], **params: Any) -> T: ...
+    @overload
+    def call(self, method: str, **params: Any) -> Json: ...
+    def call(self, method: Method[T] | str, **params: Any) -> T | Json:
         """One call on a connection of its own."""
 
-        async def work(hub: Client) -> Json:
+        async def work(hub: Client) -> T | Json:
             return await hub.call(method, **params)
 
-        any_version = self.name in _ACROSS_VERSIONS and method in _METHODS_ACROSS
+        any_version = self.name in _ACROSS_VERSIONS and name_of(method) in _METHODS_ACROSS
         return self.talk(work, any_version=any_version)
 
 

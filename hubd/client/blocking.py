@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import trio
 
@@ -23,6 +23,7 @@ from hubd.client.connection import Client
 from hubd.client.following import Following
 from hubd.client.opening import OPEN_SECONDS, close_client, dial
 from hubd.errors import HubError, Unreachable
+from hubd.wire.methods import Method, name_of
 from hubd.wire.places import Place
 
 T = TypeVar("T")
@@ -85,14 +86,20 @@ class Connection:
         self._thread = threading.Thread(target=trio.run, args=(self._serve,), name="hubd client", daemon=True)
         self._pid = os.getpid()
 
-    def call(self, method: str, /, *, wait: float | None = None, **params: object) -> dict[str, Any]:
+    @overload
+    def call(self, method: Method[T], /, *, wait: float | None = None, **params: object) -> T: ...
+    @overload
+    def call(self, method: str, /, *, wait: float | None = None, **params: object) -> dict[str, Any]: ...
+    def call(
+        self, method: Method[T] | str, /, *, wait: float | None = None, **params: object
+    ) -> T | dict[str, Any]:
         """Call a method by name of its parameters and return its result.
 
-        Raises the `HubError` that the daemon answered with. `Unreachable` and `ShuttingDown` mean that the
-        connection ended, or that the answer took longer than `wait` seconds (`code` "timeout"); the command
-        may have taken effect.
+        One of `hubd.wire.methods` gives the result a type. Raises the `HubError` that the daemon answered
+        with. `Unreachable` and `ShuttingDown` mean that the connection ended, or that the answer took longer
+        than `wait` seconds (`code` "timeout"); the command may have taken effect.
         """
-        return self.ask(lambda: self._call(method, params, wait))
+        return self.ask(lambda: self._call(name_of(method), params, wait))
 
     @property
     def hello(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import trio
 import wsproto
@@ -30,7 +30,10 @@ from hubd.client.starting import start_command
 from hubd.client.subscription import Subscription
 from hubd.errors import HubError, ShuttingDown, Unreachable, VersionSkew
 from hubd.wire import BEARER, PATH, SUBPROTOCOL, dump, to_exception
+from hubd.wire.methods import Method, name_of
 from hubd.wire.proof import NONCE, PROOF, is_proof, new_nonce
+
+R = TypeVar("R")
 
 _CHUNK = 64 * 1024
 MAX_ANSWER = 64 * 1024 * 1024  #: characters in one message of the daemon; no page of a listing comes near it
@@ -100,21 +103,30 @@ class Client:
         """Whether the connection has ended, as far as anybody has noticed."""
         return self._ended is not None
 
-    async def call(self, method: str, /, **params: object) -> dict[str, Any]:
+    @overload
+    async def call(self, method: Method[R], /, **params: object) -> R: ...
+    @overload
+    async def call(self, method: str, /, **params: object) -> dict[str, Any]: ...
+    async def call(self, method: Method[R] | str, /, **params: object) -> R | dict[str, Any]:
         """Call a method by name of its parameters and return its result.
 
-        Raises the `HubError` that the daemon answered with, and `Unreachable` or `ShuttingDown` when the
-        connection ends before the answer; the command may have taken effect.
+        One of `hubd.wire.methods` gives the result a type. Raises the `HubError` that the daemon answered
+        with, and `Unreachable` or `ShuttingDown` when the connection ends before the answer; the command may
+        have taken effect.
         """
-        result: dict[str, Any] = await self.ask(method, params, None)
+        result: dict[str, Any] = await self.ask(name_of(method), params, None)
         return result
 
-    async def begin(self, method: str, /, **params: object) -> Callable[[], Awaitable[dict[str, Any]]]:
+    @overload
+    async def begin(self, method: Method[R], /, **params: object) -> Callable[[], Awaitable[R]]: ...
+    @overload
+    async def begin(self, method: str, /, **params: object) -> Callable[[], Awaitable[dict[str, Any]]]: ...
+    async def begin(self, method: Method[R] | str, /, **params: object) -> Callable[[], Awaitable[Any]]:
         """Send a request, and return what waits for its answer, as `call` does: for a few at a time.
 
         It may be large. No number in it may be NaN or infinite.
         """
-        return partial(self._answer_to, *await self._request(method, params, None, _dumps))
+        return partial(self._answer_to, *await self._request(name_of(method), params, None, _dumps))
 
     def subscribe(
         self,

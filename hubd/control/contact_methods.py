@@ -14,7 +14,6 @@ import trio
 
 from hubd.control.command import Command
 from hubd.control.hub import Hub
-from hubd.control.records import Contact, ImportCount
 from hubd.control.views import contact_view, problem_of, suppression_view
 from hubd.core.columns import plan_columns
 from hubd.core.intake import (
@@ -28,6 +27,7 @@ from hubd.core.intake import (
     read_row,
 )
 from hubd.core.model import Channel
+from hubd.core.records import Contact, ImportCount
 from hubd.core.spec_reading import list_name
 from hubd.errors import BadInput
 from hubd.wire import Encoded, encoded

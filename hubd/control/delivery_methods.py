@@ -9,11 +9,11 @@ from pathlib import Path
 import trio
 
 from hubd.control.hub import Hub
-from hubd.control.records import DeliveryRow, MessageLife
 from hubd.control.rendering import part_of, view_rendered, write
 from hubd.control.views import attempt_view, delivery_view, failure_view, time_text
 from hubd.core.compose import content_hash
 from hubd.core.model import DeliveryState, RenderedMessage
+from hubd.core.records import DeliveryRow, MessageLife
 from hubd.core.spec import spec_from_json
 from hubd.errors import BadInput, NotFound
 from hubd.wire import Encoded, encoded

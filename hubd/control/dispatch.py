@@ -21,11 +21,11 @@ import trio
 from hubd.control.command import Command
 from hubd.control.fingerprint import fingerprint
 from hubd.control.hub import Hub
-from hubd.control.records import First
 from hubd.control.roles import Peer
 from hubd.control.table import Disk, Method
 from hubd.core.decide import Request, check_revision
 from hubd.core.model import Campaign
+from hubd.core.records import First
 from hubd.errors import Conflict, NotFound, StoreUnavailable
 from hubd.failpoints import reach
 from hubd.wire.params import Params

@@ -12,25 +12,6 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.endpoints import Endpoints
-from hubd.control.records import (
-    Audience,
-    BackupRow,
-    Contact,
-    DeliveryRow,
-    EventRow,
-    FailureGroup,
-    Finding,
-    First,
-    ImportCount,
-    ListView,
-    MessageLife,
-    MissingPattern,
-    NotRequeued,
-    RestoredRow,
-    Snapshot,
-    Suppression,
-    TransactionalRow,
-)
 from hubd.core.decide import (
     Applied,
     AppliedTemplates,
@@ -48,6 +29,25 @@ from hubd.core.decide import (
 )
 from hubd.core.intake import AddressRow, ContactRow
 from hubd.core.model import Campaign, Channel, Content, DeliveryState, Figures, InDoubt
+from hubd.core.records import (
+    Audience,
+    Backup,
+    Contact,
+    DeliveryRow,
+    EventRow,
+    FailureGroup,
+    Finding,
+    First,
+    ImportCount,
+    ListView,
+    MessageLife,
+    MissingPattern,
+    NotRequeued,
+    Restored,
+    Snapshot,
+    Suppression,
+    TransactionalRow,
+)
 from hubd.core.spec import CampaignSpec
 from hubd.core.template_spec import Load, TemplateSpec, TemplateUsers
 from hubd.engine.campaign_run import CampaignRun
@@ -236,12 +236,12 @@ class Database(Protocol):
 class Backups(Protocol):
     """Copies of the database."""
 
-    async def make(self, path: str) -> BackupRow: ...
+    async def make(self, path: str) -> Backup: ...
     async def check(self, path: str) -> None:
         """Raise what `make` would raise at once."""
         ...
 
-    async def made_for(self, path: str, request: Request) -> BackupRow | None:
+    async def made_for(self, path: str, request: Request) -> Backup | None:
         """The backup at `path`, if it was made for this request."""
         ...
 
@@ -256,7 +256,7 @@ class Restores(Protocol):
     """What a restore of the database left to decide."""
 
     @property
-    def found(self) -> RestoredRow | None: ...
+    def found(self) -> Restored | None: ...
     async def undecided(self) -> Mapping[str, int]: ...
 
 

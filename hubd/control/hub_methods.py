@@ -14,10 +14,10 @@ import trio
 from hubd.control.campaign_views import views_of
 from hubd.control.command import Command
 from hubd.control.hub import Hub
-from hubd.control.records import BackupRow
 from hubd.control.views import counts_view, provider_view, time_text
 from hubd.core.decide import Request
 from hubd.core.model import ENDED, Campaign, CampaignState, Counts
+from hubd.core.records import Backup
 from hubd.errors import HubError, StoreUnavailable
 from hubd.wire import results as r
 from hubd.wire.params import Change, HubBackup, Params
@@ -127,7 +127,7 @@ async def backup(hub: Hub, params: HubBackup, command: Command) -> r.BackupResul
     }
 
 
-async def _remembered(hub: Hub, path: str, request: Request) -> BackupRow:
+async def _remembered(hub: Hub, path: str, request: Request) -> Backup:
     try:
         await hub.commands.begin(request)
     except StoreUnavailable:

@@ -14,13 +14,13 @@ from hubd.control.command import Command
 from hubd.control.contact_methods import address_key
 from hubd.control.fingerprint import fingerprint
 from hubd.control.hub import Hub, Runner
-from hubd.control.records import MessageLife, TransactionalRow
 from hubd.control.rendering import contact_fields, first_reachable, write
 from hubd.control.views import delivery_view, problem_of
 from hubd.core.addresses import email_address, phone_number
 from hubd.core.compose import content_hash
 from hubd.core.mime import one_line
 from hubd.core.model import Campaign, Channel, Content, DeliveryState, Kind
+from hubd.core.records import MessageLife, TransactionalRow
 from hubd.core.spec_reading import parse_spec
 from hubd.core.template import compile_template
 from hubd.core.template_spec import TemplateSpec, content_with

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import trio
 
 from hubd.control.hub import Hub
-from hubd.control.records import MissingPattern
 from hubd.control.rendering import address_of, contact_fields, first_reachable, write
 from hubd.core.compose import compile_email
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, Channel, Content, InDoubt, RenderedMessage
 from hubd.core.preflight import Found, Gap, Report, assess
+from hubd.core.records import MissingPattern
 from hubd.core.sms import Bill, Segments, compile_sms, segments
 from hubd.core.spec import spec_from_json
 from hubd.core.windows import known_zone

@@ -9,8 +9,8 @@ from email.message import EmailMessage
 from email.policy import default as modern
 
 from hubd.control.hub import Hub
-from hubd.control.records import Contact
 from hubd.core.model import Campaign, Channel, DueDelivery, RenderedMessage
+from hubd.core.records import Contact
 from hubd.core.sms import segments
 from hubd.engine.plan import MessagePlan
 from hubd.errors import NotFound

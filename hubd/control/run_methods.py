@@ -13,13 +13,13 @@ from hubd.control.campaign_views import view_of
 from hubd.control.command import Command, Committed
 from hubd.control.hub import Hub, Work
 from hubd.control.preflight import Inspection, inspect
-from hubd.control.records import NotRequeued
 from hubd.control.views import estimate_view, matching_view, problem_of, problem_views, time_text
 from hubd.core import decide
 from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import Campaign, CampaignState
 from hubd.core.preflight import RISKS, unaccepted
+from hubd.core.records import NotRequeued
 from hubd.core.spec import spec_from_json
 from hubd.core.start_times import start_time
 from hubd.core.times import parse_time

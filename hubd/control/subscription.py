@@ -20,9 +20,9 @@ import trio
 
 from hubd.control.campaign_views import view_of, views_of
 from hubd.control.hub import Hub
-from hubd.control.records import EventRow
 from hubd.control.views import event_view, progress_event
 from hubd.core.model import TRANSACTIONAL_PREFIX, Campaign, CampaignState
+from hubd.core.records import EventRow
 from hubd.errors import BadInput, NotFound, ResumeGap, did_you_mean
 from hubd.wire import dump, notification
 from hubd.wire.events import EVENTS

@@ -18,7 +18,7 @@ from hubd.engine.feed import Sample
 from hubd.wire import results as r
 
 if TYPE_CHECKING:
-    from hubd.control.records import AttemptRow, Contact, DeliveryRow, EventRow, FailureGroup, Suppression
+    from hubd.core.records import AttemptRow, Contact, DeliveryRow, EventRow, FailureGroup, Suppression
     from hubd.engine.provider import ProviderView
 
 

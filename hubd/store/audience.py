@@ -12,10 +12,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from hubd.core.condition import Matching, compile_condition
 from hubd.core.model import Channel, DeliveryState, SkipReason
+from hubd.core.records import Audience, MissingPattern
 from hubd.errors import BadInput
 from hubd.failpoints import reach
 from hubd.store.contacts import no_such_list
@@ -163,25 +163,6 @@ _HELD = {"state": DeliveryState.IN_DOUBT, "why": "restored"}
 #: Fields that a contact has as columns; everything else is in `fields`.
 _COLUMNS = {"email": "contact.email", "phone": "contact.phone", "contact_id": "contact.public_id"}
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audience:
-    """How many people a campaign reaches, and how many of its lists it does not, by reason."""
-
-    recipients: int
-    remaining: int  #: of those, still to be tried
-    skipped: Mapping[str, int]
-    matching: Matching | None  #: of a draft with a condition
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MissingPattern:
-    """So many recipients lack exactly these fields of a template. `sample` is what one of them has."""
-
-    fields: frozenset[str]
-    count: int
-    sample: Mapping[str, str]
 
 
 def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:

@@ -11,13 +11,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from hubd.core.model import TRANSACTIONAL_PREFIX, DeliveryState
+from hubd.core.records import Finding
 from hubd.errors import StoreUnavailable
 from hubd.store.batch import roll_back
 from hubd.store.campaign_rows import EVERY
@@ -52,16 +52,6 @@ _ASIDE = (
     "stop hubd, keep the state directory as it is and examine a copy of it; "
     "if it cannot be repaired, restore a backup (docs/backup.md)"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
-
-    check: str
-    ok: bool
-    found: str  #: in words
-    advice: str = ""  #: what to do when it is not ok
 
 
 class Audit:

@@ -14,13 +14,13 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from hubd.core.decide import Request
+from hubd.core.records import Backup
 from hubd.errors import BadInput, Conflict, StoreError, StoreUnavailable
 from hubd.failpoints import reach
 from hubd.files import sync_directory
@@ -43,16 +43,6 @@ SELECT copied_at FROM hub WHERE copied_at IS NOT NULL
 ANY_ROW = "SELECT only FROM hub"
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backup:
-    """A backup that was made."""
-
-    path: str
-    size: int  #: bytes
-    taken_at: float  #: seconds since the epoch: what was committed before is in it
-    seconds: float  #: that it took
 
 
 class Backups:

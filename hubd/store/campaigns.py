@@ -18,11 +18,10 @@ from hubd.core.model import (
     InDoubt,
     Kind,
 )
+from hubd.core.records import Audience, MissingPattern
 from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, spec_from_json
 from hubd.errors import BadInput, InvalidTransition
 from hubd.store.audience import (
-    Audience,
-    MissingPattern,
     audience_of,
     first_recipient,
     fold_people,
@@ -47,8 +46,6 @@ from hubd.store.database import Database
 from hubd.store.figures import figures_of
 from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import Unit, Work
-
-__all__ = ["Audience", "Campaigns", "MissingPattern"]
 
 #: A campaign file was applied again with something changed.
 CHANGE_CAMPAIGN = """

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import msgspec
 
 from hubd.core.decide import Pages, Request, S, check_revision
 from hubd.core.model import Campaign
+from hubd.core.records import First
 from hubd.errors import HubError, NotFound
 from hubd.failpoints import reach
 from hubd.store.campaign_rows import campaign_by_name
 from hubd.store.database import Database
-from hubd.store.transaction import Transaction
+from hubd.store.transaction import Transaction, record
 from hubd.store.unit import Unit, Work
 
 T = TypeVar("T")
@@ -43,15 +43,6 @@ DELETE FROM answer WHERE (method, key) IN
 PAGE = 1_000  #: answers removed in one unit of work
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class First:
-    """The first request with a key."""
-
-    fingerprint: bytes  #: of what was asked for
-    answer: str  #: as JSON; "" when it is not finished
-    progress: str  #: how far it has got then, as JSON; "" for one that an earlier version began
-
-
 class Commands:
     """The audit trail of commands, and the answers that are kept for 30 days."""
 
@@ -65,7 +56,7 @@ class Commands:
             row = db.execute(FIRST, (method, key)).fetchone()
             if row is None:
                 return None
-            return First(fingerprint=row["fingerprint"], answer=row["result"], progress=row["progress"])
+            return record(First, row, answer=row["result"])
 
         return await self._db.read(work)
 

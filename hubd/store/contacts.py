@@ -5,25 +5,23 @@ A contact is found again by its email address (compared without regard to case) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from hubd.core.model import Channel, SkipReason
+from hubd.core.records import Contact, ImportCount, ListView, Suppression
 from hubd.errors import NotFound
 from hubd.store.cancelling import cancel_waiting
 from hubd.store.database import Database
-from hubd.store.importing import ImportCount, import_page, list_id
+from hubd.store.importing import import_page, list_id
 from hubd.store.suppressing import rehearse_page, suppress_page
-from hubd.store.transaction import Row, Transaction
+from hubd.store.transaction import Row, Transaction, record
 from hubd.store.unit import Unit, Work
 
 if TYPE_CHECKING:
     from hubd.core.intake import AddressRow, ContactRow
-
-__all__ = ["Contact", "Contacts", "ImportCount", "ListView", "Suppression"]
 
 #: Every list with its size, by name.
 LISTS = """
@@ -60,38 +58,6 @@ WHERE (channel, address_key) > (:after_channel, :after_key) AND (:channel = '' O
 ORDER BY channel, address_key LIMIT :limit"""
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True):
-    """A person as stored. `id` is the cursor of pages, `contact_id` the name for the world."""
-
-    id: int
-    contact_id: str
-    email: str | None
-    phone: str | None  #: E.164
-    fields: Mapping[str, str]
-    lists: tuple[str, ...] = ()  #: only filled by `get`
-    created_at: float
-    updated_at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListView:
-    """A list and how many contacts are on it."""
-
-    name: str
-    contacts: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suppression:
-    """An address that nothing is sent to, and why."""
-
-    channel: Channel
-    address: str  #: as it is compared
-    reason: str
-    source: str
-    created_at: float
-
-
 class Contacts:
     """Contacts, lists and suppressions. All methods are async; each write is one unit of work."""
 
@@ -115,7 +81,7 @@ class Contacts:
     async def lists(self) -> list[ListView]:
         """All lists by name."""
         rows = await self._db.read(lambda db: db.execute(LISTS).fetchall())
-        return [ListView(name=row["name"], contacts=row["contacts"]) for row in rows]
+        return [record(ListView, row) for row in rows]
 
     async def page(self, list_name: str | None = None, after_id: int = 0, limit: int = 500) -> list[Contact]:
         """Contacts of one list, or all, after a cursor. Raises NotFound ("list_not_found")."""
@@ -224,23 +190,9 @@ def find_contact(db: Transaction, key: str) -> Row:
 
 
 def _contact(row: Row, lists: tuple[str, ...] = ()) -> Contact:
-    return Contact(
-        id=row["id"],
-        contact_id=row["public_id"],
-        email=row["email"],
-        phone=row["phone"],
-        fields=msgspec.json.decode(row["fields"]),
-        lists=lists,
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
+    fields = msgspec.json.decode(row["fields"])
+    return record(Contact, row, contact_id=row["public_id"], fields=fields, lists=lists)
 
 
 def _suppression(row: Row) -> Suppression:
-    return Suppression(
-        channel=Channel(row["channel"]),
-        address=row["address_key"],
-        reason=row["reason"],
-        source=row["source"],
-        created_at=row["created_at"],
-    )
+    return record(Suppression, row, address=row["address_key"])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
-from hubd.core.model import Campaign
+from hubd.core.records import EventRow, Snapshot
 from hubd.store.campaign_rows import all_campaigns
 from hubd.store.database import Database, Unit
-from hubd.store.transaction import Row, Transaction, newest
+from hubd.store.transaction import Row, Transaction, newest, record
 
 #: The next events after a cursor.
 PAGE = "SELECT * FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
@@ -23,26 +22,6 @@ OLDEST = "SELECT min(seq) FROM event"
 PRUNE = "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE seq <= ? ORDER BY seq LIMIT ?)"
 
 PRUNE_PAGE = 1_000  #: events removed in one unit, which every message on its way waits for
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow:
-    """One durable event. `campaign` is the campaign's name when it happened, "" for the daemon's own."""
-
-    seq: int
-    at: float
-    type: str
-    campaign_id: int | None
-    campaign: str
-    data: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Campaigns as of one event: what follows `seq` is news to who has this."""
-
-    seq: int
-    campaigns: tuple[Campaign, ...]
 
 
 class Events:
@@ -104,11 +83,4 @@ class Events:
 
 
 def _event(row: Row) -> EventRow:
-    return EventRow(
-        seq=row["seq"],
-        at=row["at"],
-        type=row["type"],
-        campaign_id=row["campaign_id"],
-        campaign=row["campaign"],
-        data=json.loads(row["data"]),
-    )
+    return record(EventRow, row, data=json.loads(row["data"]))

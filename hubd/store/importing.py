@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
+from hubd.core.records import ImportCount
 from hubd.failpoints import reach
 from hubd.store.multirow import write_rows
 from hubd.store.transaction import Transaction, newest, take
@@ -65,17 +66,6 @@ FORGET_REHEARSALS = "DELETE FROM temp.rehearsal WHERE import_id <> ?"
 REHEARSE = "INSERT INTO temp.rehearsal (import_id, address) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 _encode = msgspec.json.Encoder(order="sorted").encode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportCount:
-    """What became of the rows of one page. The first four add up to the rows."""
-
-    imported: int = 0  #: new contacts
-    updated: int = 0  #: known contacts of which something changed, or that are new on this list
-    unchanged: int = 0
-    duplicates: tuple[int, ...] = ()  #: lines whose address an earlier line of the same import had
-    conflicts: tuple[int, ...] = ()  #: lines that were taken without their phone: another contact has it
 
 
 def import_page(

@@ -19,16 +19,12 @@ from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
 from hubd.core.decide import retry as decide_retry
 from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import Campaign, Content, Counts, DeliveryState, DueDelivery, Figures
+from hubd.core.records import DeliveryRow, FailureGroup, MessageLife, NotRequeued, TransactionalRow
 from hubd.store.campaign_plans import deciding
 from hubd.store.campaign_rows import counts_by_id
 from hubd.store.contents import add_content
 from hubd.store.database import Database
 from hubd.store.deliveries import (
-    AttemptRow,
-    DeliveryRow,
-    FailureGroup,
-    MessageLife,
-    TransactionalRow,
     count_again,
     failure_groups,
     life_of,
@@ -41,7 +37,6 @@ from hubd.store.figures import figures_of, next_due_at
 from hubd.store.recovery import ABANDONED, CRASHED, INTERRUPTED, ORPHANS, Recovered, lose
 from hubd.store.requeue import (
     Class,
-    NotRequeued,
     Settlement,
     count_refused,
     failing_refused,
@@ -54,15 +49,7 @@ from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import NODE, SharedWork, Unit, Work
 from hubd.store.waiting import cap_waits
 
-__all__ = [
-    "AttemptRow",
-    "DeliveryRow",
-    "FailureGroup",
-    "Ledger",
-    "MessageLife",
-    "Recovered",
-    "TransactionalRow",
-]
+__all__ = ["Ledger", "Recovered"]
 
 log = logging.getLogger(__name__)
 

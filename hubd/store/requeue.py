@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from typing import Literal
 
 from msgspec.structs import replace
@@ -13,6 +12,7 @@ from hubd.core.decide import Pages, RefusedFailed, Retried
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import CampaignState, DeliveryState
 from hubd.core.reasons import TRANSIENT
+from hubd.core.records import NotRequeued
 from hubd.errors import BadInput, NotFound
 from hubd.store.campaign_rows import campaign_by_id
 from hubd.store.doubts import OPERATOR, tell_decided
@@ -91,14 +91,6 @@ _RESOLVED = {
     "failed": (DeliveryEvent.SETTLE_FAILED, SETTLE),
 }
 _TRANSIENT = json.dumps(sorted(TRANSIENT))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotRequeued:
-    """Failures that are left after some were put back."""
-
-    suppressed: int  #: whose address is on the suppression list: it would only be skipped
-    others: int
 
 
 def resolve_page(

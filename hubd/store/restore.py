@@ -10,10 +10,9 @@ page by page, and continues after a crash where it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hubd.core.lifecycle import CampaignEvent, DeliveryEvent, advance_campaign, advance_delivery
 from hubd.core.model import Campaign, CampaignState, DeliveryState
+from hubd.core.records import Restored
 from hubd.failpoints import reach
 from hubd.store.campaign_rows import campaign_by_id
 from hubd.store.database import Database
@@ -71,15 +70,6 @@ SELECT name, sum(n_in_doubt) FROM campaign JOIN campaign_count ON campaign_id = 
 WHERE doomed = 0 GROUP BY id, name HAVING sum(n_in_doubt) > 0 ORDER BY id"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
-    """When it was found that the database is a restored one, and why."""
-
-    at: float  #: seconds since the epoch
-    why: str
-    epoch: int  #: of the boot that found it
-
-
 class Restores:
     """What a restore of the database left to decide. Get one from `open_restores`."""
 
@@ -114,11 +104,7 @@ async def open_restores(db: Database) -> Restores:
         hub = reader.execute(HUB).fetchone()
         if hub["restored_at"] is None:
             return None
-        return Restored(
-            at=hub["restored_at"],
-            why=hub["restored_why"],
-            epoch=hub["restored_epoch"],
-        )
+        return Restored(at=hub["restored_at"], why=hub["restored_why"], epoch=hub["restored_epoch"])
 
     return Restores(db, await db.read(work))
 

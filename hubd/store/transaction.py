@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+R = TypeVar("R")
 
 
 class Row(Protocol):
     """One row. A column is found by its name or its place."""
 
+    def keys(self) -> Iterable[str]: ...
     def __getitem__(self, column: str | int, /) -> Any: ...
     def __iter__(self) -> Iterator[Any]: ...
 
@@ -41,6 +46,11 @@ class Transaction(Protocol):
     def execute(self, statement: str, values: Sequence[object] | Mapping[str, object] = (), /) -> Result: ...
 
     def executemany(self, statement: str, values: Iterable[Sequence[object]], /) -> Result: ...
+
+
+def record(kind: type[R], row: Row, /, **others: object) -> R:
+    """The record whose fields are the columns of a row, and `others`."""
+    return msgspec.convert({**dict(row), **others}, kind)
 
 
 #: The newest number of a table.

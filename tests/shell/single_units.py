@@ -10,12 +10,12 @@ from hubd.core import decide
 from hubd.core.decide import Clone, Decided, Pages, S
 from hubd.core.intake import ContactRow
 from hubd.core.model import Campaign, Channel, Content, InDoubt
+from hubd.core.records import ImportCount
 from hubd.core.spec import CampaignSpec
 from hubd.errors import BadInput
 from hubd.store.campaigns import Campaigns
 from hubd.store.contacts import Contacts
 from hubd.store.contents import add_content
-from hubd.store.importing import ImportCount
 from hubd.store.ledger import Ledger
 
 

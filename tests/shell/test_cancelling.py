@@ -8,9 +8,9 @@ from hubd.client import open_client
 from hubd.core.ledger import Requeue
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
 from hubd.core.outcome import close_cancelled
+from hubd.core.records import EventRow
 from hubd.errors import InvalidTransition
 from hubd.store.database import Unit
-from hubd.store.events import EventRow
 from hubd.store.transaction import Transaction
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import Served

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from hubd.core.intake import ContactRow
 from hubd.core.model import Channel
+from hubd.core.records import Contact, ImportCount
 from hubd.errors import NotFound
-from hubd.store.contacts import Contact
 from hubd.store.database import Database, Unit
-from hubd.store.importing import ImportCount, import_page
+from hubd.store.importing import import_page
 from hubd.store.opening import migrate
 from hubd.store.steady import Moment
 from tests.shell.single_units import ContactUnits as Contacts
