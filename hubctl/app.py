@@ -22,6 +22,7 @@ from hubctl.exits import Detached, Exit, Refused, TimedOut
 from hubctl.layout import harmless, printable
 from hubd import __version__
 from hubd.errors import HubError, NotFound, Unreachable, VersionSkew, did_you_mean
+from hubd.wire import methods as m
 from hubd.wire.methods import Method, name_of
 from hubd.wire.places import Place
 
@@ -206,7 +207,7 @@ class App:
         """The error, with the nearest name when it is about the campaign that was named."""
         if error.code != "campaign_not_found" or not self.subject:
             return error
-        listed = await hub.call("campaign.list", all=True, archived=True)
+        listed = await hub.call(m.CAMPAIGN_LIST, all=True, archived=True)
         near = did_you_mean(self.subject, (view["name"] for view in listed["campaigns"]))
         words = f"there is no campaign {self.subject}{near}"
         return NotFound(words, code=error.code, hint=error.hint, data=error.data)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubctl import layout, render, spans
-from hubctl.app import Json
 from hubctl.exits import Exit, Refused
 from hubd.wire.words import CAMPAIGN_STATES, FINISHED
+
+if TYPE_CHECKING:
+    from hubd.wire import results as r
 
 _ORDER = ("running", "paused", "scheduled", "failed", "stopped", "completed", "draft")
 
@@ -17,12 +19,12 @@ class Board:
     """The campaigns being watched, as last told, and what is worth a line."""
 
     def __init__(self) -> None:
-        self.views: dict[str, Json] = {}
-        self.troubled: list[Json] = []  #: providers that are not ready
+        self.views: dict[str, r.CampaignView] = {}
+        self.troubled: list[r.ProviderStatus] = []  #: providers that are not ready
         self.away = ""  #: why nothing new is told, "" while the daemon answers
         self._tenths: dict[str, int] = {}
 
-    def update(self, view: Json) -> list[str]:
+    def update(self, view: r.CampaignView) -> list[str]:
         """Take a campaign's newest view; returns lines for a change of state and for each tenth passed."""
         name = str(view["name"])
         before = self.views.get(name)
@@ -39,7 +41,7 @@ class Board:
         self.away = why
         self.views = {name: {**view, "rate": 0.0, "eta": None} for name, view in self.views.items()}
 
-    def unfinished(self) -> list[Json]:
+    def unfinished(self) -> list[r.CampaignView]:
         """Campaigns that go on by themselves or wait for a person."""
         return [view for view in self.views.values() if view["state"] not in FINISHED]
 
@@ -49,7 +51,7 @@ class Board:
             return self.heading()
         return "".join(render.summary(view) for view in self.views.values())
 
-    def sorted(self) -> list[Json]:
+    def sorted(self) -> list[r.CampaignView]:
         """What moves first, then what waits, then what has ended; within that as it came."""
         return sorted(self.views.values(), key=lambda view: _ORDER.index(view["state"]))
 
@@ -64,20 +66,20 @@ class Board:
         return f"{layout.plural(len(self.views), 'campaign')}: {parts}{pace}"
 
 
-def progress_line(view: Json) -> str:
+def progress_line(view: r.CampaignView) -> str:
     """ "spring-sale 40 %: 19,284 of 48,212, 118/s, 4 m left, 12 skipped"."""
     counts = view["counts"]
     parts = [f"{layout.number(render.done(counts))} of {layout.number(int(counts['total']))}"]
     if speed := render.rate(view):
         parts.append(speed)
-    if view.get("eta"):
-        parts.append(f"{spans.spoken(float(view['eta']))} left")
+    if view["eta"]:
+        parts.append(f"{spans.spoken(view['eta'])} left")
     if beside := render.counted(counts, render.ENDED_OTHERWISE):
         parts.append(beside)
     return f"{view['name']} {render.percent(counts)} %: {', '.join(parts)}"
 
 
-def outcome(view: dict[str, Any], wanted: frozenset[str]) -> Exit | None:
+def outcome(view: r.CampaignView, wanted: frozenset[str]) -> Exit | None:
     """How waiting for `wanted` stands: reached, not to be reached any more, or None to go on waiting."""
     if view["state"] in wanted:
         return Exit.DONE

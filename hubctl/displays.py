@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from hubctl import layout, render, spans
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.board import Board, progress_line
 from hubctl.listing import Stream
 
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from hubd.wire import results as r
+
 
 class Display(Protocol):
     """What shows the board."""
 
-    def show(self, board: Board, lines: Sequence[str], changed: Json | None) -> None:
+    def show(self, board: Board, lines: Sequence[str], changed: r.CampaignView | None) -> None:
         """Something was learned: `lines` are worth saying, `changed` is the view that is new."""
 
 
 class Silence:
     """Shows nothing."""
 
-    def show(self, board: Board, lines: Sequence[str], changed: Json | None) -> None:
+    def show(self, board: Board, lines: Sequence[str], changed: r.CampaignView | None) -> None:
         """Nothing."""
 
 
@@ -37,7 +39,7 @@ class Lines:
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
 
-    def show(self, board: Board, lines: Sequence[str], changed: Json | None) -> None:
+    def show(self, board: Board, lines: Sequence[str], changed: r.CampaignView | None) -> None:
         """Each line as it comes."""
         for line in lines:
             self._write(line)
@@ -49,7 +51,7 @@ class Records:
     def __init__(self, app: App) -> None:
         self._stream = Stream(app, render.CAMPAIGN_COLUMNS, progress_line)
 
-    def show(self, board: Board, lines: Sequence[str], changed: Json | None) -> None:
+    def show(self, board: Board, lines: Sequence[str], changed: r.CampaignView | None) -> None:
         """One line for each change."""
         if changed is not None:
             self._stream.show(changed, within="campaign")
@@ -91,7 +93,7 @@ class Bars:
         self._live = stack.enter_context(Live(console=self._console, auto_refresh=False))
         stack.callback(self._last)
 
-    def show(self, board: Board, lines: Sequence[str], changed: Json | None) -> None:
+    def show(self, board: Board, lines: Sequence[str], changed: r.CampaignView | None) -> None:
         """Redraw."""
         self._board = board
         self.redraw()
@@ -153,7 +155,7 @@ class Shape:
     figures: int
 
 
-def measure(views: Sequence[Json], width: int, figures: int, *, indent: int = 0) -> Shape:
+def measure(views: Sequence[r.CampaignView], width: int, figures: int, *, indent: int = 0) -> Shape:
     """Share out `width` columns: the bar gets shorter so that `figures` columns fit beside it."""
     name = min(max((layout.columns(view["name"]) for view in views), default=0), max(12, width // 4))
     rest = width - indent - name - _STATE - _PERCENT - 4 * _GAP
@@ -163,7 +165,7 @@ def measure(views: Sequence[Json], width: int, figures: int, *, indent: int = 0)
     return Shape(indent=indent, name=name, bar=bar, figures=rest - bar)
 
 
-def bars(views: Sequence[Json], shape: Shape, *, chosen: str = "", reasons: bool = False) -> Table:
+def bars(views: Sequence[r.CampaignView], shape: Shape, *, chosen: str = "", reasons: bool = False) -> Table:
     """Campaigns as something rich can draw, a line each; with `reasons` those are part of it."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -194,7 +196,7 @@ def bars(views: Sequence[Json], shape: Shape, *, chosen: str = "", reasons: bool
     return grid
 
 
-def figures_of(view: Json) -> list[tuple[int, str]]:
+def figures_of(view: r.CampaignView) -> list[tuple[int, str]]:
     """The figures of a campaign in the order they are shown, each with its place when there is no room for
     all: the highest goes first.
     """
@@ -202,18 +204,18 @@ def figures_of(view: Json) -> list[tuple[int, str]]:
     ranks = {"failed": 1, "in_doubt": 2, "skipped": 3, "undelivered": 5, "deferred": 7}
     figures = [(0, f"{layout.number(render.accepted(counts))} sent")]
     figures += [
-        (rank, f"{layout.number(int(counts[key]))} {key.replace('_', ' ')}")
+        (rank, f"{layout.number(n)} {key.replace('_', ' ')}")
         for key, rank in ranks.items()
-        if counts.get(key)
+        if (n := render.count(counts, key))
     ]
     if speed := render.rate(view):
         figures.append((6, speed))
-    if view.get("eta") and view["state"] == "running":
-        figures.append((4, f"{spans.spoken(float(view['eta']))} left"))
+    if view["eta"] and view["state"] == "running":
+        figures.append((4, f"{spans.spoken(view['eta'])} left"))
     return figures
 
 
-def fitting(view: Json, width: int, *, reasons: bool) -> str:
+def fitting(view: r.CampaignView, width: int, *, reasons: bool) -> str:
     """What is told of a campaign in `width` columns: whole figures only, the least important left out."""
     figures = figures_of(view)
     why = [found] if reasons and (found := _why(view)) else []
@@ -226,5 +228,5 @@ def fitting(view: Json, width: int, *, reasons: bool) -> str:
     return layout.clip(told(), width)
 
 
-def _why(view: Json) -> str:
+def _why(view: r.CampaignView) -> str:
     return layout.one_line(view.get("reason"))

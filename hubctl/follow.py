@@ -10,23 +10,25 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
 from hubctl import keys, render
 from hubctl.answer import print_result
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.board import Board
 from hubctl.displays import Bars, Display, Lines, Records, Silence
 from hubctl.exits import Detached, Exit
 from hubctl.output import for_people
 from hubctl.staying import stay
 from hubd.errors import HubError
+from hubd.wire import methods as m
 from hubd.wire.words import FINISHED
 
 if TYPE_CHECKING:
     from hubd.client import Client
+    from hubd.wire import results as r
 
 RECONNECT_SECONDS = 60.0  #: seconds to wait for a daemon that went away while we watched
 PULSE_SECONDS = 5.0  #: between two requests that only ask for an answer, and for that answer
@@ -65,7 +67,7 @@ class _Watch:
             if (hub := self._hub) is None:
                 continue
             with trio.move_on_after(PULSE_SECONDS) as limit, suppress(HubError):
-                await hub.call("provider.list")
+                await hub.call(m.PROVIDER_LIST)
             if limit.cancelled_caught and hub is self._hub and not self.board.away:
                 self.tell("it does not answer")
             elif not limit.cancelled_caught and hub is self._hub and self.board.away:
@@ -82,7 +84,7 @@ class _Watch:
             topics.append("campaigns")
         async for event in hub.subscribe(topics, gauge_hz=8):
             if event["type"] == "snapshot":
-                views: list[Json] = event.get("campaigns") or []
+                views: list[r.CampaignView] = event.get("campaigns") or []
                 for view in views:
                     if (
                         self.names
@@ -96,15 +98,15 @@ class _Watch:
                 return True
         return False
 
-    def _take(self, view: Json) -> None:
+    def _take(self, view: r.CampaignView) -> None:
         self.display.show(self.board, self.board.update(view), view)
 
-    async def _event(self, hub: Client, event: Json) -> None:
-        data: Json = event.get("data") or {}
+    async def _event(self, hub: Client, event: dict[str, Any]) -> None:
+        data: dict[str, Any] = event.get("data") or {}
         if event["type"] == "campaign.progress":
             view = data.get("campaign")
             if isinstance(view, dict) and self._wanted(view["name"]):
-                self._take(view)
+                self._take(cast("r.CampaignView", view))
         elif event["type"] == "campaign.state":
             name = str(data.get("name") or event.get("campaign") or "")
             if name and self._wanted(name):
@@ -120,10 +122,10 @@ class _Watch:
         return not self.names or name in self.names
 
     async def _refresh(self, hub: Client, name: str) -> None:
-        self._take((await hub.call("campaign.get", name=name))["campaign"])
+        self._take((await hub.call(m.CAMPAIGN_GET, name=name))["campaign"])
 
     async def _look_at_providers(self, hub: Client) -> None:
-        found = (await hub.call("provider.list"))["providers"]
+        found = (await hub.call(m.PROVIDER_LIST))["providers"]
         used = {view["provider"] for view in self.board.views.values()}
         self.board.troubled = [
             each for each in found if each["state"] != "ready" and (not self.names or each["name"] in used)

@@ -10,11 +10,14 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from hubctl import csv_out, layout
 from hubctl.csv_file import BadRow
 from hubctl.exits import Exit, Refused
+
+if TYPE_CHECKING:
+    from hubd.wire import results as r
 
 SHOWN_KINDS = 20
 SHOWN_LINES = 5  #: of each kind
@@ -79,7 +82,7 @@ class Report:
         self.identity = uuid.uuid4().hex
         self.counts = dict.fromkeys(counts, 0)
         self.rows = self.invalid = 0
-        self.columns: list[Json] = []  #: what the daemon made of the header
+        self.columns: list[r.ColumnStatus] = []  #: what the daemon made of the header
         self.rejects: Rejects | None = None
         self._errors: list[Json] = []
         self._warnings: list[Json] = []

@@ -20,9 +20,11 @@ from hubctl.exits import Exit, Refused, exit_of
 from hubctl.import_report import Report
 from hubd.errors import HubError, ShuttingDown, StoreError, Unreachable, nearest
 from hubd.wire import IMPORT_IN_ORDER
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
+    from hubd.wire import results as r
 
 PAGE_ROWS = 500  #: that every daemon takes; those that take more say so
 PAGE_BYTES = 900_000  #: of JSON; the daemon takes messages of a megabyte
@@ -176,10 +178,10 @@ async def import_file(
     await send_pages(hub, "contacts.import", params, binary, name, found, report, tell)
 
 
-async def ask_columns(hub: Client, found: Survey, **more: Any) -> list[Row]:
+async def ask_columns(hub: Client, found: Survey, **more: Any) -> list[r.ColumnStatus]:
     """What the daemon makes of the header. Raises BadInput when no column has an address."""
     given = {name: value for name, value in more.items() if value}
-    answer = await hub.call("contacts.columns", columns=list(found.header.columns), **given)
+    answer = await hub.call(m.CONTACTS_COLUMNS, columns=list(found.header.columns), **given)
     return list(answer["columns"])
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from hubctl import layout
 from hubctl import output as formats
-from hubctl.app import App, Json, encode
+from hubctl.app import App, encode
+
+R = TypeVar("R", bound=Mapping[str, object])
+A = TypeVar("A", bound=Mapping[str, Any])
 
 PAGE = 1000  #: entries asked for at once: the daemon gives no more
 
 
 @dataclass(slots=True, kw_only=True)
-class Listing:
+class Listing(Generic[R]):
     """Prints rows in the format that was asked for. Call `rows` for each page and `end` once.
 
     Raises a usage error for `--fields` that there are not, before any row is fetched.
@@ -24,7 +27,7 @@ class Listing:
     app: App
     key: str  #: the name of the list in the `--json` object
     columns: Sequence[str]  #: the fields of a row, for tsv and csv and to check `--fields`
-    table: Callable[[Sequence[Json]], str]  #: rows for people, with a heading
+    table: Callable[[Sequence[R]], str]  #: rows for people, with a heading
     empty: str  #: said when there was nothing
     output: str | None = None  #: else as the options say
     fields: str | None = None  #: else as the options say
@@ -38,7 +41,7 @@ class Listing:
         names = formats.asked().fields if self.fields is None else formats.read_fields(self.fields)
         self._chosen = [formats.known(name, self.columns) for name in names]
 
-    def rows(self, rows: Sequence[Json]) -> None:
+    def rows(self, rows: Sequence[R]) -> None:
         """Print a page."""
         if not rows:
             return
@@ -79,15 +82,15 @@ class Listing:
         head = encode({"schema": f"hubctl.{self.app.name}/1", **self.head})
         return f'{head[:-1]}, "{self.key}": [\n'
 
-    def _picked(self, row: Json) -> Json:
+    def _picked(self, row: Mapping[str, object]) -> Mapping[str, object]:
         return formats.pick(row, self._chosen) if self._chosen else row
 
-    def _line(self, row: Json) -> Json:
+    def _line(self, row: Mapping[str, object]) -> Mapping[str, object]:
         if self._chosen:
             return self._picked(row)
         return {"schema": f"hubctl.{self.app.name}/1", **row} if self.schema else row
 
-    def _table(self, rows: Sequence[Json]) -> str:
+    def _table(self, rows: Sequence[R]) -> str:
         if not self._chosen:
             return self.table(rows)
         headers = [formats.heading(name) for name in self._chosen]
@@ -98,7 +101,7 @@ class Listing:
         formats.write_cells(self.app, str(self.output), values)
 
 
-def _encode(row: Json) -> str:
+def _encode(row: Mapping[str, object]) -> str:
     """As `encode`, in a quarter of the time where everything is ASCII."""
     import msgspec  # only here: it makes every start slower
 
@@ -110,10 +113,10 @@ def _encode(row: Json) -> str:
 
 
 async def read_pages(
-    ask: Callable[[Any, int], Awaitable[Callable[[], Awaitable[Json]]]],
-    take: Callable[[Sequence[Json]], object],
+    ask: Callable[[Any, int], Awaitable[Callable[[], Awaitable[A]]]],
+    take: Callable[[Sequence[R]], object],
     *,
-    entries: str,
+    entries: Callable[[A], Sequence[R]],
     limit: int | None = None,
 ) -> None:
     """Read a listing to its end, or up to `limit` entries; a page is asked for before `take` has the last.
@@ -122,12 +125,12 @@ async def read_pages(
         ask: Asks for so many entries after the `next` of a page, or from the first one when it is None, and
             returns what waits for them.
         take: Does something with a page.
-        entries: The name of the list in the answer.
+        entries: The list in an answer.
     """
     left = limit if limit is not None else sys.maxsize
     answer = await (await ask(None, min(PAGE, left)))()
     while True:
-        page, after = answer[entries], answer["next"]
+        page, after = entries(answer), answer["next"]
         left -= len(page)
         coming = await ask(after, min(PAGE, left)) if after is not None and left > 0 else None
         take(page)
@@ -136,7 +139,7 @@ async def read_pages(
         answer = await coming()
 
 
-class Stream:
+class Stream(Generic[R]):
     """Prints things as they happen, a line each: JSON lines for `json` and `ndjson`, rows for tsv and csv.
 
     Args:
@@ -146,7 +149,7 @@ class Stream:
     Raises a usage error for `--fields` that there are not.
     """
 
-    def __init__(self, app: App, columns: Sequence[str], text: Callable[[Json], str]) -> None:
+    def __init__(self, app: App, columns: Sequence[str], text: Callable[[R], str]) -> None:
         self._app = app
         self._text = text
         self._output = formats.output_of(app)
@@ -154,7 +157,7 @@ class Stream:
         self._columns = self._chosen or columns
         self._begun = False
 
-    def show(self, row: Json, *, within: str = "") -> None:
+    def show(self, row: R, *, within: str = "") -> None:
         """Print one now. In JSON it stands under the key `within`, if any, unless fields are picked."""
         if self._output in ("json", "ndjson"):
             body = formats.pick(row, self._chosen) if self._chosen else {within: row} if within else row

@@ -86,7 +86,7 @@ def dig(row: Any, name: str) -> Any:
     return row
 
 
-def pick(row: Json, names: Iterable[str]) -> Json:
+def pick(row: Mapping[str, object], names: Iterable[str]) -> Json:
     """These fields of a row, by the names that were asked for."""
     return {name: dig(row, name) for name in names}
 

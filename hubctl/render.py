@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hubctl import start_times
 from hubctl.layout import (
@@ -24,6 +24,9 @@ from hubctl.layout import (
 )
 from hubctl.spans import spoken
 from hubd.wire.words import DELIVERY_STATES
+
+if TYPE_CHECKING:
+    from hubd.wire import results as r
 
 View = Mapping[str, Any]
 
@@ -65,34 +68,39 @@ PROVIDER_COLUMNS = (
 # --- campaigns ---------------------------------------------------------------------------------------------
 
 
-def finished(counts: View) -> int:
+def count(counts: r.CountsView, *states: str) -> int:
+    """Deliveries in any of these states."""
+    known = cast("Mapping[str, int]", counts)
+    return sum(known.get(state, 0) for state in states)
+
+
+def finished(counts: r.CountsView) -> int:
     """Deliveries on which nothing more is done without a person."""
-    names = ("sent", "delivered", "undelivered", "failed", "skipped", "in_doubt")
-    return sum(int(counts.get(name, 0)) for name in names)
+    return count(counts, "sent", "delivered", "undelivered", "failed", "skipped", "in_doubt")
 
 
-def accepted(counts: View) -> int:
+def accepted(counts: r.CountsView) -> int:
     """Deliveries that a provider took, whatever a receipt said afterwards."""
-    return sum(int(counts.get(name, 0)) for name in ("sent", "delivered", "undelivered"))
+    return count(counts, "sent", "delivered", "undelivered")
 
 
-def done(counts: View) -> int:
+def done(counts: r.CountsView) -> int:
     """Deliveries that ended well: what failed, was skipped or is in doubt is told beside them."""
-    return sum(int(counts.get(name, 0)) for name in ("sent", "delivered"))
+    return count(counts, "sent", "delivered")
 
 
-def percent(counts: View, count: int | None = None) -> int:
-    """How much of a campaign ended well, or which share `count` is; 100 only when it is all."""
-    total = int(counts.get("total", 0))
-    return (done(counts) if count is None else count) * 100 // total if total else 0
+def percent(counts: r.CountsView, n: int | None = None) -> int:
+    """How much of a campaign ended well, or which share `n` is; 100 only when it is all."""
+    total = counts["total"]
+    return (done(counts) if n is None else n) * 100 // total if total else 0
 
 
-def waiting(counts: View) -> int:
+def waiting(counts: r.CountsView) -> int:
     """Deliveries still to be done."""
-    return sum(int(counts.get(name, 0)) for name in ("pending", "deferred", "sending"))
+    return count(counts, "pending", "deferred", "sending")
 
 
-def rate(view: View) -> str:
+def rate(view: r.CampaignView) -> str:
     """Messages a second now, "" when nothing moves."""
     speed = float(view.get("rate") or 0.0)
     if view["state"] != "running" or speed <= 0:
@@ -101,7 +109,11 @@ def rate(view: View) -> str:
 
 
 def campaigns(
-    views: Sequence[View], *, colour: bool = False, width: int = 10_000, archived: Container[str] = ()
+    views: Sequence[r.CampaignView],
+    *,
+    colour: bool = False,
+    width: int = 10_000,
+    archived: Container[str] = (),
 ) -> str:
     """The table of `status` and `list`.
 
@@ -125,7 +137,7 @@ def campaigns(
     return sentences([*headers, "REASON"], told, colour=colour, width=width)
 
 
-def _campaign_row(view: View, counted: Sequence[str]) -> dict[str, object]:
+def _campaign_row(view: r.CampaignView, counted: Sequence[str]) -> dict[str, object]:
     """The columns of a campaign by their heads, with these of its counts."""
     counts = view["counts"]
     return {
@@ -135,22 +147,20 @@ def _campaign_row(view: View, counted: Sequence[str]) -> dict[str, object]:
         "STARTS": clock(view["scheduled_at"]) if view["state"] == "scheduled" else "",
         "TOTAL": int(counts["total"]),
         "SENT": accepted(counts),
-        **{name.upper().replace("_", " "): int(counts.get(name, 0)) for name in counted},
+        **{name.upper().replace("_", " "): count(counts, name) for name in counted},
         "DONE": f"{percent(counts)} %" if counts["total"] else "",
         "RATE": rate(view),
         "ETA": spoken(view.get("eta")) if view["state"] == "running" else "",
     }
 
 
-def counted(counts: View, names: Sequence[str]) -> str:
+def counted(counts: r.CountsView, names: Sequence[str]) -> str:
     """ "3 failed, 12 in doubt"."""
-    return ", ".join(
-        f"{number(int(counts[name]))} {name.replace('_', ' ')}" for name in names if counts.get(name)
-    )
+    return ", ".join(f"{number(n)} {name.replace('_', ' ')}" for name in names if (n := count(counts, name)))
 
 
 def campaign(
-    view: View, *, colour: bool = False, width: int = 10_000, about: Mapping[str, str] | None = None
+    view: r.CampaignView, *, colour: bool = False, width: int = 10_000, about: Mapping[str, str] | None = None
 ) -> str:
     """One campaign in full. `about` has more to say of the deliveries in a state."""
     state = paint(view["state"], STATE_COLOURS.get(view["state"], "") if colour else "")
@@ -164,11 +174,10 @@ def campaign(
         ("template", view.get("template")),
         ("recipients", int(counts["total"]) if counts["total"] else None),
     ]
-    for name in filter(counts.get, DELIVERY_STATES):
-        more = (about or {}).get(name, "")
-        pairs.append(
-            (f"  {name.replace('_', ' ')}", number(int(counts[name])) + (f" ({more})" if more else ""))
-        )
+    for name in DELIVERY_STATES:
+        if n := count(counts, name):
+            more = (about or {}).get(name, "")
+            pairs.append((f"  {name.replace('_', ' ')}", number(n) + (f" ({more})" if more else "")))
     pairs += [
         ("possible duplicates", int(view.get("possible_duplicates") or 0) or None),
         ("rate", rate(view)),
@@ -182,29 +191,29 @@ def campaign(
     return "\n".join([told, *(wrapped(f"  {line}", width, hanging="    ") for line in refusals(view))])
 
 
-def _last_error(view: View) -> str:
+def _last_error(view: r.CampaignView) -> str:
     """Why a message did not go out, as the provider said it last; "" if that is over or said already."""
     left = [name for name in DELIVERY_STATES if name not in ("sent", "delivered", "skipped")]
     said = str(view.get("last_error") or "")
-    over = not any(view["counts"].get(name) for name in left)
+    over = not count(view["counts"], *left)
     return "" if over or said in str(view.get("reason") or "") else said
 
 
-def refusals(view: View) -> list[str]:
+def refusals(view: r.CampaignView) -> list[str]:
     """How many recipients were refused when a campaign paused, and what to do next; empty if none were."""
-    count, name = int(view.get("refused") or 0), view["name"]
-    if not count:
+    refused, name = int(view.get("refused") or 0), view["name"]
+    if not refused:
         return []
-    them = "them" if count > 1 else "it"
+    them = "them" if refused > 1 else "it"
     return [
-        f"{plural(count, 'recipient')} got the refusal that paused the campaign: "
+        f"{plural(refused, 'recipient')} got the refusal that paused the campaign: "
         f"hubctl deliveries {name} --refused",
         f"To fail {them} and continue: hubctl resume {name} --fail-refused",
         f"To try {them} again, once the account or the sender is fixed: hubctl resume {name}",
     ]
 
 
-def summary(view: View) -> str:
+def summary(view: r.CampaignView) -> str:
     """How a campaign stands, in one sentence."""
     counts = view["counts"]
     parts = counted(counts, DELIVERY_STATES)
@@ -243,7 +252,7 @@ def _zone(at: datetime) -> str:
     return name if name.isalpha() and len(name) <= 5 else f"{at:%z}"
 
 
-def problems(listed: Sequence[View], *, ways: bool = True) -> list[str]:
+def problems(listed: Sequence[r.ProblemView], *, ways: bool = True) -> list[str]:
     """Preflight problems, each with the way past it unless that is said elsewhere."""
     lines = []
     for each in listed:
@@ -253,7 +262,7 @@ def problems(listed: Sequence[View], *, ways: bool = True) -> list[str]:
     return lines
 
 
-def estimate(found: View | None) -> str:
+def estimate(found: r.EstimateView | None) -> str:
     """How long a campaign will take, as far as that is known."""
     if not found or not found.get("messages"):
         return ""
@@ -265,21 +274,21 @@ def estimate(found: View | None) -> str:
     return f"about {spoken(float(span))}{pace}" if span >= 1 else "less than a second"
 
 
-def skips(skipped: View, channel: str) -> str:
+def skips(skipped: Mapping[str, int], channel: str) -> str:
     """ "12 suppressed, 3 have no phone number"."""
     return ", ".join(_skip(why, int(n), channel) for why, n in skipped.items() if n)
 
 
-def _skip(why: str, count: int, channel: str) -> str:
+def _skip(why: str, n: int, channel: str) -> str:
     if why == "invalid_address":
         kind = "phone number" if channel == "sms" else "email address"
-        return f"{number(count)} {'has' if count == 1 else 'have'} no {kind}"
+        return f"{number(n)} {'has' if n == 1 else 'have'} no {kind}"
     if why == "not_comparable":
-        return f"{number(count)} without a result of where"
-    return f"{number(count)} {why.replace('_', ' ')}"
+        return f"{number(n)} without a result of where"
+    return f"{number(n)} {why.replace('_', ' ')}"
 
 
-def reached(found: View) -> str:
+def reached(found: r.CheckResult | r.WouldDo) -> str:
     """ "48,212 recipients", or when it was begun already: "200 of 293 are left"."""
     recipients = int(found.get("recipients", 0))
     left = int(found.get("remaining", recipients))
@@ -288,14 +297,14 @@ def reached(found: View) -> str:
     return f"{number(left)} of {number(recipients)} {'is' if left == 1 else 'are'} left"
 
 
-def matched(matching: View | None) -> str:
+def matched(matching: r.MatchingView | None) -> str:
     """ "1,204 of 5,000 contacts match"; "" without a condition."""
     if not matching:
         return ""
     return f"{number(int(matching['matched']))} of {plural(int(matching['contacts']), 'contact')} match"
 
 
-def check(found: View) -> str:
+def check(found: r.CheckResult) -> str:
     """The answer of `check`."""
     segments = found.get("segments")
     begun = found.get("remaining", found["recipients"]) != found["recipients"]
@@ -313,7 +322,7 @@ def check(found: View) -> str:
     return "\n".join(lines)
 
 
-def volume(load: View | None) -> str:
+def volume(load: r.LoadView | None) -> str:
     """ "340 MiB in total, 34 MiB each", for large messages."""
     if not load or int(load["message"]) < LARGE:
         return ""
@@ -326,21 +335,24 @@ def mebibytes(size: int) -> str:
     return f"{size / 1024**2:,.1f} MiB"
 
 
-def segments_line(segments: View) -> str:
+def segments_line(segments: r.SegmentsView) -> str:
     """ "2 segments (ucs2, 71 characters)"; of many messages "1 to 2 segments, 7 in all"."""
-    least, most, total = (int(segments.get(key) or 0) for key in ("least", "most", "total"))
+    least, most, total = segments["least"], segments["most"], segments["total"]
     in_all = f", {number(total)} in all" if total > most else ""
     if least != most:
         return f"{number(least)} to {plural(most, 'segment')}{in_all}"
-    units = f", {number(int(segments['units']))} characters" if segments.get("units") else ""
-    many = plural(int(segments["segments"]), "segment")
-    return f"{many} ({segments['encoding']}{units}){in_all}"
+    return cost(segments["segments"], segments["encoding"], segments["units"]) + in_all
+
+
+def cost(segments: int, encoding: str, units: int = 0) -> str:
+    """ "2 segments (ucs2, 71 characters)"."""
+    return f"{plural(segments, 'segment')} ({encoding}{f', {number(units)} characters' if units else ''})"
 
 
 # --- the daemon --------------------------------------------------------------------------------------------
 
 
-def providers(views: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
+def providers(views: Sequence[r.ProviderStatus], *, colour: bool = False, width: int = 10_000) -> str:
     """The providers that are configured, and until when those rest that are not ready."""
     headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", "UNTIL", "CONNECTIONS", "RATE", "REASON")
     rows = [
@@ -360,13 +372,13 @@ def providers(views: Sequence[View], *, colour: bool = False, width: int = 10_00
     return (sentences if shown[-1] == "REASON" else table)(shown, cells, colour=colour, width=width)
 
 
-def _until(view: View) -> str:
+def _until(view: r.ProviderStatus) -> str:
     """When it is tried again; without the day, when that is the day on which it began to rest."""
     until, since = clock(view.get("until")), clock(view.get("since"))
     return until.partition(" ")[2] if until[:10] == since[:10] else until
 
 
-def connections(view: View) -> object:
+def connections(view: r.ProviderStatus) -> object:
     """How many connections a provider may use: "8", or "2 of 8" while it is used more slowly."""
     allowed, configured = view.get("lanes_allowed"), view.get("lanes")
     return configured if allowed in (None, configured) else f"{allowed} of {configured}"
@@ -379,7 +391,7 @@ def rates(value: object) -> str:
     return str(value or "")
 
 
-def troubled(provider: View) -> str:
+def troubled(provider: r.ProviderStatus) -> str:
     """ "provider office is resting until 12:00:05 UTC: the server does not answer"."""
     until = moment(provider.get("until"))
     when = f" until {until.partition(' ')[2]}" if until else ""
@@ -387,7 +399,7 @@ def troubled(provider: View) -> str:
     return f"provider {provider['name']} is {provider['state'].replace('_', ' ')}{when}{why}"
 
 
-def daemon(found: View) -> str:
+def daemon(found: r.StatusResult) -> str:
     """The daemon in one line."""
     up = spoken(float(found.get("uptime") or 0))
     trouble = f"\n  TROUBLE: {printable(found['trouble'])}" if found.get("trouble") else ""
@@ -398,7 +410,7 @@ def daemon(found: View) -> str:
     )
 
 
-def restored(found: View | None) -> str:
+def restored(found: r.RestoredView | None) -> str:
     """What a restore of the database left to decide, on lines of its own; "" for nothing."""
     if not found:
         return ""

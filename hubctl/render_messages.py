@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from hubctl.layout import (
     STATE_COLOURS,
@@ -18,8 +19,11 @@ from hubctl.layout import (
     table,
     wrapped,
 )
-from hubctl.render import View, clock, moment
+from hubctl.render import clock, moment
 from hubctl.spans import spoken
+
+if TYPE_CHECKING:
+    from hubd.wire import results as r
 
 DELIVERY_COLUMNS = (
     "id",
@@ -45,7 +49,7 @@ SENDS_COLUMNS = (
 FAILURE_COLUMNS = ("reason", "code", "state", "count", "detail", "provider_reply", "example_id", "class")
 
 
-def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
+def deliveries(rows: Sequence[r.DeliveryView], *, colour: bool = False, width: int = 10_000) -> str:
     """Deliveries as a table."""
     shown = [
         (
@@ -77,7 +81,7 @@ def deliveries(rows: Sequence[View], *, colour: bool = False, width: int = 10_00
     return table(*kept, colour=colour, width=width, whole=("RECIPIENT",))
 
 
-def sends(rows: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
+def sends(rows: Sequence[r.MessageView], *, colour: bool = False, width: int = 10_000) -> str:
     """One-off messages as a table."""
     shown = [
         (
@@ -98,7 +102,7 @@ def sends(rows: Sequence[View], *, colour: bool = False, width: int = 10_000) ->
     return table(*kept, colour=colour, width=width, whole=("RECIPIENT",))
 
 
-def message(found: View, *, colour: bool = False, width: int = 10_000) -> str:
+def message(found: r.DeliveryResult, *, colour: bool = False, width: int = 10_000) -> str:
     """One message's whole life: where it stands, every attempt, what it says."""
     delivery = found["delivery"]
     state = paint(delivery["state"], STATE_COLOURS.get(delivery["state"], "") if colour else "")
@@ -142,15 +146,16 @@ def message(found: View, *, colour: bool = False, width: int = 10_000) -> str:
             blocks.append(sentences(headers, rows, colour=colour, width=width))
         else:
             blocks.append(table(headers[:-1], [row[:-1] for row in rows], colour=colour, width=width))
-    if found.get("content"):
-        blocks.append(body(found["content"], colour=colour))
+    if content := found["content"]:
+        blocks.append(body(content, colour=colour))
     return "\n\n".join(blocks)
 
 
-def ending(delivery: View) -> str:
+def ending(delivery: r.DeliveryLife | r.TestSendResult) -> str:
     """What came of one message, in a sentence; what an outbox wrote has reached nobody."""
-    if delivery.get("file") and delivery["state"] == "sent":
-        return f"written to the outbox; nothing left this machine: {printable(delivery['file'])}"
+    file = delivery.get("file")
+    if file and delivery["state"] == "sent":
+        return f"written to the outbox; nothing left this machine: {printable(str(file))}"
     why = f": {delivery['reason'].replace('_', ' ')}" if delivery.get("reason") else ""
     if delivery.get("provider_reply") and delivery["state"] not in _ACCEPTED:
         return f"{delivery['state']}{why}. The provider said: {printable(delivery['provider_reply'])}"
@@ -158,13 +163,13 @@ def ending(delivery: View) -> str:
     return f"{delivery['state']}{why}{code}"
 
 
-def _told(row: View) -> str:
+def _told(row: r.AttemptView | r.FailureGroup) -> str:
     """What happened, and what the provider said about it."""
     said = f"The provider said: {row['provider_reply']}" if row.get("provider_reply") else ""
     return " ".join(filter(None, (row.get("detail"), said)))
 
 
-def _took(attempt: View) -> str:
+def _took(attempt: r.AttemptView) -> str:
     """How long an attempt took; "" while it is under way."""
     opened, closed = attempt.get("opened_at"), attempt.get("closed_at")
     if not opened or not closed:
@@ -172,13 +177,13 @@ def _took(attempt: View) -> str:
     return spoken((datetime.fromisoformat(closed) - datetime.fromisoformat(opened)).total_seconds())
 
 
-def _again(delivery: View) -> str:
+def _again(delivery: r.DeliveryLife) -> str:
     """Whether it may have been delivered more than once."""
     times = int(delivery.get("possible_duplicates") or 0)
     return f"{plural(times, 'time')} although it may have been accepted" if times else ""
 
 
-def _origin(delivery: View) -> str:
+def _origin(delivery: r.DeliveryLife) -> str:
     """Where a message comes from: a campaign, or a transactional one with a campaign's content or its own."""
     if not delivery.get("single"):
         return str(delivery.get("campaign") or "")
@@ -186,7 +191,7 @@ def _origin(delivery: View) -> str:
     return f"a transactional message with the content of {of}" if of else "a transactional message"
 
 
-def body(content: View, *, colour: bool = False, html_hint: bool = True) -> str:
+def body(content: r.ContentView, *, colour: bool = False, html_hint: bool = True) -> str:
     """A rendered message: its subject and the text part, or the HTML source when there is no text."""
     lines = []
     if content.get("subject"):
@@ -207,7 +212,7 @@ _ADVICE = {
 }
 
 
-def halted(view: View) -> list[str]:
+def halted(view: r.CampaignView) -> list[str]:
     """Why a campaign does not go on although nobody asked for that, and what to do; empty if it does."""
     name, state, why = view["name"], view["state"], printable(view.get("reason") or "")
     if not why or state not in _HALTED:
@@ -228,7 +233,9 @@ _HALTED = {
 }
 
 
-def failures(name: str, groups: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:
+def failures(
+    name: str, groups: Sequence[r.FailureGroup], *, colour: bool = False, width: int = 10_000
+) -> str:
     """What went wrong, by reason, with what to do about each kind."""
     rows = [
         (

@@ -5,23 +5,25 @@ archive, delete.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from hubctl.answer import dry, print_result, show_dry_run
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.names import campaign_names
 from hubctl.output import for_people
 from hubd.errors import BadInput, HubError
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubctl.campaign_file import CampaignFile, Enclosure
     from hubd.client import Client
+    from hubd.wire import results as r
 
 _APPLIED = ("file", "campaign", "created", "changed")
 PART = 512 * 1024  #: bytes of an attachment in one call
@@ -38,14 +40,14 @@ def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> int:
     from hubctl.campaign_file import read_campaign
 
     read = [read_campaign(path) for path in files]
-    done: list[Json] = []
+    done: list[tuple[CampaignFile, r.ApplyResult]] = []
 
     async def work(hub: Client) -> None:
         if len(read) > 1 and not dry_run:
             for each in read:
                 await apply_file(hub, each, dry_run=True)
         for each in read:
-            done.append({"file": str(each.path), **await apply_file(hub, each, dry_run=dry_run)})
+            done.append((each, await apply_file(hub, each, dry_run=dry_run)))
 
     try:
         app.talk(work)
@@ -60,20 +62,21 @@ def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> int:
                 hint=f"{len(done)} of {len(read)} files were applied",
             ) from error
         raise
-    if print_result(app, {**dry(dry_run), "applied": done}, rows="applied", columns=_APPLIED):
+    applied = [{"file": str(file.path), **each} for file, each in done]
+    if print_result(app, {**dry(dry_run), "applied": applied}, rows="applied", columns=_APPLIED):
         return Exit.DONE
     if dry_run:
-        for file, each in zip(read, done, strict=True):
-            app.out(_would_apply(str(file.spec["name"]), each))
+        for file, each in done:
+            app.out(_would_apply(file, each))
         app.note("nothing was changed")
     else:
         _tell_applied(app, done)
-        if len(done) == 1 and (done[0]["created"] or done[0]["changed"]):
-            app.note(f"next: hubctl check {done[0]['campaign']['name']}")
+        if len(done) == 1 and (done[0][1]["created"] or done[0][1]["changed"]):
+            app.note(f"next: hubctl check {done[0][0].spec['name']}")
     return Exit.DONE
 
 
-async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) -> Json:
+async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) -> r.ApplyResult:
     """Upload the attachments, then apply; a dry run only asks whether that would work.
 
     Raises Refused with FILE:LINE for what the daemon refuses.
@@ -84,7 +87,7 @@ async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) 
         await upload(hub, enclosure)
     try:
         spec = dict(file.spec)
-        return await hub.call("campaign.apply", spec=spec, dry_run=dry_run, **zone_for(spec))
+        return await hub.call(m.CAMPAIGN_APPLY, spec=spec, dry_run=dry_run, **zone_for(spec))
     except BadInput as error:
         listed = error.data.get("errors")
         faults = (
@@ -101,23 +104,24 @@ async def upload(hub: Client, enclosure: Enclosure) -> None:
     for offset in range(0, size, PART):
         part = base64.b64encode(enclosure.content[offset : offset + PART]).decode("ascii")
         answer = await hub.call(
-            "campaign.attach", sha256=enclosure.sha256, offset=offset, data=part, size=size
+            m.CAMPAIGN_ATTACH, sha256=enclosure.sha256, offset=offset, data=part, size=size
         )
         if answer.get("complete"):
             return
 
 
-def _would_apply(name: str, each: Json) -> str:
+def _would_apply(file: CampaignFile, each: r.ApplyResult) -> str:
+    name = str(file.spec["name"])
     if each["created"]:
-        return f"{name}: would be created from {each['file']}"
+        return f"{name}: would be created from {file.path}"
     return f"{name}: would change {', '.join(each['changed'])}" if each["changed"] else f"{name}: no change"
 
 
-def _tell_applied(app: App, done: Sequence[Json]) -> None:
-    for each in done:
-        name = each["campaign"]["name"]
+def _tell_applied(app: App, done: Sequence[tuple[CampaignFile, r.ApplyResult]]) -> None:
+    for file, each in done:
+        name = str(file.spec["name"])
         if each["created"]:
-            app.out(f"{name}: created from {each['file']}")
+            app.out(f"{name}: created from {file.path}")
         elif each["changed"]:
             app.out(f"{name}: changed {', '.join(each['changed'])}")
         else:
@@ -134,9 +138,9 @@ def check(app: App, name: str) -> int:
     """
     from hubctl import render
 
-    async def work(hub: Client) -> tuple[Json, list[Json]]:
-        found = await hub.call("campaign.check", name=name)
-        return found, (await hub.call("provider.list"))["providers"] if for_people(app) else []
+    async def work(hub: Client) -> tuple[r.CheckResult, list[r.ProviderStatus]]:
+        found = await hub.call(m.CAMPAIGN_CHECK, name=name)
+        return found, (await hub.call(m.PROVIDER_LIST))["providers"] if for_people(app) else []
 
     found, providers = app.talk(work)
     ended = Exit.DONE if found["ok"] else Exit.FAILED
@@ -168,19 +172,20 @@ def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
     """Show one message as a contact would receive it. Sends nothing."""
     from hubctl import layout, render, render_messages
 
-    found = app.call("campaign.preview", name=name, to=contact)
+    found = app.call(m.CAMPAIGN_PREVIEW, name=name, to=contact)
     if print_result(app, {"name": name, **found}):
         return
     if part is not None:
-        if not found.get(part):
+        parts: Mapping[str, object] = found
+        if not parts.get(part):
             raise Refused(f"this message has no {part}")
-        app.out(layout.printable(str(found[part]).replace("\r\n", "\n").rstrip("\n")))
+        app.out(layout.printable(str(parts[part]).replace("\r\n", "\n").rstrip("\n")))
     else:
         app.out(
             f"To: {layout.one_line(found['recipient'])}\n{render_messages.body(found, colour=app.coloured())}"
         )
         if found.get("segments"):
-            app.note(render.segments_line(found))
+            app.note(render.cost(found["segments"], found["encoding"]))
 
 
 @command("test", example="hubctl test spring-sale --to me@example.com", changes=True)
@@ -192,17 +197,17 @@ def test(app: App, name: str, address: str, dry_run: bool) -> int:
     The address does not have to be a contact. The campaign's recipients and counts do not change.
     """
     if dry_run:
-        view = app.call("campaign.get", name=name)["campaign"]
-        found = app.call("campaign.test", name=name, to=address, dry_run=True)
+        view = app.call(m.CAMPAIGN_GET, name=name)["campaign"]
+        found = app.call(m.CAMPAIGN_TEST, name=name, to=address, dry_run=True)
         sentence = f"would send one message of {name} to {address} via {view['provider']}"
         values = {"name": name, "to": address, "campaign": view, "would": found["would"]}
         show_dry_run(app, values, sentence)
         return Exit.DONE
 
-    async def work(hub: Client) -> tuple[Json, Json]:
-        found = await hub.call("campaign.test", name=name, to=address)
+    async def work(hub: Client) -> tuple[r.TestSendResult, r.TestSendResult | r.DeliveryLife]:
+        found = await hub.call(m.CAMPAIGN_TEST, name=name, to=address)
         number = int(found["delivery_id"])
-        return found, (await hub.call("delivery.get", id=number))["delivery"] if for_people(app) else found
+        return found, (await hub.call(m.DELIVERY_GET, id=number))["delivery"] if for_people(app) else found
 
     found, life = app.talk(work)
     sent = found["state"] in {"sent", "delivered"}
@@ -222,7 +227,7 @@ def archive(app: App, name: str, undo: bool, dry_run: bool) -> None:
 
     `hubctl list --all` still shows it, and its history stays. Starting it again brings it back.
     """
-    found = app.call("campaign.archive", name=name, archived=not undo, **dry(dry_run))
+    found = app.call(m.CAMPAIGN_ARCHIVE, name=name, archived=not undo, **dry(dry_run))
     if dry_run:
         sentence = f"would {'list' if undo else 'archive'} {name}"
         if not found["would"]["change"]:
@@ -238,21 +243,21 @@ def archive(app: App, name: str, undo: bool, dry_run: bool) -> None:
 def delete(app: App, name: str, dry_run: bool) -> None:
     """Delete a campaign with its deliveries and history. Contacts and suppressions stay."""
     if dry_run:
-        view: Json = app.call("campaign.get", name=name)["campaign"]
-        found = app.call("campaign.delete", name=name, dry_run=True)
+        view = app.call(m.CAMPAIGN_GET, name=name)["campaign"]
+        found = app.call(m.CAMPAIGN_DELETE, name=name, dry_run=True)
         values = {"name": name, "campaign": view, "would": found["would"]}
         show_dry_run(app, values, f"would {_deletion(view)}")
         return
     if not app.yes:
-        view = app.call("campaign.get", name=name)["campaign"]
+        view = app.call(m.CAMPAIGN_GET, name=name)["campaign"]
         people = int(view["counts"]["total"])
         app.confirm(_deletion(view), needed=True, name=name, people=people)
-    found = app.call("campaign.delete", name=name)
+    found = app.call(m.CAMPAIGN_DELETE, name=name)
     if not print_result(app, {"name": name, **found}):
         app.out(f"{name} is deleted")
 
 
-def _deletion(view: Json) -> str:
+def _deletion(view: r.CampaignView) -> str:
     """ "delete spring-sale and its history of 48,212 deliveries"."""
     from hubctl import layout
 

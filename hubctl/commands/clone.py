@@ -15,10 +15,12 @@ from hubctl.command import command
 from hubctl.exits import Refused
 from hubctl.names import campaign_names
 from hubd.errors import BadInput
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubctl.campaign_file import CampaignFile, Enclosure
     from hubd.client import Client
+    from hubd.wire import results as r
 
 _LISTS = ("lists", "labels", "attachments", "inline")  #: keys whose single value may stand without brackets
 
@@ -53,12 +55,12 @@ def clone(app: App, name: str, new: str, pairs: tuple[str, ...], path: Path | No
     changes = _merged({} if file is None else file.spec, given)
     asked = {"changes": changes, **zone_for(changes)} if changes else {}
 
-    async def work(hub: Client) -> Json:
+    async def work(hub: Client) -> r.ChangeResult:
         from hubctl.commands.campaign import upload
 
         for enclosure in () if dry_run else (*(file.enclosures if file else ()), *enclosures):
             await upload(hub, enclosure)
-        return await hub.call("campaign.clone", name=name, new=new, **asked, **dry(dry_run))
+        return await hub.call(m.CAMPAIGN_CLONE, name=name, new=new, **asked, **dry(dry_run))
 
     try:
         found = app.talk(work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,10 @@ from hubctl import layout, own_hubd
 from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import Nouns, command
+from hubd.wire import methods as m
+
+if TYPE_CHECKING:
+    from hubd.wire import results as r
 
 
 @click.group("config", cls=Nouns)
@@ -30,7 +34,7 @@ def show(app: App, show_source: bool) -> None:
 
     The output is safe to share, except for the names and addresses of accounts.
     """
-    found = app.call("config.show")
+    found = app.call(m.CONFIG_SHOW)
     if print_result(app, found, rows="settings", columns=("key", "value", "source", "file", "line")):
         return
     main = str(found["file"] or "")
@@ -83,7 +87,7 @@ def _key(name: str) -> str:
     return name if bare.isascii() and bare.isalnum() else json.dumps(name, ensure_ascii=False)
 
 
-def _source(entry: Mapping[str, Any], main: str) -> str:
+def _source(entry: r.ConfigEntry, main: str) -> str:
     """Where a value comes from; a file by its name beside the `main` one."""
     if entry["file"] is None:
         return str(entry["source"])

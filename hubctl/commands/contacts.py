@@ -12,17 +12,19 @@ import click
 
 from hubctl import layout, render
 from hubctl.answer import dry, print_result, show_dry_run
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, Stream, read_pages
 from hubctl.names import list_names
 from hubctl.output import asked, output_of, write_cells
 from hubd.errors import NotFound
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubctl.import_report import Report
     from hubd.client import Client
+    from hubd.wire import results as r
 
 COLUMNS = ("contact_id", "email", "phone", "fields", "created_at", "updated_at")
 FIRST_FIELDS = ("first_name", "last_name", "timezone")
@@ -141,7 +143,7 @@ def _trim(
         )
     asked_for = {"name": into, "import_id": report.identity, "rows": rows}
     try:
-        leaving = int(app.call("list.trim", **asked_for, dry_run=True)["removed"])
+        leaving = int(app.call(m.LIST_TRIM, **asked_for, dry_run=True)["removed"])
     except NotFound:
         if not dry_run:
             raise
@@ -157,7 +159,7 @@ def _trim(
             code=error.code,
             details=problems,
         ) from None
-    return {"removed": int(app.call("list.trim", **asked_for)["removed"])}
+    return {"removed": int(app.call(m.LIST_TRIM, **asked_for)["removed"])}
 
 
 def _progress(app: App, stack: ExitStack) -> Callable[[int, int], None]:
@@ -182,13 +184,13 @@ def contacts() -> None:
 
 
 async def _read(
-    hub: Client, of: str | None, take: Callable[[Sequence[Json]], object], limit: int | None = None
+    hub: Client, of: str | None, take: Callable[[Sequence[r.ContactView]], object], limit: int | None = None
 ) -> None:
     """All contacts, or those of a list, a page at a time."""
     await read_pages(
-        lambda after, size: hub.begin("contacts.list", list=of, after=after or 0, limit=size),
+        lambda after, size: hub.begin(m.CONTACTS_LIST, list=of, after=after or 0, limit=size),
         take,
-        entries="contacts",
+        entries=lambda page: page["contacts"],
         limit=limit,
     )
 
@@ -204,7 +206,7 @@ def list_(app: App, of: str | None, limit: int | None) -> None:
 def _list(
     app: App, of: str | None, *, limit: int | None = None, empty: str = "", output: str | None = None
 ) -> None:
-    listing = Listing(
+    listing: Listing[r.ContactView] = Listing(
         app=app,
         key="contacts",
         columns=COLUMNS,
@@ -216,12 +218,12 @@ def _list(
     listing.end()
 
 
-def _table(app: App, rows: Sequence[Json]) -> str:
+def _table(app: App, rows: Sequence[r.ContactView]) -> str:
     shown = [(each["contact_id"], each.get("email"), each.get("phone"), _name(each)) for each in rows]
     return layout.table(("ID", "EMAIL", "PHONE", "NAME"), shown, colour=app.coloured(), width=app.width())
 
 
-def _name(contact: Json) -> str:
+def _name(contact: r.ContactView) -> str:
     fields = contact.get("fields") or {}
     return " ".join(part for part in (fields.get("first_name"), fields.get("last_name")) if part)
 
@@ -230,7 +232,7 @@ def _name(contact: Json) -> str:
 @click.argument("contact")
 def show(app: App, contact: str) -> None:
     """Show one contact with all its fields. CONTACT is an email address, a phone number or a contact id."""
-    found = app.call("contacts.get", key=contact)["contact"]
+    found = app.call(m.CONTACTS_GET, key=contact)["contact"]
     if print_result(app, {"contact": found}, of="contact"):
         return
     app.out(
@@ -269,7 +271,7 @@ def export(app: App, of: str | None) -> None:
         columns = [*first, *sorted(names - set(first))]
         write_cells(app, "csv", ["email", "phone", *columns])
 
-        def write(page: Sequence[Json]) -> None:
+        def write(page: Sequence[r.ContactView]) -> None:
             for each in page:
                 fields = each["fields"]
                 cells = [each["email"], each["phone"], *(fields.get(name, "") for name in columns)]
@@ -285,7 +287,7 @@ def _export_rows(app: App, of: str | None, output: str) -> None:
     if output == "table":
         stream = Stream(app, COLUMNS, str)
 
-        def show(page: Sequence[Json]) -> None:
+        def show(page: Sequence[r.ContactView]) -> None:
             for each in page:
                 stream.show(each)
 
@@ -338,7 +340,7 @@ def add(
     else:
         raise click.UsageError("ADDRESS is a phone number already; leave out --phone")
     params = {"list": into, **addresses, "fields": fields, "region": region}
-    found = app.call("contacts.add", **{key: each for key, each in params.items() if each}, **dry(dry_run))
+    found = app.call(m.CONTACTS_ADD, **{key: each for key, each in params.items() if each}, **dry(dry_run))
     changed = found["would"]["change"] if dry_run else found["changed"]
     if dry_run:
         sentence = f"would add {address} to" if changed else f"{address} is already, with these fields, in"
@@ -367,14 +369,14 @@ def remove(app: App, contact: str, of: str | None, dry_run: bool) -> None:
         _take_off(app, contact, of, dry_run=dry_run)
         return
     if dry_run or (app.may_ask() and not app.yes):
-        who = app.call("contacts.get", key=contact)["contact"]
+        who = app.call(m.CONTACTS_GET, key=contact)["contact"]
         lists = who.get("lists") or []
         some = f"{layout.plural(len(lists), 'list')} ({', '.join(lists)})"
         one = f"the list {lists[0]}" if lists else ""
         kept = f", which is in {one if len(lists) == 1 else some}" if lists else ""
         question = f"remove {contact}{kept}"
         if dry_run:
-            found = app.call("contacts.remove", key=contact, dry_run=True)
+            found = app.call(m.CONTACTS_REMOVE, key=contact, dry_run=True)
             cancelled = _cancelled(found)
             plan = {"contact": who, "would": found["would"], "cancelled": found.get("cancelled", 0)}
             show_dry_run(app, plan, f"would {question}" + (f"; {cancelled}" if cancelled else ""))
@@ -382,7 +384,7 @@ def remove(app: App, contact: str, of: str | None, dry_run: bool) -> None:
     else:
         question = f"remove {contact}"
     app.confirm(question, needed=True)
-    found = app.call("contacts.remove", key=contact)
+    found = app.call(m.CONTACTS_REMOVE, key=contact)
     if not print_result(app, found):
         cancelled = _cancelled(found)
         removed = "removed" + (f"; {cancelled}" if cancelled else "")
@@ -392,7 +394,7 @@ def remove(app: App, contact: str, of: str | None, dry_run: bool) -> None:
 def _take_off(app: App, contact: str, of: str, *, dry_run: bool) -> None:
     if not dry_run:
         app.confirm(f"take {contact} off list {of}", needed=True)
-    found = app.call("contacts.remove", key=contact, list=of, **dry(dry_run))
+    found = app.call(m.CONTACTS_REMOVE, key=contact, list=of, **dry(dry_run))
     if dry_run:
         there = found["would"]["change"]
         sentence = f"would take {contact} off list {of}" if there else f"{contact} is not in list {of}"
@@ -401,7 +403,7 @@ def _take_off(app: App, contact: str, of: str, *, dry_run: bool) -> None:
         app.out(f"taken off list {of}" if found["changed"] else f"was not in list {of}")
 
 
-def _cancelled(found: Json) -> str:
+def _cancelled(found: r.RemovedResult) -> str:
     count = int(found.get("cancelled", 0))
     waiting = "a waiting message is" if count == 1 else f"{layout.number(count)} waiting messages are"
     return f"{waiting} cancelled" if count else ""

@@ -13,6 +13,7 @@ from hubctl.app import App, Json
 from hubctl.command import Nouns, command
 from hubctl.exits import Refused
 from hubd.errors import BadInput
+from hubd.wire import methods as m
 
 
 @click.group("daemon", cls=Nouns)
@@ -26,7 +27,7 @@ def daemon() -> None:
 @command("status", within=daemon, example="hubctl daemon status")
 def status(app: App) -> None:
     """Show whether hubd is running, since when, and where its state directory is."""
-    found = app.call("hub.status")
+    found = app.call(m.HUB_STATUS)
     if print_result(app, {key: value for key, value in found.items() if key != "campaigns"}):
         return
     app.out(render.daemon(found))
@@ -37,7 +38,7 @@ def status(app: App) -> None:
 @command("reload", within=daemon, example="hubctl daemon reload", changes=True)
 def reload(app: App, dry_run: bool) -> None:
     """Reload hubd.toml. An invalid file changes nothing; the error names its line."""
-    found = app.call("hub.reload", **dry(dry_run))
+    found = app.call(m.HUB_RELOAD, **dry(dry_run))
     if dry_run:
         keys = found["would"]["keys"]
         sentence = f"would change: {', '.join(keys)}" if keys else "nothing would change"
@@ -54,13 +55,13 @@ def reload(app: App, dry_run: bool) -> None:
 def shutdown(app: App, dry_run: bool) -> None:
     """Shut hubd down. Messages on the wire finish first; running campaigns continue when it starts again."""
     if dry_run:
-        would = app.call("hub.shutdown", dry_run=True)["would"]
+        would = app.call(m.HUB_SHUTDOWN, dry_run=True)["would"]
         show_dry_run(app, {"would": would}, f"would {_ending(int(would['running']))}")
         return
     if not app.yes:
-        running = int(app.call("hub.status")["states"].get("running", 0)) if app.may_ask() else 0
+        running = int(app.call(m.HUB_STATUS)["states"].get("running", 0)) if app.may_ask() else 0
         app.confirm(_ending(running), needed=True)
-    found = app.call("hub.shutdown")
+    found = app.call(m.HUB_SHUTDOWN)
     if not print_result(app, found):
         app.out("hubd is shutting down")
 
@@ -81,7 +82,7 @@ def backup(app: App, file: str, dry_run: bool) -> None:
     """
     path = os.path.abspath(file)
     try:
-        found = app.call("hub.backup", path=path, **dry(dry_run))
+        found = app.call(m.HUB_BACKUP, path=path, **dry(dry_run))
     except BadInput as error:  # the word "path" is that of the method, and whoever typed FILE never saw it
         raise Refused(
             str(error).removeprefix("path: "), code=error.code, hint=error.hint, data=error.data

@@ -25,10 +25,12 @@ from hubctl.exits import Detached, Exit, Refused
 from hubctl.installed import find_program
 from hubctl.output import for_people
 from hubd.errors import HubError, Unreachable
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubctl.import_report import Report
     from hubd.client import Client
+    from hubd.wire import results as r
 
 BOOT_SECONDS = 30.0
 END_SECONDS = 60.0
@@ -290,7 +292,7 @@ def smtp_name(server: tuple[str, int]) -> str:
 
 async def _check_server(hub: Client, server: str) -> None:
     """Raises Refused when the server named with --smtp does not answer: a campaign would wait for it."""
-    answer = await hub.call("provider.test", name="mail")
+    answer = await hub.call(m.PROVIDER_TEST, name="mail")
     if not answer["ok"]:
         why = Refused(
             f"the mail server {server} does not take email: {answer['detail']} {answer['text']}",
@@ -316,11 +318,11 @@ async def _prepare(hub: Client, place: Place) -> Report:
     for file in ("welcome.toml", "reminder.toml"):
         await apply_file(hub, read_campaign(place.folder / file))
     for name in (campaigns.WELCOME, campaigns.REMINDER):
-        await hub.call("campaign.start", name=name)
+        await hub.call(m.CAMPAIGN_START, name=name)
     return report
 
 
-def _follow(app: App, names: list[str]) -> list[Json]:
+def _follow(app: App, names: list[str]) -> list[r.CampaignView]:
     """Live progress until both campaigns are settled or need a person."""
     from hubctl.follow import watch_until
     from hubd.wire.words import FINISHED
@@ -344,15 +346,15 @@ async def _collect(hub: Client, names: list[str]) -> Json:
     """The first deliveries of each campaign, and one message with its content."""
     found: dict[str, Any] = {"deliveries": {}, "message": None}
     for name in names:
-        page = await hub.call("delivery.list", campaign=name, state="sent", limit=SHOWN_ROWS)
+        page = await hub.call(m.DELIVERY_LIST, campaign=name, state="sent", limit=SHOWN_ROWS)
         found["deliveries"][name] = page["deliveries"]
     first = found["deliveries"][names[0]]
     if first:
-        found["message"] = await hub.call("delivery.get", id=first[0]["id"])
+        found["message"] = await hub.call(m.DELIVERY_GET, id=first[0]["id"])
     return found
 
 
-def _tell(app: App, say: _Narrator, place: Place, views: list[Json], found: Json) -> None:
+def _tell(app: App, say: _Narrator, place: Place, views: list[r.CampaignView], found: Json) -> None:
     colour, width = app.coloured(), app.width() - 2
     say.block(render.campaigns(views, colour=colour, width=width))
     if skipped := sum(int(view["counts"]["skipped"]) for view in views):

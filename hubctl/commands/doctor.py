@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubctl import layout, render
 from hubctl.answer import print_result
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.command import command
 from hubctl.exits import Exit, exit_of
 from hubd.errors import HubError, StoreUnavailable
+from hubd.wire import methods as m
 from hubd.wire.places import SYSTEM_SOCKET, Place
+
+if TYPE_CHECKING:
+    from hubd.wire import results as r
 
 _COLUMNS = ("check", "ok", "found", "advice")
 
@@ -25,7 +29,7 @@ def doctor(app: App) -> int:
     """
     place = app.place()
     try:
-        found, status = app.call("hub.check"), _status(app)
+        found, status = app.call(m.HUB_CHECK), _status(app)
     except HubError as error:
         if exit_of(error) in (Exit.UNREACHABLE, Exit.FORBIDDEN):
             _without_daemon(app, error)
@@ -44,15 +48,15 @@ def doctor(app: App) -> int:
     return Exit.DONE if found["ok"] else Exit.FAILED
 
 
-def _status(app: App) -> Json | None:
+def _status(app: App) -> r.StatusResult | None:
     """The daemon in a line; None while its database cannot be read, which the checks tell."""
     try:
-        return app.call("hub.status")
+        return app.call(m.HUB_STATUS)
     except StoreUnavailable:
         return None
 
 
-def _table(app: App, checks: list[dict[str, Any]]) -> str:
+def _table(app: App, checks: list[r.CheckView]) -> str:
     rows = [("ok" if each["ok"] else "WRONG", each["check"], each["found"]) for each in checks]
     return layout.sentences(("", "CHECK", "FOUND"), rows, colour=app.coloured(), width=app.width())
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hubctl import render_events
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.command import command
 from hubctl.exits import Detached
 from hubctl.listing import Stream
@@ -16,6 +17,7 @@ from hubctl.names import campaign_names
 from hubctl.output import for_people
 from hubctl.staying import stay
 from hubd.errors import ResumeGap
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
@@ -77,7 +79,7 @@ class _Tail:
         """One connection's worth. True when there is no more to come."""
         if not self._epoch:
             if self._name is not None:
-                await hub.call("campaign.get", name=self._name)  # an unknown name is no empty log
+                await hub.call(m.CAMPAIGN_GET, name=self._name)  # an unknown name is no empty log
             await self._history(hub)
         if not self._follow:
             return True
@@ -97,7 +99,7 @@ class _Tail:
         """What happened until now, page by page."""
         wanted = {"campaign": self._name} if self._name else {}
         while True:
-            page = await hub.call("events.list", after=self._seen, limit=PAGE, **wanted)
+            page = await hub.call(m.EVENTS_LIST, after=self._seen, limit=PAGE, **wanted)
             if 0 < self._seen < page["oldest"] - 1:
                 self._gap(int(page["oldest"]), self._seen)
             for event in page["events"]:
@@ -115,7 +117,7 @@ class _Tail:
                 self._show({key: value for key, value in event.items() if key != "subscription"})
                 self._epoch = int(event["epoch"])
 
-    def _show(self, event: Json) -> None:
+    def _show(self, event: Mapping[str, Any]) -> None:
         self._seen = int(event["seq"])
         self.stream.show(event)
 

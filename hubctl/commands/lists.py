@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hubctl import layout
 from hubctl.answer import dry, print_result, show_dry_run
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.command import ShowingNouns, command
 from hubctl.listing import Listing
 from hubctl.names import list_names
+from hubd.wire import methods as m
+
+if TYPE_CHECKING:
+    from hubd.wire import results as r
 
 
 @click.command("lists", cls=ShowingNouns, example="hubctl lists")
@@ -23,7 +27,7 @@ def lists(ctx: click.Context, /, **_: Any) -> None:
 
 
 def _show(app: App) -> None:
-    listing = Listing(
+    listing: Listing[r.ListStatus] = Listing(
         app=app,
         key="lists",
         columns=("name", "contacts"),
@@ -35,7 +39,7 @@ def _show(app: App) -> None:
         ),
         empty="no lists yet; to create one: hubctl import FILE.csv --list NAME",
     )
-    listing.rows(app.call("contacts.lists")["lists"])
+    listing.rows(app.call(m.CONTACTS_LISTS)["lists"])
     listing.end()
 
 
@@ -44,7 +48,7 @@ def _show(app: App) -> None:
 @click.argument("new")
 def rename(app: App, name: str, new: str, dry_run: bool) -> None:
     """Give a list another name. Campaign files that have the old one have to be changed."""
-    found = app.call("list.rename", name=name, new=new, **dry(dry_run))
+    found = app.call(m.LIST_RENAME, name=name, new=new, **dry(dry_run))
     if dry_run:
         show_dry_run(app, {"list": name, **found}, f"would rename list {name} to {new}")
     elif not print_result(app, {"list": new, **found}):
@@ -56,7 +60,7 @@ def rename(app: App, name: str, new: str, dry_run: bool) -> None:
 @click.argument("name", shell_complete=list_names)
 def delete(app: App, name: str, dry_run: bool) -> None:
     """Delete a list. The contacts on it stay, and so do the recipients that campaigns have from it."""
-    would = app.call("list.delete", name=name, dry_run=True)
+    would = app.call(m.LIST_DELETE, name=name, dry_run=True)
     people = layout.plural(int(would["contacts"]), "contact")
     if dry_run:
         show_dry_run(app, {"list": name, **would}, f"would delete list {name} of {people}, who stay contacts")
@@ -68,13 +72,13 @@ def delete(app: App, name: str, dry_run: bool) -> None:
         name=name,
         people=int(would["contacts"]),
     )
-    found = app.call("list.delete", name=name)
+    found = app.call(m.LIST_DELETE, name=name)
     if not print_result(app, {"list": name, **found}):
         app.out(f"deleted; the {people} that were in it stay")
     _warn(app, name, found)
 
 
-def _warn(app: App, name: str, found: Json) -> None:
+def _warn(app: App, name: str, found: r.ListRenamedResult | r.ListDeletedResult) -> None:
     """Say which campaigns have to be changed."""
     if campaigns := ", ".join(found["campaigns"]):
         app.note(f"the list {name} is in the files of {campaigns}: change and apply them")

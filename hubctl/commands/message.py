@@ -6,7 +6,7 @@ import codecs
 import io
 import sys
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -19,12 +19,14 @@ from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, read_pages
 from hubctl.names import campaign_names, content_names, provider_names
 from hubctl.output import for_people
+from hubd.wire import methods as m
 from hubd.wire.words import DELIVERY_STATES, SENT, UNFINISHED
 
 RECENT = 50  #: one-off messages that are shown on a terminal
 
 if TYPE_CHECKING:
     from hubd.client import Client
+    from hubd.wire import results as r
 
 
 @command(
@@ -109,10 +111,10 @@ def send(
     if files:
         params["attachments"] = [each.described() for each in files]
 
-    async def work(hub: Client) -> tuple[Json, Json | None]:
+    async def work(hub: Client) -> tuple[r.SendResult, r.DeliveryLife | None]:
         for each in files:
             await upload(hub, each)
-        found = await hub.call("message.send", **params)
+        found = await hub.call(m.MESSAGE_SEND, **params)
         return found, await _finished(hub, int(found["delivery_id"])) if wait else None
 
     if dry_run:
@@ -128,7 +130,7 @@ def send(
 
 
 def _show_plan(app: App, params: Json) -> None:
-    found = app.call("message.send", dry_run=True, **params)
+    found = app.call(m.MESSAGE_SEND, dry_run=True, **params)
     what = f"the content of {params['template']}" if "template" in params else "one message"
     sentence = f"would send {what} to {params['to']} via {params['provider']}"
     values = {"provider": params["provider"], "to": params["to"], "would": found["would"]}
@@ -145,12 +147,12 @@ def _fields(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-async def _finished(hub: Client, delivery: int) -> Json:
+async def _finished(hub: Client, delivery: int) -> r.DeliveryLife:
     """The delivery once nothing more happens to it by itself (or it was put off: that is an answer too)."""
     import trio
 
     while True:
-        life: Json = (await hub.call("delivery.get", id=delivery))["delivery"]
+        life = (await hub.call(m.DELIVERY_GET, id=delivery))["delivery"]
         if life["state"] not in UNFINISHED or life["state"] == "deferred":
             return life
         await trio.sleep(0.05)
@@ -169,7 +171,7 @@ def sends(app: App, provider: str | None, state: str | None, limit: int | None) 
 
     Show one with: hubctl message ID. Messages of campaigns are listed by: hubctl deliveries NAME
     """
-    listing = Listing(
+    listing: Listing[r.MessageView] = Listing(
         app=app,
         key="messages",
         columns=render_messages.SENDS_COLUMNS,
@@ -182,10 +184,10 @@ def sends(app: App, provider: str | None, state: str | None, limit: int | None) 
     async def work(hub: Client) -> None:
         await read_pages(
             lambda before, size: hub.begin(
-                "message.list", provider=provider, state=state, before=before or 0, limit=size
+                m.MESSAGE_LIST, provider=provider, state=state, before=before or 0, limit=size
             ),
             listing.rows,
-            entries="messages",
+            entries=lambda page: page["messages"],
             limit=RECENT if cut else limit,
         )
 
@@ -215,7 +217,7 @@ def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int
             "--refused and --state cannot be combined: refused recipients wait to be tried again"
         )
     asked = {"campaign": name, "state": state, **({"refused": True} if refused else {})}
-    listing = Listing(
+    listing: Listing[r.DeliveryView] = Listing(
         app=app,
         key="deliveries",
         columns=render_messages.DELIVERY_COLUMNS,
@@ -227,9 +229,9 @@ def deliveries(app: App, name: str, state: str | None, refused: bool, limit: int
 
     async def work(hub: Client) -> None:
         await read_pages(
-            lambda after, size: hub.begin("delivery.list", after=after or 0, limit=size, **asked),
+            lambda after, size: hub.begin(m.DELIVERY_LIST, after=after or 0, limit=size, **asked),
             listing.rows,
-            entries="deliveries",
+            entries=lambda page: page["deliveries"],
             limit=limit,
         )
 
@@ -253,11 +255,11 @@ def message(app: App, id_: int, part: str | None) -> None:
     if part == "source" and for_people(app) and not is_terminal(sys.stdout):
         app.talk(lambda hub: _write_source(app, hub, id_))
         return
-    found = app.call("delivery.get", id=id_)
+    found = app.call(m.DELIVERY_GET, id=id_)
     if print_result(app, found, of="delivery"):
         return
     if part:
-        content = found.get("content") or {}
+        content: Mapping[str, object] = found["content"] or {}
         text = content.get(part)
         if not text:
             raise Refused(f"message {id_} has no {part}")
@@ -272,9 +274,9 @@ async def _write_source(app: App, hub: Client, id_: int) -> None:
     """The whole email to stdout, a part at a time, with the ends of lines that files have here."""
     text = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
     offset: int | None = 0
-    first: Json | None = None
+    first: r.SourcePart | None = None
     while offset is not None:
-        part = await hub.call("delivery.source", id=id_, offset=offset)
+        part = await hub.call(m.DELIVERY_SOURCE, id=id_, offset=offset)
         if not part["size"]:
             raise Refused(f"message {id_} has no source")
         first = first or part
@@ -292,9 +294,9 @@ async def _write_source(app: App, hub: Client, id_: int) -> None:
 def failures(app: App, name: str) -> None:
     """Show what went wrong, grouped by reason, and what to do about it."""
 
-    async def work(hub: Client) -> tuple[list[Json], Json]:
-        groups = (await hub.call("delivery.failures", campaign=name))["groups"]
-        return groups, (await hub.call("campaign.get", name=name))["campaign"]
+    async def work(hub: Client) -> tuple[list[r.FailureGroup], r.CampaignView]:
+        groups = (await hub.call(m.DELIVERY_FAILURES, campaign=name))["groups"]
+        return groups, (await hub.call(m.CAMPAIGN_GET, name=name))["campaign"]
 
     groups, view = app.talk(work)
     answer = {"name": name, "groups": groups, "state": view["state"], "reason": view["reason"]}

@@ -12,18 +12,20 @@ import click
 
 from hubctl import layout, render
 from hubctl.answer import print_result, show_dry_run
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
 from hubctl.names import provider_names
 from hubctl.output import for_people
 from hubd.errors import HubError, NotFound
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubctl.provider_file import ConfigFile
     from hubctl.provider_questions import Wanted
     from hubctl.provider_secret import Kept
     from hubd.client import Client
+    from hubd.wire import results as r
 
 _WRONG_PASSWORD = (401, 403, 530, 534, 535)  #: what HTTP and SMTP answer to one
 _TRIES = 3
@@ -43,7 +45,7 @@ def provider() -> None:
 @command("list", within=provider, example="hubctl provider list")
 def list_(app: App) -> None:
     """List all providers and their states."""
-    found = app.call("provider.list")
+    found = app.call(m.PROVIDER_LIST)
     if not print_result(app, found, rows="providers", columns=render.PROVIDER_COLUMNS):
         app.out(render.providers(found["providers"], colour=app.coloured(), width=app.width()))
 
@@ -52,13 +54,13 @@ def list_(app: App) -> None:
 @click.argument("name", shell_complete=provider_names)
 def test(app: App, name: str) -> int:
     """Connect and log in as a campaign would, but send nothing."""
-    found = app.call("provider.test", name=name)
+    found = app.call(m.PROVIDER_TEST, name=name)
     if not print_result(app, {"name": name, **found}):
         app.out(_tested(name, found))
     return Exit.DONE if found["ok"] else Exit.FAILED
 
 
-def _tested(name: str, found: Mapping[str, Any]) -> str:
+def _tested(name: str, found: r.ProbeResult) -> str:
     if found["ok"] and found.get("detail"):
         return f"{name} works. {layout.one_line(found['detail'])}"
     if found["ok"]:
@@ -69,14 +71,15 @@ def _tested(name: str, found: Mapping[str, Any]) -> str:
 
 
 def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
+    method = m.PROVIDER_ENABLE if on else m.PROVIDER_DISABLE
     if dry_run:
-        found = app.call(f"provider.{'enable' if on else 'disable'}", name=name, dry_run=True)
+        found = app.call(method, name=name, dry_run=True)
         _show_switch_plan(app, name, found, on=on)
         return
 
-    async def work(hub: Client) -> tuple[Json, list[Json]]:
-        done = await hub.call(f"provider.{'enable' if on else 'disable'}", name=name)
-        views: list[Json] = (await hub.call("campaign.list"))["campaigns"]
+    async def work(hub: Client) -> tuple[r.ProviderResult, list[r.CampaignView]]:
+        done = await hub.call(method, name=name)
+        views = (await hub.call(m.CAMPAIGN_LIST))["campaigns"]
         return done, [each for each in views if each["provider"] == name]
 
     found, views = app.talk(work)
@@ -92,7 +95,7 @@ def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
             app.out(f"{each} pauses; when {name} is enabled again: hubctl resume {each}")
 
 
-def _show_switch_plan(app: App, name: str, found: Json, *, on: bool) -> None:
+def _show_switch_plan(app: App, name: str, found: r.ProviderResult, *, on: bool) -> None:
     would = found["would"]
     verb, state = ("enable", "enabled") if on else ("disable", "disabled")
     wait = f"; {_used_by(would['campaigns'], 'would pause')}" if would["campaigns"] and not on else ""
@@ -106,7 +109,7 @@ def _used_by(users: list[str], what: str) -> str:
     return f"{layout.plural(len(users), 'campaign')} {what} ({shown})"
 
 
-def _is_held(view: Json, *, on: bool) -> bool:
+def _is_held(view: r.CampaignView, *, on: bool) -> bool:
     """Whether the provider is why a campaign waits, and not a person or the campaign's own limit."""
     if view["state"] == "running":
         return not on
@@ -196,7 +199,7 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
         app.out(f"{wanted.name} added to {layout.printable(str(file.path))}")
         for key, kept in added.kept.items():
             app.note(f"The {_CALLED.get(key, 'password')} is stored {kept.where}.")
-    found: Json | None = None
+    found: r.ProbeResult | None = None
     if prove or (
         prove is None and app.may_ask() and provider_questions.yes(app, "Test the login now? Nothing is sent")
     ):
@@ -254,7 +257,7 @@ class _Addition:
         values = {"name": self.wanted.name, "file": str(self.before.path), "would": {"text": section}}
         show_dry_run(self.app, values, sentence)
 
-    def prove(self) -> Json:
+    def prove(self) -> r.ProbeResult:
         """Log in. A password that was mistyped can be typed again, a server without encryption be taken as it
         is, and a keyring that only this side of the socket can open is given up for a file.
         """
@@ -266,7 +269,7 @@ class _Addition:
                 break
         return found
 
-    def _change(self, found: Json) -> bool:
+    def _change(self, found: r.ProbeResult) -> bool:
         """Let what did not work be said anew: the password, or how the server is talked to. False for no."""
         from hubctl import provider_questions, provider_remedies
 
@@ -288,9 +291,9 @@ class _Addition:
         self._write()
         return True
 
-    def _test(self) -> Json:
+    def _test(self) -> r.ProbeResult:
         try:
-            return self.app.call("provider.test", name=self.wanted.name)
+            return self.app.call(m.PROVIDER_TEST, name=self.wanted.name)
         except HubError as error:
             if error.code != "credential_missing" or not any(
                 kept.kind == "keyring" for kept in self.kept.values()
@@ -298,7 +301,7 @@ class _Addition:
                 raise
         self.app.note("hubd cannot open your keyring, so the password is stored in a file instead.")
         self._into_a_file()
-        return self.app.call("provider.test", name=self.wanted.name)
+        return self.app.call(m.PROVIDER_TEST, name=self.wanted.name)
 
     def _into_a_file(self) -> None:
         from hubctl import provider_secret
@@ -362,11 +365,11 @@ def remove(app: App, name: str, dry_run: bool) -> None:
         app.out(f"{name} removed from {layout.printable(str(file.path))}")
 
 
-def _own_file(app: App) -> tuple[Json, ConfigFile]:
+def _own_file(app: App) -> tuple[r.ConfigResult, ConfigFile]:
     """What hubd goes by, and the file that it reads, when that is ours to change. Raises Refused."""
     from hubctl.provider_file import open_own
 
-    config = app.call("config.show")
+    config = app.call(m.CONFIG_SHOW)
     path = Path(config["file"])
     if os.name != "nt" and config["uid"] != os.geteuid():
         raise Refused(
@@ -380,7 +383,7 @@ def _own_file(app: App) -> tuple[Json, ConfigFile]:
     return config, open_own(path)
 
 
-def _names(config: Mapping[str, Any]) -> set[str]:
+def _names(config: r.ConfigResult) -> set[str]:
     """The names of the providers that hubd knows."""
     keys = (each["key"] for each in config["settings"])
     return {key[len("providers.") : -len(".type")] for key in keys if key.endswith(".type")}
@@ -396,8 +399,8 @@ def _take_over(app: App, file: ConfigFile, text: str, *, then_has: str = "") -> 
 
     after = replace_text(file, text)
     try:
-        applied: list[str] = app.call("hub.reload")["applied"]
-        if then_has and then_has not in _names(app.call("config.show")):
+        applied = app.call(m.HUB_RELOAD)["applied"]
+        if then_has and then_has not in _names(app.call(m.CONFIG_SHOW)):
             raise _another_file(f"hubd does not see the {file.path} that you see; nothing was added")
     except BaseException:
         put_back(file, after)
@@ -410,7 +413,7 @@ def _another_file(problem: str) -> Refused:
     return Refused(problem, code="another_file", hint=hint)
 
 
-def _not_in_the_file(config: Mapping[str, Any], file: ConfigFile, name: str) -> HubError:
+def _not_in_the_file(config: r.ConfigResult, file: ConfigFile, name: str) -> HubError:
     elsewhere = [each["file"] for each in config["settings"] if each["key"] == f"providers.{name}.type"]
     if elsewhere and elsewhere[0]:
         return Refused(
@@ -424,7 +427,7 @@ def _not_in_the_file(config: Mapping[str, Any], file: ConfigFile, name: str) -> 
 
 def _blast(app: App, name: str) -> str:
     """The question, with the campaigns that it stops."""
-    views: list[Json] = app.call("campaign.list")["campaigns"]  # without those that have ended
+    views = app.call(m.CAMPAIGN_LIST)["campaigns"]  # without those that have ended
     users = [each["name"] for each in views if each["provider"] == name and each["state"] != "draft"]
     cannot = f"; {_used_by(users, 'cannot go on then')}" if users else ""
     return f"remove the provider {name}{cannot}"

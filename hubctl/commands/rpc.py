@@ -16,9 +16,11 @@ from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
 from hubd.errors import HubError, did_you_mean
 from hubd.wire import MAX_MESSAGE
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
+    from hubd.wire import results as r
 
 
 @click.group("rpc", cls=Nouns)
@@ -45,7 +47,7 @@ def call(app: App, method: str, params: str | None) -> None:
         except HubError as error:
             if error.code != "method_not_found":
                 raise
-            known = [each["name"] for each in (await hub.call("rpc.discover"))["methods"]]
+            known = [str(each["name"]) for each in (await hub.call(m.RPC_DISCOVER))["methods"]]
             raise _unknown(method, known) from None
 
     found = app.talk(work)
@@ -97,9 +99,8 @@ def discover(app: App, method: str | None) -> None:
     With --json, in OpenRPC format; for METHOD, only the parts it refers to. For the whole document alone, for
     tools: hubctl rpc call rpc.discover
     """
-    found = app.call("rpc.discover")
-    if method is not None:
-        found = _only(found, method)
+    document = app.call(m.RPC_DISCOVER)
+    found = document if method is None else _only(document, method)
     if print_result(app, found, rows="methods", columns=("name", "summary", "params", "result")):
         return
     if method is not None:
@@ -109,7 +110,7 @@ def discover(app: App, method: str | None) -> None:
         app.note("for one method with an example: hubctl rpc discover METHOD")
 
 
-def _only(document: Json, name: str) -> Json:
+def _only(document: r.OpenRpc, name: str) -> r.OpenRpc:
     """The document of one method with what it refers to. Raises Refused when there is no such method."""
     methods = {str(each["name"]): each for each in document["methods"]}
     if name not in methods:
@@ -117,7 +118,7 @@ def _only(document: Json, name: str) -> Json:
     return {
         **document,
         "methods": [methods[name]],
-        "components": render_methods.referred(methods[name], document["components"]),
+        "components": {**render_methods.referred(methods[name], document["components"])},
         "x-errors": [],
         "x-notifications": [],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,11 @@ from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.names import campaign_names
 from hubd.errors import BadInput, PreflightFailed
+from hubd.wire import methods as m
 from hubd.wire.words import RISKS
+
+if TYPE_CHECKING:
+    from hubd.wire import results as r
 
 
 @command("start", example="hubctl start spring-sale --follow", changes=True)
@@ -71,7 +75,7 @@ def start(
     if app.may_ask() and not app.yes:
         _ask(app, name, asked, zone)
     with _refusals(name):
-        found = app.call("campaign.start", name=name, **asked)
+        found = app.call(m.CAMPAIGN_START, name=name, **asked)
     _refuse_late_limit(found["campaign"], asked, changed=bool(found["changed"]))
     if not (follow or wait):
         _tell(app, name, found, zone)
@@ -83,7 +87,7 @@ def start(
     )
 
 
-def _refuse_late_limit(view: Json, asked: Json, *, changed: bool) -> None:
+def _refuse_late_limit(view: r.CampaignView, asked: Json, *, changed: bool) -> None:
     """A canary that asks for a campaign that runs without a limit must not be told that all is well."""
     if "limit" in asked and not changed and view["state"] == "running" and view["limit"] is None:
         name = view["name"]
@@ -137,44 +141,45 @@ def _refusals(name: str) -> Iterator[None]:
         raise Refused(f"--{error}", code="usage", status=Exit.USAGE, hint=error.hint) from error
 
 
-def _would(app: App, name: str, asked: Json) -> Json:
+def _would(app: App, name: str, asked: Json) -> r.StartResult:
     with _refusals(name):
-        return app.call("campaign.start", name=name, dry_run=True, **asked)
+        return app.call(m.CAMPAIGN_START, name=name, dry_run=True, **asked)
 
 
-def _radius(name: str, found: Json) -> str:
+def _radius(name: str, found: r.StartResult) -> str:
     """Who would get it, in one line: "start spring-sale: 48,212 recipients via office, about 3 h".
 
     Of one that was stopped: "start spring-sale: 200 of 293 are left via office, about 10 s".
     """
     from hubctl import render
 
-    would = found.get("would") or {}
+    would = found["would"]
+    assert would is not None, "it was asked for"
     parts = [f"{render.reached(would)} via {found['campaign']['provider']}"]
-    parts += filter(None, (render.matched(would.get("matching")), render.estimate(would.get("estimate"))))
+    parts += filter(None, (render.matched(would.get("matching")), render.estimate(would["estimate"])))
     return f"start {name}: {', '.join(parts)}"
 
 
-def _people(found: Json) -> int:
+def _people(found: r.StartResult) -> int:
     """How many would get it now."""
-    would = found.get("would") or {}
-    return int(would.get("remaining", would.get("recipients", 0)))
+    return found["would"]["remaining"] if found["would"] else 0
 
 
-def _plan(name: str, found: Json, asked: Json, zone: str | None) -> str:
+def _plan(name: str, found: r.StartResult, asked: Json, zone: str | None) -> str:
     """The radius, how many of them now, and when."""
     from hubctl.start_times import shown
 
     limit = f", {layout.number(asked['limit'])} of them now" if "limit" in asked else ""
-    at = (found.get("would") or {}).get("at")
+    at = found["would"] and found["would"].get("at")
     when = f", on {shown(at, zone)}" if at else ""
     return _radius(name, found) + limit + when
 
 
-def _unaccepted(found: Json, asked: Json) -> list[Json]:
+def _unaccepted(found: r.StartResult, asked: Json) -> list[r.ProblemView]:
     """Preflight problems that stand in the way of this start."""
     accepted = asked.get("accept_risk") or ()
-    return [each for each in (found.get("would") or {}).get("problems") or () if each["risk"] not in accepted]
+    problems = found["would"]["problems"] if found["would"] else []
+    return [each for each in problems if each["risk"] not in accepted]
 
 
 def _ask(app: App, name: str, asked: Json, zone: str | None) -> None:
@@ -193,13 +198,13 @@ def _dry_run(app: App, name: str, asked: Json, zone: str | None) -> int:
     problems = _unaccepted(found, asked)
     for each in found.get("warnings") or ():
         app.complain(f"warning: {each}")
-    would = {key: value for key, value in found["would"].items() if key != "state"}
+    planned = found["would"]
+    assert planned is not None, "it was asked for"
+    would = {key: value for key, value in planned.items() if key != "state"}
     if not print_result(app, {"name": name, "dry_run": True, **found, "would": would}):
         already = found["campaign"]["state"] == "running"
         app.out(f"{name} is running already" if already else f"would {_plan(name, found, asked, zone)}")
-        if skipped := render.skips(
-            (found.get("would") or {}).get("skipped") or {}, found["campaign"]["channel"]
-        ):
+        if skipped := render.skips(planned["skipped"], found["campaign"]["channel"]):
             app.out(f"  skipped  {skipped}")
         if problems:
             app.out("\n".join(["it is not ready to start:", *render.problems(problems)]))
@@ -207,7 +212,7 @@ def _dry_run(app: App, name: str, asked: Json, zone: str | None) -> int:
     return Exit.FAILED if problems else Exit.DONE
 
 
-def _tell(app: App, name: str, found: Json, zone: str | None) -> None:
+def _tell(app: App, name: str, found: r.StartResult, zone: str | None) -> None:
     for each in found.get("warnings") or ():
         app.complain(f"warning: {each}")
     if print_result(app, {"name": name, **found}, of="campaign"):
@@ -227,15 +232,15 @@ def _tell(app: App, name: str, found: Json, zone: str | None) -> None:
         app.note(f"follow it with: hubctl watch {name}")
 
 
-def _move(app: App, event: str, name: str, *, dry_run: bool) -> None:
-    found = app.call(f"campaign.{event}", name=name, **dry(dry_run))
+def _move(app: App, method: m.Method[r.ChangeResult], name: str, *, dry_run: bool) -> None:
+    found = app.call(method, name=name, **dry(dry_run))
     if dry_run:
-        _show_move_plan(app, event, name, found)
+        _show_move_plan(app, method.name.partition(".")[2], name, found)
     else:
         _tell_move(app, name, found)
 
 
-def _show_move_plan(app: App, event: str, name: str, found: Json) -> None:
+def _show_move_plan(app: App, event: str, name: str, found: r.ChangeResult) -> None:
     from hubctl.render import waiting
 
     view, would = found["campaign"], found["would"]
@@ -249,7 +254,7 @@ def _show_move_plan(app: App, event: str, name: str, found: Json) -> None:
     show_dry_run(app, {"name": name, "campaign": view, "would": would}, sentence)
 
 
-def _tell_move(app: App, name: str, found: Json) -> None:
+def _tell_move(app: App, name: str, found: r.ChangeResult) -> None:
     from hubctl import render
 
     if not print_result(app, {"name": name, **found}, of="campaign"):
@@ -260,7 +265,7 @@ def _tell_move(app: App, name: str, found: Json) -> None:
 @click.argument("name", shell_complete=campaign_names)
 def pause(app: App, name: str, dry_run: bool) -> None:
     """Pause a campaign. When this command returns, nothing more is sent until you resume."""
-    _move(app, "pause", name, dry_run=dry_run)
+    _move(app, m.CAMPAIGN_PAUSE, name, dry_run=dry_run)
 
 
 @command("resume", example="hubctl resume spring-sale", changes=True)
@@ -280,7 +285,7 @@ def resume(app: App, name: str, follow: bool, wait: bool, fail_refused: bool, dr
     --follow or --wait the exit code is that of `hubctl start`.
     """
     refused = {"fail_refused": True} if fail_refused else {}
-    found = app.call("campaign.resume", name=name, **refused, **dry(dry_run))
+    found = app.call(m.CAMPAIGN_RESUME, name=name, **refused, **dry(dry_run))
     if dry_run:
         _show_move_plan(app, "resume", name, found)
         return Exit.DONE
@@ -302,7 +307,7 @@ def stop(app: App, name: str, dry_run: bool) -> None:
 
     `hubctl start` continues with the remaining recipients.
     """
-    _move(app, "stop", name, dry_run=dry_run)
+    _move(app, m.CAMPAIGN_STOP, name, dry_run=dry_run)
 
 
 @command("rate", example="hubctl rate spring-sale 20/s", changes=True)
@@ -314,7 +319,7 @@ def rate(app: App, name: str, rates: tuple[str, ...], dry_run: bool) -> None:
     RATE is, for example, 20/s, 500/minute or 10000/day. Several rates apply together; `none` removes them.
     """
     wanted = None if rates == ("none",) else list(rates)
-    found = app.call("campaign.rate", name=name, rate=wanted, **dry(dry_run))
+    found = app.call(m.CAMPAIGN_RATE, name=name, rate=wanted, **dry(dry_run))
     if dry_run:
         _show_rate_plan(app, name, wanted, found)
         return
@@ -323,7 +328,7 @@ def rate(app: App, name: str, rates: tuple[str, ...], dry_run: bool) -> None:
         app.out(f"{name}: {limit}" + ("" if found["changed"] else ", as it was"))
 
 
-def _show_rate_plan(app: App, name: str, wanted: list[str] | None, found: Json) -> None:
+def _show_rate_plan(app: App, name: str, wanted: list[str] | None, found: r.ChangeResult) -> None:
     from hubctl.render import rates
 
     view, would = found["campaign"], found["would"]
@@ -367,11 +372,11 @@ def retry(
     if kind is None and in_doubt is None:
         kind = "transient"
     if dry_run:
-        found = app.call("campaign.retry", name=name, in_doubt=in_doubt, dry_run=True, **{"class": kind})
+        found = app.call(m.CAMPAIGN_RETRY, name=name, in_doubt=in_doubt, dry_run=True, **{"class": kind})
         _show_retry_plan(app, name, in_doubt, found)
         return
     if in_doubt == "resend" and "resend" not in risks:
-        view = app.call("campaign.get", name=name)["campaign"]
+        view = app.call(m.CAMPAIGN_GET, name=name)["campaign"]
         count = int(view["counts"]["in_doubt"])
         if count:
             app.confirm(
@@ -380,16 +385,16 @@ def retry(
                 name=name,
                 people=count,
             )
-    found = app.call("campaign.retry", name=name, in_doubt=in_doubt, **{"class": kind})
+    found = app.call(m.CAMPAIGN_RETRY, name=name, in_doubt=in_doubt, **{"class": kind})
     if not print_result(app, {"name": name, **found}, of="campaign"):
         app.out(f"{name}: {_retried(found, in_doubt if kind is None else None)}")
         for line in _left_out(name, found, kind):
             app.note(line)
 
 
-def _show_retry_plan(app: App, name: str, in_doubt: str | None, found: Json) -> None:
+def _show_retry_plan(app: App, name: str, in_doubt: str | None, found: r.RetryResult) -> None:
     would = found["would"]
-    again, doubts, alone = (int(would[key]) for key in ("retried", "decided", "suppressed"))
+    again, doubts, alone = would["retried"], would["decided"], would["suppressed"]
     parts = [f"queue {layout.plural(again, 'recipient')} again"] if again else []
     if doubts:
         whom = layout.plural(doubts, "recipient")
@@ -406,7 +411,7 @@ def _left_alone(count: int) -> str:
     return f"{layout.number(count)} {'is' if count == 1 else 'are'} on the suppression list and unchanged"
 
 
-def _retried(found: Json, in_doubt: str | None) -> str:
+def _retried(found: r.RetryResult, in_doubt: str | None) -> str:
     """What came of it; `in_doubt` is the decision when nothing else was asked for."""
     changed = int(found["changed"])
     if not changed:
@@ -420,7 +425,7 @@ def _retried(found: Json, in_doubt: str | None) -> str:
     return f"{whom} {done.get(in_doubt or '', 'queued again')}; it is {found['campaign']['state']}"
 
 
-def _left_out(name: str, found: Json, kind: str | None) -> list[str]:
+def _left_out(name: str, found: r.RetryResult, kind: str | None) -> list[str]:
     """Which failures stay after those of the class `kind` were queued again, and the way to each of them."""
     if kind is None:
         return []

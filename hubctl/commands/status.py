@@ -9,16 +9,18 @@ import click
 
 from hubctl import layout, render
 from hubctl.answer import print_result
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.command import command
 from hubctl.exits import Exit
 from hubctl.listing import Listing
 from hubctl.names import campaign_names
 from hubctl.output import for_people
 from hubd.errors import HubError
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
+    from hubd.wire import results as r
 
 _PAGE = 500  #: deliveries that are looked through for the reasons why they are skipped
 _FEW = 20  #: deliveries that are asked for one by one
@@ -28,7 +30,7 @@ _NONE_YET = "no campaigns yet: hubctl import contacts.csv --list customers, then
 
 def show_everything(app: App) -> None:
     """The daemon, its campaigns, and providers that are in trouble."""
-    found = app.call("hub.status")
+    found = app.call(m.HUB_STATUS)
     if print_result(app, found, rows="campaigns", columns=render.CAMPAIGN_COLUMNS):
         return
     colour, width = app.coloured(), app.width()
@@ -57,11 +59,11 @@ def status(app: App, name: str | None, check: bool) -> int:
         show_everything(app)
         return Exit.DONE
 
-    async def work(hub: Client) -> tuple[Json, list[Json], dict[str, str]]:
-        view = (await hub.call("campaign.get", name=name))["campaign"]
+    async def work(hub: Client) -> tuple[r.CampaignView, list[r.ProviderStatus], dict[str, str]]:
+        view = (await hub.call(m.CAMPAIGN_GET, name=name))["campaign"]
         if not for_people(app):
             return view, [], {}
-        return view, (await hub.call("provider.list"))["providers"], await _about(hub, view)
+        return view, (await hub.call(m.PROVIDER_LIST))["providers"], await _about(hub, view)
 
     view, providers, about = app.talk(work)
     if print_result(app, {"campaign": view}, of="campaign"):
@@ -74,7 +76,7 @@ def status(app: App, name: str | None, check: bool) -> int:
     return Exit.DONE
 
 
-async def _about(hub: Client, view: Json) -> dict[str, str]:
+async def _about(hub: Client, view: r.CampaignView) -> dict[str, str]:
     """Why recipients are skipped, and when a deferred one is tried next, as far as a few lines of the ledger
     tell it; nothing for a viewer, who may not see those.
     """
@@ -83,11 +85,11 @@ async def _about(hub: Client, view: Json) -> dict[str, str]:
     if hub.hello.get("role") == "viewer":
         return found
     if 0 < counts["skipped"] <= _PAGE:
-        listed = (await hub.call("delivery.list", campaign=name, state="skipped", limit=_PAGE))["deliveries"]
+        listed = (await hub.call(m.DELIVERY_LIST, campaign=name, state="skipped", limit=_PAGE))["deliveries"]
         found["skipped"] = render.skips(Counter(each["reason"] for each in listed), view["channel"])
     if 0 < counts["deferred"] <= _FEW:
-        listed = (await hub.call("delivery.list", campaign=name, state="deferred", limit=_FEW))["deliveries"]
-        lives = [(await hub.call("delivery.get", id=each["id"]))["delivery"] for each in listed]
+        listed = (await hub.call(m.DELIVERY_LIST, campaign=name, state="deferred", limit=_FEW))["deliveries"]
+        lives = [(await hub.call(m.DELIVERY_GET, id=each["id"]))["delivery"] for each in listed]
         times = [life["next_at"] for life in lives if life["next_at"]]  # it may have been tried meanwhile
         found["deferred"] = f"next try {render.moment(min(times))}" if times else ""
     return found
@@ -96,9 +98,9 @@ async def _about(hub: Client, view: Json) -> dict[str, str]:
 def _check(app: App, name: str | None) -> int:
     try:
         if name is None:
-            running = bool(app.call("hub.status"))
+            running = bool(app.call(m.HUB_STATUS))
         else:
-            running = app.call("campaign.get", name=name)["campaign"]["state"] == "running"
+            running = app.call(m.CAMPAIGN_GET, name=name)["campaign"]["state"] == "running"
     except HubError as error:
         from hubctl.exits import exit_of
 
@@ -115,9 +117,9 @@ def _check(app: App, name: str | None) -> int:
 def list_(app: App, everything: bool, label: str | None) -> None:
     """List all campaigns, including finished ones, except archived ones."""
     asked = {} if label is None else {"label": label}
-    found = app.call("campaign.list", all=True, archived=everything, **asked)
+    found = app.call(m.CAMPAIGN_LIST, all=True, archived=everything, **asked)
     away = set(found["archived"])
-    listing = Listing(
+    listing: Listing[r.CampaignView] = Listing(
         app=app,
         key="campaigns",
         columns=render.CAMPAIGN_COLUMNS,
@@ -141,7 +143,7 @@ def show(app: App, name: str, as_file: bool) -> None:
     """
     if as_file and not for_people(app):
         raise click.UsageError("--toml prints a campaign file, in no other format")
-    found = app.call("campaign.get", name=name)
+    found = app.call(m.CAMPAIGN_GET, name=name)
     if as_file:
         from hubctl.campaign_toml import campaign_toml
 

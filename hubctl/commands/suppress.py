@@ -10,15 +10,17 @@ import click
 
 from hubctl import layout, render
 from hubctl.answer import dry, print_result, show_dry_run
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, read_pages
 from hubctl.output import asked
 from hubd.errors import BadInput
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
+    from hubd.wire import results as r
 
 
 @click.group("suppress", cls=Nouns)
@@ -49,7 +51,7 @@ def add(app: App, address: str, channel: str | None, region: str | None, reason:
     """Never send to this address again, not even from a running campaign."""
     channel = channel or channel_of(address)
     asked_for = {"channel": channel, "address": address, "reason": reason, **_where(region)}
-    found = app.call("suppression.add", **asked_for, **dry(dry_run))
+    found = app.call(m.SUPPRESSION_ADD, **asked_for, **dry(dry_run))
     if dry_run:
         sentence = (
             f"would suppress {address}" if found["would"]["change"] else f"{address} is already suppressed"
@@ -70,26 +72,26 @@ def remove(app: App, address: str, channel: str | None, region: str | None, dry_
     channel = channel or channel_of(address)
     asked_for = {"channel": channel, "address": address, **_where(region)}
     if dry_run:
-        found = app.call("suppression.remove", **asked_for, dry_run=True)
+        found = app.call(m.SUPPRESSION_REMOVE, **asked_for, dry_run=True)
         change = found["would"]["change"]
         sentence = f"would allow messages to {address} again" if change else f"{address} is not suppressed"
         _show_plan(app, channel, address, found, sentence)
         return
     app.confirm(f"allow messages to {address} again", needed=True)
-    found = app.call("suppression.remove", **asked_for)
+    found = app.call(m.SUPPRESSION_REMOVE, **asked_for)
     _tell(app, found, "not suppressed any more", "was not suppressed")
 
 
-def _where(region: str | None) -> Json:
+def _where(region: str | None) -> dict[str, str]:
     return {"region": region} if region else {}
 
 
-def _show_plan(app: App, channel: str, address: str, found: Json, sentence: str) -> None:
+def _show_plan(app: App, channel: str, address: str, found: r.Done, sentence: str) -> None:
     would = {"change": found["would"]["change"]}
     show_dry_run(app, {"channel": channel, "address": address, "would": would}, sentence)
 
 
-def _tell(app: App, found: Json, done: str, already: str) -> None:
+def _tell(app: App, found: r.Done, done: str, already: str) -> None:
     if not print_result(app, found):
         app.out(done if found.get("changed", True) else already)
 
@@ -98,7 +100,7 @@ def _tell(app: App, found: Json, done: str, already: str) -> None:
 @click.option("--channel", type=click.Choice(["email", "sms"]), help="Only this channel.")
 def list_(app: App, channel: str | None) -> None:
     """List suppressed addresses with the reason; with --json, as JSON lines."""
-    listing = Listing(
+    listing: Listing[r.SuppressionView] = Listing(
         app=app,
         key="suppressions",
         columns=("channel", "address", "reason", "source", "created_at"),
@@ -109,15 +111,15 @@ def list_(app: App, channel: str | None) -> None:
 
     app.talk(
         lambda hub: read_pages(
-            lambda after, size: hub.begin("suppression.list", channel=channel, after=after, limit=size),
+            lambda after, size: hub.begin(m.SUPPRESSION_LIST, channel=channel, after=after, limit=size),
             listing.rows,
-            entries="suppressions",
+            entries=lambda page: page["suppressions"],
         )
     )
     listing.end()
 
 
-def _table(app: App, rows: Sequence[Json]) -> str:
+def _table(app: App, rows: Sequence[r.SuppressionView]) -> str:
     shown = [
         (
             each["address"],

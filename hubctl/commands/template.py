@@ -10,14 +10,16 @@ import click
 
 from hubctl import layout, render
 from hubctl.answer import dry, print_result, show_dry_run
-from hubctl.app import App, Json
+from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.listing import Listing
 from hubctl.names import template_names
 from hubd.errors import BadInput
+from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubctl.campaign_file import CampaignFile
+    from hubd.wire import results as r
 
 _COLUMNS = ("name", "version", "channel", "created_at", "campaigns")
 _APPLIED = ("name", "version", "changed")
@@ -44,12 +46,10 @@ def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> None:
 
     read = [read_campaign(path) for path in files]
     try:
-        found = app.call("template.apply", specs=[dict(each.spec) for each in read], **dry(dry_run))
+        found = app.call(m.TEMPLATE_APPLY, specs=[dict(each.spec) for each in read], **dry(dry_run))
     except BadInput as error:
         raise _located(read, error) from error
-    if dry_run:
-        found = {**found, "dry_run": True}
-    if print_result(app, found, rows="templates", columns=_APPLIED):
+    if print_result(app, {**found, **dry(dry_run)}, rows="templates", columns=_APPLIED):
         return
     for each in found["templates"]:
         made = "would be a new version" if dry_run else "is a new version"
@@ -81,7 +81,7 @@ def _located(read: Sequence[CampaignFile], error: BadInput) -> BaseException:
 def list_(app: App) -> None:
     """List all templates with their newest versions and the campaigns that use any version."""
     listing = _listing(app, "templates", "no templates yet; to create one: hubctl template apply FILE")
-    listing.rows(app.call("template.list")["templates"])
+    listing.rows(app.call(m.TEMPLATE_LIST)["templates"])
     listing.end()
 
 
@@ -90,12 +90,12 @@ def list_(app: App) -> None:
 def history(app: App, name: str) -> None:
     """List all versions of a template, the newest first, and the campaigns that use each."""
     listing = _listing(app, "versions", "no versions")
-    listing.rows(app.call("template.history", name=name)["versions"])
+    listing.rows(app.call(m.TEMPLATE_HISTORY, name=name)["versions"])
     listing.end()
 
 
-def _listing(app: App, key: str, empty: str) -> Listing:
-    def table(rows: Sequence[Json]) -> str:
+def _listing(app: App, key: str, empty: str) -> Listing[r.TemplateVersion]:
+    def table(rows: Sequence[r.TemplateVersion]) -> str:
         cells = [
             (
                 each["name"],
@@ -117,7 +117,7 @@ def _listing(app: App, key: str, empty: str) -> Listing:
 @click.argument("name", metavar="NAME[@VERSION]", shell_complete=template_names)
 def show(app: App, name: str) -> None:
     """Show a template as it was applied: its newest version, or the one that is named."""
-    found = app.call("template.get", name=name)
+    found = app.call(m.TEMPLATE_GET, name=name)
     if print_result(app, found, of="template"):
         return
     view = found["template"]
@@ -138,11 +138,11 @@ def delete(app: App, name: str, dry_run: bool) -> None:
     Refused while a campaign that has not begun, or another template, uses it. Campaigns that have begun keep
     their content.
     """
-    would = app.call("template.delete", name=name, dry_run=True)
+    would = app.call(m.TEMPLATE_DELETE, name=name, dry_run=True)
     if dry_run:
         show_dry_run(app, {"name": name, **would}, f"would delete the template {name}")
         return
     app.confirm(f"delete the template {name} with all its versions", needed=True, name=name, people=0)
-    found = app.call("template.delete", name=name)
+    found = app.call(m.TEMPLATE_DELETE, name=name)
     if not print_result(app, {"name": name, **found}):
         app.out(f"the template {name} is deleted")

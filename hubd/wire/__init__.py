@@ -6,6 +6,7 @@
     params     what each method takes, as typed structs; loaded only by the daemon
     reading    JSON -> params, with every error reported; loaded only by the daemon
     results    what each method answers, as typed dicts; loaded only by the daemon
+    methods    the names of the methods, for clients, each with the type of its result
 
 The wire version is the websocket subprotocol, `hub.jsonrpc.v1`. Everything within one version is additive.
 """

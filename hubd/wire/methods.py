@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from hubd.wire import results as r
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Method(Generic[R]):
-    """A method by name; `R` is what it answers, a typed dictionary of `hubd.wire.results`."""
+class Method(Generic[R_co]):
+    """A method by name; `R_co` is what it answers, a typed dictionary of `hubd.wire.results`."""
 
     name: str
 
 
-def name_of(method: Method[R] | str) -> str:
+def name_of(method: Method[object] | str) -> str:
     """The name to send."""
     return method if isinstance(method, str) else method.name
 
@@ -71,10 +71,16 @@ CAMPAIGN_RATE: Method[r.ChangeResult] = Method("campaign.rate")
 CAMPAIGN_DELETE: Method[r.Done] = Method("campaign.delete")
 CAMPAIGN_CLONE: Method[r.ChangeResult] = Method("campaign.clone")
 CAMPAIGN_ARCHIVE: Method[r.ChangeResult] = Method("campaign.archive")
+TEMPLATE_APPLY: Method[r.TemplatesApplied] = Method("template.apply")
+TEMPLATE_LIST: Method[r.TemplatesResult] = Method("template.list")
+TEMPLATE_GET: Method[r.TemplateResult] = Method("template.get")
+TEMPLATE_HISTORY: Method[r.TemplateHistory] = Method("template.history")
+TEMPLATE_DELETE: Method[r.Done] = Method("template.delete")
 DELIVERY_LIST: Method[r.DeliveriesResult] = Method("delivery.list")
 DELIVERY_GET: Method[r.DeliveryResult] = Method("delivery.get")
 DELIVERY_SOURCE: Method[r.SourcePart] = Method("delivery.source")
 DELIVERY_FAILURES: Method[r.FailuresResult] = Method("delivery.failures")
+MESSAGE_LIST: Method[r.MessagesResult] = Method("message.list")
 MESSAGE_SEND: Method[r.SendResult] = Method("message.send")
 PROVIDER_LIST: Method[r.ProvidersResult] = Method("provider.list")
 PROVIDER_TEST: Method[r.ProbeResult] = Method("provider.test")

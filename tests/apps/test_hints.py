@@ -136,7 +136,7 @@ def test_a_campaign_that_is_resumed_can_be_followed_to_its_end(hub: Hub) -> None
 
 
 def test_providers_are_troubled_in_words() -> None:
-    view = {"name": "office", "state": "half_open", "reason": "no answer\x1b[2J", "until": None}
+    view: Any = {"name": "office", "state": "half_open", "reason": "no answer\x1b[2J", "until": None}
     assert render.troubled(view) == "provider office is half open: no answer\\x1b[2J"
     view = {"name": "office", "state": "resting", "reason": "", "until": "2026-12-01T08:00:05.000Z"}
     assert render.troubled(view) == "provider office is resting until 08:00:05 UTC"

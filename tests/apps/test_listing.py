@@ -38,7 +38,7 @@ def printed() -> Callable[..., str]:
 
     def print_(pages: list[list[dict[str, Any]]], output: str, fields: str | None = None) -> str:
         def work() -> None:
-            listing = Listing(
+            listing: Listing[dict[str, Any]] = Listing(
                 app=App(name="x", quiet=True),
                 key="rows",
                 columns=("a", "b"),
