@@ -120,6 +120,8 @@ def _tell_applied(app: App, done: Sequence[Json]) -> None:
             app.out(f"{name}: created from {each['file']}")
         elif each["changed"]:
             app.out(f"{name}: changed {', '.join(each['changed'])}")
+            if each["campaign"]["state"] == "scheduled" and "schedule.at" in each["changed"]:
+                app.note(f"it stays scheduled as it was; to change that: hubctl start {name} --at TIME")
         else:
             app.out(f"{name}: nothing changed")
 
