@@ -23,6 +23,7 @@ from hubd.config.reference import PLACES, Key, declared, sections
 from hubd.control.discovery import describe
 from hubd.control.methods import METHODS
 from hubd.core.spec import CampaignSpec, Retry, Schedule
+from hubd.core.template_spec import TemplateSpec
 
 Json = Mapping[str, Any]
 
@@ -105,6 +106,8 @@ def campaign_file() -> str:
     ]
     for name, table in (("retry", Retry), ("schedule", Schedule)):
         lines += [f"## [{name}]", "", table.__doc__ or "", "", *_keys(declared(table))]
+    about = "`hubctl template apply` reads these; [templates](../templates.md) says how campaigns use them."
+    lines += ["## Template files", "", about, "", *_keys([*declared(TemplateSpec), *files])]
     return "\n".join(lines)
 
 

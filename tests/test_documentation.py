@@ -28,6 +28,7 @@ from hubd.config.reference import declared
 from hubd.control.methods import METHODS
 from hubd.core.spec import CampaignSpec, Retry, Schedule
 from hubd.core.spec_reading import parse_spec
+from hubd.core.template_spec import TemplateSpec
 from hubd.errors import BadInput
 from hubd.wire.events import EVENTS
 
@@ -35,7 +36,10 @@ ROOT = Path(__file__).resolve().parent.parent
 WRITTEN = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 WRITTEN += sorted((ROOT / "docs" / "decisions").glob("*.md"))
 NO_KEY_TAKES_THIS = "2026-12-01T09:00:00.5"  #: a date and time without an offset
-TABLES = (HubConfig, SmtpConfig, OAuth2Config, TwilioConfig, OutboxConfig, CampaignSpec, Retry, Schedule)
+TABLES = (
+    *(HubConfig, SmtpConfig, OAuth2Config, TwilioConfig, OutboxConfig),
+    *(CampaignSpec, Retry, Schedule, TemplateSpec),
+)
 #: What is in the types and is no key with a value of its own.
 INSIDE = {"providers", "folder", "layers", "retry", "schedule"}
 

@@ -124,6 +124,8 @@ def _tell_applied(app: App, done: Sequence[tuple[CampaignFile, r.ApplyResult]]) 
             app.out(f"{name}: created from {file.path}")
         elif each["changed"]:
             app.out(f"{name}: changed {', '.join(each['changed'])}")
+            if each["campaign"]["state"] == "scheduled" and "schedule.at" in each["changed"]:
+                app.note(f"it stays scheduled as it was; to change that: hubctl start {name} --at TIME")
         else:
             app.out(f"{name}: nothing changed")
 

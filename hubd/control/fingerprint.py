@@ -29,9 +29,14 @@ def fingerprint(params: Params) -> bytes:
     asked = []
     for field in msgspec.structs.fields(params):
         value = None if field.name == "idempotency_key" else getattr(params, field.name)
-        if field.encode_name not in later or value != field.default:
+        if field.encode_name not in later or value != _default(field):
             asked.append(_encoded(field.encode_name) + b":" + _encoded(value))
     return hashlib.sha256(b"{" + b",".join(asked) + b"}").digest()
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    made = field.default_factory
+    return field.default if made is msgspec.NODEFAULT else made()
 
 
 def _encoded(value: object) -> bytes:

@@ -80,7 +80,7 @@ def _start_time(hub: Hub, campaign: Campaign, params: p.CampaignStart) -> float 
     planned = spec_from_json(campaign.spec).schedule.at
     if planned is not None and parse_time(planned) <= hub.now():
         raise BadInput.at(
-            "at",
+            "schedule.at",
             f"the start time in the file of {campaign.name} has passed: {planned}",
             hint=f"to start it at once: hubctl start {campaign.name} --at now",
         )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, TemplateSyntaxError
 
-from hubd.core.template import SOURCE_LIMIT, WHITESPACE
+from hubd.core.template import SOURCE_LIMIT, WHITESPACE, check_size
 from hubd.errors import BadTemplate, did_you_mean
 
 _LEXER = Environment(**WHITESPACE)  # noqa: S701 - it only splits texts into tokens
@@ -162,6 +162,7 @@ def _check_child(child: _Parsed, *, known: set[str]) -> None:
 
 
 def _parse(source: Source) -> _Parsed:
+    check_size(source.text, source.name)
     try:
         return _Reader(source).read()
     except TemplateSyntaxError as error:
@@ -191,6 +192,8 @@ class _Reader:
         self._blocks: dict[str, _Block] = {}
         self._stack: list[_Block] = [_Block("", 1)]
         self._begun = False  # whether there was anything but comments
+        self._run: list[str] = []  # texts that follow each other ...
+        self._run_begins = self._run_ends = 1  # ... from this line to that one
 
     def read(self) -> _Parsed:
         tag: list[tuple[str, str]] = []
@@ -208,6 +211,7 @@ class _Reader:
             elif not kind.startswith("comment"):
                 self._begun = self._begun or not text.isspace()
                 self._text(text, line)
+        self._end_run()
         if tag:
             raise self._fault("a tag is not closed", begun)
         if len(self._stack) > 1:
@@ -223,21 +227,24 @@ class _Reader:
                 if name in self._blocks:
                     raise self._fault(f"has the block {name!r} twice", line)
                 block = self._blocks[name] = _Block(name, line)
+                self._end_run()
                 self._stack[-1].parts.append(block)
                 self._stack.append(block)
             case ["block_begin", "endblock", *named] if len(self._stack) > 1 and named in (
                 [],
                 [self._stack[-1].name],
             ):
+                self._end_run()
                 self._stack.pop()
             case ["block_begin", "extends", _] if words[1][0] == "string":
                 if not first:
                     raise self._fault("{% extends %} comes first, and once", line)
                 self._extends = self._string(words[1][1], line)
-                self._stack[0].parts.clear()
+                self._run.clear()
             case ["block_begin", "block" | "endblock" | "extends" as word, *_]:
                 raise self._fault(f"{{% {word} %}} cannot be read like this", line)
             case ["variable_begin", "super", "(", ")"]:
+                self._end_run()
                 self._stack[-1].parts.append(_Super(line))
             case _:
                 self._text("".join(text for _, text in tag), line)
@@ -249,12 +256,17 @@ class _Reader:
             raise self._fault("this text in quotes cannot be read", line) from None
 
     def _text(self, text: str, line: int) -> None:
-        parts = self._stack[-1].parts
-        last = parts[-1] if parts else None
-        if isinstance(last, _Text) and last.line + last.text.count("\n") == line:
-            parts[-1] = _Text(last.text + text, last.line)
-        elif text:
-            parts.append(_Text(text, line))
+        if self._run and self._run_ends != line:
+            self._end_run()
+        self._run_begins = self._run_begins if self._run else line
+        self._run.append(text)
+        self._run_ends = line + text.count("\n")
+
+    def _end_run(self) -> None:
+        """The texts since the last block, or since a line that is left out, are one piece."""
+        if text := "".join(self._run):
+            self._stack[-1].parts.append(_Text(text, self._run_begins))
+        self._run.clear()
 
     def _fault(self, problem: str, line: int) -> BadTemplate:
         return BadTemplate.at(f"{self._source.name} line {line}", problem)

@@ -51,10 +51,7 @@ def compile_template(source: str, *, html: bool, url: bool = False, name: str = 
     with `urlencode` itself; `name` ("subject", "text" ...) is how errors speak of it.
     Raises BadTemplate that names the construct and its line.
     """
-    if len(source) > SOURCE_LIMIT:
-        raise BadTemplate.at(name, f"is longer than {SOURCE_LIMIT // 1024} Ki characters")
-    if source.count("{{") + source.count("{%") > _TAGS_LIMIT:
-        raise BadTemplate.at(name, f"has more than {_TAGS_LIMIT:,} fields and tags")
+    check_size(source, name)
     environment = _HTML if html else _URL if url else _TEXT
     try:
         tree = environment.parse(source)
@@ -82,6 +79,14 @@ def compile_template(source: str, *, html: bool, url: bool = False, name: str = 
         _encode=_escaped if html else _percent_encoded if url else None,
         _jinja=JinjaTemplate.from_code(environment, code, {}),
     )
+
+
+def check_size(source: str, name: str) -> None:
+    """Raise BadTemplate for a template that would take too long to parse."""
+    if len(source) > SOURCE_LIMIT:
+        raise BadTemplate.at(name, f"is longer than {SOURCE_LIMIT // 1024} Ki characters")
+    if source.count("{{") + source.count("{%") > _TAGS_LIMIT:
+        raise BadTemplate.at(name, f"has more than {_TAGS_LIMIT:,} fields and tags")
 
 
 class _Hole(NamedTuple):

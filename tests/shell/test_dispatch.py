@@ -20,8 +20,10 @@ from hubd.errors import Conflict, HubError, RevisionConflict, StoreUnavailable
 from hubd.store.housekeeping import tidy
 from hubd.wire.params import (
     CampaignApply,
+    CampaignClone,
     CampaignStart,
     ContactRemove,
+    MessageSend,
     Params,
     SuppressionAdd,
     SuppressionRemove,
@@ -199,6 +201,15 @@ def test_a_fingerprint_is_of_what_is_asked_and_not_of_how(spec: dict[str, object
         (
             CampaignApply(spec={}, idempotency_key="k"),
             b'{"spec":{},"if_revision":null,"idempotency_key":null,"dry_run":false}',
+        ),
+        (
+            CampaignClone(name="spring", new="summer", idempotency_key="k"),
+            b'{"name":"spring","new":"summer","idempotency_key":null}',
+        ),
+        (
+            MessageSend(provider="outbox", to="a@b.example", idempotency_key="k"),
+            b'{"provider":"outbox","to":"a@b.example","template":null,"subject":"","text":"","html":"","sender":"",'
+            b'"fields":{},"idempotency_key":null}',
         ),
     ],
 )
