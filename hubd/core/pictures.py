@@ -17,7 +17,7 @@ from hubd.errors import BadInput
 
 #: In quotes a name may have spaces; without them it ends at the first.
 _CID = re.compile(
-    r"""(?P<before>(?P<quote>["'])\s*)cid:(?P<quoted>[^"'<>]+?)(?=\s*(?P=quote))"""
+    r"""(?P<before>(?P<quote>["'])\s*)cid:(?P<quoted>[^"'<>]+)(?=(?P=quote))"""
     r"""|(?<=[=(])cid:(?P<bare>[^\s"'<>()]+)""",
     re.IGNORECASE,
 )

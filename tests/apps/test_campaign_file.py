@@ -81,10 +81,20 @@ def test_a_path_that_is_no_file_of_the_folder_is_refused(tmp_path: Path, name: s
     (folder / "loop").symlink_to(folder / "loop")
     (folder / "folder").mkdir()
     os.mkfifo(folder / "pipe")
-    for key, value in (("text_file", f'"{name}"'), ("attachments", f'["{name}"]')):
+    for key, value in (("text_file", f'"{name}"'), ("attachments", f'["{name}"]'), ("inline", f'["{name}"]')):
         told = refusal(folder, f"{key} = {value}\n")
         assert told.startswith(f"c.toml:1: {key}: ")
         assert problem in told
+
+
+def test_pictures_are_read_like_attachments_and_uploaded_with_them(tmp_path: Path) -> None:
+    (tmp_path / "logo.png").write_bytes(b"logo")
+    (tmp_path / "flyer.pdf").write_bytes(b"flyer")
+    found = good(tmp_path, 'inline = ["logo.png"]\nattachments = ["flyer.pdf"]\n')
+    assert [each["name"] for each in found.spec["inline"]] == ["logo.png"]
+    assert [each["name"] for each in found.spec["attachments"]] == ["flyer.pdf"]
+    assert {each.content for each in found.enclosures} == {b"logo", b"flyer"}
+    assert "inline: must be a list of file names" in refusal(tmp_path, 'inline = "logo.png"\n')
 
 
 def test_a_link_inside_the_folder_is_followed(tmp_path: Path) -> None:
@@ -101,6 +111,8 @@ def test_sizes_are_capped_before_anything_is_read(tmp_path: Path) -> None:
     told = refusal(tmp_path, 'attachments = ["a.bin", "b.bin", "empty"]\n')
     assert "b.bin has 1 bytes; at most 0 are allowed here" in told
     assert "empty is empty" in told
+    told = refusal(tmp_path, 'attachments = ["a.bin"]\ninline = ["b.bin"]\n')
+    assert told.startswith("c.toml:2: inline: b.bin has 1 bytes; at most 0"), "they have one limit together"
     (tmp_path / "long.txt").write_bytes(b"x" * (512 * 1024 + 1))
     assert "at most 524,288 are allowed here" in refusal(tmp_path, 'text_file = "long.txt"\n')
 
