@@ -105,8 +105,10 @@ class Audience(Protocol):
 
 
 class MissingPattern(Protocol):
-    """Recipients that lack the same fields."""
+    """Recipients that lack the same fields, or none."""
 
+    @property
+    def fields(self) -> frozenset[str]: ...
     @property
     def count(self) -> int: ...
     @property

@@ -65,7 +65,7 @@ def compile_template(source: str, *, html: bool, url: bool = False, name: str = 
             _encode_output(tree)
         code = environment.compile(tree)
     except TemplateSyntaxError as error:
-        raise BadTemplate.at(f"{name} line {error.lineno}", error.message or "cannot be read") from None
+        raise BadTemplate.at(f"{name} line {error.lineno}", _readable(error.message or "")) from None
     except RecursionError:
         raise BadTemplate.at(name, "is nested too deeply") from None
     except (ValueError, MemoryError) as error:  # a number of 5,000 digits, for one
@@ -82,6 +82,13 @@ def compile_template(source: str, *, html: bool, url: bool = False, name: str = 
         _encode=_escaped if html else _percent_encoded if url else None,
         _jinja=JinjaTemplate.from_code(environment, code, {}),
     )
+
+
+def _readable(problem: str) -> str:
+    """What Jinja2 says, where people without a template in mind meet it in other words."""
+    if "Missing end of comment tag" in problem:
+        return "`{#` begins a comment that never ends; in CSS, put a space between { and #"
+    return problem or "cannot be read"
 
 
 class _Hole(NamedTuple):
