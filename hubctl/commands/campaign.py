@@ -65,9 +65,11 @@ def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> int:
     if dry_run:
         for file, each in zip(read, done, strict=True):
             app.out(_would_apply(str(file.spec["name"]), each))
+        _warn(app, read, done)
         app.note("nothing was changed")
     else:
         _tell_applied(app, done)
+        _warn(app, read, done)
         if len(done) == 1 and (done[0]["created"] or done[0]["changed"]):
             app.note(f"next: hubctl check {done[0]['campaign']['name']}")
     return Exit.DONE
@@ -92,7 +94,8 @@ async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) 
         )
         strip = [(path.removeprefix("spec.").removeprefix("spec"), problem) for path, problem in faults]
         hint = error.hint or template_guess([problem for _, problem in faults])
-        raise located(file.path, file.source, strip or [("", str(error))], hint=hint) from error
+        faults = strip or [("", str(error))]
+        raise located(file.path, file.source, faults, hint=hint, texts=file.texts) from error
 
 
 async def upload(hub: Client, enclosure: Enclosure) -> None:
@@ -111,6 +114,16 @@ def _would_apply(name: str, each: Json) -> str:
     if each["created"]:
         return f"{name}: would be created from {each['file']}"
     return f"{name}: would change {', '.join(each['changed'])}" if each["changed"] else f"{name}: no change"
+
+
+def _warn(app: App, read: Sequence[CampaignFile], done: Sequence[Json]) -> None:
+    """What is probably not meant in the texts of the files, and what was made for them."""
+    for file, each in zip(read, done, strict=True):
+        for found in each.get("warnings") or ():
+            app.complain(f"warning: {file.place(found['path'])}: {found['problem']}")
+        if file.spec.get("html") and not file.spec.get("text") and "html" in each["changed"]:
+            name = file.spec["name"]
+            app.note(f"{name} has no text: it was made from the HTML; to see it: hubctl preview {name}")
 
 
 def _tell_applied(app: App, done: Sequence[Json]) -> None:

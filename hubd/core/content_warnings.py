@@ -10,13 +10,13 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from urllib.parse import unquote
 
 from hubd.core.html_balance import unbalanced
 from hubd.core.html_source import RAW, page_of, tags, template_tags
 from hubd.core.links import private_host
 from hubd.core.model import Channel, Content
-from hubd.errors import did_you_mean, nearest
+from hubd.core.pictures import missing_pictures
+from hubd.errors import nearest
 
 _EACH = 3  #: so many warnings of one kind; who has fixed those sees the others
 _PICTURES = (
@@ -26,7 +26,6 @@ _PICTURES = (
 )
 _LINKS = (("a", "href"), ("area", "href"), ("form", "action"), *_PICTURES, ("img", "srcset"))
 _URL = re.compile(r"https?://[^\s<>\"')\]]+")
-_CID = re.compile(r"""cid:([^\s"'()<>]+)""", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 #: A comment that begins like the selector of an id in CSS: `{#box{...}`.
 _SELECTOR = re.compile(r"\{#[\w\\-]")
@@ -86,8 +85,8 @@ def content_warnings(content: Content, fields: Iterable[str] = ()) -> list[Conte
 def first_use(content: Content, field: str) -> str:
     """Where a content's templates first name a field: "html line 3"; "" if they do not."""
     name = re.compile(rf"\b{re.escape(field)}\b")
-    for part in ("subject", "text", "html", "unsubscribe", "footer"):
-        source: str = getattr(content, part)
+    parts = [(part, getattr(content, part)) for part in ("subject", "text", "html", "unsubscribe", "footer")]
+    for part, source in [*parts, *((f"headers.{header}", value) for header, value in content.headers)]:
         for start, end in template_tags(source):
             if name.search(source, start, end):
                 return f"{part} line {source.count(chr(10), 0, start) + 1}"
@@ -100,11 +99,10 @@ _Found = Iterator[tuple[int, str]]  #: the place in characters, and the problem
 def _about_page(content: Content, known: dict[str, str]) -> Iterator[ContentWarning]:
     source, page = content.html, page_of(content.html)
     words = _words_of(page)
-    attached = [file.name for file in content.attachments]
     kinds: tuple[Callable[[], _Found], ...] = (
         lambda: _swallowed(source),
         lambda: unbalanced(page),
-        lambda: _missing_pictures(source, attached),
+        lambda: _unattached(content),
         lambda: _addresses(source),
         lambda: _foreign_fields(page, known, _FOREIGN),
         lambda: _foreign_fields(words, known, _BRACKETS),
@@ -136,18 +134,15 @@ def _swallowed(source: str) -> _Found:
             )
 
 
-def _missing_pictures(source: str, attached: list[str]) -> _Found:
-    """References to parts of the message that it does not have."""
-    for match in _CID.finditer(source):
-        name = unquote(match[1])
-        if "{" in name or name in attached:
+def _unattached(content: Content) -> _Found:
+    """Pictures that the message does not have."""
+    attached = [file.name for file in content.files]
+    for at, name in missing_pictures(content):
+        if "{" in name:
             continue
-        near = did_you_mean(name, attached)
-        yield (
-            match.start(),
-            f'the picture "{name}" is not attached, so nobody sees it; '
-            + (near.removeprefix("; ") if near else f'add it to the campaign file: attachments = ["{name}"]'),
-        )
+        near = nearest(name, attached)
+        what = f"did you mean {near}?" if near else f'add it to the campaign file: inline = ["{name}"]'
+        yield at, f'the picture "{name}" is not attached, so nobody sees it; {what}'
 
 
 def _addresses(source: str) -> _Found:
@@ -169,13 +164,19 @@ def _addresses(source: str) -> _Found:
 
 def _local_picture(value: str) -> Iterator[str]:
     if value.lower().startswith("file:") or re.match(r"[A-Za-z]:[\\/]", value):
-        yield 'the picture is a file of your machine, so nobody sees it; attach it and write src="cid:NAME"'
+        yield f"the picture is a file of your machine, so nobody sees it; {_INLINE.format(_file(value))}"
     elif not _SCHEME.match(value) and not value.startswith("//") and not _is_field(value):
-        name = value.rpartition("/")[2]
         yield (
-            f'the picture "{_short(value)}" is not part of the message, so nobody sees it; attach it and '
-            f'write src="cid:{_short(name)}", or give its address on the web'
+            f'the picture "{_short(value)}" is not part of the message, so nobody sees it; '
+            + _INLINE.format(_file(value))
         )
+
+
+_INLINE = 'add inline = ["{0}"] to the campaign file and write src="cid:{0}"'
+
+
+def _file(path: str) -> str:
+    return _short(re.split(r"[/\\]", path)[-1])
 
 
 def _leads_nowhere(value: str) -> bool:

@@ -7,6 +7,7 @@ Links stand behind their words, pictures are their alternative texts, and what i
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from html import unescape
 
 from hubd.core.html_source import RAW, VOID, Tag, tags, template_tags
@@ -42,6 +43,7 @@ class _Unclear(Exception):
     """What the text would be depends on logic that a text cannot have."""
 
 
+@lru_cache(maxsize=16)
 def plain_text(html: str) -> str:
     """The text part for an HTML part; "" where none can be made that says the same.
 

@@ -16,7 +16,6 @@ import msgspec
 from hubd.core.addresses import email_address, mailbox, sms_sender
 from hubd.core.condition import compile_condition
 from hubd.core.footer import language_tag, unsubscribe_word
-from hubd.core.html_text import plain_text
 from hubd.core.intake import time_zone
 from hubd.core.model import Attachment, Channel, InDoubt, Kind
 from hubd.core.own_headers import list_id, read_headers
@@ -333,8 +332,6 @@ def _email(top: Table, spec: CampaignSpec) -> CampaignSpec:
             top.fault("subject", "is missing; an email needs a subject")
         if not _given(top, "text") and not _given(top, "html"):
             top.fault("text", "is missing; an email needs text, html or both")
-    if spec.html and not spec.text.strip():
-        spec = msgspec.structs.replace(spec, text=plain_text(spec.html))
     if spec.language and not spec.footer and unsubscribe_word(spec.language) is None:
         top.fault("language", "has no footer here; write it with the key footer")
     if not spec.sender:

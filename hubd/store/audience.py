@@ -322,7 +322,7 @@ def field_names(db: sqlite3.Connection, campaign_id: int) -> frozenset[str]:
     """See `Campaigns.field_names`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     rows = db.execute(
-        f"SELECT DISTINCT key FROM (SELECT fields AS some {_people(at)} LIMIT {_NAMED}), json_each(some)",
+        f"SELECT DISTINCT key FROM (SELECT fields AS some {_people(at)} LIMIT {_NAMED}), json_each(some)",  # noqa: S608 - no values, only our own words
         {"campaign_id": campaign_id, **_asked(at)},
     )
     return frozenset(str(key) for (key,) in rows)

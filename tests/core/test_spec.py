@@ -187,10 +187,10 @@ def test_a_text_that_ends_like_a_file_is_a_text(text: str) -> None:
 def test_an_email_without_a_text_gets_the_one_of_its_page() -> None:
     page = {key: value for key, value in EMAIL.items() if key != "text"} | {"html": "<p>Hi&nbsp;{{ x }}</p>"}
     spec = parse_spec(page)
-    assert spec.text == spec.content().text == "Hi {{ x }}\n"
+    assert (spec.text, spec.content().text) == ("", "Hi {{ x }}\n")
     assert parse_spec(msgspec.to_builtins(spec)) == spec
-    assert parse_spec({**page, "text": "Hello"}).text == "Hello"
-    assert parse_spec({**page, "html": '<img src="x">'}).text == ""
+    assert parse_spec({**page, "text": "Hello"}).content().text == "Hello"
+    assert parse_spec({**page, "html": '<img src="x">'}).content().text == ""
 
 
 def test_a_mistyped_key_is_named_before_the_key_that_is_missing_for_it() -> None:
