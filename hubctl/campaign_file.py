@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from hubctl.exits import Refused
@@ -55,6 +56,11 @@ class CampaignFile:
     source: str  #: the TOML text, to find lines in
     spec: Mapping[str, Any]  #: as the daemon wants it: texts inline, times as RFC 3339 text
     enclosures: Sequence[Enclosure]
+    texts: Mapping[str, Path]  #: the file of each text that has one of its own, by key ("html")
+
+    def place(self, key: str) -> str:
+        """Where "html line 3" is, as `FILE:LINE: html`; that of a key, as `FILE:LINE: KEY`."""
+        return _place(self.path, self.source, self.texts, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +86,23 @@ def read_campaign(path: Path) -> CampaignFile:
     except RecursionError:
         raise Refused(f"{path}: the values are nested too deeply") from None
     faults: list[tuple[str, str]] = []
-    plain, enclosures = read_in(spec, path.parent, faults)
+    plain, enclosures, texts = read_in(spec, path.parent, faults)
     if faults:
         raise located(path, source, faults)
-    return CampaignFile(path=path, source=source, spec=plain, enclosures=enclosures)
+    return CampaignFile(path=path, source=source, spec=plain, enclosures=enclosures, texts=texts)
 
 
 def read_in(
     spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]
-) -> tuple[dict[str, Any], Sequence[Enclosure]]:
-    """The keys as the daemon wants them, and the files that they name; what is wrong comes to `faults`."""
-    _inline_text(spec, folder, faults)
+) -> tuple[dict[str, Any], Sequence[Enclosure], Mapping[str, Path]]:
+    """The keys as the daemon wants them, and the files that they name: those to attach, and those of texts.
+
+    Both as in `CampaignFile`; what is wrong comes to `faults`.
+    """
+    texts = _inline_text(spec, folder, faults)
     enclosures = _enclose(spec, folder, faults)
     plain: dict[str, Any] = _plain(spec, "", faults)
-    return plain, enclosures
+    return plain, enclosures, texts
 
 
 def zone_for(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -107,15 +116,36 @@ def zone_for(spec: Mapping[str, Any]) -> dict[str, str]:
     return {"timezone": local_zone()} if isinstance(at, str) and not has_offset(at) else {}
 
 
-def located(path: Path, source: str, faults: Sequence[tuple[str, str]], *, hint: str = "") -> Refused:
-    """Faults as `FILE:LINE: key: problem`; the first is the message."""
-    lines = []
-    for key, problem in faults:
-        line = line_of(source, re.sub(r" line \d+$", "", key))  # a template's own line is kept in the words
-        where = f"{path}:{line}" if line else f"{path}"
-        lines.append(f"{where}: {key}: {problem}" if key else f"{where}: {problem}")
+def located(
+    path: Path,
+    source: str,
+    faults: Sequence[tuple[str, str]],
+    *,
+    hint: str = "",
+    texts: Mapping[str, Path] = MappingProxyType({}),
+) -> Refused:
+    """Faults as `FILE:LINE: key: problem`; the first is the message. `texts` as in `CampaignFile`."""
+    lines = [f"{_place(path, source, texts, key)}: {problem}" for key, problem in faults]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return Refused(lines[0] + more, hint=hint, details=lines[1:])
+
+
+def _place(path: Path, source: str, texts: Mapping[str, Path], key: str) -> str:
+    inside = _IN_TEXT.fullmatch(key)
+    name, number = (inside[1], int(inside[2])) if inside else (key, 1)
+    if inside and name in texts:
+        return f"{texts[name]}:{number}: {name}"
+    line = line_of(source, name)
+    if inside and line:
+        value = source.split("\n")[line - 1].partition("=")[2].strip()
+        # A line end right behind the opening quotes is no part of the text.
+        line += number - (value not in ('"""', "'''")) if value[:3] in ('"""', "'''") else 0
+    where = f"{path}:{line}" if line else f"{path}"
+    return f"{where}: {name}" if name else where
+
+
+#: Where something is in a text, as the daemon says it.
+_IN_TEXT = re.compile(r"(.+) line ([0-9]+)")
 
 
 def _bad_toml(path: Path, source: str, problem: str) -> Refused:
@@ -177,10 +207,14 @@ def template_guess(problems: Sequence[str]) -> str:
 # --- what the file refers to -------------------------------------------------------------------------------
 
 
-def _inline_text(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) -> None:
+def _inline_text(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) -> dict[str, Path]:
+    """Put the texts of files in their place. The file of each, by its key."""
+    texts: dict[str, Path] = {}
     for key in FILE_KEYS:
         part = key.removesuffix("_file")
         if key not in spec:
+            if _names_a_file(folder, spec.get(part)):
+                faults.append((part, f"is the name of a file that is here; write it as {key} = ..."))
             continue
         name = spec.pop(key)
         if part in spec:
@@ -188,8 +222,20 @@ def _inline_text(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str
             continue
         try:
             spec[part] = _text(_read_within(folder, name, TEXT_LIMIT), name)
+            texts[part] = folder / str(name)
         except _Fault as fault:
             faults.append((key, fault.problem))
+    return texts
+
+
+def _names_a_file(folder: Path, text: object) -> bool:
+    """Whether a text can only be the name of a file in the folder."""
+    if not isinstance(text, str) or len(text) > 200 or not text.isprintable() or "." not in text:
+        return False
+    try:
+        return (folder / text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _enclose(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) -> list[Enclosure]:

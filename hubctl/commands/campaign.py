@@ -68,9 +68,11 @@ def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> int:
     if dry_run:
         for file, each in done:
             app.out(_would_apply(file, each))
+        _warn(app, done)
         app.note("nothing was changed")
     else:
         _tell_applied(app, done)
+        _warn(app, done)
         if len(done) == 1 and (done[0][1]["created"] or done[0][1]["changed"]):
             app.note(f"next: hubctl check {done[0][0].spec['name']}")
     return Exit.DONE
@@ -95,7 +97,8 @@ async def apply_file(hub: Client, file: CampaignFile, *, dry_run: bool = False) 
         )
         strip = [(path.removeprefix("spec.").removeprefix("spec"), problem) for path, problem in faults]
         hint = error.hint or template_guess([problem for _, problem in faults])
-        raise located(file.path, file.source, strip or [("", str(error))], hint=hint) from error
+        faults = strip or [("", str(error))]
+        raise located(file.path, file.source, faults, hint=hint, texts=file.texts) from error
 
 
 async def upload(hub: Client, enclosure: Enclosure) -> None:
@@ -117,6 +120,16 @@ def _would_apply(file: CampaignFile, each: r.ApplyResult) -> str:
     return f"{name}: would change {', '.join(each['changed'])}" if each["changed"] else f"{name}: no change"
 
 
+def _warn(app: App, done: Sequence[tuple[CampaignFile, r.ApplyResult]]) -> None:
+    """What is probably not meant in the texts of the files, and what was made for them."""
+    for file, each in done:
+        for found in each["warnings"]:
+            app.complain(f"warning: {file.place(found['path'])}: {found['problem']}")
+        if file.spec.get("html") and not file.spec.get("text") and "html" in each["changed"]:
+            name = file.spec["name"]
+            app.note(f"{name} has no text: it was made from the HTML; to see it: hubctl preview {name}")
+
+
 def _tell_applied(app: App, done: Sequence[tuple[CampaignFile, r.ApplyResult]]) -> None:
     for file, each in done:
         name = str(file.spec["name"])
@@ -124,7 +137,8 @@ def _tell_applied(app: App, done: Sequence[tuple[CampaignFile, r.ApplyResult]]) 
             app.out(f"{name}: created from {file.path}")
         elif each["changed"]:
             app.out(f"{name}: changed {', '.join(each['changed'])}")
-            if each["campaign"]["state"] == "scheduled" and "schedule.at" in each["changed"]:
+            campaign = each["campaign"]
+            if campaign and campaign["state"] == "scheduled" and "schedule.at" in each["changed"]:
                 app.note(f"it stays scheduled as it was; to change that: hubctl start {name} --at TIME")
         else:
             app.out(f"{name}: nothing changed")

@@ -93,7 +93,7 @@ def _given(pairs: Sequence[str]) -> tuple[Json, Sequence[Enclosure]]:
             raise click.UsageError(f"--set: {path[0]} is a value and a table")
         inside[last] = _value(key, value)
     faults: list[tuple[str, str]] = []
-    plain, enclosures = read_in(table, Path(), faults)
+    plain, enclosures, _ = read_in(table, Path(), faults)
     if faults:
         raise Refused("; ".join(f"--set {key}: {problem}" for key, problem in faults))
     return plain, enclosures
@@ -128,4 +128,4 @@ def _told(error: BadInput, file: CampaignFile | None, given: Json) -> BaseExcept
     faults = [(str(each["path"]), str(each["problem"])) for each in listed]
     inside = [(key, problem) for key, problem in faults if line_of(file.source, key.partition(" ")[0])]
     inside = [(key, problem) for key, problem in inside if key.partition(".")[0] not in given]
-    return located(file.path, file.source, inside, hint=error.hint) if inside else error
+    return located(file.path, file.source, inside, hint=error.hint, texts=file.texts) if inside else error

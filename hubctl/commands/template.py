@@ -73,7 +73,7 @@ def _located(read: Sequence[CampaignFile], error: BadInput) -> BaseException:
             (path.partition(".")[2], problem) for path, problem in faults if path.startswith(f"specs[{at}]")
         ]
         if inside:
-            return located(file.path, file.source, inside, hint=error.hint)
+            return located(file.path, file.source, inside, hint=error.hint, texts=file.texts)
     return error
 
 

@@ -20,6 +20,7 @@ from hubd.control.rendering import address_of, contact_fields, first_reachable, 
 from hubd.control.views import estimate_view, load_view, matching_view, problem_of, problem_views
 from hubd.core import decide
 from hubd.core.compose import compile_email, content_hash
+from hubd.core.content_warnings import content_warnings
 from hubd.core.decide import Applied
 from hubd.core.model import ENDED, Campaign, Channel, Content, InDoubt
 from hubd.core.pacing import parse_rate
@@ -49,6 +50,8 @@ async def apply(hub: Hub, params: p.CampaignApply, command: Command) -> r.ApplyR
     spec = await trio.to_thread.run_sync(read)
     content = await hub.campaigns.content_for(spec)
     await trio.to_thread.run_sync(check_templates, content)
+    warned = await trio.to_thread.run_sync(content_warnings, content)
+    warnings: list[r.FaultView] = [{"path": each.path, "problem": each.problem} for each in warned]
     try:
         there: Campaign | None = await hub.campaigns.get(spec.name)
     except NotFound:
@@ -58,7 +61,8 @@ async def apply(hub: Hub, params: p.CampaignApply, command: Command) -> r.ApplyR
 
     def answer(applied: Applied) -> r.ApplyResult:
         view = before if command.dry_run else changed_view(applied.campaign, applied.figures, live)
-        return {"campaign": view, "created": applied.created, "changed": list(applied.changed)}
+        changed = list(applied.changed)
+        return {"campaign": view, "created": applied.created, "changed": changed, "warnings": warnings}
 
     policy = _policy(hub, spec.provider)
     work = hub.campaigns.applying(spec, spec_json(spec), content, content_hash(content), in_doubt=policy)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import trio
 
@@ -68,7 +69,8 @@ async def inspect(
                 sample = _segments_view(segments(rendered.text), bill)
             elif rendered is not None:
                 found = replace(found, own_bytes=len(rendered.payload), shared_bytes=rendered.shared.size)
-    return Inspection(found=found, segments=sample, report=assess(found, limit=limit))
+    report = await trio.to_thread.run_sync(partial(assess, found, limit=limit))
+    return Inspection(found=found, segments=sample, report=report)
 
 
 async def _bill(hub: Hub, campaign: Campaign, content: Content) -> Bill:
@@ -157,8 +159,14 @@ async def _look_at_fields(hub: Hub, campaign: Campaign, plan: MessagePlan, found
     """Write one message for each pattern of missing fields: a field with a default is not missed."""
     patterns = await hub.campaigns.missing(campaign, await _fields_of(plan.content))
     gaps = await trio.to_thread.run_sync(_gaps, plan, campaign.channel, patterns, hub.now())
-    known = frozenset(name for pattern in patterns for name in pattern.sample)
-    return replace(found, gaps=gaps, known_fields=known)
+    return replace(
+        found,
+        gaps=gaps,
+        known_fields=await hub.campaigns.field_names(campaign),
+        absent_fields=frozenset.intersection(*(pattern.fields for pattern in patterns))
+        if patterns
+        else frozenset(),
+    )
 
 
 async def _fields_of(content: Content) -> frozenset[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from html import escape
-from ipaddress import ip_address
 from types import MappingProxyType
 
 from hubd.errors import BadInput
@@ -41,11 +40,6 @@ UNSUBSCRIBE: Mapping[str, str] = MappingProxyType(
         "zh": "退订",
     }
 )
-#: Where an https: or mailto: link leads to.
-_HOST = re.compile(r"https://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]*)|mailto:[^?]*@([^?]*)")
-#: Names that are kept for documentation, tests and networks of one's own (RFC 2606, 6761, 6762, 8375).
-_NOWHERE = ("example", "invalid", "test", "example.com", "example.net", "example.org")
-_PRIVATE = ("localhost", "local", "internal", "lan", "home.arpa")
 _TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
 
@@ -63,25 +57,6 @@ def unsubscribe_word(language: str) -> str | None:
     while tag and tag not in UNSUBSCRIBE:
         tag = tag.rpartition("-")[0]
     return UNSUBSCRIBE.get(tag)
-
-
-def unserved(link: str) -> str:
-    """Why nobody serves an unsubscribe link, as far as the template of it shows; "" if somebody may."""
-    found = _HOST.match(re.sub(r"\{[{%].*?[%}]\}", "x", link))
-    host = ((found[1] or found[2] or "") if found else "").strip("[]").rstrip(".").lower()
-    if not host:
-        return ""
-    if _is_below(host, _NOWHERE):
-        return f"leads to {host}, a name that is kept for examples: nobody serves it"
-    try:
-        private = not ip_address(host).is_global
-    except ValueError:
-        private = _is_below(host, _PRIVATE) or "." not in host
-    return f"leads to {host}, which only machines near this one can reach" if private else ""
-
-
-def _is_below(host: str, names: tuple[str, ...]) -> bool:
-    return any(host == name or host.endswith(f".{name}") for name in names)
 
 
 def text_footer(lines: list[str]) -> str:

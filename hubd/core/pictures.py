@@ -40,6 +40,15 @@ def pictures_of(content: Content) -> tuple[Attachment, ...]:
     return tuple(found.values())
 
 
+def missing_pictures(content: Content) -> Iterator[tuple[int, str]]:
+    """The pictures that its HTML shows and the message does not have: the place of each URL, and its name."""
+    there = {_key(file.name) for file in content.inline}
+    there |= {_key(file.name) for file in content.attachments if file.type.startswith("image/")}
+    for found in _CID.finditer(content.html):
+        if there.isdisjoint(_keys(found)):
+            yield found.start(), next(_names(found))
+
+
 def content_id(file: Attachment, domain: str) -> str:
     """The Content-ID of a file, without its angle brackets."""
     return f"{file.sha256[:32]}@{domain}"
@@ -58,11 +67,16 @@ def with_content_ids(content: Content, domain: str) -> str:
 
 
 def _keys(found: re.Match[str]) -> Iterator[str]:
-    """What the name is compared with: pages from Outlook say `cid:image001.png@01D9A3B4.5C6D7E80`."""
+    """What the name is compared with."""
+    return map(_key, _names(found))
+
+
+def _names(found: re.Match[str]) -> Iterator[str]:
+    """The name; pages from Outlook say `cid:image001.png@01D9A3B4.5C6D7E80`."""
     name = unquote(unescape(found["quoted"] or found["bare"]))
-    yield _key(name)
+    yield name
     if "@" in name:
-        yield _key(name.partition("@")[0])
+        yield name.partition("@")[0]
 
 
 def _key(name: str) -> str:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 from hubd.core.compose import problems as content_problems
 from hubd.core.condition import Matching
-from hubd.core.footer import unserved
+from hubd.core.content_warnings import content_warnings, first_use
+from hubd.core.links import example_host, private_host
 from hubd.core.model import Channel, Content, Kind
 from hubd.core.pacing import estimate, parse_rates
 from hubd.core.sms import Bill
-from hubd.errors import nearest
+from hubd.core.template import compile_template
+from hubd.errors import BadTemplate, nearest
 
 MISSING_FIELDS = "missing-fields"
 BAD_MESSAGES = "bad-messages"
@@ -37,6 +39,8 @@ STANDARD_FIELDS = frozenset(
 )
 _WRITE_BUFFER = 128 * 1024  #: about how many bytes wait to be written per connection
 MANY_SEGMENTS = 3  #: an SMS of more is worth a word
+_SHOWN_FIELDS = 8  #: of the fields that recipients have
+_OF_MANY = frozenset({"first_name", "last_name", "timezone"})  #: fields that many people have the same in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,7 @@ class Found:
     matching: Matching | None = None  #: of a campaign with a condition that was not started yet
     gaps: Sequence[Gap] = ()
     known_fields: frozenset[str] = frozenset()  #: that contacts of the audience have
+    absent_fields: frozenset[str] = frozenset()  #: that the content names and none of them has
     rates: tuple[str, ...] = ()  #: the campaign's and the provider's together
     obstacles: tuple[str, ...] = ()  #: sentences: what cannot be excused by taking a risk
     provider_reason: str = ""  #: why the provider does not send right now; "" when it does
@@ -196,6 +201,10 @@ def _absent(name: str, matching: Matching) -> Problem:
     )
 
 
+#: Fields that come from keys of the campaign file.
+_KEYS = {"unsubscribe_url": "unsubscribe", "postal_address": "postal_address"}
+
+
 def _gap(gap: Gap, found: Found) -> Problem:
     names = sorted(gap.fields)
     if not names:
@@ -203,6 +212,10 @@ def _gap(gap: Gap, found: Found) -> Problem:
         return Problem(risk=BAD_MESSAGES, problem=f"the message cannot be rendered for {who}: {gap.fault}")
     who = "1 recipient has" if gap.count == 1 else f"{gap.count} recipients have"
     known = sorted(found.known_fields | STANDARD_FIELDS)
+    if key := next((name for name in names if name in _KEYS), ""):
+        return Problem(
+            risk=MISSING_FIELDS, problem=f"the message has {{{{ {key} }}}}; set it with the key {_KEYS[key]}"
+        )
     hints = []
     for name in names:
         if near := nearest(name, (other for other in known if other not in gap.fields), likeness=0.75):
@@ -217,8 +230,13 @@ def _gap(gap: Gap, found: Found) -> Problem:
 def _warnings(found: Found) -> Iterator[str]:
     if found.provider_reason:
         yield f"the provider is not sending now: {found.provider_reason}"
+    yield from _about_fields(found)
+    yield from map(str, content_warnings(found.content, found.known_fields))
     if found.content.channel is Channel.EMAIL and found.content.html and not found.content.text:
-        yield "there is no text part; some mail readers and spam filters expect one"
+        yield (
+            "there is no text part, which some mail readers and spam filters expect, and none could be made "
+            "from the HTML: write one with text_file"
+        )
     if found.start_passed:
         yield f"its start time has passed ({found.start_passed}); to start it at once: --at now"
     if found.no_zone:
@@ -230,8 +248,8 @@ def _warnings(found: Found) -> Iterator[str]:
     for names, count in (found.matching.not_comparable if found.matching else {}).items():
         who = "1 contact is" if count == 1 else f"{count:,} contacts are"
         yield f"{who} skipped, because where compares a number with a text that is none ({names})"
-    if found.leaves and found.content.kind is Kind.MARKETING:
-        yield from _about_link(found.content.unsubscribe)
+    if found.content.kind is Kind.MARKETING:
+        yield from _about_link(found)
     load = _load(found)
     if load and load.largest_message and load.message > load.largest_message:
         accepted = f"the provider accepts at most {load.largest_message:,}"
@@ -241,11 +259,33 @@ def _warnings(found: Found) -> Iterator[str]:
         yield f"a message costs {fewer}{found.bill.most} segments"
 
 
-def _about_link(link: str) -> Iterator[str]:
-    if why := unserved(link):
-        yield f"the unsubscribe link {why}"
-    if link.startswith("https:") and "{{" not in link:
+def _about_fields(found: Found) -> Iterator[str]:
+    """Fields that are always empty: those without a default are problems already."""
+    told = frozenset[str]().union(*(gap.fields for gap in found.gaps))
+    for name in sorted(found.absent_fields - told):
+        where = first_use(found.content, name)
+        others = sorted(found.known_fields - {name})
+        near = nearest(name, [*others, *sorted(STANDARD_FIELDS - {name})], likeness=0.75)
+        listed = ", ".join(others[:_SHOWN_FIELDS]) + (", ..." if len(others) > _SHOWN_FIELDS else "")
+        hint = f"did you mean {near}?" if near else f"they have {listed}" if listed else ""
+        yield f"{where}: no recipient has the field {name}; {hint}".removeprefix(": ").removesuffix("; ")
+
+
+def _about_link(found: Found) -> Iterator[str]:
+    link = found.content.unsubscribe
+    if host := private_host(link):
+        yield f"the unsubscribe link leads to {host}, which only machines near this one can reach"
+    elif found.leaves and (host := example_host(link)):
+        yield f"the unsubscribe link leads to {host}, a name that is kept for examples: nobody serves it"
+    if link.startswith("https:") and not _names_the_person(link):
         yield (
             "the unsubscribe link is the same for every recipient, so it does not say who wants out; "
             "add {{ contact_id }} to it"
         )
+
+
+def _names_the_person(link: str) -> bool:
+    try:
+        return bool(compile_template(link, html=False, name="unsubscribe").fields - _OF_MANY)
+    except BadTemplate:
+        return True  # which is said elsewhere

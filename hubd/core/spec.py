@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from hubd.core.html_text import plain_text
 from hubd.core.model import Attachment, Channel, Content, InDoubt, Kind
 from hubd.core.times import parse_duration, parse_time
 from hubd.errors import BadInput
@@ -106,7 +107,10 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = ""
     text: Annotated[
         str,
-        Meta(description="The plain text, a template. Email needs text, HTML or both; SMS needs text."),
+        Meta(
+            description="The plain text, a template. Email needs text, HTML or both; without text, one is "
+            "made from the HTML. SMS needs text."
+        ),
     ] = ""
     html: Annotated[str, Meta(description="The HTML part, a template. Email only.")] = ""
     unsubscribe: Annotated[
@@ -206,7 +210,7 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             sender=self.sender,
             reply_to=self.reply_to,
             subject=self.subject,
-            text=self.text,
+            text=self.text if self.text.strip() else plain_text(self.html),
             html=self.html,
             unsubscribe=self.unsubscribe,
             postal_address=self.postal_address,

@@ -43,6 +43,11 @@ _HOLE = re.compile(r"\{\{.*?\}\}")
 _UNSUBSCRIBE = re.compile(r"https://[^/\s?#@<>]+([/?#]\S*)?|mailto:[^\s@<>]+@\S+")
 _MIME_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+#: A text or HTML part that can only be the name of a file.
+_FILE_NAME = re.compile(
+    r"(?!\w+://)[^\s<>{}]+\.(html?|xhtml|txt|text|md|mjml|eml|mht|rtf|pdf|docx?|odt|j2|jinja2?|tmpl|tpl)",
+    re.I,
+)
 
 #: Keys that exist in a campaign file but not here, and a mistake that cannot be found by likeness.
 _ELSEWHERE = {
@@ -64,6 +69,11 @@ _ELSEWHERE = {
     "feedback_id": 'unknown key; write headers = { "Feedback-ID" = "..." }',
     "list_unsubscribe": "unknown key; did you mean unsubscribe?",
 }
+#: Keys of the file itself, where they stand in one of its tables.
+_ABOVE = dict.fromkeys(
+    (*CampaignSpec.__struct_fields__, "text_file", "html_file"),
+    "unknown key here; what follows a line in [brackets] belongs to it, so move this key above the first one",
+)
 
 
 _EMAIL_ONLY = (
@@ -97,8 +107,8 @@ def parse_spec(raw: Mapping[str, object], *, now: float | None = None, zone: str
         reply_to=top.checked("reply_to", mailbox, "", example="help@acme.example"),
         template=top.checked("template", _template, "", example="welcome@3"),
         subject=top.checked("subject", _subject, ""),
-        text=top.checked("text", _body, "", lines=True),
-        html=top.checked("html", _body, "", lines=True),
+        text=top.checked("text", partial(_body, key="text"), "", lines=True),
+        html=top.checked("html", partial(_body, key="html"), "", lines=True),
         unsubscribe=top.checked("unsubscribe", _unsubscribe, "", example="https://acme.example/u"),
         postal_address=top.checked("postal_address", _postal_address, "", lines=True),
         footer=top.checked("footer", _footer, "", lines=True),
@@ -197,9 +207,13 @@ def _subject(text: str) -> str:
     return text
 
 
-def _body(text: str) -> str:
+def _body(text: str, key: str) -> str:
     if len(text.encode()) > MAX_BODY_BYTES:
         raise BadInput(f"is larger than {MAX_BODY_BYTES // 1024} KiB")
+    if _FILE_NAME.fullmatch(text.strip()):
+        raise BadInput(
+            f"is the name of a file and would be sent as the message; write it as {key}_file = ..."
+        )
     return text
 
 
@@ -249,7 +263,7 @@ def _window(text: str) -> str:
 
 def _retry(table: Table) -> Retry:
     after = table.checked("give_up_after", _give_up_after, Retry().give_up_after, example="24h")
-    table.close()
+    table.close(hints=_ABOVE)
     return Retry(give_up_after=after)
 
 
@@ -267,7 +281,7 @@ def _schedule(table: Table, now: float | None, default_zone: str) -> Schedule:
     starts = partial(start_time, zone=zone or default_zone, now=now)
     at = table.checked("at", starts, None, example="2026-12-01 09:00")
     window = table.checked("window", _window, "", example="08:00-21:00")
-    table.close()
+    table.close(hints=_ABOVE)
     return Schedule(at=at, window=window, timezone=zone)
 
 

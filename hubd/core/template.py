@@ -62,7 +62,7 @@ def compile_template(source: str, *, html: bool, url: bool = False, name: str = 
             _encode_output(tree)
         code = environment.compile(tree)
     except TemplateSyntaxError as error:
-        raise BadTemplate.at(f"{name} line {error.lineno}", error.message or "cannot be read") from None
+        raise BadTemplate.at(f"{name} line {error.lineno}", _readable(error.message or "")) from None
     except RecursionError:
         raise BadTemplate.at(name, "is nested too deeply") from None
     except (ValueError, MemoryError) as error:  # a number of 5,000 digits, for one
@@ -87,6 +87,13 @@ def check_size(source: str, name: str) -> None:
         raise BadTemplate.at(name, f"is longer than {SOURCE_LIMIT // 1024} Ki characters")
     if source.count("{{") + source.count("{%") > _TAGS_LIMIT:
         raise BadTemplate.at(name, f"has more than {_TAGS_LIMIT:,} fields and tags")
+
+
+def _readable(problem: str) -> str:
+    """What Jinja2 says, where people without a template in mind meet it in other words."""
+    if "Missing end of comment tag" in problem:
+        return "`{#` begins a comment that never ends; in CSS, put a space between { and #"
+    return problem or "cannot be read"
 
 
 class _Hole(NamedTuple):

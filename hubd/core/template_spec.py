@@ -15,6 +15,7 @@ from typing import Annotated, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta
 
+from hubd.core.html_text import plain_text
 from hubd.core.inheritance import Flat, Source, extended, flatten
 from hubd.core.model import Channel, Content
 from hubd.core.spec import CampaignSpec
@@ -140,6 +141,7 @@ def content_with(spec: CampaignSpec, load: Load) -> tuple[Content, str]:
         raise BadInput.at("template", f"{stored.reference} has no subject, so it can only be extended")
     parts = {part: flat.text for part, flat in joined(stored.spec, load).items()}
     subject, text, html = (parts.get(part, "") for part in _PARTS)
+    text = text if text.strip() else plain_text(html)
     return replace(spec.content(), subject=subject, text=text, html=html), stored.reference
 
 

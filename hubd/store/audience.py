@@ -25,6 +25,7 @@ from hubd.store.unit import Unit
 
 ROW_BYTES = 200  #: bytes of a delivery with its index entries, without what is copied from the contact
 MAX_FIELDS = 62  #: one bit each of SQLite's signed 64
+_NAMED = 1_000  #: recipients whose fields are looked at to know their names
 
 #: What freezing and counting need to know of a campaign.
 FREEZING = """
@@ -284,16 +285,14 @@ def missing_patterns(db: Transaction, campaign_id: int, fields: frozenset[str]) 
             raise BadInput.at(name, "is not the name of a field")
     if len(names) > MAX_FIELDS:
         raise BadInput.at("", f"a template uses at most {MAX_FIELDS} fields")
-    if not names:
-        return []
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     frozen = bool(at["audience_ready"])
     people = _people(at)
-    mask = " + ".join(f"(({_field(name, frozen)} IS NULL) << {bit})" for bit, name in enumerate(names))
+    mask = " + ".join(f"(({_field(name, frozen)} IS NULL) << {bit})" for bit, name in enumerate(names)) or "0"
     # Names are identifiers (checked above); everything else in the text is a constant of this module.
     rows = db.execute(
         f"SELECT mask, count(*) AS n, min(id) AS example FROM (SELECT id, {mask} AS mask {people})"  # noqa: S608 - no values, only our own words
-        " WHERE mask <> 0 GROUP BY mask ORDER BY n DESC, mask",
+        " GROUP BY mask ORDER BY n DESC, mask",
         {"campaign_id": campaign_id, **_asked(at)},
     ).fetchall()
     sample = FROZEN_SAMPLE if frozen else DRAFT_SAMPLE
@@ -305,6 +304,16 @@ def missing_patterns(db: Transaction, campaign_id: int, fields: frozenset[str]) 
         )
         for row in rows
     ]
+
+
+def field_names(db: Transaction, campaign_id: int) -> frozenset[str]:
+    """See `Campaigns.field_names`."""
+    at = db.execute(FREEZING, (campaign_id,)).fetchone()
+    rows = db.execute(
+        f"SELECT DISTINCT key FROM (SELECT fields AS some {_people(at)} LIMIT {_NAMED}), json_each(some)",  # noqa: S608 - no values, only our own words
+        {"campaign_id": campaign_id, **_asked(at)},
+    )
+    return frozenset(str(key) for (key,) in rows)
 
 
 def zones_of(db: Transaction, campaign_id: int) -> dict[str, int]:

@@ -23,6 +23,7 @@ from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, spec_from_json
 from hubd.errors import BadInput, InvalidTransition
 from hubd.store.audience import (
     audience_of,
+    field_names,
     first_recipient,
     fold_people,
     freeze_some,
@@ -219,8 +220,12 @@ class Campaigns:
         await self._db.read(lambda db: fold_people(db, campaign.id, fields, fold))
 
     async def missing(self, campaign: Campaign, fields: frozenset[str]) -> list[MissingPattern]:
-        """Recipients that lack some of these fields, grouped by which; one pass, most frequent first."""
+        """Recipients, grouped by which of these fields they lack; one pass, most frequent first."""
         return await self._db.read(lambda db: missing_patterns(db, campaign.id, fields))
+
+    async def field_names(self, campaign: Campaign) -> frozenset[str]:
+        """The names of the fields that the first recipients have besides their addresses."""
+        return await self._db.read(lambda db: field_names(db, campaign.id))
 
     async def freeze_page(self, campaign_id: int, size: int = 5_000) -> bool:
         """Write the next recipients into the ledger; whether there may be more.

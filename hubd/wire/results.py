@@ -279,10 +279,16 @@ class AttachResult(TypedDict):
     complete: bool
 
 
+class FaultView(TypedDict):
+    path: str  #: a key, or "html line 3"
+    problem: str
+
+
 class ApplyResult(TypedDict):
     campaign: CampaignView | None  #: null when a dry run would create it
     created: bool
     changed: list[str]
+    warnings: list[FaultView]  #: what is probably not meant in its texts
 
 
 class TemplateVersion(TypedDict):

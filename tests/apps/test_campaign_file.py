@@ -233,3 +233,28 @@ def test_the_line_of_a_key_is_found(key: str, line: int) -> None:
 
 def test_a_fault_in_a_text_is_told_at_the_key_that_names_its_file() -> None:
     assert line_of('name = "x"\nhtml_file = "body.html"\n', "html") == 2
+
+
+def test_a_text_that_is_the_name_of_a_file_here_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "our mail.html").write_text("<p>x</p>")
+    assert "c.toml:1: html: is the name of a file that is here; write it as html_file" in refusal(
+        tmp_path, 'html = "our mail.html"\n'
+    )
+    assert good(tmp_path, 'text = "our mail.htm"\n').spec["text"] == "our mail.htm"
+
+
+@pytest.mark.parametrize(
+    ("source", "key", "place"),
+    [
+        ('html_file = "mail.html"\n', "html line 7", "mail.html:7: html"),
+        ('\ntext = """\nHi\nthere"""\n', "text line 2", "c.toml:4: text"),
+        ("\ntext = '''Hi\nthere'''\n", "text line 2", "c.toml:3: text"),
+        ('\ntext = "Hi\\nthere"\n', "text line 2", "c.toml:2: text"),
+        ('subject = "Hi"\n', "subject line 1", "c.toml:1: subject"),
+        ('subject = "Hi"\n', "html line 9", "c.toml: html"),
+        ('[schedule]\nwindow = "x"\n', "schedule.window", "c.toml:2: schedule.window"),
+    ],
+)
+def test_the_line_of_a_text_is_that_of_its_file(tmp_path: Path, source: str, key: str, place: str) -> None:
+    (tmp_path / "mail.html").write_text("<p>\n")
+    assert good(tmp_path, source).place(key).replace(f"{tmp_path}/", "") == place

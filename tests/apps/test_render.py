@@ -418,15 +418,20 @@ def test_while_the_daemon_is_away_the_board_says_so_and_shows_no_speed() -> None
 
 def test_how_many_contacts_a_condition_chooses_is_said_before_the_start() -> None:
     matching = {"contacts": 5_000, "matched": 1_204, "not_comparable": 12}
-    found = {"recipients": 1_200, "skipped": {"not_comparable": 12, "suppressed": 4}, "matching": matching}
-    lines = render.check({**found, "channel": "email", "provider": "office"}).splitlines()
+    found: Any = {
+        "recipients": 1_200,
+        "skipped": {"not_comparable": 12, "suppressed": 4},
+        "matching": matching,
+    }
+    found |= {"channel": "email", "provider": "office"}
+    lines = render.check(found).splitlines()
     assert "  where       1,204 of 5,000 contacts match" in lines
     assert "  skipped     12 without a result of where, 4 suppressed" in lines
     assert render.matched(None) == "", "nothing without a condition"
 
 
 def test_one_off_messages_are_lines_with_their_subjects() -> None:
-    row = {**DELIVERY, "subject": "Your\norder", "provider": "office", "channel": "email"}
+    row: Any = {**DELIVERY, "subject": "Your\norder", "provider": "office", "channel": "email"}
     head, line = render_messages.sends([row]).split("\n")
     assert head.split()[:3] == ["ID", "RECIPIENT", "SUBJECT"]
     assert "Your order" in line

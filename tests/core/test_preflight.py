@@ -17,7 +17,7 @@ EMAIL = Content(
     sender="a@example.com",
     subject="Hi",
     text="Hello",
-    unsubscribe="https://example.com/u",
+    unsubscribe="https://example.com/u/{{ contact_id }}",
     postal_address="1 Main St",
 )
 SMS = Content(channel=Channel.SMS, kind=Kind.TRANSACTIONAL, text="Hello")
@@ -175,6 +175,8 @@ def test_an_estimate_is_never_negative_and_known_only_with_a_limit(messages: int
         ("https://shop/u/{{ contact_id }}", "near this one"),
         ("https://me@printer.local/u/{{ contact_id }}", "near this one"),
         ("https://acme.shop/u", "the same for every recipient"),
+        ("https://acme.shop/u?n={{ first_name | urlencode }}", "the same for every recipient"),
+        ("https://acme.shop/u?c={{ member_no }}", ""),
         ("https://acme.shop/u/{{ contact_id }}", ""),
         ("https://{{ region }}.acme.shop/u/{{ contact_id }}", ""),
         ("https://8.8.8.8/u/{{ contact_id }}", ""),
@@ -187,6 +189,44 @@ def test_an_unsubscribe_link_that_nobody_serves_is_said(link: str, word: str) ->
     found = Found(content=content, recipients=1, leaves=True)
     warnings = assess(found).warnings
     assert [word in warning for warning in warnings] == ([True] if word else [])
-    assert not assess(dataclasses.replace(found, leaves=False)).warnings
+    kept = assess(dataclasses.replace(found, leaves=False)).warnings
+    assert kept == (() if word == "kept for examples" else warnings)
     transactional = dataclasses.replace(content, kind=Kind.TRANSACTIONAL)
     assert not assess(dataclasses.replace(found, content=transactional)).warnings
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (
+            frozenset({"first_name"}),
+            "text line 1: no recipient has the field firstname; did you mean first_name?",
+        ),
+        (
+            frozenset({"city", "shop"}),
+            "text line 1: no recipient has the field firstname; did you mean first_name?",
+        ),
+        (frozenset({"city"}), "text line 2: no recipient has the field colour; they have city"),
+    ],
+)
+def test_a_field_that_nobody_has_is_said_although_it_has_a_default(known: frozenset[str], words: str) -> None:
+    name = words.partition("field ")[2].partition(";")[0]
+    text = "Hi {{ firstname | default('x') }}\n{% if colour %}x{% endif %}"
+    content = dataclasses.replace(EMAIL, text=text)
+    found = Found(content=content, recipients=3, known_fields=known, absent_fields=frozenset({name}))
+    assert assess(found).warnings == (words,)
+    gap = Gap(fields=frozenset({name}), count=3)
+    assert assess(dataclasses.replace(found, gaps=(gap,))).warnings == ()
+
+
+def test_a_field_that_a_key_would_fill_names_the_key() -> None:
+    gap = Gap(fields=frozenset({"unsubscribe_url"}), count=3)
+    (problem,) = assess(Found(content=SMS, recipients=3, gaps=(gap,))).problems
+    assert problem.problem == "the message has {{ unsubscribe_url }}; set it with the key unsubscribe"
+
+
+def test_what_is_probably_not_meant_in_the_texts_is_a_warning() -> None:
+    content = dataclasses.replace(EMAIL, html='<p>x</p>\n<img src="cid:logo.png">')
+    report = assess(Found(content=content, recipients=3))
+    assert report.ok
+    assert [warning.partition(":")[0] for warning in report.warnings] == ["html line 2"]

@@ -176,6 +176,23 @@ def test_every_fault_is_named_at_once_and_the_key_that_was_meant() -> None:
     assert found["schedule.wndow"] == "unknown key; did you mean window?"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["https://acme.example/terms.html", "Read terms.txt", "<b>x.html", "{{ x }}.txt", "news.acme", ".txt x"],
+)
+def test_a_text_that_ends_like_a_file_is_a_text(text: str) -> None:
+    assert parse_spec({**EMAIL, "text": text}).text == text
+
+
+def test_an_email_without_a_text_gets_the_one_of_its_page() -> None:
+    page = {key: value for key, value in EMAIL.items() if key != "text"} | {"html": "<p>Hi&nbsp;{{ x }}</p>"}
+    spec = parse_spec(page)
+    assert (spec.text, spec.content().text) == ("", "Hi {{ x }}\n")
+    assert parse_spec(msgspec.to_builtins(spec)) == spec
+    assert parse_spec({**page, "text": "Hello"}).content().text == "Hello"
+    assert parse_spec({**page, "html": '<img src="x">'}).content().text == ""
+
+
 def test_a_mistyped_key_is_named_before_the_key_that_is_missing_for_it() -> None:
     with pytest.raises(BadInput) as caught:
         parse_spec({**{key: EMAIL[key] for key in ("name", "channel", "sender", "text")}, "subjcet": "x"})
@@ -244,6 +261,11 @@ def test_a_mistyped_key_is_named_before_the_key_that_is_missing_for_it() -> None
         ({"schedule": {"at": dt.datetime(2026, 12, 1)}}, "schedule.at", "time zone"),
         ({"schedule": {"at": dt.date(2026, 12, 1)}}, "schedule.at", "must be text"),
         ({"schedule": {"window": "8-21"}}, "schedule.window", ""),
+        ({"html": "mail.html"}, "html", "write it as html_file"),
+        ({"html": " parts/Mail-2.HTM\n"}, "html", "write it as html_file"),
+        ({"text": "./body.txt"}, "text", "write it as text_file"),
+        ({"schedule": {"subject": "x"}}, "schedule.subject", "move this key above the first one"),
+        ({"retry": {"text_file": "x"}}, "retry.text_file", "move this key above the first one"),
         ({"language": "german!"}, "language", 'not a language such as "de"'),
         ({"language": "tlh"}, "language", "write it with the key footer"),
         ({"schedule": {"timezone": "Berlin"}}, "schedule.timezone", "did you mean Europe/Berlin?"),

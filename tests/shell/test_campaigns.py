@@ -256,9 +256,11 @@ async def test_missing_fields_are_grouped_with_one_pass_and_a_sample(store: Stor
     campaign = await store.draft()
     wanted = frozenset({"first_name", "city", "email", "contact_id"})
     for _ in ("draft", "frozen"):
-        (only,) = await store.campaigns.missing(campaign, wanted)
-        assert (only.fields, only.count) == (frozenset({"first_name"}), 2)
-        assert only.sample["email"] in ("p1@example.com", "p2@example.com")
+        some, none = await store.campaigns.missing(campaign, wanted)
+        assert (some.fields, some.count) == (frozenset({"first_name"}), 2)
+        assert some.sample["email"] in ("p1@example.com", "p2@example.com")
+        assert (none.fields, none.count, none.sample["first_name"]) == (frozenset(), 1, "A")
+        assert await store.campaigns.field_names(campaign) - {"email", "contact_id"} == {"first_name", "city"}
         await store.move(campaign, C.RUNNING)
         await store.freeze(campaign)
     patterns = await store.campaigns.missing(campaign, frozenset({"first_name", "zip"}))
@@ -266,7 +268,8 @@ async def test_missing_fields_are_grouped_with_one_pass_and_a_sample(store: Stor
         (("first_name", "zip"), 2),
         (("zip",), 1),
     }
-    assert await store.campaigns.missing(campaign, frozenset()) == []
+    (everybody,) = await store.campaigns.missing(campaign, frozenset())
+    assert (everybody.fields, everybody.count) == (frozenset(), 3)
 
 
 async def test_a_field_that_is_no_name_never_reaches_the_sql(store: Store) -> None:
