@@ -32,10 +32,10 @@ DELIVERY_COLUMNS = (
     "reason",
     "attempts",
     "code",
-    "provider_reply",
     "provider_id",
     "message_id",
     "updated_at",
+    "provider_reply",
 )
 #: Columns that are left out first where there is little room; `hubctl message ID` shows them.
 _LESS_WANTED = ("PROVIDER SAID", "PROVIDER ID", "TRIES", "UPDATED", "CODE")

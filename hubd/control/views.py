@@ -162,10 +162,10 @@ def delivery_view(row: DeliveryRow) -> r.DeliveryView:
         "reason": row.reason,
         "attempts": row.attempts,
         "code": row.code,
-        "provider_reply": row.provider_reply,
         "provider_id": row.provider_id,
         "message_id": row.message_id,
         "updated_at": time_text(row.updated_at),
+        "provider_reply": row.provider_reply,
     }
 
 

@@ -100,7 +100,10 @@ def test_discover_lists_every_method_with_its_parameters(hub: Hub) -> None:
     assert {"hub.hello", "campaign.clone", "campaign.archive", "events.subscribe"} <= methods
     table = hub.ok("rpc", "discover")
     assert all(name in table for name in methods)
-    assert "Copy a campaign into a new draft. (name new [idempotency_key] [dry_run])" in table
+    assert (
+        "Copy a campaign into a new draft. (name new [idempotency_key] [dry_run] [changes] [timezone])"
+        in table
+    )
     assert json.loads(hub.ok("rpc", "call", "rpc.discover"))["methods"] == document["methods"]
     hub.environ["HUBCTL_FORCE_TTY"] = "80"
     narrow = hub.ok("rpc", "discover", "--color", "never").splitlines()

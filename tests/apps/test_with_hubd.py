@@ -47,7 +47,7 @@ def test_from_a_csv_to_who_got_it(hub: Hub) -> None:
     rows = [json.loads(line) for line in hub.ok("deliveries", "spring", "--output", "ndjson").splitlines()]
     assert [row["recipient"] for row in rows] == ["ann@example.com", "b@example.com"]
     keys = ["id", "recipient", "state", "reason", "attempts", "code", "provider_id", "message_id"]
-    keys.append("updated_at")
+    keys += ["updated_at", "provider_reply"]
     assert all(list(row) == keys for row in rows)
     assert hub.json("deliveries", "spring")["deliveries"] == rows
     assert hub.json("deliveries", "spring", "--state", "failed")["deliveries"] == []

@@ -462,7 +462,7 @@ async def test_a_line_about_a_campaign_can_be_asked_for_by_its_name(
     run.SETBACK = 0.0
     await run.supervise()
     records = journald.records()
-    assert [record["PRIORITY"] for record in records] == ["4", "3"]
+    assert [record["PRIORITY"] for record in records] == ["4", "3", "6"]
     assert {record["HUB_CAMPAIGN"] for record in records} == {"spring"}
     assert "incident" in records[1]["MESSAGE"]
     assert "ann@example.com" not in str(records)

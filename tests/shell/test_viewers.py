@@ -78,6 +78,8 @@ def test_what_names_people_is_for_operators() -> None:
 
 
 async def test_nothing_that_a_viewer_can_read_holds_an_address(both: Both) -> None:
+    welcome = {"name": "welcome", "channel": "email", "subject": "s", "text": "t"}
+    await both.operator.call("template.apply", specs=[welcome])
     await both.operator.call("campaign.start", name="spring")
     await both.operator.call(
         "message.send",
@@ -100,6 +102,9 @@ async def test_nothing_that_a_viewer_can_read_holds_an_address(both: Both) -> No
         "config.show": {},
         "contacts.lists": {},
         "provider.list": {},
+        "template.list": {},
+        "template.get": {"name": "welcome"},
+        "template.history": {"name": "welcome"},
     }
     others = {"rpc.discover", "contacts.columns", "hub.hello", "hub.cancel", "auth.ticket"}
     follows = {"events.subscribe", "events.unsubscribe"}
