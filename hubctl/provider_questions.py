@@ -262,6 +262,8 @@ def _refuse_what_does_not_belong(given: Given, kind: str) -> None:
     if wrong:
         flags = ", ".join("--from" if name == "sender" else f"--{name.replace('_', '-')}" for name in wrong)
         hint = "the sender of an email is in the campaign's file" if "sender" in wrong else ""
+        if "token_url" in wrong or "client_id" in wrong:
+            hint = "access tokens are for mail servers, with --auth xoauth2"
         raise Refused(f"{flags} does not apply to {kind}", status=Exit.USAGE, hint=hint)
 
 
