@@ -14,13 +14,11 @@ from typing import Any
 
 import click
 
+from hubctl import provider_checks as checks
 from hubctl.app import App
 from hubctl.exits import Exit, Refused
 from hubctl.hidden_input import ask_hidden
 from hubd.files import decoded
-
-MOST_SECRET = 64 * 1024  #: bytes that hubd reads of a secret at most
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 #: What there is to choose from: its word, its line in the menu.
 _KINDS = (
@@ -44,7 +42,6 @@ _TOKEN_URLS = {
     "outlook": "https://login.microsoftonline.com/common/oauth2/v2.0/token",
 }
 SECURITIES = ("starttls", "tls", "none")
-_GMAIL_A_DAY = "500/day"
 
 Check = Callable[[str], str]  #: what is wrong with an answer, "" for nothing
 
@@ -85,7 +82,7 @@ class Wanted:
 def ask(app: App, given: Given, taken: Collection[str]) -> Wanted:
     """Everything about the new provider. `taken` are the names that are there. Raises Refused."""
     if given.name is not None:
-        if problem := _name(given.name):
+        if problem := checks.name(given.name):
             raise Refused(f"{given.name!r}: {problem}", status=Exit.USAGE)
         if given.name in taken:
             raise already(given.name)
@@ -115,7 +112,7 @@ def ask(app: App, given: Given, taken: Collection[str]) -> Wanted:
         "NAME",
         "A name for it, to use in campaign files",
         proposal=_free(kind, taken),
-        check=lambda text: _name(text) or ("a provider has this name already" if text in taken else ""),
+        check=lambda text: checks.name(text) or ("a provider has this name already" if text in taken else ""),
     )
     answers.complete()
     return Wanted(
@@ -262,16 +259,22 @@ def _refuse_what_does_not_belong(given: Given, kind: str) -> None:
     if wrong:
         flags = ", ".join("--from" if name == "sender" else f"--{name.replace('_', '-')}" for name in wrong)
         hint = "the sender of an email is in the campaign's file" if "sender" in wrong else ""
+        if "token_url" in wrong or "client_id" in wrong:
+            hint = "access tokens are for mail servers, with --auth xoauth2"
         raise Refused(f"{flags} does not apply to {kind}", status=Exit.USAGE, hint=hint)
 
 
 def _smtp(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
     if kind == "smtp":
         host = answers.text(
-            given.host, "--host", "Name of the mail server, such as smtp.acme.example", check=_host
+            given.host, "--host", "Name of the mail server, such as smtp.acme.example", check=checks.host
         )
         port = answers.text(
-            None if given.port is None else str(given.port), "--port", "Its port", default="587", check=_port
+            None if given.port is None else str(given.port),
+            "--port",
+            "Its port",
+            default="587",
+            check=checks.port,
         )
         implied = "tls" if port == "465" else "starttls"  # as hubd has it when nothing is said
         security = answers.text(
@@ -284,11 +287,11 @@ def _smtp(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
         place: dict[str, Any] = {"host": host, "port": int(port)}
         place["security"] = given.security or (None if security == implied else security)
         question, default = "User name, usually your email address (leave empty if none)", ""
-        check: Check = _anything
+        check: Check = checks.anything
     else:
         place = {"preset": kind, "host": given.host, "port": given.port, "security": given.security}
         question, default = "Your Gmail address" if kind == "gmail" else "Your email address there", None
-        check = _address
+        check = checks.address
     ca_file = os.path.abspath(given.ca_file) if given.ca_file else None  # hubd would look beside hubd.toml
     username = answers.text(given.username, "--username", question, default=default, check=check)
     return {**place, "username": username, "ca_file": ca_file}
@@ -300,19 +303,21 @@ def _oauth2(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
         given.token_url,
         "--token-url",
         "Address that issues access tokens",
-        check=_something,
+        check=checks.something,
         default=proposal,
     )
-    client_id = answers.text(given.client_id, "--client-id", "Client ID of the application", check=_something)
+    client_id = answers.text(
+        given.client_id, "--client-id", "Client ID of the application", check=checks.something
+    )
     return {"auth": "xoauth2", "oauth2": {"token_url": token_url, "client_id": client_id}}
 
 
 def _twilio(answers: _Answers, given: Given) -> dict[str, Any]:
-    account = answers.text(given.account_sid, "--account-sid", "Account SID (AC...)", check=_account)
+    account = answers.text(given.account_sid, "--account-sid", "Account SID (AC...)", check=checks.account)
     sender = given.sender
     if sender is None and given.messaging_service_sid is None:
         sender = answers.text(
-            None, "--from", "Phone number to send from, such as +15005550006", check=_something
+            None, "--from", "Phone number to send from, such as +15005550006", check=checks.something
         )
     return {
         "account_sid": account,
@@ -330,7 +335,7 @@ def _rates(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
         "--rate",
         "Rate limit? Google allows about 500/day, with Workspace 2000/day (leave empty for none)",
         default="",
-        check=_rate,
+        check=checks.rate,
     )
     return {"rate": [limit] if limit else []}
 
@@ -342,7 +347,7 @@ def _from_stdin(*, lines: int = 1) -> str:
             status=Exit.USAGE,
             hint="leave it out to be asked for the password",
         )
-    data = sys.stdin.buffer.read(MOST_SECRET + 1)
+    data = sys.stdin.buffer.read(checks.MOST_SECRET + 1)
     try:
         secret = decoded(data).replace("\r\n", "\n").removesuffix("\n")
     except UnicodeDecodeError:
@@ -351,14 +356,14 @@ def _from_stdin(*, lines: int = 1) -> str:
     if len(parts) > lines:
         raise Refused(f"stdin has more than {lines} lines", status=Exit.USAGE)
     for part in parts:
-        if problem := _secret(part):
+        if problem := checks.secret(part):
             raise Refused(f"the password on stdin {problem}", status=Exit.USAGE)
     return secret
 
 
 def _hidden(question: str, *, empty: bool = False) -> str:
     def problem_of(answer: str) -> str:
-        return f"it {problem}" if (answer or not empty) and (problem := _secret(answer)) else ""
+        return f"it {problem}" if (answer or not empty) and (problem := checks.secret(answer)) else ""
 
     none = "; leave empty if it has none" if empty else ""
     return ask_hidden(f"{question} (not shown while you type{none})", problem_of, empty=empty)
@@ -373,52 +378,3 @@ def _without_spaces(secret: str) -> str:
     """Google shows an app password as four groups of four letters; the spaces are not part of it."""
     bare = secret.replace(" ", "").replace("\u00a0", "")
     return bare if re.fullmatch(r"[A-Za-z]{16}", bare) else secret
-
-
-def _name(text: str) -> str:
-    return "" if _NAME.fullmatch(text) else "a name has up to 64 of A-Z a-z 0-9 . _ - and no leading dot"
-
-
-def _anything(text: str) -> str:
-    return "" if text.isprintable() else "it contains characters that are not allowed"
-
-
-def _something(text: str) -> str:
-    return _anything(text) if text else "it is empty"
-
-
-def _address(text: str) -> str:
-    return "" if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) else "that is not an email address"
-
-
-def _host(text: str) -> str:
-    if ":" in text and not text.startswith("[") and "/" not in text and text.count(":") == 1:
-        return "give only the name; the port is asked for next"
-    if not text or "/" in text or "@" in text or not text.isprintable() or " " in text:
-        return "that is not the name of a server such as smtp.acme.example"
-    return ""
-
-
-def _port(text: str) -> str:
-    return "" if re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) <= 65535 else "from 1 to 65535"
-
-
-def _account(text: str) -> str:
-    return (
-        ""
-        if re.fullmatch(r"AC[0-9A-Za-z]{1,62}", text)
-        else "it starts with AC, followed by letters and digits"
-    )
-
-
-def _rate(text: str) -> str:
-    ok = not text or re.fullmatch(r"[1-9][0-9]{0,9}\s*/\s*[0-9A-Za-z ]+", text)
-    return "" if ok else f'write it like "{_GMAIL_A_DAY}"'
-
-
-def _secret(text: str) -> str:
-    if not text:
-        return "is empty"
-    if any(char in text for char in "\0\r\n"):
-        return "has more than one line"
-    return "is too long" if len(text.encode(errors="replace")) > MOST_SECRET else ""

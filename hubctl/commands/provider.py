@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +16,22 @@ from hubctl.command import Nouns, command
 from hubctl.exits import Exit, Refused
 from hubctl.names import provider_names
 from hubctl.output import for_people
+from hubctl.provider_addition import (
+    CALLED,
+    SUFFIXES,
+    Addition,
+    another_file,
+    provider_names_of,
+    take_over,
+    tested,
+)
 from hubd.errors import HubError, NotFound
 from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubctl.provider_file import ConfigFile
-    from hubctl.provider_questions import Wanted
-    from hubctl.provider_secret import Kept
     from hubd.client import Client
     from hubd.wire import results as r
-
-_WRONG_PASSWORD = (401, 403, 530, 534, 535)  #: what HTTP and SMTP answer to one
-_TRIES = 3
-#: The keys of secrets that are not a provider's only one: what people call them, and the ends of their names.
-_CALLED = {"oauth2.refresh_token": "refresh token", "oauth2.client_secret": "application's secret"}
-_SUFFIXES = {"oauth2.client_secret": "-client"}
 
 
 @click.group("provider", cls=Nouns)
@@ -56,18 +56,8 @@ def test(app: App, name: str) -> int:
     """Connect and log in as a campaign would, but send nothing."""
     found = app.call(m.PROVIDER_TEST, name=name)
     if not print_result(app, {"name": name, **found}):
-        app.out(_tested(name, found))
+        app.out(tested(name, found))
     return Exit.DONE if found["ok"] else Exit.FAILED
-
-
-def _tested(name: str, found: r.ProbeResult) -> str:
-    if found["ok"] and found.get("detail"):
-        return f"{name} works. {layout.one_line(found['detail'])}"
-    if found["ok"]:
-        return f"{name} works" + (f" ({found['code']})" if found.get("code") else "")
-    said = " ".join(str(part) for part in (found.get("code"), found.get("text")) if part)
-    why = " ".join(part for part in (found.get("detail"), said and f"It said: {said}") if part)
-    return f"{name} does not work: {layout.one_line(why)}"
 
 
 def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
@@ -188,9 +178,9 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
     from hubctl import provider_questions
 
     config, file = _own_file(app)
-    taken = {*_names(config), *file.providers}
+    taken = {*provider_names_of(config), *file.providers}
     wanted = provider_questions.ask(app, provider_questions.Given(name=name, **options), taken)
-    added = _Addition(app, file, wanted)
+    added = Addition(app, file, wanted)
     if dry_run:
         added.show_plan()
         return Exit.DONE
@@ -198,7 +188,7 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
     if for_people(app):
         app.out(f"{wanted.name} added to {layout.printable(str(file.path))}")
         for key, kept in added.kept.items():
-            app.note(f"The {_CALLED.get(key, 'password')} is stored {kept.where}.")
+            app.note(f"The {CALLED.get(key, 'password')} is stored {kept.where}.")
     found: r.ProbeResult | None = None
     if prove or (
         prove is None and app.may_ask() and provider_questions.yes(app, "Test the login now? Nothing is sent")
@@ -218,122 +208,6 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
         app.note(f"To test the login without sending anything: hubctl provider test {wanted.name}")
     app.note(f'Campaigns use it with: provider = "{wanted.name}"')
     return Exit.DONE
-
-
-class _Addition:
-    """A provider on its way into the file: all of it is there in the end, or nothing."""
-
-    def __init__(self, app: App, file: ConfigFile, wanted: Wanted) -> None:
-        self.app = app
-        self.before = file  #: as it was when the questions began
-        self.file = file  #: as we know it to be now
-        self.wanted = wanted
-        self.kept: dict[str, Kept] = {}  #: by the keys that refer to them
-
-    def make(self, secret_in: Any) -> list[str]:
-        """Keep the secret, write the section, let hubd read it; what that changed. Raises, undone."""
-        from hubctl import provider_secret
-
-        wanted = self.wanted
-        # Before anything is written: can it be written at all?
-        self._text({key: {"file": "x"} for key in wanted.secrets})
-        try:
-            for key, secret in wanted.secrets.items():
-                name = wanted.name + _SUFFIXES.get(key, "")
-                folder = self.before.path.parent
-                self.kept[key] = provider_secret.keep(secret, name, folder, kind=secret_in)
-            return self._write()
-        except BaseException:
-            for kept in self.kept.values():
-                kept.forget()
-            raise
-
-    def show_plan(self) -> None:
-        """What would be written, without a secret. Raises as `make` does when it cannot be written."""
-        self._text({key: {"file": "x"} for key in self.wanted.secrets})  # can it be written at all?
-        section = self._text({key: {"file": "..."} for key in self.wanted.secrets}, onto="").strip("\n")
-        where = layout.printable(str(self.before.path))
-        sentence = f"would add {self.wanted.name} to {where}:\n\n{layout.printable(section)}\n"
-        values = {"name": self.wanted.name, "file": str(self.before.path), "would": {"text": section}}
-        show_dry_run(self.app, values, sentence)
-
-    def prove(self) -> r.ProbeResult:
-        """Log in. A password that was mistyped can be typed again, a server without encryption be taken as it
-        is, and a keyring that only this side of the socket can open is given up for a file.
-        """
-        for left in reversed(range(_TRIES)):
-            found = self._test()
-            if for_people(self.app):
-                self.app.out(_tested(self.wanted.name, found))
-            if found["ok"] or not left or not self._change(found):
-                break
-        return found
-
-    def _change(self, found: r.ProbeResult) -> bool:
-        """Let what did not work be said anew: the password, or how the server is talked to. False for no."""
-        from hubctl import provider_questions, provider_remedies
-
-        if (
-            len(self.kept) == 1
-            and "oauth2" not in self.wanted.settings
-            and found.get("code") in _WRONG_PASSWORD
-        ):
-            ((key, kept),) = self.kept.items()
-            secret = provider_questions.ask_again(self.app, self.wanted.settings.get("preset", ""))
-            if secret:
-                kept.change(secret)
-                self.wanted = replace(self.wanted, secrets={key: secret})
-            return bool(secret)
-        settings = provider_remedies.otherwise(self.app, self.wanted.settings, str(found.get("detail")))
-        if settings is None:
-            return False
-        self.wanted = replace(self.wanted, settings=settings)
-        self._write()
-        return True
-
-    def _test(self) -> r.ProbeResult:
-        try:
-            return self.app.call(m.PROVIDER_TEST, name=self.wanted.name)
-        except HubError as error:
-            if error.code != "credential_missing" or not any(
-                kept.kind == "keyring" for kept in self.kept.values()
-            ):
-                raise
-        self.app.note("hubd cannot open your keyring, so the password is stored in a file instead.")
-        self._into_a_file()
-        return self.app.call(m.PROVIDER_TEST, name=self.wanted.name)
-
-    def _into_a_file(self) -> None:
-        from hubctl import provider_secret
-
-        in_keyring, folder = self.kept, self.before.path.parent
-        self.kept = {}
-        try:
-            for key, secret in self.wanted.secrets.items():
-                name = self.wanted.name + _SUFFIXES.get(key, "")
-                self.kept[key] = provider_secret.keep(secret, name, folder, kind="file")
-            self._write()
-        except BaseException:
-            for kept in self.kept.values():
-                kept.forget()
-            self.kept = in_keyring
-            raise
-        for kept in in_keyring.values():
-            kept.forget()
-
-    def _text(self, references: Mapping[str, Mapping[str, str]], *, onto: str | None = None) -> str:
-        from hubctl.provider_file import with_provider
-
-        settings = dict(self.wanted.settings)
-        for key, reference in references.items():
-            table, dot, inner = key.rpartition(".")
-            settings |= {table: {**settings[table], inner: reference}} if dot else {key: reference}
-        return with_provider(self.before.text if onto is None else onto, self.wanted.name, settings)
-
-    def _write(self) -> list[str]:
-        text = self._text({key: kept.reference for key, kept in self.kept.items()})
-        applied, self.file = _take_over(self.app, self.file, text, then_has=self.wanted.name)
-        return applied
 
 
 @command("remove", within=provider, example="hubctl provider remove office", changes=True)
@@ -358,7 +232,7 @@ def remove(app: App, name: str, dry_run: bool) -> None:
         show_dry_run(app, {"name": name, "file": str(file.path)}, f"would {_blast(app, name)}")
         return
     app.confirm(_blast(app, name), needed=True)
-    applied, _ = _take_over(app, file, text)
+    applied, _ = take_over(app, file, text)
     forgotten = _forget(app, file, name, section)
     answer = {"name": name, "changed": True, "file": str(file.path), "secret_removed": forgotten}
     if not print_result(app, {**answer, "applied": applied}):
@@ -379,38 +253,8 @@ def _own_file(app: App) -> tuple[r.ConfigResult, ConfigFile]:
             hint="the person who runs hubd has to edit that file, then: hubctl daemon reload",
         )
     if config["file"] in config["files"] and not path.exists():
-        raise _another_file(f"hubd reads {path}, which you cannot see")
+        raise another_file(f"hubd reads {path}, which you cannot see")
     return config, open_own(path)
-
-
-def _names(config: r.ConfigResult) -> set[str]:
-    """The names of the providers that hubd knows."""
-    keys = (each["key"] for each in config["settings"])
-    return {key[len("providers.") : -len(".type")] for key in keys if key.endswith(".type")}
-
-
-def _take_over(app: App, file: ConfigFile, text: str, *, then_has: str = "") -> tuple[list[str], ConfigFile]:
-    """Write the file and let hubd read it; what that changed, and the file as it is now.
-
-    It is put back when hubd refuses it, or does not know the provider `then_has` then. Raises Refused when
-    somebody else has changed it since `file` was read.
-    """
-    from hubctl.provider_file import put_back, replace_text
-
-    after = replace_text(file, text)
-    try:
-        applied = app.call(m.HUB_RELOAD)["applied"]
-        if then_has and then_has not in _names(app.call(m.CONFIG_SHOW)):
-            raise _another_file(f"hubd does not see the {file.path} that you see; nothing was added")
-    except BaseException:
-        put_back(file, after)
-        raise
-    return applied, after
-
-
-def _another_file(problem: str) -> Refused:
-    hint = "it may run in a container, or with a private /tmp"
-    return Refused(problem, code="another_file", hint=hint)
 
 
 def _not_in_the_file(config: r.ConfigResult, file: ConfigFile, name: str) -> HubError:
@@ -441,7 +285,7 @@ def _forget(app: App, file: ConfigFile, name: str, section: Any) -> bool:
     shared = [reference for each in others for reference in _references(each).values()]
     forgotten = []
     for key, reference in _references(section).items():
-        kept = ours(reference, name + _SUFFIXES.get(key, ""), file.path.parent)
+        kept = ours(reference, name + SUFFIXES.get(key, ""), file.path.parent)
         forgotten.append(kept is not None and reference not in shared and kept.forget())
         if not forgotten[-1]:
             app.note(f"Its password was left in place: {layout.printable(_spelled(reference))}")
@@ -455,7 +299,7 @@ def _references(section: object) -> dict[str, object]:
     found = {key: section.get(key) for key in ("password", "auth_token")}
     oauth2 = section.get("oauth2")
     if isinstance(oauth2, Mapping):
-        found |= {key: oauth2.get(key.rpartition(".")[2]) for key in _CALLED}
+        found |= {key: oauth2.get(key.rpartition(".")[2]) for key in CALLED}
     return {key: reference for key, reference in found.items() if reference}
 
 

@@ -15,15 +15,15 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
-from hubd.config.hosts import address_of, base_url, greeting_name, host_name, is_loopback
+from hubd.config.hosts import address_of, base_url, is_loopback
 from hubd.config.layers import Layers, read_layers
-from hubd.config.oauth2 import OAuth2Config, read_oauth2
+from hubd.config.oauth2 import OAuth2Config
 from hubd.config.rates import Limited, email_sender, read_limits, text_sender
 from hubd.config.secret_refs import how_to, read_secret
-from hubd.core.addresses import email_address, sms_sender
+from hubd.config.smtp import SmtpConfig, read_smtp
+from hubd.core.addresses import sms_sender
 from hubd.core.tables import Fault, Table, shown, unknown_first
 from hubd.errors import BadInput, CredentialMissing
-from hubd.ownership import find_weakness, folder_owner
 from hubd.places import config_path, socket_path, state_dir
 from hubd.secrets import Secret, SecretRef
 
@@ -44,15 +44,10 @@ __all__ = [
 ]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-Preset = Literal["gmail", "outlook"]
-Security = Literal["starttls", "tls", "none"]
-Auth = Literal["password", "xoauth2"]
 TWILIO_URL = "https://api.twilio.com"
 
 _TYPES = ("outbox", "smtp", "twilio")
 _NOT_YET = ("sendgrid", "ses", "sns")
-_PRESETS: dict[Preset | None, str] = {"gmail": "smtp.gmail.com", "outlook": "smtp.office365.com"}
-_PORTS: dict[Security, int] = {"starttls": 587, "tls": 465, "none": 25}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SID = {
     "account_sid": re.compile(r"AC[0-9A-Za-z]{1,62}"),
@@ -66,71 +61,6 @@ class OutboxConfig(Limited):
     """Writes every message to a file under the state directory. There is always one called `outbox`."""
 
     type: Annotated[Literal["outbox"], Meta(description="Write each message to a file.")] = "outbox"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmtpConfig(Limited):
-    """A mail server that messages are handed to."""
-
-    type: Annotated[Literal["smtp"], Meta(description="Send email through a mail server.")] = "smtp"
-    preset: Annotated[
-        Preset | None, Meta(description="A known provider, whose `host` need not be written.")
-    ] = field(default=None, compare=False)
-    host: Annotated[
-        str,
-        Meta(description="The mail server's name or address, without the port. Required without `preset`."),
-    ]
-    port: Annotated[
-        int, Meta(description="The default follows `security`: 587 for starttls, 465 for tls, 25 for none.")
-    ] = 587
-    security: Annotated[
-        Security,
-        Meta(
-            description="How the connection is encrypted. `starttls` is required, never opportunistic; "
-            "`none` with a password is accepted for a loopback address only. Port 465 implies `tls`."
-        ),
-    ] = "starttls"
-    username: Annotated[str, Meta(description="The login name. Needs `password`.")] = ""
-    password: Annotated[SecretRef | None, Meta(description="Where the password is. Needs `username`.")] = None
-    auth: Annotated[
-        Auth,
-        Meta(
-            description="`xoauth2` logs in with access tokens, as Microsoft and Google wish. Needs `oauth2`."
-        ),
-    ] = "password"
-    oauth2: Annotated[
-        OAuth2Config | None,
-        Meta(
-            description="What access tokens are asked for with: `token_url`, `client_id`, `client_secret`, "
-            "`refresh_token`."
-        ),
-    ] = None
-    ehlo_name: Annotated[
-        str,
-        Meta(
-            description="The name that hubd gives the server in EHLO. The default is this machine's full "
-            "name, or `[127.0.0.1]` if it has none."
-        ),
-    ] = ""
-    pipelining: Annotated[
-        bool,
-        Meta(
-            description="Use the server's PIPELINING. `false` is for servers that offer it and cannot do it; "
-            "hubd also notices them by itself."
-        ),
-    ] = True
-    bounce_address: Annotated[
-        str,
-        Meta(
-            description="The envelope sender of email, which bounces go to, unless the campaign has a "
-            "`return_path`. The default is the sender's own address."
-        ),
-    ] = ""
-    connections: Annotated[int, Meta(description="How many connections are used at most, 1 to 256.")] = 8
-    ca_file: Annotated[
-        Path | None,
-        Meta(description="Certificate authorities to trust instead of the system's, as a PEM file."),
-    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,69 +233,10 @@ def _provider(table: Table, name: str, folder: Path) -> ProviderConfig | None:
             table.close()
             return outbox
         case "smtp":
-            return _smtp(table, folder)
+            return read_smtp(table, folder)
         case "twilio":
             return _twilio(table)
     return None
-
-
-def _smtp(table: Table, folder: Path) -> SmtpConfig:
-    preset: Preset | None = table.choice("preset", get_args(Preset), None)
-    host = table.checked("host", host_name, _PRESETS.get(preset, ""), example="smtp.acme.example")
-    implied: Security = "tls" if table.raw.get("port") == 465 else "starttls"
-    security: Security = table.choice("security", get_args(Security), implied)
-    password = read_secret(table, "password")
-    auth: Auth = table.choice("auth", get_args(Auth), "password")
-    oauth2 = read_oauth2(table.sub("oauth2")) if table.take("oauth2") is not None else None
-    smtp = SmtpConfig(
-        preset=preset,
-        host=host,
-        port=table.whole("port", _PORTS[security], 1, 65535),
-        security=security,
-        username=table.text("username"),
-        password=password,
-        auth=auth,
-        oauth2=oauth2,
-        ehlo_name=table.checked("ehlo_name", greeting_name, "", example="mail.acme.example"),
-        pipelining=table.flag("pipelining", True),
-        bounce_address=table.checked("bounce_address", _bounce_address, "", example="bounces@acme.example"),
-        connections=table.whole("connections", 8, 1, 256),
-        ca_file=_ca_file(table, folder),
-        **read_limits(table, email_sender, domains=True),
-    )
-    if not preset and not table.raw.get("host"):
-        table.fault("host", "is missing; give the name of the mail server")
-    _check_login(table, smtp)
-    if (password or oauth2) and security == "none" and host and not is_loopback(host):
-        table.fault(
-            "security", 'must be "starttls" or "tls": with "none" the login would be sent unencrypted'
-        )
-    table.close()
-    return smtp
-
-
-def _check_login(table: Table, smtp: SmtpConfig) -> None:
-    """Note what is missing for a login, and what contradicts another key."""
-    if smtp.auth == "xoauth2":
-        if table.raw.get("password") is not None:
-            table.fault("password", 'must not be here with auth = "xoauth2"')
-        if table.raw.get("oauth2") is None:
-            table.fault("oauth2", 'is missing; auth = "xoauth2" needs one')
-        if not smtp.username:
-            table.fault("username", 'is missing; auth = "xoauth2" needs one')
-        return
-    if table.raw.get("oauth2") is not None:
-        table.fault("oauth2", 'needs auth = "xoauth2"')
-    if smtp.username and table.raw.get("password") is None:
-        table.fault("password", "is missing; a username needs one")
-    if smtp.password and not table.raw.get("username"):
-        table.fault("username", "is missing; a password needs one")
-
-
-def _bounce_address(text: str) -> str:
-    if "{" in text:
-        raise BadInput("cannot contain {token}: this version does not read bounces from a mailbox")
-    return email_address(text)[0]
 
 
 def _twilio(table: Table) -> TwilioConfig | None:
@@ -396,18 +267,6 @@ def _twilio(table: Table) -> TwilioConfig | None:
         base_url=url,
         **limits,
     )
-
-
-def _ca_file(table: Table, folder: Path) -> Path | None:
-    name = table.text("ca_file", example="ca.pem")
-    if not name:
-        return None
-    path = folder / name
-    if not path.is_file():
-        table.fault("ca_file", "there is no such file; the path is relative to the folder of this file")
-    elif (weakness := find_weakness(path, also=[folder_owner(path)])) is not None:
-        table.fault("ca_file", f"{weakness.problem}; {weakness.remedy}")
-    return path
 
 
 def _sid(key: str) -> Callable[[str], str]:

@@ -34,7 +34,9 @@ async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeR
     elif probed.working:
         works = "1 is in use and works" if probed.working == 1 else f"{probed.working} are in use and work"
         detail = f"The server takes no more connections at the moment; {works}."
-    return {"ok": ok, "code": answer.code, "text": answer.text, "detail": detail}
+    # A code that nobody has sent stands for a login that was not tried: `detail` says all there is to say.
+    ours = answer.detail and answer.code and not answer.verbatim
+    return {"ok": ok, "code": answer.code, "text": "" if ours else answer.text, "detail": detail}
 
 
 async def enable(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProviderResult:

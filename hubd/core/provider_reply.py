@@ -67,13 +67,22 @@ def masked(text: str, recipient: str = "") -> str:
     if "+" in text or "00" in text or "%2" in text:
         text = _E164.sub(MASK, text)
     local, at, _ = recipient.rpartition("@")
-    if at and len(local) >= _LEAST_LOCAL and not _WORDS.fullmatch(local):
-        return re.sub(rf"(?<![A-Za-z0-9]){re.escape(local)}(?![A-Za-z0-9])", MASK, text, flags=re.IGNORECASE)
-    digits = re.sub(r"\D", "", "" if at else recipient)
-    if len(digits) >= _LEAST_DIGITS:
-        last = r"[ ().-]{0,2}".join(digits[-_LEAST_DIGITS:])
-        return re.sub(rf"(\+?\(?[0-9][0-9 ().-]{{0,12}}?)?{last}(?![0-9])", MASK, text)
-    return text
+    return _without_name(text, local) if at else _without_number(text, recipient)
+
+
+def _without_name(text: str, local: str) -> str:
+    # A pattern of its own for each recipient takes longer to compile than a message to send: look first.
+    if len(local) < _LEAST_LOCAL or local.lower() not in text.lower() or _WORDS.fullmatch(local):
+        return text
+    return re.sub(rf"(?<![A-Za-z0-9]){re.escape(local)}(?![A-Za-z0-9])", MASK, text, flags=re.IGNORECASE)
+
+
+def _without_number(text: str, number: str) -> str:
+    last = "".join(char for char in number if char.isdigit())[-_LEAST_DIGITS:]
+    if len(last) < _LEAST_DIGITS or last not in "".join(char for char in text if char.isdigit()):
+        return text
+    spaced = r"[ ().-]{0,2}".join(last)
+    return re.sub(rf"(\+?\(?[0-9][0-9 ().-]{{0,12}}?)?{spaced}(?![0-9])", MASK, text)
 
 
 def grouped_by(reply: str) -> str:

@@ -25,6 +25,8 @@ _OTHERS = _any(
     r"\breceiv|\binbound|\bincoming|\bmessage size|\bsize (limit|exceed)|recipient.s per ",
     r"\b(connection|session|login)s?\b",
 )
+#: "The user has exceeded his daily quota" is said of recipients, too; "you have exceeded" is not.
+_THEIRS = _any(r"\b(user|mailbox|recipient|account)('s)? (has |have |is |was )?(exceed|over|reached|at )")
 _A_DAY = _any(r"\b(daily|monthly|per (day|month)|a day|each day|24[ -]?(h\b|hours?|hrs?)|per 24)\b")
 _SOON = _any(
     r"\b(hourly|per (hour|minute|second)|an hour|a minute)\b",
@@ -67,7 +69,7 @@ def sending_limit(text: str) -> Limit:
 
 
 def _limit_of(sentence: str) -> Limit:
-    if _OTHERS.search(sentence):
+    if _OTHERS.search(sentence) or (_THEIRS.search(sentence) and not _SENDING.search(sentence)):
         return ""
     how_many = _WHAT.search(sentence) and _MOST.search(sentence)
     if how_many and _A_DAY.search(sentence):

@@ -183,10 +183,12 @@ def _judge_smtp(answer: Answer) -> Row:
     kind = classify(answer)
     if answer.stage is Stage.DOT and kind is Class.POSITIVE and answer.code >= 300:
         kind = Class.GARBAGE  # "go on" is no answer to the end of a message
-    if answer.stage in MESSAGE and kind in (Class.TRANSIENT, Class.PERMANENT):
-        limit = SENDING_LIMITS.get(sending_limit(answer.text))
-        if limit is not None:
-            return limit._replace(close=answer.stage is Stage.BODY)
+    if kind in (Class.TRANSIENT, Class.PERMANENT) and (limit := sending_limit(answer.text)):
+        if answer.stage in MESSAGE:
+            return SENDING_LIMITS[limit]._replace(close=answer.stage is Stage.BODY)
+        if answer.stage is Stage.AUTH:
+            passes = kind is Class.TRANSIENT or limit == "too_fast"
+            return Row(Action.PROVIDER if passes else Action.PROVIDER_STOP, limit, close=True)
     for wording in SMTP_TEXTS:
         if answer.stage in wording.stages and kind in wording.classes and wording.pattern.search(answer.text):
             return wording.row

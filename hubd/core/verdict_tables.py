@@ -309,7 +309,12 @@ SMTP_TEXTS: tuple[Wording, ...] = (
     ),
     # Amazon SES: "454 Throttling failure: Daily message quota exceeded", "... Maximum sending rate exceeded".
     # At RCPT such words may speak of the recipient's own limits, so there only the exact ones count.
-    _says(_ABOUT_US, (K.TRANSIENT, K.PERMANENT), r"daily .{0,20}(quota|limit)", Row(A.PAUSE, "daily_quota")),
+    _says(
+        _ABOUT_US,
+        (K.TRANSIENT, K.PERMANENT),
+        r"^(?!.*\b(user|mailbox|recipient) (has|is)\b).*daily .{0,20}(quota|limit)",
+        Row(A.PAUSE, "daily_quota"),
+    ),
     _says(_ABOUT_US, (K.TRANSIENT,), r"throttl|sending rate", Row(A.SLOW, "too_fast")),
     _says(frozenset({S.RCPT}), (K.TRANSIENT,), r"^throttling|maximum sending rate", Row(A.SLOW, "too_fast")),
     # Amazon SES: "554 Message rejected: Email address is not verified" is about the account, at any stage.

@@ -1,4 +1,4 @@
-"""Whether a server keeps to the PIPELINING that it offers (RFC 2920). Pure: no socket, no clock.
+"""Whether a server keeps to the PIPELINING that it offers (RFC 2920).
 
 Some servers, and some firewalls before them, offer it and then lose what follows the first command of a
 packet, or call it a protocol error. The signs are silence after a part of the replies, connections lost in
@@ -35,7 +35,8 @@ class Pipelining:
         self.usable = wanted  #: whether it may be used if it is offered
         self._provider = provider
         self._proven: set[bool] = set()
-        self._drops = 0  # connections that were lost at a group that is not proven
+        # by kind: connections in a row that were lost, or made no sense, while it was not proven
+        self._drops = {False: 0, True: 0}
 
     def proven(self, *, announced: bool) -> bool:
         """Whether the server has once answered all of such a group: then its silence means something else."""
@@ -43,7 +44,7 @@ class Pipelining:
 
     def answered(self, *, announced: bool) -> None:
         """Every reply to a group has come."""
-        self._drops = 0
+        self._drops[announced] = 0
         self._proven.add(announced)
 
     def suspects(self, refusal: Answer, *, announced: bool, impatient: bool) -> bool:
@@ -54,10 +55,17 @@ class Pipelining:
             return False
         if refusal.signal is Signal.TIMEOUT:
             return impatient
-        if refusal.signal is Signal.DROPPED:
-            self._drops += 1
-            return self._drops >= DROPS
+        if refusal.signal is not Signal.REPLY:
+            self._drops[announced] += 1
+            return self._drops[announced] >= DROPS
         return refusal.code in (500, 503) or _OUT_OF_ORDER.search(refusal.text) is not None
+
+    def lost_announced(self) -> None:
+        """A connection was lost with a group that was announced, before anybody asked for its replies."""
+        if True not in self._proven:
+            self._drops[True] += 1
+            if self._drops[True] >= DROPS:
+                self._give_up()
 
     def tried_without(self, before: Answer, now: Answer | None, *, slowest: float) -> None:
         """A message with a suspicious refusal was tried one command at a time. `slowest` is how many seconds
@@ -68,6 +76,9 @@ class Pipelining:
         if before.signal is Signal.TIMEOUT and slowest >= PATIENCE:
             self._proven |= {False, True}
             return
+        self._give_up()
+
+    def _give_up(self) -> None:
         if self.usable:
             self.usable = False
             log.warning(

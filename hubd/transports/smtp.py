@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import trio
@@ -65,6 +66,7 @@ class SmtpTransport:
         self._ehlo_name = settings.ehlo_name
         self.largest_message: int | None = None  #: as the last login said; None: no login yet, or no limit
         self._open: set[SmtpConnection] = set()
+        self._turned_away: set[str] = set()  # addresses of the server whose greeting was not a good one
         self._closed = False
 
     def connection(self) -> SmtpConnection:
@@ -104,11 +106,7 @@ class SmtpTransport:
     async def _log_in(self, connection: SmtpConnection, settings: SmtpSettings) -> Login:
         if not self._ehlo_name:
             self._ehlo_name = await ehlo_name()
-        try:
-            sock = await connect(settings.host, settings.port, settings.connect_timeout)
-        except NotConnected as failure:
-            raise LoginRefused(failure.answer) from None
-        login = await log_in(self._bridge, sock, settings, self._context, self._ehlo_name)
+        login = await self._log_in_somewhere(settings, self._ehlo_name)
         if self._closed:
             login.conversation.abort()
             raise LoginRefused(
@@ -117,6 +115,32 @@ class SmtpTransport:
         self._open.add(connection)
         self.largest_message = login.max_size or None
         return login
+
+    async def _log_in_somewhere(self, settings: SmtpSettings, name: str) -> Login:
+        """Log in at the first address of the server whose greeting does not turn us away (Postfix does so,
+        too). That one is tried last from then on.
+        """
+        tried: list[str] = []
+        first: LoginRefused | None = None
+        while True:
+            try:
+                sock = await connect(
+                    settings.host, settings.port, settings.connect_timeout, but=tried, last=self._turned_away
+                )
+            except NotConnected as failure:
+                raise first or LoginRefused(failure.answer) from None
+            address = _peer(sock)
+            try:
+                login = await log_in(self._bridge, sock, settings, self._context, name)
+            except LoginRefused as refusal:
+                if not address or not _turns_away(refusal.answer):
+                    raise
+                first = first or refusal
+                tried.append(address)
+                self._turned_away.add(address)
+            else:
+                self._turned_away.discard(address)
+                return login
 
     async def _settings_now(self, *, refused: str = "") -> SmtpSettings:
         """The settings with the password as it is now, or with an access token that is not the `refused` one.
@@ -138,3 +162,18 @@ class SmtpTransport:
     def forget(self, connection: SmtpConnection) -> None:
         """It is not connected any more."""
         self._open.discard(connection)
+
+
+def _peer(connected: socket.socket) -> str:
+    """The address of the other end; "" if it has gone already."""
+    try:
+        return str(connected.getpeername()[0])
+    except OSError:
+        return ""
+
+
+def _turns_away(answer: Answer) -> bool:
+    """Whether a greeting says, or seems to say, that there is no service at this address. With a 4xx there is
+    one, which wants fewer connections.
+    """
+    return answer.stage is Stage.BANNER and (answer.signal is not Signal.REPLY or answer.code >= 500)

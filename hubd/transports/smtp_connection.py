@@ -139,6 +139,8 @@ class SmtpConnection:
 
     async def _prepare(self, rendered: RenderedMessage) -> Answer | None:
         if self._login is not None and not self._can_take(rendered):
+            if self._announced is not None and not self._login.conversation.was_usable:
+                self._pipelining.lost_announced()
             self.drop()
         reused = self._login is not None
         suspicion: Answer | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import trio
 
@@ -24,11 +24,19 @@ class NotConnected(Exception):
         self.answer = answer
 
 
-async def connect(host: str, port: int, timeout: float) -> socket.socket:
-    """A connected socket, in `timeout` seconds for the lookup and all addresses. Raises `NotConnected`."""
+async def connect(
+    host: str, port: int, timeout: float, *, but: Collection[str] = (), last: Collection[str] = ()
+) -> socket.socket:
+    """A connected socket, in `timeout` seconds for the lookup and all addresses. Raises `NotConnected`.
+
+    The addresses in `but` are not tried, those in `last` after all others.
+    """
     deadline = trio.current_time() + timeout
     try:
-        addresses = await addresses_of(host, timeout)
+        found = [each for each in await addresses_of(host, timeout) if each not in but]
+        addresses = sorted(found, key=lambda each: each in last)
+        if not addresses:
+            raise _failure(Signal.DROPPED, "no other address")
         with trio.fail_at(deadline):
             stream = await _connect_to_any(addresses, port)
     except NameUnresolved as error:

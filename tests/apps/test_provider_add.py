@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,27 @@ def test_a_provider_by_options_with_its_password_on_stdin(hub: Hub) -> None:
     assert shown["providers.office.rate"] == ["30/minute", "1000/day"]
     assert shown["providers.office.password"] == {"file": "office.pass"}
     assert (hub.folder / "office.pass").read_text() == f"{CANARY}\n"
+
+
+def test_a_login_by_access_token_has_two_secrets_and_takes_both_with_it(hub: Hub) -> None:
+    path = configure(hub)
+    given = ("--preset", "gmail", "--username", "a@gmail.com", "--rate", "9/day", "--client-id", "hub-app")
+    refused = add(hub, "tok", *given, code=2)
+    assert "--auth xoauth2" in refused.stderr
+    add(hub, "tok", *given, "--auth", "xoauth2", "--no-test", "--secret-in", "file", secret=f"{CANARY}\napp")
+    section = tomllib.loads(path.read_text())["providers"]["tok"]
+    assert (section["auth"], "password" in section) == ("xoauth2", False)
+    assert section["oauth2"] == {
+        "token_url": "https://oauth2.googleapis.com/token",
+        "client_id": "hub-app",
+        "refresh_token": {"file": "tok.pass"},
+        "client_secret": {"file": "tok-client.pass"},
+    }
+    assert (hub.folder / "tok.pass").read_text() == CANARY + "\n"
+    assert (hub.folder / "tok-client.pass").read_text() == "app\n"
+    hub.ok("provider", "remove", "tok", "--yes")
+    assert path.read_text() == OLD
+    assert not list(hub.folder.glob("tok*.pass"))
 
 
 def test_twilio_by_options_and_it_is_tried_at_once(hub: Hub) -> None:

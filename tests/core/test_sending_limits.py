@@ -84,6 +84,9 @@ OTHERS = [
     "550 5.2.121 Recipient's per hour message receive limit from this sender exceeded",
     "550 5.2.122 Recipient's per hour message receive limit exceeded",
     "452 4.2.2 Mailbox full",
+    "452 4.2.2 user has exceeded his daily message quota",
+    "550 5.2.0 The mailbox is over its limit of messages per day",
+    "421 4.7.0 Maximum number of messages per connection exceeded",
     "552 5.2.2 <a@b.example>: Quota exceeded (mailbox for user is full)",
     "550 5.2.2 Mailbox size limit exceeded",
     "550 5.1.1 <a@b.example>: Recipient address rejected: User unknown in relay recipient table",
@@ -158,3 +161,17 @@ def test_a_refused_greeting_stops_the_provider_and_costs_no_recipient(
     reply: str, action: Action, stage: Stage
 ) -> None:
     assert verdict_of(reply, stage) == (action, "greeting_refused")
+
+
+@pytest.mark.parametrize(
+    ("reply", "action", "reason"),
+    [
+        ("535 5.7.8 Authentication failed: Maximum credits exceeded", Action.PROVIDER_STOP, "sending_limit"),
+        ("451 4.7.1 Daily message quota exceeded", Action.PROVIDER, "daily_quota"),
+        ("535 5.7.8 Username and Password not accepted", Action.PROVIDER_STOP, "bad_credentials"),
+    ],
+)
+def test_a_limit_that_is_told_at_the_login_is_not_taken_for_a_wrong_password(
+    reply: str, action: Action, reason: str
+) -> None:
+    assert verdict_of(reply, Stage.AUTH) == (action, reason)

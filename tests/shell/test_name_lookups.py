@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 import trio
 
+from hubd.bridge import Bridge
 from hubd.core.model import Channel, Signal, Stage
 from hubd.core.verdict import judge
 from hubd.transports.resolver import MOST_THREADS, NameUnresolved, addresses_of
+from hubd.transports.smtp import SmtpSettings, open_smtp
 from hubd.transports.smtp_login import ehlo_name
 from hubd.transports.tcp_connect import NotConnected, connect
+from tests.shell.scripted_smtp import Say, serve_script
+from tests.shell.smtp_peers import rendered, send
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND = 60.0
@@ -159,6 +163,41 @@ async def test_an_address_that_does_not_answer_does_not_hold_up_the_next(names: 
                 assert sock.getpeername()[0] == "127.0.0.1"
         for client in clients:
             client.close()
+
+
+@pytest.mark.parametrize("greeting", [b"554 5.3.2 no service here\r\n", b"", b"HTTP/1.1 400 what?\r\n"])
+async def test_an_address_that_turns_us_away_does_not_keep_us_from_the_next(
+    greeting: bytes, names: Names, bridge: Bridge
+) -> None:
+    greeted: list[str] = []
+
+    async def turn_away(stream: trio.SocketStream) -> None:
+        greeted.append("no")
+        async with stream:
+            if greeting:
+                await stream.send_all(greeting)
+
+    names.addresses["mail"] = ["127.0.0.2", "127.0.0.1"]
+    async with serve_script() as server, trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(server.port, host="127.0.0.2")
+        nursery.start_soon(trio.serve_listeners, turn_away, [listener])
+        made = SmtpSettings(host="mail.example", port=server.port, security="none", ehlo_name="me.example")
+        transport = open_smtp("office", made, bridge)
+        answers = [await send(transport.connection(), rendered(number)) for number in (1, 2)]
+        await transport.aclose()
+        nursery.cancel_scope.cancel()
+    assert [answer.code for answer in answers] == [250, 250]
+    assert greeted == ["no"], "the second connection went straight to the address that works"
+
+
+async def test_the_first_address_that_turned_us_away_says_why(names: Names, bridge: Bridge) -> None:
+    names.addresses["mail"] = ["127.0.0.1", "127.0.0.2"]
+    async with serve_script({"banner": [Say(b"554 5.3.2 no service here\r\n")]}) as server:
+        made = SmtpSettings(host="mail.example", port=server.port, security="none", ehlo_name="me.example")
+        transport = open_smtp("office", made, bridge)
+        answer = await send(transport.connection(), rendered())
+        await transport.aclose()
+    assert (answer.stage, answer.code) == (Stage.BANNER, 554)
 
 
 async def test_the_last_address_says_why_none_could_be_connected(names: Names) -> None:

@@ -18,7 +18,9 @@ from hubd.transports.smtp import SmtpConnection, SmtpSettings, SmtpTransport, op
 from tests.shell.smtp_peers import rendered, send_in_a_row
 
 #: What the server does about commands that came in one packet.
-Fault = Literal["", "loses the rest", "loses what follows the dot", "503", "554", "500", "closes"]
+Fault = Literal[
+    "", "loses the rest", "loses what follows the dot", "503", "554", "500", "closes", "closes after the dot"
+]
 #: Seconds. The real patience is for real servers.
 SHORT = 0.05
 
@@ -52,6 +54,8 @@ class Server:
                 body = False
                 if self.fault.startswith("loses"):
                     continue
+                if data and self.fault == "closes after the dot":
+                    return
             lines = data.splitlines(keepends=True)
             if len(lines) > 1:
                 self.at_once += 1
@@ -136,6 +140,19 @@ async def test_a_server_that_hangs_up_is_tried_without_after_the_second_time(bri
     assert (server.at_once, transport.pipelining.usable) == (DROPS, False)
 
 
+async def test_a_server_that_hangs_up_on_what_follows_a_body_gets_one_message_after_the_other(
+    bridge: Bridge,
+) -> None:
+    async with (
+        serving("closes after the dot") as server,
+        connected(server, bridge) as (transport, connection),
+    ):
+        answers = await send_in_a_row(connection, [rendered(number) for number in range(1, 7)])
+        assert [answer.code for answer in answers] == [250] * 6
+        assert not transport.pipelining.usable
+    assert (server.accepted, server.connections) == (6, 1 + DROPS)
+
+
 async def test_a_slow_server_is_not_taken_for_one_that_cannot_pipeline(bridge: Bridge) -> None:
     async with serving("", delay=3 * SHORT) as server, connected(server, bridge) as (transport, connection):
         answers = await send_in_a_row(connection, [rendered(number) for number in (1, 2, 3)])
@@ -172,7 +189,7 @@ def test_a_server_that_once_answered_such_a_group_is_not_suspected_later() -> No
         Answer(stage=Stage.RCPT, code=550, text="5.1.1 no such user"),
         Answer(stage=Stage.MAIL, code=421, text="4.3.2 busy"),
         Answer(stage=Stage.RCPT, code=450, text="4.2.0 greylisted"),
-        Answer(stage=Stage.DATA, signal=Signal.GARBAGE, text="junk"),
+        Answer(stage=Stage.DATA, signal=Signal.GARBAGE, text="junk"),  # the first of its kind
     ],
 )
 def test_a_refusal_with_another_cause_raises_no_suspicion(refusal: Answer) -> None:
