@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "check": (f"{_AT}.campaign:check", _BEGIN, "Check whether a campaign is ready, and who would get it."),
     "preview": (f"{_AT}.campaign:preview", _BEGIN, "Show one message as a contact would receive it."),
     "test": (f"{_AT}.campaign:test", _BEGIN, "Send one message of a campaign to your own address."),
-    "start": (f"{_AT}.run:start", _RUN, "Start or resume a campaign."),
+    "start": (f"{_AT}.start:start", _RUN, "Start or resume a campaign."),
     "pause": (f"{_AT}.run:pause", _RUN, "Pause a campaign; on return nothing more is sent."),
     "resume": (f"{_AT}.run:resume", _RUN, "Resume a paused campaign."),
     "stop": (f"{_AT}.run:stop", _RUN, "Stop a campaign; on return nothing more is sent."),

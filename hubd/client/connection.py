@@ -28,7 +28,7 @@ from hubd.client.frames import MASK, remark, tell
 from hubd.client.reach import Reached, for_operators, not_hubd, rejection
 from hubd.client.starting import start_command
 from hubd.client.subscription import Subscription
-from hubd.errors import HubError, ShuttingDown, Unreachable, VersionSkew
+from hubd.errors import BadInput, HubError, ShuttingDown, Unreachable, VersionSkew
 from hubd.wire import BEARER, PATH, SUBPROTOCOL, dump, to_exception
 from hubd.wire.methods import Method, name_of
 from hubd.wire.proof import NONCE, PROOF, is_proof, new_nonce
@@ -186,12 +186,22 @@ class Client:
         waiting = self._waiting[number] = _Waiting(subscription)
         try:
             text = encode(message)
+            self._check_size(text)
             tell("->", message)
             await self._send(TextMessage(data=text))
         except BaseException:
             self._waiting.pop(number, None)
             raise
         return number, waiting
+
+    def _check_size(self, text: str) -> None:
+        """Raise BadInput for what the daemon would end the connection for."""
+        limit = self.hello.get("limits", {}).get("message_bytes")
+        if isinstance(limit, int) and len(text) * 4 > limit and (size := len(text.encode())) > limit:
+            raise BadInput(
+                f"this request has {size:,} bytes, and hubd takes {limit:,} at most",
+                hint="send less at once: fewer files, or shorter texts",
+            )
 
     async def _answer_to(self, number: int, waiting: _Waiting) -> Any:
         try:

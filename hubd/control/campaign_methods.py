@@ -25,7 +25,7 @@ from hubd.core.decide import Applied
 from hubd.core.model import ENDED, Campaign, Channel, Content, InDoubt
 from hubd.core.pacing import parse_rate
 from hubd.core.sms import compile_sms
-from hubd.core.spec import spec_json
+from hubd.core.spec import spec_from_json, spec_json
 from hubd.core.spec_reading import parse_spec
 from hubd.errors import BadInput, NotFound
 from hubd.wire import params as p
@@ -120,13 +120,20 @@ async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
         "skipped": dict(seen.found.skipped),
         "matching": matching_view(seen.found.matching),
         "problems": problem_views(seen.report.problems),
-        "warnings": list(seen.report.warnings),
+        "warnings": [*_about_start(campaign, hub.now()), *seen.report.warnings],
         "segments": seen.segments,
         "estimate": estimate_view(seen.report.estimate),
         "load": load_view(seen.report.load),
         "provider": campaign.provider,
         "channel": campaign.channel.value,
     }
+
+
+def _about_start(campaign: Campaign, now: float) -> list[str]:
+    spec = spec_from_json(campaign.spec)
+    if spec.start_at is None or spec.start_at > now or not decide.may_be_scheduled(campaign):
+        return []
+    return [f"its start time has passed: {spec.schedule.at}; to start it at once: --at now"]
 
 
 async def preview(hub: Hub, params: p.CampaignPreview) -> r.PreviewResult:

@@ -18,7 +18,6 @@ from hubd.core.model import Campaign, Channel, Content, InDoubt, RenderedMessage
 from hubd.core.preflight import Found, Gap, Report, assess
 from hubd.core.records import MissingPattern
 from hubd.core.sms import Bill, Segments, compile_sms, segments
-from hubd.core.spec import spec_from_json
 from hubd.core.windows import known_zone
 from hubd.engine.plan import MessagePlan
 from hubd.errors import BadInput, BadTemplate, HubError, InvalidTransition, NotFound
@@ -45,13 +44,7 @@ async def inspect(
 
     With `reckon`, also at what an SMS campaign costs, for which the text for each recipient is written.
     """
-    spec = spec_from_json(campaign.spec)
-    passed = "" if spec.start_at is None or spec.start_at > hub.now() else str(spec.schedule.at)
-    found = Found(
-        content=await hub.campaigns.content(campaign.content_id),
-        rates=campaign.rate,
-        start_passed=passed if campaign.started_at is None else "",
-    )
+    found = Found(content=await hub.campaigns.content(campaign.content_id), rates=campaign.rate)
     found = _look_at_provider(hub, campaign, _look_at_state(campaign, found))
     found = await _look_at_audience(hub, campaign, replace(found, restored=_predates_restore(hub, campaign)))
     sample: SegmentsView | None = None

@@ -75,7 +75,6 @@ class Found:
     leaves: bool = False  #: whether what is sent leaves this machine: the provider is no outbox
     window: str = ""  #: the sending window
     no_zone: int = 0  #: recipients for whom it is in UTC, because no time zone is known
-    start_passed: str = ""  #: the start time of its file, when that would be used and has passed
     restored: bool = False  #: it is older than a restore of the database, which may not know that it was sent
 
 
@@ -237,8 +236,6 @@ def _warnings(found: Found) -> Iterator[str]:
             "there is no text part, which some mail readers and spam filters expect, and none could be made "
             "from the HTML: write one with text_file"
         )
-    if found.start_passed:
-        yield f"its start time has passed ({found.start_passed}); to start it at once: --at now"
     if found.no_zone:
         who = "1 recipient has" if found.no_zone == 1 else f"{found.no_zone:,} recipients have"
         yield (

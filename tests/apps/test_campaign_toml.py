@@ -109,7 +109,7 @@ def test_show_and_apply_and_clone(hub: Hub) -> None:
     assert (spec["schedule"]["window"], spec["schedule"]["timezone"]) == ("08:00-21:00", "Europe/Berlin")
     assert spec["attachments"][0]["name"] == "flyer.pdf"
     preview = hub.json("preview", "winter")
-    assert (preview["subject"], preview["text"]) == ("Winter", "")
+    assert (preview["subject"], preview["text"]) == ("Winter", "Hello\n")  # made from the HTML
     assert "Hello" in preview["html"]
 
     bad = hub.file("bad.toml", 'rate = "5/s"\nsubjct = "x"\n')

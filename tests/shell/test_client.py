@@ -164,6 +164,17 @@ async def test_errors_arrive_as_their_classes(served: Served) -> None:
         assert wrong.value.data["errors"]
 
 
+@pytest.mark.parametrize("letter", ["x", "é"])
+async def test_a_request_that_is_too_large_is_refused_before_it_ends_the_connection(
+    served: Served, letter: str
+) -> None:
+    async with open_client(served.path) as hub:
+        limit = hub.hello["limits"]["message_bytes"]
+        with pytest.raises(BadInput, match=f"hubd takes {limit:,} at most"):
+            await hub.call("campaign.apply", spec={"text": letter * limit})
+        assert (await hub.call("hub.status"))["version"] == "0.0.1"
+
+
 async def test_many_tasks_share_a_connection(served: Served) -> None:
     async with open_client(served.path) as hub:
         names: list[str] = []

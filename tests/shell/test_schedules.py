@@ -59,6 +59,8 @@ async def test_a_time_that_has_passed_is_refused_and_nothing_starts(hub: Client,
     with pytest.raises(BadInput, match="is in the past"):
         await hub.call("campaign.start", name="spring", at=at, timezone="Europe/Berlin")
     await apply(hub, **PLAIN, schedule={"at": at, "timezone": "Europe/Berlin"})
+    (warning,) = (await hub.call("campaign.check", name="spring"))["warnings"]
+    assert warning.startswith("its start time has passed: 2026-11-30T")
     with pytest.raises(BadInput, match="the start time in the file of spring has passed") as caught:
         await hub.call("campaign.start", name="spring")
     assert caught.value.hint.endswith("hubctl start spring --at now")
