@@ -7,8 +7,8 @@ differs in what a comparison means, because fields are text and people think of 
   no result (`CannotCompare`), except that they are not equal.
 * Two texts are equal if they are the same, and in order as numbers if both look like numbers, else as texts
   (so dates such as `2026-12-01` are).
-* A field that a contact lacks is the empty text, which is neither less nor greater than anything. With
-  `is defined` you still learn whether it is there.
+* A field that a contact lacks is the empty text, which is neither less nor greater than anything, and in no
+  text. With `is defined` you still learn whether it is there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 
 from jinja2 import Template as JinjaTemplate
-from jinja2 import TemplateSyntaxError, nodes
+from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
@@ -71,7 +71,7 @@ class Condition:
             for _ in self._jinja.root_render_func(context):
                 pass
             return bool(context.vars[_RESULT])
-        except (TypeError, ValueError, ArithmeticError):
+        except (TypeError, ValueError, ArithmeticError, UndefinedError):
             raise CannotCompare(", ".join(sorted(self.fields))) from None
 
 
@@ -148,7 +148,7 @@ class _Comparing(NodeTransformer):
         return reduce(lambda one, other: nodes.And(one, other, lineno=node.lineno), found)
 
     def visit_Test(self, node: nodes.Test) -> nodes.Expr:  # noqa: N802
-        if node.name in ("defined", "undefined"):
+        if node.name in ("defined", "undefined") and isinstance(node.node, nodes.Name):
             return node
         subject: nodes.Expr = self.visit(node.node)
         if node.args and (word := _TESTS.get(node.name)):
@@ -157,9 +157,11 @@ class _Comparing(NodeTransformer):
 
     def visit_Filter(self, node: nodes.Filter) -> nodes.Expr:  # noqa: N802
         assert node.node is not None  # as it has in the body of a filter block, which is refused
-        subject = node.node if node.name in ("default", "d") else self.visit(node.node)
+        bare = node.name in ("default", "d") and isinstance(node.node, nodes.Name)
+        subject = node.node if bare else self.visit(node.node)
         arguments = [self.visit(argument) for argument in node.args]
-        return nodes.Filter(subject, node.name, arguments, node.kwargs, None, None, lineno=node.lineno)
+        named = [nodes.Keyword(keyword.key, self.visit(keyword.value)) for keyword in node.kwargs]
+        return nodes.Filter(subject, node.name, arguments, named, None, None, lineno=node.lineno)
 
     def visit_Name(self, node: nodes.Name) -> nodes.Expr:  # noqa: N802
         return nodes.Filter(node, "default", [nodes.Const("")], [], None, None, lineno=node.lineno)
@@ -205,7 +207,7 @@ def _compare(left: object, word: str, right: object, fields: str) -> bool:
         among = (
             any(_equal(left, each) for each in right)
             if isinstance(right, list | tuple)
-            else (str(left) in str(right))
+            else left != "" and str(left) in str(right)
         )
         return among is (word == "in")
     if left == "" or right == "":
@@ -229,7 +231,7 @@ def _equal(left: object, right: object) -> bool:
 def _number(value: object) -> int | float | None:
     """None for what does not look like a number; "1,5" does not, because nobody knows what it is."""
     if isinstance(value, int | float):
-        return value
+        return value if value == value else None  # 'nan' | float
     if not isinstance(value, str) or _NUMBER.fullmatch(value) is None:
         return None
     return float(value) if "." in value else int(value)

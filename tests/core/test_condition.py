@@ -67,6 +67,11 @@ ANN = {
         ("returns > 3", False),
         ("returns < 3", False),
         ("not (returns > 3)", True),
+        ("country in tags", False),
+        ("country not in tags", True),
+        ("country | upper | default('DE') == ''", True),
+        ("(country | upper) is defined", True),
+        ("country | default(default_value=state) == ''", True),
         ("country is defined", False),
         ("country is undefined and city is defined", True),
         ("country | default('DE') == 'DE'", True),
@@ -101,7 +106,7 @@ def test_any_text_equals_itself_alone_and_is_compared_or_not(a: str, b: str) -> 
     fields = {"a": a, "b": b}
     assert compile_condition("a == b").holds(fields) is (a == b)
     assert compile_condition("a != b").holds(fields) is (a != b)
-    assert compile_condition("b in a").holds(fields) is (b in a)
+    assert compile_condition("b in a").holds(fields) is (b != "" and b in a)
     for source in ("a < 3", "a | int > 3", "a > b"):
         with suppress(CannotCompare):
             assert compile_condition(source).holds(fields) in (True, False)
@@ -151,6 +156,54 @@ def test_any_text_is_a_condition_or_is_refused(source: str) -> None:
     for fields in (none, {"a": "1", "b": "x", "c": ""}):
         with suppress(CannotCompare):
             assert condition.holds(fields) in (True, False)
+
+
+NAMES = st.sampled_from(["a", "b", "missing"])
+VALUES = st.one_of(
+    NAMES,
+    st.sampled_from(["'x'", "''", "'3'", "3", "-0.5", "true", "none", "['x', 3]"]),
+    st.tuples(
+        NAMES, st.sampled_from(["lower", "int", "float", "length", "trim", "default('x')", "round"])
+    ).map(" | ".join),
+)
+COMPARISONS = st.one_of(
+    VALUES.filter(lambda value: "[" not in value),
+    st.tuples(
+        VALUES.filter(lambda value: "[" not in value),
+        st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "in", "not in", "is eq", "is gt"]),
+        VALUES,
+    ).map(" ".join),
+    st.tuples(NAMES, st.sampled_from(["is defined", "is number", "is not none", "is upper"])).map(" ".join),
+)
+EXPRESSIONS = st.recursive(
+    COMPARISONS,
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda each: "({} {} {})".format(*each)),
+        inner.map("(not ({}))".format),
+        st.tuples(inner, inner, inner).map(lambda each: "({} if {} else {})".format(*each)),
+    ),
+    max_leaves=6,
+)
+FIELD = st.sampled_from(["", "x", "3", "-0.5", "nan", "inf", "1e400", "9" * 400, "true"]) | st.text(
+    max_size=8
+)
+
+
+@given(EXPRESSIONS, FIELD, FIELD)
+def test_every_expression_has_a_result_or_none_and_its_negation_the_opposite(
+    source: str, a: str, b: str
+) -> None:
+    try:
+        condition, negated = compile_condition(source), compile_condition(f"not ({source})")
+    except BadTemplate:
+        return
+    try:
+        holds = condition.holds({"a": a, "b": b})
+    except CannotCompare:
+        with pytest.raises(CannotCompare):
+            negated.holds({"a": a, "b": b})
+        return
+    assert negated.holds({"a": a, "b": b}) is not holds
 
 
 def test_a_field_too_long_for_a_condition_that_multiplies_it_is_said() -> None:
