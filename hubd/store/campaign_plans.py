@@ -27,7 +27,7 @@ UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
                         WHEN :target = 'running' THEN NULL ELSE completed_at END,
     last_error = CASE WHEN :target = 'running' THEN ''
                       WHEN :target IN ('paused', 'failed') AND :reason NOT IN ('', 'limit') THEN :reason
-                      WHEN :target = 'completed' AND n_failed + n_undelivered + n_in_doubt = 0 THEN ''
+                      WHEN :target = 'completed' AND NOT :troubled THEN ''
                       ELSE last_error END,
     archived_at = CASE WHEN :target = 'running' THEN NULL ELSE archived_at END,
     freeze_to = CASE WHEN :target = 'running' AND freeze_to IS NULL
@@ -99,7 +99,9 @@ def write_move(
     """
     if to is CampaignState.COMPLETED:
         _check_settled(before)
-    values = {"target": to.value, "source": before.state.value, "id": before.id}
+    counts = before.counts
+    troubled = bool(counts.failed + counts.undelivered + counts.in_doubt)
+    values = {"target": to.value, "source": before.state.value, "id": before.id, "troubled": troubled}
     done = unit.db.execute(MOVE, {**values, "reason": reason, "now": unit.now}).rowcount
     assert done == 1, "the state was read in the same transaction"
     for name, value in sets.items():
