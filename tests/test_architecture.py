@@ -141,6 +141,7 @@ KNOW_SQLITE = {
             "database",
             "file_checks",
             "opening",
+            "putting_back",
             "readers",
             "writer",
         ),
