@@ -185,7 +185,7 @@ class CsvFile:
         """Every row after the header. Raises Damaged where the file cannot be read on."""
         wanted = len(self.header.columns)
         while self._first or self._lines.fill():
-            for line, cells, problem in self._next_records():
+            for line, cells, problem in [self._first.pop()] if self._first else self._some():
                 text = "".join(cells)
                 if not problem and not text.strip():
                     continue  # an empty line, or one of nothing but delimiters
@@ -251,12 +251,6 @@ class CsvFile:
         )
 
     # --- records ----------------------------------------------------------------------------------------
-
-    def _next_records(self) -> Iterator[tuple[int, list[str], str]]:
-        if self._first:
-            yield self._first.pop()
-        else:
-            yield from self._some()
 
     def _some(self) -> Iterator[tuple[int, list[str], str]]:
         """The next records: those of a block, or one that goes on beyond it or has something wrong."""

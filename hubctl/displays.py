@@ -112,8 +112,14 @@ class Bars:
 
         views = self._board.sorted() if self._headed else list(self._board.views.values())
         size = self._console.size
-        away = layout.wrapped(layout.one_line(self._board.away), size.width - 1).split("\n")
-        fits = max(1, size.height - 3 - len(self._board.troubled) - len(away))
+        troubled = "\n".join(layout.one_line(render.troubled(view)) for view in self._board.troubled)
+        below = [
+            (line, style)
+            for text, style in ((troubled, "yellow"), (layout.one_line(self._board.away), "bold red"))
+            for line in layout.wrapped(text, size.width - 1, hanging="  ").split("\n")
+            if line
+        ]
+        fits = max(1, size.height - 3 - len(below))
         at = next((n for n, view in enumerate(views) if view["name"] == chosen), 0)
         seen = views[max(0, at - fits + 1) :][:fits]
         figures = [", ".join(text for _, text in figures_of(view)) for view in seen]
@@ -127,11 +133,7 @@ class Bars:
             parts += [Text(f"  {why}", style="yellow") for why in map(_why, seen) if why]
         if len(views) > fits:
             parts.append(Text(f"and {len(views) - fits} more: hubctl list", style="dim"))
-        parts += [
-            Text(layout.one_line(render.troubled(view)), style="yellow") for view in self._board.troubled
-        ]
-        if self._board.away:
-            parts += [Text(line, style="bold red") for line in away]
+        parts += [Text(line, style=style) for line, style in below]
         if hint:
             parts.append(Text(layout.one_line(hint), style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*parts)

@@ -19,7 +19,7 @@ from hubctl.layout import (
     table,
     wrapped,
 )
-from hubctl.render import clock, moment
+from hubctl.render import clock, count, moment
 from hubctl.spans import spoken
 
 if TYPE_CHECKING:
@@ -219,10 +219,21 @@ def halted(view: r.CampaignView) -> list[str]:
         return []
     if state == "paused" and why == "limit":
         sent = plural(int(view.get("limit") or 0), "message")
-        return [f"{name} paused at its limit of {sent}. To send the rest: hubctl resume {name}"]
+        return [f"{name} paused at its limit ({sent} in all). To send the rest: hubctl resume {name}"]
     said, go_on = _HALTED[state]
     lines = [f"{name} {said}: {why}"]
     return lines if "hubctl " in why else [*lines, go_on.format(name=name)]
+
+
+def set_aside(view: r.CampaignView) -> list[str]:
+    """Recipients who got nothing so far although nothing failed, and how to list them."""
+    lines = []
+    for state, what in (("deferred", "refused for now, and tried again"), ("skipped", "skipped")):
+        if n := count(view["counts"], state):
+            were = "was" if n == 1 else "were"
+            shown = f"hubctl deliveries {view['name']} --state {state}"
+            lines.append(f"{plural(n, 'recipient')} {were} {what}: {shown}")
+    return lines
 
 
 _HALTED = {

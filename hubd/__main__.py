@@ -245,8 +245,8 @@ def _restore(arguments: argparse.Namespace) -> int:
     from hubd.store.putting_back import put_back
 
     state_dir = places.state_dir(arguments.state_dir, os.environ)
-    daemon.check_owner(state_dir)
-    daemon.make_state_dir(state_dir)
+    daemon.check_state_dir(state_dir)
+    daemon.make_state_dir(state_dir)  # which looks at the folders above it, too
     database = (state_dir / "hub.db").absolute()
     try:
         with sole_holder(state_dir / "hubd.lock"):

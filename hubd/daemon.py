@@ -72,7 +72,7 @@ log = logging.getLogger(__name__)
 ANY_PORT = ("127.0.0.1", 0)
 #: Seconds that messages on the wire are given when the daemon stops.
 GRACE = 60.0
-EX_NOPERM = 77
+EX_NOINPUT, EX_NOPERM = 66, 77
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,15 +341,21 @@ def make_state_dir(path: Path) -> None:
     _check_folders(path)
 
 
-def check_owner(path: Path) -> None:
-    """Raise `StoreUnusable` if the state directory belongs to another user, whose daemon has to read it."""
-    if sys.platform == "win32" or not path.exists() or (owner := path.stat().st_uid) == os.geteuid():
-        return
-    raise StoreUnusable(
-        f"the state directory {path} belongs to another user",
-        exit_status=EX_NOPERM,
-        hint=f"run this as that user: sudo -u '#{owner}' hubctl daemon restore ...",
-    )
+def check_state_dir(path: Path) -> None:
+    """Raise `StoreUnusable` for a state directory that is not there, or that another user's daemon has."""
+    if not path.is_dir():
+        raise StoreUnusable(
+            f"there is no state directory {path}",
+            exit_status=EX_NOINPUT,
+            hint="name that of your hubd with --state-dir, "
+            f"or create it: mkdir -m 700 {shlex.quote(str(path))}",
+        )
+    if sys.platform != "win32" and (owner := path.stat().st_uid) != os.geteuid():
+        raise StoreUnusable(
+            f"the state directory {path} belongs to another user",
+            exit_status=EX_NOPERM,
+            hint=f"run this as that user: sudo -u '#{owner}' hubctl daemon restore ...",
+        )
 
 
 def _check_folders(path: Path) -> None:

@@ -308,7 +308,9 @@ def failures(app: App, name: str) -> None:
     halted, refused = render_messages.halted(view), render.refusals(view)
     if halted:
         app.out("\n" * bool(groups) + "\n".join(layout.wrapped(line, width) for line in halted))
-    if not groups and not halted and not refused:
+    if not groups and not halted and not refused and not view["counts"]["deferred"]:
         app.note(f"nothing went wrong with {name}")
+    for line in render_messages.set_aside(view):
+        app.note(layout.wrapped(line, width, hanging="  "))
     for line in refused:
         app.note(line)

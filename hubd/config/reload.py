@@ -109,6 +109,8 @@ class Reloader:
         if config.log_level != self._running.log_level and "hub.log_level" not in self._options:
             logging.getLogger().setLevel(config.log_level.upper())
             changes.insert(0, "hub.log_level")
+        if config.viewer_token != self._running.viewer_token:
+            changes.insert(0, "hub.viewer_token")
         self._waiting = [
             key
             for key, value in _ONCE.items()

@@ -381,7 +381,7 @@ def test_an_error_that_is_over_is_not_shown_as_the_reason() -> None:
     ("changes", "said"),
     [
         ({"state": "paused", "reason": "the login was refused"}, ["paused by itself: the login", "resume"]),
-        ({"state": "paused", "reason": "limit", "limit": 40}, ["at its limit of 40 messages", "resume"]),
+        ({"state": "paused", "reason": "limit", "limit": 40}, ["limit (40 messages in all)", "resume"]),
         (
             {"state": "failed", "reason": "an internal error"},
             ["ended by itself: an internal", "start spring"],
@@ -399,6 +399,15 @@ def test_why_a_campaign_does_not_go_on_is_said_with_what_to_do(
     words = render_messages.halted(view(**changes))
     assert len(words) <= 2
     assert all(part in " ".join(words) for part in said), words
+
+
+def test_who_was_put_off_or_skipped_is_no_failure_and_not_nothing_either() -> None:
+    words = render_messages.set_aside(view(counts={"deferred": 1, "skipped": 12, "failed": 3}))
+    assert words == [
+        "1 recipient was refused for now, and tried again: hubctl deliveries spring --state deferred",
+        "12 recipients were skipped: hubctl deliveries spring --state skipped",
+    ]
+    assert render_messages.set_aside(view(counts={"sent": 3})) == []
 
 
 @pytest.mark.parametrize("state", ["draft", "scheduled", "running", "paused", "completed"])

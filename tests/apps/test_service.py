@@ -278,6 +278,10 @@ def test_uninstall_for_a_user_takes_that_users_files_alone(tmp_path: Path) -> No
     own = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_STATE_HOME": str(tmp_path / "state")}
     (tmp_path / "state/messagehub").mkdir(parents=True)
     ok("install", "--user", "--hubd", HUBD, "--yes", **own)
+    units = tmp_path / "config/systemd/user"
+    for unit, target in (("hubd.service", "default"), ("hubd.socket", "sockets")):
+        (units / f"{target}.target.wants").mkdir()
+        (units / f"{target}.target.wants" / unit).symlink_to(units / unit)
     found = record("uninstall", "--user", "--yes", **own)
     assert not tree(tmp_path)
     assert found["left"] == [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from hubd.config.file import HubConfig, load_config
+from hubd.config.file import HubConfig, load_config, missing_secrets
 from hubd.config.reload import Reloader
 from hubd.config.show import Option
 from hubd.core.model import Channel, InDoubt
@@ -303,3 +303,43 @@ async def test_every_kind_of_key_takes_effect_at_once_or_not_at_all(
         errors.clear()
         assert await reload() == ([applied] if applied else [])
         assert reload.show()["needs_restart"] == []
+
+
+# -- the viewers' token -------------------------------------------------------------------------------------
+
+TOKEN = "0123456789abcdef" * 2
+
+
+async def test_the_viewers_token_is_read_again_each_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = desk(tmp_path)
+    assert await here.reload.viewer_token() == ""
+    here.path.write_text('[hub]\nviewer_token = { file = "viewer.token" }\n')
+    assert await here.reload() == ["hub.viewer_token"]
+    file = tmp_path / "viewer.token"
+    for _ in range(3):
+        assert await here.reload.viewer_token() == ""
+    assert len([each for each in caplog.messages if "no viewer can use the token" in each]) == 1
+    for token, good in ((TOKEN, True), ("short", False), (TOKEN[::-1] + "\n", True), (TOKEN + " x", False)):
+        file.touch(mode=0o600)
+        file.write_text(token)
+        assert await here.reload.viewer_token() == (token.strip() if good else "")
+        assert token.strip() not in caplog.text
+    file.write_text(TOKEN)
+    file.chmod(0o644)
+    assert await here.reload.viewer_token() == ""
+    assert "can be read by others" in caplog.text
+    assert here.values()["hub.viewer_token"] == {"file": "viewer.token"}
+
+
+def test_a_token_that_could_be_guessed_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "hubd.toml"
+    path.write_text('[hub]\nviewer_token = { file = "viewer.token" }\n')
+    (missing,) = missing_secrets(load_config(path))
+    assert "viewer.token" in str(missing)
+    (tmp_path / "viewer.token").touch(mode=0o600)
+    (tmp_path / "viewer.token").write_text("guessable")
+    (weak,) = missing_secrets(load_config(path))
+    assert "openssl rand" in weak.hint
+    assert "guessable" not in str(weak)
