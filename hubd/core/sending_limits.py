@@ -20,11 +20,13 @@ def _any(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
-_HINT = _any(r"limit|quota|exceed|reached|too (many|much)|only [0-9]|throttled|credits|unusual")
+_HINT = _any(r"limit|quota|exceed|reached|too (many|much)|only [0-9]|throttled|credits|unusual|WASCL")
 _OTHERS = _any(
     r"\breceiv|\binbound|\bincoming|\bmessage size|\bsize (limit|exceed)|recipient.s per ",
     r"\b(connection|session|login)s?\b",
 )
+#: Faster than so many a second, as Amazon SES says it: that is over in a second.
+_THROTTLED = _any(r"\bthrottling\b|\bmaximum sending rate\b")
 #: "The user has exceeded his daily quota" is said of recipients, too; "you have exceeded" is not.
 _THEIRS = _any(r"\b(user|mailbox|recipient|account)('s)? (has |have |is |was )?(exceed|over|reached|at )")
 _A_DAY = _any(r"\b(daily|monthly|per (day|month)|a day|each day|24[ -]?(h\b|hours?|hrs?)|per 24)\b")
@@ -46,14 +48,14 @@ _TOO_FAST = _any(
     r"\b(mail|sending|message|recipient) rate\b.{0,20}\bexceed",
     r"\bexceed\w* .{0,30}\b(mail|sending|message|recipient) rate",
     r"\b(sent|sending) too (many|much)\b",
-    r"\btoo many (e-?mails|messages)( sent)?\W*($|\(#|from you|\.)",
+    r"\btoo many (e-?mails|mails|messages)\b(?!.{0,40}\b(recipient|mailbox|user)\b)",
     r"\bsender (is )?throttled|\bunusual sending activity",
 )
 _REACHED = _any(
     r"\byou('ve| have)? (reached|exceeded) (your|a|the) .{0,30}(limit|quota)",
     r"\b(limit|quota) (for|of|on) (sending|outgoing|sent)\b",
     r"\b(tenant|account|domain|user) has exceeded (its |the )?(threshold|sending|permitted)",
-    r"\bexceeded permitted limits\b|\bmaximum credits exceeded\b|\bSubmissionQuotaExceeded",
+    r"\bWASCL\b|\bexceeded permitted limits\b|\bmaximum credits exceeded\b|\bSubmissionQuotaExceeded",
     r"\bmessage (count |limit )?quota exceeded\b|\brecipient ?rate ?limit ?exceeded",
 )
 
@@ -74,6 +76,8 @@ def _limit_of(sentence: str) -> Limit:
     how_many = _WHAT.search(sentence) and _MOST.search(sentence)
     if how_many and _A_DAY.search(sentence):
         return "daily_quota"
+    if _THROTTLED.search(sentence):
+        return ""
     if (how_many and _SOON.search(sentence)) or _TOO_FAST.search(sentence):
         return "too_fast"
     if (_SENDING.search(sentence) and _OVER.search(sentence)) or _REACHED.search(sentence):

@@ -164,7 +164,13 @@ _POLICY = Row(A.FAIL, "refused_by_policy")
 _CONTENT = Row(A.FAIL, "content_refused")
 
 _AUTHENTICATION_OF_OURS = {f"5.7.{n}": _UNAUTHENTICATED for n in (25, 26, 27)}  # RFC 7372, RFC 7505
-_AFTER_RCPT = {**_AUTHENTICATION_OF_OURS, "5.3.4": _TOO_LARGE_HERE, "5.6.*": _CONTENT, "5.7.*": _CONTENT}
+_AFTER_RCPT = {
+    **_AUTHENTICATION_OF_OURS,
+    "5.1.8": _SENDER,
+    "5.3.4": _TOO_LARGE_HERE,
+    "5.6.*": _CONTENT,
+    "5.7.*": _CONTENT,
+}
 
 SMTP_ENHANCED: Mapping[Stage, Mapping[str, Row]] = MappingProxyType(
     {
@@ -214,7 +220,7 @@ SENDING_LIMITS: Mapping[Limit, Row] = MappingProxyType(
     {
         "daily_quota": Row(A.PAUSE, "daily_quota"),
         "sending_limit": Row(A.PAUSE, "sending_limit"),
-        "too_fast": Row(A.SLOW, "too_fast", least_wait=300.0),
+        "too_fast": Row(A.SLOW, "too_fast", least_wait=60.0),
     }
 )
 

@@ -54,6 +54,8 @@ _EVENT_OF: Mapping[DeliveryState, DeliveryEvent] = {
     DeliveryState.PENDING: DeliveryEvent.WITHDRAW,
 }
 _TOLD = {DeliveryState.FAILED: "delivery.failed", DeliveryState.IN_DOUBT: "delivery.in_doubt"}
+#: Characters of a provider's words in an event, which goes to many. The attempt has all of them.
+_MOST_TOLD = 300
 #: The states in which what the provider said is why the message did not go out.
 _REFUSED = frozenset({*_TOLD, DeliveryState.DEFERRED})
 _UNTRIED = (DeliveryState.PENDING, DeliveryState.DEFERRED)
@@ -190,7 +192,7 @@ class _Batch:
         if target in _TOLD:
             data = {"delivery_id": entry.delivery_id, "reason": entry.reason, "code": entry.code}
             if entry.provider_reply:
-                data["provider_reply"] = entry.provider_reply
+                data["provider_reply"] = entry.provider_reply[:_MOST_TOLD]
             self._unit.event(_TOLD[target], at.campaign_id, data)
         if target in _REFUSED and entry.provider_reply:
             self._unit.refused(at.campaign_id, entry.provider_reply)

@@ -44,6 +44,9 @@ REACHED = [
     "quota was exceeded.",
     "550 5.7.705 Access denied, tenant has exceeded threshold",
     "550 5.7.508 Access denied, 203.0.113.7 has exceeded permitted limits within its range",
+    # Outlook.com
+    "554 5.2.0 OutboundSpamException; Failed to process message due to a permanent exception with message "
+    "[BeginDiagnosticData]WASCL UserAction verdict is not None. Actual verdict is Suspend, ShowTierUpgrade.",
     # Gmail, in the words of its own bounces
     "550 5.4.5 You have reached a limit for sending mail. Your message was not sent.",
     # GMX, WEB.DE, IONOS
@@ -62,6 +65,7 @@ SOON = [
     "451 Domain b.example has exceeded the max emails per hour (25/25 (100%)) allowed.",
     # OVH
     "550 5.7.1 sorry, too many emails (#5.7.1)",
+    "450 4.7.1 Too many emails sent, retry later",
     # Zoho
     "550 5.4.6 mail rate exceeded limit",
     "550 5.4.6 Unusual sending activity detected. Please try after sometime",
@@ -87,6 +91,7 @@ OTHERS = [
     "452 4.2.2 user has exceeded his daily message quota",
     "550 5.2.0 The mailbox is over its limit of messages per day",
     "421 4.7.0 Maximum number of messages per connection exceeded",
+    "450 4.2.1 Too many messages for this mailbox",
     "552 5.2.2 <a@b.example>: Quota exceeded (mailbox for user is full)",
     "550 5.2.2 Mailbox size limit exceeded",
     "550 5.1.1 <a@b.example>: Recipient address rejected: User unknown in relay recipient table",
@@ -131,9 +136,16 @@ def test_an_hourly_limit_slows_the_provider_at_any_stage(reply: str, stage: Stag
     assert verdict_of(reply, stage) == (Action.SLOW, "too_fast")
 
 
-def test_after_an_hourly_limit_nothing_is_sent_for_minutes() -> None:
+def test_after_an_hourly_limit_nothing_is_sent_for_a_minute() -> None:
     answer = Answer(stage=Stage.DATA, code=451, text="Hourly sending quota exceeded")
-    assert judge(answer, Channel.EMAIL).retry_after == 300.0
+    assert judge(answer, Channel.EMAIL).retry_after == 60.0
+
+
+@given(stage=STAGES)
+def test_a_limit_per_second_is_no_reason_to_wait_that_long(stage: Stage) -> None:
+    text = "Throttling failure: Maximum sending rate exceeded."
+    verdict = judge(Answer(stage=stage, code=454, text=text), Channel.EMAIL)
+    assert (verdict.action, verdict.reason, verdict.retry_after) == (Action.SLOW, "too_fast", None)
 
 
 @pytest.mark.parametrize("reply", OTHERS)

@@ -315,6 +315,7 @@ def test_an_answer_to_rcpt_is_about_the_recipient(
         ("data", "550 5.7.25", PAUSE, "sender_unauthenticated", False),
         ("data", "550 5.7.27", PAUSE, "sender_unauthenticated", False),
         ("data", "552 5.3.4", FAIL, "message_too_large", False),
+        ("data", "550 5.1.8", PAUSE, "sender_refused", False),
         ("data", "250", RETRY, "out_of_sync", True),
         ("data", "dropped", RETRY, "connection_lost", True),
         ("data", "timeout", RETRY, "no_answer", True),
@@ -324,6 +325,7 @@ def test_an_answer_to_rcpt_is_about_the_recipient(
         ("body", "550", FAIL, "message_refused", True),
         ("body", "552", FAIL, "message_too_large", True),
         ("body", "552 5.3.4", FAIL, "message_too_large", True),
+        ("body", "550 5.1.8", PAUSE, "sender_refused", True),
         ("body", "554 5.7.1", FAIL, "content_refused", True),
         ("body", "554 5.6.0", FAIL, "content_refused", True),
         ("body", "550 5.7.25", PAUSE, "sender_unauthenticated", True),
@@ -361,6 +363,7 @@ def test_until_the_dot_is_sent_nothing_is_in_doubt(
         ("552", FAIL, "message_too_large", False),
         ("552 5.2.2", FAIL, "mailbox_full", False),
         ("552 5.3.4", FAIL, "message_too_large", False),
+        ("550 5.1.8", PAUSE, "sender_refused", False),  # Exchange Online: a bad outbound sender
         ("550 5.7.25", PAUSE, "sender_unauthenticated", False),
         ("550 5.7.26", PAUSE, "sender_unauthenticated", False),
         ("550 5.7.27", PAUSE, "sender_unauthenticated", False),
