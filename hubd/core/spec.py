@@ -108,8 +108,8 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     text: Annotated[
         str,
         Meta(
-            description="The plain text, a template. Email needs text, HTML or both; without text it gets one "
-            "that is made from the HTML. SMS needs text."
+            description="The plain text, a template. Email needs text, HTML or both; without text it gets "
+            "one that is made from the HTML. SMS needs text."
         ),
     ] = ""
     html: Annotated[str, Meta(description="The HTML part, a template. Email only.")] = ""
