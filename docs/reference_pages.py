@@ -17,6 +17,7 @@ from hubctl.campaign_file import FILE_KEYS
 from hubctl.cli import COMMANDS, hubctl
 from hubctl.command import Command, common_options
 from hubctl.commands.help import TOPICS
+from hubctl.new_file import new_campaign
 from hubd import __version__
 from hubd.__main__ import option_parser
 from hubd.config.reference import PLACES, Key, declared, sections
@@ -106,6 +107,8 @@ def campaign_file() -> str:
     ]
     for name, table in (("retry", Retry), ("schedule", Schedule)):
         lines += [f"## [{name}]", "", table.__doc__ or "", "", *_keys(declared(table))]
+    lines += ["## An example of each key", "", "`hubctl new spring-sale` writes this file; `--template` and "]
+    lines += ["`--channel sms` write others.", "", "```toml", new_campaign("spring-sale", "email", ""), "```"]
     about = "`hubctl template apply` reads these; [templates](../templates.md) says how campaigns use them."
     lines += ["## Template files", "", about, "", *_keys([*declared(TemplateSpec), *files])]
     return "\n".join(lines)

@@ -16,6 +16,7 @@ _AT = "hubctl.commands"
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": (f"{_AT}.demo:demo", _BEGIN, "Try everything on this machine, without any setup."),
     "import": (f"{_AT}.contacts:import_", _BEGIN, "Import contacts from a CSV file."),
+    "new": (f"{_AT}.new:new", _BEGIN, "Write a campaign file that explains itself."),
     "apply": (f"{_AT}.campaign:apply", _BEGIN, "Create or update campaigns from their files."),
     "template": (f"{_AT}.template:template", _BEGIN, "Manage stored templates: apply, list, show, history."),
     "check": (f"{_AT}.campaign:check", _BEGIN, "Check whether a campaign is ready, and who would get it."),

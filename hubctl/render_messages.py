@@ -204,6 +204,37 @@ def body(content: r.ContentView, *, colour: bool = False, html_hint: bool = True
     return "\n".join(lines)
 
 
+def preview(found: r.PreviewResult, *, colour: bool = False) -> str:
+    """A message that is not sent yet: what its reader sees of its headers, its text, and its files."""
+    headers = [(name, value) for name, value in found.get("headers", ()) if name.lower() not in _UNSEEN]
+    headers = headers or [("To", found["recipient"])]
+    if found.get("subject") and not any(name == "Subject" for name, _ in headers):
+        headers.append(("Subject", found["subject"]))
+    lines = [
+        paint(f"{one_line(name)}: {one_line(value)}", "1" if colour and name == "Subject" else "")
+        for name, value in headers
+    ]
+    lines += ["", body({"text": found["text"], "html": found.get("html", "")}, html_hint=False)]
+    files = [
+        f"{one_line(file['name'])} ({file_size(int(file['size']))}"
+        + (", in the HTML)" if file["inline"] else ")")
+        for file in found["attachments"]
+    ]
+    lines += ["", paint(f"files: {', '.join(files)}", "2" if colour else "")] if files else []
+    return "\n".join(lines)
+
+
+#: Headers that are another for every message, or say the same to everybody.
+_UNSEEN = frozenset({"date", "message-id", "list-unsubscribe-post"})
+
+
+def file_size(size: int) -> str:
+    """ "812 bytes", "34.2 KiB", "3.1 MiB"."""
+    if size < 1024:
+        return plural(size, "byte")
+    return f"{size / 1024:,.1f} KiB" if size < 1024**2 else f"{size / 1024**2:,.1f} MiB"
+
+
 _ADVICE = {
     "transient": "hubctl retry {name} --class transient",
     "permanent": "correct the address or the message, then hubctl retry {name} --class permanent; an address "

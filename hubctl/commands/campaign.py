@@ -5,7 +5,7 @@ archive, delete.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -173,55 +173,94 @@ def check(app: App, name: str) -> int:
 
 
 @command("preview", example="hubctl preview spring-sale --to ann@example.com")
-@click.argument("name", shell_complete=campaign_names)
+@click.argument("name", required=False, shell_complete=campaign_names)
 @click.option(
     "--to", "contact", metavar="CONTACT", help="An address or a contact id (default: the first recipient)."
 )
-@click.option("--html", "part", flag_value="html", help="Print only the HTML part.")
+@click.option(
+    "--html",
+    "html",
+    is_flag=False,
+    flag_value="-",
+    metavar="FILE",
+    help="Write the HTML part with its pictures to FILE, for a browser; without FILE, print the HTML part.",
+)
+@click.option("--open", "browser", is_flag=True, help="Show the HTML part with its pictures in your browser.")
 @click.option(
     "--source",
-    "part",
-    flag_value="source",
+    is_flag=True,
     help="Print the message as it is sent, without attachments above 1 MiB.",
 )
-def preview(app: App, name: str, contact: str | None, part: str | None) -> None:
-    """Show one message as a contact would receive it. Sends nothing."""
+def preview(
+    app: App, name: str | None, contact: str | None, html: str | None, browser: bool, source: bool
+) -> None:
+    """Show one message as a contact would receive it: its headers, its text and its files. Sends nothing."""
     from hubctl import layout, render, render_messages
 
+    if name is None and html not in (None, "-"):
+        name, html = html, "-"  # as in `hubctl preview --html spring-sale`
+    if name is None:
+        raise click.UsageError("Missing argument 'NAME'.")
     found = app.call(m.CAMPAIGN_PREVIEW, name=name, to=contact)
+    part = found.get("source") if source else found.get("html")
+    if (source or html or browser) and not part:
+        raise Refused(f"this message has no {'source' if source else 'HTML part'}")
+    written = _show_page(name, found, html if html != "-" else None, browser=browser)
     if print_result(app, {"name": name, **found}):
         return
-    if part is not None:
-        parts: Mapping[str, object] = found
-        if not parts.get(part):
-            raise Refused(f"this message has no {part}")
-        app.out(layout.printable(str(parts[part]).replace("\r\n", "\n").rstrip("\n")))
+    if part and (source or html == "-"):
+        app.out(layout.printable(part.replace("\r\n", "\n").rstrip("\n")))
+    elif written:
+        app.out("\n".join(written))
     else:
-        app.out(
-            f"To: {layout.one_line(found['recipient'])}\n{render_messages.body(found, colour=app.coloured())}"
-        )
+        app.out(render_messages.preview(found, colour=app.coloured()))
+        if found.get("html"):
+            app.note(f"it has an HTML part, too; to see it: hubctl preview {name} --open")
         if found.get("segments"):
             app.note(render.cost(found["segments"], found["encoding"]))
+
+
+def _show_page(name: str, found: r.PreviewResult, html: str | None, *, browser: bool) -> list[str]:
+    """Write the page into the file `html`, and show it in the browser; what was done, in words."""
+    if html is None and not browser:
+        return []
+    from hubctl.browser_page import browser_page, open_page, write_page
+
+    page, done = browser_page(found["html"], found["source"]), []
+    if html is not None:
+        write_page(Path(html), page)
+        done.append(f"written: {html}")
+    if browser:
+        done.append(f"opened: {open_page(name, page)}")
+    return done
 
 
 @command("test", example="hubctl test spring-sale --to me@example.com", changes=True)
 @click.argument("name", shell_complete=campaign_names)
 @click.option("--to", "address", required=True, metavar="ADDRESS", help="Your own address or phone number.")
-def test(app: App, name: str, address: str, dry_run: bool) -> int:
+@click.option(
+    "--as",
+    "contact",
+    metavar="CONTACT",
+    help="Send what this contact would get: an address or a contact id (default: the first recipient).",
+)
+def test(app: App, name: str, address: str, contact: str | None, dry_run: bool) -> int:
     """Send one message of a campaign to your own address, through its provider.
 
-    The address does not have to be a contact. The campaign's recipients and counts do not change.
+    The address does not have to be a contact. The campaign's recipients and counts do not change. The link to
+    unsubscribe has no contact in it, so that you can press it.
     """
+    asked = {"name": name, "to": address, **({"as": contact} if contact else {})}
     if dry_run:
         view = app.call(m.CAMPAIGN_GET, name=name)["campaign"]
-        found = app.call(m.CAMPAIGN_TEST, name=name, to=address, dry_run=True)
+        found = app.call(m.CAMPAIGN_TEST, **asked, dry_run=True)
         sentence = f"would send one message of {name} to {address} via {view['provider']}"
         values = {"name": name, "to": address, "campaign": view, "would": found["would"]}
         show_dry_run(app, values, sentence)
         return Exit.DONE
 
     async def work(hub: Client) -> tuple[r.TestSendResult, r.TestSendResult | r.DeliveryLife]:
-        found = await hub.call(m.CAMPAIGN_TEST, name=name, to=address)
+        found = await hub.call(m.CAMPAIGN_TEST, **asked)
         number = int(found["delivery_id"])
         return found, (await hub.call(m.DELIVERY_GET, id=number))["delivery"] if for_people(app) else found
 

@@ -372,7 +372,7 @@ def _tell(app: App, say: _Narrator, place: Place, views: list[r.CampaignView], f
         say.block(render_messages.body(life["content"], colour=colour, html_hint=False), "  │ ")
         if path := _file_of(place, life["delivery"]):
             say.block(f"the file: {path}")
-    say.heading("Your own list in five commands")
+    say.heading("Your own list in six commands")
     say.block(_next_steps())
     say.gap()
     say.block(f"all files: {place.folder} (its hubd has ended)", "")
@@ -389,7 +389,8 @@ def _next_steps() -> str:
     steps = [
         (f"{_program('hubd')} &", "the daemon; it keeps running when hubctl ends"),
         (f"{ours} import people.csv --list people", "your contacts"),
-        (f"{ours} apply news.toml", "your campaign; copy welcome.toml to begin"),
+        (f"{ours} new news", "your campaign: a file to fill in"),
+        (f"{ours} apply news.toml", "what it says now"),
         (f"{ours} check news", "who would get it, and what is missing"),
         (f"{ours} start news --follow", "go"),
     ]

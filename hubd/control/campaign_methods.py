@@ -24,6 +24,7 @@ from hubd.core.content_warnings import content_warnings
 from hubd.core.decide import Applied
 from hubd.core.model import ENDED, Campaign, Channel, Content, InDoubt
 from hubd.core.pacing import parse_rate
+from hubd.core.pictures import pictures_of
 from hubd.core.sms import compile_sms
 from hubd.core.spec import spec_from_json, spec_json
 from hubd.core.spec_reading import parse_spec
@@ -146,8 +147,13 @@ async def preview(hub: Hub, params: p.CampaignPreview) -> r.PreviewResult:
         raise BadInput.at("to", f"this contact has no {what}")
     plan = await hub.supervisor.plans.get(campaign.content_id)
     rendered = write(plan, address, contact_fields(contact), now=hub.now())
-    view = await trio.to_thread.run_sync(view_rendered, rendered)
-    return {"recipient": address, **view}
+    shown = {file.sha256: file.size for file in pictures_of(plan.content)} if plan.content.html else {}
+    view = await trio.to_thread.run_sync(view_rendered, rendered, sum(shown.values()))
+    files: list[r.FileView] = [
+        {"name": file.name, "type": file.type, "size": file.size, "inline": file.sha256 in shown}
+        for file in plan.content.files
+    ]
+    return {"recipient": address, "attachments": files, **view}
 
 
 async def set_rate(hub: Hub, params: p.CampaignRate, command: Command) -> r.ChangeResult:

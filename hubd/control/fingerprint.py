@@ -14,6 +14,7 @@ _LATER = {"dry_run"}
 _LATER_OF: dict[type[Params], set[str]] = {
     p.CampaignApply: {"timezone"},
     p.CampaignStart: {"timezone"},
+    p.CampaignTest: {"as", "dry_run"},
     p.CampaignClone: {"changes", "dry_run", "timezone"},
     p.MessageSend: {"dry_run", "reply_to", "attachments"},
     p.ContactsImport: {"replace"},

@@ -142,8 +142,8 @@ async def _template(hub: Hub, params: p.MessageSend) -> Campaign | TemplateSpec:
 async def test(hub: Hub, params: p.CampaignTest, command: Command) -> r.TestSendResult:
     """Send one message of a campaign to your own address, outside its audience, and wait.
 
-    It says what the first contact's would say, but for the contact's id: who presses "unsubscribe" in a test
-    must not unsubscribe a customer.
+    It says what that of the contact `as`, or the first contact's, would say, but for the contact's id: who
+    presses "unsubscribe" in a test must not unsubscribe a customer.
     """
     life = await _first(hub, params, params.to)
     if command.dry_run:
@@ -181,8 +181,12 @@ async def _test_letter(hub: Hub, params: p.CampaignTest) -> _Letter:
     campaign = await hub.campaigns.get(params.name)
     recipient, key = _address(campaign.channel, params.to)
     try:
-        fields = contact_fields(await first_reachable(hub, campaign))
+        fields = contact_fields(
+            await (hub.contacts.get(params.as_) if params.as_ else first_reachable(hub, campaign))
+        )
     except NotFound:
+        if params.as_:
+            raise
         fields = {}
     return _Letter(
         provider=campaign.provider,

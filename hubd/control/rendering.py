@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as modern
@@ -38,24 +38,25 @@ def write(
     return plan.write(row, "", now)
 
 
-def view_rendered(rendered: RenderedMessage) -> ContentView:
+def view_rendered(rendered: RenderedMessage, pictures: int = 0) -> ContentView:
     """The parts of a finished message, decoded.
 
     `source` is the whole message when it has at most `SOURCE_LIMIT` bytes. Of a larger one it leaves out what
-    its attachments hold, which a last line says.
+    its attachments hold, which a last line says, but not the pictures of its HTML if they have only so many
+    bytes: `pictures`, 0 for no pictures.
     """
     if rendered.channel is Channel.SMS:
         cost = segments(rendered.text)
         return {"text": rendered.text, "segments": cost.segments, "encoding": cost.encoding}
     whole = rendered.size <= SOURCE_LIMIT
-    shared = (
-        rendered.shared.chunks if whole else (_ENCODED.sub(b"", chunk) for chunk in rendered.shared.chunks)
-    )
-    source = b"".join((rendered.payload, *shared))
+    source = b"".join(_shown(rendered, SOURCE_LIMIT if whole else pictures * 3 // 2))
     message = message_from_bytes(source, policy=modern)
     assert isinstance(message, EmailMessage)
     view: ContentView = {
         "subject": str(message["Subject"] or ""),
+        "headers": [
+            [name, str(value)] for name, value in message.items() if not name.lower().startswith(_STRUCTURE)
+        ],
         "text": _part(message, "plain"),
         "source": source.decode("utf-8", "replace")
         + ("" if whole else _left_out(rendered.size, len(source))),
@@ -66,6 +67,21 @@ def view_rendered(rendered: RenderedMessage) -> ContentView:
     if html:
         view["html"] = html
     return view
+
+
+#: Headers that say how the message is built (RFC 2045).
+_STRUCTURE = ("mime-version", "content-")
+
+
+def _shown(rendered: RenderedMessage, kept: int) -> Iterator[bytes]:
+    """The message, of which attachments are left out from the byte `kept` of its shared part on: in this the
+    pictures come first.
+    """
+    yield rendered.payload
+    at = 0
+    for chunk in rendered.shared.chunks:
+        yield chunk if at < kept <= SOURCE_LIMIT else _ENCODED.sub(b"", chunk)
+        at += len(chunk)
 
 
 def part_of(rendered: RenderedMessage, offset: int, size: int) -> bytes:

@@ -322,12 +322,13 @@ class CampaignPreview(Params, frozen=True):
 
 
 class CampaignTest(Params, frozen=True):
-    """Send one message of a campaign to your own address."""
+    """Send one message of a campaign to your own address, as it is for the contact `as` or the first one."""
 
     name: Name
     to: Word
     idempotency_key: Key = None
     dry_run: bool = False
+    as_: Word | None = msgspec.field(default=None, name="as")
 
 
 class CampaignStart(Params, frozen=True):

@@ -505,9 +505,17 @@ class AttemptView(TypedDict):
     provider_id: str
 
 
+class FileView(TypedDict):
+    name: str
+    type: str  #: its MIME type
+    size: int  #: in bytes
+    inline: bool  #: whether it is a picture in the HTML
+
+
 class ContentView(TypedDict):
     """A rendered message. `source` is the email as it is sent; without attachments above 1 MiB."""
 
+    headers: NotRequired[list[list[str]]]  #: of an email: names and values, decoded, in their order
     subject: NotRequired[str]
     text: str
     html: NotRequired[str]
@@ -519,6 +527,7 @@ class ContentView(TypedDict):
 
 class PreviewResult(ContentView):
     recipient: str
+    attachments: list[FileView]
 
 
 class DeliveryResult(TypedDict):

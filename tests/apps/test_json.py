@@ -128,6 +128,8 @@ def _campaigns(told: Told) -> None:
     told.run("apply", f"{hub.folder}/spring.toml")
     told.run("check", "spring", code=1)
     told.run("preview", "spring", "--to", "ann@example.com")
+    told.run("new", f"{hub.folder}/autumn", "--dry-run")
+    told.run("new", f"{hub.folder}/autumn")
     text = 'name = "text"\nchannel = "sms"\nlists = ["all"]\nkind = "transactional"\ntext = "Hi"\n'
     told.run("apply", hub.file("text.toml", text))
     told.run("check", "text", code=1)

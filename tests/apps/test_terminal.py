@@ -104,7 +104,7 @@ def test_the_demo_shows_the_whole_thing_and_cleans_up(place: Path, on_terminal: 
     terminal = on_terminal(demo("--recipients", "40"), {**QUIET_ENV, "TMPDIR": str(place)})
     seen = terminal.rest()
     assert terminal.process.returncode == 0, seen
-    for part in ("40 imported, 1 duplicate, 3 rows refused", "━", "Who got it", "Subject:", "five commands"):
+    for part in ("40 imported, 1 duplicate, 3 rows refused", "━", "Who got it", "Subject:", "six commands"):
         assert part in seen, part
     folder = next(place.iterdir())
     assert list((folder / "state/outbox/welcome").glob("*.eml"))

@@ -241,6 +241,18 @@ async def test_preview(hub: Client) -> None:
     assert (await hub.call("campaign.preview", name="spring"))["recipient"] == "p0@example.com"
 
 
+async def test_a_test_says_what_it_would_say_to_the_contact_that_was_named(hub: Client) -> None:
+    await import_people(hub)
+    await apply(hub, text="Hi {{ first_name }} {{ contact_id }}")
+    for asked, name in (({"as": "p1@example.com"}, "N1"), ({}, "N0")):
+        sent = await hub.call("campaign.test", name="spring", to="me@example.com", **asked)
+        life = await hub.call("delivery.get", id=sent["delivery_id"])
+        assert life["delivery"]["recipient"] == "me@example.com"
+        assert life["content"]["text"].strip() == f"Hi {name} test"
+    with pytest.raises(NotFound):
+        await hub.call("campaign.test", name="spring", to="me@example.com", **{"as": "nobody@example.com"})
+
+
 async def test_preview_of_a_text(hub: Client) -> None:
     await import_people(hub)
     sms = {"name": "t", "channel": "sms", "lists": ["customers"], "text": "Hi {{ first_name }} €"}

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from hubctl.browser_page import browser_page
 from hubd.client import Client, open_client
 from hubd.wire.params import MAX_PART
 from tests.shell.open_hub import open_hub
@@ -75,3 +76,36 @@ async def test_an_email_that_is_short_is_one_part_and_a_text_has_none(tmp_path: 
         text = await hub.call("message.send", provider="outbox", to="+14155552671", text="Hello")
         (part,) = await parts(hub, text["delivery_id"])
         assert (part["data"], part["size"]) == ("", 0)
+
+
+async def test_a_preview_shows_headers_and_files_and_keeps_the_pictures_of_a_large_email(
+    tmp_path: Path,
+) -> None:
+    logo = random.Random(4).randbytes(40_000)
+    inline = {
+        "name": "logo.png",
+        "type": "image/png",
+        "sha256": hashlib.sha256(logo).hexdigest(),
+        "size": len(logo),
+    }
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        await import_people(hub, 1)
+        await attach(hub)
+        part = {"sha256": inline["sha256"], "offset": 0, "data": b64encode(logo).decode(), "size": len(logo)}
+        await hub.call("campaign.attach", **part)
+        words = {"html": '<p><img src="cid:logo.png">Hi</p>', "reply_to": "help@acme.example"}
+        own = {"headers": {"X-Stream": "bulk {{ first_name }}"}, "sender": "Ämter <a@acme.example>"}
+        await apply(hub, attachments=[ATTACHED], inline=[inline], **words, **own)
+        shown = await hub.call("campaign.preview", name="spring")
+    headers = dict(shown["headers"])
+    assert headers["From"] == "Ämter <a@acme.example>"
+    assert (headers["Reply-To"], headers["X-Stream"]) == ("help@acme.example", "bulk N0")
+    assert not any(name.startswith(("Content-", "MIME-")) for name in headers)
+    assert [(each["name"], each["size"], each["inline"]) for each in shown["attachments"]] == [
+        ("logo.png", len(logo), True),
+        ("photo.bin", len(FILE), False),
+    ]
+    page = browser_page(shown["html"], shown["source"])
+    assert f"data:image/png;base64,{b64encode(logo).decode()}" in page
+    assert shown["source_shortened"]
+    assert len(shown["source"]) < 3 * len(logo)
