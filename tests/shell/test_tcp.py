@@ -247,7 +247,7 @@ async def test_an_operator_has_the_daemon_listen_when_a_page_needs_it(tmp_path: 
         async with open_raw(port, origin=PAGE, bearer=issued[1]["ticket"]) as raw:
             assert raw.hello["role"] == "viewer"
         assert (await hub.call("auth.ticket", origin=PAGE))["url"] == issued[0]["url"]
-    with pytest.raises(OSError, match="refused|all attempts"):
+    with pytest.raises(OSError, match=r"refused|all attempts"):
         await trio.open_tcp_stream("127.0.0.1", port)
 
 

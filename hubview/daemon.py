@@ -1,0 +1,116 @@
+"""The daemon as the program of the page uses it: greet it, get tickets from it, start it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import trio
+
+from hubd import __version__
+from hubd.client import Client, Place, open_client
+from hubd.client.starting import start_command
+from hubd.errors import HubError, NotFound, Unreachable
+
+T = TypeVar("T")
+START_SECONDS = 20.0  #: until a daemon that was started has to answer
+LOOK_SECONDS = 0.1  #: between two looks whether it does
+NOT_RUNNING = ("socket_missing", "refused")  #: how a daemon that does not run is told
+
+
+class Daemon:
+    """The daemon at `place`."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def find(self, campaign: str | None) -> None:
+        """Check that it answers and has the campaign. Raises `HubError`."""
+
+        async def work(hub: Client) -> None:
+            if campaign is not None:
+                try:
+                    await hub.call("campaign.get", name=campaign)
+                except NotFound as error:
+                    raise NotFound(
+                        f"there is no campaign {campaign}", code=error.code, hint=error.hint
+                    ) from None
+
+        self._talk(work)
+
+    def ticket(self, origin: str) -> dict[str, Any]:
+        """A ticket for a page of this Origin, for the most that we may do ourselves. Raises `HubError`."""
+
+        async def work(hub: Client) -> dict[str, Any]:
+            role = hub.hello["role"]
+            issued = await hub.call("auth.ticket", role=role, origin=origin, listen=role == "operator")
+            url = issued["url"].replace(
+                "[::1]", "localhost"
+            )  # a policy of a page cannot name an IPv6 address
+            return {**issued, "url": url, "where": hub.reached.describe()}
+
+        return self._talk(work)
+
+    def start(self) -> None:
+        """Start it as the user would, and wait until it answers. It outlives this program.
+
+        Raises `HubError`: no_start (it is not ours to start), not_started, or why it does not answer.
+        """
+        command = self.start_command()
+        if command is None:
+            raise HubError(
+                f"hubview cannot start the daemon at {self.place.path}",
+                code="no_start",
+                hint=f"start it with: {start_command(self.place)}",
+            )
+        try:
+            process = subprocess.Popen(  # noqa: S603 - a command of ours
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as exc:
+            raise HubError(
+                f"{command[0]} could not be run: {exc.strerror}",
+                code="not_started",
+                hint="run it in a terminal",
+            ) from None
+        trio.run(self._await_start, process)
+
+    def start_command(self) -> list[str] | None:
+        """The command that starts it; None when that takes another user or options that we do not know."""
+        words = start_command(self.place)
+        if words == "hubd":
+            return [sys.executable, "-m", "hubd"]
+        return words.split() if words == "systemctl --user start hubd" else None
+
+    async def _await_start(self, process: subprocess.Popen[bytes]) -> None:
+        with trio.move_on_after(START_SECONDS):
+            while True:
+                try:
+                    async with open_client(self.place, client=_CLIENT):
+                        return
+                except Unreachable as error:
+                    if error.code not in (*NOT_RUNNING, "timeout"):
+                        raise
+                if process.poll():
+                    break
+                await trio.sleep(LOOK_SECONDS)
+        said = ""
+        if process.poll() is not None and process.stderr is not None:
+            lines = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+            said = f": {lines[-1]}" if lines else ""
+        raise HubError(
+            f"hubd did not start{said}", code="not_started", hint="run hubd in a terminal to see why"
+        )
+
+    def _talk(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        async def session() -> T:
+            async with open_client(self.place, client=_CLIENT) as hub:
+                return await work(hub)
+
+        return trio.run(session)
+
+
+_CLIENT = ("hubview", __version__)
