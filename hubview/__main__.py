@@ -20,6 +20,7 @@ from hubd.client import Place
 from hubd.errors import HubError, Unreachable
 from hubview.daemon import NOT_RUNNING, Daemon
 from hubview.instance import only_instance
+from hubview.notify import notify_in_background
 from hubview.requests import PageRequests
 from hubview.server import serve_page
 from hubview.settings import Settings, settings_path
@@ -50,22 +51,25 @@ def hubview(browser: bool, socket: str | None, context: str | None, campaign: st
 
 
 def _run(place: Place, campaign: str | None, *, browser: bool) -> int:
-    daemon = Daemon(place)
+    kept = settings_path(os.environ)
+    daemon = Daemon(place, kept.with_name("hubd.log") if kept is not None else None)
     path = f"/campaigns/{campaign}" if campaign is not None else "/"
     try:
         daemon.find(campaign)
     except Unreachable as error:
         if error.code not in NOT_RUNNING or daemon.start_command() is None:
             raise
-    settings = Settings(settings_path(os.environ))
+    settings = Settings(kept)
     requests = PageRequests(daemon, settings)
     if browser:
+        notify_in_background(place)
         with serve_page(requests) as server:
             return _show_browser(server.address(path))
     webview = load_webview()
     with only_instance(place, path, os.environ) as first:
         if first is None:
             return int(Exit.DONE)
+        notify_in_background(place)
         with serve_page(requests) as server:
 
             def serve(window: Any) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
@@ -21,10 +24,11 @@ NOT_RUNNING = ("socket_missing", "refused")  #: how a daemon that does not run i
 
 
 class Daemon:
-    """The daemon at `place`."""
+    """The daemon at `place`. If it is started here, what it logs goes to `log`, else nowhere."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, log: Path | None = None) -> None:
         self.place = place
+        self._log = log
 
     def find(self, campaign: str | None) -> None:
         """Check that it answers and has the campaign. Raises `HubError`."""
@@ -65,17 +69,24 @@ class Daemon:
                 code="no_start",
                 hint=f"start it with: {start_command(self.place)}",
             )
+        log = self._log
         try:
-            process = subprocess.Popen(  # noqa: S603 - a command of ours
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                start_new_session=True,
-            )  # fmt: skip
+            if log is not None:
+                log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A pipe would be full one day, or broken when this program ends, and then hubd could not log.
+            with open(log or os.devnull, "wb", opener=_private) as written:
+                process = subprocess.Popen(  # noqa: S603 - a command of ours
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=written,
+                    start_new_session=True,
+                )
         except OSError as exc:
             raise HubError(
-                f"{command[0]} could not be run: {exc.strerror}",
-                code="not_started",
-                hint="run it in a terminal",
+                f"hubd could not be started: {exc.strerror}", code="not_started", hint="run it in a terminal"
             ) from None
+        threading.Thread(target=process.wait, name="hubd", daemon=True).start()  # it may end before we do
         trio.run(self._await_start, process)
 
     def start_command(self) -> list[str] | None:
@@ -97,13 +108,20 @@ class Daemon:
                 if process.poll():
                     break
                 await trio.sleep(LOOK_SECONDS)
-        said = ""
-        if process.poll() is not None and process.stderr is not None:
-            lines = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
-            said = f": {lines[-1]}" if lines else ""
         raise HubError(
-            f"hubd did not start{said}", code="not_started", hint="run hubd in a terminal to see why"
+            f"hubd did not start{self._last_words()}",
+            code="not_started",
+            hint="run hubd in a terminal to see why",
         )
+
+    def _last_words(self) -> str:
+        """What a daemon that ended said last, to be added to a sentence."""
+        try:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n") if self._log else []
+        except OSError:
+            return ""
+        said = [line.strip().removeprefix("hubd: ") for line in lines if line.strip()]
+        return f": {' '.join(said[-2:])}" if said else ""
 
     def _talk(self, work: Callable[[Client], Awaitable[T]]) -> T:
         async def session() -> T:
@@ -114,3 +132,7 @@ class Daemon:
 
 
 _CLIENT = ("hubview", __version__)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

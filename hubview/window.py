@@ -98,18 +98,23 @@ def show_window(webview: Any, address: str, settings: Settings, serve: Callable[
 
 
 class _Signals:
-    """SIGINT and SIGTERM close the window, whatever main loop runs: the one that reads them is a thread."""
+    """SIGINT and SIGTERM close the window, whatever main loop runs.
+
+    A handler of Python runs only when the main loop lets Python run. GTK does that by itself; for other loops
+    a thread reads the wake-up descriptor, which is written at once.
+    """
 
     def __init__(self, close: Callable[[], object]) -> None:
         self.exit_code = int(Exit.DONE)
         self._close = close
+        self._closing = False
         self._ours, self._theirs = socket.socketpair()
 
     def __enter__(self) -> _Signals:
         self._theirs.setblocking(False)
-        signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)  # the wake-up is what counts
+            signal.signal(number, lambda number, _frame: self._end(number))
+        signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._read, name="signals", daemon=True).start()
         return self
 
@@ -119,6 +124,13 @@ class _Signals:
 
     def _read(self) -> None:
         for number in self._ours.recv(1):
-            if number == signal.SIGINT:
-                self.exit_code = int(Exit.INTERRUPTED)
-            self._close()
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        if number == signal.SIGINT:
+            self.exit_code = int(Exit.INTERRUPTED)
+        # A window that is not shown yet lets whoever closes it wait, which the main loop must not.
+        threading.Thread(target=self._close, name="closing", daemon=True).start()

@@ -12,7 +12,7 @@ import { onKey } from './keys.js';
 
 const FRAME = 250; // milliseconds between two drawings because of live figures
 const ASK_AGAIN = 300; // milliseconds in which campaigns that changed are collected before they are asked for
-const CLOCK = 15000; // milliseconds between two drawings for the sake of "since" and "ends at"
+const CLOCK = 15; // seconds between two drawings for the sake of "since" and "ends at"
 const TOAST = 8000;
 
 export class App {
@@ -22,6 +22,7 @@ export class App {
     /** @type {Set<string>} */
     this.touched = new Set();
     this.drawnAt = 0;
+    this.ticks = 0; // seconds since the page was opened
     /** @type {any} */
     this.drawing = null;
     this.client = new HubClient({
@@ -39,7 +40,10 @@ export class App {
   start() {
     window.addEventListener('hashchange', () => this.open());
     document.addEventListener('keydown', (event) => onKey(this, event));
-    setInterval(() => this.draw(), CLOCK);
+    setInterval(() => {
+      this.ticks += 1;
+      if (this.state.link.state === 'lost' || this.ticks % CLOCK === 0) this.draw();
+    }, 1000);
     this.open();
     this.client.start();
   }

@@ -67,12 +67,14 @@ export function time(at, now, { seconds = false, zone } = {}) {
   const clock = { hour: '2-digit', minute: '2-digit', hour12: false, timeZone: zone };
   if (seconds) clock.second = '2-digit';
   const shown = new Intl.DateTimeFormat('en-GB', clock).format(date);
+  const year = (/** @type {number | Date} */ when) =>
+    new Intl.DateTimeFormat('en-GB', { year: 'numeric', timeZone: zone }).format(when);
   const day = (/** @type {number | Date} */ when) =>
-    new Intl.DateTimeFormat('en-CA', { dateStyle: 'short', timeZone: zone }).format(when);
+    new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', timeZone: zone }).format(when);
   if (day(date) === day(now)) return shown;
   /** @type {Intl.DateTimeFormatOptions} */
   const calendar = { day: 'numeric', month: 'short', timeZone: zone };
-  if (day(date).slice(0, 4) !== day(now).slice(0, 4)) calendar.year = 'numeric';
+  if (year(date) !== year(now)) calendar.year = 'numeric';
   return `${new Intl.DateTimeFormat('en-GB', calendar).format(date)}, ${shown}`;
 }
 

@@ -1,5 +1,7 @@
 /** What the page knows, and how it changes. Pure: events in, the next state out; nothing is fetched here. */
 
+import { count } from './format.js';
+
 /**
  * @typedef {import('./client.js').HubEvent} HubEvent
  * @typedef {Record<string, any>} Campaign a campaign as campaign.get shows it
@@ -177,13 +179,20 @@ export function needs(state) {
     if (view.counts.in_doubt && !resent(view)) {
       found.push({ kind: 'in_doubt', name: view.name, count: view.counts.in_doubt });
     }
-    if (view.state === 'paused' && view.reason) found.push({ kind: 'paused', name: view.name, reason: view.reason });
+    if (view.state === 'paused' && view.reason)
+      found.push({ kind: 'paused', name: view.name, reason: pauseWords(view) });
     if (view.state === 'failed') found.push({ kind: 'failed', name: view.name, reason: view.reason });
   }
   for (const provider of state.providers) {
     if (provider.state === 'stopped') found.push({ kind: 'provider', name: provider.name, reason: provider.reason });
   }
   return found;
+}
+
+/** Why a campaign is paused, in words; "" when somebody just paused it. @param {Campaign} view */
+export function pauseWords(view) {
+  if (view.reason !== 'limit') return view.reason;
+  return `the first ${count(view.counts.total - view.counts.pending - view.counts.deferred)} were sent`;
 }
 
 /** Whether the daemon decides about what is in doubt without a person, while it runs. @param {Campaign} view */

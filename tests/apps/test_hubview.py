@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hubd.client import connect, find_socket
+from hubd.errors import HubError
+from hubview.daemon import Daemon
 from tests import launcher
 from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 
@@ -39,6 +42,32 @@ def test_each_way_of_not_reaching_the_daemon_has_the_exit_code_of_hubctl(tmp_pat
     for each in (missing, unknown, no_display):
         assert each.stdout == ""
         assert "Traceback" not in each.stderr
+
+
+def test_a_daemon_that_does_not_run_is_started_and_outlives_the_window(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(place))
+    monkeypatch.delenv("HUBCTL_SOCKET", raising=False)
+    daemon = Daemon(find_socket(), place / "hubd.log")
+    with pytest.raises(HubError, match="not running"):
+        daemon.find(None)
+    daemon.start()
+    daemon.find(None)
+    with connect() as hub:
+        hub.call("hub.shutdown")
+
+
+def test_a_daemon_that_cannot_start_says_why(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(place))
+    monkeypatch.delenv("HUBCTL_SOCKET", raising=False)
+    (place / "messagehub").mkdir(mode=0o700)
+    (place / "messagehub" / "hubd.toml").write_text("[hub]\nnonsense = 1\n")
+    with pytest.raises(HubError, match=r"hubd did not start: .*nonsense") as caught:
+        Daemon(find_socket(), place / "hubd.log").start()
+    assert "terminal" in caught.value.hint
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])

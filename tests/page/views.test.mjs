@@ -288,7 +288,10 @@ test('foreign HTML is shown in a frame without rights, at an address and never i
 test('the line below a state says why before it says since when', () => {
   assert.equal(since(view({ last_error: 'waiting for relay' }), NOW), 'waiting for relay');
   assert.match(since(view(), NOW), /^since /);
-  assert.equal(since(view({ state: 'paused', reason: 'limit' }), NOW), 'limit');
+  assert.equal(
+    since(view({ state: 'paused', reason: 'limit', counts: { sent: 9, pending: 5 } }), NOW),
+    'the first 9 were sent',
+  );
 });
 
 test('a run of the same failures is one line of the log', () => {

@@ -5,7 +5,7 @@ import { count, percent, rate, sentence, span, time, words } from '../format.js'
 import { ORDER, bar, unknown } from '../parts.js';
 import { failuresTable } from './campaign-failures.js';
 
-const CHART_SECONDS = 300;
+const SPANS = [60, 300]; // seconds of a chart: the shortest one that holds what is known
 
 /**
  * @param {any} app
@@ -94,19 +94,21 @@ function figure(view, name) {
  * @param {number} now
  */
 export function throughput(view, samples, now) {
-  const from = now - 1000 * CHART_SECONDS;
+  const known = samples.length ? (now - samples[0].at) / 1000 : 0;
+  const seconds = SPANS.find((each) => each >= known) ?? SPANS[SPANS.length - 1];
+  const from = now - 1000 * seconds;
   const shown = samples.filter((each) => each.at >= from);
   const rates = shown.flatMap((each) => (each.rate === null ? [] : [each.rate]));
   const top = scale(Math.max(0, ...rates));
   const steps = [0, 1, 2, 3, 4].map((step) => top - (step * top) / 4);
-  const times = [0, 1, 2, 3, 4, 5].map((step) => from + (step * 1000 * CHART_SECONDS) / 5);
+  const times = [0, 1, 2, 3, 4, 5].map((step) => from + (step * 1000 * seconds) / 5);
   const told = rates.length
-    ? `Messages per second over the last five minutes: between ${rate(Math.min(...rates))} and ${rate(Math.max(...rates))}, now ${rate(view.rate)}`
+    ? `Messages per second over the last ${span(seconds)}: between ${rate(Math.min(...rates))} and ${rate(Math.max(...rates))}, now ${rate(view.rate)}`
     : 'Messages per second: nothing has been sent since this window was opened';
   return html`<section aria-labelledby="h-t">
     <div class="sec-head">
       <h2 id="h-t">Messages per second</h2>
-      <span class="aside">last 5 minutes</span>
+      <span class="aside">last ${span(seconds)}</span>
     </div>
     <div class="chart tall">
       <div class="y" aria-hidden="true">${steps.map((step) => html`<span>${tick(step)}</span>`)}</div>
@@ -119,7 +121,9 @@ export function throughput(view, samples, now) {
         </svg>
         ${rates.length ? nothing : html`<span class="tag middle">${view.state === 'running' ? 'waiting for the first figure' : 'nothing is being sent'}</span>`}
       </div>
-      <div class="x" aria-hidden="true">${times.map((at) => html`<span>${time(at, now)}</span>`)}</div>
+      <div class="x" aria-hidden="true">
+        ${times.map((at) => html`<span>${time(at, now, { seconds: seconds < 120 })}</span>`)}
+      </div>
     </div>
   </section>`;
 }

@@ -6,7 +6,7 @@ import { channelName, count, time } from '../format.js';
 import { icon } from '../icons.js';
 import { FINISHED, empty, loading, state as stateMark } from '../parts.js';
 import { address } from '../router.js';
-import { mayChange } from '../store.js';
+import { mayChange, pauseWords } from '../store.js';
 import { content, openContent } from './campaign-content.js';
 import { failures, openFailures } from './campaign-failures.js';
 import { log, openLog } from './campaign-log.js';
@@ -123,7 +123,7 @@ function reason(app, view) {
     ${icon(bad ? 'cross' : 'warning')}
     <div><b class="b">${sentenceOf(view, words)}</b>${refused}</div>
     ${
-      mayChange(app.state) && view.state === 'paused' && view.reason !== 'paused'
+      mayChange(app.state) && view.state === 'paused' && view.reason !== 'limit'
         ? html`<div class="actions"><a class="btn btn-s" href="#/providers">Show ${view.provider}</a></div>`
         : nothing
     }
@@ -136,9 +136,7 @@ function reason(app, view) {
  */
 function sentenceOf(view, words) {
   if (view.state !== 'paused') return words;
-  return words === 'limit'
-    ? `The first ${count(view.limit ?? 0)} were sent. Resume to send the rest.`
-    : `Paused: ${words}`;
+  return `Paused: ${pauseWords(view)}${words === 'limit' ? '. Resume to send the rest' : ''}`;
 }
 
 /**

@@ -7,7 +7,7 @@ import { channelName, count, percent, plural, rate, sentence, span, time } from 
 import { icon } from '../icons.js';
 import { FINISHED, bar, empty, figures, legend, loading, pageHead, state as stateMark, unknown } from '../parts.js';
 import { address } from '../router.js';
-import { board, mayChange, needs } from '../store.js';
+import { board, mayChange, needs, pauseWords } from '../store.js';
 import { first } from './first.js';
 import { needsYou } from './needs.js';
 
@@ -244,7 +244,7 @@ export function row(app, view, now) {
  * @param {number} now
  */
 export function since(view, now) {
-  if (view.reason) return view.reason;
+  if (view.reason) return view.state === 'paused' ? pauseWords(view) : view.reason;
   if (view.state === 'running') return view.last_error || `since ${time(view.started_at, now)}`;
   if (view.state === 'scheduled') return time(view.scheduled_at, now);
   if (view.state === 'draft') return `made ${time(view.created_at, now)}`;

@@ -1,0 +1,66 @@
+"""hubview's page in Debian's Chromium, on a real daemon: what the tests of it share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+from hubd.wire.places import place_at
+from hubview.daemon import Daemon
+from hubview.requests import PageRequests
+from hubview.server import PageServer, serve_page
+from hubview.settings import Settings
+
+CHROMIUM = "/usr/bin/chromium"
+#: Root has no sandbox of its own, and nothing may be fetched or drawn by a GPU.
+OPTIONS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+WIDE: ViewportSize = {"width": 1400, "height": 900}
+NARROW: ViewportSize = {"width": 900, "height": 900}
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def serve_dashboard(socket: Path) -> Iterator[PageServer]:
+    """The page for the daemon at `socket`, served as hubview serves it."""
+    with serve_page(PageRequests(Daemon(place_at(socket)), Settings(None))) as server:
+        yield server
+
+
+@contextmanager
+def open_page(browser: Browser, server: PageServer, path: str = "/", *, key: bool = True) -> Iterator[Page]:
+    """The page in a browser context of its own. At the end nothing may have been reported or refused."""
+    context = browser.new_context(viewport=WIDE, reduced_motion="reduce")
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    try:
+        page.goto(server.address(path) if key else f"{server.origin}/#{path}")
+        yield page
+    finally:
+        context.close()
+    unexpected = [fault for fault in faults if not _expected(fault)]
+    assert not unexpected, unexpected
+
+
+def _expected(fault: str) -> bool:
+    """What the browser reports of connections that were refused, and of what a preview may not do."""
+    return "/preview/" in fault or any(
+        words in fault for words in ("ERR_CONNECTION", "WebSocket connection", "status of 403")
+    )
