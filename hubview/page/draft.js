@@ -24,8 +24,10 @@ export function blank() {
     channel: 'email',
     provider: 'outbox',
     lists: [],
+    where: '',
     kind: 'marketing',
     sender: '',
+    template: '',
     subject: '',
     text: '',
     html: '',
@@ -72,9 +74,10 @@ export function missing(draft) {
     found.name = 'use a-z, 0-9 and . _ -, up to 64 of them, beginning with a letter or a digit';
   if (draft.channel === 'email') {
     if (!draft.sender.trim()) found.sender = 'an email needs a sender';
-    if (!draft.subject.trim()) found.subject = 'an email needs a subject';
+    if (!draft.subject.trim() && !draft.template) found.subject = 'an email needs a subject';
   }
-  if (!draft.text.trim() && !(draft.channel === 'email' && draft.html.trim())) found.text = 'write the message';
+  if (!draft.template && !draft.text.trim() && !(draft.channel === 'email' && draft.html.trim()))
+    found.text = 'write the message';
   return found;
 }
 
@@ -83,8 +86,19 @@ export function missing(draft) {
  * @param {any} app
  * @returns {Promise<boolean>} whether it is saved
  */
-export async function save(app) {
+export function save(app) {
   const { page } = app.state;
+  // One after the other: each is made on the revision that the one before has left.
+  page.saving = (page.saving ?? Promise.resolve()).then(() => saveNow(app, page));
+  return page.saving;
+}
+
+/**
+ * @param {any} app
+ * @param {any} page whose draft it is
+ * @returns {Promise<boolean>}
+ */
+async function saveNow(app, page) {
   const { draft } = page;
   const gaps = missing(draft);
   if (Object.keys(gaps).length) {

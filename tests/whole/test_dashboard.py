@@ -99,6 +99,32 @@ def test_a_list_is_imported_written_to_and_sent_without_a_terminal(
     assert counts(hub, "from-the-window")["sent"] == 2
 
 
+def test_a_campaign_from_a_template_for_those_who_match_a_condition(page: Page, hub: Hub) -> None:
+    template = (
+        'name = "welcome"\nchannel = "email"\nsubject = "Welcome"\ntext = "Welcome, {{ first_name }}."\n'
+    )
+    hub.ok("template", "apply", hub.file("welcome-template.toml", template))
+    go(page, "/new")
+    page.get_by_label("Name").fill("zoes")
+    page.get_by_text("Transactional", exact=True).click()
+    page.get_by_label("all", exact=True).check()
+    page.get_by_label("Only contacts where").fill("first_name ==")
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_label("From").fill("Acme <news@acme.example>")
+    page.get_by_label("Start from a template").select_option("welcome")
+    expect(page.get_by_label("Text", exact=True)).to_have_value("Welcome, {{ first_name }}.")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.locator("#where-error")).to_be_visible()
+    page.get_by_label("Only contacts where").fill("first_name == 'Zoë 7'")
+    page.get_by_role("button", name="Review and start").click()
+    expect(page.get_by_text(f"The condition holds for 1 of {PEOPLE} contacts")).to_be_visible()
+    expect(page.get_by_text("1 person can get it")).to_be_visible()
+    page.get_by_role("button", name="Show as file").click()
+    expect(page.get_by_role("dialog")).to_contain_text("where = \"first_name == 'Zoë 7'\"")
+    page.keyboard.press("Escape")
+    assert hub.json("show", "zoes")["campaign"]["state"] == "draft"
+
+
 def test_a_running_campaign_is_live_paused_at_once_and_shows_the_figures_of_hubctl(
     page: Page, hub: Hub
 ) -> None:

@@ -128,7 +128,6 @@ function attempt(each, now) {
     't2',
     each.outcome ? sentence(words(each.outcome)) : 'Waiting for the answer',
   ];
-  const said = each.provider_reply || each.detail;
   const code = [each.code || '', each.enhanced].filter(Boolean).join(' ');
   return html`<li>
       ${icon('arrow', 't2')}<time>${time(each.opened_at, now, { seconds: true })}</time>
@@ -137,7 +136,8 @@ function attempt(each, now) {
     <li>
       ${icon(shape, tone)}<time>${time(each.closed_at, now, { seconds: true })}</time>
       <div class="what ${tone}">${title}${code ? html` <span class="t3">${code}</span>` : nothing}</div>
-      ${said ? html`<div class="t2 s">${said}</div>` : nothing}
+      ${each.detail ? html`<div class="t2 s">${each.detail}</div>` : nothing}
+      ${each.provider_reply ? html`<div class="words">${each.provider_reply}</div>` : nothing}
     </li>`;
 }
 

@@ -87,6 +87,7 @@ export function audience(app) {
                   </p>`
               : note('', 'info', 'There is no list yet.')
           }
+          ${condition(page, set)}
           <p class="below"><a class="btn btn-s" href="#/import">${icon('upload')}Import a CSV</a></p>
         </section>
       </aside>
@@ -138,4 +139,26 @@ function listBox(draft, set, { name, contacts }) {
         })}
     /><span class="grow cut">${name}</span><span class="t2">${count(contacts)}</span></label
   >`;
+}
+
+/**
+ * Which contacts of the lists: an expression on their fields.
+ * @param {any} page
+ * @param {(values: object) => void} set
+ */
+function condition({ draft, faults }, set) {
+  return field({
+    id: 'where',
+    label: 'Only contacts where',
+    error: faults.where,
+    hint: 'An expression on their fields. Empty: all of them. How many they are is counted in the last step.',
+    control: html`<input
+      class="input mono"
+      id="where"
+      placeholder="city == 'Köln' and orders > 3"
+      aria-invalid=${faults.where ? 'true' : 'false'}
+      .value=${draft.where ?? ''}
+      @input=${(/** @type {any} */ event) => set({ where: event.target.value })}
+    />`,
+  });
 }

@@ -4,7 +4,7 @@ import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { attach, save } from '../draft.js';
 import { size } from '../format.js';
 import { icon } from '../icons.js';
-import { field } from '../parts.js';
+import { field, note } from '../parts.js';
 import { goTo } from './new.js';
 import { preview, showPreview } from './preview.js';
 
@@ -19,7 +19,8 @@ export async function openMessageStep(app) {
     const { contacts } = await app.call('contacts.list', { list, limit: 50 });
     for (const { fields } of contacts) for (const name of Object.keys(fields)) found.add(name);
   }
-  app.patch(page, { fields: [...found] });
+  const { templates } = await app.call('template.list');
+  app.patch(page, { fields: [...found], templates });
   await update(app);
 }
 
@@ -39,8 +40,9 @@ export function message(app) {
   return html`<div class="build half">
       <div class="stack form">
         ${line(app, 'sender', 'From', isEmail ? 'Acme <news@acme.example>' : 'a number or a name; empty for the provider’s own')}
-        ${isEmail ? line(app, 'subject', 'Subject', '') : nothing} ${isEmail ? tabs(app, part) : nothing}
-        ${part === 'more' && isEmail ? more(app) : html`${chips(app, fields, isEmail ? part : 'text')} ${body(app, isEmail ? part : 'text')}`}
+        ${templates(app)} ${isEmail && !draft.template ? line(app, 'subject', 'Subject', '') : nothing}
+        ${isEmail ? tabs(app, part) : nothing}
+        ${part === 'more' && isEmail ? more(app) : draft.template ? nothing : html`${chips(app, fields, isEmail ? part : 'text')} ${body(app, isEmail ? part : 'text')}`}
       </div>
       <aside class="rail" aria-label="Preview">
         ${page.savedText ? preview(app, draft.name, page) : html`<p class="hint">The preview appears when there is a sender, a subject and a text.</p>`}
@@ -59,6 +61,45 @@ export function message(app) {
         Continue
       </button>
     </div>`;
+}
+
+/**
+ * Start from a stored template: its words are copied, so that they can be changed.
+ * @param {any} app
+ */
+function templates(app) {
+  const { page } = app.state;
+  const { draft, templates: known = [] } = page;
+  const take = async (/** @type {string} */ name) => {
+    const { template } = await app.call('template.get', { name });
+    const { subject, text, html: markup } = template;
+    Object.assign(draft, { subject, text, html: markup, template: '' });
+    app.draw(true);
+    await update(app);
+  };
+  if (draft.template) {
+    return note(
+      '',
+      'file',
+      html`Its words are those of the stored template <b class="b">${draft.template}</b>, the newest version when it
+        starts.`,
+      html`<button class="btn btn-s" @click=${() => app.attempt(() => take(draft.template))}>Write your own</button>`,
+    );
+  }
+  const fitting = known.filter((/** @type {any} */ each) => each.channel === draft.channel);
+  if (!fitting.length) return nothing;
+  return field({
+    id: 'template',
+    label: 'Start from a template',
+    control: html`<select
+      class="input"
+      id="template"
+      @change=${(/** @type {any} */ event) => event.target.value && app.attempt(() => take(event.target.value))}
+    >
+      <option value="">(none)</option>
+      ${fitting.map((/** @type {any} */ each) => html`<option value=${each.name}>${each.name}</option>`)}
+    </select>`,
+  });
 }
 
 /**

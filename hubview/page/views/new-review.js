@@ -73,6 +73,13 @@ function findings(app, check, draft) {
     found.push(
       item('check', 'good', `${peopleWord(check.remaining)} can get it: the message was rendered for each of them`),
     );
+  if (check.matching) {
+    const { contacts, matched, not_comparable: unknown } = check.matching;
+    const left = unknown ? `; it has no result for ${count(unknown)}, who are left out` : '';
+    found.push(
+      item('people', 't2', `The condition holds for ${count(matched)} of ${plural(contacts, 'contact')}${left}`),
+    );
+  }
   if (check.segments) {
     const { least, most, total, encoding } = check.segments;
     found.push(

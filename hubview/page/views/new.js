@@ -108,7 +108,7 @@ function isDone({ draft, savedText }, name) {
 export async function goTo(app, step) {
   const { page } = app.state;
   if (step === 'review' && !(await save(app))) {
-    app.patch(page, { step: page.faults.name ? 'audience' : 'message' });
+    app.patch(page, { step: page.faults.name || page.faults.where ? 'audience' : 'message' });
     return;
   }
   app.patch(page, { step, faults: step === 'review' ? page.faults : {} });
