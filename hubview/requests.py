@@ -1,4 +1,4 @@
-"""What the page asks of its program: tickets, to start the daemon, frames for previews, to keep choices."""
+"""What the page asks of its program: tickets, to start the daemon, accounts, frames for previews, files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from hubd.errors import BadInput, HubError
+from hubview.accounts import add_account, remove_account
 from hubview.daemon import Daemon
 from hubview.server import PageServer, Request
 from hubview.settings import Settings
@@ -45,6 +46,10 @@ class PageRequests:
             case "/choices":
                 self._settings.keep_choices(request.body)
                 return {}
+            case "/provider/add":
+                return add_account(self._daemon.place, request.body)
+            case "/provider/remove":
+                return remove_account(self._daemon.place, request.body)
             case "/table":
                 self._table = Table(request.body, request.name or "file.csv")
                 return self._table.describe()

@@ -20,6 +20,7 @@ const { toToml } = await at('toml.js');
 const { missing, toSpec, blank } = await at('draft.js');
 const { valuesOf, listName } = await at('views/import.js');
 const { Rows, inView, ROW, PAGE_ROWS } = await at('rows.js');
+const { accountOf, KINDS } = await at('views/provider-form.js');
 const { withZone } = await at('views/new-review.js');
 
 const NOW = Date.parse('2026-12-01T10:00:00Z');
@@ -335,6 +336,16 @@ test('a campaign as a file has only what is set, and every text survives', () =>
     file,
     'name = "x"\ntext = """\na \\"quote\\"\\\\ and\\ttab\nsecond\\u000d\n\\"\\"\\""""\n\n[schedule]\nwindow = "08:00-21:00"\n',
   );
+});
+
+test('of an account only what was asked about its kind is handed over', () => {
+  assert.deepEqual(accountOf('smtp', { name: ' office ', host: 'h', account_sid: 'left over' }), {
+    type: 'smtp',
+    name: 'office',
+    host: 'h',
+    security: 'starttls',
+  });
+  for (const kind of Object.keys(KINDS)) assert.ok(accountOf(kind, {}).type ?? accountOf(kind, {}).preset);
 });
 
 test('a local time carries its offset', () => {

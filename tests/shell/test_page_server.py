@@ -142,6 +142,21 @@ def test_a_daemon_that_does_not_run_is_told_with_the_next_step(server: PageServe
     assert answer(server, "/nonsense")["error"]["code"] == "method_not_found"
 
 
+@pytest.mark.parametrize(
+    ("account", "problem"),
+    [
+        (None, "texts by name"),
+        ({"name": 5}, "texts by name"),
+        ({"name": "x", "config": "/etc/passwd"}, "has no config"),
+        ({"name": "  "}, "give it a name"),
+        ({"name": "x", "type": "--help"}, "--help"),
+    ],
+)
+def test_an_account_that_is_none_is_refused(server: PageServer, account: Any, problem: str) -> None:
+    error = answer(server, "/provider/add", account)["error"]
+    assert problem in error["message"]
+
+
 def test_a_preview_has_no_rights_whatever_is_in_it(server: PageServer) -> None:
     path = answer(server, "/preview", {"html": "<script>alert(1)</script>"})["path"]
     status, headers, body = ask(server, "GET", path, **{KEY_HEADER: None})

@@ -137,7 +137,7 @@ function listBox(draft, set, { name, contacts }) {
             ? [...draft.lists, name]
             : draft.lists.filter((/** @type {string} */ each) => each !== name),
         })}
-    /><span class="grow cut">${name}</span><span class="t2">${count(contacts)}</span></label
+    /><span class="grow cut">${name}</span><span class="t2"> ${count(contacts)}</span></label
   >`;
 }
 

@@ -4,8 +4,9 @@ import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { change } from '../actions.js';
 import { channelName, plural, sentence, time, words } from '../format.js';
 import { icon } from '../icons.js';
-import { loading, note, pageHead } from '../parts.js';
+import { loading, pageHead } from '../parts.js';
 import { mayChange } from '../store.js';
+import { askAdd, askRemove } from './provider-form.js';
 
 /** @type {Record<string, [import('../icons.js').IconName, string]>} state: icon, colour */
 const STATES = {
@@ -28,9 +29,15 @@ export const providersPage = {
 export function providers(app) {
   const { state } = app;
   const now = Date.now();
-  return html`${pageHead('Providers', 'The accounts that your messages are sent with. The outbox needs none: it writes messages to files.')}
-  ${state.providers.length ? table(app, now) : loading('Asking hubd for the providers.')}
-  ${mayChange(state) ? adding() : nothing}`;
+  const add = html`<button class="btn btn-primary" @click=${() => askAdd(app, (name) => test(app, name))}>
+    ${icon('plus')}Add a provider…
+  </button>`;
+  return html`${pageHead(
+    'Providers',
+    'The accounts that your messages are sent with. The outbox needs none: it writes messages to files.',
+    mayChange(state) ? add : nothing,
+  )}
+  ${state.providers.length ? table(app, now) : loading('Asking hubd for the providers.')}`;
 }
 
 /**
@@ -85,7 +92,12 @@ export function row(app, each, now) {
               </button>
               <button class="btn btn-s btn-quiet" @click=${() => turn(app, each)}>
                 ${each.state === 'disabled' ? 'Enable' : 'Disable…'}
-              </button>`
+              </button>
+              ${
+                each.type === 'outbox'
+                  ? nothing
+                  : html`<button class="btn btn-s btn-quiet" @click=${() => askRemove(app, each.name)}>Remove…</button>`
+              }`
           : nothing
       }
       ${
@@ -145,22 +157,4 @@ async function turn(app, { name, state }) {
       app.loadHub();
     },
   });
-}
-
-function adding() {
-  return html`<section class="sec" aria-labelledby="h-add">
-    <div class="sec-head"><h2 id="h-add">Add a provider</h2></div>
-    ${note(
-      '',
-      'plug',
-      html`<p>
-          Accounts are kept in hubd.toml, a file that hubd only reads. In a terminal, this asks for what is needed,
-          tests the login, and writes it:
-        </p>
-        <pre class="file" tabindex="0">hubctl provider add</pre>
-        <p class="t2">
-          Gmail, Microsoft 365, any other mail server, and Twilio. Passwords never pass through this window.
-        </p>`,
-    )}
-  </section>`;
 }
