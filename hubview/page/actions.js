@@ -61,7 +61,12 @@ export function askStop(app, name) {
           count(waiting(view())),
           `people will not get the message (${count(counts.pending)} pending, ${count(counts.deferred)} deferred)`,
         ],
-        [count(counts.sending), 'messages are being sent now and will finish'],
+        [
+          count(counts.sending),
+          counts.sending === 1
+            ? 'message is being sent now and will finish'
+            : 'messages are being sent now and will finish',
+        ],
         [count(counts.sent + counts.delivered), 'have it already; that cannot be taken back'],
       ];
     },

@@ -6,8 +6,8 @@
 export const ROW = 34; // pixels
 const TALLEST = 30_000_000; // pixels; engines cap an element at some 33.5 million
 const AROUND = 8; // rows drawn above and below what is in view
-export const PAGE_ROWS = 500;
-const KEPT_PAGES = 12;
+export const PAGE_ROWS = 1000;
+const KEPT_PAGES = 6;
 
 /** @typedef {(after: any, limit: number) => Promise<{rows: any[], next: any}>} Fetch */
 
@@ -36,6 +36,11 @@ export class Rows {
   /** @param {number} index */
   row(index) {
     return this.pages.get(Math.floor(index / PAGE_ROWS))?.[index % PAGE_ROWS];
+  }
+
+  /** How far the list has been read. */
+  get read() {
+    return Math.min(this.total, (this.cursors.length - 1) * PAGE_ROWS);
   }
 
   /**

@@ -380,7 +380,7 @@ test('rows are fetched in order as they come into view, and few of them are held
   rows.want(total - 20, total);
   await rows.walking;
   assert.equal(rows.row(total - 1).id, total);
-  assert.ok(rows.pages.size <= 12);
+  assert.ok(rows.pages.size <= 6);
   assert.equal(rows.row(0), undefined, 'what is far from view is dropped');
   rows.want(0, 30);
   await rows.walking;

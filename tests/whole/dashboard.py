@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,30 @@ def open_browser() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+class _Dropping(socketserver.StreamRequestHandler):
+    """A mail server that takes a message and hangs up before it answers: nobody knows what became of it."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 drops\r\n")
+        for line in self.rfile:
+            if line.upper().startswith(b"DATA"):
+                self.wfile.write(b"354 go on\r\n")
+                while self.rfile.readline() not in (b".\r\n", b""):
+                    pass
+                return
+            self.wfile.write(b"250 fine\r\n")
+
+
+@contextmanager
+def serve_dropping() -> Iterator[int]:
+    """The port of a mail server that leaves every message in doubt."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Dropping) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from hubview.server import PageServer
 from tests.apps.conftest import Hub, new_hub
 from tests.node_packages import page_modules
-from tests.whole.dashboard import NARROW, WIDE, open_browser, open_page, serve_dashboard
+from tests.whole.dashboard import NARROW, WIDE, open_browser, open_page, serve_dashboard, serve_dropping
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
 PEOPLE = 700
@@ -247,6 +247,28 @@ def test_an_account_is_added_tested_and_removed(page: Page, hub: Hub) -> None:
     row.get_by_role("button", name="Remove…").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove the provider").click()
     expect(row).to_have_count(0)
+
+
+def test_what_is_in_doubt_waits_for_a_decision_with_its_consequence(page: Page, hub: Hub) -> None:
+    with serve_dropping() as port:
+        with (hub.folder / "hubd.toml").open("a") as file:
+            file.write(
+                f'[providers.drops]\ntype = "smtp"\nhost = "127.0.0.1"\nport = {port}\nsecurity = "none"\n'
+            )
+        hub.ok("daemon", "reload")
+        hub.ok("import", hub.file("two.csv", "email\na@example.com\nb@example.com\n"), "--list", "two")
+        hub.campaign("doubtful", lists=["two"], provider="drops", in_doubt="hold", subject="x", text="x")
+        hub.ok("-y", "start", "doubtful")
+        need = page.locator(".needs li").filter(has_text="2 messages of doubtful are in doubt")
+        need.get_by_role("button", name="Decide…").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("Nobody knows whether they got it")
+        dialog.get_by_text("Send them again").click()
+        expect(dialog).to_contain_text("2 people get the text, and those who got it already get it twice")
+        dialog.get_by_text("Count them as sent").click()
+        dialog.get_by_role("button", name="Count as sent: 2").click()
+        expect(need).to_have_count(0)
+    assert counts(hub, "doubtful")["sent"] == 2
 
 
 def test_nothing_that_others_wrote_runs(page: Page, hub: Hub, browser: Browser, server: PageServer) -> None:

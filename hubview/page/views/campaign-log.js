@@ -7,15 +7,38 @@ import { empty, loading } from '../parts.js';
 
 const PAGE = 1000;
 const KEPT = 5000; // events that are held at once, the newest
+const RECENT = 20_000; // of the daemon's newest events those of this campaign are shown at first
 
 /**
+ * Read what is new; at first the newest of the daemon's events, or all when this campaign has none among those.
  * @param {any} app
  * @param {string} name
  */
 export async function openLog(app, name) {
   const { page } = app.state;
+  if (page.logAfter === undefined) page.logFrom = Math.max(0, (app.client.cursor?.seq ?? 0) - RECENT);
+  await readLog(app, name, page.logAfter ?? page.logFrom);
+  if (page === app.state.page && !page.events.length && page.logFrom) await showOlder(app, name);
+}
+
+/**
+ * @param {any} app
+ * @param {string} name
+ */
+async function showOlder(app, name) {
+  const { page } = app.state;
+  Object.assign(page, { events: [], logFrom: 0 });
+  await readLog(app, name, 0);
+}
+
+/**
+ * @param {any} app
+ * @param {string} name
+ * @param {number} after
+ */
+async function readLog(app, name, after) {
+  const { page } = app.state;
   const events = page.events ?? [];
-  let after = page.logAfter ?? 0;
   for (;;) {
     const answer = await app.call('events.list', { campaign: name, after, limit: PAGE });
     events.push(...answer.events);
@@ -29,9 +52,9 @@ export async function openLog(app, name) {
 
 /**
  * @param {any} app
- * @param {any} _view
+ * @param {any} view
  */
-export function log(app, _view) {
+export function log(app, view) {
   const { events, stale } = app.state.page;
   if (!events) return loading('Asking hubd for the log.');
   if (!events.length) return empty('The log is empty', 'Its events are older than what hubd keeps.');
@@ -57,6 +80,15 @@ export function log(app, _view) {
         )}
       </tbody>
     </table>
+    ${
+      app.state.page.logFrom
+        ? html`<p class="below">
+            <button class="btn btn-s" @click=${() => app.attempt(() => showOlder(app, view.name))}>
+              Show the older ones
+            </button>
+          </p>`
+        : nothing
+    }
   </section>`;
 }
 

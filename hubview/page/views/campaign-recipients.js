@@ -99,7 +99,7 @@ export function recipients(app, view) {
 /** @param {any} page */
 function foot(page) {
   const { rows } = page;
-  if (!rows.complete && rows.walking && !rows.row(0)) return 'Reading…';
+  if (rows.walking) return `Reading: ${count(rows.read)} of ${count(rows.total)}`;
   const all = rows.complete || !page.search ? count(rows.total) : `at least ${count(Math.max(0, rows.total - 1))}`;
   return `${all} ${rows.total === 1 ? 'recipient' : 'recipients'}. The list stays as it was at ${time(page.listedAt, Date.now(), { seconds: true })} while you read.`;
 }
