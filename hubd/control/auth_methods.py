@@ -11,14 +11,15 @@ from hubd.wire.params import AuthTicket
 
 
 def check_ticket(peer: Peer, params: AuthTicket) -> None:
-    """Whether this client may have this ticket: only who came over a unix socket, and none above its role.
+    """Whether this client may have this ticket: only who came over a unix socket or by the endpoint file.
 
-    Raises `BadInput` for an Origin that is not this machine's, and `HubError` (forbidden).
+    None may have one above its role. Raises `BadInput` for an Origin that is not this machine's, and
+    `HubError` (forbidden).
     """
     role = Role(params.role)
-    if peer.uid is None and peer.listener == "tcp":
+    if peer.listener == "tcp" and not peer.reader:
         raise HubError(
-            "tickets are issued only over the unix socket",
+            "tickets are issued only over the unix socket, or for the token of the endpoint file",
             code="forbidden",
             hint="reconnect with the session_token from the answer to hub.hello",
         )

@@ -248,7 +248,12 @@ class Gate:
                 if handshake.metrics:
                     await answer(stream, await self._scraping.answer(), seconds=SCRAPE_SECONDS)
                     return
-                peer = Peer(role=grant.role, listener=endpoint.name, issuer=grant.issuer)
+                peer = Peer(
+                    role=grant.role,
+                    listener=endpoint.name,
+                    issuer=grant.issuer,
+                    reader=admission.permanent,
+                )
                 shown = (
                     [(PROOF.encode(), proof_of(self._secret, handshake.nonce).encode())]
                     if handshake.nonce

@@ -29,6 +29,7 @@ export class App {
       ticket: () => this.#ticket(),
       topics: ['campaigns', 'daemon'],
       client: { name: 'hubview', version: '' },
+      gaugeHz: 2, // enough to look alive, and half the work of what may be drawn
       onConnected: (hello) => this.#connected(hello),
       onSnapshot: (snapshot) => this.#snapshot(snapshot),
       onEvent: (event) => this.#event(event),

@@ -216,6 +216,13 @@ async def test_who_came_by_a_ticket_gets_no_ticket(tcp: Tcp) -> None:
         assert refused["error"]["data"]["code"] == "forbidden"
 
 
+async def test_who_reads_the_endpoint_file_gets_tickets_as_over_a_unix_socket(tcp: Tcp) -> None:
+    async with open_raw(tcp.port, header=tcp.token) as raw:
+        issued = (await raw.ask("auth.ticket", origin=PAGE, role="operator"))["result"]
+    async with open_raw(tcp.port, origin=PAGE, bearer=issued["ticket"]) as raw:
+        assert raw.hello["role"] == "operator"
+
+
 @pytest.mark.parametrize(
     "origin",
     ["https://evil.example", "null", "file://", PAGE + "/", "http://127.0.0.1:8080/x", "http://10.0.0.1"],
