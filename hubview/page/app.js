@@ -41,6 +41,7 @@ export class App {
   start() {
     window.addEventListener('hashchange', () => this.open());
     document.addEventListener('keydown', (event) => onKey(this, event));
+    document.addEventListener('click', closeMenus);
     setInterval(() => {
       this.ticks += 1;
       if (this.state.link.state === 'lost' || this.ticks % CLOCK === 0) this.draw();
@@ -77,6 +78,14 @@ export class App {
   go(hash) {
     if (location.hash === hash) this.open();
     else location.hash = hash;
+  }
+
+  /** The open page has another address now. @param {string} hash */
+  moved(hash) {
+    if (location.hash === hash) return;
+    history.replaceState(null, '', hash);
+    this.state.route = route(hash.slice(1));
+    document.title = `${PAGES[this.state.route.name].title(this.state.route.params)} · MessageHub`;
   }
 
   /**
@@ -289,6 +298,13 @@ export class App {
       this.attempt(() => this.program.ask('/choices', kept));
     }
     this.draw(true);
+  }
+}
+
+/** A menu closes with a click elsewhere. @param {Event} event */
+function closeMenus(event) {
+  for (const menu of document.querySelectorAll('details.menu[open]')) {
+    if (!menu.contains(/** @type {Node} */ (event.target))) menu.removeAttribute('open');
   }
 }
 

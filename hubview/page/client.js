@@ -71,6 +71,8 @@ export class HubClient {
     this.waiting = new Map();
     /** @type {(() => void)[]} calls that wait for their turn */
     this.line = [];
+    /** @type {(() => void)[]} calls that wait for the connection that is being made */
+    this.opening = [];
     this.inFlight = 0;
     this.lastId = 0;
     this.wait = FIRST_WAIT;
@@ -107,6 +109,8 @@ export class HubClient {
    * @returns {Promise<any>} its result; rejects with a HubError
    */
   async call(method, params = {}) {
+    // A connection that is just being made is waited for, once.
+    if (!this.live && this.socket) await new Promise((resolve) => this.opening.push(() => resolve(undefined)));
     if (!this.live) throw disconnected();
     if (this.inFlight >= REQUESTS_AT_A_TIME) {
       await new Promise((resolve) => this.line.push(() => resolve(undefined)));
@@ -145,6 +149,7 @@ export class HubClient {
       const client = this.options.client ?? { name: 'page', version: '' };
       this.hello = await this.#send('hub.hello', { client, protocol: [1] });
       this.live = true;
+      for (const next of this.opening.splice(0)) next();
       await this.options.onConnected?.(this.hello);
       await this.#subscribe();
       this.#tell({ state: 'live' });
@@ -218,7 +223,7 @@ export class HubClient {
     this.failure = undefined;
     for (const { reject } of this.waiting.values()) reject(disconnected());
     this.waiting.clear();
-    for (const next of this.line.splice(0)) next();
+    for (const next of [...this.line.splice(0), ...this.opening.splice(0)]) next();
     if (this.stopped) return;
     this.#tell({ state: 'lost', error: why, retryAt: Date.now() + this.wait });
     this.timer = setTimeout(() => this.retry(), this.wait);

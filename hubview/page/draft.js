@@ -2,6 +2,7 @@
 
 import { change } from './actions.js';
 import { HubError } from './client.js';
+import { address } from './router.js';
 
 const PART = 512 * 1024; // bytes of an attachment in one call
 export const MAX_ATTACHMENTS = 25 * 1024 * 1024; // bytes of all of them, as much as most servers take
@@ -101,6 +102,9 @@ export function save(app) {
 async function saveNow(app, page) {
   const { draft } = page;
   const gaps = missing(draft);
+  if (page.revision === undefined && app.state.campaigns.has(draft.name)) {
+    gaps.name = 'another campaign has this name';
+  }
   if (Object.keys(gaps).length) {
     app.patch(page, { faults: gaps });
     return false;
@@ -112,6 +116,7 @@ async function saveNow(app, page) {
     const { campaign } = await change(app, 'campaign.apply', { spec: JSON.parse(text), ...params });
     app.state.campaigns.set(campaign.name, campaign);
     app.patch(page, { savedText: text, savedAt: Date.now(), revision: campaign.revision, faults: {}, problem: null });
+    if (page === app.state.page) app.moved(address('new', campaign.name)); // a reload finds the draft
     return true;
   } catch (error) {
     if (!(error instanceof HubError)) throw error;

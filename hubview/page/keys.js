@@ -42,7 +42,11 @@ function actions(app) {
     k: () => click('k'),
     p: () => click('p'),
     r: () => (app.state.link.state === 'live' ? app.refresh() : app.client.retry()),
-    escape: () => click('escape'),
+    escape: () => {
+      const menu = document.querySelector('details.menu[open]');
+      if (menu) menu.removeAttribute('open');
+      else click('escape');
+    },
     '?': () => app.ask({ kind: 'keys' }),
   };
 }

@@ -105,6 +105,9 @@ def test_a_campaign_from_a_template_for_those_who_match_a_condition(page: Page, 
     )
     hub.ok("template", "apply", hub.file("welcome-template.toml", template))
     go(page, "/new")
+    page.get_by_label("Name").fill("done")
+    page.get_by_role("button", name="Review and start").click()
+    expect(page.get_by_text("Another campaign has this name")).to_be_visible()
     page.get_by_label("Name").fill("zoes")
     page.get_by_text("Transactional", exact=True).click()
     page.get_by_label(re.compile(r"^all\b")).check()
@@ -123,6 +126,8 @@ def test_a_campaign_from_a_template_for_those_who_match_a_condition(page: Page, 
     expect(page.get_by_role("dialog")).to_contain_text("where = \"first_name == 'Zoë 7'\"")
     page.keyboard.press("Escape")
     assert hub.json("show", "zoes")["campaign"]["state"] == "draft"
+    page.reload()
+    expect(page.get_by_label("Only contacts where")).to_have_value("first_name == 'Zoë 7'")
 
 
 def test_a_running_campaign_is_live_paused_at_once_and_shows_the_figures_of_hubctl(

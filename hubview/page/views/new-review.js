@@ -203,7 +203,7 @@ function outcome(app) {
       aria-disabled=${blocked ? 'true' : nothing}
       @click=${() => !blocked && start(app, people)}
     >
-      ${icon('play')}${how === 'later' ? 'Schedule' : 'Start'} with ${peopleWord(people)}…
+      ${icon('play')}${how === 'later' ? 'Schedule for' : 'Start with'} ${peopleWord(people)}…
     </button>
     <button class="btn" @click=${() => goTo(app, 'message')}>Back</button>`;
 }
