@@ -119,6 +119,14 @@ MAY_IMPORT = {
         "hubd.ownership",
         "hubd.toml_lines",
     },
+    "hubview": {
+        "hubview",
+        "hubctl",
+        "hubd",
+        "hubd.client",
+        "hubd.errors",
+        "hubd.files",
+    },
 }
 #: Rooms that may import anything below them.
 ROOTS = {"hubd.daemon", "hubd.__main__"}
@@ -132,12 +140,13 @@ ONLY_IN = {
     "twilio": {"hubd.transports"},
     "trio_websocket": {"hubd.control"},
     "wsproto": {"hubd.control", "hubd.client"},
-    "click": {"hubctl", "hubd.__main__"},
+    "click": {"hubctl", "hubview", "hubd.__main__"},
     "rich": {"hubctl"},
     "h11": {"hubd.transports"},
     "prometheus_client": {"hubd.control"},
     "keyring": {"hubd.secrets", "hubctl"},
     "tomlkit": {"hubctl"},
+    "webview": {"hubview"},
 }
 #: What opens, checks, copies or closes the file. Units of work have `hubd.store.transaction` instead.
 KNOW_SQLITE = {

@@ -10,16 +10,16 @@ from hubd.wire import results as r
 from hubd.wire.params import AuthTicket
 
 
-def issue_ticket(tickets: Tickets, url: str, peer: Peer, params: AuthTicket) -> r.TicketResult:
-    """A ticket for the TCP listener at `url`, which only who came over a unix socket may have issued.
+def check_ticket(peer: Peer, params: AuthTicket) -> None:
+    """Whether this client may have this ticket: only who came over a unix socket or by the endpoint file.
 
-    Raises `BadInput` for an Origin that is not this machine's, and `HubError`: no_tcp_listener, forbidden,
-    rate_limited.
+    None may have one above its role. Raises `BadInput` for an Origin that is not this machine's, and
+    `HubError` (forbidden).
     """
     role = Role(params.role)
-    if peer.uid is None and peer.listener == "tcp":
+    if peer.listener == "tcp" and not peer.reader:
         raise HubError(
-            "tickets are issued only over the unix socket",
+            "tickets are issued only over the unix socket, or for the token of the endpoint file",
             code="forbidden",
             hint="reconnect with the session_token from the answer to hub.hello",
         )
@@ -35,12 +35,18 @@ def issue_ticket(tickets: Tickets, url: str, peer: Peer, params: AuthTicket) -> 
             "origin",
             "must be that of a page on this machine, such as http://127.0.0.1:8080",
         )
+    if params.listen and not peer.role.may(Role.OPERATOR):
+        raise peer.forbidden("have the daemon listen on TCP", "leave out listen")
+
+
+def issue_ticket(tickets: Tickets, url: str, peer: Peer, params: AuthTicket) -> r.TicketResult:
+    """A ticket for the TCP listener at `url`. Raises `HubError`: no_tcp_listener, rate_limited."""
     if not url:
         raise HubError(
             "the daemon does not listen on TCP",
             code="no_tcp_listener",
             hint="start it with: hubd --tcp 127.0.0.1:0",
         )
-    grant = Grant(role=role, origin=params.origin, issuer=peer.actor)
+    grant = Grant(role=Role(params.role), origin=params.origin, issuer=peer.actor)
     ticket = tickets.issue(grant, params.ttl, by=peer.role)
     return {"url": url, "ticket": ticket, "expires_in": params.ttl}

@@ -95,9 +95,7 @@ class Endpoints:
                     )
                 )
             if tcp is not None:
-                listener = await stack.enter_async_context(await open_loopback(*tcp))
-                port: int = listener.socket.getsockname()[1]
-                opened.append(Endpoint(name="tcp", listener=listener, role=None, port=port))
+                opened.append(await open_tcp(stack, *tcp))
             if not opened:
                 raise BadInput.at(
                     "socket", "there is no socket to listen on", hint="start hubd with --tcp 127.0.0.1:0"
@@ -158,6 +156,12 @@ class Endpoints:
             await self._record(kind, None, data)
         except StoreUnavailable as error:
             log.warning("an event about a socket could not be recorded: %s", error)
+
+
+async def open_tcp(stack: AsyncExitStack, host: str, port: int) -> Endpoint:
+    """A listener on this machine's own address, closed with the stack. Raises `BadInput` and `Conflict`."""
+    listener = await stack.enter_async_context(await open_loopback(host, port))
+    return Endpoint(name="tcp", listener=listener, role=None, port=listener.socket.getsockname()[1])
 
 
 def _path_of(sock: socket.socket) -> Path | None:

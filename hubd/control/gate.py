@@ -18,7 +18,7 @@ import secrets
 import socket
 import struct
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -28,10 +28,10 @@ import wsproto.utilities
 
 from hubd.control.connection_limits import ConnectionLimits
 from hubd.control.dispatch import Dispatcher
-from hubd.control.endpoints import Endpoint
+from hubd.control.endpoints import Endpoint, open_tcp
 from hubd.control.head import Handshake, Refusal, judge, page
 from hubd.control.hub import Hub
-from hubd.control.listener import endpoint_file
+from hubd.control.listener import LOOPBACK, endpoint_file
 from hubd.control.opening import Prefixed, answer, read_head, refuse
 from hubd.control.roles import Peer, Role
 from hubd.control.scraping import SCRAPE_SECONDS, Scraping
@@ -82,15 +82,18 @@ async def serve_control(
         hub.endpoints.open(path, observe, inherited or {}, tcp) as endpoints,
         trio.open_nursery() as nursery,
     ):
-        gate = Gate(hub)
+
+        async def listen() -> None:
+            opened = await open_tcp(stack, LOOPBACK[0], 0)
+            gate.announce(opened)
+            nursery.start_soon(gate.accept, opened, begun)
+
+        gate = Gate(hub, listen)
         begun: trio.Nursery = await nursery.start(gate.hold)
         try:
             for each in endpoints:
                 if each.port is not None:
-                    context = gate.context
-                    host = each.listener.socket.getsockname()[0]
-                    context.url = f"ws://{f'[{host}]' if ':' in host else host}:{each.port}{PATH}"
-                    log.info("clients with a token are served at %s", context.url)
+                    gate.announce(each)
                     if endpoint is not None:
                         stack.enter_context(endpoint_file(endpoint, gate.endpoint()))
             for each in endpoints[1:]:
@@ -102,12 +105,14 @@ async def serve_control(
 
 
 class Gate:
-    """Everything that the connections share."""
+    """Everything that the connections share. `listen` opens a TCP listener and announces it."""
 
     context: ServerContext
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, listen: Callable[[], Awaitable[None]]) -> None:
         self._hub = hub
+        self._listen = listen
+        self._opening = trio.Lock()
         self._tickets = Tickets(trio.current_time)
         self._stopping = trio.Event()
         self._limits = ConnectionLimits()
@@ -124,10 +129,23 @@ class Gate:
                     tickets=self._tickets,
                     stopping=self._stopping,
                     begun=nursery,
+                    listen=self._listen_once,
                 )
                 task_status.started(nursery)
                 await self._stopping.wait()
                 scope.deadline = trio.current_time() + GRACE
+
+    def announce(self, endpoint: Endpoint) -> None:
+        """Tickets are for this TCP listener from now on."""
+        host = endpoint.listener.socket.getsockname()[0]
+        self.context.url = f"ws://{f'[{host}]' if ':' in host else host}:{endpoint.port}{PATH}"
+        log.info("clients with a token are served at %s", self.context.url)
+
+    async def _listen_once(self) -> None:
+        """Listen on TCP if the daemon does not yet: an operator asked for it, to show a page."""
+        async with self._opening:
+            if not self.context.url and not self._stopping.is_set():
+                await self._listen()
 
     def endpoint(self) -> dict[str, object]:
         """What stands in an endpoint file: the address, and a token for programs of this user."""
@@ -230,7 +248,12 @@ class Gate:
                 if handshake.metrics:
                     await answer(stream, await self._scraping.answer(), seconds=SCRAPE_SECONDS)
                     return
-                peer = Peer(role=grant.role, listener=endpoint.name, issuer=grant.issuer)
+                peer = Peer(
+                    role=grant.role,
+                    listener=endpoint.name,
+                    issuer=grant.issuer,
+                    reader=admission.permanent,
+                )
                 shown = (
                     [(PROOF.encode(), proof_of(self._secret, handshake.nonce).encode())]
                     if handshake.nonce

@@ -191,6 +191,7 @@ class Ledger(Protocol):
         limit: int = 500,
         *,
         refused: bool = False,
+        search: str = "",
     ) -> Sequence[DeliveryRow]: ...
     async def transactional(
         self,

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
 import trio_websocket
 
-from hubd.control.auth_methods import issue_ticket
+from hubd.control.auth_methods import check_ticket, issue_ticket
 from hubd.control.calls import BATCH_BYTES, TURNS, BatchAnswer, Call, Calls, Turns, overloaded
 from hubd.control.dispatch import Dispatcher
 from hubd.control.hub import Hub
@@ -77,6 +77,7 @@ class ServerContext:
         default_factory=lambda: {role: trio.Semaphore(TURNS) for role in Role}
     )
     sizes: AnswerSizes = field(default_factory=AnswerSizes)
+    listen: Callable[[], Awaitable[None]]  #: has the daemon listen on TCP if it does not; sets `url`
     url: str = ""  #: of the TCP listener; "" when there is none
 
 
@@ -297,6 +298,9 @@ class Session:
             case EventsUnsubscribe():
                 return self._unsubscribe(params)
             case AuthTicket():
+                check_ticket(self._peer, params)
+                if params.listen:
+                    await self._context.listen()
                 ticket = issue_ticket(self._context.tickets, self._context.url, self._peer, params)
                 issued = {"role": params.role, "origin": params.origin}
                 await self._context.dispatcher.note(self._peer, method.name, issued)

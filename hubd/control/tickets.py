@@ -132,6 +132,11 @@ class Admission:
         self._entry = entry  #: what it would come back by
         self._renewed = False
 
+    @property
+    def permanent(self) -> bool:
+        """Whether it came in by a token that is good as long as the daemon runs."""
+        return not self._entry.renewable
+
     def renew(self) -> str | None:
         """The token to come back with; the one before is void. None: the one it came by stays good.
 

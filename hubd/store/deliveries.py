@@ -33,6 +33,9 @@ WAITING_REFUSED = f"""
 SELECT {_COLUMNS} FROM delivery INDEXED BY delivery_refused
 WHERE campaign_id = ? AND id > ? AND refused <> '' AND state IN ('pending', 'deferred')
 ORDER BY id LIMIT ?"""  # noqa: S608 - no values, only our own words
+#: A condition of any of them: the address contains a text.
+_IN_ORDER = "ORDER BY id LIMIT ?"
+_CONTAINING = f"AND instr(lower(recipient), lower(?)) > 0 {_IN_ORDER}"
 #: The transactional queues, of one provider or of all.
 QUEUES = (
     "SELECT id FROM campaign WHERE single = 1 AND (:provider IS NULL OR provider = :provider) ORDER BY id"
@@ -81,12 +84,17 @@ def page_of(
     limit: int,
     *,
     refused: bool = False,
+    search: str = "",
 ) -> list[DeliveryRow]:
     """See `Ledger.deliveries`."""
     statement = ALL_DELIVERIES if state is None else IN_STATE[state]
     if refused:
         statement = WAITING_REFUSED
-    return [record(DeliveryRow, row) for row in db.execute(statement, (campaign_id, after_id, limit))]
+    values: tuple[object, ...] = (campaign_id, after_id, limit)
+    if search:
+        statement = statement.replace(_IN_ORDER, _CONTAINING)
+        values = (campaign_id, after_id, search, limit)
+    return [record(DeliveryRow, row) for row in db.execute(statement, values)]
 
 
 def transactional_of(

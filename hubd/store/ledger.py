@@ -299,13 +299,15 @@ class Ledger:
         limit: int = 500,
         *,
         refused: bool = False,
+        search: str = "",
     ) -> list[DeliveryRow]:
         """A page of a campaign's deliveries in id order: all, or those in one state.
 
-        With `refused`, only waiting recipients whose refusals paused the campaign.
+        With `refused`, only waiting recipients whose refusals paused the campaign. With `search`, only those
+        whose address contains it.
         """
         return await self._db.read(
-            lambda db: page_of(db, campaign_id, state, after_id, limit, refused=refused)
+            lambda db: page_of(db, campaign_id, state, after_id, limit, refused=refused, search=search)
         )
 
     async def message(self, delivery_id: int) -> MessageLife:

@@ -381,13 +381,17 @@ class CampaignRate(Params, frozen=True):
 
 
 class DeliveryList(Params, frozen=True):
-    """A page of a campaign's deliveries; `refused`: only those whose refusals paused the campaign."""
+    """A page of a campaign's deliveries; `refused`: only those whose refusals paused the campaign.
+
+    `search`: only recipients whose address or number contains it, without regard to case.
+    """
 
     campaign: Name
     state: StateName | None = None
     after: Count = 0
     limit: Limit = 200
     refused: bool = False
+    search: Annotated[str, msgspec.Meta(max_length=320)] = ""
 
 
 class DeliveryId(Params, frozen=True):
@@ -493,11 +497,15 @@ class EventsList(Params, frozen=True):
 
 
 class AuthTicket(Params, frozen=True):
-    """`origin` is that of the page that will connect; null for another program. `ttl`: seconds."""
+    """`origin` is that of the page that will connect; null for another program. `ttl`: seconds.
+
+    `listen`: if the daemon does not listen on TCP, open a free port on 127.0.0.1 until it ends.
+    """
 
     role: Literal["viewer", "operator"] = "viewer"
     origin: Annotated[str, msgspec.Meta(max_length=100)] | None = None
     ttl: Annotated[int, msgspec.Meta(ge=1, le=60)] = 60
+    listen: bool = False
 
 
 class HubCancel(Params, frozen=True):

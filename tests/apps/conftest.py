@@ -42,6 +42,11 @@ class Hub:
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     environ: dict[str, str] = field(default_factory=lambda: dict(QUIET_ENV))
+    observed: bool = False  #: whether it has a second socket, for viewers
+
+    @property
+    def observe(self) -> Path:
+        return self.folder / "state" / "observe.sock"
 
     @property
     def socket(self) -> Path:
@@ -55,6 +60,7 @@ class Hub:
                 [
                     *(sys.executable, "-m", "hubd", "--config", str(self.folder / "hubd.toml")),
                     *("--state-dir", str(self.folder / "state")),
+                    *(("--observe", str(self.observe)) if self.observed else ()),
                 ],
                 stderr=log,
                 cwd=ROOT,
@@ -127,10 +133,10 @@ def short_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def new_hub() -> Iterator[Hub]:
+def new_hub(*, observed: bool = False) -> Iterator[Hub]:
     """A hubd that runs."""
     with short_folder() as folder:
-        hub = Hub(folder)
+        hub = Hub(folder, observed=observed)
         try:
             hub.boot()
             yield hub

@@ -102,6 +102,22 @@ async def test_an_address_suppressed_meanwhile_is_skipped_at_the_last_moment(sto
     await store.check_counters(campaign)
 
 
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [("ANN", ["ann", "joann"]), ("@", ["ann", "bob", "joann"]), ("%", []), ("_", []), ("'", [])],
+)
+async def test_a_recipient_is_found_by_any_part_of_the_address(
+    store: Store, search: str, found: list[str]
+) -> None:
+    campaign = await store.running("ann", "bob", "joann")
+    rows = await store.ledger.deliveries(campaign.id, search=search)
+    assert [row.recipient.partition("@")[0] for row in rows] == found
+    waiting = await store.ledger.deliveries(
+        campaign.id, D.PENDING, after_id=rows[0].id if rows else 0, search=search
+    )
+    assert [row.id for row in waiting] == [row.id for row in rows[1:]]
+
+
 async def test_a_close_can_suppress_the_address(store: Store) -> None:
     _, delivery = await one(store)
     failed = close_entry(

@@ -216,6 +216,13 @@ async def test_who_came_by_a_ticket_gets_no_ticket(tcp: Tcp) -> None:
         assert refused["error"]["data"]["code"] == "forbidden"
 
 
+async def test_who_reads_the_endpoint_file_gets_tickets_as_over_a_unix_socket(tcp: Tcp) -> None:
+    async with open_raw(tcp.port, header=tcp.token) as raw:
+        issued = (await raw.ask("auth.ticket", origin=PAGE, role="operator"))["result"]
+    async with open_raw(tcp.port, origin=PAGE, bearer=issued["ticket"]) as raw:
+        assert raw.hello["role"] == "operator"
+
+
 @pytest.mark.parametrize(
     "origin",
     ["https://evil.example", "null", "file://", PAGE + "/", "http://127.0.0.1:8080/x", "http://10.0.0.1"],
@@ -236,6 +243,31 @@ async def test_without_a_tcp_listener_there_are_no_tickets(tmp_path: Path) -> No
             await hub.call("auth.ticket", origin=PAGE)
         assert caught.value.code == "no_tcp_listener"
         assert "--tcp" in caught.value.hint
+
+
+async def test_an_operator_has_the_daemon_listen_when_a_page_needs_it(tmp_path: Path) -> None:
+    async with open_hub(tmp_path) as served, serve(served, tmp_path) as path, open_client(path) as hub:
+        issued = [await hub.call("auth.ticket", origin=PAGE, listen=True) for _ in range(2)]
+        urls = {each["url"] for each in issued}
+        assert len(urls) == 1, "the same listener serves all pages"
+        port = int(urls.pop().removesuffix("/rpc").rpartition(":")[2])
+        async with open_raw(port, origin=PAGE, bearer=issued[1]["ticket"]) as raw:
+            assert raw.hello["role"] == "viewer"
+        assert (await hub.call("auth.ticket", origin=PAGE))["url"] == issued[0]["url"]
+    with pytest.raises(OSError, match=r"refused|all attempts"):
+        await trio.open_tcp_stream("127.0.0.1", port)
+
+
+async def test_a_viewer_cannot_have_the_daemon_listen(tmp_path: Path) -> None:
+    observe = tmp_path / "t" / "observe.sock"
+    async with (
+        open_hub(tmp_path) as served,
+        serve(served, tmp_path, observe=observe),
+        open_client(observe) as hub,
+    ):
+        with pytest.raises(HubError, match="only operators may have the daemon listen") as caught:
+            await hub.call("auth.ticket", origin=PAGE, listen=True)
+        assert caught.value.code == "forbidden"
 
 
 async def test_a_unix_client_needs_no_session_token(tcp: Tcp) -> None:

@@ -1,0 +1,77 @@
+/** What waits for a person: one line what, one line why, one action. */
+
+import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { repeat } from '../vendor/lit-html/directives/repeat.js';
+import { askDecide } from '../actions.js';
+import { plural, sentence } from '../format.js';
+import { icon } from '../icons.js';
+import { address } from '../router.js';
+import { mayChange } from '../store.js';
+
+/**
+ * @param {any} app
+ * @param {{kind: string, name: string, count?: number, reason?: string}[]} waiting
+ */
+export function needsYou(app, waiting) {
+  return html`<section aria-labelledby="h-needs">
+    <div class="sec-head">
+      <h2 id="h-needs">Needs you</h2>
+      <span class="t3 s">${waiting.length}</span>
+    </div>
+    <ul class="needs">
+      ${repeat(
+        waiting,
+        (each) => `${each.kind} ${each.name}`,
+        (each) => need(app, each),
+      )}
+    </ul>
+  </section>`;
+}
+
+/**
+ * @param {any} app
+ * @param {{kind: string, name: string, count?: number, reason?: string}} each
+ */
+function need(app, each) {
+  const [shape, tone, what, why, action] = needWords(app, each);
+  return html`<li>
+    ${icon(shape, tone)}
+    <div class="cut">
+      <div class="what cut" title=${what}>${what}</div>
+      <div class="t2 s cut" title=${why}>${why}</div>
+    </div>
+    ${action}
+  </li>`;
+}
+
+/**
+ * @param {any} app
+ * @param {{kind: string, name: string, count?: number, reason?: string}} each
+ * @returns {[import('../icons.js').IconName, string, string, string, unknown]}
+ */
+function needWords(app, { kind, name, count: number = 0, reason = '' }) {
+  const show = html`<a class="btn btn-s" href=${address('campaigns', name)}>Show</a>`;
+  switch (kind) {
+    case 'in_doubt': {
+      const decide = html`<button class="btn btn-s" @click=${() => askDecide(app, name)}>Decide…</button>`;
+      const what = `${plural(number, 'message')} of ${name} ${number === 1 ? 'is' : 'are'} in doubt`;
+      return [
+        'doubt',
+        'doubt',
+        what,
+        'The connection broke before the answer came.',
+        mayChange(app.state) ? decide : show,
+      ];
+    }
+    case 'failed':
+      return ['cross', 'bad', `${name} failed`, sentence(reason), show];
+    case 'provider': {
+      const link = html`<a class="btn btn-s" href="#/providers">Show ${name}</a>`;
+      return ['plug', 'wait', `${name} does not send`, sentence(reason), link];
+    }
+    case 'trouble':
+      return ['warning', 'bad', 'hubd sends nothing at the moment', sentence(reason), nothing];
+    default:
+      return ['pause', 'wait', `${name} is paused`, sentence(reason), show];
+  }
+}

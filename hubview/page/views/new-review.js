@@ -1,0 +1,232 @@
+/** The last step of a new campaign: what was found, a test, and how to start. */
+
+import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { askStart } from '../actions.js';
+import { count, plural, size, span } from '../format.js';
+import { icon } from '../icons.js';
+import { loading, peopleWord } from '../parts.js';
+import { address } from '../router.js';
+import { askTest } from './new-message.js';
+import { goTo } from './new.js';
+
+const CANARY = 100; // people
+
+/** @param {any} app */
+export async function openReview(app) {
+  const { page } = app.state;
+  app.patch(page, { check: null });
+  app.patch(page, { check: await app.call('campaign.check', { name: page.draft.name }) });
+}
+
+/** @param {any} app */
+export function review(app) {
+  const { page } = app.state;
+  const { check, draft } = page;
+  if (!check) return loading('Checking the message for each recipient.');
+  return html`<div class="build">
+    <div>
+      <section aria-labelledby="h-check">
+        <div class="sec-head">
+          <h2 id="h-check">Check</h2>
+          <button class="btn btn-s btn-quiet" @click=${() => app.attempt(() => openReview(app))}>Check again</button>
+        </div>
+        <ul class="findings">
+          ${findings(app, check, draft)}
+        </ul>
+      </section>
+      <section class="sec" aria-labelledby="h-test">
+        <div class="sec-head"><h2 id="h-test">Test message</h2></div>
+        <button class="btn" @click=${() => askTest(app)}>Send a test…</button>
+      </section>
+      <section class="sec" aria-labelledby="h-how">
+        <div class="sec-head"><h2 id="h-how">How to start</h2></div>
+        ${ways(app)}
+      </section>
+    </div>
+    <aside class="rail" aria-label="What will happen">${outcome(app)}</aside>
+  </div>`;
+}
+
+/**
+ * @param {any} app
+ * @param {any} check
+ * @param {any} draft
+ */
+function findings(app, check, draft) {
+  const fix = (/** @type {any} */ { risk }) =>
+    html`<button
+      class="btn btn-s"
+      @click=${() => {
+        app.state.page.part = risk === 'no-unsubscribe' ? 'more' : 'text';
+        goTo(app, 'message');
+      }}
+    >
+      Fix
+    </button>`;
+  const found = [
+    ...check.problems.map((/** @type {any} */ each) =>
+      item(each.risk ? 'warning' : 'cross', each.risk ? 'wait' : 'bad', each.problem, fix(each)),
+    ),
+    ...check.warnings.map((/** @type {string} */ words) => item('info', 't2', words)),
+  ];
+  if (!check.problems.length)
+    found.push(
+      item('check', 'good', `${peopleWord(check.remaining)} can get it: the message was rendered for each of them`),
+    );
+  if (check.matching) {
+    const { contacts, matched, not_comparable: unknown } = check.matching;
+    const left = unknown ? `; it has no result for ${count(unknown)}, who are left out` : '';
+    found.push(
+      item('people', 't2', `The condition holds for ${count(matched)} of ${plural(contacts, 'contact')}${left}`),
+    );
+  }
+  if (check.segments) {
+    const { least, most, total, encoding } = check.segments;
+    found.push(
+      item(
+        'sms',
+        't2',
+        `${plural(total, 'segment')} in all, ${least === most ? least : `${least} to ${most}`} a person, ${encoding}`,
+      ),
+    );
+  }
+  if (check.load)
+    found.push(item('mail', 't2', `About ${size(check.load.message)} a message, ${size(check.load.upload)} in all`));
+  if (draft.provider === 'outbox')
+    found.push(
+      item('info', 't2', 'It goes to the outbox: messages are written to files, nothing leaves this computer'),
+    );
+  return found;
+}
+
+/**
+ * @param {import('../icons.js').IconName} shape
+ * @param {string} tone
+ * @param {string} words
+ * @param {unknown} [action]
+ */
+function item(shape, tone, words, action = html`<span></span>`) {
+  return html`<li>
+    ${icon(shape, tone)}
+    <div>${words}</div>
+    ${action}
+  </li>`;
+}
+
+/** @param {any} app */
+function ways(app) {
+  const { page } = app.state;
+  const { check, how = 'watch' } = page;
+  const canary = Math.min(CANARY, check.remaining);
+  /** @type {[string, string, string][]} */
+  const all = [
+    ...(check.remaining > CANARY
+      ? [
+          /** @type {[string, string, string]} */ ([
+            'canary',
+            `First ${canary}, then pause`,
+            `See how they arrive before the other ${count(check.remaining - canary)} are sent.`,
+          ]),
+        ]
+      : []),
+    ['watch', 'Everyone, and watch live', 'Opens the live view. You can close the window at any time.'],
+    ['background', 'Everyone, in the background', 'hubd sends; you go on here.'],
+    ['later', 'Later', 'At a time that you choose, in your time zone.'],
+  ];
+  return html`<div role="radiogroup" aria-labelledby="h-how">
+    ${all.map(
+      ([value, title, words]) =>
+        html`<label class="choice"
+          ><input
+            type="radio"
+            name="how"
+            .checked=${how === value}
+            @change=${() => app.patch(page, { how: value })}
+          /><span class="t">${title}</span><span class="d">${words}</span></label
+        >`,
+    )}
+    ${
+      how === 'later'
+        ? html`<div class="field below">
+            <label for="at">Start at</label>
+            <input
+              class="input at"
+              id="at"
+              type="datetime-local"
+              .value=${page.at ?? ''}
+              @input=${(/** @type {any} */ event) => app.patch(page, { at: event.target.value })}
+            />
+          </div>`
+        : nothing
+    }
+  </div>`;
+}
+
+/** @param {any} app */
+function outcome(app) {
+  const { page } = app.state;
+  const { check, draft, how = 'watch', at } = page;
+  const people = how === 'canary' ? Math.min(CANARY, check.remaining) : check.remaining;
+  const left = Object.values(check.skipped).reduce((/** @type {number} */ sum, each) => sum + Number(each), 0);
+  const rows = [
+    ['From', draft.sender || draft.provider],
+    ['Through', draft.provider],
+    ['Starts', how === 'later' ? (at ? at.replace('T', ' ') : 'when you say') : 'immediately'],
+    ...(check.estimate.seconds ? [['Takes', `at least ${span(check.estimate.seconds)}`]] : []),
+    ['Left out', count(left)],
+  ];
+  const blocked = check.problems.some((/** @type {any} */ each) => !each.risk) || !people || (how === 'later' && !at);
+  return html`<section aria-labelledby="h-will">
+      <div class="sec-head"><h2 id="h-will">When you press Start</h2></div>
+      <div class="outcome">
+        <div class="big">${count(people)}</div>
+        <div class="t2">
+          ${people === 1 ? 'person gets' : 'people get'} this
+          ${draft.channel === 'sms' ? 'text' : 'email'}${how === 'canary' ? `; ${count(check.remaining - people)} wait for you` : ''}
+        </div>
+      </div>
+      <dl class="sum">
+        ${rows.map(
+          ([name, value]) =>
+            html`<div>
+              <dt>${name}</dt>
+              <dd class="cut">${value}</dd>
+            </div>`,
+        )}
+      </dl>
+    </section>
+    <p class="hint">
+      You can pause at any time. Once paused, nothing more is sent; what has been sent cannot be recalled.
+    </p>
+    <button
+      class="btn btn-primary"
+      aria-disabled=${blocked ? 'true' : nothing}
+      @click=${() => !blocked && start(app, people)}
+    >
+      ${icon('play')}${how === 'later' ? 'Schedule for' : 'Start with'} ${peopleWord(people)}…
+    </button>
+    <button class="btn" @click=${() => goTo(app, 'message')}>Back</button>`;
+}
+
+/**
+ * @param {any} app
+ * @param {number} people
+ */
+async function start(app, people) {
+  const { page } = app.state;
+  const { name } = page.draft;
+  const { how = 'watch' } = page;
+  const to = how === 'background' ? '#/' : address('campaigns', name);
+  await askStart(app, name, {
+    limit: how === 'canary' ? people : null,
+    at: how === 'later' ? withZone(page.at) : undefined,
+    then: () => app.go(to),
+  });
+}
+
+/** A local time with its offset, as the protocol wants it. @param {string} local such as 2026-12-01T09:00 */
+export function withZone(local) {
+  const offset = -new Date(local).getTimezoneOffset();
+  const two = (/** @type {number} */ value) => String(Math.floor(Math.abs(value))).padStart(2, '0');
+  return `${local}:00${offset < 0 ? '-' : '+'}${two(offset / 60)}:${two(offset % 60)}`;
+}

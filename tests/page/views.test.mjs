@@ -1,0 +1,409 @@
+/** The views are functions of what is known: no browser is needed to see what they show. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { html, text } from './render.mjs';
+
+const at = (path) => import(`../../hubview/page/${path}`);
+const { initial, takeAll, takeEvent, takeOne, board, needs, KEPT_SAMPLES } = await at('store.js');
+const { segments, spoken, figures } = await at('parts.js');
+const format = await at('format.js');
+const { route, handedOver, address } = await at('router.js');
+const { home, row, since, visible } = await at('views/home.js');
+const { campaign } = await at('views/campaign.js');
+const { linePath, scale, funnel, progress } = await at('views/campaign-overview.js');
+const { failureRow } = await at('views/campaign-failures.js');
+const { folded, told } = await at('views/campaign-log.js');
+const { lifeLine } = await at('views/campaign-message.js');
+const { email } = await at('views/preview.js');
+const { toToml } = await at('toml.js');
+const { missing, toSpec, blank } = await at('draft.js');
+const { valuesOf, listName } = await at('views/import.js');
+const { Rows, inView, ROW, PAGE_ROWS } = await at('rows.js');
+const { accountOf, KINDS } = await at('views/provider-form.js');
+const { withZone } = await at('views/new-review.js');
+
+const NOW = Date.parse('2026-12-01T10:00:00Z');
+const STATES = ['pending', 'deferred', 'sending', 'sent', 'delivered', 'undelivered', 'failed', 'skipped', 'in_doubt'];
+const HOSTILE = '<script>alert(1)</script>"\'`${x}&amp;';
+
+function counts(given = {}) {
+  const all = Object.fromEntries(STATES.map((name) => [name, given[name] ?? 0]));
+  return { ...all, total: STATES.reduce((sum, name) => sum + all[name], 0) };
+}
+
+function view(given = {}) {
+  const { counts: numbers, ...rest } = given;
+  return {
+    name: 'spring-sale',
+    state: 'running',
+    reason: '',
+    channel: 'email',
+    provider: 'relay',
+    kind: 'marketing',
+    lists: ['customers'],
+    counts: counts(numbers),
+    rate: 0,
+    eta: null,
+    rates: [],
+    limit: null,
+    scheduled_at: null,
+    started_at: '2026-12-01T09:00:00Z',
+    completed_at: null,
+    created_at: '2026-12-01T08:00:00Z',
+    last_error: '',
+    in_doubt: 'retry',
+    refused: 0,
+    freezing: false,
+    ...rest,
+  };
+}
+
+function app(views = [], { role = 'operator', link = { state: 'live' }, path = '/', page = {} } = {}) {
+  const state = { ...initial(), hello: { role }, link, route: route(path), page };
+  takeAll(state, views, []);
+  return { state };
+}
+
+/** Numbers that are the same in every run. */
+function* random(seed) {
+  for (let value = seed; ;) yield (value = (value * 1103515245 + 12345) % 2147483648) / 2147483648;
+}
+
+test('whatever the counts, a bar is never wider than its track and shows all that is not 0', () => {
+  const dice = random(7);
+  for (let round = 0; round < 2000; round += 1) {
+    const given = {};
+    for (const name of STATES) {
+      const roll = dice.next().value;
+      given[name] = roll < 0.4 ? 0 : Math.floor(10 ** (6 * dice.next().value));
+    }
+    const all = counts(given);
+    const parts = segments(all);
+    const shown = STATES.filter((name) => all[name] > 0 && !['pending', 'sending'].includes(name));
+    assert.deepEqual(new Set(parts.map((part) => part.name)), new Set(shown));
+    let end = 0;
+    for (const part of parts) {
+      assert.ok(Math.abs(part.from - end) < 1e-9);
+      assert.ok(part.width >= 1.1 - 1e-9, JSON.stringify(all));
+      end = part.from + part.width;
+    }
+    assert.ok(end <= 100 + 1e-6, `${end} of ${JSON.stringify(all)}`);
+  }
+});
+
+test('a bar says all its counts to who cannot see it', () => {
+  assert.equal(spoken(counts({ sent: 29870, in_doubt: 3, pending: 1 })), '29,870 sent, 3 in doubt, 1 pending');
+  assert.equal(spoken(counts()), 'nothing sent');
+});
+
+test('sent is not delivered, in doubt is not failed, and what is not known is not 0', () => {
+  const shown = text(figures(counts({ sent: 5, in_doubt: 2, failed: 1 }), 'running'));
+  assert.match(shown, /5 sent/);
+  assert.match(shown, /2 in doubt/);
+  assert.match(shown, /1 failed/);
+  assert.doesNotMatch(shown, /delivered/);
+  assert.match(text(funnel(view({ counts: { sent: 5 } }))), /Delivered - no receipts have come/);
+  assert.match(text(progress(view({ counts: { sent: 5 } }), NOW)), /Delivered - .*no receipts/);
+});
+
+test('a share never says all or nothing when it is not so', () => {
+  assert.equal(format.percent(1, 1_000_000), '< 0.1%');
+  assert.equal(format.percent(999_999, 1_000_000), '> 99.9%');
+  assert.equal(format.percent(0, 10), '0%');
+  assert.equal(format.percent(10, 10), '100%');
+  assert.equal(format.percent(0, 0), '-');
+});
+
+test('lengths of time and points in time are short and clear', () => {
+  const cases = [
+    [0.2, 'less than 1 s'],
+    [59, '59 s'],
+    [300, '5 min'],
+    [6300, '1 h 45 min'],
+    [90000, '1 d 1 h'],
+    [null, '-'],
+  ];
+  for (const [seconds, words] of cases) assert.equal(format.span(seconds), words);
+  assert.equal(format.time('2026-12-01T08:05:00Z', NOW, { zone: 'UTC' }), '08:05');
+  assert.equal(format.time('2026-11-30T08:05:00Z', NOW, { zone: 'UTC' }), '30 Nov, 08:05');
+  assert.equal(format.time('2025-11-30T08:05:00Z', NOW, { zone: 'UTC' }), '30 Nov 2025, 08:05');
+  assert.equal(format.time(null, NOW), '-');
+  assert.equal(format.time('nonsense', NOW), '-');
+});
+
+test('an address leads to its page, also with anything in a name', () => {
+  for (const name of ['spring-sale', 'a/b', 'ä%2F', '100%', '']) {
+    if (name) assert.deepEqual(route(address('campaigns', name).slice(1)).params, { name });
+  }
+  assert.equal(route('/campaigns/x/failures').params.tab, 'failures');
+  assert.equal(route('/nowhere').name, 'missing');
+  assert.deepEqual(handedOver('#key=aB-_9&at=/campaigns/x'), { key: 'aB-_9', path: '/campaigns/x' });
+  assert.equal(handedOver('#/campaigns/x'), null);
+});
+
+test('events change the figures, and name the campaigns that have to be asked for', () => {
+  const { state } = app([view()]);
+  const event = (type, data = {}, name = 'spring-sale') =>
+    takeEvent(state, { type, campaign: name, data, epoch: 1, seq: 1, ts: '' }, NOW);
+  assert.deepEqual(event('campaign.progress', { campaign: view({ counts: { sent: 9 } }) }), []);
+  assert.equal(state.campaigns.get('spring-sale').counts.sent, 9);
+  assert.deepEqual(event('delivery.failed'), [], 'live figures follow by themselves');
+  assert.deepEqual(event('campaign.state', { from: 'running', to: 'paused', reason: 'limit' }), ['spring-sale']);
+  assert.equal(state.campaigns.get('spring-sale').state, 'paused');
+  assert.deepEqual(event('delivery.resolved'), ['spring-sale']);
+  assert.deepEqual(event('campaign.applied', {}, 'new-one'), ['new-one']);
+  event('campaign.archived', { archived: true });
+  assert.deepEqual(board(state), []);
+  event('campaign.deleted');
+  assert.equal(state.campaigns.size, 0);
+});
+
+test('a day of live figures is held in constant memory, and silence is a gap', () => {
+  const { state } = app([view()]);
+  for (let second = 0; second < 86400; second += 1) takeOne(state, view({ rate: second }), NOW + 1000 * second);
+  assert.equal(state.samples.get('spring-sale').length, KEPT_SAMPLES);
+  takeOne(state, view({ rate: 1 }), NOW + 1000 * 90000);
+  assert.equal(state.samples.get('spring-sale').at(-2).rate, null);
+  takeAll(state, [], []);
+  assert.equal(state.samples.size, 0);
+});
+
+test('a line breaks where the rate is not known, and the axis begins at 0', () => {
+  const samples = [
+    { at: 0, rate: 10 },
+    { at: 50, rate: 20 },
+    { at: 60, rate: null },
+    { at: 100, rate: 0 },
+  ];
+  assert.equal(linePath(samples, 0, 100, 20), 'M0.0 50.00L500.0 0.00M1000.0 100.00');
+  for (const value of [0, 3, 4, 5, 41, 118, 8500]) assert.ok(scale(value) >= value && scale(value) % 4 === 0);
+});
+
+test('home shows what needs a person on top, and nothing of it when nobody is needed', () => {
+  const calm = app([view()]);
+  assert.doesNotMatch(text(home(calm, NOW)), /Needs you/);
+  const trouble = app([
+    view({ name: 'held', in_doubt: 'hold', counts: { in_doubt: 3 } }),
+    view({ name: 'stuck', state: 'paused', reason: 'login refused' }),
+    view({ name: 'mine', state: 'paused' }),
+  ]);
+  trouble.state.providers = [{ name: 'relay', state: 'stopped', reason: 'wrong password' }];
+  const shown = text(home(trouble, NOW));
+  assert.match(
+    shown,
+    /Needs you 3 .*3 messages of held are in doubt .* stuck is paused Login refused .* relay does not send/,
+  );
+  assert.deepEqual(
+    needs(trouble.state).map((each) => each.kind),
+    ['in_doubt', 'paused', 'provider'],
+  );
+});
+
+test('before the first campaign home leads to it, and a viewer is promised nothing', () => {
+  assert.match(text(home(app([]), NOW)), /Send your first campaign .*Choose a CSV .*New campaign/);
+  const viewer = text(home(app([], { role: 'viewer' }), NOW));
+  assert.doesNotMatch(viewer, /CSV|New campaign/);
+});
+
+test('the board is filtered by state, name and provider', () => {
+  const views = [
+    view(),
+    view({ name: 'other', state: 'completed', provider: 'twilio' }),
+    view({ name: 'soon', state: 'draft' }),
+  ];
+  const names = (group, filter) => visible(views, group, filter).map((each) => each.name);
+  assert.deepEqual(names('all', ''), ['spring-sale', 'other', 'soon']);
+  assert.deepEqual(names('active', ''), ['spring-sale']);
+  assert.deepEqual(names('finished', ''), ['other']);
+  assert.deepEqual(names('all', ' TWI '), ['other']);
+  assert.deepEqual(names('upcoming', 'zzz'), []);
+});
+
+test('with a ticket of a viewer no control that changes something is there, in any state', () => {
+  for (const state of ['draft', 'scheduled', 'running', 'paused', 'stopped', 'completed', 'failed']) {
+    const shown = view({
+      state,
+      reason: state === 'paused' ? 'limit' : '',
+      counts: { failed: 2, in_doubt: 1, sent: 5 },
+    });
+    const page = {
+      groups: [{ class: 'in_doubt', count: 1, detail: 'x', code: 0, state: 'in_doubt', reason: 'answer_lost' }],
+      spec: {},
+    };
+    for (const tab of ['', '/failures', '/content', '/log']) {
+      const viewer = app([shown], { role: 'viewer', path: `/campaigns/spring-sale${tab}`, page });
+      assert.doesNotMatch(html(campaign(viewer, NOW)), /<button|<details|>Edit|Recipients/, `${state} ${tab}`);
+    }
+    const viewer = app([shown], { role: 'viewer' });
+    assert.doesNotMatch(html(home(viewer, NOW)), /aria-label="(Pause|Resume|Stop|Edit)/);
+  }
+});
+
+test('a campaign offers what can be done with it, and no more than that', () => {
+  const offered = (state, given = {}) =>
+    text(campaign(app([view({ state, ...given })], { path: '/campaigns/spring-sale' }), NOW));
+  assert.match(offered('running'), /Pause P Stop…/);
+  assert.match(offered('paused'), /Resume P Stop…/);
+  assert.match(offered('draft'), /Start… Edit/);
+  assert.match(offered('stopped'), /Start again…/);
+  assert.match(offered('completed', { counts: { failed: 1 } }), /Retry failed…/);
+  assert.doesNotMatch(offered('completed', { counts: { sent: 1 } }), /Retry|Stop…|Pause/);
+});
+
+test('a campaign that is not there any more is said so', () => {
+  const gone = app([], { path: '/campaigns/spring-sale', page: { missing: true } });
+  assert.match(text(campaign(gone, NOW)), /There is no campaign spring-sale/);
+});
+
+test('nothing in a name, a reason or an answer becomes markup', () => {
+  const shown = view({ name: HOSTILE, reason: HOSTILE, state: 'paused', last_error: HOSTILE, provider: HOSTILE });
+  const spots = [
+    row(app([shown]), shown, NOW),
+    campaign(app([shown], { path: address('campaigns', HOSTILE).slice(1) }), NOW),
+    failureRow(app(), shown, {
+      class: 'permanent',
+      count: 1,
+      detail: HOSTILE,
+      provider_reply: HOSTILE,
+      code: 550,
+      state: 'failed',
+      reason: HOSTILE,
+    }),
+    lifeLine({
+      delivery: { campaign: HOSTILE, state: 'failed', reason: HOSTILE },
+      attempts: [{ n: 1, provider: HOSTILE, outcome: 'failed', detail: HOSTILE }],
+    }),
+    email({ text: HOSTILE, frame: '' }, 'text'),
+  ];
+  for (const spot of spots) assert.doesNotMatch(html(spot), /<script>/);
+});
+
+test('foreign HTML is shown in a frame without rights, at an address and never inline', () => {
+  const shown = html(email({ text: 'plain', html: '<b>x</b>', frame: '/preview/abc' }, 'desktop'));
+  assert.match(shown, /<iframe[^>]*sandbox=""/);
+  assert.match(shown, /src="\/preview\/abc"/);
+  assert.doesNotMatch(shown, /<b>x<\/b>|allow-|srcdoc/);
+});
+
+test('the line below a state says why before it says since when', () => {
+  assert.equal(since(view({ last_error: 'waiting for relay' }), NOW), 'waiting for relay');
+  assert.match(since(view(), NOW), /^since /);
+  assert.equal(
+    since(view({ state: 'paused', reason: 'limit', counts: { sent: 9, pending: 5 } }), NOW),
+    'the first 9 were sent',
+  );
+});
+
+test('a run of the same failures is one line of the log', () => {
+  const failed = (id, reason) => ({ type: 'delivery.failed', data: { delivery_id: id, reason }, ts: '' });
+  const lines = folded([failed(1, 'mailbox_full'), failed(2, 'mailbox_full'), failed(3, 'blocked')]);
+  assert.deepEqual(
+    lines.map((line) => line.more),
+    [0, 1],
+  );
+  assert.equal(told(failed(1, 'mailbox_full')), 'Message 1 failed: mailbox full');
+  assert.equal(
+    told({ type: 'campaign.state', data: { from: 'running', to: 'paused', reason: 'limit' } }),
+    'Running to paused: limit',
+  );
+});
+
+test('a draft says what is missing, and hands over only what its channel has', () => {
+  assert.deepEqual(Object.keys(missing(blank())).sort(), ['name', 'sender', 'subject', 'text']);
+  assert.ok(missing({ ...blank(), name: 'Ä b' }).name);
+  const sms = { ...blank(), channel: 'sms', name: 'x', text: 'hi', subject: 'left over', retry: { give_up_after: '' } };
+  assert.deepEqual(missing(sms), {});
+  assert.deepEqual(toSpec(sms), { name: 'x', channel: 'sms', provider: 'outbox', kind: 'marketing', text: 'hi' });
+});
+
+test('a row of a file is sent under the names of its columns, without what is left out or empty', () => {
+  assert.deepEqual(valuesOf(['a@x', '', 'Köln', 'z'], ['email', 'phone', null, 'plan']), { email: 'a@x', plan: 'z' });
+  assert.equal(listName('Kunden November (2).csv'), 'kunden-november-2');
+  assert.equal(listName('....'), 'contacts');
+});
+
+test('a campaign as a file has only what is set, and every text survives', () => {
+  const file = toToml({
+    name: 'x',
+    html: '',
+    rate: [],
+    text: 'a "quote"\\ and\ttab\nsecond\r\n"""',
+    schedule: { at: null, window: '08:00-21:00' },
+    retry: { give_up_after: '' },
+  });
+  assert.equal(
+    file,
+    'name = "x"\ntext = """\na \\"quote\\"\\\\ and\\ttab\nsecond\\u000d\n\\"\\"\\""""\n\n[schedule]\nwindow = "08:00-21:00"\n',
+  );
+});
+
+test('of an account only what was asked about its kind is handed over', () => {
+  assert.deepEqual(accountOf('smtp', { name: ' office ', host: 'h', account_sid: 'left over' }), {
+    type: 'smtp',
+    name: 'office',
+    host: 'h',
+    security: 'starttls',
+  });
+  for (const kind of Object.keys(KINDS)) assert.ok(accountOf(kind, {}).type ?? accountOf(kind, {}).preset);
+});
+
+test('a local time carries its offset', () => {
+  assert.match(withZone('2026-12-01T09:00'), /^2026-12-01T09:00:00[+-]\d\d:\d\d$/);
+});
+
+test('of a list of any length only what is in view is drawn, to the very last row', () => {
+  for (const total of [0, 1, 14, 3001, 1_000_000, 10_000_000]) {
+    const height = 450;
+    const { tall } = inView(total, 0, height);
+    assert.ok(tall <= 30_000_000);
+    const end = inView(total, Math.max(0, tall - height), height);
+    assert.equal(end.last, total);
+    assert.ok(end.last - end.first < 50);
+    if (total * ROW > height) assert.ok(Math.abs(end.shift + (end.last - end.first) * ROW - height) < ROW);
+    assert.equal(inView(total, 0, height).first, 0);
+  }
+});
+
+test('rows are fetched in order as they come into view, and few of them are held', async () => {
+  const total = 20 * PAGE_ROWS + 7;
+  const asked = [];
+  const fetch = async (after, limit) => {
+    asked.push(after);
+    const rows = Array.from({ length: Math.min(limit, total - after) }, (_, index) => ({ id: after + index + 1 }));
+    return { rows, next: after + rows.length < total ? after + rows.length : null };
+  };
+  const rows = new Rows(fetch, total, () => {});
+  rows.want(0, 30);
+  await rows.walking;
+  assert.deepEqual(asked, [0]);
+  rows.want(total - 20, total);
+  await rows.walking;
+  assert.equal(rows.row(total - 1).id, total);
+  assert.ok(rows.pages.size <= 6);
+  assert.equal(rows.row(0), undefined, 'what is far from view is dropped');
+  rows.want(0, 30);
+  await rows.walking;
+  assert.equal(rows.row(0).id, 1);
+});
+
+test('a list that ends earlier than expected ends, and one that fails says so', async () => {
+  const short = new Rows(
+    async () => ({ rows: [{ id: 1 }], next: null }),
+    5000,
+    () => {},
+  );
+  short.want(4000, 4020);
+  await short.walking;
+  assert.equal(short.total, 1);
+  const broken = new Rows(
+    async () => {
+      throw new Error('lost');
+    },
+    10,
+    () => {},
+  );
+  broken.want(0, 10);
+  await broken.walking;
+  assert.equal(broken.error.message, 'lost');
+});
