@@ -75,6 +75,17 @@ class Condition:
             raise CannotCompare(", ".join(sorted(self.fields))) from None
 
 
+def evaluate(source: str, values: Mapping[str, str]) -> int | str:
+    """1 if a condition holds for these fields, 0 if not; the names of those it compares if it has no result.
+
+    Raises BadTemplate.
+    """
+    try:
+        return int(compile_condition(source).holds(values))
+    except CannotCompare as error:
+        return error.fields
+
+
 @lru_cache(maxsize=16)
 def compile_condition(source: str, name: str = "where") -> Condition:
     """Raises BadTemplate, which says what is wrong with the condition and how it is written."""

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from hubd.core.condition import Matching, compile_condition
+from hubd.core.condition import Matching, compile_condition, evaluate
 from hubd.core.model import Channel, DeliveryState, SkipReason
 from hubd.core.records import Audience, MissingPattern
 from hubd.errors import BadInput
@@ -70,11 +70,16 @@ _PAGE_ROWS = (
     """membership.list_id = :list_id AND membership.contact_id > :after AND membership.contact_id <= :last
     AND membership.id <= :bound""",
 )
-_CHOSEN_ROWS = ("chosen", "chosen.holds <> 0")
-_CHOOSE = f"""
+_CHOSEN_ROWS = ("chosen", "1")
+_CHOOSE = """
 WITH chosen AS MATERIALIZED (
-    SELECT contact.id AS contact_id, {_HOLDS} AS holds
-    FROM membership JOIN contact ON contact.id = membership.contact_id WHERE {_PAGE_ROWS[1]})"""  # noqa: S608 - no values, only our own words
+    SELECT json_extract(value, '$[0]') AS contact_id, json_extract(value, '$[1]') AS holds
+    FROM json_each(:chosen))"""
+#: The contacts of a page with their fields, as one value: everything else waits for this transaction, and a
+#: function that SQLite calls for each of them would wait for the interpreter's lock each time.
+PAGE_FIELDS = f"""
+SELECT json_group_array(json_array(contact.id, {GIVEN}))
+FROM membership JOIN contact ON contact.id = membership.contact_id WHERE {_PAGE_ROWS[1]}"""  # noqa: S608 - no values, only our own words
 
 
 def _freeze(channel: Channel, address: str, key: str, *, condition: bool) -> str:
@@ -181,13 +186,14 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
         "after": at["freeze_after"],
         "bound": at["freeze_to"],
         "size": size,
-        "condition": at["condition"],
     }
     n, last = db.execute(PAGE, page).fetchone()
     if n:
         newest: int = db.execute(NEWEST).fetchone()[0]
         page |= {"last": last, "campaign_id": campaign_id, "now": unit.now}
         page |= _HELD if at["freeze_in_doubt"] else _WAITING
+        if at["condition"]:
+            page["chosen"] = _chosen(db, at["condition"], page)
         db.execute(FREEZE[Channel(at["channel"]), bool(at["condition"])], page)
         for state, made in db.execute(COUNT_NEW, (campaign_id, newest)).fetchall():
             unit.moved(campaign_id, None, DeliveryState(state), made)
@@ -198,6 +204,13 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
     done = at["freeze_list"] + 1 >= len(lists)
     db.execute(ADVANCE, (at["freeze_list"] + 1, 0, int(done), campaign_id))
     return not done
+
+
+def _chosen(db: Transaction, condition: str, page: Mapping[str, object]) -> str:
+    """The contacts of a page for whom the condition holds or has no result, each with which of them."""
+    contacts = json.loads(db.execute(PAGE_FIELDS, page).fetchone()[0])
+    results = ((contact, evaluate(condition, fields)) for contact, fields in contacts)
+    return json.dumps([each for each in results if each[1] != 0])
 
 
 def size_of(db: Transaction, campaign_id: int) -> int:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import aiosqlite
 
 from hubd.bridge import Bridge
-from hubd.core.condition import CannotCompare, compile_condition
+from hubd.core.condition import evaluate
 
 T = TypeVar("T")
 
@@ -118,13 +118,8 @@ def open_plain(path: Path, *, writer: bool) -> sqlite3.Connection:
 
 
 def condition_holds(source: str, fields: str) -> int | str:
-    """In SQL: 1 if a condition holds for a contact with these fields, else 0; or, where it has no result, the
-    names of the fields that it compares.
-    """
-    try:
-        return int(compile_condition(source).holds(json.loads(fields)))
-    except CannotCompare as error:
-        return error.fields
+    """In SQL: `evaluate` for a contact with these fields, a JSON object."""
+    return evaluate(source, json.loads(fields))
 
 
 def is_disk_error(error: BaseException) -> bool:
