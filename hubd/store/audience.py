@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import islice
 
-from hubd.core.condition import Matching, compile_condition, evaluate
 from hubd.core.model import Channel, DeliveryState, SkipReason
 from hubd.core.records import Audience, MissingPattern
 from hubd.errors import BadInput
 from hubd.failpoints import reach
+from hubd.store import conditions
+from hubd.store.conditions import COLUMNS, GIVEN, ON_LISTS
 from hubd.store.contacts import no_such_list
 from hubd.store.importing import list_id
 from hubd.store.transaction import Row, Transaction
@@ -44,19 +45,10 @@ _ADDRESSES = {
     Channel.EMAIL: ("contact.email", "contact.email_key"),
     Channel.SMS: ("contact.phone", "contact.phone"),
 }
-#: The fields that a message to a contact is given. json_patch leaves out what is null.
-GIVEN = """json_patch(contact.fields, json_object(
-    'email', contact.email, 'phone', contact.phone, 'contact_id', contact.public_id))"""
-#: Whether the campaign's condition holds for a contact, see `connection.condition_holds`.
-_HOLDS = f"condition_holds(:condition, {GIVEN})"
-#: The contacts of the campaign's lists.
-_ON_LISTS = """
-    SELECT contact_id FROM membership
-    WHERE list_id IN (SELECT id FROM list WHERE name IN (SELECT value FROM json_each(:lists)))"""
 
 
 def _why_not(address: str, holds: str = "1") -> str:
-    """The SQL of a contact's `SkipReason`, "" for none; `suppression` is joined, `holds` is like `_HOLDS`."""
+    """The SQL of a contact's `SkipReason`, "" for none; `suppression` is joined, `holds` is a `Result`."""
     return f"""
     CASE WHEN {address} IS NULL THEN '{SkipReason.INVALID_ADDRESS}'
          WHEN suppression.reason = '{SkipReason.OPTED_OUT}' THEN '{SkipReason.OPTED_OUT}'
@@ -65,21 +57,12 @@ def _why_not(address: str, holds: str = "1") -> str:
 
 
 #: Where the rows of a page come from, and which; with a condition, those for whom it holds or has no result.
-_PAGE_ROWS = (
-    "membership",
-    """membership.list_id = :list_id AND membership.contact_id > :after AND membership.contact_id <= :last
-    AND membership.id <= :bound""",
-)
+_PAGE_ROWS = ("membership", conditions.PAGE)
 _CHOSEN_ROWS = ("chosen", "1")
 _CHOOSE = """
 WITH chosen AS MATERIALIZED (
     SELECT json_extract(value, '$[0]') AS contact_id, json_extract(value, '$[1]') AS holds
     FROM json_each(:chosen))"""
-#: The contacts of a page with their fields, as one value: everything else waits for this transaction, and a
-#: function that SQLite calls for each of them would wait for the interpreter's lock each time.
-PAGE_FIELDS = f"""
-SELECT json_group_array(json_array(contact.id, {GIVEN}))
-FROM membership JOIN contact ON contact.id = membership.contact_id WHERE {_PAGE_ROWS[1]}"""  # noqa: S608 - no values, only our own words
 
 
 def _freeze(channel: Channel, address: str, key: str, *, condition: bool) -> str:
@@ -98,25 +81,27 @@ ON CONFLICT DO NOTHING"""  # noqa: S608 - no values, only our own words
 
 
 def _would_reach(channel: Channel, address: str, key: str, *, condition: bool) -> str:
-    return f"""
-SELECT {_why_not(address)} AS reason, {_HOLDS if condition else "1"} AS holds, count(*) AS n
-FROM contact LEFT JOIN suppression ON suppression.channel = '{channel}' AND suppression.address_key = {key}
-WHERE contact.id IN ({_ON_LISTS})
-GROUP BY 1, 2"""  # noqa: S608 - no values, only our own words
+    source = "chosen JOIN contact ON contact.id = chosen.contact_id" if condition else "contact"
+    return f"""{_CHOOSE if condition else ""}
+SELECT {_why_not(address, "chosen.holds" if condition else "1")} AS reason, count(*) AS n
+FROM {source}
+LEFT JOIN suppression ON suppression.channel = '{channel}' AND suppression.address_key = {key}
+{"" if condition else f"WHERE contact.id IN ({ON_LISTS})"}
+GROUP BY 1"""  # noqa: S608 - no values, only our own words
 
 
 def _size(address: str, key: str) -> str:
     return f"""
 SELECT count(*) AS n, coalesce(sum(
     length(CAST(contact.fields AS BLOB)) + 2 * length({address}) + length({key}) * 2), 0) AS bytes
-FROM contact WHERE {address} IS NOT NULL AND id IN ({_ON_LISTS})"""  # noqa: S608 - no values, only our own words
+FROM contact WHERE {address} IS NOT NULL AND id IN ({ON_LISTS})"""  # noqa: S608 - no values, only our own words
 
 
 def _draft_people(channel: Channel, address: str, key: str, *, condition: bool) -> str:
     return f"""
-FROM contact WHERE {address} IS NOT NULL AND contact.id IN ({_ON_LISTS})
-    AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = '{channel}' AND address_key = {key})
-    {f"AND {_HOLDS} = 1" if condition else ""}"""  # noqa: S608 - no values, only our own words
+FROM contact WHERE {address} IS NOT NULL
+    AND contact.id IN ({"SELECT value FROM json_each(:matched)" if condition else ON_LISTS})
+    AND NOT EXISTS (SELECT 1 FROM suppression WHERE channel = '{channel}' AND address_key = {key})"""  # noqa: S608 - no values, only our own words
 
 
 def _each(write: Callable[..., str]) -> dict[tuple[Channel, bool], str]:
@@ -136,15 +121,6 @@ WOULD_REACH = _each(_would_reach)
 SIZE = {channel: _size(*columns) for channel, columns in _ADDRESSES.items()}
 #: Recipients of a draft.
 DRAFT_PEOPLE = _each(_draft_people)
-#: Whether a contact of the lists has a field.
-HAS_FIELD = (
-    f"SELECT EXISTS (SELECT 1 FROM contact WHERE id IN ({_ON_LISTS}) AND json_extract({GIVEN}, :path) <> '')"  # noqa: S608 - no values, only our own words
-)
-#: The names of the fields that the first of them have.
-KNOWN_FIELDS = f"""
-SELECT DISTINCT key
-FROM (SELECT {GIVEN} AS given FROM contact WHERE id IN ({_ON_LISTS}) LIMIT 1000), json_each(given)
-ORDER BY 1"""  # noqa: S608 - no values, only our own words
 #: The newest delivery so far: the page's are those after it, because nobody else makes any meanwhile.
 NEWEST = "SELECT coalesce(max(id), 0) FROM delivery"
 #: The page by state, for the counters.
@@ -166,8 +142,6 @@ FROZEN_SAMPLE = "SELECT fields FROM delivery WHERE id = ?"
 _WAITING = {"state": DeliveryState.PENDING, "why": ""}
 _HELD = {"state": DeliveryState.IN_DOUBT, "why": "restored"}
 
-#: Fields that a contact has as columns; everything else is in `fields`.
-_COLUMNS = {"email": "contact.email", "phone": "contact.phone", "contact_id": "contact.public_id"}
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -193,7 +167,7 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
         page |= {"last": last, "campaign_id": campaign_id, "now": unit.now}
         page |= _HELD if at["freeze_in_doubt"] else _WAITING
         if at["condition"]:
-            page["chosen"] = _chosen(db, at["condition"], page)
+            page["chosen"] = conditions.chosen(conditions.results_of_page(db, at["condition"], page))
         db.execute(FREEZE[Channel(at["channel"]), bool(at["condition"])], page)
         for state, made in db.execute(COUNT_NEW, (campaign_id, newest)).fetchall():
             unit.moved(campaign_id, None, DeliveryState(state), made)
@@ -206,19 +180,12 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
     return not done
 
 
-def _chosen(db: Transaction, condition: str, page: Mapping[str, object]) -> str:
-    """The contacts of a page for whom the condition holds or has no result, each with which of them."""
-    contacts = json.loads(db.execute(PAGE_FIELDS, page).fetchone()[0])
-    results = ((contact, evaluate(condition, fields)) for contact, fields in contacts)
-    return json.dumps([each for each in results if each[1] != 0])
-
-
 def size_of(db: Transaction, campaign_id: int) -> int:
     """See `Campaigns.audience_size`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     if at is None or at["audience_ready"]:
         return 0
-    n, copied = map(int, db.execute(SIZE[Channel(at["channel"])], _asked(at)).fetchone())
+    n, copied = map(int, db.execute(SIZE[Channel(at["channel"])], {"lists": at["lists"]}).fetchone())
     left = max(0, n - int(at["n_total"]))
     return left * (ROW_BYTES + copied // n) if n else 0
 
@@ -233,46 +200,26 @@ def audience_of(db: Transaction, campaign_id: int) -> Audience:
     for name in json.loads(at["lists"]):
         if list_id(db, name) is None:
             raise no_such_list(name)
+    results = list(conditions.results(db, at["lists"], at["condition"])) if at["condition"] else []
+    chosen = {"chosen": conditions.chosen(results), "lists": at["lists"]}
     statement = WOULD_REACH[Channel(at["channel"]), bool(at["condition"])]
-    rows = db.execute(statement, _asked(at)).fetchall()
-    counts: Counter[str] = Counter()
-    without_result: Counter[str] = Counter()
-    for row in rows:
-        if row["holds"] not in (0, 1):
-            without_result[row["holds"]] += row["n"]
-        if row["holds"] != 0:
-            unclear = row["holds"] != 1 and not row["reason"]
-            counts[SkipReason.NOT_COMPARABLE.value if unclear else row["reason"]] += row["n"]
-    absent = _absent(db, at)
-    matching = Matching(
-        contacts=sum(row["n"] for row in rows),
-        matched=sum(row["n"] for row in rows if row["holds"] == 1),
-        not_comparable=dict(without_result),
-        absent=absent,
-        known=tuple(row[0] for row in db.execute(KNOWN_FIELDS, _asked(at))) if absent else (),
-    )
+    counts = {row["reason"]: row["n"] for row in db.execute(statement, chosen)}
     reached = counts.pop("", 0)
     return Audience(
         recipients=reached,
         remaining=reached,
-        skipped=dict(counts),
-        matching=matching if at["condition"] else None,
+        skipped=counts,
+        matching=conditions.matching(db, at["lists"], at["condition"], results) if at["condition"] else None,
     )
 
 
-def _asked(at: Row) -> dict[str, object]:
-    """What the statements about a campaign's people are given."""
-    return {"lists": at["lists"], "condition": at["condition"]}
-
-
-def _absent(db: Transaction, at: Row) -> tuple[str, ...]:
-    """The fields that a draft's condition names and no contact on its lists has."""
-    names = sorted(compile_condition(at["condition"]).fields) if at["condition"] else ()
-    return tuple(
-        name
-        for name in names
-        if not db.execute(HAS_FIELD, {"lists": at["lists"], "path": f'$."{name}"'}).fetchone()[0]
-    )
+def _asked(db: Transaction, at: Row, most: int | None = None) -> dict[str, object]:
+    """What the statements about a campaign's people are given; with a condition, about the first `most`."""
+    if at["audience_ready"] or not at["condition"]:
+        return {"lists": at["lists"]}
+    results = conditions.results(db, at["lists"], at["condition"])
+    matched = (contact for contact, result in results if result == 1)
+    return {"matched": json.dumps(list(islice(matched, most)))}
 
 
 def _people(at: Row) -> str:
@@ -285,9 +232,12 @@ def _people(at: Row) -> str:
 def first_recipient(db: Transaction, campaign_id: int) -> str | None:
     """See `Campaigns.first_recipient`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
-    people = DRAFT_PEOPLE[Channel(at["channel"]), bool(at["condition"])]
-    found = db.execute(f"SELECT public_id {people} ORDER BY id LIMIT 1", _asked(at)).fetchone()
-    return None if found is None else str(found[0])
+    statement = f"SELECT public_id {_people(at)} ORDER BY id LIMIT 1"
+    for most in (_NAMED, None):  # few of them have no address or may get no message
+        found = db.execute(statement, _asked(db, at, most)).fetchone()
+        if found is not None:
+            return str(found[0])
+    return None
 
 
 def missing_patterns(db: Transaction, campaign_id: int, fields: frozenset[str]) -> list[MissingPattern]:
@@ -306,7 +256,7 @@ def missing_patterns(db: Transaction, campaign_id: int, fields: frozenset[str]) 
     rows = db.execute(
         f"SELECT mask, count(*) AS n, min(id) AS example FROM (SELECT id, {mask} AS mask {people})"  # noqa: S608 - no values, only our own words
         " GROUP BY mask ORDER BY n DESC, mask",
-        {"campaign_id": campaign_id, **_asked(at)},
+        {"campaign_id": campaign_id, **_asked(db, at)},
     ).fetchall()
     sample = FROZEN_SAMPLE if frozen else DRAFT_SAMPLE
     return [
@@ -324,7 +274,7 @@ def field_names(db: Transaction, campaign_id: int) -> frozenset[str]:
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     rows = db.execute(
         f"SELECT DISTINCT key FROM (SELECT fields AS some {_people(at)} LIMIT {_NAMED}), json_each(some)",  # noqa: S608 - no values, only our own words
-        {"campaign_id": campaign_id, **_asked(at)},
+        {"campaign_id": campaign_id, **_asked(db, at, _NAMED)},
     )
     return frozenset(str(key) for (key,) in rows)
 
@@ -335,7 +285,7 @@ def zones_of(db: Transaction, campaign_id: int) -> dict[str, int]:
     people = _people(at)
     rows = db.execute(
         f"SELECT coalesce(json_extract(fields, '$.timezone'), ''), count(*) {people} GROUP BY 1",
-        {"campaign_id": campaign_id, **_asked(at)},
+        {"campaign_id": campaign_id, **_asked(db, at)},
     )
     return {str(zone): count for zone, count in rows}
 
@@ -360,7 +310,7 @@ def fold_people(
     # Names are identifiers (checked above); everything else in the text is a constant of this module.
     rows = db.execute(
         f"SELECT count(*){columns} {people} {grouped}",
-        {"campaign_id": campaign_id, **_asked(at)},
+        {"campaign_id": campaign_id, **_asked(db, at)},
     )
     for count, *values in rows:
         fold({name: value for name, value in zip(names, values, strict=True) if value is not None}, count)
@@ -368,4 +318,4 @@ def fold_people(
 
 def _field(name: str, frozen: bool) -> str:
     """The SQL of one field's value: a frozen delivery has all of them in its copy."""
-    return f"json_extract(fields, '$.{name}')" if frozen or name not in _COLUMNS else _COLUMNS[name]
+    return f"json_extract(fields, '$.{name}')" if frozen or name not in COLUMNS else COLUMNS[name]

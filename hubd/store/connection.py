@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +11,6 @@ from typing import TypeVar
 import aiosqlite
 
 from hubd.bridge import Bridge
-from hubd.core.condition import evaluate
 
 T = TypeVar("T")
 
@@ -108,18 +106,12 @@ def open_plain(path: Path, *, writer: bool) -> sqlite3.Connection:
     )
     try:
         db.row_factory = sqlite3.Row
-        db.create_function("condition_holds", 2, condition_holds, deterministic=True)
         for setting in (*COMMON_SETTINGS, *(WRITER_SETTINGS if writer else READER_SETTINGS)):
             db.execute(setting)
     except BaseException:
         db.close()
         raise
     return db
-
-
-def condition_holds(source: str, fields: str) -> int | str:
-    """In SQL: `evaluate` for a contact with these fields, a JSON object."""
-    return evaluate(source, json.loads(fields))
 
 
 def is_disk_error(error: BaseException) -> bool:
