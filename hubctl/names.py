@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+from hubd.wire import methods as m
+
+A = TypeVar("A")
+R = TypeVar("R", bound=Mapping[str, Any])
 
 SECONDS = 0.3  #: a shell that waits for completion is a shell that hangs
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def _completer(method: str, entries: str, said: Callable[[dict[str, Any]], str]) -> Completer:
+def _completer(
+    method: m.Method[A], listed: Callable[[A], Sequence[R]], said: Callable[[R], str], **asked: bool
+) -> Completer:
     """Complete with the names of what `method` lists, each with a word about it."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         given = ctx.params.get(param.name or "")
         taken = set(given) if isinstance(given, tuple) else set()
+        answer = _ask(ctx, method, asked)
         return [
             CompletionItem(each["name"], help=said(each))
-            for each in _ask(ctx, method).get(entries, ())
+            for each in (listed(answer) if answer is not None else ())
             if each["name"].startswith(incomplete) and each["name"] not in taken
         ]
 
     return complete
 
 
-def _ask(ctx: click.Context, method: str) -> dict[str, Any]:
-    """The daemon's answer; nothing when there is none in time, whatever the reason."""
+def _ask(ctx: click.Context, method: m.Method[A], asked: Mapping[str, bool]) -> A | None:
+    """The daemon's answer; None when there is none in time, whatever the reason."""
     from hubctl.app import App
 
     app = App(quiet=True)
@@ -41,15 +49,20 @@ def _ask(ctx: click.Context, method: str) -> dict[str, Any]:
         above = above.parent
     app.timeout = SECONDS
     try:
-        found: dict[str, Any] = app.call(method, **({"all": True} if method == "campaign.list" else {}))
+        return app.call(method, **asked)
     except Exception:  # a completion that fails must not be seen: it would be typed into the command line
-        return {}
-    return found
+        return None
 
 
-campaign_names = _completer("campaign.list", "campaigns", lambda view: str(view["state"]))
-list_names = _completer("contacts.lists", "lists", lambda each: f"{each['contacts']} contacts")
-template_names = _completer("template.list", "templates", lambda each: f"version {each['version']}")
+campaign_names = _completer(
+    m.CAMPAIGN_LIST, lambda found: found["campaigns"], lambda view: view["state"], all=True
+)
+list_names = _completer(
+    m.CONTACTS_LISTS, lambda found: found["lists"], lambda each: f"{each['contacts']} contacts"
+)
+template_names = _completer(
+    m.TEMPLATE_LIST, lambda found: found["templates"], lambda each: f"version {each['version']}"
+)
 
 
 def content_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -57,4 +70,4 @@ def content_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [*template_names(ctx, param, incomplete), *campaign_names(ctx, param, incomplete)]
 
 
-provider_names = _completer("provider.list", "providers", lambda view: str(view["state"]))
+provider_names = _completer(m.PROVIDER_LIST, lambda found: found["providers"], lambda view: view["state"])

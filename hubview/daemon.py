@@ -16,6 +16,7 @@ from hubd import __version__
 from hubd.client import Client, Place, open_client
 from hubd.client.starting import start_command
 from hubd.errors import HubError, NotFound, Unreachable
+from hubd.wire import methods as m
 
 T = TypeVar("T")
 START_SECONDS = 20.0  #: until a daemon that was started has to answer
@@ -36,7 +37,7 @@ class Daemon:
         async def work(hub: Client) -> None:
             if campaign is not None:
                 try:
-                    await hub.call("campaign.get", name=campaign)
+                    await hub.call(m.CAMPAIGN_GET, name=campaign)
                 except NotFound as error:
                     raise NotFound(
                         f"there is no campaign {campaign}", code=error.code, hint=error.hint
@@ -49,7 +50,7 @@ class Daemon:
 
         async def work(hub: Client) -> dict[str, Any]:
             role = hub.hello["role"]
-            issued = await hub.call("auth.ticket", role=role, origin=origin, listen=role == "operator")
+            issued = await hub.call(m.AUTH_TICKET, role=role, origin=origin, listen=role == "operator")
             url = issued["url"].replace(
                 "[::1]", "localhost"
             )  # a policy of a page cannot name an IPv6 address

@@ -126,6 +126,7 @@ MAY_IMPORT = {
         "hubd.client",
         "hubd.errors",
         "hubd.files",
+        "hubd.wire",
     },
 }
 #: Rooms that may import anything below them.

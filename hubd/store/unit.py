@@ -3,7 +3,7 @@
 **Shared** are two, because each message goes through them: `Ledger.due`, which here only reads, and
 `Ledger.record`. Units that are shared may one day run at the same time on several nodes. So what writes in
 one is handed a `SharedUnit`: it changes deliveries and attempts only by compare-and-swap, adds to what its
-own node counts, and appends events.
+own node counts, and appends events and suppressions. Of the words of refusals the last ones stay.
 
 **Exclusive** is everything else: a function of a `Unit`. Nothing is written meanwhile, on no node, so what it
 has read stays true until it ends, and ids that it has made are greater than all that were there.
