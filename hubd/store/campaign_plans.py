@@ -12,9 +12,9 @@ from hubd.core import decide as d
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import Campaign, CampaignState, InDoubt
 from hubd.core.spec import CampaignSpec, spec_from_json
-from hubd.errors import Conflict, NotFound
+from hubd.errors import Conflict
 from hubd.store.campaign_files import ADD_CAMPAIGN, columns, content_columns, content_for
-from hubd.store.campaign_rows import campaign_by_id, campaign_by_name, settings_of
+from hubd.store.campaign_rows import campaign_by_id, campaign_by_name, campaign_if_there, settings_of
 from hubd.store.figures import figures_of
 from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit, Work
@@ -128,7 +128,7 @@ def cloning(
     def work(unit: Unit) -> d.Decided[d.Clone]:
         source = campaign_by_name(unit.db, name)
         spec = copy(source)
-        there = _if_there(unit.db, spec.name)
+        there = campaign_if_there(unit.db, spec.name)
         plan = d.clone(source, there, spec)
         if there is None:
             values = columns(spec, source.in_doubt if spec.provider == source.provider else in_doubt)
@@ -146,13 +146,6 @@ def cloning(
 
 def _campaign(db: Transaction, name: str | int) -> Campaign:
     return campaign_by_name(db, name) if isinstance(name, str) else campaign_by_id(db, name)
-
-
-def _if_there(db: Transaction, name: str) -> Campaign | None:
-    try:
-        return campaign_by_name(db, name)
-    except NotFound:
-        return None
 
 
 def _check_settled(campaign: Campaign) -> None:

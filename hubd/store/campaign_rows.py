@@ -42,6 +42,12 @@ def campaign_by_name(db: Transaction, name: str) -> Campaign:
     return campaign_from(row)
 
 
+def campaign_if_there(db: Transaction, name: str) -> Campaign | None:
+    """The campaign with this name, if there is one."""
+    row = db.execute(BY_NAME, (name,)).fetchone()
+    return None if row is None else campaign_from(row)
+
+
 def campaign_by_id(db: Transaction, campaign_id: int) -> Campaign:
     """Raises NotFound ("campaign_not_found")."""
     row = db.execute(BY_ID, (campaign_id,)).fetchone()

@@ -34,11 +34,10 @@ from hubd.store.audience import (
 from hubd.store.campaign_files import ADD_CAMPAIGN, columns, content_columns, content_for
 from hubd.store.campaign_plans import cloning, deciding, write_move
 from hubd.store.campaign_rows import (
-    BY_NAME,
     all_campaigns,
     campaign_by_id,
     campaign_by_name,
-    campaign_from,
+    campaign_if_there,
     policy_columns,
     settings_of,
 )
@@ -112,7 +111,7 @@ class Campaigns:
             old = unit.db.execute("SELECT * FROM campaign WHERE name = ?", (spec.name,)).fetchone()
             values = columns(spec, in_doubt) | {"spec": spec_json, "now": unit.now}
             if spec.template:
-                before = None if old is None else campaign_from(old)
+                before = campaign_if_there(unit.db, spec.name)
                 values |= content_columns(unit, *content_for(unit.db, spec, before))
             else:
                 values |= content_columns(unit, content, "", content_hash)
@@ -175,8 +174,7 @@ class Campaigns:
         """What the campaign with this file says, see `campaign_files.content_for`."""
 
         def work(db: Transaction) -> Content:
-            old = db.execute(BY_NAME, (spec.name,)).fetchone()
-            return content_for(db, spec, None if old is None else campaign_from(old))[0]
+            return content_for(db, spec, campaign_if_there(db, spec.name))[0]
 
         return await self._db.read(work)
 
