@@ -59,6 +59,8 @@ def _why_not(address: str, holds: str = "1") -> str:
 #: Where the rows of a page come from, and which; with a condition, those for whom it holds or has no result.
 _PAGE_ROWS = ("membership", conditions.PAGE)
 _CHOSEN_ROWS = ("chosen", "1")
+#: The detail of a contact for whom it has none, before the names of the fields.
+_NO_RESULT = "where compares a number with a field that holds none: "
 _CHOOSE = """
 WITH chosen AS MATERIALIZED (
     SELECT json_extract(value, '$[0]') AS contact_id, json_extract(value, '$[1]') AS holds
@@ -68,11 +70,14 @@ WITH chosen AS MATERIALIZED (
 def _freeze(channel: Channel, address: str, key: str, *, condition: bool) -> str:
     source, which = _CHOSEN_ROWS if condition else _PAGE_ROWS
     why_not = _why_not(address, "chosen.holds" if condition else "1")
+    detail = (
+        f"CASE {why_not} WHEN '{SkipReason.NOT_COMPARABLE}' THEN '{_NO_RESULT}' || chosen.holds ELSE '' END"
+    )
     return f"""{_CHOOSE if condition else ""}
-INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, updated_at, fields)
+INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, detail, updated_at, fields)
 SELECT :campaign_id, coalesce({address}, ''), coalesce({key}, 'contact:' || contact.id),
     CASE {why_not} WHEN '' THEN :state ELSE 'skipped' END,
-    coalesce(nullif({why_not}, ''), :why), :now, {GIVEN}
+    coalesce(nullif({why_not}, ''), :why), {detail if condition else "''"}, :now, {GIVEN}
 FROM {source} JOIN contact ON contact.id = {source}.contact_id
 LEFT JOIN suppression ON suppression.channel = '{channel}' AND suppression.address_key = {key}
 WHERE {which}

@@ -51,6 +51,8 @@ async def test_the_count_before_the_start_is_the_audience_after_it(store: Store)
     assert sorted(rows) == ["ann", "dee", "eve", "gil", "hal"]
     assert [name for name, row in rows.items() if row.state is DeliveryState.PENDING] == ["ann", "gil"]
     assert (rows["eve"].state, rows["eve"].reason) == (DeliveryState.SKIPPED, "not_comparable")
+    assert rows["eve"].detail == "where compares a number with a field that holds none: orders"
+    assert not any(row.detail for name, row in rows.items() if name != "eve")
     after = await store.campaigns.audience(campaign)
     assert (after.recipients, after.skipped, after.matching) == (2, before.skipped, None)
     await store.check_counters(campaign)
