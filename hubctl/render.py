@@ -268,10 +268,18 @@ def estimate(found: r.EstimateView | None) -> str:
         return ""
     speed = found.get("rate")
     pace = f" at {speed:,.0f}/s" if isinstance(speed, int | float) and speed >= 1 else ""
-    span = found.get("seconds")
+    span, limit = found.get("seconds"), printable(found.get("limited_by") or "")
     if not span:
         return ""
-    return f"about {spoken(float(span))}{pace}" if span >= 1 else "less than a second"
+    if span < 1:
+        return "less than a second"
+    return f"about {spoken(float(span))}{pace}" + (f", limited by {limit}" if limit else "")
+
+
+def _unlimited(found: r.EstimateView | None) -> str:
+    """What a campaign without any limit waits for."""
+    limit = printable(found.get("limited_by") or "") if found else ""
+    return f"no rate limits it: as long as {limit} need" if limit else ""
 
 
 def skips(skipped: Mapping[str, int], channel: str) -> str:
@@ -314,7 +322,7 @@ def check(found: r.CheckResult) -> str:
         ("skipped", skips(found.get("skipped") or {}, found["channel"])),
         ("via", f"{found['provider']} ({found['channel']})"),
         ("segments", segments_line(segments) if segments else ""),
-        ("takes", estimate(found.get("estimate"))),
+        ("takes", estimate(found.get("estimate")) or _unlimited(found.get("estimate"))),
         ("volume", volume(found.get("load"))),
     ]
     lines = [facts(pairs)]

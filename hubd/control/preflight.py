@@ -13,12 +13,13 @@ import trio
 from hubd.control.hub import Hub
 from hubd.control.rendering import address_of, contact_fields, first_reachable, write
 from hubd.core.compose import compile_email
+from hubd.core.estimate import Limits
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, Channel, Content, InDoubt, RenderedMessage
 from hubd.core.preflight import Found, Gap, Report, assess
 from hubd.core.records import MissingPattern
 from hubd.core.sms import Bill, Segments, compile_sms, segments
-from hubd.core.windows import known_zone
+from hubd.core.windows import known_zone, window_opens
 from hubd.engine.plan import MessagePlan
 from hubd.errors import BadInput, BadTemplate, HubError, InvalidTransition, NotFound
 from hubd.wire.results import SegmentsView
@@ -44,7 +45,9 @@ async def inspect(
 
     With `reckon`, also at what an SMS campaign costs, for which the text for each recipient is written.
     """
-    found = Found(content=await hub.campaigns.content(campaign.content_id), rates=campaign.rate)
+    found = Found(
+        content=await hub.campaigns.content(campaign.content_id), limits=Limits(rates=campaign.rate)
+    )
     found = _look_at_provider(hub, campaign, _look_at_state(campaign, found))
     found = await _look_at_audience(hub, campaign, replace(found, restored=_predates_restore(hub, campaign)))
     sample: SegmentsView | None = None
@@ -119,9 +122,17 @@ def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
         obstacle = f'in_doubt = "reconcile" needs a provider that can be asked what it accepted; {view.name}'
         found = _with_obstacle(found, f'{obstacle} cannot, so write "retry" or "hold"')
     reason = "" if view.state == "ready" else view.reason or view.state
+    connections = "connection" if view.connections == 1 else "connections"
+    limits = replace(
+        found.limits,
+        rates=(*found.limits.rates, *view.rate),
+        owners=dict.fromkeys(view.rate, view.name),
+        connections=f"{view.connections} {connections} of {view.name}",
+        warmup=provider.spec.warmup,
+    )
     return replace(
         found,
-        rates=(*found.rates, *view.rate),
+        limits=limits,
         provider_reason=reason,
         connections=view.connections,
         leaves=provider.spec.kind != "outbox",
@@ -141,11 +152,19 @@ async def _look_at_audience(hub: Hub, campaign: Campaign, found: Found) -> Found
         skipped=dict(audience.skipped),
         matching=audience.matching,
     )
-    if not campaign.window or campaign.zone:
+    if found.limits.warmup is not None:
+        age = await hub.supervisor.warmup_age(campaign.provider)
+        found = replace(found, limits=replace(found.limits, age=age))
+    if not campaign.window:
         return found
     zones = await hub.campaigns.zones(campaign)
-    no_zone = sum(count for zone, count in zones.items() if not known_zone(zone))
-    return replace(found, window=campaign.window, no_zone=no_zone)
+    starts = max(hub.now(), campaign.scheduled_at or 0.0)
+    opens = max(
+        (window_opens(campaign.window, zone, starts, campaign.zone) for zone in zones), default=starts
+    )
+    limits = replace(found.limits, window=campaign.window, opens_in=opens - starts)
+    no_zone = 0 if campaign.zone else sum(n for zone, n in zones.items() if not known_zone(zone))
+    return replace(found, limits=limits, window=campaign.window, no_zone=no_zone)
 
 
 async def _look_at_fields(hub: Hub, campaign: Campaign, plan: MessagePlan, found: Found) -> Found:

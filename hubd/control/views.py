@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from hubd.core.condition import Matching
+from hubd.core.estimate import Estimate
 from hubd.core.model import Campaign, CampaignState, Counts
-from hubd.core.preflight import Estimate, Load, Problem
+from hubd.core.preflight import Load, Problem
 from hubd.core.tables import problem_of as problem_of
 from hubd.engine.feed import Sample
 from hubd.wire import results as r
@@ -203,7 +204,12 @@ def failure_view(group: FailureGroup) -> r.FailureGroup:
 
 def estimate_view(estimate: Estimate) -> r.EstimateView:
     """How long it will take."""
-    return {"messages": estimate.messages, "seconds": estimate.seconds, "rate": estimate.rate}
+    return {
+        "messages": estimate.messages,
+        "seconds": estimate.seconds,
+        "rate": estimate.rate,
+        "limited_by": estimate.limited_by,
+    }
 
 
 def matching_view(matching: Matching | None) -> r.MatchingView | None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from hubd.core.compose import problems as content_problems
 from hubd.core.condition import Matching
 from hubd.core.content_warnings import content_warnings, first_use
+from hubd.core.estimate import Estimate, Limits, how_long
 from hubd.core.links import example_host, private_host
 from hubd.core.model import Channel, Content, Kind
-from hubd.core.pacing import estimate, parse_rates
 from hubd.core.sms import Bill
 from hubd.core.template import compile_template
 from hubd.errors import BadTemplate, nearest
@@ -64,7 +64,7 @@ class Found:
     gaps: Sequence[Gap] = ()
     known_fields: frozenset[str] = frozenset()  #: that contacts of the audience have
     absent_fields: frozenset[str] = frozenset()  #: that the content names and none of them has
-    rates: tuple[str, ...] = ()  #: the campaign's and the provider's together
+    limits: Limits = field(default_factory=Limits)  #: that hold its messages up
     obstacles: tuple[str, ...] = ()  #: sentences: what cannot be excused by taking a risk
     provider_reason: str = ""  #: why the provider does not send right now; "" when it does
     bill: Bill | None = None  #: of the remaining recipients, for SMS; None if it was not reckoned
@@ -84,15 +84,6 @@ class Problem:
 
     risk: str
     problem: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """How long it will take, as far as the limits say: None when nothing limits it."""
-
-    messages: int
-    seconds: float | None = None
-    rate: float | None = None  #: messages a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,19 +143,7 @@ def unaccepted(problems: Iterable[Problem], accepted: Iterable[str]) -> list[Pro
 
 def _estimate(found: Found, messages: int) -> Estimate:
     each = found.bill.total / found.remaining if found.bill is not None and found.remaining else 1.0
-    return how_long(messages, found.rates, slots=math.ceil(messages * max(each, 1.0)))
-
-
-def how_long(messages: int, rates: Sequence[str], *, slots: int | None = None) -> Estimate:
-    """How long this number of messages takes under these limits, of which they use so many `slots`."""
-    if not rates or not messages:
-        return Estimate(messages=messages)
-    seconds = estimate(messages if slots is None else slots, parse_rates(rates))
-    return Estimate(
-        messages=messages,
-        seconds=round(seconds, 1),
-        rate=round(messages / seconds, 3) if seconds >= 1 else None,
-    )
+    return how_long(messages, found.limits, slots=math.ceil(messages * max(each, 1.0)))
 
 
 def _load(found: Found) -> Load | None:

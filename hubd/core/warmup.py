@@ -54,3 +54,18 @@ def day_quota(warmup: Warmup, age: float) -> tuple[Rate, float]:
     doublings = max(0, int(age // warmup.double_every))
     amount = min(warmup.start * 2 ** min(doublings, 64), MOST)
     return Rate(amount, DAY), float("inf") if amount >= MOST else (doublings + 1) * warmup.double_every
+
+
+def seconds_for(amount: int, warmup: Warmup, age: float) -> float:
+    """Seconds until so many have gone within the quotas of the days, the first of them at once; `age` as in
+    `day_quota`. The quota of the first day counts as unused.
+    """
+    elapsed, left = 0.0, amount
+    while True:
+        quota, grows_at = day_quota(warmup, age + elapsed)
+        if left <= quota.amount:
+            return elapsed
+        same = (grows_at - age - elapsed) // DAY if grows_at < float("inf") else left
+        days = min(max(1, int(same)), -(-left // quota.amount) - 1)
+        left -= days * quota.amount
+        elapsed += days * DAY

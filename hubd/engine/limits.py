@@ -70,6 +70,11 @@ class LimiterRegistry:
                 self._recent.popitem(last=False)
             return found
 
+    async def warmup_age(self, provider: str) -> float:
+        """Seconds since the first message of a provider; 0 if there was none. Raises `StoreUnavailable`."""
+        began = await self._usage.warmup_began(provider)
+        return 0.0 if began is None else max(0.0, self._now() - began)
+
     async def sender(self, provider: str, sender: str, rates: Mapping[str, Sequence[str]]) -> RateLimiter:
         """The limiter of a sender's address or number on a provider, which may have no rates.
 

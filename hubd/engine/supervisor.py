@@ -74,6 +74,7 @@ class Supervisor:
         self._factory = RunFactory(
             nursery, providers=providers, limits=limits, doubts=doubts, context=self._context
         )
+        self.warmup_age = limits.warmup_age
         self.scheduler = Scheduler(self, campaigns, ledger, health, now)
         self._runs: dict[int, CampaignRun] = {}
         self._locks: dict[int, trio.Lock] = {}

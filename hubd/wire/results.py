@@ -366,6 +366,7 @@ class EstimateView(TypedDict):
     messages: int
     seconds: float | None
     rate: float | None  #: messages a second that the limits allow
+    limited_by: str  #: such as "the rate 30/minute of office"; "" if nothing is known
 
 
 class LoadView(TypedDict):

@@ -532,3 +532,53 @@ def test_what_is_no_span_is_refused(text: str) -> None:
 )
 def test_spans_are_spoken(span: float, words: str) -> None:
     assert spans.spoken(span) == words
+
+
+CHECKED: dict[str, Any] = {
+    "ok": True, "recipients": 600, "remaining": 600, "skipped": {}, "problems": [], "warnings": [],
+    "segments": None, "load": None, "provider": "office", "channel": "email",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limited_by", "shown"),
+    [
+        (
+            600.0,
+            "the rate 60/minute of office",
+            "about 10 m at 1/s, limited by the rate 60/minute of office",
+        ),
+        (0.2, "the campaign's rate 50/s", "less than a second"),
+        (None, "4 connections of office", "no rate limits it: as long as 4 connections of office need"),
+        (None, "", ""),
+    ],
+)
+def test_a_check_says_what_limits_the_campaign(seconds: float | None, limited_by: str, shown: str) -> None:
+    estimate = {"messages": 600, "seconds": seconds, "rate": 1.0, "limited_by": limited_by}
+    lines = render.check({**CHECKED, "estimate": estimate}).splitlines()  # type: ignore[typeddict-item]
+    assert [line.split(None, 1)[1] for line in lines if "takes" in line] == ([shown] if shown else [])
+
+
+def test_a_preview_shows_what_a_reader_sees() -> None:
+    found: Any = {
+        "recipient": "ann@example.com",
+        "subject": "Hi\x1b[2J",
+        "text": "Hello\n",
+        "html": "<p>Hello</p>",
+        "headers": [["From", "A <a@b.example>"], ["Subject", "Hi\x1b[2J"], ["Date", "now"], ["X-Own", "1"]],
+        "attachments": [
+            {"name": "logo.png", "type": "image/png", "size": 2048, "inline": True},
+            {"name": "a.pdf", "type": "application/pdf", "size": 900, "inline": False},
+        ],
+    }
+    assert render_messages.preview(found).splitlines() == [
+        "From: A <a@b.example>",
+        "Subject: Hi\\x1b[2J",
+        "X-Own: 1",
+        "",
+        "Hello",
+        "",
+        "files: logo.png (2.0 KiB, in the HTML), a.pdf (900 bytes)",
+    ]
+    text: Any = {"recipient": "+12025550100", "text": "Hi", "segments": 1, "attachments": []}
+    assert render_messages.preview(text) == "To: +12025550100\n\nHi"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from hubd.core.estimate import Limits, how_long
 from hubd.core.model import Channel, Content, Kind
-from hubd.core.preflight import Found, Gap, Problem, assess, how_long, unaccepted
+from hubd.core.preflight import Found, Gap, Problem, assess, unaccepted
 from hubd.core.sms import Bill
+from hubd.core.warmup import Warmup, day_quota, seconds_for
 
 EMAIL = Content(
     channel=Channel.EMAIL,
@@ -21,6 +24,10 @@ EMAIL = Content(
     postal_address="1 Main St",
 )
 SMS = Content(channel=Channel.SMS, kind=Kind.TRANSACTIONAL, text="Hello")
+
+
+DAY = 86_400.0
+OFFICE = {"60/minute": "office"}
 
 
 def risks(found: Found) -> list[str]:
@@ -144,7 +151,8 @@ def test_warnings_do_not_stop(found: Found, word: str) -> None:
 
 
 def test_estimate_follows_the_tightest_limit_and_the_canary() -> None:
-    found = Found(content=EMAIL, recipients=6000, remaining=6000, rates=("10/s", "60/minute"))
+    limits = Limits(rates=("10/s", "60/minute"))
+    found = Found(content=EMAIL, recipients=6000, remaining=6000, limits=limits)
     everything = assess(found).estimate
     assert everything.seconds == pytest.approx(6000, rel=0.02)
     assert everything.rate == pytest.approx(1, rel=0.02)
@@ -156,7 +164,7 @@ def test_estimate_follows_the_tightest_limit_and_the_canary() -> None:
     st.integers(0, 10**6), st.lists(st.sampled_from(["10/s", "30/minute", "1/2s", "10000/day"]), max_size=3)
 )
 def test_an_estimate_is_never_negative_and_known_only_with_a_limit(messages: int, rates: list[str]) -> None:
-    found = how_long(messages, rates)
+    found = how_long(messages, Limits(rates=rates))
     assert found.messages == messages
     assert (found.seconds is None) == (not rates or not messages)
     assert found.seconds is None or found.seconds >= 0
@@ -230,3 +238,45 @@ def test_what_is_probably_not_meant_in_the_texts_is_a_warning() -> None:
     report = assess(Found(content=content, recipients=3))
     assert report.ok
     assert [warning.partition(":")[0] for warning in report.warnings] == ["html line 2"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "messages", "seconds", "limited_by"),
+    [
+        ({"connections": "4 connections of office"}, 500, None, "4 connections of office"),
+        ({"rates": ("60/minute", "10/s"), "owners": OFFICE}, 600, 600, "the rate 60/minute of office"),
+        ({"rates": ("60/minute", "100/s")}, 600, 600, "the campaign's rate 60/minute"),
+        ({"rates": ("100/day",)}, 250, 2 * DAY, "the campaign's rate 100/day"),
+        (
+            {"rates": ("100/s",), "warmup": Warmup(start=100, double_every=DAY)},
+            600,
+            2 * DAY,
+            "the sender warm-up",
+        ),
+        ({"window": "08:00-20:00", "opens_in": 3600.0}, 5, 3600, "the window 08:00-20:00"),
+        ({"window": "08:00-20:00", "rates": ("1/s",)}, 5, 4, "the campaign's rate 1/s"),
+        (
+            {"window": "08:00-20:00", "rates": ("1/s",)},
+            50_000,
+            DAY + 50_000 - 43_200,
+            "the campaign's rate 1/s and the window 08:00-20:00",
+        ),
+    ],
+)
+def test_an_estimate_names_what_limits_it(
+    limits: dict[str, Any], messages: int, seconds: float | None, limited_by: str
+) -> None:
+    found = how_long(messages, Limits(**limits))
+    assert found.seconds == (None if seconds is None else pytest.approx(seconds, abs=2))
+    assert found.limited_by == limited_by
+
+
+@given(st.integers(1, 10**6), st.integers(1, 1000), st.floats(3600, 10**7), st.floats(0, 10**8))
+def test_a_warm_up_takes_as_many_days_as_its_quotas_need(
+    amount: int, start: int, double_every: float, age: float
+) -> None:
+    warmup = Warmup(start=start, double_every=double_every)
+    days = round(seconds_for(amount, warmup, age) / 86_400)
+    assume(days < 5_000)
+    quotas = [day_quota(warmup, age + 86_400.0 * day)[0].amount for day in range(days + 1)]
+    assert sum(quotas[:-1]) < amount <= sum(quotas)

@@ -253,6 +253,16 @@ async def test_a_test_says_what_it_would_say_to_the_contact_that_was_named(hub: 
         await hub.call("campaign.test", name="spring", to="me@example.com", **{"as": "nobody@example.com"})
 
 
+async def test_a_check_names_what_limits_the_campaign_and_the_field_that_nobody_has(hub: Client) -> None:
+    await import_people(hub)
+    window = {"window": "00:00-24:00", "timezone": "Europe/Berlin"}
+    await apply(hub, rate="1/minute", schedule=window, text="Hi {{ firstname | default('you') }}")
+    found = await hub.call("campaign.check", name="spring")
+    assert found["estimate"]["limited_by"] == "the campaign's rate 1/minute"
+    (warning,) = [each for each in found["warnings"] if "firstname" in each]
+    assert warning == "text line 1: no recipient has the field firstname; did you mean first_name?"
+
+
 async def test_preview_of_a_text(hub: Client) -> None:
     await import_people(hub)
     sms = {"name": "t", "channel": "sms", "lists": ["customers"], "text": "Hi {{ first_name }} €"}
