@@ -1,13 +1,14 @@
 /** A campaign as its file: TOML 1.0. Only what is set is written, so that the file says what was chosen. */
 
-const LEFT_OUT = new Set(['attachments']); // their bytes are with hubd, not in the file
+const FILES = ['attachments', 'inline']; // by their names: they lie beside the file
 
 /** @param {Record<string, any>} spec as campaign.get shows it */
 export function toToml(spec) {
   const lines = [];
   const tables = [];
-  for (const [key, value] of Object.entries(spec)) {
-    if (LEFT_OUT.has(key) || isEmpty(value)) continue;
+  for (const [key, given] of Object.entries(spec)) {
+    const value = FILES.includes(key) ? given.map((/** @type {any} */ file) => file.name) : given;
+    if (isEmpty(value)) continue;
     if (typeof value === 'object' && !Array.isArray(value)) tables.push([key, value]);
     else lines.push(`${key} = ${literal(value)}`);
   }
@@ -16,8 +17,6 @@ export function toToml(spec) {
     if (inside.length)
       lines.push('', `[${key}]`, ...inside.map(([name, value]) => `${bare(name)} = ${literal(value)}`));
   }
-  const files = (spec.attachments ?? []).map((/** @type {any} */ each) => each.filename ?? each.name).filter(Boolean);
-  if (files.length) lines.unshift(`# with the attachments ${files.join(', ')}`);
   return `${lines.join('\n')}\n`;
 }
 

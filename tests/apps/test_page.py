@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.node_packages import page_modules
 
@@ -24,6 +28,37 @@ def run(*command: str | Path) -> str:
 
 def test_the_views_show_what_they_should_without_a_browser() -> None:
     run("node", "--test", ROOT / "tests" / "page")
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.sampled_from(
+    ['"""', "\\", "\r\n", "a\nb", "\x00\x7f", "'", '"', "\ttab", "\nfirst line empty", "#", "{{ x }}"]
+)
+SPECS = st.fixed_dictionaries(
+    {"name": TEXTS, "text": TEXTS, "lists": st.lists(TEXTS, min_size=1), "rate": st.lists(TEXTS, min_size=1)},
+    optional={
+        "headers": st.dictionaries(TEXTS, TEXTS, min_size=1),
+        "schedule": st.fixed_dictionaries({"window": TEXTS}),
+    },
+)
+
+
+@settings(max_examples=5, deadline=None)  # each starts a program, for many of them
+@given(st.lists(SPECS, min_size=30, max_size=60))
+def test_a_campaign_shown_as_a_file_is_that_campaign(specs: list[dict[str, object]]) -> None:
+    script = (
+        f"import {{ toToml }} from {json.dumps((PAGE / 'toml.js').as_uri())};"
+        "let text = ''; for await (const part of process.stdin) text += part;"
+        "console.log(JSON.stringify(JSON.parse(text).map(toToml)));"
+    )
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", script],
+        input=json.dumps(specs),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [tomllib.loads(text) for text in json.loads(done.stdout)] == specs
 
 
 def test_the_types_fit() -> None:

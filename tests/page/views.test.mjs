@@ -348,6 +348,16 @@ test('of an account only what was asked about its kind is handed over', () => {
   for (const kind of Object.keys(KINDS)) assert.ok(accountOf(kind, {}).type ?? accountOf(kind, {}).preset);
 });
 
+test('files are named in it as they lie beside it, and tables come last', () => {
+  const spec = {
+    name: 'x',
+    headers: { 'X-A b': '1' },
+    attachments: [{ name: 'f.pdf', sha256: '0', size: 1 }],
+    inline: [],
+  };
+  assert.equal(toToml(spec), 'name = "x"\nattachments = ["f.pdf"]\n\n[headers]\n"X-A b" = "1"\n');
+});
+
 test('a local time carries its offset', () => {
   assert.match(withZone('2026-12-01T09:00'), /^2026-12-01T09:00:00[+-]\d\d:\d\d$/);
 });
