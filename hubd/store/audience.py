@@ -219,8 +219,13 @@ def audience_of(db: Transaction, campaign_id: int) -> Audience:
 
 
 def _asked(db: Transaction, at: Row, most: int | None = None) -> dict[str, object]:
-    """What the statements about a campaign's people are given; with a condition, about the first `most`."""
-    if at["audience_ready"] or not at["condition"]:
+    """What the statements about a campaign's people are given; see `_asked_of_draft`."""
+    return {} if at["audience_ready"] else _asked_of_draft(db, at, most)
+
+
+def _asked_of_draft(db: Transaction, at: Row, most: int | None = None) -> dict[str, object]:
+    """What `DRAFT_PEOPLE` is given; with a condition, about the first `most` for whom it holds."""
+    if not at["condition"]:
         return {"lists": at["lists"]}
     results = conditions.results(db, at["lists"], at["condition"])
     matched = (contact for contact, result in results if result == 1)
@@ -237,9 +242,10 @@ def _people(at: Row) -> str:
 def first_recipient(db: Transaction, campaign_id: int) -> str | None:
     """See `Campaigns.first_recipient`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
-    statement = f"SELECT public_id {_people(at)} ORDER BY id LIMIT 1"
+    people = DRAFT_PEOPLE[Channel(at["channel"]), bool(at["condition"])]
     for most in (_NAMED, None):  # few of them have no address or may get no message
-        found = db.execute(statement, _asked(db, at, most)).fetchone()
+        asked = _asked_of_draft(db, at, most)
+        found = db.execute(f"SELECT public_id {people} ORDER BY id LIMIT 1", asked).fetchone()
         if found is not None:
             return str(found[0])
     return None
