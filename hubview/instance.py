@@ -17,6 +17,7 @@ from pathlib import Path
 from hubd.client import Place
 
 MAX_PATH = 1000  #: bytes of what is asked: a path of the page
+MAX_FOLDER = 70  #: bytes: with the name of a socket it has to fit in 107 (unix(7)), or 103 on macOS
 SECONDS = 5.0  #: for the first one to answer
 
 
@@ -78,6 +79,8 @@ def _folder(environ: Mapping[str, str]) -> Path | None:
     if sys.platform == "win32" or not Path(runtime).is_absolute():
         return None
     folder = Path(runtime) / "messagehub"
+    if len(os.fsencode(folder)) > MAX_FOLDER:
+        return None
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.stat().st_uid != os.getuid():

@@ -121,13 +121,13 @@ def test_the_demo_prints_commands_that_can_be_pasted(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = [line.partition("  # ")[0].strip() for line in done.stdout.splitlines() if "  # " in line]
     programs = [shlex.split(line)[0] for line in lines]
-    assert programs == [str(found), *[str(hubctl)] * 4]
+    assert programs == [str(found), *[str(hubctl)] * 5]
 
 
 def test_the_distribution_has_the_name_that_is_ours_and_the_version_of_the_code() -> None:
     assert metadata.version("messagehubd") == hubd.__version__
     scripts = {each.name for each in metadata.distribution("messagehubd").entry_points}
-    assert scripts == {"hubd", "hubctl"}
+    assert scripts == {"hubd", "hubctl", "hubview"}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -256,8 +257,15 @@ def test_settings_lie_in_the_folder_of_states() -> None:
     assert settings_path({}) is None
 
 
-def test_a_second_start_shows_the_first_window(tmp_path: Path) -> None:
-    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for the name of a socket."""
+    with tempfile.TemporaryDirectory(prefix="hub-") as folder:
+        yield Path(folder)
+
+
+def test_a_second_start_shows_the_first_window(short: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(short)}
     place, other = place_at("/a/control.sock"), place_at("/b/control.sock")
     shown: list[str] = []
     with only_instance(place, "/", environ) as first:
@@ -271,7 +279,16 @@ def test_a_second_start_shows_the_first_window(tmp_path: Path) -> None:
     assert shown == ["/campaigns/x"]
     with only_instance(place, "/", environ) as again:
         assert again is not None
-    assert not list((tmp_path / "messagehub").glob("*.sock"))
+    assert not list((short / "messagehub").glob("*.sock"))
+
+
+def test_where_no_socket_can_be_each_start_has_its_window(tmp_path: Path) -> None:
+    """A path of a socket has at most 107 bytes."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    for _ in range(2):
+        with only_instance(place_at("/a/control.sock"), "/", {"XDG_RUNTIME_DIR": str(long)}) as first:
+            assert first is not None
 
 
 def test_without_a_display_a_window_is_refused_with_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
