@@ -87,6 +87,7 @@ class Report:
         self._errors: list[Json] = []
         self._warnings: list[Json] = []
         self._kinds: dict[tuple[str, str, bool], Json] = {}
+        self._last: dict[tuple[str, str, bool], int] = {}  #: the line of each kind that was counted last
 
     def add_page(self, answer: Mapping[str, Any], cells: Mapping[int, Sequence[str]] | None = None) -> None:
         """The daemon's answer to one page, and, for the file of rejects, its rows by line."""
@@ -118,6 +119,9 @@ class Report:
         kind = self._kinds.setdefault(
             key, {"field": key[0], "problem": key[1], "refused": refused, "rows": 0, "lines": []}
         )
+        if self._last.get(key) == each["line"]:
+            return  # two cells of one row, such as two phone numbers
+        self._last[key] = each["line"]
         kind["rows"] += 1
         if len(kind["lines"]) < SHOWN_LINES:
             kind["lines"].append(each["line"])

@@ -356,8 +356,11 @@ def _heed_opt_outs(
 
 
 def _no_address(line: int, dropped: Iterable[RowProblem], only: str | None = None) -> RowProblem:
-    """Why the row is refused: what is wrong with its first address."""
-    for each in dropped:
+    """Why the row is refused: what is wrong with its first address.
+
+    An opt-out goes before a bad phone number: with the number put right, the person would still be left out.
+    """
+    for each in sorted(dropped, key=lambda problem: problem.field == "phone"):
         if each.field in (*_ADDRESSES, "address") or opt_out_kind(each.field):
             return RowProblem(line=line, field=each.field, problem=each.cause)
     return RowProblem(line=line, field=only or "email", problem=_NO_ADDRESS[only])

@@ -77,3 +77,12 @@ def test_a_report_of_many_problems_takes_bounded_memory() -> None:
     assert sum(kind["rows"] for kind in told["problems"]) == 400_000
     assert len(told["problems"]) <= KEPT_KINDS + 2
     assert {kind["problem"] for kind in told["problems"]} >= {OTHER_KINDS}
+
+
+def test_a_row_with_the_same_problem_in_two_cells_is_counted_once() -> None:
+    """Such as a landline in each of two columns with phone numbers."""
+    report = Report()
+    faults = [{"line": line, "field": "phone", "problem": "a landline"} for line in (2, 2, 4, 5, 5)]
+    counts = {"imported": 3, "updated": 0, "unchanged": 0, "duplicates": 0}
+    report.add_page({"rows": 3, **counts, "errors": [], "warnings": faults})
+    assert report.error_lines("people.csv") == ["people.csv:2: phone: a landline (3 rows: 2, 4, 5)"]

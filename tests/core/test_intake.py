@@ -479,6 +479,18 @@ def test_who_opted_out_elsewhere_is_left_out(column: str, cell: str, left: str) 
         assert bool(kept.dropped) == (left != "email phone")
 
 
+def test_a_row_is_refused_for_its_opt_out_rather_than_for_its_bad_phone_number() -> None:
+    row = read_row(1, {"email": "a@b.com", "phone": "12", "Abgemeldet": "ja"})
+    assert isinstance(row, RowProblem)
+    assert (row.field, row.problem) == (
+        "abgemeldet",
+        "says that the person opted out or cannot be reached",
+    )
+    row = read_row(1, {"email": "a@", "phone": "+14155552671", "SMS Opt Out": "yes"})
+    assert isinstance(row, RowProblem)
+    assert row.field == "email"
+
+
 @pytest.mark.parametrize(
     ("column", "cell"),
     [
