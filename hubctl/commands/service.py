@@ -142,7 +142,7 @@ def uninstall(app: App, user: bool, root: str | None, dry_run: bool) -> None:
         return
     done = "would be removed" if dry_run else "removed"
     for path in every:
-        app.out(f"{done if path in away else 'already so'}: {layout.printable(str(path))}")
+        app.out(f"{done if path in away else 'not there'}: {layout.printable(str(path))}")
     for kept in left:
         app.out(f"left: {layout.printable(str(kept.path))} ({kept.what})")
     if dry_run:

@@ -292,10 +292,13 @@ def test_uninstall_for_a_user_takes_that_users_files_alone(tmp_path: Path) -> No
 
 def test_a_unit_that_hubctl_did_not_write_stays_with_its_link(tmp_path: Path) -> None:
     ok("install", "--root", str(tmp_path), "--hubd", HUBD, "--yes")
+    missing = tmp_path / "etc/sysusers.d/messagehub.conf"
+    missing.unlink()
     folder = tmp_path / "etc/systemd/system"
     (folder / "hubd.service").write_text("[Service]\nExecStart=/usr/bin/another-hubd\n")
     enable(folder)
     said = ok("uninstall", "--root", str(tmp_path), "--yes")
+    assert f"not there: {missing}\n" in said
     assert f"left: {folder}/hubd.service (not written by hubctl)" in said
     assert (folder / "hubd.service").exists()
     assert (folder / "multi-user.target.wants/hubd.service").is_symlink()
