@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 import trio
@@ -78,12 +79,17 @@ def _file(hub: Hub, life: MessageLife) -> str | None:
 
 
 async def _content_of(hub: Hub, life: MessageLife) -> str:
-    """The newest campaign that says now what this transactional message said; "" when none does."""
+    """The newest campaign that says now what this transactional message said; "" when none does.
+
+    One that was made after the message was first tried, such as a copy, is not where it comes from.
+    """
     if not life.transactional:
         return ""
-    said = content_hash(life.content)
+    said, tried = content_hash(life.content), life.attempts[0].opened_at if life.attempts else inf
     for campaign in reversed(await hub.campaigns.list(archived=True)):
-        if campaign.channel is life.channel and said == content_hash(spec_from_json(campaign.spec).content()):
+        if campaign.channel is not life.channel or campaign.created_at > tried:
+            continue
+        if said == content_hash(spec_from_json(campaign.spec).content()):
             return campaign.name
     return ""
 

@@ -517,6 +517,15 @@ async def test_test_sends_one_outside_the_audience(hub: Client) -> None:
     assert (await hub.call("delivery.get", id=done["delivery_id"]))["content"]["subject"] == "Hello N0"
 
 
+async def test_a_test_stays_that_of_its_campaign_when_this_is_copied(hub: Client) -> None:
+    await import_people(hub)
+    await apply(hub)
+    done = await hub.call("campaign.test", name="spring", to="me@example.com")
+    await hub.call("campaign.clone", name="spring", new="summer")
+    life = (await hub.call("delivery.get", id=done["delivery_id"]))["delivery"]
+    assert life["content_of"] == "spring"
+
+
 # -- the rest ----------------------------------------------------------------------------------------------
 
 
