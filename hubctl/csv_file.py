@@ -151,14 +151,36 @@ class _Lines:
                 self.name,
                 self.number,
                 f"this is not UTF-8 ({what})",
-                hint="save the file as UTF-8 ('CSV UTF-8' in a spreadsheet), or convert it: "
-                f"iconv -f WINDOWS-1252 -t UTF-8 {self.name}",
+                hint="save the file as UTF-8 ('CSV UTF-8' in a spreadsheet), or name its encoding; what "
+                "Excel calls just CSV is mostly in: --encoding windows-1252",
             )
 
     def detach(self) -> None:
         """Leave the binary file open and to its owner."""
         self.is_detached = True
         self._text.detach()
+
+
+def recode(binary: BinaryIO, encoding: str, name: str, into: BinaryIO) -> None:
+    """Copy a file into one in UTF-8. Raises Damaged for bytes that mean nothing in its encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line = 1
+    while True:
+        chunk = binary.read(_BLOCK)
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeError as error:
+            start = error.start if isinstance(error, UnicodeDecodeError) else 0
+            raise Damaged(
+                name,
+                line + chunk.count(b"\n", 0, start),
+                f"this is not {encoding}",
+                hint="name another encoding, or save the file as UTF-8",
+            ) from None
+        into.write(text.encode("utf-8", "surrogatepass"))
+        line += text.count("\n")
+        if not chunk:
+            return
 
 
 class CsvFile:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 
-from hubctl.csv_file import BadRow, CsvFile, Survey
+from hubctl.csv_file import BadRow, CsvFile, Survey, recode
 from hubctl.exits import Exit, Refused, exit_of
 from hubctl.import_report import Report
 from hubd.errors import HubError, ShuttingDown, StoreError, Unreachable, nearest
@@ -71,8 +71,30 @@ def named_column(columns: Sequence[str], column: str, option: str) -> str:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """A seekable binary file: the file named, or a copy of standard input for "-". Raises Refused."""
+def opened(path: Path, encoding: str | None = None) -> Iterator[BinaryIO]:
+    """A seekable binary file: the file named, or a copy of standard input for "-". Raises Refused.
+
+    With an encoding, a copy in UTF-8 of a file that is in it.
+    """
+    if encoding is not None:
+        try:
+            "".encode(encoding)
+        except LookupError:
+            hint = "try windows-1252, iso-8859-15 or utf-8"
+            raise Refused(
+                f"no such encoding: {encoding}", code="usage", status=Exit.USAGE, hint=hint
+            ) from None
+    with _opened(path) as binary:
+        if encoding is None:
+            yield binary
+            return
+        with tempfile.TemporaryFile() as copy:
+            recode(binary, encoding, str(path), cast("BinaryIO", copy))
+            yield cast("BinaryIO", copy)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     if str(path) == "-":
         with tempfile.TemporaryFile() as copy:
             while chunk := sys.stdin.buffer.read(1 << 20):

@@ -53,6 +53,11 @@ FIRST_FIELDS = ("first_name", "last_name", "timezone")
 @click.option(
     "--rejects", type=click.Path(path_type=Path), metavar="FILE", help="Write the refused rows to a CSV file."
 )
+@click.option(
+    "--encoding",
+    metavar="NAME",
+    help="How the characters of the file are encoded, such as windows-1252 [UTF-8].",
+)
 @click.option("--dry-run", is_flag=True, help="Check every row; change nothing.")
 def import_(
     app: App,
@@ -63,13 +68,14 @@ def import_(
     region: str | None,
     rejects: Path | None,
     replace: bool,
+    encoding: str | None,
     dry_run: bool,
 ) -> int:
     """Import contacts from a CSV file (or - for standard input).
 
-    The first line names the columns. The file is UTF-8, or UTF-16 with a byte order mark; cells are separated
-    by commas, semicolons, tabs or bars. The columns of common exports are recognised, and each also keeps its
-    own name; the output says which column became which field.
+    The first line names the columns. The file is UTF-8, UTF-16 with a byte order mark, or what --encoding
+    says; cells are separated by commas, semicolons, tabs or bars. The columns of common exports are
+    recognised, and each also keeps its own name; the output says which column became which field.
 
     A cell that cannot be used is left out with a warning. A row without a valid address is refused with its
     line and the reason, and does not stop the others (exit code 9). A file that cannot be read completely
@@ -83,7 +89,7 @@ def import_(
     question = f"take whoever is not in {name} off list {into}"
     if replace and not dry_run and not app.may_ask():
         app.confirm(question, needed=True)
-    with opened(file) as binary, ExitStack() as stack:
+    with opened(file, encoding) as binary, ExitStack() as stack:
         found = survey(binary, name)
         columns = found.header.columns
         chosen = chosen_columns(columns, maps)

@@ -145,6 +145,11 @@ def _source(source: str) -> str:
 @click.option("--channel", type=click.Choice(["email", "sms"]), help="Only addresses of this channel [both].")
 @click.option("--column", metavar="COLUMN", help="The column that holds the address [found by name].")
 @click.option("--region", metavar="CC", help="The country of phone numbers without +, such as DE or US.")
+@click.option(
+    "--encoding",
+    metavar="NAME",
+    help="How the characters of the file are encoded, such as windows-1252 [UTF-8].",
+)
 @click.option("--reason", default="imported", help="The reason to record.")
 def import_(
     app: App,
@@ -152,6 +157,7 @@ def import_(
     channel: str | None,
     column: str | None,
     region: str | None,
+    encoding: str | None,
     reason: str,
     dry_run: bool,
 ) -> int:
@@ -169,7 +175,7 @@ def import_(
     name = "standard input" if str(file) == "-" else str(file)
     report = Report(("added", "unchanged"))
     params = {"channel": channel, "region": region, "reason": reason, **dry(dry_run)}
-    with opened(file) as binary:
+    with opened(file, encoding) as binary:
         found = survey(binary, name)
         columns: dict[str, Any] = {"addresses": True}
         if column is not None:

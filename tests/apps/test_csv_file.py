@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubctl import csv_out
-from hubctl.csv_file import CELL_LIMIT, LINES_LIMIT, BadRow, CsvFile, Damaged, GoodRow, sniff, survey
+from hubctl.csv_file import CELL_LIMIT, LINES_LIMIT, BadRow, CsvFile, Damaged, GoodRow, recode, sniff, survey
 
 
 def read(raw: bytes | str) -> tuple[tuple[str, ...], list[GoodRow | BadRow]]:
@@ -70,6 +70,18 @@ def test_another_encoding_is_refused_with_its_line() -> None:
     assert "UTF-16 without a byte order mark" in damage("email,n\n".encode("utf-16-le"))
     assert "UTF-32" in damage("email\n".encode("utf-32"))
     assert "not valid UTF-16" in damage("email,n\na@x.org,1\n".encode("utf-16")[:-1])
+
+
+@given(st.text(st.characters(codec="cp1252"), max_size=50), st.sampled_from(["cp1252", "utf-16", "utf-8"]))
+def test_a_file_whose_encoding_is_named_is_read_as_it(text: str, encoding: str) -> None:
+    copy = io.BytesIO()
+    recode(io.BytesIO(text.encode(encoding)), encoding, "f.csv", copy)
+    assert copy.getvalue().decode() == text
+
+
+def test_bytes_that_mean_nothing_in_the_named_encoding_are_refused_with_their_line() -> None:
+    with pytest.raises(Damaged, match=r"f\.csv:2: this is not cp1252"):
+        recode(io.BytesIO(b"email\na@x.org,\x81\n"), "cp1252", "f.csv", io.BytesIO())
 
 
 @pytest.mark.parametrize("start", [b"PK\x03\x04\x14\x00", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
