@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from hubd.core.html_balance import unbalanced
 from hubd.core.html_source import RAW, page_of, tags, template_tags
+from hubd.core.html_text import plain_text
 from hubd.core.links import private_host
 from hubd.core.model import Channel, Content
 from hubd.core.pictures import missing_pictures
@@ -72,6 +73,7 @@ class ContentWarning:
 
 def content_warnings(content: Content, fields: Iterable[str] = ()) -> list[ContentWarning]:
     """The warnings about a content whose templates compile. `fields` are names that its recipients have."""
+    content = _as_written(content)
     known = {_squeezed(name): name for name in fields} | _USUAL
     found: list[ContentWarning] = []
     for part, source in (("subject", content.subject), ("text", content.text)):
@@ -84,6 +86,7 @@ def content_warnings(content: Content, fields: Iterable[str] = ()) -> list[Conte
 
 def first_use(content: Content, field: str) -> str:
     """Where a content's templates first name a field: "html line 3"; "" if they do not."""
+    content = _as_written(content)
     name = re.compile(rf"\b{re.escape(field)}\b")
     parts = [(part, getattr(content, part)) for part in ("subject", "text", "html", "unsubscribe", "footer")]
     for part, source in [*parts, *((f"headers.{header}", value) for header, value in content.headers)]:
@@ -91,6 +94,12 @@ def first_use(content: Content, field: str) -> str:
             if name.search(source, start, end):
                 return f"{part} line {source.count(chr(10), 0, start) + 1}"
     return ""
+
+
+def _as_written(content: Content) -> Content:
+    """Without a text that was made from the HTML: nobody can mend it but in the HTML."""
+    made = content.html and content.text == plain_text(content.html)
+    return replace(content, text="") if made else content
 
 
 _Found = Iterator[tuple[int, str]]  #: the place in characters, and the problem

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hubd.core.content_warnings import content_warnings, first_use
 from hubd.core.html_balance import unbalanced
 from hubd.core.html_source import page_of, tags
+from hubd.core.html_text import plain_text
 from hubd.core.model import Attachment, Channel, Content
 
 NEWSLETTER = """\
@@ -105,6 +106,13 @@ def test_the_other_parts_are_read_too() -> None:
 
 def test_of_one_kind_only_the_first_few_are_said() -> None:
     assert len(told('<img src="a.png">' * 50)) == 3
+
+
+def test_a_text_that_was_made_from_the_html_is_not_blamed_beside_it() -> None:
+    html = "<p>Dear *|FNAME|*, {{ vornahme | default('you') }}</p>"
+    content = Content(channel=Channel.EMAIL, subject="s", html=html, text=plain_text(html))
+    assert [warning.part for warning in content_warnings(content)] == ["html"]
+    assert first_use(content, "vornahme") == "html line 1"
 
 
 def test_where_a_field_is_used_first() -> None:
