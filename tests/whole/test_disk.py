@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import sqlite3
@@ -72,8 +73,14 @@ class SmallDisk:
             resource.prlimit(self.hub.daemon.pid, resource.RLIMIT_FSIZE, (limit, UNLIMITED))
             return
         with (self.inside / "filler").open("ab") as filler:
-            while (free := self.free() - leave) > 0:
-                os.posix_fallocate(filler.fileno(), filler.seek(0, os.SEEK_END), min(free, MIB))
+            piece = MIB
+            while (free := self.free() - leave) > 0 and piece:
+                try:
+                    os.posix_fallocate(filler.fileno(), filler.seek(0, os.SEEK_END), min(free, piece))
+                except OSError as error:  # the daemon took some of it meanwhile
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    piece //= 2
 
     def clear(self) -> None:
         """Give it back."""
