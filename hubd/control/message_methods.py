@@ -287,7 +287,7 @@ def _explained(error: BadTemplate, letter: _Letter) -> BadTemplate:
     field = error.data.get("field")
     if error.code != "missing_field" or not isinstance(field, str):
         return error
-    hint = f"give it with --field {field}=..., or the template a default: {{{{ {field} | default('...') }}}}"
+    hint = f"give it with --field {field}=..."
     if not letter.known:
         hint = f"the recipient is not a contact: import the contact first, or {hint}"
     return BadTemplate(str(error), code=error.code, hint=hint, data=error.data)
