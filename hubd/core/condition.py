@@ -14,9 +14,9 @@ differs in what a comparison means, because fields are text and people think of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
 
 from jinja2 import Template as JinjaTemplate
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
@@ -147,26 +147,24 @@ def _parsed(source: str) -> nodes.Expr:
 
 
 class _Comparing(NodeTransformer):
-    """Has comparisons done by `_compare`, and puts the empty text where a field may lack."""
+    """Has comparisons done by `_compare`, and puts the empty text where a field may lack.
 
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Expr:  # noqa: N802 - called by the name of the node
-        left: nodes.Expr = self.visit(node.expr)
-        found: list[nodes.Expr] = []
-        for operand in node.ops:
-            right: nodes.Expr = self.visit(operand.expr)
-            found.append(_compared(left, operand.op, right))
-            left = right
-        return reduce(lambda one, other: nodes.And(one, other, lineno=node.lineno), found)
+    Jinja2 calls its methods by the names of the nodes.
+    """
 
-    def visit_Test(self, node: nodes.Test) -> nodes.Expr:  # noqa: N802
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Expr:  # noqa: N802 - named after the node
+        operators = [operand.op for operand in node.ops]
+        return _compared(self.visit(node.expr), operators, [self.visit(each.expr) for each in node.ops])
+
+    def visit_Test(self, node: nodes.Test) -> nodes.Expr:  # noqa: N802 - named after the node
         if node.name in ("defined", "undefined") and isinstance(node.node, nodes.Name):
             return node
         subject: nodes.Expr = self.visit(node.node)
         if node.args and (word := _TESTS.get(node.name)):
-            return _compared(subject, word, self.visit(node.args[0]))
+            return _compared(subject, [word], [self.visit(node.args[0])])
         return nodes.Test(subject, node.name, [], [], None, None, lineno=node.lineno)
 
-    def visit_Filter(self, node: nodes.Filter) -> nodes.Expr:  # noqa: N802
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Expr:  # noqa: N802 - named after the node
         assert node.node is not None  # as it has in the body of a filter block, which is refused
         bare = node.name in ("default", "d") and isinstance(node.node, nodes.Name)
         subject = node.node if bare else self.visit(node.node)
@@ -174,19 +172,24 @@ class _Comparing(NodeTransformer):
         named = [nodes.Keyword(keyword.key, self.visit(keyword.value)) for keyword in node.kwargs]
         return nodes.Filter(subject, node.name, arguments, named, None, None, lineno=node.lineno)
 
-    def visit_Name(self, node: nodes.Name) -> nodes.Expr:  # noqa: N802
+    def visit_Name(self, node: nodes.Name) -> nodes.Expr:  # noqa: N802 - named after the node
         return nodes.Filter(node, "default", [nodes.Const("")], [], None, None, lineno=node.lineno)
 
 
-def _compared(left: nodes.Expr, word: str, right: nodes.Expr) -> nodes.Expr:
-    names = {
-        name.name
-        for side in (left, right)
-        for name in (side, *side.find_all(nodes.Name))
-        if isinstance(name, nodes.Name)
-    }
-    arguments = [nodes.Const(word), right, nodes.Const(", ".join(sorted(names)))]
-    return nodes.Filter(left, _COMPARE, arguments, [], None, None, lineno=left.lineno)
+def _compared(first: nodes.Expr, words: Sequence[str], others: Sequence[nodes.Expr]) -> nodes.Expr:
+    """One comparison, or a chain such as `1 < a < 9`. Each operand stands in it once: in a pair for each
+    operator, nested chains would double with each level.
+    """
+    arguments: list[nodes.Expr] = []
+    for left, word, right in zip((first, *others), words, others, strict=False):
+        names = {
+            name.name
+            for side in (left, right)
+            for name in (side, *side.find_all(nodes.Name))
+            if isinstance(name, nodes.Name)
+        }
+        arguments += [nodes.Const(word), right, nodes.Const(", ".join(sorted(names)))]
+    return nodes.Filter(first, _COMPARE, arguments, [], None, None, lineno=first.lineno)
 
 
 #: The tests that compare, by the words of the operators in the syntax tree.
@@ -208,7 +211,18 @@ _ORDERS: Mapping[str, Callable[[int], bool]] = {
 }
 
 
-def _compare(left: object, word: str, right: object, fields: str) -> bool:
+def _compare(left: object, *chain: object) -> bool:
+    """What a chain of comparisons means. `chain` has for each its operator, what is on its right, and the
+    fields that both sides name.
+    """
+    for word, right, fields in zip(chain[::3], chain[1::3], chain[2::3], strict=True):
+        if not _holds(left, str(word), right, str(fields)):
+            return False
+        left = right
+    return True
+
+
+def _holds(left: object, word: str, right: object, fields: str) -> bool:
     """What an operator means; see the module."""
     if word == "eq":
         return _equal(left, right)

@@ -40,6 +40,9 @@ ANN = {
         ("orders == 10.0", True),
         ("orders != 10", False),
         ("3 < orders <= 10", True),
+        ("3 < orders < 10", False),
+        ("30 < orders < city", False),  # the second is not asked
+        ("(1 < orders < 20) == true", True),
         ("orders > '9'", True),  # both look like numbers
         ("orders in [1, 10]", True),
         ("orders is gt 3", True),
@@ -204,6 +207,16 @@ def test_every_expression_has_a_result_or_none_and_its_negation_the_opposite(
             negated.holds({"a": a, "b": b})
         return
     assert negated.holds({"a": a, "b": b}) is not holds
+
+
+def test_chains_within_chains_do_not_multiply() -> None:
+    def size(depth: int) -> int:
+        source = "a"
+        for _ in range(depth):
+            source = f"1 < ({source}) < 3"
+        return len(compile_condition(source)._jinja.root_render_func.__code__.co_code)
+
+    assert size(8) < 3 * size(4)
 
 
 def test_a_field_too_long_for_a_condition_that_multiplies_it_is_said() -> None:
