@@ -20,6 +20,7 @@ from hubd.errors import BadTemplate, did_you_mean
 
 _LEXER = Environment(**WHITESPACE)  # noqa: S701 - it only splits texts into tokens
 _LONGEST_CHAIN = 10  #: templates that extend each other
+_MOST_BLOCKS = 50_000  #: blocks that are put in place, as often as they are
 
 
 class Source(NamedTuple):
@@ -86,7 +87,10 @@ def flatten(source: Source, base: Callable[[str], Source]) -> Flat:
         chain.append(_parse(base(chain[-1].extends)))
     for at, child in enumerate(chain[:-1], start=1):
         _check_child(child, known={name for parent in chain[at:] for name in parent.blocks})
-    return _joined(_Merge(chain).run())
+    try:
+        return _joined(_Merge(chain).run())
+    except RecursionError:
+        raise BadTemplate.at(source.name, "is nested too deeply") from None
 
 
 def _joined(pieces: Iterator[tuple[str, _Text]]) -> Flat:
@@ -111,6 +115,7 @@ class _Merge:
     def __init__(self, chain: Sequence[_Parsed]) -> None:
         self._chain = chain
         self._open: set[tuple[str, int]] = set()
+        self._placed = 0
 
     def run(self) -> Iterator[tuple[str, _Text]]:
         root = len(self._chain) - 1
@@ -141,6 +146,10 @@ class _Merge:
             raise BadTemplate.at(
                 f"{self._chain[found].name} line {line}", f"the block {block!r} is inside itself"
             )
+        self._placed += 1
+        if self._placed > _MOST_BLOCKS:
+            name = self._chain[0].name
+            raise BadTemplate.at(name, "has too many blocks, or super() too often, with all it extends")
         self._open.add((block, found))
         yield from self._parts(self._chain[found].blocks[block].parts, block, found)
         self._open.remove((block, found))

@@ -116,6 +116,19 @@ def test_a_bomb_of_supers_is_refused() -> None:
         flat("{% extends 't7' %}", **bases)
 
 
+def test_blocks_in_blocks_are_refused_when_there_are_too_many() -> None:
+    deep = "".join(f"{{% block b{at} %}}" for at in range(2_000)) + "x" + "{% endblock %}" * 2_000
+    with pytest.raises(BadTemplate, match="html: is nested too deeply"):
+        flat(deep)
+
+
+def test_super_that_multiplies_is_refused_although_nothing_is_in_the_block() -> None:
+    often = "{% block b %}" + "{{ super() }}" * 20 + "{% endblock %}"
+    layers = {f"l{at}": f"{{% extends 'l{at + 1}' %}}{often}" for at in range(8)}
+    with pytest.raises(BadTemplate, match=r"has too many blocks, or super\(\) too often, with all"):
+        flat(layers["l0"], **layers, l8="{% block b %}{% endblock %}")
+
+
 texts = st.text(st.sampled_from("ab \n<&"), max_size=6)
 pieces = st.one_of(
     texts,
