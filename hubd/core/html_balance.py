@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hubd.core.html_source import VOID, Tag, tags
+from hubd.core.html_source import DEEPEST, VOID, Tag, tags
 
 #: Elements whose end tag may be left out.
 _OPTIONAL = frozenset(
@@ -43,6 +43,9 @@ def unbalanced(page: str) -> Iterator[tuple[int, str]]:
         if tag.name.startswith("!") or tag.name in VOID or tag.empty or ":" in tag.name:
             continue
         if not tag.closes:
+            if len(open_tags) == DEEPEST:
+                yield tag.start, f"more than {DEEPEST:,} tags are open here; close those before it"
+                return
             open_tags.append(tag)
             continue
         at = _opener(open_tags, tag.name)

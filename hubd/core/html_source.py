@@ -21,6 +21,8 @@ VOID = frozenset(
 )
 #: Elements whose content is text and no tags.
 RAW = frozenset(("script", "style", "title", "textarea", "xmp", "noscript", "iframe", "noframes"))
+#: So many elements within each other are a mistake; browsers give up after a few hundred.
+DEEPEST = 1_000
 _OPENS = re.compile(r"\{[{%#]")
 _ENDS = {"{{": "}}", "{%": "%}", "{#": "#}"}
 _BLOCK = re.compile(r"\{%[-+]?\s*(\w+)")

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from html import unescape
 
-from hubd.core.html_source import RAW, VOID, Tag, tags, template_tags
+from hubd.core.html_source import DEEPEST, RAW, VOID, Tag, tags, template_tags
 from hubd.core.template import compile_template
 from hubd.errors import BadTemplate
 
@@ -40,15 +40,15 @@ _LONGEST_LINE = 4_000  #: characters, about; a page can be one line of any lengt
 
 
 class _Unclear(Exception):
-    """What the text would be depends on logic that a text cannot have."""
+    """What the text would be depends on logic that a text cannot have, or on tags that never close."""
 
 
 @lru_cache(maxsize=16)
 def plain_text(html: str) -> str:
     """The text part for an HTML part; "" where none can be made that says the same.
 
-    That is so for an HTML part that does not compile, or whose logic is inside of tags, and for one without
-    any text.
+    That is so for an HTML part that does not compile, or whose logic is inside of tags, for one without any
+    text, and for one that hides more elements within each other than a page has.
     """
     if _MARK in html or re.search(r"\{%[-+]?\s*raw", html):
         return ""
@@ -158,6 +158,8 @@ class _Writer:
         if tag.name in VOID or tag.empty or tag.name.startswith("!"):
             return
         if not tag.closes:
+            if len(self._hidden) == DEEPEST:
+                raise _Unclear
             self._hidden.append(tag.name)
         elif tag.name in self._hidden:
             del self._hidden[len(self._hidden) - 1 - self._hidden[::-1].index(tag.name) :]

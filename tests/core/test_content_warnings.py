@@ -121,6 +121,13 @@ def test_where_a_field_is_used_first() -> None:
     assert first_use(mail("<p>\n{% if city %}x{% endif %}"), "city") == "html line 2"
 
 
+def test_a_page_that_opens_without_end_is_not_followed_to_its_end() -> None:
+    tags_left_open = "<div>" * 1_000
+    assert not any("are open here" in words for words in told(tags_left_open))
+    (words,) = told(f"{tags_left_open}\n<b>{'</p>' * 1_000}")
+    assert words == "html line 2: more than 1,000 tags are open here; close those before it"
+
+
 # --- pages made at random -----------------------------------------------------------------------------------
 
 words = st.sampled_from(

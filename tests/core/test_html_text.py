@@ -164,3 +164,8 @@ def test_the_words_of_paragraphs_are_the_paragraphs_of_the_text(paragraphs: list
     page = "".join(f"<p>{escape(each).replace('{', '&#123;')}</p>" for each in kept)
     expected = "\n\n".join(kept) + "\n" if kept else ""
     assert (rendered(page) if kept else plain_text(page)) == expected
+
+
+def test_no_text_is_made_of_a_page_that_hides_elements_without_end() -> None:
+    assert plain_text(f"<p>Hi</p><svg>{'<g>' * 999}</svg>") == "Hi\n"
+    assert plain_text(f"<p>Hi</p><svg>{'<g>' * 1_000}</svg>") == ""
