@@ -17,7 +17,7 @@ def check_ticket(peer: Peer, params: AuthTicket) -> None:
     `HubError` (forbidden).
     """
     role = Role(params.role)
-    if peer.listener == "tcp" and not peer.reader:
+    if peer.listener == "tcp" and not peer.gets_tickets:
         raise HubError(
             "tickets are issued only over the unix socket, or for the token of the endpoint file",
             code="forbidden",

@@ -149,7 +149,9 @@ class Gate:
 
     def endpoint(self) -> dict[str, object]:
         """What stands in an endpoint file: the address, and a token for programs of this user."""
-        grant = Grant(role=Role.OPERATOR, origin=None, issuer="a reader of the endpoint file")
+        grant = Grant(
+            role=Role.OPERATOR, origin=None, issuer="a reader of the endpoint file", gets_tickets=True
+        )
         return {
             "url": self.context.url,
             "token": self._tickets.permanent(grant),
@@ -252,7 +254,7 @@ class Gate:
                     role=grant.role,
                     listener=endpoint.name,
                     issuer=grant.issuer,
-                    reader=admission.permanent,
+                    gets_tickets=grant.gets_tickets,
                 )
                 shown = (
                     [(PROOF.encode(), proof_of(self._secret, handshake.nonce).encode())]

@@ -34,7 +34,7 @@ class Peer:
     uid: int | None = None
     gid: int | None = None
     issuer: str = ""  #: who had the ticket issued, on TCP
-    reader: bool = False  #: of the endpoint file: as good as a unix socket, where there are none
+    gets_tickets: bool = False  #: on TCP, has the token of the endpoint file: as good as a unix socket
 
     @property
     def actor(self) -> str:

@@ -35,6 +35,7 @@ class Grant:
     role: Role
     origin: str | None
     issuer: str  #: who had it issued, for the audit trail
+    gets_tickets: bool = False  #: whether who comes by it may have tickets issued, as over a unix socket
 
 
 @dataclass(slots=True, eq=False)
@@ -131,11 +132,6 @@ class Admission:
         self._tickets = tickets
         self._entry = entry  #: what it would come back by
         self._renewed = False
-
-    @property
-    def permanent(self) -> bool:
-        """Whether it came in by a token that is good as long as the daemon runs."""
-        return not self._entry.renewable
 
     def renew(self) -> str | None:
         """The token to come back with; the one before is void. None: the one it came by stays good.

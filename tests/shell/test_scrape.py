@@ -17,7 +17,7 @@ from hubd.control.exposition import CONTENT_TYPE
 from hubd.control.gate import serve_control
 from hubd.errors import StoreUnavailable
 from tests.shell.open_hub import Served
-from tests.shell.raw_client import answer_to
+from tests.shell.raw_client import answer_to, open_raw
 from tests.shell.test_health import asked, port_of
 
 TOKEN = "0123456789abcdef" * 2
@@ -154,3 +154,10 @@ async def test_the_token_lets_programs_in_as_viewers(served: Served, tmp_path: P
             assert (await stream.receive_some()).startswith(b"HTTP/1.1 101 ")
         bad = asked(port, "GET /rpc HTTP/1.1", Authorization=by("x" * 32), **handshake)
         assert b"unknown token" in await answer_to(port, bad)
+
+
+async def test_the_token_gets_no_tickets_that_would_outlive_it(served: Served, tmp_path: Path) -> None:
+    async with with_token(served, tmp_path) as port, open_raw(port, header=TOKEN) as raw:
+        assert raw.hello["role"] == "viewer"
+        error = (await raw.ask("auth.ticket", role="viewer"))["error"]
+        assert error["data"]["code"] == "forbidden"
