@@ -12,10 +12,8 @@ import trio
 from hubd.control.hub import Hub
 from hubd.control.rendering import part_of, view_rendered, write
 from hubd.control.views import attempt_view, delivery_view, failure_view, time_text
-from hubd.core.compose import content_hash
 from hubd.core.model import DeliveryState, RenderedMessage
 from hubd.core.records import DeliveryRow, MessageLife
-from hubd.core.spec import spec_from_json
 from hubd.errors import BadInput, NotFound
 from hubd.wire import Encoded, encoded
 from hubd.wire import params as p
@@ -85,11 +83,9 @@ async def _content_of(hub: Hub, life: MessageLife) -> str:
     """
     if not life.transactional:
         return ""
-    said, tried = content_hash(life.content), life.attempts[0].opened_at if life.attempts else inf
+    tried = life.attempts[0].opened_at if life.attempts else inf
     for campaign in reversed(await hub.campaigns.list(archived=True)):
-        if campaign.channel is not life.channel or campaign.created_at > tried:
-            continue
-        if said == content_hash(spec_from_json(campaign.spec).content()):
+        if campaign.content_id == life.content_id and campaign.created_at <= tried:
             return campaign.name
     return ""
 

@@ -126,7 +126,9 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageLife(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of one delivery. `content` is what it said, or will say if it was not tried yet."""
+    """All that is known of one delivery. `content` is what it said, or will say if it was not tried yet;
+    `content_id` is that which it has now.
+    """
 
     delivery: DeliveryRow
     campaign_id: int
@@ -136,6 +138,7 @@ class MessageLife(msgspec.Struct, frozen=True, kw_only=True):
     transactional: bool
     fields: Mapping[str, str]
     content: Content
+    content_id: int
     attempts: tuple[AttemptRow, ...]
 
 

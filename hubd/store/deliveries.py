@@ -123,6 +123,7 @@ def life_of(db: Transaction, delivery_id: int) -> MessageLife:
     if row is None:
         raise NotFound("there is no such delivery", code="delivery_not_found")
     attempts = tuple(record(AttemptRow, tried) for tried in db.execute(ATTEMPTS, (delivery_id,)))
+    content_id = row["campaign_content"] if row["content_id"] is None else row["content_id"]
     return MessageLife(
         delivery=record(DeliveryRow, row),
         campaign_id=row["campaign_id"],
@@ -131,7 +132,8 @@ def life_of(db: Transaction, delivery_id: int) -> MessageLife:
         provider=row["provider"],
         transactional=bool(row["single"]),
         fields=json.loads(row["fields"]),
-        content=_said(db, row, attempts),
+        content=_said(db, content_id, attempts),
+        content_id=content_id,
         attempts=attempts,
     )
 
@@ -163,7 +165,7 @@ def count_again(db: Transaction, campaign_id: int) -> Counts:
     return Counts(total=sum(counted.values()), **counted)
 
 
-def _said(db: Transaction, row: Row, attempts: tuple[AttemptRow, ...]) -> Content:
+def _said(db: Transaction, content_id: int, attempts: tuple[AttemptRow, ...]) -> Content:
     """The content of the last try that had one recorded, or else the one it would have now."""
     for tried in reversed(attempts):
         if tried.content_hash:
@@ -171,5 +173,4 @@ def _said(db: Transaction, row: Row, attempts: tuple[AttemptRow, ...]) -> Conten
                 return content_by_hash(db, tried.content_hash)
             except NotFound:
                 break
-    own = row["content_id"]
-    return content_of(db, row["campaign_content"] if own is None else own)
+    return content_of(db, content_id)

@@ -214,6 +214,16 @@ async def test_a_text_message_has_a_template_too(hub: Client) -> None:
     assert (await hub.call("campaign.test", name="x", to="+14155552671"))["state"] == "sent"
 
 
+async def test_a_test_is_that_of_its_campaign_until_the_template_says_something_else(hub: Client) -> None:
+    await import_people(hub)
+    await put(hub, LAYOUT, WELCOME)
+    await apply(hub)
+    done = await hub.call("campaign.test", name="spring", to="me@example.com")
+    assert (await hub.call("delivery.get", id=done["delivery_id"]))["delivery"]["content_of"] == "spring"
+    await put(hub, {**WELCOME, "subject": "Good morning"})
+    assert (await hub.call("delivery.get", id=done["delivery_id"]))["delivery"]["content_of"] == ""
+
+
 async def test_labels_are_kept_and_found(hub: Client) -> None:
     words = {"template": "", "subject": "Hi", "text": "Hi"}
     await apply(hub, **words, labels=["portfolio", "Q4"])
