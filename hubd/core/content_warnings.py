@@ -149,9 +149,9 @@ def _unattached(content: Content) -> _Found:
     for at, name in missing_pictures(content):
         if "{" in name:
             continue
-        near = nearest(name, attached)
-        what = f"did you mean {near}?" if near else f'add it to the campaign file: inline = ["{name}"]'
-        yield at, f'the picture "{name}" is not attached, so nobody sees it; {what}'
+        near, brief = nearest(name, attached), _short(name)
+        what = f"did you mean {near}?" if near else f'add it to the campaign file: inline = ["{brief}"]'
+        yield at, f'the picture "{brief}" is not attached, so nobody sees it; {what}'
 
 
 def _addresses(source: str) -> _Found:

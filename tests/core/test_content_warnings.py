@@ -95,6 +95,11 @@ def test_a_picture_that_is_attached_under_another_name_is_named() -> None:
     assert "did you mean logo.png?" in warning
 
 
+def test_the_name_of_a_picture_is_shown_in_short() -> None:
+    (warning,) = told(f'<img src="cid:{"x" * 9_000}">')
+    assert len(warning) < 250
+
+
 def test_the_other_parts_are_read_too() -> None:
     content = mail("", "Hi {name},\nsee http://localhost:8080/x", "For *|FNAME|*")
     paths = [each.path for each in content_warnings(content, ["name"])]
