@@ -62,7 +62,6 @@ class Endpoints:
 
     def __init__(self) -> None:
         self.listed: list[Endpoint] = []
-        self._record: Record | None = None
 
     @asynccontextmanager
     async def open(
@@ -137,25 +136,24 @@ class Endpoints:
 
         `record` appends an event.
         """
-        self._record = record
         known: set[Path | None] = set()
         while True:
             gone = {each.path: each for each in self.gone()}
             for path in gone.keys() - known:
                 log.error("the socket %s was removed: clients cannot connect; %s", path, gone[path].remedy)
-                await self._add("hub.socket_removed", path=str(path), remedy=gone[path].remedy)
+                await _add(record, "hub.socket_removed", path=str(path), remedy=gone[path].remedy)
             for path in known - gone.keys():
                 log.warning("the socket %s is there again", path)
-                await self._add("hub.socket_restored", path=str(path))
+                await _add(record, "hub.socket_restored", path=str(path))
             known = set(gone)
             await trio.sleep(LOOK_EVERY)
 
-    async def _add(self, kind: str, **data: object) -> None:
-        assert self._record is not None
-        try:
-            await self._record(kind, None, data)
-        except StoreUnavailable as error:
-            log.warning("an event about a socket could not be recorded: %s", error)
+
+async def _add(record: Record, kind: str, **data: object) -> None:
+    try:
+        await record(kind, None, data)
+    except StoreUnavailable as error:
+        log.warning("an event about a socket could not be recorded: %s", error)
 
 
 async def open_tcp(stack: AsyncExitStack, host: str, port: int) -> Endpoint:

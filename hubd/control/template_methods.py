@@ -87,8 +87,7 @@ async def get(hub: Hub, params: p.TemplateReference) -> r.TemplateResult:
         raise BadInput.at("name", problem_of(error)) from None
     found = await hub.templates.get(params.name)
     spec = found.stored.spec
-    words = {"subject": spec.subject, "text": spec.text, "html": spec.html}
-    return {"template": {**_version(found), **words}}  # type: ignore[typeddict-item]
+    return {"template": {**_version(found), "subject": spec.subject, "text": spec.text, "html": spec.html}}
 
 
 async def history(hub: Hub, params: p.TemplateName) -> r.TemplateHistory:
