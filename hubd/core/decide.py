@@ -345,8 +345,9 @@ def copied(
         raw |= dict.fromkeys(("subject", "text", "html"))
     for key, value in changes.items():
         old = raw.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        raw[key] = {**old, **value} if both else value  # type: ignore[dict-item]
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = {name: each for name, each in {**old, **value}.items() if each not in ("", None)}
+        raw[key] = value
     return parse_spec(raw, now=now, zone=zone)
 
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from hubd.core.changes import changed_keys
 from hubd.core.compose import compile_email, content_hash
+from hubd.core.decide import copied
 from hubd.core.mime import one_line
+from hubd.core.model import Campaign, CampaignState, Channel
 from hubd.core.spec import spec_from_json, spec_json
 from hubd.core.spec_reading import parse_spec
 from hubd.errors import BadInput, BadTemplate
@@ -258,3 +260,20 @@ def test_a_change_of_them_is_a_change_of_the_campaign_and_their_absence_is_none(
     other = parse_spec({**FILE, "headers": {"X-A": "1"}, "list_id": "a.b"})
     assert changed_keys(spec, other) == ["list_id", "headers"]
     assert content_hash(spec.content()) != content_hash(other.content())
+
+
+def test_a_copy_keeps_the_headers_that_are_not_named_and_drops_one_that_is_empty() -> None:
+    source = Campaign(
+        id=1,
+        name="spring-sale",
+        channel=Channel.EMAIL,
+        provider="outbox",
+        state=CampaignState.DRAFT,
+        reason="",
+        revision=1,
+        spec=spec_json(parse_spec({**FILE, "headers": {"X-A": "1", "X-B": "2"}})),
+        content_id=1,
+        in_doubt=None,
+    )
+    copy = copied(source, new="summer", changes={"headers": {"X-A": "", "X-C": "3"}})
+    assert copy.headers == {"X-B": "2", "X-C": "3"}
