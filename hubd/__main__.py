@@ -57,18 +57,24 @@ def option_parser() -> argparse.ArgumentParser:
         description="The MessageHub daemon. Runs in the foreground; use hubctl to talk to it.",
     )
     parser.add_argument(
-        "--config", metavar="FILE", help="configuration file (default: this user's hubd.toml)"
+        "--config", metavar="FILE", type=_path, help="configuration file (default: this user's hubd.toml)"
     )
-    parser.add_argument("--state-dir", metavar="DIR", help="where the database and the outbox live")
-    parser.add_argument("--socket", metavar="PATH", help="the control socket")
-    parser.add_argument("--observe", metavar="PATH", help="a second socket, for clients that may only read")
+    parser.add_argument(
+        "--state-dir", metavar="DIR", type=_path, help="where the database and the outbox live"
+    )
+    parser.add_argument("--socket", metavar="PATH", type=_path, help="the control socket")
+    parser.add_argument(
+        "--observe", metavar="PATH", type=_path, help="a second socket, for clients that may only read"
+    )
     parser.add_argument(
         "--tcp",
         metavar="HOST:PORT",
         type=_loopback,
         help="also serve clients with a ticket over TCP; 127.0.0.1 or [::1], port 0 for any",
     )
-    parser.add_argument("--endpoint", metavar="FILE", help="write the TCP address and a token to this file")
+    parser.add_argument(
+        "--endpoint", metavar="FILE", type=_path, help="write the TCP address and a token to this file"
+    )
     parser.add_argument("--log-level", choices=LEVELS, help="how much to log")
     parser.add_argument(
         "--stop-on-stdin-eof",
@@ -83,6 +89,7 @@ def option_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--restore",
         metavar="FILE",
+        type=_path,
         help="put a backup in the place of the database and exit (see `hubctl daemon restore`)",
     )
     parser.add_argument(
@@ -151,6 +158,12 @@ def _complain(line: str) -> None:
 
     with suppress(OSError):  # stderr is lost; the exit status remains
         print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - there is no log yet
+
+
+def _path(text: str) -> str:
+    if not text:  # as a script's variable that is not set; without the option hubd would do something else
+        raise argparse.ArgumentTypeError("the path is empty")
+    return text
 
 
 def _loopback(text: str) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hubd.__main__ import option_parser
 from hubd.places import config_path, endpoint_path, socket_path, state_dir
 from hubd.wire.places import SYSTEM_SOCKET, Place, find_socket, place_at
 
@@ -127,3 +128,13 @@ def test_on_windows_the_endpoint_file_is_where_the_daemon_writes_it(tmp_path: Pa
     assert find_socket(None, environ, platform="win32").path == service
     assert find_socket("C:/x", environ, platform="win32").endpoint, "there is nothing else"
     assert find_socket(None, {}, platform="win32").path.is_relative_to("C:/ProgramData")
+
+
+@pytest.mark.parametrize("option", ["config", "state-dir", "socket", "observe", "endpoint", "restore"])
+def test_an_empty_path_is_refused_and_stands_for_no_default(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        option_parser().parse_args([f"--{option}", ""])
+    assert ended.value.code == 64
+    assert f"argument --{option}: the path is empty" in capsys.readouterr().err
