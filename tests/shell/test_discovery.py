@@ -129,13 +129,18 @@ def test_the_tables_name_only_what_there_is() -> None:
 
 
 def told_types() -> Iterator[tuple[str, str]]:
-    """The types of events that the program writes, by where: the first argument of each `.event(...)`."""
+    """The types of events that the program writes, by where: a word given to `event(...)` or `_add(...)`."""
     for path in sorted((ROOT / "hubd").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                first = node.args[0] if node.args else None
-                if node.func.attr in ("event", "_add") and isinstance(first, ast.Constant):
-                    yield str(first.value), f"{path}:{node.lineno}"
+            if isinstance(node, ast.Call) and called(node) in ("event", "_add"):
+                for given in node.args[:2]:
+                    if isinstance(given, ast.Constant) and "." in str(given.value):
+                        yield str(given.value), f"{path}:{node.lineno}"
+
+
+def called(call: ast.Call) -> str:
+    """The last word of what a call calls: `event` of `record.event(...)`."""
+    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
 
 
 def test_every_type_of_event_is_described() -> None:
