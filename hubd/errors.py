@@ -12,6 +12,7 @@
      +-- ProviderUnavailable      a provider cannot be used now
      +-- CredentialMissing        a secret that the config refers to is not there
      +-- ResumeGap                an event cursor that cannot be resumed from
+     +-- SourceUnavailable        what came back cannot be fetched now
      +-- StoreError
      |    +-- StoreUnavailable    the disk is full or failing; it may pass
      |    +-- StoreUnusable       the file is not a database of ours that we can use
@@ -130,6 +131,15 @@ class ResumeGap(HubError):
     """An event cursor that cannot be resumed from; `data["oldest_seq"]` is the oldest kept."""
 
     code = "resume_gap"
+
+
+class SourceUnavailable(HubError):
+    """A mailbox, a queue or a list of a provider cannot be read now.
+
+    `data["person"]` is whether somebody has to do something about it, such as renew a password.
+    """
+
+    code = "source_unavailable"
 
 
 class StoreError(HubError):

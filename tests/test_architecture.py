@@ -32,6 +32,7 @@ MAY_IMPORT = {
         "hubd.failpoints",
         "hubd.files",
     },
+    "hubd.inbound": {"hubd.inbound", "hubd.core", "hubd.errors"},
     "hubd.engine": {"hubd.engine", "hubd.core", "hubd.errors", "hubd.failpoints"},
     "hubd.wire": {"hubd.wire", "hubd.errors", "hubd"},
     "hubd.client": {"hubd.client", "hubd.wire", "hubd.errors", "hubd.ownership", "hubd"},

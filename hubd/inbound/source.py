@@ -1,0 +1,40 @@
+"""What a source of inbound items has to offer, for the task that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hubd.core.inbound import Item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What one look at a source found."""
+
+    items: Sequence[Item]
+    cursor: str  #: where the next look begins; opaque, kept in the transaction that writes the items' effects
+    wait: float  #: seconds until the next look, unless something wakes the reader; 0: there is more
+    #: Called once the effects are durable: delete from the queue, mark as seen, move. May fail: then the same
+    #: items come again, which has no further effect.
+    acknowledge: Callable[[], Awaitable[None]] | None = None
+    unreadable: int = 0  #: items that could not be read; each was logged, with no address
+
+
+class Source(Protocol):
+    """Somewhere items come from. Used by one task at a time."""
+
+    @property
+    def name(self) -> str:
+        """As in hubd.toml, with its kind: "mailbox bounces", "provider ses"."""
+        ...
+
+    async def fetch(self, cursor: str) -> Fetched:
+        """Look once; "" is the cursor of a source that was never read. May wait for something to come.
+
+        Raises `SourceUnavailable`, which says whether a person is needed.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
