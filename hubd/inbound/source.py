@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,9 +16,12 @@ class Fetched:
     items: Sequence[Item]
     cursor: str  #: where the next look begins; opaque, kept in the transaction that writes the items' effects
     wait: float  #: seconds until the next look, unless something wakes the reader; 0: there is more
-    #: Called once the effects are durable: delete from the queue, mark as seen, move. May fail: then the same
-    #: items come again, which has no further effect.
-    acknowledge: Callable[[], Awaitable[None]] | None = None
+    #: Called once the effects are durable: delete from the queue, mark as seen, move; but not the items whose
+    #: keys it is given, which were left. May fail: then the same items come again, which has no further effect.
+    acknowledge: Callable[[Collection[str]], Awaitable[None]] | None = None
+    #: Seconds from its time `at` for which an item that fits no message is left there, to come again, and is
+    #: not booked: a provider may tell about a message before its answer to us is written down. 0: never.
+    leave_for: float = 0.0
     unreadable: int = 0  #: items that could not be read; each was logged, with no address
 
 
