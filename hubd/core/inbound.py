@@ -31,9 +31,12 @@ class Reference:
     """What an item says about the message that it is about. Whatever a source does not know stays empty."""
 
     token: str = ""  #: of the envelope sender, the unsubscribe link or the webhook: see `core.tokens`
-    envelope_id: str = ""  #: Original-Envelope-Id (RFC 3464, 2.2.1)
+    envelope_id: str = ""  #: Original-Envelope-Id (RFC 3464, 2.2.1): the token for bounces, given as ENVID
     message_ids: tuple[str, ...] = ()  #: RFC 5322 Message-IDs with their angle brackets, the likeliest first
-    attempt: int | None = None  #: the number that we gave the provider to tell us again
+    #: The number that we gave the provider to tell us again, which is that of the delivery
+    #: (`RenderedMessage.delivery_id`). Others may use the same account, so it counts only where the address
+    #: fits, and the provider id if there is one.
+    delivery: int | None = None
     provider_ids: tuple[str, ...] = ()  #: the provider's names for the message
     channel: Channel = Channel.EMAIL
     address: str = ""  #: whom it is about: the final recipient, or who wrote; normalised
@@ -56,3 +59,4 @@ class Item:
     subject: str = ""
     text: str = ""  #: a reply: the whole text that the person wrote, without the part that it quotes
     quoted: str = ""  #: the part that it quotes
+    message_id: str = ""  #: a reply by mail: its own Message-ID, which an answer to it names
