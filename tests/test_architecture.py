@@ -169,7 +169,15 @@ KNOW_SQLITE = {
     )
 }
 #: What the functional core may import besides the standard library and itself.
-CORE_LIBRARIES = {"jinja2", "markupsafe", "msgspec", "email_validator", "phonenumbers", "hubd"}
+CORE_LIBRARIES = {
+    "flufl",
+    "jinja2",
+    "markupsafe",
+    "msgspec",
+    "email_validator",
+    "phonenumbers",
+    "hubd",
+}
 #: Parts of the standard library that are I/O, clocks, randomness or logging.
 NOT_IN_CORE = {
     "asyncio",
