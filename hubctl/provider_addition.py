@@ -86,7 +86,7 @@ class Addition:
             and found.get("code") in _WRONG_PASSWORD
         ):
             ((key, kept),) = self.kept.items()
-            secret = provider_questions.ask_again(self.app, self.wanted.settings.get("preset", ""))
+            secret = provider_questions.ask_again(self.app, self.wanted.settings)
             if secret:
                 kept.change(secret)
                 self.wanted = replace(self.wanted, secrets={key: secret})

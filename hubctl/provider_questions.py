@@ -5,12 +5,10 @@ Without a terminal nothing is asked; what is missing is named, all of it at once
 
 from __future__ import annotations
 
-import os
-import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -19,54 +17,30 @@ from hubctl.app import App
 from hubctl.exits import Exit, Refused
 from hubctl.hidden_input import ask_hidden
 from hubd.files import decoded
+from hubd.providers.questions import Check, Choice, Option, Questions
+from hubd.providers.registry import all_questions, questions_of
 
-#: What there is to choose from: its word, its line in the menu.
-_KINDS = (
-    ("gmail", "Gmail or Google Workspace"),
-    ("outlook", "Microsoft 365 (Outlook)"),
-    ("smtp", "email through another mail server"),
-    ("twilio", "text messages through Twilio"),
-)
-_ADVICE = {
-    "gmail": "Google wants an app password here, not the password that you sign in with.\n"
-    "Create one at https://myaccount.google.com/apppasswords (2-Step Verification must be on),\n"
-    "name it MessageHub, and copy the 16 letters. You can revoke it there at any time.",
-    "outlook": "Microsoft accepts a password here only for a work or school account, and only if the\n"
-    "administrator has enabled Authenticated SMTP for its mailbox.\n"
-    "It no longer works with outlook.com, hotmail.com and live.com.",
-    "twilio": "Both are on the first page of https://console.twilio.com, under Account Info.",
-}
-#: Where the access tokens of these are issued.
-_TOKEN_URLS = {
-    "gmail": "https://oauth2.googleapis.com/token",
-    "outlook": "https://login.microsoftonline.com/common/oauth2/v2.0/token",
-}
-SECURITIES = ("starttls", "tls", "none")
-
-Check = Callable[[str], str]  #: what is wrong with an answer, "" for nothing
+#: The options that every kind has.
+_SHARED = ("name", "type", "rate", "password_stdin")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """The options of the command line."""
+    """The options of the command line, by their keys; None for what was not given."""
 
-    name: str | None = None
-    type: str | None = None
-    preset: str | None = None
-    host: str | None = None
-    port: int | None = None
-    security: str | None = None
-    username: str | None = None
-    ca_file: str | None = None
-    account_sid: str | None = None
-    sender: str | None = None
-    messaging_service_sid: str | None = None
-    base_url: str | None = None
-    auth: str | None = None
-    token_url: str | None = None
-    client_id: str | None = None
-    rate: tuple[str, ...] = ()
-    password_stdin: bool = False
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = options
+        self.name: str | None = options.get("name")
+        self.type: str | None = options.get("type")
+        self.rate: tuple[str, ...] = options.get("rate") or ()
+        self.password_stdin = bool(options.get("password_stdin"))
+
+    def of(self, key: str) -> Any:
+        """The value of an option."""
+        return self._options.get(key)
+
+    def own(self) -> list[str]:
+        """Those of single kinds that were given."""
+        return [key for key, value in self._options.items() if key not in _SHARED and value is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,50 +60,35 @@ def ask(app: App, given: Given, taken: Collection[str]) -> Wanted:
             raise Refused(f"{given.name!r}: {problem}", status=Exit.USAGE)
         if given.name in taken:
             raise already(given.name)
-    answers = _Answers(app)
-    kind = _kind(app, given)
-    _refuse_what_does_not_belong(given, kind)
-    settings: dict[str, Any] = {"type": "smtp" if kind in ("gmail", "outlook") else kind}
-    secrets: dict[str, str] = {}
-    if kind == "twilio":
-        _advise(app, kind)
-        settings |= _twilio(answers, given)
-        secrets = {"auth_token": answers.secret(given, "Auth token")}
-    elif given.auth == "xoauth2":
-        settings |= _smtp(answers, given, kind) | _oauth2(answers, given, kind)
-        secrets = answers.tokens(given)
-    elif kind != "outbox":
-        settings |= _smtp(answers, given, kind)
-        if given.password_stdin and not settings["username"] and kind == "smtp":
-            raise Refused("--password-stdin needs --username", status=Exit.USAGE)
-        if settings["username"] or kind != "smtp":
-            _advise(app, kind)
-            secret = answers.secret(given, "App password" if kind == "gmail" else "Password")
-            secrets = {"password": _without_spaces(secret) if kind == "gmail" else secret}
-    settings |= _rates(answers, given, kind)
+    questions, word = _kind(app, given)
+    choice = questions.choice(word)
+    _refuse_what_does_not_belong(given, questions, word)
+    answers = _Answers(app, given)
+    found = questions.ask(answers, word)
+    settings = {"type": questions.type, **found.settings, "rate": _rates(answers, given, choice)}
     name = given.name or answers.text(
-        None,
-        "NAME",
+        "name",
         "A name for it, to use in campaign files",
-        proposal=_free(kind, taken),
+        proposal=_free(choice.name or choice.word, taken),
         check=lambda text: checks.name(text) or ("a provider has this name already" if text in taken else ""),
     )
     answers.complete()
     return Wanted(
         name=name,
         settings={key: value for key, value in settings.items() if value not in ("", None, [])},
-        secrets=secrets,
+        secrets=found.secrets,
     )
 
 
-def ask_again(app: App, preset: str) -> str:
+def ask_again(app: App, settings: Mapping[str, Any]) -> str:
     """Another secret for a provider whose first one was refused; "" when nobody wants to give one."""
     if not app.may_ask() or app.yes:
         return ""
     if not yes(app, "Enter the password once more"):
         return ""
-    secret = _hidden("Password")
-    return _without_spaces(secret) if preset == "gmail" else secret
+    questions = questions_of(str(settings["type"]))
+    choice = questions.choice(str(settings.get(questions.chosen_by, "")))
+    return choice.tidy(_hidden("Password"))
 
 
 def yes(app: App, question: str, *, default: bool = True) -> bool:
@@ -154,16 +113,26 @@ def already(name: str) -> Refused:
 
 
 class _Answers:
-    """Asks for what was not given; without a terminal it notes what is missing."""
+    """Asks for what was not given; without a terminal it notes what is missing (see `Answers`)."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, given: Given) -> None:
+        self._app = app
+        self._given = given
         self._asking = app.may_ask()
         self._missing: list[str] = []
 
+    @property
+    def secret_on_stdin(self) -> bool:
+        """Whether the secret comes from standard input."""
+        return self._given.password_stdin
+
+    def given(self, key: str) -> Any:
+        """The value of an option by its key; None if it was not given."""
+        return self._given.of(key)
+
     def text(
         self,
-        given: str | None,
-        option: str,
+        key: str,
         question: str,
         *,
         check: Check,
@@ -171,10 +140,11 @@ class _Answers:
         proposal: str | None = None,
     ) -> str:
         """A text. `default` stands for an empty answer and for nobody to ask, `proposal` for the former."""
-        if given is not None:
-            if problem := check(given):
+        value, option = self._given.of(key), "NAME" if key == "name" else flag_of(key)
+        if value is not None and value != ():
+            if problem := check(str(value)):
                 raise Refused(f"{option}: {problem}", status=Exit.USAGE)
-            return given
+            return str(value)
         if not self._asking:
             if default is None:
                 self._missing.append(option)
@@ -190,24 +160,31 @@ class _Answers:
             click.prompt(question, default=empty, show_default=bool(empty), value_proc=checked, err=True)
         )
 
-    def secret(self, given: Given, question: str) -> str:
-        """A secret, from stdin or typed without an echo."""
-        if given.password_stdin:
+    def secret(self, question: str) -> str:
+        """A secret, from standard input or typed without an echo."""
+        if self._given.password_stdin:
             return _from_stdin()
         if not self._asking:
             self._missing.append("--password-stdin")
             return ""
         return _hidden(question)
 
-    def tokens(self, given: Given) -> dict[str, str]:
-        """The refresh token and the application's secret, if it has one; stdin has a line for each."""
-        if given.password_stdin:
-            token, _, client_secret = _from_stdin(lines=2).partition("\n")
-        else:
-            token = self.secret(given, "Refresh token")
-            client_secret = _hidden("The application's secret", empty=True) if self._asking else ""
-        found = {"oauth2.refresh_token": token, "oauth2.client_secret": client_secret}
-        return {key: value for key, value in found.items() if value or key == "oauth2.refresh_token"}
+    def two_secrets(self, question: str, further: str) -> tuple[str, str]:
+        """A secret and a second one that may be empty; standard input has a line for each."""
+        if self._given.password_stdin:
+            first, _, second = _from_stdin(lines=2).partition("\n")
+            return first, second
+        first = self.secret(question)
+        return first, _hidden(further, empty=True) if self._asking else ""
+
+    def say(self, advice: str) -> None:
+        """Tell something to whoever is asked; nothing if nobody is."""
+        if self._asking:
+            click.echo(advice, err=True)
+
+    def refuse(self, problem: str, *, hint: str = "") -> NoReturn:
+        """End the questions: the options contradict each other."""
+        raise Refused(problem, status=Exit.USAGE, hint=hint)
 
     def complete(self) -> None:
         """Raises Refused when something is missing and there was nobody to ask."""
@@ -220,20 +197,16 @@ class _Answers:
             )
 
 
-def _advise(app: App, kind: str) -> None:
-    if app.may_ask() and kind in _ADVICE:
-        click.echo(_ADVICE[kind], err=True)
-
-
-def _kind(app: App, given: Given) -> str:
-    if given.type in ("twilio", "outbox"):
-        return given.type
-    if given.preset:
-        return given.preset
-    if given.type or given.host:
-        return "smtp"
-    if given.account_sid or given.messaging_service_sid:
-        return "twilio"
+def _kind(app: App, given: Given) -> tuple[Questions, str]:
+    """The kind that the options mean, else the one that is chosen, and the word of the choice."""
+    if given.type:
+        return _chosen(questions_of(given.type), given)
+    for questions in all_questions():
+        if questions.chosen_by and given.of(questions.chosen_by):
+            return _chosen(questions, given)
+    for questions in all_questions():
+        if any(given.of(key) for key in questions.implied_by):
+            return _chosen(questions, given)
     if not app.may_ask():
         raise Refused(
             "not given: --type or --preset, and there is no terminal to ask on",
@@ -242,102 +215,50 @@ def _kind(app: App, given: Given) -> str:
             hint="for instance: hubctl provider add gmail --preset gmail --username YOU@gmail.com "
             "--password-stdin",
         )
-    lines = [f"  {number}  {line}" for number, (_, line) in enumerate(_KINDS, start=1)]
+    menu = [(questions, choice) for questions in all_questions() for choice in questions.choices]
+    lines = [f"  {number}  {choice.line}" for number, (_, choice) in enumerate(menu, start=1)]
     click.echo("\n".join(["What do you send with?", *lines]), err=True)
-    choice = click.prompt("Number", type=click.IntRange(1, len(_KINDS)), default=1, err=True)
-    return _KINDS[int(choice) - 1][0]
+    number = click.prompt("Number", type=click.IntRange(1, len(menu)), default=1, err=True)
+    questions, choice = menu[int(number) - 1]
+    return questions, choice.word
 
 
-def _refuse_what_does_not_belong(given: Given, kind: str) -> None:
+def _chosen(questions: Questions, given: Given) -> tuple[Questions, str]:
+    return questions, str(given.of(questions.chosen_by) or questions.type)
+
+
+def _refuse_what_does_not_belong(given: Given, questions: Questions, word: str) -> None:
     """An option that would be forgotten is a mistake."""
-    email = ("preset", "host", "port", "security", "username", "ca_file", "auth", "token_url", "client_id")
-    texts = ("account_sid", "sender", "messaging_service_sid", "base_url")
-    alien = {"twilio": email, "outbox": (*email, *texts, "password_stdin")}.get(kind, texts)
-    if kind not in ("twilio", "outbox") and given.auth != "xoauth2":
-        alien = (*alien, "token_url", "client_id")
-    wrong = [name for name in alien if getattr(given, name) not in (None, False)]
-    if wrong:
-        flags = ", ".join("--from" if name == "sender" else f"--{name.replace('_', '-')}" for name in wrong)
-        hint = "the sender of an email is in the campaign's file" if "sender" in wrong else ""
-        if "token_url" in wrong or "client_id" in wrong:
-            hint = "access tokens are for mail servers, with --auth xoauth2"
-        raise Refused(f"{flags} does not apply to {kind}", status=Exit.USAGE, hint=hint)
+    own = {option.name for option in questions.options}
+    alien = [key for key in given.own() if key not in own]
+    if given.password_stdin and not questions.has_secret:
+        alien.append("password_stdin")
+    if alien:
+        hints = [option.elsewhere for option in all_options() if option.name in alien and option.elsewhere]
+        flags = ", ".join(map(flag_of, alien))
+        raise Refused(f"{flags} does not apply to {word}", status=Exit.USAGE, hint=hints[0] if hints else "")
 
 
-def _smtp(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
-    if kind == "smtp":
-        host = answers.text(
-            given.host, "--host", "Name of the mail server, such as smtp.acme.example", check=checks.host
-        )
-        port = answers.text(
-            None if given.port is None else str(given.port),
-            "--port",
-            "Its port",
-            default="587",
-            check=checks.port,
-        )
-        implied = "tls" if port == "465" else "starttls"  # as hubd has it when nothing is said
-        security = answers.text(
-            given.security,
-            "--security",
-            "Encryption: starttls, tls, or none (only for your own server without TLS)",
-            default=implied,
-            check=lambda text: "" if text in SECURITIES else f"one of {', '.join(SECURITIES)}",
-        )
-        place: dict[str, Any] = {"host": host, "port": int(port)}
-        place["security"] = given.security or (None if security == implied else security)
-        question, default = "User name, usually your email address (leave empty if none)", ""
-        check: Check = checks.anything
-    else:
-        place = {"preset": kind, "host": given.host, "port": given.port, "security": given.security}
-        question, default = "Your Gmail address" if kind == "gmail" else "Your email address there", None
-        check = checks.address
-    ca_file = os.path.abspath(given.ca_file) if given.ca_file else None  # hubd would look beside hubd.toml
-    username = answers.text(given.username, "--username", question, default=default, check=check)
-    return {**place, "username": username, "ca_file": ca_file}
+def all_options() -> list[Option]:
+    """The options of single kinds, each once."""
+    found: dict[str, Option] = {}
+    for questions in all_questions():
+        for option in questions.options:
+            found.setdefault(option.flag, option)
+    return list(found.values())
 
 
-def _oauth2(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
-    proposal = _TOKEN_URLS.get(kind)
-    token_url = answers.text(
-        given.token_url,
-        "--token-url",
-        "Address that issues access tokens",
-        check=checks.something,
-        default=proposal,
-    )
-    client_id = answers.text(
-        given.client_id, "--client-id", "Client ID of the application", check=checks.something
-    )
-    return {"auth": "xoauth2", "oauth2": {"token_url": token_url, "client_id": client_id}}
+def flag_of(key: str) -> str:
+    """An option as it is written, by its key."""
+    own = next((option.flag for option in all_options() if option.name == key), "")
+    return own or f"--{key.replace('_', '-')}"
 
 
-def _twilio(answers: _Answers, given: Given) -> dict[str, Any]:
-    account = answers.text(given.account_sid, "--account-sid", "Account SID (AC...)", check=checks.account)
-    sender = given.sender
-    if sender is None and given.messaging_service_sid is None:
-        sender = answers.text(
-            None, "--from", "Phone number to send from, such as +15005550006", check=checks.something
-        )
-    return {
-        "account_sid": account,
-        "from": sender,
-        "messaging_service_sid": given.messaging_service_sid,
-        "base_url": given.base_url,
-    }
-
-
-def _rates(answers: _Answers, given: Given, kind: str) -> dict[str, Any]:
-    if given.rate or kind != "gmail":
-        return {"rate": list(given.rate)}
-    limit = answers.text(
-        None,
-        "--rate",
-        "Rate limit? Google allows about 500/day, with Workspace 2000/day (leave empty for none)",
-        default="",
-        check=checks.rate,
-    )
-    return {"rate": [limit] if limit else []}
+def _rates(answers: _Answers, given: Given, choice: Choice) -> list[str]:
+    if given.rate or not choice.rate:
+        return list(given.rate)
+    limit = answers.text("rate", choice.rate, default="", check=checks.rate)
+    return [limit] if limit else []
 
 
 def _from_stdin(*, lines: int = 1) -> str:
@@ -369,12 +290,5 @@ def _hidden(question: str, *, empty: bool = False) -> str:
     return ask_hidden(f"{question} (not shown while you type{none})", problem_of, empty=empty)
 
 
-def _free(kind: str, taken: Collection[str]) -> str:
-    stem = {"smtp": "office"}.get(kind, kind)
+def _free(stem: str, taken: Collection[str]) -> str:
     return next(name for name in (stem, *(f"{stem}-{n}" for n in range(2, 10_000))) if name not in taken)
-
-
-def _without_spaces(secret: str) -> str:
-    """Google shows an app password as four groups of four letters; the spaces are not part of it."""
-    bare = secret.replace(" ", "").replace("\u00a0", "")
-    return bare if re.fullmatch(r"[A-Za-z]{16}", bare) else secret

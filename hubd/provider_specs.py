@@ -14,21 +14,14 @@ from pathlib import Path
 import trio
 
 from hubd.bridge import Bridge
-from hubd.config.file import (
-    HubConfig,
-    OutboxConfig,
-    ProviderConfig,
-    SecretRef,
-    SmtpConfig,
-    TwilioConfig,
-    secrets_of,
-)
-from hubd.core.model import Channel, InDoubt
+from hubd.config.file import HubConfig, ProviderSettings, SecretRef, secrets_of
 from hubd.engine.ports import Transport
 from hubd.engine.provider import ProviderSpec, SecretState
 from hubd.errors import CredentialMissing
+from hubd.inbound.source import Source
+from hubd.providers.kind import Opening
+from hubd.providers.registry import kind_of
 from hubd.secrets import Place, Secret
-from hubd.transports.outbox import OutboxTransport, open_outbox
 
 #: Readings of one secret at the same time, in threads that nothing else uses: a file system that hangs keeps
 #: only the provider waiting whose secret is on it.
@@ -46,19 +39,34 @@ async def provider_specs(
     """
     specs: dict[str, ProviderSpec] = {}
 
-    async def add(name: str, settings: ProviderConfig) -> None:
+    async def add(name: str, settings: ProviderSettings) -> None:
         secrets = [_SecretKey(name, *named, config) for named in secrets_of(settings).items()]
         secret = secrets[0] if secrets else None
         state = None
         if secret is not None:
             asked = ask_keyring or secret.reference.place is not Place.KEYRING
             state = await secret.state() if asked else SecretState(key=secret.key, place=secret.place)
-        specs[name] = _spec(name, settings, state_dir / "outbox", bridge, secrets, state)
+        specs[name] = _spec(name, settings, state_dir, bridge, secrets, state)
 
     async with trio.open_nursery() as nursery:
         for name, settings in config.providers.items():
             nursery.start_soon(add, name, settings)
     return {name: specs[name] for name in config.providers}
+
+
+async def receipt_sources(config: HubConfig, state_dir: Path, bridge: Bridge) -> dict[str, Source]:
+    """What reads what comes back about messages, by provider; of those that have such a place.
+
+    Raises what opening one raises. Its secrets are read when it connects.
+    """
+    found: dict[str, Source] = {}
+    for name, settings in config.providers.items():
+        secrets = [_SecretKey(name, *named, config) for named in secrets_of(settings).items()]
+        opening = _opening(name, state_dir, bridge, secrets)
+        source = await trio.to_thread.run_sync(kind_of(settings.type).receipts, settings, opening)
+        if source is not None:
+            found[name] = source
+    return found
 
 
 class _SecretKey:
@@ -110,90 +118,40 @@ class _SecretKey:
 
 def _spec(
     name: str,
-    config: ProviderConfig,
-    outbox: Path,
+    settings: ProviderSettings,
+    state_dir: Path,
     bridge: Bridge,
     secrets: list[_SecretKey],
     state: SecretState | None,
 ) -> ProviderSpec:
-    opener: Callable[[], Transport]
-    sender = ""
-    match config:
-        case OutboxConfig():
-            channels, connections, in_doubt = frozenset(Channel), OutboxTransport.connections, InDoubt.RETRY
-            opener = partial(open_outbox, outbox)
-        case SmtpConfig():
-            channels, connections, in_doubt = frozenset({Channel.EMAIL}), config.connections, InDoubt.RETRY
-            opener = partial(_open_smtp, name, config, secrets, bridge)
-        case TwilioConfig():
-            channels, connections, in_doubt = frozenset({Channel.SMS}), config.concurrency, InDoubt.HOLD
-            opener = partial(_open_twilio, name, config, secrets[0])
-            sender = config.messaging_service_sid or config.from_
+    kind = kind_of(settings.type)
+    opening = _opening(name, state_dir, bridge, secrets)
     return ProviderSpec(
         name=name,
-        kind=config.type,
-        channels=channels,
-        connections=connections,
-        in_doubt=in_doubt,
-        can_reconcile=isinstance(config, TwilioConfig),
-        sender=sender,
-        rate=config.rate,
-        warmup=config.warmup,
-        sender_rates=config.sender_rates,
-        domain_rates=config.domain_rates,
-        open=partial(_open, secrets, opener),
-        settings=replace(config, rate=(), warmup=None, sender_rates={}, domain_rates={}),
+        kind=settings.type,
+        channels=kind.channels,
+        connections=kind.connections(settings),
+        in_doubt=kind.in_doubt,
+        can_reconcile=kind.can_reconcile,
+        folder=state_dir / kind.folder if kind.folder else None,
+        sender=kind.sender(settings),
+        rate=settings.rate,
+        warmup=settings.warmup,
+        sender_rates=settings.sender_rates,
+        domain_rates=settings.domain_rates,
+        open=partial(_open, secrets, partial(kind.open, settings, opening)),
+        settings=replace(settings, rate=(), warmup=None, sender_rates={}, domain_rates={}),
         secret=state,
     )
+
+
+def _opening(name: str, state_dir: Path, bridge: Bridge, secrets: list[_SecretKey]) -> Opening:
+    readers = {secret.key: secret.read for secret in secrets}
+    return Opening(name=name, bridge=bridge, state_dir=state_dir, secrets=readers)
 
 
 async def _open(secrets: list[_SecretKey], opener: Callable[[], Transport]) -> Transport:
     """Open a provider whose secrets can be read. Raises `CredentialMissing`, and what the opener raises."""
     for secret in secrets:
         await secret.read()
-    return await trio.to_thread.run_sync(opener)  # Twilio's library takes long to import
-
-
-def _open_smtp(name: str, config: SmtpConfig, secrets: list[_SecretKey], bridge: Bridge) -> Transport:
-    from hubd.transports.oauth2 import OAuth2Settings, TokenSource
-    from hubd.transports.smtp import SmtpSettings, open_smtp
-
-    readers = [secret.read for secret in secrets]
-    tokens = None
-    if config.oauth2 is not None:
-        oauth2 = OAuth2Settings(token_url=config.oauth2.token_url, client_id=config.oauth2.client_id)
-        tokens = TokenSource(oauth2, *readers)
-    return open_smtp(
-        name,
-        SmtpSettings(
-            host=config.host,
-            port=config.port,
-            security=config.security,
-            username=config.username,
-            connections=config.connections,
-            ca_file=config.ca_file,
-            ehlo_name=config.ehlo_name,
-            pipelining=config.pipelining,
-            bounce_address=config.bounce_address,
-        ),
-        bridge,
-        readers[0] if readers and tokens is None else None,
-        tokens,
-    )
-
-
-def _open_twilio(name: str, config: TwilioConfig, secret: _SecretKey) -> Transport:
-    from hubd.transports.twilio import TwilioSettings, open_twilio
-
-    return open_twilio(
-        name,
-        TwilioSettings(
-            account_sid=config.account_sid,
-            auth_token="",
-            from_=config.from_,
-            messaging_service_sid=config.messaging_service_sid,
-            concurrency=config.concurrency,
-            base_url=config.base_url,
-        ),
-        secret.read,
-    )
+    return await trio.to_thread.run_sync(opener)  # a vendor's library may take long to import

@@ -31,6 +31,7 @@ from hubd.core.model import (
     Stage,
 )
 from hubd.core.reconcile import Doubt, Finding, Found, How, Resolution
+from hubd.core.request_verdicts import PLAIN, RequestVerdicts
 from hubd.errors import Conflict, InvalidTransition, NotFound, StoreUnavailable
 
 EVENT = {
@@ -401,6 +402,7 @@ class FakeTransport:
     latency: float = 0.01
     channels: frozenset[Channel] = frozenset(Channel)
     in_doubt: InDoubt = InDoubt.HOLD
+    verdicts: RequestVerdicts = PLAIN
     talks_first: bool = True
     largest_message: int | None = None
     can_reconcile: bool = False

@@ -24,54 +24,75 @@ MAY_IMPORT = {
     "hubd.core": {"hubd.core", "hubd.errors"},
     "hubd.ownership": set(),
     "hubd.store": {"hubd.store", "hubd.core", "hubd.bridge", "hubd.errors", "hubd.failpoints", "hubd.files"},
-    "hubd.transports": {
+    "hubd.transports": {"hubd.transports", "hubd.core", "hubd.errors", "hubd.failpoints"},
+    "hubd.providers": {
+        "hubd.providers",
+        "hubd.providers.kind",
+        "hubd.providers.questions",
+        "hubd.providers.settings",
         "hubd.transports",
+        "hubd.inbound.source",
+        "hubd.config.hosts",
+        "hubd.config.oauth2",
+        "hubd.config.rates",
+        "hubd.config.secret_refs",
         "hubd.core",
         "hubd.bridge",
         "hubd.errors",
         "hubd.failpoints",
         "hubd.files",
+        "hubd.ownership",
+        "hubd.secrets",
     },
-    "hubd.inbound": {"hubd.inbound", "hubd.core", "hubd.errors"},
-    "hubd.engine": {"hubd.engine", "hubd.core", "hubd.errors", "hubd.failpoints"},
+    "hubd.providers.kind": {
+        "hubd.providers.settings",
+        "hubd.engine.ports",
+        "hubd.inbound.source",
+        "hubd.transports",
+        "hubd.core",
+        "hubd.bridge",
+        "hubd.secrets",
+    },
+    "hubd.providers.questions": set(),
+    "hubd.providers.registry": {"hubd.providers.kind", "hubd.providers.questions"},
+    "hubd.providers.settings": {"hubd.config.rates"},
+    "hubd.inbound": {"hubd.inbound", "hubd.inbound.source", "hubd.core", "hubd.errors"},
+    "hubd.inbound.source": {"hubd.core"},
+    "hubd.engine": {"hubd.engine", "hubd.engine.ports", "hubd.core", "hubd.errors", "hubd.failpoints"},
+    "hubd.engine.ports": {"hubd.engine", "hubd.core"},
     "hubd.wire": {"hubd.wire", "hubd.errors", "hubd"},
     "hubd.client": {"hubd.client", "hubd.wire", "hubd.errors", "hubd.ownership", "hubd"},
     "hubd.config": set(),
     "hubd.config.file": {
         "hubd.config.hosts",
         "hubd.config.layers",
-        "hubd.config.oauth2",
-        "hubd.config.rates",
         "hubd.config.secret_refs",
-        "hubd.config.smtp",
         "hubd.core",
         "hubd.errors",
         "hubd.places",
+        "hubd.providers.registry",
+        "hubd.providers.settings",
         "hubd.secrets",
     },
     "hubd.config.layers": {"hubd.core", "hubd.errors", "hubd.ownership", "hubd.toml_lines"},
     "hubd.config.hosts": {"hubd.errors"},
     "hubd.config.oauth2": {"hubd.config.hosts", "hubd.config.secret_refs", "hubd.core", "hubd.secrets"},
     "hubd.config.secret_refs": {"hubd.core", "hubd.errors", "hubd.secrets"},
-    "hubd.config.smtp": {
-        "hubd.config.hosts",
-        "hubd.config.oauth2",
-        "hubd.config.rates",
-        "hubd.config.secret_refs",
-        "hubd.core",
-        "hubd.errors",
-        "hubd.ownership",
-        "hubd.secrets",
-    },
     "hubd.config.show": {
         "hubd.config.file",
         "hubd.config.layers",
-        "hubd.config.oauth2",
         "hubd.config.rates",
         "hubd.core",
+        "hubd.providers.registry",
         "hubd.secrets",
     },
-    "hubd.config.reference": {"hubd.config.file", "hubd.config.rates", "hubd.core", "hubd.secrets"},
+    "hubd.config.reference": {
+        "hubd.config.file",
+        "hubd.config.rates",
+        "hubd.core",
+        "hubd.providers.registry",
+        "hubd.secrets",
+    },
     "hubd.config.reload": {
         "hubd.config.file",
         "hubd.config.show",
@@ -92,13 +113,17 @@ MAY_IMPORT = {
         "hubd.config.file",
         "hubd.core",
         "hubd.engine",
+        "hubd.engine.ports",
         "hubd.errors",
+        "hubd.inbound.source",
+        "hubd.providers.kind",
+        "hubd.providers.registry",
         "hubd.secrets",
-        "hubd.transports",
     },
     "hubd.control": {
         "hubd.control",
         "hubd.engine",
+        "hubd.engine.ports",
         "hubd.core",
         "hubd.wire",
         "hubd.errors",
@@ -118,6 +143,8 @@ MAY_IMPORT = {
         "hubd.errors",
         "hubd.files",
         "hubd.ownership",
+        "hubd.providers.questions",
+        "hubd.providers.registry",
         "hubd.toml_lines",
     },
     "hubview": {
@@ -135,11 +162,11 @@ ROOTS = {"hubd.daemon", "hubd.__main__"}
 
 #: Libraries that only one room may touch.
 ONLY_IN = {
-    "asyncio": {"hubd.bridge", "hubd.late_errors", "hubd.transports"},
+    "asyncio": {"hubd.bridge", "hubd.late_errors", "hubd.providers"},
     "aiosqlite": {"hubd.store"},
     "sqlite3": {"hubd.store"},
-    "aiosmtplib": {"hubd.transports"},
-    "twilio": {"hubd.transports"},
+    "aiosmtplib": {"hubd.providers"},
+    "twilio": {"hubd.providers"},
     "trio_websocket": {"hubd.control"},
     "wsproto": {"hubd.control", "hubd.client"},
     "click": {"hubctl", "hubview", "hubd.__main__"},
@@ -240,6 +267,8 @@ SQL_SHAPES = (
     r"(?-i:COMMIT|ROLLBACK|VACUUM)\s*;?$",
 )
 SQL = re.compile(rf"\s*({'|'.join(SQL_SHAPES)})", re.DOTALL | re.IGNORECASE)
+#: What is of one kind of provider.
+PROVIDER = re.compile(r"hubd\.providers\.(?!kind$|questions$|registry$|settings$)(\w+)")
 #: Names of modules that say nothing about what is in them.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "base", "common", "types", "misc"}
 
@@ -284,6 +313,27 @@ def test_arrows_only_go_down(module: str, path: Path) -> None:
         assert there in MAY_IMPORT[here] or (
             there == "hubd" and target == "hubd" and "hubd" in MAY_IMPORT[here]
         ), f"{path}:{line}: {here} may not import {target}"
+
+
+#: The modules of single kinds of providers, and of which kind each is.
+OF_KINDS = [(found[1], name, path) for name, path in ALL if (found := PROVIDER.match(name))]
+
+
+@pytest.mark.parametrize(("kind", "module", "path"), OF_KINDS, ids=[name for _, name, _ in OF_KINDS])
+def test_a_kind_of_provider_knows_no_other(kind: str, module: str, path: Path) -> None:
+    for target, line in imports(path):
+        there = PROVIDER.match(target)
+        assert there is None or there[1] == kind, f"{path}:{line}: {module} may not import {target}"
+        if module.endswith(".questions"):  # hubctl imports it
+            ours = target.split(".")[0] in {"hubd", "hubctl", "hubview"}
+            light = target == "hubd.providers.questions" if ours else target in sys.stdlib_module_names
+            assert light or target.split(".")[0] in sys.stdlib_module_names, f"{path}:{line}: {target}"
+
+
+@pytest.mark.parametrize(("module", "path"), ALL, ids=[name for name, _ in ALL])
+def test_nobody_else_knows_a_kind_of_provider(module: str, path: Path) -> None:
+    if not PROVIDER.match(module):
+        assert not [target for target, _ in imports(path) if PROVIDER.match(target)], path
 
 
 @pytest.mark.parametrize(("module", "path"), ALL, ids=[name for name, _ in ALL])

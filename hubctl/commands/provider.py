@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,17 @@ from hubctl.provider_addition import (
     tested,
 )
 from hubd.errors import HubError, NotFound
+from hubd.providers.registry import BUILT_IN, KINDS
 from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubctl.provider_file import ConfigFile
     from hubd.client import Client
     from hubd.wire import results as r
+
+
+#: Where a secret can be, as hubd.toml says it.
+_PLACES = ("file", "credential", "keyring", "env")
 
 
 @click.group("provider", cls=Nouns)
@@ -122,36 +127,27 @@ def disable(app: App, name: str, dry_run: bool) -> None:
     _switch(app, name, on=False, dry_run=dry_run)
 
 
+def _options_of_kinds(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that single kinds of providers declare."""
+    from hubctl.provider_questions import all_options
+
+    for option in reversed(all_options()):
+        kind: click.Choice[str] | click.IntRange | None = None
+        if option.choices:
+            kind = click.Choice(list(option.choices))
+        elif option.between:
+            kind = click.IntRange(*option.between)
+        declare = click.option(
+            option.flag, option.name, type=kind, metavar=option.metavar or None, help=option.help
+        )
+        function = declare(function)
+    return function
+
+
 @command("add", within=provider, example="hubctl provider add", changes=True)
 @click.argument("name", required=False)
-@click.option("--type", type=click.Choice(["smtp", "twilio", "outbox"]), help="The type of account.")
-@click.option("--preset", type=click.Choice(["gmail", "outlook"]), help="A well-known mail service.")
-@click.option("--host", metavar="NAME", help="The mail server.")
-@click.option(
-    "--port", type=click.IntRange(1, 65535), metavar="PORT", help="The port of the mail server [587]."
-)
-@click.option(
-    "--security",
-    type=click.Choice(["starttls", "tls", "none"]),
-    help="How the connection is encrypted [starttls].",
-)
-@click.option("--username", metavar="NAME", help="The user name, usually an email address.")
-@click.option(
-    "--auth",
-    type=click.Choice(["password", "xoauth2"]),
-    help="How to log in: xoauth2 is for Microsoft and Google [password].",
-)
-@click.option(
-    "--token-url", metavar="URL", help="With --auth xoauth2: the address that issues access tokens."
-)
-@click.option("--client-id", metavar="ID", help="With --auth xoauth2: the ID of the application there.")
-@click.option("--ca-file", metavar="FILE", help="Trust the certificate authorities in this file instead.")
-@click.option("--account-sid", metavar="AC...", help="The Account SID at Twilio.")
-@click.option("--from", "sender", metavar="NUMBER", help="The number that text messages come from.")
-@click.option(
-    "--messaging-service-sid", metavar="MG...", help="Twilio Messaging Service that picks the sender."
-)
-@click.option("--base-url", metavar="URL", help="Another base URL for the Twilio API.")
+@click.option("--type", type=click.Choice(list(KINDS)), help="The type of account.")
+@_options_of_kinds
 @click.option(
     "--rate", multiple=True, metavar="RATE", help="A rate limit such as 30/minute or 500/day (repeatable)."
 )
@@ -179,7 +175,7 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
 
     config, file = _own_file(app)
     taken = {*provider_names_of(config), *file.providers}
-    wanted = provider_questions.ask(app, provider_questions.Given(name=name, **options), taken)
+    wanted = provider_questions.ask(app, provider_questions.Given({"name": name, **options}), taken)
     added = Addition(app, file, wanted)
     if dry_run:
         added.show_plan()
@@ -221,9 +217,9 @@ def remove(app: App, name: str, dry_run: bool) -> None:
 
     config, file = _own_file(app)
     section = file.providers.get(name)
-    if name == "outbox":
+    if name == BUILT_IN:
         raise Refused(
-            "the provider outbox is built in and cannot be removed", code="conflict", status=Exit.CONFLICT
+            f"the provider {name} is built in and cannot be removed", code="conflict", status=Exit.CONFLICT
         )
     if section is None:
         raise _not_in_the_file(config, file, name)
@@ -296,11 +292,13 @@ def _references(section: object) -> dict[str, object]:
     """The references to secrets in a provider's section, by key."""
     if not isinstance(section, Mapping):
         return {}
-    found = {key: section.get(key) for key in ("password", "auth_token")}
-    oauth2 = section.get("oauth2")
-    if isinstance(oauth2, Mapping):
-        found |= {key: oauth2.get(key.rpartition(".")[2]) for key in CALLED}
-    return {key: reference for key, reference in found.items() if reference}
+    found: dict[str, object] = {}
+    for key, value in section.items():
+        if isinstance(value, Mapping) and len(value) == 1 and not value.keys().isdisjoint(_PLACES):
+            found[key] = value
+        else:
+            found |= {f"{key}.{inner}": each for inner, each in _references(value).items()}
+    return found
 
 
 def _spelled(reference: object) -> str:

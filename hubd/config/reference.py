@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import msgspec
 
-from hubd.config.file import HubConfig, OAuth2Config, OutboxConfig, SmtpConfig, TwilioConfig
+from hubd.config.file import HubConfig
 from hubd.config.rates import Limited, Rates
 from hubd.core.model import Attachment
 from hubd.core.warmup import Warmup
+from hubd.providers.registry import KINDS, kind_of
 from hubd.secrets import Place, SecretRef
 
 #: Where a secret can be, for people.
@@ -53,15 +54,14 @@ def sections() -> list[Section]:
     """All of hubd.toml, in the order of a well-kept file."""
     limits = declared(Limited)
     found = [Section(title="[hub]", about="", keys=declared(HubConfig))]
-    for kind in (SmtpConfig, TwilioConfig, OutboxConfig):
-        own = [key for key in declared(kind) if key not in limits]
-        type_ = own[0].type.strip("`").strip('"')
+    for type_ in KINDS:
+        kind = kind_of(type_)
+        own = [key for key in declared(kind.settings) if key not in limits]
         title = f'[providers.NAME], type = "{type_}"'
-        found.append(Section(title=title, about=kind.__doc__ or "", keys=own))
-        if kind is SmtpConfig:
-            about = OAuth2Config.__doc__ or ""
-            title = "[providers.NAME.oauth2]"
-            found.append(Section(title=title, about=about, keys=declared(OAuth2Config)))
+        found.append(Section(title=title, about=kind.settings.__doc__ or "", keys=own))
+        for key, table in kind.tables.items():
+            about = table.__doc__ or ""
+            found.append(Section(title=f"[providers.NAME.{key}]", about=about, keys=declared(table)))
     found.append(Section(title="Rates, for each type of provider", about="", keys=limits))
     return found
 
@@ -121,6 +121,8 @@ def _words(kind: Any) -> str:
         return " ".join(f"`{json.dumps(word)}`" for word in get_args(kind))
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return " ".join(f"`{json.dumps(word)}`" for word in kind)
+    if dataclasses.is_dataclass(kind) and kind not in _KINDS:
+        return "table"
     return _KINDS[kind]
 
 
@@ -130,7 +132,6 @@ _KINDS: Mapping[Any, str] = {
     int: "whole number",
     Path: "file name",
     SecretRef: "secret",
-    OAuth2Config: "table",
     Warmup: "table",
     tuple[str, int]: "text",
     tuple[str, ...]: "list of texts",

@@ -6,15 +6,15 @@ A secret appears as the reference that the file holds, `{ file = "office.pass" }
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Literal
 
-from hubd.config.file import HubConfig, ProviderConfig
+from hubd.config.file import HubConfig, ProviderSettings
 from hubd.config.layers import Origin
-from hubd.config.oauth2 import OAuth2Config
 from hubd.config.rates import Limited
 from hubd.core.warmup import Warmup
+from hubd.providers.registry import kind_of
 from hubd.secrets import SecretRef
 
 Source = Literal["default", "file", "preset", "option"]
@@ -63,26 +63,27 @@ def _hub(config: HubConfig) -> Iterator[Setting]:
     yield _setting(config, ("hub", "viewer_token"), config.viewer_token)
 
 
-def _provider(config: HubConfig, name: str, provider: ProviderConfig) -> Iterator[Setting]:
+def _provider(config: HubConfig, name: str, provider: ProviderSettings) -> Iterator[Setting]:
     place = ("providers", name)
     own = [field.name for field in fields(provider) if field.name not in (*_LIMITS, "type")]
     yield _setting(config, (*place, "type"), provider.type)
-    preset = getattr(provider, "preset", None)
+    implied = kind_of(provider.type).implied
     for attribute in (*own, *_LIMITS):
         key = attribute.removesuffix("_")  # `from` is a word of Python's
-        yield _setting(
-            config, (*place, key), getattr(provider, attribute), preset=key == "host" and preset is not None
-        )
+        implies = implied.get(key, "")
+        if implies and getattr(provider, implies) is None:
+            implies = ""
+        yield _setting(config, (*place, key), getattr(provider, attribute), implied_by=implies)
 
 
-def _setting(config: HubConfig, names: tuple[str, ...], value: object, *, preset: bool = False) -> Setting:
+def _setting(config: HubConfig, names: tuple[str, ...], value: object, *, implied_by: str = "") -> Setting:
     key = ".".join(names)
     written = config.layers.value(*names)
     shown = written if isinstance(value, Warmup) else _plain(value)
     if written is not None:
         return Setting(key=key, value=shown, source="file", at=config.layers.origin(key))
-    if preset:
-        at = config.layers.origin(".".join((*names[:-1], "preset")))
+    if implied_by:
+        at = config.layers.origin(".".join((*names[:-1], implied_by)))
         return Setting(key=key, value=shown, source="preset", at=at)
     return Setting(key=key, value=shown, source="default")
 
@@ -91,15 +92,15 @@ def _plain(value: object) -> object:
     match value:
         case SecretRef():
             return {value.place.value: value.name}
-        case OAuth2Config():
-            parts = {field.name: getattr(value, field.name) for field in fields(value)}
-            return {name: _plain(part) for name, part in parts.items() if part is not None}
         case Path():
             return str(value)
         case tuple():
             return [_plain(each) for each in value]
         case Mapping():
             return {str(name): _plain(each) for name, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):  # a table within a provider's
+        parts = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: _plain(part) for name, part in parts.items() if part is not None}
     return value
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Sequence
 from math import inf
-from pathlib import Path
 
 import trio
 
@@ -64,16 +63,16 @@ async def get(hub: Hub, params: p.DeliveryId) -> r.DeliveryResult:
 
 
 def _file(hub: Hub, life: MessageLife) -> str | None:
-    """The file that an outbox wrote; its name for the message is its path within the outbox."""
+    """The file that the provider wrote, if it writes files: its name for the message is the path."""
     name = life.delivery.provider_id
     try:
         provider = life.attempts[-1].provider if life.attempts else life.provider
-        kind = hub.supervisor.providers.get(provider).spec.kind
+        folder = hub.supervisor.providers.get(provider).spec.folder
     except NotFound:
         return None
-    if not name or kind != "outbox":
+    if not name or folder is None:
         return None
-    return str((Path(hub.info.state_dir) / "outbox" / name).absolute())
+    return str((folder / name).absolute())
 
 
 async def _content_of(hub: Hub, life: MessageLife) -> str:

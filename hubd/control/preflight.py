@@ -135,7 +135,7 @@ def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
         limits=limits,
         provider_reason=reason,
         connections=view.connections,
-        leaves=provider.spec.kind != "outbox",
+        leaves=provider.spec.folder is None,
         largest_message=view.largest_message,
     )
 

@@ -8,7 +8,7 @@ from hubd.control.command import Command
 from hubd.control.hub import Hub
 from hubd.control.views import provider_view
 from hubd.core.model import CampaignState
-from hubd.core.verdict import is_ready, judge
+from hubd.core.verdict import is_ready
 from hubd.wire import params as p
 from hubd.wire import results as r
 
@@ -30,7 +30,7 @@ async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeR
     probed = await hub.supervisor.probe(params.name)
     answer, ok, detail = probed.answer, is_ready(probed.answer) or probed.working > 0, ""
     if not ok:
-        detail = judge(answer, min(hub.supervisor.providers.get(params.name).spec.channels)).detail
+        detail = hub.supervisor.providers.get(params.name).judge(answer).detail
     elif probed.working:
         works = "1 is in use and works" if probed.working == 1 else f"{probed.working} are in use and work"
         detail = f"The server takes no more connections at the moment; {works}."

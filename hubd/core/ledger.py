@@ -54,7 +54,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     stage: str = ""
     code: int = 0
     enhanced: str = ""
-    vendor: int = 0
+    vendor: str = ""
     provider_id: str = ""
     provider_reply: str = ""  #: see `core.provider_reply`
     next_at: float | None = None  #: for `deferred`: not before this time

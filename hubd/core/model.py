@@ -119,7 +119,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     signal: Signal = Signal.REPLY
     code: int = 0  #: SMTP reply code or HTTP status; 0 without a reply
     enhanced: str = ""  #: SMTP enhanced status code such as "5.1.1" (RFC 3463), or ""
-    vendor: int = 0  #: the provider's own error number (Twilio 21211 ...), or 0
+    vendor: str = ""  #: the provider's own word or number for an error ("21211", "MessageRejected"), or ""
     text: str = ""  #: one printable line for people; may quote an address, so never logged
     verbatim: bool = False  #: `text` is what the provider said; else it is our own
     provider_id: str = ""  #: the provider's name for the accepted message (queue id, sid)

@@ -7,9 +7,12 @@ beside our own sentence. Servers like to quote the addresses that they refuse. T
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from hubd.core.model import Answer
 
+#: Characters of an answer's text that are kept: large servers explain themselves over several lines.
+MAX_TEXT = 1000
 #: What stands for the part of an address that names a person.
 MASK = "***"
 
@@ -36,6 +39,17 @@ _CODES = re.compile(r"[2-5][0-9]{2}(?: [245]\.[0-9]{1,3}\.[0-9]{1,3})?(?= |$)|[0
 _TOKEN = re.compile(r"[^\s<>()\[\]\"',;:]+")
 #: From so many characters on a mix of letters and digits is taken for a name of one message.
 _LONG = 8
+
+
+def one_line(text: str, secrets: Iterable[str] = ()) -> str:
+    """A server's words made fit to be shown: one printable line of at most 1,000 characters, no secrets."""
+    for secret in secrets:
+        if secret in text:
+            text = text.replace(secret, "***")
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
 
 
 def provider_reply(answer: Answer, recipient: str) -> str:

@@ -120,7 +120,7 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     code: int
     enhanced: str
-    vendor: int
+    vendor_word: str
     provider_id: str
     provider_reply: str
 

@@ -8,8 +8,8 @@ A. The numeric code decides the class (RFC 5321 section 4.2.1). An enhanced code
    for good is the recipient's own (see `recipient_texts`).
 B. Before the terminating dot (SMTP) or the first request byte (HTTP) nothing can have been accepted, so
    whatever happens there is definite. After it, only a well-formed answer is: anything else is doubt.
-C. An address is suppressed only by a reply to RCPT that carries an address-type code, or by an error number
-   of the SMS provider that speaks of the number itself. Never by policy codes, and never from another stage.
+C. An address is suppressed only by a reply to RCPT that carries an address-type code, or by an error of an
+   HTTP provider that speaks of the address itself. Never by policy codes, and never from another stage.
 
 The tables are read from the particular to the general: text, enhanced code, reply code, class.
 """
@@ -22,11 +22,9 @@ from dataclasses import dataclass
 from hubd.core.model import Answer, Channel, Signal, Stage
 from hubd.core.reasons import SENTENCES
 from hubd.core.recipient_texts import GENERAL_CODES, about_us, recipients_own
+from hubd.core.request_verdicts import PLAIN, RequestVerdicts
 from hubd.core.sending_limits import sending_limit
 from hubd.core.verdict_tables import (
-    HTTP,
-    HTTP_LOST,
-    HTTP_REFUSED,
     MESSAGE,
     SENDING_LIMITS,
     SMTP,
@@ -34,7 +32,6 @@ from hubd.core.verdict_tables import (
     SMTP_CODES,
     SMTP_ENHANCED,
     SMTP_TEXTS,
-    TWILIO,
     Class,
     Row,
 )
@@ -89,19 +86,21 @@ class Verdict:
 ACCEPTED = Verdict(action=Action.ACCEPT, reason="", detail="The provider accepted the message.")
 
 
-def judge(answer: Answer, channel: Channel, *, attempts: int = 0) -> Verdict:
+def judge(
+    answer: Answer, channel: Channel, *, attempts: int = 0, requests: RequestVerdicts = PLAIN
+) -> Verdict:
     """What `answer` means for a message of `channel`. Total: every answer has a verdict, none raises.
 
     The stage alone picks the table: an SMS that goes through a mail server is judged as mail, and the
     connection stages are judged alike for all providers. `attempts` is how many tries the delivery had before
-    this one: some refusals are only worth so many.
+    this one: some refusals are only worth so many. `requests` is the table of that kind of provider.
     """
     if answer.stage is Stage.DOT and answer.signal is Signal.REPLY and 200 <= answer.code <= 299:
         return ACCEPTED
     if answer.stage is Stage.LOCAL:
         row = _judge_local(answer)
     elif answer.stage is Stage.REQUEST:
-        row = _judge_http(answer)
+        row = requests.row(answer)
     else:
         row = _judge_smtp(answer)
         if answer.code == 421:  # RFC 5321 section 3.8: the server closes the connection after it
@@ -110,7 +109,7 @@ def judge(answer: Answer, channel: Channel, *, attempts: int = 0) -> Verdict:
         row = row._replace(action=row.then)
     if row.action is Action.ACCEPT:
         return ACCEPTED
-    detail = answer.detail or SENTENCES[row.reason]
+    detail = answer.detail or row.sentence or SENTENCES[row.reason]
     if channel is Channel.SMS and not answer.detail:
         detail = detail.replace("mailbox", "number").replace("mail server", "provider")
     return Verdict(
@@ -230,16 +229,6 @@ def _refine(answer: Answer, kind: Class) -> Row | None:
     if row is not None and answer.stage is Stage.BODY:
         return row._replace(close=True)
     return row
-
-
-def _judge_http(answer: Answer) -> Row:
-    if answer.signal is not Signal.REPLY:
-        return HTTP_LOST
-    if answer.code in (200, 201, 202):
-        return Row(Action.ACCEPT, "") if answer.provider_id else HTTP_LOST
-    if not 400 <= answer.code < 500:
-        return HTTP_LOST  # a 5xx, a redirect: it may have been carried out all the same
-    return TWILIO.get(answer.vendor) or HTTP.get(answer.code) or HTTP_REFUSED
 
 
 def _wait(asked: float | None, row: Row) -> float | None:

@@ -1,7 +1,8 @@
 """The tables behind `verdict.judge`: what each kind of answer means, cell by cell.
 
-Sources: RFC 5321 (reply codes), RFC 3463 and the IANA registry (enhanced codes), RFC 4954 (AUTH), the error
-pages of Twilio, and what large servers were seen to say. Which table goes before which is in `verdict`.
+Sources: RFC 5321 (reply codes), RFC 3463 and the IANA registry (enhanced codes), RFC 4954 (AUTH), and what
+large servers were seen to say. Which table goes before which is in `verdict`; the tables of providers that
+speak HTTP are theirs (see `request_verdicts`).
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Row(NamedTuple):
     most_tries: int = 0  #: after so many tries `then` holds; 0: the campaign's retry policy alone ends them
     then: Action = Action.FAIL
     least_wait: float = 0.0  #: seconds until another try makes sense
+    sentence: str = ""  #: for people, where it says more than the sentence of the reason
 
 
 A = Action
@@ -346,64 +348,3 @@ SMTP_TEXTS: tuple[Wording, ...] = (
     _says(frozenset({S.DATA}), (K.PERMANENT,), r"no valid recipients", _DESYNC),
     _says(frozenset({S.RCPT}), (K.TRANSIENT,), r"gr[ae]y-?list", Row(A.RETRY, "greylisted")),
 )
-
-# --- the SMS provider: its own error numbers first, then the HTTP status
-
-_NOT_A_SENDER = Row(A.PAUSE, "sender_refused")
-_NO_ACCOUNT = Row(A.PROVIDER_STOP, "account_unknown")
-_SUSPENDED = Row(A.PROVIDER_STOP, "account_suspended")
-_NOT_MOBILE = Row(A.SUPPRESS, "not_a_mobile_number")
-
-TWILIO: Mapping[int, Row] = MappingProxyType(
-    {
-        20003: Row(A.PROVIDER_STOP, "bad_credentials"),
-        20005: _SUSPENDED,
-        20404: _NO_ACCOUNT,
-        20429: Row(A.SLOW, "too_fast"),  # never processed, always safe to try again
-        21211: Row(A.SUPPRESS, "number_invalid"),
-        21212: _NOT_A_SENDER,
-        21401: _NOT_A_SENDER,
-        21408: Row(A.FAIL, "region_not_permitted"),
-        21601: _NOT_A_SENDER,
-        21602: Row(A.PAUSE, "content_refused"),
-        21603: _NOT_A_SENDER,
-        21606: _NOT_A_SENDER,
-        21608: Row(A.PAUSE, "trial_account"),
-        21610: Row(A.SUPPRESS, "opted_out"),
-        21611: Row(A.PROVIDER, "sender_queue_full"),
-        21612: Row(A.FAIL, "route_missing"),
-        21614: _NOT_MOBILE,
-        21617: Row(A.PAUSE, "message_too_large"),
-        21635: _NOT_MOBILE,
-        21659: _NOT_A_SENDER,
-        21704: _NOT_A_SENDER,
-        30001: Row(A.SLOW, "too_fast"),
-        30002: _SUSPENDED,
-        30003: Row(A.RETRY, "handset_unreachable", most_tries=2, least_wait=4 * 3600.0),
-        30004: Row(A.FAIL, "blocked"),
-        30005: Row(A.RETRY, "number_unknown", most_tries=2, then=A.SUPPRESS),
-        30006: _NOT_MOBILE,
-        30007: Row(A.FAIL, "content_refused"),
-        30008: Row(A.RETRY, "refused_for_now", most_tries=2),
-        30022: Row(A.SLOW, "too_fast"),
-        30034: Row(A.PROVIDER_STOP, "sender_unregistered"),
-        30500: Row(A.RETRY, "refused_for_now"),
-        63038: Row(A.PAUSE, "daily_quota"),
-    }
-)
-
-#: A request that was refused with one of these was not carried out. Other 4xx are `HTTP_REFUSED`.
-HTTP: Mapping[int, Row] = MappingProxyType(
-    {
-        401: Row(A.PROVIDER_STOP, "bad_credentials"),
-        402: _SUSPENDED,
-        403: Row(A.PROVIDER_STOP, "login_refused"),
-        404: _NO_ACCOUNT,
-        405: _NO_ACCOUNT,
-        408: Row(A.DOUBT, "answer_lost"),  # sent by proxies that gave up on the other side, too
-        413: Row(A.PAUSE, "message_too_large"),
-        429: Row(A.SLOW, "too_fast"),
-    }
-)
-HTTP_REFUSED = Row(A.FAIL, "request_refused")
-HTTP_LOST = Row(A.DOUBT, "answer_lost")

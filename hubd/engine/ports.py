@@ -23,6 +23,7 @@ from hubd.core.model import (
     RenderedMessage,
 )
 from hubd.core.outcome import RetryPolicy
+from hubd.core.request_verdicts import RequestVerdicts
 from hubd.engine.plan import MessagePlan, RenderBudget
 
 
@@ -73,6 +74,11 @@ class Transport(Protocol):
     def connections(self) -> int: ...
     @property
     def in_doubt(self) -> InDoubt: ...
+    @property
+    def verdicts(self) -> RequestVerdicts:
+        """What the answers to its HTTP requests mean."""
+        ...
+
     @property
     def talks_first(self) -> bool:
         """Whether `prepare` hears from the provider, so that its success proves that the account works."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import trio
 
 from hubd.core.model import Answer, Channel, InDoubt, Signal
-from hubd.core.verdict import Action, is_ready, judge, refuses_connection
+from hubd.core.request_verdicts import PLAIN
+from hubd.core.verdict import Action, Verdict, is_ready, judge, refuses_connection
 from hubd.core.warmup import Warmup
 from hubd.engine.breaker import CircuitBreaker
 from hubd.engine.health import Health, HealthChange, HealthReporter, ProviderHealth, Tell, tell_nobody
@@ -50,6 +52,8 @@ class ProviderSpec:
     connections: int
     in_doubt: InDoubt
     can_reconcile: bool = False  #: whether it can be asked what it accepted
+    #: where it writes each message to a file that its name for the message leads to; None: it sends them
+    folder: Path | None = None
     sender: str = ""  #: what it sends as when the campaign does not say: a number, or a service that has some
     rate: tuple[str, ...] = ()
     warmup: Warmup | None = None
@@ -186,18 +190,21 @@ class Provider:
         """Log in and send nothing. A good answer ends a rest or a stop."""
         pool = await self.revive()
         answer = await pool.transport.probe()
-        channel = min(self.spec.channels)
-        self._refused = not is_ready(answer) and judge(answer, channel).action is Action.PROVIDER_STOP
+        self._refused = not is_ready(answer) and self.judge(answer).action is Action.PROVIDER_STOP
         if is_ready(answer) and not self._disabled and pool.breaker.health is not Health.READY:
             pool.revive()
         return answer
+
+    def judge(self, answer: Answer) -> Verdict:
+        """What the answer to a probe means."""
+        verdicts = PLAIN if self._pool is None else self._pool.transport.verdicts
+        return judge(answer, min(self.spec.channels), requests=verdicts)
 
     def working(self, answer: Answer, begun: float) -> int:
         """How many connections stand and work although the answer refused a further one, that was tried at
         `begun` on Trio's clock. 0 when the answer is about more than that, or none works.
         """
-        verdict = judge(answer, min(self.spec.channels))
-        if self._pool is None or not refuses_connection(answer, verdict):
+        if self._pool is None or not refuses_connection(answer, self.judge(answer)):
             return 0
         # Who refuses in words is there. Who closes the connection, or says nothing, may be gone since.
         ago = {Signal.REPLY: IDLE, Signal.TIMEOUT: 0.0}.get(answer.signal, RECENT)

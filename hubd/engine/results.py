@@ -89,7 +89,12 @@ class ResultHandler:
 
     def answered(self, message: PreparedMessage, answer: Answer, lease: Lease, *, opened: bool) -> Outcome:
         """The entry that an answer leads to; tells the breaker how the provider is."""
-        said = judge(answer, message.rendered.channel, attempts=message.row.attempts)
+        said = judge(
+            answer,
+            message.rendered.channel,
+            attempts=message.row.attempts,
+            requests=lease.transport.verdicts,
+        )
         verdict = self._in_context(message.row, answer, said)
         refused = said.reason if (said.action, verdict.action) == (Action.FAIL, Action.PAUSE) else ""
         needs_person = self._tell(verdict, answer, message.row.recipient, lease)

@@ -22,7 +22,7 @@ INSERT INTO attempt (delivery_id, n, epoch, provider, account, message_id, conte
 #: The outcomes of open attempts.
 CLOSE_ATTEMPTS = """
 UPDATE attempt SET closed_at = entry.at, outcome = entry.outcome, stage = entry.stage, reason = entry.reason,
-    detail = entry.detail, code = entry.code, enhanced = entry.enhanced, vendor = entry.vendor,
+    detail = entry.detail, code = entry.code, enhanced = entry.enhanced, vendor_word = entry.vendor,
     provider_id = entry.provider_id, provider_reply = entry.provider_reply
 FROM (WITH entry (delivery_id, at, outcome, stage, reason, detail, code, enhanced, vendor, provider_id,
     provider_reply)

@@ -18,11 +18,10 @@ from urllib.parse import urlencode, urlsplit
 import trio
 
 from hubd.core.model import Answer, Stage
-from hubd.core.provider_reply import masked
+from hubd.core.provider_reply import masked, one_line
 from hubd.errors import CredentialMissing
 from hubd.transports.http_protocol import Request, Response
 from hubd.transports.http_wire import Endpoint, NoAnswer
-from hubd.transports.replies import one_line
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
 
 #: Seconds before its end from which a token is not used any more.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from hubd.core.model import Answer, Stage
+from hubd.core.provider_reply import one_line
 from hubd.errors import CredentialMissing
-from hubd.transports.replies import one_line
 
 #: Gives the secret as it is now. Raises `CredentialMissing` with the key of hubd.toml in its message.
 SecretReader = Callable[[], Awaitable[str]]

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 import trio
 
 from hubd.core.model import Answer, Signal, Stage
-from hubd.transports.replies import one_line
+from hubd.core.provider_reply import one_line
 from hubd.transports.resolver import NameUnresolved, addresses_of
 
 #: Seconds after which the next address is tried beside one that does not answer.

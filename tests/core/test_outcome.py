@@ -23,7 +23,7 @@ A, D = Action, DeliveryState
 NOW = 1_000_000.0
 POLICY = RetryPolicy(give_up_after=86_400.0, floor=300.0, ceiling=4_000.0)
 REPLY = Answer(
-    stage=Stage.RCPT, code=550, enhanced="5.1.1", vendor=7, text="No ann@example.com", provider_id="q1"
+    stage=Stage.RCPT, code=550, enhanced="5.1.1", vendor="7", text="No ann@example.com", provider_id="q1"
 )
 
 
@@ -85,7 +85,7 @@ def test_no_action_is_without_a_row_above() -> None:
 def test_the_entry_has_all_that_was_said_but_the_words_that_may_quote_an_address() -> None:
     entry = closed(A.FAIL)
     said = (entry.delivery_id, entry.stage, entry.code, entry.enhanced, entry.vendor, entry.provider_id)
-    assert said == (5, "rcpt", 550, "5.1.1", 7, "q1")
+    assert said == (5, "rcpt", 550, "5.1.1", "7", "q1")
     assert (entry.provider, entry.message_id, entry.at) == ("p", "<m@x>", NOW)
     assert "ann@" not in repr(entry)
 

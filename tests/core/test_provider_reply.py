@@ -94,7 +94,7 @@ def test_only_what_names_a_person_is_masked(text: str, recipient: str, shown: st
 
 def test_a_reply_begins_with_its_code_or_the_providers_own_number() -> None:
     assert provider_reply(answer("5.1.1 no such user"), "a@b.example") == "550 5.1.1 no such user"
-    refused = Answer(stage=Stage.REQUEST, code=400, vendor=21211, text="Invalid 'To'", verbatim=True)
+    refused = Answer(stage=Stage.REQUEST, code=400, vendor="21211", text="Invalid 'To'", verbatim=True)
     assert provider_reply(refused, "+15005550001") == "21211: Invalid 'To'"
     stray = answer("421 4.4.2 idle", 0, signal=Signal.DROPPED)
     assert provider_reply(stray, "a@b.example") == "421 4.4.2 idle"

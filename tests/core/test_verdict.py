@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from hubd.core.model import Answer, Channel, DeliveryState, Signal, Stage
 from hubd.core.reasons import SENTENCES, TRANSIENT, class_of
+from hubd.core.request_verdicts import STATUSES
 from hubd.core.verdict import (
     LONGEST_REST,
     SYSTEMIC,
@@ -27,15 +28,14 @@ from hubd.core.verdict import (
     retry_delay,
 )
 from hubd.core.verdict_tables import (
-    HTTP,
     SENDING_LIMITS,
     SMTP,
     SMTP_CODES,
     SMTP_ENHANCED,
     SMTP_TEXTS,
-    TWILIO,
     Class,
 )
+from hubd.providers.twilio.verdicts import VERDICTS as TWILIO
 
 A = Action
 ACCEPT, RETRY, FAIL, SUPPRESS, DOUBT = A.ACCEPT, A.RETRY, A.FAIL, A.SUPPRESS, A.DOUBT
@@ -55,9 +55,11 @@ def smtp(stage: str, said: str, text: str = "") -> Verdict:
     return judge(Answer(stage=Stage(stage), code=int(code), enhanced=enhanced, text=text), Channel.EMAIL)
 
 
-def sms(http: int, vendor: int = 0, sid: str = "", signal: Signal = Signal.REPLY) -> Verdict:
+def sms(http: int, vendor: str = "", sid: str = "", signal: Signal = Signal.REPLY) -> Verdict:
     return judge(
-        Answer(stage=Stage.REQUEST, signal=signal, code=http, vendor=vendor, provider_id=sid), Channel.SMS
+        Answer(stage=Stage.REQUEST, signal=signal, code=http, vendor=vendor, provider_id=sid),
+        Channel.SMS,
+        requests=TWILIO,
     )
 
 
@@ -495,62 +497,62 @@ def test_the_tests_above_name_every_cell_every_code_and_every_enhanced_code() ->
 @pytest.mark.parametrize(
     ("http", "vendor", "action", "reason"),
     [
-        (401, 20003, STOP, "bad_credentials"),
-        (403, 20003, STOP, "bad_credentials"),
-        (403, 20005, STOP, "account_suspended"),
-        (404, 20404, STOP, "account_unknown"),
-        (429, 20429, SLOW, "too_fast"),
-        (400, 21211, SUPPRESS, "number_invalid"),
-        (400, 21212, PAUSE, "sender_refused"),
-        (400, 21401, PAUSE, "sender_refused"),
-        (400, 21408, FAIL, "region_not_permitted"),
-        (400, 21601, PAUSE, "sender_refused"),
-        (400, 21602, PAUSE, "content_refused"),
-        (400, 21603, PAUSE, "sender_refused"),
-        (400, 21606, PAUSE, "sender_refused"),
-        (400, 21608, PAUSE, "trial_account"),
-        (400, 21610, SUPPRESS, "opted_out"),
-        (400, 21611, PROVIDER, "sender_queue_full"),
-        (400, 21612, FAIL, "route_missing"),
-        (400, 21614, SUPPRESS, "not_a_mobile_number"),
-        (400, 21617, PAUSE, "message_too_large"),
-        (400, 21635, SUPPRESS, "not_a_mobile_number"),
-        (400, 21659, PAUSE, "sender_refused"),
-        (400, 21704, PAUSE, "sender_refused"),
-        (400, 30001, SLOW, "too_fast"),
-        (400, 30002, STOP, "account_suspended"),
-        (400, 30003, RETRY, "handset_unreachable"),
-        (400, 30004, FAIL, "blocked"),
-        (400, 30005, RETRY, "number_unknown"),
-        (400, 30006, SUPPRESS, "not_a_mobile_number"),
-        (400, 30007, FAIL, "content_refused"),
-        (400, 30008, RETRY, "refused_for_now"),
-        (400, 30022, SLOW, "too_fast"),
-        (400, 30034, STOP, "sender_unregistered"),
-        (400, 30500, RETRY, "refused_for_now"),
-        (400, 63038, PAUSE, "daily_quota"),
-        (401, 0, STOP, "bad_credentials"),
-        (402, 0, STOP, "account_suspended"),
-        (403, 0, STOP, "login_refused"),
-        (404, 0, STOP, "account_unknown"),
-        (405, 0, STOP, "account_unknown"),
-        (408, 0, DOUBT, "answer_lost"),
-        (413, 0, PAUSE, "message_too_large"),
-        (429, 0, SLOW, "too_fast"),
-        (400, 0, FAIL, "request_refused"),
-        (418, 99999, FAIL, "request_refused"),
-        (500, 0, DOUBT, "answer_lost"),
-        (500, 20500, DOUBT, "answer_lost"),
-        (503, 20429, DOUBT, "answer_lost"),
-        (502, 0, DOUBT, "answer_lost"),
-        (302, 0, DOUBT, "answer_lost"),
-        (100, 0, DOUBT, "answer_lost"),
-        (201, 0, DOUBT, "answer_lost"),
-        (204, 0, DOUBT, "answer_lost"),
+        (401, "20003", STOP, "bad_credentials"),
+        (403, "20003", STOP, "bad_credentials"),
+        (403, "20005", STOP, "account_suspended"),
+        (404, "20404", STOP, "account_unknown"),
+        (429, "20429", SLOW, "too_fast"),
+        (400, "21211", SUPPRESS, "number_invalid"),
+        (400, "21212", PAUSE, "sender_refused"),
+        (400, "21401", PAUSE, "sender_refused"),
+        (400, "21408", FAIL, "region_not_permitted"),
+        (400, "21601", PAUSE, "sender_refused"),
+        (400, "21602", PAUSE, "content_refused"),
+        (400, "21603", PAUSE, "sender_refused"),
+        (400, "21606", PAUSE, "sender_refused"),
+        (400, "21608", PAUSE, "trial_account"),
+        (400, "21610", SUPPRESS, "opted_out"),
+        (400, "21611", PROVIDER, "sender_queue_full"),
+        (400, "21612", FAIL, "route_missing"),
+        (400, "21614", SUPPRESS, "not_a_mobile_number"),
+        (400, "21617", PAUSE, "message_too_large"),
+        (400, "21635", SUPPRESS, "not_a_mobile_number"),
+        (400, "21659", PAUSE, "sender_refused"),
+        (400, "21704", PAUSE, "sender_refused"),
+        (400, "30001", SLOW, "too_fast"),
+        (400, "30002", STOP, "account_suspended"),
+        (400, "30003", RETRY, "handset_unreachable"),
+        (400, "30004", FAIL, "blocked"),
+        (400, "30005", RETRY, "number_unknown"),
+        (400, "30006", SUPPRESS, "not_a_mobile_number"),
+        (400, "30007", FAIL, "content_refused"),
+        (400, "30008", RETRY, "refused_for_now"),
+        (400, "30022", SLOW, "too_fast"),
+        (400, "30034", STOP, "sender_unregistered"),
+        (400, "30500", RETRY, "refused_for_now"),
+        (400, "63038", PAUSE, "daily_quota"),
+        (401, "", STOP, "bad_credentials"),
+        (402, "", STOP, "account_suspended"),
+        (403, "", STOP, "login_refused"),
+        (404, "", STOP, "account_unknown"),
+        (405, "", STOP, "account_unknown"),
+        (408, "", DOUBT, "answer_lost"),
+        (413, "", PAUSE, "message_too_large"),
+        (429, "", SLOW, "too_fast"),
+        (400, "", FAIL, "request_refused"),
+        (418, "99999", FAIL, "request_refused"),
+        (500, "", DOUBT, "answer_lost"),
+        (500, "20500", DOUBT, "answer_lost"),
+        (503, "20429", DOUBT, "answer_lost"),
+        (502, "", DOUBT, "answer_lost"),
+        (302, "", DOUBT, "answer_lost"),
+        (100, "", DOUBT, "answer_lost"),
+        (201, "", DOUBT, "answer_lost"),
+        (204, "", DOUBT, "answer_lost"),
     ],
 )
 def test_an_http_answer_is_judged_by_the_vendors_number_and_then_by_the_status(
-    http: int, vendor: int, action: Action, reason: str
+    http: int, vendor: str, action: Action, reason: str
 ) -> None:
     verdict = sms(http, vendor)
     assert (verdict.action, verdict.reason) == (action, reason)
@@ -577,8 +579,8 @@ def test_the_tests_above_name_every_row_of_the_providers_tables() -> None:
     judged: Any = test_an_http_answer_is_judged_by_the_vendors_number_and_then_by_the_status
     (mark,) = judged.pytestmark
     rows = {(http, vendor) for http, vendor, _, _ in mark.args[1]}
-    assert {vendor for _, vendor in rows} >= set(TWILIO)
-    assert {http for http, vendor in rows if not vendor} >= set(HTTP)
+    assert {vendor for _, vendor in rows} >= set(TWILIO.words)
+    assert {http for http, vendor in rows if not vendor} >= set(STATUSES)
 
 
 # --- the outbox ------------------------------------------------------------------
@@ -608,7 +610,7 @@ answers = st.builds(
     signal=st.sampled_from(Signal),
     code=codes,
     enhanced=enhanced,
-    vendor=st.one_of(st.just(0), st.sampled_from(sorted(TWILIO)), st.integers()),
+    vendor=st.one_of(st.just(""), st.sampled_from(sorted(TWILIO.words)), st.text(max_size=5)),
     text=st.one_of(st.text(max_size=40), st.sampled_from(["certificate", "STARTTLS", "Throttling failure"])),
     provider_id=st.sampled_from(["", "SM1"]),
     retry_after=st.one_of(st.none(), st.floats()),
@@ -619,7 +621,7 @@ answers = st.builds(
 def test_every_answer_has_a_verdict_with_a_known_reason_and_a_sentence(
     answer: Answer, channel: Channel
 ) -> None:
-    verdict = judge(answer, channel)
+    verdict = judge(answer, channel, requests=TWILIO)
     assert (verdict.reason == "") == (verdict.action is ACCEPT)
     assert verdict.action is ACCEPT or verdict.reason in SENTENCES
     assert verdict.detail.endswith(".")
@@ -629,7 +631,7 @@ def test_every_answer_has_a_verdict_with_a_known_reason_and_a_sentence(
 
 @given(answers, st.sampled_from(Channel))
 def test_only_what_was_handed_over_can_be_accepted_or_in_doubt(answer: Answer, channel: Channel) -> None:
-    verdict = judge(answer, channel)
+    verdict = judge(answer, channel, requests=TWILIO)
     if verdict.action in (ACCEPT, DOUBT):
         assert answer.stage in (Stage.DOT, Stage.REQUEST, Stage.LOCAL)
     if verdict.action is ACCEPT:
@@ -642,7 +644,7 @@ def test_a_lost_answer_after_the_handover_is_never_taken_for_a_refusal(
     answer: Answer, channel: Channel
 ) -> None:
     if answer.stage in (Stage.DOT, Stage.REQUEST) and answer.signal is not Signal.REPLY:
-        assert judge(answer, channel).action is DOUBT
+        assert judge(answer, channel, requests=TWILIO).action is DOUBT
 
 
 @given(answers)
@@ -653,12 +655,12 @@ def test_rule_a_text_and_enhanced_code_never_turn_a_refusal_into_success(answer:
 
 @given(answers, st.sampled_from(Channel))
 def test_rule_c_only_a_reply_about_the_address_suppresses_it(answer: Answer, channel: Channel) -> None:
-    if judge(answer, channel).action is not SUPPRESS:
+    if judge(answer, channel, requests=TWILIO).action is not SUPPRESS:
         return
     assert answer.signal is Signal.REPLY
     if answer.stage is Stage.REQUEST:
         assert 400 <= answer.code < 500
-        assert answer.vendor in TWILIO
+        assert answer.vendor in TWILIO.words
     else:
         assert answer.stage is Stage.RCPT
         assert 500 <= answer.code < 600
@@ -678,10 +680,12 @@ def test_after_silence_garbage_or_a_421_the_connection_is_not_used_again(answer:
 
 
 def test_a_phone_that_was_off_is_tried_again_hours_later() -> None:
-    off = Answer(stage=Stage.REQUEST, code=400, vendor=30003)
-    assert judge(off, Channel.SMS).retry_after == FOUR_HOURS
-    assert judge(replace(off, retry_after=7.5), Channel.SMS).retry_after == FOUR_HOURS
-    assert judge(off, Channel.SMS, attempts=1).retry_after is None  # it failed: there is no other try
+    off = Answer(stage=Stage.REQUEST, code=400, vendor="30003")
+    assert judge(off, Channel.SMS, requests=TWILIO).retry_after == FOUR_HOURS
+    assert judge(replace(off, retry_after=7.5), Channel.SMS, requests=TWILIO).retry_after == FOUR_HOURS
+    assert (
+        judge(off, Channel.SMS, attempts=1, requests=TWILIO).retry_after is None
+    )  # it failed: there is no other try
 
 
 @pytest.mark.parametrize("retry_after", [float("nan"), -1.0, float("-inf")])
@@ -705,8 +709,8 @@ def _all_reasons() -> set[str]:
     rows += [
         *(wording.row for wording in SMTP_TEXTS),
         *SENDING_LIMITS.values(),
-        *TWILIO.values(),
-        *HTTP.values(),
+        *TWILIO.words.values(),
+        *STATUSES.values(),
     ]
     return {row.reason for row in rows} - {""} | {"outbox_unwritable", "request_refused", "answer_lost"}
 
@@ -748,22 +752,25 @@ def test_every_word_that_another_try_may_help_is_one_of_ours() -> None:
     [
         (Answer(stage=Stage.RCPT, code=452, enhanced="4.2.2"), 3, "mailbox_full", FAIL),
         (Answer(stage=Stage.DOT, code=452, enhanced="4.2.2"), 3, "mailbox_full", FAIL),
-        (Answer(stage=Stage.REQUEST, code=400, vendor=30003), 2, "handset_unreachable", FAIL),
-        (Answer(stage=Stage.REQUEST, code=400, vendor=30005), 2, "number_unknown", SUPPRESS),
-        (Answer(stage=Stage.REQUEST, code=400, vendor=30008), 2, "refused_for_now", FAIL),
+        (Answer(stage=Stage.REQUEST, code=400, vendor="30003"), 2, "handset_unreachable", FAIL),
+        (Answer(stage=Stage.REQUEST, code=400, vendor="30005"), 2, "number_unknown", SUPPRESS),
+        (Answer(stage=Stage.REQUEST, code=400, vendor="30008"), 2, "refused_for_now", FAIL),
     ],
 )
 def test_some_refusals_are_worth_only_so_many_tries(
     answer: Answer, tries: int, reason: str, then: Action
 ) -> None:
-    verdicts = [judge(answer, Channel.EMAIL, attempts=n) for n in range(tries + 1)]
+    verdicts = [judge(answer, Channel.EMAIL, attempts=n, requests=TWILIO) for n in range(tries + 1)]
     assert [verdict.action for verdict in verdicts] == [RETRY] * (tries - 1) + [then, then]
     assert {verdict.reason for verdict in verdicts} == {reason}
 
 
 @given(answers, st.sampled_from(Channel), st.integers(0, 20))
 def test_the_number_of_tries_only_ever_ends_retries(answer: Answer, channel: Channel, attempts: int) -> None:
-    first, later = judge(answer, channel), judge(answer, channel, attempts=attempts)
+    first, later = (
+        judge(answer, channel, requests=TWILIO),
+        judge(answer, channel, attempts=attempts, requests=TWILIO),
+    )
     assert later == first or (first.action is RETRY and later.action in (FAIL, SUPPRESS))
 
 

@@ -10,6 +10,7 @@ from enum import Enum
 import trio
 
 from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
+from hubd.core.request_verdicts import PLAIN, RequestVerdicts
 from hubd.failpoints import reach
 
 CONNECTIONS = 3
@@ -91,6 +92,7 @@ class Wire:
     connections: int = CONNECTIONS
     channels: frozenset[Channel] = frozenset({Channel.EMAIL})
     in_doubt: InDoubt = InDoubt.HOLD
+    verdicts: RequestVerdicts = PLAIN
     talks_first: bool = True
     largest_message: int | None = None
     mood: Mood = Mood.WELL

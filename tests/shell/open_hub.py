@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from hubd.bridge import open_bridge
+from hubd.bridge import Bridge, open_bridge
 from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
@@ -24,6 +24,7 @@ from hubd.engine.ports import Transport
 from hubd.engine.provider import ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import open_supervisor
+from hubd.providers.outbox.transport import open_outbox
 from hubd.store.audit import Audit
 from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
@@ -37,7 +38,6 @@ from hubd.store.lists import Lists
 from hubd.store.restore import open_restores
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
-from hubd.transports.outbox import open_outbox
 from hubd.wire.results import ConfigResult
 
 #: A campaign for the list `customers`, whose contacts have first names.
@@ -62,6 +62,7 @@ class Served:
     path: Path
     database: Database
     events: Events
+    bridge: Bridge
     stopped: trio.Event  #: set when somebody called hub.shutdown
     serving: trio.CancelScope  #: cancel it to stop the socket
 
@@ -80,6 +81,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
         channels=frozenset(Channel),
         connections=4,
         in_doubt=InDoubt.RETRY,
+        folder=tmp_path / "outbox",
         open=open_transport,
     )
     async with open_bridge() as bridge, open_database(tmp_path / "hub.db", bridge) as database:
@@ -132,7 +134,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 serving = trio.CancelScope()
                 nursery.start_soon(feed.run)
                 path: Path = await nursery.start(_serve, tmp_path / "s" / "control.sock", hub, serving)
-                yield Served(hub, path, database, events, stopped, serving)
+                yield Served(hub, path, database, events, bridge, stopped, serving)
                 nursery.cancel_scope.cancel()
 
 

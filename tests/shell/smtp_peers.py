@@ -19,7 +19,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from hubd.bridge import open_bridge
 from hubd.core.model import Answer, Channel, RenderedMessage
-from hubd.transports.smtp import SmtpConnection, SmtpSettings, SmtpTransport, open_smtp
+from hubd.providers.smtp.transport import SmtpConnection, SmtpSettings, SmtpTransport, open_smtp
 from tests.shell.scripted_smtp import ScriptedServer
 
 BODY = b"Subject: hi\r\n\r\n.one\r\n..\r\n.\r\nlast\r\n"

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from hubd.config.file import (
     HubConfig,
-    OAuth2Config,
-    OutboxConfig,
     SecretRef,
-    SmtpConfig,
-    TwilioConfig,
     is_loopback,
     load_config,
     missing_secrets,
     secrets_of,
 )
+from hubd.config.oauth2 import OAuth2Config
 from hubd.core.warmup import Warmup
 from hubd.errors import BadConfig
+from hubd.providers.outbox.settings import OutboxConfig
+from hubd.providers.smtp.settings import SmtpConfig
+from hubd.providers.twilio.settings import TwilioConfig
 from hubd.secrets import Place
 
 CANARY = "s3cr3t-canary-7f"
@@ -395,9 +395,7 @@ TWILIO = 'type = "twilio"\naccount_sid = "AC1"\nauth_token = { env = "T" }\nfrom
     [
         ("", "type", "is missing"),
         ('type = "stmp"', "type", "did you mean smtp?"),
-        ('type = "ses"', "type", "not supported in this version"),
-        ('type = "sns"\nregion = "x"', "type", "not supported in this version"),
-        ('type = "sendgrid"', "type", "not supported in this version"),
+        ('type = "pigeon"', "type", 'must be "outbox" or "'),
         ('type = "outbox"\nhost = "x"', "host", "unknown key"),
         ('type = "smtp"', "host", "is missing"),
         ('type = "smtp"\nhost = "mail.acme.example:25"', "host", "the port belongs in port"),

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from hubd.config.file import HubConfig, OutboxConfig, SmtpConfig, load_config, parse_tcp
+from hubd.config.file import HubConfig, load_config, parse_tcp
 from hubd.config.layers import Layers, read_layers
 from hubd.config.show import Option, Setting, settings
 from hubd.core.warmup import Warmup
 from hubd.errors import BadConfig, BadInput
+from hubd.providers.outbox.settings import OutboxConfig
+from hubd.providers.smtp.settings import SmtpConfig
 from hubd.secrets import Place, SecretRef
 
 CANARY = "s3cr3t-canary-7f"

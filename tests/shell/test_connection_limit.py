@@ -30,7 +30,7 @@ from hubd.engine.provider import ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.engine.worker import IDLE
-from hubd.transports.smtp import SmtpSettings, open_smtp
+from hubd.providers.smtp.transport import SmtpSettings, open_smtp
 from tests.fakes import FakeConnection, FakeStore, FakeTransport
 from tests.shell.test_runner import EMAIL, START, world
 

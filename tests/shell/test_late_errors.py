@@ -25,7 +25,7 @@ from trio_websocket._impl import WebSocketConnection
 
 from hubd.bridge import Bridge
 from hubd.late_errors import log_late_error, watch_for_late_errors
-from hubd.transports.twilio import TwilioSettings, open_twilio
+from hubd.providers.twilio.transport import TwilioSettings, open_twilio
 from tests.shell.open_hub import open_hub
 from tests.shell.raw_client import Raw, open_raw
 from tests.shell.scripted_smtp import Say, serve_script

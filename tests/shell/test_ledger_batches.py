@@ -196,7 +196,7 @@ def closes(draw: st.DrawFn, delivery: int, opened: bool, outcomes: Sequence[D]) 
         stage=draw(st.sampled_from(["dot", "request", "request"])),
         code=draw(st.sampled_from([0, 250, 550])),
         enhanced=draw(st.sampled_from(["", "5.1.1"])),
-        vendor=draw(st.sampled_from([0, 21211])),
+        vendor=draw(st.sampled_from(["", "21211", "MessageRejected"])),
         provider_id=draw(st.sampled_from(["", "m1", "m1", f"own{delivery}"])),
         next_at=draw(st.none() | st.just(2_000.0)),
         suppress=draw(st.sampled_from(["", "", "", "mailbox_unknown", "opted_out"])),

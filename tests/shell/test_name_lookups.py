@@ -16,9 +16,9 @@ import trio
 from hubd.bridge import Bridge
 from hubd.core.model import Channel, Signal, Stage
 from hubd.core.verdict import judge
+from hubd.providers.smtp.login import ehlo_name
+from hubd.providers.smtp.transport import SmtpSettings, open_smtp
 from hubd.transports.resolver import MOST_THREADS, NameUnresolved, addresses_of
-from hubd.transports.smtp import SmtpSettings, open_smtp
-from hubd.transports.smtp_login import ehlo_name
 from hubd.transports.tcp_connect import NotConnected, connect
 from tests.shell.scripted_smtp import Say, serve_script
 from tests.shell.smtp_peers import rendered, send
@@ -264,7 +264,7 @@ def test_a_lookup_that_hangs_does_not_keep_the_process_from_ending() -> None:
 _NO_THREADS = """
 import threading, trio
 from hubd.transports import resolver
-from hubd.transports.smtp_login import ehlo_name
+from hubd.providers.smtp.login import ehlo_name
 
 async def main():
     threading.stack_size(1 << 46)  # more than there is: no thread can be started

@@ -19,8 +19,8 @@ from hubd.bridge import Bridge
 from hubd.core.model import Answer, Channel, Signal, Stage
 from hubd.core.verdict import Action, judge
 from hubd.errors import CredentialMissing
+from hubd.providers.smtp.transport import SmtpSettings, SmtpTransport, open_smtp
 from hubd.transports.oauth2 import OAuth2Settings, TokenRefused, TokenSource
-from hubd.transports.smtp import SmtpSettings, SmtpTransport, open_smtp
 from tests.shell.raw_http import HttpServer, Peer, answer, serve_http
 from tests.shell.scripted_smtp import Say, serve_script
 from tests.shell.smtp_peers import Mailbox, aiosmtpd_server, rendered, send

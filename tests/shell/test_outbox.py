@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
 from hubd.errors import ProviderUnavailable
-from hubd.transports.outbox import JOURNAL, OutboxTransport, folder_name, open_outbox
+from hubd.providers.outbox.transport import JOURNAL, OutboxTransport, folder_name, open_outbox
 
 BODY = b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n and more\r\nTo: x\r\n\r\n.\r\nSubject: not this\r\n"
 

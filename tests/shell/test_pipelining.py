@@ -12,9 +12,10 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.core.model import Answer, Signal, Stage
-from hubd.transports import pipelining, smtp_connection
-from hubd.transports.pipelining import DROPS, Pipelining
-from hubd.transports.smtp import SmtpConnection, SmtpSettings, SmtpTransport, open_smtp
+from hubd.providers.smtp import connection as smtp_connection
+from hubd.providers.smtp import pipelining
+from hubd.providers.smtp.pipelining import DROPS, Pipelining
+from hubd.providers.smtp.transport import SmtpConnection, SmtpSettings, SmtpTransport, open_smtp
 from tests.shell.smtp_peers import rendered, send_in_a_row
 
 #: What the server does about commands that came in one packet.

@@ -23,9 +23,9 @@ from hubd.engine.plan import TemplateCache
 from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import RunContext, Transport
 from hubd.engine.reconciler import Reconciler
+from hubd.providers.twilio.transport import TwilioSettings, TwilioTransport, open_twilio
 from hubd.store.database import Database
 from hubd.store.doubts import Doubts
-from hubd.transports.twilio import TwilioSettings, TwilioTransport, open_twilio
 from tests.fakes import FakeTransport
 from tests.shell.conftest import Store
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN, TwilioDouble

@@ -439,7 +439,7 @@ async def test_a_throttled_provider_is_ready_again_after_its_rest(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = FakeStore()
-    slow_down = Answer(stage=Stage.REQUEST, code=429, vendor=20429, text="too many", retry_after=30.0)
+    slow_down = Answer(stage=Stage.REQUEST, code=429, vendor="20429", text="too many", retry_after=30.0)
     transport = FakeTransport(answer=lambda p: slow_down if trio.current_time() < 20 else ACCEPTED)
     content = Content(channel=Channel.SMS, text="Hi")
     campaign = store.add_campaign("sms", 40, content)

@@ -26,10 +26,11 @@ import trustme
 
 import hubd.secrets as secrets_of_hubd
 from hubd.bridge import open_bridge
-from hubd.config.file import HubConfig, SmtpConfig
+from hubd.config.file import HubConfig
 from hubd.errors import CredentialMissing
+from hubd.providers.smtp.login import LoginRefused, SmtpSettings, log_in
+from hubd.providers.smtp.settings import SmtpConfig
 from hubd.secrets import Place, Secret, SecretRef
-from hubd.transports.smtp_login import LoginRefused, SmtpSettings, log_in
 from hubd.transports.tcp_connect import connect
 from tests.shell.scripted_smtp import Say, serve_script
 
@@ -202,8 +203,8 @@ def test_a_secret_never_shows_itself() -> None:
 _STARVED = """
 import os, resource, sys
 from pathlib import Path
-import hubd.transports.smtp
-from hubd.transports.smtp_login import SmtpSettings, tls_context
+import hubd.providers.smtp.transport
+from hubd.providers.smtp.login import SmtpSettings, tls_context
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 taken = []
 try:

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from hubd.bridge import Bridge, open_bridge
 from hubd.core.model import Answer, Signal, Stage
 from hubd.core.shared import SharedBytes, encode_file, joined
-from hubd.transports.smtp import SmtpSettings, open_smtp
-from hubd.transports.smtp_login import _Attempt
+from hubd.providers.smtp.login import _Attempt
+from hubd.providers.smtp.transport import SmtpSettings, open_smtp
 from hubd.transports.stream import Stream
 from hubd.transports.tcp_connect import connect
 from tests.shell.scripted_smtp import BEHAVIOURS, STALL, Say, ScriptedServer, serve_script

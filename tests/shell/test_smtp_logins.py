@@ -16,7 +16,7 @@ import trustme
 
 from hubd.bridge import Bridge
 from hubd.core.model import Answer, Signal, Stage
-from hubd.transports.smtp import SmtpSettings, open_smtp
+from hubd.providers.smtp.transport import SmtpSettings, open_smtp
 from tests.shell.scripted_smtp import BEHAVIOURS, STALL, WELL, Say, ScriptedServer, serve_script
 from tests.shell.smtp_peers import rendered, send
 

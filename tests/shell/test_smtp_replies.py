@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubd.transports.replies import MAX_REPLY, Garbage, Reply, ReplyParser, one_line
+from hubd.core.provider_reply import one_line
+from hubd.providers.smtp.replies import MAX_REPLY, Garbage, Reply, ReplyParser
 
 _texts = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF), max_size=40)
 

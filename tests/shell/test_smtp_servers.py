@@ -17,8 +17,8 @@ import trustme
 from hubd.bridge import open_bridge
 from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
 from hubd.errors import BadConfig
+from hubd.providers.smtp.transport import SmtpSettings, SmtpTransport, open_smtp
 from hubd.transports.loopback import is_loopback, is_loopback_peer
-from hubd.transports.smtp import SmtpSettings, SmtpTransport, open_smtp
 from tests.shell.scripted_smtp import BEHAVIOURS, Say, serve_script
 from tests.shell.smtp_peers import SMTP_SINK, aiosmtpd_server, smtp_sink
 

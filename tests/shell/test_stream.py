@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubd.core.model import Signal
-from hubd.transports.pipeline import Conversation, Lost
-from hubd.transports.replies import ReplyParser
+from hubd.providers.smtp.pipeline import Conversation, Lost
+from hubd.providers.smtp.replies import ReplyParser
 from hubd.transports.stream import READ_SIZE, Stream
 
 BOUND = 60.0  #: seconds for what must end

@@ -23,9 +23,10 @@ from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, S
 from hubd.core.reconcile import Finding, Found
 from hubd.core.verdict import Action, is_ready, judge
 from hubd.errors import BadConfig, CredentialMissing
-from hubd.transports import twilio as twilio_module
-from hubd.transports.twilio import TwilioSettings, TwilioTransport, open_twilio
-from hubd.transports.twilio_reconcile import _same_place
+from hubd.providers.twilio import transport as twilio_module
+from hubd.providers.twilio.reconcile import _same_place
+from hubd.providers.twilio.transport import TwilioSettings, TwilioTransport, open_twilio
+from hubd.providers.twilio.verdicts import VERDICTS
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN, Book, TwilioDouble
 
 TO = "+12025550143"
@@ -71,7 +72,7 @@ async def send_with(settings: TwilioSettings, to: str = TO, **more: str) -> Answ
 
 
 def action_of(answer: Answer) -> Action:
-    return judge(answer, Channel.SMS).action
+    return judge(answer, Channel.SMS, requests=VERDICTS).action
 
 
 # --- acceptance --------------------------------------------------------------------------
@@ -153,28 +154,28 @@ async def test_a_connection_keeps_its_socket_between_messages_and_closes_it_with
 
 
 @pytest.mark.parametrize(
-    ("to", "sender", "code", "action"),
+    ("to", "sender", "vendor", "action"),
     [
-        ("+15005550001", "", 21211, Action.SUPPRESS),
-        ("+15005550002", "", 21612, Action.FAIL),
-        ("+15005550003", "", 21408, Action.FAIL),
-        ("+15005550004", "", 21610, Action.SUPPRESS),
-        ("+15005550009", "", 21614, Action.SUPPRESS),
-        (TO, "+15005550001", 21212, Action.PAUSE),
-        (TO, "+15005550007", 21606, Action.PAUSE),
-        (TO, "+15005550008", 21611, Action.PROVIDER),
-        ("not a number", "", 21211, Action.SUPPRESS),
+        ("+15005550001", "", "21211", Action.SUPPRESS),
+        ("+15005550002", "", "21612", Action.FAIL),
+        ("+15005550003", "", "21408", Action.FAIL),
+        ("+15005550004", "", "21610", Action.SUPPRESS),
+        ("+15005550009", "", "21614", Action.SUPPRESS),
+        (TO, "+15005550001", "21212", Action.PAUSE),
+        (TO, "+15005550007", "21606", Action.PAUSE),
+        (TO, "+15005550008", "21611", Action.PROVIDER),
+        ("not a number", "", "21211", Action.SUPPRESS),
     ],
 )
 async def test_a_refusal_carries_twilios_error_number(
-    twilio: TwilioTransport, double: TwilioDouble, to: str, sender: str, code: int, action: Action
+    twilio: TwilioTransport, double: TwilioDouble, to: str, sender: str, vendor: str, action: Action
 ) -> None:
     answer = await send(twilio, to, sender=sender)
     assert (answer.stage, answer.signal, answer.code, answer.vendor) == (
         Stage.REQUEST,
         Signal.REPLY,
         400,
-        code,
+        vendor,
     )
     assert action_of(answer) is action
     assert double.messages == []
@@ -191,13 +192,13 @@ async def test_a_refusal_in_the_newer_form_of_errors_is_understood(
 ) -> None:
     double.behave(TO, "problem:21610")
     answer = await send(twilio)
-    assert (answer.code, answer.vendor, answer.text) == (400, 21610, "Bad number")
+    assert (answer.code, answer.vendor, answer.text) == (400, "21610", "Bad number")
 
 
 async def test_too_many_requests_says_how_long_to_rest(twilio: TwilioTransport, double: TwilioDouble) -> None:
     double.behave(TO, "busy")
     answer = await send(twilio)
-    assert (answer.code, answer.vendor, answer.retry_after) == (429, 20429, 2.0)
+    assert (answer.code, answer.vendor, answer.retry_after) == (429, "20429", 2.0)
     assert action_of(answer) is Action.SLOW
 
 
@@ -206,14 +207,14 @@ async def test_a_refusal_without_json_has_no_error_number(
 ) -> None:
     double.behave(TO, "status:403")
     answer = await send(twilio)
-    assert (answer.signal, answer.code, answer.vendor) == (Signal.REPLY, 403, 0)
+    assert (answer.signal, answer.code, answer.vendor) == (Signal.REPLY, 403, "")
     assert action_of(answer) is Action.PROVIDER_STOP
 
 
 async def test_a_wrong_token_needs_a_person_and_is_not_shown(double: TwilioDouble) -> None:
     settings = replace(settings_for(double), auth_token="wrong-token")
     answer = await send_with(settings)
-    assert (answer.code, answer.vendor) == (401, 20003)
+    assert (answer.code, answer.vendor) == (401, "20003")
     assert action_of(answer) is Action.PROVIDER_STOP
     assert "wrong-token" not in repr(answer) + repr(settings)
 
@@ -362,21 +363,24 @@ async def test_a_probe_of_a_suspended_account_is_not_ready(
     double.book.account_status = "suspended"
     answer = await twilio.probe()
     assert not is_ready(answer)
-    assert judge(answer, Channel.SMS).reason == "account_suspended"
+    assert judge(answer, Channel.SMS, requests=VERDICTS).reason == "account_suspended"
 
 
 @pytest.mark.parametrize(
     ("changes", "vendor", "reason"),
-    [({"auth_token": "wrong"}, 20003, "bad_credentials"), ({"account_sid": "AC9"}, 20003, "bad_credentials")],
+    [
+        ({"auth_token": "wrong"}, "20003", "bad_credentials"),
+        ({"account_sid": "AC9"}, "20003", "bad_credentials"),
+    ],
 )
 async def test_a_probe_with_a_wrong_login_says_so(
-    double: TwilioDouble, changes: dict[str, Any], vendor: int, reason: str
+    double: TwilioDouble, changes: dict[str, Any], vendor: str, reason: str
 ) -> None:
     transport = open_twilio("sms", replace(settings_for(double), **changes))
     answer = await transport.probe()
     await transport.aclose()
     assert answer.vendor == vendor
-    assert judge(answer, Channel.SMS).reason == reason
+    assert judge(answer, Channel.SMS, requests=VERDICTS).reason == reason
 
 
 @pytest.mark.parametrize(
@@ -418,7 +422,7 @@ async def test_the_environment_cannot_send_messages_to_another_host(
 
 def test_the_library_is_imported_late_and_without_a_warning() -> None:
     program = (
-        "import sys; import hubd.transports.twilio as t;"
+        "import sys; import hubd.providers.twilio.transport as t;"
         "assert 'twilio' not in sys.modules;"
         "t.open_twilio('sms', t.TwilioSettings(account_sid='AC1', auth_token='x', from_='+1'));"
         "assert 'twilio.rest' in sys.modules; assert 'aiohttp' not in sys.modules"
@@ -637,9 +641,9 @@ def test_the_double_runs_alone_and_records_what_it_accepted_before_it_answers(tm
 
 
 async def test_the_double_refuses_what_cannot_be_a_message(twilio: TwilioTransport) -> None:
-    assert (await send(twilio, text="")).vendor == 21602
-    assert (await send(twilio, text="x" * 1601)).vendor == 21617
-    assert (await send(twilio, to="")).vendor == 21604
+    assert (await send(twilio, text="")).vendor == "21602"
+    assert (await send(twilio, text="x" * 1601)).vendor == "21617"
+    assert (await send(twilio, to="")).vendor == "21604"
 
 
 def test_a_book_keeps_its_script_until_the_last_line_which_stays() -> None:
@@ -665,7 +669,7 @@ async def test_a_name_that_does_not_resolve_is_the_reason(when: str) -> None:
         await transport.aclose()
     assert answer is not None
     assert (answer.stage, answer.signal) == (Stage.CONNECT, Signal.DROPPED)
-    verdict = judge(answer, Channel.SMS)
+    verdict = judge(answer, Channel.SMS, requests=VERDICTS)
     assert verdict.action is Action.PROVIDER
     assert verdict.detail == "the name no-such-host.invalid does not resolve"
 
@@ -748,7 +752,7 @@ async def test_a_token_that_cannot_be_read_stops_the_provider_and_names_the_key(
             await transport.probe(),
         ):
             assert answer is not None
-            verdict = judge(answer, Channel.SMS)
+            verdict = judge(answer, Channel.SMS, requests=VERDICTS)
             assert verdict.action is Action.PROVIDER_STOP
             assert verdict.detail == "providers.sms.auth_token: secret file /x: is empty. Write it."
         assert not double.requests

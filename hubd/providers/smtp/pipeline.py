@@ -14,7 +14,7 @@ from collections.abc import Callable
 import trio
 
 from hubd.core.model import Signal
-from hubd.transports.replies import Garbage, Reply, ReplyParser
+from hubd.providers.smtp.replies import Garbage, Reply, ReplyParser
 from hubd.transports.stream import Stream
 
 #: Bytes that may wait for the kernel before `room` makes the writer wait.

@@ -25,19 +25,20 @@ import msgspec
 import trio
 
 from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
+from hubd.core.provider_reply import one_line
 from hubd.core.reconcile import Finding, Sought
 from hubd.errors import BadConfig, CredentialMissing
+from hubd.providers.twilio.reconcile import LARGEST_PAGE, Page, reconcile
+from hubd.providers.twilio.verdicts import VERDICTS
 from hubd.transports.http_wire import Endpoint, NoAnswer
 from hubd.transports.loopback import is_loopback
-from hubd.transports.replies import one_line
 from hubd.transports.resolver import NameUnresolved, addresses_of
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
-from hubd.transports.twilio_reconcile import LARGEST_PAGE, Page, reconcile
 
 T = TypeVar("T")
 
 _SID = re.compile(r"[A-Za-z0-9]{2,64}")
-_ACCOUNT_NOT_ACTIVE = 20005  #: Twilio's error number
+_ACCOUNT_NOT_ACTIVE = "20005"  #: Twilio's error number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ def open_twilio(
     is the settings'.
     """
     _check(settings)
-    from hubd.transports import twilio_http  # noqa: F401  # slow, so now and not with the first message
+    from hubd.providers.twilio import http  # noqa: F401  # slow, so now and not with the first message
 
     endpoint = Endpoint(settings.base_url, connect_timeout=settings.connect_timeout, timeout=settings.timeout)
     return TwilioTransport(name, settings, endpoint, read_token)
@@ -83,6 +84,7 @@ class TwilioTransport:
     kind = "twilio"
     channels = frozenset({Channel.SMS})
     in_doubt = InDoubt.HOLD  # a second SMS costs money and annoys
+    verdicts = VERDICTS
     talks_first = False
     largest_message = None
     can_reconcile = True
@@ -133,15 +135,15 @@ class TwilioConnection:
     """One connection to an account, opened when first needed. Used by one task at a time."""
 
     def __init__(self, settings: TwilioSettings, endpoint: Endpoint, read_token: SecretReader | None) -> None:
-        from hubd.transports import twilio_http
+        from hubd.providers.twilio import http
 
         self._settings = settings  # with the token as it was read last
         self._endpoint = endpoint
         self._read_token = read_token
         self._token_read = read_token is None
         self._resolved = False  # a request was handed over, so the name has an address
-        self._wire = twilio_http.Wire(endpoint)
-        self._client = twilio_http.open_client(
+        self._wire = http.Wire(endpoint)
+        self._client = http.open_client(
             self._wire,
             account_sid=settings.account_sid,
             auth_token=settings.auth_token or "not read yet",
@@ -268,10 +270,10 @@ class TwilioConnection:
         """The one seam: whatever Twilio, its library or the network do becomes an answer here."""
         from twilio.base.exceptions import TwilioException
 
-        from hubd.transports import twilio_http
+        from hubd.providers.twilio import http
 
         wire = self._wire
-        wire.largest = largest or twilio_http.MAX_RESPONSE
+        wire.largest = largest or http.MAX_RESPONSE
         try:
             return await action()
         except NoAnswer as failure:
@@ -334,13 +336,13 @@ def _check(settings: TwilioSettings) -> None:
         raise BadConfig.at("concurrency", "concurrency and timeouts must be more than 0")
 
 
-def _vendor_code(code: object) -> int:
-    """Twilio's error number. The library puts the HTTP status there when the response has none."""
+def _vendor_code(code: object) -> str:
+    """Twilio's error number, or "". The library puts the HTTP status there when the response has none."""
     try:
         number = int(code)  # type: ignore[call-overload]  # what does not fit raises
     except (TypeError, ValueError, OverflowError):
-        return 0
-    return number if 10_000 <= number <= 999_999 else 0
+        return ""
+    return str(number) if 10_000 <= number <= 999_999 else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

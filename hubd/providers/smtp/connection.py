@@ -17,11 +17,9 @@ from typing import Protocol
 import trio
 
 from hubd.core.model import Answer, RenderedMessage, Signal, Stage
+from hubd.core.provider_reply import one_line
 from hubd.failpoints import reach
-from hubd.transports.pipeline import Lost
-from hubd.transports.pipelining import PATIENCE, Pipelining
-from hubd.transports.replies import Reply, one_line
-from hubd.transports.smtp_envelope import (
+from hubd.providers.smtp.envelope import (
     ENVELOPE,
     body_pieces,
     envelope,
@@ -29,7 +27,10 @@ from hubd.transports.smtp_envelope import (
     too_large,
     unfit,
 )
-from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings
+from hubd.providers.smtp.login import Login, LoginRefused, SmtpSettings
+from hubd.providers.smtp.pipeline import Lost
+from hubd.providers.smtp.pipelining import PATIENCE, Pipelining
+from hubd.providers.smtp.replies import Reply
 
 #: Seconds that a polite goodbye may take.
 GOODBYE = 2.0

@@ -10,12 +10,13 @@ from msgspec import Meta
 
 from hubd.config.hosts import greeting_name, host_name, is_loopback
 from hubd.config.oauth2 import OAuth2Config, read_oauth2
-from hubd.config.rates import Limited, email_sender, read_limits
+from hubd.config.rates import email_sender, read_limits
 from hubd.config.secret_refs import read_secret
 from hubd.core.addresses import email_address
 from hubd.core.tables import Table
 from hubd.errors import BadInput
 from hubd.ownership import find_weakness, folder_owner
+from hubd.providers.settings import ProviderSettings
 from hubd.secrets import SecretRef
 
 Preset = Literal["gmail", "outlook"]
@@ -27,7 +28,7 @@ _PORTS: dict[Security, int] = {"starttls": 587, "tls": 465, "none": 25}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmtpConfig(Limited):
+class SmtpConfig(ProviderSettings):
     """A mail server that messages are handed to."""
 
     type: Annotated[Literal["smtp"], Meta(description="Send email through a mail server.")] = "smtp"
@@ -92,6 +93,7 @@ class SmtpConfig(Limited):
 
 
 def read_smtp(table: Table, folder: Path) -> SmtpConfig:
+    """What the table says. File names are relative to `folder`."""
     preset: Preset | None = table.choice("preset", get_args(Preset), None)
     host = table.checked("host", host_name, _PRESETS.get(preset, ""), example="smtp.acme.example")
     implied: Security = "tls" if table.raw.get("port") == 465 else "starttls"

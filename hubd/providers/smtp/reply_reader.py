@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from hubd.transports.replies import Garbage, Reply, ReplyParser
+from hubd.providers.smtp.replies import Garbage, Reply, ReplyParser
 from hubd.transports.stream import Stream
 
 

@@ -24,9 +24,11 @@ import msgspec
 import trio
 
 from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Signal, Stage
+from hubd.core.provider_reply import one_line
+from hubd.core.request_verdicts import PLAIN
 from hubd.errors import ProviderUnavailable
 from hubd.files import sync_directory
-from hubd.transports.replies import one_line
+from hubd.providers.outbox.kind import CONNECTIONS
 
 JOURNAL = "messages.ndjson"
 
@@ -54,8 +56,9 @@ class OutboxTransport:
 
     kind = "outbox"
     channels = frozenset({Channel.EMAIL, Channel.SMS})
-    connections = 4
+    connections = CONNECTIONS
     in_doubt = InDoubt.RETRY
+    verdicts = PLAIN
     account = ""
     talks_first = False
     largest_message = None

@@ -9,12 +9,13 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.core.model import Answer, Channel, InDoubt, Signal, Stage
+from hubd.core.request_verdicts import PLAIN
 from hubd.errors import CredentialMissing
+from hubd.providers.smtp.connection import SmtpConnection
+from hubd.providers.smtp.login import Login, LoginRefused, SmtpSettings, ehlo_name, log_in, tls_context
+from hubd.providers.smtp.pipelining import Pipelining
 from hubd.transports.oauth2 import TokenRefused, TokenSource
-from hubd.transports.pipelining import Pipelining
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
-from hubd.transports.smtp_connection import SmtpConnection
-from hubd.transports.smtp_login import Login, LoginRefused, SmtpSettings, ehlo_name, log_in, tls_context
 from hubd.transports.tcp_connect import NotConnected, connect
 
 __all__ = ["SmtpConnection", "SmtpSettings", "SmtpTransport", "open_smtp"]
@@ -44,6 +45,7 @@ class SmtpTransport:
     kind = "smtp"
     channels = frozenset({Channel.EMAIL})
     in_doubt = InDoubt.RETRY
+    verdicts = PLAIN
     account = ""
     talks_first = True  #: up to the 354 reply: connection, login and envelope
 

@@ -32,10 +32,11 @@ import trio
 
 from hubd.bridge import Bridge
 from hubd.core.model import Answer, Signal, Stage
+from hubd.core.provider_reply import one_line
+from hubd.providers.smtp.pipeline import Conversation
+from hubd.providers.smtp.replies import Garbage, Reply
+from hubd.providers.smtp.reply_reader import ReplyReader
 from hubd.transports.loopback import is_loopback_peer
-from hubd.transports.pipeline import Conversation
-from hubd.transports.replies import Garbage, Reply, one_line
-from hubd.transports.reply_reader import ReplyReader
 from hubd.transports.resolver import own_name
 from hubd.transports.stream import Stream
 from hubd.transports.tls import client_context

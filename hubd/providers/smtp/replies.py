@@ -7,15 +7,13 @@ any honest reply, raises `Garbage`; how the bytes are cut into packets makes no 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 #: RFC 5321 section 4.5.3.1.5 says 512 bytes; servers in the wild go beyond it.
 MAX_LINE = 4096
 #: All lines of one reply together. Bounds the memory a server can make us use.
 MAX_REPLY = 32 * 1024
-#: Characters of an answer's text that are kept: large servers explain themselves over several lines.
-MAX_TEXT = 1000
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\n]*)|\r?)\n")
 _START = re.compile(rb"[2-5](?:[0-9](?:[0-9][ \-\r]?)?)?")
@@ -91,17 +89,6 @@ class ReplyParser:
                 lines, self._lines, self._size = self._lines, [], 0
                 yield Reply(int(code), _joined(lines))
         self._rest = buffer[at:]
-
-
-def one_line(text: str, secrets: Iterable[str] = ()) -> str:
-    """A server's words made fit to be shown: one printable line of at most 1,000 characters, no secrets."""
-    for secret in secrets:
-        if secret in text:
-            text = text.replace(secret, "***")
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else " " for char in text)
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
 
 
 def _check_beginning(rest: bytes) -> None:

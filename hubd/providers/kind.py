@@ -1,0 +1,70 @@
+"""What a kind of provider has to say of itself, for the configuration and for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from hubd.bridge import Bridge
+from hubd.core.model import Channel, InDoubt
+from hubd.core.tables import Table
+from hubd.providers.settings import ProviderSettings
+from hubd.secrets import SecretRef
+from hubd.transports.secret_reader import SecretReader
+
+if TYPE_CHECKING:
+    from hubd.engine.ports import Transport
+    from hubd.inbound.source import Source
+
+S = TypeVar("S", bound=ProviderSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What an account is opened with, beside its settings."""
+
+    name: str  #: of the provider
+    bridge: Bridge
+    state_dir: Path
+    #: Each reads one secret as it is now, by its key; in the order of `Kind.secrets`.
+    secrets: Mapping[str, SecretReader] = field(repr=False)
+
+
+def _none(_: object) -> Mapping[str, SecretRef | None]:
+    return {}
+
+
+def _nobody(_: object) -> str:
+    return ""
+
+
+def _nothing(_: object, __: Opening) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind(Generic[S]):
+    """One kind. Its folder's module `kind` has it as `KIND`."""
+
+    settings: type[S]
+    #: Reads a table of hubd.toml; notes every fault there, and returns None if there is nothing to go by. The
+    #: path is the folder that file names are relative to.
+    read: Callable[[Table, Path], S | None]
+    #: Opens an account. Called in a thread: what takes long to import is imported here. Raises `BadConfig`.
+    open: Callable[[S, Opening], Transport]
+    channels: frozenset[Channel]
+    in_doubt: InDoubt  #: what holds for lost answers when the campaign says nothing
+    connections: Callable[[S], int]  #: how many are used at most
+    #: Where the secrets are, by key; the one that the login needs most comes first.
+    secrets: Callable[[S], Mapping[str, SecretRef | None]] = _none
+    sender: Callable[[S], str] = _nobody  #: what it sends as when the campaign does not say
+    can_reconcile: bool = False  #: whether it can be asked what it accepted
+    #: Opens what reads what comes back about its messages (receipts, bounces, replies); None if these
+    #: settings name no such place. Called in a thread, like `open`.
+    receipts: Callable[[S, Opening], Source | None] = _nothing
+    #: Where it writes each message to a file, under the state directory; "" for kinds that send.
+    folder: str = ""
+    tables: Mapping[str, type] = field(default_factory=dict)  #: tables within the settings, by key
+    implied: Mapping[str, str] = field(default_factory=dict)  #: keys that may follow from another key

@@ -1,0 +1,1 @@
+"""The outbox: messages become files, and none leaves this machine."""

@@ -1,0 +1,123 @@
+"""What `hubctl provider add` asks, declared by each kind of provider.
+
+hubctl imports this module and the `questions` of each kind, so they import nothing but the standard library
+and each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+Check = Callable[[str], str]  #: what is wrong with an answer, "" for nothing
+
+
+class Found(NamedTuple):
+    """The answers: a section of hubd.toml without its secrets, and the secrets by the keys that refer to
+    them, such as "password" or "oauth2.refresh_token".
+    """
+
+    settings: dict[str, Any]
+    secrets: dict[str, str]
+
+
+class Answers(Protocol):
+    """Whoever is asked. What was given as an option is not asked for."""
+
+    @property
+    def secret_on_stdin(self) -> bool:
+        """Whether the secret comes from standard input."""
+        ...
+
+    def given(self, key: str) -> Any:
+        """The value of an option by its key; None if it was not given."""
+        ...
+
+    def text(
+        self,
+        key: str,
+        question: str,
+        *,
+        check: Check,
+        default: str | None = None,
+        proposal: str | None = None,
+    ) -> str:
+        """A text. `default` stands for an empty answer and for nobody to ask, `proposal` for the former."""
+        ...
+
+    def secret(self, question: str) -> str:
+        """A secret, from standard input or typed without an echo."""
+        ...
+
+    def two_secrets(self, question: str, further: str) -> tuple[str, str]:
+        """A secret and a second one that may be empty; standard input has a line for each."""
+        ...
+
+    def say(self, advice: str) -> None:
+        """Tell something to whoever is asked; nothing if nobody is."""
+        ...
+
+    def refuse(self, problem: str, *, hint: str = "") -> NoReturn:
+        """End the questions: the options contradict each other."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """An option of `hubctl provider add` that belongs to some kinds only."""
+
+    flag: str  #: "--account-sid"
+    help: str
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    between: tuple[int, int] | None = None  #: for whole numbers
+    key: str = ""  #: its name for `Answers`; by default that of the flag, "account_sid"
+    elsewhere: str = ""  #: a hint for those who give it for another kind
+
+    @property
+    def name(self) -> str:
+        """Its name for `Answers`."""
+        return self.key or self.flag.removeprefix("--").replace("-", "_")
+
+
+def _as_it_is(secret: str) -> str:
+    return secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One line of the menu."""
+
+    word: str
+    line: str
+    name: str = ""  #: proposed for the provider; "" for the word
+    rate: str = ""  #: asked for a rate limit, where the account is known to have one
+    tidy: Callable[[str], str] = _as_it_is  #: makes of what was typed the secret that is meant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """What is asked about one kind. Its folder's module `questions` has them as `QUESTIONS`."""
+
+    type: str
+    ask: Callable[[Answers, str], Found]  #: the second is the word of the choice; the type if there is none
+    choices: tuple[Choice, ...] = ()
+    options: tuple[Option, ...] = ()
+    chosen_by: str = ""  #: the key of the option whose value is the word of a choice
+    implied_by: tuple[str, ...] = ()  #: keys of options that say by themselves that it is this kind
+    has_secret: bool = True
+
+    def choice(self, word: str) -> Choice:
+        """The line of the menu with this word, or one that says nothing."""
+        return next((each for each in self.choices if each.word == word), Choice(word=word, line=""))
+
+
+def anything(text: str) -> str:
+    """Checks that an answer can be shown."""
+    return "" if text.isprintable() else "it contains characters that are not allowed"
+
+
+def something(text: str) -> str:
+    """Checks that there is an answer."""
+    return anything(text) if text else "it is empty"

@@ -1,0 +1,17 @@
+"""What the settings of every kind of provider have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hubd.config.rates import Limited
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings(Limited):
+    """One table of hubd.toml. Each kind has a class of its own, whose fields are its keys.
+
+    A field with a `Meta` description is a key; one that ends in `_` is spelled without it in the file.
+    """
+
+    type: str

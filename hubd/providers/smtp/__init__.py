@@ -1,0 +1,1 @@
+"""Email through a mail server (RFC 5321)."""

@@ -1,0 +1,109 @@
+"""A kind of provider is one folder and one line: a made-up one is configured, asked for, and sent through."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hubctl.app import App
+from hubctl.exits import Refused
+from hubctl.provider_questions import Given, ask
+from hubd.client import open_client
+from hubd.config.file import load_config
+from hubd.config.reference import sections
+from hubd.core.model import Channel
+from hubd.provider_specs import provider_specs
+from hubd.providers import registry
+from hubd.providers.questions import Questions
+from tests.shell.open_hub import PERSONAL, open_hub
+from tests.shell.raw_http import Peer, answer, serve_http
+from tests.shell.test_methods import import_people, until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+UNKNOWN = answer("404 Not Found", b'{"word": "NoSuchRoof", "text": "nobody lives there"}')
+
+
+@pytest.fixture
+def _pigeons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.KINDS, "pigeon", "tests.shell.pigeon")
+
+
+async def loft(peer: Peer) -> None:
+    """Takes each letter with an answer that names nothing, but for the third roof."""
+    while True:
+        seen = await peer.request()
+        await peer.say(UNKNOWN if seen.headers.get("x-roof", "").startswith("p2@") else answer("202 OK", b""))
+
+
+@pytest.mark.usefixtures("_pigeons")
+async def test_a_campaign_goes_through_a_kind_that_is_one_folder_and_one_line(tmp_path: Path) -> None:
+    (tmp_path / "w").write_text("pheep")
+    (tmp_path / "w").chmod(0o600)
+    async with (
+        serve_http(loft) as server,
+        open_hub(tmp_path) as served,
+        open_client(served.path) as hub,
+    ):
+        path = tmp_path / "hubd.toml"
+        path.write_text(
+            f'[providers.loft]\ntype = "pigeon"\nloft_url = "{server.url}"\nwhistle = {{ file = "w" }}\n'
+        )
+        path.chmod(0o600)
+        specs = await provider_specs(load_config(path), tmp_path, served.bridge)
+        assert "providers.loft" in await served.hub.supervisor.reconfigure(specs)
+        assert (await hub.call("provider.test", name="loft"))["ok"]
+        await import_people(hub, 5)
+        await hub.call("campaign.apply", spec=PERSONAL | {"provider": "loft"})
+        await hub.call("campaign.start", name="spring")
+        view = await until(hub, "spring", "completed")
+        assert (view["counts"]["sent"], view["counts"]["failed"]) == (4, 1)
+        (failed,) = (await hub.call("delivery.list", campaign="spring", state="failed"))["deliveries"]
+        life = await hub.call("delivery.get", id=failed["id"])
+        assert life["delivery"]["detail"] == "No pigeon knows this roof."
+        assert life["attempts"][0]["provider_reply"] == "NoSuchRoof: nobody lives there"
+        assert {seen.headers["x-whistle"] for seen in server.requests if seen.body} == {"pheep"}
+
+
+@pytest.mark.usefixtures("_pigeons")
+def test_its_keys_are_in_the_reference_and_its_questions_are_asked() -> None:
+    (section,) = [each for each in sections() if '"pigeon"' in each.title]
+    assert [key.name for key in section.keys] == ["type", "loft_url", "whistle", "pigeons"]
+    options = {"name": "loft", "loft_url": "http://loft"}
+    with pytest.raises(Refused, match=r"not given: --password-stdin, and"):  # what it is, its option says
+        ask(App(), Given(options), taken=[])
+    with pytest.raises(Refused, match=r"--loft-url does not apply to smtp"):
+        ask(App(), Given({**options, "type": "smtp"}), taken=[])
+    with pytest.raises(Refused, match=r"--host does not apply to pigeon"):
+        ask(App(), Given({**options, "type": "pigeon", "host": "x"}), taken=[])
+
+
+@pytest.mark.parametrize("name", registry.KINDS)
+def test_each_kind_is_what_its_line_says(name: str) -> None:
+    kind, questions = registry.kind_of(name), registry.questions_of(name)
+    assert kind.settings.__dataclass_fields__["type"].default == name
+    assert questions.type == name
+    assert kind.channels <= frozenset(Channel)
+    assert options_of(questions) >= {questions.chosen_by, *questions.implied_by} - {""}
+
+
+def options_of(questions: Questions) -> set[str]:
+    return {option.name for option in questions.options}
+
+
+def test_no_kind_is_imported_before_somebody_needs_it() -> None:
+    program = (
+        "import sys; import hubd.providers.registry, hubd.config.file, hubd.provider_specs;"
+        "kinds = [m for m in sys.modules if m.startswith(tuple(hubd.providers.registry.KINDS.values()))];"
+        "assert kinds == [], kinds;"
+        "hubd.config.file.load_config(None); assert 'hubd.providers.outbox.kind' in sys.modules;"
+        "list(hubd.providers.registry.all_questions());"
+        "heavy = [m for m in sys.modules if m.endswith('.transport')]; assert heavy == [], heavy;"
+        "assert 'aiosmtplib' not in sys.modules and 'twilio' not in sys.modules"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
