@@ -113,9 +113,16 @@ async function saveNow(app, page) {
   if (page.savedText === text) return true;
   try {
     const params = page.revision === undefined ? {} : { if_revision: page.revision };
-    const { campaign } = await change(app, 'campaign.apply', { spec: JSON.parse(text), ...params });
+    const { campaign, warnings } = await change(app, 'campaign.apply', { spec: JSON.parse(text), ...params });
     app.state.campaigns.set(campaign.name, campaign);
-    app.patch(page, { savedText: text, savedAt: Date.now(), revision: campaign.revision, faults: {}, problem: null });
+    app.patch(page, {
+      savedText: text,
+      savedAt: Date.now(),
+      revision: campaign.revision,
+      faults: {},
+      warnings,
+      problem: null,
+    });
     if (page === app.state.page) app.moved(address('new', campaign.name)); // a reload finds the draft
     return true;
   } catch (error) {

@@ -18,6 +18,8 @@ const { lifeLine } = await at('views/campaign-message.js');
 const { email } = await at('views/preview.js');
 const { toToml } = await at('toml.js');
 const { missing, toSpec, blank } = await at('draft.js');
+const { findingsIn, spanOfLine } = await at('findings.js');
+const { editor } = await at('views/editor.js');
 const { valuesOf, listName } = await at('views/import.js');
 const { Rows, inView, ROW, PAGE_ROWS } = await at('rows.js');
 const { accountOf, KINDS } = await at('views/provider-form.js');
@@ -416,4 +418,32 @@ test('a list that ends earlier than expected ends, and one that fails says so', 
   broken.want(0, 10);
   await broken.walking;
   assert.equal(broken.error.message, 'lost');
+});
+
+test('what was found in a text stands beside its line, the worst first to the eye', () => {
+  const faults = { 'text line 3': 'unknown field', 'html line 1': 'elsewhere', sender: 'missing' };
+  const warnings = [{ path: 'text line 2', problem: 'looks like a field' }];
+  const found = findingsIn('text', faults, warnings);
+  assert.deepEqual(
+    found.map((each) => [each.line, each.bad]),
+    [
+      [2, false],
+      [3, true],
+    ],
+  );
+  const page = { draft: { text: `Hi\n${HOSTILE}\nthird` }, faults, warnings };
+  const shown = html(editor(page, 'text', () => {}));
+  assert.match(shown, /class="?odd"?/);
+  assert.match(shown, /class="?bad"?/);
+  assert.ok(!shown.includes('<script>'));
+  assert.ok(!html(editor({ draft: { text: 'Hi' }, faults: {} }, 'text', () => {})).includes('marks'));
+});
+
+test('a line of a text is found whatever the text is', () => {
+  for (const text of ['', 'one', 'one\ntwo', '\n\n', 'é\n😀\nlast']) {
+    const lines = text.split('\n');
+    lines.forEach((line, index) => assert.equal(text.slice(...spanOfLine(text, index + 1)), line));
+    const [from, to] = spanOfLine(text, lines.length + 5);
+    assert.ok(from === to && to === text.length);
+  }
 });

@@ -1,10 +1,12 @@
 /** The second step of a new campaign: what it says, with a preview of one message. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
-import { attach, save } from '../draft.js';
+import { attach, missing, save } from '../draft.js';
+import { findingsIn } from '../findings.js';
 import { size } from '../format.js';
 import { icon } from '../icons.js';
 import { field, note } from '../parts.js';
+import { editor } from './editor.js';
 import { goTo } from './new.js';
 import { preview, showPreview } from './preview.js';
 
@@ -29,7 +31,7 @@ async function update(app) {
   const { page } = app.state;
   const quiet = page.faults;
   if (await save(app)) await showPreview(app, page.draft.name, page.as ?? '');
-  else if (!page.tried) app.patch(page, { faults: quiet }); // who has just begun is not told what is missing
+  else if (!page.tried && Object.keys(missing(page.draft)).length) app.patch(page, { faults: quiet }); // just begun
 }
 
 /** @param {any} app */
@@ -42,7 +44,7 @@ export function message(app) {
         ${line(app, 'sender', 'From', isEmail ? 'Acme <news@acme.example>' : 'a number or a name; empty for the provider’s own')}
         ${templates(app)} ${isEmail && !draft.template ? line(app, 'subject', 'Subject', '') : nothing}
         ${isEmail ? tabs(app, part) : nothing}
-        ${part === 'more' && isEmail ? more(app) : draft.template ? nothing : html`${chips(app, fields, isEmail ? part : 'text')} ${body(app, isEmail ? part : 'text')}`}
+        ${part === 'more' && isEmail ? more(app) : draft.template ? nothing : html`${chips(app, fields, isEmail ? part : 'text')} ${editor(page, isEmail ? part : 'text', (value) => set(app, isEmail ? part : 'text', value))}`}
       </div>
       <aside class="rail" aria-label="Preview">
         ${page.savedText ? preview(app, draft.name, page) : html`<p class="hint">The preview appears when there is a sender, a subject and a text.</p>`}
@@ -125,17 +127,20 @@ function set(app, key, value) {
  * @param {string} [hint]
  */
 function line(app, key, label, placeholder, hint) {
-  const { draft, faults } = app.state.page;
+  const { draft, faults, warnings = [] } = app.state.page;
+  const found = findingsIn(key, faults, warnings);
+  const fault = faults[key] || found.find((each) => each.bad)?.problem;
+  const odd = found.find((each) => !each.bad)?.problem;
   return field({
     id: key,
     label,
-    error: faults[key],
-    hint,
+    error: fault,
+    hint: odd ? html`<span class="wait">${odd}</span>` : hint,
     control: html`<input
       class="input"
       id=${key}
       placeholder=${placeholder}
-      aria-invalid=${faults[key] ? 'true' : 'false'}
+      aria-invalid=${fault ? 'true' : 'false'}
       .value=${draft[key] ?? ''}
       @input=${(/** @type {any} */ event) => set(app, key, event.target.value)}
     />`,
@@ -193,29 +198,6 @@ function insert(app, key, text) {
   area.setRangeText(text, area.selectionStart, area.selectionEnd, 'end');
   area.focus();
   set(app, key, area.value);
-}
-
-/**
- * @param {any} app
- * @param {string} key
- */
-function body(app, key) {
-  const { draft, faults } = app.state.page;
-  const isHtml = key === 'html';
-  return field({
-    id: key,
-    label: isHtml ? 'HTML' : 'Text',
-    error: faults[key],
-    hint: isHtml ? 'Together with a plain text it reaches everybody.' : undefined,
-    control: html`<textarea
-      class="input body mono"
-      id=${key}
-      spellcheck=${isHtml ? 'false' : 'true'}
-      aria-invalid=${faults[key] ? 'true' : 'false'}
-      .value=${draft[key] ?? ''}
-      @input=${(/** @type {any} */ event) => set(app, key, event.target.value)}
-    ></textarea>`,
-  });
 }
 
 /** @param {any} app */
