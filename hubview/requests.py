@@ -1,4 +1,4 @@
-"""What the page asks of its program: tickets, to start the daemon, accounts, frames for previews, files."""
+"""What the page asks of its program: tickets, starting the daemon, accounts, frames for previews, files."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from collections.abc import Mapping
 from hubd.errors import BadInput, HubError
 from hubview.accounts import add_account, remove_account
 from hubview.daemon import Daemon
+from hubview.login import LoginStart
 from hubview.server import PageServer, Request
 from hubview.settings import Settings
 from hubview.table import Table
 
 
 class PageRequests:
-    """Answers them. An error is an answer too: `{"error": {code, message, hint, can_start}}`."""
+    """Answers them. An error is an answer too: `{"error": {code, message, hint, can_start, can_enable}}`."""
 
     def __init__(self, daemon: Daemon, settings: Settings) -> None:
         self._daemon = daemon
         self._settings = settings
+        self._login = LoginStart(daemon.place)
         self._table: Table | None = None
         self._reading = threading.Lock()
 
@@ -29,6 +31,9 @@ class PageRequests:
         except HubError as error:
             can_start = self._daemon.start_command() is not None
             told = {"code": error.code, "message": str(error), "hint": error.hint, "can_start": can_start}
+            if can_start:
+                login = self._login.state()
+                told["can_enable"] = login["possible"] and not login["on"]
             return {"error": told}
 
     def _answer(self, server: PageServer, request: Request) -> Mapping[str, object]:
@@ -38,6 +43,10 @@ class PageRequests:
             case "/start":
                 self._daemon.start()
                 return {}
+            case "/login":
+                return self._login.state()
+            case "/login/switch":
+                return self._login.switch(request.body)
             case "/preview":
                 html = request.body.get("html") if isinstance(request.body, dict) else None
                 if not isinstance(html, str):

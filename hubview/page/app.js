@@ -214,11 +214,17 @@ export class App {
     this.draw();
   }
 
-  /** Ask hubview to start the daemon. */
-  async startDaemon() {
+  /**
+   * Ask hubview to start the daemon.
+   * @param {boolean} atLogin from now on also when this user logs in
+   */
+  async startDaemon(atLogin) {
     this.state.link = { ...this.state.link, starting: true };
     this.draw(true);
-    await this.attempt(() => this.program.ask('/start'));
+    await this.attempt(async () => {
+      await this.program.ask('/start');
+      if (atLogin) await this.program.ask('/login/switch', true);
+    });
     this.state.link = { ...this.state.link, starting: false };
     this.client.retry();
     this.draw(true);

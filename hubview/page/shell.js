@@ -118,13 +118,24 @@ function lost(app, now) {
       </div>
     </div>
     <div class="actions">
+      ${
+        error?.data?.can_enable
+          ? html`<label class="check s"
+              ><input
+                type="checkbox"
+                .checked=${connection.atLogin ?? false}
+                @change=${(/** @type {any} */ event) => (app.state.link.atLogin = event.target.checked)}
+              /><span>Start it when I log in, too</span></label
+            >`
+          : nothing
+      }
       <button class="btn btn-s" @click=${() => app.client.retry()}>Try now</button>
       ${
         error?.data?.can_start
           ? html`<button
               class="btn btn-s btn-primary"
               aria-disabled=${starting ? 'true' : nothing}
-              @click=${() => !starting && app.startDaemon()}
+              @click=${() => !starting && app.startDaemon(app.state.link.atLogin ?? false)}
             >
               ${starting ? 'Starting hubd' : 'Start hubd'}
             </button>`

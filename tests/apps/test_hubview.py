@@ -11,7 +11,9 @@ import pytest
 
 from hubd.client import connect, find_socket
 from hubd.errors import HubError
+from hubd.wire.places import place_at
 from hubview.daemon import Daemon
+from hubview.login import LoginStart
 from tests import launcher
 from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 
@@ -42,6 +44,37 @@ def test_each_way_of_not_reaching_the_daemon_has_the_exit_code_of_hubctl(tmp_pat
     for each in (missing, unknown, no_display):
         assert each.stdout == ""
         assert "Traceback" not in each.stderr
+
+
+def test_the_daemon_is_started_at_login_from_now_on_and_then_no_more(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(place))
+    monkeypatch.delenv("HUBCTL_SOCKET", raising=False)
+    login = LoginStart(find_socket())
+    assert login.state() == {"possible": True, "on": False}
+    assert login.switch(True) == {"possible": True, "on": True}
+    service = place / "systemd" / "user" / "hubd.service"
+    assert (service.parent / "default.target.wants" / "hubd.service").resolve() == service
+    assert Daemon(find_socket()).start_command() == ["systemctl", "--user", "start", "hubd"]
+    assert login.switch(False) == {"possible": True, "on": False}
+    with pytest.raises(HubError, match="must be true or false"):
+        login.switch("yes")
+    (place / "systemd" / "user" / "hubd.service").unlink()
+    (place / "systemd" / "user" / "hubd.service").mkdir()
+    with pytest.raises(HubError, match=r"not changed: .*cannot be written"):
+        login.switch(True)
+
+
+def test_a_daemon_elsewhere_is_not_started_at_login(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = LoginStart(place_at(place / "control.sock"))
+    assert elsewhere.state() == {"possible": False, "on": False}
+    with pytest.raises(HubError, match="cannot have this daemon started"):
+        elsewhere.switch(True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
+    monkeypatch.setenv("PATH", str(place))  # no systemctl
+    assert not LoginStart(find_socket()).state()["possible"]
 
 
 def test_a_daemon_that_does_not_run_is_started_and_outlives_the_window(

@@ -18,6 +18,7 @@ const { lifeLine } = await at('views/campaign-message.js');
 const { email } = await at('views/preview.js');
 const { toToml } = await at('toml.js');
 const { missing, toSpec, blank } = await at('draft.js');
+const { settings } = await at('views/settings.js');
 const { findingsIn, spanOfLine } = await at('findings.js');
 const { editor } = await at('views/editor.js');
 const { valuesOf, listName } = await at('views/import.js');
@@ -446,4 +447,11 @@ test('a line of a text is found whatever the text is', () => {
     const [from, to] = spanOfLine(text, lines.length + 5);
     assert.ok(from === to && to === text.length);
   }
+});
+
+test('what cannot be switched on this machine is not shown', () => {
+  const app = (login) => ({ state: { ...initial(), page: { login } } });
+  assert.ok(!text(settings(app(undefined))).includes('When you log in'));
+  assert.ok(!text(settings(app({ possible: false, on: false }))).includes('When you log in'));
+  assert.ok(text(settings(app({ possible: true, on: true }))).includes('When you log in'));
 });

@@ -13,6 +13,7 @@ export const settingsPage = {
   async open(app) {
     const { page } = app.state;
     app.patch(page, { config: await app.call('config.show') });
+    app.patch(page, { login: await app.program.ask('/login') });
   },
 };
 
@@ -25,7 +26,7 @@ const THEMES = [
 
 /** @param {any} app */
 export function settings(app) {
-  const { config } = app.state.page;
+  const { config, login } = app.state.page;
   const theme = app.state.choices.theme ?? 'system';
   return html`${pageHead('Settings', 'This window, and how hubd is configured.')}
     <section class="sec" aria-labelledby="h-window">
@@ -53,7 +54,32 @@ export function settings(app) {
         <button class="btn btn-s btn-quiet" @click=${() => app.ask({ kind: 'keys' })}>Show the keys</button>
       </div>
     </section>
-    ${about(app)} ${config ? configuration(config) : loading('Asking hubd for its configuration.')}`;
+    ${login?.possible ? atLogin(app, login) : nothing} ${about(app)}
+    ${config ? configuration(config) : loading('Asking hubd for its configuration.')}`;
+}
+
+/**
+ * @param {any} app
+ * @param {{on: boolean}} login
+ */
+function atLogin(app, login) {
+  const { page } = app.state;
+  const turn = (/** @type {any} */ event) =>
+    app.attempt(async () => {
+      try {
+        app.patch(page, { login: await app.program.ask('/login/switch', event.target.checked) });
+      } finally {
+        event.target.checked = page.login.on;
+      }
+    });
+  return html`<section class="sec" aria-labelledby="h-login">
+    <div class="sec-head"><h2 id="h-login">When you log in</h2></div>
+    <label class="check"><input type="checkbox" .checked=${login.on} @change=${turn} /><span>Start hubd</span></label>
+    <p class="hint">
+      Campaigns that were running go on, and scheduled ones start on time. To keep hubd running when you log out, type
+      <code>loginctl enable-linger</code> in a terminal.
+    </p>
+  </section>`;
 }
 
 /** @param {any} app */
