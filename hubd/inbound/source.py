@@ -17,7 +17,7 @@ class Fetched:
     cursor: str  #: where the next look begins; opaque, kept in the transaction that writes the items' effects
     wait: float  #: seconds until the next look, unless something wakes the reader; 0: there is more
     #: Called once the effects are durable: delete from the queue, mark as seen, move; but not the items whose
-    #: keys it is given, which were left. May fail: then the same items come again, which has no further effect.
+    #: keys it is given, which were left. May fail: then the same items come again and have no further effect.
     acknowledge: Callable[[Collection[str]], Awaitable[None]] | None = None
     #: Seconds from its time `at` for which an item that fits no message is left there, to come again, and is
     #: not booked: a provider may tell about a message before its answer to us is written down. 0: never.
