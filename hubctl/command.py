@@ -103,7 +103,8 @@ class Command(click.Command):
         app.merge(given)
         app.changes = self.changes and not ctx.params.get("dry_run")
         app.name = ".".join(ctx.command_path.split(" ")[1:]) or "status"
-        app.subject = str(ctx.params.get("name") or "")
+        named: tuple[str, ...] = ctx.params.get("names") or ()
+        app.subject = str(ctx.params.get("name") or (named[0] if len(named) == 1 else ""))
         for param in self.params:
             if (param.required or isinstance(param, click.Argument)) and _blank(
                 ctx.params.get(param.name or "")

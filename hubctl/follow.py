@@ -205,21 +205,32 @@ def _on_terminal(
 
 def follow_to_the_end(app: App, name: str, *, shown: bool, limited: bool, changed: bool) -> Exit:
     """After `start`: progress on stderr until the campaign ends or needs a person, its result on stdout."""
-    shown = shown and not app.quiet
-    steered = shown and app.live(sys.stderr) and keys.possible(app)
-
-    def ended(board: Board) -> bool:
-        view = board.views[name]
-        by_hand = not view["reason"]  # whoever paused it with a key may resume it with one
-        return view["state"] in FINISHED or (view["state"] == "paused" and not (steered and by_hand))
-
-    view = watch_until(app, [name], ended, stream=sys.stderr, shown=shown).views[name]
+    view = follow_several(app, [name], shown=shown)[name]
     if not print_result(app, {"name": name, "changed": changed, "campaign": view}, of="campaign"):
         app.out(render.campaign(view, colour=app.coloured(), width=app.width()))
         counts = view["counts"]
         if counts.get("failed") or counts.get("in_doubt"):
             app.note(f"what went wrong: hubctl failures {name}")
-    good = view["state"] == "completed" or (
+    return Exit.DONE if ended_well(view, limited=limited) else Exit.FAILED
+
+
+def follow_several(app: App, names: Sequence[str], *, shown: bool) -> dict[str, r.CampaignView]:
+    """Progress on stderr until each campaign ends or needs a person; how they are then."""
+    shown = shown and not app.quiet
+    steered = shown and app.live(sys.stderr) and keys.possible(app)
+
+    def ended(view: r.CampaignView) -> bool:
+        by_hand = not view["reason"]  # whoever paused it with a key may resume it with one
+        return view["state"] in FINISHED or (view["state"] == "paused" and not (steered and by_hand))
+
+    def all_ended(board: Board) -> bool:
+        return all(ended(board.views[name]) for name in names)
+
+    return watch_until(app, names, all_ended, stream=sys.stderr, shown=shown).views
+
+
+def ended_well(view: r.CampaignView, *, limited: bool) -> bool:
+    """Whether it is complete; or, started with a limit, paused because of that."""
+    return view["state"] == "completed" or (
         limited and view["state"] == "paused" and view["reason"] == "limit"
     )
-    return Exit.DONE if good else Exit.FAILED

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from hubctl.layout import plural
 from hubd.wire import methods as m
 
 A = TypeVar("A")
@@ -63,6 +65,17 @@ list_names = _completer(
 template_names = _completer(
     m.TEMPLATE_LIST, lambda found: found["templates"], lambda each: f"version {each['version']}"
 )
+
+
+def label_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete with the labels that campaigns have, each with how many have it."""
+    answer = _ask(ctx, m.CAMPAIGN_LIST, {"all": True})
+    labels = Counter(label for view in (answer["campaigns"] if answer else ()) for label in view["labels"])
+    return [
+        CompletionItem(label, help=plural(n, "campaign"))
+        for label, n in sorted(labels.items())
+        if label.startswith(incomplete)
+    ]
 
 
 def content_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

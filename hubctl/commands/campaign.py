@@ -17,6 +17,7 @@ from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.names import campaign_names
 from hubctl.output import for_people
+from hubctl.selection import Choice, Outcome, choose, find, for_each, of_campaigns, print_rows
 from hubd.errors import BadInput, HubError
 from hubd.wire import methods as m
 
@@ -275,34 +276,59 @@ def test(app: App, name: str, address: str, contact: str | None, dry_run: bool) 
 
 
 @command("archive", example="hubctl archive spring-sale", changes=True)
-@click.argument("name", shell_complete=campaign_names)
+@of_campaigns
 @click.option("--undo", is_flag=True, help="Undo: show it in lists again.")
-def archive(app: App, name: str, undo: bool, dry_run: bool) -> None:
-    """Hide a campaign that has ended from lists. Nothing is deleted.
+def archive(app: App, names: tuple[str, ...], label: str | None, undo: bool, dry_run: bool) -> int:
+    """Hide a campaign that has ended from lists, or several. Nothing is deleted.
 
-    `hubctl list --all` still shows it, and its history stays. Starting it again brings it back.
+    `hubctl list --all` still shows it, and its history stays. Starting it again brings it back. With --undo,
+    patterns and labels choose among archived campaigns.
     """
+    choice = choose(names, label)
+    name = choice.one
+    if not name:
+        return _archive_each(app, choice, undo=undo, dry_run=dry_run)
     found = app.call(m.CAMPAIGN_ARCHIVE, name=name, archived=not undo, **dry(dry_run))
+    sentence = _archived(name, found, undo=undo, dry_run=dry_run)
     if dry_run:
-        sentence = f"would {'list' if undo else 'archive'} {name}"
-        if not found["would"]["change"]:
-            sentence = f"{name} is already {'listed' if undo else 'archived'}"
         show_dry_run(app, {"name": name, "archived": not undo, **found}, sentence)
-        return
-    if not print_result(app, {"name": name, "archived": not undo, **found}, of="campaign"):
-        app.out(f"{name} is {'listed' if undo else 'archived'}{'' if found['changed'] else ' already'}")
+    elif not print_result(app, {"name": name, "archived": not undo, **found}, of="campaign"):
+        app.out(sentence)
+    return Exit.DONE
+
+
+def _archive_each(app: App, choice: Choice, *, undo: bool, dry_run: bool) -> int:
+    async def act(hub: Client, name: str) -> Outcome:
+        found = await hub.call(m.CAMPAIGN_ARCHIVE, name=name, archived=not undo, **dry(dry_run))
+        text = _archived(name, found, undo=undo, dry_run=dry_run)
+        return Outcome(answer={"archived": not undo, **found}, text=text)
+
+    chosen = find(app, choice, archived=undo)
+    return print_rows(app, for_each(app, chosen, act, dry_run=dry_run), dry_run=dry_run)
+
+
+def _archived(name: str, found: r.ChangeResult, *, undo: bool, dry_run: bool) -> str:
+    what = "listed" if undo else "archived"
+    if not dry_run:
+        return f"{name} is {what}{'' if found['changed'] else ' already'}"
+    verb = "list" if undo else "archive"
+    return f"would {verb} {name}" if found["would"]["change"] else f"{name} is already {what}"
 
 
 @command("delete", example="hubctl delete spring-sale --yes", changes=True)
-@click.argument("name", shell_complete=campaign_names)
-def delete(app: App, name: str, dry_run: bool) -> None:
-    """Delete a campaign with its deliveries and history. Contacts and suppressions stay."""
+@of_campaigns
+def delete(app: App, names: tuple[str, ...], label: str | None, dry_run: bool) -> int:
+    """Delete a campaign with its deliveries and history, or several. Contacts and suppressions stay."""
+    choice = choose(names, label)
+    name = choice.one
+    if not name:
+        return _delete_each(app, choice, dry_run=dry_run)
     if dry_run:
         view = app.call(m.CAMPAIGN_GET, name=name)["campaign"]
         found = app.call(m.CAMPAIGN_DELETE, name=name, dry_run=True)
         values = {"name": name, "campaign": view, "would": found["would"]}
         show_dry_run(app, values, f"would {_deletion(view)}")
-        return
+        return Exit.DONE
     if not app.yes:
         view = app.call(m.CAMPAIGN_GET, name=name)["campaign"]
         people = int(view["counts"]["total"])
@@ -310,6 +336,28 @@ def delete(app: App, name: str, dry_run: bool) -> None:
     found = app.call(m.CAMPAIGN_DELETE, name=name)
     if not print_result(app, {"name": name, **found}):
         app.out(f"{name} is deleted")
+    return Exit.DONE
+
+
+def _delete_each(app: App, choice: Choice, *, dry_run: bool) -> int:
+    from hubctl import layout
+
+    chosen = find(app, choice)
+    views = [chosen.views[name] for name in chosen.names if name in chosen.views]
+    total = sum(view["counts"]["total"] for view in views)
+    if not dry_run:
+        history = f" and their history of {layout.plural(total, 'delivery', 'deliveries')}" if total else ""
+        app.confirm(f"delete {chosen.brief}{history}", needed=True, name=choice.words, people=total)
+
+    async def act(hub: Client, name: str) -> Outcome:
+        view = (await hub.call(m.CAMPAIGN_GET, name=name))["campaign"]
+        found = await hub.call(m.CAMPAIGN_DELETE, name=name, **dry(dry_run))
+        if dry_run:
+            answer = {"campaign": view, "would": found["would"]}
+            return Outcome(answer=answer, text=f"would {_deletion(view)}")
+        return Outcome(answer=dict(found), text=f"{name} is deleted")
+
+    return print_rows(app, for_each(app, chosen, act, dry_run=dry_run), dry_run=dry_run)
 
 
 def _deletion(view: r.CampaignView) -> str:

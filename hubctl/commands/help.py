@@ -24,7 +24,7 @@ Exit codes never change their meaning.
     6  the daemon cannot be reached
     7  timed out; the work continues
     8  the versions of hubctl and hubd are incompatible
-    9  partly done: an import with invalid rows
+    9  partly done: an import with invalid rows, or some of several campaigns
    10  status --check: not running
   130  interrupted; Ctrl-C detaches and never stops a campaign
 

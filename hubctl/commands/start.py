@@ -14,7 +14,7 @@ from hubctl.answer import print_result
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
-from hubctl.names import campaign_names
+from hubctl.selection import choose, of_campaigns
 from hubd.errors import BadInput, PreflightFailed
 from hubd.wire import methods as m
 from hubd.wire.words import RISKS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @command("start", example="hubctl start spring-sale --follow", changes=True)
-@click.argument("name", shell_complete=campaign_names)
+@of_campaigns
 @click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
 @click.option("--wait", is_flag=True, help="Show nothing, but return when the campaign ends.")
 @click.option(
@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 )
 def start(
     app: App,
-    name: str,
+    names: tuple[str, ...],
+    label: str | None,
     follow: bool,
     wait: bool,
     zone: str | None,
@@ -60,23 +61,29 @@ def start(
     risks: tuple[str, ...],
     **when: Any,
 ) -> int:
-    """Start a campaign, or resume a paused, stopped or failed one.
+    """Start a campaign, or resume a paused, stopped or failed one; or several.
 
     On a terminal it asks first and says how many will get a message. Ctrl-C only stops watching: the campaign
     continues in the daemon. Keys while --follow shows progress: p pauses, r resumes, s stops (it asks), d
     detaches. With --follow or --wait the exit code is 0 if the campaign completed (or reached its --limit),
     and 1 if it ended or paused for another reason.
     """
+    choice = choose(names, label)
+    name = choice.one
     asked = _time_asked({key: value for key, value in when.items() if value is not None}, zone)
     if risks:
         asked["accept_risk"] = list(risks)
+    if not name:
+        from hubctl.commands.start_several import start_several
+
+        return start_several(app, choice, asked, zone, shown=follow, waits=follow or wait, dry_run=dry_run)
     if dry_run:
         return _dry_run(app, name, asked, zone)
     if app.may_ask() and not app.yes:
         _ask(app, name, asked, zone)
-    with _refusals(name):
+    with refusals(name):
         found = app.call(m.CAMPAIGN_START, name=name, **asked)
-    _refuse_late_limit(found["campaign"], asked, changed=bool(found["changed"]))
+    refuse_late_limit(found["campaign"], asked, changed=bool(found["changed"]))
     if not (follow or wait):
         _tell(app, name, found, zone)
         return Exit.DONE
@@ -87,7 +94,7 @@ def start(
     )
 
 
-def _refuse_late_limit(view: r.CampaignView, asked: Json, *, changed: bool) -> None:
+def refuse_late_limit(view: r.CampaignView, asked: Json, *, changed: bool) -> None:
     """A canary that asks for a campaign that runs without a limit must not be told that all is well."""
     if "limit" in asked and not changed and view["state"] == "running" and view["limit"] is None:
         name = view["name"]
@@ -129,7 +136,7 @@ def _time_asked(when: Json, zone: str | None) -> Json:
 
 
 @contextmanager
-def _refusals(name: str) -> Iterator[None]:
+def refusals(name: str) -> Iterator[None]:
     """A start that is refused, in the words of the command line."""
     try:
         yield
@@ -142,7 +149,7 @@ def _refusals(name: str) -> Iterator[None]:
 
 
 def _would(app: App, name: str, asked: Json) -> r.StartResult:
-    with _refusals(name):
+    with refusals(name):
         return app.call(m.CAMPAIGN_START, name=name, dry_run=True, **asked)
 
 
@@ -160,12 +167,12 @@ def _radius(name: str, found: r.StartResult) -> str:
     return f"start {name}: {', '.join(parts)}"
 
 
-def _people(found: r.StartResult) -> int:
+def people_of(found: r.StartResult) -> int:
     """How many would get it now."""
     return found["would"]["remaining"] if found["would"] else 0
 
 
-def _plan(name: str, found: r.StartResult, asked: Json, zone: str | None) -> str:
+def plan(name: str, found: r.StartResult, asked: Json, zone: str | None) -> str:
     """The radius, how many of them now, and when."""
     from hubctl.start_times import shown
 
@@ -175,7 +182,7 @@ def _plan(name: str, found: r.StartResult, asked: Json, zone: str | None) -> str
     return _radius(name, found) + limit + when
 
 
-def _unaccepted(found: r.StartResult, asked: Json) -> list[r.ProblemView]:
+def unaccepted(found: r.StartResult, asked: Json) -> list[r.ProblemView]:
     """Preflight problems that stand in the way of this start."""
     accepted = asked.get("accept_risk") or ()
     problems = found["would"]["problems"] if found["would"] else []
@@ -184,18 +191,18 @@ def _unaccepted(found: r.StartResult, asked: Json) -> list[r.ProblemView]:
 
 def _ask(app: App, name: str, asked: Json, zone: str | None) -> None:
     found = _would(app, name, asked)
-    if found["campaign"]["state"] == "running" or _unaccepted(found, asked):
+    if found["campaign"]["state"] == "running" or unaccepted(found, asked):
         return  # nothing to ask: it runs already, or starting it will say what is wrong
-    reached = min(_people(found), asked.get("limit", sys.maxsize))
-    app.confirm(_plan(name, found, asked, zone), needed=False, name=name, people=reached)
+    reached = min(people_of(found), asked.get("limit", sys.maxsize))
+    app.confirm(plan(name, found, asked, zone), needed=False, name=name, people=reached)
 
 
 def _dry_run(app: App, name: str, asked: Json, zone: str | None) -> int:
     from hubctl import render
 
     found = _would(app, name, asked)
-    _refuse_late_limit(found["campaign"], asked, changed=False)
-    problems = _unaccepted(found, asked)
+    refuse_late_limit(found["campaign"], asked, changed=False)
+    problems = unaccepted(found, asked)
     for each in found.get("warnings") or ():
         app.complain(f"warning: {each}")
     planned = found["would"]
@@ -203,13 +210,23 @@ def _dry_run(app: App, name: str, asked: Json, zone: str | None) -> int:
     would = {key: value for key, value in planned.items() if key != "state"}
     if not print_result(app, {"name": name, "dry_run": True, **found, "would": would}):
         already = found["campaign"]["state"] == "running"
-        app.out(f"{name} is running already" if already else f"would {_plan(name, found, asked, zone)}")
+        app.out(f"{name} is running already" if already else f"would {plan(name, found, asked, zone)}")
         if skipped := render.skips(planned["skipped"], found["campaign"]["channel"]):
             app.out(f"  skipped  {skipped}")
         if problems:
             app.out("\n".join(["it is not ready to start:", *render.problems(problems)]))
         app.note("nothing was sent")
     return Exit.FAILED if problems else Exit.DONE
+
+
+def started(name: str, found: r.StartResult, zone: str | None) -> str:
+    """ "spring is running", or when it will be."""
+    view = found["campaign"]
+    if view["state"] == "scheduled":
+        from hubctl.start_times import shown
+
+        return f"{name} is scheduled for {shown(view['scheduled_at'], zone)}"
+    return f"{name} is {view['state']}" + ("" if found["changed"] else " already")
 
 
 def _tell(app: App, name: str, found: r.StartResult, zone: str | None) -> None:
@@ -221,12 +238,8 @@ def _tell(app: App, name: str, found: r.StartResult, zone: str | None) -> None:
 
     if text := matched(found.get("matching")):
         app.note(text)
-    view = found["campaign"]
-    if view["state"] == "scheduled":
-        from hubctl.start_times import shown
-
-        app.out(f"{name} is scheduled for {shown(view['scheduled_at'], zone)}")
+    app.out(started(name, found, zone))
+    if found["campaign"]["state"] == "scheduled":
         app.note(f"to take it back: hubctl stop {name}")
     else:
-        app.out(f"{name} is {view['state']}" + ("" if found["changed"] else " already"))
         app.note(f"follow it with: hubctl watch {name}")

@@ -42,6 +42,14 @@ class Told:
         self.answers.setdefault(name, []).extend(found)
         return found
 
+    def several(self, name: str, *arguments: str, code: int = 0) -> None:
+        """Run a command on several campaigns; all such answers have one shape."""
+        done = self.hub.run(name, *arguments, "--json")
+        assert done.returncode == code, (name, arguments, done.returncode, done.stdout, done.stderr)
+        found = json.loads(done.stdout)
+        assert found.pop("schema") == f"hubctl.{name}/1"
+        self.answers.setdefault("several", []).append(found)
+
     def failed(self, *arguments: str) -> None:
         """Run a command that fails, and keep its error."""
         done = self.hub.run(*arguments, "--json")
@@ -158,6 +166,8 @@ def _campaigns(told: Told) -> None:
     told.run("stop", "slow")
     told.run("clone", "slow", "again")
     told.run("start", "again", "--at", "2999-01-01T00:00:00Z")
+    told.several("pause", "slow", "spring", "nobody", code=1)
+    told.several("stop", "slow", "nobody", code=9)
     told.run("list")
     told.run("show", "spring")
     told.run("show", "again")
@@ -227,7 +237,7 @@ def _daemon(told: Told) -> None:
 NAMES = sorted({*ALL, "error"} - ELSEWHERE)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "several"])
 def test_the_json_of_a_command_has_the_shape_that_was_promised(
     told: dict[str, list[dict[str, Any]]], name: str
 ) -> None:
@@ -251,4 +261,6 @@ def test_the_first_key_is_the_schema(told: dict[str, list[dict[str, Any]]], name
 
 
 def test_no_golden_file_is_left_over() -> None:
-    assert {file.stem for file in GOLDEN.iterdir()} <= {name.replace(" ", ".") for name in (*ALL, "error")}
+    assert {file.stem for file in GOLDEN.iterdir()} <= {
+        name.replace(" ", ".") for name in (*ALL, "error", "several")
+    }
