@@ -12,7 +12,6 @@ import mimetypes
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
@@ -21,7 +20,8 @@ from types import MappingProxyType
 from typing import Any
 
 from hubctl.exits import Refused
-from hubd import toml_lines
+from hubd import toml_text
+from hubd.toml_text import TomlFault, read_toml
 
 #: Keys that name the file of a key that the daemon knows. The daemon gets the text, never the name.
 FILE_KEYS = {
@@ -80,11 +80,9 @@ def read_campaign(path: Path) -> CampaignFile:
         line = raw.count(b"\n", 0, error.start) + 1
         raise Refused(f"{path}:{line}: this is not UTF-8", hint="save the file as UTF-8") from None
     try:
-        spec = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
-        raise _bad_toml(path, source, str(error)) from None
-    except RecursionError:
-        raise Refused(f"{path}: the values are nested too deeply") from None
+        spec = read_toml(source)
+    except TomlFault as fault:
+        raise _bad_toml(path, source, fault) from None
     faults: list[tuple[str, str]] = []
     plain, enclosures, texts = read_in(spec, path.parent, faults)
     if faults:
@@ -148,50 +146,15 @@ def _place(path: Path, source: str, texts: Mapping[str, Path], key: str) -> str:
 _IN_TEXT = re.compile(r"(.+) line ([0-9]+)")
 
 
-def _bad_toml(path: Path, source: str, problem: str) -> Refused:
-    found = re.search(r"\(at line (\d+), column \d+\)", problem)
-    last = max(1, source.count("\n") + (not source.endswith("\n")))
-    line = int(found[1]) if found else last  # without a number it is "(at end of document)"
-    words = re.sub(r"\s*\(at [^)]*\)", "", problem)
-    text = source.split("\n")[line - 1].strip()
+def _bad_toml(path: Path, source: str, fault: TomlFault) -> Refused:
+    if not fault.line:
+        return Refused(f"{path}: {fault}")
+    text = source.split("\n")[fault.line - 1].strip()
     return Refused(
-        f"{path}:{line}: this is not TOML: {words[:1].lower()}{words[1:]}",
-        hint=_guess(words, text),
+        f"{path}:{fault.line}: this is not TOML: {fault}",
+        hint=fault.guess,
         details=[text if len(text) <= SHOWN else f"{text[:SHOWN]}…"] if text else [],
     )
-
-
-#: What the reader of TOML says, and what it is mostly about.
-_GUESSES = (
-    (
-        "Illegal character",
-        'a text ends with the quote that it began with; several lines go between """ and """',
-    ),
-    ("Unterminated string", 'a text is never closed: it ends as it began, with """ or a quote'),
-    ('Expected "\'"', "a text is never closed: it ends with the quote that it began with"),
-    ("Unescaped '\\'", "write a backslash twice, or put the text in single quotes"),
-    ("Invalid hex", "write a backslash twice, or put the text in single quotes"),
-    ("Unclosed array", "a list ends with ], and commas are between its texts"),
-    ("Cannot overwrite", "the same key occurs twice; keep one of them"),
-    ("Expected '='", 'write a key and its value like this: name = "spring-sale"'),
-    ("Expected ']", "write the header of a table on its own line: [retry]"),
-)
-
-
-def _guess(problem: str, line: str) -> str:
-    """What is probably meant with a line that is not TOML, for somebody who has never seen any."""
-    _, equals, value = (part.strip() for part in line.partition("="))
-    if re.search("[\u201c\u201d\u201e\u2018\u2019]", value):
-        return "use straight quotes, not the curly quotes of a word processor"
-    if problem.startswith(("Invalid value", "Expected newline")) and equals:
-        if not value:
-            return "a value is missing after the ="
-        if value.lower() in ("true", "false"):
-            return f"write it in lower case: {value.lower()}"
-        if value[0] in "\"'":
-            return 'put a backslash before a quote inside a text: \\"'
-        return 'texts need quotes: name = "spring-sale"'
-    return next((guess for words, guess in _GUESSES if problem.startswith(words)), "")
 
 
 def template_guess(problems: Sequence[str]) -> str:
@@ -383,5 +346,5 @@ def line_of(source: str, key: str) -> int:
     A key inside an inline table is found at the line of the table; a missing key of a table at its header;
     a text of a file of its own at the key that names it.
     """
-    lines = toml_lines.key_lines(source)
-    return toml_lines.line_of(key, lines) or toml_lines.line_of(f"{key}_file", lines)
+    lines = toml_text.key_lines(source)
+    return toml_text.line_of(key, lines) or toml_text.line_of(f"{key}_file", lines)

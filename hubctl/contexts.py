@@ -144,12 +144,13 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
         raise _fault(file, f"it cannot be read: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
         raise _fault(file, "it is not UTF-8 text") from None
-    import tomllib
+    from hubd.toml_text import TomlFault, read_toml
 
     try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _fault(file, f"this is not TOML: {error}") from None
+        found = read_toml(text)
+    except TomlFault as fault:
+        where = f" (line {fault.line})" if fault.line else ""
+        raise _fault(file, f"this is not TOML: {fault}{where}") from None
     _check(file, "", found, {"context", "contexts"})
     if not isinstance(found.get("context", ""), str):
         raise _fault(file, "context: must be the name of a context")

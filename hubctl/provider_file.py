@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import stat
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 from hubctl.exits import Exit, Refused
 from hubd.files import replace_file
 from hubd.ownership import find_weakness
+from hubd.toml_text import read_toml
 
 MOST_BYTES = 1024 * 1024  #: what hubd reads at most
 _BOM = "\ufeff"
@@ -201,7 +201,7 @@ def _item(value: Any) -> Any:
 
 def _parsed(text: str) -> dict[str, Any]:
     """Raises ValueError for what hubd would not take for a file of its own."""
-    found = tomllib.loads(text.removeprefix(_BOM))
+    found = read_toml(text.removeprefix(_BOM))
     if not isinstance(found.get("providers", {}), Mapping):
         raise ValueError
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from hubctl.command import command
 from hubctl.exits import Refused
 from hubctl.names import campaign_names
 from hubd.errors import BadInput
+from hubd.toml_text import TomlFault, read_toml
 from hubd.wire import methods as m
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def _value(key: str, text: str) -> Any:
     """A list or a table as TOML has it; everything else is text as it stands."""
     if text[:1] in ("[", "{"):
         try:
-            return tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+            return read_toml(f"value = {text}")["value"]
+        except TomlFault:
             if key in _LISTS:
                 raise click.UsageError(f'--set: {key} is a list such as ["one", "two"]') from None
     return ([text] if text else []) if key in _LISTS else text

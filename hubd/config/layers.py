@@ -9,10 +9,8 @@ all of them are relative to the folder of hubd.toml.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import stat
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,7 @@ from pathlib import Path
 from hubd.core.tables import Fault
 from hubd.errors import BadConfig
 from hubd.ownership import find_weakness, folder_owner
-from hubd.toml_lines import key_lines, line_of
+from hubd.toml_text import TomlFault, key_lines, line_of, read_toml
 
 MAX_CONFIG_BYTES = 1024 * 1024
 
@@ -146,16 +144,10 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
 
 def _parse(path: Path, text: str) -> dict[str, object]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # Its sentence without the position, which goes in front, and without what it quotes.
-        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        what = re.sub(r"\s*\(at .*\)", "", str(error))
-        what = re.sub(r"'(?:[^'\\]|\\.)*'", "a character", what) if what.startswith("Illegal") else what
-        line = int(found[1]) if found else text.count("\n") + 1  # "at end of document"
-        raise _bad_file(path, f"not valid TOML: {what}", line) from None
-    except (RecursionError, ValueError):
-        raise _bad_file(path, "is nested too deeply or has a number out of range") from None
+        return read_toml(text)
+    except TomlFault as fault:
+        hint = f"; {fault.guess}" if fault.guess else ""
+        raise _bad_file(path, f"not valid TOML: {fault}{hint}", fault.line) from None
 
 
 def _bad_file(path: Path, problem: str, line: int = 0) -> BadConfig:

@@ -152,6 +152,9 @@ def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path: Path, text: 
         ("tracked = True", "lower case: true"),
         ("name =", "a value is missing"),
         ("x = 1", "the same key occurs twice"),
+        ('text = """Hi', "begins on line 2 is never closed"),
+        ("lists = ['a' 'b']", "a list ends with ]"),
+        ("[retry] give_up_after = '1h'", "on its own line"),
     ],
 )
 def test_a_line_that_is_not_toml_is_shown_with_what_is_probably_meant(

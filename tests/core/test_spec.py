@@ -18,7 +18,7 @@ from hubd.core.spec import CampaignSpec, Retry, Schedule, spec_from_json, spec_j
 from hubd.core.spec_reading import list_name, parse_spec
 from hubd.core.times import parse_duration, parse_time
 from hubd.errors import BadInput
-from hubd.toml_lines import key_lines, line_of
+from hubd.toml_text import key_lines, line_of
 
 FILE = """
 name = "spring-sale"
