@@ -144,6 +144,12 @@ class Addition:
 
 
 def tested(name: str, found: r.ProbeResult) -> str:
+    """What a test found, and what the provider says of the account, as lines."""
+    account = found.get("account")
+    return "\n".join([_works(name, found), *map(layout.one_line, account["lines"] if account else ())])
+
+
+def _works(name: str, found: r.ProbeResult) -> str:
     if found["ok"] and found.get("detail"):
         return f"{name} works. {layout.one_line(found['detail'])}"
     if found["ok"]:

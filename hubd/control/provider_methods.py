@@ -7,6 +7,7 @@ import trio
 from hubd.control.command import Command
 from hubd.control.hub import Hub
 from hubd.control.views import provider_view
+from hubd.core.account import Account
 from hubd.core.model import CampaignState
 from hubd.core.verdict import is_ready
 from hubd.wire import params as p
@@ -25,8 +26,9 @@ async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeR
         provider = hub.supervisor.providers.get(params.name)
         provider.check_enabled()
         view = provider.view()
-        said: r.ProbeResult = {"ok": view.state == "ready", "code": 0, "text": "", "detail": view.reason}
-        return {**said, "would": {"change": False}}
+        ready = view.state == "ready"
+        said: r.ProbeResult = {"ok": ready, "code": 0, "text": "", "detail": view.reason, "account": None}
+        return {**said, "account": _account(provider.account), "would": {"change": False}}
     probed = await hub.supervisor.probe(params.name)
     answer, ok, detail = probed.answer, is_ready(probed.answer) or probed.working > 0, ""
     if not ok:
@@ -36,7 +38,22 @@ async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeR
         detail = f"The server takes no more connections at the moment; {works}."
     # A code that nobody has sent stands for a login that was not tried: `detail` says all there is to say.
     ours = answer.detail and answer.code and not answer.verbatim
-    return {"ok": ok, "code": answer.code, "text": "" if ours else answer.text, "detail": detail}
+    text = "" if ours else answer.text
+    account = _account(probed.account)
+    return {"ok": ok, "code": answer.code, "text": text, "detail": detail, "account": account}
+
+
+def _account(account: Account | None) -> r.AccountView | None:
+    if account is None:
+        return None
+    return {
+        "sending": account.sending,
+        "sandbox": account.sandbox,
+        "rate": list(account.rate),
+        "quota": account.quota,
+        "used": account.used,
+        "lines": list(account.lines),
+    }
 
 
 async def enable(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProviderResult:

@@ -87,7 +87,7 @@ class LimiterRegistry:
     async def of_campaign(self, campaign: Campaign, provider: Provider) -> CampaignLimits:
         """The limits of a campaign on a provider, with the rates that are set now. Raises as `limiter`."""
         spec = provider.spec
-        shared = await self.limiter(f"provider/{spec.name}", spec.rate, warmup=spec.warmup)
+        shared = await self.limiter(f"provider/{spec.name}", provider.rate, warmup=spec.warmup)
         own = await self.limiter(f"campaign/{campaign.id}", campaign.rate)
         return CampaignLimits(self, provider, shared, own)
 

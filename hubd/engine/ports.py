@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from hubd.core.account import AccountAnswer
 from hubd.core.decide import Decide, Decided, Move
 from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import (
@@ -92,6 +93,20 @@ class Transport(Protocol):
     def connection(self) -> Connection: ...
     async def probe(self) -> Answer: ...
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class TellsAccount(Protocol):
+    """A transport whose provider describes the account, which stands for `Transport.probe`."""
+
+    @property
+    def tells_rate(self) -> bool:
+        """Whether it says how fast the account may send. Then it is asked before the first message."""
+        ...
+
+    async def ask_account(self) -> AccountAnswer:
+        """Log in and ask. Never raises for what the provider or the network do."""
+        ...
 
 
 class Ledger(Protocol):

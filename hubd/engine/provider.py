@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
 
+from hubd.core.account import Account
 from hubd.core.model import Answer, Channel, InDoubt, Signal
+from hubd.core.pacing import parse_rates
 from hubd.core.request_verdicts import PLAIN
 from hubd.core.verdict import Action, Verdict, is_ready, judge, refuses_connection
 from hubd.core.warmup import Warmup
 from hubd.engine.breaker import CircuitBreaker
 from hubd.engine.health import Health, HealthChange, HealthReporter, ProviderHealth, Tell, tell_nobody
 from hubd.engine.pool import WorkerPool
-from hubd.engine.ports import Transport
+from hubd.engine.ports import TellsAccount, Transport
 from hubd.engine.worker import IDLE
-from hubd.errors import CredentialMissing, HubError, ProviderUnavailable
+from hubd.errors import BadInput, CredentialMissing, HubError, ProviderUnavailable
+
+log = logging.getLogger(__name__)
 
 #: Seconds for which an answer shows that a provider works that closed one more connection without a word.
 RECENT = 1.0
+
+#: Seconds for which what the account says of its rates is believed.
+ACCOUNT_KNOWN = 3600.0
+#: Seconds that a run waits at most to hear of the rates before its first message.
+ACCOUNT_WAIT = 10.0
 
 #: What is limited, or "*" for every other one, and its rates.
 Rates = Mapping[str, tuple[str, ...]]
@@ -88,6 +98,7 @@ class Probe:
     """What a probe found out."""
 
     answer: Answer
+    account: Account | None = None  #: what the provider says of the account
     working: int = 0  #: connections that stand and work, where only a further one was refused
 
 
@@ -113,6 +124,8 @@ class Provider:
         self._now = now
         self._pool: WorkerPool | None = None
         self._why_not = ""
+        self.account: Account | None = None  #: as the provider described it last
+        self._asked_at = float("-inf")  # for the account, on Trio's clock
         self._refused = False  #: the last probe was, so a secret may be another one by now
         self._disabled = False
         self._off = "disabled"
@@ -189,11 +202,42 @@ class Provider:
     async def probe(self) -> Answer:
         """Log in and send nothing. A good answer ends a rest or a stop."""
         pool = await self.revive()
-        answer = await pool.transport.probe()
+        answer = await self._ask(pool.transport)
         self._refused = not is_ready(answer) and self.judge(answer).action is Action.PROVIDER_STOP
         if is_ready(answer) and not self._disabled and pool.breaker.health is not Health.READY:
             pool.revive()
         return answer
+
+    async def _ask(self, transport: Transport) -> Answer:
+        """The answer to a probe; of a provider that describes the account, to that question."""
+        if not isinstance(transport, TellsAccount):
+            return await transport.probe()
+        answer, account = await transport.ask_account()
+        if account is not None:
+            self.account, self._asked_at = _checked(account, self.spec.name), trio.current_time()
+        return answer
+
+    async def learn_rate(self) -> None:
+        """Ask how fast the account may send, if the provider says so, the configuration does not, and it was
+        not asked lately. What it does not answer in time is not waited for.
+        """
+        pool = await self.open()
+        transport = pool.transport
+        if self.spec.rate or not isinstance(transport, TellsAccount) or not transport.tells_rate:
+            return
+        if trio.current_time() - self._asked_at >= ACCOUNT_KNOWN:
+            with trio.move_on_after(ACCOUNT_WAIT):
+                await self._ask(transport)
+
+    @property
+    def rate(self) -> tuple[str, ...]:
+        """How fast it may be used: as configured, else as the account says."""
+        return self.spec.rate or (self.account.rate if self.account is not None else ())
+
+    @property
+    def limits(self) -> ProviderSpec:
+        """The spec with the rates that hold."""
+        return replace(self.spec, rate=self.rate)
 
     def judge(self, answer: Answer) -> Verdict:
         """What the answer to a probe means."""
@@ -234,6 +278,7 @@ class Provider:
         """Use other settings from the next message on."""
         self.spec = spec
         self._why_not = ""
+        self.account, self._asked_at = None, float("-inf")
         if self._pool is not None and transport is not None:
             self._pool.revive(transport)
             if self._disabled:
@@ -276,7 +321,7 @@ class Provider:
             until=provider_health.until,
             connections=self.spec.connections,
             connections_allowed=0 if provider_health.state in ("disabled", "stopped") else allowed,
-            rate=self.spec.rate,
+            rate=self.rate,
             largest_message=None if self._pool is None else self._pool.transport.largest_message,
         )
 
@@ -301,3 +346,13 @@ class Provider:
         """Close the connections."""
         if self._pool is not None:
             await self._pool.aclose()
+
+
+def _checked(account: Account, name: str) -> Account:
+    """The account without rates that are none."""
+    try:
+        parse_rates(account.rate)
+    except BadInput as problem:
+        log.warning("what %s says of its rates is not used: %s", name, problem)
+        return replace(account, rate=())
+    return account

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from contextlib import suppress
 
 import trio
 
@@ -11,11 +11,11 @@ from hubd.engine.campaign import CampaignTask
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import RunContext
-from hubd.engine.provider import Provider, ProviderSpec
+from hubd.engine.provider import ACCOUNT_KNOWN, Provider
 from hubd.engine.providers import Providers
 from hubd.engine.reconciler import Doubts, Reconciler
 from hubd.engine.source import Source
-from hubd.errors import Conflict
+from hubd.errors import Conflict, HubError
 
 
 class RunFactory:
@@ -49,7 +49,8 @@ class RunFactory:
         campaign = await self._context.campaigns.by_id(campaign_id)
         provider = self.provider_for(campaign)
         pool = await provider.open()
-        self._see_that_it_runs(pool)
+        self._see_that_it_runs(pool, provider)
+        await provider.learn_rate()
         # Before its audience is frozen it is known whether the content compiles.
         sender = (
             ""
@@ -99,21 +100,34 @@ class RunFactory:
             await self._limits.limiter(f"campaign/{campaign_id}", campaign.rate)
         self._wake_pools()
 
-    async def refit(self, specs: Iterable[ProviderSpec]) -> None:
-        """Use the rates of these providers from now on. Raises `BadInput` and `StoreUnavailable`."""
+    async def refit(self, *names: str) -> None:
+        """Use the rates that these providers have now. Raises `BadInput` and `StoreUnavailable`."""
         async with self._rating:
-            for spec in specs:
-                await self._limits.refit(spec)
+            for name in names:
+                await self._limits.refit(self._providers.get(name).limits)
         self._wake_pools()
 
-    def _see_that_it_runs(self, pool: WorkerPool) -> None:
+    def _see_that_it_runs(self, pool: WorkerPool, provider: Provider) -> None:
         if pool not in self._pools:
             self._pools.add(pool)
-            self._nursery.start_soon(self._run_pool, pool)
+            self._nursery.start_soon(self._run_pool, pool, provider)
 
-    async def _run_pool(self, pool: WorkerPool) -> None:
-        await pool.run(self._context)
+    async def _run_pool(self, pool: WorkerPool, provider: Provider) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._learn_rates, provider)
+            await pool.run(self._context)
+            nursery.cancel_scope.cancel()
         self._pools.discard(pool)
+
+    async def _learn_rates(self, provider: Provider) -> None:
+        """Ask the account for its rates from time to time: providers raise them for those who send well."""
+        while True:
+            await trio.sleep(ACCOUNT_KNOWN)
+            before = provider.rate
+            with suppress(HubError):
+                await provider.learn_rate()
+                if provider.rate != before and provider is self._providers.get(provider.spec.name):
+                    await self.refit(provider.spec.name)
 
     def _wake_pools(self) -> None:
         for pool in self._pools:

@@ -202,11 +202,15 @@ class Supervisor:
     async def probe(self, name: str) -> Probe:
         """Log in at a provider and send nothing. If it works, one-off messages that waited for it go."""
         provider, begun = self.providers.get(name), trio.current_time()
+        before = provider.rate
         answer = await provider.probe()
+        if provider.rate != before:
+            await self._factory.refit(name)
         if is_ready(answer):
             await self.recover()
-            return Probe(answer=answer)
-        return Probe(answer=answer, working=provider.working(answer, begun))
+            return Probe(answer=answer, account=provider.account)
+        working = provider.working(answer, begun)
+        return Probe(answer=answer, account=provider.account, working=working)
 
     async def enable(self, provider: str) -> None:
         """Let a provider be used again; one-off messages that waited for it go."""
@@ -216,7 +220,7 @@ class Supervisor:
     async def reconfigure(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
         """Take over new provider settings. Returns what changed, in words; raises before anything did."""
         changes = await self.providers.reconfigure(specs)
-        await self._factory.refit(specs.values())
+        await self._factory.refit(*specs)
         await self.recover()
         return changes
 

@@ -12,7 +12,7 @@ from hubctl.app import App
 from hubctl.exits import Refused
 from hubctl.provider_questions import Given, ask
 from hubd.client import open_client
-from hubd.config.file import load_config
+from hubd.config.file import HubConfig, load_config
 from hubd.config.reference import sections
 from hubd.core.model import Channel
 from hubd.provider_specs import provider_specs
@@ -38,21 +38,68 @@ async def loft(peer: Peer) -> None:
         await peer.say(UNKNOWN if seen.headers.get("x-roof", "").startswith("p2@") else answer("202 OK", b""))
 
 
+def written(folder: Path, url: str, more: str = "") -> HubConfig:
+    """The configuration with a loft."""
+    for name, text in (
+        ("w", "pheep"),
+        (
+            "hubd.toml",
+            f'[providers.loft]\ntype = "pigeon"\nloft_url = "{url}"\nwhistle = {{ file = "w" }}\n{more}',
+        ),
+    ):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o600)
+    return load_config(folder / "hubd.toml")
+
+
+@pytest.mark.usefixtures("_pigeons")
+async def test_rates_are_those_of_the_account_unless_there_are_some_in_the_configuration(
+    tmp_path: Path,
+) -> None:
+    told = "3/day"
+
+    async def told_loft(peer: Peer) -> None:
+        while True:
+            seen = await peer.request()
+            body = b'{"rate": "%s"}' % told.encode() if seen.line.startswith("GET") else b""
+            await peer.say(answer("202 OK", body))
+
+    async with (
+        serve_http(told_loft) as server,
+        open_hub(tmp_path) as served,
+        open_client(served.path) as hub,
+    ):
+        supervisor = served.hub.supervisor
+        config = written(tmp_path, server.url)
+        await supervisor.reconfigure(await provider_specs(config, tmp_path, served.bridge))
+        await import_people(hub, 5)
+        await hub.call("campaign.apply", spec=PERSONAL | {"provider": "loft"})
+        await hub.call("campaign.start", name="spring")
+        # the question, and as many letters as the account may send a day
+        await server.until(lambda: len(server.requests) >= 4)
+        (loft,) = [each for each in (await hub.call("provider.list"))["providers"] if each["name"] == "loft"]
+        assert loft["rate"] == ["3/day"]
+        told = "4/day"
+        tested = await hub.call("provider.test", name="loft")
+        assert tested["account"]["rate"] == ["4/day"]
+        assert tested["account"]["lines"] == ["The loft lets 4/day fly."]
+        await server.until(lambda: len(server.requests) >= 6)
+        view = (await hub.call("campaign.get", name="spring"))["campaign"]
+        assert (view["state"], view["counts"]["pending"]) == ("running", 1)
+        config = written(tmp_path, server.url, 'rate = "1000/day"\n')
+        await supervisor.reconfigure(await provider_specs(config, tmp_path, served.bridge))
+        await until(hub, "spring", "completed")
+
+
 @pytest.mark.usefixtures("_pigeons")
 async def test_a_campaign_goes_through_a_kind_that_is_one_folder_and_one_line(tmp_path: Path) -> None:
-    (tmp_path / "w").write_text("pheep")
-    (tmp_path / "w").chmod(0o600)
     async with (
         serve_http(loft) as server,
         open_hub(tmp_path) as served,
         open_client(served.path) as hub,
     ):
-        path = tmp_path / "hubd.toml"
-        path.write_text(
-            f'[providers.loft]\ntype = "pigeon"\nloft_url = "{server.url}"\nwhistle = {{ file = "w" }}\n'
-        )
-        path.chmod(0o600)
-        specs = await provider_specs(load_config(path), tmp_path, served.bridge)
+        config = written(tmp_path, server.url)
+        specs = await provider_specs(config, tmp_path, served.bridge)
         assert "providers.loft" in await served.hub.supervisor.reconfigure(specs)
         assert (await hub.call("provider.test", name="loft"))["ok"]
         await import_people(hub, 5)

@@ -14,6 +14,7 @@ from msgspec import Meta
 from hubd.config.hosts import base_url
 from hubd.config.rates import email_sender, read_limits
 from hubd.config.secret_refs import how_to, read_secret
+from hubd.core.account import Account, AccountAnswer
 from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Stage
 from hubd.core.request_verdicts import RequestVerdicts
 from hubd.core.tables import Table
@@ -67,6 +68,7 @@ class PigeonTransport:
     account = ""
     talks_first = False
     largest_message = None
+    tells_rate = True
 
     def __init__(self, name: str, config: PigeonConfig, whistle: SecretReader) -> None:
         self.name, self.connections = name, config.pigeons
@@ -77,7 +79,15 @@ class PigeonTransport:
         return PigeonConnection(self, self.endpoint.connection())
 
     async def probe(self) -> Answer:
-        return await self.connection().ask(Request(method="GET", target="/loft"))
+        return (await self.ask_account()).answer
+
+    async def ask_account(self) -> AccountAnswer:
+        connection = self.connection()
+        answer = await connection.ask(Request(method="GET", target="/loft"))
+        connection.drop()
+        rate = connection.said.get("rate")
+        account = Account(rate=(rate,), lines=(f"The loft lets {rate} fly.",)) if rate else None
+        return AccountAnswer(answer, account)
 
     async def aclose(self) -> None:
         self.endpoint.close()
@@ -91,6 +101,7 @@ class PigeonConnection:
 
     def __init__(self, loft: PigeonTransport, wire: Connection) -> None:
         self._loft, self._wire = loft, wire
+        self.said: dict[str, str] = {}
 
     async def prepare(self, rendered: RenderedMessage) -> Answer | None:
         await trio.lowlevel.checkpoint()
@@ -107,7 +118,7 @@ class PigeonConnection:
             response = await self._wire.request(request, largest=LARGEST)
         except NoAnswer as failure:
             return failure.answer
-        said = json.loads(response.body) if response.body else {}
+        said = self.said = json.loads(response.body) if response.body else {}
         return Answer(
             stage=Stage.REQUEST,
             code=response.status,
