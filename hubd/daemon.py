@@ -63,6 +63,7 @@ from hubd.store.housekeeping import tidy
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
 from hubd.store.restore import Restores, open_restores
+from hubd.store.rollup import count_pending
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
 
@@ -190,6 +191,7 @@ async def _serve(
             async with trio.open_nursery() as services:
                 services.start_soon(feed.run)
                 services.start_soon(health_events.run)
+                services.start_soon(_count_figures, database)
                 services.start_soon(_tidy_hourly, database)
                 services.start_soon(_look_at_database, database)
                 services.start_soon(reload_on_hangup, hangups, hub.reload)
@@ -291,6 +293,14 @@ async def _look_at_database(database: Database) -> None:
     while True:
         _ = database.trouble
         await trio.sleep(LOOK_EVERY)
+
+
+async def _count_figures(database: Database) -> None:
+    """Count for the reports what an older version has sent, once."""
+    with suppress(StoreUnavailable):  # the next start continues
+        counted = await count_pending(database)
+        if counted:
+            log.info("the figures of %d campaigns of an earlier version were counted", counted)
 
 
 async def _tidy_hourly(database: Database) -> None:

@@ -65,7 +65,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str = ""
     at: float
     limits: tuple[str, ...] = ()  #: as for `Open`; only with `opened=False`: an open attempt counted already
-    cost: int = 1
+    cost: int = 1  #: as the attempt's `Open` said
     steady: float | None = None  #: as for `Open`
 
 

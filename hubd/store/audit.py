@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from hubd.store.campaign_rows import EVERY
 from hubd.store.connection import open_plain, trouble_of
 from hubd.store.database import Database
 from hubd.store.disk_space import DEFAULT_LIMITS, MIB, needed
+from hubd.store.rollup import difference
 from hubd.store.transaction import Transaction
 from hubd.store.unit import audit_hash
 from hubd.store.watermark import Watermark, WatermarkFile, watermark_of
@@ -38,6 +39,10 @@ QUICK_CHECK = "PRAGMA quick_check(5)"
 DANGLING = 'SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1'
 #: The same numbers, counted.
 RECOUNT = "SELECT campaign_id, state, count(*) FROM delivery GROUP BY campaign_id, state"
+#: Campaigns whose figures are complete, with those of one-off messages.
+ROLLED_UP = """
+SELECT id, name FROM campaign
+WHERE doomed = 0 AND id NOT IN (SELECT campaign_id FROM rollup_pending)"""
 #: Attempts that are open, with the campaign they belong to.
 OPEN_ATTEMPTS = """
 SELECT attempt.id, attempt.epoch, delivery.campaign_id, delivery.state
@@ -113,7 +118,7 @@ def _examine_all(path: Path) -> list[Finding]:
     with closing(open_plain(path, writer=False)) as db:
         db.set_progress_handler(_unwanted, LOOK)
         current = watermark_of(db)
-        for look in (_file, _links, _counts, _audit):
+        for look in (_file, _links, _counts, _figures, _audit):
             try:
                 with _snapshot(db):
                     findings.append(look(db))
@@ -176,11 +181,26 @@ def _counts(db: sqlite3.Connection) -> Finding:
     if not wrong and not counted:
         found = f"the counts of {_count(looked_at, 'campaign')} match a recount"
         return Finding(check="counts", ok=True, found=found)
-    names = ", ".join(wrong[:NAMED]) + (f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else "")
     found = (
-        f"the counts do not match a recount: {names}" if wrong else "there are deliveries without a campaign"
+        f"the counts do not match a recount: {_some(wrong)}"
+        if wrong
+        else "there are deliveries without a campaign"
     )
     return Finding(check="counts", ok=False, found=found, advice=_ASIDE)
+
+
+def _figures(db: sqlite3.Connection) -> Finding:
+    """Whether the roll-up of each campaign equals a recount."""
+    wrong, looked_at = [], 0
+    for row in db.execute(ROLLED_UP).fetchall():
+        looked_at += 1
+        if difference(db, row["id"]):
+            wrong.append(row["name"])
+    if not wrong:
+        found = f"the figures of {_count(looked_at, 'campaign')} by the hour match a recount"
+        return Finding(check="figures", ok=True, found=found)
+    found = f"the figures by the hour do not match a recount: {_some(wrong)}"
+    return Finding(check="figures", ok=False, found=found, advice=_ASIDE)
 
 
 def _audit(db: sqlite3.Connection) -> Finding:
@@ -238,6 +258,10 @@ def _disk_space(path: Path) -> Finding:
         return Finding(check="room", ok=True, found=data)
     advice = f"free disk space: hubd sends nothing with less than {wanted // MIB:,} MiB"
     return Finding(check="room", ok=False, found=f"only {data}", advice=advice)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _count(n: int, noun: str) -> str:

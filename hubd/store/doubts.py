@@ -18,6 +18,7 @@ from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import DeliveryState, DueDelivery, Stage
 from hubd.core.reconcile import Doubt, How, Resolution
 from hubd.store.database import Database
+from hubd.store.rollup import acceptance
 from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import SharedUnit, Unit
 
@@ -187,7 +188,8 @@ def _move(unit: Unit, doubt: Doubt, resolution: Resolution, at: Row, provider_id
     }
     changed = unit.db.execute(DECIDE, values).rowcount
     assert changed == 1, "the state was read in the same transaction"
-    unit.moved(at["campaign_id"], DeliveryState.IN_DOUBT, target)
+    accepted = acceptance(unit.db, doubt.delivery_id) if sent else None
+    unit.moved(at["campaign_id"], DeliveryState.IN_DOUBT, target, accepted=accepted)
 
 
 def tell_decided(

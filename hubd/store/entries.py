@@ -182,7 +182,9 @@ class _Batch:
         counts = counts_as_attempt(target)
         steady = entry.at if entry.steady is None else entry.steady
         self._rows.close(entry, at.state, target, at.n, self._epoch, steady)
-        self._move(at, target)
+        accepted = (entry.at, entry.cost) if target is DeliveryState.SENT else None
+        self._unit.moved(at.campaign_id, at.state, target, at=entry.at, accepted=accepted)
+        at.state = target
         if entry.opened or counts:
             at.n += 1
         if not entry.opened and counts:

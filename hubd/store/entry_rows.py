@@ -17,7 +17,8 @@ FROM (WITH entry (delivery_id, waiting, message_id, at, steady)
 WHERE delivery.id = entry.delivery_id AND delivery.state = entry.waiting"""
 #: Their attempts, open.
 OPEN_ATTEMPTS = """
-INSERT INTO attempt (delivery_id, n, epoch, provider, account, message_id, content_hash, opened_at, node)
+INSERT INTO attempt (delivery_id, n, epoch, provider, account, message_id, content_hash, opened_at, node,
+    cost)
 {rows}"""
 #: The outcomes of open attempts.
 CLOSE_ATTEMPTS = """
@@ -67,8 +68,8 @@ class EntryRows:
         number, name, at = entry.delivery_id, entry.message_id, entry.at
         self.deliveries.add(number)
         self._sending.append((number, source.value, name, at, steady))
-        attempt = (number, n, epoch, entry.provider, entry.account, name, entry.content_hash, at, NODE)
-        self._opened.append(attempt)
+        attempt = (number, n, epoch, entry.provider, entry.account, name, entry.content_hash, at)
+        self._opened.append((*attempt, NODE, entry.cost))
 
     def close(
         self, entry: Close, source: DeliveryState, target: DeliveryState, n: int, epoch: int, steady: float
@@ -78,7 +79,8 @@ class EntryRows:
         counts = counts_as_attempt(target)
         self.deliveries.add(number)
         if counts and not entry.opened:
-            self._opened.append((number, n, epoch, entry.provider, "", entry.message_id, "", at, NODE))
+            attempt = (number, n, epoch, entry.provider, "", entry.message_id, "", at, NODE, entry.cost)
+            self._opened.append(attempt)
         if counts or entry.opened:
             outcome = target.value if counts else "withdrawn"
             said = (entry.stage, entry.reason, entry.detail, entry.code, entry.enhanced, entry.vendor)

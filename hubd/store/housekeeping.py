@@ -1,5 +1,5 @@
-"""What would grow for ever: old events, requests too old to be repeated, and
-what rate limits granted longer ago than any of them looks back.
+"""What would grow for ever: old events, requests too old to be repeated, what rate limits granted longer ago
+than any of them looks back, and the hours of old figures.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hubd.store.commands import tidy_answers
 from hubd.store.database import Database
 from hubd.store.events import Events
+from hubd.store.rollup import sum_up_days
 from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit
 from hubd.store.usage import tidy_usage
@@ -30,13 +31,15 @@ class Tidied:
     events: int
     requests: int
     usage: int = 0  #: including those that were joined to others
+    hours: int = 0  #: of the roll-up, that became days
 
 
 async def tidy(
     db: Database, *, now: float, keep_events: int = 200_000, keep_requests_days: float = 30
 ) -> Tidied:
-    """Remove all but the newest events, requests older than this many days, and usage that no rate looks at;
-    `now` in seconds on the steady clock: one that was set must not make everything old.
+    """Remove all but the newest events, requests older than this many days, and usage that no rate looks at,
+    and sum up old hours by days; `now` in seconds on the steady clock: one that was set must not make
+    everything old.
 
     In small units of work, while messages are sent. What is cut off continues at the next call. A subscriber
     whose cursor is older than the oldest event left is told so, and a request repeated after that long is a
@@ -47,6 +50,7 @@ async def tidy(
         events=await Events(db).prune(keep_events),
         requests=await _tidy_requests(db, old) + await tidy_answers(db, old),
         usage=await tidy_usage(db, now),
+        hours=await sum_up_days(db, now),
     )
 
 

@@ -10,13 +10,15 @@ from msgspec.structs import replace
 
 from hubd.core.decide import Pages, RefusedFailed, Retried
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
+from hubd.core.measures import ACCEPTED
 from hubd.core.model import CampaignState, DeliveryState
 from hubd.core.reasons import TRANSIENT
 from hubd.core.records import NotRequeued
 from hubd.errors import BadInput, NotFound
 from hubd.store.campaign_rows import campaign_by_id
 from hubd.store.doubts import OPERATOR, tell_decided
-from hubd.store.transaction import Transaction
+from hubd.store.rollup import acceptance, acceptance_taken_back
+from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import SharedUnit, Unit
 
 Class = Literal["transient", "permanent", "all"]
@@ -60,12 +62,12 @@ WHERE campaign_id = ? AND refused <> '' AND state IN ('pending', 'deferred')"""
 FAIL_REFUSED = """
 UPDATE delivery SET state = ?, reason = refused, next_at = NULL, updated_at = ? WHERE id = ? AND state = ?"""
 #: One delivery that is thought to be a failure.
-FAILURE = "SELECT state, campaign_id FROM delivery WHERE id = ?"
+FAILURE = "SELECT id, state, campaign_id, updated_at FROM delivery WHERE id = ?"
 #: How many are in doubt.
 COUNT_DOUBTFUL = "SELECT coalesce(sum(n_in_doubt), 0) FROM campaign_count WHERE campaign_id = ?"
 #: A page of failures after a cursor; `which` is 'all', or the class that a reason has (see `reasons`).
 FAILURES = """
-SELECT id, state FROM delivery INDEXED BY delivery_trouble
+SELECT id, state, updated_at FROM delivery INDEXED BY delivery_trouble
 WHERE campaign_id = :campaign_id AND state IN ('failed', 'undelivered') AND id > :after
     AND (state = 'failed' OR state = 'in_doubt' OR state = 'undelivered' OR state = 'skipped')
     AND (:which = 'all' OR (:which = 'transient')
@@ -122,7 +124,8 @@ def resolve_page(
         data = again_at if how == "resend" else f"settled_{how}"
         unit.db.execute(statement, (target, data, unit.now, delivery_id, source))
         tell_decided(unit, actor, how, campaign_id, delivery_id)
-    unit.moved(campaign_id, source, target, len(rows))
+        accepted = acceptance(unit.db, delivery_id) if target is DeliveryState.SENT else None
+        unit.moved(campaign_id, source, target, accepted=accepted)
     return len(rows), rows[-1]["id"] if len(rows) == limit else None
 
 
@@ -135,7 +138,7 @@ def requeue_one(unit: SharedUnit, delivery_id: int) -> None:
     target = advance_delivery(source, DeliveryEvent.REQUEUE)
     statement = REQUEUE_FAILED if source is DeliveryState.FAILED else REQUEUE
     unit.db.execute(statement, (target, unit.now, delivery_id, source))
-    unit.moved(row["campaign_id"], source, target)
+    _moved_back(unit, row["campaign_id"], row, target)
     if source is DeliveryState.FAILED:  # that it had failed was told
         _tell_requeued(unit, row["campaign_id"], "taken_back", Counter({source: 1}))
 
@@ -153,11 +156,18 @@ def requeue_page(
         source = DeliveryState(row["state"])
         target = advance_delivery(source, DeliveryEvent.REQUEUE)
         unit.db.execute(REQUEUE, (target, unit.now, row["id"], source))
-        unit.moved(campaign_id, source, target)
+        _moved_back(unit, campaign_id, row, target)
         sources[source] += 1
     if rows:
         _tell_requeued(unit, campaign_id, which, sources)
     return len(rows), rows[-1]["id"] if len(rows) == limit else None
+
+
+def _moved_back(unit: SharedUnit, campaign_id: int, row: Row, target: DeliveryState) -> None:
+    """Move the counters. `row` is the delivery's as it was; what has been sent so far stays paid for."""
+    source = DeliveryState(row["state"])
+    taken = acceptance_taken_back(unit.db, row["id"]) if source in ACCEPTED else None
+    unit.moved(campaign_id, source, target, at=row["updated_at"], accepted=taken)
 
 
 def fail_refused_page(unit: Unit, campaign_id: int, limit: int, actor: str) -> int:

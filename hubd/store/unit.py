@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from hubd.core.measures import ACCEPTED, DAY, MEASURED, OF_STATE, Measure, day_of, hour_of
 from hubd.core.model import DeliveryState
 from hubd.core.pacing import STEP
 from hubd.store.multirow import write_rows
@@ -58,6 +59,12 @@ NUMBER_EVENTS = "UPDATE sequence SET newest = ? WHERE name = 'event'"
 SPEND = """
 INSERT INTO usage (name, at, node, slots) {rows}
 ON CONFLICT (name, at, node) DO UPDATE SET slots = usage.slots + excluded.slots"""
+#: Adds to what happened in an hour.
+ROLL_UP = """
+INSERT INTO rollup (campaign_id, at, measure, node, n) {rows}
+ON CONFLICT (campaign_id, at, measure, node) DO UPDATE SET n = rollup.n + excluded.n"""
+#: What is older has been summed up by days.
+DAILY_UNTIL = "SELECT daily_until FROM rollup_state"
 #: How many attempts were ever opened: what an older copy of the file does not know.
 COUNT_OPENED = """
 INSERT INTO opened (node, attempts) VALUES (?, ?)
@@ -69,6 +76,10 @@ ADD_AUDIT = """
 INSERT INTO audit (at, actor, action, campaign_id, delivery_id, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
 
+#: Whatever is younger is kept by the hour.
+_HOURLY = 89 * DAY
+
+
 class SharedUnit:
     """What shared work is handed: the batch's transaction, and what is counted.
 
@@ -76,7 +87,18 @@ class SharedUnit:
     wall clock; `steady` is the same on the clock by which ages are measured.
     """
 
-    __slots__ = ("_moves", "_numbered", "_opened", "_refusals", "_spent", "db", "last_seq", "now", "steady")
+    __slots__ = (
+        "_measured",
+        "_moves",
+        "_numbered",
+        "_opened",
+        "_refusals",
+        "_spent",
+        "db",
+        "last_seq",
+        "now",
+        "steady",
+    )
 
     def __init__(self, db: Transaction, moment: Moment) -> None:
         self.db = db
@@ -84,14 +106,28 @@ class SharedUnit:
         self.last_seq = 0  #: of the last event written, 0 when there was none
         self._numbered = 0
         self._moves: dict[int, dict[str, int]] = {}
+        self._measured: dict[tuple[int, int, Measure], int] = {}
         self._refusals: dict[int, str] = {}
         self._spent: dict[tuple[str, int], int] = {}
         self._opened = 0
 
     def moved(
-        self, campaign_id: int, source: DeliveryState | None, target: DeliveryState | None, n: int = 1
+        self,
+        campaign_id: int,
+        source: DeliveryState | None,
+        target: DeliveryState | None,
+        n: int = 1,
+        *,
+        at: float | None = None,
+        accepted: tuple[float, int] | None = None,
     ) -> None:
-        """`n` deliveries went from `source` (None: were made) to `target` (None: were removed)."""
+        """`n` deliveries went from `source` (None: were made) to `target` (None: were removed).
+
+        The roll-up is moved along; see `core.measures` for the times that it goes by. `at` is the row's
+        `updated_at`: the old one when it was `failed` or `undelivered`, else the new one; by default `now`.
+        `accepted` says when the provider took it, and the cost to count with that: needed where a delivery
+        becomes `sent`, or is no more (see `rollup.acceptance`).
+        """
         if source is target or n == 0:
             return
         moves = self._moves.get(campaign_id)
@@ -100,6 +136,35 @@ class SharedUnit:
         # A state is a string and finds its counter as it is; asking an enum for its value takes longer.
         moves["total" if source is None else source] += n if source is None else -n
         moves["total" if target is None else target] += -n if target is None else n
+        if target in MEASURED or (source in MEASURED and target is not None):
+            self._measure_move(campaign_id, source, target, n, at, accepted)
+
+    def measured(self, campaign_id: int, measure: Measure, at: float, n: int = 1) -> None:
+        """`n` more of this happened at the time `at`, in seconds since the epoch. (`moved` counts states.)"""
+        key = (campaign_id, hour_of(at), measure)
+        self._measured[key] = self._measured.get(key, 0) + n
+
+    def _measure_move(
+        self,
+        campaign_id: int,
+        source: DeliveryState | None,
+        target: DeliveryState | None,
+        n: int,
+        at: float | None,
+        accepted: tuple[float, int] | None,
+    ) -> None:
+        if (source in ACCEPTED) is not (target in ACCEPTED):
+            assert accepted is not None, "nobody says when the provider took it"
+            when, cost = accepted
+            sign = 1 if target in ACCEPTED else -1
+            self.measured(campaign_id, Measure.SENT, when, sign * n)
+            if cost:
+                self.measured(campaign_id, Measure.COST, when, sign * n * cost)
+        if source in OF_STATE and source is not None:
+            assert at is not None, "nobody says since when it was so"
+            self.measured(campaign_id, OF_STATE[source], at, -n)
+        if target in OF_STATE and target is not None:
+            self.measured(campaign_id, OF_STATE[target], self.now if at is None else at, n)
 
     def refused(self, campaign_id: int, said: str) -> None:
         """A delivery was refused with these words; the campaign shows the last of them."""
@@ -126,7 +191,7 @@ class SharedUnit:
             self._spent[name, step] = self._spent.get((name, step), 0) + cost
 
     def flush(self) -> None:
-        """Write what was gathered: counter moves, one UPDATE per campaign, and what limits granted.
+        """Write what was gathered: counter moves, one UPDATE per campaign, the roll-up, what limits granted.
 
         Called before COMMIT; call it earlier when the counters are read in the same unit.
         """
@@ -136,6 +201,8 @@ class SharedUnit:
                 if self.db.execute(MOVE_COUNTERS, values).rowcount == 0:
                     self.db.execute(BEGIN_COUNTERS, values)
         self._moves.clear()
+        if self._measured:
+            self._flush_measured()
         for campaign_id, said in self._refusals.items():
             self.db.execute(SET_REFUSAL, (said, self.now, campaign_id))
         self._refusals.clear()
@@ -147,6 +214,17 @@ class SharedUnit:
         if self.last_seq > self._numbered:
             self.db.execute(NUMBER_EVENTS, (self.last_seq,))
             self._numbered = self.last_seq
+
+    def _flush_measured(self) -> None:
+        sums = self._measured
+        if any(hour < self.now - _HOURLY for _, hour, _ in sums):
+            daily_until: int = self.db.execute(DAILY_UNTIL).fetchone()[0]
+            sums = {}
+            for (campaign_id, hour, measure), n in self._measured.items():
+                key = (campaign_id, day_of(hour) if hour < daily_until else hour, measure)
+                sums[key] = sums.get(key, 0) + n
+        write_rows(self.db, ROLL_UP, [(*key, NODE, n) for key, n in sums.items() if n])
+        self._measured = {}
 
 
 class Unit(SharedUnit):

@@ -17,7 +17,7 @@ import pytest
 
 from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
-CHECKS = ["writing", "sockets", "file", "links", "counts", "attempts", "audit", "anchor", "room"]
+CHECKS = ["writing", "sockets", "file", "links", "counts", "attempts", "figures", "audit", "anchor", "room"]
 
 
 def test_a_hub_that_is_well(hub: Hub) -> None:

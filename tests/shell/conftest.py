@@ -15,6 +15,7 @@ from hubd.core.spec import CampaignSpec, spec_json
 from hubd.core.spec_reading import parse_spec
 from hubd.store.database import Database, open_database
 from hubd.store.events import Events
+from hubd.store.rollup import difference
 from tests.shell.open_hub import Served, open_hub
 from tests.shell.single_units import CampaignUnits, ContactUnits, LedgerUnits
 
@@ -83,8 +84,9 @@ class Store:
         return [row.state for row in await self.ledger.deliveries(campaign.id)]
 
     async def check_counters(self, campaign: Campaign) -> None:
-        """The counters equal what they count."""
+        """The counters and the roll-up equal what they count."""
         assert (await self.campaigns.by_id(campaign.id)).counts == await self.ledger.recount(campaign.id)
+        assert await self.db.read(lambda db: difference(db, campaign.id)) == {}
 
     async def types(self, campaigns: Sequence[int] | None = None) -> list[str]:
         return [event.type for event in await self.events.page(0, 1000, campaigns)]

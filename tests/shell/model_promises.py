@@ -46,6 +46,10 @@ class Promises:
 
     def _check_campaign(self, line: CampaignLine, before: Records) -> None:
         assert line.counted == line.recounted, f"the counters of {line.name} do not count its deliveries"
+        accepted = sum(line.counted[word] for word in ("sent", "delivered", "undelivered"))
+        assert line.rolled_up.get("sent", 0) == accepted, f"the roll-up of {line.name} does not count it"
+        for word in ("delivered", "undelivered", "failed"):
+            assert line.rolled_up.get(word, 0) == line.counted[word], f"the roll-up of {line.name}: {word}"
         total = line.counted["total"]
         assert total == sum(n for word, n in line.counted.items() if word != "total")
         if line.state != "running":

@@ -26,6 +26,7 @@ class CampaignLine:
     lists: tuple[str, ...]
     counted: dict[str, int]
     recounted: dict[str, int]
+    rolled_up: dict[str, int]  #: the sums of all hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ SELECT delivery.id, campaign.name, recipient, delivery.state, delivery.reason, d
     (SELECT count(*) FROM attempt WHERE delivery_id = delivery.id AND outcome = 'in_doubt')
 FROM delivery JOIN campaign ON campaign.id = delivery.campaign_id"""
 _CAMPAIGNS = "SELECT * FROM campaign LEFT JOIN campaign_count ON campaign_id = id"
+_ROLLED_UP = "SELECT measure, sum(n) FROM rollup WHERE campaign_id = ? GROUP BY measure"
 _MEMBERS = """
 SELECT list.name AS list, email FROM membership JOIN list ON list.id = list_id
 JOIN contact ON contact.id = contact_id"""
@@ -94,7 +96,10 @@ def read_records(db: sqlite3.Connection) -> Records:
         for name, address in db.execute(_MEMBERS):
             members.setdefault(name, set()).add(address)
         return Records(
-            campaigns={row["name"]: _line(row, recounted) for row in db.execute(_CAMPAIGNS)},
+            campaigns={
+                row["name"]: _line(row, recounted, dict(db.execute(_ROLLED_UP, (row["id"],)).fetchall()))
+                for row in db.execute(_CAMPAIGNS).fetchall()
+            },
             deliveries={line.id: line for line in deliveries},
             suppressed=frozenset(key for (key,) in db.execute("SELECT address_key FROM suppression")),
             members={name: frozenset(addresses) for name, addresses in members.items()},
@@ -103,7 +108,7 @@ def read_records(db: sqlite3.Connection) -> Records:
         db.execute("ROLLBACK")
 
 
-def _line(row: sqlite3.Row, recounted: dict[str, dict[str, int]]) -> CampaignLine:
+def _line(row: sqlite3.Row, recounted: dict[str, dict[str, int]], rolled_up: dict[str, int]) -> CampaignLine:
     words = ("total", *_STATES)
     return CampaignLine(
         id=row["id"],
@@ -118,6 +123,7 @@ def _line(row: sqlite3.Row, recounted: dict[str, dict[str, int]]) -> CampaignLin
         lists=tuple(json.loads(row["lists"])),
         counted={word: row[f"n_{word}"] or 0 for word in words},
         recounted=recounted.get(row["name"], dict.fromkeys(words, 0)),
+        rolled_up=rolled_up,
     )
 
 

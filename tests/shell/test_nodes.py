@@ -17,6 +17,7 @@ from hubd.store.batch import run_batch
 from hubd.store.connection import open_plain
 from hubd.store.database import Database, open_database
 from hubd.store.opening import migrate, migrations
+from hubd.store.rollup import count_pending
 from hubd.store.steady import Moment
 from hubd.store.transaction import Transaction, newest
 from hubd.store.unit import NODE, Unit
@@ -243,6 +244,7 @@ async def test_a_file_of_before_continues_where_it_was(old: sqlite3.Connection, 
         assert (await database.read(watermark_of)).opened == 4
         spring = await store.campaigns.get("spring")
         assert (spring.counts.total, spring.counts.sent, spring.counts.pending) == (2, 1, 1)
+        assert await count_pending(database) == 2
         await store.check_counters(spring)
         assert await Usage(database).spent("provider/outbox") == {"provider/outbox": [(10.0, 4)]}
         new = await store.draft(name="winter", lists=["all"])
