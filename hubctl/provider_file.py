@@ -129,6 +129,36 @@ def with_provider(text: str, name: str, settings: Mapping[str, Any]) -> str:
     return _checked(new, wanted, f"the section [providers.{name}] cannot be added to this file")
 
 
+def with_keys(text: str, name: str, keys: Mapping[str, Any]) -> str:
+    """The file with other values of some keys of a provider, by dotted path; None takes a key out.
+
+    Comments and the order of what was there stay. Raises Refused for a file in which that cannot be done.
+    """
+    import tomlkit
+
+    wanted = _parsed(text)
+    document = tomlkit.parse(text.removeprefix(_BOM))
+    for key, value in keys.items():
+        path = ("providers", name, *key.split("."))
+        _set(document, path, None if value is None else _item(value))
+        _set(wanted, path, value)
+    bom = _BOM if text.startswith(_BOM) else ""
+    return _checked(
+        bom + tomlkit.dumps(document), wanted, f"[providers.{name}] cannot be changed in this file"
+    )
+
+
+def _set(table: Any, path: Sequence[str], value: Any) -> None:
+    for name in path[:-1]:
+        if name not in table:
+            table[name] = {}
+        table = table[name]
+    if value is None:
+        table.pop(path[-1], None)
+    else:
+        table[path[-1]] = value
+
+
 def without_provider(text: str, name: str) -> str:
     """The file without a provider. Comments stay, but for those inside its section. Raises Refused when it
     cannot be cut out.

@@ -261,6 +261,11 @@ def _rates(answers: _Answers, given: Given, choice: Choice) -> list[str]:
     return [limit] if limit else []
 
 
+def read_secrets(lines: int) -> list[str]:
+    """The secrets on standard input, one a line, at most so many. Raises Refused."""
+    return _from_stdin(lines=lines).split("\n")
+
+
 def _from_stdin(*, lines: int = 1) -> str:
     if sys.stdin.isatty():
         raise Refused(

@@ -206,6 +206,42 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
     return Exit.DONE
 
 
+@command("set", within=provider, example="hubctl provider set office --rate 20/minute", changes=True)
+@click.argument("name", shell_complete=provider_names)
+@_options_of_kinds
+@click.option(
+    "--rate",
+    multiple=True,
+    metavar="RATE",
+    help="A rate limit such as 30/minute (repeatable); replaces all, an empty one removes them.",
+)
+@click.option("--password-stdin", is_flag=True, help="Read another password or token from standard input.")
+@click.option("--secret-in", type=click.Choice(["keyring", "file"]), help="Where to store the password.")
+def set_(app: App, name: str, secret_in: Any, dry_run: bool, **options: Any) -> None:
+    """Change a provider in your own hubd.toml; hubd uses it right away.
+
+    Only what you pass changes; an empty text removes a key. If hubd refuses the new values, the file is as it
+    was. The new password is stored as `provider add` stores one, and the old one is forgotten.
+    """
+    from hubctl import provider_change
+    from hubctl.provider_questions import Given
+
+    config, file = _own_file(app)
+    section = file.providers.get(name)
+    if section is None:
+        raise _not_in_the_file(config, file, name)
+    change = provider_change.read_change(name, section, Given(options))
+    if dry_run:
+        provider_change.show_plan(app, file, change)
+        return
+    applied, kept = provider_change.carry_out(app, file, change, secret_in)
+    replaced = {key: each for key, each in _references(section).items() if key in kept}
+    _forget(app, file, name, replaced)
+    answer = {"name": name, "changed": True, "file": str(file.path), "applied": applied}
+    if not print_result(app, answer):
+        app.out(f"{name} changed in {layout.printable(str(file.path))}")
+
+
 @command("remove", within=provider, example="hubctl provider remove office", changes=True)
 @click.argument("name", shell_complete=provider_names)
 def remove(app: App, name: str, dry_run: bool) -> None:

@@ -74,6 +74,9 @@ class Option:
     between: tuple[int, int] | None = None  #: for whole numbers
     key: str = ""  #: its name for `Answers`; by default that of the flag, "account_sid"
     elsewhere: str = ""  #: a hint for those who give it for another kind
+    writes: str = ""  #: the key of the provider's section that it sets, with dots; by default `name`
+    label: str = ""  #: what a form calls it; by default `help` without its end
+    only_with: tuple[str, str] | None = None  #: the option, and its value, with which alone it makes sense
 
     @property
     def name(self) -> str:
@@ -86,6 +89,16 @@ def _as_it_is(secret: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretQuestion:
+    """A secret of a kind."""
+
+    key: str  #: of the provider's section, with dots: "oauth2.refresh_token"
+    label: str
+    optional: bool = False
+    only_with: tuple[str, str] | None = None  #: as for `Option`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """One line of the menu."""
 
@@ -94,6 +107,8 @@ class Choice:
     name: str = ""  #: proposed for the provider; "" for the word
     rate: str = ""  #: asked for a rate limit, where the account is known to have one
     tidy: Callable[[str], str] = _as_it_is  #: makes of what was typed the secret that is meant
+    advice: str = ""  #: where somebody finds what is asked for
+    left_out: tuple[str, ...] = ()  #: the names of options that it answers by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +119,7 @@ class Questions:
     ask: Callable[[Answers, str], Found]  #: the second is the word of the choice; the type if there is none
     choices: tuple[Choice, ...] = ()
     options: tuple[Option, ...] = ()
+    secrets: tuple[SecretQuestion, ...] = ()  #: in the order in which standard input has them
     chosen_by: str = ""  #: the key of the option whose value is the word of a choice
     implied_by: tuple[str, ...] = ()  #: keys of options that say by themselves that it is this kind
     has_secret: bool = True

@@ -205,6 +205,58 @@ def test_a_login_by_access_token_has_two_secrets_and_takes_both_with_it(hub: Hub
     assert not list(hub.folder.glob("tok*.pass"))
 
 
+def test_only_what_is_passed_changes_and_an_empty_text_removes(hub: Hub) -> None:
+    path = configure(hub)
+    add(hub, *OFFICE, "--rate", "30/minute", "--secret-in", "file")
+    before = path.read_text().replace("[providers.office]", "[providers.office]  # ours")
+    configure(hub, before)
+    plan = hub.json("provider", "set", "office", "--rate", "20/minute", "--port", "2525", "--dry-run")
+    assert plan["would"]["keys"] == ["port", "rate"]
+    assert path.read_text() == before
+    done = hub.json("provider", "set", "office", "--rate", "20/minute", "--port", "2525")
+    assert (done["changed"], done["applied"]) == (True, ["providers.office"])
+    after = path.read_text()
+    assert after.startswith(OLD)
+    assert "[providers.office]  # ours\n" in after
+    section = tomllib.loads(after)["providers"]["office"]
+    assert (section["rate"], section["port"], section["host"]) == (["20/minute"], 2525, "mail.acme.example")
+    hub.ok("provider", "set", "office", "--rate", "", "--security", "tls")
+    assert "rate" not in tomllib.loads(path.read_text())["providers"]["office"]
+
+
+def test_another_password_replaces_the_one_that_was_stored(hub: Hub) -> None:
+    path = configure(hub)
+    add(hub, *OFFICE, "--secret-in", "file", secret="old")
+    new = ("provider", "set", "office", "--password-stdin", "--secret-in", "file")
+    done = hub.run(*new, stdin=CANARY + "\n")
+    assert (done.returncode, CANARY in done.stdout + done.stderr) == (0, False)
+    assert tomllib.loads(path.read_text())["providers"]["office"]["password"] == {"file": "office-2.pass"}
+    assert [each.name for each in hub.folder.glob("*.pass")] == ["office-2.pass"]
+    assert (hub.folder / "office-2.pass").read_text() == CANARY + "\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, "nothing to change was given"),
+        (("--account-sid", "AC1"), 2, "--account-sid does not apply to office, which is smtp"),
+        (("--rate", "fast"), 2, "--rate: "),
+        (("--host", "mail..acme"), 1, "providers.office.host"),
+        (("--host", "mail..acme", "--password-stdin"), 1, "providers.office.host"),
+    ],
+)
+def test_a_change_that_is_refused_leaves_all_as_it_was(
+    hub: Hub, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    path = configure(hub)
+    add(hub, *OFFICE, "--secret-in", "file")
+    before = path.read_text()
+    done = hub.run("provider", "set", "office", *arguments, stdin="another\n")
+    assert (done.returncode, words in done.stderr) == (code, True), done.stderr
+    assert path.read_text() == before
+    assert [each.name for each in hub.folder.glob("*.pass")] == ["office.pass"]
+
+
 def test_twilio_by_options_and_it_is_tried_at_once(hub: Hub) -> None:
     configure(hub)
     with TwilioDouble() as twilio:

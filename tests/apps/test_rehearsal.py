@@ -22,7 +22,7 @@ def test_every_command_that_changes_something_can_be_rehearsed(name: str) -> Non
         *("import", "apply", "test", "start", "pause", "resume", "stop", "rate", "retry", "clone", "archive"),
         *("delete", "send", "contacts add", "contacts remove", "lists rename", "lists delete"),
         *("suppress add", "suppress remove", "suppress import"),
-        *("provider enable", "provider disable", "provider add", "provider remove"),
+        *("provider enable", "provider disable", "provider add", "provider set", "provider remove"),
         *(
             "daemon reload",
             "daemon shutdown",
@@ -106,6 +106,7 @@ def test_a_rehearsal_ends_as_the_deed_does(hub: Hub) -> None:
             "provider enable nowhere",
             "provider remove outbox",
             "provider remove nowhere",
+            "provider set nowhere --rate 5/s",
             "send --provider nowhere --to a@example.com --text x --subject x",
             f"daemon backup {hub.folder}/copy.db",
             f"daemon backup {hub.folder}/copy.db",

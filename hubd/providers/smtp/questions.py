@@ -13,6 +13,7 @@ from hubd.providers.questions import (
     Found,
     Option,
     Questions,
+    SecretQuestion,
     anything,
     something,
 )
@@ -31,6 +32,7 @@ _TOKEN_URLS = {
     "outlook": "https://login.microsoftonline.com/common/oauth2/v2.0/token",
 }
 _SECURITIES = ("starttls", "tls", "none")
+_BY_TOKEN = ("auth", "xoauth2")
 _TOKENS_ONLY = ("token_url", "client_id")
 
 
@@ -75,8 +77,8 @@ def _ask(answers: Answers, word: str) -> Found:
         answers.refuse("--password-stdin needs --username")
     if not settings["username"] and word == "smtp":
         return Found(settings, {})
-    if word in _ADVICE:
-        answers.say(_ADVICE[word])
+    if advice := QUESTIONS.choice(word).advice:
+        answers.say(advice)
     secret = answers.secret("App password" if word == "gmail" else "Password")
     return Found(settings, {"password": QUESTIONS.choice(word).tidy(secret)})
 
@@ -130,35 +132,75 @@ QUESTIONS = Questions(
             line="Gmail or Google Workspace",
             rate="Rate limit? Google allows about 500/day, with Workspace 2000/day (leave empty for none)",
             tidy=without_spaces,
+            advice=_ADVICE["gmail"],
+            left_out=("host", "port", "security", "ca_file"),
         ),
-        Choice(word="outlook", line="Microsoft 365 (Outlook)"),
+        Choice(
+            word="outlook",
+            line="Microsoft 365 (Outlook)",
+            advice=_ADVICE["outlook"],
+            left_out=("host", "port", "security", "ca_file"),
+        ),
         Choice(word="smtp", line="email through another mail server", name="office"),
     ),
     options=(
         Option(flag="--preset", choices=("gmail", "outlook"), help="A well-known mail service."),
         Option(flag="--host", metavar="NAME", help="The mail server."),
-        Option(flag="--port", between=(1, 65535), metavar="PORT", help="The port of the mail server [587]."),
-        Option(flag="--security", choices=_SECURITIES, help="How the connection is encrypted [starttls]."),
-        Option(flag="--username", metavar="NAME", help="The user name, usually an email address."),
+        Option(
+            flag="--port",
+            between=(1, 65535),
+            metavar="PORT",
+            help="The port of the mail server [587].",
+            label="Port",
+        ),
+        Option(
+            flag="--security",
+            choices=_SECURITIES,
+            help="How the connection is encrypted [starttls].",
+            label="Encryption",
+        ),
+        Option(
+            flag="--username",
+            metavar="NAME",
+            help="The user name, usually an email address.",
+            label="User name",
+        ),
         Option(
             flag="--auth",
             choices=("password", "xoauth2"),
             help="How to log in: xoauth2 is for Microsoft and Google [password].",
+            label="Log in with",
         ),
         Option(
             flag="--token-url",
             metavar="URL",
             help="With --auth xoauth2: the address that issues access tokens.",
+            label="Address that issues access tokens",
+            writes="oauth2.token_url",
+            only_with=_BY_TOKEN,
             elsewhere="access tokens are for mail servers, with --auth xoauth2",
         ),
         Option(
             flag="--client-id",
             metavar="ID",
             help="With --auth xoauth2: the ID of the application there.",
+            label="Client ID of the application",
+            writes="oauth2.client_id",
+            only_with=_BY_TOKEN,
             elsewhere="access tokens are for mail servers, with --auth xoauth2",
         ),
         Option(
-            flag="--ca-file", metavar="FILE", help="Trust the certificate authorities in this file instead."
+            flag="--ca-file",
+            metavar="FILE",
+            help="Trust the certificate authorities in this file instead.",
+            label="File with certificate authorities",
+        ),
+    ),
+    secrets=(
+        SecretQuestion(key="password", label="Password", optional=True, only_with=("auth", "password")),
+        SecretQuestion(key="oauth2.refresh_token", label="Refresh token", only_with=_BY_TOKEN),
+        SecretQuestion(
+            key="oauth2.client_secret", label="The application's secret", optional=True, only_with=_BY_TOKEN
         ),
     ),
     chosen_by="preset",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hubd.providers.questions import Answers, Choice, Found, Option, Questions, something
+from hubd.providers.questions import Answers, Choice, Found, Option, Questions, SecretQuestion, something
 
 _ADVICE = "Both are on the first page of https://console.twilio.com, under Account Info."
 
@@ -33,12 +33,14 @@ def _ask(answers: Answers, word: str) -> Found:
 QUESTIONS = Questions(
     type="twilio",
     ask=_ask,
-    choices=(Choice(word="twilio", line="text messages through Twilio"),),
+    choices=(Choice(word="twilio", line="text messages through Twilio", advice=_ADVICE),),
     options=(
-        Option(flag="--account-sid", metavar="AC...", help="The Account SID at Twilio."),
+        Option(flag="--account-sid", metavar="AC...", help="The Account SID at Twilio.", label="Account SID"),
         Option(
             flag="--from",
             key="sender",
+            writes="from",
+            label="Number that messages come from",
             metavar="NUMBER",
             help="The number that text messages come from.",
             elsewhere="the sender of an email is in the campaign's file",
@@ -47,8 +49,10 @@ QUESTIONS = Questions(
             flag="--messaging-service-sid",
             metavar="MG...",
             help="Twilio Messaging Service that picks the sender.",
+            label="or Messaging Service that picks the sender",
         ),
         Option(flag="--base-url", metavar="URL", help="Another base URL for the provider's API."),
     ),
+    secrets=(SecretQuestion(key="auth_token", label="Auth token"),),
     implied_by=("account_sid", "messaging_service_sid"),
 )
