@@ -175,6 +175,7 @@ ONLY_IN = {
     "prometheus_client": {"hubd.control"},
     "keyring": {"hubd.secrets", "hubctl"},
     "tomlkit": {"hubctl"},
+    "imapclient": {"hubd.inbound"},
     "webview": {"hubview"},
 }
 #: What opens, checks, copies or closes the file. Units of work have `hubd.store.transaction` instead.
