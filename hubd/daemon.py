@@ -37,6 +37,7 @@ from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.endpoints import LOOK_EVERY, Endpoints
 from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
+from hubd.core.tokens import Purpose, Tokens
 from hubd.engine.feed import Feed
 from hubd.engine.health_events import HealthEvents
 from hubd.engine.limits import LimiterRegistry
@@ -127,7 +128,12 @@ async def _serve(
         await campaigns.clean_up()
         events = Events(database)
         health_events = HealthEvents(events.add, database)
-        specs = partial(provider_specs, state_dir=options.state_dir, bridge=bridge)
+        specs = partial(
+            provider_specs,
+            state_dir=options.state_dir,
+            bridge=bridge,
+            bounce_token=partial(Tokens(database.install_key).of, Purpose.BOUNCE),
+        )
         providers = Providers(await specs(config, ask_keyring=False), random.random, tell=health_events.tell)
         async with open_supervisor(
             campaigns=campaigns,

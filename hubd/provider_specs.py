@@ -31,11 +31,17 @@ READ_SECONDS = 10.0
 
 
 async def provider_specs(
-    config: HubConfig, state_dir: Path, bridge: Bridge, *, ask_keyring: bool = True
+    config: HubConfig,
+    state_dir: Path,
+    bridge: Bridge,
+    *,
+    bounce_token: Callable[[int], str] | None = None,
+    ask_keyring: bool = True,
 ) -> dict[str, ProviderSpec]:
     """Each provider of the configuration by name, with the fingerprint of its secret. Nothing is opened yet.
 
-    Without `ask_keyring` secrets in the keyring are left for later: it may want to ask a person.
+    `bounce_token` gives the token of a delivery, by its id. Without `ask_keyring` secrets in the keyring are
+    left for later: it may want to ask a person.
     """
     specs: dict[str, ProviderSpec] = {}
 
@@ -46,7 +52,8 @@ async def provider_specs(
         if secret is not None:
             asked = ask_keyring or secret.reference.place is not Place.KEYRING
             state = await secret.state() if asked else SecretState(key=secret.key, place=secret.place)
-        specs[name] = _spec(name, settings, state_dir, bridge, secrets, state)
+        opening = replace(_opening(name, state_dir, bridge, secrets), bounce_token=bounce_token)
+        specs[name] = _spec(settings, opening, secrets, state)
 
     async with trio.open_nursery() as nursery:
         for name, settings in config.providers.items():
@@ -117,23 +124,17 @@ class _SecretKey:
 
 
 def _spec(
-    name: str,
-    settings: ProviderSettings,
-    state_dir: Path,
-    bridge: Bridge,
-    secrets: list[_SecretKey],
-    state: SecretState | None,
+    settings: ProviderSettings, opening: Opening, secrets: list[_SecretKey], state: SecretState | None
 ) -> ProviderSpec:
     kind = kind_of(settings.type)
-    opening = _opening(name, state_dir, bridge, secrets)
     return ProviderSpec(
-        name=name,
+        name=opening.name,
         kind=settings.type,
         channels=kind.channels,
         connections=kind.connections(settings),
         in_doubt=kind.in_doubt,
         can_reconcile=kind.can_reconcile,
-        folder=state_dir / kind.folder if kind.folder else None,
+        folder=opening.state_dir / kind.folder if kind.folder else None,
         sender=kind.sender(settings),
         rate=settings.rate,
         warmup=settings.warmup,

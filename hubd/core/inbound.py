@@ -31,7 +31,7 @@ class Reference:
     """What an item says about the message that it is about. Whatever a source does not know stays empty."""
 
     token: str = ""  #: of the envelope sender, the unsubscribe link or the webhook: see `core.tokens`
-    envelope_id: str = ""  #: Original-Envelope-Id (RFC 3464, 2.2.1): the token for bounces, given as ENVID
+    envelope_id: str = ""  #: Original-Envelope-Id (RFC 3464, 2.2.1): a token, or a Message-ID as below
     message_ids: tuple[str, ...] = ()  #: RFC 5322 Message-IDs with their angle brackets, the likeliest first
     #: The number that we gave the provider to tell us again, which is that of the delivery
     #: (`RenderedMessage.delivery_id`). Others may use the same account, so it counts only where the address

@@ -85,7 +85,7 @@ def _complaint(mail: Part, feedback: Part, data: bytes, at: float) -> list[Item]
     unsubscribes, token = _token(mail)
     found = _PLUS.match(said.envelope_sender)
     about = _about_returned(mail, data, found[2] if found else "" if unsubscribes else token)
-    about = replace(about, envelope_id=said.envelope_id)
+    about = _with_envelope(about, said.envelope_id)
     return [
         Item(key="", kind=said.kind, at=at, about=replace(about, address=address), vendor=said.vendor)
         for address in _addresses(said.recipients) or _returned_to(mail) or [""]
@@ -94,7 +94,7 @@ def _complaint(mail: Part, feedback: Part, data: bytes, at: float) -> list[Item]
 
 def _statuses(mail: Part, status: Part, data: bytes, at: float) -> list[Item]:
     envelope_id, said = read_statuses([part.fields for part in status.parts])
-    about = replace(_about_returned(mail, data, _token(mail)[1]), envelope_id=envelope_id)
+    about = _with_envelope(_about_returned(mail, data, _token(mail)[1]), envelope_id)
     alone = _returned_to(mail) if len(said) == 1 else []
     return [_reported(one, about, alone, at) for one in said]
 
@@ -159,6 +159,15 @@ def _about_returned(mail: Part, data: bytes, token: str) -> Reference:
     answered = _ids(mail.headers("in-reply-to", "references"))
     message_ids = _unique([*returned, *answered, *(name for name in in_text if name not in own)])
     return Reference(token=token, message_ids=message_ids, provider_ids=_provider_ids(message_ids))
+
+
+def _with_envelope(about: Reference, envelope_id: str) -> Reference:
+    """With what we gave as ENVID: the Message-ID, or a token."""
+    message_id = f"<{envelope_id}>"
+    if not _MESSAGE_ID.fullmatch(message_id):
+        return replace(about, envelope_id=envelope_id)
+    message_ids = _unique([message_id, *about.message_ids])
+    return replace(about, envelope_id=envelope_id, message_ids=message_ids)
 
 
 def _returned_to(mail: Part) -> list[str]:

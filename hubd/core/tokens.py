@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import itertools
 import re
 from enum import Enum
 from hashlib import blake2b
@@ -18,6 +19,9 @@ from hashlib import blake2b
 _HASH = 10  #: bytes
 _NUMBER = {"name": 6, "token": 5}  #: bytes: deliveries up to 2**48, and 2**40
 _NAME = re.compile(r"<([0-9a-f]{32})@[^<>@\s]+>")
+#: base32 (RFC 4648, 6), two letters at once: half of the standard library's time, once for each message.
+_PAIRS = [one + two for one, two in itertools.product("abcdefghijklmnopqrstuvwxyz234567", repeat=2)]
+_SHIFTS = range(110, -1, -10)
 TOKEN_LENGTH = 24  #: characters of a token: letters and digits, in any case
 
 
@@ -64,7 +68,8 @@ class Tokens:
         digest = self._keyed(purpose, delivery_id)
         number = delivery_id ^ _masked(self._mask_of_token, digest)
         data = digest + number.to_bytes(_NUMBER["token"], "big")
-        return base64.b32encode(data).decode("ascii").lower()
+        bits = int.from_bytes(data, "big")
+        return "".join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])
 
     def read(self, purpose: Purpose, token: str) -> int | None:
         """The delivery that has this token for this purpose; None for what is not a token of ours."""

@@ -30,6 +30,8 @@ class Opening:
     state_dir: Path
     #: Each reads one secret as it is now, by its key; in the order of `Kind.secrets`.
     secrets: Mapping[str, SecretReader] = field(repr=False)
+    #: The token of a delivery, by its id, that an envelope sender may contain: see `core.tokens`.
+    bounce_token: Callable[[int], str] | None = field(default=None, repr=False)
 
 
 def _none(_: object) -> Mapping[str, SecretRef | None]:

@@ -90,6 +90,12 @@ def test_a_report_of_failure_is_a_bounce_with_all_that_it_says(headers_only: boo
     assert item.about.message_ids == (OURS,)
 
 
+def test_the_message_id_comes_back_as_the_id_of_the_envelope() -> None:
+    about = ABOUT_IT.replace("d17", "d18.77@acme.example")
+    item = one(report(about, failed("2.0.0", "250 ok", "delivered")))
+    assert item.about.message_ids == ("<d18.77@acme.example>", OURS)
+
+
 @pytest.mark.parametrize(
     ("status", "diagnostic", "action", "kind", "enhanced", "permanent"),
     [

@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import trio
@@ -19,9 +20,11 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from hubd.bridge import open_bridge
 from hubd.core.model import Answer, Channel, RenderedMessage
+from hubd.core.tokens import Purpose, Tokens
 from hubd.providers.smtp.transport import SmtpConnection, SmtpSettings, SmtpTransport, open_smtp
 from tests.shell.scripted_smtp import ScriptedServer
 
+TOKENS = partial(Tokens(b"key of this installation").of, Purpose.BOUNCE)
 BODY = b"Subject: hi\r\n\r\n.one\r\n..\r\n.\r\nlast\r\n"
 
 SMTP_SINK = shutil.which("smtp-sink", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/postfix/sbin")
@@ -39,7 +42,12 @@ def rendered(number: int = 1, payload: bytes = BODY) -> RenderedMessage:
 
 @asynccontextmanager
 async def open_connection(
-    server: ScriptedServer, *, reply: float = 30, dot: float = 30, bounces: str = ""
+    server: ScriptedServer,
+    *,
+    reply: float = 30,
+    dot: float = 30,
+    bounces: str = "",
+    notify: str = "FAILURE,DELAY",
 ) -> AsyncIterator[tuple[SmtpTransport, SmtpConnection]]:
     made = SmtpSettings(
         host="127.0.0.1",
@@ -50,6 +58,8 @@ async def open_connection(
         dot_timeout=dot,
         ehlo_name="client.example.org",
         bounce_address=bounces,
+        notify=notify,
+        bounce_token=TOKENS,
     )
     with trio.fail_after(60):
         async with open_bridge() as bridge:

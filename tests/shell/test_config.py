@@ -275,11 +275,38 @@ def test_a_greeting_that_servers_refuse_is_refused(load: Load, name: str) -> Non
     assert [fault for _, fault in found.values()] == [problem]
 
 
-def test_a_bounce_address_with_a_token_is_refused_as_long_as_nobody_reads_it(load: Load) -> None:
-    found = faults(load, f'[providers.a]\n{SMTP}bounce_address = "b+{{token}}@acme.example"\n')
-    ((key, (_, problem)),) = found.items()
-    assert key == "providers.a.bounce_address"
-    assert problem.startswith("cannot contain {token}")
+def test_what_reports_of_delivery_are_asked_for_and_where_they_go(load: Load) -> None:
+    lines = 'bounce_address = "b+{token}@B\u00fccher.example"\ndsn = "success"\n'
+    smtp = load(f"[providers.a]\n{SMTP}{lines}").providers["a"]
+    assert isinstance(smtp, SmtpConfig)
+    assert smtp.bounce_address == "b+{token}@xn--bcher-kva.example"
+    assert smtp.dsn == "success"
+    for word, dsn in (("true", True), ("false", False)):
+        smtp = load(f"[providers.a]\n{SMTP}dsn = {word}\n").providers["a"]
+        assert isinstance(smtp, SmtpConfig)
+        assert smtp.dsn is dsn
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "problem"),
+    [
+        (
+            'bounce_address = "b-{token}@acme.example"',
+            "bounce_address",
+            "must have {token} between a + and the @",
+        ),
+        ('bounce_address = "b+{token}"', "bounce_address", "must have {token} between a + and the @"),
+        ('bounce_address = "b+{token}@{token}.example"', "bounce_address", "can contain {token} once"),
+        ('bounce_address = "{name}@acme.example"', "bounce_address", "can contain {token} once"),
+        (f'bounce_address = "{"b" * 50}+{{token}}@acme.example"', "bounce_address", "not an email address"),
+        ('dsn = "failure"', "dsn", 'must be true, false or "success"'),
+        ("dsn = 1", "dsn", 'must be true, false or "success", not a whole number'),
+    ],
+)
+def test_reports_of_delivery_that_cannot_be_asked_for(load: Load, line: str, key: str, problem: str) -> None:
+    ((at, (_, found)),) = faults(load, f"[providers.a]\n{SMTP}{line}\n").items()
+    assert at == f"providers.a.{key}"
+    assert found.startswith(problem)
 
 
 def test_a_login_by_access_token(load: Load) -> None:

@@ -10,8 +10,8 @@ import trio.testing
 from msgspec.structs import replace
 
 from hubd.core.model import Answer, Signal, Stage
-from tests.shell.scripted_smtp import BEHAVIOURS, CLOSE, GO, OK, Say, Script, serve_script
-from tests.shell.smtp_peers import BODY, open_connection, rendered, send, send_in_a_row
+from tests.shell.scripted_smtp import BEHAVIOURS, CLOSE, GO, OK, Say, Script, ScriptedServer, serve_script
+from tests.shell.smtp_peers import BODY, TOKENS, open_connection, rendered, send, send_in_a_row
 
 # -- the good case -----------------------------------------------------------------------------------
 
@@ -46,6 +46,40 @@ async def test_bounces_go_to_the_providers_address_unless_the_campaign_says_wher
         "MAIL FROM:<from@example.org>",
         "MAIL FROM:<b@acme.example>",
     ]
+
+
+@pytest.mark.parametrize("notify", ["FAILURE,DELAY", "SUCCESS,FAILURE,DELAY"])
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_reports_of_delivery_are_asked_for_where_the_server_has_them(
+    pipelining: bool, notify: str
+) -> None:
+    """RFC 3461, 4. Nothing is asked of a server that does not offer DSN."""
+    odd = replace(rendered(2), recipient="a+b=c@example.net", own_return_path=True)
+    bounces = "b+{token}@acme.example"
+    one = replace(rendered(1), message_id="<0a1b@acme.example>")
+    token = TOKENS(1)
+    server: ScriptedServer
+    for dsn in (True, False):
+        async with serve_script(pipelining=pipelining) as server:
+            if dsn:
+                server.extensions = [*server.extensions, b"DSN"]
+            async with open_connection(server, bounces=bounces, notify=notify) as (_, connection):
+                await send_in_a_row(connection, [one, odd])
+        about = [" RET=HDRS ENVID=0a1b@acme.example", " RET=HDRS"] if dsn else ["", ""]
+        assert [message.mail for message in server.messages] == [
+            f"MAIL FROM:<b+{token}@acme.example>{about[0]}",
+            f"MAIL FROM:<from@example.org>{about[1]}",
+        ]
+        asked = f" NOTIFY={notify} ORCPT=rfc822;" if dsn else ""
+        assert [message.rcpt for message in server.messages] == [
+            [f"RCPT TO:<to1@example.net>{asked}{'to1@example.net' if dsn else ''}"],
+            [f"RCPT TO:<a+b=c@example.net>{asked}{'a+2Bb+3Dc@example.net' if dsn else ''}"],
+        ]
+    async with serve_script(pipelining=pipelining) as server:
+        server.extensions = [*server.extensions, b"DSN"]
+        async with open_connection(server, notify="") as (_, connection):
+            await send_in_a_row(connection, [rendered(1)])
+    assert [message.mail for message in server.messages] == ["MAIL FROM:<from@example.org>"]
 
 
 async def test_with_pipelining_the_next_envelope_travels_with_the_dot() -> None:

@@ -9,7 +9,7 @@ import re
 
 from hubd.core.model import Answer, RenderedMessage, Stage
 from hubd.core.shared import has_bare_line_end, stuffed
-from hubd.providers.smtp.login import Login
+from hubd.providers.smtp.login import TOKEN_FIELD, Login
 
 #: A body up to this many bytes goes out in one write, together with its dot.
 ONE_WRITE = 64 * 1024
@@ -20,13 +20,31 @@ _PATH = re.compile(r"[!-;=?-~]{1,320}")
 ENVELOPE = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
+#: xtext (RFC 3461 section 4) of what `_PATH` lets through.
+_XTEXT = str.maketrans({"+": "+2B", "=": "+3D"})
+_LONGEST_ENVID = 100  #: characters (RFC 3461 section 4.4)
+
+
 def envelope(rendered: RenderedMessage, login: Login) -> bytes:
-    """The commands of `ENVELOPE`, one line each."""
-    size = f" SIZE={rendered.size}" if login.size else ""
-    sender = rendered.sender
+    """The commands of `ENVELOPE`, one line each.
+
+    ENVID is the Message-ID, which is there already; it comes back in reports of delivery as
+    Original-Envelope-Id (RFC 3461 section 4.4, RFC 3464 section 2.2.1). A token costs two hashes, so it is
+    made only for a bounce address that has a place for it (VERP).
+    """
+    sender, recipient = rendered.sender, rendered.recipient
     if login.bounce_address and not rendered.own_return_path:
         sender = login.bounce_address
-    lines = f"MAIL FROM:<{sender}>{size}\r\nRCPT TO:<{rendered.recipient}>\r\nDATA\r\n"
+        if login.bounce_token is not None:
+            sender = sender.replace(TOKEN_FIELD, login.bounce_token(rendered.delivery_id))
+    about = f" SIZE={rendered.size}" if login.size else ""
+    notify = ""
+    if login.notify:
+        name = rendered.message_id[1:-1]
+        about += f" RET=HDRS ENVID={name}" if 0 < len(name) <= _LONGEST_ENVID else " RET=HDRS"
+        original = recipient.translate(_XTEXT) if "+" in recipient or "=" in recipient else recipient
+        notify = f" NOTIFY={login.notify} ORCPT=rfc822;{original}"
+    lines = f"MAIL FROM:<{sender}>{about}\r\nRCPT TO:<{recipient}>{notify}\r\nDATA\r\n"
     return lines.encode("ascii")
 
 

@@ -22,6 +22,14 @@ def _secrets(config: SmtpConfig) -> Mapping[str, SecretRef | None]:
     return {f"oauth2.{key}": getattr(config.oauth2, key) for key in ("refresh_token", "client_secret")}
 
 
+#: RFC 3461 section 4.1.
+_NOTIFY: Mapping[bool | str, str] = {
+    False: "",
+    True: "FAILURE,DELAY",
+    "success": "SUCCESS,FAILURE,DELAY",
+}
+
+
 def _open(config: SmtpConfig, opening: Opening) -> SmtpTransport:
     from hubd.providers.smtp.transport import SmtpSettings, open_smtp
     from hubd.transports.oauth2 import OAuth2Settings, TokenSource
@@ -43,6 +51,8 @@ def _open(config: SmtpConfig, opening: Opening) -> SmtpTransport:
             ehlo_name=config.ehlo_name,
             pipelining=config.pipelining,
             bounce_address=config.bounce_address,
+            notify=_NOTIFY[config.dsn],
+            bounce_token=opening.bounce_token,
         ),
         opening.bridge,
         readers[0] if readers and tokens is None else None,

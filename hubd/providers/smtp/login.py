@@ -41,6 +41,9 @@ from hubd.transports.resolver import own_name
 from hubd.transports.stream import Stream
 from hubd.transports.tls import client_context
 
+#: Where the token of a delivery goes in a bounce address.
+TOKEN_FIELD = "{token}"  # noqa: S105
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpSettings:
@@ -58,6 +61,10 @@ class SmtpSettings:
     pipelining: bool = True  #: use PIPELINING if it is offered
     #: The envelope sender of messages that have no return path of their own; "" for that of the message.
     bounce_address: str = ""
+    #: What reports of delivery to ask for where the server offers DSN (RFC 3461 section 4.1); "" for none.
+    notify: str = "FAILURE,DELAY"
+    #: The token of a delivery, by its id: for `TOKEN_FIELD` in the bounce address.
+    bounce_token: Callable[[int], str] | None = field(default=None, repr=False)
     connect_timeout: float = 30.0  #: for the lookup and the connection, the TLS handshake, and the greeting
     reply_timeout: float = 300.0  #: for every reply but the last (RFC 5321 section 4.5.3.2 asks for 300)
     dot_timeout: float = 600.0  #: for the reply that says whether the message was accepted (also there)
@@ -84,6 +91,8 @@ class Login:
     max_size: int  #: bytes the server takes at most; 0 for no stated limit
     answer: Answer  #: the last reply, for people
     bounce_address: str = ""  #: as in the settings
+    notify: str = ""  #: what reports to ask for; "" where the server has no DSN
+    bounce_token: Callable[[int], str] | None = None  #: None if the bounce address has no place for one
     secrets: tuple[str, ...] = field(default=(), repr=False)  #: what must not show up in a reply's text
 
 
@@ -186,10 +195,13 @@ class _Attempt:
             text = one_line(str(loss), settings.secrets)
             raise LoginRefused(Answer(stage=self.stage, signal=loss.signal, text=text))
         limit = session.extensions.get("size", "").strip()
+        notify = settings.notify if "dsn" in session.extensions else ""
         return Login(
             conversation=conversation,
             pipelining=settings.pipelining and "pipelining" in session.extensions,
             bounce_address=settings.bounce_address,
+            notify=notify,
+            bounce_token=settings.bounce_token if TOKEN_FIELD in settings.bounce_address else None,
             size="size" in session.extensions,
             max_size=int(limit) if limit.isascii() and limit.isdigit() else 0,
             answer=_reply_answer(self.stage, session.last.code, session.last.message, settings.secrets),

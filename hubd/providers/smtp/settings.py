@@ -13,7 +13,8 @@ from hubd.config.oauth2 import OAuth2Config, read_oauth2
 from hubd.config.rates import email_sender, read_limits
 from hubd.config.secret_refs import read_secret
 from hubd.core.addresses import email_address
-from hubd.core.tables import Table
+from hubd.core.tables import Table, kind_of
+from hubd.core.tokens import TOKEN_LENGTH
 from hubd.errors import BadInput
 from hubd.ownership import find_weakness, folder_owner
 from hubd.providers.settings import ProviderSettings
@@ -82,9 +83,19 @@ class SmtpConfig(ProviderSettings):
         str,
         Meta(
             description="The envelope sender of email, which bounces go to, unless the campaign has a "
-            "`return_path`. The default is the sender's own address."
+            "`return_path`. The default is the sender's own address. `{token}` in it, as in "
+            "`bounces+{token}@acme.example`, stands for a token that names the message. A "
+            "`[mailboxes.NAME]` has hubd read what comes back."
         ),
     ] = ""
+    dsn: Annotated[
+        bool | Literal["success"],
+        Meta(
+            title='true or false, or `"success"`',
+            description="Ask for reports about what fails or is late (RFC 3461) if the server offers that. "
+            '`"success"` also asks for a receipt of each delivered message.',
+        ),
+    ] = True
     connections: Annotated[int, Meta(description="How many connections are used at most, 1 to 256.")] = 8
     ca_file: Annotated[
         Path | None,
@@ -113,6 +124,7 @@ def read_smtp(table: Table, folder: Path) -> SmtpConfig:
         ehlo_name=table.checked("ehlo_name", greeting_name, "", example="mail.acme.example"),
         pipelining=table.flag("pipelining", True),
         bounce_address=table.checked("bounce_address", _bounce_address, "", example="bounces@acme.example"),
+        dsn=_dsn(table),
         connections=table.whole("connections", 8, 1, 256),
         ca_file=_ca_file(table, folder),
         **read_limits(table, email_sender, domains=True),
@@ -146,10 +158,25 @@ def _check_login(table: Table, smtp: SmtpConfig) -> None:
         table.fault("username", "is missing; a password needs one")
 
 
+def _dsn(table: Table) -> bool | Literal["success"]:
+    value = table.take("dsn")
+    if value is None or isinstance(value, bool):
+        return True if value is None else value
+    if value == "success":
+        return "success"
+    found = "" if isinstance(value, str) else f", not {kind_of(value)}"
+    table.fault("dsn", f'must be true, false or "success"{found}')
+    return True
+
+
 def _bounce_address(text: str) -> str:
-    if "{" in text:
-        raise BadInput("cannot contain {token}: this version does not read bounces from a mailbox")
-    return email_address(text)[0]
+    before, field, after = text.partition("{token}")
+    if "{" in before + after:
+        raise BadInput("can contain {token} once, and no other field")
+    if field and not (before.endswith("+") and after.startswith("@")):
+        raise BadInput("must have {token} between a + and the @: bounces+{token}@acme.example")
+    stand_in = "t" * TOKEN_LENGTH
+    return email_address(before + (stand_in if field else "") + after)[0].replace(stand_in, field or stand_in)
 
 
 def _ca_file(table: Table, folder: Path) -> Path | None:
