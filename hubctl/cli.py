@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "contacts": (f"{_AT}.contacts:contacts", _PEOPLE, "List, show, export, add and remove contacts."),
     "lists": (f"{_AT}.lists:lists", _PEOPLE, "Show, rename and delete lists."),
     "suppress": (f"{_AT}.suppress:suppress", _PEOPLE, "Manage addresses that never get a message."),
+    "credits": (f"{_AT}.credits:credits", _HUB, "Show, grant and take back credits that pay for messages."),
     "provider": (f"{_AT}.provider:provider", _HUB, "Manage the accounts you send with."),
     "config": (f"{_AT}.config:config", _HUB, "Show the configuration of hubd, and every key."),
     "daemon": (f"{_AT}.daemon:daemon", _HUB, "Manage the daemon: status, reload, backup, restore."),

@@ -65,6 +65,9 @@ list_names = _completer(
 template_names = _completer(
     m.TEMPLATE_LIST, lambda found: found["templates"], lambda each: f"version {each['version']}"
 )
+account_names = _completer(
+    m.CREDITS_LIST, lambda found: found["accounts"], lambda each: f"{each['available']} available"
+)
 
 
 def label_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

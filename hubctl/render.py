@@ -160,9 +160,14 @@ def counted(counts: r.CountsView, names: Sequence[str]) -> str:
 
 
 def campaign(
-    view: r.CampaignView, *, colour: bool = False, width: int = 10_000, about: Mapping[str, str] | None = None
+    view: r.CampaignView,
+    *,
+    colour: bool = False,
+    width: int = 10_000,
+    about: Mapping[str, str] | None = None,
+    credits: str = "",
 ) -> str:
-    """One campaign in full. `about` has more to say of the deliveries in a state."""
+    """One campaign in full. `about` has more to say of the deliveries in a state; `credits` of who pays."""
     state = paint(view["state"], STATE_COLOURS.get(view["state"], "") if colour else "")
     counts = view["counts"]
     reason = f": {printable(view['reason'])}" if view.get("reason") else ""
@@ -172,6 +177,7 @@ def campaign(
         ("lists", ", ".join(view.get("lists") or ())),
         ("labels", ", ".join(view.get("labels") or ())),
         ("template", view.get("template")),
+        ("credits", credits),
         ("recipients", int(counts["total"]) if counts["total"] else None),
     ]
     for name in DELIVERY_STATES:
@@ -312,8 +318,8 @@ def matched(matching: r.MatchingView | None) -> str:
     return f"{number(int(matching['matched']))} of {plural(int(matching['contacts']), 'contact')} match"
 
 
-def check(found: r.CheckResult) -> str:
-    """The answer of `check`."""
+def check(found: r.CheckResult, credits: str = "") -> str:
+    """The answer of `check`; `credits` says what it costs."""
     segments = found.get("segments")
     begun = found.get("remaining", found["recipients"]) != found["recipients"]
     pairs: list[tuple[str, object]] = [
@@ -322,6 +328,7 @@ def check(found: r.CheckResult) -> str:
         ("skipped", skips(found.get("skipped") or {}, found["channel"])),
         ("via", f"{found['provider']} ({found['channel']})"),
         ("segments", segments_line(segments) if segments else ""),
+        ("credits", credits),
         ("takes", estimate(found.get("estimate")) or _unlimited(found.get("estimate"))),
         ("volume", volume(found.get("load"))),
     ]

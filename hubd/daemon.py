@@ -56,6 +56,7 @@ from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
 from hubd.store.commands import Commands
 from hubd.store.contacts import Contacts
+from hubd.store.credits import Credits
 from hubd.store.database import Database, open_database
 from hubd.store.disk_space import RESERVE_BYTES, DiskSpaceLimits
 from hubd.store.doubts import Doubts
@@ -174,6 +175,7 @@ async def _serve(
                 contacts=Contacts(database),
                 lists=Lists(database),
                 templates=Templates(database),
+                credits=Credits(database),
                 campaigns=campaigns,
                 commands=Commands(database),
                 ledger=ledger,

@@ -9,6 +9,7 @@
      |    +-- InvalidTransition   the state machine has no such arrow
      |    +-- RevisionConflict    somebody else changed it first
      +-- PreflightFailed          a campaign is not ready to start
+     |    +-- CreditsShort        its account has too few credits
      +-- ProviderUnavailable      a provider cannot be used now
      +-- CredentialMissing        a secret that the config refers to is not there
      +-- ResumeGap                an event cursor that cannot be resumed from
@@ -113,6 +114,12 @@ class PreflightFailed(HubError):
     """A campaign is not ready to start; `data["problems"]` lists risk and problem."""
 
     code = "preflight_failed"
+
+
+class CreditsShort(PreflightFailed):
+    """An account has too few credits; `data` has `account`, `needed`, `available` and `missing`."""
+
+    code = "credits_short"
 
 
 class ProviderUnavailable(HubError):

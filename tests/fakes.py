@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
+from hubd.core.credits import Cost
 from hubd.core.decide import Decide, Decided, Move
 from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
@@ -224,6 +225,17 @@ class FakeStore:
     async def audience_size(self, campaign_id: int) -> int:
         await trio.lowlevel.checkpoint()
         return 0
+
+    async def cost(self, campaign: Campaign) -> Cost:
+        await trio.lowlevel.checkpoint()
+        return Cost(messages=0, total=0)
+
+    async def topped_up(self) -> Mapping[str, int]:
+        await trio.lowlevel.checkpoint()
+        return {}
+
+    async def looked_at(self, account: str, grants: int) -> None:
+        raise NotFound("nobody pays in these tests")
 
     async def freeze_page(self, campaign_id: int, size: int) -> bool:
         await trio.lowlevel.checkpoint()

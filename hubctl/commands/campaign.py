@@ -153,7 +153,7 @@ def check(app: App, name: str) -> int:
     Shows how many recipients would get it, who would be skipped, which fields contacts lack, the SMS segments
     and how long it will take. Sends nothing. Exit code 1 if something has to be fixed first.
     """
-    from hubctl import render
+    from hubctl import render, render_credits
 
     async def work(hub: Client) -> tuple[r.CheckResult, list[r.ProviderStatus]]:
         found = await hub.call(m.CAMPAIGN_CHECK, name=name)
@@ -164,7 +164,10 @@ def check(app: App, name: str) -> int:
     if print_result(app, {"name": name, **found}):
         return ended
     app.out(f"{name} is {'' if found['ok'] else 'not '}ready to start")
-    lines = [*([] if found["ok"] else render.problems(found["problems"])), render.check(found)]
+    lines = [
+        *([] if found["ok"] else render.problems(found["problems"])),
+        render.check(found, render_credits.need(found["credits"])),
+    ]
     if any(each["name"] == found["provider"] and each["type"] == "outbox" for each in providers):
         lines.append(f"  {found['provider']} only writes files; nothing leaves this machine")
     app.out("\n".join(lines))

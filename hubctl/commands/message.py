@@ -17,7 +17,7 @@ from hubctl.app import App, Json, is_terminal
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
 from hubctl.listing import Listing, read_pages
-from hubctl.names import campaign_names, content_names, provider_names
+from hubctl.names import account_names, campaign_names, content_names, provider_names
 from hubctl.output import for_people
 from hubd.wire import methods as m
 from hubd.wire.words import DELIVERY_STATES, SENT, UNFINISHED
@@ -73,6 +73,13 @@ if TYPE_CHECKING:
     metavar="KEY",
     help="Calls with the same key send the message only once.",
 )
+@click.option(
+    "--credits",
+    "account",
+    metavar="ACCOUNT",
+    help="The credit account that pays.",
+    shell_complete=account_names,
+)
 @click.option("--wait", is_flag=True, help="Wait for the provider's answer; exit code 1 if it was not sent.")
 def send(
     app: App,
@@ -83,6 +90,7 @@ def send(
     attached: tuple[str, ...],
     html_file: str,
     key: str | None,
+    account: str | None,
     wait: bool,
     dry_run: bool,
     **words: str,
@@ -107,7 +115,8 @@ def send(
         given["html"] = read_text(html_file)
     files = read_attachments(attached)
     params: Json = {"provider": provider, "to": address, "fields": _fields(fields), **given}
-    params |= {name: value for name, value in (("template", template), ("idempotency_key", key)) if value}
+    named = (("template", template), ("idempotency_key", key), ("credits", account))
+    params |= {name: value for name, value in named if value}
     if files:
         params["attachments"] = [each.described() for each in files]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubctl import layout, render
+from hubctl import layout, render, render_credits
 from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import command
@@ -42,6 +42,8 @@ def show_everything(app: App) -> None:
     troubled = [each for each in found.get("providers") or [] if each["state"] != "ready"]
     if troubled:
         blocks.append(render.providers(troubled, colour=colour, width=width))
+    if accounts := found.get("credits"):
+        blocks.append(render_credits.accounts(accounts, colour=colour, width=width))
     app.out("\n\n".join(blocks))
 
 
@@ -59,21 +61,28 @@ def status(app: App, name: str | None, check: bool) -> int:
         show_everything(app)
         return Exit.DONE
 
-    async def work(hub: Client) -> tuple[r.CampaignView, list[r.ProviderStatus], dict[str, str]]:
-        view = (await hub.call(m.CAMPAIGN_GET, name=name))["campaign"]
+    async def work(hub: Client) -> tuple[r.CampaignResult, list[r.ProviderStatus], dict[str, str]]:
+        found = await hub.call(m.CAMPAIGN_GET, name=name)
         if not for_people(app):
-            return view, [], {}
-        return view, (await hub.call(m.PROVIDER_LIST))["providers"], await _about(hub, view)
+            return found, [], {}
+        providers = (await hub.call(m.PROVIDER_LIST))["providers"]
+        return found, providers, await _about(hub, found["campaign"])
 
-    view, providers, about = app.talk(work)
-    if print_result(app, {"campaign": view}, of="campaign"):
+    found, providers, about = app.talk(work)
+    view = found["campaign"]
+    if print_result(app, {"campaign": view, **_paid(found)}, of="campaign"):
         return Exit.DONE
-    width = app.width()
-    app.out(render.campaign(view, colour=app.coloured(), width=width, about=about))
+    width, credits = app.width(), render_credits.of_campaign(found.get("credits"))
+    app.out(render.campaign(view, colour=app.coloured(), width=width, about=about, credits=credits))
     for each in providers:
         if each["name"] == view["provider"] and each["state"] != "ready":
             app.out(layout.wrapped(f"  {render.troubled(each)}", width, hanging="    "))
     return Exit.DONE
+
+
+def _paid(found: r.CampaignResult) -> dict[str, object]:
+    """What it has of its credit account, for programs; nothing from an older daemon."""
+    return {"credits": found["credits"]} if "credits" in found else {}
 
 
 async def _about(hub: Client, view: r.CampaignView) -> dict[str, str]:
@@ -152,6 +161,7 @@ def show(app: App, name: str, as_file: bool) -> None:
     if print_result(app, found, of="campaign"):
         return
     spec = {**(found.get("spec") or {}), "rate": found["campaign"]["rates"]}  # as it is now, not as applied
-    app.out(render.campaign(found["campaign"], colour=app.coloured(), width=app.width()))
+    credits = render_credits.of_campaign(found.get("credits"))
+    app.out(render.campaign(found["campaign"], colour=app.coloured(), width=app.width(), credits=credits))
     app.out()
     app.out(render.settings(spec))

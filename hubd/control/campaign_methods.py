@@ -14,6 +14,7 @@ import trio
 
 from hubd.control.campaign_views import Live, changed_view, view_of, views_of
 from hubd.control.command import Command
+from hubd.control.credit_methods import campaign_credits, credit_need
 from hubd.control.hub import Hub
 from hubd.control.preflight import inspect
 from hubd.control.rendering import address_of, contact_fields, first_reachable, view_rendered, write
@@ -93,6 +94,7 @@ async def get(hub: Hub, params: p.CampaignName) -> r.CampaignResult:
         "campaign": await view_of(hub, campaign),
         "spec": json.loads(campaign.spec),
         "archived": campaign.archived,
+        "credits": campaign_credits(await hub.credits.of_campaign(campaign)),
     }
 
 
@@ -127,6 +129,7 @@ async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
         "load": load_view(seen.report.load),
         "provider": campaign.provider,
         "channel": campaign.channel.value,
+        "credits": credit_need(seen.found.credits),
     }
 
 

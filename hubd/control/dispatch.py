@@ -33,7 +33,7 @@ from hubd.wire.params import Params
 log = logging.getLogger(__name__)
 
 #: Parameters that the audit trail has: names and numbers, never an address or a text.
-_NOTED = ("name", "new", "provider", "limit", "in_doubt")
+_NOTED = ("name", "new", "provider", "limit", "in_doubt", "account", "credits")
 
 
 class Dispatcher:

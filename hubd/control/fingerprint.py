@@ -16,7 +16,7 @@ _LATER_OF: dict[type[Params], set[str]] = {
     p.CampaignStart: {"timezone"},
     p.CampaignTest: {"as", "dry_run"},
     p.CampaignClone: {"changes", "dry_run", "timezone"},
-    p.MessageSend: {"dry_run", "reply_to", "attachments"},
+    p.MessageSend: {"dry_run", "reply_to", "attachments", "credits"},
     p.ContactsImport: {"replace"},
     p.ContactRemove: {"dry_run", "list"},
     p.SuppressionAdd: {"dry_run", "region"},

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.endpoints import Endpoints
+from hubd.core.credits import CreditAccount, CreditEntry, CreditHold
 from hubd.core.decide import (
     Applied,
     AppliedTemplates,
@@ -156,6 +157,21 @@ class Templates(Protocol):
     async def loaded(self, use: Callable[[Load], T]) -> T: ...
 
 
+class Credits(Protocol):
+    """Accounts that pay for messages."""
+
+    def granting(self, name: str, credits: int, note: str, low_at: int | None) -> Work[CreditAccount]: ...
+    async def all(self) -> Sequence[CreditAccount]: ...
+    async def get(self, name: str) -> CreditAccount:
+        """An account; an empty one if there is none."""
+        ...
+
+    async def history(
+        self, name: str, before: int, limit: int
+    ) -> tuple[CreditAccount, Sequence[CreditHold], Sequence[CreditEntry]]: ...
+    async def of_campaign(self, campaign: Campaign) -> tuple[CreditAccount, CreditHold] | None: ...
+
+
 # -- the ledger --------------------------------------------------------------------------------------------
 
 
@@ -181,6 +197,7 @@ class Ledger(Protocol):
         *,
         idempotency_key: str,
         fingerprint: bytes,
+        credits: tuple[str, int] | None = None,
     ) -> Work[int]: ...
     async def requested(self, idempotency_key: str) -> tuple[int, bytes] | None: ...
     async def deliveries(
@@ -327,6 +344,7 @@ class Hub:
     lists: Lists
     campaigns: Campaigns
     templates: Templates
+    credits: Credits
     commands: Commands
     ledger: Ledger
     events: Events

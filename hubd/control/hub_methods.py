@@ -13,6 +13,7 @@ import trio
 
 from hubd.control.campaign_views import views_of
 from hubd.control.command import Command
+from hubd.control.credit_methods import account_view
 from hubd.control.hub import Hub
 from hubd.control.views import counts_view, provider_view, time_text
 from hubd.core.decide import Request
@@ -53,6 +54,7 @@ async def status(hub: Hub, _: Params) -> r.StatusResult:
         },
         "schedule": {"ok": await _beats(hub), "next_at": _next_start(campaigns)},
         "restored": await _restored(hub),
+        "credits": [account_view(each) for each in await hub.credits.all()],
     }
 
 

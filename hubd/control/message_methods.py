@@ -18,6 +18,7 @@ from hubd.control.rendering import contact_fields, first_reachable, write
 from hubd.control.views import delivery_view, problem_of
 from hubd.core.addresses import email_address, phone_number
 from hubd.core.compose import content_hash
+from hubd.core.credits import short_of
 from hubd.core.mime import one_line
 from hubd.core.model import Campaign, Channel, Content, DeliveryState, Kind
 from hubd.core.records import MessageLife, TransactionalRow
@@ -80,7 +81,9 @@ async def send(hub: Hub, params: p.MessageSend, command: Command) -> r.SendResul
     life = await _first(hub, params, params.to)
     if command.dry_run:
         if life is None:
-            await _check(hub, _without_files(await _letter(hub, params)))
+            letter = _without_files(await _letter(hub, params))
+            await _check(hub, letter)
+            await _check_paid(hub, letter, params)
         would: r.WouldChange = {"change": life is None}
         return {"delivery_id": 0, "state": DeliveryState.PENDING.value, "message_id": "", "would": would}
     if life is None:
@@ -243,12 +246,22 @@ async def _check(hub: Hub, letter: _Letter) -> None:
     hub.supervisor.providers.get(letter.provider).check_enabled()
 
 
-async def _check_writable(hub: Hub, letter: _Letter) -> None:
+async def _check_paid(hub: Hub, letter: _Letter, params: p.MessageSend) -> None:
+    """Raise `CreditsShort` if its account has too few credits for it."""
+    if params.credits is not None:
+        cost = await _check_writable(hub, letter)
+        available = (await hub.credits.get(params.credits)).available
+        if available < cost:
+            raise short_of("the message", params.credits, cost, available)
+
+
+async def _check_writable(hub: Hub, letter: _Letter) -> int:
+    """What it costs, in credits. Raises `BadTemplate` if it cannot be written."""
     plans = hub.supervisor.plans
     content = letter.content
     plan = await (plans.get(content) if isinstance(content, int) else plans.of(content[0]))
     try:
-        write(plan, letter.recipient, letter.fields, now=hub.now())
+        return write(plan, letter.recipient, letter.fields, now=hub.now()).segments
     except BadTemplate as error:
         raise _explained(error, letter) from None
 
@@ -257,7 +270,8 @@ async def _queue(
     hub: Hub, letter: _Letter, params: p.MessageSend | p.CampaignTest, command: Command
 ) -> MessageLife:
     """Write it down and see that somebody sends it. Fails before it is written, or not at all."""
-    await _check_writable(hub, letter)
+    cost = await _check_writable(hub, letter)
+    account = params.credits if isinstance(params, p.MessageSend) else None
     queue = await hub.supervisor.transactional_queue(letter.provider, letter.channel)
     work = hub.ledger.adding_single(
         queue.id,
@@ -267,6 +281,7 @@ async def _queue(
         letter.content,
         idempotency_key=params.idempotency_key or "",
         fingerprint=fingerprint(params),
+        credits=None if account is None else (account, cost),
     )
     queued = await command.write(work, lambda delivery_id: {"delivery_id": delivery_id})
     life = await hub.ledger.message(queued["delivery_id"])

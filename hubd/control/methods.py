@@ -12,6 +12,7 @@ from hubd.control import (
     campaign_methods,
     config_methods,
     contact_methods,
+    credit_methods,
     delivery_methods,
     event_methods,
     hub_methods,
@@ -27,6 +28,8 @@ from hubd.control.hub import Hub
 from hubd.control.table import Disk, Method, changes, of_session, reads
 from hubd.wire import params as p
 from hubd.wire import results as r
+from hubd.wire.credit_params import CreditsGrant, CreditsHistory
+from hubd.wire.credit_results import AccountsResult, GrantResult, HistoryResult
 
 CHECK_SECONDS = 1_800.0  #: to recount a database of many millions of messages, or to write as many texts
 
@@ -397,6 +400,23 @@ _PROVIDERS = (
         disk=Disk.NOT_NEEDED,
     ),
 )
+_CREDITS = (
+    reads("credits.list", "All credit accounts.", p.Params, AccountsResult, credit_methods.list_all),
+    changes(
+        "credits.grant",
+        "Grant credits to an account, or take them back.",
+        CreditsGrant,
+        GrantResult,
+        credit_methods.grant,
+    ),
+    reads(
+        "credits.history",
+        "The log of a credit account, and what campaigns have of it.",
+        CreditsHistory,
+        HistoryResult,
+        credit_methods.history,
+    ),
+)
 _EVENTS = (
     of_session(
         "events.subscribe",
@@ -419,6 +439,15 @@ _EVENTS = (
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
-        for method in (*_HUB, *_CONTACTS, *_CAMPAIGNS, *_TEMPLATES, *_MESSAGES, *_PROVIDERS, *_EVENTS)
+        for method in (
+            *_HUB,
+            *_CONTACTS,
+            *_CAMPAIGNS,
+            *_TEMPLATES,
+            *_MESSAGES,
+            *_PROVIDERS,
+            *_CREDITS,
+            *_EVENTS,
+        )
     }
 )

@@ -13,6 +13,7 @@ import trio
 from hubd.control.hub import Hub
 from hubd.control.rendering import address_of, contact_fields, first_reachable, write
 from hubd.core.compose import compile_email
+from hubd.core.credits import Cost, Need, needed
 from hubd.core.estimate import Limits
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, Channel, Content, InDoubt, RenderedMessage
@@ -43,7 +44,7 @@ async def inspect(
 ) -> Inspection:
     """Look at everything that decides whether a campaign can start.
 
-    With `reckon`, also at what an SMS campaign costs, for which the text for each recipient is written.
+    With `reckon`, also at what it costs: for an SMS campaign the text for each recipient is written.
     """
     found = Found(
         content=await hub.campaigns.content(campaign.content_id), limits=Limits(rates=campaign.rate)
@@ -65,8 +66,23 @@ async def inspect(
                 sample = _segments_view(segments(rendered.text), bill)
             elif rendered is not None:
                 found = replace(found, own_bytes=len(rendered.payload), shared_bytes=rendered.shared.size)
+    if reckon:
+        found = replace(found, credits=await _need(hub, campaign, found, limit))
     report = await trio.to_thread.run_sync(partial(assess, found, limit=limit))
     return Inspection(found=found, segments=sample, report=report)
+
+
+async def _need(hub: Hub, campaign: Campaign, found: Found, limit: int | None) -> Need | None:
+    """What the campaign has to reserve; None if nobody pays for it."""
+    paid = await hub.credits.of_campaign(campaign)
+    if paid is None:
+        return None
+    account, hold = paid
+    cost = Cost(messages=found.remaining, total=found.remaining)
+    if campaign.channel is Channel.SMS:
+        bill = found.bill or Bill()
+        cost = Cost(messages=bill.messages, total=bill.total, most=bill.most)
+    return Need(account=account, hold=hold, needed=needed(cost, limit))
 
 
 async def _bill(hub: Hub, campaign: Campaign, content: Content) -> Bill:

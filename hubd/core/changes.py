@@ -29,6 +29,12 @@ def check_applicable(campaign: Campaign, before: CampaignSpec, after: CampaignSp
         fixed.append("lists")
     if before.where != after.where:
         fixed.append("where")
+    if before.credits != after.credits:
+        raise Conflict(
+            f"the campaign {campaign.name} has begun, so the account in credits cannot change",
+            code="credits_fixed",
+            hint="apply the file under another name, or grant credits to the account that it has",
+        )
     if fixed:
         raise Conflict(
             f"the campaign {campaign.name} has its recipients, so {' and '.join(fixed)} cannot change",

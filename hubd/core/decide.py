@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from hubd.core.credits import Cost, needed
 from hubd.core.inheritance import Flat
 from hubd.core.lifecycle import CAMPAIGN, CampaignEvent, advance_campaign
 from hubd.core.model import ENDED, Campaign, CampaignState, Content, Figures
@@ -47,6 +48,7 @@ class Move:
     limited: bool = True  #: whether `limit` is to be written
     limit: int | None = None  #: how many sent in all end the run
     scheduled_at: float | None = None  #: epoch seconds; None leaves it as it is
+    reserve: int | None = None  #: how many credits its messages need; None if that is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,12 +226,38 @@ def check_revision(campaign: Campaign | None, name: str, wanted: int | None) -> 
 
 
 def start(
-    campaign: Campaign, *, limit: int | None = None, event: CampaignEvent = CampaignEvent.START
+    campaign: Campaign,
+    *,
+    limit: int | None = None,
+    event: CampaignEvent = CampaignEvent.START,
+    cost: Cost | None = None,
 ) -> Move:
-    """Run it; also `resume`, `retry` and `due`. `limit` is how many to send before it pauses."""
+    """Run it; also `resume`, `retry` and `due`. `limit` is how many to send before it pauses; `cost` is that
+    of the messages that are left, if somebody pays for them.
+    """
     _check_ordinary(campaign)
     to = advance_campaign(campaign.state, event)
-    return Move(event=event, to=to, changed=campaign.state is not to, limit=_target(campaign, limit))
+    return _run(campaign, event, to, cost, changed=campaign.state is not to, limit=limit)
+
+
+def _run(
+    campaign: Campaign,
+    event: CampaignEvent,
+    to: CampaignState,
+    cost: Cost | None,
+    *,
+    changed: bool,
+    limit: int | None = None,
+) -> Move:
+    target = _target(campaign, limit)
+    left = None if target is None else target - campaign.counts.accepted
+    return Move(
+        event=event,
+        to=to,
+        changed=changed,
+        limit=target,
+        reserve=None if cost is None else needed(cost, left),
+    )
 
 
 def may_be_scheduled(campaign: Campaign) -> bool:
@@ -268,18 +296,16 @@ def halt(campaign: Campaign, *, event: CampaignEvent) -> Move:
     return Move(event=event, to=to, changed=campaign.state is not to, limited=False)
 
 
-def retry(campaign: Campaign, *, queued: bool) -> Move:
-    """Resume it if deliveries are queued again, by this retry or by an earlier one that was cut off."""
+def retry(campaign: Campaign, *, queued: bool, cost: Cost | None = None) -> Move:
+    """Resume it if deliveries are queued again, by this retry or by an earlier one that was cut off.
+
+    `cost` as in `start`.
+    """
     to = advance_campaign(campaign.state, CampaignEvent.RETRY)
     unfinished = campaign.counts.finished != campaign.counts.total
     queued = queued or (campaign.state is CampaignState.COMPLETED and unfinished)
     moves = queued and campaign.state is not to
-    return Move(
-        event=CampaignEvent.RETRY,
-        to=to if queued else campaign.state,
-        changed=moves,
-        limit=_target(campaign, None),
-    )
+    return _run(campaign, CampaignEvent.RETRY, to if queued else campaign.state, cost, changed=moves)
 
 
 def set_rate(campaign: Campaign, *, rate: tuple[str, ...]) -> SetRate:

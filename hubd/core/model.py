@@ -236,6 +236,7 @@ class Campaign:
     transactional_queue: bool = False  #: whether it is a provider's transactional queue
     archived: bool = False  #: hidden from listings
     template: str = ""  #: the version of a template whose content it has, such as "welcome@3"
+    credits: str = ""  #: the account that pays for its messages; "" for none
     counts: Counts = field(default_factory=Counts)
     created_at: float = 0.0
     updated_at: float = 0.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hubd.core.compose import problems as content_problems
 from hubd.core.condition import Matching
 from hubd.core.content_warnings import content_warnings, first_use
+from hubd.core.credits import Need, short_of
 from hubd.core.estimate import Estimate, Limits, how_long
 from hubd.core.links import example_host, private_host
 from hubd.core.model import Channel, Content, Kind
@@ -75,6 +76,7 @@ class Found:
     leaves: bool = False  #: whether what is sent leaves this machine: the provider is no outbox
     window: str = ""  #: the sending window
     no_zone: int = 0  #: recipients for whom it is in UTC, because no time zone is known
+    credits: Need | None = None  #: if somebody pays for it
     restored: bool = False  #: it is older than a restore of the database, which may not know that it was sent
 
 
@@ -124,12 +126,20 @@ def assess(found: Found, *, limit: int | None = None) -> Report:
     problems += [_gap(gap, found) for gap in found.gaps]
     if found.restored:
         problems.append(Problem(risk=RESTORED, problem=_MAY_HAVE_BEEN_SENT))
+    if found.credits is not None and found.credits.missing:
+        problems.append(Problem(risk="", problem=_unpaid(found.credits)))
     return Report(
         problems=tuple(problems),
         warnings=tuple(_warnings(found)),
         estimate=_estimate(found, found.remaining if limit is None else min(limit, found.remaining)),
         load=_load(found),
     )
+
+
+def _unpaid(need: Need) -> str:
+    available = need.account.available
+    short = short_of("it", need.account.name, available + need.missing, available)
+    return f"{short}; {short.hint}"
 
 
 _MAY_HAVE_BEEN_SENT = "it is older than the restored database and may have been sent since"

@@ -87,12 +87,14 @@ class Bill:
     least: int = 0  #: of one message
     most: int = 0
     total: int = 0
+    messages: int = 0
 
     def add(self, segments: int, messages: int) -> None:
         """So many messages have so many segments each."""
         self.least = min(self.least, segments) if self.total else segments
         self.most = max(self.most, segments)
         self.total += segments * messages
+        self.messages += messages
 
 
 def compile_sms(content: Content) -> SmsPlan:

@@ -188,6 +188,13 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         tuple[str, ...],
         Meta(description='Words by which campaigns are found together, such as `["portfolio"]`.'),
     ] = ()
+    credits: Annotated[
+        str,
+        Meta(
+            description='The credit account that pays, such as `"team"`: one credit for each email, or for '
+            "each segment of an SMS. The default is none."
+        ),
+    ] = ""
     retry: Retry = Retry()
     schedule: Schedule = Schedule()
 

@@ -121,6 +121,7 @@ def parse_spec(raw: Mapping[str, object], *, now: float | None = None, zone: str
         in_doubt=top.choice("in_doubt", tuple(InDoubt), None),
         rate=_rates(top),
         labels=_names(top, "labels", "label", MAX_LABELS, example='["portfolio"]'),
+        credits=top.checked("credits", campaign_name, "", example="team"),
         retry=_retry(top.sub("retry")),
         schedule=_schedule(top.sub("schedule"), now, zone),
     )

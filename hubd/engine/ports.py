@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from hubd.core.account import AccountAnswer
+from hubd.core.credits import Cost
 from hubd.core.decide import Decide, Decided, Move
 from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import (
@@ -178,6 +179,18 @@ class Campaigns(Protocol):
 
     async def audience_size(self, campaign_id: int) -> int:
         """About how many bytes freezing the rest of the audience takes; 0 if it is frozen."""
+        ...
+
+    async def cost(self, campaign: Campaign) -> Cost:
+        """What the messages that a campaign has still to send cost, in credits."""
+        ...
+
+    async def topped_up(self) -> Mapping[str, int]:
+        """How many grants credit accounts had since the last look at what waits for them."""
+        ...
+
+    async def looked_at(self, account: str, grants: int) -> None:
+        """What waited for these grants was looked at."""
         ...
 
     async def content(self, content_id: int) -> Content: ...

@@ -13,11 +13,12 @@ from typing import Protocol
 
 import trio
 
+from hubd.core.credits import PAUSED
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, CampaignState
 from hubd.engine.ports import Campaigns, Ledger, StoreHealth
 from hubd.engine.wakeup import Wakeup
-from hubd.errors import HubError, ShuttingDown, StoreError
+from hubd.errors import CreditsShort, HubError, ShuttingDown, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Scheduler:
                 self._moved = trio.Event()
                 await self._watch_clock()
                 await self._supervisor.recover()
+                await self._resume_what_is_paid()
                 pause = await self._start_what_is_due()
             except StoreError as error:
                 log.warning("the scheduler waits for the database: %s", error)
@@ -116,6 +118,9 @@ class Scheduler:
                 raise
             except ShuttingDown:
                 return self.LOOK  # it is due at the next boot
+            except CreditsShort as error:
+                log.warning("%s", error, extra={"hub_campaign": campaign.name})
+                await self._wait_for_credits(campaign.id)
             except HubError as error:
                 log.warning(
                     "campaign %s could not start on time: %s",
@@ -125,6 +130,36 @@ class Scheduler:
                 )
                 await self._stop_late(campaign.id, str(error))
         return pause
+
+    async def _wait_for_credits(self, campaign_id: int) -> None:
+        """Its time has come and its account has too few credits: it begins when there are more."""
+        campaign = await self._campaigns.by_id(campaign_id)
+        for event, reason in ((CampaignEvent.DUE, ""), (CampaignEvent.PAUSE, PAUSED)):
+            if event is CampaignEvent.DUE and campaign.state is not CampaignState.SCHEDULED:
+                return
+            to = advance_campaign(campaign.state, event)
+            campaign = await self._campaigns.move(
+                campaign_id, (campaign.state,), to, event=event.value, reason=reason
+            )
+
+    async def _resume_what_is_paid(self) -> None:
+        """Credits were granted: campaigns that are paused for lack of them go on, if there are enough now."""
+        for account, grants in (await self._campaigns.topped_up()).items():
+            for campaign in await self._campaigns.list():
+                waits = campaign.state is CampaignState.PAUSED and campaign.reason == PAUSED
+                if not waits or campaign.credits != account:
+                    continue
+                try:
+                    await self._supervisor.start(campaign.name, event=CampaignEvent.RESUME)
+                except StoreError:
+                    raise
+                except ShuttingDown:
+                    return  # at the next boot
+                except HubError as error:
+                    log.warning(
+                        "%s stays paused: %s", campaign.name, error, extra={"hub_campaign": campaign.name}
+                    )
+            await self._campaigns.looked_at(account, grants)
 
     async def _stop_late(self, campaign_id: int, why: str) -> None:
         campaign = await self._campaigns.by_id(campaign_id)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import trio
 
+from hubd.core.credits import PAUSED
 from hubd.core.ledger import Close, Entry, Open, Refusal
 from hubd.core.limiter import RateLimiter
 from hubd.core.model import Campaign, Channel, DeliveryState, DueDelivery, RenderedMessage
@@ -302,6 +303,8 @@ class Source:
                 self._watched.pop(entry.delivery_id).set()
         elif isinstance(entry, Open) and refusal is not None:
             self.put_back(entry.delivery_id)
+            if refusal.why == "credits" and not self.urgent:
+                self.pause(PAUSED)
         if self.results.misjudged:
             self.news.set()  # now that the refusals are recorded they can be requeued
 

@@ -94,8 +94,9 @@ class Supervisor:
         """Run a campaign; returns once it is `running`. Also resumes and retries.
 
         `limit` is how many to send before it pauses. `commit` writes what was decided, and what
-        belongs to it. Raises `InvalidTransition`, `NotFound`, `ProviderUnavailable`, `CredentialMissing`, and
-        `StoreUnavailable` when there is no space for the audience; nothing has changed then.
+        belongs to it. Raises `InvalidTransition`, `NotFound`, `ProviderUnavailable`, `CredentialMissing`,
+        `CreditsShort`, and `StoreUnavailable` when there is no space for the audience; nothing has changed
+        then.
         """
         campaign = await self._campaigns.get(name)
         decide = partial(decide_start, limit=limit, event=event)
@@ -106,6 +107,8 @@ class Supervisor:
                 return False, campaign  # it was put off meanwhile
             if plan.changed:
                 await self._prepare(campaign)
+                if campaign.credits:
+                    decide = partial(decide, cost=await self._campaigns.cost(campaign))
             elif campaign.state is CampaignState.RUNNING and campaign.id not in self._runs:
                 self._refuse_when_closing()
             decided = await (commit or self._campaigns.carry_out)(campaign.id, decide)

@@ -43,6 +43,30 @@ RECOUNT = "SELECT campaign_id, state, count(*) FROM delivery GROUP BY campaign_i
 ROLLED_UP = """
 SELECT id, name FROM campaign
 WHERE doomed = 0 AND id NOT IN (SELECT campaign_id FROM rollup_pending)"""
+#: Accounts of credits, and what is left of a recount of each; nothing is left if all is as it should be.
+ACCOUNTS = """
+SELECT name,
+    granted - coalesce((SELECT sum(CASE kind WHEN 'granted' THEN credits WHEN 'taken_back' THEN -credits
+                                   ELSE 0 END) FROM credit_entry WHERE account = name), 0) AS granted,
+    held - coalesce((SELECT sum(held) FROM credit_hold WHERE account = name), 0) AS held,
+    spent - coalesce((SELECT sum(spent) FROM credit_hold WHERE account = name), 0) AS spent
+FROM credit_account"""
+#: The same of holds: those of which the attempts do not say the same.
+HOLDS = """
+SELECT DISTINCT account FROM credit_hold LEFT JOIN (
+    SELECT hold_id, sum(CASE spent WHEN 0 THEN credits ELSE 0 END) AS at_risk,
+        sum(CASE spent WHEN 1 THEN credits ELSE 0 END) AS spent FROM credit_use GROUP BY hold_id
+) AS used ON used.hold_id = credit_hold.id
+WHERE credit_hold.at_risk <> coalesce(used.at_risk, 0)
+    OR credit_hold.spent <> coalesce(used.spent, 0) + cleared"""
+#: Accounts whose campaigns have attempts that were accepted and not paid for, or paid for and not accepted.
+UNPAID = """
+SELECT DISTINCT campaign.credits FROM campaign JOIN delivery ON delivery.campaign_id = campaign.id
+JOIN attempt ON attempt.delivery_id = delivery.id
+LEFT JOIN credit_use ON credit_use.delivery_id = delivery.id AND credit_use.n = attempt.n
+WHERE campaign.credits <> '' AND campaign.doomed = 0
+    AND ((attempt.outcome = 'sent' AND coalesce(credit_use.spent, 0) = 0)
+         OR (credit_use.spent = 1 AND coalesce(attempt.outcome, '') NOT IN ('sent', 'in_doubt')))"""
 #: Attempts that are open, with the campaign they belong to.
 OPEN_ATTEMPTS = """
 SELECT attempt.id, attempt.epoch, delivery.campaign_id, delivery.state
@@ -118,10 +142,12 @@ def _examine_all(path: Path) -> list[Finding]:
     with closing(open_plain(path, writer=False)) as db:
         db.set_progress_handler(_unwanted, LOOK)
         current = watermark_of(db)
-        for look in (_file, _links, _counts, _figures, _audit):
+        for look in (_file, _links, _counts, _figures, _credits, _audit):
             try:
                 with _snapshot(db):
-                    findings.append(look(db))
+                    found = look(db)
+                if found is not None:
+                    findings.append(found)
             except sqlite3.Error as error:
                 trio.from_thread.check_cancelled()
                 what = trouble_of(error)[0]
@@ -201,6 +227,20 @@ def _figures(db: sqlite3.Connection) -> Finding:
         return Finding(check="figures", ok=True, found=found)
     found = f"the figures by the hour do not match a recount: {_some(wrong)}"
     return Finding(check="figures", ok=False, found=found, advice=_ASIDE)
+
+
+def _credits(db: sqlite3.Connection) -> Finding | None:
+    """None if there are no accounts."""
+    accounts = db.execute(ACCOUNTS).fetchall()
+    if not accounts:
+        return None
+    wrong = {str(name) for name, *left in accounts if any(left)}
+    wrong |= {str(name) for statement in (HOLDS, UNPAID) for (name,) in db.execute(statement)}
+    if not wrong:
+        found = f"the credits of {_count(len(accounts), 'account')} match a recount"
+        return Finding(check="credits", ok=True, found=found)
+    found = f"the credits do not match a recount: {', '.join(sorted(wrong)[:NAMED])}"
+    return Finding(check="credits", ok=False, found=found, advice=_ASIDE)
 
 
 def _audit(db: sqlite3.Connection) -> Finding:

@@ -18,9 +18,9 @@ from hubd.store.unit import Unit
 #: A new draft.
 ADD_CAMPAIGN = """
 INSERT INTO campaign (name, channel, provider, state, spec, lists, content_id, template, doubt_policy,
-    reconcile, rate, give_up_after, send_window, send_zone, created_at, updated_at)
+    reconcile, rate, give_up_after, send_window, send_zone, credits, created_at, updated_at)
 VALUES (:name, :channel, :provider, 'draft', :spec, :lists, :content_id, :template, :doubt_policy,
-    :reconcile, :rate, :give_up_after, :send_window, :send_zone, :now, :now)"""
+    :reconcile, :rate, :give_up_after, :send_window, :send_zone, :credits, :now, :now)"""
 
 
 def columns(spec: CampaignSpec, in_doubt: InDoubt | None) -> dict[str, object]:
@@ -42,6 +42,7 @@ def columns(spec: CampaignSpec, in_doubt: InDoubt | None) -> dict[str, object]:
         "give_up_after": spec.give_up_after,
         "send_window": spec.schedule.window,
         "send_zone": spec.schedule.timezone,
+        "credits": spec.credits,
     }
 
 

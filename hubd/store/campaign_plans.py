@@ -15,6 +15,7 @@ from hubd.core.spec import CampaignSpec, spec_from_json
 from hubd.errors import Conflict
 from hubd.store.campaign_files import ADD_CAMPAIGN, columns, content_columns, content_for
 from hubd.store.campaign_rows import campaign_by_id, campaign_by_name, campaign_if_there, settings_of
+from hubd.store.credit_holds import campaign_deleted, state_changed
 from hubd.store.figures import figures_of
 from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit, Work
@@ -26,7 +27,8 @@ UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
     completed_at = CASE WHEN :target = 'completed' THEN :now
                         WHEN :target = 'running' THEN NULL ELSE completed_at END,
     last_error = CASE WHEN :target = 'running' THEN ''
-                      WHEN :target IN ('paused', 'failed') AND :reason NOT IN ('', 'limit') THEN :reason
+                      WHEN :target IN ('paused', 'failed') AND :reason NOT IN ('', 'limit', 'credits')
+                      THEN :reason
                       WHEN :target = 'completed' AND NOT :troubled THEN ''
                       ELSE last_error END,
     archived_at = CASE WHEN :target = 'running' THEN NULL ELSE archived_at END,
@@ -71,7 +73,7 @@ def write_plan(unit: Unit, before: Campaign, plan: d.Plan) -> Campaign:
             sets: dict[str, float | str | None] = {"limit": plan.limit} if plan.limited else {}
             if plan.scheduled_at is not None:
                 sets["scheduled_at"] = plan.scheduled_at
-            return write_move(unit, before, plan.to, plan.event, sets)
+            return write_move(unit, before, plan.to, plan.event, sets, reserve=plan.reserve)
         case d.SetRate():
             unit.db.execute(SET_RATE, (json.dumps(plan.rate), unit.now, before.id))
             unit.event("campaign.rate", before.id, {"rate": list(plan.rate)})
@@ -80,6 +82,7 @@ def write_plan(unit: Unit, before: Campaign, plan: d.Plan) -> Campaign:
             unit.event("campaign.archived", before.id, {"archived": plan.archived})
         case d.Delete():
             unit.event("campaign.deleted", before.id, {"name": before.name})
+            campaign_deleted(unit, before)
             unit.db.execute(DOOM, (before.id, before.state.value))
             return before
     return campaign_by_id(unit.db, before.id)
@@ -92,10 +95,13 @@ def write_move(
     event: CampaignEvent | str,
     sets: dict[str, float | str | None],
     reason: str = "",
+    *,
+    reserve: int | None = None,
 ) -> Campaign:
     """Change the state; the campaign after it. A state that really changed is an event "campaign.state".
 
-    Raises Conflict ("not_settled") when it is to be completed and has something left to do.
+    `reserve` as in `Move`. Raises Conflict ("not_settled") when it is to be completed and has something left
+    to do, and `CreditsShort`.
     """
     if to is CampaignState.COMPLETED:
         _check_settled(before)
@@ -104,6 +110,8 @@ def write_move(
     values = {"target": to.value, "source": before.state.value, "id": before.id, "troubled": troubled}
     done = unit.db.execute(MOVE, {**values, "reason": reason, "now": unit.now}).rowcount
     assert done == 1, "the state was read in the same transaction"
+    if before.credits and before.state is not to:
+        state_changed(unit, before, to, reserve)
     for name, value in sets.items():
         unit.db.execute(SETTABLE[name], (value, before.id))
     after = campaign_by_id(unit.db, before.id)

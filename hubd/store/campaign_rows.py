@@ -84,6 +84,7 @@ def campaign_from(row: Row) -> Campaign:
         transactional_queue=bool(row["single"]),
         archived=row["archived_at"] is not None,
         template=row["template"],
+        credits=row["credits"],
         counts=_counts(row),
         created_at=row["created_at"],
         updated_at=max(row["updated_at"], row["counted_at"]),

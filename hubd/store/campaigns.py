@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from hubd.core.changes import changed_keys, check_applicable
+from hubd.core.credits import Cost
 from hubd.core.decide import Applied, Clone, Decide, Decided, P
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import (
@@ -42,6 +43,8 @@ from hubd.store.campaign_rows import (
     settings_of,
 )
 from hubd.store.contents import add_content, content_of, get_blob, put_part
+from hubd.store.credit_holds import clear_uses
+from hubd.store.credits import LOOKED, TOPPED_UP, cost_of
 from hubd.store.database import Database
 from hubd.store.figures import figures_of
 from hubd.store.transaction import Row, Transaction
@@ -52,7 +55,7 @@ CHANGE_CAMPAIGN = """
 UPDATE campaign SET channel = :channel, provider = :provider, spec = :spec, lists = :lists,
     content_id = :content_id, template = :template, doubt_policy = :doubt_policy, reconcile = :reconcile,
     rate = :rate, give_up_after = :give_up_after, send_window = :send_window, send_zone = :send_zone,
-    revision = revision + 1, updated_at = :now
+    credits = :credits, revision = revision + 1, updated_at = :now
 WHERE id = :id AND state = :state AND revision = :revision"""
 #: A provider's transactional queue: it runs from the start and has no audience.
 ADD_QUEUE = """
@@ -65,6 +68,9 @@ DOOMED = "SELECT id FROM campaign WHERE doomed = 1"
 #: A page of a campaign's deliveries: the last of the first so many.
 PAGE_END = """
 SELECT max(id) FROM (SELECT id FROM delivery WHERE campaign_id = ? ORDER BY id LIMIT ?)"""
+#: Whether somebody pays for the campaign, and the deliveries of that page.
+PAYS = "SELECT 1 FROM campaign WHERE id = ? AND credits <> ''"
+PAGE_IDS = "SELECT id FROM delivery WHERE campaign_id = ? AND id <= ?"
 #: The attempts of that page ...
 REMOVE_ATTEMPTS = """
 DELETE FROM attempt WHERE delivery_id IN (SELECT id FROM delivery WHERE campaign_id = ? AND id <= ?)"""
@@ -80,7 +86,7 @@ REVIVE_QUEUE = "UPDATE campaign SET state = 'running', reason = '' WHERE name = 
 #: Columns by which a campaign differs from its file although no key of the file does.
 _SETTLED = {
     *("content_id", "template", "doubt_policy", "reconcile", "rate", "give_up_after", "provider"),
-    *("send_window", "send_zone"),
+    *("send_window", "send_zone", "credits"),
 }
 DELETE_PAGE = 2_000  #: deliveries removed in one unit
 
@@ -205,6 +211,18 @@ class Campaigns:
         """How many bytes, about, it takes to freeze what is not frozen yet of the audience."""
         return await self._db.read(lambda db: size_of(db, campaign_id))
 
+    async def cost(self, campaign: Campaign) -> Cost:
+        """What the messages that a campaign has still to send cost, in credits; see `credits.cost_of`."""
+        return await self._db.read(lambda db: cost_of(db, campaign))
+
+    async def topped_up(self) -> dict[str, int]:
+        """How many grants accounts had since somebody looked what may go on because of them."""
+        return await self._db.read(lambda db: dict(db.execute(TOPPED_UP).fetchall()))
+
+    async def looked_at(self, account: str, grants: int) -> None:
+        """Somebody has looked what may go on because of these grants."""
+        await self._db.write(lambda unit: unit.db.execute(LOOKED, (account, grants)))
+
     async def zones(self, campaign: Campaign) -> dict[str, int]:
         """How many recipients have which time zone, "" for none."""
         return await self._db.read(lambda db: zones_of(db, campaign.id))
@@ -306,11 +324,18 @@ def _illegal(campaign: Campaign, event: str, sources: tuple[CampaignState, ...])
     )
 
 
+def _clear_uses(unit: Unit, campaign_id: int, end: int) -> None:
+    if unit.db.execute(PAYS, (campaign_id,)).fetchone() is not None:
+        rows = unit.db.execute(PAGE_IDS, (campaign_id, end)).fetchall()
+        clear_uses(unit, [delivery_id for (delivery_id,) in rows])
+
+
 def _remove_page(unit: Unit, campaign_id: int) -> bool:
     end = unit.db.execute(PAGE_END, (campaign_id, DELETE_PAGE)).fetchone()[0]
     if end is None:
         unit.db.execute(REMOVE_CAMPAIGN, (campaign_id,))
         return False
+    _clear_uses(unit, campaign_id, end)
     unit.db.execute(REMOVE_ATTEMPTS, (campaign_id, end))
     for state, n in unit.db.execute(COUNT_PAGE, (campaign_id, end)).fetchall():
         unit.moved(campaign_id, DeliveryState(state), None, n)

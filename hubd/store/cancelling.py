@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import DeliveryState, SkipReason
+from hubd.store.credit_holds import messages_ended
 from hubd.store.multirow import exactly_one
 from hubd.store.unit import Unit
 
@@ -54,6 +55,8 @@ def cancel_waiting(unit: Unit, keys: Sequence[str], reason: SkipReason, *, erase
         exactly_one(unit.db.execute(CANCEL, (target, reason, unit.now, delivery_id, source)))
         unit.moved(campaign_id, source, target)
         cancelled[campaign_id] += 1
+    if cancelled:
+        messages_ended(unit, [delivery_id for delivery_id, _, _ in rows])
     if erase and others:
         unit.db.execute(ERASE, (json.dumps(others),))
     for campaign_id, count in cancelled.items():

@@ -17,6 +17,7 @@ from hubd.core.ledger import Close, Entry
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import DeliveryState, DueDelivery, Stage
 from hubd.core.reconcile import Doubt, How, Resolution
+from hubd.store.credit_holds import doubts_decided
 from hubd.store.database import Database
 from hubd.store.rollup import acceptance
 from hubd.store.transaction import Row, Transaction
@@ -190,6 +191,7 @@ def _move(unit: Unit, doubt: Doubt, resolution: Resolution, at: Row, provider_id
     assert changed == 1, "the state was read in the same transaction"
     accepted = acceptance(unit.db, doubt.delivery_id) if sent else None
     unit.moved(at["campaign_id"], DeliveryState.IN_DOUBT, target, accepted=accepted)
+    doubts_decided(unit, at["campaign_id"], [doubt.delivery_id], target)
 
 
 def tell_decided(

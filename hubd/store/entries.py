@@ -31,12 +31,20 @@ CURRENT = """
 SELECT json_group_array(json_array(delivery.id, delivery.state, delivery.campaign_id,
     delivery.attempts + delivery.withdrawn + 1, campaign.state,
     (SELECT reason FROM suppression
-     WHERE channel = campaign.channel AND address_key = delivery.address_key)))
+     WHERE channel = campaign.channel AND address_key = delivery.address_key),
+    CASE WHEN campaign.credits <> ''
+         THEN (SELECT id FROM credit_hold WHERE campaign_id = campaign.id AND credit_hold.delivery_id IS NULL)
+         WHEN campaign.single THEN (SELECT id FROM credit_hold WHERE delivery_id = delivery.id) END,
+    campaign.single))
 FROM json_each(?) AS asked CROSS JOIN delivery ON delivery.id = asked.value
     CROSS JOIN campaign ON campaign.id = delivery.campaign_id"""
 #: The recipient is never to be tried.
 SKIP = """
 UPDATE delivery SET state = 'skipped', reason = ?, next_at = NULL, updated_at = ?
+WHERE id = ? AND state = ?"""
+#: The account that paid for a one-off message has no credits for it.
+FAIL_UNPAID = """
+UPDATE delivery SET state = 'failed', reason = 'credits', detail = '', next_at = NULL, updated_at = ?
 WHERE id = ? AND state = ?"""
 #: Nothing more is to be sent to the recipient's address.
 SUPPRESS_RECIPIENT = """
@@ -70,6 +78,8 @@ class _Current(msgspec.Struct, array_like=True):
     n: int  #: of the attempt that is open, or else of the next one
     campaign_state: CampaignState
     suppressed: str | None  #: the reason
+    hold: int | None  #: of the credits that pay for it; None if nobody pays
+    one_off: int  #: 1 for a one-off message
 
 
 _decoder = msgspec.json.Decoder(list[_Current])
@@ -147,6 +157,8 @@ class _Batch:
             return Refusal(why="delivery_state")
         if at.suppressed is not None:
             return self._skip(at, entry)
+        if at.hold is not None and not self._unit.credits.open(at.hold, at.delivery_id, at.n, entry.cost):
+            return self._fail_unpaid(at, entry) if at.one_off else Refusal(why="credits")
         target = advance_delivery(at.state, DeliveryEvent.OPEN)
         steady = entry.at if entry.steady is None else entry.steady
         self._rows.open(entry, at.state, at.n, self._epoch, steady)
@@ -161,7 +173,30 @@ class _Batch:
         reason = SkipReason.OPTED_OUT if known else SkipReason.SUPPRESSED
         exactly_one(self._unit.db.execute(SKIP, (reason, entry.at, entry.delivery_id, at.state)))
         self._move(at, target)
+        self._end_unsent(at)
         return Refusal(why="suppressed", skipped=True)
+
+    def _fail_unpaid(self, at: _Current, entry: Open) -> Refusal:
+        """A one-off message that nobody pays for any more: others must not wait behind it."""
+        target = advance_delivery(at.state, DeliveryEvent.FAIL)
+        exactly_one(self._unit.db.execute(FAIL_UNPAID, (entry.at, entry.delivery_id, at.state)))
+        self._move(at, target)
+        data = {"delivery_id": entry.delivery_id, "reason": "credits", "code": 0}
+        self._unit.event("delivery.failed", at.campaign_id, data)
+        return Refusal(why="credits")
+
+    def _pay(self, at: _Current, entry: Close, target: DeliveryState) -> None:
+        """An attempt has ended: it is paid for if it was accepted, and later if that is in doubt."""
+        if entry.opened and target is DeliveryState.SENT:
+            self._unit.credits.accepted(at.delivery_id, at.n)
+        elif entry.opened and target is not DeliveryState.IN_DOUBT:
+            self._unit.credits.refused(at.delivery_id, at.n)
+        if target in (DeliveryState.FAILED, DeliveryState.SKIPPED):
+            self._end_unsent(at)
+
+    def _end_unsent(self, at: _Current) -> None:
+        if at.hold is not None and at.one_off:
+            self._unit.credits.release(at.hold, logged=False)
 
     def _close(self, entry: Close) -> Refusal | None:
         at = self._current(entry.delivery_id)
@@ -185,6 +220,8 @@ class _Batch:
         accepted = (entry.at, entry.cost) if target is DeliveryState.SENT else None
         self._unit.moved(at.campaign_id, at.state, target, at=entry.at, accepted=accepted)
         at.state = target
+        if at.hold is not None:
+            self._pay(at, entry, target)
         if entry.opened or counts:
             at.n += 1
         if not entry.opened and counts:

@@ -21,8 +21,10 @@ from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import Campaign, Content, Counts, DeliveryState, DueDelivery, Figures
 from hubd.core.records import DeliveryRow, FailureGroup, MessageLife, NotRequeued, TransactionalRow
 from hubd.store.campaign_plans import deciding
-from hubd.store.campaign_rows import counts_by_id
+from hubd.store.campaign_rows import campaign_by_id, counts_by_id
 from hubd.store.contents import add_content
+from hubd.store.credit_holds import add_hold
+from hubd.store.credits import cost_of
 from hubd.store.database import Database
 from hubd.store.deliveries import (
     count_again,
@@ -232,9 +234,11 @@ class Ledger:
 
     def ending_retry(self, campaign_id: int, done: Retried) -> Work[tuple[Decided[Move], NotRequeued]]:
         """The unit of work that ends a retry: it runs the campaign if there is something to send."""
-        decide = deciding(campaign_id, partial(decide_retry, queued=done.queued > 0))
 
         def work(unit: Unit) -> tuple[Decided[Move], NotRequeued]:
+            campaign = campaign_by_id(unit.db, campaign_id)
+            cost = cost_of(unit.db, campaign, most_texts=PAGE) if campaign.credits else None
+            decide = deciding(campaign_id, partial(decide_retry, queued=done.queued > 0, cost=cost))
             decided = replace(decide(unit), campaign=say_anew(unit, campaign_id))
             return decided, not_requeued(unit.db, campaign_id)
 
@@ -258,10 +262,12 @@ class Ledger:
         *,
         idempotency_key: str,
         fingerprint: bytes,
+        credits: tuple[str, int] | None = None,
     ) -> Work[int]:
         """The unit of work that queues a one-off message in a transactional queue; its delivery id.
 
-        `content` is the id of one that is stored, or one with its hash.
+        `content` is the id of one that is stored, or one with its hash; `credits` is the account that pays,
+        and how many it costs. Raises `CreditsShort`.
         A second one with the same `idempotency_key` queues nothing and returns the first one's id; what was
         asked for the first time is kept as `fingerprint`.
         """
@@ -276,6 +282,10 @@ class Ledger:
             values = (campaign_id, recipient, key, unit.now, content_id, text)
             delivery_id: int = unit.db.execute(ADD_TRANSACTIONAL, values).fetchone()[0]
             unit.moved(campaign_id, None, DeliveryState.PENDING)
+            if credits is not None:
+                account, cost = credits
+                hold_id = add_hold(unit, account, campaign_id, "", delivery_id)
+                unit.credits.reserve(hold_id, cost, "the message", logged=False)
             if idempotency_key:
                 unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.steady, fingerprint))
             return delivery_id

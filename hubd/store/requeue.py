@@ -16,6 +16,7 @@ from hubd.core.reasons import TRANSIENT
 from hubd.core.records import NotRequeued
 from hubd.errors import BadInput, NotFound
 from hubd.store.campaign_rows import campaign_by_id
+from hubd.store.credit_holds import doubts_decided
 from hubd.store.doubts import OPERATOR, tell_decided
 from hubd.store.rollup import acceptance, acceptance_taken_back
 from hubd.store.transaction import Row, Transaction
@@ -126,6 +127,7 @@ def resolve_page(
         tell_decided(unit, actor, how, campaign_id, delivery_id)
         accepted = acceptance(unit.db, delivery_id) if target is DeliveryState.SENT else None
         unit.moved(campaign_id, source, target, accepted=accepted)
+    doubts_decided(unit, campaign_id, [row["id"] for row in rows], target)
     return len(rows), rows[-1]["id"] if len(rows) == limit else None
 
 

@@ -22,6 +22,7 @@ from typing import Generic, TypeVar
 from hubd.core.measures import ACCEPTED, DAY, MEASURED, OF_STATE, Measure, day_of, hour_of
 from hubd.core.model import DeliveryState
 from hubd.core.pacing import STEP
+from hubd.store.credit_book import CreditBook
 from hubd.store.multirow import write_rows
 from hubd.store.steady import Moment
 from hubd.store.transaction import Transaction, take
@@ -88,16 +89,8 @@ class SharedUnit:
     """
 
     __slots__ = (
-        "_measured",
-        "_moves",
-        "_numbered",
-        "_opened",
-        "_refusals",
-        "_spent",
-        "db",
-        "last_seq",
-        "now",
-        "steady",
+        *("_credits", "_measured", "_moves", "_numbered", "_opened", "_refusals", "_spent"),
+        *("db", "last_seq", "now", "steady"),
     )
 
     def __init__(self, db: Transaction, moment: Moment) -> None:
@@ -110,6 +103,14 @@ class SharedUnit:
         self._refusals: dict[int, str] = {}
         self._spent: dict[tuple[str, int], int] = {}
         self._opened = 0
+        self._credits: CreditBook | None = None
+
+    @property
+    def credits(self) -> CreditBook:
+        """What happens to credits."""
+        if self._credits is None:
+            self._credits = CreditBook(self.db, self.now, self.event)
+        return self._credits
 
     def moved(
         self,
@@ -195,6 +196,8 @@ class SharedUnit:
 
         Called before COMMIT; call it earlier when the counters are read in the same unit.
         """
+        if self._credits is not None:
+            self._credits.flush()
         for campaign_id, moves in self._moves.items():
             if any(moves.values()):
                 values = {**moves, "now": self.now, "campaign_id": campaign_id, "node": NODE}

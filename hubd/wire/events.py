@@ -157,6 +157,25 @@ class TemplateDeleted(TypedDict):
     template: str
 
 
+class CreditsGranted(TypedDict):
+    """`credits` were granted to the account, or taken back if the number is negative; what it has now."""
+
+    account: str
+    credits: int
+    granted: int
+    held: int
+    spent: int
+    available: int
+
+
+class CreditsLow(TypedDict):
+    """Fewer credits are available than `low_at`."""
+
+    account: str
+    available: int
+    low_at: int
+
+
 class ListCounted(TypedDict):
     """A list, and how many contacts are not on it any more."""
 
@@ -271,6 +290,10 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         "list.renamed": EventType(summary="A list has another name.", data=ListRenamed),
         "list.deleted": EventType(summary="A list was deleted; its contacts stay.", data=ListCounted),
         "contact.removed": EventType(summary="A contact was deleted.", data=ContactRemoved),
+        "credits.granted": EventType(
+            summary="Credits were granted to an account or taken back.", data=CreditsGranted
+        ),
+        "credits.low": EventType(summary="An account has few credits left.", data=CreditsLow),
         "config.reloaded": EventType(summary="The configuration was read again.", data=ConfigReloaded),
         "config.reload_failed": EventType(
             summary="The configuration was read again but is invalid; the old one stays.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from hubd.wire import results as r
+    from hubd.wire.credit_results import AccountsResult, GrantResult, HistoryResult
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -86,6 +87,9 @@ PROVIDER_LIST: Method[r.ProvidersResult] = Method("provider.list")
 PROVIDER_TEST: Method[r.ProbeResult] = Method("provider.test")
 PROVIDER_ENABLE: Method[r.ProviderResult] = Method("provider.enable")
 PROVIDER_DISABLE: Method[r.ProviderResult] = Method("provider.disable")
+CREDITS_LIST: Method[AccountsResult] = Method("credits.list")
+CREDITS_GRANT: Method[GrantResult] = Method("credits.grant")
+CREDITS_HISTORY: Method[HistoryResult] = Method("credits.history")
 EVENTS_SUBSCRIBE: Method[r.SubscribeResult] = Method("events.subscribe")
 EVENTS_UNSUBSCRIBE: Method[r.Done] = Method("events.unsubscribe")
 EVENTS_LIST: Method[r.EventsResult] = Method("events.list")

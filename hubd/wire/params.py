@@ -440,6 +440,7 @@ class MessageSend(Params, frozen=True):
     dry_run: bool = False
     reply_to: str = ""
     attachments: list[FileParam] = []
+    credits: Name | None = None  #: the credit account that pays
 
 
 class MessageList(Params, frozen=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
+from hubd.wire.credit_views import CampaignCredits, CreditAccountView, CreditNeed
+
 
 class WouldChange(TypedDict):
     """What the command would do; in the answer to a dry run."""
@@ -179,6 +181,7 @@ class StatusResult(TypedDict):
     store: StoreView
     schedule: ScheduleView
     restored: RestoredView | None  #: null when there is nothing to decide
+    credits: list[CreditAccountView]
 
 
 class ReloadResult(TypedDict):
@@ -339,6 +342,7 @@ class CampaignResult(TypedDict):
     campaign: CampaignView
     spec: dict[str, object]
     archived: bool  #: hidden from listings
+    credits: CampaignCredits | None  #: null if nobody pays for it
 
 
 class CampaignsResult(TypedDict):
@@ -399,6 +403,7 @@ class CheckResult(TypedDict):
     load: LoadView | None  #: null for SMS, and if no message can be rendered
     provider: str
     channel: str
+    credits: CreditNeed | None  #: null if nobody pays for it
 
 
 class TestSendResult(TypedDict):

@@ -30,6 +30,7 @@ from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
 from hubd.store.commands import Commands
 from hubd.store.contacts import Contacts
+from hubd.store.credits import Credits
 from hubd.store.database import Database, open_database
 from hubd.store.doubts import Doubts
 from hubd.store.events import Events
@@ -116,6 +117,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 contacts=Contacts(database),
                 lists=Lists(database),
                 templates=Templates(database),
+                credits=Credits(database),
                 campaigns=campaigns,
                 commands=Commands(database),
                 ledger=ledger,

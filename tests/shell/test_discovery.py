@@ -222,7 +222,7 @@ STEADY = {
     "url": "ws://127.0.0.1:8765/rpc",
     "ticket": "q3Zt0b1uYpXo5cV9d2e7fK8hRmNwSgJxLaT4iQyUzEo",
 }
-TIMES = ("_at", "since", "until", "ts")
+TIMES = ("_at", "since", "until")
 
 
 def steady(value: Any, key: str = "") -> Any:
@@ -249,7 +249,8 @@ def steady(value: Any, key: str = "") -> Any:
     if isinstance(value, str):
         value = re.sub(r"/\S*/outbox", f"{STEADY['state_dir']}/outbox", value)
         value = re.sub(r"/\S*/2026-12-01\.db", f"{BACKUPS}/2026-12-01.db", value)
-        return TIME if key.endswith(TIMES) else STEADY.get(key, value) if value else value
+        time = key.endswith(TIMES) or key in ("at", "ts")
+        return TIME if time and value else STEADY.get(key, value) if value else value
     return STEADY.get(key, value)
 
 

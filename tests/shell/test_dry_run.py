@@ -110,6 +110,7 @@ async def test_a_dry_run_of_every_command_changes_nothing_and_foretells_that_it_
         ("message.send", {"provider": "outbox", "to": "a@example.com", "template": "spring"}),
         ("campaign.test", {"name": "nobody", "to": "a@example.com"}),
         ("hub.backup", {"path": "relative.db"}),
+        ("credits.grant", {"account": "team", "credits": -1}),
     ],
 )
 async def test_a_dry_run_is_refused_as_the_command_is(

@@ -249,6 +249,12 @@ async def preflight_failed(folder: Path) -> Error:
         return error
 
 
+async def credits_short(folder: Path) -> Error:
+    async with open_hub(folder) as served, open_raw(served.path) as raw:
+        words = {"sender": "Acme <a@acme.example>", "subject": "Hi", "text": "Hi", "credits": "team"}
+        return await asked(raw, "message.send", provider="outbox", to="ann@example.com", **words)
+
+
 async def provider_unavailable(folder: Path) -> Error:
     async with open_hub(folder) as served, open_raw(served.path) as raw:
         await raw.ask("provider.disable", name="outbox")
@@ -318,6 +324,7 @@ MET: tuple[Meet, ...] = (
     conflict,
     revision_conflict,
     preflight_failed,
+    credits_short,
     provider_unavailable,
     credential_missing,
     resume_gap,

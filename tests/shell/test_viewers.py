@@ -81,6 +81,7 @@ async def test_nothing_that_a_viewer_can_read_holds_an_address(both: Both) -> No
     welcome = {"name": "welcome", "channel": "email", "subject": "s", "text": "t"}
     await both.operator.call("template.apply", specs=[welcome])
     await both.operator.call("campaign.start", name="spring")
+    await both.operator.call("credits.grant", account="team", credits=1)
     await both.operator.call(
         "message.send",
         provider="outbox",
@@ -103,6 +104,8 @@ async def test_nothing_that_a_viewer_can_read_holds_an_address(both: Both) -> No
         "contacts.lists": {},
         "provider.list": {},
         "template.list": {},
+        "credits.list": {},
+        "credits.history": {"account": "team"},
         "template.get": {"name": "welcome"},
         "template.history": {"name": "welcome"},
     }

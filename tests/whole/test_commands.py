@@ -117,6 +117,7 @@ def story(folder: Path) -> list[Step]:
         Step("suppression.import", {"rows": [{"line": 2, "values": {"email": "bob@example.com"}}],
              "import_id": "stop"}, {"added": 1}),
         Step("suppression.remove", ann, changed),
+        Step("credits.grant", {"account": "team", "credits": 10}, changed, ("credits.granted",)),
         Step("hub.backup", {"path": str(folder / "copy.db")}),
         Step("hub.reload", {}, {"applied": []}),
         Step("provider.test", {"name": "outbox"}, {"ok": True}),
