@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from hubd.errors import BadInput, HubError
-from hubview.accounts import add_account, remove_account
+from hubview.accounts import add_account, change_account, kinds, remove_account
 from hubview.daemon import Daemon
 from hubview.login import LoginStart
 from hubview.server import PageServer, Request
@@ -55,6 +55,10 @@ class PageRequests:
             case "/choices":
                 self._settings.keep_choices(request.body)
                 return {}
+            case "/provider/kinds":
+                return kinds()
+            case "/provider/set":
+                return change_account(self._daemon.place, request.body)
             case "/provider/add":
                 return add_account(self._daemon.place, request.body)
             case "/provider/remove":

@@ -154,6 +154,8 @@ MAY_IMPORT = {
         "hubd.client",
         "hubd.errors",
         "hubd.files",
+        "hubd.providers.questions",
+        "hubd.providers.registry",
         "hubd.wire",
     },
 }

@@ -23,7 +23,7 @@ const { findingsIn, spanOfLine } = await at('findings.js');
 const { editor } = await at('views/editor.js');
 const { valuesOf, listName } = await at('views/import.js');
 const { Rows, inView, ROW, PAGE_ROWS } = await at('rows.js');
-const { accountOf, KINDS } = await at('views/provider-form.js');
+const { accountOf, answersOf } = await at('views/provider-form.js');
 const { withZone } = await at('views/new-review.js');
 
 const NOW = Date.parse('2026-12-01T10:00:00Z');
@@ -341,14 +341,60 @@ test('a campaign as a file has only what is set, and every text survives', () =>
   );
 });
 
+const option = (key, given = {}) => ({
+  key,
+  writes: key,
+  label: key,
+  placeholder: '',
+  choices: [],
+  only_with: null,
+  ...given,
+});
+const SMTP = {
+  word: 'smtp',
+  type: 'smtp',
+  chosen_by: '',
+  title: 'Another',
+  advice: '',
+  name: 'office',
+  options: [
+    option('host'),
+    option('auth', { choices: ['password', 'xoauth2'] }),
+    option('client_id', { writes: 'oauth2.client_id', only_with: ['auth', 'xoauth2'] }),
+  ],
+  secrets: [
+    { key: 'password', label: 'Password', optional: true, only_with: ['auth', 'password'] },
+    { key: 'oauth2.refresh_token', label: 'Token', optional: false, only_with: ['auth', 'xoauth2'] },
+    { key: 'oauth2.client_secret', label: 'Secret', optional: true, only_with: ['auth', 'xoauth2'] },
+  ],
+};
+
 test('of an account only what was asked about its kind is handed over', () => {
-  assert.deepEqual(accountOf('smtp', { name: ' office ', host: 'h', account_sid: 'left over' }), {
-    type: 'smtp',
-    name: 'office',
-    host: 'h',
-    security: 'starttls',
-  });
-  for (const kind of Object.keys(KINDS)) assert.ok(accountOf(kind, {}).type ?? accountOf(kind, {}).preset);
+  const answers = { name: ' office ', host: 'h', account_sid: 'left over', client_id: 'x', 'secret:password': 'p' };
+  assert.deepEqual(accountOf(SMTP, answers), { type: 'smtp', name: 'office', host: 'h', secret: 'p' });
+  const token = {
+    name: 'o',
+    auth: 'xoauth2',
+    client_id: 'id',
+    'secret:oauth2.refresh_token': 't',
+    'secret:password': 'p',
+  };
+  assert.deepEqual(accountOf(SMTP, token), { type: 'smtp', name: 'o', auth: 'xoauth2', client_id: 'id', secret: 't' });
+  assert.equal(accountOf({ ...SMTP, word: 'gmail', chosen_by: 'preset' }, {}).preset, 'gmail');
+});
+
+test('of an account that is changed only what is different is handed over', () => {
+  const settings = [
+    { key: 'providers.office.host', value: 'old', source: 'file' },
+    { key: 'providers.office.rate', value: ['5/s', '9/day'], source: 'file' },
+    { key: 'providers.office.oauth2.client_id', value: 'id', source: 'file' },
+    { key: 'providers.office.auth', value: 'password', source: 'default' },
+    { key: 'providers.other.host', value: 'other', source: 'file' },
+  ];
+  const before = answersOf(SMTP, 'office', settings);
+  assert.deepEqual(before, { host: 'old', rate: '5/s, 9/day', client_id: 'id' });
+  assert.deepEqual(accountOf(SMTP, { ...before }, before), { name: '' });
+  assert.deepEqual(accountOf(SMTP, { ...before, host: 'new', rate: '' }, before), { name: '', host: 'new', rate: '' });
 });
 
 test('files are named in it as they lie beside it, and tables come last', () => {

@@ -240,12 +240,18 @@ def test_numbers_that_changed_under_an_open_question_are_asked_again(page: Page,
     hub.ok("-y", "contacts", "remove", "late@example.com")
 
 
-def test_an_account_is_added_tested_and_removed(page: Page, hub: Hub) -> None:
+def test_an_account_is_added_tested_changed_and_removed(page: Page, hub: Hub) -> None:
     go(page, "/providers")
     page.get_by_role("button", name="Add a provider…").click()
     dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Google wants an app password here")
+    expect(dialog.get_by_label("Refresh token")).to_have_count(0)
+    dialog.get_by_label("Log in with").select_option("xoauth2")
+    expect(dialog.get_by_label("Refresh token")).to_be_visible()
+    dialog.get_by_label("Send with").select_option("smtp")
+    dialog.get_by_label("Log in with").select_option("password")
     dialog.get_by_label("Name", exact=True).fill("office")
-    dialog.get_by_label("Server").fill("127.0.0.1")
+    dialog.get_by_label("Mail server").fill("127.0.0.1")
     dialog.get_by_label("Port").fill("70000")
     dialog.get_by_label("Encryption").select_option("none")
     dialog.get_by_role("button", name="Add and test the login").click()
@@ -256,6 +262,11 @@ def test_an_account_is_added_tested_and_removed(page: Page, hub: Hub) -> None:
     row = page.get_by_role("row", name=re.compile("^office"))
     expect(row).to_contain_text("cannot be reached")
     assert "[providers.office]" in (hub.folder / "hubd.toml").read_text()
+    row.get_by_role("button", name="Change…").click()
+    expect(dialog.get_by_label("Mail server")).to_have_value("127.0.0.1")
+    dialog.get_by_label("Limits").fill("20/minute, 1000/day")
+    dialog.get_by_role("button", name="Change and test the login").click()
+    expect(row).to_contain_text("20/minute, 1000/day")
     row.get_by_role("button", name="Remove…").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove the provider").click()
     expect(row).to_have_count(0)

@@ -145,7 +145,7 @@ QUESTIONS = Questions(
     ),
     options=(
         Option(flag="--preset", choices=("gmail", "outlook"), help="A well-known mail service."),
-        Option(flag="--host", metavar="NAME", help="The mail server."),
+        Option(flag="--host", metavar="NAME", help="The mail server.", label="Mail server"),
         Option(
             flag="--port",
             between=(1, 65535),

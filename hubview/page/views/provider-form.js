@@ -1,112 +1,121 @@
-/** Adding an account to send with: a few questions, then hubctl checks, keeps and writes it. */
+/** Adding, changing and removing an account that messages are sent with: the questions of `hubctl provider add`. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { field } from '../parts.js';
 
-/** @typedef {{key: string, label: string, hint?: string, placeholder?: string, secret?: boolean, choices?: string[]}} Question */
+/** @typedef {{key: string, writes: string, label: string, placeholder: string, choices: string[], only_with: [string, string] | null}} Option */
+/** @typedef {{key: string, label: string, optional: boolean, only_with: [string, string] | null}} Secret */
+/** @typedef {{word: string, type: string, chosen_by: string, title: string, advice: string, name: string, options: Option[], secrets: Secret[]}} Kind */
 
-/** @type {Question} */
-const USERNAME = { key: 'username', label: 'User name', placeholder: 'usually your email address' };
-/** @type {Question} */
+/** @type {Option} */
 const RATE = {
   key: 'rate',
-  label: 'Limit',
-  placeholder: 'such as 30/minute',
-  hint: 'Empty: as fast as it takes them.',
+  writes: 'rate',
+  label: 'Limits',
+  placeholder: 'such as 30/minute, 500/day',
+  choices: [],
+  only_with: null,
 };
-
-/** @type {Record<string, {title: string, given: Record<string, string>, questions: Question[]}>} */
-export const KINDS = {
-  gmail: {
-    title: 'Gmail',
-    given: { preset: 'gmail' },
-    questions: [
-      { ...USERNAME, label: 'Gmail address', placeholder: 'you@gmail.com' },
-      {
-        key: 'secret',
-        label: 'App password',
-        secret: true,
-        hint: 'Your Google account makes one under Security, when 2-step verification is on. Your usual password does not work.',
-      },
-      RATE,
-    ],
-  },
-  smtp: {
-    title: 'Another mail server',
-    given: { type: 'smtp' },
-    questions: [
-      { key: 'host', label: 'Server', placeholder: 'mail.acme.example' },
-      { key: 'port', label: 'Port', placeholder: '587' },
-      { key: 'security', label: 'Encryption', choices: ['starttls', 'tls', 'none'] },
-      { ...USERNAME, hint: 'Empty if the server wants none.' },
-      { key: 'secret', label: 'Password', secret: true },
-      RATE,
-    ],
-  },
-  twilio: {
-    title: 'Twilio (SMS)',
-    given: { type: 'twilio' },
-    questions: [
-      { key: 'account_sid', label: 'Account SID', placeholder: 'AC…' },
-      { key: 'secret', label: 'Auth token', secret: true },
-      { key: 'from', label: 'From', placeholder: '+15005550006', hint: 'The number that messages come from.' },
-      RATE,
-    ],
-  },
-};
+const SAFE =
+  'Passwords go into the keyring of your desktop or into a file that only you can read, never into hubd.toml.';
 
 /**
- * What is handed over: only the answers to the questions of this kind.
- * @param {string} kind
+ * Whether a question makes sense with the answers so far.
+ * @param {Kind} kind
  * @param {Record<string, string>} answers
+ * @param {{only_with: [string, string] | null}} question
  */
-export function accountOf(kind, answers) {
-  const { given, questions } = KINDS[kind];
+export function applies(kind, answers, { only_with: condition }) {
+  if (!condition) return true;
+  const [key, value] = condition;
+  const option = kind.options.find((each) => each.key === key);
+  return (answers[key] || option?.choices[0]) === value;
+}
+
+/**
+ * What is handed over: only the answers to the questions of this kind that apply, and each secret on a line.
+ * @param {Kind} kind
+ * @param {Record<string, string>} answers
+ * @param {Record<string, string> | null} [before] the values of an account that is changed: only others are handed over
+ */
+export function accountOf(kind, answers, before = null) {
   /** @type {Record<string, string>} */
-  const account = { ...given, name: (answers.name ?? '').trim() };
-  for (const { key, choices } of questions) {
-    const value = answers[key] ?? choices?.[0] ?? '';
-    if (value.trim()) account[key] = value;
+  const account = { name: (answers.name ?? '').trim() };
+  if (!before) account[kind.chosen_by || 'type'] = kind.chosen_by ? kind.word : kind.type;
+  for (const option of [...kind.options, RATE]) {
+    if (!applies(kind, answers, option)) continue;
+    const value = (answers[option.key] ?? '').trim();
+    if (before ? value !== (before[option.key] ?? '') : value) account[option.key] = value;
   }
+  const secrets = kind.secrets.filter((each) => applies(kind, answers, each));
+  const lines = secrets.map(({ key }) => answers[`secret:${key}`] ?? '');
+  if (lines.some(Boolean)) account.secret = lines.join('\n').replace(/\n+$/, '');
   return account;
+}
+
+/**
+ * The answers that hubd.toml gives for an account.
+ * @param {Kind} kind
+ * @param {string} name
+ * @param {{key: string, value: any, source: string}[]} settings as config.show answers
+ */
+export function answersOf(kind, name, settings) {
+  const written = new Map(
+    settings
+      .filter(({ source, value }) => source !== 'default' && value !== null)
+      .map(({ key, value }) => [key, Array.isArray(value) ? value.join(', ') : String(value)]),
+  );
+  /** @type {Record<string, string>} */
+  const answers = {};
+  for (const { key, writes } of [...kind.options, RATE]) {
+    const value = written.get(`providers.${name}.${writes}`);
+    if (value !== undefined) answers[key] = value;
+  }
+  return answers;
+}
+
+/** @param {any} app @returns {Promise<Kind[]>} */
+async function kindsOf(app) {
+  return (await app.program.ask('/provider/kinds')).kinds;
 }
 
 /**
  * @param {any} app
  * @param {(name: string) => void} added called with its name
  */
-export function askAdd(app, added) {
+export async function askAdd(app, added) {
+  const kinds = await app.attempt(() => kindsOf(app));
+  if (!kinds) return;
   /** @type {Record<string, string>} */
-  const answers = { name: '' };
-  const own = { kind: 'smtp' };
+  const answers = {};
+  const own = { kind: kinds[0] };
   app.ask({
     kind: 'ask',
     title: 'Add a provider',
-    words:
-      'The password goes into the keyring of your desktop or into a file that only you can read, never into hubd.toml. For a login by OAuth 2.0, use hubctl provider add.',
+    words: SAFE,
     get body() {
       return html`<div class="stack form">
         ${field({
           id: 'kind',
-          label: 'Account',
+          label: 'Send with',
           control: html`<select
             class="input"
             id="kind"
             @change=${(/** @type {any} */ event) => {
-              own.kind = event.target.value;
+              own.kind = kinds.find((/** @type {Kind} */ each) => each.word === event.target.value);
               app.draw(true);
             }}
           >
-            ${Object.entries(KINDS).map(([name, { title }]) => html`<option value=${name} ?selected=${name === own.kind}>${title}</option>`)}
+            ${kinds.map((/** @type {Kind} */ each) => html`<option value=${each.word} ?selected=${each === own.kind}>${each.title}</option>`)}
           </select>`,
         })}
-        ${question(answers, { key: 'name', label: 'Name', placeholder: 'office', hint: 'Campaigns use it by this name.' })}
-        ${KINDS[own.kind].questions.map((each) => question(answers, each))}
+        ${line(app, answers, { key: 'name', label: 'Name', placeholder: own.kind.name, choices: [] }, 'Campaigns use it by this name.')}
+        ${questions(app, own.kind, answers)}
       </div>`;
     },
     button: 'Add and test the login',
     act: async () => {
-      const account = accountOf(own.kind, answers);
+      const account = accountOf(own.kind, { ...answers, name: answers.name || own.kind.name });
       await app.program.ask('/provider/add', account);
       app.loadHub();
       added(account.name);
@@ -115,27 +124,79 @@ export function askAdd(app, added) {
 }
 
 /**
- * @param {Record<string, string>} answers
- * @param {Question} question
+ * @param {any} app
+ * @param {{name: string, type: string}} provider
+ * @param {(name: string) => void} changed called with its name
  */
-function question(answers, { key, label, hint, placeholder = '', secret = false, choices }) {
-  const take = (/** @type {any} */ event) => (answers[key] = event.target.value);
+export async function askChange(app, { name, type }, changed) {
+  const found = await app.attempt(async () => [await kindsOf(app), (await app.call('config.show')).settings]);
+  if (!found) return;
+  const [kinds, settings] = found;
+  const chosen = (/** @type {Kind} */ { chosen_by: key, word }) =>
+    settings.some((/** @type {any} */ each) => each.key === `providers.${name}.${key}` && each.value === word);
+  const kind = kinds.find(chosen) ?? kinds.find((/** @type {Kind} */ each) => each.type === type && !each.chosen_by);
+  if (!kind) return;
+  const before = answersOf(kind, name, settings);
+  const answers = { ...before };
+  app.ask({
+    kind: 'ask',
+    title: `Change ${name}`,
+    words: `${SAFE} Leave a password empty to keep the one that is stored.`,
+    get body() {
+      return html`<div class="stack form">${questions(app, kind, answers)}</div>`;
+    },
+    button: 'Change and test the login',
+    act: async () => {
+      await app.program.ask('/provider/set', { ...accountOf(kind, answers, before), name });
+      app.loadHub();
+      changed(name);
+    },
+  });
+}
+
+/**
+ * @param {any} app
+ * @param {Kind} kind
+ * @param {Record<string, string>} answers
+ */
+function questions(app, kind, answers) {
+  const secrets = kind.secrets.map((each) => ({ ...each, key: `secret:${each.key}`, secret: true, choices: [] }));
+  const asked = [...kind.options, ...secrets, RATE].filter((each) => applies(kind, answers, each));
+  return html`${kind.advice ? html`<p class="hint lines">${kind.advice}</p>` : nothing}
+  ${asked.map((each) => line(app, answers, each))}`;
+}
+
+/**
+ * @param {any} app
+ * @param {Record<string, string>} answers
+ * @param {{key: string, label: string, placeholder?: string, choices: string[], secret?: boolean}} question
+ * @param {string} [hint]
+ */
+function line(app, answers, { key, label, placeholder = '', choices, secret = false }, hint) {
+  const id = `account-${key}`;
   return field({
-    id: `account-${key}`,
+    id,
     label,
     hint: hint ?? nothing,
-    control: choices
-      ? html`<select class="input" id="account-${key}" @change=${take}>
+    control: choices.length
+      ? html`<select
+          class="input"
+          id=${id}
+          @change=${(/** @type {any} */ event) => {
+            answers[key] = event.target.value;
+            app.draw(true);
+          }}
+        >
           ${choices.map((each) => html`<option value=${each} ?selected=${each === answers[key]}>${each}</option>`)}
         </select>`
       : html`<input
           class="input"
-          id="account-${key}"
+          id=${id}
           type=${secret ? 'password' : 'text'}
           autocomplete=${secret ? 'new-password' : 'off'}
           placeholder=${placeholder}
           .value=${answers[key] ?? ''}
-          @input=${take}
+          @input=${(/** @type {any} */ event) => (answers[key] = event.target.value)}
         />`,
   });
 }

@@ -6,7 +6,7 @@ import { channelName, plural, sentence, time, words } from '../format.js';
 import { icon } from '../icons.js';
 import { loading, pageHead } from '../parts.js';
 import { mayChange } from '../store.js';
-import { askAdd, askRemove } from './provider-form.js';
+import { askAdd, askChange, askRemove } from './provider-form.js';
 
 /** @type {Record<string, [import('../icons.js').IconName, string]>} state: icon, colour */
 const STATES = {
@@ -96,7 +96,12 @@ export function row(app, each, now) {
               ${
                 each.type === 'outbox'
                   ? nothing
-                  : html`<button class="btn btn-s btn-quiet" @click=${() => askRemove(app, each.name)}>Remove…</button>`
+                  : html`<button
+                        class="btn btn-s btn-quiet"
+                        @click=${() => askChange(app, each, (name) => test(app, name))}
+                      >
+                        Change…</button
+                      ><button class="btn btn-s btn-quiet" @click=${() => askRemove(app, each.name)}>Remove…</button>`
               }`
           : nothing
       }
