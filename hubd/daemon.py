@@ -47,6 +47,7 @@ from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.errors import HubError, StoreError, StoreUnavailable, StoreUnusable
 from hubd.journal import Kind
 from hubd.lock import sole_holder
+from hubd.mailboxes import probe
 from hubd.notify import Heartbeat, Manager, summary
 from hubd.ownership import find_weakness
 from hubd.provider_specs import provider_specs
@@ -190,6 +191,7 @@ async def _serve(
                 reload=partial(_reload, endpoints, reload),
                 reload_changes=reload.changes,
                 config=reload.show,
+                probe_mailbox=lambda name: probe(reload.running, time.time, name),
                 shutdown=stopping.ask,
                 viewer_token=reload.viewer_token,
                 endpoints=endpoints,

@@ -1,7 +1,6 @@
 """The providers of a configuration, as the engine wants them: what each can do, and how it is opened.
 
-Secrets are read in threads, because a keyring or a network file system may take its time: once for each
-login, and here, so that a reload can tell whether one was replaced.
+Secrets are read once for each login, and here, so that a reload can tell whether one was replaced.
 """
 
 from __future__ import annotations
@@ -14,20 +13,15 @@ from pathlib import Path
 import trio
 
 from hubd.bridge import Bridge
-from hubd.config.file import HubConfig, ProviderSettings, SecretRef, secrets_of
+from hubd.config.file import HubConfig, ProviderSettings, secrets_of
 from hubd.engine.ports import Transport
 from hubd.engine.provider import ProviderSpec, SecretState
 from hubd.errors import CredentialMissing
 from hubd.inbound.source import Source
 from hubd.providers.kind import Opening
 from hubd.providers.registry import kind_of
-from hubd.secrets import Place, Secret
-
-#: Readings of one secret at the same time, in threads that nothing else uses: a file system that hangs keeps
-#: only the provider waiting whose secret is on it.
-READERS = 2
-#: Seconds that a reading may take; the keyring has a shorter limit of its own.
-READ_SECONDS = 10.0
+from hubd.secret_keys import SecretKey
+from hubd.secrets import Place
 
 
 async def provider_specs(
@@ -46,12 +40,12 @@ async def provider_specs(
     specs: dict[str, ProviderSpec] = {}
 
     async def add(name: str, settings: ProviderSettings) -> None:
-        secrets = [_SecretKey(name, *named, config) for named in secrets_of(settings).items()]
+        secrets = [SecretKey(f"providers.{name}", *named, config) for named in secrets_of(settings).items()]
         secret = secrets[0] if secrets else None
         state = None
         if secret is not None:
             asked = ask_keyring or secret.reference.place is not Place.KEYRING
-            state = await secret.state() if asked else SecretState(key=secret.key, place=secret.place)
+            state = await _state(secret) if asked else SecretState(key=secret.key, place=secret.place)
         opening = replace(_opening(name, state_dir, bridge, secrets), bounce_token=bounce_token)
         specs[name] = _spec(settings, opening, secrets, state)
 
@@ -68,7 +62,7 @@ async def receipt_sources(config: HubConfig, state_dir: Path, bridge: Bridge) ->
     """
     found: dict[str, Source] = {}
     for name, settings in config.providers.items():
-        secrets = [_SecretKey(name, *named, config) for named in secrets_of(settings).items()]
+        secrets = [SecretKey(f"providers.{name}", *named, config) for named in secrets_of(settings).items()]
         opening = _opening(name, state_dir, bridge, secrets)
         source = await trio.to_thread.run_sync(kind_of(settings.type).receipts, settings, opening)
         if source is not None:
@@ -76,55 +70,17 @@ async def receipt_sources(config: HubConfig, state_dir: Path, bridge: Bridge) ->
     return found
 
 
-class _SecretKey:
-    """The key of hubd.toml that refers to a provider's secret."""
-
-    def __init__(self, name: str, key: str, reference: SecretRef, config: HubConfig) -> None:
-        self.key = key
-        self.place = f"{reference.place} {reference.name}"
-        self.reference = reference
-        self._path = f"providers.{name}.{key}"
-        self._config = config
-        self._readers = trio.CapacityLimiter(READERS)
-
-    async def read(self) -> str:
-        """The secret as it is now. Raises `CredentialMissing`, which names the key."""
-        return (await self._read()).reveal()
-
-    async def state(self) -> SecretState:
-        """The secret's state now. Raises nothing."""
-        try:
-            secret = await self._read()
-        except CredentialMissing as problem:
-            return SecretState(key=self.key, place=self.place, problem=problem)
-        return SecretState(key=self.key, place=self.place, fingerprint=secret.fingerprint)
-
-    async def _read(self) -> Secret:
-        with trio.move_on_after(READ_SECONDS):
-            return await trio.to_thread.run_sync(self._resolve, abandon_on_cancel=True, limiter=self._readers)
-        slow = f"{self.place}: could not be read within {READ_SECONDS:g} s"
-        raise self._missing(CredentialMissing(slow, hint="check its file system"))
-
-    def _resolve(self) -> Secret:
-        try:
-            return self.reference.resolve(self._config.folder)
-        except CredentialMissing as problem:
-            raise self._missing(problem) from None
-
-    def _missing(self, problem: CredentialMissing) -> CredentialMissing:
-        """The problem with its place in the configuration."""
-        origin = self._config.layers.origin(self._path)
-        fault = {
-            "path": self._path,
-            "problem": str(problem),
-            "file": str(origin.file) if origin else "",
-            "line": (origin.line or None) if origin else None,
-        }
-        return CredentialMissing(f"{self._path}: {problem}", hint=problem.hint, data={"errors": [fault]})
+async def _state(secret: SecretKey) -> SecretState:
+    """The secret's state now. Raises nothing."""
+    try:
+        found = await secret.secret()
+    except CredentialMissing as problem:
+        return SecretState(key=secret.key, place=secret.place, problem=problem)
+    return SecretState(key=secret.key, place=secret.place, fingerprint=found.fingerprint)
 
 
 def _spec(
-    settings: ProviderSettings, opening: Opening, secrets: list[_SecretKey], state: SecretState | None
+    settings: ProviderSettings, opening: Opening, secrets: list[SecretKey], state: SecretState | None
 ) -> ProviderSpec:
     kind = kind_of(settings.type)
     return ProviderSpec(
@@ -146,12 +102,12 @@ def _spec(
     )
 
 
-def _opening(name: str, state_dir: Path, bridge: Bridge, secrets: list[_SecretKey]) -> Opening:
+def _opening(name: str, state_dir: Path, bridge: Bridge, secrets: list[SecretKey]) -> Opening:
     readers = {secret.key: secret.read for secret in secrets}
     return Opening(name=name, bridge=bridge, state_dir=state_dir, secrets=readers)
 
 
-async def _open(secrets: list[_SecretKey], opener: Callable[[], Transport]) -> Transport:
+async def _open(secrets: list[SecretKey], opener: Callable[[], Transport]) -> Transport:
     """Open a provider whose secrets can be read. Raises `CredentialMissing`, and what the opener raises."""
     for secret in secrets:
         await secret.read()

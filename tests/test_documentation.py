@@ -20,6 +20,8 @@ from hubd.config.file import (
     HubConfig,
     load_config,
 )
+from hubd.config.mailboxes import MailboxConfig
+from hubd.config.oauth2 import OAuth2Config
 from hubd.config.reference import declared
 from hubd.control.methods import METHODS
 from hubd.core.model import Channel
@@ -40,12 +42,13 @@ SECTIONS = [
     for name in KINDS
     for inner, table in {"": kind_of(name).settings, **kind_of(name).tables}.items()
 ]
+SECTIONS += [("[mailboxes.a]", MailboxConfig), ("[mailboxes.a.oauth2]", OAuth2Config)]
 TABLES = (
     *(HubConfig, *(table for _, table in SECTIONS)),
     *(CampaignSpec, Retry, Schedule, TemplateSpec),
 )
 #: What is in the types and is no key with a value of its own.
-INSIDE = {"providers", "folder", "layers", "retry", "schedule"}
+INSIDE = {"providers", "mailboxes", "folder", "layers", "retry", "schedule"}
 
 
 def faults(error: BadInput) -> set[str]:
@@ -60,9 +63,10 @@ def faults(error: BadInput) -> set[str]:
 def test_every_field_that_is_read_from_a_file_has_a_description(table: type) -> None:
     fields = [field.name for field in dataclasses.fields(table)] if dataclasses.is_dataclass(table) else []
     names = {*fields, *getattr(table, "__struct_fields__", ())}
-    assert {key for key, *_ in declared(table)} == {name.rstrip("_") for name in names - INSIDE}
+    keys = names - INSIDE if table is not MailboxConfig else names
+    assert {key for key, *_ in declared(table)} == {name.rstrip("_") for name in keys}
     hints = get_type_hints(table, include_extras=True)
-    assert all(get_origin(hints[name]) is Annotated for name in names - INSIDE)
+    assert all(get_origin(hints[name]) is Annotated for name in keys)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ The daemon reads this file and never writes it. Where the file and the other pla
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -16,6 +17,7 @@ from msgspec import Meta
 
 from hubd.config.hosts import address_of, is_loopback
 from hubd.config.layers import Layers, read_layers
+from hubd.config.mailboxes import MailboxConfig, read_mailbox
 from hubd.config.secret_refs import read_secret
 from hubd.core.tables import Fault, Table, shown, unknown_first
 from hubd.errors import BadInput, CredentialMissing
@@ -62,6 +64,7 @@ class HubConfig:
         ),
     ] = None
     providers: dict[str, ProviderSettings] = field(default_factory=lambda: built_in())
+    mailboxes: dict[str, MailboxConfig] = field(default_factory=dict)
     folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
     layers: Layers = field(default_factory=Layers, compare=False, repr=False)  #: where each key comes from
 
@@ -100,12 +103,15 @@ def parse_tcp(text: str) -> tuple[str, int]:
 def missing_secrets(config: HubConfig) -> list[CredentialMissing]:
     """What is wrong with the secrets that the file refers to. Reads them all; may block on a keyring."""
     found = []
-    for provider in config.providers.values():
-        for reference in secrets_of(provider).values():
-            try:
-                reference.resolve(config.folder)
-            except CredentialMissing as error:
-                found.append(error)
+    references = [
+        *(secrets_of(provider) for provider in config.providers.values()),
+        *(mailbox.secrets for mailbox in config.mailboxes.values()),
+    ]
+    for reference in (each for secrets in references for each in secrets.values()):
+        try:
+            reference.resolve(config.folder)
+        except CredentialMissing as error:
+            found.append(error)
     try:
         viewer_token(config)
     except CredentialMissing as error:
@@ -148,14 +154,12 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
     hub.close()
     tables = top.sub("providers")
     providers = built_in()
-    for name in [name for name in tables.raw if isinstance(name, str)]:
-        table = tables.sub(name)
-        if _NAME.fullmatch(name) is None:
-            tables.fault(
-                shown(name), "a provider's name has up to 64 of A-Z a-z 0-9 . _ - and no leading dot"
-            )
-        elif provider := _provider(table, name, folder):
+    for name, table in _named(tables, "a provider"):
+        if provider := _provider(table, name, folder):
             providers[name] = provider
+    tables.close()
+    tables = top.sub("mailboxes")
+    mailboxes = {name: read_mailbox(table, folder) for name, table in _named(tables, "a mailbox")}
     tables.close()
     top.close()
     return HubConfig(
@@ -163,9 +167,20 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
         tcp=tcp,
         viewer_token=token,
         providers=providers,
+        mailboxes=mailboxes,
         folder=folder,
         layers=layers,
     )
+
+
+def _named(tables: Table, what: str) -> Iterator[tuple[str, Table]]:
+    """The tables with a good name."""
+    for name in [name for name in tables.raw if isinstance(name, str)]:
+        table = tables.sub(name)
+        if _NAME.fullmatch(name) is None:
+            tables.fault(shown(name), f"{what}'s name has up to 64 of A-Z a-z 0-9 . _ - and no leading dot")
+        else:
+            yield name, table
 
 
 def _provider(table: Table, name: str, folder: Path) -> ProviderSettings | None:

@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import msgspec
 
 from hubd.config.file import HubConfig
+from hubd.config.mailboxes import MailboxConfig
+from hubd.config.oauth2 import OAuth2Config
 from hubd.config.rates import Limited, Rates
 from hubd.core.model import Attachment
 from hubd.core.warmup import Warmup
@@ -62,8 +64,14 @@ def sections() -> list[Section]:
         for key, table in kind.tables.items():
             about = table.__doc__ or ""
             found.append(Section(title=f"[providers.NAME.{key}]", about=about, keys=declared(table)))
+    found.append(_table("[mailboxes.NAME]", MailboxConfig))
+    found.append(_table("[mailboxes.NAME.oauth2]", OAuth2Config))
     found.append(Section(title="Rates, for each type of provider", about="", keys=limits))
     return found
+
+
+def _table(title: str, kind: type) -> Section:
+    return Section(title=title, about=kind.__doc__ or "", keys=declared(kind))
 
 
 def as_json() -> str:

@@ -54,6 +54,11 @@ class Reloader:
         self._one_at_a_time = trio.Lock()
         self._token_trouble = ""  #: why the viewers' token could not be read last
 
+    @property
+    def running(self) -> HubConfig:
+        """What is in effect, without the options of the command line."""
+        return self._running
+
     async def __call__(self) -> list[str]:
         """Take over what the files say now; what changed, in words.
 

@@ -46,6 +46,9 @@ def settings(config: HubConfig, options: Mapping[str, Option]) -> list[Setting]:
     found = [*_hub(config)]
     for name, provider in config.providers.items():
         found += _provider(config, name, provider)
+    for name, mailbox in config.mailboxes.items():
+        for key in fields(mailbox):
+            found.append(_setting(config, ("mailboxes", name, key.name), getattr(mailbox, key.name)))
     return [_overridden(setting, options) for setting in found if _says_something(setting, options)]
 
 

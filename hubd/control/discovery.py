@@ -102,6 +102,7 @@ ERRORS: Mapping[str, tuple[type[HubError], ...]] = {
     "provider.disable": (NotFound,),
     "credits.grant": (Conflict,),
     "credits.history": (NotFound,),
+    "mailbox.test": (NotFound, BadConfig),
     "events.subscribe": (NotFound, ResumeGap),
     "events.unsubscribe": (NotFound,),
     "events.list": (NotFound,),

@@ -331,6 +331,17 @@ async def _no_token() -> str:
     return ""
 
 
+class MailboxProbe(Protocol):
+    """What a login to a mailbox found."""
+
+    @property
+    def mails(self) -> int: ...
+    @property
+    def idles(self) -> bool: ...
+    @property
+    def moves(self) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hub:
     """Everything that a method may use."""
@@ -357,6 +368,8 @@ class Hub:
     #: The keys that it would change. Raises `BadConfig`.
     reload_changes: Callable[[], Awaitable[Sequence[str]]]
     config: Callable[[], ConfigResult]  #: the configuration in effect
+    #: Log in to a mailbox, by name. Raises `NotFound`, `BadConfig` and `SourceUnavailable`.
+    probe_mailbox: Callable[[str], Awaitable[MailboxProbe]]
     shutdown: Callable[[], None]  #: ask the daemon to stop; returns at once
     #: The token in the configuration that lets programs in as viewers over TCP; "" for none.
     viewer_token: Callable[[], Awaitable[str]] = _no_token

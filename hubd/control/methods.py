@@ -17,6 +17,7 @@ from hubd.control import (
     event_methods,
     hub_methods,
     list_methods,
+    mailbox_methods,
     message_methods,
     metrics,
     provider_methods,
@@ -417,6 +418,16 @@ _CREDITS = (
         credit_methods.history,
     ),
 )
+_MAILBOXES = (
+    reads(
+        "mailbox.test",
+        "Log in to a mailbox; read nothing.",
+        p.MailboxTest,
+        r.MailboxTestResult,
+        mailbox_methods.test,
+        private=True,
+    ),
+)
 _EVENTS = (
     of_session(
         "events.subscribe",
@@ -446,6 +457,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             *_TEMPLATES,
             *_MESSAGES,
             *_PROVIDERS,
+            *_MAILBOXES,
             *_CREDITS,
             *_EVENTS,
         )

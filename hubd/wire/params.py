@@ -463,6 +463,12 @@ class ProviderChange(Params, frozen=True):
     dry_run: bool = False
 
 
+class MailboxTest(Params, frozen=True):
+    """A mailbox of hubd.toml."""
+
+    name: Name
+
+
 class Cursor(Params, frozen=True):
     """The position of a subscriber: the database's epoch and the last event it has seen."""
 

@@ -25,6 +25,16 @@ ELSEWHERE = {"help"}
 CSV = "email,first_name,city\nann@example.com,Ann,Ulm\nbo@example.com,,Bonn\nANN@example.com,A,\nbroken,X,\n"
 
 
+MAILBOX = """
+[mailboxes.bounces]
+host = "127.0.0.1"
+port = 1
+security = "none"
+username = "bounces"
+password = { env = "NO_SUCH_VARIABLE" }
+"""
+
+
 class Told:
     """What each command said, by its name."""
 
@@ -208,6 +218,10 @@ def _daemon(told: Told) -> None:
     told.run("provider test", "office", code=1)
     told.run("provider remove", "office", "--dry-run")
     told.run("provider remove", "office", "--yes")
+    with (told.hub.folder / "hubd.toml").open("a", encoding="utf-8") as file:
+        file.write(MAILBOX)
+    told.hub.ok("daemon", "reload")
+    told.run("mailbox test", "bounces", code=1)
     told.run("config show")
     told.run("config reference")
     told.run("metrics")

@@ -7,12 +7,15 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from hubd.bridge import Bridge, open_bridge
+from hubd.config.file import HubConfig
+from hubd.config.mailboxes import MailboxConfig
 from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
@@ -24,7 +27,9 @@ from hubd.engine.ports import Transport
 from hubd.engine.provider import ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import open_supervisor
+from hubd.mailboxes import probe
 from hubd.providers.outbox.transport import open_outbox
+from hubd.secrets import Place, SecretRef
 from hubd.store.audit import Audit
 from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
@@ -53,6 +58,20 @@ PERSONAL: dict[str, Any] = {
 }
 #: The same for contacts of whom nothing is known.
 PLAIN = PERSONAL | {"subject": "Hello", "text": "Hi"}
+
+
+#: A mailbox whose server does not run.
+CONFIG = HubConfig(
+    mailboxes={
+        "bounces": MailboxConfig(
+            host="127.0.0.1",
+            port=1,
+            security="none",
+            username="bounces",
+            password=SecretRef(Place.ENV, "PATH"),
+        )
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +148,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 reload=_nothing_to_reload,
                 reload_changes=_nothing_to_reload,
                 config=_configuration,
+                probe_mailbox=partial(probe, CONFIG, time.time),
                 shutdown=stopped.set,
             )
             hub = replace(hub, **changes)

@@ -309,6 +309,49 @@ def test_reports_of_delivery_that_cannot_be_asked_for(load: Load, line: str, key
     assert found.startswith(problem)
 
 
+IMAP = 'host = "imap.acme.example"\nusername = "bounces"\n'
+
+
+def test_a_mailbox(load: Load) -> None:
+    config = load(f"""
+        [mailboxes.bounces]
+        {IMAP}
+        password = {{ file = "imap.pass" }}
+        processed_folder = "Processed"
+        [mailboxes.office]
+        {IMAP}
+        port = 143
+        {OAUTH2.replace("providers.a", "mailboxes.office").replace('username = "news@acme.example"', "")}
+        """)
+    bounces, office = config.mailboxes.values()
+    assert (bounces.port, bounces.security, bounces.folder) == (993, "tls", "INBOX")
+    assert bounces.processed_folder == "Processed"
+    assert (office.port, office.security) == (143, "starttls")
+    assert list(office.secrets) == ["oauth2.refresh_token", "oauth2.client_secret"]
+    assert len(missing_secrets(config)) == 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "problem"),
+    [
+        ('username = "b"\n{}', "host", "is missing; give the name of the IMAP server"),
+        ('host = "imap.acme.example"\n{}', "username", "is missing; give the name of the mailbox"),
+        (IMAP, "password", "is missing; put it in a file"),
+        (f'{IMAP}auth = "xoauth2"', "oauth2", 'is missing; auth = "xoauth2" needs it'),
+        (f'{IMAP}security = "none"\n{{}}', "security", 'must be "tls" or "starttls"'),
+        (f'{IMAP}security = "ssl"\n{{}}', "security", 'must be "tls" or "starttls" or "none"'),
+        (f'{IMAP}processed_folder = "INBOX"\n{{}}', "processed_folder", "must be another folder"),
+        (f'{IMAP}ca_file = "no.pem"\n{{}}', "ca_file", "there is no such file"),
+        (f"{IMAP}delete = true\n{{}}", "delete", "unknown key"),
+    ],
+)
+def test_a_mailbox_that_cannot_work(load: Load, lines: str, key: str, problem: str) -> None:
+    password = 'password = { file = "imap.pass" }'
+    ((at, (_, found)),) = faults(load, f"[mailboxes.m]\n{lines.replace('{}', password)}\n").items()
+    assert at == f"mailboxes.m.{key}"
+    assert found.startswith(problem)
+
+
 def test_a_login_by_access_token(load: Load) -> None:
     config = load(f'[providers.a]\ntype = "smtp"\npreset = "gmail"\n{OAUTH2}')
     smtp = config.providers["a"]

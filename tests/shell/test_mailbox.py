@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import functools
+import shutil
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
+import tomlkit
 import trio
 
+from hubd.client import open_client
+from hubd.config.file import load_config
 from hubd.core.inbound import ItemKind
-from hubd.errors import CredentialMissing, SourceUnavailable
+from hubd.errors import CredentialMissing, HubError, SourceUnavailable
 from hubd.inbound import imap_session, mailbox
 from hubd.inbound.imap_session import MOST_ANSWER, MailboxSettings, Place, renewal
 from hubd.inbound.mailbox import POLL, Mailbox, Probe
 from hubd.inbound.source import Fetched, Source
+from hubd.mailboxes import probe
 from tests.dovecot import PASSWORD, Dovecot, running
+from tests.shell.open_hub import open_hub
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +170,35 @@ async def test_a_probe_says_what_the_server_can(dovecot: Dovecot, user: str) -> 
         assert await source.probe() == Probe(mails=1, idles=True, moves=True)
 
 
+async def test_a_mailbox_is_tested_by_its_name(
+    dovecot: Dovecot, user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dovecot.put(user, "m1", mail(1))
+    monkeypatch.setenv("IMAP_PASSWORD", PASSWORD)
+    table = {"host": "localhost", "port": dovecot.tls_port, "username": user}
+    secret = {"password": {"env": "IMAP_PASSWORD"}}
+    shutil.copy(dovecot.ca_file, tmp_path / "ca.pem")
+    (tmp_path / "hubd.toml").write_text(
+        tomlkit.dumps(
+            {"mailboxes": {"bounces": {**table, **secret, "ca_file": "ca.pem"}, "other": {**table, **secret}}}
+        )
+    )
+    config = load_config(tmp_path / "hubd.toml")
+    async with (
+        open_hub(tmp_path, probe_mailbox=partial(probe, config, time.time)) as served,
+        open_client(served.path) as hub,
+    ):
+        found = await hub.call("mailbox.test", name="bounces")
+        assert found == {"ok": True, "text": "", "person": False, "mails": 1, "idle": True, "move": True}
+        found = await hub.call("mailbox.test", name="other")  # its certificate is not that of the system
+        assert (found["ok"], found["person"]) == (False, True)
+        assert "certificate" in found["text"]
+        with pytest.raises(HubError) as caught:
+            await hub.call("mailbox.test", name="nobody")
+        assert caught.value.code == "mailbox_not_found"
+    assert [path.name for path in dovecot.maildir(user).glob("cur/*S*")] == []
+
+
 async def unreadable() -> str:
     raise CredentialMissing("file imap.pass: there is no such file")
 
@@ -234,7 +270,7 @@ async def scripted(
             pass
 
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(functools.partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
         yield listeners[0].socket.getsockname()[1], given
         nursery.cancel_scope.cancel()
 

@@ -16,7 +16,7 @@ import keyring.backend
 import pytest
 import trio
 
-import hubd.provider_specs as provider_specs_module
+from hubd import secret_keys
 from hubd.bridge import Bridge
 from hubd.config.file import load_config
 from hubd.config.reload import Reloader
@@ -238,7 +238,7 @@ async def test_a_provider_whose_secret_is_not_read_in_time_is_not_opened(
             provider = office.providers.get("office")
             with pytest.raises(trio.TooSlowError), trio.fail_after(0.5):
                 await provider.open()
-            monkeypatch.setattr(provider_specs_module, "READ_SECONDS", 0.5)
+            monkeypatch.setattr(secret_keys, "READ_SECONDS", 0.5)
             with pytest.raises(CredentialMissing, match=r"could not be read within 0\.5 s"):
                 await provider.open()
             ring.answers.set()
@@ -253,7 +253,7 @@ async def test_a_secret_that_is_not_read_in_time_is_an_answer_and_holds_up_no_ot
     tmp_path: Path, bridge: Bridge, box: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many logins wait for a secret that hangs; another provider reads its own meanwhile."""
-    monkeypatch.setattr(provider_specs_module, "READ_SECONDS", 2.0)
+    monkeypatch.setattr(secret_keys, "READ_SECONDS", 2.0)
     ring, before = _Ring(), keyring.get_keyring()
     keyring.set_keyring(ring)
     try:

@@ -72,6 +72,7 @@ def test_what_names_people_is_for_operators() -> None:
         "delivery.get",
         "delivery.list",
         "delivery.source",
+        "mailbox.test",
         "message.list",
         "suppression.list",
     }

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from hubd import provider_specs
+from hubd import secret_keys
 
 if __name__ == "__main__":
     clock = Path(sys.argv.pop(1))
@@ -23,5 +23,5 @@ if __name__ == "__main__":
 
     time.time = set_time
     # A file is not read faster because the monotonic clock is.
-    provider_specs.READ_SECONDS *= 1000
+    secret_keys.READ_SECONDS *= 1000
     runpy.run_module("hubd", run_name="__main__", alter_sys=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
+from hubd.config.ca_files import read_ca_file
 from hubd.config.hosts import greeting_name, host_name, is_loopback
 from hubd.config.oauth2 import OAuth2Config, read_oauth2
 from hubd.config.rates import email_sender, read_limits
@@ -16,7 +17,6 @@ from hubd.core.addresses import email_address
 from hubd.core.tables import Table, kind_of
 from hubd.core.tokens import TOKEN_LENGTH
 from hubd.errors import BadInput
-from hubd.ownership import find_weakness, folder_owner
 from hubd.providers.settings import ProviderSettings
 from hubd.secrets import SecretRef
 
@@ -126,7 +126,7 @@ def read_smtp(table: Table, folder: Path) -> SmtpConfig:
         bounce_address=table.checked("bounce_address", _bounce_address, "", example="bounces@acme.example"),
         dsn=_dsn(table),
         connections=table.whole("connections", 8, 1, 256),
-        ca_file=_ca_file(table, folder),
+        ca_file=read_ca_file(table, folder),
         **read_limits(table, email_sender, domains=True),
     )
     if not preset and not table.raw.get("host"):
@@ -177,15 +177,3 @@ def _bounce_address(text: str) -> str:
         raise BadInput("must have {token} between a + and the @: bounces+{token}@acme.example")
     stand_in = "t" * TOKEN_LENGTH
     return email_address(before + (stand_in if field else "") + after)[0].replace(stand_in, field or stand_in)
-
-
-def _ca_file(table: Table, folder: Path) -> Path | None:
-    name = table.text("ca_file", example="ca.pem")
-    if not name:
-        return None
-    path = folder / name
-    if not path.is_file():
-        table.fault("ca_file", "there is no such file; the path is relative to the folder of this file")
-    elif (weakness := find_weakness(path, also=[folder_owner(path)])) is not None:
-        table.fault("ca_file", f"{weakness.problem}; {weakness.remedy}")
-    return path
