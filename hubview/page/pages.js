@@ -4,6 +4,7 @@ import { html } from './vendor/lit-html/lit-html.js';
 import { empty } from './parts.js';
 import { campaignPage } from './views/campaign.js';
 import { contactsPage } from './views/contacts.js';
+import { creditsPage } from './views/credits.js';
 import { homePage } from './views/home.js';
 import { importPage } from './views/import.js';
 import { newPage } from './views/new.js';
@@ -30,6 +31,7 @@ export const PAGES = {
   import: importPage,
   providers: providersPage,
   suppressions: suppressionsPage,
+  credits: creditsPage,
   settings: settingsPage,
   missing: {
     title: () => 'Not found',

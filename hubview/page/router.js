@@ -13,6 +13,8 @@ const ROUTES = [
   ['/import', 'import'],
   ['/providers', 'providers'],
   ['/suppressions', 'suppressions'],
+  ['/credits', 'credits'],
+  ['/credits/:account', 'credits'],
   ['/settings', 'settings'],
 ];
 

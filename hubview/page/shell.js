@@ -12,6 +12,7 @@ const SET_UP = [
   ['#/contacts', 'Contacts', 'people', ['contacts', 'import']],
   ['#/providers', 'Providers', 'plug', ['providers']],
   ['#/suppressions', 'Suppressions', 'barred', ['suppressions']],
+  ['#/credits', 'Credits', 'coins', ['credits']],
   ['#/settings', 'Settings', 'sliders', ['settings']],
 ];
 const FOR_OPERATORS = ['contacts', 'suppressions'];

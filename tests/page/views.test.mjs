@@ -18,6 +18,7 @@ const { lifeLine } = await at('views/campaign-message.js');
 const { email } = await at('views/preview.js');
 const { toToml } = await at('toml.js');
 const { missing, toSpec, blank } = await at('draft.js');
+const { wholeNumber } = await at('views/credits.js');
 const { settings } = await at('views/settings.js');
 const { findingsIn, spanOfLine } = await at('findings.js');
 const { editor } = await at('views/editor.js');
@@ -500,4 +501,17 @@ test('what cannot be switched on this machine is not shown', () => {
   assert.ok(!text(settings(app(undefined))).includes('When you log in'));
   assert.ok(!text(settings(app({ possible: false, on: false }))).includes('When you log in'));
   assert.ok(text(settings(app({ possible: true, on: true }))).includes('When you log in'));
+});
+
+test('credits are whole numbers, however thousands are written', () => {
+  for (const [written, number] of [
+    ['1900', 1900],
+    ['1,900', 1900],
+    ["1'900", 1900],
+    [' 12 345 678 ', 12345678],
+    ['-5', -5],
+  ])
+    assert.equal(wholeNumber(written), number);
+  for (const none of ['', '2.5', '1,9', '12,34', '1e3', 'five', '--1', '1,2345'])
+    assert.ok(Number.isNaN(wholeNumber(none)), none);
 });

@@ -272,6 +272,24 @@ def test_an_account_is_added_tested_changed_and_removed(page: Page, hub: Hub) ->
     expect(row).to_have_count(0)
 
 
+def test_credits_are_granted_with_what_is_available_then(page: Page, hub: Hub) -> None:
+    hub.ok("credits", "grant", "shop", "100")
+    go(page, "/credits")
+    page.get_by_role("button", name="Grant credits…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Account").fill("shop")
+    dialog.get_by_label("Credits").fill("2.5")
+    expect(dialog.get_by_role("button", name="Grant")).to_have_attribute("aria-disabled", "true")
+    dialog.get_by_label("Credits").fill("1,900")
+    dialog.get_by_label("Note").fill("December")
+    expect(dialog).to_contain_text("available then; 100 now")
+    dialog.get_by_role("button", name="Grant").click()
+    page.get_by_role("link", name="shop").click()
+    expect(page.get_by_role("row").filter(has_text="December")).to_contain_text("1,900")
+    accounts = {each["name"]: each["available"] for each in hub.json("credits")["accounts"]}
+    assert accounts["shop"] == 2000
+
+
 def test_what_is_in_doubt_waits_for_a_decision_with_its_consequence(page: Page, hub: Hub) -> None:
     with serve_dropping() as port:
         with (hub.folder / "hubd.toml").open("a") as file:
@@ -372,13 +390,16 @@ def test_a_ticket_that_was_used_opens_nothing(browser: Browser, server: PageServ
 PAGES = (
     *("/", "/campaigns/done", "/campaigns/done/recipients", "/campaigns/done/failures"),
     *("/campaigns/done/content", "/campaigns/done/log", "/new", "/contacts", "/contacts/list/all"),
-    *("/import", "/providers", "/suppressions", "/settings", "/nowhere"),
+    *("/import", "/providers", "/suppressions", "/credits", "/credits/team", "/settings", "/nowhere"),
 )
 
 
-def test_every_page_is_accessible_and_fits_a_narrow_window(browser: Browser, server: PageServer) -> None:
+def test_every_page_is_accessible_and_fits_a_narrow_window(
+    browser: Browser, server: PageServer, hub: Hub
+) -> None:
     """axe-core finds no serious violation, wide in light or narrow in dark; nothing scrolls sideways."""
     axe = (page_modules() / "axe-core" / "axe.min.js").read_text()
+    hub.ok("credits", "grant", "team", "5000", "--note", "December")
     with open_page(browser, server) as page:
         expect(page.get_by_text("Connected", exact=True)).to_be_visible()
         page.context.new_cdp_session(page).send("Page.setBypassCSP", {"enabled": True})
