@@ -77,6 +77,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "login_required": "The provider requires a login or encryption first; check username and security.",
         "bad_credentials": "The provider does not accept the user name or the password.",
         "account_unknown": "The provider does not know this account; check the account name and the address.",
+        "clock_skew": "The clock of this machine differs too much from the provider's; set it right.",
         "account_suspended": "The provider account is suspended or unpaid.",
         "tls_unavailable": "An encrypted connection could not be set up.",
         "tls_refused": "The mail server refuses to encrypt the connection.",

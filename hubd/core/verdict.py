@@ -232,7 +232,7 @@ def _refine(answer: Answer, kind: Class) -> Row | None:
 
 
 def _wait(asked: float | None, row: Row) -> float | None:
-    least = row.least_wait if row.action in (Action.RETRY, Action.SLOW) else 0.0
+    least = row.least_wait if row.action in (Action.RETRY, Action.SLOW, Action.PROVIDER) else 0.0
     if asked is None or math.isnan(asked) or asked < 0:
         return least or None
     return max(least, min(asked, LONGEST_REST))

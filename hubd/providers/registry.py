@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 KINDS: dict[str, str] = {
     "smtp": "hubd.providers.smtp",
     "twilio": "hubd.providers.twilio",
+    "ses": "hubd.providers.ses",
+    "sns": "hubd.providers.sns",
     "outbox": "hubd.providers.outbox",
 }
 #: The kind and the name of the provider that is always there.

@@ -35,6 +35,9 @@ from hubd.core.verdict_tables import (
     SMTP_TEXTS,
     Class,
 )
+from hubd.providers.aws.verdicts import COMMON
+from hubd.providers.ses.verdicts import VERDICTS as SES
+from hubd.providers.sns.verdicts import VERDICTS as SNS
 from hubd.providers.twilio.verdicts import VERDICTS as TWILIO
 
 A = Action
@@ -710,6 +713,9 @@ def _all_reasons() -> set[str]:
         *(wording.row for wording in SMTP_TEXTS),
         *SENDING_LIMITS.values(),
         *TWILIO.words.values(),
+        *COMMON.values(),
+        *(row for table in (SES, SNS) for row in table.words.values()),
+        *(wording.row for table in (SES, SNS) for wording in table.texts),
         *STATUSES.values(),
     ]
     return {row.reason for row in rows} - {""} | {"outbox_unwritable", "request_refused", "answer_lost"}

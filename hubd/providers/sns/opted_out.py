@@ -1,0 +1,65 @@
+"""The numbers that opted out, as Amazon SNS lists them: whoever answered STOP to one of its texts.
+
+Publish says nothing when a number has opted out, and no text is sent. So the list is read, a hundred numbers
+a page, when the daemon starts and each hour. Source: Amazon SNS API Reference, ListPhoneNumbersOptedOut. The
+list has no times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from hubd.core.inbound import Item, ItemKind, Reference
+from hubd.core.model import Answer, Channel
+from hubd.inbound.source import Fetched
+from hubd.providers.aws.answers import values_at
+from hubd.providers.aws.connection import Service
+from hubd.providers.aws.queue import unavailable
+from hubd.providers.sns.transport import ask
+
+#: Seconds between two readings of the whole list.
+EVERY = 3600.0
+
+_RESULT = "ListPhoneNumbersOptedOutResult"
+
+
+class OptedOutSource:
+    """The list of one account. Used by one task at a time."""
+
+    def __init__(self, name: str, service: Service, now: Callable[[], float]) -> None:
+        """`name` is the provider's; `now` gives seconds since the epoch."""
+        self.name = f"provider {name}"
+        self._service = service
+        self._now = now
+        self._connection = service.connection()
+
+    async def fetch(self, cursor: str) -> Fetched:
+        """Read one page; the cursor is where the next one begins. Raises `SourceUnavailable`.
+
+        A place in the list that SNS does not know any more is given up: the list is read from its beginning.
+        """
+        parameters = {"nextToken": cursor} if cursor else {}
+        texts = await ask(self._connection, "ListPhoneNumbersOptedOut", parameters)
+        if isinstance(texts, Answer) and cursor and texts.vendor.startswith("InvalidParameter"):
+            texts = await ask(self._connection, "ListPhoneNumbersOptedOut")
+        if isinstance(texts, Answer):
+            raise unavailable(self.name, "its list of numbers that opted out", texts)
+        after = next(values_at(texts, f"{_RESULT}/nextToken"), "")
+        numbers = values_at(texts, f"{_RESULT}/phoneNumbers/member")
+        items = [self._item(number) for number in numbers]
+        return Fetched(items=items, cursor=after, wait=0.0 if after else EVERY)
+
+    async def aclose(self) -> None:
+        """Cut the connection."""
+        self._service.endpoint.close()
+
+    def _item(self, number: str) -> Item:
+        return Item(
+            key=f"opted-out/{hashlib.sha256(number.encode()).hexdigest()[:32]}",
+            kind=ItemKind.OPT_OUT,
+            at=self._now(),
+            about=Reference(channel=Channel.SMS, address=number),
+            vendor="OptedOut",
+            sender=number,
+        )
