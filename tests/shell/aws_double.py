@@ -83,6 +83,7 @@ class Book:
     denied: set[str] = field(default_factory=set)  #: actions that the keys' policy does not allow
     clock_ahead: float = 0.0  #: seconds by which this server's clock is ahead
     record: Path | None = None
+    refusals: Path | None = None  #: gets a line with the action and the name of each error
     accepted: list[dict[str, Any]] = field(default_factory=list)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  #: actions and their parameters
     behaviours: dict[str, list[str]] = field(default_factory=dict)
@@ -296,6 +297,7 @@ class Handler(BaseHTTPRequestHandler):
     server: AwsDouble
     protocol_version = "HTTP/1.1"
     service = "ses"  #: of the request, as its signature has it
+    action = ""  #: what it asks for
     sent = -1  #: bytes of the next answer after which the connection is cut; -1 for none
 
     def do_GET(self) -> None:
@@ -305,6 +307,9 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
 
     def _answer(self, body: bytes) -> None:
+        form = dict(parse_qs(body.decode())) if body.startswith(b"Action=") else {}
+        target = self.headers.get("X-Amz-Target", "").partition(".")[2]
+        self.action = form.get("Action", [target or urlsplit(self.path).path.rpartition("/")[2]])[0]
         try:
             self._check(body)
             if self.service == "ses":
@@ -540,6 +545,10 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, f"{body}</{action}Response>".encode(), "text/xml")
 
     def _error(self, refusal: Refused) -> None:
+        book = self.server.book
+        if book.refusals is not None:
+            with book.lock, book.refusals.open("a", encoding="utf-8") as file:
+                file.write(f"{self.action} {refusal.name}\n")
         if self.service == "sns":
             fault = (
                 f"<Type>Sender</Type><Code>{refusal.name}</Code><Message>{escape(refusal.words)}</Message>"
@@ -576,11 +585,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A local server that answers like Amazon SES, SNS and SQS.")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--record", type=Path, help="append each accepted message here, as a line of JSON")
+    parser.add_argument("--refusals", type=Path, help="append action and name of each error here")
     parser.add_argument("--behave", action="append", default=[], metavar="RECIPIENT=BEHAVIOUR,...")
     parser.add_argument("--visibility", type=float, default=1.0, metavar="SECONDS")
     parser.add_argument("--events-first", action="store_true")
     options = parser.parse_args()
-    book = Book(record=options.record, visibility=options.visibility, events_first=options.events_first)
+    book = Book(
+        record=options.record,
+        refusals=options.refusals,
+        visibility=options.visibility,
+        events_first=options.events_first,
+    )
     for rule in options.behave:
         to, _, behaviours = rule.partition("=")
         book.behaviours[to] = behaviours.split(",")
