@@ -98,6 +98,7 @@ class Book:
     )
     verified: set[str] | None = None  #: in the sandbox: addresses that may send and receive
     sms_attributes: dict[str, str] = field(default_factory=lambda: {"MonthlySpendLimit": "100"})
+    sms_sandbox: bool = False
     opted_out: list[str] = field(default_factory=list)
     queue: list[Queued] = field(default_factory=list)
     queue_behaviours: list[str] = field(default_factory=lambda: ["accept"])  #: of requests to the queue
@@ -437,6 +438,10 @@ class Handler(BaseHTTPRequestHandler):
                     f"<entry><key>{key}</key><value>{value}</value></entry>" for key, value in pairs
                 )
                 self._xml(action, f"<attributes>{entries}</attributes>")
+            case "GetSMSSandboxAccountStatus":
+                with book.lock:
+                    sandbox = str(book.sms_sandbox).lower()
+                self._xml(action, f"<IsInSandbox>{sandbox}</IsInSandbox>")
             case "ListPhoneNumbersOptedOut":
                 if not (token := form.get("nextToken", "0")).isdigit():
                     raise Refused(400, "InvalidParameter", "Invalid parameter: nextToken")
@@ -596,6 +601,7 @@ def main() -> None:
         visibility=options.visibility,
         events_first=options.events_first,
     )
+    book.account["SendQuota"] |= {"MaxSendRate": 2000.0}
     for rule in options.behave:
         to, _, behaviours = rule.partition("=")
         book.behaviours[to] = behaviours.split(",")

@@ -63,6 +63,7 @@ def test_boto3_sends_a_text_and_reads_the_lists(double: AwsDouble) -> None:
     message = double.accepted[-1]
     assert message["id"] == sent["MessageId"]
     assert (message["text"], message["attributes"]) == ("Grüße", {"AWS.SNS.SMS.SenderID": "ACME"})
+    assert sns.get_sms_sandbox_account_status()["IsInSandbox"] is False
     assert sns.get_sms_attributes()["attributes"] == {"MonthlySpendLimit": "100"}
     pages = sns.get_paginator("list_phone_numbers_opted_out").paginate()
     assert [number for page in pages for number in page["phoneNumbers"]] == double.book.opted_out

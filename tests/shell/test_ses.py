@@ -8,13 +8,13 @@ import msgspec
 import pytest
 import trio
 
+from hubd.core.account import Account
 from hubd.core.model import Answer, Signal, Stage
 from hubd.core.shared import encode_file
 from hubd.core.verdict import Action, is_ready
 from hubd.errors import CredentialMissing
 from hubd.providers.aws.credentials import GivenKeys
 from hubd.providers.aws.signing import Keys
-from hubd.providers.ses.transport import Account
 from tests.shell.aws_double import KEY, SECRET, AwsDouble, Book
 from tests.shell.aws_services import BOUND, email, given, send, ses, verdict
 
@@ -286,20 +286,44 @@ async def test_silence_is_doubt(double: AwsDouble) -> None:
 # --- the account -------------------------------------------------------------------------
 
 
-async def test_the_probe_reads_the_account_and_sends_nothing(double: AwsDouble) -> None:
+async def test_the_account_is_described_and_nothing_is_sent(double: AwsDouble) -> None:
     transport = ses(double)
-    assert is_ready(await transport.probe())
-    assert await transport.look_at_account() == Account(
-        sending=True, production=True, enforcement="HEALTHY", a_day=50_000.0, a_second=14.0, sent=17.0
+    answer, account = await transport.ask_account()
+    assert is_ready(answer)
+    assert account == Account(
+        sending=True,
+        sandbox=False,
+        rate=("14/s", "50000/day"),
+        quota=50_000,
+        used=17,
+        lines=("It may send 50,000 messages in 24 hours, 14 a second; 17 were sent in the last 24 hours.",),
     )
-    double.book.account["SendQuota"]["Max24HourSend"] = -1.0
-    account = await transport.look_at_account()
-    assert isinstance(account, Account)
-    assert account.a_day == float("inf")
-    double.book.account["SendingEnabled"] = False
-    answer = await transport.probe()
-    assert verdict(transport, answer).action is Action.PROVIDER_STOP
+    assert is_ready(await transport.probe())
     assert double.requests("SendEmail") == []
+    await transport.aclose()
+
+
+async def test_a_sandbox_a_review_and_a_quota_without_end_are_told(double: AwsDouble) -> None:
+    said = double.book.account
+    said |= {"ProductionAccessEnabled": False, "EnforcementStatus": "PROBATION"}
+    said["SendQuota"] |= {"Max24HourSend": -1.0, "MaxSendRate": 0.5}
+    transport = ses(double)
+    _, account = await transport.ask_account()
+    assert account is not None
+    assert (account.sandbox, account.quota, account.rate) == (True, None, ("1/2s",))
+    assert "under review" in account.lines[0]
+    assert "verified addresses" in account.lines[1]
+    await transport.aclose()
+
+
+@pytest.mark.parametrize("change", [{"SendingEnabled": False}, {"EnforcementStatus": "SHUTDOWN"}])
+async def test_an_account_that_may_not_send_is_stopped(double: AwsDouble, change: dict[str, object]) -> None:
+    double.book.account |= change
+    transport = ses(double)
+    answer, account = await transport.ask_account()
+    assert verdict(transport, answer).reason == "account_suspended"
+    assert account is not None
+    assert account.sending is False
     await transport.aclose()
 
 
@@ -307,9 +331,8 @@ async def test_the_probe_reads_the_account_and_sends_nothing(double: AwsDouble) 
 async def test_an_account_that_cannot_be_read_is_not_ready(double: AwsDouble, quota: object) -> None:
     double.book.account["SendQuota"] = quota
     transport = ses(double)
-    answer = await transport.probe()
-    assert not is_ready(answer)
-    assert answer.signal is Signal.GARBAGE
+    answer, account = await transport.ask_account()
+    assert (answer.signal, account) == (Signal.GARBAGE, None)
     await transport.aclose()
 
 

@@ -154,10 +154,27 @@ async def test_a_wrong_key_is_tried_once(double: AwsDouble) -> None:
     assert double.connections_made == 1
 
 
-async def test_the_probe_reads_the_spend_limit_and_sends_nothing(double: AwsDouble) -> None:
+async def test_the_account_is_described_and_nothing_is_sent(double: AwsDouble) -> None:
     transport = sns(double)
-    assert is_ready(await transport.probe())
-    assert await transport.look_at_account() == {"MonthlySpendLimit": "100"}
+    answer, account = await transport.ask_account()
+    assert is_ready(answer)
+    assert account is not None
+    assert (account.sandbox, account.rate) == (False, ())
+    assert account.lines == (
+        "It may spend 100 USD a month; then SNS accepts messages and does not send them.",
+    )
+    double.book.sms_sandbox = True
+    double.book.sms_attributes = {}
+    _, account = await transport.ask_account()
+    assert account is not None
+    assert account.sandbox is True
+    assert "verified numbers" in account.lines[0]
+    assert "1 USD" in account.lines[1]
+    double.book.denied.add("GetSMSSandboxAccountStatus")
+    answer, account = await transport.ask_account()
+    assert is_ready(answer)
+    assert account is not None
+    assert account.sandbox is None
     double.book.denied.add("GetSMSAttributes")
     assert verdict(transport, await transport.probe()).reason == "login_refused"
     assert double.requests("Publish") == []

@@ -118,7 +118,12 @@ def test_a_wrong_key_costs_one_request_and_faults_and_kills_double_nothing(
     assert double.lines() == []
 
     with_secret(hub, SECRET)
-    assert hub.json("provider", "test", "aws")["ok"]
+    tested = hub.json("provider", "test", "aws")
+    assert tested["ok"]
+    assert tested["account"]["lines"]
+    if kind == "ses":
+        (provider,) = (each for each in hub.json("provider", "list")["providers"] if each["name"] == "aws")
+        assert provider["rate"] == ["2000/s", "50000/day"], "as the account says"
     hub.hubctl("resume", "aws")
     for kill in range(1, kills + 1):
         until(lambda kill=kill: len(double.lines()) >= kill * count // (kills + 1), "messages")

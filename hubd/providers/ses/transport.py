@@ -10,15 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import trio
 
+from hubd.core.account import AccountAnswer
 from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Stage
 from hubd.providers.aws.answers import Unreadable, read_json
 from hubd.providers.aws.connection import Service, ServiceConnection, hung_up, unreadable
+from hubd.providers.ses.account import account_of
 from hubd.providers.ses.events import TAG
 from hubd.providers.ses.verdicts import NOT_ASCII, VERDICTS
 from hubd.transports.http_protocol import Request
@@ -29,18 +28,6 @@ _JSON = (("Content-Type", "application/json"),)
 _TARGET = "/v2/email/outbound-emails"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """What SES says about an account in one region."""
-
-    sending: bool  #: whether it may send at all
-    production: bool  #: else it is in the sandbox, and sends to verified recipients only
-    enforcement: str  #: "HEALTHY", "PROBATION" or "SHUTDOWN"
-    a_day: float  #: messages in 24 hours; infinite for no limit
-    a_second: float
-    sent: float  #: in the last 24 hours
-
-
 class SesTransport:
     """One account, in one region."""
 
@@ -49,6 +36,7 @@ class SesTransport:
     in_doubt = InDoubt.HOLD  # SES cannot be asked what it accepted
     verdicts = VERDICTS
     talks_first = False
+    tells_rate = True
     largest_message = LARGEST
 
     def __init__(self, name: str, service: Service, *, connections: int, configuration_set: str = "") -> None:
@@ -63,29 +51,29 @@ class SesTransport:
         """One request at a time, over a connection of its own."""
         return SesConnection(self._service.connection(), self._configuration_set)
 
-    async def look_at_account(self) -> Account | Answer:
-        """What SES says about the account; sends nothing."""
+    async def probe(self) -> Answer:
+        """Log in and look at the account. Code 200 when it may send; sends nothing."""
+        return (await self.ask_account()).answer
+
+    async def ask_account(self) -> AccountAnswer:
+        """What SES says about the account (GetAccount); sends nothing."""
         connection = self._service.connection()
         try:
             response = await connection.ask(Request(method="GET", target="/v2/email/account"))
         finally:
             connection.close()
         if isinstance(response, Answer):
-            return response
+            return AccountAnswer(response)
         try:
-            return _account(read_json(response.body))
+            account = account_of(read_json(response.body))
         except Unreadable:
-            return unreadable(response.status, "the response does not describe the account")
-
-    async def probe(self) -> Answer:
-        """Log in and look at the account. Code 200 when it may send; sends nothing."""
-        account = await self.look_at_account()
-        if isinstance(account, Answer):
-            return account
-        if not account.sending or account.enforcement == "SHUTDOWN":
+            return AccountAnswer(unreadable(response.status, "the response does not describe the account"))
+        if not account.sending:
             text = "sending is switched off for this account"
-            return Answer(stage=Stage.REQUEST, code=400, vendor="SendingPausedException", text=text)
-        return Answer(stage=Stage.REQUEST, code=200, text="account ready", provider_id=self._service.region)
+            off = Answer(stage=Stage.REQUEST, code=400, vendor="SendingPausedException", text=text)
+            return AccountAnswer(off, account)
+        ready = Answer(stage=Stage.REQUEST, code=200, text="account ready", provider_id=self._service.region)
+        return AccountAnswer(ready, account)
 
     async def aclose(self) -> None:
         """Cut all connections."""
@@ -156,26 +144,3 @@ class SesConnection:
         """The same: HTTP has no goodbye."""
         self.drop()
         await trio.lowlevel.checkpoint()
-
-
-def _account(said: Mapping[str, object]) -> Account:
-    """GetAccount's response. Raises `Unreadable`. -1 stands for a quota without an end."""
-    quota = said.get("SendQuota")
-    if not isinstance(quota, dict) or not isinstance(said.get("SendingEnabled"), bool):
-        raise Unreadable("it does not describe an account")
-
-    def number(key: str) -> float:
-        found = quota.get(key)
-        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-            raise Unreadable("a quota is not a number")
-        return float(found)
-
-    a_day = number("Max24HourSend")
-    return Account(
-        sending=said["SendingEnabled"] is True,
-        production=said.get("ProductionAccessEnabled") is True,
-        enforcement=str(said.get("EnforcementStatus", "")),
-        a_day=math.inf if a_day < 0 else a_day,
-        a_second=number("MaxSendRate"),
-        sent=number("SentLast24Hours"),
-    )

@@ -7,12 +7,13 @@ HTTP. SNS does not tell later what became of a message, and cannot be asked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import trio
 
+from hubd.core.account import Account, AccountAnswer
 from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Stage
 from hubd.providers.aws.answers import Unreadable, read_xml, values_at
 from hubd.providers.aws.connection import Service, ServiceConnection, hung_up, unreadable
@@ -43,6 +44,7 @@ class SnsTransport:
     in_doubt = InDoubt.HOLD  # a second SMS costs money and annoys, and SNS cannot be asked
     verdicts = VERDICTS
     talks_first = False
+    tells_rate = False
     largest_message = None
 
     def __init__(self, name: str, service: Service, *, connections: int, sending: Sending) -> None:
@@ -57,25 +59,31 @@ class SnsTransport:
         """One request at a time, over a connection of its own."""
         return SnsConnection(self._service.connection(), self._sending)
 
-    async def look_at_account(self) -> Mapping[str, str] | Answer:
-        """The account's settings for texts, such as MonthlySpendLimit; sends nothing."""
+    async def probe(self) -> Answer:
+        """Log in and look at the account. Code 200 when it may send; sends nothing."""
+        return (await self.ask_account()).answer
+
+    async def ask_account(self) -> AccountAnswer:
+        """What SNS says about the account; sends nothing.
+
+        Whether it is in the sandbox is left open if the keys may not ask that.
+        """
         connection = self._service.connection()
         try:
             texts = await ask(connection, "GetSMSAttributes")
+            if isinstance(texts, Answer):
+                return AccountAnswer(texts)
+            status = await ask(connection, "GetSMSSandboxAccountStatus")
         finally:
             connection.close()
-        if isinstance(texts, Answer):
-            return texts
         entry = "GetSMSAttributesResult/attributes/entry"
-        keys, values = values_at(texts, f"{entry}/key"), values_at(texts, f"{entry}/value")
-        return dict(zip(keys, values, strict=False))
-
-    async def probe(self) -> Answer:
-        """Log in and look at the account. Code 200 when it may send; sends nothing."""
-        found = await self.look_at_account()
-        if isinstance(found, Answer):
-            return found
-        return Answer(stage=Stage.REQUEST, code=200, text="account ready", provider_id=self._service.region)
+        names, values = values_at(texts, f"{entry}/key"), values_at(texts, f"{entry}/value")
+        attributes = dict(zip(names, values, strict=False))
+        said = () if isinstance(status, Answer) else status
+        in_sandbox = next(values_at(said, "GetSMSSandboxAccountStatusResult/IsInSandbox"), "")
+        sandbox = {"true": True, "false": False}.get(in_sandbox)
+        ready = Answer(stage=Stage.REQUEST, code=200, text="account ready", provider_id=self._service.region)
+        return AccountAnswer(ready, Account(sandbox=sandbox, lines=tuple(_lines(attributes, sandbox))))
 
     async def aclose(self) -> None:
         """Cut all connections."""
@@ -163,6 +171,19 @@ def publish_form(rendered: RenderedMessage, sending: Sending) -> dict[str, str]:
         form[f"{entry}.Value.DataType"] = kind
         form[f"{entry}.Value.StringValue"] = value
     return form
+
+
+def _lines(attributes: Mapping[str, str], sandbox: bool | None) -> Iterator[str]:
+    if sandbox:
+        yield (
+            "The account is in the SMS sandbox: it may only send to verified numbers. "
+            "Ask AWS to leave it in the SNS console."
+        )
+    limit = attributes.get("MonthlySpendLimit", "")[:32]
+    if limit.replace(".", "").isdigit():
+        yield f"It may spend {limit} USD a month; then SNS accepts messages and does not send them."
+    else:
+        yield "It has no spend limit of its own, so that the 1 USD a month of new accounts may hold."
 
 
 def _is_number(sender: str) -> bool:
