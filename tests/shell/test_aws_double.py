@@ -11,14 +11,14 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.shell.aws_double import KEY, QUEUE, REGION, SECRET, AwsDouble
+from tests.shell.aws_double import KEY, QUEUE, REGION, SECRET, AwsDouble, Book
 
 RAW = b"From: news@acme.example\r\nTo: bounce@acme.example\r\nMessage-ID: <1@acme.example>\r\n\r\nHello\r\n"
 
 
 @pytest.fixture(scope="module")
 def double() -> Iterator[AwsDouble]:
-    with AwsDouble() as server:
+    with AwsDouble(book=Book(events_first=True)) as server:
         yield server
 
 

@@ -19,7 +19,7 @@ from tests.shell.aws_services import BOUND, email, given, send, service, ses
 
 @pytest.fixture
 def double() -> Iterator[AwsDouble]:
-    with AwsDouble(book=Book(longest_poll=0.02, visibility=0.05)) as server:
+    with AwsDouble(book=Book(longest_poll=0.02, visibility=0.05, events_first=True)) as server:
         yield server
 
 

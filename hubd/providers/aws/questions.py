@@ -5,26 +5,29 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hubd.providers.questions import Answers, Option, anything
+from hubd.providers.questions import Answers, Option, SecretQuestion, anything
 
-_ADVICE = (
+ADVICE = (
     "Create an access key for a user of its own in the IAM console, under Security credentials.\n"
     "Leave the access key ID empty to use the keys that the AWS command line uses on this machine."
 )
 OPTIONS = (
-    Option(flag="--region", metavar="REGION", help="AWS region, such as eu-west-1."),
+    Option(flag="--region", metavar="REGION", help="AWS region, such as eu-west-1.", label="AWS region"),
     Option(
         flag="--access-key-id",
         metavar="AKIA...",
         help="ID of the AWS access key; without it the standard AWS chain is used.",
+        label="Access key ID",
     ),
     Option(flag="--endpoint-url", metavar="URL", help="Another address for the AWS service."),
 )
+#: Without an access key ID there is none.
+SECRETS = (SecretQuestion(key="secret_access_key", label="Secret access key", optional=True),)
 
 
 def account(answers: Answers) -> tuple[dict[str, Any], dict[str, str]]:
     """The settings of the account, and its secret if it has one."""
-    answers.say(_ADVICE)
+    answers.say(ADVICE)
     region = answers.text("region", "AWS region, such as eu-west-1", check=_region)
     key_id = answers.text("access_key_id", "Access key ID (leave empty for none)", check=_key_id, default="")
     if answers.secret_on_stdin and not key_id:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hubd.providers.aws.questions import OPTIONS, account
+from hubd.providers.aws.questions import ADVICE, OPTIONS, SECRETS, account
 from hubd.providers.questions import Answers, Choice, Found, Option, Questions, anything
 
 
@@ -35,7 +35,8 @@ def _queue_url(text: str) -> str:
 QUESTIONS = Questions(
     type="ses",
     ask=_ask,
-    choices=(Choice(word="ses", line="email through Amazon SES"),),
+    choices=(Choice(word="ses", line="email through Amazon SES", advice=ADVICE),),
+    secrets=SECRETS,
     options=(
         *OPTIONS,
         Option(flag="--configuration-set", metavar="NAME", help="SES configuration set of the messages."),

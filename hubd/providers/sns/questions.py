@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hubd.providers.aws.questions import OPTIONS, account
+from hubd.providers.aws.questions import ADVICE, OPTIONS, SECRETS, account
 from hubd.providers.questions import Answers, Choice, Found, Option, Questions
 
 _TYPES = ("transactional", "promotional")
@@ -39,7 +39,8 @@ def _sender_id(text: str) -> str:
 QUESTIONS = Questions(
     type="sns",
     ask=_ask,
-    choices=(Choice(word="sns", line="text messages through Amazon SNS"),),
+    choices=(Choice(word="sns", line="text messages through Amazon SNS", advice=ADVICE),),
+    secrets=SECRETS,
     options=(
         *OPTIONS,
         Option(flag="--sms-type", choices=_TYPES, help="How AWS routes the texts."),
