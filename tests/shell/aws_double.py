@@ -16,9 +16,9 @@ accepted first and then the trouble comes: `+silence`, `+drop`, `+status:500`. T
 (200 with a page), `nameless` (200 without a MessageId), `deep`, `bomb` (XML with entities), `endless`,
 `gzip`, `lose:N` (hangs up after N bytes of the answer).
 
-What becomes of an accepted email is what Amazon's mailbox simulator does with these local parts: `bounce`,
-`complaint`, `full` (a transient bounce), `delayed`, `reject`, also with something behind them; all others are
-delivered.
+An accepted email is delivered, unless `outcomes` says otherwise (--outcome on the command line) or its
+recipient has one of these local parts, also with something behind it: `bounce`, `complaint`, `full` (a
+transient bounce), `delayed`, `reject`.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class Book:
     opted_out: list[str] = field(default_factory=list)
     queue: list[Queued] = field(default_factory=list)
     queue_behaviours: list[str] = field(default_factory=lambda: ["accept"])  #: of requests to the queue
+    outcomes: dict[str, str] = field(default_factory=dict)  #: what becomes of emails, by recipient
     envelope: str = "sns"  #: around the events: "sns" or "raw"
     visibility: float = 30.0  #: seconds until a message that was not deleted comes again
     longest_poll: float = 20.0  #: seconds
@@ -139,7 +140,7 @@ class Book:
 
     def publish(self, message: dict[str, Any]) -> None:
         """What became of an email, as events in the queue."""
-        for event in events_of(message):
+        for event in events_of(message, self.outcomes.get(message["to"], "")):
             text = json.dumps(event)
             enveloped = {"Type": "Notification", "MessageId": secrets.token_hex(8), "Message": text}
             self.put(json.dumps(enveloped) if self.envelope == "sns" else text)
@@ -164,7 +165,7 @@ class Book:
         self.queue = [message for message in self.queue if message.handle != handle]
 
 
-def events_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+def events_of(message: dict[str, Any], outcome: str) -> list[dict[str, Any]]:
     """The events about an accepted email, in the words of SES."""
     stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     to = str(message["to"])
@@ -182,7 +183,7 @@ def events_of(message: dict[str, Any]) -> list[dict[str, Any]]:
         },
     }
     named = {"timestamp": stamp, "feedbackId": f"fb-{message['id']}"}
-    kind = re.match(r"bounce|complaint|full|delayed|reject|", to)
+    by_name = re.match(r"bounce|complaint|full|delayed|reject|", to)
     delivered = {
         "eventType": "Delivery",
         "mail": mail,
@@ -194,7 +195,7 @@ def events_of(message: dict[str, Any]) -> list[dict[str, Any]]:
         details = {"bounceType": kind, "bounceSubType": "General", "bouncedRecipients": [row], **named}
         return {"eventType": "Bounce", "mail": mail, "bounce": details}
 
-    match kind[0] if kind else "":
+    match outcome or (by_name[0] if by_name else ""):
         case "bounce":
             return [bounce("Permanent", "5.1.1", "550 5.1.1 user unknown")]
         case "full":
@@ -592,6 +593,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="append each accepted message here, as a line of JSON")
     parser.add_argument("--refusals", type=Path, help="append action and name of each error here")
     parser.add_argument("--behave", action="append", default=[], metavar="RECIPIENT=BEHAVIOUR,...")
+    parser.add_argument("--outcome", action="append", default=[], metavar="RECIPIENT=OUTCOME")
     parser.add_argument("--visibility", type=float, default=1.0, metavar="SECONDS")
     parser.add_argument("--events-first", action="store_true")
     options = parser.parse_args()
@@ -602,6 +604,7 @@ def main() -> None:
         events_first=options.events_first,
     )
     book.account["SendQuota"] |= {"MaxSendRate": 2000.0}
+    book.outcomes = dict(rule.split("=") for rule in options.outcome)
     for rule in options.behave:
         to, _, behaviours = rule.partition("=")
         book.behaviours[to] = behaviours.split(",")

@@ -197,13 +197,18 @@ async def test_all_who_opted_out_are_read_page_by_page_each_hour(double: AwsDoub
             cursor = fetched.cursor
             if not cursor:
                 break
-        again = await source.fetch("")
+        soon = await source.fetch("")
         await source.aclose()
+        another = OptedOutSource("text", service(double, "sns"), lambda: 2000.0)
+        again = await another.fetch("")
+        await another.aclose()
     assert waits == [0.0, 0.0, EVERY]
     assert [item.about.address for item in found] == numbers
     assert {(item.kind, item.about.channel, item.at) for item in found} == {
         (ItemKind.OPT_OUT, Channel.SMS, 1000.0)
     }
+    assert (list(soon.items), len(double.requests("ListPhoneNumbersOptedOut"))) == ([], 4)
+    assert EVERY - BOUND < soon.wait <= EVERY
     assert [item.key for item in again.items] == [item.key for item in found[:100]]
     assert not any(number.strip("+") in item.key for number, item in zip(numbers, found, strict=True))
 

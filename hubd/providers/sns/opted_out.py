@@ -8,7 +8,10 @@ list has no times.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
+
+import trio
 
 from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.model import Answer, Channel
@@ -18,8 +21,10 @@ from hubd.providers.aws.connection import Service
 from hubd.providers.aws.queue import unavailable
 from hubd.providers.sns.transport import ask
 
-#: Seconds between two readings of the whole list.
+#: Seconds between two readings of the whole list, and the least of them however often it is asked for: it is
+#: long, and AWS allows few such requests a second.
 EVERY = 3600.0
+AT_LEAST = 300.0
 
 _RESULT = "ListPhoneNumbersOptedOutResult"
 
@@ -33,12 +38,15 @@ class OptedOutSource:
         self._service = service
         self._now = now
         self._connection = service.connection()
+        self._read_at = -math.inf  # the end of the list, on Trio's clock
 
     async def fetch(self, cursor: str) -> Fetched:
         """Read one page; the cursor is where the next one begins. Raises `SourceUnavailable`.
 
         A place in the list that SNS does not know any more is given up: the list is read from its beginning.
         """
+        if not cursor and trio.current_time() < self._read_at + AT_LEAST:
+            return Fetched(items=(), cursor="", wait=self._read_at + EVERY - trio.current_time())
         parameters = {"nextToken": cursor} if cursor else {}
         texts = await ask(self._connection, "ListPhoneNumbersOptedOut", parameters)
         if isinstance(texts, Answer) and cursor and texts.vendor.startswith("InvalidParameter"):
@@ -48,6 +56,8 @@ class OptedOutSource:
         after = next(values_at(texts, f"{_RESULT}/nextToken"), "")
         numbers = values_at(texts, f"{_RESULT}/phoneNumbers/member")
         items = [self._item(number) for number in numbers]
+        if not after:
+            self._read_at = trio.current_time()
         return Fetched(items=items, cursor=after, wait=0.0 if after else EVERY)
 
     async def aclose(self) -> None:
