@@ -26,14 +26,19 @@ from tests import launcher
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TIMEOUT = 120.0
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.2  #: seconds between two looks
 
 
 def until(ready: Callable[[], object], what: str) -> None:
-    """Wait for something outside this process; there is no event to wait on."""
-    end = time.monotonic() + TIMEOUT
+    """Wait for something outside this process; there is no event to wait on.
+
+    The longer it takes, the longer are the pauses: most looks ask the daemon, which has its own work to do.
+    """
+    begun = time.monotonic()
     while not ready():
-        assert time.monotonic() < end, f"waited too long for {what}"
-        time.sleep(0.01)
+        waited = time.monotonic() - begun
+        assert waited < TIMEOUT, f"waited too long for {what}"
+        time.sleep(min(max(SHORTEST_PAUSE, waited / 10), LONGEST_PAUSE))
 
 
 @dataclass
