@@ -7,14 +7,16 @@ end that the interpreter gives it. It is a child of the process that asked: sign
 for it work as they always do.
 
 What it does not show is what an import does or takes, and which arguments a list of processes has. Tests of
-that use `subprocess`. Where something is asked for that a fork cannot give, such as a preloaded library,
-`popen` starts Python as usual; so it does on systems other than Linux.
+that use `subprocess`. A library to preload gets a waiting process of its own, if it is one of `preloaded`.
+Where something is asked for that a fork cannot give, `popen` starts Python as usual; so it does on systems
+other than Linux.
 """
 
 from __future__ import annotations
 
 import atexit
 import ctypes
+import fcntl
 import gc
 import importlib
 import io
@@ -26,6 +28,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -33,12 +36,32 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
+from tests.whole import settable_clock
+
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("hubd", "hubctl", "tests.whole.crashing_hubd")
+CLOCKED = "tests.whole.clocked_hubd"  #: one that sets its wall clock, which has to be done before all imports
 #: Variables that are read before the first line of a program: by the interpreter, the loader, the C library.
-READ_EARLY = ("PYTHON", "LD_", "LC_", "LANG", "FAKETIME", "MALLOC_", "GLIBC_")
+READ_EARLY = ("PYTHON", "LD_", "LC_", "LANG", "FAKETIME", "NO_FAKE_", "MALLOC_", "GLIBC_")
+_preloaded: list[dict[str, str]] = []
 PR_SET_CHILD_SUBREAPER = 36  #: of linux/prctl.h
 LONGEST = 100_000  #: bytes of a request
+
+
+def preloaded(**variables: str) -> dict[str, str]:
+    """These variables of an environment, `LD_PRELOAD` among them, which many programs are started with.
+
+    The library is loaded once, too. So it must take each of its other settings from the environment or a file
+    when it needs it, and not when it is loaded.
+    """
+    if variables not in _preloaded:
+        _preloaded.append(variables)
+    return variables
+
+
+def take_terminal() -> None:
+    """Make standard input the terminal that Ctrl-C and job control come from: for a new session."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def popen(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
@@ -65,17 +88,29 @@ def _can_fork(command: Sequence[str], options: Mapping[str, Any]) -> bool:
     return (
         sys.platform == "linux"
         and command[:2] == [sys.executable, "-m"]
-        and command[2] in PROGRAMS
-        and options.keys() <= {"stdin", "stdout", "stderr", "cwd", "env", "text", "encoding"}
+        and (command[2] in PROGRAMS or (command[2] == CLOCKED and "LD_PRELOAD" in (options.get("env") or ())))
+        and options.keys() - TERMINAL.keys()
+        <= {"stdin", "stdout", "stderr", "cwd", "env", "text", "encoding"}
+        and {name: options[name] for name in options.keys() & TERMINAL.keys()} in ({}, TERMINAL)
         and options.get("cwd") == ROOT
-        and _early(options.get("env") or os.environ) in ({"LANG": "C.UTF-8"}, _early(os.environ))
-        and len(_request(command, options.get("env"))) < LONGEST
+        and _early(options.get("env") or os.environ) in _prepared()
+        and len(_request(command, options.get("env"), terminal=True)) < LONGEST
     )
 
 
-def _request(command: Sequence[str], env: Mapping[str, str] | None) -> bytes:
+#: Options of a program that a terminal belongs to.
+TERMINAL: Mapping[str, object] = {"start_new_session": True, "preexec_fn": take_terminal}
+
+
+def _prepared() -> list[dict[str, str]]:
+    """The environments, as far as they are read early, that a process may wait with."""
+    own = _early(os.environ)
+    return [{"LANG": "C.UTF-8"}, own, *({**own, **variables} for variables in _preloaded)]
+
+
+def _request(command: Sequence[str], env: Mapping[str, str] | None, *, terminal: bool) -> bytes:
     environ = dict(os.environ if env is None else env)
-    return json.dumps({"command": list(command[2:]), "environ": environ}).encode()
+    return json.dumps({"command": list(command[2:]), "environ": environ, "terminal": terminal}).encode()
 
 
 def _early(environ: Mapping[str, str]) -> dict[str, str]:
@@ -84,13 +119,14 @@ def _early(environ: Mapping[str, str]) -> dict[str, str]:
 
 class _Forked(subprocess.Popen[Any]):
     def _execute_child(
-        self, args: Sequence[str], executable: None, preexec_fn: None, close_fds: bool, pass_fds: object,
+        self, args: Sequence[str], executable: None, preexec_fn: object, close_fds: bool, pass_fds: object,
         cwd: Path, env: Mapping[str, str] | None, startupinfo: None, creationflags: int, shell: bool,
         p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int, errread: int, errwrite: int, *rest: Any,
     ) -> None:  # fmt: skip
         streams = [own if own != -1 else ours for ours, own in enumerate((p2cread, c2pwrite, errwrite))]
         launcher = _launcher(frozenset(_early(os.environ if env is None else env).items()))
-        self.pid = launcher.start(_request(args, env), streams)
+        request = _request(args, env, terminal=preexec_fn is take_terminal)
+        self.pid = launcher.start(request, streams)
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 
@@ -136,6 +172,8 @@ class _Launcher:
 
 
 def _load() -> None:
+    if "LD_PRELOAD" in os.environ:
+        settable_clock.install()
     for package in ("hubd", "hubctl"):
         found = pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
         for name in sorted(module.name for module in found):
@@ -152,11 +190,10 @@ def _next_program(endpoint: socket.socket) -> str:
             sys.exit(0)
         told, tell = os.pipe()
         if (parent := os.fork()) == 0:
-            if (child := os.fork()) != 0:
-                os.write(tell, b"%d" % child)
+            if os.fork() != 0:
                 os._exit(0)
             endpoint.detach()
-            return _become(json.loads(message), streams)
+            return _become(json.loads(message), streams, tell)
         for descriptor in (*streams, tell):
             os.close(descriptor)
         number = os.read(told, 64)
@@ -165,9 +202,13 @@ def _next_program(endpoint: socket.socket) -> str:
         endpoint.send(number)
 
 
-def _become(request: dict[str, Any], streams: Sequence[int]) -> str:
+def _become(request: dict[str, Any], streams: Sequence[int], tell: int) -> str:
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
+    if request["terminal"]:
+        os.setsid()
+        take_terminal()
+    os.write(tell, b"%d" % os.getpid())
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
     os.environ.update(request["environ"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pty
@@ -205,11 +204,6 @@ class Terminal:
         return bool(chunk)
 
 
-def _take_terminal() -> None:
-    """Make standard input the terminal that Ctrl-C and job control come from."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
 @pytest.fixture
 def on_terminal() -> Iterator[Any]:
     """Start a command on a pseudo-terminal: `on_terminal(command, env) -> Terminal`."""
@@ -217,7 +211,7 @@ def on_terminal() -> Iterator[Any]:
 
     def start(command: list[str], environ: dict[str, str]) -> Terminal:
         master, slave = pty.openpty()
-        process = subprocess.Popen(
+        process = launcher.popen(
             command,
             stdin=slave,
             stdout=slave,
@@ -225,7 +219,7 @@ def on_terminal() -> Iterator[Any]:
             cwd=ROOT,
             env=environ,
             start_new_session=True,
-            preexec_fn=_take_terminal,
+            preexec_fn=launcher.take_terminal,
         )
         os.close(slave)
         started.append(Terminal(process, master))

@@ -68,6 +68,20 @@ def test_a_fork_is_a_child_with_its_own_files_and_ends_by_signals(hub: Hub) -> N
     assert daemon.wait(TIMEOUT) == -signal.SIGKILL
 
 
+def test_a_fork_on_a_terminal_is_what_python_is_there(
+    on_terminal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It owns the terminal, and its output is coloured and as wide."""
+    command = [*HUBCTL, "--help"]
+    forked = on_terminal(command, QUIET_ENV)
+    assert isinstance(forked.process, launcher._Forked)
+    assert os.getsid(forked.process.pid) == os.tcgetpgrp(forked.master) == forked.process.pid
+    monkeypatch.setattr(launcher, "popen", subprocess.Popen)
+    plain = on_terminal(command, QUIET_ENV)
+    assert forked.rest() == plain.rest() != ""
+    assert forked.process.returncode == plain.process.returncode == 0
+
+
 def kept_open() -> set[str]:
     """Pipes and sockets of this process, which nobody else should have."""
     places = Path("/proc/self/fd")
@@ -94,7 +108,7 @@ def test_ctrl_c_reaches_a_fork(hub: Hub) -> None:
         {"env": QUIET_ENV | {"PYTHONIOENCODING": "ascii"}},
         {"env": QUIET_ENV | {"LD_PRELOAD": "failures.so"}},
         {"env": QUIET_ENV | {"LARGE": "x" * launcher.LONGEST}},
-        {"preexec_fn": print},
+        {"preexec_fn": print, "start_new_session": True},
         {"start_new_session": True},
     ],
     ids=lambda options: ", ".join(options),

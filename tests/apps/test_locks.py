@@ -31,7 +31,7 @@ _HUBD = ("-m", "hubd", "--state-dir")
 
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory: pytest.TempPathFactory) -> Interposed:
-    return Interposed.build(tmp_path_factory.mktemp("flock"))
+    return Interposed.controlled_in(tmp_path_factory.mktemp("flock"))
 
 
 def without_locks(failures: Interposed, failure: int, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -309,7 +309,7 @@ def mail(name: str, port: int, keys: dict[str, object]) -> str:
 @contextmanager
 def open_chaos(folder: Path) -> Iterator[Chaos]:
     """A daemon that runs, and its providers, for the length of the block."""
-    hub = ChaosHub(folder, failures=Interposed.build(folder))
+    hub = ChaosHub(folder, failures=Interposed.controlled_in(folder))
     token = folder / "twilio.token"
     token.write_text(TOKEN)
     token.chmod(0o600)

@@ -13,6 +13,7 @@ from threading import Event, Thread
 
 import psutil
 
+from tests import launcher
 from tests.interposed import Interposed
 from tests.whole.conftest import ROOT, Hub, spawn
 from tests.whole.world import Hostile
@@ -56,7 +57,7 @@ class ChaosHub(Hub):
         clock.write_text(str(self.later))
         program = ["tests.whole.crashing_hubd"] if fail else ["tests.whole.clocked_hubd", str(clock)]
         with (self.folder / "hubd.log").open("ab") as log:
-            self.daemon = subprocess.Popen(
+            self.daemon = launcher.popen(
                 [
                     sys.executable, "-m", *program, "--config", str(self.folder / "hubd.toml"),
                     "--state-dir", str(self.state), "--observe", str(self.observe), *options,

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import runpy
 import sys
-import time
 from pathlib import Path
 
-from hubd import secret_keys
+from tests.whole import settable_clock
 
 if __name__ == "__main__":
-    clock = Path(sys.argv.pop(1))
-    true_time = time.time
+    settable_clock.file = Path(sys.argv.pop(1))
+    settable_clock.install()
+    from hubd import secret_keys
 
-    def set_time() -> float:
-        """`time.time` by the other clock."""
-        return true_time() + float(clock.read_text())
-
-    time.time = set_time
     # A file is not read faster because the monotonic clock is.
     secret_keys.READ_SECONDS *= 1000
     runpy.run_module("hubd", run_name="__main__", alter_sys=True)

@@ -19,7 +19,7 @@ import pytest
 from tests import launcher
 from tests.whole.conftest import ROOT, Hub, Witness, reconcile, sink_config, until
 from tests.whole.outside import CAMPAIGN, open_outside
-from tests.whole.world import ClockedHub, Hostile, faketime_library, finish, hostile, provider
+from tests.whole.world import ClockedHub, Hostile, finish, hostile, hurried, provider
 
 DAY = 86_400.0
 
@@ -37,14 +37,13 @@ class BrokenHub(ClockedHub):
         """Start hubd, under its clocks, and do not wait."""
         assert not fail
         (self.folder / "hubd.toml").write_text(self.config)
-        hurry = {"LD_PRELOAD": faketime_library(), "FAKETIME": f"+0 x{self.hurry}", "NO_FAKE_STAT": "1"}
         with (self.folder / "hubd.log").open("ab") as log:
             self.daemon = subprocess.Popen(
                 [
                     sys.executable, "-m", "tests.shell.broken_disk", str(self.sign),
                     "--config", str(self.folder / "hubd.toml"), "--state-dir", str(self.state), *options,
                 ],
-                stderr=log, cwd=ROOT, env={**os.environ, **hurry},
+                stderr=log, cwd=ROOT, env={**os.environ, **hurried(self.hurry)},
             )  # fmt: skip
         self.processes.append(self.daemon)
         return self.daemon

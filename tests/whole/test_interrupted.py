@@ -38,14 +38,14 @@ class InterruptedHub(Hub):
     acknowledged: int = 0
 
     def __post_init__(self) -> None:
-        self.failures = Interposed.build(self.folder)
+        self.failures = Interposed.controlled_in(self.folder)
 
     def launch(self, *options: str, fail: str = "") -> subprocess.Popen[bytes]:
         """Start hubd with the library that can kill it and do not wait."""
         assert not fail
         (self.folder / "hubd.toml").write_text(self.config)
         with (self.folder / "hubd.log").open("ab") as log:
-            self.daemon = subprocess.Popen(
+            self.daemon = launcher.popen(
                 [
                     sys.executable, "-m", "hubd",
                     "--config", str(self.folder / "hubd.toml"), "--state-dir", str(self.state), *options,

@@ -43,7 +43,7 @@ class InterposedHub(Hub):
         assert not fail
         (self.folder / "hubd.toml").write_text(self.config)
         with (self.folder / "hubd.log").open("ab") as log:
-            self.daemon = subprocess.Popen(
+            self.daemon = launcher.popen(
                 [
                     sys.executable, "-m", "hubd",
                     "--config", str(self.folder / "hubd.toml"), "--state-dir", str(self.state), *options,
@@ -65,7 +65,7 @@ class InterposedHub(Hub):
 
 @pytest.fixture
 def failures(tmp_path: Path) -> Interposed:
-    return Interposed.build(tmp_path)
+    return Interposed.controlled_in(tmp_path)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import launcher
 from tests.whole.conftest import ROOT, Hub, Witness, spawn, until
 
 #: How many times faster the clocks of a `hurried` daemon go. Its 600 s for the last answer are 5 s then.
@@ -25,6 +26,16 @@ def faketime_library() -> str:
     for folder in Path("/usr/lib").glob("*/faketime"):
         return str(folder / "libfaketimeMT.so.1")
     raise AssertionError("libfaketime is missing: tests/run installs the package faketime")
+
+
+def hurried(factor: int) -> dict[str, str]:
+    """What a process needs in its environment so that its clocks and timeouts go so many times faster.
+
+    The clocks of those that are forked have begun together, and go on: a machine whose clock is wrong, too,
+    and more so the longer it runs.
+    """
+    variables = {"LD_PRELOAD": faketime_library(), "FAKETIME": f"+0 x{factor}", "NO_FAKE_STAT": "1"}
+    return launcher.preloaded(**variables) if factor == HURRY else variables
 
 
 @dataclass
@@ -49,14 +60,13 @@ class ClockedHub(Hub):
         assert not fail
         self.shift(self.shifted)
         (self.folder / "hubd.toml").write_text(self.config)
-        hurry = {"LD_PRELOAD": faketime_library(), "FAKETIME": f"+0 x{self.hurry}", "NO_FAKE_STAT": "1"}
         with (self.folder / "hubd.log").open("ab") as log:
-            self.daemon = subprocess.Popen(
+            self.daemon = launcher.popen(
                 [
                     sys.executable, "-m", "tests.whole.clocked_hubd", str(self.folder / "clock"),
                     "--config", str(self.folder / "hubd.toml"), "--state-dir", str(self.state), *options,
                 ],
-                stderr=log, cwd=ROOT, env={**os.environ, **hurry},
+                stderr=log, cwd=ROOT, env={**os.environ, **hurried(self.hurry)},
             )  # fmt: skip
         self.processes.append(self.daemon)
         return self.daemon
