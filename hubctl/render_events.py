@@ -31,9 +31,9 @@ def what(kind: str, data: View) -> str:
         case "campaign":
             found = _campaign(kind, data)
         case "delivery" | "provider":
-            found = _delivery(kind, data) or _provider(kind, data)
+            found = _delivery(kind, data) or _provider(kind, data) or _came_back(kind, data)
         case _:
-            found = _hub(kind, data)
+            found = _came_back(kind, data) or _hub(kind, data)
     if found is not None:
         return one_line(found)
     shown = {key: value for key, value in data.items() if key not in _KNOWN}
@@ -93,6 +93,29 @@ def _delivery(kind: str, data: View) -> str | None:
         case "delivery.cancelled":
             why = "contact removed" if data.get("reason") == "cancelled" else _word(data.get("reason"))
             return f"{plural(int(data.get('count') or 0), 'message')} will not be sent: {why}"
+    return None
+
+
+def _came_back(kind: str, data: View) -> str | None:
+    item, of = f"(hubctl inbox show {data.get('item')})", _message(data)
+    match kind:
+        case "delivery.bounced":
+            return f"{of} came back{_why(data)}"
+        case "delivery.complained":
+            return f"the recipient of {of} reported it as spam"
+        case "reply.received":
+            held = "; nothing more is sent to them until you decide" if data.get("held") else ""
+            return f"somebody replied{held} {item}"
+        case "reply.opted_out":
+            return f"somebody wants no more messages {item}"
+        case "reply.opted_in":
+            return f"somebody takes an opt-out back {item}"
+        case "reply.decided":
+            return f"reply {data.get('item')} was decided: {_word(data.get('decision'))}"
+        case "mailbox.broken":
+            return f"{data.get('source')} cannot be read{_why(data)}"
+        case "mailbox.working":
+            return f"{data.get('source')} can be read again"
     return None
 
 

@@ -45,6 +45,8 @@ from hubd.engine.plan import TemplateCache
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.errors import HubError, StoreError, StoreUnavailable, StoreUnusable
+from hubd.inbound.reader import Readers
+from hubd.inbound_specs import inbound_sources
 from hubd.journal import Kind
 from hubd.lock import sole_holder
 from hubd.mailboxes import probe
@@ -63,6 +65,7 @@ from hubd.store.disk_space import RESERVE_BYTES, DiskSpaceLimits
 from hubd.store.doubts import Doubts
 from hubd.store.events import Events
 from hubd.store.housekeeping import tidy
+from hubd.store.inbox import Inbox
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
 from hubd.store.restore import Restores, open_restores
@@ -141,7 +144,7 @@ async def _serve(
             campaigns=campaigns,
             ledger=ledger,
             health=database,
-            plans=TemplateCache(campaigns, database.install_key),
+            plans=TemplateCache(campaigns, database.install_key, database.named_after),
             providers=providers,
             limits=LimiterRegistry(Usage(database), database.steady),
             doubts=Doubts(database),
@@ -159,8 +162,25 @@ async def _serve(
             }
             watch.start_soon(manager.watch, heartbeats)
 
+            inbox = Inbox(database, Tokens(database.install_key), config.bounces)
+            readers = Readers(
+                inbox,
+                add=events.add,
+                attempts=attempt_metrics.outcomes.total,
+                waiting_changed=supervisor.read_again,
+                now=time.time,
+                random=random.random,
+            )
+
             async def apply(config: HubConfig) -> list[str]:
-                return await supervisor.reconfigure(await specs(config))
+                found = await inbound_sources(config, options.state_dir, bridge, time.time)
+                changes = await supervisor.reconfigure(await specs(config))
+                changes += readers.changed(found)
+                await readers.apply(found)
+                if inbox.rules != config.bounces:
+                    inbox.rules = config.bounces
+                    changes.append("bounces")
+                return changes
 
             reload = Reloader(
                 config,
@@ -181,6 +201,8 @@ async def _serve(
                 commands=Commands(database),
                 ledger=ledger,
                 events=events,
+                inbox=inbox,
+                readers=readers,
                 database=database,
                 backups=Backups(database),
                 audit=Audit(database),
@@ -202,6 +224,8 @@ async def _serve(
                 services.start_soon(feed.run)
                 services.start_soon(health_events.run)
                 services.start_soon(_count_figures, database)
+                await services.start(readers.run)
+                await readers.apply(await inbound_sources(config, options.state_dir, bridge, time.time))
                 services.start_soon(_tidy_hourly, database)
                 services.start_soon(_look_at_database, database)
                 services.start_soon(reload_on_hangup, hangups, hub.reload)

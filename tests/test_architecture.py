@@ -143,6 +143,13 @@ MAY_IMPORT = {
         "hubd.secret_keys",
         "hubd.secrets",
     },
+    "hubd.inbound_specs": {
+        "hubd.bridge",
+        "hubd.config.file",
+        "hubd.inbound",
+        "hubd.mailboxes",
+        "hubd.provider_specs",
+    },
     "hubd.control": {
         "hubd.control",
         "hubd.engine",

@@ -19,6 +19,7 @@ from hubd.config.hosts import address_of, is_loopback
 from hubd.config.layers import Layers, read_layers
 from hubd.config.mailboxes import MailboxConfig, read_mailbox
 from hubd.config.secret_refs import read_secret
+from hubd.core.inbox import BounceRules
 from hubd.core.tables import Fault, Table, shown, unknown_first
 from hubd.errors import BadInput, CredentialMissing
 from hubd.places import config_path, socket_path, state_dir
@@ -65,6 +66,7 @@ class HubConfig:
     ] = None
     providers: dict[str, ProviderSettings] = field(default_factory=lambda: built_in())
     mailboxes: dict[str, MailboxConfig] = field(default_factory=dict)
+    bounces: BounceRules = field(default_factory=BounceRules)
     folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
     layers: Layers = field(default_factory=Layers, compare=False, repr=False)  #: where each key comes from
 
@@ -161,6 +163,7 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
     tables = top.sub("mailboxes")
     mailboxes = {name: read_mailbox(table, folder) for name, table in _named(tables, "a mailbox")}
     tables.close()
+    bounces = _bounces(top.sub("bounces"))
     top.close()
     return HubConfig(
         log_level=log_level,
@@ -168,6 +171,7 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
         viewer_token=token,
         providers=providers,
         mailboxes=mailboxes,
+        bounces=bounces,
         folder=folder,
         layers=layers,
     )
@@ -181,6 +185,16 @@ def _named(tables: Table, what: str) -> Iterator[tuple[str, Table]]:
             tables.fault(shown(name), f"{what}'s name has up to 64 of A-Z a-z 0-9 . _ - and no leading dot")
         else:
             yield name, table
+
+
+def _bounces(table: Table) -> BounceRules:
+    rules = BounceRules()
+    rules = BounceRules(
+        soft_limit=table.whole("soft_limit", rules.soft_limit, 2, 100),
+        soft_days=table.whole("soft_days", rules.soft_days, 1, 365),
+    )
+    table.close()
+    return rules
 
 
 def _provider(table: Table, name: str, folder: Path) -> ProviderSettings | None:

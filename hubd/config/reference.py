@@ -20,6 +20,7 @@ from hubd.config.file import HubConfig
 from hubd.config.mailboxes import MailboxConfig
 from hubd.config.oauth2 import OAuth2Config
 from hubd.config.rates import Limited, Rates
+from hubd.core.inbox import BounceRules
 from hubd.core.model import Attachment
 from hubd.core.warmup import Warmup
 from hubd.providers.registry import KINDS, kind_of
@@ -67,6 +68,8 @@ def sections() -> list[Section]:
     found.append(_table("[mailboxes.NAME]", MailboxConfig))
     found.append(_table("[mailboxes.NAME.oauth2]", OAuth2Config))
     found.append(Section(title="Rates, for each type of provider", about="", keys=limits))
+    about = BounceRules.__doc__ or ""
+    found.append(Section(title="[bounces]", about=about, keys=declared(BounceRules)))
     return found
 
 

@@ -49,6 +49,8 @@ def settings(config: HubConfig, options: Mapping[str, Option]) -> list[Setting]:
     for name, mailbox in config.mailboxes.items():
         for key in fields(mailbox):
             found.append(_setting(config, ("mailboxes", name, key.name), getattr(mailbox, key.name)))
+    for name in ("soft_limit", "soft_days"):
+        found.append(_setting(config, ("bounces", name), getattr(config.bounces, name)))
     return [_overridden(setting, options) for setting in found if _says_something(setting, options)]
 
 

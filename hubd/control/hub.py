@@ -28,6 +28,7 @@ from hubd.core.decide import (
     Retried,
     S,
 )
+from hubd.core.inbox import Decision, Filter, InboxRow, SourceView
 from hubd.core.intake import AddressRow, ContactRow
 from hubd.core.model import Campaign, Channel, Content, DeliveryState, Figures, InDoubt
 from hubd.core.records import (
@@ -225,6 +226,29 @@ class Ledger(Protocol):
 # -- events and the database -------------------------------------------------------------------------------
 
 
+class Inbox(Protocol):
+    """What came back."""
+
+    async def page(
+        self,
+        campaign_id: int | None = None,
+        kind: Filter | None = None,
+        before: int | None = None,
+        limit: int = 200,
+    ) -> Sequence[InboxRow]: ...
+    async def get(self, number: int) -> InboxRow: ...
+    async def about(self, delivery_id: int) -> Sequence[InboxRow]: ...
+    async def waiting(self) -> int: ...
+    def deciding(self, number: int, decision: Decision) -> Work[bool]: ...
+    def answering(self, number: int, adding: Work[int]) -> Work[int]: ...
+
+
+class Readers(Protocol):
+    """What reads it."""
+
+    def views(self) -> Sequence[SourceView]: ...
+
+
 class Events(Protocol):
     """Durable events in order."""
 
@@ -359,6 +383,8 @@ class Hub:
     commands: Commands
     ledger: Ledger
     events: Events
+    inbox: Inbox
+    readers: Readers
     supervisor: Supervisor
     feed: Feed
     attempt_metrics: AttemptMetrics

@@ -375,7 +375,10 @@ def content_hash(content: Content) -> str:
 
 
 def message_id(install_key: bytes, delivery_id: int, content_hash: str, domain: str) -> str:
-    """A delivery's Message-ID: the same on every attempt, not to be guessed, and nothing personal in it."""
+    """The Message-ID of a delivery from before they told their delivery: the same on every attempt.
+
+    New ones are made by `tokens`.
+    """
     secret = hmac.digest(install_key, f"{delivery_id}|{content_hash}".encode("ascii"), "sha256")
     return f"<{secret.hex()[:32]}@{domain}>"
 

@@ -86,5 +86,5 @@ Entry = Open | Close | Requeue
 class Refusal:
     """Why an entry was not made. `skipped` means that the delivery is now permanently skipped."""
 
-    why: str  #: "campaign_state", "suppressed", "delivery_state", "no_room", "credits"
+    why: str  #: "campaign_state", "suppressed", "held", "delivery_state", "no_room", "credits"
     skipped: bool = False

@@ -24,6 +24,8 @@ The delivery::
        |  `-defer/fail/   |  `-fail--> failed
        |    skip          |`-doubt--> in_doubt --resend--> pending | --settle--> sent | failed
        `----withdraw------'        pending | deferred --hold--> in_doubt (after a restore)
+
+    in_doubt | sending | to be sent again after a doubt --found_sent--> sent
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ class DeliveryEvent(StrEnum):
     RESEND = "resend"  #: a person or the policy wants a doubtful one tried again
     SETTLE_SENT = "settle_sent"  #: a person knows that it was sent
     SETTLE_FAILED = "settle_failed"  #: a person knows that it was not
+    FOUND_SENT = "found_sent"  #: what came back proves that an attempt without a known answer was accepted
 
 
 E = CampaignEvent
@@ -111,7 +114,14 @@ CAMPAIGN: Mapping[C, Mapping[E, C]] = MappingProxyType(
 
 V = DeliveryEvent
 _UNTRIED: Mapping[V, D] = MappingProxyType(
-    {V.OPEN: D.SENDING, V.DEFER: D.DEFERRED, V.FAIL: D.FAILED, V.SKIP: D.SKIPPED, V.HOLD: D.IN_DOUBT}
+    {
+        V.OPEN: D.SENDING,
+        V.DEFER: D.DEFERRED,
+        V.FAIL: D.FAILED,
+        V.SKIP: D.SKIPPED,
+        V.HOLD: D.IN_DOUBT,
+        V.FOUND_SENT: D.SENT,  # of one that was in doubt and is to be sent again
+    }
 )
 DELIVERY: Mapping[D, Mapping[V, D]] = MappingProxyType(
     {
@@ -123,6 +133,7 @@ DELIVERY: Mapping[D, Mapping[V, D]] = MappingProxyType(
             V.FAIL: D.FAILED,
             V.DOUBT: D.IN_DOUBT,
             V.WITHDRAW: D.PENDING,
+            V.FOUND_SENT: D.SENT,
         },
         D.SENT: {V.RECEIPT_ARRIVED: D.DELIVERED, V.RECEIPT_LOST: D.UNDELIVERED},
         D.DELIVERED: {V.RECEIPT_ARRIVED: D.DELIVERED},
@@ -133,6 +144,7 @@ DELIVERY: Mapping[D, Mapping[V, D]] = MappingProxyType(
             V.RESEND: D.PENDING,
             V.SETTLE_SENT: D.SENT,
             V.SETTLE_FAILED: D.FAILED,
+            V.FOUND_SENT: D.SENT,
         },
     }
 )

@@ -36,6 +36,11 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "blocked": "The message was blocked on its way to this number.",
         "region_not_permitted": "The account is not allowed to send to this country.",
         "route_missing": "The provider has no route from this sender to this number.",
+        # what came back later
+        "bounced": "The message came back: it could not be delivered.",
+        "bounced_often": "Messages to this address came back too often.",
+        "complaint": "The recipient reported a message as spam.",
+        "expired": "A mail server on the way tried for days and gave up.",
         # about the message or the sender
         "refused_by_policy": "The mail server refused this recipient by its own policy.",
         "block_listed": "The mail server refuses this machine or the sender because of a block list.",

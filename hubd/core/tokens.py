@@ -63,6 +63,11 @@ class Tokens:
         data = bytes.fromhex(found[1])
         return _number(self._mask_of_name, data)
 
+    def made(self, message_id: str, delivery_id: int, content_hash: str) -> bool:
+        """Whether `message_id` made this Message-ID, whatever its domain."""
+        name = self.message_id(delivery_id, content_hash, "")
+        return hmac.compare_digest(message_id.strip().lower().partition("@")[0].encode(), name[:-2].encode())
+
     def of(self, purpose: Purpose, delivery_id: int) -> str:
         """The token of a delivery: `TOKEN_LENGTH` small letters and digits. It never changes."""
         digest = self._keyed(purpose, delivery_id)

@@ -13,6 +13,7 @@ from hubd.core.compose import EmailPlan, compile_email, content_hash, message_id
 from hubd.core.model import Channel, Content, DueDelivery, RenderedMessage
 from hubd.core.shared import SharedBytes, encode_file
 from hubd.core.sms import SmsPlan, compile_sms
+from hubd.core.tokens import Tokens
 
 #: Bytes that a plan takes however short its templates are: mostly their compiled code.
 _COMPILED = 20 * 1024
@@ -26,14 +27,21 @@ class _Contents(Protocol):
 class MessagePlan:
     """How the message of one content is written for any recipient."""
 
-    def __init__(self, content: Content, encoded: Mapping[str, SharedBytes], install_key: bytes) -> None:
+    def __init__(
+        self,
+        content: Content,
+        encoded: Mapping[str, SharedBytes],
+        install_key: bytes,
+        tokens: Tokens,
+        named_after: int,
+    ) -> None:
         """`encoded` has the attachments in base64 by the SHA-256 of their bytes."""
         self.content = content
         self.encoded = tuple(encoded.values())
         #: Bytes, roughly, of what it keeps apart from these.
         self.size = _COMPILED + sum(map(len, (content.subject, content.text, content.html)))
         self.content_hash = content_hash(content)
-        self._key = install_key
+        self._key, self._tokens, self._named_after = install_key, tokens, named_after
         self._email: EmailPlan | None = None
         self._sms: SmsPlan | None = None
         #: The bare address or number it comes from, as limits are named; "" for the provider's own.
@@ -52,6 +60,8 @@ class MessagePlan:
         """The Message-ID of an email, at every try; "" for SMS."""
         if self._email is None:
             return ""
+        if delivery_id > self._named_after:
+            return self._tokens.message_id(delivery_id, self.content_hash, self._email.domain)
         return message_id(self._key, delivery_id, self.content_hash, self._email.domain)
 
     def write(self, row: DueDelivery, campaign: str, now: float) -> RenderedMessage:
@@ -95,9 +105,10 @@ class TemplateCache:
     BYTES = 128 * 1024 * 1024  #: of encoded attachments
     PLAN_BYTES = 32 * 1024 * 1024  #: of everything else
 
-    def __init__(self, contents: _Contents, install_key: bytes) -> None:
+    def __init__(self, contents: _Contents, install_key: bytes, named_after: int = 0) -> None:
+        """`named_after`: up to this delivery an earlier version made Message-IDs that do not tell theirs."""
         self._contents = contents
-        self._key = install_key
+        self._key, self._tokens, self._named_after = install_key, Tokens(install_key), named_after
         self._by_content: WeakValueDictionary[int, MessagePlan] = WeakValueDictionary()
         self._by_hash: WeakValueDictionary[str, MessagePlan] = WeakValueDictionary()
         self._encoded: WeakValueDictionary[str, SharedBytes] = WeakValueDictionary()
@@ -124,7 +135,9 @@ class TemplateCache:
             async with self._compiling:
                 plan = self._by_hash.get(name)  # somebody else may have asked for it, too
                 if plan is None:
-                    plan = MessagePlan(content, await self._encode(content), self._key)
+                    plan = MessagePlan(
+                        content, await self._encode(content), self._key, self._tokens, self._named_after
+                    )
                     self._by_hash[name] = plan
         self._keep(plan)
         return plan

@@ -5,6 +5,7 @@ A contact is found again by its email address (compared without regard to case) 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,10 @@ SELECT list.name FROM membership JOIN list ON list.id = membership.list_id
 WHERE membership.contact_id = ? ORDER BY list.name"""
 #: Memberships go with it by foreign key; its deliveries and its suppressions stay.
 REMOVE_CONTACT = "DELETE FROM contact WHERE id = ?"
+#: What they wrote is not kept either.
+ERASE_REPLIES = """
+UPDATE inbox SET address_key = '', sender = '', subject = '', text = '', quoted = '', words = '',
+    message_id = '' WHERE address_key <> '' AND address_key IN (SELECT value FROM json_each(?))"""
 #: The first reason stays: it says when sending had to end.
 SUPPRESS = """
 INSERT INTO suppression (channel, address_key, reason, source, created_at) VALUES (?, ?, ?, ?, ?)
@@ -118,6 +123,7 @@ class Contacts:
             addresses = [row["email_key"], row["phone"], f"contact:{row['id']}"]
             keys = [address for address in addresses if address is not None]
             cancelled = cancel_waiting(unit, keys, SkipReason.CANCELLED, erase=True)
+            unit.db.execute(ERASE_REPLIES, (json.dumps(keys),))
             unit.event("contact.removed", None, {"contact_id": row["public_id"]})
             return cancelled
 

@@ -52,7 +52,7 @@ T = TypeVar("T")
 EX_IOERR = 74  #: of sysexits.h: the exit status after a failed fsync or damage
 
 #: A new boot: the epoch grows and the file counts as unclean until it is closed.
-BEGIN_EPOCH = "UPDATE hub SET epoch = epoch + 1, clean = 0 RETURNING epoch, install_key, instance_id"
+BEGIN_EPOCH = "UPDATE hub SET epoch = epoch + 1, clean = 0 RETURNING *"
 #: The file was closed in order; so many attempts were opened by then.
 MARK_CLEAN = "UPDATE hub SET clean = 1, opened = (SELECT coalesce(sum(attempts), 0) FROM opened)"
 
@@ -75,6 +75,7 @@ class Database:
         epoch: int,
         key: bytes,
         instance_id: str,
+        named_after: int,
         steady: SteadyClock,
         probe_interval: float,
     ) -> None:
@@ -83,6 +84,7 @@ class Database:
         self.epoch = epoch
         self.install_key = key
         self.instance_id = instance_id
+        self.named_after = named_after  #: deliveries after it have Message-IDs of `core.tokens`
         self._writer = writer
         self._readers = readers
         self._disk_space = disk_space
@@ -228,6 +230,7 @@ async def open_database(
                 epoch=row["epoch"],
                 key=row["install_key"],
                 instance_id=row["instance_id"],
+                named_after=row["named_after"],
                 steady=steady,
                 probe_interval=probe_interval,
             )

@@ -14,8 +14,10 @@ from hubd.errors import NotFound
 from hubd.store.contents import content_by_hash, content_of
 from hubd.store.transaction import Row, Transaction, record
 
-#: What the provider said last.
-_REPLY = """coalesce((SELECT attempt.provider_reply FROM attempt WHERE attempt.delivery_id = delivery.id
+#: What the provider said last, or the server that the message came back from.
+_REPLY = """coalesce(CASE WHEN delivery.state = 'undelivered' THEN (SELECT nullif(inbox.words, '') FROM inbox
+    WHERE inbox.delivery_id = delivery.id AND inbox.kind = 'bounce' LIMIT 1) END,
+    (SELECT attempt.provider_reply FROM attempt WHERE attempt.delivery_id = delivery.id
     ORDER BY attempt.n DESC LIMIT 1), '') AS provider_reply"""
 _COLUMNS = f"""id, recipient, state, reason, detail, code, attempts, doubts, next_at, updated_at,
     provider_id, message_id, {_REPLY}"""

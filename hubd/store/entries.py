@@ -22,6 +22,7 @@ from hubd.errors import Conflict
 from hubd.store.doubts import distrust, names_a_message, names_known
 from hubd.store.entry_rows import EntryRows, counts_as_attempt
 from hubd.store.multirow import exactly_one
+from hubd.store.receipts import note_late_answer
 from hubd.store.requeue import no_such_delivery, requeue_one
 from hubd.store.unit import SharedUnit
 
@@ -35,7 +36,9 @@ SELECT json_group_array(json_array(delivery.id, delivery.state, delivery.campaig
     CASE WHEN campaign.credits <> ''
          THEN (SELECT id FROM credit_hold WHERE campaign_id = campaign.id AND credit_hold.delivery_id IS NULL)
          WHEN campaign.single THEN (SELECT id FROM credit_hold WHERE delivery_id = delivery.id) END,
-    campaign.single))
+    campaign.single,
+    campaign.single = 0 AND EXISTS (SELECT 1 FROM held_address
+     WHERE channel = campaign.channel AND address_key = delivery.address_key)))
 FROM json_each(?) AS asked CROSS JOIN delivery ON delivery.id = asked.value
     CROSS JOIN campaign ON campaign.id = delivery.campaign_id"""
 #: The recipient is never to be tried.
@@ -46,6 +49,8 @@ WHERE id = ? AND state = ?"""
 FAIL_UNPAID = """
 UPDATE delivery SET state = 'failed', reason = 'credits', detail = '', next_at = NULL, updated_at = ?
 WHERE id = ? AND state = ?"""
+#: The recipient waits, because somebody has to decide about what they wrote.
+WAIT = "UPDATE delivery SET reason = 'held', next_at = ?, updated_at = ? WHERE id = ? AND state = ?"
 #: Nothing more is to be sent to the recipient's address.
 SUPPRESS_RECIPIENT = """
 INSERT INTO suppression (channel, address_key, reason, source, created_at)
@@ -67,6 +72,8 @@ _MOST_TOLD = 300
 #: The states in which what the provider said is why the message did not go out.
 _REFUSED = frozenset({*_TOLD, DeliveryState.DEFERRED})
 _UNTRIED = (DeliveryState.PENDING, DeliveryState.DEFERRED)
+_SETTLED = (DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.UNDELIVERED)
+LOOK_AGAIN = 3600.0  #: seconds until it is looked whether somebody has decided; a decision itself is at once
 
 
 class _Current(msgspec.Struct, array_like=True):
@@ -80,6 +87,7 @@ class _Current(msgspec.Struct, array_like=True):
     suppressed: str | None  #: the reason
     hold: int | None  #: of the credits that pay for it; None if nobody pays
     one_off: int  #: 1 for a one-off message
+    held: int  #: 1 while a person has to decide whether the recipient gets more
 
 
 _decoder = msgspec.json.Decoder(list[_Current])
@@ -157,6 +165,10 @@ class _Batch:
             return Refusal(why="delivery_state")
         if at.suppressed is not None:
             return self._skip(at, entry)
+        if at.held:
+            values = (entry.at + LOOK_AGAIN, entry.at, entry.delivery_id, at.state)
+            exactly_one(self._unit.db.execute(WAIT, values))
+            return Refusal(why="held")
         if at.hold is not None and not self._unit.credits.open(at.hold, at.delivery_id, at.n, entry.cost):
             return self._fail_unpaid(at, entry) if at.one_off else Refusal(why="credits")
         target = advance_delivery(at.state, DeliveryEvent.OPEN)
@@ -202,6 +214,8 @@ class _Batch:
         at = self._current(entry.delivery_id)
         if not entry.opened and at.state not in _UNTRIED and at.state is not DeliveryState.SENDING:
             return Refusal(why="delivery_state")
+        if entry.opened and at.state in _SETTLED and note_late_answer(self._unit.db, entry):
+            return None
         if entry.opened is not (at.state is DeliveryState.SENDING):
             raise Conflict(
                 "this attempt has been closed already"

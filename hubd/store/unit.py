@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from hubd.core.measures import ACCEPTED, DAY, MEASURED, OF_STATE, Measure, day_of, hour_of
+from hubd.core.measures import ACCEPTED, CAME_BACK, DAY, MEASURED, OF_STATE, Measure, day_of, hour_of
 from hubd.core.model import DeliveryState
 from hubd.core.pacing import STEP
 from hubd.store.credit_book import CreditBook
@@ -48,6 +48,10 @@ INSERT INTO campaign_count (campaign_id, node, n_total, n_pending, n_deferred, n
     n_undelivered, n_failed, n_skipped, n_in_doubt, updated_at)
 VALUES (:campaign_id, :node, :total, :pending, :deferred, :sending, :sent, :delivered,
     :undelivered, :failed, :skipped, :in_doubt, :now)"""
+#: So much more came back for a campaign.
+ADD_MEASURES = f"""
+UPDATE campaign_count SET {", ".join(f"n_{each} = n_{each} + :{each}" for each in CAME_BACK)}
+WHERE campaign_id = :campaign_id AND node = :node"""  # noqa: S608 - no values, only our own words
 #: The words of the last refusal.
 SET_REFUSAL = "UPDATE campaign SET last_error = ?, updated_at = ? WHERE id = ?"
 #: Appends a durable event with the name that its campaign has now.
@@ -219,6 +223,12 @@ class SharedUnit:
             self._numbered = self.last_seq
 
     def _flush_measured(self) -> None:
+        came_back: dict[int, dict[str, int]] = {}
+        for (campaign_id, _, measure), n in self._measured.items():
+            if measure in CAME_BACK:
+                came_back.setdefault(campaign_id, dict.fromkeys(CAME_BACK, 0))[measure] += n
+        for campaign_id, counted in came_back.items():
+            self.db.execute(ADD_MEASURES, {**counted, "campaign_id": campaign_id, "node": NODE})
         sums = self._measured
         if any(hour < self.now - _HOURLY for _, hour, _ in sums):
             daily_until: int = self.db.execute(DAILY_UNTIL).fetchone()[0]

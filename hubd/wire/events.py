@@ -123,6 +123,51 @@ class DoubtResolved(TypedDict):
     by: str
 
 
+class CameBack(TypedDict):
+    """Something came back: the number of the `item` in the inbox, and of the delivery, null for none."""
+
+    campaign: NotRequired[str]
+    item: int
+    delivery_id: int | None
+
+
+class BounceTold(TypedDict):
+    """A bounce: why, the server's code (0 for none), and the state that the delivery has now."""
+
+    campaign: str
+    item: int
+    delivery_id: int
+    reason: str
+    code: int
+    state: str
+
+
+class ReplyTold(TypedDict):
+    """A reply; `held`: nothing more is sent to the person until somebody decides."""
+
+    campaign: NotRequired[str]
+    item: int
+    delivery_id: int | None
+    held: bool
+
+
+class ReplyDecided(TypedDict):
+    """What a person decided about a reply: "opt_out" or "continue"."""
+
+    campaign: NotRequired[str]
+    item: int
+    delivery_id: int | None
+    decision: str
+
+
+class MailboxTold(TypedDict):
+    """A source of what comes back, such as "mailbox bounces"; `person`: whether somebody has to act."""
+
+    source: str
+    reason: str
+    person: bool
+
+
 ProviderChanged = TypedDict(
     "ProviderChanged",
     {"provider": str, "from": str, "to": str, "reason": str, "until": float | None},
@@ -279,6 +324,18 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
             summary="Deliveries are skipped because a contact was removed or an address suppressed.",
             data=DeliveriesCancelled,
         ),
+        "delivery.bounced": EventType(
+            summary="A message came back. One that was delivered stays so.", data=BounceTold
+        ),
+        "delivery.complained": EventType(summary="A recipient reported a message as spam.", data=CameBack),
+        "reply.received": EventType(summary="Somebody replied.", data=ReplyTold),
+        "reply.opted_out": EventType(summary="Somebody wants no more messages.", data=CameBack),
+        "reply.opted_in": EventType(summary="Somebody takes an opt-out back.", data=CameBack),
+        "reply.decided": EventType(summary="A person decided about a reply.", data=ReplyDecided),
+        "mailbox.broken": EventType(
+            summary="What comes back cannot be read from a mailbox, a queue or a provider.", data=MailboxTold
+        ),
+        "mailbox.working": EventType(summary="It can be read again.", data=MailboxTold),
         "provider.changed": EventType(summary="A provider's health changed.", data=ProviderChanged),
         "provider.sid_reused": EventType(
             summary="A provider gave two messages the same id.", data=NameReused

@@ -144,8 +144,9 @@ def test_sent_is_never_left_except_by_a_receipt() -> None:
     assert DELIVERY[D.SENT] == {V.RECEIPT_ARRIVED: D.DELIVERED, V.RECEIPT_LOST: D.UNDELIVERED}
 
 
-def test_sent_is_reached_only_by_an_acceptance_or_a_persons_word() -> None:
-    assert _arrows_into_delivery(D.SENT) == {(D.SENDING, V.ACCEPT), (D.IN_DOUBT, V.SETTLE_SENT)}
+def test_sent_is_reached_only_by_an_acceptance_a_persons_word_or_what_came_back() -> None:
+    found = {(state, V.FOUND_SENT) for state in (D.PENDING, D.DEFERRED, D.SENDING, D.IN_DOUBT)}
+    assert _arrows_into_delivery(D.SENT) == {(D.SENDING, V.ACCEPT), (D.IN_DOUBT, V.SETTLE_SENT), *found}
 
 
 def test_an_attempt_is_opened_only_where_none_is_open_and_nothing_was_sent() -> None:
@@ -155,7 +156,7 @@ def test_an_attempt_is_opened_only_where_none_is_open_and_nothing_was_sent() -> 
 def test_doubt_arises_from_an_open_attempt_or_an_older_database_and_is_never_tried_again_by_itself() -> None:
     arrows = {(D.SENDING, V.DOUBT), (D.PENDING, V.HOLD), (D.DEFERRED, V.HOLD)}
     assert _arrows_into_delivery(D.IN_DOUBT) == arrows
-    assert set(DELIVERY[D.IN_DOUBT]) == {V.RESEND, V.SETTLE_SENT, V.SETTLE_FAILED}
+    assert set(DELIVERY[D.IN_DOUBT]) == {V.RESEND, V.SETTLE_SENT, V.SETTLE_FAILED, V.FOUND_SENT}
 
 
 def test_what_was_delivered_is_final() -> None:

@@ -186,7 +186,7 @@ class LiveHub:
             health=database,
             doubts=Doubts(database),
             limits=LimiterRegistry(Usage(database), self.now),
-            plans=TemplateCache(store.campaigns, database.install_key),
+            plans=TemplateCache(store.campaigns, database.install_key, database.named_after),
             providers=Providers({"post": spec}, _random),
             now=self.now,
             random=_random,

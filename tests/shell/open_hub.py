@@ -20,6 +20,7 @@ from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
 from hubd.core.model import Channel, InDoubt
+from hubd.core.tokens import Tokens
 from hubd.engine.feed import Feed
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import TemplateCache
@@ -27,6 +28,7 @@ from hubd.engine.ports import Transport
 from hubd.engine.provider import ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import open_supervisor
+from hubd.inbound.reader import Readers
 from hubd.mailboxes import probe
 from hubd.providers.outbox.transport import open_outbox
 from hubd.secrets import Place, SecretRef
@@ -39,6 +41,7 @@ from hubd.store.credits import Credits
 from hubd.store.database import Database, open_database
 from hubd.store.doubts import Doubts
 from hubd.store.events import Events
+from hubd.store.inbox import Inbox
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
 from hubd.store.restore import open_restores
@@ -117,7 +120,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
             campaigns=campaigns,
             ledger=ledger,
             health=database,
-            plans=TemplateCache(campaigns, database.install_key),
+            plans=TemplateCache(campaigns, database.install_key, database.named_after),
             providers=Providers({"outbox": outbox}, random.random),
             limits=LimiterRegistry(Usage(database), time.time),
             doubts=Doubts(database),
@@ -125,6 +128,15 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
             random=random.random,
         ) as supervisor:
             feed = Feed(supervisor.running, ledger)
+            inbox = Inbox(database, Tokens(database.install_key))
+            readers = Readers(
+                inbox,
+                add=events.add,
+                attempts=attempt_metrics.outcomes.total,
+                waiting_changed=supervisor.read_again,
+                now=time.time,
+                random=random.random,
+            )
             hub = Hub(
                 info=HubInfo(
                     version="0.0.1", pid=1, instance_id="i", state_dir=str(tmp_path), started_at=time.time()
@@ -141,6 +153,8 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 commands=Commands(database),
                 ledger=ledger,
                 events=events,
+                inbox=inbox,
+                readers=readers,
                 supervisor=supervisor,
                 feed=feed,
                 attempt_metrics=attempt_metrics,
@@ -155,6 +169,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
             async with trio.open_nursery() as nursery:
                 serving = trio.CancelScope()
                 nursery.start_soon(feed.run)
+                await nursery.start(readers.run)
                 path: Path = await nursery.start(_serve, tmp_path / "s" / "control.sock", hub, serving)
                 yield Served(hub, path, database, events, bridge, stopped, serving)
                 nursery.cancel_scope.cancel()

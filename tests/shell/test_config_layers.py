@@ -168,6 +168,7 @@ def test_every_value_knows_its_source(tmp_path: Path) -> None:
         "providers.office.password": ({"file": "office.pass"}, "file", "hubd.toml", 5),
         "providers.office.auth": ("password", "default", "", 0),
         "providers.office.pipelining": (True, "default", "", 0),
+        "providers.office.dsn": (True, "default", "", 0),
         "providers.office.connections": (8, "default", "", 0),
         "providers.office.rate": (["30/minute", "10000/day"], "file", "hubd.toml", 6),
         "providers.office.warmup": ({"start": "200/day", "double_every": "2 days"}, "file", "hubd.toml", 7),
@@ -179,6 +180,8 @@ def test_without_a_file_all_are_defaults() -> None:
     assert [(each.key, each.value, each.source) for each in found] == [
         ("hub.log_level", "info", "default"),
         ("providers.outbox.type", "outbox", "default"),
+        ("bounces.soft_limit", 3, "default"),
+        ("bounces.soft_days", 30, "default"),
     ]
 
 

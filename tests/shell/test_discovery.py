@@ -25,6 +25,7 @@ from hubd.control.methods import METHODS
 from hubd.core import preflight
 from hubd.core.model import ENDED, CampaignState, Counts, DeliveryState
 from hubd.errors import HubError
+from hubd.store.booking import EVENT_OF
 from hubd.wire.events import EVENTS
 from hubd.wire.words import CAMPAIGN_STATES, DELIVERY_STATES, FINISHED, RISKS, SENT, UNFINISHED
 from tests.node_packages import node_package
@@ -151,6 +152,7 @@ def test_every_type_of_event_is_described() -> None:
         *found,
         "delivery.failed",  # these two come from a table
         "delivery.in_doubt",
+        *EVENT_OF.values(),
     }
 
 

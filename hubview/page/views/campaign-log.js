@@ -138,6 +138,16 @@ export function told(event) {
       return `${plural(data.count, 'failure')} will be tried again`;
     case 'delivery.cancelled':
       return `${plural(data.count, 'message')} will not be sent: ${words(data.reason)}`;
+    case 'delivery.bounced':
+      return `Message ${data.delivery_id} came back: ${words(data.reason)}`;
+    case 'delivery.complained':
+      return `The recipient of message ${data.delivery_id} reported it as spam`;
+    case 'reply.received':
+      return data.held ? 'Somebody replied, and waits for a decision' : 'Somebody replied';
+    case 'reply.opted_out':
+      return 'Somebody wants no more messages';
+    case 'reply.opted_in':
+      return 'Somebody takes an opt-out back';
     default:
       return sentence(words(type.split('.')[1]));
   }

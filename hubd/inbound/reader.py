@@ -1,0 +1,277 @@
+"""Reads the sources of what comes back: one task for each, for as long as the daemon runs.
+
+Fetch, book, acknowledge, wait. What was booked is durable before the source is told so: if anything ends in
+between, the same items come again and have no further effect. A source in trouble affects no other and no
+campaign. One that needs a person, for a login that was refused, is tried once and then less and less often.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from hubd.core.inbound import Item, ItemKind
+from hubd.core.inbox import Booked, SourceView
+from hubd.errors import SourceUnavailable, StoreUnavailable
+from hubd.inbound.source import Source
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at most, while something is being sent.
+WHILE_SENDING = 15.0
+#: Seconds until the next try: the first wait, and the longest. Logins that are refused lock accounts.
+RETRY = (5.0, 900.0)
+RETRY_WITH_PERSON = (300.0, 3_600.0)
+#: Seconds of trouble after which a source counts as broken although it may pass.
+PATIENCE = 600.0
+#: Seconds that closing a source may take.
+GOODBYE = 5.0
+
+
+class Inbox(Protocol):
+    """Where items are booked."""
+
+    async def cursor(self, source: str) -> str: ...
+    async def book(self, source: str, items: Sequence[Item], cursor: str, *, leave_for: float) -> Booked: ...
+
+
+#: Appends an event: its type, its campaign, its data. Raises `StoreUnavailable`.
+AddEvent = Callable[[str, int | None, Mapping[str, object]], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configured:
+    """A source of the configuration. It is replaced when `settings` differ after a reload."""
+
+    source: Source
+    settings: object
+
+
+@dataclass(slots=True, eq=False)
+class _Reader:
+    """One source and how it is doing."""
+
+    configured: Configured
+    since: float
+    state: str = "starting"
+    reason: str = ""
+    person: bool = False
+    failing_since: float | None = None
+    failures: int = 0
+    read_at: float | None = None
+    next_at: float | None = None
+    items: Counter[ItemKind] = field(default_factory=Counter)
+    unmatched: int = 0
+    unreadable: int = 0
+    attempts: int = 0  #: when it was last looked at
+    told_broken: bool = False  #: by the last event about it
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    wake: trio.Event = field(default_factory=trio.Event)
+    ended: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def name(self) -> str:
+        return self.configured.source.name
+
+
+class Readers:
+    """All of them. Run `run` in a task, and `apply` the sources of the configuration, also after a reload."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        add: AddEvent,
+        attempts: Callable[[], int],
+        waiting_changed: Callable[[], None],
+        now: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        """`attempts`: how many messages were tried so far. `waiting_changed` is called when messages that
+        wait were cancelled or held. `random` gives numbers in [0, 1).
+        """
+        self._inbox = inbox
+        self._add = add
+        self._attempts = attempts
+        self._waiting_changed = waiting_changed
+        self._now = now
+        self._random = random
+        self._readers: dict[str, _Reader] = {}
+        self._nursery: trio.Nursery | None = None
+        self._applying = trio.Lock()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    async def apply(self, configured: Iterable[Configured]) -> None:
+        """Read these sources from now on. Those that did not change go on; one in trouble is tried now."""
+        async with self._applying:
+            wanted = {each.source.name: each for each in configured}
+            for name, reader in list(self._readers.items()):
+                kept = wanted.get(name)
+                if kept is not None and kept.settings == reader.configured.settings:
+                    del wanted[name]
+                    if kept.source is not reader.configured.source:
+                        await _close(kept.source)
+                    if reader.failures:
+                        reader.wake.set()
+                    continue
+                reader.scope.cancel()
+                await reader.ended.wait()
+                del self._readers[name]
+            for name, each in wanted.items():
+                if self._nursery is None:
+                    await _close(each.source)
+                    continue
+                reader = self._readers[name] = _Reader(each, self._now())
+                self._nursery.start_soon(self._read, reader)
+
+    def changed(self, configured: Iterable[Configured]) -> list[str]:
+        """The names of the sources that `apply` would begin, end or replace."""
+        before = {name: reader.configured.settings for name, reader in self._readers.items()}
+        after = {each.source.name: each.settings for each in configured}
+        names = sorted(before.keys() | after.keys())
+        return [name for name in names if before.get(name) != after.get(name)]
+
+    def wake(self) -> None:
+        """Look at all of them now, except those that need a person."""
+        for reader in self._readers.values():
+            if not reader.person:
+                reader.wake.set()
+
+    def views(self) -> list[SourceView]:
+        """How each source is doing, by name."""
+        return [_view(reader) for _, reader in sorted(self._readers.items())]
+
+    async def _read(self, reader: _Reader) -> None:
+        try:
+            with reader.scope:
+                cursor: str | None = None
+                while True:
+                    try:
+                        if cursor is None:
+                            cursor = await self._inbox.cursor(reader.name)
+                        cursor, wait = await self._look(reader, cursor)
+                    except SourceUnavailable as error:
+                        wait = await self._in_trouble(
+                            reader, str(error), person=bool(error.data.get("person"))
+                        )
+                    except StoreUnavailable:
+                        wait = RETRY[0]  # the disk, which is told of elsewhere
+                    except Exception:
+                        log.exception("%s failed", reader.name)
+                        wait = await self._in_trouble(
+                            reader, "it failed; the log has the details", person=False
+                        )
+                    await self._wait(reader, wait)
+        finally:
+            with trio.CancelScope(shield=True):
+                await _close(reader.configured.source)
+            reader.ended.set()
+
+    async def _look(self, reader: _Reader, cursor: str) -> tuple[str, float]:
+        """Fetch, book and acknowledge once: the cursor of the next look, and seconds until then."""
+        reader.next_at, reader.attempts = None, self._attempts()
+        fetched = await reader.configured.source.fetch(cursor)
+        with trio.CancelScope(shield=True):  # what is written is counted
+            done = await self._inbox.book(
+                reader.name, fetched.items, fetched.cursor, leave_for=fetched.leave_for
+            )
+            reader.items.update(done.new)
+            reader.unmatched += done.unmatched
+            reader.unreadable += fetched.unreadable
+        if done.waiting:
+            self._waiting_changed()
+        if fetched.acknowledge is not None:
+            await fetched.acknowledge(done.left)
+        await self._well(reader)
+        return fetched.cursor, fetched.wait
+
+    async def _wait(self, reader: _Reader, seconds: float) -> None:
+        reader.next_at = self._now() + seconds
+        deadline = trio.current_time() + seconds
+        while (left := deadline - trio.current_time()) > 0:
+            with trio.move_on_after(min(left, WHILE_SENDING)):
+                await reader.wake.wait()
+                break
+            if not reader.failures and self._attempts() != reader.attempts:
+                break
+        await trio.lowlevel.checkpoint()
+        reader.wake = trio.Event()
+
+    async def _well(self, reader: _Reader) -> None:
+        reader.read_at = self._now()
+        if reader.state != "working":
+            reader.state, reader.reason, reader.person, reader.since = "working", "", False, self._now()
+        reader.failures, reader.failing_since = 0, None
+        await self._tell(reader, broken=False)
+
+    async def _in_trouble(self, reader: _Reader, reason: str, *, person: bool) -> float:
+        """Note that a look failed; seconds until the next."""
+        now = self._now()
+        if reader.failing_since is None:
+            reader.failing_since = now
+        if person and not reader.person:
+            reader.failures = 0  # another kind of trouble, with waits of its own
+        reader.failures += 1
+        broken = person or now - reader.failing_since >= PATIENCE
+        state = "broken" if broken else "retrying"
+        if (state, reason) != (reader.state, reader.reason):
+            log.warning("%s cannot be read: %s", reader.name, reason)
+        if state != reader.state:
+            reader.since = now
+        reader.state, reader.reason, reader.person = state, reason, person
+        if broken:
+            await self._tell(reader, broken=True)
+        first, longest = RETRY_WITH_PERSON if person else RETRY
+        wait = min(longest, first * 2.0 ** min(reader.failures - 1, 40))
+        return wait * (0.9 + 0.2 * self._random())
+
+    async def _tell(self, reader: _Reader, *, broken: bool) -> None:
+        """An event, if it is news. While the disk fails it waits for the next look."""
+        if reader.told_broken is broken:
+            return
+        data = {"source": reader.name, "reason": reader.reason, "person": reader.person}
+        with suppress(StoreUnavailable):
+            if broken:
+                await self._add("mailbox.broken", None, data)
+            else:
+                await self._add("mailbox.working", None, data)
+            reader.told_broken = broken
+
+
+async def _close(source: Source) -> None:
+    try:
+        with trio.move_on_after(GOODBYE):
+            await source.aclose()
+    except Exception:
+        log.exception("%s did not close", source.name)
+
+
+def _view(reader: _Reader) -> SourceView:
+    return SourceView(
+        name=reader.name,
+        state=reader.state,  # type: ignore[arg-type]
+        reason=reader.reason,
+        person=reader.person,
+        since=reader.since,
+        read_at=reader.read_at,
+        next_at=reader.next_at if reader.next_at is not None and math.isfinite(reader.next_at) else None,
+        items=dict(reader.items),
+        unmatched=reader.unmatched,
+        unreadable=reader.unreadable,
+    )

@@ -1,0 +1,336 @@
+"""Booking what came back: the effects of all items of one look at a source, as one unit of work.
+
+What an item is about is decided by `inbound_matching`, what it leads to by `inbound_effects`; here the facts
+are looked up and the effects written. An item that was booked before changes nothing: what is kept is known
+by its key, and a receipt moves no state that has moved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from hubd.core.inbound import Item, ItemKind
+from hubd.core.inbound_effects import Effect, effect_of, too_many
+from hubd.core.inbound_matching import (
+    Candidate,
+    Match,
+    Named,
+    addresses_of,
+    happened_at,
+    named_by,
+    tried_between,
+    whose,
+)
+from hubd.core.inbox import Booked, BounceRules
+from hubd.core.lifecycle import DeliveryEvent, advance_delivery
+from hubd.core.measures import ACCEPTED, Measure
+from hubd.core.mime import one_line
+from hubd.core.model import Channel, DeliveryState, SkipReason
+from hubd.core.provider_reply import masked
+from hubd.core.reasons import SENTENCES
+from hubd.core.tokens import Tokens
+from hubd.store.cancelling import cancel_waiting
+from hubd.store.credit_holds import doubts_decided
+from hubd.store.doubts import tell_decided
+from hubd.store.inbound_facts import candidates, named_by_provider, recent_to
+from hubd.store.multirow import exactly_one
+from hubd.store.receipts import RECEIPT, settle_sent
+from hubd.store.rollup import acceptance
+from hubd.store.unit import Unit
+
+#: Which of these keys of a source are booked.
+KNOWN_KEYS = "SELECT key FROM inbox WHERE source = ? AND key IN (SELECT value FROM json_each(?))"
+#: Why an address is suppressed.
+SUPPRESSED = "SELECT reason FROM suppression WHERE channel = ? AND address_key = ?"
+#: Whether something of this kind came back about a delivery before.
+CAME_BEFORE = "SELECT 1 FROM inbox WHERE delivery_id = ? AND kind = ? LIMIT 1"
+#: A delivery goes on.
+MOVE = """
+UPDATE delivery SET state = ?, reason = ?, detail = ?, code = ?, next_at = NULL, updated_at = ?
+WHERE id = ? AND state = ?"""
+#: What people may want to read.
+KEEP = """
+INSERT INTO inbox (source, key, kind, at, booked_at, delivery_id, campaign_id, matched_by, channel,
+    address_key, reason, code, enhanced, vendor, words, sender, subject, text, quoted, message_id, decision)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"""
+#: The first reason stays: it says when sending had to end.
+SUPPRESS = """
+INSERT INTO suppression (channel, address_key, reason, source, created_at)
+VALUES (?, ?, ?, coalesce((SELECT 'campaign ' || name FROM campaign WHERE id = ?), ?), ?)
+ON CONFLICT DO NOTHING"""
+#: An opt-out is taken back, and nothing else.
+ALLOW = "DELETE FROM suppression WHERE channel = ? AND address_key = ? AND reason = 'opted_out'"
+#: A bounce that counts among others; one of each message.
+ADD_SOFT = """
+INSERT INTO soft_bounce (channel, address_key, delivery_id, at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"""
+SOFT = "SELECT at FROM soft_bounce WHERE channel = ? AND address_key = ?"
+#: The address worked after them.
+FORGET_SOFT = "DELETE FROM soft_bounce WHERE channel = ? AND address_key = ? AND at <= ?"
+#: Nothing more goes to an address before somebody has decided.
+HOLD = "INSERT INTO held_address (channel, address_key, inbox_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+#: Who says STOP has decided about what they wrote before.
+DECIDE = """
+UPDATE inbox SET decision = 'opt_out', decided_at = ?
+WHERE decision = 'waiting' AND id IN (
+    SELECT inbox_id FROM held_address WHERE channel = ? AND address_key = ?)"""
+RELEASE = """
+DELETE FROM held_address WHERE inbox_id IN (
+    SELECT inbox_id FROM held_address WHERE channel = ? AND address_key = ?)"""
+
+MOST_KEY = 200  #: characters of a key; a longer one is kept as its hash
+MOST_WORDS = 1_000  #: characters of what a server said
+MOST_LINE = 500  #: characters of a sender and a subject
+MOST_TEXT = 100_000  #: characters of a reply
+MOST_QUOTED = 20_000  #: characters of the part that it quotes
+
+EVENT_OF = {
+    ItemKind.BOUNCE: "delivery.bounced",
+    ItemKind.COMPLAINT: "delivery.complained",
+    ItemKind.REPLY: "reply.received",
+    ItemKind.OPT_OUT: "reply.opted_out",
+    ItemKind.OPT_IN: "reply.opted_in",
+}
+#: These count once for each message, however many reports there are.
+_ONCE = frozenset({Measure.BOUNCED, Measure.COMPLAINTS, Measure.OPT_OUTS})
+
+
+def book(
+    unit: Unit,
+    source: str,
+    items: Sequence[Item],
+    *,
+    tokens: Tokens,
+    rules: BounceRules,
+    leave_for: float = 0.0,
+) -> Booked:
+    """Write the effects of the items, in their order."""
+    return _Booking(unit, source, tokens, rules).book(items, leave_for)
+
+
+class _Booking:
+    def __init__(self, unit: Unit, source: str, tokens: Tokens, rules: BounceRules) -> None:
+        self._unit, self._source, self._tokens, self._rules = unit, source, tokens, rules
+        self._known: dict[int, Candidate] = {}
+        self._new: Counter[ItemKind] = Counter()
+        self._unmatched = 0
+        self._waiting = False
+
+    def book(self, items: Sequence[Item], leave_for: float) -> Booked:
+        keys = [_key(item) for item in items]
+        named = [named_by(item, self._tokens) for item in items]
+        by_provider = named_by_provider(self._unit.db, {name for each in named for name in each.provider_ids})
+        self._load({number for each in named for number in each.deliveries}.union(*by_provider.values()))
+        rows = self._unit.db.execute(KNOWN_KEYS, (self._source, json.dumps(keys)))
+        booked = {key for (key,) in rows}
+        left: list[str] = []
+        for item, key, names in zip(items, keys, named, strict=True):
+            if key in booked:
+                continue
+            match = self._match(item, names, by_provider)
+            if match is None and leave_for and self._unit.now - item.at < leave_for:
+                left.append(item.key)
+                continue
+            if self._enter(item, key, match):
+                booked.add(key)
+        return Booked(
+            new=dict(self._new),
+            left=tuple(left),
+            unmatched=self._unmatched,
+            waiting=self._waiting,
+        )
+
+    # -- whose message it is -----------------------------------------------------------------------
+
+    def _match(self, item: Item, named: Named, by_provider: Mapping[str, Collection[int]]) -> Match | None:
+        numbers = named.deliveries.union(*(by_provider.get(name, ()) for name in named.provider_ids))
+        known = {number: self._known[number] for number in numbers if number in self._known}
+        match = whose(item, named, known, (), self._tokens)
+        if match is not None or not item.about.address:
+            return match
+        since, until = tried_between(item.at, self._unit.now)
+        recent = recent_to(self._unit, item.about.channel, item.about.address, since)
+        self._load(recent - self._known.keys())
+        tried = [self._known[number] for number in recent]
+        tried = [each for each in tried if each.tried_at is not None and since <= each.tried_at <= until]
+        return whose(item, named, known, tried, self._tokens)
+
+    def _load(self, numbers: Collection[int]) -> None:
+        self._known.update(candidates(self._unit.db, numbers))
+
+    # -- what it leads to --------------------------------------------------------------------------
+
+    def _enter(self, item: Item, key: str, match: Match | None) -> bool:
+        """Write what an item leads to; whether it is kept under its key."""
+        addresses = addresses_of(item, match)
+        replied = item.kind is ItemKind.REPLY
+        opted_out = replied and any(self._is_opted_out(item.about.channel, address) for address in addresses)
+        effect = effect_of(item, match, opted_out=opted_out)
+        self._new[effect.kind] += 1
+        if match is None:
+            self._unmatched += 1
+        else:
+            if effect.measure is not None and not (
+                effect.measure in _ONCE and self._came_before(effect, match)
+            ):
+                self._unit.measured(
+                    match.delivery.campaign_id, effect.measure, happened_at(item, self._unit.now)
+                )
+            if effect.moves:
+                match = replace(match, delivery=self._move(item, effect, match.delivery))
+        suppressed = self._address(item, effect, match, addresses)
+        if not effect.listed:
+            return False
+        number = self._keep(item, key, effect, match)
+        if effect.hold and not suppressed:
+            for address in addresses:
+                self._unit.db.execute(HOLD, (item.about.channel.value, address, number))
+            self._waiting = True
+        if match is not None or effect.kind not in (ItemKind.BOUNCE, ItemKind.COMPLAINT):
+            self._tell(item, effect, match, number)
+        return True
+
+    def _at(self, item: Item) -> float:
+        return happened_at(item, self._unit.now)
+
+    def _came_before(self, effect: Effect, match: Match) -> bool:
+        asked = (match.delivery.delivery_id, effect.kind.value)
+        return self._unit.db.execute(CAME_BEFORE, asked).fetchone() is not None
+
+    def _is_opted_out(self, channel: Channel, address: str) -> bool:
+        found = self._unit.db.execute(SUPPRESSED, (channel.value, address)).fetchone()
+        return found is not None and found[0] == SkipReason.OPTED_OUT
+
+    def _move(self, item: Item, effect: Effect, delivery: Candidate) -> Candidate:
+        """Take a delivery where the moves lead: only forward, and only from the state that was read."""
+        unit, number, state = self._unit, delivery.delivery_id, delivery.state
+        if DeliveryEvent.FOUND_SENT in effect.moves:
+            settle_sent(unit, number, state, _only(item.about.provider_ids))
+            doubts_decided(unit, delivery.campaign_id, [number], DeliveryState.SENT)
+            if state is not DeliveryState.SENDING:
+                tell_decided(unit, RECEIPT, "sent", delivery.campaign_id, number)
+        target = state
+        for move in effect.moves:
+            target = advance_delivery(target, move)
+        lost = target is DeliveryState.UNDELIVERED
+        reason = effect.reason if lost else ""
+        values = (
+            target,
+            reason,
+            SENTENCES.get(reason, ""),
+            item.code if lost else 0,
+            unit.now,
+            number,
+            state,
+        )
+        exactly_one(unit.db.execute(MOVE, values))
+        accepted = None if state in ACCEPTED else acceptance(unit.db, number)
+        unit.moved(delivery.campaign_id, state, target, accepted=accepted)
+        moved = replace(delivery, state=target, doubtful=False)
+        self._known[number] = moved
+        return moved
+
+    def _address(self, item: Item, effect: Effect, match: Match | None, addresses: Collection[str]) -> bool:
+        """Suppress, allow, and remember soft bounces; whether an address is suppressed now that was not."""
+        db, suppress = self._unit.db, effect.suppress
+        channel = item.about.channel if match is None else match.delivery.channel
+        if match is not None and effect.kind not in (ItemKind.OPT_OUT, ItemKind.OPT_IN, ItemKind.REPLY):
+            addresses = [match.delivery.address_key]
+        if match is not None and effect.reached:
+            db.execute(FORGET_SOFT, (channel.value, match.delivery.address_key, self._at(item)))
+        if match is not None and effect.soft and self._is_one_too_many(match.delivery, self._at(item)):
+            suppress = "bounced_often"
+        suppressed = False
+        if suppress:
+            campaign = None if match is None else match.delivery.campaign_id
+            for address in addresses:
+                values = (channel.value, address, suppress, campaign, self._source, self._unit.now)
+                suppressed |= self._suppress(values, suppress)
+        if effect.kind is ItemKind.OPT_OUT:
+            for address in addresses:
+                db.execute(DECIDE, (self._unit.now, channel.value, address))
+                db.execute(RELEASE, (channel.value, address))
+        if effect.allow:
+            for address in addresses:
+                db.execute(ALLOW, (channel.value, address))
+        return suppressed
+
+    def _is_one_too_many(self, delivery: Candidate, at: float) -> bool:
+        address = (delivery.channel.value, delivery.address_key)
+        self._unit.db.execute(ADD_SOFT, (*address, delivery.delivery_id, at))
+        times = [found for (found,) in self._unit.db.execute(SOFT, address)]
+        return too_many(times, limit=self._rules.soft_limit, days=self._rules.soft_days)
+
+    def _suppress(self, values: tuple[object, ...], reason: str) -> bool:
+        if self._unit.db.execute(SUPPRESS, values).rowcount == 0:
+            return False
+        address = str(values[1])
+        opted_out = reason == SkipReason.OPTED_OUT
+        cancel_waiting(self._unit, [address], SkipReason.OPTED_OUT if opted_out else SkipReason.SUPPRESSED)
+        self._load([number for number, each in self._known.items() if each.address_key == address])
+        self._waiting = True
+        return True
+
+    def _keep(self, item: Item, key: str, effect: Effect, match: Match | None) -> int:
+        about = item.about
+        recipient = about.address if match is None else match.delivery.address_key
+        number: int = self._unit.db.execute(
+            KEEP,
+            (
+                self._source,
+                key,
+                effect.kind.value,
+                self._at(item),
+                self._unit.now,
+                None if match is None else match.delivery.delivery_id,
+                None if match is None else match.delivery.campaign_id,
+                "" if match is None else match.how.value,
+                about.channel.value,
+                about.address or recipient,
+                effect.reason,
+                item.code,
+                item.enhanced,
+                _line(item.vendor),
+                masked(one_line(_text(item.words, MOST_WORDS)), recipient),
+                _line(item.sender),
+                _line(item.subject),
+                _text(item.text, MOST_TEXT),
+                _text(item.quoted, MOST_QUOTED),
+                _line(item.message_id),
+                "waiting" if effect.hold else "",
+            ),
+        ).fetchone()[0]
+        return number
+
+    def _tell(self, item: Item, effect: Effect, match: Match | None, number: int) -> None:
+        data: dict[str, object] = {
+            "item": number,
+            "delivery_id": None if match is None else match.delivery.delivery_id,
+        }
+        if effect.kind is ItemKind.BOUNCE and match is not None:
+            data |= {"reason": effect.reason, "code": item.code, "state": match.delivery.state.value}
+        if effect.kind is ItemKind.REPLY:
+            data["held"] = effect.hold
+        campaign = None if match is None else match.delivery.campaign_id
+        self._unit.event(EVENT_OF[effect.kind], campaign, data)
+
+
+def _key(item: Item) -> str:
+    key = _text(item.key, len(item.key))
+    return key if len(key) <= MOST_KEY else f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _line(text: str) -> str:
+    return one_line(_text(text, MOST_LINE))
+
+
+def _text(text: str, most: int) -> str:
+    """What SQLite can store of it: no half surrogate pair, and no NUL, where some readers would end."""
+    return text[:most].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
+def _only(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ""

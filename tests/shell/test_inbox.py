@@ -1,0 +1,209 @@
+"""The inbox on the real store, and what sending has to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from hubd.core.inbound import Item, ItemKind, Reference
+from hubd.core.ledger import Refusal
+from hubd.core.model import DeliveryState
+from hubd.core.tokens import Purpose, Tokens
+from hubd.errors import Conflict, NotFound
+from hubd.store.database import Database
+from hubd.store.inbox import AT_ONCE, Inbox
+from tests.shell.conftest import Store, close_entry, open_entry
+
+D, K = DeliveryState, ItemKind
+SOURCE = "mailbox bounces"
+
+
+@pytest.fixture
+async def inbox(database: Database) -> Inbox:
+    return Inbox(database, Tokens(database.install_key))
+
+
+@pytest.fixture
+async def about(database: Database) -> Callable[..., Reference]:
+    tokens = Tokens(database.install_key)
+
+    def refer(delivery: int, **values: object) -> Reference:
+        return Reference(token=tokens.of(Purpose.BOUNCE, delivery), **values)  # type: ignore[arg-type]
+
+    return refer
+
+
+def item(key: str, kind: ItemKind, reference: Reference, **values: object) -> Item:
+    return Item(key=key, kind=kind, at=1_000.0, about=reference, **values)  # type: ignore[arg-type]
+
+
+async def sent(store: Store, *people: str) -> list[int]:
+    """Deliveries of a running campaign, all of them sent."""
+    campaign = await store.running(*people)
+    numbers = await store.ids(campaign)
+    for number in numbers:
+        await store.ledger.record([open_entry(number), close_entry(number)])
+    return numbers
+
+
+async def test_cursor_and_effects_are_one_unit_of_work(
+    inbox: Inbox, store: Store, about: Callable[..., Reference], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = await sent(store, "ann", "bob")
+    assert await inbox.cursor(SOURCE) == ""
+    items = [item(str(n), K.DELIVERED, about(n)) for n in numbers]
+    done = await inbox.book(SOURCE, items, "7:2")
+    assert (dict(done.new), done.left) == ({K.DELIVERED: 2}, ())
+    assert await inbox.cursor(SOURCE) == "7:2"
+    (campaign,) = await store.campaigns.list()
+    assert campaign.counts.delivered == 2
+    await store.check_counters(campaign)
+
+    broken = item("b", K.BOUNCE, about(numbers[0]), code=2**70)  # SQLite has no such number
+    with pytest.raises(OverflowError):
+        await inbox.book(SOURCE, [item("a", K.BOUNCE, about(numbers[1])), broken], "7:9")
+    assert await inbox.cursor(SOURCE) == "7:2"
+    assert await inbox.page() == [], "nothing of a unit of work that failed is there"
+
+
+async def test_a_long_look_lets_messages_between_and_moves_the_cursor_at_its_end(
+    inbox: Inbox, store: Store
+) -> None:
+    nobody = [item(str(n), K.BOUNCE, Reference()) for n in range(AT_ONCE + 1)]
+    before = store.db.head_seq
+    await inbox.book(SOURCE, nobody, "end")
+    assert (await inbox.cursor(SOURCE), store.db.head_seq) == ("end", before)
+    assert len(await inbox.page(kind="unmatched", limit=1_000)) == AT_ONCE + 1
+
+
+async def test_what_fits_no_message_yet_is_left(inbox: Inbox, store: Store, database: Database) -> None:
+    young = Item(key="1", kind=K.DELIVERED, at=2e9, about=Reference(provider_ids=("SM1",)))
+    done = await inbox.book(SOURCE, [young], "c", leave_for=60.0)
+    assert done.left == ("1",)
+    assert (await inbox.book(SOURCE, [young], "c")).left == ()
+
+
+async def test_pages_are_of_a_campaign_and_of_a_kind_the_newest_first(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    ann, bob = await sent(store, "ann", "bob")
+    (campaign,) = await store.campaigns.list()
+    await inbox.book(
+        SOURCE,
+        [
+            item("1", K.BOUNCE, about(ann), enhanced="5.2.2", words="552 5.2.2 <ann@example.com>: full"),
+            item("2", K.REPLY, about(bob, address="bob@example.com"), text="Hello", subject="Re: Hi"),
+            item("3", K.COMPLAINT, Reference(address="else@example.com")),
+            item("4", K.AUTOMATIC, about(bob)),
+        ],
+        "c",
+    )
+    assert [row.kind for row in await inbox.page()] == [K.COMPLAINT, K.REPLY, K.BOUNCE]
+    assert [row.id for row in await inbox.page(campaign.id)] == [2, 1]
+    assert [row.id for row in await inbox.page(kind="reply")] == [2]
+    assert [row.id for row in await inbox.page(kind="unmatched")] == [3]
+    assert [row.id for row in await inbox.page(before=2, limit=1)] == [1]
+    bounce = await inbox.get(1)
+    assert (bounce.campaign, bounce.words, bounce.reason) == (
+        "spring-sale",
+        "552 5.2.2 <***@example.com>: full",
+        "mailbox_full",
+    )
+    with pytest.raises(NotFound):
+        await inbox.get(9)
+
+
+async def test_a_reply_that_may_be_an_opt_out_holds_messages_until_somebody_decides(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    (first,) = await sent(store, "ann")
+    reply = item("1", K.REPLY, about(first, address="ann@example.com"), text="how do I stop this?")
+    await inbox.book(SOURCE, [reply], "c")
+    second = await store.running("ann", name="second")
+    (waiting,) = await store.ids(second)
+    assert await store.ledger.record([open_entry(waiting)]) == [Refusal(why="held")]
+    assert await store.ledger.due(second.id, 1_001.0, 10) == []
+    assert await store.states(second) == [D.PENDING]
+    assert await inbox.waiting() == 1
+
+    assert await store.db.write(inbox.deciding(1, "continue")) is True
+    assert await store.db.write(inbox.deciding(1, "continue")) is False
+    assert [row.id for row in await store.ledger.due(second.id, 1_001.0, 10)] == [waiting]
+    assert await store.ledger.record([open_entry(waiting)]) == [None]
+    assert await inbox.waiting() == 0
+    with pytest.raises(Conflict):
+        await store.db.write(inbox.deciding(1, "opt_out"))
+
+
+async def test_a_person_may_read_an_opt_out_in_any_reply(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    (first,) = await sent(store, "ann")
+    await inbox.book(
+        SOURCE, [item("1", K.REPLY, about(first, address="ann@home.example"), text="I moved")], "c"
+    )
+    second = await store.running("ann", name="second")
+    await store.db.write(inbox.deciding(1, "opt_out"))
+    assert await store.states(second) == [D.SKIPPED]
+    addresses = {each.address: each.reason for each in await store.contacts.suppressions()}
+    assert addresses == {"ann@example.com": "opted_out", "ann@home.example": "opted_out"}
+    counted = await store.db.read(
+        lambda db: db.execute("SELECT sum(n_replies), sum(n_opt_outs) FROM campaign_count").fetchone()
+    )
+    assert tuple(counted) == (1, 1)
+    assert "reply.decided" in await store.types()
+
+
+async def test_a_late_answer_to_a_message_that_came_back_is_noted(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    campaign = await store.running("ann")
+    (ann,) = await store.ids(campaign)
+    await store.ledger.record([open_entry(ann)])
+    await inbox.book(SOURCE, [item("1", K.DELIVERED, about(ann))], "c")
+    assert await store.states(campaign) == [D.DELIVERED]
+    answer = close_entry(ann, stage="request", provider_id="SM1", code=201)
+    assert await store.ledger.record([answer]) == [None]
+    life = await store.ledger.message(ann)
+    assert (life.delivery.state, life.delivery.provider_id, life.delivery.attempts) == (D.DELIVERED, "SM1", 1)
+    (attempt,) = life.attempts
+    assert (attempt.outcome, attempt.provider_id, attempt.code) == ("sent", "SM1", 201)
+    await store.check_counters(campaign)
+
+
+async def test_a_second_answer_to_an_ordinary_message_is_still_refused(store: Store) -> None:
+    (ann,) = await sent(store, "ann")
+    with pytest.raises(Conflict):
+        await store.ledger.record([close_entry(ann)])
+
+
+async def test_what_a_removed_contact_wrote_is_erased(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    (ann,) = await sent(store, "ann")
+    reply = item(
+        "1", K.REPLY, about(ann, address="ann@example.com"), text="Secret", sender="Ann <ann@example.com>"
+    )
+    await inbox.book(SOURCE, [reply], "c")
+    await store.db.write(store.contacts.removing("ann@example.com"))
+    (row,) = await inbox.page()
+    assert (row.kind, row.text, row.sender, row.address_key) == (K.REPLY, "", "", "")
+
+
+async def test_bounces_show_what_the_server_said(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    (ann,) = await sent(store, "ann")
+    (campaign,) = await store.campaigns.list()
+    said = item("1", K.BOUNCE, about(ann), enhanced="5.1.1", code=550, words="550 5.1.1 No such user")
+    await inbox.book(SOURCE, [said], "c")
+    (group,) = await store.ledger.failures(campaign.id)
+    assert (group.state, group.reason, group.provider_reply) == (
+        D.UNDELIVERED,
+        "mailbox_unknown",
+        "550 5.1.1 No such user",
+    )
+    (row,) = await store.ledger.deliveries(campaign.id, D.UNDELIVERED)
+    assert (row.reason, row.code, row.provider_reply) == ("mailbox_unknown", 550, "550 5.1.1 No such user")
+    assert [each.kind for each in await inbox.about(ann)] == [K.BOUNCE]
