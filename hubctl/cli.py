@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "message": (f"{_AT}.message:message", _SEE, "Show all attempts of one message, and its content."),
     "failures": (f"{_AT}.message:failures", _SEE, "Show what went wrong, by reason, and what to do."),
     "log": (f"{_AT}.events:log", _SEE, "Show what happened to a campaign, line by line."),
+    "report": (f"{_AT}.report:report", _SEE, "Show figures by campaign, label, provider and over time."),
     "events": (f"{_AT}.events:events", _SEE, "Print the durable events, for programs."),
     "metrics": (f"{_AT}.metrics:metrics", _SEE, "Print metrics for monitoring, as OpenMetrics text."),
     "contacts": (f"{_AT}.contacts:contacts", _PEOPLE, "List, show, export, add and remove contacts."),

@@ -68,6 +68,7 @@ from hubd.store.housekeeping import tidy
 from hubd.store.inbox import Inbox
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
+from hubd.store.reports import Reports
 from hubd.store.restore import Restores, open_restores
 from hubd.store.rollup import count_pending
 from hubd.store.templates import Templates
@@ -200,6 +201,7 @@ async def _serve(
                 campaigns=campaigns,
                 commands=Commands(database),
                 ledger=ledger,
+                reports=Reports(database),
                 events=events,
                 inbox=inbox,
                 readers=readers,

@@ -58,6 +58,7 @@ ERRORS: Mapping[str, tuple[type[HubError], ...]] = {
     "auth.ticket": (HubError,),
     "campaign.apply": (BadTemplate, Conflict, RevisionConflict),
     "campaign.get": (NotFound,),
+    "report.get": (NotFound,),
     "campaign.check": (NotFound,),
     "campaign.preview": (NotFound, BadTemplate),
     "campaign.test": (NotFound, BadTemplate, Conflict, ProviderUnavailable, CredentialMissing),

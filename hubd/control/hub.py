@@ -50,6 +50,7 @@ from hubd.core.records import (
     Suppression,
     TransactionalRow,
 )
+from hubd.core.reports import Period, Report
 from hubd.core.spec import CampaignSpec
 from hubd.core.template_spec import Load, TemplateSpec, TemplateUsers
 from hubd.engine.campaign_run import CampaignRun
@@ -223,6 +224,15 @@ class Ledger(Protocol):
     async def failures(self, campaign_id: int) -> Sequence[FailureGroup]: ...
 
 
+# -- figures -----------------------------------------------------------------------------------------------
+
+
+class Reports(Protocol):
+    """Sums of what happened, by campaign and hour."""
+
+    async def read(self, campaigns: Sequence[int], period: Period, *, hours: bool) -> Report: ...
+
+
 # -- events and the database -------------------------------------------------------------------------------
 
 
@@ -382,6 +392,7 @@ class Hub:
     credits: Credits
     commands: Commands
     ledger: Ledger
+    reports: Reports
     events: Events
     inbox: Inbox
     readers: Readers

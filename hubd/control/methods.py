@@ -21,6 +21,7 @@ from hubd.control import (
     message_methods,
     metrics,
     provider_methods,
+    report_methods,
     run_methods,
     template_methods,
 )
@@ -31,6 +32,8 @@ from hubd.wire import params as p
 from hubd.wire import results as r
 from hubd.wire.credit_params import CreditsGrant, CreditsHistory
 from hubd.wire.credit_results import AccountsResult, GrantResult, HistoryResult
+from hubd.wire.report_params import ReportGet
+from hubd.wire.report_results import ReportResult
 
 CHECK_SECONDS = 1_800.0  #: to recount a database of many millions of messages, or to write as many texts
 
@@ -446,6 +449,16 @@ _EVENTS = (
         instead=event_methods.list_instead,
     ),
 )
+_REPORTS = (
+    reads(
+        "report.get",
+        "Figures by campaign and over time.",
+        ReportGet,
+        ReportResult,
+        report_methods.get,
+        instead=report_methods.instead,
+    ),
+)
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -459,6 +472,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             *_PROVIDERS,
             *_MAILBOXES,
             *_CREDITS,
+            *_REPORTS,
             *_EVENTS,
         )
     }

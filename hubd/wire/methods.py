@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from hubd.wire import results as r
     from hubd.wire.credit_results import AccountsResult, GrantResult, HistoryResult
+    from hubd.wire.report_results import ReportResult
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -94,3 +95,4 @@ CREDITS_HISTORY: Method[HistoryResult] = Method("credits.history")
 EVENTS_SUBSCRIBE: Method[r.SubscribeResult] = Method("events.subscribe")
 EVENTS_UNSUBSCRIBE: Method[r.Done] = Method("events.unsubscribe")
 EVENTS_LIST: Method[r.EventsResult] = Method("events.list")
+REPORT_GET: Method[ReportResult] = Method("report.get")

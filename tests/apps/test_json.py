@@ -202,6 +202,7 @@ def _messages(told: Told) -> None:
     told.run("credits grant", "team", "5", "--note", "March")
     told.run("credits")
     told.run("credits history", "team")
+    told.run("report", "--by", "day")
     told.run("failures", "spring")
     told.run("retry", "spring", "--class", "permanent", "--dry-run")
     told.run("retry", "spring", "--class", "permanent")

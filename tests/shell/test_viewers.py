@@ -104,6 +104,7 @@ async def test_nothing_that_a_viewer_can_read_holds_an_address(both: Both) -> No
         "config.show": {},
         "contacts.lists": {},
         "provider.list": {},
+        "report.get": {"by": "day"},
         "template.list": {},
         "credits.list": {},
         "credits.history": {"account": "team"},
