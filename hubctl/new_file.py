@@ -62,7 +62,8 @@ _EMAIL_END = """
 # attachments = ["flyer.pdf"]
 
 # Where its reader unsubscribes: an address that tells your website who it was, such as
-# "https://acme.example/unsubscribe?id={{ contact_id }}", or "mailto:unsubscribe@acme.example".
+# "https://acme.example/unsubscribe?id={{ contact_id }}", or "mailto:unsubscribe@acme.example"; or "listener",
+# if hubd.toml has a [listener].
 unsubscribe = ""
 # Your postal address, which many countries ask for.
 postal_address = ""

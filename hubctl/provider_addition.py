@@ -146,7 +146,10 @@ class Addition:
 def tested(name: str, found: r.ProbeResult) -> str:
     """What a test found, and what the provider says of the account, as lines."""
     account = found.get("account")
-    return "\n".join([_works(name, found), *map(layout.one_line, account["lines"] if account else ())])
+    lines = [*(account["lines"] if account else ())]
+    if webhook := found.get("webhook"):
+        lines.append(f"webhook, for the provider's own settings: {webhook}")
+    return "\n".join([_works(name, found), *map(layout.one_line, lines)])
 
 
 def _works(name: str, found: r.ProbeResult) -> str:

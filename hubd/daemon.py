@@ -45,9 +45,10 @@ from hubd.engine.plan import TemplateCache
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.errors import HubError, StoreError, StoreUnavailable, StoreUnusable
-from hubd.inbound.reader import Readers
+from hubd.inbound.reader import Configured, Readers
 from hubd.inbound_specs import inbound_sources
 from hubd.journal import Kind
+from hubd.listening import listener_of, unsubscribe_links, webhook_urls
 from hubd.lock import sole_holder
 from hubd.mailboxes import probe
 from hubd.notify import Heartbeat, Manager, summary
@@ -134,18 +135,21 @@ async def _serve(
         await campaigns.clean_up()
         events = Events(database)
         health_events = HealthEvents(events.add, database)
+        tokens = Tokens(database.install_key)
         specs = partial(
             provider_specs,
             state_dir=options.state_dir,
             bridge=bridge,
-            bounce_token=partial(Tokens(database.install_key).of, Purpose.BOUNCE),
+            bounce_token=partial(tokens.of, Purpose.BOUNCE),
         )
         providers = Providers(await specs(config, ask_keyring=False), random.random, tell=health_events.tell)
         async with open_supervisor(
             campaigns=campaigns,
             ledger=ledger,
             health=database,
-            plans=TemplateCache(campaigns, database.install_key, database.named_after),
+            plans=TemplateCache(
+                campaigns, database.install_key, database.named_after, unsubscribe_links(config)
+            ),
             providers=providers,
             limits=LimiterRegistry(Usage(database), database.steady),
             doubts=Doubts(database),
@@ -163,7 +167,7 @@ async def _serve(
             }
             watch.start_soon(manager.watch, heartbeats)
 
-            inbox = Inbox(database, Tokens(database.install_key), config.bounces)
+            inbox = Inbox(database, tokens, config.bounces)
             readers = Readers(
                 inbox,
                 add=events.add,
@@ -173,8 +177,12 @@ async def _serve(
                 random=random.random,
             )
 
+            listener = listener_of(config, tokens, time.time)
+            listened = [] if listener is None else [Configured(source=listener, settings=config.listener)]
+
             async def apply(config: HubConfig) -> list[str]:
                 found = await inbound_sources(config, options.state_dir, bridge, time.time)
+                found += listened
                 changes = await supervisor.reconfigure(await specs(config))
                 changes += readers.changed(found)
                 await readers.apply(found)
@@ -216,6 +224,7 @@ async def _serve(
                 reload_changes=reload.changes,
                 config=reload.show,
                 probe_mailbox=lambda name: probe(reload.running, time.time, name),
+                webhooks=lambda: webhook_urls(reload.running, tokens),
                 shutdown=stopping.ask,
                 viewer_token=reload.viewer_token,
                 endpoints=endpoints,
@@ -227,7 +236,10 @@ async def _serve(
                 services.start_soon(health_events.run)
                 services.start_soon(_count_figures, database)
                 await services.start(readers.run)
-                await readers.apply(await inbound_sources(config, options.state_dir, bridge, time.time))
+                found = await inbound_sources(config, options.state_dir, bridge, time.time)
+                await readers.apply([*found, *listened])
+                if listener is not None and config.listener is not None:
+                    await services.start(listener.serve, config.listener.address)
                 services.start_soon(_tidy_hourly, database)
                 services.start_soon(_look_at_database, database)
                 services.start_soon(reload_on_hangup, hangups, hub.reload)

@@ -67,6 +67,7 @@ MAY_IMPORT = {
     "hubd.config.file": {
         "hubd.config.hosts",
         "hubd.config.layers",
+        "hubd.config.listener",
         "hubd.config.mailboxes",
         "hubd.config.secret_refs",
         "hubd.core",
@@ -90,6 +91,7 @@ MAY_IMPORT = {
     },
     "hubd.config.reference": {
         "hubd.config.file",
+        "hubd.config.listener",
         "hubd.config.mailboxes",
         "hubd.config.oauth2",
         "hubd.config.rates",
@@ -113,6 +115,7 @@ MAY_IMPORT = {
         "hubd.core",
         "hubd.secrets",
     },
+    "hubd.config.listener": {"hubd.config.hosts", "hubd.core", "hubd.errors"},
     "hubd.config.rates": {"hubd.core", "hubd.errors"},
     "hubd.lock": {"hubd.errors"},
     "hubd.activation": {"hubd.errors"},
@@ -121,6 +124,13 @@ MAY_IMPORT = {
     "hubd.places": set(),
     "hubd.secrets": {"hubd.errors", "hubd.files", "hubd.ownership"},
     "hubd.signals": {"hubd.notify"},
+    "hubd.listening": {
+        "hubd.config.file",
+        "hubd.core",
+        "hubd.inbound",
+        "hubd.providers.registry",
+        "hubd.secret_keys",
+    },
     "hubd.secret_keys": {"hubd.config.file", "hubd.errors", "hubd.secrets"},
     "hubd.mailboxes": {
         "hubd.config.file",
@@ -204,7 +214,7 @@ ONLY_IN = {
     "wsproto": {"hubd.control", "hubd.client"},
     "click": {"hubctl", "hubview", "hubd.__main__"},
     "rich": {"hubctl"},
-    "h11": {"hubd.transports"},
+    "h11": {"hubd.transports", "hubd.inbound"},
     "prometheus_client": {"hubd.control"},
     "keyring": {"hubd.secrets", "hubctl"},
     "tomlkit": {"hubctl"},

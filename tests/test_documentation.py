@@ -20,6 +20,7 @@ from hubd.config.file import (
     HubConfig,
     load_config,
 )
+from hubd.config.listener import ListenerConfig
 from hubd.config.mailboxes import MailboxConfig
 from hubd.config.oauth2 import OAuth2Config
 from hubd.config.reference import declared
@@ -42,13 +43,17 @@ SECTIONS = [
     for name in KINDS
     for inner, table in {"": kind_of(name).settings, **kind_of(name).tables}.items()
 ]
-SECTIONS += [("[mailboxes.a]", MailboxConfig), ("[mailboxes.a.oauth2]", OAuth2Config)]
+SECTIONS += [
+    ("[mailboxes.a]", MailboxConfig),
+    ("[mailboxes.a.oauth2]", OAuth2Config),
+    ("[listener]", ListenerConfig),
+]
 TABLES = (
     *(HubConfig, *(table for _, table in SECTIONS)),
     *(CampaignSpec, Retry, Schedule, TemplateSpec),
 )
 #: What is in the types and is no key with a value of its own.
-INSIDE = {"providers", "mailboxes", "folder", "layers", "retry", "schedule"}
+INSIDE = {"providers", "mailboxes", "listener", "folder", "layers", "retry", "schedule"}
 
 
 def faults(error: BadInput) -> set[str]:

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from hubd.config.hosts import address_of, is_loopback
 from hubd.config.layers import Layers, read_layers
+from hubd.config.listener import ListenerConfig, read_listener
 from hubd.config.mailboxes import MailboxConfig, read_mailbox
 from hubd.config.secret_refs import read_secret
 from hubd.core.inbox import BounceRules
@@ -67,6 +68,7 @@ class HubConfig:
     providers: dict[str, ProviderSettings] = field(default_factory=lambda: built_in())
     mailboxes: dict[str, MailboxConfig] = field(default_factory=dict)
     bounces: BounceRules = field(default_factory=BounceRules)
+    listener: ListenerConfig | None = None
     folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
     layers: Layers = field(default_factory=Layers, compare=False, repr=False)  #: where each key comes from
 
@@ -164,6 +166,7 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
     mailboxes = {name: read_mailbox(table, folder) for name, table in _named(tables, "a mailbox")}
     tables.close()
     bounces = _bounces(top.sub("bounces"))
+    listener = read_listener(top.sub("listener")) if top.take("listener") is not None else None
     top.close()
     return HubConfig(
         log_level=log_level,
@@ -172,6 +175,7 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
         providers=providers,
         mailboxes=mailboxes,
         bounces=bounces,
+        listener=listener,
         folder=folder,
         layers=layers,
     )

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import msgspec
 
 from hubd.config.file import HubConfig
+from hubd.config.listener import ListenerConfig
 from hubd.config.mailboxes import MailboxConfig
 from hubd.config.oauth2 import OAuth2Config
 from hubd.config.rates import Limited, Rates
@@ -67,6 +68,7 @@ def sections() -> list[Section]:
             found.append(Section(title=f"[providers.NAME.{key}]", about=about, keys=declared(table)))
     found.append(_table("[mailboxes.NAME]", MailboxConfig))
     found.append(_table("[mailboxes.NAME.oauth2]", OAuth2Config))
+    found.append(_table("[listener]", ListenerConfig))
     found.append(Section(title="Rates, for each type of provider", about="", keys=limits))
     about = BounceRules.__doc__ or ""
     found.append(Section(title="[bounces]", about=about, keys=declared(BounceRules)))

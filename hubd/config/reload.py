@@ -20,7 +20,10 @@ from hubd.wire.results import ConfigEntry, ConfigResult
 log = logging.getLogger(__name__)
 
 #: Keys that are read once, at the start, and what they are in a configuration.
-_ONCE: Mapping[str, Callable[[HubConfig], object]] = {"hub.tcp": lambda config: config.tcp}
+_ONCE: Mapping[str, Callable[[HubConfig], object]] = {
+    "hub.tcp": lambda config: config.tcp,
+    "listener": lambda config: config.listener,
+}
 
 
 class Reloader:
@@ -121,7 +124,7 @@ class Reloader:
             for key, value in _ONCE.items()
             if value(config) != value(self._running) and key not in self._options
         ]
-        self._running = replace(config, tcp=self._running.tcp)
+        self._running = replace(config, tcp=self._running.tcp, listener=self._running.listener)
         return changes
 
     async def viewer_token(self) -> str:

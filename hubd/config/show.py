@@ -51,6 +51,10 @@ def settings(config: HubConfig, options: Mapping[str, Option]) -> list[Setting]:
             found.append(_setting(config, ("mailboxes", name, key.name), getattr(mailbox, key.name)))
     for name in ("soft_limit", "soft_days"):
         found.append(_setting(config, ("bounces", name), getattr(config.bounces, name)))
+    if config.listener is not None:
+        found.append(_setting(config, ("listener", "address"), address_text(config.listener.address)))
+        for name in ("public_url", "unsubscribe"):
+            found.append(_setting(config, ("listener", name), getattr(config.listener, name)))
     return [_overridden(setting, options) for setting in found if _says_something(setting, options)]
 
 

@@ -407,6 +407,8 @@ class Hub:
     config: Callable[[], ConfigResult]  #: the configuration in effect
     #: Log in to a mailbox, by name. Raises `NotFound`, `BadConfig` and `SourceUnavailable`.
     probe_mailbox: Callable[[str], Awaitable[MailboxProbe]]
+    #: Where providers tell things by themselves, by their names: to be given to them.
+    webhooks: Callable[[], Mapping[str, str]]
     shutdown: Callable[[], None]  #: ask the daemon to stop; returns at once
     #: The token in the configuration that lets programs in as viewers over TCP; "" for none.
     viewer_token: Callable[[], Awaitable[str]] = _no_token

@@ -22,12 +22,13 @@ async def list_all(hub: Hub, _: p.Params) -> r.ProvidersResult:
 
 async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeResult:
     """Test the login; send nothing. A dry run reports the known state."""
+    said: r.ProbeResult
     if command.dry_run:
         provider = hub.supervisor.providers.get(params.name)
         provider.check_enabled()
         view = provider.view()
         ready = view.state == "ready"
-        said: r.ProbeResult = {"ok": ready, "code": 0, "text": "", "detail": view.reason, "account": None}
+        said = {"ok": ready, "code": 0, "text": "", "detail": view.reason, "account": None}
         return {**said, "account": _account(provider.account), "would": {"change": False}}
     probed = await hub.supervisor.probe(params.name)
     answer, ok, detail = probed.answer, is_ready(probed.answer) or probed.working > 0, ""
@@ -40,7 +41,9 @@ async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeR
     ours = answer.detail and answer.code and not answer.verbatim
     text = "" if ours else answer.text
     account = _account(probed.account)
-    return {"ok": ok, "code": answer.code, "text": text, "detail": detail, "account": account}
+    said = {"ok": ok, "code": answer.code, "text": text, "detail": detail, "account": account}
+    webhook = hub.webhooks().get(params.name, "")
+    return {**said, "webhook": webhook} if webhook else said
 
 
 def _account(account: Account | None) -> r.AccountView | None:

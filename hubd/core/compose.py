@@ -139,10 +139,13 @@ class EmailPlan:
     _dots: bool  # whether a line of these begins with a dot
     _constants: Mapping[str, str]
 
-    def render(self, values: Mapping[str, str], *, message_id: str, now: float) -> Email:
+    def render(
+        self, values: Mapping[str, str], *, message_id: str, now: float, unsubscribe_url: str = ""
+    ) -> Email:
         """The message for one recipient, whose address is `values["email"]`.
 
-        `message_id` has its angle brackets, `now` is the Date in epoch seconds. Raises BadTemplate (code
+        `message_id` has its angle brackets, `now` is the Date in epoch seconds, `unsubscribe_url` the link
+        of a content whose links hubd serves itself (`LISTENER`). Raises BadTemplate (code
         `missing_field` for a field without a default) or BadInput; both concern this recipient only and quote
         no value.
         """
@@ -153,7 +156,7 @@ class EmailPlan:
             raise BadInput.at("message_id", "does not have the form <id@domain>")
         known = {**values, **self._constants}
         try:
-            unsubscribe = self._unsubscribe_headers(known)
+            unsubscribe = self._unsubscribe_headers(known, unsubscribe_url)
             bodies = [body.pieces(known) for body in self._bodies]
             if not any(bodies):
                 raise BadTemplate.at(self._bodies[0].template.name, "is empty for this recipient")
@@ -178,14 +181,14 @@ class EmailPlan:
             sender=self.return_path, payload=b"".join(pieces), wire_ready=not dots, shared=self.shared
         )
 
-    def _unsubscribe_headers(self, known: dict[str, str]) -> bytes:
+    def _unsubscribe_headers(self, known: dict[str, str], own: str) -> bytes:
         """One plain line, never folded or encoded, or readers miss the link (RFC 2369 §2, RFC 8058 §3).
 
         Adds `unsubscribe_url` to `known`.
         """
         if self._unsubscribe is None:
             return b""
-        url = url_of(self._unsubscribe.render(known))
+        url = own or url_of(self._unsubscribe.render(known))
         if not url.startswith(("https://", "mailto:")):
             raise BadTemplate.at("unsubscribe", "must be an https:// or mailto: address")
         known["unsubscribe_url"] = url

@@ -160,6 +160,10 @@ class Attachment:
     size: int  #: bytes
 
 
+#: As `unsubscribe` of a content: the links are those of hubd's own listener.
+LISTENER = "listener"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """What a campaign says. Frozen when it starts: a running campaign keeps its content."""
@@ -171,7 +175,7 @@ class Content:
     subject: str = ""  #: template
     text: str = ""  #: template
     html: str = ""  #: template
-    unsubscribe: str = ""  #: template of the List-Unsubscribe URL
+    unsubscribe: str = ""  #: template of the List-Unsubscribe URL, or `LISTENER`
     postal_address: str = ""
     attachments: tuple[Attachment, ...] = ()
     footer: str = ""  #: template of the footer's text; "" for one in `language`

@@ -16,7 +16,7 @@ from hubd.core.content_warnings import content_warnings, first_use
 from hubd.core.credits import Need, short_of
 from hubd.core.estimate import Estimate, Limits, how_long
 from hubd.core.links import example_host, private_host
-from hubd.core.model import Channel, Content, Kind
+from hubd.core.model import LISTENER, Channel, Content, Kind
 from hubd.core.sms import Bill
 from hubd.core.template import compile_template
 from hubd.errors import BadTemplate, nearest
@@ -259,6 +259,8 @@ def _about_fields(found: Found) -> Iterator[str]:
 
 def _about_link(found: Found) -> Iterator[str]:
     link = found.content.unsubscribe
+    if link == LISTENER:
+        return
     if host := private_host(link):
         yield f"the unsubscribe link leads to {host}, which only machines near this one can reach"
     elif found.leaves and (host := example_host(link)):

@@ -116,7 +116,8 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     unsubscribe: Annotated[
         str,
         Meta(
-            description="Where a recipient unsubscribes: an `https:` or `mailto:` address, a template whose "
+            description="Where a recipient unsubscribes: `listener` for links that hubd serves itself (see "
+            "`[listener]` in hubd.toml), or an `https:` or `mailto:` address, a template whose "
             "fields are percent-encoded as they are filled in. It becomes the List-Unsubscribe header and "
             "the template variable `unsubscribe_url`. Email only."
         ),

@@ -17,7 +17,7 @@ from hubd.core.addresses import email_address, mailbox, sms_sender
 from hubd.core.condition import compile_condition
 from hubd.core.footer import language_tag, unsubscribe_word
 from hubd.core.intake import time_zone
-from hubd.core.model import Attachment, Channel, InDoubt, Kind
+from hubd.core.model import LISTENER, Attachment, Channel, InDoubt, Kind
 from hubd.core.own_headers import list_id, read_headers
 from hubd.core.pacing import parse_rate
 from hubd.core.spec import CampaignSpec, Retry, Schedule
@@ -237,11 +237,13 @@ def _bare_address(text: str) -> str:
 
 
 def _unsubscribe(text: str) -> str:
+    if text == LISTENER:
+        return text
     literal = _HOLE.sub("x", text)
     if not literal.isascii() or len(text) > _LONGEST_LINE - 100:
         raise BadInput("must be ASCII and fit in one header line")
     if _UNSUBSCRIBE.fullmatch(literal) is None or any(char in literal for char in "<>"):
-        raise BadInput("must be an https:// address or mailto:, without spaces")
+        raise BadInput(f'must be an https:// address or mailto:, without spaces, or "{LISTENER}"')
     return text
 
 

@@ -10,10 +10,11 @@ from weakref import WeakValueDictionary
 import trio
 
 from hubd.core.compose import EmailPlan, compile_email, content_hash, message_id
-from hubd.core.model import Channel, Content, DueDelivery, RenderedMessage
+from hubd.core.model import LISTENER, Channel, Content, DueDelivery, RenderedMessage
 from hubd.core.shared import SharedBytes, encode_file
 from hubd.core.sms import SmsPlan, compile_sms
-from hubd.core.tokens import Tokens
+from hubd.core.tokens import Purpose, Tokens
+from hubd.errors import BadTemplate
 
 #: Bytes that a plan takes however short its templates are: mostly their compiled code.
 _COMPILED = 20 * 1024
@@ -34,14 +35,20 @@ class MessagePlan:
         install_key: bytes,
         tokens: Tokens,
         named_after: int,
+        links: str = "",
     ) -> None:
-        """`encoded` has the attachments in base64 by the SHA-256 of their bytes."""
+        """`encoded` has the attachments in base64 by the SHA-256 of their bytes. Raises `BadTemplate`."""
         self.content = content
         self.encoded = tuple(encoded.values())
         #: Bytes, roughly, of what it keeps apart from these.
         self.size = _COMPILED + sum(map(len, (content.subject, content.text, content.html)))
         self.content_hash = content_hash(content)
         self._key, self._tokens, self._named_after = install_key, tokens, named_after
+        self._links = links if content.unsubscribe == LISTENER else ""
+        if content.unsubscribe == LISTENER and not links:
+            raise BadTemplate.at(
+                "unsubscribe", f'is "{LISTENER}", and hubd.toml has no [listener] that serves such links'
+            )
         self._email: EmailPlan | None = None
         self._sms: SmsPlan | None = None
         #: The bare address or number it comes from, as limits are named; "" for the provider's own.
@@ -68,7 +75,8 @@ class MessagePlan:
         """The finished message. Raises `BadTemplate` when the recipient lacks a field it needs."""
         if self._email is not None:
             name = self.message_id(row.id)
-            email = self._email.render(row.fields, message_id=name, now=now)
+            link = self._links + self._tokens.of(Purpose.UNSUBSCRIBE, row.id) if self._links else ""
+            email = self._email.render(row.fields, message_id=name, now=now, unsubscribe_url=link)
             return RenderedMessage(
                 delivery_id=row.id,
                 channel=Channel.EMAIL,
@@ -105,9 +113,14 @@ class TemplateCache:
     BYTES = 128 * 1024 * 1024  #: of encoded attachments
     PLAN_BYTES = 32 * 1024 * 1024  #: of everything else
 
-    def __init__(self, contents: _Contents, install_key: bytes, named_after: int = 0) -> None:
-        """`named_after`: up to this delivery an earlier version made Message-IDs that do not tell theirs."""
+    def __init__(
+        self, contents: _Contents, install_key: bytes, named_after: int = 0, links: str = ""
+    ) -> None:
+        """`named_after`: up to this delivery an earlier version made Message-IDs that do not tell theirs.
+        `links`: what unsubscribe links begin with that hubd serves itself; "" if it serves none.
+        """
         self._contents = contents
+        self._links = links
         self._key, self._tokens, self._named_after = install_key, Tokens(install_key), named_after
         self._by_content: WeakValueDictionary[int, MessagePlan] = WeakValueDictionary()
         self._by_hash: WeakValueDictionary[str, MessagePlan] = WeakValueDictionary()
@@ -136,7 +149,12 @@ class TemplateCache:
                 plan = self._by_hash.get(name)  # somebody else may have asked for it, too
                 if plan is None:
                     plan = MessagePlan(
-                        content, await self._encode(content), self._key, self._tokens, self._named_after
+                        content,
+                        await self._encode(content),
+                        self._key,
+                        self._tokens,
+                        self._named_after,
+                        self._links,
                     )
                     self._by_hash[name] = plan
         self._keep(plan)

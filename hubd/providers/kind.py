@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from hubd.bridge import Bridge
 from hubd.core.model import Channel, InDoubt
 from hubd.core.tables import Table
+from hubd.core.webhooks import ReadWebhook
 from hubd.providers.settings import ProviderSettings
 from hubd.secrets import SecretRef
 from hubd.transports.secret_reader import SecretReader
@@ -66,6 +67,10 @@ class Kind(Generic[S]):
     #: Opens what reads what comes back about its messages (receipts, bounces, replies); None if these
     #: settings name no such place. Called in a thread, like `open`.
     receipts: Callable[[S, Opening], Source | None] = _nothing
+    #: Reads what it tells by itself, where hubd.toml has a listener; `webhook_key` is the key of the secret
+    #: that it signs with.
+    webhook: ReadWebhook | None = None
+    webhook_key: str = ""
     #: Where it writes each message to a file, under the state directory; "" for kinds that send.
     folder: str = ""
     tables: Mapping[str, type] = field(default_factory=dict)  #: tables within the settings, by key

@@ -596,6 +596,7 @@ class ProbeResult(TypedDict):
     text: str  #: what the provider said
     detail: str  #: what that means if it is not ok, or if only a further connection was refused
     account: AccountView | None  #: null for providers that do not describe it
+    webhook: NotRequired[str]  #: the address to give to the provider, if the listener serves one for it
     would: NotRequired[WouldChange]  #: in the answer to a dry run, which asks nobody
 
 

@@ -165,6 +165,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 reload_changes=_nothing_to_reload,
                 config=_configuration,
                 probe_mailbox=partial(probe, CONFIG, time.time),
+                webhooks=dict,
                 shutdown=stopped.set,
             )
             hub = replace(hub, **changes)

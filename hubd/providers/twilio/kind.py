@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hubd.core.model import Channel, InDoubt
 from hubd.providers.kind import Kind, Opening
 from hubd.providers.twilio.settings import TwilioConfig, read_twilio
+from hubd.providers.twilio.webhook import read_webhook
 
 if TYPE_CHECKING:
     from hubd.providers.twilio.transport import TwilioTransport
@@ -39,4 +40,6 @@ KIND = Kind(
     secrets=lambda config: {"auth_token": config.auth_token},
     sender=lambda config: config.messaging_service_sid or config.from_,
     can_reconcile=True,
+    webhook=read_webhook,
+    webhook_key="auth_token",
 )

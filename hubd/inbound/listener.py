@@ -1,0 +1,350 @@
+"""A small web server for what the world tells hubd: unsubscribe links (RFC 8058) and webhooks of providers.
+
+Off unless hubd.toml has a `[listener]`. It serves two kinds of addresses and nothing else:
+
+    POST /u/TOKEN          unsubscribe; GET shows a page with a button and changes nothing
+    POST /w/NAME/TOKEN     a webhook of the provider NAME, with the provider's signature
+
+What comes is booked before it is answered, so a sender that was told "200" need not try again. Connections,
+bytes and seconds are limited, and what cannot be booked in time is answered with 503.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from urllib.parse import urlsplit
+
+import h11
+import trio
+
+from hubd.core.forms import form_fields
+from hubd.core.inbound import Item, ItemKind, Reference
+from hubd.core.unsubscribe_page import asking, done, is_one_click, language_of, unknown
+from hubd.core.webhooks import ReadWebhook, WebhookRequest
+from hubd.errors import CredentialMissing, HubError
+from hubd.inbound.source import Fetched
+
+log = logging.getLogger(__name__)
+
+#: Bytes of a request's head, and of its body: a form of an unsubscribe link is small.
+HEAD_BYTES = 16 << 10
+BODY_BYTES = {"u": 4 << 10, "w": 1 << 20}
+#: Bytes of all bodies that are being read or booked.
+ALL_BODIES = 16 << 20
+CONNECTIONS = 500
+#: Seconds for a request to come, for the next one on the same connection, and for booking.
+REQUEST_SECONDS = 20.0
+IDLE_SECONDS = 15.0
+BOOK_SECONDS = 20.0
+#: Items that wait to be booked, and how many are booked at once.
+MOST_WAITING = 2_000
+BATCH = 500
+#: Seconds for which an unsubscribe link that is used again is the same use.
+_SAME_USE = 60
+
+_PAGE = (
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Cache-Control", "no-store"),
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request is answered with."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+_BUSY = Answer(503, headers=(("Retry-After", "30"),))
+#: Twilio wants TwiML, and others do not look at it.
+_THANKS = Answer(200, b"<Response></Response>", (("Content-Type", "text/xml"),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """A provider that tells things by itself."""
+
+    token: str  #: of its path; nobody can guess it
+    secret: Callable[[], Awaitable[str]]  #: what it signs with; may raise `CredentialMissing`
+    read: ReadWebhook
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """An item whose sender waits for its booking."""
+
+    item: Item
+    ended: trio.Event = field(default_factory=trio.Event)
+    booked: bool = False
+
+    def end(self, *, booked: bool) -> None:
+        self.booked = booked
+        self.ended.set()
+
+
+class Listener:
+    """The server (`serve`), and the source of what it was told: see `inbound.source.Source`."""
+
+    name = "listener"
+
+    def __init__(
+        self,
+        public_url: str,
+        *,
+        is_ours: Callable[[str], bool] | None,
+        webhooks: Mapping[str, Webhook],
+        now: Callable[[], float],
+    ) -> None:
+        """`is_ours` says whether a token is that of an unsubscribe link; None serves no such links. `now`
+        tells the time, in seconds since the epoch.
+        """
+        self._public_url = public_url
+        self._prefix = urlsplit(public_url).path
+        self._is_ours = is_ours
+        self._webhooks = webhooks
+        self._now = now
+        self._queue: deque[_Waiting] = deque()
+        self._under_way: list[_Waiting] = []
+        self._news = trio.Event()
+        self._connections = 0
+        self._bytes = 0
+        self.port = 0
+
+    # -- the source ----------------------------------------------------------------------------------------
+
+    async def fetch(self, cursor: str) -> Fetched:
+        """What was told since; waits until there is something.
+
+        Nothing can be read again: what was not booked is answered with 503, and its sender tries again.
+        """
+        self._give_up(self._under_way)
+        while not self._queue:
+            self._news = trio.Event()
+            await self._news.wait()
+        batch = self._under_way = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+        return Fetched(
+            items=[waiting.item for waiting in batch],
+            cursor="",
+            wait=0.0,
+            acknowledge=partial(self._booked, batch),
+        )
+
+    async def aclose(self) -> None:
+        """Nothing more is booked."""
+        self._give_up(self._under_way)
+        self._give_up(self._queue)
+        self._queue.clear()
+
+    async def _booked(self, batch: Sequence[_Waiting], left: Collection[str]) -> None:
+        for waiting in batch:
+            waiting.end(booked=waiting.item.key not in left)
+        self._under_way = []
+
+    def _give_up(self, waiting: Collection[_Waiting]) -> None:
+        for each in waiting:
+            each.end(booked=False)
+
+    async def _book(self, item: Item) -> bool:
+        """Wait until it is booked. False if that takes too long."""
+        if len(self._queue) >= MOST_WAITING:
+            return False
+        waiting = _Waiting(item)
+        self._queue.append(waiting)
+        self._news.set()
+        with trio.move_on_after(BOOK_SECONDS):
+            await waiting.ended.wait()
+        return waiting.booked
+
+    # -- the server ----------------------------------------------------------------------------------------
+
+    async def serve(
+        self, address: tuple[str, int], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until cancelled. Raises `HubError` if it cannot listen there."""
+        host, port = address
+        try:
+            listeners = await trio.open_tcp_listeners(port, host=host)
+        except OSError as problem:
+            raise HubError(
+                f"the listener cannot listen on {host} port {port}: {problem.strerror or problem}",
+                code="listener",
+                hint="change listener.address in hubd.toml, or end the program that has this port",
+            ) from None
+        self.port = listeners[0].socket.getsockname()[1]
+        task_status.started()
+        await trio.serve_listeners(self._connection, listeners)
+
+    async def _connection(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            if self._connections >= CONNECTIONS:
+                return
+            self._connections += 1
+            try:
+                await self._talk(stream)
+            except (trio.BrokenResourceError, trio.ClosedResourceError, h11.LocalProtocolError):
+                pass  # the client has gone
+            except Exception:
+                log.exception("the listener failed at a request")
+            finally:
+                self._connections -= 1
+
+    async def _talk(self, stream: trio.SocketStream) -> None:
+        conn = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        seconds = REQUEST_SECONDS
+        while True:
+            answer: Answer | None = None
+            request: object = None
+            try:
+                with trio.move_on_after(seconds):
+                    request = await _event(conn, stream)
+                if not isinstance(request, h11.Request):
+                    return
+                with trio.move_on_after(REQUEST_SECONDS + BOOK_SECONDS):
+                    answer = await self._answer(conn, stream, request)
+            except h11.RemoteProtocolError as error:
+                answer = Answer(error.error_status_hint)
+            head = isinstance(request, h11.Request) and request.method == b"HEAD"
+            if answer is None or not await _reply(conn, stream, answer, head=head):
+                return
+            conn.start_next_cycle()
+            seconds = IDLE_SECONDS
+
+    async def _answer(self, conn: h11.Connection, stream: trio.SocketStream, request: h11.Request) -> Answer:
+        method = request.method.decode("ascii")
+        headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in request.headers}
+        target = request.target.decode("ascii", "replace")
+        path = target.partition("?")[0]
+        if self._prefix and path.startswith(f"{self._prefix}/"):  # a proxy may leave it or take it away
+            path = path.removeprefix(self._prefix)
+        kind, _, rest = path.removeprefix("/").partition("/")
+        if kind not in BODY_BYTES or not rest:
+            return Answer(404)
+        if method not in ("POST", "GET", "HEAD") or (kind == "w" and method != "POST"):
+            allowed = "POST" if kind == "w" else "GET, HEAD, POST"
+            return Answer(405, headers=(("Allow", allowed),))
+        if kind == "u":
+            language = language_of(headers.get("accept-language", ""))
+            if self._is_ours is None or not self._is_ours(rest):
+                return _page(404, unknown(language))
+            if method != "POST":
+                return _page(200, asking(language))
+        elif not self._is_webhook(rest):
+            return Answer(404)
+        limit = BODY_BYTES[kind]
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > limit:
+            return Answer(413)
+        if self._bytes + limit > ALL_BODIES and self._bytes:
+            return _BUSY
+        self._bytes += limit
+        try:
+            body = await _body(conn, stream, limit)
+            if body is None:
+                return Answer(413)
+            if kind == "u":
+                fields = form_fields(headers.get("content-type", ""), body)
+                return await self._unsubscribe(rest, fields, language)
+            query = target.partition("?")[2]
+            url = f"{self._public_url}/w/{rest}" + (f"?{query}" if query else "")
+            asked = WebhookRequest(url=url, headers=headers, body=body, at=self._now())
+            return await self._webhook(rest.partition("/")[0], asked)
+        finally:
+            self._bytes -= limit
+
+    async def _unsubscribe(self, token: str, fields: Sequence[tuple[str, str]], language: str) -> Answer:
+        if not is_one_click(fields):
+            return _page(400, asking(language))
+        at = self._now()
+        token = token.lower()
+        item = Item(
+            key=f"u/{token}/{math.floor(at / _SAME_USE)}",
+            kind=ItemKind.OPT_OUT,
+            at=at,
+            about=Reference(token=token),
+        )
+        return _page(200, done(language)) if await self._book(item) else _BUSY
+
+    def _is_webhook(self, rest: str) -> bool:
+        name, _, token = rest.partition("/")
+        webhook = self._webhooks.get(name)
+        return webhook is not None and hmac.compare_digest(webhook.token.encode(), token.lower().encode())
+
+    async def _webhook(self, name: str, request: WebhookRequest) -> Answer:
+        webhook = self._webhooks[name]
+        try:
+            items = webhook.read(await webhook.secret(), request)
+        except CredentialMissing as problem:
+            log.warning("a webhook of the provider %s cannot be judged: %s", name, problem)
+            return _BUSY
+        if items is None:
+            log.warning("a request for the provider %s was refused: it is not signed by it", name)
+            return Answer(403)
+        if not items:
+            return _THANKS
+        booked: list[bool] = []
+
+        async def book(item: Item) -> None:
+            booked.append(await self._book(item))
+
+        async with trio.open_nursery() as nursery:
+            for item in items:
+                nursery.start_soon(book, item)
+        return _THANKS if all(booked) else _BUSY
+
+
+async def _event(conn: h11.Connection, stream: trio.SocketStream) -> object:
+    while True:
+        event = conn.next_event()
+        if event is not h11.NEED_DATA:
+            return event
+        if conn.they_are_waiting_for_100_continue:
+            data = conn.send(h11.InformationalResponse(status_code=100, headers=[]))
+            await stream.send_all(data or b"")
+        conn.receive_data(await stream.receive_some(HEAD_BYTES))
+
+
+async def _body(conn: h11.Connection, stream: trio.SocketStream, limit: int) -> bytes | None:
+    """The body; None for one that is too long."""
+    parts: list[bytes] = []
+    size = 0
+    while isinstance(event := await _event(conn, stream), h11.Data):
+        size += len(event.data)
+        if size > limit:
+            return None
+        parts.append(bytes(event.data))
+    return b"".join(parts)
+
+
+async def _reply(conn: h11.Connection, stream: trio.SocketStream, answer: Answer, *, head: bool) -> bool:
+    """Answer, to HEAD without the body. Whether the connection can be used for another request."""
+    if conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        return False
+    headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
+    if conn.their_state is not h11.DONE:  # some of the request was not read
+        headers.append(("Connection", "close"))
+    data = conn.send(h11.Response(status_code=answer.status, headers=headers)) or b""
+    if not head:
+        data += conn.send(h11.Data(data=answer.body)) or b""
+    data += conn.send(h11.EndOfMessage()) or b""
+    with trio.move_on_after(REQUEST_SECONDS):
+        await stream.send_all(data)
+        return {conn.our_state, conn.their_state} == {h11.DONE}
+    return False
+
+
+def _page(status: int, html: str) -> Answer:
+    return Answer(status, html.encode(), _PAGE)

@@ -1,0 +1,77 @@
+"""Twilio's webhooks: the status of a message, and a text that somebody sent to one of our numbers."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Mapping, Sequence
+
+from hubd.core.forms import form_fields
+from hubd.core.inbound import Item, ItemKind, Reference
+from hubd.core.model import Channel
+from hubd.core.webhooks import WebhookRequest
+
+_LONGEST_TEXT = 10_000  #: characters
+#: Twilio's statuses that are an end (https://www.twilio.com/docs/messaging/api/message-resource).
+_TWILIO_ENDS = {
+    "delivered": ItemKind.DELIVERED,
+    "read": ItemKind.DELIVERED,
+    "undelivered": ItemKind.BOUNCE,
+    "failed": ItemKind.BOUNCE,
+}
+#: OptOutType, where Twilio itself understood the word.
+_TWILIO_WORDS = {"STOP": ItemKind.OPT_OUT, "START": ItemKind.OPT_IN}
+
+
+def read_webhook(auth_token: str, request: WebhookRequest) -> Sequence[Item] | None:
+    """What a request says; nothing for a status that is not the last one; None if Twilio did not sign it."""
+    fields = form_fields(request.headers.get("content-type", ""), request.body)
+    if not is_signed(auth_token, request.url, fields, request.headers.get("x-twilio-signature", "")):
+        return None
+    item = _item(dict(fields), request.at)
+    return [] if item is None else [item]
+
+
+def is_signed(auth_token: str, url: str, fields: Sequence[tuple[str, str]], signature: str) -> bool:
+    """Whether Twilio sent this form to this address.
+
+    HMAC-SHA1 of the whole address and the sorted fields (https://www.twilio.com/docs/usage/security).
+    """
+    values: dict[str, set[str]] = {}
+    for name, value in fields:
+        values.setdefault(name, set()).add(value)
+    text = url + "".join(name + value for name in sorted(values) for value in sorted(values[name]))
+    digest = hmac.digest(auth_token.encode(), text.encode("utf-8", "replace"), "sha1")
+    return hmac.compare_digest(base64.b64encode(digest), signature.encode("utf-8", "replace"))
+
+
+def _item(fields: Mapping[str, str], at: float) -> Item | None:
+    """What a request of Twilio's says; None for a status that is not the last one."""
+    sid = fields.get("MessageSid") or fields.get("SmsSid") or ""
+    if not sid:
+        return None
+    status = (fields.get("MessageStatus") or fields.get("SmsStatus") or "").lower()
+    sender = fields.get("From", "")
+    if status == "received" or (not status and "Body" in fields):
+        kind = _TWILIO_WORDS.get(fields.get("OptOutType", "").upper(), ItemKind.REPLY)
+        return Item(
+            key=f"{sid}/received",
+            kind=kind,
+            at=at,
+            about=Reference(channel=Channel.SMS, address=sender),
+            sender=sender,
+            text=fields.get("Body", "")[:_LONGEST_TEXT],
+        )
+    end = _TWILIO_ENDS.get(status)
+    if end is None:
+        return None
+    error = fields.get("ErrorCode", "")
+    return Item(
+        key=f"{sid}/{end}",
+        kind=end,
+        at=at,
+        about=Reference(provider_ids=(sid,), channel=Channel.SMS, address=fields.get("To", "")),
+        code=int(error) if error.isascii() and error.isdigit() and len(error) < 7 else 0,
+        vendor=error if end is ItemKind.BOUNCE else "",
+        words=fields.get("ErrorMessage", "")[:300],
+    )
