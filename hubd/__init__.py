@@ -7,7 +7,7 @@ The map, from the top; arrows only go down:
     engine      who sends: supervisor; one campaign: campaign_run; one provider: pool; live progress: feed
     core        what is decided, without any I/O: lifecycle (read it first), verdict, pacing, compose ...
     store       the only SQL: contacts, campaigns, the attempt ledger, events
-    providers   the kinds of providers, a folder each: outbox, smtp, twilio
+    providers   the kinds of providers, a folder each: outbox, sendgrid, ses, smtp, sns, twilio
     transports  what they connect with: TCP, TLS, HTTP, access tokens
     bridge      the one place where asyncio libraries are called
     wire, client, errors   what other programs may import

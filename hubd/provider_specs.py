@@ -90,6 +90,7 @@ def _spec(
         connections=kind.connections(settings),
         in_doubt=kind.in_doubt,
         can_reconcile=kind.can_reconcile,
+        problems=kind.problems,
         folder=opening.state_dir / kind.folder if kind.folder else None,
         sender=kind.sender(settings),
         rate=settings.rate,

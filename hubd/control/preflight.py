@@ -137,6 +137,8 @@ def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
     if campaign.in_doubt is InDoubt.RECONCILE and not provider.spec.can_reconcile:
         obstacle = f'in_doubt = "reconcile" needs a provider that can be asked what it accepted; {view.name}'
         found = _with_obstacle(found, f'{obstacle} cannot, so write "retry" or "hold"')
+    for problem in provider.spec.problems(found.content):
+        found = _with_obstacle(found, problem)
     reason = "" if view.state == "ready" else view.reason or view.state
     connections = "connection" if view.connections == 1 else "connections"
     limits = replace(

@@ -25,11 +25,13 @@ import msgspec
 
 from hubd.core.addresses import email_address
 from hubd.core.bodies import BodyEncoder, has_dots, transfer_for
+from hubd.core.email_parts import EmailParts, FilePart, Files, Mailbox
 from hubd.core.footer import UNSUBSCRIBE, html_footer, html_lines, text_footer, unsubscribe_word
 from hubd.core.mime import (
     LINE_LIMIT,
     File,
     date_header,
+    file_name,
     header,
     mailbox_header,
     one_line,
@@ -138,6 +140,12 @@ class EmailPlan:
     _end: bytes  # how every message ends, when it is less
     _dots: bool  # whether a line of these begins with a dot
     _constants: Mapping[str, str]
+    # What `parts` has in other words.
+    _from: Mailbox
+    _reply_to: Mailbox | None
+    _list_id: bytes
+    _own: tuple[tuple[str, Template], ...]
+    _files: Files
 
     def render(
         self, values: Mapping[str, str], *, message_id: str, now: float, unsubscribe_url: str = ""
@@ -181,6 +189,31 @@ class EmailPlan:
             sender=self.return_path, payload=b"".join(pieces), wire_ready=not dots, shared=self.shared
         )
 
+    def parts(self, values: Mapping[str, str], message_id: str, unsubscribe_url: str = "") -> EmailParts:
+        """The same message in pieces, for an API that builds it. Raises as `render`."""
+        known = {**values, **self._constants}
+        unsubscribe = self._unsubscribe_headers(known, unsubscribe_url)
+        headers = [("Message-ID", message_id)]
+        if unsubscribe:
+            headers.append(("List-Unsubscribe", f"<{known['unsubscribe_url']}>"))
+        if _ONE_CLICK in unsubscribe:
+            headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+        if self._list_id:
+            headers.append(("List-Id", _value_of(self._list_id)))
+        own = ((name, _own_header(name, template.render(known))) for name, template in self._own)
+        headers += [(name, _value_of(written)) for name, written in own if written]
+        texts = {body.html: "".join(body.pieces(known)) for body in self._bodies}
+        return EmailParts(
+            sender=self._from,
+            reply_to=self._reply_to,
+            recipient=values["email"],
+            subject=one_line(self._subject.render(known)),
+            headers=headers,
+            text=texts.get(False),
+            html=texts.get(True),
+            files=self._files,
+        )
+
     def _unsubscribe_headers(self, known: dict[str, str], own: str) -> bytes:
         """One plain line, never folded or encoded, or readers miss the link (RFC 2369 §2, RFC 8058 §3).
 
@@ -208,9 +241,10 @@ def compile_email(content: Content, encoded: Mapping[str, SharedBytes] | None) -
     if content.channel is not Channel.EMAIL:
         raise BadInput.at("channel", "is not email")
     name, sender = _mailbox("sender", content.sender)
-    origin = mailbox_header("From", name, sender)
+    origin, reply_to = mailbox_header("From", name, sender), None
     if content.reply_to:
-        origin += mailbox_header("Reply-To", *_mailbox("reply_to", content.reply_to))
+        reply_to = Mailbox(*_mailbox("reply_to", content.reply_to))
+        origin += mailbox_header("Reply-To", *reply_to)
     unsubscribe = (
         compile_template(content.unsubscribe, html=False, url=True, name="unsubscribe")
         if content.unsubscribe
@@ -263,7 +297,21 @@ def compile_email(content: Content, encoded: Mapping[str, SharedBytes] | None) -
         _dots=any(map(has_dots, (*before, *end.chunks))),
         shared=end if is_long else NOTHING,
         _constants=constants,
+        _from=Mailbox(one_line(name), sender),
+        _reply_to=reply_to,
+        _list_id=list_id,
+        _own=tuple(headers),
+        _files=Files(tuple(map(_file_part, files))),
     )
+
+
+def _file_part(file: File) -> FilePart:
+    return FilePart(name=file_name(file.name), type=file.type, data=file.data, content_id=file.content_id)
+
+
+def _value_of(written: bytes) -> str:
+    """The value of a header as one line, in encoded words where it is not ASCII."""
+    return written.partition(b": ")[2].rstrip(b"\r\n").replace(b"\r\n ", b" ").decode("ascii")
 
 
 def _constant(template: Template, written: Callable[[str], bytes]) -> bytes:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from hubd.core.email_parts import Parts
 from hubd.core.shared import NOTHING, SharedBytes
 
 
@@ -136,6 +137,7 @@ class RenderedMessage(msgspec.Struct, frozen=True, kw_only=True):
     sender: str = ""  #: MAIL FROM address; for SMS the sender number when the campaign sets one
     own_return_path: bool = False  #: email: the campaign itself says where bounces go, which is `sender`
     message_id: str = ""  #: RFC 5322 Message-ID with its angle brackets; "" for SMS
+    parts: Parts | None = None  #: email: the same message in pieces, for APIs that build it themselves
     payload: bytes = b""  #: email: the message without `shared`, CRLF lines, ends in CRLF, not dot-stuffed
     #: email: known to have no line end but CRLF, and no line that begins with a dot, in `payload`
     wire_ready: bool = False

@@ -2,7 +2,8 @@
 
 A provider that lists what it accepted is asked for the recipient's messages. `search` compares the list with
 what is looked for, `exclude_known` takes out what the ledger knows already, and `conclude` decides: found is
-sent; absent twice, a minute apart, is certainly not accepted; anything less is asked again, and after five
+sent; absent twice, a minute apart or as long as the provider's list takes to show what it accepted, is
+certainly not accepted; anything less is asked again, and after five
 vain questions or an hour a person has to decide.
 
 The rules lean to one side: a message counts as absent only when the list was complete and nothing in it could
@@ -49,6 +50,7 @@ class Finding:
     complete: bool = True  #: whether the list was read to its end
     detail: str = ""
     retry_after: float | None = None  #: seconds that the provider asked us to wait
+    apart: float = 0.0  #: seconds between two answers "absent" that confirm each other; 0 for the usual
 
     @property
     def fits(self) -> tuple[str, ...]:
@@ -236,10 +238,11 @@ def conclude(
             return Found.FOUND, replace(progress, asked_at=first)
         case Found.ABSENT:
             # As `next_at` is reckoned below: a difference may be rounded to a little less.
-            if progress.absent_at is not None and asked_at >= progress.absent_at + APART:
+            if progress.absent_at is not None and asked_at >= progress.absent_at + (finding.apart or APART):
                 return Found.ABSENT, progress
             since = clock if progress.absent_at is None else progress.absent_at
-            return None, replace(progress, asked_at=first, absent_at=since, next_at=since + APART)
+            again = since + (finding.apart or APART)
+            return None, replace(progress, asked_at=first, absent_at=since, next_at=again)
         case _:
             unknown = progress.unknown + 1
             # Only two answers in a row confirm each other.

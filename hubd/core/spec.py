@@ -175,7 +175,8 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         InDoubt | None,
         Meta(
             description="What happens to a message whose outcome is unknown: send it again, hold it for your "
-            "decision, or ask the provider. The default is `retry` for SMTP and the outbox, else `hold`."
+            "decision, or ask the provider. The default is the provider's: `retry` for mail servers and the "
+            "outbox, `reconcile` for SendGrid, `hold` for the others."
         ),
     ] = None
     rate: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -84,6 +85,7 @@ class MessagePlan:
                 sender=email.sender,
                 own_return_path=self.content.return_path != "",
                 message_id=name,
+                parts=partial(self._email.parts, row.fields, name, link),
                 payload=email.payload,
                 wire_ready=email.wire_ready,
                 shared=email.shared,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
 
 from hubd.core.account import Account
-from hubd.core.model import Answer, Channel, InDoubt, Signal
+from hubd.core.model import Answer, Channel, Content, InDoubt, Signal
 from hubd.core.pacing import parse_rates
 from hubd.core.request_verdicts import PLAIN
 from hubd.core.verdict import Action, Verdict, is_ready, judge, refuses_connection
@@ -35,6 +35,10 @@ ACCOUNT_WAIT = 10.0
 
 #: What is limited, or "*" for every other one, and its rates.
 Rates = Mapping[str, tuple[str, ...]]
+
+
+def _none(_: Content) -> Iterable[str]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,9 @@ class ProviderSpec:
     connections: int
     in_doubt: InDoubt
     can_reconcile: bool = False  #: whether it can be asked what it accepted
+    problems: Callable[[Content], Iterable[str]] = field(
+        default=_none, compare=False
+    )  #: of a content with it
     #: where it writes each message to a file that its name for the message leads to; None: it sends them
     folder: Path | None = None
     sender: str = ""  #: what it sends as when the campaign does not say: a number, or a service that has some

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hubd.bridge import Bridge
-from hubd.core.model import Channel, InDoubt
+from hubd.core.model import Channel, Content, InDoubt
 from hubd.core.tables import Table
 from hubd.core.webhooks import ReadWebhook
 from hubd.providers.settings import ProviderSettings
@@ -39,6 +39,10 @@ def _none(_: object) -> Mapping[str, SecretRef | None]:
     return {}
 
 
+def _no_problems(_: Content) -> Iterable[str]:
+    return ()
+
+
 def _nobody(_: object) -> str:
     return ""
 
@@ -64,6 +68,8 @@ class Kind(Generic[S]):
     secrets: Callable[[S], Mapping[str, SecretRef | None]] = _none
     sender: Callable[[S], str] = _nobody  #: what it sends as when the campaign does not say
     can_reconcile: bool = False  #: whether it can be asked what it accepted
+    #: What a campaign may not have with this kind, as sentences for people.
+    problems: Callable[[Content], Iterable[str]] = _no_problems
     #: Opens what reads what comes back about its messages (receipts, bounces, replies); None if these
     #: settings name no such place. Called in a thread, like `open`.
     receipts: Callable[[S, Opening], Source | None] = _nothing

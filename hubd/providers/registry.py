@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KINDS: dict[str, str] = {
     "smtp": "hubd.providers.smtp",
     "twilio": "hubd.providers.twilio",
+    "sendgrid": "hubd.providers.sendgrid",
     "ses": "hubd.providers.ses",
     "sns": "hubd.providers.sns",
     "outbox": "hubd.providers.outbox",

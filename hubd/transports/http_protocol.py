@@ -35,6 +35,12 @@ class Request:
     target: str
     headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
+    shared: Sequence[bytes] = field(default=(), repr=False)  #: how the body goes on; not copied
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole body."""
+        return len(self.body) + sum(map(len, self.shared))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,15 +97,16 @@ class Protocol:
         headers = [("Host", host), ("Accept-Encoding", "identity"), *request.headers]
         if any(name.lower() in _OURS for name, _ in request.headers):
             raise ValueError("a header that is not the caller's to set")
-        if request.body or request.method in ("POST", "PUT", "PATCH"):
-            headers.append(("Content-Length", str(len(request.body))))
+        if request.length or request.method in ("POST", "PUT", "PATCH"):
+            headers.append(("Content-Length", str(request.length)))
         self._begin(largest)
         try:
             head = self._h11.send(h11.Request(method=request.method, target=request.target, headers=headers))
         except h11.LocalProtocolError:  # its words quote the header
             raise ValueError("a header that cannot be sent") from None
-        if request.body:
-            self._h11.send_with_data_passthrough(h11.Data(data=request.body))
+        for piece in (request.body, *request.shared):
+            if piece:
+                self._h11.send_with_data_passthrough(h11.Data(data=piece))
         self._h11.send(h11.EndOfMessage())
         return head
 

@@ -159,7 +159,7 @@ class Connection:
         if request.method == "POST":
             reach("before_dot")
         try:
-            for piece in _pieces(head, request.body):
+            for piece in _pieces(head, request):
                 stream.send(piece)
                 while stream.unsent:
                     came = await _flush(stream)
@@ -249,11 +249,17 @@ def origin_of(url: SplitResult) -> tuple[str, str, int]:
     return url.scheme, host, port
 
 
-def _pieces(head: bytes, body: bytes) -> Iterator[bytes]:
+def _pieces(head: bytes, request: Request) -> Iterator[bytes]:
     """What to write, one write after the other; a body of usual size goes along with its head."""
+    body, shared = request.body, list(request.shared)
+    while shared and len(body) + len(shared[0]) <= PIECE:
+        body += shared.pop(0)
     yield head + body[:PIECE]
     for start in range(PIECE, len(body), PIECE):
         yield body[start : start + PIECE]
+    for chunk in shared:
+        for start in range(0, len(chunk), PIECE):
+            yield chunk[start : start + PIECE] if len(chunk) > PIECE else chunk
 
 
 def _silent(stream: Stream) -> bool:
