@@ -177,6 +177,7 @@ async def _serve(
                 random=random.random,
             )
 
+            providers.catch_up = readers.catch_up
             listener = listener_of(config, tokens, time.time)
             listened = [] if listener is None else [Configured(source=listener, settings=config.listener)]
 

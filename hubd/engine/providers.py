@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
 import trio
@@ -38,6 +38,9 @@ class Providers:
         self._now = now
         self._all = {name: self._make(spec) for name, spec in specs.items()}
         self._changing = trio.Lock()
+        #: Reads what came back through a provider, by its name, before something is sent through it. Set by
+        #: whoever can; it raises nothing and takes seconds at most.
+        self.catch_up: Callable[[str], Awaitable[None]] = _nothing_came_back
         self._gone: list[Provider] = []  # removed, with messages perhaps still on the wire
 
     def get(self, name: str) -> Provider:
@@ -148,6 +151,10 @@ class Providers:
         """Close every connection."""
         for provider in (*self._all.values(), *self._gone):
             await provider.aclose()
+
+
+async def _nothing_came_back(provider: str) -> None:
+    await trio.lowlevel.checkpoint()
 
 
 def _changed(before: ProviderSpec, after: ProviderSpec, key: str) -> bool:

@@ -51,6 +51,7 @@ class RunFactory:
         pool = await provider.open()
         self._see_that_it_runs(pool, provider)
         await provider.learn_rate()
+        await self._providers.catch_up(provider.spec.name)
         # Before its audience is frozen it is known whether the content compiles.
         sender = (
             ""

@@ -20,7 +20,7 @@ import trio
 from hubd.core.inbound import Item, ItemKind
 from hubd.core.inbox import Booked, SourceView
 from hubd.errors import SourceUnavailable, StoreUnavailable
-from hubd.inbound.source import Source
+from hubd.inbound.source import ReadFirst, Source
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ RETRY = (5.0, 900.0)
 RETRY_WITH_PERSON = (300.0, 3_600.0)
 #: Seconds of trouble after which a source counts as broken although it may pass.
 PATIENCE = 600.0
+#: Seconds that a run waits at most for a source to be read to its end.
+CATCH_UP = 10.0
 #: Seconds that closing a source may take.
 GOODBYE = 5.0
 
@@ -74,6 +76,7 @@ class _Reader:
     told_broken: bool = False  #: by the last event about it
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     wake: trio.Event = field(default_factory=trio.Event)
+    caught_up: trio.Event = field(default_factory=trio.Event)  #: it was read to its end, or cannot be read
     ended: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -153,6 +156,22 @@ class Readers:
             if not reader.person:
                 reader.wake.set()
 
+    async def catch_up(self, provider: str) -> None:
+        """Read to its end what has to be known before something is sent through a provider.
+
+        What takes long is not waited for: it goes on meanwhile.
+        """
+        await trio.lowlevel.checkpoint()
+        reader = self._readers.get(f"provider {provider}")
+        source = reader.configured.source if reader is not None else None
+        if reader is None or not isinstance(source, ReadFirst) or not source.read_first:
+            return
+        if reader.caught_up.is_set():
+            reader.caught_up = trio.Event()
+        reader.wake.set()
+        with trio.move_on_after(CATCH_UP):
+            await reader.caught_up.wait()
+
     def views(self) -> list[SourceView]:
         """How each source is doing, by name."""
         return [_view(reader) for _, reader in sorted(self._readers.items())]
@@ -177,10 +196,13 @@ class Readers:
                         wait = await self._in_trouble(
                             reader, "it failed; the log has the details", person=False
                         )
+                    if wait > 0:
+                        reader.caught_up.set()
                     await self._wait(reader, wait)
         finally:
             with trio.CancelScope(shield=True):
                 await _close(reader.configured.source)
+            reader.caught_up.set()
             reader.ended.set()
 
     async def _look(self, reader: _Reader, cursor: str) -> tuple[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hubd.core.inbound import Item
 
@@ -41,3 +41,13 @@ class Source(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class ReadFirst(Protocol):
+    """A source that is read to its end before a campaign sends through its provider."""
+
+    @property
+    def read_first(self) -> bool:
+        """Whether it is: what it says is not told in any other way, such as who opted out."""
+        ...

@@ -594,6 +594,7 @@ def main() -> None:
     parser.add_argument("--refusals", type=Path, help="append action and name of each error here")
     parser.add_argument("--behave", action="append", default=[], metavar="RECIPIENT=BEHAVIOUR,...")
     parser.add_argument("--outcome", action="append", default=[], metavar="RECIPIENT=OUTCOME")
+    parser.add_argument("--opted-out", action="append", default=[], metavar="NUMBER")
     parser.add_argument("--visibility", type=float, default=1.0, metavar="SECONDS")
     parser.add_argument("--events-first", action="store_true")
     options = parser.parse_args()
@@ -604,6 +605,7 @@ def main() -> None:
         events_first=options.events_first,
     )
     book.account["SendQuota"] |= {"MaxSendRate": 2000.0}
+    book.opted_out = options.opted_out
     book.outcomes = dict(rule.split("=") for rule in options.outcome)
     for rule in options.behave:
         to, _, behaviours = rule.partition("=")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
@@ -14,7 +14,15 @@ import trio.testing
 from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.inbox import Booked, SourceView
 from hubd.errors import SourceUnavailable, StoreUnavailable
-from hubd.inbound.reader import PATIENCE, RETRY, RETRY_WITH_PERSON, WHILE_SENDING, Configured, Readers
+from hubd.inbound.reader import (
+    CATCH_UP,
+    PATIENCE,
+    RETRY,
+    RETRY_WITH_PERSON,
+    WHILE_SENDING,
+    Configured,
+    Readers,
+)
 from hubd.inbound.source import Fetched
 
 
@@ -244,3 +252,56 @@ async def test_an_end_at_any_step_loses_and_doubles_nothing(autojump_clock: trio
         await trio.sleep(5)
     assert list(ledger.booked) == [str(number) for number in range(1, 13)]
     assert ledger.cursors == {box.name: "12"}
+
+
+@dataclass(eq=False)
+class ReadFirstBox(Box):
+    """One that is to be read to its end before something is sent; of two pages, which take their time."""
+
+    name: str = "provider text"
+    read_first: bool = True
+    takes: float = 2.0
+
+    async def fetch(self, cursor: str) -> Fetched:
+        await trio.sleep(self.takes)
+        fetched = await Box.fetch(self, cursor)
+        more = len(self.looks) % 2 == 1
+        return replace(fetched, wait=0.0 if more else self.wait)
+
+
+async def test_what_must_be_known_first_is_read_to_its_end_before_something_is_sent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    box = ReadFirstBox()
+    async with world() as here:
+        await here.apply(box)
+        await trio.sleep(100)
+        assert len(box.looks) == 2
+        box.add()
+        await here.readers.catch_up("text")
+        assert (trio.current_time(), len(box.looks)) == (104.0, 4)
+        assert list(here.ledger.booked) == ["1"]
+        box.trouble = SourceUnavailable("no", data={"person": True})
+        await here.readers.catch_up("text")
+        assert trio.current_time() == 106.0, "what cannot be read is not waited for"
+        box.trouble = None
+        await here.readers.catch_up("text")
+        assert trio.current_time() == 108.0, "a person may have done something about it"
+
+
+@pytest.mark.parametrize(
+    ("source", "waits"),
+    [
+        (ReadFirstBox(takes=1_000_000.0), CATCH_UP),
+        (ReadFirstBox(takes=1_000_000.0, read_first=False), 0.0),
+        (Box(name="provider text", trouble=SourceUnavailable("no")), 0.0),
+    ],
+)
+async def test_a_source_that_takes_long_or_need_not_be_first_holds_no_campaign_up(
+    autojump_clock: trio.testing.MockClock, source: Box, waits: float
+) -> None:
+    async with world() as here:
+        await here.apply(source)
+        await here.readers.catch_up("text")
+        await here.readers.catch_up("unheard of")
+        assert trio.current_time() == waits

@@ -48,6 +48,7 @@ BEHAVIOURS = {
     BUSY: "refuse:429:{throttle}:Rate exceeded,accept",
     BROKEN: "status:503",
 }
+OPTED_OUT = 14  #: answered STOP to a text of the account once
 #: What becomes of emails that were accepted; all others are delivered.
 OUTCOMES = {20: "bounce", 21: "complaint", 22: "full", 23: "delayed", 24: "reject"}
 STATES = {
@@ -78,6 +79,7 @@ def aws(tmp_path: Path) -> Iterator[Callable[[str], Aws]]:
         command += ["--record", str(record), "--refusals", str(refused), "--events-first"]
         for number, behaviour in BEHAVIOURS.items():
             command += ["--behave", f"{recipient(kind, number)}={behaviour.format(**WORDS[kind])}"]
+        command += ["--opted-out", recipient("sns", OPTED_OUT)]
         for number, outcome in OUTCOMES.items():
             command += ["--outcome", f"{recipient(kind, number)}={outcome}"]
         process, port = spawn(command)
@@ -173,6 +175,8 @@ def test_a_wrong_key_costs_one_request_and_faults_and_kills_double_nothing(
         assert [n for n in OUTCOMES if recipient(kind, n) in suppressed] == [20, 21]
     else:
         assert state[LOST] == "in_doubt"
+        out = rows[recipient(kind, OPTED_OUT)]
+        assert (out["state"], out["reason"]) == ("skipped", "opted_out"), "it was known before the first text"
         assert recipient(kind, REFUSED) in hub.hubctl("suppress", "list")
     assert SECRET not in hub.log()
     assert "not-the-secret" not in hub.log()

@@ -1,8 +1,8 @@
 """The numbers that opted out, as Amazon SNS lists them: whoever answered STOP to one of its texts.
 
 Publish says nothing when a number has opted out, and no text is sent. So the list is read, a hundred numbers
-a page, when the daemon starts and each hour. Source: Amazon SNS API Reference, ListPhoneNumbersOptedOut. The
-list has no times.
+a page, when the daemon starts, before a campaign starts, and each hour. Source: Amazon SNS API Reference,
+ListPhoneNumbersOptedOut. The list has no times.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _RESULT = "ListPhoneNumbersOptedOutResult"
 
 class OptedOutSource:
     """The list of one account. Used by one task at a time."""
+
+    read_first = True
 
     def __init__(self, name: str, service: Service, now: Callable[[], float]) -> None:
         """`name` is the provider's; `now` gives seconds since the epoch."""
