@@ -40,14 +40,6 @@ _OTHER_FIELD = re.compile(
     re.IGNORECASE,
 )
 _LINE = re.compile(r"[_-]{8,}")
-_SIGNATURE = re.compile(r"--\s*")
-_SENT_FROM = re.compile(
-    r"(?:sent from (?:my|outlook|mail|yahoo)|get outlook for|sent with|von meinem .{2,40} gesendet"
-    r"|gesendet (?:von|mit|aus)|diese nachricht wurde von|envoyé (?:de|depuis|à partir)|télécharger outlook"
-    r"|enviado (?:desde|de)|obtener outlook|inviato da|verzonden vanaf|holen sie sich outlook"
-    r"|outlook für)\b.{0,80}",
-    re.IGNORECASE,
-)
 
 
 def split_reply(text: str) -> tuple[str, str]:
@@ -73,18 +65,6 @@ def split_reply(text: str) -> tuple[str, str]:
         own.append(line)
         at += 1
     return _without_blank_ends(own), _without_blank_ends(quoted)
-
-
-def without_signature(own: str) -> str:
-    """What a person wrote, without the lines that a mail program adds below it."""
-    lines = own.split("\n")
-    for at, line in enumerate(lines):
-        if _SIGNATURE.fullmatch(line):
-            lines = lines[:at]
-            break
-    while lines and (not lines[-1].strip() or _SENT_FROM.match(lines[-1].strip())):
-        lines.pop()
-    return _without_blank_ends(lines)
 
 
 def _introduces(lines: list[str], at: int) -> int:

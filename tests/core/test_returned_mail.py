@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hubd.core.inbound import Item, ItemKind
 from hubd.core.mail_parts import MOST_BYTES, read_mail
 from hubd.core.page_text import text_of_page
-from hubd.core.quoted_text import split_reply, without_signature
+from hubd.core.quoted_text import split_reply
 from hubd.core.returned_mail import read_returned_mail
 from hubd.core.tokens import Purpose, Tokens
 
@@ -308,18 +308,6 @@ def test_a_person_who_writes_about_codes_is_no_server() -> None:
 )
 def test_the_quoted_part_is_left_out(text: str, own: str) -> None:
     assert split_reply(text)[0] == own
-
-
-def test_signatures_are_known() -> None:
-    for below in (
-        "-- \nAnn",
-        "Sent from my iPhone",
-        "Von meinem iPhone gesendet",
-        "Envoyé de mon iPhone",
-        "",
-    ):
-        assert without_signature(f"STOP\n\n{below}") == "STOP"
-    assert without_signature("We stop\nat nine") == "We stop\nat nine"
 
 
 #: Lines that no mail program takes for an introduction of a quoted part.
