@@ -2,14 +2,14 @@
 
 Starting Python and importing what hubctl needs takes longer than most of its commands. So one process for
 each worker of the tests has the libraries loaded and waits. Asked for a program, it forks, and the fork
-becomes what `python -m PROGRAM` is: its own arguments, environment and streams, the same `__main__`, and the
-end that the interpreter gives it. It is a child of the process that asked: signals, its status and waiting
-for it work as they always do.
+becomes what `python -m PROGRAM` is: its own arguments, environment and streams, and the same `__main__`. At
+its end it waits for threads, calls what was registered for the end and writes what is left. It is a child of
+the process that asked: signals, its status and waiting for it work as they always do.
 
-What it does not show is what an import does or takes, and which arguments a list of processes has. Tests of
-that use `subprocess`. A library to preload gets a waiting process of its own, if it is one of `preloaded`.
-Where something is asked for that a fork cannot give, `popen` starts Python as usual; so it does on systems
-other than Linux.
+What it does not show is what an import does or takes, how the interpreter takes its modules apart in the end,
+and which arguments a list of processes has. Tests of that use `subprocess`. A library to preload gets a
+waiting process of its own, if it is one of `preloaded`. Where something is asked for that a fork cannot give,
+`popen` starts Python as usual; so it does on systems other than Linux.
 """
 
 from __future__ import annotations
@@ -227,9 +227,32 @@ def _stream(number: int, like: TextIO) -> TextIO:
     return io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", line_buffering=lines)
 
 
+def _run(program: str) -> None:
+    """Run a program as `__main__`, and end.
+
+    The interpreter would take all modules apart, which is four times as much work as most commands are. It
+    does so where there is more to say than a number.
+    """
+    status = 0
+    try:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code is not None and not isinstance(end.code, int):
+            raise
+        status = end.code or 0
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(status)
+    os._exit(status & 0xFF)
+
+
 if __name__ == "__main__":
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # of the terminal: it ends without a word
     _load()
     program = _next_program(socket.socket(fileno=int(sys.argv[1])))
     signal.signal(signal.SIGINT, handler)
-    runpy.run_module(program, run_name="__main__", alter_sys=True)
+    _run(program)

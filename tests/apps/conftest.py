@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from tests import launcher
+from tests.shell.made_database import make_database
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT = 60.0
@@ -137,6 +138,7 @@ def new_hub(*, observed: bool = False) -> Iterator[Hub]:
     with short_folder() as folder:
         hub = Hub(folder, observed=observed)
         try:
+            make_database(folder / "state" / "hub.db")
             hub.boot()
             yield hub
         finally:

@@ -52,6 +52,16 @@ def test_a_fork_says_what_python_says(arguments: Sequence[str], environ: dict[st
     assert (forked.returncode, forked.stdout, forked.stderr) == (plain.returncode, plain.stdout, plain.stderr)
 
 
+def test_what_a_fork_cannot_write_at_its_end_it_says_as_python_does() -> None:
+    ends = []
+    for popen in (launcher.popen, subprocess.Popen):
+        with open("/dev/full", "wb") as full:
+            process = popen([*HUBCTL, "--help"], stdout=full, stderr=subprocess.PIPE, cwd=ROOT, env=QUIET_ENV)
+            ends.append((process.communicate()[1], process.returncode))
+    assert ends[0] == ends[1]
+    assert ends[0] != (b"", 0)
+
+
 def test_a_fork_is_a_child_with_its_own_files_and_ends_by_signals(hub: Hub) -> None:
     daemon = hub.process
     assert isinstance(daemon, launcher._Forked)
@@ -71,11 +81,9 @@ def test_a_fork_is_a_child_with_its_own_files_and_ends_by_signals(hub: Hub) -> N
 def test_a_fork_on_a_terminal_is_what_python_is_there(
     on_terminal: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It owns the terminal, and its output is coloured and as wide."""
     command = [*HUBCTL, "--help"]
     forked = on_terminal(command, QUIET_ENV)
     assert isinstance(forked.process, launcher._Forked)
-    assert os.getsid(forked.process.pid) == os.tcgetpgrp(forked.master) == forked.process.pid
     monkeypatch.setattr(launcher, "popen", subprocess.Popen)
     plain = on_terminal(command, QUIET_ENV)
     assert forked.rest() == plain.rest() != ""

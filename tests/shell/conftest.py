@@ -16,6 +16,7 @@ from hubd.core.spec_reading import parse_spec
 from hubd.store.database import Database, open_database
 from hubd.store.events import Events
 from hubd.store.rollup import difference
+from tests.shell.made_database import make_database
 from tests.shell.open_hub import Served, open_hub
 from tests.shell.single_units import CampaignUnits, ContactUnits, LedgerUnits
 
@@ -119,6 +120,7 @@ def database_path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def database(bridge: Bridge, database_path: Path) -> AsyncIterator[Database]:
+    make_database(database_path)
     async with open_database(database_path, bridge, probe_interval=0.02) as database:
         yield database
 

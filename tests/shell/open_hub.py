@@ -49,6 +49,7 @@ from hubd.store.restore import open_restores
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
 from hubd.wire.results import ConfigResult
+from tests.shell.made_database import make_database
 
 #: A campaign for the list `customers`, whose contacts have first names.
 PERSONAL: dict[str, Any] = {
@@ -108,6 +109,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
         folder=tmp_path / "outbox",
         open=open_transport,
     )
+    make_database(tmp_path / "hub.db")
     async with open_bridge() as bridge, open_database(tmp_path / "hub.db", bridge) as database:
         attempt_metrics = AttemptMetrics()
         campaigns, ledger, events = (

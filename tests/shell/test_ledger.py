@@ -18,6 +18,7 @@ from hubd.errors import BadInput, Conflict, HubError, InvalidTransition, NotFoun
 from hubd.store import deliveries, figures, ledger, recovery, requeue
 from hubd.store.database import open_database
 from tests.shell.conftest import Store, close_entry, open_entry
+from tests.shell.made_database import make_database
 
 D = DeliveryState
 
@@ -475,6 +476,7 @@ def test_after_anything_at_all_the_counters_equal_a_recount(walk: list[tuple[obj
 
 
 async def _walk(path: Path, walk: list[tuple[object, ...]]) -> None:
+    make_database(path)
     async with open_bridge() as bridge:
         async with open_database(path, bridge) as database:
             campaign = await Store(database).running(*(f"p{n}" for n in range(PEOPLE)))

@@ -20,6 +20,7 @@ from hubd.store import lists
 from hubd.store.database import open_database
 from hubd.store.lists import Lists
 from tests.shell.conftest import Store
+from tests.shell.made_database import make_database
 from tests.shell.open_hub import Served
 from tests.shell.test_methods import apply
 
@@ -122,6 +123,7 @@ def test_a_replaced_list_is_what_the_file_alone_would_have_made(
     dry_run: bool,
 ) -> None:
     async def play() -> None:
+        make_database(Path(folder) / "hub.db")
         async with open_bridge() as bridge, open_database(Path(folder) / "hub.db", bridge) as db:
             store, changing = Store(db), Lists(db)
             await store.contacts.import_rows("staff", rows_of(before), import_id="before")

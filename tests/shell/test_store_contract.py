@@ -19,6 +19,7 @@ from hubd.store.contacts import SUPPRESS
 from hubd.store.database import open_database
 from tests.fakes import FakeStore
 from tests.shell.conftest import Store
+from tests.shell.made_database import make_database
 
 D = DeliveryState
 NOW = 1_000.0
@@ -96,6 +97,7 @@ async def complete(campaigns: Campaigns, campaign: Campaign) -> Campaign:
 
 @asynccontextmanager
 async def sqlite_stage(directory: Path) -> AsyncIterator[Stage]:
+    make_database(directory / "state" / "hub.db")
     async with open_bridge() as bridge, open_database(directory / "state" / "hub.db", bridge) as database:
         store = Store(database)
         yield SqliteStage(store, await store.running(*PEOPLE))
