@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from hubd.core.inbound_effects import _REASONS as REASONS
 from hubd.core.model import Answer, Channel, DeliveryState, Signal, Stage
 from hubd.core.reasons import SENTENCES, TRANSIENT, class_of
 from hubd.core.request_verdicts import STATUSES
@@ -721,8 +722,13 @@ def _all_reasons() -> set[str]:
     return {row.reason for row in rows} - {""} | {"outbox_unwritable", "request_refused", "answer_lost"}
 
 
+#: Why a message came back, or an address is suppressed, beside the words for answers.
+CAME_BACK = {"bounced", "bounced_often", "complaint", "expired"}
+
+
 def test_every_reason_has_a_sentence_and_no_sentence_is_left_over() -> None:
-    assert _all_reasons() == set(SENTENCES)
+    assert _all_reasons() | CAME_BACK == set(SENTENCES)
+    assert set(REASONS.values()) <= set(SENTENCES)
 
 
 def test_sentences_and_reasons_have_their_form() -> None:
