@@ -37,6 +37,8 @@ class Records:
     contacts: list[tuple[object, ...]]
     members: int
     rolled_up: dict[object, Counter[str]]  #: by campaign id
+    accounts: list[dict[str, object]]  #: of credits
+    at_risk: int  #: credits of messages that are on the wire or in doubt
 
     @property
     def open(self) -> int:
@@ -87,7 +89,19 @@ def _read(db: sqlite3.Connection) -> Records:
         contacts=db.execute("SELECT email, phone, fields FROM contact ORDER BY id").fetchall(),
         members=db.execute("SELECT count(*) FROM membership").fetchone()[0],
         rolled_up=_rolled_up(db),
+        accounts=table("SELECT * FROM credit_account") if _paid(db) else [],
+        at_risk=db.execute(AT_RISK).fetchone()[0] if _paid(db) else 0,
     )
+
+
+#: What the attempts cost of which nobody knows whether they were accepted.
+AT_RISK = "SELECT coalesce(sum(credits), 0) FROM credit_use WHERE spent = 0"
+
+
+def _paid(db: sqlite3.Connection) -> bool:
+    """Whether the file is of a version that has credits."""
+    found = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'credit_account'").fetchone()
+    return found is not None
 
 
 def _rolled_up(db: sqlite3.Connection) -> dict[object, Counter[str]]:
@@ -124,6 +138,11 @@ def check_records(records: Records) -> None:
     being_tried = Counter(row["delivery_id"] for row in records.attempts if row["outcome"] is None)
     assert being_tried == Counter(on_the_wire)
     check_chain(records.audit)
+    for account in records.accounts:
+        paid = [row for row in records.attempts if row["outcome"] == "sent"]
+        assert account["spent"] == len(paid), "each accepted attempt is paid for once"
+        unknown = [row for row in records.attempts if row["outcome"] in (None, "in_doubt")]
+        assert records.at_risk <= len(unknown), "nothing else is held for what may have been accepted"
 
 
 def check_chain(audit: Sequence[tuple[object, ...]]) -> None:
@@ -148,6 +167,8 @@ def check_crash(records: Records, connections: int) -> None:
 def check_settled(records: Records, accepted: Accepted, policy: str, audience: set[str]) -> None:
     """What holds when everything is over: everybody is settled (I1), and all of `check_accepted`."""
     assert set(records.states) <= {"sent", "in_doubt"}, "I1: everybody is settled"
+    for account in records.accounts:
+        assert account["held"] == records.states["in_doubt"], "what is in doubt is held, and nothing else"
     check_accepted(records, accepted, policy, audience)
 
 

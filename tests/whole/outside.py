@@ -55,15 +55,16 @@ class Outside(Witness):
         token.write_text(TOKEN)
         token.chmod(0o600)
         hub.boot()
+        hub.hubctl("credits", "grant", "team", str(2 * n))  # each message costs one
         if self.channel == "sms":
             hub.contacts(n, column="phone")
             hub.apply(
                 CAMPAIGN, channel="sms", sender=None, subject=None, html=None,
-                text="Hi {{ first_name }}", in_doubt=policy,
+                text="Hi {{ first_name }}", in_doubt=policy, credits="team",
             )  # fmt: skip
             return {f"+1415555{2000 + i}" for i in range(n)}
         hub.contacts(n)
-        hub.apply(CAMPAIGN, in_doubt=policy)
+        hub.apply(CAMPAIGN, in_doubt=policy, credits="team")
         return {f"p{i}@example.com" for i in range(n)}
 
     @property
