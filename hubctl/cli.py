@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "log": (f"{_AT}.events:log", _SEE, "Show what happened to a campaign, line by line."),
     "report": (f"{_AT}.report:report", _SEE, "Show figures by campaign, label, provider and over time."),
     "events": (f"{_AT}.events:events", _SEE, "Print the durable events, for programs."),
+    "notifications": (f"{_AT}.notifications:notifications", _SEE, "Show what somebody should know."),
     "metrics": (f"{_AT}.metrics:metrics", _SEE, "Print metrics for monitoring, as OpenMetrics text."),
     "contacts": (f"{_AT}.contacts:contacts", _PEOPLE, "List, show, export, add and remove contacts."),
     "lists": (f"{_AT}.lists:lists", _PEOPLE, "Show, rename and delete lists."),

@@ -37,6 +37,7 @@ from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.endpoints import LOOK_EVERY, Endpoints
 from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
+from hubd.core.model import Channel
 from hubd.core.tokens import Purpose, Tokens
 from hubd.engine.feed import Feed
 from hubd.engine.health_events import HealthEvents
@@ -54,6 +55,7 @@ from hubd.mailboxes import probe
 from hubd.notify import Heartbeat, Manager, summary
 from hubd.ownership import find_weakness
 from hubd.provider_specs import provider_specs
+from hubd.reports.notifier import Notifier, Recipients
 from hubd.signals import Stopping, hangups_from_now_on, reload_on_hangup, watch_signals, watch_stdin
 from hubd.store.audit import Audit
 from hubd.store.backup import Backups
@@ -69,6 +71,7 @@ from hubd.store.housekeeping import tidy
 from hubd.store.inbox import Inbox
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
+from hubd.store.notices import Notices
 from hubd.store.reports import Reports
 from hubd.store.restore import Restores, open_restores
 from hubd.store.rollup import count_pending
@@ -207,6 +210,7 @@ async def _serve(
                 lists=Lists(database),
                 templates=Templates(database),
                 credits=Credits(database),
+                notices=Notices(database),
                 campaigns=campaigns,
                 commands=Commands(database),
                 ledger=ledger,
@@ -242,6 +246,16 @@ async def _serve(
                 if listener is not None and config.listener is not None:
                     await services.start(listener.serve, config.listener.address)
                 services.start_soon(_tidy_hourly, database)
+                services.start_soon(
+                    Notifier(
+                        Notices(database),
+                        supervisor,
+                        recipients=lambda: _recipients(reload),
+                        working=lambda: _working(supervisor, reload),
+                        news=database.wait_events,
+                        now=time.time,
+                    ).run
+                )
                 services.start_soon(_look_at_database, database)
                 services.start_soon(reload_on_hangup, hangups, hub.reload)
                 await services.start(
@@ -332,6 +346,26 @@ async def _reload(endpoints: Endpoints, reload: Callable[[], Awaitable[list[str]
     """Create socket files that were removed again, then read the configuration again."""
     endpoints.make_again()
     return await reload()
+
+
+def _recipients(reload: Reloader) -> Recipients | None:
+    """Who is told what by email now."""
+    to = reload.notify
+    if to is None:
+        return None
+    return Recipients(addresses=to.keys, provider=to.provider, sender=to.sender, kinds=to.kinds)
+
+
+def _working(supervisor: Supervisor, reload: Reloader) -> list[str]:
+    """The providers that send email now. What an outbox writes reaches nobody, unless it was asked for."""
+    wanted = reload.notify.provider if reload.notify else ""
+    return [
+        each.name
+        for each in supervisor.providers.views()
+        if Channel.EMAIL in each.channels
+        and each.state in ("ready", "slowed")
+        and (each.kind != "outbox" or each.name == wanted)
+    ]
 
 
 async def _look_at_database(database: Database) -> None:

@@ -22,6 +22,7 @@ from hubd.config.file import (
 )
 from hubd.config.listener import ListenerConfig
 from hubd.config.mailboxes import MailboxConfig
+from hubd.config.notify import NotifySettings
 from hubd.config.oauth2 import OAuth2Config
 from hubd.config.reference import declared
 from hubd.control.methods import METHODS
@@ -49,11 +50,14 @@ SECTIONS += [
     ("[listener]", ListenerConfig),
 ]
 TABLES = (
-    *(HubConfig, *(table for _, table in SECTIONS)),
+    *(HubConfig, NotifySettings, *(table for _, table in SECTIONS)),
     *(CampaignSpec, Retry, Schedule, TemplateSpec),
 )
 #: What is in the types and is no key with a value of its own.
-INSIDE = {"providers", "mailboxes", "listener", "folder", "layers", "retry", "schedule"}
+INSIDE = {
+    *("providers", "mailboxes", "listener", "bounces", "notify", "keys"),
+    *("folder", "layers", "retry", "schedule"),
+}
 
 
 def faults(error: BadInput) -> set[str]:
@@ -75,7 +79,9 @@ def test_every_field_that_is_read_from_a_file_has_a_description(table: type) -> 
 
 
 @pytest.mark.parametrize(
-    ("head", "table"), [("[hub]", HubConfig), *SECTIONS], ids=lambda each: getattr(each, "__name__", "")
+    ("head", "table"),
+    [("[hub]", HubConfig), ("[notify]", NotifySettings), *SECTIONS],
+    ids=lambda each: getattr(each, "__name__", ""),
 )
 def test_every_key_of_hubd_toml_that_is_described_is_read(head: str, table: type, tmp_path: Path) -> None:
     keys = {key for key, *_ in declared(table)} - {"type"}

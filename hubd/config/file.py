@@ -8,7 +8,7 @@ The daemon reads this file and never writes it. Where the file and the other pla
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -19,8 +19,10 @@ from hubd.config.hosts import address_of, is_loopback
 from hubd.config.layers import Layers, read_layers
 from hubd.config.listener import ListenerConfig, read_listener
 from hubd.config.mailboxes import MailboxConfig, read_mailbox
+from hubd.config.notify import NotifySettings, read_notify
 from hubd.config.secret_refs import read_secret
 from hubd.core.inbox import BounceRules
+from hubd.core.model import Channel
 from hubd.core.tables import Fault, Table, shown, unknown_first
 from hubd.errors import BadInput, CredentialMissing
 from hubd.places import config_path, socket_path, state_dir
@@ -69,6 +71,7 @@ class HubConfig:
     mailboxes: dict[str, MailboxConfig] = field(default_factory=dict)
     bounces: BounceRules = field(default_factory=BounceRules)
     listener: ListenerConfig | None = None
+    notify: NotifySettings | None = None
     folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
     layers: Layers = field(default_factory=Layers, compare=False, repr=False)  #: where each key comes from
 
@@ -167,6 +170,7 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
     tables.close()
     bounces = _bounces(top.sub("bounces"))
     listener = read_listener(top.sub("listener")) if top.take("listener") is not None else None
+    notify = read_notify(top.sub("notify"), _senders(providers))
     top.close()
     return HubConfig(
         log_level=log_level,
@@ -176,6 +180,7 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
         mailboxes=mailboxes,
         bounces=bounces,
         listener=listener,
+        notify=notify,
         folder=folder,
         layers=layers,
     )
@@ -199,6 +204,11 @@ def _bounces(table: Table) -> BounceRules:
     )
     table.close()
     return rules
+
+
+def _senders(providers: Mapping[str, ProviderSettings]) -> list[str]:
+    """The providers that send email."""
+    return [name for name, each in providers.items() if Channel.EMAIL in kind_of(each.type).channels]
 
 
 def _provider(table: Table, name: str, folder: Path) -> ProviderSettings | None:

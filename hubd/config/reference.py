@@ -19,6 +19,7 @@ import msgspec
 from hubd.config.file import HubConfig
 from hubd.config.listener import ListenerConfig
 from hubd.config.mailboxes import MailboxConfig
+from hubd.config.notify import NotifySettings
 from hubd.config.oauth2 import OAuth2Config
 from hubd.config.rates import Limited, Rates
 from hubd.core.inbox import BounceRules
@@ -69,6 +70,7 @@ def sections() -> list[Section]:
     found.append(_table("[mailboxes.NAME]", MailboxConfig))
     found.append(_table("[mailboxes.NAME.oauth2]", OAuth2Config))
     found.append(_table("[listener]", ListenerConfig))
+    found.append(_table("[notify]", NotifySettings))
     found.append(Section(title="Rates, for each type of provider", about="", keys=limits))
     about = BounceRules.__doc__ or ""
     found.append(Section(title="[bounces]", about=about, keys=declared(BounceRules)))

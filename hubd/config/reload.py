@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from hubd.config.file import HubConfig, load_config, viewer_token
+from hubd.config.notify import NotifySettings
 from hubd.config.show import Option, Setting, settings
 from hubd.errors import BadConfig, CredentialMissing, HubError, ProviderUnavailable, StoreError
 from hubd.journal import Kind
@@ -119,6 +120,8 @@ class Reloader:
             changes.insert(0, "hub.log_level")
         if config.viewer_token != self._running.viewer_token:
             changes.insert(0, "hub.viewer_token")
+        if config.notify != self._running.notify:
+            changes.append("notify")
         self._waiting = [
             key
             for key, value in _ONCE.items()
@@ -126,6 +129,11 @@ class Reloader:
         ]
         self._running = replace(config, tcp=self._running.tcp, listener=self._running.listener)
         return changes
+
+    @property
+    def notify(self) -> NotifySettings | None:
+        """Who is told by email."""
+        return self._running.notify
 
     async def viewer_token(self) -> str:
         """The token that lets viewers in, read again each time; "" while there is none that can be read."""

@@ -55,6 +55,7 @@ def settings(config: HubConfig, options: Mapping[str, Option]) -> list[Setting]:
         found.append(_setting(config, ("listener", "address"), address_text(config.listener.address)))
         for name in ("public_url", "unsubscribe"):
             found.append(_setting(config, ("listener", name), getattr(config.listener, name)))
+    found += _notify(config)
     return [_overridden(setting, options) for setting in found if _says_something(setting, options)]
 
 
@@ -83,6 +84,13 @@ def _provider(config: HubConfig, name: str, provider: ProviderSettings) -> Itera
         if implies and getattr(provider, implies) is None:
             implies = ""
         yield _setting(config, (*place, key), getattr(provider, attribute), implied_by=implies)
+
+
+def _notify(config: HubConfig) -> Iterator[Setting]:
+    if config.notify is not None:
+        for key in ("email", "provider", "sender", "on"):
+            value = getattr(config.notify, key)
+            yield _setting(config, ("notify", key), list(value) if isinstance(value, tuple) else value)
 
 
 def _setting(config: HubConfig, names: tuple[str, ...], value: object, *, implied_by: str = "") -> Setting:

@@ -31,6 +31,7 @@ from hubd.core.decide import (
 from hubd.core.inbox import Decision, Filter, InboxRow, SourceView
 from hubd.core.intake import AddressRow, ContactRow
 from hubd.core.model import Campaign, Channel, Content, DeliveryState, Figures, InDoubt
+from hubd.core.notices import Notice
 from hubd.core.records import (
     Audience,
     Backup,
@@ -172,6 +173,13 @@ class Credits(Protocol):
         self, name: str, before: int, limit: int
     ) -> tuple[CreditAccount, Sequence[CreditHold], Sequence[CreditEntry]]: ...
     async def of_campaign(self, campaign: Campaign) -> tuple[CreditAccount, CreditHold] | None: ...
+
+
+class Notices(Protocol):
+    """What people are told."""
+
+    async def page(self, *, unread: bool, before: int, limit: int) -> tuple[Sequence[Notice], int]: ...
+    def reading(self, through: int) -> Work[int]: ...
 
 
 # -- the ledger --------------------------------------------------------------------------------------------
@@ -390,6 +398,7 @@ class Hub:
     campaigns: Campaigns
     templates: Templates
     credits: Credits
+    notices: Notices
     commands: Commands
     ledger: Ledger
     reports: Reports

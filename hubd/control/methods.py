@@ -20,6 +20,7 @@ from hubd.control import (
     mailbox_methods,
     message_methods,
     metrics,
+    notification_methods,
     provider_methods,
     report_methods,
     run_methods,
@@ -32,6 +33,8 @@ from hubd.wire import params as p
 from hubd.wire import results as r
 from hubd.wire.credit_params import CreditsGrant, CreditsHistory
 from hubd.wire.credit_results import AccountsResult, GrantResult, HistoryResult
+from hubd.wire.notification_params import NotificationList, NotificationRead
+from hubd.wire.notification_results import NotificationsRead, NotificationsResult
 from hubd.wire.report_params import ReportGet
 from hubd.wire.report_results import ReportResult
 
@@ -431,6 +434,22 @@ _MAILBOXES = (
         private=True,
     ),
 )
+_NOTIFICATIONS = (
+    reads(
+        "notification.list",
+        "What people are told, the newest first.",
+        NotificationList,
+        NotificationsResult,
+        notification_methods.page,
+    ),
+    changes(
+        "notification.read",
+        "Mark notifications as read.",
+        NotificationRead,
+        NotificationsRead,
+        notification_methods.read,
+    ),
+)
 _EVENTS = (
     of_session(
         "events.subscribe",
@@ -473,6 +492,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             *_MAILBOXES,
             *_CREDITS,
             *_REPORTS,
+            *_NOTIFICATIONS,
             *_EVENTS,
         )
     }

@@ -32,6 +32,7 @@ UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
                       WHEN :target = 'completed' AND NOT :troubled THEN ''
                       ELSE last_error END,
     archived_at = CASE WHEN :target = 'running' THEN NULL ELSE archived_at END,
+    runs = runs + (:target = 'running' AND :source <> 'running'),
     freeze_to = CASE WHEN :target = 'running' AND freeze_to IS NULL
                      THEN (SELECT newest FROM sequence WHERE name = 'membership') ELSE freeze_to END
 WHERE id = :id AND state = :source"""

@@ -264,33 +264,17 @@ class Ledger:
         fingerprint: bytes,
         credits: tuple[str, int] | None = None,
     ) -> Work[int]:
-        """The unit of work that queues a one-off message in a transactional queue; its delivery id.
-
-        `content` is the id of one that is stored, or one with its hash; `credits` is the account that pays,
-        and how many it costs. Raises `CreditsShort`.
-        A second one with the same `idempotency_key` queues nothing and returns the first one's id; what was
-        asked for the first time is kept as `fingerprint`.
-        """
-
-        def work(unit: Unit) -> int:
-            if idempotency_key:
-                made = unit.db.execute(REQUEST, (idempotency_key,)).fetchone()
-                if made is not None:
-                    return int(made["delivery_id"])
-            text = json.dumps(dict(fields), ensure_ascii=False)
-            content_id = content if isinstance(content, int) else add_content(unit, *content)
-            values = (campaign_id, recipient, key, unit.now, content_id, text)
-            delivery_id: int = unit.db.execute(ADD_TRANSACTIONAL, values).fetchone()[0]
-            unit.moved(campaign_id, None, DeliveryState.PENDING)
-            if credits is not None:
-                account, cost = credits
-                hold_id = add_hold(unit, account, campaign_id, "", delivery_id)
-                unit.credits.reserve(hold_id, cost, "the message", logged=False)
-            if idempotency_key:
-                unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.steady, fingerprint))
-            return delivery_id
-
-        return work
+        """See `adding_single`."""
+        return adding_single(
+            campaign_id,
+            recipient,
+            key,
+            fields,
+            content,
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+            credits=credits,
+        )
 
     async def requested(self, idempotency_key: str) -> tuple[int, bytes] | None:
         """The one-off message that was queued with a key, and the fingerprint of that request."""
@@ -339,6 +323,46 @@ class Ledger:
     async def recount(self, campaign_id: int) -> Counts:
         """The counters counted anew from the deliveries; they must equal `Campaign.counts`."""
         return await self._db.read(lambda db: count_again(db, campaign_id))
+
+
+def adding_single(
+    campaign_id: int,
+    recipient: str,
+    key: str,
+    fields: Mapping[str, str],
+    content: int | tuple[Content, str],
+    *,
+    idempotency_key: str,
+    fingerprint: bytes,
+    credits: tuple[str, int] | None = None,
+) -> Work[int]:
+    """The unit of work that queues a one-off message in a transactional queue; its delivery id.
+
+    `content` is the id of one that is stored, or one with its hash; `credits` is the account that pays,
+    and how many it costs. Raises `CreditsShort`.
+    A second one with the same `idempotency_key` queues nothing and returns the first one's id; what was
+    asked for the first time is kept as `fingerprint`.
+    """
+
+    def work(unit: Unit) -> int:
+        if idempotency_key:
+            made = unit.db.execute(REQUEST, (idempotency_key,)).fetchone()
+            if made is not None:
+                return int(made["delivery_id"])
+        text = json.dumps(dict(fields), ensure_ascii=False)
+        content_id = content if isinstance(content, int) else add_content(unit, *content)
+        values = (campaign_id, recipient, key, unit.now, content_id, text)
+        delivery_id: int = unit.db.execute(ADD_TRANSACTIONAL, values).fetchone()[0]
+        unit.moved(campaign_id, None, DeliveryState.PENDING)
+        if credits is not None:
+            account, cost = credits
+            hold_id = add_hold(unit, account, campaign_id, "", delivery_id)
+            unit.credits.reserve(hold_id, cost, "the message", logged=False)
+        if idempotency_key:
+            unit.db.execute(ADD_REQUEST, (idempotency_key, delivery_id, unit.steady, fingerprint))
+        return delivery_id
+
+    return work
 
 
 def _due(row: Row, campaign_content: int) -> DueDelivery:

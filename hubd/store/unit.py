@@ -21,9 +21,11 @@ from typing import Generic, TypeVar
 
 from hubd.core.measures import ACCEPTED, CAME_BACK, DAY, MEASURED, OF_STATE, Measure, day_of, hour_of
 from hubd.core.model import DeliveryState
+from hubd.core.notices import TOLD
 from hubd.core.pacing import STEP
 from hubd.store.credit_book import CreditBook
 from hubd.store.multirow import write_rows
+from hubd.store.notice_rows import Happened, write_notices
 from hubd.store.steady import Moment
 from hubd.store.transaction import Transaction, take
 
@@ -93,7 +95,7 @@ class SharedUnit:
     """
 
     __slots__ = (
-        *("_credits", "_measured", "_moves", "_numbered", "_opened", "_refusals", "_spent"),
+        *("_credits", "_measured", "_moves", "_noticed", "_numbered", "_opened", "_refusals", "_spent"),
         *("db", "last_seq", "now", "steady"),
     )
 
@@ -108,6 +110,7 @@ class SharedUnit:
         self._spent: dict[tuple[str, int], int] = {}
         self._opened = 0
         self._credits: CreditBook | None = None
+        self._noticed: list[Happened] = []
 
     @property
     def credits(self) -> CreditBook:
@@ -183,6 +186,8 @@ class SharedUnit:
             self.last_seq = self._numbered = take(self.db, "event", 1)
         text = json.dumps(data, separators=(",", ":"))
         self.db.execute(ADD_EVENT, (self.last_seq, self.now, type, campaign_id, campaign_id, text))
+        if type in TOLD:
+            self._noticed.append(Happened(self.last_seq, type, campaign_id, data))
         return self.last_seq
 
     def opened(self, n: int = 1) -> None:
@@ -215,6 +220,9 @@ class SharedUnit:
         self._refusals.clear()
         write_rows(self.db, SPEND, [(*key, NODE, slots) for key, slots in self._spent.items()])
         self._spent.clear()
+        for happened in self._noticed:
+            write_notices(self.db, self.now, happened, self.event)
+        self._noticed.clear()
         if self._opened:
             self.db.execute(COUNT_OPENED, (NODE, self._opened))
             self._opened = 0

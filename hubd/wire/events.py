@@ -221,6 +221,15 @@ class CreditsLow(TypedDict):
     low_at: int
 
 
+class NotificationAdded(TypedDict):
+    """There is news for people: `about` is a campaign, an account, a mailbox or a sink."""
+
+    id: int
+    kind: str
+    about: str
+    headline: str
+
+
 class ListCounted(TypedDict):
     """A list, and how many contacts are not on it any more."""
 
@@ -350,6 +359,7 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         "credits.granted": EventType(
             summary="Credits were granted to an account or taken back.", data=CreditsGranted
         ),
+        "notification.added": EventType(summary="There is a new notification.", data=NotificationAdded),
         "credits.low": EventType(summary="An account has few credits left.", data=CreditsLow),
         "config.reloaded": EventType(summary="The configuration was read again.", data=ConfigReloaded),
         "config.reload_failed": EventType(

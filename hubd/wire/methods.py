@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from hubd.wire import results as r
     from hubd.wire.credit_results import AccountsResult, GrantResult, HistoryResult
+    from hubd.wire.notification_results import NotificationsRead, NotificationsResult
     from hubd.wire.report_results import ReportResult
 
 R_co = TypeVar("R_co", covariant=True)
@@ -92,6 +93,8 @@ PROVIDER_DISABLE: Method[r.ProviderResult] = Method("provider.disable")
 CREDITS_LIST: Method[AccountsResult] = Method("credits.list")
 CREDITS_GRANT: Method[GrantResult] = Method("credits.grant")
 CREDITS_HISTORY: Method[HistoryResult] = Method("credits.history")
+NOTIFICATION_LIST: Method[NotificationsResult] = Method("notification.list")
+NOTIFICATION_READ: Method[NotificationsRead] = Method("notification.read")
 EVENTS_SUBSCRIBE: Method[r.SubscribeResult] = Method("events.subscribe")
 EVENTS_UNSUBSCRIBE: Method[r.Done] = Method("events.unsubscribe")
 EVENTS_LIST: Method[r.EventsResult] = Method("events.list")

@@ -203,6 +203,8 @@ def _messages(told: Told) -> None:
     told.run("credits")
     told.run("credits history", "team")
     told.run("report", "--by", "day")
+    told.run("notifications", "--unread", "--mark-read", "--dry-run")
+    told.run("notifications", "--unread", "--mark-read")
     told.run("failures", "spring")
     told.run("retry", "spring", "--class", "permanent", "--dry-run")
     told.run("retry", "spring", "--class", "permanent")

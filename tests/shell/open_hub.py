@@ -44,6 +44,7 @@ from hubd.store.events import Events
 from hubd.store.inbox import Inbox
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
+from hubd.store.notices import Notices
 from hubd.store.reports import Reports
 from hubd.store.restore import open_restores
 from hubd.store.templates import Templates
@@ -152,6 +153,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 lists=Lists(database),
                 templates=Templates(database),
                 credits=Credits(database),
+                notices=Notices(database),
                 campaigns=campaigns,
                 commands=Commands(database),
                 ledger=ledger,

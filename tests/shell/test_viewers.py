@@ -107,6 +107,7 @@ async def test_nothing_that_a_viewer_can_read_holds_an_address(both: Both) -> No
         "report.get": {"by": "day"},
         "template.list": {},
         "credits.list": {},
+        "notification.list": {},
         "credits.history": {"account": "team"},
         "template.get": {"name": "welcome"},
         "template.history": {"name": "welcome"},

@@ -1,0 +1,1 @@
+"""What the hub reports by itself: notifications by email."""
