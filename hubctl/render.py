@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from hubctl import start_times
+from hubctl import render_series, start_times
 from hubctl.layout import (
     STATE_COLOURS,
     facts,
@@ -57,7 +57,7 @@ CAMPAIGN_COLUMNS = (
         "rates",
     ),
     *("limit", "scheduled_at", "started_at", "completed_at", "created_at", "last_error", "revision"),
-    *("in_doubt", "possible_duplicates", "freezing", "refused"),
+    *("in_doubt", "possible_duplicates", "freezing", "refused", "repeats", "next_at", "series", "trigger"),
 )
 #: What a provider has.
 PROVIDER_COLUMNS = (
@@ -178,6 +178,7 @@ def campaign(
         ("labels", ", ".join(view.get("labels") or ())),
         ("template", view.get("template")),
         ("credits", credits),
+        *render_series.facts_of(view),
         ("recipients", int(counts["total"]) if counts["total"] else None),
     ]
     for name in DELIVERY_STATES:
@@ -331,6 +332,7 @@ def check(found: r.CheckResult, credits: str = "") -> str:
         ("credits", credits),
         ("takes", estimate(found.get("estimate")) or _unlimited(found.get("estimate"))),
         ("volume", volume(found.get("load"))),
+        ("next", "; ".join(start_times.shown(each) for each in found.get("upcoming") or ())),
     ]
     lines = [facts(pairs)]
     lines += [f"  warning: {printable(str(each))}" for each in found.get("warnings") or ()]

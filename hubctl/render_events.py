@@ -58,6 +58,8 @@ def _campaign(kind: str, data: View) -> str | None:
         case "campaign.applied":
             changed = ", ".join(map(str, data.get("changed") or ()))
             return "created" if data.get("created") else f"changed {changed}".rstrip()
+        case "campaign.occurrence":
+            return _occurrence(data)
         case "campaign.rate":
             return rates(data.get("rate")) or "no limit of its own"
         case "campaign.archived":
@@ -68,6 +70,20 @@ def _campaign(kind: str, data: View) -> str | None:
             held = plural(int(data.get("held") or 0), "recipient")
             return f"{held} held after a restore, because they may have got the message since"
     return None
+
+
+def _occurrence(data: View) -> str:
+    at, why = _time(data.get("at")), f": {data['detail']}" if data.get("detail") else ""
+    match data.get("outcome"):
+        case "started":
+            return f"{data.get('occurrence')} begins, planned for {at}"
+        case "missed":
+            times = plural(int(data.get("missed") or 0), "occurrence")
+            return f"{times} missed, from {at}"
+        case "overlap":
+            return f"skipped the occurrence of {at}{why}"
+        case _:
+            return f"the occurrence of {at} could not begin{why}"
 
 
 def _delivery(kind: str, data: View) -> str | None:

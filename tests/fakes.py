@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from hubd.core.credits import Cost
-from hubd.core.decide import Decide, Decided, Move
+from hubd.core.decide import Decide, Decided, Move, Occurred
 from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import (
@@ -221,6 +221,9 @@ class FakeStore:
                 scheduled_at=before.scheduled_at if plan.scheduled_at is None else plan.scheduled_at,
             )  # fmt: skip
         return Decided(plan=plan, campaign=after, figures=Figures(0, 0, None))
+
+    async def occur(self, campaign_id: int, now: float) -> Occurred:
+        raise AssertionError("no campaign of this store repeats")
 
     async def audience_size(self, campaign_id: int) -> int:
         await trio.lowlevel.checkpoint()

@@ -251,6 +251,7 @@ CORE_LIBRARIES = {
     "markupsafe",
     "msgspec",
     "email_validator",
+    "cronsim",
     "phonenumbers",
     "hubd",
 }

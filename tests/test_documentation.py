@@ -27,7 +27,7 @@ from hubd.config.oauth2 import OAuth2Config
 from hubd.config.reference import declared
 from hubd.control.methods import METHODS
 from hubd.core.model import Channel
-from hubd.core.spec import CampaignSpec, Retry, Schedule
+from hubd.core.spec import CampaignSpec, Retry, Schedule, Trigger
 from hubd.core.spec_reading import parse_spec
 from hubd.core.template_spec import TemplateSpec
 from hubd.errors import BadInput
@@ -56,7 +56,7 @@ TABLES = (
 #: What is in the types and is no key with a value of its own.
 INSIDE = {
     *("providers", "mailboxes", "listener", "bounces", "notify", "keys"),
-    *("folder", "layers", "retry", "schedule"),
+    *("folder", "layers", "retry", "schedule", "trigger"),
 }
 
 
@@ -97,7 +97,7 @@ def test_every_key_of_hubd_toml_that_is_described_is_read(head: str, table: type
 def test_every_key_of_a_campaign_file_that_is_described_is_read() -> None:
     wrong = dt.datetime(2026, 12, 1)
     top = {key for key, *_ in declared(CampaignSpec)}
-    inner = {"retry": declared(Retry), "schedule": declared(Schedule)}
+    inner = {"retry": declared(Retry), "schedule": declared(Schedule), "trigger": declared(Trigger)}
     spec: dict[str, object] = dict.fromkeys(top, wrong)
     spec |= {name: {key: wrong for key, *_ in keys} for name, keys in inner.items()}
     with pytest.raises(BadInput) as caught:

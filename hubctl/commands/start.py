@@ -14,6 +14,7 @@ from hubctl.answer import print_result
 from hubctl.app import App, Json
 from hubctl.command import command
 from hubctl.exits import Exit, Refused
+from hubctl.render_series import next_times, zone_of
 from hubctl.selection import choose, of_campaigns
 from hubd.errors import BadInput, PreflightFailed
 from hubd.wire import methods as m
@@ -211,6 +212,8 @@ def _dry_run(app: App, name: str, asked: Json, zone: str | None) -> int:
     if not print_result(app, {"name": name, "dry_run": True, **found, "would": would}):
         already = found["campaign"]["state"] == "running"
         app.out(f"{name} is running already" if already else f"would {plan(name, found, asked, zone)}")
+        if len(times := planned.get("upcoming") or []) > 1:
+            app.out(f"  then     {next_times(times[1:], found['campaign'].get('repeats'))}")
         if skipped := render.skips(planned["skipped"], found["campaign"]["channel"]):
             app.out(f"  skipped  {skipped}")
         if problems:
@@ -225,7 +228,10 @@ def started(name: str, found: r.StartResult, zone: str | None) -> str:
     if view["state"] == "scheduled":
         from hubctl.start_times import shown
 
-        return f"{name} is scheduled for {shown(view['scheduled_at'], zone)}"
+        repeats = view.get("repeats")
+        already = " already" if repeats and not found["changed"] else ""
+        words = f"repeats {repeats}; next on" if repeats else "is scheduled for"
+        return f"{name} {words} {shown(view['scheduled_at'], zone or zone_of(repeats))}{already}"
     return f"{name} is {view['state']}" + ("" if found["changed"] else " already")
 
 

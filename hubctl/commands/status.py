@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubctl import layout, render, render_credits
+from hubctl import layout, render, render_credits, render_series
 from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import command
@@ -70,19 +70,28 @@ def status(app: App, name: str | None, check: bool) -> int:
 
     found, providers, about = app.talk(work)
     view = found["campaign"]
-    if print_result(app, {"campaign": view, **_paid(found)}, of="campaign"):
+    repeating = (
+        {"upcoming": found["upcoming"], "occurrences": found["occurrences"]} if view.get("repeats") else {}
+    )
+    if print_result(app, {"campaign": view, **_paid(found), **repeating}, of="campaign"):
         return Exit.DONE
     width, credits = app.width(), render_credits.of_campaign(found.get("credits"))
     app.out(render.campaign(view, colour=app.coloured(), width=width, about=about, credits=credits))
     for each in providers:
         if each["name"] == view["provider"] and each["state"] != "ready":
             app.out(layout.wrapped(f"  {render.troubled(each)}", width, hanging="    "))
+    _tell_occurrences(app, found)
     return Exit.DONE
 
 
 def _paid(found: r.CampaignResult) -> dict[str, object]:
     """What it has of its credit account, for programs; nothing from an older daemon."""
     return {"credits": found["credits"]} if "credits" in found else {}
+
+
+def _tell_occurrences(app: App, found: r.CampaignResult) -> None:
+    if told := render_series.occurrences(found, colour=app.coloured(), width=app.width()):
+        app.out(f"\n{told}")
 
 
 async def _about(hub: Client, view: r.CampaignView) -> dict[str, str]:
@@ -163,5 +172,6 @@ def show(app: App, name: str, as_file: bool) -> None:
     spec = {**(found.get("spec") or {}), "rate": found["campaign"]["rates"]}  # as it is now, not as applied
     credits = render_credits.of_campaign(found.get("credits"))
     app.out(render.campaign(found["campaign"], colour=app.coloured(), width=app.width(), credits=credits))
+    _tell_occurrences(app, found)
     app.out()
     app.out(render.settings(spec))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import b64decode
+from collections.abc import Sequence
 from functools import partial
 
 import trio
@@ -18,7 +19,15 @@ from hubd.control.credit_methods import campaign_credits, credit_need
 from hubd.control.hub import Hub
 from hubd.control.preflight import inspect
 from hubd.control.rendering import address_of, contact_fields, first_reachable, view_rendered, write
-from hubd.control.views import estimate_view, load_view, matching_view, problem_of, problem_views
+from hubd.control.views import (
+    estimate_view,
+    load_view,
+    matching_view,
+    occurrence_view,
+    problem_of,
+    problem_views,
+    upcoming_view,
+)
 from hubd.core import decide
 from hubd.core.compose import compile_email, content_hash
 from hubd.core.content_warnings import content_warnings
@@ -26,6 +35,7 @@ from hubd.core.decide import Applied
 from hubd.core.model import ENDED, Campaign, Channel, Content, InDoubt
 from hubd.core.pacing import parse_rate
 from hubd.core.pictures import pictures_of
+from hubd.core.records import OccurrenceRow
 from hubd.core.sms import compile_sms
 from hubd.core.spec import spec_from_json, spec_json
 from hubd.core.spec_reading import parse_spec
@@ -67,8 +77,12 @@ async def apply(hub: Hub, params: p.CampaignApply, command: Command) -> r.ApplyR
         return {"campaign": view, "created": applied.created, "changed": changed, "warnings": warnings}
 
     policy = _policy(hub, spec.provider)
-    work = hub.campaigns.applying(spec, spec_json(spec), content, content_hash(content), in_doubt=policy)
-    return await command.write(work, answer)
+    work = hub.campaigns.applying(
+        spec, spec_json(spec), content, content_hash(content), in_doubt=policy, now=hub.now()
+    )
+    applied = await command.write(work, answer)
+    hub.supervisor.scheduler.wake()  # it may be due at another time
+    return applied
 
 
 def check_templates(content: Content) -> None:
@@ -95,7 +109,13 @@ async def get(hub: Hub, params: p.CampaignName) -> r.CampaignResult:
         "spec": json.loads(campaign.spec),
         "archived": campaign.archived,
         "credits": campaign_credits(await hub.credits.of_campaign(campaign)),
+        "upcoming": upcoming_view(campaign, hub.now()),
+        "occurrences": [occurrence_view(row) for row in await _occurrences(hub, campaign)],
     }
+
+
+async def _occurrences(hub: Hub, campaign: Campaign) -> Sequence[OccurrenceRow]:
+    return await hub.campaigns.occurrences(campaign) if campaign.recurrence else ()
 
 
 async def list_all(hub: Hub, params: p.CampaignList) -> r.CampaignsResult:
@@ -130,6 +150,7 @@ async def check(hub: Hub, params: p.CampaignName) -> r.CheckResult:
         "provider": campaign.provider,
         "channel": campaign.channel.value,
         "credits": credit_need(seen.found.credits),
+        "upcoming": upcoming_view(campaign, hub.now()),
     }
 
 

@@ -46,6 +46,7 @@ from hubd.core.records import (
     MessageLife,
     MissingPattern,
     NotRequeued,
+    OccurrenceRow,
     Restored,
     Snapshot,
     Suppression,
@@ -112,6 +113,7 @@ class Campaigns(Protocol):
     """Campaigns with their content and audience."""
 
     async def get(self, name: str) -> Campaign: ...
+    async def occurrences(self, campaign: Campaign, limit: int = 10) -> Sequence[OccurrenceRow]: ...
     async def list(self, *, queues: bool = False, archived: bool = False) -> builtins.list[Campaign]: ...
     def applying(
         self,
@@ -121,6 +123,7 @@ class Campaigns(Protocol):
         content_hash: str,
         *,
         in_doubt: InDoubt | None = None,
+        now: float | None = None,
     ) -> Work[Applied]: ...
 
     def deciding(self, name: str | int, decide: Decide[P]) -> Work[Decided[P]]: ...

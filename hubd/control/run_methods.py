@@ -13,13 +13,21 @@ from hubd.control.campaign_views import view_of
 from hubd.control.command import Command, Committed
 from hubd.control.hub import Hub, Work
 from hubd.control.preflight import Inspection, inspect
-from hubd.control.views import estimate_view, matching_view, problem_of, problem_views, time_text
+from hubd.control.views import (
+    estimate_view,
+    matching_view,
+    problem_of,
+    problem_views,
+    time_text,
+    upcoming_view,
+)
 from hubd.core import decide
 from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import Campaign, CampaignState
 from hubd.core.preflight import RISKS, unaccepted
 from hubd.core.records import NotRequeued
+from hubd.core.recurrence import recurrence_from_json
 from hubd.core.spec import spec_from_json
 from hubd.core.start_times import start_time
 from hubd.core.times import parse_time
@@ -41,7 +49,7 @@ async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartR
         seen = await inspect(hub, campaign, limit=params.limit, reckon=command.dry_run)
     if command.dry_run:
         assert seen is not None
-        would = _would(seen, plan)
+        would = _would(campaign, seen, plan, hub.now())
         view = await view_of(hub, campaign)
         return {
             "changed": False,
@@ -72,6 +80,8 @@ def _started(seen: Inspection | None, answer: r.ChangeResult) -> r.StartResult:
 
 def _start_time(hub: Hub, campaign: Campaign, params: p.CampaignStart) -> float | None:
     """When it is to start: as asked; or, for one that has not begun, as its file says. None for now."""
+    if campaign.recurrence:
+        return _next_occurrence(hub, campaign, params)
     if params.at is not None:
         now = params.at.strip().lower() == "now"
         return None if now else _future(hub, campaign, params.at, params.timezone)
@@ -87,6 +97,24 @@ def _start_time(hub: Hub, campaign: Campaign, params: p.CampaignStart) -> float 
     return None if planned is None else parse_time(planned)
 
 
+def _next_occurrence(hub: Hub, campaign: Campaign, params: p.CampaignStart) -> float:
+    """The time that a campaign that repeats waits for, or is to wait for."""
+    if params.at is not None:
+        decide.check_once(campaign)
+    if params.limit is not None:
+        raise BadInput.at("limit", "is for one run; a campaign that repeats has one for each of its times")
+    if campaign.state is CampaignState.SCHEDULED and campaign.scheduled_at is not None:
+        return campaign.scheduled_at
+    recurrence = recurrence_from_json(campaign.recurrence)
+    assert recurrence is not None, "it repeats"
+    at = recurrence.next(hub.now())
+    if at is None:
+        raise BadInput.at(
+            "schedule.until", "it has no occurrence any more", hint="apply its file with a later until"
+        )
+    return at
+
+
 def _future(hub: Hub, campaign: Campaign, at: str, zone: str) -> float:
     zone = spec_from_json(campaign.spec).schedule.timezone or zone
     try:
@@ -98,7 +126,7 @@ def _future(hub: Hub, campaign: Campaign, at: str, zone: str) -> float:
     return when
 
 
-def _would(seen: Inspection, plan: Move) -> r.WouldDo:
+def _would(campaign: Campaign, seen: Inspection, plan: Move, now: float) -> r.WouldDo:
     return {
         "change": plan.changed,
         "state": plan.to.value,
@@ -110,6 +138,7 @@ def _would(seen: Inspection, plan: Move) -> r.WouldDo:
         "problems": problem_views(seen.report.problems),
         "warnings": list(seen.report.warnings),
         "at": time_text(plan.scheduled_at),
+        "upcoming": upcoming_view(campaign, now),
     }
 
 
@@ -134,6 +163,7 @@ def _check_fit(campaign: Campaign, seen: Inspection, accepted: Sequence[str]) ->
 async def schedule(hub: Hub, params: p.CampaignSchedule, command: Command) -> r.ChangeResult:
     """Schedule a campaign."""
     campaign = await hub.campaigns.get(params.name)
+    decide.check_once(campaign)
     at = _future(hub, campaign, params.at, "")
     decide.schedule(campaign, at=at)
     _check_fit(campaign, await inspect(hub, campaign, reckon=False), params.accept_risk)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import msgspec
 
@@ -14,12 +14,21 @@ from hubd.core.condition import Matching
 from hubd.core.estimate import Estimate
 from hubd.core.model import Campaign, CampaignState, Counts
 from hubd.core.preflight import Load, Problem
+from hubd.core.recurrence import recurrence_from_json
 from hubd.core.tables import problem_of as problem_of
 from hubd.engine.feed import Sample
 from hubd.wire import results as r
 
 if TYPE_CHECKING:
-    from hubd.core.records import AttemptRow, Contact, DeliveryRow, EventRow, FailureGroup, Suppression
+    from hubd.core.records import (
+        AttemptRow,
+        Contact,
+        DeliveryRow,
+        EventRow,
+        FailureGroup,
+        OccurrenceRow,
+        Suppression,
+    )
     from hubd.engine.provider import ProviderView
 
 
@@ -53,7 +62,7 @@ def campaign_view(
         "channel": campaign.channel.value,
         "provider": campaign.provider,
         "kind": spec.kind,
-        "lists": spec.lists,
+        "lists": spec.lists or ([campaign.trigger_list] if campaign.trigger_list else []),
         "labels": spec.labels,
         "template": campaign.template,
         "counts": counts_view(campaign.counts),
@@ -71,6 +80,42 @@ def campaign_view(
         "possible_duplicates": possible_duplicates,
         "freezing": running and not campaign.audience_ready,
         "refused": refused,
+        **_repetition(campaign),
+        "series": campaign.series,
+        "trigger": campaign.trigger_list,
+    }
+
+
+class _Repetition(TypedDict):
+    repeats: str | None
+    next_at: str | None
+
+
+def _repetition(campaign: Campaign) -> _Repetition:
+    recurrence = recurrence_from_json(campaign.recurrence)
+    if recurrence is None:
+        return {"repeats": None, "next_at": None}
+    waits = campaign.state is CampaignState.SCHEDULED
+    return {
+        "repeats": f"{recurrence.text} ({recurrence.zone})",
+        "next_at": time_text(campaign.scheduled_at) if waits else None,
+    }
+
+
+def upcoming_view(campaign: Campaign, now: float) -> list[str | None]:
+    """The next three times of a campaign that repeats; of another one, none."""
+    recurrence = recurrence_from_json(campaign.recurrence)
+    return [] if recurrence is None else [time_text(at) for at in recurrence.upcoming(now)]
+
+
+def occurrence_view(row: OccurrenceRow) -> r.OccurrenceView:
+    """What became of an occurrence."""
+    return {
+        "at": time_text(row.at),
+        "outcome": row.outcome,
+        "detail": row.detail,
+        "name": row.name,
+        "state": row.state,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hubd.core.model import Campaign, CampaignState
-from hubd.core.spec import CampaignSpec, Retry, Schedule
+from hubd.core.spec import CampaignSpec, Retry, Schedule, Trigger
 from hubd.errors import Conflict
 
 #: The states in which another file may be applied: nothing is sent in them.
@@ -21,8 +21,21 @@ def check_applicable(campaign: Campaign, before: CampaignSpec, after: CampaignSp
             hint="pause it first, or apply the file under another name",
         )
     if campaign.started_at is None:
+        if campaign.state is CampaignState.SCHEDULED and (before.schedule.recurrence is None) is not (
+            after.schedule.recurrence is None
+        ):
+            how = "once" if before.schedule.recurrence is None else "to repeat"
+            raise Conflict(
+                f"the campaign {campaign.name} is scheduled {how}, and its new file says otherwise",
+                code="scheduled",
+                hint=f"stop it first, then apply the file: hubctl stop {campaign.name}",
+            )
         return
     fixed = []
+    if after.schedule.recurrence is not None:
+        fixed.append("schedule")
+    if before.trigger.list != after.trigger.list:
+        fixed.append("trigger")
     if before.channel != after.channel:
         fixed.append("channel")
     if list(dict.fromkeys(before.lists)) != list(dict.fromkeys(after.lists)):
@@ -48,7 +61,7 @@ def changed_keys(old: CampaignSpec | None, new: CampaignSpec) -> list[str]:
     changed = []
     for key in CampaignSpec.__struct_fields__:
         was, now = getattr(old, key, None), getattr(new, key)
-        if isinstance(now, Retry | Schedule):
+        if isinstance(now, Retry | Schedule | Trigger):
             was = was if old is not None else type(now)()
             parts = now.__struct_fields__
             changed += [f"{key}.{part}" for part in parts if getattr(was, part) != getattr(now, part)]

@@ -99,6 +99,14 @@ class Decided(Generic[Q]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Occurred:
+    """What came of the occurrences of a campaign that repeats."""
+
+    campaign: str = ""  #: the one that was scheduled for now, "" for none
+    next_at: float | None  #: the next occurrence; None when it repeats no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """A campaign file that was applied."""
 
@@ -236,6 +244,7 @@ def start(
     of the messages that are left, if somebody pays for them.
     """
     _check_ordinary(campaign)
+    check_once(campaign)
     to = advance_campaign(campaign.state, event)
     return _run(campaign, event, to, cost, changed=campaign.state is not to, limit=limit)
 
@@ -258,6 +267,16 @@ def _run(
         limit=target,
         reserve=None if cost is None else needed(cost, left),
     )
+
+
+def check_once(campaign: Campaign) -> None:
+    """Raise Conflict ("repeats") for a campaign that repeats: only its occurrences run."""
+    if campaign.recurrence:
+        raise Conflict(
+            f"the campaign {campaign.name} repeats and starts at the times in its file",
+            code="repeats",
+            hint=f"to send it at another time, too: hubctl clone {campaign.name} NEW --set schedule.every=",
+        )
 
 
 def may_be_scheduled(campaign: Campaign) -> bool:

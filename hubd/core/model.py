@@ -243,6 +243,9 @@ class Campaign:
     archived: bool = False  #: hidden from listings
     template: str = ""  #: the version of a template whose content it has, such as "welcome@3"
     credits: str = ""  #: the account that pays for its messages; "" for none
+    recurrence: str = ""  #: when it repeats (see `core.recurrence`), as JSON; "" for one that does not
+    trigger_list: str = ""  #: who is added to this list while it runs is a recipient; "" for no trigger
+    series: str = ""  #: the name of the campaign whose occurrence it is; "" for none
     counts: Counts = field(default_factory=Counts)
     created_at: float = 0.0
     updated_at: float = 0.0

@@ -218,3 +218,13 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     why: str
     epoch: int  #: of the boot that found it
+
+
+class OccurrenceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an occurrence of a campaign that repeats."""
+
+    at: float  #: when it was planned for, in epoch seconds
+    outcome: str  #: started, overlap, missed or failed
+    detail: str
+    name: str | None  #: of its campaign; None for none
+    state: str | None  #: of its campaign

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from hubd.core.html_text import plain_text
 from hubd.core.model import Attachment, Channel, Content, InDoubt, Kind
+from hubd.core.recurrence import CATCH_UP, Recurrence, cron_of, read_until
 from hubd.core.times import parse_duration, parse_time
 from hubd.errors import BadInput
 
@@ -19,6 +20,9 @@ from hubd.errors import BadInput
 GIVE_UP_AFTER: Mapping[Kind, float] = MappingProxyType(
     {Kind.MARKETING: 86_400.0, Kind.TRANSACTIONAL: 5 * 86_400.0}
 )
+
+
+TRIGGERS = ("added",)  #: what a triggered campaign can wait for
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +63,68 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "many they are."
         ),
     ] = ""
+
+    every: Annotated[
+        str,
+        Meta(
+            description="When it is sent again and again, each time as a campaign of its own: "
+            '`"monday 9:00"`, `"weekdays 8:30"`, `"monthly on the last friday 9:00"`, `"2 hours"`. Needs '
+            "`timezone`."
+        ),
+    ] = ""
+    cron: Annotated[
+        str,
+        Meta(
+            description='The same as a cron expression of five fields, such as `"0 9 * * 1"`, instead of '
+            "`every`."
+        ),
+    ] = ""
+    until: Annotated[
+        str | None,
+        Meta(description="The last day, or the last time, of a campaign that repeats: `2026-12-31`."),
+    ] = None
+    catch_up: Annotated[
+        str | None,
+        Meta(
+            description="What happens to occurrences that are missed by more than an hour because hubd did "
+            'not run: `"skip"`, or `"once"` for starting the last of them.'
+        ),
+    ] = None
+
+    @property
+    def recurrence(self) -> Recurrence | None:
+        """When it repeats; None if it does not."""
+        if not self.every and not self.cron:
+            return None
+        return Recurrence(
+            cron=self.cron or cron_of(self.every),
+            zone=self.timezone,
+            text=self.every or self.cron,
+            until=None if self.until is None else read_until(self.until, self.timezone),
+            catch_up=self.catch_up or CATCH_UP[0],
+        )
+
+
+class Trigger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A campaign that goes to each contact who is added to a list while it runs."""
+
+    list: Annotated[
+        str,
+        Meta(
+            description="The list: whoever is added to it while the campaign runs gets one message, at once "
+            "and ahead of other campaigns. It takes the place of `lists`."
+        ),
+    ] = ""
+    on: Annotated[str | None, Meta(description='What it waits for. Only `"added"`.')] = None
+    delay: Annotated[
+        str,
+        Meta(description='How long after that the message goes out, such as `"1h"`. The default is at once.'),
+    ] = ""
+
+    @property
+    def wait(self) -> float:
+        """Seconds from the event until the message is due."""
+        return parse_duration(self.delay) if self.delay else 0.0
 
 
 class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,6 +265,12 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = ""
     retry: Retry = Retry()
     schedule: Schedule = Schedule()
+    trigger: Trigger = Trigger()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The lists that its recipients come from."""
+        return (self.trigger.list,) if self.trigger.list else self.lists
 
     @property
     def give_up_after(self) -> float:

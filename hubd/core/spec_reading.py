@@ -20,7 +20,8 @@ from hubd.core.intake import time_zone
 from hubd.core.model import LISTENER, Attachment, Channel, InDoubt, Kind
 from hubd.core.own_headers import list_id, read_headers
 from hubd.core.pacing import parse_rate
-from hubd.core.spec import CampaignSpec, Retry, Schedule
+from hubd.core.recurrence import CATCH_UP, LONGEST_NAME, check_cron, cron_of, read_until
+from hubd.core.spec import TRIGGERS, CampaignSpec, Retry, Schedule, Trigger
 from hubd.core.start_times import start_time
 from hubd.core.tables import Fault, Table, problem_of, unknown_first
 from hubd.core.times import parse_duration
@@ -35,6 +36,7 @@ MAX_LABELS = 20
 MAX_SMS_CHARACTERS = 1600  #: what Twilio takes; counted here only when the text has nothing to fill in
 _LONGEST_LINE = 998  #: bytes of a header line (RFC 5322 2.1.1)
 _LONGEST_WAIT = 30 * 86_400.0
+_LONGEST_DELAY = 365 * 86_400.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REFERENCE = re.compile(rf"({_NAME.pattern})(?:@([1-9][0-9]{{0,8}}))?")
 _PROVIDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -62,6 +64,10 @@ _ELSEWHERE = {
     "at": "unknown key here; it belongs in [schedule]",
     "window": "unknown key here; it belongs in [schedule]",
     "timezone": "unknown key here; it belongs in [schedule]",
+    "every": "unknown key here; it belongs in [schedule]",
+    "cron": "unknown key here; it belongs in [schedule]",
+    "until": "unknown key here; it belongs in [schedule]",
+    "catch_up": "unknown key here; it belongs in [schedule]",
     "give_up_after": "unknown key here; it belongs in [retry]",
     "envelope_sender": "unknown key; did you mean return_path?",
     "envelope_from": "unknown key; did you mean return_path?",
@@ -123,8 +129,10 @@ def parse_spec(raw: Mapping[str, object], *, now: float | None = None, zone: str
         labels=_names(top, "labels", "label", MAX_LABELS, example='["portfolio"]'),
         credits=top.checked("credits", campaign_name, "", example="team"),
         retry=_retry(top.sub("retry")),
-        schedule=_schedule(top.sub("schedule"), now, zone),
+        schedule=Schedule(),
     )
+    schedule = _schedule(top.sub("schedule"), now, zone, spec.name)
+    spec = msgspec.structs.replace(spec, schedule=schedule, trigger=_trigger(top, schedule))
     if sum(file.size for file in (*spec.attachments, *spec.inline)) > MAX_ATTACHMENT_BYTES:
         key = "attachments" if spec.attachments else "inline"
         top.fault(key, f"are larger than {MAX_ATTACHMENT_BYTES // 1024**2} MiB together")
@@ -276,16 +284,80 @@ def _give_up_after(text: str) -> str:
     return text
 
 
-def _schedule(table: Table, now: float | None, default_zone: str) -> Schedule:
-    value = table.raw.get("at")
-    if isinstance(value, dt.datetime | dt.time):
-        table = Table({**table.raw, "at": value.isoformat()}, table.faults, table.path)
+def _schedule(table: Table, now: float | None, default_zone: str, name: str) -> Schedule:
+    texts = {
+        key: value.isoformat()
+        for key, kind in (("at", dt.time), ("until", dt.date))
+        if isinstance(value := table.raw.get(key), dt.datetime | kind)
+    }
+    table = Table(dict(table.raw) | texts, table.faults, table.path)
     zone = table.checked("timezone", time_zone, "", example="Europe/Berlin")
     starts = partial(start_time, zone=zone or default_zone, now=now)
     at = table.checked("at", starts, None, example="2026-12-01 09:00")
     window = table.checked("window", _window, "", example="08:00-21:00")
+    every = table.checked("every", _every, "", example="monday 9:00")
+    cron = table.checked("cron", check_cron, "", example="0 9 * * 1")
+    until = table.checked("until", partial(_until, zone=zone), None, example="2026-12-31")
+    catch_up = table.choice("catch_up", CATCH_UP, None)
+    _check_repeats(table, default_zone, name)
     table.close(hints=_ABOVE)
-    return Schedule(at=at, window=window, timezone=zone)
+    return Schedule(
+        at=at, window=window, timezone=zone, every=every, cron=cron, until=until, catch_up=catch_up
+    )
+
+
+def _every(text: str) -> str:
+    check_cron(cron_of(text))
+    return text
+
+
+def _until(text: str, zone: str) -> str:
+    read_until(text, zone)
+    return text
+
+
+def _check_repeats(table: Table, default_zone: str, name: str) -> None:
+    """What a schedule that repeats needs, and what goes with nothing else."""
+    if not _given(table, "every") and not _given(table, "cron"):
+        for key in ("until", "catch_up"):
+            if _given(table, key):
+                table.fault(key, "is for a campaign that repeats; write every, too")
+        return
+    if _given(table, "every") and _given(table, "cron"):
+        table.fault("cron", "says when it repeats, as every does; keep one of the two")
+    if _given(table, "at"):
+        table.fault("at", "is for a campaign that starts once; keep at or every")
+    if not _given(table, "timezone"):
+        zone = default_zone or "Europe/Berlin"
+        table.fault("timezone", f'is missing; what repeats needs one, such as timezone = "{zone}"')
+    if len(name) > LONGEST_NAME:
+        key = "every" if _given(table, "every") else "cron"
+        table.fault(key, f"needs a name of at most {LONGEST_NAME} characters, to which the dates are added")
+
+
+def _trigger(top: Table, schedule: Schedule) -> Trigger:
+    table = top.sub("trigger")
+    name = table.checked("list", list_name, "", example="customers")
+    on = table.choice("on", TRIGGERS, TRIGGERS[0])
+    delay = table.checked("delay", _delay, "", example="1h")
+    table.close(hints={**_ABOVE, "lists": "unknown key; a trigger has one list; did you mean list?"})
+    if not name:
+        for key in ("on", "delay"):
+            if _given(table, key):
+                table.fault("list", "is missing; whom it waits for")
+                break
+        return Trigger()
+    if _given(top, "lists"):
+        top.fault("lists", "a campaign with a trigger gets its recipients from trigger.list alone")
+    if schedule.every or schedule.cron:
+        table.fault("list", "a campaign has a trigger or repeats, not both")
+    return Trigger(list=name, on=on, delay=delay)
+
+
+def _delay(text: str) -> str:
+    if not 0 <= parse_duration(text) <= _LONGEST_DELAY:
+        raise BadInput("must be at most 365 days")
+    return text
 
 
 def _files(top: Table, key: str) -> tuple[Attachment, ...]:

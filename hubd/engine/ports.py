@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from hubd.core.account import AccountAnswer
 from hubd.core.credits import Cost
-from hubd.core.decide import Decide, Decided, Move
+from hubd.core.decide import Decide, Decided, Move, Occurred
 from hubd.core.ledger import Entry, Refusal
 from hubd.core.model import (
     Answer,
@@ -171,6 +171,10 @@ class Campaigns(Protocol):
 
     async def carry_out(self, campaign_id: int, decide: Decide[Move], /) -> Decided[Move]:
         """Decide about a campaign as it is now, and do it, in one unit of work; raises what `decide` does."""
+        ...
+
+    async def occur(self, campaign_id: int, now: float) -> Occurred:
+        """Schedule the campaign of what is due of a series, and the series for what comes next."""
         ...
 
     async def freeze_page(self, campaign_id: int, size: int) -> bool:

@@ -1,4 +1,4 @@
-"""What starts automatically: campaigns whose time has come, runs that crashed, and changes of the clock.
+"""What starts automatically: campaigns whose time has come, once or again and again, runs that crashed.
 
 A time of day is a time on the wall clock, so the schedule looks at it at least once a minute. How long a
 campaign waits for a deferred recipient was also decided on the wall clock: when that is set back by a day,
@@ -18,7 +18,7 @@ from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, CampaignState
 from hubd.engine.ports import Campaigns, Ledger, StoreHealth
 from hubd.engine.wakeup import Wakeup
-from hubd.errors import CreditsShort, HubError, ShuttingDown, StoreError
+from hubd.errors import CreditsShort, HubError, NotFound, ShuttingDown, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +102,9 @@ class Scheduler:
 
     async def _start_what_is_due(self) -> float:
         """Start what is due; seconds until there is something to look at again."""
-        pause = self.LOOK
+        pause = await self._repeat_what_is_due()
         for campaign in await self._campaigns.list():
-            if campaign.state is not CampaignState.SCHEDULED:
+            if campaign.state is not CampaignState.SCHEDULED or campaign.recurrence:
                 continue
             self._moved.set()
             self._moved = trio.Event()
@@ -160,6 +160,22 @@ class Scheduler:
                         "%s stays paused: %s", campaign.name, error, extra={"hub_campaign": campaign.name}
                     )
             await self._campaigns.looked_at(account, grants)
+
+    async def _repeat_what_is_due(self) -> float:
+        """Schedule the campaigns of occurrences that are due; seconds until the next one, at most `LOOK`."""
+        pause = self.LOOK
+        for series in await self._campaigns.list():
+            if series.state is not CampaignState.SCHEDULED or not series.recurrence:
+                continue
+            at = series.scheduled_at
+            if at is None or at <= self._now():
+                try:
+                    at = (await self._campaigns.occur(series.id, self._now())).next_at
+                except NotFound:  # it was deleted meanwhile
+                    continue
+            if at is not None:
+                pause = min(pause, max(at - self._now(), 0.0))
+        return pause
 
     async def _stop_late(self, campaign_id: int, why: str) -> None:
         campaign = await self._campaigns.by_id(campaign_id)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hubd.core.compose import content_hash
 from hubd.core.model import Campaign, Channel, Content, InDoubt
+from hubd.core.recurrence import recurrence_json
 from hubd.core.spec import CampaignSpec, spec_from_json, spec_json
 from hubd.core.template_spec import content_with
 from hubd.store.campaign_rows import policy_columns
@@ -18,9 +19,11 @@ from hubd.store.unit import Unit
 #: A new draft.
 ADD_CAMPAIGN = """
 INSERT INTO campaign (name, channel, provider, state, spec, lists, content_id, template, doubt_policy,
-    reconcile, rate, give_up_after, send_window, send_zone, credits, created_at, updated_at)
+    reconcile, rate, give_up_after, send_window, send_zone, recurrence, trigger_list, trigger_delay,
+    credits, created_at, updated_at)
 VALUES (:name, :channel, :provider, 'draft', :spec, :lists, :content_id, :template, :doubt_policy,
-    :reconcile, :rate, :give_up_after, :send_window, :send_zone, :credits, :now, :now)"""
+    :reconcile, :rate, :give_up_after, :send_window, :send_zone, :recurrence, :trigger_list,
+    :trigger_delay, :credits, :now, :now)"""
 
 
 def columns(spec: CampaignSpec, in_doubt: InDoubt | None) -> dict[str, object]:
@@ -36,13 +39,16 @@ def columns(spec: CampaignSpec, in_doubt: InDoubt | None) -> dict[str, object]:
         "channel": str(spec.channel),
         "provider": spec.provider,
         "spec": spec_json(spec),
-        "lists": json.dumps(list(dict.fromkeys(spec.lists))),
+        "lists": json.dumps(list(dict.fromkeys(spec.sources))),
         **policy_columns(policy),
         "rate": json.dumps(list(spec.rate or ())),
         "give_up_after": spec.give_up_after,
         "send_window": spec.schedule.window,
         "send_zone": spec.schedule.timezone,
         "credits": spec.credits,
+        "recurrence": recurrence_json(spec.schedule.recurrence),
+        "trigger_list": spec.trigger.list,
+        "trigger_delay": spec.trigger.wait,
     }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from hubd.core.changes import changed_keys, check_applicable
 from hubd.core.credits import Cost
-from hubd.core.decide import Applied, Clone, Decide, Decided, P
+from hubd.core.decide import Applied, Clone, Decide, Decided, Occurred, P
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import (
     TRANSACTIONAL_PREFIX,
@@ -19,7 +19,8 @@ from hubd.core.model import (
     InDoubt,
     Kind,
 )
-from hubd.core.records import Audience, MissingPattern
+from hubd.core.records import Audience, MissingPattern, OccurrenceRow
+from hubd.core.recurrence import recurrence_from_json
 from hubd.core.spec import GIVE_UP_AFTER, CampaignSpec, spec_from_json
 from hubd.errors import BadInput, InvalidTransition
 from hubd.store.audience import (
@@ -47,6 +48,7 @@ from hubd.store.credit_holds import clear_uses
 from hubd.store.credits import LOOKED, TOPPED_UP, cost_of
 from hubd.store.database import Database
 from hubd.store.figures import figures_of
+from hubd.store.series import occurrences_of, occurring
 from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import Unit, Work
 
@@ -55,6 +57,7 @@ CHANGE_CAMPAIGN = """
 UPDATE campaign SET channel = :channel, provider = :provider, spec = :spec, lists = :lists,
     content_id = :content_id, template = :template, doubt_policy = :doubt_policy, reconcile = :reconcile,
     rate = :rate, give_up_after = :give_up_after, send_window = :send_window, send_zone = :send_zone,
+    recurrence = :recurrence, trigger_list = :trigger_list, trigger_delay = :trigger_delay,
     credits = :credits, revision = revision + 1, updated_at = :now
 WHERE id = :id AND state = :state AND revision = :revision"""
 #: A provider's transactional queue: it runs from the start and has no audience.
@@ -86,7 +89,7 @@ REVIVE_QUEUE = "UPDATE campaign SET state = 'running', reason = '' WHERE name = 
 #: Columns by which a campaign differs from its file although no key of the file does.
 _SETTLED = {
     *("content_id", "template", "doubt_policy", "reconcile", "rate", "give_up_after", "provider"),
-    *("send_window", "send_zone", "credits"),
+    *("send_window", "send_zone", "recurrence", "trigger_list", "trigger_delay", "credits"),
 }
 DELETE_PAGE = 2_000  #: deliveries removed in one unit
 
@@ -105,11 +108,13 @@ class Campaigns:
         content_hash: str,
         *,
         in_doubt: InDoubt | None = None,
+        now: float | None = None,
     ) -> Work[Applied]:
         """The unit of work that creates a draft or brings a campaign up to its file.
 
-        `in_doubt` is the provider's default policy, for files that do not say. A template in the file has its
-        own content, see `content_for`. A campaign that runs keeps its
+        `in_doubt` is the provider's default policy, for files that do not say; `now` is what a new schedule
+        of a campaign that repeats counts from, by default the time of the transaction. A template in the
+        file has its own content, see `content_for`. A campaign that runs keeps its
         content (Conflict "running"); one whose audience is fixed keeps its channel and lists (Conflict).
         """
 
@@ -122,7 +127,7 @@ class Campaigns:
             else:
                 values |= content_columns(unit, content, "", content_hash)
             if old is not None:
-                campaign, changed = _change(unit, old, spec, values)
+                campaign, changed = _change(unit, old, spec, values, unit.now if now is None else now)
             else:
                 unit.db.execute(ADD_CAMPAIGN, values)
                 campaign, changed = campaign_by_name(unit.db, spec.name), changed_keys(None, spec)
@@ -175,6 +180,14 @@ class Campaigns:
     async def carry_out(self, name: str | int, decide: Decide[P]) -> Decided[P]:
         """Decide about a campaign, and do it. Raises NotFound, and what `decide` raises."""
         return await self._db.write(deciding(name, decide))
+
+    async def occur(self, campaign_id: int, now: float) -> Occurred:
+        """Decide about the occurrences of a series until `now`, see `series.occurring`. Raises NotFound."""
+        return await self._db.write(occurring(campaign_id, now))
+
+    async def occurrences(self, campaign: Campaign, limit: int = 10) -> Sequence[OccurrenceRow]:
+        """The last occurrences of a series, the newest first."""
+        return await self._db.read(lambda db: occurrences_of(db, campaign.id, limit))
 
     async def content_for(self, spec: CampaignSpec) -> Content:
         """What the campaign with this file says, see `campaign_files.content_for`."""
@@ -298,7 +311,7 @@ class Campaigns:
 
 
 def _change(
-    unit: Unit, old: Row, spec: CampaignSpec, values: dict[str, object]
+    unit: Unit, old: Row, spec: CampaignSpec, values: dict[str, object], now: float
 ) -> tuple[Campaign, list[str]]:
     before = campaign_by_id(unit.db, old["id"])
     was = spec_from_json(before.spec)
@@ -312,7 +325,19 @@ def _change(
     assert done == 1, "state and revision were read in the same transaction"
     after = campaign_by_id(unit.db, before.id)
     unit.event("campaign.applied", before.id, {"created": False, "changed": changed, **settings_of(after)})
+    if after.recurrence != before.recurrence and after.state is CampaignState.SCHEDULED:
+        after = _scheduled_anew(unit, after, now)
     return after, changed
+
+
+def _scheduled_anew(unit: Unit, series: Campaign, now: float) -> Campaign:
+    """A series that waits for its next occurrence, whose file gives other times now."""
+    recurrence = recurrence_from_json(series.recurrence)
+    assert recurrence is not None, "what is scheduled to repeat goes on to repeat, see `check_applicable`"
+    at = recurrence.next(now)
+    if at is None:
+        raise BadInput.at("schedule.until", "it has no occurrence any more")
+    return write_move(unit, series, series.state, CampaignEvent.SCHEDULE, {"scheduled_at": at})
 
 
 def _illegal(campaign: Campaign, event: str, sources: tuple[CampaignState, ...]) -> InvalidTransition:

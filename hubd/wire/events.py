@@ -51,6 +51,22 @@ class CampaignChanged(TypedDict):
     scheduled_at: float | None
 
 
+class CampaignOccurrence(TypedDict):
+    """What became of an occurrence of a campaign that repeats.
+
+    `at` is when it was planned for, in seconds since 1970-01-01 UTC. `outcome` is "started" (`occurrence` is
+    its campaign), "overlap" (the one before it has not ended), "missed" (so many as `missed`, the first of
+    them at this time) or "failed"; `detail` says why.
+    """
+
+    campaign: str
+    at: float
+    outcome: str
+    occurrence: str
+    detail: str
+    missed: int
+
+
 class CampaignRated(TypedDict):
     """The campaign's own limits changed to these."""
 
@@ -309,6 +325,9 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         "campaign.changed": EventType(
             summary="A campaign has another reason, limit or time to start, and the state that it had.",
             data=CampaignChanged,
+        ),
+        "campaign.occurrence": EventType(
+            summary="The time of an occurrence of a campaign that repeats has come.", data=CampaignOccurrence
         ),
         "campaign.rate": EventType(summary="A campaign has other limits.", data=CampaignRated),
         "campaign.archived": EventType(

@@ -128,6 +128,10 @@ class CampaignView(TypedDict):
     possible_duplicates: int  #: how often a message was sent again although it may have been accepted
     freezing: bool
     refused: int  #: while it is paused: waiting recipients whose refusals paused it
+    repeats: str | None  #: when it repeats and in which time zone, such as "monday 9:00 (Europe/Berlin)"
+    next_at: str | None  #: when its next occurrence is; null unless it is scheduled and repeats
+    series: str  #: the campaign whose occurrence it is; "" for none
+    trigger: str  #: who is added to this list gets it; "" for no trigger
 
 
 class ProviderStatus(TypedDict):
@@ -338,11 +342,23 @@ class TemplatesApplied(Done):
     campaigns: list[str]
 
 
+class OccurrenceView(TypedDict):
+    """What became of an occurrence of a campaign that repeats."""
+
+    at: str | None  #: when it was planned for
+    outcome: str  #: started, overlap (the one before it had not ended), missed or failed
+    detail: str
+    name: str | None  #: its campaign
+    state: str | None  #: that of its campaign
+
+
 class CampaignResult(TypedDict):
     campaign: CampaignView
     spec: dict[str, object]
     archived: bool  #: hidden from listings
     credits: CampaignCredits | None  #: null if nobody pays for it
+    upcoming: list[str | None]  #: the next times of one that repeats
+    occurrences: list[OccurrenceView]  #: the last ones, the newest first
 
 
 class CampaignsResult(TypedDict):
@@ -404,6 +420,7 @@ class CheckResult(TypedDict):
     provider: str
     channel: str
     credits: CreditNeed | None  #: null if nobody pays for it
+    upcoming: list[str | None]  #: the next times of one that repeats
 
 
 class TestSendResult(TypedDict):
@@ -426,6 +443,7 @@ class WouldDo(WouldChange):
     problems: list[ProblemView]
     warnings: list[str]
     at: str | None  #: when it would start; null for now
+    upcoming: list[str | None]  #: the next times of one that repeats
 
 
 class StartResult(TypedDict):

@@ -31,7 +31,7 @@ def played(hub: Hub, page: str) -> dict[str, str]:
             arguments = [
                 f"{hub.folder}/{each}" if (hub.folder / each).is_file() else each for each in arguments
             ]
-            done = run(*arguments, HUBCTL_SOCKET=str(hub.socket))
+            done = run(*arguments, "--yes", HUBCTL_SOCKET=str(hub.socket))
             assert done.exit_code == int(code or 0), (line, done.stdout, done.stderr)
             said[command] = said.get(command, "") + done.stdout + done.stderr
     return said
@@ -46,3 +46,13 @@ def test_the_page_on_credits(hub: Hub) -> None:
     assert re.search(r"one-off messages +0 +1\n", history)
     assert re.search(r"taken back +1 +One too many\n", history)
     assert "match a recount" in run("doctor", HUBCTL_SOCKET=str(hub.socket)).stdout
+
+
+def test_the_page_on_schedules(hub: Hub) -> None:
+    hub.contacts(3, into="customers")
+    said = played(hub, "schedules")
+    assert said["hubctl start weekly"].startswith(
+        "weekly repeats monday 9:00 (Europe/Berlin); next on Monday"
+    )
+    assert "next:\n  Monday" in said["hubctl status weekly"]
+    assert "weekly" in said["hubctl start --label news"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -94,8 +94,13 @@ class Served:
 
 
 @asynccontextmanager
-async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
-    """Serve a hub on `tmp_path`, and on a port for who has a ticket; `changes` replace parts of the `Hub`."""
+async def open_hub(
+    tmp_path: Path, *, clock: Callable[[], float] = time.time, **changes: Any
+) -> AsyncIterator[Served]:
+    """Serve a hub on `tmp_path`, and on a port for who has a ticket; `changes` replace parts of the `Hub`.
+
+    `clock` is the wall clock of the engine and of the hub.
+    """
     stopped = trio.Event()
 
     async def open_transport() -> Transport:
@@ -128,7 +133,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
             providers=Providers({"outbox": outbox}, random.random),
             limits=LimiterRegistry(Usage(database), time.time),
             doubts=Doubts(database),
-            now=time.time,
+            now=clock,
             random=random.random,
         ) as supervisor:
             feed = Feed(supervisor.running, ledger)
@@ -164,7 +169,7 @@ async def open_hub(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
                 supervisor=supervisor,
                 feed=feed,
                 attempt_metrics=attempt_metrics,
-                now=time.time,
+                now=clock,
                 reload=_nothing_to_reload,
                 reload_changes=_nothing_to_reload,
                 config=_configuration,

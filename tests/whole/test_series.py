@@ -1,0 +1,60 @@
+"""A campaign that repeats, over the end of the daemon at bad moments: each of its times once, or told."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+
+from tests.whole.conftest import Hub
+from tests.whole.invariants import check_records
+from tests.whole.test_failpoints import killed
+
+HOURLY = '{ every = "hourly", timezone = "Europe/Berlin" }'
+
+
+def bring_forward(hub: Hub) -> None:
+    """While no daemon runs: the series waits for an hour that has just passed."""
+    with closing(sqlite3.connect(hub.state / "hub.db")) as db:
+        db.execute("UPDATE campaign SET scheduled_at = ? WHERE name = 'news'", (time.time() // 3600 * 3600,))
+        db.commit()
+
+
+def occurrences(hub: Hub) -> list[tuple[str, str | None]]:
+    with closing(sqlite3.connect(hub.state / "hub.db")) as db:
+        return db.execute(
+            "SELECT outcome, name FROM occurrence LEFT JOIN campaign ON campaign.id = campaign_id ORDER BY at"
+        ).fetchall()
+
+
+def test_an_occurrence_over_the_end_of_the_daemon_is_started_once(hub: Hub) -> None:
+    hub.boot()
+    hub.contacts(20)
+    path = hub.folder / "news.toml"
+    path.write_text(
+        'name = "news"\nchannel = "email"\nlists = ["all"]\nkind = "transactional"\n'
+        f'sender = "a@acme.example"\nsubject = "Hi"\ntext = "Hi"\nschedule = {HOURLY}\n'
+    )
+    hub.hubctl("apply", str(path))
+    assert "repeats hourly (Europe/Berlin)" in hub.hubctl("start", "news")
+    assert hub.end() == 0
+    bring_forward(hub)
+    hub.launch(fail="in_occurrence:1")
+    check_records(killed(hub))
+    assert occurrences(hub) == [], "all of it, or nothing"
+    hub.launch(fail="in_freeze:1")  # it was made, and has no recipient yet
+    check_records(killed(hub))
+    ((outcome, name),) = occurrences(hub)
+    assert outcome == "started"
+    hub.boot()
+    hub.hubctl("wait", str(name), "--timeout", "60s")
+    assert hub.campaign(str(name))["counts"]["sent"] == 20
+    assert hub.campaign("news")["state"] == "scheduled"
+    assert hub.end() == 0
+    # The clock was set back over it: it is not made again.
+    bring_forward(hub)
+    hub.boot()
+    hub.hubctl("stop", "news")
+    assert hub.end() == 0
+    assert occurrences(hub) == [("started", name)]
+    assert len(list((hub.state / "outbox").glob("news.*/*.eml"))) == 20
