@@ -58,6 +58,9 @@ def _campaign(kind: str, data: View) -> str | None:
         case "campaign.applied":
             changed = ", ".join(map(str, data.get("changed") or ()))
             return "created" if data.get("created") else f"changed {changed}".rstrip()
+        case "campaign.joined":
+            people = plural(int(data.get("recipients") or 0), "recipient")
+            return f"{people} more, added to {data.get('list')}"
         case "campaign.occurrence":
             return _occurrence(data)
         case "campaign.rate":

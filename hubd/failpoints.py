@@ -26,6 +26,7 @@ POINTS = (
     "in_migration",  # a migration's statements ran, and were not committed
     "in_freeze",  # a page of the audience was frozen, and not committed
     "in_occurrence",  # an occurrence of a series was made, and not committed
+    "in_trigger",  # additions to a list became recipients, and were not committed
     "in_import",  # a page of an import was stored, and not committed
     "in_backup",  # a backup was written, and has not got its name
     "in_restore",  # what a restored database cannot know is being held

@@ -60,7 +60,9 @@ async def import_page(hub: Hub, params: p.ContactsImport, command: Command) -> r
     work = hub.contacts.importing(name, page.good, params.import_id)
     if params.replace:
         work = hub.lists.naming(work, params.import_id, page.good)
-    return await command.write(work, partial(_imported, page))
+    answer = await command.write(work, partial(_imported, page))
+    hub.supervisor.wake_triggered(name)
+    return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,9 @@ async def add(hub: Hub, params: p.ContactAdd, command: Command) -> r.AddedResult
         known = "" if command.dry_run and changed else contact_id
         return {**command.done(changed=changed), "contact_id": known}
 
-    return await command.write(work, answer)
+    added = await command.write(work, answer)
+    hub.supervisor.wake_triggered(name)
+    return added
 
 
 async def rename(hub: Hub, params: p.ListRename, command: Command) -> r.ListRenamedResult:

@@ -47,7 +47,9 @@ async def inspect(
     With `reckon`, also at what it costs: for an SMS campaign the text for each recipient is written.
     """
     found = Found(
-        content=await hub.campaigns.content(campaign.content_id), limits=Limits(rates=campaign.rate)
+        content=await hub.campaigns.content(campaign.content_id),
+        limits=Limits(rates=campaign.rate),
+        trigger=campaign.trigger_list if campaign.started_at is None else "",
     )
     found = _look_at_provider(hub, campaign, _look_at_state(campaign, found))
     found = await _look_at_audience(hub, campaign, replace(found, restored=_predates_restore(hub, campaign)))

@@ -77,6 +77,7 @@ class Found:
     window: str = ""  #: the sending window
     no_zone: int = 0  #: recipients for whom it is in UTC, because no time zone is known
     credits: Need | None = None  #: if somebody pays for it
+    trigger: str = ""  #: the list that it waits for additions to; it has no recipients before
     restored: bool = False  #: it is older than a restore of the database, which may not know that it was sent
 
 
@@ -118,7 +119,7 @@ def assess(found: Found, *, limit: int | None = None) -> Report:
     problems = [Problem(risk="", problem=obstacle) for obstacle in found.obstacles]
     if found.matching is not None:
         problems += [_absent(name, found.matching) for name in found.matching.absent]
-    if not found.recipients and not problems:
+    if not found.recipients and not found.trigger and not problems:
         problems.append(Problem(risk="", problem=_nobody(found)))
     problems += [
         Problem(risk=item["risk"], problem=item["problem"]) for item in content_problems(found.content)
@@ -216,6 +217,8 @@ def _gap(gap: Gap, found: Found) -> Problem:
 
 
 def _warnings(found: Found) -> Iterator[str]:
+    if found.trigger:
+        yield f"it goes to who is added to {found.trigger} while it runs, and to nobody who is on it now"
     if found.provider_reason:
         yield f"the provider is not sending now: {found.provider_reason}"
     yield from _about_fields(found)

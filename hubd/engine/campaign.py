@@ -67,6 +67,7 @@ class CampaignTask:
         self._in_doubt = in_doubt
         self._limits = limits
         self._reconciler = reconciler
+        self._stands = source.campaign.transactional_queue or bool(source.campaign.trigger_list)
         self._misjudged: list[int] = []  # deliveries to be requeued
         self._asking = trio.Lock()
 
@@ -107,9 +108,8 @@ class CampaignTask:
             except Exception as error:
                 self._stop_for(error)
             nursery.cancel_scope.cancel()
-        if (
-            self.source.limit_reached
-            and await self._context.ledger.next_due_at(self._campaign.id) is not None
+        if self.source.limit_reached and (
+            self._stands or await self._context.ledger.next_due_at(self._campaign.id) is not None
         ):
             return Ending(how=How.NEEDS_PERSON, reason="limit")
         return Ending(how=How.COMPLETED)
@@ -171,7 +171,7 @@ class CampaignTask:
         again = await self._context.ledger.next_due_at(self._campaign.id)
         if source.news.is_set:
             return False
-        if again is None and ask_again is None and source.empty and not self._campaign.transactional_queue:
+        if again is None and ask_again is None and source.empty and not self._stands:
             return True
         pauses = [at - self._context.now() for at in (again, ask_again) if at is not None]
         # A row that is due but still queued or in somebody's hands does not count: its settling is the news.

@@ -85,6 +85,11 @@ class CampaignRun:
         if self._source is not None:
             self._source.news.set()
 
+    def joined(self, list_name: str) -> None:
+        """Contacts were added to a list: if that is what it waits for, there are new rows."""
+        if self._campaign.trigger_list == list_name:
+            self.wake()
+
     def read_again(self) -> None:
         """Rows that it has read may have been cancelled."""
         if self._source is not None:

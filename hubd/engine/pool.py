@@ -60,7 +60,7 @@ class WorkerPool:
         source.changed = self._news.set
         if self._scope.cancel_called:
             source.pause(self.breaker.reason)
-        self._order.join(source, urgent=source.urgent)
+        self._order.join(source, urgent=source.ahead)
         self._news.set()
 
     def remove(self, source: Source) -> None:

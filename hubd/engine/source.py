@@ -76,6 +76,7 @@ class Source:
         """`watched` are deliveries whose event is set when their outcome is recorded."""
         self.campaign = campaign
         self.urgent = campaign.transactional_queue
+        self.ahead = self.urgent or bool(campaign.trigger_list)  #: of other campaigns
         self.results = ResultHandler(campaign, provider, breaker, domains, context)
         self.news = Wakeup()  #: for the campaign's task
         self.scope = trio.CancelScope()  #: cancelled when it is closed

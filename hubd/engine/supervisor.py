@@ -232,6 +232,11 @@ class Supervisor:
         for run in self._runs.values():
             run.wake()
 
+    def wake_triggered(self, list_name: str) -> None:
+        """Contacts were added to a list: the campaigns that wait for it have new recipients."""
+        for run in self._runs.values():
+            run.joined(list_name)
+
     def read_again(self) -> None:
         """Messages of any campaign may have been cancelled: none of them waits for its turn any more."""
         for run in self._runs.values():

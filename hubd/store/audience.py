@@ -19,8 +19,7 @@ from hubd.errors import BadInput
 from hubd.failpoints import reach
 from hubd.store import conditions
 from hubd.store.conditions import COLUMNS, GIVEN, ON_LISTS
-from hubd.store.contacts import no_such_list
-from hubd.store.importing import list_id
+from hubd.store.list_names import list_id, no_such_list
 from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import Unit
 
@@ -30,7 +29,8 @@ _NAMED = 1_000  #: recipients whose fields are looked at to know their names
 
 #: What freezing and counting need to know of a campaign.
 FREEZING = """
-SELECT channel, lists, single, freeze_to, freeze_list, freeze_after, freeze_in_doubt, audience_ready,
+SELECT channel, lists, trigger_list, single, freeze_to, freeze_list, freeze_after, freeze_in_doubt,
+    audience_ready,
     coalesce(sum(n_total), 0) AS n_total, coalesce(sum(n_skipped), 0) AS n_skipped,
     coalesce(sum(n_pending + n_deferred), 0) AS n_remaining,
     coalesce(json_extract(spec, '$.where'), '') AS condition
@@ -74,10 +74,11 @@ def _freeze(channel: Channel, address: str, key: str, *, condition: bool) -> str
         f"CASE {why_not} WHEN '{SkipReason.NOT_COMPARABLE}' THEN '{_NO_RESULT}' || chosen.holds ELSE '' END"
     )
     return f"""{_CHOOSE if condition else ""}
-INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, detail, updated_at, fields)
+INSERT INTO delivery (campaign_id, recipient, address_key, state, reason, detail, next_at, updated_at, fields)
 SELECT :campaign_id, coalesce({address}, ''), coalesce({key}, 'contact:' || contact.id),
     CASE {why_not} WHEN '' THEN :state ELSE 'skipped' END,
-    coalesce(nullif({why_not}, ''), :why), {detail if condition else "''"}, :now, {GIVEN}
+    coalesce(nullif({why_not}, ''), :why), {detail if condition else "''"},
+    CASE {why_not} WHEN '' THEN :next_at END, :now, {GIVEN}
 FROM {source} JOIN contact ON contact.id = {source}.contact_id
 LEFT JOIN suppression ON suppression.channel = '{channel}' AND suppression.address_key = {key}
 WHERE {which}
@@ -144,7 +145,7 @@ DRAFT_SAMPLE = f"SELECT {GIVEN} AS fields FROM contact WHERE id = ?"  # noqa: S6
 FROZEN_SAMPLE = "SELECT fields FROM delivery WHERE id = ?"
 
 #: How a recipient begins; and how after a restore, when this campaign may have been sent to more of them.
-_WAITING = {"state": DeliveryState.PENDING, "why": ""}
+WAITING = {"state": DeliveryState.PENDING, "why": ""}
 _HELD = {"state": DeliveryState.IN_DOUBT, "why": "restored"}
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -157,7 +158,7 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
     if at is None or at["audience_ready"] or at["freeze_to"] is None:
         return False
     lists: list[str] = json.loads(at["lists"])
-    if at["freeze_list"] >= len(lists):
+    if at["freeze_list"] >= len(lists) or at["trigger_list"]:  # nobody who was on its list before
         db.execute(ADVANCE, (at["freeze_list"], 0, 1, campaign_id))
         return False
     page = {
@@ -169,8 +170,8 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
     n, last = db.execute(PAGE, page).fetchone()
     if n:
         newest: int = db.execute(NEWEST).fetchone()[0]
-        page |= {"last": last, "campaign_id": campaign_id, "now": unit.now}
-        page |= _HELD if at["freeze_in_doubt"] else _WAITING
+        page |= {"last": last, "campaign_id": campaign_id, "now": unit.now, "next_at": None}
+        page |= _HELD if at["freeze_in_doubt"] else WAITING
         if at["condition"]:
             page["chosen"] = conditions.chosen(conditions.results_of_page(db, at["condition"], page))
         db.execute(FREEZE[Channel(at["channel"]), bool(at["condition"])], page)
@@ -188,7 +189,7 @@ def freeze_some(unit: Unit, campaign_id: int, size: int) -> bool:
 def size_of(db: Transaction, campaign_id: int) -> int:
     """See `Campaigns.audience_size`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
-    if at is None or at["audience_ready"]:
+    if at is None or at["audience_ready"] or at["trigger_list"]:
         return 0
     n, copied = map(int, db.execute(SIZE[Channel(at["channel"])], {"lists": at["lists"]}).fetchone())
     left = max(0, n - int(at["n_total"]))
@@ -205,6 +206,8 @@ def audience_of(db: Transaction, campaign_id: int) -> Audience:
     for name in json.loads(at["lists"]):
         if list_id(db, name) is None:
             raise no_such_list(name)
+    if at["trigger_list"]:
+        return Audience(recipients=0, remaining=0, skipped={}, matching=None)
     results = list(conditions.results(db, at["lists"], at["condition"])) if at["condition"] else []
     chosen = {"chosen": conditions.chosen(results), "lists": at["lists"]}
     statement = WOULD_REACH[Channel(at["channel"]), bool(at["condition"])]

@@ -31,6 +31,10 @@ PAGE = """membership.list_id = :list_id AND membership.contact_id > :after AND m
 FIELDS_OF_PAGE = """
 SELECT json_group_array(json_array(contact.id, {fields}))
 FROM membership JOIN contact ON contact.id = membership.contact_id WHERE {page}"""
+#: Some contacts, with some of their fields.
+FIELDS_OF = """
+SELECT json_group_array(json_array(contact.id, {fields}))
+FROM contact WHERE id IN (SELECT value FROM json_each(:contacts))"""
 #: A page of the contacts on the lists, each once, with some of their fields.
 FIELDS_ON_LISTS = """
 SELECT json_group_array(json(given)) FROM (
@@ -55,6 +59,14 @@ def results_of_page(db: Transaction, condition: str, page: Mapping[str, object])
     names = sorted(compile_condition(condition).fields)
     statement = FIELDS_OF_PAGE.format(fields=_fields(names), page=PAGE)
     yield from _judged(condition, names, json.loads(db.execute(statement, page).fetchone()[0]))
+
+
+def results_of(db: Transaction, condition: str, contacts: Sequence[int]) -> Iterator[Result]:
+    """Judge these contacts."""
+    names = sorted(compile_condition(condition).fields)
+    statement = FIELDS_OF.format(fields=_fields(names))
+    found = db.execute(statement, {"contacts": json.dumps(contacts)}).fetchone()[0]
+    yield from _judged(condition, names, json.loads(found))
 
 
 def results(db: Transaction, lists: str, condition: str) -> Iterator[Result]:

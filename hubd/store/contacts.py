@@ -16,7 +16,8 @@ from hubd.core.records import Contact, ImportCount, ListView, Suppression
 from hubd.errors import NotFound
 from hubd.store.cancelling import cancel_waiting
 from hubd.store.database import Database
-from hubd.store.importing import import_page, list_id
+from hubd.store.importing import import_page
+from hubd.store.list_names import list_id, no_such_list
 from hubd.store.suppressing import rehearse_page, suppress_page
 from hubd.store.transaction import Row, Transaction, record
 from hubd.store.unit import Unit, Work
@@ -174,13 +175,6 @@ class Contacts:
         """Why an address is not written to; None for one that may be."""
         row = await self._db.read(lambda db: db.execute(SUPPRESSION, (channel, key)).fetchone())
         return _suppression(row) if row is not None else None
-
-
-def no_such_list(name: str) -> NotFound:
-    """The error for an unknown list."""
-    return NotFound(
-        f"there is no list {name!r}", code="list_not_found", hint="to show all lists: hubctl lists"
-    )
 
 
 def find_contact(db: Transaction, key: str) -> Row:

@@ -21,8 +21,10 @@ from msgspec.structs import replace
 
 from hubd.core.records import ImportCount
 from hubd.failpoints import reach
+from hubd.store.list_names import list_id
 from hubd.store.multirow import write_rows
 from hubd.store.transaction import Transaction, newest, take
+from hubd.store.triggers import join_triggered
 from hubd.store.unit import Unit
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
 #: The list itself, made by its first import.
 ADD_LIST = "INSERT INTO list (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
-#: Its id.
-LIST_ID = "SELECT id FROM list WHERE name = ?"
 #: The contacts that have one of these email addresses or phone numbers.
 KNOWN = """
 SELECT id, email, email_key, phone, fields, import_id,
@@ -74,7 +74,8 @@ def import_page(
     """Take the rows in, or with `dry_run` only say what would become of them."""
     if dry_run:
         return _rehearse_page(unit, list_name, rows, import_id)
-    count = _take_page(unit, list_name, rows, import_id)
+    count, joined = _take_page(unit, list_name, rows, import_id)
+    join_triggered(unit, list_name, joined)
     reach("in_import")
     if count.imported or count.updated:
         data = {"list": list_name, "imported": count.imported, "updated": count.updated}
@@ -82,7 +83,10 @@ def import_page(
     return count
 
 
-def _take_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], import_id: str) -> ImportCount:
+def _take_page(
+    unit: Unit, list_name: str, rows: Sequence[ContactRow], import_id: str
+) -> tuple[ImportCount, list[int]]:
+    """Store the rows; what became of them, and the contacts that are new on the list."""
     unit.db.execute(ADD_LIST, (list_name, unit.now))
     into = list_id(unit.db, list_name)
     assert into is not None, "it was made in this very unit"
@@ -90,13 +94,14 @@ def _take_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], import_id
     for row in rows:
         page.take(row)
     page.write(unit, into)
-    return ImportCount(
+    count = ImportCount(
         imported=page.imported,
         updated=page.updated,
         unchanged=page.unchanged,
         duplicates=tuple(page.duplicates),
         conflicts=tuple(page.conflicts),
     )
+    return count, page.joined
 
 
 def _known(db: Transaction, into: int, rows: Sequence[ContactRow]) -> list[_Contact]:
@@ -114,7 +119,7 @@ def _rehearse_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], impor
     fresh = [db.execute(REHEARSE, (import_id, row.email_key or row.phone)).rowcount == 1 for row in rows]
     db.execute("SAVEPOINT rehearsal")
     try:
-        count = _take_page(
+        count, _ = _take_page(
             unit, list_name, [row for row, new in zip(rows, fresh, strict=True) if new], import_id
         )
     finally:
@@ -122,12 +127,6 @@ def _rehearse_page(unit: Unit, list_name: str, rows: Sequence[ContactRow], impor
         db.execute("RELEASE rehearsal")
     again = [row.line for row, new in zip(rows, fresh, strict=True) if not new]
     return replace(count, duplicates=tuple(sorted([*count.duplicates, *again])))
-
-
-def list_id(db: Transaction, name: str) -> int | None:
-    """The list with this name."""
-    found = db.execute(LIST_ID, (name,)).fetchone()
-    return None if found is None else found["id"]
 
 
 class _Contact(msgspec.Struct, gc=False):
@@ -158,7 +157,7 @@ class _Page:
         self._added: list[_Contact] = []
         self._changed: dict[int, _Contact] = {}
         self._seen: list[int] = []
-        self._joined: list[int] = []
+        self.joined: list[int] = []
 
     def take(self, row: ContactRow) -> None:
         """Add the row's contact or change it, and count what became of the row."""
@@ -208,9 +207,9 @@ class _Page:
             first = take(db, "contact", len(added))
             assert first == self._first, "nobody else adds contacts meanwhile"
         write_rows(db, ADD_CONTACTS, added, most=ADDED_AT_ONCE)
-        if self._joined:
-            first = take(db, "membership", len(self._joined))
-            db.execute(ADD_MEMBERS, {"first": first, "list_id": into, "contacts": _json(self._joined)})
+        if self.joined:
+            first = take(db, "membership", len(self.joined))
+            db.execute(ADD_MEMBERS, {"first": first, "list_id": into, "contacts": _json(self.joined)})
 
     def _whose(self, row: ContactRow) -> tuple[_Contact | None, _Contact | None]:
         """The contact that the row belongs to, and the one that has the row's phone number."""
@@ -247,7 +246,7 @@ class _Page:
 
     def _join(self, contact: _Contact) -> None:
         contact.listed = True
-        self._joined.append(contact.id)
+        self.joined.append(contact.id)
 
 
 def _public_ids(count: int) -> list[str]:

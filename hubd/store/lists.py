@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from hubd.core.decide import Leaving, ListUse, Pages, free_list
 from hubd.core.model import CampaignState
 from hubd.errors import Conflict
-from hubd.store.contacts import find_contact, no_such_list
+from hubd.store.contacts import find_contact
 from hubd.store.database import Database
-from hubd.store.importing import import_page, list_id
+from hubd.store.importing import import_page
+from hubd.store.list_names import list_id, no_such_list
 from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit, Work
 
@@ -25,7 +26,9 @@ T = TypeVar("T")
 
 #: The campaigns whose files name a list, and whether its contacts are still to become their recipients.
 USES = """
-SELECT name, state, freeze_to IS NOT NULL AND NOT audience_ready AS freezing FROM campaign
+SELECT name, state, freeze_to IS NOT NULL AND NOT audience_ready
+    OR trigger_list <> '' AND state IN ('running', 'paused', 'failed') AS freezing
+FROM campaign
 WHERE doomed = 0 AND EXISTS (SELECT 1 FROM json_each(lists) WHERE value = ?) ORDER BY name"""
 #: Another name.
 RENAME = "UPDATE list SET name = ? WHERE id = ?"

@@ -10,7 +10,7 @@ UPDATE delivery INDEXED BY delivery_later SET next_at = :latest
 WHERE campaign_id IN (SELECT id FROM campaign WHERE state IN ('running', 'paused'))
     AND next_at > :latest AND next_at IS NOT NULL AND (state = 'pending' OR state = 'deferred')
     AND (:windows OR reason <> 'window_closed' OR next_at > :latest + 172800.0)
-    AND reason <> 'handset_unreachable'"""
+    AND reason NOT IN ('handset_unreachable', 'delayed')"""
 
 
 def cap_waits(unit: Unit, latest: float, windows: bool) -> int:

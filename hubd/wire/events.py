@@ -67,6 +67,14 @@ class CampaignOccurrence(TypedDict):
     missed: int
 
 
+class CampaignJoined(TypedDict):
+    """So many contacts were added to the list that the campaign waits for, and are recipients now."""
+
+    campaign: str
+    list: str
+    recipients: int
+
+
 class CampaignRated(TypedDict):
     """The campaign's own limits changed to these."""
 
@@ -328,6 +336,10 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         ),
         "campaign.occurrence": EventType(
             summary="The time of an occurrence of a campaign that repeats has come.", data=CampaignOccurrence
+        ),
+        "campaign.joined": EventType(
+            summary="Additions to a list are recipients of a campaign that waits for them.",
+            data=CampaignJoined,
         ),
         "campaign.rate": EventType(summary="A campaign has other limits.", data=CampaignRated),
         "campaign.archived": EventType(

@@ -323,6 +323,7 @@ def test_a_plan_that_makes_no_sense_is_an_error(plan: str) -> None:
 def test_every_point_has_a_test() -> None:
     folder = Path(__file__).parent
     here = "".join(
-        (folder / name).read_text() for name in (Path(__file__).name, "test_commands.py", "test_series.py")
+        (folder / name).read_text()
+        for name in (Path(__file__).name, "test_commands.py", "test_series.py", "test_triggers.py")
     )
     assert [point for point in failpoints.POINTS if here.count(point) == 0] == []
