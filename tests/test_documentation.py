@@ -51,7 +51,7 @@ SECTIONS += [
 ]
 TABLES = (
     *(HubConfig, NotifySettings, *(table for _, table in SECTIONS)),
-    *(CampaignSpec, Retry, Schedule, TemplateSpec),
+    *(CampaignSpec, Retry, Schedule, Trigger, TemplateSpec),
 )
 #: What is in the types and is no key with a value of its own.
 INSIDE = {

@@ -64,6 +64,8 @@ def _move_plan(event: str, name: str, found: r.ChangeResult) -> str:
 def _tell_move(app: App, name: str, found: r.ChangeResult) -> None:
     if not print_result(app, {"name": name, **found}, of="campaign"):
         app.out(_moved(found))
+        if found["campaign"].get("repeats") and found["campaign"]["state"] == "stopped":
+            app.note(f"what has begun of it continues; to stop that, too: hubctl stop '{name}.*'")
 
 
 def _moved(found: r.ChangeResult) -> str:

@@ -67,7 +67,7 @@ def start(
     On a terminal it asks first and says how many will get a message. Ctrl-C only stops watching: the campaign
     continues in the daemon. Keys while --follow shows progress: p pauses, r resumes, s stops (it asks), d
     detaches. With --follow or --wait the exit code is 0 if the campaign completed (or reached its --limit),
-    and 1 if it ended or paused for another reason.
+    and 1 if it ended or paused for another reason. One that repeats is not waited for.
     """
     choice = choose(names, label)
     name = choice.one
@@ -85,7 +85,7 @@ def start(
     with refusals(name):
         found = app.call(m.CAMPAIGN_START, name=name, **asked)
     refuse_late_limit(found["campaign"], asked, changed=bool(found["changed"]))
-    if not (follow or wait):
+    if not (follow or wait) or found["campaign"].get("repeats"):
         _tell(app, name, found, zone)
         return Exit.DONE
     from hubctl.follow import follow_to_the_end

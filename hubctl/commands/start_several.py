@@ -78,7 +78,7 @@ def _ended(app: App, rows: Sequence[Json], *, shown: bool, limited: bool) -> lis
     from hubctl.follow import ended_well, follow_several
     from hubctl.render import summary
 
-    running = [row["name"] for row in rows if not row["exit"]]
+    running = [row["name"] for row in rows if not row["exit"] and not row["campaign"].get("repeats")]
     views = follow_several(app, running, shown=shown) if running else {}
     told: list[Json] = []
     for row in rows:
