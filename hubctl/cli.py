@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "suppress": (f"{_AT}.suppress:suppress", _PEOPLE, "Manage addresses that never get a message."),
     "credits": (f"{_AT}.credits:credits", _HUB, "Show, grant and take back credits that pay for messages."),
     "provider": (f"{_AT}.provider:provider", _HUB, "Manage the accounts you send with."),
+    "sink": (f"{_AT}.sink:sink", _HUB, "Manage what figures and events are copied to."),
     "mailbox": (f"{_AT}.mailbox:mailbox", _HUB, "Manage the mailboxes that replies are read from."),
     "config": (f"{_AT}.config:config", _HUB, "Show the configuration of hubd, and every key."),
     "daemon": (f"{_AT}.daemon:daemon", _HUB, "Manage the daemon: status, reload, backup, restore."),

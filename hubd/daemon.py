@@ -57,6 +57,9 @@ from hubd.ownership import find_weakness
 from hubd.provider_specs import provider_specs
 from hubd.reports.notifier import Notifier, Recipients
 from hubd.signals import Stopping, hangups_from_now_on, reload_on_hangup, watch_signals, watch_stdin
+from hubd.sinks.manager import SinkManager
+from hubd.sinks.targets import Pace
+from hubd.sinks.task import Context as SinkContext
 from hubd.store.audit import Audit
 from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
@@ -75,6 +78,7 @@ from hubd.store.notices import Notices
 from hubd.store.reports import Reports
 from hubd.store.restore import Restores, open_restores
 from hubd.store.rollup import count_pending
+from hubd.store.sinks import Sinks
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
 
@@ -170,6 +174,18 @@ async def _serve(
             }
             watch.start_soon(manager.watch, heartbeats)
 
+            sinks = SinkManager(
+                SinkContext(
+                    sinks=Sinks(database),
+                    events=events,
+                    wait_events=database.wait_events,
+                    head=lambda: database.head_seq,
+                    now=time.time,
+                    steady=database.steady,
+                    pace=Pace(),
+                )
+            )
+
             inbox = Inbox(database, tokens, config.bounces)
             readers = Readers(
                 inbox,
@@ -193,7 +209,7 @@ async def _serve(
                 if inbox.rules != config.bounces:
                     inbox.rules = config.bounces
                     changes.append("bounces")
-                return changes
+                return [*changes, *sinks.apply(config.sinks, config.folder)]
 
             reload = Reloader(
                 config,
@@ -215,6 +231,7 @@ async def _serve(
                 commands=Commands(database),
                 ledger=ledger,
                 reports=Reports(database),
+                sinks=sinks,
                 events=events,
                 inbox=inbox,
                 readers=readers,
@@ -240,6 +257,7 @@ async def _serve(
                 services.start_soon(feed.run)
                 services.start_soon(health_events.run)
                 services.start_soon(_count_figures, database)
+                await services.start(sinks.run, config.sinks, config.folder)
                 await services.start(readers.run)
                 found = await inbound_sources(config, options.state_dir, bridge, time.time)
                 await readers.apply([*found, *listened])

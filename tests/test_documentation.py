@@ -25,6 +25,7 @@ from hubd.config.mailboxes import MailboxConfig
 from hubd.config.notify import NotifySettings
 from hubd.config.oauth2 import OAuth2Config
 from hubd.config.reference import declared
+from hubd.config.sinks import SINK_TABLES
 from hubd.control.methods import METHODS
 from hubd.core.model import Channel
 from hubd.core.spec import CampaignSpec, Retry, Schedule, Trigger
@@ -49,13 +50,14 @@ SECTIONS += [
     ("[mailboxes.a.oauth2]", OAuth2Config),
     ("[listener]", ListenerConfig),
 ]
+SECTIONS += [(f'[sinks.a]\ntype = "{name}"', table) for name, table in SINK_TABLES.items()]
 TABLES = (
     *(HubConfig, NotifySettings, *(table for _, table in SECTIONS)),
     *(CampaignSpec, Retry, Schedule, Trigger, TemplateSpec),
 )
 #: What is in the types and is no key with a value of its own.
 INSIDE = {
-    *("providers", "mailboxes", "listener", "bounces", "notify", "keys"),
+    *("providers", "mailboxes", "listener", "bounces", "sinks", "notify", "keys"),
     *("folder", "layers", "retry", "schedule", "trigger"),
 }
 

@@ -21,6 +21,7 @@ from hubd.config.listener import ListenerConfig, read_listener
 from hubd.config.mailboxes import MailboxConfig, read_mailbox
 from hubd.config.notify import NotifySettings, read_notify
 from hubd.config.secret_refs import read_secret
+from hubd.config.sinks import SinkSettings, read_sink, secrets_of_sink
 from hubd.core.inbox import BounceRules
 from hubd.core.model import Channel
 from hubd.core.tables import Fault, Table, shown, unknown_first
@@ -72,6 +73,7 @@ class HubConfig:
     bounces: BounceRules = field(default_factory=BounceRules)
     listener: ListenerConfig | None = None
     notify: NotifySettings | None = None
+    sinks: dict[str, SinkSettings] = field(default_factory=dict)
     folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
     layers: Layers = field(default_factory=Layers, compare=False, repr=False)  #: where each key comes from
 
@@ -113,6 +115,7 @@ def missing_secrets(config: HubConfig) -> list[CredentialMissing]:
     references = [
         *(secrets_of(provider) for provider in config.providers.values()),
         *(mailbox.secrets for mailbox in config.mailboxes.values()),
+        *(secrets_of_sink(sink) for sink in config.sinks.values()),
     ]
     for reference in (each for secrets in references for each in secrets.values()):
         try:
@@ -171,12 +174,16 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
     bounces = _bounces(top.sub("bounces"))
     listener = read_listener(top.sub("listener")) if top.take("listener") is not None else None
     notify = read_notify(top.sub("notify"), _senders(providers))
+    tables = top.sub("sinks")
+    sinks = {name: read_sink(table) for name, table in _named(tables, "a sink")}
+    tables.close()
     top.close()
     return HubConfig(
         log_level=log_level,
         tcp=tcp,
         viewer_token=token,
         providers=providers,
+        sinks={name: sink for name, sink in sinks.items() if sink is not None},
         mailboxes=mailboxes,
         bounces=bounces,
         listener=listener,

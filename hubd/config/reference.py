@@ -22,6 +22,7 @@ from hubd.config.mailboxes import MailboxConfig
 from hubd.config.notify import NotifySettings
 from hubd.config.oauth2 import OAuth2Config
 from hubd.config.rates import Limited, Rates
+from hubd.config.sinks import SINK_TABLES
 from hubd.core.inbox import BounceRules
 from hubd.core.model import Attachment
 from hubd.core.warmup import Warmup
@@ -71,6 +72,8 @@ def sections() -> list[Section]:
     found.append(_table("[mailboxes.NAME.oauth2]", OAuth2Config))
     found.append(_table("[listener]", ListenerConfig))
     found.append(_table("[notify]", NotifySettings))
+    for type_, sink in SINK_TABLES.items():
+        found.append(_table(f'[sinks.NAME], type = "{type_}"', sink))
     found.append(Section(title="Rates, for each type of provider", about="", keys=limits))
     about = BounceRules.__doc__ or ""
     found.append(Section(title="[bounces]", about=about, keys=declared(BounceRules)))

@@ -46,6 +46,9 @@ def settings(config: HubConfig, options: Mapping[str, Option]) -> list[Setting]:
     found = [*_hub(config)]
     for name, provider in config.providers.items():
         found += _provider(config, name, provider)
+    for name, sink in config.sinks.items():
+        keys = ["type", *(field.name for field in fields(sink) if field.name != "type")]
+        found += [_setting(config, ("sinks", name, key), getattr(sink, key)) for key in keys]
     for name, mailbox in config.mailboxes.items():
         for key in fields(mailbox):
             found.append(_setting(config, ("mailboxes", name, key.name), getattr(mailbox, key.name)))

@@ -59,6 +59,8 @@ ERRORS: Mapping[str, tuple[type[HubError], ...]] = {
     "campaign.apply": (BadTemplate, Conflict, RevisionConflict),
     "campaign.get": (NotFound,),
     "report.get": (NotFound,),
+    "sink.test": (NotFound,),
+    "sink.resume": (NotFound,),
     "campaign.check": (NotFound,),
     "campaign.preview": (NotFound, BadTemplate),
     "campaign.test": (NotFound, BadTemplate, Conflict, ProviderUnavailable, CredentialMissing),

@@ -53,6 +53,7 @@ from hubd.core.records import (
     TransactionalRow,
 )
 from hubd.core.reports import Period, Report
+from hubd.core.sinks import SinkView, Told
 from hubd.core.spec import CampaignSpec
 from hubd.core.template_spec import Load, TemplateSpec, TemplateUsers
 from hubd.engine.campaign_run import CampaignRun
@@ -244,6 +245,16 @@ class Reports(Protocol):
     async def read(self, campaigns: Sequence[int], period: Period, *, hours: bool) -> Report: ...
 
 
+class Sinks(Protocol):
+    """The sinks of the configuration."""
+
+    async def views(self) -> Sequence[SinkView]: ...
+    async def test(self, name: str) -> Told: ...
+    def check(self, name: str) -> None: ...
+    def resuming(self, name: str) -> Work[bool]: ...
+    def resumed(self, name: str) -> None: ...
+
+
 # -- events and the database -------------------------------------------------------------------------------
 
 
@@ -405,6 +416,7 @@ class Hub:
     commands: Commands
     ledger: Ledger
     reports: Reports
+    sinks: Sinks
     events: Events
     inbox: Inbox
     readers: Readers

@@ -24,6 +24,7 @@ from hubd.control import (
     provider_methods,
     report_methods,
     run_methods,
+    sink_methods,
     template_methods,
 )
 from hubd.control.discovery import describe
@@ -37,6 +38,8 @@ from hubd.wire.notification_params import NotificationList, NotificationRead
 from hubd.wire.notification_results import NotificationsRead, NotificationsResult
 from hubd.wire.report_params import ReportGet
 from hubd.wire.report_results import ReportResult
+from hubd.wire.sink_params import SinkChange
+from hubd.wire.sink_results import SinkResult, SinksResult, SinkTestResult
 
 CHECK_SECONDS = 1_800.0  #: to recount a database of many millions of messages, or to write as many texts
 
@@ -478,6 +481,18 @@ _REPORTS = (
         instead=report_methods.instead,
     ),
 )
+_SINKS = (
+    reads("sink.list", "The state of each sink.", p.Params, SinksResult, sink_methods.list_all),
+    changes(
+        "sink.test",
+        "Try a sink once.",
+        SinkChange,
+        SinkTestResult,
+        sink_methods.test,
+        disk=Disk.NOT_NEEDED,
+    ),
+    changes("sink.resume", "Try a paused sink again.", SinkChange, SinkResult, sink_methods.resume),
+)
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -493,6 +508,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             *_CREDITS,
             *_REPORTS,
             *_NOTIFICATIONS,
+            *_SINKS,
             *_EVENTS,
         )
     }

@@ -295,6 +295,17 @@ class ConfigReloadFailed(TypedDict):
     errors: list[ConfigFault]
 
 
+class SinkBroken(TypedDict):
+    """A sink is not tried any more until it is resumed."""
+
+    sink: str
+    reason: str
+
+
+class SinkResumed(TypedDict):
+    sink: str
+
+
 class HubRestored(TypedDict):
     """The database is an older copy: what was committed after it is missing."""
 
@@ -397,6 +408,11 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
             summary="The configuration was read again but is invalid; the old one stays.",
             data=ConfigReloadFailed,
         ),
+        "sink.broken": EventType(
+            summary="A sink was paused: a person has to act, or it has failed for three days.",
+            data=SinkBroken,
+        ),
+        "sink.resumed": EventType(summary="A paused sink is tried again.", data=SinkResumed),
         "hub.restored": EventType(
             summary="The daemon found that its database is an older copy.", data=HubRestored
         ),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hubd.wire.credit_results import AccountsResult, GrantResult, HistoryResult
     from hubd.wire.notification_results import NotificationsRead, NotificationsResult
     from hubd.wire.report_results import ReportResult
+    from hubd.wire.sink_results import SinkResult, SinksResult, SinkTestResult
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -99,3 +100,6 @@ EVENTS_SUBSCRIBE: Method[r.SubscribeResult] = Method("events.subscribe")
 EVENTS_UNSUBSCRIBE: Method[r.Done] = Method("events.unsubscribe")
 EVENTS_LIST: Method[r.EventsResult] = Method("events.list")
 REPORT_GET: Method[ReportResult] = Method("report.get")
+SINK_LIST: Method[SinksResult] = Method("sink.list")
+SINK_TEST: Method[SinkTestResult] = Method("sink.test")
+SINK_RESUME: Method[SinkResult] = Method("sink.resume")

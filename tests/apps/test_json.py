@@ -223,7 +223,13 @@ def _daemon(told: Told) -> None:
     told.run("provider remove", "office", "--yes")
     with (told.hub.folder / "hubd.toml").open("a", encoding="utf-8") as file:
         file.write(MAILBOX)
+    with (told.hub.folder / "hubd.toml").open("a", encoding="utf-8") as file:
+        file.write('[sinks.figures]\ntype = "csv"\ndirectory = "figures"\n')
     told.hub.ok("daemon", "reload")
+    told.run("sink list")
+    told.run("sink test", "figures")
+    told.run("sink resume", "figures", "--dry-run")
+    told.run("sink resume", "figures")
     told.run("mailbox test", "bounces", code=1)
     told.run("config show")
     told.run("config reference")

@@ -31,7 +31,7 @@ def test_every_command_that_changes_something_can_be_rehearsed(name: str) -> Non
             "service install",
             "service uninstall",
         ),
-        *("template apply", "template delete", "new", "credits grant", "notifications"),
+        *("template apply", "template delete", "new", "credits grant", "notifications", "sink resume"),
     }
     options = {param.name for param in ALL[name].params}
     assert ("dry_run" in options) is (name in verbs), name

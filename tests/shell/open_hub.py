@@ -16,6 +16,7 @@ import trio
 from hubd.bridge import Bridge, open_bridge
 from hubd.config.file import HubConfig
 from hubd.config.mailboxes import MailboxConfig
+from hubd.config.sinks import CsvSink
 from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
@@ -32,6 +33,9 @@ from hubd.inbound.reader import Readers
 from hubd.mailboxes import probe
 from hubd.providers.outbox.transport import open_outbox
 from hubd.secrets import Place, SecretRef
+from hubd.sinks.manager import SinkManager
+from hubd.sinks.targets import Pace
+from hubd.sinks.task import Context
 from hubd.store.audit import Audit
 from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
@@ -47,6 +51,7 @@ from hubd.store.lists import Lists
 from hubd.store.notices import Notices
 from hubd.store.reports import Reports
 from hubd.store.restore import open_restores
+from hubd.store.sinks import Sinks
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
 from hubd.wire.results import ConfigResult
@@ -95,11 +100,12 @@ class Served:
 
 @asynccontextmanager
 async def open_hub(
-    tmp_path: Path, *, clock: Callable[[], float] = time.time, **changes: Any
+    tmp_path: Path, *, clock: Callable[[], float] = time.time, figures: bool = False, **changes: Any
 ) -> AsyncIterator[Served]:
     """Serve a hub on `tmp_path`, and on a port for who has a ticket; `changes` replace parts of the `Hub`.
 
-    `clock` is the wall clock of the engine and of the hub.
+    `clock` is the wall clock of the engine and of the hub. With `figures` there is a sink of this name,
+    which writes files.
     """
     stopped = trio.Event()
 
@@ -137,6 +143,17 @@ async def open_hub(
             random=random.random,
         ) as supervisor:
             feed = Feed(supervisor.running, ledger)
+            sinks = SinkManager(
+                Context(
+                    sinks=Sinks(database),
+                    events=events,
+                    wait_events=database.wait_events,
+                    head=lambda: database.head_seq,
+                    now=time.time,
+                    steady=database.steady,
+                    pace=Pace(),
+                )
+            )
             inbox = Inbox(database, Tokens(database.install_key))
             readers = Readers(
                 inbox,
@@ -163,6 +180,7 @@ async def open_hub(
                 commands=Commands(database),
                 ledger=ledger,
                 reports=Reports(database),
+                sinks=sinks,
                 events=events,
                 inbox=inbox,
                 readers=readers,
@@ -181,6 +199,9 @@ async def open_hub(
             async with trio.open_nursery() as nursery:
                 serving = trio.CancelScope()
                 nursery.start_soon(feed.run)
+                if figures:
+                    files = CsvSink(directory=Path("figures"))
+                    await nursery.start(sinks.run, {"figures": files}, tmp_path)
                 await nursery.start(readers.run)
                 path: Path = await nursery.start(_serve, tmp_path / "s" / "control.sock", hub, serving)
                 yield Served(hub, path, database, events, bridge, stopped, serving)

@@ -11,7 +11,7 @@ import ast
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +221,7 @@ STEADY = {
     "head_seq": 0,
     "next": 2,
     "oldest": 1,
+    "behind": 0,
     "url": "ws://127.0.0.1:8765/rpc",
     "ticket": "q3Zt0b1uYpXo5cV9d2e7fK8hRmNwSgJxLaT4iQyUzEo",
 }
@@ -256,6 +257,12 @@ def steady(value: Any, key: str = "") -> Any:
     return STEADY.get(key, value)
 
 
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with open_hub(tmp_path, figures=True) as served:
+        yield served
+
+
 async def test_every_example_in_order_gives_what_it_says(served: Served, tmp_path: Path) -> None:
     with trio.fail_after(60):
         played = await play(served, tmp_path)
@@ -268,7 +275,7 @@ async def test_every_example_in_order_gives_what_it_says(served: Served, tmp_pat
 
 async def _record() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        async with open_hub(Path(folder)) as served:
+        async with open_hub(Path(folder), figures=True) as served:
             played = await play(served, Path(folder))
     written = [{**each, "result": steady(each["result"])} for each in played]
     EXAMPLES.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n")

@@ -105,6 +105,7 @@ async def test_nothing_that_a_viewer_can_read_holds_an_address(both: Both) -> No
         "contacts.lists": {},
         "provider.list": {},
         "report.get": {"by": "day"},
+        "sink.list": {},
         "template.list": {},
         "credits.list": {},
         "notification.list": {},

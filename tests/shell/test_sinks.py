@@ -1,0 +1,507 @@
+"""Sinks against servers on this machine that are well, wrong, slow or not there; the vendors' own clients."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from pyairtable import Api
+from standardwebhooks import Webhook as Verifier
+
+from hubd.config.file import load_config
+from hubd.config.sinks import AirtableSink, CsvSink, SinkSettings, WebhookSink
+from hubd.core import sinks as core
+from hubd.core.model import CampaignState
+from hubd.core.sinks import CAMPAIGN_FIELDS, KPI_FIELDS, SinkView
+from hubd.errors import BadConfig, NotFound
+from hubd.secrets import Place, SecretRef
+from hubd.sinks.http import Server, Unreachable, is_forbidden_peer
+from hubd.sinks.manager import SinkManager
+from hubd.sinks.targets import CsvFiles, Pace
+from hubd.sinks.task import Context
+from hubd.store.database import Database
+from hubd.store.events import Events
+from hubd.store.sinks import Sinks
+from tests.shell.conftest import Store, close_entry, open_entry
+from tests.shell.sink_doubles import BASE, TOKEN, AirtableDouble, Double, serving
+
+SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
+PATIENCE = 30.0  #: seconds for what happens at once
+
+
+@pytest.fixture
+def airtable() -> Iterator[AirtableDouble]:
+    double = AirtableDouble(fields=set(CAMPAIGN_FIELDS) | set(KPI_FIELDS))
+    with serving(double):
+        yield double
+
+
+@pytest.fixture
+def server() -> Iterator[Double]:
+    double = Double()
+    with serving(double):
+        yield double
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of hubd.toml, with the secrets; what fails is tried again at once."""
+    for name, text in (("token", TOKEN), ("secret", SECRET)):
+        path = tmp_path / name
+        path.write_text(text)
+        path.chmod(0o600)
+    monkeypatch.setattr(core, "FIRST_DELAY", 0.01)
+    return tmp_path
+
+
+def records(double: AirtableDouble, **changes: Any) -> AirtableSink:
+    token = SecretRef(Place.FILE, "token")
+    values = {"base": BASE, "table": "Campaigns", "token": token, "every": "1h", "base_url": double.url}
+    return AirtableSink(**{**values, **changes})
+
+
+def hook(double: Double, **changes: Any) -> WebhookSink:
+    return WebhookSink(
+        **{"url": f"{double.url}/hook?x=1", "secret": SecretRef(Place.FILE, "secret"), **changes}
+    )
+
+
+class Running:
+    """Some sinks of a database that run."""
+
+    def __init__(self, manager: SinkManager) -> None:
+        self.manager = manager
+
+    async def view(self, name: str = "a") -> SinkView:
+        (view,) = (each for each in await self.manager.views() if each.name == name)
+        return view
+
+    async def until(self, wanted: Callable[[SinkView], bool], name: str = "a") -> SinkView:
+        """Wait until the sink is like this."""
+        with trio.fail_after(PATIENCE):
+            while not wanted(view := await self.view(name)):
+                await trio.testing.wait_all_tasks_blocked(0.005)  # what a sink is told is no event
+        return view
+
+
+@asynccontextmanager
+async def running(
+    db: Database, folder: Path, steady: Callable[[], float] | None = None, **settings: SinkSettings
+) -> AsyncIterator[Running]:
+    context = Context(
+        sinks=Sinks(db),
+        events=Events(db),
+        wait_events=db.wait_events,
+        head=lambda: db.head_seq,
+        now=lambda: 2_000.0,
+        steady=steady or db.steady,
+        pace=Pace(),
+    )
+    manager = SinkManager(context)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(manager.run, settings, folder)
+        yield Running(manager)
+        nursery.cancel_scope.cancel()
+
+
+async def sent(store: Store, name: str, *people: str) -> None:
+    """A campaign that has sent to these people."""
+    campaign = await store.running(*people, name=name)
+    for number in await store.ids(campaign):
+        await store.ledger.record([open_entry(number), close_entry(number)])
+    await store.move(campaign, CampaignState.COMPLETED)
+
+
+async def until(check: Callable[[], bool]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not check():
+            await trio.testing.wait_all_tasks_blocked(0.005)
+
+
+def totals(double: AirtableDouble) -> dict[str, int]:
+    return {row["Campaign"]: row["Total Sent"] for row in double.rows()}
+
+
+# --- Airtable -----------------------------------------------------------------------------------
+
+
+async def test_a_table_shows_each_campaign_and_is_told_only_what_changed(
+    store: Store, folder: Path, airtable: AirtableDouble
+) -> None:
+    names = [f"c{n:02}" for n in range(12)]
+    for name in names:
+        await sent(store, name, "ann")
+    async with running(store.db, folder, a=records(airtable)) as here:
+        await until(lambda: totals(airtable) == dict.fromkeys(names, 1))
+        assert airtable.writes == 2  # ten records at most in each
+        await here.until(lambda view: view.behind == 0)
+        await sent(store, "new", "ann", "bob")  # a change of state is told at once
+        await until(lambda: totals(airtable).get("new") == 2)
+        assert 3 <= airtable.writes <= 5
+    last = airtable.rows()[-1]
+    assert (last["Campaign"], last["Last Run Result"], last["Delivery Rate"]) == (
+        "new",
+        "completed: 2 sent",
+        None,
+    )
+    writes = airtable.writes
+    async with running(store.db, folder, a=records(airtable)) as here:  # the next start
+        await sent(store, "third", "ann")
+        await until(lambda: totals(airtable).get("third") == 2)
+    assert 1 <= airtable.writes - writes <= 3
+
+
+async def test_an_unknown_field_pauses_the_sink_and_is_named_and_a_resume_catches_up(
+    store: Store, folder: Path, airtable: AirtableDouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    airtable.fields = {*CAMPAIGN_FIELDS, "Sent so far"} - {"Total Sent", "Opt Out Rate"}
+    await sent(store, "spring", "ann")
+    fields = {"Total Sent": "Sent so far"}
+    with caplog.at_level(logging.DEBUG):
+        async with running(store.db, folder, a=records(airtable, fields=fields)) as here:
+            view = await here.until(lambda view: view.paused)
+            assert "'Opt Out Rate'" in view.reason
+            assert "sink.broken" in await store.types()
+            await sent(store, "autumn", "ann", "bob")  # meanwhile
+            airtable.fields.add("Opt Out Rate")
+            assert await store.db.write(here.manager.resuming("a"))
+            here.manager.resumed("a")
+            await until(lambda: len(airtable.rows()) == 2)
+            assert [row["Sent so far"] for row in airtable.rows()] == [1, 2]
+            assert not (await here.view()).paused
+            assert not await store.db.write(here.manager.resuming("a"))
+    assert TOKEN not in caplog.text
+
+
+async def test_a_field_can_be_left_out_and_new_settings_resume_a_paused_sink(
+    store: Store, folder: Path, airtable: AirtableDouble
+) -> None:
+    airtable.fields = set(CAMPAIGN_FIELDS) - {"Completed At"}
+    await sent(store, "spring", "ann")
+    async with running(store.db, folder, a=records(airtable)) as here:
+        await here.until(lambda view: view.paused)
+        changed = {"a": records(airtable, fields={"Completed At": ""})}
+        assert here.manager.apply(changed, folder) == ["sinks.a"]
+        await until(lambda: totals(airtable) == {"spring": 1})
+        assert here.manager.apply(changed, folder) == []
+        assert here.manager.apply({}, folder) == ["sinks.a removed"]
+        with pytest.raises(NotFound):
+            here.manager.check("a")
+
+
+async def test_the_days_of_the_performance_base(store: Store, folder: Path, airtable: AirtableDouble) -> None:
+    await sent(store, "spring", "ann", "bob")
+    async with running(store.db, folder, a=records(airtable, content="kpis")):
+        await until(lambda: len(airtable.rows()) == 2)
+    spring, together = airtable.rows()
+    assert (spring["Key"], spring["Sent"], spring["Cost"]) == ("spring 1970-01-01", 2, 2)
+    assert (together["Campaign"], together["Sent"]) == ("All campaigns", 2)
+
+
+async def test_a_base_that_is_down_or_limits_gets_everything_later(
+    store: Store, folder: Path, airtable: AirtableDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "TOO_MANY_REQUESTS", 0.01)
+    airtable.answers = [(0, None, {}), (500, {}, {}), (429, {}, {}), (302, {}, {"Location": "/elsewhere"})]
+    await sent(store, "spring", "ann")
+    async with running(store.db, folder, a=records(airtable)) as here:
+        await until(lambda: totals(airtable) == {"spring": 1})
+        await here.until(lambda view: view.failures == 0 and view.reason == "")
+    assert len(airtable.requests) == 5
+
+
+async def test_a_base_is_asked_five_times_a_second_at_most(autojump_clock: trio.testing.MockClock) -> None:
+    pace, began = Pace(), trio.current_time()
+    for _ in range(11):
+        await pace.turn(BASE)
+    assert trio.current_time() - began == pytest.approx(2.0)
+    await pace.turn("appOther")
+    pace.rest(BASE, 30.0)
+    before = trio.current_time()
+    await pace.turn("appOther")
+    await pace.turn(BASE)
+    assert trio.current_time() - before == pytest.approx(30.0)
+
+
+async def test_the_double_is_one_for_the_client_of_the_vendor(airtable: AirtableDouble) -> None:
+    def use() -> tuple[Any, Any]:
+        table = Api(TOKEN, endpoint_url=airtable.url).table(BASE, "Campaigns")
+        made = [{"fields": {"Campaign": f"c{n}", "Total Sent": n}} for n in range(12)]
+        done = table.batch_upsert(made, key_fields=["Campaign"])
+        return done, table.all()
+
+    done, listed = await trio.to_thread.run_sync(use)
+    assert (len(done["createdRecords"]), done["updatedRecords"]) == (12, [])
+    assert [each["fields"]["Total Sent"] for each in listed] == list(range(12))
+
+
+# --- webhooks -----------------------------------------------------------------------------------
+
+
+def told(double: Double) -> list[dict[str, Any]]:
+    """What was told with a signature that the foreign library accepts (it also checks the time)."""
+    found = []
+    for method, path, headers, body in double.requests:
+        assert (method, path) == ("POST", "/hook?x=1")
+        found.append({**Verifier(SECRET).verify(body, headers), "id": headers["webhook-id"]})
+    return found
+
+
+@pytest.fixture
+def right_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The foreign library looks at the clock, and the tests' sinks live in 1970."""
+    import standardwebhooks.webhooks as library
+
+    real: Any = vars(library)["datetime"]
+    now = classmethod(lambda _, tz=None: real.fromtimestamp(2_000.0, tz))
+    then = type("then", (real,), {"now": now})
+    monkeypatch.setattr(library, "datetime", then)
+
+
+@pytest.mark.usefixtures("right_time")
+async def test_a_webhook_is_told_events_in_order_signed_and_again_until_it_takes_them(
+    store: Store, folder: Path, server: Double
+) -> None:
+    await sent(store, "before", "ann")  # what happened before the sink was there is not told
+    async with running(store.db, folder, a=hook(server)) as here:
+        await here.until(lambda view: view.behind == 0)
+        server.answers = [(200, {}, {}), (500, {}, {}), (0, None, {}), (307, {}, {"Location": "/other"})]
+        await sent(store, "spring", "ann")
+        await here.until(lambda view: view.behind == 0)
+    assert {path for _, path, _, _ in server.requests} == {"/hook?x=1"}
+    events = told(server)
+    numbers = [int(each["id"].removeprefix("evt_")) for each in events]
+    assert sorted(set(numbers)) == list(range(min(numbers), max(numbers) + 1))  # none is missing
+    assert numbers == sorted(numbers)
+    assert numbers.count(numbers[1]) == 4  # three failures
+    moved = [each["data"] for each in events if each["type"] == "campaign.state"]
+    assert (moved[-1]["to"], moved[-1]["campaign"]) == ("completed", "spring")
+    assert "example.com" not in str(events)
+
+
+@pytest.mark.usefixtures("right_time")
+async def test_a_webhook_goes_on_where_it_was_and_gets_only_what_it_asks_for(
+    store: Store, folder: Path, server: Double
+) -> None:
+    asks = hook(server, events=("campaign.state",))
+    async with running(store.db, folder, a=asks) as here:
+        await here.until(lambda view: view.behind == 0)
+    await sent(store, "spring", "ann")  # while the daemon is away
+    async with running(store.db, folder, a=asks) as here:
+        await here.until(lambda view: view.behind == 0)
+        assert await here.manager.test("a") == core.OK
+    *events, test = told(server)
+    assert [each["type"] for each in events] == ["campaign.state"] * len(events)
+    assert [each["data"]["to"] for each in events][-2:] == ["running", "completed"]
+    assert (test["type"], test["id"]) == ("sink.test", "evt_test")
+
+
+async def test_after_three_days_of_failures_a_sink_is_paused_with_an_event(
+    store: Store, folder: Path, server: Double
+) -> None:
+    clock = [0.0]
+    server.answers = [(500, {}, {})] * 100_000
+    async with running(store.db, folder, lambda: clock[0], a=hook(server)) as here:
+        await here.until(lambda view: view.behind == 0)
+        await sent(store, "spring", "ann")
+        await here.until(lambda view: view.failures > 2)
+        assert "sink.broken" not in await store.types()
+        clock[0] = store.db.steady() + core.GIVE_UP
+        view = await here.until(lambda view: view.paused)
+        assert view.reason == "the server answered 500"
+        assert "sink.broken" in await store.types()
+        asked = len(server.requests)
+        await sent(store, "autumn", "bob")
+        assert len(server.requests) == asked
+
+
+async def test_a_bad_secret_pauses_a_webhook_and_a_missing_one_is_looked_for_again(
+    store: Store, folder: Path, server: Double, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "secret").unlink()
+    async with running(store.db, folder, a=hook(server)) as here:
+        await here.until(lambda view: view.behind == 0)
+        await sent(store, "spring", "ann")
+        view = await here.until(lambda view: view.failures > 0)
+        assert "secret" in view.reason
+        (folder / "secret").write_text("hunter2-hunter2")
+        (folder / "secret").chmod(0o600)
+        assert "whsec_" in (await here.until(lambda view: view.paused)).reason
+    assert server.requests == []
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("address", "forbidden"),
+    [
+        ("169.254.169.254", True),  # where clouds hand out credentials
+        ("fe80::1%eth0", True),
+        ("::ffff:169.254.169.254", True),
+        ("fd00:ec2::254", True),
+        ("100.100.100.200", True),
+        ("0.0.0.0", True),
+        ("224.0.0.1", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("192.0.2.1", False),
+        ("2001:db8::1", False),
+    ],
+)
+def test_addresses_that_a_webhook_never_has(address: str, forbidden: bool) -> None:
+    assert is_forbidden_peer((address, 443)) is forbidden
+
+
+async def test_nothing_is_sent_to_a_forbidden_address(
+    server: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubd.sinks.http.is_forbidden_peer", lambda peer: True)
+    hub = Server(server.url, guarded=True)
+    with pytest.raises(Unreachable, match="nothing is sent to"):
+        await hub.request("POST", "/", [], b"{}")
+    hub.close()
+    assert server.requests == []
+
+
+async def test_an_answer_without_end_counts_by_its_status(server: Double) -> None:
+    hub = Server(server.url)
+    server.answers = [(200, "x" * 200_000, {}), (500, "x" * 200_000, {})]
+    assert (await hub.request("POST", "/", [], b"{}"))[0] == 200
+    with pytest.raises(Unreachable):
+        await hub.request("POST", "/", [], b"{}")
+    hub.close()
+
+
+# --- CSV ----------------------------------------------------------------------------------------
+
+
+def lines(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+async def test_lines_are_appended_as_figures_change(store: Store, folder: Path) -> None:
+    path = folder / "figures" / "campaigns-1970-01-01.csv"
+    async with running(store.db, folder, a=CsvSink(directory=Path("figures"), every="1h")):
+        await sent(store, "spring", "ann")
+        await until(
+            lambda: path.exists() and lines(path)[-1:] != [] and lines(path)[-1]["Completed At"] != ""
+        )
+        await sent(store, "autumn", "bob")
+        await until(lambda: lines(path)[-1]["Campaign"] == "autumn" and lines(path)[-1]["Completed At"] != "")
+    found = lines(path)
+    assert list(found[0]) == ["At", *CAMPAIGN_FIELDS]
+    assert found[-1]["Total Sent"] == "2"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_line_that_was_cut_off_is_ended_and_a_new_day_has_a_new_file(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    files = CsvFiles(CsvSink(directory=Path("d")), tmp_path)
+    row = dict.fromkeys(CAMPAIGN_FIELDS, "x")
+    path = tmp_path / "d" / "campaigns-2026-12-01.csv"
+    assert files.append([row], datetime(2026, 12, 1, tzinfo=UTC)) is core.OK
+    path.write_bytes(path.read_bytes()[:-10])
+    assert files.append([row], datetime(2026, 12, 1, tzinfo=UTC)) is core.OK
+    assert len(path.read_bytes().split(b"\r\n")) == 4
+    assert lines(path)[-1]["Campaign"] == "x"
+    assert files.append([row], datetime(2026, 12, 2, tzinfo=UTC)) is core.OK
+    assert sorted(each.name for each in (tmp_path / "d").iterdir()) == [
+        "campaigns-2026-12-01.csv", "campaigns-2026-12-02.csv",
+    ]  # fmt: skip
+
+
+async def test_a_folder_that_cannot_be_written_is_tried_again_until_it_can(
+    store: Store, folder: Path
+) -> None:
+    (folder / "figures").write_text("in the way")
+    async with running(store.db, folder, a=CsvSink(directory=Path("figures"))) as here:
+        await sent(store, "spring", "ann")
+        view = await here.until(lambda view: view.failures > 0)
+        assert "cannot be written" in view.reason
+        assert (await here.manager.test("a")).outcome == "retry"
+        (folder / "figures").unlink()
+        await here.until(lambda view: view.failures == 0 and view.told_at is not None)
+        assert await here.manager.test("a") == core.OK
+
+
+# --- whatever is wrong --------------------------------------------------------------------------
+
+
+async def test_a_bug_in_one_sink_ends_neither_the_others_nor_the_daemon(
+    store: Store, folder: Path, airtable: AirtableDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Awaitable[None]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("hubd.sinks.targets.CsvFiles.append", broken)
+    await sent(store, "spring", "ann")
+    async with running(store.db, folder, a=records(airtable), b=CsvSink(directory=Path("figures"))) as here:
+        await until(lambda: totals(airtable) == {"spring": 1})
+        view = await here.until(lambda view: view.failures > 0, "b")
+        assert "the daemon failed" in view.reason
+        assert (await here.view()).failures == 0
+
+
+# --- hubd.toml ----------------------------------------------------------------------------------
+
+
+def test_sinks_are_read_from_hubd_toml(tmp_path: Path) -> None:
+    path = tmp_path / "hubd.toml"
+    path.write_text("""
+        [sinks.control]
+        type = "airtable"
+        base = "appA1"
+        table = "Campaigns"
+        token = { file = "airtable.token" }
+        fields = { "Total Sent" = "Sent so far" }
+        [sinks.crm]
+        type = "webhook"
+        url = "https://acme.example/hooks?x=1"
+        secret = { env = "HOOK" }
+        events = ["campaign.*"]
+        [sinks.files]
+        type = "csv"
+        directory = "figures"
+        content = "kpis"
+    """)
+    found = load_config(path).sinks
+    assert [type(each) for each in found.values()] == [AirtableSink, WebhookSink, CsvSink]
+    control = found["control"]
+    assert isinstance(control, AirtableSink)
+    assert (control.fields, control.every) == ({"Total Sent": "Sent so far"}, "60s")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('type = "airtable"', "base"),
+        ('type = "airtable"\nbase = "tbl1"', "base"),
+        ('type = "airtable"\nfields = { "Total Sentt" = "x" }', "fields.Total Sentt"),
+        ('type = "airtable"\nfields = { "Campaign" = "" }', "fields.Campaign"),
+        ('type = "airtable"\nevery = "0s"', "every"),
+        ('type = "webhook"\nurl = "http://acme.example/"', "url"),
+        ('type = "webhook"\nurl = "https://u:p@acme.example/"', "url"),
+        ('type = "webhook"\nsecret = "whsec_x"', "secret"),
+        ('type = "webhook"\nevents = ["Campaign"]', "events[0]"),
+        ('type = "csv"', "directory"),
+        ('type = "csv"\ndirectory = "x"\ntimezone = "Mars"', "timezone"),
+        ('type = "excel"', "type"),
+        ("", "type"),
+    ],
+)
+def test_what_is_no_sink_is_refused_by_its_key(tmp_path: Path, text: str, key: str) -> None:
+    path = tmp_path / "hubd.toml"
+    path.write_text(f"[sinks.a]\n{text}\n")
+    with pytest.raises(BadConfig) as caught:
+        load_config(path)
+    errors = caught.value.data["errors"]
+    assert isinstance(errors, list)
+    assert f"sinks.a.{key}" in [each["path"] for each in errors]
