@@ -305,7 +305,9 @@ class FakeStore:
             row.state, row.open, row.reason = DeliveryState.IN_DOUBT, False, "crashed"
         return len(lost)
 
-    async def release_doubts(self, campaign_id: int, again_at: float | None = None) -> int:
+    async def release_doubts(
+        self, campaign_id: int, again_at: float | None = None, *, provider: str | None = None
+    ) -> int:
         await trio.lowlevel.checkpoint()
         self._views.pop(campaign_id, None)
         freed = [

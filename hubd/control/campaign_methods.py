@@ -69,14 +69,14 @@ async def apply(hub: Hub, params: p.CampaignApply, command: Command) -> r.ApplyR
     except NotFound:
         there = None
     before = await view_of(hub, there) if there is not None and command.dry_run else None
-    live = Live.of(hub, spec.provider, there)
+    live = Live.of(hub, spec.providers[0], there)
 
     def answer(applied: Applied) -> r.ApplyResult:
         view = before if command.dry_run else changed_view(applied.campaign, applied.figures, live)
         changed = list(applied.changed)
         return {"campaign": view, "created": applied.created, "changed": changed, "warnings": warnings}
 
-    policy = _policy(hub, spec.provider)
+    policy = _policy(hub, spec.providers[0])
     work = hub.campaigns.applying(
         spec, spec_json(spec), content, content_hash(content), in_doubt=policy, now=hub.now()
     )
@@ -209,7 +209,7 @@ async def clone(hub: Hub, params: p.CampaignClone, command: Command) -> r.Change
     spec = copy(source)
     if params.changes or spec.template:
         await trio.to_thread.run_sync(check_templates, await hub.campaigns.content_for(spec))
-    work = hub.campaigns.cloning(params.name, copy, in_doubt=_policy(hub, spec.provider))
+    work = hub.campaigns.cloning(params.name, copy, in_doubt=_policy(hub, spec.providers[0]))
     return await command.change(source, work)
 
 

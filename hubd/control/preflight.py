@@ -20,6 +20,7 @@ from hubd.core.model import Campaign, Channel, Content, InDoubt, RenderedMessage
 from hubd.core.preflight import Found, Gap, Report, assess
 from hubd.core.records import MissingPattern
 from hubd.core.sms import Bill, Segments, compile_sms, segments
+from hubd.core.spec import spec_from_json
 from hubd.core.windows import known_zone, window_opens
 from hubd.engine.plan import MessagePlan
 from hubd.errors import BadInput, BadTemplate, HubError, InvalidTransition, NotFound
@@ -129,8 +130,19 @@ def _look_at_state(campaign: Campaign, found: Found) -> Found:
 
 
 def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
+    first, *others = spec_from_json(campaign.spec).providers
+    for name in others:
+        try:
+            other = hub.supervisor.providers.get(name).spec
+        except HubError as error:
+            found = _with_obstacle(found, f"{error}; {error.hint}" if error.hint else str(error))
+            continue
+        if campaign.channel not in other.channels:
+            found = _with_obstacle(found, f"the provider {name} does not send {campaign.channel.value}")
+        for problem in other.problems(found.content):
+            found = _with_obstacle(found, problem)
     try:
-        provider = hub.supervisor.providers.get(campaign.provider)
+        provider = hub.supervisor.providers.get(first)
         view = provider.view()
     except HubError as error:
         return _with_obstacle(found, f"{error}; {error.hint}" if error.hint else str(error))

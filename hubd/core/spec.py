@@ -134,7 +134,14 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         str, Meta(description="The unique name: a-z, 0-9 and `.` `_` `-`, up to 64 characters. Required.")
     ]
     channel: Annotated[Channel, Meta(description="What is sent. Required.")]
-    provider: Annotated[str, Meta(description="A provider of hubd.toml, or the built-in outbox.")] = "outbox"
+    provider: Annotated[
+        str | tuple[str, ...],
+        Meta(
+            title="name or list of names",
+            description="A provider of hubd.toml, or the built-in outbox. Of a list, each next one sends "
+            "while those before it cannot, and only what they certainly did not accept.",
+        ),
+    ] = "outbox"
     lists: Annotated[
         tuple[str, ...], Meta(description="The contact lists; a contact on several gets one message.")
     ] = ()
@@ -282,6 +289,11 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def start_at(self) -> float | None:
         """The epoch second to start at, or None."""
         return None if self.schedule.at is None else parse_time(self.schedule.at)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Its providers, the preferred one first."""
+        return (self.provider,) if isinstance(self.provider, str) else self.provider
 
     def content(self) -> Content:
         """The part that is frozen when the campaign starts."""

@@ -33,6 +33,7 @@ MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024  #: of all attachments together; the lar
 MAX_ATTACHMENTS = 50
 MAX_LISTS = 100
 MAX_LABELS = 20
+MAX_PROVIDERS = 5
 MAX_SMS_CHARACTERS = 1600  #: what Twilio takes; counted here only when the text has nothing to fill in
 _LONGEST_LINE = 998  #: bytes of a header line (RFC 5322 2.1.1)
 _LONGEST_WAIT = 30 * 86_400.0
@@ -105,7 +106,7 @@ def parse_spec(raw: Mapping[str, object], *, now: float | None = None, zone: str
     spec = CampaignSpec(
         name=_name(top),
         channel=channel or Channel.EMAIL,
-        provider=top.checked("provider", _provider, "outbox", example="outbox"),
+        provider=_providers(top),
         lists=_names(top, "lists", "list", MAX_LISTS, example='["customers"]'),
         where=top.checked("where", _condition, "", lines=True),
         kind=top.choice("kind", tuple(Kind), Kind.MARKETING),
@@ -181,6 +182,20 @@ def parse_reference(text: str) -> tuple[str, int | None]:
 def _template(text: str) -> str:
     parse_reference(text)
     return text
+
+
+def _providers(top: Table) -> str | tuple[str, ...]:
+    """One name, or several."""
+    if not isinstance(top.raw.get("provider"), list | tuple):
+        return top.checked("provider", _provider, "outbox", example="outbox")
+    names = top.texts("provider", example='["relay", "ses"]')
+    for name in names:
+        top.run("provider", _provider, name, "")
+    if not top.raw["provider"]:
+        top.fault("provider", "is an empty list; name at least one provider")
+    if len(names) > MAX_PROVIDERS:
+        top.fault("provider", f"has more than {MAX_PROVIDERS} providers")
+    return names[0] if len(names) == 1 else names or "outbox"
 
 
 def _provider(text: str) -> str:

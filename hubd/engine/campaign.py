@@ -58,8 +58,12 @@ class CampaignTask:
         in_doubt: InDoubt,
         limits: Callable[[str], Awaitable[tuple[RateLimiter, ...]]],
         reconciler: Reconciler | None,
+        doubts_of: str | None = None,
     ) -> None:
-        """`limits` gives what a message from a sender counts under."""
+        """`limits` gives what a message from a sender counts under; `doubts_of` is the provider whose doubts
+        may be tried again, None for all.
+        """
+        self._doubts_of = doubts_of
         self.source = source
         self._campaign = source.campaign
         self._context = context
@@ -249,7 +253,9 @@ class CampaignTask:
         if self._in_doubt is not InDoubt.RETRY:
             return False
         again_at = self._context.now() + self._context.retry_policy(self._campaign).floor
-        released = await self._context.ledger.release_doubts(self._campaign.id, again_at)
+        released = await self._context.ledger.release_doubts(
+            self._campaign.id, again_at, provider=self._doubts_of
+        )
         if released:
             self.source.released(released)
         return released > 0

@@ -16,6 +16,8 @@ import trio
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign
 from hubd.engine.campaign import CampaignTask, Ending, How
+from hubd.engine.failover import Failover
+from hubd.engine.health import OFF
 from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import RunContext
 from hubd.engine.source import Source
@@ -34,6 +36,8 @@ class CampaignRun:
 
     #: Seconds before one-off messages go on after a bug stopped them.
     BREATHER = 60.0
+    #: Seconds that messages on the wire are given when another provider takes over.
+    HANDOVER = 60.0
     #: Seconds before a run goes on after trouble with the database.
     SETBACK = 1.0
 
@@ -42,7 +46,10 @@ class CampaignRun:
         campaign: Campaign,
         context: RunContext,
         make_task: TaskMaker,
+        failover: Callable[[Campaign], Failover | None] = lambda campaign: None,
     ) -> None:
+        """`failover` gives the choice among the providers of a campaign that has several."""
+        self._failover = failover
         self._campaign = campaign
         self._context = context
         self._make_task = make_task
@@ -113,7 +120,10 @@ class CampaignRun:
                         if not self._campaign.transactional_queue or not await self._wait(self.BREATHER):
                             return
                         continue
-                    await self._conclude(await self._run())
+                    ending = await self._run()
+                    if ending is None:  # another provider goes on
+                        continue
+                    await self._conclude(ending)
                     return
                 except StoreUnavailable as error:
                     log.warning(
@@ -140,8 +150,11 @@ class CampaignRun:
         finally:
             self._done.set()
 
-    async def _run(self) -> Ending:
-        """Send from the campaign as it is now. What an earlier run left open is in doubt."""
+    async def _run(self) -> Ending | None:
+        """Send from the campaign as it is now. What an earlier run left open is in doubt.
+
+        None when another of its providers takes over.
+        """
         await self._context.ledger.abandon(self._campaign.id)
         task, pool = await self._make_task(self._campaign.id, self._watched)
         source = self._source = task.source
@@ -149,11 +162,47 @@ class CampaignRun:
         if self._asked_to_end:
             source.close(0.0)
         pool.add(source)
+        failover = self._failover(self._campaign)
         try:
-            return await task.run()
+            if failover is None:
+                return await task.run()
+            return await self._run_until_another(task, pool, failover)
         finally:
             pool.remove(source)
             self._source = None
+
+    async def _run_until_another(
+        self, task: CampaignTask, pool: WorkerPool, failover: Failover
+    ) -> Ending | None:
+        """Run while the provider is the one to send through. None when another one takes over."""
+        current, successor = pool.transport.name, ""
+        ending: Ending | None = None
+        errors: list[Exception] = []
+
+        async def watch() -> None:
+            nonlocal successor
+            successor = await failover.until_another(current)
+            task.source.close(self.HANDOVER)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            try:
+                ending = await task.run()
+            except Exception as error:
+                errors.append(error)
+            nursery.cancel_scope.cancel()
+        if errors:
+            raise errors[0]
+        assert ending is not None
+        if ending.how is How.NEEDS_PERSON:
+            successor = failover.successor(current) if pool.breaker.health in OFF else ""
+        if not successor or self._asked_to_end or ending.how is How.COMPLETED:
+            return ending
+        why = pool.breaker.reason or "it works again"
+        log.warning(
+            "campaign %s is sent through %s now: %s", self._campaign.name, successor, why, extra=self._told
+        )
+        return None
 
     async def _record_crash(self, incident: str) -> None:
         await self._context.ledger.abandon(self._campaign.id)

@@ -132,9 +132,11 @@ class Ledger(Protocol):
         """Attempts of a campaign that are still open become in doubt. Returns how many."""
         ...
 
-    async def release_doubts(self, campaign_id: int, again_at: float | None = None) -> int:
+    async def release_doubts(
+        self, campaign_id: int, again_at: float | None = None, *, provider: str | None = None
+    ) -> int:
         """Put doubtful deliveries back in the queue, flagged as possible duplicates, to be tried at once or
-        at `again_at`. Returns how many.
+        at `again_at`; with `provider` only those that may have been accepted by that one. Returns how many.
         """
         ...
 

@@ -7,7 +7,9 @@ from contextlib import suppress
 import trio
 
 from hubd.core.model import Campaign, InDoubt
+from hubd.core.spec import spec_from_json
 from hubd.engine.campaign import CampaignTask
+from hubd.engine.failover import Failover
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.pool import WorkerPool
 from hubd.engine.ports import RunContext
@@ -15,7 +17,7 @@ from hubd.engine.provider import ACCOUNT_KNOWN, Provider
 from hubd.engine.providers import Providers
 from hubd.engine.reconciler import Doubts, Reconciler
 from hubd.engine.source import Source
-from hubd.errors import Conflict, HubError
+from hubd.errors import BadInput, Conflict, HubError
 
 
 class RunFactory:
@@ -39,6 +41,14 @@ class RunFactory:
         self._rating = trio.Lock()
         self._pools: set[WorkerPool] = set()
 
+    def failover(self, campaign: Campaign) -> Failover | None:
+        """The choice among its providers; None if it has one."""
+        names: tuple[str, ...] = ()
+        if not campaign.transactional_queue:
+            with suppress(BadInput):  # a file of another version is complained of elsewhere
+                names = spec_from_json(campaign.spec).providers
+        return Failover(names, self._providers) if len(names) > 1 else None
+
     async def make(self, campaign_id: int, watched: dict[int, trio.Event]) -> tuple[CampaignTask, WorkerPool]:
         """The task of a campaign as it is now, and the pool that it sends through.
 
@@ -47,8 +57,7 @@ class RunFactory:
         Raises `NotFound`, `Conflict`, `StoreUnavailable`, and what opening the provider raises.
         """
         campaign = await self._context.campaigns.by_id(campaign_id)
-        provider = self.provider_for(campaign)
-        pool = await provider.open()
+        provider, pool = await self.open_provider(campaign)
         self._see_that_it_runs(pool, provider)
         await provider.learn_rate()
         await self._providers.catch_up(provider.spec.name)
@@ -65,7 +74,10 @@ class RunFactory:
             await limits.of(sender)
             domains = await self._limits.domains(spec.name, spec.domain_rates)
         in_doubt = campaign.in_doubt or spec.in_doubt
-        if in_doubt is InDoubt.RETRY and await self._context.ledger.release_doubts(campaign_id):
+        doubts_of = spec.name if self.failover(campaign) else None
+        if in_doubt is InDoubt.RETRY and await self._context.ledger.release_doubts(
+            campaign_id, provider=doubts_of
+        ):
             campaign = await self._context.campaigns.by_id(campaign_id)
         reconciler = None
         if in_doubt is InDoubt.RECONCILE:
@@ -80,16 +92,36 @@ class RunFactory:
         )
         task = CampaignTask(
             source, self._context, provider=spec.name, in_doubt=in_doubt, reconciler=reconciler,
-            limits=limits.of,
+            limits=limits.of, doubts_of=doubts_of,
         )  # fmt: skip
         return task, pool
 
+    async def open_provider(self, campaign: Campaign, *, revive: bool = False) -> tuple[Provider, WorkerPool]:
+        """The provider that a campaign sends through now, opened; with `revive` as for a person who asks.
+
+        Of several, those that cannot be opened are passed over. Raises as `provider_for`, and what opening
+        the last one raises.
+        """
+        tried: set[str] = set()
+        while True:
+            provider = self.provider_for(campaign)
+            tried.add(provider.spec.name)
+            try:
+                return provider, await (provider.revive() if revive else provider.open())
+            except HubError:
+                if self.failover(campaign) is None or self.provider_for(campaign).spec.name in tried:
+                    raise
+
     def provider_for(self, campaign: Campaign) -> Provider:
-        """The provider that a campaign names. Raises `NotFound`, and `Conflict` if it has another channel."""
-        provider = self._providers.get(campaign.provider)
+        """The provider that a campaign names, or of several the one that sends now.
+
+        Raises `NotFound`, and `Conflict` if it has another channel.
+        """
+        failover = self.failover(campaign)
+        provider = self._providers.get(failover.choose() if failover else campaign.provider)
         if campaign.channel not in provider.spec.channels:
             raise Conflict(
-                f"the provider {campaign.provider} does not send {campaign.channel.value}",
+                f"the provider {provider.spec.name} does not send {campaign.channel.value}",
                 hint="choose another one with `provider = ...` in the campaign file",
             )
         return provider

@@ -125,7 +125,7 @@ class Supervisor:
         self._refuse_when_closing()
         if size := await self._campaigns.audience_size(campaign.id):
             self._context.health.check_disk_space(size)
-        await self._factory.provider_for(campaign).revive()
+        await self._factory.open_provider(campaign, revive=True)
 
     async def resume(self, name: str, *, commit: Commit | None = None) -> tuple[bool, Campaign]:
         """Resume a paused campaign. As `start`."""
@@ -255,7 +255,11 @@ class Supervisor:
         """Why a campaign is as it is, including what a running one waits for."""
         if campaign.state is not CampaignState.RUNNING or campaign.id not in self._runs:
             return campaign.reason
-        return self.obstacle(campaign.provider) or campaign.reason
+        return self.obstacle(self._sends_now(campaign)) or campaign.reason
+
+    def _sends_now(self, campaign: Campaign) -> str:
+        failover = self._factory.failover(campaign)
+        return campaign.provider if failover is None else failover.choose()
 
     def obstacle(self, provider: str) -> str:
         """What campaigns of this provider wait for now; "" for nothing."""
@@ -320,7 +324,9 @@ class Supervisor:
 
     def _launch(self, campaign: Campaign) -> None:
         self._refuse_when_closing()
-        run = self._runs[campaign.id] = CampaignRun(campaign, self._context, self._factory.make)
+        run = self._runs[campaign.id] = CampaignRun(
+            campaign, self._context, self._factory.make, self._factory.failover
+        )
         self._nursery.start_soon(self._supervise, campaign.id, run)
 
     async def _supervise(self, campaign_id: int, run: CampaignRun) -> None:

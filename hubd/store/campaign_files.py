@@ -33,11 +33,13 @@ def columns(spec: CampaignSpec, in_doubt: InDoubt | None) -> dict[str, object]:
     """
     policy = InDoubt(spec.in_doubt) if spec.in_doubt else in_doubt
     if policy is None:
-        policy = InDoubt.RETRY if spec.channel == Channel.EMAIL or spec.provider == "outbox" else InDoubt.HOLD
+        policy = (
+            InDoubt.RETRY if spec.channel == Channel.EMAIL or spec.providers[0] == "outbox" else InDoubt.HOLD
+        )
     return {
         "name": spec.name,
         "channel": str(spec.channel),
-        "provider": spec.provider,
+        "provider": spec.providers[0],
         "spec": spec_json(spec),
         "lists": json.dumps(list(dict.fromkeys(spec.sources))),
         **policy_columns(policy),

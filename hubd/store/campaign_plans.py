@@ -140,7 +140,7 @@ def cloning(
         there = campaign_if_there(unit.db, spec.name)
         plan = d.clone(source, there, spec)
         if there is None:
-            values = columns(spec, source.in_doubt if spec.provider == source.provider else in_doubt)
+            values = columns(spec, source.in_doubt if spec.providers[0] == source.provider else in_doubt)
             values |= {"now": unit.now, "content_id": source.content_id, "template": ""}
             if spec.template or spec.content() != spec_from_json(source.spec).content():
                 values |= content_columns(unit, *content_for(unit.db, spec, None))

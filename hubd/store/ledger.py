@@ -195,10 +195,12 @@ class Ledger:
         """
         return await self._db.read(lambda db: transactional_of(db, provider, state, before, limit))
 
-    async def release_doubts(self, campaign_id: int, again_at: float | None = None) -> int:
+    async def release_doubts(
+        self, campaign_id: int, again_at: float | None = None, *, provider: str | None = None
+    ) -> int:
         """What is `in_doubt` is to be tried again, as a possible duplicate (policy `retry`); how many.
 
-        At once, or not before `again_at`.
+        At once, or not before `again_at`; with `provider` only what was last handed to that one.
         A delivery that was in doubt three times stays so, and one that no attempt has put in doubt (it came
         from an older copy of the database): somebody has to look at it.
         """
@@ -213,6 +215,7 @@ class Ledger:
                 after=after,
                 most_doubts=MOST_DOUBTS,
                 again_at=again_at,
+                provider=provider,
             )
             done, last = await self._db.write(page)
             changed += done

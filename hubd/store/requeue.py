@@ -36,6 +36,8 @@ SELECT id FROM delivery
 WHERE campaign_id = :campaign_id AND state = 'in_doubt' AND id > :after AND doubts < :most_doubts
     AND reason <> 'restored'
     AND (SELECT outcome FROM attempt WHERE delivery_id = delivery.id ORDER BY n DESC LIMIT 1) = 'in_doubt'
+    AND (:provider IS NULL OR :provider
+        = (SELECT provider FROM attempt WHERE delivery_id = delivery.id ORDER BY n DESC LIMIT 1))
 ORDER BY id LIMIT :limit"""
 #: To be tried again although it may have been accepted.
 RESEND = """
@@ -106,20 +108,25 @@ def resolve_page(
     after: int = 0,
     most_doubts: int | None = None,
     again_at: float | None = None,
+    provider: str | None = None,
 ) -> tuple[int, int | None]:
     """Settle up to `limit` doubtful deliveries with ids above `after`; how many, and the next page's cursor.
 
     `actor` answers for each, in an event and an audit row.
 
     `most_doubts` leaves those alone that have been sent again so often already, and those that no attempt
-    has put in doubt; with `again_at` they are not sent again before that time.
+    has put in doubt; with `again_at` they are not sent again before that time, and with `provider` those that
+    were last handed to another one.
     """
     if how not in _RESOLVED:
         raise BadInput.at("in_doubt", 'must be "resend", "sent" or "failed"')
     event, statement = _RESOLVED[how]
     source = DeliveryState.IN_DOUBT
     target = advance_delivery(source, event)
-    chosen = {"campaign_id": campaign_id, "limit": limit, "after": after, "most_doubts": most_doubts}
+    chosen = {
+        "campaign_id": campaign_id, "limit": limit, "after": after, "most_doubts": most_doubts,
+        "provider": provider,
+    }  # fmt: skip
     rows = unit.db.execute(DOUBTFUL if most_doubts is None else RESENDABLE, chosen).fetchall()
     for (delivery_id,) in rows:
         data = again_at if how == "resend" else f"settled_{how}"

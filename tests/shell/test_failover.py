@@ -1,0 +1,188 @@
+"""A campaign with several providers: the next one sends what those before it certainly did not accept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from hubd.client import Client, open_client
+from hubd.config.file import load_config
+from hubd.core.spec import spec_from_json, spec_json
+from hubd.core.spec_reading import parse_spec
+from hubd.engine import failover
+from hubd.errors import BadInput
+from hubd.provider_specs import provider_specs
+from hubd.providers import registry
+from tests.shell.open_hub import PERSONAL, open_hub
+from tests.shell.raw_http import Peer, Seen, answer, serve_http
+from tests.shell.test_methods import import_people, until
+
+TAKEN = answer("202 OK", b"")
+REFUSED = answer("401 Unauthorized", b'{"word": "", "text": "wrong whistle"}')
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.KINDS, "pigeon", "tests.shell.pigeon")
+    for name in ("PATIENCE", "LOOK_EVERY", "TRY_EVERY"):
+        monkeypatch.setattr(failover, name, 0.1)
+
+
+class Loft:
+    """A provider whose answers a test decides."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.accepted: Counter[str] = Counter()
+        self.broken = False
+        self.takes = 10**9  #: so many letters before it refuses its own account
+        self.lost: set[str] = set()  #: whose answer is lost, after the letter was accepted
+
+    async def __call__(self, peer: Peer) -> None:
+        while True:
+            seen = await peer.request()
+            if self.broken:
+                peer.close()
+                return
+            if not await self._answer(peer, seen):
+                return
+
+    async def _answer(self, peer: Peer, seen: Seen) -> bool:
+        roof = seen.headers.get("x-roof", "")
+        if not roof:
+            await peer.say(answer("200 OK", b""))
+            return True
+        if sum(self.accepted.values()) >= self.takes:
+            await peer.say(REFUSED)
+            return True
+        self.accepted[roof] += 1
+        if roof in self.lost:
+            peer.close()
+            return False
+        await peer.say(TAKEN)
+        return True
+
+
+@asynccontextmanager
+async def hub_with(
+    tmp_path: Path, urls: Sequence[str], people: int = 12, without_secret: str = "", **keys: Any
+) -> AsyncIterator[Client]:
+    """A hub with lofts there as `a` and `b`, and a campaign on both that is started."""
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        sections = []
+        for name, url in zip("abc", urls, strict=False):
+            secret = "w" if url not in without_secret else "gone"
+            sections.append(
+                f'[providers.{name}]\ntype = "pigeon"\nloft_url = "{url}"\n'
+                f'whistle = {{ file = "{secret}" }}\npigeons = 1\n'
+            )
+        for file, text in (("w", "pheep"), ("hubd.toml", "".join(sections))):
+            (tmp_path / file).write_text(text)
+            (tmp_path / file).chmod(0o600)
+        specs = await provider_specs(load_config(tmp_path / "hubd.toml"), tmp_path, served.bridge)
+        await served.hub.supervisor.reconfigure(specs)
+        await import_people(hub, people)
+        await hub.call("campaign.apply", spec=PERSONAL | {"provider": ["a", "b"], **keys})
+        await hub.call("campaign.start", name="spring")
+        yield hub
+
+
+async def test_what_a_provider_that_stops_did_not_accept_goes_through_the_next(tmp_path: Path) -> None:
+    """And what it may have accepted does not, whatever the policy says."""
+    one, two = Loft(1), Loft(2)
+    one.takes, one.lost = 4, {"p1@example.com"}
+    async with (
+        serve_http(one) as a,
+        serve_http(two) as b,
+        hub_with(tmp_path, urls=(a.url, b.url), in_doubt="retry") as hub,
+    ):
+        view = await until(hub, "spring", "completed")
+        counts = view["counts"]
+        assert (counts["sent"], counts["in_doubt"]) == (11, 1)
+        assert sum(one.accepted.values()) == 4
+        assert not one.accepted & two.accepted, "nobody got it from both"
+        assert sum((one.accepted + two.accepted).values()) == 12
+        (doubt,) = (await hub.call("delivery.list", campaign="spring", state="in_doubt"))["deliveries"]
+        assert doubt["recipient"] == "p1@example.com"
+
+
+async def test_a_provider_that_cannot_be_reached_gives_way_and_comes_back(tmp_path: Path) -> None:
+    one, two = Loft(1), Loft(2)
+    gone = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = gone[0].socket.getsockname()[1]
+    await gone[0].aclose()
+    async with (
+        serve_http(two) as b,
+        hub_with(tmp_path, urls=(f"http://127.0.0.1:{port}", b.url), people=60, rate="20/s") as hub,
+        trio.open_nursery() as nursery,
+    ):
+        await b.until(lambda: bool(two.accepted))
+        (listener,) = await trio.open_tcp_listeners(port, host="127.0.0.1")
+        server = type(b)(one)
+        nursery.start_soon(trio.serve_listeners, server.handle, [listener])
+        view = await until(hub, "spring", "completed")
+        nursery.cancel_scope.cancel()
+    assert view["counts"]["sent"] == 60
+    assert one.accepted, "the first one sends again once it works"
+    assert not one.accepted & two.accepted
+
+
+async def test_a_provider_whose_secret_is_missing_is_passed_over(tmp_path: Path) -> None:
+    two = Loft(2)
+    url = "http://127.0.0.1:1"
+    async with (
+        serve_http(two) as b,
+        hub_with(tmp_path, urls=(url, b.url), without_secret=url) as hub,
+    ):
+        view = await until(hub, "spring", "completed")
+    assert view["counts"]["sent"] == 12
+
+
+async def test_when_no_provider_is_left_the_campaign_pauses(tmp_path: Path) -> None:
+    one, two = Loft(1), Loft(2)
+    one.takes, two.takes = 2, 3
+    async with (
+        serve_http(one) as a,
+        serve_http(two) as b,
+        hub_with(tmp_path, urls=(a.url, b.url)) as hub,
+    ):
+        view = await until(hub, "spring", "paused")
+    assert (view["counts"]["sent"], view["counts"]["pending"]) == (5, 7)
+
+
+async def test_check_names_a_provider_of_the_list_that_is_not_there(tmp_path: Path) -> None:
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        await import_people(hub, 1)
+        await hub.call("campaign.apply", spec=PERSONAL | {"provider": ["outbox", "nowhere"]})
+        found = await hub.call("campaign.check", name="spring")
+    assert "there is no provider nowhere" in str(found["problems"])
+
+
+def test_a_list_of_providers_is_kept_as_it_was_written() -> None:
+    spec = parse_spec(PERSONAL | {"provider": ["relay", "ses"]})
+    assert (spec.provider, spec.providers) == (("relay", "ses"), ("relay", "ses"))
+    assert spec_from_json(spec_json(spec)) == spec
+    assert parse_spec(PERSONAL | {"provider": ["relay"]}).provider == "relay"
+    assert parse_spec(PERSONAL).providers == ("outbox",)
+
+
+@pytest.mark.parametrize(
+    ("provider", "words"),
+    [
+        ([], "is an empty list"),
+        (["a", "a"], "is in the list twice"),
+        (["a", "../b"], "not the name of a provider"),
+        (["a", 7], "must be text"),
+        (list("abcdef"), "more than 5"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_refused(provider: list[Any], words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_spec(PERSONAL | {"provider": provider})
+    assert words in str(caught.value.data["errors"])
