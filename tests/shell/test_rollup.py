@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hubd.bridge import Bridge, open_bridge
+from hubd.bridge import open_bridge
 from hubd.core.ledger import Requeue
 from hubd.core.lifecycle import DELIVERY, DeliveryEvent, advance_delivery
 from hubd.core.measures import DAY, HOUR, Measure
@@ -267,7 +267,7 @@ def _as_after_the_upgrade(unit: Unit, campaign_id: int) -> None:
     unit.db.execute("INSERT INTO rollup_pending (campaign_id) VALUES (?)", (campaign_id,))
 
 
-async def test_the_upgrade_leaves_every_campaign_to_be_counted(bridge: Bridge, tmp_path: Path) -> None:
+def test_the_upgrade_leaves_every_campaign_to_be_counted(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
     shutil.copy(_origin(), path)
     script = (Path(__file__).parents[2] / "hubd/store/sql/0014_rollup.sql").read_text()
