@@ -219,6 +219,8 @@ def _daemon(told: Told) -> None:
     told.run("provider add", *office, "--dry-run")
     told.run("provider add", *office, "--no-test")
     told.run("provider test", "office", code=1)
+    told.run("provider set", "office", "--port", "2525", "--dry-run")
+    told.run("provider set", "office", "--port", "2525")
     told.run("provider remove", "office", "--dry-run")
     told.run("provider remove", "office", "--yes")
     with (told.hub.folder / "hubd.toml").open("a", encoding="utf-8") as file:
