@@ -7,8 +7,10 @@ import { contactsPage } from './views/contacts.js';
 import { creditsPage } from './views/credits.js';
 import { homePage } from './views/home.js';
 import { importPage } from './views/import.js';
+import { inboxPage } from './views/inbox.js';
 import { newPage } from './views/new.js';
 import { providersPage } from './views/providers.js';
+import { reportsPage } from './views/reports.js';
 import { settingsPage } from './views/settings.js';
 import { suppressionsPage } from './views/suppressions.js';
 
@@ -31,6 +33,8 @@ export const PAGES = {
   import: importPage,
   providers: providersPage,
   suppressions: suppressionsPage,
+  inbox: inboxPage,
+  reports: reportsPage,
   credits: creditsPage,
   settings: settingsPage,
   missing: {

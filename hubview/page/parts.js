@@ -180,7 +180,7 @@ export function loading(words) {
 /**
  * An empty list: what it is for, and the step that fills it.
  * @param {string} title
- * @param {string} words
+ * @param {unknown} words
  * @param {unknown} [action]
  */
 export function empty(title, words, action = nothing) {

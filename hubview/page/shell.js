@@ -6,7 +6,11 @@ import { icon } from './icons.js';
 import { isLive, mayChange, needs } from './store.js';
 
 /** @type {[string, string, import('./icons.js').IconName, string[]][]} address, words, icon, names of its pages */
-const WORK = [['#/', 'Campaigns', 'list', ['home', 'campaign', 'new']]];
+const WORK = [
+  ['#/', 'Campaigns', 'list', ['home', 'campaign', 'new']],
+  ['#/inbox', 'Inbox', 'tray', ['inbox']],
+  ['#/reports', 'Reports', 'chart', ['reports']],
+];
 /** @type {[string, string, import('./icons.js').IconName, string[]][]} */
 const SET_UP = [
   ['#/contacts', 'Contacts', 'people', ['contacts', 'import']],
@@ -15,7 +19,7 @@ const SET_UP = [
   ['#/credits', 'Credits', 'coins', ['credits']],
   ['#/settings', 'Settings', 'sliders', ['settings']],
 ];
-const FOR_OPERATORS = ['contacts', 'suppressions'];
+const FOR_OPERATORS = ['inbox', 'contacts', 'suppressions'];
 
 /**
  * @param {any} app
@@ -36,7 +40,9 @@ export function shell(app, content) {
             >`
           : nothing
       }
-      <div class="nav" role="group" aria-label="Work">${WORK.map((item) => link(state, opened, item))}</div>
+      <div class="nav" role="group" aria-label="Work">
+        ${WORK.filter(([, , , names]) => mayChange(state) || !FOR_OPERATORS.includes(names[0])).map((item) => link(state, opened, item))}
+      </div>
       <div class="nav" role="group" aria-label="Set up">
         ${SET_UP.filter(([, , , names]) => mayChange(state) || !FOR_OPERATORS.includes(names[0])).map((item) =>
           link(state, opened, item),

@@ -18,6 +18,8 @@ const { lifeLine } = await at('views/campaign-message.js');
 const { email } = await at('views/preview.js');
 const { toToml } = await at('toml.js');
 const { missing, toSpec, blank } = await at('draft.js');
+const { inbox, headline, readFrom } = await at('views/inbox.js');
+const { reports, parts } = await at('views/reports.js');
 const { wholeNumber } = await at('views/credits.js');
 const { settings } = await at('views/settings.js');
 const { findingsIn, spanOfLine } = await at('findings.js');
@@ -514,4 +516,91 @@ test('credits are whole numbers, however thousands are written', () => {
     assert.equal(wholeNumber(written), number);
   for (const none of ['', '2.5', '1,9', '12,34', '1e3', 'five', '--1', '1,2345'])
     assert.ok(Number.isNaN(wholeNumber(none)), none);
+});
+
+const ITEM = {
+  id: 3,
+  kind: 'reply',
+  original_kind: 'reply',
+  at: '2026-12-01T09:00:00Z',
+  from: HOSTILE,
+  source: 'mailbox bounces',
+  campaign: 'spring-sale',
+  delivery_id: 12,
+  reason: '',
+  provider_reply: '',
+  subject: 'Re: Hello',
+  text: `Please stop\n${HOSTILE}`,
+  quoted: '',
+  decision: 'waiting',
+  answer_id: null,
+};
+
+test('what came back is named in words, and what waits for a decision says so', () => {
+  assert.equal(headline(ITEM), 'To decide: Re: Hello');
+  assert.equal(headline({ ...ITEM, decision: '' }), 'Re: Hello');
+  const bounce = { ...ITEM, kind: 'bounce', original_kind: 'bounce', decision: '', reason: 'mailbox_unknown' };
+  assert.equal(headline(bounce), 'Bounced: mailbox unknown, spring-sale');
+  assert.equal(
+    headline({ ...bounce, kind: 'unmatched', campaign: null }),
+    'Bounced: mailbox unknown, about no message of yours',
+  );
+});
+
+test('the inbox shows a reply with its decision and answer, and to a viewer neither', () => {
+  const page = { items: [ITEM], next: null, mailboxes: [], shown: ITEM };
+  const shown = (role) => html(inbox({ state: { ...app([], { role, path: '/inbox/all/3', page }).state } }));
+  assert.match(shown('operator'), /Keep subscribed/);
+  assert.match(shown('operator'), /Send the answer/);
+  assert.ok(!shown('viewer').includes('Keep subscribed'));
+  assert.ok(!shown('operator').includes('<script>'));
+});
+
+test('an inbox that nothing fills says how, and a source that cannot be read is named', () => {
+  const state = (mailboxes) => ({ state: { ...app([], { path: '/inbox', page: { items: [], mailboxes } }).state } });
+  assert.match(text(inbox(state([]))), /Name a mailbox/);
+  const broken = { name: 'mailbox bounces', state: 'broken', reason: 'the password was refused', read_at: null };
+  assert.match(text(inbox(state([broken]))), /Mailbox bounces cannot be read: the password was refused/);
+  assert.match(text(readFrom([{ ...broken, state: 'working', read_at: '2026-12-01T09:00:00Z' }], NOW)), /Last read/);
+});
+
+const FIGURES = {
+  ...{
+    sent: 10,
+    delivered: 6,
+    undelivered: 1,
+    failed: 2,
+    bounced: 1,
+    complaints: 0,
+    replies: 3,
+    opt_outs: 1,
+    cost: 10,
+  },
+  ...{ delivery_rate: 0.857, opt_out_rate: 0.1, last_run_at: null, last_run_result: null, completed_at: null },
+};
+
+test('a column of a report adds up to what was tried', () => {
+  assert.deepEqual(parts(FIGURES), [
+    ['delivered', 6],
+    ['sent', 3],
+    ['failed', 3],
+  ]);
+});
+
+test('a report says - and never 0 % where nothing can be known', () => {
+  const none = { ...FIGURES, delivered: 0, delivery_rate: null };
+  const report = {
+    campaigns: [{ name: 'spring-sale', ...none }],
+    total: none,
+    series: [{ at: '2026-12-01T00:00:00Z', ...none }],
+    uncounted: 0,
+  };
+  const shown = text(reports(app([], { path: '/reports', page: { report } })));
+  assert.ok(!/(^|[^\d.])0%/.test(shown));
+  assert.match(shown, /Delivered\s*-/);
+  assert.match(shown, /spring-sale/);
+  assert.match(
+    text(reports(app([], { path: '/reports', page: { report: { ...report, campaigns: [] } } }))),
+    /No campaign sent/,
+  );
 });
