@@ -149,6 +149,7 @@ export class App {
     for (const name of takeEvent(this.state, event, Date.now())) this.touch(name);
     if (event.type === 'campaign.state' && was !== event.data.to) announce(`${event.campaign} is ${event.data.to}`);
     if (/^(provider|config|hub)\./.test(event.type)) this.loadHub();
+    if (event.type === 'notification.added') this.loadUnread();
     if (/^(list|contacts?)\./.test(event.type)) this.state.lists = null;
     PAGES[this.state.route.name].event?.(this, event);
     this.draw();
@@ -187,6 +188,7 @@ export class App {
     }
     if (status.state === 'live') {
       this.loadHub();
+      this.loadUnread();
       this.refresh();
     }
     this.draw(true);
@@ -204,6 +206,14 @@ export class App {
         takeAll(this.state, all.campaigns, all.archived);
         this.state.archivedKnown = true;
       }
+      this.draw();
+    });
+  }
+
+  /** How many notifications nobody has read. */
+  loadUnread() {
+    this.attempt(async () => {
+      this.state.unread = (await this.call('notification.list', { unread: true, limit: 1 })).unread;
       this.draw();
     });
   }

@@ -11,6 +11,7 @@ const SHAPES = {
   barred: svg`<circle cx="8" cy="8" r="5.75"/><path d="m4 4 8 8"/>`,
   tray: svg`<path d="M2 9.5V12a1.5 1.5 0 0 0 1.5 1.5h9A1.5 1.5 0 0 0 14 12V9.5L12 3.3A1.2 1.2 0 0 0 10.9 2.5H5.1A1.2 1.2 0 0 0 4 3.3zM2 9.5h3.3l1 1.7h3.4l1-1.7H14"/>`,
   chart: svg`<path d="M2.5 13.5h11M4.5 11V8.5M8 11V3.5M11.5 11V6"/>`,
+  bell: svg`<path d="M4 11V7.5a4 4 0 0 1 8 0V11l1.3 1.5H2.7zM6.6 14.2h2.8"/>`,
   coins: svg`<ellipse cx="8" cy="4.5" rx="5" ry="2"/><path d="M3 4.5v7c0 1.1 2.2 2 5 2s5-.9 5-2v-7M3 8c0 1.1 2.2 2 5 2s5-.9 5-2"/>`,
   sliders: svg`<path d="M2 4.5h6M12 4.5h2M2 11.5h2M8 11.5h6"/><circle cx="10" cy="4.5" r="1.75"/><circle cx="6" cy="11.5" r="1.75"/>`,
   brand: svg`<circle cx="8" cy="8" r="2.2" fill="currentColor" stroke="none"/><path d="M8 5.8V2.6M6.1 9.1 3.3 10.7M9.9 9.1l2.8 1.6"/><circle cx="8" cy="1.9" r=".9"/><circle cx="2.6" cy="11.1" r=".9"/><circle cx="13.4" cy="11.1" r=".9"/>`,

@@ -9,6 +9,7 @@ import { homePage } from './views/home.js';
 import { importPage } from './views/import.js';
 import { inboxPage } from './views/inbox.js';
 import { newPage } from './views/new.js';
+import { notificationsPage } from './views/notifications.js';
 import { providersPage } from './views/providers.js';
 import { reportsPage } from './views/reports.js';
 import { settingsPage } from './views/settings.js';
@@ -35,6 +36,7 @@ export const PAGES = {
   suppressions: suppressionsPage,
   inbox: inboxPage,
   reports: reportsPage,
+  notifications: notificationsPage,
   credits: creditsPage,
   settings: settingsPage,
   missing: {

@@ -10,6 +10,7 @@ const ROUTES = [
   ['/inbox', 'inbox'],
   ['/inbox/:kind', 'inbox'],
   ['/inbox/:kind/:item', 'inbox'],
+  ['/notifications', 'notifications'],
   ['/reports', 'reports'],
   ['/reports/:span', 'reports'],
   ['/contacts', 'contacts'],

@@ -10,6 +10,7 @@ const WORK = [
   ['#/', 'Campaigns', 'list', ['home', 'campaign', 'new']],
   ['#/inbox', 'Inbox', 'tray', ['inbox']],
   ['#/reports', 'Reports', 'chart', ['reports']],
+  ['#/notifications', 'Notifications', 'bell', ['notifications']],
 ];
 /** @type {[string, string, import('./icons.js').IconName, string[]][]} */
 const SET_UP = [
@@ -62,10 +63,14 @@ export function shell(app, content) {
  * @param {[string, string, import('./icons.js').IconName, string[]]} item
  */
 function link(state, opened, [href, words, shape, names]) {
-  const waiting = names[0] === 'home' ? needs(state).length : 0;
+  const waiting = names[0] === 'home' ? needs(state).length : names[0] === 'notifications' ? state.unread : 0;
   return html`<a href=${href} aria-current=${names.includes(opened) ? 'page' : nothing}
     >${icon(shape)}${words}${
-      waiting ? html`<span class="count need">${waiting}<span class="vh"> need you</span></span>` : nothing
+      waiting
+        ? html`<span class="count need"
+            >${waiting}<span class="vh">${names[0] === 'home' ? ' need you' : ' unread'}</span></span
+          >`
+        : nothing
     }</a
   >`;
 }

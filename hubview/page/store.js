@@ -19,6 +19,7 @@ import { count } from './format.js';
  * @property {any[]} providers
  * @property {any[] | null} lists
  * @property {string} trouble why the daemon sends nothing at all
+ * @property {number} unread notifications
  * @property {boolean} loaded whether the campaigns are known
  * @property {Record<string, string>} choices what was chosen before, such as the colours
  * @property {{name: string, params: Record<string, string>, path: string}} route
@@ -51,6 +52,7 @@ export function initial() {
     providers: [],
     lists: null,
     trouble: '',
+    unread: 0,
     loaded: false,
     choices: {},
     route: { name: 'home', params: {}, path: '/' },
