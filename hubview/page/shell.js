@@ -91,7 +91,9 @@ export function hub(state, now) {
   const up = started ? `up ${span((now - Date.parse(started)) / 1000)}` : '';
   return html`<div class="hub" role="status" title="${state.where}&#10;${folder}">
     <strong class="good"
-      >${icon('dot')}<span class="word">${mayChange(state) ? 'Connected' : 'View only'}</span></strong
+      >${icon('dot')}<span class="word ${mayChange(state) ? 'quiet' : ''}"
+        >${mayChange(state) ? 'Connected' : 'View only'}</span
+      ></strong
     >
     <span class="cut">${short(state.where)}</span>
     <span>hubd ${version}${up ? `, ${up}` : ''}</span>
