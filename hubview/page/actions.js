@@ -2,7 +2,7 @@
 
 import { html, nothing } from './vendor/lit-html/lit-html.js';
 import { HubError } from './client.js';
-import { count, plural, span } from './format.js';
+import { count, plural, span, time } from './format.js';
 import { FINISHED, note, peopleWord } from './parts.js';
 import { address } from './router.js';
 
@@ -112,6 +112,7 @@ export async function askStart(app, name, { limit = null, at, then } = {}) {
     },
     get blast() {
       const { would } = own;
+      if (would.upcoming?.length) return times(would);
       const skipped = Object.entries(would.skipped).map(
         ([why, number]) => `${count(Number(number))} ${why.replaceAll('_', ' ')}`,
       );
@@ -132,6 +133,7 @@ export async function askStart(app, name, { limit = null, at, then } = {}) {
       return risks(app, own);
     },
     get button() {
+      if (own.would.upcoming?.length) return 'Repeat it';
       return own.at ? `Schedule for ${peopleWord(people())}` : `Start with ${peopleWord(people())}`;
     },
     get disabled() {
@@ -156,6 +158,18 @@ export async function askStart(app, name, { limit = null, at, then } = {}) {
       then?.();
     },
   });
+}
+
+/**
+ * What a campaign that repeats will do.
+ * @param {any} would
+ * @returns {[string, string][]}
+ */
+function times({ upcoming, remaining }) {
+  return [
+    [count(remaining), 'people are on its lists now; who is on them at each of its times gets that message'],
+    ...upcoming.map((/** @type {string} */ at) => [time(at, Date.now()), 'it is sent']),
+  ];
 }
 
 /**

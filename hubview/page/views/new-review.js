@@ -2,9 +2,10 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { askStart } from '../actions.js';
-import { count, plural, size, span } from '../format.js';
+import { save } from '../draft.js';
+import { count, plural, size, span, time } from '../format.js';
 import { icon } from '../icons.js';
-import { loading, peopleWord } from '../parts.js';
+import { field, loading, peopleWord } from '../parts.js';
 import { address } from '../router.js';
 import { askTest } from './new-message.js';
 import { goTo } from './new.js';
@@ -132,6 +133,11 @@ function ways(app) {
     ['watch', 'Everyone, and watch live', 'Opens the live view. You can close the window at any time.'],
     ['background', 'Everyone, in the background', 'hubd sends; you go on here.'],
     ['later', 'Later', 'At a time that you choose, in your time zone.'],
+    [
+      'repeat',
+      'Again and again',
+      'Such as every Monday. Each time it becomes a campaign of its own, with its own figures.',
+    ],
   ];
   return html`<div role="radiogroup" aria-labelledby="h-how">
     ${all.map(
@@ -159,7 +165,49 @@ function ways(app) {
           </div>`
         : nothing
     }
+    ${how === 'repeat' ? repeat(app) : nothing}
   </div>`;
+}
+
+/** When it repeats, and the next times. @param {any} app */
+function repeat(app) {
+  const { page } = app.state;
+  const { check, draft, faults } = page;
+  const times = (check.upcoming ?? []).filter(Boolean);
+  const set = () => app.attempt(() => setRepeat(app, page.every ?? draft.schedule?.every ?? ''));
+  return html`<div class="below">
+    ${field({
+      id: 'every',
+      label: 'Every',
+      error: faults['schedule.every'] ?? faults.schedule ?? '',
+      hint: times.length
+        ? `Next: ${times.map((/** @type {string} */ at) => time(at, Date.now())).join(', ')}`
+        : 'Such as monday 9:00, weekdays 8:30, monthly on the last friday 9:00.',
+      control: html`<input
+        class="input"
+        id="every"
+        placeholder="monday 9:00"
+        .value=${page.every ?? draft.schedule?.every ?? ''}
+        @input=${(/** @type {any} */ event) => (page.every = event.target.value)}
+        @change=${set}
+      />`,
+    })}
+  </div>`;
+}
+
+/**
+ * Save when it repeats, in this computer's time zone; "" for no more. The check then knows the next times.
+ * @param {any} app
+ * @param {string} every
+ */
+async function setRepeat(app, every) {
+  const { page } = app.state;
+  const { draft } = page;
+  const { every: _, ...others } = draft.schedule ?? {};
+  const timezone = others.timezone || Intl.DateTimeFormat().resolvedOptions().timeZone;
+  draft.schedule = every.trim() ? { ...others, every: every.trim(), timezone } : others;
+  if (await save(app)) app.patch(page, { check: await app.call('campaign.check', { name: draft.name }) });
+  app.draw(true);
 }
 
 /** @param {any} app */
@@ -171,11 +219,15 @@ function outcome(app) {
   const rows = [
     ['From', draft.sender || draft.provider],
     ['Through', draft.provider],
-    ['Starts', how === 'later' ? (at ? at.replace('T', ' ') : 'when you say') : 'immediately'],
+    ['Starts', starts(page, how, at)],
     ...(check.estimate.seconds ? [['Takes', `at least ${span(check.estimate.seconds)}`]] : []),
     ['Left out', count(left)],
   ];
-  const blocked = check.problems.some((/** @type {any} */ each) => !each.risk) || !people || (how === 'later' && !at);
+  const blocked =
+    check.problems.some((/** @type {any} */ each) => !each.risk) ||
+    !people ||
+    (how === 'later' && !at) ||
+    (how === 'repeat' && !check.upcoming?.length);
   return html`<section aria-labelledby="h-will">
       <div class="sec-head"><h2 id="h-will">When you press Start</h2></div>
       <div class="outcome">
@@ -203,9 +255,21 @@ function outcome(app) {
       aria-disabled=${blocked ? 'true' : nothing}
       @click=${() => !blocked && start(app, people)}
     >
-      ${icon('play')}${how === 'later' ? 'Schedule for' : 'Start with'} ${peopleWord(people)}…
+      ${icon('play')}${how === 'repeat' ? 'Repeat for' : how === 'later' ? 'Schedule for' : 'Start with'}
+      ${peopleWord(people)}…
     </button>
     <button class="btn" @click=${() => goTo(app, 'message')}>Back</button>`;
+}
+
+/**
+ * @param {any} page
+ * @param {string} how
+ * @param {string} [at]
+ */
+function starts({ check }, how, at) {
+  if (how === 'repeat') return check.upcoming?.length ? time(check.upcoming[0], Date.now()) : 'when you say';
+  if (how === 'later') return at ? at.replace('T', ' ') : 'when you say';
+  return 'immediately';
 }
 
 /**
@@ -216,6 +280,7 @@ async function start(app, people) {
   const { page } = app.state;
   const { name } = page.draft;
   const { how = 'watch' } = page;
+  if (how !== 'repeat' && page.draft.schedule?.every) await app.attempt(() => setRepeat(app, ''));
   const to = how === 'background' ? '#/' : address('campaigns', name);
   await askStart(app, name, {
     limit: how === 'canary' ? people : null,
