@@ -167,6 +167,16 @@ def _hub(kind: str, data: View) -> str | None:
             return f"list {data.get('list')} was deleted"
         case "contact.removed":
             return f"contact {data.get('contact_id')} was deleted"
+        case "credits.granted":
+            credits = int(data.get("credits") or 0)
+            done = "granted to" if credits > 0 else "taken back from"
+            left = number(int(data.get("available") or 0))
+            return f"{plural(abs(credits), 'credit')} {done} {data.get('account')}, {left} available"
+        case "credits.low":
+            left = plural(int(data.get("available") or 0), "credit")
+            return f"{data.get('account')} has {left} left"
+        case "notification.added":
+            return f"notification {data.get('id')}: {data.get('headline')}"
         case "config.reloaded":
             applied = "; ".join(map(str, data.get("applied") or ())) or "nothing changed"
             waits = ", ".join(map(str, data.get("needs_restart") or ()))

@@ -218,6 +218,8 @@ def _daemon(told: Told) -> None:
     office = ("office", "--type", "smtp", "--host", "127.0.0.1", "--port", "1", "--security", "none")
     told.run("provider add", *office, "--dry-run")
     told.run("provider add", *office, "--no-test")
+    told.run("provider set", "office", "--rate", "5/s", "--dry-run")
+    told.run("provider set", "office", "--rate", "5/s")
     told.run("provider test", "office", code=1)
     told.run("provider set", "office", "--port", "2525", "--dry-run")
     told.run("provider set", "office", "--port", "2525")
