@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "deliveries": (f"{_AT}.message:deliveries", _SEE, "Show who got a campaign and who did not."),
     "message": (f"{_AT}.message:message", _SEE, "Show all attempts of one message, and its content."),
     "failures": (f"{_AT}.message:failures", _SEE, "Show what went wrong, by reason, and what to do."),
+    "inbox": (f"{_AT}.inbox:inbox", _SEE, "Show what came back: replies, bounces, opt-outs."),
     "log": (f"{_AT}.events:log", _SEE, "Show what happened to a campaign, line by line."),
     "report": (f"{_AT}.report:report", _SEE, "Show figures by campaign, label, provider and over time."),
     "events": (f"{_AT}.events:events", _SEE, "Print the durable events, for programs."),

@@ -58,6 +58,7 @@ CAMPAIGN_COLUMNS = (
     ),
     *("limit", "scheduled_at", "started_at", "completed_at", "created_at", "last_error", "revision"),
     *("in_doubt", "possible_duplicates", "freezing", "refused", "repeats", "next_at", "series", "trigger"),
+    *("bounced", "complaints", "replies", "opt_outs", "delivery_rate", "opt_out_rate"),
 )
 #: What a provider has.
 PROVIDER_COLUMNS = (
@@ -186,6 +187,7 @@ def campaign(
             more = (about or {}).get(name, "")
             pairs.append((f"  {name.replace('_', ' ')}", number(n) + (f" ({more})" if more else "")))
     pairs += [
+        ("came back", came_back(view)),
         ("possible duplicates", int(view.get("possible_duplicates") or 0) or None),
         ("rate", rate(view)),
         ("left", f"about {spoken(view['eta'])}" if view.get("eta") and view["state"] == "running" else ""),
@@ -196,6 +198,19 @@ def campaign(
     ]
     told = f"{view['name']}  {state}{reason}\n{facts(pairs, width=width)}"
     return "\n".join([told, *(wrapped(f"  {line}", width, hanging="    ") for line in refusals(view))])
+
+
+def came_back(view: r.CampaignView) -> str:
+    """ "12 bounced, 1 complaint; 98.2 % delivered", as far as it is known."""
+    known = cast("Mapping[str, int]", view)
+    words = (
+        *(("bounced", "bounced", "bounced"), ("complaints", "complaint", "complaints")),
+        *(("replies", "reply", "replies"), ("opt_outs", "opt-out", "opt-outs")),
+    )
+    counted_ = [plural(n, one, many) for key, one, many in words if (n := int(known.get(key) or 0))]
+    shares = ((view.get("delivery_rate"), "delivered"), (view.get("opt_out_rate"), "opted out"))
+    told = [f"{share * 100:.1f} % {word}" for share, word in shares if share is not None]
+    return "; ".join(filter(None, (", ".join(counted_), ", ".join(told))))
 
 
 def _last_error(view: r.CampaignView) -> str:

@@ -27,6 +27,7 @@ from hubd.config.oauth2 import OAuth2Config
 from hubd.config.reference import declared
 from hubd.config.sinks import SINK_TABLES
 from hubd.control.methods import METHODS
+from hubd.core.inbox import BounceRules
 from hubd.core.model import Channel
 from hubd.core.spec import CampaignSpec, Retry, Schedule, Trigger
 from hubd.core.spec_reading import parse_spec
@@ -49,6 +50,7 @@ SECTIONS += [
     ("[mailboxes.a]", MailboxConfig),
     ("[mailboxes.a.oauth2]", OAuth2Config),
     ("[listener]", ListenerConfig),
+    ("[bounces]", BounceRules),
 ]
 SECTIONS += [(f'[sinks.a]\ntype = "{name}"', table) for name, table in SINK_TABLES.items()]
 TABLES = (

@@ -1,15 +1,22 @@
-"""The mailboxes that bounces and replies are read from: mailbox test."""
+"""What is read for bounces and replies: mailbox list|test."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from hubctl import layout
+from hubctl import layout, render_inbox
 from hubctl.answer import print_result
 from hubctl.app import App
 from hubctl.command import Nouns, command
 from hubctl.exits import Exit
+from hubctl.listing import Listing
+from hubctl.render_inbox import MAILBOX_COLUMNS
 from hubd.wire import methods as m
+
+if TYPE_CHECKING:
+    from hubd.wire import inbox_results as r
 
 
 @click.group("mailbox", cls=Nouns)
@@ -18,6 +25,20 @@ def mailbox() -> None:
 
     Example: hubctl mailbox test bounces
     """
+
+
+@command("list", within=mailbox, example="hubctl mailbox list")
+def list_(app: App) -> None:
+    """List everything that is read for what comes back: mailboxes, and the queues and lists of providers."""
+    listing: Listing[r.MailboxStatus] = Listing(
+        app=app,
+        key="mailboxes",
+        columns=MAILBOX_COLUMNS,
+        table=lambda rows: render_inbox.mailboxes(rows, colour=app.coloured(), width=app.width()),
+        empty="nothing is read; name a mailbox in hubd.toml: [mailboxes.NAME]",
+    )
+    listing.rows(app.call(m.MAILBOX_LIST)["mailboxes"])
+    listing.end()
 
 
 @command("test", within=mailbox, example="hubctl mailbox test bounces")

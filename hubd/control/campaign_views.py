@@ -26,7 +26,8 @@ async def views_of(hub: Hub, campaigns: Sequence[Campaign]) -> list[CampaignView
 
 
 def _view(hub: Hub, campaign: Campaign, figures: Figures) -> CampaignView:
-    return _seen(campaign, figures, hub.feed.sample(campaign.id), hub.supervisor.reason(campaign), hub.now())
+    sample, reason = hub.feed.sample(campaign.id), hub.supervisor.reason(campaign)
+    return _seen(campaign, figures, sample, reason, hub.now(), reads=bool(hub.readers.views()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,28 +37,35 @@ class Live:
     sample: Sample | None
     obstacle: str  #: what it waits for, if it runs
     now: float
+    reads: bool  #: whether anything is read for what comes back
 
     @classmethod
     def of(cls, hub: Hub, provider: str, campaign: Campaign | None) -> Live:
         """As it is now, for a campaign that sends through `provider`, None for one that is new."""
         sample = hub.feed.sample(campaign.id) if campaign is not None else None
-        return cls(sample=sample, obstacle=hub.supervisor.obstacle(provider), now=hub.now())
+        obstacle, reads = hub.supervisor.obstacle(provider), bool(hub.readers.views())
+        return cls(sample=sample, obstacle=obstacle, now=hub.now(), reads=reads)
 
 
 def changed_view(campaign: Campaign, figures: Figures, live: Live) -> CampaignView:
     """The view of a campaign as a command leaves it."""
     runs = campaign.state is CampaignState.RUNNING
     reason = (live.obstacle if runs else "") or campaign.reason
-    return _seen(campaign, figures, live.sample, reason, live.now)
+    return _seen(campaign, figures, live.sample, reason, live.now, reads=live.reads)
 
 
 def _seen(
-    campaign: Campaign, figures: Figures, sample: Sample | None, reason: str, now: float
+    campaign: Campaign, figures: Figures, sample: Sample | None, reason: str, now: float, *, reads: bool
 ) -> CampaignView:
     if not reason and _waits_for_its_window(campaign, figures.next_due_at, now):
         reason = WINDOW_CLOSED
     return campaign_view(
-        campaign, sample, reason, possible_duplicates=figures.possible_duplicates, refused=figures.refused
+        campaign,
+        sample,
+        reason,
+        possible_duplicates=figures.possible_duplicates,
+        refused=figures.refused,
+        reads=reads,
     )
 
 

@@ -9,6 +9,7 @@ from math import inf
 import trio
 
 from hubd.control.hub import Hub
+from hubd.control.inbox_methods import item_view
 from hubd.control.rendering import part_of, view_rendered, write
 from hubd.control.views import attempt_view, delivery_view, failure_view, time_text
 from hubd.core.model import DeliveryState, RenderedMessage
@@ -58,6 +59,7 @@ async def get(hub: Hub, params: p.DeliveryId) -> r.DeliveryResult:
             "file": _file(hub, life),
         },
         "attempts": [attempt_view(attempt) for attempt in life.attempts],
+        "came_back": [item_view(each, shorten=True) for each in await hub.inbox.about(row.id)],
         "content": await _content(hub, life),
     }
 

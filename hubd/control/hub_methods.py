@@ -15,6 +15,7 @@ from hubd.control.campaign_views import views_of
 from hubd.control.command import Command
 from hubd.control.credit_methods import account_view
 from hubd.control.hub import Hub
+from hubd.control.inbox_methods import broken, mailbox_view
 from hubd.control.views import counts_view, provider_view, time_text
 from hubd.core.decide import Request
 from hubd.core.model import ENDED, Campaign, CampaignState, Counts
@@ -32,6 +33,7 @@ PULSE_SECONDS = 2.0  #: in which the schedule answers, or is said not to
 async def status(hub: Hub, _: Params) -> r.StatusResult:
     """The status of everything: active campaigns, the last that ended, the providers."""
     campaigns = await hub.campaigns.list()
+    waiting = await hub.inbox.waiting()
     ended = [campaign for campaign in campaigns if campaign.state in ENDED]
     ended.sort(key=lambda campaign: campaign.completed_at or campaign.updated_at)
     hidden = {campaign.id for campaign in ended[:-ENDED_SHOWN]}
@@ -42,7 +44,7 @@ async def status(hub: Hub, _: Params) -> r.StatusResult:
         "started_at": time_text(hub.info.started_at),
         "uptime": round(max(0.0, hub.now() - hub.info.started_at), 1),
         "trouble": hub.database.trouble,
-        "warnings": [hub.endpoints.trouble] if hub.endpoints.trouble else [],
+        "warnings": _warnings(hub, waiting),
         "campaigns": await views_of(hub, [each for each in campaigns if each.id not in hidden]),
         "providers": [provider_view(provider) for provider in hub.supervisor.providers.views()],
         "states": dict(Counter(campaign.state.value for campaign in campaigns)),
@@ -55,7 +57,17 @@ async def status(hub: Hub, _: Params) -> r.StatusResult:
         "schedule": {"ok": await _beats(hub), "next_at": _next_start(campaigns)},
         "restored": await _restored(hub),
         "credits": [account_view(each) for each in await hub.credits.all()],
+        "mailboxes": [mailbox_view(each) for each in hub.readers.views()],
+        "replies_waiting": waiting,
     }
+
+
+def _warnings(hub: Hub, waiting: int) -> list[str]:
+    found = [hub.endpoints.trouble] if hub.endpoints.trouble else []
+    found += [f"{each.name} cannot be read: {each.reason}" for each in hub.readers.views() if broken(each)]
+    if waiting:
+        found.append(f"{waiting} {'reply waits' if waiting == 1 else 'replies wait'} for your decision")
+    return found
 
 
 def _sum(counts: Iterable[r.CountsView]) -> r.CountsView:
@@ -162,6 +174,20 @@ async def check(hub: Hub, _: Params) -> r.DoctorResult:
             "found": ", ".join(f"{each.path} was removed" for each in removed)
             or "every socket file is in its place",
             "advice": "; ".join(dict.fromkeys(each.remedy for each in removed)),
+        }
+    )
+    failing = [each for each in hub.readers.views() if broken(each)]
+    checks.append(
+        {
+            "check": "mailboxes",
+            "ok": not failing,
+            "found": "; ".join(f"{each.name} cannot be read: {each.reason}" for each in failing)
+            or (
+                "what comes back can be read"
+                if hub.readers.views()
+                else "nothing is read for what comes back"
+            ),
+            "advice": "correct its settings or its password, then: hubctl daemon reload" if failing else "",
         }
     )
     for finding in await hub.audit.examine(hub.supervisor.running):

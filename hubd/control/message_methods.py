@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +13,7 @@ import trio
 from hubd.control.command import Command
 from hubd.control.contact_methods import address_key
 from hubd.control.fingerprint import fingerprint
-from hubd.control.hub import Hub, Runner
+from hubd.control.hub import Hub, Runner, Work
 from hubd.control.rendering import contact_fields, first_reachable, write
 from hubd.control.views import delivery_view, problem_of
 from hubd.core.addresses import email_address, phone_number
@@ -28,13 +28,16 @@ from hubd.core.template_spec import TemplateSpec, content_with
 from hubd.errors import BadInput, BadTemplate, Conflict, HubError, NotFound
 from hubd.wire import params as p
 from hubd.wire import results as r
+from hubd.wire.inbox_params import InboxReply
 
+#: What queues a one-off message under a key.
+Keyed = p.MessageSend | p.CampaignTest | InboxReply
 TEST_SECONDS = 60.0  #: how long a test waits for the provider's answer
 UNDERWAY = (DeliveryState.PENDING, DeliveryState.SENDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Letter:
+class Letter:
     """One message that is to be sent."""
 
     provider: str
@@ -78,16 +81,21 @@ def _subject(row: TransactionalRow) -> str:
 
 async def send(hub: Hub, params: p.MessageSend, command: Command) -> r.SendResult:
     """Queue one message ahead of campaigns; it is durable when this returns."""
-    life = await _first(hub, params, params.to)
+    life = await begin(hub, params, params.to)
     if command.dry_run:
         if life is None:
             letter = _without_files(await _letter(hub, params))
-            await _check(hub, letter)
+            await check_letter(hub, letter)
             await _check_paid(hub, letter, params)
         would: r.WouldChange = {"change": life is None}
         return {"delivery_id": 0, "state": DeliveryState.PENDING.value, "message_id": "", "would": would}
     if life is None:
-        life = await _queue(hub, await _letter(hub, params), params, command)
+        life = await queue_letter(hub, await _letter(hub, params), params, command)
+    return await sent(hub, life)
+
+
+async def sent(hub: Hub, life: MessageLife) -> r.SendResult:
+    """A message that is queued, as it is now."""
     return {
         "delivery_id": life.delivery.id,
         "state": life.delivery.state.value,
@@ -95,7 +103,7 @@ async def send(hub: Hub, params: p.MessageSend, command: Command) -> r.SendResul
     }
 
 
-async def _letter(hub: Hub, params: p.MessageSend) -> _Letter:
+async def _letter(hub: Hub, params: p.MessageSend) -> Letter:
     content: int | tuple[Content, str]
     source = await _template(hub, params) if params.template is not None else None
     channel = _channel_for(hub, params) if source is None else source.channel
@@ -107,7 +115,7 @@ async def _letter(hub: Hub, params: p.MessageSend) -> _Letter:
         content = given, content_hash(given)
     recipient, key = _address(channel, params.to)
     known = await _known_fields(hub, key)
-    return _Letter(
+    return Letter(
         provider=params.provider,
         channel=channel,
         recipient=recipient,
@@ -148,13 +156,13 @@ async def test(hub: Hub, params: p.CampaignTest, command: Command) -> r.TestSend
     It says what that of the contact `as`, or the first contact's, would say, but for the contact's id: who
     presses "unsubscribe" in a test must not unsubscribe a customer.
     """
-    life = await _first(hub, params, params.to)
+    life = await begin(hub, params, params.to)
     if command.dry_run:
         if life is None:
-            await _check(hub, await _test_letter(hub, params))
+            await check_letter(hub, await _test_letter(hub, params))
         return _untested(change=life is None)
     if life is None:
-        life = await _queue(hub, await _test_letter(hub, params), params, command)
+        life = await queue_letter(hub, await _test_letter(hub, params), params, command)
     row = (await _outcome(hub, life)).delivery
     return {
         "delivery_id": row.id,
@@ -180,7 +188,7 @@ def _untested(*, change: bool) -> r.TestSendResult:
     }
 
 
-async def _test_letter(hub: Hub, params: p.CampaignTest) -> _Letter:
+async def _test_letter(hub: Hub, params: p.CampaignTest) -> Letter:
     campaign = await hub.campaigns.get(params.name)
     recipient, key = _address(campaign.channel, params.to)
     try:
@@ -191,7 +199,7 @@ async def _test_letter(hub: Hub, params: p.CampaignTest) -> _Letter:
         if params.as_:
             raise
         fields = {}
-    return _Letter(
+    return Letter(
         provider=campaign.provider,
         channel=campaign.channel,
         recipient=recipient,
@@ -207,7 +215,7 @@ _NO_CONTACT = "test"
 _ADDRESS = {Channel.EMAIL: "email", Channel.SMS: "phone"}
 
 
-async def _first(hub: Hub, params: p.MessageSend | p.CampaignTest, to: str) -> MessageLife | None:
+async def begin(hub: Hub, params: Keyed, to: str) -> MessageLife | None:
     """The message that the first request with this key queued, as it is now; None when this is the first.
 
     Looked for before anything else: what has changed since then, such as the provider or the template, is no
@@ -231,7 +239,7 @@ async def _first(hub: Hub, params: p.MessageSend | p.CampaignTest, to: str) -> M
     return life
 
 
-def _without_files(letter: _Letter) -> _Letter:
+def _without_files(letter: Letter) -> Letter:
     """To be looked at before the files were sent to the daemon."""
     if isinstance(letter.content, int):
         return letter
@@ -239,14 +247,14 @@ def _without_files(letter: _Letter) -> _Letter:
     return replace(letter, content=(content, content_hash(content)))
 
 
-async def _check(hub: Hub, letter: _Letter) -> None:
+async def check_letter(hub: Hub, letter: Letter) -> None:
     """Raise what sending it would raise, as far as that is known before the provider is opened."""
     await _check_writable(hub, letter)
     _check_channel(hub, letter.provider, letter.channel)
     hub.supervisor.providers.get(letter.provider).check_enabled()
 
 
-async def _check_paid(hub: Hub, letter: _Letter, params: p.MessageSend) -> None:
+async def _check_paid(hub: Hub, letter: Letter, params: p.MessageSend) -> None:
     """Raise `CreditsShort` if its account has too few credits for it."""
     if params.credits is not None:
         cost = await _check_writable(hub, letter)
@@ -255,7 +263,7 @@ async def _check_paid(hub: Hub, letter: _Letter, params: p.MessageSend) -> None:
             raise short_of("the message", params.credits, cost, available)
 
 
-async def _check_writable(hub: Hub, letter: _Letter) -> int:
+async def _check_writable(hub: Hub, letter: Letter) -> int:
     """What it costs, in credits. Raises `BadTemplate` if it cannot be written."""
     plans = hub.supervisor.plans
     content = letter.content
@@ -266,10 +274,17 @@ async def _check_writable(hub: Hub, letter: _Letter) -> int:
         raise _explained(error, letter) from None
 
 
-async def _queue(
-    hub: Hub, letter: _Letter, params: p.MessageSend | p.CampaignTest, command: Command
+async def queue_letter(
+    hub: Hub,
+    letter: Letter,
+    params: Keyed,
+    command: Command,
+    also: Callable[[Work[int]], Work[int]] = lambda work: work,
 ) -> MessageLife:
-    """Write it down and see that somebody sends it. Fails before it is written, or not at all."""
+    """Write it down and see that somebody sends it. Fails before it is written, or not at all.
+
+    `also` adds to the unit of work that queues it.
+    """
     cost = await _check_writable(hub, letter)
     account = params.credits if isinstance(params, p.MessageSend) else None
     queue = await hub.supervisor.transactional_queue(letter.provider, letter.channel)
@@ -283,7 +298,7 @@ async def _queue(
         fingerprint=fingerprint(params),
         credits=None if account is None else (account, cost),
     )
-    queued = await command.write(work, lambda delivery_id: {"delivery_id": delivery_id})
+    queued = await command.write(also(work), lambda delivery_id: {"delivery_id": delivery_id})
     life = await hub.ledger.message(queued["delivery_id"])
     await _wake(hub, life)
     return life
@@ -297,7 +312,7 @@ async def _wake(hub: Hub, life: MessageLife) -> Runner | None:
         return None
 
 
-def _explained(error: BadTemplate, letter: _Letter) -> BadTemplate:
+def _explained(error: BadTemplate, letter: Letter) -> BadTemplate:
     """A missing field with the ways in which the caller can give it."""
     field = error.data.get("field")
     if error.code != "missing_field" or not isinstance(field, str):

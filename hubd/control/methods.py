@@ -16,6 +16,7 @@ from hubd.control import (
     delivery_methods,
     event_methods,
     hub_methods,
+    inbox_methods,
     list_methods,
     mailbox_methods,
     message_methods,
@@ -30,6 +31,8 @@ from hubd.control import (
 from hubd.control.discovery import describe
 from hubd.control.hub import Hub
 from hubd.control.table import Disk, Method, changes, of_session, reads
+from hubd.wire import inbox_params as ip
+from hubd.wire import inbox_results as ir
 from hubd.wire import params as p
 from hubd.wire import results as r
 from hubd.wire.credit_params import CreditsGrant, CreditsHistory
@@ -494,6 +497,48 @@ _SINKS = (
     changes("sink.resume", "Try a paused sink again.", SinkChange, SinkResult, sink_methods.resume),
 )
 
+_INBOX = (
+    reads(
+        "inbox.list",
+        "What came back, the newest first.",
+        ip.InboxList,
+        ir.InboxResult,
+        inbox_methods.page,
+        private=True,
+    ),
+    reads(
+        "inbox.get",
+        "One thing that came back, all of it.",
+        ip.InboxId,
+        ir.InboxItemResult,
+        inbox_methods.get,
+        private=True,
+    ),
+    changes(
+        "inbox.decide",
+        "Decide about a reply that may be an opt-out.",
+        ip.InboxDecide,
+        r.Done,
+        inbox_methods.decide,
+    ),
+    changes(
+        "inbox.reply",
+        "Answer a reply.",
+        ip.InboxReply,
+        r.SendResult,
+        inbox_methods.reply,
+        disk=Disk.NEEDS_ROOM,
+        keeps_answer=False,
+    ),
+    reads(
+        "mailbox.list",
+        "Everything that is read for what comes back.",
+        p.Params,
+        ir.MailboxesResult,
+        inbox_methods.mailboxes,
+    ),
+)
+
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
@@ -510,6 +555,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             *_NOTIFICATIONS,
             *_SINKS,
             *_EVENTS,
+            *_INBOX,
         )
     }
 )

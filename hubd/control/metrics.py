@@ -14,6 +14,8 @@ import trio
 
 from hubd.control.exposition import CONTENT_TYPE, Family, counter, gauge, render, stateset
 from hubd.control.hub import Hub
+from hubd.core.inbox import MAILBOX_STATES
+from hubd.core.measures import CAME_BACK
 from hubd.core.model import Campaign, CampaignState, DeliveryState
 from hubd.wire import results as r
 from hubd.wire.params import Params
@@ -33,6 +35,7 @@ async def metrics(hub: Hub, _: Params) -> r.MetricsResult:
         *_of_campaigns(hub, bulk, again),
         *_of_queues(campaigns),
         *_of_providers(hub),
+        *_of_inbox(hub, await hub.inbox.waiting()),
     ]
     return {"content_type": CONTENT_TYPE, "text": await trio.to_thread.run_sync(render, families)}
 
@@ -92,6 +95,36 @@ def _of_campaigns(hub: Hub, campaigns: Sequence[Campaign], again: dict[str, int]
         "messagehub_campaign_possible_duplicates",
         "How often a message was sent again although it may have been accepted before.",
         (({"campaign": campaign.name}, again[campaign.name]) for campaign in campaigns),
+    )
+
+    yield counter(
+        "messagehub_campaign_came_back",
+        "What came back about each campaign.",
+        (
+            ({"campaign": campaign.name, "kind": kind.value}, getattr(campaign, kind.value))
+            for campaign in campaigns
+            for kind in CAME_BACK
+        ),
+    )
+
+
+def _of_inbox(hub: Hub, waiting: int) -> Iterator[Family]:
+    views = hub.readers.views()
+    yield gauge("messagehub_replies_waiting", "Replies that need a decision.", [({}, waiting)])
+    yield stateset(
+        "messagehub_mailbox_state",
+        "How each source of what comes back is doing.",
+        MAILBOX_STATES,
+        (({"mailbox": view.name}, view.state) for view in views),
+    )
+    yield counter(
+        "messagehub_inbound_items",
+        "What came back since the daemon started, by kind.",
+        (
+            ({"mailbox": view.name, "kind": kind.value}, n)
+            for view in views
+            for kind, n in sorted(view.items.items())
+        ),
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from hubd.core.condition import Matching
 from hubd.core.estimate import Estimate
+from hubd.core.measures import delivery_rate, rate_of
 from hubd.core.model import Campaign, CampaignState, Counts
 from hubd.core.preflight import Load, Problem
 from hubd.core.recurrence import recurrence_from_json
@@ -49,9 +50,20 @@ class _Spec(msgspec.Struct):
 
 
 def campaign_view(
-    campaign: Campaign, sample: Sample | None, reason: str, *, possible_duplicates: int, refused: int = 0
+    campaign: Campaign,
+    sample: Sample | None,
+    reason: str,
+    *,
+    possible_duplicates: int,
+    refused: int = 0,
+    reads: bool = False,
 ) -> r.CampaignView:
-    """A campaign with its pace (None when it does not run) and why it is as it is."""
+    """A campaign with its pace (None when it does not run) and why it is as it is.
+
+    `reads`: whether anything is read for what comes back.
+    """
+    counts = campaign.counts
+    sent = counts.sent + counts.delivered + counts.undelivered
     spec = msgspec.json.decode(campaign.spec, type=_Spec)
     running = campaign.state is CampaignState.RUNNING
     pace = sample if running else None
@@ -83,6 +95,12 @@ def campaign_view(
         **_repetition(campaign),
         "series": campaign.series,
         "trigger": campaign.trigger_list,
+        "bounced": campaign.bounced,
+        "complaints": campaign.complaints,
+        "replies": campaign.replies,
+        "opt_outs": campaign.opt_outs,
+        "delivery_rate": _rounded(delivery_rate(sent, counts.delivered, counts.undelivered)),
+        "opt_out_rate": _rounded(rate_of(campaign.opt_outs, sent, known=reads)),
     }
 
 
@@ -117,6 +135,10 @@ def occurrence_view(row: OccurrenceRow) -> r.OccurrenceView:
         "name": row.name,
         "state": row.state,
     }
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 6)
 
 
 def counts_view(counts: Counts) -> r.CountsView:

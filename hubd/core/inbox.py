@@ -71,6 +71,9 @@ class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
     answer_id: int | None  #: the message that answers it
 
 
+MAILBOX_STATES = ("starting", "working", "retrying", "broken")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceView:
     """How a source is doing."""

@@ -247,6 +247,10 @@ class Campaign:
     trigger_list: str = ""  #: who is added to this list while it runs is a recipient; "" for no trigger
     series: str = ""  #: the name of the campaign whose occurrence it is; "" for none
     counts: Counts = field(default_factory=Counts)
+    bounced: int = 0  #: how many of its messages came back; this and the next three: see `measures`
+    complaints: int = 0
+    replies: int = 0
+    opt_outs: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0
     scheduled_at: float | None = None

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 
+from hubd.core.measures import CAME_BACK
 from hubd.core.model import Campaign, CampaignState, Channel, Counts, DeliveryState, InDoubt
 from hubd.errors import NotFound
 from hubd.store.transaction import Row, Transaction
 
 _COUNTED = ("total", *(state.value for state in DeliveryState))
 _SUMS = ", ".join(f"coalesce(sum(n_{name}), 0) AS n_{name}" for name in _COUNTED)
+_CAME_BACK = ", ".join(f"coalesce(sum(n_{name}), 0) AS n_{name}" for name in CAME_BACK)
 
 
 def _counted(where: str) -> str:
     return f"""
-SELECT campaign.*, {_SUMS}, coalesce(max(campaign_count.updated_at), 0) AS counted_at
+SELECT campaign.*, {_SUMS}, {_CAME_BACK}, coalesce(max(campaign_count.updated_at), 0) AS counted_at
 FROM campaign LEFT JOIN campaign_count ON campaign_count.campaign_id = campaign.id
 {where} GROUP BY campaign.id ORDER BY campaign.id"""  # noqa: S608 - no values, only our own words
 
@@ -89,6 +91,7 @@ def campaign_from(row: Row) -> Campaign:
         trigger_list=row["trigger_list"],
         series=row["series"],
         counts=_counts(row),
+        **{name.value: row[f"n_{name}"] for name in CAME_BACK},
         created_at=row["created_at"],
         updated_at=max(row["updated_at"], row["counted_at"]),
         scheduled_at=row["scheduled_at"],

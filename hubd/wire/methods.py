@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from hubd.wire import inbox_results as ir
     from hubd.wire import results as r
     from hubd.wire.credit_results import AccountsResult, GrantResult, HistoryResult
     from hubd.wire.notification_results import NotificationsRead, NotificationsResult
@@ -103,3 +104,8 @@ REPORT_GET: Method[ReportResult] = Method("report.get")
 SINK_LIST: Method[SinksResult] = Method("sink.list")
 SINK_TEST: Method[SinkTestResult] = Method("sink.test")
 SINK_RESUME: Method[SinkResult] = Method("sink.resume")
+INBOX_LIST: Method[ir.InboxResult] = Method("inbox.list")
+INBOX_GET: Method[ir.InboxItemResult] = Method("inbox.get")
+INBOX_DECIDE: Method[r.Done] = Method("inbox.decide")
+INBOX_REPLY: Method[r.SendResult] = Method("inbox.reply")
+MAILBOX_LIST: Method[ir.MailboxesResult] = Method("mailbox.list")

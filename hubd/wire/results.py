@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NotRequired, TypedDict
 
 from hubd.wire.credit_views import CampaignCredits, CreditAccountView, CreditNeed
+from hubd.wire.inbox_results import InboxItem, MailboxStatus
 
 
 class WouldChange(TypedDict):
@@ -132,6 +133,12 @@ class CampaignView(TypedDict):
     next_at: str | None  #: when its next occurrence is; null unless it is scheduled and repeats
     series: str  #: the campaign whose occurrence it is; "" for none
     trigger: str  #: who is added to this list gets it; "" for no trigger
+    bounced: int  #: messages that came back, also after a receipt
+    complaints: int
+    replies: int
+    opt_outs: int
+    delivery_rate: float | None  #: the part of those sent that arrived; null where no receipts are known
+    opt_out_rate: float | None  #: null where nothing is read that could tell
 
 
 class ProviderStatus(TypedDict):
@@ -184,6 +191,8 @@ class StatusResult(TypedDict):
     counts: CountsView  #: the deliveries of all campaigns that are not archived
     store: StoreView
     schedule: ScheduleView
+    mailboxes: list[MailboxStatus]  #: everything that is read for what comes back
+    replies_waiting: int  #: replies that need a decision
     restored: RestoredView | None  #: null when there is nothing to decide
     credits: list[CreditAccountView]
 
@@ -557,6 +566,7 @@ class PreviewResult(ContentView):
 class DeliveryResult(TypedDict):
     delivery: DeliveryLife
     attempts: list[AttemptView]
+    came_back: list[InboxItem]  #: about this message, the oldest first
     content: ContentView | None
 
 

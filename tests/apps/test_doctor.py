@@ -17,7 +17,19 @@ import pytest
 
 from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
-CHECKS = ["writing", "sockets", "file", "links", "counts", "attempts", "figures", "audit", "anchor", "room"]
+CHECKS = [
+    "writing",
+    "sockets",
+    "mailboxes",
+    "file",
+    "links",
+    "counts",
+    "attempts",
+    "figures",
+    "audit",
+    "anchor",
+    "room",
+]
 
 
 def test_a_hub_that_is_well(hub: Hub) -> None:

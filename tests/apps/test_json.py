@@ -21,7 +21,7 @@ from tests.apps.test_command_line import ALL
 GOLDEN = Path(__file__).parent / "golden"
 WRITE = os.environ.get("HUBCTL_GOLDEN") == "write"
 #: Commands whose `--json` is shown elsewhere.
-ELSEWHERE = {"help"}
+ELSEWHERE = {"help", "inbox show", "inbox reply", "inbox decide"}  #: the last: shell/test_inbox_commands
 CSV = "email,first_name,city\nann@example.com,Ann,Ulm\nbo@example.com,,Bonn\nANN@example.com,A,\nbroken,X,\n"
 
 
@@ -214,6 +214,7 @@ def _messages(told: Told) -> None:
 
 
 def _daemon(told: Told) -> None:
+    told.run("doctor")  # before there is a mailbox that cannot be read
     told.run("provider list")
     office = ("office", "--type", "smtp", "--host", "127.0.0.1", "--port", "1", "--security", "none")
     told.run("provider add", *office, "--dry-run")
@@ -235,6 +236,8 @@ def _daemon(told: Told) -> None:
     told.run("sink resume", "figures", "--dry-run")
     told.run("sink resume", "figures")
     told.run("mailbox test", "bounces", code=1)
+    told.run("mailbox list")
+    told.run("inbox")
     told.run("config show")
     told.run("config reference")
     told.run("metrics")
@@ -251,7 +254,6 @@ def _daemon(told: Told) -> None:
     told.run("daemon status")
     told.run("daemon reload")
     told.run("daemon backup", f"{told.hub.folder}/backup.db")
-    told.run("doctor")
     told.run("rpc call", "hub.status")
     told.run("rpc discover")
     told.run("completion", "bash")

@@ -32,6 +32,7 @@ def test_every_command_that_changes_something_can_be_rehearsed(name: str) -> Non
             "service uninstall",
         ),
         *("template apply", "template delete", "new", "credits grant", "notifications", "sink resume"),
+        *("inbox reply", "inbox decide"),
     }
     options = {param.name for param in ALL[name].params}
     assert ("dry_run" in options) is (name in verbs), name

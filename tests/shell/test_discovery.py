@@ -23,9 +23,12 @@ from hubd.client import Client, open_client
 from hubd.control.discovery import ERRORS, WORDS, describe, story
 from hubd.control.methods import METHODS
 from hubd.core import preflight
+from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.model import ENDED, CampaignState, Counts, DeliveryState
+from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import HubError
 from hubd.store.booking import EVENT_OF
+from hubd.store.inbox import Inbox
 from hubd.wire.events import EVENTS
 from hubd.wire.words import CAMPAIGN_STATES, DELIVERY_STATES, FINISHED, RISKS, SENT, UNFINISHED
 from tests.node_packages import node_package
@@ -176,6 +179,8 @@ async def play(served: Served, folder: Path) -> list[dict[str, Any]]:
     async with open_client(served.path) as hub:
         for example in story():
             params = json.loads(json.dumps(example["params"]).replace(BACKUPS, str(folder)))
+            if example["method"] == "inbox.list":
+                await somebody_replies(served)
             try:
                 result = await hub.call(example["method"], **params)
             except HubError as error:
@@ -185,6 +190,21 @@ async def play(served: Served, folder: Path) -> list[dict[str, Any]]:
                 await until_paused(hub, params["name"])
             await until_sent(hub)
     return played
+
+
+async def somebody_replies(served: Served) -> None:
+    tokens = Tokens(served.database.install_key)
+    reply = Item(
+        key="1",
+        kind=ItemKind.REPLY,
+        at=served.hub.now(),
+        about=Reference(token=tokens.of(Purpose.BOUNCE, 1), address="me@acme.example"),
+        sender="Me <me@acme.example>",
+        subject="Re: Hello Ann",
+        text="How do I stop this?",
+        message_id="<7@acme.example>",
+    )
+    await Inbox(served.database, tokens).book("mailbox replies", [reply], "1")
 
 
 async def until_paused(hub: Client, name: str) -> None:

@@ -72,6 +72,8 @@ def test_what_names_people_is_for_operators() -> None:
         "delivery.get",
         "delivery.list",
         "delivery.source",
+        "inbox.get",
+        "inbox.list",
         "mailbox.test",
         "message.list",
         "suppression.list",
@@ -112,6 +114,7 @@ async def test_nothing_that_a_viewer_can_read_holds_an_address(both: Both) -> No
         "credits.history": {"account": "team"},
         "template.get": {"name": "welcome"},
         "template.history": {"name": "welcome"},
+        "mailbox.list": {},
     }
     others = {"rpc.discover", "contacts.columns", "hub.hello", "hub.cancel", "auth.ticket"}
     follows = {"events.subscribe", "events.unsubscribe"}
