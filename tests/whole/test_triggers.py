@@ -24,7 +24,8 @@ def people(hub: Hub, n: int) -> str:
 def test_everybody_who_is_added_is_welcomed_once_over_kills(hub: Hub, tmp_path: Path) -> None:
     with open_outside(tmp_path, "email", connections=4, delay=0.0) as outside:
         outside.set_up(hub, 1, "hold")
-        hub.apply(CAMPAIGN, in_doubt="hold", lists=None, **{"trigger.list": "all"})
+        hub.hubctl("credits", "grant", "team", "6000")
+        hub.apply(CAMPAIGN, in_doubt="hold", lists=None, credits="team", **{"trigger.list": "all"})
         hub.hubctl("start", CAMPAIGN)
         assert hub.end() == 0
         hub.boot(fail="in_trigger:2")  # the first page is welcomed, the second one is not even stored
