@@ -55,6 +55,7 @@ from hubd.mailboxes import probe
 from hubd.notify import Heartbeat, Manager, summary
 from hubd.ownership import find_weakness
 from hubd.provider_specs import provider_specs
+from hubd.providers.registry import KINDS, kind_of
 from hubd.reports.notifier import Notifier, Recipients
 from hubd.signals import Stopping, hangups_from_now_on, reload_on_hangup, watch_signals, watch_stdin
 from hubd.sinks.manager import SinkManager
@@ -69,6 +70,7 @@ from hubd.store.credits import Credits
 from hubd.store.database import Database, open_database
 from hubd.store.disk_space import RESERVE_BYTES, DiskSpaceLimits
 from hubd.store.doubts import Doubts
+from hubd.store.erasures import done, waiting
 from hubd.store.events import Events
 from hubd.store.housekeeping import tidy
 from hubd.store.inbox import Inbox
@@ -77,6 +79,7 @@ from hubd.store.lists import Lists
 from hubd.store.notices import Notices
 from hubd.store.reports import Reports
 from hubd.store.restore import Restores, open_restores
+from hubd.store.retention import Retention, thin
 from hubd.store.rollup import count_pending
 from hubd.store.sinks import Sinks
 from hubd.store.templates import Templates
@@ -263,7 +266,8 @@ async def _serve(
                 await readers.apply([*found, *listened])
                 if listener is not None and config.listener is not None:
                     await services.start(listener.serve, config.listener.address)
-                services.start_soon(_tidy_hourly, database)
+                services.start_soon(_tidy_hourly, database, reload)
+                services.start_soon(_erase_files, database, options.state_dir)
                 services.start_soon(
                     Notifier(
                         Notices(database),
@@ -404,10 +408,34 @@ async def _count_figures(database: Database) -> None:
             log.info("the figures of %d campaigns of an earlier version were counted", counted)
 
 
-async def _tidy_hourly(database: Database) -> None:
+async def _erase_files(database: Database, state_dir: Path) -> None:
+    """Remove from the files of outboxes what was erased or deleted in the database."""
+    seen = -1
+    while True:
+        try:
+            while found := await waiting(database):
+                ranges: dict[str, list[tuple[int, int]]] = {}
+                for each in found:
+                    ranges.setdefault(each.campaign, []).append((each.first, each.last))
+                for campaign, some in ranges.items():
+                    for kind in map(kind_of, KINDS):
+                        if kind.erase is not None:
+                            folder = state_dir / kind.folder
+                            await trio.to_thread.run_sync(kind.erase, folder, campaign, some)
+                await done(database, [each.id for each in found])
+        except (OSError, StoreError) as error:
+            log.warning("files of the outbox that were erased are still there: %s", error)
+            await trio.sleep(60)
+        await trio.sleep(1)
+        seen = await database.wait_events(seen)
+
+
+async def _tidy_hourly(database: Database, reload: Reloader) -> None:
     while True:
         try:
             await tidy(database, now=database.steady())
+            kept = {key: reload.retention.seconds(key) for key in ("deliveries", "content", "events")}
+            await thin(database, Retention(**kept), database.steady())
         except StoreUnavailable as error:
             log.debug("cleaning up waits: %s", error)
         await trio.sleep(3600)

@@ -71,6 +71,7 @@ MAY_IMPORT = {
         "hubd.config.mailboxes",
         "hubd.config.notify",
         "hubd.config.sinks",
+        "hubd.config.retention",
         "hubd.config.secret_refs",
         "hubd.core",
         "hubd.errors",
@@ -102,10 +103,12 @@ MAY_IMPORT = {
         "hubd.core",
         "hubd.providers.registry",
         "hubd.secrets",
+        "hubd.config.retention",
     },
     "hubd.config.reload": {
         "hubd.config.file",
         "hubd.config.notify",
+        "hubd.config.retention",
         "hubd.config.show",
         "hubd.errors",
         "hubd.journal",
@@ -123,6 +126,7 @@ MAY_IMPORT = {
     "hubd.config.listener": {"hubd.config.hosts", "hubd.core", "hubd.errors"},
     "hubd.config.rates": {"hubd.core", "hubd.errors"},
     "hubd.config.notify": {"hubd.core", "hubd.errors"},
+    "hubd.config.retention": {"hubd.core", "hubd.errors"},
     "hubd.reports": {"hubd.reports", "hubd.core", "hubd.errors"},
     "hubd.config.sinks": {
         "hubd.config.hosts",

@@ -25,6 +25,7 @@ from hubd.config.mailboxes import MailboxConfig
 from hubd.config.notify import NotifySettings
 from hubd.config.oauth2 import OAuth2Config
 from hubd.config.reference import declared
+from hubd.config.retention import RetentionSettings
 from hubd.config.sinks import SINK_TABLES
 from hubd.control.methods import METHODS
 from hubd.core.inbox import BounceRules
@@ -54,12 +55,12 @@ SECTIONS += [
 ]
 SECTIONS += [(f'[sinks.a]\ntype = "{name}"', table) for name, table in SINK_TABLES.items()]
 TABLES = (
-    *(HubConfig, NotifySettings, *(table for _, table in SECTIONS)),
+    *(HubConfig, NotifySettings, RetentionSettings, *(table for _, table in SECTIONS)),
     *(CampaignSpec, Retry, Schedule, Trigger, TemplateSpec),
 )
 #: What is in the types and is no key with a value of its own.
 INSIDE = {
-    *("providers", "mailboxes", "listener", "bounces", "sinks", "notify", "keys"),
+    *("providers", "mailboxes", "listener", "bounces", "sinks", "notify", "retention", "keys"),
     *("folder", "layers", "retry", "schedule", "trigger"),
 }
 
@@ -84,7 +85,7 @@ def test_every_field_that_is_read_from_a_file_has_a_description(table: type) -> 
 
 @pytest.mark.parametrize(
     ("head", "table"),
-    [("[hub]", HubConfig), ("[notify]", NotifySettings), *SECTIONS],
+    [("[hub]", HubConfig), ("[notify]", NotifySettings), ("[retention]", RetentionSettings), *SECTIONS],
     ids=lambda each: getattr(each, "__name__", ""),
 )
 def test_every_key_of_hubd_toml_that_is_described_is_read(head: str, table: type, tmp_path: Path) -> None:

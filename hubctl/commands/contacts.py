@@ -368,8 +368,9 @@ def add(
 def remove(app: App, contact: str, of: str | None, dry_run: bool) -> None:
     """Delete a contact, and cancel the messages that wait for it.
 
-    That it was sent to stays in the history of the campaigns; its data does not. To stop messages to it for
-    good, suppress the address instead: the next import may bring the contact back.
+    That it was sent to stays in the history of the campaigns; its data and one-off messages to it do not.
+    To stop messages to it for good, suppress the address instead: the next import may bring the contact back.
+    To erase a person everywhere: hubctl contacts forget.
     """
     if of is not None:
         _take_off(app, contact, of, dry_run=dry_run)
@@ -395,6 +396,27 @@ def remove(app: App, contact: str, of: str | None, dry_run: bool) -> None:
         cancelled = _cancelled(found)
         removed = "removed" + (f"; {cancelled}" if cancelled else "")
         app.out(removed if found.get("changed", True) else "there was nothing to remove")
+
+
+@command("forget", within=contacts, example="hubctl contacts forget ann@example.com --yes", changes=True)
+@click.argument("contact")
+def forget(app: App, contact: str, dry_run: bool) -> None:
+    """Erase a person everywhere: an address, or the id of a contact.
+
+    The contact goes, and from all messages to it the address, what they said, and their files in the outbox;
+    only figures stay. What waits is cancelled. A suppressed address stays suppressed: of the address itself
+    nothing but a keyed hash is kept. Backups that you made before still have it all.
+    """
+    if dry_run:
+        found = app.call(m.CONTACTS_FORGET, key=contact, dry_run=True)
+        messages = layout.plural(int(found["messages"]), "message")
+        show_dry_run(app, dict(found), f"would erase {contact} and whom {messages} went to")
+        return
+    app.confirm(f"erase {contact} everywhere, which cannot be undone", needed=True)
+    found = app.call(m.CONTACTS_FORGET, key=contact)
+    if not print_result(app, found):
+        messages = layout.plural(int(found["messages"]), "message")
+        app.out(f"erased, also from {messages}" if found["changed"] else "nothing is known of this address")
 
 
 def _take_off(app: App, contact: str, of: str, *, dry_run: bool) -> None:

@@ -20,6 +20,7 @@ from hubd.config.layers import Layers, read_layers
 from hubd.config.listener import ListenerConfig, read_listener
 from hubd.config.mailboxes import MailboxConfig, read_mailbox
 from hubd.config.notify import NotifySettings, read_notify
+from hubd.config.retention import RetentionSettings, read_retention
 from hubd.config.secret_refs import read_secret
 from hubd.config.sinks import SinkSettings, read_sink, secrets_of_sink
 from hubd.core.inbox import BounceRules
@@ -74,6 +75,7 @@ class HubConfig:
     listener: ListenerConfig | None = None
     notify: NotifySettings | None = None
     sinks: dict[str, SinkSettings] = field(default_factory=dict)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     folder: Path = Path()  #: where hubd.toml is: what relative paths in it are relative to
     layers: Layers = field(default_factory=Layers, compare=False, repr=False)  #: where each key comes from
 
@@ -177,6 +179,7 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
     tables = top.sub("sinks")
     sinks = {name: read_sink(table) for name, table in _named(tables, "a sink")}
     tables.close()
+    retention = read_retention(top.sub("retention"))
     top.close()
     return HubConfig(
         log_level=log_level,
@@ -188,6 +191,7 @@ def _hub(top: Table, folder: Path, layers: Layers) -> HubConfig:
         bounces=bounces,
         listener=listener,
         notify=notify,
+        retention=retention,
         folder=folder,
         layers=layers,
     )

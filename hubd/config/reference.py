@@ -22,6 +22,7 @@ from hubd.config.mailboxes import MailboxConfig
 from hubd.config.notify import NotifySettings
 from hubd.config.oauth2 import OAuth2Config
 from hubd.config.rates import Limited, Rates
+from hubd.config.retention import RetentionSettings
 from hubd.config.sinks import SINK_TABLES
 from hubd.core.inbox import BounceRules
 from hubd.core.model import Attachment
@@ -74,6 +75,7 @@ def sections() -> list[Section]:
     found.append(_table("[notify]", NotifySettings))
     for type_, sink in SINK_TABLES.items():
         found.append(_table(f'[sinks.NAME], type = "{type_}"', sink))
+    found.append(_table("[retention]", RetentionSettings))
     found.append(Section(title="Rates, for each type of provider", about="", keys=limits))
     about = BounceRules.__doc__ or ""
     found.append(Section(title="[bounces]", about=about, keys=declared(BounceRules)))

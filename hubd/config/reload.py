@@ -13,6 +13,7 @@ import trio
 
 from hubd.config.file import HubConfig, load_config, viewer_token
 from hubd.config.notify import NotifySettings
+from hubd.config.retention import RetentionSettings
 from hubd.config.show import Option, Setting, settings
 from hubd.errors import BadConfig, CredentialMissing, HubError, ProviderUnavailable, StoreError
 from hubd.journal import Kind
@@ -120,8 +121,9 @@ class Reloader:
             changes.insert(0, "hub.log_level")
         if config.viewer_token != self._running.viewer_token:
             changes.insert(0, "hub.viewer_token")
-        if config.notify != self._running.notify:
-            changes.append("notify")
+        changes += [
+            key for key in ("notify", "retention") if getattr(config, key) != getattr(self._running, key)
+        ]
         self._waiting = [
             key
             for key, value in _ONCE.items()
@@ -134,6 +136,11 @@ class Reloader:
     def notify(self) -> NotifySettings | None:
         """Who is told by email."""
         return self._running.notify
+
+    @property
+    def retention(self) -> RetentionSettings:
+        """How long history is kept."""
+        return self._running.retention
 
     async def viewer_token(self) -> str:
         """The token that lets viewers in, read again each time; "" while there is none that can be read."""

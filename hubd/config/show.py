@@ -59,6 +59,8 @@ def settings(config: HubConfig, options: Mapping[str, Option]) -> list[Setting]:
         for name in ("public_url", "unsubscribe"):
             found.append(_setting(config, ("listener", name), getattr(config.listener, name)))
     found += _notify(config)
+    for name in ("deliveries", "content", "events"):
+        found.append(_setting(config, ("retention", name), getattr(config.retention, name)))
     return [_overridden(setting, options) for setting in found if _says_something(setting, options)]
 
 

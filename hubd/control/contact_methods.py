@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from contextlib import suppress as suppress_errors
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -27,7 +28,7 @@ from hubd.core.intake import (
     read_row,
 )
 from hubd.core.model import Channel
-from hubd.core.records import Contact, ImportCount
+from hubd.core.records import Contact, Forgotten, ImportCount
 from hubd.core.spec_reading import list_name
 from hubd.errors import BadInput
 from hubd.wire import Encoded, encoded
@@ -185,6 +186,37 @@ async def remove(hub: Hub, params: p.ContactRemove, command: Command) -> r.Remov
     found = await command.write(hub.contacts.removing(params.key), answer)
     if found["cancelled"] and not command.dry_run:
         hub.supervisor.read_again()
+    return found
+
+
+async def forget(hub: Hub, params: p.ContactForget, command: Command) -> r.ForgottenResult:
+    """Erase a person everywhere: the contact, whom messages were to, what they said, and files of the outbox.
+
+    A suppressed address stays suppressed: a keyed hash of it is kept.
+    """
+    keys = _keys(params.key)
+
+    def answer(found: Forgotten) -> r.ForgottenResult:
+        changed = found.contact or found.messages > 0
+        return {
+            **command.done(changed=changed),
+            "contact": found.contact,
+            "cancelled": found.cancelled,
+            "messages": found.messages,
+        }
+
+    done = await command.write(hub.contacts.forgetting(params.key, keys), answer)
+    if done["cancelled"] and not command.dry_run:
+        hub.supervisor.read_again()
+    return done
+
+
+def _keys(text: str) -> list[str]:
+    """An address as it is compared; nothing for what is none, such as a contact's id."""
+    found = []
+    for channel in Channel:
+        with suppress_errors(BadInput):
+            found.append(address_key(channel, text))
     return found
 
 

@@ -147,6 +147,13 @@ _CONTACTS = (
         contact_methods.remove,
     ),
     changes(
+        "contacts.forget",
+        "Erase a person everywhere; a suppressed address stays suppressed.",
+        p.ContactForget,
+        r.ForgottenResult,
+        contact_methods.forget,
+    ),
+    changes(
         "contacts.add",
         "Put one contact on a list.",
         p.ContactAdd,

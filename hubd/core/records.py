@@ -73,6 +73,14 @@ class MissingPattern(msgspec.Struct, frozen=True, kw_only=True):
     sample: Mapping[str, str]
 
 
+class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
+    """What was erased of a person."""
+
+    contact: bool  #: whether it was a contact
+    cancelled: int  #: messages that waited
+    messages: int  #: all that were to the person
+
+
 # --- messages --------------------------------------------------------------------------------------------
 
 

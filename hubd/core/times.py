@@ -11,7 +11,7 @@ _TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )  # RFC 3339 5.6
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]+)", re.ASCII)
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_536_000.0}
 _UNIT_WORDS = {
     word: _UNITS[unit]
     for unit, words in {
@@ -20,6 +20,7 @@ _UNIT_WORDS = {
         "h": "h hr hrs hour hours",
         "d": "d day days",
         "w": "w week weeks",
+        "y": "y year years",
     }.items()
     for word in words.split()
 }

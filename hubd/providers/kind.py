@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -79,5 +79,8 @@ class Kind(Generic[S]):
     webhook_key: str = ""
     #: Where it writes each message to a file, under the state directory; "" for kinds that send.
     folder: str = ""
+    #: Removes the files of a campaign's messages with numbers in some ranges from that folder. Called in a
+    #: thread; repeating it has no further effect. Raises `OSError`. None for kinds that send.
+    erase: Callable[[Path, str, Collection[tuple[int, int]]], None] | None = None
     tables: Mapping[str, type] = field(default_factory=dict)  #: tables within the settings, by key
     implied: Mapping[str, str] = field(default_factory=dict)  #: keys that may follow from another key

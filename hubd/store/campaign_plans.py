@@ -16,6 +16,7 @@ from hubd.errors import Conflict
 from hubd.store.campaign_files import ADD_CAMPAIGN, columns, content_columns, content_for
 from hubd.store.campaign_rows import campaign_by_id, campaign_by_name, campaign_if_there, settings_of
 from hubd.store.credit_holds import campaign_deleted, state_changed
+from hubd.store.erasures import ADD_ALL
 from hubd.store.figures import figures_of
 from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit, Work
@@ -84,6 +85,7 @@ def write_plan(unit: Unit, before: Campaign, plan: d.Plan) -> Campaign:
         case d.Delete():
             unit.event("campaign.deleted", before.id, {"name": before.name})
             campaign_deleted(unit, before)
+            unit.db.execute(ADD_ALL, (before.name,))
             unit.db.execute(DOOM, (before.id, before.state.value))
             return before
     return campaign_by_id(unit.db, before.id)

@@ -51,6 +51,7 @@ from hubd.store.figures import figures_of
 from hubd.store.series import occurrences_of, occurring
 from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import Unit, Work
+from hubd.store.unused import campaign_removed
 
 #: A campaign file was applied again with something changed.
 CHANGE_CAMPAIGN = """
@@ -82,6 +83,7 @@ COUNT_PAGE = "SELECT state, count(*) FROM delivery WHERE campaign_id = ? AND id 
 #: ... and the deliveries.
 REMOVE_DELIVERIES = "DELETE FROM delivery WHERE campaign_id = ? AND id <= ?"
 #: What is left when no delivery is.
+SPEC = "SELECT spec FROM campaign WHERE id = ?"
 REMOVE_CAMPAIGN = "DELETE FROM campaign WHERE id = ?"
 
 #: A transactional queue always runs.
@@ -358,7 +360,9 @@ def _clear_uses(unit: Unit, campaign_id: int, end: int) -> None:
 def _remove_page(unit: Unit, campaign_id: int) -> bool:
     end = unit.db.execute(PAGE_END, (campaign_id, DELETE_PAGE)).fetchone()[0]
     if end is None:
+        (spec,) = unit.db.execute(SPEC, (campaign_id,)).fetchone()
         unit.db.execute(REMOVE_CAMPAIGN, (campaign_id,))
+        campaign_removed(unit, campaign_id, spec)
         return False
     _clear_uses(unit, campaign_id, end)
     unit.db.execute(REMOVE_ATTEMPTS, (campaign_id, end))

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hubd.core.model import Channel, SkipReason
-from hubd.core.records import Contact, ImportCount, ListView, Suppression
+from hubd.core.records import Contact, Forgotten, ImportCount, ListView, Suppression
 from hubd.errors import NotFound
 from hubd.store.cancelling import cancel_waiting
 from hubd.store.database import Database
+from hubd.store.forgetting import erase, forget, one_off_messages
 from hubd.store.importing import import_page
 from hubd.store.list_names import list_id, no_such_list
 from hubd.store.suppressing import rehearse_page, suppress_page
@@ -50,6 +51,9 @@ REMOVE_CONTACT = "DELETE FROM contact WHERE id = ?"
 ERASE_REPLIES = """
 UPDATE inbox SET address_key = '', sender = '', subject = '', text = '', quoted = '', words = '',
     message_id = '' WHERE address_key <> '' AND address_key IN (SELECT value FROM json_each(?))"""
+#: Nor what is remembered of its address.
+FORGET_BOUNCES = "DELETE FROM soft_bounce WHERE address_key IN (SELECT value FROM json_each(?))"
+FORGET_HELD = "DELETE FROM held_address WHERE address_key IN (SELECT value FROM json_each(?))"
 #: The first reason stays: it says when sending had to end.
 SUPPRESS = """
 INSERT INTO suppression (channel, address_key, reason, source, created_at) VALUES (?, ?, ?, ?, ?)
@@ -125,8 +129,34 @@ class Contacts:
             keys = [address for address in addresses if address is not None]
             cancelled = cancel_waiting(unit, keys, SkipReason.CANCELLED, erase=True)
             unit.db.execute(ERASE_REPLIES, (json.dumps(keys),))
+            erase(unit, one_off_messages(unit, keys))
             unit.event("contact.removed", None, {"contact_id": row["public_id"]})
             return cancelled
+
+        return work
+
+    def forgetting(self, key: str, keys: Sequence[str]) -> Work[Forgotten]:
+        """The unit of work that erases a person everywhere: `key` as in `removing`, `keys` as addresses are
+        compared, for one who is no contact.
+
+        Whether an address is suppressed stays known, see `forgetting`.
+        """
+
+        def work(unit: Unit) -> Forgotten:
+            row = unit.db.execute(FIND_CONTACT, {"key": key}).fetchone()
+            all_keys = list(keys)
+            if row is not None:
+                addresses = (row["email_key"], row["phone"], f"contact:{row['id']}")
+                all_keys += [address for address in addresses if address is not None]
+                unit.db.execute(REMOVE_CONTACT, (row["id"],))
+                unit.event("contact.removed", None, {"contact_id": row["public_id"]})
+            all_keys = list(dict.fromkeys(all_keys))
+            cancelled = cancel_waiting(unit, all_keys, SkipReason.CANCELLED, erase=True)
+            listed = json.dumps(all_keys)
+            for statement in (ERASE_REPLIES, FORGET_BOUNCES, FORGET_HELD):
+                unit.db.execute(statement, (listed,))
+            messages = forget(unit, all_keys)
+            return Forgotten(contact=row is not None, cancelled=cancelled, messages=messages)
 
         return work
 

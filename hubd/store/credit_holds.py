@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from hubd.core.model import ENDED, Campaign, CampaignState, DeliveryState
 from hubd.store.credit_book import ADD_ACCOUNT
@@ -26,6 +26,17 @@ AT_RISK = """
 SELECT credit_use.delivery_id, n, credit_use.hold_id, credit_hold.delivery_id IS NOT NULL AS one_off
 FROM credit_use JOIN credit_hold ON credit_hold.id = hold_id
 WHERE credit_use.spent = 0 AND credit_use.delivery_id IN (SELECT value FROM json_each(?))"""
+#: The last attempt of these deliveries that may have been accepted, if its cost is not held any more.
+GIVEN_UP = """
+SELECT credit_hold.id, delivery.id, attempt.n, attempt.cost FROM delivery
+JOIN campaign ON campaign.id = delivery.campaign_id
+JOIN credit_hold ON credit_hold.delivery_id = delivery.id
+    OR (credit_hold.delivery_id IS NULL AND credit_hold.campaign_id = campaign.id)
+JOIN attempt ON attempt.delivery_id = delivery.id AND attempt.n = (
+    SELECT max(n) FROM attempt WHERE delivery_id = delivery.id AND outcome IN ('sent', 'in_doubt'))
+LEFT JOIN credit_use ON credit_use.delivery_id = delivery.id AND credit_use.n = attempt.n
+WHERE delivery.id IN (SELECT value FROM json_each(?)) AND credit_use.n IS NULL
+    AND (campaign.credits <> '' OR campaign.single = 1)"""
 #: What the attempts of a campaign's deliveries that are in doubt cost.
 DOUBTFUL_USES = """
 SELECT credit_use.delivery_id, n FROM delivery INDEXED BY delivery_trouble
@@ -95,6 +106,8 @@ def doubts_decided(unit: Unit, campaign_id: int, delivery_ids: Sequence[int], ta
             unit.credits.accepted(delivery_id, n)
         else:
             unit.credits.refused(delivery_id, n)
+    if target is DeliveryState.SENT:
+        _pay_late(unit, set(delivery_ids) - {delivery_id for delivery_id, _, _, _ in uses})
     if target is DeliveryState.FAILED:
         for hold_id in {hold_id for _, _, hold_id, one_off in uses if one_off}:
             unit.credits.release(hold_id, logged=False)
@@ -102,6 +115,14 @@ def doubts_decided(unit: Unit, campaign_id: int, delivery_ids: Sequence[int], ta
         campaign = unit.db.execute(STATE, (campaign_id,)).fetchone()
         if campaign["credits"] and campaign["state"] in ENDED:
             _release(unit, campaign_id)
+
+
+def _pay_late(unit: Unit, delivery_ids: Collection[int]) -> None:
+    """These turn out to be sent although their attempt in doubt was given up, to be repeated."""
+    rows = unit.db.execute(GIVEN_UP, (json.dumps(list(delivery_ids)),)).fetchall()
+    for hold_id, delivery_id, n, cost in rows:
+        if unit.credits.open(hold_id, delivery_id, n, cost):
+            unit.credits.accepted(delivery_id, n)
 
 
 def messages_ended(unit: SharedUnit, delivery_ids: Sequence[int]) -> None:

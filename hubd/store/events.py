@@ -71,7 +71,10 @@ class Events:
 
     async def prune(self, keep: int) -> int:
         """Remove all but the newest `keep` events, page by page; how many."""
-        bound = self._db.head_seq - keep
+        return await self.prune_through(self._db.head_seq - keep)
+
+    async def prune_through(self, bound: int) -> int:
+        """Remove all events up to a seq, page by page; how many."""
         removed = 0
 
         def work(unit: Unit) -> int:

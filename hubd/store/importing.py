@@ -13,14 +13,16 @@ An update merges: fields that the row has replace those of the contact, the othe
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
+from hubd.core.model import Channel
 from hubd.core.records import ImportCount
 from hubd.failpoints import reach
+from hubd.store.forgetting import suppress_again
 from hubd.store.list_names import list_id
 from hubd.store.multirow import write_rows
 from hubd.store.transaction import Transaction, newest, take
@@ -74,6 +76,7 @@ def import_page(
     """Take the rows in, or with `dry_run` only say what would become of them."""
     if dry_run:
         return _rehearse_page(unit, list_name, rows, import_id)
+    suppress_again(unit, _addresses(rows))  # before anybody becomes a recipient
     count, joined = _take_page(unit, list_name, rows, import_id)
     join_triggered(unit, list_name, joined)
     reach("in_import")
@@ -81,6 +84,14 @@ def import_page(
         data = {"list": list_name, "imported": count.imported, "updated": count.updated}
         unit.event("contacts.imported", None, data)
     return count
+
+
+def _addresses(rows: Sequence[ContactRow]) -> Iterator[tuple[Channel, str]]:
+    for row in rows:
+        if row.email_key is not None:
+            yield Channel.EMAIL, row.email_key
+        if row.phone is not None:
+            yield Channel.SMS, row.phone
 
 
 def _take_page(

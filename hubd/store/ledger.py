@@ -18,7 +18,7 @@ from operator import itemgetter
 from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
 from hubd.core.decide import retry as decide_retry
 from hubd.core.ledger import Entry, Refusal
-from hubd.core.model import Campaign, Content, Counts, DeliveryState, DueDelivery, Figures
+from hubd.core.model import Campaign, Channel, Content, Counts, DeliveryState, DueDelivery, Figures
 from hubd.core.records import DeliveryRow, FailureGroup, MessageLife, NotRequeued, TransactionalRow
 from hubd.store.campaign_plans import deciding
 from hubd.store.campaign_rows import campaign_by_id, counts_by_id
@@ -36,6 +36,7 @@ from hubd.store.deliveries import (
 from hubd.store.doubts import POLICY, possible_duplicates
 from hubd.store.entries import enter_all
 from hubd.store.figures import figures_of, next_due_at
+from hubd.store.forgetting import suppress_again
 from hubd.store.recovery import ABANDONED, CRASHED, INTERRUPTED, ORPHANS, Recovered, lose
 from hubd.store.requeue import (
     Class,
@@ -352,6 +353,7 @@ def adding_single(
             made = unit.db.execute(REQUEST, (idempotency_key,)).fetchone()
             if made is not None:
                 return int(made["delivery_id"])
+        suppress_again(unit, [(channel, key) for channel in Channel])
         text = json.dumps(dict(fields), ensure_ascii=False)
         content_id = content if isinstance(content, int) else add_content(unit, *content)
         values = (campaign_id, recipient, key, unit.now, content_id, text)

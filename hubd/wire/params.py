@@ -128,6 +128,14 @@ class ContactRemove(Params, frozen=True):
     list_name: Name | None = msgspec.field(default=None, name="list")
 
 
+class ContactForget(Params, frozen=True):
+    """Erase a person: an email address, a phone number or a contact id."""
+
+    key: Word
+    idempotency_key: Key = None
+    dry_run: bool = False
+
+
 class ListName(Params, frozen=True):
     """A list."""
 

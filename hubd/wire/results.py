@@ -36,6 +36,14 @@ class RemovedResult(Done):
     cancelled: int
 
 
+class ForgottenResult(Done):
+    """A person was erased; `messages` is to how many messages, `cancelled` how many of them waited."""
+
+    contact: bool  #: whether it was a contact
+    cancelled: int
+    messages: int
+
+
 class AddedResult(Done):
     """A contact is on a list. `contact_id` is empty in a dry run of a new one."""
 

@@ -211,6 +211,8 @@ def _messages(told: Told) -> None:
     told.run("log", "spring", lines=True)
     told.run("events", lines=True)
     told.run("contacts remove", "bo@example.com", "--yes")
+    told.run("contacts forget", "bo@example.com", "--dry-run")
+    told.run("contacts forget", "bo@example.com", "--yes")
 
 
 def _daemon(told: Told) -> None:

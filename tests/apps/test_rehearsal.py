@@ -20,7 +20,15 @@ WITHOUT = {"demo", "rpc call"}
 def test_every_command_that_changes_something_can_be_rehearsed(name: str) -> None:
     verbs = {
         *("import", "apply", "test", "start", "pause", "resume", "stop", "rate", "retry", "clone", "archive"),
-        *("delete", "send", "contacts add", "contacts remove", "lists rename", "lists delete"),
+        *(
+            "delete",
+            "send",
+            "contacts add",
+            "contacts remove",
+            "contacts forget",
+            "lists rename",
+            "lists delete",
+        ),
         *("suppress add", "suppress remove", "suppress import"),
         *("provider enable", "provider disable", "provider add", "provider set", "provider remove"),
         *(

@@ -31,6 +31,7 @@ from hubd.store.batch import run_batch
 from hubd.store.campaign_plans import deciding, write_move
 from hubd.store.campaign_rows import campaign_by_id
 from hubd.store.connection import open_plain
+from hubd.store.credit_holds import doubts_decided
 from hubd.store.credits import Credits, cost_of
 from hubd.store.database import open_database
 from hubd.store.entries import enter_all
@@ -312,3 +313,15 @@ def test_a_refusal_in_the_same_batch_makes_room_for_the_next_message() -> None:
         history.check()
         assert [history.state(n)[0] for n in range(1, PEOPLE + 1)] == ["sending"] * PEOPLE
         assert held(history) == history.granted == PEOPLE
+
+
+def test_what_is_found_to_be_sent_after_it_was_given_up_is_paid_for() -> None:
+    with new_history() as history:
+        history.grant(10)
+        history.start(1, CampaignEvent.START)
+        history.enter([[open_entry(3)], [close_entry(3, D.IN_DOUBT)]])
+        history.resolve(1, "resend")
+        history.run(lambda unit: doubts_decided(unit, 1, [3], D.SENT))
+        history.run(lambda unit: doubts_decided(unit, 1, [3], D.SENT))
+        spent, left = history.db.execute("SELECT spent, held FROM credit_account").fetchone()
+        assert (spent, left) == (1, PEOPLE - 1)

@@ -113,6 +113,7 @@ def story(folder: Path) -> list[Step]:
         Step("list.rename", {"name": "some", "new": "few"}, changed, ("list.renamed",)),
         Step("list.delete", {"name": "few"}, changed, ("list.deleted",)),
         Step("contacts.remove", {"key": "p0@example.com"}, changed, ("contact.removed",)),
+        Step("contacts.forget", {"key": "p1@example.com"}, changed, ("contact.removed",)),
         Step("suppression.add", ann, changed),
         Step("suppression.import", {"rows": [{"line": 2, "values": {"email": "bob@example.com"}}],
              "import_id": "stop"}, {"added": 1}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubd.core.model import Channel, InDoubt
@@ -21,6 +23,12 @@ def _open(config: OutboxConfig, opening: Opening) -> OutboxTransport:
     return open_outbox(opening.state_dir / FOLDER, opening.name)
 
 
+def _erase(directory: Path, campaign: str, ranges: Collection[tuple[int, int]]) -> None:
+    from hubd.providers.outbox.erasing import erase_messages
+
+    erase_messages(directory, campaign, ranges)
+
+
 KIND = Kind(
     settings=OutboxConfig,
     read=read_outbox,
@@ -29,4 +37,5 @@ KIND = Kind(
     in_doubt=InDoubt.RETRY,
     connections=lambda config: CONNECTIONS,
     folder=FOLDER,
+    erase=_erase,
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.errors import HeaderParseError
@@ -31,6 +32,8 @@ from hubd.files import sync_directory
 from hubd.providers.outbox.kind import CONNECTIONS
 
 JOURNAL = "messages.ndjson"
+#: Held while files are written or removed.
+WRITING = threading.Lock()
 
 _SUBJECT = re.compile(rb"^Subject:[ \t]*((?:[^\r\n]|\r?\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
 
@@ -107,14 +110,18 @@ class OutboxTransport:
             by_campaign.setdefault(item.rendered.campaign, []).append(item)
         for campaign, items in by_campaign.items():
             try:
-                folder = self._folders.get(campaign)
-                if folder is None:
-                    folder = self._folders[campaign] = _Folder(self._directory / folder_name(campaign))
-                folder.write(items)
+                with WRITING:
+                    self._folder(campaign).write(items)
             except OSError as problem:
                 self._folders.pop(campaign, None)  # look afresh at what is there next time
                 for item in items:
                     item.answer = _trouble(problem)
+
+    def _folder(self, campaign: str) -> _Folder:
+        folder = self._folders.get(campaign)
+        if folder is None or not folder.exists:
+            folder = self._folders[campaign] = _Folder(self._directory / folder_name(campaign))
+        return folder
 
 
 class OutboxConnection:
@@ -183,6 +190,11 @@ class _Folder:
         path.mkdir(mode=0o700, exist_ok=True)
         sync_directory(path.parent)
         self._listed: set[int] | None = None  # read from the journal when a delivery comes again
+
+    @property
+    def exists(self) -> bool:
+        """Whether nobody has removed it."""
+        return self._path.is_dir()
 
     def write(self, items: Sequence[_Item]) -> None:
         """Write files and lines and flush them; sets every item's answer.

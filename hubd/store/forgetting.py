@@ -1,0 +1,113 @@
+"""Erasing what is known of a person: in messages, in files, and on the suppression list.
+
+A suppressed address that is forgotten is kept as a keyed hash (HMAC-SHA-256 with the secret of this
+installation). When the address comes again, with an import or a one-off message, it is suppressed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Collection, Iterable, Sequence
+
+from hubd.core.model import Channel, Content
+from hubd.store.cancelling import TO_ADDRESSES
+from hubd.store.contents import add_content
+from hubd.store.transaction import Transaction
+from hubd.store.unit import SharedUnit, Unit
+from hubd.store.unused import remove_unused
+
+#: The secret of this installation.
+KEY = "SELECT install_key FROM hub"
+#: Whether anybody is forgotten, which is seldom.
+ANYBODY = "SELECT EXISTS (SELECT 1 FROM forgotten)"
+FORGOTTEN = "SELECT hash, reason, source FROM forgotten WHERE hash IN ({marks})"
+#: An address is suppressed again.
+SUPPRESS = """
+INSERT INTO suppression (channel, address_key, reason, source, created_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING"""
+#: Suppressed addresses that are forgotten.
+UNSUPPRESS = """
+DELETE FROM suppression WHERE address_key IN (SELECT value FROM json_each(?))
+RETURNING channel, address_key, reason, created_at"""
+REMEMBER = """
+INSERT INTO forgotten (hash, reason, source, created_at) VALUES (?, ?, 'forgotten', ?)
+ON CONFLICT DO NOTHING"""
+#: What deliveries say of their recipients. `address_key` stays unique within a campaign.
+ERASE = """
+UPDATE delivery SET recipient = '', address_key = 'erased:' || id, fields = '{}', detail = ''
+WHERE id IN (SELECT value FROM json_each(?))"""
+#: ... and of one-off messages what they said.
+CONTENTS = """
+SELECT id, campaign_id, content_id, single FROM delivery WHERE id IN (SELECT value FROM json_each(?))"""
+EMPTY = "UPDATE delivery SET content_id = ? WHERE id = ? AND single = 1"
+#: ... and what providers said to their attempts.
+ERASE_ATTEMPTS = """
+UPDATE attempt SET detail = '', provider_reply = ''
+WHERE delivery_id IN (SELECT value FROM json_each(?)) AND outcome IS NOT NULL"""
+#: One-off messages to some addresses.
+ONE_OFF = """
+SELECT id FROM delivery INDEXED BY delivery_single_recipient
+WHERE single = 1 AND address_key IN (SELECT value FROM json_each(?)) AND state <> 'sending'"""
+#: The files of an outbox that may have been written for them.
+FILES = """
+INSERT INTO erasure (campaign, first, last)
+SELECT campaign.name, delivery.id, delivery.id FROM delivery JOIN campaign ON campaign.id = campaign_id
+WHERE delivery.id IN (SELECT value FROM json_each(?))"""
+
+
+def address_hash(db: Transaction, channel: str, key: str) -> bytes:
+    """What is kept of a suppressed address that is forgotten."""
+    secret: bytes = db.execute(KEY).fetchone()[0]
+    return hmac.digest(secret, f"{channel}\n{key}".encode(), hashlib.sha256)
+
+
+def suppress_again(unit: SharedUnit, addresses: Iterable[tuple[Channel, str]]) -> None:
+    """Addresses come in, as they are compared: suppress again those that were before they were forgotten."""
+    if not unit.db.execute(ANYBODY).fetchone()[0]:
+        return
+    hashed = {address_hash(unit.db, channel, key): (channel, key) for channel, key in addresses}
+    names = list(hashed)
+    for start in range(0, len(names), 500):
+        some = names[start : start + 500]
+        statement = FORGOTTEN.format(marks=", ".join("?" * len(some)))
+        for known, reason, source in unit.db.execute(statement, some).fetchall():
+            channel, key = hashed[known]
+            unit.db.execute(SUPPRESS, (channel.value, key, reason, source, unit.now))
+
+
+def forget(unit: Unit, keys: Sequence[str]) -> int:
+    """Erase what is known of these addresses, as they are compared; how many messages were to them."""
+    listed = json.dumps(list(keys))
+    for channel, key, reason, created_at in unit.db.execute(UNSUPPRESS, (listed,)).fetchall():
+        unit.db.execute(REMEMBER, (address_hash(unit.db, channel, key), reason, created_at))
+    rows = unit.db.execute(TO_ADDRESSES, {"keys": listed, "all": True}).fetchall()
+    erase(unit, [row[0] for row in rows])
+    return len(rows)
+
+
+def one_off_messages(unit: Unit, keys: Sequence[str]) -> list[int]:
+    """The one-off messages to these addresses that are not being sent now."""
+    return [number for (number,) in unit.db.execute(ONE_OFF, (json.dumps(list(keys)),)).fetchall()]
+
+
+def erase(unit: Unit, delivery_ids: Collection[int]) -> None:
+    """Erase whom these deliveries were to, what the one-off messages said, and the files of both."""
+    if not delivery_ids:
+        return
+    listed = json.dumps(list(delivery_ids))
+    unit.db.execute(FILES, (listed,))
+    one_offs = [row for row in unit.db.execute(CONTENTS, (listed,)).fetchall() if row["single"]]
+    empty_contents(unit, [row["id"] for row in one_offs], [row["content_id"] for row in one_offs])
+    unit.db.execute(ERASE, (listed,))
+    unit.db.execute(ERASE_ATTEMPTS, (listed,))
+
+
+def empty_contents(unit: Unit, delivery_ids: Sequence[int], content_ids: Sequence[int]) -> None:
+    """These one-off messages say nothing any more; their contents go if nobody else has them."""
+    if delivery_ids:
+        nothing = add_content(unit, Content(channel=Channel.EMAIL), "none:email")
+        for delivery_id in delivery_ids:
+            unit.db.execute(EMPTY, (nothing, delivery_id))
+        remove_unused(unit, set(content_ids) - {nothing})

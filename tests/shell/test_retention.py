@@ -1,0 +1,198 @@
+"""What is removed again: who is forgotten, old history, and what nobody has any more. Figures stay."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubd.client import Client, open_client
+from hubd.config.file import load_config
+from hubd.core.model import CampaignState, DeliveryState
+from hubd.errors import BadInput, NotFound
+from hubd.providers.outbox.erasing import erase_messages
+from hubd.store import retention
+from hubd.store.database import Database
+from hubd.store.erasures import waiting
+from hubd.store.retention import Retention, thin
+from tests.shell.conftest import Store, close_entry, open_entry
+from tests.shell.open_hub import PERSONAL, PLAIN, Served
+from tests.shell.test_paying import until
+
+WORDS = {
+    "sender": "Acme <hello@acme.example>",
+    "subject": "Code",
+    "text": "Your code is 4711, {{ first_name }}.",
+}
+DAY = 86_400.0
+
+
+@pytest.fixture
+async def hub(served: Served) -> AsyncIterator[Client]:
+    async with open_client(served.path) as hub:
+        rows = [
+            {"line": n, "values": {"email": f"{name}@example.com", "first_name": name.title()}}
+            for n, name in enumerate(("ann", "bob"))
+        ]
+        await hub.call("contacts.import", list="customers", rows=rows, import_id="1")
+        yield hub
+
+
+def texts(database: Database) -> str:
+    """Everything that the tables hold."""
+    with closing(sqlite3.connect(f"file:{database.path}?mode=ro", uri=True)) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        return "\n".join(repr(row) for name in tables for row in db.execute(f"SELECT * FROM {name}"))
+
+
+async def send_all(served: Served, hub: Client) -> None:
+    """A campaign to both, and a one-off message to Ann."""
+    await hub.call("campaign.apply", spec=PERSONAL)
+    await hub.call("campaign.start", name="spring")
+    await until(hub, "spring", "completed")
+    await hub.call("message.send", provider="outbox", to="ann@example.com", **WORDS)
+    while 'lane="single",state="pending"} 0' not in (await hub.call("hub.metrics"))["text"]:
+        pass
+
+
+async def healthy(hub: Client) -> None:
+    checks = (await hub.call("hub.check"))["checks"]
+    assert all(each["ok"] for each in checks if each["check"] != "anchor"), checks
+
+
+async def test_a_person_is_forgotten_everywhere_and_stays_suppressed(served: Served, hub: Client) -> None:
+    await send_all(served, hub)
+    await hub.call("suppression.add", channel="email", address="Ann@example.com", reason="opted_out")
+    would = await hub.call("contacts.forget", key="ann@example.com", dry_run=True)
+    assert (would["would"], would["messages"]) == ({"change": True}, 2)
+    assert "ann@example.com" in texts(served.database)
+    done = await hub.call("contacts.forget", key="ANN@example.com")
+    assert (done["contact"], done["messages"], done["cancelled"]) == (True, 2, 0)
+    left = texts(served.database)
+    assert "ann@example.com" not in left.lower()
+    assert "4711" not in left
+    assert "Ann" not in left
+    counts = (await hub.call("campaign.get", name="spring"))["campaign"]["counts"]
+    assert (counts["total"], counts["sent"]) == (2, 2)
+    await healthy(hub)
+    with pytest.raises(NotFound):
+        await hub.call("contacts.get", key="ann@example.com")
+    assert (await hub.call("suppression.list"))["suppressions"] == []
+    await hub.call("contacts.add", list="customers", email="ann@example.com")
+    assert (await hub.call("suppression.list"))["suppressions"][0]["address"] == "ann@example.com"
+    assert not (await hub.call("contacts.forget", key="nobody@example.com"))["changed"]
+
+
+async def test_the_files_of_who_is_forgotten_go_and_those_of_others_stay(
+    served: Served, hub: Client, tmp_path: Path
+) -> None:
+    await send_all(served, hub)
+    await hub.call("contacts.forget", key="ann@example.com")
+    for each in await waiting(served.database):
+        for _ in range(2):
+            erase_messages(tmp_path / "outbox", each.campaign, [(each.first, each.last)])
+    written = b"".join(path.read_bytes() for path in (tmp_path / "outbox").rglob("*") if path.is_file())
+    assert b"ann@example.com" not in written
+    assert b"Hi Bob" in written
+    assert b'"bob@example.com"' in written
+    await hub.call("message.send", provider="outbox", to="bob@example.com", **WORDS)
+    await hub.call("campaign.delete", name="spring")
+    for each in await waiting(served.database):
+        erase_messages(tmp_path / "outbox", each.campaign, [(each.first, each.last)])
+    assert not (tmp_path / "outbox" / "spring").exists()
+
+
+async def test_a_removed_contact_keeps_its_place_in_campaigns_and_no_one_off_message(
+    served: Served, hub: Client
+) -> None:
+    await send_all(served, hub)
+    await hub.call("contacts.remove", key="ann@example.com")
+    (message,) = (await hub.call("message.list"))["messages"]
+    assert (message["recipient"], message["subject"], message["state"]) == ("", "", "sent")
+    life = await hub.call("delivery.get", id=message["id"])
+    assert life["content"] is None
+    listed = (await hub.call("delivery.list", campaign="spring"))["deliveries"]
+    assert [each["recipient"] for each in listed] == ["ann@example.com", "bob@example.com"]
+    assert "4711" not in texts(served.database)
+
+
+async def attach(hub: Client, data: bytes) -> dict[str, Any]:
+    digest = hashlib.sha256(data).hexdigest()
+    part = b64encode(data).decode()
+    await hub.call("campaign.attach", sha256=digest, offset=0, data=part, size=len(data))
+    return {"name": "a.bin", "type": "application/octet-stream", "sha256": digest, "size": len(data)}
+
+
+async def test_what_only_a_deleted_campaign_had_is_removed(served: Served, hub: Client) -> None:
+    shared, own = await attach(hub, b"shared file"), await attach(hub, b"own file")
+    same = {"subject": "Same words", "attachments": [shared]}
+    await hub.call("campaign.apply", spec=PLAIN | same)
+    await hub.call("campaign.clone", name="spring", new="copy")
+    await hub.call(
+        "campaign.apply", spec=PLAIN | {"name": "other", "subject": "Own words", "attachments": [shared, own]}
+    )
+    await hub.call("campaign.delete", name="other")
+    left = texts(served.database)
+    assert "Own words" not in left
+    assert "own file" not in left
+    assert "shared file" in left
+    await hub.call("campaign.delete", name="spring")
+    assert "Same words" in texts(served.database)
+    await hub.call("campaign.delete", name="copy")
+    left = texts(served.database)
+    assert "Same words" not in left
+    assert "shared file" not in left
+
+
+async def test_old_history_is_thinned_page_by_page_and_the_figures_stay(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "PAGE", 2)
+    people = [f"p{n}" for n in range(5)]
+    campaign = await store.running(*people)
+    ids = await store.ids(campaign)
+    for number in ids:
+        await store.ledger.record([open_entry(number)])
+        await store.ledger.record([close_entry(number, DeliveryState.SENT)])
+    await store.move(campaign, CampaignState.COMPLETED)
+    young = await store.running(*people, name="young")
+    ended = (await store.campaigns.by_id(campaign.id)).completed_at
+    assert ended is not None
+    kept = Retention(content=90 * DAY, deliveries=730 * DAY)
+    assert await thin(store.db, kept, ended + 80 * DAY) == 0
+    assert await thin(store.db, kept, ended + 91 * DAY) == 5
+    assert await thin(store.db, kept, ended + 92 * DAY) == 0
+    rows = await store.ledger.deliveries(campaign.id)
+    assert [row.recipient for row in rows] == [f"{name}@example.com" for name in people]
+    assert {(await store.ledger.message(number)).fields == {} for number in ids} == {True}
+    assert await thin(store.db, kept, ended + 731 * DAY) == 5
+    assert {row.recipient for row in await store.ledger.deliveries(campaign.id)} == {""}
+    assert "p0@example.com" in {row.recipient for row in await store.ledger.deliveries(young.id)}
+    for each in (campaign, young):
+        await store.check_counters(each)
+    events = await store.events.page(0, 1000)
+    await thin(store.db, Retention(events=DAY), events[-1].at + 2 * DAY)
+    assert len(await store.events.page(0, 1000)) <= 1
+
+
+def test_how_long_history_is_kept_is_read_and_judged(tmp_path: Path) -> None:
+    path = tmp_path / "hubd.toml"
+    path.write_text('[retention]\ndeliveries = "2 years"\ncontent = "90 days"\n')
+    found = load_config(path).retention
+    assert found.seconds("deliveries") == 2 * 365 * DAY
+    assert (found.seconds("content"), found.seconds("events")) == (90 * DAY, None)
+    path.write_text('[retention]\ndeliveries = "1 hour"\ncontent = "long"\nevent = "1 year"\n')
+    with pytest.raises(BadInput) as caught:
+        load_config(path)
+    errors: Any = caught.value.data["errors"]
+    assert {each["path"] for each in errors} == {
+        "retention.deliveries",
+        "retention.content",
+        "retention.event",
+    }
