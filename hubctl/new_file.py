@@ -104,6 +104,8 @@ _TAIL = """
 # in_doubt = "hold"
 # Words to find the campaign by:
 # labels = ["spring"]
+# The credit account that pays for its messages:
+# credits = "team"
 
 # What follows a line in [brackets] belongs to it, so these stay at the end.
 
@@ -112,8 +114,14 @@ _TAIL = """
 
 # [schedule]
 # at = "2030-05-01 09:00"  # when it starts after `hubctl start`
+# every = "monday 9:00"  # or again and again: then each time is a campaign of its own
+# cron = "0 9 * * 1"  # the same, as cron has it
+# until = "2030-12-31"  # the last day on which it repeats
+# catch_up = "once"  # what hubd does about times at which it did not run: "skip" or "once"
 # window = "08:00-21:00"  # when it may send, in the time zone of each recipient
-# timezone = "Europe/Berlin"  # that of `at`, and of recipients who have none
+# timezone = "Europe/Berlin"  # that of `at` and `every`, and of recipients who have none
+
+# [trigger]  # one message to whoever is added to a list, such as a welcome: see docs/triggers.md
 """
 
 

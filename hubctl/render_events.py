@@ -175,6 +175,10 @@ def _hub(kind: str, data: View) -> str | None:
         case "credits.low":
             left = plural(int(data.get("available") or 0), "credit")
             return f"{data.get('account')} has {left} left"
+        case "sink.broken":
+            return f"the sink {data.get('sink')} takes nothing any more{_why(data)}"
+        case "sink.resumed":
+            return f"the sink {data.get('sink')} is tried again"
         case "notification.added":
             return f"notification {data.get('id')}: {data.get('headline')}"
         case "config.reloaded":

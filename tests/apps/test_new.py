@@ -28,7 +28,7 @@ BLANKS = {
 }
 KINDS = [("email", ""), ("sms", ""), ("email", "welcome@3"), ("sms", "welcome")]
 #: Keys in comments that stand for another one, or need a file that is there.
-_INSTEAD = {*FILE_KEYS, "attachments", "inline"}
+_INSTEAD = {*FILE_KEYS, "attachments", "inline", "every", "cron", "until", "catch_up", "[trigger]"}
 _COMMENTED = re.compile(r"^# ((?:[a-z_]+ = |\[).*)$", re.MULTILINE)
 
 
