@@ -40,6 +40,11 @@ class Records:
     accounts: list[dict[str, object]]  #: of credits
     at_risk: int  #: credits of messages that are on the wire or in doubt
 
+    def paid_by(self, account: Mapping[str, object]) -> list[dict[str, object]]:
+        """The deliveries of campaigns that this account of credits pays for."""
+        campaigns = {row["id"] for row in self.campaigns if row["credits"] == account["name"]}
+        return [row for row in self.deliveries if row["campaign_id"] in campaigns]
+
     @property
     def open(self) -> int:
         """Attempts of which nobody knows what will come."""
@@ -139,9 +144,11 @@ def check_records(records: Records) -> None:
     assert being_tried == Counter(on_the_wire)
     check_chain(records.audit)
     for account in records.accounts:
-        paid = [row for row in records.attempts if row["outcome"] == "sent"]
+        paid_for = {row["id"] for row in records.paid_by(account)}
+        attempts = [row for row in records.attempts if row["delivery_id"] in paid_for]
+        paid = [row for row in attempts if row["outcome"] == "sent"]
         assert account["spent"] == len(paid), "each accepted attempt is paid for once"
-        unknown = [row for row in records.attempts if row["outcome"] in (None, "in_doubt")]
+        unknown = [row for row in attempts if row["outcome"] in (None, "in_doubt")]
         assert records.at_risk <= len(unknown), "nothing else is held for what may have been accepted"
 
 
@@ -168,7 +175,8 @@ def check_settled(records: Records, accepted: Accepted, policy: str, audience: s
     """What holds when everything is over: everybody is settled (I1), and all of `check_accepted`."""
     assert set(records.states) <= {"sent", "in_doubt"}, "I1: everybody is settled"
     for account in records.accounts:
-        assert account["held"] == records.states["in_doubt"], "what is in doubt is held, and nothing else"
+        doubts = [row for row in records.paid_by(account) if row["state"] == "in_doubt"]
+        assert account["held"] == len(doubts), "what is in doubt is held, and nothing else"
     check_accepted(records, accepted, policy, audience)
 
 
