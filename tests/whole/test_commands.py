@@ -19,10 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from hubd.bridge import open_bridge
 from hubd.client import connect
 from hubd.control.methods import METHODS
+from hubd.core.inbound import Item, ItemKind, Reference
+from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import Unreachable
+from hubd.store.database import Database, open_database
+from hubd.store.inbox import Inbox
 from tests.whole.conftest import TIMEOUT, Hub, until
 
 POINTS = ("before_command", "in_command", "after_command", "before_reply")
@@ -69,6 +75,37 @@ def stopped(hub: Hub) -> None:
     hub.end(signal.SIGKILL)
 
 
+async def book_reply(database: Database) -> None:
+    """The recipient of the newest message replies, perhaps to get no more."""
+    newest = await database.read(lambda db: int(db.execute("SELECT max(id) FROM delivery").fetchone()[0]))
+    tokens = Tokens(database.install_key)
+    reply = Item(
+        key="1",
+        kind=ItemKind.REPLY,
+        at=1.0,
+        about=Reference(token=tokens.of(Purpose.BOUNCE, newest), address="me@example.com"),
+        sender="me@example.com",
+        message_id="<7@example.com>",
+        text="please stop this",
+    )
+    await Inbox(database, tokens).book("mailbox replies", [reply], "1")
+
+
+def replied(hub: Hub) -> None:
+    """Somebody replied to the message of its own."""
+
+    async def book() -> None:
+        async with open_bridge() as bridge, open_database(hub.state / "hub.db", bridge) as database:
+            await book_reply(database)
+
+    trio.run(book)
+
+
+def with_sink(hub: Hub) -> None:
+    """The configuration has a sink."""
+    hub.config += '\n[sinks.figures]\ntype = "csv"\ndirectory = "figures"\n'
+
+
 @dataclass(frozen=True)
 class Step:
     """A command, what it is answered, and the events of its effect."""
@@ -107,6 +144,8 @@ def story(folder: Path) -> list[Step]:
         Step("campaign.archive", spring, changed, ("campaign.archived",), stopped),
         Step("campaign.test", {**spring, "to": "me@example.com"}, {"state": "sent"}),
         Step("message.send", {"provider": "outbox", "to": "me@example.com", **WORDS}),
+        Step("inbox.reply", {"id": 1, "text": "What exactly?"}, {}, (), replied),
+        Step("inbox.decide", {"id": 1, "decision": "continue"}, changed, ("reply.decided",)),
         Step("campaign.delete", spring, changed, ("campaign.deleted",)),
         Step("contacts.add", {"list": "some", "email": "p9@example.com"}, changed, ("contacts.imported",)),
         Step("contacts.remove", {"key": "p9@example.com", "list": "some"}, changed, ("list.left",)),
@@ -121,6 +160,8 @@ def story(folder: Path) -> list[Step]:
         Step("credits.grant", {"account": "team", "credits": 10, "low_at": 20}, changed,
              ("credits.granted", "credits.low", "notification.added")),
         Step("notification.read", {"through": 10}, changed),
+        Step("sink.test", {"name": "figures"}, {"ok": True}, (), with_sink),
+        Step("sink.resume", {"name": "figures"}),
         Step("hub.backup", {"path": str(folder / "copy.db")}),
         Step("hub.reload", {}, {"applied": []}),
         Step("provider.test", {"name": "outbox"}, {"ok": True}),
@@ -154,8 +195,8 @@ def test_a_command_that_is_repeated_after_a_kill_at_any_step_is_carried_out_once
             assert after.get(kind, 0) - before.get(kind, 0) == 1, (step.method, kind)
         row = f"audit {step.method}"
         assert after.get(row, 0) - before.get(row, 0) == 1, step.method
-    # Three of the campaign were removed with it; the test and the message of its own are one each.
-    assert records(hub)["deliveries"] == 2
+    # Three of the campaign were removed with it; the test, the message and the answer are one each.
+    assert records(hub)["deliveries"] == 3
 
 
 def same(answer: dict[str, Any]) -> dict[str, Any]:
