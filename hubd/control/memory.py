@@ -20,6 +20,8 @@ CONNECTION_BYTES = MIB // 2  #: a connection may hold these without asking the p
 POOL_BYTES = 16 * MIB  #: beyond their shares, held by all connections of a role together
 VALUE_BYTES = 72  #: size of an empty array or object in Python, and of its slot in the enclosing one
 EXPECTED_BYTES = 8 * 1024  #: assumed size of the answer to a method that has not been called yet
+#: The same for methods whose first answers are known to be large: many may ask before the first is made.
+LARGE_ANSWERS = {"rpc.discover": 256 * 1024}
 
 
 def weight(text: str) -> int:
@@ -102,7 +104,7 @@ class AnswerSizes:
     """The size of the last answer to each method, which the next one is expected to have."""
 
     def __init__(self) -> None:
-        self._last: dict[str, int] = {}
+        self._last = dict(LARGE_ANSWERS)
 
     def note(self, method: str, size: int) -> None:
         """The answer to a method that exists."""

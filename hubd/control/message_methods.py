@@ -339,7 +339,9 @@ async def _outcome(hub: Hub, life: MessageLife) -> MessageLife:
 
 
 async def _message_id(hub: Hub, life: MessageLife) -> str:
-    """The Message-ID that it will have: the same at every try."""
+    """The Message-ID that it will have, the same at every try; "" for one that was erased before any."""
+    if life.content.channel is Channel.EMAIL and not life.content.sender:
+        return ""
     return (await hub.supervisor.plans.of(life.content)).message_id(life.delivery.id)
 
 

@@ -31,6 +31,7 @@ from hubd.control import (
 from hubd.control.discovery import describe
 from hubd.control.hub import Hub
 from hubd.control.table import Disk, Method, changes, of_session, reads
+from hubd.wire import Encoded, encoded
 from hubd.wire import inbox_params as ip
 from hubd.wire import inbox_results as ir
 from hubd.wire import params as p
@@ -47,15 +48,15 @@ from hubd.wire.sink_results import SinkResult, SinksResult, SinkTestResult
 CHECK_SECONDS = 1_800.0  #: to recount a database of many millions of messages, or to write as many texts
 
 
-async def discover(hub: Hub, _: p.Params) -> r.OpenRpc:
+async def discover(hub: Hub, _: p.Params) -> Encoded:
     """This table, as an OpenRPC document."""
     return await trio.to_thread.run_sync(_document, hub.info.version)
 
 
 @cache
-def _document(version: str) -> r.OpenRpc:
-    """Made once: it takes a tenth of a second of computing, which messages would wait for."""
-    return describe(METHODS, version)
+def _document(version: str) -> Encoded:
+    """Made and encoded once: it takes some tenths of a second, which messages would wait for."""
+    return encoded(describe(METHODS, version))
 
 
 _HUB = (

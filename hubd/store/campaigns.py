@@ -360,9 +360,10 @@ def _clear_uses(unit: Unit, campaign_id: int, end: int) -> None:
 def _remove_page(unit: Unit, campaign_id: int) -> bool:
     end = unit.db.execute(PAGE_END, (campaign_id, DELETE_PAGE)).fetchone()[0]
     if end is None:
-        (spec,) = unit.db.execute(SPEC, (campaign_id,)).fetchone()
-        unit.db.execute(REMOVE_CAMPAIGN, (campaign_id,))
-        campaign_removed(unit, campaign_id, spec)
+        row = unit.db.execute(SPEC, (campaign_id,)).fetchone()
+        if row is not None:  # two commands may clean up at the same time
+            unit.db.execute(REMOVE_CAMPAIGN, (campaign_id,))
+            campaign_removed(unit, campaign_id, row[0])
         return False
     _clear_uses(unit, campaign_id, end)
     unit.db.execute(REMOVE_ATTEMPTS, (campaign_id, end))

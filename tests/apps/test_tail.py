@@ -56,7 +56,7 @@ def test_events_are_told_once_each_over_kills_and_restarts(hub: Hub) -> None:
             hub.process.wait(TIMEOUT)
             hub.boot()
         hub.ok("start", "spring", "--wait")
-        lines += until(process, '"to": "completed"')
+        lines += until(process, "notification.added")  # that it is completed
     told = [json.loads(line) for line in lines]
     assert all(event["schema"] == "hubctl.events/1" for event in told)
     stored = [json.loads(line) for line in hub.ok("events", "--json").splitlines()]

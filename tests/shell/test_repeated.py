@@ -51,7 +51,9 @@ async def test_a_message_is_found_again_by_its_key_whatever_has_changed(
         first = await hub.call("message.send", **send)
         await happened(hub)
         again = await hub.call("message.send", **send)
-        assert (again["delivery_id"], again["message_id"]) == (first["delivery_id"], first["message_id"])
+        assert again["delivery_id"] == first["delivery_id"]
+        erased = happened is forget  # perhaps before it was tried: then nothing says what it would have been
+        assert again["message_id"] in {first["message_id"], *([""] if erased else [])}
         with pytest.raises(Conflict) as caught:
             await hub.call("message.send", **send, fields={"first_name": "Other"})
         assert caught.value.code == "key_used"

@@ -247,9 +247,11 @@ def steps(at: Point) -> Iterator[Point]:
     for happening, state in DELIVERY[at.delivery].items():
         if happening is V.OPEN and at.campaign is not C.RUNNING:
             continue  # the ledger refuses it
+        if happening is V.FOUND_SENT and at.delivery is not D.SENDING and not at.taken:
+            continue  # what was never taken has no receipt
         after = at._replace(delivery=state)
         match happening:
-            case V.ACCEPT:
+            case V.ACCEPT | V.FOUND_SENT if at.delivery is D.SENDING:
                 yield after._replace(taken=min(at.taken + 1, 2))
             case V.DOUBT:
                 yield after._replace(doubted=True)
