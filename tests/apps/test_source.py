@@ -28,7 +28,7 @@ def wire(hub: Hub, number: str) -> str:
 
 
 def same(source: str, written: str) -> bool:
-    """Whether both are one email. It is shown with the time of its attempt, which begins when it is rendered."""
+    """Whether both are one email: it is shown with the time of its attempt, which is not that of its Date."""
     dates = [parsedate_to_datetime(message_from_string(each)["Date"]) for each in (source, written)]
     first, second = (re.sub(r"(?m)^Date: .*$", "", each, count=1) for each in (source, written))
     return first == second and abs(dates[0] - dates[1]) < timedelta(minutes=1)

@@ -272,6 +272,39 @@ def test_an_account_is_added_tested_changed_and_removed(page: Page, hub: Hub) ->
     expect(row).to_have_count(0)
 
 
+def test_a_campaign_is_repeated_and_its_next_times_are_shown_before(page: Page, hub: Hub) -> None:
+    hub.campaign("weekly")
+    go(page, "/new/weekly")
+    page.get_by_role("button", name="Review and start").click()
+    page.get_by_text("Again and again").click()
+    expect(page.get_by_role("button", name=re.compile("^Repeat for"))).to_have_attribute(
+        "aria-disabled", "true"
+    )
+    page.get_by_label("Every", exact=True).fill("mondai 9:00")
+    page.get_by_label("Every", exact=True).press("Tab")
+    expect(page.locator("#every-error")).to_be_visible()
+    page.get_by_label("Every", exact=True).fill("monday 9:00")
+    page.get_by_label("Every", exact=True).press("Tab")
+    expect(page.get_by_text(re.compile("^Next: .*09:00, .*09:00"))).to_be_visible()
+    page.get_by_label("What will happen").get_by_role("button", name="Repeat for").click()
+    page.get_by_role("dialog").get_by_role("button", name="Repeat it").click()
+    expect(page.locator("h1")).to_have_text("weekly")
+    assert hub.json("status", "weekly")["campaign"]["repeats"].startswith("monday 9:00 (")
+    hub.ok("stop", "weekly")
+
+
+def test_figures_and_notifications_are_those_of_hubctl(page: Page, hub: Hub) -> None:
+    go(page, "/reports/week")
+    sent = next(each for each in hub.json("report")["campaigns"] if each["name"] == "done")["sent"]
+    expect(page.get_by_role("row", name=re.compile("^done"))).to_contain_text(f"{sent:,}")
+    go(page, "/notifications")
+    entry = page.get_by_role("listitem").filter(has_text="done is completed")
+    expect(entry.get_by_text("unread")).to_have_count(1)
+    page.get_by_role("button", name="Mark all as read").click()
+    expect(entry.get_by_text("unread")).to_have_count(0)
+    assert hub.json("notifications", "--unread")["notifications"] == []
+
+
 def test_credits_are_granted_with_what_is_available_then(page: Page, hub: Hub) -> None:
     hub.ok("credits", "grant", "shop", "100")
     go(page, "/credits")
@@ -391,6 +424,7 @@ PAGES = (
     *("/", "/campaigns/done", "/campaigns/done/recipients", "/campaigns/done/failures"),
     *("/campaigns/done/content", "/campaigns/done/log", "/new", "/contacts", "/contacts/list/all"),
     *("/import", "/providers", "/suppressions", "/credits", "/credits/team", "/settings", "/nowhere"),
+    *("/inbox", "/reports", "/reports/year", "/notifications"),
 )
 
 
