@@ -524,7 +524,7 @@ const ITEM = {
   original_kind: 'reply',
   at: '2026-12-01T09:00:00Z',
   from: HOSTILE,
-  source: 'mailbox bounces',
+  mailbox: 'mailbox bounces',
   campaign: 'spring-sale',
   delivery_id: 12,
   reason: '',

@@ -200,7 +200,7 @@ function letter(app, item) {
   return html`<article class="read" aria-labelledby="h-item">
     <h2 id="h-item">${headline(item)}</h2>
     <p class="t2">
-      ${item.from || 'unknown sender'}, ${time(item.at, Date.now(), { seconds: true })}, read from ${item.source}
+      ${item.from || 'unknown sender'}, ${time(item.at, Date.now(), { seconds: true })}, read from ${item.mailbox}
     </p>
     ${about} ${item.decision ? decision(app, item) : nothing}
     ${item.provider_reply ? html`<p class="words">${item.provider_reply}</p>` : nothing}
