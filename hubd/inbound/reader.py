@@ -76,12 +76,20 @@ class _Reader:
     told_broken: bool = False  #: by the last event about it
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     wake: trio.Event = field(default_factory=trio.Event)
-    caught_up: trio.Event = field(default_factory=trio.Event)  #: it was read to its end, or cannot be read
+    begun: float = 0  #: how many looks have begun
+    caught_up: float = 0  #: so many had when it was last read to its end, or could not be read
+    progress: trio.Event = field(default_factory=trio.Event)  #: `caught_up` has another value
     ended: trio.Event = field(default_factory=trio.Event)
 
     @property
     def name(self) -> str:
         return self.configured.source.name
+
+    def catch_up(self, looks: float) -> None:
+        """So many looks have come to the end of what is there."""
+        self.caught_up = looks
+        self.progress.set()
+        self.progress = trio.Event()
 
 
 class Readers:
@@ -166,11 +174,11 @@ class Readers:
         source = reader.configured.source if reader is not None else None
         if reader is None or not isinstance(source, ReadFirst) or not source.read_first:
             return
-        if reader.caught_up.is_set():
-            reader.caught_up = trio.Event()
+        wanted = reader.begun + 1  # one that goes on now may have seen less
         reader.wake.set()
         with trio.move_on_after(CATCH_UP):
-            await reader.caught_up.wait()
+            while reader.caught_up < wanted:
+                await reader.progress.wait()
 
     def views(self) -> list[SourceView]:
         """How each source is doing, by name."""
@@ -181,6 +189,7 @@ class Readers:
             with reader.scope:
                 cursor: str | None = None
                 while True:
+                    reader.begun += 1
                     try:
                         if cursor is None:
                             cursor = await self._inbox.cursor(reader.name)
@@ -197,12 +206,12 @@ class Readers:
                             reader, "it failed; the log has the details", person=False
                         )
                     if wait > 0:
-                        reader.caught_up.set()
+                        reader.catch_up(reader.begun)
                     await self._wait(reader, wait)
         finally:
             with trio.CancelScope(shield=True):
                 await _close(reader.configured.source)
-            reader.caught_up.set()
+            reader.catch_up(math.inf)
             reader.ended.set()
 
     async def _look(self, reader: _Reader, cursor: str) -> tuple[str, float]:

@@ -269,6 +269,25 @@ class ReadFirstBox(Box):
         return replace(fetched, wait=0.0 if more else self.wait)
 
 
+async def test_a_look_that_goes_on_already_is_not_the_one_that_is_waited_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It may fail with a password that was replaced meanwhile, or have passed what has come since."""
+    box = ReadFirstBox(trouble=SourceUnavailable("no", data={"person": True}))
+    async with world() as here:
+        await here.apply(box)
+        await trio.sleep(100)
+        here.readers.wake()  # has no effect on one that needs a person
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.readers.catch_up, "text")
+            await trio.sleep(1)  # in the middle of a look that is going to be refused
+            box.add()
+            nursery.start_soon(here.readers.catch_up, "text")
+            await trio.sleep(1.5)
+            box.trouble = None
+        assert list(here.ledger.booked) == ["1"]
+
+
 async def test_what_must_be_known_first_is_read_to_its_end_before_something_is_sent(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
