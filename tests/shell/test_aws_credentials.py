@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from hubd.errors import CredentialMissing
-from hubd.providers.aws.credentials import TRY_AGAIN, ChainKeys
+from hubd.providers.aws.credentials import TRY_AGAIN, ChainKeys, GivenKeys
 from hubd.providers.aws.signing import Keys
 from tests.shell.aws_double import AwsDouble
 from tests.shell.aws_services import BOUND, email, send, ses, verdict
@@ -136,3 +136,21 @@ async def test_without_botocore_the_message_names_what_to_install(monkeypatch: p
     with pytest.raises(CredentialMissing) as caught:
         await chain().keys()
     assert "pip install 'messagehubd[aws]'" in caught.value.hint
+
+
+async def test_a_secret_that_is_replaced_after_it_was_refused_twice_is_used() -> None:
+    """Somebody whose key was refused several times puts it right, and the next request finds it."""
+    secrets = ["wrong"]
+
+    async def read() -> str:
+        await trio.lowlevel.checkpoint()
+        return secrets[-1]
+
+    source = GivenKeys("AKIA", read)
+    refused = await source.keys()
+    assert await source.renewed(refused) is None
+    assert await source.renewed(refused) is None
+    secrets.append("right")
+    renewed = await source.renewed(refused)
+    assert renewed is not None
+    assert renewed.secret_access_key == "right"

@@ -72,7 +72,7 @@ class GivenKeys:
     async def renewed(self, refused: Keys) -> Keys | None:
         """The secret may have been replaced after it was read."""
         async with self._reading:
-            if self._keys is refused:  # else somebody has read it meanwhile
+            if self._keys == refused:  # else somebody has read it meanwhile
                 try:
                     self._keys = await self._read()
                 except CredentialMissing:
@@ -119,7 +119,7 @@ class ChainKeys:
     async def renewed(self, refused: Keys) -> Keys | None:
         """What a new search finds: a file may have changed, or keys expired early."""
         async with self._finding:
-            if self._keys is refused:
+            if self._keys == refused:
                 try:
                     self._keys = await self._in_thread(self._find)
                 except CredentialMissing:
