@@ -47,7 +47,7 @@ class Rejects:
                 )
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            self._file: IO[str] = open(descriptor, "w", encoding="utf-8-sig", newline="")  # noqa: SIM115 (closed by `close`)
+            self._file: IO[str] = open(descriptor, "w", encoding="utf-8-sig", newline="")  # noqa: SIM115 - closed by `close`
         except OSError as error:
             raise self._unwritable(error) from None
         self._write([*REJECT_COLUMNS, *columns])

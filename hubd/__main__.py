@@ -253,16 +253,16 @@ def _restore(arguments: argparse.Namespace) -> int:
     import json
     from dataclasses import asdict
 
-    from hubd import daemon, places
+    from hubd import places, state_dir
     from hubd.lock import sole_holder
     from hubd.store.putting_back import put_back
 
-    state_dir = places.state_dir(arguments.state_dir, os.environ)
-    daemon.check_state_dir(state_dir)
-    daemon.make_state_dir(state_dir)  # which looks at the folders above it, too
-    database = (state_dir / "hub.db").absolute()
+    folder = places.state_dir(arguments.state_dir, os.environ)
+    state_dir.check_state_dir(folder)
+    state_dir.make_state_dir(folder)  # which looks at the folders above it, too
+    database = (folder / "hub.db").absolute()
     try:
-        with sole_holder(state_dir / "hubd.lock"):
+        with sole_holder(folder / "hubd.lock"):
             done = put_back(Path(arguments.restore).absolute(), database, dry_run=arguments.check)
     except Conflict as error:
         raise Conflict(

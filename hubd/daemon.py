@@ -15,9 +15,7 @@ import logging
 import os
 import random
 import secrets
-import shlex
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -34,7 +32,7 @@ from hubd.config.file import HubConfig, load_config
 from hubd.config.reload import Reloader
 from hubd.config.show import Option, address_text
 from hubd.control.attempt_metrics import AttemptMetrics
-from hubd.control.endpoints import LOOK_EVERY, Endpoints
+from hubd.control.endpoints import Endpoints
 from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
 from hubd.core.model import Channel
@@ -45,7 +43,7 @@ from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import TemplateCache
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
-from hubd.errors import HubError, StoreError, StoreUnavailable, StoreUnusable
+from hubd.errors import StoreError, StoreUnavailable
 from hubd.inbound.reader import Configured, Readers
 from hubd.inbound_specs import inbound_sources
 from hubd.journal import Kind
@@ -53,14 +51,13 @@ from hubd.listening import listener_of, unsubscribe_links, webhook_urls
 from hubd.lock import sole_holder
 from hubd.mailboxes import probe
 from hubd.notify import Heartbeat, Manager, summary
-from hubd.ownership import find_weakness
 from hubd.provider_specs import provider_specs
-from hubd.providers.registry import KINDS, kind_of
 from hubd.reports.notifier import Notifier, Recipients
 from hubd.signals import Stopping, hangups_from_now_on, reload_on_hangup, watch_signals, watch_stdin
 from hubd.sinks.manager import SinkManager
 from hubd.sinks.targets import Pace
 from hubd.sinks.task import Context as SinkContext
+from hubd.state_dir import make_state_dir
 from hubd.store.audit import Audit
 from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
@@ -70,20 +67,17 @@ from hubd.store.credits import Credits
 from hubd.store.database import Database, open_database
 from hubd.store.disk_space import RESERVE_BYTES, DiskSpaceLimits
 from hubd.store.doubts import Doubts
-from hubd.store.erasures import done, waiting
 from hubd.store.events import Events
-from hubd.store.housekeeping import tidy
 from hubd.store.inbox import Inbox
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
 from hubd.store.notices import Notices
 from hubd.store.reports import Reports
 from hubd.store.restore import Restores, open_restores
-from hubd.store.retention import Retention, thin
-from hubd.store.rollup import count_pending
 from hubd.store.sinks import Sinks
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
+from hubd.upkeep import count_figures, erase_files, look_at_database, tidy_hourly
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +85,6 @@ log = logging.getLogger(__name__)
 ANY_PORT = ("127.0.0.1", 0)
 #: Seconds that messages on the wire are given when the daemon stops.
 GRACE = 60.0
-EX_NOINPUT, EX_NOPERM = 66, 77
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,15 +252,15 @@ async def _serve(
             async with trio.open_nursery() as services:
                 services.start_soon(feed.run)
                 services.start_soon(health_events.run)
-                services.start_soon(_count_figures, database)
+                services.start_soon(count_figures, database)
                 await services.start(sinks.run, config.sinks, config.folder)
                 await services.start(readers.run)
                 found = await inbound_sources(config, options.state_dir, bridge, time.time)
                 await readers.apply([*found, *listened])
                 if listener is not None and config.listener is not None:
                     await services.start(listener.serve, config.listener.address)
-                services.start_soon(_tidy_hourly, database, reload)
-                services.start_soon(_erase_files, database, options.state_dir)
+                services.start_soon(tidy_hourly, database, reload)
+                services.start_soon(erase_files, database, options.state_dir)
                 services.start_soon(
                     Notifier(
                         Notices(database),
@@ -278,7 +271,7 @@ async def _serve(
                         now=time.time,
                     ).run
                 )
-                services.start_soon(_look_at_database, database)
+                services.start_soon(look_at_database, database)
                 services.start_soon(reload_on_hangup, hangups, hub.reload)
                 await services.start(
                     partial(
@@ -390,57 +383,6 @@ def _working(supervisor: Supervisor, reload: Reloader) -> list[str]:
     ]
 
 
-async def _look_at_database(database: Database) -> None:
-    """Notice that the disk is in trouble, or that hub.db was moved, also while nothing is sent.
-
-    Whoever looks makes it say so in the log.
-    """
-    while True:
-        _ = database.trouble
-        await trio.sleep(LOOK_EVERY)
-
-
-async def _count_figures(database: Database) -> None:
-    """Count for the reports what an older version has sent, once."""
-    with suppress(StoreUnavailable):  # the next start continues
-        counted = await count_pending(database)
-        if counted:
-            log.info("the figures of %d campaigns of an earlier version were counted", counted)
-
-
-async def _erase_files(database: Database, state_dir: Path) -> None:
-    """Remove from the files of outboxes what was erased or deleted in the database."""
-    seen = -1
-    while True:
-        try:
-            while found := await waiting(database):
-                ranges: dict[str, list[tuple[int, int]]] = {}
-                for each in found:
-                    ranges.setdefault(each.campaign, []).append((each.first, each.last))
-                for campaign, some in ranges.items():
-                    for kind in map(kind_of, KINDS):
-                        if kind.erase is not None:
-                            folder = state_dir / kind.folder
-                            await trio.to_thread.run_sync(kind.erase, folder, campaign, some)
-                await done(database, [each.id for each in found])
-        except (OSError, StoreError) as error:
-            log.warning("files of the outbox that were erased are still there: %s", error)
-            await trio.sleep(60)
-        await trio.sleep(1)
-        seen = await database.wait_events(seen)
-
-
-async def _tidy_hourly(database: Database, reload: Reloader) -> None:
-    while True:
-        try:
-            await tidy(database, now=database.steady())
-            kept = {key: reload.retention.seconds(key) for key in ("deliveries", "content", "events")}
-            await thin(database, Retention(**kept), database.steady())
-        except StoreUnavailable as error:
-            log.debug("cleaning up waits: %s", error)
-        await trio.sleep(3600)
-
-
 async def _hurry(stopping: Stopping, supervisor: Supervisor) -> None:
     await stopping.again.wait()
     log.warning("asked again: closing connections now; messages on the wire will be in doubt")
@@ -454,58 +396,3 @@ def _decided(options: Options) -> dict[str, Option]:
         "hub.tcp": Option(flag="--tcp", value=address_text(options.tcp) or None),
     }
     return {key: option for key, option in given.items() if option.value is not None}
-
-
-def make_state_dir(path: Path) -> None:
-    """Make the directory that everything lives in, for the owner only.
-
-    Raises `HubError`, and `StoreUnusable` if others could put another one in its place.
-    """
-    _check_folders(path)
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        reachable = os.access(path, os.R_OK | os.W_OK | os.X_OK)
-    except OSError as error:
-        raise HubError(
-            f"the state directory {path} cannot be created: {error.strerror}",
-            code="state_dir",
-            hint="choose another one with --state-dir, or create it and give it to this user",
-        ) from None
-    if not reachable:
-        raise HubError(
-            f"the state directory {path} cannot be written by this user",
-            code="state_dir",
-            hint=f"take ownership of it: chown {_user()} {shlex.quote(str(path))}",
-        )
-    _check_folders(path)
-
-
-def check_state_dir(path: Path) -> None:
-    """Raise `StoreUnusable` for a state directory that is not there, or that another user's daemon has."""
-    if not path.is_dir():
-        raise StoreUnusable(
-            f"there is no state directory {path}",
-            exit_status=EX_NOINPUT,
-            hint="name that of your hubd with --state-dir, "
-            f"or create it: mkdir -m 700 {shlex.quote(str(path))}",
-        )
-    if sys.platform != "win32" and (owner := path.stat().st_uid) != os.geteuid():
-        raise StoreUnusable(
-            f"the state directory {path} belongs to another user",
-            exit_status=EX_NOPERM,
-            hint=f"run this as that user: sudo -u '#{owner}' hubctl daemon restore ...",
-        )
-
-
-def _check_folders(path: Path) -> None:
-    weakness = find_weakness(path / "hub.db")
-    if weakness is not None:
-        raise StoreUnusable(
-            f"the state directory {path} cannot be used: {weakness.problem}",
-            exit_status=EX_NOPERM,
-            hint=f"{weakness.remedy} with --state-dir",
-        )
-
-
-def _user() -> str:
-    return os.environ.get("USER", "USER") if sys.platform == "win32" else str(os.getuid())

@@ -199,6 +199,14 @@ MAY_IMPORT = {
         "hubd.ownership",
         "hubd",
     },
+    "hubd.state_dir": {"hubd.errors", "hubd.ownership"},
+    "hubd.upkeep": {
+        "hubd.config.reload",
+        "hubd.control",
+        "hubd.errors",
+        "hubd.providers.registry",
+        "hubd.store",
+    },
     "hubd.daemon": {"hubd"},
     "hubd.__main__": {"hubd"},
     "hubctl": {

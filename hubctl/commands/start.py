@@ -144,7 +144,7 @@ def refusals(name: str) -> Iterator[None]:
     except PreflightFailed as error:
         raise unfit(name, error) from error
     except BadInput as error:
-        if error.data.get("errors", [{}])[0].get("path") != "at":  # type: ignore[index]
+        if error.data.get("errors", [{}])[0].get("path") != "at":  # type: ignore[index]  # the daemon's list
             raise
         raise Refused(f"--{error}", code="usage", status=Exit.USAGE, hint=error.hint) from error
 

@@ -19,11 +19,11 @@ from hubd.client import Place, connect, find_socket, open_client
 from hubd.client.trust import tcp_server_uids
 from hubd.config.file import load_config
 from hubd.control.listener import endpoint_file, open_listener
-from hubd.daemon import make_state_dir
 from hubd.errors import BadConfig, BadInput, CredentialMissing, HubError, StoreUnusable, Unreachable
 from hubd.ownership import find_weakness
 from hubd.secrets import Place as SecretPlace
 from hubd.secrets import SecretRef
+from hubd.state_dir import make_state_dir
 from tests.apps.conftest import ROOT, short_folder
 from tests.shell.open_hub import open_hub
 
