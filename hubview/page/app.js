@@ -148,7 +148,7 @@ export class App {
     const was = this.state.campaigns.get(event.campaign)?.state;
     for (const name of takeEvent(this.state, event, Date.now())) this.touch(name);
     if (event.type === 'campaign.state' && was !== event.data.to) announce(`${event.campaign} is ${event.data.to}`);
-    if (/^(provider|config|hub)\./.test(event.type)) this.loadHub();
+    if (/^(provider|config|hub|mailbox|reply)\./.test(event.type)) this.loadHub();
     if (event.type === 'notification.added') this.loadUnread();
     if (/^(list|contacts?)\./.test(event.type)) this.state.lists = null;
     PAGES[this.state.route.name].event?.(this, event);

@@ -185,6 +185,11 @@ export function needs(state) {
       found.push({ kind: 'paused', name: view.name, reason: pauseWords(view) });
     if (view.state === 'failed') found.push({ kind: 'failed', name: view.name, reason: view.reason });
   }
+  const { mailboxes = [], replies_waiting: replies = 0 } = state.status ?? {};
+  if (replies) found.push({ kind: 'replies', name: '', count: replies });
+  for (const { name, state: how, reason } of mailboxes) {
+    if (how === 'broken') found.push({ kind: 'mailbox', name, reason });
+  }
   for (const provider of state.providers) {
     if (provider.state === 'stopped') found.push({ kind: 'provider', name: provider.name, reason: provider.reason });
   }

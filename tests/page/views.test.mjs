@@ -604,3 +604,22 @@ test('a report says - and never 0 % where nothing can be known', () => {
     /No campaign sent/,
   );
 });
+
+test('a mailbox that cannot be read and replies that wait need a person', () => {
+  const mailboxes = [
+    { name: 'mailbox bounces', state: 'broken', reason: 'the password was refused' },
+    { name: 'provider ses', state: 'working', reason: '' },
+  ];
+  const found = needs({ ...app().state, status: { mailboxes, replies_waiting: 2 } });
+  assert.deepEqual(
+    found.map(({ kind, name, count }) => [kind, name, count]),
+    [
+      ['replies', '', 2],
+      ['mailbox', 'mailbox bounces', undefined],
+    ],
+  );
+  const status = { mailboxes, replies_waiting: 2 };
+  const shown = text(home({ state: { ...app([view()]).state, status } }));
+  assert.match(shown, /2 replies wait for your decision/);
+  assert.match(shown, /Mailbox bounces cannot be read/);
+});

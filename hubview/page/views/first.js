@@ -33,7 +33,9 @@ export function first(app) {
       <li>
         <div>
           <h2 class="h3">Add the account you send with</h2>
-          <p class="t2">Gmail, Microsoft 365, another mail server, or Twilio. The login is tested; nothing is sent.</p>
+          <p class="t2">
+            Gmail, Microsoft 365, another mail server, SendGrid, Amazon or Twilio. The login is tested; nothing is sent.
+          </p>
         </div>
         <a class="btn" href="#/providers">Providers</a>
       </li>

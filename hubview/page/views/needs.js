@@ -69,6 +69,15 @@ function needWords(app, { kind, name, count: number = 0, reason = '' }) {
       const link = html`<a class="btn btn-s" href="#/providers">Show ${name}</a>`;
       return ['plug', 'wait', `${name} does not send`, sentence(reason), link];
     }
+    case 'mailbox': {
+      const link = html`<a class="btn btn-s" href="#/inbox">Show the inbox</a>`;
+      return ['tray', 'bad', `${sentence(name)} cannot be read`, sentence(reason), link];
+    }
+    case 'replies': {
+      const link = html`<a class="btn btn-s" href="#/inbox/waiting">Decide…</a>`;
+      const what = `${plural(number, 'reply waits', 'replies wait')} for your decision`;
+      return ['doubt', 'wait', what, 'Nothing more is sent to these people until then.', link];
+    }
     case 'trouble':
       return ['warning', 'bad', 'hubd sends nothing at the moment', sentence(reason), nothing];
     default:
