@@ -122,7 +122,7 @@ class Mailbox:
 
     async def _connected(self, last: Place | None) -> tuple[ImapSession, Place]:
         """The connection, and where to go on reading."""
-        if self._session is not None and self._place is not None and (last is None or last == self._place):
+        if self._session is not None and self._place is not None and last == self._place:
             return self._session, self._place
         self._drop()
         session = self._session = await self._open()

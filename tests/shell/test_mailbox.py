@@ -113,6 +113,14 @@ async def test_what_was_booked_by_a_connection_that_ended_is_moved_by_the_next(
     await after.aclose()
 
 
+async def test_the_first_mails_come_again_if_they_could_not_be_booked(dovecot: Dovecot, user: str) -> None:
+    source = reader(dovecot, user)
+    dovecot.put(user, "m1", mail(1))
+    assert texts(await source.fetch("")) == ["Thank you 1"]
+    assert texts(await source.fetch("")) == ["Thank you 1"]
+    await source.aclose()
+
+
 async def test_a_mailbox_that_is_numbered_anew_is_read_again_with_the_same_keys(
     dovecot: Dovecot, user: str
 ) -> None:
