@@ -94,12 +94,14 @@ class Dovecot:
             os.chown(path, self.uid, self.gid)
         return made
 
-    def put(self, user: str, name: str, mail: bytes) -> None:
-        """Deliver a mail, as a mail server on this machine would."""
+    def put(self, user: str, name: str, mail: bytes, *, at: float | None = None) -> None:
+        """Deliver a mail, as a mail server on this machine would; or did, `at` seconds since the epoch."""
         maildir = self.maildir(user)
         written = maildir / "tmp" / name
         written.write_bytes(mail)
         os.chown(written, self.uid, self.gid)
+        if at is not None:
+            os.utime(written, (at, at))
         written.rename(maildir / "new" / name)
 
     def names(self, user: str, folder: str = "") -> set[str]:

@@ -168,9 +168,8 @@ class ImapSession:
         """
         if last is not None and last.validity == self.validity and last.uid < max(self._upper(), 1):
             return last
-        day = datetime.fromtimestamp(now - LOOK_BACK_DAYS * 86400, UTC).date()
         for at in range(1, self._upper(), _SPAN):
-            if uids := self._say(self._client.search, ["SINCE", day, "UID", f"{at}:{at + _SPAN - 1}"]):
+            if uids := self._say(self._client.search, [*_since(now), "UID", f"{at}:{at + _SPAN - 1}"]):
                 return Place(self.validity, max(min(uids), 1) - 1)
         return Place(self.validity, self._upper() - 1)
 
@@ -249,10 +248,14 @@ class ImapSession:
         else:
             self._say(self._client.add_flags, uids, [rb"\Seen"], silent=True)
 
-    def acknowledge_until(self, place: Place) -> None:
-        """Move what was read by an earlier connection, which ended before it could."""
+    def acknowledge_until(self, place: Place, now: float) -> None:
+        """Move what was read by an earlier connection, which ended before it could.
+
+        Mails that were too old when the mailbox was read for the first time stay where they are.
+        """
         if self._settings.processed_folder and self.moves and place.uid:
-            found = self._say(self._client.search, ["UID", f"{max(1, place.uid - _SPAN)}:{place.uid}"])
+            span = f"{max(1, place.uid - _SPAN)}:{place.uid}"
+            found = self._say(self._client.search, [*_since(now), "UID", span])
             self.acknowledge(sorted(uid for uid in found if uid <= place.uid)[-_MOST_MOVED:])
 
     def _select(self, folder: str) -> dict[bytes, Any]:
@@ -339,6 +342,11 @@ def _connected(settings: MailboxSettings) -> Any:
         raise Broken(_reason(lost)) from None
     except (IMAPClientError, ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise Broken("there is something else than an IMAP server at this address") from None
+
+
+def _since(now: float) -> list[object]:
+    """What a search asks for to find mails that are not too old to be read."""
+    return ["SINCE", datetime.fromtimestamp(now - LOOK_BACK_DAYS * 86400, UTC).date()]
 
 
 def _words(error: Exception) -> str:

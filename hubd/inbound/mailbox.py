@@ -128,7 +128,7 @@ class Mailbox:
         session = self._session = await self._open()
         begin = await self._run(session, partial(session.begin, last, self._now()))
         if begin == last:
-            await self._run(session, partial(session.acknowledge_until, begin))
+            await self._run(session, partial(session.acknowledge_until, begin, self._now()))
         elif last is not None:
             log.warning("%s: the server numbers its mails anew; what is there is read again", self.name)
         return session, begin

@@ -113,6 +113,22 @@ async def test_what_was_booked_by_a_connection_that_ended_is_moved_by_the_next(
     await after.aclose()
 
 
+async def test_mails_too_old_to_be_read_are_not_moved(dovecot: Dovecot, user: str) -> None:
+    old = time.time() - (imap_session.LOOK_BACK_DAYS + 2) * 86_400
+    dovecot.put(user, "m1", mail(1), at=old)
+    assert await reader(dovecot, user).probe() == Probe(mails=1, idles=True, moves=True)  # it is numbered
+    dovecot.put(user, "m2", mail(2))
+    found = await (before := reader(dovecot, user, processed_folder="Processed")).fetch("")
+    assert texts(found) == ["Thank you 2"]
+    await before.aclose()
+    dovecot.put(user, "m3", mail(3))
+    after = reader(dovecot, user, processed_folder="Processed")
+    assert texts(await after.fetch(found.cursor)) == ["Thank you 3"]
+    assert dovecot.names(user) == {"m1", "m3"}
+    assert len(dovecot.names(user, "Processed")) == 1
+    await after.aclose()
+
+
 async def test_the_first_mails_come_again_if_they_could_not_be_booked(dovecot: Dovecot, user: str) -> None:
     source = reader(dovecot, user)
     dovecot.put(user, "m1", mail(1))
