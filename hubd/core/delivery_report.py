@@ -111,14 +111,22 @@ def codes_in(words: str) -> tuple[int, str]:
     return (int(code[1]) if code else 0), (enhanced[1] if enhanced else "")
 
 
+def kind_of_feedback(feedback_type: str) -> ItemKind:
+    """What a feedback report of this type is (RFC 5965, 7.3).
+
+    Of the types that are no complaints, not-spam is the opposite, and auth-failure (RFC 6591) is about
+    signatures.
+    """
+    complains = feedback_type in ("abuse", "fraud", "virus", "other", "opt-out", "opt-out-list", "")
+    return ItemKind.COMPLAINT if complains else ItemKind.AUTOMATIC
+
+
 def read_complaint(groups: Sequence[Message]) -> Complaint:
     """What the machine-readable part of a feedback report says."""
     fields = groups[0] if groups else Message()
     vendor = _first_word(_value(fields, "feedback-type"))
-    # RFC 5965, 7.3. Of the others, not-spam is the opposite, and auth-failure (RFC 6591) is about signatures.
-    complains = vendor in ("abuse", "fraud", "virus", "other", "opt-out", "opt-out-list", "")
     return Complaint(
-        kind=ItemKind.COMPLAINT if complains else ItemKind.AUTOMATIC,
+        kind=kind_of_feedback(vendor),
         recipients=tuple(
             dict.fromkeys(
                 address

@@ -137,6 +137,20 @@ def test_each_kind_of_event_is_an_item(
     assert (item.about.delivery, item.about.address) == (DELIVERY_ID, "anna@example.com")
 
 
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("fraud", ItemKind.COMPLAINT),
+        ("", ItemKind.COMPLAINT),
+        ("not-spam", ItemKind.AUTOMATIC),
+        ("auth-failure", ItemKind.AUTOMATIC),
+    ],
+)
+def test_not_every_report_is_a_complaint(said: str, kind: ItemKind) -> None:
+    event = {**COMPLAINT, "complaint": {**COMPLAINT["complaint"], "complaintFeedbackType": said}}
+    assert [item.kind for item in items_of(json.dumps(event))] == [kind]
+
+
 @pytest.mark.parametrize("name", EVENTS)
 def test_an_event_is_the_same_in_every_envelope(name: str) -> None:
     event = EVENTS[name]

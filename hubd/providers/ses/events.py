@@ -20,6 +20,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from hubd.core.addresses import email_address
+from hubd.core.delivery_report import kind_of_feedback
 from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.errors import BadInput
 from hubd.providers.aws.answers import Unreadable
@@ -86,12 +87,13 @@ def _bounces(event: Mapping[str, Any], mail: Mapping[str, Any]) -> Iterator[Item
 
 def _complaints(event: Mapping[str, Any], mail: Mapping[str, Any]) -> Iterator[Item]:
     complaint = _table(event, "complaint")
-    kinds = (_text(complaint, key) for key in ("complaintFeedbackType", "complaintSubType"))
-    vendor = "/".join(word for word in kinds if word)
+    said = _text(complaint, "complaintFeedbackType")
+    vendor = "/".join(word for word in (said, _text(complaint, "complaintSubType")) if word)
+    kind = kind_of_feedback(said.lower())
     name = _text(complaint, "feedbackId")
     for number, recipient in enumerate(_rows(complaint, "complainedRecipients")):
         address = _text(recipient, "emailAddress")
-        yield _item(ItemKind.COMPLAINT, mail, complaint, address, name, number, vendor=vendor)
+        yield _item(kind, mail, complaint, address, name, number, vendor=vendor)
 
 
 def _deliveries(event: Mapping[str, Any], mail: Mapping[str, Any]) -> Iterator[Item]:
