@@ -50,7 +50,7 @@ class Candidate:
     delivery_id: int
     campaign_id: int
     channel: Channel
-    address_key: str
+    address_key: str  #: "" once it was erased
     state: DeliveryState
     doubtful: bool  #: whether the answer to one of its attempts is not known
     content_hashes: frozenset[str] = frozenset()
@@ -190,7 +190,7 @@ def tried_between(at: float, now: float) -> tuple[float, float]:
 
 def addresses_of(item: Item, match: Match | None) -> Collection[str]:
     """Whose wish a reply or an opt-out is: who wrote, and whom the message went to (mail is forwarded)."""
-    found = {item.about.address} if item.about.address else set()
+    found = {item.about.address}
     if match is not None and match.certain:
         found.add(match.delivery.address_key)
-    return found
+    return found - {""}

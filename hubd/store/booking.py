@@ -238,10 +238,15 @@ class _Booking:
         db, suppress = self._unit.db, effect.suppress
         channel = item.about.channel if match is None else match.delivery.channel
         if match is not None and effect.kind not in (ItemKind.OPT_OUT, ItemKind.OPT_IN, ItemKind.REPLY):
-            addresses = [match.delivery.address_key]
+            addresses = {match.delivery.address_key} - {""}
         if match is not None and effect.reached:
             db.execute(FORGET_SOFT, (channel.value, match.delivery.address_key, self._at(item)))
-        if match is not None and effect.soft and self._is_one_too_many(match.delivery, self._at(item)):
+        if (
+            match is not None
+            and effect.soft
+            and addresses
+            and self._is_one_too_many(match.delivery, self._at(item))
+        ):
             suppress = "bounced_often"
         suppressed = False
         if suppress:
@@ -276,7 +281,7 @@ class _Booking:
 
     def _keep(self, item: Item, key: str, effect: Effect, match: Match | None) -> int:
         about = item.about
-        recipient = about.address if match is None else match.delivery.address_key
+        recipient = about.address if match is None else match.delivery.address_key or about.address
         number: int = self._unit.db.execute(
             KEEP,
             (

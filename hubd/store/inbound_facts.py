@@ -10,11 +10,11 @@ from hubd.core.model import Channel, DeliveryState
 from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit
 
-#: Deliveries by id.
+#: Deliveries by id. (One whose recipient was erased has none.)
 DELIVERIES = """
 SELECT delivery.id AS id, delivery.campaign_id AS campaign_id, campaign.channel AS channel,
-    delivery.address_key AS address_key, delivery.state AS state, delivery.message_id AS message_id,
-    delivery.provider_id AS provider_id, content.hash AS content_hash
+    iif(delivery.recipient = '', '', delivery.address_key) AS address_key, delivery.state AS state,
+    delivery.message_id AS message_id, delivery.provider_id AS provider_id, content.hash AS content_hash
 FROM json_each(?) AS asked CROSS JOIN delivery ON delivery.id = asked.value
     CROSS JOIN campaign ON campaign.id = delivery.campaign_id
     LEFT JOIN content ON content.id = coalesce(delivery.content_id, campaign.content_id)"""

@@ -54,7 +54,7 @@ UPDATE delivery SET next_at = NULL, reason = '', updated_at = ?
 WHERE id IN (SELECT value FROM json_each(?)) AND reason = 'held'
     AND (state = 'pending' OR state = 'deferred')"""
 #: Where the message went that it is about.
-ADDRESS_OF = "SELECT address_key FROM delivery WHERE id = ?"
+ADDRESS_OF = "SELECT address_key FROM delivery WHERE id = ? AND recipient <> ''"
 #: It was answered.
 ANSWERED = "UPDATE inbox SET answer_id = ? WHERE id = ?"
 

@@ -12,6 +12,7 @@ from hubd.core.model import DeliveryState
 from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import Conflict, NotFound
 from hubd.store.database import Database
+from hubd.store.forgetting import erase
 from hubd.store.inbox import AT_ONCE, Inbox
 from tests.shell.conftest import Store, close_entry, open_entry
 
@@ -189,6 +190,30 @@ async def test_what_a_removed_contact_wrote_is_erased(
     await store.db.write(store.contacts.removing("ann@example.com"))
     (row,) = await inbox.page()
     assert (row.kind, row.text, row.sender, row.address_key) == (K.REPLY, "", "", "")
+
+
+async def test_what_comes_back_to_an_erased_recipient_suppresses_and_holds_nobody_else(
+    inbox: Inbox, store: Store, database: Database, about: Callable[..., Reference]
+) -> None:
+    (ann,) = await sent(store, "ann")
+    await store.db.write(lambda unit: erase(unit, [ann]))
+    link = Reference(token=Tokens(database.install_key).of(Purpose.UNSUBSCRIBE, ann))
+    items = [
+        item("1", K.BOUNCE, about(ann), enhanced="5.1.1"),
+        item("2", K.BOUNCE, about(ann), enhanced="5.2.2"),
+        item("3", K.COMPLAINT, about(ann)),
+        item("4", K.REPLY, about(ann), text="how do I stop this?"),
+        item("5", K.OPT_OUT, link),
+        item("6", K.REPLY, about(ann, address="ann@home.example"), text="I moved"),
+    ]
+    await inbox.book(SOURCE, items, "c")
+    rows = await inbox.page()
+    assert [row.delivery_id for row in rows] == [ann] * 6
+    await store.db.write(inbox.deciding(rows[0].id, "opt_out"))
+    assert [each.address for each in await store.contacts.suppressions()] == ["ann@home.example"]
+    for table in ("soft_bounce", "held_address"):
+        found = await store.db.read(lambda db, table=table: db.execute(f"SELECT * FROM {table}").fetchall())
+        assert found == []
 
 
 async def test_bounces_show_what_the_server_said(
