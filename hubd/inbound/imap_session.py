@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from imapclient import IMAPClient, SocketTimeout
@@ -216,14 +215,14 @@ class ImapSession:
         ]
         return mails, wanted[-1]
 
-    def wait(self, seconds: float) -> bool:
-        """IDLE (RFC 2177) until something happens, or for so many seconds. Whether mail has arrived."""
-        if self._say(self._begin_idle):
-            self._say(self._client.idle_done)
-            return True
-        happened = self._say(self._client.idle_check, seconds)
-        _, more = self._say(self._client.idle_done)
-        return any(_is_news(one) for one in (*happened, *more))
+    def wait(self, seconds: float) -> None:
+        """IDLE (RFC 2177) until something happens, or for so many seconds.
+
+        When a server says BYE, the next command notices.
+        """
+        if not self._say(self._begin_idle):
+            self._say(self._client.idle_check, seconds)
+        self._say(self._client.idle_done)
 
     def _begin_idle(self) -> bool:
         """Ask for IDLE. Whether the server told something first, which imapclient takes for an error."""
@@ -322,11 +321,6 @@ def renewal(name: str) -> float:
     return 300.0 + zlib.crc32(name.encode()) % 240
 
 
-def trust(ca_file: Path | None) -> ssl.SSLContext:
-    """What certificates are judged by: those of the system, or of a file. Raises `OSError`."""
-    return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-
-
 def _connected(settings: MailboxSettings) -> Any:
     try:
         return IMAPClient(
@@ -361,11 +355,6 @@ def _reason(lost: OSError) -> str:
     if isinstance(lost, TimeoutError):
         return "the server does not answer"
     return lost.strerror or _words(lost) or "the connection was lost"
-
-
-def _is_news(response: object) -> bool:
-    """Whether a mail has arrived. When a server says BYE instead, the next command notices."""
-    return isinstance(response, tuple) and len(response) > 1 and response[1] in (b"EXISTS", b"RECENT")
 
 
 def _number(value: object) -> int:
