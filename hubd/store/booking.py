@@ -181,11 +181,11 @@ class _Booking:
                 )
             if effect.moves:
                 match = replace(match, delivery=self._move(item, effect, match.delivery))
-        suppressed = self._address(item, effect, match, addresses)
+        self._address(item, effect, match, addresses)
         if not effect.listed:
             return False
         number = self._keep(item, key, effect, match)
-        if effect.hold and not suppressed:
+        if effect.hold:
             for address in addresses:
                 self._unit.db.execute(HOLD, (item.about.channel.value, address, number))
             self._waiting = True
@@ -233,8 +233,8 @@ class _Booking:
         self._known[number] = moved
         return moved
 
-    def _address(self, item: Item, effect: Effect, match: Match | None, addresses: Collection[str]) -> bool:
-        """Suppress, allow, and remember soft bounces; whether an address is suppressed now that was not."""
+    def _address(self, item: Item, effect: Effect, match: Match | None, addresses: Collection[str]) -> None:
+        """Suppress, allow, and remember soft bounces."""
         db, suppress = self._unit.db, effect.suppress
         channel = item.about.channel if match is None else match.delivery.channel
         if match is not None and effect.kind not in (ItemKind.OPT_OUT, ItemKind.OPT_IN, ItemKind.REPLY):
@@ -248,12 +248,11 @@ class _Booking:
             and self._is_one_too_many(match.delivery, self._at(item))
         ):
             suppress = "bounced_often"
-        suppressed = False
         if suppress:
             campaign = None if match is None else match.delivery.campaign_id
             for address in addresses:
                 values = (channel.value, address, suppress, campaign, self._source, self._unit.now)
-                suppressed |= self._suppress(values, suppress)
+                self._suppress(values, suppress)
         if effect.kind is ItemKind.OPT_OUT:
             for address in addresses:
                 db.execute(DECIDE, (self._unit.now, channel.value, address))
@@ -261,7 +260,6 @@ class _Booking:
         if effect.allow:
             for address in addresses:
                 db.execute(ALLOW, (channel.value, address))
-        return suppressed
 
     def _is_one_too_many(self, delivery: Candidate, at: float) -> bool:
         address = (delivery.channel.value, delivery.address_key)
@@ -269,15 +267,14 @@ class _Booking:
         times = [found for (found,) in self._unit.db.execute(SOFT, address)]
         return too_many(times, limit=self._rules.soft_limit, days=self._rules.soft_days)
 
-    def _suppress(self, values: tuple[object, ...], reason: str) -> bool:
+    def _suppress(self, values: tuple[object, ...], reason: str) -> None:
         if self._unit.db.execute(SUPPRESS, values).rowcount == 0:
-            return False
+            return
         address = str(values[1])
         opted_out = reason == SkipReason.OPTED_OUT
         cancel_waiting(self._unit, [address], SkipReason.OPTED_OUT if opted_out else SkipReason.SUPPRESSED)
         self._load([number for number, each in self._known.items() if each.address_key == address])
         self._waiting = True
-        return True
 
     def _keep(self, item: Item, key: str, effect: Effect, match: Match | None) -> int:
         about = item.about
