@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at a mailbox whose server has no IDLE.
 POLL = 60.0
+#: Seconds between two looks at one whose server ended IDLE without new mail: some tell something at once.
+PAUSE = 1.0
 #: Seconds for a command with all that belongs to it.
 _STEP_SECONDS = 2 * ANSWER_SECONDS
 
@@ -92,10 +94,11 @@ class Mailbox:
             raise
         self._place = place
         read = await trio.to_thread.run_sync(_read, mails, limiter=self._threads)
+        pause = PAUSE if session.idles else POLL
         return Fetched(
             items=[item for items in read.values() for item in items],
             cursor=str(place),
-            wait=0.0 if more or session.idles else POLL,
+            wait=0.0 if more or (mails and session.idles) else pause,
             acknowledge=partial(self._acknowledge, session, read) if mails else None,
         )
 

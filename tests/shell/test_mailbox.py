@@ -21,7 +21,7 @@ from hubd.core.inbound import ItemKind
 from hubd.errors import CredentialMissing, HubError, SourceUnavailable
 from hubd.inbound import imap_session, mailbox
 from hubd.inbound.imap_session import MOST_ANSWER, MailboxSettings, Place, renewal
-from hubd.inbound.mailbox import POLL, Mailbox, Probe
+from hubd.inbound.mailbox import PAUSE, POLL, Mailbox, Probe
 from hubd.inbound.source import Fetched, Source
 from hubd.mailboxes import probe
 from tests.dovecot import PASSWORD, Dovecot, running
@@ -401,7 +401,7 @@ async def test_silence_in_idle_ends_when_it_is_to_be_renewed(monkeypatch: pytest
     async with scripted(script) as (port, given):
         source = at(port)
         found = await source.fetch("5:1")
-        assert (found.items, found.cursor, found.wait) == ([], "5:1", 0)
+        assert (found.items, found.cursor, found.wait) == ([], "5:1", PAUSE)
         assert given[-3:] == [b"IDLE", b"DONE", b'SELECT "INBOX"']
         await source.fetch("5:1")
         assert given.count(b"IDLE") == 2
