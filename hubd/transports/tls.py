@@ -20,7 +20,7 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
         except (OSError, ValueError) as problem:
             why = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
             raise BadConfig(
-                f"the ca_file of the provider cannot be used: {why}",
+                f"the ca_file {ca_file} cannot be used: {why}",
                 hint="It must be a readable file with certificates in PEM form.",
             ) from None
     paths = ssl.get_default_verify_paths()

@@ -220,6 +220,9 @@ async def test_a_mailbox_is_tested_by_its_name(
         with pytest.raises(HubError) as caught:
             await hub.call("mailbox.test", name="nobody")
         assert caught.value.code == "mailbox_not_found"
+        (tmp_path / "ca.pem").write_text("no certificate")
+        with pytest.raises(HubError, match=r"the ca_file .*/ca\.pem cannot be used: "):
+            await hub.call("mailbox.test", name="bounces")
     assert [path.name for path in dovecot.maildir(user).glob("cur/*S*")] == []
 
 
