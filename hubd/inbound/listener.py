@@ -45,6 +45,10 @@ BOOK_SECONDS = 20.0
 #: Items that wait to be booked, and how many are booked at once.
 MOST_WAITING = 2_000
 BATCH = 500
+#: Seconds for which an item that fits no message is tried again, and between two times: a provider may tell
+#: of a message before its answer to us is written down, and tells it only once.
+LEAVE_FOR = 2.0
+AGAIN = 0.5
 #: Seconds for which an unsubscribe link that is used again is the same use.
 _SAME_USE = 60
 
@@ -140,6 +144,7 @@ class Listener:
             items=[waiting.item for waiting in batch],
             cursor="",
             wait=0.0,
+            leave_for=LEAVE_FOR,
             acknowledge=partial(self._booked, batch),
         )
 
@@ -150,9 +155,14 @@ class Listener:
         self._queue.clear()
 
     async def _booked(self, batch: Sequence[_Waiting], left: Collection[str]) -> None:
-        for waiting in batch:
-            waiting.end(booked=waiting.item.key not in left)
+        early = [waiting for waiting in batch if waiting.item.key in left]
+        self._queue.extend(early)  # behind the others, which may fit
         self._under_way = []
+        for waiting in batch:
+            if waiting.item.key not in left:
+                waiting.end(booked=True)
+        if early:
+            await trio.sleep(AGAIN)
 
     def _give_up(self, waiting: Collection[_Waiting]) -> None:
         for each in waiting:
