@@ -264,6 +264,11 @@ class CircuitBreaker:
             1 if self.health is Health.HALF_OPEN else min(self._concurrency.connections_allowed, self._most)
         )
 
+    @property
+    def recovered(self) -> bool:
+        """Whether it was seen to work since it was in trouble, if it was; the end of a rest is no sign."""
+        return self._failures == 0
+
     def provider_health(self) -> ProviderHealth:
         """How the provider is now."""
         if self.health in (Health.UNPROVEN, Health.READY):

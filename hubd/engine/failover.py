@@ -39,11 +39,14 @@ class Failover:
         self._providers = providers
 
     def choose(self) -> str:
-        """The first that works; if none does, the first that needs no person; else the first."""
+        """The first that works; if none does, the first that may be tried; then the first that needs no
+        person; else the first.
+        """
         states = {name: self._state(name) for name in self.names}
-        working = [name for name in self.names if states[name] in _WORKS]
+        working = [name for name in self.names if self._works(name)]
+        ready = [name for name in self.names if states[name] in _WORKS]
         usable = [name for name in self.names if states[name] not in _OFF]
-        return (working or usable or list(self.names))[0]
+        return (working or ready or usable or list(self.names))[0]
 
     def successor(self, current: str) -> str:
         """The one that takes over from a provider that cannot send any more; "" for none."""
@@ -60,8 +63,7 @@ class Failover:
             if now - tried_at >= TRY_EVERY:
                 tried_at = now
                 await self._try_earlier(current)
-            chosen, state = self.choose(), self._state(current)
-            works = state in _WORKS
+            chosen, state, works = self.choose(), self._state(current), self._works(current)
             troubled_since = None if works else (now if troubled_since is None else troubled_since)
             waited = troubled_since is not None and now - troubled_since >= PATIENCE
             if chosen != current and (works or state in _OFF or waited) and self._state(chosen) not in _OFF:
@@ -70,11 +72,15 @@ class Failover:
     async def _try_earlier(self, current: str) -> None:
         """Log in at the providers before this one that were in trouble, as nobody else uses them now."""
         for name in self.names[: self.names.index(current)]:
-            if self._state(name) in _OFF or self._state(name) in _WORKS:
+            if self._state(name) in _OFF or self._works(name):
                 continue
             with suppress(HubError, OSError):
                 answer = await self._providers.get(name).probe()
                 log.info("tried whether %s works again: %s", name, "yes" if is_ready(answer) else "no")
+
+    def _works(self, name: str) -> bool:
+        """Whether it is ready, and not only because the rest after its trouble is over."""
+        return self._state(name) in _WORKS and self._providers.get(name).recovered
 
     def _state(self, name: str) -> str:
         """How a provider is; "stopped" if it is not configured."""

@@ -242,6 +242,11 @@ class Provider:
         return self.spec.rate or (self.account.rate if self.account is not None else ())
 
     @property
+    def recovered(self) -> bool:
+        """Whether it was seen to work since it was in trouble, if it was."""
+        return self._pool is None or self._pool.breaker.recovered
+
+    @property
     def limits(self) -> ProviderSpec:
         """The spec with the rates that hold."""
         return replace(self.spec, rate=self.rate)

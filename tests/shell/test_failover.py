@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from hubd.client import Client, open_client
 from hubd.config.file import load_config
 from hubd.core.spec import spec_from_json, spec_json
 from hubd.core.spec_reading import parse_spec
 from hubd.engine import failover
+from hubd.engine.failover import Failover
+from hubd.engine.providers import Providers
+from hubd.engine.worker import IDLE
 from hubd.errors import BadInput
 from hubd.provider_specs import provider_specs
 from hubd.providers import registry
+from tests.fakes import FakeTransport
 from tests.shell.open_hub import PERSONAL, open_hub
 from tests.shell.raw_http import Peer, Seen, answer, serve_http
+from tests.shell.test_breaker import make_spec
 from tests.shell.test_methods import import_people, until
 
 TAKEN = answer("202 OK", b"")
@@ -142,6 +149,28 @@ async def test_a_provider_whose_secret_is_missing_is_passed_over(tmp_path: Path)
     ):
         view = await until(hub, "spring", "completed")
     assert view["counts"]["sent"] == 12
+
+
+async def test_the_end_of_a_rest_is_no_sign_that_a_provider_works_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    specs = {name: replace(make_spec(FakeTransport(name=name)), name=name) for name in ("a", "b")}
+    providers = Providers(specs, lambda: 0.5)
+    choice = Failover(("a", "b"), providers)
+    assert choice.choose() == "a"
+    pool = await providers.get("a").open()
+    lease = pool.breaker.begin(None, pool.transport)
+    pool.breaker.trouble(lease, "down")
+    pool.breaker.end(lease)
+    assert choice.choose() == "b"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(providers.tidy)
+        await trio.sleep(10 * IDLE)
+        nursery.cancel_scope.cancel()
+    assert providers.get("a").view().state == "ready", "nothing keeps anybody from trying it"
+    assert choice.choose() == "b"
+    await providers.get("a").probe()
+    assert choice.choose() == "a"
 
 
 async def test_when_no_provider_is_left_the_campaign_pauses(tmp_path: Path) -> None:
