@@ -97,7 +97,8 @@ class ResultHandler:
         )
         verdict = self._in_context(message.row, answer, said)
         refused = said.reason if (said.action, verdict.action) == (Action.FAIL, Action.PAUSE) else ""
-        needs_person = self._tell(verdict, answer, message.row.recipient, lease)
+        heard = opened or lease.transport.talks_first
+        needs_person = self._tell(verdict, answer, message.row.recipient, lease, heard=heard)
         if verdict.close and lease.connection is not None:
             lease.connection.drop()
         if not opened and not refused and verdict.action in NOT_ABOUT_RECIPIENT:
@@ -134,8 +135,10 @@ class ResultHandler:
         )
         return replace(verdict, action=Action.RETRY if passes else Action.FAIL)
 
-    def _tell(self, verdict: Verdict, answer: Answer, recipient: str, lease: Lease) -> str:
-        """Pass the news on; the reason when a person is needed."""
+    def _tell(self, verdict: Verdict, answer: Answer, recipient: str, lease: Lease, *, heard: bool) -> str:
+        """Pass the news on; the reason when a person is needed. Unless the answer was `heard` from the
+        provider, a refusal was decided on this side and says nothing of how the provider is.
+        """
         if refuses_connection(answer, verdict) and self._breaker.connection_refused(
             lease, silent=answer.signal is Signal.TIMEOUT
         ):
@@ -160,7 +163,7 @@ class ResultHandler:
             case Action.RETRY if answer.signal is not Signal.REPLY:
                 # not in doubt, but no sign of life either
                 self._breaker.lost(lease, _why(verdict, answer, recipient))
-            case _:
+            case _ if heard:
                 self._breaker.answered(lease)
                 if verdict.action is Action.ACCEPT:
                     self._domains.well(recipient)

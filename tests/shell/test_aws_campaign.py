@@ -24,16 +24,22 @@ def double() -> Iterator[AwsDouble]:
         yield server
 
 
+def settings(tmp_path: Path, double: AwsDouble, kind: str, secret: str = SECRET) -> Path:
+    """A hubd.toml with one account, which has the name of its kind."""
+    path, keys = tmp_path / "hubd.toml", tmp_path / "aws.secret"
+    path.write_text(
+        f'[providers.{kind}]\ntype = "{kind}"\nregion = "{REGION}"\naccess_key_id = "{KEY}"\n'
+        f'secret_access_key = {{ file = "{keys.name}" }}\nendpoint_url = "{double.base_url}"\n'
+    )
+    keys.write_text(secret)
+    for each in (path, keys):
+        each.chmod(0o600)
+    return path
+
+
 @pytest.fixture
 async def hub(tmp_path: Path, double: AwsDouble) -> AsyncIterator[Client]:
-    (tmp_path / "aws.secret").write_text(SECRET)
-    (tmp_path / "aws.secret").chmod(0o600)
-    path = tmp_path / "hubd.toml"
-    path.write_text(
-        f'[providers.ses]\ntype = "ses"\nregion = "{REGION}"\naccess_key_id = "{KEY}"\n'
-        f'secret_access_key = {{ file = "aws.secret" }}\nendpoint_url = "{double.base_url}"\n'
-    )
-    path.chmod(0o600)
+    path = settings(tmp_path, double, "ses")
     async with open_hub(tmp_path) as served, open_client(served.path) as client:
         specs = await provider_specs(load_config(path), tmp_path, served.bridge)
         await served.hub.supervisor.reconfigure(specs)
@@ -78,3 +84,26 @@ async def test_a_quota_that_is_used_up_rests_the_provider_and_costs_nobody_an_at
     rows = (await hub.call("delivery.list", campaign="spring", state="pending"))["deliveries"]
     assert {row["attempts"] for row in rows} == {0}
     assert len(double.accepted) == 1
+
+
+async def test_what_is_refused_here_is_no_sign_that_the_keys_are_right(
+    tmp_path: Path, double: AwsDouble
+) -> None:
+    """One text is tried with wrong keys, also when those before it need no request to be refused."""
+    names = [*["Ж" * 900] * 3, *"abcdefghi"]  # as bytes the first ones are too long for SNS
+    rows = [
+        {"line": n, "values": {"phone": f"+1415555{2600 + n}", "first_name": name}}
+        for n, name in enumerate(names, start=2)
+    ]
+    text = {"name": "spring", "channel": "sms", "lists": ["customers"], "kind": "transactional"}
+    path = settings(tmp_path, double, "sns", secret="wrong-secret")
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        specs = await provider_specs(load_config(path), tmp_path, served.bridge)
+        await served.hub.supervisor.reconfigure(specs)
+        await hub.call("contacts.import", list="customers", rows=rows, import_id="one")
+        await hub.call("campaign.apply", spec=text | {"provider": "sns", "text": "Hi {{ first_name }}"})
+        await hub.call("campaign.start", name="spring")
+        view = await until(hub, "spring", "paused")
+    assert double.connections_made == 1
+    assert "does not accept the keys" in view["reason"]
+    assert (view["counts"]["failed"], view["counts"]["pending"]) == (3, 9)
