@@ -7,6 +7,7 @@ the entities of an XML bomb are declared, is refused unread.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -19,6 +20,8 @@ MOST_DEPTH = 20
 MOST_ELEMENTS = 10_000
 #: Seconds by which this machine's clock may differ from the service's; AWS accepts five minutes.
 MOST_SKEW = 240.0
+#: What the name of an error looks like; what a proxy says instead is not stored or shown as one.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Unreadable(Exception):
@@ -50,7 +53,8 @@ def failure_of(response: Response) -> Failure:
     except Unreadable:
         pass
     # "com.amazonaws.sqs#QueueDoesNotExist": what is before the # says where the name is declared.
-    return Failure(name=name.rpartition("#")[2].partition(":")[0][:128], message=message)
+    name = name.rpartition("#")[2].partition(":")[0]
+    return Failure(name=name if _NAME.fullmatch(name) else "", message=message)
 
 
 def read_json(body: bytes) -> Mapping[str, object]:
