@@ -288,9 +288,11 @@ class Provider:
 
     def change(self, spec: ProviderSpec, transport: Transport | None) -> None:
         """Use other settings from the next message on."""
+        if spec.kind != self.spec.kind:
+            self.account = None
         self.spec = spec
         self._why_not = ""
-        self.account, self._asked_at = None, float("-inf")
+        self._asked_at = float("-inf")  # what it said last holds until it is asked again
         if self._pool is not None and transport is not None:
             self._pool.revive(transport)
             if self._disabled:

@@ -86,6 +86,10 @@ async def test_rates_are_those_of_the_account_unless_there_are_some_in_the_confi
         await server.until(lambda: len(server.requests) >= 6)
         view = (await hub.call("campaign.get", name="spring"))["campaign"]
         assert (view["state"], view["counts"]["pending"]) == ("running", 1)
+        config = written(tmp_path, server.url, "pigeons = 1\n")
+        await supervisor.reconfigure(await provider_specs(config, tmp_path, served.bridge))
+        (loft,) = [each for each in (await hub.call("provider.list"))["providers"] if each["name"] == "loft"]
+        assert loft["rate"] == ["4/day"], "what it said last, while nobody has asked again"
         config = written(tmp_path, server.url, 'rate = "1000/day"\n')
         await supervisor.reconfigure(await provider_specs(config, tmp_path, served.bridge))
         await until(hub, "spring", "completed")
