@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 import trio
 
-from hubd.core.model import Answer, Signal, Stage
+from hubd.core.model import Answer, RenderedMessage, Signal, Stage
 from hubd.core.provider_reply import one_line
 from hubd.errors import CredentialMissing
 from hubd.providers.aws.answers import failure_of, skew, skew_sentence
@@ -143,6 +143,31 @@ class ServiceConnection:
         keys = self._signer.keys if self._signer else None
         secrets = (keys.secret_access_key, keys.session_token) if keys else ()
         return one_line(text, [secret for secret in secrets if secret])
+
+
+class MessageConnection:
+    """A connection that messages are handed over on, opened when first needed. Used by one task at a time."""
+
+    def __init__(self, service: ServiceConnection) -> None:
+        self._service = service
+
+    @property
+    def connected(self) -> bool:
+        """Never: that one connection is refused while others stand says nothing of a limit on connections."""
+        return False
+
+    def waits(self, rendered: RenderedMessage) -> bool:
+        """Whether the keys are to be had or the host's name to be resolved."""
+        return self._service.waits
+
+    def drop(self) -> None:
+        """Cut the connection at once."""
+        self._service.close()
+
+    async def aclose(self) -> None:
+        """The same: HTTP has no goodbye."""
+        self.drop()
+        await trio.lowlevel.checkpoint()
 
 
 def unreadable(code: int, text: str) -> Answer:

@@ -16,7 +16,7 @@ import trio
 from hubd.core.account import AccountAnswer
 from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Stage
 from hubd.providers.aws.answers import Unreadable, read_json
-from hubd.providers.aws.connection import Service, ServiceConnection, hung_up, unreadable
+from hubd.providers.aws.connection import MessageConnection, Service, ServiceConnection, hung_up, unreadable
 from hubd.providers.ses.account import account_of
 from hubd.providers.ses.events import TAG
 from hubd.providers.ses.verdicts import NOT_ASCII, VERDICTS
@@ -80,11 +80,11 @@ class SesTransport:
         await hung_up(self._service)
 
 
-class SesConnection:
-    """One connection, opened when first needed. Used by one task at a time."""
+class SesConnection(MessageConnection):
+    """One connection."""
 
     def __init__(self, service: ServiceConnection, configuration_set: str) -> None:
-        self._service = service
+        super().__init__(service)
         named = {"ConfigurationSetName": configuration_set} if configuration_set else {}
         self._more = "".join(f",{json.dumps(key)}:{json.dumps(value)}" for key, value in named.items())
 
@@ -126,21 +126,3 @@ class SesConnection:
             )
         )
         return Request(method="POST", target=_TARGET, headers=_JSON, body=body)
-
-    @property
-    def connected(self) -> bool:
-        """Never: that one connection is refused while others stand says nothing of a limit on connections."""
-        return False
-
-    def waits(self, rendered: RenderedMessage) -> bool:
-        """Whether the keys are to be had or the host's name to be resolved."""
-        return self._service.waits
-
-    def drop(self) -> None:
-        """Cut the connection at once."""
-        self._service.close()
-
-    async def aclose(self) -> None:
-        """The same: HTTP has no goodbye."""
-        self.drop()
-        await trio.lowlevel.checkpoint()

@@ -16,7 +16,7 @@ import trio
 from hubd.core.account import Account, AccountAnswer
 from hubd.core.model import Answer, Channel, InDoubt, RenderedMessage, Stage
 from hubd.providers.aws.answers import Unreadable, read_xml, values_at
-from hubd.providers.aws.connection import Service, ServiceConnection, hung_up, unreadable
+from hubd.providers.aws.connection import MessageConnection, Service, ServiceConnection, hung_up, unreadable
 from hubd.providers.sns.verdicts import TOO_LONG, VERDICTS
 from hubd.transports.http_protocol import Request
 
@@ -90,11 +90,11 @@ class SnsTransport:
         await hung_up(self._service)
 
 
-class SnsConnection:
-    """One connection, opened when first needed. Used by one task at a time."""
+class SnsConnection(MessageConnection):
+    """One connection."""
 
     def __init__(self, service: ServiceConnection, sending: Sending) -> None:
-        self._service = service
+        super().__init__(service)
         self._sending = sending
 
     async def prepare(self, rendered: RenderedMessage) -> Answer | None:
@@ -117,24 +117,6 @@ class SnsConnection:
         if not 0 < len(name) <= 200:
             return unreadable(200, "the response does not contain the message id")
         return Answer(stage=Stage.REQUEST, code=200, provider_id=name)
-
-    @property
-    def connected(self) -> bool:
-        """Never: that one connection is refused while others stand says nothing of a limit on connections."""
-        return False
-
-    def waits(self, rendered: RenderedMessage) -> bool:
-        """Whether the keys are to be had or the host's name to be resolved."""
-        return self._service.waits
-
-    def drop(self) -> None:
-        """Cut the connection at once."""
-        self._service.close()
-
-    async def aclose(self) -> None:
-        """The same: HTTP has no goodbye."""
-        self.drop()
-        await trio.lowlevel.checkpoint()
 
 
 async def ask(
