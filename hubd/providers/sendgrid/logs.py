@@ -21,7 +21,7 @@ from hubd.transports.http_protocol import Request, Response
 Ask = Callable[..., Awaitable[Response | Answer]]
 
 LIMIT = 1000  #: messages of one answer
-LARGEST_LIST = 4 * 1024 * 1024  #: bytes
+LARGEST_LIST = 4 * 1024 * 1024  #: bytes; 1,000 messages have some 400 KB
 #: Questions for lists, and for single messages, about one doubt.
 MOST_LISTS = 24
 MOST_DETAILS = 25

@@ -14,9 +14,6 @@ import msgspec
 
 from hubd.core.email_parts import EmailParts, FilePart, Files, Mailbox
 
-#: Names of headers that SendGrid writes itself, beside those that no campaign file may have.
-RESERVED = "x-sg-"
-
 _encode = msgspec.json.Encoder().encode
 
 

@@ -32,9 +32,8 @@ from hubd.transports.http_wire import Endpoint, NoAnswer
 from hubd.transports.resolver import NameUnresolved, addresses_of
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
 
-#: Bytes of an answer; a list of 1,000 messages has some 400 KB.
+#: Bytes of an answer.
 LARGEST = 256 * 1024
-LARGEST_LIST = 4 * 1024 * 1024
 #: Bytes of a message with all its files.
 LARGEST_MESSAGE = 30 * 1024 * 1024
 #: The permission without which a key sends nothing.
