@@ -86,13 +86,23 @@ class Reconciler:
     """The doubts of one campaign while it runs. One task at a time calls `settle`."""
 
     def __init__(
-        self, campaign: Campaign, provider: ProviderAccess, context: RunContext, doubts: Doubts
+        self,
+        campaign: Campaign,
+        provider: ProviderAccess,
+        context: RunContext,
+        doubts: Doubts,
+        *,
+        not_now: Collection[str] = (),
     ) -> None:
+        """`not_now` are providers that may send for the campaign again: what may have been accepted by one of
+        them stays in doubt until it does.
+        """
         self.released = 0  #: deliveries that were put back to be tried again, since the beginning
         self._campaign = campaign
         self._provider = provider
         self._context = context
         self._doubts = doubts
+        self._not_now = not_now
         self._asked: dict[int, ReconcileProgress] = {}
 
     async def settle(self) -> float | None:
@@ -107,6 +117,7 @@ class Reconciler:
         after = 0
         while page := await self._doubts.doubtful(self._campaign.id, after, PAGE):
             after = page[-1].delivery_id
+            page = [doubt for doubt in page if doubt.provider not in self._not_now]
             for doubt in page:
                 self._asked[doubt.delivery_id] = self._progress(doubt)
                 seen.add(doubt.delivery_id)

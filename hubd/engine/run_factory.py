@@ -74,14 +74,16 @@ class RunFactory:
             await limits.of(sender)
             domains = await self._limits.domains(spec.name, spec.domain_rates)
         in_doubt = campaign.in_doubt or spec.in_doubt
-        doubts_of = spec.name if self.failover(campaign) else None
+        failover = self.failover(campaign)
+        doubts_of = spec.name if failover else None
         if in_doubt is InDoubt.RETRY and await self._context.ledger.release_doubts(
             campaign_id, provider=doubts_of
         ):
             campaign = await self._context.campaigns.by_id(campaign_id)
         reconciler = None
         if in_doubt is InDoubt.RECONCILE:
-            reconciler = Reconciler(campaign, pool, self._context, self._doubts)
+            others = {*failover.names} - {spec.name} if failover else ()
+            reconciler = Reconciler(campaign, pool, self._context, self._doubts, not_now=others)
         source = Source(
             campaign,
             self._context,

@@ -249,6 +249,21 @@ async def test_another_account_under_the_same_name_is_not_asked_and_the_doubt_is
     assert scene.double.listings == []
 
 
+async def test_a_doubt_of_a_provider_that_gave_way_is_left_until_that_one_sends_again(
+    clock: MockClock, scene: Scene
+) -> None:
+    campaign = await scene.campaign("ann")
+    await scene.send(campaign, "+drop")
+    (before,) = await scene.store.ledger.deliveries(campaign.id)
+    pool, doubts = make_pool(FakeTransport(name="other", can_reconcile=True)), Doubts(scene.store.db)
+    other = Reconciler(campaign, pool, scene.context, doubts, not_now=("text",))
+    assert await other.settle() is None
+    (after,) = await scene.store.ledger.deliveries(campaign.id)
+    assert (after.state, after.reason) == (D.IN_DOUBT, before.reason)
+    await scene.finish(scene.reconciler(campaign))
+    assert await scene.store.states(campaign) == [D.SENT]
+
+
 @pytest.mark.parametrize(
     ("text", "state", "reason"),
     [
