@@ -205,15 +205,16 @@ class Supervisor:
     async def probe(self, name: str) -> Probe:
         """Log in at a provider and send nothing. If it works, one-off messages that waited for it go."""
         provider, begun = self.providers.get(name), trio.current_time()
-        before = provider.rate
+        known, before = provider.account, provider.rate
         answer = await provider.probe()
+        told = provider.account if provider.account is not known else None
         if provider.rate != before:
             await self._factory.refit(name)
         if is_ready(answer):
             await self.recover()
-            return Probe(answer=answer, account=provider.account)
+            return Probe(answer=answer, account=told)
         working = provider.working(answer, begun)
-        return Probe(answer=answer, account=provider.account, working=working)
+        return Probe(answer=answer, account=told, working=working)
 
     async def enable(self, provider: str) -> None:
         """Let a provider be used again; one-off messages that waited for it go."""

@@ -93,6 +93,9 @@ async def test_rates_are_those_of_the_account_unless_there_are_some_in_the_confi
         config = written(tmp_path, server.url, 'rate = "1000/day"\n')
         await supervisor.reconfigure(await provider_specs(config, tmp_path, served.bridge))
         await until(hub, "spring", "completed")
+        told = ""
+        tested = await hub.call("provider.test", name="loft")
+        assert tested["account"] is None, "what it said another time is no answer to this question"
 
 
 @pytest.mark.usefixtures("_pigeons")
