@@ -31,16 +31,13 @@ import json
 import os
 import re
 import secrets
-import socket
-import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,6 +47,8 @@ from xml.sax.saxutils import escape
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+from tests.shell.cloud_server import CloudServer
 
 KEY, SECRET, REGION = "AKIADOUBLE", "secret-of-the-double", "eu-west-1"
 QUEUE = "/123456789012/hub"
@@ -213,22 +212,12 @@ def events_of(message: dict[str, Any], outcome: str) -> list[dict[str, Any]]:
     return [delivered]
 
 
-class AwsDouble(ThreadingHTTPServer):
-    """The running server. Use it as a context manager, or `serve_forever` it."""
-
-    daemon_threads = False
-    request_queue_size = 128
+class AwsDouble(CloudServer):
+    """The running server."""
 
     def __init__(self, port: int = 0, *, book: Book | None = None) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
         self.book = book or Book()
-        self._connections: set[socket.socket] = set()
-        self.connections_made = 0
-        self._thread: threading.Thread | None = None
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        super().__init__(port, Handler, self.book.lock)
 
     @property
     def queue_url(self) -> str:
@@ -250,39 +239,12 @@ class AwsDouble(ThreadingHTTPServer):
         with self.book.lock:
             self.book.behaviours[to] = list(behaviours)
 
-    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        with self.book.lock:
-            self._connections.add(request)
-            self.connections_made += 1
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
-        with self.book.lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is nothing to report; anything else is a fault of the double."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)
-
-    def __enter__(self) -> AwsDouble:
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.shutdown()
         with self.book.lock:
             self.book.longest_poll = 0.0
-            for connection in self._connections:
-                with suppress(OSError):  # the other side was quicker
-                    connection.shutdown(socket.SHUT_RDWR)
-        self.server_close()
-        assert self._thread is not None
-        self._thread.join()
+        super().__exit__(kind, error, trace)
 
 
 class Refused(Exception):

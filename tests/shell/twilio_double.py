@@ -30,18 +30,15 @@ import json
 import os
 import re
 import secrets
-import socket
-import sys
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from tests.shell.cloud_server import CloudServer
 
 ACCOUNT = "AC" + "0" * 32
 TOKEN = "token-of-the-double"
@@ -161,28 +158,12 @@ def _fits(message: dict[str, object], relation: str, day: str) -> bool:
     return {"": sent == wanted, ">": sent >= wanted, "<": sent <= wanted}[relation]
 
 
-class TwilioDouble(ThreadingHTTPServer):
-    """The running server. Use it as a context manager, or `serve_forever` it."""
-
-    daemon_threads = False
-    request_queue_size = 128
+class TwilioDouble(CloudServer):
+    """The running server."""
 
     def __init__(self, port: int = 0, *, book: Book | None = None) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
         self.book = book or Book()
-        self._connections: set[socket.socket] = set()
-        self.connections_made = 0
-        self._thread: threading.Thread | None = None
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    @property
-    def connections_open(self) -> int:
-        """How many connections stand."""
-        with self.book.lock:
-            return len(self._connections)
+        super().__init__(port, Handler, self.book.lock)
 
     @property
     def messages(self) -> list[dict[str, object]]:
@@ -211,43 +192,6 @@ class TwilioDouble(ThreadingHTTPServer):
         """What to do with questions for messages, one after the other; the last one stays."""
         with self.book.lock:
             self.book.listing = list(behaviours)
-
-    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        with self.book.lock:
-            self._connections.add(request)
-            self.connections_made += 1
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
-        with self.book.lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is nothing to report; anything else is a fault of the double."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)
-
-    def __enter__(self) -> TwilioDouble:
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.shutdown()
-        with self.book.lock:
-            for connection in self._connections:
-                _cut(connection)
-        self.server_close()
-        assert self._thread is not None
-        self._thread.join()
-
-
-def _cut(connection: socket.socket) -> None:
-    with suppress(OSError):  # the other side was quicker
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 class Handler(BaseHTTPRequestHandler):
