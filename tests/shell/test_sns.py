@@ -77,7 +77,8 @@ async def test_a_text_that_is_too_long_is_refused_before_a_request(double: AwsDo
         ("refuse:429:ThrottledException:Rate exceeded", Action.SLOW, "too_fast"),
         ("refuse:400:KMSThrottling:slow down", Action.SLOW, "too_fast"),
         ("refuse:400:OptedOut:The number has opted out", Action.SUPPRESS, "opted_out"),
-        ("refuse:400:InvalidParameter:Invalid: PhoneNumber Reason: x", Action.SUPPRESS, "number_invalid"),
+        # also said of every number, where the region sends no texts or not to that country
+        ("refuse:400:InvalidParameter:Invalid: PhoneNumber Reason: x", Action.FAIL, "recipient_refused"),
         ("refuse:400:InvalidParameter:Invalid parameter: Message too long", Action.FAIL, "message_too_large"),
         ("refuse:400:InvalidParameter:Invalid parameter: MaxPrice", Action.PAUSE, "request_refused"),
         ("refuse:400:ParameterValueInvalid:SenderID", Action.PAUSE, "request_refused"),

@@ -177,6 +177,6 @@ def test_a_wrong_key_costs_one_request_and_faults_and_kills_double_nothing(
         assert state[LOST] == "in_doubt"
         out = rows[recipient(kind, OPTED_OUT)]
         assert (out["state"], out["reason"]) == ("skipped", "opted_out"), "it was known before the first text"
-        assert recipient(kind, REFUSED) in hub.hubctl("suppress", "list")
+        assert recipient(kind, REFUSED) not in hub.hubctl("suppress", "list"), "it may be the region's fault"
     assert SECRET not in hub.log()
     assert "not-the-secret" not in hub.log()

@@ -16,7 +16,13 @@ from hubd.providers.aws.verdicts import COMMON
 TOO_LONG = "MessageTooLong"
 
 _REFUSED = frozenset(range(400, 500))
-_NUMBER_INVALID = Row(Action.SUPPRESS, "number_invalid")
+#: Also the answer to each number where the region sends no texts, so that nobody is suppressed for it.
+_NUMBER_REFUSED = Row(
+    Action.FAIL,
+    "recipient_refused",
+    sentence="Amazon SNS does not send to this number; it may be no valid one, or the region does not send "
+    "to its country.",
+)
 _OPTED_OUT = Row(Action.SUPPRESS, "opted_out")
 _OUR_FAULT = Row(
     Action.PAUSE,
@@ -45,7 +51,7 @@ VERDICTS = RequestVerdicts(
     texts=(
         _says(r"opted.?out", _OPTED_OUT),
         _says(r"\bsandbox\b", _SANDBOX),
-        _says(r"^InvalidParameter\w*: .*\bphone ?number\b", _NUMBER_INVALID),
+        _says(r"^InvalidParameter\w*: .*\bphone ?number\b", _NUMBER_REFUSED),
         _says(r"^InvalidParameter\w*: .*\b(message too long|message length)", _TOO_LONG),
     ),
     words={
