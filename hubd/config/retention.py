@@ -22,7 +22,7 @@ class RetentionSettings:
         str,
         Meta(
             description='How long it is kept to whom messages were, such as `"2 years"`, from the end of '
-            "the campaign, or of the one-off message."
+            "the campaign, or of the one-off message; what came back about them goes with it."
         ),
     ] = ""
     content: Annotated[

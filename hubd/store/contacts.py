@@ -16,7 +16,7 @@ from hubd.core.records import Contact, Forgotten, ImportCount, ListView, Suppres
 from hubd.errors import NotFound
 from hubd.store.cancelling import cancel_waiting
 from hubd.store.database import Database
-from hubd.store.forgetting import erase, forget, one_off_messages
+from hubd.store.forgetting import ERASE_REPLIES, erase, forget, one_off_messages
 from hubd.store.importing import import_page
 from hubd.store.list_names import list_id, no_such_list
 from hubd.store.suppressing import rehearse_page, suppress_page
@@ -47,13 +47,6 @@ SELECT list.name FROM membership JOIN list ON list.id = membership.list_id
 WHERE membership.contact_id = ? ORDER BY list.name"""
 #: Memberships go with it by foreign key; its deliveries and its suppressions stay.
 REMOVE_CONTACT = "DELETE FROM contact WHERE id = ?"
-#: What they wrote is not kept either.
-ERASE_REPLIES = """
-UPDATE inbox SET address_key = '', sender = '', subject = '', text = '', quoted = '', words = '',
-    message_id = '' WHERE address_key <> '' AND address_key IN (SELECT value FROM json_each(?))"""
-#: Nor what is remembered of its address.
-FORGET_BOUNCES = "DELETE FROM soft_bounce WHERE address_key IN (SELECT value FROM json_each(?))"
-FORGET_HELD = "DELETE FROM held_address WHERE address_key IN (SELECT value FROM json_each(?))"
 #: The first reason stays: it says when sending had to end.
 SUPPRESS = """
 INSERT INTO suppression (channel, address_key, reason, source, created_at) VALUES (?, ?, ?, ?, ?)
@@ -128,7 +121,7 @@ class Contacts:
             addresses = [row["email_key"], row["phone"], f"contact:{row['id']}"]
             keys = [address for address in addresses if address is not None]
             cancelled = cancel_waiting(unit, keys, SkipReason.CANCELLED, erase=True)
-            unit.db.execute(ERASE_REPLIES, (json.dumps(keys),))
+            unit.db.execute(ERASE_REPLIES, {"keys": json.dumps(keys)})  # nor is what they wrote kept
             erase(unit, one_off_messages(unit, keys))
             unit.event("contact.removed", None, {"contact_id": row["public_id"]})
             return cancelled
@@ -152,9 +145,6 @@ class Contacts:
                 unit.event("contact.removed", None, {"contact_id": row["public_id"]})
             all_keys = list(dict.fromkeys(all_keys))
             cancelled = cancel_waiting(unit, all_keys, SkipReason.CANCELLED, erase=True)
-            listed = json.dumps(all_keys)
-            for statement in (ERASE_REPLIES, FORGET_BOUNCES, FORGET_HELD):
-                unit.db.execute(statement, (listed,))
             messages = forget(unit, all_keys)
             return Forgotten(contact=row is not None, cancelled=cancelled, messages=messages)
 

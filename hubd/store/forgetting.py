@@ -46,6 +46,29 @@ EMPTY = "UPDATE delivery SET content_id = ? WHERE id = ? AND single = 1"
 ERASE_ATTEMPTS = """
 UPDATE attempt SET detail = '', provider_reply = ''
 WHERE delivery_id IN (SELECT value FROM json_each(?)) AND outcome IS NOT NULL"""
+_EMPTY_ITEM = """
+UPDATE inbox SET address_key = '', sender = '', subject = '', text = '', quoted = '', words = '',
+    message_id = ''"""
+#: What came back about them, from whichever address.
+ERASE_ABOUT = f"{_EMPTY_ITEM} WHERE delivery_id IN (SELECT value FROM json_each(?))"  # noqa: S608 - only our own words
+#: What came back from, or about, some addresses.
+ERASE_REPLIES = f"""{_EMPTY_ITEM}
+WHERE address_key <> '' AND address_key IN (SELECT value FROM json_each(:keys))"""  # noqa: S608
+#: Nobody has to decide about it any more,
+NOTHING_TO_DECIDE = """
+UPDATE inbox SET decision = '' WHERE decision = 'waiting' AND (
+    address_key IN (SELECT value FROM json_each(:keys))
+    OR delivery_id IN (SELECT value FROM json_each(:deliveries)))"""
+#: and nothing waits for that.
+FORGET_HELD = """
+DELETE FROM held_address WHERE address_key IN (SELECT value FROM json_each(:keys)) OR inbox_id IN (
+    SELECT id FROM inbox WHERE delivery_id IN (SELECT value FROM json_each(:deliveries)))"""
+#: What people answered to it.
+ANSWERS = """
+SELECT answer_id FROM inbox WHERE answer_id IS NOT NULL AND (
+    delivery_id IN (SELECT value FROM json_each(:deliveries))
+    OR address_key <> '' AND address_key IN (SELECT value FROM json_each(:keys)))"""
+FORGET_BOUNCES = "DELETE FROM soft_bounce WHERE address_key IN (SELECT value FROM json_each(:keys))"
 #: One-off messages to some addresses.
 ONE_OFF = """
 SELECT id FROM delivery INDEXED BY delivery_single_recipient
@@ -78,12 +101,20 @@ def suppress_again(unit: SharedUnit, addresses: Iterable[tuple[Channel, str]]) -
 
 
 def forget(unit: Unit, keys: Sequence[str]) -> int:
-    """Erase what is known of these addresses, as they are compared; how many messages were to them."""
+    """Erase what is known of these addresses, as they are compared; how many messages were to them.
+
+    With what the person wrote back, also from another address, and the answers to it.
+    """
     listed = json.dumps(list(keys))
     for channel, key, reason, created_at in unit.db.execute(UNSUPPRESS, (listed,)).fetchall():
         unit.db.execute(REMEMBER, (address_hash(unit.db, channel, key), reason, created_at))
     rows = unit.db.execute(TO_ADDRESSES, {"keys": listed, "all": True}).fetchall()
-    erase(unit, [row[0] for row in rows])
+    numbers = [row[0] for row in rows]
+    person = {"keys": listed, "deliveries": json.dumps(numbers)}
+    numbers += [row[0] for row in unit.db.execute(ANSWERS, person).fetchall() if row[0] not in numbers]
+    for statement in (NOTHING_TO_DECIDE, FORGET_HELD, FORGET_BOUNCES, ERASE_REPLIES):
+        unit.db.execute(statement, person)
+    erase(unit, numbers)
     return len(rows)
 
 
@@ -93,7 +124,7 @@ def one_off_messages(unit: Unit, keys: Sequence[str]) -> list[int]:
 
 
 def erase(unit: Unit, delivery_ids: Collection[int]) -> None:
-    """Erase whom these deliveries were to, what the one-off messages said, and the files of both."""
+    """Erase whom these deliveries were to, what came back, what one-off messages said, and their files."""
     if not delivery_ids:
         return
     listed = json.dumps(list(delivery_ids))
@@ -102,6 +133,7 @@ def erase(unit: Unit, delivery_ids: Collection[int]) -> None:
     empty_contents(unit, [row["id"] for row in one_offs], [row["content_id"] for row in one_offs])
     unit.db.execute(ERASE, (listed,))
     unit.db.execute(ERASE_ATTEMPTS, (listed,))
+    unit.db.execute(ERASE_ABOUT, (listed,))
 
 
 def empty_contents(unit: Unit, delivery_ids: Sequence[int], content_ids: Sequence[int]) -> None:

@@ -14,12 +14,15 @@ import pytest
 
 from hubd.client import Client, open_client
 from hubd.config.file import load_config
+from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.model import CampaignState, DeliveryState
+from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import BadInput, NotFound
 from hubd.providers.outbox.erasing import erase_messages
 from hubd.store import retention
 from hubd.store.database import Database
 from hubd.store.erasures import waiting
+from hubd.store.inbox import Inbox
 from hubd.store.retention import Retention, thin
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import PERSONAL, PLAIN, Served
@@ -57,6 +60,11 @@ async def send_all(served: Served, hub: Client) -> None:
     await hub.call("campaign.start", name="spring")
     await until(hub, "spring", "completed")
     await hub.call("message.send", provider="outbox", to="ann@example.com", **WORDS)
+    await nothing_waits(hub)
+
+
+async def nothing_waits(hub: Client) -> None:
+    """Wait until all one-off messages are sent."""
     while 'lane="single",state="pending"} 0' not in (await hub.call("hub.metrics"))["text"]:
         pass
 
@@ -87,6 +95,39 @@ async def test_a_person_is_forgotten_everywhere_and_stays_suppressed(served: Ser
     await hub.call("contacts.add", list="customers", email="ann@example.com")
     assert (await hub.call("suppression.list"))["suppressions"][0]["address"] == "ann@example.com"
     assert not (await hub.call("contacts.forget", key="nobody@example.com"))["changed"]
+
+
+async def reply(database: Database, delivery: int, address: str) -> None:
+    """Somebody answers a message, from any address."""
+    tokens = Tokens(database.install_key)
+    about = Reference(token=tokens.of(Purpose.BOUNCE, delivery), address=address)
+    item = Item(
+        key="1",
+        kind=ItemKind.REPLY,
+        at=1_000.0,
+        about=about,
+        sender=f"Ann <{address}>",
+        subject="Re: Code",
+        text="Please call 555 0100.",
+    )
+    await Inbox(database, tokens).book("mailbox office", [item], "1")
+
+
+async def test_what_a_forgotten_person_wrote_from_another_address_goes_too(
+    served: Served, hub: Client
+) -> None:
+    await send_all(served, hub)
+    await reply(served.database, 1, "ann@home.example")
+    await hub.call("inbox.reply", id=1, text="We shall ring at nine.")
+    await nothing_waits(hub)
+    known = texts(served.database)
+    assert "555 0100" in known
+    assert "at nine" in known
+    await hub.call("contacts.forget", key="ann@example.com")
+    left = texts(served.database)
+    assert "555 0100" not in left
+    assert "at nine" not in left
+    assert "ann@home.example" not in left
 
 
 async def test_the_files_of_who_is_forgotten_go_and_those_of_others_stay(
@@ -160,6 +201,7 @@ async def test_old_history_is_thinned_page_by_page_and_the_figures_stay(
     for number in ids:
         await store.ledger.record([open_entry(number)])
         await store.ledger.record([close_entry(number, DeliveryState.SENT)])
+    await reply(store.db, ids[0], "p0@home.example")
     await store.move(campaign, CampaignState.COMPLETED)
     young = await store.running(*people, name="young")
     ended = (await store.campaigns.by_id(campaign.id)).completed_at
@@ -173,6 +215,7 @@ async def test_old_history_is_thinned_page_by_page_and_the_figures_stay(
     assert {(await store.ledger.message(number)).fields == {} for number in ids} == {True}
     assert await thin(store.db, kept, ended + 731 * DAY) == 5
     assert {row.recipient for row in await store.ledger.deliveries(campaign.id)} == {""}
+    assert "p0@home.example" not in texts(store.db)
     assert "p0@example.com" in {row.recipient for row in await store.ledger.deliveries(young.id)}
     for each in (campaign, young):
         await store.check_counters(each)
