@@ -36,6 +36,7 @@ from hubd.core.tokens import Tokens
 from hubd.store.cancelling import cancel_waiting
 from hubd.store.credit_holds import doubts_decided
 from hubd.store.doubts import tell_decided
+from hubd.store.forgetting import allow
 from hubd.store.inbound_facts import candidates, named_by_provider, recent_to
 from hubd.store.multirow import exactly_one
 from hubd.store.receipts import RECEIPT, settle_sent
@@ -62,8 +63,6 @@ SUPPRESS = """
 INSERT INTO suppression (channel, address_key, reason, source, created_at)
 VALUES (?, ?, ?, coalesce((SELECT 'campaign ' || name FROM campaign WHERE id = ?), ?), ?)
 ON CONFLICT DO NOTHING"""
-#: An opt-out is taken back, and nothing else.
-ALLOW = "DELETE FROM suppression WHERE channel = ? AND address_key = ? AND reason = 'opted_out'"
 #: A bounce that counts among others; one of each message.
 ADD_SOFT = """
 INSERT INTO soft_bounce (channel, address_key, delivery_id, at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"""
@@ -259,7 +258,7 @@ class _Booking:
                 db.execute(RELEASE, (channel.value, address))
         if effect.allow:
             for address in addresses:
-                db.execute(ALLOW, (channel.value, address))
+                allow(self._unit, channel, address, SkipReason.OPTED_OUT)  # and nothing else
 
     def _is_one_too_many(self, delivery: Candidate, at: float) -> bool:
         address = (delivery.channel.value, delivery.address_key)

@@ -16,7 +16,7 @@ from hubd.core.records import Contact, Forgotten, ImportCount, ListView, Suppres
 from hubd.errors import NotFound
 from hubd.store.cancelling import cancel_waiting
 from hubd.store.database import Database
-from hubd.store.forgetting import ERASE_REPLIES, erase, forget, one_off_messages
+from hubd.store.forgetting import ERASE_REPLIES, allow, erase, forget, one_off_messages
 from hubd.store.importing import import_page
 from hubd.store.list_names import list_id, no_such_list
 from hubd.store.suppressing import rehearse_page, suppress_page
@@ -51,8 +51,6 @@ REMOVE_CONTACT = "DELETE FROM contact WHERE id = ?"
 SUPPRESS = """
 INSERT INTO suppression (channel, address_key, reason, source, created_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING"""
-#: Sending to the address is allowed again.
-UNSUPPRESS = "DELETE FROM suppression WHERE channel = ? AND address_key = ?"
 #: A page of suppressed addresses of all channels or one.
 SUPPRESSION = "SELECT * FROM suppression WHERE channel = ? AND address_key = ?"
 SUPPRESSIONS = """
@@ -176,7 +174,7 @@ class Contacts:
 
     def unsuppressing(self, channel: Channel, key: str) -> Work[bool]:
         """The unit of work that allows sending again: whether it was suppressed."""
-        return lambda unit: unit.db.execute(UNSUPPRESS, (channel.value, key)).rowcount == 1
+        return lambda unit: allow(unit, channel, key)
 
     async def suppressions(
         self, channel: Channel | None = None, after: tuple[str, str] = ("", ""), limit: int = 500

@@ -27,6 +27,11 @@ FORGOTTEN = "SELECT hash, reason, source FROM forgotten WHERE hash IN ({marks})"
 SUPPRESS = """
 INSERT INTO suppression (channel, address_key, reason, source, created_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING"""
+#: It is not suppressed any more, for one reason or any, nor when it comes again.
+ALLOW = """
+DELETE FROM suppression
+WHERE channel = :channel AND address_key = :key AND (:reason = '' OR reason = :reason)"""
+NOT_AGAIN = "DELETE FROM forgotten WHERE hash = :hash AND (:reason = '' OR reason = :reason)"
 #: Suppressed addresses that are forgotten.
 UNSUPPRESS = """
 DELETE FROM suppression WHERE address_key IN (SELECT value FROM json_each(?))
@@ -98,6 +103,16 @@ def suppress_again(unit: SharedUnit, addresses: Iterable[tuple[Channel, str]]) -
         for known, reason, source in unit.db.execute(statement, some).fetchall():
             channel, key = hashed[known]
             unit.db.execute(SUPPRESS, (channel.value, key, reason, source, unit.now))
+
+
+def allow(unit: SharedUnit, channel: Channel, key: str, reason: str = "") -> bool:
+    """Send to an address again, with `reason` only if it was suppressed for that; whether it was."""
+    values: dict[str, object] = {"channel": channel.value, "key": key, "reason": reason}
+    allowed = unit.db.execute(ALLOW, values).rowcount > 0
+    if unit.db.execute(ANYBODY).fetchone()[0]:
+        values["hash"] = address_hash(unit.db, channel, key)
+        allowed |= unit.db.execute(NOT_AGAIN, values).rowcount > 0
+    return allowed
 
 
 def forget(unit: Unit, keys: Sequence[str]) -> int:

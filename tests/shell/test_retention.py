@@ -130,6 +130,19 @@ async def test_what_a_forgotten_person_wrote_from_another_address_goes_too(
     assert "ann@home.example" not in left
 
 
+async def test_a_forgotten_address_that_is_allowed_again_stays_allowed(served: Served, hub: Client) -> None:
+    address = {"channel": "email", "address": "ann@example.com"}
+    for returns_first in (True, False):
+        await hub.call("suppression.add", **address, reason="opted_out")
+        await hub.call("contacts.forget", key="ann@example.com")
+        if returns_first:
+            await hub.call("contacts.add", list="customers", email="ann@example.com")
+        assert (await hub.call("suppression.remove", **address))["changed"]
+        assert not (await hub.call("suppression.remove", **address))["changed"]
+        await hub.call("contacts.add", list="customers", email="ann@example.com")
+        assert (await hub.call("suppression.list"))["suppressions"] == []
+
+
 async def test_the_files_of_who_is_forgotten_go_and_those_of_others_stay(
     served: Served, hub: Client, tmp_path: Path
 ) -> None:
