@@ -13,6 +13,7 @@ from enum import StrEnum
 import msgspec
 
 from hubd.core.model import Counts, DeliveryState
+from hubd.core.recurrence import OVER
 
 WINDOW = 600.0  #: seconds in which ...
 MOST = 3  #: ... so many emails are sent at most, and then a digest
@@ -66,7 +67,8 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
 def kinds_of(event: str, data: Mapping[str, object], counts: Counts) -> list[NoticeKind]:
     """What people are told because of an event. `counts` are the campaign's, if it is about one.
 
-    A pause, and a stop, by an operator has no reason and is no news to anybody.
+    A pause, and a stop, by an operator has no reason and is no news to anybody. Nor is the planned end of a
+    campaign that repeats: its last occurrence tells for itself.
     """
     if event in OTHERS:
         return [OTHERS[event][0]]
@@ -74,6 +76,8 @@ def kinds_of(event: str, data: Mapping[str, object], counts: Counts) -> list[Not
         case "completed", _:
             doubts = [NoticeKind.IN_DOUBT] if counts.in_doubt else []
             return [NoticeKind.COMPLETED, *doubts]
+        case "stopped", _ if data.get("reason") == OVER:
+            return []
         case ("failed", _) | ("stopped", True):
             return [NoticeKind.FAILED]
         case "paused", True:

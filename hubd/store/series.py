@@ -14,7 +14,7 @@ from hubd.core.decide import Occurred
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, CampaignState
 from hubd.core.records import OccurrenceRow
-from hubd.core.recurrence import Recurrence, due, occurrence_name, recurrence_from_json
+from hubd.core.recurrence import OVER, Recurrence, due, occurrence_name, recurrence_from_json
 from hubd.core.spec import CampaignSpec, Schedule, spec_from_json
 from hubd.errors import HubError
 from hubd.failpoints import reach
@@ -61,7 +61,7 @@ def occurring(campaign_id: int, now: float) -> Work[Occurred]:
         name = "" if found.start is None else _occur(unit, series, recurrence, found.start)
         if found.next is None:
             to = advance_campaign(series.state, CampaignEvent.STOP)
-            write_move(unit, series, to, CampaignEvent.STOP, {}, "it has no occurrence any more")
+            write_move(unit, series, to, CampaignEvent.STOP, {}, OVER)
         elif found.next != planned:
             sets: dict[str, float | str | None] = {"scheduled_at": found.next}
             write_move(unit, series, series.state, CampaignEvent.SCHEDULE, sets)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hubd.core.model import Counts
 from hubd.core.notices import MOST, WINDOW, Mail, Notice, NoticeKind, headline, kinds_of, plan, sentence
+from hubd.core.recurrence import OVER
 
 K = NoticeKind
 
@@ -42,6 +43,7 @@ def notice(
         ("failed", "an internal error stopped it", 0, [K.FAILED]),
         ("stopped", "it could not start on time: no disk space", 0, [K.FAILED]),
         ("stopped", "", 0, []),
+        ("stopped", OVER, 0, []),
         ("paused", "limit", 0, [K.PAUSED]),
         ("paused", "", 3, []),
         ("running", "", 0, []),

@@ -168,6 +168,11 @@ async def test_a_series_ends_with_its_last_time_and_goes_on_with_the_newest_temp
     assert (await until(wall.hub, "weekly.2026-12-14", "completed"))["template"] == "note@2"
     ended = await wall.view()
     assert (ended["state"], ended["reason"]) == ("stopped", "it has no occurrence any more")
+    told = (await wall.hub.call("notification.list"))["notifications"]
+    assert {(each["kind"], each["about"]) for each in told} == {
+        ("completed", "weekly.2026-12-07"),
+        ("completed", "weekly.2026-12-14"),
+    }
     with pytest.raises(BadInput, match="no occurrence any more"):
         await wall.hub.call("campaign.start", name="weekly")
 
