@@ -43,8 +43,11 @@ def write_notices(db: Transaction, now: float, happened: Happened, event: AddEve
     if row is None:
         return
     figures = {name: int(row[name]) for name in _COUNTED}
+    run = f"{happened.campaign_id}:{row['runs']}"
+    if happened.data.get("to") == "stopped":  # it did not run: that may happen again before it does
+        run += f":{happened.seq}"
     for kind in kinds_of(happened.type, happened.data, Counts(**figures)):
-        key = f"notify:{happened.campaign_id}:{row['runs']}:{kind}"
+        key = f"notify:{run}:{kind}"
         reason = "" if kind is NoticeKind.IN_DOUBT else str(happened.data.get("reason") or "")
         shown = {name: n for name, n in figures.items() if n}
         _write(db, now, kind, key, (row["name"], row["provider"], reason), shown, event)

@@ -159,6 +159,16 @@ async def test_each_run_is_told_and_what_an_operator_does_is_not(store: Store) -
     assert len({each.key for each in found}) == 3
 
 
+async def test_each_start_that_fails_is_told(store: Store) -> None:
+    campaign = await store.draft()
+    why = "it could not start on time: the list is empty"
+    for _ in range(2):
+        await store.move(campaign, CampaignState.SCHEDULED)
+        await store.move(campaign, CampaignState.STOPPED, reason=why)
+    found, _ = await Notices(store.db).page(unread=True, before=0, limit=10)
+    assert [(each.kind.value, each.reason) for each in found] == [("failed", why)] * 2
+
+
 def test_the_settings_are_read_and_judged(tmp_path: Any) -> None:
     path = tmp_path / "hubd.toml"
     path.write_text(
