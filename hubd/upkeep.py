@@ -19,7 +19,7 @@ from hubd.store.rollup import count_pending
 
 log = logging.getLogger(__name__)
 
-AGAIN = 60.0  #: seconds until what failed is tried again
+AGAIN = 60.0  #: seconds until what failed is tried again, and between two looks for what nobody tells of
 
 
 async def look_at_database(database: Database) -> None:
@@ -65,7 +65,8 @@ async def erase_files(database: Database, state_dir: Path) -> None:
             log.warning("files of the outbox that were erased are still there: %s", error)
             await trio.sleep(AGAIN)
         await trio.sleep(1)
-        seen = await database.wait_events(seen)
+        with trio.move_on_after(AGAIN):  # what retention erases is no event
+            seen = await database.wait_events(seen)
 
 
 async def tidy_hourly(database: Database, reload: Reloader) -> None:

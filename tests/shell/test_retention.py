@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 from hubd.client import Client, open_client
 from hubd.config.file import load_config
@@ -20,6 +22,7 @@ from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import BadInput, NotFound
 from hubd.providers.outbox.erasing import erase_messages
 from hubd.store import retention
+from hubd.upkeep import erase_files
 from hubd.store.database import Database
 from hubd.store.erasures import waiting
 from hubd.store.inbox import Inbox
@@ -160,6 +163,26 @@ async def test_the_files_of_who_is_forgotten_go_and_those_of_others_stay(
     for each in await waiting(served.database):
         erase_messages(tmp_path / "outbox", each.campaign, [(each.first, each.last)])
     assert not (tmp_path / "outbox" / "spring").exists()
+
+
+async def test_files_go_although_nothing_else_happens(
+    database: Database, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    file = tmp_path / "outbox" / "spring" / "1.eml"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    gone = "INSERT INTO erasure (campaign, first, last) VALUES ('spring', 1, 1)"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(erase_files, database, tmp_path)
+        for _ in range(2_000):  # until it has looked and waits
+            await trio.sleep(1)
+        await database.write(lambda unit: unit.db.execute(gone))
+        for _ in range(100_000):
+            if not file.exists():
+                break
+            await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert not file.exists()
 
 
 async def test_a_removed_contact_keeps_its_place_in_campaigns_and_no_one_off_message(
