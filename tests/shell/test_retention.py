@@ -34,7 +34,7 @@ from tests.shell.test_paying import until
 WORDS = {
     "sender": "Acme <hello@acme.example>",
     "subject": "Code",
-    "text": "Your code is 4711, {{ first_name }}.",
+    "text": "Your code is tangerine, {{ first_name }}.",
 }
 DAY = 86_400.0
 
@@ -87,7 +87,7 @@ async def test_a_person_is_forgotten_everywhere_and_stays_suppressed(served: Ser
     assert (done["contact"], done["messages"], done["cancelled"]) == (True, 2, 0)
     left = texts(served.database)
     assert "ann@example.com" not in left.lower()
-    assert "4711" not in left
+    assert "tangerine" not in left
     assert "Ann" not in left
     counts = (await hub.call("campaign.get", name="spring"))["campaign"]["counts"]
     assert (counts["total"], counts["sent"]) == (2, 2)
@@ -196,7 +196,7 @@ async def test_a_removed_contact_keeps_its_place_in_campaigns_and_no_one_off_mes
     assert life["content"] is None
     listed = (await hub.call("delivery.list", campaign="spring"))["deliveries"]
     assert [each["recipient"] for each in listed] == ["ann@example.com", "bob@example.com"]
-    assert "4711" not in texts(served.database)
+    assert "tangerine" not in texts(served.database)
 
 
 async def attach(hub: Client, data: bytes) -> dict[str, Any]:
