@@ -197,9 +197,8 @@ async def forget(hub: Hub, params: p.ContactForget, command: Command) -> r.Forgo
     keys = _keys(params.key)
 
     def answer(found: Forgotten) -> r.ForgottenResult:
-        changed = found.contact or found.messages > 0
         return {
-            **command.done(changed=changed),
+            **command.done(changed=found.known),
             "contact": found.contact,
             "cancelled": found.cancelled,
             "messages": found.messages,

@@ -79,6 +79,7 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
     contact: bool  #: whether it was a contact
     cancelled: int  #: messages that waited
     messages: int  #: all that were to the person
+    known: bool  #: whether there was any of these, or anything else about the person
 
 
 # --- messages --------------------------------------------------------------------------------------------

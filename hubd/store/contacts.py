@@ -143,8 +143,9 @@ class Contacts:
                 unit.event("contact.removed", None, {"contact_id": row["public_id"]})
             all_keys = list(dict.fromkeys(all_keys))
             cancelled = cancel_waiting(unit, all_keys, SkipReason.CANCELLED, erase=True)
-            messages = forget(unit, all_keys)
-            return Forgotten(contact=row is not None, cancelled=cancelled, messages=messages)
+            messages, known = forget(unit, all_keys)
+            contact = row is not None
+            return Forgotten(contact=contact, cancelled=cancelled, messages=messages, known=known or contact)
 
         return work
 

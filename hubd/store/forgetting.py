@@ -115,22 +115,24 @@ def allow(unit: SharedUnit, channel: Channel, key: str, reason: str = "") -> boo
     return allowed
 
 
-def forget(unit: Unit, keys: Sequence[str]) -> int:
-    """Erase what is known of these addresses, as they are compared; how many messages were to them.
+def forget(unit: Unit, keys: Sequence[str]) -> tuple[int, bool]:
+    """Erase what is known of these addresses, as they are compared; how many messages were to them, and
+    whether anything was known.
 
     With what the person wrote back, also from another address, and the answers to it.
     """
     listed = json.dumps(list(keys))
-    for channel, key, reason, created_at in unit.db.execute(UNSUPPRESS, (listed,)).fetchall():
+    suppressed = unit.db.execute(UNSUPPRESS, (listed,)).fetchall()
+    for channel, key, reason, created_at in suppressed:
         unit.db.execute(REMEMBER, (address_hash(unit.db, channel, key), reason, created_at))
     rows = unit.db.execute(TO_ADDRESSES, {"keys": listed, "all": True}).fetchall()
     numbers = [row[0] for row in rows]
     person = {"keys": listed, "deliveries": json.dumps(numbers)}
     numbers += [row[0] for row in unit.db.execute(ANSWERS, person).fetchall() if row[0] not in numbers]
-    for statement in (NOTHING_TO_DECIDE, FORGET_HELD, FORGET_BOUNCES, ERASE_REPLIES):
-        unit.db.execute(statement, person)
+    statements = (NOTHING_TO_DECIDE, FORGET_HELD, FORGET_BOUNCES, ERASE_REPLIES)
+    erased = sum(unit.db.execute(statement, person).rowcount for statement in statements)
     erase(unit, numbers)
-    return len(rows)
+    return len(rows), bool(suppressed or numbers or erased)
 
 
 def one_off_messages(unit: Unit, keys: Sequence[str]) -> list[int]:

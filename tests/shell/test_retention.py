@@ -98,6 +98,9 @@ async def test_a_person_is_forgotten_everywhere_and_stays_suppressed(served: Ser
     await hub.call("contacts.add", list="customers", email="ann@example.com")
     assert (await hub.call("suppression.list"))["suppressions"][0]["address"] == "ann@example.com"
     assert not (await hub.call("contacts.forget", key="nobody@example.com"))["changed"]
+    await hub.call("suppression.add", channel="email", address="cho@example.com", reason="opted_out")
+    for changed in (True, False):
+        assert (await hub.call("contacts.forget", key="cho@example.com"))["changed"] is changed
 
 
 async def reply(database: Database, delivery: int, address: str) -> None:
