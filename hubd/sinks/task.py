@@ -45,6 +45,7 @@ KEPT_EVERY = 20  #: events after which it is written down how far a webhook is
 LINES = 1_000  #: lines written to a file at once
 LOOK_BACK = 40 * DAY  #: seconds; figures of older days are told once
 SECRET_SECONDS = 10.0
+WHOLE = ""  #: the key that no record has: kept once a sink was told everything that there was
 #: After these the figures are told at once.
 _NEWS = frozenset({"campaign.state", "campaign.deleted"})
 
@@ -229,11 +230,15 @@ class SinkTask:
         size: int,
         send: Callable[[Sequence[Row]], Awaitable[Told]],
     ) -> Told:
-        for rows in batches(list(changed.values()), size):
+        pages = batches(list(changed.values()), size)
+        for n, rows in enumerate(pages, 1):
             told = await send(rows)
             if told is not OK:
                 return told
-            await self._context.sinks.told(self.name, cursor, {str(row[key]): digest(row) for row in rows})
+            digests = {str(row[key]): digest(row) for row in rows}
+            if n == len(pages):
+                digests[WHOLE] = b""
+            await self._context.sinks.told(self.name, cursor, digests)
         return OK
 
     async def _changed(self, settings: AirtableSink | CsvSink) -> tuple[dict[str, Row], str, int]:
@@ -245,8 +250,8 @@ class SinkTask:
             rows = campaign_rows(await self._context.sinks.sums())
         else:
             key, there = KPI_FIELDS[0], place(settings.timezone)
-            back = hour_of(max(0.0, self._context.now() - LOOK_BACK)) if told else 0
-            since = stretch_of(back, "day", there) if told else 0
+            back = hour_of(max(0.0, self._context.now() - LOOK_BACK))
+            since = stretch_of(back, "day", there) if WHOLE in told else 0
             rows = kpi_rows(*await self._context.sinks.hours(since), there)
         return {str(row[key]): row for row in rows if told.get(str(row[key])) != digest(row)}, key, cursor
 

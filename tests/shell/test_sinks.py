@@ -19,6 +19,7 @@ from standardwebhooks import Webhook as Verifier
 from hubd.config.file import load_config
 from hubd.config.sinks import AirtableSink, CsvSink, SinkSettings, WebhookSink
 from hubd.core import sinks as core
+from hubd.core.measures import DAY, Measure
 from hubd.core.model import CampaignState
 from hubd.core.sinks import CAMPAIGN_FIELDS, KPI_FIELDS, SinkView
 from hubd.errors import BadConfig, NotFound
@@ -30,6 +31,7 @@ from hubd.sinks.task import Context
 from hubd.store.database import Database
 from hubd.store.events import Events
 from hubd.store.sinks import Sinks
+from hubd.store.unit import Unit
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.sink_doubles import BASE, TOKEN, AirtableDouble, Double, serving
 
@@ -94,14 +96,18 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    db: Database, folder: Path, steady: Callable[[], float] | None = None, **settings: SinkSettings
+    db: Database,
+    folder: Path,
+    steady: Callable[[], float] | None = None,
+    now: float = 2_000.0,
+    **settings: SinkSettings,
 ) -> AsyncIterator[Running]:
     context = Context(
         sinks=Sinks(db),
         events=Events(db),
         wait_events=db.wait_events,
         head=lambda: db.head_seq,
-        now=lambda: 2_000.0,
+        now=lambda: now,
         steady=steady or db.steady,
         pace=Pace(),
     )
@@ -204,6 +210,22 @@ async def test_the_days_of_the_performance_base(store: Store, folder: Path, airt
     spring, together = airtable.rows()
     assert (spring["Key"], spring["Sent"], spring["Cost"]) == ("spring 1970-01-01", 2, 2)
     assert (together["Campaign"], together["Sent"]) == ("All campaigns", 2)
+
+
+async def test_old_days_are_told_although_the_first_time_is_cut_off(
+    store: Store, folder: Path, airtable: AirtableDouble
+) -> None:
+    await sent(store, "spring", "ann")
+    (campaign,) = await store.campaigns.list()
+
+    def work(unit: Unit) -> None:
+        for day in range(1, 13):
+            unit.measured(campaign.id, Measure.SENT, day * DAY)
+
+    await store.db.write(work)
+    airtable.answers = [(200, {}, {}), (500, {}, {})]  # ten records, and then no more at first
+    async with running(store.db, folder, now=100.0 * DAY, a=records(airtable, content="kpis")):
+        await until(lambda: len(airtable.rows()) == 2 * 13 - 10)
 
 
 async def test_a_base_that_is_down_or_limits_gets_everything_later(
