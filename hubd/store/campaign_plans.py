@@ -37,6 +37,8 @@ UPDATE campaign SET state = :target, reason = :reason, updated_at = :now,
     freeze_to = CASE WHEN :target = 'running' AND freeze_to IS NULL
                      THEN (SELECT newest FROM sequence WHERE name = 'membership') ELSE freeze_to END
 WHERE id = :id AND state = :source"""
+#: It sends again, so what was passed over as unfinished is to be thinned later.
+THIN_ANEW = "DELETE FROM thinning WHERE campaign_id = ?"
 #: Columns that `move` may set along with the state.
 SETTABLE = {
     "limit": "UPDATE campaign SET send_limit = ? WHERE id = ?",
@@ -113,6 +115,8 @@ def write_move(
     values = {"target": to.value, "source": before.state.value, "id": before.id, "troubled": troubled}
     done = unit.db.execute(MOVE, {**values, "reason": reason, "now": unit.now}).rowcount
     assert done == 1, "the state was read in the same transaction"
+    if to is CampaignState.RUNNING:
+        unit.db.execute(THIN_ANEW, (before.id,))
     if before.credits and before.state is not to:
         state_changed(unit, before, to, reserve)
     for name, value in sets.items():

@@ -263,6 +263,18 @@ async def test_old_history_is_thinned_page_by_page_and_the_figures_stay(
     assert len(await store.events.page(0, 1000)) <= 1
 
 
+async def test_what_a_campaign_sends_after_it_was_thinned_is_thinned_too(store: Store) -> None:
+    campaign = await store.running("ann", "bob")
+    ids = await store.ids(campaign)
+    for number, state in zip(ids, (CampaignState.FAILED, CampaignState.COMPLETED), strict=True):
+        await store.ledger.record([open_entry(number)])
+        await store.ledger.record([close_entry(number, DeliveryState.SENT)])
+        ended = (await store.move(campaign, state)).updated_at
+        await thin(store.db, Retention(content=DAY), ended + 2 * DAY)
+        assert (await store.ledger.message(number)).fields == {}
+        await store.move(campaign, CampaignState.RUNNING)
+
+
 def test_how_long_history_is_kept_is_read_and_judged(tmp_path: Path) -> None:
     path = tmp_path / "hubd.toml"
     path.write_text('[retention]\ndeliveries = "2 years"\ncontent = "90 days"\n')
