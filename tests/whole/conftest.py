@@ -207,6 +207,13 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         if process.poll() is None:
             process.kill()
             process.wait()
+        forget_clock(process.pid)
+
+
+def forget_clock(pid: int) -> None:
+    """Remove what libfaketime shares between processes: of one that was killed it stays, in memory."""
+    for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+        (Path("/dev/shm") / name).unlink(missing_ok=True)
 
 
 def spawn(command: list[str]) -> tuple[subprocess.Popen[str], int]:
