@@ -199,16 +199,17 @@ async def test_a_deleted_campaign_is_not_counted_any_more(store: Store) -> None:
 
 
 async def test_hours_become_days_after_90_of_them_and_can_still_be_taken_back(store: Store) -> None:
-    campaign = await store.running("ann", "bob", "cyd")
-    ann, bob, cyd = await store.ids(campaign)
-    await store.ledger.record([open_entry(n) for n in (ann, bob, cyd)])
+    campaign = await store.running("ann", "bob", "cyd", "dan")
+    ann, bob, cyd, dan = await store.ids(campaign)
+    await store.ledger.record([open_entry(n) for n in (ann, bob, cyd, dan)])
     await store.ledger.record([close_entry(ann, at=DAY + 5.0), close_entry(bob, at=DAY + HOUR)])
+    await store.ledger.record([close_entry(dan, at=DAY + 2 * HOUR)])
     await store.ledger.record([close_entry(cyd, D.FAILED, at=2 * DAY + HOUR)])
-    assert await sum_up_days(store.db, now=2 * DAY + KEPT_HOURLY + 1.0) == 2  # bob's
+    assert await sum_up_days(store.db, now=2 * DAY + KEPT_HOURLY + 1.0) == 4  # bob's and dan's
     assert await sum_up_days(store.db, now=DAY + KEPT_HOURLY) == 0  # a clock that was set back undoes nothing
     assert await store.db.read(sums) == {
-        (DAY, "sent"): 2,
-        (DAY, "cost"): 2,
+        (DAY, "sent"): 3,
+        (DAY, "cost"): 3,
         (2 * DAY + HOUR, "failed"): 1,
     }
     assert await sum_up_days(store.db, now=5 * DAY + KEPT_HOURLY) == 1
