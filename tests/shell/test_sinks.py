@@ -26,7 +26,7 @@ from hubd.errors import BadConfig, NotFound
 from hubd.secrets import Place, SecretRef
 from hubd.sinks.http import Server, Unreachable, is_forbidden_peer
 from hubd.sinks.manager import SinkManager
-from hubd.sinks.targets import CsvFiles, Pace
+from hubd.sinks.targets import CsvFiles, Pace, Webhook
 from hubd.sinks.task import Context
 from hubd.store.database import Database
 from hubd.store.events import Events
@@ -385,9 +385,9 @@ async def test_nothing_is_sent_to_a_forbidden_address(
     server: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hubd.sinks.http.is_forbidden_peer", lambda peer: True)
-    hub = Server(server.url, guarded=True)
-    with pytest.raises(Unreachable, match="nothing is sent to"):
-        await hub.request("POST", "/", [], b"{}")
+    hub = Webhook(hook(server))
+    told = await hub.test(SECRET, 1.0)
+    assert (told.outcome, "nothing is sent to" in told.reason) == ("retry", True)
     hub.close()
     assert server.requests == []
 
