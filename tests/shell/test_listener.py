@@ -254,6 +254,8 @@ async def test_what_is_not_booked_is_to_be_sent_again(world: World) -> None:
     world.books = False
     answer = await world.client.post(f"/u/{TOKEN}", data=ONE_CLICK)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    fields = {"MessageSid": "SM1", "To": "+15005550001", "MessageStatus": "delivered"}
+    assert (await world.tell(fields)).status_code == 503
     world.books = True
     assert (await world.client.post(f"/u/{TOKEN}", data=ONE_CLICK)).status_code == 200
     assert len(world.items) == 1
@@ -293,6 +295,28 @@ async def test_large_bodies_are_not_read(world: World) -> None:
     assert not answer or answer.startswith(b"HTTP/1.1 413")
     assert (await world.client.post(path, content=b"x" * (1 << 20))).status_code == 403
     assert world.listener._bytes == 0
+
+
+async def test_bodies_and_requests_beyond_the_bounds_are_to_be_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = world.webhook.removeprefix("https://hub.acme.example")
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode()
+    monkeypatch.setattr(module, "ALL_BODIES", 1 << 20)
+    async with await trio.open_tcp_stream("127.0.0.1", world.listener.port) as stream:
+        await stream.send_all(head)
+        with trio.fail_after(30):
+            while not world.listener._bytes:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        assert (await world.client.post(path, data={"a": "b"})).status_code == 503
+        await stream.send_all(b"123456789")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 403")
+    assert (await world.client.post(path, data={"a": "b"})).status_code == 403
+    monkeypatch.setattr(module, "MOST_WAITING", 0)
+    assert (await world.client.post(f"/u/{TOKEN}", data=ONE_CLICK)).status_code == 503
+    monkeypatch.setattr(module, "CONNECTIONS", world.listener._connections)
+    assert await said(world, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+    assert world.items == []
 
 
 @pytest.mark.parametrize(
