@@ -71,6 +71,7 @@ class Ledger:
 
     booked: dict[str, Item] = field(default_factory=dict)
     cursors: dict[str, str] = field(default_factory=dict)
+    left: frozenset[str] = frozenset()  #: keys of what fits no message yet
     trouble: Exception | None = None
 
     async def cursor(self, source: str) -> str:
@@ -81,10 +82,11 @@ class Ledger:
         await trio.lowlevel.checkpoint()
         if self.trouble is not None:
             raise self.trouble
-        new = [item for item in items if item.key not in self.booked]
+        left = tuple(item.key for item in items if item.key in self.left)
+        new = [item for item in items if item.key not in {*self.booked, *left}]
         self.booked.update((item.key, item) for item in new)
         self.cursors[source] = cursor
-        return Booked(new={ItemKind.BOUNCE: len(new)}, waiting=bool(new))
+        return Booked(new={ItemKind.BOUNCE: len(new)}, left=left, waiting=bool(new))
 
 
 @dataclass(eq=False)
@@ -143,6 +145,16 @@ async def test_it_books_then_acknowledges_then_waits(autojump_clock: trio.testin
         await trio.sleep(600)
         assert box.looks == [(0.0, ""), (600.0, "3")]
     assert box.closed == 1
+
+
+async def test_what_is_left_is_not_acknowledged(autojump_clock: trio.testing.MockClock) -> None:
+    box = Box()
+    box.add(3)
+    async with world(Ledger(left=frozenset({"2"}))) as here:
+        await here.apply(box)
+        await trio.sleep(1)
+        assert list(here.ledger.booked) == ["1", "3"]
+        assert box.acknowledged == [("3", ["2"])]
 
 
 async def test_while_messages_go_out_it_looks_more_often_and_a_wake_up_looks_at_once(
