@@ -11,6 +11,7 @@ from hubd.core.inbound import ItemKind
 from hubd.core.model import Answer, Channel, Signal, Stage
 from hubd.core.verdict import Action, is_ready
 from hubd.errors import SourceUnavailable
+from hubd.inbound.source import ReadFirst
 from hubd.providers.sns.opted_out import EVERY, OptedOutSource
 from tests.shell.aws_double import AwsDouble
 from tests.shell.aws_services import BOUND, NUMBER, given, send, service, sns, text, verdict
@@ -189,6 +190,8 @@ async def test_all_who_opted_out_are_read_page_by_page_each_hour(double: AwsDoub
     numbers = [f"+1202555{n:04}" for n in range(250)]
     double.book.opted_out = list(numbers)
     source = OptedOutSource("text", service(double, "sns"), lambda: 1000.0)
+    assert isinstance(source, ReadFirst)
+    assert source.read_first, "before something is sent"
     found, cursor, waits = [], "", []
     with trio.fail_after(BOUND):
         while True:
