@@ -37,6 +37,8 @@ WORDS = {
     "text": "Your code is tangerine, {{ first_name }}.",
 }
 DAY = 86_400.0
+#: As of a receipt that comes at this time.
+RECEIVED = "UPDATE delivery SET updated_at = ? WHERE id = ?"
 
 
 @pytest.fixture
@@ -273,6 +275,41 @@ async def test_what_a_campaign_sends_after_it_was_thinned_is_thinned_too(store: 
         await thin(store.db, Retention(content=DAY), ended + 2 * DAY)
         assert (await store.ledger.message(number)).fields == {}
         await store.move(campaign, CampaignState.RUNNING)
+
+
+async def test_one_off_messages_are_erased_when_they_are_old(served: Served, hub: Client) -> None:
+    await hub.call("message.send", provider="outbox", to="ann@example.com", **WORDS)
+    while 'lane="single",state="pending"} 0' not in (await hub.call("hub.metrics"))["text"]:
+        pass
+    newest = "SELECT max(updated_at) FROM delivery"
+    sent = await served.database.read(lambda db: float(db.execute(newest).fetchone()[0]))
+    kept = Retention(content=DAY, deliveries=2 * DAY)
+    assert await thin(served.database, kept, sent + DAY - 1) == 0
+    assert "tangerine" in texts(served.database)
+    assert await thin(served.database, kept, sent + DAY + 1) == 1
+    assert "tangerine" not in texts(served.database)
+    assert [each["recipient"] for each in (await hub.call("message.list"))["messages"]] == ["ann@example.com"]
+    assert await thin(served.database, kept, sent + 2 * DAY + 1) == 1
+    assert [each["recipient"] for each in (await hub.call("message.list"))["messages"]] == [""]
+
+
+async def test_what_is_in_doubt_is_kept_and_what_came_back_lately_waits(store: Store) -> None:
+    campaign = await store.running("ann", "bob", "cyd")
+    ann, bob, cyd = await store.ids(campaign)
+    await store.ledger.record([open_entry(number) for number in (ann, bob, cyd)])
+    said = close_entry(ann, provider_reply="250 queued for A. Smith", detail="for A. Smith")
+    await store.ledger.record([said, close_entry(bob, DeliveryState.IN_DOUBT), close_entry(cyd)])
+    await store.move(campaign, CampaignState.COMPLETED)
+    ended = (await store.campaigns.by_id(campaign.id)).completed_at
+    assert ended is not None
+    later = ended + 100 * DAY
+    await store.db.write(lambda unit: unit.db.execute(RECEIVED, (later, cyd)))
+    assert await thin(store.db, Retention(content=DAY, deliveries=DAY), later) == 4
+    rows = await store.ledger.deliveries(campaign.id)
+    assert [row.recipient for row in rows] == ["", "bob@example.com", "cyd@example.com"]
+    fields = [(await store.ledger.message(number)).fields for number in (ann, bob, cyd)]
+    assert [bool(each) for each in fields] == [False, True, True]
+    assert "Smith" not in texts(store.db)
 
 
 def test_how_long_history_is_kept_is_read_and_judged(tmp_path: Path) -> None:
