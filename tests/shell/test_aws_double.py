@@ -35,13 +35,14 @@ def client(double: AwsDouble, service: str, secret: str = SECRET) -> Any:
 
 def test_boto3_sends_an_email_and_reads_what_became_of_it(double: AwsDouble) -> None:
     ses, sqs = client(double, "sesv2"), client(double, "sqs")
+    before = len(double.accepted)
     sent = ses.send_email(
         Content={"Raw": {"Data": RAW}},
         Destination={"ToAddresses": ["bounce@acme.example"]},
         EmailTags=[{"Name": "hub", "Value": "7"}],
         ConfigurationSetName="hub",
     )
-    (message,) = double.accepted
+    (message,) = double.accepted[before:]
     assert (message["id"], message["raw"], message["tags"]) == (sent["MessageId"], RAW, {"hub": "7"})
     url = f"{double.base_url}{QUEUE}"
     (received,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]

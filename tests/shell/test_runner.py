@@ -362,6 +362,18 @@ async def test_a_single_message_goes_ahead_of_bulk(autojump_clock: trio.testing.
         await here.supervisor.stop("bulk")
 
 
+async def test_a_triggered_campaign_goes_ahead_of_bulk(autojump_clock: trio.testing.MockClock) -> None:
+    store, transport = FakeStore(), FakeTransport(connections=2, latency=0.1)
+    bulk = store.add_campaign("bulk", 5000, EMAIL)
+    store.add_campaign("welcome", 100, EMAIL, trigger_list="new")
+    async with world(store, transport) as here:
+        with trio.fail_after(60):
+            while store.states(2).get(DeliveryState.SENT, 0) < 100:
+                await trio.sleep(0.1)
+        assert store.states(bulk.id).get(DeliveryState.SENT, 0) <= 10, "what it had on the wire, and announced"
+        await here.supervisor.stop("bulk")
+
+
 async def test_a_limit_sends_that_many_and_pauses(autojump_clock: trio.testing.MockClock) -> None:
     store, transport = FakeStore(), FakeTransport(connections=8)
     campaign = store.add_campaign("canary", 100, EMAIL, limit=25)

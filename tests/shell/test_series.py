@@ -136,6 +136,9 @@ async def test_a_time_that_meets_the_one_before_is_skipped_and_told(wall: Wall) 
     await wall.hub.call("campaign.pause", name="weekly.2026-12-07")
     await wall.set("2026-12-14T08:00:00Z")
     assert (await wall.outcomes())[-1] == ("2026-12-14", "overlap", None)
+    events = (await wall.hub.call("events.list", campaign="weekly"))["events"]
+    told = [each["data"]["outcome"] for each in events if each["type"] == "campaign.occurrence"]
+    assert told == ["started", "overlap"]
     # A stop of the series ends no campaign that has begun, and the other way round.
     stopped = await wall.hub.call("campaign.stop", name="weekly")
     assert (stopped["campaign"]["state"], stopped["campaign"]["next_at"]) == ("stopped", None)
