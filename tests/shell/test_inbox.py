@@ -77,6 +77,12 @@ async def test_a_long_look_lets_messages_between_and_moves_the_cursor_at_its_end
     assert (await inbox.cursor(SOURCE), store.db.head_seq) == ("end", before)
     assert len(await inbox.page(kind="unmatched", limit=1_000)) == AT_ONCE + 1
 
+    more = [item(f"more {n}", K.BOUNCE, Reference()) for n in range(AT_ONCE)]
+    broken = item("broken", K.BOUNCE, Reference(), code=2**70)  # SQLite has no such number
+    with pytest.raises(OverflowError):
+        await inbox.book(SOURCE, [*more, broken], "later")
+    assert await inbox.cursor(SOURCE) == "end", "what was not booked is read again"
+
 
 async def test_what_fits_no_message_yet_is_left(inbox: Inbox, store: Store, database: Database) -> None:
     young = Item(key="1", kind=K.DELIVERED, at=2e9, about=Reference(provider_ids=("SM1",)))
