@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -175,12 +176,13 @@ def _free_ports(count: int) -> list[int]:
 
 def _wait_for(port: int, server: subprocess.Popen[bytes], folder: Path) -> None:
     """Until it greets."""
-    while server.poll() is None:
+    end = time.monotonic() + 60.0
+    while server.poll() is None and time.monotonic() < end:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
                 if connection.recv(4) == b"* OK":
                     return
         except OSError:
-            pass
+            time.sleep(0.01)  # another process: there is no event to wait on
     log = folder / "dovecot.log"
-    raise AssertionError(f"Dovecot ended: {log.read_text() if log.exists() else 'it wrote no log'}")
+    raise AssertionError(f"Dovecot does not greet: {log.read_text() if log.exists() else 'it wrote no log'}")
