@@ -22,11 +22,11 @@ from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import BadInput, NotFound
 from hubd.providers.outbox.erasing import erase_messages
 from hubd.store import retention
-from hubd.upkeep import erase_files
 from hubd.store.database import Database
 from hubd.store.erasures import waiting
 from hubd.store.inbox import Inbox
 from hubd.store.retention import Retention, thin
+from hubd.upkeep import erase_files
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import PERSONAL, PLAIN, Served
 from tests.shell.test_paying import until
