@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
@@ -19,21 +18,14 @@ class Unreachable(Exception):
 
 
 class Server:
-    """One server. Used by one task at a time.
+    """One server. Used by one task at a time. Raises `BadConfig` and `OSError`."""
 
-    With `guarded` nothing is sent to addresses that only this machine's network has for itself: the ones that
-    are link-local, such as those at which clouds hand out credentials.
-
-    Raises `BadConfig` and `OSError`.
-    """
-
-    def __init__(self, url: str, *, guarded: bool = False) -> None:
+    def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._endpoint = Endpoint(
             f"{parts.scheme}://{parts.netloc}",
             connect_timeout=CONNECT_SECONDS,
             timeout=ANSWER_SECONDS,
-            refused=is_forbidden_peer if guarded else None,
         )
         self._connection = self._endpoint.connection()
         self.target = target_of(parts)
@@ -60,17 +52,3 @@ class Server:
 def target_of(parts: SplitResult) -> str:
     """The path and the query of an address."""
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-def is_forbidden_peer(peer: object) -> bool:
-    """Whether a socket's peer name is an address that a webhook never has."""
-    if not isinstance(peer, tuple) or not peer:
-        return True
-    try:
-        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
-    except ValueError:
-        return True
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    metadata = address in (ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200"))
-    return address.is_link_local or address.is_multicast or address.is_unspecified or metadata

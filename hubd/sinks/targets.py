@@ -96,7 +96,7 @@ class Webhook:
     """One server. Raises `BadConfig` and `OSError`."""
 
     def __init__(self, settings: WebhookSink) -> None:
-        self._server = Server(settings.url, guarded=True)
+        self._server = Server(settings.url)
 
     async def send(self, event: EventRow, secret: str, now: float) -> Told:
         """Tell it about an event."""

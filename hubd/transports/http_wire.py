@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,6 +21,7 @@ import trio
 from hubd.core.model import Answer, Signal, Stage
 from hubd.errors import BadConfig
 from hubd.failpoints import reach
+from hubd.transports.forbidden import is_forbidden_peer
 from hubd.transports.http_protocol import CutOff, Malformed, Protocol, Request, Response, kept_for
 from hubd.transports.http_proxy import Proxy, proxy_for
 from hubd.transports.loopback import is_loopback_peer
@@ -56,11 +57,10 @@ class Endpoint:
         connect_timeout: float,
         timeout: float,
         ca_file: Path | None = None,
-        refused: Callable[[object], bool] | None = None,
     ) -> None:
         """`connect_timeout` is for the connection, and again for a proxy's answer and for the TLS handshake;
-        `timeout` is from the first byte of a request to the end of its answer. Nothing is sent to a peer (a
-        socket's peer name) that is `refused`; a proxy decides for itself where it connects to.
+        `timeout` is from the first byte of a request to the end of its answer. Nothing is sent to a peer
+        that is forbidden (see `forbidden`); a proxy decides for itself where it connects to.
         """
         try:
             self.origin = origin_of(urlsplit(base_url))
@@ -77,7 +77,6 @@ class Endpoint:
         if self.context is not None:
             self.context.set_alpn_protocols(["http/1.1"])
         self.connect_timeout, self.timeout = connect_timeout, timeout
-        self.refused = refused
         self.closed = False
         self.open: set[Connection] = set()
 
@@ -210,7 +209,7 @@ class Connection:
         if endpoint.closed:
             raise self._failed(Signal.DROPPED, "the provider is being closed")
         try:
-            if endpoint.proxy is None and endpoint.refused is not None and endpoint.refused(stream.peer):
+            if endpoint.proxy is None and is_forbidden_peer(stream.peer):
                 raise self._failed(Signal.GARBAGE, "its address is one that nothing is sent to")
             if endpoint.proxy is not None:
                 await self._tunnel(stream, endpoint.proxy)

@@ -24,7 +24,7 @@ from hubd.core.model import CampaignState
 from hubd.core.sinks import CAMPAIGN_FIELDS, KPI_FIELDS, SinkView
 from hubd.errors import BadConfig, NotFound
 from hubd.secrets import Place, SecretRef
-from hubd.sinks.http import Server, Unreachable, is_forbidden_peer
+from hubd.sinks.http import Server, Unreachable
 from hubd.sinks.manager import SinkManager
 from hubd.sinks.targets import CsvFiles, Pace, Webhook
 from hubd.sinks.task import Context
@@ -361,30 +361,10 @@ async def test_a_bad_secret_pauses_a_webhook_and_a_missing_one_is_looked_for_aga
     assert "hunter2" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("address", "forbidden"),
-    [
-        ("169.254.169.254", True),  # where clouds hand out credentials
-        ("fe80::1%eth0", True),
-        ("::ffff:169.254.169.254", True),
-        ("fd00:ec2::254", True),
-        ("100.100.100.200", True),
-        ("0.0.0.0", True),
-        ("224.0.0.1", True),
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("192.0.2.1", False),
-        ("2001:db8::1", False),
-    ],
-)
-def test_addresses_that_a_webhook_never_has(address: str, forbidden: bool) -> None:
-    assert is_forbidden_peer((address, 443)) is forbidden
-
-
 async def test_nothing_is_sent_to_a_forbidden_address(
     server: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubd.sinks.http.is_forbidden_peer", lambda peer: True)
+    monkeypatch.setattr("hubd.transports.http_wire.is_forbidden_peer", lambda peer: True)
     hub = Webhook(hook(server))
     told = await hub.test(SECRET, 1.0)
     assert (told.outcome, "nothing is sent to" in told.reason) == ("retry", True)
