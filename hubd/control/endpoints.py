@@ -42,6 +42,8 @@ class Endpoint:
     file: tuple[int, int] | None = None  #: which file it is, as `os.stat` tells it; None: it is not looked at
     made: ExitStack = field(default_factory=ExitStack)  #: what removes our socket file
     made_again: trio.Event = field(default_factory=trio.Event)  #: there is another listener now
+    connections: int = 0  #: that are open, also those that have not shown yet who they are
+    left: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)  #: woken when one ends
     wrong: Frequency = field(
         default_factory=lambda: Frequency(trio.current_time)
     )  #: tokens that do not let in

@@ -36,7 +36,7 @@ from hubd.control.opening import Prefixed, answer, read_head, refuse
 from hubd.control.roles import Peer, Role
 from hubd.control.scraping import SCRAPE_SECONDS, Scraping
 from hubd.control.session import ServerContext, Session
-from hubd.control.tickets import Admission, Grant, Tickets
+from hubd.control.tickets import MAX_TTL, Admission, Grant, Tickets
 from hubd.wire import MAX_MESSAGE, PATH, PROTOCOL, SUBPROTOCOL
 from hubd.wire.proof import PROOF, proof_of
 
@@ -84,9 +84,7 @@ async def serve_control(
     ):
 
         async def listen() -> None:
-            opened = await open_tcp(stack, LOOPBACK[0], 0)
-            gate.announce(opened)
-            nursery.start_soon(gate.accept, opened, begun)
+            await nursery.start(gate.serve_pages, begun)
 
         gate = Gate(hub, listen)
         begun: trio.Nursery = await nursery.start(gate.hold)
@@ -105,7 +103,7 @@ async def serve_control(
 
 
 class Gate:
-    """Everything that the connections share. `listen` opens a TCP listener and announces it."""
+    """Everything that the connections share. `listen` starts `serve_pages`, and returns once it listens."""
 
     context: ServerContext
 
@@ -147,6 +145,35 @@ class Gate:
             if not self.context.url and not self._stopping.is_set():
                 await self._listen()
 
+    async def serve_pages(
+        self, begun: trio.Nursery, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Listen on a free port of this machine until nobody can come in by it any more.
+
+        That is when no connection is open there and no ticket and no session token is good, so a page that is
+        loaded again, or was cut off for a while, finds the port that it knows.
+        """
+        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            opened = await open_tcp(stack, LOOPBACK[0], 0)
+            self.announce(opened)
+            nursery.start_soon(self.accept, opened, begun)
+            task_status.started()
+            await self._until_unused(opened)
+            log.info("no page is connected any more: %s is closed", self.context.url)
+            self.context.url = ""
+            nursery.cancel_scope.cancel()
+
+    async def _until_unused(self, endpoint: Endpoint) -> None:
+        """Nothing is awaited between the last look and the return, so no ticket is issued in between."""
+        first = trio.current_time() + MAX_TTL  # the ticket that the port is opened for comes after it
+        while True:
+            if endpoint.connections:
+                await endpoint.left.park()
+            elif (until := max(first, self._tickets.good_until())) > trio.current_time():
+                await trio.sleep_until(until)
+            else:
+                return
+
     def endpoint(self) -> dict[str, object]:
         """What stands in an endpoint file: the address, and a token for programs of this user."""
         grant = Grant(
@@ -184,6 +211,7 @@ class Gate:
 
     async def _contain(self, endpoint: Endpoint, stream: trio.SocketStream) -> None:
         """One connection, from accept to close. Nothing that happens in it gets out, except cancellation."""
+        endpoint.connections += 1
         try:
             if endpoint.role is None:
                 await self._authenticate(endpoint, stream)
@@ -202,6 +230,8 @@ class Gate:
         except* Exception:
             log.exception("a connection failed, incident %s", secrets.token_hex(4))
         finally:
+            endpoint.connections -= 1
+            endpoint.left.unpark_all()
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 

@@ -97,6 +97,10 @@ class Tickets:
         """Let in who has shown something else that stands for `grant`, and is good as long as that is."""
         return Admission(self, _Entry(b"", grant, math.inf, once=False, renewable=False))
 
+    def good_until(self) -> float:
+        """When the last ticket or session token expires, if nobody comes; one of a connection never does."""
+        return max((entry.until for entry in self._entries if entry.renewable), default=-math.inf)
+
     def replace(self, entry: _Entry) -> tuple[_Entry, str]:
         """A session token in the place of this one, or of a used ticket. See `Admission.renew`."""
         if entry in self._entries:

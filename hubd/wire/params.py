@@ -514,7 +514,8 @@ class EventsList(Params, frozen=True):
 class AuthTicket(Params, frozen=True):
     """`origin` is that of the page that will connect; null for another program. `ttl`: seconds.
 
-    `listen`: if the daemon does not listen on TCP, open a free port on 127.0.0.1 until it ends.
+    `listen`: if the daemon does not listen on TCP, open a free port on 127.0.0.1; it is closed when nobody is
+    connected there and no ticket and no session token is good.
     """
 
     role: Literal["viewer", "operator"] = "viewer"

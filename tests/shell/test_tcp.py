@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from hubd.client import open_client
 from hubd.control import connection_limits, gate
 from hubd.control.gate import MAX_VIEWER_MESSAGE, serve_control
 from hubd.control.listener import open_loopback
+from hubd.control.tickets import RECONNECT_SECONDS
 from hubd.errors import BadInput, Conflict, HubError
 from hubd.places import endpoint_path, loopback
 from tests.shell.open_hub import Served, open_hub
@@ -256,6 +257,58 @@ async def test_an_operator_has_the_daemon_listen_when_a_page_needs_it(tmp_path: 
         assert (await hub.call("auth.ticket", origin=PAGE))["url"] == issued[0]["url"]
     with pytest.raises(OSError, match=r"refused|all attempts"):
         await trio.open_tcp_stream("127.0.0.1", port)
+
+
+async def test_the_port_of_a_page_is_closed_when_no_page_can_come_back(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    """A reload, or a page that was cut off, finds the port; minutes after the last one there is none."""
+
+    async def ticket() -> tuple[int, str]:
+        async with open_client(path) as hub:  # a new one each time: the jumps are days to one that is idle
+            issued = await hub.call("auth.ticket", origin=PAGE, listen=True)
+        return int(issued["url"].removesuffix("/rpc").rpartition(":")[2]), issued["ticket"]
+
+    async def closed(port: int) -> None:
+        """Jump until nobody can connect: the daemon may not have seen yet that the last page has gone."""
+        with suppress(OSError):
+            while True:
+                mock_clock.jump(RECONNECT_SECONDS)
+                await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+
+    async with open_hub(tmp_path) as served, serve(served, tmp_path) as path:
+        port, first = await ticket()
+        async with open_raw(port, origin=PAGE, bearer=first) as raw:
+            mock_clock.jump(86_400)
+            token = raw.hello["session_token"]
+        mock_clock.jump(RECONNECT_SECONDS - 1)
+        async with open_raw(port, origin=PAGE, bearer=token):
+            assert (await ticket())[0] == port, "another page uses the same port"
+        await closed(port)
+        other, unused = await ticket()
+        mock_clock.jump(59)
+        async with open_raw(other, origin=PAGE, bearer=unused) as raw:
+            assert raw.hello["role"] == "viewer"
+        await closed(other)
+        async with open_client(path) as hub:
+            with pytest.raises(HubError) as caught:
+                await hub.call("auth.ticket", origin=PAGE)
+        assert caught.value.code == "no_tcp_listener"
+
+
+async def test_a_configured_port_stays_when_no_page_is_there(
+    tcp: Tcp, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_client(tcp.path) as hub:
+        issued = await hub.call("auth.ticket", origin=PAGE, listen=True)
+        async with open_raw(tcp.port, origin=PAGE, bearer=issued["ticket"]):
+            pass
+        mock_clock.jump(10 * RECONNECT_SECONDS)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        again = await hub.call("auth.ticket", origin=PAGE)
+        assert again["url"] == issued["url"]
+        async with open_raw(tcp.port, origin=PAGE, bearer=again["ticket"]) as raw:
+            assert raw.hello["role"] == "viewer"
 
 
 async def test_a_viewer_cannot_have_the_daemon_listen(tmp_path: Path) -> None:
