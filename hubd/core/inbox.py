@@ -42,6 +42,7 @@ class Booked:
     left: tuple[str, ...] = ()  #: keys of items that fit no message yet, and were not booked
     unmatched: int = 0
     waiting: bool = False  #: whether messages that wait were cancelled or held
+    nobody: tuple[str, ...] = ()  #: keys of opt-outs of which nothing tells any more whose they are
 
 
 class InboxRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,8 @@ import trio
 
 from hubd.core.forms import form_fields
 from hubd.core.inbound import Item, ItemKind, Reference
-from hubd.core.unsubscribe_page import asking, done, is_one_click, language_of, unknown
+from hubd.core.inbox import Booked
+from hubd.core.unsubscribe_page import asking, done, is_one_click, language_of, nobody, unknown
 from hubd.core.webhooks import ReadWebhook, WebhookRequest
 from hubd.errors import CredentialMissing, HubError
 from hubd.inbound.source import Fetched
@@ -94,9 +95,10 @@ class _Waiting:
     item: Item
     ended: trio.Event = field(default_factory=trio.Event)
     booked: bool = False
+    nobody: bool = False  #: an opt-out of which nothing tells whose it is
 
-    def end(self, *, booked: bool) -> None:
-        self.booked = booked
+    def end(self, *, booked: bool, nobody: bool = False) -> None:
+        self.booked, self.nobody = booked, nobody
         self.ended.set()
 
 
@@ -154,13 +156,14 @@ class Listener:
         self._give_up(self._queue)
         self._queue.clear()
 
-    async def _booked(self, batch: Sequence[_Waiting], left: Collection[str]) -> None:
-        early = [waiting for waiting in batch if waiting.item.key in left]
+    async def _booked(self, batch: Sequence[_Waiting], done: Booked) -> None:
+        early = [waiting for waiting in batch if waiting.item.key in done.left]
         self._queue.extend(early)  # behind the others, which may fit
         self._under_way = []
         for waiting in batch:
-            if waiting.item.key not in left:
-                waiting.end(booked=True)
+            key = waiting.item.key
+            if key not in done.left:
+                waiting.end(booked=True, nobody=key in done.nobody)
         if early:
             await trio.sleep(AGAIN)
 
@@ -168,16 +171,16 @@ class Listener:
         for each in waiting:
             each.end(booked=False)
 
-    async def _book(self, item: Item) -> bool:
-        """Wait until it is booked. False if that takes too long."""
-        if len(self._queue) >= MOST_WAITING:
-            return False
+    async def _book(self, item: Item) -> _Waiting:
+        """Wait until it is `booked`; it is not if that takes too long."""
         waiting = _Waiting(item)
+        if len(self._queue) >= MOST_WAITING:
+            return waiting
         self._queue.append(waiting)
         self._news.set()
         with trio.move_on_after(BOOK_SECONDS):
             await waiting.ended.wait()
-        return waiting.booked
+        return waiting
 
     # -- the server ----------------------------------------------------------------------------------------
 
@@ -286,7 +289,10 @@ class Listener:
             at=at,
             about=Reference(token=token),
         )
-        return _page(200, done(language)) if await self._book(item) else _BUSY
+        told = await self._book(item)
+        if not told.booked:
+            return _BUSY
+        return _page(200, nobody(language) if told.nobody else done(language))
 
     def _is_webhook(self, rest: str) -> bool:
         name, _, token = rest.partition("/")
@@ -308,7 +314,7 @@ class Listener:
         booked: list[bool] = []
 
         async def book(item: Item) -> None:
-            booked.append(await self._book(item))
+            booked.append((await self._book(item)).booked)
 
         async with trio.open_nursery() as nursery:
             for item in items:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import trio
 
 from hubd.core.inbound import Item
+from hubd.core.inbox import Booked
 from hubd.core.returned_mail import read_returned_mail
 from hubd.errors import CredentialMissing, SourceUnavailable
 from hubd.inbound.imap_session import (
@@ -177,12 +178,12 @@ class Mailbox:
                 session.cut()
 
     async def _acknowledge(
-        self, session: ImapSession, read: Mapping[int, Sequence[Item]], left: Collection[str]
+        self, session: ImapSession, read: Mapping[int, Sequence[Item]], booked: Booked
     ) -> None:
         """Their effects are durable. A connection that has ended since does it when it is opened again."""
         if session is not self._session:
             return
-        uids = [uid for uid, items in read.items() if not any(item.key in left for item in items)]
+        uids = [uid for uid, items in read.items() if not any(item.key in booked.left for item in items)]
         try:
             await self._run(session, partial(session.acknowledge, uids))
         except Broken as problem:

@@ -228,7 +228,7 @@ class Readers:
         if done.waiting:
             self._waiting_changed()
         if fetched.acknowledge is not None:
-            await fetched.acknowledge(done.left)
+            await fetched.acknowledge(done)
         await self._well(reader)
         return fetched.cursor, fetched.wait
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from hubd.core.inbound import Item
+from hubd.core.inbox import Booked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +17,9 @@ class Fetched:
     items: Sequence[Item]
     cursor: str  #: where the next look begins; opaque, kept in the transaction that writes the items' effects
     wait: float  #: seconds until the next look, unless something wakes the reader; 0: there is more
-    #: Called once the effects are durable: delete from the queue, mark as seen, move; but not the items whose
-    #: keys it is given, which were left. May fail: then the same items come again and have no further effect.
-    acknowledge: Callable[[Collection[str]], Awaitable[None]] | None = None
+    #: Called once the effects are durable, with what came of it: delete from the queue, mark as seen, move;
+    #: but not the items that were left. May fail: then the same items come again, to no further effect.
+    acknowledge: Callable[[Booked], Awaitable[None]] | None = None
     #: Seconds from its time `at` for which an item that fits no message is left there, to come again, and is
     #: not booked: a provider may tell about a message before its answer to us is written down. 0: never.
     leave_for: float = 0.0

@@ -36,6 +36,7 @@ from hubd.core.tokens import Tokens
 from hubd.store.cancelling import cancel_waiting
 from hubd.store.credit_holds import doubts_decided
 from hubd.store.doubts import tell_decided
+from hubd.store.erased_recipients import Erased, erased_recipient, suppress_hash
 from hubd.store.forgetting import allow
 from hubd.store.inbound_facts import candidates, named_by_provider, recent_to
 from hubd.store.multirow import exactly_one
@@ -93,6 +94,8 @@ EVENT_OF = {
     ItemKind.OPT_OUT: "reply.opted_out",
     ItemKind.OPT_IN: "reply.opted_in",
 }
+#: What people want, also of whom the address was erased.
+_OF_PEOPLE = frozenset({ItemKind.OPT_OUT, ItemKind.COMPLAINT, ItemKind.REPLY})
 #: These count once for each message, however many reports there are.
 _ONCE = frozenset({Measure.BOUNCED, Measure.COMPLAINTS, Measure.OPT_OUTS})
 
@@ -116,6 +119,7 @@ class _Booking:
         self._known: dict[int, Candidate] = {}
         self._new: Counter[ItemKind] = Counter()
         self._unmatched = 0
+        self._nobody: list[str] = []
         self._waiting = False
 
     def book(self, items: Sequence[Item], leave_for: float) -> Booked:
@@ -127,19 +131,26 @@ class _Booking:
         booked = {key for (key,) in rows}
         left: list[str] = []
         for item, key, names in zip(items, keys, named, strict=True):
-            if key in booked:
+            if key in booked and item.kind is not ItemKind.OPT_OUT:
                 continue
             match = self._match(item, names, by_provider)
-            if match is None and leave_for and self._unit.now - item.at < leave_for:
+            match, erased = self._who(item, names, match)
+            addresses = {*addresses_of(item, match), *([erased.address_key] if erased else ())} - {""}
+            if item.kind is ItemKind.OPT_OUT and not addresses and erased is None:
+                self._nobody.append(item.key)
+            if key in booked:
+                continue
+            if match is None and erased is None and leave_for and self._unit.now - item.at < leave_for:
                 left.append(item.key)
                 continue
-            if self._enter(item, key, match):
+            if self._enter(item, key, match, addresses, erased):
                 booked.add(key)
         return Booked(
             new=dict(self._new),
             left=tuple(left),
             unmatched=self._unmatched,
             waiting=self._waiting,
+            nobody=tuple(self._nobody),
         )
 
     # -- whose message it is -----------------------------------------------------------------------
@@ -157,14 +168,30 @@ class _Booking:
         tried = [each for each in tried if each.tried_at is not None and since <= each.tried_at <= until]
         return whose(item, named, known, tried, self._tokens)
 
+    def _who(self, item: Item, named: Named, match: Match | None) -> tuple[Match | None, Erased | None]:
+        """The match with the recipient of its message, where that was erased and a person wants something;
+        and what is kept of that recipient.
+        """
+        if item.kind not in _OF_PEOPLE:
+            return match, None
+        if match is None:  # the message may be gone with its campaign
+            return None, None if named.token is None else erased_recipient(self._unit.db, named.token)
+        if match.delivery.address_key or not match.certain:
+            return match, None
+        erased = erased_recipient(self._unit.db, match.delivery.delivery_id)
+        if erased is not None:
+            match = replace(match, delivery=replace(match.delivery, address_key=erased.address_key))
+        return match, erased
+
     def _load(self, numbers: Collection[int]) -> None:
         self._known.update(candidates(self._unit.db, numbers))
 
     # -- what it leads to --------------------------------------------------------------------------
 
-    def _enter(self, item: Item, key: str, match: Match | None) -> bool:
+    def _enter(
+        self, item: Item, key: str, match: Match | None, addresses: Collection[str], erased: Erased | None
+    ) -> bool:
         """Write what an item leads to; whether it is kept under its key."""
-        addresses = addresses_of(item, match)
         replied = item.kind is ItemKind.REPLY
         opted_out = replied and any(self._is_opted_out(item.about.channel, address) for address in addresses)
         effect = effect_of(item, match, opted_out=opted_out)
@@ -181,6 +208,9 @@ class _Booking:
             if effect.moves:
                 match = replace(match, delivery=self._move(item, effect, match.delivery))
         self._address(item, effect, match, addresses)
+        if erased is not None and effect.suppress:
+            campaign = None if match is None else match.delivery.campaign_id
+            suppress_hash(self._unit, erased.hash, effect.suppress, campaign, self._source)
         if not effect.listed:
             return False
         number = self._keep(item, key, effect, match)

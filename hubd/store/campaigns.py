@@ -47,6 +47,7 @@ from hubd.store.contents import add_content, content_of, get_blob, put_part
 from hubd.store.credit_holds import clear_uses
 from hubd.store.credits import LOOKED, TOPPED_UP, cost_of
 from hubd.store.database import Database
+from hubd.store.erased_recipients import keep_hashes
 from hubd.store.figures import figures_of
 from hubd.store.series import occurrences_of, occurring
 from hubd.store.transaction import Row, Transaction
@@ -351,10 +352,12 @@ def _illegal(campaign: Campaign, event: str, sources: tuple[CampaignState, ...])
     )
 
 
-def _clear_uses(unit: Unit, campaign_id: int, end: int) -> None:
+def _leave(unit: Unit, campaign_id: int, end: int) -> None:
+    """What others know of the deliveries up to one that are about to be removed."""
+    ids = [delivery_id for (delivery_id,) in unit.db.execute(PAGE_IDS, (campaign_id, end))]
+    keep_hashes(unit, ids)
     if unit.db.execute(PAYS, (campaign_id,)).fetchone() is not None:
-        rows = unit.db.execute(PAGE_IDS, (campaign_id, end)).fetchall()
-        clear_uses(unit, [delivery_id for (delivery_id,) in rows])
+        clear_uses(unit, ids)
 
 
 def _remove_page(unit: Unit, campaign_id: int) -> bool:
@@ -365,7 +368,7 @@ def _remove_page(unit: Unit, campaign_id: int) -> bool:
             unit.db.execute(REMOVE_CAMPAIGN, (campaign_id,))
             campaign_removed(unit, campaign_id, row[0])
         return False
-    _clear_uses(unit, campaign_id, end)
+    _leave(unit, campaign_id, end)
     unit.db.execute(REMOVE_ATTEMPTS, (campaign_id, end))
     for state, n in unit.db.execute(COUNT_PAGE, (campaign_id, end)).fetchall():
         unit.moved(campaign_id, DeliveryState(state), None, n)

@@ -1,25 +1,23 @@
 """Erasing what is known of a person: in messages, in files, and on the suppression list.
 
 A suppressed address that is forgotten is kept as a keyed hash (HMAC-SHA-256 with the secret of this
-installation). When the address comes again, with an import or a one-off message, it is suppressed again.
+installation). When the address comes again, with an import or a one-off message, it is suppressed again. The
+same hash is kept of whom emails went to, so that the links in them still unsubscribe: `erased_recipients`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from collections.abc import Collection, Iterable, Sequence
 
 from hubd.core.model import Channel, Content
+from hubd.store.address_hash import address_hash
 from hubd.store.cancelling import TO_ADDRESSES
 from hubd.store.contents import add_content
-from hubd.store.transaction import Transaction
+from hubd.store.erased_recipients import keep_hashes
 from hubd.store.unit import SharedUnit, Unit
 from hubd.store.unused import remove_unused
 
-#: The secret of this installation.
-KEY = "SELECT install_key FROM hub"
 #: Whether anybody is forgotten, which is seldom.
 ANYBODY = "SELECT EXISTS (SELECT 1 FROM forgotten)"
 FORGOTTEN = "SELECT hash, reason, source FROM forgotten WHERE hash IN ({marks})"
@@ -85,12 +83,6 @@ SELECT campaign.name, delivery.id, delivery.id FROM delivery JOIN campaign ON ca
 WHERE delivery.id IN (SELECT value FROM json_each(?))"""
 
 
-def address_hash(db: Transaction, channel: str, key: str) -> bytes:
-    """What is kept of a suppressed address that is forgotten."""
-    secret: bytes = db.execute(KEY).fetchone()[0]
-    return hmac.digest(secret, f"{channel}\n{key}".encode(), hashlib.sha256)
-
-
 def suppress_again(unit: SharedUnit, addresses: Iterable[tuple[Channel, str]]) -> None:
     """Addresses come in, as they are compared: suppress again those that were before they were forgotten."""
     if not unit.db.execute(ANYBODY).fetchone()[0]:
@@ -145,6 +137,7 @@ def erase(unit: Unit, delivery_ids: Collection[int]) -> None:
     if not delivery_ids:
         return
     listed = json.dumps(list(delivery_ids))
+    keep_hashes(unit, delivery_ids)
     unit.db.execute(FILES, (listed,))
     one_offs = [row for row in unit.db.execute(CONTENTS, (listed,)).fetchall() if row["single"]]
     empty_contents(unit, [row["id"] for row in one_offs], [row["content_id"] for row in one_offs])

@@ -1,5 +1,5 @@
 """What would grow for ever: old events, requests too old to be repeated, what rate limits granted longer ago
-than any of them looks back, and the hours of old figures.
+than any of them looks back, the hours of old figures, and hashes of whom messages went to.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hubd.store.commands import tidy_answers
 from hubd.store.database import Database
+from hubd.store.erased_recipients import KEEP_DAYS, remove_old
 from hubd.store.events import Events
 from hubd.store.rollup import sum_up_days
 from hubd.store.transaction import Transaction
@@ -32,18 +33,19 @@ class Tidied:
     requests: int
     usage: int = 0  #: including those that were joined to others
     hours: int = 0  #: of the roll-up, that became days
+    recipients: int = 0  #: hashes of whom erased messages went to
 
 
 async def tidy(
     db: Database, *, now: float, keep_events: int = 200_000, keep_requests_days: float = 30
 ) -> Tidied:
-    """Remove all but the newest events, requests older than this many days, and usage that no rate looks at,
-    and sum up old hours by days; `now` in seconds on the steady clock: one that was set must not make
-    everything old.
+    """Remove all but the newest events, requests older than this many days, usage that no rate looks at and
+    hashes that no link needs, and sum up old hours by days.
 
-    In small units of work, while messages are sent. What is cut off continues at the next call. A subscriber
-    whose cursor is older than the oldest event left is told so, and a request repeated after that long is a
-    new one. Raises `StoreUnavailable`.
+    `now` is in seconds on the steady clock: one that was set must not make everything old. In small units of
+    work, while messages are sent. What is cut off continues at the next call. A subscriber whose cursor is
+    older than the oldest event left is told so, and a request repeated after that long is a new one. Raises
+    `StoreUnavailable`.
     """
     old = now - keep_requests_days * _DAY
     return Tidied(
@@ -51,6 +53,7 @@ async def tidy(
         requests=await _tidy_requests(db, old) + await tidy_answers(db, old),
         usage=await tidy_usage(db, now),
         hours=await sum_up_days(db, now),
+        recipients=await _tidy_recipients(db, now - KEEP_DAYS * _DAY),
     )
 
 
@@ -63,6 +66,13 @@ async def _tidy_requests(db: Database, before: float) -> int:
 
         removed += await db.write(work, bulk=True)
         after = keys[-1]
+    return removed
+
+
+async def _tidy_recipients(db: Database, before: float) -> int:
+    removed = 0
+    while page := await db.write(lambda unit: remove_old(unit, before, PAGE), bulk=True):
+        removed += page
     return removed
 
 

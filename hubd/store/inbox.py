@@ -16,6 +16,7 @@ from hubd.errors import Conflict, NotFound
 from hubd.store.booking import CAME_BEFORE, SUPPRESS, book
 from hubd.store.cancelling import TO_ADDRESSES, cancel_waiting
 from hubd.store.database import Database
+from hubd.store.erased_recipients import erased_recipient, suppress_hash
 from hubd.store.transaction import Row, Transaction, record
 from hubd.store.unit import Unit, Work
 
@@ -91,6 +92,7 @@ class Inbox:
         """
         new: Counter[ItemKind] = Counter()
         left: list[str] = []
+        nobody: list[str] = []
         unmatched, waiting = 0, False
         for start in range(0, max(len(items), 1), AT_ONCE):
             page = items[start : start + AT_ONCE]
@@ -98,9 +100,12 @@ class Inbox:
             done = await self._db.write(partial(self._book, source, page, last, leave_for))
             new.update(done.new)
             left += done.left
+            nobody += done.nobody
             unmatched += done.unmatched
             waiting |= done.waiting
-        return Booked(new=dict(new), left=tuple(left), unmatched=unmatched, waiting=waiting)
+        return Booked(
+            new=dict(new), left=tuple(left), unmatched=unmatched, waiting=waiting, nobody=tuple(nobody)
+        )
 
     def _book(
         self, source: str, items: Sequence[Item], cursor: str | None, leave_for: float, unit: Unit
@@ -211,7 +216,11 @@ def _opt_out(unit: Unit, item: InboxRow) -> None:
     keys = {item.address_key}
     if item.delivery_id is not None:
         found = unit.db.execute(ADDRESS_OF, (item.delivery_id,)).fetchone()
-        keys |= set() if found is None else {str(found[0])}
+        if found is not None:
+            keys.add(str(found[0]))
+        elif (erased := erased_recipient(unit.db, item.delivery_id)) is not None:
+            keys.add(erased.address_key)
+            suppress_hash(unit, erased.hash, SkipReason.OPTED_OUT, campaign, item.source)
         earlier = unit.db.execute(CAME_BEFORE, (item.delivery_id, ItemKind.OPT_OUT.value)).fetchone()
         if earlier is None and campaign is not None:
             unit.measured(campaign, Measure.OPT_OUTS, unit.now)

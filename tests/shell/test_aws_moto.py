@@ -17,6 +17,7 @@ import requests
 import trio
 
 from hubd.core.inbound import ItemKind
+from hubd.core.inbox import Booked
 from hubd.core.verdict import Action
 from hubd.errors import SourceUnavailable
 from hubd.providers.aws.connection import Service
@@ -132,7 +133,7 @@ async def test_events_in_a_queue_of_moto_are_read_and_deleted(moto: Moto) -> Non
     with trio.fail_after(BOUND):
         fetched = await queue.fetch("")
         assert fetched.acknowledge is not None
-        await fetched.acknowledge(())
+        await fetched.acknowledge(Booked(new={}))
         await queue.aclose()
     assert [(item.kind, item.about.delivery) for item in fetched.items] == [(ItemKind.DELIVERED, 7)] * 2
     assert fetched.unreadable == 1

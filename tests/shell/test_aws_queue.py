@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from hubd.core.inbound import ItemKind
+from hubd.core.inbox import Booked
 from hubd.errors import SourceUnavailable
 from hubd.providers.aws.queue import LEAVE_FOR, PAUSE, QueueSource, region_of
 from hubd.providers.ses.events import items_of
@@ -43,7 +44,7 @@ async def test_what_became_of_each_message_comes_by_the_queue(double: AwsDouble,
     with trio.fail_after(BOUND):
         fetched = await queue.fetch("")
         assert fetched.acknowledge is not None
-        await fetched.acknowledge(())
+        await fetched.acknowledge(Booked(new={}))
         await queue.aclose()
     found = [(item.about.delivery, item.kind) for item in fetched.items]
     assert sorted(found) == [
@@ -84,7 +85,7 @@ async def test_a_message_with_an_item_that_is_left_stays_in_the_queue(double: Aw
         fetched = await queue.fetch("")
         assert fetched.acknowledge is not None
         (left,) = (item.key for item in fetched.items if item.about.delivery == 1)
-        await fetched.acknowledge([left])
+        await fetched.acknowledge(Booked(new={}, left=(left,)))
         await queue.aclose()
     (body,) = bodies(double)
     assert items_of(body)[0].about.delivery == 1
@@ -117,7 +118,7 @@ async def test_bodies_that_are_none_are_left_and_told_once(
             unreadable += fetched.unreadable
             items += len(fetched.items)
             if fetched.acknowledge is not None:
-                await fetched.acknowledge(())
+                await fetched.acknowledge(Booked(new={}))
             looks = sum(message.received for message in double.book.queue)
         await queue.aclose()
     assert (unreadable, items) == (len(strange), 1)
@@ -178,7 +179,7 @@ async def test_a_deletion_that_fails_is_said_and_the_connection_goes_on(double: 
         double.book.queue_behaviours = ["drop", "accept"]
         assert fetched.acknowledge is not None
         with pytest.raises(SourceUnavailable):
-            await fetched.acknowledge(())
+            await fetched.acknowledge(Booked(new={}))
         again = await queue.fetch("")
         while not again.items:
             again = await queue.fetch("")

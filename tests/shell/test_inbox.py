@@ -8,11 +8,12 @@ import pytest
 
 from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.ledger import Refusal
-from hubd.core.model import DeliveryState
+from hubd.core.model import CampaignState, Channel, DeliveryState
 from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import Conflict, NotFound
 from hubd.store.database import Database
 from hubd.store.forgetting import erase
+from hubd.store.housekeeping import tidy
 from hubd.store.inbox import AT_ONCE, Inbox
 from tests.shell.conftest import Store, close_entry, open_entry
 
@@ -199,27 +200,105 @@ async def test_what_a_removed_contact_wrote_is_erased(
 
 
 async def test_what_comes_back_to_an_erased_recipient_suppresses_and_holds_nobody_else(
-    inbox: Inbox, store: Store, database: Database, about: Callable[..., Reference]
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
 ) -> None:
     (ann,) = await sent(store, "ann")
     await store.db.write(lambda unit: erase(unit, [ann]))
-    link = Reference(token=Tokens(database.install_key).of(Purpose.UNSUBSCRIBE, ann))
     items = [
         item("1", K.BOUNCE, about(ann), enhanced="5.1.1"),
         item("2", K.BOUNCE, about(ann), enhanced="5.2.2"),
-        item("3", K.COMPLAINT, about(ann)),
-        item("4", K.REPLY, about(ann), text="how do I stop this?"),
-        item("5", K.OPT_OUT, link),
-        item("6", K.REPLY, about(ann, address="ann@home.example"), text="I moved"),
+        item("3", K.DELIVERED, about(ann)),
+        item("4", K.REPLY, about(ann, address="ann@home.example"), text="I moved"),
     ]
     await inbox.book(SOURCE, items, "c")
     rows = await inbox.page()
-    assert [row.delivery_id for row in rows] == [ann] * 6
-    await store.db.write(inbox.deciding(rows[0].id, "opt_out"))
-    assert [each.address for each in await store.contacts.suppressions()] == ["ann@home.example"]
+    assert [row.delivery_id for row in rows] == [ann] * 3
+    assert await store.contacts.suppressions() == []
     for table in ("soft_bounce", "held_address"):
         found = await store.db.read(lambda db, table=table: db.execute(f"SELECT * FROM {table}").fetchall())
         assert found == []
+
+
+@pytest.fixture
+async def link(database: Database) -> Callable[[int], Reference]:
+    tokens = Tokens(database.install_key)
+    return lambda delivery: Reference(token=tokens.of(Purpose.UNSUBSCRIBE, delivery))
+
+
+async def suppressed(store: Store) -> dict[str, str]:
+    return {each.address: each.reason for each in await store.contacts.suppressions()}
+
+
+@pytest.mark.parametrize("how", ["erased", "deleted", "forgotten", "came again"])
+async def test_a_link_unsubscribes_whoever_it_was_sent_to_though_their_message_says_so_no_more(
+    inbox: Inbox, store: Store, link: Callable[[int], Reference], how: str
+) -> None:
+    ann, bob = await sent(store, "ann", "bob")
+    (campaign,) = await store.campaigns.list()
+    if how == "erased":
+        await store.db.write(lambda unit: erase(unit, [ann, bob]))
+    elif how == "deleted":
+        await store.move(campaign, CampaignState.STOPPED)
+        await store.campaigns.delete(campaign.name)
+    else:
+        await store.db.write(store.contacts.forgetting("ann@example.com", ["ann@example.com"]))
+    if how == "came again":
+        await store.people("ann", list_name="again")
+    for _ in range(2):  # the second press of the button changes nothing, and is told the same
+        done = await inbox.book("listener", [item("u/1", K.OPT_OUT, link(ann))], "")
+        assert done.nobody == ()
+    if how == "forgotten":
+        assert await suppressed(store) == {}, "nobody has the address now"
+        await store.people("ann", list_name="again")
+    assert await suppressed(store) == {"ann@example.com": "opted_out"}
+
+
+async def test_who_pressed_the_button_may_be_allowed_again(
+    inbox: Inbox, store: Store, link: Callable[[int], Reference]
+) -> None:
+    (ann,) = await sent(store, "ann")
+    await store.db.write(store.contacts.forgetting("ann@example.com", ["ann@example.com"]))
+    await inbox.book("listener", [item("u/1", K.OPT_OUT, link(ann))], "")
+    assert await store.db.write(store.contacts.unsuppressing(Channel.EMAIL, "ann@example.com"))
+    await store.people("ann", list_name="again")
+    assert await suppressed(store) == {}
+
+
+async def test_a_link_of_which_nothing_tells_whose_it_is_says_so(
+    inbox: Inbox, store: Store, link: Callable[[int], Reference]
+) -> None:
+    (ann,) = await sent(store, "ann")
+    await store.db.write(lambda unit: erase(unit, [ann]))
+    now = store.db.steady()
+    assert (await tidy(store.db, now=now + 364 * 86_400.0)).recipients == 0
+    assert (await tidy(store.db, now=now + 366 * 86_400.0)).recipients == 1
+    for _ in range(2):
+        done = await inbox.book("listener", [item("u/1", K.OPT_OUT, link(ann))], "")
+        assert done.nobody == ("u/1",)
+    gone = await inbox.book("listener", [item("u/2", K.OPT_OUT, link(ann + 1))], "")
+    assert gone.nobody == ("u/2",)
+    assert await suppressed(store) == {}
+
+
+async def test_who_replied_stop_or_complains_is_suppressed_though_their_message_was_erased(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    ann, bob, eve = await sent(store, "ann", "bob", "eve")
+    await store.db.write(lambda unit: erase(unit, [ann, bob, eve]))
+    items = [
+        item("1", K.REPLY, about(ann, address="ann@home.example"), text="STOP"),
+        item("2", K.COMPLAINT, about(bob)),
+        item("3", K.REPLY, about(eve, address="eve@home.example"), text="no thanks"),
+    ]
+    await inbox.book(SOURCE, items, "c")
+    await store.db.write(inbox.deciding(3, "opt_out"))
+    assert await suppressed(store) == {
+        "ann@example.com": "opted_out",
+        "ann@home.example": "opted_out",
+        "bob@example.com": "complaint",
+        "eve@example.com": "opted_out",
+        "eve@home.example": "opted_out",
+    }
 
 
 async def test_bounces_show_what_the_server_said(

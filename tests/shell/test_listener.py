@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from email import message_from_bytes
 from email.policy import default
+from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -20,6 +21,7 @@ from twilio.request_validator import RequestValidator
 from hubd.client import open_client
 from hubd.config.file import load_config
 from hubd.core.inbound import Item, ItemKind
+from hubd.core.inbox import Booked
 from hubd.core.model import Channel, Content, DueDelivery
 from hubd.core.tokens import Purpose, Tokens
 from hubd.core.unsubscribe_page import language_of
@@ -57,6 +59,7 @@ class World:
         self.webhook = webhook  #: as Twilio was told
         self.items: list[Item] = []
         self.books = True
+        self.nobody = False  #: nothing tells whose the links are
         self.early = 0  #: looks whose items fit no message yet
 
     async def book(self) -> None:
@@ -68,7 +71,10 @@ class World:
                 assert found.acknowledge is not None
                 assert found.leave_for > 0
                 early, self.early = self.early > 0, max(self.early - 1, 0)
-                await found.acknowledge([item.key for item in found.items] if early else ())
+                keys = tuple(item.key for item in found.items)
+                await found.acknowledge(
+                    Booked(new={}, left=keys if early else (), nobody=keys if self.nobody else ())
+                )
 
     async def tell(self, fields: Mapping[str, str], *, secret: str = SECRET) -> httpx.Response:
         """A request of Twilio's, signed by its own library."""
@@ -118,6 +124,14 @@ async def test_a_click_of_a_mail_program_unsubscribes(world: World, path: str) -
     assert again.status_code == 200
     same_minute = world.items[1].at // 60 == item.at // 60
     assert (world.items[1].key == item.key) is same_minute
+
+
+async def test_who_is_not_known_any_more_is_told_so(world: World) -> None:
+    world.nobody = True
+    answer = await world.client.post(f"/u/{TOKEN}", data=ONE_CLICK, headers={"Accept-Language": "fr"})
+    assert answer.status_code == 200, "RFC 8058 knows no other answer, and trying again does not help"
+    assert "personne n'a donc été désabonné" in unescape(answer.text)
+    assert "Vous êtes désabonné" not in answer.text
 
 
 async def test_who_only_looks_unsubscribes_nobody(world: World) -> None:

@@ -18,6 +18,7 @@ import trio
 from hubd.client import open_client
 from hubd.config.file import load_config
 from hubd.core.inbound import ItemKind
+from hubd.core.inbox import Booked
 from hubd.errors import CredentialMissing, HubError, SourceUnavailable
 from hubd.inbound import imap_session, mailbox
 from hubd.inbound.imap_session import MOST_ANSWER, MailboxSettings, Place, renewal
@@ -59,7 +60,7 @@ def texts(found: Fetched) -> list[str]:
 
 async def acknowledge(found: Fetched) -> None:
     assert found.acknowledge is not None
-    await found.acknowledge(())
+    await found.acknowledge(Booked(new={}))
 
 
 async def test_new_mails_are_read_once_and_moved_away(dovecot: Dovecot, user: str) -> None:

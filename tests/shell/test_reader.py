@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -55,8 +55,8 @@ class Box:
             raise self.trouble
         end = str(len(self.items))
 
-        async def acknowledge(left: Collection[str]) -> None:
-            self.acknowledged.append((end, list(left)))
+        async def acknowledge(booked: Booked) -> None:
+            self.acknowledged.append((end, list(booked.left)))
 
         items = self.items[int(cursor or 0) :]
         return Fetched(items=items, cursor=end, wait=self.wait, acknowledge=acknowledge)

@@ -13,11 +13,12 @@ import json
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from hubd.core.inbound import Item
+from hubd.core.inbox import Booked
 from hubd.core.model import Answer, Channel
 from hubd.core.request_verdicts import RequestVerdicts
 from hubd.core.verdict import Action, judge
@@ -82,8 +83,8 @@ class QueueSource:
             items += found
             keys[message.handle] = [item.key for item in found]
 
-        async def acknowledge(left: Collection[str]) -> None:
-            await self._delete([handle for handle, own in keys.items() if not set(own) & set(left)])
+        async def acknowledge(booked: Booked) -> None:
+            await self._delete([handle for handle, own in keys.items() if not set(own) & set(booked.left)])
 
         return Fetched(
             items=items,
