@@ -23,13 +23,15 @@ async def list_all(hub: Hub, _: p.Params) -> r.ProvidersResult:
 async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeResult:
     """Test the login; send nothing. A dry run reports the known state."""
     said: r.ProbeResult
+    webhook = hub.webhooks().get(params.name, "")
     if command.dry_run:
         provider = hub.supervisor.providers.get(params.name)
         provider.check_enabled()
         view = provider.view()
         ready = view.state == "ready"
         said = {"ok": ready, "code": 0, "text": "", "detail": view.reason, "account": None}
-        return {**said, "account": _account(provider.account), "would": {"change": False}}
+        said = {**said, "account": _account(provider.account), "would": {"change": False}}
+        return {**said, "webhook": webhook} if webhook else said
     probed = await hub.supervisor.probe(params.name)
     answer, ok, detail = probed.answer, is_ready(probed.answer) or probed.working > 0, ""
     if not ok:
@@ -42,7 +44,6 @@ async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeR
     text = "" if ours else answer.text
     account = _account(probed.account)
     said = {"ok": ok, "code": answer.code, "text": text, "detail": detail, "account": account}
-    webhook = hub.webhooks().get(params.name, "")
     return {**said, "webhook": webhook} if webhook else said
 
 

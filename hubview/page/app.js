@@ -149,6 +149,7 @@ export class App {
     for (const name of takeEvent(this.state, event, Date.now())) this.touch(name);
     if (event.type === 'campaign.state' && was !== event.data.to) announce(`${event.campaign} is ${event.data.to}`);
     if (/^(provider|config|hub|mailbox|reply)\./.test(event.type)) this.loadHub();
+    if (/^(sink|config)\./.test(event.type)) this.loadSinks();
     if (event.type === 'notification.added') this.loadUnread();
     if (/^(list|contacts?)\./.test(event.type)) this.state.lists = null;
     PAGES[this.state.route.name].event?.(this, event);
@@ -188,6 +189,7 @@ export class App {
     }
     if (status.state === 'live') {
       this.loadHub();
+      this.loadSinks();
       this.loadUnread();
       this.refresh();
     }
@@ -214,6 +216,14 @@ export class App {
   loadUnread() {
     this.attempt(async () => {
       this.state.unread = (await this.call('notification.list', { unread: true, limit: 1 })).unread;
+      this.draw();
+    });
+  }
+
+  /** How the sinks are. */
+  loadSinks() {
+    this.attempt(async () => {
+      this.state.sinks = (await this.call('sink.list')).sinks;
       this.draw();
     });
   }

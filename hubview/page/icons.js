@@ -36,6 +36,7 @@ const SHAPES = {
   more: svg`<circle cx="3.5" cy="8" r=".9" fill="currentColor" stroke="none"/><circle cx="8" cy="8" r=".9" fill="currentColor" stroke="none"/><circle cx="12.5" cy="8" r=".9" fill="currentColor" stroke="none"/>`,
   previous: svg`<path d="m10 4-4 4 4 4"/>`,
   next: svg`<path d="m6 4 4 4-4 4"/>`,
+  share: svg`<circle cx="4" cy="8" r="1.75"/><circle cx="12" cy="4" r="1.75"/><circle cx="12" cy="12" r="1.75"/><path d="m5.6 7.2 4.8-2.4M5.6 8.8l4.8 2.4"/>`,
   file: svg`<path d="M4 2h5l3 3v9H4zM9 2v3h3"/>`,
   upload: svg`<path d="M8 10.5V3M4.8 6 8 2.8 11.2 6M2.5 10.5v3h11v-3"/>`,
   mail: svg`<rect x="2" y="3.5" width="12" height="9" rx="1.2"/><path d="m2.5 4.5 5.5 4.3 5.5-4.3"/>`,

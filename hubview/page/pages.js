@@ -13,6 +13,7 @@ import { notificationsPage } from './views/notifications.js';
 import { providersPage } from './views/providers.js';
 import { reportsPage } from './views/reports.js';
 import { settingsPage } from './views/settings.js';
+import { sinksPage } from './views/sinks.js';
 import { suppressionsPage } from './views/suppressions.js';
 
 /**
@@ -33,6 +34,7 @@ export const PAGES = {
   contacts: contactsPage,
   import: importPage,
   providers: providersPage,
+  sinks: sinksPage,
   suppressions: suppressionsPage,
   inbox: inboxPage,
   reports: reportsPage,

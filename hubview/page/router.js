@@ -18,6 +18,7 @@ const ROUTES = [
   ['/contacts/one/:contact', 'contacts'],
   ['/import', 'import'],
   ['/providers', 'providers'],
+  ['/sinks', 'sinks'],
   ['/suppressions', 'suppressions'],
   ['/credits', 'credits'],
   ['/credits/:account', 'credits'],

@@ -16,6 +16,7 @@ const WORK = [
 const SET_UP = [
   ['#/contacts', 'Contacts', 'people', ['contacts', 'import']],
   ['#/providers', 'Providers', 'plug', ['providers']],
+  ['#/sinks', 'Sinks', 'share', ['sinks']],
   ['#/suppressions', 'Suppressions', 'barred', ['suppressions']],
   ['#/credits', 'Credits', 'coins', ['credits']],
   ['#/settings', 'Settings', 'sliders', ['settings']],

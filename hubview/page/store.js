@@ -17,6 +17,7 @@ import { count } from './format.js';
  * @property {boolean} archivedKnown whether it is known which campaigns are archived
  * @property {Map<string, string>} busy campaigns that are just being paused or resumed
  * @property {any[]} providers
+ * @property {any[] | null} sinks
  * @property {any[] | null} lists
  * @property {string} trouble why the daemon sends nothing at all
  * @property {number} unread notifications
@@ -50,6 +51,7 @@ export function initial() {
     archivedKnown: false,
     busy: new Map(),
     providers: [],
+    sinks: null,
     lists: null,
     trouble: '',
     unread: 0,
@@ -172,7 +174,7 @@ function when(view) {
 /**
  * What waits for a person, most urgent first.
  * @param {State} state
- * @returns {{kind: string, name: string, count?: number, reason?: string}[]}
+ * @returns {{kind: string, name: string, count?: number, reason?: string, at?: string}[]}
  */
 export function needs(state) {
   const found = [];
@@ -187,11 +189,14 @@ export function needs(state) {
   }
   const { mailboxes = [], replies_waiting: replies = 0 } = state.status ?? {};
   if (replies) found.push({ kind: 'replies', name: '', count: replies });
-  for (const { name, state: how, reason } of mailboxes) {
-    if (how === 'broken') found.push({ kind: 'mailbox', name, reason });
+  for (const { name, state: how, reason, read_at: at } of mailboxes) {
+    if (how === 'broken') found.push({ kind: 'mailbox', name, reason, at });
   }
   for (const provider of state.providers) {
     if (provider.state === 'stopped') found.push({ kind: 'provider', name: provider.name, reason: provider.reason });
+  }
+  for (const { name, state: how, reason } of state.sinks ?? []) {
+    if (how === 'paused') found.push({ kind: 'sink', name, reason });
   }
   return found;
 }

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { html, text } from './render.mjs';
 
+const { NOW, STATES, HOSTILE, app, counts, view } = await import('./made.mjs');
+
 const at = (path) => import(`../../hubview/page/${path}`);
 const { initial, takeAll, takeEvent, takeOne, board, needs, KEPT_SAMPLES } = await at('store.js');
 const { segments, spoken, figures } = await at('parts.js');
@@ -28,48 +30,6 @@ const { valuesOf, listName } = await at('views/import.js');
 const { Rows, inView, ROW, PAGE_ROWS } = await at('rows.js');
 const { accountOf, answersOf } = await at('views/provider-form.js');
 const { withZone } = await at('views/new-review.js');
-
-const NOW = Date.parse('2026-12-01T10:00:00Z');
-const STATES = ['pending', 'deferred', 'sending', 'sent', 'delivered', 'undelivered', 'failed', 'skipped', 'in_doubt'];
-const HOSTILE = '<script>alert(1)</script>"\'`${x}&amp;';
-
-function counts(given = {}) {
-  const all = Object.fromEntries(STATES.map((name) => [name, given[name] ?? 0]));
-  return { ...all, total: STATES.reduce((sum, name) => sum + all[name], 0) };
-}
-
-function view(given = {}) {
-  const { counts: numbers, ...rest } = given;
-  return {
-    name: 'spring-sale',
-    state: 'running',
-    reason: '',
-    channel: 'email',
-    provider: 'relay',
-    kind: 'marketing',
-    lists: ['customers'],
-    counts: counts(numbers),
-    rate: 0,
-    eta: null,
-    rates: [],
-    limit: null,
-    scheduled_at: null,
-    started_at: '2026-12-01T09:00:00Z',
-    completed_at: null,
-    created_at: '2026-12-01T08:00:00Z',
-    last_error: '',
-    in_doubt: 'retry',
-    refused: 0,
-    freezing: false,
-    ...rest,
-  };
-}
-
-function app(views = [], { role = 'operator', link = { state: 'live' }, path = '/', page = {} } = {}) {
-  const state = { ...initial(), hello: { role }, link, route: route(path), page };
-  takeAll(state, views, []);
-  return { state };
-}
 
 /** Numbers that are the same in every run. */
 function* random(seed) {
@@ -621,5 +581,5 @@ test('a mailbox that cannot be read and replies that wait need a person', () => 
   const status = { mailboxes, replies_waiting: 2 };
   const shown = text(home({ state: { ...app([view()]).state, status } }));
   assert.match(shown, /2 replies wait for your decision/);
-  assert.match(shown, /Mailbox bounces cannot be read/);
+  assert.match(shown, /The mailbox bounces cannot be read/);
 });

@@ -423,7 +423,16 @@ def test_a_ticket_that_was_used_opens_nothing(browser: Browser, server: PageServ
 PAGES = (
     *("/", "/campaigns/done", "/campaigns/done/recipients", "/campaigns/done/failures"),
     *("/campaigns/done/content", "/campaigns/done/log", "/new", "/contacts", "/contacts/list/all"),
-    *("/import", "/providers", "/suppressions", "/credits", "/credits/team", "/settings", "/nowhere"),
+    *(
+        "/import",
+        "/providers",
+        "/sinks",
+        "/suppressions",
+        "/credits",
+        "/credits/team",
+        "/settings",
+        "/nowhere",
+    ),
     *("/inbox", "/reports", "/reports/year", "/notifications"),
 )
 

@@ -3,14 +3,14 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { askDecide } from '../actions.js';
-import { plural, sentence } from '../format.js';
+import { plural, sentence, time } from '../format.js';
 import { icon } from '../icons.js';
 import { address } from '../router.js';
 import { mayChange } from '../store.js';
 
 /**
  * @param {any} app
- * @param {{kind: string, name: string, count?: number, reason?: string}[]} waiting
+ * @param {{kind: string, name: string, count?: number, reason?: string, at?: string}[]} waiting
  */
 export function needsYou(app, waiting) {
   return html`<section aria-labelledby="h-needs">
@@ -30,7 +30,7 @@ export function needsYou(app, waiting) {
 
 /**
  * @param {any} app
- * @param {{kind: string, name: string, count?: number, reason?: string}} each
+ * @param {{kind: string, name: string, count?: number, reason?: string, at?: string}} each
  */
 function need(app, each) {
   const [shape, tone, what, why, action] = needWords(app, each);
@@ -46,10 +46,10 @@ function need(app, each) {
 
 /**
  * @param {any} app
- * @param {{kind: string, name: string, count?: number, reason?: string}} each
+ * @param {{kind: string, name: string, count?: number, reason?: string, at?: string}} each
  * @returns {[import('../icons.js').IconName, string, string, string, unknown]}
  */
-function needWords(app, { kind, name, count: number = 0, reason = '' }) {
+function needWords(app, { kind, name, count: number = 0, reason = '', at }) {
   const show = html`<a class="btn btn-s" href=${address('campaigns', name)}>Show</a>`;
   switch (kind) {
     case 'in_doubt': {
@@ -70,8 +70,13 @@ function needWords(app, { kind, name, count: number = 0, reason = '' }) {
       return ['plug', 'wait', `${name} does not send`, sentence(reason), link];
     }
     case 'mailbox': {
-      const link = html`<a class="btn btn-s" href="#/inbox">Show the inbox</a>`;
-      return ['tray', 'bad', `${sentence(name)} cannot be read`, sentence(reason), link];
+      const link = html`<a class="btn btn-s" href="#/providers">Show it</a>`;
+      const what = at ? `has not been read since ${time(at, Date.now())}` : 'cannot be read';
+      return ['tray', 'bad', `The ${name} ${what}`, sentence(reason), link];
+    }
+    case 'sink': {
+      const link = html`<a class="btn btn-s" href="#/sinks">Show the sinks</a>`;
+      return ['share', 'bad', `The sink ${name} is paused`, sentence(reason), link];
     }
     case 'replies': {
       const link = html`<a class="btn btn-s" href="#/inbox/waiting">Decide…</a>`;

@@ -94,8 +94,8 @@ function entry({ kind, about, headline, text, at, read }) {
 function link(kind, about) {
   const to = /** @type {Record<string, string>} */ ({
     credits_low: address('credits', about),
-    mailbox_broken: '#/inbox',
-    sink_broken: '#/settings',
+    mailbox_broken: '#/providers',
+    sink_broken: '#/sinks',
   })[kind];
   return html`<a class="btn btn-s" href=${to ?? address('campaigns', about)}>Show</a>`;
 }

@@ -7,6 +7,7 @@ import { icon } from '../icons.js';
 import { loading, pageHead } from '../parts.js';
 import { mayChange } from '../store.js';
 import { askAdd, askChange, askRemove } from './provider-form.js';
+import { sources } from './sources.js';
 
 /** @type {Record<string, [import('../icons.js').IconName, string]>} state: icon, colour */
 const STATES = {
@@ -22,8 +23,35 @@ const STATES = {
 export const providersPage = {
   title: () => 'Providers',
   view: providers,
-  open: (app) => app.loadHub(),
+  async open(app) {
+    const { page } = app.state;
+    app.loadHub();
+    app.patch(page, { config: await app.call('config.show') });
+    if (mayChange(app.state)) await knownAccounts(app, page);
+  },
+  event(app, { type }) {
+    if (type.startsWith('config.')) app.refresh();
+  },
 };
+
+/**
+ * What hubd knows of the accounts without asking the providers: their limits, and where webhooks lead.
+ * @param {any} app
+ * @param {any} page
+ */
+async function knownAccounts(app, page) {
+  /** @type {Record<string, any>} */
+  const accounts = {};
+  /** @type {Record<string, string>} */
+  const webhooks = {};
+  for (const { name, state } of (await app.call('provider.list')).providers) {
+    if (state === 'disabled') continue;
+    const { account, webhook } = await app.call('provider.test', { name, dry_run: true });
+    if (account) accounts[name] = account;
+    if (webhook) webhooks[name] = webhook;
+  }
+  app.patch(page, { accounts, webhooks });
+}
 
 /** @param {any} app */
 export function providers(app) {
@@ -37,7 +65,7 @@ export function providers(app) {
     'The accounts that your messages are sent with. The outbox needs none: it writes messages to files.',
     mayChange(state) ? add : nothing,
   )}
-  ${state.providers.length ? table(app, now) : loading('Asking hubd for the providers.')}`;
+  ${state.providers.length ? table(app, now) : loading('Asking hubd for the providers.')} ${sources(app, now)}`;
 }
 
 /**
@@ -69,6 +97,7 @@ function table(app, now) {
 export function row(app, each, now) {
   const [shape, tone] = STATES[each.state] ?? ['info', 'draft'];
   const probe = app.state.page.probes?.[each.name];
+  const account = probe?.account ?? app.state.page.accounts?.[each.name];
   return html`<tr>
     <td>
       <div class="b">${each.name}</div>
@@ -77,6 +106,7 @@ export function row(app, each, now) {
     <td>
       <span class="state ${tone}">${icon(shape)}${sentence(words(each.state))}</span>
       ${each.reason || each.until ? html`<div class="t2 s">${each.reason}${each.until ? ` Tried again at ${time(each.until, now, { seconds: true })}.` : ''}</div>` : nothing}
+      ${account?.lines.map((/** @type {string} */ line) => html`<div class="t3 s">${line}</div>`)}
     </td>
     <td class="t2">${each.rate.length ? each.rate.join(', ') : html`<span class="none">none</span>`}</td>
     <td class="num t2">${each.lanes_allowed} of ${each.lanes}</td>

@@ -1,0 +1,154 @@
+/** The pages for what comes back and for where figures go, without a browser. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { html, text } from './render.mjs';
+
+const { HOSTILE, NOW, app } = await import('./made.mjs');
+const at = (path) => import(`../../hubview/page/${path}`);
+const { needs } = await at('store.js');
+const { needsYou } = await at('views/needs.js');
+const { tableOf } = await at('config.js');
+const { lag, sinks, target } = await at('views/sinks.js');
+const { booked, sources, sourceWords } = await at('views/sources.js');
+
+const CONFIG = {
+  settings: [
+    { key: 'mailboxes.bounces.host', value: 'imap.acme.example' },
+    { key: 'mailboxes.bounces.folder', value: 'INBOX' },
+    { key: 'mailboxes.bounces.username', value: 'bounces@acme.example' },
+    { key: 'mailboxes.bounces.extra.host', value: 'another' },
+    { key: 'sinks.crm.url', value: 'https://acme.example/hook' },
+    { key: 'sinks.crm.events', value: ['campaign.state'] },
+    { key: 'listener.address', value: '127.0.0.1:8025' },
+    { key: 'listener.public_url', value: 'https://hub.acme.example' },
+    { key: 'listener.unsubscribe', value: true },
+  ],
+};
+
+function source(given = {}) {
+  return {
+    name: 'mailbox bounces',
+    state: 'working',
+    reason: '',
+    person: false,
+    read_at: '2026-12-01T09:00:00Z',
+    next_at: null,
+    items: {},
+    unmatched: 0,
+    unreadable: 0,
+    ...given,
+  };
+}
+
+function sink(given = {}) {
+  return {
+    name: 'crm',
+    type: 'webhook',
+    content: 'events',
+    state: 'ready',
+    reason: '',
+    failures: 0,
+    behind: 0,
+    told_at: '2026-12-01T09:00:00Z',
+    ...given,
+  };
+}
+
+function withSources(read, { page = {}, role = 'operator' } = {}) {
+  const made = app([], { path: '/providers', page: { config: CONFIG, ...page }, role });
+  made.state.status = { mailboxes: read, replies_waiting: 0 };
+  made.state.providers = [{ name: 'ses', type: 'ses', state: 'ready', reason: '' }];
+  return made;
+}
+
+function withSinks(known, { role = 'operator' } = {}) {
+  const made = app([], { path: '/sinks', page: { config: CONFIG }, role });
+  made.state.sinks = known;
+  return made;
+}
+
+test('a table of the configuration is told from one whose name begins alike', () => {
+  assert.equal(tableOf(CONFIG, 'mailboxes', 'bounces').host, 'imap.acme.example');
+  assert.deepEqual(tableOf(CONFIG, 'mailboxes', 'bounce'), {});
+  assert.deepEqual(tableOf(null, 'listener'), {});
+});
+
+test('a source says where it reads, when it did last, what came, and whether it works', () => {
+  const shown = text(sources(withSources([source({ items: { bounce: 2, reply: 1, receipt: 0 }, unmatched: 1 })]), NOW));
+  assert.match(shown, /bounces mailbox: INBOX of bounces@acme.example at imap.acme.example Works/);
+  assert.match(shown, /2 bounces, 1 reply, 1 of them about no message of yours/);
+  assert.match(shown, /Test/);
+  assert.equal(booked(source()), 'nothing came');
+  assert.deepEqual(sourceWords('provider ses', CONFIG, [{ name: 'ses', type: 'ses' }]), [
+    'ses',
+    'provider: its queue of events (SQS)',
+  ]);
+});
+
+test('a source that cannot be read says why, a viewer has no button, and - stands for never', () => {
+  const broken = source({ state: 'broken', reason: 'the login was refused', read_at: null, next_at: null });
+  const shown = sources(withSources([broken], { role: 'viewer' }), NOW);
+  assert.match(text(shown), /Cannot be read the login was refused/);
+  assert.match(text(shown), /- it was never read without trouble/);
+  assert.doesNotMatch(html(shown), /<button/);
+});
+
+test('the listener is on with its address and its webhooks, or off with what that means', () => {
+  const on = withSources([source({ name: 'listener', state: 'starting', read_at: null })], {
+    page: { webhooks: { text: 'https://hub.acme.example/w/text/abc' } },
+  });
+  assert.match(
+    text(sources(on, NOW)),
+    /on, at 127.0.0.1:8025, reached as https:\/\/hub.acme.example .* on, for campaigns .* Webhook of text https:\/\/hub/,
+  );
+  const off = withSources([], { page: { config: { settings: [] } } });
+  assert.match(text(sources(off, NOW)), /Nothing is read, so nobody knows .* The listener is off/);
+});
+
+test('a mailbox that is not read and a sink that is paused need a person, and a click leads there', () => {
+  const made = withSources([source({ state: 'broken', reason: 'wrong password' }), source({ state: 'retrying' })]);
+  made.state.sinks = [sink({ state: 'paused', reason: 'unknown field' }), sink({ state: 'failing' }), sink()];
+  const waiting = needs(made.state);
+  assert.deepEqual(
+    waiting.map((each) => each.kind),
+    ['mailbox', 'sink'],
+  );
+  const shown = needsYou(made, waiting);
+  assert.match(text(shown), /The mailbox bounces has not been read since .* Wrong password/);
+  assert.match(text(shown), /The sink crm is paused Unknown field/);
+  assert.match(html(shown), /href="#\/providers".*href="#\/sinks"/s);
+  assert.match(text(needsYou(made, [{ kind: 'mailbox', name: 'provider ses', reason: '' }])), /ses cannot be read/);
+});
+
+test('a sink says what it is told, where, and how far it is behind; only a paused one is resumed', () => {
+  const shown = sinks(withSinks([sink({ state: 'paused', behind: 1200, reason: 'gone (410)' })]));
+  assert.match(
+    text(shown),
+    /crm webhook What happens, as events https:\/\/acme.example\/hook, only campaign.state Paused gone \(410\).* 1,200 events behind Test Resume/,
+  );
+  assert.doesNotMatch(text(sinks(withSinks([sink()]))), /Resume/);
+  assert.doesNotMatch(html(sinks(withSinks([sink({ state: 'paused' })], { role: 'viewer' }))), /<button/);
+  assert.match(text(sinks(withSinks([]))), /Nothing is copied elsewhere/);
+  assert.equal(lag(sink({ behind: 1, state: 'failing' })), '1 event behind');
+  assert.equal(lag(sink({ content: 'kpis', behind: 40 }), '60s'), 'every 60s');
+  assert.equal(target('airtable', { base: 'app1', table: 'Campaigns' }), 'table Campaigns of base app1');
+  assert.equal(target('csv', {}), '');
+});
+
+test('nothing that a source, a sink or its server says becomes markup', () => {
+  const spots = [
+    sources(
+      withSources([source({ name: `mailbox ${HOSTILE}`, state: 'broken', reason: HOSTILE })], {
+        page: { webhooks: { [HOSTILE]: HOSTILE }, probes: { [`mailbox ${HOSTILE}`]: { ok: false, text: HOSTILE } } },
+      }),
+      NOW,
+    ),
+    sinks(withSinks([sink({ name: HOSTILE, reason: HOSTILE, state: 'failing', failures: 3 })])),
+    needsYou(app(), [
+      { kind: 'mailbox', name: HOSTILE, reason: HOSTILE },
+      { kind: 'sink', name: HOSTILE, reason: HOSTILE },
+    ]),
+  ];
+  for (const spot of spots) assert.doesNotMatch(html(spot), /<script>/);
+});
