@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from hubd.client import open_client
 from hubd.core.ledger import Requeue
@@ -213,8 +214,9 @@ async def test_a_running_campaign_ends_when_a_file_suppresses_its_last_recipient
         await import_people(hub, 3)
         await apply(hub, rate=["1/day"])
         await hub.call("campaign.start", name="spring")
-        while (await hub.call("campaign.get", name="spring"))["campaign"]["counts"]["sent"] != 1:
-            pass
+        with trio.fail_after(60):
+            while (await hub.call("campaign.get", name="spring"))["campaign"]["counts"]["sent"] != 1:
+                pass
         rows = [{"line": n + 2, "values": {"email": f"p{n}@example.com"}} for n in range(3)]
         await hub.call("suppression.import", rows=rows, import_id="s")
         await until(hub, "spring", "completed")

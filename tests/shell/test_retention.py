@@ -70,8 +70,9 @@ async def send_all(served: Served, hub: Client) -> None:
 
 async def nothing_waits(hub: Client) -> None:
     """Wait until all one-off messages are sent."""
-    while 'lane="single",state="pending"} 0' not in (await hub.call("hub.metrics"))["text"]:
-        pass
+    with trio.fail_after(60):
+        while 'lane="single",state="pending"} 0' not in (await hub.call("hub.metrics"))["text"]:
+            pass
 
 
 async def healthy(hub: Client) -> None:
@@ -279,8 +280,7 @@ async def test_what_a_campaign_sends_after_it_was_thinned_is_thinned_too(store: 
 
 async def test_one_off_messages_are_erased_when_they_are_old(served: Served, hub: Client) -> None:
     await hub.call("message.send", provider="outbox", to="ann@example.com", **WORDS)
-    while 'lane="single",state="pending"} 0' not in (await hub.call("hub.metrics"))["text"]:
-        pass
+    await nothing_waits(hub)
     newest = "SELECT max(updated_at) FROM delivery"
     sent = await served.database.read(lambda db: float(db.execute(newest).fetchone()[0]))
     kept = Retention(content=DAY, deliveries=2 * DAY)

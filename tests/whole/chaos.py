@@ -174,7 +174,7 @@ class Chaos:
         self.hub.config = self.config()
         self.arranged |= {KILLED} if fail or self.armed() else set()
         self.hub.launch(fail=fail)
-        until(lambda: self.ended() or self.hub.answers(), f"hubd; its log: {self.hub.log()[-3000:]}")
+        until(lambda: self.ended() or self.hub.answers(), "hubd", lambda: self.hub.log()[-3000:])
         if self.ended():
             self.after_the_end()
             self.disarm()

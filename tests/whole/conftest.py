@@ -29,15 +29,16 @@ TIMEOUT = 120.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.2  #: seconds between two looks
 
 
-def until(ready: Callable[[], object], what: str) -> None:
+def until(ready: Callable[[], object], what: str, more: Callable[[], str] = str) -> None:
     """Wait for something outside this process; there is no event to wait on.
 
     The longer it takes, the longer are the pauses: most looks ask the daemon, which has its own work to do.
+    `more` says what else to report if the wait was in vain.
     """
     begun = time.monotonic()
     while not ready():
         waited = time.monotonic() - begun
-        assert waited < TIMEOUT, f"waited too long for {what}"
+        assert waited < TIMEOUT, f"waited too long for {what}; {more()}"
         time.sleep(min(max(SHORTEST_PAUSE, waited / 10), LONGEST_PAUSE))
 
 
@@ -76,7 +77,7 @@ class Hub:
     def boot(self, *options: str, fail: str = "") -> subprocess.Popen[bytes]:
         """Start hubd and wait until it answers; with `fail` it kills or stops itself there."""
         daemon = self.launch(*options, fail=fail)
-        until(self.answers, f"hubd; its log: {self.log()}")
+        until(self.answers, "hubd", self.log)
         return daemon
 
     def launch(self, *options: str, fail: str = "") -> subprocess.Popen[bytes]:

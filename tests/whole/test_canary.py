@@ -151,7 +151,7 @@ def test_a_secret_appears_nowhere(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> 
                 hub.apply(name, provider=name, in_doubt="hold", channel="sms", lists=["phones"],
                           sender=None, subject=None, html=None)  # fmt: skip
             hub.hubctl("start", name)
-            until(lambda name=name, state=state: hub.campaign(name)["state"] == state, f"{name}; {hub.log()}")
+            until(lambda name=name, state=state: hub.campaign(name)["state"] == state, name, hub.log)
         assert (how(hub, "telltale")["state"], how(hub, "wrong")["state"]) == ("stopped", "stopped")
         assert len(plain.lines()) == len(secure.lines()) == 3
         assert len(double.messages) == 2

@@ -62,7 +62,7 @@ class SmallDisk:
                 [*self.unshare, *mount, *hubd] if self.mounted else hubd, stderr=log, cwd=ROOT
             )
         self.hub.processes.append(self.hub.daemon)
-        until(self.hub.answers, f"hubd; its log: {self.hub.log()}")
+        until(self.hub.answers, "hubd", self.hub.log)
 
     def fill(self, leave: int) -> None:
         """Take all room but so many bytes."""
@@ -318,7 +318,7 @@ def boot_on_broken_disk(hub: Hub, sign: Path) -> subprocess.Popen[bytes]:
             stderr=log, cwd=ROOT,
         )  # fmt: skip
     hub.processes.append(hub.daemon)
-    until(hub.answers, f"hubd; its log: {hub.log()}")
+    until(hub.answers, "hubd", hub.log)
     return hub.daemon
 
 

@@ -37,7 +37,7 @@ def test_a_link_of_a_message_unsubscribes_who_got_it(hub: Hub) -> None:
     }
     hub.apply("spring", **keys)
     hub.hubctl("start", "spring")
-    until(lambda: hub.campaign("spring")["state"] == "completed", f"the end of sending: {hub.log()}")
+    until(lambda: hub.campaign("spring")["state"] == "completed", "the end of sending", hub.log)
     (mail,) = [text for path in hub.state.glob("outbox/**/*.eml") if "To: p1@" in (text := path.read_text())]
     (path,) = set(re.findall(r"https://hub\.acme\.example(/u/[a-z2-7]{24})", mail.replace("=\n", "")))
     assert "List-Unsubscribe-Post: List-Unsubscribe=One-Click" in mail

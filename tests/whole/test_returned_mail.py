@@ -139,17 +139,15 @@ def run(hub: Hub, mails: Mails, count: int) -> None:
     hub.hubctl("start", CAMPAIGN)
     until(lambda: len(mails.delivered()) > count // 4, "the first messages")
     kill(hub)  # while it sends
-    until(lambda: hub.campaign(CAMPAIGN)["state"] == "completed", f"the end of sending: {hub.log()}")
+    until(lambda: hub.campaign(CAMPAIGN)["state"] == "completed", "the end of sending", hub.log)
     kill(hub)  # while reports come in
     bounced = sum(what in UNDELIVERED for what in expected.values())
-    until(lambda: hub.campaign(CAMPAIGN)["counts"]["undelivered"] == bounced, f"the bounces: {hub.log()}")
-    until(
-        lambda: hub.campaign(CAMPAIGN)["counts"]["delivered"] == count - bounced, f"the receipts: {hub.log()}"
-    )
+    until(lambda: hub.campaign(CAMPAIGN)["counts"]["undelivered"] == bounced, "the bounces", hub.log)
+    until(lambda: hub.campaign(CAMPAIGN)["counts"]["delivered"] == count - bounced, "the receipts", hub.log)
     react(mails, expected)
     kill(hub)  # while answers come in
     wanted = {address for address, what in expected.items() if what in SUPPRESSED}
-    until(lambda: suppressed(hub) == wanted, f"the suppressions: {hub.log()}")
+    until(lambda: suppressed(hub) == wanted, "the suppressions", hub.log)
     until(lambda: not mails.dovecot.names("bounces"), "everything to be moved away")
 
     states = {row["recipient"]: row["state"] for row in hub.deliveries(CAMPAIGN)}

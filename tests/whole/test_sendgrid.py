@@ -80,7 +80,7 @@ def boot(hub: Hub, key: str = KEY) -> None:
             stderr=log, cwd=ROOT,
         )  # fmt: skip
     hub.processes.append(hub.daemon)
-    until(hub.answers, f"hubd; its log: {hub.log()}")
+    until(hub.answers, "hubd", hub.log)
 
 
 def test_after_faults_and_kills_the_ledger_says_what_sendgrid_accepted(

@@ -89,7 +89,7 @@ def boot_impatient(hub: Hub) -> None:
             stderr=log, cwd=ROOT,
         )  # fmt: skip
     hub.processes.append(hub.daemon)
-    until(hub.answers, f"hubd; its log: {hub.log()}")
+    until(hub.answers, "hubd", hub.log)
 
 
 def test_each_answer_of_twilio_means_what_it_should(hub: Hub, twilio: Twilio) -> None:

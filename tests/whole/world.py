@@ -190,6 +190,6 @@ def replace_file(path: Path, text: str) -> None:
 def finish(hub: Hub, *names: str) -> None:
     """Wait until the campaigns are completed."""
     for name in names:
-        until(lambda name=name: hub.campaign(name)["state"] != "running", f"{name} to end; {hub.log()}")
+        until(lambda name=name: hub.campaign(name)["state"] != "running", f"{name} to end", hub.log)
         campaign = hub.campaign(name)
         assert campaign["state"] == "completed", campaign
