@@ -28,6 +28,8 @@ POINTS = (
     "in_occurrence",  # an occurrence of a series was made, and not committed
     "in_trigger",  # additions to a list became recipients, and were not committed
     "in_import",  # a page of an import was stored, and not committed
+    "before_telling",  # a sink is about to be told something
+    "after_telling",  # it was told, and that was not written down
     "in_backup",  # a backup was written, and has not got its name
     "in_restore",  # what a restored database cannot know is being held
 )

@@ -111,9 +111,22 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
   return pwrite64(fd, data, size, offset);
 }
 
+/* The name of each file that is flushed is appended to the file that INTERPOSE_FLUSHED names. */
+static void note_flush(int fd) {
+  char link[64], path[4096];
+  const char *name = getenv("INTERPOSE_FLUSHED");
+  FILE *notes = name && access(name, F_OK) == 0 ? fopen(name, "a") : NULL;
+  if (!notes) return;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(link, path, sizeof path - 1);
+  if (length > 0) fprintf(notes, "%.*s\n", (int) length, path);
+  fclose(notes);
+}
+
 /* INTERPOSE_FSYNC holds the seconds that each flush to the disk takes longer. */
 int fsync(int fd) {
   NEXT(fsync);
+  note_flush(fd);
   pause_for(control("INTERPOSE_FSYNC", 0));
   return next(fd);
 }

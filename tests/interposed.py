@@ -10,6 +10,7 @@ failures.fsync.write_text("0.05")      # each flush to the disk takes 50 ms long
 failures.fsync.unlink()                # and no longer
 failures.read.write_text("8192")       # hub.db cannot be read beyond its second page: EIO
 failures.flock.write_text("37")        # no file can be locked: ENOLCK
+failures.flushed.touch()               # from now on it lists the files that are flushed by fsync
 """
 
 from __future__ import annotations
@@ -36,11 +37,14 @@ class Interposed:
     fsync: Path
     read: Path
     flock: Path
+    flushed: Path
 
     @classmethod
     def controlled_in(cls, folder: Path) -> Interposed:
         """Control files in `folder`; nothing is injected yet."""
-        return cls(*(folder / name for name in ("resolver", "checkpoint", "fsync", "read", "flock")))
+        return cls(
+            *(folder / name for name in ("resolver", "checkpoint", "fsync", "read", "flock", "flushed"))
+        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -52,6 +56,7 @@ class Interposed:
             "INTERPOSE_FSYNC": str(self.fsync),
             "INTERPOSE_READ": str(self.read),
             "INTERPOSE_FLOCK": str(self.flock),
+            "INTERPOSE_FLUSHED": str(self.flushed),
         }
 
 

@@ -142,6 +142,8 @@ MAY_IMPORT = {
         "hubd.config.sinks",
         "hubd.core",
         "hubd.errors",
+        "hubd.failpoints",
+        "hubd.files",
     },
     "hubd.lock": {"hubd.errors"},
     "hubd.activation": {"hubd.errors"},

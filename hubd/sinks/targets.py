@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from hubd.core.sinks import (
     KPI_FIELDS,
     OK,
     PER_SECOND,
+    Cell,
     Row,
     Told,
     airtable_answer,
@@ -28,6 +30,7 @@ from hubd.core.sinks import (
     webhook_answer,
 )
 from hubd.errors import BadInput
+from hubd.files import sync_directory
 from hubd.sinks.http import Server, Unreachable
 
 JSON = ("content-type", "application/json")
@@ -127,6 +130,10 @@ class Webhook:
         self._server.close()
 
 
+#: Bytes at the end of a file in which the lines that it was given last are looked for.
+TAIL = 1 << 20
+
+
 class CsvFiles:
     """The files of a folder, one for each day."""
 
@@ -136,33 +143,34 @@ class CsvFiles:
         self._names = CAMPAIGN_FIELDS if settings.content == "campaigns" else KPI_FIELDS
 
     def append(self, rows: Sequence[Row], at: datetime) -> Told:
-        """Append lines, durably. For a thread. A line that a crash has cut off is ended first."""
+        """Append a line for each record whose newest line says something else, durably. For a thread.
+
+        What was appended just before a crash is told again, and is not appended again. What is left of a line
+        that a crash has cut off is removed.
+        """
         path = self._directory / f"{self._content}-{at:%Y-%m-%d}.csv"
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\r\n")
         try:
-            self._directory.mkdir(mode=0o700, exist_ok=True)
-            with open(path, "ab+", opener=_private) as file:
-                if file.tell() == 0:
-                    writer.writerow(("At", *self._names))
-                else:
-                    file.seek(-1, os.SEEK_END)
-                    if file.read(1) != b"\n":
-                        text.write("\r\n")
-                stamp = at.isoformat(timespec="seconds")
-                writer.writerows((stamp, *(row[name] for name in self._names)) for row in rows)
-                file.write(text.getvalue().encode())
-                file.flush()
-                os.fsync(file.fileno())
+            self._make_directory()
+            with open(path, "ab+", buffering=0, opener=_private) as file:
+                newest = {line[1]: line[1:] for line in _last_lines(file) if len(line) > len(self._names)}
+                lines = [[_cell(row[name]) for name in self._names] for row in rows]
+                new = [line for line in lines if newest.get(line[0]) != line]
+                _append(file, [["At", *self._names]] if not newest else [], at, new)
+            sync_directory(self._directory)
         except OSError as error:
             reason = f"{path.name} cannot be written: {(error.strerror or 'the disk failed').lower()}"
             return Told(outcome="retry", reason=reason)
         return OK
 
+    def _make_directory(self) -> None:
+        if not self._directory.is_dir():
+            self._directory.mkdir(mode=0o700)
+            sync_directory(self._directory.parent)
+
     def test(self) -> Told:
         """Whether the folder can be written to. For a thread."""
         try:
-            self._directory.mkdir(mode=0o700, exist_ok=True)
+            self._make_directory()
             probe = self._directory / ".messagehub-test"
             with open(probe, "wb", opener=_private) as file:
                 os.fsync(file.fileno())
@@ -171,6 +179,42 @@ class CsvFiles:
             reason = f"the folder cannot be written to: {(error.strerror or 'the disk failed').lower()}"
             return Told(outcome="retry", reason=reason)
         return OK
+
+
+def _cell(value: Cell) -> str:
+    """A value as a file has it: on one line."""
+    return "" if value is None else " ".join(str(value).splitlines())
+
+
+def _last_lines(file: io.FileIO) -> list[list[str]]:
+    """The lines at the end of a file; what follows the last whole one is removed."""
+    size = file.seek(0, os.SEEK_END)
+    start = file.seek(max(0, size - TAIL))
+    data = file.read()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        file.truncate(start + whole)
+    lines = data[:whole].decode("utf-8", "replace").split("\n")
+    return list(csv.reader(lines[1:] if start else lines))
+
+
+def _append(file: io.FileIO, head: Sequence[Sequence[str]], at: datetime, lines: Sequence[list[str]]) -> None:
+    """Append lines with the time in front, durably: all of them, or none if that fails."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerows(head)
+    stamp = at.isoformat(timespec="seconds")
+    writer.writerows([stamp, *line] for line in lines)
+    size = file.seek(0, os.SEEK_END)
+    try:
+        rest = memoryview(text.getvalue().encode())
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            file.truncate(size)
+        raise
 
 
 def _private(path: str, flags: int) -> int:

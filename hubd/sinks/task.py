@@ -34,6 +34,7 @@ from hubd.core.sinks import (
 )
 from hubd.core.times import parse_duration
 from hubd.errors import BadConfig, CredentialMissing, StoreError
+from hubd.failpoints import reach
 from hubd.sinks.targets import Airtable, CsvFiles, Pace, Webhook
 from hubd.store.events import Events
 from hubd.store.sinks import Sinks, SinkState
@@ -182,7 +183,9 @@ class SinkTask:
         since, cursor = 0, page[0].seq - 1
         for event in page:
             if wanted(event.type, settings.events):
+                reach("before_telling")
                 told = await server.send(event, secret, self._context.now())
+                reach("after_telling")
                 if told is not OK:
                     if cursor >= page[0].seq:
                         await self._context.sinks.told(self.name, cursor, {})
@@ -232,7 +235,9 @@ class SinkTask:
     ) -> Told:
         pages = batches(list(changed.values()), size)
         for n, rows in enumerate(pages, 1):
+            reach("before_telling")
             told = await send(rows)
+            reach("after_telling")
             if told is not OK:
                 return told
             digests = {str(row[key]): digest(row) for row in rows}

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyairtable import Api
 from standardwebhooks import Webhook as Verifier
 
@@ -32,6 +40,7 @@ from hubd.store.database import Database
 from hubd.store.events import Events
 from hubd.store.sinks import Sinks
 from hubd.store.unit import Unit
+from tests.interposed import Interposed
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.sink_doubles import BASE, TOKEN, AirtableDouble, Double, serving
 
@@ -403,20 +412,93 @@ async def test_lines_are_appended_as_figures_change(store: Store, folder: Path) 
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_line_that_was_cut_off_is_ended_and_a_new_day_has_a_new_file(tmp_path: Path) -> None:
-    from datetime import UTC, datetime
-
+def test_a_new_day_has_a_new_file(tmp_path: Path) -> None:
     files = CsvFiles(CsvSink(directory=Path("d")), tmp_path)
     row = dict.fromkeys(CAMPAIGN_FIELDS, "x")
-    path = tmp_path / "d" / "campaigns-2026-12-01.csv"
-    assert files.append([row], datetime(2026, 12, 1, tzinfo=UTC)) is core.OK
-    path.write_bytes(path.read_bytes()[:-10])
-    assert files.append([row], datetime(2026, 12, 1, tzinfo=UTC)) is core.OK
-    assert len(path.read_bytes().split(b"\r\n")) == 4
-    assert lines(path)[-1]["Campaign"] == "x"
-    assert files.append([row], datetime(2026, 12, 2, tzinfo=UTC)) is core.OK
+    for day in (1, 1, 2):
+        assert files.append([row], datetime(2026, 12, day, tzinfo=UTC)) is core.OK
     assert sorted(each.name for each in (tmp_path / "d").iterdir()) == [
         "campaigns-2026-12-01.csv", "campaigns-2026-12-02.csv",
+    ]  # fmt: skip
+    for day in (1, 2):
+        assert len(lines(tmp_path / "d" / f"campaigns-2026-12-0{day}.csv")) == 1
+
+
+#: What a campaign is called, and how its last run was; in two rounds.
+rounds = st.lists(
+    st.dictionaries(st.sampled_from(["a", "b", "c"]), st.text(max_size=8), min_size=1), min_size=2, max_size=2
+)
+
+
+@settings(max_examples=50)
+@given(rounds=rounds, cut=st.integers(0, 1_000))
+def test_what_a_crash_cut_off_is_told_again_without_a_torn_or_doubled_line(
+    rounds: list[dict[str, str]], cut: int
+) -> None:
+    at = datetime(2026, 12, 1, tzinfo=UTC)
+    with TemporaryDirectory() as folder:
+        files = CsvFiles(CsvSink(directory=Path("d")), Path(folder))
+        path = Path(folder) / "d" / "campaigns-2026-12-01.csv"
+        size = 0
+        for told in rounds:
+            rows = [
+                dict.fromkeys(CAMPAIGN_FIELDS) | {"Campaign": name, "Last Run Result": text}
+                for name, text in told.items()
+            ]
+            assert files.append(rows, at) is core.OK
+            with path.open("r+b") as file:  # the crash comes while they are written, or after it
+                file.truncate(max(size, path.stat().st_size - cut))
+            assert files.append(rows, at) is core.OK
+            size = path.stat().st_size
+        head, *found = csv.reader(path.read_bytes().decode().split("\r\n")[:-1])
+        assert head == ["At", *CAMPAIGN_FIELDS]
+        assert {len(line) for line in found} == {len(head)}
+        result = head.index("Last Run Result")
+        shown: dict[str, list[str]] = {}
+        for line in found:
+            shown.setdefault(line[1], []).append(line[result])
+        for name, texts in shown.items():
+            wanted = [" ".join(told[name].splitlines()) for told in rounds if name in told]
+            assert texts == [text for n, text in enumerate(wanted) if n == 0 or text != wanted[n - 1]]
+
+
+def test_a_line_that_cannot_be_flushed_is_appended_once_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = CsvFiles(CsvSink(directory=Path("d")), tmp_path)
+    row, at = dict.fromkeys(CAMPAIGN_FIELDS, "x"), datetime(2026, 12, 1, tzinfo=UTC)
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("hubd.sinks.targets.os.fsync", broken)
+        assert files.append([row], at).outcome == "retry"
+    assert files.append([row], at) is core.OK
+    assert len(lines(tmp_path / "d" / "campaigns-2026-12-01.csv")) == 1
+
+
+FIRST_LINE = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from hubd.config.sinks import CsvSink
+from hubd.core.sinks import CAMPAIGN_FIELDS
+from hubd.sinks.targets import CsvFiles
+files = CsvFiles(CsvSink(directory=Path("d")), Path(sys.argv[1]))
+files.append([dict.fromkeys(CAMPAIGN_FIELDS, "x")], datetime(2026, 12, 1, tzinfo=UTC))
+"""
+
+
+@pytest.mark.slow
+def test_a_new_file_is_on_the_disk_with_its_name(tmp_path: Path) -> None:
+    failures = Interposed.controlled_in(tmp_path)
+    failures.flushed.touch()
+    environ = {**os.environ, **failures.environment}
+    subprocess.run([sys.executable, "-c", FIRST_LINE, str(tmp_path)], env=environ, check=True)
+    folder = tmp_path / "d"
+    assert failures.flushed.read_text().splitlines() == [
+        str(tmp_path), str(folder / "campaigns-2026-12-01.csv"), str(folder),
     ]  # fmt: skip
 
 

@@ -324,6 +324,12 @@ def test_every_point_has_a_test() -> None:
     folder = Path(__file__).parent
     here = "".join(
         (folder / name).read_text()
-        for name in (Path(__file__).name, "test_commands.py", "test_series.py", "test_triggers.py")
+        for name in (
+            Path(__file__).name,
+            "test_commands.py",
+            "test_series.py",
+            "test_triggers.py",
+            "test_sinks_killed.py",
+        )
     )
     assert [point for point in failpoints.POINTS if here.count(point) == 0] == []
