@@ -29,7 +29,13 @@ async def page(hub: Hub, params: p.DeliveryList) -> Encoded:
             "refused", "cannot be combined with state: refused recipients wait to be tried again"
         )
     rows = await hub.ledger.deliveries(
-        campaign.id, state, params.after, params.limit, refused=params.refused, search=params.search.strip()
+        campaign.id,
+        state,
+        params.after,
+        params.limit,
+        skip=params.skip,
+        refused=params.refused,
+        search=params.search.strip(),
     )
     return await trio.to_thread.run_sync(_page, rows, params.limit)
 

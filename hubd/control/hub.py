@@ -223,6 +223,7 @@ class Ledger(Protocol):
         after_id: int = 0,
         limit: int = 500,
         *,
+        skip: int = 0,
         refused: bool = False,
         search: str = "",
     ) -> Sequence[DeliveryRow]: ...

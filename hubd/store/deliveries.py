@@ -22,21 +22,23 @@ _REPLY = """coalesce(CASE WHEN delivery.state = 'undelivered' THEN (SELECT nulli
 _COLUMNS = f"""id, recipient, state, reason, detail, code, attempts, doubts, next_at, updated_at,
     provider_id, message_id, {_REPLY}"""
 #: A page of a campaign's deliveries.
-ALL_DELIVERIES = f"SELECT {_COLUMNS} FROM delivery WHERE campaign_id = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - no values, only our own words
+ALL_DELIVERIES = (
+    f"SELECT {_COLUMNS} FROM delivery WHERE campaign_id = ? AND id > ? ORDER BY id LIMIT ? OFFSET ?"  # noqa: S608 - no values, only our own words
+)
 #: A page of those in one state; the state is part of the text so that a partial index can serve.
 IN_STATE = {
     state: f"""
 SELECT {_COLUMNS} FROM delivery WHERE campaign_id = ? AND id > ? AND state = '{state.value}'
-ORDER BY id LIMIT ?"""  # noqa: S608 - no values, only our own words
+ORDER BY id LIMIT ? OFFSET ?"""  # noqa: S608 - no values, only our own words
     for state in DeliveryState
 }
 #: A page of waiting recipients whose refusals paused the campaign.
 WAITING_REFUSED = f"""
 SELECT {_COLUMNS} FROM delivery INDEXED BY delivery_refused
 WHERE campaign_id = ? AND id > ? AND refused <> '' AND state IN ('pending', 'deferred')
-ORDER BY id LIMIT ?"""  # noqa: S608 - no values, only our own words
+ORDER BY id LIMIT ? OFFSET ?"""  # noqa: S608 - no values, only our own words
 #: A condition of any of them: the address contains a text.
-_IN_ORDER = "ORDER BY id LIMIT ?"
+_IN_ORDER = "ORDER BY id LIMIT ? OFFSET ?"
 _CONTAINING = f"AND instr(lower(recipient), lower(?)) > 0 {_IN_ORDER}"
 #: The transactional queues, of one provider or of all.
 QUEUES = (
@@ -85,6 +87,7 @@ def page_of(
     after_id: int,
     limit: int,
     *,
+    skip: int = 0,
     refused: bool = False,
     search: str = "",
 ) -> list[DeliveryRow]:
@@ -92,10 +95,10 @@ def page_of(
     statement = ALL_DELIVERIES if state is None else IN_STATE[state]
     if refused:
         statement = WAITING_REFUSED
-    values: tuple[object, ...] = (campaign_id, after_id, limit)
+    values: tuple[object, ...] = (campaign_id, after_id, limit, skip)
     if search:
         statement = statement.replace(_IN_ORDER, _CONTAINING)
-        values = (campaign_id, after_id, search, limit)
+        values = (campaign_id, after_id, search, limit, skip)
     return [record(DeliveryRow, row) for row in db.execute(statement, values)]
 
 

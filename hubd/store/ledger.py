@@ -296,16 +296,19 @@ class Ledger:
         after_id: int = 0,
         limit: int = 500,
         *,
+        skip: int = 0,
         refused: bool = False,
         search: str = "",
     ) -> list[DeliveryRow]:
         """A page of a campaign's deliveries in id order: all, or those in one state.
 
-        With `refused`, only waiting recipients whose refusals paused the campaign. With `search`, only those
-        whose address contains it.
+        The first `skip` of them are left out. With `refused`, only waiting recipients whose refusals paused
+        the campaign. With `search`, only those whose address contains it.
         """
         return await self._db.read(
-            lambda db: page_of(db, campaign_id, state, after_id, limit, refused=refused, search=search)
+            lambda db: page_of(
+                db, campaign_id, state, after_id, limit, skip=skip, refused=refused, search=search
+            )
         )
 
     async def message(self, delivery_id: int) -> MessageLife:

@@ -391,7 +391,8 @@ class CampaignRate(Params, frozen=True):
 class DeliveryList(Params, frozen=True):
     """A page of a campaign's deliveries; `refused`: only those whose refusals paused the campaign.
 
-    `search`: only recipients whose address or number contains it, without regard to case.
+    `search`: only recipients whose address or number contains it, without regard to case. `skip`: leave
+    out the first so many of those after `after`, to show a far part of a long list without what is before it.
     """
 
     campaign: Name
@@ -400,6 +401,7 @@ class DeliveryList(Params, frozen=True):
     limit: Limit = 200
     refused: bool = False
     search: Annotated[str, msgspec.Meta(max_length=320)] = ""
+    skip: Count = 0
 
 
 class DeliveryId(Params, frozen=True):

@@ -1,19 +1,19 @@
 /**
- * A long list of which only the part in view is held: pages are fetched as they come into view, in the order of
- * the daemon (each begins after the last of the one before), and the ones farthest from view are dropped.
+ * A long list of which only the part in view is held. A page is fetched when it comes into view: from the end of the
+ * nearest page before it that is known, so a far jump is one question. The pages farthest from view are dropped.
  */
 
 export const ROW = 34; // pixels
 const TALLEST = 30_000_000; // pixels; engines cap an element at some 33.5 million
 const AROUND = 8; // rows drawn above and below what is in view
-export const PAGE_ROWS = 1000;
-const KEPT_PAGES = 6;
+export const PAGE_ROWS = 200;
+const KEPT_PAGES = 30;
 
-/** @typedef {(after: any, limit: number) => Promise<{rows: any[], next: any}>} Fetch */
+/** @typedef {(after: any, limit: number, skip: number) => Promise<{rows: any[], next: any}>} Fetch */
 
 export class Rows {
   /**
-   * @param {Fetch} fetch a page after this cursor; `next` null after the last
+   * @param {Fetch} fetch a page after this cursor, without its first rows; `next` null after the last
    * @param {number} total how many rows there are, as far as is known
    * @param {() => void} changed called when rows have arrived
    */
@@ -23,24 +23,21 @@ export class Rows {
     this.changed = changed;
     /** @type {Map<number, any[]>} */
     this.pages = new Map();
-    /** @type {any[]} where each known page begins */
-    this.cursors = [0];
+    /** @type {Map<number, any>} where the known pages begin: a number each, for those that were looked at */
+    this.cursors = new Map([[0, 0]]);
     this.complete = false;
-    this.wanted = 0;
+    this.first = 0; // the pages that are wanted, from this one to ...
+    this.last = 0; // ... this one
     /** @type {Promise<void> | null} */
-    this.walking = null;
+    this.reading = null;
     /** @type {any} */
     this.error = null;
+    this.failed = ''; // the pages that were wanted when it failed
   }
 
   /** @param {number} index */
   row(index) {
     return this.pages.get(Math.floor(index / PAGE_ROWS))?.[index % PAGE_ROWS];
-  }
-
-  /** How far the list has been read. */
-  get read() {
-    return Math.min(this.total, (this.cursors.length - 1) * PAGE_ROWS);
   }
 
   /**
@@ -49,56 +46,63 @@ export class Rows {
    * @param {number} to
    */
   want(from, to) {
-    this.wanted = Math.floor(Math.max(0, Math.min(to, this.total - 1)) / PAGE_ROWS);
-    const first = Math.floor(from / PAGE_ROWS);
-    for (const page of [first, this.wanted]) {
-      if (!this.pages.has(page)) this.walking ??= this.#walk(first);
-    }
+    this.last = Math.floor(Math.max(0, Math.min(to, this.total - 1)) / PAGE_ROWS);
+    this.first = Math.min(this.last, Math.floor(from / PAGE_ROWS));
+    const asked = `${this.first} ${this.last}`;
+    if (asked === this.failed || this.#missing() === null) return; // a look elsewhere tries again
+    this.failed = '';
+    this.reading ??= this.#read();
   }
 
-  /** @param {number} first */
-  async #walk(first) {
+  async #read() {
     try {
       this.error = null;
-      for (;;) {
-        const page = this.#missing(Math.min(first, this.wanted));
-        if (page === null) break;
-        const { rows, next } = await this.fetch(this.cursors[page], PAGE_ROWS);
-        this.pages.set(page, rows);
-        if (next === null) {
-          this.total = page * PAGE_ROWS + rows.length;
-          this.complete = true;
-          this.wanted = Math.min(this.wanted, page);
-        } else {
-          this.cursors[page + 1] = next;
-          this.total = Math.max(this.total, (page + 1) * PAGE_ROWS + 1);
-        }
-        this.#drop();
+      for (let page = this.#missing(); page !== null; page = this.#missing()) {
+        const known = Math.max(...[...this.cursors.keys()].filter((each) => each <= /** @type {number} */ (page)));
+        const skip = (page - known) * PAGE_ROWS;
+        const { rows, next } = await this.fetch(this.cursors.get(known), PAGE_ROWS, skip);
+        this.#take(page, known, rows, next);
         this.changed();
       }
     } catch (error) {
       this.error = error;
+      this.failed = `${this.first} ${this.last}`;
     } finally {
-      this.walking = null;
+      this.reading = null;
       this.changed();
     }
   }
 
-  /** The page to fetch next: one that is wanted, or one on the way to it. @param {number} first */
-  #missing(first) {
-    for (let page = first; page <= this.wanted; page += 1) {
-      if (this.pages.has(page)) continue;
-      if (this.cursors[page] !== undefined) return page;
-      return this.complete ? null : this.cursors.length - 1;
+  /**
+   * @param {number} page
+   * @param {number} known the page from whose beginning it was counted
+   * @param {any[]} rows
+   * @param {any} next
+   */
+  #take(page, known, rows, next) {
+    if (!rows.length && page > known) {
+      // The list has become shorter than it was: look for its end half-way.
+      this.total = (known + Math.ceil((page - known) / 2)) * PAGE_ROWS;
+      this.want(this.first * PAGE_ROWS, this.last * PAGE_ROWS);
+      return;
     }
-    return null;
+    this.pages.set(page, rows);
+    if (next === null) {
+      this.total = page * PAGE_ROWS + rows.length;
+      this.complete = true;
+      this.want(this.first * PAGE_ROWS, this.last * PAGE_ROWS);
+    } else {
+      this.cursors.set(page + 1, next);
+      this.total = Math.max(this.total, (page + 1) * PAGE_ROWS + 1);
+    }
+    const far = [...this.pages.keys()].sort((one, other) => Math.abs(other - this.last) - Math.abs(one - this.last));
+    for (const each of far.slice(0, Math.max(0, far.length - KEPT_PAGES))) this.pages.delete(each);
   }
 
-  #drop() {
-    const far = [...this.pages.keys()].sort(
-      (one, other) => Math.abs(other - this.wanted) - Math.abs(one - this.wanted),
-    );
-    for (const page of far.slice(0, Math.max(0, far.length - KEPT_PAGES))) this.pages.delete(page);
+  /** The page to fetch next; null when all that is in view is there. */
+  #missing() {
+    for (let page = this.first; page <= this.last; page += 1) if (!this.pages.has(page)) return page;
+    return null;
   }
 }
 
@@ -117,4 +121,17 @@ export function inView(total, top, height) {
   const first = Math.max(0, Math.floor(offset / ROW) - AROUND);
   const last = Math.min(total, Math.ceil((offset + height) / ROW) + AROUND);
   return { tall, first, last, shift: first * ROW - offset };
+}
+
+/**
+ * How far a list has to be scrolled for this row to be the first one in view.
+ * @param {number} total rows
+ * @param {number} index
+ * @param {number} height of the part in view, in pixels
+ */
+export function topOf(total, index, height) {
+  const natural = total * ROW;
+  const tall = Math.min(natural, TALLEST);
+  const offset = Math.min(index * ROW, Math.max(0, natural - height));
+  return natural > tall ? (offset / (natural - height)) * (tall - height) : offset;
 }

@@ -27,7 +27,7 @@ const { settings } = await at('views/settings.js');
 const { findingsIn, spanOfLine } = await at('findings.js');
 const { editor } = await at('views/editor.js');
 const { valuesOf, listName } = await at('views/import.js');
-const { Rows, inView, ROW, PAGE_ROWS } = await at('rows.js');
+const { Rows, inView, topOf, ROW, PAGE_ROWS } = await at('rows.js');
 const { accountOf, answersOf } = await at('views/provider-form.js');
 const { withZone } = await at('views/new-review.js');
 
@@ -387,47 +387,98 @@ test('of a list of any length only what is in view is drawn, to the very last ro
   }
 });
 
-test('rows are fetched in order as they come into view, and few of them are held', async () => {
-  const total = 20 * PAGE_ROWS + 7;
+test('any place of a million rows is one question away, and few of them are held', async () => {
+  const total = 1_000_000;
   const asked = [];
-  const fetch = async (after, limit) => {
-    asked.push(after);
-    const rows = Array.from({ length: Math.min(limit, total - after) }, (_, index) => ({ id: after + index + 1 }));
-    return { rows, next: after + rows.length < total ? after + rows.length : null };
+  const fetch = async (after, limit, skip) => {
+    asked.push([after, skip]);
+    const from = after + skip;
+    const rows = Array.from({ length: Math.max(0, Math.min(limit, total - from)) }, (_, n) => ({ id: from + n + 1 }));
+    return { rows, next: from + rows.length < total ? from + rows.length : null };
   };
   const rows = new Rows(fetch, total, () => {});
   rows.want(0, 30);
-  await rows.walking;
-  assert.deepEqual(asked, [0]);
+  await rows.reading;
+  assert.deepEqual(asked.splice(0), [[0, 0]]);
   rows.want(total - 20, total);
-  await rows.walking;
+  await rows.reading;
   assert.equal(rows.row(total - 1).id, total);
-  assert.ok(rows.pages.size <= 6);
-  assert.equal(rows.row(0), undefined, 'what is far from view is dropped');
-  rows.want(0, 30);
-  await rows.walking;
-  assert.equal(rows.row(0).id, 1);
+  assert.equal(asked.splice(0).length, 1);
+  const dice = random(3);
+  for (let jump = 0; jump < 300; jump += 1) {
+    const from = Math.floor(total * dice.next().value);
+    rows.want(from, from + 30);
+    await rows.reading;
+    for (let index = from; index < Math.min(from + 30, total); index += 1) assert.equal(rows.row(index).id, index + 1);
+    assert.ok(asked.splice(0).length <= 2);
+    assert.ok(rows.pages.size <= 30);
+  }
 });
 
-test('a list that ends earlier than expected ends, and one that fails says so', async () => {
-  const short = new Rows(
-    async () => ({ rows: [{ id: 1 }], next: null }),
-    5000,
-    () => {},
-  );
-  short.want(4000, 4020);
-  await short.walking;
-  assert.equal(short.total, 1);
+test('while a far place is being fetched only the place wanted last is fetched after it', async () => {
+  const asked = [];
+  const fetch = async (after, limit, skip) => {
+    asked.push(after + skip);
+    await undefined;
+    return { rows: Array.from({ length: limit }, () => ({ id: 1 })), next: after + skip + limit };
+  };
+  const rows = new Rows(fetch, 1_000_000, () => {});
+  for (let at = 0; at < 900_000; at += 5_000) rows.want(at, at + 10);
+  await rows.reading;
+  assert.deepEqual(asked, [0, 895_000]);
+});
+
+test('however much shorter a list has become, its end is found', async () => {
+  for (const left of [0, 1, PAGE_ROWS, 7 * PAGE_ROWS, 7 * PAGE_ROWS + 3, 999_999]) {
+    let questions = 0;
+    const fetch = async (after, limit, skip) => {
+      questions += 1;
+      const from = after + skip;
+      const rows = Array.from({ length: Math.max(0, Math.min(limit, left - from)) }, (_, n) => ({ id: from + n + 1 }));
+      return { rows, next: rows.length === limit ? from + rows.length : null };
+    };
+    const rows = new Rows(fetch, 1_000_000, () => {});
+    rows.want(999_900, 1_000_000);
+    await rows.reading;
+    for (let turn = 0; turn < 20 && !rows.complete; turn += 1) {
+      rows.want(rows.total - 10, rows.total);
+      await rows.reading;
+    }
+    assert.equal(rows.total, left);
+    assert.ok(questions < 40, `${questions} for ${left}`);
+  }
+});
+
+test('a list that cannot be fetched says so, and asks again only for another place', async () => {
+  let questions = 0;
+  let place = 0;
   const broken = new Rows(
     async () => {
+      questions += 1;
       throw new Error('lost');
     },
-    10,
-    () => {},
+    1000,
+    () => broken.want(place, place + 10), // it is drawn again
   );
   broken.want(0, 10);
-  await broken.walking;
+  await broken.reading;
   assert.equal(broken.error.message, 'lost');
+  assert.equal(questions, 1);
+  place = 500;
+  broken.want(500, 510);
+  await broken.reading;
+  assert.equal(questions, 2);
+});
+
+test('a row is found by its number, also in a list that is taller than an element may be', () => {
+  const dice = random(11);
+  for (const total of [1, 14, 3001, 1_000_000, 10_000_000]) {
+    for (let round = 0; round < 50; round += 1) {
+      const index = Math.floor(total * dice.next().value);
+      const shown = inView(total, Math.round(topOf(total, index, 450)), 450);
+      assert.ok(shown.first <= index && index < shown.last, `${index} of ${total}`);
+    }
+  }
 });
 
 test('what was found in a text stands beside its line, the worst first to the eye', () => {

@@ -119,6 +119,18 @@ async def test_a_recipient_is_found_by_any_part_of_the_address(
     assert [row.id for row in waiting] == [row.id for row in rows[1:]]
 
 
+async def test_a_far_page_of_recipients_is_had_by_the_number_of_those_before_it(store: Store) -> None:
+    people = [f"p{n}" for n in range(9)]
+    campaign = await store.running(*people)
+    every = [row.id for row in await store.ledger.deliveries(campaign.id)]
+    for skip in range(11):
+        for state, search in ((None, ""), (D.PENDING, ""), (None, "p"), (D.PENDING, "P")):
+            rows = await store.ledger.deliveries(
+                campaign.id, state, every[1], limit=3, skip=skip, search=search
+            )
+            assert [row.id for row in rows] == every[2 + skip : 5 + skip]
+
+
 async def test_a_close_can_suppress_the_address(store: Store) -> None:
     _, delivery = await one(store)
     failed = close_entry(

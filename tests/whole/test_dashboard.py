@@ -199,6 +199,10 @@ def test_a_recipient_is_found_and_the_whole_life_of_the_message_shown(page: Page
     assert page.locator(".virtual tbody tr").count() < 60, "only what is in view is drawn"
     page.locator(".virtual").evaluate("box => box.scrollTo(0, box.scrollHeight)")
     expect(page.get_by_role("button", name=f"p{PEOPLE - 1}@example.com")).to_be_visible()
+    page.get_by_label("Go to row").fill("351")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(re.compile("^351 to 3"))).to_be_visible()
+    expect(page.get_by_role("button", name="p350@example.com")).to_be_visible()
     page.get_by_label("Find a recipient").fill("P12@EXAMPLE")
     expect(page.get_by_text("1 recipient.")).to_be_visible()
     page.get_by_role("button", name="p12@example.com").click()

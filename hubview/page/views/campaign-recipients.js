@@ -1,15 +1,13 @@
 /** The recipients of a campaign: a list of any length, with search and filter. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
-import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { count, sentence, time, words } from '../format.js';
 import { icon } from '../icons.js';
 import { ORDER, empty, failure, loading, state as stateMark } from '../parts.js';
-import { Rows, inView } from '../rows.js';
+import { Rows } from '../rows.js';
 import { openMessage } from './campaign-message.js';
+import { beginList, longList, placed, position } from './long-list.js';
 
-const HEAD = 30; // pixels of the row of titles
-const HEIGHT = 480; // pixels of the list before its real height is known
 const SEARCH_WAIT = 300; // milliseconds after the last key
 
 /**
@@ -35,18 +33,15 @@ function list(app, name) {
   const total = search ? 0 : filter ? counts[filter] : counts.total;
   const asked = { campaign: name, state: filter, search };
   const rows = new Rows(
-    async (after, limit) => {
-      const answer = await app.call('delivery.list', { ...asked, after, limit });
+    async (after, limit, skip) => {
+      const answer = await app.call('delivery.list', { ...asked, after, limit, skip });
       return { rows: answer.deliveries, next: answer.next };
     },
     total,
     () => app.draw(),
   );
-  page.listedAt = Date.now();
-  page.scroll = { top: 0, height: page.scroll?.height ?? HEIGHT };
-  document.querySelector('.virtual')?.scrollTo(0, 0);
-  app.patch(page, { rows, stale: false });
-  rows.want(0, 50);
+  Object.assign(page, { listedAt: Date.now(), stale: false });
+  beginList(app, page, rows);
 }
 
 /**
@@ -89,17 +84,19 @@ export function recipients(app, view) {
         )}
       </div>
     </div>
-    ${failure(rows.error)} ${rows.total || !rows.complete ? virtual(app, page) : none(view, search)}
-    <p class="hint below">
-      ${foot(page)}
-      ${stale ? html`<button class="btn btn-s btn-quiet" @click=${() => list(app, view.name)}>Refresh<kbd aria-hidden="true">R</kbd></button>` : nothing}
-    </p>`;
+    ${failure(rows.error)} ${rows.total || !rows.complete ? table(app, page) : none(view, search)}
+    <div class="row gap below">
+      <p class="hint grow">
+        ${foot(page)}
+        ${stale ? html`<button class="btn btn-s btn-quiet" @click=${() => list(app, view.name)}>Refresh<kbd aria-hidden="true">R</kbd></button>` : nothing}
+      </p>
+      ${position(app, page)}
+    </div>`;
 }
 
 /** @param {any} page */
 function foot(page) {
   const { rows } = page;
-  if (rows.walking) return `Reading: ${count(rows.read)} of ${count(rows.total)}`;
   const all = rows.complete || !page.search ? count(rows.total) : `at least ${count(Math.max(0, rows.total - 1))}`;
   return `${all} ${rows.total === 1 ? 'recipient' : 'recipients'}. The list stays as it was at ${time(page.listedAt, Date.now(), { seconds: true })} while you read.`;
 }
@@ -120,44 +117,16 @@ function none(view, search) {
  * @param {any} app
  * @param {any} page
  */
-function virtual(app, page) {
-  const { rows, scroll, message } = page;
-  const { first, last } = inView(rows.total, scroll.top, scroll.height);
-  const shown = [];
-  for (let index = first; index < last; index += 1) shown.push({ index, row: rows.row(index) });
-  return html`<div
-    class="virtual"
-    tabindex="0"
-    role="region"
-    aria-label="Recipients"
-    @scroll=${(/** @type {any} */ event) => {
-      scroll.top = event.target.scrollTop;
-      requestAnimationFrame(() => app.draw(true));
-    }}
-  >
-    <div class="fill">
-      <div class="port">
-        <table class="table" aria-rowcount=${rows.total + 1}>
-          <thead>
-            <tr aria-rowindex="1">
-              <th scope="col">Recipient</th>
-              <th class="w-state" scope="col">State</th>
-              <th class="num w-tries" scope="col">Attempts</th>
-              <th class="num w-when" scope="col">Updated</th>
-              <th class="hide-d" scope="col">Reason</th>
-            </tr>
-          </thead>
-          <tbody>
-            ${repeat(
-              shown,
-              ({ index }) => index,
-              ({ index, row }) => line(app, index, row, message?.id),
-            )}
-          </tbody>
-        </table>
-      </div>
-    </div>
-  </div>`;
+function table(app, page) {
+  return longList(app, page, {
+    label: 'Recipients',
+    titles: html`<th scope="col">Recipient</th>
+      <th class="w-state" scope="col">State</th>
+      <th class="num w-tries" scope="col">Attempts</th>
+      <th class="num w-when" scope="col">Updated</th>
+      <th class="hide-d" scope="col">Reason</th>`,
+    line: (index, row) => line(app, index, row, page.message?.id),
+  });
 }
 
 /**
@@ -182,17 +151,8 @@ export function line(app, index, row, open) {
   </tr>`;
 }
 
-/** After each drawing: the height of the list, and where its rows stand. @param {any} app */
+/** After each drawing. @param {any} app */
 export function scrolled(app) {
   const { page, route } = app.state;
-  const box = /** @type {HTMLElement | null} */ (document.querySelector('.virtual'));
-  if (!box || !page.rows || route.params.tab !== 'recipients') return;
-  const fill = /** @type {HTMLElement} */ (box.firstElementChild);
-  const pane = /** @type {HTMLElement} */ (fill.firstElementChild);
-  page.scroll.height = box.clientHeight - HEAD;
-  const { tall, first, last, shift } = inView(page.rows.total, page.scroll.top, page.scroll.height);
-  fill.style.height = `${tall + HEAD}px`;
-  pane.style.height = `${box.clientHeight}px`;
-  pane.style.setProperty('--shift', `${shift}px`);
-  page.rows.want(first, last);
+  if (route.params.tab === 'recipients') placed(page);
 }
