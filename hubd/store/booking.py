@@ -38,6 +38,7 @@ from hubd.store.credit_holds import doubts_decided
 from hubd.store.doubts import tell_decided
 from hubd.store.erased_recipients import Erased, erased_recipient, suppress_hash
 from hubd.store.forgetting import allow
+from hubd.store.holding import hold, opted_out
 from hubd.store.inbound_facts import candidates, named_by_provider, recent_to
 from hubd.store.multirow import exactly_one
 from hubd.store.receipts import RECEIPT, settle_sent
@@ -70,17 +71,6 @@ INSERT INTO soft_bounce (channel, address_key, delivery_id, at) VALUES (?, ?, ?,
 SOFT = "SELECT at FROM soft_bounce WHERE channel = ? AND address_key = ?"
 #: The address worked after them.
 FORGET_SOFT = "DELETE FROM soft_bounce WHERE channel = ? AND address_key = ? AND at <= ?"
-#: Nothing more goes to an address before somebody has decided.
-HOLD = "INSERT INTO held_address (channel, address_key, inbox_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-#: Who says STOP has decided about what they wrote before.
-DECIDE = """
-UPDATE inbox SET decision = 'opt_out', decided_at = ?
-WHERE decision = 'waiting' AND id IN (
-    SELECT inbox_id FROM held_address WHERE channel = ? AND address_key = ?)"""
-RELEASE = """
-DELETE FROM held_address WHERE inbox_id IN (
-    SELECT inbox_id FROM held_address WHERE channel = ? AND address_key = ?)"""
-
 MOST_KEY = 200  #: characters of a key; a longer one is kept as its hash
 MOST_WORDS = 1_000  #: characters of what a server said
 MOST_LINE = 500  #: characters of a sender and a subject
@@ -216,7 +206,7 @@ class _Booking:
         number = self._keep(item, key, effect, match)
         if effect.hold:
             for address in addresses:
-                self._unit.db.execute(HOLD, (item.about.channel.value, address, number))
+                hold(self._unit, item.about.channel, address, number)
             self._waiting = True
         if match is not None or effect.kind not in (ItemKind.BOUNCE, ItemKind.COMPLAINT):
             self._tell(item, effect, match, number)
@@ -277,15 +267,13 @@ class _Booking:
             and self._is_one_too_many(match.delivery, self._at(item))
         ):
             suppress = "bounced_often"
+        if effect.kind is ItemKind.OPT_OUT:
+            addresses = opted_out(self._unit, channel, addresses)
         if suppress:
             campaign = None if match is None else match.delivery.campaign_id
             for address in addresses:
                 values = (channel.value, address, suppress, campaign, self._source, self._unit.now)
                 self._suppress(values, suppress)
-        if effect.kind is ItemKind.OPT_OUT:
-            for address in addresses:
-                db.execute(DECIDE, (self._unit.now, channel.value, address))
-                db.execute(RELEASE, (channel.value, address))
         if effect.allow:
             for address in addresses:
                 allow(self._unit, channel, address, SkipReason.OPTED_OUT)  # and nothing else

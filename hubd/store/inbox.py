@@ -17,6 +17,7 @@ from hubd.store.booking import CAME_BEFORE, SUPPRESS, book
 from hubd.store.cancelling import TO_ADDRESSES, cancel_waiting
 from hubd.store.database import Database
 from hubd.store.erased_recipients import erased_recipient, suppress_hash
+from hubd.store.holding import decided, opted_out
 from hubd.store.transaction import Row, Transaction, record
 from hubd.store.unit import Unit, Work
 
@@ -43,13 +44,9 @@ _CHOICES = {
 OF_DELIVERY = f"{_ROW} WHERE inbox.delivery_id = ? ORDER BY inbox.id LIMIT 100"
 #: How many replies wait for somebody's decision.
 WAITING = "SELECT count(*) FROM inbox WHERE decision = 'waiting'"
-#: It was decided.
-DECIDE = "UPDATE inbox SET decision = ?, decided_at = ? WHERE id = ?"
-#: To whom nothing was sent because of it ...
-HELD_BY = "SELECT address_key FROM held_address WHERE inbox_id = ?"
-RELEASE = "DELETE FROM held_address WHERE inbox_id = ?"
+#: Whether another reply holds an address,
 STILL_HELD = "SELECT 1 FROM held_address WHERE channel = ? AND address_key = ? LIMIT 1"
-#: ... is sent to again, at once.
+#: which else is sent to again, at once.
 GO_ON = """
 UPDATE delivery SET next_at = NULL, reason = '', updated_at = ?
 WHERE id IN (SELECT value FROM json_each(?)) AND reason = 'held'
@@ -156,8 +153,8 @@ class Inbox:
     def deciding(self, number: int, decision: Decision) -> Work[bool]:
         """The unit of work that decides about a reply: whether that is new.
 
-        "opt_out" suppresses who wrote it; "continue" sends what was held. Raises NotFound ("item_not_found"),
-        and Conflict for what is no reply or was decided otherwise.
+        "opt_out" suppresses who wrote it, and decides what else they wrote; "continue" sends what was held.
+        Raises NotFound ("item_not_found"), and Conflict for what is no reply or was decided otherwise.
         """
         return lambda unit: _decide(unit, number, decision)
 
@@ -193,17 +190,13 @@ def _decide(unit: Unit, number: int, decision: Decision) -> bool:
     if item.decision not in ("", "waiting"):
         hint = "to write to the person again: hubctl suppress remove" if item.decision == "opt_out" else ""
         raise Conflict(f"item {number} was decided: {item.decision}", code="decided", hint=hint)
-    held = [address for (address,) in unit.db.execute(HELD_BY, (number,))]
-    unit.db.execute(RELEASE, (number,))
-    unit.db.execute(DECIDE, (decision, unit.now, number))
+    held = decided(unit, number, decision, _campaign_of(unit, item), item.delivery_id)
     if decision == "opt_out":
         _opt_out(unit, item)
     else:
         keys = [key for key in held if not _is_held(unit, item, key)]
         rows = unit.db.execute(TO_ADDRESSES, {"keys": json.dumps(keys), "all": False})
         unit.db.execute(GO_ON, (unit.now, json.dumps([row["id"] for row in rows])))
-    data = {"item": number, "delivery_id": item.delivery_id, "decision": decision}
-    unit.event("reply.decided", _campaign_of(unit, item), data)
     return True
 
 
@@ -224,7 +217,7 @@ def _opt_out(unit: Unit, item: InboxRow) -> None:
         earlier = unit.db.execute(CAME_BEFORE, (item.delivery_id, ItemKind.OPT_OUT.value)).fetchone()
         if earlier is None and campaign is not None:
             unit.measured(campaign, Measure.OPT_OUTS, unit.now)
-    keys.discard("")
+    keys = opted_out(unit, item.channel, keys - {""})
     for key in sorted(keys):
         reason = SkipReason.OPTED_OUT.value
         unit.db.execute(SUPPRESS, (item.channel.value, key, reason, campaign, item.source, unit.now))

@@ -163,6 +163,34 @@ async def test_a_person_may_read_an_opt_out_in_any_reply(
     assert "reply.decided" in await store.types()
 
 
+async def test_what_else_a_person_wrote_is_decided_with_their_opt_out(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    ann, work, bob = await sent(store, "ann", "ann-at-work", "bob")
+    unclear = "how do I stop this?"
+    items = [
+        item("1", K.REPLY, about(ann, address="ann@home.example"), text=unclear),
+        item("2", K.REPLY, about(work, address="ann@home.example"), text=unclear),
+        item("3", K.REPLY, about(work, address="ann-at-work@example.com"), text=unclear),
+        item("4", K.REPLY, about(bob, address="bob@example.com"), text=unclear),
+    ]
+    await inbox.book(SOURCE, items, "c")
+    assert await inbox.waiting() == 4
+    await store.db.write(inbox.deciding(1, "opt_out"))
+    assert [row.id for row in await inbox.page(kind="waiting")] == [4]
+    theirs = {"ann@example.com", "ann@home.example", "ann-at-work@example.com"}
+    assert await suppressed(store) == dict.fromkeys(theirs, "opted_out")
+    told = [each.data for each in await store.events.page(0, 1_000) if each.type == "reply.decided"]
+    assert sorted((each["item"], each["decision"]) for each in told) == [(n, "opt_out") for n in (1, 2, 3)]
+    assert await store.db.write(inbox.deciding(2, "opt_out")) is False
+
+    stop = item("5", K.REPLY, about(bob, address="bob@example.com"), text="STOP")
+    await inbox.book(SOURCE, [stop], "d")
+    assert await inbox.waiting() == 0
+    told = [each.data for each in await store.events.page(0, 1_000) if each.type == "reply.decided"]
+    assert (len(told), told[-1]["item"]) == (4, 4)
+
+
 async def test_a_late_answer_to_a_message_that_came_back_is_noted(
     inbox: Inbox, store: Store, about: Callable[..., Reference]
 ) -> None:
