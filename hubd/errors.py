@@ -204,7 +204,7 @@ def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
     return words[near[0]] if near else ""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
     """ "; did you mean X?", or "" if none of the known words is near."""
-    near = nearest(word, known)
+    near = nearest(word, known, likeness=likeness)
     return f"; did you mean {near}?" if near else ""

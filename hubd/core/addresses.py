@@ -30,6 +30,11 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+[A-Za-z]{{2,63}}")
 #: `.local` are let through: people rehearse with them, and offices do use `.local`.
 _NEVER_MAIL = (".localhost", ".arpa", ".onion")
 
+#: What looks like an address, to find several in one cell; a port or a path may follow.
+_ADDRESSES = re.compile(r"[^\s@,;|<>()]+@[^\s@,;|<>()]+\.[^\s@,;|<>()]+")
+_SPELLED_AT = re.compile(r"[(\[{ ]at[)\]} ]", re.IGNORECASE)
+_IP_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+
 _PHONE = re.compile("\\+?[0-9() ./\u00a0\u2010\u2011\u2013-]+")  # with the dashes and spaces of spreadsheets
 #: Numbers that a spreadsheet kept as a float: `1701234567.0`, `4.4E+11`. Other separators are not that late.
 _FLOAT = re.compile(r"(\+?[0-9]{7,})[.,]([0-9]+)")
@@ -51,6 +56,17 @@ _PHONE_KIND = {
     PhoneNumberType.PAGER: "a pager",
     PhoneNumberType.UAN: "a company's access number",
     PhoneNumberType.VOICEMAIL: "a voicemail access number",
+}
+#: What stands between two numbers in one cell, and how many digits either has at least.
+_BETWEEN_PHONES = re.compile(r"[,;|\n]|(?<=[^\s+])\s*/?\s*(?=\+)|\s(?:or|oder|and|und|&)\s", re.IGNORECASE)
+_LEAST_DIGITS = 6
+_PARSING = {
+    phonenumbers.NumberParseException.INVALID_COUNTRY_CODE: "no country has that country code",
+    phonenumbers.NumberParseException.TOO_LONG: "it is too long",
+}
+_LENGTH = {
+    phonenumbers.ValidationResult.TOO_SHORT: "it is too short for that country",
+    phonenumbers.ValidationResult.TOO_LONG: "it is too long for that country",
 }
 _ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]*")  # a display name that needs no quotes (RFC 5322 3.2.3)
 _SENDER_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}")  # E.164, or a short code
@@ -107,28 +123,53 @@ def _email_shape_problem(text: str) -> str:
         return "it is empty"
     if len(text) > 1000:
         return "it is far too long"
+    if len(_ADDRESSES.findall(text)) > 1:
+        return "one address per row; put a second one in its own row"
     if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for char in text):
         return "it contains an invisible or control character"
     if "<" in text or ">" in text:
         return "give only the part between < and >; put the name in another column"
+    if text.startswith("=") and "(" in text:
+        return "a formula; write what it shows"
     if text.lower().startswith("mailto:"):
         return 'leave out "mailto:"'
+    if text[0] == text[-1] and text[0] in "'\"" and len(text) > 1:
+        return "leave out the quotation marks around it"
     if text.startswith('"'):
         return "a quoted part before the @ is not supported"
-    if "," in text or ";" in text or text.count("@") > 1:
-        return "one address per row; put a second one in its own row"
-    local, at, domain = text.partition("@")
-    if not at:
-        return "no @ in it"
+    return _at_sign_problem(text) or _part_problem(*text.split("@"))
+
+
+def _at_sign_problem(text: str) -> str:
+    if "@" not in text:
+        if "\N{FULLWIDTH COMMERCIAL AT}" in text:
+            return "the @ is a full-width one; use an ordinary @"
+        return "write @ in place of (at)" if _SPELLED_AT.search(text) else "no @ in it"
+    if text.count("@") == 1:
+        return ""
+    if "@@" in text:
+        return "two @ in a row"
+    if text.startswith("@"):
+        return "an @ at the start"
+    return "an @ at the end" if text.endswith("@") else "more than one @ in it"
+
+
+def _part_problem(local: str, domain: str) -> str:
+    text = f"{local}@{domain}"
     if not local:
         return "nothing before the @"
     if not domain:
         return "nothing after the @"
+    for mark, word in ((",", "comma"), (";", "semicolon")):
+        if text.startswith(mark) or text.endswith(mark):
+            return f"a {word} at the {'start' if text.startswith(mark) else 'end'}"
+        if mark in text:
+            return f"a {word} {'before' if mark in local else 'after'} the @; is it to be a dot?"
     if any(char.isspace() for char in text):
         return "there is a space in it"
     if not local.isascii():
         return "letters before the @ that are not ASCII need SMTPUTF8, which few servers support"
-    if domain.startswith("["):
+    if domain.startswith("[") or _IP_ADDRESS.fullmatch(domain):
         return "an IP address after the @ is not supported; a domain name is needed"
     if domain.isascii() and "." not in domain:
         return "no dot in the domain"
@@ -147,7 +188,8 @@ _SENTENCES = (
     ("period immediately before", "a dot right before the @"),
     ("two periods", "two dots in a row"),
     ("before the @", "a character before the @ that is not allowed"),
-    ("end with a", "the domain ends in a dot or a hyphen"),
+    ("end with a period", "a dot at the end"),
+    ("end with a", "a hyphen at the end of the domain"),
     ("hyphen", "a hyphen in the domain where none is allowed"),
     ("top-level domain", "the domain has no valid ending"),
     ("special-use", "no mail can be sent to that domain"),
@@ -210,26 +252,44 @@ def phone_number(text: str, region: str | None = None, *, any_kind: bool = False
         raise _not_phone("it is too long")
     if "." in digits or "," in digits or "E" in digits or "e" in digits:
         digits = _unfloated(digits)
-    if any(char.isalpha() for char in digits):
-        raise _not_phone("use digits only; letters and extensions cannot be dialled")
     if _PHONE.fullmatch(digits) is None:
-        raise _not_phone("only digits, spaces and ( ) . / - with one + in front")
+        raise _not_phone(_phone_shape_problem(digits))
+    if not any(map(str.isdigit, digits)):
+        raise _not_phone("no digit in it")
     if region is None and not digits.startswith("+"):
+        if digits.startswith("00"):
+            raise _not_phone("write + in place of 00 before the country code")
         raise _not_phone("no country code; write it as +14155552671 or give its region")
     try:
         number = phonenumbers.parse(digits, region)
-    except phonenumbers.NumberParseException:
-        raise _not_phone("no country uses such numbers") from None
+    except phonenumbers.NumberParseException as error:
+        raise _not_phone(_PARSING.get(error.error_type, "it is too short")) from None
     kind = phonenumbers.number_type(number)  # which takes as long as whether it is valid
     if kind not in _TEXTABLE and region is not None and (whole := _without_plus(digits, region)) is not None:
         return whole
     if kind == PhoneNumberType.UNKNOWN:
-        raise _not_phone("the numbering plan of that country has no such number")
+        possible = phonenumbers.is_possible_number_with_reason(number)
+        raise _not_phone(_LENGTH.get(possible, "the numbering plan of that country has no such number"))
     if kind not in _TEXTABLE and not any_kind:
         raise BadInput.at(
             "phone", f"{_PHONE_KIND.get(kind, 'a number of that kind')} cannot receive text messages"
         )
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _phone_shape_problem(text: str) -> str:
+    if not any(map(str.isdigit, text)):
+        return "no digit in it"
+    if text.lower().startswith("tel:"):
+        return 'leave out "tel:"'
+    if any(unicodedata.category(char) in ("Cc", "Cf") for char in text):
+        return "it contains an invisible or control character"
+    counts = [sum(map(str.isdigit, part)) for part in _BETWEEN_PHONES.split(text)]
+    if sum(count >= _LEAST_DIGITS for count in counts) > 1:
+        return "one number per row; put a second one in its own row"
+    if any(map(str.isalpha, text)):
+        return "use digits only; letters and extensions cannot be dialled"
+    return "only digits, spaces and ( ) . / - with one + in front"
 
 
 def _without_plus(digits: str, region: str) -> str | None:

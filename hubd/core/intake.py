@@ -29,7 +29,7 @@ from hubd.core.column_names import (
 )
 from hubd.core.columns import MAX_FIELDS, field_name, usable_name
 from hubd.core.tables import problem_of, shown, text_problem
-from hubd.errors import BadInput
+from hubd.errors import BadInput, did_you_mean
 
 __all__ = [
     "AddressRow",
@@ -49,6 +49,7 @@ MAX_CELL_BYTES = 64 * 1024
 _ADDRESSES = ("email", "phone")
 _SEVERAL = ":::"  #: what Google Contacts writes between several addresses in one cell
 _NUMBERS = re.compile(r"[0-9]+")
+_SERIAL_DAY = re.compile(r"[1-5][0-9]{4}(?:[.,]0)?")  #: a date as spreadsheets count it, from 1927 to 2064
 _DONE = re.compile(r"; (?:(?:the \w+ was )?left out|imported nevertheless)$")
 #: How many days a month has at most.
 _DAYS = dict(enumerate((31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), start=1))
@@ -377,8 +378,13 @@ def time_zone(text: str) -> str:
     if wanted in zones:
         return zones[wanted]
     city = cities.get(wanted.rpartition("/")[2])
-    guess = f"; did you mean {city}?" if city else ""
+    guess = f"; did you mean {city}?" if city else _near_zone(wanted)
     raise BadInput.at("timezone", f"not a time zone such as Europe/Berlin{guess}")
+
+
+@lru_cache(maxsize=1024)  # the same mistake is in many rows
+def _near_zone(wanted: str) -> str:
+    return did_you_mean(wanted, _zones()[0].values(), likeness=0.8)
 
 
 @cache
@@ -400,6 +406,8 @@ def birthday(text: str) -> str:
     dated = numbers[1:] if numbers and numbers[0] > 31 else numbers[:2]  # the year may stand in front
     if len(dated) == 2 and any(1 <= day <= _DAYS.get(month, 0) for day, month in (dated, dated[::-1])):
         return text
+    if _SERIAL_DAY.fullmatch(text):
+        raise BadInput.at("birthday", "a spreadsheet's number for a date; format the column as a date")
     raise BadInput.at("birthday", "not a date with a day and a month")
 
 
