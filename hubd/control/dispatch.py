@@ -25,8 +25,9 @@ from hubd.control.roles import Peer
 from hubd.control.table import Disk, Method
 from hubd.core.decide import Request, check_revision
 from hubd.core.model import Campaign
+from hubd.core.notices import OWN_KEYS
 from hubd.core.records import First
-from hubd.errors import Conflict, NotFound, StoreUnavailable
+from hubd.errors import BadInput, Conflict, NotFound, StoreUnavailable
 from hubd.failpoints import reach
 from hubd.wire.params import Params
 
@@ -48,6 +49,10 @@ class Dispatcher:
         """Do it, or answer as the first time. Raises what the method raises, and `Conflict`."""
         request = _request(method, params, peer)
         key: str | None = getattr(params, "idempotency_key", None)
+        if key is not None and key.startswith(OWN_KEYS):
+            raise BadInput.at(
+                "idempotency_key", f"keys that begin with {OWN_KEYS} are hubd's own; choose another one"
+            )
         if key is None or getattr(params, "dry_run", False):
             return await self._do(request, method, params)
         while (other := self._under_way.get((method.name, key))) is not None:

@@ -15,6 +15,7 @@ import msgspec
 from hubd.core.model import Counts, DeliveryState
 from hubd.core.recurrence import OVER
 
+OWN_KEYS = "notify:"  #: what the keys of these emails begin with; clients choose others
 WINDOW = 600.0  #: seconds in which ...
 MOST = 3  #: ... so many emails are sent at most, and then a digest
 
@@ -29,6 +30,7 @@ class NoticeKind(StrEnum):
     CREDITS_LOW = "credits_low"  #: an account has few credits left
     MAILBOX_BROKEN = "mailbox_broken"  #: a mailbox cannot be read
     SINK_BROKEN = "sink_broken"  #: a sink takes nothing any more
+    OCCURRENCE_SKIPPED = "occurrence_skipped"  #: a campaign that repeats did not start at one of its times
 
 
 #: Events that are about something else than a campaign: what they are told as, and where its name is.
@@ -37,8 +39,9 @@ OTHERS: Mapping[str, tuple[NoticeKind, str]] = {
     "mailbox.broken": (NoticeKind.MAILBOX_BROKEN, "source"),
     "sink.broken": (NoticeKind.SINK_BROKEN, "sink"),
 }
+OCCURRENCE = "campaign.occurrence"
 #: Events of which people may be told.
-TOLD = frozenset({"campaign.state", *OTHERS})
+TOLD = frozenset({"campaign.state", OCCURRENCE, *OTHERS})
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +75,8 @@ def kinds_of(event: str, data: Mapping[str, object], counts: Counts) -> list[Not
     """
     if event in OTHERS:
         return [OTHERS[event][0]]
+    if event == OCCURRENCE:
+        return [] if data.get("outcome") == "started" else [NoticeKind.OCCURRENCE_SKIPPED]
     match data.get("to"), bool(data.get("reason")):
         case "completed", _:
             doubts = [NoticeKind.IN_DOUBT] if counts.in_doubt else []
@@ -109,7 +114,7 @@ def _mail_of(notice: Notice) -> Mail:
 def _digest(notices: Sequence[Notice]) -> Mail:
     parts = [f"{sentence(each)}\n{_details(each)}" for each in notices]
     return Mail(
-        key=f"notify:digest:{notices[0].id}-{notices[-1].id}",
+        key=f"{OWN_KEYS}digest:{notices[0].id}-{notices[-1].id}",
         notices=tuple(each.id for each in notices),
         subject=f"{len(notices)} notifications of MessageHub",
         text="\n".join(parts),
@@ -134,6 +139,10 @@ def headline(notice: Notice) -> str:
             return f"The {name} cannot be read"
         case NoticeKind.SINK_BROKEN:
             return f"The sink {name} is paused"
+        case NoticeKind.OCCURRENCE_SKIPPED if notice.figures.get("missed", 0) > 1:
+            return f"{name} did not start at {notice.figures['missed']:,} of its times"
+        case NoticeKind.OCCURRENCE_SKIPPED:
+            return f"{name} did not start at one of its times"
 
 
 def sentence(notice: Notice) -> str:
@@ -167,6 +176,14 @@ def sentence(notice: Notice) -> str:
             return f"The {name} cannot be read{why}. Replies and bounces wait there.{then}"
         case NoticeKind.SINK_BROKEN:
             return f"The sink {name} is paused{why}. Once the cause is gone: hubctl sink resume {name}"
+        case NoticeKind.OCCURRENCE_SKIPPED:
+            missed = notice.figures.get("missed", 0)
+            why = why or ": hubd was not running then"
+            times = f"{missed:,} of its times" if missed > 1 else "one of its times"
+            return (
+                f"The campaign {name} did not start at {times}{why}. The next occurrence starts on time. "
+                f"To see the last ones: hubctl show {name}"
+            )
 
 
 def _why(reason: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from hubd.core.model import Counts, DeliveryState
-from hubd.core.notices import OTHERS, Notice, NoticeKind, headline, kinds_of
+from hubd.core.notices import OCCURRENCE, OTHERS, OWN_KEYS, Notice, NoticeKind, headline, kinds_of
 from hubd.store.transaction import Row, Transaction
 
 _COUNTED = ("total", *(state.value for state in DeliveryState))
@@ -42,22 +42,33 @@ def write_notices(db: Transaction, now: float, happened: Happened, event: AddEve
     row = db.execute(CAMPAIGN, (happened.campaign_id,)).fetchone()
     if row is None:
         return
+    if happened.type == OCCURRENCE:
+        _write_occurrence(db, now, happened, row, event)
+        return
     figures = {name: int(row[name]) for name in _COUNTED}
     run = f"{happened.campaign_id}:{row['runs']}"
     if happened.data.get("to") == "stopped":  # it did not run: that may happen again before it does
         run += f":{happened.seq}"
     for kind in kinds_of(happened.type, happened.data, Counts(**figures)):
-        key = f"notify:{run}:{kind}"
+        key = f"{OWN_KEYS}{run}:{kind}"
         reason = "" if kind is NoticeKind.IN_DOUBT else str(happened.data.get("reason") or "")
         shown = {name: n for name, n in figures.items() if n}
         _write(db, now, kind, key, (row["name"], row["provider"], reason), shown, event)
+
+
+def _write_occurrence(db: Transaction, now: float, happened: Happened, series: Row, event: AddEvent) -> None:
+    data = happened.data
+    for kind in kinds_of(happened.type, data, Counts()):
+        key = f"{OWN_KEYS}{happened.campaign_id}:{int(float(str(data['at'])))}:{kind}"
+        figures = {"missed": n} if type(n := data.get("missed")) is int and n else {}
+        _write(db, now, kind, key, (series["name"], "", str(data.get("detail") or "")), figures, event)
 
 
 def _write_other(db: Transaction, now: float, happened: Happened, event: AddEvent) -> None:
     kind, named = OTHERS[happened.type]
     about = str(happened.data.get(named) or "")
     figures = {name: n for name, n in happened.data.items() if type(n) is int}
-    key = f"notify:{named}/{about}:{happened.seq}:{kind}"
+    key = f"{OWN_KEYS}{named}/{about}:{happened.seq}:{kind}"
     reason = str(happened.data.get("reason") or "")
     _write(db, now, kind, key, (about, "", reason), figures, event)
 

@@ -54,6 +54,36 @@ def test_what_a_campaign_does_by_itself_is_told(to: str, reason: str, in_doubt: 
     assert kinds_of("campaign.state", {"to": to, "reason": reason}, counts) == told
 
 
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        ("started", []),
+        ("overlap", [K.OCCURRENCE_SKIPPED]),
+        ("failed", [K.OCCURRENCE_SKIPPED]),
+        ("missed", [K.OCCURRENCE_SKIPPED]),
+    ],
+)
+def test_a_time_at_which_a_campaign_did_not_start_is_told(outcome: str, told: list[K]) -> None:
+    assert kinds_of("campaign.occurrence", {"outcome": outcome, "at": 1.0}, Counts()) == told
+
+
+@pytest.mark.parametrize(
+    ("reason", "missed", "words"),
+    [
+        (
+            "spring.2026-12-07 has not ended",
+            0,
+            "at one of its times: spring.2026-12-07 has not ended. The next",
+        ),
+        ("", 1, "at one of its times: hubd was not running then. The next"),
+        ("", 3, "at 3 of its times: hubd was not running then. The next"),
+    ],
+)
+def test_it_says_why_a_campaign_did_not_start_at_a_time(reason: str, missed: int, words: str) -> None:
+    told = notice(kind=K.OCCURRENCE_SKIPPED, reason=reason, figures={"missed": missed} if missed else {})
+    assert words in sentence(told)
+
+
 def test_what_is_about_no_campaign_is_told() -> None:
     assert kinds_of("credits.low", {}, Counts()) == [K.CREDITS_LOW]
     assert kinds_of("sink.broken", {}, Counts()) == [K.SINK_BROKEN]

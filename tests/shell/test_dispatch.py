@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hubd.client import open_client
 from hubd.control.fingerprint import fingerprint
 from hubd.control.methods import METHODS
-from hubd.errors import Conflict, HubError, RevisionConflict, StoreUnavailable
+from hubd.errors import BadInput, Conflict, HubError, RevisionConflict, StoreUnavailable
 from hubd.store.housekeeping import tidy
 from hubd.wire.params import (
     CampaignApply,
@@ -53,6 +53,17 @@ async def test_a_key_for_another_request_is_refused_and_nothing_is_done(tmp_path
         assert [entry["address"] for entry in listed["suppressions"]] == ["ann@example.com"]
         # Another method has keys of its own.
         await hub.call("suppression.remove", channel="email", address="ann@example.com", idempotency_key="k")
+
+
+async def test_keys_of_hubds_own_messages_are_refused(tmp_path: Path) -> None:
+    """A client that guessed one would keep a notification from being sent."""
+    async with open_hub(tmp_path) as served, open_client(served.path) as hub:
+        letter = {"provider": "outbox", "to": "ann@example.com", "sender": "hub@acme.example", "text": "Hi"}
+        for key in ("notify:1:1:completed", "notify:"):
+            with pytest.raises(BadInput, match="begin with notify: are hubd's own"):
+                await hub.call("message.send", **letter, subject="Hi", idempotency_key=key)
+        await hub.call("message.send", **letter, subject="Hi", idempotency_key="notify")
+        assert len((await hub.call("message.list"))["messages"]) == 1
 
 
 async def test_who_repeats_a_request_that_is_under_way_waits_for_its_answer(tmp_path: Path) -> None:

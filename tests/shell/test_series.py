@@ -44,6 +44,10 @@ class Wall:
         found: dict[str, Any] = (await self.hub.call("campaign.get", name=name))["campaign"]
         return found
 
+    async def told(self) -> list[str]:
+        listed = (await self.hub.call("notification.list"))["notifications"]
+        return [each["headline"] for each in listed if each["kind"] == "occurrence_skipped"]
+
     async def outcomes(self) -> list[tuple[str, str, str | None]]:
         """What became of the occurrences, the oldest first."""
         found = await self.hub.call("campaign.get", name="weekly")
@@ -116,6 +120,7 @@ async def test_what_was_missed_is_skipped_or_caught_up_once(tmp_path: Path) -> N
         events = (await wall.hub.call("events.list", campaign="weekly"))["events"]
         (missed,) = (each["data"] for each in events if each["type"] == "campaign.occurrence")
         assert missed["missed"] == 3
+        assert await wall.told() == ["weekly did not start at 3 of its times"]
         await wall.apply(schedule={**WEEKLY, "catch_up": "once"})
         assert (await wall.view())["next_at"] == "2026-12-28T08:00:00.000Z"
     async with open_wall(tmp_path, NOW + 9 * WEEK) as wall:
@@ -139,6 +144,7 @@ async def test_a_time_that_meets_the_one_before_is_skipped_and_told(wall: Wall) 
     events = (await wall.hub.call("events.list", campaign="weekly"))["events"]
     told = [each["data"]["outcome"] for each in events if each["type"] == "campaign.occurrence"]
     assert told == ["started", "overlap"]
+    assert await wall.told() == ["weekly did not start at one of its times"]
     # A stop of the series ends no campaign that has begun, and the other way round.
     stopped = await wall.hub.call("campaign.stop", name="weekly")
     assert (stopped["campaign"]["state"], stopped["campaign"]["next_at"]) == ("stopped", None)

@@ -17,6 +17,7 @@ const SHAPES = {
   credits_low: ['coins', 'wait'],
   mailbox_broken: ['tray', 'bad'],
   sink_broken: ['unplugged', 'bad'],
+  occurrence_skipped: ['clock', 'wait'],
 };
 
 /** @type {import('../pages.js').Page} */
