@@ -18,7 +18,7 @@ from hubd.core.decide import halt as decide_halt
 from hubd.core.decide import schedule as decide_schedule
 from hubd.core.decide import start as decide_start
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
-from hubd.core.model import Campaign, CampaignState, Channel
+from hubd.core.model import Campaign, CampaignState, Channel, InDoubt
 from hubd.core.outcome import RetryPolicy
 from hubd.core.verdict import is_ready
 from hubd.engine.campaign_run import CampaignRun
@@ -216,6 +216,13 @@ class Supervisor:
         working = provider.working(answer, begun)
         return Probe(answer=answer, account=told, working=working)
 
+    async def works(self, provider: str) -> bool:
+        """Whether a provider sends now. One that was not used yet logs in to find out, and sends nothing."""
+        try:
+            return await self.providers.get(provider).works()
+        except HubError:
+            return False
+
     async def enable(self, provider: str) -> None:
         """Let a provider be used again; one-off messages that waited for it go."""
         self.providers.get(provider).enable()
@@ -287,7 +294,7 @@ class Supervisor:
                 campaign = await self._campaigns.by_id(campaign.id)
                 if campaign.state is not CampaignState.RUNNING or campaign.id in self._runs or self._closing:
                     continue
-                if campaign.transactional_queue and campaign.counts.total == campaign.counts.finished:
+                if campaign.transactional_queue and not _has_work(campaign):
                     continue
                 self._launch(campaign)
 
@@ -350,6 +357,12 @@ class Supervisor:
 
     def _lock(self, campaign_id: int) -> trio.Lock:
         return self._locks.setdefault(campaign_id, trio.Lock())
+
+
+def _has_work(queue: Campaign) -> bool:
+    """Whether a queue of one-off messages has any to send, or to find out about without a person."""
+    doubts = queue.counts.in_doubt if queue.in_doubt is not InDoubt.HOLD else 0
+    return queue.counts.total > queue.counts.finished - doubts
 
 
 @asynccontextmanager
