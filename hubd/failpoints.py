@@ -30,6 +30,7 @@ POINTS = (
     "in_import",  # a page of an import was stored, and not committed
     "before_telling",  # a sink is about to be told something
     "after_telling",  # it was told, and that was not written down
+    "in_notice",  # a notification's email was queued, and not committed
     "in_backup",  # a backup was written, and has not got its name
     "in_restore",  # what a restored database cannot know is being held
 )

@@ -209,10 +209,24 @@ class Provider:
     async def probe(self) -> Answer:
         """Log in and send nothing. A good answer ends a rest or a stop."""
         pool = await self.revive()
-        answer = await self._ask(pool.transport)
-        self._refused = not is_ready(answer) and self.judge(answer).action is Action.PROVIDER_STOP
+        answer = await self._log_in(pool)
         if is_ready(answer) and not self._disabled and pool.breaker.health is not Health.READY:
             pool.revive()
+        return answer
+
+    async def works(self) -> bool:
+        """Whether it sends now. One that was not used since the start logs in to find out, and sends nothing.
+
+        What was refused once is not tried again. Raises as `open`.
+        """
+        pool = await self.open()
+        if pool.breaker.health is not Health.UNPROVEN:
+            return pool.breaker.health is Health.READY
+        return not self._refused and is_ready(await self._log_in(pool))
+
+    async def _log_in(self, pool: WorkerPool) -> Answer:
+        answer = await self._ask(pool.transport)
+        self._refused = not is_ready(answer) and self.judge(answer).action is Action.PROVIDER_STOP
         return answer
 
     async def _ask(self, transport: Transport) -> Answer:

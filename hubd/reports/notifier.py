@@ -1,7 +1,8 @@
 """Sends notifications by email: ordinary transactional messages, each queued once with what it tells.
 
 A notification is in the database before this task hears of it. Nothing is sent through a provider that does
-not work now, which may be what the notification is about: another one is used, or it waits.
+not work now, which may be what the notification is about: another one is used, or it waits. After a start
+nobody knows that yet, so the provider logs in first.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Queues(Protocol):
     """Who sends one-off messages."""
 
     async def transactional_queue(self, provider: str, channel: Channel) -> Campaign: ...
+    async def works(self, provider: str) -> bool: ...
     async def wake_transactional(self, provider: str, channel: Channel) -> object: ...
 
 
@@ -99,17 +101,19 @@ class Notifier:
             await self._notices.settle(silent)
         if to is None or not told:
             return float("inf")
-        provider = self._provider(to.provider)
+        mails, again = plan(told, mailed, now)
+        provider = await self._provider(to.provider) if mails else ""
         if provider is None:
             return AGAIN
-        mails, again = plan(told, mailed, now)
         for mail in mails:
             queue = await self._queues.transactional_queue(provider, Channel.EMAIL)
             await self._notices.send(mail, queue.id, to.sender, to.addresses)
             await self._queues.wake_transactional(provider, Channel.EMAIL)
         return float("inf") if again is None else max(0.0, again - now)
 
-    def _provider(self, wanted: str) -> str | None:
+    async def _provider(self, wanted: str) -> str | None:
         """The provider that was asked for, or another one if it does not work; None if none does."""
-        working = self._working()
-        return wanted if wanted in working else next(iter(working), None)
+        for name in sorted(self._working(), key=lambda name: name != wanted):
+            if await self._queues.works(name):
+                return name
+        return None

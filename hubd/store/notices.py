@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from hubd.core.compose import content_hash
 from hubd.core.model import Channel, Content, Kind
 from hubd.core.notices import WINDOW, Mail, Notice
+from hubd.failpoints import reach
 from hubd.store.database import Database
 from hubd.store.ledger import adding_single
 from hubd.store.notice_rows import notice_from
@@ -83,6 +84,7 @@ class Notices:
                     fingerprint=b"",
                 )(unit)
             unit.db.execute(SETTLE, (unit.now, mail.key, json.dumps(list(mail.notices))))
+            reach("in_notice")
 
         await self._db.write(work)
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,16 +200,25 @@ def reconcile(hub: Hub, witness: Witness, name: str, total: int, policy: str = "
     return counts
 
 
+@contextmanager
+def ended(hub: Hub) -> Iterator[None]:
+    """No daemon of this hub is left at the end of the block."""
+    try:
+        yield
+    finally:
+        for process in hub.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            forget_clock(process.pid)
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
     """A hub whose daemon is not started yet."""
     hub = Hub(tmp_path)
-    yield hub
-    for process in hub.processes:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        forget_clock(process.pid)
+    with ended(hub):
+        yield hub
 
 
 def forget_clock(pid: int) -> None:

@@ -330,6 +330,7 @@ def test_every_point_has_a_test() -> None:
             "test_series.py",
             "test_triggers.py",
             "test_sinks_killed.py",
+            "test_notifications.py",
         )
     )
     assert [point for point in failpoints.POINTS if here.count(point) == 0] == []
