@@ -7,6 +7,7 @@ the account. What it does with a message can be scripted per recipient (`behave`
 
 It prints its base URL as the first line. An accepted message is one line of JSON in the record, on the disk
 before the answer leaves, so that a whole-process test can compare what was accepted with what was believed.
+FILE.asked has a byte for each request to send one.
 
 Behaviours: `accept`, `refuse:CODE` (HTTP 400 with that error number), `problem:CODE` (its newer form
 RFC 9457), `status:CODE` (an HTTP status with a page instead of JSON), `busy` (429), `silence` (reads and
@@ -94,6 +95,12 @@ class Book:
             return script.pop(0) if len(script) > 1 else script[0]
         code = MAGIC_TO.get(to) or MAGIC_FROM.get(sender)
         return f"refuse:{code}" if code else "accept"
+
+    def note_request(self) -> None:
+        """A request to send a message came, whatever will be answered."""
+        if self.record is not None:
+            with self.lock, self.record.with_name(f"{self.record.name}.asked").open("ab") as asked:
+                asked.write(b".")
 
     def accept(self, form: dict[str, str]) -> dict[str, object]:
         """Keep a message; it is in the record, on the disk, when this returns."""
@@ -244,6 +251,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+        self.server.book.note_request()
         rest = self._authenticated(urlsplit(self.path).path)
         if rest is None:
             return

@@ -36,6 +36,10 @@ class Twilio(Witness):
     def accepted(self) -> Counter[str]:
         return Counter(str(json.loads(line)["to"]) for line in self.lines())
 
+    def asked(self) -> int:
+        """How many requests to send a message came."""
+        return self.record.with_name(f"{self.record.name}.asked").stat().st_size
+
     @property
     def config(self) -> str:
         return (
@@ -115,15 +119,20 @@ def test_each_answer_of_twilio_means_what_it_should(hub: Hub, twilio: Twilio) ->
     assert TOKEN not in hub.log()
 
 
-def test_kill_9_doubles_no_sms(hub: Hub, twilio: Twilio) -> None:
+@pytest.mark.parametrize(
+    ("count", "kills"),
+    [pytest.param(300, 2, id="300"), pytest.param(2_000, 8, id="2000", marks=pytest.mark.soak)],
+)
+def test_after_faults_and_kills_the_ledger_says_what_twilio_accepted(
+    hub: Hub, twilio: Twilio, count: int, kills: int
+) -> None:
     hub.config = twilio.config
     with_token(hub)
     hub.boot()
-    text_campaign(hub, "kill", 600)
+    text_campaign(hub, "kill", count)
     hub.hubctl("start", "kill")
-    kills = 3
     for kill in range(1, kills + 1):
-        until(lambda kill=kill: len(twilio.lines()) >= kill * 120, "messages")
+        until(lambda kill=kill: len(twilio.lines()) >= kill * count // (kills + 1), "messages", hub.log)
         hub.end(signal.SIGKILL)
         hub.boot()
     hub.hubctl("wait", "kill", "--for", "completed", "--timeout", "60s")
@@ -131,6 +140,7 @@ def test_kill_9_doubles_no_sms(hub: Hub, twilio: Twilio) -> None:
     assert set(accepted.values()) == {1}
     counts = hub.campaign("kill")["counts"]
     assert counts["in_doubt"] <= kills * 4 + 1  # and the one whose answer is lost by design
+    assert counts["sent"] + counts["in_doubt"] + counts["failed"] == count
     for row in hub.deliveries("kill"):
         if row["state"] == "sent":
             assert accepted[row["recipient"]] == 1
@@ -244,6 +254,7 @@ def test_a_wrong_token_pauses_with_the_reason_and_the_right_one_goes_on(hub: Hub
     campaign = hub.campaign("login")
     assert campaign["reason"]
     assert campaign["counts"]["pending"] == 20
+    assert twilio.asked() == 1
     with_token(hub)
     hub.hubctl("resume", "login")
     hub.hubctl("wait", "login", "--for", "completed", "--timeout", "60s")
