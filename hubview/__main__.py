@@ -24,7 +24,7 @@ from hubview.notify import notify_in_background
 from hubview.requests import PageRequests
 from hubview.server import serve_page
 from hubview.settings import Settings, settings_path
-from hubview.window import load_webview, show_window
+from hubview.window import file_chooser, load_webview, show_window
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -78,6 +78,7 @@ def _run(place: Place, campaign: str | None, *, browser: bool) -> int:
                     window.restore()
                     window.show()
 
+                requests.saving.choose = file_chooser(webview, window)
                 first.show = show
                 first.listen()
 

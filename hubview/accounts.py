@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from hubd.client import Place
 from hubd.errors import BadInput, HubError
 from hubd.providers.questions import Option
 from hubd.providers.registry import all_questions
+from hubview.hubctl_process import error_of, hubctl_command
 
 SECONDS = 60.0  #: for hubctl to end
 
@@ -104,16 +104,7 @@ def remove_account(place: Place, name: object) -> Mapping[str, Any]:
 
 
 def _hubctl(place: Place, arguments: Sequence[str], stdin: str) -> Mapping[str, Any]:
-    command = [
-        sys.executable,
-        "-m",
-        "hubctl",
-        "--json",
-        "--no-input",
-        "--socket",
-        str(place.path),
-        "provider",
-    ]
+    command = hubctl_command(place, "--json", "provider")
     try:
         done = subprocess.run(  # noqa: S603 - a program of ours; each value is part of its own option
             [*command, *arguments], input=stdin + "\n", capture_output=True, encoding="utf-8", timeout=SECONDS
@@ -123,16 +114,4 @@ def _hubctl(place: Place, arguments: Sequence[str], stdin: str) -> Mapping[str, 
     if done.returncode == 0:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
-    raise _error(done.stderr)
-
-
-def _error(said: str) -> HubError:
-    """What hubctl said went wrong: its JSON, or the last line of a usage error."""
-    for line in reversed(said.strip().splitlines()):
-        try:
-            error = json.loads(line)["error"]
-            return HubError(error["message"], code=error["code"], hint=error["hint"] or "")
-        except (ValueError, KeyError, TypeError):
-            continue
-    last = said.strip().splitlines()[-1:] or ["hubctl said nothing"]
-    return HubError(last[0].removeprefix("Error: "), code="bad_input")
+    raise error_of(done.stderr)

@@ -9,6 +9,7 @@ from hubd.errors import BadInput, HubError
 from hubview.accounts import add_account, change_account, kinds, remove_account
 from hubview.daemon import Daemon
 from hubview.login import LoginStart
+from hubview.saving import Saving
 from hubview.server import PageServer, Request
 from hubview.settings import Settings
 from hubview.table import Table
@@ -20,6 +21,7 @@ class PageRequests:
     def __init__(self, daemon: Daemon, settings: Settings) -> None:
         self._daemon = daemon
         self._settings = settings
+        self.saving = Saving(daemon.place)
         self._login = LoginStart(daemon.place)
         self._table: Table | None = None
         self._reading = threading.Lock()
@@ -52,6 +54,8 @@ class PageRequests:
                 if not isinstance(html, str):
                     raise BadInput.at("html", "must be a text")
                 return {"path": server.keep_preview(html)}
+            case "/save":
+                return self.saving.save(server.keep_file, request.body)
             case "/choices":
                 self._settings.keep_choices(request.body)
                 return {}

@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -20,14 +21,15 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any
-from urllib.parse import unquote
+from typing import IO, Any
+from urllib.parse import quote, unquote
 
 from hubd.client.trust import tcp_server_uids
 
 HOST = "127.0.0.1"
 MAX_BODY = 64 * 1024 * 1024  #: bytes of a request; a file of contacts is the largest
 MAX_PREVIEWS = 8  #: that are kept, the newest
+MAX_FILES = 4  #: to be saved by the browser that were not fetched yet, the newest
 KEY_HEADER = "Hubview-Key"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -41,6 +43,7 @@ PAGE_POLICY = (
     "connect-src 'self' ws://127.0.0.1:* ws://localhost:*; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types lit-html"
 )
+NOTHING = "default-src 'none'"
 #: Foreign HTML: no script, no form, no origin, nothing from the network.
 PREVIEW_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
@@ -84,6 +87,7 @@ class PageServer(ThreadingHTTPServer):
         self.handler = handler
         self.key = secrets.token_urlsafe(32)
         self._previews: OrderedDict[str, bytes] = OrderedDict()
+        self._to_save: OrderedDict[str, tuple[str, IO[bytes]]] = OrderedDict()
         self._lock = threading.Lock()
         super().__init__((HOST, 0), _Connection)
         self.authority = f"{HOST}:{self.server_address[1]}"
@@ -107,6 +111,20 @@ class PageServer(ThreadingHTTPServer):
         with self._lock:
             return self._previews.get(path)
 
+    def keep_file(self, name: str, file: IO[bytes]) -> str:
+        """Keep a file until the browser fetches it; returns its path, which cannot be guessed."""
+        path = f"/saved/{secrets.token_urlsafe(16)}"
+        with self._lock:
+            self._to_save[path] = (name, file)
+            while len(self._to_save) > MAX_FILES:
+                self._to_save.popitem(last=False)[1][1].close()
+        return path
+
+    def take_file(self, path: str) -> tuple[str, IO[bytes]] | None:
+        """The name and the content of the file that was kept at this path, once."""
+        with self._lock:
+            return self._to_save.pop(path, None)
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A page that went away in the middle of an answer is no reason for a traceback."""
 
@@ -125,8 +143,19 @@ class _Connection(BaseHTTPRequestHandler):
             self._send(200, "text/html; charset=utf-8", preview, PREVIEW_POLICY)
         elif (found := self.server.files.get("/index.html" if path == "/" else path)) is not None:
             self._send(200, *found, PAGE_POLICY)
+        elif (kept := self.server.take_file(path)) is not None:
+            self._send_file(*kept)
         else:
             self._refuse(404, "there is no such file")
+
+    def _send_file(self, name: str, file: IO[bytes]) -> None:
+        """A file that the browser saves and does not show."""
+        with file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            saved_as = f"attachment; filename*=UTF-8''{quote(name)}"  # RFC 6266
+            self._head(200, "application/octet-stream", size, more={"Content-Disposition": saved_as})
+            shutil.copyfileobj(file, self.wfile)
 
     def do_POST(self) -> None:
         """A request of the page."""
@@ -164,18 +193,25 @@ class _Connection(BaseHTTPRequestHandler):
         self.close_connection = True  # a body that was not read would be taken for the next request
         self._send(status, "text/plain; charset=utf-8", f"{why}\n".encode())
 
-    def _send(self, status: int, kind: str, body: bytes, policy: str = "default-src 'none'") -> None:
+    def _send(self, status: int, kind: str, body: bytes, policy: str = NOTHING) -> None:
+        self._head(status, kind, len(body), policy)
+        self.wfile.write(body)
+
+    def _head(
+        self, status: int, kind: str, size: int, policy: str = NOTHING, more: Mapping[str, str] | None = None
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(size))
         self.send_header("Content-Security-Policy", policy)
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")
+        for name, value in (more or {}).items():
+            self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
 
     def version_string(self) -> str:
         """The Server header: nothing about this Python."""

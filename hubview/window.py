@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hubctl.exits import Exit, Refused
@@ -78,7 +79,6 @@ def show_window(webview: Any, address: str, settings: Settings, serve: Callable[
         serve: Called with the window once it is there, in a thread.
     """
     width, height = settings.size
-    webview.settings["ALLOW_DOWNLOADS"] = True  # a table saved as CSV
     window = webview.create_window(
         TITLE, address, width=width, height=height, min_size=SMALLEST, text_select=True
     )
@@ -95,6 +95,19 @@ def show_window(webview: Any, address: str, settings: Settings, serve: Callable[
             raise _no_toolkit() from None
     settings.keep_size(*sizes[0])
     return signals.exit_code
+
+
+def file_chooser(webview: Any, window: Any) -> Callable[[str], Path | None]:
+    """What asks in this window where to save a file of a name; it returns None when the person cancels."""
+
+    def choose(name: str) -> Path | None:
+        folder = os.fspath(Path.home())
+        chosen = window.create_file_dialog(webview.FileDialog.SAVE, directory=folder, save_filename=name)
+        if not chosen:
+            return None
+        return Path(chosen if isinstance(chosen, str) else chosen[0])
+
+    return choose
 
 
 class _Signals:

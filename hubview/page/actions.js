@@ -1,10 +1,9 @@
-/** What a person can do to campaigns, each with its numbers before the click. */
+/** Starting, pausing, resuming and stopping a campaign: what reaches people has its numbers before the click. */
 
 import { html, nothing } from './vendor/lit-html/lit-html.js';
 import { HubError } from './client.js';
-import { count, plural, span, time } from './format.js';
-import { FINISHED, note, peopleWord } from './parts.js';
-import { address } from './router.js';
+import { count, span, time } from './format.js';
+import { note, peopleWord } from './parts.js';
 
 /**
  * A request that changes something: sent twice under one key, it is done once.
@@ -17,7 +16,7 @@ export function change(app, method, params) {
 }
 
 /** Those who still wait for the message. @param {Record<string, any>} view */
-function waiting(view) {
+export function waiting(view) {
   return view.counts.pending + view.counts.deferred;
 }
 
@@ -204,205 +203,4 @@ function risks(app, own) {
     )}
     ${warnings.map((/** @type {string} */ words) => note('', 'info', words))}
   </div>`;
-}
-
-const CLASSES = { transient: 'that may succeed now', permanent: 'that were refused for good', all: '' };
-
-/**
- * Queue failures again.
- * @param {any} app
- * @param {string} name
- * @param {'transient' | 'permanent' | 'all'} kind
- */
-export async function askRetry(app, name, kind) {
-  const asked = { name, class: kind };
-  const look = async () => (await app.call('campaign.retry', { ...asked, dry_run: true })).would;
-  let would = await app.attempt(look);
-  if (!would) return;
-  const number = () => would.retried ?? 0;
-  app.ask({
-    kind: 'ask',
-    title: `Retry ${plural(number(), 'failure')} of ${name}?`,
-    get blast() {
-      return [
-        [count(number()), `people ${CLASSES[kind]} get another attempt`],
-        ['0', 'people can get it twice: all of these were certainly refused'],
-        ...(would.suppressed ? [[count(would.suppressed), 'stay failed, because their address is suppressed']] : []),
-      ];
-    },
-    get button() {
-      return `Retry ${count(number())}`;
-    },
-    get disabled() {
-      return !number();
-    },
-    act: async () => {
-      const shown = number();
-      would = await look();
-      if (number() !== shown)
-        throw new HubError({ message: `It is ${count(number())} now`, hint: 'Look at the numbers again.' });
-      await change(app, 'campaign.retry', asked);
-      app.touch(name);
-      app.refresh();
-    },
-  });
-}
-
-/** @type {['resend' | 'sent' | 'failed', string, (n: string) => string][]} */
-const DECISIONS = [
-  ['sent', 'Count them as sent', (n) => `${n} stay as they are. Whoever did not get it will not get it.`],
-  ['resend', 'Send them again', (n) => `${n} get the text, and those who got it already get it twice.`],
-  ['failed', 'Count them as failed', (n) => `${n} stay as they are. You can retry them later.`],
-];
-
-/**
- * Decide about what is in doubt.
- * @param {any} app
- * @param {string} name
- */
-export function askDecide(app, name) {
-  const number = () => app.state.campaigns.get(name)?.counts.in_doubt ?? 0;
-  const own = { choice: 'sent' };
-  app.ask({
-    kind: 'ask',
-    title: `${plural(number(), 'message')} of ${name} ${number() === 1 ? 'is' : 'are'} in doubt`,
-    words:
-      'The connection broke after the message was handed over and before the answer came. Nobody knows whether they got it.',
-    get body() {
-      return html`<div role="radiogroup" aria-labelledby="dialog-title">
-        ${DECISIONS.map(
-          ([value, title, words]) =>
-            html`<label class="choice"
-              ><input
-                type="radio"
-                name="decision"
-                value=${value}
-                .checked=${own.choice === value}
-                @change=${() => {
-                  own.choice = value;
-                  app.draw(true);
-                }}
-              /><span class="t">${title}</span><span class="d">${words(peopleWord(number()))}</span></label
-            >`,
-        )}
-      </div>`;
-    },
-    get danger() {
-      return own.choice === 'resend';
-    },
-    get button() {
-      const verb = { sent: 'Count as sent', resend: 'Send again', failed: 'Count as failed' }[own.choice];
-      return `${verb}: ${count(number())}`;
-    },
-    act: async () => {
-      const shown = number();
-      const { would } = await app.call('campaign.retry', { name, in_doubt: own.choice, dry_run: true });
-      if (would.decided !== shown) {
-        app.touch(name);
-        throw new HubError({ message: `It is ${count(would.decided ?? 0)} now`, hint: 'Look at the numbers again.' });
-      }
-      await change(app, 'campaign.retry', { name, in_doubt: own.choice });
-      app.touch(name);
-      app.refresh();
-    },
-  });
-}
-
-/**
- * @param {any} app
- * @param {string} name
- */
-export function askRate(app, name) {
-  const own = { rate: (app.state.campaigns.get(name)?.rates ?? []).join(', ') };
-  app.ask({
-    kind: 'ask',
-    title: `How fast may ${name} send?`,
-    words:
-      'Such as 20/s or 500/hour. Several limits, separated by commas, hold at once. Empty: as fast as the provider allows.',
-    get body() {
-      return html`<input
-        class="input"
-        aria-label="Limit"
-        autofocus
-        .value=${own.rate}
-        @input=${(/** @type {any} */ event) => (own.rate = event.target.value)}
-      />`;
-    },
-    button: 'Set the limit',
-    act: async () => {
-      const rates = own.rate
-        .split(',')
-        .map((/** @type {string} */ each) => each.trim())
-        .filter(Boolean);
-      await change(app, 'campaign.rate', { name, rate: rates.length ? rates : null });
-      app.touch(name);
-    },
-  });
-}
-
-/**
- * @param {any} app
- * @param {string} name
- */
-export function askClone(app, name) {
-  const own = { name: `${name}-copy`.slice(0, 64) };
-  app.ask({
-    kind: 'ask',
-    title: `Copy ${name}`,
-    words: 'The copy is a draft with the same lists and content. Nobody has got it yet.',
-    get body() {
-      return html`<input
-        class="input"
-        aria-label="Name of the copy"
-        autofocus
-        .value=${own.name}
-        @input=${(/** @type {any} */ event) => (own.name = event.target.value)}
-      />`;
-    },
-    button: 'Make the copy',
-    act: async () => {
-      await change(app, 'campaign.clone', { name, new: own.name.trim() });
-      app.touch(own.name.trim());
-      app.go(address('new', own.name.trim()));
-    },
-  });
-}
-
-/**
- * @param {any} app
- * @param {string} name
- */
-export function askDelete(app, name) {
-  const view = app.state.campaigns.get(name);
-  const total = view?.counts.total ?? 0;
-  app.ask({
-    kind: 'ask',
-    danger: true,
-    title: `Delete ${name}?`,
-    words: total
-      ? 'Everything that is known of it is deleted: who got it, what was said, why it failed. Archiving only hides it.'
-      : 'Nobody got it yet. The contacts stay.',
-    blast: total ? [[count(total), 'recipients with their history are deleted for good']] : [],
-    button: total ? `Delete the history of ${peopleWord(total)}` : 'Delete the draft',
-    act: async () => {
-      await change(app, 'campaign.delete', { name });
-      app.go('#/');
-    },
-    instead:
-      total && FINISHED.includes(view.state)
-        ? { label: 'Archive instead', act: () => archive(app, [name]) }
-        : undefined,
-  });
-}
-
-/**
- * Hide campaigns that have ended.
- * @param {any} app
- * @param {string[]} names
- * @param {boolean} [archived]
- */
-export async function archive(app, names, archived = true) {
-  for (const name of names) await change(app, 'campaign.archive', { name, archived });
-  for (const name of names) app.state.archived[archived ? 'add' : 'delete'](name);
-  app.draw(true);
 }

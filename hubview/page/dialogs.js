@@ -15,6 +15,8 @@ import { failure } from './parts.js';
  * @property {boolean} [danger] whether something is lost: then Cancel has the focus
  * @property {() => Promise<unknown>} act
  * @property {{label: string, act: () => Promise<unknown>}} [instead] the safe way out
+ * @property {boolean} [wide] whether it shows a table
+ * @property {boolean} [done] whether it says what became of it, instead of closing
  * @property {boolean} [disabled]
  * @property {boolean} [busy]
  * @property {any} [error]
@@ -26,7 +28,7 @@ export function dialogOf(app) {
   if (!dialog) return nothing;
   const content = dialog.kind === 'keys' ? keys(app) : question(app, dialog);
   return html`<dialog
-    class="dialog"
+    class="dialog ${dialog.wide ? 'broad' : ''}"
     aria-labelledby="dialog-title"
     @cancel=${(/** @type {Event} */ event) => {
       event.preventDefault();
@@ -49,7 +51,7 @@ function question(app, dialog) {
     app.draw(true);
     try {
       await act();
-      if (app.state.dialog === dialog) app.closeDialog();
+      if (app.state.dialog === dialog && !dialog.done) app.closeDialog();
     } catch (/** @type {any} */ error) {
       dialog.error = { message: error.message, hint: error.hint };
     }
@@ -73,30 +75,40 @@ function question(app, dialog) {
         : nothing
     }
     ${dialog.body ?? nothing} ${failure(dialog.error)}
-    <div class="foot">
-      <button
-        class="btn ${dialog.danger ? '' : 'btn-quiet'}"
-        ?autofocus=${dialog.danger}
-        @click=${() => app.closeDialog()}
-      >
-        Cancel<kbd aria-hidden="true">Esc</kbd>
-      </button>
-      ${
-        dialog.instead
-          ? html`<button class="btn" @click=${() => run(/** @type {any} */ (dialog.instead).act)}>
-              ${dialog.instead.label}
-            </button>`
-          : nothing
-      }
-      <button
-        class="btn ${dialog.danger ? 'btn-danger' : 'btn-primary'}"
-        ?autofocus=${!dialog.danger && !dialog.body}
-        aria-disabled=${off ? 'true' : nothing}
-        @click=${() => !off && run(dialog.act)}
-      >
-        ${dialog.button}
-      </button>
-    </div>`;
+    ${dialog.done ? html`<div class="foot"><button class="btn" @click=${() => app.closeDialog()}>Close</button></div>` : choices(app, dialog, run, off)}`;
+}
+
+/**
+ * @param {any} app
+ * @param {Ask} dialog
+ * @param {(act: () => Promise<unknown>) => Promise<void>} run
+ * @param {boolean | undefined} off whether it cannot be done now
+ */
+function choices(app, dialog, run, off) {
+  return html`<div class="foot">
+    <button
+      class="btn ${dialog.danger ? '' : 'btn-quiet'}"
+      ?autofocus=${dialog.danger}
+      @click=${() => app.closeDialog()}
+    >
+      Cancel<kbd aria-hidden="true">Esc</kbd>
+    </button>
+    ${
+      dialog.instead
+        ? html`<button class="btn" @click=${() => run(/** @type {any} */ (dialog.instead).act)}>
+            ${dialog.instead.label}
+          </button>`
+        : nothing
+    }
+    <button
+      class="btn ${dialog.danger ? 'btn-danger' : 'btn-primary'}"
+      ?autofocus=${!dialog.danger && !dialog.body}
+      aria-disabled=${off ? 'true' : nothing}
+      @click=${() => !off && run(dialog.act)}
+    >
+      ${dialog.button}
+    </button>
+  </div>`;
 }
 
 /** @param {any} app */

@@ -39,6 +39,28 @@ export function blank() {
 }
 
 /**
+ * Its providers, the preferred one first.
+ * @param {Record<string, any>} draft a draft, or a campaign file
+ * @returns {string[]}
+ */
+export function providersOf({ provider = 'outbox' }) {
+  return Array.isArray(provider) ? provider : [provider];
+}
+
+/**
+ * The same as a campaign file says it: one name, or a list.
+ * @param {string[]} names
+ */
+export function providerKey(names) {
+  return names.length === 1 ? names[0] : names;
+}
+
+/** @param {string[]} names the providers of a campaign, as people read them */
+export function chainWords(names) {
+  return names.join(', then ');
+}
+
+/**
  * The campaign file that this draft is: only what is set, and only what its channel has.
  * @param {Record<string, any>} draft
  */

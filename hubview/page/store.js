@@ -25,6 +25,7 @@ import { count } from './format.js';
  * @property {Record<string, string>} choices what was chosen before, such as the colours
  * @property {{name: string, params: Record<string, string>, path: string}} route
  * @property {any} page what only the open page knows
+ * @property {string} saving what is being saved as a file
  * @property {any} dialog the open dialog
  * @property {any} toast the message at the bottom
  *
@@ -59,6 +60,7 @@ export function initial() {
     choices: {},
     route: { name: 'home', params: {}, path: '/' },
     page: {},
+    saving: '',
     dialog: null,
     toast: null,
   };

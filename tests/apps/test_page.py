@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hubctl.csv_out import guarded
 from tests.node_packages import page_modules
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -59,6 +60,27 @@ def test_a_campaign_shown_as_a_file_is_that_campaign(specs: list[dict[str, objec
     )
     assert done.returncode == 0, done.stderr
     assert [tomllib.loads(text) for text in json.loads(done.stdout)] == specs
+
+
+@settings(max_examples=3, deadline=None)  # each starts a program, for many of them
+@given(st.lists(st.lists(TEXTS | st.text("=+-@'\t\r\"a,", max_size=4), min_size=1), min_size=50, max_size=80))
+def test_rows_that_the_page_saves_are_guarded_as_those_of_hubctl(rows: list[list[str]]) -> None:
+    script = (
+        f"import {{ csv }} from {json.dumps((PAGE / 'saving.js').as_uri())};"
+        "let text = ''; for await (const part of process.stdin) text += part;"
+        "process.stdout.write(csv(JSON.parse(text)));"
+    )
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", script],
+        input=json.dumps(rows).encode(),
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    wanted = "".join(
+        '"' + '","'.join(guarded(cell).replace('"', '""') for cell in row) + '"\r\n' for row in rows
+    )
+    assert done.stdout.decode("utf-8-sig") == wanted
 
 
 def test_the_types_fit() -> None:

@@ -11,7 +11,9 @@ const { initial, takeAll, takeEvent, takeOne, board, needs, KEPT_SAMPLES } = awa
 const { segments, spoken, figures } = await at('parts.js');
 const format = await at('format.js');
 const { route, handedOver, address } = await at('router.js');
-const { home, row, since, visible } = await at('views/home.js');
+const { home } = await at('views/home.js');
+const { chosenOf, row, since, visible } = await at('views/board.js');
+const { VERBS, fitting, outcome } = await at('batch.js');
 const { campaign } = await at('views/campaign.js');
 const { linePath, scale, funnel, progress } = await at('views/campaign-overview.js');
 const { failureRow } = await at('views/campaign-failures.js');
@@ -19,7 +21,8 @@ const { folded, told } = await at('views/campaign-log.js');
 const { lifeLine } = await at('views/campaign-message.js');
 const { email } = await at('views/preview.js');
 const { toToml } = await at('toml.js');
-const { missing, toSpec, blank } = await at('draft.js');
+const { missing, toSpec, blank, providerKey, providersOf } = await at('draft.js');
+const { audience, providerFor } = await at('views/new-audience.js');
 const { inbox, headline, readFrom } = await at('views/inbox.js');
 const { reports, parts } = await at('views/reports.js');
 const { wholeNumber } = await at('views/credits.js');
@@ -184,6 +187,26 @@ test('the board is filtered by state, name and provider', () => {
   assert.deepEqual(names('finished', ''), ['other']);
   assert.deepEqual(names('all', ' TWI '), ['other']);
   assert.deepEqual(names('upcoming', 'zzz'), []);
+  const labelled = [view({ labels: ['spring', 'vip'] }), view({ name: 'other', labels: [] })];
+  assert.deepEqual(
+    visible(labelled, 'all', '', 'vip').map((each) => each.name),
+    ['spring-sale'],
+  );
+});
+
+test('nothing is done to a campaign that is chosen and not seen, nor to one in a state that does not allow it', () => {
+  const views = [view(), view({ name: 'gone', state: 'completed' })];
+  assert.deepEqual([...chosenOf({ chosen: new Set(['spring-sale', 'hidden']) }, views)], ['spring-sale']);
+  assert.deepEqual([...chosenOf({}, views)], []);
+  const names = (verb) => fitting(verb, views).map((each) => each.name);
+  assert.deepEqual(Object.keys(VERBS).map(names), [[], ['spring-sale'], [], ['spring-sale'], ['gone']]);
+});
+
+test('of several campaigns it is said how many were done', () => {
+  const rows = (...results) => results.map((result) => ({ name: 'x', people: 1, result }));
+  assert.equal(outcome(rows('done', 'done', undefined), 'paused'), '2 campaigns paused');
+  assert.equal(outcome(rows('done', 'failed', undefined), 'paused'), '1 of 2 campaigns paused');
+  assert.equal(outcome(rows('failed'), 'paused'), '0 of 1 campaign paused');
 });
 
 test('with a ticket of a viewer no control that changes something is there, in any state', () => {
@@ -199,10 +222,11 @@ test('with a ticket of a viewer no control that changes something is there, in a
     };
     for (const tab of ['', '/failures', '/content', '/log']) {
       const viewer = app([shown], { role: 'viewer', path: `/campaigns/spring-sale${tab}`, page });
-      assert.doesNotMatch(html(campaign(viewer, NOW)), /<button|<details|>Edit|Recipients/, `${state} ${tab}`);
+      const controls = html(campaign(viewer, NOW)).replace(/<button[^>]*>[^]*?Save as [^]*?<\/button>/, '');
+      assert.doesNotMatch(controls, /<button|<details|>Edit|Recipients/, `${state} ${tab}`);
     }
     const viewer = app([shown], { role: 'viewer' });
-    assert.doesNotMatch(html(home(viewer, NOW)), /aria-label="(Pause|Resume|Stop|Edit)/);
+    assert.doesNotMatch(html(home(viewer, NOW)), /aria-label="(Pause|Resume|Stop|Edit|Select)/);
   }
 });
 
@@ -287,6 +311,28 @@ test('a row of a file is sent under the names of its columns, without what is le
   assert.deepEqual(valuesOf(['a@x', '', 'Köln', 'z'], ['email', 'phone', null, 'plan']), { email: 'a@x', plan: 'z' });
   assert.equal(listName('Kunden November (2).csv'), 'kunden-november-2');
   assert.equal(listName('....'), 'contacts');
+});
+
+test('a draft has one provider or several in order, and its file says so', () => {
+  const several = { ...blank(), name: 'x', provider: ['relay', 'ses'] };
+  assert.deepEqual(providersOf(several), ['relay', 'ses']);
+  assert.match(toToml(toSpec(several)), /^provider = \["relay", "ses"\]$/m);
+  assert.match(toToml(toSpec({ ...several, provider: providerKey(['ses']) })), /^provider = "ses"$/m);
+  const providers = [
+    { name: 'relay', type: 'smtp', channels: ['email'] },
+    { name: 'outbox', type: 'outbox', channels: ['email', 'sms'] },
+    { name: 'text', type: 'twilio', channels: ['sms'] },
+  ];
+  assert.deepEqual(providerFor(providers, 'sms', ['relay', 'text', 'outbox']), ['text', 'outbox']);
+  assert.equal(providerFor(providers, 'sms', ['relay']), 'outbox');
+  const { state } = app([]);
+  Object.assign(state, {
+    providers,
+    lists: [],
+    page: { draft: { ...several, provider: ['relay', 'gone'] }, faults: {} },
+  });
+  assert.match(text(audience({ state })), /relay \(smtp\) .*gone \(not configured\)/);
+  assert.match(html(audience({ state })), /aria-label="Prefer gone"/);
 });
 
 test('a campaign as a file has only what is set, and every text survives', () => {

@@ -3,6 +3,7 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { icon } from '../icons.js';
 import { loading } from '../parts.js';
+import { save } from '../saving.js';
 import { mayChange } from '../store.js';
 import { toToml } from '../toml.js';
 import { preview, showPreview } from './preview.js';
@@ -28,9 +29,12 @@ export function content(app, view) {
       <div class="sec-head">
         <h2 id="h-file">As a campaign file</h2>
         <span class="aside"
-          ><a class="btn btn-s" download="${view.name}.toml" href=${fileHref(page.spec)}
-            >${icon('file')}Save as ${view.name}.toml</a
-          ></span
+          ><button
+            class="btn btn-s"
+            @click=${() => save(app, { kind: 'text', name: `${view.name}.toml`, text: toToml(page.spec) })}
+          >
+            ${icon('download')}Save as ${view.name}.toml
+          </button></span
         >
       </div>
       <pre class="file" tabindex="0">${toToml(page.spec)}</pre>
@@ -41,9 +45,4 @@ export function content(app, view) {
     </section>
     ${operator ? html`<aside class="rail" aria-label="Preview">${preview(app, view.name, page)}</aside>` : nothing}
   </div>`;
-}
-
-/** @param {any} spec */
-function fileHref(spec) {
-  return `data:text/plain;charset=utf-8,${encodeURIComponent(toToml(spec))}`;
 }

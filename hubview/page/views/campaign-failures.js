@@ -1,12 +1,15 @@
 /** What went wrong in a campaign, by reason, in the provider's own words, and what can be done. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
-import { askDecide, askRetry } from '../actions.js';
+import { askDecide, askRetry } from '../actions-failures.js';
 import { count, sentence, words } from '../format.js';
 import { icon } from '../icons.js';
 import { empty, loading } from '../parts.js';
 import { address } from '../router.js';
+import { save } from '../saving.js';
 import { mayChange } from '../store.js';
+
+const NOT_DELIVERED = ['failed', 'undelivered', 'skipped', 'in_doubt'];
 
 /**
  * @param {any} app
@@ -38,6 +41,18 @@ export function failures(app, view) {
       <span class="hint">Addresses are never shown here.</span>
       ${stale ? html`<button class="btn btn-s btn-quiet" @click=${() => app.refresh()}>${icon('retry')}There is news: refresh</button>` : nothing}
       <span class="grow"></span>
+      ${
+        mayChange(app.state)
+          ? html`<button
+              class="btn btn-s btn-quiet"
+              title="Everybody who failed, was skipped or is in doubt, with the reason"
+              aria-disabled=${app.state.saving ? 'true' : nothing}
+              @click=${() => save(app, { kind: 'recipients', campaign: view.name, states: NOT_DELIVERED })}
+            >
+              ${icon('download')}${app.state.saving ? 'Saving' : 'Save who did not get it'}
+            </button>`
+          : nothing
+      }
       ${
         mayChange(app.state) && view.counts.failed + view.counts.undelivered
           ? html`<button class="btn btn-s" @click=${() => askRetry(app, view.name, 'transient')}>

@@ -6,6 +6,7 @@ import { icon } from '../icons.js';
 import { ORDER, empty, failure, loading, state as stateMark } from '../parts.js';
 import { Rows } from '../rows.js';
 import { openMessage } from './campaign-message.js';
+import { save } from '../saving.js';
 import { beginList, longList, placed, position } from './long-list.js';
 
 const SEARCH_WAIT = 300; // milliseconds after the last key
@@ -63,7 +64,7 @@ export function recipients(app, view) {
         ><input
           class="input"
           type="search"
-          placeholder="Part of an address or a number"
+          placeholder="Part of the address"
           .value=${search}
           @input=${(/** @type {any} */ event) => {
             page.search = event.target.value.trim();
@@ -90,8 +91,26 @@ export function recipients(app, view) {
         ${foot(page)}
         ${stale ? html`<button class="btn btn-s btn-quiet" @click=${() => list(app, view.name)}>Refresh<kbd aria-hidden="true">R</kbd></button>` : nothing}
       </p>
-      ${position(app, page)}
+      ${position(app, page)} ${search || !rows.total ? nothing : saveButton(app, view, filter)}
     </div>`;
+}
+
+/**
+ * @param {any} app
+ * @param {any} view
+ * @param {string | null} filter
+ */
+function saveButton(app, view, filter) {
+  const states = filter ? [filter] : [];
+  const number = filter ? view.counts[filter] : view.counts.total;
+  return html`<button
+    class="btn btn-s"
+    aria-disabled=${app.state.saving ? 'true' : nothing}
+    title="${count(number)} of them, with state, reason and what the provider said"
+    @click=${() => save(app, { kind: 'recipients', campaign: view.name, states })}
+  >
+    ${icon('download')}${app.state.saving === 'recipients' ? 'Saving' : 'Save as CSV'}
+  </button>`;
 }
 
 /** @param {any} page */

@@ -1,7 +1,10 @@
 /** One campaign: its title and actions, and the tab that is open. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
-import { askClone, askDelete, askRate, askRetry, askStart, askStop, archive, pauseOrResume } from '../actions.js';
+import { askStart, askStop, pauseOrResume } from '../actions.js';
+import { archive, askClone, askDelete, askRate } from '../actions-campaign.js';
+import { askRetry } from '../actions-failures.js';
+import { chainWords, providersOf } from '../draft.js';
 import { channelName, count, time } from '../format.js';
 import { icon } from '../icons.js';
 import { FINISHED, empty, loading, state as stateMark } from '../parts.js';
@@ -86,7 +89,7 @@ export function campaign(app, now) {
             <h1 class="cut" title=${name}>${name}</h1>
             ${stateMark(view.state)}
           </div>
-          <p class="sub cut">${about(view, now)}</p>
+          <p class="sub cut">${about(view, now, state.page.spec)}</p>
         </div>
         <div class="actions">${mayChange(state) ? actions(app, view) : nothing}</div>
       </div>
@@ -100,13 +103,14 @@ export function campaign(app, now) {
 /**
  * @param {any} view
  * @param {number} now
+ * @param {any} [spec] its file, which may name several providers
  */
-export function about(view, now) {
+export function about(view, now, spec = view) {
   const lists = view.lists.length ? ` to ${view.lists.join(', ')}` : '';
   const began = view.started_at ? ` Started ${time(view.started_at, now)}.` : '';
   const ended = view.completed_at ? ` Completed ${time(view.completed_at, now)}.` : '';
   const at = view.state === 'scheduled' ? ` Starts ${time(view.scheduled_at, now)}.` : '';
-  return `${channelName(view.channel)} through ${view.provider}${lists}.${at}${began}${ended}`;
+  return `${channelName(view.channel)} through ${chainWords(providersOf(spec))}${lists}.${at}${began}${ended}`;
 }
 
 /**

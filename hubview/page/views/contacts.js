@@ -6,6 +6,7 @@ import { count, plural, time } from '../format.js';
 import { icon } from '../icons.js';
 import { empty, failure, field, loading, pageHead, peopleWord } from '../parts.js';
 import { address } from '../router.js';
+import { save } from '../saving.js';
 
 const PAGE = 200;
 const SHOWN_FIELDS = 4;
@@ -110,6 +111,17 @@ function toolbar(app) {
       >
     </form>
     <span class="grow"></span>
+    ${
+      page.rows?.length
+        ? html`<button
+            class="btn btn-s"
+            aria-disabled=${app.state.saving ? 'true' : nothing}
+            @click=${() => save(app, { kind: 'contacts', list: list ?? '' })}
+          >
+            ${icon('download')}${app.state.saving ? 'Saving' : 'Save as CSV'}
+          </button>`
+        : nothing
+    }
     ${
       list
         ? html`<button class="btn btn-s" @click=${() => askAdd(app, list)}>Add a contact…</button>

@@ -2,22 +2,15 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
-import { archive, askStop, pauseOrResume } from '../actions.js';
-import { channelName, count, percent, plural, rate, sentence, span, time } from '../format.js';
+import { askStop } from '../actions.js';
+import { percent, plural, rate, sentence, span, time } from '../format.js';
 import { icon } from '../icons.js';
-import { FINISHED, bar, empty, figures, legend, loading, pageHead, state as stateMark, unknown } from '../parts.js';
+import { bar, empty, loading, pageHead } from '../parts.js';
 import { address } from '../router.js';
-import { board, mayChange, needs, pauseWords } from '../store.js';
+import { board, mayChange, needs } from '../store.js';
+import { campaigns } from './board.js';
 import { first } from './first.js';
 import { needsYou } from './needs.js';
-
-/** @type {[string, string, string[] | null][]} what the segments of the toolbar show */
-const GROUPS = [
-  ['all', 'All', null],
-  ['active', 'Active', ['running', 'paused']],
-  ['upcoming', 'Upcoming', ['scheduled', 'draft']],
-  ['finished', 'Finished', FINISHED],
-];
 
 /** @type {import('../pages.js').Page} */
 export const homePage = {
@@ -45,7 +38,7 @@ export function home(app, now) {
         </div>`
       : nothing
   }
-  ${table(app, views, now)}`;
+  ${campaigns(app, views, now)}`;
 }
 
 /** @param {any[]} views */
@@ -114,185 +107,6 @@ function left(view, now) {
   if (view.state !== 'running') return '';
   if (view.last_error && !view.rate) return view.last_error;
   return view.eta === null ? '' : `${span(view.eta)} left, ends ${time(now + 1000 * view.eta, now)}`;
-}
-
-/**
- * @param {any} app
- * @param {any[]} views
- * @param {number} now
- */
-function table(app, views, now) {
-  const { group = 'all', filter = '' } = app.state.page;
-  const shown = visible(views, group, filter);
-  const ended = views.filter((view) => FINISHED.includes(view.state)).map((view) => view.name);
-  return html`<section class="sec" aria-label="All campaigns">
-    <div class="toolbar">
-      <div class="seg" role="group" aria-label="Show">
-        ${GROUPS.map(
-          ([name, words, states]) =>
-            html`<button
-              aria-pressed=${group === name ? 'true' : 'false'}
-              @click=${() => app.patch(app.state.page, { group: name })}
-            >
-              ${words}
-              <span class="n">${count(views.filter((view) => !states || states.includes(view.state)).length)}</span>
-            </button>`,
-        )}
-      </div>
-      ${
-        ended.length > 2 && mayChange(app.state)
-          ? html`<button class="btn btn-quiet btn-s" @click=${() => askArchive(app, ended)}>
-              ${icon('broom')}Clear ${ended.length} finished…
-            </button>`
-          : nothing
-      }
-      <label class="search"
-        >${icon('search')}<span class="vh">Filter campaigns</span
-        ><input
-          class="input"
-          type="search"
-          placeholder="Filter by name or provider"
-          .value=${filter}
-          @input=${(/** @type {any} */ event) => app.patch(app.state.page, { filter: event.target.value })}
-        /><kbd aria-hidden="true">/</kbd></label
-      >
-    </div>
-    ${
-      shown.length
-        ? html`<table class="board">
-              <caption class="vh">
-                Campaigns
-              </caption>
-              <thead>
-                <tr>
-                  <th class="c-name" scope="col">Campaign</th>
-                  <th class="c-state" scope="col">State</th>
-                  <th scope="col">Progress</th>
-                  <th class="c-rate num hide-n" scope="col">Rate</th>
-                  <th class="c-left num" scope="col">Time left</th>
-                  <th class="c-act"><span class="vh">Actions</span></th>
-                </tr>
-              </thead>
-              <tbody>
-                ${repeat(
-                  shown,
-                  (view) => view.name,
-                  (view) => row(app, view, now),
-                )}
-              </tbody>
-            </table>
-            ${legend()}`
-        : empty(
-            'No campaign fits',
-            filter ? `No name and no provider contains “${filter}”.` : 'There is none in this group.',
-          )
-    }
-  </section>`;
-}
-
-/**
- * @param {any[]} views
- * @param {string} group
- * @param {string} filter
- */
-export function visible(views, group, filter) {
-  const states = GROUPS.find(([name]) => name === group)?.[2];
-  const wanted = filter.trim().toLowerCase();
-  return views.filter(
-    (view) =>
-      (!states || states.includes(view.state)) &&
-      (!wanted || view.name.includes(wanted) || view.provider.toLowerCase().includes(wanted)),
-  );
-}
-
-/**
- * @param {any} app
- * @param {any} view
- * @param {number} now
- */
-export function row(app, view, now) {
-  const runs = view.state === 'running';
-  return html`<tr>
-    <td>
-      <a class="name cut" href=${address('campaigns', view.name)} title=${view.name}>${view.name}</a>
-      <span class="l2 cut">${channelName(view.channel)}, ${view.provider}</span>
-    </td>
-    <td>
-      ${stateMark(view.state)}<span class="l2 cut ${view.reason ? 'why' : ''}" title=${view.reason}
-        >${since(view, now)}</span
-      >
-    </td>
-    <td>${bar(view.counts)}${figures(view.counts, view.state)}</td>
-    <td class="num hide-n">
-      ${runs && view.rate ? rate(view.rate) : unknown('nothing is being sent')}
-      <span class="l2">${view.rates.length ? `limit ${view.rates[0]}` : ''}</span>
-    </td>
-    <td class="num">
-      ${runs && view.eta !== null ? `about ${span(view.eta)}` : unknown('not known')}
-      <span class="l2"
-        ><span class="hide-n">${runs && view.eta !== null ? `ends ${time(now + 1000 * view.eta, now)}` : ''}</span
-        ><span class="only-n">${runs && view.rate ? rate(view.rate) : ''}</span></span
-      >
-    </td>
-    <td class="num">${mayChange(app.state) ? quick(app, view) : nothing}</td>
-  </tr>`;
-}
-
-/**
- * The line below the state: why, or since when.
- * @param {any} view
- * @param {number} now
- */
-export function since(view, now) {
-  if (view.reason) return view.state === 'paused' ? pauseWords(view) : view.reason;
-  if (view.state === 'running') return view.last_error || `since ${time(view.started_at, now)}`;
-  if (view.state === 'scheduled') return time(view.scheduled_at, now);
-  if (view.state === 'draft') return `made ${time(view.created_at, now)}`;
-  return view.completed_at
-    ? time(view.completed_at, now)
-    : view.started_at
-      ? `started ${time(view.started_at, now)}`
-      : '';
-}
-
-/**
- * The one action of a row.
- * @param {any} app
- * @param {any} view
- */
-function quick(app, view) {
-  const verb = view.state === 'running' ? 'pause' : view.state === 'paused' ? 'resume' : '';
-  if (!verb) {
-    const to = view.state === 'draft' ? address('new', view.name) : address('campaigns', view.name);
-    const words = view.state === 'draft' ? 'Edit' : 'Show';
-    return html`<a class="btn btn-quiet btn-s btn-icon" href=${to} aria-label="${words} ${view.name}" title=${words}
-      >${icon('next')}</a
-    >`;
-  }
-  const busy = app.state.busy.has(view.name);
-  return html`<button
-    class="btn btn-quiet btn-s btn-icon"
-    aria-label="${sentence(verb)} ${view.name}"
-    title=${sentence(verb)}
-    aria-disabled=${busy ? 'true' : nothing}
-    @click=${() => pauseOrResume(app, view.name, /** @type {any} */ (verb))}
-  >
-    ${icon(verb === 'pause' ? 'pause' : 'play')}
-  </button>`;
-}
-
-/**
- * @param {any} app
- * @param {string[]} names
- */
-function askArchive(app, names) {
-  app.ask({
-    kind: 'ask',
-    title: `Hide ${plural(names.length, 'finished campaign')}?`,
-    words: 'They are archived: nothing is deleted, and hubctl list --all shows them.',
-    button: `Archive ${names.length}`,
-    act: () => archive(app, names),
-  });
 }
 
 function notYet() {

@@ -5,6 +5,7 @@ import { count, plural, size } from '../format.js';
 import { icon } from '../icons.js';
 import { failure, field, note, pageHead } from '../parts.js';
 import { address } from '../router.js';
+import { csv, save } from '../saving.js';
 
 const SHOWN_FAULTS = 100;
 const KEPT_FAULTS = 10000;
@@ -133,7 +134,7 @@ export function importing(app) {
   const { page } = app.state;
   return html`<div class="crumb"><a href="#/contacts">Contacts</a> /</div>
     ${pageHead('Import contacts', 'Nothing is saved until you press Import.')} ${drop(app)} ${failure(page.error)}
-    ${page.done ? html`${finished(page.done)}${faults(page)}` : page.columns ? review(app) : nothing}`;
+    ${page.done ? html`${finished(page.done)}${faults(app)}` : page.columns ? review(app) : nothing}`;
 }
 
 /** @param {any} app */
@@ -181,7 +182,7 @@ function drop(app) {
 function review(app) {
   const { page } = app.state;
   return html`<div class="build sec">
-    <div>${mapping(app)} ${faults(page)}</div>
+    <div>${mapping(app)} ${faults(app)}</div>
     <aside class="rail" aria-label="Import">
       ${field({
         id: 'list',
@@ -337,8 +338,9 @@ function outcome(app) {
     <button class="btn btn-primary" @click=${() => send(app, false)}>Import ${plural(people, 'contact')}</button>`;
 }
 
-/** @param {any} page */
-function faults(page) {
+/** @param {any} app */
+function faults(app) {
+  const { page } = app.state;
   if (!page.faults?.length) return nothing;
   const more = page.faults.length - SHOWN_FAULTS;
   return html`<section class="sec" aria-labelledby="h-bad">
@@ -346,9 +348,12 @@ function faults(page) {
       <h2 id="h-bad">What could not be used</h2>
       <span class="t3 s">${count(page.faults.length)}</span>
       <span class="aside"
-        ><a class="btn btn-quiet btn-s" download="not-imported.csv" href=${faultsHref(page.faults)}
-          >Save as CSV</a
-        ></span
+        ><button
+          class="btn btn-quiet btn-s"
+          @click=${() => save(app, { kind: 'text', name: 'not-imported.csv', text: faultsText(page.faults) })}
+        >
+          ${icon('download')}Save as CSV
+        </button></span
       >
     </div>
     <table class="table flat">
@@ -375,10 +380,8 @@ function faults(page) {
 }
 
 /** @param {any[]} found */
-export function faultsHref(found) {
-  const cell = (/** @type {unknown} */ value) => `"${String(value).replaceAll('"', '""')}"`;
-  const lines = found.map((each) => [each.line, each.field, each.problem].map(cell).join(','));
-  return `data:text/csv;charset=utf-8,${encodeURIComponent(['line,field,problem', ...lines].join('\r\n'))}`;
+function faultsText(found) {
+  return csv([['line', 'field', 'problem'], ...found.map((each) => [each.line, each.field, each.problem])]);
 }
 
 /** @param {any} done */

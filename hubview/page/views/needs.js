@@ -2,7 +2,7 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
-import { askDecide } from '../actions.js';
+import { askDecide } from '../actions-failures.js';
 import { plural, sentence, time } from '../format.js';
 import { icon } from '../icons.js';
 import { address } from '../router.js';

@@ -1,6 +1,7 @@
 /** The first step of a new campaign: its name, its channel, and who gets it. */
 
-import { html } from '../vendor/lit-html/lit-html.js';
+import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { providerKey, providersOf } from '../draft.js';
 import { count } from '../format.js';
 import { icon } from '../icons.js';
 import { field, note } from '../parts.js';
@@ -20,7 +21,6 @@ export function audience(app) {
     Object.assign(draft, values);
     app.draw(true);
   };
-  const able = providers.filter((/** @type {any} */ each) => each.channels.includes(draft.channel));
   return html`<div class="build">
       <div class="stack form">
         ${field({
@@ -47,7 +47,7 @@ export function audience(app) {
                 ([value, words, shape]) =>
                   html`<button
                     aria-pressed=${draft.channel === value ? 'true' : 'false'}
-                    @click=${() => set({ channel: value, provider: providerFor(providers, value, draft.provider) })}
+                    @click=${() => set({ channel: value, provider: providerFor(providers, value, providersOf(draft)) })}
                   >
                     ${icon(shape)}${words}
                   </button>`,
@@ -55,22 +55,7 @@ export function audience(app) {
             </div>
           </div>
         </div>
-        ${field({
-          id: 'provider',
-          label: 'Send through',
-          error: faults.provider,
-          hint:
-            draft.provider === 'outbox'
-              ? 'The outbox sends nothing: it writes each message to a file that you can open.'
-              : undefined,
-          control: html`<select
-            class="input"
-            id="provider"
-            @change=${(/** @type {any} */ event) => set({ provider: event.target.value })}
-          >
-            ${able.map((/** @type {any} */ each) => html`<option value=${each.name} ?selected=${each.name === draft.provider}>${each.name} (${each.type})</option>`)}
-          </select>`,
-        })}
+        ${chain(app, set)}
         <div role="radiogroup" aria-label="Kind">
           ${kind(draft, set, 'marketing', 'Marketing', 'For people who can unsubscribe. An email needs a link for it and your postal address.')}
           ${kind(draft, set, 'transactional', 'Transactional', 'For what people wait for: a receipt, an appointment, a change of terms.')}
@@ -96,13 +81,104 @@ export function audience(app) {
 }
 
 /**
+ * The providers of a campaign that are able to send through this channel, or else one that is.
  * @param {any[]} providers
  * @param {string} channel
- * @param {string} now
+ * @param {string[]} names
+ * @returns {string | string[]}
  */
-export function providerFor(providers, channel, now) {
+export function providerFor(providers, channel, names) {
   const able = providers.filter((each) => each.channels.includes(channel)).map((each) => each.name);
-  return able.includes(now) ? now : (able[0] ?? 'outbox');
+  const kept = names.filter((name) => able.includes(name));
+  return providerKey(kept.length ? kept : [able[0] ?? 'outbox']);
+}
+
+/**
+ * The providers in their order: while one cannot send, the next one does.
+ * @param {any} app
+ * @param {(values: object) => void} set
+ */
+function chain(app, set) {
+  const { page, providers } = app.state;
+  const { draft, faults } = page;
+  const names = providersOf(draft);
+  const able = providers.filter((/** @type {any} */ each) => each.channels.includes(draft.channel));
+  const free = able
+    .map((/** @type {any} */ each) => each.name)
+    .filter((/** @type {string} */ name) => !names.includes(name));
+  const choose = (/** @type {string[]} */ next) => set({ provider: providerKey(next) });
+  return field({
+    id: 'provider',
+    label: 'Send through',
+    error: faults.provider,
+    hint:
+      names.length > 1
+        ? 'While one cannot send, the next one does. It gets only what the one before certainly did not accept.'
+        : names[0] === 'outbox'
+          ? 'The outbox sends nothing: it writes each message to a file that you can open.'
+          : undefined,
+    control: html`<ol class="chain">
+        ${names.map((name, index) => link(able, free, names, index, choose))}
+      </ol>
+      ${
+        free.length
+          ? html`<div>
+              <button class="btn btn-s btn-quiet" @click=${() => choose([...names, free[0]])}>
+                ${icon('plus')}Add one that takes over
+              </button>
+            </div>`
+          : nothing
+      }`,
+  });
+}
+
+/**
+ * One provider of them.
+ * @param {any[]} able
+ * @param {string[]} free those that are not chosen yet
+ * @param {string[]} names
+ * @param {number} index
+ * @param {(names: string[]) => void} choose
+ */
+function link(able, free, names, index, choose) {
+  const name = names[index];
+  const types = new Map(able.map((each) => [each.name, each.type]));
+  const offered = [...new Set([...able.map((each) => each.name).filter((each) => free.includes(each)), name])].sort();
+  const others = names.filter((_, other) => other !== index);
+  return html`<li>
+    <select
+      class="input"
+      id=${index ? nothing : 'provider'}
+      aria-label=${index ? `Provider ${index + 1}, if those before it cannot send` : nothing}
+      @change=${(/** @type {any} */ event) => choose(names.map((each, other) => (other === index ? event.target.value : each)))}
+    >
+      ${offered.map((each) => html`<option value=${each} ?selected=${each === name}>${each} (${types.get(each) ?? 'not configured'})</option>`)}
+    </select>
+    ${
+      index
+        ? html`<button
+            class="btn btn-quiet btn-s btn-icon"
+            aria-label="Prefer ${name}"
+            title="Move up"
+            @click=${() => choose([...names.slice(0, index - 1), name, names[index - 1], ...names.slice(index + 1)])}
+          >
+            ${icon('up')}
+          </button>`
+        : nothing
+    }
+    ${
+      names.length > 1
+        ? html`<button
+            class="btn btn-quiet btn-s btn-icon"
+            aria-label="Remove ${name}"
+            title="Remove"
+            @click=${() => choose(others)}
+          >
+            ${icon('close')}
+          </button>`
+        : nothing
+    }
+  </li>`;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The second step of a new campaign: what it says, with a preview of one message. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
-import { attach, missing, save } from '../draft.js';
+import { attach, missing, providersOf, save } from '../draft.js';
 import { findingsIn } from '../findings.js';
 import { size } from '../format.js';
 import { icon } from '../icons.js';
@@ -258,7 +258,7 @@ export function askTest(app) {
   app.ask({
     kind: 'ask',
     title: 'Send a test message',
-    words: `One message to you, through ${page.draft.provider}, as the first of its people would get it.`,
+    words: `One message to you, through ${providersOf(page.draft)[0]}, as the first of its people would get it.`,
     get body() {
       return html`<input
         class="input"

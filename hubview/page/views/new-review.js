@@ -2,7 +2,7 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { askStart } from '../actions.js';
-import { save } from '../draft.js';
+import { chainWords, providersOf, save } from '../draft.js';
 import { count, plural, size, span, time } from '../format.js';
 import { icon } from '../icons.js';
 import { field, loading, peopleWord } from '../parts.js';
@@ -93,9 +93,15 @@ function findings(app, check, draft) {
   }
   if (check.load)
     found.push(item('mail', 't2', `About ${size(check.load.message)} a message, ${size(check.load.upload)} in all`));
-  if (draft.provider === 'outbox')
+  if (providersOf(draft).includes('outbox'))
     found.push(
-      item('info', 't2', 'It goes to the outbox: messages are written to files, nothing leaves this computer'),
+      item(
+        'info',
+        't2',
+        providersOf(draft).length > 1
+          ? 'What goes to the outbox is written to files and does not leave this computer'
+          : 'It goes to the outbox: messages are written to files, nothing leaves this computer',
+      ),
     );
   return found;
 }
@@ -217,8 +223,8 @@ function outcome(app) {
   const people = how === 'canary' ? Math.min(CANARY, check.remaining) : check.remaining;
   const left = Object.values(check.skipped).reduce((/** @type {number} */ sum, each) => sum + Number(each), 0);
   const rows = [
-    ['From', draft.sender || draft.provider],
-    ['Through', draft.provider],
+    ['From', draft.sender || providersOf(draft)[0]],
+    ['Through', chainWords(providersOf(draft))],
     ['Starts', starts(page, how, at)],
     ...(check.estimate.seconds ? [['Takes', `at least ${span(check.estimate.seconds)}`]] : []),
     ['Left out', count(left)],

@@ -4,6 +4,8 @@ import { html, nothing, svg } from '../vendor/lit-html/lit-html.js';
 import { count, percent, plural, sentence, time } from '../format.js';
 import { empty, loading, note, pageHead, unknown } from '../parts.js';
 import { address } from '../router.js';
+import { icon } from '../icons.js';
+import { save } from '../saving.js';
 import { scale } from './campaign-overview.js';
 
 /** @type {Record<string, {title: string, since: string, by: string, words: string}>} */
@@ -77,7 +79,18 @@ function choices(app, span) {
         ([name, { title }]) =>
           html`<a href=${address('reports', name)} aria-current=${name === span ? 'true' : nothing}>${title}</a>`,
       )}
-    </div>`;
+    </div>
+    ${
+      page.report?.campaigns.length
+        ? html`<button
+            class="btn"
+            aria-disabled=${app.state.saving ? 'true' : nothing}
+            @click=${() => save(app, { kind: 'report', since: SPANS[span].since, label: page.label ?? '' })}
+          >
+            ${icon('download')}${app.state.saving ? 'Saving' : 'Save as CSV'}
+          </button>`
+        : nothing
+    }`;
 }
 
 /** @param {any} report */
