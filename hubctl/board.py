@@ -10,7 +10,8 @@ from hubctl.exits import Exit, Refused
 from hubd.wire.words import CAMPAIGN_STATES, FINISHED
 
 if TYPE_CHECKING:
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
+    from hubd.wire.provider_results import ProviderStatus
 
 _ORDER = ("running", "paused", "scheduled", "failed", "stopped", "completed", "draft")
 
@@ -20,7 +21,7 @@ class Board:
 
     def __init__(self) -> None:
         self.views: dict[str, r.CampaignView] = {}
-        self.troubled: list[r.ProviderStatus] = []  #: providers that are not ready
+        self.troubled: list[ProviderStatus] = []  #: providers that are not ready
         self.away = ""  #: why nothing new is told, "" while the daemon answers
         self._tenths: dict[str, int] = {}
 

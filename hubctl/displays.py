@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
 
 
 class Display(Protocol):

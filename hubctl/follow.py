@@ -28,7 +28,7 @@ from hubd.wire.words import FINISHED
 
 if TYPE_CHECKING:
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
 
 RECONNECT_SECONDS = 60.0  #: seconds to wait for a daemon that went away while we watched
 PULSE_SECONDS = 5.0  #: between two requests that only ask for an answer, and for that answer

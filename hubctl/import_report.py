@@ -17,7 +17,7 @@ from hubctl.csv_file import BadRow
 from hubctl.exits import Exit, Refused
 
 if TYPE_CHECKING:
-    from hubd.wire import results as r
+    from hubd.wire import contact_results as r
 
 SHOWN_KINDS = 20
 SHOWN_LINES = 5  #: of each kind

@@ -24,7 +24,7 @@ from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import contact_results as r
 
 PAGE_ROWS = 500  #: that every daemon takes; those that take more say so
 PAGE_BYTES = 900_000  #: of JSON; the daemon takes messages of a megabyte

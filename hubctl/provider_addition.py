@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from hubctl.provider_file import ConfigFile
     from hubctl.provider_questions import Wanted
     from hubctl.provider_secret import Kept
-    from hubd.wire import results as r
+    from hubd.wire import provider_results as r
+    from hubd.wire.hub_results import ConfigResult
 
 _WRONG_PASSWORD = (401, 403, 530, 534, 535)  #: what HTTP and SMTP answer to one
 _TRIES = 3
@@ -162,7 +163,7 @@ def _works(name: str, found: r.ProbeResult) -> str:
     return f"{name} does not work: {layout.one_line(why)}"
 
 
-def provider_names_of(config: r.ConfigResult) -> set[str]:
+def provider_names_of(config: ConfigResult) -> set[str]:
     """The names of the providers that hubd knows."""
     keys = (each["key"] for each in config["settings"])
     return {key[len("providers.") : -len(".type")] for key in keys if key.endswith(".type")}

@@ -26,7 +26,9 @@ from hubctl.spans import spoken
 from hubd.wire.words import DELIVERY_STATES
 
 if TYPE_CHECKING:
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
+    from hubd.wire.hub_results import RestoredView, StatusResult
+    from hubd.wire.provider_results import ProviderStatus
 
 View = Mapping[str, Any]
 
@@ -384,7 +386,7 @@ def cost(segments: int, encoding: str, units: int = 0) -> str:
 # --- the daemon --------------------------------------------------------------------------------------------
 
 
-def providers(views: Sequence[r.ProviderStatus], *, colour: bool = False, width: int = 10_000) -> str:
+def providers(views: Sequence[ProviderStatus], *, colour: bool = False, width: int = 10_000) -> str:
     """The providers that are configured, and until when those rest that are not ready."""
     headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", "UNTIL", "CONNECTIONS", "RATE", "REASON")
     rows = [
@@ -404,13 +406,13 @@ def providers(views: Sequence[r.ProviderStatus], *, colour: bool = False, width:
     return (sentences if shown[-1] == "REASON" else table)(shown, cells, colour=colour, width=width)
 
 
-def _until(view: r.ProviderStatus) -> str:
+def _until(view: ProviderStatus) -> str:
     """When it is tried again; without the day, when that is the day on which it began to rest."""
     until, since = clock(view.get("until")), clock(view.get("since"))
     return until.partition(" ")[2] if until[:10] == since[:10] else until
 
 
-def connections(view: r.ProviderStatus) -> object:
+def connections(view: ProviderStatus) -> object:
     """How many connections a provider may use: "8", or "2 of 8" while it is used more slowly."""
     allowed, configured = view.get("lanes_allowed"), view.get("lanes")
     return configured if allowed in (None, configured) else f"{allowed} of {configured}"
@@ -423,7 +425,7 @@ def rates(value: object) -> str:
     return str(value or "")
 
 
-def troubled(provider: r.ProviderStatus) -> str:
+def troubled(provider: ProviderStatus) -> str:
     """ "provider office is resting until 12:00:05 UTC: the server does not answer"."""
     until = moment(provider.get("until"))
     when = f" until {until.partition(' ')[2]}" if until else ""
@@ -431,7 +433,7 @@ def troubled(provider: r.ProviderStatus) -> str:
     return f"provider {provider['name']} is {provider['state'].replace('_', ' ')}{when}{why}"
 
 
-def daemon(found: r.StatusResult) -> str:
+def daemon(found: StatusResult) -> str:
     """The daemon in one line."""
     up = spoken(float(found.get("uptime") or 0))
     trouble = f"\n  TROUBLE: {printable(found['trouble'])}" if found.get("trouble") else ""
@@ -442,7 +444,7 @@ def daemon(found: r.StatusResult) -> str:
     )
 
 
-def restored(found: r.RestoredView | None) -> str:
+def restored(found: RestoredView | None) -> str:
     """What a restore of the database left to decide, on lines of its own; "" for nothing."""
     if not found:
         return ""

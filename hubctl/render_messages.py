@@ -23,7 +23,8 @@ from hubctl.render import clock, count, moment
 from hubctl.spans import spoken
 
 if TYPE_CHECKING:
-    from hubd.wire import results as r
+    from hubd.wire import message_results as r
+    from hubd.wire.campaign_results import CampaignView, TestSendResult
 
 DELIVERY_COLUMNS = (
     "id",
@@ -151,7 +152,7 @@ def message(found: r.DeliveryResult, *, colour: bool = False, width: int = 10_00
     return "\n\n".join(blocks)
 
 
-def ending(delivery: r.DeliveryLife | r.TestSendResult) -> str:
+def ending(delivery: r.DeliveryLife | TestSendResult) -> str:
     """What came of one message, in a sentence; what an outbox wrote has reached nobody."""
     file = delivery.get("file")
     if file and delivery["state"] == "sent":
@@ -243,7 +244,7 @@ _ADVICE = {
 }
 
 
-def halted(view: r.CampaignView) -> list[str]:
+def halted(view: CampaignView) -> list[str]:
     """Why a campaign does not go on although nobody asked for that, and what to do; empty if it does."""
     name, state, why = view["name"], view["state"], printable(view.get("reason") or "")
     if not why or state not in _HALTED:
@@ -256,7 +257,7 @@ def halted(view: r.CampaignView) -> list[str]:
     return lines if "hubctl " in why else [*lines, go_on.format(name=name)]
 
 
-def set_aside(view: r.CampaignView) -> list[str]:
+def set_aside(view: CampaignView) -> list[str]:
     """Recipients who got nothing so far although nothing failed, and how to list them."""
     lines = []
     for state, what in (("deferred", "refused for now, and tried again"), ("skipped", "skipped")):

@@ -9,7 +9,7 @@ from hubctl import layout
 from hubctl.start_times import shown
 
 if TYPE_CHECKING:
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
 
 
 def facts_of(view: r.CampaignView) -> list[tuple[str, object]]:

@@ -23,7 +23,7 @@ from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
 
 AT_ONCE = 8  #: campaigns: a pause may take as long as its messages on the wire
 #: The fields of a row that every command has.

@@ -30,7 +30,8 @@ _FORMER_MODULES = """
 FORMER_MODULES = frozenset(_FORMER_MODULES.split())
 #: Names that stay because programs read them: keys of results, and an argument of the cost of a text.
 KEPT = {
-    "hubd/wire/results.py": {"lanes", "lanes_allowed", "single"},
+    "hubd/wire/message_results.py": {"single"},
+    "hubd/wire/provider_results.py": {"lanes", "lanes_allowed"},
     "hubd/core/sms.py": {"single"},
 }
 #: In documents a former name stands in backticks or as a path; words such as "door" are also plain English.

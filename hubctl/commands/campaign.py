@@ -24,7 +24,9 @@ from hubd.wire import methods as m
 if TYPE_CHECKING:
     from hubctl.campaign_file import CampaignFile, Enclosure
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
+    from hubd.wire.message_results import DeliveryLife, PreviewResult
+    from hubd.wire.provider_results import ProviderStatus
 
 _APPLIED = ("file", "campaign", "created", "changed")
 PART = 512 * 1024  #: bytes of an attachment in one call
@@ -155,7 +157,7 @@ def check(app: App, name: str) -> int:
     """
     from hubctl import render, render_credits
 
-    async def work(hub: Client) -> tuple[r.CheckResult, list[r.ProviderStatus]]:
+    async def work(hub: Client) -> tuple[r.CheckResult, list[ProviderStatus]]:
         found = await hub.call(m.CAMPAIGN_CHECK, name=name)
         return found, (await hub.call(m.PROVIDER_LIST))["providers"] if for_people(app) else []
 
@@ -224,7 +226,7 @@ def preview(
             app.note(render.cost(found["segments"], found["encoding"]))
 
 
-def _show_page(name: str, found: r.PreviewResult, html: str | None, *, browser: bool) -> list[str]:
+def _show_page(name: str, found: PreviewResult, html: str | None, *, browser: bool) -> list[str]:
     """Write the page into the file `html`, and show it in the browser; what was done, in words."""
     if html is None and not browser:
         return []
@@ -263,7 +265,7 @@ def test(app: App, name: str, address: str, contact: str | None, dry_run: bool) 
         show_dry_run(app, values, sentence)
         return Exit.DONE
 
-    async def work(hub: Client) -> tuple[r.TestSendResult, r.TestSendResult | r.DeliveryLife]:
+    async def work(hub: Client) -> tuple[r.TestSendResult, r.TestSendResult | DeliveryLife]:
         found = await hub.call(m.CAMPAIGN_TEST, **asked)
         number = int(found["delivery_id"])
         return found, (await hub.call(m.DELIVERY_GET, id=number))["delivery"] if for_people(app) else found

@@ -20,7 +20,7 @@ from hubd.wire import methods as m
 if TYPE_CHECKING:
     from hubctl.campaign_file import CampaignFile, Enclosure
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
 
 _LISTS = ("lists", "labels", "attachments", "inline")  #: keys whose single value may stand without brackets
 

@@ -16,7 +16,7 @@ from hubctl.command import Nouns, command
 from hubd.wire import methods as m
 
 if TYPE_CHECKING:
-    from hubd.wire import results as r
+    from hubd.wire import hub_results as r
 
 
 @click.group("config", cls=Nouns)

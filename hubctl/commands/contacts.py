@@ -24,7 +24,7 @@ from hubd.wire import methods as m
 if TYPE_CHECKING:
     from hubctl.import_report import Report
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import contact_results as r
 
 COLUMNS = ("contact_id", "email", "phone", "fields", "created_at", "updated_at")
 FIRST_FIELDS = ("first_name", "last_name", "timezone")

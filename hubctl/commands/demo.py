@@ -30,7 +30,7 @@ from hubd.wire import methods as m
 if TYPE_CHECKING:
     from hubctl.import_report import Report
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
 
 BOOT_SECONDS = 30.0
 END_SECONDS = 60.0

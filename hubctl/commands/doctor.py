@@ -16,7 +16,7 @@ from hubd.wire import methods as m
 from hubd.wire.places import SYSTEM_SOCKET, Place
 
 if TYPE_CHECKING:
-    from hubd.wire import results as r
+    from hubd.wire import hub_results as r
 
 _COLUMNS = ("check", "ok", "found", "advice")
 

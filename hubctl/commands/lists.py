@@ -15,7 +15,7 @@ from hubctl.names import list_names
 from hubd.wire import methods as m
 
 if TYPE_CHECKING:
-    from hubd.wire import results as r
+    from hubd.wire import contact_results as r
 
 
 @click.command("lists", cls=ShowingNouns, example="hubctl lists")

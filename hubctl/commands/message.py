@@ -26,7 +26,8 @@ RECENT = 50  #: one-off messages that are shown on a terminal
 
 if TYPE_CHECKING:
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import message_results as r
+    from hubd.wire.campaign_results import CampaignView
 
 
 @command(
@@ -303,7 +304,7 @@ async def _write_source(app: App, hub: Client, id_: int) -> None:
 def failures(app: App, name: str) -> None:
     """Show what went wrong, grouped by reason, and what to do about it."""
 
-    async def work(hub: Client) -> tuple[list[r.FailureGroup], r.CampaignView]:
+    async def work(hub: Client) -> tuple[list[r.FailureGroup], CampaignView]:
         groups = (await hub.call(m.DELIVERY_FAILURES, campaign=name))["groups"]
         return groups, (await hub.call(m.CAMPAIGN_GET, name=name))["campaign"]
 

@@ -32,7 +32,9 @@ from hubd.wire import methods as m
 if TYPE_CHECKING:
     from hubctl.provider_file import ConfigFile
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import provider_results as r
+    from hubd.wire.campaign_results import CampaignView
+    from hubd.wire.hub_results import ConfigResult
 
 
 #: Where a secret can be, as hubd.toml says it.
@@ -72,7 +74,7 @@ def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
         _show_switch_plan(app, name, found, on=on)
         return
 
-    async def work(hub: Client) -> tuple[r.ProviderResult, list[r.CampaignView]]:
+    async def work(hub: Client) -> tuple[r.ProviderResult, list[CampaignView]]:
         done = await hub.call(method, name=name)
         views = (await hub.call(m.CAMPAIGN_LIST))["campaigns"]
         return done, [each for each in views if each["provider"] == name]
@@ -104,7 +106,7 @@ def _used_by(users: list[str], what: str) -> str:
     return f"{layout.plural(len(users), 'campaign')} {what} ({shown})"
 
 
-def _is_held(view: r.CampaignView, *, on: bool) -> bool:
+def _is_held(view: CampaignView, *, on: bool) -> bool:
     """Whether the provider is why a campaign waits, and not a person or the campaign's own limit."""
     if view["state"] == "running":
         return not on
@@ -271,7 +273,7 @@ def remove(app: App, name: str, dry_run: bool) -> None:
         app.out(f"{name} removed from {layout.printable(str(file.path))}")
 
 
-def _own_file(app: App) -> tuple[r.ConfigResult, ConfigFile]:
+def _own_file(app: App) -> tuple[ConfigResult, ConfigFile]:
     """What hubd goes by, and the file that it reads, when that is ours to change. Raises Refused."""
     from hubctl.provider_file import open_own
 
@@ -289,7 +291,7 @@ def _own_file(app: App) -> tuple[r.ConfigResult, ConfigFile]:
     return config, open_own(path)
 
 
-def _not_in_the_file(config: r.ConfigResult, file: ConfigFile, name: str) -> HubError:
+def _not_in_the_file(config: ConfigResult, file: ConfigFile, name: str) -> HubError:
     elsewhere = [each["file"] for each in config["settings"] if each["key"] == f"providers.{name}.type"]
     if elsewhere and elsewhere[0]:
         return Refused(

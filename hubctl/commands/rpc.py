@@ -20,7 +20,7 @@ from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import hub_results as r
 
 
 @click.group("rpc", cls=Nouns)

@@ -17,7 +17,7 @@ from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
 
 
 def _move(app: App, method: m.Method[r.ChangeResult], choice: Choice, *, dry_run: bool) -> int:

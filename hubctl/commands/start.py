@@ -21,7 +21,7 @@ from hubd.wire import methods as m
 from hubd.wire.words import RISKS
 
 if TYPE_CHECKING:
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
 
 
 @command("start", example="hubctl start spring-sale --follow", changes=True)

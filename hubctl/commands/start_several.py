@@ -15,7 +15,7 @@ from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
 
 
 def start_several(

@@ -20,7 +20,8 @@ from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import campaign_results as r
+    from hubd.wire.provider_results import ProviderStatus
 
 _PAGE = 500  #: deliveries that are looked through for the reasons why they are skipped
 _FEW = 20  #: deliveries that are asked for one by one
@@ -61,7 +62,7 @@ def status(app: App, name: str | None, check: bool) -> int:
         show_everything(app)
         return Exit.DONE
 
-    async def work(hub: Client) -> tuple[r.CampaignResult, list[r.ProviderStatus], dict[str, str]]:
+    async def work(hub: Client) -> tuple[r.CampaignResult, list[ProviderStatus], dict[str, str]]:
         found = await hub.call(m.CAMPAIGN_GET, name=name)
         if not for_people(app):
             return found, [], {}

@@ -20,7 +20,8 @@ from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubd.client import Client
-    from hubd.wire import results as r
+    from hubd.wire import contact_results as r
+    from hubd.wire.results import Done
 
 
 @click.group("suppress", cls=Nouns)
@@ -86,12 +87,12 @@ def _where(region: str | None) -> dict[str, str]:
     return {"region": region} if region else {}
 
 
-def _show_plan(app: App, channel: str, address: str, found: r.Done, sentence: str) -> None:
+def _show_plan(app: App, channel: str, address: str, found: Done, sentence: str) -> None:
     would = {"change": found["would"]["change"]}
     show_dry_run(app, {"channel": channel, "address": address, "would": would}, sentence)
 
 
-def _tell(app: App, found: r.Done, done: str, already: str) -> None:
+def _tell(app: App, found: Done, done: str, already: str) -> None:
     if not print_result(app, found):
         app.out(done if found.get("changed", True) else already)
 

@@ -19,7 +19,7 @@ from hubd.wire import methods as m
 
 if TYPE_CHECKING:
     from hubctl.campaign_file import CampaignFile
-    from hubd.wire import results as r
+    from hubd.wire import template_results as r
 
 _COLUMNS = ("name", "version", "channel", "created_at", "campaigns")
 _APPLIED = ("name", "version", "changed")

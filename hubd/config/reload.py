@@ -17,7 +17,7 @@ from hubd.config.retention import RetentionSettings
 from hubd.config.show import Option, Setting, settings
 from hubd.errors import BadConfig, CredentialMissing, HubError, ProviderUnavailable, StoreError
 from hubd.journal import Kind
-from hubd.wire.results import ConfigEntry, ConfigResult
+from hubd.wire.hub_results import ConfigEntry, ConfigResult
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from hubd.control.head import is_local
 from hubd.control.roles import Peer, Role
 from hubd.control.tickets import Grant, Tickets
 from hubd.errors import BadInput, HubError
-from hubd.wire import results as r
-from hubd.wire.params import AuthTicket
+from hubd.wire import hub_results as r
+from hubd.wire.hub_params import AuthTicket
 
 
 def check_ticket(peer: Peer, params: AuthTicket) -> None:

@@ -40,8 +40,11 @@ from hubd.core.sms import compile_sms
 from hubd.core.spec import spec_from_json, spec_json
 from hubd.core.spec_reading import parse_spec
 from hubd.errors import BadInput, NotFound
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire import campaign_params as p
+from hubd.wire import campaign_results as r
+from hubd.wire.message_results import FileView, PreviewResult
+from hubd.wire.params import MAX_PART
+from hubd.wire.results import Done
 
 
 async def attach(hub: Hub, params: p.CampaignAttach, command: Command) -> r.AttachResult:
@@ -50,8 +53,8 @@ async def attach(hub: Hub, params: p.CampaignAttach, command: Command) -> r.Atta
         data = b64decode(params.data, validate=True)
     except (binascii.Error, ValueError):
         raise BadInput.at("data", "is not base64") from None
-    if len(data) > p.MAX_PART:
-        raise BadInput.at("data", f"a part may have {p.MAX_PART} bytes")
+    if len(data) > MAX_PART:
+        raise BadInput.at("data", f"a part may have {MAX_PART} bytes")
     work = hub.campaigns.putting_blob_part(params.sha256, params.offset, data, params.size)
     return await command.write(work, lambda complete: {"complete": complete is True})
 
@@ -161,7 +164,7 @@ def _about_start(campaign: Campaign, now: float) -> list[str]:
     return [f"its start time has passed: {spec.schedule.at}; to start it at once: --at now"]
 
 
-async def preview(hub: Hub, params: p.CampaignPreview) -> r.PreviewResult:
+async def preview(hub: Hub, params: p.CampaignPreview) -> PreviewResult:
     """One message as a contact would receive it."""
     campaign = await hub.campaigns.get(params.name)
     contact = await (hub.contacts.get(params.to) if params.to else first_reachable(hub, campaign))
@@ -173,7 +176,7 @@ async def preview(hub: Hub, params: p.CampaignPreview) -> r.PreviewResult:
     rendered = write(plan, address, contact_fields(contact), now=hub.now())
     shown = {file.sha256: file.size for file in pictures_of(plan.content)} if plan.content.html else {}
     view = await trio.to_thread.run_sync(view_rendered, rendered, sum(shown.values()))
-    files: list[r.FileView] = [
+    files: list[FileView] = [
         {"name": file.name, "type": file.type, "size": file.size, "inline": file.sha256 in shown}
         for file in plan.content.files
     ]
@@ -230,7 +233,7 @@ async def archive(hub: Hub, params: p.CampaignArchive, command: Command) -> r.Ch
     return await command.decide(campaign, partial(decide.archive, archived=params.archived))
 
 
-async def delete(hub: Hub, params: p.CampaignChange, command: Command) -> r.Done:
+async def delete(hub: Hub, params: p.CampaignChange, command: Command) -> Done:
     """Delete an inactive campaign with its deliveries.
 
     The answer makes it disappear; its rows are deleted page by page afterwards, after a restart if need be.

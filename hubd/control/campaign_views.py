@@ -9,7 +9,7 @@ from hubd.control.hub import Hub
 from hubd.control.views import campaign_view
 from hubd.core.model import Campaign, CampaignState, Figures
 from hubd.engine.feed import Sample
-from hubd.wire.results import CampaignView
+from hubd.wire.campaign_results import CampaignView
 
 WINDOW_CLOSED = "outside the sending window of its recipients"
 

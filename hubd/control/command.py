@@ -14,7 +14,8 @@ from hubd.control.campaign_views import Live, changed_view, view_of
 from hubd.control.hub import Hub, Work
 from hubd.core.decide import Clone, Decide, Decided, Move, P, Plan, Q, Request
 from hubd.core.model import Campaign
-from hubd.wire import results as r
+from hubd.wire import campaign_results as r
+from hubd.wire.results import Done, WouldChange
 
 T = TypeVar("T")
 A = TypeVar("A", bound=Mapping[str, object])
@@ -39,7 +40,7 @@ class Command:
         _, said = await go(self.request, work, answer, bulk=bulk)
         return said
 
-    def done(self, *, changed: bool) -> r.Done:
+    def done(self, *, changed: bool) -> Done:
         """The answer that says only whether anything changed."""
         if self.dry_run:
             return {"changed": False, "would": {"change": changed}}
@@ -98,7 +99,7 @@ class Committed(Generic[A]):
         return decided
 
 
-def would(plan: Plan | Clone) -> r.WouldChange:
+def would(plan: Plan | Clone) -> WouldChange:
     """What a plan comes to, in the words of a dry run."""
     match plan:
         case Move():

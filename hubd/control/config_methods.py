@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from hubd.control.hub import Hub
-from hubd.wire import results as r
+from hubd.wire import hub_results as r
 from hubd.wire.params import Params
 
 

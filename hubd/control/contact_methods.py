@@ -32,8 +32,10 @@ from hubd.core.records import Contact, Forgotten, ImportCount
 from hubd.core.spec_reading import list_name
 from hubd.errors import BadInput
 from hubd.wire import Encoded, encoded
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire import contact_params as p
+from hubd.wire import contact_results as r
+from hubd.wire.params import Params
+from hubd.wire.results import Done
 
 Row = TypeVar("Row", ContactRow, AddressRow)
 
@@ -145,7 +147,7 @@ async def columns(hub: Hub, params: p.ContactsColumns) -> r.ColumnsResult:
     }
 
 
-async def lists(hub: Hub, _: p.Params) -> r.ListsResult:
+async def lists(hub: Hub, _: Params) -> r.ListsResult:
     """All lists with their sizes."""
     return {"lists": [{"name": item.name, "contacts": item.contacts} for item in await hub.contacts.lists()]}
 
@@ -219,7 +221,7 @@ def _keys(text: str) -> list[str]:
     return found
 
 
-async def suppress(hub: Hub, params: p.SuppressionAdd, command: Command) -> r.Done:
+async def suppress(hub: Hub, params: p.SuppressionAdd, command: Command) -> Done:
     """Never write to an address again."""
     channel = Channel(params.channel)
     key = address_key(channel, params.address, params.region)
@@ -256,14 +258,14 @@ def _suppressed_page(page: _Page[AddressRow], added: int) -> r.SuppressImportRes
     }
 
 
-async def unsuppress(hub: Hub, params: p.SuppressionRemove, command: Command) -> r.Done:
+async def unsuppress(hub: Hub, params: p.SuppressionRemove, command: Command) -> Done:
     """Allow an address again."""
     channel = Channel(params.channel)
     key = address_key(channel, params.address, params.region)
     return await command.write(hub.contacts.unsuppressing(channel, key), partial(_suppressed, command, key))
 
 
-def _suppressed(command: Command, key: str, changed: bool) -> r.Done:
+def _suppressed(command: Command, key: str, changed: bool) -> Done:
     answer = command.done(changed=changed)
     if command.dry_run:
         answer["would"]["address"] = key

@@ -16,8 +16,9 @@ from hubd.core.model import DeliveryState, RenderedMessage
 from hubd.core.records import DeliveryRow, MessageLife
 from hubd.errors import BadInput, NotFound
 from hubd.wire import Encoded, encoded
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire import message_params as p
+from hubd.wire import message_results as r
+from hubd.wire.params import MAX_PART
 
 
 async def page(hub: Hub, params: p.DeliveryList) -> Encoded:
@@ -104,7 +105,7 @@ async def source(hub: Hub, params: p.DeliverySource) -> r.SourcePart:
     life = await hub.ledger.message(params.id)
     rendered = await _rendered(hub, life)
     size = 0 if rendered is None else rendered.size
-    data = b"" if rendered is None else part_of(rendered, params.offset, p.MAX_PART)
+    data = b"" if rendered is None else part_of(rendered, params.offset, MAX_PART)
     end = params.offset + len(data)
     return {
         "data": b64encode(data).decode("ascii"),

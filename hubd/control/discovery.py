@@ -37,9 +37,10 @@ from hubd.errors import (
     VersionSkew,
 )
 from hubd.wire import PROTOCOL, SUBPROTOCOL
+from hubd.wire.event_results import EventView
 from hubd.wire.events import EVENTS
+from hubd.wire.hub_results import OpenRpc
 from hubd.wire.registry import CLASS_NUMBERS, HINTS, PROTOCOL_CODES, RETRYABLE, number_of
-from hubd.wire.results import EventView, OpenRpc
 
 OPENRPC = "1.3.2"
 _REF = "#/components/schemas/{name}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from hubd.control.hub import Hub
 from hubd.control.views import event_view
 from hubd.core.model import TRANSACTIONAL_PREFIX
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire import event_params as p
+from hubd.wire import event_results as r
 
 
 def subscribe_instead(params: p.EventsSubscribe) -> str:

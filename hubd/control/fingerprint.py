@@ -6,21 +6,23 @@ import hashlib
 
 import msgspec
 
-from hubd.wire import params as p
+from hubd.wire.campaign_params import CampaignApply, CampaignClone, CampaignStart, CampaignTest
+from hubd.wire.contact_params import ContactRemove, ContactsImport, SuppressionAdd, SuppressionRemove
+from hubd.wire.message_params import MessageSend
 from hubd.wire.params import Params
 
 #: Parameters that version 0.1 did not have. It kept fingerprints without them, which are still compared.
 _LATER = {"dry_run"}
 _LATER_OF: dict[type[Params], set[str]] = {
-    p.CampaignApply: {"timezone"},
-    p.CampaignStart: {"timezone"},
-    p.CampaignTest: {"as", "dry_run"},
-    p.CampaignClone: {"changes", "dry_run", "timezone"},
-    p.MessageSend: {"dry_run", "reply_to", "attachments", "credits"},
-    p.ContactsImport: {"replace"},
-    p.ContactRemove: {"dry_run", "list"},
-    p.SuppressionAdd: {"dry_run", "region"},
-    p.SuppressionRemove: {"dry_run", "region"},
+    CampaignApply: {"timezone"},
+    CampaignStart: {"timezone"},
+    CampaignTest: {"as", "dry_run"},
+    CampaignClone: {"changes", "dry_run", "timezone"},
+    MessageSend: {"dry_run", "reply_to", "attachments", "credits"},
+    ContactsImport: {"replace"},
+    ContactRemove: {"dry_run", "list"},
+    SuppressionAdd: {"dry_run", "region"},
+    SuppressionRemove: {"dry_run", "region"},
 }
 
 

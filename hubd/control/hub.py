@@ -61,7 +61,7 @@ from hubd.engine.campaign_run import CampaignRun
 from hubd.engine.feed import Feed
 from hubd.engine.supervisor import Supervisor
 from hubd.errors import BadInput
-from hubd.wire.results import ConfigResult
+from hubd.wire.hub_results import ConfigResult
 
 T = TypeVar("T")
 A = TypeVar("A", bound=Mapping[str, object])

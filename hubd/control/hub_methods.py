@@ -21,8 +21,11 @@ from hubd.core.decide import Request
 from hubd.core.model import ENDED, Campaign, CampaignState, Counts
 from hubd.core.records import Backup
 from hubd.errors import HubError, StoreUnavailable
-from hubd.wire import results as r
-from hubd.wire.params import Change, HubBackup, Params
+from hubd.wire import hub_results as r
+from hubd.wire.campaign_results import CountsView
+from hubd.wire.hub_params import HubBackup
+from hubd.wire.params import Change, Params
+from hubd.wire.results import WouldChange
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +73,11 @@ def _warnings(hub: Hub, waiting: int) -> list[str]:
     return found
 
 
-def _sum(counts: Iterable[r.CountsView]) -> r.CountsView:
+def _sum(counts: Iterable[CountsView]) -> CountsView:
     total = Counter(asdict(Counts()))
     for each in counts:
         total.update(each)
-    return cast("r.CountsView", dict(total))
+    return cast("CountsView", dict(total))
 
 
 async def _beats(hub: Hub) -> bool:
@@ -103,7 +106,7 @@ async def reload(hub: Hub, _: Change, command: Command) -> r.ReloadResult:
     """Reload the configuration. An invalid one changes nothing (`BadConfig`)."""
     if command.dry_run:
         keys = list(await hub.reload_changes())
-        would: r.WouldChange = {"change": bool(keys), "keys": keys}
+        would: WouldChange = {"change": bool(keys), "keys": keys}
         return {"applied": [], "needs_restart": hub.config()["needs_restart"], "would": would}
     return {"applied": list(await hub.reload()), "needs_restart": hub.config()["needs_restart"]}
 
@@ -125,7 +128,7 @@ async def backup(hub: Hub, params: HubBackup, command: Command) -> r.BackupResul
     """
     if command.dry_run:
         await hub.backups.check(params.path)
-        would: r.WouldChange = {"change": True}
+        would: WouldChange = {"change": True}
         return {"path": params.path, "size": 0, "taken_at": None, "seconds": 0.0, "would": would}
     request = command.request
     made = await hub.backups.made_for(params.path, request) if request.progress else None

@@ -17,8 +17,9 @@ from hubd.core.records import MessageLife
 from hubd.errors import Conflict
 from hubd.wire import inbox_params as p
 from hubd.wire import inbox_results as r
+from hubd.wire.message_results import SendResult
 from hubd.wire.params import Params
-from hubd.wire.results import Done, SendResult
+from hubd.wire.results import Done
 
 SHORTENED = 2_000  #: characters of a text in a list
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,250}>")

@@ -14,8 +14,8 @@ from hubd.core.decide import Leaving, Pages
 from hubd.core.intake import RowProblem, check_region, read_row
 from hubd.core.spec_reading import list_name
 from hubd.errors import BadInput
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire import contact_params as p
+from hubd.wire import contact_results as r
 
 T = TypeVar("T")
 A = TypeVar("A", r.ListDeletedResult, r.TrimResult)

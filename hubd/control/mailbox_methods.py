@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hubd.control.hub import Hub
 from hubd.errors import SourceUnavailable
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire import inbox_params as p
+from hubd.wire import inbox_results as r
 
 
 async def test(hub: Hub, params: p.MailboxTest) -> r.MailboxTestResult:

@@ -26,12 +26,15 @@ from hubd.core.spec_reading import parse_spec
 from hubd.core.template import compile_template
 from hubd.core.template_spec import TemplateSpec, content_with
 from hubd.errors import BadInput, BadTemplate, Conflict, HubError, NotFound
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire import message_params as p
+from hubd.wire import message_results as r
+from hubd.wire.campaign_params import CampaignTest
+from hubd.wire.campaign_results import TestSendResult
 from hubd.wire.inbox_params import InboxReply
+from hubd.wire.results import WouldChange
 
 #: What queues a one-off message under a key.
-Keyed = p.MessageSend | p.CampaignTest | InboxReply
+Keyed = p.MessageSend | CampaignTest | InboxReply
 TEST_SECONDS = 60.0  #: how long a test waits for the provider's answer
 UNDERWAY = (DeliveryState.PENDING, DeliveryState.SENDING)
 
@@ -87,7 +90,7 @@ async def send(hub: Hub, params: p.MessageSend, command: Command) -> r.SendResul
             letter = _without_files(await _letter(hub, params))
             await check_letter(hub, letter)
             await _check_paid(hub, letter, params)
-        would: r.WouldChange = {"change": life is None}
+        would: WouldChange = {"change": life is None}
         return {"delivery_id": 0, "state": DeliveryState.PENDING.value, "message_id": "", "would": would}
     if life is None:
         life = await queue_letter(hub, await _letter(hub, params), params, command)
@@ -150,7 +153,7 @@ async def _template(hub: Hub, params: p.MessageSend) -> Campaign | TemplateSpec:
         ) from None
 
 
-async def test(hub: Hub, params: p.CampaignTest, command: Command) -> r.TestSendResult:
+async def test(hub: Hub, params: CampaignTest, command: Command) -> TestSendResult:
     """Send one message of a campaign to your own address, outside its audience, and wait.
 
     It says what that of the contact `as`, or the first contact's, would say, but for the contact's id: who
@@ -175,7 +178,7 @@ async def test(hub: Hub, params: p.CampaignTest, command: Command) -> r.TestSend
     }
 
 
-def _untested(*, change: bool) -> r.TestSendResult:
+def _untested(*, change: bool) -> TestSendResult:
     return {
         "delivery_id": 0,
         "state": DeliveryState.PENDING.value,
@@ -188,7 +191,7 @@ def _untested(*, change: bool) -> r.TestSendResult:
     }
 
 
-async def _test_letter(hub: Hub, params: p.CampaignTest) -> Letter:
+async def _test_letter(hub: Hub, params: CampaignTest) -> Letter:
     campaign = await hub.campaigns.get(params.name)
     recipient, key = _address(campaign.channel, params.to)
     try:

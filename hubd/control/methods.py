@@ -32,23 +32,94 @@ from hubd.control.discovery import describe
 from hubd.control.hub import Hub
 from hubd.control.table import Disk, Method, changes, of_session, reads
 from hubd.wire import Encoded, encoded
+from hubd.wire import campaign_params as p
+from hubd.wire import campaign_results as r
 from hubd.wire import inbox_params as ip
 from hubd.wire import inbox_results as ir
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire.contact_params import (
+    ContactAdd,
+    ContactForget,
+    ContactKey,
+    ContactRemove,
+    ContactsColumns,
+    ContactsImport,
+    ContactsList,
+    ListName,
+    ListRename,
+    ListTrim,
+    SuppressionAdd,
+    SuppressionImport,
+    SuppressionList,
+    SuppressionRemove,
+)
+from hubd.wire.contact_results import (
+    AddedResult,
+    ColumnsResult,
+    ContactResult,
+    ContactsResult,
+    ForgottenResult,
+    ImportResult,
+    ListDeletedResult,
+    ListRenamedResult,
+    ListsResult,
+    RemovedResult,
+    SuppressImportResult,
+    SuppressionsResult,
+    TrimResult,
+)
 from hubd.wire.credit_params import CreditsGrant, CreditsHistory
 from hubd.wire.credit_results import AccountsResult, GrantResult, HistoryResult
+from hubd.wire.event_params import EventsList, EventsSubscribe, EventsUnsubscribe
+from hubd.wire.event_results import EventsResult, SubscribeResult
+from hubd.wire.hub_params import AuthTicket, Hello, HubBackup, HubCancel
+from hubd.wire.hub_results import (
+    BackupResult,
+    ConfigResult,
+    DoctorResult,
+    HelloResult,
+    MetricsResult,
+    OpenRpc,
+    ReloadResult,
+    ShutdownResult,
+    StatusResult,
+    TicketResult,
+)
+from hubd.wire.inbox_params import MailboxTest
+from hubd.wire.inbox_results import MailboxTestResult
+from hubd.wire.message_params import (
+    DeliveryFailures,
+    DeliveryId,
+    DeliveryList,
+    DeliverySource,
+    MessageList,
+    MessageSend,
+)
+from hubd.wire.message_results import (
+    DeliveriesResult,
+    DeliveryResult,
+    FailuresResult,
+    MessagesResult,
+    PreviewResult,
+    SendResult,
+    SourcePart,
+)
 from hubd.wire.notification_params import NotificationList, NotificationRead
 from hubd.wire.notification_results import NotificationsRead, NotificationsResult
+from hubd.wire.params import Change, Params
+from hubd.wire.provider_params import ProviderChange
+from hubd.wire.provider_results import ProbeResult, ProviderResult, ProvidersResult
 from hubd.wire.report_params import ReportGet
 from hubd.wire.report_results import ReportResult
+from hubd.wire.results import Done
 from hubd.wire.sink_params import SinkChange
 from hubd.wire.sink_results import SinkResult, SinksResult, SinkTestResult
+from hubd.wire.template_params import TemplateApply, TemplateDelete, TemplateName, TemplateReference
+from hubd.wire.template_results import TemplateHistory, TemplateResult, TemplatesApplied, TemplatesResult
 
 CHECK_SECONDS = 1_800.0  #: to recount a database of many millions of messages, or to write as many texts
 
 
-async def discover(hub: Hub, _: p.Params) -> Encoded:
+async def discover(hub: Hub, _: Params) -> Encoded:
     """This table, as an OpenRPC document."""
     return await trio.to_thread.run_sync(_document, hub.info.version)
 
@@ -60,144 +131,144 @@ def _document(version: str) -> Encoded:
 
 
 _HUB = (
-    of_session("hub.hello", "The first call of a connection.", p.Hello, r.HelloResult),
-    reads("hub.status", "The status of everything.", p.Params, r.StatusResult, hub_methods.status),
-    reads("hub.metrics", "Metrics for a monitoring system.", p.Params, r.MetricsResult, metrics.metrics),
+    of_session("hub.hello", "The first call of a connection.", Hello, HelloResult),
+    reads("hub.status", "The status of everything.", Params, StatusResult, hub_methods.status),
+    reads("hub.metrics", "Metrics for a monitoring system.", Params, MetricsResult, metrics.metrics),
     changes(
         "hub.reload",
         "Read the configuration again.",
-        p.Change,
-        r.ReloadResult,
+        Change,
+        ReloadResult,
         hub_methods.reload,
         disk=Disk.NOT_NEEDED,
     ),
     reads(
         "config.show",
         "The configuration that the daemon uses.",
-        p.Params,
-        r.ConfigResult,
+        Params,
+        ConfigResult,
         config_methods.show,
     ),
     changes(
         "hub.shutdown",
         "Stop the daemon.",
-        p.Change,
-        r.ShutdownResult,
+        Change,
+        ShutdownResult,
         hub_methods.shutdown,
         disk=Disk.NOT_NEEDED,
     ),
     changes(
         "hub.backup",
         "Back up the whole database to a new file while messages are being sent.",
-        p.HubBackup,
-        r.BackupResult,
+        HubBackup,
+        BackupResult,
         hub_methods.backup,
         disk=Disk.NOT_NEEDED,
     ),
     reads(
         "hub.check",
         "Check the database.",
-        p.Params,
-        r.DoctorResult,
+        Params,
+        DoctorResult,
         hub_methods.check,
         seconds=CHECK_SECONDS,
     ),
-    of_session("hub.cancel", "Cancel a request in progress.", p.HubCancel, r.Done),
-    of_session("auth.ticket", "Get a ticket for a web page on this machine.", p.AuthTicket, r.TicketResult),
-    reads("rpc.discover", "List the methods.", p.Params, r.OpenRpc, discover),
+    of_session("hub.cancel", "Cancel a request in progress.", HubCancel, Done),
+    of_session("auth.ticket", "Get a ticket for a web page on this machine.", AuthTicket, TicketResult),
+    reads("rpc.discover", "List the methods.", Params, OpenRpc, discover),
 )
 _CONTACTS = (
     changes(
         "contacts.import",
         "Import a page of rows into a list.",
-        p.ContactsImport,
-        r.ImportResult,
+        ContactsImport,
+        ImportResult,
         contact_methods.import_page,
         disk=Disk.NEEDS_ROOM,
     ),
     reads(
         "contacts.columns",
         "Which field each column of a table fills.",
-        p.ContactsColumns,
-        r.ColumnsResult,
+        ContactsColumns,
+        ColumnsResult,
         contact_methods.columns,
     ),
-    reads("contacts.lists", "All lists.", p.Params, r.ListsResult, contact_methods.lists),
+    reads("contacts.lists", "All lists.", Params, ListsResult, contact_methods.lists),
     reads(
         "contacts.list",
         "A page of contacts.",
-        p.ContactsList,
-        r.ContactsResult,
+        ContactsList,
+        ContactsResult,
         contact_methods.page,
         private=True,
     ),
     reads(
         "contacts.export",
         "A page of contacts, to be written to a file.",
-        p.ContactsList,
-        r.ContactsResult,
+        ContactsList,
+        ContactsResult,
         contact_methods.page,
         private=True,
     ),
-    reads("contacts.get", "One contact.", p.ContactKey, r.ContactResult, contact_methods.get, private=True),
+    reads("contacts.get", "One contact.", ContactKey, ContactResult, contact_methods.get, private=True),
     changes(
         "contacts.remove",
         "Delete one contact and cancel what waits for it; or take it off one list.",
-        p.ContactRemove,
-        r.RemovedResult,
+        ContactRemove,
+        RemovedResult,
         contact_methods.remove,
     ),
     changes(
         "contacts.forget",
         "Erase a person everywhere; a suppressed address stays suppressed.",
-        p.ContactForget,
-        r.ForgottenResult,
+        ContactForget,
+        ForgottenResult,
         contact_methods.forget,
     ),
     changes(
         "contacts.add",
         "Put one contact on a list.",
-        p.ContactAdd,
-        r.AddedResult,
+        ContactAdd,
+        AddedResult,
         list_methods.add,
         disk=Disk.NEEDS_ROOM,
     ),
-    changes("list.rename", "Rename a list.", p.ListRename, r.ListRenamedResult, list_methods.rename),
+    changes("list.rename", "Rename a list.", ListRename, ListRenamedResult, list_methods.rename),
     changes(
         "list.delete",
         "Delete a list; its contacts stay.",
-        p.ListName,
-        r.ListDeletedResult,
+        ListName,
+        ListDeletedResult,
         list_methods.delete,
     ),
     changes(
         "list.trim",
         "Take off a list whoever an import did not have.",
-        p.ListTrim,
-        r.TrimResult,
+        ListTrim,
+        TrimResult,
         list_methods.trim,
     ),
-    changes("suppression.add", "Suppress an address.", p.SuppressionAdd, r.Done, contact_methods.suppress),
+    changes("suppression.add", "Suppress an address.", SuppressionAdd, Done, contact_methods.suppress),
     changes(
         "suppression.import",
         "Suppress the addresses in a page of rows.",
-        p.SuppressionImport,
-        r.SuppressImportResult,
+        SuppressionImport,
+        SuppressImportResult,
         contact_methods.suppress_page,
         disk=Disk.NEEDS_ROOM,
     ),
     changes(
         "suppression.remove",
         "Allow an address again.",
-        p.SuppressionRemove,
-        r.Done,
+        SuppressionRemove,
+        Done,
         contact_methods.unsuppress,
     ),
     reads(
         "suppression.list",
         "A page of suppressed addresses.",
-        p.SuppressionList,
-        r.SuppressionsResult,
+        SuppressionList,
+        SuppressionsResult,
         contact_methods.suppressions,
         private=True,
     ),
@@ -241,7 +312,7 @@ _CAMPAIGNS = (
         "campaign.preview",
         "One message as a contact would receive it.",
         p.CampaignPreview,
-        r.PreviewResult,
+        PreviewResult,
         campaign_methods.preview,
         private=True,
     ),
@@ -297,7 +368,7 @@ _CAMPAIGNS = (
         "campaign.delete",
         "Delete a campaign.",
         p.CampaignChange,
-        r.Done,
+        Done,
         campaign_methods.delete,
         disk=Disk.NEEDS_ROOM,
     ),
@@ -321,108 +392,108 @@ _TEMPLATES = (
     changes(
         "template.apply",
         "Create templates from their files, or new versions of them.",
-        p.TemplateApply,
-        r.TemplatesApplied,
+        TemplateApply,
+        TemplatesApplied,
         template_methods.apply,
         disk=Disk.NEEDS_ROOM,
     ),
-    reads("template.list", "All templates.", p.Params, r.TemplatesResult, template_methods.list_all),
+    reads("template.list", "All templates.", Params, TemplatesResult, template_methods.list_all),
     reads(
         "template.get",
         "One version of a template.",
-        p.TemplateReference,
-        r.TemplateResult,
+        TemplateReference,
+        TemplateResult,
         template_methods.get,
     ),
     reads(
         "template.history",
         "All versions of a template.",
-        p.TemplateName,
-        r.TemplateHistory,
+        TemplateName,
+        TemplateHistory,
         template_methods.history,
     ),
-    changes("template.delete", "Delete a template.", p.TemplateDelete, r.Done, template_methods.delete),
+    changes("template.delete", "Delete a template.", TemplateDelete, Done, template_methods.delete),
 )
 _MESSAGES = (
     reads(
         "delivery.list",
         "A page of deliveries.",
-        p.DeliveryList,
-        r.DeliveriesResult,
+        DeliveryList,
+        DeliveriesResult,
         delivery_methods.page,
         private=True,
     ),
     reads(
         "delivery.get",
         "All attempts of one message.",
-        p.DeliveryId,
-        r.DeliveryResult,
+        DeliveryId,
+        DeliveryResult,
         delivery_methods.get,
         private=True,
     ),
     reads(
         "delivery.source",
         "A part of an email as it is sent.",
-        p.DeliverySource,
-        r.SourcePart,
+        DeliverySource,
+        SourcePart,
         delivery_methods.source,
         private=True,
     ),
     reads(
         "delivery.failures",
         "What went wrong, by reason.",
-        p.DeliveryFailures,
-        r.FailuresResult,
+        DeliveryFailures,
+        FailuresResult,
         delivery_methods.failures,
         instead=lambda asked: event_methods.named_instead(asked.campaign),
     ),
     reads(
         "message.list",
         "One-off messages, the newest first.",
-        p.MessageList,
-        r.MessagesResult,
+        MessageList,
+        MessagesResult,
         message_methods.page,
         private=True,
     ),
     changes(
         "message.send",
         "Send one message now.",
-        p.MessageSend,
-        r.SendResult,
+        MessageSend,
+        SendResult,
         message_methods.send,
         disk=Disk.NEEDS_ROOM,
         keeps_answer=False,
     ),
 )
 _PROVIDERS = (
-    reads("provider.list", "All providers.", p.Params, r.ProvidersResult, provider_methods.list_all),
+    reads("provider.list", "All providers.", Params, ProvidersResult, provider_methods.list_all),
     changes(
         "provider.test",
         "Test the login; send nothing.",
-        p.ProviderChange,
-        r.ProbeResult,
+        ProviderChange,
+        ProbeResult,
         provider_methods.test,
         disk=Disk.NOT_NEEDED,
     ),
     changes(
         "provider.enable",
         "Enable a provider.",
-        p.ProviderChange,
-        r.ProviderResult,
+        ProviderChange,
+        ProviderResult,
         provider_methods.enable,
         disk=Disk.NOT_NEEDED,
     ),
     changes(
         "provider.disable",
         "Disable a provider.",
-        p.ProviderChange,
-        r.ProviderResult,
+        ProviderChange,
+        ProviderResult,
         provider_methods.disable,
         disk=Disk.NOT_NEEDED,
     ),
 )
 _CREDITS = (
-    reads("credits.list", "All credit accounts.", p.Params, AccountsResult, credit_methods.list_all),
+    reads("credits.list", "All credit accounts.", Params, AccountsResult, credit_methods.list_all),
     changes(
         "credits.grant",
         "Grant credits to an account, or take them back.",
@@ -442,8 +513,8 @@ _MAILBOXES = (
     reads(
         "mailbox.test",
         "Log in to a mailbox; read nothing.",
-        p.MailboxTest,
-        r.MailboxTestResult,
+        MailboxTest,
+        MailboxTestResult,
         mailbox_methods.test,
         private=True,
     ),
@@ -468,16 +539,16 @@ _EVENTS = (
     of_session(
         "events.subscribe",
         "Subscribe to events.",
-        p.EventsSubscribe,
-        r.SubscribeResult,
+        EventsSubscribe,
+        SubscribeResult,
         instead=event_methods.subscribe_instead,
     ),
-    of_session("events.unsubscribe", "End a subscription.", p.EventsUnsubscribe, r.Done),
+    of_session("events.unsubscribe", "End a subscription.", EventsUnsubscribe, Done),
     reads(
         "events.list",
         "A page of events.",
-        p.EventsList,
-        r.EventsResult,
+        EventsList,
+        EventsResult,
         event_methods.page,
         instead=event_methods.list_instead,
     ),
@@ -493,7 +564,7 @@ _REPORTS = (
     ),
 )
 _SINKS = (
-    reads("sink.list", "The state of each sink.", p.Params, SinksResult, sink_methods.list_all),
+    reads("sink.list", "The state of each sink.", Params, SinksResult, sink_methods.list_all),
     changes(
         "sink.test",
         "Try a sink once.",
@@ -526,14 +597,14 @@ _INBOX = (
         "inbox.decide",
         "Decide about a reply that may be an opt-out.",
         ip.InboxDecide,
-        r.Done,
+        Done,
         inbox_methods.decide,
     ),
     changes(
         "inbox.reply",
         "Answer a reply.",
         ip.InboxReply,
-        r.SendResult,
+        SendResult,
         inbox_methods.reply,
         disk=Disk.NEEDS_ROOM,
         keeps_answer=False,
@@ -541,7 +612,7 @@ _INBOX = (
     reads(
         "mailbox.list",
         "Everything that is read for what comes back.",
-        p.Params,
+        Params,
         ir.MailboxesResult,
         inbox_methods.mailboxes,
     ),

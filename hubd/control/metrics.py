@@ -17,7 +17,7 @@ from hubd.control.hub import Hub
 from hubd.core.inbox import MAILBOX_STATES
 from hubd.core.measures import CAME_BACK
 from hubd.core.model import Campaign, CampaignState, DeliveryState
-from hubd.wire import results as r
+from hubd.wire import hub_results as r
 from hubd.wire.params import Params
 
 PROVIDER_STATES = ("ready", "slowed", "resting", "half_open", "stopped", "disabled")

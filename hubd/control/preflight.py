@@ -24,7 +24,7 @@ from hubd.core.spec import spec_from_json
 from hubd.core.windows import known_zone, window_opens
 from hubd.engine.plan import MessagePlan
 from hubd.errors import BadInput, BadTemplate, HubError, InvalidTransition, NotFound
-from hubd.wire.results import SegmentsView
+from hubd.wire.campaign_results import SegmentsView
 
 #: A sample's address when it has none of the channel. Nothing is ever sent to it.
 _NOBODY = {Channel.EMAIL: "nobody@example.invalid", Channel.SMS: "+12025550100"}

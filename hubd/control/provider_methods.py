@@ -10,11 +10,13 @@ from hubd.control.views import provider_view
 from hubd.core.account import Account
 from hubd.core.model import CampaignState
 from hubd.core.verdict import is_ready
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire import provider_params as p
+from hubd.wire import provider_results as r
+from hubd.wire.params import Params
+from hubd.wire.results import WouldChange
 
 
-async def list_all(hub: Hub, _: p.Params) -> r.ProvidersResult:
+async def list_all(hub: Hub, _: Params) -> r.ProvidersResult:
     """How each provider is."""
     await trio.lowlevel.checkpoint()
     return {"providers": [provider_view(view) for view in hub.supervisor.providers.views()]}
@@ -80,7 +82,7 @@ async def _switch(hub: Hub, name: str, command: Command, *, on: bool) -> r.Provi
             for each in await hub.campaigns.list()
             if each.provider == name and each.state is CampaignState.RUNNING
         ]
-        would: r.WouldChange = {"change": change, "campaigns": campaigns}
+        would: WouldChange = {"change": change, "campaigns": campaigns}
         return {"changed": False, "provider": provider_view(provider.view()), "would": would}
     if change and on:
         await hub.supervisor.enable(name)

@@ -14,7 +14,7 @@ from hubd.core.records import Contact
 from hubd.core.sms import segments
 from hubd.engine.plan import MessagePlan
 from hubd.errors import NotFound
-from hubd.wire.results import ContentView
+from hubd.wire.message_results import ContentView
 
 #: Bytes of a message up to which what its attachments hold is shown, as it is encoded.
 SOURCE_LIMIT = 1024 * 1024

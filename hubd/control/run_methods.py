@@ -32,8 +32,8 @@ from hubd.core.spec import spec_from_json
 from hubd.core.start_times import start_time
 from hubd.core.times import parse_time
 from hubd.errors import BadInput, PreflightFailed
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire import campaign_params as p
+from hubd.wire import campaign_results as r
 
 
 async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartResult:

@@ -46,7 +46,9 @@ from hubd.wire import (
     internal_error,
     notification,
 )
-from hubd.wire.params import MAX_ROWS, AuthTicket, EventsSubscribe, EventsUnsubscribe, Hello, HubCancel
+from hubd.wire.event_params import EventsSubscribe, EventsUnsubscribe
+from hubd.wire.hub_params import AuthTicket, Hello, HubCancel
+from hubd.wire.params import MAX_ROWS
 from hubd.wire.reading import read_message, read_params
 
 log = logging.getLogger(__name__)

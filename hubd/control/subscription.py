@@ -25,9 +25,9 @@ from hubd.core.model import TRANSACTIONAL_PREFIX, Campaign, CampaignState
 from hubd.core.records import EventRow
 from hubd.errors import BadInput, NotFound, ResumeGap, did_you_mean
 from hubd.wire import dump, notification
+from hubd.wire.event_params import Cursor, EventsSubscribe
+from hubd.wire.event_results import EventView, SubscribeResult
 from hubd.wire.events import EVENTS
-from hubd.wire.params import Cursor, EventsSubscribe
-from hubd.wire.results import EventView, SubscribeResult
 
 PAGE = 256  #: events read at once
 PROGRESS = "campaign.progress"  #: the type of a gauge

@@ -38,7 +38,7 @@ class Method:
     name: str
     summary: str
     params: type[Params]
-    result: type  #: a TypedDict of `hubd.wire.results`
+    result: type  #: a TypedDict of `hubd.wire.*_results`
     #: None for what belongs to the connection itself; see `session`. One that mutates gets a `Command`, too.
     handler: Callable[..., Awaitable[object]] | None
     mutates: bool = False

@@ -22,8 +22,10 @@ from hubd.core.template_spec import (
     within,
 )
 from hubd.errors import BadInput
-from hubd.wire import params as p
-from hubd.wire import results as r
+from hubd.wire import template_params as p
+from hubd.wire import template_results as r
+from hubd.wire.params import Params
+from hubd.wire.results import Done
 
 
 async def apply(hub: Hub, params: p.TemplateApply, command: Command) -> r.TemplatesApplied:
@@ -74,7 +76,7 @@ def _applied(command: Command, found: AppliedTemplates) -> r.TemplatesApplied:
     return {**command.done(changed=changed), "templates": versions, "campaigns": list(found.campaigns)}
 
 
-async def list_all(hub: Hub, _: p.Params) -> r.TemplatesResult:
+async def list_all(hub: Hub, _: Params) -> r.TemplatesResult:
     """The newest version of each template."""
     return {"templates": [_version(each) for each in await hub.templates.all()]}
 
@@ -97,7 +99,7 @@ async def history(hub: Hub, params: p.TemplateName) -> r.TemplateHistory:
     return {"name": params.name, "versions": [_version(each) for each in versions]}
 
 
-async def delete(hub: Hub, params: p.TemplateDelete, command: Command) -> r.Done:
+async def delete(hub: Hub, params: p.TemplateDelete, command: Command) -> Done:
     """Delete a template with all its versions. Campaigns that have begun keep their content."""
     _check_name(params.name)
     return await command.write(hub.templates.deleting(params.name), lambda _: command.done(changed=True))

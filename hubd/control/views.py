@@ -18,7 +18,12 @@ from hubd.core.preflight import Load, Problem
 from hubd.core.recurrence import recurrence_from_json
 from hubd.core.tables import problem_of as problem_of
 from hubd.engine.feed import Sample
-from hubd.wire import results as r
+from hubd.wire import campaign_results as r
+from hubd.wire import message_results
+from hubd.wire.contact_results import ContactView, SuppressionView
+from hubd.wire.event_results import EventView
+from hubd.wire.message_results import AttemptView, DeliveryView
+from hubd.wire.provider_results import ProviderStatus
 
 if TYPE_CHECKING:
     from hubd.core.records import (
@@ -157,7 +162,7 @@ def counts_view(counts: Counts) -> r.CountsView:
     }
 
 
-def provider_view(provider: ProviderView) -> r.ProviderStatus:
+def provider_view(provider: ProviderView) -> ProviderStatus:
     """The health of a provider, for the engine."""
     return {
         "name": provider.name,
@@ -173,7 +178,7 @@ def provider_view(provider: ProviderView) -> r.ProviderStatus:
     }
 
 
-def event_view(row: EventRow, epoch: int) -> r.EventView:
+def event_view(row: EventRow, epoch: int) -> EventView:
     """A durable event."""
     data = {"campaign": row.campaign, **row.data} if row.campaign else dict(row.data)
     return {
@@ -186,7 +191,7 @@ def event_view(row: EventRow, epoch: int) -> r.EventView:
     }
 
 
-def progress_event(view: r.CampaignView, epoch: int, seq: int, now: float) -> r.EventView:
+def progress_event(view: r.CampaignView, epoch: int, seq: int, now: float) -> EventView:
     """A live figure; `seq` is that of the last durable event sent to the subscriber."""
     return {
         "epoch": epoch,
@@ -198,7 +203,7 @@ def progress_event(view: r.CampaignView, epoch: int, seq: int, now: float) -> r.
     }
 
 
-def contact_view(contact: Contact) -> r.ContactView:
+def contact_view(contact: Contact) -> ContactView:
     """A contact without its lists."""
     return {
         "contact_id": contact.contact_id,
@@ -210,7 +215,7 @@ def contact_view(contact: Contact) -> r.ContactView:
     }
 
 
-def suppression_view(row: Suppression) -> r.SuppressionView:
+def suppression_view(row: Suppression) -> SuppressionView:
     """A suppressed address."""
     return {
         "channel": row.channel.value,
@@ -221,7 +226,7 @@ def suppression_view(row: Suppression) -> r.SuppressionView:
     }
 
 
-def delivery_view(row: DeliveryRow) -> r.DeliveryView:
+def delivery_view(row: DeliveryRow) -> DeliveryView:
     """One recipient's line."""
     return {
         "id": row.id,
@@ -237,7 +242,7 @@ def delivery_view(row: DeliveryRow) -> r.DeliveryView:
     }
 
 
-def attempt_view(row: AttemptRow) -> r.AttemptView:
+def attempt_view(row: AttemptRow) -> AttemptView:
     """One try."""
     return {
         "n": row.n,
@@ -255,7 +260,7 @@ def attempt_view(row: AttemptRow) -> r.AttemptView:
     }
 
 
-def failure_view(group: FailureGroup) -> r.FailureGroup:
+def failure_view(group: FailureGroup) -> message_results.FailureGroup:
     """Deliveries that went wrong in the same way."""
     return {
         "reason": group.reason,

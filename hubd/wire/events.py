@@ -1,4 +1,4 @@
-"""What events say: the `data` of each type, as typed dicts; loaded only by the daemon.
+"""All types of events; the `data` of each is a typed dict in `*_events`. Loaded only by the daemon.
 
 A durable event has a number and is replayed after it; it is written in the transaction of what it tells. A
 live figure has none. `campaign` in the data is the campaign's name; in a figure it is all of the campaign.
@@ -9,320 +9,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NotRequired, TypedDict
 
-from hubd.wire.results import CampaignView
-
-
-class CampaignApplied(TypedDict):
-    """A campaign was created or updated from its file. `changed` names the keys of the file."""
-
-    campaign: str
-    created: bool
-    changed: list[str]
-    clone_of: NotRequired[str]
-    revision: NotRequired[int]
-    channel: NotRequired[str]
-    provider: NotRequired[str]
-    rate: NotRequired[list[str]]
-
-
-CampaignMoved = TypedDict(
-    "CampaignMoved",
-    {
-        "campaign": str,
-        "name": str,
-        "from": str,
-        "to": str,
-        "reason": str,
-        "event": str,
-        "limit": NotRequired[int | None],
-        "scheduled_at": NotRequired[float | None],
-    },
+from hubd.wire.campaign_events import (
+    CampaignApplied,
+    CampaignArchived,
+    CampaignChanged,
+    CampaignDeleted,
+    CampaignHeld,
+    CampaignJoined,
+    CampaignMoved,
+    CampaignOccurrence,
+    CampaignProgress,
+    CampaignRated,
+    DeliveriesCancelled,
+    DeliveriesRequeued,
+    DeliveryTold,
+    DoubtResolved,
+    TemplateApplied,
+    TemplateDeleted,
 )
-
-
-class CampaignChanged(TypedDict):
-    """`scheduled_at` in seconds since 1970-01-01 UTC."""
-
-    campaign: str
-    reason: str
-    limit: int | None
-    scheduled_at: float | None
-
-
-class CampaignOccurrence(TypedDict):
-    """What became of an occurrence of a campaign that repeats.
-
-    `at` is when it was planned for, in seconds since 1970-01-01 UTC. `outcome` is "started" (`occurrence` is
-    its campaign), "overlap" (the one before it has not ended), "missed" (so many as `missed`, the first of
-    them at this time) or "failed"; `detail` says why.
-    """
-
-    campaign: str
-    at: float
-    outcome: str
-    occurrence: str
-    detail: str
-    missed: int
-
-
-class CampaignJoined(TypedDict):
-    """So many contacts were added to the list that the campaign waits for, and are recipients now."""
-
-    campaign: str
-    list: str
-    recipients: int
-
-
-class CampaignRated(TypedDict):
-    """The campaign's own limits changed to these."""
-
-    campaign: str
-    rate: list[str]
-
-
-class CampaignDeleted(TypedDict):
-    campaign: str
-    name: str
-
-
-class CampaignArchived(TypedDict):
-    """Whether it is now hidden from listings."""
-
-    campaign: str
-    archived: bool
-
-
-class CampaignHeld(TypedDict):
-    """After a restore: how many recipients are held because they may have got the message since."""
-
-    campaign: str
-    held: int
-    state: str
-
-
-class CampaignProgress(TypedDict):
-    """The campaign as it is now, with all its counters."""
-
-    campaign: CampaignView
-
-
-class DeliveryTold(TypedDict):
-    """One delivery, why, and the provider's code (0 for none) and words (absent for none)."""
-
-    campaign: str
-    delivery_id: int
-    reason: str
-    code: int
-    provider_reply: NotRequired[str]
-
-
-DeliveriesRequeued = TypedDict(
-    "DeliveriesRequeued",
-    {
-        "campaign": str,
-        "count": int,
-        "class": str,
-        "failed": NotRequired[int],
-        "undelivered": NotRequired[int],
-    },
+from hubd.wire.contact_events import ContactRemoved, ContactsImported, ListCounted, ListRenamed
+from hubd.wire.credit_events import CreditsGranted, CreditsLow
+from hubd.wire.hub_events import (
+    ConfigReloaded,
+    ConfigReloadFailed,
+    HubRestored,
+    NameReused,
+    NotificationAdded,
+    ProviderChanged,
+    SinkBroken,
+    SinkResumed,
+    SocketRemoved,
+    SocketRestored,
 )
-
-
-class DeliveriesCancelled(TypedDict):
-    """How many deliveries of the campaign will not be tried: `reason` is that of a skipped delivery."""
-
-    campaign: str
-    count: int
-    reason: str
-
-
-class DoubtResolved(TypedDict):
-    """A delivery in doubt was decided (`by` whom): `how` is resend, sent, failed or hold."""
-
-    campaign: str
-    delivery_id: int
-    how: str
-    by: str
-
-
-class CameBack(TypedDict):
-    """Something came back: the number of the `item` in the inbox, and of the delivery, null for none."""
-
-    campaign: NotRequired[str]
-    item: int
-    delivery_id: int | None
-
-
-class BounceTold(TypedDict):
-    """A bounce: why, the server's code (0 for none), and the state that the delivery has now."""
-
-    campaign: str
-    item: int
-    delivery_id: int
-    reason: str
-    code: int
-    state: str
-
-
-class ReplyTold(TypedDict):
-    """A reply; `held`: nothing more is sent to the person until somebody decides."""
-
-    campaign: NotRequired[str]
-    item: int
-    delivery_id: int | None
-    held: bool
-
-
-class ReplyDecided(TypedDict):
-    """What a person decided about a reply: "opt_out" or "continue"."""
-
-    campaign: NotRequired[str]
-    item: int
-    delivery_id: int | None
-    decision: str
-
-
-class MailboxTold(TypedDict):
-    """A source of what comes back, such as "mailbox bounces"; `person`: whether somebody has to act."""
-
-    source: str
-    reason: str
-    person: bool
-
-
-ProviderChanged = TypedDict(
-    "ProviderChanged",
-    {"provider": str, "from": str, "to": str, "reason": str, "until": float | None},
-)
-
-
-class NameReused(TypedDict):
-    """A provider gave a message the id of another one, so what it accepted is unknown."""
-
-    campaign: NotRequired[str]
-    delivery_id: int
-    provider: str
-    provider_id: str
-
-
-class ContactsImported(TypedDict):
-    """A page of an import that changed something."""
-
-    list: str
-    imported: int
-    updated: int
-
-
-class TemplateApplied(TypedDict):
-    """The newest version now."""
-
-    template: str
-    version: int
-
-
-class TemplateDeleted(TypedDict):
-    template: str
-
-
-class CreditsGranted(TypedDict):
-    """`credits` were granted to the account, or taken back if the number is negative; what it has now."""
-
-    account: str
-    credits: int
-    granted: int
-    held: int
-    spent: int
-    available: int
-
-
-class CreditsLow(TypedDict):
-    """Fewer credits are available than `low_at`."""
-
-    account: str
-    available: int
-    low_at: int
-
-
-class NotificationAdded(TypedDict):
-    """There is news for people: `about` is a campaign, an account, a mailbox or a sink."""
-
-    id: int
-    kind: str
-    about: str
-    headline: str
-
-
-class ListCounted(TypedDict):
-    """A list, and how many contacts are not on it any more."""
-
-    list: str
-    contacts: int
-
-
-class ListRenamed(TypedDict):
-    """`list` is the name that it had, `to` the one that it has."""
-
-    list: str
-    to: str
-
-
-class ContactRemoved(TypedDict):
-    contact_id: str
-
-
-class ConfigReloaded(TypedDict):
-    """hubd.toml was applied: the keys that changed, and those that need a restart."""
-
-    applied: list[str]
-    needs_restart: list[str]
-
-
-class ConfigFault(TypedDict):
-    """An invalid key of hubd.toml; "" is the file itself. Never quotes a value."""
-
-    path: str
-    problem: str
-    line: int | None
-    file: str
-
-
-class ConfigReloadFailed(TypedDict):
-    """hubd.toml was invalid; nothing changed."""
-
-    problem: str
-    errors: list[ConfigFault]
-
-
-class SinkBroken(TypedDict):
-    """A sink is not tried any more until it is resumed."""
-
-    sink: str
-    reason: str
-
-
-class SinkResumed(TypedDict):
-    sink: str
-
-
-class HubRestored(TypedDict):
-    """The database is an older copy: what was committed after it is missing."""
-
-    why: str
-
-
-class SocketRemoved(TypedDict):
-    """The file of a socket is gone, so nobody can connect to it; what to do is in `remedy`."""
-
-    path: str
-    remedy: str
-
-
-class SocketRestored(TypedDict):
-    """The file of a socket is there again."""
-
-    path: str
+from hubd.wire.inbox_events import BounceTold, CameBack, MailboxTold, ReplyDecided, ReplyTold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

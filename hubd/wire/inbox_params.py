@@ -47,3 +47,9 @@ class InboxReply(Params, frozen=True):
     text: Text
     idempotency_key: Key = None
     dry_run: bool = False
+
+
+class MailboxTest(Params, frozen=True):
+    """A mailbox of hubd.toml."""
+
+    name: Name

@@ -64,3 +64,12 @@ class MailboxStatus(TypedDict):
 
 class MailboxesResult(TypedDict):
     mailboxes: list[MailboxStatus]
+
+
+class MailboxTestResult(TypedDict):
+    ok: bool
+    text: str  #: why it cannot be read; "" if it can
+    person: bool  #: whether somebody has to do something about that
+    mails: int  #: that the folder has
+    idle: bool  #: the server tells of new mail at once; else hubd looks once a minute
+    move: bool  #: the server can move mails; else they are marked as seen

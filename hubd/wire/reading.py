@@ -13,8 +13,9 @@ from typing import TypeVar
 import msgspec
 
 from hubd.errors import BadInput
+from hubd.wire.contact_params import ImportRow
 from hubd.wire.envelope import Batch, Rejected, Request, parse
-from hubd.wire.params import MAX_INTEGER, ImportRow, Params
+from hubd.wire.params import MAX_INTEGER, Params
 from hubd.wire.shapes import shape_faults, shown
 
 MAX_FAULTS = 20  #: faults told about at once

@@ -54,7 +54,7 @@ from hubd.store.restore import open_restores
 from hubd.store.sinks import Sinks
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
-from hubd.wire.results import ConfigResult
+from hubd.wire.hub_results import ConfigResult
 from tests.shell.made_database import make_database
 
 #: A campaign for the list `customers`, whose contacts have first names.

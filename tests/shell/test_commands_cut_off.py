@@ -16,7 +16,7 @@ from hubd.client import Client, open_client
 from hubd.control.fingerprint import fingerprint
 from hubd.errors import Conflict, HubError
 from hubd.store import ledger
-from hubd.wire.params import CampaignRetry
+from hubd.wire.campaign_params import CampaignRetry
 from tests.shell.open_hub import open_hub
 from tests.shell.test_methods import SPEC, apply, import_people, until
 

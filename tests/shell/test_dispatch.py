@@ -18,16 +18,10 @@ from hubd.control.fingerprint import fingerprint
 from hubd.control.methods import METHODS
 from hubd.errors import BadInput, Conflict, HubError, RevisionConflict, StoreUnavailable
 from hubd.store.housekeeping import tidy
-from hubd.wire.params import (
-    CampaignApply,
-    CampaignClone,
-    CampaignStart,
-    ContactRemove,
-    MessageSend,
-    Params,
-    SuppressionAdd,
-    SuppressionRemove,
-)
+from hubd.wire.campaign_params import CampaignApply, CampaignClone, CampaignStart
+from hubd.wire.contact_params import ContactRemove, SuppressionAdd, SuppressionRemove
+from hubd.wire.message_params import MessageSend
+from hubd.wire.params import Params
 from tests.shell.open_hub import PLAIN, open_hub
 
 SPEC = PLAIN | {"provider": "outbox", "lists": ["all"]}

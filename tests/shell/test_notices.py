@@ -15,7 +15,7 @@ from hubd.core.notices import NoticeKind
 from hubd.errors import BadInput
 from hubd.reports.notifier import AGAIN, Notifier, Recipients
 from hubd.store.notices import Notices
-from hubd.wire.events import MailboxTold
+from hubd.wire.inbox_events import MailboxTold
 from tests.shell.conftest import Store
 from tests.shell.open_hub import PLAIN, Served
 from tests.shell.test_paying import until

@@ -14,7 +14,7 @@ from hubd.client import Client, open_client
 from hubd.control.subscription import Pace, open_subscription
 from hubd.core.model import Channel
 from hubd.errors import BadInput, ResumeGap
-from hubd.wire.params import EventsSubscribe
+from hubd.wire.event_params import EventsSubscribe
 from tests.shell.open_hub import PLAIN, Served
 from tests.shell.raw_client import Raw, open_raw
 

@@ -15,16 +15,11 @@ from hubd import errors
 from hubd.control.methods import METHODS
 from hubd.errors import BadConfig, BadInput, BadTemplate, Conflict, HubError, InvalidTransition, NotFound
 from hubd.wire import MAX_BATCH, MAX_DEPTH, Batch, Rejected, Request, dump, error_object, parse, to_exception
-from hubd.wire.params import (
-    CampaignAttach,
-    CampaignRetry,
-    CampaignStart,
-    ContactsImport,
-    DeliveryId,
-    EventsSubscribe,
-    ImportRow,
-    Params,
-)
+from hubd.wire.campaign_params import CampaignAttach, CampaignRetry, CampaignStart
+from hubd.wire.contact_params import ContactsImport, ImportRow
+from hubd.wire.event_params import EventsSubscribe
+from hubd.wire.message_params import DeliveryId
+from hubd.wire.params import Params
 from hubd.wire.reading import SHORT, read_message, read_params
 from hubd.wire.registry import CLASS_NUMBERS
 from hubd.wire.shapes import shape_faults
