@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hubd.control.head import is_local
 from hubd.control.roles import Peer, Role
+from hubd.control.table import of_session
 from hubd.control.tickets import Grant, Tickets
 from hubd.errors import BadInput, HubError
 from hubd.wire import hub_results as r
@@ -50,3 +51,8 @@ def issue_ticket(tickets: Tickets, url: str, peer: Peer, params: AuthTicket) -> 
     grant = Grant(role=Role(params.role), origin=params.origin, issuer=peer.actor)
     ticket = tickets.issue(grant, params.ttl, by=peer.role)
     return {"url": url, "ticket": ticket, "expires_in": params.ttl}
+
+
+METHODS = (
+    of_session("auth.ticket", "Get a ticket for a web page on this machine.", AuthTicket, r.TicketResult),
+)

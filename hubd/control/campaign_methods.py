@@ -16,9 +16,11 @@ import trio
 from hubd.control.campaign_views import Live, changed_view, view_of, views_of
 from hubd.control.command import Command
 from hubd.control.credit_methods import campaign_credits, credit_need
+from hubd.control.event_methods import named_instead
 from hubd.control.hub import Hub
 from hubd.control.preflight import inspect
 from hubd.control.rendering import address_of, contact_fields, first_reachable, view_rendered, write
+from hubd.control.table import CHECK_SECONDS, Disk, changes, reads
 from hubd.control.views import (
     estimate_view,
     load_view,
@@ -243,3 +245,66 @@ async def delete(hub: Hub, params: p.CampaignChange, command: Command) -> Done:
     if not command.dry_run:
         await hub.campaigns.clean_up()
     return answer
+
+
+METHODS = (
+    changes(
+        "campaign.attach",
+        "Upload a part of an attachment.",
+        p.CampaignAttach,
+        r.AttachResult,
+        attach,
+        disk=Disk.NEEDS_ROOM,
+    ),
+    changes(
+        "campaign.apply",
+        "Create or update a campaign from its file.",
+        p.CampaignApply,
+        r.ApplyResult,
+        apply,
+        disk=Disk.NEEDS_ROOM,
+    ),
+    reads(
+        "campaign.get",
+        "A campaign and its file.",
+        p.CampaignName,
+        r.CampaignResult,
+        get,
+        instead=lambda asked: named_instead(asked.name),
+    ),
+    reads("campaign.list", "Campaigns.", p.CampaignList, r.CampaignsResult, list_all),
+    reads(
+        "campaign.check",
+        "Check whether a campaign is ready to start.",
+        p.CampaignName,
+        r.CheckResult,
+        check,
+        seconds=CHECK_SECONDS,
+        instead=lambda asked: named_instead(asked.name),
+    ),
+    reads(
+        "campaign.preview",
+        "One message as a contact would receive it.",
+        p.CampaignPreview,
+        PreviewResult,
+        preview,
+        private=True,
+    ),
+    changes("campaign.rate", "Change the rate of a campaign.", p.CampaignRate, r.ChangeResult, set_rate),
+    changes("campaign.delete", "Delete a campaign.", p.CampaignChange, Done, delete, disk=Disk.NEEDS_ROOM),
+    changes(
+        "campaign.clone",
+        "Copy a campaign into a new draft.",
+        p.CampaignClone,
+        r.ChangeResult,
+        clone,
+        disk=Disk.NEEDS_ROOM,
+    ),
+    changes(
+        "campaign.archive",
+        "Archive an ended campaign, or list it again.",
+        p.CampaignArchive,
+        r.ChangeResult,
+        archive,
+    ),
+)

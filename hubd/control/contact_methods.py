@@ -15,6 +15,7 @@ import trio
 
 from hubd.control.command import Command
 from hubd.control.hub import Hub
+from hubd.control.table import Disk, changes, reads
 from hubd.control.views import contact_view, problem_of, suppression_view
 from hubd.core.columns import plan_columns
 from hubd.core.intake import (
@@ -311,3 +312,65 @@ def _read_cursor(text: str | None) -> tuple[str, str]:
     except (ValueError, TypeError):
         raise BadInput.at("after", 'not a "next" of an earlier page') from None
     return str(channel), str(address)
+
+
+METHODS = (
+    changes(
+        "contacts.import",
+        "Import a page of rows into a list.",
+        p.ContactsImport,
+        r.ImportResult,
+        import_page,
+        disk=Disk.NEEDS_ROOM,
+    ),
+    reads(
+        "contacts.columns",
+        "Which field each column of a table fills.",
+        p.ContactsColumns,
+        r.ColumnsResult,
+        columns,
+    ),
+    reads("contacts.lists", "All lists.", Params, r.ListsResult, lists),
+    reads("contacts.list", "A page of contacts.", p.ContactsList, r.ContactsResult, page, private=True),
+    reads(
+        "contacts.export",
+        "A page of contacts, to be written to a file.",
+        p.ContactsList,
+        r.ContactsResult,
+        page,
+        private=True,
+    ),
+    reads("contacts.get", "One contact.", p.ContactKey, r.ContactResult, get, private=True),
+    changes(
+        "contacts.remove",
+        "Delete one contact and cancel what waits for it; or take it off one list.",
+        p.ContactRemove,
+        r.RemovedResult,
+        remove,
+    ),
+    changes(
+        "contacts.forget",
+        "Erase a person everywhere; a suppressed address stays suppressed.",
+        p.ContactForget,
+        r.ForgottenResult,
+        forget,
+    ),
+    changes("suppression.add", "Suppress an address.", p.SuppressionAdd, Done, suppress),
+    changes(
+        "suppression.import",
+        "Suppress the addresses in a page of rows.",
+        p.SuppressionImport,
+        r.SuppressImportResult,
+        suppress_page,
+        disk=Disk.NEEDS_ROOM,
+    ),
+    changes("suppression.remove", "Allow an address again.", p.SuppressionRemove, Done, unsuppress),
+    reads(
+        "suppression.list",
+        "A page of suppressed addresses.",
+        p.SuppressionList,
+        r.SuppressionsResult,
+        suppressions,
+        private=True,
+    ),
+)

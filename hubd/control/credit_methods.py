@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hubd.control.command import Command
 from hubd.control.hub import Hub
+from hubd.control.table import changes, reads
 from hubd.control.views import problem_of, time_text
 from hubd.core.credits import CreditAccount, CreditHold, Need
 from hubd.core.spec_reading import campaign_name
@@ -92,3 +93,18 @@ def campaign_credits(found: tuple[CreditAccount, CreditHold] | None) -> Campaign
         "spent": hold.spent,
         "available": account.available,
     }
+
+
+METHODS = (
+    reads("credits.list", "All credit accounts.", Params, AccountsResult, list_all),
+    changes(
+        "credits.grant", "Grant credits to an account, or take them back.", CreditsGrant, GrantResult, grant
+    ),
+    reads(
+        "credits.history",
+        "The log of a credit account, and what campaigns have of it.",
+        CreditsHistory,
+        HistoryResult,
+        history,
+    ),
+)

@@ -8,9 +8,11 @@ from math import inf
 
 import trio
 
+from hubd.control.event_methods import named_instead
 from hubd.control.hub import Hub
 from hubd.control.inbox_methods import item_view
 from hubd.control.rendering import part_of, view_rendered, write
+from hubd.control.table import reads
 from hubd.control.views import attempt_view, delivery_view, failure_view, time_text
 from hubd.core.model import DeliveryState, RenderedMessage
 from hubd.core.records import DeliveryRow, MessageLife
@@ -137,3 +139,25 @@ async def failures(hub: Hub, params: p.DeliveryFailures) -> r.FailuresResult:
     """What went wrong in a campaign, by reason."""
     campaign = await hub.campaigns.get(params.campaign)
     return {"groups": [failure_view(group) for group in await hub.ledger.failures(campaign.id)]}
+
+
+METHODS = (
+    reads("delivery.list", "A page of deliveries.", p.DeliveryList, r.DeliveriesResult, page, private=True),
+    reads("delivery.get", "All attempts of one message.", p.DeliveryId, r.DeliveryResult, get, private=True),
+    reads(
+        "delivery.source",
+        "A part of an email as it is sent.",
+        p.DeliverySource,
+        r.SourcePart,
+        source,
+        private=True,
+    ),
+    reads(
+        "delivery.failures",
+        "What went wrong, by reason.",
+        p.DeliveryFailures,
+        r.FailuresResult,
+        failures,
+        instead=lambda asked: named_instead(asked.campaign),
+    ),
+)

@@ -7,10 +7,12 @@ and the daemon.
 from __future__ import annotations
 
 from hubd.control.hub import Hub
+from hubd.control.table import of_session, reads
 from hubd.control.views import event_view
 from hubd.core.model import TRANSACTIONAL_PREFIX
 from hubd.wire import event_params as p
 from hubd.wire import event_results as r
+from hubd.wire.results import Done
 
 
 def subscribe_instead(params: p.EventsSubscribe) -> str:
@@ -42,3 +44,16 @@ async def page(hub: Hub, params: p.EventsList) -> r.EventsResult:
         "next": rows[-1].seq if len(rows) == params.limit else None,
         "oldest": await hub.events.oldest_seq(),
     }
+
+
+METHODS = (
+    of_session(
+        "events.subscribe",
+        "Subscribe to events.",
+        p.EventsSubscribe,
+        r.SubscribeResult,
+        instead=subscribe_instead,
+    ),
+    of_session("events.unsubscribe", "End a subscription.", p.EventsUnsubscribe, Done),
+    reads("events.list", "A page of events.", p.EventsList, r.EventsResult, page, instead=list_instead),
+)

@@ -16,6 +16,8 @@ from hubd.control.command import Command
 from hubd.control.credit_methods import account_view
 from hubd.control.hub import Hub
 from hubd.control.inbox_methods import broken, mailbox_view
+from hubd.control.metrics import metrics
+from hubd.control.table import CHECK_SECONDS, Disk, changes, of_session, reads
 from hubd.control.views import counts_view, provider_view, time_text
 from hubd.core.decide import Request
 from hubd.core.model import ENDED, Campaign, CampaignState, Counts
@@ -23,9 +25,9 @@ from hubd.core.records import Backup
 from hubd.errors import HubError, StoreUnavailable
 from hubd.wire import hub_results as r
 from hubd.wire.campaign_results import CountsView
-from hubd.wire.hub_params import HubBackup
+from hubd.wire.hub_params import Hello, HubBackup, HubCancel
 from hubd.wire.params import Change, Params
-from hubd.wire.results import WouldChange
+from hubd.wire.results import Done, WouldChange
 
 log = logging.getLogger(__name__)
 
@@ -203,3 +205,31 @@ async def check(hub: Hub, _: Params) -> r.DoctorResult:
             }
         )
     return {"ok": all(each["ok"] for each in checks), "checks": checks}
+
+
+async def show_config(hub: Hub, _: Params) -> r.ConfigResult:
+    """The configuration in effect, each key with its source. Secrets are the references to them."""
+    await trio.lowlevel.checkpoint()
+    return hub.config()
+
+
+METHODS = (
+    of_session("hub.hello", "The first call of a connection.", Hello, r.HelloResult),
+    reads("hub.status", "The status of everything.", Params, r.StatusResult, status),
+    reads("hub.metrics", "Metrics for a monitoring system.", Params, r.MetricsResult, metrics),
+    changes(
+        "hub.reload", "Read the configuration again.", Change, r.ReloadResult, reload, disk=Disk.NOT_NEEDED
+    ),
+    reads("config.show", "The configuration that the daemon uses.", Params, r.ConfigResult, show_config),
+    changes("hub.shutdown", "Stop the daemon.", Change, r.ShutdownResult, shutdown, disk=Disk.NOT_NEEDED),
+    changes(
+        "hub.backup",
+        "Back up the whole database to a new file while messages are being sent.",
+        HubBackup,
+        r.BackupResult,
+        backup,
+        disk=Disk.NOT_NEEDED,
+    ),
+    reads("hub.check", "Check the database.", Params, r.DoctorResult, check, seconds=CHECK_SECONDS),
+    of_session("hub.cancel", "Cancel a request in progress.", HubCancel, Done),
+)

@@ -8,13 +8,14 @@ from functools import partial
 from hubd.control.command import Command
 from hubd.control.hub import Hub
 from hubd.control.message_methods import Letter, begin, check_letter, queue_letter, sent
+from hubd.control.table import Disk, changes, reads
 from hubd.control.views import time_text
 from hubd.core.compose import content_hash
 from hubd.core.inbound import ItemKind
 from hubd.core.inbox import InboxRow, SourceView
 from hubd.core.model import Channel, Content, DeliveryState, Kind
 from hubd.core.records import MessageLife
-from hubd.errors import Conflict
+from hubd.errors import Conflict, SourceUnavailable
 from hubd.wire import inbox_params as p
 from hubd.wire import inbox_results as r
 from hubd.wire.message_results import SendResult
@@ -190,3 +191,50 @@ def mailbox_view(source: SourceView) -> r.MailboxStatus:
         "unmatched": source.unmatched,
         "unreadable": source.unreadable,
     }
+
+
+async def test_mailbox(hub: Hub, params: p.MailboxTest) -> r.MailboxTestResult:
+    """Log in on a connection of its own."""
+    try:
+        found = await hub.probe_mailbox(params.name)
+    except SourceUnavailable as problem:
+        text = f"{problem}; {problem.hint}" if problem.hint else str(problem)
+        person = problem.data.get("person") is True
+        return {"ok": False, "text": text, "person": person, "mails": 0, "idle": False, "move": False}
+    return {
+        "ok": True,
+        "text": "",
+        "person": False,
+        "mails": found.mails,
+        "idle": found.idles,
+        "move": found.moves,
+    }
+
+
+METHODS = (
+    reads("inbox.list", "What came back, the newest first.", p.InboxList, r.InboxResult, page, private=True),
+    reads(
+        "inbox.get", "One thing that came back, all of it.", p.InboxId, r.InboxItemResult, get, private=True
+    ),
+    changes("inbox.decide", "Decide about a reply that may be an opt-out.", p.InboxDecide, Done, decide),
+    changes(
+        "inbox.reply",
+        "Answer a reply.",
+        p.InboxReply,
+        SendResult,
+        reply,
+        disk=Disk.NEEDS_ROOM,
+        keeps_answer=False,
+    ),
+    reads(
+        "mailbox.list", "Everything that is read for what comes back.", Params, r.MailboxesResult, mailboxes
+    ),
+    reads(
+        "mailbox.test",
+        "Log in to a mailbox; read nothing.",
+        p.MailboxTest,
+        r.MailboxTestResult,
+        test_mailbox,
+        private=True,
+    ),
+)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from hubd.control.command import Command
 from hubd.control.hub import Hub, Work
+from hubd.control.table import Disk, changes
 from hubd.control.views import problem_of
 from hubd.core.decide import Leaving, Pages
 from hubd.core.intake import RowProblem, check_region, read_row
@@ -103,3 +104,13 @@ def _new_name(path: str, text: str) -> str:
         return list_name(text)
     except BadInput as error:
         raise BadInput.at(path, problem_of(error)) from None
+
+
+METHODS = (
+    changes(
+        "contacts.add", "Put one contact on a list.", p.ContactAdd, r.AddedResult, add, disk=Disk.NEEDS_ROOM
+    ),
+    changes("list.rename", "Rename a list.", p.ListRename, r.ListRenamedResult, rename),
+    changes("list.delete", "Delete a list; its contacts stay.", p.ListName, r.ListDeletedResult, delete),
+    changes("list.trim", "Take off a list whoever an import did not have.", p.ListTrim, r.TrimResult, trim),
+)

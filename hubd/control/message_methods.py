@@ -15,6 +15,7 @@ from hubd.control.contact_methods import address_key
 from hubd.control.fingerprint import fingerprint
 from hubd.control.hub import Hub, Runner, Work
 from hubd.control.rendering import contact_fields, first_reachable, write
+from hubd.control.table import Disk, changes, reads
 from hubd.control.views import delivery_view, problem_of
 from hubd.core.addresses import email_address, phone_number
 from hubd.core.compose import content_hash
@@ -405,3 +406,33 @@ async def _content(hub: Hub, params: p.MessageSend, channel: Channel) -> Content
         return spec.content()
     content, _ = await hub.templates.loaded(partial(content_with, spec))
     return content
+
+
+METHODS = (
+    changes(
+        "campaign.test",
+        "Send one message to your own address.",
+        CampaignTest,
+        TestSendResult,
+        test,
+        disk=Disk.NEEDS_ROOM,
+        keeps_answer=False,
+    ),
+    reads(
+        "message.list",
+        "One-off messages, the newest first.",
+        p.MessageList,
+        r.MessagesResult,
+        page,
+        private=True,
+    ),
+    changes(
+        "message.send",
+        "Send one message now.",
+        p.MessageSend,
+        r.SendResult,
+        send,
+        disk=Disk.NEEDS_ROOM,
+        keeps_answer=False,
+    ),
+)

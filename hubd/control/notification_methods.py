@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hubd.control.command import Command
 from hubd.control.hub import Hub
+from hubd.control.table import changes, reads
 from hubd.control.views import time_text
 from hubd.core.notices import Notice, headline, sentence
 from hubd.wire.notification_params import NotificationList, NotificationRead
@@ -41,3 +42,15 @@ def _view(notice: Notice) -> NotificationView:
         "figures": dict(notice.figures),
         "read": notice.read,
     }
+
+
+METHODS = (
+    reads(
+        "notification.list",
+        "What people are told, the newest first.",
+        NotificationList,
+        NotificationsResult,
+        page,
+    ),
+    changes("notification.read", "Mark notifications as read.", NotificationRead, NotificationsRead, read),
+)

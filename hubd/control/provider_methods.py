@@ -6,6 +6,7 @@ import trio
 
 from hubd.control.command import Command
 from hubd.control.hub import Hub
+from hubd.control.table import Disk, changes, reads
 from hubd.control.views import provider_view
 from hubd.core.account import Account
 from hubd.core.model import CampaignState
@@ -89,3 +90,32 @@ async def _switch(hub: Hub, name: str, command: Command, *, on: bool) -> r.Provi
     elif change:
         provider.disable()
     return {"changed": change, "provider": provider_view(provider.view())}
+
+
+METHODS = (
+    reads("provider.list", "All providers.", Params, r.ProvidersResult, list_all),
+    changes(
+        "provider.test",
+        "Test the login; send nothing.",
+        p.ProviderChange,
+        r.ProbeResult,
+        test,
+        disk=Disk.NOT_NEEDED,
+    ),
+    changes(
+        "provider.enable",
+        "Enable a provider.",
+        p.ProviderChange,
+        r.ProviderResult,
+        enable,
+        disk=Disk.NOT_NEEDED,
+    ),
+    changes(
+        "provider.disable",
+        "Disable a provider.",
+        p.ProviderChange,
+        r.ProviderResult,
+        disable,
+        disk=Disk.NOT_NEEDED,
+    ),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hubd.control.event_methods import named_instead
 from hubd.control.hub import Hub
+from hubd.control.table import reads
 from hubd.control.views import time_text
 from hubd.core.measures import Measure
 from hubd.core.model import Campaign
@@ -72,3 +73,10 @@ def _figures(sums: Sums, run: Campaign | None) -> r.FiguresView:
         "last_run_result": None if run is None else last_run(run),
         "completed_at": None if run is None else time_text(run.completed_at),
     }
+
+
+METHODS = (
+    reads(
+        "report.get", "Figures by campaign and over time.", p.ReportGet, r.ReportResult, get, instead=instead
+    ),
+)

@@ -13,6 +13,7 @@ from hubd.control.campaign_views import view_of
 from hubd.control.command import Command, Committed
 from hubd.control.hub import Hub, Work
 from hubd.control.preflight import Inspection, inspect
+from hubd.control.table import Disk, changes
 from hubd.control.views import (
     estimate_view,
     matching_view,
@@ -296,3 +297,23 @@ def _would_retry(planned: Retried, left: NotRequeued, view: r.CampaignView, plan
             "suppressed": planned.suppressed,
         },
     }
+
+
+METHODS = (
+    changes(
+        "campaign.start", "Start a campaign, now or at a given time.", p.CampaignStart, r.StartResult, start
+    ),
+    changes("campaign.schedule", "Schedule a campaign.", p.CampaignSchedule, r.ChangeResult, schedule),
+    changes("campaign.unschedule", "Unschedule a campaign.", p.CampaignChange, r.ChangeResult, unschedule),
+    changes("campaign.pause", "Pause a campaign.", p.CampaignChange, r.ChangeResult, pause),
+    changes("campaign.resume", "Resume a campaign.", p.CampaignResume, r.ResumeResult, resume),
+    changes("campaign.stop", "Stop a campaign.", p.CampaignChange, r.ChangeResult, stop),
+    changes(
+        "campaign.retry",
+        "Queue failures again, or decide about deliveries in doubt.",
+        p.CampaignRetry,
+        r.RetryResult,
+        retry,
+        disk=Disk.NEEDS_ROOM,
+    ),
+)

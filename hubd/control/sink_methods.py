@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hubd.control.command import Command
 from hubd.control.hub import Hub
+from hubd.control.table import Disk, changes, reads
 from hubd.control.views import time_text
 from hubd.core.sinks import SinkView
 from hubd.wire import params as common
@@ -52,3 +53,10 @@ def _status(view: SinkView) -> r.SinkStatus:
         "behind": view.behind,
         "told_at": time_text(view.told_at),
     }
+
+
+METHODS = (
+    reads("sink.list", "The state of each sink.", common.Params, r.SinksResult, list_all),
+    changes("sink.test", "Try a sink once.", p.SinkChange, r.SinkTestResult, test, disk=Disk.NOT_NEEDED),
+    changes("sink.resume", "Try a paused sink again.", p.SinkChange, r.SinkResult, resume),
+)

@@ -17,6 +17,7 @@ P = TypeVar("P", bound=Params)
 R = TypeVar("R")
 
 READ_SECONDS = 60.0  #: for a request that changes nothing; then it is dropped
+CHECK_SECONDS = 1_800.0  #: to recount a database of many millions of messages, or to write as many texts
 
 
 def _nothing(_: object) -> str:

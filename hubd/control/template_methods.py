@@ -10,6 +10,7 @@ import trio
 from hubd.control.campaign_methods import check_templates
 from hubd.control.command import Command
 from hubd.control.hub import Hub
+from hubd.control.table import Disk, changes, reads
 from hubd.control.views import problem_of, time_text
 from hubd.core.decide import AppliedTemplates
 from hubd.core.spec_reading import parse_reference
@@ -122,3 +123,19 @@ def _version(found: TemplateUsers) -> r.TemplateVersion:
         "created_at": time_text(found.stored.created_at),
         "campaigns": list(found.campaigns),
     }
+
+
+METHODS = (
+    changes(
+        "template.apply",
+        "Create templates from their files, or new versions of them.",
+        p.TemplateApply,
+        r.TemplatesApplied,
+        apply,
+        disk=Disk.NEEDS_ROOM,
+    ),
+    reads("template.list", "All templates.", Params, r.TemplatesResult, list_all),
+    reads("template.get", "One version of a template.", p.TemplateReference, r.TemplateResult, get),
+    reads("template.history", "All versions of a template.", p.TemplateName, r.TemplateHistory, history),
+    changes("template.delete", "Delete a template.", p.TemplateDelete, Done, delete),
+)
