@@ -21,6 +21,7 @@ from hubd.core.provider_reply import one_line
 from hubd.failpoints import reach
 from hubd.providers.smtp.envelope import (
     ENVELOPE,
+    PASSED,
     body_pieces,
     envelope,
     same_envelope,
@@ -88,7 +89,10 @@ class SmtpConnection:
 
         A kept connection that turns out to be dead, silent or closing (421) is replaced once, silently.
         """
-        if self._announced is not rendered and (refusal := unfit(rendered)):
+        if self._announced is rendered:
+            if self._passed(rendered):
+                return None
+        elif refusal := unfit(rendered):
             return refusal
         try:
             return await self._prepare(rendered)
@@ -137,6 +141,15 @@ class SmtpConnection:
             self.drop()
 
     # -- the envelope --------------------------------------------------------------------------------
+
+    def _passed(self, announced: RenderedMessage) -> bool:
+        """Whether the server has let an announced envelope pass already, as it usually has."""
+        if self._login is None or not self._login.conversation.take(PASSED):
+            return False
+        self._announced, self._ready = None, announced
+        self._stale = self._suspicious = False
+        self._pipelining.answered(announced=True)
+        return True
 
     async def _prepare(self, rendered: RenderedMessage) -> Answer | None:
         if self._login is not None and not self._can_take(rendered):
@@ -302,7 +315,7 @@ class SmtpConnection:
         announcement = self._announcement(following, login)
         self._ready = None
         reach("before_dot")
-        conversation.write(rest + announcement, replies=1 + announcement.count(b"\n"))
+        conversation.write(rest + announcement, replies=1 + len(ENVELOPE) if announcement else 1)
         reach("after_dot")
         if announcement:
             self._announced = following

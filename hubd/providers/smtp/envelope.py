@@ -18,6 +18,8 @@ _PATH = re.compile(r"[!-;=?-~]{1,320}")
 
 #: The commands of an envelope, in order.
 ENVELOPE = (Stage.MAIL, Stage.RCPT, Stage.DATA)
+#: How the codes of the replies to them begin when the message may follow.
+PASSED = [2, 2, 3]
 
 
 #: xtext (RFC 3461 section 4) of what `_PATH` lets through.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -110,13 +110,30 @@ class Conversation:
     async def reply(self, timeout: float) -> Reply:
         """The next reply, waiting for at most `timeout` seconds. Raises `Lost`."""
         if not self._replies:
-            with trio.CancelScope(deadline=trio.current_time() + timeout):
-                await self._next()
+            # It often comes while others have their turn: then it takes no timer and no registration.
+            await trio.lowlevel.checkpoint()
+            self._look()
+            if not self._replies:
+                with trio.CancelScope(deadline=trio.current_time() + timeout):
+                    await self._next()
         if self._replies:
             return self._replies.popleft()
         if self._lost is None:
             raise Lost(Signal.TIMEOUT, f"no reply within {timeout:g} seconds")
         raise self.loss
+
+    def take(self, classes: Sequence[int]) -> bool:
+        """Read all replies that were owed, if all have come and their codes begin with these digits. If not,
+        none is read.
+        """
+        if self._owed:
+            self._look()
+        if not self.was_usable or self._owed or self._stream.unsent:
+            return False
+        if [reply.code // 100 for reply in self._replies] != classes:
+            return False
+        self._replies.clear()
+        return True
 
     async def room(self, timeout: float) -> None:
         """Wait until more may be written. Raises `Lost`, also when a stray reply came in between."""
