@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import trio
 
 from hubd.core.credits import Cost
@@ -317,7 +318,7 @@ class FakeStore:
         ]
         for row in freed:
             row.state, row.doubts = DeliveryState.PENDING, row.doubts + 1
-            row.due = replace(row.due, next_at=again_at, first_attempt_at=None)
+            row.due = msgspec.structs.replace(row.due, next_at=again_at, first_attempt_at=None)
         return len(freed)
 
     async def cap_wait(self, latest: float, *, windows: bool) -> int:
@@ -330,7 +331,7 @@ class FakeStore:
             and (windows or row.reason != "window_closed")
         ]
         for row in late:
-            row.due = replace(row.due, next_at=latest)
+            row.due = msgspec.structs.replace(row.due, next_at=latest)
         return len(late)
 
     async def counts(self, campaign_ids: Sequence[int]) -> Mapping[int, Counts]:
@@ -349,7 +350,9 @@ class FakeStore:
                 row = self.rows[entry.delivery_id]
                 refused = row.reason if row.state is DeliveryState.FAILED else ""
                 row.state = advance_delivery(row.state, DeliveryEvent.REQUEUE)
-                row.due = replace(row.due, next_at=None, first_attempt_at=None, refused=refused)
+                row.due = msgspec.structs.replace(
+                    row.due, next_at=None, first_attempt_at=None, refused=refused
+                )
         return None
 
     def _open(self, entry: Open) -> Refusal | None:
@@ -363,7 +366,7 @@ class FakeStore:
             return Refusal(why="suppressed", skipped=True)
         assert not row.open, "two open attempts for one delivery"
         row.state, row.open = advance_delivery(row.state, DeliveryEvent.OPEN), True
-        row.due = replace(
+        row.due = msgspec.structs.replace(
             row.due, attempts=row.due.attempts + 1, first_attempt_at=row.due.first_attempt_at or entry.at
         )
         return None
@@ -383,7 +386,7 @@ class FakeStore:
             tries += 1
         row.open, row.reason = False, entry.reason
         first = row.due.first_attempt_at if tries == row.due.attempts or tries < 1 else entry.at
-        row.due = replace(
+        row.due = msgspec.structs.replace(
             row.due,
             attempts=tries,
             next_at=entry.next_at,

@@ -26,40 +26,53 @@ _OUTCOMES = {
 }
 
 
+class _Durations:
+    """How many attempts fell into each bucket, and their seconds together."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+
 class AttemptMetrics:
     """Counts by provider; hand `note` to the ledger."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()  #: by provider and outcome
         self._open: dict[int, Open] = {}  #: by delivery: one attempt of each may be open
-        self._buckets: dict[str, list[int]] = {}
-        self._seconds: dict[str, float] = {}
+        self._durations: dict[str, _Durations] = {}  #: by provider
 
     def note(self, entries: Sequence[Entry], refusals: Sequence[Refusal | None]) -> None:
         """These entries were written, except those that were refused. Never raises."""
         for entry, refusal in zip(entries, refusals, strict=True):
             if refusal is not None:
                 continue
-            if isinstance(entry, Open):
-                self._open[entry.delivery_id] = entry
-            elif isinstance(entry, Close):
+            if isinstance(entry, Close):
                 self._close(entry)
+            elif isinstance(entry, Open):
+                self._open[entry.delivery_id] = entry
 
     def _close(self, entry: Close) -> None:
         begun = self._open.pop(entry.delivery_id, None) if entry.opened else None
         provider = begun.provider if begun is not None else entry.provider
         if not provider:
             return  # its open entry is older than the daemon's memory of it
-        self.outcomes[provider, _OUTCOMES.get(entry.to, entry.to.value)] += 1
+        self.outcomes[provider, _OUTCOMES.get(entry.to) or entry.to.value] += 1
         if begun is not None:
-            seconds = max(0.0, entry.at - begun.at)  # the clock may have been set back in between
-            buckets = self._buckets.setdefault(provider, [0] * (len(BOUNDS) + 1))
-            buckets[bisect_left(BOUNDS, seconds)] += 1
-            self._seconds[provider] = self._seconds.get(provider, 0.0) + seconds
+            durations = self._durations.get(provider)
+            if durations is None:
+                durations = self._durations[provider] = _Durations()
+            durations.add(max(0.0, entry.at - begun.at))  # the clock may have been set back in between
 
     def durations(self) -> dict[str, Histogram]:
         """By provider: seconds from an attempt's open entry to its close."""
         return {
-            provider: Histogram(bounds=BOUNDS, counts=tuple(buckets), total=self._seconds[provider])
-            for provider, buckets in self._buckets.items()
+            provider: Histogram(bounds=BOUNDS, counts=tuple(each.counts), total=each.total)
+            for provider, each in self._durations.items()
         }

@@ -269,9 +269,8 @@ class Figures(NamedTuple):
     )  #: of one with a sending window: when the next recipient may be tried, 0 for at once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueDelivery:
-    """A delivery that may be tried now, with what is needed to write its message."""
+class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that may be tried now, with what is needed to write its message. A struct, as `Answer`."""
 
     id: int
     recipient: str

@@ -97,6 +97,8 @@ class Domains:
 
     def find(self, recipient: str) -> RateLimiter | None:
         """The limiter of a recipient's domain; None when no rate is set for it."""
+        if not self.rates:
+            return None
         domain = recipient.rpartition("@")[2]
         found = self._named.get(domain)
         if found is not None or "*" not in self.rates or domain == recipient:
@@ -117,9 +119,11 @@ class Domains:
         Asking takes a place in the line that the `owner`, a campaign, has at the domain: ask when the row is
         about to be put off. The lines move alike; what is `urgent` takes the next slot and stands in none.
         """
+        if not self.rates and not self._resting:
+            return None
         now = trio.current_time()
         domain = recipient.rpartition("@")[2]
-        rest = self._resting.get(domain) if self._resting else None
+        rest = self._resting.get(domain)
         if rest is not None and rest.until > now:
             return now_wall + min(rest.until - now + self.TICK, self.HORIZON), "domain_resting"
         limiter = self.find(recipient)

@@ -134,7 +134,7 @@ class Source:
     @property
     def cut(self) -> bool:
         """Whether the time of what is on the wire is over."""
-        return trio.current_time() >= self._cut_at
+        return self._closed and trio.current_time() >= self._cut_at
 
     @property
     def is_open(self) -> bool:

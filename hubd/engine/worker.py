@@ -139,7 +139,7 @@ class Worker:
                     answer = await self._deliver(current, following)
                 finally:
                     current.source.off_the_wire(scope)
-                if scope.cancel_called:
+                if not current.source.is_open and scope.cancel_called:
                     break  # nothing more can be awaited here
                 current = await self._settle(current, answer, following)
         return None if current is None else await self._settle(current, answer, following)

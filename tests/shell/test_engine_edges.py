@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import msgspec
 import trio
 import trio.testing
 
@@ -62,7 +63,7 @@ async def test_a_transactional_message_does_not_wait_for_the_limit_of_another_se
         await trio.sleep(0.5)
         assert len(transport.accepted) == 1
         number = store.add_row(queue.id)
-        store.rows[number].due = replace(store.rows[number].due, content_id=2)
+        store.rows[number].due = msgspec.structs.replace(store.rows[number].due, content_id=2)
         await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         await trio.sleep(0.5)
         assert transport.accepted == [1, number]
@@ -78,7 +79,7 @@ async def test_of_two_senders_at_their_limits_the_one_goes_whose_limit_opens_fir
     async with world(store, transport, sender_rates=rates) as here:
         numbers = [store.add_row(queue.id) for _ in range(6)]
         for number in numbers[1::2]:
-            store.rows[number].due = replace(store.rows[number].due, content_id=2)
+            store.rows[number].due = msgspec.structs.replace(store.rows[number].due, content_id=2)
         await here.supervisor.wake_transactional("fake", Channel.EMAIL)
         await trio.sleep(2.5)
         assert sorted(transport.accepted) == sorted([numbers[0], *numbers[1::2]])
@@ -245,7 +246,7 @@ def with_doubts(store: FakeStore, name: str, number: int, **columns: object) -> 
     for n, row in store.rows.items():
         if row.campaign_id == campaign.id:
             row.state = DeliveryState.IN_DOUBT
-            row.due = replace(row.due, attempts=1)
+            row.due = msgspec.structs.replace(row.due, attempts=1)
             store.entries.append(
                 Open(delivery_id=n, provider="fake", message_id="", content_hash="", at=0.0, steady=0.0)
             )

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -973,7 +974,7 @@ async def test_a_refused_domain_of_one_campaign_slows_no_other_campaign(
     good = store.add_campaign("good", 300, EMAIL)
     for row in store.rows.values():
         if row.campaign_id == bad.id:
-            row.due = replace(row.due, recipient=f"p{row.due.id}@bad.example")
+            row.due = msgspec.structs.replace(row.due, recipient=f"p{row.due.id}@bad.example")
     later = Answer(stage=Stage.RCPT, code=451, enhanced="4.4.1", text="no answer from host")
     transport = FakeTransport(refuse=lambda p: later if p.recipient.endswith("@bad.example") else None)
     async with world(store, transport) as here:
@@ -1053,7 +1054,7 @@ async def test_a_sender_whose_quota_is_used_up_does_not_hold_up_the_one_off_mess
     *many, last = [store.add_row(transactional_queue.id) for _ in range(10)]
     for number in (*many, last):
         row = store.rows[number]
-        row.due = replace(row.due, content_id=101 if number == last else 100)
+        row.due = msgspec.structs.replace(row.due, content_id=101 if number == last else 100)
     transport = FakeTransport(connections=2)
     async with world(store, transport, sender_rates={"full@acme.example": ("1/day",)}):
         await trio.sleep(60)
