@@ -553,5 +553,39 @@ def test_every_module_says_what_it_is() -> None:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path} has no docstring"
 
 
+def test_who_inherits_from_a_typed_dict_elsewhere_finds_its_types() -> None:
+    """From Python 3.14 on, annotations that are kept as text are looked up where the heir is declared."""
+    trees = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in ALL}
+    kept_as_text = {
+        module
+        for module, tree in trees.items()
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    }
+    classes = {
+        (module, node.name): [base.id for base in node.bases if isinstance(base, ast.Name)]
+        for module, tree in trees.items()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    }
+    typed = {key for key, bases in classes.items() if "TypedDict" in bases}
+    assert typed
+    heirs = 0
+    for module, tree in trees.items():
+        imported = {
+            alias.asname or alias.name: (node.module, alias.name)
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        for (where, name), bases in classes.items():
+            for base in bases if where == module else ():
+                origin = imported.get(base)
+                if origin in typed:
+                    heirs += 1
+                    assert origin[0] not in kept_as_text, f"{module}.{name} inherits from {base}"
+    assert heirs
+
+
 def test_importing_the_package_imports_nothing_else() -> None:
     assert not [target for target, _ in imports(ROOT / "hubd" / "__init__.py")]
