@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,23 +72,25 @@ def recipient(kind: str, number: int) -> str:
 
 @pytest.fixture
 def aws(tmp_path: Path) -> Iterator[Callable[[str], Aws]]:
-    started = []
+    with ExitStack() as stack:
+        yield lambda kind: stack.enter_context(open_aws(tmp_path, kind))
 
-    def start(kind: str) -> Aws:
-        record, refused = tmp_path / "accepted", tmp_path / "refused"
-        command = [sys.executable, "-m", "tests.shell.aws_double"]
-        command += ["--record", str(record), "--refusals", str(refused), "--events-first"]
-        for number, behaviour in BEHAVIOURS.items():
-            command += ["--behave", f"{recipient(kind, number)}={behaviour.format(**WORDS[kind])}"]
-        command += ["--opted-out", recipient("sns", OPTED_OUT)]
-        for number, outcome in OUTCOMES.items():
-            command += ["--outcome", f"{recipient(kind, number)}={outcome}"]
-        process, port = spawn(command)
-        started.append(process)
-        return Aws(port, record, refused)
 
-    yield start
-    for process in started:
+@contextmanager
+def open_aws(folder: Path, kind: str) -> Iterator[Aws]:
+    """The double, for the length of the block."""
+    record, refused = folder / "accepted", folder / "refused"
+    command = [sys.executable, "-m", "tests.shell.aws_double"]
+    command += ["--record", str(record), "--refusals", str(refused), "--events-first"]
+    for number, behaviour in BEHAVIOURS.items():
+        command += ["--behave", f"{recipient(kind, number)}={behaviour.format(**WORDS[kind])}"]
+    command += ["--opted-out", recipient("sns", OPTED_OUT)]
+    for number, outcome in OUTCOMES.items():
+        command += ["--outcome", f"{recipient(kind, number)}={outcome}"]
+    process, port = spawn(command)
+    try:
+        yield Aws(port, record, refused)
+    finally:
         process.terminate()
         process.wait()
         assert process.stdout is not None
