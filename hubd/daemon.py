@@ -186,7 +186,7 @@ async def _serve(
             readers = Readers(
                 inbox,
                 add=events.add,
-                attempts=attempt_metrics.outcomes.total,
+                attempts=attempt_metrics.tried,
                 waiting_changed=supervisor.read_again,
                 now=time.time,
                 random=random.random,

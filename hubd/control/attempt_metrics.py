@@ -70,6 +70,12 @@ class AttemptMetrics:
                 durations = self._durations[provider] = _Durations()
             durations.add(max(0.0, entry.at - begun.at))  # the clock may have been set back in between
 
+    def tried(self, provider: str = "") -> int:
+        """How many tries there were, through a provider or all of them."""
+        if not provider:
+            return self.outcomes.total()
+        return sum(count for (name, _), count in self.outcomes.items() if name == provider)
+
     def durations(self) -> dict[str, Histogram]:
         """By provider: seconds from an attempt's open entry to its close."""
         return {

@@ -50,6 +50,9 @@ class Item:
     kind: ItemKind
     at: float  #: when it happened, seconds since the epoch, as the source says
     about: Reference
+    source: str = ""  #: under whose name it is kept; "" for the source that read it
+    #: It may be about a message that somebody else sent with the same account: it counts only if it is ours.
+    only_ours: bool = False
     code: int = 0  #: reply code or the provider's error number, 0 without one
     enhanced: str = ""  #: enhanced status code such as "5.1.1" (RFC 3463), or ""
     vendor: str = ""  #: the provider's own word for it ("Permanent/General", "30005"), or ""

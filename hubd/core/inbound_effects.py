@@ -28,8 +28,10 @@ AT_ONCE: Mapping[str, str] = MappingProxyType(
         "5.1.10": "domain_takes_no_mail",
     }
 )
-#: The same of text messages: Twilio says of 30006 not to try again.
-AT_ONCE_SMS: Mapping[str, str] = MappingProxyType({"30006": "not_a_mobile_number"})
+#: The same of text messages: Twilio says of 30006 not to try again, and refuses every further one after 21610.
+AT_ONCE_SMS: Mapping[str, str] = MappingProxyType(
+    {"30006": "not_a_mobile_number", "21610": SkipReason.OPTED_OUT.value}
+)
 #: Why the others came back, by enhanced code without its class, and by Twilio's numbers.
 _REASONS: Mapping[str, str] = MappingProxyType(
     {

@@ -16,7 +16,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -318,7 +318,7 @@ class Listener:
 
         async with trio.open_nursery() as nursery:
             for item in items:
-                nursery.start_soon(book, item)
+                nursery.start_soon(book, replace(item, source=f"provider {name}"))
         return _THANKS if all(booked) else _BUSY
 
 

@@ -85,6 +85,12 @@ class _Reader:
     def name(self) -> str:
         return self.configured.source.name
 
+    @property
+    def provider(self) -> str:
+        """The provider about whose messages it is read; "" for any."""
+        kind, _, name = self.name.partition(" ")
+        return name if kind == "provider" else ""
+
     def catch_up(self, looks: float) -> None:
         """So many looks have come to the end of what is there."""
         self.caught_up = looks
@@ -100,13 +106,15 @@ class Readers:
         inbox: Inbox,
         *,
         add: AddEvent,
-        attempts: Callable[[], int],
+        attempts: Callable[[str], int],
         waiting_changed: Callable[[], None],
         now: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
-        """`attempts`: how many messages were tried so far. `waiting_changed` is called when messages that
-        wait were cancelled or held. `random` gives numbers in [0, 1).
+        """`attempts`: how many messages were tried so far through a provider, "" for all.
+
+        `waiting_changed` is called when messages that wait were cancelled or held. `random` gives numbers in
+        [0, 1).
         """
         self._inbox = inbox
         self._add = add
@@ -216,7 +224,7 @@ class Readers:
 
     async def _look(self, reader: _Reader, cursor: str) -> tuple[str, float]:
         """Fetch, book and acknowledge once: the cursor of the next look, and seconds until then."""
-        reader.next_at, reader.attempts = None, self._attempts()
+        reader.next_at, reader.attempts = None, self._attempts(reader.provider)
         fetched = await reader.configured.source.fetch(cursor)
         with trio.CancelScope(shield=True):  # what is written is counted
             done = await self._inbox.book(
@@ -239,7 +247,7 @@ class Readers:
             with trio.move_on_after(min(left, WHILE_SENDING)):
                 await reader.wake.wait()
                 break
-            if not reader.failures and self._attempts() != reader.attempts:
+            if not reader.failures and self._attempts(reader.provider) != reader.attempts:
                 break
         await trio.lowlevel.checkpoint()
         reader.wake = trio.Event()

@@ -45,8 +45,10 @@ from hubd.store.receipts import RECEIPT, settle_sent
 from hubd.store.rollup import acceptance
 from hubd.store.unit import Unit
 
-#: Which of these keys of a source are booked.
-KNOWN_KEYS = "SELECT key FROM inbox WHERE source = ? AND key IN (SELECT value FROM json_each(?))"
+#: Which of these keys of a source are booked. What a provider told by a webhook was kept as the listener's
+#: before it was kept as the provider's.
+KNOWN_KEYS = """
+SELECT key FROM inbox WHERE source IN (?, 'listener') AND key IN (SELECT value FROM json_each(?))"""
 #: Why an address is suppressed.
 SUPPRESSED = "SELECT reason FROM suppression WHERE channel = ? AND address_key = ?"
 #: Whether something of this kind came back about a delivery before.
@@ -117,24 +119,25 @@ class _Booking:
         named = [named_by(item, self._tokens) for item in items]
         by_provider = named_by_provider(self._unit.db, {name for each in named for name in each.provider_ids})
         self._load({number for each in named for number in each.deliveries}.union(*by_provider.values()))
-        rows = self._unit.db.execute(KNOWN_KEYS, (self._source, json.dumps(keys)))
-        booked = {key for (key,) in rows}
+        booked = self._booked(items, keys)
         left: list[str] = []
         for item, key, names in zip(items, keys, named, strict=True):
-            if key in booked and item.kind is not ItemKind.OPT_OUT:
+            known = (self._source_of(item), key) in booked
+            if known and item.kind is not ItemKind.OPT_OUT:
                 continue
             match = self._match(item, names, by_provider)
             match, erased = self._who(item, names, match)
             addresses = {*addresses_of(item, match), *([erased.address_key] if erased else ())} - {""}
             if item.kind is ItemKind.OPT_OUT and not addresses and erased is None:
                 self._nobody.append(item.key)
-            if key in booked:
+            if known:
                 continue
-            if match is None and erased is None and leave_for and self._unit.now - item.at < leave_for:
+            young = leave_for > 0 and self._unit.now - item.at < leave_for
+            if match is None and erased is None and (item.only_ours or young):
                 left.append(item.key)
                 continue
             if self._enter(item, key, match, addresses, erased):
-                booked.add(key)
+                booked.add((self._source_of(item), key))
         return Booked(
             new=dict(self._new),
             left=tuple(left),
@@ -143,13 +146,27 @@ class _Booking:
             nobody=tuple(self._nobody),
         )
 
+    def _source_of(self, item: Item) -> str:
+        return item.source or self._source
+
+    def _booked(self, items: Sequence[Item], keys: Sequence[str]) -> set[tuple[str, str]]:
+        """The sources and keys of those that were booked before."""
+        by_source: dict[str, list[str]] = {}
+        for item, key in zip(items, keys, strict=True):
+            by_source.setdefault(self._source_of(item), []).append(key)
+        return {
+            (source, key)
+            for source, its in by_source.items()
+            for (key,) in self._unit.db.execute(KNOWN_KEYS, (source, json.dumps(its)))
+        }
+
     # -- whose message it is -----------------------------------------------------------------------
 
     def _match(self, item: Item, named: Named, by_provider: Mapping[str, Collection[int]]) -> Match | None:
         numbers = named.deliveries.union(*(by_provider.get(name, ()) for name in named.provider_ids))
         known = {number: self._known[number] for number in numbers if number in self._known}
         match = whose(item, named, known, (), self._tokens)
-        if match is not None or not item.about.address:
+        if match is not None or not item.about.address or (item.only_ours and item.about.provider_ids):
             return match
         since, until = tried_between(item.at, self._unit.now)
         recent = recent_to(self._unit, item.about.channel, item.about.address, since)
@@ -200,7 +217,7 @@ class _Booking:
         self._address(item, effect, match, addresses)
         if erased is not None and effect.suppress:
             campaign = None if match is None else match.delivery.campaign_id
-            suppress_hash(self._unit, erased.hash, effect.suppress, campaign, self._source)
+            suppress_hash(self._unit, erased.hash, effect.suppress, campaign, self._source_of(item))
         if not effect.listed:
             return False
         number = self._keep(item, key, effect, match)
@@ -272,7 +289,7 @@ class _Booking:
         if suppress:
             campaign = None if match is None else match.delivery.campaign_id
             for address in addresses:
-                values = (channel.value, address, suppress, campaign, self._source, self._unit.now)
+                values = (channel.value, address, suppress, campaign, self._source_of(item), self._unit.now)
                 self._suppress(values, suppress)
         if effect.allow:
             for address in addresses:
@@ -299,7 +316,7 @@ class _Booking:
         number: int = self._unit.db.execute(
             KEEP,
             (
-                self._source,
+                self._source_of(item),
                 key,
                 effect.kind.value,
                 self._at(item),

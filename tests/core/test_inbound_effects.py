@@ -120,6 +120,7 @@ def test_a_report_that_anybody_could_write_suppresses_nobody_at_once() -> None:
 
 def test_a_number_that_takes_no_texts_is_suppressed_at_once() -> None:
     assert effect(K.BOUNCE, channel=Channel.SMS, vendor="30006").suppress == "not_a_mobile_number"
+    assert effect(K.BOUNCE, channel=Channel.SMS, vendor="21610").suppress == "opted_out"
     assert effect(K.BOUNCE, channel=Channel.SMS, vendor="30003").soft
 
 

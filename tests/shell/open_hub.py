@@ -158,7 +158,7 @@ async def open_hub(
             readers = Readers(
                 inbox,
                 add=events.add,
-                attempts=attempt_metrics.outcomes.total,
+                attempts=attempt_metrics.tried,
                 waiting_changed=supervisor.read_again,
                 now=time.time,
                 random=random.random,

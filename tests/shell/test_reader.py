@@ -120,7 +120,7 @@ async def world(ledger: Ledger | None = None) -> AsyncIterator[World]:
     readers = Readers(
         ledger,
         add=add,
-        attempts=lambda: made.attempts,
+        attempts=lambda provider: made.attempts,
         waiting_changed=lambda: changes.append(trio.current_time()),
         now=trio.current_time,
         random=lambda: 0.5,

@@ -20,6 +20,9 @@ The list can be scripted as well (`behave_listing`, or --list on the command lin
 `status:CODE`, `silence`, `drop`, `garbage`, `deep`, `elsewhere` (goes on at another host), `round` (the next
 page is the same again, for ever), `faceless` (a message without sid and time). Messages can be made to appear
 late, after so many questions (`hide_queries`), and to wait in a queue, without a date_sent (`queued`).
+
+A question without a recipient is one that walks the whole list; `walking` scripts those. `receive` and
+`settle` put a text from somebody, and the last status of a message, into the list.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ import re
 import secrets
 import threading
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -82,6 +85,11 @@ class Book:
     behaviours: dict[str, list[str]] = field(default_factory=dict)
     listings: list[dict[str, str]] = field(default_factory=list)  #: the query of every question for messages
     listing: list[str] = field(default_factory=lambda: ["list"])
+    walks: list[dict[str, str]] = field(default_factory=list)  #: the same, without a recipient
+    becomes: dict[str, str] = field(default_factory=dict)  #: the last status of what is sent to a number
+    answers: dict[str, str] = field(default_factory=dict)  #: what a number answers to what is sent to it
+    walking: list[str] = field(default_factory=lambda: ["list"])
+    most: int = 1000  #: messages of a page
     hide_queries: int = 0  #: a message appears in the list only after so many questions
     queued: bool = False  #: messages are accepted and wait: they have no date_sent
     trial: bool = False  #: as a trial account, which puts words in front of each text
@@ -128,7 +136,11 @@ class Book:
             "to": form["To"],
             "uri": f"/2010-04-01/Accounts/{self.account}/Messages/{sid}.json",
         }
+        status, _, error = self.becomes.get(form["To"], "queued").partition(":")
+        message |= {"status": status, "error_code": int(error) if error else None}
         self.messages.append(message)
+        if answer := self.answers.get(form["To"]):
+            self._receive(form["To"], answer, form.get("From", SENDER), 0.0)
         self.unseen[sid] = self.hide_queries + 1 if self.hide_queries else 0
         if self.record is not None:
             line = {key: message[key] for key in ("sid", "to", "from", "messaging_service_sid", "body")}
@@ -137,6 +149,28 @@ class Book:
                 file.flush()
                 os.fsync(file.fileno())
         return message
+
+    def receive(self, sender: str, text: str, to: str = SENDER, ago: float = 0.0) -> str:
+        """Somebody sends a text to a number of the account; its name."""
+        with self.lock:
+            return self._receive(sender, text, to, ago)
+
+    def _receive(self, sender: str, text: str, to: str, ago: float) -> str:
+        when = format_datetime(datetime.now(UTC) - timedelta(seconds=ago))
+        sid = f"SM{secrets.token_hex(16)}"
+        made = {"date_created": when, "date_sent": when, "date_updated": when, "direction": "inbound"}
+        received = {"sid": sid, "status": "received", "to": to, "from": sender, "body": text}
+        rest = {"error_code": None, "error_message": None, "messaging_service_sid": None, "uri": ""}
+        self.unseen[sid] = 0
+        self.messages.insert(0 if ago else len(self.messages), {**made, **received, **rest})
+        return sid
+
+    def settle(self, to: str, status: str, error: int | None = None) -> None:
+        """What became of the messages to a number."""
+        with self.lock:
+            for message in self.messages:
+                if message["to"] == to:
+                    message |= {"status": status, "error_code": error}
 
     def list_messages(self, query: dict[str, str]) -> list[dict[str, object]]:
         """Messages that fit the filters and have appeared, newest first."""
@@ -151,6 +185,9 @@ class Book:
 
     def next_listing(self, query: dict[str, str]) -> str:
         """What to do with a question for messages; it is remembered, and brings hidden ones nearer."""
+        if "To" not in query:
+            self.walks.append(query)
+            return self.walking.pop(0) if len(self.walking) > 1 else self.walking[0]
         self.listings.append(query)
         if query.get("Page", "0") == "0" and "DateSent>" in query:  # the first list of a question
             self.unseen = {sid: max(0, left - 1) for sid, left in self.unseen.items()}
@@ -327,8 +364,8 @@ class Handler(BaseHTTPRequestHandler):
         return path.removeprefix(prefix)
 
     def _page(self, query: dict[str, str]) -> dict[str, object]:
-        size, page = min(int(query.get("PageSize", "50")), 1000), int(query.get("Page", "0"))
         book = self.server.book
+        size, page = min(int(query.get("PageSize", "50")), book.most), int(query.get("Page", "0"))
         with book.lock:
             found = book.list_messages(query)
         base = f"/2010-04-01/Accounts/{book.account}/Messages.json?"
@@ -404,6 +441,8 @@ def main() -> None:
     parser.add_argument("--list", default="list", metavar="BEHAVIOUR,...", help="of questions for messages")
     parser.add_argument("--hide-queries", type=int, default=0, metavar="N")
     parser.add_argument("--queued", action="store_true", help="accepted messages have no date_sent yet")
+    parser.add_argument("--becomes", action="append", default=[], metavar="NUMBER=STATUS[:ERROR]")
+    parser.add_argument("--answers", action="append", default=[], metavar="NUMBER=TEXT")
     options = parser.parse_args()
     book = Book(account=options.account, token=options.token, record=options.record)
     book.listing, book.hide_queries, book.queued = (
@@ -411,6 +450,8 @@ def main() -> None:
         options.hide_queries,
         options.queued,
     )
+    book.becomes = dict(rule.split("=", 1) for rule in options.becomes)
+    book.answers = dict(rule.split("=", 1) for rule in options.answers)
     server = TwilioDouble(options.port, book=book)
     for rule in options.behave:
         to, _, behaviours = rule.partition("=")

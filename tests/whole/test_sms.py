@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,17 @@ OPTED_OUT = "+14155552004"
 LOST = "+14155552005"  #: accepted, but the answer never comes back
 BUSY = "+14155552006"
 
+ARRIVES = "+14155552007"
+BOUNCES = "+14155552008"
+WRITES = "+14155552009"  #: answers STOP
+
 IMPATIENT = """
 from hubd.core import reconcile
+from hubd.inbound import reader
+from hubd.providers.twilio import walk
 from hubd.__main__ import main
 reconcile.APART = 1.0
+reader.WHILE_SENDING = walk.SHORTEST = 0.5
 main()
 """
 
@@ -49,21 +57,34 @@ class Twilio(Witness):
         )
 
 
-@pytest.fixture
-def twilio(tmp_path: Path) -> Iterator[Twilio]:
+@contextmanager
+def double(tmp_path: Path, *options: str) -> Iterator[Twilio]:
     record = tmp_path / "sms"
     process, port = spawn(
-        [
-            sys.executable, "-m", "tests.shell.twilio_double", "--record", str(record),
-            "--behave", f"{UNKNOWN}=refuse:21211", "--behave", f"{OPTED_OUT}=refuse:21610",
-            "--behave", f"{LOST}=+drop", "--behave", f"{BUSY}=busy,busy,accept",
-        ]
-    )  # fmt: skip
+        [sys.executable, "-m", "tests.shell.twilio_double", "--record", str(record), *options]
+    )
     yield Twilio(port, record)
     process.terminate()
     process.wait()
     assert process.stdout is not None
     process.stdout.close()
+
+
+@pytest.fixture
+def twilio(tmp_path: Path) -> Iterator[Twilio]:
+    behave = (
+        f"{UNKNOWN}=refuse:21211", f"{OPTED_OUT}=refuse:21610", f"{LOST}=+drop", f"{BUSY}=busy,busy,accept",
+    )  # fmt: skip
+    with double(tmp_path, *(word for rule in behave for word in ("--behave", rule))) as running:
+        yield running
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Twilio]:
+    """One whose list says what became of the messages."""
+    rules = ("--becomes", f"{ARRIVES}=delivered", "--becomes", f"{BOUNCES}=undelivered:30006")
+    with double(tmp_path, *rules, "--answers", f"{WRITES}=Stop!") as running:
+        yield running
 
 
 def with_token(hub: Hub, token: str = TOKEN) -> None:
@@ -117,6 +138,35 @@ def test_each_answer_of_twilio_means_what_it_should(hub: Hub, twilio: Twilio) ->
     hub.hubctl("retry", "sms", "--in-doubt", "sent")
     assert hub.campaign("sms")["counts"]["sent"] == 38
     assert TOKEN not in hub.log()
+
+
+def test_what_becomes_of_texts_and_who_answers_stop_is_known_without_a_public_address(
+    hub: Hub, told: Twilio
+) -> None:
+    """Also across a restart, and only once."""
+    hub.config = told.config
+    with_token(hub)
+    boot_impatient(hub)
+    text_campaign(hub, "sms", 12)
+    hub.hubctl("start", "sms", "--wait")
+    seen = {"delivered": 1, "undelivered": 1}
+    until(lambda: seen.items() <= hub.campaign("sms")["counts"].items(), "the list of messages")
+    until(lambda: WRITES in hub.hubctl("suppress", "list"), "the STOP")
+    hub.end(signal.SIGKILL)
+    boot_impatient(hub)
+    until(lambda: hub.json("mailbox", "list")["mailboxes"][0]["read_at"] is not None, "the list again")
+    rows = {row["recipient"]: row["state"] for row in hub.deliveries("sms")}
+    assert (rows[ARRIVES], rows[BOUNCES], rows[WRITES]) == ("delivered", "undelivered", "sent")
+    listed = hub.json("inbox")["items"]
+    assert sorted((item["kind"], item["campaign"]) for item in listed) == [
+        ("bounce", "sms"),
+        ("opt_out", "sms"),
+    ]
+    assert BOUNCES in hub.hubctl("suppress", "list")
+    text_campaign(hub, "again", 12)
+    hub.hubctl("start", "again", "--wait")
+    accepted = told.accepted()
+    assert (accepted[ARRIVES], accepted[BOUNCES], accepted[WRITES]) == (2, 1, 1)
 
 
 @pytest.mark.parametrize(

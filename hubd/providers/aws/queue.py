@@ -19,15 +19,15 @@ from urllib.parse import urlsplit
 
 from hubd.core.inbound import Item
 from hubd.core.inbox import Booked
-from hubd.core.model import Answer, Channel
+from hubd.core.model import Answer
 from hubd.core.request_verdicts import RequestVerdicts
-from hubd.core.verdict import Action, judge
 from hubd.errors import SourceUnavailable
 from hubd.inbound.source import Fetched
 from hubd.providers.aws.answers import Unreadable, read_json
 from hubd.providers.aws.connection import Service
 from hubd.providers.aws.verdicts import COMMON
 from hubd.transports.http_protocol import Request
+from hubd.transports.unavailable import unavailable
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ LEAVE_FOR = 900.0
 #: Bodies that could not be read, so that each is logged and counted once however often it comes.
 REMEMBERED = 1_000
 
+#: What its refusals mean.
+VERDICTS = RequestVerdicts(words=COMMON)
 _REGION = re.compile(r"sqs\.([a-z]{2}[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
 
@@ -132,7 +134,7 @@ class QueueSource:
         )
         response = await self._connection.ask(request, largest=LARGEST)
         if isinstance(response, Answer):
-            raise unavailable(self.name, "its queue", response)
+            raise unavailable(self.name, "its queue", response, VERDICTS)
         try:
             return read_json(response.body)
         except Unreadable as problem:
@@ -140,17 +142,6 @@ class QueueSource:
                 f"{self.name}: its queue gave an answer that cannot be read: {problem}",
                 data={"person": False},
             ) from None
-
-
-def unavailable(name: str, what: str, answer: Answer) -> SourceUnavailable:
-    """The error for an answer that is no success."""
-    verdict = judge(answer, Channel.EMAIL, requests=RequestVerdicts(words=COMMON))
-    person = verdict.action is Action.PROVIDER_STOP or (
-        400 <= answer.code < 500 and verdict.action is not Action.SLOW
-    )
-    said = answer.text or verdict.detail
-    why = answer.detail or (f"{answer.vendor}: {said}" if answer.vendor else said)
-    return SourceUnavailable(f"{name}: {what} cannot be read: {why}", data={"person": person})
 
 
 def origin_of_queue(queue_url: str) -> str:

@@ -18,8 +18,9 @@ from hubd.core.model import Answer, Channel
 from hubd.inbound.source import Fetched
 from hubd.providers.aws.answers import values_at
 from hubd.providers.aws.connection import Service
-from hubd.providers.aws.queue import unavailable
 from hubd.providers.sns.transport import ask
+from hubd.providers.sns.verdicts import VERDICTS
+from hubd.transports.unavailable import unavailable
 
 #: Seconds between two readings of the whole list, and the least of them however often it is asked for: it is
 #: long, and AWS allows few such requests a second.
@@ -54,7 +55,7 @@ class OptedOutSource:
         if isinstance(texts, Answer) and cursor and texts.vendor.startswith("InvalidParameter"):
             texts = await ask(self._connection, "ListPhoneNumbersOptedOut")
         if isinstance(texts, Answer):
-            raise unavailable(self.name, "its list of numbers that opted out", texts)
+            raise unavailable(self.name, "its list of numbers that opted out", texts, VERDICTS)
         after = next(values_at(texts, f"{_RESULT}/nextToken"), "")
         numbers = values_at(texts, f"{_RESULT}/phoneNumbers/member")
         items = [self._item(number) for number in numbers]

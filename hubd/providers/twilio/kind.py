@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from hubd.core.model import Channel, InDoubt
@@ -10,6 +11,7 @@ from hubd.providers.twilio.settings import TwilioConfig, read_twilio
 from hubd.providers.twilio.webhook import read_webhook
 
 if TYPE_CHECKING:
+    from hubd.inbound.source import Source
     from hubd.providers.twilio.transport import TwilioTransport
 
 
@@ -30,6 +32,20 @@ def _open(config: TwilioConfig, opening: Opening) -> TwilioTransport:
     )
 
 
+def _receipts(config: TwilioConfig, opening: Opening) -> Source:
+    from hubd.providers.twilio.listed import ListSource
+    from hubd.transports.http_wire import Endpoint
+
+    return ListSource(
+        opening.name,
+        Endpoint(config.base_url, connect_timeout=10.0, timeout=60.0),
+        config.account_sid,
+        opening.secrets["auth_token"],
+        ours=(config.from_, config.messaging_service_sid),
+        now=time.time,
+    )
+
+
 KIND = Kind(
     settings=TwilioConfig,
     read=read_twilio,
@@ -40,6 +56,7 @@ KIND = Kind(
     secrets=lambda config: {"auth_token": config.auth_token},
     sender=lambda config: config.messaging_service_sid or config.from_,
     can_reconcile=True,
+    receipts=_receipts,
     webhook=read_webhook,
     webhook_key="auth_token",
 )

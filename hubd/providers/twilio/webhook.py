@@ -7,18 +7,10 @@ import hmac
 from collections.abc import Mapping, Sequence
 
 from hubd.core.forms import form_fields
-from hubd.core.inbound import Item, ItemKind, Reference
-from hubd.core.model import Channel
+from hubd.core.inbound import Item, ItemKind
 from hubd.core.webhooks import WebhookRequest
+from hubd.providers.twilio.items import status_item, text_item
 
-_LONGEST_TEXT = 10_000  #: characters
-#: Twilio's statuses that are an end (https://www.twilio.com/docs/messaging/api/message-resource).
-_TWILIO_ENDS = {
-    "delivered": ItemKind.DELIVERED,
-    "read": ItemKind.DELIVERED,
-    "undelivered": ItemKind.BOUNCE,
-    "failed": ItemKind.BOUNCE,
-}
 #: OptOutType, where Twilio itself understood the word.
 _TWILIO_WORDS = {"STOP": ItemKind.OPT_OUT, "START": ItemKind.OPT_IN}
 
@@ -51,27 +43,8 @@ def _item(fields: Mapping[str, str], at: float) -> Item | None:
     if not sid:
         return None
     status = (fields.get("MessageStatus") or fields.get("SmsStatus") or "").lower()
-    sender = fields.get("From", "")
     if status == "received" or (not status and "Body" in fields):
         kind = _TWILIO_WORDS.get(fields.get("OptOutType", "").upper(), ItemKind.REPLY)
-        return Item(
-            key=f"{sid}/received",
-            kind=kind,
-            at=at,
-            about=Reference(channel=Channel.SMS, address=sender),
-            sender=sender,
-            text=fields.get("Body", "")[:_LONGEST_TEXT],
-        )
-    end = _TWILIO_ENDS.get(status)
-    if end is None:
-        return None
-    error = fields.get("ErrorCode", "")
-    return Item(
-        key=f"{sid}/{end}",
-        kind=end,
-        at=at,
-        about=Reference(provider_ids=(sid,), channel=Channel.SMS, address=fields.get("To", "")),
-        code=int(error) if error.isascii() and error.isdigit() and len(error) < 7 else 0,
-        vendor=error if end is ItemKind.BOUNCE else "",
-        words=fields.get("ErrorMessage", "")[:300],
-    )
+        return text_item(sid, fields.get("From", ""), fields.get("Body", ""), at, kind=kind)
+    error, words = fields.get("ErrorCode", ""), fields.get("ErrorMessage", "")
+    return status_item(sid, status, fields.get("To", ""), error, words, at)
