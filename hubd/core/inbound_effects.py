@@ -28,7 +28,7 @@ AT_ONCE: Mapping[str, str] = MappingProxyType(
         "5.1.10": "domain_takes_no_mail",
     }
 )
-#: The same of text messages: Twilio says of 30006 not to try again, and refuses every further one after 21610.
+#: The same of text messages: Twilio says of 30006 not to try again, and after 21610 refuses every other one.
 AT_ONCE_SMS: Mapping[str, str] = MappingProxyType(
     {"30006": "not_a_mobile_number", "21610": SkipReason.OPTED_OUT.value}
 )

@@ -12,6 +12,7 @@ it: after a 354 although the recipient was refused.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import trio
@@ -19,6 +20,7 @@ import trio
 from hubd.core.model import Answer, RenderedMessage, Signal, Stage
 from hubd.core.provider_reply import one_line
 from hubd.failpoints import reach
+from hubd.providers.smtp.dsn import Dsn
 from hubd.providers.smtp.envelope import (
     ENVELOPE,
     PASSED,
@@ -44,6 +46,8 @@ class Account(Protocol):
     def settings(self) -> SmtpSettings: ...
     @property
     def pipelining(self) -> Pipelining: ...
+    @property
+    def dsn(self) -> Dsn: ...
     async def log_in(self, connection: SmtpConnection) -> Login:
         """A fresh connection. Raises `LoginRefused`."""
         ...
@@ -59,6 +63,7 @@ class SmtpConnection:
     def __init__(self, transport: Account) -> None:
         self._transport = transport
         self._pipelining = transport.pipelining
+        self._dsn = transport.dsn
         self._timeouts = transport.settings
         self._login: Login | None = None
         # its MAIL, RCPT and DATA are written, the replies not read
@@ -68,6 +73,10 @@ class SmtpConnection:
         self._impatient = False  # the last envelope's silence was not waited for
         self._slowest = 0.0  # seconds for a reply to a single command
         self._suspicious = False  # the last refusal of an envelope may come from PIPELINING
+        self._notify = ""  # the reports that the last envelope asked for
+        self._plain = (
+            False  # this envelope asks for no reports: whether the server refused that is to be seen
+        )
         self._secrets: tuple[str, ...] = ()  # what this connection logged in with
 
     @property
@@ -156,6 +165,18 @@ class SmtpConnection:
             if self._announced is not None and not self._login.conversation.was_usable:
                 self._pipelining.lost_announced()
             self.drop()
+        self._plain = False
+        refusal = await self._accepted_envelope(rendered)
+        if refusal is None or not self._notify or not self._dsn.suspects(refusal):
+            return refusal
+        self._plain = True
+        before, refusal = refusal, await self._accepted_envelope(rendered)
+        self._plain = False
+        self._dsn.tried_without(before, refusal)
+        return refusal
+
+    async def _accepted_envelope(self, rendered: RenderedMessage) -> Answer | None:
+        """Have the envelope accepted, on this connection or, where it turns out to be useless, another."""
         reused = self._login is not None
         suspicion: Answer | None = None
         while True:
@@ -178,6 +199,13 @@ class SmtpConnection:
                 return refusal
             self.drop()
             reused = False
+
+    def _lines(self, rendered: RenderedMessage, login: Login) -> bytes:
+        """The envelope of a message, as this server takes it."""
+        if login.notify and (self._plain or not self._dsn.usable):
+            login = replace(login, notify="")
+        self._notify = login.notify
+        return envelope(rendered, login)
 
     def _can_take(self, rendered: RenderedMessage) -> bool:
         """Whether the connection stands where this message's envelope may begin or has begun.
@@ -223,7 +251,7 @@ class SmtpConnection:
         stages: tuple[Stage | None, ...] = ENVELOPE
         lines: list[bytes] = []
         if not announced:
-            data = envelope(rendered, login)
+            data = self._lines(rendered, login)
             if self._stale:
                 stages, data = (None, *stages), b"RSET\r\n" + data
             lines = data.splitlines(keepends=True)
@@ -343,7 +371,7 @@ class SmtpConnection:
             return b""
         if unfit(following) or too_large(following, login):
             return b""
-        return envelope(following, login)
+        return self._lines(following, login)
 
     # -- answers -------------------------------------------------------------------------------------
 

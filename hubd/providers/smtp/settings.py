@@ -92,7 +92,8 @@ class SmtpConfig(ProviderSettings):
         bool | Literal["success"],
         Meta(
             title='true or false, or `"success"`',
-            description="Ask for reports about what fails or is late (RFC 3461) if the server offers that. "
+            description="Ask for reports about what fails or is late (RFC 3461) if the server offers that "
+            "and takes it. "
             '`"success"` also asks for a receipt of each delivered message.',
         ),
     ] = True

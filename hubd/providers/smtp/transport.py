@@ -12,6 +12,7 @@ from hubd.core.model import Answer, Channel, InDoubt, Signal, Stage
 from hubd.core.request_verdicts import PLAIN
 from hubd.errors import CredentialMissing
 from hubd.providers.smtp.connection import SmtpConnection
+from hubd.providers.smtp.dsn import Dsn
 from hubd.providers.smtp.login import Login, LoginRefused, SmtpSettings, ehlo_name, log_in, tls_context
 from hubd.providers.smtp.pipelining import Pipelining
 from hubd.transports.oauth2 import TokenRefused, TokenSource
@@ -61,6 +62,7 @@ class SmtpTransport:
         self.connections = settings.connections
         self.settings = settings
         self.pipelining = Pipelining(name, wanted=settings.pipelining)
+        self.dsn = Dsn(name)
         self._read_password = read_password
         self._tokens = tokens
         self._bridge = bridge
