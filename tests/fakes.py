@@ -321,6 +321,10 @@ class FakeStore:
             row.due = msgspec.structs.replace(row.due, next_at=again_at, first_attempt_at=None)
         return len(freed)
 
+    async def hold_elsewhere(self, campaign_id: int, provider: str) -> None:
+        """Runs of this store have one provider."""
+        await trio.lowlevel.checkpoint()
+
     async def cap_wait(self, latest: float, *, windows: bool) -> int:
         await trio.lowlevel.checkpoint()
         late = [

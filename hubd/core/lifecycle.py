@@ -23,7 +23,8 @@ The delivery::
        ^ \\               | \\--defer--> deferred --open--> sending ...
        |  `-defer/fail/   |  `-fail--> failed
        |    skip          |`-doubt--> in_doubt --resend--> pending | --settle--> sent | failed
-       `----withdraw------'        pending | deferred --hold--> in_doubt (after a restore)
+       `----withdraw------'        pending | deferred --hold--> in_doubt (after a restore, or
+                                                           when another provider sends)
 
     in_doubt | sending | to be sent again after a doubt --found_sent--> sent
 """
@@ -63,7 +64,7 @@ class DeliveryEvent(StrEnum):
     FAIL = "fail"  #: refused for good
     SKIP = "skip"  #: never to be tried
     DOUBT = "doubt"  #: the answer was lost
-    HOLD = "hold"  #: an older database does not know whether it was sent since
+    HOLD = "hold"  #: an older database, or another provider, may not send what may have been sent already
     WITHDRAW = "withdraw"  #: the attempt certainly did not happen
     RECEIPT_ARRIVED = "receipt_arrived"
     RECEIPT_LOST = "receipt_lost"

@@ -140,6 +140,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def hold_elsewhere(self, campaign_id: int, provider: str) -> None:
+        """What waits to be sent again, but may have been accepted by another provider, is in doubt again."""
+        ...
+
     async def cap_wait(self, latest: float, *, windows: bool) -> int:
         """Nobody waits beyond this time (epoch seconds), with `windows` not even for a sending window: the
         clock was set back. Returns how many did.

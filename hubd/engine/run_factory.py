@@ -76,6 +76,9 @@ class RunFactory:
         in_doubt = campaign.in_doubt or spec.in_doubt
         failover = self.failover(campaign)
         doubts_of = spec.name if failover else None
+        if failover:  # what was to be sent again by the provider before must not go through this one
+            await self._context.ledger.hold_elsewhere(campaign_id, spec.name)
+            campaign = await self._context.campaigns.by_id(campaign_id)
         if in_doubt is InDoubt.RETRY and await self._context.ledger.release_doubts(
             campaign_id, provider=doubts_of
         ):

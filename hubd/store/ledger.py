@@ -43,6 +43,8 @@ from hubd.store.requeue import (
     Settlement,
     count_refused,
     failing_refused,
+    find_elsewhere,
+    hold_elsewhere,
     not_requeued,
     resolve_page,
     retrying,
@@ -223,6 +225,16 @@ class Ledger:
             if last is None:
                 return changed
             after = last
+
+    async def hold_elsewhere(self, campaign_id: int, provider: str) -> None:
+        """What waits to be sent again but may have been accepted by another provider is `in_doubt` again."""
+        find = partial(find_elsewhere, campaign_id=campaign_id, provider=provider, after=0, limit=1)
+        after: int | None = 0 if await self._db.read(find) else None
+        while after is not None:
+            page = partial(
+                hold_elsewhere, campaign_id=campaign_id, provider=provider, after=after, limit=PAGE
+            )
+            after = await self._db.write(page)
 
     def retrying(self, campaign_id: int, which: Class | None, how: Settlement | None) -> Pages[Retried]:
         """Decide what is `in_doubt` ("resend" it, or it was "sent" or "failed"), and queue failures again.

@@ -12,12 +12,13 @@ from hubd.core.decide import Pages, RefusedFailed, Retried
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.measures import ACCEPTED
 from hubd.core.model import CampaignState, DeliveryState
-from hubd.core.reasons import TRANSIENT
+from hubd.core.reasons import SENTENCES, TRANSIENT
 from hubd.core.records import NotRequeued
 from hubd.errors import BadInput, NotFound
 from hubd.store.campaign_rows import campaign_by_id
 from hubd.store.credit_holds import doubts_decided
 from hubd.store.doubts import OPERATOR, tell_decided
+from hubd.store.multirow import exactly_one
 from hubd.store.rollup import acceptance, acceptance_taken_back
 from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import SharedUnit, Unit
@@ -35,10 +36,29 @@ RESENDABLE = """
 SELECT id FROM delivery
 WHERE campaign_id = :campaign_id AND state = 'in_doubt' AND id > :after AND doubts < :most_doubts
     AND reason <> 'restored'
-    AND (SELECT outcome FROM attempt WHERE delivery_id = delivery.id ORDER BY n DESC LIMIT 1) = 'in_doubt'
-    AND (:provider IS NULL OR :provider
-        = (SELECT provider FROM attempt WHERE delivery_id = delivery.id ORDER BY n DESC LIMIT 1))
+    AND (reason = 'waits_for_provider' OR
+        (SELECT outcome FROM attempt WHERE delivery_id = delivery.id ORDER BY n DESC LIMIT 1) = 'in_doubt')
+    AND (:provider IS NULL OR NOT EXISTS (
+        SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'in_doubt'
+            AND reason NOT IN ('reconciled_absent', 'resend_decided') AND provider <> :provider))
 ORDER BY id LIMIT :limit"""
+#: Waiting deliveries that a provider other than this one may have accepted, and that nobody has decided to
+#: send again: a page of them, with the number of tries since that was in doubt.
+ELSEWHERE = """
+SELECT id, state, (SELECT outcome FROM attempt WHERE delivery_id = delivery.id ORDER BY n DESC LIMIT 1)
+    = 'in_doubt' AS untried
+FROM delivery INDEXED BY delivery_due
+WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred') AND doubts > 0
+    AND EXISTS (
+        SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'in_doubt'
+            AND reason NOT IN ('reconciled_absent', 'resend_decided') AND provider <> :provider)
+ORDER BY id LIMIT :limit"""
+#: They wait for that provider. One that was not sent again meanwhile is no possible duplicate.
+WAIT_FOR_PROVIDER = """
+UPDATE delivery SET state = ?, reason = 'waits_for_provider', detail = ?, next_at = NULL,
+    doubts = doubts - ?, updated_at = ? WHERE id = ? AND state = ?"""
+#: An operator decides to send it again, through whichever provider.
+RESEND_DECIDED = "UPDATE attempt SET reason = 'resend_decided' WHERE delivery_id = ? AND outcome = 'in_doubt'"
 #: To be tried again although it may have been accepted.
 RESEND = """
 UPDATE delivery SET state = ?, reason = 'possible_duplicate', detail = '', code = 0, next_at = ?,
@@ -131,11 +151,36 @@ def resolve_page(
     for (delivery_id,) in rows:
         data = again_at if how == "resend" else f"settled_{how}"
         unit.db.execute(statement, (target, data, unit.now, delivery_id, source))
+        if how == "resend" and actor == OPERATOR:
+            unit.db.execute(RESEND_DECIDED, (delivery_id,))
         tell_decided(unit, actor, how, campaign_id, delivery_id)
         accepted = acceptance(unit.db, delivery_id) if target is DeliveryState.SENT else None
         unit.moved(campaign_id, source, target, accepted=accepted)
     doubts_decided(unit, campaign_id, [row["id"] for row in rows], target)
     return len(rows), rows[-1]["id"] if len(rows) == limit else None
+
+
+def find_elsewhere(
+    db: Transaction, campaign_id: int, provider: str, after: int, limit: int
+) -> list[tuple[int, str, int]]:
+    """A page of what `hold_elsewhere` holds: id, state, and 1 for what was not sent again yet."""
+    asked = {"campaign_id": campaign_id, "provider": provider, "after": after, "limit": limit}
+    return [(row["id"], row["state"], row["untried"]) for row in db.execute(ELSEWHERE, asked)]
+
+
+def hold_elsewhere(unit: Unit, campaign_id: int, provider: str, after: int, limit: int) -> int | None:
+    """Put up to `limit` deliveries back in doubt that another provider may have accepted.
+
+    They were to be sent again, which only that provider may do. The cursor of the next page, or None.
+    """
+    rows = find_elsewhere(unit.db, campaign_id, provider, after, limit)
+    for delivery_id, state, untried in rows:
+        source = DeliveryState(state)
+        target = advance_delivery(source, DeliveryEvent.HOLD)
+        why = SENTENCES["waits_for_provider"]
+        exactly_one(unit.db.execute(WAIT_FOR_PROVIDER, (target, why, untried, unit.now, delivery_id, source)))
+        unit.moved(campaign_id, source, target)
+    return rows[-1][0] if len(rows) == limit else None
 
 
 def requeue_one(unit: SharedUnit, delivery_id: int) -> None:

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from hubd.client import Client, open_client
 from hubd.config.file import load_config
+from hubd.core.model import DeliveryState
 from hubd.core.spec import spec_from_json, spec_json
 from hubd.core.spec_reading import parse_spec
 from hubd.engine import failover
@@ -24,7 +26,9 @@ from hubd.engine.worker import IDLE
 from hubd.errors import BadInput
 from hubd.provider_specs import provider_specs
 from hubd.providers import registry
+from hubd.store.database import Database
 from tests.fakes import FakeTransport
+from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import PERSONAL, open_hub
 from tests.shell.raw_http import Peer, Seen, answer, serve_http
 from tests.shell.test_breaker import make_spec
@@ -117,6 +121,66 @@ async def test_what_a_provider_that_stops_did_not_accept_goes_through_the_next(t
         assert sum((one.accepted + two.accepted).values()) == 12
         (doubt,) = (await hub.call("delivery.list", campaign="spring", state="in_doubt"))["deliveries"]
         assert doubt["recipient"] == "p1@example.com"
+
+
+async def test_what_waits_to_be_sent_again_is_not_sent_through_the_next_provider(tmp_path: Path) -> None:
+    """It was put back into the queue, for the provider that may have it; then another one took over."""
+    one, two = Loft(1), Loft(2)
+    one.lost = {"p1@example.com"}
+    async with (
+        serve_http(one) as a,
+        serve_http(two) as b,
+        hub_with(tmp_path, urls=(a.url, b.url), in_doubt="retry") as hub,
+    ):
+        with trio.fail_after(30):
+            while True:
+                view = (await hub.call("campaign.get", name="spring"))["campaign"]
+                if (view["counts"]["sent"], view["counts"]["pending"]) == (11, 1):
+                    break
+                await trio.sleep(0.02)
+        await hub.call("provider.disable", name="a")
+        view = await until(hub, "spring", "completed")
+        assert (view["counts"]["sent"], view["counts"]["in_doubt"]) == (11, 1)
+        assert two.accepted.total() == 0
+        (doubt,) = (await hub.call("delivery.list", campaign="spring", state="in_doubt"))["deliveries"]
+        assert (doubt["recipient"], doubt["reason"]) == ("p1@example.com", "waits_for_provider")
+
+
+async def test_only_the_provider_in_whose_hands_a_doubt_is_may_repeat_it(database: Database) -> None:
+    """Unless a person decided so, or the provider said that it has no such message."""
+    store = Store(database)
+    campaign = await store.running("ann", "bob", "cho", "dan", provider=["a", "b"])
+    ann, bob, cho, dan = await store.ids(campaign)
+
+    async def lose(number: int, provider: str) -> None:
+        await store.ledger.record([msgspec.structs.replace(open_entry(number), provider=provider)])
+        await store.ledger.record([close_entry(number, DeliveryState.IN_DOUBT, provider=provider)])
+
+    async def waiting() -> list[int]:
+        return [row.id for row in await store.ledger.due(campaign.id, 10_000.0, 10)]
+
+    for number in (ann, bob):
+        await lose(number, "a")
+    assert await store.ledger.release_doubts(campaign.id, 5_000.0, provider="b") == 0
+    assert await store.ledger.release_doubts(campaign.id, 5_000.0, provider="a") == 2
+    # bob is tried again by the same provider, which refuses him for now: the first try stays in doubt
+    await store.ledger.record([msgspec.structs.replace(open_entry(bob), provider="a")])
+    await store.ledger.record(
+        [close_entry(bob, DeliveryState.DEFERRED, reason="greylisted", next_at=6_000.0)]
+    )
+    await lose(cho, "a")
+    await store.ledger.resolve_doubt(campaign.id, "resend")  # a person decides about cho
+    assert sorted(await waiting()) == [ann, bob, cho, dan]
+    await store.ledger.hold_elsewhere(campaign.id, "a")
+    assert sorted(await waiting()) == [ann, bob, cho, dan], "it is the one that may have them"
+    await store.ledger.hold_elsewhere(campaign.id, "b")
+    assert sorted(await waiting()) == [cho, dan]
+    await store.check_counters(campaign)
+    assert await store.ledger.possible_duplicates(campaign.id) == 2, "bob was sent again, and cho will be"
+    assert await store.ledger.release_doubts(campaign.id, provider="b") == 0
+    assert await store.ledger.release_doubts(campaign.id, provider="a") == 2
+    assert sorted(await waiting()) == [ann, bob, cho, dan]
+    await store.check_counters(campaign)
 
 
 async def test_a_provider_that_cannot_be_reached_gives_way_and_comes_back(tmp_path: Path) -> None:
