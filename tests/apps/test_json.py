@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from hubd.client import connect
 from tests.apps.conftest import TIMEOUT, Hub, new_hub
 from tests.apps.shapes import merge, shape
 from tests.apps.test_command_line import ALL
@@ -80,7 +81,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[di
 
 
 def _rehearsals(told: Told) -> None:
-    """What would happen, before and after there is something that it could happen to."""
+    """What would happen, and that nothing has."""
+
+    def events() -> object:
+        with connect(told.hub.socket) as client:
+            return client.call("events.list")
+
     for name, *arguments in (
         ("apply", f"{told.hub.folder}/spring.toml"),
         ("test", "spring", "--to", "me@example.com"),
@@ -97,9 +103,9 @@ def _rehearsals(told: Told) -> None:
         ("daemon shutdown",),
         ("daemon backup", f"{told.hub.folder}/never.db"),
     ):
-        before = told.hub.ok("rpc", "call", "events.list")
+        before = events()
         told.run(name, *arguments, "--dry-run")
-        assert told.hub.ok("rpc", "call", "events.list") == before, name
+        assert events() == before, name
     path = told.hub.file("s.csv", "address\nx@example.com\nnonsense\n")
     told.run("suppress import", path, "--dry-run", code=9)
 

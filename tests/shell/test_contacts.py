@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from functools import cache
 
 import msgspec
 import pytest
@@ -232,13 +233,22 @@ ROWS = st.builds(
 ).filter(lambda row: bool(row.email or row.phone))
 
 
+@cache
+def empty() -> bytes:
+    """A database with all tables and no row: two are needed for each example."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        migrate(db)
+        return db.serialize()
+
+
 @settings(max_examples=100)
 @given(before=st.lists(ROWS, max_size=4), page=st.lists(ROWS, max_size=8))
 def test_a_page_is_taken_as_its_rows_one_by_one(before: list[ContactRow], page: list[ContactRow]) -> None:
     def outcome(size: int) -> tuple[list[object], list[object]]:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
             db.row_factory = sqlite3.Row
-            migrate(db)
+            db.deserialize(empty())
+            db.execute("PRAGMA foreign_keys = ON")
             unit = Unit(db, Moment(0.0, 0.0))
             rows = [msgspec.structs.replace(row, line=n) for n, row in enumerate(page)]
             import_page(unit, "friends", before, "before", dry_run=False)

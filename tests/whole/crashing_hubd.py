@@ -3,7 +3,8 @@
     HUBD_FAIL=after_open:3 python -m tests.whole.crashing_hubd [options of hubd]
 
 `point:n` kills the process (SIGKILL) when it is at that point for the n-th time, `point:n:stop` stops it
-(SIGSTOP) until somebody continues it. hubd itself never looks at this variable.
+(SIGSTOP) until somebody continues it. `@FILE` stands for what is in that file once it is there, so that the
+daemon can do other things before. hubd itself never looks at this variable.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from threading import Lock
 
 from hubd import failpoints
@@ -37,6 +39,21 @@ def effect_of(plan: str) -> Callable[[str], None]:
     return effect
 
 
+def effect_in(file: Path) -> Callable[[str], None]:
+    """What the plan in this file asks for; nothing while there is none."""
+    effect: Callable[[str], None] | None = None
+
+    def effect_now(reached: str) -> None:
+        nonlocal effect
+        if effect is None and file.exists():
+            effect = effect_of(file.read_text())
+        if effect is not None:
+            effect(reached)
+
+    return effect_now
+
+
 if __name__ == "__main__":
-    failpoints.arm(effect_of(os.environ["HUBD_FAIL"]))
+    plan = os.environ["HUBD_FAIL"]
+    failpoints.arm(effect_in(Path(plan[1:])) if plan.startswith("@") else effect_of(plan))
     main()

@@ -63,16 +63,12 @@ def all_failed(hub: Hub) -> None:
 
 def frozen(hub: Hub) -> None:
     """The campaign runs and has its recipients: it gets them after the answer to its start."""
-    hub.boot()
     until(lambda: hub.campaign("spring")["counts"]["total"] == len(PEOPLE), "the recipients")
-    hub.end(signal.SIGKILL)
 
 
 def stopped(hub: Hub) -> None:
-    hub.boot()
     with connect(hub.state / "control.sock") as client:
         client.call("campaign.stop", name="spring")
-    hub.end(signal.SIGKILL)
 
 
 async def book_reply(database: Database) -> None:
@@ -93,6 +89,7 @@ async def book_reply(database: Database) -> None:
 
 def replied(hub: Hub) -> None:
     """Somebody replied to the message of its own."""
+    hub.end(signal.SIGKILL)
 
     async def book() -> None:
         async with open_bridge() as bridge, open_database(hub.state / "hub.db", bridge) as database:
@@ -103,6 +100,7 @@ def replied(hub: Hub) -> None:
 
 def with_sink(hub: Hub) -> None:
     """The configuration has a sink."""
+    hub.end(signal.SIGKILL)
     hub.config += '\n[sinks.figures]\ntype = "csv"\ndirectory = "figures"\n'
 
 
@@ -175,19 +173,23 @@ def test_a_command_that_is_repeated_after_a_kill_at_any_step_is_carried_out_once
     hub: Hub, point: str
 ) -> None:
     steps = story(hub.folder)
+    plan = hub.folder / "plan"
     assert {step.method for step in steps} | LEFT_OUT == {m.name for m in METHODS.values() if m.mutates}
     for number, step in enumerate(steps):
         key = f"{number} {step.method}"
         step.before(hub)
+        daemon = hub.daemon
+        if daemon is None or daemon.poll() is not None:
+            daemon = hub.boot(fail=f"@{plan}")
         before = records(hub)
-        daemon = hub.boot(fail=f"{point}:1")
+        plan.write_text(f"{point}:1")
         with connect(hub.state / "control.sock") as client, pytest.raises(Unreachable):
             client.call(step.method, **step.params, idempotency_key=key)
         assert daemon.wait(TIMEOUT) == -signal.SIGKILL, hub.log()
-        hub.boot()
+        plan.unlink()
+        hub.boot(fail=f"@{plan}")  # it repeats this command, and is the one to be killed at the next
         with connect(hub.state / "control.sock") as client:
             again = [client.call(step.method, **step.params, idempotency_key=key) for _ in range(2)]
-        hub.end(signal.SIGKILL)
         after = records(hub)
         assert same(again[0]) == same(again[1]), step.method
         assert {key: again[0][key] for key in step.answer} == step.answer, step.method
