@@ -22,7 +22,8 @@ class RetentionSettings:
         str,
         Meta(
             description='How long it is kept to whom messages were, such as `"2 years"`, from the end of '
-            "the campaign, or of the one-off message; what came back about them goes with it."
+            "the campaign; of one-off messages, and of campaigns with a trigger, from each message's own. "
+            "What came back about them goes with it."
         ),
     ] = ""
     content: Annotated[
@@ -35,8 +36,8 @@ class RetentionSettings:
     events: Annotated[
         str,
         Meta(
-            description='How long events are kept, such as `"1 year"`. Of more than 200,000 only the newest '
-            "are kept in any case."
+            description='How long events and notifications are kept, such as `"1 year"`. Of more than '
+            "200,000 events only the newest are kept in any case."
         ),
     ] = ""
 

@@ -173,6 +173,15 @@ class Scheduler:
                     at = (await self._campaigns.occur(series.id, self._now())).next_at
                 except NotFound:  # it was deleted meanwhile
                     continue
+                except StoreError:
+                    raise
+                except Exception:  # tried again at the next look; the others do not wait for it
+                    log.exception(
+                        "the next time of %s could not be planned",
+                        series.name,
+                        extra={"hub_campaign": series.name},
+                    )
+                    continue
             if at is not None:
                 pause = min(pause, max(at - self._now(), 0.0))
         return pause

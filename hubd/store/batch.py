@@ -62,7 +62,7 @@ def _together(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite
     unit = Unit(db, moment)
     db.execute("BEGIN IMMEDIATE")
     try:
-        _check_epoch(epoch, db)
+        check_epoch(epoch, db)
         values = _run_all(works, unit)
         unit.flush()
         _note_reading(moment, db)
@@ -92,7 +92,7 @@ def _apart(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite3.C
     outcome = Committed(values=[None] * len(works), errors={}, last_seq=0, changes=0)
     db.execute("BEGIN IMMEDIATE")
     try:
-        _check_epoch(epoch, db)
+        check_epoch(epoch, db)
         for index, work in enumerate(works):
             unit = Unit(db, moment)
             db.execute("SAVEPOINT item")
@@ -125,8 +125,11 @@ def _note_reading(moment: Moment, db: sqlite3.Connection) -> None:
         db.execute(NOTE_OPENED)
 
 
-def _check_epoch(epoch: int, db: sqlite3.Connection) -> None:
-    """The lock file of a running daemon may have been removed, and then another one can start."""
+def check_epoch(epoch: int, db: sqlite3.Connection) -> None:
+    """Raise `TakenOver` unless `epoch` is the newest boot on the file.
+
+    The lock file of a running daemon may have been removed, and then another one can start.
+    """
     if db.execute(EPOCH).fetchone()[0] != epoch:
         raise TakenOver("another hubd is using the database")
 

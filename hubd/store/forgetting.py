@@ -49,13 +49,13 @@ EMPTY = "UPDATE delivery SET content_id = ? WHERE id = ? AND single = 1"
 ERASE_ATTEMPTS = """
 UPDATE attempt SET detail = '', provider_reply = ''
 WHERE delivery_id IN (SELECT value FROM json_each(?)) AND outcome IS NOT NULL"""
-_EMPTY_ITEM = """
+EMPTY_ITEM = """
 UPDATE inbox SET address_key = '', sender = '', subject = '', text = '', quoted = '', words = '',
     message_id = ''"""
 #: What came back about them, from whichever address.
-ERASE_ABOUT = f"{_EMPTY_ITEM} WHERE delivery_id IN (SELECT value FROM json_each(?))"  # noqa: S608 - only our own words
+ERASE_ABOUT = f"{EMPTY_ITEM} WHERE delivery_id IN (SELECT value FROM json_each(?))"  # noqa: S608 - only our own words
 #: What came back from, or about, some addresses.
-ERASE_REPLIES = f"""{_EMPTY_ITEM}
+ERASE_REPLIES = f"""{EMPTY_ITEM}
 WHERE address_key <> '' AND address_key IN (SELECT value FROM json_each(:keys))"""  # noqa: S608
 #: Nobody has to decide about it any more,
 NOTHING_TO_DECIDE = """

@@ -1,5 +1,6 @@
 """What would grow for ever: old events, requests too old to be repeated, what rate limits granted longer ago
-than any of them looks back, the hours of old figures, and hashes of whom messages went to.
+than any of them looks back, soft bounces that count no more, the hours of old figures, and hashes of whom
+messages went to.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ OLD_REQUESTS = "SELECT key FROM request WHERE key > ? AND created_at < ? ORDER B
 #: Those of a page, found by their keys.
 REMOVE_REQUESTS = "DELETE FROM request WHERE key IN (SELECT value FROM json_each(?)) AND created_at < ?"
 
-PAGE = 1_000  #: requests removed in one unit of work
+#: Bounces of before a time; `[bounces] soft_days` looks back a year at most.
+OLD_BOUNCE = "SELECT EXISTS (SELECT 1 FROM soft_bounce WHERE at < ?)"
+REMOVE_BOUNCES = """
+DELETE FROM soft_bounce WHERE (channel, address_key, delivery_id) IN (
+    SELECT channel, address_key, delivery_id FROM soft_bounce WHERE at < ? LIMIT ?)"""
+
+PAGE = 1_000  #: rows removed in one unit of work
+LONGEST_SOFT_DAYS = 366
 _DAY = 86_400.0
 
 
@@ -31,6 +39,7 @@ class Tidied:
 
     events: int
     requests: int
+    bounces: int = 0  #: that were remembered for an address
     usage: int = 0  #: including those that were joined to others
     hours: int = 0  #: of the roll-up, that became days
     recipients: int = 0  #: hashes of whom erased messages went to
@@ -51,6 +60,7 @@ async def tidy(
     return Tidied(
         events=await Events(db).prune(keep_events),
         requests=await _tidy_requests(db, old) + await tidy_answers(db, old),
+        bounces=await _tidy_bounces(db, now - LONGEST_SOFT_DAYS * _DAY),
         usage=await tidy_usage(db, now),
         hours=await sum_up_days(db, now),
         recipients=await _tidy_recipients(db, now - KEEP_DAYS * _DAY),
@@ -73,6 +83,15 @@ async def _tidy_recipients(db: Database, before: float) -> int:
     removed = 0
     while page := await db.write(lambda unit: remove_old(unit, before, PAGE), bulk=True):
         removed += page
+    return removed
+
+
+async def _tidy_bounces(db: Database, before: float) -> int:
+    removed = 0
+    while await db.read(lambda reader: bool(reader.execute(OLD_BOUNCE, (before,)).fetchone()[0])):
+        removed += await db.write(
+            lambda unit: unit.db.execute(REMOVE_BOUNCES, (before, PAGE)).rowcount, bulk=True
+        )
     return removed
 
 

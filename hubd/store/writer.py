@@ -38,6 +38,7 @@ from hubd.errors import StoreUnavailable
 from hubd.store.batch import Committed, checkpoint, empty_log, probe, run_batch
 from hubd.store.connection import DISK_ERRORS, Connection, TakenOver, lacks_disk_space, trouble_of
 from hubd.store.disk_space import FREE_DISK_SPACE, DiskSpace
+from hubd.store.free_pages import give_back
 from hubd.store.steady import SteadyClock
 from hubd.store.unit import Work
 
@@ -104,6 +105,7 @@ class Writer:
         self._closing = False
         self._changes = self._checkpointed = 0
         self._made_way_at = float("-inf")
+        self._shrinks = False  #: free pages were being given back when something had to be written
 
     # -- for other tasks ---------------------------------------------------------------------------
 
@@ -186,7 +188,7 @@ class Writer:
                 self._fail_queued()
 
     async def _wait_for_work(self) -> bool:
-        """False when closing and nothing is queued. Probes and checkpoints while there is nothing to do."""
+        """False when closing and nothing is queued. Probes, or tidies the file, while nothing is to do."""
         while not self._queue and self._emptied is None:
             if self._closing:
                 return False
@@ -194,13 +196,13 @@ class Writer:
             with trio.move_on_after(self._idle_timeout()) as quiet:
                 await self._wake.wait()
             if quiet.cancelled_caught:
-                await (self._probe() if self.trouble else self._checkpoint())
+                await (self._probe() if self.trouble else self._rest())
         return True
 
     def _idle_timeout(self) -> float:
         if self.trouble:
             return float("inf") if self.lost.is_set() else self._probe_interval
-        if self._changes != self._checkpointed:
+        if self._changes != self._checkpointed or self._shrinks:
             return IDLE_CHECKPOINT
         return self._probe_interval if self._disk_space.wants_reserve else float("inf")
 
@@ -262,6 +264,31 @@ class Writer:
         return await self._connection.unit(self._bridge, work)
 
     # -- the log -----------------------------------------------------------------------------------
+
+    async def _rest(self) -> None:
+        """Nothing was written for a while: copy the log into the file, and give back what is free in it."""
+        await self._checkpoint()
+        try:
+            if not self.trouble and await self._give_back():
+                async with self._readers_away(MAKE_WAY):
+                    await self._hop(empty_log)
+        except DISK_ERRORS as error:
+            self._shrinks = False
+            if not lacks_disk_space(error):  # it takes a little room itself: some other time
+                self._fail(error)
+
+    async def _give_back(self) -> bool:
+        """Give free pages back, piece by piece, until something is to be written; whether any went."""
+        went = False
+        while not (self._queue or self._emptied or self._closing):
+            # A reader that takes long keeps the log from beginning anew: it must not grow without end.
+            fits = self._disk_space.log_size() <= LOG_LIMIT
+            self._shrinks = fits and bool(await self._hop(partial(give_back, self._epoch)))
+            if not self._shrinks:
+                break
+            went = True
+            await trio.lowlevel.checkpoint()  # whoever has something to write comes first
+        return went
 
     async def _checkpoint(self) -> None:
         self._checkpointed = self._changes

@@ -7,6 +7,7 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from hubd.providers.outbox.erasing import erase_messages
 from hubd.store import retention
 from hubd.store.database import Database
 from hubd.store.erasures import waiting
+from hubd.store.forgetting import erase
 from hubd.store.inbox import Inbox
+from hubd.store.notices import Notices
 from hubd.store.retention import Retention, thin
 from hubd.upkeep import erase_files
 from tests.shell.conftest import Store, close_entry, open_entry
@@ -310,6 +313,101 @@ async def test_what_is_in_doubt_is_kept_and_what_came_back_lately_waits(store: S
     fields = [(await store.ledger.message(number)).fields for number in (ann, bob, cyd)]
     assert [bool(each) for each in fields] == [False, True, True]
     assert "Smith" not in texts(store.db)
+
+
+async def test_a_campaign_that_never_ends_is_thinned_by_the_age_of_each_message(store: Store) -> None:
+    campaign = await store.running("ann", "bob", "cyd", "dan")
+    never_ends = "UPDATE campaign SET trigger_list = 'customers' WHERE id = ?"
+    await store.db.write(lambda unit: unit.db.execute(never_ends, (campaign.id,)))
+    ann, bob, cyd, dan = await store.ids(campaign)
+    await store.ledger.record([open_entry(number) for number in (ann, bob, cyd)])
+    await store.ledger.record([close_entry(ann), close_entry(bob, DeliveryState.IN_DOUBT), close_entry(cyd)])
+    sent, kept = 1_000_000.0, Retention(content=DAY, deliveries=DAY)
+
+    async def age(*numbers: int) -> None:
+        rows = [(sent, number) for number in numbers]
+        await store.db.write(lambda unit: unit.db.executemany(RECEIVED, rows))
+
+    await age(ann, bob, cyd, dan)
+
+    async def known() -> list[bool]:
+        return [bool(row.recipient) for row in await store.ledger.deliveries(campaign.id)]
+
+    await thin(store.db, kept, sent + DAY - 1)
+    assert await known() == [True] * 4
+    await thin(store.db, kept, sent + DAY + 1)
+    assert await known() == [False, True, False, True], "who waits or is in doubt is kept, and blocks nobody"
+    await store.ledger.record([open_entry(dan)])
+    await store.ledger.record([close_entry(dan)])
+    await store.ledger.resolve_doubt(campaign.id, "sent")
+    await thin(store.db, kept, sent + DAY + 1)
+    assert await known() == [False, True, False, False], "the time since the decision counts"
+    await age(bob)
+    await thin(store.db, kept, sent + DAY + 1)
+    assert await known() == [False] * 4
+    await store.check_counters(campaign)
+
+
+async def test_what_comes_back_late_and_what_fits_no_message_is_thinned_too(store: Store) -> None:
+    campaign = await store.running("ann")
+    (ann,) = await store.ids(campaign)
+    await store.ledger.record([open_entry(ann)])
+    await store.ledger.record([close_entry(ann)])
+    await store.move(campaign, CampaignState.COMPLETED)
+    ended = (await store.campaigns.by_id(campaign.id)).completed_at
+    assert ended is not None
+    kept = Retention(deliveries=DAY)
+    await thin(store.db, kept, ended + 2 * DAY)
+    await reply(store.db, ann, "ann@home.example")
+    stray = Item(
+        key="2",
+        kind=ItemKind.REPLY,
+        at=1_000.0,
+        about=Reference(address="eve@home.example"),
+        sender="Eve <eve@home.example>",
+        text="Who are you?",
+    )
+    unsure = replace(stray, key="3", text="Please stop writing to my brother")
+    await Inbox(store.db, Tokens(store.db.install_key)).book("mailbox office", [stray, unsure], "2")
+    waits = "SELECT count(*) FROM inbox WHERE decision = 'waiting'"
+    assert await store.db.read(lambda db: db.execute(waits).fetchone()[0]) == 1
+    await thin(store.db, kept, ended + 30 * DAY)
+    assert "Who are you" in texts(store.db), "a mail may be read again for a month, and is to be known then"
+    await thin(store.db, kept, ended + 40 * DAY)
+    left = texts(store.db)
+    assert ("555 0100" in left, "Who are you" in left, "my brother" in left) == (False, False, True)
+    decide = "UPDATE inbox SET decision = 'continue', decided_at = ? WHERE decision = 'waiting'"
+    await store.db.write(lambda unit: unit.db.execute(decide, (ended,)))
+    await thin(store.db, kept, ended + 40 * DAY)
+    assert "my brother" not in texts(store.db)
+    assert await store.db.read(lambda db: db.execute("SELECT count(*) FROM inbox").fetchone()[0]) == 1
+
+
+async def test_notifications_go_with_the_events_that_they_tell_of(store: Store) -> None:
+    campaign = await store.running("ann")
+    (ann,) = await store.ids(campaign)
+    await store.ledger.record([open_entry(ann)])
+    await store.ledger.record([close_entry(ann)])
+    await store.move(campaign, CampaignState.COMPLETED)
+    notices = Notices(store.db)
+    found, _ = await notices.page(unread=True, before=0, limit=10)
+    assert [each.about for each in found] == [campaign.name]
+    kept, later = Retention(events=DAY), found[0].at + 2 * DAY
+    await thin(store.db, kept, later)
+    assert (await notices.page(unread=True, before=0, limit=10))[1] == 1, "an email has still to tell it"
+    await notices.settle([found[0].id])
+    await thin(store.db, kept, later)
+    assert await notices.page(unread=False, before=0, limit=10) == ([], 0)
+
+
+async def test_nobody_is_tried_again_who_was_erased(store: Store) -> None:
+    campaign = await store.running("ann", "bob")
+    ann, bob = await store.ids(campaign)
+    await store.ledger.record([open_entry(number) for number in (ann, bob)])
+    await store.ledger.record([close_entry(number, DeliveryState.FAILED) for number in (ann, bob)])
+    await store.db.write(lambda unit: erase(unit, [ann]))
+    assert await store.ledger.requeue(campaign.id, "all") == 1
+    assert await store.states(campaign) == [DeliveryState.FAILED, DeliveryState.PENDING]
 
 
 def test_how_long_history_is_kept_is_read_and_judged(tmp_path: Path) -> None:

@@ -161,6 +161,23 @@ async def test_a_time_that_meets_the_one_before_is_skipped_and_told(wall: Wall) 
     assert (await wall.view("weekly.2026-12-21"))["state"] == "running"
 
 
+async def test_a_series_that_cannot_be_planned_holds_up_no_other(
+    wall: Wall, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("broken", "weekly"):
+        await wall.apply(name=name)
+        await wall.hub.call("campaign.start", name=name)
+    once = {**PLAIN, "name": "once"}
+    await wall.hub.call("campaign.apply", spec=once)
+    await wall.hub.call("campaign.schedule", name="once", at="2026-12-07T08:00:00Z")
+    spoil = "UPDATE campaign SET recurrence = 'no JSON' WHERE name = 'broken'"
+    await wall.served.database.write(lambda unit: unit.db.execute(spoil))
+    await wall.set("2026-12-07T08:00:00Z")
+    await until(wall.hub, "weekly.2026-12-07", "completed")
+    await until(wall.hub, "once", "completed")
+    assert "the next time of broken could not be planned" in caplog.text
+
+
 async def test_a_series_ends_with_its_last_time_and_goes_on_with_the_newest_template(wall: Wall) -> None:
     async def template(text: str) -> None:
         spec = {"name": "note", "channel": "email", "subject": "Hi", "text": text}
