@@ -133,6 +133,8 @@ def _came_back(kind: str, data: View) -> str | None:
             return f"reply {data.get('item')} was decided: {_word(data.get('decision'))}"
         case "mailbox.broken":
             return f"{data.get('source')} cannot be read{_why(data)}"
+        case "mailbox.refused":
+            return f"{data.get('source')} is read, but refuses something{_why(data)}"
         case "mailbox.working":
             return f"{data.get('source')} can be read again"
     return None

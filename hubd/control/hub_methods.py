@@ -182,17 +182,23 @@ async def check(hub: Hub, _: Params) -> r.DoctorResult:
         }
     )
     failing = [each for each in hub.readers.views() if broken(each)]
+    refusing = [each for each in hub.readers.views() if each.state == "working" and each.reason]
+    advice = "correct its settings or its password, then: hubctl daemon reload" if failing else ""
     checks.append(
         {
             "check": "mailboxes",
-            "ok": not failing,
-            "found": "; ".join(f"{each.name} cannot be read: {each.reason}" for each in failing)
+            "ok": not (failing or refusing),
+            "found": "; ".join(
+                [f"{each.name} cannot be read: {each.reason}" for each in failing]
+                + [f"{each.name}: {each.reason}" for each in refusing]
+            )
             or (
                 "what comes back can be read"
                 if hub.readers.views()
                 else "nothing is read for what comes back"
             ),
-            "advice": "correct its settings or its password, then: hubctl daemon reload" if failing else "",
+            "advice": advice
+            or ("check processed_folder in hubd.toml, and who may write to it" if refusing else ""),
         }
     )
     for finding in await hub.audit.examine(hub.supervisor.running):

@@ -81,7 +81,7 @@ class SourceView:
 
     name: str
     state: Literal["starting", "working", "retrying", "broken"]
-    reason: str  #: why it is retried or broken; "" else
+    reason: str  #: why it is retried or broken, or what is refused while it can be read; "" else
     person: bool  #: whether somebody has to do something about it
     since: float  #: when it entered this state
     read_at: float | None  #: when it was last read without trouble

@@ -28,7 +28,7 @@ class NoticeKind(StrEnum):
     PAUSED = "paused"  #: a campaign paused by itself
     IN_DOUBT = "in_doubt"  #: a campaign is done but for messages that somebody has to decide about
     CREDITS_LOW = "credits_low"  #: an account has few credits left
-    MAILBOX_BROKEN = "mailbox_broken"  #: a mailbox cannot be read
+    MAILBOX_BROKEN = "mailbox_broken"  #: a mailbox cannot be read, or its mails cannot be moved
     SINK_BROKEN = "sink_broken"  #: a sink takes nothing any more
     OCCURRENCE_SKIPPED = "occurrence_skipped"  #: a campaign that repeats did not start at one of its times
 
@@ -37,6 +37,7 @@ class NoticeKind(StrEnum):
 OTHERS: Mapping[str, tuple[NoticeKind, str]] = {
     "credits.low": (NoticeKind.CREDITS_LOW, "account"),
     "mailbox.broken": (NoticeKind.MAILBOX_BROKEN, "source"),
+    "mailbox.refused": (NoticeKind.MAILBOX_BROKEN, "source"),
     "sink.broken": (NoticeKind.SINK_BROKEN, "sink"),
 }
 OCCURRENCE = "campaign.occurrence"
@@ -135,6 +136,8 @@ def headline(notice: Notice) -> str:
             return f"{name}: {_count(notice.figures.get('in_doubt', 0), 'message')} in doubt"
         case NoticeKind.CREDITS_LOW:
             return f"The account {name} has few credits left"
+        case NoticeKind.MAILBOX_BROKEN if notice.figures.get("readable"):
+            return f"The {name} can be read, but not tidied"
         case NoticeKind.MAILBOX_BROKEN:
             return f"The {name} cannot be read"
         case NoticeKind.SINK_BROKEN:
@@ -170,6 +173,9 @@ def sentence(notice: Notice) -> str:
         case NoticeKind.CREDITS_LOW:
             left = _count(notice.figures.get("available", 0), "credit")
             return f"The account {name} has {left} left. To add some: hubctl credits grant {name} N"
+        case NoticeKind.MAILBOX_BROKEN if notice.figures.get("readable"):
+            then = "Replies and bounces are read all the same"
+            return f"The {name} refuses something{why}. {then}. Check processed_folder in hubd.toml"
         case NoticeKind.MAILBOX_BROKEN:
             kind, _, named = name.partition(" ")
             then = f" Test it: hubctl mailbox test {named}" if kind == "mailbox" else ""

@@ -235,27 +235,42 @@ class ImapSession:
                 raise Broken("the server refuses IDLE, which it offers")
         return told
 
-    def acknowledge(self, uids: Sequence[int]) -> None:
-        """Move these into the folder for what was processed, or mark them as seen."""
-        if not uids:
-            return
-        folder = self._settings.processed_folder
-        if folder and self.moves:
-            if not self._say(self._client.folder_exists, folder):
-                self._say(self._client.create_folder, folder)
-            self._say(self._client.move, uids, folder)
-        else:
-            self._say(self._client.add_flags, uids, [rb"\Seen"], silent=True)
+    def acknowledge(self, uids: Sequence[int]) -> str:
+        """Move these into the folder for what was processed, or mark them as seen.
 
-    def acknowledge_until(self, place: Place, now: float) -> None:
-        """Move what was read by an earlier connection, which ended before it could.
+        What the server refuses keeps nobody from reading the mailbox: returns it, "" when all went well.
+        """
+        if not uids:
+            return ""
+        folder, refusal = self._settings.processed_folder, ""
+        if folder and self.moves:
+            try:
+                if not self._say(self._client.folder_exists, folder):
+                    self._say(self._client.create_folder, folder)
+                self._say(self._client.move, uids, folder)
+                return ""
+            except Broken as refused:
+                if not refused.person:
+                    raise
+                refusal = f"mails cannot be moved to the folder {folder}: {refused}"
+        try:
+            self._say(self._client.add_flags, uids, [rb"\Seen"], silent=True)
+        except Broken as refused:
+            if not refused.person:
+                raise
+            return refusal or f"mails cannot be marked as seen: {refused}"
+        return f"{refusal}; they are marked as seen instead" if refusal else ""
+
+    def acknowledge_until(self, place: Place, now: float) -> str:
+        """Move what was read by an earlier connection, which ended before it could; as `acknowledge`.
 
         Mails that were too old when the mailbox was read for the first time stay where they are.
         """
         if self._settings.processed_folder and self.moves and place.uid:
             span = f"{max(1, place.uid - _SPAN)}:{place.uid}"
             found = self._say(self._client.search, [*_since(now), "UID", span])
-            self.acknowledge(sorted(uid for uid in found if uid <= place.uid)[-_MOST_MOVED:])
+            return self.acknowledge(sorted(uid for uid in found if uid <= place.uid)[-_MOST_MOVED:])
+        return ""
 
     def _select(self, folder: str) -> dict[bytes, Any]:
         try:

@@ -64,6 +64,7 @@ class Mailbox:
         """
         self.name = f"mailbox {name}"
         self.settings = settings
+        self.refused = ""
         self._now = now
         self._read_password = read_password
         self._access_token = access_token
@@ -132,7 +133,8 @@ class Mailbox:
         session = self._session = await self._open()
         begin = await self._run(session, partial(session.begin, last, self._now()))
         if begin == last:
-            await self._run(session, partial(session.acknowledge_until, begin, self._now()))
+            left = await self._run(session, partial(session.acknowledge_until, begin, self._now()))
+            self.refused = left or self.refused
         elif last is not None:
             log.warning("%s: the server numbers its mails anew; what is there is read again", self.name)
         return session, begin
@@ -185,7 +187,8 @@ class Mailbox:
             return
         uids = [uid for uid, items in read.items() if not any(item.key in booked.left for item in items)]
         try:
-            await self._run(session, partial(session.acknowledge, uids))
+            if uids:
+                self.refused = await self._run(session, partial(session.acknowledge, uids))
         except Broken as problem:
             self._drop()
             raise self._unavailable(problem) from None

@@ -20,7 +20,7 @@ import trio
 from hubd.core.inbound import Item, ItemKind
 from hubd.core.inbox import Booked, SourceView
 from hubd.errors import SourceUnavailable, StoreUnavailable
-from hubd.inbound.source import ReadFirst, Source
+from hubd.inbound.source import ReadFirst, Refused, Source
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class _Reader:
     unreadable: int = 0
     attempts: int = 0  #: when it was last looked at
     told_broken: bool = False  #: by the last event about it
+    told_refused: str = ""  #: what was told last
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     wake: trio.Event = field(default_factory=trio.Event)
     begun: float = 0  #: how many looks have begun
@@ -238,6 +239,7 @@ class Readers:
         if fetched.acknowledge is not None:
             await fetched.acknowledge(done)
         await self._well(reader)
+        await self._refused(reader)
         return fetched.cursor, fetched.wait
 
     async def _wait(self, reader: _Reader, seconds: float) -> None:
@@ -258,6 +260,21 @@ class Readers:
             reader.state, reader.reason, reader.person, reader.since = "working", "", False, self._now()
         reader.failures, reader.failing_since = 0, None
         await self._tell(reader, broken=False)
+
+    async def _refused(self, reader: _Reader) -> None:
+        """Tell, once, what is refused by a source that can be read."""
+        source = reader.configured.source
+        refused = source.refused if isinstance(source, Refused) else ""
+        if refused or reader.told_refused:
+            reader.reason, reader.person = refused, bool(refused)
+        if refused == reader.told_refused:
+            return
+        if refused:
+            log.warning("%s: %s", reader.name, refused)
+            with suppress(StoreUnavailable):
+                data = {"source": reader.name, "reason": refused, "person": True, "readable": 1}
+                await self._add("mailbox.refused", None, data)
+        reader.told_refused = refused
 
     async def _in_trouble(self, reader: _Reader, reason: str, *, person: bool) -> float:
         """Note that a look failed; seconds until the next."""

@@ -45,6 +45,16 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Refused(Protocol):
+    """A source that can be read although something else is refused, such as moving mails."""
+
+    @property
+    def refused(self) -> str:
+        """What, and why; "" for nothing."""
+        ...
+
+
+@runtime_checkable
 class ReadFirst(Protocol):
     """A source that is read to its end before a campaign sends through its provider."""
 

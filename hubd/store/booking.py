@@ -46,9 +46,11 @@ from hubd.store.rollup import acceptance
 from hubd.store.unit import Unit
 
 #: Which of these keys of a source are booked. What a provider told by a webhook was kept as the listener's
-#: before it was kept as the provider's.
+#: before it was kept as the provider's. Mailboxes share their keys, which follow from what the mails say: one
+#: that has got another name is read anew, and the same mail may come by two of them.
 KNOWN_KEYS = """
-SELECT key FROM inbox WHERE source IN (?, 'listener') AND key IN (SELECT value FROM json_each(?))"""
+SELECT key FROM inbox INDEXED BY inbox_key WHERE key IN (SELECT value FROM json_each(:keys))
+    AND (source IN (:source, 'listener') OR (:source LIKE 'mailbox %' AND source LIKE 'mailbox %'))"""
 #: Why an address is suppressed.
 SUPPRESSED = "SELECT reason FROM suppression WHERE channel = ? AND address_key = ?"
 #: Whether something of this kind came back about a delivery before.
@@ -157,7 +159,7 @@ class _Booking:
         return {
             (source, key)
             for source, its in by_source.items()
-            for (key,) in self._unit.db.execute(KNOWN_KEYS, (source, json.dumps(its)))
+            for (key,) in self._unit.db.execute(KNOWN_KEYS, {"source": source, "keys": json.dumps(its)})
         }
 
     # -- whose message it is -----------------------------------------------------------------------

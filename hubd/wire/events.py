@@ -42,7 +42,14 @@ from hubd.wire.hub_events import (
     SocketRemoved,
     SocketRestored,
 )
-from hubd.wire.inbox_events import BounceTold, CameBack, MailboxTold, ReplyDecided, ReplyTold
+from hubd.wire.inbox_events import (
+    BounceTold,
+    CameBack,
+    MailboxRefused,
+    MailboxTold,
+    ReplyDecided,
+    ReplyTold,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +112,9 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         "reply.decided": EventType(summary="A person decided about a reply.", data=ReplyDecided),
         "mailbox.broken": EventType(
             summary="What comes back cannot be read from a mailbox, a queue or a provider.", data=MailboxTold
+        ),
+        "mailbox.refused": EventType(
+            summary="A mailbox can be read, but its mails cannot be moved or marked.", data=MailboxRefused
         ),
         "mailbox.working": EventType(summary="It can be read again.", data=MailboxTold),
         "provider.changed": EventType(summary="A provider's health changed.", data=ProviderChanged),

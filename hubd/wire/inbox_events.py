@@ -48,3 +48,12 @@ class MailboxTold(TypedDict):
     source: str
     reason: str
     person: bool
+
+
+class MailboxRefused(TypedDict):
+    """A source that can be read (`readable` is 1), and refuses something else, such as moving mails."""
+
+    source: str
+    reason: str
+    person: bool
+    readable: int

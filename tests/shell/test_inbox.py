@@ -85,6 +85,22 @@ async def test_a_long_look_lets_messages_between_and_moves_the_cursor_at_its_end
     assert await inbox.cursor(SOURCE) == "end", "what was not booked is read again"
 
 
+async def test_a_mailbox_with_another_name_is_read_again_to_no_further_effect(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    numbers = await sent(store, "ann", "bob")
+    items = [item(str(n), kind, about(n)) for n, kind in zip(numbers, (K.REPLY, K.BOUNCE), strict=True)]
+    await inbox.book("mailbox bounces", items, "7:2")
+    told = store.db.head_seq
+    done = await inbox.book("mailbox returns", items, "7:2")
+    assert (dict(done.new), store.db.head_seq) == ({}, told)
+    assert len(await inbox.page()) == 2
+    (campaign,) = await store.campaigns.list()
+    await store.check_counters(campaign)
+    await inbox.book("provider text", items[:1], "1")
+    assert len(await inbox.page()) == 3, "another kind of source has keys of its own"
+
+
 async def test_what_fits_no_message_yet_is_left(inbox: Inbox, store: Store, database: Database) -> None:
     young = Item(key="1", kind=K.DELIVERED, at=2e9, about=Reference(provider_ids=("SM1",)))
     done = await inbox.book(SOURCE, [young], "c", leave_for=60.0)

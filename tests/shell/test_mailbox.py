@@ -98,6 +98,28 @@ async def test_without_a_folder_mails_are_marked_as_seen_when_they_are_booked(
     await source.aclose()
 
 
+async def test_a_folder_that_cannot_be_written_keeps_no_mail_from_being_read(
+    dovecot: Dovecot, user: str
+) -> None:
+    source = reader(dovecot, user, processed_folder="no/such/folder")
+    cursor = ""
+    for number in (1, 2):
+        dovecot.put(user, f"m{number}", mail(number))
+        found = await source.fetch(cursor)
+        assert texts(found) == [f"Thank you {number}"]
+        await acknowledge(found)
+        cursor = found.cursor
+        assert source.refused.startswith("mails cannot be moved to the folder no/such/folder: ")
+        assert source.refused.endswith("; they are marked as seen instead")
+    assert len(list(dovecot.maildir(user).glob("cur/*:2,S"))) == 2
+    await source.aclose()
+    again = reader(dovecot, user, processed_folder="no/such/folder")
+    dovecot.put(user, "m3", mail(3))
+    assert texts(await again.fetch(cursor)) == ["Thank you 3"]
+    assert again.refused, "also when a new connection moves what was left"
+    await again.aclose()
+
+
 async def test_what_was_booked_by_a_connection_that_ended_is_moved_by_the_next(
     dovecot: Dovecot, user: str
 ) -> None:

@@ -42,6 +42,7 @@ class Box:
     looks: list[tuple[float, str]] = field(default_factory=list)
     acknowledged: list[tuple[str, list[str]]] = field(default_factory=list)
     closed: int = 0
+    refused: str = ""
 
     def add(self, n: int = 1) -> None:
         for _ in range(n):
@@ -130,6 +131,32 @@ async def world(ledger: Ledger | None = None) -> AsyncIterator[World]:
         await nursery.start(readers.run)
         yield made
         nursery.cancel_scope.cancel()
+
+
+async def test_what_a_source_refuses_is_told_once_while_it_is_read(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    box = Box(wait=60.0, refused="mails cannot be moved")
+    async with world() as here:
+        await here.apply(box)
+        for n in (1, 2):
+            box.add()
+            await trio.sleep(61)
+            assert len(here.ledger.booked) == n
+        assert (here.view.state, here.view.reason, here.view.person) == ("working", box.refused, True)
+        box.trouble = SourceUnavailable("gone")
+        await trio.sleep(100)
+        assert here.view.reason == "gone"
+        box.trouble = None
+        await trio.sleep(300)
+        assert (here.view.state, here.view.reason) == ("working", box.refused)
+        assert [kind for kind, _ in here.events] == ["mailbox.refused"]
+        box.refused = ""
+        await trio.sleep(100)
+        assert (here.view.reason, here.view.person) == ("", False)
+        box.refused = "mails cannot be moved"
+        await trio.sleep(100)
+        assert [data["reason"] for _, data in here.events] == [box.refused] * 2
 
 
 async def test_it_books_then_acknowledges_then_waits(autojump_clock: trio.testing.MockClock) -> None:
