@@ -268,6 +268,7 @@ KNOW_SQLITE = {
             "connection",
             "database",
             "file_checks",
+            "free_pages",
             "opening",
             "putting_back",
             "readers",

@@ -209,6 +209,28 @@ def test_an_end_in_the_middle_of_an_import_is_mended_by_importing_again(hub: Hub
     assert len(records.contacts) == records.members == 5000
 
 
+def test_an_end_while_free_pages_are_given_back_loses_nothing_and_the_next_run_goes_on(hub: Hub) -> None:
+    hub.boot()
+    hub.contacts(100)
+    (hub.folder / "flyer.bin").write_bytes(os.urandom(4 << 20))
+    (hub.folder / "sale.toml").write_text(
+        'name = "sale"\nchannel = "email"\nlists = ["all"]\nkind = "transactional"\n'
+        'sender = "Acme <news@acme.example>"\nsubject = "Sale"\ntext = "Hi"\nattachments = ["flyer.bin"]\n'
+    )
+    hub.hubctl("apply", str(hub.folder / "sale.toml"))
+    assert hub.end() == 0
+    size = (hub.state / "hub.db").stat().st_size
+    hub.boot(fail="in_giving_back:5")
+    hub.hubctl("delete", "sale", "--yes")
+    left = killed(hub)
+    check_records(left)
+    assert len(left.contacts) == 100
+    hub.boot()
+    until(lambda: (hub.state / "hub.db").stat().st_size < size - (2 << 20), "the file to be shorter")
+    assert hub.end() == 0
+    check_records(read_records(hub.state))
+
+
 def test_an_end_in_the_middle_of_a_backup_leaves_no_file_that_looks_like_one(hub: Hub) -> None:
     backup = hub.folder / "backup.db"
     hub.boot(fail="in_backup:1")
