@@ -15,6 +15,7 @@ from hubctl.exits import Exit, Refused
 from hubview.settings import SMALLEST, Settings
 
 TITLE = "MessageHub"
+GTK = "gtkwebkit2"  #: what pywebview calls it
 INSTALL = {
     "linux": "apt install python3-gi gir1.2-webkit2-4.1 (with a Python that sees the system's packages), "
     "or: pip install 'messagehubd[qt]'",
@@ -101,11 +102,16 @@ def file_chooser(webview: Any, window: Any) -> Callable[[str], Path | None]:
     """What asks in this window where to save a file of a name; it returns None when the person cancels."""
 
     def choose(name: str) -> Path | None:
-        folder = os.fspath(Path.home())
+        downloads = Path.home() / "Downloads"
+        folder = os.fspath(downloads if downloads.is_dir() else Path.home())
         chosen = window.create_file_dialog(webview.FileDialog.SAVE, directory=folder, save_filename=name)
         if not chosen:
             return None
-        return Path(chosen if isinstance(chosen, str) else chosen[0])
+        path = Path(chosen if isinstance(chosen, str) else chosen[0])
+        if webview.renderer == GTK and path.exists():  # pywebview has the other dialogs ask this themselves
+            replace = window.create_confirmation_dialog(TITLE, f"{path.name} exists. Replace it?")
+            return path if replace else None
+        return path
 
     return choose
 

@@ -10,7 +10,7 @@ import { initial, isLive, takeAll, takeEvent, takeOne } from './store.js';
 import { PAGES } from './pages.js';
 import { onKey } from './keys.js';
 
-const FRAME = 250; // milliseconds between two drawings because of live figures
+const FRAME = 260; // milliseconds between two drawings because of live figures: at most four a second
 const ASK_AGAIN = 300; // milliseconds in which campaigns that changed are collected before they are asked for
 const CLOCK = 15; // seconds between two drawings for the sake of "since" and "ends at"
 const TOAST = 8000;

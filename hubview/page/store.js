@@ -25,6 +25,8 @@ import { count } from './format.js';
  * @property {Record<string, string>} choices what was chosen before, such as the colours
  * @property {{name: string, params: Record<string, string>, path: string}} route
  * @property {any} page what only the open page knows
+ * @property {string[]} [newLists] who gets the campaign that is begun next
+ * @property {string} [wantedState] which recipients the list shows next
  * @property {string} saving what is being saved as a file
  * @property {any} dialog the open dialog
  * @property {any} toast the message at the bottom

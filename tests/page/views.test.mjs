@@ -16,7 +16,7 @@ const { chosenOf, row, since, visible } = await at('views/board.js');
 const { VERBS, fitting, outcome } = await at('batch.js');
 const { campaign } = await at('views/campaign.js');
 const { linePath, scale, funnel, progress } = await at('views/campaign-overview.js');
-const { failureRow } = await at('views/campaign-failures.js');
+const { failureRow, failures } = await at('views/campaign-failures.js');
 const { folded, told } = await at('views/campaign-log.js');
 const { lifeLine } = await at('views/campaign-message.js');
 const { email } = await at('views/preview.js');
@@ -29,10 +29,10 @@ const { wholeNumber } = await at('views/credits.js');
 const { settings } = await at('views/settings.js');
 const { findingsIn, spanOfLine } = await at('findings.js');
 const { editor } = await at('views/editor.js');
-const { valuesOf, listName } = await at('views/import.js');
+const { valuesOf, listName } = await at('importing.js');
 const { Rows, inView, topOf, ROW, PAGE_ROWS } = await at('rows.js');
 const { accountOf, answersOf } = await at('views/provider-form.js');
-const { withZone } = await at('views/new-review.js');
+const { inWindow, withZone } = await at('views/new-review.js');
 
 /** Numbers that are the same in every run. */
 function* random(seed) {
@@ -414,6 +414,20 @@ test('files are named in it as they lie beside it, and tables come last', () => 
     inline: [],
   };
   assert.equal(toToml(spec), 'name = "x"\nattachments = ["f.pdf"]\n\n[headers]\n"X-A b" = "1"\n');
+});
+
+test('what the check found is told in the words of the window', () => {
+  const found = 'a marketing email needs an unsubscribe link (key: unsubscribe)';
+  assert.equal(inWindow(found), 'A marketing email needs an unsubscribe link');
+  const variable = 'the message has {{ unsubscribe_url }}; set it with the key unsubscribe';
+  assert.equal(inWindow(variable), 'The message has {{ unsubscribe_url }}; say where people unsubscribe');
+});
+
+test('who was left out is told where nothing failed', () => {
+  const { state } = app([], { page: { groups: [] } });
+  const shown = text(failures({ state }, view({ counts: { skipped: 2, sent: 5 } })));
+  assert.match(shown, /Nothing failed 2 people were left out .*Show skipped Save who did not get it/);
+  assert.match(text(failures({ state }, view({ counts: { sent: 5 } }))), /Nothing went wrong/);
 });
 
 test('a local time carries its offset', () => {

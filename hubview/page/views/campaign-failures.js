@@ -4,7 +4,7 @@ import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { askDecide, askRetry } from '../actions-failures.js';
 import { count, sentence, words } from '../format.js';
 import { icon } from '../icons.js';
-import { empty, loading } from '../parts.js';
+import { empty, loading, peopleWord } from '../parts.js';
 import { address } from '../router.js';
 import { save } from '../saving.js';
 import { mayChange } from '../store.js';
@@ -28,6 +28,15 @@ export async function openFailures(app, name) {
 export function failures(app, view) {
   const { groups, stale } = app.state.page;
   if (!groups) return loading('Asking hubd what went wrong.');
+  if (!groups.length && view.counts.skipped) {
+    return empty(
+      'Nothing failed',
+      html`${skippedWords(view.counts.skipped)} See who, and why.`,
+      html`<div class="row">
+        ${mayChange(app.state) ? html`${skippedLink(app, view)} ${saveButton(app, view)}` : nothing}
+      </div>`,
+    );
+  }
   if (!groups.length) {
     return empty(
       'Nothing went wrong',
@@ -41,18 +50,7 @@ export function failures(app, view) {
       <span class="hint">Addresses are never shown here.</span>
       ${stale ? html`<button class="btn btn-s btn-quiet" @click=${() => app.refresh()}>${icon('retry')}There is news: refresh</button>` : nothing}
       <span class="grow"></span>
-      ${
-        mayChange(app.state)
-          ? html`<button
-              class="btn btn-s btn-quiet"
-              title="Everybody who failed, was skipped or is in doubt, with the reason"
-              aria-disabled=${app.state.saving ? 'true' : nothing}
-              @click=${() => save(app, { kind: 'recipients', campaign: view.name, states: NOT_DELIVERED })}
-            >
-              ${icon('download')}${app.state.saving ? 'Saving' : 'Save who did not get it'}
-            </button>`
-          : nothing
-      }
+      ${mayChange(app.state) ? saveButton(app, view) : nothing}
       ${
         mayChange(app.state) && view.counts.failed + view.counts.undelivered
           ? html`<button class="btn btn-s" @click=${() => askRetry(app, view.name, 'transient')}>
@@ -63,7 +61,43 @@ export function failures(app, view) {
       }
     </div>
     ${failuresTable(app, view, groups)}
+    ${
+      view.counts.skipped
+        ? html`<p class="hint below">
+            ${skippedWords(view.counts.skipped)} ${mayChange(app.state) ? skippedLink(app, view) : nothing}
+          </p>`
+        : nothing
+    }
   </section>`;
+}
+
+/** @param {number} number */
+function skippedWords(number) {
+  return `${peopleWord(number)} ${number === 1 ? 'was' : 'were'} left out before anything was sent to them.`;
+}
+
+/**
+ * @param {any} app
+ * @param {any} view
+ */
+function skippedLink(app, view) {
+  const path = address('campaigns', view.name, 'recipients');
+  return html`<a class="btn btn-s" href=${path} @click=${() => (app.state.wantedState = 'skipped')}>Show skipped</a>`;
+}
+
+/**
+ * @param {any} app
+ * @param {any} view
+ */
+function saveButton(app, view) {
+  return html`<button
+    class="btn btn-s"
+    title="Everybody who failed, was skipped or is in doubt, with the reason"
+    aria-disabled=${app.state.saving ? 'true' : nothing}
+    @click=${() => save(app, { kind: 'recipients', campaign: view.name, states: NOT_DELIVERED })}
+  >
+    ${icon('download')}${app.state.saving ? 'Saving' : 'Save who did not get it'}
+  </button>`;
 }
 
 /**

@@ -47,7 +47,7 @@ export function message(app) {
         ${part === 'more' && isEmail ? more(app) : draft.template ? nothing : html`${chips(app, fields, isEmail ? part : 'text')} ${editor(page, isEmail ? part : 'text', (value) => set(app, isEmail ? part : 'text', value))}`}
       </div>
       <aside class="rail" aria-label="Preview">
-        ${page.savedText ? preview(app, draft.name, page) : html`<p class="hint">The preview appears when there is a sender, a subject and a text.</p>`}
+        ${page.savedText ? preview(app, draft.name, page, remedy(page)) : html`<p class="hint">The preview appears when there is a sender, a subject and a text.</p>`}
         ${page.savedText ? html`<div class="row"><span class="grow"></span><button class="btn btn-s" @click=${() => askTest(app)}>Send a test…</button></div>` : nothing}
       </aside>
     </div>
@@ -63,6 +63,20 @@ export function message(app) {
         Continue
       </button>
     </div>`;
+}
+
+/** What the third tab has. @param {any} draft */
+function moreWords({ kind }) {
+  return kind === 'marketing' ? 'Unsubscribe, attachments' : 'Attachments and more';
+}
+
+/** What mends a preview that cannot be made, in the words of this form. @param {any} page */
+function remedy({ draft, previewError }) {
+  if (!previewError) return undefined;
+  if (!draft.lists.length) return 'Choose who gets it in the first step, or name a contact here.';
+  if (!draft.unsubscribe && /unsubscribe_url/.test(previewError.message))
+    return `Say where people unsubscribe, under “${moreWords(draft)}”.`;
+  return undefined;
 }
 
 /**
@@ -153,15 +167,11 @@ function line(app, key, label, placeholder, hint) {
  */
 function tabs(app, part) {
   const { page } = app.state;
+  const count = page.draft.attachments.length;
   const all = [
     ['text', 'Text'],
     ['html', 'HTML'],
-    [
-      'more',
-      page.draft.attachments.length
-        ? `Attachments and more (${page.draft.attachments.length})`
-        : 'Attachments and more',
-    ],
+    ['more', count ? `${moreWords(page.draft)} (${count})` : moreWords(page.draft)],
   ];
   return html`<nav class="tabs" aria-label="Body">
     ${all.map(([name, words]) => html`<button aria-current=${part === name ? 'true' : nothing} @click=${() => app.patch(page, { part: name })}>${words}</button>`)}

@@ -3,7 +3,7 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { askStart } from '../actions.js';
 import { chainWords, providersOf, save } from '../draft.js';
-import { count, plural, size, span, time } from '../format.js';
+import { count, plural, sentence, size, span, time } from '../format.js';
 import { icon } from '../icons.js';
 import { field, loading, peopleWord } from '../parts.js';
 import { address } from '../router.js';
@@ -54,19 +54,11 @@ export function review(app) {
  * @param {any} draft
  */
 function findings(app, check, draft) {
-  const fix = (/** @type {any} */ { risk }) =>
-    html`<button
-      class="btn btn-s"
-      @click=${() => {
-        app.state.page.part = risk === 'no-unsubscribe' ? 'more' : 'text';
-        goTo(app, 'message');
-      }}
-    >
-      Fix
-    </button>`;
+  const fix = (/** @type {any} */ { risk, problem }) =>
+    html`<button class="btn btn-s" @click=${() => goToFault(app, risk, problem)}>Fix</button>`;
   const found = [
     ...check.problems.map((/** @type {any} */ each) =>
-      item(each.risk ? 'warning' : 'cross', each.risk ? 'wait' : 'bad', each.problem, fix(each)),
+      item(each.risk ? 'warning' : 'cross', each.risk ? 'wait' : 'bad', inWindow(each.problem), fix(each)),
     ),
     ...check.warnings.map((/** @type {string} */ words) => item('info', 't2', words)),
   ];
@@ -104,6 +96,29 @@ function findings(app, check, draft) {
       ),
     );
   return found;
+}
+
+/** What hubd found, without the keys of a campaign file. @param {string} problem */
+export function inWindow(problem) {
+  const plain = problem.replace(/ \(key: \w+\)/, '').replace(/set it with the key unsubscribe$/, UNSUBSCRIBE);
+  return sentence(plain);
+}
+
+const UNSUBSCRIBE = 'say where people unsubscribe';
+
+/**
+ * To the field that mends it: who gets it and through whom is in the first step.
+ * @param {any} app
+ * @param {string} risk "" for what cannot be left as it is
+ * @param {string} problem
+ */
+async function goToFault(app, risk, problem) {
+  const { page } = app.state;
+  const id = /postal/.test(problem) ? 'postal_address' : /unsubscribe/.test(problem) ? 'unsubscribe' : '';
+  if (id) page.part = 'more';
+  else page.part = page.draft.text || !page.draft.html ? 'text' : 'html';
+  await goTo(app, risk || id ? 'message' : 'audience');
+  document.getElementById(id || page.part)?.focus();
 }
 
 /**

@@ -26,7 +26,10 @@ export const newPage = {
     await app.loadLists();
     if (page.draft) return;
     if (!route.params.name) {
-      app.patch(page, { draft: blank(), step: 'audience', faults: {} });
+      const { lists, newLists } = app.state;
+      app.state.newLists = undefined;
+      const only = lists.length === 1 ? [lists[0].name] : [];
+      app.patch(page, { draft: { ...blank(), lists: newLists ?? only }, step: 'audience', faults: {} });
       return;
     }
     const { campaign, spec } = await app.call('campaign.get', { name: route.params.name });

@@ -42,8 +42,9 @@ export async function frameOf(app, text) {
  * @param {any} app
  * @param {string} name
  * @param {any} page
+ * @param {string} [remedy] what to do about an error, where the page knows better than hubd
  */
-export function preview(app, name, page) {
+export function preview(app, name, page, remedy) {
   const { preview: content, previewError } = page;
   const way = page.way ?? 'desktop';
   const isEmail = content?.subject !== undefined;
@@ -67,7 +68,7 @@ export function preview(app, name, page) {
       />
       ${isEmail ? ways(app, page, way) : nothing}
     </form>
-    ${failure(previewError)}
+    ${failure(previewError && { ...previewError, hint: remedy ?? previewError.hint })}
     ${
       content
         ? html`<div class="preview">
