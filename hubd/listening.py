@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import trio
+
 from hubd.config.file import HubConfig, secrets_of
 from hubd.core.tokens import Purpose, Tokens
 from hubd.inbound.listener import Listener, Webhook
 from hubd.providers.registry import kind_of
 from hubd.secret_keys import SecretKey
+from hubd.transports.secret_reader import SecretReader
 
 
 def unsubscribe_links(config: HubConfig) -> str:
@@ -38,12 +41,9 @@ def listener_of(config: HubConfig, tokens: Tokens, now: Callable[[], float]) -> 
     webhooks = {}
     for name, settings in config.providers.items():
         kind = kind_of(settings.type)
-        reference = secrets_of(settings).get(kind.webhook_key)
-        if kind.webhook is not None and reference is not None:
-            secret = SecretKey(f"providers.{name}", kind.webhook_key, reference, config)
-            webhooks[name] = Webhook(
-                token=_webhook_token(tokens, name), secret=secret.read, read=kind.webhook
-            )
+        read = _key_reader(config, name)
+        if kind.webhook is not None and read is not None:
+            webhooks[name] = Webhook(token=_webhook_token(tokens, name), secret=read, read=kind.webhook)
 
     def is_ours(token: str) -> bool:
         return tokens.read(Purpose.UNSUBSCRIBE, token) is not None
@@ -54,6 +54,22 @@ def listener_of(config: HubConfig, tokens: Tokens, now: Callable[[], float]) -> 
         webhooks=webhooks,
         now=now,
     )
+
+
+def _key_reader(config: HubConfig, name: str) -> SecretReader | None:
+    """Reads what a provider's webhook is checked with: the secret, or a public key; None if there is none."""
+    settings = config.providers[name]
+    kind = kind_of(settings.type)
+    reference = secrets_of(settings).get(kind.webhook_key)
+    if reference is not None:
+        return SecretKey(f"providers.{name}", kind.webhook_key, reference, config).read
+    public_key = kind.webhook_public_key(settings)
+
+    async def read() -> str:
+        await trio.lowlevel.checkpoint()
+        return public_key
+
+    return read if public_key else None
 
 
 def _webhook_token(tokens: Tokens, provider: str) -> str:

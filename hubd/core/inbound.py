@@ -53,6 +53,11 @@ class Item:
     source: str = ""  #: under whose name it is kept; "" for the source that read it
     #: It may be about a message that somebody else sent with the same account: it counts only if it is ours.
     only_ours: bool = False
+    #: Seconds from `at` for which it is left at its source while it fits no message; 0: as the look says.
+    look_again: float = 0.0
+    #: An entry of the provider's own list of addresses. It names no message, and counts for the address in
+    #: any case; what it says may have been told about a message before.
+    of_list: bool = False
     code: int = 0  #: reply code or the provider's error number, 0 without one
     enhanced: str = ""  #: enhanced status code such as "5.1.1" (RFC 3463), or ""
     vendor: str = ""  #: the provider's own word for it ("Permanent/General", "30005"), or ""

@@ -100,7 +100,7 @@ def effect_of(item: Item, match: Match | None, *, opted_out: bool = False) -> Ef
     """What an item leads to. `opted_out`: whether its address is suppressed because of an earlier opt-out."""
     kind, unclear = _kind_of(item, opted_out)
     suppress, soft = _bounce(item, match) if kind is ItemKind.BOUNCE else (_SUPPRESS.get(kind, ""), False)
-    if kind is ItemKind.COMPLAINT and match is None:
+    if kind is ItemKind.COMPLAINT and match is None and not item.of_list:
         suppress = ""  # anybody can send one
     moves = _moves(kind, match)
     certain = match is not None and match.certain
@@ -154,15 +154,17 @@ def _moves(kind: ItemKind, match: Match | None) -> tuple[V, ...]:
 
 def _bounce(item: Item, match: Match | None) -> tuple[str, bool]:
     """For which reason a bounce suppresses the recipient, and whether it counts as a soft one."""
-    if match is None:
-        return "", False
-    if match.delivery.channel is Channel.SMS:
+    if item.about.channel is Channel.SMS:
         suppress = AT_ONCE_SMS.get(item.vendor, "")
     else:
         suppress = AT_ONCE.get(item.enhanced, "")
+    if item.permanent is False:  # whoever reports it says that it may pass
+        suppress = ""
+    if match is None:
+        return (suppress if item.of_list else ""), False
     # A report that anybody could write, or that speaks of where the recipient's mail is forwarded to.
     about_another = item.about.address not in ("", match.delivery.address_key)
-    if not match.certain or about_another:
+    if not (match.certain or item.of_list) or about_another:
         suppress = ""
     return suppress, not suppress
 

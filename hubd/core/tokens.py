@@ -96,6 +96,10 @@ class Tokens:
         hashed.update(f"{what}\0{name}".encode())
         return base64.b32encode(hashed.digest()).decode("ascii").lower()
 
+    def of_entry(self, key: str) -> str:
+        """What is kept of the key of an entry of a list of addresses, which names the address."""
+        return f"list/{self.of_name('list entry', key)}"
+
     def _hash(self, size: int, person: bytes) -> blake2b:
         return blake2b(key=self._key, digest_size=size, person=person)
 

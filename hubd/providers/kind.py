@@ -74,9 +74,10 @@ class Kind(Generic[S]):
     #: settings name no such place. Called in a thread, like `open`.
     receipts: Callable[[S, Opening], Source | None] = _nothing
     #: Reads what it tells by itself, where hubd.toml has a listener; `webhook_key` is the key of the secret
-    #: that it signs with.
+    #: that it signs with, or `webhook_public_key` gives the public key that its signatures are checked with.
     webhook: ReadWebhook | None = None
     webhook_key: str = ""
+    webhook_public_key: Callable[[S], str] = _nobody
     #: Where it writes each message to a file, under the state directory; "" for kinds that send.
     folder: str = ""
     #: Removes the files of a campaign's messages with numbers in some ranges from that folder. Called in a

@@ -37,7 +37,7 @@ from hubd.store.cancelling import cancel_waiting
 from hubd.store.credit_holds import doubts_decided
 from hubd.store.doubts import tell_decided
 from hubd.store.erased_recipients import Erased, erased_recipient, suppress_hash
-from hubd.store.forgetting import allow
+from hubd.store.forgetting import allow, is_forgotten
 from hubd.store.holding import hold, opted_out
 from hubd.store.inbound_facts import candidates, named_by_provider, recent_to
 from hubd.store.multirow import exactly_one
@@ -51,10 +51,14 @@ from hubd.store.unit import Unit
 KNOWN_KEYS = """
 SELECT key FROM inbox INDEXED BY inbox_key WHERE key IN (SELECT value FROM json_each(:keys))
     AND (source IN (:source, 'listener') OR (:source LIKE 'mailbox %' AND source LIKE 'mailbox %'))"""
+#: An entry of a list is kept under another key.
+RENAME = "UPDATE OR IGNORE inbox SET key = ? WHERE source = ? AND key = ?"
 #: Why an address is suppressed.
 SUPPRESSED = "SELECT reason FROM suppression WHERE channel = ? AND address_key = ?"
 #: Whether something of this kind came back about a delivery before.
 CAME_BEFORE = "SELECT 1 FROM inbox WHERE delivery_id = ? AND kind = ? LIMIT 1"
+#: The same of an entry of a provider's list of addresses.
+LISTED_BEFORE = "SELECT 1 FROM inbox WHERE delivery_id = ? AND kind = ? AND key LIKE 'list/%' LIMIT 1"
 #: A delivery goes on.
 MOVE = """
 UPDATE delivery SET state = ?, reason = ?, detail = ?, code = ?, next_at = NULL, updated_at = ?
@@ -117,7 +121,7 @@ class _Booking:
         self._waiting = False
 
     def book(self, items: Sequence[Item], leave_for: float) -> Booked:
-        keys = [_key(item) for item in items]
+        keys = [self._key(item) for item in items]
         named = [named_by(item, self._tokens) for item in items]
         by_provider = named_by_provider(self._unit.db, {name for each in named for name in each.provider_ids})
         self._load({number for each in named for number in each.deliveries}.union(*by_provider.values()))
@@ -134,10 +138,13 @@ class _Booking:
                 self._nobody.append(item.key)
             if known:
                 continue
-            young = leave_for > 0 and self._unit.now - item.at < leave_for
-            if match is None and erased is None and (item.only_ours or young):
-                left.append(item.key)
-                continue
+            if match is None and erased is None:
+                patience = item.look_again or leave_for
+                if patience and self._unit.now - item.at < patience:
+                    left.append(item.key)
+                    continue
+                if item.only_ours or (item.of_list and self._is_forgotten(item)):
+                    continue
             if self._enter(item, key, match, addresses, erased):
                 booked.add((self._source_of(item), key))
         return Booked(
@@ -148,19 +155,32 @@ class _Booking:
             nobody=tuple(self._nobody),
         )
 
+    def _key(self, item: Item) -> str:
+        """The key under which an item is kept, for ever: that of an entry of a list says nothing of whom."""
+        return self._tokens.of_entry(item.key) if item.of_list else _key(item)
+
     def _source_of(self, item: Item) -> str:
         return item.source or self._source
 
     def _booked(self, items: Sequence[Item], keys: Sequence[str]) -> set[tuple[str, str]]:
         """The sources and keys of those that were booked before."""
         by_source: dict[str, list[str]] = {}
+        earlier: dict[tuple[str, str], str] = {}
         for item, key in zip(items, keys, strict=True):
-            by_source.setdefault(self._source_of(item), []).append(key)
-        return {
+            source = self._source_of(item)
+            by_source.setdefault(source, []).append(key)
+            if item.of_list:  # as an earlier version kept it
+                by_source[source].append(item.key)
+                earlier[source, item.key] = key
+        found = {
             (source, key)
             for source, its in by_source.items()
             for (key,) in self._unit.db.execute(KNOWN_KEYS, {"source": source, "keys": json.dumps(its)})
         }
+        for source, key in found & earlier.keys():
+            self._unit.db.execute(RENAME, (earlier[source, key], source, key))
+            found.add((source, earlier[source, key]))
+        return found
 
     # -- whose message it is -----------------------------------------------------------------------
 
@@ -202,6 +222,7 @@ class _Booking:
     ) -> bool:
         """Write what an item leads to; whether it is kept under its key."""
         replied = item.kind is ItemKind.REPLY
+        told = match is not None and self._was_told(item, match)
         opted_out = replied and any(self._is_opted_out(item.about.channel, address) for address in addresses)
         effect = effect_of(item, match, opted_out=opted_out)
         self._new[effect.kind] += 1
@@ -209,7 +230,7 @@ class _Booking:
             self._unmatched += 1
         else:
             if effect.measure is not None and not (
-                effect.measure in _ONCE and self._came_before(effect, match)
+                effect.measure in _ONCE and self._came_before(effect.kind, match)
             ):
                 self._unit.measured(
                     match.delivery.campaign_id, effect.measure, happened_at(item, self._unit.now)
@@ -220,7 +241,7 @@ class _Booking:
         if erased is not None and effect.suppress:
             campaign = None if match is None else match.delivery.campaign_id
             suppress_hash(self._unit, erased.hash, effect.suppress, campaign, self._source_of(item))
-        if not effect.listed:
+        if not effect.listed or told or (item.of_list and match is None and not effect.suppress):
             return False
         number = self._keep(item, key, effect, match)
         if effect.hold:
@@ -231,12 +252,23 @@ class _Booking:
             self._tell(item, effect, match, number)
         return True
 
+    def _is_forgotten(self, item: Item) -> bool:
+        """Whether an address stays suppressed without being named."""
+        return is_forgotten(self._unit, item.about.channel, item.about.address)
+
     def _at(self, item: Item) -> float:
         return happened_at(item, self._unit.now)
 
-    def _came_before(self, effect: Effect, match: Match) -> bool:
-        asked = (match.delivery.delivery_id, effect.kind.value)
+    def _came_before(self, kind: ItemKind, match: Match) -> bool:
+        asked = (match.delivery.delivery_id, kind.value)
         return self._unit.db.execute(CAME_BEFORE, asked).fetchone() is not None
+
+    def _was_told(self, item: Item, match: Match) -> bool:
+        """Whether a list of addresses and something about the message itself say the same."""
+        if item.of_list:
+            return self._came_before(item.kind, match)
+        asked = (match.delivery.delivery_id, item.kind.value)
+        return self._unit.db.execute(LISTED_BEFORE, asked).fetchone() is not None
 
     def _is_opted_out(self, channel: Channel, address: str) -> bool:
         found = self._unit.db.execute(SUPPRESSED, (channel.value, address)).fetchone()

@@ -11,7 +11,8 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 
 from hubd.core.model import Channel, Content
-from hubd.store.address_hash import address_hash
+from hubd.core.tokens import Tokens
+from hubd.store.address_hash import KEY, address_hash
 from hubd.store.cancelling import TO_ADDRESSES
 from hubd.store.contents import add_content
 from hubd.store.erased_recipients import keep_hashes
@@ -57,6 +58,11 @@ ERASE_ABOUT = f"{EMPTY_ITEM} WHERE delivery_id IN (SELECT value FROM json_each(?
 #: What came back from, or about, some addresses.
 ERASE_REPLIES = f"""{EMPTY_ITEM}
 WHERE address_key <> '' AND address_key IN (SELECT value FROM json_each(:keys))"""  # noqa: S608
+#: Items that an earlier version kept under a key that names the number, which whoever has the list can find.
+NAMING = """
+SELECT id, key FROM inbox
+WHERE key LIKE 'opted-out/%' AND address_key <> '' AND address_key IN (SELECT value FROM json_each(?))"""
+RENAME = "UPDATE OR IGNORE inbox SET key = ? WHERE id = ?"
 #: Nobody has to decide about it any more,
 NOTHING_TO_DECIDE = """
 UPDATE inbox SET decision = '' WHERE decision = 'waiting' AND (
@@ -97,6 +103,14 @@ def suppress_again(unit: SharedUnit, addresses: Iterable[tuple[Channel, str]]) -
             unit.db.execute(SUPPRESS, (channel.value, key, reason, source, unit.now))
 
 
+def is_forgotten(unit: SharedUnit, channel: Channel, key: str) -> bool:
+    """Whether an address is kept as a hash, to be suppressed when it comes again."""
+    if not unit.db.execute(ANYBODY).fetchone()[0]:
+        return False
+    hashed = address_hash(unit.db, channel, key)
+    return unit.db.execute(FORGOTTEN.format(marks="?"), (hashed,)).fetchone() is not None
+
+
 def allow(unit: SharedUnit, channel: Channel, key: str, reason: str = "") -> bool:
     """Send to an address again, with `reason` only if it was suppressed for that; whether it was."""
     values: dict[str, object] = {"channel": channel.value, "key": key, "reason": reason}
@@ -120,6 +134,9 @@ def forget(unit: Unit, keys: Sequence[str]) -> tuple[int, bool]:
     rows = unit.db.execute(TO_ADDRESSES, {"keys": listed, "all": True}).fetchall()
     numbers = [row[0] for row in rows]
     person = {"keys": listed, "deliveries": json.dumps(numbers)}
+    tokens = Tokens(unit.db.execute(KEY).fetchone()[0])
+    for number, named in unit.db.execute(NAMING, (listed,)).fetchall():
+        unit.db.execute(RENAME, (tokens.of_entry(named), number))
     numbers += [row[0] for row in unit.db.execute(ANSWERS, person).fetchall() if row[0] not in numbers]
     statements = (NOTHING_TO_DECIDE, FORGET_HELD, FORGET_BOUNCES, ERASE_REPLIES)
     erased = sum(unit.db.execute(statement, person).rowcount for statement in statements)

@@ -17,6 +17,10 @@ accepts, too, and answers 200.
 
 The logs can be scripted as well (`logging`): `list`, `busy`, `garbage`, `drop`, `status:CODE`. Messages
 can be made to appear in them late, after so many questions (`hide_queries`).
+
+A question of the logs without a recipient walks all of them; `walking` scripts those and the lists of
+suppressions (`suppress`), each by its name, "logs" or that of the list. `settle` is the last status of
+messages.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 KEY = "SG.key-of-the-double"
 SCOPES = ["mail.send", "messages.read", "user.credits.read"]
@@ -50,7 +54,9 @@ _QUERY = re.compile(
     r"(?:to_email = '(?P<to>[^'\"\\]+)' AND )?"
     r'sg_message_id_created_at >= TIMESTAMP "(?P<since>[0-9TZ:-]+)" '
     r'AND sg_message_id_created_at <= TIMESTAMP "(?P<until>[0-9TZ:-]+)"'
+    r"(?: AND status IN \((?P<statuses>'[a-z]+'(?:, '[a-z]+')*)\))?"
 )
+LISTS = ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes")
 
 
 @dataclass(slots=True)
@@ -69,8 +75,24 @@ class Book:
     hide_queries: int = 0
     unseen: dict[str, int] = field(default_factory=dict)  #: questions until a message appears, by name
     reset_in: float = 1.0
+    lists: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in LISTS})
+    walks: list[str] = field(default_factory=list)  #: paths of lists, and conditions of the logs
+    walking: dict[str, str] = field(default_factory=dict)  #: what to do with those, by name
+    most: int = 500  #: entries of a list's page at most
     limit: int = 1000  #: messages of one answer at most
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def suppress(self, which: str, email: str, ago: float = 0.0, **more: Any) -> None:
+        """An entry of a list."""
+        with self.lock:
+            self.lists[which].append({"created": int(time.time() - ago), "email": email, **more})
+
+    def settle(self, to: str, status: str, reason: str = "") -> None:
+        """What became of the messages to somebody."""
+        with self.lock:
+            for message in self.messages:
+                if message["to_email"] == to:
+                    message |= {"status": status, "reason": reason}
 
     def next_behaviour(self, to: str) -> str:
         """The next of the recipient's script; the last one stays."""
@@ -161,7 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
         book = self.server.book
         if not self._authorized():
             return
-        if self.path == "/v3/scopes":
+        if self.path.startswith("/v3/suppression/"):
+            self._list(urlsplit(self.path))
+        elif self.path == "/v3/scopes":
             self._say(200, {"scopes": book.scopes})
         elif self.path == "/v3/user/credits":
             self._say(
@@ -184,11 +208,41 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._say(404, error("not found"))
 
+    def _list(self, url: SplitResult) -> None:
+        book, which = self.server.book, url.path.rpartition("/")[2]
+        query = {key: int(values[-1]) for key, values in parse_qs(url.query).items()}
+        with book.lock:
+            book.walks.append(self.path)
+            behaviour = book.walking.get(which, "")
+            rows = book.lists.get(which)
+        if behaviour:
+            self._misbehave(behaviour)
+        elif rows is None or not 1 <= query.get("limit", 500) <= 500:
+            self._say(400, error("invalid", "limit"))
+        else:
+            start, end = query.get("start_time", 0), query.get("end_time", 2**40)
+            found = [row for row in reversed(rows) if start <= row["created"] <= end]
+            offset, limit = query.get("offset", 0), min(query.get("limit", 500), book.most)
+            self._say(200, found[offset : offset + limit])
+
+    def _misbehave(self, behaviour: str) -> None:
+        kind, _, value = behaviour.partition(":")
+        match kind:
+            case "busy":
+                self._say(429, error("too many requests"))
+            case "garbage":
+                self._say(200, b"<html>no</html>")
+            case "drop":
+                self._hang_up()
+            case "status":
+                self._say(int(value), error("access forbidden"))
+
     def _authorized(self) -> bool:
         book = self.server.book
         with book.lock:
-            book.asked += 1
-            if book.record is not None:
+            reads = self.path.startswith(("/v3/suppression/", "/v3/logs"))
+            book.asked += not reads
+            if book.record is not None and not reads:
                 with book.record.with_name(f"{book.record.name}.asked").open("ab") as asked:
                     asked.write(b".")
         if hmac.compare_digest(self.headers.get("Authorization", ""), f"Bearer {book.key}"):
@@ -244,6 +298,12 @@ class _Handler(BaseHTTPRequestHandler):
         book = self.server.book
         if not self._authorized():
             return
+        if "to_email" not in body["query"] and "status IN" in body["query"]:
+            with book.lock:
+                book.walks.append(body["query"])
+                behaviour = book.walking.get("logs", "")
+            self._misbehave(behaviour) if behaviour else self._say(*self._found(body))
+            return
         with book.lock:
             book.queries.append(body["query"])
             script = book.logging
@@ -272,6 +332,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if query["to"] not in (None, each["to_email"]):
                     continue
                 if not query["since"] <= each["sg_message_id_created_at"] <= query["until"]:
+                    continue
+                if query["statuses"] and f"'{each['status']}'" not in query["statuses"].split(", "):
                     continue
                 if book.unseen.get(each["sg_message_id"], 0) > 0:
                     book.unseen[each["sg_message_id"]] -= 1

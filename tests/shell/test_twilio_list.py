@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from hubd.core.tokens import Tokens
 from hubd.core.webhooks import WebhookRequest
 from hubd.errors import CredentialMissing, SourceUnavailable
 from hubd.inbound.source import Fetched, ReadFirst
-from hubd.providers.twilio.listed import LEAVE_FOR, ListSource
+from hubd.providers.twilio.listed import ListSource
+from hubd.providers.twilio.walk import LOOK_AGAIN
 from hubd.providers.twilio.webhook import read_webhook
 from hubd.store.database import Database
 from hubd.store.inbox import Inbox
@@ -40,9 +42,7 @@ def double() -> Iterator[TwilioDouble]:
 
 
 @asynccontextmanager
-async def reading(
-    double: TwilioDouble, *tokens: str, later: float = 0.0, ours: str = SENDER
-) -> AsyncIterator[ListSource]:
+async def reading(double: TwilioDouble, *tokens: str, ours: str = SENDER) -> AsyncIterator[ListSource]:
     """A source whose token is read anew each time: the last of `tokens` stays."""
     left = list(tokens or (TOKEN,))
 
@@ -54,7 +54,7 @@ async def reading(
         return token
 
     def now() -> float:
-        return datetime.now(UTC).timestamp() + later
+        return datetime.now(UTC).timestamp()
 
     endpoint = Endpoint(double.base_url, connect_timeout=10.0, timeout=10.0)
     source = ListSource("text", endpoint, ACCOUNT, read, ours=(ours,), now=now)
@@ -241,22 +241,20 @@ async def test_a_stop_counts_from_whomever_and_a_text_to_another_number_only_as_
     ]
 
 
-async def test_a_status_that_is_nobodys_is_looked_at_again_only_for_a_while(double: TwilioDouble) -> None:
+async def test_a_status_that_is_nobodys_is_looked_at_again_only_for_a_while(
+    double: TwilioDouble, database: Database
+) -> None:
+    inbox = Inbox(database, Tokens(database.install_key))
     with double.book.lock:
         double.book.accept({"To": PEOPLE[0], "From": SENDER, "Body": "Hi"})
-    double.book.settle(PEOPLE[0], "delivered")
+        old = double.book.accept({"To": PEOPLE[1], "From": SENDER, "Body": "Hi"})
+        old["date_updated"] = format_datetime(datetime.now(UTC) - timedelta(seconds=LOOK_AGAIN + 60))
+    for number in PEOPLE[:2]:
+        double.book.settle(number, "undelivered")
     async with reading(double) as source:
-        for _ in range(2):
-            fetched = await source.fetch("")
-            assert len(fetched.items) == 1
-            assert fetched.acknowledge is not None
-            await fetched.acknowledge(Booked(new={}, left=(fetched.items[0].key,)))
-    async with reading(double, later=LEAVE_FOR + 60) as source:
-        for expected in (1, 0):
-            fetched = await source.fetch("")
-            assert len(fetched.items) == expected
-            assert fetched.acknowledge is not None
-            await fetched.acknowledge(Booked(new={}, left=tuple(item.key for item in fetched.items)))
+        seen = [sorted(item.about.address for item in (await walk(source, inbox))[0][0].items) for _ in "ab"]
+    assert seen == [list(PEOPLE[:2]), [PEOPLE[0]]]
+    assert await inbox.page() == [], "others use the account"
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hubd.core.model import Channel, Content, InDoubt
 from hubd.providers.kind import Kind, Opening
 from hubd.providers.sendgrid.settings import SendGridConfig, read_sendgrid
+from hubd.providers.sendgrid.webhook import read_webhook
 
 if TYPE_CHECKING:
+    from hubd.inbound.source import Source
     from hubd.providers.sendgrid.transport import SendGridTransport
 
 
@@ -25,6 +28,12 @@ def _open(config: SendGridConfig, opening: Opening) -> SendGridTransport:
         connections=config.concurrency,
         tracking=Tracking(clicks=config.click_tracking, opens=config.open_tracking),
     )
+
+
+def _receipts(config: SendGridConfig, opening: Opening) -> Source:
+    from hubd.providers.sendgrid.lists import ListsSource
+
+    return ListsSource(opening.name, _open(config, opening), time.time)
 
 
 def _problems(content: Content) -> Iterator[str]:
@@ -45,4 +54,7 @@ KIND = Kind(
     secrets=lambda config: {"api_key": config.api_key},
     can_reconcile=True,
     problems=_problems,
+    receipts=_receipts,
+    webhook=read_webhook,
+    webhook_public_key=lambda config: config.verification_key,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from hubd.config.hosts import base_url
 from hubd.config.rates import email_sender, read_limits
 from hubd.config.secret_refs import how_to, read_secret
 from hubd.core.tables import Table
+from hubd.errors import BadInput
 from hubd.providers.settings import ProviderSettings
 from hubd.secrets import SecretRef
 
@@ -27,6 +29,13 @@ class SendGridConfig(ProviderSettings):
         SecretRef,
         Meta(description="Where the API key is. It needs the permission Mail Send."),
     ]
+    verification_key: Annotated[
+        str,
+        Meta(
+            description="The verification key of the signed event webhook, as SendGrid shows it, where the "
+            "listener serves that. It is no secret. Needs `messagehubd[sendgrid]`."
+        ),
+    ] = ""
     click_tracking: Annotated[
         bool, Meta(description="Let SendGrid replace links by its own, to count clicks.")
     ] = False
@@ -49,6 +58,7 @@ def read_sendgrid(table: Table, folder: Path) -> SendGridConfig | None:
     if table.raw.get("api_key") is None:
         table.fault("api_key", "is missing; " + how_to("api_key"))
     url = table.checked("base_url", base_url(SENDGRID_URL), SENDGRID_URL, example=SENDGRID_URL)
+    verification = table.checked("verification_key", _verification_key, "", example="MFkwEwYHKoZI...")
     clicks, opens = table.flag("click_tracking", False), table.flag("open_tracking", False)
     concurrency = table.whole("concurrency", 10, 1, 100)
     limits = read_limits(table, email_sender, domains=True)
@@ -57,9 +67,24 @@ def read_sendgrid(table: Table, folder: Path) -> SendGridConfig | None:
         return None
     return SendGridConfig(
         api_key=key,
+        verification_key=verification,
         click_tracking=clicks,
         open_tracking=opens,
         concurrency=concurrency,
         base_url=url,
         **limits,
     )
+
+
+def _verification_key(text: str) -> str:
+    if find_spec("cryptography") is None:
+        raise BadInput('needs a package that is not installed: pip install "messagehubd[sendgrid]"')
+    from hubd.providers.sendgrid.webhook import read_public_key
+
+    try:
+        read_public_key(text)
+    except ValueError:
+        raise BadInput(
+            "is not the verification key of a signed event webhook; copy it from SendGrid"
+        ) from None
+    return "".join(text.split())

@@ -73,6 +73,7 @@ class OptedOutSource:
             kind=ItemKind.OPT_OUT,
             at=self._now(),
             about=Reference(channel=Channel.SMS, address=number),
+            of_list=True,
             vendor="OptedOut",
             sender=number,
         )

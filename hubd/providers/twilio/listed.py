@@ -29,9 +29,6 @@ from hubd.transports.unavailable import unavailable
 LARGEST = 16 * 1024 * 1024
 #: Items that are known to be booked, so that they are not handed over again at each walk.
 REMEMBERED = 200_000
-#: Seconds for which a status that fits no message is looked at again: longer than a lost answer is asked
-#: about, which gives a message its name.
-LEAVE_FOR = 7_200.0
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -101,10 +98,7 @@ class ListSource:
             raise SourceUnavailable(why, data={"person": False}) from None
 
     def _remember(self, items: Sequence[Item], left: Collection[str]) -> None:
-        now = self._now()
-        self._booked.update(
-            (item.key, None) for item in items if item.key not in left or now - item.at > LEAVE_FOR
-        )
+        self._booked.update((item.key, None) for item in items if item.key not in left)
         for key in list(self._booked)[: max(0, len(self._booked) - REMEMBERED)]:
             del self._booked[key]
 

@@ -34,6 +34,9 @@ OVERLAP = 900.0
 DEEP_EVERY = 900.0
 #: Seconds for which the status of a message may change.
 CHANGING = 3 * 86_400.0
+#: Seconds for which a status that fits no message is looked at again: longer than a lost answer is asked
+#: about, which gives a message its name.
+LOOK_AGAIN = 7_200.0
 #: Seconds that a walk goes back at most, after a long time without one.
 FURTHEST = 30 * 86_400.0
 
@@ -144,7 +147,7 @@ class Message(msgspec.Struct, frozen=True):
             at = _time(self.date_updated) or _time(self.date_sent) or self.made
             error = "" if self.error_code is None else str(self.error_code)
             item = status_item(self.sid, self.status, self.to or "", error, self.error_message or "", at)
-            return None if item is None else replace(item, only_ours=True)
+            return None if item is None else replace(item, only_ours=True, look_again=LOOK_AGAIN)
         if self.direction != "inbound" or not self.from_:
             return None
         item = text_item(self.sid, self.from_, self.body or "", self.made)

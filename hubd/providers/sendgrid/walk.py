@@ -1,0 +1,156 @@
+"""How SendGrid's lists of addresses and its logs are read, in turn, one request a look. Pure.
+
+A round reads each list in the window of time since the round before, with some overlap, 500 entries a page;
+then the logs. Those answer at most 1,000 messages and have no pages, so a window that has more is halved.
+Most rounds look at the newest messages; every `DEEP_EVERY` seconds at those of three days, because a server
+may be tried for so long.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+import msgspec
+
+from hubd.providers.sendgrid.items import LISTS
+
+PAGE = 500  #: entries of a list; SendGrid gives no more
+LOG_PAGE = 1000  #: messages of an answer of the logs
+MOST_PAGES = 200  #: of one list in one round
+SHORTEST = 1.0  #: seconds of a window of the logs that is not halved any more
+OVERLAP = 900.0  #: seconds: entries may appear late
+DEEP_EVERY = 900.0
+CHANGING = 3 * 86_400.0  #: seconds for which the status of a message may change
+FURTHEST = 30 * 86_400.0  #: seconds that a round looks back at most, after a long time without one
+#: Seconds between two rounds, at first and at most; the logs allow few requests a minute.
+EVERY = 60.0
+LONGEST = 900.0
+
+_STATUSES = "'delivered', 'bounced', 'blocked', 'dropped'"
+STEPS = (*LISTS, "logs")
+
+
+class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far all was read. Times are seconds since the epoch."""
+
+    until: float = 0.0  #: when the last round began; 0: there was none
+    deep: float = 0.0  #: when the last one began that looked at three days of the logs
+    newest: float = 0.0  #: when the newest message of the logs was made
+    began: float = 0.0  #: the round under way; 0: there is none
+    step: int = 0  #: of `STEPS`
+    offset: int = 0  #: entries of the list that were read
+    windows: tuple[tuple[float, float], ...] = ()  #: of the logs, that are still to be read; the next is last
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """The beginning for "", and for what is no cursor of ours."""
+        try:
+            return _cursor.decode(text)
+        except msgspec.DecodeError:
+            return cls()
+
+    def __str__(self) -> str:
+        return _encode(self).decode()
+
+    @property
+    def what(self) -> str:
+        """What is read now: one of `STEPS`."""
+        return STEPS[self.step]
+
+    @property
+    def since(self) -> float:
+        """From when on this round looks at lists."""
+        since = self.until - OVERLAP if self.until else self.began - CHANGING
+        return max(since, self.began - FURTHEST)
+
+    @property
+    def goes_deep(self) -> bool:
+        """Whether this round looks at three days of the logs."""
+        return self.began - self.deep >= DEEP_EVERY and (
+            not self.until or self.began - self.newest < CHANGING
+        )
+
+    def begin(self, now: float) -> Cursor:
+        """The cursor with a round under way."""
+        step = min(max(self.step, 0), len(STEPS) - 1)
+        return (
+            msgspec.structs.replace(self, step=step)
+            if self.began
+            else msgspec.structs.replace(self, began=now, step=0, offset=0, windows=())
+        )
+
+    def skip(self) -> Cursor:
+        """This step is not read in this round."""
+        if self.step + 1 < len(STEPS):
+            following = msgspec.structs.replace(self, step=self.step + 1, offset=0)
+            if following.what != "logs":
+                return following
+            since = min(self.since, self.began - CHANGING) if self.goes_deep else self.since
+            return msgspec.structs.replace(following, windows=((since, self.began),))
+        return self._ended(deep=self.deep)
+
+    def after_list(self, count: int) -> Cursor:
+        """The cursor after a page of a list with so many entries."""
+        if count < PAGE or self.offset + PAGE >= MOST_PAGES * PAGE:
+            return self.skip()
+        return msgspec.structs.replace(self, offset=self.offset + PAGE)
+
+    def after_logs(self, made: Sequence[float]) -> Cursor:
+        """The cursor after an answer of the logs, with the times at which its messages were made.
+
+        `halves` says whether that answer is left aside.
+        """
+        begins, ends = self.windows[-1]
+        rest = self.windows[:-1]
+        if self.halves(len(made)):
+            middle = (begins + ends) / 2
+            return msgspec.structs.replace(self, windows=(*rest, (begins, middle), (middle, ends)))
+        read = msgspec.structs.replace(self, windows=rest, newest=max([self.newest, *made]))
+        return read if rest else read._ended(deep=self.began if self.goes_deep else self.deep)
+
+    def halves(self, count: int) -> bool:
+        """Whether so many messages may not be all of the window, which is to be halved then."""
+        begins, ends = self.windows[-1]
+        return count >= LOG_PAGE and ends - begins > SHORTEST
+
+    def _ended(self, *, deep: float) -> Cursor:
+        return Cursor(until=self.began, deep=deep, newest=self.newest)
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next request."""
+        if self.began:
+            return 0.0
+        return min(max(EVERY, now - self.newest), LONGEST) if self.newest else LONGEST
+
+    def target(self) -> str:
+        """The path of a list's next page."""
+        query = {"start_time": int(self.since), "end_time": int(self.began) + 1, "limit": PAGE}
+        return f"/v3/suppression/{self.what}?{urlencode({**query, 'offset': self.offset})}"
+
+    def query(self) -> bytes:
+        """The question for the logs' next window."""
+        begins, ends = self.windows[-1]
+        condition = (
+            f'sg_message_id_created_at >= TIMESTAMP "{_stamp(begins)}" '
+            f'AND sg_message_id_created_at <= TIMESTAMP "{_stamp(ends + 1)}" AND status IN ({_STATUSES})'
+        )
+        return json.dumps({"query": condition, "limit": LOG_PAGE}).encode()
+
+
+_cursor = msgspec.json.Decoder(Cursor)
+_encode = msgspec.json.Encoder().encode
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(max(0.0, at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_stamp(text: object) -> float:
+    """The time that a message of the logs was made at; 0 if it does not say."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
