@@ -51,7 +51,7 @@ from hubd.listening import listener_of, unsubscribe_links, webhook_urls
 from hubd.lock import sole_holder
 from hubd.mailboxes import probe
 from hubd.notify import Heartbeat, Manager, summary
-from hubd.provider_specs import provider_specs
+from hubd.provider_specs import log_advice, provider_advice, provider_specs
 from hubd.reports.notifier import Notifier, Recipients
 from hubd.signals import Stopping, hangups_from_now_on, reload_on_hangup, watch_signals, watch_stdin
 from hubd.sinks.manager import SinkManager
@@ -202,6 +202,7 @@ async def _serve(
                 changes = await supervisor.reconfigure(await specs(config))
                 changes += readers.changed(found)
                 await readers.apply(found)
+                log_advice(config)
                 if inbox.rules != config.bounces:
                     inbox.rules = config.bounces
                     changes.append("bounces")
@@ -245,6 +246,7 @@ async def _serve(
                 webhooks=lambda: webhook_urls(reload.running, tokens),
                 shutdown=stopping.ask,
                 viewer_token=reload.viewer_token,
+                provider_advice=lambda: provider_advice(reload.running),
                 endpoints=endpoints,
                 now=time.time,
                 info=_info(options),
@@ -257,6 +259,7 @@ async def _serve(
                 await services.start(readers.run)
                 found = await inbound_sources(config, options.state_dir, bridge, time.time)
                 await readers.apply([*found, *listened])
+                log_advice(config)
                 if listener is not None and config.listener is not None:
                     await services.start(listener.serve, config.listener.address)
                 services.start_soon(tidy_hourly, database, reload)

@@ -5,6 +5,7 @@ Secrets are read once for each login, and here, so that a reload can tell whethe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,8 @@ from hubd.providers.kind import Opening
 from hubd.providers.registry import kind_of
 from hubd.secret_keys import SecretKey
 from hubd.secrets import Place
+
+log = logging.getLogger(__name__)
 
 
 async def provider_specs(
@@ -53,6 +56,22 @@ async def provider_specs(
         for name, settings in config.providers.items():
             nursery.start_soon(add, name, settings)
     return {name: specs[name] for name in config.providers}
+
+
+def provider_advice(config: HubConfig) -> dict[str, list[str]]:
+    """What of each provider's settings cannot work as meant, in sentences; by the provider's name."""
+    found = {
+        name: list(kind_of(settings.type).advice(settings, bool(config.mailboxes)))
+        for name, settings in config.providers.items()
+    }
+    return {name: sentences for name, sentences in found.items() if sentences}
+
+
+def log_advice(config: HubConfig) -> None:
+    """Tell it to whoever reads the log."""
+    for name, sentences in provider_advice(config).items():
+        for sentence in sentences:
+            log.warning("provider %s: %s", name, sentence)
 
 
 async def receipt_sources(config: HubConfig, state_dir: Path, bridge: Bridge) -> dict[str, Source]:

@@ -439,4 +439,6 @@ class Hub:
     shutdown: Callable[[], None]  #: ask the daemon to stop; returns at once
     #: The token in the configuration that lets programs in as viewers over TCP; "" for none.
     viewer_token: Callable[[], Awaitable[str]] = _no_token
+    #: What of the settings of providers cannot work as meant, in sentences, by provider.
+    provider_advice: Callable[[], Mapping[str, Sequence[str]]] = dict
     endpoints: Endpoints = field(default_factory=Endpoints)  #: the listeners that are open

@@ -131,6 +131,9 @@ def _look_at_state(campaign: Campaign, found: Found) -> Found:
 
 def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
     first, *others = spec_from_json(campaign.spec).providers
+    advice = hub.provider_advice()
+    told = (f"{name}: {sentence}" for name in (first, *others) for sentence in advice.get(name, ()))
+    found = replace(found, advice=tuple(told))
     for name in others:
         try:
             other = hub.supervisor.providers.get(name).spec

@@ -67,6 +67,7 @@ class Found:
     absent_fields: frozenset[str] = frozenset()  #: that the content names and none of them has
     limits: Limits = field(default_factory=Limits)  #: that hold its messages up
     obstacles: tuple[str, ...] = ()  #: sentences: what cannot be excused by taking a risk
+    advice: tuple[str, ...] = ()  #: sentences: what of the providers' settings cannot work as meant
     provider_reason: str = ""  #: why the provider does not send right now; "" when it does
     bill: Bill | None = None  #: of the remaining recipients, for SMS; None if it was not reckoned
     own_bytes: int = 0  #: email: bytes of one sample message that only its recipient gets ...
@@ -221,6 +222,7 @@ def _warnings(found: Found) -> Iterator[str]:
         yield f"it goes to who is added to {found.trigger} while it runs, and to nobody who is on it now"
     if found.provider_reason:
         yield f"the provider is not sending now: {found.provider_reason}"
+    yield from found.advice
     yield from _about_fields(found)
     yield from map(str, content_warnings(found.content, found.known_fields))
     if found.content.channel is Channel.EMAIL and found.content.html and not found.content.text:

@@ -43,6 +43,10 @@ def _no_problems(_: Content) -> Iterable[str]:
     return ()
 
 
+def _no_advice(_: object, __: bool) -> Iterable[str]:
+    return ()
+
+
 def _nobody(_: object) -> str:
     return ""
 
@@ -70,6 +74,9 @@ class Kind(Generic[S]):
     can_reconcile: bool = False  #: whether it can be asked what it accepted
     #: What a campaign may not have with this kind, as sentences for people.
     problems: Callable[[Content], Iterable[str]] = _no_problems
+    #: What of these settings cannot work as meant, as sentences for people without an address. It is told
+    #: whether there is a mailbox that hubd reads.
+    advice: Callable[[S, bool], Iterable[str]] = _no_advice
     #: Opens what reads what comes back about its messages (receipts, bounces, replies); None if these
     #: settings name no such place. Called in a thread, like `open`.
     receipts: Callable[[S, Opening], Source | None] = _nothing

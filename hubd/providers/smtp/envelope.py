@@ -9,7 +9,8 @@ import re
 
 from hubd.core.model import Answer, RenderedMessage, Stage
 from hubd.core.shared import has_bare_line_end, stuffed
-from hubd.providers.smtp.login import TOKEN_FIELD, Login
+from hubd.providers.smtp.login import Login
+from hubd.providers.smtp.settings import TOKEN_FIELD
 
 #: A body up to this many bytes goes out in one write, together with its dot.
 ONE_WRITE = 64 * 1024

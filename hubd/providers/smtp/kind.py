@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from hubd.config.oauth2 import OAuth2Config
 from hubd.core.model import Channel, InDoubt
 from hubd.providers.kind import Kind, Opening
-from hubd.providers.smtp.settings import SmtpConfig, read_smtp
+from hubd.providers.smtp.settings import TOKEN_FIELD, SmtpConfig, read_smtp
 from hubd.secrets import SecretRef
 from hubd.transports.secret_reader import SecretReader
 
@@ -60,6 +60,14 @@ def _open(config: SmtpConfig, opening: Opening) -> SmtpTransport:
     )
 
 
+def _advice(config: SmtpConfig, mailbox: bool) -> Iterator[str]:
+    if TOKEN_FIELD in config.bounce_address and not mailbox:
+        yield (
+            f"bounce_address has {TOKEN_FIELD}, but there is no mailbox from which hubd could read the bounces: "
+            "add [mailboxes.NAME] to hubd.toml with the login of that address"
+        )
+
+
 KIND = Kind(
     settings=SmtpConfig,
     read=read_smtp,
@@ -69,5 +77,6 @@ KIND = Kind(
     connections=lambda config: config.connections,
     secrets=_secrets,
     tables={"oauth2": OAuth2Config},
+    advice=_advice,
     implied={"host": "preset"},
 )

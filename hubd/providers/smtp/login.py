@@ -36,13 +36,11 @@ from hubd.core.provider_reply import one_line
 from hubd.providers.smtp.pipeline import Conversation
 from hubd.providers.smtp.replies import Garbage, Reply
 from hubd.providers.smtp.reply_reader import ReplyReader
+from hubd.providers.smtp.settings import TOKEN_FIELD
 from hubd.transports.loopback import is_loopback_peer
 from hubd.transports.resolver import own_name
 from hubd.transports.stream import Stream
 from hubd.transports.tls import client_context
-
-#: Where the token of a delivery goes in a bounce address.
-TOKEN_FIELD = "{token}"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

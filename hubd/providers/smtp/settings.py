@@ -24,6 +24,9 @@ Preset = Literal["gmail", "outlook"]
 Security = Literal["starttls", "tls", "none"]
 Auth = Literal["password", "xoauth2"]
 
+#: Where the token of a delivery goes in a bounce address.
+TOKEN_FIELD = "{token}"  # noqa: S105
+
 _PRESETS: dict[Preset | None, str] = {"gmail": "smtp.gmail.com", "outlook": "smtp.office365.com"}
 _PORTS: dict[Security, int] = {"starttls": 587, "tls": 465, "none": 25}
 
@@ -171,7 +174,7 @@ def _dsn(table: Table) -> bool | Literal["success"]:
 
 
 def _bounce_address(text: str) -> str:
-    before, field, after = text.partition("{token}")
+    before, field, after = text.partition(TOKEN_FIELD)
     if "{" in before + after:
         raise BadInput("can contain {token} once, and no other field")
     if field and not (before.endswith("+") and after.startswith("@")):
