@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -11,7 +11,6 @@ from hubd.core.tokens import Purpose, Tokens
 from hubd.inbound.listener import Listener, Webhook
 from hubd.providers.registry import kind_of
 from hubd.secret_keys import SecretKey
-from hubd.transports.secret_reader import SecretReader
 
 
 def unsubscribe_links(config: HubConfig) -> str:
@@ -56,7 +55,7 @@ def listener_of(config: HubConfig, tokens: Tokens, now: Callable[[], float]) -> 
     )
 
 
-def _key_reader(config: HubConfig, name: str) -> SecretReader | None:
+def _key_reader(config: HubConfig, name: str) -> Callable[[], Awaitable[str]] | None:
     """Reads what a provider's webhook is checked with: the secret, or a public key; None if there is none."""
     settings = config.providers[name]
     kind = kind_of(settings.type)

@@ -139,8 +139,8 @@ class _Booking:
             if known:
                 continue
             if match is None and erased is None:
-                patience = item.look_again or leave_for
-                if patience and self._unit.now - item.at < patience:
+                left_for = item.look_again or leave_for
+                if left_for and self._unit.now - item.at < left_for:
                     left.append(item.key)
                     continue
                 if item.only_ours or (item.of_list and self._is_forgotten(item)):

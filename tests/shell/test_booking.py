@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -16,15 +17,17 @@ from hypothesis import strategies as st
 
 from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.inbox import BounceRules
-from hubd.core.model import DeliveryState
+from hubd.core.model import Channel, DeliveryState
 from hubd.core.tokens import Purpose, Tokens
 from hubd.store.booking import book
+from hubd.store.forgetting import forget
 from hubd.store.opening import migrations
 from hubd.store.rollup import difference
 from hubd.store.steady import Moment
 from hubd.store.unit import Unit
 
-TOKENS = Tokens(b"k" * 32)
+KEY = b"k" * 32
+TOKENS = Tokens(KEY)
 NOW = 1_800_000_000.0
 D, K = DeliveryState, ItemKind
 #: Addresses of the deliveries of each of two campaigns.
@@ -287,3 +290,35 @@ def test_whatever_somebody_wrote_is_kept(empty: Empty, text: str) -> None:
         (row,) = db.execute("SELECT * FROM inbox").fetchall()
         assert "\0" not in row["text"]
         assert "\n" not in row["subject"]
+
+
+def test_a_number_that_opted_out_is_forgotten_with_its_key(empty: Empty) -> None:
+    """What an earlier version kept under a hash of the number alone, too: anybody can try all numbers."""
+    numbers = [f"+1202555010{n}" for n in range(3)]
+    plain = [f"opted-out/{hashlib.sha256(number.encode()).hexdigest()[:32]}" for number in numbers]
+    items = [
+        Item(
+            key=key, kind=K.OPT_OUT, at=NOW, about=Reference(channel=Channel.SMS, address=number),
+            sender=number, of_list=True,
+        )
+        for key, number in zip(plain, numbers, strict=True)
+    ]  # fmt: skip
+    with empty.opened() as db:
+        db.execute(
+            "INSERT INTO hub (only, install_key, instance_id, created_at) VALUES (1, ?, '', 0)", (KEY,)
+        )
+        enter(db, [replace(item, of_list=False) for item in items[:2]])  # as an earlier version did
+        unit = unit_of(db)
+        forget(unit, numbers[:1])
+        unit.flush()
+        for _ in range(2):
+            enter(db, items)
+        forget(unit, numbers[1:])
+        unit.flush()
+        enter(db, items)
+        rows = db.execute("SELECT * FROM inbox").fetchall()
+        assert [row["kind"] for row in rows] == ["opt_out"] * 3, "each once"
+        kept = repr([tuple(row) for row in rows])
+        assert not [each for each in (*numbers, *plain) if each in kept]
+        assert db.execute("SELECT count(*) FROM suppression").fetchone()[0] == 0
+        assert db.execute("SELECT count(*) FROM forgotten").fetchone()[0] == 3, "they stay suppressed"

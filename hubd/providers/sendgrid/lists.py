@@ -25,8 +25,8 @@ from hubd.providers.sendgrid.items import list_item, log_item
 from hubd.providers.sendgrid.transport import SendGridTransport
 from hubd.providers.sendgrid.verdicts import VERDICTS
 from hubd.providers.sendgrid.walk import EVERY, STEPS, Cursor, read_stamp
-from hubd.providers.unavailable import unavailable
 from hubd.transports.http_protocol import Request, Response
+from hubd.transports.unavailable import unavailable
 
 log = logging.getLogger(__name__)
 

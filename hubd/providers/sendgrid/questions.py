@@ -6,7 +6,7 @@ from hubd.providers.questions import Answers, Choice, Found, Option, Questions, 
 
 _ADVICE = (
     "Create an API key at https://app.sendgrid.com/settings/api_keys with the permission Mail Send,\n"
-    "and with read access to Email Activity, so that hubd can ask what became of a lost answer.\n"
+    "and with read access to Email Activity and Suppressions, so that hubd can ask what became of messages.\n"
     "For an account in the EU give --base-url https://api.eu.sendgrid.com."
 )
 

@@ -63,8 +63,8 @@ def _open(config: SmtpConfig, opening: Opening) -> SmtpTransport:
 def _advice(config: SmtpConfig, mailbox: bool) -> Iterator[str]:
     if TOKEN_FIELD in config.bounce_address and not mailbox:
         yield (
-            f"bounce_address has {TOKEN_FIELD}, but there is no mailbox from which hubd could read the bounces: "
-            "add [mailboxes.NAME] to hubd.toml with the login of that address"
+            f"bounce_address has {TOKEN_FIELD}, but there is no mailbox from which hubd could read the "
+            "bounces: add [mailboxes.NAME] to hubd.toml with the login of that address"
         )
 
 
