@@ -74,13 +74,15 @@ def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
         _show_switch_plan(app, name, found, on=on)
         return
 
-    async def work(hub: Client) -> tuple[r.ProviderResult, list[CampaignView]]:
+    async def work(hub: Client) -> tuple[r.ProviderResult, list[str]]:
+        pausing = [] if on else (await hub.call(method, name=name, dry_run=True))["would"]["campaigns"]
         done = await hub.call(method, name=name)
+        if not on:
+            return done, pausing
         views = (await hub.call(m.CAMPAIGN_LIST))["campaigns"]
-        return done, [each for each in views if each["provider"] == name]
+        return done, [each["name"] for each in views if each["provider"] == name and _is_held(each)]
 
-    found, views = app.talk(work)
-    held = [each["name"] for each in views if _is_held(each, on=on)]
+    found, held = app.talk(work)
     if print_result(app, {"name": name, **found, "held": held}, of="provider"):
         return
     state = found["provider"]["state"].replace("_", " ")
@@ -106,10 +108,8 @@ def _used_by(users: list[str], what: str) -> str:
     return f"{layout.plural(len(users), 'campaign')} {what} ({shown})"
 
 
-def _is_held(view: CampaignView, *, on: bool) -> bool:
+def _is_held(view: CampaignView) -> bool:
     """Whether the provider is why a campaign waits, and not a person or the campaign's own limit."""
-    if view["state"] == "running":
-        return not on
     return view["state"] == "paused" and str(view["reason"]).startswith(
         f"the provider {view['provider']} is "
     )
@@ -125,7 +125,10 @@ def enable(app: App, name: str, dry_run: bool) -> None:
 @command("disable", within=provider, example="hubctl provider disable office", changes=True)
 @click.argument("name", shell_complete=provider_names)
 def disable(app: App, name: str, dry_run: bool) -> None:
-    """Send nothing through it until it is enabled again. Its campaigns pause."""
+    """Send nothing through it until it is enabled again.
+
+    Its campaigns go on through their next provider, or pause if they have none.
+    """
     _switch(app, name, on=False, dry_run=dry_run)
 
 

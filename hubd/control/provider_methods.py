@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import trio
 
 from hubd.control.command import Command
@@ -9,8 +11,10 @@ from hubd.control.hub import Hub
 from hubd.control.table import Disk, changes, reads
 from hubd.control.views import provider_view
 from hubd.core.account import Account
-from hubd.core.model import CampaignState
+from hubd.core.model import Campaign, CampaignState
+from hubd.core.spec import spec_from_json
 from hubd.core.verdict import is_ready
+from hubd.errors import BadInput
 from hubd.wire import provider_params as p
 from hubd.wire import provider_results as r
 from hubd.wire.params import Params
@@ -81,7 +85,7 @@ async def _switch(hub: Hub, name: str, command: Command, *, on: bool) -> r.Provi
         campaigns = [
             each.name
             for each in await hub.campaigns.list()
-            if each.provider == name and each.state is CampaignState.RUNNING
+            if each.state is CampaignState.RUNNING and _sends_only_through(name, each)
         ]
         would: WouldChange = {"change": change, "campaigns": campaigns}
         return {"changed": False, "provider": provider_view(provider.view()), "would": would}
@@ -90,6 +94,13 @@ async def _switch(hub: Hub, name: str, command: Command, *, on: bool) -> r.Provi
     elif change:
         provider.disable()
     return {"changed": change, "provider": provider_view(provider.view())}
+
+
+def _sends_only_through(name: str, campaign: Campaign) -> bool:
+    """Whether a campaign has this provider and no other."""
+    with suppress(BadInput):  # a file of another version is complained of elsewhere
+        return spec_from_json(campaign.spec).providers == (name,)
+    return campaign.provider == name
 
 
 METHODS = (
