@@ -77,7 +77,7 @@ from hubd.store.restore import Restores, open_restores
 from hubd.store.sinks import Sinks
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
-from hubd.upkeep import count_figures, erase_files, look_at_database, tidy_hourly
+from hubd.upkeep import count_figures, erase_files, look_at_database, retention_of, tidy_hourly
 
 log = logging.getLogger(__name__)
 
@@ -234,7 +234,7 @@ async def _serve(
                 readers=readers,
                 database=database,
                 backups=Backups(database),
-                audit=Audit(database),
+                audit=Audit(database, partial(retention_of, reload)),
                 restores=restores,
                 supervisor=supervisor,
                 feed=feed,

@@ -28,6 +28,7 @@ POINTS = (
     "in_occurrence",  # an occurrence of a series was made, and not committed
     "in_trigger",  # additions to a list became recipients, and were not committed
     "in_import",  # a page of an import was stored, and not committed
+    "in_compaction",  # the database was written anew, and the copy is not in its place
     "in_giving_back",  # free pages were cut off the file, and that was not committed
     "before_telling",  # a sink is about to be told something
     "after_telling",  # it was told, and that was not written down

@@ -69,13 +69,18 @@ async def erase_files(database: Database, state_dir: Path) -> None:
             seen = await database.wait_events(seen)
 
 
+def retention_of(reload: Reloader) -> Retention:
+    """How long history is to be kept now."""
+    kept = {key: reload.retention.seconds(key) for key in ("deliveries", "content", "events")}
+    return Retention(**kept)
+
+
 async def tidy_hourly(database: Database, reload: Reloader) -> None:
     """Remove what is older than it is to be kept."""
     while True:
         try:
             await tidy(database, now=database.steady())
-            kept = {key: reload.retention.seconds(key) for key in ("deliveries", "content", "events")}
-            await thin(database, Retention(**kept), database.steady())
+            await thin(database, retention_of(reload), database.steady())
         except StoreUnavailable as error:
             log.debug("cleaning up waits: %s", error)
         await trio.sleep(3600)

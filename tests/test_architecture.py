@@ -265,6 +265,7 @@ KNOW_SQLITE = {
             "audit",
             "backup",
             "batch",
+            "compaction",
             "connection",
             "database",
             "file_checks",

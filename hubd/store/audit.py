@@ -21,15 +21,20 @@ from hubd.core.records import Finding
 from hubd.errors import StoreUnavailable
 from hubd.store.batch import roll_back
 from hubd.store.campaign_rows import EVERY
+from hubd.store.compaction import empty_bytes, is_worth_it
 from hubd.store.connection import open_plain, trouble_of
 from hubd.store.database import Database
 from hubd.store.disk_space import DEFAULT_LIMITS, MIB, needed
+from hubd.store.free_pages import number
+from hubd.store.retention import Retention, overdue
 from hubd.store.rollup import difference
 from hubd.store.transaction import Transaction
 from hubd.store.unit import audit_hash
 from hubd.store.watermark import Watermark, WatermarkFile, watermark_of
 
 LOOK = 100_000  #: instructions of SQLite's machine between looks at whether the answer is still wanted
+LATE = 2 * 86_400.0  #: seconds after which what is to be removed is late: a daemon may not have run meanwhile
+_DAY = 86_400.0
 WATERMARK_SECONDS = 3.0  #: seconds in which the watermark has to catch up
 NAMED = 5  #: things that are named one by one
 
@@ -86,8 +91,10 @@ _ASIDE = (
 class Audit:
     """Looks over an open database."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, retention: Callable[[], Retention] = Retention) -> None:
+        """`retention` says how long history is to be kept."""
         self._db = db
+        self._retention = retention
         self._threads = trio.CapacityLimiter(1)  # of its own: imports and commands need the others
 
     async def examine(self, running: Callable[[], Collection[int]]) -> list[Finding]:
@@ -99,7 +106,25 @@ class Audit:
             return [Finding(check="file", ok=False, found=str(error), advice=error.hint)]
         findings = await trio.to_thread.run_sync(partial(_examine, path), limiter=self._threads)
         findings.insert(3, await self._attempts(running, epoch))
+        findings.append(await self._history())
         return findings
+
+    async def _history(self) -> Finding:
+        """Whether anything is kept longer than it is to be. What is due is removed once an hour."""
+        retention, now = self._retention(), self._db.steady()
+        if retention == Retention():
+            return Finding(
+                check="history", ok=True, found="history is kept for good: hubd.toml has no [retention]"
+            )
+        late = await self._db.read(partial(overdue, retention=retention, now=now))
+        if late < LATE:
+            return Finding(check="history", ok=True, found="nothing is kept longer than [retention] says")
+        return Finding(
+            check="history",
+            ok=False,
+            found=f"some history is kept {_count(int(late // _DAY), 'day')} longer than [retention] says",
+            advice="hubd removes it once an hour; if it stays, the log says why",
+        )
 
     async def _attempts(self, running: Callable[[], Collection[int]], epoch: int) -> Finding:
         """An open attempt that no run holds, seen twice: a run that ends in between has closed its own."""
@@ -142,7 +167,7 @@ def _examine_all(path: Path) -> list[Finding]:
     with closing(open_plain(path, writer=False)) as db:
         db.set_progress_handler(_unwanted, LOOK)
         current = watermark_of(db)
-        for look in (_file, _links, _counts, _figures, _credits, _audit):
+        for look in (_file, _links, _counts, _figures, _credits, _audit, _space):
             try:
                 with _snapshot(db):
                     found = look(db)
@@ -181,6 +206,15 @@ def _file(db: sqlite3.Connection) -> Finding:
     return Finding(
         check="file", ok=False, found=f"the database file is damaged: {'; '.join(faults)}", advice=_ASIDE
     )
+
+
+def _space(db: sqlite3.Connection) -> Finding:
+    """How much of the file holds nothing."""
+    size, empty = number(db, "page_count") * number(db, "page_size"), empty_bytes(db)
+    found = f"{empty // MIB:,} of {size // MIB:,} MiB of the database file are empty"
+    if is_worth_it(empty, size):
+        found += ": a restart of hubd gives them back"
+    return Finding(check="space", ok=True, found=found)
 
 
 def _links(db: sqlite3.Connection) -> Finding:

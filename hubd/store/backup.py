@@ -24,6 +24,7 @@ from hubd.core.records import Backup
 from hubd.errors import BadInput, Conflict, StoreError, StoreUnavailable
 from hubd.failpoints import reach
 from hubd.files import sync_directory
+from hubd.store import compaction
 from hubd.store.batch import copy_log
 from hubd.store.connection import lacks_disk_space, open_plain, trouble_of
 from hubd.store.database import Database
@@ -152,6 +153,7 @@ def _judge(source: Path, path: str) -> Path:
         taken = {source.with_name(source.name + suffix).name for suffix in (*_SUFFIXES, ".new")}
         watermark = watermark_path(source)
         taken |= {watermark.name, watermark.name + ".new", source.with_suffix(".ballast").name}
+        taken |= {compaction.copy_of(source).name}
         taken |= {"hubd.lock", "control.sock"}
         if target.name in taken and target.parent.samefile(source.parent):
             raise BadInput.at("path", "is a name that the daemon uses itself", hint="choose another one")

@@ -25,9 +25,11 @@ COMMON_SETTINGS = (
     "PRAGMA mmap_size = 0",
     "PRAGMA wal_autocheckpoint = 0",
 )
-#: FULL: an attempt that was recorded as open before a power cut is still there after it.
+#: FULL: an attempt that was recorded as open before a power cut is still there after it. What is removed is
+#: overwritten in the file, as many builds of SQLite do by themselves.
 WRITER_SETTINGS = (
     "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA cache_size = -32000",
 )

@@ -12,6 +12,7 @@ what has begun is still written, and `wait_for_disk_space` holds back what is ne
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
@@ -26,6 +27,7 @@ from hubd.bridge import Bridge
 from hubd.core.steady import ClockReading
 from hubd.errors import StoreUnavailable, StoreUnusable
 from hubd.store.batch import NOTE_OPENED, checkpoint, copy_log, roll_back
+from hubd.store.compaction import compact
 from hubd.store.connection import (
     DISK_ERRORS,
     Connection,
@@ -46,6 +48,7 @@ from hubd.store.writer import MAX_BATCH, Writer
 
 __all__ = ["Database", "Unit", "open_database"]
 
+log = logging.getLogger(__name__)
 A = TypeVar("A")
 T = TypeVar("T")
 
@@ -196,6 +199,10 @@ async def open_database(
     if disk_space.look():
         await disk_space.drop_reserve()  # opening it takes room too
     await trio.to_thread.run_sync(prepare, path)
+    if given_back := await trio.to_thread.run_sync(
+        compact, path, partial(disk_space.lack, another_file=True)
+    ):
+        log.info("%d MiB of the database were given back", given_back >> 20)
     disk_space.remember_file()
     try:
         connection = await bridge.finish(partial(connect, path, writer=True))

@@ -67,6 +67,8 @@ DELETE FROM notification WHERE id IN (
 #: The newest event before a time. Their order is that of their times, but for a clock that was set.
 OLD_EVENT = "SELECT max(seq) FROM event WHERE at < ?"
 
+OLDEST_EVENT = "SELECT at FROM event ORDER BY seq LIMIT 1"
+
 _UNFINISHED = {DeliveryState.PENDING, DeliveryState.DEFERRED, DeliveryState.SENDING, DeliveryState.IN_DOUBT}
 #: Those of a campaign that has ended are sent when it goes on, and then all of it is looked at again.
 _SENT_LATER = {DeliveryState.PENDING, DeliveryState.DEFERRED}
@@ -102,6 +104,23 @@ async def thin(db: Database, retention: Retention, now: float) -> int:
             await Events(db).prune_through(last)
         await _pages(db, partial(_notices, before=before))
     return thinned
+
+
+def overdue(db: Transaction, retention: Retention, now: float) -> float:
+    """For how many seconds the oldest of what is to be removed has been due; 0 if nothing is."""
+    late = 0.0
+    for what, kept in (("content", retention.content), ("deliveries", retention.deliveries)):
+        if kept is None:
+            continue
+        asked = {"what": what, "ended": _ENDED, "before": now - kept}
+        for campaign_id, _, after in db.execute(CAMPAIGNS, asked).fetchall():
+            row = db.execute(DELIVERIES, (campaign_id, after, 1)).fetchone()
+            if row is not None:
+                late = max(late, now - kept - row["updated_at"])
+    if retention.events is not None:
+        oldest: float | None = db.execute(OLDEST_EVENT).fetchone()[0]
+        late = max(late, 0.0 if oldest is None else now - retention.events - oldest)
+    return late
 
 
 async def _pages(db: Database, page: Callable[..., tuple[int, int]], after: int = 0) -> int:

@@ -266,10 +266,14 @@ class Writer:
     # -- the log -----------------------------------------------------------------------------------
 
     async def _rest(self) -> None:
-        """Nothing was written for a while: copy the log into the file, and give back what is free in it."""
+        """Nothing was written for a while: copy the log into the file, give back what is free, empty the log.
+
+        What was removed from the file is still in the log.
+        """
         await self._checkpoint()
         try:
-            if not self.trouble and await self._give_back():
+            if not self.trouble:
+                await self._give_back()
                 async with self._readers_away(MAKE_WAY):
                     await self._hop(empty_log)
         except DISK_ERRORS as error:
@@ -277,18 +281,15 @@ class Writer:
             if not lacks_disk_space(error):  # it takes a little room itself: some other time
                 self._fail(error)
 
-    async def _give_back(self) -> bool:
-        """Give free pages back, piece by piece, until something is to be written; whether any went."""
-        went = False
+    async def _give_back(self) -> None:
+        """Give free pages back, piece by piece, until something is to be written."""
         while not (self._queue or self._emptied or self._closing):
             # A reader that takes long keeps the log from beginning anew: it must not grow without end.
             fits = self._disk_space.log_size() <= LOG_LIMIT
             self._shrinks = fits and bool(await self._hop(partial(give_back, self._epoch)))
             if not self._shrinks:
                 break
-            went = True
             await trio.lowlevel.checkpoint()  # whoever has something to write comes first
-        return went
 
     async def _checkpoint(self) -> None:
         self._checkpointed = self._changes

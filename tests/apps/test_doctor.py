@@ -27,8 +27,10 @@ CHECKS = [
     "attempts",
     "figures",
     "audit",
+    "space",
     "anchor",
     "room",
+    "history",
 ]
 
 

@@ -19,10 +19,12 @@ from hubd.client import Client, open_client
 from hubd.config.file import load_config
 from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.model import CampaignState, DeliveryState
+from hubd.core.records import Finding
 from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import BadInput, NotFound
 from hubd.providers.outbox.erasing import erase_messages
 from hubd.store import retention
+from hubd.store.audit import Audit
 from hubd.store.database import Database
 from hubd.store.erasures import waiting
 from hubd.store.forgetting import erase
@@ -425,3 +427,29 @@ def test_how_long_history_is_kept_is_read_and_judged(tmp_path: Path) -> None:
         "retention.content",
         "retention.event",
     }
+
+
+async def test_doctor_says_what_is_kept_too_long_and_how_much_of_the_file_is_empty(store: Store) -> None:
+    campaign = await store.running("ann")
+    (ann,) = await store.ids(campaign)
+    await store.ledger.record([open_entry(ann)])
+    await store.ledger.record([close_entry(ann)])
+    await store.move(campaign, CampaignState.COMPLETED)
+    long_ago = store.db.steady() - 400 * DAY
+    for statement in ("UPDATE campaign SET completed_at = ?", RECEIVED.replace("WHERE id = ?", "")):
+        await store.db.write(lambda unit, one=statement: unit.db.execute(one, (long_ago,)))
+
+    async def finding(check: str, kept: Retention) -> Finding:
+        findings = await Audit(store.db, lambda: kept).examine(lambda: ())
+        return next(each for each in findings if each.check == check)
+
+    kept = Retention(deliveries=365 * DAY)
+    late = await finding("history", kept)
+    assert (late.ok, late.found) == (False, "some history is kept 35 days longer than [retention] says")
+    await thin(store.db, kept, store.db.steady())
+    assert (await finding("history", kept)).found == "nothing is kept longer than [retention] says"
+    assert (await finding("history", Retention(events=DAY))).ok
+    await store.db.write(lambda unit: unit.db.execute("UPDATE event SET at = ?", (long_ago,)))
+    assert not (await finding("history", Retention(events=DAY))).ok
+    assert (await finding("history", Retention())).ok
+    assert (await finding("space", kept)).found == "0 of 0 MiB of the database file are empty"

@@ -231,6 +231,29 @@ def test_an_end_while_free_pages_are_given_back_loses_nothing_and_the_next_run_g
     check_records(read_records(hub.state))
 
 
+def test_an_end_while_the_database_is_written_anew_leaves_it_whole(hub: Hub) -> None:
+    hub.boot()
+    hub.contacts(100)
+    assert hub.end() == 0
+    file = hub.state / "hub.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute("INSERT INTO probe (filler) VALUES (zeroblob(?))", (70 << 20,))
+        db.execute("DELETE FROM probe")
+    hub.launch(fail="in_compaction:1")
+    left = killed(hub)
+    check_records(left)
+    assert len(left.contacts) == 100
+    assert file.stat().st_size > 70 << 20
+    assert (hub.state / "hub.db.compact").exists()
+    hub.boot()
+    assert file.stat().st_size < 2 << 20
+    assert not (hub.state / "hub.db.compact").exists()
+    assert hub.end() == 0
+    again = read_records(hub.state)
+    check_records(again)
+    assert again.contacts == left.contacts
+
+
 def test_an_end_in_the_middle_of_a_backup_leaves_no_file_that_looks_like_one(hub: Hub) -> None:
     backup = hub.folder / "backup.db"
     hub.boot(fail="in_backup:1")
