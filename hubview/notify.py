@@ -1,4 +1,4 @@
-"""Desktop notifications: a campaign has ended or needs a person, and nobody may be looking at the window."""
+"""Desktop notifications: a campaign has ended or something needs a person, and nobody may see the window."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ from hubd.errors import HubError
 PROGRAM = "notify-send"
 RETRY_SECONDS = 5.0  #: between two tries to follow a daemon that does not answer
 _ENDED = ("completed", "failed")
+#: Kinds of notifications that the events of campaigns tell of in more words.
+_OF_CAMPAIGNS = ("completed", "failed", "paused", "in_doubt")
 
 
 def words_for(event: Mapping[str, Any]) -> tuple[str, str] | None:
     """What a notification says of this event, as title and text; None for one that is no news."""
     name, data = event["campaign"], event["data"]
+    if event["type"] == "notification.added":
+        told = data["headline"], "What to do about it stands in hubview, under Notifications."
+        return None if data["kind"] in _OF_CAMPAIGNS else told
     if event["type"] == "delivery.resolved" and data["how"] == "hold":
         return f"{name}: a message is in doubt", "Nobody knows whether it arrived. Decide in hubview."
     if event["type"] != "campaign.state":
@@ -32,6 +37,11 @@ def words_for(event: Mapping[str, Any]) -> tuple[str, str] | None:
     if to == "paused" and reason:
         return f"{name} is paused", reason
     return None
+
+
+def can_notify() -> bool:
+    """Whether the desktop has `notify-send`."""
+    return shutil.which(PROGRAM) is not None
 
 
 def notify_in_background(place: Place) -> None:
@@ -45,7 +55,9 @@ async def _notify(place: Place, program: str) -> None:
     doubted: set[str] = set()  # campaigns of which a doubt was told: thousands of them are one piece of news
     while True:
         try:
-            async with follow(["campaigns"], socket=place, client=("hubview", __version__)) as events:
+            async with follow(
+                ["campaigns", "daemon"], socket=place, client=("hubview", __version__)
+            ) as events:
                 async for event in events:
                     if event["type"] == "snapshot" or (told := words_for(event)) is None:
                         continue

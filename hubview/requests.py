@@ -9,6 +9,7 @@ from hubd.errors import BadInput, HubError
 from hubview.accounts import add_account, change_account, kinds, remove_account
 from hubview.daemon import Daemon
 from hubview.login import LoginStart
+from hubview.notify import can_notify
 from hubview.saving import Saving
 from hubview.server import PageServer, Request
 from hubview.settings import Settings
@@ -41,7 +42,8 @@ class PageRequests:
     def _answer(self, server: PageServer, request: Request) -> Mapping[str, object]:
         match request.path:
             case "/ticket":
-                return {**self._daemon.ticket(server.origin), "choices": self._settings.choices}
+                told = {"choices": self._settings.choices, "notifies": can_notify()}
+                return {**self._daemon.ticket(server.origin), **told}
             case "/start":
                 self._daemon.start()
                 return {}

@@ -87,7 +87,7 @@ export function askStop(app, name) {
  * @param {{limit?: number | null, at?: string, then?: () => void}} [how]
  */
 export async function askStart(app, name, { limit = null, at, then } = {}) {
-  const state = app.state.campaigns.get(name)?.state;
+  const { state, trigger } = app.state.campaigns.get(name) ?? {};
   /** @type {any} */
   const own = { accepted: new Set(), limit, at };
   const look = async () => {
@@ -103,14 +103,17 @@ export async function askStart(app, name, { limit = null, at, then } = {}) {
   const people = () => Math.min(own.limit ?? Infinity, own.would.remaining);
   const blocked = () =>
     own.would.problems.filter((/** @type {any} */ each) => !own.accepted.has(each.risk) || !each.risk);
+  const waits = () => Boolean(trigger) && !own.would.remaining; // for who is added; nobody gets it now
   app.ask({
     kind: 'ask',
     title: state === 'draft' || state === 'scheduled' || !state ? `Start ${name}?` : `Start ${name} again?`,
     get words() {
+      if (waits()) return `Whoever is added to ${trigger} from now on gets it, once. Who is on it already does not.`;
       return own.would.remaining ? nothing : 'Nobody is left who could get this message.';
     },
     get blast() {
       const { would } = own;
+      if (waits()) return [];
       if (would.upcoming?.length) return times(would);
       const skipped = Object.entries(would.skipped).map(
         ([why, number]) => `${count(Number(number))} ${why.replaceAll('_', ' ')}`,
@@ -132,11 +135,12 @@ export async function askStart(app, name, { limit = null, at, then } = {}) {
       return risks(app, own);
     },
     get button() {
+      if (waits()) return 'Start it';
       if (own.would.upcoming?.length) return 'Repeat it';
       return own.at ? `Schedule for ${peopleWord(people())}` : `Start with ${peopleWord(people())}`;
     },
     get disabled() {
-      return blocked().length > 0 || !own.would.remaining;
+      return blocked().length > 0 || !(own.would.remaining || waits());
     },
     act: async () => {
       const shown = people();

@@ -2,6 +2,7 @@
 
 import { html, render } from './vendor/lit-html/lit-html.js';
 import { HubClient, HubError } from './client.js';
+import { tellDesktop } from './desktop.js';
 import { dialogOf } from './dialogs.js';
 import { Program } from './program.js';
 import { handedOver, route } from './router.js';
@@ -126,6 +127,7 @@ export class App {
   async #ticket() {
     const ticket = await this.program.ask('/ticket');
     this.state.where = ticket.where ?? '';
+    this.state.notifies = ticket.notifies === true;
     if (!this.state.choices.taken) this.choose({ ...ticket.choices, taken: 'yes' }, false);
     return ticket;
   }
@@ -151,6 +153,7 @@ export class App {
     if (/^(provider|config|hub|mailbox|reply)\./.test(event.type)) this.loadHub();
     if (/^(sink|config)\./.test(event.type)) this.loadSinks();
     if (event.type === 'notification.added') this.loadUnread();
+    tellDesktop(this, event);
     if (/^(list|contacts?)\./.test(event.type)) this.state.lists = null;
     PAGES[this.state.route.name].event?.(this, event);
     this.draw();
@@ -167,8 +170,9 @@ export class App {
     this.touched.clear();
     for (const name of names) {
       try {
-        const { campaign, archived } = await this.call('campaign.get', { name });
+        const { campaign, archived, occurrences } = await this.call('campaign.get', { name });
         takeOne(this.state, campaign, Date.now());
+        if (campaign.repeats) this.state.occurrences.set(name, occurrences);
         this.state.archived[archived ? 'add' : 'delete'](name);
       } catch (error) {
         if (error instanceof HubError && error.code === 'campaign_not_found') this.state.campaigns.delete(name);
@@ -191,6 +195,7 @@ export class App {
       this.loadHub();
       this.loadSinks();
       this.loadUnread();
+      for (const view of this.state.campaigns.values()) if (view.repeats) this.touch(view.name);
       this.refresh();
     }
     this.draw(true);

@@ -12,6 +12,7 @@ import { count } from './format.js';
  * @property {string} where which daemon, and why this one
  * @property {Map<string, Campaign>} campaigns
  * @property {Set<string>} archived
+ * @property {Map<string, any[]>} occurrences the last times of campaigns that repeat, the newest first
  * @property {Map<string, Samples>} samples the rates of running campaigns
  * @property {any} status what hub.status said last
  * @property {boolean} archivedKnown whether it is known which campaigns are archived
@@ -21,6 +22,7 @@ import { count } from './format.js';
  * @property {any[] | null} lists
  * @property {string} trouble why the daemon sends nothing at all
  * @property {number} unread notifications
+ * @property {boolean} notifies whether hubview shows notifications of the desktop
  * @property {boolean} loaded whether the campaigns are known
  * @property {Record<string, string>} choices what was chosen before, such as the colours
  * @property {{name: string, params: Record<string, string>, path: string}} route
@@ -49,6 +51,7 @@ export function initial() {
     where: '',
     campaigns: new Map(),
     archived: new Set(),
+    occurrences: new Map(),
     samples: new Map(),
     status: null,
     archivedKnown: false,
@@ -58,6 +61,7 @@ export function initial() {
     lists: null,
     trouble: '',
     unread: 0,
+    notifies: false,
     loaded: false,
     choices: {},
     route: { name: 'home', params: {}, path: '/' },

@@ -4,11 +4,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { html, text } from './render.mjs';
 
-const { HOSTILE, NOW, app } = await import('./made.mjs');
+const { HOSTILE, NOW, app, view } = await import('./made.mjs');
 const at = (path) => import(`../../hubview/page/${path}`);
 const { needs } = await at('store.js');
 const { needsYou } = await at('views/needs.js');
 const { tableOf } = await at('config.js');
+const { funnel, progress } = await at('views/campaign-overview.js');
+const { lifeLine } = await at('views/campaign-message.js');
 const { lag, sinks, target } = await at('views/sinks.js');
 const { booked, sources, sourceWords } = await at('views/sources.js');
 
@@ -136,6 +138,53 @@ test('a sink says what it is told, where, and how far it is behind; only a pause
   assert.equal(target('csv', {}), '');
 });
 
+test('what came back stands with its rates, and - where nothing is read that could tell', () => {
+  const back = { bounced: 3, complaints: 1, replies: 0, opt_outs: 2, opt_out_rate: 0.02 };
+  const shown = text(funnel(view({ ...back, counts: { sent: 97, undelivered: 3 } })));
+  assert.match(shown, /Delivered - no receipts have come/);
+  assert.match(
+    shown,
+    /of 100 accepted Undelivered 3 3.0% Bounces 3 3.0% Complaints 1 1.0% Replies 0 0% Opt-outs 2 2.0%/,
+  );
+  const blind = text(funnel(view({ counts: { sent: 100 } })));
+  assert.match(blind, /Bounces - nothing is read that could tell .*Nothing is read for what comes back/);
+  assert.doesNotMatch(blind, /0%.*0%.*Opt-outs 0/);
+  assert.doesNotMatch(text(funnel(view({ counts: { pending: 5 } }))), /What came back/);
+  const receipts = view({ counts: { delivered: 9, sent: 1 }, delivery_rate: 0.9 });
+  assert.match(text(funnel(receipts)), /Delivered 9 90.0% .* Undelivered 0 0%/);
+  assert.match(text(progress(receipts, NOW)), /Delivered 9 90.0%/);
+  // Bounces alone are no receipts: those that did not bounce need not have arrived.
+  assert.match(text(progress(view({ counts: { undelivered: 3, sent: 97 } }), NOW)), /Delivered - .*Undelivered 3/);
+});
+
+test('the life line tells what came back, from where, in the words of the report', () => {
+  const item = { id: 7, at: '2026-12-01T09:00:00Z', from: 'ann@example.com', reason: '', code: 0, text: '' };
+  const life = {
+    delivery: { campaign: 'spring-sale', state: 'undelivered', reason: 'mailbox_unknown' },
+    attempts: [],
+    came_back: [
+      {
+        ...item,
+        original_kind: 'bounce',
+        mailbox: 'mailbox bounces',
+        reason: 'mailbox_unknown',
+        code: 550,
+        provider_reply: '550 5.1.1 no such user',
+      },
+      { ...item, original_kind: 'complaint', mailbox: 'provider ses', provider_reply: '' },
+      { ...item, original_kind: 'opt_out', mailbox: 'listener', provider_reply: '' },
+    ],
+  };
+  const shown = lifeLine(life, '', [{ name: 'ses', type: 'ses' }]);
+  assert.match(
+    text(shown),
+    /Bounced: mailbox unknown 550 ann@example.com, read from the mailbox bounces. Inbox 550 5.1.1 no such user/,
+  );
+  assert.match(text(shown), /Reported as spam ann@example.com, read from ses, its queue of events \(SQS\)/);
+  assert.match(text(shown), /Opted out ann@example.com, told to the listener\. .*Not delivered: mailbox unknown/);
+  assert.match(html(shown), /href="#\/inbox\/all\/7"/);
+});
+
 test('nothing that a source, a sink or its server says becomes markup', () => {
   const spots = [
     sources(
@@ -145,6 +194,13 @@ test('nothing that a source, a sink or its server says becomes markup', () => {
       NOW,
     ),
     sinks(withSinks([sink({ name: HOSTILE, reason: HOSTILE, state: 'failing', failures: 3 })])),
+    lifeLine({
+      delivery: { campaign: 'x', state: 'sent', reason: '' },
+      attempts: [],
+      came_back: [
+        { id: 1, original_kind: HOSTILE, from: HOSTILE, mailbox: HOSTILE, reason: HOSTILE, provider_reply: HOSTILE },
+      ],
+    }),
     needsYou(app(), [
       { kind: 'mailbox', name: HOSTILE, reason: HOSTILE },
       { kind: 'sink', name: HOSTILE, reason: HOSTILE },

@@ -45,6 +45,16 @@ export function view(given = {}) {
     in_doubt: 'retry',
     refused: 0,
     freezing: false,
+    repeats: null,
+    next_at: null,
+    series: '',
+    trigger: '',
+    bounced: 0,
+    complaints: 0,
+    replies: 0,
+    opt_outs: 0,
+    delivery_rate: null,
+    opt_out_rate: null,
     ...rest,
   };
 }

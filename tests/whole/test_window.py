@@ -95,6 +95,9 @@ def test_the_window_shows_live_figures_notifies_and_ends_cleanly(tmp_path: Path)
             await_true(
                 "no notification", lambda: notified.exists() and "quick" in notified.read_text(), process
             )
+            told_first = notified.read_text().splitlines()[-2:]
+            hub.ok("credits", "grant", "team", "5", "--warn-below", "9")
+            await_true("credits are no news", lambda: "team" in notified.read_text(), process)
             process.send_signal(signal.SIGTERM)
             out, said = process.communicate(timeout=TIMEOUT)
         finally:
@@ -104,6 +107,7 @@ def test_the_window_shows_live_figures_notifies_and_ends_cleanly(tmp_path: Path)
         assert b"Traceback" not in said
         assert out == b""
         assert hub.json("status", "live")["campaign"]["state"] == "running", "closing it stops nothing"
-    assert notified.read_text().splitlines()[-2:] == ["quick is completed", "Every recipient is settled."]
+    assert told_first == ["quick is completed", "Every recipient is settled."]
+    assert "The account team has few credits left" in notified.read_text().splitlines()
     kept = json.loads((tmp_path / "messagehub" / "hubview.json").read_text())
     assert kept["width"] > 600

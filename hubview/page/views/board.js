@@ -10,6 +10,7 @@ import { icon } from '../icons.js';
 import { FINISHED, bar, empty, figures, legend, state as stateMark, unknown } from '../parts.js';
 import { address } from '../router.js';
 import { mayChange, pauseWords } from '../store.js';
+import { inShort } from './series.js';
 
 /** @type {[string, string, string[] | null][]} what the segments of the toolbar show */
 const GROUPS = [
@@ -222,7 +223,9 @@ export function row(app, view, now, chosen = false) {
         >${since(view, now)}</span
       >
     </td>
-    <td>${bar(view.counts)}${figures(view.counts, view.state)}</td>
+    <td>
+      ${view.repeats ? inShort(app.state, view, now) : html`${bar(view.counts)}${figures(view.counts, view.state)}`}
+    </td>
     <td class="num hide-n">
       ${runs && view.rate ? rate(view.rate) : unknown('nothing is being sent')}
       <span class="l2">${view.rates.length ? `limit ${view.rates[0]}` : ''}</span>
@@ -245,8 +248,9 @@ export function row(app, view, now, chosen = false) {
  */
 export function since(view, now) {
   if (view.reason) return view.state === 'paused' ? pauseWords(view) : view.reason;
+  if (view.state === 'running' && view.trigger && !view.last_error) return `added to ${view.trigger}`;
   if (view.state === 'running') return view.last_error || `since ${time(view.started_at, now)}`;
-  if (view.state === 'scheduled') return time(view.scheduled_at, now);
+  if (view.state === 'scheduled') return view.repeats ? 'again and again' : time(view.scheduled_at, now);
   if (view.state === 'draft') return `made ${time(view.created_at, now)}`;
   return view.completed_at
     ? time(view.completed_at, now)

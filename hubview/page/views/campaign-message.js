@@ -4,7 +4,10 @@ import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { plural, sentence, time, words } from '../format.js';
 import { icon } from '../icons.js';
 import { loading, state as stateMark } from '../parts.js';
+import { address } from '../router.js';
+import { SHAPES, kindWords } from './inbox.js';
 import { bubble, email, frameOf } from './preview.js';
+import { sourceWords } from './sources.js';
 
 /**
  * @param {any} app
@@ -72,7 +75,7 @@ export function drawer(app, _view) {
           </button>`,
       )}
     </nav>
-    ${life ? MESSAGE_PARTS[part](life, page.message.frame) : loading('Asking hubd for this message.')}
+    ${life ? MESSAGE_PARTS[part](life, page.message.frame, app.state.providers) : loading('Asking hubd for this message.')}
     <div class="row foot">
       ${
         life?.delivery.message_id
@@ -90,7 +93,7 @@ export function drawer(app, _view) {
   </aside>`;
 }
 
-/** @type {Record<string, (life: any, frame: string) => unknown>} */
+/** @type {Record<string, (life: any, frame: string, providers: any[]) => unknown>} */
 const MESSAGE_PARTS = { life: lifeLine, content: messageContent, source: messageSource };
 
 /** @type {Record<string, [import('../icons.js').IconName, string, string]>} outcome: icon, colour, words */
@@ -105,8 +108,9 @@ const OUTCOMES = {
 /**
  * @param {any} life as delivery.get answers
  * @param {string} [_frame]
+ * @param {any[]} [providers]
  */
-export function lifeLine({ delivery, attempts }, _frame) {
+export function lifeLine({ delivery, attempts, came_back: items = [] }, _frame, providers = []) {
   const now = Date.now();
   return html`<ol class="life">
     <li>
@@ -114,8 +118,42 @@ export function lifeLine({ delivery, attempts }, _frame) {
       <div class="what">${delivery.single ? 'Asked for' : 'In the audience'}</div>
       <div class="t2 s">${delivery.campaign}</div>
     </li>
-    ${attempts.map((/** @type {any} */ each) => attempt(each, now))} ${ending(delivery, now)}
+    ${attempts.map((/** @type {any} */ each) => attempt(each, now))}
+    ${items.map((/** @type {any} */ each) => cameBack(each, providers, now))} ${ending(delivery, now)}
   </ol>`;
+}
+
+/**
+ * What came back about the message: what, from where, and in which words.
+ * @param {any} item
+ * @param {any[]} providers
+ * @param {number} now
+ */
+function cameBack(item, providers, now) {
+  const [shape, tone] = SHAPES[item.original_kind] ?? ['info', 't2'];
+  const said = item.provider_reply || item.text;
+  return html`<li>
+    ${icon(shape, tone)}<time>${time(item.at, now, { seconds: true })}</time>
+    <div class="what ${tone}">
+      ${kindWords(item)}${item.code ? html` <span class="t3">${item.code}</span>` : nothing}
+    </div>
+    <div class="t2 s">
+      ${item.from ? `${item.from}, ` : ''}${from(item.mailbox, providers)}.
+      <a href=${address('inbox', 'all', String(item.id))}>Inbox</a>
+    </div>
+    ${said ? html`<div class="words ${item.provider_reply ? '' : 'spoken'}">${said}</div>` : nothing}
+  </li>`;
+}
+
+/**
+ * @param {string} source such as "mailbox bounces"
+ * @param {any[]} providers
+ */
+function from(source, providers) {
+  const [name, what] = sourceWords(source, null, providers);
+  if (source.startsWith('mailbox ')) return `read from the mailbox ${name}`;
+  if (source.startsWith('provider ')) return `read from ${name}, ${what.replace('provider: ', '')}`;
+  return source === 'listener' ? 'told to the listener' : `read from ${source}`;
 }
 
 /**

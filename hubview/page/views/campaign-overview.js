@@ -3,7 +3,9 @@
 import { html, nothing, svg } from '../vendor/lit-html/lit-html.js';
 import { count, percent, rate, sentence, span, time, words } from '../format.js';
 import { ORDER, bar, unknown } from '../parts.js';
+import { address } from '../router.js';
 import { failuresTable } from './campaign-failures.js';
+import { series, trigger } from './series.js';
 
 const SPANS = [60, 300]; // seconds of a chart: the shortest one that holds what is known
 
@@ -13,9 +15,10 @@ const SPANS = [60, 300]; // seconds of a chart: the shortest one that holds what
  */
 export function overview(app, view) {
   const now = Date.now();
+  if (view.repeats) return series(app, view, now);
   const samples = app.state.samples.get(view.name) ?? [];
   const groups = app.state.page.groups ?? [];
-  return html`${progress(view, now)}
+  return html`${view.trigger ? trigger(app, view) : nothing}${progress(view, now)}
     <div class="two sec">${throughput(view, samples, now)} ${funnel(view)}</div>
     ${
       groups.length
@@ -64,6 +67,7 @@ export function progress(view, now) {
 function progressWords(view, accepted, now) {
   const { counts } = view;
   if (view.freezing) return 'Its recipients are being collected.';
+  if (!counts.total && view.trigger) return `Nobody was added to ${view.trigger} since it was started.`;
   if (!counts.total)
     return view.state === 'draft' ? 'Its recipients are counted when it starts.' : 'It has no recipients.';
   const so = html`${count(accepted)} of ${count(counts.total)} sent.`;
@@ -80,7 +84,8 @@ function progressWords(view, accepted, now) {
 function figure(view, name) {
   const { counts } = view;
   const value = name === 'pending' ? counts.pending + counts.sending : counts[name];
-  const noReceipts = (name === 'delivered' || name === 'undelivered') && !counts.delivered && !counts.undelivered;
+  const receipt = name === 'delivered' || (name === 'undelivered' && !value);
+  const noReceipts = receipt && view.delivery_rate === null;
   if (noReceipts) return html`${unknown('no receipts have come')}<small>no receipts</small>`;
   if (name === 'pending')
     return html`${count(value)}<small>${counts.sending ? `${count(counts.sending)} in flight` : ''}</small>`;
@@ -162,40 +167,74 @@ export function linePath(samples, from, to, top) {
   return parts.join('');
 }
 
-/** @param {any} view */
+/**
+ * How many there are at each step, and what came back.
+ * @param {any} view
+ */
 export function funnel(view) {
-  const { counts } = view;
+  const { counts, provider } = view;
   const eligible = counts.total - counts.skipped;
-  const attempted = eligible - counts.pending;
   const accepted = counts.sent + counts.delivered + counts.undelivered;
-  const receipts = counts.delivered + counts.undelivered > 0;
-  /** @type {[string, number | null][]} */
-  const rows = [
-    ['In the audience', counts.total],
-    ['Eligible', eligible],
-    ['Attempted', attempted],
-    [`Accepted by ${view.provider}`, accepted],
-    ['Delivered', receipts ? counts.delivered : null],
+  const receipts = view.delivery_rate !== null;
+  /** @type {[string, number | null, string][]} what, how many (null: nobody knows), class of the bar */
+  const steps = [
+    ['In the audience', counts.total, ''],
+    ['Eligible', eligible, ''],
+    ['Attempted', eligible - counts.pending, 'f-sent'],
+    [`Accepted by ${provider}`, accepted, 'f-sent'],
+    ['Delivered', receipts ? counts.delivered : null, 'f-delivered'],
   ];
   return html`<section aria-labelledby="h-f">
     <div class="sec-head"><h2 id="h-f">Delivery funnel</h2></div>
     <ol class="funnel">
-      ${rows.map(
-        ([name, value], index) =>
-          html`<li>
-            <span class="cut" title=${name}>${name}</span>
-            <svg class="fb" aria-hidden="true">
-              ${
-                value && counts.total
-                  ? svg`<rect class=${index < 2 ? '' : 'f-sent'} width="${Math.max(0.4, (100 * value) / counts.total).toFixed(1)}%" height="100%" rx="2"/>`
-                  : nothing
-              }
-            </svg>
-            <span class="num">${value === null ? unknown('no receipts have come') : count(value)}</span>
-            <span class="num t3 s">${value === null || !counts.total ? '' : percent(value, counts.total)}</span>
-          </li>`,
-      )}
+      ${steps.map(([name, value, tone]) => step(name, value, counts.total, tone, 'no receipts have come'))}
     </ol>
-    ${receipts || !counts.total ? nothing : html`<p class="hint below">Delivered is not known: no receipts have come from ${view.provider}.</p>`}
+    ${receipts || !counts.total ? nothing : html`<p class="hint below">Delivered is not known: no receipts have come from ${provider}.</p>`}
+    ${accepted ? cameBack(view, accepted) : nothing}
   </section>`;
+}
+
+/**
+ * What came back about the messages that were accepted.
+ * @param {any} view
+ * @param {number} accepted
+ */
+function cameBack(view, accepted) {
+  const { counts, bounced, complaints, replies, opt_outs: optOuts } = view;
+  const read = view.opt_out_rate !== null || bounced + complaints + replies + optOuts > 0;
+  /** @type {[string, number, string, string][]} what, how many, class of the bar, page of the inbox */
+  const all = [
+    ['Undelivered', counts.undelivered, 'f-undelivered', ''],
+    ['Bounces', bounced, 'f-undelivered', 'bounce'],
+    ['Complaints', complaints, 'f-failed', 'complaint'],
+    ['Replies', replies, 'f-sent', 'reply'],
+    ['Opt-outs', optOuts, 'f-deferred', 'opt_out'],
+  ];
+  return html`<h3 class="back">What came back, of ${count(accepted)} accepted</h3>
+    <ul class="funnel">
+      ${all.map(([name, value, tone, kind]) => {
+        const known = read || value > 0 || (!kind && view.delivery_rate !== null);
+        const title = kind && value ? html`<a href=${address('inbox', kind)}>${name}</a>` : name;
+        return step(title, known ? value : null, accepted, tone, 'nothing is read that could tell');
+      })}
+    </ul>
+    ${read ? nothing : html`<p class="hint below">Nothing is read for what comes back. <a href="#/providers">Providers</a> says how.</p>`}`;
+}
+
+/**
+ * @param {unknown} name
+ * @param {number | null} value
+ * @param {number} whole
+ * @param {string} tone
+ * @param {string} why it is not known
+ */
+function step(name, value, whole, tone, why) {
+  return html`<li>
+    <span class="cut" title=${typeof name === 'string' ? name : nothing}>${name}</span>
+    <svg class="fb" aria-hidden="true">
+      ${value && whole ? svg`<rect class=${tone} width="${Math.max(0.4, (100 * value) / whole).toFixed(1)}%" height="100%" rx="2"/>` : nothing}
+    </svg>
+    <span class="num">${value === null ? unknown(why) : count(value)}</span>
+    <span class="num t3 s">${value === null || !whole ? '' : percent(value, whole)}</span>
+  </li>`;
 }

@@ -16,6 +16,9 @@ import { log, openLog } from './campaign-log.js';
 import { overview } from './campaign-overview.js';
 import { drawer } from './campaign-message.js';
 import { openRecipients, recipients, scrolled } from './campaign-recipients.js';
+import { askStopSeries, keepToday, loadToday } from './series.js';
+
+const AGAIN = 500; // milliseconds in which changes are collected before the page is fetched again
 
 /** @type {Record<string, (app: any, view: any) => unknown>} */
 const VIEWS = { overview, recipients, failures, content, log };
@@ -39,7 +42,10 @@ export const campaignPage = {
     try {
       const found = await app.call('campaign.get', { name });
       app.state.campaigns.set(name, found.campaign);
-      app.patch(page, { spec: found.spec, archived: found.archived, missing: false });
+      if (found.campaign.repeats) app.state.occurrences.set(name, found.occurrences);
+      const { spec, archived, occurrences, upcoming, credits } = found;
+      app.patch(page, { spec, archived, occurrences, upcoming, credits, missing: false });
+      if (found.campaign.trigger && tabOf(route) === 'overview') app.attempt(() => loadToday(app, name));
     } catch (/** @type {any} */ error) {
       if (error.code !== 'campaign_not_found') throw error;
       app.patch(page, { missing: true });
@@ -49,12 +55,29 @@ export const campaignPage = {
   },
   event(app, event) {
     const { page, route } = app.state;
-    if (event.campaign !== route.params.name || event.type === 'campaign.progress') return;
+    if (event.campaign !== route.params.name) return;
+    if (event.type === 'campaign.progress') {
+      if (tabOf(route) === 'overview') keepToday(app, event.data.campaign);
+      return;
+    }
     page.stale = true; // what was fetched for a tab is no longer all there is
-    if (event.type === 'campaign.applied') app.refresh();
+    if (/^campaign\.(applied|occurrence|state|joined)$/.test(event.type)) soon(app, page);
   },
   drawn: scrolled,
 };
+
+/**
+ * Fetch the page again soon: several changes are one question.
+ * @param {any} app
+ * @param {any} page
+ */
+function soon(app, page) {
+  if (page.again) return;
+  page.again = setTimeout(() => {
+    page.again = undefined;
+    if (page === app.state.page) app.refresh();
+  }, AGAIN);
+}
 
 /** @param {{params: Record<string, string>}} route */
 function tabOf(route) {
@@ -89,7 +112,11 @@ export function campaign(app, now) {
             <h1 class="cut" title=${name}>${name}</h1>
             ${stateMark(view.state)}
           </div>
-          <p class="sub cut">${about(view, now, state.page.spec)}</p>
+          <p class="sub cut">
+            ${about(view, now, state.page.spec)}${
+              view.series ? html` A time of <a href=${address('campaigns', view.series)}>${view.series}</a>.` : nothing
+            }
+          </p>
         </div>
         <div class="actions">${mayChange(state) ? actions(app, view) : nothing}</div>
       </div>
@@ -106,10 +133,10 @@ export function campaign(app, now) {
  * @param {any} [spec] its file, which may name several providers
  */
 export function about(view, now, spec = view) {
-  const lists = view.lists.length ? ` to ${view.lists.join(', ')}` : '';
+  const lists = view.lists.length ? ` to ${view.trigger ? 'who is added to ' : ''}${view.lists.join(', ')}` : '';
   const began = view.started_at ? ` Started ${time(view.started_at, now)}.` : '';
   const ended = view.completed_at ? ` Completed ${time(view.completed_at, now)}.` : '';
-  const at = view.state === 'scheduled' ? ` Starts ${time(view.scheduled_at, now)}.` : '';
+  const at = view.state === 'scheduled' ? ` ${view.repeats ? 'Next' : 'Starts'} ${time(view.scheduled_at, now)}.` : '';
   return `${channelName(view.channel)} through ${chainWords(providersOf(spec))}${lists}.${at}${began}${ended}`;
 }
 
@@ -169,7 +196,7 @@ function actions(app, view) {
         >P</kbd
       >
     </button>`;
-  const stop = button('Stop…', 'stop', () => askStop(app, name));
+  const stop = button('Stop…', 'stop', () => (view.repeats ? askStopSeries : askStop)(app, name));
   /** @type {Record<string, unknown[]>} */
   const shown = {
     draft: [
@@ -238,8 +265,8 @@ function tabs(app, view, open) {
   const lost = view.counts.failed + view.counts.undelivered + view.counts.in_doubt;
   const all = [
     ['overview', 'Overview', 0],
-    ...(mayChange(app.state) ? [['recipients', 'Recipients', view.counts.total]] : []),
-    ['failures', 'Failures', lost],
+    ...(mayChange(app.state) && !view.repeats ? [['recipients', 'Recipients', view.counts.total]] : []),
+    ...(view.repeats ? [] : [['failures', 'Failures', lost]]),
     ['content', 'Content', 0],
     ['log', 'Log', 0],
   ];

@@ -179,9 +179,10 @@ export function wholeNumber(text) {
 /**
  * @param {any} app
  * @param {string} [account]
+ * @param {{credits?: number, then?: () => Promise<unknown>}} [how] how many to begin with, and what follows
  */
-function askGrant(app, account = '') {
-  const own = { account, credits: '', note: '' };
+export function askGrant(app, account = '', { credits: wanted = 0, then = () => load(app) } = {}) {
+  const own = { account, credits: wanted ? String(wanted) : '', note: '' };
   const known = app.state.page.accounts ?? [];
   const before = () => known.find((/** @type {any} */ each) => each.name === own.account.trim());
   const asked = () => wholeNumber(own.credits);
@@ -223,7 +224,7 @@ function askGrant(app, account = '') {
     },
     act: async () => {
       await change(app, 'credits.grant', { account: own.account.trim(), credits: asked(), note: own.note.trim() });
-      await load(app);
+      await then();
     },
   });
 }

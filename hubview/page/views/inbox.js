@@ -20,7 +20,7 @@ const KINDS = [
   ['unmatched', 'Unmatched'],
 ];
 /** @type {Record<string, [import('../icons.js').IconName, string]>} kind: icon, colour */
-const SHAPES = {
+export const SHAPES = {
   reply: ['mail', 't2'],
   bounce: ['cross', 'bad'],
   complaint: ['warning', 'bad'],
@@ -166,22 +166,31 @@ function entry(app, item, kind, shown) {
 }
 
 /**
- * What it is, in words.
- * @param {any} item
+ * Its kind, in words.
+ * @param {{original_kind: string, reason: string}} item
  */
-export function headline(item) {
-  const { kind, original_kind: original, subject, campaign, reason, decision } = item;
-  if (original === 'reply') {
-    const about = subject || campaign || 'Reply';
-    return decision === 'waiting' ? `To decide: ${about}` : about;
-  }
+export function kindWords({ original_kind: original, reason }) {
   const name = /** @type {Record<string, string>} */ ({
+    reply: 'Replied',
     bounce: `Bounced${reason ? `: ${words(reason)}` : ''}`,
     complaint: 'Reported as spam',
     opt_out: 'Opted out',
     opt_in: 'Wants messages again',
   })[original];
-  return `${name ?? sentence(words(original))}${kind === 'unmatched' ? ', about no message of yours' : campaign ? `, ${campaign}` : ''}`;
+  return name ?? sentence(words(original));
+}
+
+/**
+ * What it is, in words.
+ * @param {any} item
+ */
+export function headline(item) {
+  const { kind, original_kind: original, subject, campaign, decision } = item;
+  if (original === 'reply') {
+    const about = subject || campaign || 'Reply';
+    return decision === 'waiting' ? `To decide: ${about}` : about;
+  }
+  return `${kindWords(item)}${kind === 'unmatched' ? ', about no message of yours' : campaign ? `, ${campaign}` : ''}`;
 }
 
 /**

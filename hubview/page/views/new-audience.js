@@ -65,12 +65,18 @@ export function audience(app) {
         <section aria-labelledby="h-lists">
           <div class="sec-head"><h2 id="h-lists">Who gets it</h2></div>
           ${
-            lists?.length
-              ? html`<div class="stack">${lists.map((/** @type {any} */ each) => listBox(draft, set, each))}</div>
-                  <p class="hint below">
-                    Who is on several lists gets one message. Suppressed addresses are left out by themselves.
-                  </p>`
-              : note('', 'info', 'There is no list yet.')
+            draft.trigger?.list
+              ? note(
+                  '',
+                  'people',
+                  `Whoever is added to ${draft.trigger.list} while it runs. The last step changes that.`,
+                )
+              : lists?.length
+                ? html`<div class="stack">${lists.map((/** @type {any} */ each) => listBox(draft, set, each))}</div>
+                    <p class="hint below">
+                      Who is on several lists gets one message. Suppressed addresses are left out by themselves.
+                    </p>`
+                : note('', 'info', 'There is no list yet.')
           }
           ${condition(page, set)}
           <p class="below"><a class="btn btn-s" href="#/import">${icon('upload')}Import a CSV</a></p>

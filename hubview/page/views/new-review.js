@@ -2,20 +2,21 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { askStart } from '../actions.js';
-import { chainWords, providersOf, save } from '../draft.js';
+import { chainWords, providersOf } from '../draft.js';
 import { count, plural, sentence, size, span, time } from '../format.js';
 import { icon } from '../icons.js';
-import { field, loading, peopleWord } from '../parts.js';
+import { loading, peopleWord } from '../parts.js';
 import { address } from '../router.js';
 import { askTest } from './new-message.js';
 import { goTo } from './new.js';
-
-const CANARY = 100; // people
+import { creditRows, openCredits, payer } from './new-credits.js';
+import { CANARY, localTime, wayOf, ways } from './new-ways.js';
 
 /** @param {any} app */
 export async function openReview(app) {
   const { page } = app.state;
   app.patch(page, { check: null });
+  if (page.accounts === undefined) await openCredits(app);
   app.patch(page, { check: await app.call('campaign.check', { name: page.draft.name }) });
 }
 
@@ -39,6 +40,7 @@ export function review(app) {
         <div class="sec-head"><h2 id="h-test">Test message</h2></div>
         <button class="btn" @click=${() => askTest(app)}>Send a test…</button>
       </section>
+      ${payer(app)}
       <section class="sec" aria-labelledby="h-how">
         <div class="sec-head"><h2 id="h-how">How to start</h2></div>
         ${ways(app)}
@@ -56,13 +58,20 @@ export function review(app) {
 function findings(app, check, draft) {
   const fix = (/** @type {any} */ { risk, problem }) =>
     html`<button class="btn btn-s" @click=${() => goToFault(app, risk, problem)}>Fix</button>`;
+  // What is missing on the account stands below, with the way to top it up.
+  const unpaid = (/** @type {any} */ { problem }) => check.credits?.missing && /credit/.test(problem);
   const found = [
     ...check.problems.map((/** @type {any} */ each) =>
-      item(each.risk ? 'warning' : 'cross', each.risk ? 'wait' : 'bad', inWindow(each.problem), fix(each)),
+      item(
+        each.risk ? 'warning' : 'cross',
+        each.risk ? 'wait' : 'bad',
+        inWindow(each.problem),
+        unpaid(each) ? undefined : fix(each),
+      ),
     ),
-    ...check.warnings.map((/** @type {string} */ words) => item('info', 't2', words)),
+    ...check.warnings.map((/** @type {string} */ words) => item('info', 't2', sentence(words))),
   ];
-  if (!check.problems.length)
+  if (!check.problems.length && !draft.trigger?.list)
     found.push(
       item('check', 'good', `${peopleWord(check.remaining)} can get it: the message was rendered for each of them`),
     );
@@ -136,105 +145,11 @@ function item(shape, tone, words, action = html`<span></span>`) {
 }
 
 /** @param {any} app */
-function ways(app) {
-  const { page } = app.state;
-  const { check, how = 'watch' } = page;
-  const canary = Math.min(CANARY, check.remaining);
-  /** @type {[string, string, string][]} */
-  const all = [
-    ...(check.remaining > CANARY
-      ? [
-          /** @type {[string, string, string]} */ ([
-            'canary',
-            `First ${canary}, then pause`,
-            `See how they arrive before the other ${count(check.remaining - canary)} are sent.`,
-          ]),
-        ]
-      : []),
-    ['watch', 'Everyone, and watch live', 'Opens the live view. You can close the window at any time.'],
-    ['background', 'Everyone, in the background', 'hubd sends; you go on here.'],
-    ['later', 'Later', 'At a time that you choose, in your time zone.'],
-    [
-      'repeat',
-      'Again and again',
-      'Such as every Monday. Each time it becomes a campaign of its own, with its own figures.',
-    ],
-  ];
-  return html`<div role="radiogroup" aria-labelledby="h-how">
-    ${all.map(
-      ([value, title, words]) =>
-        html`<label class="choice"
-          ><input
-            type="radio"
-            name="how"
-            .checked=${how === value}
-            @change=${() => app.patch(page, { how: value })}
-          /><span class="t">${title}</span><span class="d">${words}</span></label
-        >`,
-    )}
-    ${
-      how === 'later'
-        ? html`<div class="field below">
-            <label for="at">Start at</label>
-            <input
-              class="input at"
-              id="at"
-              type="datetime-local"
-              .value=${page.at ?? ''}
-              @input=${(/** @type {any} */ event) => app.patch(page, { at: event.target.value })}
-            />
-          </div>`
-        : nothing
-    }
-    ${how === 'repeat' ? repeat(app) : nothing}
-  </div>`;
-}
-
-/** When it repeats, and the next times. @param {any} app */
-function repeat(app) {
-  const { page } = app.state;
-  const { check, draft, faults } = page;
-  const times = (check.upcoming ?? []).filter(Boolean);
-  const set = () => app.attempt(() => setRepeat(app, page.every ?? draft.schedule?.every ?? ''));
-  return html`<div class="below">
-    ${field({
-      id: 'every',
-      label: 'Every',
-      error: faults['schedule.every'] ?? faults.schedule ?? '',
-      hint: times.length
-        ? `Next: ${times.map((/** @type {string} */ at) => time(at, Date.now())).join(', ')}`
-        : 'Such as monday 9:00, weekdays 8:30, monthly on the last friday 9:00.',
-      control: html`<input
-        class="input"
-        id="every"
-        placeholder="monday 9:00"
-        .value=${page.every ?? draft.schedule?.every ?? ''}
-        @input=${(/** @type {any} */ event) => (page.every = event.target.value)}
-        @change=${set}
-      />`,
-    })}
-  </div>`;
-}
-
-/**
- * Save when it repeats, in this computer's time zone; "" for no more. The check then knows the next times.
- * @param {any} app
- * @param {string} every
- */
-async function setRepeat(app, every) {
-  const { page } = app.state;
-  const { draft } = page;
-  const { every: _, ...others } = draft.schedule ?? {};
-  const timezone = others.timezone || Intl.DateTimeFormat().resolvedOptions().timeZone;
-  draft.schedule = every.trim() ? { ...others, every: every.trim(), timezone } : others;
-  if (await save(app)) app.patch(page, { check: await app.call('campaign.check', { name: draft.name }) });
-  app.draw(true);
-}
-
-/** @param {any} app */
 function outcome(app) {
   const { page } = app.state;
-  const { check, draft, how = 'watch', at } = page;
+  const { check, draft } = page;
+  const { how = wayOf(draft), at = localTime(draft.schedule?.at) } = page;
+  const waits = how === 'trigger';
   const people = how === 'canary' ? Math.min(CANARY, check.remaining) : check.remaining;
   const left = Object.values(check.skipped).reduce((/** @type {number} */ sum, each) => sum + Number(each), 0);
   const rows = [
@@ -242,19 +157,21 @@ function outcome(app) {
     ['Through', chainWords(providersOf(draft))],
     ['Starts', starts(page, how, at)],
     ...(check.estimate.seconds ? [['Takes', `at least ${span(check.estimate.seconds)}`]] : []),
-    ['Left out', count(left)],
+    ...(waits ? [] : [['Left out', count(left)]]),
+    ...creditRows(check, how, people),
   ];
   const blocked =
     check.problems.some((/** @type {any} */ each) => !each.risk) ||
-    !people ||
+    !(people || waits) ||
     (how === 'later' && !at) ||
     (how === 'repeat' && !check.upcoming?.length);
   return html`<section aria-labelledby="h-will">
       <div class="sec-head"><h2 id="h-will">When you press Start</h2></div>
       <div class="outcome">
-        <div class="big">${count(people)}</div>
+        <div class="big">${waits ? 'Each' : count(people)}</div>
         <div class="t2">
-          ${people === 1 ? 'person gets' : 'people get'} this
+          ${waits ? `who is added to ${draft.trigger?.list ?? ''} gets` : people === 1 ? 'person gets' : 'people get'}
+          this
           ${draft.channel === 'sms' ? 'text' : 'email'}${how === 'canary' ? `; ${count(check.remaining - people)} wait for you` : ''}
         </div>
       </div>
@@ -276,8 +193,7 @@ function outcome(app) {
       aria-disabled=${blocked ? 'true' : nothing}
       @click=${() => !blocked && start(app, people)}
     >
-      ${icon('play')}${how === 'repeat' ? 'Repeat for' : how === 'later' ? 'Schedule for' : 'Start with'}
-      ${peopleWord(people)}…
+      ${icon('play')}${waits ? 'Start it…' : `${how === 'repeat' ? 'Repeat for' : how === 'later' ? 'Schedule for' : 'Start with'} ${peopleWord(people)}…`}
     </button>
     <button class="btn" @click=${() => goTo(app, 'message')}>Back</button>`;
 }
@@ -289,6 +205,7 @@ function outcome(app) {
  */
 function starts({ check }, how, at) {
   if (how === 'repeat') return check.upcoming?.length ? time(check.upcoming[0], Date.now()) : 'when you say';
+  if (how === 'trigger') return 'immediately, and runs until you stop it';
   if (how === 'later') return at ? at.replace('T', ' ') : 'when you say';
   return 'immediately';
 }
@@ -300,12 +217,11 @@ function starts({ check }, how, at) {
 async function start(app, people) {
   const { page } = app.state;
   const { name } = page.draft;
-  const { how = 'watch' } = page;
-  if (how !== 'repeat' && page.draft.schedule?.every) await app.attempt(() => setRepeat(app, ''));
+  const { how = wayOf(page.draft), at = localTime(page.draft.schedule?.at) } = page;
   const to = how === 'background' ? '#/' : address('campaigns', name);
   await askStart(app, name, {
     limit: how === 'canary' ? people : null,
-    at: how === 'later' ? withZone(page.at) : undefined,
+    at: how === 'later' ? withZone(at) : undefined,
     then: () => app.go(to),
   });
 }

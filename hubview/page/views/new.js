@@ -99,7 +99,7 @@ function stepLink(app, name, words, index) {
  * @param {string} name
  */
 function isDone({ draft, savedText }, name) {
-  if (name === 'audience') return draft.name !== '' && draft.lists.length > 0;
+  if (name === 'audience') return draft.name !== '' && (draft.lists.length > 0 || Boolean(draft.trigger?.list));
   return name === 'message' && savedText !== undefined;
 }
 

@@ -8,10 +8,11 @@ import { icon } from '../icons.js';
 import { save } from '../saving.js';
 import { scale } from './campaign-overview.js';
 
-/** @type {Record<string, {title: string, since: string, by: string, words: string}>} */
+/** @type {Record<string, {title: string, since: string, until?: string, by: string, words: string}>} */
 const SPANS = {
   week: { title: '7 days', since: '7 days', by: 'day', words: 'the last 7 days, by day' },
   month: { title: '30 days', since: '30 days', by: 'day', words: 'the last 30 days, by day' },
+  last: { title: 'Last month', since: '', by: 'day', words: 'last month, by day' },
   year: { title: '12 months', since: '365 days', by: 'month', words: 'the last 12 months, by month' },
 };
 /** @typedef {{at: string | null, sent: number, delivered: number, undelivered: number, failed: number, bounced: number, complaints: number, replies: number, opt_outs: number, cost: number, delivery_rate: number | null, opt_out_rate: number | null}} Figures */
@@ -26,11 +27,31 @@ export const reportsPage = {
 /** @param {any} app */
 async function load(app) {
   const { page, route } = app.state;
-  const { since, by } = SPANS[route.params.span] ?? SPANS.month;
+  const { since, by, until } = stretch(route.params.span, new Date());
   const { label } = page;
   const timezone = Intl.DateTimeFormat().resolvedOptions().timeZone ?? '';
-  const report = await app.call('report.get', { since, by, timezone, ...(label ? { label } : {}) });
+  const report = await app.call('report.get', {
+    since,
+    by,
+    timezone,
+    ...(until ? { until } : {}),
+    ...(label ? { label } : {}),
+  });
   app.patch(page, { report });
+}
+
+/**
+ * What is asked for: a span of its table, with its dates.
+ * @param {string} name
+ * @param {Date} now in this computer's time zone
+ */
+export function stretch(name, now) {
+  const span = SPANS[name] ?? SPANS.month;
+  if (span !== SPANS.last) return span;
+  const date = (/** @type {Date} */ day) =>
+    [day.getFullYear(), day.getMonth() + 1, day.getDate()].map((part) => String(part).padStart(2, '0')).join('-');
+  const first = new Date(now.getFullYear(), now.getMonth() - 1, 1);
+  return { ...span, since: date(first), until: date(new Date(now.getFullYear(), now.getMonth(), 0)) };
 }
 
 /** @param {any} app */

@@ -5,6 +5,7 @@ import { literal } from '../toml.js';
 import { span } from '../format.js';
 import { icon } from '../icons.js';
 import { loading, note, pageHead } from '../parts.js';
+import { telling } from './settings-notify.js';
 
 /** @type {import('../pages.js').Page} */
 export const settingsPage = {
@@ -54,7 +55,7 @@ export function settings(app) {
         <button class="btn btn-s btn-quiet" @click=${() => app.ask({ kind: 'keys' })}>Show the keys</button>
       </div>
     </section>
-    ${login?.possible ? atLogin(app, login) : nothing} ${about(app)}
+    ${login?.possible ? atLogin(app, login) : nothing} ${telling(app)} ${about(app)}
     ${config ? configuration(config) : loading('Asking hubd for its configuration.')}`;
 }
 
