@@ -19,7 +19,7 @@ from hubd.core.compose import compile_email
 from hubd.core.mime import one_line
 from hubd.core.model import Attachment, Channel, Content, Kind
 from hubd.providers.sendgrid.message import Tracking, body_of, files_of
-from tests.core.test_compose import CATALOGUE, ENCODED, FIELDS, HEADER_TEXT, ID, NOW, PDF, TEXT
+from tests.core.composed import CATALOGUE, ENCODED, FIELDS, HEADER_TEXT, ID, NOW, PDF, TEXT
 from tests.shell.sendgrid_double import fault_of
 
 #: Its examples are large: a smaller one would take minutes to find.

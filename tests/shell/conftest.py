@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ from hubd.core.ledger import Close, Open
 from hubd.core.model import Campaign, CampaignState, DeliveryState
 from hubd.core.spec import CampaignSpec, spec_json
 from hubd.core.spec_reading import parse_spec
+from hubd.store import database as opened_databases
 from hubd.store.database import Database, open_database
 from hubd.store.events import Events
 from hubd.store.rollup import difference
+from tests.shell.broken_disk import BrokenDisk, broken_disk
 from tests.shell.made_database import make_database
 from tests.shell.open_hub import Served, open_hub
 from tests.shell.single_units import CampaignUnits, ContactUnits, LedgerUnits
@@ -111,6 +113,16 @@ def close_entry(delivery_id: int, to: DeliveryState = DeliveryState.SENT, **valu
 async def bridge() -> AsyncIterator[Bridge]:
     async with open_bridge() as bridge:
         yield bridge
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[BrokenDisk]:
+    """A disk below the test's files that fails as it is told; databases that were given up on are closed."""
+    with broken_disk(tmp_path) as disk:
+        yield disk
+        disk.fails = lambda op: 0
+        while opened_databases._left_open:
+            opened_databases._left_open.pop().close()
 
 
 @pytest.fixture

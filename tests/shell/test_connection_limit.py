@@ -32,7 +32,7 @@ from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.engine.worker import IDLE
 from hubd.providers.smtp.transport import SmtpSettings, open_smtp
 from tests.fakes import FakeConnection, FakeStore, FakeTransport
-from tests.shell.test_runner import EMAIL, START, world
+from tests.shell.engine_world import EMAIL, START, world
 
 pytestmark = pytest.mark.slow
 

@@ -29,7 +29,7 @@ from hubd.core.reconcile import Finding, Found
 from hubd.engine.supervisor import Supervisor
 from hubd.errors import StoreUnavailable
 from tests.fakes import ACCEPTED, FakeConnection, FakeStore, FakeTransport
-from tests.shell.test_runner import EMAIL, LOST, world
+from tests.shell.engine_world import EMAIL, LOST, world
 
 NO_SUCH_USER = Answer(stage=Stage.RCPT, code=550, enhanced="5.1.1", text="no such user")
 

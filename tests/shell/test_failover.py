@@ -28,10 +28,10 @@ from hubd.provider_specs import provider_specs
 from hubd.providers import registry
 from hubd.store.database import Database
 from tests.fakes import FakeTransport
+from tests.shell.breaker_crew import make_spec
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import PERSONAL, open_hub
 from tests.shell.raw_http import Peer, Seen, answer, serve_http
-from tests.shell.test_breaker import make_spec
 from tests.shell.test_methods import import_people, until
 
 TAKEN = answer("202 OK", b"")

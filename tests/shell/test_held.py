@@ -10,7 +10,7 @@ import trio.testing
 
 from hubd.core.model import Answer, DeliveryState, InDoubt, RenderedMessage
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
-from tests.shell.test_runner import EMAIL, LOST, world
+from tests.shell.engine_world import EMAIL, LOST, world
 
 
 @pytest.mark.parametrize("policy", [InDoubt.HOLD, InDoubt.RETRY])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,14 +20,14 @@ import pytest
 from hubd.bridge import Bridge
 from hubd.core.intake import ContactRow
 from hubd.errors import StoreUnusable
-from hubd.store import database, opening, writer
+from hubd.store import opening, writer
 from hubd.store.backup import Backups
 from hubd.store.database import Database, open_database
 from hubd.store.disk_space import DiskSpaceLimits
 from hubd.store.opening import migrations, prepare
 from hubd.store.transaction import Transaction
 from hubd.store.watermark import watermark_path
-from tests.shell.broken_disk import BrokenDisk, after_kill, after_power_loss, broken_disk
+from tests.shell.broken_disk import BrokenDisk, after_kill, after_power_loss
 from tests.shell.conftest import Store
 
 pytestmark = pytest.mark.slow
@@ -45,15 +45,6 @@ ALTER TABLE hub ADD COLUMN added_later INTEGER NOT NULL DEFAULT 7;
 DROP INDEX IF EXISTS copied_by_email;
 CREATE INDEX copied_by_email ON copied (email);""",
 )
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[BrokenDisk]:
-    with broken_disk(tmp_path) as disk:
-        yield disk
-        disk.fails = lambda op: 0
-        while database._left_open:
-            database._left_open.pop().close()
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from hubd.core.model import Answer, CampaignState, DeliveryState, RenderedMessag
 from hubd.store.deliveries import MOST_WORDINGS
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 from tests.shell.conftest import Store, close_entry, open_entry
-from tests.shell.test_runner import EMAIL, world
+from tests.shell.engine_world import EMAIL, world
 
 D = DeliveryState
 UNKNOWN = "550 5.1.1 <***@example.com>: no such user"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,8 @@ from hubd.errors import StoreUnusable
 from hubd.store.database import open_database
 from hubd.store.disk_space import DiskSpaceLimits
 from hubd.store.opening import prepare
-from tests.shell.broken_disk import BrokenDisk, broken_disk
+from tests.shell.broken_disk import BrokenDisk
 from tests.shell.test_interrupted import take_in
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[BrokenDisk]:
-    with broken_disk(tmp_path) as disk:
-        yield disk
-        disk.fails = lambda op: 0
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_NOMEM], ids=["disk", "memory"])

@@ -19,9 +19,9 @@ from hubd.errors import InvalidTransition
 from hubd.store.database import open_database
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
 from tests.shell.conftest import Store, close_entry
+from tests.shell.engine_world import EMAIL, world
 from tests.shell.open_hub import Served
 from tests.shell.test_methods import apply, import_people, until
-from tests.shell.test_runner import EMAIL, world
 
 D = DeliveryState
 NO = Answer(stage=Stage.RCPT, code=550, text="xyzzy")

@@ -21,7 +21,7 @@ from hubd.core.model import (
 )
 from hubd.engine.plan import RenderBudget, TemplateCache
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
-from tests.shell.test_runner import world
+from tests.shell.engine_world import world
 
 MIB = 1024 * 1024
 FILE = Attachment(name="a.bin", type="application/octet-stream", sha256="aa", size=MIB)

@@ -11,7 +11,7 @@ import trio.testing
 
 from hubd.core.model import CampaignState, Channel, DeliveryState, RenderedMessage
 from tests.fakes import ACCEPTED, FakeStore, FakeTransport
-from tests.shell.test_runner import EMAIL, world
+from tests.shell.engine_world import EMAIL, world
 
 pytestmark = pytest.mark.slow
 
