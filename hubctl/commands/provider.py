@@ -77,10 +77,9 @@ def _switch(app: App, name: str, *, on: bool, dry_run: bool) -> None:
     async def work(hub: Client) -> tuple[r.ProviderResult, list[str]]:
         pausing = [] if on else (await hub.call(method, name=name, dry_run=True))["would"]["campaigns"]
         done = await hub.call(method, name=name)
-        if not on:
-            return done, pausing
         views = (await hub.call(m.CAMPAIGN_LIST))["campaigns"]
-        return done, [each["name"] for each in views if each["provider"] == name and _is_held(each)]
+        held = [each["name"] for each in views if each["provider"] == name and _is_held(each)]
+        return done, [*pausing, *(each for each in held if each not in pausing)]
 
     found, held = app.talk(work)
     if print_result(app, {"name": name, **found, "held": held}, of="provider"):
