@@ -10,11 +10,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 import pytest
 
-from tests.bench.benches import send
+from tests.bench.benches import features, http, report, rollup, send
+from tests.bench.measure import Role
 from tests.bench.processes import ROOT
 from tests.bench.settings import Settings
 
@@ -52,6 +54,15 @@ def test_the_other_ways_send_to_the_same_server(tmp_path: Path) -> None:
             ways = {way.name.partition(":")[0]: way for way in point.ways}
             for name in ("hubd", "smtplib in a loop", "smtp-source"):
                 assert ways[name].measure()["rate"] > 0
+
+
+@pytest.mark.parametrize("bench", [features, http, report, rollup], ids=lambda bench: bench.__name__)
+def test_every_point_of_a_bench_is_measured(bench: ModuleType, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        settings = Settings(folder=tmp_path, stack=stack, quick=True, messages=40, recipients=40)
+        for point in bench.points(settings):
+            (hubd,) = [way for way in point.ways if way.role is Role.SUBJECT]
+            assert hubd.measure()[point.figure] > 0
 
 
 def test_after_an_interruption_no_process_is_left(tmp_path: Path) -> None:
