@@ -6,6 +6,8 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -214,8 +216,12 @@ def series(
     last. Raises BadInput when there are more than `MOST_STRETCHES`.
     """
     found: dict[int, Counter[Measure]] = {}
-    for at, measure, n in hours:
-        found.setdefault(stretch_of(at, by, there), Counter())[measure] += n
+    for at, measured in groupby(hours, key=itemgetter(0)):
+        start = stretch_of(at, by, there)
+        if (sums := found.get(start)) is None:
+            sums = found[start] = Counter()
+        for _, measure, n in measured:
+            sums[measure] += n
     begin = min(found, default=None) if period.since is None else stretch_of(period.since, by, there)
     if begin is None:
         return []

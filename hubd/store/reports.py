@@ -27,6 +27,7 @@ GROUP BY at, measure HAVING sum(n) <> 0"""  # noqa: S608
 UNCOUNTED = "SELECT count(*) FROM rollup_pending"
 
 _NEVER = 2**53
+_MEASURES = {measure.value: measure for measure in Measure}
 
 
 class Reports:
@@ -48,7 +49,7 @@ class Reports:
             found = []
             if hours:
                 asked = {**between, "campaigns": json.dumps([line.campaign.id for line in lines])}
-                found = [(at, Measure(word), n) for at, word, n in db.execute(HOURS, asked)]
+                found = [(at, _MEASURES[word], n) for at, word, n in db.execute(HOURS, asked)]
             return Report(lines=lines, hours=found, uncounted=db.execute(UNCOUNTED).fetchone()[0])
 
         return await self._db.read(work)
