@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from hubd.core.credits import PAUSED as WAITS_FOR_CREDITS
 from hubd.core.credits import Cost, needed
 from hubd.core.inheritance import Flat
 from hubd.core.lifecycle import CAMPAIGN, CampaignEvent, advance_campaign
@@ -309,10 +310,15 @@ def schedule(campaign: Campaign, *, at: float, limit: int | None = None) -> Move
 
 
 def halt(campaign: Campaign, *, event: CampaignEvent) -> Move:
-    """Pause it, end it, or make it a draft again. A limit that was not reached stays."""
+    """Pause it, end it, or make it a draft again. A limit that was not reached stays.
+
+    To pause what is paused for lack of credits is a change: a grant does not resume it any more.
+    """
     _check_ordinary(campaign)
     to = advance_campaign(campaign.state, event)
-    return Move(event=event, to=to, changed=campaign.state is not to, limited=False)
+    waits = campaign.state is CampaignState.PAUSED and campaign.reason == WAITS_FOR_CREDITS
+    changed = campaign.state is not to or (waits and event is CampaignEvent.PAUSE)
+    return Move(event=event, to=to, changed=changed, limited=False)
 
 
 def retry(campaign: Campaign, *, queued: bool, cost: Cost | None = None) -> Move:

@@ -157,6 +157,22 @@ async def test_a_scheduled_start_without_credits_waits_for_them(hub: Client) -> 
     await until(hub, "spring", "completed")
 
 
+async def test_who_pauses_what_waits_for_credits_resumes_it_too(hub: Client) -> None:
+    at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.2)
+    for name in ("spring", "summer"):
+        await hub.call("campaign.apply", spec=PLAIN | {"name": name, "credits": "team"})
+        await hub.call("campaign.start", name=name, at=at.isoformat())
+    for name in ("spring", "summer"):
+        assert (await until(hub, name, "paused"))["reason"] == "credits"
+    assert [(await hub.call("campaign.pause", name="spring"))["changed"] for _ in range(2)] == [True, False]
+    await hub.call("credits.grant", account="team", credits=100)
+    await until(hub, "summer", "completed")  # it is looked at after the other one
+    view = (await hub.call("campaign.get", name="spring"))["campaign"]
+    assert (view["state"], view["reason"], view["counts"]["sent"]) == ("paused", "", 0)
+    await hub.call("campaign.resume", name="spring")
+    await until(hub, "spring", "completed")
+
+
 async def test_a_one_off_message_is_paid_for(hub: Client) -> None:
     asked: dict[str, Any] = {"provider": "outbox", "to": "ann@example.com", **WORDS, "credits": "team"}
     for dry_run in (True, False):
