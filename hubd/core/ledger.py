@@ -27,7 +27,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     message_id: str
     content_hash: str
-    at: float
+    at: float  #: now; for an email its Date, with which it can be written again just as it was sent
     account: str = ""  #: which account the provider's name stands for now; "" where nobody can be asked
     limits: tuple[str, ...] = ()  #: the names of the limits that this message counts under
     cost: int = 1  #: how many slots of each it takes: the segments of an SMS

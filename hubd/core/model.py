@@ -145,6 +145,7 @@ class RenderedMessage(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""  #: SMS: the body
     segments: int = 1  #: SMS: how many segments the body costs
     campaign: str = ""  #: the campaign's name, for the outbox's folders
+    dated: float | None = None  #: email: its Date, epoch seconds
 
     @property
     def size(self) -> int:

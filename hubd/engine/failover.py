@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 
 import trio
 
@@ -55,28 +54,44 @@ class Failover:
 
     async def until_another(self, current: str) -> str:
         """Wait until another provider than `current` should send; its name."""
+        async with trio.open_nursery() as nursery:
+            chosen = await self._watch(current, nursery)
+            nursery.cancel_scope.cancel()
+        return chosen
+
+    async def _watch(self, current: str, nursery: trio.Nursery) -> str:
         troubled_since: float | None = None
         tried_at = trio.current_time()
+        trying: set[str] = set()
         while True:
             await trio.sleep(LOOK_EVERY)
             now = trio.current_time()
             if now - tried_at >= TRY_EVERY:
                 tried_at = now
-                await self._try_earlier(current)
+                for name in self._to_be_tried(current):
+                    if name not in trying:
+                        nursery.start_soon(self._try, name, trying)
             chosen, state, works = self.choose(), self._state(current), self._works(current)
             troubled_since = None if works else (now if troubled_since is None else troubled_since)
             waited = troubled_since is not None and now - troubled_since >= PATIENCE
             if chosen != current and (works or state in _OFF or waited) and self._state(chosen) not in _OFF:
                 return chosen
 
-    async def _try_earlier(self, current: str) -> None:
-        """Log in at the providers before this one that were in trouble, as nobody else uses them now."""
-        for name in self.names[: self.names.index(current)]:
-            if self._state(name) in _OFF or self._works(name):
-                continue
-            with suppress(HubError, OSError):
-                answer = await self._providers.get(name).probe()
-                log.info("tried whether %s works again: %s", name, "yes" if is_ready(answer) else "no")
+    def _to_be_tried(self, current: str) -> list[str]:
+        """The providers before this one that were in trouble: nobody else uses them now."""
+        earlier = self.names[: self.names.index(current)]
+        return [name for name in earlier if self._state(name) not in _OFF and not self._works(name)]
+
+    async def _try(self, name: str, trying: set[str]) -> None:
+        """Log in at a provider. A server that does not answer takes its time, which nobody waits for."""
+        trying.add(name)
+        try:
+            answer = await self._providers.get(name).probe()
+            log.info("tried whether %s works again: %s", name, "yes" if is_ready(answer) else "no")
+        except (HubError, OSError):
+            pass  # the provider's health says why
+        finally:
+            trying.discard(name)
 
     def _works(self, name: str) -> bool:
         """Whether it is ready, and not only because the rest after its trouble is over."""

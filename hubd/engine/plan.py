@@ -90,6 +90,7 @@ class MessagePlan:
                 wire_ready=email.wire_ready,
                 shared=email.shared,
                 campaign=campaign,
+                dated=now,
             )
         assert self._sms is not None
         sms = self._sms.render(row.fields)

@@ -242,13 +242,17 @@ class Provider:
         """Ask how fast the account may send, if the provider says so, the configuration does not, and it was
         not asked lately. What it does not answer in time is not waited for.
         """
-        pool = await self.open()
-        transport = pool.transport
+        transport = (await self.open()).transport
         if self.spec.rate or not isinstance(transport, TellsAccount) or not transport.tells_rate:
             return
         if trio.current_time() - self._asked_at >= ACCOUNT_KNOWN:
             with trio.move_on_after(ACCOUNT_WAIT):
                 await self._ask(transport)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it was opened."""
+        return self._pool is not None
 
     @property
     def rate(self) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ class ResultHandler:
                 provider=self._provider,
                 message_id=message.rendered.message_id,
                 content_hash=message.content_hash,
-                at=self._context.now(),
+                at=self._context.now() if message.rendered.dated is None else message.rendered.dated,
                 account=lease.transport.account,
                 limits=message.limits,
                 cost=message.cost,

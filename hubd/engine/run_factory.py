@@ -145,6 +145,13 @@ class RunFactory:
                 await self._limits.refit(self._providers.get(name).limits)
         self._wake_pools()
 
+    async def learn_rates(self, *names: str) -> None:
+        """Ask the accounts of these providers how fast they may send, where hubd.toml does not say."""
+        async with trio.open_nursery() as nursery:
+            for provider in map(self._providers.get, names):
+                if provider.in_use:
+                    nursery.start_soon(_learn_rate, provider)
+
     def _see_that_it_runs(self, pool: WorkerPool, provider: Provider) -> None:
         if pool not in self._pools:
             self._pools.add(pool)
@@ -152,21 +159,26 @@ class RunFactory:
 
     async def _run_pool(self, pool: WorkerPool, provider: Provider) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._learn_rates, provider)
+            nursery.start_soon(self._learn_again, provider)
             await pool.run(self._context)
             nursery.cancel_scope.cancel()
         self._pools.discard(pool)
 
-    async def _learn_rates(self, provider: Provider) -> None:
+    async def _learn_again(self, provider: Provider) -> None:
         """Ask the account for its rates from time to time: providers raise them for those who send well."""
         while True:
             await trio.sleep(ACCOUNT_KNOWN)
             before = provider.rate
             with suppress(HubError):
-                await provider.learn_rate()
+                await _learn_rate(provider)
                 if provider.rate != before and provider is self._providers.get(provider.spec.name):
                     await self.refit(provider.spec.name)
 
     def _wake_pools(self) -> None:
         for pool in self._pools:
             pool.wake()
+
+
+async def _learn_rate(provider: Provider) -> None:
+    with suppress(HubError):  # it was disabled, or cannot be opened any more
+        await provider.learn_rate()

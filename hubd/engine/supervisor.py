@@ -231,6 +231,7 @@ class Supervisor:
     async def reconfigure(self, specs: Mapping[str, ProviderSpec]) -> list[str]:
         """Take over new provider settings. Returns what changed, in words; raises before anything did."""
         changes = await self.providers.reconfigure(specs)
+        await self._factory.learn_rates(*specs)  # the rates before apply until then
         await self._factory.refit(*specs)
         await self.recover()
         return changes

@@ -16,7 +16,7 @@ import trio.testing
 
 from hubd.client import Client, open_client
 from hubd.config.file import load_config
-from hubd.core.model import DeliveryState
+from hubd.core.model import Answer, DeliveryState
 from hubd.core.spec import spec_from_json, spec_json
 from hubd.core.spec_reading import parse_spec
 from hubd.engine import failover
@@ -27,7 +27,7 @@ from hubd.errors import BadInput
 from hubd.provider_specs import provider_specs
 from hubd.providers import registry
 from hubd.store.database import Database
-from tests.fakes import FakeTransport
+from tests.fakes import ACCEPTED, FakeTransport
 from tests.shell.breaker_crew import make_spec
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import PERSONAL, open_hub
@@ -235,6 +235,43 @@ async def test_the_end_of_a_rest_is_no_sign_that_a_provider_works_again(
     assert choice.choose() == "b"
     await providers.get("a").probe()
     assert choice.choose() == "a"
+
+
+class Silent(FakeTransport):
+    """A server that does not answer who logs in."""
+
+    async def probe(self) -> Answer:
+        self.surplus_times.append(trio.current_time())
+        await trio.sleep(600)
+        return ACCEPTED
+
+
+async def test_a_provider_that_does_not_answer_keeps_nobody_from_watching_the_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    silent = Silent(name="a")
+    transports = {"a": silent, "b": FakeTransport(name="b"), "c": FakeTransport(name="c")}
+    specs = {name: replace(make_spec(each), name=name) for name, each in transports.items()}
+    providers = Providers(specs, lambda: 0.5)
+    for name in transports:
+        await providers.get(name).open()
+    pool = await providers.get("a").open()
+    lease = pool.breaker.begin(None, pool.transport)
+    pool.breaker.trouble(lease, "down")
+    pool.breaker.end(lease)
+    choice = Failover(tuple(transports), providers)
+    chosen: list[str] = []
+
+    async def watch() -> None:
+        chosen.append(await choice.until_another("b"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        await trio.sleep(60)
+        assert (len(silent.surplus_times), chosen) == (1, []), "and it is not asked by two at a time"
+        providers.get("b").disable()
+        await trio.sleep(1)
+        assert chosen == ["c"]
 
 
 async def test_when_no_provider_is_left_the_campaign_pauses(tmp_path: Path) -> None:

@@ -99,6 +99,38 @@ async def test_rates_are_those_of_the_account_unless_there_are_some_in_the_confi
 
 
 @pytest.mark.usefixtures("_pigeons")
+async def test_the_rate_of_the_account_applies_once_that_of_the_configuration_is_removed(
+    tmp_path: Path,
+) -> None:
+    async def told_loft(peer: Peer) -> None:
+        while True:
+            seen = await peer.request()
+            await peer.say(answer("202 OK", b'{"rate": "3/day"}' if seen.line.startswith("GET") else b""))
+
+    async with (
+        serve_http(told_loft) as server,
+        open_hub(tmp_path) as served,
+        open_client(served.path) as hub,
+    ):
+        supervisor = served.hub.supervisor
+        config = written(tmp_path, server.url, 'rate = "2/day"\n')
+        await supervisor.reconfigure(await provider_specs(config, tmp_path, served.bridge))
+        await import_people(hub, 9)
+        await hub.call("campaign.apply", spec=PERSONAL | {"provider": "loft"})
+        await hub.call("campaign.start", name="spring")
+        await server.until(lambda: len(server.requests) >= 2)
+        config = written(tmp_path, server.url)
+        changes = await supervisor.reconfigure(await provider_specs(config, tmp_path, served.bridge))
+        assert changes == ["providers.loft.rate"]
+        (loft,) = [each for each in (await hub.call("provider.list"))["providers"] if each["name"] == "loft"]
+        assert loft["rate"] == ["3/day"]
+        await server.until(lambda: len(server.requests) >= 4)  # the question, and one letter more
+        await hub.call("campaign.pause", name="spring")
+        view = (await hub.call("campaign.get", name="spring"))["campaign"]
+        assert view["counts"]["sent"] == 3
+
+
+@pytest.mark.usefixtures("_pigeons")
 async def test_a_campaign_goes_through_a_kind_that_is_one_folder_and_one_line(tmp_path: Path) -> None:
     async with (
         serve_http(loft) as server,

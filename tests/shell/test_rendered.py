@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from email import message_from_bytes
+from email.utils import parsedate_to_datetime
 from weakref import ref
 
 import trio
 import trio.testing
 
 from hubd.core.compose import content_hash
+from hubd.core.ledger import Open
 from hubd.core.model import (
     Answer,
     Attachment,
@@ -190,3 +193,21 @@ async def test_what_a_worker_holds_is_given_back_when_it_is_cancelled() -> None:
     assert scope.cancelled_caught
     assert budget.used == 0
     assert freed == [0], "whoever waits for it is told"
+
+
+async def test_an_attempt_has_the_date_of_its_email(autojump_clock: trio.testing.MockClock) -> None:
+    """With which it is shown again as it was sent, however long the one before it was on the wire."""
+    dates: dict[int, float] = {}
+
+    def answer(rendered: RenderedMessage) -> Answer:
+        date = message_from_bytes(rendered.payload)["Date"]
+        dates[rendered.delivery_id] = parsedate_to_datetime(date).timestamp()
+        return ACCEPTED
+
+    store = FakeStore()
+    campaign = store.add_campaign("all", 4, replace(CONTENT, attachments=()))
+    async with world(store, FakeTransport(connections=1, latency=1.7, answer=answer)) as here:
+        assert (await here.ended(campaign)).state is CampaignState.COMPLETED
+    opened = {entry.delivery_id: entry.at for entry in store.entries if isinstance(entry, Open)}
+    assert len(opened) == 4
+    assert {number: float(int(at)) for number, at in opened.items()} == dates
