@@ -131,6 +131,10 @@ def _came_back(kind: str, data: View) -> str | None:
             return f"somebody takes an opt-out back {item}"
         case "reply.decided":
             return f"reply {data.get('item')} was decided: {_word(data.get('decision'))}"
+        case "mailbox.broken" if data.get("source") == "listener":
+            return f"the listener does not listen{_why(data)}"
+        case "mailbox.working" if data.get("source") == "listener":
+            return "the listener listens again"
         case "mailbox.broken":
             return f"{data.get('source')} cannot be read{_why(data)}"
         case "mailbox.refused":

@@ -43,7 +43,7 @@ from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import TemplateCache
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
-from hubd.errors import StoreError, StoreUnavailable
+from hubd.errors import SourceUnavailable, StoreError, StoreUnavailable
 from hubd.inbound.reader import Configured, Readers
 from hubd.inbound_specs import inbound_sources
 from hubd.journal import Kind
@@ -257,11 +257,13 @@ async def _serve(
                 services.start_soon(count_figures, database)
                 await services.start(sinks.run, config.sinks, config.folder)
                 await services.start(readers.run)
+                if listener is not None:
+                    with suppress(SourceUnavailable):  # what it reads says so, and tries again
+                        await listener.open()
+                    services.start_soon(listener.serve)
                 found = await inbound_sources(config, options.state_dir, bridge, time.time)
                 await readers.apply([*found, *listened])
                 log_advice(config)
-                if listener is not None and config.listener is not None:
-                    await services.start(listener.serve, config.listener.address)
                 services.start_soon(tidy_hourly, database, reload)
                 services.start_soon(erase_files, database, options.state_dir)
                 services.start_soon(

@@ -143,7 +143,8 @@ class ResumeGap(HubError):
 class SourceUnavailable(HubError):
     """A mailbox, a queue or a list of a provider cannot be read now.
 
-    `data["person"]` is whether somebody has to do something about it, such as renew a password.
+    `data["person"]` is whether somebody has to do something about it, such as renew a password; with
+    `data["told"]` it is told at once although it may pass.
     """
 
     code = "source_unavailable"

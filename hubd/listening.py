@@ -48,6 +48,7 @@ def listener_of(config: HubConfig, tokens: Tokens, now: Callable[[], float]) -> 
         return tokens.read(Purpose.UNSUBSCRIBE, token) is not None
 
     return Listener(
+        config.listener.address,
         config.listener.public_url,
         is_ours=is_ours if config.listener.unsubscribe else None,
         webhooks=webhooks,

@@ -20,6 +20,7 @@ from hubd.control.metrics import metrics
 from hubd.control.table import CHECK_SECONDS, Disk, changes, of_session, reads
 from hubd.control.views import counts_view, provider_view, time_text
 from hubd.core.decide import Request
+from hubd.core.inbox import LISTENER, SourceView, in_trouble
 from hubd.core.model import ENDED, Campaign, CampaignState, Counts
 from hubd.core.records import Backup
 from hubd.errors import HubError, StoreUnavailable
@@ -69,10 +70,19 @@ async def status(hub: Hub, _: Params) -> r.StatusResult:
 
 def _warnings(hub: Hub, waiting: int) -> list[str]:
     found = [hub.endpoints.trouble] if hub.endpoints.trouble else []
-    found += [f"{each.name} cannot be read: {each.reason}" for each in hub.readers.views() if broken(each)]
+    found += [in_trouble(each.name, each.reason) for each in hub.readers.views() if broken(each)]
     if waiting:
         found.append(f"{waiting} {'reply waits' if waiting == 1 else 'replies wait'} for your decision")
     return found
+
+
+def _remedy(source: SourceView) -> str:
+    if source.name == LISTENER:
+        return (
+            "end the program that has this port, or change listener.address in hubd.toml and restart hubd; "
+            "hubd tries again"
+        )
+    return "correct its settings or its password, then: hubctl daemon reload"
 
 
 def _sum(counts: Iterable[CountsView]) -> CountsView:
@@ -183,13 +193,12 @@ async def check(hub: Hub, _: Params) -> r.DoctorResult:
     )
     failing = [each for each in hub.readers.views() if broken(each)]
     refusing = [each for each in hub.readers.views() if each.state == "working" and each.reason]
-    advice = "correct its settings or its password, then: hubctl daemon reload" if failing else ""
     checks.append(
         {
             "check": "mailboxes",
             "ok": not (failing or refusing),
             "found": "; ".join(
-                [f"{each.name} cannot be read: {each.reason}" for each in failing]
+                [in_trouble(each.name, each.reason) for each in failing]
                 + [f"{each.name}: {each.reason}" for each in refusing]
             )
             or (
@@ -197,7 +206,7 @@ async def check(hub: Hub, _: Params) -> r.DoctorResult:
                 if hub.readers.views()
                 else "nothing is read for what comes back"
             ),
-            "advice": advice
+            "advice": "; ".join(dict.fromkeys(_remedy(each) for each in failing))
             or ("check processed_folder in hubd.toml, and who may write to it" if refusing else ""),
         }
     )

@@ -91,6 +91,16 @@ class SourceView:
     unreadable: int
 
 
+LISTENER = "listener"  #: the name of the source that is told things instead of reading them
+
+
+def in_trouble(name: str, reason: str) -> str:
+    """What is wrong with a source, in a sentence without its full stop."""
+    if name == LISTENER:
+        return f"the listener does not listen: {reason}"
+    return f"{name} cannot be read: {reason}"
+
+
 class SourceCursor(msgspec.Struct, frozen=True, kw_only=True):
     """How far a source was read, and when."""
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
+from hubd.core.inbox import LISTENER
 from hubd.core.model import Counts, DeliveryState
 from hubd.core.recurrence import OVER
 
@@ -139,7 +140,7 @@ def headline(notice: Notice) -> str:
         case NoticeKind.MAILBOX_BROKEN if notice.figures.get("readable"):
             return f"The {name} can be read, but not tidied"
         case NoticeKind.MAILBOX_BROKEN:
-            return f"The {name} cannot be read"
+            return "The listener does not listen" if name == LISTENER else f"The {name} cannot be read"
         case NoticeKind.SINK_BROKEN:
             return f"The sink {name} is paused"
         case NoticeKind.OCCURRENCE_SKIPPED if notice.figures.get("missed", 0) > 1:
@@ -176,6 +177,9 @@ def sentence(notice: Notice) -> str:
         case NoticeKind.MAILBOX_BROKEN if notice.figures.get("readable"):
             then = "Replies and bounces are read all the same"
             return f"The {name} refuses something{why}. {then}. Check processed_folder in hubd.toml"
+        case NoticeKind.MAILBOX_BROKEN if name == LISTENER:
+            then = "Unsubscribe links and webhooks do not work until then; what else hubd does goes on"
+            return f"The listener does not listen{why}. hubd tries again. {then}."
         case NoticeKind.MAILBOX_BROKEN:
             kind, _, named = name.partition(" ")
             then = f" Test it: hubctl mailbox test {named}" if kind == "mailbox" else ""

@@ -25,10 +25,10 @@ import trio
 
 from hubd.core.forms import form_fields
 from hubd.core.inbound import Item, ItemKind, Reference
-from hubd.core.inbox import Booked
+from hubd.core.inbox import LISTENER, Booked
 from hubd.core.unsubscribe_page import asking, done, is_one_click, language_of, nobody, unknown
 from hubd.core.webhooks import ReadWebhook, WebhookRequest
-from hubd.errors import CredentialMissing, HubError
+from hubd.errors import CredentialMissing, SourceUnavailable
 from hubd.inbound.source import Fetched
 
 log = logging.getLogger(__name__)
@@ -105,19 +105,23 @@ class _Waiting:
 class Listener:
     """The server (`serve`), and the source of what it was told: see `inbound.source.Source`."""
 
-    name = "listener"
+    name = LISTENER
 
     def __init__(
         self,
+        address: tuple[str, int],
         public_url: str,
         *,
         is_ours: Callable[[str], bool] | None,
         webhooks: Mapping[str, Webhook],
         now: Callable[[], float],
     ) -> None:
-        """`is_ours` says whether a token is that of an unsubscribe link; None serves no such links. `now`
-        tells the time, in seconds since the epoch.
+        """`address`: the IP address and port to listen on. `is_ours` says whether a token is that of an
+        unsubscribe link; None serves no such links. `now` tells the time, in seconds since the epoch.
         """
+        self._address = address
+        self._listeners: list[trio.SocketListener] = []
+        self._listening = trio.Event()
         self._public_url = public_url
         self._prefix = urlsplit(public_url).path
         self._is_ours = is_ours
@@ -128,6 +132,7 @@ class Listener:
         self._news = trio.Event()
         self._connections = 0
         self._bytes = 0
+        self._looked = False
         self.port = 0
 
     # -- the source ----------------------------------------------------------------------------------------
@@ -136,8 +141,13 @@ class Listener:
         """What was told since; waits until there is something.
 
         Nothing can be read again: what was not booked is answered with 503, and its sender tries again.
+        Raises `SourceUnavailable` while it cannot listen: each look tries that again.
         """
         self._give_up(self._under_way)
+        if not self._looked:
+            await self.open()
+            self._looked = True
+            return Fetched(items=(), cursor="", wait=0.0)  # it listens, which is known at once
         while not self._queue:
             self._news = trio.Event()
             await self._news.wait()
@@ -184,22 +194,27 @@ class Listener:
 
     # -- the server ----------------------------------------------------------------------------------------
 
-    async def serve(
-        self, address: tuple[str, int], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Serve until cancelled. Raises `HubError` if it cannot listen there."""
-        host, port = address
+    async def open(self) -> None:
+        """Listen, if it does not yet. Raises `SourceUnavailable` if it cannot."""
+        if self._listeners:
+            return
+        host, port = self._address
         try:
-            listeners = await trio.open_tcp_listeners(port, host=host)
+            self._listeners = await trio.open_tcp_listeners(port, host=host)
         except OSError as problem:
-            raise HubError(
-                f"the listener cannot listen on {host} port {port}: {problem.strerror or problem}",
-                code="listener",
-                hint="change listener.address in hubd.toml, or end the program that has this port",
-            ) from None
-        self.port = listeners[0].socket.getsockname()[1]
-        task_status.started()
-        await trio.serve_listeners(self._connection, listeners)
+            why = (problem.strerror or str(problem)).lower()
+            raise SourceUnavailable(f"{host} port {port}: {why}", data={"told": True}) from None
+        self.port = self._listeners[0].socket.getsockname()[1]
+        self._listening.set()
+
+    async def serve(self) -> None:
+        """Serve until cancelled, as soon as it listens."""
+        try:
+            await self._listening.wait()
+            await trio.serve_listeners(self._connection, self._listeners)
+        finally:
+            for listener in self._listeners:
+                listener.socket.close()
 
     async def _connection(self, stream: trio.SocketStream) -> None:
         async with stream:

@@ -18,7 +18,7 @@ from typing import Protocol
 import trio
 
 from hubd.core.inbound import Item, ItemKind
-from hubd.core.inbox import Booked, SourceView
+from hubd.core.inbox import Booked, SourceView, in_trouble
 from hubd.errors import SourceUnavailable, StoreUnavailable
 from hubd.inbound.source import ReadFirst, Refused, Source
 
@@ -205,7 +205,10 @@ class Readers:
                         cursor, wait = await self._look(reader, cursor)
                     except SourceUnavailable as error:
                         wait = await self._in_trouble(
-                            reader, str(error), person=bool(error.data.get("person"))
+                            reader,
+                            str(error),
+                            person=bool(error.data.get("person")),
+                            told=bool(error.data.get("told")),
                         )
                     except StoreUnavailable:
                         wait = RETRY[0]  # the disk, which is told of elsewhere
@@ -276,18 +279,18 @@ class Readers:
                 await self._add("mailbox.refused", None, data)
         reader.told_refused = refused
 
-    async def _in_trouble(self, reader: _Reader, reason: str, *, person: bool) -> float:
-        """Note that a look failed; seconds until the next."""
+    async def _in_trouble(self, reader: _Reader, reason: str, *, person: bool, told: bool = False) -> float:
+        """Note that a look failed; seconds until the next. With `told` it counts as broken at once."""
         now = self._now()
         if reader.failing_since is None:
             reader.failing_since = now
         if person and not reader.person:
             reader.failures = 0  # another kind of trouble, with waits of its own
         reader.failures += 1
-        broken = person or now - reader.failing_since >= PATIENCE
+        broken = person or told or now - reader.failing_since >= PATIENCE
         state = "broken" if broken else "retrying"
         if (state, reason) != (reader.state, reader.reason):
-            log.warning("%s cannot be read: %s", reader.name, reason)
+            log.warning("%s", in_trouble(reader.name, reason))
         if state != reader.state:
             reader.since = now
         reader.state, reader.reason, reader.person = state, reason, person

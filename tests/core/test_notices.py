@@ -8,6 +8,7 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hubd.core.model import Counts
 from hubd.core.notices import MOST, WINDOW, Mail, Notice, NoticeKind, headline, kinds_of, plan, sentence
@@ -82,6 +83,14 @@ def test_a_time_at_which_a_campaign_did_not_start_is_told(outcome: str, told: li
 def test_it_says_why_a_campaign_did_not_start_at_a_time(reason: str, missed: int, words: str) -> None:
     told = notice(kind=K.OCCURRENCE_SKIPPED, reason=reason, figures={"missed": missed} if missed else {})
     assert words in sentence(told)
+
+
+def test_a_listener_that_does_not_listen_has_words_of_its_own() -> None:
+    told = replace(
+        notice(kind=K.MAILBOX_BROKEN, reason="127.0.0.1 port 8025: address already in use"), about="listener"
+    )
+    assert headline(told) == "The listener does not listen"
+    assert "does not listen: 127.0.0.1 port 8025: address already in use. hubd tries again." in sentence(told)
 
 
 def test_what_is_about_no_campaign_is_told() -> None:

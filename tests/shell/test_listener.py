@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from email import message_from_bytes
 from email.policy import default
@@ -21,14 +21,15 @@ from twilio.request_validator import RequestValidator
 from hubd.client import open_client
 from hubd.config.file import load_config
 from hubd.core.inbound import Item, ItemKind
-from hubd.core.inbox import Booked
+from hubd.core.inbox import Booked, in_trouble
 from hubd.core.model import Channel, Content, DueDelivery
 from hubd.core.tokens import Purpose, Tokens
 from hubd.core.unsubscribe_page import language_of
 from hubd.engine.plan import MessagePlan
-from hubd.errors import BadTemplate, HubError
+from hubd.errors import BadTemplate
 from hubd.inbound import listener as module
 from hubd.inbound.listener import Listener
+from hubd.inbound.reader import Configured, Readers
 from hubd.inbound.source import Source
 from hubd.listening import listener_of, unsubscribe_links, webhook_urls
 from hubd.providers.twilio.webhook import is_signed
@@ -66,7 +67,7 @@ class World:
         source: Source = self.listener
         while True:
             found = await source.fetch("")
-            if self.books:
+            if self.books and found.items:
                 self.items += found.items
                 assert found.acknowledge is not None
                 assert found.leave_for > 0
@@ -83,6 +84,16 @@ class World:
         return await self.client.post(path, data=dict(fields), headers={"X-Twilio-Signature": signature})
 
 
+class Nothing:
+    """An inbox in which nothing is booked."""
+
+    async def cursor(self, source: str) -> str:
+        return ""
+
+    async def book(self, source: str, items: Sequence[Item], cursor: str, *, leave_for: float) -> Booked:
+        return Booked(new={})
+
+
 @asynccontextmanager
 async def opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str = CONFIG
@@ -94,7 +105,8 @@ async def opened(
     assert listener is not None
     assert loaded.listener is not None
     async with trio.open_nursery() as nursery:
-        await nursery.start(listener.serve, loaded.listener.address)
+        await listener.open()
+        nursery.start_soon(listener.serve)
         limits = httpx.Limits(max_connections=50)
         base = f"http://127.0.0.1:{listener.port}"
         async with httpx.AsyncClient(base_url=base, limits=limits, timeout=60, trust_env=False) as client:
@@ -384,12 +396,46 @@ async def test_many_requests_are_booked_in_few_turns(world: World) -> None:
     assert (world.listener._bytes, len(world.listener._queue)) == (0, 0)
 
 
-async def test_an_address_that_is_taken_is_said_with_the_key(world: World) -> None:
-    other = Listener("https://hub.acme.example", is_ours=None, webhooks={}, now=time.time)
-    with pytest.raises(HubError) as caught:
-        await other.serve(("127.0.0.1", world.listener.port))
-    assert "cannot listen" in str(caught.value)
-    assert "listener.address" in caught.value.hint
+async def test_a_port_that_is_taken_is_told_at_once_and_tried_again(world: World) -> None:
+    """With the task that reads all sources, which waits longer each time."""
+    told: list[tuple[str, Mapping[str, object]]] = []
+    news = trio.Event()
+
+    async def add(type: str, campaign: int | None, data: Mapping[str, object]) -> None:
+        told.append((type, data))
+        news.set()
+
+    readers = Readers(
+        Nothing(),
+        add=add,
+        attempts=lambda: 0,
+        waiting_changed=lambda: None,
+        now=time.time,
+        random=lambda: 0.5,
+    )
+    taken = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    address = taken[0].socket.getsockname()
+    other = Listener(address, "https://hub.acme.example", is_ours=None, webhooks={}, now=time.time)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other.serve)
+        await nursery.start(readers.run)
+        await readers.apply([Configured(source=other, settings=1)])
+        await news.wait()
+        (view,) = readers.views()
+        assert (view.state, view.person) == ("broken", False)
+        assert in_trouble(view.name, view.reason) == (
+            f"the listener does not listen: 127.0.0.1 port {address[1]}: address already in use"
+        )
+        assert view.next_at is not None
+        await taken[0].aclose()
+        news = trio.Event()
+        readers.wake()  # what a reload does, and time
+        await news.wait()
+        assert [type for type, _ in told] == ["mailbox.broken", "mailbox.working"]
+        assert readers.views()[0].state == "working"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(f"http://127.0.0.1:{address[1]}/")).status_code == 404
+        nursery.cancel_scope.cancel()
 
 
 def test_languages() -> None:

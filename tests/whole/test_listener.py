@@ -52,6 +52,22 @@ def test_a_link_of_a_message_unsubscribes_who_got_it(hub: Hub) -> None:
     assert suppressed(hub) == ["p1@example.com"]
 
 
+def test_a_port_that_is_taken_keeps_no_campaign_waiting(hub: Hub) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        hub.config = CONFIG.format(port=port)
+        hub.boot()
+        assert f"127.0.0.1 port {port}: address already in use" in hub.hubctl("doctor", code=1)
+        assert "the listener does not listen" in hub.hubctl("daemon", "status")
+        assert "The listener does not listen" in hub.hubctl("notifications")
+        hub.contacts(2)
+        hub.apply("spring", provider="outbox")
+        hub.hubctl("start", "spring", "--wait")
+    hub.hubctl("daemon", "reload")
+    until(lambda: "can be read" in hub.ask("doctor").stdout, "the listener to listen")
+    assert ask(port, "GET", "/u/none") == 404
+
+
 def suppressed(hub: Hub) -> list[str]:
     return [row["address"] for row in hub.told("suppression.list", "suppress", "list")["suppressions"]]
 

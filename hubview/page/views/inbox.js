@@ -139,7 +139,7 @@ export function readFrom(mailboxes, now) {
   const sources = plural(mailboxes.length, 'source');
   const last = read.length ? `Last read ${time(read[read.length - 1], now)} from ${sources}.` : `Read from ${sources}.`;
   return html`${mailboxes.length ? last : 'What came back.'}
-  ${broken.map(({ name, reason }) => html`<span class="wait">${sentence(name)} cannot be read: ${reason}. </span>`)}`;
+  ${broken.map(({ name, reason }) => html`<span class="wait">${brokenSource(name)}: ${reason}. </span>`)}`;
 }
 
 /**
@@ -297,4 +297,9 @@ function answer(app, item) {
       </button>
     </div>
   </div>`;
+}
+
+/** @param {string} name of a source that is in trouble */
+export function brokenSource(name) {
+  return name === 'listener' ? 'The listener does not listen' : `${sentence(name)} cannot be read`;
 }

@@ -7,6 +7,7 @@ import { plural, sentence, time } from '../format.js';
 import { icon } from '../icons.js';
 import { address } from '../router.js';
 import { mayChange } from '../store.js';
+import { brokenSource } from './inbox.js';
 
 /**
  * @param {any} app
@@ -72,7 +73,7 @@ function needWords(app, { kind, name, count: number = 0, reason = '', at }) {
     case 'mailbox': {
       const link = html`<a class="btn btn-s" href="#/providers">Show it</a>`;
       const what = at ? `has not been read since ${time(at, Date.now())}` : 'cannot be read';
-      return ['tray', 'bad', `The ${name} ${what}`, sentence(reason), link];
+      return ['tray', 'bad', name === 'listener' ? brokenSource(name) : `The ${name} ${what}`, sentence(reason), link];
     }
     case 'sink': {
       const link = html`<a class="btn btn-s" href="#/sinks">Show the sinks</a>`;
