@@ -28,6 +28,8 @@ from hubd.wire.campaign_results import SegmentsView
 
 #: A sample's address when it has none of the channel. Nothing is ever sent to it.
 _NOBODY = {Channel.EMAIL: "nobody@example.invalid", Channel.SMS: "+12025550100"}
+#: What each contact has.
+_SOMEBODY = {"contact_id": "c"}
 _MANY = 64  #: fields that one message can lack; the store counts no more
 
 
@@ -60,8 +62,9 @@ async def inspect(
     except (BadInput, NotFound) as error:
         found = _with_obstacle(found, str(error))
     else:
-        if found.recipients:
+        if found.recipients or found.trigger:
             found = await _look_at_fields(hub, campaign, plan, found)
+        if found.recipients:
             rendered = await _sample(hub, campaign, plan)
             if rendered is not None and campaign.channel is Channel.SMS and reckon:
                 bill = await _bill(hub, campaign, plan.content)
@@ -206,9 +209,13 @@ async def _look_at_fields(hub: Hub, campaign: Campaign, plan: MessagePlan, found
     """Write one message for each pattern of missing fields: a field with a default is not missed."""
     patterns = await hub.campaigns.missing(campaign, await _fields_of(plan.content))
     gaps = await trio.to_thread.run_sync(_gaps, plan, campaign.channel, patterns, hub.now())
+    needs = frozenset[str]()
+    if found.trigger:  # nobody knows who will be added, and with which fields
+        needs, _ = await trio.to_thread.run_sync(_faults, plan, campaign.channel, _SOMEBODY, hub.now())
     return replace(
         found,
         gaps=gaps,
+        needs=needs,
         known_fields=await hub.campaigns.field_names(campaign),
         absent_fields=frozenset.intersection(*(pattern.fields for pattern in patterns))
         if patterns

@@ -79,6 +79,9 @@ class Found:
     no_zone: int = 0  #: recipients for whom it is in UTC, because no time zone is known
     credits: Need | None = None  #: if somebody pays for it
     trigger: str = ""  #: the list that it waits for additions to; it has no recipients before
+    needs: frozenset[str] = (
+        frozenset()
+    )  #: of one with a trigger: fields without which a message is not written
     restored: bool = False  #: it is older than a restore of the database, which may not know that it was sent
 
 
@@ -125,7 +128,10 @@ def assess(found: Found, *, limit: int | None = None) -> Report:
     problems += [
         Problem(risk=item["risk"], problem=item["problem"]) for item in content_problems(found.content)
     ]
-    problems += [_gap(gap, found) for gap in found.gaps]
+    if found.trigger:  # who is on the list now gets no message
+        problems += [_key_missing(name) for name in sorted(found.needs & _KEYS.keys())]
+    else:
+        problems += [_gap(gap, found) for gap in found.gaps]
     if found.restored:
         problems.append(Problem(risk=RESTORED, problem=_MAY_HAVE_BEEN_SENT))
     if found.credits is not None and found.credits.missing:
@@ -203,9 +209,7 @@ def _gap(gap: Gap, found: Found) -> Problem:
     who = "1 recipient has" if gap.count == 1 else f"{gap.count} recipients have"
     known = sorted(found.known_fields | STANDARD_FIELDS)
     if key := next((name for name in names if name in _KEYS), ""):
-        return Problem(
-            risk=MISSING_FIELDS, problem=f"the message has {{{{ {key} }}}}; set it with the key {_KEYS[key]}"
-        )
+        return _key_missing(key)
     hints = []
     for name in names:
         if near := nearest(name, (other for other in known if other not in gap.fields), likeness=0.75):
@@ -217,9 +221,31 @@ def _gap(gap: Gap, found: Found) -> Problem:
     return Problem(risk=MISSING_FIELDS, problem=f"{who} no {' and no '.join(names)}; {hint}")
 
 
+def _key_missing(name: str) -> Problem:
+    return Problem(
+        risk=MISSING_FIELDS, problem=f"the message has {{{{ {name} }}}}; set it with the key {_KEYS[name]}"
+    )
+
+
+def _about_trigger(found: Found) -> Iterator[str]:
+    """Whom it goes to, and what becomes of a contact who lacks a field."""
+    yield f"it goes to who is added to {found.trigger} while it runs, and to nobody who is on it now"
+    for name in sorted(found.needs - _KEYS.keys()):
+        lacking = sum(gap.count for gap in found.gaps if name in gap.fields)
+        now = f"; {lacking:,} of those who are on it now have none" if lacking else ""
+        known = sorted(found.known_fields | STANDARD_FIELDS - {name})
+        near = "" if name in found.known_fields else nearest(name, known, likeness=0.75)
+        default = "{{ " + name + " | default('...') }}"
+        yield (
+            f"who is added without the field {name} gets no message: it fails with the reason missing_field, "
+            f"which hubctl failures shows{now}; "
+            + (f"did you mean {near}?" if near else f"give it a default: {default}")
+        )
+
+
 def _warnings(found: Found) -> Iterator[str]:
     if found.trigger:
-        yield f"it goes to who is added to {found.trigger} while it runs, and to nobody who is on it now"
+        yield from _about_trigger(found)
     if found.provider_reason:
         yield f"the provider is not sending now: {found.provider_reason}"
     yield from found.advice

@@ -41,6 +41,27 @@ def test_a_good_campaign_is_fit() -> None:
     assert report.estimate.messages == 10
 
 
+def test_a_trigger_tells_which_fields_who_is_added_needs_and_what_happens_without() -> None:
+    gaps = (Gap(fields=frozenset({"city"}), count=3), Gap(fields=frozenset({"city", "code"}), count=2))
+    found = Found(
+        content=EMAIL,
+        trigger="customers",
+        gaps=gaps,
+        needs=frozenset({"city", "code", "fristname", "postal_address"}),
+        known_fields=frozenset({"city", "code", "firstname"}),
+    )
+    report = assess(found)
+    assert [problem.problem for problem in report.problems] == [
+        "the message has {{ postal_address }}; set it with the key postal_address"
+    ]
+    whom, city, code, misspelt = report.warnings
+    assert "who is added to customers while it runs" in whom
+    assert city.startswith("who is added without the field city gets no message: it fails with the reason")
+    assert "5 of those who are on it now have none; give it a default: {{ city | default('...') }}" in city
+    assert "2 of those who are on it now" in code
+    assert misspelt.endswith("which hubctl failures shows; did you mean firstname?")
+
+
 def test_what_a_campaign_asks_of_line_and_memory_is_told() -> None:
     found = Found(
         content=EMAIL, recipients=12, remaining=10, own_bytes=2_000, shared_bytes=1_000_000, connections=4

@@ -149,6 +149,28 @@ async def test_a_limit_pauses_it_also_when_nobody_waits(desk: Desk) -> None:
     await desk.counts(sent=2)
 
 
+async def test_who_lacks_a_field_fails_alone_and_check_foretells_it(desk: Desk) -> None:
+    words = "Hello {{ city }} {{ name | default('you') }}"
+    await desk.add("ann@example.com", city="Berlin")
+    await desk.hub.call("campaign.apply", spec={**WELCOME, "text": words})
+    report = await desk.hub.call("campaign.check", name="welcome")
+    assert report["problems"] == []
+    told = [each for each in report["warnings"] if "without the field" in each]
+    assert len(told) == 1
+    assert "without the field city" in told[0]
+    assert "3 of those who are on it now have none" in told[0]
+
+    await desk.hub.call("campaign.start", name="welcome")
+    await desk.add("bob@example.com")
+    await desk.add("eve@example.com", city="Bonn")
+    assert await desk.counts(sent=1, failed=1)
+    assert (await desk.view())["state"] == "running"
+    (failed,) = (await desk.hub.call("delivery.list", campaign="welcome", state="failed"))["deliveries"]
+    assert (failed["recipient"], failed["reason"]) == ("bob@example.com", "missing_field")
+    (group,) = (await desk.hub.call("delivery.failures", campaign="welcome"))["groups"]
+    assert (group["reason"], group["count"]) == ("missing_field", 1)
+
+
 @pytest.mark.parametrize(
     ("keys", "path"),
     [
