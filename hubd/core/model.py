@@ -123,6 +123,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     vendor: str = ""  #: the provider's own word or number for an error ("21211", "MessageRejected"), or ""
     text: str = ""  #: one printable line for people; may quote an address, so never logged
     verbatim: bool = False  #: `text` is what the provider said; else it is our own
+    own: bool = False  #: a refusal that was decided on this side: nobody was asked
     provider_id: str = ""  #: the provider's name for the accepted message (queue id, sid)
     retry_after: float | None = None  #: seconds the provider asked us to wait
     detail: str = ""  #: for failures on this side: replaces the usual sentence for people

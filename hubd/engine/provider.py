@@ -208,9 +208,17 @@ class Provider:
 
     async def probe(self) -> Answer:
         """Log in and send nothing. A good answer ends a rest or a stop."""
-        pool = await self.revive()
-        answer = await self._log_in(pool)
-        if is_ready(answer) and not self._disabled and pool.breaker.health is not Health.READY:
+        pool = await self.open()
+        spec, fresh = self.spec, None
+        if pool.breaker.health is Health.STOPPED or self._refused:
+            fresh = await self._open_transport(spec)  # with the secrets as they are now
+        answer = await self._log_in(fresh or pool.transport)
+        works = is_ready(answer) and not self._disabled
+        if fresh is not None and works and spec is self.spec:
+            pool.revive(fresh)
+        elif fresh is not None:
+            await fresh.aclose()
+        elif works and pool.breaker.health is not Health.READY:
             pool.revive()
         return answer
 
@@ -222,10 +230,10 @@ class Provider:
         pool = await self.open()
         if pool.breaker.health is not Health.UNPROVEN:
             return pool.breaker.health is Health.READY
-        return not self._refused and is_ready(await self._log_in(pool))
+        return not self._refused and is_ready(await self._log_in(pool.transport))
 
-    async def _log_in(self, pool: WorkerPool) -> Answer:
-        answer = await self._ask(pool.transport)
+    async def _log_in(self, transport: Transport) -> Answer:
+        answer = await self._ask(transport)
         self._refused = not is_ready(answer) and self.judge(answer).action is Action.PROVIDER_STOP
         return answer
 

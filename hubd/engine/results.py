@@ -97,7 +97,7 @@ class ResultHandler:
         )
         verdict = self._in_context(message.row, answer, said)
         refused = said.reason if (said.action, verdict.action) == (Action.FAIL, Action.PAUSE) else ""
-        heard = opened or lease.transport.talks_first
+        heard = opened or (lease.transport.talks_first and not answer.own)
         needs_person = self._tell(verdict, answer, message.row.recipient, lease, heard=heard)
         if verdict.close and lease.connection is not None:
             lease.connection.drop()
@@ -150,7 +150,8 @@ class ResultHandler:
                 self._breaker.slow(lease, _why(verdict, answer, recipient), verdict.retry_after)
             case Action.DOMAIN:
                 self._domains.rest(recipient, _why(verdict, answer, recipient))
-                self._breaker.answered(lease)
+                if heard:
+                    self._breaker.answered(lease)
             case Action.PROVIDER_STOP:
                 if not self._breaker.in_trouble(lease):  # else late news of earlier settings
                     reason = _why(verdict, answer, recipient)

@@ -82,6 +82,23 @@ async def test_a_good_probe_ends_a_rest_at_once(autojump_clock: trio.testing.Moc
     assert told.states == ["resting", "ready"]
 
 
+async def test_a_bad_probe_does_not_end_a_stop(autojump_clock: trio.testing.MockClock) -> None:
+    """Nor does the wish to know: else a campaign with several providers would go through this one."""
+
+    class Refusing(FakeTransport):
+        async def probe(self) -> Answer:
+            await trio.lowlevel.checkpoint()
+            return Answer(stage=Stage.AUTH, code=535, enhanced="5.7.8", text="wrong password")
+
+    told, transport = Told(), Refusing()
+    provider = Provider(make_spec(transport), lambda: 0.5, tell=told, now=wall)
+    (await provider.open()).breaker.stop("wrong password")
+    for _ in range(2):
+        assert (await provider.probe()).code == 535
+        assert (provider.view().state, provider.view().reason) == ("stopped", "wrong password")
+    assert told.states == ["stopped"]
+
+
 async def test_a_removed_provider_is_told_as_disabled(autojump_clock: trio.testing.MockClock) -> None:
     told = Told()
     providers = Providers({"fake": make_spec(FakeTransport())}, lambda: 0.5, tell=told, now=wall)

@@ -39,6 +39,29 @@ async def test_every_recipient_gets_one_message(autojump_clock: trio.testing.Moc
     assert transport.most_busy == 8
 
 
+async def test_what_is_refused_here_is_no_sign_that_a_server_works(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """After trouble one connection tries it, however many messages before cannot be shown to any server."""
+    own = Answer(stage=Stage.RCPT, code=553, enhanced="5.1.3", text="no plain address", own=True)
+    down = Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text="connection refused")
+    tried: list[float] = []
+
+    def refuse(rendered: RenderedMessage) -> Answer | None:
+        if rendered.delivery_id % 2:
+            return own
+        tried.append(trio.current_time())
+        return down
+
+    store, transport = FakeStore(), FakeTransport(connections=8, refuse=refuse)
+    campaign = store.add_campaign("all", 100, EMAIL)
+    async with world(store, transport) as here:
+        await trio.sleep(1.0)
+        assert here.supervisor.providers.get("fake").view().state == "resting"
+    assert store.states(campaign.id)[DeliveryState.FAILED] >= 1
+    assert len(tried) == 1
+
+
 async def test_an_attempt_is_open_in_the_ledger_before_each_delivery(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -92,7 +92,7 @@ class SesConnection(MessageConnection):
         """Ready once the keys are there and the host's name resolves: what follows cannot be cancelled."""
         await trio.lowlevel.checkpoint()
         if not rendered.recipient.rpartition("@")[0].isascii():
-            return Answer(stage=Stage.REQUEST, code=400, vendor=NOT_ASCII)
+            return Answer(stage=Stage.REQUEST, code=400, vendor=NOT_ASCII, own=True)
         return await self._service.ready()
 
     async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:

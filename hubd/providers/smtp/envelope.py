@@ -71,14 +71,14 @@ def unfit(rendered: RenderedMessage) -> Answer | None:
     """Refuse what no server should be shown: an address or a body that could be read as SMTP commands."""
     if not _PATH.fullmatch(rendered.recipient):
         text = "the recipient is not a plain ASCII address; nothing was sent"
-        return Answer(stage=Stage.RCPT, code=553, enhanced="5.1.3", text=text)
+        return Answer(stage=Stage.RCPT, code=553, enhanced="5.1.3", text=text, own=True)
     if rendered.sender and not _PATH.fullmatch(rendered.sender):
         text = "the sender is not a plain ASCII address; nothing was sent"
-        return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text)
+        return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text, own=True)
     if rendered.shared.bare or (not rendered.wire_ready and has_bare_line_end(rendered.payload)):
         # RFC 5321 section 2.3.8. Servers differ in what they take for a line: the way mail is smuggled.
         text = "the message has a bare CR or LF; nothing was sent"
-        return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text)
+        return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text, own=True)
     return None
 
 
@@ -87,7 +87,7 @@ def too_large(rendered: RenderedMessage, login: Login) -> Answer | None:
     if not login.max_size or rendered.size <= login.max_size:
         return None
     text = f"the message has {rendered.size} bytes and the server accepts {login.max_size}; nothing was sent"
-    return Answer(stage=Stage.MAIL, code=552, enhanced="5.3.4", text=text)
+    return Answer(stage=Stage.MAIL, code=552, enhanced="5.3.4", text=text, own=True)
 
 
 def same_envelope(begun: RenderedMessage, rendered: RenderedMessage) -> bool:

@@ -101,7 +101,7 @@ class SnsConnection(MessageConnection):
         """Ready once the keys are there and the host's name resolves: what follows cannot be cancelled."""
         await trio.lowlevel.checkpoint()
         if len(rendered.text.encode()) > LARGEST:
-            return Answer(stage=Stage.REQUEST, code=400, vendor=TOO_LONG)
+            return Answer(stage=Stage.REQUEST, code=400, vendor=TOO_LONG, own=True)
         return await self._service.ready()
 
     async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:
