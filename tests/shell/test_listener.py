@@ -408,7 +408,7 @@ async def test_a_port_that_is_taken_is_told_at_once_and_tried_again(world: World
     readers = Readers(
         Nothing(),
         add=add,
-        attempts=lambda: 0,
+        attempts=lambda provider: 0,
         waiting_changed=lambda: None,
         now=time.time,
         random=lambda: 0.5,

@@ -20,6 +20,7 @@ from hubd.core.model import (
     DeliveryState,
     InDoubt,
     RenderedMessage,
+    Signal,
     Stage,
 )
 from hubd.engine.supervisor import Supervisor
