@@ -83,6 +83,7 @@ class Chaos:
         self.servers = servers
         self.memory = Memory(hub)
         self.launched = 0
+        self.grants = self.granted = 0  #: grants of credits that were acknowledged, and what they come to
         self.campaigns: dict[str, Sent] = {}
         self.deleted: list[Deleted] = []
         self.transactional: dict[str, Single] = {}  #: by idempotency key

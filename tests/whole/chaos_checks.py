@@ -59,6 +59,7 @@ def check_all(chaos: Chaos) -> None:
     for deleted in chaos.deleted:
         _check_deleted(record, deleted)
     _check_singles(chaos, records)
+    _check_account(chaos, records)
     _check_suppressed(chaos, records)
     _check_doubts(chaos, records)
 
@@ -75,6 +76,7 @@ def _check_campaign(
         deliveries=deliveries,
         attempts=[row for row in records.attempts if row["delivery_id"] in ids],
         audit=[],
+        accounts=[],
     )
     accepted = {recipient: record.copies[id_] for id_, recipient in ids.items() if id_ in record.copies}
     check_accepted(own, accepted, policy, audience)
@@ -123,6 +125,14 @@ def _check_singles(chaos: Chaos, records: Records) -> None:
     assert len(rows) == len(chaos.transactional), "one message for each key"
     for key, message in chaos.transactional.items():
         assert rows[message.delivery]["recipient"] == message.recipient, key
+
+
+def _check_account(chaos: Chaos, records: Records) -> None:
+    """Each grant counts once; what was accepted is paid for, and what is in doubt is held."""
+    (account,) = records.accounts
+    states = [row["state"] for row in records.paid_by(account)]
+    assert account["granted"] == chaos.granted
+    assert (account["spent"], account["held"]) == (states.count("sent"), states.count("in_doubt"))
 
 
 def _check_suppressed(chaos: Chaos, records: Records) -> None:

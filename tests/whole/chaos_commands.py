@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 
-from hubd.errors import BadConfig, Conflict, HubError, NotFound
+from hubd.errors import BadConfig, Conflict, CreditsShort, HubError, NotFound
 from tests.whole.chaos import MAIL, TEXT, Chaos, Deleted, Sent, Single
 
 Operation = Callable[[Chaos, random.Random], None]
@@ -25,6 +25,7 @@ UNDER_WAY = 5  #: campaigns that have more than a few recipients left, at most
 FEW = 50
 PEOPLE = 250  #: in a list
 PAGE = 250
+PAYS = "team"  #: the account that pays for text messages
 
 
 def launch(chaos: Chaos, chance: random.Random) -> None:
@@ -49,7 +50,9 @@ def launch(chaos: Chaos, chance: random.Random) -> None:
     chaos.campaigns[name] = Sent(name, provider, policy, listed, set(chaos.imported[listed]))
     chaos.note(f"  {name}: {policy}, {provider}, {people} recipients")
     chaos.call("provider.enable", name=provider)
-    chaos.call("campaign.start", name=name)
+    while isinstance(answer := chaos.settle("campaign.start", name=name), CreditsShort):
+        grant(chaos, chance)
+    assert not isinstance(answer, HubError), answer
 
 
 def launch_clone(chaos: Chaos, name: str, chance: random.Random) -> None:
@@ -94,9 +97,11 @@ def apply(chaos: Chaos, name: str, provider: str, policy: str, listed: str, chan
         "kind": chance.choice(["transactional", "marketing"]),
     }  # fmt: skip
     if provider in TEXT:
-        spec |= {"channel": "sms"}
+        spec |= {"channel": "sms", "credits": PAYS}
     else:
+        others = [name for name in chaos.servers if name != provider]
         spec |= {
+            "provider": [provider, *others[: chance.randint(0, 1)]],
             "channel": "email",
             "sender": "Acme <news@acme.example>",
             "subject": f"{name} {chance.random()}",
@@ -271,10 +276,18 @@ def look(chaos: Chaos, chance: random.Random) -> None:
     chaos.hubctl(*command)
 
 
+def grant(chaos: Chaos, chance: random.Random) -> None:
+    """Give credits to the account that pays, once, however often that has to be said."""
+    credits = chance.choice([5, 20, 100])
+    chaos.call("credits.grant", account=PAYS, credits=credits, idempotency_key=f"grant-{chaos.grants}")
+    chaos.grants, chaos.granted = chaos.grants + 1, chaos.granted + credits
+
+
 #: Commands, and how often each is chosen beside the others.
 COMMANDS: dict[Operation, int] = {
     launch: 8, pause: 4, resume: 4, pause_and_resume: 3, decide: 2, suppress_people: 3, add_members: 2,
     edit_drafts: 2, delete_ended: 2, set_rate: 1, send: 4, reload: 3, switch_provider: 2, back_up: 1, look: 1,
+    grant: 2,
 }  # fmt: skip
 
 

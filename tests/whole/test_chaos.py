@@ -20,7 +20,7 @@ import pytest
 
 from tests.whole.chaos import LATER, MAIL, TEXT, Chaos, open_chaos
 from tests.whole.chaos_checks import check_all
-from tests.whole.chaos_commands import launch
+from tests.whole.chaos_commands import PAYS, grant, launch
 from tests.whole.chaos_failures import operate
 from tests.whole.conftest import until
 
@@ -43,6 +43,7 @@ def test_after_every_failure_at_once_the_records_equal_the_outside_record(
     with open_chaos(tmp_path) as chaos:
         chaos.note(f"CHAOS_SEED={seed}")
         number = 0
+        grant(chaos, random.Random(seed))
         while chaos.age < seconds:
             chance = random.Random(f"{seed} {number}")
             chaos.note(f"#{number}")
@@ -75,6 +76,9 @@ def calm(chaos: Chaos) -> None:
         chaos.call("provider.enable", name=name)
     for sent in chaos.campaigns.values():
         chaos.call("campaign.rate", name=sent.name, rate=None)
+    plenty = sum(len(sent.audience) for sent in chaos.campaigns.values()) * MOST_RESUMES
+    chaos.call("credits.grant", account=PAYS, credits=plenty, idempotency_key="plenty")
+    chaos.granted += plenty
     resumed: Counter[str] = Counter()
     until(lambda: not [n for n in chaos.campaigns if not go_on(chaos, n, resumed)], "the campaigns to end")
     until(
