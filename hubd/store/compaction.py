@@ -1,9 +1,8 @@
 """Writes the database anew, at the start of the daemon, when much of its file is empty.
 
-While it is used, `free_pages` gives back pages that are free as a whole. What is left are pages that are half
-empty because their rows lost their words, and files of an earlier version, which cannot be cut off. A copy
-without any of that is made beside the file, checked, and put in its place. Whenever that is interrupted, one
-whole file is there.
+A copy is made beside the file, checked, and put in its place. It has no free pages, and none that are half
+empty because their rows lost their words. From then on `free_pages` gives back pages while the file is used.
+Whenever it is interrupted, one whole file is there.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 SQLite keeps them for what comes and never makes the file shorter by itself. With `auto_vacuum = INCREMENTAL`
 (https://sqlite.org/pragma.html#pragma_incremental_vacuum) pages from the end of the file are moved into free
-ones, and the file is cut off at the next checkpoint. A file that was not made that way is left as it is.
+ones, and the file is cut off at the next checkpoint. That makes each new page dearer, so a file gets it when
+it is first written anew (see `compaction`); before that it is left as it is.
 """
 
 from __future__ import annotations

@@ -140,7 +140,6 @@ def _create(path: Path) -> None:
 
 def _build(path: Path) -> None:
     with closing(open_plain(path, writer=True)) as db:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table; see `free_pages`
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         migrate(db)
         db.execute(FIRST_ROW, (secrets.token_bytes(32), secrets.token_hex(8), time.time()))

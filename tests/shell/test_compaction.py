@@ -19,6 +19,7 @@ from hubd.store.disk_space import DiskSpaceLimits
 from hubd.store.free_pages import INCREMENTAL
 from tests.shell.made_database import make_database
 from tests.shell.test_database import add, stored
+from tests.shell.test_free_pages import make_cut_off
 
 FILL = """
 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
@@ -38,12 +39,11 @@ def bytes_of(path: Path) -> int:
     return path.stat().st_size
 
 
-async def fill(path: Path, bridge: Bridge, *statements: str, old: bool = False) -> int:
-    """Make a database and do this to it; its size. An old one is as earlier versions made them."""
+async def fill(path: Path, bridge: Bridge, *statements: str, again: bool = False) -> int:
+    """Make a database and do this to it; its size. `again`: it was written anew before."""
     make_database(path)
-    if old:
-        with closing(sqlite3.connect(path, isolation_level=None)) as db:
-            db.executescript("PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; VACUUM")
+    if again:
+        make_cut_off(path)
     async with open_database(path, bridge) as db:
         for statement in (FILL, *statements):
             await db.write(lambda unit, statement=statement: unit.db.execute(statement))
@@ -59,12 +59,12 @@ async def contents(db: Database) -> list[object]:
     return await db.read(work)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("again", [True, False])
 @pytest.mark.parametrize("statements", [(FREE,), (EMPTY, REMEMBER)])
 async def test_what_is_empty_is_given_back_at_the_start_and_nothing_else_changes(
-    bridge: Bridge, database_path: Path, statements: tuple[str, ...], old: bool
+    bridge: Bridge, database_path: Path, statements: tuple[str, ...], again: bool
 ) -> None:
-    size = await fill(database_path, bridge, *statements, old=old)
+    size = await fill(database_path, bridge, *statements, again=again)
     with closing(sqlite3.connect(database_path)) as db:
         before = [tuple(row) for row in db.execute("SELECT * FROM content")]
     async with open_database(database_path, bridge) as database:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -34,6 +34,20 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "IDLE_CHECKPOINT", 0.01)
     monkeypatch.setattr(free_pages, "LEAST_KEPT", 8)
     monkeypatch.setattr(free_pages, "PIECE", 8)
+
+
+def make_cut_off(path: Path) -> None:
+    """Make a database as it is once it was written anew."""
+    make_database(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript("PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = INCREMENTAL; VACUUM")
+
+
+@pytest.fixture
+async def database(bridge: Bridge, database_path: Path) -> AsyncIterator[Database]:
+    make_cut_off(database_path)
+    async with open_database(database_path, bridge) as database:
+        yield database
 
 
 @pytest.fixture
@@ -118,8 +132,6 @@ async def test_what_is_written_meanwhile_waits_for_one_piece_at_most(
 
 async def test_a_file_that_cannot_be_cut_off_is_left_as_it_is(bridge: Bridge, database_path: Path) -> None:
     make_database(database_path)
-    with closing(sqlite3.connect(database_path, isolation_level=None)) as db:
-        db.executescript("PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; VACUUM")
     async with open_database(database_path, bridge) as database:
         size = await fill(database)
         await forget(database)
@@ -131,6 +143,7 @@ async def test_a_file_that_cannot_be_cut_off_is_left_as_it_is(bridge: Bridge, da
 
 async def shorter(path: Path, bridge: Bridge, disk: BrokenDisk) -> tuple[dict[str, bytes], list[Op]]:
     """How a file was before pages were given back, and what was asked of the disk for that."""
+    make_cut_off(path)
     async with open_database(path, bridge) as db:
         size = await fill(db)
     before = {str(path): await trio.Path(path).read_bytes()}
