@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TextIO
@@ -298,9 +299,14 @@ class Root(Nouns):
         sys.exit(int(status))
 
 
+#: What Click says of a text where a number is asked for.
+_NO_NUMBER = re.compile(r"is not a valid integer(?: range)?")
+
+
 def _usage(error: click.UsageError, *, as_json: bool) -> int:
     path = error.ctx.command_path if error.ctx else "hubctl"
-    fault = HubError(error.format_message(), code="usage", hint=f"see: {path} --help")
+    text = _NO_NUMBER.sub("is not a whole number", error.format_message())
+    fault = HubError(text, code="usage", hint=f"see: {path} --help")
     if as_json:
         body = {
             "code": "usage",

@@ -53,7 +53,9 @@ async def probe(config: HubConfig, now: Callable[[], float], name: str) -> Probe
     Raises `NotFound`, `BadConfig` and `SourceUnavailable`.
     """
     if name not in config.mailboxes:
-        raise NotFound(f"there is no mailbox {name}", code="mailbox_not_found", hint="hubctl mailbox list")
+        raise NotFound(
+            f"there is no mailbox {name}", code="mailbox_not_found", hint="to list them: hubctl mailbox list"
+        )
     one = replace(config, mailboxes={name: config.mailboxes[name]})
     return await (await mailboxes(one, now))[name].probe()
 

@@ -51,6 +51,7 @@ class Letter:
     fields: Mapping[str, str]
     content: int | tuple[Content, str]  #: the id of one that is stored, or one with its hash
     known: bool  #: whether the recipient is a contact
+    test: bool = False  #: a test of a campaign, which takes its fields from one of its contacts
 
 
 async def page(hub: Hub, params: p.MessageList) -> r.MessagesResult:
@@ -211,6 +212,7 @@ async def _test_letter(hub: Hub, params: CampaignTest) -> Letter:
         fields={**fields, _ADDRESS[campaign.channel]: recipient, "contact_id": _NO_CONTACT},
         content=campaign.content_id,
         known=bool(fields),
+        test=True,
     )
 
 
@@ -322,7 +324,9 @@ def _explained(error: BadTemplate, letter: Letter) -> BadTemplate:
     if error.code != "missing_field" or not isinstance(field, str):
         return error
     hint = f"give it with --field {field}=..."
-    if not letter.known:
+    if letter.test:
+        hint = "name a contact who has it with --as CONTACT, or give it a default in the campaign file"
+    elif not letter.known:
         hint = f"the recipient is not a contact: import the contact first, or {hint}"
     return BadTemplate(str(error), code=error.code, hint=hint, data=error.data)
 

@@ -100,6 +100,11 @@ def test_a_usage_error_is_exit_code_2_with_the_way_to_help(arguments: tuple[str,
     assert json.loads(told.stderr)["schema"] == "hubctl.error/1"
 
 
+@pytest.mark.parametrize("arguments", [("message", "x"), ("start", "x", "--limit", "1.5")])
+def test_a_text_in_place_of_a_number_is_told_in_plain_words(arguments: tuple[str, ...]) -> None:
+    assert "is not a whole number" in run(*arguments).stderr
+
+
 def test_a_mistyped_command_gets_the_nearest_one() -> None:
     assert "Did you mean start?" in run("strat").stderr
     assert "Did you mean list?" in run("contacts", "lst").stderr

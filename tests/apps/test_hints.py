@@ -80,6 +80,15 @@ def test_a_limit_for_a_campaign_that_runs_without_one_is_refused(hub: Hub) -> No
     assert "already" in hub.ok("start", "spring", "--limit", "2"), "asked twice it is the same"
 
 
+def test_a_test_that_lacks_a_field_says_what_a_test_can_do(hub: Hub) -> None:
+    hub.contacts(1)
+    hub.campaign("spring", text="Hello {{ nickname }}")
+    done = hub.run("test", "spring", "--to", "me@acme.example")
+    assert done.returncode == 1
+    assert "name a contact who has it with --as CONTACT" in done.stderr
+    assert "--field" not in done.stderr
+
+
 def test_what_an_outbox_took_is_told_as_that(hub: Hub) -> None:
     hub.contacts(1)
     hub.campaign("spring")
