@@ -29,13 +29,18 @@ MOVE_HOLD = """
 UPDATE credit_hold SET held = held + ?, at_risk = at_risk + ?, spent = spent + ? WHERE id = ?"""
 #: What attempts cost that are open now.
 ADD_USES = "INSERT INTO credit_use (delivery_id, n, hold_id, credits) {rows}"
-#: Attempts that were accepted ...
+#: Attempts that were accepted. By pairs alone SQLite would look at the whole table.
 SPEND = """
-UPDATE credit_use SET spent = 1 WHERE spent = 0 AND (delivery_id, n) IN ({rows})
+WITH entry (delivery_id, n) AS ({rows})
+UPDATE credit_use SET spent = 1
+WHERE spent = 0 AND delivery_id IN (SELECT delivery_id FROM entry) AND (delivery_id, n) IN entry
 RETURNING hold_id, credits"""
-#: ... and those that were not.
+#: Attempts that were not.
 LET_GO = """
-DELETE FROM credit_use WHERE spent = 0 AND (delivery_id, n) IN ({rows}) RETURNING hold_id, credits"""
+WITH entry (delivery_id, n) AS ({rows})
+DELETE FROM credit_use
+WHERE spent = 0 AND delivery_id IN (SELECT delivery_id FROM entry) AND (delivery_id, n) IN entry
+RETURNING hold_id, credits"""
 #: A line of the log of an account.
 ADD_ENTRY = """
 INSERT INTO credit_entry (at, account, kind, credits, hold_id, note) VALUES (?, ?, ?, ?, ?, ?)"""

@@ -31,6 +31,7 @@ from hubd.store.batch import run_batch
 from hubd.store.campaign_plans import deciding, write_move
 from hubd.store.campaign_rows import campaign_by_id
 from hubd.store.connection import open_plain
+from hubd.store.credit_book import LET_GO, SPEND
 from hubd.store.credit_holds import doubts_decided
 from hubd.store.credits import Credits, cost_of
 from hubd.store.database import open_database
@@ -325,3 +326,13 @@ def test_what_is_found_to_be_sent_after_it_was_given_up_is_paid_for() -> None:
         history.run(lambda unit: doubts_decided(unit, 1, [3], D.SENT))
         spent, left = history.db.execute("SELECT spent, held FROM credit_account").fetchone()
         assert (spent, left) == (1, PEOPLE - 1)
+
+
+@pytest.mark.parametrize("statement", [SPEND, LET_GO])
+async def test_what_attempts_cost_is_found_by_their_key_among_a_million(store: Store, statement: str) -> None:
+    found = statement.format(rows="VALUES (?, ?), (?, ?)")
+    explained = await store.db.read(
+        lambda db: db.execute(f"EXPLAIN QUERY PLAN {found}", (1, 1, 2, 1)).fetchall()
+    )
+    plan = " / ".join(row["detail"] for row in explained)
+    assert "SEARCH credit_use USING PRIMARY KEY (delivery_id=? AND n=?)" in plan
