@@ -11,6 +11,8 @@ export const KEYS = [
   ['?', 'These keys'],
 ];
 
+const FIELDS = 'input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]';
+
 /**
  * @param {any} app
  * @param {KeyboardEvent} event
@@ -18,7 +20,7 @@ export const KEYS = [
 export function onKey(app, event) {
   if (event.ctrlKey || event.metaKey || event.altKey || app.state.choices.keys === 'off') return;
   const target = /** @type {HTMLElement} */ (event.target);
-  if (target.closest('input, textarea, select, [contenteditable]') || document.querySelector('dialog[open]')) return;
+  if (target.closest(FIELDS) || document.querySelector('dialog[open]')) return;
   const act = actions(app)[event.key.toLowerCase()];
   if (!act) return;
   event.preventDefault();

@@ -47,15 +47,28 @@ function text(value) {
   return `"${escaped(value)}"`;
 }
 
-/** A text of several lines. A carriage return would be taken for the end of a line. @param {string} value */
+/**
+ * A text of several lines. A carriage return would be taken for the end of a line; a quotation mark by itself stays
+ * as it is, three of them would end the text.
+ * @param {string} value
+ */
 function lines(value) {
-  return `"""\n${value.split('\n').map(escaped).join('\n')}"""`;
+  const alone = (/** @type {number} */ at) => value[at - 1] !== '"' && value[at + 1] !== '"' && at + 1 < value.length;
+  const inside = value.replace(SPECIAL, (char, at) =>
+    char === '\n' || (char === '"' && alone(at)) ? char : escapedChar(char),
+  );
+  return `"""\n${inside}"""`;
 }
+
+const SPECIAL = /["\\\u0000-\u001f\u007f]/g;
 
 /** @param {string} value */
 function escaped(value) {
-  return value.replace(/["\\\u0000-\u001f\u007f]/g, (char) => {
-    if (char === '"' || char === '\\') return `\\${char}`;
-    return char === '\t' ? '\\t' : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  });
+  return value.replace(SPECIAL, escapedChar);
+}
+
+/** @param {string} char */
+function escapedChar(char) {
+  if (char === '"' || char === '\\') return `\\${char}`;
+  return char === '\t' ? '\\t' : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }

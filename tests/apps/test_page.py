@@ -32,7 +32,22 @@ def test_the_views_show_what_they_should_without_a_browser() -> None:
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.sampled_from(
-    ['"""', "\\", "\r\n", "a\nb", "\x00\x7f", "'", '"', "\ttab", "\nfirst line empty", "#", "{{ x }}"]
+    [
+        '"""',
+        "\\",
+        "\r\n",
+        "a\nb",
+        "\x00\x7f",
+        "'",
+        '"',
+        "\ttab",
+        "\nfirst line empty",
+        "#",
+        'a "b"\n"',
+        '""\n""""x',
+        '\\"\n',
+        "{{ x }}",
+    ]
 )
 SPECS = st.fixed_dictionaries(
     {"name": TEXTS, "text": TEXTS, "lists": st.lists(TEXTS, min_size=1), "rate": st.lists(TEXTS, min_size=1)},

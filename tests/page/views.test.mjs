@@ -346,7 +346,7 @@ test('a campaign as a file has only what is set, and every text survives', () =>
   });
   assert.equal(
     file,
-    'name = "x"\ntext = """\na \\"quote\\"\\\\ and\\ttab\nsecond\\u000d\n\\"\\"\\""""\n\n[schedule]\nwindow = "08:00-21:00"\n',
+    'name = "x"\ntext = """\na "quote"\\\\ and\\ttab\nsecond\\u000d\n\\"\\"\\""""\n\n[schedule]\nwindow = "08:00-21:00"\n',
   );
 });
 
