@@ -20,6 +20,8 @@ from pathlib import Path
 
 import trustme
 
+from tests.ports import own_port
+
 PASSWORD = "correct-horse"
 _PROGRAM = "/usr/sbin/dovecot"
 _CONFIG = """\
@@ -127,7 +129,7 @@ def running() -> Iterator[Dovecot]:
         ca.cert_pem.write_to_path(folder / "ca.pem")
         for name in ("run", "state", "mail"):
             (folder / name).mkdir()
-        port, tls_port = _free_ports(2)
+        port, tls_port = own_port(), own_port()
         group = subprocess.run(
             ["id", "-gn", owner.pw_name], check=True, capture_output=True, text=True
         ).stdout
@@ -162,16 +164,6 @@ def running() -> Iterator[Dovecot]:
             server.terminate()
             server.wait()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free; Dovecot cannot choose one itself."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes], folder: Path) -> None:

@@ -16,7 +16,6 @@ import os
 import pwd
 import shutil
 import smtplib
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from email.message import Message
 from pathlib import Path
 
 from tests.dovecot import Dovecot
+from tests.ports import own_port
 
 _PROGRAM = "/usr/sbin/postfix"
 _MAIN = """\
@@ -123,8 +123,7 @@ def running(dovecot: Dovecot) -> Iterator[Postfix]:
     folder = Path(tempfile.mkdtemp(prefix="postfix-"))
     try:
         folder.chmod(0o755)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = own_port()
         owner = pwd.getpwnam("postfix")
         for name in ("queue", "data", "etc"):
             (folder / name).mkdir(mode=0o755)

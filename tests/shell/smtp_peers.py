@@ -22,6 +22,7 @@ from hubd.bridge import open_bridge
 from hubd.core.model import Answer, Channel, RenderedMessage
 from hubd.core.tokens import Purpose, Tokens
 from hubd.providers.smtp.transport import SmtpConnection, SmtpSettings, SmtpTransport, open_smtp
+from tests.ports import own_port
 from tests.shell.scripted_smtp import ScriptedServer
 
 TOKENS = partial(Tokens(b"key of this installation").of, Purpose.BOUNCE)
@@ -88,36 +89,27 @@ def smtp_sink(*flags: str) -> Iterator[int]:
     """A running smtp-sink on the loopback interface. Gives its port."""
     assert SMTP_SINK is not None
     user = ("-u", "nobody") if os.getuid() == 0 else ()
-    for _ in range(10):
-        port = _free_port()
-        command = [SMTP_SINK, *user, *flags, f"127.0.0.1:{port}", "100"]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        try:
-            if _listening(process, port):
-                yield port
-                return
-        finally:
-            process.kill()
-            process.wait()
-    raise AssertionError("smtp-sink found no free port")
+    port = own_port()
+    command = [SMTP_SINK, *user, *flags, f"127.0.0.1:{port}", "100"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(process, port)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _listening(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until the process accepts connections; False if it ended (somebody took the port)."""
-    while process.poll() is None:
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until the process accepts connections."""
+    while True:
+        assert process.poll() is None, "smtp-sink has ended"
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
         except ConnectionRefusedError:
             os.sched_yield()
         else:
-            return process.poll() is None
-    return False
+            return
 
 
 @dataclass(slots=True)

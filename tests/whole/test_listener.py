@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 
+from tests.ports import own_port
 from tests.whole.conftest import Hub, until
 
 CONFIG = '[listener]\naddress = "127.0.0.1:{port}"\npublic_url = "https://hub.acme.example"\n'
@@ -24,8 +25,7 @@ def ask(port: int, method: str, path: str, body: str = "") -> int:
 
 
 def test_a_link_of_a_message_unsubscribes_who_got_it(hub: Hub) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = own_port()
     hub.config = CONFIG.format(port=port)
     hub.boot()
     hub.contacts(3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import own_port
 from tests.whole.conftest import (
     ROOT,
     Hub,
@@ -67,9 +67,7 @@ def dumps() -> Iterator[Path]:
 
 
 def test_a_campaign_of_2000_through_postfix_smtp_sink(hub: Hub, dumps: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = own_port()
     sink = subprocess.Popen(smtp_sink_command(port, dumps))
     try:
         hub.config = sink_config(port, 16)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import own_port
 from tests.whole.conftest import Hub, reconcile, smtp_sink_command, until
 from tests.whole.world import ClockedHub, finish, hostile, how, provider, secret
 
@@ -195,20 +196,13 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.mark.parametrize(
     "flags", [("-q", "."), ("-W", ".:2:60")], ids=["hangs up after the dot", "answers the dot late or never"]
 )
 def test_what_smtp_sink_takes_without_a_word_is_in_doubt_under_hold(
     hurried: ClockedHub, dumps: Path, flags: tuple[str, str]
 ) -> None:
-    port = free_port()
+    port = own_port()
     process = sink(port, dumps, *flags)
     try:
         hurried.config = provider("sink", port, connections=30)
@@ -232,7 +226,7 @@ def test_what_smtp_sink_takes_without_a_word_is_in_doubt_under_hold(
 def test_what_smtp_sink_took_without_a_word_comes_again_with_its_message_id_under_retry(
     hurried: ClockedHub, dumps: Path
 ) -> None:
-    port = free_port()
+    port = own_port()
     process = sink(port, dumps, "-q", ".")
     try:
         hurried.config = provider("sink", port)
@@ -317,7 +311,7 @@ def test_a_dead_provider_and_a_capped_campaign_hold_nobody_else_up(hub: Hub) -> 
     with hostile(hub.folder, "well") as server, hostile(hub.folder, "mute") as mute:
         mute.mood(always={"banner": "stall"})
         hub.config = (
-            provider("sink", server.port) + provider("dead", free_port()) + provider("mute", mute.port)
+            provider("sink", server.port) + provider("dead", own_port()) + provider("mute", mute.port)
         )
         hub.boot()
         hub.contacts(400)
