@@ -13,6 +13,7 @@ const { blank, toSpec } = await at('draft.js');
 const { toToml } = await at('toml.js');
 const { toTell } = await at('desktop.js');
 const { creditRows, payer, reserves } = await at('views/new-credits.js');
+const { inWindow } = await at('views/new-review.js');
 const { localTime, wayOf } = await at('views/new-ways.js');
 const { desktop, mailed } = await at('views/settings-notify.js');
 const { stretch } = await at('views/reports.js');
@@ -165,6 +166,8 @@ test('the last step says what is reserved and left, and what is missing with the
   assert.match(shown, /280 credits are missing. It cannot start before team has them. Top up…/);
   assert.equal(creditRows({ credits: short, channel: 'email' }, 'watch', 300)[1][1], '280 too few');
   assert.equal(text(payer(app([], { page: { ...page, draft: blank(), accounts: [] } }))), '');
+  const problem = 'it needs 9 credits: 2 are missing; to add them: hubctl credits grant team 2';
+  assert.equal(inWindow(problem), 'It needs 9 credits: 2 are missing', 'no command where a button does it');
 });
 
 test('the browser notifies only where hubview does not, somebody allowed it, and nobody looks', () => {

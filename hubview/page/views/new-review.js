@@ -110,7 +110,7 @@ function findings(app, check, draft) {
 /** What hubd found, without the keys of a campaign file. @param {string} problem */
 export function inWindow(problem) {
   const plain = problem.replace(/ \(key: \w+\)/, '').replace(/set it with the key unsubscribe$/, UNSUBSCRIBE);
-  return sentence(plain);
+  return sentence(plain.replace(/; to add them: hubctl credits grant .*$/, ''));
 }
 
 const UNSUBSCRIBE = 'say where people unsubscribe';
