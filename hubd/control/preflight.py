@@ -126,7 +126,7 @@ def _with_obstacle(found: Found, obstacle: str) -> Found:
 
 def _look_at_state(campaign: Campaign, found: Found) -> Found:
     try:
-        advance_campaign(campaign.state, CampaignEvent.START)
+        advance_campaign(campaign.state, CampaignEvent.START, campaign.name)
     except InvalidTransition as error:
         return _with_obstacle(found, f"{error}; {error.hint}" if error.hint else str(error))
     return found

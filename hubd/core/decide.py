@@ -246,7 +246,7 @@ def start(
     """
     _check_ordinary(campaign)
     check_once(campaign)
-    to = advance_campaign(campaign.state, event)
+    to = advance_campaign(campaign.state, event, campaign.name)
     return _run(campaign, event, to, cost, changed=campaign.state is not to, limit=limit)
 
 
@@ -287,7 +287,7 @@ def may_be_scheduled(campaign: Campaign) -> bool:
 
 def schedule(campaign: Campaign, *, at: float, limit: int | None = None) -> Move:
     """Start it by itself at the time `at`; `limit` as in `start`."""
-    to = advance_campaign(campaign.state, CampaignEvent.SCHEDULE)
+    to = advance_campaign(campaign.state, CampaignEvent.SCHEDULE, campaign.name)
     _check_ordinary(campaign)
     if not may_be_scheduled(campaign):
         raise InvalidTransition(
@@ -315,7 +315,7 @@ def halt(campaign: Campaign, *, event: CampaignEvent) -> Move:
     To pause what is paused for lack of credits is a change: a grant does not resume it any more.
     """
     _check_ordinary(campaign)
-    to = advance_campaign(campaign.state, event)
+    to = advance_campaign(campaign.state, event, campaign.name)
     waits = campaign.state is CampaignState.PAUSED and campaign.reason == WAITS_FOR_CREDITS
     changed = campaign.state is not to or (waits and event is CampaignEvent.PAUSE)
     return Move(event=event, to=to, changed=changed, limited=False)
@@ -326,7 +326,7 @@ def retry(campaign: Campaign, *, queued: bool, cost: Cost | None = None) -> Move
 
     `cost` as in `start`.
     """
-    to = advance_campaign(campaign.state, CampaignEvent.RETRY)
+    to = advance_campaign(campaign.state, CampaignEvent.RETRY, campaign.name)
     unfinished = campaign.counts.finished != campaign.counts.total
     queued = queued or (campaign.state is CampaignState.COMPLETED and unfinished)
     moves = queued and campaign.state is not to

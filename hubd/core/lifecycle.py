@@ -151,11 +151,11 @@ DELIVERY: Mapping[D, Mapping[V, D]] = MappingProxyType(
 )
 
 
-def advance_campaign(state: C, event: E) -> C:
+def advance_campaign(state: C, event: E, name: str = "the campaign") -> C:
     """The state a campaign goes to, which may be the one it is in. Raises `InvalidTransition`."""
     row = CAMPAIGN[state]
     if event not in row:
-        raise _illegal("campaign", state, event, sorted(row))
+        raise _illegal(_refusal(name, state, event), state, event, sorted(row))
     return row[event]
 
 
@@ -163,7 +163,7 @@ def advance_delivery(state: D, event: V) -> D:
     """The state a delivery goes to. Raises `InvalidTransition`."""
     row = DELIVERY[state]
     if event not in row:
-        raise _illegal("delivery", state, event, sorted(row))
+        raise _illegal(f"a delivery that is {state} cannot {event}", state, event, sorted(row))
     return row[event]
 
 
@@ -171,9 +171,38 @@ def advance_delivery(state: D, event: V) -> D:
 _BY_ITSELF = {E.DUE, E.COMPLETE, E.FAIL}
 
 
-def _illegal(what: str, state: StrEnum, event: StrEnum, allowed: list[E] | list[V]) -> InvalidTransition:
+#: What a campaign is after each event.
+_PARTICIPLES: Mapping[E, str] = MappingProxyType(
+    {
+        E.START: "started",
+        E.SCHEDULE: "scheduled",
+        E.UNSCHEDULE: "unscheduled",
+        E.DUE: "started",
+        E.PAUSE: "paused",
+        E.RESUME: "resumed",
+        E.STOP: "stopped",
+        E.COMPLETE: "completed",
+        E.FAIL: "failed",
+        E.RETRY: "retried",
+    }
+)
+
+
+def _refusal(name: str, state: C, event: E) -> str:
+    """Why it is not possible: what the campaign is, and what it would have to be."""
+    # Where it would be so already, nothing would be done; to retry is to do something everywhere.
+    sources = [
+        at for at, row in CAMPAIGN.items() if event in row and (row[event] is not at or event is E.RETRY)
+    ]
+    others = " or ".join(", ".join(at for at in sources if at is not C.DRAFT).rsplit(", ", 1))
+    groups = ["drafts"] * (C.DRAFT in sources) + [f"{others} campaigns"] * bool(others)
+    found = "a draft" if state is C.DRAFT else state.value
+    return f"{name} is {found}; only {' or '.join(groups)} can be {_PARTICIPLES[event]}"
+
+
+def _illegal(why: str, state: StrEnum, event: StrEnum, allowed: list[E] | list[V]) -> InvalidTransition:
     return InvalidTransition(
-        f"a {what} that is {state.value} cannot {event.value.replace('_', ' ')}",
+        why,
         hint=f"allowed now: {', '.join(a for a in allowed if a not in _BY_ITSELF)}",
         data={"from": state.value, "requested": event.value, "allowed": [str(a) for a in allowed]},
     )

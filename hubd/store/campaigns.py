@@ -346,7 +346,7 @@ def _scheduled_anew(unit: Unit, series: Campaign, now: float) -> Campaign:
 def _illegal(campaign: Campaign, event: str, sources: tuple[CampaignState, ...]) -> InvalidTransition:
     requested = str(CampaignEvent(event)) if event in set(CampaignEvent) else event
     return InvalidTransition(
-        f"a campaign that is {campaign.state.value} cannot {requested.replace('_', ' ')}",
+        f"{campaign.name} is {campaign.state.value}: it cannot {requested.replace('_', ' ')}",
         hint=f"possible when it is {' or '.join(sorted(state.value for state in sources))}",
         data={"from": campaign.state.value, "requested": requested, "allowed": sorted(sources)},
     )
