@@ -227,28 +227,30 @@ async def open_database(
             readers_away=readers.away,
             max_batch=max_batch,
         )
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer.run)
-            database = Database(
-                path,
-                writer,
-                readers,
-                disk_space,
-                epoch=row["epoch"],
-                key=row["install_key"],
-                instance_id=row["instance_id"],
-                named_after=row["named_after"],
-                steady=steady,
-                probe_interval=probe_interval,
-            )
-            following = trio.CancelScope()
-            nursery.start_soon(_follow, following, watermark, database, writer)
-            try:
-                yield database
-            finally:
-                following.cancel()
-                writer.close()
-                await readers.aclose()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writer.run)
+                database = Database(
+                    path,
+                    writer,
+                    readers,
+                    disk_space,
+                    epoch=row["epoch"],
+                    key=row["install_key"],
+                    instance_id=row["instance_id"],
+                    named_after=row["named_after"],
+                    steady=steady,
+                    probe_interval=probe_interval,
+                )
+                following = trio.CancelScope()
+                nursery.start_soon(_follow, following, watermark, database, writer)
+                try:
+                    yield database
+                finally:
+                    following.cancel()
+                    writer.close()
+        finally:
+            await readers.aclose()  # once the writer has ended, which may ask them to make way
         await disk_space.drop_reserve()  # every outcome is written: the last checkpoint may need that room
         if not writer.trouble:
             try:
