@@ -348,7 +348,8 @@ async def test_the_listener_takes_what_sendgrid_signs(tmp_path: Path) -> None:
             await fetched.acknowledge(Booked(new={}))
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(listener.serve, loaded.listener.address)
+        await listener.fetch("")  # it listens then
+        nursery.start_soon(listener.serve)
         nursery.start_soon(book)
         target = webhook_urls(loaded, tokens)["grid"].removeprefix("https://hub.acme.example")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.port}", trust_env=False) as client:

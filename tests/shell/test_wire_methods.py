@@ -8,16 +8,17 @@ from typing import Any, get_args, get_type_hints
 
 from hubd import wire
 from hubd.control.methods import METHODS
-from hubd.wire import inbox_results, methods, results
+from hubd.wire import methods
 
 
 def names() -> dict[str, Any]:
-    """What the annotations of `methods` name: the module's own, and every result."""
+    """What the annotations of `methods` name: the module's own, and those with results."""
     found: dict[str, Any] = {}
     for module in pkgutil.iter_modules(wire.__path__):
         if module.name.endswith("results"):
-            found |= vars(importlib.import_module(f"hubd.wire.{module.name}"))
-    return {**found, **vars(methods), "r": results, "ir": inbox_results}
+            found[module.name] = importlib.import_module(f"hubd.wire.{module.name}")
+            found |= vars(found[module.name])
+    return {**found, **vars(methods)}
 
 
 def test_each_method_has_a_name_for_clients_that_knows_what_it_answers() -> None:
