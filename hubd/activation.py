@@ -17,7 +17,7 @@ from hubd.errors import BadInput
 CONTROL, OBSERVE = "control", "observe"
 FIRST = 3  #: SD_LISTEN_FDS_START
 _DIGITS = 4  #: of a count of descriptors that can be meant
-_VARIABLES = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
+_VARIABLES = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "LISTEN_PIDFDID")
 _AT = "the inherited socket"
 
 
@@ -28,7 +28,7 @@ def inherited(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
     descriptors are closed on exec, so that no child believes that they are its own. Raises `BadInput` for
     descriptors that are no listening unix sockets, or whose names say nothing to us.
     """
-    count, names, owner = (environ.pop(name, "") for name in _VARIABLES)
+    count, names, owner, _ = (environ.pop(name, "") for name in _VARIABLES)
     if not count or owner != str(os.getpid()):
         return {}
     if not count.isascii() or not count.isdecimal() or len(count) > _DIGITS:

@@ -24,6 +24,7 @@ from tests.ports import own_port
 
 PASSWORD = "correct-horse"
 _PROGRAM = "/usr/sbin/dovecot"
+#: What 2.3 and 2.4 name alike, and ...
 _CONFIG = """\
 base_dir = {folder}/run
 state_dir = {folder}/state
@@ -35,22 +36,10 @@ default_internal_group = {group}
 default_login_user = {user}
 first_valid_uid = 1
 first_valid_gid = 1
-mail_location = maildir:~/Maildir
 mailbox_list_index = no
 maildir_very_dirty_syncs = no
-disable_plaintext_auth = no
 auth_failure_delay = 0
 ssl = yes
-ssl_cert = <{folder}/cert.pem
-ssl_key = <{folder}/key.pem
-passdb {{
-  driver = static
-  args = password={password}
-}}
-userdb {{
-  driver = static
-  args = uid={user} gid={group} home={folder}/mail/%u
-}}
 service imap-login {{
   chroot =
   inet_listener imap {{
@@ -69,6 +58,40 @@ service anvil {{
 }}
 service stats {{
   chroot =
+}}
+"""
+#: ... what they do not (https://doc.dovecot.org/latest/installation/upgrade/2.3-to-2.4.html).
+_UNTIL_2_3 = """\
+mail_location = maildir:~/Maildir
+disable_plaintext_auth = no
+ssl_cert = <{folder}/cert.pem
+ssl_key = <{folder}/key.pem
+passdb {{
+  driver = static
+  args = password={password}
+}}
+userdb {{
+  driver = static
+  args = uid={user} gid={group} home={folder}/mail/%u
+}}
+"""
+_SINCE_2_4 = """\
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+mail_driver = maildir
+mail_path = ~/Maildir
+auth_allow_cleartext = yes
+ssl_server_cert_file = {folder}/cert.pem
+ssl_server_key_file = {folder}/key.pem
+passdb static {{
+  password = {password}
+}}
+userdb static {{
+  fields {{
+    uid = {user}
+    gid = {group}
+    home = {folder}/mail/%{{user}}
+  }}
 }}
 """
 
@@ -134,8 +157,10 @@ def running() -> Iterator[Dovecot]:
             ["id", "-gn", owner.pw_name], check=True, capture_output=True, text=True
         ).stdout
         config = folder / "dovecot.conf"
+        version = subprocess.run([_PROGRAM, "--version"], check=True, capture_output=True, text=True).stdout
+        own = _UNTIL_2_3 if version.startswith("2.3") else _SINCE_2_4
         config.write_text(
-            _CONFIG.format(
+            (own + _CONFIG).format(  # its version has to be the first that 2.4 reads
                 folder=folder,
                 user=owner.pw_name,
                 group=group.strip(),

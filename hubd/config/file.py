@@ -106,7 +106,8 @@ def parse_tcp(text: str) -> tuple[str, int]:
     address = address_of(found[1] or found[2]) if found else None
     if found is None or address is None or int(found[3]) > 65535:
         raise BadInput('must be an address and a port, such as "127.0.0.1:0" or "[::1]:8025"')
-    if not address.is_loopback:
+    # Newer versions of Python call an IPv4 address that is mapped into IPv6 loopback, too.
+    if not address.is_loopback or (address.version == 6 and address.ipv4_mapped is not None):
         raise BadInput("must be an address of this machine alone, such as 127.0.0.1 or [::1]")
     return str(address), int(found[3])
 

@@ -28,7 +28,7 @@ def run(*command: str | Path) -> str:
 
 
 def test_the_views_show_what_they_should_without_a_browser() -> None:
-    run("node", "--test", ROOT / "tests" / "page")
+    run("node", "--test", *sorted((ROOT / "tests" / "page").glob("*.test.mjs")))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.sampled_from(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import urllib.error
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -111,6 +112,9 @@ def test_the_library_takes_the_refusals_of_the_double_for_sendgrids(
         library(double, key).send(mail)
     assert caught.value.status_code == status
     assert caught.value.to_dict["errors"][0]["message"]
+    answer = caught.value.__context__  # the library leaves it open
+    assert isinstance(answer, urllib.error.HTTPError)
+    answer.close()
 
 
 def test_the_library_reads_scopes_and_logs_of_the_double(double: SendGridDouble) -> None:

@@ -216,6 +216,10 @@ def test_a_page_that_the_disk_does_not_give_is_told_as_that_and_not_as_damage(
 # --- what is really damaged -------------------------------------------------------------------------------
 
 
+#: How a page begins that holds rows of a table (https://sqlite.org/fileformat2.html, 1.6).
+LEAF = 0x0D
+
+
 def test_a_file_that_is_really_damaged_is_refused_and_the_message_says_how_to_look(
     interrupted: InterruptedHub,
 ) -> None:
@@ -226,7 +230,8 @@ def test_a_file_that_is_really_damaged_is_refused_and_the_message_says_how_to_lo
     assert hub.ended() == 0
     database = hub.state / "hub.db"
     whole = database.read_bytes()
-    middle = len(whole) // 2 // 4096 * 4096
+    pages = range(len(whole) // 2 // 4096 * 4096, len(whole), 4096)
+    middle = next(at for at in pages if whole[at] == LEAF)
     database.write_bytes(whole[:middle] + random.Random(3).randbytes(4096) + whole[middle + 4096 :])
     assert hub.launch().wait(TIMEOUT) == 78
     said = " ".join(hub.log().split())
