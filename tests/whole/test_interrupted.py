@@ -253,13 +253,15 @@ def saved_from(database: Path, folder: Path) -> Path:
     copy, saved = folder / "hub.db", folder / "saved.db"
     shutil.copy(database, copy)
     assert ask_sqlite(copy, "PRAGMA integrity_check").stdout.strip() != "ok"
-    dumped = ask_sqlite(copy, ".dump").stdout.replace("ROLLBACK; -- due to errors", "COMMIT;")
+    saving = ask_sqlite(copy, ".recover").stdout
+    if "COMMIT" not in saving:  # some builds of the program cannot do that
+        saving = ask_sqlite(copy, ".dump").stdout.replace("ROLLBACK; -- due to errors", "COMMIT;")
     identity = ask_sqlite(
         copy,
         "SELECT 'PRAGMA application_id = ' || application_id || '; PRAGMA user_version = '"
         " || user_version || ';' FROM pragma_application_id, pragma_user_version",
     ).stdout
-    subprocess.run(["sqlite3", str(saved)], input=dumped + identity, text=True, check=True)
+    subprocess.run(["sqlite3", str(saved)], input=saving + identity, text=True, check=True)
     assert ask_sqlite(saved, "PRAGMA integrity_check").stdout.strip() == "ok"
     return saved
 
