@@ -4,7 +4,7 @@ The map, from the top; arrows only go down:
 
     daemon      opens everything in order, closes it in reverse
     control     the socket: gate, session, methods
-    engine      who sends: supervisor; one campaign: campaign_run; one provider: pool; live progress: feed
+    engine      who sends: supervisor; one campaign: campaign_run; one provider: pool; live figures: progress
     core        what is decided, without any I/O: lifecycle (read it first), verdict, pacing, compose ...
     store       the only SQL: contacts, campaigns, the attempt ledger, events
     providers   the kinds of providers, a folder each: outbox, sendgrid, ses, smtp, sns, twilio

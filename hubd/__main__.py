@@ -255,7 +255,7 @@ def _restore(arguments: argparse.Namespace) -> int:
 
     from hubd import places, state_dir
     from hubd.lock import sole_holder
-    from hubd.store.putting_back import put_back
+    from hubd.store.restore_backup import put_back
 
     folder = places.state_dir(arguments.state_dir, os.environ)
     state_dir.check_state_dir(folder)

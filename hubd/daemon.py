@@ -1,6 +1,6 @@
 """The composition root: opens everything in order, waits for a signal, closes everything in reverse.
 
-    lock -> bridge -> database -> restore, recovery -> providers -> supervisor -> feed -> socket -> ready
+    lock -> bridge -> database -> restore, recovery -> providers -> supervisor -> progress -> socket -> ready
 
 The service manager, if there is one, is notified of each step (see `notify`).
 
@@ -37,10 +37,10 @@ from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
 from hubd.core.model import Channel
 from hubd.core.tokens import Purpose, Tokens
-from hubd.engine.feed import Feed
 from hubd.engine.health_events import HealthEvents
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import TemplateCache
+from hubd.engine.progress import ProgressSampler
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import Supervisor, open_supervisor
 from hubd.errors import SourceUnavailable, StoreError, StoreUnavailable
@@ -58,7 +58,7 @@ from hubd.sinks.manager import SinkManager
 from hubd.sinks.targets import Pace
 from hubd.sinks.task import Context as SinkContext
 from hubd.state_dir import make_state_dir
-from hubd.store.audit import Audit
+from hubd.store.after_restore import Restores, open_restores
 from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
 from hubd.store.commands import Commands
@@ -69,11 +69,11 @@ from hubd.store.disk_space import RESERVE_BYTES, DiskSpaceLimits
 from hubd.store.doubts import Doubts
 from hubd.store.events import Events
 from hubd.store.inbox import Inbox
+from hubd.store.integrity import IntegrityCheck
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
 from hubd.store.notices import Notices
 from hubd.store.reports import Reports
-from hubd.store.restore import Restores, open_restores
 from hubd.store.sinks import Sinks
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
@@ -163,7 +163,7 @@ async def _serve(
         ) as supervisor:
             manager.busy("resuming the campaigns")
             await supervisor.recover()
-            feed = Feed(supervisor.running, ledger)
+            progress = ProgressSampler(supervisor.running, ledger)
             heartbeats: dict[str, Heartbeat] = {
                 "the database writer": partial(_writer_answers, database),
                 "the schedule": supervisor.scheduler.heartbeat,
@@ -234,10 +234,10 @@ async def _serve(
                 readers=readers,
                 database=database,
                 backups=Backups(database),
-                audit=Audit(database, partial(retention_of, reload)),
+                integrity=IntegrityCheck(database, partial(retention_of, reload)),
                 restores=restores,
                 supervisor=supervisor,
-                feed=feed,
+                progress=progress,
                 attempt_metrics=attempt_metrics,
                 reload=partial(_reload, endpoints, reload),
                 reload_changes=reload.changes,
@@ -252,7 +252,7 @@ async def _serve(
                 info=_info(options),
             )
             async with trio.open_nursery() as services:
-                services.start_soon(feed.run)
+                services.start_soon(progress.run)
                 services.start_soon(health_events.run)
                 services.start_soon(count_figures, database)
                 await services.start(sinks.run, config.sinks, config.folder)
@@ -293,7 +293,7 @@ async def _serve(
                 manager.ready()
                 services.start_soon(endpoints.watch, events.add)
                 services.start_soon(
-                    manager.report, partial(_how_it_goes, campaigns, feed, database, endpoints)
+                    manager.report, partial(_how_it_goes, campaigns, progress, database, endpoints)
                 )
                 await stopping.asked.wait()
                 log.info("stopping: finishing messages on the wire", extra={"kind": Kind.STOPPING})
@@ -344,12 +344,14 @@ async def _writer_answers(database: Database) -> None:
         await database.write(lambda _: None)
 
 
-async def _how_it_goes(campaigns: Campaigns, feed: Feed, database: Database, endpoints: Endpoints) -> str:
+async def _how_it_goes(
+    campaigns: Campaigns, progress: ProgressSampler, database: Database, endpoints: Endpoints
+) -> str:
     try:
         listed = await campaigns.list()
     except StoreError as error:
         return str(error)
-    samples = [feed.sample(campaign.id) for campaign in listed]
+    samples = [progress.sample(campaign.id) for campaign in listed]
     states = Counter(campaign.state.value for campaign in listed)
     trouble = database.trouble or endpoints.trouble
     return summary(states, sum(sample.rate for sample in samples if sample), trouble)

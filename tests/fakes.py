@@ -15,7 +15,7 @@ import trio
 
 from hubd.core.credits import Cost
 from hubd.core.decide import Decide, Decided, Move, Occurred
-from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
+from hubd.core.ledger import Close, Entry, Open, Rejection, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import (
     Answer,
@@ -280,7 +280,7 @@ class FakeStore:
             default=None,
         )
 
-    async def record(self, entries: Sequence[Entry]) -> builtins.list[Refusal | None]:
+    async def record(self, entries: Sequence[Entry]) -> builtins.list[Rejection | None]:
         await trio.lowlevel.checkpoint()
         if self.trouble:
             raise StoreUnavailable(self.trouble)
@@ -342,7 +342,7 @@ class FakeStore:
         await trio.lowlevel.checkpoint()
         return {number: self._counts(number) for number in campaign_ids}
 
-    def _enter(self, entry: Entry) -> Refusal | None:
+    def _enter(self, entry: Entry) -> Rejection | None:
         if entry.delivery_id not in self.rows:
             raise NotFound("there is no such delivery", code="delivery_not_found")
         match entry:
@@ -359,15 +359,15 @@ class FakeStore:
                 )
         return None
 
-    def _open(self, entry: Open) -> Refusal | None:
+    def _open(self, entry: Open) -> Rejection | None:
         row = self.rows[entry.delivery_id]
         if self.campaigns[row.campaign_id].state is not CampaignState.RUNNING:
-            return Refusal(why="campaign_state")
+            return Rejection(why="campaign_state")
         if row.state not in (DeliveryState.PENDING, DeliveryState.DEFERRED):
-            return Refusal(why="delivery_state")
+            return Rejection(why="delivery_state")
         if row.due.recipient in self.suppressed:
             row.state, row.reason = DeliveryState.SKIPPED, "suppressed"
-            return Refusal(why="suppressed", skipped=True)
+            return Rejection(why="suppressed", skipped=True)
         assert not row.open, "two open attempts for one delivery"
         row.state, row.open = advance_delivery(row.state, DeliveryEvent.OPEN), True
         row.due = msgspec.structs.replace(
@@ -375,11 +375,11 @@ class FakeStore:
         )
         return None
 
-    def _close(self, entry: Close) -> Refusal | None:
+    def _close(self, entry: Close) -> Rejection | None:
         row = self.rows[entry.delivery_id]
         waits = row.state in (DeliveryState.PENDING, DeliveryState.DEFERRED)
         if not (entry.opened or row.open or waits):
-            return Refusal(why="delivery_state")
+            return Rejection(why="delivery_state")
         if row.open is not entry.opened:
             raise Conflict("no such attempt", code="attempt_not_open" if entry.opened else "attempt_open")
         row.state = advance_delivery(row.state, EVENT[entry.to])

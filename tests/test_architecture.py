@@ -262,7 +262,6 @@ KNOW_SQLITE = {
     f"hubd.store.{module}"
     for module in (
         *(
-            "audit",
             "backup",
             "batch",
             "compaction",
@@ -270,11 +269,9 @@ KNOW_SQLITE = {
             "database",
             "file_checks",
             "free_pages",
-            "opening",
-            "putting_back",
-            "readers",
-            "writer",
+            "integrity",
         ),
+        *("opening", "readers", "restore_backup", "writer"),
     )
 }
 #: What the functional core may import besides the standard library and itself.

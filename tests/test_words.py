@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 _FORMER = """
+    NEEDS_ROOM PATIENCE SETTLED acceptance_taken_back adding_single check_settled make_room wait_for_room
     Anchor Books Bulletin Clockwork Crowd Door Due Herald House Inquest Inquirer Inquiry Knock Lane
     LanePool LimitBook Lump Mark Outlet OutboxLane Parcel Patience PlanShelf Ready Room RoomLimits
     Ruling Rulings SmtpLane Standing Streak Surroundings Tally Tempo Turnstile TwilioLane Berth

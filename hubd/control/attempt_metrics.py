@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hubd.control.exposition import Histogram
-from hubd.core.ledger import Close, Entry, Open, Refusal
+from hubd.core.ledger import Close, Entry, Open, Rejection
 from hubd.core.model import DeliveryState
 
 #: Upper bounds of the buckets of the time that an attempt takes, in seconds.
@@ -48,7 +48,7 @@ class AttemptMetrics:
         self._open: dict[int, Open] = {}  #: by delivery: one attempt of each may be open
         self._durations: dict[str, _Durations] = {}  #: by provider
 
-    def note(self, entries: Sequence[Entry], refusals: Sequence[Refusal | None]) -> None:
+    def note(self, entries: Sequence[Entry], refusals: Sequence[Rejection | None]) -> None:
         """These entries were written, except those that were refused. Never raises."""
         for entry, refusal in zip(entries, refusals, strict=True):
             if refusal is not None:

@@ -254,7 +254,7 @@ METHODS = (
         p.CampaignAttach,
         r.AttachResult,
         attach,
-        disk=Disk.NEEDS_ROOM,
+        disk=Disk.NEEDS_SPACE,
     ),
     changes(
         "campaign.apply",
@@ -262,7 +262,7 @@ METHODS = (
         p.CampaignApply,
         r.ApplyResult,
         apply,
-        disk=Disk.NEEDS_ROOM,
+        disk=Disk.NEEDS_SPACE,
     ),
     reads(
         "campaign.get",
@@ -291,14 +291,14 @@ METHODS = (
         private=True,
     ),
     changes("campaign.rate", "Change the rate of a campaign.", p.CampaignRate, r.ChangeResult, set_rate),
-    changes("campaign.delete", "Delete a campaign.", p.CampaignChange, Done, delete, disk=Disk.NEEDS_ROOM),
+    changes("campaign.delete", "Delete a campaign.", p.CampaignChange, Done, delete, disk=Disk.NEEDS_SPACE),
     changes(
         "campaign.clone",
         "Copy a campaign into a new draft.",
         p.CampaignClone,
         r.ChangeResult,
         clone,
-        disk=Disk.NEEDS_ROOM,
+        disk=Disk.NEEDS_SPACE,
     ),
     changes(
         "campaign.archive",

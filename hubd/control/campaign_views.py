@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hubd.control.hub import Hub
 from hubd.control.views import campaign_view
 from hubd.core.model import Campaign, CampaignState, Figures
-from hubd.engine.feed import Sample
+from hubd.engine.progress import Sample
 from hubd.wire.campaign_results import CampaignView
 
 WINDOW_CLOSED = "outside the sending window of its recipients"
@@ -26,7 +26,7 @@ async def views_of(hub: Hub, campaigns: Sequence[Campaign]) -> list[CampaignView
 
 
 def _view(hub: Hub, campaign: Campaign, figures: Figures) -> CampaignView:
-    sample, reason = hub.feed.sample(campaign.id), hub.supervisor.reason(campaign)
+    sample, reason = hub.progress.sample(campaign.id), hub.supervisor.reason(campaign)
     return _seen(campaign, figures, sample, reason, hub.now(), reads=bool(hub.readers.views()))
 
 
@@ -42,7 +42,7 @@ class Live:
     @classmethod
     def of(cls, hub: Hub, provider: str, campaign: Campaign | None) -> Live:
         """As it is now, for a campaign that sends through `provider`, None for one that is new."""
-        sample = hub.feed.sample(campaign.id) if campaign is not None else None
+        sample = hub.progress.sample(campaign.id) if campaign is not None else None
         obstacle, reads = hub.supervisor.obstacle(provider), bool(hub.readers.views())
         return cls(sample=sample, obstacle=obstacle, now=hub.now(), reads=reads)
 

@@ -321,7 +321,7 @@ METHODS = (
         p.ContactsImport,
         r.ImportResult,
         import_page,
-        disk=Disk.NEEDS_ROOM,
+        disk=Disk.NEEDS_SPACE,
     ),
     reads(
         "contacts.columns",
@@ -362,7 +362,7 @@ METHODS = (
         p.SuppressionImport,
         r.SuppressImportResult,
         suppress_page,
-        disk=Disk.NEEDS_ROOM,
+        disk=Disk.NEEDS_SPACE,
     ),
     changes("suppression.remove", "Allow an address again.", p.SuppressionRemove, Done, unsuppress),
     reads(

@@ -94,7 +94,7 @@ class Dispatcher:
         if request.revision is not None and not request.progress:  # and again where it is written
             check_revision(await self._campaign(request.campaign), request.campaign, request.revision)
         command = Command(
-            hub=self._hub, request=request, dry_run=dry_run, bulk=method.disk is Disk.NEEDS_ROOM
+            hub=self._hub, request=request, dry_run=dry_run, bulk=method.disk is Disk.NEEDS_SPACE
         )
         reach("before_command")
         result = await method.handler(self._hub, params, command)

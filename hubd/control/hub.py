@@ -58,7 +58,7 @@ from hubd.core.sinks import SinkView, Told
 from hubd.core.spec import CampaignSpec
 from hubd.core.template_spec import Load, TemplateSpec, TemplateUsers
 from hubd.engine.campaign_run import CampaignRun
-from hubd.engine.feed import Feed
+from hubd.engine.progress import ProgressSampler
 from hubd.engine.supervisor import Supervisor
 from hubd.errors import BadInput
 from hubd.wire.hub_results import ConfigResult
@@ -203,7 +203,7 @@ class Ledger(Protocol):
     def ending_retry(self, campaign_id: int, done: Retried) -> Work[tuple[Decided[Move], NotRequeued]]: ...
     def failing_refused(self, campaign_id: int) -> Pages[RefusedFailed]: ...
     async def not_requeued(self, campaign_id: int) -> NotRequeued: ...
-    def adding_single(
+    def adding_one_off(
         self,
         campaign_id: int,
         recipient: str,
@@ -324,7 +324,7 @@ class Backups(Protocol):
         ...
 
 
-class Audit(Protocol):
+class IntegrityCheck(Protocol):
     """Checks the database and the files beside it."""
 
     async def examine(self, running: Callable[[], Collection[int]]) -> Sequence[Finding]: ...
@@ -408,7 +408,7 @@ class Hub:
     info: HubInfo
     database: Database
     backups: Backups
-    audit: Audit
+    integrity: IntegrityCheck
     restores: Restores
     contacts: Contacts
     lists: Lists
@@ -424,7 +424,7 @@ class Hub:
     inbox: Inbox
     readers: Readers
     supervisor: Supervisor
-    feed: Feed
+    progress: ProgressSampler
     attempt_metrics: AttemptMetrics
     now: Callable[[], float]  #: seconds since the epoch
     #: Read the configuration again; says what changed. Raises `BadConfig`, and then nothing did.

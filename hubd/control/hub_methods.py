@@ -210,7 +210,7 @@ async def check(hub: Hub, _: Params) -> r.DoctorResult:
             or ("check processed_folder in hubd.toml, and who may write to it" if refusing else ""),
         }
     )
-    for finding in await hub.audit.examine(hub.supervisor.running):
+    for finding in await hub.integrity.examine(hub.supervisor.running):
         checks.append(
             {
                 "check": finding.check,

@@ -223,7 +223,7 @@ METHODS = (
         p.InboxReply,
         SendResult,
         reply,
-        disk=Disk.NEEDS_ROOM,
+        disk=Disk.NEEDS_SPACE,
         keeps_answer=False,
     ),
     reads(

@@ -108,7 +108,7 @@ def _new_name(path: str, text: str) -> str:
 
 METHODS = (
     changes(
-        "contacts.add", "Put one contact on a list.", p.ContactAdd, r.AddedResult, add, disk=Disk.NEEDS_ROOM
+        "contacts.add", "Put one contact on a list.", p.ContactAdd, r.AddedResult, add, disk=Disk.NEEDS_SPACE
     ),
     changes("list.rename", "Rename a list.", p.ListRename, r.ListRenamedResult, rename),
     changes("list.delete", "Delete a list; its contacts stay.", p.ListName, r.ListDeletedResult, delete),

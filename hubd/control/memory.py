@@ -52,7 +52,7 @@ class Pool:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def wait_for_room(self, memory: ConnectionMemory, size: int) -> None:
+    async def wait_for_memory(self, memory: ConnectionMemory, size: int) -> None:
         """Wait in turn until a connection may hold `size` more."""
         async with self._line:
             while memory.lacks(size) and not self._fits(memory.lacks(size)):
@@ -81,7 +81,7 @@ class ConnectionMemory:
         while self.lacking:
             await self._changed.wait()
         if self.lacks(size):
-            await self._pool.wait_for_room(self, size)
+            await self._pool.wait_for_memory(self, size)
         self.add(size)
 
     def add(self, size: int) -> None:

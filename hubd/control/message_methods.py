@@ -294,7 +294,7 @@ async def queue_letter(
     cost = await _check_writable(hub, letter)
     account = params.credits if isinstance(params, p.MessageSend) else None
     queue = await hub.supervisor.transactional_queue(letter.provider, letter.channel)
-    work = hub.ledger.adding_single(
+    work = hub.ledger.adding_one_off(
         queue.id,
         letter.recipient,
         letter.key,
@@ -419,7 +419,7 @@ METHODS = (
         CampaignTest,
         TestSendResult,
         test,
-        disk=Disk.NEEDS_ROOM,
+        disk=Disk.NEEDS_SPACE,
         keeps_answer=False,
     ),
     reads(
@@ -436,7 +436,7 @@ METHODS = (
         p.MessageSend,
         r.SendResult,
         send,
-        disk=Disk.NEEDS_ROOM,
+        disk=Disk.NEEDS_SPACE,
         keeps_answer=False,
     ),
 )

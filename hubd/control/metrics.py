@@ -129,7 +129,7 @@ def _of_inbox(hub: Hub, waiting: int) -> Iterator[Family]:
 
 
 def _speed(hub: Hub, campaign: Campaign) -> float:
-    sample = hub.feed.sample(campaign.id) if campaign.state is CampaignState.RUNNING else None
+    sample = hub.progress.sample(campaign.id) if campaign.state is CampaignState.RUNNING else None
     return round(sample.rate, 3) if sample is not None else 0.0
 
 

@@ -314,6 +314,6 @@ METHODS = (
         p.CampaignRetry,
         r.RetryResult,
         retry,
-        disk=Disk.NEEDS_ROOM,
+        disk=Disk.NEEDS_SPACE,
     ),
 )

@@ -27,8 +27,8 @@ def _nothing(_: object) -> str:
 class Disk(Enum):
     """What a full disk does to a method that changes something."""
 
-    NEEDS_ROOM = "needs room"  #: it takes something in, and is refused while there is little room
-    RESERVE = "reserve"  #: it is written with the room that is kept back, as pause and stop have to be
+    NEEDS_SPACE = "needs space"  #: it takes something in, and is refused while there is little space
+    RESERVE = "reserve"  #: it is written with the space that is kept back, as pause and stop have to be
     NOT_NEEDED = "not needed"  #: it has its effect, as shutdown must; then it is only not in the audit trail
 
 

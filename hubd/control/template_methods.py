@@ -132,7 +132,7 @@ METHODS = (
         p.TemplateApply,
         r.TemplatesApplied,
         apply,
-        disk=Disk.NEEDS_ROOM,
+        disk=Disk.NEEDS_SPACE,
     ),
     reads("template.list", "All templates.", Params, r.TemplatesResult, list_all),
     reads("template.get", "One version of a template.", p.TemplateReference, r.TemplateResult, get),

@@ -17,7 +17,7 @@ from hubd.core.model import Campaign, CampaignState, Counts
 from hubd.core.preflight import Load, Problem
 from hubd.core.recurrence import recurrence_from_json
 from hubd.core.tables import problem_of as problem_of
-from hubd.engine.feed import Sample
+from hubd.engine.progress import Sample
 from hubd.wire import campaign_results as r
 from hubd.wire import message_results
 from hubd.wire.contact_results import ContactView, SuppressionView

@@ -20,7 +20,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 
     The store refuses it (and changes nothing) when the campaign no longer runs, the recipient was
     suppressed meanwhile, the delivery is not `pending` or `deferred` any more, or the disk is nearly
-    full; see `Refusal`.
+    full; see `Rejection`.
     """
 
     delivery_id: int
@@ -83,8 +83,8 @@ Entry = Open | Close | Requeue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Rejection:
     """Why an entry was not made. `skipped` means that the delivery is now permanently skipped."""
 
-    why: str  #: "campaign_state", "suppressed", "held", "delivery_state", "no_room", "credits"
+    why: str  #: "campaign_state", "suppressed", "held", "delivery_state", "no_disk_space", "credits"
     skipped: bool = False

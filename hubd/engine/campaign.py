@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import trio
 
-from hubd.core.ledger import Entry, Refusal, Requeue
+from hubd.core.ledger import Entry, Rejection, Requeue
 from hubd.core.limiter import RateLimiter
 from hubd.core.model import DueDelivery, InDoubt
 from hubd.core.outcome import close_unwritable
@@ -71,7 +71,7 @@ class CampaignTask:
         self._in_doubt = in_doubt
         self._limits = limits
         self._reconciler = reconciler
-        self._stands = source.campaign.transactional_queue or bool(source.campaign.trigger_list)
+        self._endless = source.campaign.transactional_queue or bool(source.campaign.trigger_list)
         self._misjudged: list[int] = []  # deliveries to be requeued
         self._asking = trio.Lock()
 
@@ -113,7 +113,7 @@ class CampaignTask:
                 self._stop_for(error)
             nursery.cancel_scope.cancel()
         if self.source.limit_reached and (
-            self._stands or await self._context.ledger.next_due_at(self._campaign.id) is not None
+            self._endless or await self._context.ledger.next_due_at(self._campaign.id) is not None
         ):
             return Ending(how=How.NEEDS_PERSON, reason="limit")
         return Ending(how=How.COMPLETED)
@@ -175,7 +175,7 @@ class CampaignTask:
         again = await self._context.ledger.next_due_at(self._campaign.id)
         if source.news.is_set:
             return False
-        if again is None and ask_again is None and source.empty and not self._stands:
+        if again is None and ask_again is None and source.empty and not self._endless:
             return True
         pauses = [at - self._context.now() for at in (again, ask_again) if at is not None]
         # A row that is due but still queued or in somebody's hands does not count: its settling is the news.
@@ -210,7 +210,7 @@ class CampaignTask:
                 await self._record([Requeue(delivery_id=self._misjudged[0], at=self._context.now())])
             self._misjudged.pop(0)
 
-    async def _record(self, entries: list[Entry]) -> list[Refusal | None]:
+    async def _record(self, entries: list[Entry]) -> list[Rejection | None]:
         while True:
             try:
                 return await self._context.ledger.record(entries)

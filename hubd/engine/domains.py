@@ -106,7 +106,7 @@ class Domains:
         found = self._others.get(domain)
         if found is None:
             found = self._others[domain] = self._limiter(domain, self._known.pop(domain, ()))
-            self._make_room()
+            self._evict()
         self._others.move_to_end(domain)
         return found
 
@@ -205,7 +205,7 @@ class Domains:
         rates = self.rates.get(domain) or self.rates["*"]
         return RateLimiter(rates, name=self._prefix + domain, past=past, burst=self.BURST, memory=memory)
 
-    def _make_room(self) -> None:
+    def _evict(self) -> None:
         """Keep the limiter of the domains that were needed last, and of the rest only what they used."""
         while len(self._others) > self.READY:
             domain, limiter = self._others.popitem(last=False)

@@ -20,7 +20,7 @@ from hubd.errors import HubError, NotFound
 log = logging.getLogger(__name__)
 
 #: Seconds for which a provider is in trouble before the next one takes over. Stopped ones are not waited for.
-PATIENCE = 30.0
+FAIL_OVER_AFTER = 30.0
 #: Seconds between two looks at how the providers are.
 LOOK_EVERY = 1.0
 #: Seconds between two tries whether an earlier provider works again.
@@ -73,7 +73,7 @@ class Failover:
                         nursery.start_soon(self._try, name, trying)
             chosen, state, works = self.choose(), self._state(current), self._works(current)
             troubled_since = None if works else (now if troubled_since is None else troubled_since)
-            waited = troubled_since is not None and now - troubled_since >= PATIENCE
+            waited = troubled_since is not None and now - troubled_since >= FAIL_OVER_AFTER
             if chosen != current and (works or state in _OFF or waited) and self._state(chosen) not in _OFF:
                 return chosen
 

@@ -20,10 +20,9 @@ from hubd.core.dispatch import FairOrder, choose
 from hubd.engine.breaker import CircuitBreaker, Lease, ProviderStopped
 from hubd.engine.health import OFF
 from hubd.engine.ports import RunContext, Transport
-from hubd.engine.recorder import AttemptRecorder
 from hubd.engine.source import QueuedMessage, Source, Taken
 from hubd.engine.wakeup import Wakeup
-from hubd.engine.worker import Worker
+from hubd.engine.worker import AttemptRecorder, Worker
 from hubd.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from hubd.core.account import AccountAnswer
 from hubd.core.credits import Cost
 from hubd.core.decide import Decide, Decided, Move, Occurred
-from hubd.core.ledger import Entry, Refusal
+from hubd.core.ledger import Entry, Rejection
 from hubd.core.model import (
     Answer,
     Campaign,
@@ -121,7 +121,7 @@ class Ledger(Protocol):
         """When the next untried or deferred delivery is due (0 for at once); None if there is none left."""
         ...
 
-    async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+    async def record(self, entries: Sequence[Entry]) -> list[Rejection | None]:
         """Write the entries in order as one unit; durable when it returns.
 
         Raises `StoreUnavailable` while the disk is full or failing: nothing was written then.

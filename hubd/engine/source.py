@@ -19,7 +19,7 @@ from typing import NamedTuple
 import trio
 
 from hubd.core.credits import PAUSED
-from hubd.core.ledger import Close, Entry, Open, Refusal
+from hubd.core.ledger import Close, Entry, Open, Rejection
 from hubd.core.limiter import RateLimiter
 from hubd.core.model import Campaign, Channel, DeliveryState, DueDelivery, RenderedMessage
 from hubd.core.outcome import close_cancelled, close_until, close_unwritable
@@ -291,7 +291,7 @@ class Source:
 
     # -- what became of it -------------------------------------------------------------------------
 
-    def recorded(self, entry: Entry, refusal: Refusal | None) -> None:
+    def recorded(self, entry: Entry, refusal: Rejection | None) -> None:
         """An entry is in the ledger, or was refused."""
         if refusal is not None and refusal.why == "campaign_state":
             self.put_back(entry.delivery_id)

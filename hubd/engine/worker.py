@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 import trio
 
-from hubd.core.ledger import Entry, Open
+from hubd.core.ledger import Entry, Open, Rejection
 from hubd.core.model import Answer
 from hubd.core.outcome import close_withdrawn, lost_answer
 from hubd.engine.breaker import CircuitBreaker, Lease
-from hubd.engine.ports import Connection, RunContext, Transport
-from hubd.engine.recorder import AttemptRecorder
+from hubd.engine.ports import Connection, Ledger, RunContext, StoreHealth, Transport
 from hubd.engine.results import Outcome
 from hubd.engine.source import Source, Taken
 from hubd.engine.wakeup import Wakeup
+from hubd.errors import StoreUnavailable
 from hubd.failpoints import reach
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ class Dispatcher(Protocol):
     def gone(self, worker: Worker) -> None:
         """The worker ends; its connection is about to be closed."""
         ...
+
+
+Item = tuple[Source, Entry]
 
 
 class Worker:
@@ -302,3 +306,74 @@ class Worker:
     def _end_lease(self) -> None:
         self._breaker.end(self._now)
         self._lease = None
+
+
+class AttemptRecorder:
+    """Writes entries into the ledger, maybe of two campaigns, and tells each what became of its own.
+
+    Raises nothing: what goes wrong ends the run of the campaign.
+    """
+
+    def __init__(self, ledger: Ledger, health: StoreHealth) -> None:
+        self._ledger = ledger
+        self._health = health
+
+    async def record(self, items: Sequence[Item]) -> None:
+        """Write these entries durably, as one unit.
+
+        While the disk is full or failing an outcome stays in memory and is written first when the cause is
+        gone, or until the time that `Source.close` grants is over. An attempt that could not be opened is put
+        back: it will not be opened for a message whose connection has been kept waiting.
+        """
+        while items:
+            try:
+                refusals = await self._ledger.record([entry for _, entry in items])
+            except StoreUnavailable as error:
+                items = await self._outcomes_once_healthy(items, error)
+            except Exception as bug:
+                await self._one_by_one(items, bug)
+                return
+            else:
+                _tell(items, refusals)
+                return
+
+    async def _outcomes_once_healthy(self, items: Sequence[Item], error: StoreUnavailable) -> Sequence[Item]:
+        kept: list[Item] = []
+        async with trio.open_nursery() as nursery:  # each source has its own time limit
+            for source, entry in items:
+                if isinstance(entry, Open):
+                    source.put_back(entry.delivery_id)
+                else:
+                    nursery.start_soon(self._once_healthy, source, entry, error, kept)
+        return kept
+
+    async def _once_healthy(
+        self, source: Source, entry: Entry, error: StoreUnavailable, kept: list[Item]
+    ) -> None:
+        try:
+            with trio.CancelScope() as scope:
+                source.on_the_wire(scope)
+                await self._health.wait_healthy()
+        except StoreUnavailable as lost:
+            source.fail(lost, entry.delivery_id)
+            return
+        finally:
+            source.off_the_wire(scope)
+        if scope.cancelled_caught:
+            source.fail(error, entry.delivery_id)
+        else:
+            kept.append((source, entry))
+
+    async def _one_by_one(self, items: Sequence[Item], bug: Exception) -> None:
+        """One faulty entry must not take the outcome of another message with it."""
+        if len(items) > 1:
+            for item in items:
+                await self.record([item])
+        else:
+            ((source, entry),) = items
+            source.fail(bug, entry.delivery_id)
+
+
+def _tell(items: Sequence[Item], refusals: Sequence[Rejection | None]) -> None:
+    for (source, entry), refusal in zip(items, refusals, strict=True):
+        source.recorded(entry, refusal)

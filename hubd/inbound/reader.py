@@ -30,7 +30,7 @@ WHILE_SENDING = 15.0
 RETRY = (5.0, 900.0)
 RETRY_WITH_PERSON = (300.0, 3_600.0)
 #: Seconds of trouble after which a source counts as broken although it may pass.
-PATIENCE = 600.0
+BROKEN_AFTER = 600.0
 #: Seconds that a run waits at most for a source to be read to its end.
 CATCH_UP = 10.0
 #: Seconds that closing a source may take.
@@ -287,7 +287,7 @@ class Readers:
         if person and not reader.person:
             reader.failures = 0  # another kind of trouble, with waits of its own
         reader.failures += 1
-        broken = person or told or now - reader.failing_since >= PATIENCE
+        broken = person or told or now - reader.failing_since >= BROKEN_AFTER
         state = "broken" if broken else "retrying"
         if (state, reason) != (reader.state, reader.reason):
             log.warning("%s", in_trouble(reader.name, reason))

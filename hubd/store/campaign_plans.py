@@ -109,7 +109,7 @@ def write_move(
     to do, and `CreditsShort`.
     """
     if to is CampaignState.COMPLETED:
-        _check_settled(before)
+        _check_finished(before)
     counts = before.counts
     troubled = bool(counts.failed + counts.undelivered + counts.in_doubt)
     values = {"target": to.value, "source": before.state.value, "id": before.id, "troubled": troubled}
@@ -163,7 +163,7 @@ def _campaign(db: Transaction, name: str | int) -> Campaign:
     return campaign_by_name(db, name) if isinstance(name, str) else campaign_by_id(db, name)
 
 
-def _check_settled(campaign: Campaign) -> None:
+def _check_finished(campaign: Campaign) -> None:
     counts = campaign.counts
     if not campaign.audience_ready or counts.finished != counts.total:
         raise Conflict(

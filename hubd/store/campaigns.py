@@ -90,7 +90,7 @@ REMOVE_CAMPAIGN = "DELETE FROM campaign WHERE id = ?"
 #: A transactional queue always runs.
 REVIVE_QUEUE = "UPDATE campaign SET state = 'running', reason = '' WHERE name = ? AND state <> 'running'"
 #: Columns by which a campaign differs from its file although no key of the file does.
-_SETTLED = {
+_FIXED = {
     *("content_id", "template", "doubt_policy", "reconcile", "rate", "give_up_after", "provider"),
     *("send_window", "send_zone", "recurrence", "trigger_list", "trigger_delay", "credits"),
 }
@@ -320,7 +320,7 @@ def _change(
     was = spec_from_json(before.spec)
     check_applicable(before, was, spec)
     changed = changed_keys(was, spec)
-    compared = values.keys() & _SETTLED
+    compared = values.keys() & _FIXED
     if not changed and all(old[key] == values[key] for key in compared):
         return before, []
     guard = {"id": before.id, "state": before.state.value, "revision": before.revision}

@@ -15,7 +15,7 @@ from itertools import chain
 
 import msgspec
 
-from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
+from hubd.core.ledger import Close, Entry, Open, Rejection, Requeue
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.model import CampaignState, DeliveryState, SkipReason
 from hubd.errors import Conflict
@@ -72,7 +72,7 @@ _MOST_TOLD = 300
 #: The states in which what the provider said is why the message did not go out.
 _REFUSED = frozenset({*_TOLD, DeliveryState.DEFERRED})
 _UNTRIED = (DeliveryState.PENDING, DeliveryState.DEFERRED)
-_SETTLED = (DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.UNDELIVERED)
+_ACCEPTED = (DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.UNDELIVERED)
 LOOK_AGAIN = 3600.0  #: seconds until it is looked whether somebody has decided; a decision itself is at once
 
 
@@ -95,22 +95,22 @@ _decoder = msgspec.json.Decoder(list[_Current])
 
 def enter_all(
     unit: SharedUnit, units: Sequence[Sequence[Entry]], *, epoch: int, low_disk_space: Callable[[], bool]
-) -> list[tuple[list[Refusal | None], list[Entry]]]:
+) -> list[tuple[list[Rejection | None], list[Entry]]]:
     """Write the entries of several units; see `Ledger.record` for what it raises.
 
     For each unit: why its entries were not made, or None, and the entries as they were written. No message
     begins while `low_disk_space` says so.
     """
     batch = _Batch(unit, list(chain.from_iterable(units)), epoch)
-    results: list[tuple[list[Refusal | None], list[Entry]]] = []
+    results: list[tuple[list[Rejection | None], list[Entry]]] = []
     for entries in units:
-        refusals: list[Refusal | None] = []
+        refusals: list[Rejection | None] = []
         made = []
         for entry in entries:
             trusted = batch.trusted(entry)
             made.append(trusted)
             short = isinstance(trusted, Open) and low_disk_space()
-            refusals.append(Refusal(why="no_room") if short else batch.enter(trusted))
+            refusals.append(Rejection(why="no_disk_space") if short else batch.enter(trusted))
         results.append((refusals, made))
     batch.write()
     return results
@@ -139,7 +139,7 @@ class _Batch:
             self._names.add(name)
         return entry
 
-    def enter(self, entry: Entry) -> Refusal | None:
+    def enter(self, entry: Entry) -> Rejection | None:
         """Enter one; see `Ledger.record` for what it raises."""
         if entry.delivery_id in self._rows.deliveries:
             self.write()
@@ -157,20 +157,20 @@ class _Batch:
         """Write what was entered. Raises Conflict ("lost_update")."""
         self._rows.write(self._unit.db)
 
-    def _open(self, entry: Open) -> Refusal | None:
+    def _open(self, entry: Open) -> Rejection | None:
         at = self._current(entry.delivery_id)
         if at.campaign_state != CampaignState.RUNNING:
-            return Refusal(why="campaign_state")
+            return Rejection(why="campaign_state")
         if at.state not in _UNTRIED:
-            return Refusal(why="delivery_state")
+            return Rejection(why="delivery_state")
         if at.suppressed is not None:
             return self._skip(at, entry)
         if at.held:
             values = (entry.at + LOOK_AGAIN, entry.at, entry.delivery_id, at.state)
             exactly_one(self._unit.db.execute(WAIT, values))
-            return Refusal(why="held")
+            return Rejection(why="held")
         if at.hold is not None and not self._unit.credits.open(at.hold, at.delivery_id, at.n, entry.cost):
-            return self._fail_unpaid(at, entry) if at.one_off else Refusal(why="credits")
+            return self._fail_unpaid(at, entry) if at.one_off else Rejection(why="credits")
         target = advance_delivery(at.state, DeliveryEvent.OPEN)
         steady = entry.at if entry.steady is None else entry.steady
         self._rows.open(entry, at.state, at.n, self._epoch, steady)
@@ -179,23 +179,23 @@ class _Batch:
         self._unit.spent(entry.limits, steady, entry.cost)
         return None
 
-    def _skip(self, at: _Current, entry: Open) -> Refusal:
+    def _skip(self, at: _Current, entry: Open) -> Rejection:
         target = advance_delivery(at.state, DeliveryEvent.SKIP)
         known = at.suppressed == SkipReason.OPTED_OUT
         reason = SkipReason.OPTED_OUT if known else SkipReason.SUPPRESSED
         exactly_one(self._unit.db.execute(SKIP, (reason, entry.at, entry.delivery_id, at.state)))
         self._move(at, target)
         self._end_unsent(at)
-        return Refusal(why="suppressed", skipped=True)
+        return Rejection(why="suppressed", skipped=True)
 
-    def _fail_unpaid(self, at: _Current, entry: Open) -> Refusal:
+    def _fail_unpaid(self, at: _Current, entry: Open) -> Rejection:
         """A one-off message that nobody pays for any more: others must not wait behind it."""
         target = advance_delivery(at.state, DeliveryEvent.FAIL)
         exactly_one(self._unit.db.execute(FAIL_UNPAID, (entry.at, entry.delivery_id, at.state)))
         self._move(at, target)
         data = {"delivery_id": entry.delivery_id, "reason": "credits", "code": 0}
         self._unit.event("delivery.failed", at.campaign_id, data)
-        return Refusal(why="credits")
+        return Rejection(why="credits")
 
     def _pay(self, at: _Current, entry: Close, target: DeliveryState) -> None:
         """An attempt has ended: it is paid for if it was accepted, and later if that is in doubt."""
@@ -210,11 +210,11 @@ class _Batch:
         if at.hold is not None and at.one_off:
             self._unit.credits.release(at.hold, logged=False)
 
-    def _close(self, entry: Close) -> Refusal | None:
+    def _close(self, entry: Close) -> Rejection | None:
         at = self._current(entry.delivery_id)
         if not entry.opened and at.state not in _UNTRIED and at.state is not DeliveryState.SENDING:
-            return Refusal(why="delivery_state")
-        if entry.opened and at.state in _SETTLED and note_late_answer(self._unit.db, entry):
+            return Rejection(why="delivery_state")
+        if entry.opened and at.state in _ACCEPTED and note_late_answer(self._unit.db, entry):
             return None
         if entry.opened is not (at.state is DeliveryState.SENDING):
             raise Conflict(

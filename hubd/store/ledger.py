@@ -17,9 +17,10 @@ from operator import itemgetter
 
 from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
 from hubd.core.decide import retry as decide_retry
-from hubd.core.ledger import Entry, Refusal
+from hubd.core.ledger import Entry, Rejection
 from hubd.core.model import Campaign, Channel, Content, Counts, DeliveryState, DueDelivery, Figures
 from hubd.core.records import DeliveryRow, FailureGroup, MessageLife, NotRequeued, TransactionalRow
+from hubd.store.after_restore import say_anew
 from hubd.store.campaign_plans import deciding
 from hubd.store.campaign_rows import campaign_by_id, counts_by_id
 from hubd.store.contents import add_content
@@ -49,7 +50,6 @@ from hubd.store.requeue import (
     resolve_page,
     retrying,
 )
-from hubd.store.restore import say_anew
 from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import NODE, SharedWork, Unit, Work
 from hubd.store.waiting import cap_waits
@@ -104,7 +104,7 @@ PAGE = 2_000  #: deliveries changed in one unit by `requeue` and its like
 
 
 #: Entries as they were written, and for each why it was not, or None.
-Written = Callable[[Sequence[Entry], Sequence[Refusal | None]], None]
+Written = Callable[[Sequence[Entry], Sequence[Rejection | None]], None]
 
 
 class Ledger:
@@ -148,10 +148,10 @@ class Ledger:
         """The counters of these campaigns, all as of one moment."""
         return await self._db.read(lambda db: counts_by_id(db, campaign_ids))
 
-    async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+    async def record(self, entries: Sequence[Entry]) -> list[Rejection | None]:
         """Write these entries in order, all in one unit: durable when this returns.
 
-        One result for each: None when it is done, a Refusal for what must not be (see `Open`, `Close`).
+        One result for each: None when it is done, a Rejection for what must not be (see `Open`, `Close`).
         No message is started while disk space is known to be low: what `trouble` has reported is true.
         Raises, with nothing written, InvalidTransition, Conflict ("attempt_not_open") for a `Close` that has
         nothing to close, NotFound ("delivery_not_found"), StoreUnavailable. An acceptance under a name that
@@ -268,7 +268,7 @@ class Ledger:
         """The failures that a campaign still has."""
         return await self._db.read(partial(not_requeued, campaign_id=campaign_id))
 
-    def adding_single(
+    def adding_one_off(
         self,
         campaign_id: int,
         recipient: str,
@@ -280,8 +280,8 @@ class Ledger:
         fingerprint: bytes,
         credits: tuple[str, int] | None = None,
     ) -> Work[int]:
-        """See `adding_single`."""
-        return adding_single(
+        """See `adding_one_off`."""
+        return adding_one_off(
             campaign_id,
             recipient,
             key,
@@ -344,7 +344,7 @@ class Ledger:
         return await self._db.read(lambda db: count_again(db, campaign_id))
 
 
-def adding_single(
+def adding_one_off(
     campaign_id: int,
     recipient: str,
     key: str,

@@ -10,7 +10,7 @@ from hubd.core.model import Channel, Content, Kind
 from hubd.core.notices import WINDOW, Mail, Notice
 from hubd.failpoints import reach
 from hubd.store.database import Database
-from hubd.store.ledger import adding_single
+from hubd.store.ledger import adding_one_off
 from hubd.store.notice_rows import notice_from
 from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit, Work
@@ -74,7 +74,7 @@ class Notices:
 
         def work(unit: Unit) -> None:
             for n, (address, key) in enumerate(addresses.items(), 1):
-                adding_single(
+                adding_one_off(
                     queue,
                     address,
                     key,

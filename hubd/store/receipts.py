@@ -11,7 +11,7 @@ from hubd.store.transaction import Transaction
 from hubd.store.unit import SharedUnit
 
 RECEIPT = "receipt"  #: why an attempt without an answer counts as sent
-SETTLED = "The provider's answer was not known, but what came back shows that it took the message."
+LATE_ANSWER = "The provider's answer was not known, but what came back shows that it took the message."
 
 #: The open attempt of a delivery was accepted.
 CLOSE_OPEN = """
@@ -36,10 +36,10 @@ WHERE id = ?"""
 def settle_sent(unit: SharedUnit, delivery_id: int, state: DeliveryState, provider_id: str) -> None:
     """The attempt of a delivery in this state was accepted; the delivery itself is moved by the caller."""
     if state is DeliveryState.SENDING:
-        unit.db.execute(CLOSE_OPEN, (unit.now, SETTLED, delivery_id))
+        unit.db.execute(CLOSE_OPEN, (unit.now, LATE_ANSWER, delivery_id))
         unit.db.execute(COUNT_TRY, (delivery_id,))
     else:
-        unit.db.execute(CLOSE_DOUBT, (SETTLED, delivery_id))
+        unit.db.execute(CLOSE_DOUBT, (LATE_ANSWER, delivery_id))
     if provider_id:
         unit.db.execute(NAME, (provider_id, delivery_id))
 

@@ -19,7 +19,7 @@ from hubd.store.campaign_rows import campaign_by_id
 from hubd.store.credit_holds import doubts_decided
 from hubd.store.doubts import OPERATOR, tell_decided
 from hubd.store.multirow import exactly_one
-from hubd.store.rollup import acceptance, acceptance_taken_back
+from hubd.store.rollup import acceptance, withdrawn_acceptance
 from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import SharedUnit, Unit
 
@@ -221,7 +221,7 @@ def requeue_page(
 def _moved_back(unit: SharedUnit, campaign_id: int, row: Row, target: DeliveryState) -> None:
     """Move the counters. `row` is the delivery's as it was; what has been sent so far stays paid for."""
     source = DeliveryState(row["state"])
-    taken = acceptance_taken_back(unit.db, row["id"]) if source in ACCEPTED else None
+    taken = withdrawn_acceptance(unit.db, row["id"]) if source in ACCEPTED else None
     unit.moved(campaign_id, source, target, at=row["updated_at"], accepted=taken)
 
 

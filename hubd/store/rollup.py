@@ -81,7 +81,7 @@ def acceptance(db: Transaction, delivery_id: int) -> tuple[float, int]:
     return at, cost
 
 
-def acceptance_taken_back(db: Transaction, delivery_id: int) -> tuple[float, int]:
+def withdrawn_acceptance(db: Transaction, delivery_id: int) -> tuple[float, int]:
     """The same for one that is to be sent again: its attempt stays paid for, unless that was in doubt."""
     at, cost, doubted = db.execute(ACCEPTANCE, (delivery_id,)).fetchone()
     return at, cost if doubted else 0

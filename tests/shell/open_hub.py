@@ -22,10 +22,10 @@ from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
 from hubd.core.model import Channel, InDoubt
 from hubd.core.tokens import Tokens
-from hubd.engine.feed import Feed
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import TemplateCache
 from hubd.engine.ports import Transport
+from hubd.engine.progress import ProgressSampler
 from hubd.engine.provider import ProviderSpec
 from hubd.engine.providers import Providers
 from hubd.engine.supervisor import open_supervisor
@@ -36,7 +36,7 @@ from hubd.secrets import Place, SecretRef
 from hubd.sinks.manager import SinkManager
 from hubd.sinks.targets import Pace
 from hubd.sinks.task import Context
-from hubd.store.audit import Audit
+from hubd.store.after_restore import open_restores
 from hubd.store.backup import Backups
 from hubd.store.campaigns import Campaigns
 from hubd.store.commands import Commands
@@ -46,11 +46,11 @@ from hubd.store.database import Database, open_database
 from hubd.store.doubts import Doubts
 from hubd.store.events import Events
 from hubd.store.inbox import Inbox
+from hubd.store.integrity import IntegrityCheck
 from hubd.store.ledger import Ledger
 from hubd.store.lists import Lists
 from hubd.store.notices import Notices
 from hubd.store.reports import Reports
-from hubd.store.restore import open_restores
 from hubd.store.sinks import Sinks
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
@@ -142,7 +142,7 @@ async def open_hub(
             now=clock,
             random=random.random,
         ) as supervisor:
-            feed = Feed(supervisor.running, ledger)
+            progress = ProgressSampler(supervisor.running, ledger)
             sinks = SinkManager(
                 Context(
                     sinks=Sinks(database),
@@ -169,7 +169,7 @@ async def open_hub(
                 ),
                 database=database,
                 backups=Backups(database),
-                audit=Audit(database),
+                integrity=IntegrityCheck(database),
                 restores=restores,
                 contacts=Contacts(database),
                 lists=Lists(database),
@@ -185,7 +185,7 @@ async def open_hub(
                 inbox=inbox,
                 readers=readers,
                 supervisor=supervisor,
-                feed=feed,
+                progress=progress,
                 attempt_metrics=attempt_metrics,
                 now=clock,
                 reload=_nothing_to_reload,
@@ -198,7 +198,7 @@ async def open_hub(
             hub = replace(hub, **changes)
             async with trio.open_nursery() as nursery:
                 serving = trio.CancelScope()
-                nursery.start_soon(feed.run)
+                nursery.start_soon(progress.run)
                 if figures:
                     files = CsvSink(directory=Path("figures"))
                     await nursery.start(sinks.run, {"figures": files}, tmp_path)

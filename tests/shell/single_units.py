@@ -92,7 +92,7 @@ class LedgerUnits(Ledger):
         fingerprint: bytes = b"",
     ) -> int:
         asked = {"idempotency_key": idempotency_key, "fingerprint": fingerprint}
-        work = self.adding_single(campaign_id, recipient, key, fields, content_id, **asked)  # type: ignore[arg-type]
+        work = self.adding_one_off(campaign_id, recipient, key, fields, content_id, **asked)  # type: ignore[arg-type]
         return await self._db.write(work, bulk=True)
 
     async def requeue(self, campaign_id: int, which: Literal["transient", "permanent", "all"]) -> int:

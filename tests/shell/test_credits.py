@@ -22,11 +22,10 @@ from hypothesis import strategies as st
 
 from hubd.bridge import open_bridge
 from hubd.core import decide
-from hubd.core.ledger import Entry, Refusal
+from hubd.core.ledger import Entry, Rejection
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import CampaignState, DeliveryState
 from hubd.errors import HubError
-from hubd.store.audit import _credits
 from hubd.store.batch import run_batch
 from hubd.store.campaign_plans import deciding, write_move
 from hubd.store.campaign_rows import campaign_by_id
@@ -36,6 +35,7 @@ from hubd.store.credit_holds import doubts_decided
 from hubd.store.credits import Credits, cost_of
 from hubd.store.database import open_database
 from hubd.store.entries import enter_all
+from hubd.store.integrity import _credits
 from hubd.store.ledger import Ledger
 from hubd.store.recovery import ABANDONED, CRASHED, lose
 from hubd.store.requeue import requeue_page, resolve_page
@@ -136,7 +136,7 @@ class History:
         for unit, value in zip(units, self.run(*works), strict=True):
             if value is None:
                 continue  # refused as a whole
-            refusals: list[Refusal | None] = value[0]
+            refusals: list[Rejection | None] = value[0]
             for entry, refusal in zip(unit, refusals, strict=True):
                 state, n = known[entry.delivery_id]
                 if refusal is None and state == "sending" and getattr(entry, "to", None) is D.SENT:
@@ -163,7 +163,7 @@ class History:
     def send(self, price: int) -> None:
         """A one-off message, in the queue that is campaign 3."""
         ledger = Ledger.__new__(Ledger)
-        work = ledger.adding_single(
+        work = ledger.adding_one_off(
             3, "eve@example.com", "eve@example.com", {"x": "y"}, 1, idempotency_key="", fingerprint=b"",
             credits=("team", price),
         )  # fmt: skip

@@ -131,7 +131,7 @@ async def test_no_message_begins_once_a_shortage_was_reported_and_outcomes_are_w
         closed, refused = await store.ledger.record([close_entry(first), open_entry(second)])
         assert closed is None
         assert refused is not None
-        assert refused.why == "no_room"
+        assert refused.why == "no_disk_space"
         assert (await store.states(campaign))[:2] == [DeliveryState.SENT, DeliveryState.PENDING]
         await store.check_counters(campaign)
         file_system.free = 1000 * MIB

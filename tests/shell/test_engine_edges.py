@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from hubd.core.decide import retry
-from hubd.core.ledger import Entry, Open, Refusal
+from hubd.core.ledger import Entry, Open, Rejection
 from hubd.core.model import (
     Answer,
     Campaign,
@@ -336,7 +336,7 @@ async def test_what_cannot_be_sent_is_recorded_also_when_it_is_noted_during_a_wr
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     class Store(FakeStore):
-        async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+        async def record(self, entries: Sequence[Entry]) -> list[Rejection | None]:
             await trio.sleep(0.1)
             return await FakeStore.record(self, entries)
 

@@ -41,7 +41,7 @@ REFUSED = answer("401 Unauthorized", b'{"word": "", "text": "wrong whistle"}')
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.KINDS, "pigeon", "tests.shell.pigeon")
-    for name in ("PATIENCE", "LOOK_EVERY", "TRY_EVERY"):
+    for name in ("FAIL_OVER_AFTER", "LOOK_EVERY", "TRY_EVERY"):
         monkeypatch.setattr(failover, name, 0.1)
 
 

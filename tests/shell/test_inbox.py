@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from hubd.core.inbound import Item, ItemKind, Reference
-from hubd.core.ledger import Refusal
+from hubd.core.ledger import Rejection
 from hubd.core.model import CampaignState, Channel, DeliveryState
 from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import Conflict, NotFound
@@ -146,7 +146,7 @@ async def test_a_reply_that_may_be_an_opt_out_holds_messages_until_somebody_deci
     await inbox.book(SOURCE, [reply], "c")
     second = await store.running("ann", name="second")
     (waiting,) = await store.ids(second)
-    assert await store.ledger.record([open_entry(waiting)]) == [Refusal(why="held")]
+    assert await store.ledger.record([open_entry(waiting)]) == [Rejection(why="held")]
     assert await store.ledger.due(second.id, 1_001.0, 10) == []
     assert await store.states(second) == [D.PENDING]
     assert await inbox.waiting() == 1

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubd.bridge import Bridge, open_bridge
-from hubd.core.ledger import Entry, Refusal
+from hubd.core.ledger import Entry, Rejection
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState, InDoubt
 from hubd.errors import BadInput, Conflict, HubError, InvalidTransition, NotFound
 from hubd.store import deliveries, figures, ledger, recovery, requeue
@@ -61,7 +61,7 @@ async def test_the_close_of_one_and_the_open_of_the_next_are_one_item(store: Sto
 
 async def test_a_second_open_is_refused(store: Store) -> None:
     campaign, delivery = await one(store)
-    refusal = Refusal(why="delivery_state")
+    refusal = Rejection(why="delivery_state")
     assert await store.ledger.record([open_entry(delivery), open_entry(delivery)]) == [None, refusal]
     assert await store.ledger.record([open_entry(delivery)]) == [refusal]
     await store.check_counters(campaign)
@@ -85,7 +85,7 @@ async def test_two_open_attempts_break_a_constraint(store: Store) -> None:
 async def test_nothing_opens_in_a_campaign_that_does_not_run(store: Store, state: CampaignState) -> None:
     campaign, delivery = await one(store)
     await store.db.write(lambda unit: unit.db.execute("UPDATE campaign SET state = ?", (state.value,)))
-    assert await store.ledger.record([open_entry(delivery)]) == [Refusal(why="campaign_state")]
+    assert await store.ledger.record([open_entry(delivery)]) == [Rejection(why="campaign_state")]
     assert await store.states(campaign) == [D.PENDING]
 
 
@@ -96,7 +96,7 @@ async def test_an_address_suppressed_meanwhile_is_skipped_at_the_last_moment(sto
         refused = close_entry(delivery, D.FAILED, reason=reason, suppress=reason, opened=False)
         await store.ledger.record([refused])
     first, second = await store.ids(campaign)
-    refusal = Refusal(why="suppressed", skipped=True)
+    refusal = Rejection(why="suppressed", skipped=True)
     assert await store.ledger.record([open_entry(first), open_entry(second)]) == [refusal, refusal]
     rows = await store.ledger.deliveries(campaign.id, D.SKIPPED)
     assert [row.reason for row in rows] == ["suppressed", "opted_out"]
@@ -432,7 +432,7 @@ async def test_one_request_key_queues_one_message(store: Store) -> None:
 async def test_a_suppressed_address_gets_no_one_off_message_either(store: Store) -> None:
     await store.contacts.suppress(Channel.EMAIL, "ann@example.com", "opted_out", "test")
     delivery = await transactional_queue(store)
-    assert await store.ledger.record([open_entry(delivery)]) == [Refusal(why="suppressed", skipped=True)]
+    assert await store.ledger.record([open_entry(delivery)]) == [Rejection(why="suppressed", skipped=True)]
 
 
 # --- many at once, and everything at random -----------------------------------------------------

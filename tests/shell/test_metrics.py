@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from hubd.client import Client, open_client
 from hubd.control.attempt_metrics import BOUNDS, AttemptMetrics
 from hubd.control.exposition import CONTENT_TYPE, Family, Histogram, counter, gauge, render, stateset
-from hubd.core.ledger import Close, Open, Refusal, Requeue
+from hubd.core.ledger import Close, Open, Rejection, Requeue
 from hubd.core.model import DeliveryState
 from tests.shell.open_hub import PERSONAL, Served
 
@@ -117,8 +117,8 @@ def test_an_attempt_lasts_from_open_to_close() -> None:
 
 def test_what_was_not_written_is_not_counted() -> None:
     attempt_metrics = AttemptMetrics()
-    attempt_metrics.note([opened(1, 1.0)], [Refusal(why="suppressed", skipped=True)])
-    attempt_metrics.note([closed(1, 2.0, opened=False, provider="office")], [Refusal(why="delivery_state")])
+    attempt_metrics.note([opened(1, 1.0)], [Rejection(why="suppressed", skipped=True)])
+    attempt_metrics.note([closed(1, 2.0, opened=False, provider="office")], [Rejection(why="delivery_state")])
     attempt_metrics.note([Requeue(delivery_id=1, at=3.0)], [None])
     assert not attempt_metrics.outcomes
     assert not attempt_metrics.durations()

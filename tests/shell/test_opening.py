@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from hubd.bridge import Bridge, open_bridge
 from hubd.errors import StoreUnusable
+from hubd.store.after_restore import open_restores
 from hubd.store.database import open_database
 from hubd.store.opening import prepare
-from hubd.store.restore import open_restores
 from hubd.store.watermark import WatermarkFile, watermark_of, watermark_path
 from tests.shell.conftest import Store, close_entry, open_entry
 

@@ -112,7 +112,7 @@ async def connected(
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (pipelining, smtp_connection):
-        monkeypatch.setattr(module, "PATIENCE", SHORT)
+        monkeypatch.setattr(module, "UNPROVEN_TIMEOUT", SHORT)
 
 
 @pytest.mark.parametrize("fault", ["loses the rest", "loses what follows the dot", "503", "554", "500"])

@@ -15,8 +15,8 @@ from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.inbox import Booked, SourceView
 from hubd.errors import SourceUnavailable, StoreUnavailable
 from hubd.inbound.reader import (
+    BROKEN_AFTER,
     CATCH_UP,
-    PATIENCE,
     RETRY,
     RETRY_WITH_PERSON,
     WHILE_SENDING,
@@ -244,9 +244,9 @@ async def test_trouble_that_may_pass_is_told_when_it_does_not(autojump_clock: tr
     box = Box(trouble=SourceUnavailable("it does not answer", data={"person": False}))
     async with world() as here:
         await here.apply(box)
-        await trio.sleep(PATIENCE / 2)
+        await trio.sleep(BROKEN_AFTER / 2)
         assert (here.view.state, here.events) == ("retrying", [])
-        await trio.sleep(PATIENCE * 2)
+        await trio.sleep(BROKEN_AFTER * 2)
         assert here.view.state == "broken"
         assert [kind for kind, _ in here.events] == ["mailbox.broken"]
 

@@ -16,10 +16,10 @@ from hubd.client import Client, open_client
 from hubd.core.decide import Retried
 from hubd.core.model import CampaignState, Channel, DeliveryState
 from hubd.errors import PreflightFailed, ResumeGap
-from hubd.store.audit import Audit
+from hubd.store.after_restore import hold_some, open_restores
 from hubd.store.backup import Backups
 from hubd.store.database import open_database
-from hubd.store.restore import hold_some, open_restores
+from hubd.store.integrity import IntegrityCheck
 from hubd.wire.places import Place
 from tests.shell.conftest import DRAFT, Store, close_entry, open_entry
 from tests.shell.open_hub import open_hub
@@ -152,7 +152,7 @@ async def test_every_campaign_that_was_touched_has_one_event_one_audit_row_and_s
         assert "--accept-risk restored" in (await store.campaigns.get("scheduled")).reason
         assert (await store.campaigns.get("failed")).reason == "as it was"
         assert "hub.restored" in [event.type for event in await store.events.page(0, 1000)]
-        assert all(finding.ok for finding in await Audit(store.db).examine(lambda: ()))
+        assert all(finding.ok for finding in await IntegrityCheck(store.db).examine(lambda: ()))
 
 
 async def test_a_person_decides_and_then_it_goes_on(
@@ -252,7 +252,7 @@ async def test_a_kill_while_it_is_held_is_gone_on_from(
         assert await store.seen("~office") == (C.RUNNING, [HELD])
         assert (await store.types()).count("hub.restored") == 1
         assert (await store.types()).count("campaign.restored") == 7
-        assert all(finding.ok for finding in await Audit(database).examine(lambda: ()))
+        assert all(finding.ok for finding in await IntegrityCheck(database).examine(lambda: ()))
 
 
 # --- through the socket -------------------------------------------------------------------------

@@ -24,11 +24,11 @@ from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import BadInput, NotFound
 from hubd.providers.outbox.erasing import erase_messages
 from hubd.store import retention
-from hubd.store.audit import Audit
 from hubd.store.database import Database
 from hubd.store.erasures import waiting
 from hubd.store.forgetting import erase
 from hubd.store.inbox import Inbox
+from hubd.store.integrity import IntegrityCheck
 from hubd.store.notices import Notices
 from hubd.store.retention import Retention, thin
 from hubd.upkeep import erase_files
@@ -440,7 +440,7 @@ async def test_doctor_says_what_is_kept_too_long_and_how_much_of_the_file_is_emp
         await store.db.write(lambda unit, one=statement: unit.db.execute(one, (long_ago,)))
 
     async def finding(check: str, kept: Retention) -> Finding:
-        findings = await Audit(store.db, lambda: kept).examine(lambda: ())
+        findings = await IntegrityCheck(store.db, lambda: kept).examine(lambda: ())
         return next(each for each in findings if each.check == check)
 
     kept = Retention(deliveries=365 * DAY)

@@ -22,11 +22,11 @@ from hubd.core.ledger import Requeue
 from hubd.core.lifecycle import DELIVERY, DeliveryEvent, advance_delivery
 from hubd.core.measures import DAY, HOUR, Measure
 from hubd.core.model import CampaignState, DeliveryState
-from hubd.store.audit import Audit
 from hubd.store.batch import run_batch
 from hubd.store.connection import open_plain
 from hubd.store.database import open_database
 from hubd.store.entries import enter_all
+from hubd.store.integrity import IntegrityCheck
 from hubd.store.requeue import requeue_one, requeue_page, resolve_page
 from hubd.store.rollup import (
     KEPT_HOURLY,
@@ -222,7 +222,7 @@ async def test_doctor_names_a_campaign_whose_figures_do_not_match_a_recount(stor
     campaign = await store.running("ann")
     (ann,) = await store.ids(campaign)
     await store.ledger.record([open_entry(ann), close_entry(ann)])
-    audit = Audit(store.db)
+    audit = IntegrityCheck(store.db)
 
     async def figures() -> tuple[bool, str]:
         (found,) = (each for each in await audit.examine(list) if each.check == "figures")

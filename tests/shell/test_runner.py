@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from hubd.core.ledger import Entry, Open, Refusal
+from hubd.core.ledger import Entry, Open, Rejection
 from hubd.core.model import (
     Answer,
     Campaign,
@@ -284,7 +284,7 @@ async def test_an_open_attempt_is_tried_although_the_next_message_cannot_be_fetc
     """Once its attempt is open nothing but the wire stands before a message: not a disk that fails."""
 
     class FailsAfterAnOpen(FakeStore):
-        async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+        async def record(self, entries: Sequence[Entry]) -> list[Rejection | None]:
             refusals = await super().record(entries)
             if any(isinstance(entry, Open) for entry in entries):
                 self.fail_writes("the disk is full")
@@ -308,7 +308,7 @@ async def test_an_attempt_that_was_opened_too_late_is_withdrawn_and_not_in_doubt
     opening = trio.Event()
 
     class Slow(FakeStore):
-        async def record(self, entries: Sequence[Entry]) -> list[Refusal | None]:
+        async def record(self, entries: Sequence[Entry]) -> list[Rejection | None]:
             refusals = await super().record(entries)
             if any(isinstance(entry, Open) for entry in entries):
                 opening.set()

@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 
 from hubd.bridge import open_bridge
-from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
+from hubd.core.ledger import Close, Entry, Open, Rejection, Requeue
 from hubd.core.lifecycle import CampaignEvent
 from hubd.core.model import Campaign, CampaignState, Channel, Content, DeliveryState
 from hubd.engine.ports import Campaigns, Ledger
@@ -320,7 +320,7 @@ async def test_a_try_that_was_not_opened_is_refused_when_the_delivery_waits_no_m
     before = await stage.campaign()
     for to in (D.FAILED, D.DEFERRED, D.PENDING):
         late = closing(first, to, opened=False, next_at=NOW)
-        assert await record(stage, late) == [Refusal(why="delivery_state")]
+        assert await record(stage, late) == [Rejection(why="delivery_state")]
     assert (await stage.states())[0] is state
     assert (await stage.campaign()).counts == before.counts
 
@@ -329,7 +329,7 @@ async def test_a_suppressed_one_cannot_fail_any_more(stage: Stage) -> None:
     first, *_ = await stage.ids()
     await stage.suppress(first)
     await record(stage, opening(first))
-    assert await record(stage, closing(first, D.FAILED, opened=False)) == [Refusal(why="delivery_state")]
+    assert await record(stage, closing(first, D.FAILED, opened=False)) == [Rejection(why="delivery_state")]
     assert (await stage.states())[0] is D.SKIPPED
 
 

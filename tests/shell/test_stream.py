@@ -370,7 +370,7 @@ async def test_a_reply_during_a_large_body_is_heard_while_the_server_reads_nothi
     conversation.write(b"x" * LARGE, replies=0)
     pair.theirs.send(b"552 5.3.4 too large\r\n")
     with pytest.raises(Lost):
-        await conversation.room(BOUND)
+        await conversation.drain(BOUND)
     assert conversation.stray is not None
     assert conversation.stray.code == 552
 

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from hubd.core.ledger import Close, Entry, Open, Refusal, Requeue
+from hubd.core.ledger import Close, Entry, Open, Rejection, Requeue
 from hubd.core.lifecycle import (
     CAMPAIGN,
     DELIVERY,
@@ -76,7 +76,7 @@ class Tables(RuleBasedStateMachine):
         try:
             (refusal,) = trio.run(self.store.record, [entry])
         except (Conflict, InvalidTransition):
-            refusal = Refusal(why="raised")
+            refusal = Rejection(why="raised")
         assert refusal is not None
         assert self._of(number) is before
 
@@ -122,9 +122,9 @@ class Tables(RuleBasedStateMachine):
             return
         (refusal,) = trio.run(self.store.record, [entry])
         if self.state is not C.RUNNING:
-            assert refusal == Refusal(why="campaign_state")
+            assert refusal == Rejection(why="campaign_state")
         elif self.store.rows[number].due.recipient in self.store.suppressed:
-            assert refusal == Refusal(why="suppressed", skipped=True)
+            assert refusal == Rejection(why="suppressed", skipped=True)
         else:
             assert refusal is None
             assert self._of(number) is D.SENDING
@@ -144,7 +144,7 @@ class Tables(RuleBasedStateMachine):
         try:
             (refusal,) = trio.run(self.store.record, [entry])
         except Conflict:
-            refusal = Refusal(why="raised")
+            refusal = Rejection(why="raised")
         assert refusal is not None
         assert self._of(number) is before
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from hubd.bridge import Bridge
 from hubd.errors import StoreUnusable
+from hubd.store.after_restore import open_restores
 from hubd.store.database import Database, open_database
 from hubd.store.opening import FIRST_ROW, migrations
-from hubd.store.restore import open_restores
 from hubd.store.watermark import Watermark, WatermarkFile, missing_history, watermark_of, watermark_path
 from tests.shell.conftest import Store, open_entry
 

@@ -32,7 +32,7 @@ from hubd.providers.smtp.envelope import (
 )
 from hubd.providers.smtp.login import Login, LoginRefused, SmtpSettings
 from hubd.providers.smtp.pipeline import Lost
-from hubd.providers.smtp.pipelining import PATIENCE, Pipelining
+from hubd.providers.smtp.pipelining import UNPROVEN_TIMEOUT, Pipelining
 from hubd.providers.smtp.replies import Reply
 
 #: Seconds that a polite goodbye may take.
@@ -70,7 +70,7 @@ class SmtpConnection:
         self._announced: RenderedMessage | None = None
         self._ready: RenderedMessage | None = None  # the server waits for its body
         self._stale = False  # the server may still hold a transaction: RSET before the next MAIL
-        self._impatient = False  # the last envelope's silence was not waited for
+        self._unproven_wait = False  # the last envelope's silence was not waited for
         self._slowest = 0.0  # seconds for a reply to a single command
         self._suspicious = False  # the last refusal of an envelope may come from PIPELINING
         self._notify = ""  # the reports that the last envelope asked for
@@ -230,7 +230,7 @@ class SmtpConnection:
         self._suspicious = (
             at_once
             and refusal is not None
-            and self._pipelining.suspects(refusal, announced=announced, impatient=self._impatient)
+            and self._pipelining.suspects(refusal, announced=announced, impatient=self._unproven_wait)
         )
         if at_once and not self._suspicious and answered >= len(ENVELOPE):
             self._pipelining.answered(announced=announced)
@@ -260,14 +260,14 @@ class SmtpConnection:
         refusal: Answer | None = None
         rcpt_refused = go_ahead = False
         timeout = self._timeouts.reply_timeout
-        self._impatient = False
+        self._unproven_wait = False
         proven = not at_once or self._pipelining.proven(announced=announced)
         for number, stage in enumerate(stages):
             if not at_once:
                 conversation.write(lines[number], replies=1)
                 asked = trio.current_time()
-            elif not proven and (announced or number) and timeout > PATIENCE:
-                timeout, self._impatient = PATIENCE, True
+            elif not proven and (announced or number) and timeout > UNPROVEN_TIMEOUT:
+                timeout, self._unproven_wait = UNPROVEN_TIMEOUT, True
             try:
                 reply = await conversation.reply(timeout)
             except Lost as lost:
@@ -332,7 +332,7 @@ class SmtpConnection:
         try:
             for piece in pieces:
                 conversation.write(piece, replies=0)
-                await conversation.room(self._timeouts.reply_timeout)
+                await conversation.drain(self._timeouts.reply_timeout)
             if not conversation.usable:
                 raise conversation.loss
         except Lost as lost:

@@ -135,7 +135,7 @@ class Conversation:
         self._replies.clear()
         return True
 
-    async def room(self, timeout: float) -> None:
+    async def drain(self, timeout: float) -> None:
         """Wait until more may be written. Raises `Lost`, also when a stray reply came in between."""
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(timeout):

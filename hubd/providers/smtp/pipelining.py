@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a server which answered a part of a group of commands may take for the next reply, until it
 #: has once answered all of such a group.
-PATIENCE = 5.0
+UNPROVEN_TIMEOUT = 5.0
 #: So many lost connections in a row are a sign; one happens to everybody.
 DROPS = 2
 #: "Error: pipelining ..." (Postfix), "SMTP synchronization error" (Exim), "Bad sequence of commands".
@@ -49,7 +49,7 @@ class Pipelining:
 
     def suspects(self, refusal: Answer, *, announced: bool, impatient: bool) -> bool:
         """Whether a refusal may only mean that the commands came at once. `impatient`: silence was not waited
-        for any longer than `PATIENCE`.
+        for any longer than `UNPROVEN_TIMEOUT`.
         """
         if announced in self._proven:
             return False
@@ -73,7 +73,7 @@ class Pipelining:
         """
         if now is not None and (now.signal is not Signal.REPLY or now.code == before.code):
             return  # it was not that
-        if before.signal is Signal.TIMEOUT and slowest >= PATIENCE:
+        if before.signal is Signal.TIMEOUT and slowest >= UNPROVEN_TIMEOUT:
             self._proven |= {False, True}
             return
         self._give_up()

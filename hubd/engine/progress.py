@@ -32,7 +32,7 @@ class Sample:
     eta: float | None = None  #: seconds until all are finished at this rate; None when it cannot be said
 
 
-class Feed:
+class ProgressSampler:
     """Samples the counters of running campaigns. Run `run` for as long as the daemon lives."""
 
     #: Seconds between two samples.

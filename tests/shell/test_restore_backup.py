@@ -11,11 +11,11 @@ import pytest
 
 from hubd.bridge import Bridge
 from hubd.errors import StoreUnusable
+from hubd.store.after_restore import open_restores
 from hubd.store.backup import Backups
 from hubd.store.database import open_database
 from hubd.store.opening import prepare
-from hubd.store.putting_back import SUFFIXES, put_back
-from hubd.store.restore import open_restores
+from hubd.store.restore_backup import SUFFIXES, put_back
 from tests.shell.conftest import Store
 
 

@@ -88,7 +88,7 @@ _ASIDE = (
 )
 
 
-class Audit:
+class IntegrityCheck:
     """Looks over an open database."""
 
     def __init__(self, db: Database, retention: Callable[[], Retention] = Retention) -> None:
