@@ -138,7 +138,7 @@ def _came_back(kind: str, data: View) -> str | None:
         case "mailbox.broken":
             return f"{data.get('source')} cannot be read{_why(data)}"
         case "mailbox.refused":
-            return f"{data.get('source')} is read, but refuses something{_why(data)}"
+            return f"{data.get('source')} can be read, but not changed{_why(data)}"
         case "mailbox.working":
             return f"{data.get('source')} can be read again"
     return None

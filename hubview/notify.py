@@ -25,7 +25,7 @@ def words_for(event: Mapping[str, Any]) -> tuple[str, str] | None:
     """What a notification says of this event, as title and text; None for one that is no news."""
     name, data = event["campaign"], event["data"]
     if event["type"] == "notification.added":
-        told = data["headline"], "What to do about it stands in hubview, under Notifications."
+        told = data["headline"], "hubview says what to do about it, under Notifications."
         return None if data["kind"] in _OF_CAMPAIGNS else told
     if event["type"] == "delivery.resolved" and data["how"] == "hold":
         return f"{name}: a message is in doubt", "Nobody knows whether it arrived. Decide in hubview."

@@ -60,8 +60,9 @@ class Saving:
         match wanted:
             case {"kind": "text", "name": str(name), "text": str(text)}:
                 return file_name(name), lambda file: _write_text(file, text)
-            case {"kind": "report", "since": str(since), "label": str(label)}:
-                options = [f"--since={since}", *([f"--label={label}"] if label else [])]
+            case {"kind": "report", "since": str(since), "until": str(until), "label": str(label)}:
+                given = {"since": since, "until": until, "label": label}
+                options = [f"--{name}={value}" for name, value in given.items() if value]
                 return file_name(f"report-{label or 'all'}-{since}.csv"), self._hubctl(["report", *options])
             case {"kind": "recipients", "campaign": str(name), "states": list(states)}:
                 each = [_state(state) for state in states] or [""]

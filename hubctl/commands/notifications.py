@@ -26,8 +26,9 @@ _COLUMNS = ("id", "at", "kind", "about", "reason", "headline", "text", "figures"
 def notifications(app: App, unread: bool, mark_read: bool, dry_run: bool) -> None:
     """Show what campaigns and the daemon reported, the newest first.
 
-    A notification is written when a campaign is completed, failed or paused by itself, when messages are in
-    doubt, and when credits run low. [notify] in hubd.toml has them sent by email, too.
+    A notification is written when a campaign is completed, fails, pauses itself or misses one of its times,
+    when messages are in doubt, when credits run low, and when a mailbox, the listener or a sink has a
+    problem. [notify] in hubd.toml has them sent by email, too.
     """
     found = app.call(m.NOTIFICATION_LIST, unread=unread)
     first = found["notifications"][0]["id"] if found["notifications"] else 0

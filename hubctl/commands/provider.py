@@ -126,7 +126,7 @@ def enable(app: App, name: str, dry_run: bool) -> None:
 def disable(app: App, name: str, dry_run: bool) -> None:
     """Send nothing through it until it is enabled again.
 
-    Its campaigns go on through their next provider, or pause if they have none.
+    Its campaigns continue through their next provider, or pause if they have none.
     """
     _switch(app, name, on=False, dry_run=dry_run)
 

@@ -138,7 +138,7 @@ def headline(notice: Notice) -> str:
         case NoticeKind.CREDITS_LOW:
             return f"The account {name} has few credits left"
         case NoticeKind.MAILBOX_BROKEN if notice.figures.get("readable"):
-            return f"The {name} can be read, but not tidied"
+            return f"The {name} can be read, but its emails cannot be moved or marked"
         case NoticeKind.MAILBOX_BROKEN:
             return "The listener does not listen" if name == LISTENER else f"The {name} cannot be read"
         case NoticeKind.SINK_BROKEN:
@@ -175,10 +175,10 @@ def sentence(notice: Notice) -> str:
             left = _count(notice.figures.get("available", 0), "credit")
             return f"The account {name} has {left} left. To add some: hubctl credits grant {name} N"
         case NoticeKind.MAILBOX_BROKEN if notice.figures.get("readable"):
-            then = "Replies and bounces are read all the same"
-            return f"The {name} refuses something{why}. {then}. Check processed_folder in hubd.toml"
+            then = "Replies and bounces are still read"
+            return f"The {name} cannot be changed{why}. {then}. Check processed_folder in hubd.toml"
         case NoticeKind.MAILBOX_BROKEN if name == LISTENER:
-            then = "Unsubscribe links and webhooks do not work until then; what else hubd does goes on"
+            then = "Until it succeeds, unsubscribe links and webhooks do not work; everything else does"
             return f"The listener does not listen{why}. hubd tries again. {then}."
         case NoticeKind.MAILBOX_BROKEN:
             kind, _, named = name.partition(" ")

@@ -66,7 +66,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "not_a_reply": "The mail server sent no valid reply before the message was handed over.",
         "out_of_sync": "The mail server's replies do not match the commands; the connection was closed.",
         "answer_lost": "The message was handed over but the answer was lost: it may have been accepted.",
-        "waits_for_provider": "Another provider may have accepted it, and only that one may send it again.",
+        "waits_for_provider": "Another provider may have accepted it; only that provider may send it again.",
         # about the provider
         "provider_unreachable": "The provider cannot be reached.",
         "provider_busy": "The provider is busy and accepts nothing more for now.",

@@ -16,7 +16,7 @@ export function askRate(app, name) {
     kind: 'ask',
     title: `How fast may ${name} send?`,
     words:
-      'Such as 20/s or 500/hour. Several limits, separated by commas, hold at once. Empty: as fast as the provider allows.',
+      'For example 20/s or 500/hour. Separate several limits with commas. Leave empty for as fast as the provider allows.',
     get body() {
       return html`<input
         class="input"
@@ -47,7 +47,7 @@ export function askClone(app, name) {
   app.ask({
     kind: 'ask',
     title: `Copy ${name}`,
-    words: 'The copy is a draft with the same lists and content. Nobody has got it yet.',
+    words: 'The copy is a draft with the same lists and content. Nothing is sent until you start it.',
     get body() {
       return html`<input
         class="input"
@@ -78,8 +78,8 @@ export function askDelete(app, name) {
     danger: true,
     title: `Delete ${name}?`,
     words: total
-      ? 'Everything that is known of it is deleted: who got it, what was said, why it failed. Archiving only hides it.'
-      : 'Nobody got it yet. The contacts stay.',
+      ? 'Everything recorded about it is deleted: who got it, what was said, why it failed. Archiving only hides it.'
+      : 'Nobody has received it yet. Your contacts are kept.',
     blast: total ? [[count(total), 'recipients with their history are deleted for good']] : [],
     button: total ? `Delete the history of ${peopleWord(total)}` : 'Delete the draft',
     act: async () => {

@@ -180,10 +180,10 @@ async function looked(app, verb, name) {
     if (verb === 'start') {
       const { problems = [], remaining = 0, change: changes } = answer.would;
       if (problems.length) return { name, people: 0, why: problems[0].problem };
-      if (changes === false) return { name, people: 0, why: 'it is running already' };
-      return { name, people: remaining, why: remaining ? undefined : 'nobody is left who could get it' };
+      if (changes === false) return { name, people: 0, why: 'it is already running' };
+      return { name, people: remaining, why: remaining ? undefined : 'nobody is left to send it to' };
     }
-    if (answer.would?.change === false) return { name, people: 0, why: `it is ${answer.would.state} already` };
+    if (answer.would?.change === false) return { name, people: 0, why: `it is already ${answer.would.state}` };
     return { name, people: VERBS[verb].people(app.state.campaigns.get(name)) };
   } catch (error) {
     if (!(error instanceof HubError) || error.code === 'disconnected') throw error;

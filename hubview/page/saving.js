@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{kind: 'text', name: string, text: string}
- *   | {kind: 'report', since: string, label: string}
+ *   | {kind: 'report', since: string, until: string, label: string}
  *   | {kind: 'recipients', campaign: string, states: string[]}
  *   | {kind: 'contacts', list: string}} Wanted
  */

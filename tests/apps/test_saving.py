@@ -40,9 +40,14 @@ def test_recipients_contacts_and_figures_are_saved_as_hubctl_prints_them(hub: Hu
             ["deliveries", "spring", "--output", "csv"],
         ),
         (
-            {"kind": "report", "since": "7 days", "label": ""},
+            {"kind": "report", "since": "7 days", "until": "", "label": ""},
             "report-all-7-days.csv",
             ["report", "--since", "7 days", "--output", "csv"],
+        ),
+        (
+            {"kind": "report", "since": "2026-10-01", "until": "2026-10-31", "label": ""},
+            "report-all-2026-10-01.csv",
+            ["report", "--since", "2026-10-01", "--until", "2026-10-31", "--output", "csv"],
         ),
     ):
         assert saving.save(keep, wanted) == {"path": f"/saved/{name}", "name": name}

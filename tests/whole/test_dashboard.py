@@ -223,6 +223,8 @@ def test_a_recipient_is_found_and_the_whole_life_of_the_message_shown(page: Page
 
 
 def test_what_a_stop_does_is_said_in_numbers_before_it_is_done(page: Page, hub: Hub) -> None:
+    hub.ok("start", "slow")
+    hub.ok("pause", "slow")
     go(page, "/campaigns/slow")
     page.get_by_role("button", name="Stop…").click()
     dialog = page.get_by_role("dialog")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 import json
 import re
 import sqlite3
@@ -114,6 +116,10 @@ def test_who_has_only_the_window_sees_tops_up_repeats_and_is_told(page: Page, bu
     sent = hub.json("report", "october")["total"]["sent"]
     assert sent == PEOPLE
     expect(page.get_by_role("row", name=re.compile("^october"))).to_contain_text(str(sent))
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as CSV").click()
+    rows = list(csv.DictReader(io.StringIO(saved.value.path().read_text("utf-8-sig"))))
+    assert [row["sent"] for row in rows if row["name"] == "october"] == [str(sent)]
     page.get_by_role("link", name="7 days").click()
     expect(page.get_by_role("row", name=re.compile("^october 0 "))).to_be_visible()
 

@@ -48,7 +48,7 @@ export function campaigns(app, views, now) {
       ${
         ended.length > 2 && mayChange(app.state)
           ? html`<button class="btn btn-quiet btn-s" @click=${() => askArchive(app, ended)}>
-              ${icon('broom')}Clear ${ended.length} finished…
+              ${icon('broom')}Archive ${ended.length} finished…
             </button>`
           : nothing
       }
@@ -102,8 +102,8 @@ export function campaigns(app, views, now) {
             </table>
             ${chosen.size ? batch(app, shown, chosen) : nothing} ${legend()}`
         : empty(
-            'No campaign fits',
-            filter ? `No name and no provider contains “${filter}”.` : 'There is none in this group.',
+            'No campaign found',
+            filter ? `No name or provider contains “${filter}”.` : 'There is none in this group.',
             html`<button class="btn" @click=${() => app.patch(app.state.page, { group: 'all', filter: '', label: '' })}>
               Show all campaigns
             </button>`,
@@ -292,8 +292,8 @@ function quick(app, view) {
 function askArchive(app, names) {
   app.ask({
     kind: 'ask',
-    title: `Hide ${plural(names.length, 'finished campaign')}?`,
-    words: 'They are archived: nothing is deleted, and hubctl list --all shows them.',
+    title: `Archive ${plural(names.length, 'finished campaign')}?`,
+    words: 'They no longer appear here. Nothing is deleted, and hubctl list --all shows them.',
     button: `Archive ${names.length}`,
     act: () => archive(app, names),
   });

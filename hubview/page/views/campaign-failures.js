@@ -92,7 +92,7 @@ function skippedLink(app, view) {
 function saveButton(app, view) {
   return html`<button
     class="btn btn-s"
-    title="Everybody who failed, was skipped or is in doubt, with the reason"
+    title="Everybody whose message failed, bounced, was skipped or is in doubt, with the reason"
     aria-disabled=${app.state.saving ? 'true' : nothing}
     @click=${() => save(app, { kind: 'recipients', campaign: view.name, states: NOT_DELIVERED })}
   >

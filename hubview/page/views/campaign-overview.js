@@ -218,7 +218,7 @@ function cameBack(view, accepted) {
         return step(title, known ? value : null, accepted, tone, 'nothing is read that could tell');
       })}
     </ul>
-    ${read ? nothing : html`<p class="hint below">Nothing is read for what comes back. <a href="#/providers">Providers</a> says how.</p>`}`;
+    ${read ? nothing : html`<p class="hint below">Nothing is read for what comes back. See <a href="#/providers">Providers</a> for what is read.</p>`}`;
 }
 
 /**

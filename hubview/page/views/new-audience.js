@@ -69,12 +69,12 @@ export function audience(app) {
               ? note(
                   '',
                   'people',
-                  `Whoever is added to ${draft.trigger.list} while it runs. The last step changes that.`,
+                  `Everyone who is added to ${draft.trigger.list} while it runs. You can change that in the last step.`,
                 )
               : lists?.length
                 ? html`<div class="stack">${lists.map((/** @type {any} */ each) => listBox(draft, set, each))}</div>
                     <p class="hint below">
-                      Who is on several lists gets one message. Suppressed addresses are left out by themselves.
+                      People on several lists get one message. Suppressed addresses are left out automatically.
                     </p>`
                 : note('', 'info', 'There is no list yet.')
           }
@@ -119,7 +119,7 @@ function chain(app, set) {
     error: faults.provider,
     hint:
       names.length > 1
-        ? 'While one cannot send, the next one does. It gets only what the one before certainly did not accept.'
+        ? 'If one cannot send, the next takes over, but only with what the one before certainly did not accept.'
         : names[0] === 'outbox'
           ? 'The outbox sends nothing: it writes each message to a file that you can open.'
           : undefined,

@@ -29,7 +29,7 @@ export function payer(app) {
       id: 'paid-from',
       label: 'Paid from',
       error: faults.credits ?? '',
-      hint: check.credits ? reserves(check.credits, Boolean(draft.trigger?.list)) : 'Nobody pays: it needs no credits.',
+      hint: check.credits ? reserves(check.credits, Boolean(draft.trigger?.list)) : 'No account: no credits needed.',
       control: html`<select class="input at" id="paid-from" @change=${pay}>
         <option value="" ?selected=${!paid}>(no account)</option>
         ${names.map((name) => html`<option value=${name} ?selected=${name === paid}>${name}</option>`)}

@@ -168,7 +168,7 @@ function outcome(app) {
   return html`<section aria-labelledby="h-will">
       <div class="sec-head"><h2 id="h-will">When you press Start</h2></div>
       <div class="outcome">
-        <div class="big">${waits ? 'Each' : count(people)}</div>
+        <div class="big">${waits ? 'Everyone' : count(people)}</div>
         <div class="t2">
           ${waits ? `who is added to ${draft.trigger?.list ?? ''} gets` : people === 1 ? 'person gets' : 'people get'}
           this

@@ -29,12 +29,12 @@ export function ways(app) {
   /** @type {[string, string, string][]} */
   const all = [
     ['watch', 'Everyone, and watch live', 'Opens the live view. You can close the window at any time.'],
-    ['background', 'Everyone, in the background', 'hubd sends; you go on here.'],
+    ['background', 'Everyone, in the background', 'hubd sends while you carry on here.'],
     ['later', 'Later', 'At a time that you choose, in your time zone.'],
     [
       'repeat',
       'Again and again',
-      'Such as every Monday. Each time it becomes a campaign of its own, with its own figures.',
+      'For example every Monday. Each time creates a separate campaign with its own figures.',
     ],
   ];
   if (check.remaining > CANARY)
@@ -47,7 +47,7 @@ export function ways(app) {
     all.push([
       'trigger',
       'Whenever somebody is added to a list',
-      'Such as a welcome. Each of them gets it once, for as long as it runs.',
+      'For example a welcome. Everyone who is added while it runs gets it once.',
     ]);
   return html`<div role="radiogroup" aria-labelledby="h-how">
     ${all.map(
@@ -129,13 +129,13 @@ function repeat(app) {
   const { every = '', cron = '' } = draft.schedule ?? {};
   const hint = times.length
     ? `Next: ${times.map((/** @type {string} */ at) => time(at, Date.now())).join(', ')}`
-    : 'Such as monday 9:00, weekdays 8:30, monthly on the last friday 9:00.';
+    : 'For example monday 9:00, weekdays 8:30, monthly on the last friday 9:00.';
   return html`<div class="below">
     ${field({
       id: 'every',
       label: 'Every',
       error: faults['schedule.every'] ?? faults['schedule.cron'] ?? faults.schedule ?? '',
-      hint: cron && !every ? `By cron = "${cron}" of its file. ${hint}` : hint,
+      hint: cron && !every ? `Set by cron = "${cron}" in its file. ${hint}` : hint,
       control: html`<input
         class="input"
         id="every"

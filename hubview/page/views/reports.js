@@ -54,6 +54,17 @@ export function stretch(name, now) {
   return { ...span, since: date(first), until: date(new Date(now.getFullYear(), now.getMonth(), 0)) };
 }
 
+/**
+ * What is saved of what is shown.
+ * @param {string} span
+ * @param {string} label
+ * @returns {import('../saving.js').Wanted}
+ */
+function savedReport(span, label) {
+  const { since, until = '' } = /** @type {any} */ (stretch(span, new Date()));
+  return { kind: 'report', since, until, label };
+}
+
 /** @param {any} app */
 export function reports(app) {
   const { page, route } = app.state;
@@ -106,7 +117,7 @@ function choices(app, span) {
         ? html`<button
             class="btn"
             aria-disabled=${app.state.saving ? 'true' : nothing}
-            @click=${() => save(app, { kind: 'report', since: SPANS[span].since, label: page.label ?? '' })}
+            @click=${() => save(app, savedReport(span, page.label ?? ''))}
           >
             ${icon('download')}${app.state.saving ? 'Saving' : 'Save as CSV'}
           </button>`

@@ -88,9 +88,9 @@ export function series(app, view, now) {
             ? `Next: ${times.map((/** @type {string} */ at) => time(at, now)).join(', ')}.`
             : view.state === 'draft'
               ? 'It begins when you start it.'
-              : 'It has no further time. Start it again to go on with the next one.'
+              : 'It has no further time. Start it again to continue with the next one.'
         }
-        Each time it becomes a campaign of its own, to who is on its lists then.
+        Each time, a separate campaign goes to everyone who is on its lists at that moment.
       </p>
     </section>
     <section class="sec" aria-labelledby="h-times">
@@ -98,7 +98,7 @@ export function series(app, view, now) {
         <h2 id="h-times">Its times so far</h2>
         <span class="aside">${occurrences.length ? 'the newest first' : nothing}</span>
       </div>
-      ${occurrences.length ? table(app, occurrences, now) : html`<p class="hint">There was none yet.</p>`}
+      ${occurrences.length ? table(app, occurrences, now) : html`<p class="hint">None yet.</p>`}
     </section>`;
 }
 
@@ -162,7 +162,7 @@ export function trigger(app, view) {
   const waiting = counts.pending + counts.deferred;
   const all = [
     ['Added to', html`<span class="cut" title=${view.trigger}>${view.trigger}</span>`, delayWords(delay)],
-    ['Joined so far', count(counts.total), view.state === 'running' ? 'each gets it once' : 'none joins now'],
+    ['Joined so far', count(counts.total), view.state === 'running' ? 'each gets it once' : 'nobody joins now'],
     ['Waiting', count(waiting), waiting ? 'until their time comes' : ''],
     [
       'Sent today',
@@ -233,7 +233,7 @@ export function askStopSeries(app, name) {
     kind: 'ask',
     danger: true,
     title: `Stop repeating ${name}?`,
-    words: 'It is sent at no further time. You can start it again: it goes on with the next time.',
+    words: 'It will not be sent again unless you restart it; it then continues with the next time.',
     get blast() {
       return stopBlast(app.state, name);
     },

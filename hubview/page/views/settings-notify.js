@@ -30,7 +30,7 @@ export function telling(app) {
 export function desktop(app, notifies, allowed) {
   if (notifies) return 'shows a notification as long as hubview is open.';
   if (allowed === 'granted') return 'This browser shows a notification while you look elsewhere and this page is open.';
-  if (allowed === 'denied') return 'This browser blocks notifications of this page; its settings allow them.';
+  if (allowed === 'denied') return 'This browser blocks notifications from this page; allow them in its settings.';
   if (!allowed) return html`shows none. On Linux, install <code>notify-send</code> (libnotify-bin).`;
   const ask = async () => app.patch(app.state.page, { permission: await Notification.requestPermission() });
   return html`<button class="btn btn-s" @click=${ask}>Allow notifications</button>
@@ -41,7 +41,7 @@ export function desktop(app, notifies, allowed) {
  * @param {Record<string, any>} notify the table of hubd.toml
  */
 export function mailed({ email, provider, on }) {
-  if (!email?.length) return html`nobody; name them in hubd.toml, as <code>[notify]</code>.`;
+  if (!email?.length) return html`nobody; add addresses under <code>[notify]</code> in hubd.toml.`;
   const kinds = (on ?? []).map((/** @type {string} */ each) => words(each)).join(', ');
   return `${email.join(', ')}, through ${provider}${kinds ? `, about: ${kinds}` : ''}.`;
 }

@@ -37,7 +37,7 @@ export const sinksPage = {
 /** @param {any} app */
 export function sinks(app) {
   const { sinks: known } = app.state;
-  return html`${pageHead('Sinks', 'Where hubd copies figures and events to. A sink only reads: one that fails delays no message, and is told later what it has missed.')}
+  return html`${pageHead('Sinks', 'Where hubd copies figures and events to. A failing sink delays no message, and later receives what it missed.')}
   ${
     known
       ? known.length
@@ -61,9 +61,9 @@ function table(app, known, now) {
     <thead>
       <tr>
         <th scope="col">Sink</th>
-        <th scope="col">What it is told</th>
+        <th scope="col">Receives</th>
         <th scope="col">State</th>
-        <th scope="col" class="w-when">Told last</th>
+        <th scope="col" class="w-when">Last update</th>
         <th scope="col" class="num w-acts"><span class="vh">Actions</span></th>
       </tr>
     </thead>
@@ -99,7 +99,7 @@ export function sinkRow(app, each, now) {
       ${state === 'failing' ? html`<div class="t3 s">${plural(failures, 'failure')} in a row</div>` : nothing}
     </td>
     <td>
-      <div class="nowrap">${told ? time(told, now) : unknown('it was never told anything')}</div>
+      <div class="nowrap">${told ? time(told, now) : unknown('nothing was sent to it yet')}</div>
       <div class="t3 s">${lag(each, settings.every)}</div>
     </td>
     <td class="num">

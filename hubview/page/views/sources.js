@@ -15,7 +15,7 @@ const STATES = {
   broken: ['cross', 'failed', 'Cannot be read'],
 };
 /** @type {[import('../icons.js').IconName, string, string]} */
-const WAITS = ['clock', 'draft', 'Waits for the first'];
+const WAITS = ['clock', 'draft', 'Nothing received yet'];
 /** @type {[string, string, string][]} kind, one, many */
 const ITEMS = [
   ['receipt', 'receipt', 'receipts'],
