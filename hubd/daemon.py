@@ -127,7 +127,9 @@ async def _serve(
     manager = options.manager
     manager.busy("opening the database")
     async with (
-        open_database(options.state_dir / "hub.db", bridge, limits=limits) as database,
+        open_database(
+            options.state_dir / "hub.db", bridge, limits=limits, ending=stopping.asked.is_set
+        ) as database,
         trio.open_nursery() as watch,
     ):
         watch.start_soon(_end_when_lost, database, stopping)

@@ -82,5 +82,5 @@ async def tidy_hourly(database: Database, reload: Reloader) -> None:
             await tidy(database, now=database.steady())
             await thin(database, retention_of(reload), database.steady())
         except StoreUnavailable as error:
-            log.debug("cleaning up waits: %s", error)
+            log.info("removing old history waits: %s", error)
         await trio.sleep(3600)

@@ -153,15 +153,16 @@ class Gate:
         That is when no connection is open there and no ticket and no session token is good, so a page that is
         loaded again, or was cut off for a while, finds the port that it knows.
         """
-        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
-            opened = await open_tcp(stack, LOOPBACK[0], 0)
-            self.announce(opened)
-            nursery.start_soon(self.accept, opened, begun)
-            task_status.started()
-            await self._until_unused(opened)
-            log.info("no page is connected any more: %s is closed", self.context.url)
-            self.context.url = ""
-            nursery.cancel_scope.cancel()
+        async with AsyncExitStack() as stack:
+            opened = await open_tcp(stack, LOOPBACK[0], 0)  # what it raises is for who asked
+            async with trio.open_nursery() as nursery:
+                self.announce(opened)
+                nursery.start_soon(self.accept, opened, begun)
+                task_status.started()
+                await self._until_unused(opened)
+                log.info("no page is connected any more: %s is closed", self.context.url)
+                self.context.url = ""
+                nursery.cancel_scope.cancel()
 
     async def _until_unused(self, endpoint: Endpoint) -> None:
         """Nothing is awaited between the last look and the return, so no ticket is issued in between."""

@@ -13,5 +13,9 @@ KEY = "SELECT install_key FROM hub"
 
 def address_hash(db: Transaction, channel: str, key: str) -> bytes:
     """A keyed hash (HMAC-SHA-256) of an address as it is compared: nobody without the key can guess it."""
-    secret: bytes = db.execute(KEY).fetchone()[0]
+    return hash_with(db.execute(KEY).fetchone()[0], channel, key)
+
+
+def hash_with(secret: bytes, channel: str, key: str) -> bytes:
+    """The same for many, with the secret read once."""
     return hmac.digest(secret, f"{channel}\n{key}".encode(), hashlib.sha256)

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -19,7 +20,7 @@ import trio
 from hubd.errors import StoreError
 from hubd.failpoints import reach
 from hubd.files import sync_directory
-from hubd.store.connection import open_plain, trouble_of
+from hubd.store.connection import DISK_ERRORS, open_plain, trouble_of
 from hubd.store.free_pages import number
 
 log = logging.getLogger(__name__)
@@ -42,11 +43,12 @@ _SAME = (
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
-def compact(path: Path, lack: Callable[[int], str]) -> int:
+def compact(path: Path, lack: Callable[[int], str], ending: Callable[[], bool]) -> int:
     """Write the file anew if that gives back enough; how many bytes it is shorter.
 
-    `lack` says why there is no room for so many bytes. In a thread of Trio's. Nobody else uses the file; one
-    that was not closed in order is left as it is. What fails is logged, and the file stays as it was.
+    `lack` says why there is no room for so many bytes, and `ending` whether the daemon is to end: then the
+    file is used as it is. In a thread of Trio's. Nobody else uses the file; one that was not closed in order
+    is left as it is. What fails is logged, and the file stays as it was.
     """
     copy = copy_of(path)
     try:
@@ -55,9 +57,9 @@ def compact(path: Path, lack: Callable[[int], str]) -> int:
             return 0
         size = path.stat().st_size
         with closing(open_plain(path, writer=True)) as db:
-            db.set_progress_handler(_unwanted, LOOK)
+            db.set_progress_handler(partial(_unwanted, ending), LOOK)
             empty = empty_bytes(db)
-            if not is_worth_it(empty, size):
+            if not is_worth_it(empty, size) or ending():
                 return 0
             if why := lack(size - empty):
                 log.info("the database is not written anew: %s", why)
@@ -67,15 +69,15 @@ def compact(path: Path, lack: Callable[[int], str]) -> int:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of the copy
             db.execute("VACUUM INTO ?", (str(copy),))
             wanted = [[tuple(row) for row in db.execute(statement)] for statement in _SAME]
-        _check(copy, wanted)
+        _check(copy, wanted, ending)
         _sync(copy)
         reach("in_compaction")
-        copy.rename(path)
+        copy.replace(path)
         sync_directory(path.parent)
         return size - path.stat().st_size
-    except (sqlite3.Error, OSError, StoreError) as error:
+    except (*DISK_ERRORS, OSError, StoreError) as error:
         trio.from_thread.check_cancelled()
-        what = trouble_of(error)[0] if isinstance(error, sqlite3.Error) else str(error)
+        what = trouble_of(error)[0] if isinstance(error, DISK_ERRORS) else str(error)
         log.warning("the database could not be written anew, and is used as it is: %s", what)
         return 0
     finally:
@@ -105,7 +107,9 @@ def is_worth_it(empty: int, size: int) -> bool:
     return empty >= LEAST and empty >= size // SHARE
 
 
-def _unwanted() -> bool:
+def _unwanted(ending: Callable[[], bool]) -> bool:
+    if ending():
+        return True
     try:
         trio.from_thread.check_cancelled()
     except trio.Cancelled:
@@ -120,9 +124,9 @@ def _holds_something(path: Path, suffix: str) -> bool:
         return False
 
 
-def _check(copy: Path, wanted: list[list[tuple[object, ...]]]) -> None:
-    with closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
-        db.set_progress_handler(_unwanted, LOOK)
+def _check(copy: Path, wanted: list[list[tuple[object, ...]]], ending: Callable[[], bool]) -> None:
+    with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+        db.set_progress_handler(partial(_unwanted, ending), LOOK)
         found = [[tuple(row) for row in db.execute(statement)] for statement in _SAME]
         if found != wanted or db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise StoreError("the copy is not the same", code="compaction_failed")

@@ -188,10 +188,12 @@ async def open_database(
     probe_interval: float = 5.0,
     max_batch: int = MAX_BATCH,
     limits: DiskSpaceLimits = DEFAULT_LIMITS,
+    ending: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[Database]:
     """Open (or make) the database at `path` for the length of the block.
 
-    `probe_interval` is how many seconds pass between tries to write while the disk is in trouble. Raises
+    `probe_interval` is how many seconds pass between tries to write while the disk is in trouble. `ending`
+    says whether the caller is to end: what takes long and need not be is left out then. Raises
     `StoreUnusable`, with nothing touched, when the file is not ours, damaged, from a newer version, empty,
     readable by others, or cannot be made or written; and at the end of the block when it was lost meanwhile.
     """
@@ -200,7 +202,7 @@ async def open_database(
         await disk_space.drop_reserve()  # opening it takes room too
     await trio.to_thread.run_sync(prepare, path)
     if given_back := await trio.to_thread.run_sync(
-        compact, path, partial(disk_space.lack, another_file=True)
+        compact, path, partial(disk_space.lack, another_file=True), ending
     ):
         log.info("%d MiB of the database were given back", given_back >> 20)
     disk_space.remember_file()

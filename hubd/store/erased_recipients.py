@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from hubd.core.model import Channel, DeliveryState
-from hubd.store.address_hash import address_hash
+from hubd.store.address_hash import KEY, address_hash, hash_with
 from hubd.store.transaction import Transaction
 from hubd.store.unit import SharedUnit
 
@@ -74,10 +74,11 @@ def erased_recipient(db: Transaction, delivery_id: int) -> Erased | None:
     if row is None:
         return None
     known: bytes = row[0]
-    now = [key for (key,) in db.execute(KEY_OF_CONTACT, (row[1],))]
-    if not now and db.execute(ALREADY, (known,)).fetchone() is None:
-        now = [key for (key,) in db.execute(ALL_KEYS)]  # the address may have come again since
-    found = next((key for key in now if address_hash(db, Channel.EMAIL, key) == known), "")
+    secret: bytes = db.execute(KEY).fetchone()[0]
+    keys: Iterable[tuple[str]] = db.execute(KEY_OF_CONTACT, (row[1],)).fetchall()
+    if not keys and db.execute(ALREADY, (known,)).fetchone() is None:
+        keys = db.execute(ALL_KEYS)  # the address may have come again since
+    found = next((key for (key,) in keys if hash_with(secret, Channel.EMAIL, key) == known), "")
     return Erased(known, found)
 
 

@@ -89,10 +89,11 @@ FAILURE = "SELECT id, state, campaign_id, updated_at FROM delivery WHERE id = ?"
 #: How many are in doubt.
 COUNT_DOUBTFUL = "SELECT coalesce(sum(n_in_doubt), 0) FROM campaign_count WHERE campaign_id = ?"
 #: A page of failures after a cursor; `which` is 'all', or the class that a reason has (see `reasons`).
-#: Nothing can be sent to a recipient who was erased.
+#: Nothing can be sent to a recipient who was erased, nor without the fields that a message is written from.
 FAILURES = """
 SELECT id, state, updated_at FROM delivery INDEXED BY delivery_trouble
 WHERE campaign_id = :campaign_id AND state IN ('failed', 'undelivered') AND id > :after AND recipient <> ''
+    AND fields <> '{}'
     AND (state = 'failed' OR state = 'in_doubt' OR state = 'undelivered' OR state = 'skipped')
     AND (:which = 'all' OR (:which = 'transient')
          = (state = 'failed' AND reason IN (SELECT value FROM json_each(:transient))))
@@ -107,7 +108,8 @@ FROM delivery INDEXED BY delivery_trouble JOIN campaign ON campaign.id = deliver
 LEFT JOIN suppression
     ON suppression.channel = campaign.channel AND suppression.address_key = delivery.address_key
 WHERE delivery.campaign_id = :campaign_id AND delivery.state IN ('failed', 'undelivered')
-    AND delivery.recipient <> '' AND (delivery.state = 'failed' OR delivery.state = 'in_doubt'
+    AND delivery.recipient <> '' AND delivery.fields <> '{}'
+    AND (delivery.state = 'failed' OR delivery.state = 'in_doubt'
          OR delivery.state = 'undelivered' OR delivery.state = 'skipped')
     AND (:which = 'all' OR (:which = 'transient')
          = (delivery.state = 'failed' AND delivery.reason IN (SELECT value FROM json_each(:transient))))"""

@@ -25,9 +25,14 @@ READ_AGAIN = 31 * 86_400.0  #: seconds in which a mail may be read again, and is
 #: one-off messages, and campaigns that go to whoever is added to a list.
 CAMPAIGNS = """
 SELECT id, (single = 1 OR trigger_list <> '') AS endless,
-    coalesce((SELECT after FROM thinning WHERE campaign_id = id AND what = :what), 0) AS after
+    coalesce((SELECT after FROM thinning WHERE campaign_id = id AND what = :what), 0) AS after,
+    coalesce(completed_at, updated_at) AS ended
 FROM campaign WHERE doomed = 0 AND (single = 1 OR trigger_list <> '' OR (
     state IN (SELECT value FROM json_each(:ended)) AND coalesce(completed_at, updated_at) < :before))"""
+#: Whether a campaign still is one that is thinned: it may go on meanwhile.
+STILL = """
+SELECT 1 FROM campaign WHERE id = ? AND (single = 1 OR trigger_list <> ''
+    OR state IN (SELECT value FROM json_each(?)))"""
 #: The next deliveries, up to one that is too young.
 DELIVERIES = """
 SELECT id, state, single, content_id, updated_at, recipient = '' AS erased, fields = '{}' AS emptied
@@ -57,9 +62,11 @@ SELECT thinning_left.id, delivery_id, coalesce(decision, '') AS decision,
 FROM thinning_left LEFT JOIN inbox ON inbox.id = thinning_left.id
 WHERE what = 'inbox' AND thinning_left.id > ? ORDER BY thinning_left.id LIMIT ?"""
 EMPTY_ITEMS = f"{EMPTY_ITEM} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - only our own words
-#: About no message of ours.
+#: About no message of ours. An entry of a provider's list stays, emptied and under a keyed hash: the list is
+#: read as a whole again and again, and this is what tells the entry from a new one.
 REMOVE_ITEMS = """
-DELETE FROM inbox WHERE delivery_id IS NULL AND id IN (SELECT value FROM json_each(?))"""
+DELETE FROM inbox WHERE delivery_id IS NULL AND key NOT LIKE 'list/%' AND key NOT LIKE 'opted-out/%'
+    AND id IN (SELECT value FROM json_each(?))"""
 #: Notifications from before a time, but for those that an email has still to tell.
 REMOVE_NOTICES = """
 DELETE FROM notification WHERE id IN (
@@ -113,10 +120,11 @@ def overdue(db: Transaction, retention: Retention, now: float) -> float:
         if kept is None:
             continue
         asked = {"what": what, "ended": _ENDED, "before": now - kept}
-        for campaign_id, _, after in db.execute(CAMPAIGNS, asked).fetchall():
+        for campaign_id, endless, after, ended in db.execute(CAMPAIGNS, asked).fetchall():
             row = db.execute(DELIVERIES, (campaign_id, after, 1)).fetchone()
             if row is not None:
-                late = max(late, now - kept - row["updated_at"])
+                since = row["updated_at"] if endless else max(row["updated_at"], ended)
+                late = max(late, now - kept - since)
     if retention.events is not None:
         oldest: float | None = db.execute(OLDEST_EVENT).fetchone()[0]
         late = max(late, 0.0 if oldest is None else now - retention.events - oldest)
@@ -153,6 +161,8 @@ def _page(
 
     `all_wait`: whether those that are still to be sent are looked at again, and not only those in doubt.
     """
+    if unit.db.execute(STILL, (campaign_id, _ENDED)).fetchone() is None:
+        return 0, after
     rows = _old(unit.db.execute(DELIVERIES, (campaign_id, after, PAGE)).fetchall(), before)
     if not rows:
         return 0, after

@@ -97,6 +97,18 @@ async def test_a_file_that_is_little_empty_or_has_no_room_beside_it_is_used_as_i
     assert "the database is not written anew: only " in caplog.text
 
 
+async def test_the_path_may_be_relative_and_an_end_does_not_wait_for_it(
+    bridge: Bridge, database_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = await fill(database_path, bridge, FREE)
+    async with open_database(database_path, bridge, ending=lambda: True) as database:
+        assert await database.read(stored) == ["ann@example.com"]
+        assert bytes_of(database_path) == size
+    monkeypatch.chdir(database_path.parent)
+    async with open_database(Path(database_path.name), bridge):
+        assert bytes_of(database_path) < size * 2 // 3
+
+
 async def fill_again(path: Path, bridge: Bridge) -> None:
     async with open_database(path, bridge) as db:
         await db.write(lambda unit: unit.db.execute(REMEMBER))

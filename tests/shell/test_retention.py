@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -18,7 +19,7 @@ import trio.testing
 from hubd.client import Client, open_client
 from hubd.config.file import load_config
 from hubd.core.inbound import Item, ItemKind, Reference
-from hubd.core.model import CampaignState, DeliveryState
+from hubd.core.model import CampaignState, Channel, DeliveryState
 from hubd.core.records import Finding
 from hubd.core.tokens import Purpose, Tokens
 from hubd.errors import BadInput, NotFound
@@ -403,13 +404,39 @@ async def test_notifications_go_with_the_events_that_they_tell_of(store: Store) 
 
 
 async def test_nobody_is_tried_again_who_was_erased(store: Store) -> None:
-    campaign = await store.running("ann", "bob")
-    ann, bob = await store.ids(campaign)
-    await store.ledger.record([open_entry(number) for number in (ann, bob)])
-    await store.ledger.record([close_entry(number, DeliveryState.FAILED) for number in (ann, bob)])
-    await store.db.write(lambda unit: erase(unit, [ann]))
+    """Nor one whose fields are gone: nothing could be written to them."""
+    campaign = await store.running("ann", "bob", "cleo")
+    everybody = await store.ids(campaign)
+    await store.ledger.record([open_entry(number) for number in everybody])
+    await store.ledger.record([close_entry(number, DeliveryState.FAILED) for number in everybody])
+    await store.db.write(lambda unit: erase(unit, [everybody[0]]))
+    emptied = "UPDATE delivery SET fields = '{}' WHERE id = ?"
+    await store.db.write(lambda unit: unit.db.execute(emptied, (everybody[2],)))
     assert await store.ledger.requeue(campaign.id, "all") == 1
-    assert await store.states(campaign) == [DeliveryState.FAILED, DeliveryState.PENDING]
+    assert await store.states(campaign) == [
+        DeliveryState.FAILED,
+        DeliveryState.PENDING,
+        DeliveryState.FAILED,
+    ]
+
+
+async def test_an_entry_of_a_providers_list_is_known_for_as_long_as_the_list_is_read(store: Store) -> None:
+    entry = Item(
+        key="list/1",
+        kind=ItemKind.OPT_OUT,
+        at=1_000.0,
+        about=Reference(address="+353871234567", channel=Channel.SMS),
+        of_list=True,
+    )
+    inbox = Inbox(store.db, Tokens(store.db.install_key))
+    now = time.time()
+    await inbox.book("provider text", [entry], "1")
+    events = await store.db.read(lambda db: db.execute("SELECT count(*) FROM event").fetchone()[0])
+    await thin(store.db, Retention(deliveries=DAY), now + 100 * DAY)
+    addresses = "SELECT address_key FROM inbox"
+    assert await store.db.read(lambda db: db.execute(addresses).fetchone()[0]) == ""
+    await inbox.book("provider text", [entry], "2")
+    assert await store.db.read(lambda db: db.execute("SELECT count(*) FROM event").fetchone()[0]) == events
 
 
 def test_how_long_history_is_kept_is_read_and_judged(tmp_path: Path) -> None:
