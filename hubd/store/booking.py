@@ -55,6 +55,11 @@ SELECT key FROM inbox INDEXED BY inbox_key WHERE key IN (SELECT value FROM json_
 RENAME = "UPDATE OR IGNORE inbox SET key = ? WHERE source = ? AND key = ?"
 #: Why an address is suppressed.
 SUPPRESSED = "SELECT reason FROM suppression WHERE channel = ? AND address_key = ?"
+#: Whether somebody opted out later than at a time: what they wrote before that takes nothing back. Lists of
+#: providers are read from the newest entry to the oldest.
+OPTED_OUT_LATER = """
+SELECT 1 FROM inbox
+WHERE address_key = ? AND address_key <> '' AND channel = ? AND kind = 'opt_out' AND at > ? LIMIT 1"""
 #: Whether something of this kind came back about a delivery before.
 CAME_BEFORE = "SELECT 1 FROM inbox WHERE delivery_id = ? AND kind = ? LIMIT 1"
 #: The same of an entry of a provider's list of addresses.
@@ -223,7 +228,10 @@ class _Booking:
         """Write what an item leads to; whether it is kept under its key."""
         replied = item.kind is ItemKind.REPLY
         told = match is not None and self._was_told(item, match)
-        opted_out = replied and any(self._is_opted_out(item.about.channel, address) for address in addresses)
+        opted_out = replied and any(
+            self._is_opted_out(item.about.channel, address) and not self._opted_out_later(item, address)
+            for address in addresses
+        )
         effect = effect_of(item, match, opted_out=opted_out)
         self._new[effect.kind] += 1
         if match is None:
@@ -273,6 +281,10 @@ class _Booking:
     def _is_opted_out(self, channel: Channel, address: str) -> bool:
         found = self._unit.db.execute(SUPPRESSED, (channel.value, address)).fetchone()
         return found is not None and found[0] == SkipReason.OPTED_OUT
+
+    def _opted_out_later(self, item: Item, address: str) -> bool:
+        asked = (address, item.about.channel.value, self._at(item))
+        return self._unit.db.execute(OPTED_OUT_LATER, asked).fetchone() is not None
 
     def _move(self, item: Item, effect: Effect, delivery: Candidate) -> Candidate:
         """Take a delivery where the moves lead: only forward, and only from the state that was read."""
@@ -327,7 +339,8 @@ class _Booking:
                 self._suppress(values, suppress)
         if effect.allow:
             for address in addresses:
-                allow(self._unit, channel, address, SkipReason.OPTED_OUT)  # and nothing else
+                if not self._opted_out_later(item, address):
+                    allow(self._unit, channel, address, SkipReason.OPTED_OUT)  # and nothing else
 
     def _is_one_too_many(self, delivery: Candidate, at: float) -> bool:
         address = (delivery.channel.value, delivery.address_key)

@@ -47,7 +47,7 @@ ORDER BY id LIMIT :limit"""
 ELSEWHERE = """
 SELECT id, state, (SELECT outcome FROM attempt WHERE delivery_id = delivery.id ORDER BY n DESC LIMIT 1)
     = 'in_doubt' AS untried
-FROM delivery INDEXED BY delivery_due
+FROM delivery INDEXED BY delivery_again
 WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred') AND doubts > 0
     AND EXISTS (
         SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'in_doubt'

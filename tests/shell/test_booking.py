@@ -255,6 +255,18 @@ def test_soft_bounces_of_one_message_count_once_and_a_delivery_forgets_them(empt
     assert after(empty, [D.SENT] * 6, [first, [receipt], [second]])[-1].suppressed == frozenset()
 
 
+@pytest.mark.parametrize("later", ["STOP", "yes"])
+def test_what_was_written_before_a_stop_takes_nothing_back_in_whichever_order_it_is_read(
+    empty: Empty, later: str
+) -> None:
+    """A list that is read from its newest entry back has the older text last."""
+    stop = item("1", K.REPLY, about(1, address="ann@example.com"), text="STOP")
+    yes = item("2", K.REPLY, about(1, address="ann@example.com"), text="yes")
+    stop, yes = (replace(each, at=NOW - (50 if each.text == later else 100)) for each in (stop, yes))
+    expected = {("ann@example.com", "opted_out")} if later == "STOP" else frozenset()
+    assert after(empty, [D.SENT] * 6, [[stop], [yes]])[-1].suppressed == expected
+
+
 def test_stop_decides_what_the_person_wrote_before(empty: Empty) -> None:
     unclear = item("1", K.REPLY, about(1, address="ann@example.com"), text="how do I stop this?")
     stop = item("2", K.REPLY, about(1, address="ann@example.com"), text="STOP")
