@@ -142,13 +142,19 @@ def test_whatever_is_told_is_an_item_or_nothing(row: dict[str, Any]) -> None:
 
 
 def round_of(
-    cursor: Cursor, now: float, made: list[float], entries: int = 0
+    cursor: Cursor, now: float, made: list[float], entries: int = 0, allowed: int = 10_000
 ) -> tuple[Cursor, set[float], int]:
-    """One round, with a restart before each request: its cursor, the messages that it saw, the requests."""
+    """One round, with a restart before each request: its cursor, the messages that it saw, the requests.
+
+    The logs answer so many as are `allowed`.
+    """
     seen: set[float] = set()
     for requests in range(1, 10_000):
         cursor = Cursor.parse(str(cursor)).begin(now)
-        if cursor.what == "logs":
+        if cursor.what == "logs" and not allowed:
+            cursor = cursor.later()
+        elif cursor.what == "logs":
+            allowed -= 1
             begins, ends = cursor.windows[-1]
             found = sorted(at for at in made if int(begins) <= at <= ends + 1)[:LOG_PAGE]
             if not cursor.halves(len(found)):
@@ -171,6 +177,28 @@ def test_each_round_sees_all_messages_that_may_have_changed(bulk: int, spread: i
     again, seen, _ = round_of(cursor, NOW + pause, made)
     assert seen >= {at for at in made if at >= NOW - OVERLAP + 1}
     assert again.until == NOW + pause
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 3), st.integers(60, 3 * 86_400), st.integers(0, 3), st.integers(1, 4))
+def test_logs_that_allow_few_requests_are_read_to_the_end(
+    bulk: int, spread: int, refused: int, allowed: int
+) -> None:
+    """Some rounds may not ask at all, the others a few times; meanwhile more is sent."""
+    early = [NOW - spread * n / (900 * bulk) for n in range(900 * bulk)]
+    late = [NOW + 70.0 * n for n in range(1, 40)]
+    cursor, seen, now = Cursor(), set[float](), NOW
+    for number in range(200):
+        more = 0 if number < refused else allowed
+        made = [*early, *(at for at in late if at <= now)]
+        cursor, found, _ = round_of(cursor, now, made, allowed=more)
+        assert cursor.until == now, "no list waits for the logs"
+        seen |= found
+        now += max(cursor.wait(now), 60.0)
+        if not cursor.rest and now > max(late) + OVERLAP and cursor.logged > max(late):
+            break
+    assert seen >= {at for at in (*early, *late) if at >= NOW + 60 * refused - CHANGING + 60}
+    assert cursor.deep, "three days were looked at, too"
 
 
 def test_a_round_pages_through_long_lists_and_small_accounts_take_six_requests() -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,8 +32,9 @@ from hubd.core.webhooks import WebhookRequest
 from hubd.errors import BadConfig, SourceUnavailable
 from hubd.inbound.source import ReadFirst
 from hubd.listening import listener_of, webhook_urls
-from hubd.providers.sendgrid.lists import ListsSource
+from hubd.providers.sendgrid.lists import MOST_ASKED, ListsSource
 from hubd.providers.sendgrid.transport import SendGridTransport
+from hubd.providers.sendgrid.walk import Cursor
 from hubd.providers.sendgrid.webhook import OLDEST, is_signed, read_webhook
 from hubd.store.database import Database
 from hubd.store.forgetting import forget
@@ -53,13 +55,15 @@ def double() -> Iterator[SendGridDouble]:
 
 
 @asynccontextmanager
-async def reading(double: SendGridDouble, key: str = KEY) -> AsyncIterator[ListsSource]:
+async def reading(
+    double: SendGridDouble, key: str = KEY, now: Callable[[], float] = time.time
+) -> AsyncIterator[ListsSource]:
     async def read() -> str:
         await trio.lowlevel.checkpoint()
         return key
 
     endpoint = Endpoint(double.base_url, connect_timeout=10.0, timeout=10.0)
-    source = ListsSource("grid", SendGridTransport("grid", endpoint, read), time.time)
+    source = ListsSource("grid", SendGridTransport("grid", endpoint, read), now)
     try:
         with trio.fail_after(20):
             yield source
@@ -221,6 +225,47 @@ async def test_logs_that_want_to_be_asked_less_often_hold_up_no_list(double: Sen
         assert (fetched.items, fetched.cursor) == ((), cursor), "not again at once"
         assert 0 < fetched.wait <= 60
     assert len(double.book.walks) == 6
+    assert Cursor.parse(cursor).rest, "what was not read of them is kept for the next round"
+    double.book.walking = {}
+    async with reading(double) as source:
+        _, cursor = await round_of(source, cursor=cursor)
+    assert (Cursor.parse(cursor).rest, len(double.book.walks)) == ((), 12)
+
+
+async def test_a_round_leaves_requests_to_the_logs_for_others(
+    double: SendGridDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Cursor, "halves", lambda cursor, _: cursor.windows[-1][1] - cursor.windows[-1][0] > 9e4
+    )
+    async with reading(double) as source:
+        _, cursor = await round_of(source)
+    assert len([walk for walk in double.book.walks if "suppression" not in walk]) == MOST_ASKED
+    assert Cursor.parse(cursor).rest
+
+
+async def test_a_part_that_the_key_may_read_later_is_read_from_where_it_ended(
+    double: SendGridDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = [0.0]
+    async with reading(double, now=lambda: time.time() + 3_600 * hours[-1]) as source:
+
+        async def later(hour: float, cursor: str) -> tuple[list[Item], str]:
+            hours.append(hour)
+            source._not_before = -math.inf  # the next round is due
+            return await round_of(source, cursor=cursor)
+
+        _, cursor = await later(0, "")
+        double.book.suppress("unsubscribes", OTHER)
+        double.book.walking = {"unsubscribes": "status:403"}
+        _, cursor = await later(1, cursor)
+        asked = len(double.book.walks)
+        found, cursor = await later(1.5, cursor)
+        assert (found, len(double.book.walks) - asked) == ([], 5), "not asked for again yet"
+        double.book.walking = {}
+        monkeypatch.setattr(source, "_ask_again", -math.inf)  # an hour later
+        found, _ = await later(2, cursor)
+        assert [item.about.address for item in found] == [OTHER]
 
 
 @pytest.mark.parametrize(

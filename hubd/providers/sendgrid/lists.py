@@ -2,7 +2,8 @@
 
 The logs say what became of each message; the lists say which addresses bounced, complained or unsubscribed,
 whichever message that was about. A webhook may tell the same sooner; a message has the same name everywhere,
-so nothing counts twice. A part that the API key may not read is left out, with one line in the log.
+so nothing counts twice. A part that the API key may not read is left out, with one line in the log, and asked
+for again each hour.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from hubd.transports.unavailable import unavailable
 log = logging.getLogger(__name__)
 
 LARGEST = 4 * 1024 * 1024  #: bytes of an answer; 1,000 messages have some 400 KB
+#: Requests to the logs in one round. Others need some of the few: lost answers are asked about there, too.
+MOST_ASKED = 3
+ASK_AGAIN = 3_600.0  #: seconds until a part that the key may not read is asked for again
 #: Items that are known to be booked, so that they are not handed over again in each round.
 REMEMBERED = 200_000
 
@@ -50,6 +54,10 @@ class ListsSource:
         self._now = now
         self._booked: dict[str, None] = {}
         self._forbidden: set[str] = set()
+        self._told: set[str] = set()  #: what was forbidden at any time
+        self._ask_again = math.inf  # on Trio's clock: for what is forbidden
+        self._missing_from = math.inf  #: what is forbidden was read until then
+        self._asked = 0  #: requests to the logs in this round
         self._not_before = -math.inf  # on Trio's clock: the next round
 
     async def fetch(self, cursor: str) -> Fetched:
@@ -58,8 +66,10 @@ class ListsSource:
         if not at.began and (pause := self._not_before - trio.current_time()) > 0:
             await trio.lowlevel.checkpoint()
             return Fetched(items=(), cursor=cursor, wait=pause)
-        at = at.begin(self._now())
+        at = (at if at.began else self._anew(at)).begin(self._now())
         while True:
+            if at.what == "logs" and self._asked >= MOST_ASKED:
+                return self._fetched(at.later(), [])
             answer = await self._ask(at)
             if isinstance(answer, Response):
                 break
@@ -78,11 +88,22 @@ class ListsSource:
         """Cut the connection."""
         await self._transport.aclose()
 
+    def _anew(self, at: Cursor) -> Cursor:
+        """The cursor for a new round, which asks again for what was forbidden long enough."""
+        self._asked = 0
+        if not self._forbidden:
+            self._missing_from = math.inf
+        elif trio.current_time() >= self._ask_again:
+            self._forbidden.clear()
+            return at.back_to(self._missing_from)
+        return at
+
     async def _ask(self, at: Cursor) -> Response | Answer:
         """A good answer, or what was wrong."""
         if at.what in self._forbidden:
             return Answer(stage=Stage.REQUEST, code=403)
         if at.what == "logs":
+            self._asked += 1
             headers = (("Content-Type", "application/json"),)
             request = Request(method="POST", target="/v3/logs", headers=headers, body=at.query())
         else:
@@ -104,17 +125,21 @@ class ListsSource:
         )
 
     def _refused(self, at: Cursor, answer: Answer) -> Cursor:
-        """Go on without a part that the key may not read; without the logs if they want to be asked later.
+        """Go on without a part that the key may not read; the logs go on in the next round if they say so.
 
         Raises `SourceUnavailable` for anything else, and when nothing is left.
         """
         what = "its logs" if at.what == "logs" else f"its list of {at.what.replace('_', ' ')}"
         if answer.code == 429 and at.what == "logs":
-            return at.skip()
+            return at.later()
         if answer.code != 403:
             raise unavailable(self.name, what, answer, VERDICTS)
         if at.what not in self._forbidden:
             self._forbidden.add(at.what)
+            self._ask_again = trio.current_time() + ASK_AGAIN
+            self._missing_from = min(self._missing_from, at.until)
+        if at.what not in self._told:
+            self._told.add(at.what)
             log.warning("%s: the API key may not read %s; that part is left out", self.name, what)
         if self._forbidden.issuperset(STEPS):
             self._forbidden.clear()

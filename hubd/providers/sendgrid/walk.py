@@ -2,8 +2,9 @@
 
 A round reads each list in the window of time since the round before, with some overlap, 500 entries a page;
 then the logs. Those answer at most 1,000 messages and have no pages, so a window that has more is halved.
-Most rounds look at the newest messages; every `DEEP_EVERY` seconds at those of three days, because a server
-may be tried for so long.
+They also allow few requests a minute, so a walk through them may take several rounds: each goes on where the
+one before had to stop. Most walks look at the newest messages; every `DEEP_EVERY` seconds at those of three
+days, because a server may be tried for so long.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far all was read. Times are seconds since the epoch."""
 
     until: float = 0.0  #: when the last round began; 0: there was none
-    deep: float = 0.0  #: when the last one began that looked at three days of the logs
+    deep: float = 0.0  #: when the last walk through the logs began that looked at three days of them
+    logged: float = 0.0  #: when the last one began that came to its end
+    asked: float = 0.0  #: when the one under way began; 0: there is none
+    deeply: bool = False  #: whether that looks at three days
+    rest: tuple[tuple[float, float], ...] = ()  #: its windows that are left for the next round
     newest: float = 0.0  #: when the newest message of the logs was made
     began: float = 0.0  #: the round under way; 0: there is none
     step: int = 0  #: of `STEPS`
@@ -68,10 +73,8 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def goes_deep(self) -> bool:
-        """Whether this round looks at three days of the logs."""
-        return self.began - self.deep >= DEEP_EVERY and (
-            not self.until or self.began - self.newest < CHANGING
-        )
+        """Whether a walk through the logs that begins in this round looks at three days of them."""
+        return self.began - self.deep >= DEEP_EVERY and (not self.deep or self.began - self.newest < CHANGING)
 
     def begin(self, now: float) -> Cursor:
         """The cursor with a round under way."""
@@ -82,15 +85,31 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             else msgspec.structs.replace(self, began=now, step=0, offset=0, windows=())
         )
 
+    def back_to(self, at: float) -> Cursor:
+        """The cursor before a round that reads the lists from a time on, if they were read later."""
+        return msgspec.structs.replace(self, until=min(self.until, at))
+
     def skip(self) -> Cursor:
         """This step is not read in this round."""
-        if self.step + 1 < len(STEPS):
-            following = msgspec.structs.replace(self, step=self.step + 1, offset=0)
-            if following.what != "logs":
-                return following
-            since = min(self.since, self.began - CHANGING) if self.goes_deep else self.since
-            return msgspec.structs.replace(following, windows=((since, self.began),))
-        return self._ended(deep=self.deep)
+        if self.what == "logs":
+            return self._ended(logged=self.logged, deep=self.deep)
+        following = msgspec.structs.replace(self, step=self.step + 1, offset=0)
+        return following if following.what != "logs" else following._at_logs()
+
+    def _at_logs(self) -> Cursor:
+        """The cursor with a walk through the logs that goes on, or begins."""
+        if self.rest:
+            return msgspec.structs.replace(self, windows=self.rest, rest=())
+        since = self.logged - OVERLAP if self.logged else self.since
+        if self.goes_deep:
+            since = min(since, self.began - CHANGING)
+        windows = ((max(since, self.began - FURTHEST), self.began),)
+        return msgspec.structs.replace(self, asked=self.began, deeply=self.goes_deep, windows=windows)
+
+    def later(self) -> Cursor:
+        """The rest of the logs is left for the next round, which reads the lists before."""
+        ended = self._ended(logged=self.logged, deep=self.deep)
+        return msgspec.structs.replace(ended, asked=self.asked, deeply=self.deeply, rest=self.windows)
 
     def after_list(self, count: int) -> Cursor:
         """The cursor after a page of a list with so many entries."""
@@ -109,20 +128,24 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             middle = (begins + ends) / 2
             return msgspec.structs.replace(self, windows=(*rest, (begins, middle), (middle, ends)))
         read = msgspec.structs.replace(self, windows=rest, newest=max([self.newest, *made]))
-        return read if rest else read._ended(deep=self.began if self.goes_deep else self.deep)
+        if rest:
+            return read
+        return read._ended(logged=self.asked, deep=self.asked if self.deeply else self.deep)
 
     def halves(self, count: int) -> bool:
         """Whether so many messages may not be all of the window, which is to be halved then."""
         begins, ends = self.windows[-1]
         return count >= LOG_PAGE and ends - begins > SHORTEST
 
-    def _ended(self, *, deep: float) -> Cursor:
-        return Cursor(until=self.began, deep=deep, newest=self.newest)
+    def _ended(self, *, logged: float, deep: float) -> Cursor:
+        return Cursor(until=self.began, logged=logged, deep=deep, newest=self.newest)
 
     def wait(self, now: float) -> float:
         """Seconds until the next request."""
         if self.began:
             return 0.0
+        if self.rest:
+            return EVERY
         return min(max(EVERY, now - self.newest), LONGEST) if self.newest else LONGEST
 
     def target(self) -> str:
