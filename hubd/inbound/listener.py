@@ -44,7 +44,7 @@ REQUEST_SECONDS = 20.0
 IDLE_SECONDS = 15.0
 BOOK_SECONDS = 20.0
 #: Items that wait to be booked, and how many are booked at once.
-MOST_WAITING = 2_000
+MOST_WAITING = 10_000
 BATCH = 500
 #: Seconds for which an item that fits no message is tried again, and between two times: a provider may tell
 #: of a message before its answer to us is written down, and tells it only once.

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hubd.core.inbound import ItemKind
 from hubd.providers.twilio.walk import (
     CHANGING,
+    DEEP_EVERY,
     FURTHEST,
     LONGEST,
     OVERLAP,
@@ -65,7 +66,7 @@ def walk(listed: list[Message], cursor: Cursor, now: float, size: int) -> tuple[
         page = answer(listed, target(cursor, PATH), size)
         requests += 1
         seen |= {each.sid for each in page.messages}
-        cursor = cursor.after(page)
+        cursor = cursor.after(page, now)
         if not cursor.began:
             return cursor, seen, requests
         assert cursor.wait(now) == 0
@@ -104,6 +105,18 @@ def test_a_small_account_takes_one_request_a_walk() -> None:
     cursor, seen, requests = walk(listed, Cursor(), NOW, 1000)
     assert (len(seen), requests) == (500, 1)
     assert walk(listed, cursor, NOW + 15, 1000)[2] == 1
+
+
+def test_deep_walks_that_take_long_leave_time_to_see_what_is_new() -> None:
+    listed = [message(f"SM{n}", NOW - 300 * n) for n in range(800)]
+    cursor, now = Cursor().begin(NOW), NOW
+    while cursor.began:
+        now += 200.0
+        cursor = cursor.after(answer(listed, target(cursor, PATH), 100), now)
+    took = now - NOW
+    assert took > DEEP_EVERY
+    for later, deep in ((now + 1, False), (NOW + 9.9 * took, False), (NOW + 10.1 * took, True)):
+        assert cursor.begin(later).goes_deep is deep
 
 
 def test_a_large_account_is_walked_a_short_way_between_deep_walks() -> None:

@@ -155,10 +155,11 @@ def test_what_may_mean_that_the_parameters_are_refused(answer: Answer | None, su
     assert Dsn("office").suspects(answer) is suspected
 
 
-def test_a_lost_connection_proves_nothing_about_the_parameters() -> None:
+def test_what_is_no_lasting_answer_proves_nothing_about_the_parameters() -> None:
     known, before = Dsn("office"), Answer(stage=Stage.MAIL, code=501, text="no")
     known.tried_without(before, Answer(stage=Stage.MAIL, signal=Signal.DROPPED, text="gone"))
     known.tried_without(before, before)
+    known.tried_without(before, Answer(stage=Stage.RCPT, code=450, enhanced="4.2.0", text="greylisted"))
     assert known.usable
     known.tried_without(before, Answer(stage=Stage.RCPT, code=550, enhanced="5.1.1", text="no such user"))
     assert not known.usable

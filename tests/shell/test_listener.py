@@ -243,6 +243,7 @@ async def test_what_twilio_tells_is_booked(
         assert item.about.channel is Channel.SMS
         if kind in (ItemKind.DELIVERED, ItemKind.BOUNCE):
             assert (item.about.provider_ids, item.about.address) == (("SM1",), "+15005550001")
+            assert item.only_ours, "the list tells it again, when its message may be known"
         else:
             assert (item.about.address, item.text) == ("+15005550009", fields["Body"])
     again = await world.tell({"MessageSid": "SM1", "To": "+15005550001", **fields})

@@ -42,8 +42,8 @@ class Dsn:
 
     def tried_without(self, before: Answer, now: Answer | None) -> None:
         """The same envelope without the parameters was answered with `now`; None: it passed."""
-        if now is not None and (now.signal is not Signal.REPLY or self.suspects(now)):
-            return  # it was not answered, or the refusal is about something else
+        if now is not None and (now.signal is not Signal.REPLY or now.code < 500 or self.suspects(now)):
+            return  # it was not answered for good, or the refusal is about something else
         if self.usable:
             self.usable = False
             log.warning(

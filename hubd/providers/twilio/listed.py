@@ -79,7 +79,7 @@ class ListSource:
             raise unavailable(self.name, "its list of messages", answer, VERDICTS)
         page = self._page(answer)
         items = [item for item in page.items(self._ours, at) if item.key not in self._booked]
-        after = at.after(page)
+        after = at.after(page, self._now())
 
         async def acknowledge(booked: Booked) -> None:
             self._remember(items, booked.left)

@@ -24,6 +24,10 @@ from hubd.core.inbound import Item
 from hubd.providers.twilio.items import status_item, text_item
 
 PAGE = 1000  #: messages; Twilio gives no more
+#: A deep walk is due again after so many times what the last one took, if that is longer: nothing newer is
+#: seen meanwhile, and a large account has pages for minutes. Half a day at most: it would miss what changed.
+DEEP_REST = 10.0
+LONGEST_REST = 43_200.0
 #: Seconds between two walks: at first, and at most. In between it is as long as the last message is old, so
 #: that the waits double.
 SHORTEST = 15.0
@@ -46,6 +50,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     until: float = 0.0  #: when the last whole walk began; 0: there was none
     deep: float = 0.0  #: when the last whole walk began that went back three days
+    took: float = 0.0  #: seconds that one took
     newest: float = 0.0  #: when the newest message was made that went out from the account
     began: float = 0.0  #: the walk under way; 0: there is none
     back_to: float = 0.0  #: how far it goes back
@@ -73,7 +78,8 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.began:
             return self
         back_to = self.until - OVERLAP if self.until else now - CHANGING
-        if now - self.deep >= DEEP_EVERY and now - self.newest < CHANGING:
+        rest = max(DEEP_EVERY, min(DEEP_REST * self.took, LONGEST_REST))
+        if now - self.deep >= rest and now - self.newest < CHANGING:
             back_to = min(back_to, now - CHANGING)
         back_to = max(back_to, now - FURTHEST)
         return msgspec.structs.replace(self, began=now, back_to=back_to, dated=False, page="")
@@ -82,22 +88,23 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The same walk from its beginning: Twilio does not know the page any more."""
         return msgspec.structs.replace(self, dated=False, page="")
 
-    def after(self, page: Page) -> Cursor:
-        """The cursor once a page was read; `began` is 0 after the last page of the walk."""
+    def after(self, page: Page, now: float) -> Cursor:
+        """The cursor once a page was read at `now`; `began` is 0 after the last page of the walk."""
         newest = max([self.newest, *(each.made for each in page.messages if each.outbound)])
         read = msgspec.structs.replace(self, newest=newest)
         reached = bool(page.messages) and page.messages[-1].listed < self.back_to
         if not self.dated:
             if not page.next or (reached and not self.goes_deep):
-                return read._ended()
+                return read._ended(now)
             return msgspec.structs.replace(read, dated=True, page="")
         if not page.next or reached:
-            return read._ended()
+            return read._ended(now)
         return msgspec.structs.replace(read, page=page.next)
 
-    def _ended(self) -> Cursor:
-        deep = self.began if self.goes_deep else self.deep
-        return Cursor(until=self.began, deep=deep, newest=self.newest)
+    def _ended(self, now: float) -> Cursor:
+        if not self.goes_deep:
+            return Cursor(until=self.began, deep=self.deep, took=self.took, newest=self.newest)
+        return Cursor(until=self.began, deep=self.began, took=now - self.began, newest=self.newest)
 
     def wait(self, now: float) -> float:
         """Seconds until the next request."""

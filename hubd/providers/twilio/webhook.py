@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hubd.core.forms import form_fields
 from hubd.core.inbound import Item, ItemKind
@@ -47,4 +48,6 @@ def _item(fields: Mapping[str, str], at: float) -> Item | None:
         kind = _TWILIO_WORDS.get(fields.get("OptOutType", "").upper(), ItemKind.REPLY)
         return text_item(sid, fields.get("From", ""), fields.get("Body", ""), at, kind=kind)
     error, words = fields.get("ErrorCode", ""), fields.get("ErrorMessage", "")
-    return status_item(sid, status, fields.get("To", ""), error, words, at)
+    item = status_item(sid, status, fields.get("To", ""), error, words, at)
+    # The list says it again: one that fits no message yet must not be taken for known then.
+    return None if item is None else replace(item, only_ours=True)
