@@ -99,7 +99,7 @@ def test_the_library_of_twilio_reads_the_list_of_the_double(double: TwilioDouble
     double.book.settle(PEOPLE[1], "undelivered", 30003)
     double.book.receive(PEOPLE[0], "Stop", ago=60)
     double.book.most = 2
-    listed = client.messages.list(page_size=2, date_sent_after=datetime.now(UTC).date())
+    listed = client.messages.list(page_size=2, date_sent_after=datetime.now(UTC).date() - timedelta(days=1))
     assert [(each.direction, each.status, each.error_code) for each in listed] == [
         ("outbound-api", "queued", None),
         ("outbound-api", "undelivered", 30003),
