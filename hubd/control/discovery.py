@@ -132,6 +132,7 @@ WORDS: Mapping[tuple[str, str], Sequence[str]] = {
 def describe(methods: Mapping[str, Method], version: str) -> OpenRpc:
     """The OpenRPC document of these methods."""
     schemas = _schemas(methods.values())
+    used = _used(methods, schemas)
     document: dict[str, object] = {
         "openrpc": OPENRPC,
         "info": {
@@ -142,7 +143,7 @@ def describe(methods: Mapping[str, Method], version: str) -> OpenRpc:
         },
         "methods": [_method(method, schemas) for method in methods.values()],
         "components": {
-            "schemas": {name: schema for name, schema in schemas.items() if name in _used(methods, schemas)},
+            "schemas": {name: schema for name, schema in schemas.items() if name in used},
             "errors": _errors(),
         },
         "x-errors": [{"$ref": f"#/components/errors/{word}"} for word in PROTOCOL_CODES],
