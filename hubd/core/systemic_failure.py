@@ -110,12 +110,12 @@ class SystemicFailureDetector:
         before this one: some refusals are usual at the first try. `refused` is the reason for which it was
         refused when the campaign paused before, "" for none.
         """
+        if verdict.action is Action.ACCEPT:
+            self.accepted(delivery_id, domain)
+            return verdict
         self._clock += 1
         if verdict.action not in ABOUT_OTHERS:
             self._owed.pop(delivery_id, None)  # there is newer word on this recipient
-        if verdict.action is Action.ACCEPT:
-            self._accept(delivery_id, domain)
-            return verdict
         verdict = self.hold_up(delivery_id, verdict)
         if verdict.action not in (Action.FAIL, Action.RETRY, Action.SUPPRESS):
             return verdict
@@ -130,6 +130,19 @@ class SystemicFailureDetector:
         if refusal.temporary:
             return self._refuse_for_now(delivery_id, verdict, refusal, domain)
         return self._refuse(delivery_id, verdict, refusal)
+
+    def accepted(self, delivery_id: int, domain: str) -> None:
+        """As `see`, for a message that was accepted."""
+        self._clock += 1
+        self._owed.pop(delivery_id, None)
+        if self._everybody.refusal is not None or self._everybody.known:
+            self._everybody = _Row()
+        self._provider_rests = 0
+        self._newest = self._clock
+        self._domains.pop(domain, None)
+        self._holding_up.pop(delivery_id, None)
+        _remember(self._accepted, domain, self._clock)
+        self._note(delivery_id, None, domain)
 
     @property
     def owes(self) -> bool:
@@ -147,16 +160,6 @@ class SystemicFailureDetector:
         return found
 
     # -- the kinds of verdicts ---------------------------------------------------------------------
-
-    def _accept(self, delivery_id: int, domain: str) -> None:
-        if self._everybody.refusal is not None or self._everybody.known:
-            self._everybody = _Row()
-        self._provider_rests = 0
-        self._newest = self._clock
-        self._domains.pop(domain, None)
-        self._holding_up.pop(delivery_id, None)
-        _remember(self._accepted, domain, self._clock)
-        self._note(delivery_id, None, domain)
 
     def _refuse(self, delivery_id: int, verdict: Verdict, refusal: _Refusal) -> Verdict:
         """For good: the campaign pauses when it is everybody's. What comes after that goes back by itself."""

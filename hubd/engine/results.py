@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hubd.core.ledger import Entry, Open
 from hubd.core.model import Answer, Campaign, DueDelivery, RenderedMessage, Signal, Stage
-from hubd.core.outcome import NOT_ABOUT_RECIPIENT, close_for
+from hubd.core.outcome import NOT_ABOUT_RECIPIENT, close_accepted, close_for
 from hubd.core.provider_reply import provider_reply
 from hubd.core.systemic_failure import SystemicFailureDetector
 from hubd.core.verdict import Action, Verdict, classify, judge, refuses_connection
@@ -95,6 +95,8 @@ class ResultHandler:
             attempts=message.row.attempts,
             requests=lease.transport.verdicts,
         )
+        if opened and said.action is Action.ACCEPT:
+            return self._accepted(message, answer, lease)
         verdict = self._in_context(message.row, answer, said)
         refused = said.reason if (said.action, verdict.action) == (Action.FAIL, Action.PAUSE) else ""
         heard = opened or (lease.transport.talks_first and not answer.own)
@@ -119,6 +121,25 @@ class ResultHandler:
             steady=self._context.steady(),
         )
         return Outcome(entry=entry, needs_person=needs_person)
+
+    def _accepted(self, message: PreparedMessage, answer: Answer, lease: Lease) -> Outcome:
+        row = message.row
+        if not self._campaign.transactional_queue:
+            _, at, domain = row.recipient.rpartition("@")
+            self._detector.accepted(row.id, domain if at else "")
+        self._breaker.answered(lease)
+        self._domains.well(row.recipient)
+        return Outcome(
+            entry=close_accepted(
+                row,
+                answer,
+                provider=self._provider,
+                message_id=message.rendered.message_id,
+                now=self._context.now(),
+                steady=self._context.steady(),
+                cost=message.cost,
+            )
+        )
 
     def _in_context(self, row: DueDelivery, answer: Answer, said: Verdict) -> Verdict:
         """The verdict in view of those for others; for a transactional message, the verdict itself."""
@@ -166,8 +187,6 @@ class ResultHandler:
                 self._breaker.lost(lease, _why(verdict, answer, recipient))
             case _ if heard:
                 self._breaker.answered(lease)
-                if verdict.action is Action.ACCEPT:
-                    self._domains.well(recipient)
         return ""
 
 

@@ -11,12 +11,13 @@ from hubd.core.model import Answer, Channel, DeliveryState, DueDelivery, Signal,
 from hubd.core.outcome import (
     NOT_ABOUT_RECIPIENT,
     RetryPolicy,
+    close_accepted,
     close_for,
     close_until,
     close_unwritable,
     lost_answer,
 )
-from hubd.core.verdict import Action, Verdict, judge
+from hubd.core.verdict import ACCEPTED, Action, Verdict, judge
 from hubd.errors import BadInput, BadTemplate
 
 A, D = Action, DeliveryState
@@ -75,6 +76,40 @@ def test_every_action_has_its_entry(action: Action, to: DeliveryState, suppress:
     assert (entry.to, entry.suppress, entry.opened) == (to, suppress, opened)
     assert (entry.next_at is not None) is (action is A.RETRY)
     assert (entry.reason, entry.detail) == (("", "") if action is A.ACCEPT else ("why", "A sentence."))
+
+
+@given(
+    code=st.integers(200, 299),
+    text=st.text(max_size=60),
+    vendor=st.sampled_from(["", "7"]),
+    enhanced=st.sampled_from(["", "2.0.0"]),
+    provider_id=st.sampled_from(["", "q1"]),
+    verbatim=st.booleans(),
+    stage=st.sampled_from([Stage.DOT, Stage.REQUEST, Stage.LOCAL]),
+    cost=st.integers(1, 3),
+)
+def test_an_acceptance_is_written_alike_on_the_short_way(
+    code: int,
+    text: str,
+    vendor: str,
+    enhanced: str,
+    provider_id: str,
+    verbatim: bool,
+    stage: Stage,
+    cost: int,
+) -> None:
+    answer = Answer(
+        stage=stage, code=code, text=text, vendor=vendor, enhanced=enhanced, provider_id=provider_id,
+        verbatim=verbatim,
+    )  # fmt: skip
+    usual = close_for(
+        row(), answer, ACCEPTED, opened=True, provider="p", message_id="<m@x>", retry_policy=POLICY, now=NOW,
+        steady=NOW + 1, jitter=0.5, limits=("l",), cost=cost,
+    )  # fmt: skip
+    short = close_accepted(
+        row(), answer, provider="p", message_id="<m@x>", now=NOW, steady=NOW + 1, cost=cost
+    )
+    assert short == usual
 
 
 def test_no_action_is_without_a_row_above() -> None:
