@@ -23,7 +23,7 @@ PLAIN = {"subject": "Hello", "text": "Hi"}
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Client]:
     """A hub at whose wall it is always `NOW`."""
-    async with open_hub(tmp_path, now=lambda: NOW) as served, open_client(served.path) as hub:
+    async with open_hub(tmp_path, clock=lambda: NOW) as served, open_client(served.path) as hub:
         await import_people(hub)
         yield hub
 
