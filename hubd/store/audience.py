@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from hubd.core.model import Channel, DeliveryState, SkipReason
 from hubd.core.records import Audience, MissingPattern
 from hubd.errors import BadInput
 from hubd.failpoints import reach
 from hubd.store import conditions
-from hubd.store.conditions import COLUMNS, GIVEN, ON_LISTS
+from hubd.store.conditions import COLUMNS, GIVEN, ON_LISTS, contact_pages
 from hubd.store.list_names import list_id, no_such_list
 from hubd.store.transaction import Row, Transaction
 from hubd.store.unit import Unit
@@ -121,11 +121,11 @@ def _each(write: Callable[..., str]) -> dict[tuple[Channel, bool], str]:
 
 #: The page's contacts become deliveries with a copy of their fields.
 FREEZE = _each(_freeze)
-#: Whom a draft would reach: each contact of its lists once, with why not, and whether its condition holds.
+#: Whom a draft would reach on a page: each contact of its lists once, with why not.
 WOULD_REACH = _each(_would_reach)
-#: How many contacts the lists have, and how many bytes freezing copies from them.
+#: How many contacts of a page the lists have, and how many bytes freezing copies from them.
 SIZE = {channel: _size(*columns) for channel, columns in _ADDRESSES.items()}
-#: Recipients of a draft.
+#: Recipients of a draft, on a page.
 DRAFT_PEOPLE = _each(_draft_people)
 #: The newest delivery so far: the page's are those after it, because nobody else makes any meanwhile.
 NEWEST = "SELECT coalesce(max(id), 0) FROM delivery"
@@ -136,10 +136,13 @@ ADVANCE = "UPDATE campaign SET freeze_list = ?, freeze_after = ?, audience_ready
 #: Whom a started campaign does not reach.
 SKIPPED = """
 SELECT reason, count(*) AS n FROM delivery WHERE campaign_id = ? AND state = 'skipped' GROUP BY reason"""
-#: Recipients of a started campaign that are still to be tried; without the copy of a contact nobody is.
+#: Recipients of a started campaign, on a page, that are still to be tried; without the copy of a contact
+#: nobody is.
 FROZEN_PEOPLE = """
-FROM delivery WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred')
-    AND fields <> '{}'"""
+FROM delivery WHERE campaign_id = :campaign_id AND id > :after AND id <= :last
+    AND (state = 'pending' OR state = 'deferred') AND fields <> '{}'"""
+#: The first and the last of its recipients.
+FROZEN_IDS = "SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM delivery WHERE campaign_id = ?"
 #: One of them, with all fields that it has.
 DRAFT_SAMPLE = f"SELECT {GIVEN} AS fields FROM contact WHERE id = ?"  # noqa: S608 - no values, only our own words
 FROZEN_SAMPLE = "SELECT fields FROM delivery WHERE id = ?"
@@ -147,6 +150,8 @@ FROZEN_SAMPLE = "SELECT fields FROM delivery WHERE id = ?"
 #: How a recipient begins; and how after a restore, when this campaign may have been sent to more of them.
 WAITING = {"state": DeliveryState.PENDING, "why": ""}
 _HELD = {"state": DeliveryState.IN_DOUBT, "why": "restored"}
+
+_Pages = Iterator[dict[str, object]]  #: what a statement about people is given, page by page
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -191,7 +196,10 @@ def size_of(db: Transaction, campaign_id: int) -> int:
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     if at is None or at["audience_ready"] or at["trigger_list"]:
         return 0
-    n, copied = map(int, db.execute(SIZE[Channel(at["channel"])], {"lists": at["lists"]}).fetchone())
+    n = copied = 0
+    for page in contact_pages(db):
+        found = db.execute(SIZE[Channel(at["channel"])], {"lists": at["lists"], **page}).fetchone()
+        n, copied = n + found["n"], copied + int(found["bytes"])
     left = max(0, n - int(at["n_total"]))
     return left * (ROW_BYTES + copied // n) if n else 0
 
@@ -200,55 +208,66 @@ def audience_of(db: Transaction, campaign_id: int) -> Audience:
     """See `Campaigns.audience`."""
     at = db.execute(FREEZING, (campaign_id,)).fetchone()
     if at["audience_ready"]:
-        reasons = {row["reason"]: row["n"] for row in db.execute(SKIPPED, (campaign_id,))}
+        skipped = {row["reason"]: row["n"] for row in db.execute(SKIPPED, (campaign_id,))}
         reached = at["n_total"] - at["n_skipped"]
-        return Audience(recipients=reached, remaining=at["n_remaining"], skipped=reasons, matching=None)
+        return Audience(recipients=reached, remaining=at["n_remaining"], skipped=skipped, matching=None)
     for name in json.loads(at["lists"]):
         if list_id(db, name) is None:
             raise no_such_list(name)
     if at["trigger_list"]:
         return Audience(recipients=0, remaining=0, skipped={}, matching=None)
-    results = list(conditions.results(db, at["lists"], at["condition"])) if at["condition"] else []
-    chosen = {"chosen": conditions.chosen(results), "lists": at["lists"]}
-    statement = WOULD_REACH[Channel(at["channel"]), bool(at["condition"])]
-    counts = {row["reason"]: row["n"] for row in db.execute(statement, chosen)}
-    reached = counts.pop("", 0)
+    would_reach = WOULD_REACH[Channel(at["channel"]), bool(at["condition"])]
+    reasons: Counter[str] = Counter()
+    results: Counter[int | str] = Counter()
+    asked: _Pages = ({"lists": at["lists"], **page} for page in contact_pages(db))
+    if at["condition"]:
+        asked = _chosen_pages(conditions.results(db, at["lists"], at["condition"]), results)
+    for page in asked:
+        for row in db.execute(would_reach, page):
+            reasons[row["reason"]] += row["n"]
+    reached = reasons.pop("", 0)
     return Audience(
         recipients=reached,
         remaining=reached,
-        skipped=counts,
+        skipped=dict(reasons),
         matching=conditions.matching(db, at["lists"], at["condition"], results) if at["condition"] else None,
     )
 
 
-def _asked(db: Transaction, at: Row, most: int | None = None) -> dict[str, object]:
-    """What the statements about a campaign's people are given; see `_asked_of_draft`."""
-    return {} if at["audience_ready"] else _asked_of_draft(db, at, most)
+def _chosen_pages(pages: Iterable[list[conditions.Result]], results: Counter[int | str]) -> _Pages:
+    """What `WOULD_REACH` is given with a condition, whose results are counted."""
+    for page in pages:
+        results.update(result for _, result in page)
+        yield {"chosen": conditions.chosen(page)}
 
 
-def _asked_of_draft(db: Transaction, at: Row, most: int | None = None) -> dict[str, object]:
-    """What `DRAFT_PEOPLE` is given; with a condition, about the first `most` for whom it holds."""
-    if not at["condition"]:
-        return {"lists": at["lists"]}
-    results = conditions.results(db, at["lists"], at["condition"])
-    matched = (contact for contact, result in results if result == 1)
-    return {"matched": json.dumps(list(islice(matched, most)))}
+def _people(db: Transaction, campaign_id: int) -> tuple[str, bool, _Pages]:
+    """The SQL of a campaign's recipients, whether its audience is fixed, and what that SQL is given, page by
+    page.
+    """
+    at = db.execute(FREEZING, (campaign_id,)).fetchone()
+    if not at["audience_ready"]:
+        people, pages = _draft_people_of(db, at)
+        return people, False, pages
+    ids = conditions.id_pages(*db.execute(FROZEN_IDS, (campaign_id,)).fetchone())
+    return FROZEN_PEOPLE, True, ({"campaign_id": campaign_id, **page} for page in ids)
 
 
-def _people(at: Row) -> str:
-    """The SQL of the recipients of a campaign."""
-    return (
-        FROZEN_PEOPLE if at["audience_ready"] else DRAFT_PEOPLE[Channel(at["channel"]), bool(at["condition"])]
-    )
+def _draft_people_of(db: Transaction, at: Row) -> tuple[str, _Pages]:
+    """The same for whom it would reach if it started now."""
+    lists, condition = at["lists"], at["condition"]
+    people = DRAFT_PEOPLE[Channel(at["channel"]), bool(condition)]
+    if not condition:
+        return people, ({"lists": lists, **page} for page in contact_pages(db))
+    results = conditions.results(db, lists, condition)
+    return people, ({"matched": json.dumps([id for id, holds in page if holds == 1])} for page in results)
 
 
 def first_recipient(db: Transaction, campaign_id: int) -> str | None:
     """See `Campaigns.first_recipient`."""
-    at = db.execute(FREEZING, (campaign_id,)).fetchone()
-    people = DRAFT_PEOPLE[Channel(at["channel"]), bool(at["condition"])]
-    for most in (_NAMED, None):  # few of them have no address or may get no message
-        asked = _asked_of_draft(db, at, most)
-        found = db.execute(f"SELECT public_id {people} ORDER BY id LIMIT 1", asked).fetchone()
+    people, pages = _draft_people_of(db, db.execute(FREEZING, (campaign_id,)).fetchone())
+    for page in pages:
+        found = db.execute(f"SELECT public_id {people} ORDER BY id LIMIT 1", page).fetchone()
         if found is not None:
             return str(found[0])
     return None
@@ -262,46 +281,54 @@ def missing_patterns(db: Transaction, campaign_id: int, fields: frozenset[str]) 
             raise BadInput.at(name, "is not the name of a field")
     if len(names) > MAX_FIELDS:
         raise BadInput.at("", f"a template uses at most {MAX_FIELDS} fields")
-    at = db.execute(FREEZING, (campaign_id,)).fetchone()
-    frozen = bool(at["audience_ready"])
-    people = _people(at)
+    people, frozen, pages = _people(db, campaign_id)
     mask = " + ".join(f"(({_field(name, frozen)} IS NULL) << {bit})" for bit, name in enumerate(names)) or "0"
     # Names are identifiers (checked above); everything else in the text is a constant of this module.
-    rows = db.execute(
+    statement = (
         f"SELECT mask, count(*) AS n, min(id) AS example FROM (SELECT id, {mask} AS mask {people})"  # noqa: S608 - no values, only our own words
-        " GROUP BY mask ORDER BY n DESC, mask",
-        {"campaign_id": campaign_id, **_asked(db, at)},
-    ).fetchall()
+        " GROUP BY mask"
+    )
+    counts: Counter[int] = Counter()
+    examples: dict[int, int] = {}
+    for page in pages:
+        for row in db.execute(statement, page):
+            counts[row["mask"]] += row["n"]
+            examples.setdefault(row["mask"], row["example"])
     sample = FROZEN_SAMPLE if frozen else DRAFT_SAMPLE
     return [
         MissingPattern(
-            fields=frozenset(name for bit, name in enumerate(names) if row["mask"] >> bit & 1),
-            count=row["n"],
-            sample=json.loads(db.execute(sample, (row["example"],)).fetchone()["fields"]),
+            fields=frozenset(name for bit, name in enumerate(names) if mask >> bit & 1),
+            count=count,
+            sample=json.loads(db.execute(sample, (examples[mask],)).fetchone()["fields"]),
         )
-        for row in rows
+        for mask, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
 
 
 def field_names(db: Transaction, campaign_id: int) -> frozenset[str]:
     """See `Campaigns.field_names`."""
-    at = db.execute(FREEZING, (campaign_id,)).fetchone()
-    rows = db.execute(
-        f"SELECT DISTINCT key FROM (SELECT fields AS some {_people(at)} LIMIT {_NAMED}), json_each(some)",  # noqa: S608 - no values, only our own words
-        {"campaign_id": campaign_id, **_asked(db, at, _NAMED)},
-    )
-    return frozenset(str(key) for (key,) in rows)
+    people, _, pages = _people(db, campaign_id)
+    names: set[str] = set()
+    left = _NAMED
+    for page in pages:
+        found = db.execute(f"SELECT fields {people} LIMIT :left", {**page, "left": left}).fetchall()
+        names.update(*(json.loads(fields) for (fields,) in found))
+        left -= len(found)
+        if left == 0:
+            break
+    return frozenset(names)
 
 
 def zones_of(db: Transaction, campaign_id: int) -> dict[str, int]:
     """See `Campaigns.zones`."""
-    at = db.execute(FREEZING, (campaign_id,)).fetchone()
-    people = _people(at)
-    rows = db.execute(
-        f"SELECT coalesce(json_extract(fields, '$.timezone'), ''), count(*) {people} GROUP BY 1",
-        {"campaign_id": campaign_id, **_asked(db, at)},
-    )
-    return {str(zone): count for zone, count in rows}
+    people, _, pages = _people(db, campaign_id)
+    counts: Counter[str] = Counter()
+    for page in pages:
+        for zone, count in db.execute(
+            f"SELECT coalesce(json_extract(fields, '$.timezone'), ''), count(*) {people} GROUP BY 1", page
+        ):
+            counts[str(zone)] += count
+    return dict(counts)
 
 
 def fold_people(
@@ -315,19 +342,15 @@ def fold_people(
     for name in names:
         if _FIELD.fullmatch(name) is None:
             raise BadInput.at(name, "is not the name of a field")
-    at = db.execute(FREEZING, (campaign_id,)).fetchone()
-    frozen = bool(at["audience_ready"])
-    people = _people(at)
+    people, frozen, pages = _people(db, campaign_id)
     places = ", ".join(str(place) for place in range(2, len(names) + 2))
     columns = "".join(f", {_field(name, frozen)}" for name in names)
     grouped = f"GROUP BY {places}" if names else ""
     # Names are identifiers (checked above); everything else in the text is a constant of this module.
-    rows = db.execute(
-        f"SELECT count(*){columns} {people} {grouped}",
-        {"campaign_id": campaign_id, **_asked(db, at)},
-    )
-    for count, *values in rows:
-        fold({name: value for name, value in zip(names, values, strict=True) if value is not None}, count)
+    statement = f"SELECT count(*){columns} {people} {grouped}"
+    for page in pages:
+        for count, *values in db.execute(statement, page):
+            fold({name: value for name, value in zip(names, values, strict=True) if value is not None}, count)
 
 
 def _field(name: str, frozen: bool) -> str:

@@ -247,7 +247,7 @@ class Campaigns:
         self, campaign: Campaign, fields: frozenset[str], fold: Callable[[Mapping[str, str], int], None]
     ) -> None:
         """Call `fold`, in the thread that reads, with the values of these fields and how many recipients have
-        them: once for each combination, so for as many texts as there are.
+        them: once for each combination on a page of them, so for at most as many texts as there are.
         """
         await self._db.read(lambda db: fold_people(db, campaign.id, fields, fold))
 

@@ -31,7 +31,7 @@ WRITER_SETTINGS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
     "PRAGMA journal_size_limit = 67108864",
-    "PRAGMA cache_size = -32000",
+    "PRAGMA cache_size = -16000",
 )
 READER_SETTINGS = ("PRAGMA query_only = ON", "PRAGMA cache_size = -8000")
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
+
+import pytest
 
 from hubd.core.intake import ContactRow
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
+from hubd.store import conditions
 from tests.shell.conftest import Store
 
 WHERE = "city == 'Koeln' and orders > 3"
@@ -90,3 +96,43 @@ async def test_only_those_whom_it_chooses_are_looked_at_before_the_start(store: 
     assert first == (await store.contacts.get("bob@example.com")).contact_id
     nobody = await store.draft(name="none", where="orders > 400")
     assert await store.campaigns.first_recipient(nobody) is None
+
+
+async def known(store: Store, campaign: Campaign) -> list[object]:
+    """All that is said of a campaign's people before it is started, or while it runs."""
+    folded: Counter[str] = Counter()
+
+    def fold(values: Mapping[str, str], n: int) -> None:
+        folded[json.dumps(sorted(values.items()))] += n
+
+    await store.campaigns.fold(campaign, frozenset({"city", "orders"}), fold)
+    wanted = frozenset({"orders", "nick"})
+    return [
+        await store.campaigns.audience(campaign),
+        await store.campaigns.audience_size(campaign.id),
+        await store.campaigns.missing(campaign, wanted),
+        await store.campaigns.zones(campaign),
+        await store.campaigns.field_names(campaign),
+        await store.campaigns.first_recipient(campaign),
+        folded,
+    ]
+
+
+@pytest.mark.parametrize("where", ["", "orders > 3 and nick == ''"])
+async def test_what_is_said_of_people_does_not_depend_on_the_pages_they_are_read_in(
+    store: Store, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    await people(store, ann="3", bob="4", cy=None, dee="n/a", eve="4", fay="9", gil="5")
+    await people(store, list_name="vip", hal="4", bob="4", ida="7", jo="1")
+    await store.contacts.suppress(Channel.EMAIL, "eve@example.com", "opted_out", "test")
+    campaign = await store.draft(lists=["customers", "vip"], **({"where": where} if where else {}))
+    for state in (CampaignState.DRAFT, CampaignState.RUNNING):
+        if state is CampaignState.RUNNING:
+            await store.move(campaign, state)
+            await store.freeze(campaign)
+        at_once = await known(store, campaign)
+        with monkeypatch.context() as patch:
+            patch.setattr(conditions, "PAGE_IDS", 2)
+            patch.setattr(conditions, "PAGE_JUDGED", 2)
+            assert await known(store, campaign) == at_once
+        assert all(at_once[2:])
