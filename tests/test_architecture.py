@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -362,7 +363,13 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
-def imports(path: Path) -> Iterator[tuple[str, int]]:
+@cache
+def imports(path: Path) -> list[tuple[str, int]]:
+    """What a module imports, each with its line."""
+    return list(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -385,60 +392,75 @@ def room(module: str) -> str:
 ALL = list(modules())
 
 
-@pytest.mark.parametrize(("module", "path"), ALL, ids=[name for name, _ in ALL])
-def test_arrows_only_go_down(module: str, path: Path) -> None:
-    here = room(module)
-    for target, line in imports(path):
-        if target.split(".")[0] not in {"hubd", "hubctl", "hubview"} or here in ROOTS:
-            continue
-        there = room(target)
-        assert there in MAY_IMPORT[here] or (
-            there == "hubd" and target == "hubd" and "hubd" in MAY_IMPORT[here]
-        ), f"{path}:{line}: {here} may not import {target}"
+# One test asks each question of all modules: a test for each of them would cost more than its question.
 
 
-#: The modules of single kinds of providers, and of which kind each is.
-OF_KINDS = [(found[1], name, path) for name, path in ALL if (found := PROVIDER.match(name))]
+def test_arrows_only_go_down() -> None:
+    assert not [
+        f"{path}:{line}: {here} may not import {target}"
+        for here, path in ((room(module), path) for module, path in ALL)
+        if here not in ROOTS
+        for target, line in imports(path)
+        if target.split(".")[0] in {"hubd", "hubctl", "hubview"} and room(target) not in MAY_IMPORT[here]
+    ]
 
 
-@pytest.mark.parametrize(("kind", "module", "path"), OF_KINDS, ids=[name for _, name, _ in OF_KINDS])
-def test_a_kind_of_provider_knows_no_other(kind: str, module: str, path: Path) -> None:
-    for target, line in imports(path):
-        there = PROVIDER.match(target)
-        known = there is None or there[1] == kind or kind in SHARED_BY.get(there[1], set())
-        assert known, f"{path}:{line}: {module} may not import {target}"
-        if module.endswith(".questions"):  # hubctl imports it
-            ours = target.split(".")[0] in {"hubd", "hubctl", "hubview"}
-            light = target.endswith(".questions") if ours else target in sys.stdlib_module_names
-            assert light or target.split(".")[0] in sys.stdlib_module_names, f"{path}:{line}: {target}"
+def test_a_kind_of_provider_knows_no_other() -> None:
+    of_kinds = [(found[1], name, path) for name, path in ALL if (found := PROVIDER.match(name))]
+    assert len(of_kinds) > 10
+    wrong = []
+    for kind, module, path in of_kinds:
+        for target, line in imports(path):
+            there = PROVIDER.match(target)
+            known = there is None or there[1] == kind or kind in SHARED_BY.get(there[1], set())
+            if not known or (module.endswith(".questions") and not is_light(target)):
+                wrong.append(f"{path}:{line}: {module} may not import {target}")
+    assert not wrong
 
 
-@pytest.mark.parametrize(("module", "path"), ALL, ids=[name for name, _ in ALL])
-def test_nobody_else_knows_a_kind_of_provider(module: str, path: Path) -> None:
-    if not PROVIDER.match(module):
-        assert not [target for target, _ in imports(path) if PROVIDER.match(target)], path
+def is_light(target: str) -> bool:
+    """Whether the questions of a kind may import it: `hubctl` imports them, and starts in no time."""
+    if target.split(".")[0] in {"hubd", "hubctl", "hubview"}:
+        return target.endswith(".questions")
+    return target.split(".")[0] in sys.stdlib_module_names
 
 
-@pytest.mark.parametrize(("module", "path"), ALL, ids=[name for name, _ in ALL])
-def test_a_foreign_library_has_one_room(module: str, path: Path) -> None:
-    for target, line in imports(path):
-        rooms = ONLY_IN.get(target.split(".")[0])
-        assert rooms is None or room(module) in rooms, f"{path}:{line}: {target} belongs in {rooms}"
-        assert target != "sqlite3" or module in KNOW_SQLITE, f"{path}:{line}: take a Transaction"
+def test_nobody_else_knows_a_kind_of_provider() -> None:
+    assert not [
+        f"{path}:{line}: {target}"
+        for module, path in ALL
+        if not PROVIDER.match(module)
+        for target, line in imports(path)
+        if PROVIDER.match(target)
+    ]
 
 
-@pytest.mark.parametrize(("module", "path"), [m for m in ALL if room(m[0]) == "hubd.core"])
-def test_the_core_is_pure(module: str, path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        assert not isinstance(node, ast.AsyncFunctionDef | ast.Await), (
-            f"{path}:{node.lineno}: async in the core"
-        )
-        problem = impure(node)
-        assert not problem, f"{path}:{node.lineno}: {problem}"  # type: ignore[attr-defined]
-    for target, line in imports(path):
-        top = target.split(".")[0]
-        assert top in CORE_LIBRARIES or top in sys.stdlib_module_names, f"{path}:{line}: {target}"
+def test_a_foreign_library_has_one_room() -> None:
+    wrong = []
+    for module, path in ALL:
+        for target, line in imports(path):
+            rooms = ONLY_IN.get(target.split(".")[0])
+            if rooms is not None and room(module) not in rooms:
+                wrong.append(f"{path}:{line}: {target} belongs in {rooms}")
+            if target == "sqlite3" and module not in KNOW_SQLITE:
+                wrong.append(f"{path}:{line}: take a Transaction")
+    assert not wrong
+
+
+def test_the_core_is_pure() -> None:
+    core = [path for module, path in ALL if room(module) == "hubd.core"]
+    assert len(core) > 10
+    wrong = []
+    for path in core:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            waits = isinstance(node, ast.AsyncFunctionDef | ast.Await)
+            if problem := "async in the core" if waits else impure(node):
+                wrong.append(f"{path}:{node.lineno}: {problem}")  # type: ignore[attr-defined]
+        for target, line in imports(path):
+            top = target.split(".")[0]
+            if top not in CORE_LIBRARIES and top not in sys.stdlib_module_names:
+                wrong.append(f"{path}:{line}: {target}")
+    assert not wrong
 
 
 def impure(node: ast.AST) -> str:
@@ -487,10 +509,11 @@ def texts(path: Path) -> Iterator[tuple[str, int]]:
             yield node.value, node.lineno
 
 
-@pytest.mark.parametrize(("module", "path"), [m for m in ALL if room(m[0]) != "hubd.store"])
-def test_only_the_store_has_sql(module: str, path: Path) -> None:
-    for text, line in texts(path):
-        assert not SQL.match(text), f"{path}:{line}: a statement of SQL outside the store"
+def test_only_the_store_has_sql() -> None:
+    elsewhere = [path for module, path in ALL if room(module) != "hubd.store"]
+    assert not [
+        f"{path}:{line}: {text}" for path in elsewhere for text, line in texts(path) if SQL.match(text)
+    ]
 
 
 @pytest.mark.parametrize(
