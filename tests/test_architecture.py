@@ -189,8 +189,17 @@ MAY_IMPORT = {
         "hubd.mailboxes",
         "hubd.provider_specs",
     },
+    "hubd.control.hub": {
+        "hubd.control",
+        "hubd.engine",
+        "hubd.inbound",
+        "hubd.sinks",
+        "hubd.store",
+        "hubd.wire",
+    },
     "hubd.control": {
         "hubd.control",
+        "hubd.control.hub",
         "hubd.engine",
         "hubd.engine.ports",
         "hubd.core",

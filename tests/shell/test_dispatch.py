@@ -161,8 +161,8 @@ async def test_answers_are_forgotten_after_thirty_days(tmp_path: Path) -> None:
     async with open_hub(tmp_path) as served, open_client(served.path) as hub:
         await hub.call("hub.reload", idempotency_key="k")
         now = served.hub.now()
-        assert (await tidy(served.hub.database, now=now + 29 * 86_400)).requests == 0  # type: ignore[arg-type]
-        assert (await tidy(served.hub.database, now=now + 31 * 86_400)).requests == 1  # type: ignore[arg-type]
+        assert (await tidy(served.hub.database, now=now + 29 * 86_400)).requests == 0
+        assert (await tidy(served.hub.database, now=now + 31 * 86_400)).requests == 1
         with sqlite3.connect(tmp_path / "hub.db") as db:
             assert db.execute("SELECT count(*) FROM answer").fetchone() == (0,)
         db.close()
