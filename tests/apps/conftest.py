@@ -67,12 +67,12 @@ class Hub:
                 env=self.environ,
             )
         end = time.monotonic() + TIMEOUT
-        while not self._answers():
+        while not self.answers():
             assert self.process.poll() is None, (self.folder / "hubd.log").read_text()
             assert time.monotonic() < end, "hubd did not come up"
             time.sleep(0.02)  # another process: there is no event to wait on
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self.socket)) == 0
 

@@ -89,14 +89,11 @@ def hubd(
     place: Path, *arguments: str, program: tuple[str, ...] = ("-m", "hubd")
 ) -> subprocess.CompletedProcess[str]:
     """A hubd that is expected to refuse."""
-    return subprocess.run(
+    return launcher.run(
         [sys.executable, *program, "--state-dir", str(place / "state"), *arguments],
-        capture_output=True,
-        text=True,
+        timeout=TIMEOUT,
         cwd=ROOT,
         env=QUIET_ENV,
-        timeout=TIMEOUT,
-        check=False,
     )
 
 

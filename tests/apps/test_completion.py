@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hubctl.commands.completion import INSTALL
+from tests import launcher
 from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 from tests.apps.test_command_line import run
 
@@ -23,15 +24,7 @@ def complete(
     line = " ".join(["hubctl", *words])
     asked = {"_HUBCTL_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words))}
     base = dict(QUIET_ENV) if hub is None else {**hub.environ, "HUBCTL_SOCKET": str(hub.socket)}
-    return subprocess.run(
-        [sys.executable, *program],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**base, **asked},
-        timeout=TIMEOUT,
-        check=False,
-    )
+    return launcher.run([sys.executable, *program], timeout=TIMEOUT, cwd=ROOT, env={**base, **asked})
 
 
 def offered(hub: Hub | None, *words: str) -> list[str]:

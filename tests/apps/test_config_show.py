@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+from tests import launcher
 from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
 CANARY = "s3cr3t-canary-7f"
@@ -113,10 +113,12 @@ def test_bad_input_78_a_secret_in_the_file_is_refused_at_the_start_and_not_print
     hub.end()
     path = configure(hub, f'[providers.office]\ntype = "smtp"\nusername = "u"\npassword = "{CANARY}"\n')
     for more in ([], ["--check"]):
-        done = subprocess.run(
+        done = launcher.run(
             [sys.executable, "-m", "hubd", "--config", str(path), "--state-dir", f"{hub.folder}/new", *more],
-            capture_output=True, text=True, cwd=ROOT, env=hub.environ, timeout=TIMEOUT, check=False,
-        )  # fmt: skip
+            timeout=TIMEOUT,
+            cwd=ROOT,
+            env=hub.environ,
+        )
         assert done.returncode == 78
         assert f"{path}, line 4: providers.office.password: a secret must not be here" in done.stderr
         assert CANARY not in done.stdout + done.stderr
@@ -127,10 +129,12 @@ def test_bad_input_78_faults_in_a_file_beside_it_are_placed_there(hub: Hub) -> N
     (hub.folder / "hubd.toml.d").mkdir()
     above = hub.folder / "hubd.toml.d" / "10.toml"
     above.write_text(f'[providers.text]\nauth_token = "{CANARY}"\n')
-    done = subprocess.run(
+    done = launcher.run(
         [sys.executable, "-m", "hubd", "--config", str(path), "--check"],
-        capture_output=True, text=True, cwd=ROOT, env=hub.environ, timeout=TIMEOUT, check=False,
-    )  # fmt: skip
+        timeout=TIMEOUT,
+        cwd=ROOT,
+        env=hub.environ,
+    )
     assert done.returncode == 78
     assert f"{path}, line 2: hub.loglevel" in done.stderr
     assert f"{above}, line 1: providers.text.type" in done.stderr

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
 CHECKS = [
@@ -182,7 +182,7 @@ def test_it_says_which_daemon_it_took_and_why(hub: Hub) -> None:
     own.parent.mkdir(parents=True)
     own.symlink_to(hub.socket)
     command = [part for part in hub.command("doctor") if part not in ("--socket", str(hub.socket))]
-    done = subprocess.run(command, capture_output=True, text=True, env=hub.environ, cwd=ROOT, check=False)
+    done = launcher.run(command, timeout=TIMEOUT, cwd=ROOT, env=hub.environ)
     assert done.returncode == 0, done.stderr
     assert f"{own} (found there)" in done.stdout
     assert "no daemon is chosen by --socket, $HUBCTL_SOCKET or a context: it is your own" in done.stdout
@@ -192,7 +192,7 @@ def test_every_socket_that_was_looked_at_is_named(place: Path) -> None:
     hub = Hub(place)
     hub.environ["HOME"] = str(place)
     command = [part for part in hub.command("doctor", "--json") if part not in ("--socket", str(hub.socket))]
-    done = subprocess.run(command, capture_output=True, text=True, env=hub.environ, cwd=ROOT, check=False)
+    done = launcher.run(command, timeout=TIMEOUT, cwd=ROOT, env=hub.environ)
     assert done.returncode == 6
     looked = [each["path"] for each in json.loads(done.stdout)["looked_at"]]
     assert f"{place}/.local/state/messagehub/control.sock" in looked

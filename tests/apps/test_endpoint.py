@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from hubctl.app import App, is_terminal
+from tests import launcher
 from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, new_hub, short_folder
 
 #: hubctl of a later release: it speaks another protocol over the same websocket.
@@ -55,7 +56,7 @@ def listening(folder: Path, program: str = "") -> Iterator[Listening]:
     options = {"config": "hubd.toml", "state-dir": "state", "endpoint": "endpoint.json"}
     how = ("-c", program) if program else ("-m", "hubd")
     command = [sys.executable, *how, *(f"--{each}={folder / name}" for each, name in options.items())]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=QUIET_ENV) as process:
+    with launcher.popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=QUIET_ENV) as process:
         assert process.stderr is not None
         assert any("ready on" in line for line in process.stderr), "hubd did not come up"
         try:
@@ -74,10 +75,9 @@ def hub_on_tcp() -> Iterator[Listening]:
 
 def hubctl(*arguments: str, program: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
     how = ("-c", program) if program else ("-m", "hubctl")
-    return subprocess.run(
-        [sys.executable, *how, *arguments], capture_output=True, encoding="utf-8", cwd=ROOT,
-        stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=False, env={**QUIET_ENV, **environ},
-    )  # fmt: skip
+    return launcher.run(
+        [sys.executable, *how, *arguments], stdin="", timeout=TIMEOUT, cwd=ROOT, env={**QUIET_ENV, **environ}
+    )
 
 
 def fault(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 
 HUBCTL, HUBD = f"{sys.executable} -m hubctl", f"{sys.executable} -m hubd"
@@ -28,6 +30,18 @@ def shell(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         env={**QUIET_ENV, **environ},
         timeout=TIMEOUT,
     )
+
+
+def full_disk(hub: Hub, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """hubctl that writes to a full disk."""
+    with (
+        open("/dev/full", "w") as full,
+        launcher.popen(
+            hub.command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=hub.environ
+        ) as process,
+    ):
+        _, err = process.communicate(timeout=TIMEOUT)
+    return subprocess.CompletedProcess(arguments, process.returncode, "", err)
 
 
 @pytest.mark.parametrize("redirection", LOST)
@@ -65,7 +79,10 @@ def test_hubctl_that_asks_the_daemon(hub: Hub, redirection: str) -> None:
         "rpc call hub.status",
         "metrics",
     ):
-        done = shell(f"{HUBCTL} --socket {hub.socket} {command} {redirection}")
+        if redirection == FULL:
+            done = full_disk(hub, *command.split())
+        else:
+            done = shell(f"{HUBCTL} --socket {hub.socket} {command} {redirection}")
         assert done.returncode == 1, (command, done.stderr)
         assert LOST[redirection] in done.stderr, command
         assert len(done.stderr.splitlines()) == 1, (command, done.stderr)
@@ -119,10 +136,11 @@ def test_a_closed_stream_gives_its_number_to_no_file_of_the_daemon(place: Path) 
     ) as process:
         assert process.stdout is not None
         number = int(process.stdout.readline())
-        done = shell(
-            f"until {HUBCTL} --socket {place}/state/control.sock daemon status >/dev/null 2>&1; do :; done"
-        )
-        assert done.returncode == 0
+        hub = Hub(place)
+        while not hub.answers():
+            assert process.poll() is None, "hubd ended"
+            time.sleep(0.02)  # another process: there is no event to wait on
+        hub.ok("daemon", "status")
         for descriptor in (0, 1, 2):
             assert Path(f"/proc/{number}/fd/{descriptor}").readlink() == Path("/dev/null")
-        shell(f"{HUBCTL} --socket {place}/state/control.sock daemon shutdown --yes")
+        hub.ok("daemon", "shutdown", "--yes")

@@ -19,6 +19,7 @@ import trio_websocket
 
 from hubd.core import preflight
 from hubd.wire.words import RISKS
+from tests import launcher
 from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT, Hub
 from tests.shell.scripted_smtp import Say, serve_script
 
@@ -261,14 +262,11 @@ async def test_it_is_said_why_some_are_skipped_and_when_the_deferred_are_tried_n
 
 def test_a_demo_that_cannot_begin_leaves_nothing_behind(place: Path) -> None:
     environ = {**QUIET_ENV, "TMPDIR": str(place)}
-    done = subprocess.run(
+    done = launcher.run(
         [sys.executable, "-m", "hubctl", "demo", "--smtp", "127.0.0.1:1"],
-        capture_output=True,
-        text=True,
+        timeout=TIMEOUT,
         cwd=ROOT,
         env=environ,
-        timeout=TIMEOUT,
-        check=False,
     )
     assert done.returncode == 1
     assert "does not take email" in done.stderr
@@ -349,7 +347,7 @@ def test_a_daemon_without_a_runtime_directory_is_found_in_the_state_directory(pl
     environ = {**QUIET_ENV, "XDG_STATE_HOME": str(place / "state")}
     (place / "state").mkdir()
     with (place / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "hubd"], stderr=log, cwd=ROOT, env=environ)
+        process = launcher.popen([sys.executable, "-m", "hubd"], stderr=log, cwd=ROOT, env=environ)
     try:
         end = time.monotonic() + TIMEOUT
         with socket.socket(socket.AF_UNIX) as probe:
@@ -357,14 +355,11 @@ def test_a_daemon_without_a_runtime_directory_is_found_in_the_state_directory(pl
                 assert process.poll() is None, (place / "log").read_text()
                 assert time.monotonic() < end, "hubd did not come up"
                 time.sleep(0.02)  # another process: there is no event to wait on
-        done = subprocess.run(
+        done = launcher.run(
             [sys.executable, "-m", "hubctl", "status"],
-            capture_output=True,
-            text=True,
+            timeout=TIMEOUT,
             cwd=ROOT,
             env={**environ, "XDG_RUNTIME_DIR": str(place / "other")},
-            timeout=TIMEOUT,
-            check=False,
         )
         assert done.returncode == 0, done.stderr
     finally:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests import launcher
 from tests.apps.conftest import QUIET_ENV, ROOT, Hub
 from tests.shell.twilio_double import ACCOUNT, TOKEN, TwilioDouble
 from tests.whole.world import hostile
@@ -364,11 +365,11 @@ def test_a_link_stays_a_link_and_the_permissions_stay(hub: Hub) -> None:
 
 def test_the_first_provider_makes_the_file(place: Path) -> None:
     hub = Hub(place, environ={**QUIET_ENV, "XDG_CONFIG_HOME": str(place / "config")})
-    hub.process = subprocess.Popen(
+    hub.process = launcher.popen(
         [sys.executable, "-m", "hubd", "--state-dir", str(place / "state")], cwd=ROOT, env=hub.environ
     )
     try:
-        while not hub._answers():
+        while not hub.answers():
             assert hub.process.poll() is None
         add(hub, *OFFICE)
         folder = place / "config" / "messagehub"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT
 
 HELLO = b"HTTP/1.1 "
@@ -101,15 +101,7 @@ def test_each_way_of_not_reaching_it_is_told_apart(place: Path, way: str) -> Non
     path = place / "s"
     command = [sys.executable, "-m", "hubctl", "--socket", str(path), "--timeout", "2s", "status"]
     with prepare(path):  # type: ignore[attr-defined]  # each is a context manager
-        done = subprocess.run(
-            [*command, "--json"],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=QUIET_ENV,
-            timeout=TIMEOUT,
-            check=False,
-        )
+        done = launcher.run([*command, "--json"], timeout=TIMEOUT, cwd=ROOT, env=QUIET_ENV)
     error = json.loads(done.stderr)["error"]
     assert (done.returncode, error["code"]) == (exit_code, code), error
     assert words in error["message"]
@@ -120,14 +112,11 @@ def test_each_way_of_not_reaching_it_is_told_apart(place: Path, way: str) -> Non
 
 def test_a_time_limit_that_passes_before_the_daemon_answers_is_not_work_that_goes_on(place: Path) -> None:
     with answering(place / "s", None):
-        done = subprocess.run(
+        done = launcher.run(
             [sys.executable, "-m", "hubctl", "--socket", str(place / "s"), "--timeout", "300ms", "status"],
-            capture_output=True,
-            text=True,
+            timeout=TIMEOUT,
             cwd=ROOT,
             env=QUIET_ENV,
-            timeout=TIMEOUT,
-            check=False,
         )
     assert done.returncode == 6
     assert "does not answer" in done.stderr

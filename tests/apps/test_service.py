@@ -15,17 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubctl import services
+from tests import launcher
 from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT
 
 HUBD = "/opt/messagehub/bin/hubd"
 
 
 def hubctl(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return launcher.run(
         [sys.executable, "-m", "hubctl", "service", *arguments],
-        capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, cwd=ROOT, timeout=TIMEOUT,
-        env={**QUIET_ENV, **environ}, check=False,
-    )  # fmt: skip
+        stdin="",
+        timeout=TIMEOUT,
+        cwd=ROOT,
+        env={**QUIET_ENV, **environ},
+    )
 
 
 def ok(*arguments: str, **environ: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ import pytest
 from hubctl.app import encode
 from hubctl.layout import harmless
 from hubd.journal import ForPeople
-from tests.apps.conftest import ROOT, Hub
+from tests import launcher
+from tests.apps.conftest import ROOT, TIMEOUT, Hub
 
 #: C0, ESC with a sequence, DEL, C1, bidi marks, and characters that are not seen.
 EVIL = "a\x1b]0;title\x07\x1b[2J\x08\x7f\x9b31m\u202eb\u2066c\u200fd\u061ce\ufefff"
@@ -114,7 +114,7 @@ def test_what_the_daemon_says_of_its_configuration(place: Path) -> None:
     file = place / "hubd.toml"
     file.write_text('[hub]\n"\\u001b[2J\\u202e" = 1\n', encoding="utf-8")
     command = [sys.executable, "-m", "hubd", "--check", "--config", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = launcher.run(command, timeout=TIMEOUT, cwd=ROOT)
     assert done.returncode == 78
     assert ACTED_ON.findall(done.stderr) == []
 

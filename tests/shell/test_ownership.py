@@ -24,6 +24,7 @@ from hubd.ownership import find_weakness
 from hubd.secrets import Place as SecretPlace
 from hubd.secrets import SecretRef
 from hubd.state_dir import make_state_dir
+from tests import launcher
 from tests.apps.conftest import ROOT, short_folder
 from tests.shell.open_hub import open_hub
 
@@ -402,12 +403,12 @@ def test_no_context_is_taken_from_a_file_that_others_could_replace(
         "shop",
         "list",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = launcher.run(command, timeout=60, cwd=ROOT)
     assert done.returncode == 4
     assert words in done.stderr
     (place / "hubctl.toml").rename(folder / "hubctl.toml")
     command[4] = str(folder / "hubctl.toml")
-    assert subprocess.run(command, capture_output=True, text=True, cwd=ROOT).returncode == 6
+    assert launcher.run(command, timeout=60, cwd=ROOT).returncode == 6
     (folder / "hubctl.toml").chmod(0o666)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = launcher.run(command, timeout=60, cwd=ROOT)
     assert (done.returncode, "writable by everybody" in done.stderr) == (4, True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.whole.conftest import ROOT, Hub, Witness, reconcile, sink_config, until
+from tests import launcher
+from tests.whole.conftest import ROOT, TIMEOUT, Hub, Witness, reconcile, sink_config, until
 
 TOTAL = 300
 
@@ -156,10 +156,11 @@ def test_a_backup_that_cannot_be_made_says_why(hub: Hub) -> None:
 def refused(hub: Hub, path: str) -> dict[str, Any]:
     """What hubctl says of a backup that must not be made."""
     socket = str(hub.state / "control.sock")
-    done = subprocess.run(
+    done = launcher.run(
         [sys.executable, "-m", "hubctl", "--socket", socket, "daemon", "backup", path, "--json"],
-        capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
+        timeout=TIMEOUT,
+        cwd=ROOT,
+    )
     assert done.returncode == 1
     error: dict[str, Any] = json.loads(done.stderr)["error"]
     assert error["hint"]

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.whole.conftest import ROOT, Hub, Witness, sink_config, until
 
 
 def hubd(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hubd", *arguments],
-        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
-    )  # fmt: skip
+    return launcher.run([sys.executable, "-m", "hubd", *arguments], timeout=60, cwd=ROOT)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +87,7 @@ def test_a_socket_in_a_directory_that_is_not_there_makes_no_tree(tmp_path: Path)
 def test_a_config_written_after_the_start_is_found_by_a_reload(tmp_path: Path) -> None:
     hub = Hub(tmp_path)
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
-    hub.daemon = subprocess.Popen(
+    hub.daemon = launcher.popen(
         [sys.executable, "-m", "hubd", "--state-dir", str(hub.state)], env=environment, cwd=ROOT
     )
     try:

@@ -58,7 +58,7 @@ class SmallDisk:
         ]  # fmt: skip
         mount = ["sh", "-c", 'mount -t tmpfs -o size=24m tmpfs "$0" && exec "$@"', str(self.place)]
         with (self.hub.folder / "hubd.log").open("ab") as log:
-            self.hub.daemon = subprocess.Popen(
+            self.hub.daemon = launcher.popen(
                 [*self.unshare, *mount, *hubd] if self.mounted else hubd, stderr=log, cwd=ROOT
             )
         self.hub.processes.append(self.hub.daemon)

@@ -24,6 +24,7 @@ import trio
 from hubd.client import open_client
 from hubd.control.connection_limits import MAX_CONNECTIONS, MAX_TIMES_FREE
 from hubd.wire import MAX_BATCH
+from tests import launcher
 from tests.node_packages import node_modules
 from tests.shell.raw_client import HELLO, frame, head, open_raw
 from tests.whole.conftest import ROOT, TIMEOUT, Hub, Witness, sink_config, until
@@ -394,10 +395,11 @@ async def test_bad_input_01_frames_over_the_limit_take_no_memory(hub: Hub) -> No
 
 def test_an_address_that_others_reach_is_refused_at_start(hub: Hub) -> None:
     for address in ("0.0.0.0:0", "localhost:0", "192.168.0.1:80", "127.0.0.1", "127.0.0.1:99999", ":8080"):
-        done = subprocess.run(
+        done = launcher.run(
             [sys.executable, "-m", "hubd", "--state-dir", str(hub.state), "--tcp", address],
-            capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT, check=False,
-        )  # fmt: skip
+            timeout=TIMEOUT,
+            cwd=ROOT,
+        )
         assert done.returncode == 64, address
         assert "--tcp" in done.stderr
         assert "Traceback" not in done.stderr

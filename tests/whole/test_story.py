@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.ports import own_port
 from tests.whole.conftest import (
     ROOT,
@@ -192,10 +193,7 @@ def test_kill_9_in_the_middle_loses_nobody_and_doubles_nobody_in_silence(
 
 def test_a_second_daemon_on_the_same_state_is_turned_away(hub: Hub) -> None:
     first = hub.boot()
-    second = subprocess.run(
-        [sys.executable, "-m", "hubd", "--state-dir", str(hub.state)],
-        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
-    )  # fmt: skip
+    second = launcher.run([sys.executable, "-m", "hubd", "--state-dir", str(hub.state)], timeout=60, cwd=ROOT)
     assert second.returncode == 75
     assert str(first.pid) in second.stderr
     assert "Traceback" not in second.stderr
@@ -270,10 +268,7 @@ def test_a_file_that_is_not_our_database_is_refused_and_not_touched(
     path = hub.state / "hub.db"
     path.write_bytes(content)
     path.chmod(0o600)
-    done = subprocess.run(
-        [sys.executable, "-m", "hubd", "--state-dir", str(hub.state)],
-        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
-    )  # fmt: skip
+    done = launcher.run([sys.executable, "-m", "hubd", "--state-dir", str(hub.state)], timeout=60, cwd=ROOT)
     assert done.returncode in (73, 77, 78)
     assert re.search(what, done.stderr)
     assert "Traceback" not in done.stderr
@@ -282,10 +277,9 @@ def test_a_file_that_is_not_our_database_is_refused_and_not_touched(
 
 def test_a_state_directory_that_cannot_be_made_is_one_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = subprocess.run(
-        [sys.executable, "-m", "hubd", "--state-dir", str(tmp_path / "file" / "state")],
-        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
-    )  # fmt: skip
+    done = launcher.run(
+        [sys.executable, "-m", "hubd", "--state-dir", str(tmp_path / "file" / "state")], timeout=60, cwd=ROOT
+    )
     assert done.returncode == 73
     assert "state directory" in done.stderr
     assert "Traceback" not in done.stderr

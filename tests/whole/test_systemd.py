@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests import launcher
 from tests.whole.conftest import ROOT, TIMEOUT, Hub, Witness, sink_config, until
 
 #: hubd whose database writer hangs in the middle of a commit from the first SIGUSR1 on.
@@ -84,7 +85,7 @@ class FakeManager:
             environ["WATCHDOG_USEC"] = str(int(watchdog * 1e6))
         what = ["-c", program] if program else ["-m", "hubd"]
         with (hub.folder / "hubd.log").open("ab") as log:
-            hub.daemon = subprocess.Popen(
+            hub.daemon = launcher.popen(
                 [
                     sys.executable, *what, "--config", str(hub.folder / "hubd.toml"),
                     "--state-dir", str(hub.state), *options,
@@ -315,7 +316,7 @@ def test_every_way_to_stop_settles_what_is_on_the_wire_and_nothing_is_sent_twice
     hub.config = sink_config(witness.port, 4)
     (hub.folder / "hubd.toml").write_text(hub.config)
     with (hub.folder / "hubd.log").open("ab") as log:
-        hub.daemon = daemon = subprocess.Popen(
+        hub.daemon = daemon = launcher.popen(
             [
                 sys.executable, "-m", "hubd", "--config", str(hub.folder / "hubd.toml"),
                 "--state-dir", str(hub.state), "--stop-on-stdin-eof",
@@ -366,7 +367,7 @@ def test_without_a_stdin_its_end_cannot_be_waited_for() -> None:
 def test_whoever_collects_the_log_can_read_the_priority_of_each_line(hub: Hub) -> None:
     """stderr is a pipe: `<6>`, and no time, which the collector adds."""
     (hub.folder / "hubd.toml").touch()
-    hub.daemon = subprocess.Popen(
+    hub.daemon = launcher.popen(
         [
             sys.executable, "-m", "hubd", "--config", str(hub.folder / "hubd.toml"),
             "--state-dir", str(hub.state),
