@@ -39,7 +39,10 @@ from typing import Any, TextIO
 from tests.whole import settable_clock
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = ("hubd", "hubctl", "tests.whole.crashing_hubd", "tests.shell.broken_disk")
+PROGRAMS = (
+    *("hubd", "hubctl"),
+    *("tests.whole.crashing_hubd", "tests.whole.impatient_hubd", "tests.shell.broken_disk"),
+)
 CLOCKED = "tests.whole.clocked_hubd"  #: one that sets its wall clock, which has to be done before all imports
 #: Variables that are read before the first line of a program: by the interpreter, the loader, the C library.
 READ_EARLY = ("PYTHON", "LD_", "LC_", "LANG", "FAKETIME", "NO_FAKE_", "MALLOC_", "GLIBC_")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.apps.conftest import QUIET_ENV, ROOT, TIMEOUT
 from tests.interposed import Interposed
 
@@ -36,14 +37,8 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> Interposed:
 
 def without_locks(failures: Interposed, failure: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     failures.flock.write_text(str(failure))
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**QUIET_ENV, **failures.environment},
-        timeout=TIMEOUT,
-    )
+    environ = {**QUIET_ENV, **failures.environment}
+    return launcher.run([sys.executable, *arguments], timeout=TIMEOUT, cwd=ROOT, env=environ)
 
 
 @pytest.mark.parametrize("name", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
@@ -79,12 +74,6 @@ def test_a_lock_that_somebody_holds_is_still_told_as_another_hubd(place: Path) -
     (place / "state").mkdir(mode=0o700)
     with (place / "state/hubd.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        done = subprocess.run(
-            [sys.executable, *_HUBD, str(place / "state")],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=QUIET_ENV,
-            timeout=TIMEOUT,
-        )
+        command = [sys.executable, *_HUBD, str(place / "state")]
+        done = launcher.run(command, timeout=TIMEOUT, cwd=ROOT, env=QUIET_ENV)
     assert (done.returncode, "another hubd" in done.stderr) == (75, True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.shell.sendgrid_double import KEY
 from tests.whole.conftest import ROOT, Hub, Witness, spawn, until
 
@@ -21,15 +21,6 @@ CONNECTIONS = 4
 SCRIPTS = (
     "field:personalizations.0.to.0.email", "+drop", "drop", "busy,accept", "+status:500", "status:502",
 )  # fmt: skip
-#: hubd as it is, but for the minutes between two questions, which take half a second.
-IMPATIENT = """
-from hubd.core import reconcile
-from hubd.engine import campaign
-from hubd.providers.sendgrid import logs
-from hubd.__main__ import main
-reconcile.APART = logs.APART = campaign.ASK_EVERY = 0.5
-main()
-"""
 
 
 @dataclass
@@ -72,9 +63,10 @@ def boot(hub: Hub, key: str = KEY) -> None:
     path.chmod(0o600)
     (hub.folder / "hubd.toml").write_text(hub.config)
     with (hub.folder / "hubd.log").open("ab") as log:
-        hub.daemon = subprocess.Popen(
+        hub.daemon = launcher.popen(
             [
-                sys.executable, "-c", IMPATIENT, "--config", str(hub.folder / "hubd.toml"),
+                sys.executable, "-m", "tests.whole.impatient_hubd", "sendgrid",
+                "--config", str(hub.folder / "hubd.toml"),
                 "--state-dir", str(hub.state),
             ],
             stderr=log, cwd=ROOT,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import launcher
 from tests.shell.twilio_double import ACCOUNT, SENDER, TOKEN
 from tests.whole.conftest import ROOT, TIMEOUT, Hub, Witness, spawn, until
 
@@ -25,16 +25,6 @@ BUSY = "+14155552006"
 ARRIVES = "+14155552007"
 BOUNCES = "+14155552008"
 WRITES = "+14155552009"  #: answers STOP
-
-IMPATIENT = """
-from hubd.core import reconcile
-from hubd.inbound import reader
-from hubd.providers.twilio import walk
-from hubd.__main__ import main
-reconcile.APART = 1.0
-reader.WHILE_SENDING = walk.SHORTEST = 0.5
-main()
-"""
 
 
 @dataclass
@@ -106,9 +96,10 @@ def boot_impatient(hub: Hub) -> None:
     """hubd as it is, but for the minute between two questions, which takes a second."""
     (hub.folder / "hubd.toml").write_text(hub.config)
     with (hub.folder / "hubd.log").open("ab") as log:
-        hub.daemon = subprocess.Popen(
+        hub.daemon = launcher.popen(
             [
-                sys.executable, "-c", IMPATIENT, "--config", str(hub.folder / "hubd.toml"),
+                sys.executable, "-m", "tests.whole.impatient_hubd", "twilio",
+                "--config", str(hub.folder / "hubd.toml"),
                 "--state-dir", str(hub.state),
             ],
             stderr=log, cwd=ROOT,
