@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import signal
 import sys
@@ -21,7 +22,10 @@ if hasattr(time, "tzset"):
     time.tzset()
 
 PROGRAMS = ("apps", "whole")  #: the folders whose tests start programs
-FIRST = ("test_chaos.py", "test_clock.py", "test_crash.py", "whole", "apps", "shell")
+FIRST = ("test_chaos.py", "test_clock.py", "test_crash.py", "whole", "apps", "test_model.py", "shell")
+WAITING = (
+    3 / 5
+)  #: of the workers begin with tests that start programs, and wait for them for much of their time
 MEMORY = "/dev/shm"
 ROOM = 2 * 2**30  #: bytes that have to be free there; a run of all tests takes a quarter of it at most
 
@@ -61,6 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
     items[:] = sorted((item for item in items if item not in gone), key=_turn)
+    if hasattr(config, "workerinput"):
+        items[:] = _dealt(items, config.workerinput["workercount"])
 
 
 def _is_left_out(item: pytest.Item, config: pytest.Config) -> bool:
@@ -74,6 +80,28 @@ def _turn(item: pytest.Item) -> int:
     """The long tests come first, so that the workers end together; else the order stays."""
     places = (item.path.name, item.path.parent.name)
     return next((turn for turn, place in enumerate(FIRST) if place in places), len(FIRST))
+
+
+def _dealt(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The order in which each worker, which is given as many tests as any other, begins with what it should.
+
+    Some begin with tests of programs, the longest first, and others with tests that only compute, so
+    that there is always something to do for the processors. Small tests are last, so that the workers, which
+    take what another one has not begun, end together. The tests of a file stay together: they share fixtures.
+    """
+    rest = [item for item in items if item.path.parent.name not in PROGRAMS]
+    waiting = max(1, round(workers * WAITING))
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    programs = (list(tests) for _, tests in itertools.groupby(items, lambda item: item.path))
+    starting = (tests for tests in programs if tests[0].path.parent.name in PROGRAMS)
+    for number, tests in enumerate(starting):
+        shares[number % waiting] += tests
+    for number in (*range(waiting, workers), *range(waiting)):
+        size = len(items) // workers + (number >= workers - len(items) % workers)
+        room = max(0, size - len(shares[number]))
+        shares[number] += rest[:room]
+        del rest[:room]
+    return [*itertools.chain(*shares), *rest]
 
 
 def pytest_collection_finish() -> None:
