@@ -212,14 +212,17 @@ class Provider:
         spec, fresh = self.spec, None
         if pool.breaker.health is Health.STOPPED or self._refused:
             fresh = await self._open_transport(spec)  # with the secrets as they are now
-        answer = await self._log_in(fresh or pool.transport)
-        works = is_ready(answer) and not self._disabled
-        if fresh is not None and works and spec is self.spec:
-            pool.revive(fresh)
-        elif fresh is not None:
-            await fresh.aclose()
-        elif works and pool.breaker.health is not Health.READY:
-            pool.revive()
+        try:
+            answer = await self._log_in(fresh or pool.transport)
+            works = is_ready(answer) and not self._disabled
+            if fresh is not None and works and spec is self.spec:
+                pool.revive(fresh)
+                fresh = None
+            elif fresh is None and works and pool.breaker.health is not Health.READY:
+                pool.revive()
+        finally:
+            if fresh is not None:
+                await fresh.aclose()
         return answer
 
     async def works(self) -> bool:

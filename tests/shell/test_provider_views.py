@@ -99,6 +99,28 @@ async def test_a_bad_probe_does_not_end_a_stop(autojump_clock: trio.testing.Mock
     assert told.states == ["stopped"]
 
 
+async def test_a_probe_that_is_cut_short_closes_what_it_opened(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Silent(FakeTransport):
+        async def probe(self) -> Answer:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    opened: list[FakeTransport] = []
+
+    async def opens() -> FakeTransport:
+        await trio.lowlevel.checkpoint()
+        opened.append(Silent())
+        return opened[-1]
+
+    provider = Provider(replace(make_spec(FakeTransport()), open=opens), lambda: 0.5, now=wall)
+    (await provider.open()).breaker.stop("wrong password")
+    with trio.move_on_after(1):
+        await provider.probe()
+    assert [each.closed for each in opened] == [0, 1], "the one in use stays open"
+
+
 async def test_a_removed_provider_is_told_as_disabled(autojump_clock: trio.testing.MockClock) -> None:
     told = Told()
     providers = Providers({"fake": make_spec(FakeTransport())}, lambda: 0.5, tell=told, now=wall)
