@@ -261,16 +261,17 @@ class ImapSession:
             return refusal or f"mails cannot be marked as seen: {refused}"
         return f"{refusal}; they are marked as seen instead" if refusal else ""
 
-    def acknowledge_until(self, place: Place, now: float) -> str:
+    def acknowledge_until(self, place: Place, now: float) -> str | None:
         """Move what was read by an earlier connection, which ended before it could; as `acknowledge`.
 
-        Mails that were too old when the mailbox was read for the first time stay where they are.
+        None where mails are not moved: nothing shows then whether the server still refuses something. Those
+        that were too old when the mailbox was read for the first time stay where they are.
         """
         if self._settings.processed_folder and self.moves and place.uid:
             span = f"{max(1, place.uid - _SPAN)}:{place.uid}"
             found = self._say(self._client.search, [*_since(now), "UID", span])
             return self.acknowledge(sorted(uid for uid in found if uid <= place.uid)[-_MOST_MOVED:])
-        return ""
+        return None
 
     def _select(self, folder: str) -> dict[bytes, Any]:
         try:

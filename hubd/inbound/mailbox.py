@@ -134,7 +134,7 @@ class Mailbox:
         begin = await self._run(session, partial(session.begin, last, self._now()))
         if begin == last:
             left = await self._run(session, partial(session.acknowledge_until, begin, self._now()))
-            self.refused = left or self.refused
+            self.refused = self.refused if left is None else left
         elif last is not None:
             log.warning("%s: the server numbers its mails anew; what is there is read again", self.name)
         return session, begin

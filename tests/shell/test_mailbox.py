@@ -120,6 +120,23 @@ async def test_a_folder_that_cannot_be_written_keeps_no_mail_from_being_read(
     await again.aclose()
 
 
+async def test_a_complaint_ends_when_a_new_connection_finds_nothing_left_to_move(
+    dovecot: Dovecot, user: str
+) -> None:
+    source = reader(dovecot, user, processed_folder="no/such/folder")
+    dovecot.put(user, "m1", mail(1))
+    found = await source.fetch("")
+    await acknowledge(found)
+    assert source.refused
+    await source.aclose()
+    for path in dovecot.maildir(user).glob("cur/m1*"):  # a person has moved it
+        path.unlink()
+    dovecot.put(user, "m2", mail(2))
+    assert texts(await source.fetch(found.cursor)) == ["Thank you 2"]
+    assert source.refused == ""
+    await source.aclose()
+
+
 async def test_what_was_booked_by_a_connection_that_ended_is_moved_by_the_next(
     dovecot: Dovecot, user: str
 ) -> None:
