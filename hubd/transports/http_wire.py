@@ -19,12 +19,14 @@ from urllib.parse import SplitResult, urlsplit
 import trio
 
 from hubd.core.model import Answer, Signal, Stage
+from hubd.core.provider_reply import one_line
 from hubd.errors import BadConfig
 from hubd.failpoints import reach
 from hubd.transports.forbidden import is_forbidden_peer
 from hubd.transports.http_protocol import CutOff, Malformed, Protocol, Request, Response, kept_for
 from hubd.transports.http_proxy import Proxy, proxy_for
 from hubd.transports.loopback import is_loopback_peer
+from hubd.transports.resolver import NameUnresolved, addresses_of
 from hubd.transports.stream import Stream
 from hubd.transports.tcp_connect import NotConnected, connect
 from hubd.transports.tls import client_context
@@ -84,6 +86,15 @@ class Endpoint:
     def first_hop(self) -> tuple[str, int]:
         """Where the connection goes: the proxy, or the server itself."""
         return (self.proxy.host, self.proxy.port) if self.proxy else (self.host, self.port)
+
+    async def resolved(self) -> Answer | None:
+        """Resolve the name of the host, or of the proxy. Returns an answer if it does not resolve."""
+        try:
+            await addresses_of(self.first_hop[0], self.connect_timeout)
+        except NameUnresolved as problem:
+            text = one_line(f"{problem} ({problem.why})")
+            return Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text=text, detail=str(problem))
+        return None
 
     def connection(self) -> Connection:
         """One connection, opened when it is first needed."""

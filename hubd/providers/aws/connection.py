@@ -21,7 +21,6 @@ from hubd.providers.aws.signing import Keys, Signer
 from hubd.providers.aws.verdicts import CLOCK_SKEW, EXPIRED, REFUSED_KEYS
 from hubd.transports.http_protocol import Request, Response
 from hubd.transports.http_wire import Endpoint, NoAnswer
-from hubd.transports.resolver import NameUnresolved, addresses_of
 from hubd.transports.secret_reader import unreadable_secret
 
 #: Bytes of an answer. None to one message is larger.
@@ -66,7 +65,7 @@ class ServiceConnection:
         """Have the keys, and an address for the host's name. Returns an answer if one is not to be had."""
         if unreadable := await self._log_in():
             return unreadable
-        return None if self._resolved else await self._look_up()
+        return None if self._resolved else await self._service.endpoint.resolved()
 
     async def ask(self, request: Request, *, largest: int = MAX_RESPONSE) -> Response | Answer:
         """The answer to a request that succeeded; else what went wrong, as an answer to a message.
@@ -127,16 +126,6 @@ class ServiceConnection:
 
     def _sign_with(self, keys: Keys) -> None:
         self._signer = Signer(keys, region=self._service.region, service=self._service.name)
-
-    async def _look_up(self) -> Answer | None:
-        """Resolve the name of the host, or of the proxy. Returns an answer if it does not resolve."""
-        endpoint = self._service.endpoint
-        try:
-            await addresses_of(endpoint.first_hop[0], endpoint.connect_timeout)
-        except NameUnresolved as problem:
-            text = self._line(f"{problem} ({problem.why})")
-            return Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text=text, detail=str(problem))
-        return None
 
     def _line(self, text: str) -> str:
         """One line for people. A signature that is refused is answered with what it should have been of."""

@@ -29,7 +29,6 @@ from hubd.providers.sendgrid.message import Tracking, body_of, files_of
 from hubd.providers.sendgrid.verdicts import VERDICTS
 from hubd.transports.http_protocol import Request, Response
 from hubd.transports.http_wire import Endpoint, NoAnswer
-from hubd.transports.resolver import NameUnresolved, addresses_of
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
 
 #: Bytes of an answer.
@@ -123,7 +122,7 @@ class SendGridConnection:
         self._ready = (rendered, self._request(rendered))
         if not self._key and (unreadable := await self._log_in()):
             return unreadable
-        return None if self._resolved else await self._look_up()
+        return None if self._resolved else await self._transport.endpoint.resolved()
 
     async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:
         """Hand the message to SendGrid. `following` is not used.
@@ -223,16 +222,6 @@ class SendGridConnection:
             self._key = await self._transport.read_key()
         except CredentialMissing as problem:
             return unreadable_secret(problem, Stage.REQUEST, 401)
-        return None
-
-    async def _look_up(self) -> Answer | None:
-        """Resolve the name of the host, or of the proxy. Returns an answer if it does not resolve."""
-        endpoint = self._transport.endpoint
-        try:
-            await addresses_of(endpoint.first_hop[0], endpoint.connect_timeout)
-        except NameUnresolved as problem:
-            text = self._line(f"{problem} ({problem.why})")
-            return Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text=text, detail=str(problem))
         return None
 
     def _answer(self, response: Response) -> Answer:

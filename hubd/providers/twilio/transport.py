@@ -32,7 +32,6 @@ from hubd.providers.twilio.reconcile import LARGEST_PAGE, Page, reconcile
 from hubd.providers.twilio.verdicts import VERDICTS
 from hubd.transports.http_wire import Endpoint, NoAnswer
 from hubd.transports.loopback import is_loopback
-from hubd.transports.resolver import NameUnresolved, addresses_of
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
 
 T = TypeVar("T")
@@ -155,7 +154,7 @@ class TwilioConnection:
         await trio.lowlevel.checkpoint()
         if not self._token_read and (unreadable := await self._log_in()):
             return unreadable
-        return None if self._resolved else await self._look_up()
+        return None if self._resolved else await self._endpoint.resolved()
 
     async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:
         """Hand the message to Twilio. `following` is not used.
@@ -238,15 +237,6 @@ class TwilioConnection:
         self._settings = replace(self._settings, auth_token=token)
         self._client.password = token
         self._client.auth = (self._settings.account_sid, token)
-        return None
-
-    async def _look_up(self) -> Answer | None:
-        """Resolve the name of the host, or of the proxy. Returns an answer if it does not resolve."""
-        try:
-            await addresses_of(self._endpoint.first_hop[0], self._settings.connect_timeout)
-        except NameUnresolved as problem:
-            text = self._line(f"{problem} ({problem.why})")
-            return Answer(stage=Stage.CONNECT, signal=Signal.DROPPED, text=text, detail=str(problem))
         return None
 
     async def _exchange(
