@@ -316,9 +316,24 @@ def halt(campaign: Campaign, *, event: CampaignEvent) -> Move:
     """
     _check_ordinary(campaign)
     to = advance_campaign(campaign.state, event, campaign.name)
-    waits = campaign.state is CampaignState.PAUSED and campaign.reason == WAITS_FOR_CREDITS
-    changed = campaign.state is not to or (waits and event is CampaignEvent.PAUSE)
+    changed = campaign.state is not to or (waits_for_credits(campaign) and event is CampaignEvent.PAUSE)
     return Move(event=event, to=to, changed=changed, limited=False)
+
+
+def waits_for_credits(campaign: Campaign) -> bool:
+    """Whether it was paused for lack of credits, and nobody has paused it since."""
+    return campaign.state is CampaignState.PAUSED and campaign.reason == WAITS_FOR_CREDITS
+
+
+def if_it_waits_for(account: str, decide: Decide[Move]) -> Decide[Move]:
+    """`decide` for what waits for credits of an account; no change to a campaign that waits no more."""
+
+    def decided(campaign: Campaign) -> Move:
+        if waits_for_credits(campaign) and campaign.credits == account:
+            return decide(campaign)
+        return Move(event=CampaignEvent.RESUME, to=campaign.state, changed=False)
+
+    return decided
 
 
 def retry(campaign: Campaign, *, queued: bool, cost: Cost | None = None) -> Move:

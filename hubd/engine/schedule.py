@@ -14,9 +14,10 @@ from typing import Protocol
 import trio
 
 from hubd.core.credits import PAUSED
+from hubd.core.decide import Decide, Decided, Move, if_it_waits_for, waits_for_credits
 from hubd.core.lifecycle import CampaignEvent, advance_campaign
 from hubd.core.model import Campaign, CampaignState
-from hubd.engine.ports import Campaigns, Ledger, StoreHealth
+from hubd.engine.ports import Campaigns, Commit, Ledger, StoreHealth
 from hubd.engine.wakeup import Wakeup
 from hubd.errors import CreditsShort, HubError, NotFound, ShuttingDown, StoreError
 
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 class _Supervisor(Protocol):
     async def recover(self) -> None: ...
     async def start(
-        self, name: str, *, limit: int | None = None, event: CampaignEvent = CampaignEvent.START
+        self, name: str, *, event: CampaignEvent = CampaignEvent.START, commit: Commit | None = None
     ) -> tuple[bool, Campaign]: ...
     def wake_all(self) -> None: ...
 
@@ -145,12 +146,16 @@ class Scheduler:
     async def _resume_what_is_paid(self) -> None:
         """Credits were granted: campaigns that are paused for lack of them go on, if there are enough now."""
         for account, grants in (await self._campaigns.topped_up()).items():
+
+            async def commit(number: int, decide: Decide[Move], account: str = account) -> Decided[Move]:
+                # Somebody may have paused it after it was listed.
+                return await self._campaigns.carry_out(number, if_it_waits_for(account, decide))
+
             for campaign in await self._campaigns.list():
-                waits = campaign.state is CampaignState.PAUSED and campaign.reason == PAUSED
-                if not waits or campaign.credits != account:
+                if not waits_for_credits(campaign) or campaign.credits != account:
                     continue
                 try:
-                    await self._supervisor.start(campaign.name, event=CampaignEvent.RESUME)
+                    await self._supervisor.start(campaign.name, event=CampaignEvent.RESUME, commit=commit)
                 except StoreError:
                     raise
                 except ShuttingDown:

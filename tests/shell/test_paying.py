@@ -173,6 +173,42 @@ async def test_who_pauses_what_waits_for_credits_resumes_it_too(hub: Client) -> 
     await until(hub, "spring", "completed")
 
 
+async def test_who_pauses_it_while_a_grant_is_looked_at_is_not_overruled(
+    served: Served, hub: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.2)
+    await hub.call("campaign.apply", spec=PLAIN | {"credits": "team"})
+    await hub.call("campaign.start", name="spring", at=at.isoformat())
+    assert (await until(hub, "spring", "paused"))["reason"] == "credits"
+    campaigns: Any = served.hub.campaigns
+    granted, looked = trio.Event(), trio.Event()
+    topped_up, list_all, looked_at = campaigns.topped_up, campaigns.list, campaigns.looked_at
+
+    async def after_the_grant() -> dict[str, int]:
+        found: dict[str, int] = await topped_up()
+        if found:
+            granted.set()
+        return found
+
+    async def paused_once_listed(**asked: bool) -> object:
+        found = await list_all(**asked)
+        if granted.is_set() and not looked.is_set():
+            await hub.call("campaign.pause", name="spring")
+        return found
+
+    async def then(account: str, grants: int) -> None:
+        await looked_at(account, grants)
+        looked.set()
+
+    for name, hooked in (("topped_up", after_the_grant), ("list", paused_once_listed), ("looked_at", then)):
+        monkeypatch.setattr(campaigns, name, hooked)
+    await hub.call("credits.grant", account="team", credits=100)
+    with trio.fail_after(30):
+        await looked.wait()
+    view = (await hub.call("campaign.get", name="spring"))["campaign"]
+    assert (view["state"], view["reason"], view["counts"]["sent"]) == ("paused", "", 0)
+
+
 async def test_a_one_off_message_is_paid_for(hub: Client) -> None:
     asked: dict[str, Any] = {"provider": "outbox", "to": "ann@example.com", **WORDS, "credits": "team"}
     for dry_run in (True, False):
