@@ -126,8 +126,8 @@ def overdue(db: Transaction, retention: Retention, now: float) -> float:
                 since = row["updated_at"] if endless else max(row["updated_at"], ended)
                 late = max(late, now - kept - since)
     if retention.events is not None:
-        oldest: float | None = db.execute(OLDEST_EVENT).fetchone()[0]
-        late = max(late, 0.0 if oldest is None else now - retention.events - oldest)
+        for (oldest,) in db.execute(OLDEST_EVENT):  # none, once all of them were removed
+            late = max(late, now - retention.events - oldest)
     return late
 
 
