@@ -19,6 +19,7 @@ from hubd.store.rollup import count_pending
 
 log = logging.getLogger(__name__)
 
+HOUR = 3600.0
 AGAIN = 60.0  #: seconds until what failed is tried again, and between two looks for what nobody tells of
 
 
@@ -76,11 +77,13 @@ def retention_of(reload: Reloader) -> Retention:
 
 
 async def tidy_hourly(database: Database, reload: Reloader) -> None:
-    """Remove what is older than it is to be kept."""
+    """Remove what is older than it is to be kept: each hour, and when a reload may have said otherwise."""
     while True:
+        reloaded = reload.next
         try:
             await tidy(database, now=database.steady())
             await thin(database, retention_of(reload), database.steady())
         except StoreUnavailable as error:
             log.info("removing old history waits: %s", error)
-        await trio.sleep(3600)
+        with trio.move_on_after(HOUR):
+            await reloaded.wait()

@@ -57,6 +57,7 @@ class Reloader:
         self._waiting: list[str] = []  #: keys whose new value waits for a restart
         self._at_start = {each.key: each for each in settings(config, options) if each.key in _ONCE}
         self._one_at_a_time = trio.Lock()
+        self.next = trio.Event()  #: set by the next reload that succeeds, and replaced
         self._token_trouble = ""  #: why the viewers' token could not be read last
 
     @property
@@ -130,6 +131,8 @@ class Reloader:
             if value(config) != value(self._running) and key not in self._options
         ]
         self._running = replace(config, tcp=self._running.tcp, listener=self._running.listener)
+        self.next.set()
+        self.next = trio.Event()
         return changes
 
     @property

@@ -18,6 +18,7 @@ import trio.testing
 
 from hubd.client import Client, open_client
 from hubd.config.file import load_config
+from hubd.config.reload import Reloader
 from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.model import CampaignState, Channel, DeliveryState
 from hubd.core.records import Finding
@@ -32,7 +33,7 @@ from hubd.store.inbox import Inbox
 from hubd.store.integrity import IntegrityCheck
 from hubd.store.notices import Notices
 from hubd.store.retention import Retention, thin
-from hubd.upkeep import erase_files
+from hubd.upkeep import erase_files, retention_of, tidy_hourly
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.open_hub import PERSONAL, PLAIN, Served
 from tests.shell.test_paying import until
@@ -456,6 +457,37 @@ def test_how_long_history_is_kept_is_read_and_judged(tmp_path: Path) -> None:
     }
 
 
+async def test_a_reload_that_first_says_how_long_has_it_done_at_once(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "hubd.toml"
+    path.touch()
+    await store.db.write(lambda unit: unit.event("test", None, {}))
+    long_ago = store.db.steady() - 400 * DAY
+    await store.db.write(lambda unit: unit.db.execute("UPDATE event SET at = ?", (long_ago,)))
+
+    async def apply(_: object) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def add(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def late() -> bool:
+        kept = retention_of(reload)
+        return bool(await store.db.read(lambda db: retention.overdue(db, kept, store.db.steady())))
+
+    reload = Reloader(load_config(path), find=lambda: path, expected=path, options={}, apply=apply, add=add)
+    path.write_text('[retention]\nevents = "1 year"\n')
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tidy_hourly, store.db, reload)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert await store.db.read(lambda db: db.execute("SELECT count(*) FROM event").fetchone()[0])
+        await reload()
+        with trio.fail_after(30):
+            while await late():  # noqa: ASYNC110 - what is removed is no event
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
 async def test_doctor_says_what_is_kept_too_long_and_how_much_of_the_file_is_empty(store: Store) -> None:
     campaign = await store.running("ann")
     (ann,) = await store.ids(campaign)
@@ -479,4 +511,6 @@ async def test_doctor_says_what_is_kept_too_long_and_how_much_of_the_file_is_emp
     await store.db.write(lambda unit: unit.db.execute("UPDATE event SET at = ?", (long_ago,)))
     assert not (await finding("history", Retention(events=DAY))).ok
     assert (await finding("history", Retention())).ok
+    await thin(store.db, Retention(events=DAY), store.db.steady())
+    assert (await finding("history", Retention(events=DAY))).ok, "also when no event is left"
     assert (await finding("space", kept)).found == "0 of 0 MiB of the database file are empty"
