@@ -6,6 +6,7 @@ stale and says so. README.md has the same list in words.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +38,24 @@ class Mutation:
 
     def apply(self, tree: Path) -> None:
         """Change the program under `tree`. Raises `Stale`."""
-        for old, new in self.changes:
-            path = self._place(tree, old)
-            path.write_text(path.read_text().replace(old, new))
+        for path, text in self.changed(texts_of(tree)).items():
+            path.write_text(text)
 
-    def _place(self, tree: Path, old: str) -> Path:
-        files = [path for kind in ("*.py", "*.sql") for path in (tree / "hubd").rglob(kind)]
-        found = [(path, n) for path in files if (n := path.read_text().count(old))]
-        if len(found) != 1 or found[0][1] != 1:
-            raise Stale(f"{self.name}: {old!r} is {sum(n for _, n in found)} times in hubd, not once")
-        return found[0][0]
+    def changed(self, texts: Mapping[Path, str]) -> dict[Path, str]:
+        """What the files become that are changed. Raises `Stale`."""
+        new: dict[Path, str] = {}
+        for old, instead in self.changes:
+            now = {**texts, **new}
+            found = [(path, n) for path, text in now.items() if (n := text.count(old))]
+            if [n for _, n in found] != [1]:
+                raise Stale(f"{self.name}: {old!r} is {sum(n for _, n in found)} times in hubd, not once")
+            new[found[0][0]] = now[found[0][0]].replace(old, instead)
+        return new
+
+
+def texts_of(tree: Path) -> dict[Path, str]:
+    """The program's files under `tree`, and what is in each."""
+    return {path: path.read_text() for kind in ("*.py", "*.sql") for path in (tree / "hubd").rglob(kind)}
 
 
 MUTATIONS = (
