@@ -65,6 +65,8 @@ def item(found: r.InboxLetter, *, width: int = 10_000) -> str:
         ("answered by", found["answer_id"]),
     ]
     unmatched = "" if found["delivery_id"] is not None else ", about no message of yours"
+    if unmatched and found["matched_by"]:
+        unmatched = ", about a deleted message of yours"
     blocks = [f"item {found['id']}  {kind}{unmatched}\n{facts(pairs, width=width)}"]
     if found["text"]:
         blocks.append(printable(found["text"].replace("\r\n", "\n").rstrip("\n")))

@@ -100,6 +100,8 @@ def show(app: App, id_: int) -> None:
     if print_result(app, found, of="item"):
         return
     app.out(render_inbox.item(found["item"], width=app.width()))
+    if "advice" in found["item"]:
+        app.note(found["item"]["advice"])
     if found["item"]["decision"] == "waiting":
         app.note(f"to decide: hubctl inbox decide {id_} opt_out|continue")
 

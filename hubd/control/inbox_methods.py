@@ -12,7 +12,8 @@ from hubd.control.table import Disk, changes, reads
 from hubd.control.views import time_text
 from hubd.core.compose import content_hash
 from hubd.core.inbound import ItemKind
-from hubd.core.inbox import InboxRow, SourceView
+from hubd.core.inbound_effects import AT_ONCE
+from hubd.core.inbox import TOKEN_ONLY, InboxRow, SourceView
 from hubd.core.model import Channel, Content, DeliveryState, Kind
 from hubd.core.records import MessageLife
 from hubd.errors import Conflict, SourceUnavailable
@@ -23,6 +24,10 @@ from hubd.wire.params import Params
 from hubd.wire.results import Done
 
 SHORTENED = 2_000  #: characters of a text in a list
+UNKNOWN_RECIPIENT = (
+    "The message is deleted, and nothing tells any more to whom it was, so nobody is suppressed. "
+    "If you know the address: hubctl suppress add ADDRESS"
+)
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,250}>")
 _RE = re.compile(r"(?:re|aw|sv|antw|odp)\s*:", re.IGNORECASE)
 
@@ -169,6 +174,8 @@ def item_view(row: InboxRow, *, shorten: bool = False) -> r.InboxItem:
     }
     if shorten and len(row.text) > SHORTENED:
         view["text"], view["text_shortened"] = row.text[:SHORTENED], True
+    if row.matched_by == TOKEN_ONLY and (row.kind is ItemKind.COMPLAINT or row.enhanced in AT_ONCE):
+        view["advice"] = UNKNOWN_RECIPIENT
     return view
 
 

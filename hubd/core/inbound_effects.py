@@ -96,11 +96,18 @@ class Effect:
     listed: bool = False  #: it is kept, for people to read
 
 
-def effect_of(item: Item, match: Match | None, *, opted_out: bool = False) -> Effect:
-    """What an item leads to. `opted_out`: whether its address is suppressed because of an earlier opt-out."""
+def effect_of(item: Item, match: Match | None, *, opted_out: bool = False, proven: bool = False) -> Effect:
+    """What an item leads to.
+
+    `opted_out`: whether its address is suppressed because of an earlier opt-out. `proven`: a token of ours
+    shows to whom the message was, which is gone itself, and the item speaks of nobody else.
+    """
     kind, unclear = _kind_of(item, opted_out)
-    suppress, soft = _bounce(item, match) if kind is ItemKind.BOUNCE else (_SUPPRESS.get(kind, ""), False)
-    if kind is ItemKind.COMPLAINT and match is None and not item.of_list:
+    known = item.of_list or proven
+    suppress, soft = (
+        _bounce(item, match, known) if kind is ItemKind.BOUNCE else (_SUPPRESS.get(kind, ""), False)
+    )
+    if kind is ItemKind.COMPLAINT and match is None and not known:
         suppress = ""  # anybody can send one
     moves = _moves(kind, match)
     certain = match is not None and match.certain
@@ -152,7 +159,7 @@ def _moves(kind: ItemKind, match: Match | None) -> tuple[V, ...]:
     return tuple(moves)
 
 
-def _bounce(item: Item, match: Match | None) -> tuple[str, bool]:
+def _bounce(item: Item, match: Match | None, known: bool) -> tuple[str, bool]:
     """For which reason a bounce suppresses the recipient, and whether it counts as a soft one."""
     if item.about.channel is Channel.SMS:
         suppress = AT_ONCE_SMS.get(item.vendor, "")
@@ -161,7 +168,7 @@ def _bounce(item: Item, match: Match | None) -> tuple[str, bool]:
     if item.permanent is False:  # whoever reports it says that it may pass
         suppress = ""
     if match is None:
-        return (suppress if item.of_list else ""), False
+        return (suppress if known else ""), False
     # A report that anybody could write, or that speaks of where the recipient's mail is forwarded to.
     about_another = item.about.address not in ("", match.delivery.address_key)
     if not (match.certain or item.of_list) or about_another:

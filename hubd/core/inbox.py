@@ -45,6 +45,10 @@ class Booked:
     nobody: tuple[str, ...] = ()  #: keys of opt-outs of which nothing tells any more whose they are
 
 
+#: In `matched_by`: a token proves that the message was ours, and nothing tells any more to whom it was.
+TOKEN_ONLY = "token_only"  # noqa: S105 - not a secret
+
+
 class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that people may want to read."""
 

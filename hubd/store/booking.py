@@ -17,6 +17,7 @@ from hubd.core.inbound import Item, ItemKind
 from hubd.core.inbound_effects import Effect, effect_of, too_many
 from hubd.core.inbound_matching import (
     Candidate,
+    How,
     Match,
     Named,
     addresses_of,
@@ -25,7 +26,7 @@ from hubd.core.inbound_matching import (
     tried_between,
     whose,
 )
-from hubd.core.inbox import Booked, BounceRules
+from hubd.core.inbox import TOKEN_ONLY, Booked, BounceRules
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.measures import ACCEPTED, Measure
 from hubd.core.mime import one_line
@@ -33,6 +34,7 @@ from hubd.core.model import Channel, DeliveryState, SkipReason
 from hubd.core.provider_reply import masked
 from hubd.core.reasons import SENTENCES
 from hubd.core.tokens import Tokens
+from hubd.store.address_hash import address_hash
 from hubd.store.cancelling import cancel_waiting
 from hubd.store.credit_holds import doubts_decided
 from hubd.store.doubts import tell_decided
@@ -99,6 +101,8 @@ EVENT_OF = {
 }
 #: What people want, also of whom the address was erased.
 _OF_PEOPLE = frozenset({ItemKind.OPT_OUT, ItemKind.COMPLAINT, ItemKind.REPLY})
+#: What a report says of a recipient; with our token in it, also when the message is deleted.
+_TOLD_OF = frozenset({ItemKind.BOUNCE, ItemKind.COMPLAINT})
 #: These count once for each message, however many reports there are.
 _ONCE = frozenset({Measure.BOUNCED, Measure.COMPLAINTS, Measure.OPT_OUTS})
 
@@ -138,19 +142,22 @@ class _Booking:
                 continue
             match = self._match(item, names, by_provider)
             match, erased = self._who(item, names, match)
-            addresses = {*addresses_of(item, match), *([erased.address_key] if erased else ())} - {""}
+            deleted = match is None and names.token is not None and item.kind in _TOLD_OF
+            # Who reports it may name anybody; what our token proves is to whom it was.
+            told = () if deleted else addresses_of(item, match)
+            addresses = {*told, *([erased.address_key] if erased else ())} - {""}
             if item.kind is ItemKind.OPT_OUT and not addresses and erased is None:
                 self._nobody.append(item.key)
             if known:
                 continue
-            if match is None and erased is None:
+            if match is None and erased is None and not deleted:
                 left_for = item.look_again or leave_for
                 if left_for and self._unit.now - item.at < left_for:
                     left.append(item.key)
                     continue
                 if item.only_ours or (item.of_list and self._is_forgotten(item)):
                     continue
-            if self._enter(item, key, match, addresses, erased):
+            if self._enter(item, key, match, addresses, erased, deleted=deleted):
                 booked.add((self._source_of(item), key))
         return Booked(
             new=dict(self._new),
@@ -206,10 +213,12 @@ class _Booking:
         """The match with the recipient of its message, where that was erased and a person wants something;
         and what is kept of that recipient.
         """
+        if match is None:  # the message may be gone with its campaign
+            if named.token is None or item.kind not in _OF_PEOPLE | _TOLD_OF:
+                return None, None
+            return None, erased_recipient(self._unit.db, named.token)
         if item.kind not in _OF_PEOPLE:
             return match, None
-        if match is None:  # the message may be gone with its campaign
-            return None, None if named.token is None else erased_recipient(self._unit.db, named.token)
         if match.delivery.address_key or not match.certain:
             return match, None
         erased = erased_recipient(self._unit.db, match.delivery.delivery_id)
@@ -223,16 +232,27 @@ class _Booking:
     # -- what it leads to --------------------------------------------------------------------------
 
     def _enter(
-        self, item: Item, key: str, match: Match | None, addresses: Collection[str], erased: Erased | None
+        self,
+        item: Item,
+        key: str,
+        match: Match | None,
+        addresses: Collection[str],
+        erased: Erased | None,
+        *,
+        deleted: bool,
     ) -> bool:
-        """Write what an item leads to; whether it is kept under its key."""
+        """Write what an item leads to; whether it is kept under its key.
+
+        `deleted`: a token proves that the message, which is gone, was ours.
+        """
         replied = item.kind is ItemKind.REPLY
         told = match is not None and self._was_told(item, match)
         opted_out = replied and any(
             self._is_opted_out(item.about.channel, address) and not self._opted_out_later(item, address)
             for address in addresses
         )
-        effect = effect_of(item, match, opted_out=opted_out)
+        proven = deleted and erased is not None and self._is_of(erased, item)
+        effect = effect_of(item, match, opted_out=opted_out, proven=proven)
         self._new[effect.kind] += 1
         if match is None:
             self._unmatched += 1
@@ -251,7 +271,10 @@ class _Booking:
             suppress_hash(self._unit, erased.hash, effect.suppress, campaign, self._source_of(item))
         if not effect.listed or told or (item.of_list and match is None and not effect.suppress):
             return False
-        number = self._keep(item, key, effect, match)
+        how = match.how.value if match is not None else ""
+        if deleted:
+            how = How.TOKEN.value if erased is not None else TOKEN_ONLY
+        number = self._keep(item, key, effect, match, how)
         if effect.hold:
             for address in addresses:
                 hold(self._unit, item.about.channel, address, number)
@@ -259,6 +282,17 @@ class _Booking:
         if match is not None or effect.kind not in (ItemKind.BOUNCE, ItemKind.COMPLAINT):
             self._tell(item, effect, match, number)
         return True
+
+    def _is_of(self, erased: Erased, item: Item) -> bool:
+        """Whether an item about an erased recipient speaks of them: mail is forwarded, and reports of what
+        became of it there speak of somebody else.
+        """
+        address = item.about.address
+        return (
+            item.kind is ItemKind.COMPLAINT
+            or not address
+            or address_hash(self._unit.db, Channel.EMAIL, address) == erased.hash
+        )
 
     def _is_forgotten(self, item: Item) -> bool:
         """Whether an address stays suppressed without being named."""
@@ -357,7 +391,7 @@ class _Booking:
         self._load([number for number, each in self._known.items() if each.address_key == address])
         self._waiting = True
 
-    def _keep(self, item: Item, key: str, effect: Effect, match: Match | None) -> int:
+    def _keep(self, item: Item, key: str, effect: Effect, match: Match | None, how: str) -> int:
         about = item.about
         recipient = about.address if match is None else match.delivery.address_key or about.address
         number: int = self._unit.db.execute(
@@ -370,7 +404,7 @@ class _Booking:
                 self._unit.now,
                 None if match is None else match.delivery.delivery_id,
                 None if match is None else match.delivery.campaign_id,
-                "" if match is None else match.how.value,
+                how,
                 about.channel.value,
                 about.address or recipient,
                 effect.reason,

@@ -16,13 +16,16 @@ InboxItem = TypedDict(
         "mailbox": str,  # where it was read, such as "mailbox bounces" or "provider ses"
         "campaign": str | None,
         "delivery_id": int | None,
-        "matched_by": str,  # what showed whose message it is: token, message_id, provider or recipient
+        # what showed whose message it is: token, message_id, provider or recipient; "token_only" if it was
+        # deleted and nothing tells any more to whom it was
+        "matched_by": str,
         "reason": str,  # of a bounce
         "code": int,  # of a bounce; 0 for none
         "provider_reply": str,  # of a bounce: the server's own words, addresses masked
         "subject": str,
         "text": str,
         "text_shortened": NotRequired[bool],  # only present when true: `inbox.get` has all of it
+        "advice": NotRequired[str],  # only present when hubd could not do what is to be done, and you can
         "decision": str,  # waiting (for a person's), opt_out, continue; "" for nothing to decide
         "answer_id": int | None,  # the message that answers it
     },

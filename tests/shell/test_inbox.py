@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hubd.control.inbox_methods import UNKNOWN_RECIPIENT, item_view
 from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.ledger import Rejection
 from hubd.core.model import CampaignState, Channel, DeliveryState
@@ -361,3 +362,89 @@ async def test_bounces_show_what_the_server_said(
     (row,) = await store.ledger.deliveries(campaign.id, D.UNDELIVERED)
     assert (row.reason, row.code, row.provider_reply) == ("mailbox_unknown", 550, "550 5.1.1 No such user")
     assert [each.kind for each in await inbox.about(ann)] == [K.BOUNCE]
+
+
+REPORTS: tuple[tuple[str, dict[str, object], str], ...] = (
+    ("bounce", {"enhanced": "5.1.1"}, "mailbox_unknown"),
+    ("complaint", {}, "complaint"),
+)
+
+
+@pytest.mark.parametrize(("kind", "values", "reason"), REPORTS)
+@pytest.mark.parametrize("how", ["deleted", "forgotten"])
+async def test_a_report_with_our_token_suppresses_to_whom_it_was_though_the_campaign_was_deleted(
+    inbox: Inbox,
+    store: Store,
+    about: Callable[..., Reference],
+    how: str,
+    kind: str,
+    values: dict[str, object],
+    reason: str,
+) -> None:
+    ann, bob = await sent(store, "ann", "bob")
+    (campaign,) = await store.campaigns.list()
+    await store.move(campaign, CampaignState.STOPPED)
+    await store.campaigns.delete(campaign.name)
+    if how == "forgotten":
+        await store.db.write(store.contacts.forgetting("ann@example.com", ["ann@example.com"]))
+    reported = item("1", K(kind), about(ann, address="ann@example.com"), only_ours=True, **values)
+    named = "" if K(kind) is K.BOUNCE else "victim@example.com"  # a stranger's word for whom it was to
+    other = item("2", K(kind), about(bob, address=named), **values)
+    await inbox.book(SOURCE, [reported, other], "c")
+    if how == "forgotten":
+        assert "ann@example.com" not in await suppressed(store), "nobody has the address now"
+        await store.people("ann", list_name="again")
+    assert await suppressed(store) == {"ann@example.com": reason, "bob@example.com": reason}
+    rows = await inbox.page()
+    assert {(row.delivery_id, row.matched_by) for row in rows} == {(None, "token")}
+    assert not any("advice" in item_view(row) for row in rows)
+
+
+async def test_no_report_about_a_deleted_message_suppresses_who_is_only_named(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    ann, bob = await sent(store, "ann", "bob")
+    await store.people("victim", list_name="others")
+    (campaign,) = await store.campaigns.list()
+    await store.move(campaign, CampaignState.STOPPED)
+    await store.campaigns.delete(campaign.name)
+    token = about(ann).token
+    forged = Reference(token=("b" if token[0] == "a" else "a") + token[1:], address="victim@example.com")
+    to_link = Tokens(store.db.install_key).of(Purpose.UNSUBSCRIBE, bob)
+    reports = [
+        item("forwarded", K.BOUNCE, about(ann, address="victim@example.com"), enhanced="5.1.1"),
+        item("passes", K.BOUNCE, about(ann, address="ann@example.com"), enhanced="5.2.2"),
+        *(
+            item(f"{kind} {n}", kind, reference, enhanced="5.1.1")
+            for kind in (K.BOUNCE, K.COMPLAINT)
+            for n, reference in enumerate(
+                (
+                    forged,
+                    Reference(address="ann@example.com"),
+                    Reference(token=to_link, address="bob@example.com"),
+                )
+            )
+        ),
+    ]
+    await inbox.book(SOURCE, reports, "c")
+    assert await suppressed(store) == {}
+
+
+async def test_a_report_of_which_nothing_tells_to_whom_it_was_says_so_and_what_to_do(
+    inbox: Inbox, store: Store, about: Callable[..., Reference]
+) -> None:
+    (ann,) = await sent(store, "ann")
+    (campaign,) = await store.campaigns.list()
+    await store.move(campaign, CampaignState.STOPPED)
+    await store.campaigns.delete(campaign.name)
+    await tidy(store.db, now=store.db.steady() + 366 * 86_400.0)
+    reports = [
+        item("1", K.COMPLAINT, about(ann, address="ann@example.com"), only_ours=True),
+        item("2", K.BOUNCE, about(ann), enhanced="5.1.1"),
+        item("3", K.BOUNCE, about(ann), enhanced="5.2.2"),
+    ]
+    await inbox.book(SOURCE, reports, "c")
+    assert await suppressed(store) == {}
+    views = [item_view(row) for row in reversed(await inbox.page())]
+    assert [view["matched_by"] for view in views] == ["token_only"] * 3
+    assert [view.get("advice") for view in views] == [UNKNOWN_RECIPIENT, UNKNOWN_RECIPIENT, None]

@@ -185,12 +185,13 @@ export function kindWords({ original_kind: original, reason }) {
  * @param {any} item
  */
 export function headline(item) {
-  const { kind, original_kind: original, subject, campaign, decision } = item;
+  const { kind, original_kind: original, subject, campaign, decision, matched_by: known } = item;
   if (original === 'reply') {
     const about = subject || campaign || 'Reply';
     return decision === 'waiting' ? `To decide: ${about}` : about;
   }
-  return `${kindWords(item)}${kind === 'unmatched' ? ', about no message of yours' : campaign ? `, ${campaign}` : ''}`;
+  const unmatched = known ? ', about a deleted message of yours' : ', about no message of yours';
+  return `${kindWords(item)}${kind === 'unmatched' ? unmatched : campaign ? `, ${campaign}` : ''}`;
 }
 
 /**
@@ -206,12 +207,13 @@ function letter(app, item) {
     : html`<p class="t3 s">
         ${item.delivery_id ? `about message ${item.delivery_id}` : 'about no message that hubd knows'}
       </p>`;
+  const advice = item.advice ? html`<p class="t2">${item.advice}</p>` : nothing;
   return html`<article class="read" aria-labelledby="h-item">
     <h2 id="h-item">${headline(item)}</h2>
     <p class="t2">
       ${item.from || 'unknown sender'}, ${time(item.at, Date.now(), { seconds: true })}, read from ${item.mailbox}
     </p>
-    ${about} ${item.decision ? decision(app, item) : nothing}
+    ${about} ${advice} ${item.decision ? decision(app, item) : nothing}
     ${item.provider_reply ? html`<p class="words">${item.provider_reply}</p>` : nothing}
     ${item.text ? html`<div class="body">${item.text}</div>` : nothing}
     ${
