@@ -16,25 +16,21 @@ SENDING = TESTS / "whole" / "README.md"
 NUMBERS = (*range(1, 35), *range(72, 79))  #: of the bad inputs that are done to the control plane
 
 _NAMED = re.compile(r"`((?:[\w/]+\.py::)?test_\w+)(?:\[([^`]*)\])?`")
+_DEFINED = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
 _NUMBERED = re.compile(r"test_bad_input_(\d\d)_\w+")
-
-
-@cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @cache
 def functions(path: Path) -> frozenset[str]:
     """The tests that a file defines."""
-    found = (node for node in tree(path).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return frozenset(node.name for node in found if node.name.startswith("test_"))
+    return frozenset(_DEFINED.findall(path.read_text(encoding="utf-8")))
 
 
 @cache
 def words(path: Path) -> frozenset[str]:
     """All literal texts of a file; the id of a parameter is one of them."""
-    found = (node.value for node in ast.walk(tree(path)) if isinstance(node, ast.Constant))
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    found = (node.value for node in nodes if isinstance(node, ast.Constant))
     return frozenset(value for value in found if isinstance(value, str))
 
 
