@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -32,16 +33,13 @@ def shell(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def full_disk(hub: Hub, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """hubctl that writes to a full disk."""
-    with (
-        open("/dev/full", "w") as full,
-        launcher.popen(
-            hub.command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=hub.environ
-        ) as process,
-    ):
-        _, err = process.communicate(timeout=TIMEOUT)
-    return subprocess.CompletedProcess(arguments, process.returncode, "", err)
+def full_disk(command: Sequence[str], stream: str = "stdout") -> subprocess.CompletedProcess[str]:
+    """A program that writes one of its streams to a full disk."""
+    with open("/dev/full", "w") as full:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}
+        with launcher.popen(command, **streams, text=True, cwd=ROOT, env=QUIET_ENV) as process:
+            out, err = process.communicate(timeout=TIMEOUT)
+    return subprocess.CompletedProcess(command, process.returncode, out or "", err or "")
 
 
 @pytest.mark.parametrize("redirection", LOST)
@@ -80,7 +78,7 @@ def test_hubctl_that_asks_the_daemon(hub: Hub, redirection: str) -> None:
         "metrics",
     ):
         if redirection == FULL:
-            done = full_disk(hub, *command.split())
+            done = full_disk(hub.command(*command.split()))
         else:
             done = shell(f"{HUBCTL} --socket {hub.socket} {command} {redirection}")
         assert done.returncode == 1, (command, done.stderr)
@@ -101,7 +99,10 @@ def test_the_shells_own_completion_is_told_too() -> None:
 @pytest.mark.parametrize("redirection", LOST)
 @pytest.mark.parametrize("command", ["--help", "--version", "--check"])
 def test_hubd_that_only_answers(command: str, redirection: str) -> None:
-    done = shell(f"{HUBD} {command} {redirection}")
+    if redirection == FULL:
+        done = full_disk([*HUBD.split(), command])
+    else:
+        done = shell(f"{HUBD} {command} {redirection}")
     assert (done.returncode, done.stderr) == (1, f"hubd: {LOST[redirection]}\n")
 
 
@@ -124,7 +125,10 @@ def test_a_reader_that_leaves_is_no_failure(program: str) -> None:
     ],
 )
 def test_errors_that_nobody_reads_leave_the_exit_code(command: str, status: int, redirection: str) -> None:
-    done = shell(f"{command} {redirection}")
+    if redirection == "2>/dev/full":
+        done = full_disk(command.split(), "stderr")
+    else:
+        done = shell(f"{command} {redirection}")
     assert (done.returncode, done.stderr) == (status, "")
 
 
