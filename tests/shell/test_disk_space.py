@@ -32,6 +32,11 @@ pytestmark = pytest.mark.slow
 # --- room -------------------------------------------------------------------------------------------------
 
 
+def reserve_of(database: Path) -> Path:
+    """The file that keeps room for what has to be written when the disk is full."""
+    return database.with_name("hub.ballast")
+
+
 @given(
     total=st.integers(0, 2**50),
     log_size=st.integers(0, 2**40),
@@ -193,7 +198,7 @@ async def test_with_little_room_a_single_opt_out_and_a_removal_are_written(
 async def test_on_a_full_disk_a_single_opt_out_is_written_into_the_room_that_is_kept_back(
     bridge: Bridge, database_path: Path, disk: BrokenDisk
 ) -> None:
-    reserve = database_path.with_name("hub.ballast")
+    reserve = reserve_of(database_path)
     async with opened(database_path, bridge, RESERVE_BYTES) as db:
         disk.fails = lambda op: FULL if op.kind == "write" and reserve.exists() else 0
         suppress_ann = partial(
@@ -270,7 +275,7 @@ async def test_a_full_disk_takes_the_reserve_and_nobody_notices(
 ) -> None:
     monkeypatch.setattr(disk_space, "LOOK_EVERY", 0.0)
     monkeypatch.setattr(writer, "IDLE_CHECKPOINT", 0.01)
-    reserve = database_path.with_name("hub.ballast")
+    reserve = reserve_of(database_path)
     async with opened(database_path, bridge, RESERVE_BYTES) as db:
         about = reserve.stat()
         assert (about.st_size, stat.S_IMODE(about.st_mode)) == (MIB, 0o600)
@@ -292,7 +297,7 @@ async def test_what_is_bulk_leaves_the_reserve_to_a_pause_on_a_full_disk(
 ) -> None:
     """A quota: the file system says that there is room, and a write of any size fails."""
     monkeypatch.setattr(disk_space, "FULL_FOR", 0.5)
-    reserve = database_path.with_name("hub.ballast")
+    reserve = reserve_of(database_path)
     async with opened(database_path, bridge, RESERVE_BYTES) as db:
         store = Store(db)
         campaign = await store.running(*PEOPLE)
@@ -325,11 +330,11 @@ async def test_without_more_room_than_the_reserve_the_second_refusal_is_trouble(
         disk.fails = lambda op: FULL if op.kind == "write" else 0
         with pytest.raises(StoreUnavailable, match="full"):
             await db.write(add("lost@example.com"))
-        assert not database_path.with_name("hub.ballast").exists()
+        assert not reserve_of(database_path).exists()
 
 
 async def test_a_reserve_that_cannot_be_made_harms_nobody(bridge: Bridge, database_path: Path) -> None:
-    reserve = database_path.with_name("hub.ballast")
+    reserve = reserve_of(database_path)
     database_path.parent.mkdir(mode=0o700)
     (reserve / "in the way").mkdir(parents=True)
     async with opened(database_path, bridge, RESERVE_BYTES) as db:
@@ -342,7 +347,7 @@ async def test_the_reserve_of_a_run_that_was_killed_is_room_to_start_on_a_full_d
 ) -> None:
     async with opened(database_path, bridge):
         pass
-    reserve = database_path.with_name("hub.ballast")
+    reserve = reserve_of(database_path)
     reserve.write_bytes(bytes(MIB))
     disk.fails = lambda op: FULL if op.kind == "write" and reserve.exists() else 0
     async with opened(database_path, bridge) as db:
