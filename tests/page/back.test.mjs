@@ -96,6 +96,17 @@ test('a source that cannot be read says why, a viewer has no button, and - stand
   assert.doesNotMatch(html(shown), /<button/);
 });
 
+test('a listener that does not listen says why and what to do', () => {
+  const deaf = source({ name: 'listener', state: 'broken', reason: '127.0.0.1 port 8025: address already in use' });
+  const shown = text(sources(withSources([deaf]), NOW));
+  assert.match(
+    shown,
+    /Listener .* Does not listen 127.0.0.1 port 8025: address already in use End the program that has/,
+  );
+  assert.match(shown, /not working, at 127.0.0.1:8025/);
+  assert.doesNotMatch(shown, /Cannot be read/);
+});
+
 test('the listener is on with its address and its webhooks, or off with what that means', () => {
   const on = withSources([source({ name: 'listener', state: 'starting', read_at: null })], {
     page: { webhooks: { text: 'https://hub.acme.example/w/text/abc' } },
