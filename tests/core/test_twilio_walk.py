@@ -18,6 +18,7 @@ from hubd.providers.twilio.walk import (
     FURTHEST,
     LONGEST,
     OVERLAP,
+    PEEK_EVERY,
     SHORTEST,
     Cursor,
     Message,
@@ -117,6 +118,32 @@ def test_deep_walks_that_take_long_leave_time_to_see_what_is_new() -> None:
     assert took > DEEP_EVERY
     for later, deep in ((now + 1, False), (NOW + 9.9 * took, False), (NOW + 10.1 * took, True)):
         assert cursor.begin(later).goes_deep is deep
+
+
+def test_a_stop_that_comes_during_a_long_walk_is_seen_within_minutes() -> None:
+    listed = [message(f"SM{n}", NOW - 120 * n) for n in range(2_000)]
+    cursor, now, seen, requests = Cursor(), NOW, set[str](), 0
+    stop_at, stop_seen = NOW + 305.0, 0.0
+    stop = message("STOP", stop_at, direction="inbound")
+    while True:
+        cursor = Cursor.parse(str(cursor)).begin(now)
+        there = [*listed, stop] if now >= stop_at else listed
+        # Twilio's own name for a page stays where it is when something newer comes.
+        page = answer(listed if cursor.page and not cursor.peeks else there, target(cursor, PATH), 50)
+        requests += 1
+        now += 20.0
+        seen |= {each.sid for each in page.messages}
+        if "STOP" in seen and not stop_seen:
+            stop_seen = now
+        cursor = cursor.after(page, now)
+        if not cursor.began:
+            break
+        assert requests < 100, "it ends"
+    took = now - NOW
+    assert took > 15 * 60
+    assert 0 < stop_seen - stop_at <= PEEK_EVERY + 60
+    assert seen >= {each.sid for each in listed if each.made > NOW - CHANGING}
+    assert requests <= 46 + took / PEEK_EVERY, "and one more request a minute"
 
 
 def test_a_large_account_is_walked_a_short_way_between_deep_walks() -> None:

@@ -72,7 +72,8 @@ class ListSource:
         """Read one page. Raises `SourceUnavailable`."""
         at = Cursor.parse(cursor).begin(self._now())
         answer = await self._ask(target(at, self._path))
-        if isinstance(answer, Answer) and at.page and 400 <= answer.code < 500 and answer.code != 401:
+        unknown = isinstance(answer, Answer) and 400 <= answer.code < 500 and answer.code != 401
+        if unknown and at.page and not at.peeks:
             at = at.again()
             answer = await self._ask(target(at, self._path))
         if isinstance(answer, Answer):

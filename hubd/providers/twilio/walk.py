@@ -6,7 +6,8 @@ that people sent. Twilio filters it by day and gives the newest first, 1,000 a p
 have not gone out have no day, so a walk begins with a page of the newest without one.
 
 Most walks go back `OVERLAP` behind the last one. A deep one, every `DEEP_EVERY` seconds until three days
-after the last message of ours, goes back those three days: statuses of messages may come that late.
+after the last message of ours, goes back those three days: statuses of messages may come that late. A walk
+that takes long looks at the newest page once a minute, so that it keeps no STOP waiting.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from hubd.core.inbound import Item
 from hubd.providers.twilio.items import status_item, text_item
 
 PAGE = 1000  #: messages; Twilio gives no more
-#: A deep walk is due again after so many times what the last one took, if that is longer: nothing newer is
-#: seen meanwhile, and a large account has pages for minutes. Half a day at most: it would miss what changed.
+#: A deep walk is due again after so many times what the last one took, if that is longer: of what is newer
+#: only one page is seen meanwhile, and a large account has pages for minutes. Half a day at most: it would
+#: miss what changed.
 DEEP_REST = 10.0
 LONGEST_REST = 43_200.0
 #: Seconds between two walks: at first, and at most. In between it is as long as the last message is old, so
@@ -36,6 +38,8 @@ LONGEST = 900.0
 #: most receipts come within minutes.
 OVERLAP = 900.0
 DEEP_EVERY = 900.0
+#: Seconds between two looks at the newest page during a walk.
+PEEK_EVERY = 60.0
 #: Seconds for which the status of a message may change.
 CHANGING = 3 * 86_400.0
 #: Seconds for which a status that fits no message is looked at again: longer than a lost answer is asked
@@ -56,6 +60,8 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     back_to: float = 0.0  #: how far it goes back
     dated: bool = False  #: whether it has come to the list by day
     page: str = ""  #: the path of its next page; "" for the first one of a list
+    peeked: float = 0.0  #: when it read the newest page last
+    peeks: bool = False  #: whether it reads that page again before it goes on
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -74,9 +80,9 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.back_to <= self.began - CHANGING
 
     def begin(self, now: float) -> Cursor:
-        """The cursor with a walk under way."""
+        """The cursor with a walk under way, and what it reads at `now`."""
         if self.began:
-            return self
+            return msgspec.structs.replace(self, peeks=self.dated and now - self.peeked >= PEEK_EVERY)
         back_to = self.until - OVERLAP if self.until else now - CHANGING
         rest = max(DEEP_EVERY, min(DEEP_REST * self.took, LONGEST_REST))
         if now - self.deep >= rest and now - self.newest < CHANGING:
@@ -86,17 +92,19 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def again(self) -> Cursor:
         """The same walk from its beginning: Twilio does not know the page any more."""
-        return msgspec.structs.replace(self, dated=False, page="")
+        return msgspec.structs.replace(self, dated=False, page="", peeks=False)
 
     def after(self, page: Page, now: float) -> Cursor:
         """The cursor once a page was read at `now`; `began` is 0 after the last page of the walk."""
         newest = max([self.newest, *(each.made for each in page.messages if each.outbound)])
         read = msgspec.structs.replace(self, newest=newest)
+        if self.peeks:
+            return msgspec.structs.replace(read, peeked=now, peeks=False)
         reached = bool(page.messages) and page.messages[-1].listed < self.back_to
         if not self.dated:
             if not page.next or (reached and not self.goes_deep):
                 return read._ended(now)
-            return msgspec.structs.replace(read, dated=True, page="")
+            return msgspec.structs.replace(read, dated=True, page="", peeked=now)
         if not page.next or reached:
             return read._ended(now)
         return msgspec.structs.replace(read, page=page.next)
@@ -196,10 +204,10 @@ def read_page(body: bytes, path: str) -> Page:
 
 def target(cursor: Cursor, path: str) -> str:
     """What to ask for next."""
-    if cursor.page:
+    if cursor.page and not cursor.peeks:
         return cursor.page
     query = {"PageSize": PAGE}
-    if cursor.dated:
+    if cursor.dated and not cursor.peeks:
         day = datetime.fromtimestamp(max(0.0, cursor.back_to), UTC).date().isoformat()
         return f"{path}?{urlencode({'DateSent>': day, **query})}"
     return f"{path}?{urlencode(query)}"
