@@ -139,14 +139,14 @@ class App:
         if not self.may_ask():
             if needed:
                 raise Refused(
-                    f"{question}? An answer is needed and there is no terminal to ask on",
+                    f"{question}? An answer is needed, but there is no terminal to ask on",
                     code="prompt_needed",
                     status=Exit.USAGE,
                     hint="pass --yes",
                 )
             return
         type_back = name if people > MANY else ""
-        wanted = f"Type {type_back} to go on:" if type_back else "[y/N]"
+        wanted = f"Type {type_back} to continue:" if type_back else "[y/N]"
         shown = printable(f"{question}? {wanted}")
         answer = click.prompt(shown, default="n", show_default=False, prompt_suffix=" ", err=True)
         if str(answer).strip().lower() not in ({type_back} if type_back else {"y", "yes"}):

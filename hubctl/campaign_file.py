@@ -177,11 +177,11 @@ def _inline_text(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str
         part = key.removesuffix("_file")
         if key not in spec:
             if _names_a_file(folder, spec.get(part)):
-                faults.append((part, f"is the name of a file that is here; write it as {key} = ..."))
+                faults.append((part, f"is the name of a file in this folder; write it as {key} = ..."))
             continue
         name = spec.pop(key)
         if part in spec:
-            faults.append((key, f"{part} is given as well; keep one of the two"))
+            faults.append((key, f"{part} is also given; keep only one of the two"))
             continue
         try:
             spec[part] = _text(_read_within(folder, name, TEXT_LIMIT), name)

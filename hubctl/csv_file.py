@@ -151,8 +151,8 @@ class _Lines:
                 self.name,
                 self.number,
                 f"this is not UTF-8 ({what})",
-                hint="save the file as UTF-8 ('CSV UTF-8' in a spreadsheet), or name its encoding; what "
-                "Excel calls just CSV is mostly in: --encoding windows-1252",
+                hint="save the file as UTF-8 ('CSV UTF-8' in a spreadsheet), or name its encoding; a "
+                "file that Excel saves as plain CSV usually needs: --encoding windows-1252",
             )
 
     def detach(self) -> None:

@@ -54,7 +54,9 @@ class _Watch:
 
     def tell(self, why: str) -> None:
         """Show that the daemon does not answer, and why; "" that it does again."""
-        since = f"hubd cannot be reached since {time.strftime('%H:%M:%S')}, and the figures are from then: "
+        since = (
+            f"hubd has been unreachable since {time.strftime('%H:%M:%S')}, and the figures are from then: "
+        )
         self.board.lose(since + why if why else "")
         self.display.show(self.board, (), None)
 

@@ -45,7 +45,7 @@ sender = ""
 """
 
 _EMAIL_WORDS = """
-# What it says. Each column of a list is a field, such as {{ first_name }}. For an empty cell give another
+# What it says. Each column of a list is a field, such as {{ first_name }}. For an empty cell, give a default
 # text: {{ first_name | default("friend") }}; or write {% if city %}See you in {{ city }}.{% endif %}
 subject = ""
 text = \"\"\"
@@ -65,20 +65,20 @@ _EMAIL_END = """
 # "https://acme.example/unsubscribe?id={{ contact_id }}", or "mailto:unsubscribe@acme.example"; or "listener",
 # if hubd.toml has a [listener].
 unsubscribe = ""
-# Your postal address, which many countries ask for.
+# Your postal address, which many countries require.
 postal_address = ""
 # Both stand at the end of the message unless its text has {{ unsubscribe_url }}. In another language, or in
 # your own words:
 # language = "de"
-# footer = "You get this because you are a customer. No more of it: {{ unsubscribe_url }}"
+# footer = "You get this because you are a customer. To unsubscribe: {{ unsubscribe_url }}"
 
-# By what mail programs and providers sort it:
+# What mail programs and providers sort it by:
 # list_id = "news.acme.example"
 # headers = { "X-Campaign" = "spring" }
 """
 
 _SMS_WORDS = """
-# What it says. Each column of a list is a field, such as {{ first_name }}. For an empty cell give another
+# What it says. Each column of a list is a field, such as {{ first_name }}. For an empty cell, give a default
 # text: {{ first_name | default("friend") }}. `hubctl check` counts the segments that it costs.
 text = ""
 """
@@ -98,7 +98,7 @@ template = "{template}"
 """
 
 _TAIL = """
-# How fast it may go, beside the limits of the provider:
+# How fast it may go, in addition to the limits of the provider:
 # rate = "10/s"
 # What happens to a message if nobody knows whether it was sent: "retry" or "hold".
 # in_doubt = "hold"
@@ -107,21 +107,21 @@ _TAIL = """
 # The credit account that pays for its messages:
 # credits = "team"
 
-# What follows a line in [brackets] belongs to it, so these stay at the end.
+# Keys below a line in [brackets] belong to it, so keep these at the end.
 
 # [retry]
-# give_up_after = "24h"  # how long a message that is refused for now is tried again
+# give_up_after = "24h"  # how long a message that is refused for now is retried
 
 # [schedule]
 # at = "2030-05-01 09:00"  # when it starts after `hubctl start`
 # every = "monday 9:00"  # or again and again: then each time is a campaign of its own
-# cron = "0 9 * * 1"  # the same, as cron has it
+# cron = "0 9 * * 1"  # the same as a cron expression
 # until = "2030-12-31"  # the last day on which it repeats
-# catch_up = "once"  # what hubd does about times at which it did not run: "skip" or "once"
+# catch_up = "once"  # what hubd does about times it missed because it was not running: "skip" or "once"
 # window = "08:00-21:00"  # when it may send, in the time zone of each recipient
 # timezone = "Europe/Berlin"  # that of `at` and `every`, and of recipients who have none
 
-# [trigger]  # one message to whoever is added to a list, such as a welcome: see docs/triggers.md
+# [trigger]  # one message to everybody who is added to a list, such as a welcome: see docs/triggers.md
 """
 
 

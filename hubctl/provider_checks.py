@@ -10,7 +10,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def name(text: str) -> str:
-    return "" if NAME.fullmatch(text) else "a name has up to 64 of A-Z a-z 0-9 . _ - and no leading dot"
+    return (
+        ""
+        if NAME.fullmatch(text)
+        else "a name has up to 64 characters from A-Z a-z 0-9 . _ - and no leading dot"
+    )
 
 
 def rate(text: str) -> str:

@@ -70,7 +70,9 @@ def ask(app: App, given: Given, taken: Collection[str]) -> Wanted:
         "name",
         "A name for it, to use in campaign files",
         proposal=_free(choice.name or choice.word, taken),
-        check=lambda text: checks.name(text) or ("a provider has this name already" if text in taken else ""),
+        check=lambda text: (
+            checks.name(text) or ("another provider already has this name" if text in taken else "")
+        ),
     )
     answers.complete()
     return Wanted(

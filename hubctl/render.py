@@ -303,7 +303,7 @@ def estimate(found: r.EstimateView | None) -> str:
 def _unlimited(found: r.EstimateView | None) -> str:
     """What a campaign without any limit waits for."""
     limit = printable(found.get("limited_by") or "") if found else ""
-    return f"no rate limits it: as long as {limit} need" if limit else ""
+    return f"no rate limits it: it takes as long as {limit} need" if limit else ""
 
 
 def skips(skipped: Mapping[str, int], channel: str) -> str:
@@ -316,7 +316,7 @@ def _skip(why: str, n: int, channel: str) -> str:
         kind = "phone number" if channel == "sms" else "email address"
         return f"{number(n)} {'has' if n == 1 else 'have'} no {kind}"
     if why == "not_comparable":
-        return f"{number(n)} without a result of where"
+        return f"{number(n)} for whom where has no result"
     return f"{number(n)} {why.replace('_', ' ')}"
 
 

@@ -55,7 +55,7 @@ def need(found: CreditNeed | None) -> str:
     if found is None:
         return ""
     if found["missing"]:
-        lacks = f"{number(found['missing'])} too few in {found['account']}"
+        lacks = f"{number(found['missing'])} more than {found['account']} has"
         return f"{number(found['needed'])} needed: {lacks}"
     held = f", {number(found['held'])} of them held already" if found["held"] else ""
     return (

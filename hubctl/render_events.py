@@ -52,7 +52,7 @@ def _campaign(kind: str, data: View) -> str | None:
                 f"pauses after {number(int(limit))}" if limit else "",
                 f"starts at {at}" if at else "",
             ]
-            return ", ".join(filter(None, said)) or "continues: nothing is in the way any more"
+            return ", ".join(filter(None, said)) or "continues: nothing prevents it any longer"
         case "campaign.applied" if data.get("clone_of"):
             return f"made from {data['clone_of']}"
         case "campaign.applied":
@@ -128,13 +128,13 @@ def _came_back(kind: str, data: View) -> str | None:
         case "reply.opted_out":
             return f"somebody wants no more messages {item}"
         case "reply.opted_in":
-            return f"somebody takes an opt-out back {item}"
+            return f"somebody withdraws an opt-out {item}"
         case "reply.decided":
             return f"reply {data.get('item')} was decided: {_word(data.get('decision'))}"
         case "mailbox.broken" if data.get("source") == "listener":
-            return f"the listener does not listen{_why(data)}"
+            return f"the listener cannot accept connections{_why(data)}"
         case "mailbox.working" if data.get("source") == "listener":
-            return "the listener listens again"
+            return "the listener accepts connections again"
         case "mailbox.broken":
             return f"{data.get('source')} cannot be read{_why(data)}"
         case "mailbox.refused":
@@ -162,13 +162,13 @@ def _hub(kind: str, data: View) -> str | None:
             imported, updated = (number(int(data.get(key) or 0)) for key in ("imported", "updated"))
             return f"list {data.get('list')}: {imported} imported, {updated} updated"
         case "template.applied":
-            return f"template {data.get('template')} has the version {data.get('version')} now"
+            return f"template {data.get('template')} is now at version {data.get('version')}"
         case "template.deleted":
             return f"template {data.get('template')} was deleted"
         case "list.left":
             return f"{plural(int(data.get('contacts') or 0), 'contact')} taken off list {data.get('list')}"
         case "list.renamed":
-            return f"list {data.get('list')} is called {data.get('to')} now"
+            return f"list {data.get('list')} is now called {data.get('to')}"
         case "list.deleted":
             return f"list {data.get('list')} was deleted"
         case "contact.removed":
@@ -182,25 +182,25 @@ def _hub(kind: str, data: View) -> str | None:
             left = plural(int(data.get("available") or 0), "credit")
             return f"{data.get('account')} has {left} left"
         case "sink.broken":
-            return f"the sink {data.get('sink')} takes nothing any more{_why(data)}"
+            return f"the sink {data.get('sink')} no longer accepts anything{_why(data)}"
         case "sink.resumed":
-            return f"the sink {data.get('sink')} is tried again"
+            return f"the sink {data.get('sink')} will be tried again"
         case "notification.added":
             return f"notification {data.get('id')}: {data.get('headline')}"
         case "config.reloaded":
             applied = "; ".join(map(str, data.get("applied") or ())) or "nothing changed"
             waits = ", ".join(map(str, data.get("needs_restart") or ()))
-            return f"read again: {applied}" + (f"; {waits} when hubd is started again" if waits else "")
+            return f"read again: {applied}" + (f"; {waits} after the next start of hubd" if waits else "")
         case "config.reload_failed":
             more = len(data.get("errors") or ()) - 1
             others = f" (and {plural(more, 'more error')})" if more > 0 and "more)" not in str(data) else ""
-            return f"not applied, the old configuration stays: {data.get('problem')}{others}"
+            return f"not applied; the old configuration remains in effect: {data.get('problem')}{others}"
         case "hub.restored":
             return f"the database is an older copy: {data.get('why')}"
         case "hub.socket_removed":
             return f"the socket {data.get('path')} was removed; {data.get('remedy')}"
         case "hub.socket_restored":
-            return f"the socket {data.get('path')} is there again"
+            return f"the socket {data.get('path')} is back"
     return None
 
 

@@ -64,7 +64,7 @@ def item(found: r.InboxLetter, *, width: int = 10_000) -> str:
         ("decision", _DECISIONS.get(found["decision"], found["decision"])),
         ("answered by", found["answer_id"]),
     ]
-    unmatched = "" if found["delivery_id"] is not None else ", about no message of yours"
+    unmatched = "" if found["delivery_id"] is not None else ", not about a message of yours"
     if unmatched and found["matched_by"]:
         unmatched = ", about a deleted message of yours"
     blocks = [f"item {found['id']}  {kind}{unmatched}\n{facts(pairs, width=width)}"]

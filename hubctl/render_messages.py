@@ -239,7 +239,7 @@ def file_size(size: int) -> str:
 _ADVICE = {
     "transient": "hubctl retry {name} --class transient",
     "permanent": "correct the address or the message, then hubctl retry {name} --class permanent; an address "
-    "that is not there is on the suppression list by now: first hubctl suppress remove ADDRESS",
+    "that does not exist is now on the suppression list: first run hubctl suppress remove ADDRESS",
     "in_doubt": "look at the provider's log, then hubctl retry {name} --in-doubt resend|sent|failed",
 }
 
@@ -269,8 +269,8 @@ def set_aside(view: CampaignView) -> list[str]:
 
 
 _HALTED = {
-    "paused": ("paused by itself", "Once the cause is gone: hubctl resume {name}"),
-    "failed": ("ended by itself", "To continue with the remaining recipients: hubctl start {name}"),
+    "paused": ("paused automatically", "Once the cause is gone: hubctl resume {name}"),
+    "failed": ("ended early", "To continue with the remaining recipients: hubctl start {name}"),
     "stopped": ("was stopped", "To continue with the remaining recipients: hubctl start {name}"),
     "running": ("is running", "It continues by itself once that is over"),
 }

@@ -18,7 +18,7 @@ def facts_of(view: r.CampaignView) -> list[tuple[str, object]]:
     return [
         ("repeats", view.get("repeats")),
         ("of", view.get("series")),
-        ("trigger", f"who is added to {trigger}" if trigger else ""),
+        ("trigger", f"everybody added to {trigger}" if trigger else ""),
     ]
 
 

@@ -130,7 +130,7 @@ def _warn(app: App, done: Sequence[tuple[CampaignFile, r.ApplyResult]]) -> None:
             app.complain(f"warning: {file.place(found['path'])}: {found['problem']}")
         if file.spec.get("html") and not file.spec.get("text") and "html" in each["changed"]:
             name = file.spec["name"]
-            app.note(f"{name} has no text: it was made from the HTML; to see it: hubctl preview {name}")
+            app.note(f"{name} has no text, so one was made from the HTML; to see it: hubctl preview {name}")
 
 
 def _tell_applied(app: App, done: Sequence[tuple[CampaignFile, r.ApplyResult]]) -> None:
@@ -142,7 +142,7 @@ def _tell_applied(app: App, done: Sequence[tuple[CampaignFile, r.ApplyResult]]) 
             app.out(f"{name}: changed {', '.join(each['changed'])}")
             campaign = each["campaign"]
             if campaign and campaign["state"] == "scheduled" and "schedule.at" in each["changed"]:
-                app.note(f"it stays scheduled as it was; to change that: hubctl start {name} --at TIME")
+                app.note(f"its schedule has not changed; to change it: hubctl start {name} --at TIME")
         else:
             app.out(f"{name}: nothing changed")
 
@@ -221,7 +221,7 @@ def preview(
     else:
         app.out(render_messages.preview(found, colour=app.coloured()))
         if found.get("html"):
-            app.note(f"it has an HTML part, too; to see it: hubctl preview {name} --open")
+            app.note(f"it also has an HTML part; to see it: hubctl preview {name} --open")
         if found.get("segments"):
             app.note(render.cost(found["segments"], found["encoding"]))
 

@@ -33,14 +33,14 @@ _LISTS = ("lists", "labels", "attachments", "inline")  #: keys whose single valu
     "pairs",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Another value for a key of its file, such as schedule.at; empty removes the key (repeatable).",
+    help="Another value for a key, such as schedule.at; an empty one removes the key (repeatable).",
 )
 @click.option(
     "--toml",
     "path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A file with keys of a campaign file that have other values.",
+    help="A file with only the keys of a campaign file to change.",
 )
 def clone(app: App, name: str, new: str, pairs: tuple[str, ...], path: Path | None, dry_run: bool) -> None:
     """Create a draft NEW with the content, the lists and the current settings of NAME.
@@ -68,7 +68,7 @@ def clone(app: App, name: str, new: str, pairs: tuple[str, ...], path: Path | No
         raise _told(error, file, given) from error
     if dry_run:
         copied = f"would copy {name} into the draft {new}"
-        sentence = copied if found["would"]["change"] else f"{new} is this copy of {name} already"
+        sentence = copied if found["would"]["change"] else f"{new} is already this copy of {name}"
         show_dry_run(app, {"name": name, "new": new, **found}, sentence)
         return
     if print_result(app, {"name": name, "new": new, **found}, of="campaign"):
@@ -90,7 +90,7 @@ def _given(pairs: Sequence[str]) -> tuple[Json, Sequence[Enclosure]]:
         *path, last = key.split(".", 1)
         inside = table.setdefault(path[0], {}) if path else table
         if not isinstance(inside, dict):
-            raise click.UsageError(f"--set: {path[0]} is a value and a table")
+            raise click.UsageError(f"--set: {path[0]} is both a value and a table")
         inside[last] = _value(key, value)
     faults: list[tuple[str, str]] = []
     plain, enclosures, _ = read_in(table, Path(), faults)

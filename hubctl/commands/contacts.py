@@ -48,7 +48,7 @@ FIRST_FIELDS = ("first_name", "last_name", "timezone")
 @click.option(
     "--replace",
     is_flag=True,
-    help="Make the list equal to the file: whoever is not in it leaves the list, and stays a contact.",
+    help="Make the list match the file: whoever is not in it is taken off the list, but stays a contact.",
 )
 @click.option(
     "--rejects", type=click.Path(path_type=Path), metavar="FILE", help="Write the refused rows to a CSV file."
@@ -86,7 +86,7 @@ def import_(
     from hubctl.importing import chosen_columns, import_file, named_column, opened
 
     name = "standard input" if str(file) == "-" else str(file)
-    question = f"take whoever is not in {name} off list {into}"
+    question = f"take everybody who is not in {name} off list {into}"
     if replace and not dry_run and not app.may_ask():
         app.confirm(question, needed=True)
     with opened(file, encoding) as binary, ExitStack() as stack:
@@ -344,7 +344,7 @@ def add(
     elif phone is None:
         addresses = {"phone": address}
     else:
-        raise click.UsageError("ADDRESS is a phone number already; leave out --phone")
+        raise click.UsageError("ADDRESS is already a phone number; leave out --phone")
     params = {"list": into, **addresses, "fields": fields, "region": region}
     found = app.call(m.CONTACTS_ADD, **{key: each for key, each in params.items() if each}, **dry(dry_run))
     changed = found["would"]["change"] if dry_run else found["changed"]
@@ -362,7 +362,7 @@ def add(
     "--list",
     "of",
     metavar="NAME",
-    help="Only take it off this list: it stays a contact, and gets what waits for it.",
+    help="Only take it off this list: it remains a contact, and still gets the messages that wait for it.",
     shell_complete=list_names,
 )
 def remove(app: App, contact: str, of: str | None, dry_run: bool) -> None:
@@ -410,13 +410,15 @@ def forget(app: App, contact: str, dry_run: bool) -> None:
     if dry_run:
         found = app.call(m.CONTACTS_FORGET, key=contact, dry_run=True)
         messages = layout.plural(int(found["messages"]), "message")
-        show_dry_run(app, dict(found), f"would erase {contact} and whom {messages} went to")
+        show_dry_run(app, dict(found), f"would erase {contact}, also from {messages}")
         return
     app.confirm(f"erase {contact} everywhere, which cannot be undone", needed=True)
     found = app.call(m.CONTACTS_FORGET, key=contact)
     if not print_result(app, found):
         messages = layout.plural(int(found["messages"]), "message")
-        app.out(f"erased, also from {messages}" if found["changed"] else "nothing is known of this address")
+        app.out(
+            f"erased, also from {messages}" if found["changed"] else "nothing is known about this address"
+        )
 
 
 def _take_off(app: App, contact: str, of: str, *, dry_run: bool) -> None:

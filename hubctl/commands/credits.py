@@ -50,13 +50,13 @@ def _show(app: App) -> None:
 @command("grant", within=credits, example="hubctl credits grant team 10000 --note 'March'", changes=True)
 @click.argument("account", shell_complete=account_names)
 @click.argument("credits", type=int, metavar="N")
-@click.option("--note", default="", metavar="TEXT", help="What for; it is kept in the log of the account.")
+@click.option("--note", default="", metavar="TEXT", help="What they are for; kept in the log of the account.")
 @click.option(
     "--warn-below",
     "low_at",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Report once when fewer are available (default: a tenth of what the account has then).",
+    help="Report once when fewer than N are available (default: a tenth of what the account then has).",
 )
 def grant(app: App, account: str, credits: int, note: str, low_at: int | None, dry_run: bool) -> None:
     """Grant credits to an account, which is created if there is none. A negative number takes them back.
@@ -69,7 +69,7 @@ def grant(app: App, account: str, credits: int, note: str, low_at: int | None, d
     after = found["account"]
     what = f"grant {credits:,} to" if credits > 0 else f"take {-credits:,} back from"
     if dry_run:
-        sentence = f"would {what} {account}: {after['available']:,} available then"
+        sentence = f"would {what} {account}, leaving {after['available']:,} available"
         show_dry_run(app, {"account": after, "would": found.get("would", {})}, sentence)
     elif not print_result(app, found, of="account"):
         app.out(f"{account}: {after['available']:,} available of {after['granted']:,}")
@@ -88,7 +88,7 @@ def history(app: App, account: str) -> None:
         key="entries",
         columns=_ENTRY,
         table=lambda rows: render_credits.entries(rows, colour=app.coloured(), width=app.width()),
-        empty="nothing was granted yet",
+        empty="nothing has been granted yet",
     )
     found = app.call(m.CREDITS_HISTORY, account=account)
     listing.head = {"account": found["account"], "campaigns": found["campaigns"]}

@@ -295,7 +295,7 @@ async def _check_server(hub: Client, server: str) -> None:
     answer = await hub.call(m.PROVIDER_TEST, name="mail")
     if not answer["ok"]:
         why = Refused(
-            f"the mail server {server} does not take email: {answer['detail']} {answer['text']}",
+            f"the mail server {server} does not accept email: {answer['detail']} {answer['text']}",
             code="provider_unavailable",
             hint="leave out --smtp to send to the outbox, or start a test server such as smtp-sink",
         )

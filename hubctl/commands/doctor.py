@@ -68,8 +68,8 @@ def _chosen(place: Place) -> str:
     named = "no daemon is chosen by --socket, $HUBCTL_SOCKET or a context"
     systems = place.tried[-1] if place.endpoint else SYSTEM_SOCKET
     if place.path == systems:
-        return f"{named} and none of your own is there: it is the system's"
-    return f"{named}: it is your own"
+        return f"{named} and you have no hubd of your own: this is the system's"
+    return f"{named}: this is your own"
 
 
 def _without_daemon(app: App, error: HubError) -> None:
@@ -101,6 +101,6 @@ def _what_is_at(path: str) -> str:
     if path.endswith(".json") and stat.S_ISREG(about.st_mode):
         return f"an endpoint file of uid {about.st_uid}, mode {stat.S_IMODE(about.st_mode):04o}"
     if not stat.S_ISSOCK(about.st_mode):
-        return "a file that is no socket"
-    usable = "" if os.access(path, os.R_OK | os.W_OK) else ", not for you"
+        return "a file that is not a socket"
+    usable = "" if os.access(path, os.R_OK | os.W_OK) else ", which you may not use"
     return f"a socket of uid {about.st_uid}{usable}"

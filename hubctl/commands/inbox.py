@@ -47,7 +47,7 @@ def _has_value(param: click.Parameter) -> bool:
     "--kind",
     type=click.Choice(KINDS),
     metavar="KIND",
-    help="Only these: reply, bounce, complaint, opt_out, opt_in, unmatched (about no message of yours), "
+    help="Only these: reply, bounce, complaint, opt_out, opt_in, unmatched (not about a message of yours), "
     "waiting (for your decision).",
 )
 @click.option(
@@ -108,7 +108,7 @@ def show(app: App, id_: int) -> None:
 
 @command("reply", within=inbox, example='hubctl inbox reply 17 --text "We open at nine."', changes=True)
 @click.argument("id_", metavar="ID", type=click.IntRange(min=1))
-@click.option("--text", required=True, help="What to answer.")
+@click.option("--text", required=True, help="The text of the answer.")
 @click.option("--key", "key", metavar="KEY", help="Calls with the same key answer only once.")
 def reply(app: App, id_: int, text: str, key: str | None, dry_run: bool) -> None:
     """Answer a reply, through the provider that sent your message; print the id of the answer."""
@@ -131,4 +131,4 @@ def decide(app: App, id_: int, decision: str, dry_run: bool) -> None:
     if dry_run:
         show_dry_run(app, {"id": id_, **found}, f"would decide: {decision}")
     elif not print_result(app, {"id": id_, **found}):
-        app.out(said[decision] if found["changed"] else f"was decided so already: {decision}")
+        app.out(said[decision] if found["changed"] else f"was already decided: {decision}")

@@ -52,7 +52,7 @@ def rename(app: App, name: str, new: str, dry_run: bool) -> None:
     if dry_run:
         show_dry_run(app, {"list": name, **found}, f"would rename list {name} to {new}")
     elif not print_result(app, {"list": new, **found}):
-        app.out(f"renamed to {new}" if found["changed"] else f"is called {new} already")
+        app.out(f"renamed to {new}" if found["changed"] else f"is already called {new}")
     _warn(app, name, found)
 
 
@@ -63,22 +63,24 @@ def delete(app: App, name: str, dry_run: bool) -> None:
     would = app.call(m.LIST_DELETE, name=name, dry_run=True)
     people = layout.plural(int(would["contacts"]), "contact")
     if dry_run:
-        show_dry_run(app, {"list": name, **would}, f"would delete list {name} of {people}, who stay contacts")
+        show_dry_run(
+            app, {"list": name, **would}, f"would delete list {name} of {people}, who remain contacts"
+        )
         _warn(app, name, would)
         return
     app.confirm(
-        f"delete list {name} of {people}, who stay contacts",
+        f"delete list {name} of {people}, who remain contacts",
         needed=True,
         name=name,
         people=int(would["contacts"]),
     )
     found = app.call(m.LIST_DELETE, name=name)
     if not print_result(app, {"list": name, **found}):
-        app.out(f"deleted; the {people} that were in it stay")
+        app.out(f"deleted; the {people} that were on it remain")
     _warn(app, name, found)
 
 
 def _warn(app: App, name: str, found: r.ListRenamedResult | r.ListDeletedResult) -> None:
     """Say which campaigns have to be changed."""
     if campaigns := ", ".join(found["campaigns"]):
-        app.note(f"the list {name} is in the files of {campaigns}: change and apply them")
+        app.note(f"the list {name} is in the files of {campaigns}: change these and apply them again")

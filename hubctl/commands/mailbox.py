@@ -35,7 +35,7 @@ def list_(app: App) -> None:
         key="mailboxes",
         columns=MAILBOX_COLUMNS,
         table=lambda rows: render_inbox.mailboxes(rows, colour=app.coloured(), width=app.width()),
-        empty="nothing is read; name a mailbox in hubd.toml: [mailboxes.NAME]",
+        empty="nothing is read; to add a mailbox, write [mailboxes.NAME] in hubd.toml",
     )
     listing.rows(app.call(m.MAILBOX_LIST)["mailboxes"])
     listing.end()
@@ -53,7 +53,7 @@ def test(app: App, name: str) -> int:
         return Exit.FAILED
     app.out(f"{name} works: the folder has {layout.plural(found['mails'], 'mail')}")
     if not found["idle"]:
-        app.note("The server does not tell of new mail (IDLE); hubd looks once a minute.")
+        app.note("The server does not announce new mail (IDLE), so hubd checks once a minute.")
     if not found["move"]:
         app.note("The server cannot move mails (MOVE), so they are marked as seen where they are.")
     return Exit.DONE

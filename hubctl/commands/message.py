@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--template",
     metavar="NAME",
-    help="Send a stored template (NAME or NAME@VERSION); the content of a campaign, if one has this name.",
+    help="Send a stored template (NAME or NAME@VERSION), or the content of a campaign that has this name.",
     shell_complete=content_names,
 )
 @click.option("--subject", default="", help="Email: the subject.")

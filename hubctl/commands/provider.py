@@ -217,7 +217,7 @@ def add(app: App, name: str | None, secret_in: Any, prove: bool | None, dry_run:
     "--rate",
     multiple=True,
     metavar="RATE",
-    help="A rate limit such as 30/minute (repeatable); replaces all, an empty one removes them.",
+    help="A rate limit such as 30/minute (repeatable); replaces all others; an empty one removes them.",
 )
 @click.option("--password-stdin", is_flag=True, help="Read another password or token from standard input.")
 @click.option("--secret-in", type=click.Choice(["keyring", "file"]), help="Where to store the password.")
@@ -309,7 +309,7 @@ def _blast(app: App, name: str) -> str:
     """The question, with the campaigns that it stops."""
     views = app.call(m.CAMPAIGN_LIST)["campaigns"]  # without those that have ended
     users = [each["name"] for each in views if each["provider"] == name and each["state"] != "draft"]
-    cannot = f"; {_used_by(users, 'cannot go on then')}" if users else ""
+    cannot = f"; {_used_by(users, 'could then not continue')}" if users else ""
     return f"remove the provider {name}{cannot}"
 
 

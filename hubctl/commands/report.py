@@ -28,7 +28,7 @@ from hubd.wire import methods as m
 @click.option(
     "--by",
     type=click.Choice(["hour", "day", "week", "month"]),
-    help="Also over time, a line for each.",
+    help="Also show the figures over time, one line per period.",
 )
 def report(
     app: App,
@@ -60,6 +60,6 @@ def report(
     if print_result(app, found, rows=rows, columns=(first, *render_report.FIGURES)):
         return
     if not found["campaigns"]:
-        app.note("no campaign was started yet: nothing to report")
+        app.note("no campaign has been started yet: nothing to report")
         return
     app.out(render_report.report(found, by, colour=app.coloured(), width=app.width()))

@@ -58,20 +58,20 @@ def _move_plan(event: str, name: str, found: r.ChangeResult) -> str:
     first = (
         f"would fail {layout.plural(failed, 'refused recipient')} and {event}" if failed else f"would {event}"
     )
-    return f"{first} {name}{people}" if would["change"] else f"{name} is {would['state']} already"
+    return f"{first} {name}{people}" if would["change"] else f"{name} is already {would['state']}"
 
 
 def _tell_move(app: App, name: str, found: r.ChangeResult) -> None:
     if not print_result(app, {"name": name, **found}, of="campaign"):
         app.out(_moved(found))
         if found["campaign"].get("repeats") and found["campaign"]["state"] == "stopped":
-            app.note(f"what has begun of it continues; to stop that, too: hubctl stop '{name}.*'")
+            app.note(f"what it has already started continues; to stop that as well: hubctl stop '{name}.*'")
 
 
 def _moved(found: r.ChangeResult) -> str:
     from hubctl import render
 
-    return render.summary(found["campaign"]) + ("" if found["changed"] else " (it was already)")
+    return render.summary(found["campaign"]) + ("" if found["changed"] else " (it already was)")
 
 
 @command("pause", example="hubctl pause spring-sale", changes=True)
@@ -84,7 +84,7 @@ def pause(app: App, names: tuple[str, ...], label: str | None, dry_run: bool) ->
 @command("resume", example="hubctl resume spring-sale", changes=True)
 @of_campaigns
 @click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
-@click.option("--wait", is_flag=True, help="Show nothing, but return when the campaign ends.")
+@click.option("--wait", is_flag=True, help="Show nothing; return when the campaign ends.")
 @click.option(
     "--fail-refused",
     is_flag=True,
@@ -152,7 +152,7 @@ def rate(app: App, name: str, rates: tuple[str, ...], dry_run: bool) -> None:
         return
     if not print_result(app, {"name": name, "rate": wanted, **found}, of="campaign"):
         limit = f"at most {', '.join(rates)}" if wanted else "no limit of its own"
-        app.out(f"{name}: {limit}" + ("" if found["changed"] else ", as it was"))
+        app.out(f"{name}: {limit}" + ("" if found["changed"] else ", unchanged"))
 
 
 def _show_rate_plan(app: App, name: str, wanted: list[str] | None, found: r.ChangeResult) -> None:
@@ -161,7 +161,7 @@ def _show_rate_plan(app: App, name: str, wanted: list[str] | None, found: r.Chan
     view, would = found["campaign"], found["would"]
     now, then = (rates(each) or "no limit of its own" for each in (view["rates"], wanted or []))
     sentence = (
-        f"{name} would have {then} instead of {now}" if would["change"] else f"{name} has {now} already"
+        f"{name} would have {then} instead of {now}" if would["change"] else f"{name} already has {now}"
     )
     show_dry_run(app, {"name": name, "rate": wanted, "campaign": view, "would": would}, sentence)
 
@@ -303,7 +303,9 @@ def _left_out(name: str, found: r.RetryResult, kind: str | None) -> list[str]:
     if others and kind == "transient":
         lines.append(f"{layout.number(others)} failed for good: hubctl retry {name} --class permanent")
     elif others:
-        lines.append(f"{layout.number(others)} failed otherwise: hubctl retry {name} --class transient")
+        lines.append(
+            f"{layout.number(others)} failed for other reasons: hubctl retry {name} --class transient"
+        )
     if suppressed:
         way = "hubctl suppress remove ADDRESS, if messages may be sent to it again"
         lines.append(f"{_left_alone(suppressed)}: {way}")

@@ -31,7 +31,7 @@ def service() -> None:
 
 @command("print", within=service, example="hubctl service print hubd.service")
 @click.argument("unit", required=False)
-@click.option("--user", is_flag=True, help="Use the service of one user instead of the system's.")
+@click.option("--user", is_flag=True, help="Use a service for one user instead of the system's.")
 @click.option("--windows", is_flag=True, help="Print the commands that make it a Windows service.")
 @click.option(
     "--credential", "credentials", multiple=True, metavar="NAME", help="A credential for the service."
@@ -100,7 +100,7 @@ def install(
         return
     done = "would be written" if dry_run else "written"
     for file in files:
-        app.out(f"{done if file in new else 'already so'}: {layout.printable(str(file.path))}")
+        app.out(f"{done if file in new else 'unchanged'}: {layout.printable(str(file.path))}")
     if dry_run:
         app.note("nothing was changed")
         return

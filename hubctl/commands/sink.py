@@ -49,7 +49,7 @@ def list_(app: App) -> None:
             colour=app.coloured(),
             width=app.width(),
         ),
-        empty="no sinks; they are named in hubd.toml: see docs/sinks.md",
+        empty="no sinks; to add one to hubd.toml, see docs/sinks.md",
     )
     listing.rows(app.call(m.SINK_LIST)["sinks"])
     listing.end()
@@ -76,4 +76,4 @@ def resume(app: App, name: str, dry_run: bool) -> None:
         sentence = f"would resume {name}" if change else f"{name} is not paused"
         show_dry_run(app, {"name": name, **found}, sentence)
     elif not print_result(app, {"name": name, **found}):
-        app.out(f"{name} is tried again" if found["changed"] else f"{name} is not paused")
+        app.out(f"{name} will be tried again" if found["changed"] else f"{name} is not paused")

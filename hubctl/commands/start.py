@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @command("start", example="hubctl start spring-sale --follow", changes=True)
 @of_campaigns
 @click.option("-f", "--follow", is_flag=True, help="Show progress until it ends.")
-@click.option("--wait", is_flag=True, help="Show nothing, but return when the campaign ends.")
+@click.option("--wait", is_flag=True, help="Show nothing; return when the campaign ends.")
 @click.option(
     "--at",
     metavar="TIME",
@@ -127,7 +127,7 @@ def _time_asked(when: Json, zone: str | None) -> Json:
 
     at = when.get("at")
     if zone is not None and (at is None or has_offset(at)):
-        why = "this time has an offset from UTC already" if at else "it is the time zone of --at"
+        why = "this time already has an offset from UTC" if at else "it is the time zone of --at"
         raise click.UsageError(f"--timezone: {why}")
     if at is None or has_offset(at):
         return when
@@ -211,7 +211,7 @@ def _dry_run(app: App, name: str, asked: Json, zone: str | None) -> int:
     would = {key: value for key, value in planned.items() if key != "state"}
     if not print_result(app, {"name": name, "dry_run": True, **found, "would": would}):
         already = found["campaign"]["state"] == "running"
-        app.out(f"{name} is running already" if already else f"would {plan(name, found, asked, zone)}")
+        app.out(f"{name} is already running" if already else f"would {plan(name, found, asked, zone)}")
         if len(times := planned.get("upcoming") or []) > 1:
             app.out(f"  then     {next_times(times[1:], found['campaign'].get('repeats'))}")
         if skipped := render.skips(planned["skipped"], found["campaign"]["channel"]):
@@ -246,6 +246,6 @@ def _tell(app: App, name: str, found: r.StartResult, zone: str | None) -> None:
         app.note(text)
     app.out(started(name, found, zone))
     if found["campaign"]["state"] == "scheduled":
-        app.note(f"to take it back: hubctl stop {name}")
+        app.note(f"to cancel this: hubctl stop {name}")
     else:
         app.note(f"follow it with: hubctl watch {name}")

@@ -48,7 +48,7 @@ def _planning(asked: Json, zone: str | None) -> Act:
             found = await hub.call(m.CAMPAIGN_START, name=name, dry_run=True, **asked)
         refuse_late_limit(found["campaign"], asked, changed=False)
         already = found["campaign"]["state"] == "running"
-        text = f"{name} is running already" if already else f"would {plan(name, found, asked, zone)}"
+        text = f"{name} is already running" if already else f"would {plan(name, found, asked, zone)}"
         problems = [each["problem"] for each in unaccepted(found, asked)]
         if problems:
             text = "; ".join(["it is not ready to start", *problems])

@@ -80,7 +80,7 @@ def remove(app: App, address: str, channel: str | None, region: str | None, dry_
         return
     app.confirm(f"allow messages to {address} again", needed=True)
     found = app.call(m.SUPPRESSION_REMOVE, **asked_for)
-    _tell(app, found, "not suppressed any more", "was not suppressed")
+    _tell(app, found, "no longer suppressed", "was not suppressed")
 
 
 def _where(region: str | None) -> dict[str, str]:

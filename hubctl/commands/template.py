@@ -53,7 +53,7 @@ def apply(app: App, files: tuple[Path, ...], dry_run: bool) -> None:
         return
     for each in found["templates"]:
         made = "would be a new version" if dry_run else "is a new version"
-        app.out(f"{each['name']}@{each['version']} {made if each['changed'] else 'has this content already'}")
+        app.out(f"{each['name']}@{each['version']} {made if each['changed'] else 'already has this content'}")
     if campaigns := ", ".join(found["campaigns"]):
         app.note(f"{'would have' if dry_run else 'have'} the new content: {campaigns}")
     if dry_run:

@@ -203,7 +203,10 @@ def _named(tables: Table, what: str) -> Iterator[tuple[str, Table]]:
     for name in [name for name in tables.raw if isinstance(name, str)]:
         table = tables.sub(name)
         if _NAME.fullmatch(name) is None:
-            tables.fault(shown(name), f"{what}'s name has up to 64 of A-Z a-z 0-9 . _ - and no leading dot")
+            tables.fault(
+                shown(name),
+                f"{what}'s name has up to 64 characters from A-Z a-z 0-9 . _ - and no leading dot",
+            )
         else:
             yield name, table
 

@@ -26,7 +26,7 @@ class NoticeKind(StrEnum):
 
     COMPLETED = "completed"  #: a campaign is done
     FAILED = "failed"  #: a campaign cannot go on, or could not start on time
-    PAUSED = "paused"  #: a campaign paused by itself
+    PAUSED = "paused"  #: a campaign paused automatically
     IN_DOUBT = "in_doubt"  #: a campaign is done but for messages that somebody has to decide about
     CREDITS_LOW = "credits_low"  #: an account has few credits left
     MAILBOX_BROKEN = "mailbox_broken"  #: a mailbox cannot be read, or its mails cannot be moved

@@ -1,4 +1,4 @@
-"""One campaign while it runs: contained, and the one that writes how its run ended by itself.
+"""One campaign while it runs: contained, and the one that writes how its run ended on its own.
 
 A command such as `pause` asks for the end (`halt`), waits until it `ended`, and writes the state itself, in
 the transaction that has its answer. While the database cannot be used the run waits and goes on by itself; a

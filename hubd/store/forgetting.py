@@ -26,7 +26,7 @@ FORGOTTEN = "SELECT hash, reason, source FROM forgotten WHERE hash IN ({marks})"
 SUPPRESS = """
 INSERT INTO suppression (channel, address_key, reason, source, created_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING"""
-#: It is not suppressed any more, for one reason or any, nor when it comes again.
+#: It is no longer suppressed, for one reason or any, nor when it comes again.
 ALLOW = """
 DELETE FROM suppression
 WHERE channel = :channel AND address_key = :key AND (:reason = '' OR reason = :reason)"""

@@ -240,7 +240,7 @@ def test_a_fault_in_a_text_is_told_at_the_key_that_names_its_file() -> None:
 
 def test_a_text_that_is_the_name_of_a_file_here_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "our mail.html").write_text("<p>x</p>")
-    assert "c.toml:1: html: is the name of a file that is here; write it as html_file" in refusal(
+    assert "c.toml:1: html: is the name of a file in this folder; write it as html_file" in refusal(
         tmp_path, 'html = "our mail.html"\n'
     )
     assert good(tmp_path, 'text = "our mail.htm"\n').spec["text"] == "our mail.htm"

@@ -172,7 +172,7 @@ def test_no_daemon_is_exit_code_6_and_says_where_it_was_looked_for(place: Path) 
     assert done.returncode == 6
     found = json.loads(done.stdout)
     assert (found["schema"], found["reachable"], found["ok"]) == ("hubctl.doctor/1", False, False)
-    assert found["looked_at"] == [{"path": str(hub.socket), "found": "a file that is no socket"}]
+    assert found["looked_at"] == [{"path": str(hub.socket), "found": "a file that is not a socket"}]
 
 
 def test_it_says_which_daemon_it_took_and_why(hub: Hub) -> None:

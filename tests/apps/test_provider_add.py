@@ -466,7 +466,7 @@ def test_remove_says_who_needs_it_and_takes_only_its_own(hub: Hub, on_terminal: 
     assert done.returncode == 2
     assert "--yes" in done.stderr
     terminal = on_terminal(hub.command("provider", "remove", "office"), hub.environ)
-    terminal.until("remove the provider office; 1 campaign cannot go on then (spring)? [y/N]")
+    terminal.until("remove the provider office; 1 campaign could then not continue (spring)? [y/N]")
     terminal.type("n\n")
     assert "nothing was done" in terminal.rest()
     assert "office" in names(hub)

@@ -290,7 +290,7 @@ def test_columns_are_aligned_also_for_wide_characters() -> None:
         (
             "campaign.changed",
             {"campaign": "s", "reason": "", "limit": None, "scheduled_at": None},
-            "continues: nothing is in the way any more",
+            "continues: nothing prevents it any longer",
         ),
         (
             "provider.changed",
@@ -311,7 +311,7 @@ def test_columns_are_aligned_also_for_wide_characters() -> None:
         (
             "config.reload_failed",
             {"problem": "hubd.toml, line 3: no such key", "errors": [{}]},
-            "not applied, the old configuration stays: hubd.toml, line 3: no such key",
+            "not applied; the old configuration remains in effect: hubd.toml, line 3: no such key",
         ),
         (
             "contacts.imported",
@@ -380,11 +380,14 @@ def test_an_error_that_is_over_is_not_shown_as_the_reason() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"state": "paused", "reason": "the login was refused"}, ["paused by itself: the login", "resume"]),
+        (
+            {"state": "paused", "reason": "the login was refused"},
+            ["paused automatically: the login", "resume"],
+        ),
         ({"state": "paused", "reason": "limit", "limit": 40}, ["limit (40 messages in all)", "resume"]),
         (
             {"state": "failed", "reason": "an internal error"},
-            ["ended by itself: an internal", "start spring"],
+            ["ended early: an internal", "start spring"],
         ),
         (
             {"state": "running", "reason": "waiting for office: no answer"},
@@ -435,7 +438,7 @@ def test_how_many_contacts_a_condition_chooses_is_said_before_the_start() -> Non
     found |= {"channel": "email", "provider": "office"}
     lines = render.check(found).splitlines()
     assert "  where       1,204 of 5,000 contacts match" in lines
-    assert "  skipped     12 without a result of where, 4 suppressed" in lines
+    assert "  skipped     12 for whom where has no result, 4 suppressed" in lines
     assert render.matched(None) == "", "nothing without a condition"
 
 

@@ -194,7 +194,7 @@ class Chaos:
             self._ender = None
         status = daemon.wait(TIMEOUT)
         self.note(f"hubd ended with {status}")
-        assert status in self.arranged, f"hubd ended by itself with {status}: {self.hub.log()[-3000:]}"
+        assert status in self.arranged, f"hubd ended on its own with {status}: {self.hub.log()[-3000:]}"
         self.arranged = set()
         self.ends += 1
         if (self.hub.state / "hub.db").exists():

@@ -190,7 +190,7 @@ export function headline(item) {
     const about = subject || campaign || 'Reply';
     return decision === 'waiting' ? `To decide: ${about}` : about;
   }
-  const unmatched = known ? ', about a deleted message of yours' : ', about no message of yours';
+  const unmatched = known ? ', about a deleted message of yours' : ', not about a message of yours';
   return `${kindWords(item)}${kind === 'unmatched' ? unmatched : campaign ? `, ${campaign}` : ''}`;
 }
 
