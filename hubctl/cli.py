@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "show": (f"{_AT}.status:show", _SEE, "Show one campaign with all its settings."),
     "watch": (f"{_AT}.watch:watch", _SEE, "Show live progress until everything is finished."),
     "wait": (f"{_AT}.watch:wait", _SEE, "Wait until a campaign reaches a state."),
-    "sends": (f"{_AT}.message:sends", _SEE, "List one-off messages, the newest first."),
+    "sends": (f"{_AT}.message:sends", _SEE, "List one-off messages, newest first."),
     "deliveries": (f"{_AT}.message:deliveries", _SEE, "Show who got a campaign and who did not."),
     "message": (f"{_AT}.message:message", _SEE, "Show all attempts of one message, and its content."),
     "failures": (f"{_AT}.message:failures", _SEE, "Show what went wrong, by reason, and what to do."),

@@ -280,7 +280,7 @@ def _give_up(manager: Manager, error: Exception) -> int:
     from hubd.journal import Kind
 
     manager.failed("an internal error ended hubd; the log has the stack traces")
-    logging.getLogger("hubd").critical("hubd cannot go on", exc_info=error, extra={"kind": Kind.FAILED})
+    logging.getLogger("hubd").critical("hubd cannot continue", exc_info=error, extra={"kind": Kind.FAILED})
     return EX_SOFTWARE
 
 

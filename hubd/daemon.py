@@ -316,7 +316,7 @@ async def _recover(database: Database, ledger: Ledger) -> Restores:
         held = sum((await restores.undecided()).values())
         log.warning(
             "committed history is missing (%s): %d messages may have been sent since; "
-            "none of them is sent until somebody decides, see hubctl status",
+            "none of them is sent again until somebody decides; see hubctl status",
             restores.found.why,
             held,
         )
@@ -394,7 +394,7 @@ def _working(supervisor: Supervisor, reload: Reloader) -> list[str]:
 
 async def _hurry(stopping: Stopping, supervisor: Supervisor) -> None:
     await stopping.again.wait()
-    log.warning("asked again: closing connections now; messages on the wire will be in doubt")
+    log.warning("asked to stop a second time: closing connections now; messages on the wire will be in doubt")
     supervisor.hurry()
 
 

@@ -73,7 +73,7 @@ def _access_token(
             return await tokens.token(refused=refused)
         except TokenRefused as problem:
             person = problem.answer.code == 535
-            text = f"mailbox {name}: there is no access token: {problem.answer.detail or problem.answer.text}"
+            text = f"mailbox {name}: no access token: {problem.answer.detail or problem.answer.text}"
             raise SourceUnavailable(text, data={"person": person}) from None
 
     return access_token

@@ -151,7 +151,7 @@ class Manager:
         try:
             self._sock.sendto(text.encode(), self._address)
         except OSError as error:
-            log.debug("the service manager did not take a message: %s", error.strerror)
+            log.debug("the service manager did not accept a message: %s", error.strerror)
 
 
 def service_manager(environ: MutableMapping[str, str], pid: int | None = None) -> Manager:

@@ -82,7 +82,7 @@ def _judge(
         )
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         return Weakness(
-            problem=f"the folder {folder} is writable by everybody, who could replace {entry}",
+            problem=f"the folder {folder} is writable by everybody, so anybody could replace {entry}",
             remedy=f"chmod o-w {shlex.quote(str(folder))}, or choose another path",
         )
     shared = status.st_mode & (stat.S_IWOTH | stat.S_IWGRP)

@@ -43,7 +43,7 @@ def check_state_dir(path: Path) -> None:
         raise StoreUnusable(
             f"there is no state directory {path}",
             exit_status=EX_NOINPUT,
-            hint="name that of your hubd with --state-dir, "
+            hint="pass the one of your hubd with --state-dir, "
             f"or create it: mkdir -m 700 {shlex.quote(str(path))}",
         )
     if sys.platform != "win32" and (owner := path.stat().st_uid) != os.geteuid():

@@ -59,7 +59,9 @@ def _guess(text: str, number: int) -> str:
     if _CURLY.search(value):
         return "use straight quotes, not the curly quotes of a word processor"
     if (begun := _never_closed(text)) is not None:
-        return f"the text that begins on line {begun} is never closed: it ends as it began, with three quotes"
+        return (
+            f"the text that begins on line {begun} is never closed: it ends as it begins, with three quotes"
+        )
     if line.startswith("["):
         return "write the header of a table on its own line: [retry]"
     if not equals:
@@ -69,7 +71,7 @@ def _guess(text: str, number: int) -> str:
     if value[0] in "\"'":
         return _about_quotes(value, text, number)
     if value[0] == "[":
-        return "a list ends with ], and commas are between its texts"
+        return "a list ends with ], with commas between its texts"
     if value.lower() in ("true", "false") and value != value.lower():
         return f"write it in lower case: {value.lower()}"
     if not re.fullmatch(_DOTTED, key):
@@ -79,10 +81,10 @@ def _guess(text: str, number: int) -> str:
 
 def _about_quotes(value: str, text: str, number: int) -> str:
     if value[0] == '"' and _BACKSLASH.search(value):
-        return "write a backslash twice, or put the text in single quotes"
+        return "write each backslash twice, or put the text in single quotes"
     closed = _CLOSED.match(value) if value[0] == '"' else re.match(r"'[^']*'", value)
     if closed is None:
-        return 'a text ends with the quote that it began with; several lines go between """ and """'
+        return 'a text ends with the same quote that it begins with; put several lines between """ and """'
     rest = value[closed.end() :].strip()
     if rest and not rest.startswith("#"):
         return 'put a backslash before a quote inside a text: \\"'

@@ -100,7 +100,7 @@ def _show_browser(address: str) -> int:
     click.echo(address)
     opened = webbrowser.open(address)
     click.echo(
-        "The page is open in your browser. It works until you press Ctrl-C here; no campaign stops then."
+        "The page is open in your browser. It works until you press Ctrl-C here, which stops no campaign."
         if opened
         else "No browser could be opened: open this address yourself. It works until you press Ctrl-C here.",
         err=True,

@@ -33,7 +33,10 @@ def words_for(event: Mapping[str, Any]) -> tuple[str, str] | None:
         return None
     to, reason = data["to"], data.get("reason") or ""
     if to in _ENDED:
-        return f"{name} {'is ' if to == 'completed' else 'has '}{to}", reason or "Every recipient is settled."
+        return (
+            f"{name} {'is ' if to == 'completed' else 'has '}{to}",
+            reason or "Every recipient has a final result.",
+        )
     if to == "paused" and reason:
         return f"{name} is paused", reason
     return None

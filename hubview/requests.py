@@ -77,4 +77,4 @@ class PageRequests:
                     raise BadInput("there is no file", hint="choose it again")
                 with self._reading:
                     return self._table.page(request.body)
-        raise HubError(f"hubview knows no {request.path}", code="method_not_found")
+        raise HubError(f"hubview does not know {request.path}", code="method_not_found")

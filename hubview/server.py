@@ -162,14 +162,14 @@ class _Connection(BaseHTTPRequestHandler):
         if not self._is_for_us():
             return
         if self.headers.get("Origin") != self.server.origin or _is_foreign(self.connection):
-            self._refuse(403, "only the page of hubview may ask")
+            self._refuse(403, "only the page of hubview may ask this")
             return
         if not hmac.compare_digest(self.headers.get(KEY_HEADER, "").encode(), self.server.key.encode()):
-            self._refuse(403, "the key is not that of this hubview")
+            self._refuse(403, "this key does not belong to this hubview")
             return
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MAX_BODY:
-            self._refuse(413, f"a request may have {MAX_BODY} bytes")
+            self._refuse(413, f"a request may have at most {MAX_BODY} bytes")
             return
         body: Any = self.rfile.read(int(length))
         if self.headers.get("Content-Type") == "application/json":

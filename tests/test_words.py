@@ -1,10 +1,14 @@
-"""Names that the code no longer uses: none is an identifier, a module or a name in the documents."""
+"""Names that the code no longer uses, and turns of phrase that no native speaker of English would write.
+
+The names occur neither in the code nor in the documents, and the phrases in no message and no document.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,6 +46,16 @@ DOCUMENTS = re.compile(
     rf"|\b(?:control|core|engine|store|transports)/(?:{'|'.join(sorted(FORMER_MODULES))})\.py"
 )
 
+#: Translated idioms. Each was in a message, a help text or a page before.
+PHRASES = re.compile(
+    r"""\bis\ it\ to\ be\b | \blets?\ us\ in\b | \babout\ no\ message\b | \bwithout\ trouble\b | \banew\b
+    | \blistener\ does\ not\ listen\b | \bbegun\ of\ it\b | \bof\ it\ (?:has|have)\ begun\b
+    | \b(?:to|for)\ who\ (?:is|was)\b | \bany\ more(?=[.,;:)]|$) | \bmany\ they\ are\b | \bis\ there\ again\b
+    | \bgo(?:es)?\ on\ (?:with|then)\b | \bnothing\ of\ this\ is\b | \bthat\ is\ none\b | \bset\ it\ right\b
+    | \bimported\ nevertheless\b | \bno\ (?:part|text|answer)\ of\ (?:it|IMAP|hubd's)\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
 
 def sources() -> list[Path]:
     return sorted(path for package in ("hubd", "hubctl") for path in (ROOT / package).rglob("*.py"))
@@ -51,6 +65,23 @@ def documents() -> list[Path]:
     """Those that are written by hand: the reference is made of what programs read."""
     pages = [page for page in (ROOT / "docs").rglob("*.md") if "reference" not in page.parts]
     return sorted([ROOT / "README.md", *pages])
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def messages(path: Path) -> Iterator[tuple[int, str]]:
+    """The sentences of a file for people, with their lines: all of a document, the strings of a program."""
+    if path.suffix != ".py":
+        yield from enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        return
+    tree = parsed(path)
+    documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
+            yield node.lineno, node.value
 
 
 def names(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -71,8 +102,9 @@ def names(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 def former(path: Path) -> list[str]:
     kept = KEPT.get(path.relative_to(ROOT).as_posix(), set())
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return [f"{path}:{line}: {name}" for name, line in names(tree) if name.strip("_") in FORMER - kept]
+    return [
+        f"{path}:{line}: {name}" for name, line in names(parsed(path)) if name.strip("_") in FORMER - kept
+    ]
 
 
 def test_no_identifier_is_a_name_of_the_former_dialect() -> None:
@@ -92,6 +124,40 @@ def test_the_documents_use_the_present_names() -> None:
         if path.name != "glossary.md"
     ]
     assert found == []
+
+
+def test_no_message_has_a_translated_idiom() -> None:
+    window = ROOT / "hubview"
+    pages = [path for path in (window / "page").rglob("*.js") if "vendor" not in path.parts]
+    paths = [*sources(), *sorted(window.glob("*.py")), *sorted(pages), *documents(), ROOT / "CHANGELOG.md"]
+    found = [
+        f"{path}:{line}: {hit[0]}"
+        for path in paths
+        for line, text in messages(path)
+        for hit in PHRASES.finditer(text)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a comma after the @; is it to be a dot?",
+        "It lets us in",
+        "2 of them about no message of yours",
+        "it goes to who is added to customers",
+        "the socket is there again",
+        "it is not kept any more, so",
+    ],
+)
+def test_a_translated_idiom_is_found(text: str) -> None:
+    assert PHRASES.search(text)
+
+
+def test_a_docstring_is_no_message(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text('"""Written anew."""\n\nNAME = "set it right"\n', encoding="utf-8")
+    assert list(messages(path)) == [(3, "set it right")]
 
 
 @pytest.mark.parametrize(

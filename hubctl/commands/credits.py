@@ -82,7 +82,7 @@ grant.context_settings = {**grant.context_settings, "ignore_unknown_options": Tr
 @command("history", within=credits, example="hubctl credits history team")
 @click.argument("account", shell_complete=account_names)
 def history(app: App, account: str) -> None:
-    """Show what was granted, reserved and released, the newest first, and what each campaign has spent."""
+    """Show what was granted, reserved and released, newest first, and what each campaign has spent."""
     listing: Listing[EntryView] = Listing(
         app=app,
         key="entries",

@@ -55,7 +55,7 @@ def _has_value(param: click.Parameter) -> bool:
 )
 @click.pass_context
 def inbox(ctx: click.Context, /, kind: str | None, limit: int | None, **_: Any) -> None:
-    """Show what came back about a campaign (hubctl inbox NAME) or all of them, the newest first.
+    """Show what came back about a campaign (hubctl inbox NAME) or all of them, newest first.
 
     Replies, bounces, complaints and opt-outs. A reply that may be an opt-out in other words is marked (!):
     nothing more is sent to that person until you decide.

@@ -177,7 +177,7 @@ async def _finished(hub: Client, delivery: int) -> r.DeliveryLife:
     "--limit", type=click.IntRange(min=1), metavar="N", help="At most N; on a terminal 50 if not given."
 )
 def sends(app: App, provider: str | None, state: str | None, limit: int | None) -> None:
-    """List one-off messages, the newest first: those of `send`, of `test` and of other programs.
+    """List one-off messages, newest first: those of `send`, of `test` and of other programs.
 
     Show one with: hubctl message ID. Messages of campaigns are listed by: hubctl deliveries NAME
     """

@@ -24,7 +24,7 @@ _COLUMNS = ("id", "at", "kind", "about", "reason", "headline", "text", "figures"
 @click.option("--unread", is_flag=True, help="Only those that nobody has read.")
 @click.option("--mark-read", is_flag=True, help="Mark those that are shown, and all before them, as read.")
 def notifications(app: App, unread: bool, mark_read: bool, dry_run: bool) -> None:
-    """Show what campaigns and the daemon reported, the newest first.
+    """Show what campaigns and the daemon reported, newest first.
 
     A notification is written when a campaign is completed, fails, pauses itself or misses one of its times,
     when messages are in doubt, when credits run low, and when a mailbox, the listener or a sink has a

@@ -88,7 +88,7 @@ def list_(app: App) -> None:
 @command("history", within=template, example="hubctl template history welcome")
 @click.argument("name", shell_complete=template_names)
 def history(app: App, name: str) -> None:
-    """List all versions of a template, the newest first, and the campaigns that use each."""
+    """List all versions of a template, newest first, and the campaigns that use each."""
     listing = _listing(app, "versions", "no versions")
     listing.rows(app.call(m.TEMPLATE_HISTORY, name=name)["versions"])
     listing.end()

@@ -200,7 +200,7 @@ class Client:
         if isinstance(limit, int) and len(text) * 4 > limit and (size := len(text.encode())) > limit:
             raise BadInput(
                 f"this request has {size:,} bytes, and hubd takes {limit:,} at most",
-                hint="send less at once: fewer files, or shorter texts",
+                hint="send less at a time: fewer files, or shorter texts",
             )
 
     async def _answer_to(self, number: int, waiting: _Waiting) -> Any:
@@ -319,7 +319,7 @@ class Client:
             message = _loads(text)
         except ValueError:
             message = None
-        tell("<-", message if isinstance(message, dict) else f"{len(text)} characters that are no message")
+        tell("<-", message if isinstance(message, dict) else f"{len(text)} characters that are not a message")
         if not isinstance(message, dict):
             self._end(not_hubd(self.reached.where))
         elif "method" in message:

@@ -66,7 +66,7 @@ def read_endpoint(place: Place) -> Endpoint:
         raise _damaged(place.path, "its token contains characters that are not allowed")
     proof = record.get("proof", "")
     if not isinstance(proof, str) or not proof.isascii():
-        raise _damaged(place.path, "its proof is no text of hubd's")
+        raise _damaged(place.path, "its proof is not text")
     return Endpoint(host=found[1].strip("[]"), port=int(found[2]), token=token, proof=proof)
 
 

@@ -60,7 +60,7 @@ async def connect(place: Place) -> Reached:
     try:
         stream = await _open_socket(place.path)
     except (FileNotFoundError, PermissionError) as exc:
-        because = f"{place.path} is {'not for you' if isinstance(exc, PermissionError) else 'not there'}"
+        because = f"{place.path} is {'not yours to use' if isinstance(exc, PermissionError) else 'not there'}"
         viewers = await _connect_viewers(place)
         if viewers is None:
             raise _why(place, exc) from None
@@ -260,7 +260,7 @@ def _unknown_token(reached: Reached) -> Unreachable:
             "put a token of the running daemon there; a ticket works only once",
         )
     else:
-        data, hint = "", f"{place.path} belongs to another hubd than the one that listens: restart hubd"
+        data, hint = "", f"{place.path} does not belong to the hubd that listens there: restart hubd"
     return Unreachable(
         f"the daemon at {reached.where} does not know the token {data}".rstrip(),
         code="unauthenticated",

@@ -65,7 +65,8 @@ class HubConfig:
     viewer_token: Annotated[
         SecretRef | None,
         Meta(
-            description="Where the token is by which programs may read over TCP, such as Prometheus at "
+            description="Where to find the token with which programs may read over TCP, such as "
+            "Prometheus at "
             "`/metrics`: 32 to 200 letters, digits, `-` and `_`."
         ),
     ] = None
@@ -108,7 +109,7 @@ def parse_tcp(text: str) -> tuple[str, int]:
         raise BadInput('must be an address and a port, such as "127.0.0.1:0" or "[::1]:8025"')
     # Newer versions of Python call an IPv4 address that is mapped into IPv6 loopback, too.
     if not address.is_loopback or (address.version == 6 and address.ipv4_mapped is not None):
-        raise BadInput("must be an address of this machine alone, such as 127.0.0.1 or [::1]")
+        raise BadInput("must be an address that only this machine can reach, such as 127.0.0.1 or [::1]")
     return str(address), int(found[3])
 
 

@@ -39,16 +39,16 @@ class MailboxConfig:
     ] = "tls"
     username: Annotated[str, Meta(description="The login name.")]
     password: Annotated[
-        SecretRef | None, Meta(description='Where the password is. Required unless `auth = "xoauth2"`.')
+        SecretRef | None, Meta(description='Where to find the password. Required unless `auth = "xoauth2"`.')
     ] = None
     auth: Annotated[
         Auth,
-        Meta(description="`xoauth2` logs in with access tokens, as Microsoft wishes. Needs `oauth2`."),
+        Meta(description="`xoauth2` logs in with access tokens, as Microsoft requires. Needs `oauth2`."),
     ] = "password"
     oauth2: Annotated[
         OAuth2Config | None,
         Meta(
-            description="What access tokens are asked for with: `token_url`, `client_id`, `client_secret`, "
+            description="What access tokens are requested with: `token_url`, `client_id`, `client_secret`, "
             "`refresh_token`."
         ),
     ] = None
@@ -56,7 +56,8 @@ class MailboxConfig:
     processed_folder: Annotated[
         str,
         Meta(
-            description="Where mails are moved once their effects are recorded; created if need be. Without "
+            description="The folder to which mails are moved once their effects are recorded; "
+            "created if needed. Without "
             "it they are marked as seen. hubd deletes no mail."
         ),
     ] = ""
@@ -102,12 +103,12 @@ def read_mailbox(table: Table, folder: Path) -> MailboxConfig:
             given, "is missing; " + (how_to(given) if given == "password" else f'auth = "{auth}" needs it')
         )
     if table.raw.get(other) is not None:
-        table.fault(other, f'must not be here with auth = "{auth}"')
+        table.fault(other, f'is not allowed with auth = "{auth}"')
     if security == "none" and host and not is_loopback(host):
         table.fault(
             "security", 'must be "tls" or "starttls": with "none" the login would be sent unencrypted'
         )
     if mailbox.processed_folder and mailbox.processed_folder == mailbox.folder:
-        table.fault("processed_folder", "must be another folder than folder")
+        table.fault("processed_folder", "must be a different folder from folder")
     table.close()
     return mailbox

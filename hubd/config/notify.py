@@ -22,7 +22,7 @@ class NotifySettings:
 
     email: Annotated[
         tuple[str, ...],
-        Meta(description='The addresses that are told, such as `["ops@acme.example"]`. Required.'),
+        Meta(description='The addresses that are notified, such as `["ops@acme.example"]`. Required.'),
     ]
     provider: Annotated[
         str,
@@ -35,9 +35,9 @@ class NotifySettings:
     on: Annotated[
         tuple[str, ...],
         Meta(
-            description="What they are told: "
+            description="What they are notified of: "
             + ", ".join(f'`"{kind}"`' for kind in NoticeKind)
-            + ". The default is all of it."
+            + ". The default is everything."
         ),
     ] = ()
     keys: dict[str, str] = field(default_factory=dict)  #: the addresses, with what they are compared by
@@ -66,7 +66,7 @@ def read_notify(table: Table, providers: Collection[str]) -> NotifySettings | No
         if table.raw.get(key) in (None, "", []):
             table.fault(key, "is missing")
         elif key == "provider" and isinstance(value, str) and value and value not in providers:
-            table.fault(key, "is no provider of this file that sends email")
+            table.fault(key, "is not a provider in this file that sends email")
     if len(keys) > MOST:
         table.fault("email", f"at most {MOST} addresses")
     return NotifySettings(email=tuple(keys), provider=provider, sender=sender, on=kinds, keys=keys)

@@ -28,10 +28,11 @@ class OAuth2Config:
     client_id: Annotated[str, Meta(description="The ID of the application that was registered there.")]
     client_secret: Annotated[
         SecretRef | None,
-        Meta(description="Where the application's secret is. Public applications have none."),
+        Meta(description="Where to find the application's secret. Public applications have none."),
     ] = None
     refresh_token: Annotated[
-        SecretRef, Meta(description="Where the token is that a person's sign-in gave to the application.")
+        SecretRef,
+        Meta(description="Where to find the token that the application got when a person signed in."),
     ]
 
 

@@ -37,7 +37,7 @@ class Limited:
         tuple[str, ...],
         Meta(
             title="rate or list of rates",
-            description='How much may be sent in all, such as `"30/minute"`. Several rates hold at once.',
+            description='How much may be sent in total, such as `"30/minute"`. Several rates apply at once.',
         ),
     ] = ()
     warmup: Annotated[
@@ -48,13 +48,14 @@ class Limited:
         ),
     ] = None
     sender_rates: Annotated[
-        Rates, Meta(description="Rates of single senders; `*` is every other sender, each for itself.")
+        Rates,
+        Meta(description="Rates for single senders; `*` stands for every other sender, each on its own."),
     ] = field(default_factory=lambda: _NONE, hash=False)
     domain_rates: Annotated[
         Rates,
         Meta(
-            description="Rates of single recipient domains, for email only; `*` is every other domain, each "
-            "for itself."
+            description="Rates for single recipient domains, for email only; `*` stands for every "
+            "other domain, each on its own."
         ),
     ] = field(default_factory=lambda: _NONE, hash=False)
 
@@ -95,7 +96,7 @@ def domain(text: str) -> str:
     try:
         return email_address(f"postmaster@{text}")[1].rpartition("@")[2]
     except BadInput:
-        raise BadInput('must be a domain such as "gmail.com", or "*" for every other one') from None
+        raise BadInput('must be a domain such as "gmail.com", or "*" for all others') from None
 
 
 def _rates(table: Table, key: str) -> tuple[str, ...]:

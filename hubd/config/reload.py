@@ -187,7 +187,7 @@ def _unless_the_store_is_in_trouble() -> Iterator[None]:
 
 def _log_failure(error: Exception) -> None:
     if isinstance(error, HubError):
-        what = "the configuration was not reloaded and the old one stays: %s"
+        what = "the configuration was not reloaded; the old one remains in effect: %s"
         log.error(what, error, extra={"kind": Kind.NOT_RELOADED})
     else:
         log.error("the configuration was not reloaded", exc_info=error, extra={"kind": Kind.NOT_RELOADED})

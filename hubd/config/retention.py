@@ -21,15 +21,16 @@ class RetentionSettings:
     deliveries: Annotated[
         str,
         Meta(
-            description='How long it is kept to whom messages were, such as `"2 years"`, from the end of '
+            description='How long the recipients of messages are kept, such as `"2 years"`, from the end of '
             "the campaign; of one-off messages, and of campaigns with a trigger, from each message's own. "
-            "What came back about them goes with it."
+            "What came back about them is removed with them."
         ),
     ] = ""
     content: Annotated[
         str,
         Meta(
-            description='How long it is kept what each message said, such as `"90 days"`: the fields of the '
+            description='How long the content of each message is kept, such as `"90 days"`: the '
+            "fields of the "
             "contact that it was written from, and the words of one-off messages."
         ),
     ] = ""

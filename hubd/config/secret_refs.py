@@ -24,7 +24,7 @@ def read_secret(table: Table, key: str) -> SecretRef | None:
         return None
     if not isinstance(value, Mapping):
         what = "a secret" if isinstance(value, str) else kind_of(value)
-        table.fault(key, f"{what} must not be here; {how_to(key)}")
+        table.fault(key, f"{what} is not allowed here; {how_to(key)}")
         return None
     inner = table.sub(key)
     named = [(place, inner.checked(place, _name(place), "")) for place in Place if place in value]

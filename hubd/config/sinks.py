@@ -39,22 +39,26 @@ class AirtableSink:
     base: Annotated[str, Meta(description="The id of the base, which starts with app.")]
     table: Annotated[str, Meta(description="The name or the id of the table.")]
     token: Annotated[
-        SecretRef, Meta(description="Where the personal access token is (`data.records:read` and `:write`).")
+        SecretRef,
+        Meta(description="Where to find the personal access token (`data.records:read` and `:write`)."),
     ]
     content: Annotated[
         Content,
-        Meta(description="A record for each campaign, or for each campaign and day and for all together."),
+        Meta(description="One record for each campaign, or for each campaign and day and one for the total."),
     ] = "campaigns"
     fields: Annotated[
         Mapping[str, str],
         Meta(
-            title="table", description="What fields are called in your table; an empty name leaves one out."
+            title="table",
+            description="What the fields are called in your table; an empty name leaves a field out.",
         ),
     ] = field(default_factory=dict)
     every: Annotated[
         str, Meta(description="How often figures are copied; changes of state are copied at once.")
     ] = "60s"
-    timezone: Annotated[str, Meta(description="The time zone of the days of `kpis`; UTC by default.")] = ""
+    timezone: Annotated[
+        str, Meta(description="The time zone that the days of `kpis` are counted in; UTC by default.")
+    ] = ""
     base_url: Annotated[
         str, Meta(description="Another server with Airtable's interface; `http://` on loopback only.")
     ] = AIRTABLE_URL
@@ -64,10 +68,13 @@ class AirtableSink:
 class WebhookSink:
     """A server that is told about events, in order and at least once, signed as Standard Webhooks says."""
 
-    type: Annotated[Literal["webhook"], Meta(description="Tell a server about events.")] = "webhook"
-    url: Annotated[str, Meta(description="Where events are posted to; `http://` on loopback only.")]
+    type: Annotated[Literal["webhook"], Meta(description="Send events to a server.")] = "webhook"
+    url: Annotated[
+        str, Meta(description="The address that events are posted to; `http://` on loopback only.")
+    ]
     secret: Annotated[
-        SecretRef, Meta(description="Where the signing secret is: `whsec_` and 24 to 64 bytes in base64.")
+        SecretRef,
+        Meta(description="Where to find the signing secret: `whsec_` and 24 to 64 bytes in base64."),
     ]
     events: Annotated[
         tuple[str, ...],
@@ -85,7 +92,9 @@ class CsvSink:
     ]
     content: Annotated[
         Content,
-        Meta(description="A line for each campaign, or for each campaign and day and for all together."),
+        Meta(
+            description="One line for each campaign, or one for each campaign and day and one for the total."
+        ),
     ] = "campaigns"
     every: Annotated[
         str, Meta(description="How often figures are written; changes of state are written at once.")

@@ -26,7 +26,7 @@ def check_ticket(peer: Peer, params: AuthTicket) -> None:
         )
     if not peer.role.may(role):
         raise HubError(
-            f"a {peer.role} cannot get a ticket for an {role}",
+            f"the role {peer.role} cannot get a ticket for the role {role}",
             code="forbidden",
             hint="connect to the control socket",
             data={"role": peer.role.value, "needed": role.value},
@@ -34,7 +34,7 @@ def check_ticket(peer: Peer, params: AuthTicket) -> None:
     if params.origin is not None and not is_local(params.origin):
         raise BadInput.at(
             "origin",
-            "must be that of a page on this machine, such as http://127.0.0.1:8080",
+            "must be the origin of a page on this machine, such as http://127.0.0.1:8080",
         )
     if params.listen and not peer.role.may(Role.OPERATOR):
         raise peer.forbidden("have the daemon listen on TCP", "leave out listen")

@@ -56,7 +56,7 @@ async def attach(hub: Hub, params: p.CampaignAttach, command: Command) -> r.Atta
     except (binascii.Error, ValueError):
         raise BadInput.at("data", "is not base64") from None
     if len(data) > MAX_PART:
-        raise BadInput.at("data", f"a part may have {MAX_PART} bytes")
+        raise BadInput.at("data", f"a part may have at most {MAX_PART} bytes")
     work = hub.campaigns.putting_blob_part(params.sha256, params.offset, data, params.size)
     return await command.write(work, lambda complete: {"complete": complete is True})
 

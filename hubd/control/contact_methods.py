@@ -310,7 +310,7 @@ def _read_cursor(text: str | None) -> tuple[str, str]:
     try:
         channel, address = json.loads(urlsafe_b64decode(text.encode("ascii")))
     except (ValueError, TypeError):
-        raise BadInput.at("after", 'not a "next" of an earlier page') from None
+        raise BadInput.at("after", 'not a "next" from an earlier page') from None
     return str(channel), str(address)
 
 
@@ -334,7 +334,7 @@ METHODS = (
     reads("contacts.list", "A page of contacts.", p.ContactsList, r.ContactsResult, page, private=True),
     reads(
         "contacts.export",
-        "A page of contacts, to be written to a file.",
+        "A page of contacts, for writing to a file.",
         p.ContactsList,
         r.ContactsResult,
         page,
@@ -343,7 +343,7 @@ METHODS = (
     reads("contacts.get", "One contact.", p.ContactKey, r.ContactResult, get, private=True),
     changes(
         "contacts.remove",
-        "Delete one contact and cancel what waits for it; or take it off one list.",
+        "Delete one contact and cancel its waiting messages, or take it off one list.",
         p.ContactRemove,
         r.RemovedResult,
         remove,

@@ -102,7 +102,7 @@ METHODS = (
     ),
     reads(
         "credits.history",
-        "The log of a credit account, and what campaigns have of it.",
+        "The log of a credit account, and what campaigns hold and have spent from it.",
         CreditsHistory,
         HistoryResult,
         history,

@@ -55,7 +55,7 @@ class Endpoint:
     def remedy(self) -> str:
         """What brings a socket file back that is gone."""
         if self.own:
-            return f"to create it again: kill -HUP {os.getpid()}"
+            return f"to create it again, run: kill -HUP {os.getpid()}"
         return "restart its systemd units: systemctl restart hubd.socket hubd-observe.socket hubd.service"
 
 
@@ -145,7 +145,7 @@ class Endpoints:
                 log.error("the socket %s was removed: clients cannot connect; %s", path, gone[path].remedy)
                 await _add(record, "hub.socket_removed", path=str(path), remedy=gone[path].remedy)
             for path in known - gone.keys():
-                log.warning("the socket %s is there again", path)
+                log.warning("the socket %s is back", path)
                 await _add(record, "hub.socket_restored", path=str(path))
             known = set(gone)
             await trio.sleep(LOOK_EVERY)

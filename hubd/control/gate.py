@@ -160,7 +160,7 @@ class Gate:
                 nursery.start_soon(self.accept, opened, begun)
                 task_status.started()
                 await self._until_unused(opened)
-                log.info("no page is connected any more: %s is closed", self.context.url)
+                log.info("no page is connected any longer: %s is closed", self.context.url)
                 self.context.url = ""
                 nursery.cancel_scope.cancel()
 

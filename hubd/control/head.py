@@ -104,7 +104,7 @@ def judge(head: bytes, port: int | None = None) -> Refusal | Handshake:
     if port is not None and (request[1], request[2]) == ("GET", METRICS_PATH):
         return _judge_plain(headers, port) or _judge_scrape(headers)
     if request[1] != "GET" or request[2] != PATH:
-        return Refusal(404, f"there is only GET {PATH}")
+        return Refusal(404, f"the only request here is GET {PATH}")
     refusal = _judge_where(headers, port) or _judge_upgrade(headers)
     return refusal or _handshake(headers, port)
 
@@ -118,7 +118,7 @@ def _judge_where(headers: dict[str, list[str]], port: int | None) -> Refusal | N
     else:
         origins = headers.get("origin", [])
         if len(origins) > 1 or not all(is_local(origin) for origin in origins):
-            return Refusal(403, "only pages of this machine may connect")
+            return Refusal(403, "only pages on this machine may connect")
         hosts = [f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
     if len(headers.get("host", ())) != 1 or headers["host"][0] not in hosts:
         return Refusal(403, f"the Host must be {' or '.join(hosts)}")
@@ -167,7 +167,7 @@ def _handshake(headers: dict[str, list[str]], port: int | None) -> Refusal | Han
     for value in headers.get("authorization", ()):
         scheme, _, token = value.partition(" ")
         if scheme.lower() != "bearer":
-            return Refusal(401, "authorize with a Bearer token")
+            return Refusal(401, "authorise with a Bearer token")
         bearers.append(token.strip())
     if len(bearers) != 1 or not _TOKEN.fullmatch(bearers[0]):
         return Refusal(401, "one token is needed: get a ticket with auth.ticket over the unix socket")

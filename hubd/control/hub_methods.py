@@ -79,7 +79,7 @@ def _warnings(hub: Hub, waiting: int) -> list[str]:
 def _remedy(source: SourceView) -> str:
     if source.name == LISTENER:
         return (
-            "end the program that has this port, or change listener.address in hubd.toml and restart hubd; "
+            "stop the program that uses this port, or change listener.address in hubd.toml and restart hubd; "
             "hubd tries again"
         )
     return "correct its settings or its password, then: hubctl daemon reload"
@@ -202,12 +202,16 @@ async def check(hub: Hub, _: Params) -> r.DoctorResult:
                 + [f"{each.name}: {each.reason}" for each in refusing]
             )
             or (
-                "what comes back can be read"
+                "replies and bounces can be read"
                 if hub.readers.views()
-                else "nothing is read for what comes back"
+                else "nothing is read for replies and bounces"
             ),
             "advice": "; ".join(dict.fromkeys(_remedy(each) for each in failing))
-            or ("check processed_folder in hubd.toml, and who may write to it" if refusing else ""),
+            or (
+                "check processed_folder in hubd.toml, and whether hubd's login may write to it"
+                if refusing
+                else ""
+            ),
         }
     )
     for finding in await hub.integrity.examine(hub.supervisor.running):

@@ -33,7 +33,7 @@ _RE = re.compile(r"(?:re|aw|sv|antw|odp)\s*:", re.IGNORECASE)
 
 
 async def page(hub: Hub, params: p.InboxList) -> r.InboxResult:
-    """A page of what came back, the newest first."""
+    """A page of what came back, newest first."""
     campaign = None if params.campaign is None else (await hub.campaigns.get(params.campaign)).id
     rows = await hub.inbox.page(campaign, params.kind, params.before or None, params.limit)
     return {
@@ -88,17 +88,17 @@ async def reply(hub: Hub, params: p.InboxReply, command: Command) -> SendResult:
 
 
 async def mailboxes(hub: Hub, _: Params) -> r.MailboxesResult:
-    """Everything that is read for what comes back."""
+    """Everything that is read for replies and bounces."""
     return {"mailboxes": [mailbox_view(each) for each in hub.readers.views()]}
 
 
 async def _answer(hub: Hub, row: InboxRow, text: str) -> Letter:
     """The message that answers an item. Raises `Conflict` where there is nobody to answer, or no way."""
     if row.kind not in (ItemKind.REPLY, ItemKind.OPT_IN, ItemKind.OPT_OUT) or not row.address_key:
-        raise Conflict(f"item {row.id} has nobody to answer to", code="nobody_to_answer")
+        raise Conflict(f"item {row.id} has no sender to answer", code="nobody_to_answer")
     if row.delivery_id is None:
         raise Conflict(
-            f"item {row.id} answers no message of yours, so no provider is known for it",
+            f"item {row.id} does not answer a message of yours, so there is no provider to send through",
             code="nobody_to_answer",
             hint="write to the person with: hubctl send --provider NAME --to ADDRESS",
         )
@@ -219,10 +219,8 @@ async def test_mailbox(hub: Hub, params: p.MailboxTest) -> r.MailboxTestResult:
 
 
 METHODS = (
-    reads("inbox.list", "What came back, the newest first.", p.InboxList, r.InboxResult, page, private=True),
-    reads(
-        "inbox.get", "One thing that came back, all of it.", p.InboxId, r.InboxItemResult, get, private=True
-    ),
+    reads("inbox.list", "What came back, newest first.", p.InboxList, r.InboxResult, page, private=True),
+    reads("inbox.get", "One item that came back, in full.", p.InboxId, r.InboxItemResult, get, private=True),
     changes("inbox.decide", "Decide about a reply that may be an opt-out.", p.InboxDecide, Done, decide),
     changes(
         "inbox.reply",
@@ -234,11 +232,15 @@ METHODS = (
         keeps_answer=False,
     ),
     reads(
-        "mailbox.list", "Everything that is read for what comes back.", Params, r.MailboxesResult, mailboxes
+        "mailbox.list",
+        "Everything that is read for replies and bounces.",
+        Params,
+        r.MailboxesResult,
+        mailboxes,
     ),
     reads(
         "mailbox.test",
-        "Log in to a mailbox; read nothing.",
+        "Log in to a mailbox without reading anything.",
         p.MailboxTest,
         r.MailboxTestResult,
         test_mailbox,

@@ -68,7 +68,7 @@ async def delete(hub: Hub, params: p.ListName, command: Command) -> r.ListDelete
 
 
 async def trim(hub: Hub, params: p.ListTrim, command: Command) -> r.TrimResult:
-    """Take off a list whoever an import did not have."""
+    """Take contacts that were not in an import off a list."""
 
     def answer(done: Leaving, _: None) -> r.TrimResult:
         return {**command.done(changed=done.left > 0), "removed": done.left}
@@ -112,5 +112,7 @@ METHODS = (
     ),
     changes("list.rename", "Rename a list.", p.ListRename, r.ListRenamedResult, rename),
     changes("list.delete", "Delete a list; its contacts stay.", p.ListName, r.ListDeletedResult, delete),
-    changes("list.trim", "Take off a list whoever an import did not have.", p.ListTrim, r.TrimResult, trim),
+    changes(
+        "list.trim", "Take contacts that were not in an import off a list.", p.ListTrim, r.TrimResult, trim
+    ),
 )

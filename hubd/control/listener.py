@@ -88,7 +88,7 @@ async def open_loopback(host: str, port: int) -> trio.SocketListener:
             raise Conflict(
                 f"another program listens on port {port}",
                 code="port_in_use",
-                hint="choose another one with --tcp, or port 0 for any",
+                hint="choose another one with --tcp, or port 0 for any free one",
             ) from exc
         raise BadInput.at("tcp", f"port {port} of {host} cannot be used: {exc.strerror}") from exc
     return listener
@@ -207,7 +207,7 @@ def _bind(sock: socket.socket, path: Path) -> tuple[int, int]:
         sock.listen(BACKLOG)
         made = path.lstat()
     except OSError as exc:
-        raise BadInput.at("socket", f"{path} cannot be a socket: {exc.strerror}") from exc
+        raise BadInput.at("socket", f"{path} cannot be used for a socket: {exc.strerror}") from exc
     return made.st_dev, made.st_ino
 
 

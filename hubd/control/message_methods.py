@@ -55,7 +55,7 @@ class Letter:
 
 
 async def page(hub: Hub, params: p.MessageList) -> r.MessagesResult:
-    """One-off messages, the newest first."""
+    """One-off messages, newest first."""
     state = DeliveryState(params.state) if params.state else None
     rows, last = await hub.ledger.transactional(params.provider, state, params.before or None, params.limit)
     if not rows and not params.before and params.provider is not None:
@@ -141,7 +141,7 @@ async def _template(hub: Hub, params: p.MessageSend) -> Campaign | TemplateSpec:
     else:
         for key in ("reply_to", "attachments"):
             if getattr(params, key):
-                raise BadInput.at(key, f"{reference} is a campaign, whose content has its own")
+                raise BadInput.at(key, f"{reference} is a campaign, which has its own content and")
         return campaign
     try:
         return (await hub.templates.get(reference)).stored.spec
@@ -325,7 +325,7 @@ def _explained(error: BadTemplate, letter: Letter) -> BadTemplate:
         return error
     hint = f"give it with --field {field}=..."
     if letter.test:
-        hint = "name a contact who has it with --as CONTACT, or give it a default in the campaign file"
+        hint = "choose a contact that has it with --as CONTACT, or give it a default in the campaign file"
     elif not letter.known:
         hint = f"the recipient is not a contact: import the contact first, or {hint}"
     return BadTemplate(str(error), code=error.code, hint=hint, data=error.data)
@@ -424,7 +424,7 @@ METHODS = (
     ),
     reads(
         "message.list",
-        "One-off messages, the newest first.",
+        "One-off messages, newest first.",
         p.MessageList,
         r.MessagesResult,
         page,

@@ -56,7 +56,9 @@ def _of_daemon(hub: Hub, free: int) -> Iterator[Family]:
     )
     trouble = float(bool(hub.database.trouble))
     yield gauge(
-        "messagehub_database_trouble", "1 while nothing is sent because of the disk.", [({}, trouble)]
+        "messagehub_database_trouble",
+        "1 while nothing is sent because of a problem with the disk.",
+        [({}, trouble)],
     )
     yield gauge(
         "messagehub_free_room_bytes", "Free space on the disk of the database.", [({}, free)], unit="bytes"
@@ -68,7 +70,7 @@ def _of_campaigns(hub: Hub, campaigns: Sequence[Campaign], again: dict[str, int]
     states = Counter(campaign.state for campaign in campaigns)
     yield gauge(
         "messagehub_campaigns",
-        "Campaigns by state, without those that were archived.",
+        "Campaigns by state, without archived ones.",
         (({"state": state.value}, states[state]) for state in CampaignState),
     )
     yield stateset(
@@ -186,7 +188,7 @@ def _of_providers(hub: Hub) -> Iterator[Family]:
         name="messagehub_attempt_duration_seconds",
         kind="histogram",
         unit="seconds",
-        help="From the record of an attempt to its outcome.",
+        help="Time from the record of an attempt to its outcome.",
         samples=[
             sample
             for provider, histogram in durations

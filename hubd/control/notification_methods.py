@@ -12,7 +12,7 @@ from hubd.wire.notification_results import NotificationsRead, NotificationsResul
 
 
 async def page(hub: Hub, params: NotificationList) -> NotificationsResult:
-    """Notifications, the newest first."""
+    """Notifications, newest first."""
     found, unread = await hub.notices.page(unread=params.unread, before=params.before, limit=params.limit)
     return {
         "notifications": [_view(each) for each in found],
@@ -47,7 +47,7 @@ def _view(notice: Notice) -> NotificationView:
 METHODS = (
     reads(
         "notification.list",
-        "What people are told, the newest first.",
+        "Notifications, newest first.",
         NotificationList,
         NotificationsResult,
         page,

@@ -155,7 +155,9 @@ def _look_at_provider(hub: Hub, campaign: Campaign, found: Found) -> Found:
     if campaign.channel not in view.channels:
         return _with_obstacle(found, f"the provider {view.name} does not send {campaign.channel.value}")
     if campaign.in_doubt is InDoubt.RECONCILE and not provider.spec.can_reconcile:
-        obstacle = f'in_doubt = "reconcile" needs a provider that can be asked what it accepted; {view.name}'
+        obstacle = (
+            f'in_doubt = "reconcile" needs a provider that can be asked what it has accepted; {view.name}'
+        )
         found = _with_obstacle(found, f'{obstacle} cannot, so write "retry" or "hold"')
     for problem in provider.spec.problems(found.content):
         found = _with_obstacle(found, problem)

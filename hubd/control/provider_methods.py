@@ -44,8 +44,10 @@ async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeR
     if not ok:
         detail = hub.supervisor.providers.get(params.name).judge(answer).detail
     elif probed.working:
-        works = "1 is in use and works" if probed.working == 1 else f"{probed.working} are in use and work"
-        detail = f"The server takes no more connections at the moment; {works}."
+        works = (
+            "1 is in use and working" if probed.working == 1 else f"{probed.working} are in use and working"
+        )
+        detail = f"The server accepts no more connections at the moment; {works}."
     # A code that nobody has sent stands for a login that was not tried: `detail` says all there is to say.
     ours = answer.detail and answer.code and not answer.verbatim
     text = "" if ours else answer.text

@@ -103,7 +103,9 @@ def _next_occurrence(hub: Hub, campaign: Campaign, params: p.CampaignStart) -> f
     if params.at is not None:
         decide.check_once(campaign)
     if params.limit is not None:
-        raise BadInput.at("limit", "is for one run; a campaign that repeats has one for each of its times")
+        raise BadInput.at(
+            "limit", "applies to one run; a campaign that repeats has a run for each of its times"
+        )
     if campaign.state is CampaignState.SCHEDULED and campaign.scheduled_at is not None:
         return campaign.scheduled_at
     recurrence = recurrence_from_json(campaign.recurrence)
@@ -111,7 +113,7 @@ def _next_occurrence(hub: Hub, campaign: Campaign, params: p.CampaignStart) -> f
     at = recurrence.next(hub.now())
     if at is None:
         raise BadInput.at(
-            "schedule.until", "it has no occurrence any more", hint="apply its file with a later until"
+            "schedule.until", "it has no more occurrences", hint="apply its file with a later until"
         )
     return at
 
@@ -146,7 +148,7 @@ def _would(campaign: Campaign, seen: Inspection, plan: Move, now: float) -> r.Wo
 def _check_fit(campaign: Campaign, seen: Inspection, accepted: Sequence[str]) -> None:
     if unknown := sorted(set(accepted) - RISKS):
         raise BadInput.at(
-            "accept_risk", f"there is no risk {unknown[0]}; the risks are {', '.join(sorted(RISKS))}"
+            "accept_risk", f"there is no risk called {unknown[0]}; the risks are {', '.join(sorted(RISKS))}"
         )
     problems = unaccepted(seen.report.problems, accepted)
     if not problems:
@@ -243,7 +245,9 @@ async def retry(hub: Hub, params: p.CampaignRetry, command: Command) -> r.RetryR
     campaign = await hub.campaigns.get(params.name)
     if params.class_ is None and params.in_doubt is None:
         raise BadInput.at(
-            "class", "choose what to try again: transient, permanent or all", hint="or decide with in_doubt"
+            "class",
+            "choose which failures to retry: transient, permanent or all",
+            hint="or decide with in_doubt",
         )
     pages = hub.ledger.retrying(campaign.id, params.class_, params.in_doubt)
     planned = await hub.commands.plan(pages)

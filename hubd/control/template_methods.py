@@ -51,7 +51,7 @@ def _check_names(specs: Sequence[TemplateSpec]) -> None:
     names = [spec.name for spec in specs]
     for at, name in enumerate(names):
         if name in names[:at]:
-            raise BadInput.at(f"specs[{at}].name", "is the name of another one of these files")
+            raise BadInput.at(f"specs[{at}].name", "is also the name of another of these files")
 
 
 def _check(specs: Sequence[TemplateSpec], found: AppliedTemplates) -> None:
@@ -94,7 +94,7 @@ async def get(hub: Hub, params: p.TemplateReference) -> r.TemplateResult:
 
 
 async def history(hub: Hub, params: p.TemplateName) -> r.TemplateHistory:
-    """All versions of a template, the newest first."""
+    """All versions of a template, newest first."""
     _check_name(params.name)
     versions = await hub.templates.history(params.name)
     return {"name": params.name, "versions": [_version(each) for each in versions]}
@@ -112,7 +112,7 @@ def _check_name(name: str) -> None:
     except BadInput as error:
         raise BadInput.at("name", problem_of(error)) from None
     if version is not None:
-        raise BadInput.at("name", "is one version; name the template alone")
+        raise BadInput.at("name", "names one version; give only the name of the template")
 
 
 def _version(found: TemplateUsers) -> r.TemplateVersion:

@@ -122,15 +122,15 @@ def _email_shape_problem(text: str) -> str:
     if not text:
         return "it is empty"
     if len(text) > 1000:
-        return "it is far too long"
+        return "it is much too long"
     if len(_ADDRESSES.findall(text)) > 1:
-        return "one address per row; put a second one in its own row"
+        return "only one address per row; put a second one in a row of its own"
     if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for char in text):
         return "it contains an invisible or control character"
     if "<" in text or ">" in text:
         return "give only the part between < and >; put the name in another column"
     if text.startswith("=") and "(" in text:
-        return "a formula; write what it shows"
+        return "it is a formula; write the value that it shows"
     if text.lower().startswith("mailto:"):
         return 'leave out "mailto:"'
     if text[0] == text[-1] and text[0] in "'\"" and len(text) > 1:
@@ -164,7 +164,7 @@ def _part_problem(local: str, domain: str) -> str:
         if text.startswith(mark) or text.endswith(mark):
             return f"a {word} at the {'start' if text.startswith(mark) else 'end'}"
         if mark in text:
-            return f"a {word} {'before' if mark in local else 'after'} the @; is it to be a dot?"
+            return f"a {word} {'before' if mark in local else 'after'} the @; should it be a dot?"
     if any(char.isspace() for char in text):
         return "there is a space in it"
     if not local.isascii():
@@ -269,7 +269,7 @@ def phone_number(text: str, region: str | None = None, *, any_kind: bool = False
         return whole
     if kind == PhoneNumberType.UNKNOWN:
         possible = phonenumbers.is_possible_number_with_reason(number)
-        raise _not_phone(_LENGTH.get(possible, "the numbering plan of that country has no such number"))
+        raise _not_phone(_LENGTH.get(possible, "that country's numbering plan has no such number"))
     if kind not in _TEXTABLE and not any_kind:
         raise BadInput.at(
             "phone", f"{_PHONE_KIND.get(kind, 'a number of that kind')} cannot receive text messages"
@@ -286,7 +286,7 @@ def _phone_shape_problem(text: str) -> str:
         return "it contains an invisible or control character"
     counts = [sum(map(str.isdigit, part)) for part in _BETWEEN_PHONES.split(text)]
     if sum(count >= _LEAST_DIGITS for count in counts) > 1:
-        return "one number per row; put a second one in its own row"
+        return "only one number per row; put a second one in a row of its own"
     if any(map(str.isalpha, text)):
         return "use digits only; letters and extensions cannot be dialled"
     return "only digits, spaces and ( ) . / - with one + in front"

@@ -26,7 +26,7 @@ def check_applicable(campaign: Campaign, before: CampaignSpec, after: CampaignSp
         ):
             how = "once" if before.schedule.recurrence is None else "to repeat"
             raise Conflict(
-                f"the campaign {campaign.name} is scheduled {how}, and its new file says otherwise",
+                f"the campaign {campaign.name} is scheduled {how}, but its new file says otherwise",
                 code="scheduled",
                 hint=f"stop it first, then apply the file: hubctl stop {campaign.name}",
             )
@@ -46,11 +46,12 @@ def check_applicable(campaign: Campaign, before: CampaignSpec, after: CampaignSp
         raise Conflict(
             f"the campaign {campaign.name} has begun, so the account in credits cannot change",
             code="credits_fixed",
-            hint="apply the file under another name, or grant credits to the account that it has",
+            hint="apply the file under another name, or grant credits to the account that it uses",
         )
     if fixed:
         raise Conflict(
-            f"the campaign {campaign.name} has its recipients, so {' and '.join(fixed)} cannot change",
+            f"the campaign {campaign.name} already has its recipients, so {' and '.join(fixed)} "
+            f"cannot change",
             code="audience_fixed",
             hint="apply the file under another name",
         )

@@ -56,7 +56,7 @@ def field_name(column: str) -> str:
     if name.startswith("_"):
         raise BadInput("a field's name must not start with an underscore")
     if _FIELD.fullmatch(name) is None:
-        raise BadInput("a field's name has only a-z, 0-9 and _, and starts with a letter")
+        raise BadInput("a field's name contains only a-z, 0-9 and _, and starts with a letter")
     if name in _RESERVED:
         raise BadInput(f"{name} is reserved; choose another name")
     return name
@@ -90,7 +90,7 @@ def plan_columns(
                 use = ColumnUse(column=column, note=f"left out: a contact has at most {MAX_FIELDS} fields")
             taken.add(use.key)
             uses.append(use)
-    heeded = "" if addresses else "heeded: who opted out is left out"
+    heeded = "" if addresses else "respected: contacts that opted out are left out"
     uses = _with_meanings(uses, heeded)
     wanted = {"email", "phone", "address"} if addresses else {"email", "phone"}
     if not wanted & {use.field for use in uses}:
@@ -108,7 +108,7 @@ def _chosen(columns: Sequence[str], maps: Mapping[str, str]) -> dict[int, str]:
             faults.append((shown(column), str(error)))
             continue
         if name in chosen.values():
-            faults.append((shown(column), f"another column is mapped to {name} already"))
+            faults.append((shown(column), f"another column is already mapped to {name}"))
         elif column in columns:
             chosen[columns.index(column)] = name
     if faults:
@@ -125,7 +125,7 @@ def _use(column: str, number: int, taken: Collection[str]) -> ColumnUse:
     if not column.strip("\ufeff \t\r\n\u00a0_"):
         return ColumnUse(column=column, note="left out: it has no name")
     if name in REJECT_COLUMNS:
-        return ColumnUse(column=column, note="left out: an import wrote it")
+        return ColumnUse(column=column, note="left out: an earlier import added it")
     if name in taken:
         note = f"renamed: there is another column {name}"
         stem = name[: _LONGEST_FIELD - 5]
@@ -171,7 +171,7 @@ def _no_address(columns: Sequence[str]) -> str:
     if _is_contact(columns):
         return "the first line must name the columns, but this one looks like a contact"
     near = [column for column in columns if nearest(column.casefold(), ("email", "phone"))]
-    guess = f"; is it {shown(near[0])}?" if near else ""
+    guess = f"; did you mean {shown(near[0])}?" if near else ""
     return f"there is neither an email nor a phone column{guess}"
 
 

@@ -334,7 +334,7 @@ def _compile_footer(content: Content) -> Template | None:
     footer = compile_template(content.footer, html=False, name="footer")
     linked = "unsubscribe_url" in footer.fields
     if content.unsubscribe and not linked:
-        raise BadTemplate.at("footer", "has no {{ unsubscribe_url }}, so nobody could unsubscribe by it")
+        raise BadTemplate.at("footer", "has no {{ unsubscribe_url }}, so nobody could use it to unsubscribe")
     if linked and not content.unsubscribe:
         raise BadTemplate.at("footer", "has {{ unsubscribe_url }}, which needs the key unsubscribe")
     return footer

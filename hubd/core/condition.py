@@ -106,7 +106,7 @@ def compile_condition(source: str, name: str = "where") -> Condition:
     except (ValueError, MemoryError) as error:
         raise BadTemplate.at(name, f"cannot be read ({type(error).__name__})") from None
     if not inspector.fields:
-        raise BadTemplate.at(name, "names no field, so it is the same for everybody", hint=_HINT)
+        raise BadTemplate.at(name, "names no field, so it has the same result for everybody", hint=_HINT)
     return Condition(
         fields=frozenset(inspector.fields),
         _longest=(_WORK_LIMIT - inspector.work.chars) // max(1, inspector.work.uses),
@@ -118,15 +118,18 @@ _HINT = "it is an expression without braces, such as city == 'Koeln' and orders 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 #: What people write who know another language.
 _OTHER_WORDS = (
-    (re.compile(r"(?<![=!<>])=(?!=)"), "to compare, write == and not ="),
+    (re.compile(r"(?<![=!<>])=(?!=)"), "to compare, write == instead of ="),
     (re.compile(r"&"), "write and"),
     (re.compile(r"\|\|"), "write or"),
     (re.compile(r"!(?!=)"), "write not"),
     (re.compile(r"<>"), "write !="),
     (re.compile(r"\{[{%]"), "leave out the braces"),
-    (re.compile(r"\b(AND|OR|NOT|IN|IS)\b"), "write and, or, not, in and is in small letters"),
-    (re.compile(r"\b(like|between|contains|LIKE|BETWEEN)\b"), "for a part of a text, write 'part' in field"),
-    (re.compile(r"['\"]"), "a text ends with the quote that it began with"),
+    (re.compile(r"\b(AND|OR|NOT|IN|IS)\b"), "write and, or, not, in and is in lower case"),
+    (
+        re.compile(r"\b(like|between|contains|LIKE|BETWEEN)\b"),
+        "to look for part of a text, write 'part' in field",
+    ),
+    (re.compile(r"['\"]"), "a text ends with the same quote that it begins with"),
 )
 
 

@@ -173,7 +173,7 @@ def _addresses(source: str) -> _Found:
 
 def _local_picture(value: str) -> Iterator[str]:
     if value.lower().startswith("file:") or re.match(r"[A-Za-z]:[\\/]", value):
-        yield f"the picture is a file of your machine, so nobody sees it; {_INLINE.format(_file(value))}"
+        yield f"the picture is a file on your machine, so nobody sees it; {_INLINE.format(_file(value))}"
     elif not _SCHEME.match(value) and not value.startswith("//") and not _is_field(value):
         yield (
             f'the picture "{_short(value)}" is not part of the message, so nobody sees it; '
@@ -204,7 +204,7 @@ def _private_addresses(source: str) -> _Found:
 
 
 def _private(host: str) -> str:
-    return f"a link leads to {host}, which only machines near this one can reach; write the public address"
+    return f"a link leads to {host}, which only machines on this network can reach; write the public address"
 
 
 def _foreign_fields(source: str, known: dict[str, str], *patterns: re.Pattern[str]) -> _Found:
@@ -216,7 +216,7 @@ def _foreign_fields(source: str, known: dict[str, str], *patterns: re.Pattern[st
             continue
         field = field or nearest(word, known.values())
         ours = f"write {{{{ {field} }}}}" if field else "a field is written like {{ first_name }}"
-        yield match.start(), f"{match[0]} is a field of another system and would be sent as it is; {ours}"
+        yield match.start(), f"{match[0]} is a field of another system and would be sent unchanged; {ours}"
 
 
 def _squeezed(name: str) -> str:

@@ -175,7 +175,7 @@ def free_list(name: str, uses: Sequence[ListUse]) -> tuple[str, ...]:
             raise Conflict(
                 f"the campaign {use.campaign} {what} the list {name!r}",
                 code="list_in_use",
-                hint=f"wait until it has its recipients, or end it first: hubctl stop {use.campaign}",
+                hint=f"wait until it has its recipients, or stop it first: hubctl stop {use.campaign}",
             )
     return tuple(use.campaign for use in uses)
 
@@ -276,7 +276,8 @@ def check_once(campaign: Campaign) -> None:
         raise Conflict(
             f"the campaign {campaign.name} repeats and starts at the times in its file",
             code="repeats",
-            hint=f"to send it at another time, too: hubctl clone {campaign.name} NEW --set schedule.every=",
+            hint=f"to send it at another time as well: hubctl clone {campaign.name} NEW --set "
+            f"schedule.every=",
         )
 
 
@@ -291,7 +292,7 @@ def schedule(campaign: Campaign, *, at: float, limit: int | None = None) -> Move
     _check_ordinary(campaign)
     if not may_be_scheduled(campaign):
         raise InvalidTransition(
-            f"the campaign {campaign.name} has begun; only one that has not can be scheduled",
+            f"the campaign {campaign.name} has already begun; only one that has not can be scheduled",
             hint=f"to continue with the remaining recipients: hubctl start {campaign.name}",
             data={
                 "from": campaign.state.value,
@@ -405,7 +406,7 @@ def copied(
     if not changes:
         return spec
     if "name" in changes:
-        raise BadInput.at("name", "is the name of the copy, which is given apart")
+        raise BadInput.at("name", "is the name of the copy, which is given separately")
     raw: dict[str, object] = msgspec.to_builtins(spec)
     if changes.get("template"):
         raw |= dict.fromkeys(("subject", "text", "html"))

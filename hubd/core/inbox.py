@@ -25,12 +25,12 @@ class BounceRules:
     soft_limit: Annotated[
         int,
         msgspec.Meta(
-            description="So many bounces of different messages suppress an address, "
+            description="How many bounces of different messages suppress an address, "
             "unless a message arrives in between; from 2 to 100."
         ),
     ] = 3
     soft_days: Annotated[
-        int, msgspec.Meta(description="The days in which so many must have come; from 1 to 365.")
+        int, msgspec.Meta(description="The number of days within which they must come; from 1 to 365.")
     ] = 30
 
 
@@ -101,7 +101,7 @@ LISTENER = "listener"  #: the name of the source that is told things instead of 
 def in_trouble(name: str, reason: str) -> str:
     """What is wrong with a source, in a sentence without its full stop."""
     if name == LISTENER:
-        return f"the listener does not listen: {reason}"
+        return f"the listener cannot accept connections: {reason}"
     return f"{name} cannot be read: {reason}"
 
 

@@ -133,7 +133,7 @@ class _Merge:
                     yield from self._block(part.name, 0, part.line)
                 case _Super(line):
                     if not block:
-                        raise BadTemplate.at(f"{name} line {line}", "super() stands in a block")
+                        raise BadTemplate.at(f"{name} line {line}", "super() belongs in a block")
                     yield from self._block(block, level + 1, line)
 
     def _block(self, block: str, level: int, line: int) -> Iterator[tuple[str, _Text]]:
@@ -165,7 +165,7 @@ def _check_child(child: _Parsed, *, known: set[str]) -> None:
                 blank = len(text) - len(text.lstrip())
                 raise BadTemplate.at(
                     f"{child.name} line {line + text.count(chr(10), 0, blank)}",
-                    f"stands outside of a block, so that {child.extends} has no place for it",
+                    f"is outside a block, so {child.extends} has no place for it",
                     hint="put it between {% block NAME %} and {% endblock %}",
                 )
 
@@ -234,7 +234,7 @@ class _Reader:
         match [tag[0][0], *(text for _, text in words)]:
             case ["block_begin", "block", name] if words[1][0] == "name":
                 if name in self._blocks:
-                    raise self._fault(f"has the block {name!r} twice", line)
+                    raise self._fault(f"has two blocks called {name!r}", line)
                 block = self._blocks[name] = _Block(name, line)
                 self._end_run()
                 self._stack[-1].parts.append(block)
@@ -247,11 +247,11 @@ class _Reader:
                 self._stack.pop()
             case ["block_begin", "extends", _] if words[1][0] == "string":
                 if not first:
-                    raise self._fault("{% extends %} comes first, and once", line)
+                    raise self._fault("{% extends %} comes first, and only once", line)
                 self._extends = self._string(words[1][1], line)
                 self._run.clear()
             case ["block_begin", "block" | "endblock" | "extends" as word, *_]:
-                raise self._fault(f"{{% {word} %}} cannot be read like this", line)
+                raise self._fault(f"{{% {word} %}} cannot be written like this", line)
             case ["variable_begin", "super", "(", ")"]:
                 self._end_run()
                 self._stack[-1].parts.append(_Super(line))

@@ -1,4 +1,4 @@
-"""Rows that people hand in, made into contacts. Each cell is judged alone.
+"""Rows that people hand in, made into contacts. Each cell is checked on its own.
 
 A cell that cannot be used is left out, with a problem that says so; a row is refused only when no address is
 left. An email address is kept twice: as it is sent to (the local part as written, the domain in lower-case
@@ -50,7 +50,7 @@ _ADDRESSES = ("email", "phone")
 _SEVERAL = ":::"  #: what Google Contacts writes between several addresses in one cell
 _NUMBERS = re.compile(r"[0-9]+")
 _SERIAL_DAY = re.compile(r"[1-5][0-9]{4}(?:[.,]0)?")  #: a date as spreadsheets count it, from 1927 to 2064
-_DONE = re.compile(r"; (?:(?:the \w+ was )?left out|imported nevertheless)$")
+_DONE = re.compile(r"; (?:(?:the \w+ was )?left out|imported anyway)$")
 #: How many days a month has at most.
 _DAYS = dict(enumerate((31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), start=1))
 _NO_ADDRESS = {
@@ -297,7 +297,7 @@ def _usable(line: int, values: Mapping[str, str], dropped: list[RowProblem]) -> 
                 continue
         problem = _cell_problem(value)
         if not problem and name in cells and value and not value.isspace():
-            problem = "two columns of the row fill this field"
+            problem = "two columns of this row fill this field"
         if not problem and len(cells) >= MAX_FIELDS and not (meaning(name)[0] or opt_out_kind(name)):
             problem = f"more than {MAX_FIELDS} columns"
         if problem:
@@ -352,7 +352,7 @@ def _heed_opt_outs(
                     said = f"says that the person opted out or cannot be reached; the {field} was left out"
                     dropped.append(RowProblem(line=line, field=name, problem=said))
         elif means_no_consent(kind, cell):
-            said = "says that the person has not agreed to marketing; imported nevertheless"
+            said = "says that the person has not agreed to marketing; imported anyway"
             dropped.append(RowProblem(line=line, field=name, problem=said))
 
 

@@ -28,7 +28,7 @@ DAY = 86_400
 class Measure(StrEnum):
     """What is counted."""
 
-    SENT = "sent"  #: messages that a provider accepted, whatever became of them then
+    SENT = "sent"  #: messages that a provider accepted, whatever became of them afterwards
     DELIVERED = "delivered"  #: of those, with a receipt that they arrived
     UNDELIVERED = "undelivered"  #: of those, with a bounce before any such receipt
     FAILED = "failed"  #: refused for good

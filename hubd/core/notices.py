@@ -118,7 +118,7 @@ def _digest(notices: Sequence[Notice]) -> Mail:
     return Mail(
         key=f"{OWN_KEYS}digest:{notices[0].id}-{notices[-1].id}",
         notices=tuple(each.id for each in notices),
-        subject=f"{len(notices)} notifications of MessageHub",
+        subject=f"{len(notices)} notifications from MessageHub",
         text="\n".join(parts),
     )
 
@@ -140,13 +140,15 @@ def headline(notice: Notice) -> str:
         case NoticeKind.MAILBOX_BROKEN if notice.figures.get("readable"):
             return f"The {name} can be read, but its emails cannot be moved or marked"
         case NoticeKind.MAILBOX_BROKEN:
-            return "The listener does not listen" if name == LISTENER else f"The {name} cannot be read"
+            return (
+                "The listener cannot accept connections" if name == LISTENER else f"The {name} cannot be read"
+            )
         case NoticeKind.SINK_BROKEN:
             return f"The sink {name} is paused"
         case NoticeKind.OCCURRENCE_SKIPPED if notice.figures.get("missed", 0) > 1:
-            return f"{name} did not start at {notice.figures['missed']:,} of its times"
+            return f"{name} missed {notice.figures['missed']:,} of its start times"
         case NoticeKind.OCCURRENCE_SKIPPED:
-            return f"{name} did not start at one of its times"
+            return f"{name} missed one of its start times"
 
 
 def sentence(notice: Notice) -> str:
@@ -160,7 +162,8 @@ def sentence(notice: Notice) -> str:
             return f"The campaign {name} has failed{why}. {then}"
         case NoticeKind.PAUSED if notice.reason == "limit":
             return (
-                f"The campaign {name} has sent as many messages as asked. To continue: hubctl resume {name}"
+                f"The campaign {name} has sent as many messages as its limit allows. To "
+                f"continue: hubctl resume {name}"
             )
         case NoticeKind.PAUSED if notice.reason == "credits":
             why = ": its account has too few credits"
@@ -179,7 +182,7 @@ def sentence(notice: Notice) -> str:
             return f"The {name} cannot be changed{why}. {then}. Check processed_folder in hubd.toml"
         case NoticeKind.MAILBOX_BROKEN if name == LISTENER:
             then = "Until it succeeds, unsubscribe links and webhooks do not work; everything else does"
-            return f"The listener does not listen{why}. hubd tries again. {then}."
+            return f"The listener cannot accept connections{why}. hubd keeps trying. {then}."
         case NoticeKind.MAILBOX_BROKEN:
             kind, _, named = name.partition(" ")
             then = f" Test it: hubctl mailbox test {named}" if kind == "mailbox" else ""
@@ -192,7 +195,7 @@ def sentence(notice: Notice) -> str:
             times = f"{missed:,} of its times" if missed > 1 else "one of its times"
             return (
                 f"The campaign {name} did not start at {times}{why}. The next occurrence starts on time. "
-                f"To see the last ones: hubctl show {name}"
+                f"To see the latest ones: hubctl show {name}"
             )
 
 

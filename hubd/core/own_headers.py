@@ -16,8 +16,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,75}")
 #: RFC 2919 §3, in the letters of a host name.
 _LIST_ID = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 
-_BODIES = "the bodies and files of the message set it"
-_SERVERS = "the mail servers on the way write it"
+_BODIES = "it is set from the bodies and files of the message"
+_SERVERS = "the mail servers on the way add it"
 _ONE_RECIPIENT = "every message has exactly one recipient; to reach another person, put it on a list"
 #: Why a name is not free.
 _TAKEN: Mapping[str, str] = MappingProxyType(
@@ -30,8 +30,8 @@ _TAKEN: Mapping[str, str] = MappingProxyType(
         "list-id": "the key list_id sets it",
         "list-unsubscribe": "the key unsubscribe sets it",
         "list-unsubscribe-post": "the key unsubscribe sets it",
-        "date": "hubd writes it",
-        "message-id": "hubd writes it",
+        "date": "hubd sets it",
+        "message-id": "hubd sets it",
         **dict.fromkeys(("to", "cc", "bcc", "apparently-to"), _ONE_RECIPIENT),
         **dict.fromkeys(("delivered-to", "envelope-to", "x-original-to"), _SERVERS),
         **dict.fromkeys(("received", "received-spf", "authentication-results"), _SERVERS),
@@ -64,13 +64,15 @@ def read_headers(table: Table) -> dict[str, str]:
 
 def _name_problem(name: object, seen: set[str]) -> str:
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
-        return "is no header name: a letter, then up to 75 letters, digits, - and _"
+        return "is not a header name: a letter, then up to 75 letters, digits, - and _"
     lower = name.lower()
     if why := _TAKEN.get(lower) or next(
         (why for prefix, why in _TAKEN_PREFIXES.items() if lower.startswith(prefix)), ""
     ):
         return f"cannot be set here: {why}"
-    return "is given twice; case makes no difference in a header's name" if lower in seen else ""
+    return (
+        "is given twice; upper and lower case make no difference in a header's name" if lower in seen else ""
+    )
 
 
 def _value(text: str) -> str:

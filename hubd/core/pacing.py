@@ -61,7 +61,7 @@ def parse_rate(text: str) -> Rate:
     if unit is None:
         raise BadInput.at("rate", f"not a unit of time; {_RATE_HELP}")
     if amount < 1 or count < 1:
-        raise BadInput.at("rate", f"amount and time must be at least 1; {_RATE_HELP}")
+        raise BadInput.at("rate", f"the amount and the time must be at least 1; {_RATE_HELP}")
     if count * unit > REMEMBERED:
         raise BadInput.at("rate", "the time can be at most 31 days")
     return Rate(amount, count * unit)

@@ -179,7 +179,7 @@ def _load(found: Found) -> Load | None:
 
 def _nobody(found: Found) -> str:
     if found.matching and found.matching.contacts and not found.matching.matched:
-        return f"where holds for none of the {found.matching.contacts:,} contacts on its lists"
+        return f"where is true for none of the {found.matching.contacts:,} contacts on its lists"
     if not any(found.skipped.values()):
         return "its lists are empty"
     kind = "phone number" if found.content.channel is Channel.SMS else "email address"
@@ -190,7 +190,7 @@ def _nobody(found: Found) -> str:
 
 def _absent(name: str, matching: Matching) -> Problem:
     near = nearest(name, matching.known, likeness=0.75)
-    hint = f"did you mean {near}?" if near else f"if it is meant as a text, put it in quotes: '{name}'"
+    hint = f"did you mean {near}?" if near else f"if it is meant as text, put it in quotes: '{name}'"
     return Problem(
         risk=MISSING_FIELDS,
         problem=f"where names the field {name}, which no contact on its lists has; {hint}",
@@ -229,15 +229,15 @@ def _key_missing(name: str) -> Problem:
 
 def _about_trigger(found: Found) -> Iterator[str]:
     """Whom it goes to, and what becomes of a contact who lacks a field."""
-    yield f"it goes to who is added to {found.trigger} while it runs, and to nobody who is on it now"
+    yield f"it goes to contacts that are added to {found.trigger} while it runs, not to those already on it"
     for name in sorted(found.needs - _KEYS.keys()):
         lacking = sum(gap.count for gap in found.gaps if name in gap.fields)
-        now = f"; {lacking:,} of those who are on it now have none" if lacking else ""
+        now = f"; {lacking:,} of those already on it have none" if lacking else ""
         known = sorted(found.known_fields | STANDARD_FIELDS - {name})
         near = "" if name in found.known_fields else nearest(name, known, likeness=0.75)
         default = "{{ " + name + " | default('...') }}"
         yield (
-            f"who is added without the field {name} gets no message: it fails with the reason missing_field, "
+            f"a contact that is added without the field {name} gets no message: it fails with missing_field, "
             f"which hubctl failures shows{now}; "
             + (f"did you mean {near}?" if near else f"give it a default: {default}")
         )
@@ -264,7 +264,7 @@ def _warnings(found: Found) -> Iterator[str]:
         )
     for names, count in (found.matching.not_comparable if found.matching else {}).items():
         who = "1 contact is" if count == 1 else f"{count:,} contacts are"
-        yield f"{who} skipped, because where compares a number with a text that is none ({names})"
+        yield f"{who} skipped, because where compares a number with text that is not a number ({names})"
     if found.content.kind is Kind.MARKETING:
         yield from _about_link(found)
     load = _load(found)
@@ -293,12 +293,16 @@ def _about_link(found: Found) -> Iterator[str]:
     if link == LISTENER:
         return
     if host := private_host(link):
-        yield f"the unsubscribe link leads to {host}, which only machines near this one can reach"
+        yield f"the unsubscribe link leads to {host}, which only machines on this network can reach"
     elif found.leaves and (host := example_host(link)):
-        yield f"the unsubscribe link leads to {host}, a name that is kept for examples: nobody serves it"
+        yield (
+            f"the unsubscribe link leads to {host}, a name that is reserved for examples, so the "
+            f"link does not work"
+        )
     if link.startswith("https:") and not _names_the_person(link):
         yield (
-            "the unsubscribe link is the same for every recipient, so it does not say who wants out; "
+            "the unsubscribe link is the same for every recipient, so it does not say who wants to "
+            "unsubscribe; "
             "add {{ contact_id }} to it"
         )
 

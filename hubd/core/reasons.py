@@ -17,7 +17,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # about the recipient
         "mailbox_unknown": "The mail server says that there is no such mailbox.",
         "domain_unknown": "The mail server says that the domain of the address does not exist.",
-        "address_malformed": "The mail server says that the address is not a valid one.",
+        "address_malformed": "The mail server says that the address is not valid.",
         "mailbox_moved": "The mail server says that the mailbox has moved and left no forwarding address.",
         "domain_takes_no_mail": "The domain of the address declares that it accepts no mail.",
         "mailbox_disabled": "The mail server says that the mailbox is disabled.",
@@ -83,7 +83,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "login_required": "The provider requires a login or encryption first; check username and security.",
         "bad_credentials": "The provider does not accept the user name or the password.",
         "account_unknown": "The provider does not know this account; check the account name and the address.",
-        "clock_skew": "The clock of this machine differs too much from the provider's; set it right.",
+        "clock_skew": "The clock of this machine differs too much from the provider's; correct it.",
         "account_suspended": "The provider account is suspended or unpaid.",
         "tls_unavailable": "An encrypted connection could not be set up.",
         "tls_refused": "The mail server refuses to encrypt the connection.",

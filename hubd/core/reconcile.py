@@ -265,7 +265,7 @@ def absent(doubt: Doubt, retry_policy: RetryPolicy, now: float, steady: float, j
     ages are measured with, `jitter` a random number in [0, 1).
     """
     row = doubt.row
-    assert row is not None, "what cannot be written again cannot be asked for"
+    assert row is not None, "a message that cannot be rendered again cannot be looked up"
     age = max(0.0, now - doubt.opened_at if row.first_attempt_at is None else steady - row.first_attempt_at)
     delay = 0.0
     if doubt.reason != "interrupted":

@@ -25,7 +25,7 @@ from hubd.errors import BadInput
 GRACE = 3600.0  #: seconds by which an occurrence may be late and is started all the same
 CATCH_UP = ("skip", "once")
 #: The reason of a campaign that repeated and has come to its end.
-OVER = "it has no occurrence any more"
+OVER = "it has no more occurrences"
 #: How many characters a name may have, so that there is room for ".2026-12-07-0930-2".
 LONGEST_NAME = 44
 _BACK = 3 * 3600.0  #: no clock is set back by more; local times before an instant may come after it

@@ -206,7 +206,7 @@ def airtable_answer(status: int, body: bytes) -> Told:
                 reason = f"the table has no field {found[1]!r}; add it, or give its name in `fields`"
                 return Told(outcome="pause", reason=reason)
             return Told(
-                outcome="pause", reason="Airtable does not take these values; check the fields' types"
+                outcome="pause", reason="Airtable does not accept these values; check the types of the fields"
             )
         case 400 | 413:
             return Told(outcome="pause", reason=f"Airtable refuses the request ({status})")
@@ -218,7 +218,7 @@ def webhook_answer(status: int, retry_after: str) -> Told:
     if 200 <= status < 300:
         return OK
     if status == 410:
-        return Told(outcome="pause", reason="the server answered 410: it wants no more events")
+        return Told(outcome="pause", reason="the server answered 410: it does not want any more events")
     if 300 <= status < 400:
         return Told(outcome="retry", reason=f"the server answered {status}; redirects are not followed")
     wait = float(retry_after) if re.fullmatch(r"[0-9]{1,6}", retry_after) else None

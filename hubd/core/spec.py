@@ -45,7 +45,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(
             description='When the campaign starts: a time such as `"2026-12-01 09:00"`, `"tomorrow 9:00"`, '
             '`"monday 9:00"` or `2026-12-01T09:00:00+01:00`. Words count from when the file is applied. '
-            "Without an offset it is a time in `timezone`, else in the time zone of who applies the file."
+            "Without an offset it is a time in `timezone`, else in the time zone of the person who "
+            "applies the file."
         ),
     ] = None
     window: Annotated[
@@ -60,14 +61,14 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(
             description='A time zone such as `"Europe/Berlin"`: that of `at` if it has no offset, and of the '
             "window for recipients who have none. Without it their window is in UTC, and `check` says how "
-            "many they are."
+            "many there are."
         ),
     ] = ""
 
     every: Annotated[
         str,
         Meta(
-            description="When it is sent again and again, each time as a campaign of its own: "
+            description="When it repeats, each time as a campaign of its own: "
             '`"monday 9:00"`, `"weekdays 8:30"`, `"monthly on the last friday 9:00"`, `"2 hours"`. Needs '
             "`timezone`."
         ),
@@ -86,8 +87,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     catch_up: Annotated[
         str | None,
         Meta(
-            description="What happens to occurrences that are missed by more than an hour because hubd did "
-            'not run: `"skip"`, or `"once"` for starting the last of them.'
+            description="What happens to occurrences that are missed by more than an hour because hubd "
+            'was not running: `"skip"`, or `"once"` to start the last of them.'
         ),
     ] = None
 
@@ -111,14 +112,17 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     list: Annotated[
         str,
         Meta(
-            description="The list: whoever is added to it while the campaign runs gets one message, at once "
+            description="The list: every contact added to it while the campaign runs gets one "
+            "message, at once "
             "and ahead of other campaigns. It takes the place of `lists`."
         ),
     ] = ""
     on: Annotated[str | None, Meta(description='What it waits for. Only `"added"`.')] = None
     delay: Annotated[
         str,
-        Meta(description='How long after that the message goes out, such as `"1h"`. The default is at once.'),
+        Meta(
+            description='How long after that the message is sent, such as `"1h"`. The default is immediately.'
+        ),
     ] = ""
 
     @property
@@ -256,12 +260,12 @@ class CampaignSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         tuple[str, ...],
         Meta(
             title="rate or list of rates",
-            description='How fast this campaign may send, such as `"50/s"`. Several rates hold at once.',
+            description='How fast this campaign may send, such as `"50/s"`. Several rates apply at once.',
         ),
     ] = ()
     labels: Annotated[
         tuple[str, ...],
-        Meta(description='Words by which campaigns are found together, such as `["portfolio"]`.'),
+        Meta(description='Words to find related campaigns by, such as `["portfolio"]`.'),
     ] = ()
     credits: Annotated[
         str,

@@ -79,7 +79,7 @@ _ELSEWHERE = {
 #: Keys of the file itself, where they stand in one of its tables.
 _ABOVE = dict.fromkeys(
     (*CampaignSpec.__struct_fields__, "text_file", "html_file"),
-    "unknown key here; what follows a line in [brackets] belongs to it, so move this key above the first one",
+    "unknown key here; keys below a line in [brackets] belong to it, so move this key above that line",
 )
 
 
@@ -167,7 +167,7 @@ def _name(top: Table) -> str:
 def campaign_name(text: str) -> str:
     """The name of a campaign or a template. Raises BadInput."""
     if _NAME.fullmatch(text) is None:
-        raise BadInput("must start with a-z or 0-9 and have up to 64 of a-z, 0-9 and . _ -")
+        raise BadInput("must start with a-z or 0-9 and have up to 64 characters from a-z, 0-9 and . _ -")
     return text
 
 
@@ -336,15 +336,15 @@ def _check_repeats(table: Table, default_zone: str, name: str) -> None:
     if not _given(table, "every") and not _given(table, "cron"):
         for key in ("until", "catch_up"):
             if _given(table, key):
-                table.fault(key, "is for a campaign that repeats; write every, too")
+                table.fault(key, "is for a campaign that repeats; also write every")
         return
     if _given(table, "every") and _given(table, "cron"):
-        table.fault("cron", "says when it repeats, as every does; keep one of the two")
+        table.fault("cron", "says when it repeats, and so does every; keep only one of the two")
     if _given(table, "at"):
         table.fault("at", "is for a campaign that starts once; keep at or every")
     if not _given(table, "timezone"):
         zone = default_zone or "Europe/Berlin"
-        table.fault("timezone", f'is missing; what repeats needs one, such as timezone = "{zone}"')
+        table.fault("timezone", f'is missing; a campaign that repeats needs one, such as timezone = "{zone}"')
     if len(name) > LONGEST_NAME:
         key = "every" if _given(table, "every") else "cron"
         table.fault(key, f"needs a name of at most {LONGEST_NAME} characters, to which the dates are added")
@@ -359,13 +359,13 @@ def _trigger(top: Table, schedule: Schedule) -> Trigger:
     if not name:
         for key in ("on", "delay"):
             if _given(table, key):
-                table.fault("list", "is missing; whom it waits for")
+                table.fault("list", "is missing; say which list it waits for")
                 break
         return Trigger()
     if _given(top, "lists"):
         top.fault("lists", "a campaign with a trigger gets its recipients from trigger.list alone")
     if schedule.every or schedule.cron:
-        table.fault("list", "a campaign has a trigger or repeats, not both")
+        table.fault("list", "a campaign can have a trigger or repeat, but not both")
     return Trigger(list=name, on=on, delay=delay)
 
 
@@ -448,7 +448,7 @@ def _check_no_words(top: Table) -> None:
     """A template takes the place of the keys that it fills."""
     for key in ("subject", "text", "html"):
         if _given(top, key):
-            top.fault(key, "is in the template already; keep one of the two")
+            top.fault(key, "is already in the template; keep only one of the two")
 
 
 def _given(top: Table, key: str) -> bool:

@@ -74,7 +74,7 @@ def _place(zone: str) -> dt.tzinfo:
     try:
         return ZoneInfo(time_zone(zone))
     except BadInput as error:
-        raise BadInput(f"what stands after the time is {problem_of(error)}") from None
+        raise BadInput(f"the text after the time is {problem_of(error)}") from None
 
 
 def _clock(match: re.Match[str]) -> dt.time:

@@ -136,7 +136,7 @@ class Table:
             elif problem := text_problem(item) or ("" if item else "is empty"):
                 self.fault(f"{key}[{number}]", problem)
             elif item in found:
-                self.fault(f"{key}[{number}]", "is in the list twice")
+                self.fault(f"{key}[{number}]", "occurs twice in the list")
             else:
                 found.append(item)
         return tuple(found)

@@ -36,12 +36,14 @@ class TemplateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ]
     channel: Annotated[Channel, Meta(description="What it is for. Required.")]
     subject: Annotated[
-        str, Meta(description="The subject. A template that others only extend may leave it out. Email only.")
+        str,
+        Meta(description="The subject. A template that others merely extend may leave it out. Email only."),
     ] = ""
     text: Annotated[
         str,
         Meta(
-            description='The plain text. `{% extends "layout" %}` takes that of another template and fills '
+            description='The plain text. `{% extends "layout" %}` takes the text of another '
+            "template and fills "
             "its blocks. Email needs text, HTML or both; SMS needs text."
         ),
     ] = ""
@@ -151,7 +153,7 @@ def still_fits(user: str, make: Callable[[], T]) -> T:
         return make()
     except BadInput as error:
         raise Conflict(
-            f"{user} would not fit any more: {error}",
+            f"{user} would no longer be valid: {error}",
             code="template_in_use",
             hint="apply all of them together: hubctl template apply FILE...",
         ) from None

@@ -34,7 +34,7 @@ def parse_start(text: str) -> int:
     except BadInput:
         rate = None
     if rate is None or rate.period != DAY:
-        raise BadInput('must be the number per day to begin with, such as "200/day"')
+        raise BadInput('must be the number per day at the start, such as "200/day"')
     return rate.amount
 
 

@@ -44,7 +44,7 @@ def parse_window(text: str) -> Window:
             "window", "not a time of day; hours go to 23, minutes to 59, and a window may end at 24:00"
         )
     if opens == closes:
-        raise BadInput.at("window", 'a window that is never open; for the whole day, write "00:00-24:00"')
+        raise BadInput.at("window", 'this window is never open; for the whole day, write "00:00-24:00"')
     return Window(opens, closes)
 
 

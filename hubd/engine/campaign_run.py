@@ -200,7 +200,7 @@ class CampaignRun:
             return ending
         why = pool.breaker.reason or "it works again"
         log.warning(
-            "campaign %s is sent through %s now: %s", self._campaign.name, successor, why, extra=self._told
+            "campaign %s is now sent through %s: %s", self._campaign.name, successor, why, extra=self._told
         )
         return None
 

@@ -87,7 +87,7 @@ class Failover:
         trying.add(name)
         try:
             answer = await self._providers.get(name).probe()
-            log.info("tried whether %s works again: %s", name, "yes" if is_ready(answer) else "no")
+            log.info("tested whether %s works again: %s", name, "yes" if is_ready(answer) else "no")
         except (HubError, OSError):
             pass  # the provider's health says why
         finally:

@@ -33,7 +33,7 @@ ACCOUNT_KNOWN = 3600.0
 #: Seconds that a run waits at most to hear of the rates before its first message.
 ACCOUNT_WAIT = 10.0
 
-#: What is limited, or "*" for every other one, and its rates.
+#: What is limited, or "*" for all others, and its rates.
 Rates = Mapping[str, tuple[str, ...]]
 
 
@@ -164,7 +164,7 @@ class Provider:
                 f"the provider {self.spec.name} is {self._off}",
                 hint=f"hubctl provider enable {self.spec.name} enables it again"
                 if self._off == "disabled"
-                else "add it to the configuration again, then: hubctl daemon reload",
+                else "add it to the configuration again, then run: hubctl daemon reload",
             )
 
     async def revive(self) -> WorkerPool:
@@ -396,6 +396,6 @@ def _checked(account: Account, name: str) -> Account:
     try:
         parse_rates(account.rate)
     except BadInput as problem:
-        log.warning("what %s says of its rates is not used: %s", name, problem)
+        log.warning("what %s says about its rates is not used: %s", name, problem)
         return replace(account, rate=())
     return account

@@ -281,7 +281,7 @@ class Supervisor:
         if view.state == "ready":
             return ""
         if view.state == "slowed":
-            return f"{view.name} is used more slowly: {view.reason}"
+            return f"sending through {view.name} more slowly: {view.reason}"
         return f"waiting for {view.name}: {view.reason}"
 
     # -- at boot and at the end --------------------------------------------------------------------

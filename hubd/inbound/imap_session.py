@@ -232,7 +232,7 @@ class ImapSession:
         while imap._get_response() is not None:
             told = True
             if imap.tagged_commands[tag] is not None:
-                raise Broken("the server refuses IDLE, which it offers")
+                raise Broken("the server offers IDLE but refuses it")
         return told
 
     def acknowledge(self, uids: Sequence[int]) -> str:
@@ -304,7 +304,7 @@ class ImapSession:
             raise Broken(_reason(lost)) from None
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError):
             # What imaplib and imapclient do with answers that are none.
-            raise Broken("the server sent something that is no answer of IMAP") from None
+            raise Broken("the server sent something that is not an IMAP answer") from None
 
     def _limit_answers(self) -> None:
         """Count what the server sends; imaplib believes whatever length a literal claims."""
@@ -351,7 +351,7 @@ def _connected(settings: MailboxSettings) -> Any:
     except OSError as lost:
         raise Broken(_reason(lost)) from None
     except (IMAPClientError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise Broken("there is something else than an IMAP server at this address") from None
+        raise Broken("the server at this address is not an IMAP server") from None
 
 
 def _since(now: float) -> list[object]:

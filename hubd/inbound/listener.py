@@ -226,7 +226,7 @@ class Listener:
             except (trio.BrokenResourceError, trio.ClosedResourceError, h11.LocalProtocolError):
                 pass  # the client has gone
             except Exception:
-                log.exception("the listener failed at a request")
+                log.exception("the listener failed on a request")
             finally:
                 self._connections -= 1
 
@@ -319,10 +319,10 @@ class Listener:
         try:
             items = webhook.read(await webhook.secret(), request)
         except CredentialMissing as problem:
-            log.warning("a webhook of the provider %s cannot be judged: %s", name, problem)
+            log.warning("a webhook call for the provider %s cannot be verified: %s", name, problem)
             return _BUSY
         if items is None:
-            log.warning("a request for the provider %s was refused: it is not signed by it", name)
+            log.warning("a request for the provider %s was refused: the provider did not sign it", name)
             return Answer(403)
         if not items:
             return _THANKS

@@ -136,7 +136,7 @@ class Mailbox:
             left = await self._run(session, partial(session.acknowledge_until, begin, self._now()))
             self.refused = self.refused if left is None else left
         elif last is not None:
-            log.warning("%s: the server numbers its mails anew; what is there is read again", self.name)
+            log.warning("%s: the server has renumbered its mails; all of them are read again", self.name)
         return session, begin
 
     async def _open(self) -> ImapSession:

@@ -57,7 +57,7 @@ class SinkManager:
         try:
             await self._context.sinks.forget([*self._tasks])
         except StoreError as error:
-            log.debug("what is kept of removed sinks stays for now: %s", error)
+            log.debug("the records of removed sinks are kept for now: %s", error)
 
     async def views(self) -> list[SinkView]:
         """How each sink is. Raises `StoreUnavailable`."""

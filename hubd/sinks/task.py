@@ -118,7 +118,7 @@ class SinkTask:
         too_long = since is not None and self._context.steady() - since >= GIVE_UP
         pause = told.outcome == "pause" or too_long
         if state.failures == 0 or pause:
-            what = "is paused" if pause else "fails and is tried again"
+            what = "is paused" if pause else "fails and will be tried again"
             log.warning("the sink %s %s: %s", self.name, what, told.reason)
         await self._context.sinks.failed(self.name, told.reason, pause=pause)
         if not pause:
@@ -171,7 +171,9 @@ class SinkTask:
             await self._context.wait_events(state.cursor)
             return OK
         if page[0].seq > state.cursor + 1:
-            log.warning("the sink %s missed events: they were pruned before it could be told", self.name)
+            log.warning(
+                "the sink %s missed events: they were pruned before they could be sent to it", self.name
+            )
         server = Webhook(settings)
         try:
             return await self._tell_page(server, settings, page)

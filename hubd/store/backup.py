@@ -156,7 +156,7 @@ def _judge(source: Path, path: str) -> Path:
         taken |= {compaction.copy_of(source).name}
         taken |= {"hubd.lock", "control.sock"}
         if target.name in taken and target.parent.samefile(source.parent):
-            raise BadInput.at("path", "is a name that the daemon uses itself", hint="choose another one")
+            raise BadInput.at("path", "is a name that the daemon itself uses", hint="choose another one")
     except OSError as error:
         raise BadInput.at("path", f"cannot be used: {error.strerror}", hint=_PERMISSION) from error
     return target

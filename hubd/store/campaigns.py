@@ -189,7 +189,7 @@ class Campaigns:
         return await self._db.write(occurring(campaign_id, now))
 
     async def occurrences(self, campaign: Campaign, limit: int = 10) -> Sequence[OccurrenceRow]:
-        """The last occurrences of a series, the newest first."""
+        """The last occurrences of a series, newest first."""
         return await self._db.read(lambda db: occurrences_of(db, campaign.id, limit))
 
     async def content_for(self, spec: CampaignSpec) -> Content:
@@ -339,7 +339,7 @@ def _scheduled_anew(unit: Unit, series: Campaign, now: float) -> Campaign:
     assert recurrence is not None, "what is scheduled to repeat goes on to repeat, see `check_applicable`"
     at = recurrence.next(now)
     if at is None:
-        raise BadInput.at("schedule.until", "it has no occurrence any more")
+        raise BadInput.at("schedule.until", "it has no more occurrences")
     return write_move(unit, series, series.state, CampaignEvent.SCHEDULE, {"scheduled_at": at})
 
 

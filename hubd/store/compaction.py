@@ -62,9 +62,9 @@ def compact(path: Path, lack: Callable[[int], str], ending: Callable[[], bool]) 
             if not is_worth_it(empty, size) or ending():
                 return 0
             if why := lack(size - empty):
-                log.info("the database is not written anew: %s", why)
+                log.info("the database is not compacted: %s", why)
                 return 0
-            log.info("the database is written anew: about %d of %d MiB are empty", empty >> 20, size >> 20)
+            log.info("compacting the database: about %d of %d MiB are unused", empty >> 20, size >> 20)
             os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of the copy
             db.execute("VACUUM INTO ?", (str(copy),))
@@ -78,7 +78,7 @@ def compact(path: Path, lack: Callable[[int], str], ending: Callable[[], bool]) 
     except (*DISK_ERRORS, OSError, StoreError) as error:
         trio.from_thread.check_cancelled()
         what = trouble_of(error)[0] if isinstance(error, DISK_ERRORS) else str(error)
-        log.warning("the database could not be written anew, and is used as it is: %s", what)
+        log.warning("the database could not be compacted and is used as it is: %s", what)
         return 0
     finally:
         with suppress(OSError):

@@ -30,7 +30,7 @@ SELECT campaign, held, spent FROM credit_hold WHERE account = :account AND deliv
     AND (held > 0 OR spent > 0)
 UNION ALL SELECT '', sum(held), sum(spent) FROM credit_hold
 WHERE account = :account AND delivery_id IS NOT NULL HAVING count(*) > 0"""
-#: The log of an account, the newest first.
+#: The log of an account, newest first.
 ENTRIES = """
 SELECT credit_entry.id, at, kind, credits, coalesce(campaign, '') AS campaign, note
 FROM credit_entry LEFT JOIN credit_hold ON credit_hold.id = hold_id
@@ -74,7 +74,7 @@ class Credits:
     async def history(
         self, name: str, before: int, limit: int
     ) -> tuple[CreditAccount, Sequence[CreditHold], Sequence[CreditEntry]]:
-        """An account, what campaigns have of it, and a page of its log, the newest first, with ids below
+        """An account, what campaigns have of it, and a page of its log, newest first, with ids below
         `before`, 0 for the first page. Raises NotFound ("account_not_found").
         """
 

@@ -85,7 +85,7 @@ class DiskSpace:
         self._holds_reserve = False
         self._full_until = float("-inf")
         self._identity: tuple[int, int] | None = None
-        self._gone = f"{path} was moved, removed or replaced while hubd uses it"
+        self._gone = f"{path} was moved, removed or replaced while hubd was using it"
 
     @property
     def known_shortage(self) -> str:
@@ -119,7 +119,7 @@ class DiskSpace:
         self._good_until = now + LOOK_EVERY
         if self._moved():
             if self._reason != self._gone:
-                log.error("no new message is started: %s; %s", self._gone, PUT_BACK)
+                log.error("no new message is sent: %s; %s", self._gone, PUT_BACK)
             self._reason = self._gone
             return self._gone
         usage = self._usage()
@@ -131,7 +131,7 @@ class DiskSpace:
         before = self._reason
         self._reason = self._words(free, need, "sending") if free < need else ""
         if self._reason and not before:
-            log.error("no new message is started: %s", self._reason)
+            log.error("no new message is sent: %s", self._reason)
         elif before and not self._reason:
             log.warning("there is enough disk space again: %s MiB are free", _mib(free))
         return self._reason
@@ -153,7 +153,7 @@ class DiskSpace:
         if not self.look():
             self._reason = f"{what} on the file system of {self._directory}"
             self._full_until = self._good_until = self._clock() + FULL_FOR
-            log.error("no new message is started: %s", self._reason)
+            log.error("no new message is sent: %s", self._reason)
 
     def log_size(self) -> int:
         """Bytes of the write-ahead log's file."""

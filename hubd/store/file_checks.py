@@ -166,7 +166,7 @@ def _check_log(path: Path) -> None:
     if not (empty or torn or _is_torn(alone, logged) or _fits(alone, logged)):
         log = _log(path)
         raise StoreUnusable(
-            f"{path} and {log.name} do not belong together: one was replaced and the other was not",
+            f"{path} and {log.name} do not belong together: one was replaced but the other was not",
             hint=f"keep both; if {path.name} is a backup, move {log.name} to another directory; "
             f"or put the old {path.name} back",
         )
@@ -332,7 +332,7 @@ def refusal(path: Path, error: sqlite3.Error | MemoryError) -> StoreUnusable:
         return StoreUnusable(
             f"{path} cannot be written: {what}",
             exit_status=EX_IOERR,
-            hint="check the disk, and whether a quota or a limit on the size of files is reached; "
+            hint="check the disk, and whether a quota or a limit on file size has been reached; "
             "nothing is lost",
         )
     if code == sqlite3.SQLITE_IOERR and not final:

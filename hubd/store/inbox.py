@@ -32,7 +32,7 @@ SELECT inbox.*, campaign.name AS campaign
 FROM inbox LEFT JOIN campaign ON campaign.id = inbox.campaign_id AND campaign.doomed = 0"""
 #: One item.
 ONE = f"{_ROW} WHERE inbox.id = ?"
-#: What chooses a page, the newest first; each is served by an index.
+#: What chooses a page, newest first; each is served by an index.
 _CHOICES = {
     "": "",
     "campaign": "AND inbox.campaign_id = :campaign_id",
@@ -184,12 +184,12 @@ def _item(row: Row) -> InboxRow:
 def _decide(unit: Unit, number: int, decision: Decision) -> bool:
     item = item_of(unit.db, number)
     if item.kind is not ItemKind.REPLY:
-        raise Conflict(f"item {number} is no reply: there is nothing to decide", code="nothing_to_decide")
+        raise Conflict(f"item {number} is not a reply: there is nothing to decide", code="nothing_to_decide")
     if item.decision == decision:
         return False
     if item.decision not in ("", "waiting"):
         hint = "to write to the person again: hubctl suppress remove" if item.decision == "opt_out" else ""
-        raise Conflict(f"item {number} was decided: {item.decision}", code="decided", hint=hint)
+        raise Conflict(f"item {number} was already decided: {item.decision}", code="decided", hint=hint)
     held = decided(unit, number, decision, _campaign_of(unit, item), item.delivery_id)
     if decision == "opt_out":
         _opt_out(unit, item)

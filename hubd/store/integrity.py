@@ -114,16 +114,16 @@ class IntegrityCheck:
         retention, now = self._retention(), self._db.steady()
         if retention == Retention():
             return Finding(
-                check="history", ok=True, found="history is kept for good: hubd.toml has no [retention]"
+                check="history", ok=True, found="history is kept for ever: hubd.toml has no [retention]"
             )
         late = await self._db.read(partial(overdue, retention=retention, now=now))
         if late < LATE:
-            return Finding(check="history", ok=True, found="nothing is kept longer than [retention] says")
+            return Finding(check="history", ok=True, found="nothing is kept longer than [retention] allows")
         return Finding(
             check="history",
             ok=False,
-            found=f"some history is kept {_count(int(late // _DAY), 'day')} longer than [retention] says",
-            advice="hubd removes it once an hour; if it stays, the log says why",
+            found=f"some history is kept {_count(int(late // _DAY), 'day')} longer than [retention] allows",
+            advice="hubd removes old history once an hour; if this stays, see the log for the reason",
         )
 
     async def _attempts(self, running: Callable[[], Collection[int]], epoch: int) -> Finding:
@@ -211,9 +211,9 @@ def _file(db: sqlite3.Connection) -> Finding:
 def _space(db: sqlite3.Connection) -> Finding:
     """How much of the file holds nothing."""
     size, empty = number(db, "page_count") * number(db, "page_size"), empty_bytes(db)
-    found = f"{empty // MIB:,} of {size // MIB:,} MiB of the database file are empty"
+    found = f"{empty // MIB:,} of {size // MIB:,} MiB of the database file are unused"
     if is_worth_it(empty, size):
-        found += ": a restart of hubd gives them back"
+        found += ": a restart of hubd frees them"
     return Finding(check="space", ok=True, found=found)
 
 
@@ -330,7 +330,7 @@ def _disk_space(path: Path) -> Finding:
     data = f"{disk.free // MIB:,} MiB are free in {path.parent}"
     if disk.free >= wanted:
         return Finding(check="room", ok=True, found=data)
-    advice = f"free disk space: hubd sends nothing with less than {wanted // MIB:,} MiB"
+    advice = f"free disk space: hubd sends nothing when less than {wanted // MIB:,} MiB"
     return Finding(check="room", ok=False, found=f"only {data}", advice=advice)
 
 

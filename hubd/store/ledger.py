@@ -192,7 +192,7 @@ class Ledger:
         before: int | None = None,
         limit: int = 500,
     ) -> tuple[list[TransactionalRow], int | None]:
-        """One-off messages, the newest first, and before which id the next page begins; None after the last.
+        """One-off messages, newest first, and before which id the next page begins; None after the last.
 
         With `state` it looks through so many messages at most, and may find none on a page.
         """

@@ -15,7 +15,7 @@ from hubd.store.notice_rows import notice_from
 from hubd.store.transaction import Transaction
 from hubd.store.unit import Unit, Work
 
-#: Notifications, the newest first.
+#: Notifications, newest first.
 PAGE = """
 SELECT * FROM notification WHERE (? = 0 OR id < ?) AND (? = 0 OR read_at IS NULL) ORDER BY id DESC LIMIT ?"""
 #: How many nobody has read.
@@ -39,7 +39,7 @@ class Notices:
         self._db = db
 
     async def page(self, *, unread: bool, before: int, limit: int) -> tuple[Sequence[Notice], int]:
-        """A page, the newest first, with ids below `before` (0: all); how many are unread in all."""
+        """A page, newest first, with ids below `before` (0: all); how many are unread in all."""
 
         def work(db: Transaction) -> tuple[Sequence[Notice], int]:
             rows = db.execute(PAGE, (before, before, int(unread), limit))

@@ -112,7 +112,7 @@ def _create(path: Path) -> None:
     for left in companions:
         if os.path.lexists(left):
             raise StoreUnusable(
-                f"{path} is missing, but {left.name} is there: the database was moved or lost",
+                f"{path} is missing, but {left.name} exists: the database was moved or lost",
                 hint=f"put {path.name} back; to start with an empty database, "
                 f"move {left.name} to another directory and keep it",
             )

@@ -52,7 +52,7 @@ class Readers:
                 text, final = trouble_of(error)
                 if final:
                     damaged(error)
-                hint = "" if final else "every request tries it again"
+                hint = "" if final else "every request tries again"
                 raise StoreUnavailable(f"the database cannot be read: {text}", hint=hint) from error
 
     async def _try(self, work: Callable[[Transaction], T]) -> T:

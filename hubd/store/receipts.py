@@ -11,7 +11,7 @@ from hubd.store.transaction import Transaction
 from hubd.store.unit import SharedUnit
 
 RECEIPT = "receipt"  #: why an attempt without an answer counts as sent
-LATE_ANSWER = "The provider's answer was not known, but what came back shows that it took the message."
+LATE_ANSWER = "The provider's answer was not known, but what came back shows that it accepted the message."
 
 #: The open attempt of a delivery was accepted.
 CLOSE_OPEN = """

@@ -30,7 +30,7 @@ SELECT attempt.id AS id, attempt.delivery_id AS delivery_id, delivery.campaign_i
 FROM attempt INDEXED BY attempt_one_open JOIN delivery ON delivery.id = attempt.delivery_id
 WHERE attempt.outcome IS NULL AND delivery.campaign_id = ? ORDER BY attempt.id"""
 
-INTERRUPTED = "The daemon ended before the provider's answer came."
+INTERRUPTED = "The daemon ended before the provider answered."
 CRASHED = "The campaign was cut off before the provider's answer was recorded."
 
 

@@ -36,7 +36,7 @@ SELECT name FROM occurrence JOIN campaign ON campaign.id = occurrence.campaign_i
 WHERE series_id = ? AND doomed = 0 AND state IN ('scheduled', 'running', 'paused') ORDER BY at LIMIT 1"""
 #: Whose occurrence a campaign is.
 SET_SERIES = "UPDATE campaign SET series = ? WHERE id = ?"
-#: The last occurrences of a series, the newest first.
+#: The last occurrences of a series, newest first.
 NEWEST = """
 SELECT occurrence.at, occurrence.outcome, occurrence.detail, campaign.name, campaign.state
 FROM occurrence LEFT JOIN campaign ON campaign.id = occurrence.campaign_id AND campaign.doomed = 0
@@ -144,5 +144,5 @@ def _tell(
 
 
 def occurrences_of(db: Transaction, series_id: int, limit: int) -> list[OccurrenceRow]:
-    """The last occurrences of a series, the newest first."""
+    """The last occurrences of a series, newest first."""
     return [record(OccurrenceRow, row) for row in db.execute(NEWEST, (series_id, limit))]

@@ -48,7 +48,7 @@ SELECT spec, version, created_at FROM template_version JOIN template USING (name
 WHERE NOT deleted ORDER BY name"""
 #: Every version of each.
 EVERY_VERSION = "SELECT spec, version, created_at FROM template_version ORDER BY name, version"
-#: Those of one, the newest first.
+#: Those of one, newest first.
 HISTORY = "SELECT spec, version, created_at FROM template_version WHERE name = ? ORDER BY version DESC"
 #: A version becomes the newest one.
 ADD = """
@@ -131,7 +131,7 @@ class Templates:
         return await self._db.read(work)
 
     async def history(self, name: str) -> list[TemplateUsers]:
-        """All versions, the newest first. Raises NotFound."""
+        """All versions, newest first. Raises NotFound."""
 
         def work(db: Transaction) -> list[TemplateUsers]:
             loader(db)(name)

@@ -243,7 +243,7 @@ class Writer:
                 return await self._commit_without_bulk(items, error)
             if not await self._disk_space.free_reserve():
                 raise
-            log.error("%s: outcomes are written into the reserved disk space", trouble_of(error)[0])
+            log.error("%s: results are written to the reserved disk space", trouble_of(error)[0])
         return items, await self._hop(batch)
 
     async def _commit_without_bulk(

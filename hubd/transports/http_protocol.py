@@ -96,7 +96,7 @@ class Protocol:
             raise ValueError("not a method, or not the path of a request")
         headers = [("Host", host), ("Accept-Encoding", "identity"), *request.headers]
         if any(name.lower() in _OURS for name, _ in request.headers):
-            raise ValueError("a header that is not the caller's to set")
+            raise ValueError("a header that callers may not set")
         if request.length or request.method in ("POST", "PUT", "PATCH"):
             headers.append(("Content-Length", str(request.length)))
         self._begin(largest)

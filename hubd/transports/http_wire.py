@@ -221,7 +221,7 @@ class Connection:
             raise self._failed(Signal.DROPPED, "the provider is being closed")
         try:
             if endpoint.proxy is None and is_forbidden_peer(stream.peer):
-                raise self._failed(Signal.GARBAGE, "its address is one that nothing is sent to")
+                raise self._failed(Signal.GARBAGE, "its address is one that nothing may be sent to")
             if endpoint.proxy is not None:
                 await self._tunnel(stream, endpoint.proxy)
             if endpoint.context is not None:
@@ -265,7 +265,7 @@ def origin_of(url: SplitResult) -> tuple[str, str, int]:
     host = (url.hostname or "").encode("idna").decode("ascii")
     port = url.port or {"https": 443, "http": 80}.get(url.scheme)
     if not host or port is None:
-        raise ValueError("not an address of http or https")
+        raise ValueError("not an http or https address")
     return url.scheme, host, port
 
 

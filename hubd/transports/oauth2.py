@@ -152,12 +152,12 @@ def _refusal(status: int, found: Mapping[str, object], secrets: tuple[str, ...])
     about = ": ".join(filter(None, (error, str(found.get("error_description") or ""))))
     said = masked(one_line(about or f"HTTP status {status}", [each for each in secrets if each]))
     if status == 429 or status >= 500 or error in _TEMPORARY or not 400 <= status < 500:
-        return _unavailable(f"the token server gave no access token: {said}")
+        return _unavailable(f"the token server issued no access token: {said}")
     if error == "invalid_grant":
         what_to_do = "Sign in again, and store the new refresh token."
     else:
         what_to_do = "Check oauth2 in hubd.toml, and the application where it was registered."
-    detail = f"The token server does not give an access token: {said.rstrip('.')}. {what_to_do}"
+    detail = f"The token server refuses to issue an access token: {said.rstrip('.')}. {what_to_do}"
     return TokenRefused(
         Answer(stage=Stage.AUTH, code=_REFUSED, text=f"no access token: {said}", detail=detail)
     )

@@ -57,7 +57,7 @@ class CampaignView(TypedDict):
     replies: int
     opt_outs: int
     delivery_rate: float | None  #: the part of those sent that arrived; null where no receipts are known
-    opt_out_rate: float | None  #: null where nothing is read that could tell
+    opt_out_rate: float | None  #: null where nothing is read that could say
 
 
 class AttachResult(TypedDict):
@@ -92,7 +92,7 @@ class CampaignResult(TypedDict):
     archived: bool  #: hidden from listings
     credits: CampaignCredits | None  #: null if nobody pays for it
     upcoming: list[str | None]  #: the next times of one that repeats
-    occurrences: list[OccurrenceView]  #: the last ones, the newest first
+    occurrences: list[OccurrenceView]  #: the last ones, newest first
 
 
 class CampaignsResult(TypedDict):

@@ -28,7 +28,7 @@ class AddedResult(Done):
 
 
 class ListRenamedResult(Done):
-    """A list has another name. `campaigns` are those whose files have the old one."""
+    """A list was renamed. `campaigns` are those whose files have the old one."""
 
     campaigns: list[str]
 

@@ -40,7 +40,7 @@ class EntryView(TypedDict):
 
 
 class HistoryResult(TypedDict):
-    """An account, who has how much of it, and a page of its log, the newest first."""
+    """An account, who has how much of it, and a page of its log, newest first."""
 
     account: CreditAccountView
     campaigns: list[HoldView]

@@ -69,17 +69,17 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         ),
         "campaign.state": EventType(summary="A campaign changed its state.", data=CampaignMoved),
         "campaign.changed": EventType(
-            summary="A campaign has another reason, limit or time to start, and the state that it had.",
+            summary="A campaign has another reason, limit or start time, but its state has not changed.",
             data=CampaignChanged,
         ),
         "campaign.occurrence": EventType(
             summary="The time of an occurrence of a campaign that repeats has come.", data=CampaignOccurrence
         ),
         "campaign.joined": EventType(
-            summary="Additions to a list are recipients of a campaign that waits for them.",
+            summary="Contacts added to a list became recipients of a campaign that waits for them.",
             data=CampaignJoined,
         ),
-        "campaign.rate": EventType(summary="A campaign has other limits.", data=CampaignRated),
+        "campaign.rate": EventType(summary="The rate limits of a campaign changed.", data=CampaignRated),
         "campaign.archived": EventType(
             summary="A campaign was archived or listed again.", data=CampaignArchived
         ),
@@ -88,7 +88,7 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
             summary="Recipients of a campaign are held after a restore.", data=CampaignHeld
         ),
         "campaign.progress": EventType(
-            summary="The live figures of a campaign that runs, and the last ones after each change of state.",
+            summary="The live figures of a running campaign, and its latest ones after each change of state.",
             data=CampaignProgress,
             durable=False,
         ),
@@ -96,19 +96,19 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         "delivery.in_doubt": EventType(
             summary="Nobody knows whether a message was accepted.", data=DeliveryTold
         ),
-        "delivery.resolved": EventType(summary="A delivery in doubt was decided.", data=DoubtResolved),
+        "delivery.resolved": EventType(summary="A delivery in doubt was decided about.", data=DoubtResolved),
         "delivery.requeued": EventType(summary="Failures are tried again.", data=DeliveriesRequeued),
         "delivery.cancelled": EventType(
             summary="Deliveries are skipped because a contact was removed or an address suppressed.",
             data=DeliveriesCancelled,
         ),
         "delivery.bounced": EventType(
-            summary="A message came back. One that was delivered stays so.", data=BounceTold
+            summary="A message came back. One that was delivered stays delivered.", data=BounceTold
         ),
         "delivery.complained": EventType(summary="A recipient reported a message as spam.", data=CameBack),
         "reply.received": EventType(summary="Somebody replied.", data=ReplyTold),
         "reply.opted_out": EventType(summary="Somebody wants no more messages.", data=CameBack),
-        "reply.opted_in": EventType(summary="Somebody takes an opt-out back.", data=CameBack),
+        "reply.opted_in": EventType(summary="Somebody withdrew an opt-out.", data=CameBack),
         "reply.decided": EventType(summary="A person decided about a reply.", data=ReplyDecided),
         "mailbox.broken": EventType(
             summary="What comes back cannot be read from a mailbox, a queue or a provider.", data=MailboxTold
@@ -124,8 +124,8 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         "contacts.imported": EventType(summary="Contacts were imported or changed.", data=ContactsImported),
         "list.left": EventType(summary="Contacts were taken off a list.", data=ListCounted),
         "template.applied": EventType(summary="A template has a new version.", data=TemplateApplied),
-        "template.deleted": EventType(summary="A template is gone.", data=TemplateDeleted),
-        "list.renamed": EventType(summary="A list has another name.", data=ListRenamed),
+        "template.deleted": EventType(summary="A template was deleted.", data=TemplateDeleted),
+        "list.renamed": EventType(summary="A list was renamed.", data=ListRenamed),
         "list.deleted": EventType(summary="A list was deleted; its contacts stay.", data=ListCounted),
         "contact.removed": EventType(summary="A contact was deleted.", data=ContactRemoved),
         "credits.granted": EventType(
@@ -135,14 +135,14 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
         "credits.low": EventType(summary="An account has few credits left.", data=CreditsLow),
         "config.reloaded": EventType(summary="The configuration was read again.", data=ConfigReloaded),
         "config.reload_failed": EventType(
-            summary="The configuration was read again but is invalid; the old one stays.",
+            summary="The configuration was read again but is invalid; the old one remains in effect.",
             data=ConfigReloadFailed,
         ),
         "sink.broken": EventType(
             summary="A sink was paused: a person has to act, or it has failed for three days.",
             data=SinkBroken,
         ),
-        "sink.resumed": EventType(summary="A paused sink is tried again.", data=SinkResumed),
+        "sink.resumed": EventType(summary="A paused sink will be tried again.", data=SinkResumed),
         "hub.restored": EventType(
             summary="The daemon found that its database is an older copy.", data=HubRestored
         ),
@@ -150,8 +150,6 @@ EVENTS: Mapping[str, EventType] = MappingProxyType(
             summary="Somebody removed or replaced the file of a socket that the daemon listens on.",
             data=SocketRemoved,
         ),
-        "hub.socket_restored": EventType(
-            summary="The file of such a socket is there again.", data=SocketRestored
-        ),
+        "hub.socket_restored": EventType(summary="The file of such a socket is back.", data=SocketRestored),
     }
 )

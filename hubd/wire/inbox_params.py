@@ -13,7 +13,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=100_000)]
 
 
 class InboxList(Params, frozen=True):
-    """A page of the inbox, the newest first. The next page has those `before` the `next` of this one.
+    """A page of the inbox, newest first. The next page has those `before` the `next` of this one.
 
     `campaign`: only about its messages. `kind` "unmatched": about no message of ours; "waiting": replies that
     need a decision.

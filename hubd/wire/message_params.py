@@ -79,7 +79,7 @@ class MessageSend(Params, frozen=True):
 
 
 class MessageList(Params, frozen=True):
-    """A page of one-off messages, the newest first. The next page has those `before` the `next` of this one.
+    """A page of one-off messages, newest first. The next page has those `before` the `next` of this one.
 
     A page may have fewer than `limit` messages, or none, although there is a next one.
     """

@@ -6,7 +6,7 @@ from hubd.wire.params import Count, Key, Limit, Params
 
 
 class NotificationList(Params, frozen=True):
-    """A page of notifications, the newest first; the next page has those `before` the `next` of this one."""
+    """A page of notifications, newest first; the next page has those `before` the `next` of this one."""
 
     unread: bool = False
     before: Count = 0

@@ -37,7 +37,7 @@ class StretchFigures(FiguresView):
 
 
 class ReportResult(TypedDict):
-    """Figures by campaign, all together, and over time. `series` is empty without `by`."""
+    """Figures by campaign, in total, and over time. `series` is empty without `by`."""
 
     campaigns: list[CampaignFigures]
     total: FiguresView

@@ -66,7 +66,7 @@ export function askStop(app, name) {
             ? 'message is being sent now and will finish'
             : 'messages are being sent now and will finish',
         ],
-        [count(counts.sent + counts.delivered), 'have it already; that cannot be taken back'],
+        [count(counts.sent + counts.delivered), 'already have it; that cannot be undone'],
       ];
     },
     get button() {
@@ -103,12 +103,12 @@ export async function askStart(app, name, { limit = null, at, then } = {}) {
   const people = () => Math.min(own.limit ?? Infinity, own.would.remaining);
   const blocked = () =>
     own.would.problems.filter((/** @type {any} */ each) => !own.accepted.has(each.risk) || !each.risk);
-  const waits = () => Boolean(trigger) && !own.would.remaining; // for who is added; nobody gets it now
+  const waits = () => Boolean(trigger) && !own.would.remaining; // for contacts added later; nobody gets it now
   app.ask({
     kind: 'ask',
     title: state === 'draft' || state === 'scheduled' || !state ? `Start ${name}?` : `Start ${name} again?`,
     get words() {
-      if (waits()) return `Whoever is added to ${trigger} from now on gets it, once. Who is on it already does not.`;
+      if (waits()) return `Everybody who is added to ${trigger} from now on gets it, once. Those already on it do not.`;
       return own.would.remaining ? nothing : 'Nobody is left who could get this message.';
     },
     get blast() {
@@ -127,7 +127,7 @@ export async function askStart(app, name, { limit = null, at, then } = {}) {
         ...(left > 0 ? [[count(left), 'wait until you resume it']] : []),
         ...(skipped.length ? [['-', `left out: ${skipped.join(', ')}`]] : []),
         ...(would.estimate.seconds
-          ? [[span(would.estimate.seconds), 'until the last one is sent, by the limits that are set']]
+          ? [[span(would.estimate.seconds), 'until the last one is sent, given the limits that are set']]
           : []),
       ];
     },
@@ -170,7 +170,7 @@ export async function askStart(app, name, { limit = null, at, then } = {}) {
  */
 function times({ upcoming, remaining }) {
   return [
-    [count(remaining), 'people are on its lists now; who is on them at each of its times gets that message'],
+    [count(remaining), 'people are on its lists now; everybody on them at each of its times gets that message'],
     ...upcoming.map((/** @type {string} */ at) => [time(at, Date.now()), 'it is sent']),
   ];
 }

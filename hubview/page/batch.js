@@ -58,7 +58,7 @@ export const VERBS = {
       [count(sum(views, (view) => view.counts.sending)), 'messages are being sent now and will finish'],
       [
         count(sum(views, (view) => view.counts.sent + view.counts.delivered)),
-        'have it already; that cannot be taken back',
+        'already have it; that cannot be undone',
       ],
     ],
     button: (n, people) => `Stop ${n}, leave ${people} out`,
@@ -148,7 +148,7 @@ export async function askBatch(app, verb, names) {
       if (verb !== 'pause' && verb !== 'stop' && key(rows) !== shown) {
         throw new HubError({
           message: 'The numbers changed while the question was open',
-          hint: 'Look at them again before you go on.',
+          hint: 'Look at them again before you continue.',
         });
       }
       for (const row of meant()) row.result = 'waits';

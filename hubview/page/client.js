@@ -167,7 +167,7 @@ export class HubClient {
       this.#begin(await this.#send('events.subscribe', params));
     } catch (error) {
       if (!(error instanceof HubError) || error.code !== 'resume_gap') throw error;
-      // What came after the cursor is not kept any more, so a snapshot takes its place.
+      // What came after the cursor is no longer kept, so a snapshot takes its place.
       this.#begin(await this.#send('events.subscribe', { ...params, after: null, snapshot: true }));
     }
   }
@@ -240,7 +240,7 @@ function disconnected() {
   return new HubError({
     code: 'disconnected',
     message: 'The connection to hubd ended before the answer.',
-    hint: 'Look whether it took effect before you repeat it.',
+    hint: 'Check whether it took effect before you repeat it.',
   });
 }
 

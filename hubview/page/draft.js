@@ -94,7 +94,7 @@ export function missing(draft) {
   const found = {};
   if (!draft.name) found.name = 'give it a name';
   else if (!NAME.test(draft.name))
-    found.name = 'use a-z, 0-9 and . _ -, up to 64 of them, beginning with a letter or a digit';
+    found.name = 'use up to 64 characters from a-z, 0-9 and . _ -, beginning with a letter or a digit';
   if (draft.channel === 'email') {
     if (!draft.sender.trim()) found.sender = 'an email needs a sender';
     if (!draft.subject.trim() && !draft.template) found.subject = 'an email needs a subject';
@@ -125,7 +125,7 @@ async function saveNow(app, page) {
   const { draft } = page;
   const gaps = missing(draft);
   if (page.revision === undefined && app.state.campaigns.has(draft.name)) {
-    gaps.name = 'another campaign has this name';
+    gaps.name = 'another campaign already has this name';
   }
   if (Object.keys(gaps).length) {
     app.patch(page, { faults: gaps });

@@ -43,13 +43,13 @@ export class Program {
       throw new HubError({
         code: 'program_ended',
         message: 'hubview has ended, so this page cannot connect again.',
-        hint: 'Close this page and start hubview again. Your campaigns go on.',
+        hint: 'Close this page and start hubview again. Your campaigns continue.',
       });
     }
     if (!answer.ok) {
       throw new HubError({
         code: 'wrong_key',
-        message: 'This page was not opened by hubview, or by one that has ended.',
+        message: 'This page was not opened by hubview, or that hubview has ended.',
         hint: 'Close it and open it again with: hubview',
       });
     }

@@ -140,7 +140,7 @@ function lost(app, now) {
                 type="checkbox"
                 .checked=${connection.atLogin ?? false}
                 @change=${(/** @type {any} */ event) => (app.state.link.atLogin = event.target.checked)}
-              /><span>Start it when I log in, too</span></label
+              /><span>Also start it when I log in</span></label
             >`
           : nothing
       }

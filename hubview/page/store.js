@@ -12,7 +12,7 @@ import { count } from './format.js';
  * @property {string} where which daemon, and why this one
  * @property {Map<string, Campaign>} campaigns
  * @property {Set<string>} archived
- * @property {Map<string, any[]>} occurrences the last times of campaigns that repeat, the newest first
+ * @property {Map<string, any[]>} occurrences the last times of campaigns that repeat, newest first
  * @property {Map<string, Samples>} samples the rates of running campaigns
  * @property {any} status what hub.status said last
  * @property {boolean} archivedKnown whether it is known which campaigns are archived

@@ -148,7 +148,7 @@ def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path: Path, text: 
         ('text = "Hi', 'between """ and """'),
         ('text = "Say "hi" now"', "a quote inside a text"),
         ("name = \u201cspring\u201d", "straight quotes"),
-        ('text = "C:\\d"', "write a backslash twice"),
+        ('text = "C:\\d"', "write each backslash twice"),
         ("tracked = True", "lower case: true"),
         ("name =", "a value is missing"),
         ("x = 1", "the same key occurs twice"),

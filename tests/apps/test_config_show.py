@@ -120,7 +120,7 @@ def test_bad_input_78_a_secret_in_the_file_is_refused_at_the_start_and_not_print
             env=hub.environ,
         )
         assert done.returncode == 78
-        assert f"{path}, line 4: providers.office.password: a secret must not be here" in done.stderr
+        assert f"{path}, line 4: providers.office.password: a secret is not allowed here" in done.stderr
         assert CANARY not in done.stdout + done.stderr
 
 

@@ -185,7 +185,7 @@ def test_it_says_which_daemon_it_took_and_why(hub: Hub) -> None:
     done = launcher.run(command, timeout=TIMEOUT, cwd=ROOT, env=hub.environ)
     assert done.returncode == 0, done.stderr
     assert f"{own} (found there)" in done.stdout
-    assert "no daemon is chosen by --socket, $HUBCTL_SOCKET or a context: it is your own" in done.stdout
+    assert "no daemon is chosen by --socket, $HUBCTL_SOCKET or a context: this is your own" in done.stdout
 
 
 def test_every_socket_that_was_looked_at_is_named(place: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_test_that_lacks_a_field_says_what_a_test_can_do(hub: Hub) -> None:
     hub.campaign("spring", text="Hello {{ nickname }}")
     done = hub.run("test", "spring", "--to", "me@acme.example")
     assert done.returncode == 1
-    assert "name a contact who has it with --as CONTACT" in done.stderr
+    assert "choose a contact that has it with --as CONTACT" in done.stderr
     assert "--field" not in done.stderr
 
 
@@ -109,7 +109,7 @@ def test_who_was_refused_for_good_is_suppressed_and_each_step_says_so(hub: Hub) 
         hub.contacts(3)
         hub.campaign("june", provider="plain")
         hub.ok("start", "june", "--wait")
-        assert "first hubctl suppress remove ADDRESS" in hub.ok("failures", "june")
+        assert "first run hubctl suppress remove ADDRESS" in hub.ok("failures", "june")
         shown = hub.ok("suppress", "list")
         assert "mailbox unknown" in shown
         assert "campaign june" in shown

@@ -22,7 +22,7 @@ def test_this_weeks_file_is_the_list(hub: Hub) -> None:
     assert "2 contacts would be taken off list staff" in trial.stdout
     refused = hub.run("import", after, "--list", "staff", "--replace")
     assert refused.returncode == 2
-    assert "take whoever is not in" in refused.stderr
+    assert "take everybody who is not in" in refused.stderr
     assert on(hub, "staff") == ["ann@example.com", "bob@example.com", "cat@example.com"]
     done = hub.run("import", after, "--list", "staff", "--replace", "--yes")
     assert done.returncode == 9
@@ -71,7 +71,7 @@ def test_lists_are_renamed_and_deleted_and_contacts_leave_one(hub: Hub) -> None:
     assert hub.ok("lists").split() == ["LIST", "CONTACTS", "team", "3"]
     assert hub.json("lists")["lists"] == [{"name": "team", "contacts": 3}]
     assert hub.run("lists", "delete", "team").returncode == 2
-    assert hub.ok("lists", "delete", "team", "--yes") == "deleted; the 3 contacts that were in it stay\n"
+    assert hub.ok("lists", "delete", "team", "--yes") == "deleted; the 3 contacts that were on it remain\n"
     assert hub.run("lists", "delete", "team", "--yes").returncode == 3
     assert len(hub.json("contacts", "list")["contacts"]) == 4
 

@@ -64,7 +64,7 @@ def test_the_page_on_schedules(hub: Hub) -> None:
 def test_the_page_on_triggers(hub: Hub) -> None:
     hub.contacts(2, into="customers")  # they were there before, and two of the file's five
     said = played(hub, "triggers")
-    assert "to who is added to customers while it runs" in said["hubctl check welcome"]
+    assert "to contacts that are added to customers while it runs" in said["hubctl check welcome"]
     assert "1 recipient more, added to customers" in said["hubctl log welcome"]
     assert "stopped" in said["hubctl stop welcome"]
 

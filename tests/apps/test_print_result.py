@@ -265,7 +265,7 @@ def test_a_demo_that_cannot_begin_leaves_nothing_behind(place: Path) -> None:
         env=environ,
     )
     assert done.returncode == 1
-    assert "does not take email" in done.stderr
+    assert "does not accept email" in done.stderr
     assert list(place.iterdir()) == []
 
 

@@ -133,9 +133,9 @@ def test_what_would_happen_is_said_in_words(hub: Hub) -> None:
     assert said.startswith("would start spring: 3 recipients via outbox, ")
     assert said.rstrip().endswith(", 2 of them now")
     hub.ok("start", "spring")
-    assert hub.ok("start", "spring", "--dry-run") == "spring is running already\n"
+    assert hub.ok("start", "spring", "--dry-run") == "spring is already running\n"
     assert "would pause spring: " in hub.ok("pause", "spring", "--dry-run")
-    assert hub.ok("resume", "spring", "--dry-run") == "spring is running already\n"
+    assert hub.ok("resume", "spring", "--dry-run") == "spring is already running\n"
     running = "would shut hubd down: 1 campaign is running and continues when it starts again\n"
     assert hub.ok("daemon", "shutdown", "--dry-run") == running
     stops = "would disable outbox; 1 campaign would pause (spring)\n"

@@ -305,7 +305,7 @@ def test_columns_are_aligned_also_for_wide_characters() -> None:
         (
             "config.reloaded",
             {"applied": ["provider office added"], "needs_restart": ["hub.tcp"]},
-            "read again: provider office added; hub.tcp when hubd is started again",
+            "read again: provider office added; hub.tcp after the next start of hubd",
         ),
         ("config.reloaded", {"applied": [], "needs_restart": []}, "read again: nothing changed"),
         (
@@ -552,7 +552,11 @@ CHECKED: dict[str, Any] = {
             "about 10 m at 1/s, limited by the rate 60/minute of office",
         ),
         (0.2, "the campaign's rate 50/s", "less than a second"),
-        (None, "4 connections of office", "no rate limits it: as long as 4 connections of office need"),
+        (
+            None,
+            "4 connections of office",
+            "no rate limits it: it takes as long as 4 connections of office need",
+        ),
         (None, "", ""),
     ],
 )

@@ -88,7 +88,7 @@ def test_while_the_daemon_is_away_the_live_board_says_so(hub: Hub, on_terminal: 
     assert hub.process is not None
     hub.process.kill()
     hub.process.wait(TIMEOUT)
-    terminal.after("hubd cannot be reached since")
+    terminal.after("hubd has been unreachable since")
     hub.boot()
     terminal.after("p pause")  # which can be typed again
     terminal.type("q")
@@ -132,7 +132,7 @@ def test_the_demo_refuses_a_mail_server_that_does_not_answer(place: Path, on_ter
         terminal = on_terminal(demo("--clean", "--smtp", server), {**QUIET_ENV, "TMPDIR": str(place)})
         seen = terminal.rest()
     assert terminal.process.returncode == 1, seen
-    assert f"the mail server {server} does not take email" in seen
+    assert f"the mail server {server} does not accept email" in seen
     assert list(place.iterdir()) == []
 
 

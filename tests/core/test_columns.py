@@ -104,7 +104,7 @@ def test_of_several_columns_for_one_field_the_best_is_named_and_the_others_help_
         ("y " * 4_000, "y_" * 31 + "y", "longer than 64"),
         ("a\x1b[2J", "a_2j", "only a-z"),
         ("+14155552671", "column_14155552671", "only a-z"),
-        ("import_problem", "", "an import wrote it"),
+        ("import_problem", "", "an earlier import added it"),
         ("EMAIL", "email_2", "another column email"),
     ],
 )
@@ -178,7 +178,7 @@ def test_addresses_to_suppress_may_be_in_a_column_of_that_name() -> None:
 
 
 def test_a_file_of_addresses_to_suppress_is_told_of_no_opt_out_that_is_heeded() -> None:
-    assert plan_columns(["email", "Status"])[1].note == "heeded: who opted out is left out"
+    assert plan_columns(["email", "Status"])[1].note == "respected: contacts that opted out are left out"
     assert plan_columns(["email", "Status"], addresses=True)[1].note == ""
 
 

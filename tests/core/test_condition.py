@@ -118,7 +118,7 @@ def test_any_text_equals_itself_alone_and_is_compared_or_not(a: str, b: str) -> 
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        ("city = 'Koeln'", "write == and not ="),
+        ("city = 'Koeln'", "write == instead of ="),
         ("city == 'a' && x", "write and"),
         ("city == 'a' || x", "write or"),
         ("city == 'a' AND x", "small letters"),
@@ -126,7 +126,7 @@ def test_any_text_equals_itself_alone_and_is_compared_or_not(a: str, b: str) -> 
         ("city <> 'a'", "write !="),
         ("{{ city }} == 'a'", "leave out the braces"),
         ("city like 'a'", "'part' in field"),
-        ("city == 'a", "quote that it began with"),
+        ("city == 'a", "same quote that it begins with"),
         ("city ==", "ends too early"),
         ("city == 'a' orders", "'orders' is not expected there"),
         ("  ", "is empty"),
@@ -275,7 +275,7 @@ def test_contacts_that_cannot_be_compared_are_warned_of() -> None:
 
 def test_a_condition_that_holds_for_nobody_says_so() -> None:
     (problem,) = assess(found(matched=0)).problems
-    assert problem.problem == "where holds for none of the 5,000 contacts on its lists"
+    assert problem.problem == "where is true for none of the 5,000 contacts on its lists"
 
 
 def test_without_the_key_a_spec_has_no_condition() -> None:

@@ -89,8 +89,11 @@ def test_a_listener_that_does_not_listen_has_words_of_its_own() -> None:
     told = replace(
         notice(kind=K.MAILBOX_BROKEN, reason="127.0.0.1 port 8025: address already in use"), about="listener"
     )
-    assert headline(told) == "The listener does not listen"
-    assert "does not listen: 127.0.0.1 port 8025: address already in use. hubd tries again." in sentence(told)
+    assert headline(told) == "The listener cannot accept connections"
+    assert (
+        "cannot accept connections: 127.0.0.1 port 8025: address already in use. hubd keeps trying."
+        in sentence(told)
+    )
 
 
 def test_what_is_about_no_campaign_is_told() -> None:
@@ -126,7 +129,7 @@ def test_no_more_than_three_emails_in_ten_minutes_and_each_notification_in_one(t
 def test_four_at_once_are_one_digest_and_the_fourth_in_ten_minutes_waits() -> None:
     four = [notice(n) for n in range(1, 5)]
     (mail,), again = plan(four, [], 1000.0)
-    assert (mail.subject, mail.key, again) == ("4 notifications of MessageHub", "notify:digest:1-4", None)
+    assert (mail.subject, mail.key, again) == ("4 notifications from MessageHub", "notify:digest:1-4", None)
     assert plan(four[:1], [1000.0, 1100.0, 1200.0], 1300.0) == ([], 1600.0)
 
 

@@ -131,7 +131,7 @@ def test_a_bad_template_in_a_header_is_named_with_its_header() -> None:
         ("List-Id", "key list_id"),
         ("List-Unsubscribe", "key unsubscribe"),
         ("List-Unsubscribe-Post", "key unsubscribe"),
-        ("Message-ID", "hubd writes it"),
+        ("Message-ID", "hubd sets it"),
         ("To", "exactly one recipient"),
         ("Bcc", "exactly one recipient"),
         ("Resent-To", "exactly one recipient"),

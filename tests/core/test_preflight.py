@@ -55,10 +55,12 @@ def test_a_trigger_tells_which_fields_who_is_added_needs_and_what_happens_withou
         "the message has {{ postal_address }}; set it with the key postal_address"
     ]
     whom, city, code, misspelt = report.warnings
-    assert "who is added to customers while it runs" in whom
-    assert city.startswith("who is added without the field city gets no message: it fails with the reason")
-    assert "5 of those who are on it now have none; give it a default: {{ city | default('...') }}" in city
-    assert "2 of those who are on it now" in code
+    assert "contacts that are added to customers while it runs" in whom
+    assert city.startswith(
+        "a contact that is added without the field city gets no message: it fails with missing_field"
+    )
+    assert "5 of those already on it have none; give it a default: {{ city | default('...') }}" in city
+    assert "2 of those already on it" in code
     assert misspelt.endswith("which hubctl failures shows; did you mean firstname?")
 
 
@@ -197,12 +199,12 @@ def test_an_estimate_is_never_negative_and_known_only_with_a_limit(messages: int
         ("https://acme.example/u/{{ contact_id }}", "kept for examples"),
         ("https://www.example.com/u?c={{ contact_id }}", "kept for examples"),
         ("mailto:out@acme.invalid?subject={{ contact_id }}", "kept for examples"),
-        ("https://localhost:8080/u/{{ contact_id }}", "near this one"),
-        ("https://127.0.0.1/u/{{ contact_id }}", "near this one"),
-        ("https://[::1]/u/{{ contact_id }}", "near this one"),
-        ("https://192.168.1.7/u/{{ contact_id }}", "near this one"),
-        ("https://shop/u/{{ contact_id }}", "near this one"),
-        ("https://me@printer.local/u/{{ contact_id }}", "near this one"),
+        ("https://localhost:8080/u/{{ contact_id }}", "on this network"),
+        ("https://127.0.0.1/u/{{ contact_id }}", "on this network"),
+        ("https://[::1]/u/{{ contact_id }}", "on this network"),
+        ("https://192.168.1.7/u/{{ contact_id }}", "on this network"),
+        ("https://shop/u/{{ contact_id }}", "on this network"),
+        ("https://me@printer.local/u/{{ contact_id }}", "on this network"),
         ("https://acme.shop/u", "the same for every recipient"),
         ("https://acme.shop/u?n={{ first_name | urlencode }}", "the same for every recipient"),
         ("https://acme.shop/u?c={{ member_no }}", ""),

@@ -46,7 +46,7 @@ def message(sid: str, made: float, *, sent: bool = True, direction: str = "outbo
 
 
 def answer(listed: list[Message], asked: str, size: int) -> Page:
-    """What Twilio answers: the newest first, by day if one is asked for."""
+    """What Twilio answers: newest first, by day if one is asked for."""
     query = {key: values[0] for key, values in parse_qs(urlsplit(asked).query).items()}
     found = sorted(listed, key=lambda each: each.listed, reverse=True)
     if "DateSent>" in query:

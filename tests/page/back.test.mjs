@@ -79,7 +79,7 @@ test('a table of the configuration is told from one whose name begins alike', ()
 test('a source says where it reads, when it did last, what came, and whether it works', () => {
   const shown = text(sources(withSources([source({ items: { bounce: 2, reply: 1, receipt: 0 }, unmatched: 1 })]), NOW));
   assert.match(shown, /bounces mailbox: INBOX of bounces@acme.example at imap.acme.example Works/);
-  assert.match(shown, /2 bounces, 1 reply, 1 of them about no message of yours/);
+  assert.match(shown, /2 bounces, 1 reply, 1 of them not about a message of yours/);
   assert.match(shown, /Test/);
   assert.equal(booked(source()), 'nothing came');
   assert.deepEqual(sourceWords('provider ses', CONFIG, [{ name: 'ses', type: 'ses' }]), [
@@ -92,7 +92,7 @@ test('a source that cannot be read says why, a viewer has no button, and - stand
   const broken = source({ state: 'broken', reason: 'the login was refused', read_at: null, next_at: null });
   const shown = sources(withSources([broken], { role: 'viewer' }), NOW);
   assert.match(text(shown), /Cannot be read the login was refused/);
-  assert.match(text(shown), /- it was never read without trouble/);
+  assert.match(text(shown), /- it has never been read successfully/);
   assert.doesNotMatch(html(shown), /<button/);
 });
 
@@ -149,7 +149,7 @@ test('a sink says what it is told, where, and how far it is behind; only a pause
   assert.equal(target('csv', {}), '');
 });
 
-test('what came back stands with its rates, and - where nothing is read that could tell', () => {
+test('what came back stands with its rates, and - where nothing is read that could say', () => {
   const back = { bounced: 3, complaints: 1, replies: 0, opt_outs: 2, opt_out_rate: 0.02 };
   const shown = text(funnel(view({ ...back, counts: { sent: 97, undelivered: 3 } })));
   assert.match(shown, /Delivered - no receipts have come/);
@@ -158,7 +158,7 @@ test('what came back stands with its rates, and - where nothing is read that cou
     /of 100 accepted Undelivered 3 3.0% Bounces 3 3.0% Complaints 1 1.0% Replies 0 0% Opt-outs 2 2.0%/,
   );
   const blind = text(funnel(view({ counts: { sent: 100 } })));
-  assert.match(blind, /Bounces - nothing is read that could tell .*Nothing is read for what comes back/);
+  assert.match(blind, /Bounces - nothing is read that could say .*No replies or bounces are read/);
   assert.doesNotMatch(blind, /0%.*0%.*Opt-outs 0/);
   assert.doesNotMatch(text(funnel(view({ counts: { pending: 5 } }))), /What came back/);
   const receipts = view({ counts: { delivered: 9, sent: 1 }, delivery_rate: 0.9 });

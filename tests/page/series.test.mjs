@@ -85,8 +85,8 @@ test('the page of a series has its times with their campaigns, and those that we
 });
 
 test('what stopping a series does is said in numbers of what goes on', () => {
-  assert.deepEqual(stopBlast(withSeries().state, 'weekly')[1], ['1', 'campaign of it has begun and goes on']);
-  assert.deepEqual(stopBlast(app([]).state, 'weekly')[1], ['0', 'campaigns of it have begun and go on']);
+  assert.deepEqual(stopBlast(withSeries().state, 'weekly')[1], ['1', 'of its campaigns has begun and continues']);
+  assert.deepEqual(stopBlast(app([]).state, 'weekly')[1], ['0', 'of its campaigns have begun and continue']);
 });
 
 test('an occurrence leads back to its series', () => {
@@ -103,8 +103,8 @@ test('a triggered campaign says its list, its delay, who waits and what was sent
     text(trigger(made, given)),
     /Added to newcomers 1 h 30 min later Joined so far 7 .* Waiting 3 .* Sent today 2 1 failed/,
   );
-  assert.match(text(trigger(app([given], { page: {} }), given)), /Sent today - it is being asked for/);
-  assert.match(about(given, NOW), /to who is added to newcomers/);
+  assert.match(text(trigger(app([given], { page: {} }), given)), /Sent today - being asked for/);
+  assert.match(about(given, NOW), /to everybody added to newcomers/);
   assert.equal(since(given, NOW), 'added to newcomers');
   assert.match(text(campaign(made, NOW)), /Added to newcomers/);
 });

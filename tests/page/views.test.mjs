@@ -161,7 +161,7 @@ test('home shows what needs a person on top, and nothing of it when nobody is ne
   const shown = text(home(trouble, NOW));
   assert.match(
     shown,
-    /Needs you 3 .*3 messages of held are in doubt .* stuck is paused Login refused .* relay does not send/,
+    /Needs you 3 .*3 messages of held are in doubt .* stuck is paused Login refused .* relay is not sending/,
   );
   assert.deepEqual(
     needs(trouble.state).map((each) => each.kind),
@@ -614,7 +614,7 @@ test('what came back is named in words, and what waits for a decision says so', 
   assert.equal(headline(bounce), 'Bounced: mailbox unknown, spring-sale');
   assert.equal(
     headline({ ...bounce, kind: 'unmatched', campaign: null }),
-    'Bounced: mailbox unknown, about no message of yours',
+    'Bounced: mailbox unknown, not about a message of yours',
   );
 });
 

@@ -94,7 +94,7 @@ async def test_a_file_that_is_little_empty_or_has_no_room_beside_it_is_used_as_i
             assert bytes_of(database_path) == size
     async with open_database(database_path, bridge, limits=DiskSpaceLimits(min_free=2**60, max_share=1.0)):
         assert bytes_of(database_path) == size
-    assert "the database is not written anew: only " in caplog.text
+    assert "the database is not compacted: only " in caplog.text
 
 
 async def test_the_path_may_be_relative_and_an_end_does_not_wait_for_it(
@@ -130,7 +130,7 @@ async def test_what_goes_wrong_leaves_the_file_as_it_was(
         assert await database.read(stored) == ["ann@example.com"]
         assert bytes_of(database_path) == size
         assert not copy.exists()
-    assert "could not be written anew, and is used as it is: the disk has gone" in caplog.text
+    assert "could not be compacted and is used as it is: the disk has gone" in caplog.text
 
 
 async def test_a_file_that_was_not_closed_in_order_is_left_alone(bridge: Bridge, database_path: Path) -> None:

@@ -109,7 +109,7 @@ async def test_a_server_that_refuses_what_it_offers_gets_every_message_once(
     assert 1 <= server.refused <= 2, "of the first message; perhaps of the one announced behind it"
     assert server.connections == 2, "each on its own connection"
     assert [record.message for record in caplog.records if "DSN" in record.message] == [
-        f"office offers DSN and refuses its parameters ({reply[:3].decode()}): email is sent without them, "
+        f"office offers DSN but refuses its parameters ({reply[:3].decode()}): email is sent without them, "
         "until the provider's settings change or hubd restarts"
     ]
 

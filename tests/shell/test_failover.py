@@ -306,7 +306,7 @@ def test_a_list_of_providers_is_kept_as_it_was_written() -> None:
     ("provider", "words"),
     [
         ([], "is an empty list"),
-        (["a", "a"], "is in the list twice"),
+        (["a", "a"], "occurs twice in the list"),
         (["a", "../b"], "not the name of a provider"),
         (["a", 7], "must be text"),
         (list("abcdef"), "more than 5"),

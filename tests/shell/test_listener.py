@@ -425,7 +425,7 @@ async def test_a_port_that_is_taken_is_told_at_once_and_tried_again(world: World
         (view,) = readers.views()
         assert (view.state, view.person) == ("broken", False)
         assert in_trouble(view.name, view.reason) == (
-            f"the listener does not listen: 127.0.0.1 port {address[1]}: address already in use"
+            f"the listener cannot accept connections: 127.0.0.1 port {address[1]}: address already in use"
         )
         assert view.next_at is not None
         await taken[0].aclose()

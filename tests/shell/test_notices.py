@@ -114,7 +114,7 @@ async def test_more_than_three_at_once_are_one_email(served: Served, hub: Client
         await hub.call("campaign.start", name=name)
         await until(hub, name, "completed")
     await notifier(served, Working()).look()
-    assert [subject for _, subject in await mails(hub)] == ["4 notifications of MessageHub"] * 2
+    assert [subject for _, subject in await mails(hub)] == ["4 notifications from MessageHub"] * 2
 
 
 async def test_it_runs_by_itself_and_sends_what_happens(served: Served, hub: Client) -> None:

@@ -1,4 +1,4 @@
-"""Promise: one-off messages have what emails have, and are all listed, the newest first, a page at a time."""
+"""Promise: one-off messages have what emails have, and are all listed, newest first, a page at a time."""
 
 from __future__ import annotations
 

@@ -504,13 +504,13 @@ async def test_doctor_says_what_is_kept_too_long_and_how_much_of_the_file_is_emp
 
     kept = Retention(deliveries=365 * DAY)
     late = await finding("history", kept)
-    assert (late.ok, late.found) == (False, "some history is kept 35 days longer than [retention] says")
+    assert (late.ok, late.found) == (False, "some history is kept 35 days longer than [retention] allows")
     await thin(store.db, kept, store.db.steady())
-    assert (await finding("history", kept)).found == "nothing is kept longer than [retention] says"
+    assert (await finding("history", kept)).found == "nothing is kept longer than [retention] allows"
     assert (await finding("history", Retention(events=DAY))).ok
     await store.db.write(lambda unit: unit.db.execute("UPDATE event SET at = ?", (long_ago,)))
     assert not (await finding("history", Retention(events=DAY))).ok
     assert (await finding("history", Retention())).ok
     await thin(store.db, Retention(events=DAY), store.db.steady())
     assert (await finding("history", Retention(events=DAY))).ok, "also when no event is left"
-    assert (await finding("space", kept)).found == "0 of 0 MiB of the database file are empty"
+    assert (await finding("space", kept)).found == "0 of 0 MiB of the database file are unused"

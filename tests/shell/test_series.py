@@ -120,7 +120,7 @@ async def test_what_was_missed_is_skipped_or_caught_up_once(tmp_path: Path) -> N
         events = (await wall.hub.call("events.list", campaign="weekly"))["events"]
         (missed,) = (each["data"] for each in events if each["type"] == "campaign.occurrence")
         assert missed["missed"] == 3
-        assert await wall.told() == ["weekly did not start at 3 of its times"]
+        assert await wall.told() == ["weekly missed 3 of its start times"]
         await wall.apply(schedule={**WEEKLY, "catch_up": "once"})
         assert (await wall.view())["next_at"] == "2026-12-28T08:00:00.000Z"
     async with open_wall(tmp_path, NOW + 9 * WEEK) as wall:
@@ -144,7 +144,7 @@ async def test_a_time_that_meets_the_one_before_is_skipped_and_told(wall: Wall) 
     events = (await wall.hub.call("events.list", campaign="weekly"))["events"]
     told = [each["data"]["outcome"] for each in events if each["type"] == "campaign.occurrence"]
     assert told == ["started", "overlap"]
-    assert await wall.told() == ["weekly did not start at one of its times"]
+    assert await wall.told() == ["weekly missed one of its start times"]
     # A stop of the series ends no campaign that has begun, and the other way round.
     stopped = await wall.hub.call("campaign.stop", name="weekly")
     assert (stopped["campaign"]["state"], stopped["campaign"]["next_at"]) == ("stopped", None)
@@ -193,13 +193,13 @@ async def test_a_series_ends_with_its_last_time_and_goes_on_with_the_newest_temp
     await wall.set("2026-12-14T08:00:00Z")
     assert (await until(wall.hub, "weekly.2026-12-14", "completed"))["template"] == "note@2"
     ended = await wall.view()
-    assert (ended["state"], ended["reason"]) == ("stopped", "it has no occurrence any more")
+    assert (ended["state"], ended["reason"]) == ("stopped", "it has no more occurrences")
     told = (await wall.hub.call("notification.list"))["notifications"]
     assert {(each["kind"], each["about"]) for each in told} == {
         ("completed", "weekly.2026-12-07"),
         ("completed", "weekly.2026-12-14"),
     }
-    with pytest.raises(BadInput, match="no occurrence any more"):
+    with pytest.raises(BadInput, match="no more occurrences"):
         await wall.hub.call("campaign.start", name="weekly")
 
 

@@ -125,7 +125,7 @@ async def test_the_sandbox_refuses_a_recipient_and_says_that_it_must_be_verified
     answer = await send(transport, email())
     said = verdict(transport, answer)
     assert (answer.code, answer.vendor, said.action) == (400, "MessageRejected", Action.PAUSE)
-    assert "each recipient must be verified" in said.detail
+    assert "each recipient must also be verified" in said.detail
 
 
 # --- keys --------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ async def test_the_account_is_described_and_nothing_is_sent(double: AwsDouble) -
     assert account is not None
     assert (account.sandbox, account.rate) == (False, ())
     assert account.lines == (
-        "It may spend 100 USD a month; then SNS accepts messages and does not send them.",
+        "It may spend 100 USD a month; beyond that, SNS accepts messages but does not send them.",
     )
     double.book.sms_sandbox = True
     double.book.sms_attributes = {}

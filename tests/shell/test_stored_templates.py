@@ -120,12 +120,12 @@ async def test_a_layout_may_not_break_what_extends_it(hub: Client) -> None:
     await apply(hub)
     renamed = {**LAYOUT, "html": LAYOUT["html"].replace("content", "body")}
     with pytest.raises(
-        Conflict, match="the template welcome would not fit any more: html line 1: layout"
+        Conflict, match="the template welcome would no longer be valid: html line 1: layout"
     ) as caught:
         await put(hub, renamed)
     assert caught.value.code == "template_in_use"
     with pytest.raises(
-        Conflict, match="the campaign spring would not fit any more: template: welcome@2 has no sub"
+        Conflict, match="the campaign spring would no longer be valid: template: welcome@2 has no sub"
     ):
         await put(hub, {**WELCOME, "subject": ""})
     both = await put(hub, renamed, {**WELCOME, "html": WELCOME["html"].replace("content", "body")})
@@ -151,7 +151,7 @@ async def test_a_layout_may_not_break_what_extends_it(hub: Client) -> None:
         ),
         ({"channel": "sms", "text": "x"}, "is for email only"),
         ({"sender": "a@b.example"}, "specs[0].sender: unknown key"),
-        ({"name": "layout"}, "the name of another one"),
+        ({"name": "layout"}, "the name of another of these files"),
     ],
 )
 async def test_a_template_that_cannot_be_used_is_refused_with_its_place(
@@ -193,7 +193,7 @@ async def test_what_is_used_is_not_deleted_and_by_whom_is_said(hub: Client) -> N
 @pytest.mark.parametrize("key", ["subject", "text", "html"])
 async def test_a_campaign_has_a_template_or_words_of_its_own(hub: Client, key: str) -> None:
     await put(hub, LAYOUT, WELCOME)
-    with pytest.raises(BadInput, match=f"{key}: is in the template already"):
+    with pytest.raises(BadInput, match=f"{key}: is already in the template"):
         await apply(hub, **{key: "x"})
     with pytest.raises(BadInput, match="template: welcome@1 is for email"):
         await hub.call("campaign.apply", spec={"name": "x", "channel": "sms", "template": "welcome"})

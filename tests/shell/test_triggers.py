@@ -74,7 +74,7 @@ async def test_who_is_added_gets_it_once_and_who_was_there_does_not(desk: Desk) 
     check = await desk.hub.call("campaign.check", name="welcome")
     assert (check["ok"], check["recipients"]) == (True, 0)
     assert check["warnings"] == [
-        "it goes to who is added to customers while it runs, and to nobody who is on it now"
+        "it goes to contacts that are added to customers while it runs, not to those already on it"
     ]
     await desk.hub.call("campaign.start", name="welcome")
     await desk.add("ann@example.com")
@@ -158,7 +158,7 @@ async def test_who_lacks_a_field_fails_alone_and_check_foretells_it(desk: Desk) 
     told = [each for each in report["warnings"] if "without the field" in each]
     assert len(told) == 1
     assert "without the field city" in told[0]
-    assert "3 of those who are on it now have none" in told[0]
+    assert "3 of those already on it have none" in told[0]
 
     await desk.hub.call("campaign.start", name="welcome")
     await desk.add("bob@example.com")

@@ -70,7 +70,7 @@ def test_an_email_about_a_broken_provider_arrives_once_over_kills_and_through_an
             hub.hubctl("start", f"c{n}", "--wait")
         hub.hubctl("provider", "enable", "office")
         until(lambda: witness.accepted()[OPS] == 2, "the digest", hub.log)
-        assert subjects(hub) == ["spring is paused", f"{LATER} notifications of MessageHub"]
+        assert subjects(hub) == ["spring is paused", f"{LATER} notifications from MessageHub"]
         listed = hub.json("notifications", "--unread")["notifications"]
         told = [(each["kind"], each["about"]) for each in reversed(listed)]
         assert told == [("paused", "spring"), *(("completed", f"c{n}") for n in range(LATER))]

@@ -390,6 +390,6 @@ def test_a_fault_of_our_own_is_told_without_anybodys_address(manager: FakeManage
     manager.rest()
     assert "an internal error" in manager.said[-1]["STATUS"]
     log = manager.hub.log()
-    assert "hubd cannot go on" in log
+    assert "hubd cannot continue" in log
     assert "RuntimeError: no way to <address" in log
     assert "ada@" not in log

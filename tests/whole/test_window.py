@@ -107,7 +107,7 @@ def test_the_window_shows_live_figures_notifies_and_ends_cleanly(tmp_path: Path)
         assert b"Traceback" not in said
         assert out == b""
         assert hub.json("status", "live")["campaign"]["state"] == "running", "closing it stops nothing"
-    assert told_first == ["quick is completed", "Every recipient is settled."]
+    assert told_first == ["quick is completed", "Every recipient has a final result."]
     assert "The account team has few credits left" in notified.read_text().splitlines()
     kept = json.loads((tmp_path / "messagehub" / "hubview.json").read_text())
     assert kept["width"] > 600

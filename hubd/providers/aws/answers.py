@@ -127,4 +127,4 @@ def skew_sentence(seconds: float) -> str:
         return ""
     minutes = round(abs(seconds) / 60)
     direction = "ahead of" if seconds > 0 else "behind"
-    return f"The clock of this machine is {minutes:,} minutes {direction} that of AWS; set it right."
+    return f"The clock of this machine is {minutes:,} minutes {direction} that of AWS; correct it."

@@ -28,8 +28,8 @@ FIND_SECONDS = 30.0
 #: Seconds after which a renewal that failed is tried again, while the keys are still good.
 TRY_AGAIN = 30.0
 
-NEEDS_BOTOCORE = "without access_key_id and secret_access_key the keys come from the standard AWS chain"
-INSTALL = "Install what reads it: pip install 'messagehubd[aws]'. Or set both keys in hubd.toml."
+NEEDS_BOTOCORE = "without access_key_id and secret_access_key, the keys come from the standard AWS chain"
+INSTALL = "To read it, install botocore: pip install 'messagehubd[aws]'. Or set both keys in hubd.toml."
 
 
 class KeySource(Protocol):

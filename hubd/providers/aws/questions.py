@@ -8,7 +8,8 @@ from typing import Any
 from hubd.providers.questions import Answers, Option, SecretQuestion, anything
 
 ADVICE = (
-    "Create an access key for a user of its own in the IAM console, under Security credentials.\n"
+    "Create an IAM user for hubd alone and an access key for it in the IAM console, under Security "
+    "credentials.\n"
     "Leave the access key ID empty to use the keys that the AWS command line uses on this machine."
 )
 OPTIONS = (

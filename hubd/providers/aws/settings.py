@@ -28,12 +28,13 @@ class AwsConfig(ProviderSettings):
     access_key_id: Annotated[
         str,
         Meta(
-            description="The ID of the access key, with `secret_access_key`. Without both the keys come from "
+            description="The ID of the access key, with `secret_access_key`. Without both, the keys "
+            "come from "
             "the standard AWS chain, which needs `messagehubd[aws]`."
         ),
     ] = ""
     secret_access_key: Annotated[
-        SecretRef | None, Meta(description="Where the secret of the access key is.")
+        SecretRef | None, Meta(description="Where to find the secret of the access key.")
     ] = None
     endpoint_url: Annotated[
         str,

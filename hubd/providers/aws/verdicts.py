@@ -68,7 +68,7 @@ _BAD_KEYS = Row(
 _NO_RIGHTS = Row(
     Action.PROVIDER_STOP,
     "login_refused",
-    sentence="AWS does not allow this to these keys; check the policy of their user or role.",
+    sentence="AWS does not allow these keys to do this; check the policy of their user or role.",
 )
 _TOO_OLD = Row(
     Action.PROVIDER_STOP, "bad_credentials", sentence="The AWS session has expired; log in to AWS again."

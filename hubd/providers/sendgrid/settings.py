@@ -27,17 +27,17 @@ class SendGridConfig(ProviderSettings):
     type: Annotated[Literal["sendgrid"], Meta(description="Send email through SendGrid.")] = "sendgrid"
     api_key: Annotated[
         SecretRef,
-        Meta(description="Where the API key is. It needs the permission Mail Send."),
+        Meta(description="Where to find the API key. It needs the permission Mail Send."),
     ]
     verification_key: Annotated[
         str,
         Meta(
             description="The verification key of the signed event webhook, as SendGrid shows it, where the "
-            "listener serves that. It is no secret. Needs `messagehubd[sendgrid]`."
+            "listener serves that. It is not a secret. Needs `messagehubd[sendgrid]`."
         ),
     ] = ""
     click_tracking: Annotated[
-        bool, Meta(description="Let SendGrid replace links by its own, to count clicks.")
+        bool, Meta(description="Let SendGrid replace links with its own, to count clicks.")
     ] = False
     open_tracking: Annotated[
         bool, Meta(description="Let SendGrid add an invisible picture, to count who opens a message.")

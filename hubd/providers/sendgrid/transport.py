@@ -148,7 +148,9 @@ class SendGridConnection:
             garbage = Answer(stage=Stage.REQUEST, signal=Signal.GARBAGE, code=response.status, text=text)
             return AccountAnswer(garbage)
         if MAY_SEND not in scopes:
-            detail = "The API key lacks the permission Mail Send; give it that, or create another key."
+            detail = (
+                "The API key lacks the permission Mail Send; give it that permission, or create another key."
+            )
             refusal = Answer(stage=Stage.REQUEST, code=403, text=f"no scope {MAY_SEND}", detail=detail)
             return AccountAnswer(refusal, Account(sending=False, lines=(detail,)))
         credit: dict[str, Any] = {}

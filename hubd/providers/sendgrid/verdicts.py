@@ -33,7 +33,7 @@ _TEXTS = (
         Row(
             A.PROVIDER_STOP,
             "daily_quota",
-            sentence="The SendGrid account has used up its credits; it can send when they are renewed.",
+            sentence="The SendGrid account has used up its credits; it can send again when they are renewed.",
         ),
     ),
     _says(403, r"^from\b|\bfrom address\b|verified sender", _SENDER),

@@ -72,7 +72,7 @@ def read_public_key(text: str) -> EllipticCurvePublicKey:
     try:
         key = load_der_public_key(base64.b64decode("".join(text.split()), validate=True))
     except (binascii.Error, UnsupportedAlgorithm, ValueError):
-        raise ValueError("it is no public key") from None
+        raise ValueError("it is not a public key") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError("it is no key of the curve P-256")
+        raise ValueError("it is not a key on the curve P-256")
     return key

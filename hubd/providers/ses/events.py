@@ -47,7 +47,7 @@ def items_of(body: str) -> list[Item]:
     mail = _table(event, "mail")
     kind = event.get("eventType") or event.get("notificationType")
     if not isinstance(kind, str):
-        raise Unreadable("it does not say what has happened")
+        raise Unreadable("it does not say what happened")
     reader = _READERS.get(kind)
     return list(reader(event, mail)) if reader is not None else []
 
@@ -196,7 +196,7 @@ def _time(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Unreadable("it does not say when it has happened") from None
+        raise Unreadable("it does not say when it happened") from None
     if moment.tzinfo is None:
         raise Unreadable("its time has no zone")
     try:

@@ -29,12 +29,12 @@ _NOT_VERIFIED = Row(
     Action.PAUSE,
     "sender_refused",
     sentence="Amazon SES has not verified an address of this message. Verify the sender or its domain; while "
-    "the account is in the sandbox, each recipient must be verified, too, or ask AWS for production access.",
+    "the account is in the sandbox, each recipient must also be verified; or ask AWS for production access.",
 )
 _PAUSED = Row(
     Action.PROVIDER_STOP,
     "account_suspended",
-    sentence="Amazon SES has stopped the sending of this account or configuration set; see its console.",
+    sentence="Amazon SES has stopped this account or configuration set from sending; see its console.",
 )
 
 
@@ -66,7 +66,7 @@ VERDICTS = RequestVerdicts(
         "NotFoundException": Row(
             Action.PAUSE,
             "request_refused",
-            sentence="Amazon SES does not know the configuration set, or not in this region; check "
+            sentence="Amazon SES does not know the configuration set, at least not in this region; check "
             "configuration_set and region.",
         ),
         "LimitExceededException": Row(Action.PAUSE, "sending_limit"),

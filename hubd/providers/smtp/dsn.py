@@ -47,7 +47,7 @@ class Dsn:
         if self.usable:
             self.usable = False
             log.warning(
-                "%s offers DSN and refuses its parameters (%d): email is sent without them, "
+                "%s offers DSN but refuses its parameters (%d): email is sent without them, "
                 "until the provider's settings change or hubd restarts",
                 self._provider,
                 before.code,

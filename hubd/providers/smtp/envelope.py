@@ -77,7 +77,7 @@ def unfit(rendered: RenderedMessage) -> Answer | None:
         return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text, own=True)
     if rendered.shared.bare or (not rendered.wire_ready and has_bare_line_end(rendered.payload)):
         # RFC 5321 section 2.3.8. Servers differ in what they take for a line: the way mail is smuggled.
-        text = "the message has a bare CR or LF; nothing was sent"
+        text = "the message contains a bare CR or LF; nothing was sent"
         return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text, own=True)
     return None
 

@@ -82,7 +82,7 @@ class Pipelining:
         if self.usable:
             self.usable = False
             log.warning(
-                "the server of provider %s offers PIPELINING and does not keep to it, so it gets one command "
+                "the server of provider %s offers PIPELINING but does not support it, so it gets one command "
                 "at a time; pipelining = false in hubd.toml saves the attempt",
                 self._provider,
                 extra={"hub_provider": self._provider},

@@ -54,17 +54,20 @@ class SmtpConfig(ProviderSettings):
         ),
     ] = "starttls"
     username: Annotated[str, Meta(description="The login name. Needs `password`.")] = ""
-    password: Annotated[SecretRef | None, Meta(description="Where the password is. Needs `username`.")] = None
+    password: Annotated[
+        SecretRef | None, Meta(description="Where to find the password. Needs `username`.")
+    ] = None
     auth: Annotated[
         Auth,
         Meta(
-            description="`xoauth2` logs in with access tokens, as Microsoft and Google wish. Needs `oauth2`."
+            description="`xoauth2` logs in with access tokens, as Microsoft and Google require. "
+            "Needs `oauth2`."
         ),
     ] = "password"
     oauth2: Annotated[
         OAuth2Config | None,
         Meta(
-            description="What access tokens are asked for with: `token_url`, `client_id`, `client_secret`, "
+            description="What access tokens are requested with: `token_url`, `client_id`, `client_secret`, "
             "`refresh_token`."
         ),
     ] = None
@@ -79,7 +82,7 @@ class SmtpConfig(ProviderSettings):
         bool,
         Meta(
             description="Use the server's PIPELINING. `false` is for servers that offer it and cannot do it; "
-            "hubd also notices them by itself."
+            "hubd also notices this on its own."
         ),
     ] = True
     bounce_address: Annotated[
@@ -87,15 +90,16 @@ class SmtpConfig(ProviderSettings):
         Meta(
             description="The envelope sender of email, which bounces go to, unless the campaign has a "
             "`return_path`. The default is the sender's own address. `{token}` in it, as in "
-            "`bounces+{token}@acme.example`, stands for a token that names the message. A "
-            "`[mailboxes.NAME]` has hubd read what comes back."
+            "`bounces+{token}@acme.example`, stands for a token that names the message. With "
+            "a `[mailboxes.NAME]`, hubd reads what comes back."
         ),
     ] = ""
     dsn: Annotated[
         bool | Literal["success"],
         Meta(
             title='true or false, or `"success"`',
-            description="Ask for reports about what fails or is late (RFC 3461) if the server offers that "
+            description="Ask for reports about messages that fail or are late (RFC 3461) if the "
+            "server offers that "
             "and takes it. "
             '`"success"` also asks for a receipt of each delivered message.',
         ),
@@ -148,7 +152,7 @@ def _check_login(table: Table, smtp: SmtpConfig) -> None:
     """Note what is missing for a login, and what contradicts another key."""
     if smtp.auth == "xoauth2":
         if table.raw.get("password") is not None:
-            table.fault("password", 'must not be here with auth = "xoauth2"')
+            table.fault("password", 'is not allowed with auth = "xoauth2"')
         if table.raw.get("oauth2") is None:
             table.fault("oauth2", 'is missing; auth = "xoauth2" needs one')
         if not smtp.username:

@@ -14,7 +14,7 @@ def _ask(answers: Answers, word: str) -> Found:
     settings, secrets = account(answers)
     sms_type = answers.text(
         "sms_type",
-        "Are these texts transactional or promotional? (leave empty for the account's setting)",
+        "Are these messages transactional or promotional? (leave empty for the account's setting)",
         check=lambda text: "" if text in ("", *_TYPES) else f"one of {', '.join(_TYPES)}",
         default="",
     )

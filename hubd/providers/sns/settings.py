@@ -40,7 +40,7 @@ class SnsConfig(AwsConfig):
         str, Meta(description="A number of the account that texts come from, such as `+12065550100`.")
     ] = ""
     max_price: Annotated[
-        str, Meta(description='The most that one text may cost, in US dollars, such as `"0.50"`.')
+        str, Meta(description='The most that one message may cost, in US dollars, such as `"0.50"`.')
     ] = ""
 
 

@@ -163,9 +163,9 @@ def _lines(attributes: Mapping[str, str], sandbox: bool | None) -> Iterator[str]
         )
     limit = attributes.get("MonthlySpendLimit", "")[:32]
     if limit.replace(".", "").isdigit():
-        yield f"It may spend {limit} USD a month; then SNS accepts messages and does not send them."
+        yield f"It may spend {limit} USD a month; beyond that, SNS accepts messages but does not send them."
     else:
-        yield "It has no spend limit of its own, so that the 1 USD a month of new accounts may hold."
+        yield "It has no spend limit of its own, so the limit of 1 USD a month for new accounts may apply."
 
 
 def _is_number(sender: str) -> bool:

@@ -20,7 +20,7 @@ _REFUSED = frozenset(range(400, 500))
 _NUMBER_REFUSED = Row(
     Action.FAIL,
     "recipient_refused",
-    sentence="Amazon SNS does not send to this number; it may be no valid one, or the region does not send "
+    sentence="Amazon SNS does not send to this number; it may not be valid, or the region does not send "
     "to its country.",
 )
 _OPTED_OUT = Row(Action.SUPPRESS, "opted_out")

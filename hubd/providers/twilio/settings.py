@@ -33,7 +33,7 @@ class TwilioConfig(ProviderSettings):
 
     type: Annotated[Literal["twilio"], Meta(description="Send SMS through Twilio.")] = "twilio"
     account_sid: Annotated[str, Meta(description="The account's SID, which starts with AC.")]
-    auth_token: Annotated[SecretRef, Meta(description="Where the auth token is.")]
+    auth_token: Annotated[SecretRef, Meta(description="Where to find the auth token.")]
     from_: Annotated[
         str,
         Meta(description="The sender: a number such as `+15005550006`, a short code or a name."),

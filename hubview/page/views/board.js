@@ -250,7 +250,7 @@ export function since(view, now) {
   if (view.reason) return view.state === 'paused' ? pauseWords(view) : view.reason;
   if (view.state === 'running' && view.trigger && !view.last_error) return `added to ${view.trigger}`;
   if (view.state === 'running') return view.last_error || `since ${time(view.started_at, now)}`;
-  if (view.state === 'scheduled') return view.repeats ? 'again and again' : time(view.scheduled_at, now);
+  if (view.state === 'scheduled') return view.repeats ? 'repeats' : time(view.scheduled_at, now);
   if (view.state === 'draft') return `made ${time(view.created_at, now)}`;
   return view.completed_at
     ? time(view.completed_at, now)

@@ -39,7 +39,7 @@ export function content(app, view) {
       </div>
       <pre class="file" tabindex="0">${toToml(page.spec)}</pre>
       <p class="hint below">
-        hubctl apply takes this file.
+        hubctl apply accepts this file.
         ${view.started_at ? 'A campaign that was started keeps the content it was started with.' : nothing}
       </p>
     </section>

@@ -1,4 +1,4 @@
-/** The log of a campaign: what happened to it, the newest first. */
+/** The log of a campaign: what happened to it, newest first. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { count, plural, sentence, time, words } from '../format.js';
@@ -57,7 +57,7 @@ async function readLog(app, name, after) {
 export function log(app, view) {
   const { events, stale } = app.state.page;
   if (!events) return loading('Asking hubd for the log.');
-  if (!events.length) return empty('The log is empty', 'Its events are older than what hubd keeps.');
+  if (!events.length) return empty('The log is empty', 'Its events are older than those that hubd keeps.');
   const now = Date.now();
   return html`<section class="sec" aria-label="Log">
     ${stale ? html`<button class="btn btn-s news" @click=${() => app.refresh()}>${icon('retry')}There is news: refresh</button>` : nothing}
@@ -147,7 +147,7 @@ export function told(event) {
     case 'reply.opted_out':
       return 'Somebody wants no more messages';
     case 'reply.opted_in':
-      return 'Somebody takes an opt-out back';
+      return 'Somebody withdrew an opt-out';
     default:
       return sentence(words(type.split('.')[1]));
   }

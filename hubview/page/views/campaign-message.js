@@ -190,7 +190,7 @@ function ending(delivery, now) {
     pending: 'Waits for its turn',
     sending: 'Being sent now',
     deferred: `Next attempt ${time(delivery.next_at, now, { seconds: true })}`,
-    sent: 'Delivered: not known, no receipt has come',
+    sent: 'Delivered: not known, because no receipt has come',
     delivered: 'Delivered: the receipt came',
     undelivered: `Not delivered: ${words(delivery.reason)}`,
     failed: `Failed: ${words(delivery.reason)}`,
@@ -208,7 +208,7 @@ function ending(delivery, now) {
  * @param {string} frame
  */
 function messageContent({ content }, frame) {
-  if (!content) return html`<p class="hint">Its content is not kept any more.</p>`;
+  if (!content) return html`<p class="hint">Its content is no longer kept.</p>`;
   if (content.subject === undefined) return bubble(content);
   return html`<div class="stack">
     <h3>${content.subject}</h3>

@@ -67,7 +67,7 @@ export function progress(view, now) {
 function progressWords(view, accepted, now) {
   const { counts } = view;
   if (view.freezing) return 'Its recipients are being collected.';
-  if (!counts.total && view.trigger) return `Nobody was added to ${view.trigger} since it was started.`;
+  if (!counts.total && view.trigger) return `Nobody has been added to ${view.trigger} since it was started.`;
   if (!counts.total)
     return view.state === 'draft' ? 'Its recipients are counted when it starts.' : 'It has no recipients.';
   const so = html`${count(accepted)} of ${count(counts.total)} sent.`;
@@ -215,10 +215,10 @@ function cameBack(view, accepted) {
       ${all.map(([name, value, tone, kind]) => {
         const known = read || value > 0 || (!kind && view.delivery_rate !== null);
         const title = kind && value ? html`<a href=${address('inbox', kind)}>${name}</a>` : name;
-        return step(title, known ? value : null, accepted, tone, 'nothing is read that could tell');
+        return step(title, known ? value : null, accepted, tone, 'nothing is read that could say');
       })}
     </ul>
-    ${read ? nothing : html`<p class="hint below">Nothing is read for what comes back. See <a href="#/providers">Providers</a> for what is read.</p>`}`;
+    ${read ? nothing : html`<p class="hint below">No replies or bounces are read. See <a href="#/providers">Providers</a> for what is read.</p>`}`;
 }
 
 /**

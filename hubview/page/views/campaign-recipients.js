@@ -23,7 +23,7 @@ export async function openRecipients(app, name) {
 }
 
 /**
- * Begin the list anew, with the filter and the search of the page.
+ * Start the list again, with the filter and the search of the page.
  * @param {any} app
  * @param {string} name
  */

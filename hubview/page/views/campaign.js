@@ -133,7 +133,7 @@ export function campaign(app, now) {
  * @param {any} [spec] its file, which may name several providers
  */
 export function about(view, now, spec = view) {
-  const lists = view.lists.length ? ` to ${view.trigger ? 'who is added to ' : ''}${view.lists.join(', ')}` : '';
+  const lists = view.lists.length ? ` to ${view.trigger ? 'everybody added to ' : ''}${view.lists.join(', ')}` : '';
   const began = view.started_at ? ` Started ${time(view.started_at, now)}.` : '';
   const ended = view.completed_at ? ` Completed ${time(view.completed_at, now)}.` : '';
   const at = view.state === 'scheduled' ? ` ${view.repeats ? 'Next' : 'Starts'} ${time(view.scheduled_at, now)}.` : '';

@@ -222,7 +222,7 @@ async function askRemove(app, contact) {
     kind: 'ask',
     danger: true,
     title: `Delete ${contact.email ?? contact.phone}?`,
-    words: 'The contact is taken off every list. What was sent to them before stays in the history of those campaigns.',
+    words: 'The contact is taken off every list. What was sent to them before remains in the history of those campaigns.',
     blast: [[count(would.cancelled), 'waiting messages to them will not be sent']],
     button: 'Delete the contact',
     act: async () => {
@@ -308,7 +308,7 @@ async function askDeleteList(app, list) {
     kind: 'ask',
     danger: true,
     title: `Delete the list ${list}?`,
-    words: 'Only the list goes: the contacts stay, and so do their other lists.',
+    words: 'Only the list is deleted: the contacts remain, and so do their other lists.',
     blast: [
       [count(would.contacts), 'contacts are no longer on it'],
       ...(would.campaigns.length

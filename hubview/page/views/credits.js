@@ -208,7 +208,7 @@ export function askGrant(app, account = '', { credits: wanted = 0, then = () => 
     words: 'A negative number takes back what is available.',
     get body() {
       return html`<div class="stack form">
-        ${line('account', 'Account', known.length ? '' : 'A name such as team. It is made if there is none.')}
+        ${line('account', 'Account', known.length ? '' : 'A name such as team. The account is created if it does not exist.')}
         ${line('credits', 'Credits')} ${line('note', 'Note (for your records)')}
       </div>`;
     },

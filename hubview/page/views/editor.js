@@ -20,7 +20,7 @@ export function editor(page, key, changed) {
     id: key,
     label: isHtml ? 'HTML' : 'Text',
     error: faults[key],
-    hint: isHtml ? 'Together with a plain text it reaches everybody.' : undefined,
+    hint: isHtml ? 'Together with plain text it reaches everybody.' : undefined,
     control: html`<div class="written">
       ${found.length ? marks(text, found) : nothing}
       <textarea

@@ -56,7 +56,7 @@ function drop(app) {
                 ${DELIMITERS[table.delimiter] ?? table.delimiter}, ${size(table.size)}
               </div>`
           : html`<div class="b">${page.reading ? `Reading ${page.reading}` : 'Drop a CSV file here'}</div>
-              <div class="t2 s">With a line of titles, and a column with an email address or a phone number.</div>`
+              <div class="t2 s">With a header line, and a column with an email address or a phone number.</div>`
       }
     </div>
     <label class="btn ${table ? 'btn-s' : 'btn-primary'}"
@@ -92,7 +92,7 @@ function review(app) {
             ${(app.state.lists ?? []).map((/** @type {any} */ each) => html`<option value=${each.name}></option>`)}
           </datalist>`,
         hint: (app.state.lists ?? []).some((/** @type {any} */ each) => each.name === page.list)
-          ? 'The list exists: it grows by those who are new.'
+          ? 'The list exists: new contacts are added to it.'
           : 'A new list.',
       })}
       ${field({

@@ -118,11 +118,11 @@ function content(app, kind) {
 function nothingThere(kind, mailboxes) {
   if (!mailboxes.length)
     return empty(
-      'Nothing is read for what comes back',
+      'No replies or bounces are read',
       html`Name a mailbox for bounces and replies in hubd.toml, as <code>[mailboxes.bounces]</code>, or let a provider
-        tell. Then bounces, complaints, replies and opt-outs stand here.`,
+        report them. Then bounces, complaints, replies and opt-outs are listed here.`,
     );
-  return empty(kind === 'all' ? 'Nothing came back yet' : 'There is nothing of this kind', '');
+  return empty(kind === 'all' ? 'Nothing has come back yet' : 'There is nothing of this kind', '');
 }
 
 /**
@@ -205,7 +205,7 @@ function letter(app, item) {
         <a href=${address('campaigns', item.campaign)}>${item.campaign}</a>
       </p>`
     : html`<p class="t3 s">
-        ${item.delivery_id ? `about message ${item.delivery_id}` : 'about no message that hubd knows'}
+        ${item.delivery_id ? `about message ${item.delivery_id}` : 'not about a message that hubd knows'}
       </p>`;
   const advice = item.advice ? html`<p class="t2">${item.advice}</p>` : nothing;
   return html`<article class="read" aria-labelledby="h-item">
@@ -236,7 +236,7 @@ function letter(app, item) {
 function decision(app, item) {
   if (item.decision !== 'waiting')
     return html`<p class="t2 s">
-      ${item.decision === 'opt_out' ? 'You took it for an opt-out.' : 'You decided to go on sending.'}
+      ${item.decision === 'opt_out' ? 'You took it for an opt-out.' : 'You decided to continue sending.'}
     </p>`;
   const decide = (/** @type {string} */ what) =>
     app.attempt(async () => {
@@ -289,7 +289,7 @@ function answer(app, item) {
       }}
     ></textarea>
     <div class="row">
-      <span class="hint grow">One message, to this person only, through the provider that sent the first.</span>
+      <span class="hint grow">One message, to this person only, through the provider that sent the original.</span>
       <button
         class="btn btn-primary"
         aria-disabled=${page.answer?.trim() ? nothing : 'true'}
@@ -303,5 +303,5 @@ function answer(app, item) {
 
 /** @param {string} name of a source that is in trouble */
 export function brokenSource(name) {
-  return name === 'listener' ? 'The listener does not listen' : `${sentence(name)} cannot be read`;
+  return name === 'listener' ? 'The listener cannot accept connections' : `${sentence(name)} cannot be read`;
 }

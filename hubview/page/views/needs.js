@@ -68,7 +68,7 @@ function needWords(app, { kind, name, count: number = 0, reason = '', at }) {
       return ['cross', 'bad', `${name} failed`, sentence(reason), show];
     case 'provider': {
       const link = html`<a class="btn btn-s" href="#/providers">Show ${name}</a>`;
-      return ['plug', 'wait', `${name} does not send`, sentence(reason), link];
+      return ['plug', 'wait', `${name} is not sending`, sentence(reason), link];
     }
     case 'mailbox': {
       const link = html`<a class="btn btn-s" href="#/providers">Show it</a>`;

@@ -58,7 +58,7 @@ export function audience(app) {
         ${chain(app, set)}
         <div role="radiogroup" aria-label="Kind">
           ${kind(draft, set, 'marketing', 'Marketing', 'For people who can unsubscribe. An email needs a link for it and your postal address.')}
-          ${kind(draft, set, 'transactional', 'Transactional', 'For what people wait for: a receipt, an appointment, a change of terms.')}
+          ${kind(draft, set, 'transactional', 'Transactional', 'For messages that people are waiting for: a receipt, an appointment, a change of terms.')}
         </div>
       </div>
       <aside class="rail" aria-label="Audience">
@@ -233,7 +233,7 @@ function condition({ draft, faults }, set) {
     id: 'where',
     label: 'Only contacts where',
     error: faults.where,
-    hint: 'An expression on their fields. Empty: all of them. How many they are is counted in the last step.',
+    hint: 'An expression on their fields. Empty: all of them. The last step counts how many match.',
     control: html`<input
       class="input mono"
       id="where"

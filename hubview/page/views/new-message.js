@@ -255,8 +255,8 @@ function more(app) {
     ${line(app, 'reply_to', 'Replies go to', 'help@acme.example', 'Empty: to the sender.')}
     ${
       draft.kind === 'marketing'
-        ? html`${line(app, 'unsubscribe', 'Where people unsubscribe', 'https://acme.example/u/{{ contact_id }}', 'A web address or mailto: address. It becomes unsubscribe_url and the button of mail programs.')}
-          ${line(app, 'postal_address', 'Your postal address', 'Acme, 1 Main St, Springfield', 'The law asks for it in marketing email.')}`
+        ? html`${line(app, 'unsubscribe', 'Where people unsubscribe', 'https://acme.example/u/{{ contact_id }}', 'A web address or mailto: address. It becomes unsubscribe_url and the unsubscribe button in mail programs.')}
+          ${line(app, 'postal_address', 'Your postal address', 'Acme, 1 Main St, Springfield', 'The law requires it in marketing email.')}`
         : nothing
     }`;
 }

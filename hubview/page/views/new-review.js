@@ -79,7 +79,7 @@ function findings(app, check, draft) {
     const { contacts, matched, not_comparable: unknown } = check.matching;
     const left = unknown ? `; it has no result for ${count(unknown)}, who are left out` : '';
     found.push(
-      item('people', 't2', `The condition holds for ${count(matched)} of ${plural(contacts, 'contact')}${left}`),
+      item('people', 't2', `The condition is true for ${count(matched)} of ${plural(contacts, 'contact')}${left}`),
     );
   }
   if (check.segments) {
@@ -100,7 +100,7 @@ function findings(app, check, draft) {
         'info',
         't2',
         providersOf(draft).length > 1
-          ? 'What goes to the outbox is written to files and does not leave this computer'
+          ? 'Messages in the outbox are written to files and do not leave this computer'
           : 'It goes to the outbox: messages are written to files, nothing leaves this computer',
       ),
     );
@@ -170,7 +170,7 @@ function outcome(app) {
       <div class="outcome">
         <div class="big">${waits ? 'Everyone' : count(people)}</div>
         <div class="t2">
-          ${waits ? `who is added to ${draft.trigger?.list ?? ''} gets` : people === 1 ? 'person gets' : 'people get'}
+          ${waits ? `added to ${draft.trigger?.list ?? ''} gets` : people === 1 ? 'person gets' : 'people get'}
           this
           ${draft.channel === 'sms' ? 'text' : 'email'}${how === 'canary' ? `; ${count(check.remaining - people)} wait for you` : ''}
         </div>

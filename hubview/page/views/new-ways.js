@@ -1,4 +1,4 @@
-/** How a new campaign is started: now, in part, later, again and again, or for who is added to a list. */
+/** How a new campaign is started: now, in part, later, again and again, or for additions to a list. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { save } from '../draft.js';
@@ -33,7 +33,7 @@ export function ways(app) {
     ['later', 'Later', 'At a time that you choose, in your time zone.'],
     [
       'repeat',
-      'Again and again',
+      'Repeatedly',
       'For example every Monday. Each time creates a separate campaign with its own figures.',
     ],
   ];

@@ -126,7 +126,7 @@ function showFile(app) {
   app.ask({
     kind: 'ask',
     title: 'As a campaign file',
-    words: 'hubctl apply takes this file, and makes the same campaign.',
+    words: 'hubctl apply accepts this file and makes the same campaign.',
     body: html`<pre class="file" tabindex="0">${text}</pre>`,
     button: 'Copy',
     act: () => navigator.clipboard.writeText(text),

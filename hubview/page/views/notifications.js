@@ -54,7 +54,7 @@ export function notifications(app) {
     mayChange(state) && shown?.length && state.unread
       ? html`<button class="btn" @click=${() => app.attempt(read)}>${icon('check')}Mark all as read</button>`
       : nothing;
-  return html`${pageHead('Notifications', 'What campaigns did by themselves, and what needs you.', button)}
+  return html`${pageHead('Notifications', 'What campaigns did automatically, and what needs you.', button)}
   ${
     !shown
       ? loading('Asking hubd for the notifications.')
@@ -64,9 +64,9 @@ export function notifications(app) {
             </ul>
             ${next ? html`<p class="below"><button class="btn" @click=${() => app.attempt(() => load(app, true))}>Show more</button></p>` : nothing}`
         : empty(
-            'Nothing happened yet that you would want to know',
-            html`When a campaign ends, pauses by itself or needs a decision, it stands here. With
-              <code>[notify]</code> in hubd.toml you get it by email, too.`,
+            'Nothing has happened yet that you would want to know',
+            html`When a campaign ends, pauses automatically or needs a decision, it is listed here. With
+              <code>[notify]</code> in hubd.toml you also get it by email.`,
           )
   }`;
 }

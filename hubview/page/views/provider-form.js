@@ -211,7 +211,7 @@ export function askRemove(app, name) {
     danger: true,
     title: `Remove ${name}?`,
     words:
-      'It is taken out of hubd.toml, and its password is forgotten. Campaigns that use it wait until it is there again.',
+      'It is taken out of hubd.toml, and its password is forgotten. Campaigns that use it wait until it is back.',
     button: 'Remove the provider',
     act: async () => {
       await app.program.ask('/provider/remove', name);

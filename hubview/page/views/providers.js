@@ -1,4 +1,4 @@
-/** Providers: the accounts that messages are sent with, how they are, and whether they let us in. */
+/** Providers: the accounts that messages are sent with, how they are, and whether their login works. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { change } from '../actions.js';
@@ -138,7 +138,7 @@ export function row(app, each, now) {
       ${
         probe && !probe.busy
           ? html`<div class="s ${probe.ok ? 'good' : 'bad'}" role="status">
-                ${probe.ok ? 'It lets us in' : probe.detail || probe.text}
+                ${probe.ok ? 'The login works' : probe.detail || probe.text}
               </div>
               ${probe.text && probe.text !== probe.detail ? html`<div class="words">${probe.text}</div>` : nothing}`
           : nothing

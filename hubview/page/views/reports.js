@@ -78,7 +78,7 @@ export function reports(app) {
       : report.campaigns.length
         ? figures(report)
         : empty(
-            'No campaign sent anything in this time',
+            'No campaign sent anything in this period',
             'As soon as one is started, what it sent and what came back is counted here.',
           )
   }`;

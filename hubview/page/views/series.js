@@ -1,4 +1,4 @@
-/** Campaigns that are sent again and again, and those that wait for who is added to a list. */
+/** Campaigns that are sent again and again, and those that wait for additions to a list. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { change } from '../actions.js';
@@ -96,7 +96,7 @@ export function series(app, view, now) {
     <section class="sec" aria-labelledby="h-times">
       <div class="sec-head">
         <h2 id="h-times">Its times so far</h2>
-        <span class="aside">${occurrences.length ? 'the newest first' : nothing}</span>
+        <span class="aside">${occurrences.length ? 'newest first' : nothing}</span>
       </div>
       ${occurrences.length ? table(app, occurrences, now) : html`<p class="hint">None yet.</p>`}
     </section>`;
@@ -166,7 +166,7 @@ export function trigger(app, view) {
     ['Waiting', count(waiting), waiting ? 'until their time comes' : ''],
     [
       'Sent today',
-      today ? count(today.sent) : unknown('it is being asked for'),
+      today ? count(today.sent) : unknown('being asked for'),
       today?.failed ? `${count(today.failed)} failed` : '',
     ],
   ];
@@ -254,6 +254,6 @@ export function stopBlast(state, name) {
   ).length;
   return [
     ['0', 'further times, until you start it again'],
-    [count(begun), begun === 1 ? 'campaign of it has begun and goes on' : 'campaigns of it have begun and go on'],
+    [count(begun), begun === 1 ? 'of its campaigns has begun and continues' : 'of its campaigns have begun and continue'],
   ];
 }

@@ -77,7 +77,7 @@ function atLogin(app, login) {
     <div class="sec-head"><h2 id="h-login">When you log in</h2></div>
     <label class="check"><input type="checkbox" .checked=${login.on} @change=${turn} /><span>Start hubd</span></label>
     <p class="hint">
-      Campaigns that were running go on, and scheduled ones start on time. To keep hubd running when you log out, type
+      Campaigns that were running continue, and scheduled ones start on time. To keep hubd running when you log out, type
       <code>loginctl enable-linger</code> in a terminal.
     </p>
   </section>`;
@@ -95,7 +95,7 @@ function about(app) {
       'You are',
       hello.role === 'operator'
         ? 'an operator: you may change everything'
-        : 'a viewer: you see figures, and no address',
+        : 'a viewer: you see figures, but no addresses',
     ],
     ...(status
       ? [

@@ -99,7 +99,7 @@ export function sinkRow(app, each, now) {
       ${state === 'failing' ? html`<div class="t3 s">${plural(failures, 'failure')} in a row</div>` : nothing}
     </td>
     <td>
-      <div class="nowrap">${told ? time(told, now) : unknown('nothing was sent to it yet')}</div>
+      <div class="nowrap">${told ? time(told, now) : unknown('nothing has been sent to it yet')}</div>
       <div class="t3 s">${lag(each, settings.every)}</div>
     </td>
     <td class="num">

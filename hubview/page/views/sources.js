@@ -130,7 +130,7 @@ export function sourceRow(app, each, now) {
       ${reason && next ? html`<div class="t3 s">Tried again at ${time(next, now, { seconds: true })}.</div>` : nothing}
     </td>
     <td class="t2 s">${booked(each)}</td>
-    <td class="nowrap">${read ? time(read, now) : unknown('it was never read without trouble')}</td>
+    <td class="nowrap">${read ? time(read, now) : unknown('it has never been read successfully')}</td>
     <td class="num">
       ${
         mayChange(app.state) && name.startsWith('mailbox ')
@@ -155,7 +155,7 @@ export function sourceRow(app, each, now) {
  */
 export function booked({ items, unmatched, unreadable }) {
   const told = ITEMS.filter(([kind]) => items[kind] > 0).map(([kind, one, many]) => plural(items[kind], one, many));
-  if (unmatched) told.push(`${count(unmatched)} of them about no message of yours`);
+  if (unmatched) told.push(`${count(unmatched)} of them not about a message of yours`);
   if (unreadable) told.push(`${count(unreadable)} that could not be read`);
   return told.length ? told.join(', ') : 'nothing came';
 }
@@ -163,7 +163,7 @@ export function booked({ items, unmatched, unreadable }) {
 /** @param {{ok: boolean, text: string, mails: number, idle: boolean}} probe */
 function probeWords({ ok, text, mails, idle }) {
   if (!ok) return text;
-  return `It lets us in: ${plural(mails, 'mail')} there; ${idle ? 'new ones are told at once' : 'hubd looks once a minute'}`;
+  return `The login works. ${plural(mails, 'mail')} in the folder; ${idle ? 'new ones are announced at once' : 'hubd checks once a minute'}`;
 }
 
 /**

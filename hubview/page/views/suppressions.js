@@ -54,7 +54,7 @@ export function suppressions(app) {
             ${next ? html`<p class="below"><button class="btn" @click=${() => app.attempt(() => load(app, true))}>Show more</button></p>` : nothing}`
         : empty(
             'Nobody is suppressed',
-            'Whoever unsubscribes, replies STOP or has no mailbox is put here by itself. A file of addresses goes in with hubctl suppress import.',
+            'Addresses that unsubscribe, reply STOP or do not exist are added here automatically. To add a file of addresses, use hubctl suppress import.',
             add,
           )
   }`;
@@ -81,7 +81,7 @@ function askSuppress(app) {
   app.ask({
     kind: 'ask',
     title: 'Suppress an address',
-    words: 'Nothing is sent to it any more; messages that wait for it are skipped.',
+    words: 'Nothing more is sent to it; messages that wait for it are skipped.',
     get body() {
       return html`<div class="stack">
         ${field({
