@@ -171,7 +171,7 @@ def _no_address(columns: Sequence[str]) -> str:
     if _is_contact(columns):
         return "the first line must name the columns, but this one looks like a contact"
     near = [column for column in columns if nearest(column.casefold(), ("email", "phone"))]
-    guess = f"; did you mean {shown(near[0])}?" if near else ""
+    guess = f"; is it {shown(near[0])}?" if near else ""
     return f"there is neither an email nor a phone column{guess}"
 
 

@@ -56,10 +56,7 @@ export const VERBS = {
     blast: (views, people) => [
       [count(people), 'people will not get the message'],
       [count(sum(views, (view) => view.counts.sending)), 'messages are being sent now and will finish'],
-      [
-        count(sum(views, (view) => view.counts.sent + view.counts.delivered)),
-        'already have it; that cannot be undone',
-      ],
+      [count(sum(views, (view) => view.counts.sent + view.counts.delivered)), 'already have it; that cannot be undone'],
     ],
     button: (n, people) => `Stop ${n}, leave ${people} out`,
   },

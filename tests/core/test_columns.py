@@ -147,7 +147,7 @@ def test_maps_and_skips_win_over_names() -> None:
     [
         ({"a": "self"}, "reserved"),
         ({"a": "__x"}, "underscore"),
-        ({"a": "phone", "b": "Phone"}, "mapped to phone already"),
+        ({"a": "phone", "b": "Phone"}, "already mapped to phone"),
     ],
 )
 def test_a_map_to_what_is_no_field_is_refused(maps: dict[str, str], words: str) -> None:

@@ -121,7 +121,7 @@ def test_any_text_equals_itself_alone_and_is_compared_or_not(a: str, b: str) -> 
         ("city = 'Koeln'", "write == instead of ="),
         ("city == 'a' && x", "write and"),
         ("city == 'a' || x", "write or"),
-        ("city == 'a' AND x", "small letters"),
+        ("city == 'a' AND x", "lower case"),
         ("!city", "write not"),
         ("city <> 'a'", "write !="),
         ("{{ city }} == 'a'", "leave out the braces"),

@@ -85,7 +85,7 @@ def test_the_line_of_an_error_is_that_of_the_file_it_stands_in() -> None:
         ("{% block a %}", "html line 1: the block 'a' is not closed"),
         ("{% block a %}{% endblock b %}", "cannot be written like this"),
         ("{% endblock %}", "cannot be written like this"),
-        ("{% block a %}{% endblock %}{% block a %}{% endblock %}", "twice"),
+        ("{% block a %}{% endblock %}{% block a %}{% endblock %}", "two blocks called 'a'"),
         ("{% block a %}{% endblock %}{{ super() }}", "super() belongs in a block"),
         ("{% block a %}{{ super() }}{% endblock %}", "nothing that it extends has a block 'a'"),
         ("{% extends layout %}", "cannot be written like this"),

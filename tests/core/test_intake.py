@@ -459,7 +459,7 @@ def test_google_writes_several_addresses_into_one_cell() -> None:
 def test_an_opt_out_is_heeded_in_a_second_column_of_the_name_and_beyond_the_fields_of_a_contact() -> None:
     header = ["email", "Status", *(f"c{number}" for number in range(1_000)), "status", "Unsubscribed"]
     uses = plan_columns(header)
-    assert ["heeded" in use.note for use in uses[-2:]] == [True, True]
+    assert ["respected" in use.note for use in uses[-2:]] == [True, True]
     for use in uses[-2:]:
         cells = {each.key: "x" for each in uses if each.key}
         row = read_row(1, {**cells, "email": "a@b.com", "unsubscribed": "no", use.key: "unsubscribed"})

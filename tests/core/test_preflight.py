@@ -196,9 +196,9 @@ def test_an_estimate_is_never_negative_and_known_only_with_a_limit(messages: int
 @pytest.mark.parametrize(
     ("link", "word"),
     [
-        ("https://acme.example/u/{{ contact_id }}", "kept for examples"),
-        ("https://www.example.com/u?c={{ contact_id }}", "kept for examples"),
-        ("mailto:out@acme.invalid?subject={{ contact_id }}", "kept for examples"),
+        ("https://acme.example/u/{{ contact_id }}", "reserved for examples"),
+        ("https://www.example.com/u?c={{ contact_id }}", "reserved for examples"),
+        ("mailto:out@acme.invalid?subject={{ contact_id }}", "reserved for examples"),
         ("https://localhost:8080/u/{{ contact_id }}", "on this network"),
         ("https://127.0.0.1/u/{{ contact_id }}", "on this network"),
         ("https://[::1]/u/{{ contact_id }}", "on this network"),
@@ -221,7 +221,7 @@ def test_an_unsubscribe_link_that_nobody_serves_is_said(link: str, word: str) ->
     warnings = assess(found).warnings
     assert [word in warning for warning in warnings] == ([True] if word else [])
     kept = assess(dataclasses.replace(found, leaves=False)).warnings
-    assert kept == (() if word == "kept for examples" else warnings)
+    assert kept == (() if word == "reserved for examples" else warnings)
     transactional = dataclasses.replace(content, kind=Kind.TRANSACTIONAL)
     assert not assess(dataclasses.replace(found, content=transactional)).warnings
 

@@ -222,7 +222,8 @@ async function askRemove(app, contact) {
     kind: 'ask',
     danger: true,
     title: `Delete ${contact.email ?? contact.phone}?`,
-    words: 'The contact is taken off every list. What was sent to them before remains in the history of those campaigns.',
+    words:
+      'The contact is taken off every list. What was sent to them before remains in the history of those campaigns.',
     blast: [[count(would.cancelled), 'waiting messages to them will not be sent']],
     button: 'Delete the contact',
     act: async () => {

@@ -170,8 +170,7 @@ function outcome(app) {
       <div class="outcome">
         <div class="big">${waits ? 'Everyone' : count(people)}</div>
         <div class="t2">
-          ${waits ? `added to ${draft.trigger?.list ?? ''} gets` : people === 1 ? 'person gets' : 'people get'}
-          this
+          ${waits ? `added to ${draft.trigger?.list ?? ''} gets` : people === 1 ? 'person gets' : 'people get'} this
           ${draft.channel === 'sms' ? 'text' : 'email'}${how === 'canary' ? `; ${count(check.remaining - people)} wait for you` : ''}
         </div>
       </div>

@@ -31,11 +31,7 @@ export function ways(app) {
     ['watch', 'Everyone, and watch live', 'Opens the live view. You can close the window at any time.'],
     ['background', 'Everyone, in the background', 'hubd sends while you carry on here.'],
     ['later', 'Later', 'At a time that you choose, in your time zone.'],
-    [
-      'repeat',
-      'Repeatedly',
-      'For example every Monday. Each time creates a separate campaign with its own figures.',
-    ],
+    ['repeat', 'Repeatedly', 'For example every Monday. Each time creates a separate campaign with its own figures.'],
   ];
   if (check.remaining > CANARY)
     all.unshift([

@@ -210,8 +210,7 @@ export function askRemove(app, name) {
     kind: 'ask',
     danger: true,
     title: `Remove ${name}?`,
-    words:
-      'It is taken out of hubd.toml, and its password is forgotten. Campaigns that use it wait until it is back.',
+    words: 'It is taken out of hubd.toml, and its password is forgotten. Campaigns that use it wait until it is back.',
     button: 'Remove the provider',
     act: async () => {
       await app.program.ask('/provider/remove', name);

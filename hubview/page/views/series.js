@@ -254,6 +254,9 @@ export function stopBlast(state, name) {
   ).length;
   return [
     ['0', 'further times, until you start it again'],
-    [count(begun), begun === 1 ? 'of its campaigns has begun and continues' : 'of its campaigns have begun and continue'],
+    [
+      count(begun),
+      begun === 1 ? 'of its campaigns has begun and continues' : 'of its campaigns have begun and continue',
+    ],
   ];
 }

@@ -77,7 +77,8 @@ function atLogin(app, login) {
     <div class="sec-head"><h2 id="h-login">When you log in</h2></div>
     <label class="check"><input type="checkbox" .checked=${login.on} @change=${turn} /><span>Start hubd</span></label>
     <p class="hint">
-      Campaigns that were running continue, and scheduled ones start on time. To keep hubd running when you log out, type
+      Campaigns that were running continue, and scheduled ones start on time. To keep hubd running when you log out,
+      type
       <code>loginctl enable-linger</code> in a terminal.
     </p>
   </section>`;
