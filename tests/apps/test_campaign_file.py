@@ -120,7 +120,7 @@ def test_sizes_are_capped_before_anything_is_read(tmp_path: Path) -> None:
 def test_text_twice_and_text_of_another_encoding_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("ü".encode("latin-1"))
     assert "not UTF-8" in refusal(tmp_path, 'text_file = "latin.txt"\n')
-    assert "text is given as well" in refusal(tmp_path, 'text = "x"\ntext_file = "latin.txt"\n')
+    assert "text is also given" in refusal(tmp_path, 'text = "x"\ntext_file = "latin.txt"\n')
 
 
 @pytest.mark.parametrize(
