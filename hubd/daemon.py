@@ -19,7 +19,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,6 @@ from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.endpoints import Endpoints
 from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
-from hubd.core.model import Channel
 from hubd.core.tokens import Purpose, Tokens
 from hubd.engine.health_events import HealthEvents
 from hubd.engine.limits import LimiterRegistry
@@ -50,9 +49,9 @@ from hubd.journal import Kind
 from hubd.listening import listener_of, unsubscribe_links, webhook_urls
 from hubd.lock import sole_holder
 from hubd.mailboxes import probe
+from hubd.mailing import notifier_of
 from hubd.notify import Heartbeat, Manager, summary
 from hubd.provider_specs import log_advice, provider_advice, provider_specs
-from hubd.reports.notifier import Notifier, Recipients
 from hubd.signals import Stopping, hangups_from_now_on, reload_on_hangup, watch_signals, watch_stdin
 from hubd.sinks.manager import SinkManager
 from hubd.sinks.targets import Pace
@@ -77,7 +76,7 @@ from hubd.store.reports import Reports
 from hubd.store.sinks import Sinks
 from hubd.store.templates import Templates
 from hubd.store.usage import Usage
-from hubd.upkeep import count_figures, erase_files, look_at_database, retention_of, tidy_hourly
+from hubd.upkeep import keep_up, retention_of
 
 log = logging.getLogger(__name__)
 
@@ -148,21 +147,10 @@ async def _serve(
             bounce_token=partial(tokens.of, Purpose.BOUNCE),
         )
         providers = Providers(await specs(config, ask_keyring=False), random.random, tell=health_events.tell)
-        async with open_supervisor(
-            campaigns=campaigns,
-            ledger=ledger,
-            health=database,
-            plans=TemplateCache(
-                campaigns, database.install_key, database.named_after, unsubscribe_links(config)
-            ),
-            providers=providers,
-            limits=LimiterRegistry(Usage(database), database.steady),
-            doubts=Doubts(database),
-            now=time.time,
-            steady=database.steady,
-            random=random.random,
-            grace=GRACE,
-        ) as supervisor:
+        plans = TemplateCache(
+            campaigns, database.install_key, database.named_after, unsubscribe_links(config)
+        )
+        async with _supervising(database, campaigns, ledger, plans, providers) as supervisor:
             manager.busy("resuming the campaigns")
             await supervisor.recover()
             progress = ProgressSampler(supervisor.running, ledger)
@@ -172,18 +160,7 @@ async def _serve(
             }
             watch.start_soon(manager.watch, heartbeats)
 
-            sinks = SinkManager(
-                SinkContext(
-                    sinks=Sinks(database),
-                    events=events,
-                    wait_events=database.wait_events,
-                    head=lambda: database.head_seq,
-                    now=time.time,
-                    steady=database.steady,
-                    pace=Pace(),
-                )
-            )
-
+            sinks = _sinks(database, events)
             inbox = Inbox(database, tokens, config.bounces)
             readers = Readers(
                 inbox,
@@ -256,7 +233,6 @@ async def _serve(
             async with trio.open_nursery() as services:
                 services.start_soon(progress.run)
                 services.start_soon(health_events.run)
-                services.start_soon(count_figures, database)
                 await services.start(sinks.run, config.sinks, config.folder)
                 await services.start(readers.run)
                 if listener is not None:
@@ -266,19 +242,8 @@ async def _serve(
                 found = await inbound_sources(config, options.state_dir, bridge, time.time)
                 await readers.apply([*found, *listened])
                 log_advice(config)
-                services.start_soon(tidy_hourly, database, reload)
-                services.start_soon(erase_files, database, options.state_dir)
-                services.start_soon(
-                    Notifier(
-                        Notices(database),
-                        supervisor,
-                        recipients=lambda: _recipients(reload),
-                        working=lambda: _working(supervisor, reload),
-                        news=database.wait_events,
-                        now=time.time,
-                    ).run
-                )
-                services.start_soon(look_at_database, database)
+                services.start_soon(keep_up, database, reload, options.state_dir)
+                services.start_soon(notifier_of(database, supervisor, reload, time.time).run)
                 services.start_soon(reload_on_hangup, hangups, hub.reload)
                 await services.start(
                     partial(
@@ -301,12 +266,41 @@ async def _serve(
                 log.info("stopping: finishing messages on the wire", extra={"kind": Kind.STOPPING})
                 services.cancel_scope.cancel()
             manager.busy("finishing messages on the wire")
-            async with trio.open_nursery() as last:
-                last.start_soon(_hurry, stopping, supervisor)
-                await supervisor.close(GRACE)
-                last.cancel_scope.cancel()
+            await _settle(stopping, supervisor)
         watch.cancel_scope.cancel()
         manager.busy("closing the database")
+
+
+def _supervising(
+    database: Database, campaigns: Campaigns, ledger: Ledger, plans: TemplateCache, providers: Providers
+) -> AbstractAsyncContextManager[Supervisor]:
+    return open_supervisor(
+        campaigns=campaigns,
+        ledger=ledger,
+        health=database,
+        plans=plans,
+        providers=providers,
+        limits=LimiterRegistry(Usage(database), database.steady),
+        doubts=Doubts(database),
+        now=time.time,
+        steady=database.steady,
+        random=random.random,
+        grace=GRACE,
+    )
+
+
+def _sinks(database: Database, events: Events) -> SinkManager:
+    return SinkManager(
+        SinkContext(
+            sinks=Sinks(database),
+            events=events,
+            wait_events=database.wait_events,
+            head=lambda: database.head_seq,
+            now=time.time,
+            steady=database.steady,
+            pace=Pace(),
+        )
+    )
 
 
 async def _recover(database: Database, ledger: Ledger) -> Restores:
@@ -372,24 +366,12 @@ async def _reload(endpoints: Endpoints, reload: Callable[[], Awaitable[list[str]
     return await reload()
 
 
-def _recipients(reload: Reloader) -> Recipients | None:
-    """Who is told what by email now."""
-    to = reload.notify
-    if to is None:
-        return None
-    return Recipients(addresses=to.keys, provider=to.provider, sender=to.sender, kinds=to.kinds)
-
-
-def _working(supervisor: Supervisor, reload: Reloader) -> list[str]:
-    """The providers that send email now. What an outbox writes reaches nobody, unless it was asked for."""
-    wanted = reload.notify.provider if reload.notify else ""
-    return [
-        each.name
-        for each in supervisor.providers.views()
-        if Channel.EMAIL in each.channels
-        and each.state in ("ready", "slowed")
-        and (each.kind != "outbox" or each.name == wanted)
-    ]
+async def _settle(stopping: Stopping, supervisor: Supervisor) -> None:
+    """Wait for what is on the wire, unless it is asked again to stop."""
+    async with trio.open_nursery() as last:
+        last.start_soon(_hurry, stopping, supervisor)
+        await supervisor.close(GRACE)
+        last.cancel_scope.cancel()
 
 
 async def _hurry(stopping: Stopping, supervisor: Supervisor) -> None:

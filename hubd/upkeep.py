@@ -23,6 +23,15 @@ HOUR = 3600.0
 AGAIN = 60.0  #: seconds until what failed is tried again, and between two looks for what nobody tells of
 
 
+async def keep_up(database: Database, reload: Reloader, state_dir: Path) -> None:
+    """All of it, until cancelled."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_figures, database)
+        nursery.start_soon(tidy_hourly, database, reload)
+        nursery.start_soon(erase_files, database, state_dir)
+        nursery.start_soon(look_at_database, database)
+
+
 async def look_at_database(database: Database) -> None:
     """Notice that the disk is in trouble, or that hub.db was moved, also while nothing is sent.
 

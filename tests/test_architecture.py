@@ -219,6 +219,13 @@ MAY_IMPORT = {
         "hubd.providers.registry",
         "hubd.store",
     },
+    "hubd.mailing": {
+        "hubd.config.reload",
+        "hubd.core",
+        "hubd.engine",
+        "hubd.reports",
+        "hubd.store",
+    },
     "hubd.daemon": {"hubd"},
     "hubd.__main__": {"hubd"},
     "hubctl": {
