@@ -7,7 +7,6 @@ by its key, and a receipt moves no state that has moved.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -29,9 +28,7 @@ from hubd.core.inbound_matching import (
 from hubd.core.inbox import TOKEN_ONLY, Booked, BounceRules
 from hubd.core.lifecycle import DeliveryEvent, advance_delivery
 from hubd.core.measures import ACCEPTED, Measure
-from hubd.core.mime import one_line
 from hubd.core.model import Channel, DeliveryState, SkipReason
-from hubd.core.provider_reply import masked
 from hubd.core.reasons import SENTENCES
 from hubd.core.tokens import Tokens
 from hubd.store.address_hash import address_hash
@@ -42,6 +39,7 @@ from hubd.store.erased_recipients import Erased, erased_recipient, suppress_hash
 from hubd.store.forgetting import allow, is_forgotten
 from hubd.store.holding import hold, opted_out
 from hubd.store.inbound_facts import candidates, named_by_provider, recent_to
+from hubd.store.inbox_rows import keep_row, kept_key
 from hubd.store.multirow import exactly_one
 from hubd.store.receipts import RECEIPT, settle_sent
 from hubd.store.rollup import acceptance
@@ -70,11 +68,6 @@ LISTED_BEFORE = "SELECT 1 FROM inbox WHERE delivery_id = ? AND kind = ? AND key 
 MOVE = """
 UPDATE delivery SET state = ?, reason = ?, detail = ?, code = ?, next_at = NULL, updated_at = ?
 WHERE id = ? AND state = ?"""
-#: What people may want to read.
-KEEP = """
-INSERT INTO inbox (source, key, kind, at, booked_at, delivery_id, campaign_id, matched_by, channel,
-    address_key, reason, code, enhanced, vendor, words, sender, subject, text, quoted, message_id, decision)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"""
 #: The first reason stays: it says when sending had to end.
 SUPPRESS = """
 INSERT INTO suppression (channel, address_key, reason, source, created_at)
@@ -86,11 +79,6 @@ INSERT INTO soft_bounce (channel, address_key, delivery_id, at) VALUES (?, ?, ?,
 SOFT = "SELECT at FROM soft_bounce WHERE channel = ? AND address_key = ?"
 #: The address worked after them.
 FORGET_SOFT = "DELETE FROM soft_bounce WHERE channel = ? AND address_key = ? AND at <= ?"
-MOST_KEY = 200  #: characters of a key; a longer one is kept as its hash
-MOST_WORDS = 1_000  #: characters of what a server said
-MOST_LINE = 500  #: characters of a sender and a subject
-MOST_TEXT = 100_000  #: characters of a reply
-MOST_QUOTED = 20_000  #: characters of the part that it quotes
 
 EVENT_OF = {
     ItemKind.BOUNCE: "delivery.bounced",
@@ -169,7 +157,7 @@ class _Booking:
 
     def _key(self, item: Item) -> str:
         """The key under which an item is kept, for ever: that of an entry of a list says nothing of whom."""
-        return self._tokens.of_entry(item.key) if item.of_list else _key(item)
+        return self._tokens.of_entry(item.key) if item.of_list else kept_key(item.key)
 
     def _source_of(self, item: Item) -> str:
         return item.source or self._source
@@ -274,7 +262,7 @@ class _Booking:
         how = match.how.value if match is not None else ""
         if deleted:
             how = How.TOKEN.value if erased is not None else TOKEN_ONLY
-        number = self._keep(item, key, effect, match, how)
+        number = keep_row(self._unit, self._source_of(item), key, item, effect, match, how)
         if effect.hold:
             for address in addresses:
                 hold(self._unit, item.about.channel, address, number)
@@ -391,37 +379,6 @@ class _Booking:
         self._load([number for number, each in self._known.items() if each.address_key == address])
         self._waiting = True
 
-    def _keep(self, item: Item, key: str, effect: Effect, match: Match | None, how: str) -> int:
-        about = item.about
-        recipient = about.address if match is None else match.delivery.address_key or about.address
-        number: int = self._unit.db.execute(
-            KEEP,
-            (
-                self._source_of(item),
-                key,
-                effect.kind.value,
-                self._at(item),
-                self._unit.now,
-                None if match is None else match.delivery.delivery_id,
-                None if match is None else match.delivery.campaign_id,
-                how,
-                about.channel.value,
-                about.address or recipient,
-                effect.reason,
-                item.code,
-                item.enhanced,
-                _line(item.vendor),
-                masked(one_line(_text(item.words, MOST_WORDS)), recipient),
-                _line(item.sender),
-                _line(item.subject),
-                _text(item.text, MOST_TEXT),
-                _text(item.quoted, MOST_QUOTED),
-                _line(item.message_id),
-                "waiting" if effect.hold else "",
-            ),
-        ).fetchone()[0]
-        return number
-
     def _tell(self, item: Item, effect: Effect, match: Match | None, number: int) -> None:
         data: dict[str, object] = {
             "item": number,
@@ -433,20 +390,6 @@ class _Booking:
             data["held"] = effect.hold
         campaign = None if match is None else match.delivery.campaign_id
         self._unit.event(EVENT_OF[effect.kind], campaign, data)
-
-
-def _key(item: Item) -> str:
-    key = _text(item.key, len(item.key))
-    return key if len(key) <= MOST_KEY else f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def _line(text: str) -> str:
-    return one_line(_text(text, MOST_LINE))
-
-
-def _text(text: str, most: int) -> str:
-    """What SQLite can store of it: no half surrogate pair, and no NUL, where some readers would end."""
-    return text[:most].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _only(names: Sequence[str]) -> str:
